@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.gathered import GatheredWork
-from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.db.tx import MadeLater, Row, Tx, insert_for
 
 THINGS = Table(
     "gathered_things",
@@ -52,6 +52,25 @@ def test_a_bad_row_is_refused_alone(database: Database) -> None:
     THINGS.create(database.engine)
     told = put_all(database, {"name": "a", "n": 1}, {"name": "bad", "n": None}, {"name": "b", "n": 1})
     assert isinstance(told.pop(1), sqlalchemy.exc.IntegrityError)
+    assert told == [None, None]
+    assert kept(database) == {"a": 1, "b": 1}
+
+
+def test_rows_may_be_made_where_they_are_written_and_one_that_cannot_be_made_is_refused_alone(
+    database: Database,
+) -> None:
+    THINGS.create(database.engine)
+    plain = THINGS.insert()
+
+    def broken() -> Row:
+        raise ValueError("no row")
+
+    async def together() -> list[Any]:
+        made: list[Row | MadeLater] = [lambda: {"name": "a", "n": 1}, broken, {"name": "b", "n": 1}]
+        return await asyncio.gather(*(database.append(plain, row) for row in made), return_exceptions=True)
+
+    told = asyncio.run(together())
+    assert isinstance(told.pop(1), ValueError)
     assert told == [None, None]
     assert kept(database) == {"a": 1, "b": 1}
 

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.index import AppIndex
-from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Label, MessageKind, Platform
+from contatto.channels.model import ChannelAccount, ChannelApp, Connector, MessageKind, Platform
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import serves_platform
 from contatto.inbox import rules
@@ -24,7 +24,7 @@ from contatto.inbox.model import Message, Photo
 from contatto.inbox.store import conversations, messages, photos, receipts
 from contatto.kit import errors
 from contatto.kit.answers import Answer
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Row, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import DirectRoute, HotRoute, json_answer, read_body
 from contatto.kit.ids import new_secret
@@ -87,9 +87,7 @@ async def receive_webhook(request: Request) -> Response:
     # one body may hold several events: each is a delivery of its own, and all are kept before the answer
     pieces = connector.split(raw)
     stored = [
-        _store_receipt(context, app.business_id, connector.platform, connector.label(piece), piece)
-        for app in signed
-        for piece in pieces
+        _store_receipt(context, app.business_id, connector, piece) for app in signed for piece in pieces
     ]
     await (stored[0] if len(stored) == 1 else asyncio.gather(*stored))
     return _RECEIVED
@@ -144,12 +142,14 @@ def _list_signers(
     return signers
 
 
-def _store_receipt(
-    context: Context, business_id: str, platform: Platform, label: Label, raw: bytes
-) -> Awaitable[None]:
-    """Hand a delivery over, sealed; it is durable once what is given back has been awaited."""
-    body = context.vault.seal_bytes(raw, business_id)
-    row = rules.receipt_row(business_id, platform, label, body, context.clock.now())
+def _store_receipt(context: Context, business_id: str, connector: Connector, raw: bytes) -> Awaitable[None]:
+    """Hand a delivery over; it is durable, and sealed, once what is given back has been awaited."""
+    at = context.clock.now()
+
+    def row() -> Row:
+        body = context.vault.seal_bytes(raw, business_id)
+        return rules.receipt_row(business_id, connector.platform, connector.label(raw), body, at)
+
     return context.db.append(receipts.APPEND_RECEIPT[context.db.engine.dialect.name], row)
 
 
@@ -170,8 +170,7 @@ async def write_chat_message(request: Request) -> Response:
         await context.db.write(lambda tx: admit_newcomer(tx, request, account, conversation_id))
     delivery = WebchatDelivery(account.id, visitor, written.client_message_id, written.text, micros(now))
     body = msgspec.json.encode(delivery)
-    label = CONNECTORS[Platform.WEBCHAT].label(body)
-    await _store_receipt(context, account.business_id, Platform.WEBCHAT, label, body)
+    await _store_receipt(context, account.business_id, CONNECTORS[Platform.WEBCHAT], body)
     message_id = message_id_of(account, f"{visitor}:{written.client_message_id}")
     return json_answer({"accepted": True, "message_id": message_id})
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from contatto.kit.clock import Clock
 from contatto.kit.db.changes import Listener, Tables, concerns
 from contatto.kit.db.row_security import acting_for
-from contatto.kit.db.tx import Row, Tx
+from contatto.kit.db.tx import MadeLater, Row, Tx
 from contatto.kit.parts import Parts
 from contatto.kit.places import Places
 from contatto.kit.vault import Vault
@@ -91,8 +91,11 @@ class Database(ABC):
             return await asyncio.get_running_loop().run_in_executor(self._aside, here.run, work)
 
     @abstractmethod
-    async def append(self, statement: Any, row: Row) -> None:
-        """Run one insert of a hot path, grouped with others that wait for the same commit."""
+    async def append(self, statement: Any, row: Row | MadeLater) -> None:
+        """Run one insert of a hot path, grouped with others that wait for the same commit.
+
+        What makes a row later runs in another thread, and what it raises is raised here.
+        """
 
     def close(self) -> None:
         """End what runs aside; storage closes the rest."""
@@ -126,6 +129,14 @@ class Waiting[T]:
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self.loop = loop
         self.future: asyncio.Future[T] | Future[T] = loop.create_future() if loop else Future()
+
+    def tell(self, result: T | None, error: BaseException | None) -> None:
+        """Hand over the outcome from any thread."""
+        if self.loop is None:
+            self.settle(result, error)
+            return
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(self.settle, result, error)
 
     def settle(self, result: T | None, error: BaseException | None) -> None:
         """Hand over the outcome; to be called in the loop's own thread if there is a loop."""

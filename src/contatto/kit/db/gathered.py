@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 from contatto.kit.db.database import Waiting, Work
 from contatto.kit.db.lanes import Write
 from contatto.kit.db.row_security import acting_for
-from contatto.kit.db.tx import Row, Tx
+from contatto.kit.db.tx import MadeLater, Row, Tx
 
 AT_ONCE: Final = 512
 """Most works of one kind in one transaction; more only make the first of them wait."""
@@ -26,7 +26,7 @@ class GatheredRows:
         self._hand_over = hand_over
         self._rows: dict[asyncio.AbstractEventLoop, list[Write]] = {}
 
-    def put(self, statement: Any, row: Row) -> Awaitable[None]:
+    def put(self, statement: Any, row: Row | MadeLater) -> Awaitable[None]:
         """Insert a row with a statement that is made once and kept; it is durable once that was awaited."""
         loop = asyncio.get_running_loop()
         rows = self._rows.get(loop)
@@ -34,7 +34,8 @@ class GatheredRows:
             rows = self._rows[loop] = []
             loop.call_soon(self._end_turn, loop)
         waiting: Waiting[None] = Waiting(loop)
-        rows.append(Write(waiting, acting_for(), statement=statement, row=row))
+        now, later = (None, row) if callable(row) else (row, None)
+        rows.append(Write(waiting, acting_for(), statement=statement, row=now, make=later))
         return waiting.future  # type: ignore[return-value]  # a loop's future, as there is a loop
 
     def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from contatto.kit.batches import in_time
 from contatto.kit.db.database import Waiting, Work
-from contatto.kit.db.tx import Row
+from contatto.kit.db.tx import MadeLater, Row
 
 GROUP_LIMIT: Final = 512
 """Most rows of hot paths that share one commit; more only makes the first of them wait."""
@@ -25,9 +25,24 @@ class Write:
     work: Work[Any] | None = None
     statement: Any = None
     row: Row | None = None
+    make: MadeLater | None = None
     in_background: bool = False
     result: Any = None
     error: BaseException | None = None
+
+
+def list_made(writes: list[Write]) -> list[Write]:
+    """Those whose rows could be made, or were there; the callers of the others are told what went wrong."""
+    made: list[Write] = []
+    for write in writes:
+        try:
+            if write.make is not None:
+                write.row, write.make = write.make(), None
+        except Exception as error:  # it belongs to the caller, not to the writer
+            write.waiting.tell(None, error)
+        else:
+            made.append(write)
+    return made
 
 
 type Taken = tuple[list[Write], Iterator[Write]]
@@ -94,7 +109,7 @@ class Lanes:
         if write is None:
             self._is_closing = True
         elif isinstance(write, list):
-            self._appends += write
+            self._appends += list_made(write)
         elif write.in_background:
             self._background.append(write)
         elif write.work is None:

@@ -24,10 +24,10 @@ from contatto.kit.db.commits import group_alike, settle
 from contatto.kit.db.database import STATEMENTS_KEPT, Database, Work, followed
 from contatto.kit.db.gathered import GatheredRows
 from contatto.kit.db.hot import insert_rows
-from contatto.kit.db.lanes import GROUP_LIMIT, Write
+from contatto.kit.db.lanes import GROUP_LIMIT, Write, list_made
 from contatto.kit.db.learning import Learner
 from contatto.kit.db.row_security import acting_for, narrow
-from contatto.kit.db.tx import Row, Tx
+from contatto.kit.db.tx import MadeLater, Row, Tx
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.parts import Parts
@@ -107,7 +107,7 @@ class PostgresDatabase(Database):
         told = f"{self._process} {names_of(tables)}"
         return connection.execute(_TELL, {"told": told}).first() is not None
 
-    async def append(self, statement: Any, row: Row) -> None:
+    async def append(self, statement: Any, row: Row | MadeLater) -> None:
         await self._rows.put(statement, row)
 
     def _take_rows(self, rows: list[Write]) -> None:
@@ -126,7 +126,7 @@ class PostgresDatabase(Database):
                 if not rows:
                     self._is_appending = False
                     return
-            for alike in group_alike(rows):
+            for alike in group_alike(list_made(rows)):
                 self._append_alike(alike)
 
     def _append_alike(self, rows: list[Write]) -> None:

@@ -20,7 +20,7 @@ from contatto.kit.db.giving_way import Neighbours, tell_who_waits
 from contatto.kit.db.lanes import Lanes, Taken, Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.spool import Spool
-from contatto.kit.db.tx import Row, Tx
+from contatto.kit.db.tx import MadeLater, Row, Tx
 from contatto.kit.db.within import BYTES_OF
 from contatto.kit.parts import Parts
 from contatto.kit.vault import Vault
@@ -111,7 +111,7 @@ class SqliteDatabase(Database):
         self._enqueue(Write(waiting, acting_for(), work=work, in_background=in_background))
         return waiting.future.result()
 
-    async def append(self, statement: Any, row: Row) -> None:
+    async def append(self, statement: Any, row: Row | MadeLater) -> None:
         await self._rows.put(statement, row)
 
     def _enqueue(self, write: Write | list[Write]) -> None:

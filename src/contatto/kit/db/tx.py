@@ -28,6 +28,8 @@ from contatto.kit.vault import Vault
 _AT_ONCE: Final = 5_000
 _HOLD: Final = text("SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number")
 type Row = Mapping[str, Any]
+type MadeLater = Callable[[], Row]
+"""Makes a row where rows are written, many after the other: by itself each costs several times as much."""
 
 
 @dataclass(frozen=True, slots=True)
