@@ -104,7 +104,7 @@ class SecurityLayer:
                 message["headers"] = headers
             await send(message)
 
-        scope["headers"] = [pair if pair[0] != _TYPE else _plain(pair[1]) for pair in scope["headers"]]
+        scope["headers"] = [_plain(*pair) if pair[0] == _TYPE else pair for pair in scope["headers"]]
         receive = _capped(receive, self._limit_of(scope["path"]))
         named = REQUEST_ID.set(request_id)
         try:
@@ -158,15 +158,15 @@ def redirect_slashes(router: Router) -> ASGIApp:
     return answer
 
 
-def _plain(value: bytes) -> _Header:
-    """A body's type as it is, but that of a form with its boundary alone: a form is UTF-8, whatever it says.
+def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A header as it is, but the type of a form with its boundary alone: a form is UTF-8, whatever it says.
 
     Fields would be read in any encoding that Python knows; some of them make texts that no database can hold.
     """
-    if not value.lower().startswith(_PARTS):
-        return _TYPE, value
+    if name != _TYPE or not value.lower().startswith(_PARTS):
+        return name, value
     boundary = _BOUNDARY.search(value)
-    return _TYPE, _PARTS + (b"; " + boundary[0] if boundary else b"")
+    return name, _PARTS + (b"; " + boundary[0] if boundary else b"")
 
 
 def _capped(receive: Receive, limit: int) -> Receive:
