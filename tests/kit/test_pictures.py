@@ -15,7 +15,8 @@ from PIL import Image
 from contatto.kit import errors
 from contatto.kit.confined import Confined
 from contatto.kit.errors import Refused
-from contatto.kit.pictures import LONGEST_SIDE, MOST_KEPT, MOST_PIXELS, Picture, read_remade
+from contatto.kit.pictures import LONGEST_SIDE, MOST_KEPT, Picture, read_remade
+from contatto.kit.remaking import MOST_PIXELS
 from contatto.kit.uploads import Uploads
 
 

@@ -63,11 +63,12 @@ class Confined:
         self._busy: set[_Child] = set()
         self._lock = threading.Lock()
 
-    async def run(self, work: Work, raw: bytes) -> bytes:
+    async def run(self, work: Work | str, raw: bytes) -> bytes:
         """Have a function of ours work on bytes in a child.
 
         Args:
-            work: a function at the top of its module, where the child finds it by its name.
+            work: a function at the top of its module, where the child finds it by its name; or this name,
+                ``module:function``, where the server is not to load what it needs.
             raw: what a stranger sent.
 
         Raises:
@@ -94,8 +95,8 @@ class Confined:
         self._threads.shutdown()
         self._threads = ThreadPoolExecutor(self.most, "confined")
 
-    def _call(self, work: Work, raw: bytes) -> tuple[int, bytes]:
-        name = name_of(work)
+    def _call(self, work: Work | str, raw: bytes) -> tuple[int, bytes]:
+        name = work if isinstance(work, str) else name_of(work)
         child = self._take(name)
         try:
             answer = child.call(raw, self._clock_s)

@@ -16,13 +16,13 @@ from contatto.kit.errors import ErrorCode, Refused
 from contatto.kit.limits import client_network
 from contatto.kit.pictures import (
     PICTURE_LIMIT,
+    REMAKE,
     Picture,
     check_magic,
     not_a_photo,
     read_remade,
-    remake_picture,
 )
-from contatto.kit.tables import TABLE_LIMIT, is_workbook, rows_of_workbook, text_of, unreadable_workbook
+from contatto.kit.tables import ROWS, TABLE_LIMIT, is_workbook, text_of, unreadable_workbook
 
 READERS_OF_ONE: Final = 3
 """Bodies of one sender that are read at the same time; one of them at a time is decoded."""
@@ -102,7 +102,7 @@ class Uploads:
                 return text_of(raw)
             async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(line.decoding, errors.BUSY):
                 try:
-                    found = await self._confined.run(rows_of_workbook, raw)
+                    found = await self._confined.run(ROWS, raw)
                     return msgspec.json.decode(found, type=list[list[str]])
                 except (Overworked, msgspec.MsgspecError) as error:
                     raise unreadable_workbook() from error
@@ -158,7 +158,7 @@ class Uploads:
     async def _remade(self, line: _Line, sender: _Sender, raw: bytes) -> Picture:
         async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(line.decoding, errors.BUSY):
             try:
-                return read_remade(await self._confined.run(remake_picture, raw))
+                return read_remade(await self._confined.run(REMAKE, raw))
             except Overworked as error:
                 raise not_a_photo() from error
 
