@@ -33,3 +33,15 @@ def test_they_are_made_under_a_contact_detail_where_a_name_is_required_and_never
         assert payload_of(tx, target, lead, 1, "http://localhost").stand_ins == {}, "no name is required"
 
     database.write_now(work)
+
+
+def test_a_contact_detail_stands_for_the_name_until_the_crm_has_said_what_it_requires(
+    database: Database,
+) -> None:
+    def work(tx: Tx) -> None:
+        tx, target, _, _ = begun(tx)
+        lead = make.lead(tx, target.business_id, make.contact(NUMBER), person_id="p2", profile_name="")
+        unknown = replace(target, described=(), described_at=None)
+        assert payload_of(tx, unknown, lead, 1, "http://localhost").stand_ins == {"Name": NUMBER}
+
+    database.write_now(work)

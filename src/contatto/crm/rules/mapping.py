@@ -83,17 +83,26 @@ def map_lead(
         first_phone,
         at,
         sources=sources,
-        stand_ins=_stand_ins(target, snapshot, {*values, *without}),
+        stand_ins=_stand_ins(target, traits, snapshot, {*values, *without}),
     )
 
 
-def _stand_ins(target: Target, snapshot: Snapshot, filled: Collection[str]) -> dict[str, str]:
-    """A contact detail for each field of the name that the CRM requires: many who chat never say theirs."""
-    required = {each.name for each in target.described if each.is_required} - set(filled)
+def _stand_ins(target: Target, traits: Traits, snapshot: Snapshot, filled: Collection[str]) -> dict[str, str]:
+    """A contact detail for each field of the name that the CRM requires: many who chat never say theirs.
+
+    It may require any of them until it has described itself, which the first leads do not wait for.
+    """
+    required = {each.name for each in target.described if each.is_required}
+    if traits.describes and target.described_at is None:
+        required = {row.target for row in target.mapping}
     known = (snapshot.values.get(each.value, "").partition(", ")[0] for each in Field)
     text = next(filter(None, known), snapshot.values.get("lead_id", ""))
     names = (NAME, FIRST_NAME, LAST_NAME)
-    return {row.target: text for row in target.mapping if row.source in names and row.target in required}
+    return {
+        row.target: text
+        for row in target.mapping
+        if row.source in names and row.target in required and row.target not in filled
+    }
 
 
 def _note(snapshot: Snapshot, told: set[str]) -> str:
