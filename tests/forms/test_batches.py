@@ -17,6 +17,7 @@ from contatto.forms.store.records import form_answers
 from contatto.inbox.actions.forms import Opening, list_opened
 from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn, take_form
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
+from contatto.inbox.store.conversations import find_conversation
 from contatto.inbox.store.notices import inline_notices
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -207,3 +208,12 @@ def test_forms_that_are_opened_together_are_each_shown_to_who_opened_them(databa
     assert [each for each in together[4:] if each] == [(known, False), (other, False)] + [
         (theirs.versions[0].number, False)
     ] * 2
+
+
+def test_a_thread_that_a_form_begins_is_inserted_with_its_lead(database: Database) -> None:
+    world = database.write_now(built)
+    handed = handed_in(world, (0, 0, 0))
+    answer = database.write_now(lambda tx: take_form(tx, handed))
+    thread = database.read_now(lambda tx: find_conversation(tx, answer.business_id, answer.conversation_id))
+    assert thread is not None
+    assert thread.lead_id == answer.lead_id != ""

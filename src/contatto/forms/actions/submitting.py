@@ -22,7 +22,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbox import emit_all
 from contatto.leads.actions import records as leads
-from contatto.leads.model.leads import Origin, Signal
+from contatto.leads.model.leads import Lead, Origin, Signal
 from contatto.measurement.rules import natural_number
 
 
@@ -57,6 +57,14 @@ class FreshAnswer:
     checked: Checked
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer as it is kept, with the lead that it made or added to."""
+
+    answer: FormAnswer
+    lead: Lead | None
+
+
 type Looked = FormAnswer | FreshAnswer | Unanswered
 """What there is to say of a filled form: the answer that it became before, a new one, or what it lacks."""
 
@@ -78,7 +86,7 @@ def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Subm
     (looked,) = look_through_forms(tx, version.business_id, [FilledForm(version, respondent, sent)])
     if isinstance(looked, Unanswered):
         raise looked
-    return looked if isinstance(looked, FormAnswer) else keep_answers(tx, [looked])[0]
+    return looked if isinstance(looked, FormAnswer) else keep_answers(tx, [looked])[0].answer
 
 
 def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -> list[Looked]:
@@ -133,19 +141,21 @@ def _verdict(checked: Checked, sent: Submission) -> FormVerdict:
     return FormVerdict.NO_FIT if checked.refused else FormVerdict.TAKEN
 
 
-def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[FormAnswer]:
+def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
     """Keep answers, each once, with what follows those that were taken: leads, consent receipts, events."""
     different = {each.answer.id: each for each in fresh}
     taken = [each for each in different.values() if each.answer.verdict is FormVerdict.TAKEN]
     made = leads.upsert_leads(tx, [_signal_of(each) for each in taken])
-    lead_of = {each.answer.id: lead.id for each, lead in zip(taken, made, strict=True) if lead}
-    kept = {
-        number: replace(each.answer, lead_id=lead_of.get(number, "")) for number, each in different.items()
-    }
-    store.append_answers(tx, kept.values())
+    lead_of = {each.answer.id: lead for each, lead in zip(taken, made, strict=True)}
+    kept = {number: _kept(each.answer, lead_of.get(number)) for number, each in different.items()}
+    store.append_answers(tx, [each.answer for each in kept.values()])
     store.append_receipts(tx, [receipt for each in taken for receipt in _receipts_of(each)])
-    emit_all(tx, [_event_of(kept[each.answer.id]) for each in taken])
+    emit_all(tx, [_event_of(kept[each.answer.id].answer) for each in taken])
     return [kept[each.answer.id] for each in fresh]
+
+
+def _kept(answer: FormAnswer, lead: Lead | None) -> KeptAnswer:
+    return KeptAnswer(replace(answer, lead_id=lead.id if lead else ""), lead)
 
 
 def _signal_of(fresh: FreshAnswer) -> Signal:

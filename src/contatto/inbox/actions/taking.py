@@ -193,14 +193,18 @@ class _FormBatch:
         return refused
 
     def _keep(self, looked: Sequence[Looked | Refused]) -> list[Outcome]:
-        fresh = [each for each in looked if isinstance(each, FreshAnswer)]
-        answers = [each.answer if isinstance(each, FreshAnswer) else each for each in looked]
-        thanked = self._thank(answers)
+        """Keep leads before threads, as is done for messages: a new thread is inserted with its lead."""
+        kept = keep_answers(self._tx, [each for each in looked if isinstance(each, FreshAnswer)])
+        answers = iter(kept)
+        outcomes = [next(answers).answer if isinstance(each, FreshAnswer) else each for each in looked]
+        thanked = self._thank(outcomes)
+        for each in kept:
+            if each.lead and each.lead.conversation_id == each.answer.conversation_id:
+                self._threads.note_lead(each.lead)
         self._threads.write()
-        kept = iter(keep_answers(self._tx, fresh))
         events = [MessageSent(self._business_id, each.conversation_id, each.id) for each in thanked]
         emit_all(self._tx, [(self._business_id, event) for event in events])
-        return [next(kept) if isinstance(each, FreshAnswer) else each for each in looked]
+        return outcomes
 
     def _thank(self, answers: Sequence[Outcome]) -> list[Message]:
         """Open the threads of those who answered beside a chat, and append what they are told there."""
