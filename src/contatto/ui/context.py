@@ -34,7 +34,7 @@ class Context:
 
 def context_of(connection: HTTPConnection) -> Context:
     """The context of the app that serves this request; also a FastAPI dependency."""
-    context: Context = connection.app.state.context
+    context: Context = connection.scope["app"].state.context
     return context
 
 
@@ -44,7 +44,7 @@ def part_of[T](connection: HTTPConnection, kind: type[T]) -> T:
     Raises:
         MissingPart: the installation was built without it.
     """
-    resources = connection.app.state.resources
+    resources = connection.scope["app"].state.resources
     if not isinstance(resources, Parts):
         raise MissingPart("this app was built without resources")
     return resources[kind]

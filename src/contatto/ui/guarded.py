@@ -59,8 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if self.flow.read_paused:  # it is we who do not read
                 self._since_s = now_s - self._body_bytes / BODY_PACE
             return now_s - self._since_s > BODY_S + self._body_bytes / BODY_PACE
-        idle = self.timeout_keep_alive if self._stage is _Stage.IDLE else 0.0
-        return now_s - self._since_s > HEAD_S + idle
+        return now_s - self._since_s > (self.timeout_keep_alive if self._stage is _Stage.IDLE else HEAD_S)
 
     def end(self, fault: tuple[int, str]) -> None:
         """End it: with an answer if it began a request that has none yet."""
@@ -129,8 +128,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._stage is _Stage.WORK and not self.pipeline and not self.transport.is_closing():
+        """As uvicorn's own without its timer: to set one for each answer costs more than to look at all."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._stage is _Stage.WORK:
             self._begin(_Stage.IDLE)
             self._take_place()
             self._head_bytes = 0

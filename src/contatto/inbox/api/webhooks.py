@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -82,7 +83,7 @@ async def receive_webhook(request: Request) -> Response:
     context = context_of(request)
     connector, apps = await _list_apps(request)
     raw = await read_body(request)
-    signed = _list_signers(request, connector, apps, raw)
+    signed = _list_signers(context, request.headers, connector, apps, raw)
     await part_of(request, Backlog).hold()
     # one body may hold several events: each is a delivery of its own, and all are kept before the answer
     pieces = connector.split(raw)
@@ -118,7 +119,7 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
 
 
 def _list_signers(
-    request: Request, connector: Connector, apps: list[ChannelApp], raw: bytes
+    context: Context, headers: Headers, connector: Connector, apps: list[ChannelApp], raw: bytes
 ) -> list[ChannelApp]:
     """The apps whose secret signed a body: that of one business, or of several that share an app.
 
@@ -128,12 +129,11 @@ def _list_signers(
     Raises:
         Refused: UNSIGNED or STALE.
     """
-    context = context_of(request)
     now, tolerance = context.clock.now(), context.settings.webhook_tolerance_s
     signers, refusals = list[ChannelApp](), list[Refused]()
     for app in apps or [_NOBODYS]:
         try:
-            connector.verify_signature(request.headers, raw, app.secret, now, tolerance)
+            connector.verify_signature(headers, raw, app.secret, now, tolerance)
             signers.append(app)
         except Refused as refused:
             refusals.append(refused)
