@@ -195,6 +195,25 @@ def test_where_rows_cannot_be_kept_apart_they_wait_in_their_order(db: SqliteData
     assert [name for name, _ in rows(db)] == ["a", "b", "c"]
 
 
+def test_a_row_that_nobody_can_insert_is_refused_once_the_file_is_free_and_takes_no_other_with_it(
+    db: SqliteDatabase, tmp_path: Path
+) -> None:
+    async def both() -> list[object]:
+        good = db.append(COUNTING, {"name": "a", "n": 1})
+        bad = db.append(COUNTING, {"name": object(), "n": 1})
+        held = asyncio.gather(good, bad, return_exceptions=True)
+        await asyncio.sleep(0.05)
+        other.execute("COMMIT")
+        return list(await held)
+
+    with another_writes(tmp_path) as other:
+        first, second = asyncio.run(both())
+        other.execute("BEGIN IMMEDIATE")
+    assert first is None
+    assert isinstance(second, sqlalchemy.exc.StatementError)
+    assert rows(db) == [("a", 1)]
+
+
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(turns=st.lists(st.tuples(st.booleans(), st.lists(st.sampled_from("abc"), max_size=3)), max_size=5))
 def test_whoever_writes_meanwhile_each_row_counts_once_and_in_its_order(

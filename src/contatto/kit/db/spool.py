@@ -70,19 +70,13 @@ class Spool:
 
     def keep(self, writes: list[Write]) -> bool:
         """Make the rows of writes durable; False where that cannot be, such as where another has the file."""
-        bound = [
-            bind_rows(alike[0].statement, [write.row or {} for write in alike])
-            for alike in group_alike(writes)
-        ]
-        is_full = sum(len(rows.values) for rows in self._rows) >= MOST
-        file = None if is_full or None in bound else self._opened()
-        if file is None:
+        if sum(len(rows.values) for rows in self._rows) >= MOST or (file := self._opened()) is None:
             return False
-        rows = [_Rows(*each) for each in bound if each]
         try:
+            rows = [_bound(alike) for alike in group_alike(writes)]
             file.execute("INSERT INTO spooled (rows) VALUES (?)", (msgspec.msgpack.encode(rows),))
-        except sqlite3.Error as error:  # such as a full disk; the rows wait for the database then
-            logger().error("spool.failed", rows=len(rows), error_at=where(error))
+        except Exception as error:  # such as a full disk, or a bad row: they wait for the database then
+            logger().error("spool.failed", rows=len(writes), error_at=where(error))
             return False
         self._rows += rows
         return True
@@ -122,6 +116,18 @@ def _open(path: Path) -> sqlite3.Connection:
         file.close()
         raise
     return file
+
+
+def _bound(alike: list[Write]) -> _Rows:
+    """The rows of one statement for the driver.
+
+    Raises:
+        ValueError: only SQLAlchemy can run it.
+    """
+    bound = bind_rows(alike[0].statement, [write.row or {} for write in alike])
+    if bound is None:
+        raise ValueError("the driver cannot run the statement")
+    return _Rows(*bound)
 
 
 def _insert(tx: Tx, rows: _Rows) -> None:
