@@ -35,6 +35,8 @@ EMAIL = "owner@example.com"
 API = "/open_api/v1.3"
 OPEN_ID = "tt-business-1"
 APP_ID, APP_SECRET = "app-1", "app-secret-1"
+ROOMY = 5_000.0
+"""A daily budget whose plan of half an hour outlasts what a test asks for, at any time of the day."""
 METRICS = ["spend", "impressions", "clicks", "conversion", "cost_per_conversion"]
 COMPANY = CompanyData("Kopi and Co", "", "https://kopi.example.com/privacy")
 
@@ -73,7 +75,8 @@ class House:
         """Make campaign, ad group and ad through the API; give their ids."""
         campaign = self.data("POST", "/campaign/create/", campaign_name=f"Campaign {uuid.uuid4()}",
                              objective_type="LEAD_GENERATION")["campaign_id"]  # fmt: skip
-        group = self.data("POST", "/adgroup/create/", **ad_group(campaign, goal, channel or self.webchat_id))
+        asked = ad_group(campaign, goal, channel or self.webchat_id) | {"budget": ROOMY}
+        group = self.data("POST", "/adgroup/create/", **asked)
         creative = {"ad_name": f"Ad of {goal}", "ad_text": "Write to us", "ad_format": "SINGLE_VIDEO",
                     "call_to_action": "SEND_MESSAGE", "auto_message_id": "1", "identity_type": "TT_USER",
                     "identity_id": channel or self.webchat_id}  # fmt: skip
