@@ -1,11 +1,12 @@
-"""Connections to PostgreSQL that were left open: where each was made is told after the run.
+"""Connections to PostgreSQL and sockets that were left open: where each was made is told after the run.
 
-The driver warns of one that is collected while it is open. That happens in whichever test the collector runs
-next, so as an error it would fail a test that has nothing to do with it.
+Who is collected while it is open gives a warning. That happens in whichever test the collector runs next, so
+as an error it would fail a test that has nothing to do with it.
 """
 
 import gc
 import os
+import socket
 import traceback
 from collections.abc import Callable
 from typing import Any, Final
@@ -15,15 +16,18 @@ from psycopg import AsyncConnection, Connection
 LEFT_OPEN: Final = "left_open"
 """Under this name a process of the tests sends its lines to the one that began the run."""
 _OURS: Final = ("/src/contatto/", "/tests/")
+_DEPTH: Final = 40
+"""Calls that are looked back for where it was made."""
+_made: dict[int, tuple[str, traceback.StackSummary]] = {}
 _lines: list[str] = []
 
 
 def note_connections() -> None:
-    """From now on each connection knows where it was made; call it once in a process."""
-    kinds: tuple[Any, ...] = (Connection, AsyncConnection)
-    for kind in kinds:
-        kind.__init__ = _noting(kind.__init__)
-        kind.__del__ = _tell_if_open
+    """From now on it is known of each where it was made; call it once in a process."""
+    for kind in (Connection, AsyncConnection, socket.socket):
+        watched: Any = kind
+        watched.__init__ = _noting(kind.__init__)
+        watched.__del__ = _tell_if_open
 
 
 def lines_of_left_open() -> list[str]:
@@ -35,23 +39,29 @@ def lines_of_left_open() -> list[str]:
 def _noting(make: Callable[..., None]) -> Callable[..., None]:
     def make_and_note(self: Any, *given: Any, **named: Any) -> None:
         make(self, *given, **named)
-        self._made_in = _test_now()
         frames = traceback.walk_stack(None)
-        self._made_at = traceback.StackSummary.extract(frames, lookup_lines=False)  # a line costs a file
+        stack = traceback.StackSummary.extract(
+            frames, limit=_DEPTH, lookup_lines=False
+        )  # a line costs a file
+        _made[id(self)] = (_test_now(), stack)
 
     return make_and_note
 
 
-def _tell_if_open(self: Any) -> None:
-    if not hasattr(self, "_made_at") or self.closed:
+def _tell_if_open(of: Any) -> None:
+    made = _made.pop(id(of), None)
+    is_socket = isinstance(of, socket.socket)
+    if made is None or (of.fileno() < 0 if is_socket else of.closed):
         return
+    if is_socket:
+        of.close()
+    test, stack = made
     path = " < ".join(
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
-        for frame in self._made_at
+        for frame in stack
         if any(folder in frame.filename for folder in _OURS) and frame.filename != __file__
     )
-    kind = type(self).__name__
-    _lines.append(f"left open: {kind} made in {self._made_in} at {path}; collected in {_test_now()}")
+    _lines.append(f"left open: {type(of).__name__} made in {test} at {path}; collected in {_test_now()}")
 
 
 def _test_now() -> str:
