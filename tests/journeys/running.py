@@ -71,11 +71,11 @@ class House:
         assert envelope["code"] == 0, envelope
         return envelope["data"]
 
-    def make_ad(self, goal: str, channel: str | None = None) -> dict[str, str]:
+    def make_ad(self, goal: str, channel: str | None = None, budget: float = 50.0) -> dict[str, str]:
         """Make campaign, ad group and ad through the API; give their ids."""
         campaign = self.data("POST", "/campaign/create/", campaign_name=f"Campaign {uuid.uuid4()}",
                              objective_type="LEAD_GENERATION")["campaign_id"]  # fmt: skip
-        asked = ad_group(campaign, goal, channel or self.webchat_id) | {"budget": ROOMY}
+        asked = ad_group(campaign, goal, channel or self.webchat_id) | {"budget": budget}
         group = self.data("POST", "/adgroup/create/", **asked)
         creative = {"ad_name": f"Ad of {goal}", "ad_text": "Write to us", "ad_format": "SINGLE_VIDEO",
                     "call_to_action": "SEND_MESSAGE", "auto_message_id": "1", "identity_type": "TT_USER",

@@ -7,7 +7,7 @@ import pytest
 
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
-from tests.journeys.running import House, until
+from tests.journeys.running import ROOMY, House, until
 from tests.security.chats import SITE, Browser, ads_token, decide, embed, settled, texts_of
 from tests.unchanged import nothing_changes
 
@@ -17,7 +17,7 @@ SECRET = "my number is +65 9123 4567"
 @pytest.fixture
 def victim(house: House) -> Browser:
     """Somebody who came by an ad of the house, known to its publisher as ``viewer-0001-x``, and wrote."""
-    house.make_ad("LEAD_GENERATION")
+    house.make_ad("LEAD_GENERATION", budget=ROOMY)
     person = Browser(house)
     person.tap(decide(house, "viewer-0001-x")["click_url"])
     assert person.say(SECRET).status_code == 200
@@ -78,7 +78,7 @@ def translator_of(text: str) -> list[str]:
 def test_no_id_that_a_business_is_shown_opens_the_chat(
     house: House, neighbour: House, victim: Browser
 ) -> None:
-    neighbour.make_ad("LEAD_GENERATION")
+    neighbour.make_ad("LEAD_GENERATION", budget=ROOMY)
     ids = sorted(set(shown_ids(house)))
     assert len(ids) > 5
     secrets = {part for value in victim.identity.values() for part in value.split(".")}

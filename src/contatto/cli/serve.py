@@ -48,6 +48,8 @@ def serve_command(
     try:
         serving.run(keep_worker(chosen) if settings.worker == "beside" else None, sockets)
     finally:
+        for each in sockets or ():
+            each.close()
         context.db.close()
 
 
