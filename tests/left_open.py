@@ -40,9 +40,8 @@ def _noting(make: Callable[..., None]) -> Callable[..., None]:
     def make_and_note(self: Any, *given: Any, **named: Any) -> None:
         make(self, *given, **named)
         frames = traceback.walk_stack(None)
-        stack = traceback.StackSummary.extract(
-            frames, limit=_DEPTH, lookup_lines=False
-        )  # a line costs a file
+        # without the lines: each costs a file
+        stack = traceback.StackSummary.extract(frames, limit=_DEPTH, lookup_lines=False)
         _made[id(self)] = (_test_now(), stack)
 
     return make_and_note

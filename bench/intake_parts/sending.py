@@ -60,7 +60,7 @@ def make_requests(
 def make_texts() -> Iterator[str]:
     """Texts of chats without end, none twice: the numbers and addresses in them are those of ever new people.
 
-    What many say in the same words, such as how they greet, ends in two words of one's own.
+    What many say in the same words, such as how they greet, ends in three words of one's own.
     """
     said: dict[str, int] = {}
     for seed in count_from(1):

@@ -25,6 +25,7 @@ from contatto.app import create_app, open_context
 from contatto.capture.actions import turn_on_capture
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import ChannelAccount, Platform
+from contatto.cli.beside import run_worker
 from contatto.cli.serving import Serving
 from contatto.kit.db import hot
 from contatto.kit.db.tx import Tx
@@ -36,7 +37,6 @@ from contatto.migrations.steps import migrate_schema
 from contatto.simulator.world import COMPANY, World, build_world, invent_logins
 from contatto.ui.context import Context
 from contatto.wiring import install
-from contatto.worker import Worker
 
 TOLD: Final = "/told-to-the-benchmark"
 SERVED: Final = "served.json"
@@ -211,19 +211,11 @@ def work(home: str, url: str, *, counts: bool = False, waits: bool = False) -> N
         (Path(home) / f"{os.getpid()}{READY}").touch()
         wait_until((Path(home) / BEGIN).exists)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_work(context))
+        asyncio.run(run_worker(context))
     context.db.close()
     if statements:
         told = Path(home) / f"{os.getpid()}{WORKED}"
         told.write_text(json.dumps({"statements": statements.count}))
-
-
-async def _work(context: Context) -> None:
-    watching = asyncio.create_task(context.db.watch())
-    try:
-        await Worker(context.db, context.installation).run()
-    finally:
-        watching.cancel()
 
 
 def serve(home: str, url: str, port: int, worker: Any, *, counts: bool = False) -> None:

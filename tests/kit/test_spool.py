@@ -3,8 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from contatto.kit.db.sqlite import SqliteDatabase
 from contatto.kit.db.tx import insert_for
 from contatto.kit.parts import Parts
 from contatto.kit.vault import Vault
+from tests.journeys.running import until
 
 things = Table(
     "things",
@@ -79,13 +79,6 @@ def rows(db: SqliteDatabase) -> list[tuple[str, int]]:
     ]
 
 
-def wait_until(is_true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not is_true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def spooled(folder: Path) -> int:
     """How many groups of rows lie in the spool that was left by a writer."""
     with closing(sqlite3.connect(folder / f"test.db{ENDING}")) as file:
@@ -98,7 +91,7 @@ def test_a_row_is_kept_at_once_while_another_process_writes_and_is_in_its_table_
     with another_writes(tmp_path):
         append(db, "a", "b", "a")
         assert rows(db) == []
-    wait_until(lambda: rows(db) == [("a", 2), ("b", 1)])
+    assert until(lambda: rows(db) == [("a", 2), ("b", 1)])
 
 
 def test_nothing_is_kept_apart_where_nobody_else_writes(db: SqliteDatabase, tmp_path: Path) -> None:
@@ -128,7 +121,7 @@ def test_rows_that_a_crash_left_behind_are_in_their_table_after_the_next_start(
         append(db, "a", "b")
         shutil.copytree(tmp_path, crashed, ignore=shutil.ignore_patterns("*-shm", "crashed"))
     with opened(crashed) as again:
-        wait_until(lambda: rows(again) == [("a", 1), ("b", 1)])
+        assert until(lambda: rows(again) == [("a", 1), ("b", 1)])
     assert spooled(crashed) == 0
 
 
@@ -147,7 +140,7 @@ def test_a_row_that_its_table_refuses_keeps_no_other_out(db: SqliteDatabase, tmp
     append(db, "taken")
     with another_writes(tmp_path):
         append(db, "a", "taken", "b", statement=PLAIN)
-    wait_until(lambda: rows(db) == [("taken", 1), ("a", 1), ("b", 1)])
+    assert until(lambda: rows(db) == [("taken", 1), ("a", 1), ("b", 1)])
 
 
 def test_rows_stay_kept_while_their_table_cannot_be_written(db: SqliteDatabase, tmp_path: Path) -> None:
@@ -157,7 +150,7 @@ def test_rows_stay_kept_while_their_table_cannot_be_written(db: SqliteDatabase, 
     assert db.write_now(lambda _: "others write") == "others write"
     with another_writes(tmp_path) as other:
         other.execute("ALTER TABLE hidden RENAME TO things")
-    wait_until(lambda: rows(db) == [("a", 1)])
+    assert until(lambda: rows(db) == [("a", 1)])
 
 
 def test_where_another_process_keeps_rows_apart_one_waits_for_the_file(
@@ -168,7 +161,7 @@ def test_where_another_process_keeps_rows_apart_one_waits_for_the_file(
             append(other, "theirs")
             with pytest.raises(TimeoutError):
                 asyncio.run(asyncio.wait_for(db.append(COUNTING, {"name": "ours", "n": 1}), 0.2))
-        wait_until(lambda: sorted(rows(db)) == [("ours", 1), ("theirs", 1)])
+        assert until(lambda: sorted(rows(db)) == [("ours", 1), ("theirs", 1)])
 
 
 def test_no_more_rows_are_kept_apart_than_are_soon_poured(
@@ -179,7 +172,7 @@ def test_no_more_rows_are_kept_apart_than_are_soon_poured(
         append(db, "a", "b")
         with pytest.raises(TimeoutError):
             asyncio.run(asyncio.wait_for(db.append(COUNTING, {"name": "c", "n": 1}), 0.2))
-    wait_until(lambda: [name for name, _ in rows(db)] == ["a", "b", "c"])
+    assert until(lambda: [name for name, _ in rows(db)] == ["a", "b", "c"])
 
 
 def test_where_rows_cannot_be_kept_apart_they_wait_in_their_order(db: SqliteDatabase, tmp_path: Path) -> None:

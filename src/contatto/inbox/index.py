@@ -164,9 +164,11 @@ class Threads:
         elif fresh.started_at is None or fresh.started_at > at:
             self._new_conversations[fresh.id] = started
 
-    def note_lead(self, lead: Lead) -> None:
-        """Note that the conversation of a lead, which has none yet, made it."""
-        known = self.find_conversation(lead.business_id, lead.conversation_id)
+    def note_lead(self, conversation_id: str, lead: Lead | None) -> None:
+        """Note that a conversation which has no lead yet made this one, if it did."""
+        if lead is None or lead.conversation_id != conversation_id:
+            return
+        known = self.find_conversation(lead.business_id, conversation_id)
         if known is not None and known.lead_id is None:
             self._leads_made[known.id] = LeadMade(lead.business_id, known.id, lead.id)
 

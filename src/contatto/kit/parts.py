@@ -1,7 +1,7 @@
 """Parts of an installation, found by their type: capabilities say what they need, `wiring` what there is."""
 
 from collections.abc import Iterator
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -23,7 +23,7 @@ class Parts:
     """
 
     def __init__(self, *parts: object) -> None:
-        self._by_type: Final = {type(part): part for part in parts}
+        self._by_type: Final[dict[type, Any]] = {type(part): part for part in parts}
         if len(self._by_type) != len(parts):
             raise ValueError("two parts of an installation have the same type")
 
@@ -36,10 +36,10 @@ class Parts:
         Raises:
             MissingPart: the installation has none.
         """
-        part = self._by_type.get(kind)
+        part: T | None = self._by_type.get(kind)
         if part is None:
             raise MissingPart(f"this installation was built without {kind.__module__}.{kind.__qualname__}")
-        return part  # type: ignore[return-value]  # it is there by its own class
+        return part
 
     def close(self) -> None:
         """Close the parts that hold something open, the last one first."""

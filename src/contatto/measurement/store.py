@@ -319,16 +319,17 @@ _ONE_CONVERSION: Final = update(conversions).where(
     conversions.c.business_id == bindparam("of_business"),
     conversions.c.conversion_id == bindparam("of_conversion"),
 )
-
-
 _SOONER: Final = bindparam("sooner", type_=BigInteger)
 _EARLIER: Final = _ONE_CONVERSION.where(conversions.c.ts > _SOONER).values(ts=_SOONER)
 
 
 def record_earlier(tx: Tx, moved: Sequence[Conversion]) -> None:
     """Move conversions back in time that happened sooner than was known."""
-    of = [{"of_business": each.business_id, "of_conversion": each.conversion_id} for each in moved]
-    update_rows(tx, _EARLIER, [one | {"sooner": each.ts} for one, each in zip(of, moved, strict=True)])
+    rows = [
+        {"of_business": each.business_id, "of_conversion": each.conversion_id, "sooner": each.ts}
+        for each in moved
+    ]
+    update_rows(tx, _EARLIER, rows)
 
 
 def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: str | None) -> None:

@@ -103,9 +103,8 @@ class Connections:
 
     def wait(self, connection: Connection) -> None:
         """A connection waits for bytes from now on; where too many do, the oldest ends."""
+        self.work(connection)  # it takes the last place again
         own = self._networks[connection.network].waiting
-        own.pop(connection, None)  # it takes the last place again
-        self._waiting.pop(connection, None)
         own[connection] = self._waiting[connection] = None
         if len(own) > MOST_WAITING_OF_ONE and not self._is_proxy(connection):
             next(iter(own)).end(TOO_SLOW)

@@ -44,7 +44,7 @@ _VAGUE = frozenset(
 _BETWEEN = re.compile(
     r"[ \t]*(?:[:：=\-]|is\b|es\b|é\b|est\b|adalah\b|ay\b|ni\b|là\b|は|是|คือ|គឺ|هو|है|ہے)?[ \t]*"
 )
-_MEMORY = 8 << 20
+_MEMORY = 8 << 20  # bytes that the automaton of all openings may take
 _LETTER = rf"[{LATIN}]"
 _LATIN = re.compile(
     rf"{_LETTER}[{LATIN}'\u2019\-]{{1,24}}(?: {_LETTER}[{LATIN}'\u2019\-]{{0,24}}){{0,3}}", re.IGNORECASE

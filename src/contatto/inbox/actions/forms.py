@@ -77,7 +77,7 @@ def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
         for each in mine:
             if version := versions.get(each.number):
                 is_back = (version.form_id, who[each]) in sent
-                found[each] = version, _known_of(tx, each, version, is_back=is_back)
+                found[each] = version, _known_of(tx, each, who[each], version, is_back=is_back)
     return [found.get(each) for each in openings]
 
 
@@ -89,14 +89,15 @@ def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersi
     """
     person_id = person_id_of(tx.vault, account, visitor)
     is_back = bool(list_who_sent(tx, account.business_id, [version.form_id], [person_id]))
-    return _known_of(tx, Opening(account, visitor, version.number), version, is_back=is_back)
+    opening = Opening(account, visitor, version.number)
+    return _known_of(tx, opening, person_id, version, is_back=is_back)
 
 
-def _known_of(tx: Tx, opening: Opening, version: FormVersion, *, is_back: bool) -> Known:
+def _known_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *, is_back: bool) -> Known:
     if not any(each.prefill for each in version.content.questions):
         return Known(is_back)
     account, visitor = opening.account, opening.visitor
-    business_id, person_id = account.business_id, person_id_of(tx.vault, account, visitor)
+    business_id = account.business_id
     conversation_id = conversation_id_of(account, visitor)
     lead = leads.find_lead_of_conversation(tx, business_id, person_id, conversation_id)
     if lead is None or lead.hidden_at is not None:

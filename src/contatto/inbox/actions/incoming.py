@@ -285,8 +285,7 @@ def _write(tx: Tx, batch: Batch) -> None:
     batch.tell()
     measurement.record_conversions(tx, batch.earned)
     for signal, lead in zip(signals, leads.upsert_leads(tx, signals), strict=True):
-        if lead is not None and lead.conversation_id == signal.conversation_id:
-            batch.threads.note_lead(lead)
+        batch.threads.note_lead(signal.conversation_id, lead)
     batch.write()
 
 

@@ -199,8 +199,7 @@ class _FormBatch:
         outcomes = [next(answers).answer if isinstance(each, FreshAnswer) else each for each in looked]
         thanked = self._thank(outcomes)
         for each in kept:
-            if each.lead and each.lead.conversation_id == each.answer.conversation_id:
-                self._threads.note_lead(each.lead)
+            self._threads.note_lead(each.answer.conversation_id, each.lead)
         self._threads.write()
         events = [MessageSent(self._business_id, each.conversation_id, each.id) for each in thanked]
         emit_all(self._tx, [(self._business_id, event) for event in events])

@@ -82,7 +82,9 @@ class Spool:
         return True
 
     def pour(self, tx: Tx) -> bool:
-        """Put all rows into their tables; say whether they are there once the transaction is committed."""
+        """Put all rows into their tables; say whether any are there once the transaction is committed."""
+        if not self._rows:
+            return False
         try:
             with savepoint(tx):
                 for rows in self._rows:

@@ -185,7 +185,7 @@ class SqliteDatabase(Database):
                 take_changes(connection)
                 tell_who_waits(connection, self._is_awaited)
                 tx = Tx(connection, self.clock.now(), self.vault, self.ports)
-                is_poured = self._spool.has_rows and self._spool.pour(tx)
+                is_poured = self._spool.pour(tx)
                 append_all(tx, group)
                 for write in works:
                     group.append(write)

@@ -107,8 +107,7 @@ class Tx:
 
         Needed where two transactions must not miss each other's new rows. SQLite has one writer anyway.
         """
-        if self.locks_rows:
-            self.connection.execute(_HOLD, {"numbers": array_of("BIGINT", [number])})
+        self.advisory_locks([number])
 
     def advisory_locks(self, numbers: Collection[int]) -> None:
         """The same for many, in an order that all keep to."""
