@@ -105,7 +105,7 @@ def test_what_learning_brings_is_told_for_each_campaign(house: House) -> None:
     house.context.db.write_now(lambda tx: count(tx, 0))
     (row,) = house.data("GET", path)["list"]
     assert (row["lift"], row["missing_by_lot"], row["missing_learned"]) == (None, 20, 20)
-    assert "20 more conversions of ads drawn by lot are needed" in house.client.get("/ads/delivery").text
+    assert "20 more conversions of randomly chosen ads are needed" in house.client.get("/ads/delivery").text
     house.context.db.write_now(lambda tx: count(tx, 3))
     (row,) = house.data("GET", path)["list"]
     assert row["lift"] == pytest.approx(1.0)
@@ -140,7 +140,7 @@ def test_the_page_shows_phases_decisions_and_why(house: House) -> None:
     house.sign_in()
     page = house.client.get("/ads/delivery", params={"decision": ad["decision_id"]})
     assert page.status_code == 200
-    for words in ("What delivery learned", "Why this ad", "Learning", "Ad of CONVERSATION"):
+    for words in ("Ad delivery", "Why this ad", "Learning", "Ad of CONVERSATION"):
         assert words in page.text
     statement = house.client.get("/ads/statement.csv")
     assert statement.text.splitlines()[0].endswith("amount,balance,marketplace,placement")
@@ -190,8 +190,8 @@ def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes
     house.context.db.write_now(fill)
     page = house.client.get("/ads/delivery/model").text
     for words in (
-        "11 were foretold, 50 came, of 100.", "More than foretold", "taste</bdi> + The age",
-        "tea", "55+", "25 % by decision trees", "How the person can be reached", "As foretold",
+        "Predicted 11, actual 50 of 100.", "More than predicted", "taste</bdi> + Age",
+        "tea", "55+", "25 % by decision trees", "How the person can be reached", "As predicted",
     ):  # fmt: skip
         assert words in page
     found = house.data("GET", "/contatto/delivery/model/get/")

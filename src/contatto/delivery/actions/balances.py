@@ -25,7 +25,7 @@ def pay_in(tx: Tx, account: AdAccount, amount_micros: int, note: str) -> Balance
         Refused: INVALID for nothing, and for more than anybody pays.
     """
     if not 0 < abs(amount_micros) <= MOST_MICROS:
-        raise Refused(errors.INVALID, "Give an amount that is neither 0 nor beyond all payments.")
+        raise Refused(errors.INVALID, "Enter an amount other than 0, of at most 1,000,000,000.")
     day = local_day(micros(tx.now), account.timezone)
     entry = BalanceEntry(new_id(), account.business_id, account.id, tx.now, day, amount_micros, note[:200])
     ledger.append_balance_entry(tx, entry)
@@ -39,7 +39,7 @@ def set_balance_limit(tx: Tx, account: AdAccount, *, is_limited: bool, credit_mi
         Refused: INVALID for a credit below 0, and for more than anybody lends.
     """
     if not 0 <= credit_micros <= MOST_MICROS:
-        raise Refused(errors.INVALID, "Give a credit that is not below 0, nor beyond all payments.")
+        raise Refused(errors.INVALID, "Enter a credit from 0 to 1,000,000,000.")
     balance = ledger.find_balance(tx, account.business_id, account.id)
     ledger.record_limit(tx, balance, is_limited=is_limited, credit_micros=credit_micros)
     return ledger.find_balance(tx, account.business_id, account.id)

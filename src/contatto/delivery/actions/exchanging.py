@@ -60,7 +60,9 @@ async def serve_placement(
     """
     placement = placement_of(field, request.placement)
     if placement is None:
-        raise Refused(errors.NOT_FOUND, "placement: name one of yours.")
+        raise Refused(
+            errors.NOT_FOUND, "placement: Unknown placement. Give the id or name of one of your placements."
+        )
     viewer = NOBODY
     if request.has_consent:
         viewer = server.live_ads.name_id(placement.business_id, f"{_MARK}{request.viewer_id}")

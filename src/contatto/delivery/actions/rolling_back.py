@@ -20,7 +20,9 @@ def roll_back_model(tx: Tx, business_id: str, version: int) -> ModelVersion:
     found = next((each for each in models.list_models(tx, business_id) if each.version == version), None)
     raw = models.load_model(tx, business_id, version) if found is not None else None
     if found is None or raw is None:
-        raise Refused(errors.NOT_FOUND, "There is no whole model of this number.")
+        raise Refused(
+            errors.NOT_FOUND, "Model not found, or its file is missing or damaged. Choose another version."
+        )
     stream = entries.find_stream(tx, business_id)
     through = 0 if stream is None else stream.last_seq
     newest = models.find_newest_version(tx, business_id)

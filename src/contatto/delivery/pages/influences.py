@@ -14,33 +14,33 @@ CLEAR: Final = 1.15
 _MOST: Final = 3.0
 """A bar is full where something multiplies the odds by so much."""
 _SOURCES: Final = {
-    Source.AD: N_("The ad itself"),
-    Source.HISTORY: N_("What the viewer did before"),
-    Source.KIND: N_("Which kind of viewers it is"),
-    Source.HOUR: N_("The hour"),
-    Source.WEEKDAY: N_("The day of the week"),
-    Source.SHOWN: N_("How often and how lately the ad was seen before"),
-    Source.TAPPED: N_("Whether the ad was tapped before"),
-    Source.KNOWN: N_("Whether the viewer wrote before, or is a lead"),
-    Source.EARLIER: N_("How likely the steps before were"),
+    Source.AD: N_("Ad"),
+    Source.HISTORY: N_("Past actions of the viewer"),
+    Source.KIND: N_("Viewer type"),
+    Source.HOUR: N_("Hour"),
+    Source.WEEKDAY: N_("Day of the week"),
+    Source.SHOWN: N_("Frequency and recency of impressions"),
+    Source.TAPPED: N_("Earlier click on the ad"),
+    Source.KNOWN: N_("Earlier chat or lead"),
+    Source.EARLIER: N_("Predictions of the earlier steps"),
 }
 _FIELDS: Final = {
-    "country": N_("The country"),
-    f"{OURS}placement": N_("Where the ad stands"),
-    f"{OURS}account": N_("The chat account"),
-    f"{OURS}device": N_("The device"),
-    f"{OURS}language": N_("The language"),
-    f"{OURS}age": N_("The age"),
+    "country": N_("Country"),
+    f"{OURS}placement": N_("Placement"),
+    f"{OURS}account": N_("Chat account"),
+    f"{OURS}device": N_("Device"),
+    f"{OURS}language": N_("Language"),
+    f"{OURS}age": N_("Age"),
     f"{OURS}interests": N_("Interests"),
 }
 _AD_FIELDS: Final = {
     "format": N_("Image or video"),
-    "call": N_("The button of the ad"),
-    "account": N_("The chat account of the ad"),
-    "form": N_("Whether the ad has a form"),
-    "welcome": N_("The welcome message"),
-    "headline": N_("The headline"),
-    "words": N_("The words of the ad"),
+    "call": N_("Ad button"),
+    "account": N_("Chat account of the ad"),
+    "form": N_("Form in the ad"),
+    "welcome": N_("Welcome message"),
+    "headline": N_("Headline"),
+    "words": N_("Ad text"),
 }
 _AGES: Final = re.compile(r"AGE_(\d+)_(\d+)")
 _IDS: Final = frozenset({f"{OURS}placement", f"{OURS}account", f"{OURS}interests"})

@@ -36,16 +36,16 @@ LATEST: Final = 15
 PHASES: Final = {
     Phase.LEARNING: N_("Learning"),
     Phase.LEARNED: N_("Learned"),
-    Phase.LIMITED: N_("Learning is limited"),
+    Phase.LIMITED: N_("Learning limited"),
 }
 KINDS: Final = {Phase.LEARNING: "review", Phase.LEARNED: "on", Phase.LIMITED: "failed"}
 REASONS: Final = {
-    Reason.FEW_CONVERSIONS: N_("It needs more conversions; time brings them."),
+    Reason.FEW_CONVERSIONS: N_("The ad group needs more conversions. Keep it running."),
     Reason.TOO_FEW_LEADS: N_("Too few leads."),
     Reason.TOO_FEW_CONVERSATIONS: N_("Too few conversations."),
-    Reason.LITTLE_TRAFFIC: N_("Hardly anybody asks for an ad where it may be shown."),
-    Reason.LOW_BID: N_("The bid wins next to no place."),
-    Reason.LITTLE_BUDGET: N_("The budget does not pay for the conversions that learning takes."),
+    Reason.LITTLE_TRAFFIC: N_("Too few people match its targeting. Widen it."),
+    Reason.LOW_BID: N_("The bid is too low to win auctions. Raise it."),
+    Reason.LITTLE_BUDGET: N_("The budget is too low for the conversions that learning needs. Raise it."),
 }
 
 

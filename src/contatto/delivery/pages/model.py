@@ -29,16 +29,16 @@ from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)
 TITLES: Final = {
-    Question.CLICK: N_("Who taps"),
-    Question.CONVERSATION: N_("Who writes"),
-    Question.LEAD: N_("Who becomes a lead"),
-    Question.SPAM: N_("Which chats are spam"),
+    Question.CLICK: N_("Clicks"),
+    Question.CONVERSATION: N_("Conversations"),
+    Question.LEAD: N_("Leads"),
+    Question.SPAM: N_("Spam chats"),
 }
 ASKED: Final = {
-    Question.CLICK: N_("Of all who saw an ad: how likely each was to tap it."),
-    Question.CONVERSATION: N_("Of all who tapped an ad: how likely each was to write."),
-    Question.LEAD: N_("Of all who wrote: how likely each was to leave a contact."),
-    Question.SPAM: N_("Of all chats: how likely each was to be spam."),
+    Question.CLICK: N_("Predicted probability that a person who saw an ad clicks it."),
+    Question.CONVERSATION: N_("Predicted probability that a person who clicked an ad writes a message."),
+    Question.LEAD: N_("Predicted probability that a person who wrote leaves contact details."),
+    Question.SPAM: N_("Predicted probability that a chat is spam."),
 }
 LISTED: Final = 7
 """So many of the things that estimates go by are shown of a question; the API tells more."""
@@ -166,8 +166,8 @@ def _lead_card(model: LeadModel) -> LeadCard | None:
     ]
     distance = sum(each.asked * abs(each.told - each.share) for each in bins) / max(asked, 1)
     curve = CurveCard(
-        "scores", N_("Which leads are good"),
-        N_("Of all leads of which you said what they became: how likely each was to be qualified."),
+        "scores", N_("Qualified leads"),
+        N_("Predicted probability that a lead becomes qualified, for leads with a known outcome."),
         asked, held.good, expected, _verdict(asked, held.good, expected), _gain(model.loss, held.of_rate),
         model.loss, held.of_rate, distance, 0, draw_bins(bins), bins, None, (), influences,
     )  # fmt: skip

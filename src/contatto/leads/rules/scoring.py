@@ -35,7 +35,7 @@ REASONS: Final = {
     "s": N_("Consent"),
     "a": N_("The ad"),
     "g": N_("The ad group"),
-    "p": N_("The chat account"),
+    "p": N_("Chat account"),
     "v": N_("Whether the ad was tapped or seen"),
     "w": N_("When it came"),
     "d": N_("How long after the ad"),
