@@ -72,21 +72,18 @@ from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
 from contatto.kit.confined import Confined
-from contatto.kit.db.connect import open_database
+from contatto.kit.db.connect import open_storage
 from contatto.kit.errors import Refused
 from contatto.kit.faults import split_fault
 from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.installation import Installation
-from contatto.kit.keys import KEY_FILE, load_keys
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
-from contatto.kit.private_files import files_of_sqlite, take_from_others
 from contatto.kit.routing import grouped
 from contatto.kit.tables import TABLE_LIMIT
 from contatto.kit.uploads import Uploads
-from contatto.kit.vault import vault_of
 from contatto.leads.ports import LeadPorts
 from contatto.looks import SHOWS_CONTACTS
 from contatto.measurement.engines.sealing import BrokenFile
@@ -199,16 +196,12 @@ def open_context(installation: Installation, clock: Clock | None = None) -> Cont
     """
     for port in NEEDED_PORTS:
         installation.ports[port]
-    settings = installation.settings
-    vault = vault_of(load_keys(settings.secret_keys, settings.data_dir))
-    used_clock = clock or SystemClock()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
-    db = open_database(settings.url, used_clock, vault, installation.ports)
+    settings, used_clock = installation.settings, clock or SystemClock()
+    db = open_storage(settings, used_clock, installation.ports)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
-    pages = Renderer(vault.signer("csrf"), cookies, may_open)
+    pages = Renderer(db.vault.signer("csrf"), cookies, may_open)
     live = LiveFeed(db, installation.told_to)
-    return Context(installation, db, used_clock, vault, live, pages, Uploads(Confined()))
+    return Context(installation, db, used_clock, db.vault, live, pages, Uploads(Confined()))
 
 
 def create_app(context: Context) -> FastAPI:

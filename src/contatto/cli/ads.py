@@ -9,7 +9,7 @@ from rich.table import Table
 from contatto.ads.actions import ads as actions
 from contatto.ads.model import Ad
 from contatto.ads.store import nodes
-from contatto.cli.acting import carry_out, out
+from contatto.cli.acting import carry_out, out, print_table
 from contatto.kit.db.tx import Tx
 
 AdId = Annotated[int, typer.Argument(help="Id of the ad, as the list shows it.")]
@@ -20,7 +20,10 @@ commands = typer.Typer(no_args_is_help=True, help=__doc__)
 def list_command() -> None:
     """Show the ads that wait for your review."""
     waiting = carry_out(nodes.list_ads_in_review)
-    out.print(_table_of(waiting) if waiting else "No ad waits.")
+    if waiting:
+        print_table(_table_of(waiting))
+    else:
+        out.print("No ad waits.")
 
 
 @commands.command("approve")
@@ -43,9 +46,7 @@ def _review(work: Callable[[Tx], Ad], says: str) -> None:
 
 
 def _table_of(waiting: list[Ad]) -> Table:
-    table = Table()
-    for name in ("ad", "name", "headline", "text", "changed"):
-        table.add_column(name, overflow="fold")
+    table = Table("ad", "name", "headline", "text", "changed")
     for ad in waiting:
         changed = ad.updated_at.strftime("%Y-%m-%d %H:%M")
         table.add_row(str(ad.number), ad.name, ad.headline, ad.text, changed)

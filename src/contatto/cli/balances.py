@@ -8,7 +8,7 @@ from rich.table import Table
 
 from contatto.accounts.model import AdAccount
 from contatto.accounts.store import find_ad_account_by_number, list_ad_accounts
-from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
+from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.delivery.actions.balances import pay_in, set_balance_limit
 from contatto.delivery.model.ledger import Balance
 from contatto.delivery.store.ledger import find_balance
@@ -36,7 +36,7 @@ def show_command(business: Of = "") -> None:
         mode = "limited" if balance.is_limited else "open"
         shown = [amount_written(amount, account.currency) for amount in amounts]
         table.add_row(str(account.number), account.name, account.currency, *shown, mode)
-    out.print(table)
+    print_table(table)
 
 
 @commands.command("pay")

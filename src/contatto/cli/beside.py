@@ -1,4 +1,4 @@
-"""A worker in a process of its own, which `contatto serve` starts, watches, and ends with itself."""
+"""`contatto worker`, and the worker process that `contatto serve` starts, watches and ends with itself."""
 
 import asyncio
 import os
@@ -6,23 +6,28 @@ import sys
 import threading
 from typing import Final
 
-from contatto.cli.installation import open_installation
+from rich.console import Console
+
+from contatto.cli.installation import open_whole
+from contatto.kit.db.database import Database
 from contatto.kit.garbage import keep_loaded
+from contatto.kit.installation import Installation
 from contatto.kit.log import logger
-from contatto.ui.context import Context
+from contatto.wiring import install
 from contatto.worker import Worker
 
+_out = Console(highlight=False)
 _AGAIN_S: Final = 1.0
 _MOST_S: Final = 60.0
 """A worker that ended by itself is started again after a second, then after twice as long, up to a minute."""
 _ENDS_WITHIN_S: Final = 10.0
 
 
-async def run_worker(context: Context) -> None:
+async def run_worker(db: Database, installation: Installation) -> None:
     """Do the background work until cancelled, and hear of what other processes commit."""
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(Worker(context.db, context.installation).run())
-        tasks.create_task(context.db.watch())
+        tasks.create_task(Worker(db, installation).run())
+        tasks.create_task(db.watch())
 
 
 async def keep_worker(chosen: dict[str, str]) -> None:
@@ -57,9 +62,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             await process.wait()
 
 
-async def _work_until_left(context: Context) -> None:
+async def _work_until_left(db: Database, installation: Installation) -> None:
     """Work until the input ends: the server closes it, or is gone."""
-    loop, working = asyncio.get_running_loop(), asyncio.create_task(run_worker(context))
+    loop, working = asyncio.get_running_loop(), asyncio.create_task(run_worker(db, installation))
 
     def watch() -> None:
         sys.stdin.buffer.read()
@@ -73,12 +78,25 @@ async def _work_until_left(context: Context) -> None:
 
 def main() -> None:
     """What the process runs."""
-    context = open_installation()
+    settings, db = open_whole()
     keep_loaded()
     try:
-        asyncio.run(_work_until_left(context))
+        asyncio.run(_work_until_left(db, install(settings)))
     finally:
-        context.db.close()
+        db.close()
+
+
+def worker_command() -> None:
+    """Do the background work in a process of its own; run as many as you like on PostgreSQL."""
+    settings, db = open_whole()
+    keep_loaded()
+    _out.print("The worker runs. Stop it with Ctrl+C.")
+    try:
+        asyncio.run(run_worker(db, install(settings)))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        db.close()
 
 
 if __name__ == "__main__":

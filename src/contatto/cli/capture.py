@@ -8,7 +8,7 @@ from rich.table import Table
 
 from contatto.capture import actions, store
 from contatto.capture.store import CaptureSwitch
-from contatto.cli.acting import carry_out, out
+from contatto.cli.acting import carry_out, out, print_table
 from contatto.kit.db.tx import Tx
 
 Account = Annotated[str, typer.Argument(help="Id of the channel account, as the list shows it.")]
@@ -19,7 +19,10 @@ commands = typer.Typer(no_args_is_help=True, help=__doc__)
 def list_command() -> None:
     """Show the applications that wait for you."""
     waiting = carry_out(store.list_applications)
-    out.print(_table_of(waiting) if waiting else "No application waits.")
+    if waiting:
+        print_table(_table_of(waiting))
+    else:
+        out.print("No application waits.")
 
 
 @commands.command("approve")
@@ -42,9 +45,7 @@ def _review(work: Callable[[Tx], CaptureSwitch], says: str) -> None:
 
 
 def _table_of(waiting: list[CaptureSwitch]) -> Table:
-    table = Table()
-    for name in ("account", "company", "site", "privacy policy", "applied"):
-        table.add_column(name, overflow="fold")
+    table = Table("account", "company", "site", "privacy policy", "applied")
     for each in waiting:
         applied = each.applied_at.strftime("%Y-%m-%d %H:%M") if each.applied_at else ""
         row = (each.channel_account_id, each.company_name, each.company_site, each.privacy_policy_url)

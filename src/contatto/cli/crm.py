@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
+from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.cli.crm_kit import verify_command
 from contatto.crm.actions import targets as actions
 from contatto.crm.actions.comparing import queue_comparison
@@ -40,7 +40,7 @@ def connectors_command() -> None:
         settings = ", ".join(each.name for each in traits.settings if not each.is_secret)
         secrets = ", ".join(each.name for each in traits.settings if each.is_secret)
         table.add_row(name, traits.label, settings, secrets)
-    out.print(table)
+    print_table(table)
 
 
 @commands.command("link")
@@ -127,7 +127,10 @@ def list_command(business: Of = "") -> None:
         f"Received {intake.received:,} = stored {intake.stored:,} + merged {intake.merged:,} + "
         f"refused {intake.refused:,} + waiting {intake.waiting:,}"
     )
-    out.print(table if found.targets else "No CRM is linked.")
+    if found.targets:
+        print_table(table)
+    else:
+        out.print("No CRM is linked.")
     if not all(each.standing.adds_up for each in found.targets):
         out.print("The counts of a CRM do not add up.")
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from contatto.cli.acting import out
+from contatto.cli.acting import out, print_table
 from contatto.crm.registry import CONNECTORS
 from contatto.signals.registry import CONNECTORS as SIGNALS
 from contatto.simulator.crms.cases import CASES
@@ -42,7 +42,7 @@ def verify_command(
         for result in played:
             table.add_row(result.fault, _MARKS[result.is_right], result.detail)
             results.append(result)
-        out.print(table)
+        print_table(table)
     wrong = [result for result in results if result.is_right is False]
     tried = [result for result in results if result.is_right is not None]
     out.print(f"{len(tried)} faults played with {len(chosen)} connectors, {len(wrong)} failed.")

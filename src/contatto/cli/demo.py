@@ -19,7 +19,7 @@ from rich.table import Table
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.channels.model import Platform
-from contatto.cli.installation import bring_up_to_date
+from contatto.cli.installation import bring_up_to_date, read_settings
 from contatto.cli.serving import Serving
 from contatto.delivery.model.phases import Phase
 from contatto.delivery.store.log import find_stream
@@ -44,6 +44,7 @@ from contatto.simulator.world import World, build_world, invent_logins
 from contatto.ui.context import Context
 from contatto.wiring import install
 
+DATA_DIR: Final = Path(".contatto/demo")
 HOST: Final = "127.0.0.1"
 SEED: Final = 20251
 TRY_THIS: Final = "my number is +65 8123 4567"
@@ -67,8 +68,9 @@ class Options:
 
 
 def demo_command(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    data_dir: Annotated[Path, typer.Option(help="Folder of the world.")] = Path(".contatto/demo"),
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(help="JSON file that is written when the world is ready: addresses and keys."),
@@ -82,8 +84,14 @@ def demo_command(
         bool, typer.Option("--fresh", help="Forget the world in the folder, make a new one.")
     ] = False,
 ) -> None:
-    """Make a world to try things in, with some days of traffic, and serve it until Ctrl+C."""
-    options = Options(port, data_dir, ready_file, days, people, not no_live, fresh)
+    """Make a world to try things in, with some days of traffic, and serve it until Ctrl+C.
+
+    It lies in .contatto/demo where no data folder is chosen.
+    """
+    settings = read_settings()
+    data_dir = settings.data_dir if "data_dir" in settings.model_fields_set else DATA_DIR
+    chosen_port = settings.port if port is None else port
+    options = Options(chosen_port, data_dir, ready_file, days, people, not no_live, fresh)
     home = Home(data_dir)
     try:
         with home.locked(), _listening(options.port) as listener:
@@ -136,7 +144,7 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
         clock = ShiftedClock(timedelta() if world else -timedelta(days=options.days))
         context = open_context(install(settings), clock)
         try:
-            bring_up_to_date(context)
+            bring_up_to_date(context.db)
             Demo(home, options, context, clock).serve(listener, world)
         finally:
             context.db.close()

@@ -1,5 +1,7 @@
 """The operator's commands for background work that failed: list, show, replay, dismiss."""
 
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Annotated, Final
 
 import typer
@@ -7,13 +9,13 @@ from rich.table import Table
 
 from contatto.accounts import store
 from contatto.accounts.model import Business
-from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
+from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.jobs import actions
 from contatto.jobs.model import FailedCounts, FailedWork
 from contatto.jobs.rules import reason_text, work_text
 from contatto.kit.db.tx import Tx
+from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.settings import Settings
-from contatto.wiring import install
 
 MOST_ROWS: Final = 1_000
 Which = Annotated[list[str] | None, typer.Argument(help="Ids of failed jobs, such as job-7 or request-7.")]
@@ -36,7 +38,7 @@ def list_command(business: Of = "") -> None:
     for of, counts, failed in found:
         if failed:
             out.print(f"{of.name}: {counts.dead:,} given up, {counts.waiting:,} tried again.")
-            out.print(_table(failed))
+            print_table(_table(failed))
     if not any(failed for _, _, failed in found):
         out.print("Nothing has failed.")
 
@@ -71,14 +73,14 @@ def show_command(
     for name, value in rows.items():
         if value:
             table.add_row(name, value)
-    out.print(table)
+    print_table(table)
 
 
 @commands.command("replay")
 def replay_command(failed_ids: Which = None, every: All = False, business: Of = "") -> None:
     """Do failed jobs again, as if they had never been tried: some by their ids, or all that were given up."""
     chosen = _chosen(failed_ids, every)
-    kinds = install(Settings()).outbound
+    kinds = _outbound_kinds()
 
     def work(tx: Tx) -> tuple[int, int]:
         of = find_one_business(tx, business)
@@ -109,7 +111,7 @@ def dismiss_command(
     chosen = _chosen(failed_ids, every)
     if not yes:
         typer.confirm("They are not done any more. Dismiss them?", abort=True)
-    kinds = install(Settings()).outbound
+    kinds = _outbound_kinds()
 
     def work(tx: Tx) -> int:
         of = find_one_business(tx, business)
@@ -132,6 +134,12 @@ def _chosen(failed_ids: list[str] | None, every: bool) -> list[str]:
     if bool(chosen) is every:
         raise typer.BadParameter("give ids, or --all.")
     return chosen
+
+
+def _outbound_kinds() -> Mapping[str, OutboundKind]:
+    """Load every kind of outbound request, which `list` and `show` do without."""
+    kinds: Mapping[str, OutboundKind] = import_module("contatto.wiring").outbound_kinds(Settings())
+    return kinds
 
 
 def _objects(chosen: list[str]) -> str:

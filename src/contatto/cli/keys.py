@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from contatto.cli.installation import open_installation
+from contatto.cli.acting import print_table
+from contatto.cli.installation import Storage, open_whole
 from contatto.kit.keys import SecretKey, add_key, load_keys, mark_retired
 from contatto.kit.rotation import count_sealed_rows, count_sealed_with, reseal_all
-from contatto.ui.context import Context
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -22,14 +22,14 @@ commands = typer.Typer(no_args_is_help=True, help=__doc__)
 @commands.command("list")
 def list_command() -> None:
     """The ids of the keys, newest first, how many values each still opens, and what each is for."""
-    context = open_installation()
-    keys = _keys_of(context)
+    storage = open_whole()
+    keys = _keys_of(storage)
     table = Table("id", "sealed values", "use")
     for key in keys:
-        count = context.db.read_now(partial(count_sealed_with, key_id=key.id))
+        count = storage.db.read_now(partial(count_sealed_with, key_id=key.id))
         table.add_row(key.id, str(count), _use(key, keys))
-    context.db.close()
-    _out.print(table)
+    storage.db.close()
+    print_table(table)
 
 
 @commands.command("rotate")
@@ -37,16 +37,16 @@ def rotate_command(
     new_key: Annotated[bool, typer.Option(help="Put a new key into the key file first.")] = True,
 ) -> None:
     """Seal every contact value, message text and secret with the newest key. Stop the server first."""
-    context = open_installation()
-    if new_key and not context.settings.secret_keys:
-        context.db.close()
-        add_key(context.settings.data_dir)
-        context = open_installation()
-    total = context.db.read_now(count_sealed_rows)
+    storage = open_whole()
+    if new_key and not storage.settings.secret_keys:
+        storage.db.close()
+        add_key(storage.settings.data_dir)
+        storage = open_whole()
+    total = storage.db.read_now(count_sealed_rows)
     with Progress(console=_err, transient=True) as bar:
         task = bar.add_task("Sealing anew", total=total)
-        changed = reseal_all(context.db, lambda seen: bar.advance(task, seen))
-    context.db.close()
+        changed = reseal_all(storage.db, lambda seen: bar.advance(task, seen))
+    storage.db.close()
     _out.print(
         f"{changed} values are sealed with the newest key. The older keys still verify what they signed: "
         "if one of them leaked, run contatto keys retire."
@@ -62,20 +62,20 @@ def retire_command(
     What it signed ends: members confirm their forms again, visitors of the chat page who have not come back
     since the rotation begin anew, and older links to ads, forms and pictures are refused.
     """
-    context = open_installation()
+    storage = open_whole()
     try:
-        keys = _keys_of(context)
-        refusal = _refusal(keys, key_id) or _still_needed(context, key_id)
+        keys = _keys_of(storage)
+        refusal = _refusal(keys, key_id) or _still_needed(storage, key_id)
         if refusal:
             _err.print(f"{refusal} Nothing was changed.")
             raise typer.Exit(1)
-        if context.settings.secret_keys:
+        if storage.settings.secret_keys:
             _out.print(f"Nothing needs it. Write :retired behind the key {key_id} in CONTATTO_SECRET_KEYS.")
         else:
-            mark_retired(context.settings.data_dir, key_id)
+            mark_retired(storage.settings.data_dir, key_id)
             _out.print(f"{key_id} is retired. Start the server again.")
     finally:
-        context.db.close()
+        storage.db.close()
     if key_id == keys[-1].id:
         _out.print(
             "It is the oldest key, so it must stay where it is: the index that finds contact values and the "
@@ -85,8 +85,8 @@ def retire_command(
         _out.print("Keep it as long as you keep backups from before: without it they cannot be read.")
 
 
-def _keys_of(context: Context) -> tuple[SecretKey, ...]:
-    return load_keys(context.settings.secret_keys, context.settings.data_dir)
+def _keys_of(storage: Storage) -> tuple[SecretKey, ...]:
+    return load_keys(storage.settings.secret_keys, storage.settings.data_dir)
 
 
 def _use(key: SecretKey, keys: tuple[SecretKey, ...]) -> str:
@@ -105,6 +105,6 @@ def _refusal(keys: tuple[SecretKey, ...], key_id: str) -> str:
     return ""
 
 
-def _still_needed(context: Context, key_id: str) -> str:
-    count = context.db.read_now(lambda tx: count_sealed_with(tx, key_id))
+def _still_needed(storage: Storage, key_id: str) -> str:
+    count = storage.db.read_now(lambda tx: count_sealed_with(tx, key_id))
     return f"{count} values are still sealed with it: run contatto keys rotate first." if count else ""

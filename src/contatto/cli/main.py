@@ -1,7 +1,10 @@
 """The `contatto` command: serve, work, migrate, set up a business, contacts, attribution, the demo world."""
 
+import gc
+import os
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -10,15 +13,17 @@ from contatto.kit.private_files import write_privately
 
 
 class LazyCommand(NamedTuple):
-    """Where a command lives under ``contatto.cli``, and the line that the list of commands shows."""
+    """A command's place under ``contatto.cli``, and its line in the list of commands."""
 
     place: str
     help: str
+    opens_data: bool = True
+    """Whether it works on an installation, and so takes ``--data-dir``."""
 
 
 COMMANDS: Final[dict[str, LazyCommand]] = {
     "serve": LazyCommand("serve:serve_command", "Serve pages, API and webhooks, and do the background work."),
-    "worker": LazyCommand("serve:worker_command", "Do the background work in a process of its own."),
+    "worker": LazyCommand("beside:worker_command", "Do the background work in a process of its own."),
     "demo": LazyCommand("demo:demo_command", "Build a lively world, and serve it until Ctrl+C."),
     "init": LazyCommand("setup:init_command", "Create the first business with its owner and an ad account."),
     "migrate": LazyCommand("setup:migrate_command", "Bring the database to the schema of this release."),
@@ -35,16 +40,20 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "seal": LazyCommand(
         "seal:seal_command", "Write days of touches and decisions, and conversions, as sorted Parquet files."
     ),
-    "detect": LazyCommand("detect:detect_command", "Find contact details in messages."),
+    "detect": LazyCommand("detect:detect_command", "Find contact details in messages.", opens_data=False),
     "attribute": LazyCommand(
-        "attribute:attribute_command", "Say who won each conversion in files of events."
+        "attribute:attribute_command", "Say who won each conversion in files of events.", opens_data=False
     ),
-    "report": LazyCommand("attribute:report_command", "Report files of events by day and ad."),
-    "deliver": LazyCommand("deliver:deliver_command", "Decide which ad is shown, line by line, and learn."),
+    "report": LazyCommand(
+        "attribute:report_command", "Report files of events by day and ad.", opens_data=False
+    ),
+    "deliver": LazyCommand(
+        "deliver:deliver_command", "Decide which ad is shown, line by line, and learn.", opens_data=False
+    ),
     "simulate": LazyCommand(
-        "simulate:simulate_command", "See what delivery reaches in a world of known truth."
+        "simulate:simulate_command", "See what delivery reaches in a world of known truth.", opens_data=False
     ),
-    "version": LazyCommand("version:version_command", "Print the version."),
+    "version": LazyCommand("version:version_command", "Print the version.", opens_data=False),
 }
 """Every command. A module is imported when its command is called, so that small commands start at once."""
 
@@ -56,7 +65,12 @@ class LazyGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return _load(cmd_name, COMMANDS[cmd_name].place) if cmd_name in COMMANDS else None
+        if cmd_name not in COMMANDS:
+            return None
+        command = _load(cmd_name, COMMANDS[cmd_name].place)
+        if COMMANDS[cmd_name].opens_data:
+            _take_data_dir(command)
+        return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -64,14 +78,51 @@ class LazyGroup(TyperGroup):
 
 
 def _load(name: str, place: str) -> Any:
-    """The command; a bare function becomes one."""
+    """Return the command; a bare function becomes one."""
     module, _, attribute = place.partition(":")
-    target: Any = getattr(import_module(f"contatto.cli.{module}"), attribute)
+    gc.disable()  # what loads now stays: to search it for garbage takes a tenth of the start
+    try:
+        target: Any = getattr(import_module(f"contatto.cli.{module}"), attribute)
+    finally:
+        gc.enable()
     if not isinstance(target, typer.Typer):
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         alone.command(name)(target)
         target = alone
     return typer.main.get_command(target)
+
+
+def _take_data_dir(command: Any) -> None:
+    """Give a command, or each command of a group, the option ``--data-dir``."""
+    if hasattr(command, "commands"):
+        for part in command.commands.values():
+            _take_data_dir(part)
+        return
+    command.params.extend(typer.main.get_command(_data_dir_option).params)
+
+
+def _set_data_dir(folder: Path | None) -> None:
+    """Put the folder into the environment, which the settings and the processes of a server read."""
+    if folder is not None:
+        os.environ["CONTATTO_DATA_DIR"] = str(folder)
+
+
+_data_dir_option: Final = typer.Typer(add_completion=False)
+
+
+@_data_dir_option.command()
+def _declare_data_dir(
+    _data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            expose_value=False,
+            callback=_set_data_dir,
+            help="Folder of the database and keys; else CONTATTO_DATA_DIR.",
+        ),
+    ] = None,
+) -> None:
+    """Declare the option that every command on an installation takes."""
 
 
 app = typer.Typer(

@@ -10,7 +10,7 @@ from rich.table import Table
 from contatto.accounts import actions, store
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Business, Ended, Member, Role
-from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
+from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -115,7 +115,7 @@ def list_command(business: Of = "") -> None:
         since = f"{each.deactivated_at:%Y-%m-%d}" if each.deactivated_at else ""
         open_now = str(sessions.get(each.id, 0))
         table.add_row(each.id, each.email, each.display_name, each.role.value, open_now, since)
-    out.print(table)
+    print_table(table)
 
 
 @commands.command("set-role")

@@ -6,8 +6,8 @@ import typer
 from rich.table import Table
 
 from contatto.accounts.model import Business
-from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
-from contatto.cli.installation import open_installation
+from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
+from contatto.cli.installation import open_whole
 from contatto.cli.model_tables import tell_model
 from contatto.delivery.actions.evaluating import Evaluation, evaluate_log
 from contatto.delivery.actions.nightly import (
@@ -37,7 +37,10 @@ commands = typer.Typer(no_args_is_help=True, help=__doc__)
 def list_command(business: Of = "") -> None:
     """Show the models that were published, newest first."""
     found = carry_out(lambda tx: models.list_models(tx, find_one_business(tx, business).id))
-    out.print(_table_of(found) if found else "Nothing is learned yet.")
+    if found:
+        print_table(_table_of(found))
+    else:
+        out.print("Nothing is learned yet.")
 
 
 @commands.command("show")
@@ -69,7 +72,7 @@ def show_command(
     out.print(f"{of.size:,} bytes, SHA-256 {of.sha256}.")
     out.print("Ad groups, estimates and what these go by, as they are now:")
     for table in tables:
-        out.print(table)
+        print_table(table)
 
 
 @commands.command("rollback")
@@ -113,13 +116,13 @@ def evaluate_command(
         out.print("There is no such model, or it is not kept any more.")
         raise typer.Exit(1)
     out.print(f"{found.decisions:,} decisions. Estimates, as they were told at the time:")
-    out.print(_judged_table(found))
+    print_table(_judged_table(found))
     if found.choices:
         out.print(
             f"What a thousand decisions bring if model {wanted} chooses, with standard errors;"
             f" {found.effective:,.0f} decisions speak for it:"
         )
-        out.print(_choices_table(found))
+        print_table(_choices_table(found))
 
 
 def _judged_table(found: Evaluation) -> Table:
@@ -150,15 +153,15 @@ def _thousand(value: Value) -> str:
 @commands.command("train")
 def train_command() -> None:
     """Learn all that is waiting, of every business, and publish it. The worker does so by itself."""
-    context = open_installation()
+    storage = open_whole()
     try:
-        trainer, rounds = Trainer(context.settings.decision_log_days, is_hasty=True), 0
+        trainer, rounds = Trainer(storage.settings.decision_log_days, is_hasty=True), 0
         trainer.start_over()
-        while (keep := context.db.read_now(trainer.read_next)) is not None:
-            context.db.write_now(keep)
+        while (keep := storage.db.read_now(trainer.read_next)) is not None:
+            storage.db.write_now(keep)
             rounds += 1
     finally:
-        context.db.close()
+        storage.db.close()
     out.print(f"Learned in {rounds} {'step' if rounds == 1 else 'steps'}." if rounds else "Nothing waits.")
 
 
@@ -182,14 +185,14 @@ def relearn_command(
 
     For logs that are longer than what the worker keeps in memory; each night is often enough.
     """
-    context = open_installation()
+    storage = open_whole()
     try:
-        of = context.db.read_now(lambda tx: find_one_business(tx, business))
-        prepared = context.db.read_now(lambda tx: prepare_relearning(tx, of.id, days))
+        of = storage.db.read_now(lambda tx: find_one_business(tx, business))
+        prepared = storage.db.read_now(lambda tx: prepare_relearning(tx, of.id, days))
         if prepared is None:
             out.print("Nothing to learn again: there is no model yet, or no sealed file of decisions.")
             raise typer.Exit(1)
-        now = context.db.read_now(lambda tx: micros(tx.now))
+        now = storage.db.read_now(lambda tx: micros(tx.now))
         until = now - wait_days * models.DAY_US
         since = until - hold_out_days * models.DAY_US
         with computing_on(engine, connection) as computing:
@@ -200,15 +203,15 @@ def relearn_command(
                 span = Span(since, until, now)
                 held = judge_files(computing, prepared.sources, prepared.market, found.weights, span)
                 out.print("Decisions that were not learned, by these weights and as was told at the time:")
-                out.print(_held_table(held))
+                print_table(_held_table(held))
                 return
-        made = context.db.write_now(lambda tx: _publish(tx, of, found.weights))
+        made = storage.db.write_now(lambda tx: _publish(tx, of, found.weights))
         out.print(f"Model {made.version} is published. Servers take it within seconds.")
     except (EngineFailed, OSError, Refused) as error:
         out.print(error.detail if isinstance(error, Refused) else str(error))
         raise typer.Exit(1) from error
     finally:
-        context.db.close()
+        storage.db.close()
 
 
 def _publish(tx: Tx, of: Business, weights: Weights) -> ModelVersion:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from contatto.accounts.model import Role
 from contatto.accounts.store import find_business
-from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
+from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -99,7 +99,7 @@ def list_command() -> None:
     table = Table("id", "name", "time zone", "open to all")
     for each in carry_out(places.list_operators):
         table.add_row(each.business_id, each.name, each.timezone, "yes" if each.is_listed else "no")
-    out.print(table)
+    print_table(table)
 
 
 @commands.command("placement")
@@ -144,7 +144,7 @@ def placements_command(operator: At = "") -> None:
         state = "on" if each.is_on else "off"
         views = str(each.most_views or "any")
         table.add_row(each.id, each.name, floor, taken, str(len(each.blocked)), views, state)
-    out.print(table)
+    print_table(table)
 
 
 @commands.command("code")
@@ -199,7 +199,7 @@ def businesses_command(operator: At = "") -> None:
         asked = f"{each.asked_at:%Y-%m-%d}"
         row = (each.business_id, each.business_name, each.category.value, each.state.value)
         table.add_row(*row, asked, each.reason)
-    out.print(table)
+    print_table(table)
 
 
 @commands.command("admit")
@@ -251,7 +251,7 @@ def ads_command(
     for each in found:
         sent = f"{each.sent_at:%Y-%m-%d}"
         table.add_row(str(each.number), each.business_name, each.headline, each.text, sent, each.reason)
-    out.print(table)
+    print_table(table)
 
 
 Number = Annotated[int, typer.Argument(help="The ad, as `ads` shows it.")]
@@ -296,7 +296,7 @@ def balances_command(plain: Plain = False, operator: At = "") -> None:
         amounts = (each.paid_in_micros, each.charged_micros, each.left_micros, each.credit_micros)
         shown = [amount_written(amount, each.currency) for amount in amounts]
         table.add_row(str(each.number), each.name, each.currency, *shown)
-    out.print(table)
+    print_table(table)
 
 
 @commands.command("pay")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from contatto.cli.installation import open_installation
+from contatto.cli.installation import open_whole
 from contatto.delivery.actions.sealing import decision_sealing_job
 from contatto.delivery.engines.decisions import check_decisions
 from contatto.delivery.store.files import list_decision_files
@@ -33,20 +33,20 @@ def seal_command(
 
     Whatever was interrupted is done again by the next run.
     """
-    context = open_installation()
+    storage = open_whole()
     try:
         if check:
-            check_sealed(context.db)
+            check_sealed(storage.db)
         else:
-            target = folder or context.settings.sealed_dir or context.settings.data_dir / "sealed"
-            seal_days(context.db, target.resolve(), days)
-            if kept_days := context.settings.decision_files_days:
-                seal_decisions(context.db, decision_sealing_job(target.resolve(), days, kept_days))
+            target = folder or storage.settings.sealed_dir or storage.settings.data_dir / "sealed"
+            seal_days(storage.db, target.resolve(), days)
+            if kept_days := storage.settings.decision_files_days:
+                seal_decisions(storage.db, decision_sealing_job(target.resolve(), days, kept_days))
     except OSError as error:
         _err.print(str(error))
         raise typer.Exit(1) from error
     finally:
-        context.db.close()
+        storage.db.close()
 
 
 def seal_days(db: Database, folder: Path, age_days: int) -> None:

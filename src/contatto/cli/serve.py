@@ -1,6 +1,5 @@
-"""`contatto serve` and `contatto worker`: the processes of an installation."""
+"""`contatto serve`: the server of an installation."""
 
-import asyncio
 import socket
 from typing import Annotated, Final
 
@@ -8,12 +7,12 @@ import typer
 from rich.console import Console
 
 from contatto import __version__
-from contatto.app import create_app
-from contatto.cli.beside import keep_worker, run_worker
-from contatto.cli.installation import open_installation
+from contatto.app import create_app, open_context
+from contatto.cli.beside import keep_worker
+from contatto.cli.installation import bring_up_to_date, read_settings
 from contatto.cli.serving import Serving
 from contatto.guide.actions import setup_path
-from contatto.kit.garbage import keep_loaded
+from contatto.wiring import install
 
 _out = Console(highlight=False)
 LOCAL_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
@@ -25,14 +24,14 @@ def serve_command(
 ) -> None:
     """Serve pages, API and webhooks, and do the background work unless worker=separate is set."""
     named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    context = open_installation(**named)
+    settings = read_settings(**named)
     sockets = None
-    if context.settings.port == 0:  # the links are to carry the port that was found
-        context.db.close()
-        sockets = [_listen(context.settings.host)]
+    if settings.port == 0:  # the links are to carry the port that was found
+        sockets = [_listen(settings.host)]
         named["port"] = sockets[0].getsockname()[1]
-        context = open_installation(**named)
-    settings = context.settings
+        settings = read_settings(**named)
+    context = open_context(install(settings))
+    bring_up_to_date(context.db)
     serving = Serving(context, create_app(context))
     _out.print(
         f"Contatto {__version__} listens on {settings.host}, port {settings.port} "
@@ -56,16 +55,3 @@ def serve_command(
 def _listen(host: str) -> socket.socket:
     """A socket on a free port."""
     return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-
-
-def worker_command() -> None:
-    """Do the background work in a process of its own; run as many as you like on PostgreSQL."""
-    context = open_installation()
-    keep_loaded()
-    _out.print("The worker runs. Stop it with Ctrl+C.")
-    try:
-        asyncio.run(run_worker(context))
-    except KeyboardInterrupt:
-        pass
-    finally:
-        context.db.close()

@@ -8,7 +8,7 @@ from rich.console import Console
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Role
-from contatto.cli.installation import open_installation
+from contatto.cli.installation import open_whole
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 
@@ -27,7 +27,7 @@ def init_command(
     password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
 ) -> None:
     """Create the first business with its owner and an ad account."""
-    context = open_installation()
+    storage = open_whole()
 
     def create(tx: Tx) -> str:
         made = accounts.create_business(tx, business)
@@ -38,17 +38,17 @@ def init_command(
 
     try:
         hashed = accounts.hash_password(password)
-        number = context.db.write_now(create)
+        number = storage.db.write_now(create)
     except Refused as refused:
         _err.print(f"{refused.detail} Nothing was kept. {refused.code.remedy}")
         raise typer.Exit(1) from refused
     finally:
-        context.db.close()
+        storage.db.close()
     _out.print(f"Created {business} with advertiser_id {number}. Sign in as {email}.")
 
 
 def migrate_command() -> None:
     """Bring the database to the schema of this release."""
-    context = open_installation()
-    _out.print(f"The schema is up to date ({context.db.engine.dialect.name}).")
-    context.db.close()
+    storage = open_whole()
+    _out.print(f"The schema is up to date ({storage.db.engine.dialect.name}).")
+    storage.db.close()

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from contatto.accounts import actions, store
 from contatto.accounts.model import ApiToken, Business, Permission
-from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
+from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -97,7 +97,7 @@ def list_command(business: Of = "") -> None:
             )
             made = f"{each.created_at:%Y-%m-%d}"
             table.add_row(each.id, each.name, " ".join(each.scopes), only, made, used)
-    out.print(table)
+    print_table(table)
 
 
 @commands.command("revoke")

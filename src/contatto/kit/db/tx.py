@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
+from importlib import import_module
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -18,7 +19,6 @@ from sqlalchemy import (
     text,
     tuple_,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from contatto.kit.db.arrays import array_of
 from contatto.kit.parts import NO_PARTS, Parts
@@ -151,7 +151,7 @@ def insert_or_ignore(dialect: str, table: Table) -> Any:
 
 def insert_for(dialect: str, table: Table) -> Any:
     """The INSERT of a dialect by its name."""
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,22 +8,27 @@ Source: https://www.postgresql.org/docs/current/functions-array.html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from typing import Any, Final
 
 from sqlalchemy import ARRAY, JSON, Column, Insert, String, Table
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import NullType
 
 from contatto.kit.db.arrays import array_of
 from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
 
-_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 _KEPT: Final = {"preserve_rowcount": True}
 _UNLISTED: Final = (ARRAY, JSON, NullType)
 """Types of which there is no list here."""
 _MARK: Final = re.compile(r"%\((\w+)\)s")
 _COMPARED: Final = re.compile(rf" = {_MARK.pattern}")
+
+
+@cache
+def _dialect() -> Any:
+    """Load the dialect of PostgreSQL, which a process on SQLite does without."""
+    return import_module("sqlalchemy.dialects.postgresql").dialect()
 
 
 type _Listed = tuple[str, str, Callable[[Any], Any] | None]
@@ -113,11 +118,11 @@ def update_unnested(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
 @lru_cache(maxsize=128)
 def _updating(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
     """An update of what a list of rows says; a row is found by what is compared with its own columns."""
-    compiled = statement.compile(dialect=_DIALECT)
-    kinds = {name: bind.type.dialect_impl(_DIALECT) for name, bind in compiled.binds.items()}
+    compiled = statement.compile(dialect=_dialect())
+    kinds = {name: bind.type.dialect_impl(_dialect()) for name, bind in compiled.binds.items()}
     if not set(names) <= set(kinds) or any(isinstance(_inner(kinds[name]), _UNLISTED) for name in names):
         return None
-    convert = {name: kind.bind_processor(_DIALECT) for name, kind in kinds.items()}
+    convert = {name: kind.bind_processor(_dialect()) for name, kind in kinds.items()}
     changes, _, where = str(compiled).partition(" WHERE ")
     key = tuple(name for name in _COMPARED.findall(where) if name in names)
     texts = {name: _text_of(kinds[name]) for name in names}
@@ -152,7 +157,7 @@ def _unnested(table: Table, names: tuple[str, ...], if_new: bool) -> _Unnested |
 def _merging(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
     clause = getattr(statement, "_post_values_clause", None)
     key = tuple(getattr(clause, "inferred_target_elements", None) or ())
-    compiled = str(statement.compile(dialect=_DIALECT, column_keys=names))
+    compiled = str(statement.compile(dialect=_dialect(), column_keys=names))
     found = re.search(r"\)( ON CONFLICT .*?)(?: RETURNING .*)?$", compiled, re.DOTALL)
     if not isinstance(statement, Insert) or not set(key) <= set(names) or (clause is not None and not found):
         return None
@@ -164,28 +169,28 @@ def _inserting(
     insert: Any, names: tuple[str, ...], which: str, key: tuple[str, ...] = ()
 ) -> _Unnested | None:
     """An insert of lists; None where the table makes some values itself, or a list of it is none of ours."""
-    if getattr(insert.compile(dialect=_DIALECT, column_keys=names), "insert_prefetch", ()):
+    if getattr(insert.compile(dialect=_dialect(), column_keys=names), "insert_prefetch", ()):
         return None
     table = insert.table
     columns = [table.c[name] for name in names]
     if any(isinstance(column.type, _UNLISTED) for column in columns):
         return None
-    into = ", ".join(map(_DIALECT.identifier_preparer.format_column, columns))
+    into = ", ".join(map(_dialect().identifier_preparer.format_column, columns))
     texts = list(map(_kind, columns))
     lists = ", ".join(f"%s::{text}[]" for text in texts)
-    name = _DIALECT.identifier_preparer.format_table(table)
+    name = _dialect().identifier_preparer.format_table(table)
     sql = f"INSERT INTO {name} ({into}) SELECT * FROM unnest({lists}){which}"  # noqa: S608  # names of ours
-    processors = [column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for column in columns]
+    processors = [column.type.dialect_impl(_dialect()).bind_processor(_dialect()) for column in columns]
     return _Unnested(sql, tuple(zip(names, texts, processors, strict=True)), key)
 
 
 def _kind(column: Column[Any]) -> str:
-    return _text_of(column.type.dialect_impl(_DIALECT))
+    return _text_of(column.type.dialect_impl(_dialect()))
 
 
 def _text_of(kind: Any) -> str:
     """The type of a value; a text has no length yet, since what is too long must be refused, not cut."""
-    return "TEXT" if isinstance(_inner(kind), String) else str(kind.compile(dialect=_DIALECT))
+    return "TEXT" if isinstance(_inner(kind), String) else str(kind.compile(dialect=_dialect()))
 
 
 def _inner(kind: Any) -> Any:
