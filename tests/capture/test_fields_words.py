@@ -29,7 +29,7 @@ KEYS = {
             "markers",
             "around",
         ),
-        *("services", "line_app", "wishes"),
+        *("services", "line_app", "wishes", "own", "copulas", "closers", "states", "state_endings"),
     },
     "email": {"at", "dot", "underscore", "dash", "providers"},
     "email_labels": {"gmail", "hotmail", "yahoo", "outlook", "icloud", "naver", "walla", "com", "jp"},

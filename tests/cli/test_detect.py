@@ -3,6 +3,7 @@ import io
 import json
 from pathlib import Path
 
+import phonenumbers
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -62,7 +63,7 @@ def test_a_table_in_gives_a_table_out(tmp_path: Path) -> None:
 
 
 def test_bad_lines_are_named_and_skipped_and_the_rest_goes_on() -> None:
-    bad = ["not json", '{"id": 3, "text": 5}', '{"id": 4, "text": "x", "country": "XX"}', '{"text": "x"}']
+    bad = ["not json", '{"id": 3, "text": 5}', '{"id": 4, "text": "x", "country": "XX"}', '{"id": 5}']
     given = "\n".join([GOOD, *bad, GOOD])
     done = run(app, input=given)
     assert done.exit_code == 1
@@ -92,7 +93,7 @@ def test_a_table_without_a_text_column_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--country", "XX"], "none of the 47 markets"),
+        (["--country", "XX"], "'XX' is no ISO 3166 country code"),
         (["--to", "text"], "jsonl or csv"),
         (["/no/such/file"], "No such"),
     ],
@@ -101,3 +102,41 @@ def test_wrong_arguments_are_explained(arguments: list[str], says: str) -> None:
     done = run(app, arguments, input="")
     assert done.exit_code == 2
     assert says in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("country", "text", "value"),
+    [
+        ("IT", "chiamami al 333 123 4567", "+393331234567"),
+        ("de", "ruf an: 0151 23456789", "+4915123456789"),
+        ("TR", "0532 123 45 67", "+905321234567"),
+        ("US", "call (212) 555-2368", "+12125552368"),
+    ],
+)
+def test_the_command_reads_national_numbers_of_countries_without_automatic_capture(
+    country: str, text: str, value: str
+) -> None:
+    done = run(app, ["--country", country], input=text)
+    assert done.exit_code == 0
+    assert value in done.stdout
+    typed = json.dumps({"text": text, "country": country})
+    assert value in run(app, input=typed).stdout
+
+
+def test_the_command_takes_every_country_with_a_phone_number_plan() -> None:
+    for country in sorted(phonenumbers.SUPPORTED_REGIONS):
+        assert run(app, ["--country", country], input="hi").exit_code == 0, country
+
+
+@pytest.mark.parametrize("text", ["+65 8123 4567", "ig luna.decor", "luna@example.com"])
+def test_what_needs_no_country_is_detected_without_one(text: str) -> None:
+    done = run(app, input=f"{text}\n")
+    assert done.exit_code == 0
+    [line] = lines(done.stdout)
+    assert line["contacts"]
+
+
+def test_a_national_number_without_a_country_is_no_contact() -> None:
+    done = run(app, input="call 9123 4567\n")
+    assert done.exit_code == 0
+    assert lines(done.stdout) == [{"id": 1, "contacts": []}]

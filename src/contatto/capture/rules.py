@@ -11,6 +11,7 @@ from contatto.capture.fields.handles import find_handles
 from contatto.capture.fields.ids import is_shared
 from contatto.capture.fields.links import find_links
 from contatto.capture.fields.names import find_name
+from contatto.capture.fields.numbers import country_code
 from contatto.capture.fields.phones import find_phones
 from contatto.capture.fields.prefilter import Hint, hints, hints_of_all
 from contatto.capture.fields.spelled import find_spelled_emails
@@ -20,6 +21,7 @@ from contatto.capture.model import ContactMatch, NameMatch
 LONGEST_END = 8_192
 #: More contacts than this in one message are a list and not a person's details; the rest is left.
 MOST_MATCHES = 100
+_HANDLE_FORMS = frozenset({Hint.SHAPE, Hint.STATED})
 _NUMBERS_ONLY = frozenset({Hint.DIGITS, Hint.SHAPE})
 
 
@@ -31,7 +33,7 @@ def detect_contacts(text: str, country: str) -> list[ContactMatch]:
 
     Args:
         text: the message, any Unicode, lone surrogates and control characters included.
-        country: ISO 3166 code of the market whose national numbers are meant, such as "ID".
+        country: ISO 3166 code of the country for national numbers, such as "ID"; may be empty.
     """
     if len(text) > 2 * LONGEST_END:
         return _detect_long(text, country)
@@ -58,6 +60,11 @@ def detect_name(text: str) -> NameMatch | None:
         return None
     start, end = folded.span(found.start, found.end)
     return NameMatch(found.value, start, end, text[start:end], found.rule)
+
+
+def has_number_plan(country: str) -> bool:
+    """Report whether national numbers of a country can be read: an upper-case ISO 3166 code."""
+    return bool(country_code(country))
 
 
 @cache
@@ -96,7 +103,7 @@ def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
             emails = find_emails_of(rest)
             finds += emails
             rest = rest.without((find.start, find.end) for find in emails)
-    if Hint.CUE in hinted and Hint.SHAPE in hinted:
+    if Hint.CUE in hinted and not hinted.isdisjoint(_HANDLE_FORMS):
         handles = find_handles(rest, country)
         finds += handles
         if handles and Hint.DIGITS in hinted:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from contatto.capture.model import ContactMatch
-from contatto.capture.rules import MARKETS, detect_contacts_batch
+from contatto.capture.rules import detect_contacts_batch, has_number_plan
 from contatto.cli import streams
 
 
@@ -86,7 +86,11 @@ class TableSink:
 def detect_command(
     file: Annotated[str, typer.Argument(help="A file, or - for standard input.")] = "-",
     country: Annotated[
-        str, typer.Option(help="Market of messages that name none, such as ID.", metavar="CODE")
+        str,
+        typer.Option(
+            help="Country of messages that name none, such as IT. Without it, only numbers with + count.",
+            metavar="CODE",
+        ),
     ] = "",
     form: Annotated[
         OutputForm | None, typer.Option("--from", help="Form of the input; else by its name or first sign.")
@@ -103,8 +107,8 @@ def detect_command(
     """
     if to is OutputForm.TEXT:
         raise typer.BadParameter("the output is jsonl or csv", param_hint="--to")
-    if country and country.upper() not in MARKETS:
-        raise typer.BadParameter(f"{country!r} is none of the {len(MARKETS)} markets", param_hint="--country")
+    if country and not has_number_plan(country.upper()):
+        raise typer.BadParameter(_no_country(country), param_hint="--country")
     complaints = streams.complaints()
     with ExitStack() as stack:
         source = streams.open_source(file, stack)
@@ -176,11 +180,13 @@ def _rows(lines: Iterable[bytes], country: str) -> Iterator[tuple[int, Message |
 
 def _checked(number: int, given: str | int | None, text: str, market: str | None, default: str) -> Message:
     country = (market or default).upper()
-    if not country:
-        raise BadLine("names no country; give one with --country")
-    if country not in MARKETS:
-        raise BadLine(f"country {country!r} is none of the {len(MARKETS)} markets")
+    if country and not has_number_plan(country):
+        raise BadLine(f"country {_no_country(country)}")
     return Message(number if given is None else given, text, country)
+
+
+def _no_country(code: str) -> str:
+    return f"{code!r} is no ISO 3166 country code with phone numbers, such as IT"
 
 
 def _run(messages: Iterator[tuple[int, Message | BadLine]], sink: Sink, complaints: Console) -> int:

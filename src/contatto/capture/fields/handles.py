@@ -7,6 +7,7 @@ from functools import cache
 from contatto.capture.fields.context import MarkKind, kinds_near
 from contatto.capture.fields.folding import Find, Folded, both_ends
 from contatto.capture.fields.ids import PICTURES, Cue, find_number, gap_pattern
+from contatto.capture.fields.statements import find_stated
 from contatto.capture.fields.words import LATIN, key, lexicons, pattern, words
 from contatto.capture.model import Field
 
@@ -132,7 +133,12 @@ def find_handles(text: Folded, country: str) -> list[Find]:
             matches.append(number)
             claimed = max(claimed, cue.end, number.end)
             continue
-        found = _behind(text, cue) or _ahead(text, cue, claimed) or _far_behind(text, cue)
+        found = (
+            _behind(text, cue)
+            or _ahead(text, cue, claimed)
+            or _far_behind(text, cue)
+            or find_stated(text, cue, claimed)
+        )
         if found is None:
             continue
         start, end, value, rule = found

@@ -66,7 +66,7 @@ _is_valid = rphonenumbers.is_valid_number
 _format = rphonenumbers.format_number
 _E164 = rphonenumbers.PhoneNumberFormat.E164
 _NATIONAL = rphonenumbers.PhoneNumberFormat.NATIONAL
-_country_code = cache(rphonenumbers.country_code_for_region)
+country_code = cache(rphonenumbers.country_code_for_region)
 
 
 class NumberForm(Enum):
@@ -167,7 +167,7 @@ def read_number(digits: str, country: str | None) -> Reading | None:
         meant = _without_extra(digits)
         return read_number(meant, country) if meant else None
     value: str = _format(number, _E164)
-    is_home = country is not None and _country_code(country) == number.country_code
+    is_home = country is not None and country_code(country) == number.country_code
     return Reading(value, _form(digits, value, number, is_home=is_home))
 
 

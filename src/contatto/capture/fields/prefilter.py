@@ -5,7 +5,16 @@ from enum import IntEnum
 from functools import cache
 
 from contatto.capture.fields.folding import FOLDABLE
-from contatto.capture.fields.words import Match, either, email_labels, linear_pattern, match_of, words
+from contatto.capture.fields.words import (
+    LATIN,
+    Match,
+    either,
+    email_labels,
+    languages,
+    linear_pattern,
+    match_of,
+    words,
+)
 
 _BETWEEN = r"[ \t.()/_~\-\x{2010}-\x{2015}\x{2212}\x{30fc}\x{b7}\x{2022}]"
 _LABEL = r"[a-z0-9][a-z0-9\-]*"
@@ -22,6 +31,7 @@ class Hint(IntEnum):
     CUE = 4
     SHAPE = 5
     DIGITS = 6
+    STATED = 7
 
 
 _NOTHING: frozenset[Hint] = frozenset()
@@ -66,6 +76,29 @@ def _patterns() -> tuple[str, ...]:
     )
 
 
+def _numbers(raw: bytes) -> list[int]:
+    """Return the numbers of the hints; a platform without a handle's shape asks for a statement."""
+    numbers = _match()(raw)
+    if numbers and Hint.CUE in numbers and Hint.SHAPE not in numbers and _match_statement()(raw):
+        numbers.append(Hint.STATED)
+    return numbers
+
+
+@cache
+def _match_statement() -> Match:
+    return match_of([_statement()], _MEMORY)
+
+
+def _statement() -> str:
+    """Return the pattern of an account's owner, or of a Latin word beside another script."""
+    endings = either(languages("writing", "endings"))
+    return (
+        linear_pattern(words("words", "own"))
+        + rf"|[a-z](?:{endings})[^a-z]"
+        + rf"|[^\x00-\x7f{LATIN}][ \t:\"'(]{{0,3}}[a-z]{{5}}|[a-z]{{5}}[ \t\"')]{{0,3}}[^\x00-\x7f{LATIN}]"
+    )
+
+
 def _escaped(signs: str) -> str:
     return "".join(sign if sign == "-" else f"\\x{{{ord(sign):x}}}" for sign in signs)
 
@@ -79,14 +112,12 @@ def _match() -> Match:
 @cache
 def _hinted(numbers: tuple[int, ...]) -> frozenset[Hint]:
     found = frozenset(Hint(number) for number in numbers)
-    if found <= {Hint.CUE} or found <= {Hint.SHAPE}:
-        return _NOTHING
-    return found
+    return _NOTHING if found <= {Hint.CUE} or found <= {Hint.SHAPE} else found
 
 
 def hints(text: str) -> frozenset[Hint]:
     """What the text may hold."""
-    numbers = _match()(as_bytes(text))
+    numbers = _numbers(as_bytes(text))
     return _hinted(tuple(numbers)) if numbers else _NOTHING
 
 
@@ -100,7 +131,7 @@ def as_bytes(text: str) -> bytes:
 
 def _places(texts: Iterable[bytes]) -> dict[tuple[int, ...], list[int]]:
     places: dict[tuple[int, ...], list[int]] = {}
-    for index, numbers in enumerate(map(_match(), texts)):
+    for index, numbers in enumerate(map(_numbers, texts)):
         if numbers:
             places.setdefault(tuple(numbers), []).append(index)
     return places

@@ -42,8 +42,13 @@ _FOLDER = files("contatto.capture") / "lexicons"
 @cache
 def lexicons() -> tuple[dict[str, dict[str, list[str]]], ...]:
     """Every language's file, in the order of their names."""
-    names = sorted(entry.name for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
+    names = (f"{name}.toml" for name in _language_names())
     return tuple(tomllib.loads((_FOLDER / name).read_text(encoding="utf-8")) for name in names)
+
+
+def _language_names() -> list[str]:
+    names = (entry.name for entry in _FOLDER.iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 @cache
@@ -56,6 +61,18 @@ def words(section: str, kind: str) -> tuple[str, ...]:
             plain = key(fold(word).low, spaces=" ")
             found.update(dict.fromkeys(map(_parted, (plain, *_variants(plain, writing)))))
     return tuple(found)
+
+
+@cache
+def languages(section: str, kind: str) -> dict[str, frozenset[str]]:
+    """Map the words of a kind to the languages that use them; "any" stands for all."""
+    spoken: dict[str, set[str]] = {}
+    for language, lexicon in zip(_language_names(), lexicons(), strict=True):
+        for word in lexicon.get(section, {}).get(kind, ()):
+            plain = key(fold(word).low, spaces=" ")
+            for spelling in (plain, *_variants(plain, lexicon.get("writing", {}))):
+                spoken.setdefault(key(spelling), set()).add(language)
+    return {word: frozenset(names) for word, names in spoken.items()}
 
 
 @cache
