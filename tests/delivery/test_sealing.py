@@ -194,6 +194,22 @@ def test_an_erased_person_is_forgotten_though_the_log_is_gone(market: Market, tm
     assert rows(tmp_path, "user_id", "user_id <> ''") == []
 
 
+def test_a_person_is_forgotten_before_the_first_file_and_the_sealing_goes_on(
+    market: Market, tmp_path: Path
+) -> None:
+    """Only an installation that seals has files; erasing must not stop the others' nightly work."""
+    (served,) = market.ask()
+    market.see(served)
+    person = market.tap(served)
+    forget(market, person)
+    seal(market, tmp_path, age_days=2)
+    assert market.db.read_now(files.list_forgetting_businesses) == []
+    assert market.db.read_now(files.list_decision_files) == []
+    market.clock.advance(days=3)
+    seal(market, tmp_path, age_days=2)
+    assert rows(tmp_path, "user_id", "user_id <> ''") == []
+
+
 def test_old_files_go_and_are_not_written_again(market: Market, tmp_path: Path) -> None:
     play_days(market)
     seal(market, tmp_path)

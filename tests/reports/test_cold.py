@@ -37,6 +37,7 @@ from contatto.reports.model import Counts, Fact, Level, Span, TimeStep
 from contatto.reports.registry import ENGINE
 from contatto.reports.rules.queries import ReportQuestion
 from contatto.reports.rules.what_if import Supposed
+from contatto.wiring import PORTS
 from tests.ads.world import Chain, World, add_chain, add_world
 from tests.make import NOON
 from tests.reports.asking import hours_of
@@ -197,7 +198,7 @@ def test_what_comes_after_a_drop_ends_as_if_nothing_had_been_dropped(
     story: Story, tmp_path: Path, clock: FixedClock
 ) -> None:
     story.database.engine.raw_connection().execute(f"VACUUM INTO '{tmp_path / 'twin.db'}'")
-    twin = open_database(f"sqlite:///{tmp_path / 'twin.db'}", clock, Vault({"test": bytes(32)}))
+    twin = open_database(f"sqlite:///{tmp_path / 'twin.db'}", clock, Vault({"test": bytes(32)}), PORTS)
     story.drop()
     late = [story.touch(day) for day in (0, 6, 6, 6, 6, 12, 18)]
     again = story.dice.sample(story.touches, 60)

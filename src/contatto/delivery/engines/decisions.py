@@ -182,6 +182,8 @@ def forget_in_files(files: Sequence[DecisionFile], persons: Collection[str]) -> 
     Raises:
         OSError: one of the files is gone or changed, or the disk fails.
     """
+    if not files:  # DuckDB reads no empty list of files
+        return []
     for file in files:
         check_decisions(file)
     found: list[DecisionFile] = []
