@@ -37,7 +37,7 @@ from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
 from contatto.forms.store.records import list_answers_of_lead, list_receipts_of_lead
 from contatto.inbox.actions import desk, notices, referrals, replies, scheduled, suspecting, taking
 from contatto.inbox.actions.backlog import Backlog
-from contatto.inbox.actions.erasing import forget_chats
+from contatto.inbox.actions.erasing import forget_chats, hold_chats
 from contatto.inbox.actions.forms import GatheredSheets
 from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
@@ -236,6 +236,7 @@ PORTS: Final = Parts(
         waiting_chats=conversations.list_waiting_lead_ids,
         first_answer=find_first_answer,
         consents=list_receipts_of_lead,
+        hold_chats=hold_chats,
         forget_chats=forget_chats,
         forget_answers=forms.forget_answers,
         forget_audiences=audiences.forget_members,

@@ -57,6 +57,7 @@ class LeadPorts:
         in_crm: leads that stand so in any of the linked CRMs.
         crm_states: how far leads are in those, the worst of each; none for a lead that was never due.
         consents: the answers to questions for consent of a business's lead.
+        hold_chats: locks the chats of persons before anything is read, so that no other work adds to them.
         forget_chats: runs first, since chats may hold further contact values.
         forget_answers: the answers to forms.
         forget_audiences: the person as a member of audiences.
@@ -72,6 +73,7 @@ class LeadPorts:
     waiting_chats: LeadIds
     first_answer: Callable[[Tx, str, str], tuple[datetime, datetime | None] | None]
     consents: Callable[[Tx, str, str], Sequence[Consent]]
+    hold_chats: Callable[[Tx, str, Collection[str]], None]
     forget_chats: Forget
     forget_answers: Forget
     forget_audiences: Forget

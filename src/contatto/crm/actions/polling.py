@@ -27,7 +27,7 @@ from contatto.kit.outbound.model import (
 from contatto.leads.actions.events import note_crm_change
 from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.leads import Lead
-from contatto.leads.store.records import list_leads_by_id
+from contatto.leads.store.records import find_lead_to_change, list_leads_by_id
 
 STATUS: Final = "status"
 
@@ -98,7 +98,8 @@ def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
     if change.is_gone or change.moved_to:
         store.record_told(tx, record, record_id=change.moved_to[: store.RECORD_LIMIT])
         return
-    found = list_leads_by_id(tx, target.business_id, {record.lead_id}).get(record.lead_id)
+    shown = list_leads_by_id(tx, target.business_id, {record.lead_id}).get(record.lead_id)
+    found = find_lead_to_change(tx, target.business_id, shown.id) if shown else None
     if found is None or found.hidden_at is not None:
         return
     news = _news(tx, target, record, replace(change, record_id=change.record_id or record.record_id))

@@ -13,7 +13,7 @@ from contatto.accounts.store import list_able_members
 from contatto.channels.model import Sender
 from contatto.inbox import rules
 from contatto.inbox.actions.suspecting import mark_conversation
-from contatto.inbox.actions.threads import owned_conversation
+from contatto.inbox.actions.threads import conversation_to_change
 from contatto.inbox.model import (
     Conversation,
     ConversationChanged,
@@ -58,7 +58,7 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
     Raises:
         Refused: NOT_FOUND.
     """
-    conversation = owned_conversation(tx, business_id, conversation_id)
+    conversation = conversation_to_change(tx, business_id, conversation_id)
     person = persons.load_person(tx, business_id, conversation.person_id)
     signal = Signal(
         business_id=business_id,
@@ -84,7 +84,7 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, membe
     Raises:
         Refused: NOT_FOUND.
     """
-    owned_conversation(tx, business_id, conversation_id)
+    conversation_to_change(tx, business_id, conversation_id)
     mentions.mark_mentions_seen(tx, business_id, conversation_id, member_id)
     if conversations.record_business_read(tx, business_id, conversation_id):
         emit(tx, business_id, ConversationRead(business_id, conversation_id, Sender.BUSINESS))
@@ -135,7 +135,7 @@ def reopen_conversation(tx: Tx, actor: Actor, seen: Seen) -> None:
 
 
 def _change(tx: Tx, actor: Actor, seen: Seen, values: Mapping[str, Any]) -> Conversation:
-    conversation = owned_conversation(tx, actor.business_id, seen.conversation_id)
+    conversation = conversation_to_change(tx, actor.business_id, seen.conversation_id)
     if conversation.revision != seen.revision:
         raise Refused(errors.CONFLICT, "Somebody changed this conversation first. Nothing was overwritten.")
     if conversation.state is ThreadState.BLOCKED and "state" in values:
@@ -158,7 +158,7 @@ def block_person(tx: Tx, actor: Actor, seen: Seen, *, is_spam: bool) -> None:
     Raises:
         Refused: NOT_FOUND; CONFLICT when somebody changed the conversation first.
     """
-    conversation = owned_conversation(tx, actor.business_id, seen.conversation_id)
+    conversation = conversation_to_change(tx, actor.business_id, seen.conversation_id)
     if conversation.revision != seen.revision:
         raise Refused(errors.CONFLICT, "Somebody changed this conversation first. Nothing was overwritten.")
     if is_spam:  # first, as who judges chats locks them in this order too
@@ -190,7 +190,7 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool 
     Raises:
         Refused: NOT_FOUND.
     """
-    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if is_fine:
         mark_conversation(tx, actor.business_id, conversation.id, Mark.FINE)
         _tell(tx, conversation)
@@ -217,7 +217,7 @@ def label_conversation(tx: Tx, actor: Actor, conversation_id: str, name: str) ->
     Raises:
         Refused: NOT_FOUND; INVALID.
     """
-    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     label = lead_work.keep_label(tx, actor.business_id, name)
     if desk.append_conversation_label(tx, actor.business_id, conversation_id, label.id):
         _tell(tx, conversation)
@@ -229,7 +229,7 @@ def unlabel_conversation(tx: Tx, actor: Actor, conversation_id: str, label_id: s
     Raises:
         Refused: NOT_FOUND.
     """
-    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if desk.delete_conversation_label(tx, actor.business_id, conversation_id, label_id):
         _tell(tx, conversation)
 
@@ -240,7 +240,7 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
     Raises:
         Refused: NOT_FOUND; INVALID for an empty or too long text.
     """
-    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if not 0 < len(text.strip()) <= rules.NOTE_LIMIT:
         raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=rules.NOTE_LIMIT)
     note = PrivateNote(note_id, actor.business_id, conversation_id, text.strip(), actor.name, tx.now)

@@ -1,12 +1,52 @@
 """Forgetting people in the inbox, for whoever erases their leads."""
 
+from collections.abc import Collection
+from typing import Final
+
 from contatto.capture import actions as capture
+from contatto.channels.model import ChannelAccount, Chatted, Referred, WasRead
+from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import find_account
+from contatto.inbox.actions.threads import ids_of
+from contatto.inbox.index import Threads
+from contatto.inbox.model import Receipt, ReceiptState
 from contatto.inbox.store import erasing as store
+from contatto.inbox.store import receipts
+from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.erasing import Gone
 from contatto.spam.actions import forget_judged
 from contatto.subscriptions.actions import pushing as pushes
+
+ERASED: Final = "erased"
+"""The reason of deliveries that are refused because their person is erased."""
+
+
+def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
+    """Lock the chats of persons against other work, and refuse deliveries of theirs that wait.
+
+    The order of locks is that of settling: the channel account, the conversation, then the lead.
+    """
+    chats = store.list_chats(tx, business_id, person_ids)
+    for account_id in sorted(set(chats.values())):
+        account = find_account(tx, business_id, account_id)
+        if account is None:
+            continue
+        receipts.mark_account_held(tx, business_id, account.external_id)
+        waiting = receipts.list_receipts_of_account(tx, business_id, account.external_id)
+        late = [receipt for receipt in waiting if _person_of(tx, account, receipt) in person_ids]
+        receipts.mark_receipts(tx, late, ReceiptState.REFUSED, ERASED)
+        receipts.delete_bodies(tx, late)
+    list_conversations_to_move(tx, [business_id], sorted(chats))
+
+
+def _person_of(tx: Tx, account: ChannelAccount, receipt: Receipt) -> str:
+    """Return the person of a delivery, or an empty text."""
+    body = tx.vault.open_bytes(receipt.body or b"", receipt.business_id)
+    incoming = CONNECTORS[account.platform].parse(body)
+    if not isinstance(incoming, Chatted | Referred | WasRead):
+        return ""
+    return ids_of(tx, account, incoming, Threads(tx)).person
 
 
 def forget_chats(tx: Tx, gone: Gone) -> set[str]:

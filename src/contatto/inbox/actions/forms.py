@@ -17,7 +17,7 @@ from contatto.forms.store.records import list_versions_by_number, list_who_sent
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import (
     conversation_id_of,
-    owned_conversation,
+    conversation_to_change,
     person_id_of,
 )
 from contatto.inbox.model import (
@@ -120,7 +120,7 @@ def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer
     Raises:
         Refused: NOT_FOUND; CANNOT_SEND, with the reason.
     """
-    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     account = channel_store.find_account(tx, actor.business_id, conversation.channel_account_id)
     if account is None:
         raise Refused(errors.NOT_FOUND)

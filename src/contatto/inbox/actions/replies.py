@@ -25,7 +25,7 @@ from contatto.channels.model import (
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
 from contatto.inbox import rules
-from contatto.inbox.actions.threads import message_id_of, owned_conversation
+from contatto.inbox.actions.threads import conversation_to_change, message_id_of
 from contatto.inbox.model import (
     REPLY,
     Conversation,
@@ -68,7 +68,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     Raises:
         Refused: NOT_FOUND; INVALID for an empty or too long text; CANNOT_SEND, with the reason.
     """
-    conversation = owned_conversation(tx, business_id, conversation_id)
+    conversation = conversation_to_change(tx, business_id, conversation_id)
     if messages.find_message(tx, business_id, reply.id) is not None:
         return messages.find_message(tx, business_id, reply.id) or reply
     account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
@@ -140,7 +140,7 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
     Raises:
         Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
     """
-    owned_conversation(tx, business_id, conversation_id)
+    conversation_to_change(tx, business_id, conversation_id)
     send = sends.find_send(tx, business_id, message_id)
     if send is None or send.conversation_id != conversation_id:
         raise Refused(errors.NOT_FOUND)
@@ -157,7 +157,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     send = sends.find_send(tx, business_id, message_id)
     if send is None:
         raise Refused(errors.NOT_FOUND)
-    conversation = owned_conversation(tx, business_id, send.conversation_id)
+    conversation = conversation_to_change(tx, business_id, send.conversation_id)
     account = channel_store.find_account(tx, business_id, send.channel_account_id)
     if account is None:
         raise Refused(errors.NOT_FOUND)

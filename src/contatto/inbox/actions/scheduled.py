@@ -6,7 +6,7 @@ from functools import partial
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.threads import owned_conversation
+from contatto.inbox.actions.threads import conversation_to_change
 from contatto.inbox.model import ConversationChanged, Message, ScheduledReply, ScheduleState
 from contatto.inbox.store import scheduled
 from contatto.kit import errors
@@ -29,7 +29,7 @@ def schedule_reply(
     Raises:
         Refused: NOT_FOUND; INVALID for a time or a text that cannot be.
     """
-    owned_conversation(tx, actor.business_id, conversation_id)
+    conversation_to_change(tx, actor.business_id, conversation_id)
     if not tx.now < due_at <= tx.now + rules.SCHEDULE_WITHIN:
         raise Refused(
             errors.INVALID, "at: choose a time in the next %(most)s days.", most=rules.SCHEDULE_WITHIN.days
@@ -59,7 +59,7 @@ def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: s
     Raises:
         Refused: NOT_FOUND; CONFLICT when it went out meanwhile.
     """
-    owned_conversation(tx, business_id, conversation_id)
+    conversation_to_change(tx, business_id, conversation_id)
     of = (business_id, conversation_id, reply_id)
     states = (ScheduleState.DUE, ScheduleState.STOPPED)
     if not any(scheduled.record_scheduled(tx, of, ScheduleState.CANCELLED, known=each) for each in states):

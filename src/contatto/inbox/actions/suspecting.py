@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from contatto.inbox.actions.threads import owned_conversation
+from contatto.inbox.actions.threads import conversation_to_change
 from contatto.inbox.model import ConversationChanged, MessageReceived
 from contatto.inbox.store import suspects as store
 from contatto.kit.db.tx import Tx
@@ -42,7 +42,7 @@ def mark_conversation(tx: Tx, business_id: str, conversation_id: str, mark: Mark
     Raises:
         Refused: NOT_FOUND.
     """
-    conversation = owned_conversation(tx, business_id, conversation_id)
+    conversation = conversation_to_change(tx, business_id, conversation_id)
     mark_chat(tx, business_id, conversation.id, conversation.channel_account_id, mark)
 
 

@@ -119,3 +119,15 @@ def owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conver
     if conversation is None:
         raise Refused(errors.NOT_FOUND)
     return conversation
+
+
+def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
+    """Return a conversation of the business, locked until the end of the transaction.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    locked = conversations.list_conversations_to_move(tx, [business_id], [conversation_id])
+    if not locked:
+        raise Refused(errors.NOT_FOUND)
+    return locked[0]

@@ -125,6 +125,27 @@ def _try_account(tx: Tx, business_id: str, account: str) -> bool:
     return bool(tx.execute(_TRY, {"name": business_id + account}).scalar())
 
 
+def mark_account_held(tx: Tx, business_id: str, account: str) -> None:
+    """Hold the lock of an account, so that no worker settles its deliveries until the end."""
+    if tx.locks_rows:
+        name = {"name": business_id + account}
+        tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0))), name)
+
+
+def list_receipts_of_account(tx: Tx, business_id: str, account: str) -> list[Receipt]:
+    """Return the deliveries of an account that wait, due or not."""
+    mine = select(receipts).where(
+        _WAITS, receipts.c.business_id == business_id, receipts.c.account == account
+    )
+    return tx.list(Receipt, mine.order_by(receipts.c.id))
+
+
+def delete_bodies(tx: Tx, settled: Sequence[Receipt]) -> None:
+    if settled:
+        mine = update(receipts).where(receipts.c.business_id == settled[0].business_id)
+        tx.execute(mine.where(receipts.c.id.in_([each.id for each in settled])).values(body=None))
+
+
 _REFUSE: Final = (
     update(receipts)
     .where(within(receipts.c.id, "ids"))

@@ -36,6 +36,7 @@ def erase_leads(tx: Tx, business_id: str, found: Sequence[Lead], actor: str) -> 
         MissingPart: the installation does not say who else holds something of a person.
     """
     ports = tx.ports[LeadPorts]
+    ports.hold_chats(tx, business_id, _persons_of(tx, found))
     locked = [_with_merged(tx, each) for each in found]
     erased = {lead.id: lead for leads in locked for lead in leads}
     twins = list_sharing_leads(tx, business_id, set(erased))
@@ -56,12 +57,16 @@ def erase_leads(tx: Tx, business_id: str, found: Sequence[Lead], actor: str) -> 
     return set(erased)
 
 
+def _persons_of(tx: Tx, leads: Sequence[Lead]) -> set[str]:
+    merged = [each for lead in leads for each in records.list_merged_leads(tx, lead.business_id, lead.id)]
+    return {lead.person_id for lead in (*leads, *merged)}
+
+
 def _with_merged(tx: Tx, lead: Lead) -> list[Lead]:
     """A lead and those that went into it, locked."""
     merged = records.list_merged_leads(tx, lead.business_id, lead.id)
-    ids = [lead.id, *sorted(each.id for each in merged)]
-    found = [records.find_lead_to_change(tx, lead.business_id, each) for each in ids]
-    return [each for each in found if each is not None]
+    ids = {lead.id, *(each.id for each in merged)}
+    return list(records.list_leads_to_change(tx, lead.business_id, ids).values())
 
 
 def _gone(tx: Tx, business_id: str, erased: list[Lead]) -> Gone:

@@ -108,6 +108,7 @@ def start_waiting_jobs(tx: Tx, most: int) -> int:
 
 def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     """Do the next step of a job, and tell of it; a handler of the outbox."""
+    tx.hold_key("imports and erasures", event.business_id)  # a step that began must not bring rows back
     job = store.find_job(tx, event.business_id, event.job_id)
     if job is None or job.state is not JobState.RUNNING:
         return
@@ -174,6 +175,8 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
     value = plan.value
     if kind is JobKind.STATUS and value not in list(LeadStatus):
         raise Refused(errors.INVALID, "status: choose one of the list.")
+    if kind is JobKind.ERASE:
+        _check_not_merged(tx, actor, plan)
     if kind is JobKind.OWNER:
         annotations.check_member(tx, actor.business_id, value or None)
     if kind is JobKind.LABEL:
@@ -198,6 +201,16 @@ def _check_number(kind: JobKind, plan: Plan) -> None:
         )
 
 
+def _check_not_merged(tx: Tx, actor: Actor, plan: Plan) -> None:
+    """Refuse to erase a lead without the one that it went into; from here on nobody merges them."""
+    leads = lead_store.list_leads_to_change(tx, actor.business_id, plan.lead_ids)
+    if any(lead.merged_into and lead.merged_into not in leads for lead in leads.values()):
+        raise Refused(
+            errors.CONFLICT,
+            "Somebody merged one of these leads into another one. Nothing was erased. Choose the other lead.",
+        )
+
+
 def _count(tx: Tx, actor: Actor, plan: Plan) -> int:
     wanted = for_member(read_filter(parse_qsl(plan.query)), actor.member_id)
     return listing.count_leads(tx, actor.business_id, wanted)
@@ -209,7 +222,7 @@ def _actor(job: Job) -> Actor:
 
 def _change_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     ids = _next_ids(tx, job)
-    found = lead_store.list_leads_by_id(tx, job.business_id, set(ids))
+    found = lead_store.list_leads_to_change(tx, job.business_id, ids)
     actor, change = _actor(job), _CHANGES[job.kind]
     value = job.plan.value
     items = [_attempt(tx, actor, found.get(each), each, change, value) for each in in_time(ids)]
@@ -297,14 +310,13 @@ def _import_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
 
 
 def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
-    """Erase the next leads, also those that were deleted; one that is gone already, or moved, is left out."""
+    """Erase the next leads, also those that were deleted; one that is gone already is left out."""
     ids = [each for each in job.plan.lead_ids if each > job.cursor][:CHUNK]
-    found = lead_store.list_leads_by_id(tx, job.business_id, set(ids))
     items: list[JobItem] = []
     erased: set[str] = set()
     for lead_id in in_time(ids):
-        lead = found.get(lead_id)
-        if lead is not None and lead.id == lead_id:
+        lead = lead_store.find_lead(tx, job.business_id, lead_id)
+        if lead is not None and lead_id not in erased:
             erased |= erasing.erase_leads(tx, job.business_id, [lead], job.actor)
         is_gone = lead_id in erased
         changed = JobItem(0, lead_id, ItemState.CHANGED, "", "erased", "")
@@ -317,7 +329,7 @@ def _undo_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     if undone is None:
         return [], job.cursor
     items = store.list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
-    found = lead_store.list_leads_by_id(tx, job.business_id, {item.lead_id for item in items})
+    found = lead_store.list_leads_to_change(tx, job.business_id, {item.lead_id for item in items})
     actor, kind = _actor(job), undone.kind
     results = [_take_back(tx, actor, kind, found.get(item.lead_id), item) for item in in_time(items)]
     return results, str(items[len(results) - 1].position) if items else job.cursor

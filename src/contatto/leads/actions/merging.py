@@ -17,6 +17,7 @@ from contatto.leads.rules.merging import face_back, face_of, merged_face
 from contatto.leads.store import merges as store
 from contatto.leads.store import records
 from contatto.leads.store.annotations import append_lead_label, delete_lead_label
+from contatto.leads.store.jobs import list_leads_to_erase
 
 REASON_LIMIT = 200
 
@@ -35,7 +36,8 @@ def merge_leads(tx: Tx, actor: Actor, wish: Wish) -> Merge:
     """Make two leads one. What they earned stays as it was recorded: reports do not change.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for a lead and itself; CONFLICT when one of them is hidden by now.
+        Refused: NOT_FOUND; INVALID for a lead and itself; CONFLICT when one of them is hidden by now, or is
+            to be erased.
     """
     kept, gone = _both(tx, actor, wish.kept_id, wish.merged_id)
     after = merged_face(kept, gone, wish.picks)
@@ -55,17 +57,20 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     """Make the two leads of a merge two again, each row as it was; what came since stays with the kept one.
 
     Raises:
-        Refused: NOT_FOUND; CONFLICT when it was undone, or the kept lead itself went into another since.
+        Refused: NOT_FOUND; CONFLICT when it was undone, the kept lead itself went into another since, or is
+            to be erased.
     """
     merge = store.find_merge(tx, actor.business_id, merge_id)
-    if merge is None:
-        raise Refused(errors.NOT_FOUND, "There is no such merge.")
-    kept = records.find_lead_to_change(tx, actor.business_id, merge.kept_id)
-    gone = records.find_lead_to_change(tx, actor.business_id, merge.merged_id)
-    if kept is None or gone is None:
+    kept = gone = None
+    if merge is not None:
+        leads = records.list_leads_to_change(tx, actor.business_id, (merge.kept_id, merge.merged_id))
+        kept, gone = leads.get(merge.kept_id), leads.get(merge.merged_id)
+        merge = store.find_merge(tx, actor.business_id, merge_id)  # somebody may have undone it meanwhile
+    if merge is None or kept is None or gone is None:
         raise Refused(errors.NOT_FOUND, "There is no such merge.")
     if merge.undone_at is not None or gone.merged_into != kept.id or kept.merged_into:
         raise Refused(errors.CONFLICT, "Undo the later merges of this lead first, or this one was undone.")
+    _check_not_erasing(tx, actor, kept.id)
     _move_back(tx, kept, gone, merge.journal)
     face = face_back(face_of(kept), merge.journal.before, merge.journal.after)
     store.record_face(tx, actor.business_id, kept.id, face)
@@ -90,7 +95,14 @@ def _both(tx: Tx, actor: Actor, kept_id: str, merged_id: str) -> tuple[Lead, Lea
         raise Refused(errors.NOT_FOUND, "There is no such lead.")
     if kept.hidden_at is not None or gone.hidden_at is not None:
         raise Refused(errors.CONFLICT, "Somebody merged or deleted one of these leads first.")
+    _check_not_erasing(tx, actor, kept_id, merged_id)
     return kept, gone
+
+
+def _check_not_erasing(tx: Tx, actor: Actor, *lead_ids: str) -> None:
+    """Refuse to move data between leads of which one is to be erased; the leads are locked."""
+    if not list_leads_to_erase(tx, actor.business_id).isdisjoint(lead_ids):
+        raise Refused(errors.CONFLICT, "One of these leads is being erased. Nothing was merged or split.")
 
 
 def _move(tx: Tx, kept: Lead, gone: Lead, journal: Journal) -> Journal:

@@ -123,7 +123,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
     Raises:
         Refused: NOT_FOUND.
     """
-    lead = records.find_lead(tx, business_id, lead_id)
+    lead = records.find_lead_to_change(tx, business_id, lead_id)
     point = store.find_contact_point(tx, business_id, lead_id, point_id)
     if lead is None or point is None:
         raise Refused(errors.NOT_FOUND, "There is no such contact detail.")
@@ -163,7 +163,7 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
     )
     if found is None or not store.delete_rejected(tx, actor.business_id, rejected_id):
         raise Refused(errors.NOT_FOUND, "This was put back before, or is too long ago.")
-    lead = records.find_lead(tx, actor.business_id, lead_id)
+    lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
     if lead is None:
         lead = _put_back_lead(tx, actor, found)
     capture.forget_corrections(tx, actor.business_id, {found.point.value})

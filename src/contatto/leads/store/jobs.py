@@ -97,6 +97,13 @@ def count_waiting_jobs(tx: Tx, business_id: str) -> int:
     return int(tx.scalar(select(func.count()).select_from(lead_jobs).where(_OPEN, *mine)))
 
 
+def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
+    """Return the ids of leads that an unfinished job will erase."""
+    mine = lead_jobs.c.business_id == business_id, lead_jobs.c.kind == JobKind.ERASE
+    rows = tx.execute(select(lead_jobs).where(_OPEN, *mine)).mappings()
+    return {lead_id for row in rows for lead_id in _opened(tx, row).plan.lead_ids}
+
+
 def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple[str, int]]:
     """Businesses with jobs that wait and places for some of them, with how many; for the worker.
 

@@ -49,9 +49,9 @@ def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
 
 
 def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
-    """A merge, locked until the end of the transaction."""
+    """Return a merge; who changes it locks its two leads first and reads it again."""
     mine = select(lead_merges).where(lead_merges.c.business_id == business_id, lead_merges.c.id == merge_id)
-    row = tx.execute(mine.with_for_update() if tx.locks_rows else mine).mappings().first()
+    row = tx.execute(mine).mappings().first()
     return None if row is None else _opened(tx, row)
 
 

@@ -176,6 +176,12 @@ def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
     return tx.find(Lead, mine.with_for_update() if tx.locks_rows else mine)
 
 
+def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Lead]:
+    """Return leads by their own id, merged ones too, locked in one order until the end."""
+    mine = _kept_of(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
+    return {lead.id: lead for lead in tx.list(Lead, mine.with_for_update() if tx.locks_rows else mine)}
+
+
 def list_merged_leads(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
     """The leads that were merged into one."""
     mine = select(leads).where(leads.c.business_id == business_id, leads.c.merged_into == lead_id)
