@@ -28,18 +28,27 @@ class AppClient(TestClient):
         return self
 
 
-def client_beside(client: httpx2.Client) -> httpx2.Client:
+def client_beside(client: httpx2.Client, address: str = "testclient") -> httpx2.Client:
     """Another browser at the app of an opened client, without its cookies; it follows no redirect."""
     assert isinstance(client, AppClient)
+    transport = client._transport
+    assert isinstance(transport, _Straight)
     named = {"User-Agent": client.headers["User-Agent"]}
-    return httpx2.Client(transport=client._transport, base_url=client.base_url, headers=named)
+    return httpx2.Client(transport=transport.at(address), base_url=client.base_url, headers=named)
 
 
 class _Straight(httpx2.BaseTransport):
-    def __init__(self, app: Any, state: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, app: Any, state: dict[str, Any], loop: asyncio.AbstractEventLoop, address: str = "testclient"
+    ) -> None:
         self._app = app
         self._state = state
         self._loop = loop
+        self._address = address
+
+    def at(self, address: str) -> "_Straight":
+        """The same app, asked from another address."""
+        return _Straight(self._app, self._state, self._loop, address)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         answering = answer_of(self._app, self._scope(request), request.read())
@@ -60,7 +69,7 @@ class _Straight(httpx2.BaseTransport):
             "scheme": url.scheme,
             "query_string": url.query,
             "headers": [(name.lower(), value) for name, value in request.headers.raw],
-            "client": ("testclient", 50000),
+            "client": (self._address, 50000),
             "server": [url.host, url.port or {"http": 80, "https": 443}[url.scheme]],
             "extensions": {},
             "state": self._state.copy(),

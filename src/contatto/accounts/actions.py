@@ -1,6 +1,6 @@
 """Changes to accounts: businesses, members and what they may, sessions, tokens, ad accounts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -58,6 +58,17 @@ def hash_password(password: str) -> str:
     return _hasher.hash(password)
 
 
+def match_password(accounts: Sequence[Member], password: str) -> Member | None:
+    """Return the first of the accounts of an address that a password opens.
+
+    A missing account of a confirmed address costs as much time as one that is there.
+    """
+    candidates: list[Member | None] = list(accounts)
+    if all(account.vouched_by for account in accounts):
+        candidates.append(None)
+    return next((account for account in candidates if password_fits(account, password)), None)
+
+
 def password_fits(who: Member | User | None, password: str) -> bool:
     """Check a password, in the same time whether there is such a person or not."""
     try:
@@ -67,20 +78,40 @@ def password_fits(who: Member | User | None, password: str) -> bool:
     return who is not None
 
 
-def add_member(tx: Tx, business_id: BusinessId, new: NewMember, password_hash: str) -> Member:
-    """Add a member who signs in with an e-mail that nobody has yet.
+def add_member(
+    tx: Tx, business_id: BusinessId, new: NewMember, password_hash: str, *, is_confirmed: bool = True
+) -> Member:
+    """Add a member with a new account.
+
+    Args:
+        tx: an open transaction, which acts for nobody.
+        business_id: where the place is.
+        new: name, role and e-mail.
+        password_hash: of the account.
+        is_confirmed: the operator or a mail confirmed the address. Otherwise the business vouches for it.
 
     Raises:
         Refused: INVALID, when the e-mail is malformed or taken.
     """
-    user = User(UserId(new_id()), rules.normal_email(new.email), password_hash, tx.now)
+    vouched_by = "" if is_confirmed else business_id
+    email = rules.normal_email(new.email)
+    user = User(UserId(new_id()), email, password_hash, tx.now, vouched_by=vouched_by)
     if not store.save_user(tx, row_of(user)):
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
     return join_business(tx, business_id, user, new.display_name, new.role)
 
 
 def join_business(tx: Tx, business_id: BusinessId, user: User, display_name: str, role: Role) -> Member:
-    """Give a person who wants it a place in a business; INVALID when they have one already."""
+    """Give a person who wants it a place in a business.
+
+    Raises:
+        Refused: INVALID, when the address has a place there; FORBIDDEN, when another business vouches for it.
+    """
+    if user.vouched_by not in ("", business_id):
+        raise Refused(errors.FORBIDDEN)
+    store.record_access_changed(tx, user.id)
+    if store.find_member_of_email(tx, business_id, user.email) is not None:
+        raise Refused(errors.INVALID, "email: a member with this address exists already.")
     member_id = new_id()
     row = {
         "id": member_id,
@@ -115,10 +146,21 @@ def change_password(
     It concerns several businesses, so the transaction must act for none. The session whose token is given
     goes on; so do access tokens and auth codes that they made, if asked.
     """
-    store.record_user(tx, member.user_id, password_hash=password_hash)
+    store.record_access_changed(tx, member.user_id, password_hash=password_hash)
     places = store.list_workplaces(tx, member.user_id)
     ended = [_end_access(tx, each, keep_session, keep_tokens=keep_tokens) for each in places]
     return Ended(sum(each.sessions for each in ended), sum(each.tokens for each in ended))
+
+
+def confirm_email(tx: Tx, member: Member) -> None:
+    """Note that a mail or the operator confirmed an address; only one account of it can be confirmed."""
+    if member.vouched_by and store.find_user_by_email(tx, member.email) is None:
+        store.record_access_changed(tx, member.user_id, vouched_by="")
+
+
+def vouch_for_email(tx: Tx, member: Member) -> None:
+    """Let the address count in the member's business alone: a colleague may know the password."""
+    store.record_access_changed(tx, member.user_id, vouched_by=member.business_id)
 
 
 def set_member_role(tx: Tx, member: Member, role: Role, by: Caller | None = None) -> Ended:
@@ -132,6 +174,7 @@ def set_member_role(tx: Tx, member: Member, role: Role, by: Caller | None = None
         return Ended(0, 0)
     _keep_an_owner(tx, member, role)
     store.record_member(tx, member.business_id, member.id, role=role)
+    store.record_access_changed(tx, member.user_id)
     kept = ROLE_PERMISSIONS[role] >= ROLE_PERMISSIONS[member.role]
     return _end_access(tx, member, keep_tokens=kept)
 
@@ -146,6 +189,7 @@ def deactivate_member(tx: Tx, member: Member, by: Caller | None = None) -> Ended
     _keep_an_owner(tx, member, None)
     if member.deactivated_at is None:
         store.record_member(tx, member.business_id, member.id, deactivated_at=tx.now)
+        store.record_access_changed(tx, member.user_id)
     return _end_access(tx, member)
 
 
@@ -153,6 +197,7 @@ def reactivate_member(tx: Tx, member: Member, by: Caller | None = None) -> None:
     """Let a member in again, with the password and the role that they had; FORBIDDEN as for the end."""
     _check_appointment(by, member.role, member.role)
     store.record_member(tx, member.business_id, member.id, deactivated_at=None)
+    store.record_access_changed(tx, member.user_id)
 
 
 def end_member_sessions(tx: Tx, who: Member | Workplace, keep_session: str = "", only: str = "") -> int:

@@ -79,6 +79,10 @@ class User:
     """The tag of the language that they chose; empty to follow the browser."""
     timezone: str = ""
     """An IANA name; empty to follow the browser."""
+    vouched_by: str = ""
+    """The only business that vouches for the address; empty once the address is confirmed."""
+    access_revision: int = 0
+    """Goes up with each change of places, password or e-mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,9 @@ class Member:
     last_login_at: datetime | None = None
     deactivated_at: datetime | None = None
     """Since when the member may not come in any more; the name stays where it stands."""
+    vouched_by: str = ""
+    access_revision: int = 0
+    """Both of the person, as in ``User``."""
     memberships: int = 1
     session_used_at: datetime | None = None
     """Both of who is signed in: in how many businesses they may come in, and when the session was noted."""

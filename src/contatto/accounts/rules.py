@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 
 from contatto.accounts.model import Caller, Member, Permission, Role
 from contatto.kit import errors
+from contatto.kit.emails import InvalidEmail, checked_email
 from contatto.kit.errors import Refused
 
 _READS: Final = frozenset({
@@ -30,7 +31,7 @@ MOST_AD_ACCOUNTS: Final = 500
 _PLACE: Final = re.compile(
     r"(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific)/"
 )
-_LOCAL_LIMIT, _DOMAIN_LIMIT, NAME_LIMIT = 64, 253, 100
+NAME_LIMIT: Final = 100
 
 
 _HOMES: Final = (
@@ -145,12 +146,10 @@ def normal_email(text: str) -> str:
     Raises:
         Refused: INVALID.
     """
-    address = text.strip().lower()
-    local, _, domain = address.rpartition("@")
-    fits = 0 < len(local) <= _LOCAL_LIMIT and len(domain) <= _DOMAIN_LIMIT and "." in domain
-    if not fits or " " in address or not address.isprintable():
-        raise Refused(errors.INVALID, "email: this is not an e-mail address.")
-    return address
+    try:
+        return checked_email(text).lower()
+    except InvalidEmail as error:
+        raise Refused(errors.INVALID, "email: this is not an e-mail address.") from error
 
 
 def check_password(password: str) -> None:

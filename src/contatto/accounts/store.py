@@ -21,13 +21,20 @@ users = sa.Table(
     "users",
     metadata,
     key(),
-    sa.Column("email", sa.String(320), nullable=False, unique=True),
+    sa.Column("email", sa.String(320), nullable=False),
     text("password_hash"),
     instant("created_at"),
     sa.Column("language", sa.String(16), nullable=False, server_default=""),
     sa.Column("timezone", sa.String(64), nullable=False, server_default=""),
+    sa.Column("vouched_by", sa.String(36), nullable=False, server_default=""),
+    sa.Column("access_revision", sa.Integer, nullable=False, server_default="0"),
+    sa.UniqueConstraint("email", "vouched_by"),
 )
-"""People who sign in. They belong to no business: a person may work in several."""
+"""People who sign in. They belong to no business: a person may work in several.
+
+An address is confirmed once in an installation (``vouched_by`` is empty). Besides, each business may have one
+account under an address that it vouches for; such an account has its place in that business alone.
+"""
 
 members = sa.Table(
     "members",
@@ -130,7 +137,13 @@ def list_businesses(tx: Tx) -> list[Business]:
 
 
 _MEMBERS: Final = sa.select(
-    members, users.c.email, users.c.password_hash, users.c.language, users.c.timezone
+    members,
+    users.c.email,
+    users.c.password_hash,
+    users.c.language,
+    users.c.timezone,
+    users.c.vouched_by,
+    users.c.access_revision,
 ).join(users, users.c.id == members.c.user_id)
 
 
@@ -140,8 +153,9 @@ def save_user(tx: Tx, row: dict[str, Any]) -> bool:
 
 
 def find_user_by_email(tx: Tx, email: str) -> User | None:
-    """A person, whether or not they may come in anywhere."""
-    return tx.find(User, sa.select(users).where(users.c.email == email))
+    """Find the account of a confirmed address, held until the end of the transaction."""
+    confirmed = sa.select(users).where(users.c.email == email, users.c.vouched_by == "")
+    return tx.find(User, confirmed.with_for_update() if tx.locks_rows else confirmed)
 
 
 def record_user(tx: Tx, user_id: str, **values: Any) -> None:
@@ -149,15 +163,27 @@ def record_user(tx: Tx, user_id: str, **values: Any) -> None:
     tx.execute(sa.update(users).where(users.c.id == user_id).values(**values))
 
 
+def record_access_changed(tx: Tx, user_id: str, **values: Any) -> None:
+    """Change what decides how an account is entered: every link to a new password ends."""
+    record_user(tx, user_id, access_revision=users.c.access_revision + 1, **values)
+
+
 def save_member(tx: Tx, row: dict[str, Any]) -> bool:
     """Insert a member; False when the person is one already."""
     return tx.insert_ignore(members, row)
 
 
-def find_member_by_email(tx: Tx, email: str) -> Member | None:
-    """A member who may come in, by the e-mail: of several businesses in the one where they were last."""
+def list_members_by_email(tx: Tx, email: str) -> list[Member]:
+    """List who may come in by an e-mail: for each account the member of the last log-in.
+
+    Accounts that a business vouches for come first.
+    """
     live = _MEMBERS.where(users.c.email == email, members.c.deactivated_at.is_(None))
-    return tx.find(Member, live.order_by(members.c.last_login_at.desc().nulls_last(), members.c.created_at))
+    latest = members.c.last_login_at.desc().nulls_last(), members.c.created_at
+    accounts: dict[str, Member] = {}
+    for member in tx.list(Member, live.order_by(users.c.vouched_by.desc(), *latest)):
+        accounts.setdefault(member.user_id, member)
+    return list(accounts.values())
 
 
 def find_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member | None:
@@ -166,10 +192,14 @@ def find_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member | Non
     return tx.find(Member, mine.with_for_update() if tx.locks_rows else mine)
 
 
-def find_membership(tx: Tx, business_id: BusinessId, user_id: str) -> Member | None:
-    """The place of a person in a business, also one that was ended."""
-    mine = members.c.business_id == business_id, members.c.user_id == user_id
-    return tx.find(Member, _MEMBERS.where(*mine))
+def find_member_of_email(tx: Tx, business_id: BusinessId, email: str) -> Member | None:
+    """Find the place of an address in a business, also one that was ended."""
+    return tx.find(Member, _MEMBERS.where(members.c.business_id == business_id, users.c.email == email))
+
+
+def count_places(tx: Tx, user_id: str) -> int:
+    """Count the places of a person, also those that were ended; the transaction must act for nobody."""
+    return int(tx.scalar(sa.select(sa.func.count()).where(members.c.user_id == user_id)))
 
 
 def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from contatto.accounts import actions, store
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Business, Ended, Member, Role
+from contatto.accounts.rules import normal_email
 from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -63,7 +64,7 @@ def add_command(
     if invite:
         out.print(_act_on_business("invite", business, partial(_invite, email, role)), soft_wrap=True)
         return
-    known = carry_out(lambda tx: store.find_user_by_email(tx, email.strip().lower()))
+    known = carry_out(lambda tx: store.find_user_by_email(tx, normal_email(email)))
     hashed = "" if known else _asked_hash()
 
     def work(tx: Tx, of: Business) -> str:
@@ -76,7 +77,7 @@ def add_command(
 
 def _invite(email: str, role: Role, tx: Tx, of: Business) -> str:
     made = invite_member(tx, of.id, email, role)
-    return Settings().base_url + invitation_path(tx, made)
+    return Settings().base_url + invitation_path(tx, made, made.email)
 
 
 def _act_on_business[T](command: str, business: str, work: Callable[[Tx, Business], T]) -> T:
@@ -133,7 +134,7 @@ def reset_password_command(
     keep_tokens: Annotated[bool, typer.Option(help="Let access tokens that they made go on.")] = False,
     link: Annotated[bool, typer.Option(help="Print a link to hand over, by which they choose it.")] = False,
 ) -> None:
-    """Give a member a new password; all that came in with the old one is out."""
+    """Give a member a new password, and confirm their address; all that came in with the old one is out."""
     if link:
         path = _act("reset-password", who, business, lambda tx, member: reset_path(tx, member, HANDED_FOR))
         out.print(Settings().base_url + path, soft_wrap=True)
@@ -141,7 +142,9 @@ def reset_password_command(
     hashed = _hash(password) if password else _asked_hash()
 
     def work(tx: Tx, member: Member) -> Ended:
-        return actions.change_password(tx, member, hashed, keep_tokens=keep_tokens)
+        ended = actions.change_password(tx, member, hashed, keep_tokens=keep_tokens)
+        actions.confirm_email(tx, member)
+        return ended
 
     _say("The password is changed.", _act("reset-password", who, business, work))
 

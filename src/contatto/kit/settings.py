@@ -1,6 +1,5 @@
 """Every setting of an installation: from the environment, from ``contatto.toml``, or by default."""
 
-from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -13,6 +12,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from contatto.kit.emails import InvalidEmail, checked_sender
 
 SETTINGS_FILE: Final = "contatto.toml"
 LEAST_HOT_DAYS: Final = 30
@@ -177,8 +178,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _mails_have_a_sender(self) -> Self:
-        if self.smtp_url and "@" not in parseaddr(self.mail_from)[1]:
-            raise ValueError("with smtp_url, mail_from must name an address")
+        if self.smtp_url:
+            try:
+                checked_sender(self.mail_from)
+            except InvalidEmail as error:
+                raise ValueError("with smtp_url, mail_from must name an address") from error
         return self
 
     @field_validator("base_url")

@@ -1,5 +1,6 @@
 """Counting tries to log in, and opening a session after a good one."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -28,11 +29,9 @@ def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
     Raises:
         Refused: TOO_MANY, with the seconds to wait; such a try leaves nothing behind.
     """
-    member = accounts.find_member_by_email(tx, email)
-    of_device, of_network = _known_marks(tx, member, network, device)
-    known = store.list_known_marks(tx, member.user_id if member else "", (of_device, of_network))
-    knows_device = bool(device) and of_device in known
-    attempt = LoginAttempt(email, network, device, member, knows_device, of_network in known)
+    candidates = tuple(accounts.list_members_by_email(tx, email))
+    knows_device, knows_network = _knows(tx, candidates, network, device)
+    attempt = LoginAttempt(email, network, device, candidates, knows_device, knows_network)
     for limit, key in _limits(attempt):
         limit.take(tx, key)
     store.record_login_try(tx, _mark(tx, "e-mail", email), _place(tx, attempt))
@@ -46,6 +45,26 @@ def _limits(attempt: LoginAttempt) -> list[tuple[SharedLimit, str]]:
     both = f"{attempt.network} {attempt.email}"
     limits = [(_OF_NETWORK_AND_EMAIL, both), (_OF_NETWORK, attempt.network)]
     return limits if attempt.knows_network else [*limits, (_OF_EMAIL, attempt.email)]
+
+
+def is_known_place(tx: Tx, email: str, network: str, device: str) -> bool:
+    """Report whether somebody signed in with an e-mail from this browser or network before."""
+    return any(_knows(tx, accounts.list_members_by_email(tx, email), network, device))
+
+
+def _knows(tx: Tx, members: Collection[Member], network: str, device: str) -> tuple[bool, bool]:
+    """Report whether one of the members signed in from a browser, and from a network.
+
+    An e-mail that nobody has costs the same statements.
+    """
+    knows_device = knows_network = False
+    for member in members or (None,):
+        of_device, of_network = _known_marks(tx, member, network, device)
+        user_id = member.user_id if member else ""
+        known_marks = store.list_known_marks(tx, user_id, (of_device, of_network))
+        knows_device |= bool(device) and of_device in known_marks
+        knows_network |= of_network in known_marks
+    return knows_device, knows_network
 
 
 def _known_marks(tx: Tx, member: Member | None, network: str, device: str) -> tuple[str, str]:
@@ -65,13 +84,14 @@ def _mark(tx: Tx, *parts: str) -> str:
 
 
 def start_session(
-    tx: Tx, attempt: LoginAttempt, days: int, device: str, browser: str = ""
+    tx: Tx, attempt: LoginAttempt, checked: Member, days: int, device: str, browser: str = ""
 ) -> tuple[Member, str, FailedTries | None]:
     """Open a session after a good password, and give its token, of which only the hash is kept.
 
     Args:
         tx: an open transaction.
         attempt: what was counted before the password was checked.
+        checked: the member whose password was right.
         days: how long the session lasts at most.
         device: what the browser is known by from now on.
         browser: what it says of itself.
@@ -84,9 +104,8 @@ def start_session(
     """
     give_login_back(tx, attempt)
     failed = store.delete_login_tries(tx, _mark(tx, "e-mail", attempt.email), _place(tx, attempt))
-    known = attempt.member
-    member = accounts.find_member(tx, known.business_id, known.id) if known else None
-    if known is None or member is None or not _is_unchanged(member, known):
+    member = accounts.find_member(tx, checked.business_id, checked.id)
+    if member is None or not _is_unchanged(member, checked):
         raise Refused(errors.WRONG_LOGIN)
     store.save_known_marks(tx, member, _known_marks(tx, member, attempt.network, device))
     return member, open_session(tx, member, days, failed, browser), failed

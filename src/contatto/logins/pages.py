@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
-from contatto.accounts.actions import end_session, password_fits
+from contatto.accounts.actions import end_session, match_password
 from contatto.accounts.auth import FormCaller, PageCaller, member_caller
 from contatto.accounts.model import Caller, FailedTries
 from contatto.accounts.rules import home_path, local_path, normal_email
@@ -99,14 +99,14 @@ async def _log_in(request: Request, email: str, password: str, device: str) -> _
         raise Refused(errors.WRONG_LOGIN) from None
     with pool.place(network, is_known=bool(device)):
         attempt = await context.db.write(lambda tx: actions.count_login(tx, known_email, network, device))
-        fits = await pool.run(password_fits, attempt.member, password[:1000])
-    if not fits:
+        checked = await pool.run(match_password, attempt.candidates, password[:1000])
+    if checked is None:
         raise Refused(errors.WRONG_LOGIN)
     days, known_as = context.settings.session_days, device or new_secret("device")
     browser = request.headers.get("user-agent", "")
 
     def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
-        member, token, failed = actions.start_session(tx, attempt, days, known_as, browser)
+        member, token, failed = actions.start_session(tx, attempt, checked, days, known_as, browser)
         business = accounts.find_business(tx, member.business_id)
         if business is None:
             raise Refused(errors.WRONG_LOGIN)

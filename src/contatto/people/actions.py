@@ -17,29 +17,40 @@ from contatto.kit.i18n import Translator
 from contatto.kit.ids import new_id
 from contatto.kit.rows import row_of
 from contatto.kit.shared_limits import SharedLimit
+from contatto.logins.actions import is_known_place
 from contatto.mail.actions import queue_mail
 from contatto.mail.model import NewMail
 from contatto.people import rules, store
-from contatto.people.model import Invitation, Newcomer, OpenedInvitation, Profile
+from contatto.people.model import Invitation, Newcomer, OpenedInvitation, Profile, ResetLink
 
 _DAY: Final = timedelta(days=1)
 _INVITED: Final = SharedLimit("invitations", 100, _DAY)
-_RESETS_OF_EMAIL: Final = SharedLimit("resets of e-mail", 5, timedelta(hours=1))
+_MAILS_OF_INVITATION: Final = SharedLimit("mails of an invitation", 10, _DAY)
+_MAILS_OF_NETWORK: Final = SharedLimit("invitation mails of network", 30, timedelta(hours=1))
+_RESETS_OF_NETWORK_AND_EMAIL: Final = SharedLimit("resets of both", 5, timedelta(hours=1))
+_RESETS_OF_EMAIL: Final = SharedLimit("resets of e-mail", 50, _DAY)
 _RESETS_OF_NETWORK: Final = SharedLimit("resets of network", 30, timedelta(hours=1))
 _OWN_TRIES: Final = SharedLimit("tries of the own password", 10, timedelta(minutes=15))
 
 
 def invite_member(
-    tx: Tx, business_id: BusinessId, email: str, role: Role, by: Caller | None = None
+    tx: Tx,
+    business_id: BusinessId,
+    email: str,
+    role: Role,
+    by: Caller | None = None,
+    *,
+    sends_mail: bool = False,
 ) -> Invitation:
     """Offer somebody a place; an earlier invitation to the same e-mail ends.
 
     Args:
         tx: an open transaction.
         business_id: where the place is.
-        email: of the person; empty for whoever has the link.
+        email: of the person; empty for whoever has the link, where a mail can confirm their address.
         role: what they may do.
         by: who invites; None for the operator.
+        sends_mail: whether there is a mail server.
 
     Raises:
         Refused: INVALID; FORBIDDEN, when the caller may not give this role; TOO_MANY.
@@ -47,6 +58,8 @@ def invite_member(
     if by is not None and (by.role is None or not may_appoint(by.role, role)):
         raise Refused(errors.FORBIDDEN)
     address = normal_email(email) if email.strip() else ""
+    if not address and not sends_mail:
+        raise Refused(errors.INVALID, "email: name the address. Without a mail server you vouch for it.")
     if by is not None:
         _INVITED.take(tx, business_id)
     tx.hold_key("invitations", business_id)
@@ -63,17 +76,20 @@ def invite_member(
 
 
 def _refuse_members(tx: Tx, business_id: BusinessId, email: str) -> None:
-    user = known.find_user_by_email(tx, email)
-    member = known.find_membership(tx, business_id, user.id) if user else None
+    member = known.find_member_of_email(tx, business_id, email)
     if member is not None and member.deactivated_at is not None:
         raise Refused(errors.INVALID, "email: this member was deactivated; let them in again instead.")
     if member is not None:
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
 
 
-def invitation_path(tx: Tx, invitation: Invitation) -> str:
-    """The path of the link that takes an invitation."""
-    return f"/invitations/{tx.vault.signer(rules.INVITATION_KEY).sign(invitation.id).decode()}"
+def invitation_path(tx: Tx, invitation: Invitation, confirms: str = "") -> str:
+    """Return the path of the link that takes an invitation.
+
+    ``confirms`` is the address that such a link confirms: it is mailed there, or the operator hands it out.
+    """
+    payload = f"{invitation.id}.{confirms}" if confirms else invitation.id
+    return f"/invitations/{tx.vault.signer(rules.INVITATION_KEY).sign(payload).decode()}"
 
 
 def withdraw_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> None:
@@ -87,56 +103,98 @@ def withdraw_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> 
 
 
 def open_invitation(tx: Tx, token: str) -> OpenedInvitation:
-    """The invitation of a link, as long as whoever invited may still give its role.
+    """Return the invitation of a link, as long as whoever invited may still give its role.
 
     Raises:
         Refused: LINK_OVER.
     """
     try:
-        invitation_id = tx.vault.signer(rules.INVITATION_KEY).unsign(token).decode()
+        payload = tx.vault.signer(rules.INVITATION_KEY).unsign(token).decode()
     except BadSignature:
         raise Refused(errors.LINK_OVER) from None
+    invitation_id, _, confirmed = payload.partition(".")
     invitation = store.find_any_invitation(tx, invitation_id)
     business = known.find_business(tx, invitation.business_id) if invitation else None
     if invitation is None or business is None:
         raise Refused(errors.LINK_OVER)
+    address = confirmed or invitation.email, bool(confirmed)
     if not invitation.made_by:
-        return OpenedInvitation(invitation, business.name, business.name)
+        return OpenedInvitation(invitation, business.name, business.name, *address)
     inviter = known.find_member(tx, invitation.business_id, invitation.made_by)
     if inviter is None or inviter.deactivated_at or not may_appoint(inviter.role, invitation.role):
         raise Refused(errors.LINK_OVER)
-    return OpenedInvitation(invitation, business.name, inviter.display_name)
+    return OpenedInvitation(invitation, business.name, inviter.display_name, *address)
 
 
-def find_invited(tx: Tx, invitation: Invitation, email: str) -> tuple[str, User | None]:
-    """The e-mail that whoever takes an invitation signs in with, and the person if they are known.
+def mail_invitation(
+    tx: Tx, token: str, email: str, network: str, base_url: str, words: Translator
+) -> OpenedInvitation:
+    """Send the link that confirms an address and takes an invitation to that address.
+
+    Args:
+        tx: an open transaction.
+        token: of the link that was handed over.
+        email: the address, where the invitation names none.
+        network: of the request.
+        base_url: of the link in the mail.
+        words: the language of the mail.
 
     Raises:
-        Refused: INVALID, for what is no e-mail.
+        Refused: LINK_OVER; INVALID; TOO_MANY, the same for every address.
     """
-    address = invitation.email or normal_email(email)
-    return address, known.find_user_by_email(tx, address)
+    opened = open_invitation(tx, token)
+    address = opened.email or normal_email(email)
+    _MAILS_OF_NETWORK.take(tx, network)
+    _MAILS_OF_INVITATION.take(tx, opened.invitation.id)
+    names = opened.business_name, opened.invited_by
+    queue_invitation_mail(tx, opened.invitation, names, address, base_url, words)
+    return opened
 
 
-def accept_invitation(tx: Tx, token: str, newcomer: Newcomer, checked: User | None) -> Member:
+def queue_invitation_mail(
+    tx: Tx, invitation: Invitation, names: tuple[str, str], address: str, base_url: str, words: Translator
+) -> None:
+    """Queue the mail whose link confirms an address and takes an invitation; names: business and inviter."""
+    link = base_url + invitation_path(tx, invitation, address)
+    role = words.gettext(rules.ROLE_NAMES[invitation.role])
+    texts = rules.invitation_mail(words, *names, role, link)
+    queue_mail(tx, NewMail(invitation.business_id, address, *texts))
+
+
+def find_account(tx: Tx, opened: OpenedInvitation) -> User | None:
+    """Find the account of the address of an invitation that counts everywhere."""
+    return known.find_user_by_email(tx, opened.email) if opened.email else None
+
+
+def accept_invitation(
+    tx: Tx, token: str, newcomer: Newcomer, checked: User | None, *, sends_mail: bool = False
+) -> Member:
     """Take the place; the link is used up.
+
+    A new account counts everywhere if the link confirmed its address, else in this business alone.
 
     Args:
         tx: an open transaction.
         token: of the link.
-        newcomer: who takes it; the password's hash is of somebody new alone.
-        checked: whose password was checked, for a person who works elsewhere already.
+        newcomer: who takes it; the password's hash is of a new account alone.
+        checked: the account whose password was checked; None makes a new one.
+        sends_mail: whether there is a mail server; then only a link that confirms an address is taken.
 
     Raises:
         Refused: LINK_OVER; WRONG_LOGIN, when the person was changed meanwhile; INVALID for a member.
     """
-    invitation = open_invitation(tx, token).invitation
+    opened = open_invitation(tx, token)
+    invitation = opened.invitation
+    if not opened.email or (sends_mail and not opened.is_confirmed):
+        raise Refused(errors.LINK_OVER)
     if not store.delete_invitation(tx, invitation.business_id, invitation.id):
         raise Refused(errors.LINK_OVER)
     if checked is None:
-        new = NewMember(newcomer.email, newcomer.display_name, invitation.role, "")
-        return accounts.add_member(tx, invitation.business_id, new, newcomer.password_hash)
-    user = known.find_user_by_email(tx, newcomer.email)
+        new = NewMember(opened.email, newcomer.display_name, invitation.role, "")
+        return accounts.add_member(
+            tx, invitation.business_id, new, newcomer.password_hash, is_confirmed=opened.is_confirmed
+        )
+    user = known.find_user_by_email(tx, opened.email)
     if user is None or user.password_hash != checked.password_hash:
         raise Refused(errors.WRONG_LOGIN)
     return accounts.join_business(tx, invitation.business_id, user, newcomer.display_name, invitation.role)
@@ -148,43 +206,51 @@ def purge_invitations(tx: Tx) -> int:
 
 
 def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Translator) -> None:
-    """Mail a link to a new password to who signs in with an e-mail; nobody is told whether anybody does.
+    """Mail links to a new password to an address, one for each account; the answer tells nobody of them.
+
+    Requests by strangers elsewhere do not use up those from a network where the person signed in before.
 
     Raises:
         Refused: TOO_MANY; the same for every e-mail.
     """
     _RESETS_OF_NETWORK.take(tx, network)
-    _RESETS_OF_EMAIL.take(tx, email)
-    member = known.find_member_by_email(tx, email)
-    if member is None:
-        return
-    link = base_url + reset_path(tx, member, rules.RESET_FOR)
-    queue_mail(tx, NewMail(member.business_id, member.email, *rules.reset_mail(words, link)))
+    _RESETS_OF_NETWORK_AND_EMAIL.take(tx, f"{network} {email}")
+    if not is_known_place(tx, email, network, ""):
+        _RESETS_OF_EMAIL.take(tx, email)
+    for member in known.list_members_by_email(tx, email):
+        business = known.find_business(tx, member.business_id)
+        link = base_url + reset_path(tx, member, rules.RESET_FOR)
+        texts = rules.reset_mail(words, business.name if business else "", link)
+        queue_mail(tx, NewMail(member.business_id, member.email, *texts))
 
 
-def reset_path(tx: Tx, member: Member, lasts: timedelta) -> str:
-    """The path of a link to a new password: it ends with its time, and with the password that it replaces."""
-    payload = rules.reset_payload(member.user_id, tx.now + lasts, _fingerprint(tx, member))
+def reset_path(tx: Tx, member: Member, lasts: timedelta, handed_by: str = "") -> str:
+    """Return the path of a link to a new password.
+
+    It ends with its time, and with any change of the person's places, password or e-mail. A link that no
+    member handed out confirms the address.
+    """
+    link = ResetLink(member.user_id, _fingerprint(tx, member), handed_by)
+    payload = rules.reset_payload(link, tx.now + lasts)
     return f"/password/reset/{tx.vault.signer(rules.RESET_KEY).sign(payload).decode()}"
 
 
 def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, by: Caller) -> str:
-    """A link to a new password for a member, to hand over.
+    """Return the path of a link to a new password for a member, to hand over.
 
-    The transaction must act for nobody: it asks whether the member works elsewhere.
+    The transaction must act for nobody: it counts the member's places in all businesses.
 
     Raises:
         Refused: NOT_FOUND; FORBIDDEN, when the caller may not.
     """
     member = accounts.load_member(tx, business_id, member_id)
-    workplaces = len(known.list_workplaces(tx, member.user_id))
-    if by.role is None or not rules.may_reset(by.role, member, workplaces):
-        raise Refused(errors.FORBIDDEN, "Who works in another business too asks the operator.")
-    return reset_path(tx, member, rules.HANDED_FOR)
+    if by.role is None or not rules.may_reset(by.role, member, known.count_places(tx, member.user_id)):
+        raise Refused(errors.FORBIDDEN, "You cannot give this member a new password. Ask the operator.")
+    return reset_path(tx, member, rules.HANDED_FOR, by.subject_id)
 
 
-def open_reset(tx: Tx, token: str) -> Member:
-    """Whose password a link replaces, held until the end of the transaction.
+def open_reset(tx: Tx, token: str) -> tuple[Member, ResetLink]:
+    """Return a link and the member whose password it replaces, held until the end of the transaction.
 
     Raises:
         Refused: LINK_OVER.
@@ -193,27 +259,44 @@ def open_reset(tx: Tx, token: str) -> Member:
         payload = tx.vault.signer(rules.RESET_KEY).unsign(token).decode()
     except BadSignature:
         raise Refused(errors.LINK_OVER) from None
-    read = rules.read_reset_payload(payload, tx.now)
-    places = known.list_workplaces(tx, read[0]) if read else []
+    link = rules.read_reset_payload(payload, tx.now)
+    places = known.list_workplaces(tx, link.user_id) if link else []
     member = known.find_member(tx, places[0].business_id, places[0].id) if places else None
-    if read is None or member is None or _fingerprint(tx, member) != read[1]:
+    if link is None or member is None or _fingerprint(tx, member) != link.fingerprint:
         raise Refused(errors.LINK_OVER)
-    return member
+    if link.handed_by and not _may_still_reset(tx, member, link.handed_by):
+        raise Refused(errors.LINK_OVER)
+    return member, link
+
+
+def _may_still_reset(tx: Tx, member: Member, handed_by: str) -> bool:
+    """Report whether the member who handed a link out may still do so."""
+    giver = known.find_member(tx, member.business_id, handed_by)
+    if giver is None or giver.deactivated_at is not None:
+        return False
+    return rules.may_reset(giver.role, member, known.count_places(tx, member.user_id))
 
 
 def reset_password(tx: Tx, token: str, password_hash: str) -> Member:
     """Give the person of a link a new password; all that came in with the old one is out.
 
+    A colleague who handed the link out may know the password. So the account counts in their business alone.
+
     Raises:
         Refused: LINK_OVER.
     """
-    member = open_reset(tx, token)
+    member, link = open_reset(tx, token)
     accounts.change_password(tx, member, password_hash)
+    if link.handed_by:
+        accounts.vouch_for_email(tx, member)
+    else:
+        accounts.confirm_email(tx, member)
     return member
 
 
 def _fingerprint(tx: Tx, member: Member) -> str:
-    return tx.vault.blind(member.password_hash, "password resets").hex()
+    state = "\0".join((member.password_hash, member.email, str(member.access_revision)))
+    return tx.vault.blind(state, "password resets").hex()
 
 
 def count_password_try(tx: Tx, caller: Caller) -> Member:

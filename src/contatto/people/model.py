@@ -25,18 +25,35 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class OpenedInvitation:
-    """An invitation that holds, with the names that its page shows."""
+    """An invitation that holds, with the names that its page shows.
+
+    ``email`` is the address to sign in with, empty as long as the invitation names none. ``is_confirmed``: the
+    link went to this address, or the operator handed it out.
+    """
 
     invitation: Invitation
     business_name: str
     invited_by: str
+    email: str
+    is_confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResetLink:
+    """The content of a link to a new password: the account, its state, and the member who handed it out.
+
+    ``handed_by`` is empty for the operator, and for a link that went to the address itself.
+    """
+
+    user_id: str
+    fingerprint: str
+    handed_by: str
 
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """Who takes an invitation: the e-mail that they sign in with, and how they are called here."""
+    """The name and the password of somebody who takes an invitation."""
 
-    email: str
     display_name: str
     password_hash: str = field(repr=False)
 

@@ -7,6 +7,7 @@ from contatto.accounts.model import Member, Role
 from contatto.accounts.rules import may_appoint
 from contatto.kit.i18n import N_, Translator
 from contatto.kit.timestamps import micros
+from contatto.people.model import ResetLink
 
 INVITED_FOR: Final = timedelta(days=7)
 RESET_FOR: Final = timedelta(hours=1)
@@ -38,25 +39,25 @@ ROLE_TEXTS: Final = {
 """What each role may do, in words."""
 
 
-def may_reset(own: Role, member: Member, workplaces: int) -> bool:
-    """Whether a member may hand out a link that gives somebody a new password.
+def may_reset(own: Role, member: Member, places: int) -> bool:
+    """Report whether a member may hand out a link that gives somebody a new password.
 
-    Not to who works elsewhere too: whoever holds such a link could enter there.
+    ``places`` counts all places of the person, ended ones too. Whoever holds the link can enter each of them.
     """
-    return may_appoint(own, member.role) and member.deactivated_at is None and workplaces == 1
+    return may_appoint(own, member.role) and member.deactivated_at is None and places == 1
 
 
-def reset_payload(user_id: str, until: datetime, fingerprint: str) -> str:
-    """What a link to a new password carries: whose, until when, and which password it replaces."""
-    return f"{user_id}.{micros(until) // _SECOND}.{fingerprint}"
+def reset_payload(link: ResetLink, until: datetime) -> str:
+    """Return the text that a link to a new password carries."""
+    return f"{link.user_id}.{micros(until) // _SECOND}.{link.fingerprint}.{link.handed_by}"
 
 
-def read_reset_payload(payload: str, now: datetime) -> tuple[str, str] | None:
-    """The person and the fingerprint, if the link's time is not over."""
-    user_id, until, fingerprint = (*payload.split("."), "", "")[:3]
+def read_reset_payload(payload: str, now: datetime) -> ResetLink | None:
+    """Read the text of a link; None when its time is over."""
+    user_id, until, fingerprint, handed_by = (*payload.split("."), "", "", "")[:4]
     if not (until.isascii() and until.isdigit() and len(until) < 15):
         return None
-    return (user_id, fingerprint) if micros(now) < int(until) * _SECOND else None
+    return ResetLink(user_id, fingerprint, handed_by) if micros(now) < int(until) * _SECOND else None
 
 
 def invitation_mail(words: Translator, business: str, inviter: str, role: str, link: str) -> tuple[str, str]:
@@ -70,9 +71,12 @@ def invitation_mail(words: Translator, business: str, inviter: str, role: str, l
     return subject, f"{says}\n\n{link}\n\n{rest}\n"
 
 
-def reset_mail(words: Translator, link: str) -> tuple[str, str]:
+def reset_mail(words: Translator, business: str, link: str) -> tuple[str, str]:
     """Subject and text of the mail with a link to a new password."""
-    says = words.gettext("Somebody asked for a new password for your Contatto account. Choose it here:")
+    says = words.gettext(
+        "Somebody asked for a new password for your Contatto account at %(business)s. Choose it here:",
+        business=business,
+    )
     rest = words.gettext(
         "The link works once, within an hour. If it was not you, ignore it: nothing changed."
     )

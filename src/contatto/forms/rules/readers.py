@@ -11,6 +11,7 @@ import phonenumbers
 from contatto.capture.rules import detect_contacts
 from contatto.forms.model import CONTACTS, FormQuestion, Kind
 from contatto.forms.rules.kinds import TEXT_LIMIT
+from contatto.kit.emails import InvalidEmail, checked_email
 from contatto.kit.errors import Refused
 from contatto.kit.languages import SOURCE
 from contatto.kit.typed_numbers import read_whole
@@ -30,7 +31,6 @@ class UnreadableAnswer(Exception):
         self.says, self.num = says, num
 
 
-_EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,63}")
 _HANDLE: Final = re.compile(r"[\w.\-]{2,100}")
 _POSTCODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 \-]{1,15}")
 _MOST_NUMBER: Final = 10**12
@@ -76,10 +76,10 @@ def _email(_question: FormQuestion, text: str) -> Shown:
     found = _as_captured(Kind.EMAIL, text, text, "")
     if found:
         return found, found
-    local, _, domain = text.rpartition("@")
-    if not _EMAIL.fullmatch(text):
-        raise UnreadableAnswer("Write an e-mail address, such as name@example.com.")
-    value = f"{local}@{domain.lower()}"
+    try:
+        value = checked_email(text)
+    except InvalidEmail as error:
+        raise UnreadableAnswer("Write an e-mail address, such as name@example.com.") from error
     return value, value
 
 

@@ -13,6 +13,7 @@ import phonenumbers
 from contatto.capture.model import ContactMatch, Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
+from contatto.kit.emails import InvalidEmail, checked_email
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.leads.model.leads import LeadStatus
@@ -24,7 +25,6 @@ MOST_COLUMNS: Final = 200
 MOST_CELL: Final = 500
 MOST_HEAD: Final = 100
 RULE: Final = "import"
-_EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,63}")
 _LEAST_ABROAD: Final = 10
 """Digits of a number with its country and without a plus; of fewer, too many would be valid by chance."""
 _DIGITS: Final = re.compile(r"[\d\s().\-/]{10,40}")
@@ -200,10 +200,10 @@ def _email(field: Field, text: str, country: str) -> str:
     found = detect_contacts(text, country or "SG")
     if len(found) == 1 and found[0].field is field and found[0].raw == text:
         return found[0].value
-    if not _EMAIL.fullmatch(text):
-        raise UnreadableRow("This is no e-mail address.")
-    local, _, domain = text.rpartition("@")
-    return f"{local}@{domain.lower()}"
+    try:
+        return checked_email(text)
+    except InvalidEmail as error:
+        raise UnreadableRow("This is no e-mail address.") from error
 
 
 def _handle(field: Field, text: str, country: str) -> str:

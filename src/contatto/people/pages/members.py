@@ -18,8 +18,6 @@ from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import translator_of
-from contatto.mail.actions import queue_mail
-from contatto.mail.model import NewMail
 from contatto.people import actions, rules, store
 from contatto.ui.context import context_of
 
@@ -28,7 +26,7 @@ HOME = "/settings/members"
 
 
 class InvitationForm(BaseModel):
-    """Whom to invite, and as what; without an e-mail whoever has the link may come."""
+    """The address and the role of an invitation; with a mail server the address may be left out."""
 
     email: Annotated[str, Field(max_length=320)] = ""
     role: Role = Role.AGENT
@@ -81,13 +79,13 @@ async def post_invitation(
     context, words = context_of(request), translator_of(request)
 
     def invite(tx: Tx) -> None:
-        made = actions.invite_member(tx, caller.business_id, form.email, form.role, caller)
-        if not (made.email and context.settings.sends_mail):
-            return
-        link = context.settings.base_url + actions.invitation_path(tx, made)
-        role = words.gettext(rules.ROLE_NAMES[made.role])
-        texts = rules.invitation_mail(words, caller.business_name, caller.display_name, role, link)
-        queue_mail(tx, NewMail(caller.business_id, made.email, *texts))
+        sends_mail, base_url = context.settings.sends_mail, context.settings.base_url
+        made = actions.invite_member(
+            tx, caller.business_id, form.email, form.role, caller, sends_mail=sends_mail
+        )
+        if made.email and sends_mail:
+            names = caller.business_name, caller.display_name
+            actions.queue_invitation_mail(tx, made, names, made.email, base_url, words)
 
     try:
         await context.db.write(invite)
@@ -133,7 +131,7 @@ async def post_reset_link(request: Request, caller: FormCaller, member_id: str) 
     """Show a link to a new password, this once, to be handed over."""
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
-    act_for("")  # whether somebody works elsewhere too is asked of all businesses
+    act_for("")  # the places of the member in all businesses are counted
 
     def make(tx: Tx) -> _HandedLink:
         path = actions.hand_out_reset(tx, caller.business_id, member_id, caller)
