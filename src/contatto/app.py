@@ -341,18 +341,26 @@ def _customer_page(request: Request, refused: Refused) -> Response:
     return response
 
 
+_NEXT_PAGES: Final = {
+    errors.SIGN_IN: ("/login", N_("Log in")),
+    errors.NO_AD_ACCOUNT: ("/settings/ad-accounts", N_("Ad accounts")),
+}
+"""The page where a refusal can be mended, and the words of the link to it."""
+
+
 def _error_page(request: Request, refused: Refused) -> Response:
     context: Context = request.app.state.context
     words = translator_of(request)
     happened = split_fault(refused, words)[1]  # the name of a field is ours
+    next_href, next_label = _NEXT_PAGES.get(refused.code, ("/", None))
     values = {
         "code": refused.code.http_status,
         "heading": words.gettext(refused.code.says),
         "happened": happened,
         "kept": words.gettext("Nothing was changed.") if request.method != "GET" else None,
         "next_step": words.gettext(refused.code.remedy),
-        "next_href": "/login" if refused.code is errors.SIGN_IN else "/",
-        "next_label": words.gettext("Log in") if refused.code is errors.SIGN_IN else None,
+        "next_href": next_href,
+        "next_label": next_label and words.gettext(next_label),
         "reference": request.state.request_id,
     }
     response = context.pages.render(request, "ui/error.html", values, refused.code.http_status)

@@ -145,8 +145,9 @@ def test_an_ad_account_gets_a_number_of_its_own(database: Database, owner: Membe
 
 @pytest.mark.parametrize(
     "changes",
-    [{"country": "SGP"}, {"country": "S1"}, {"country": "ÄÖ"}, {"currency": "S"}, {"currency": "ßßß"},
-     {"timezone": "SGT+8"}, {"name": "  "}],
+    [{"country": "SGP"}, {"country": "S1"}, {"country": "ÄÖ"}, {"country": "ZZ"}, {"currency": "S"},
+     {"currency": "ßßß"}, {"currency": "XYZ"}, {"timezone": "SGT+8"}, {"timezone": "UTC"},
+     {"timezone": "Asia/Tokyo"}, {"name": "  "}],
 )  # fmt: skip
 def test_an_ad_account_with_a_malformed_value_is_refused(
     database: Database, owner: Member, changes: dict[str, str]
@@ -154,6 +155,23 @@ def test_an_ad_account_with_a_malformed_value_is_refused(
     values = {name: getattr(NEW, name) for name in NewAdAccount.__dataclass_fields__} | changes
     with pytest.raises(Refused, match=next(iter(changes))):
         database.write_now(lambda tx: actions.add_ad_account(tx, owner.business_id, NewAdAccount(**values)))
+
+
+def test_an_older_value_that_is_no_longer_offered_stays_when_the_rest_is_corrected(
+    database: Database, owner: Member
+) -> None:
+    of = owner.business_id
+
+    def correct(tx: Tx) -> None:
+        made = actions.add_ad_account(tx, of, NEW)
+        store.record_ad_account(tx, of, made.id, currency="DEM", timezone="UTC")
+        older = store.find_ad_account(tx, of, made.id)
+        assert older is not None
+        actions.correct_ad_account(tx, older, NewAdAccount("Renamed", "SG", "DEM", "UTC"))
+        with pytest.raises(Refused, match="timezone"):
+            actions.correct_ad_account(tx, older, NewAdAccount("Renamed", "SG", "DEM", "Asia/Tokyo"))
+
+    database.write_now(correct)
 
 
 def test_a_business_has_each_name_of_an_ad_account_once(database: Database, owner: Member) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import AdAccount, Business
+from contatto.accounts.store import record_ad_account
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
@@ -15,6 +16,7 @@ from contatto.channels import store as channels
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
+from contatto.kit.regions import zones_of
 from contatto.measurement.model import Goal
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -60,8 +62,10 @@ def add_world(
     capture_on: bool = True,
 ) -> World:
     business = accounts.create_business(tx, "Kopi and Co")
-    new = accounts.NewAdAccount("Main", ad_country, "SGD", timezone)
-    ad_account = accounts.add_ad_account(tx, business.id, new)
+    new = accounts.NewAdAccount("Main", ad_country, "SGD", zones_of(ad_country)[0])
+    made = accounts.add_ad_account(tx, business.id, new)
+    record_ad_account(tx, business.id, made.id, timezone=timezone)  # a test names a zone by its rules
+    ad_account = replace(made, timezone=timezone)
     channel = add_channel(tx, business.id, channel_country)
     if capture_on:
         capture.turn_on_capture(tx, business.id, channel.id, COMPANY)

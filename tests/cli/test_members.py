@@ -127,3 +127,14 @@ def test_who_is_not_there_is_said_so(data_dir: Path) -> None:
     code, said = command("deactivate", "nobody@example.com")
     assert (code, "no such member" in said) == (1, True)
     assert command("set-role", MEI, "king")[0] == 2
+
+
+def test_links_of_commands_carry_the_address_of_the_last_server_or_the_one_that_is_set(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = ("reset-password", MEI, "--link")
+    assert command(*link)[1].startswith("http://127.0.0.1:8000/password/reset/")
+    Settings(data_dir=data_dir, port=8123).record_address()
+    assert command(*link)[1].startswith("http://127.0.0.1:8123/password/reset/")
+    monkeypatch.setenv("CONTATTO_BASE_URL", "https://leads.example.com/")
+    assert command(*link)[1].startswith("https://leads.example.com/password/reset/")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from contatto.kit.settings import Settings
 from tests.journeys.running import until
 
 PROGRAM = str(Path(sys.executable).with_name("contatto"))
@@ -95,6 +96,7 @@ def test_a_start_says_what_links_carry_and_they_follow_the_port(
         assert found
         assert second == f"Links carry {links.replace('PORT', found[1])}"
         assert serves(int(found[1]))
+        assert Settings(data_dir=tmp_path).link_address == links.replace("PORT", found[1]).rstrip("/")
         warned = server.stdout.readline().decode() if "CONTATTO_HOST" in named else ""
         assert ("CONTATTO_BASE_URL" in warned) == ("CONTATTO_HOST" in named)
     finally:

@@ -90,6 +90,9 @@ def test_a_link_that_is_not_ours_opens_nothing(empty: Context, client: TestClien
         {"email": "mei"},
         {"password": "short"},
         {"currency": "??"},
+        {"currency": "XYZ"},
+        {"timezone": "UTC"},
+        {"timezone": "Asia/Singapore"},
         {"timezone": "Mars/Base"},
     ],
     ids=str,
@@ -119,8 +122,10 @@ def test_serving_an_empty_folder_prints_the_link(tmp_path: Path, monkeypatch: py
     asked = [
         *["--business", "Teh", "--email", "mei@example.com", "--country", "MY", "--currency", "MYR"],
         "--timezone",
-        "UTC",
+        "Asia/Kuala_Lumpur",
     ]
+    wrong = CliRunner().invoke(app, ["init", *asked[:-1], "UTC", "--password", "a long enough password"])
+    assert (wrong.exit_code, "choose a time zone of this country" in wrong.output) == (1, True)
     assert CliRunner().invoke(app, ["init", *asked, "--password", "a long enough password"]).exit_code == 0
     assert "/setup/" not in CliRunner().invoke(app, ["serve", "--port", "0"]).output
 

@@ -17,7 +17,7 @@ from tools.shipped import VENDOR, shipped_packages
 MAY_BE_SHIPPED = {
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "LLVM-exception", "MIT",
     "MIT-0", "MIT-CMU",
-    "OFL-1.1", "PSF-2.0", "Zlib", "LGPL-3.0-only",
+    "OFL-1.1", "PSF-2.0", "Unlicense", "Zlib", "LGPL-3.0-only",
 }  # fmt: skip
 """Licences that may be shipped with Apache-2.0 code; LGPL for psycopg alone, a package of its own."""
 TWO_YEARS = 730

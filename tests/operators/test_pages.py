@@ -37,6 +37,11 @@ def operator_id(house: House) -> str:
     return house.context.db.write_now(work)
 
 
+def found_links(page: str) -> list[str]:
+    """The pages in the navigation."""
+    return re.findall(r'class="rail__link" href="([^"]+)"', page)
+
+
 def enter(house: House, email: str) -> None:
     house.client.cookies.clear()
     form = {"email": email, "password": PASSWORD, "csrf_token": csrf_of(house.client.get("/login").text)}
@@ -49,6 +54,18 @@ def press(house: House, path: str, status: int = 303, **form: str) -> str:
     answer = house.client.post(path, data=sent, follow_redirects=False)
     assert answer.status_code == status, answer.text
     return answer.text
+
+
+def test_an_operator_begins_with_the_marketplace(house: House, operator_id: str) -> None:
+    enter(house, HOST)
+    assert house.client.get("/", follow_redirects=False).headers["location"] == "/operator"
+    shown = house.client.get("/operator").text
+    assert found_links(shown) == ["/operator", "/settings"]
+    assert "First steps" not in shown
+    reports = house.client.get("/reports")
+    assert reports.status_code == 404
+    assert "Add one under Settings, Ad accounts." in reports.text
+    press(house, "/operator/placements", status=422, name="Front", currency="XYZ", floor="2.5")
 
 
 def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: House, operator_id: str) -> None:

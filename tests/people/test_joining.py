@@ -36,7 +36,7 @@ def test_an_invitation_by_mail_leads_to_the_first_log_in(house: House, mailbox: 
     page = mei.open(path)
     assert "Kopi and Co" in page
     assert "Manager" in page
-    assert mei.join(path, "a fine long password").headers["location"] == "/inbox"
+    assert mei.join(path, "a fine long password").headers["location"] == "/"
     mei.open("/inbox")
     assert (member_of(house, MEI).role, member_of(house, MEI).display_name) == (Role.MANAGER, "Mei")
     assert Person(house).log_in(MEI, "a fine long password").status_code == 303

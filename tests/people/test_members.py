@@ -43,8 +43,11 @@ def test_the_last_owner_stays(silent_house: House) -> None:
     house = silent_house
     owner, own = signed_in(house, EMAIL), member_of(house, EMAIL)
     with nothing_changes(house.context.db):
-        assert owner.send(f"/settings/members/{own.id}/deactivate").status_code == 409
-        assert owner.send(f"/settings/members/{own.id}/role", role="admin").status_code == 409
+        for act, form in (("deactivate", {}), ("role", {"role": "admin"})):
+            answer = owner.send(f"/settings/members/{own.id}/{act}", **form)
+            assert answer.status_code == 409
+            assert "This is the last owner. Make somebody else owner first." in answer.text
+            assert "Who works here" in answer.text
 
 
 def test_an_admin_neither_makes_nor_unmakes_owners(silent_house: House) -> None:

@@ -46,9 +46,9 @@ class NewAdAccount:
     timezone: str
 
 
-def create_business(tx: Tx, name: str) -> Business:
-    business = Business(BusinessId(new_id()), name.strip(), tx.now)
-    store.save_business(tx, {"id": business.id, "name": business.name, "created_at": tx.now})
+def create_business(tx: Tx, name: str, *, is_operator: bool = False) -> Business:
+    business = Business(BusinessId(new_id()), name.strip(), tx.now, is_operator)
+    store.save_business(tx, row_of(business))
     return business
 
 
@@ -84,8 +84,8 @@ def add_member(
     """Add a member with a new account.
 
     Args:
-        tx: an open transaction, which acts for nobody.
-        business_id: where the place is.
+        tx: an open transaction, which acts for no business.
+        business_id: the business of the place.
         new: name, role and e-mail.
         password_hash: of the account.
         is_confirmed: the operator or a mail confirmed the address. Otherwise the business vouches for it.
@@ -269,14 +269,17 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
 def correct_ad_account(tx: Tx, account: AdAccount, new: NewAdAccount) -> None:
     """Correct what was mistyped of an ad account; INVALID as for a new one."""
     tx.hold_key("ad accounts", account.business_id)
-    store.record_ad_account(
-        tx, account.business_id, account.id, **_checked(tx, account.business_id, new, account.id)
-    )
+    checked = _checked(tx, account.business_id, new, account)
+    store.record_ad_account(tx, account.business_id, account.id, **checked)
 
 
-def _checked(tx: Tx, business_id: BusinessId, new: NewAdAccount, own_id: str = "") -> dict[str, str]:
-    taken = [each.name for each in store.list_ad_accounts(tx, business_id) if each.id != own_id]
-    return rules.checked_ad_account(new.name, new.country, new.currency, new.timezone, taken)
+def _checked(
+    tx: Tx, business_id: BusinessId, new: NewAdAccount, before: AdAccount | None = None
+) -> dict[str, str]:
+    own_id = before.id if before else ""
+    accounts = store.list_ad_accounts(tx, business_id)
+    other_names = [account.name for account in accounts if account.id != own_id]
+    return rules.checked_ad_account(new.name, new.country, new.currency, new.timezone, other_names, before)
 
 
 def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:

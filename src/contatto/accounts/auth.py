@@ -63,6 +63,7 @@ def member_caller(member: Member, business: Business) -> Caller:
         timezone=member.timezone,
         user_id=member.user_id,
         memberships=member.memberships,
+        is_operator=business.is_operator,
     )
 
 

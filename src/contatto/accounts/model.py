@@ -62,9 +62,12 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Business:
+    """A tenant: a business that advertises, or the operator of a marketplace."""
+
     id: BusinessId
     name: str
     created_at: datetime
+    is_operator: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,3 +214,5 @@ class Caller:
     user_id: str = ""
     memberships: int = 1
     ad_account_ids: frozenset[str] | None = None
+    is_operator: bool = False
+    """The tenant runs a marketplace, and does not advertise."""

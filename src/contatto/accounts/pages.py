@@ -30,7 +30,7 @@ AUDIT_ROWS: Final = 50
 
 @router.get("/")
 async def show_start(caller: PageCaller) -> RedirectResponse:
-    return RedirectResponse(home_path(caller.permissions), 303)
+    return RedirectResponse(home_path(caller.permissions, is_operator=caller.is_operator), 303)
 
 
 @router.get("/settings")

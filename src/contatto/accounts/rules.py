@@ -6,10 +6,11 @@ from functools import cache
 from typing import Final
 from zoneinfo import available_timezones
 
-from contatto.accounts.model import Caller, Member, Permission, Role
+from contatto.accounts.model import AdAccount, Caller, Member, Permission, Role
 from contatto.kit import errors
 from contatto.kit.emails import InvalidEmail, checked_email
 from contatto.kit.errors import Refused
+from contatto.kit.regions import countries, currencies, is_zone_of
 
 _READS: Final = frozenset({
     Permission.READ_INBOX, Permission.READ_LEADS, Permission.READ_ADS, Permission.READ_REPORTS,
@@ -42,8 +43,10 @@ _HOMES: Final = (
 )
 
 
-def home_path(permissions: frozenset[Permission]) -> str:
-    """The first page that somebody with these permissions may open."""
+def home_path(permissions: frozenset[Permission], *, is_operator: bool = False) -> str:
+    """Return the first page of somebody with these permissions: for an operator the marketplace."""
+    if is_operator and Permission.READ_ADS in permissions:
+        return "/operator"
     return next((path for permission, path in _HOMES if permission in permissions), "/settings")
 
 
@@ -185,18 +188,27 @@ def check_timezone(name: str) -> None:
 
 
 def checked_ad_account(
-    name: str, country: str, currency: str, timezone: str, taken: Collection[str]
+    name: str,
+    country: str,
+    currency: str,
+    timezone: str,
+    other_names: Collection[str],
+    before: AdAccount | None = None,
 ) -> dict[str, str]:
-    """What is kept of an ad account.
+    """Return the checked values of an ad account; older values of ``before`` stay valid.
 
     Raises:
-        Refused: INVALID, when a value is malformed, or the name is one of those that are taken.
+        Refused: INVALID, when a value cannot be, or another ad account has the name.
     """
     check_timezone(timezone)
     name, country, currency = name.strip(), country.strip().upper(), currency.strip().upper()
-    if len(country) != 2 or len(currency) != 3 or not (country + currency).encode().isalpha():
-        raise Refused(errors.INVALID, "country: two letters; currency: three letters.")
-    if not 0 < len(name) <= NAME_LIMIT or name in taken:
+    if country not in countries():
+        raise Refused(errors.INVALID, "country: choose a country by its two letters, such as SG.")
+    if currency not in currencies() and (before is None or currency != before.currency):
+        raise Refused(errors.INVALID, "currency: choose a currency by its three letters, such as SGD.")
+    if not is_zone_of(timezone, country) and (before is None or timezone != before.timezone):
+        raise Refused(errors.INVALID, "timezone: choose a time zone of this country.")
+    if not 0 < len(name) <= NAME_LIMIT or name in other_names:
         raise Refused(errors.INVALID, "name: give one that no other ad account of this business has.")
     return {"name": name, "country": country, "currency": currency, "timezone": timezone}
 

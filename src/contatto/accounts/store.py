@@ -15,7 +15,14 @@ from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 
-businesses = sa.Table("businesses", metadata, key(), text("name"), instant("created_at"))
+businesses = sa.Table(
+    "businesses",
+    metadata,
+    key(),
+    text("name"),
+    instant("created_at"),
+    sa.Column("is_operator", sa.Boolean, nullable=False, server_default=sa.false()),
+)
 
 users = sa.Table(
     "users",
@@ -198,7 +205,7 @@ def find_member_of_email(tx: Tx, business_id: BusinessId, email: str) -> Member 
 
 
 def count_places(tx: Tx, user_id: str) -> int:
-    """Count the places of a person, also those that were ended; the transaction must act for nobody."""
+    """Count the places of a person, ended ones too; the transaction must act for no business."""
     return int(tx.scalar(sa.select(sa.func.count()).where(members.c.user_id == user_id)))
 
 

@@ -78,7 +78,7 @@ def _print_consent(traits: Traits, target: Target) -> None:
     """Where a member allows it, if the vendor has to be asked; a browser has to do that, not a command."""
     if traits.oauth is not None and target.state is TargetState.DISCONNECTED:
         out.print("Sign in as an administrator, and allow it there:")
-        out.print(f"{Settings().base_url}{start_path(target)}", soft_wrap=True)
+        out.print(f"{Settings().link_address}{start_path(target)}", soft_wrap=True)
 
 
 def _given(traits: Traits, pairs: list[str] | None) -> dict[str, str]:
@@ -213,7 +213,7 @@ def webhook_command(number: Number, business: Of = "") -> None:
         return target, secret
 
     target, secret = carry_out(work)
-    out.print(f"{Settings().base_url}{incoming_path(target.number)}", soft_wrap=True)
+    out.print(f"{Settings().link_address}{incoming_path(target.number)}", soft_wrap=True)
     out.print(secret, soft_wrap=True)
 
 

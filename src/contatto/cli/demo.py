@@ -145,6 +145,7 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
         context = open_context(install(settings), clock)
         try:
             bring_up_to_date(context.db)
+            settings.record_address()
             Demo(home, options, context, clock).serve(listener, world)
         finally:
             context.db.close()

@@ -64,12 +64,12 @@ def add_command(
     if invite:
         out.print(_act_on_business("invite", business, partial(_invite, email, role)), soft_wrap=True)
         return
-    known = carry_out(lambda tx: store.find_user_by_email(tx, normal_email(email)))
-    hashed = "" if known else _asked_hash()
+    account = carry_out(lambda tx: store.find_user_by_email(tx, normal_email(email)))
+    hashed = "" if account else _asked_hash()
 
     def work(tx: Tx, of: Business) -> str:
-        if known is not None:
-            return actions.join_business(tx, of.id, known, name, role).email
+        if account is not None:
+            return actions.join_business(tx, of.id, account, name, role).email
         return actions.add_member(tx, of.id, NewMember(email, name, role, ""), hashed).email
 
     out.print(f"{_act_on_business('add', business, work)} may log in as {role.value}.")
@@ -77,7 +77,7 @@ def add_command(
 
 def _invite(email: str, role: Role, tx: Tx, of: Business) -> str:
     made = invite_member(tx, of.id, email, role)
-    return Settings().base_url + invitation_path(tx, made, made.email)
+    return Settings().link_address + invitation_path(tx, made, made.email)
 
 
 def _act_on_business[T](command: str, business: str, work: Callable[[Tx, Business], T]) -> T:
@@ -137,7 +137,7 @@ def reset_password_command(
     """Give a member a new password, and confirm their address; all that came in with the old one is out."""
     if link:
         path = _act("reset-password", who, business, lambda tx, member: reset_path(tx, member, HANDED_FOR))
-        out.print(Settings().base_url + path, soft_wrap=True)
+        out.print(Settings().link_address + path, soft_wrap=True)
         return
     hashed = _hash(password) if password else _asked_hash()
 

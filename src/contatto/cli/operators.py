@@ -88,7 +88,7 @@ def add_command(
         made = placing.open_operator(tx, name, timezone, is_listed=not unlisted)
         invitation = invite_member(tx, made.business_id, email, Role.OWNER)  # type: ignore[arg-type]  # as above
         _record(tx, made, "add")
-        return Settings().base_url + invitation_path(tx, invitation, invitation.email)
+        return Settings().link_address + invitation_path(tx, invitation, invitation.email)
 
     out.print(carry_out(work), soft_wrap=True)
 

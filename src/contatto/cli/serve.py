@@ -37,6 +37,7 @@ def serve_command(
         f"Contatto {__version__} listens on {settings.host}, port {settings.port} "
         f"(database: {context.db.engine.dialect.name})"
     )
+    settings.record_address()
     _out.print(f"Links carry {settings.base_url}", soft_wrap=True)
     if settings.is_local and settings.host not in LOCAL_HOSTS:
         _out.print("Others cannot open them: set CONTATTO_BASE_URL to the public address.")

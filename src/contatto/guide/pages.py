@@ -4,13 +4,11 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Query, Request
 from markupsafe import Markup
-from phonenumbers import SUPPORTED_REGIONS
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.actions import hash_password, open_session
 from contatto.accounts.auth import PageCaller
-from contatto.accounts.rules import time_zones
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
 from contatto.guide import actions, rules
@@ -22,6 +20,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.hashing import HashPool
 from contatto.kit.i18n import translator_of
 from contatto.kit.limits import client_network
+from contatto.kit.regions import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.ui.context import context_of, part_of
 from contatto.ui.sessions import check_csrf, set_session
 
@@ -91,10 +90,10 @@ def _render_setup(request: Request, typed: SetupForm, problem: Refused | None = 
     values = {
         "typed": typed,
         "errors": {fields.get(field, "business"): text or field} if problem else {},
-        "zones": [(each, each) for each in time_zones()],
-        "countries": sorted(
-            ((code, words.country(code)) for code in SUPPORTED_REGIONS), key=lambda pair: pair[1]
-        ),
+        "zones": zone_choices(),
+        "countries": country_choices(words),
+        "currencies": currency_choices(words),
+        "regions": choices_by_country(),
     }
     status = problem.code.http_status if problem else 200
     return context_of(request).pages.render(request, "guide/setup.html", values, status)

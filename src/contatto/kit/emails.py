@@ -17,7 +17,7 @@ class InvalidEmail(ValueError):
 
 
 def checked_email(text: str) -> str:
-    """Return an address with its domain in lower case; no name server is asked.
+    """Return an address with its domain in lower case, without a DNS query.
 
     Raises:
         InvalidEmail: the text is not one plain address, such as ``<a@b>`` or ``a;b@example.com``.

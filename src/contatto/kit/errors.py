@@ -132,6 +132,13 @@ NO_ADVERTISER: Final = ErrorCode(
     "There is no such ad account for this token.",
     "Use an advertiser_id that Settings lists.",
 )
+NO_AD_ACCOUNT: Final = ErrorCode(
+    "no_ad_account",
+    404,
+    40300,
+    "This business has no ad account yet.",
+    "Add one under Settings, Ad accounts.",
+)
 NO_ROUTE: Final = ErrorCode("no_route", 404, 40400, "There is no such address.", "Check the path.")
 CONFLICT: Final = ErrorCode(
     "conflict", 409, 40202, "Somebody changed this first.", "Reload, look at the change, and try again."

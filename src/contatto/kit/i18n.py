@@ -46,6 +46,9 @@ class Translator(Protocol):
     def country(self, code: str) -> str:
         """A country's name; the code (ISO 3166-1 alpha-2) where there is none."""
 
+    def currency(self, code: str) -> str:
+        """A currency's name; the code (ISO 4217) where there is none."""
+
     def money(self, amount_micros: int | None, currency: str) -> str:
         """An amount with its currency's code; a dash for none."""
 

@@ -84,6 +84,9 @@ class _CataloguedWords:
     def country(self, code: str) -> str:
         return str(self._locale.territories.get(code, code))
 
+    def currency(self, code: str) -> str:
+        return str(self._locale.currencies.get(code, code))
+
     def money(self, amount_micros: int | None, currency: str) -> str:
         if amount_micros is None:
             return NONE

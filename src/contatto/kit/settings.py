@@ -16,6 +16,7 @@ from pydantic_settings import (
 from contatto.kit.emails import InvalidEmail, checked_sender
 
 SETTINGS_FILE: Final = "contatto.toml"
+_ADDRESS_FILE: Final = "address"
 LEAST_HOT_DAYS: Final = 30
 """The longest window, and a day at either end of it for all zones."""
 
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
     base_url: str = Field(
         default="",
         description="Public address of this installation, without a final slash, for links; empty "
-        "means http on the address and port that the server listens on.",
+        "means http on the address and port of the server; in commands, those of its last start.",
     )
     host: str = Field(default="127.0.0.1", description="Address that the server listens on.")
     port: int = Field(
@@ -196,7 +197,22 @@ class Settings(BaseSettings):
             host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  (compared)
             host = f"[{host}]" if ":" in host and not host.startswith("[") else host
             object.__setattr__(self, "base_url", f"http://{host}:{self.port}")
+            self.model_fields_set.discard("base_url")
         return self
+
+    def record_address(self) -> None:
+        """Note the address of a server that starts, for the links of commands."""
+        (self.data_dir / _ADDRESS_FILE).write_text(self.base_url, "utf-8")
+
+    @property
+    def link_address(self) -> str:
+        """Return the address for links of commands: the one that is set, else that of the last server."""
+        if "base_url" in self.model_fields_set:
+            return self.base_url
+        try:
+            return (self.data_dir / _ADDRESS_FILE).read_text("utf-8") or self.base_url
+        except OSError:
+            return self.base_url
 
     @property
     def sends_mail(self) -> bool:

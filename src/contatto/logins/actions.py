@@ -55,7 +55,7 @@ def is_known_place(tx: Tx, email: str, network: str, device: str) -> bool:
 def _knows(tx: Tx, members: Collection[Member], network: str, device: str) -> tuple[bool, bool]:
     """Report whether one of the members signed in from a browser, and from a network.
 
-    An e-mail that nobody has costs the same statements.
+    An unknown e-mail costs the same statements.
     """
     knows_device = knows_network = False
     for member in members or (None,):
@@ -91,7 +91,7 @@ def start_session(
     Args:
         tx: an open transaction.
         attempt: what was counted before the password was checked.
-        checked: the member whose password was right.
+        checked: the member with the right password.
         days: how long the session lasts at most.
         device: what the browser is known by from now on.
         browser: what it says of itself.

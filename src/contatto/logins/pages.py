@@ -116,7 +116,8 @@ async def _log_in(request: Request, email: str, password: str, device: str) -> _
         return caller, token, failed
 
     caller, token, failed = await context.db.write(start)
-    return _Entered(token, known_as, failed, home_path(caller.permissions))
+    home = home_path(caller.permissions, is_operator=caller.is_operator)
+    return _Entered(token, known_as, failed, home)
 
 
 @router.get("/login/tries")
@@ -127,7 +128,7 @@ async def show_tries(request: Request, caller: PageCaller, next: str = "") -> Re
     failed = await context.db.read(
         lambda tx: accounts.find_failed_tries(tx, caller.business_id, hash_secret(token))
     )
-    wanted = local_path(next) or home_path(caller.permissions)
+    wanted = local_path(next) or home_path(caller.permissions, is_operator=caller.is_operator)
     if failed is None:
         return RedirectResponse(wanted, 303)
     values = {"caller": caller, "failed": failed, "next": wanted}

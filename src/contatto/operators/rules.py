@@ -1,7 +1,6 @@
 """What an operator may decide, and which ads may compete in a placement: pure functions."""
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Final
@@ -9,6 +8,7 @@ from typing import Final
 from contatto.ads.model import Ad
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.regions import currencies
 from contatto.operators.model import Admission, AdmissionState, Category, Placement
 
 MOST_ADMITTED: Final = 1_000
@@ -21,7 +21,6 @@ NAME_LIMIT: Final = 64
 REASON_LIMIT: Final = 500
 CODE_DAYS: Final = 14
 """For so long a code lets a business in."""
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 _BY_OPERATOR: Final[Mapping[AdmissionState, frozenset[AdmissionState]]] = {
     AdmissionState.ASKED: frozenset({AdmissionState.ADMITTED, AdmissionState.REFUSED}),
@@ -65,8 +64,8 @@ def check_placement(placement: Placement, taken: Collection[str]) -> None:
         raise Refused(errors.INVALID, "name: give a name of at most 64 characters.")
     if name in taken:
         raise Refused(errors.INVALID, "name: another placement has this name.")
-    if not _CURRENCY.fullmatch(placement.currency):
-        raise Refused(errors.INVALID, "currency: give three capital letters, such as SGD.")
+    if placement.currency not in currencies():
+        raise Refused(errors.INVALID, "currency: choose a currency by its three letters, such as SGD.")
     if not LEAST_FLOOR_MICROS <= placement.floor_micros <= MOST_FLOOR_MICROS:
         raise Refused(errors.INVALID, "floor: give a price of a thousand views of at least 1.")
     if not 0 <= placement.most_views <= MOST_VIEWS:

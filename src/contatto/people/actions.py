@@ -47,7 +47,7 @@ def invite_member(
     Args:
         tx: an open transaction.
         business_id: where the place is.
-        email: of the person; empty for whoever has the link, where a mail can confirm their address.
+        email: of the person; may be empty with a mail server, which confirms the address later.
         role: what they may do.
         by: who invites; None for the operator.
         sends_mail: whether there is a mail server.
@@ -103,7 +103,7 @@ def withdraw_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> 
 
 
 def open_invitation(tx: Tx, token: str) -> OpenedInvitation:
-    """Return the invitation of a link, as long as whoever invited may still give its role.
+    """Return the invitation of a link, as long as the inviter may still give its role.
 
     Raises:
         Refused: LINK_OVER.
@@ -154,7 +154,7 @@ def mail_invitation(
 def queue_invitation_mail(
     tx: Tx, invitation: Invitation, names: tuple[str, str], address: str, base_url: str, words: Translator
 ) -> None:
-    """Queue the mail whose link confirms an address and takes an invitation; names: business and inviter."""
+    """Queue the mail with the link that confirms an address; names: business and inviter."""
     link = base_url + invitation_path(tx, invitation, address)
     role = words.gettext(rules.ROLE_NAMES[invitation.role])
     texts = rules.invitation_mail(words, *names, role, link)
@@ -177,7 +177,7 @@ def accept_invitation(
         tx: an open transaction.
         token: of the link.
         newcomer: who takes it; the password's hash is of a new account alone.
-        checked: the account whose password was checked; None makes a new one.
+        checked: the account of the given password; None makes a new one.
         sends_mail: whether there is a mail server; then only a link that confirms an address is taken.
 
     Raises:
@@ -206,7 +206,7 @@ def purge_invitations(tx: Tx) -> int:
 
 
 def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Translator) -> None:
-    """Mail links to a new password to an address, one for each account; the answer tells nobody of them.
+    """Mail links to a new password to an address, one for each account.
 
     Requests by strangers elsewhere do not use up those from a network where the person signed in before.
 
@@ -238,7 +238,7 @@ def reset_path(tx: Tx, member: Member, lasts: timedelta, handed_by: str = "") ->
 def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, by: Caller) -> str:
     """Return the path of a link to a new password for a member, to hand over.
 
-    The transaction must act for nobody: it counts the member's places in all businesses.
+    The transaction must act for no business: it counts the member's places in all businesses.
 
     Raises:
         Refused: NOT_FOUND; FORBIDDEN, when the caller may not.
@@ -250,7 +250,7 @@ def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, by: Caller) 
 
 
 def open_reset(tx: Tx, token: str) -> tuple[Member, ResetLink]:
-    """Return a link and the member whose password it replaces, held until the end of the transaction.
+    """Return a link and its member, held until the end of the transaction.
 
     Raises:
         Refused: LINK_OVER.

@@ -27,8 +27,8 @@ class Invitation:
 class OpenedInvitation:
     """An invitation that holds, with the names that its page shows.
 
-    ``email`` is the address to sign in with, empty as long as the invitation names none. ``is_confirmed``: the
-    link went to this address, or the operator handed it out.
+    ``email`` is the address to sign in with, empty as long as the invitation names none. ``is_confirmed``:
+    the link went to this address, or the operator handed it out.
     """
 
     invitation: Invitation

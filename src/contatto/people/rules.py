@@ -42,7 +42,7 @@ ROLE_TEXTS: Final = {
 def may_reset(own: Role, member: Member, places: int) -> bool:
     """Report whether a member may hand out a link that gives somebody a new password.
 
-    ``places`` counts all places of the person, ended ones too. Whoever holds the link can enter each of them.
+    ``places`` counts all places of the person, ended ones too. The holder of the link can enter each of them.
     """
     return may_appoint(own, member.role) and member.deactivated_at is None and places == 1
 

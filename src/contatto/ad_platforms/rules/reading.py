@@ -1,15 +1,15 @@
 """Reading what platforms say: numbers, days, money and zones, each of which may be anything."""
 
-import re
 from datetime import date
 from typing import Final
 from zoneinfo import available_timezones
+
+from babel.numbers import is_currency
 
 from contatto.kit.money import to_micros
 from contatto.kit.numbers import LARGEST, read_number
 
 NAME_LIMIT: Final = 300
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _MOST_COUNT: Final = 10**15
 
 
@@ -57,9 +57,9 @@ def known_zone(said: object) -> str:
 
 
 def known_currency(said: object) -> str:
-    """A currency's three letters; empty for what is none."""
+    """Return a currency's three letters, also for a withdrawn one; empty for anything else."""
     text = said.strip().upper() if isinstance(said, str) else ""
-    return text if _CURRENCY.fullmatch(text) else ""
+    return text if is_currency(text) else ""
 
 
 def short_name(said: object) -> str:

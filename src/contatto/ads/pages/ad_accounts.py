@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
-from phonenumbers import SUPPORTED_REGIONS
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -12,12 +11,13 @@ from contatto.accounts import store as accounts
 from contatto.accounts.actions import NewAdAccount, add_ad_account
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may, require, time_zones
+from contatto.accounts.rules import may, require
 from contatto.ads.actions.accounts import correct_advertiser, is_counted
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import translator_of
+from contatto.kit.regions import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
@@ -89,10 +89,10 @@ async def _render(
         "caller": caller,
         "ad_accounts": await context.db.read(load),
         "can_manage": may(caller, Permission.ADMINISTER),
-        "zones": [(each, each) for each in time_zones()],
-        "countries": sorted(
-            ((code, words.country(code)) for code in SUPPORTED_REGIONS), key=lambda pair: pair[1]
-        ),
+        "zones": zone_choices(),
+        "countries": country_choices(words),
+        "currencies": currency_choices(words),
+        "regions": choices_by_country(),
         "blank": AdAccountForm(),
         "typed": typed or AdAccountForm(),
         "wrong": of,

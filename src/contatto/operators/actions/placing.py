@@ -22,7 +22,7 @@ def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -
     if not 0 < len(name.strip()) <= 100:
         raise Refused(errors.INVALID, "name: give a name of at most 100 characters.")
     check_timezone(timezone)
-    tenant = create_business(tx, name)
+    tenant = create_business(tx, name, is_operator=True)
     operator = Operator(tenant.id, tenant.name, timezone, is_listed, tx.now)
     places.save_operator(tx, operator)
     return operator

@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.actions import end_session, hash_password, open_session, password_fits
-from contatto.accounts.rules import ROLE_PERMISSIONS, home_path
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
 from contatto.kit import errors
@@ -27,7 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 
 class JoiningForm(BaseModel):
-    """The answers of a newcomer; the e-mail is asked for where the invitation names none.
+    """The answers of a newcomer; the e-mail counts if the invitation names none.
 
     ``has_account`` says that the password is one that they log in with already.
     """
@@ -113,7 +112,7 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
             end_session(tx, session_token(request))
         browser = request.headers.get("user-agent", "")
         session = open_session(tx, member, context.settings.session_days, browser=browser)
-        return _Entered(session, home_path(ROLE_PERMISSIONS[member.role]))
+        return _Entered(session, "/")
 
     return await context.db.write(join)
 

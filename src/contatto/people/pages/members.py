@@ -14,6 +14,7 @@ from contatto.accounts import store as known
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Member, Permission, Role
 from contatto.accounts.rules import may, may_appoint, require
+from contatto.kit import errors
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -138,7 +139,13 @@ async def post_reset_link(request: Request, caller: FormCaller, member_id: str) 
         member = accounts.load_member(tx, caller.business_id, member_id)
         return _HandedLink(member.display_name, context.settings.base_url + path)
 
-    handed = await context.db.write(make)
+    try:
+        handed = await context.db.write(make)
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        act_for(caller.business_id)
+        return await _render(request, caller, problem=refused, part="members")
     act_for(caller.business_id)
     return await _render(request, caller, handed=handed)
 
@@ -151,7 +158,12 @@ async def _act(
     def act(tx: Tx) -> None:
         work(tx, accounts.load_member(tx, caller.business_id, member_id))
 
-    await context_of(request).db.write(act)
+    try:
+        await context_of(request).db.write(act)
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        return await _render(request, caller, problem=refused, part="members")
     return RedirectResponse(HOME, 303)
 
 
@@ -160,6 +172,7 @@ async def _render(
     caller: Caller,
     *,
     problem: Refused | None = None,
+    part: str = "invitations",
     typed: InvitationForm | None = None,
     handed: _HandedLink | None = None,
 ) -> HTMLResponse:
@@ -196,6 +209,7 @@ async def _render(
         "role_says": rules.ROLE_TEXTS,
         "typed": typed or InvitationForm(),
         "error": problem.detail_in(translator_of(request)) if problem else "",
+        "error_part": part,
         "handed": handed,
     }
     status = problem.code.http_status if problem else 200

@@ -49,14 +49,14 @@ def find_report_page_query(tx: Tx, caller: Caller, look: Look) -> ReportPageQuer
     """The account that is asked for, or the first one.
 
     Raises:
-        Refused: NO_ADVERTISER, where the business has none or not that one.
+        Refused: NO_AD_ACCOUNT, where the business has none; NO_ADVERTISER for one of another.
     """
     if look.advertiser:
         account = load_advertiser(tx, caller, number_of(look.advertiser))
     else:
         known = accounts.list_ad_accounts(tx, caller.business_id)
         if not known:
-            raise Refused(errors.NO_ADVERTISER, "This business has no ad account yet.")
+            raise Refused(errors.NO_AD_ACCOUNT)
         account = known[0]
     today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
     return ReportPageQuery(account, replace(look, advertiser=str(account.number)), today)

@@ -45,7 +45,24 @@ function show(next) {
   if (again) tell("live:back");
 }
 
+// The session is over: what the page shows is no longer for whoever sits here.
+function leave() {
+  document.body.replaceChildren();
+  location.replace(`/login?next=${encodeURIComponent(location.pathname)}`);
+}
+
+// A page of ours sends who is signed out to the log-in; a script sees that it would be sent elsewhere.
+async function isSignedOut() {
+  try {
+    const answer = await fetch("/nav", { redirect: "manual" });
+    return answer.type === "opaqueredirect" || answer.status === 401;
+  } catch {
+    return false; // the server is away
+  }
+}
+
 function deliver({ type, data, seq }) {
+  if (type === "left") return leave();
   if (type === "state") return show(data);
   if (type === "pace") return void (pace = data);
   if (seq && heard.has(seq)) return;
@@ -79,8 +96,9 @@ function connect(wait = 1000) {
     wait = 1000;
     publish({ type: "state", data: "on" });
   });
-  source.addEventListener("error", () => {
+  source.addEventListener("error", async () => {
     publish({ type: "state", data: "off" });
+    if (await isSignedOut()) return publish({ type: "left" });
     // the browser gives up for good on an HTTP error; we do not
     if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(Math.min(wait * 2, 30000)), wait);
   });

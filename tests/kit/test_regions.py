@@ -1,0 +1,50 @@
+"""Currencies that are in use, and the time zones of each country."""
+
+import json
+
+import pytest
+
+from contatto.kit.languages import translator_for
+from contatto.kit.regions import (
+    choices_by_country,
+    countries,
+    country_choices,
+    currencies,
+    currency_choices,
+    is_zone_of,
+    usual_currency,
+    zones_of,
+)
+
+
+def test_currencies_are_those_in_use() -> None:
+    assert {"SGD", "MYR", "EUR", "USD", "JPY", "KWD", "BRL"} <= currencies()
+    assert currencies().isdisjoint({"XYZ", "DEM", "XTS", "BTC"})
+
+
+@pytest.mark.parametrize(
+    ("zone", "country", "fits"),
+    [
+        ("Asia/Kuala_Lumpur", "MY", True),
+        ("Asia/Kuching", "MY", True),
+        ("UTC", "MY", False),
+        ("Asia/Singapore", "MY", False),
+        ("Asia/Kolkata", "IN", True),
+        ("Asia/Calcutta", "IN", True),
+        ("America/New_York", "US", True),
+        ("Europe/Belgrade", "XK", True),
+        ("Asia/Singapore", "??", False),
+    ],
+)
+def test_a_zone_is_of_its_country_also_by_an_older_name(zone: str, country: str, fits: bool) -> None:
+    assert is_zone_of(zone, country) is fits
+
+
+def test_each_country_has_a_name_a_currency_and_a_zone() -> None:
+    words = translator_for("it")
+    assert dict(country_choices(words))["DE"] == "Germania"
+    assert dict(currency_choices(words))["EUR"] == "EUR – euro"
+    for country in countries() - {"AQ"}:  # nobody trades in Antarctica
+        assert usual_currency(country) in currencies()
+        assert zones_of(country)
+    assert json.loads(choices_by_country())["MY"] == ["MYR", "Asia/Kuala_Lumpur", "Asia/Kuching"]
