@@ -67,8 +67,7 @@ import contatto.typed.pages
 import contatto.vitals.api
 from contatto import __version__
 from contatto.access import ACCESS, may_open
-from contatto.accounts.auth import AuditLayer, api_caller
-from contatto.accounts.model import Credential
+from contatto.accounts.auth import AuditLayer
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
@@ -325,8 +324,11 @@ def _customer_page(request: Request, refused: Refused) -> Response:
     context: Context = request.app.state.context
     words, status = translator_of(request), refused.code.http_status
     heading, next_step = (
-        N_("This link leads nowhere."),
-        N_("It may be cut off or old. Open it again where you found it, or write in the chat that you know."),
+        N_("This page does not exist."),
+        N_(
+            "The link may be incomplete or old. Open it again from where you got it, or "
+            "write in your chat with the business."
+        ),
     )
     if status == errors.TOO_MANY.http_status:
         heading, next_step = refused.code.says, N_("Wait a moment, then try again.")
@@ -357,7 +359,7 @@ def _error_page(request: Request, refused: Refused) -> Response:
         "code": refused.code.http_status,
         "heading": words.gettext(refused.code.says),
         "happened": happened,
-        "kept": words.gettext("Nothing was changed.") if request.method != "GET" else None,
+        "kept": words.gettext("No changes were made.") if request.method != "GET" else None,
         "next_step": words.gettext(refused.code.remedy),
         "next_href": next_href,
         "next_label": next_label and words.gettext(next_label),
@@ -374,32 +376,13 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     """Name the first field that is wrong, and why; what was sent is not repeated."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     if problems and problems[0]["type"] == "json_invalid":
-        refusal = await _caller_refusal(request) or Refused(errors.UNREADABLE)
-        return await _answer_refusal(request, refusal)
+        return await _answer_refusal(request, Refused(errors.UNREADABLE))
     where_to = [str(part) for part in problems[0]["loc"][1:]] if problems else []
     says = problems[0]["msg"].removeprefix("Value error, ") if problems else errors.INVALID.says
     return await _answer_refusal(request, Refused(errors.INVALID, f"{'.'.join(where_to) or 'body'}: {says}."))
 
 
-async def _caller_refusal(request: Request) -> Refused | None:
-    """Return the refusal of a program's token, which takes precedence over that of its body.
-
-    The framework parses a body before it asks for the caller.
-    """
-    route = getattr(request.scope.get("route"), "path", "")
-    access = ACCESS.get(f"{request.method} {route}")
-    if access is None or access.credential is not Credential.PROGRAM:
-        return None
-    try:
-        await api_caller(request)
-    except Refused as refused:
-        return refused
-    return None
-
-
 async def _answer_http(request: Request, error: Exception) -> Response:
-    if (refusal := await _caller_refusal(request)) is not None:
-        return await _answer_refusal(request, refusal)
     if isinstance(error.__cause__, Refused):  # raised while the framework read the body
         return await _answer_refusal(request, error.__cause__)
     status = error.status_code if isinstance(error, HTTPException) else 500

@@ -106,7 +106,7 @@ def test_a_member_change_is_written_down_and_the_page_shows_the_log(house: House
     page = house.client.get("/settings/audit")
     assert page.status_code == 200
     assert "POST /settings/tokens" in page.text
-    assert "as they were written" in page.text
+    assert "unchanged since they were written" in page.text
 
 
 def test_the_log_holds_no_contact_value_and_no_secret(house: House) -> None:

@@ -125,7 +125,7 @@ def test_a_token_without_a_name_is_refused_and_nothing_is_kept(house: House) -> 
             "/settings/tokens", data={"name": " ", "scopes": "ads.read", "csrf_token": token}
         )
     assert answer.status_code == 422
-    assert "say what the token is for" in answer.text
+    assert "enter what the token is for" in answer.text
 
 
 def made_token(page: str) -> str:
@@ -171,7 +171,7 @@ def test_a_token_for_one_ad_account_is_made_on_the_page(house: House) -> None:
     ("more", "says"),
     [({}, "choose some of"), ({"scopes": "king"}, "choose some of"),
      ({"scopes": "ads.read", "ad_accounts": "nobody"}, "some of the ad accounts of this business"),
-     ({"scopes": ["inbox.read", "ads.read"], "ad_accounts": "own"}, "which concern the whole business")],
+     ({"scopes": ["inbox.read", "ads.read"], "ad_accounts": "own"}, "apply to the whole business")],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/settings/tokens", "/settings/auth-codes"])
 def test_what_cannot_be_chosen_is_refused_and_what_was_typed_stays(

@@ -120,7 +120,7 @@ def test_deleting_a_campaign_takes_all_under_it_along_and_is_final(database: Dat
     database.write_now(lambda tx: change_campaign_status(tx, world.ad_account, [number], NodeStatus.DELETED))
     assert database.read_now(lambda tx: counts(tx, world, NodeFilter())) == (0, 0, 0)
     assert database.read_now(lambda tx: counts(tx, world)) == (1, 1, 1)
-    with pytest.raises(Refused, match="cannot become active"):
+    with pytest.raises(Refused, match="cannot change to active"):
         database.write_now(
             lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], NodeStatus.ACTIVE)
         )

@@ -59,7 +59,7 @@ def words(html: str) -> str:
 
 
 def test_a_list_becomes_an_audience_and_its_values_come_to_rest_nowhere(house: House) -> None:
-    assert "No audience yet" in house.client.get("/ads/audiences").text
+    assert "No audiences yet" in house.client.get("/ads/audiences").text
     answer = make_list(house, "email\nmei@example.com\nann@example.com\n")
     assert (answer.status_code, answer.headers["location"]) == (303, "/ads/audiences")
     page = words(house.client.get("/ads/audiences").text)

@@ -130,7 +130,7 @@ def test_an_ad_group_that_was_half_typed_is_offered_continued_and_gone_once_it_i
     assert put(house, draft, **half, company_name="not a field of it").status_code == 200
 
     offered = house.client.get(page).text
-    assert "You have begun this form before." in offered
+    assert "You have a draft of this form." in offered
     assert "data-draft=" not in offered  # typing into it must not write over what is offered
     assert "Lunch" not in offered
     goes_on = house.client.get(f"{page}?draft=continue").text
@@ -149,7 +149,7 @@ def test_an_ad_group_that_was_half_typed_is_offered_continued_and_gone_once_it_i
     form = FORM | {"channel_account_id": house.webchat_id}
     assert post(house, f"/ads/campaigns/{campaign}/ad-groups", **form).status_code == 303
     assert "?draft=continue" not in house.client.get("/ads").text
-    assert "begun this form" not in house.client.get(page).text
+    assert "have a draft of this form" not in house.client.get(page).text
 
 
 def test_drafts_of_campaigns_and_ads_vanish_with_the_making_of_them(house: House) -> None:

@@ -80,7 +80,7 @@ def test_an_ad_group_changes_what_was_typed_and_keeps_what_is_frozen(house: Hous
     number = house.make_ad("LEAD_GENERATION")["adgroup_id"]
     path = f"/ads/ad-groups/{number}/edit"
     page = house.client.get(path).text
-    for part in ("What stays as it is", "7-day click, 1-day view", "It has come and cannot be moved."):
+    for part in ("What cannot change", "7-day click, 1-day view", "This date has passed and cannot change."):
         assert part in page
     for name in ("click_window_days", "view_window_days", "budget_mode", "starts_on"):
         assert f'name="{name}"' not in page
@@ -141,7 +141,7 @@ def test_the_second_of_two_editors_is_told_and_may_decide(house: House, kind: st
     with nothing_changes(house.context.db):
         told = post(house, path, **opened | {"name": "The second one's"})
     assert told.status_code == 409
-    assert "Somebody else changed this while you were writing." in told.text
+    assert "Somebody else changed this in the meantime." in told.text
     assert "The second one&#39;s" in told.text
     over = re.search(r'name="over" value="(\d+)"', told.text)
     assert over

@@ -224,7 +224,7 @@ def test_the_live_check_names_the_failing_countries(house: House) -> None:
     query = {"channel_account_id": house.webchat_id, "country": ["SG", "TR", "IT"], "goal": "lead"}
     panel = house.client.get(f"/ads/campaigns/{campaign}/eligibility", params=query).text
     assert "<html" not in panel
-    assert "Italy, Türkiye are not in the list." in panel
+    assert "Italy, Türkiye are not available." in panel
     assert panel.count("check--ok") == 2
     assert panel.count("check--bad") == 1
 

@@ -135,7 +135,7 @@ def test_what_is_understood_of_a_number_is_told_before_it_is_saved(house: House)
     assert (is_number, "12,5" in says, ":" in says[:12]) == (False, True, False)
     speak(house, "en")
     assert told(text="1,234.5", kind="amount", currency="EUR") == ("EUR 1,234.50", True)
-    assert told(text="0.5", kind="amount", currency="JPY") == ("Write a whole number.", False)
+    assert told(text="0.5", kind="amount", currency="JPY") == ("Enter a whole number.", False)
 
 
 def test_a_target_in_minutes_is_read_in_the_language_too(house: House) -> None:

@@ -88,9 +88,9 @@ def test_a_lead_arrives_while_no_page_is_open_and_the_mail_is_there(house: House
     path = link.removeprefix("http://127.0.0.1:8000")
     page = person.open(path)
     assert "+6581234567" in page
-    assert "No answer yet" in page
+    assert "No reply yet" in page
     answer(house, path)
-    assert "First answer after 5 min" in person.open(path)
+    assert "First reply after 5 min" in person.open(path)
 
 
 def test_messages_that_follow_each_other_are_one_mail(house: House, mailbox: Mailbox) -> None:

@@ -27,6 +27,6 @@ def test_no_sentence_is_of_an_act_that_is_gone() -> None:
 
 
 def test_the_longest_beginning_says_it() -> None:
-    assert act_text("POST /leads/{lead_id}/labels/{label_id}/remove") == "Took a label off a lead"
+    assert act_text("POST /leads/{lead_id}/labels/{label_id}/remove") == "Removed a label from a lead"
     assert act_text(act_of("POST", f"{API_PREFIX}/campaign/create/")) == "Changed ads"
     assert act_text("GET /nothing") == ""

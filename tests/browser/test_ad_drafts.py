@@ -29,7 +29,7 @@ def test_half_an_ad_group_outlives_a_reload_and_becomes_the_real_thing(served: S
     expect(state).to_have_text("Draft saved")
 
     page.reload()
-    expect(page.get_by_text("You have begun this form before.")).to_be_visible()
+    expect(page.get_by_text("You have a draft of this form.")).to_be_visible()
     expect(page.locator('input[name="name"]')).to_have_value("")
     page.get_by_role("link", name="Continue the draft").click()
     expect(page.locator('input[name="name"]')).to_have_value("Lunch people")

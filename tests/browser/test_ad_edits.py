@@ -43,7 +43,7 @@ def test_the_row_menu_opens_the_form_and_the_second_editor_decides(served: Serve
 
     tab.get_by_label("Ad group name").fill("Lunch people")
     tab.get_by_role("button", name="Save changes").click()
-    expect(tab.get_by_text("Somebody else changed this while you were writing.")).to_be_visible()
+    expect(tab.get_by_text("Somebody else changed this in the meantime.")).to_be_visible()
     expect(tab.get_by_label("Ad group name")).to_have_value("Lunch people")
     assert (
         served.house.data("GET", "/adgroup/get/", filtering={"adgroup_ids": [number]})["list"][0][
@@ -51,5 +51,5 @@ def test_the_row_menu_opens_the_form_and_the_second_editor_decides(served: Serve
         ]
         == "Breakfast people"
     )
-    tab.get_by_role("button", name="Save mine over it").click()
+    tab.get_by_role("button", name="Overwrite with my version").click()
     expect(tab.locator(f"#ad-groups-{number}")).to_contain_text("Lunch people")

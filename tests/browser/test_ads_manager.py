@@ -79,7 +79,7 @@ def test_a_country_outside_the_list_fails_its_check_alone_and_makes_no_ad_group(
     failing = tab.locator("#eligibility .check--bad")
     expect(failing).to_have_count(1)
     expect(failing).to_contain_text("Target countries")
-    expect(failing).to_contain_text("Italy is not in the list.")
+    expect(failing).to_contain_text("Italy is not available.")
     expect(tab.locator("#eligibility .check--ok")).to_have_count(2)
     tab.get_by_role("button", name="Create ad group").click()
     expect(tab.locator("#goal-error")).to_be_visible()

@@ -80,7 +80,7 @@ def test_a_file_that_is_no_photo_is_refused_in_words(served: Served, customer: P
     lie: FilePayload = {"name": "p.png", "mimeType": "image/png", "buffer": b"<script>alert(1)</script>"}
     customer.get_by_label("Attach a photo").set_input_files(lie)
     for _ in range(2):
-        expect(customer.locator(".dm-foot")).to_contain_text("This file is no photo")
+        expect(customer.locator(".dm-foot")).to_contain_text("This file is not a photo")
         expect(customer.locator(".dm-msg--customer .dm-bubble")).to_contain_text("Photo")
         expect(customer.locator("#dm-log img.photo")).to_have_count(0)
         customer.reload()
@@ -174,7 +174,7 @@ def test_who_is_slowed_down_is_told_when_the_message_goes_and_it_goes(
     house.context.db.write_now(use_up)
     _say(customer, "What does it cost?")
     foot = customer.locator(".dm-msg[data-state=waiting] .dm-foot")
-    expect(foot).to_contain_text("Too much comes from your network at the moment")
+    expect(foot).to_contain_text("Your network is sending too much at the moment")
     expect(foot).to_contain_text(re.compile(r"sent again at .*\d:\d\d"))
     expect(customer.locator("#dm-offline")).to_be_hidden()
     expect(customer.locator(".dm-foot")).to_contain_text("Delivered")

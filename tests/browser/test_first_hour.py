@@ -52,7 +52,7 @@ def set_up(page: Page, empty: Empty) -> None:
     page.get_by_label("Country where").select_option("SG")
     page.get_by_label("Currency").fill("SGD")
     page.get_by_label("Time zone").select_option("Asia/Singapore")
-    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("button", name="Create the business").click()
     expect(page.get_by_role("heading", name="First steps")).to_be_visible()
 
 
@@ -67,7 +67,7 @@ def connect_a_channel(page: Page) -> None:
 
 
 def turn_capture_on(page: Page) -> None:
-    page.get_by_role("link", name="Turn lead capture on").click()
+    page.get_by_role("link", name="Turn on lead capture").click()
     page.locator('[name="company_name"]').fill("Teh Ltd")
     page.locator('[name="company_site"]').fill("https://teh.example.com")
     page.locator('[name="privacy_policy_url"]').fill("https://teh.example.com/privacy")
@@ -79,9 +79,9 @@ def turn_capture_on(page: Page) -> None:
 
 
 def make_an_ad(page: Page) -> None:
-    page.get_by_role("link", name="Make your first ad").click()
+    page.get_by_role("link", name="Create your first ad").click()
     page.locator('input[name="name"]').fill("Spring")
-    page.get_by_role("button", name="Create and go on").click()
+    page.get_by_role("button", name="Create and continue").click()
     expect(page.locator('input[name="goal"]').first).to_be_visible()  # both forms ask for a name
     page.locator('input[name="name"]').fill("Singapore")
     page.locator('input[name="goal"][value="lead"]').check()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 def new_form(page: Page, served: Served) -> None:
     sign_in(page, served.url)
     page.goto(f"{served.url}/forms/new")
-    page.get_by_label("Name of the form").fill("Quote")
+    page.get_by_label("Form name").fill("Quote")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/forms/[0-9a-f-]{36}"))
     page.wait_for_load_state("load")  # its scripts send what is typed
@@ -27,7 +27,7 @@ def test_a_question_is_added_worded_moved_and_published_by_keyboard(served: Serv
     page.get_by_label("Headline", exact=True).fill("Free tasting?")
     expect(phone.get_by_text("Free tasting?")).to_be_visible()
 
-    page.get_by_label("Kind of question").select_option("choice")
+    page.get_by_label("Question type").select_option("choice")
     page.get_by_role("button", name="Add this question").focus()
     page.keyboard.press("Enter")
     question = page.locator("[name='w:q4.label']")
@@ -54,12 +54,12 @@ def test_a_question_is_added_worded_moved_and_published_by_keyboard(served: Serv
 def test_a_picture_is_chosen_seen_in_the_phone_and_taken_off_again(served: Served, page: Page) -> None:
     new_form(page, served)
     shown = page.locator("#builder-phone .sheet__image")
-    page.get_by_label("Picture over the headline").set_input_files(
+    page.get_by_label("Header picture").set_input_files(
         {"name": "kitchen.png", "mimeType": "image/png", "buffer": picture()}
     )
     expect(shown).to_be_visible()
     expect(shown).to_have_js_property("naturalWidth", 30)
-    page.get_by_label("What the picture shows").fill("Our kitchen")
+    page.get_by_label("Picture description").fill("Our kitchen")
     expect(shown).to_have_attribute("alt", "Our kitchen")
     page.get_by_role("button", name="Remove the picture").click()
     expect(shown).to_have_count(0)
@@ -77,6 +77,6 @@ def test_who_saves_second_is_told_and_keeps_what_was_typed(
     expect(page.locator("#builder-phone").get_by_text("Theirs")).to_be_visible()
     with second.expect_response(lambda answer: answer.status == 409):
         second.get_by_label("Headline", exact=True).fill("Mine")
-    expect(second.get_by_text("Somebody else changed this form meanwhile")).to_be_visible()
+    expect(second.get_by_text("Somebody else changed this form in the meantime")).to_be_visible()
     expect(second.get_by_label("Headline", exact=True)).to_have_value("Mine")
     context.close()

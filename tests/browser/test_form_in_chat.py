@@ -123,7 +123,7 @@ def sees_both_origins(page: Page, served: Served) -> None:
     page.get_by_role("link", name="Mei Tan").click()
     phone = page.locator(".found-item").filter(has_text="+6581234567")
     expect(phone).to_contain_text("Chat and Instant form")
-    expect(page.locator("#lead-answers")).to_contain_text("Form as submitted")
+    expect(page.locator("#lead-answers")).to_contain_text("Submitted form")
     expect(page.locator("#lead-answers")).to_contain_text("Contact me about this.")
 
 
@@ -153,7 +153,7 @@ def test_a_lost_connection_loses_nothing(served: Served, customer: Page) -> None
     customer.context.set_offline(True)
     send = customer.get_by_role("button", name="Send", exact=True).last
     send.click()
-    expect(customer.get_by_text("It could not be sent.")).to_be_visible()
+    expect(customer.get_by_text("The form could not be sent.")).to_be_visible()
     expect(customer.locator("[name=q1]")).to_have_value("mei@example.com")
     customer.context.set_offline(False)
     send.click()
@@ -211,7 +211,7 @@ def test_what_the_person_just_wrote_is_filled_in_confirmed_and_remembered(
     expect(customer.locator(".dm-msg[data-state=delivered]")).to_have_count(1)
     customer.locator("#form-open").click()
     expect(customer.get_by_label("Label of q1")).to_have_value("mei@example.com")
-    expect(customer.get_by_text("From your messages here.")).to_be_visible()
+    expect(customer.get_by_text("Taken from your messages.")).to_be_visible()
     customer.get_by_role("button", name="Check your answers").click()
     expect(customer.locator("[data-sheet-answers]")).to_contain_text("mei@example.com")
     customer.locator("[data-sheet-send]").click()

@@ -42,7 +42,7 @@ def test_a_conversation_is_taken_labelled_noted_and_resolved_with_the_keyboard(
     _begin(served, page, customer)
     page.locator(".log").focus()
     page.keyboard.press("a")
-    expect(page.get_by_role("button", name="Take it myself")).to_be_focused()
+    expect(page.get_by_role("button", name="Assign to me")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("[data-tab]").first).to_contain_text("Mine 1")
     page.locator(".log").focus()
@@ -52,7 +52,7 @@ def test_a_conversation_is_taken_labelled_noted_and_resolved_with_the_keyboard(
     expect(page.locator("#conversations")).to_contain_text("Urgent")
     page.locator(".tools").get_by_role("button", name="Urgent", pressed=True).click()
     expect(page.locator("#conversations")).not_to_contain_text("Urgent")
-    page.get_by_text("Label taken off: Urgent").locator("..").get_by_role("button", name="Undo").click()
+    page.get_by_text("Label removed: Urgent").locator("..").get_by_role("button", name="Undo").click()
     expect(page.locator("#conversations")).to_contain_text("Urgent")
     page.locator(".log").focus()
     page.keyboard.press("Escape")
@@ -137,7 +137,7 @@ def test_the_second_of_two_agents_is_told_and_overwrites_nothing(
     _begin(served, page, customer)
     stale = page.locator("form[action$='/resolve'] [name=revision]").input_value()
     page.locator("[data-key=assign]").click()
-    page.get_by_role("button", name="Take it myself").click()
+    page.get_by_role("button", name="Assign to me").click()
     expect(page.locator("[data-tab]").first).to_contain_text("Mine 1")
     # another agent, whose page has not heard of it; in one step, as a refresh would bring the news
     late = """seen => {
@@ -148,7 +148,7 @@ def test_the_second_of_two_agents_is_told_and_overwrites_nothing(
     with page.expect_response(re.compile("/resolve$")) as answered:
         page.evaluate(late, stale)
     assert answered.value.status == 409
-    expect(page.locator("#toasts")).to_contain_text("Somebody changed this conversation first")
+    expect(page.locator("#toasts")).to_contain_text("Somebody else changed this conversation")
     expect(page.locator(".tools__state")).to_have_count(0)
     page.context.close()
 
@@ -190,13 +190,13 @@ def test_a_mention_a_reply_for_later_and_a_form_all_from_the_keyboard(
     page.get_by_label("Your reply").fill("Good morning!")
     page.locator("[data-key=later]").focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_label("It goes out at")).to_have_value(re.compile("T09:00"))
-    page.get_by_role("button", name="Let it wait").focus()
+    expect(page.get_by_label("Send at")).to_have_value(re.compile("T09:00"))
+    page.get_by_role("button", name="Schedule sending").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".later")).to_contain_text("Good morning!")
     expect(page.get_by_label("Your reply")).to_have_value("")
     expect(customer.locator("#dm-log")).not_to_contain_text("Good morning!")
-    page.get_by_role("button", name="Take back").click()
+    page.get_by_role("button", name="Withdraw").click()
     expect(page.locator(".later")).to_have_count(0)
 
     page.get_by_label("Your reply").fill("half a sentence")
@@ -259,7 +259,7 @@ def test_the_chat_page_welcomes_asks_and_answers_by_itself(
     page.get_by_label("Content").first.fill("PRICE")
     page.get_by_label("Keywords 1").fill("PRICE, harga")
     page.get_by_label("Reply").first.fill("From 9,000.")
-    page.get_by_role("button", name="Save the messages").click()
+    page.get_by_role("button", name="Save messages").click()
     expect(page.get_by_label("Keywords 1")).to_have_value("PRICE, harga")
 
     customer.goto(f"{served.url}/chat/{served.house.webchat_id}")

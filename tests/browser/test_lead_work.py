@@ -31,7 +31,7 @@ def test_a_status_by_mistake_is_taken_back_and_only_what_may_follow_is_offered(
     expect(steps.get_by_role("button")).to_have_text(["Unqualified", "Contacted", "Qualified"])
     page.get_by_role("button", name="Undo: Status: Raw → Unqualified").click()
     expect(steps.locator("[aria-current]")).to_have_text("Raw")
-    expect(page.locator(".timeline")).to_contain_text("Status taken back: Unqualified → Raw")
+    expect(page.locator(".timeline")).to_contain_text("Status change undone: Unqualified → Raw")
 
 
 def test_who_was_slower_sees_the_lead_as_it_is_and_stays_on_its_page(
@@ -43,7 +43,7 @@ def test_who_was_slower_sees_the_lead_as_it_is_and_stays_on_its_page(
     page.goto(f"{served.url}/leads/{lead_id}")
     page.evaluate("document.querySelector('.steps [name=seen]').value = 'converted'")
     page.get_by_role("form", name="Status").get_by_role("button", name="Contacted").click()
-    expect(page.get_by_text("Somebody changed this first: the lead is Raw by now")).to_be_visible()
+    expect(page.get_by_text("Somebody else changed this. The status is now Raw")).to_be_visible()
     expect(page.locator(".steps [name=seen]")).to_have_value("raw")
     page.get_by_role("form", name="Status").get_by_role("button", name="Contacted").click()
     expect(page.locator(".steps [aria-current]")).to_have_text("Contacted")
@@ -62,7 +62,7 @@ def test_a_workbook_is_mapped_imported_mended_and_imported_again(
     page.get_by_label("Country of numbers").select_option("SG")
     page.get_by_label("File").set_input_files(book)
     expect(page.get_by_role("heading", level=1)).to_have_text("What will happen")
-    expect(page.locator("#preview")).to_contain_text("2 new, 0 added to, 1 left out · 1 taken in part")
+    expect(page.locator("#preview")).to_contain_text("2 new, 0 updated, 1 skipped · 1 imported partly")
     expect(page.locator("#not-taken")).to_contain_text("Size")
     expect(page.get_by_label("Where to write")).to_have_value("email")
     box = page.get_by_role("button", name="Import now").bounding_box()
@@ -74,20 +74,20 @@ def test_a_workbook_is_mapped_imported_mended_and_imported_again(
     page.reload()
     expect(page.get_by_label("Size")).to_have_value("notes")
     page.get_by_role("button", name="Import now").click()
-    expect(page.locator("#job")).to_contain_text("2 new, 0 added to, 1 left out")
+    expect(page.locator("#job")).to_contain_text("2 new, 0 updated, 1 skipped")
     with page.expect_download() as fetched:
         page.get_by_role("link", name="Download these rows").click()
     rejects = tmp_path / "rejects.csv"
     fetched.value.save_as(rejects)
     text = rejects.read_text("utf-8-sig")
-    assert "This is no phone number" in text
+    assert "This is not a phone number" in text
     rejects.write_text(text.replace("nothing", "9200 0002").replace(",12,", ",9200 0003,"))
-    page.get_by_role("link", name="Import the mended file").click()
+    page.get_by_role("link", name="Import the corrected file").click()
     page.get_by_label("Country of numbers").select_option("SG")
     page.get_by_label("File").set_input_files(rejects)
-    expect(page.locator("#preview")).to_contain_text("1 new, 1 added to, 0 left out")
+    expect(page.locator("#preview")).to_contain_text("1 new, 1 updated, 0 skipped")
     page.get_by_role("button", name="Import now").click()
-    expect(page.locator("#job")).to_contain_text("1 new, 1 added to, 0 left out")
+    expect(page.locator("#job")).to_contain_text("1 new, 1 updated, 0 skipped")
 
 
 def test_a_file_that_is_none_is_refused_on_the_spot(served: Served, browser: Browser, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_file_that_is_none_is_refused_on_the_spot(served: Served, browser: Bro
     sign_in(page, served.url)
     page.goto(f"{served.url}/leads/import")
     page.get_by_label("File").set_input_files(broken)
-    expect(page.get_by_role("alert")).to_contain_text("It cannot be read")
+    expect(page.get_by_role("alert")).to_contain_text("The file cannot be read")
     expect(page).to_have_url(re.compile("/leads/import(\\?kept=.*)?$"))
     page.close()
 
@@ -141,7 +141,7 @@ def test_a_number_that_the_customer_called_wrong_gives_way_to_the_right_one(
     items = page.locator(".found-item")
     expect(items).to_have_count(2)
     items.first.locator("summary").click()
-    items.first.get_by_role("button", name="It is wrong").click()
+    items.first.get_by_role("button", name="Mark as wrong").click()
     expect(items.first).to_contain_text("+6592223333")
     expect(items.first).to_contain_text("Main")
     expect(items.last).to_contain_text("Wrong")

@@ -50,7 +50,7 @@ def test_a_number_typed_in_the_ads_chat_is_a_lead_a_moment_later_without_a_reloa
     _sign_in(page, served.url)
     link = _chat_link(page, served)
     page.goto(f"{served.url}/leads")
-    expect(page.get_by_text("Your first lead will show here")).to_be_visible()
+    expect(page.get_by_text("Your first lead will appear here")).to_be_visible()
     expect(page.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
 
     customer.goto(link)

@@ -61,7 +61,7 @@ def test_a_colleague_comes_in_forgets_and_is_sent_away(
     page.get_by_label("E-mail").fill(MEI)
     page.get_by_label("Agent").check()
     page.get_by_role("button", name="Invite").click()
-    expect(page.get_by_text("Invitations that wait")).to_be_visible()
+    expect(page.get_by_text("Open invitations")).to_be_visible()
 
     # the mail leads to the first log-in
     mei.goto(link_in(mailbox, 1))

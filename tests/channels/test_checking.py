@@ -115,7 +115,7 @@ def test_who_disconnects_is_not_asked_for_any_more(checked: Checked) -> None:
     assert checked.work() == 0
     with pytest.raises(Refused, match="Save one first"):
         checked.ask()
-    with pytest.raises(Refused, match="no such channel account"):
+    with pytest.raises(Refused, match="Channel account not found"):
         checked.db.write_now(lambda tx: ask_platform(tx, "other", checked.account.id))
 
 

@@ -60,7 +60,7 @@ def test_the_page_says_what_the_platform_says_of_a_token(house: House) -> None:
 
     house.context.db.write_now(save)
     page = house.client.get(PAGE).text
-    assert "Nobody has asked the platform yet" in page
+    assert "The token has not been checked with the platform yet" in page
     [check] = re.findall(r'<div[^>]*id="check-.*?</form>', page, re.DOTALL)
     assert 'hx-trigger="live:channel_checked from:body' in check
     assert f'action="{PAGE}/accounts/{house.tiktok_id}/check"' in check
@@ -70,7 +70,7 @@ def test_the_page_says_what_the_platform_says_of_a_token(house: House) -> None:
 
     house.context.db.write_now(refuse)
     page = house.client.get(PAGE).text
-    assert "The platform does not take the access token." in page
+    assert "The platform refuses the access token." in page
     assert "Replies off" in page
     assert act(house, "check").status_code == 303
     assert "does not take the access token" not in house.client.get(PAGE).text

@@ -68,7 +68,7 @@ def command(*words: str, says: str = "") -> tuple[int, str]:
 
 
 def test_where_nothing_failed_the_list_says_so(installation: Installation) -> None:
-    assert command("list") == (0, "Nothing has failed.\n")
+    assert command("list") == (0, "No failed jobs.\n")
 
 
 def test_the_list_names_what_failed_since_when_and_why_by_business(installation: Installation) -> None:
@@ -80,7 +80,7 @@ def test_the_list_names_what_failed_since_when_and_why_by_business(installation:
     assert "Kopi: 1 given up, 1 tried again." in said
     assert "Other: 1 given up, 0 tried again." in said
     row = next(line for line in said.splitlines() if job in line)
-    for shown in ("Delete what was kept of a removed lead", "given up", "LookupError at broken"):
+    for shown in ("Delete the data of a removed lead", "given up", "LookupError at broken"):
         assert shown in row
     assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d", row)
     assert not quotes(said, "81234567")
@@ -95,7 +95,7 @@ def test_one_is_shown_with_what_it_concerns(installation: Installation) -> None:
     assert (code, "push.example.com" in said, "(forbidden_address)" in said) == (0, True, True)
     for wrong in ("request-999", "7"):
         code, said = command("show", wrong, "--business", "Kopi")
-        assert (code, "no such failed job" in said) == (1, True)
+        assert (code, "Failed job not found" in said) == (1, True)
 
 
 def test_a_dead_letter_is_replayed_and_arrives(installation: Installation) -> None:
@@ -152,7 +152,7 @@ def test_what_is_refused_changes_nothing(installation: Installation, act: str) -
     with nothing_changes(installation.db):
         for words in ([own, theirs], [own, "job-0"], [theirs]):  # all of them, or none
             code, said = command(act, *words, *more, "--business", "Kopi")
-            assert (code, "Nothing was changed." in said) == (1, True)
+            assert (code, "No changes were made." in said) == (1, True)
         assert command(act, own, *more)[0] == 1  # there are two businesses
         assert command(act, *more, "--business", "Kopi")[0] == 2
         assert command(act, own, "--all", *more, "--business", "Kopi")[0] == 2

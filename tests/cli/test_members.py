@@ -125,7 +125,7 @@ def test_the_last_owner_stays(data_dir: Path) -> None:
 
 def test_who_is_not_there_is_said_so(data_dir: Path) -> None:
     code, said = command("deactivate", "nobody@example.com")
-    assert (code, "no such member" in said) == (1, True)
+    assert (code, "Member not found" in said) == (1, True)
     assert command("set-role", MEI, "king")[0] == 2
 
 

@@ -69,7 +69,7 @@ def test_an_auth_code_becomes_a_token(data_dir: Path) -> None:
 def test_what_cannot_be_done_says_why_and_changes_nothing(data_dir: Path) -> None:
     for words, says in (
         (("make", "x", "--scope", "weather"), "scopes: choose some of"),
-        (("make", "x", "--business", "Nobody"), "name one of these: Kopi and Co"),
+        (("make", "x", "--business", "Nobody"), "use one of Kopi and Co"),
         (("revoke", "nothing"), "Nothing was changed"),
     ):
         code, said = command(*words)

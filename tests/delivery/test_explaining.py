@@ -191,7 +191,7 @@ def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes
     page = house.client.get("/ads/delivery/model").text
     for words in (
         "Predicted 11, actual 50 of 100.", "More than predicted", "taste</bdi> + Age",
-        "tea", "55+", "25 % by decision trees", "How the person can be reached", "As predicted",
+        "tea", "55+", "25 % by decision trees", "Kinds of contact details", "As predicted",
     ):  # fmt: skip
         assert words in page
     found = house.data("GET", "/contatto/delivery/model/get/")

@@ -22,7 +22,7 @@ from tests.forms.papers import content, question
 from tests.journeys.running import House, running_house, until
 
 MAIL = {"q1": "mei@example.com", "q2": "+6581234567"}
-FILLED = "From your messages here. Please check it."
+FILLED = "Taken from your messages. Please check it."
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ def test_every_page_of_forms_asks_to_sign_in(house: House) -> None:
 
 def test_without_a_form_the_page_says_what_to_do(house: House) -> None:
     house.sign_in()
-    assert "No form yet" in house.client.get("/forms").text
-    assert "No form yet" not in house.client.get("/forms/new").text
+    assert "No forms yet" in house.client.get("/forms").text
+    assert "No forms yet" not in house.client.get("/forms/new").text
 
 
 def test_a_form_is_made_edited_published_and_shown_in_the_chat(house: House) -> None:
@@ -97,7 +97,7 @@ def test_the_second_editor_is_told_with_nothing_overwritten(house: House) -> Non
     assert first.status_code == 303
     told = house.client.post(f"{builder}/draft", data=mine | {"w:headline": "Mine"})
     assert told.status_code == 409
-    assert "Somebody else changed this form meanwhile" in told.text
+    assert "Somebody else changed this form in the meantime" in told.text
     assert "Theirs" in house.client.get(builder).text
 
 
@@ -112,7 +112,7 @@ def test_each_button_of_the_builder_does_its_change(house: House) -> None:
     assert [each.key for each in form.draft.questions] == ["q1", "q2", "q4"]
     assert len(form.draft.questions[2].options) == 3
     assert (len(form.draft.consents), form.draft.languages) == (1, ("en", "ar"))
-    assert "What is left empty is shown in English" in house.client.get(f"{builder}?lang=ar").text
+    assert "Empty texts are shown in English" in house.client.get(f"{builder}?lang=ar").text
 
 
 def test_a_time_is_chosen_of_those_that_the_builder_opened(house: House) -> None:
@@ -132,12 +132,12 @@ def test_a_time_is_chosen_of_those_that_the_builder_opened(house: House) -> None
     assert version
     chat = house.client.get(f"/chat/{house.webchat_id}").text
     offered = re.findall(r'<option value="(20[0-9T:-]+)">', chat)
-    assert "By the clock of" in chat
+    assert "Times are local in" in chat
     answers = {"q2": "mei@example.com", "q3": "+65 8123 4567", "q4": offered[30]}
     late = send(house, version, answers | {"q4": "2020-01-01T09:00"}, consents=[])
     assert (late.status_code, late.json()["problems"]) == (
         422,
-        {"q4": "Choose one of the times of the list."},
+        {"q4": "Choose a time from the list."},
     )
     assert send(house, version, answers, consents=[]).status_code == 200
     assert (
@@ -227,9 +227,9 @@ def test_an_ad_group_and_an_ad_choose_their_form_of_the_list(house: House) -> No
     typed = {"name": "Group", "goal": "conversation", "country": ["SG"], "budget": "10",
              "channel_account_id": house.webchat_id, "page_id": str(group_form.number)}  # fmt: skip
     refused = post(house, path, "/ads", **(typed | {"page_id": "7400000000000000001"}))
-    assert (refused.status_code, "Choose a form of the list." in refused.text) == (422, True)
+    assert (refused.status_code, "Choose a form from the list." in refused.text) == (422, True)
     ads = post(house, path, "/ads", **typed).headers["location"].removesuffix("/new")
-    assert "The one of the ad group: Quote · version 1" in house.client.get(f"{ads}/new").text
+    assert "Form of the ad group: Quote · version 1" in house.client.get(f"{ads}/new").text
     for name, chosen in (("First", ""), ("Second", str(ad_form.number))):
         made = post(house, ads, "/ads", name=name, headline="Taste?", body="Now", page_id=chosen)
         assert made.status_code == 303, made.text

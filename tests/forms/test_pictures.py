@@ -117,8 +117,8 @@ def test_a_picture_that_no_form_shows_is_forgotten_after_a_day(house: House) -> 
 
 def test_the_preview_fills_in_an_example_where_the_chat_would(house: House) -> None:
     builder = make_form(house)
-    assert "From your messages here" not in house.client.get(builder).text
+    assert "Taken from your messages" not in house.client.get(builder).text
     assert save(house, builder, **{"q:q2:prefill": "1"}).status_code == 303
     preview = house.client.get(builder).text.partition('id="builder-phone"')[2]
     assert 'value="test-' in preview
-    assert "From your messages here. Please check it." in preview
+    assert "Taken from your messages. Please check it." in preview

@@ -72,7 +72,7 @@ def test_a_chosen_time_is_kept_with_its_zone_and_any_other_is_refused() -> None:
     assert check("2026-11-26T09:00") == ([kept], [])
     assert check("") == ([], [])
     for strange in ("2026-11-25T09:00", "2026-11-26T09:01", "2026-11-28T09:00", "2027-11-26T09:00", "soon"):
-        assert check(strange) == ([], ["Choose one of the times of the list."])
+        assert check(strange) == ([], ["Choose a time from the list."])
 
 
 def test_the_sheet_names_days_and_times_in_the_language_of_the_form() -> None:
@@ -96,7 +96,7 @@ def test_the_sheet_names_days_and_times_in_the_language_of_the_form() -> None:
         (replace(OPEN, ahead_days=400), "Choose at least one day"),
         (
             replace(OPEN, opens="00:00", slot_minutes=15, ahead_days=28),
-            "These are too many times",
+            "There are too many times",
         ),
     ],
 )

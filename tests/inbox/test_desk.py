@@ -132,7 +132,7 @@ def test_when_two_members_change_one_conversation_the_second_is_told_and_overwri
     seen = at.seen()
     at.do(lambda tx: desk.assign_conversation(tx, at.actor, seen, at.actor.member_id))
     before = at.now()
-    with pytest.raises(Refused, match="Somebody changed this conversation first") as refused:
+    with pytest.raises(Refused, match="Somebody else changed this conversation") as refused:
         at.do(lambda tx: change(tx, at.actor, seen))
     assert refused.value.code is errors.CONFLICT
     assert at.now() == before

@@ -43,7 +43,7 @@ def test_a_broken_address_answers_with_a_page_in_the_readers_language(house: Hou
     assert 400 <= answer.status_code < 500
     assert answer.headers["content-type"].startswith("text/html")
     assert '<html lang="it"' in answer.text
-    assert translator_for("it").gettext("This link leads nowhere.") in answer.text
+    assert translator_for("it").gettext("This page does not exist.") in answer.text
     for nothing in ('href="/login', 'href="/"', answer.headers["x-request-id"], "&#34;code&#34;"):
         assert nothing not in answer.text
 

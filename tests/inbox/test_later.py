@@ -104,7 +104,7 @@ def test_what_the_platform_no_longer_allows_stays_with_the_reason(desk: Desk) ->
     assert desk.do(send_scheduled) == 1
     (stopped,) = waiting(desk)
     assert stopped.state is ScheduleState.STOPPED
-    assert "time to answer is over" in (stopped.reason or "")
+    assert "time to reply is over" in (stopped.reason or "")
     assert said(desk) == ["Do you have blue tiles?"]
     desk.do(lambda tx: cancel_scheduled(tx, desk.shop.business_id, desk.conversation_id, reply_id))
     assert waiting(desk) == []

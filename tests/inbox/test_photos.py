@@ -170,7 +170,7 @@ def test_a_photo_that_no_message_shows_is_forgotten_after_a_day(visitor: House) 
     db.write_now(lambda tx: tx.execute(photos.update().values(**old)))
     assert db.write_now(purge_photos) == 1
     assert count_photos(visitor) == before - 1
-    assert "not there any more" in visitor.client.get(f"/inbox/{thread_id(visitor)}").text
+    assert "no longer available" in visitor.client.get(f"/inbox/{thread_id(visitor)}").text
 
 
 def test_reading_and_typing_are_told_to_the_other_side(visitor: House) -> None:

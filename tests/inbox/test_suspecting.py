@@ -192,7 +192,7 @@ def test_the_thread_says_why_it_looks_like_spam_and_takes_it_back(tmp_path: Path
         chat_id = house.context.db.write_now(suspect)
         page = house.client.get(f"/inbox/{chat_id}").text
         assert "This looks like spam." in page
-        assert "It reads like chats that were marked as spam." in page
+        assert "The text resembles chats that were marked as spam." in page
         token = {"X-CSRF-Token": csrf_of(page)}
         answer = house.client.post(f"/inbox/{chat_id}/unblock", data={"fine": "1"}, headers=token)
         assert answer.status_code in (200, 303)

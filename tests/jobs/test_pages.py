@@ -73,8 +73,8 @@ def shown_ids(house: House) -> list[str]:
 def test_where_nothing_failed_the_page_says_so(house: House) -> None:
     page = house.client.get(PATH)
     assert page.status_code == 200
-    assert "Nothing has failed" in page.text
-    assert "Replay all" not in page.text
+    assert "No failed jobs" in page.text
+    assert "Retry all" not in page.text
     assert PATH in house.client.get("/settings").text
 
 
@@ -83,9 +83,9 @@ def test_the_page_says_what_failed_since_when_why_and_how_many(house: House) -> 
     fail_push(house.context.db, house.business_id, trouble=SendFailure.UNREACHED)
     page = house.client.get(PATH).text
     for said in (
-        "Delete what was kept of a removed lead", "LookupError at broken", "Tell a program of a message",
-        "Address not allowed", "Not reached", "push.example.com", "2 were given up.",
-        "1 is tried again by itself.",
+        "Delete the data of a removed lead", "LookupError at broken", "Send a message to a webhook",
+        "Address not allowed", "Not reached", "push.example.com", "2 jobs have no retries left.",
+        "1 job is retried automatically.",
     ):  # fmt: skip
         assert said in page, said
     assert set(shown_ids(house)) >= {job, push}
@@ -126,7 +126,7 @@ def test_all_dead_letters_are_sent_again_and_the_log_has_one_entry_for_it(house:
         work_off(house)
         assert len(receiver.received) == 3
     assert failed_ids(house) == []
-    assert "Nothing has failed" in house.client.get(PATH).text
+    assert "No failed jobs" in house.client.get(PATH).text
 
 
 def test_one_is_dismissed_then_all_are(house: House) -> None:
@@ -191,7 +191,7 @@ def test_without_the_token_of_a_form_nothing_changes(house: House) -> None:
 
 def test_a_reply_that_may_not_be_sent_any_more_says_so_and_stays(house: House) -> None:
     conversation, failed_id = fail_reply(house)
-    assert "may have arrived" in house.client.get(PATH).text
+    assert "may have been delivered" in house.client.get(PATH).text
     token = {"csrf_token": csrf_of(house.client.get("/settings").text)}
     rows = metadata.tables["conversations"]
     revision = house.context.db.read_now(lambda tx: tx.scalar(select(rows.c.revision)))
@@ -257,7 +257,7 @@ def test_the_list_ends_somewhere_and_says_so(house: House, monkeypatch: pytest.M
     for _ in range(3):
         fail_push(house.context.db, house.business_id)
     assert len(shown_ids(house)) == 2
-    assert "The latest 2 are shown." in house.client.get(PATH).text
+    assert "Showing the latest 2." in house.client.get(PATH).text
     assert (
         house.context.db.read_now(lambda tx: tx.scalar(select(func.count()).select_from(outbound_requests)))
         == 3

@@ -49,8 +49,8 @@ def test_of_an_event_only_ids_are_shown() -> None:
         ("lead_push", "503", "The other side answered 503"),
         ("lead_push", "a_code_of_theirs", "a_code_of_theirs"),
         ("reply", "unreached", "The platform could not be reached."),
-        ("reply", "10023", "The platform did not take the message (10023)."),
-        ("push_lead", "unknown handler", "It waits for a release that knows it"),
+        ("reply", "10023", "The platform refused the message (10023)."),
+        ("push_lead", "unknown handler", "Unknown kind of job. It waits for a newer release."),
     ],
 )
 def test_a_reason_is_told_in_words_and_codes_of_others_as_they_are(name: str, reason: str, said: str) -> None:
@@ -58,5 +58,5 @@ def test_a_reason_is_told_in_words_and_codes_of_others_as_they_are(name: str, re
 
 
 def test_a_name_of_a_later_release_is_shown_as_it_is() -> None:
-    assert str(work_text(FAILED)) == "Tell a program of a lead"
+    assert str(work_text(FAILED)) == "Send a lead to a webhook"
     assert work_text(replace(FAILED, name="fly_to_the_moon")) == "fly_to_the_moon"

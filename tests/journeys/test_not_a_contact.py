@@ -42,7 +42,7 @@ def test_the_lead_goes_with_its_only_detail_and_does_not_come_back(house: House)
     assert _leads(house) == 0
     assert house.report()[ad["adgroup_id"]]["conversion"] == "0"
     gone = house.client.get(path).text
-    assert "This was no contact" in gone, "the page of what was a lead does not say what became of it"
+    assert "Not a contact detail" in gone, "the page of what was a lead does not say what became of it"
     assert f"{path}/status" not in gone
     house.webhook("im_receive_msg", message("again: desk@example.com", "u1", NOW_MS + 1000))
     house.webhook("im_receive_msg", message("mine is mei@example.com", "u2", NOW_MS + 2000))
@@ -57,7 +57,7 @@ def test_a_lead_with_another_detail_stays_and_its_history_says_what_was_rejected
     path = _lead_page(house)
     _reject_first(house, path)
     page = house.client.get(path).text
-    assert "Not a contact:" in page
+    assert "Not a contact detail:" in page
     assert len(re.findall(r'action="[^"]+/points/[^"]+/reject"', page)) == 1
     assert _leads(house) == 1
 

@@ -1,4 +1,4 @@
-"""Work on many leads: in steps that survive a restart, with the exact numbers, and undone as it was done."""
+"""Bulk actions: in steps that survive a restart, with the exact numbers, and undone as it was done."""
 
 from functools import partial
 from typing import Any
@@ -151,8 +151,8 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
         str(read_lazy_text(item.reason))
         for item in database.read_now(lambda tx: store.list_told(tx, actor.business_id, job.id))
     ]
-    assert "A lead that is Converted cannot become Contacted." in reasons
-    assert "This lead is gone." in reasons
+    assert "A lead cannot change from Converted to Contacted." in reasons
+    assert "This lead no longer exists." in reasons
 
 
 def test_no_contact_value_stands_in_the_tables_of_jobs_or_in_events(database: Database, actor: Actor) -> None:
@@ -173,7 +173,7 @@ def test_another_business_cannot_see_or_undo_a_job(database: Database, actor: Ac
     job = start(database, actor, JobKind.DELETE, Plan(lead_ids=tuple(ids)))
     work_off(database)
     stranger = Actor("other", "m", "Stranger")
-    with pytest.raises(Refused, match="no such work"):
+    with pytest.raises(Refused, match="Task not found"):
         database.write_now(lambda tx: jobs.undo_job(tx, stranger, job.id))
     foreign = start(database, stranger, JobKind.STATUS, Plan("contacted", lead_ids=tuple(ids)))
     work_off(database)
@@ -199,8 +199,8 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
     assert [(row.number, row.does) for row in preview.rows] == [
         (1, "update"), (2, "create"), (3, "update"), (4, "skip"), (5, "skip"), (6, "skip"),
     ]  # fmt: skip
-    assert str(preview.rows[2].reason) == "Adds to row 2"
-    assert str(preview.rows[5].reason).startswith("It fits 2 leads")
+    assert str(preview.rows[2].reason) == "Is merged into row 2"
+    assert str(preview.rows[5].reason).startswith("This row matches 2 leads")
     before = contact_values(database, actor)
 
     job = start(database, actor, JobKind.IMPORT, plan_import(sheet, "SG"))
@@ -293,7 +293,7 @@ def test_no_more_jobs_wait_than_a_business_may_have(
     many(database, actor, 1)
     for _ in range(2):
         start(database, actor, JobKind.LABEL, Plan("a"))
-    with pytest.raises(Refused, match="2 jobs wait already") as refused:
+    with pytest.raises(Refused, match="2 jobs are already waiting") as refused:
         start(database, actor, JobKind.LABEL, Plan("a"))
     assert refused.value.code is errors.CONFLICT
     work_off(database)

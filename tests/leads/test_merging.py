@@ -199,12 +199,12 @@ def test_a_merge_needs_two_leads_of_the_business_that_are_there(database: Databa
     with pytest.raises(Refused, match="no such lead"):
         merge(database, stranger, one, other)
     made = merge(database, actor, one, other)
-    with pytest.raises(Refused, match="merged or deleted one of these leads first"):
+    with pytest.raises(Refused, match="merged or deleted one of these leads"):
         merge(database, actor, other, one)
-    with pytest.raises(Refused, match="no such merge"):
+    with pytest.raises(Refused, match="Merge not found"):
         database.write_now(lambda tx: merging.undo_merge(tx, stranger, made.id))
     database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
-    with pytest.raises(Refused, match="was undone"):
+    with pytest.raises(Refused, match="already undone"):
         database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
     raw = database.read_now(lambda tx: repr(tx.execute(select(store.lead_merges)).all()))
     assert "Mei" not in raw

@@ -86,7 +86,7 @@ def test_a_detail_is_corrected_and_chosen_as_the_main_one_and_the_history_says_s
     _, page = post(house, f"/leads/{lead_id}/points/{point_of(page, MAIL)}", do="main", seen=MAIL)
     assert shown(page)[0] == (MAIL, "Main")
     code, page = post(house, path, do="save", seen=PHONE, value="9123 0000")
-    assert (code, "Somebody changed this contact detail first" in page) == (409, True)
+    assert (code, "Somebody else changed this contact detail" in page) == (409, True)
     assert "+6591230000" not in page
 
 
@@ -112,8 +112,8 @@ def test_not_a_contact_is_put_back_with_its_evidence_and_is_captured_again(house
     code, page = post(house, back)
     assert code == 200
     assert sorted(shown(page)) == sorted([(PHONE, "Main"), (MAIL, "")])
-    assert page.count("Found as") == 2
-    assert "A contact after all: Phone" in page
+    assert page.count("Written as") == 2
+    assert "Contact detail restored: Phone" in page
     assert back not in page
     assert post(house, back)[0] == 404
     corrected = house.context.db.read_now(
@@ -128,12 +128,12 @@ def test_a_lead_that_went_with_its_only_detail_comes_back_and_counts_again(house
     before = db.read_now(lambda tx: find_attribution(tx, of, lead_id, ConversionKind.LEAD))
     page = house.client.get(f"/leads/{lead_id}").text
     code, page = post(house, f"/leads/{lead_id}/points/{point_of(page, PHONE)}/reject")
-    assert (code, "This was no contact" in page) == (200, True)
+    assert (code, "Not a contact detail" in page) == (200, True)
     assert db.read_now(lambda tx: records.find_lead(tx, of, lead_id)) is None
     back = re.findall(rf"/leads/{lead_id}/rejected/[0-9a-f-]+/undo", page)[0]
     code, page = post(house, back)
     assert (code, shown(page)) == (200, [(PHONE, "Main")])
-    assert "Became a lead by sharing: Phone" in page
+    assert "Became a lead. Shared: Phone" in page
     assert db.read_now(lambda tx: find_attribution(tx, of, lead_id, ConversionKind.LEAD)) == before
 
 
@@ -143,7 +143,7 @@ def test_a_label_that_was_taken_off_is_put_back(house: House) -> None:
     label = re.findall(r"/labels/([0-9a-f-]{36})/remove", page)[0]
     _, page = post(house, f"/leads/{lead_id}/labels/{label}/remove")
     undo = page.split('class="undos"')[1].split("</ul>")[0]
-    assert "Label taken off: vip" in undo
+    assert "Label removed: vip" in undo
     assert 'name="name" value="vip"' in undo
     _, page = post(house, f"/leads/{lead_id}/labels", name="vip")
     assert f"/labels/{label}/remove" in page
@@ -178,7 +178,7 @@ def test_a_person_who_is_a_lead_again_meanwhile_is_not_made_one_twice(
     database.write_now(
         lambda tx: make.lead(tx, actor.business_id, make.contact(MAIL), person_id=lead.person_id)
     )
-    with pytest.raises(Refused, match="a lead again by now"):
+    with pytest.raises(Refused, match="now a lead again"):
         database.write_now(lambda tx: points.put_back_contact(tx, actor, lead.id, kept))
 
 
@@ -189,14 +189,14 @@ def test_what_was_no_contact_is_sealed_and_forgotten_after_a_month(
     rows = database.read_now(lambda tx: tx.execute(select(store.rejected_contacts)).all())
     assert not quotes(str(rows), "91234567")
     clock.advance(days=31)
-    with pytest.raises(Refused, match="too long ago"):
+    with pytest.raises(Refused, match="time to restore it is over"):
         database.write_now(lambda tx: points.put_back_contact(tx, actor, lead.id, kept))
     assert database.write_now(points.purge_rejected) == 1
 
 
 def test_nobody_of_another_business_puts_a_contact_back(database: Database, actor: Actor) -> None:
     lead, kept = rejected(database, actor)
-    with pytest.raises(Refused, match="put back before"):
+    with pytest.raises(Refused, match="already restored"):
         database.write_now(
             lambda tx: points.put_back_contact(tx, Actor("other", "m", "Stranger"), lead.id, kept)
         )

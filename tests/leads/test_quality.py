@@ -150,8 +150,8 @@ def test_what_a_lead_does_not_have_is_a_reason_too() -> None:
     assert choose_reasons(letters, parts, ("c:SG",)) == ("-h:", "+w:")
     assert choose_reasons(letters, parts, ("c:SG", "h:email")) == ("-h:email", "+w:")
     assert explain_reasons(("-h:", "+w:")) == [
-        (False, "How the person can be reached"),
-        (True, "When it came"),
+        (False, "Kinds of contact details"),
+        (True, "Time of arrival"),
     ]
 
 

@@ -208,8 +208,8 @@ def test_the_page_of_a_lead_and_the_list_show_its_score_with_reasons(tmp_path: P
         lead = house.context.db.write_now(keep)
         page = house.client.get(f"/leads/{lead.id}").text
         assert "Score: 83 of 100" in page
-        assert "How the person can be reached: speaks for it" in page
-        assert "The ad: speaks against it" in page
+        assert "Kinds of contact details: raises the score" in page
+        assert "The ad: lowers the score" in page
         listed = house.client.get("/leads?score=high&column=score&sort=-score").text
         assert '<td data-label="Score">83</td>' in listed
         assert "High score" in listed

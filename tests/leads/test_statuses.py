@@ -70,7 +70,7 @@ def test_a_mis_click_away_from_raw_is_taken_back_and_the_history_says_so(house: 
     assert f'action="/leads/{lead_id}/status/undo"' in page
     code, page = post(house, f"/leads/{lead_id}/status/undo", seen="unqualified")
     assert (code, status_of(house, lead_id)) == (200, LeadStatus.RAW)
-    assert "Status taken back: Unqualified → Raw" in page
+    assert "Status change undone: Unqualified → Raw" in page
     assert f'action="/leads/{lead_id}/status/undo"' not in page
     assert post(house, f"/leads/{lead_id}/status/undo", seen="raw")[0] == 409
 
@@ -81,7 +81,7 @@ def test_who_was_slower_is_told_on_the_page_of_the_lead_and_nothing_is_changed(h
     code, page = post(house, f"/leads/{lead_id}/status", status="contacted", seen="raw")
     assert code == 409
     assert 'id="lead-notice"' in page
-    assert "Somebody changed this first: the lead is Qualified by now; you saw Raw" in page
+    assert "Somebody else changed this. The status is now Qualified; you saw Raw" in page
     assert offered(page) == {"contacted", "unqualified", "converted"}
     assert status_of(house, lead_id) is LeadStatus.QUALIFIED
 
@@ -122,7 +122,7 @@ def test_undoing_needs_the_status_that_was_seen(database: Database) -> None:
         database.write_now(
             lambda tx, a=seen, b=new: statuses.change_lead_status(tx, business_id, lead.id, a, b, "Owner")  # type: ignore[misc]
         )
-    with pytest.raises(Refused, match="Somebody changed this first"):
+    with pytest.raises(Refused, match="Somebody else changed this"):
         database.write_now(
             lambda tx: statuses.undo_lead_status(tx, business_id, lead.id, LeadStatus.CONTACTED, "Owner")
         )

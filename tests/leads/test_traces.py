@@ -60,13 +60,13 @@ def test_who_looked_is_shown_once_a_day_to_those_who_may_read_the_audit_log(hous
     for _ in range(3):
         house.client.get(f"/leads/{lead_id}")
     page = house.client.get(f"/leads/{lead_id}").text
-    assert "Looked at this lead, 3 times on this day" in page
-    assert page.count("Looked at this lead") == 1
+    assert "Viewed this lead 3 times on this day" in page
+    assert page.count("Viewed this lead") == 1
     sign_in_as(house, Role.AGENT)
-    assert "Looked at this lead" not in house.client.get(f"/leads/{lead_id}").text
+    assert "Viewed this lead" not in house.client.get(f"/leads/{lead_id}").text
     sign_in_as(house, Role.ADMIN)
     page = house.client.get(f"/leads/{lead_id}").text
-    assert page.count("Looked at this lead") == 2
+    assert page.count("Viewed this lead") == 2
     business_id = BusinessId(house.context.db.write_now(lambda tx: make.business(tx, "Elsewhere").id))
     act = "GET /leads/{lead_id}"
     foreign = house.context.db.read_now(
@@ -80,8 +80,8 @@ def test_a_file_of_chosen_leads_is_in_their_history_and_in_the_audit_log(house: 
     token = csrf_of(house.client.get("/leads").text)
     form = {"csrf_token": token, "do": "csv", "ids": [one]}
     assert house.client.post("/leads/bulk", data=form).status_code == 200
-    assert "Downloaded in a file of chosen leads" in house.client.get(f"/leads/{one}").text
-    assert "Downloaded in a file" not in house.client.get(f"/leads/{other}").text
+    assert "Exported with selected leads" in house.client.get(f"/leads/{one}").text
+    assert "Exported with selected leads" not in house.client.get(f"/leads/{other}").text
     acts = select(audit_entries.c.act).where(audit_entries.c.act == "POST /leads/bulk")
     assert house.context.db.read_now(lambda tx: tx.scalar(acts)) is not None
 
@@ -92,4 +92,4 @@ def test_a_refused_download_leaves_nothing_in_the_history(house: House) -> None:
     token = csrf_of(house.client.get("/leads").text)
     form = {"csrf_token": token, "do": "csv", "ids": [lead_id]}
     assert house.client.post("/leads/bulk", data=form).status_code == 403
-    assert "Downloaded in a file" not in house.client.get(f"/leads/{lead_id}").text
+    assert "Exported with selected leads" not in house.client.get(f"/leads/{lead_id}").text

@@ -146,7 +146,7 @@ def test_six_imports_at_once_hold_up_no_lead_of_another_and_two_of_them_run(stre
     assert states.count(JobState.WAITING) >= 3
     assert sum(job.done for job in jobs) < 3 * ROWS
     page = street.busy.client.get("/leads/jobs/history").text
-    assert page.count("Waits until others have ended") >= 3
+    assert page.count("Waiting for other jobs to finish") >= 3
 
 
 def test_no_tenant_has_more_work_waiting_than_it_may(street: Street) -> None:

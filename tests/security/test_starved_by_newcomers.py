@@ -34,7 +34,7 @@ def is_slowed_down(answer: httpx2.Response) -> None:
     assert answer.status_code == 429
     assert answer.json()["code"] == "too_many"
     assert "network" in answer.json()["message"]
-    assert answer.json()["remedy"] == "Wait, then try again."
+    assert answer.json()["remedy"] == "Wait a moment, then try again."
     assert 0 < int(answer.headers["retry-after"]) <= 3_601
 
 

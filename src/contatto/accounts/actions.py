@@ -134,7 +134,7 @@ def load_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member:
     """
     member = store.find_member(tx, business_id, member_id)
     if member is None:
-        raise Refused(errors.NOT_FOUND, "There is no such member.")
+        raise Refused(errors.NOT_FOUND, "Member not found.")
     return member
 
 
@@ -227,7 +227,7 @@ def _keep_an_owner(tx: Tx, member: Member, role: Role | None) -> None:
         return
     tx.hold_key("owners", member.business_id)
     if store.count_owners(tx, member.business_id) < 2:
-        raise Refused(errors.CONFLICT, "This is the last owner. Make somebody else owner first.")
+        raise Refused(errors.CONFLICT, "This is the last owner. Make another member an owner first.")
 
 
 def choose_language(tx: Tx, user_id: str, language: str) -> None:
@@ -260,7 +260,7 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
     tx.hold_key("ad accounts", business_id)
     kept = _checked(tx, business_id, new)
     if len(store.list_ad_accounts(tx, business_id)) >= rules.MOST_AD_ACCOUNTS:
-        raise Refused(errors.INVALID, "name: this business has as many ad accounts as it may have.")
+        raise Refused(errors.INVALID, "name: this business has reached its limit of ad accounts.")
     account = AdAccount(AdAccountId(new_id()), business_id, new_number(), **kept, created_at=tx.now)
     store.save_ad_account(tx, row_of(account))
     return account
@@ -353,7 +353,7 @@ def issue_token(
         Refused: INVALID; FORBIDDEN, when the member may not make such a token, or not any more.
     """
     if not name.strip():
-        raise Refused(errors.INVALID, "name: say what the token is for.")
+        raise Refused(errors.INVALID, "name: enter what the token is for.")
     known, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
     token = new_secret("contatto")
     kept = ApiToken(new_id(), business_id, name.strip(), known, tx.now, None, None, made_by, limits)
@@ -376,7 +376,7 @@ def issue_auth_code(
         Refused: as for the token that it is changed into.
     """
     if not name.strip():
-        raise Refused(errors.INVALID, "name: say which program the code is for.")
+        raise Refused(errors.INVALID, "name: enter which program the code is for.")
     known, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
     code = new_secret("code")
     row = {

@@ -109,7 +109,8 @@ def limited_to(wanted: Collection[str], ours: Collection[str], scopes: Collectio
     if beyond:
         raise Refused(
             errors.INVALID,
-            "scopes: a token for some ad accounts cannot have %(scopes)s, which concern the whole business.",
+            "scopes: a token for some ad accounts cannot have %(scopes)s, because they apply "
+            "to the whole business.",
             scopes=", ".join(beyond),
         )
     return tuple(sorted(set(wanted)))
@@ -127,7 +128,9 @@ def require_all_accounts(caller: Caller) -> None:
         Refused: NO_SCOPE.
     """
     if caller.ad_account_ids is not None:
-        raise Refused(errors.NO_SCOPE, "This concerns the whole business; the token is for some ad accounts.")
+        raise Refused(
+            errors.NO_SCOPE, "This applies to the whole business, but the token covers only some ad accounts."
+        )
 
 
 def known_scopes(scopes: Collection[str]) -> tuple[str, ...]:
@@ -209,7 +212,7 @@ def checked_ad_account(
     if not is_zone_of(timezone, country) and (before is None or timezone != before.timezone):
         raise Refused(errors.INVALID, "timezone: choose a time zone of this country.")
     if not 0 < len(name) <= NAME_LIMIT or name in other_names:
-        raise Refused(errors.INVALID, "name: give one that no other ad account of this business has.")
+        raise Refused(errors.INVALID, "name: enter a name that no other ad account of this business has.")
     return {"name": name, "country": country, "currency": currency, "timezone": timezone}
 
 

@@ -17,7 +17,8 @@ from contatto.channels.store import find_account, list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import translator_of
+from contatto.kit.faults import split_fault
+from contatto.kit.i18n import Translator, translator_of
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/capture")
@@ -78,7 +79,7 @@ async def post_switch(
 
 def _check_owned(tx: Tx, caller: Caller, account_id: str) -> None:
     if find_account(tx, caller.business_id, account_id) is None:
-        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+        raise Refused(errors.NOT_FOUND, "Channel account not found.")
 
 
 async def _render(
@@ -86,12 +87,12 @@ async def _render(
 ) -> HTMLResponse:
     """The page; after a refused application, with what was typed and what is wrong with it."""
     context = context_of(request)
-    told = (failed[0], failed[1], failed[2].detail_in(translator_of(request))) if failed else None
+    words = translator_of(request)
 
     def load(tx: Tx) -> list[dict[str, Any]]:
         switches = store.list_switches(tx, caller.business_id)
-        found = list_accounts(tx, caller.business_id)
-        return [_shown(account, switches.get(account.id), told) for account in found]
+        accounts = list_accounts(tx, caller.business_id)
+        return [_shown(account, switches.get(account.id), failed, words) for account in accounts]
 
     values = {
         "caller": caller,
@@ -105,12 +106,13 @@ async def _render(
 def _shown(
     account: ChannelAccount,
     switch: CaptureSwitch | None,
-    failed: tuple[str, CompanyData, str] | None,
+    failed: tuple[str, CompanyData, Refused] | None,
+    words: Translator,
 ) -> dict[str, Any]:
     data: CaptureSwitch | CompanyData | None = switch
     problems: dict[str, str] = {}
     if failed and failed[0] == account.id:
-        field, _, says = failed[2].partition(": ")
+        field, says = split_fault(failed[2], words)
         data, problems = failed[1], {field: says}
     state = "not_applied" if switch is None else ("on" if switch.is_on else _OFF_STATES[switch.review])
     return {

@@ -69,7 +69,7 @@ def load_channel(tx: Tx, business_id: str, account_id: str, field: str) -> Chann
     for account in store.list_accounts(tx, business_id):
         if account_id and account.external_id == account_id:
             return account
-    raise Refused(errors.NOT_FOUND, "%(field)s: there is no such channel account.", field=field)
+    raise Refused(errors.NOT_FOUND, "%(field)s: channel account not found.", field=field)
 
 
 def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount:
@@ -106,7 +106,7 @@ def _checked(new: NewAccount) -> tuple[str, str]:
     if country not in phonenumbers.SUPPORTED_REGIONS:
         raise Refused(errors.INVALID, "registration_country: give two letters, such as SG.")
     if not new.name.strip():
-        raise Refused(errors.INVALID, "name: say whose account it is.")
+        raise Refused(errors.INVALID, "name: enter a name for the account.")
     return country, new.name.strip()
 
 
@@ -118,7 +118,7 @@ def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) 
     """
     before = store.find_account(tx, business_id, account_id)
     if before is None:
-        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+        raise Refused(errors.NOT_FOUND, "Channel account not found.")
     country, name = _checked(new)
     external_id = before.external_id
     if needs_token(before):
@@ -156,7 +156,7 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
     """
     account = store.find_account(tx, business_id, account_id)
     if account is None:
-        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+        raise Refused(errors.NOT_FOUND, "Channel account not found.")
     if not needs_token(account):
         raise Refused(errors.INVALID, "access_token: the chat page needs none.")
     token = access_token.strip()
@@ -173,9 +173,9 @@ def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
     """
     account = store.find_account(tx, business_id, account_id)
     if account is None:
-        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+        raise Refused(errors.NOT_FOUND, "Channel account not found.")
     if account_id not in store.list_token_dates(tx, business_id):
-        raise Refused(errors.INVALID, "access_token: there is none yet. Save one first.")
+        raise Refused(errors.INVALID, "access_token: no token is saved yet. Save one first.")
     delete_requests_of(tx, business_id, CHECK, [account_id])
     store.record_token_check(tx, business_id, account_id, CheckState.ASKED)
     queue_request(tx, NewRequest(business_id, CHECK, account_id, account.platform.value), CHECK_PLAN)
@@ -231,7 +231,7 @@ def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
         Refused: NOT_FOUND.
     """
     if store.find_account(tx, business_id, account_id) is None:
-        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+        raise Refused(errors.NOT_FOUND, "Channel account not found.")
     store.delete_token(tx, business_id, account_id)
     delete_requests_of(tx, business_id, CHECK, [account_id])
 
@@ -244,11 +244,13 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
     """
     account = store.find_account(tx, business_id, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
-        raise Refused(errors.NOT_FOUND, "There is no such chat page.")
+        raise Refused(errors.NOT_FOUND, "Chat page not found.")
     origins = embed_origins(text)
     if isinstance(origins, str):
         raise Refused(
-            errors.INVALID, "sites: %(site)s is no site such as https://www.example.com.", site=origins[:80]
+            errors.INVALID,
+            "sites: %(site)s is not a site address. Use the form https://www.example.com.",
+            site=origins[:80],
         )
     if len(origins) > MOST_ORIGINS:
         raise Refused(

@@ -127,7 +127,7 @@ async def post_disconnect(
     def disconnect(tx: Tx) -> None:
         actions.disconnect_account(tx, caller.business_id, account_id)
         if confirmed != "1":
-            raise Refused(errors.INVALID, "confirmed: tick that replies shall end.")
+            raise Refused(errors.INVALID, "confirmed: tick the box to confirm that replies end.")
 
     try:
         await context_of(request).db.write(disconnect)

@@ -64,10 +64,10 @@ CHECK_REASONS: Final[Mapping[str, str]] = {
     "platform_40002": N_("The platform does not know this id, or the token is not for it"),
     "platform_100": N_("The platform does not know this id, or the token is not for it"),
     "platform_away": N_("The platform is away"),
-    "token_refused": N_("The platform does not take the access token"),
+    "token_refused": N_("The platform refuses the access token"),
     "too_fast": N_("The platform asks to go slower"),
     "unreached": N_("The platform could not be reached"),
-    "unreadable_answer": N_("The platform answered something that makes no sense"),
+    "unreadable_answer": N_("The platform sent an unreadable response"),
 }
 """What came of asking a platform for an account, in words for people. 40002 is TikTok's wrong parameter, 100
 is Meta's: for the one thing that is asked here, that is the id."""
@@ -77,7 +77,7 @@ def check_text(reason: str) -> LazyText:
     """Such a reason in words; a code of the platform itself is shown as it is."""
     if reason in CHECK_REASONS:
         return LazyText(CHECK_REASONS[reason])
-    return LazyText("The platform answers with an error (%(reason)s)", reason=reason.replace("_", " "))
+    return LazyText("The platform returned an error (%(reason)s)", reason=reason.replace("_", " "))
 
 
 MOST_ORIGINS: Final = 20

@@ -70,7 +70,7 @@ def _change(number: int, business: str, what: str, work: Callable[[Tx, AdAccount
         found = find_one_business(tx, business)
         account = find_ad_account_by_number(tx, found.id, number)
         if account is None:
-            raise Refused(errors.NOT_FOUND, "There is no ad account of this id.")
+            raise Refused(errors.NOT_FOUND, "No ad account has this id.")
         made = work(tx, account)
         record_command(tx, found, f"balance {what}", f"ad account {number}")
         return account, made
@@ -85,4 +85,4 @@ def _micros(text: str) -> int:
     try:
         return to_micros(text)
     except ValueError as error:
-        raise Refused(errors.INVALID, "Give an amount as a number.") from error
+        raise Refused(errors.INVALID, "Enter the amount as a number.") from error

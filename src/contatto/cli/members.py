@@ -31,7 +31,7 @@ def _meant(tx: Tx, business: Business, wanted: str) -> Member:
     for member in store.list_members(tx, business.id):
         if wanted.strip().lower() in (member.email, member.id):
             return actions.load_member(tx, business.id, member.id)
-    raise Refused(errors.NOT_FOUND, "There is no such member.")
+    raise Refused(errors.NOT_FOUND, "Member not found.")
 
 
 def _say(done: str, ended: Ended) -> None:

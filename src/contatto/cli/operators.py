@@ -53,7 +53,7 @@ def _find_operator(tx: Tx, wanted: str) -> Operator:
     found = [each for each in known if wanted in ("", each.business_id, each.name)]
     if len(found) != 1:
         names = ", ".join(each.name for each in known) or "none yet; run contatto operator add"
-        raise Refused(errors.NOT_FOUND, "--operator: name one of these: %(names)s.", names=names)
+        raise Refused(errors.NOT_FOUND, "--operator: use one of %(names)s.", names=names)
     return found[0]
 
 
@@ -183,7 +183,7 @@ def _find_admission(tx: Tx, of: Operator, wanted: str) -> Admission:
     found = [each for each in known if wanted in (each.business_id, each.business_name)]
     if len(found) != 1:
         names = ", ".join(each.business_name for each in known) or "none yet"
-        raise Refused(errors.NOT_FOUND, "Name one of the businesses that asked: %(names)s.", names=names)
+        raise Refused(errors.NOT_FOUND, "Use one of the businesses that applied: %(names)s.", names=names)
     return found[0]
 
 
@@ -273,7 +273,7 @@ def _review(operator: str, number: int, state: ReviewState, reason: str) -> None
     def work(tx: Tx, of: Operator) -> AdReview:
         latest = [each for each in reviews.list_reviews(tx, of.business_id) if each.number == number]
         if not latest:
-            raise Refused(errors.NOT_FOUND, "There is no such ad.")
+            raise Refused(errors.NOT_FOUND, "Ad not found.")
         return reviewing.decide_review(tx, of, latest[0].ad_id, latest[0].digest, state, reason)
 
     review = _act(operator, f"{state.value} ad", work)
@@ -330,7 +330,7 @@ def _change(
     def work(tx: Tx, of: Operator) -> OperatorBalance:
         known = {each.number: each.ad_account_id for each in accounts.list_balances(tx, of.business_id)}
         if number not in known:
-            raise Refused(errors.NOT_FOUND, "No ad account of this id takes part.")
+            raise Refused(errors.NOT_FOUND, "No ad account with this id is in the marketplace.")
         return change(tx, of, known[number])
 
     balance = _act(operator, what, work)
@@ -358,4 +358,4 @@ def _micros(text: str) -> int:
     try:
         return to_micros(text)
     except ValueError as error:
-        raise Refused(errors.INVALID, "Give an amount as a number.") from error
+        raise Refused(errors.INVALID, "Enter the amount as a number.") from error

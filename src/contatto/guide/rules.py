@@ -48,23 +48,23 @@ _MARKS: Final = re.compile(r"[#*`_|>\[\]]|\([^)\s]*\.(?:md|png)[^)\s]*\)|<!--.*?
 STEP_TEXTS: Final[Mapping[Step, tuple[str, str]]] = {
     Step.CHANNEL: (
         N_("Connect a channel"),
-        N_("The account that people write to. The web chat needs nothing but a name."),
+        N_("The account that people write to. The web chat only needs a name."),
     ),
     Step.CAPTURE: (
-        N_("Turn lead capture on"),
-        N_("Contact details that people write in a chat become a lead. It needs your privacy policy."),
+        N_("Turn on lead capture"),
+        N_("Contact details in a chat become leads. You need a privacy policy."),
     ),
     Step.FORM: (
         N_("Publish your first form"),
-        N_("Questions that are asked inside the chat, with consents. You may leave this out."),
+        N_("Questions and consents inside the chat. This step is optional."),
     ),
     Step.AD: (
-        N_("Make your first ad"),
+        N_("Create your first ad"),
         N_("A campaign, an ad group with a goal and a budget, and the ad that opens the chat."),
     ),
     Step.COLLEAGUE: (
         N_("Invite a colleague"),
-        N_("By mail or by a link, with the role that they need."),
+        N_("By e-mail or by link, with the role they need."),
     ),
     Step.LEAD: (
         N_("See the first lead"),

@@ -31,7 +31,7 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
     account_id = request.path_params["account_id"]
     account = await part_of(request, GatheredAccounts).accounts.put(account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
-        raise Refused(errors.NOT_FOUND, "There is no such chat.")
+        raise Refused(errors.NOT_FOUND, "Chat not found.")
     signer = context.vault.signer(VISITOR_KEY)
     named = request.query_params.get(VISITOR_QUERY)
     if named is None:
@@ -39,7 +39,7 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
     else:
         secret = open_visitor(named, account.id, Carrier.FRAME, signer)
     if secret is None:
-        raise Refused(errors.SIGN_IN, "Open the chat page first; it tells us who you are.")
+        raise Refused(errors.SIGN_IN, "Open the chat page first.")
     return account, public_id(secret, account.id, context.vault.derivation_key(VISITOR_KEY))
 
 

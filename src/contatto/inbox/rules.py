@@ -93,7 +93,7 @@ def check_client_id(client_message_id: str) -> None:
         Refused: INVALID.
     """
     if not (8 <= len(client_message_id) <= 64 and client_message_id.isprintable()):
-        raise Refused(errors.INVALID, "client_message_id: give 8 to 64 printable characters.")
+        raise Refused(errors.INVALID, "client_message_id: use 8 to 64 printable characters.")
 
 
 RETRY_AFTER_S: Final = (5, 30, 120, 600, 1_800, 3_600)
@@ -101,29 +101,30 @@ RETRY_AFTER_S: Final = (5, 30, 120, 600, 1_800, 3_600)
 
 STOPPED: Final = {
     "answer_lost": N_(
-        "The platform's answer was lost. The message may have arrived: look before you try again."
+        "The platform's response was lost. The message may have been delivered. Check "
+        "before you send it again."
     ),
     "broken": N_("This went wrong on our side, and is in the log. Try again."),
     "dismissed": N_("A member gave this up."),
     "blocked": N_("This person is blocked. Unblock them to write."),
-    "cannot_send": N_("Replies on this channel are written in its own app."),
+    "cannot_send": N_("Reply to this channel in its own app."),
     "cannot_write_first": N_(
-        "A business cannot write first on this channel. Wait until the person has written."
+        "On this channel, a business cannot write first. Wait for the person's message."
     ),
     "forbidden_address": N_(
-        "The address of the platform is not allowed. Ask the operator about platform_urls."
+        "The platform's address is not allowed. Ask your operator about the setting platform_urls."
     ),
-    "no_token": N_("The account has no access token. Add it in Settings, under Channels."),
-    "person_not_reached": N_("The platform cannot reach this person on the channel."),
-    "platform_away": N_("The platform had trouble for too long."),
+    "no_token": N_("The account has no access token. Add one in Settings > Channels."),
+    "person_not_reached": N_("The platform cannot reach this person."),
+    "platform_away": N_("The platform was not available for too long."),
     "region_closed": N_(
-        "The platform lets accounts of this registration country send nothing through its API."
+        "The platform does not let accounts registered in this country send through its API."
     ),
-    LOST_ACCESS: N_("The platform refused the access token. Put a new one in Settings, under Channels."),
-    "too_fast": N_("The platform says that too many messages are sent."),
+    LOST_ACCESS: N_("The platform refused the access token. Save a new one in Settings > Channels."),
+    "too_fast": N_("The platform's message limit is reached."),
     "unreached": N_("The platform could not be reached."),
-    "window_closed": N_("The time to answer is over: it ends a while after the person's last message."),
-    "window_used_up": N_("All messages that the platform allows before the person answers are used up."),
+    "window_closed": N_("The time to reply is over. Wait until the person writes again."),
+    "window_used_up": N_("You have sent all messages that the platform allows before the person replies."),
 }
 """Why a reply cannot be sent, or was not, in words for the agent."""
 
@@ -164,7 +165,7 @@ def read_media_token(token: str, now_s: int, signer: Signer) -> tuple[str, str, 
     except BadSignature as error:
         raise Refused(errors.UNSIGNED) from error
     if now_s > int(until_s):
-        raise Refused(errors.LINK_EXPIRED, "The link is older than ten minutes; ask for a new one.")
+        raise Refused(errors.LINK_EXPIRED, "The link is older than ten minutes. Request a new one.")
     return business_id, holder, digest
 
 
@@ -183,7 +184,7 @@ def with_what_stays(written: AutomaticMessages, known: AutomaticMessages) -> Aut
     )
 
 
-_TOO_LONG: Final = N_("%(field)s: write %(most)s characters at most.")
+_TOO_LONG: Final = N_("%(field)s: use at most %(most)s characters.")
 
 
 def automatic_problem(content: AutomaticMessages) -> LazyText | None:
@@ -207,14 +208,14 @@ def automatic_problem(content: AutomaticMessages) -> LazyText | None:
     for field, text in texts:
         most = AUTOMATIC_LIMITS[field]
         if not 0 < len(text) <= most:
-            return LazyText("%(field)s: write 1 to %(most)s characters.", field=field, most=most)
+            return LazyText("%(field)s: use 1 to %(most)s characters.", field=field, most=most)
     return _keyword_problem(content)
 
 
 def _keyword_problem(content: AutomaticMessages) -> LazyText | None:
     words = [word for each in content.keywords for word in each.words]
     if any(not 0 < len(each.words) <= MOST_KEYWORDS for each in content.keywords):
-        return LazyText("keywords: give 1 to %(most)s for each reply.", most=MOST_KEYWORDS)
+        return LazyText("keywords: use 1 to %(most)s for each reply.", most=MOST_KEYWORDS)
     if any(len(word) > KEYWORD_LIMIT for word in words):
         return LazyText(_TOO_LONG, field="keywords", most=KEYWORD_LIMIT)
     if len(set(words)) != len(words):
@@ -303,7 +304,7 @@ def stop_text(reason: str) -> LazyText:
     known = STOPPED.get(reason)
     if known:
         return LazyText(known)
-    return LazyText("The platform did not take the message (%(reason)s).", reason=reason.replace("_", " "))
+    return LazyText("The platform refused the message (%(reason)s).", reason=reason.replace("_", " "))
 
 
 def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:

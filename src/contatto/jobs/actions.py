@@ -51,7 +51,7 @@ def load_failed_work(tx: Tx, business_id: str, failed_id: str) -> FailedWork:
         return _of_request(_load_request(tx, business_id, number))
     job = outbox.find_failed_job(tx, business_id, number)
     if job is None:
-        raise Refused(errors.NOT_FOUND, "There is no such failed job.")
+        raise Refused(errors.NOT_FOUND, "Failed job not found.")
     return _of_job(job)
 
 
@@ -65,7 +65,7 @@ def replay_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -
     if source is Source.REQUEST:
         replay_request(tx, kinds, _load_request(tx, business_id, number))
     elif not outbox.replay_job(tx, business_id, number):
-        raise Refused(errors.NOT_FOUND, "There is no such failed job.")
+        raise Refused(errors.NOT_FOUND, "Failed job not found.")
 
 
 def dismiss_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -> None:
@@ -78,7 +78,7 @@ def dismiss_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) 
     if source is Source.REQUEST:
         dismiss_request(tx, kinds, _load_request(tx, business_id, number))
     elif not outbox.dismiss_job(tx, business_id, number):
-        raise Refused(errors.NOT_FOUND, "There is no such failed job.")
+        raise Refused(errors.NOT_FOUND, "Failed job not found.")
 
 
 def replay_dead_jobs(tx: Tx, business_id: str) -> Replayed:
@@ -112,7 +112,7 @@ def dismiss_dead_work(tx: Tx, business_id: str) -> int:
 def _load_request(tx: Tx, business_id: str, number: int) -> OutboundRequest:
     request = dead_letters.find_failed_request(tx, business_id, number)
     if request is None:
-        raise Refused(errors.NOT_FOUND, "There is no such failed job.")
+        raise Refused(errors.NOT_FOUND, "Failed job not found.")
     return request
 
 

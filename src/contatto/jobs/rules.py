@@ -21,44 +21,44 @@ from contatto.signals.model.events import SIGNAL, SIGNAL_TEST
 from contatto.signals.rules.reasons import reason_text as signal_reason
 
 _ID: Final = re.compile(r"(job|request)-([1-9][0-9]{0,17})", re.ASCII)
-_LEAD: Final = N_("Tell a program of a lead")
-_MESSAGE: Final = N_("Tell a program of a message")
-_LEARN: Final = N_("Learn from what became of an ad")
-_ALERT: Final = N_("Tell members of what they want to know")
-_FORGET: Final = N_("Delete what was kept of a removed lead")
+_LEAD: Final = N_("Send a lead to a webhook")
+_MESSAGE: Final = N_("Send a message to a webhook")
+_LEARN: Final = N_("Learn from the outcome of an ad")
+_ALERT: Final = N_("Notify members")
+_FORGET: Final = N_("Delete the data of a removed lead")
 WORK: Final[Mapping[str, str]] = {
-    PULL: N_("Read an ad account of another platform"),
-    SIGNAL: N_("Tell an ad platform what became of a lead"),
+    PULL: N_("Sync an external ad account"),
+    SIGNAL: N_("Send a lead outcome to an ad platform"),
     SIGNAL_TEST: N_("Send a test event to an ad platform"),
     "alert_assignment": _ALERT,
     "alert_channel": _ALERT,
     "alert_lead": _ALERT,
     "alert_message": _ALERT,
     "alert_push": N_("Show an alert in a browser"),
-    CHECK: N_("Ask a platform for an account"),
+    CHECK: N_("Check a channel account"),
     "continue_job": N_("Change many leads"),
-    "credit_referrals": N_("Credit chats to ads of another platform"),
-    "crm_check": N_("Ask a CRM which fields it has"),
-    CONSENT: N_("Be let into a CRM"),
-    "crm_delivery": N_("Bring a lead to a CRM"),
+    "credit_referrals": N_("Credit chats to external ads"),
+    "crm_check": N_("Load the fields of a CRM"),
+    CONSENT: N_("Authorize access to a CRM"),
+    "crm_delivery": N_("Send a lead to a CRM"),
     "crm_erasure": N_("Erase a person in a CRM"),
-    "crm_poll": N_("Ask a CRM what has changed"),
-    "crm_comparison": N_("Compare a CRM's records with the ledger"),
-    "crm_trial": N_("Try a lead at a CRM, writing nothing"),
+    "crm_poll": N_("Load changes from a CRM"),
+    "crm_comparison": N_("Compare CRM records with our leads"),
+    "crm_trial": N_("Test a lead with a CRM, without writing"),
     "forget_lead": _FORGET,
     "forget_lead_pushes": _FORGET,
     "lead_changed_hook": _LEAD,
     "lead_created_hook": _LEAD,
     "lead_push": _LEAD,
-    "judge_message": N_("Look whether a chat is spam"),
+    "judge_message": N_("Check a chat for spam"),
     "learn_conversation": _LEARN,
     "learn_lead": _LEARN,
     "learn_quality": _LEARN,
     "learn_spam": _LEARN,
-    "mail": N_("Send a mail"),
+    "mail": N_("Send an e-mail"),
     "message_push": _MESSAGE,
     "note_lead": N_("Count a lead for the reports"),
-    "post_notice": N_("Write the line about a lead into its chat"),
+    "post_notice": N_("Add the lead notice to a chat"),
     "push_form_lead": _LEAD,
     "push_hooks": _LEAD,
     "push_lead": _LEAD,
@@ -67,11 +67,13 @@ WORK: Final[Mapping[str, str]] = {
     "push_tap": _MESSAGE,
     "push_test_lead": _LEAD,
     REPLY: N_("Send a reply to the platform"),
-    "signal_spam": N_("Tell an ad platform what became of a lead"),
-    "signal_tap": N_("Tell an ad platform what became of a lead"),
+    "signal_spam": N_("Send a lead outcome to an ad platform"),
+    "signal_tap": N_("Send a lead outcome to an ad platform"),
 }
 """What was to be done, by the name of a handler of events or of a kind of requests."""
-REASONS: Final[Mapping[str, str]] = {"unknown handler": N_("It waits for a release that knows it")}
+REASONS: Final[Mapping[str, str]] = {
+    "unknown handler": N_("Unknown kind of job. It waits for a newer release.")
+}
 """Why work fails that is no request; why requests fail, CRMs know too."""
 _OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {
     REPLY: stop_text,
@@ -91,7 +93,7 @@ def read_id(text: str) -> tuple[Source, int]:
     """
     found = _ID.fullmatch(text)
     if found is None:
-        raise Refused(errors.NOT_FOUND, "There is no such failed job.")
+        raise Refused(errors.NOT_FOUND, "Failed job not found.")
     return Source(found[1]), int(found[2])
 
 

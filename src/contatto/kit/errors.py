@@ -61,7 +61,7 @@ PHOTO_TOO_LARGE: Final = ErrorCode(
     "photo_too_large", 413, 40907, "The photo is too large.", "Send a photo of at most 8 MB."
 )
 NOT_A_PHOTO: Final = ErrorCode(
-    "not_a_photo", 415, 40002, "This is no photo that can be shown.", "Send a JPEG, PNG, WebP or GIF picture."
+    "not_a_photo", 415, 40002, "This photo cannot be shown.", "Send a JPEG, PNG, WebP or GIF picture."
 )
 UNSIGNED: Final = ErrorCode(
     "unsigned", 401, 40900, "The signature is missing or wrong.", "Sign the raw body with this app's secret."
@@ -70,22 +70,22 @@ STALE: Final = ErrorCode(
     "stale",
     401,
     40900,
-    "The signature's time is too far from now.",
-    "Sign again with the present time; check the sender's clock.",
+    "The signature is too old or its time is wrong.",
+    "Sign again with the current time. Check the sender's clock.",
 )
-SIGN_IN: Final = ErrorCode("sign_in", 401, 40104, "You are not signed in.", "Sign in and try again.")
+SIGN_IN: Final = ErrorCode("sign_in", 401, 40104, "You are not logged in.", "Log in and try again.")
 BAD_TOKEN: Final = ErrorCode(
-    "bad_token", 401, 40105, "The access token is not valid.", "Make a new token in Settings."
+    "bad_token", 401, 40105, "The access token is not valid.", "Create a new token in Settings."
 )
 BAD_CODE: Final = ErrorCode(
     "bad_code",
     401,
     40110,
     "The auth code is not valid: it is wrong, used, or older than ten minutes.",
-    "Make a new code in Settings.",
+    "Create a new code in Settings.",
 )
 LINK_OVER: Final = ErrorCode(
-    "link_over", 404, 40007, "This link was used, or its time is over.", "Ask for a new one."
+    "link_over", 404, 40007, "This link was already used, or has expired.", "Ask for a new link."
 )
 WRONG_APP: Final = ErrorCode(
     "wrong_app",
@@ -105,8 +105,8 @@ FORGED: Final = ErrorCode(
     "forged",
     403,
     40001,
-    "The form's token does not fit this session.",
-    "Reload the page and send the form again; what you typed is still there.",
+    "The form belongs to another session.",
+    "Reload the page and send the form again. Your text is kept.",
 )
 FORBIDDEN: Final = ErrorCode(
     "forbidden", 403, 40001, "Your role does not allow this.", "Ask an owner or admin of the business."
@@ -116,21 +116,21 @@ NO_SCOPE: Final = ErrorCode(
     403,
     40130,
     "The access token lacks a scope.",
-    "Use a token with the scope that the message names; Settings makes one.",
+    "Use a token with the scope that the message names. You can create one in Settings.",
 )
 NOT_FOUND: Final = ErrorCode(
     "not_found",
     404,
     40007,
-    "There is no such thing here.",
+    "Not found.",
     "Check the id, and that it belongs to this business.",
 )
 NO_ADVERTISER: Final = ErrorCode(
     "no_advertiser",
     404,
     40300,
-    "There is no such ad account for this token.",
-    "Use an advertiser_id that Settings lists.",
+    "This token has no access to this ad account.",
+    "Use an advertiser_id from Settings.",
 )
 NO_AD_ACCOUNT: Final = ErrorCode(
     "no_ad_account",
@@ -139,19 +139,19 @@ NO_AD_ACCOUNT: Final = ErrorCode(
     "This business has no ad account yet.",
     "Add one under Settings, Ad accounts.",
 )
-NO_ROUTE: Final = ErrorCode("no_route", 404, 40400, "There is no such address.", "Check the path.")
+NO_ROUTE: Final = ErrorCode("no_route", 404, 40400, "This address does not exist.", "Check the path.")
 CONFLICT: Final = ErrorCode(
-    "conflict", 409, 40202, "Somebody changed this first.", "Reload, look at the change, and try again."
+    "conflict", 409, 40202, "Somebody else changed this.", "Reload the page, check the change, and try again."
 )
 REPEATED: Final = ErrorCode(
     "repeated",
     409,
     40050,
     "This request_id was used for another request.",
-    "Send the first body again, or a new request_id.",
+    "Send the original body again, or use a new request_id.",
 )
 AD_LIMIT: Final = ErrorCode(
-    "ad_limit", 409, 40502, "There are as many as there may be.", "Delete some, or use another campaign."
+    "ad_limit", 409, 40502, "The limit is reached.", "Delete some, or use another campaign."
 )
 NOT_HASHED: Final = ErrorCode(
     "not_hashed",
@@ -161,7 +161,7 @@ NOT_HASHED: Final = ErrorCode(
     "Send SHA-256 digests in hexadecimal, never the values themselves.",
 )
 IN_USE: Final = ErrorCode(
-    "in_use", 409, 40002, "It is still in use.", "Take it out of what uses it, then delete it."
+    "in_use", 409, 40002, "This item is still in use.", "Remove it from where it is used, then delete it."
 )
 BATCH_SIZE: Final = ErrorCode(
     "batch_size", 422, 40061, "There are too many items in one request.", "Send them in several requests."
@@ -170,12 +170,12 @@ FILE_UNKNOWN: Final = ErrorCode(
     "file_unknown",
     404,
     40905,
-    "There is no such file of this ad account.",
+    "This ad account has no such file.",
     "Upload it, and send its file_path.",
 )
-FILE_EMPTY: Final = ErrorCode("file_empty", 422, 40906, "The file holds no value.", "Send one value a line.")
+FILE_EMPTY: Final = ErrorCode("file_empty", 422, 40906, "The file is empty.", "Send one value per line.")
 FILE_TYPE: Final = ErrorCode(
-    "file_type", 415, 40908, "The file is no text.", "Send a CSV or text file in UTF-8."
+    "file_type", 415, 40908, "The file is not a text file.", "Send a CSV or text file in UTF-8."
 )
 FILE_EXPIRED: Final = ErrorCode(
     "file_expired", 410, 40910, "The file was uploaded too long ago.", "Upload it again."
@@ -184,32 +184,30 @@ TASK_NOT_READY: Final = ErrorCode(
     "task_not_ready",
     409,
     40201,
-    "The file is not made yet.",
-    "Ask for the task's state, and fetch the file when it is done.",
+    "The file is not ready yet.",
+    "Check the task's status, and download the file when it is ready.",
 )
 TASK_FAILED: Final = ErrorCode(
     "task_failed",
     409,
     40200,
-    "The file could not be made.",
-    "Make a new task; if it fails again, tell the operator.",
+    "The file could not be created.",
+    "Create a new task. If it fails again, tell your operator.",
 )
 LINK_EXPIRED: Final = ErrorCode(
-    "link_expired", 410, 40910, "The file is older than ten minutes and is not kept.", "Make a new task."
+    "link_expired", 410, 40910, "The file is older than ten minutes and was deleted.", "Create a new task."
 )
 TASK_ENDED: Final = ErrorCode(
-    "task_ended", 409, 40200, "The task has ended already.", "Make a new task if you need another file."
+    "task_ended", 409, 40200, "The task has ended already.", "Create a new task if you need another file."
 )
-TOO_MANY: Final = ErrorCode("too_many", 429, 40100, "Too many tries.", "Wait, then try again.")
-BUSY: Final = ErrorCode(
-    "busy", 503, 50002, "The server has too much to do at this moment.", "Wait, then try again."
-)
+TOO_MANY: Final = ErrorCode("too_many", 429, 40100, "Too many attempts.", "Wait a moment, then try again.")
+BUSY: Final = ErrorCode("busy", 503, 50002, "The server is busy.", "Wait a moment, then try again.")
 NOT_ELIGIBLE: Final = ErrorCode(
     "not_eligible",
     422,
     40002,
     "The Lead goal is not available for these countries.",
-    "Use the countries that the check allows, or choose the goal Conversation.",
+    "Use countries that pass the check, or choose the goal Conversation.",
 )
 CAPTURE_OFF: Final = ErrorCode(
     "capture_off",
@@ -222,32 +220,36 @@ CANNOT_SEND: Final = ErrorCode(
     "cannot_send",
     409,
     40002,
-    "A message cannot be sent to this person now.",
-    "Read the reason; where the platform's time is over, wait until the person writes again.",
+    "This person cannot receive messages now.",
+    "See the reason. If the time to reply is over, wait until the person writes again.",
 )
 TOO_FAST: Final = ErrorCode(
     "too_fast",
     409,
     40064,
-    "All messages that may be sent before the person answers are used up.",
+    "You have sent all messages that are allowed before the person replies.",
     "Wait until the person writes again.",
 )
 CAPTURE_IN_REVIEW: Final = ErrorCode(
     "capture_in_review",
     409,
     40002,
-    "The company data for lead capture are being checked, or were refused.",
-    "What you typed about the company is kept. Turn capture on when the check is done; Settings shows it.",
+    "The company details for lead capture are in review or were refused.",
+    "The company details are kept. Turn on capture after the review. Settings shows its status.",
 )
 FILE_BAD: Final = ErrorCode(
-    "file_bad", 500, 50000, "A sealed file is broken.", "Ask the operator to put the file back from a backup."
+    "file_bad",
+    500,
+    50000,
+    "An encrypted file is damaged.",
+    "Ask the operator to put the file back from a backup.",
 )
 BROKEN: Final = ErrorCode(
     "broken",
     500,
     50000,
-    "Something broke on our side.",
-    "Try again; if it stays, give the operator the request id.",
+    "Something went wrong on our side.",
+    "Try again. If it happens again, give your operator the request id.",
 )
 
 ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, ErrorCode))

@@ -45,7 +45,7 @@ class HashPool:
         """
         places = PLACES if is_known else PLACES - KEPT_FOR_KNOWN
         if self._taken >= places or self._of_network[network] >= OF_ONE_NETWORK:
-            raise Refused(errors.TOO_MANY, "Too many log in at this moment.", _COME_AGAIN_S)
+            raise Refused(errors.TOO_MANY, "Too many people are logging in right now.", _COME_AGAIN_S)
         self._taken += 1
         self._of_network[network] += 1
         try:

@@ -69,4 +69,4 @@ def read_remade(answer: bytes) -> Picture:
 
 def not_a_photo() -> Refused:
     """What is said of bytes that no decoder could read within its limits."""
-    return Refused(errors.NOT_A_PHOTO, "The file is no JPEG, PNG, WebP or GIF picture, or it is damaged.")
+    return Refused(errors.NOT_A_PHOTO, "The file is not a JPEG, PNG, WebP or GIF picture, or it is damaged.")

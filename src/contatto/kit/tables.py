@@ -19,7 +19,7 @@ def is_workbook(raw: bytes) -> bool:
 
 
 def unreadable_workbook() -> Refused:
-    return Refused(errors.INVALID, "file: it cannot be read. Save it as XLSX or CSV and try again.")
+    return Refused(errors.INVALID, "file: the file cannot be read. Save it as XLSX or CSV and try again.")
 
 
 def text_of(raw: bytes) -> str:

@@ -38,9 +38,11 @@ _EXAMPLE: Final = Decimal("12.50")
 
 
 _GROWS: Final = N_(
-    "%(field)s: from %(before)s to %(after)s is more than ten times as much. Is that what you mean?"
+    "%(field)s: this raises the value from %(before)s to %(after)s, more than ten times. Is this correct?"
 )
-_SHRINKS: Final = N_("%(field)s: from %(before)s to %(after)s is less than a tenth. Is that what you mean?")
+_SHRINKS: Final = N_(
+    "%(field)s: this lowers the value from %(before)s to %(after)s, to less than a tenth. Is this correct?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | Non
             raise _two_ways(field, typed, _grouped(other, lang))
         if places:
             raise Refused(
-                errors.INVALID, "%(field)s: write at most %(most)s decimals.", field=field, most=places
+                errors.INVALID, "%(field)s: use at most %(most)s decimals.", field=field, most=places
             )
         raise _no_number(field, lang, places)
     return number
@@ -142,7 +144,7 @@ def read_amount(field: str, text: str, currency: str, lang: str) -> int | None:
     try:
         return None if number is None else to_micros(number)
     except ValueError as error:
-        raise Refused(errors.INVALID, "%(field)s: it is too large.", field=field) from error
+        raise Refused(errors.INVALID, "%(field)s: the value is too large.", field=field) from error
 
 
 def typed_number(value: Decimal | int, lang: str, places: int = 0) -> str:
@@ -205,8 +207,8 @@ def _two_ways(field: str, one: str, other: str) -> Refused:
 
 def _no_number(field: str, lang: str, places: int, example: str = "") -> Refused:
     if not places:
-        return Refused(errors.INVALID, "%(field)s: write a whole number.", field=field)
+        return Refused(errors.INVALID, "%(field)s: enter a whole number.", field=field)
     example = example or typed_number(_EXAMPLE, lang, min(places, 2))
     return Refused(
-        errors.INVALID, "%(field)s: write a number, such as %(example)s.", field=field, example=example
+        errors.INVALID, "%(field)s: enter a number, such as %(example)s.", field=field, example=example
     )

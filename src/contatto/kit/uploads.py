@@ -168,7 +168,7 @@ def _too_large_photo() -> Refused:
 
 
 def _too_large_table() -> Refused:
-    return Refused(errors.INVALID, "file: it must have %(most)s MB at most.", most=TABLE_LIMIT // 1024**2)
+    return Refused(errors.INVALID, "file: the limit is %(most)s MB.", most=TABLE_LIMIT // 1024**2)
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ def rows_of_workbook(raw: bytes) -> bytes:
                 return msgspec.json.encode([[_text(cell) for cell in row] for row in rows])
     except (CalamineError, OSError, ValueError) as error:
         raise unreadable_workbook() from error
-    raise Refused(errors.INVALID, "file: it is empty.")
+    raise Refused(errors.INVALID, "file: the file is empty.")
 
 
 def _text(cell: object) -> str:

@@ -67,7 +67,7 @@ def invite_member(
         _refuse_members(tx, business_id, address)
         store.delete_invitations_to(tx, business_id, address)
     if store.count_invitations(tx, business_id) >= rules.MOST_INVITATIONS:
-        raise Refused(errors.INVALID, "email: too many invitations wait already; take one back first.")
+        raise Refused(errors.INVALID, "email: too many open invitations. Cancel one first.")
     until = tx.now + rules.INVITED_FOR
     made_by = by.subject_id if by else ""
     made = Invitation(new_id(), business_id, address, role, made_by, tx.now, until)
@@ -78,7 +78,7 @@ def invite_member(
 def _refuse_members(tx: Tx, business_id: BusinessId, email: str) -> None:
     member = known.find_member_of_email(tx, business_id, email)
     if member is not None and member.deactivated_at is not None:
-        raise Refused(errors.INVALID, "email: this member was deactivated; let them in again instead.")
+        raise Refused(errors.INVALID, "email: this member was deactivated. Reactivate them instead.")
     if member is not None:
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
 
@@ -376,9 +376,9 @@ def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days
     places = known.list_workplaces(tx, caller.user_id)
     place = next((each for each in places if each.business_id == business_id), None)
     if place is None:
-        raise Refused(errors.NOT_FOUND, "There is no such business among yours.")
+        raise Refused(errors.NOT_FOUND, "You are not a member of this business.")
     member = accounts.load_member(tx, place.business_id, place.id)
     if member.deactivated_at is not None:
-        raise Refused(errors.NOT_FOUND, "There is no such business among yours.")
+        raise Refused(errors.NOT_FOUND, "You are not a member of this business.")
     accounts.end_session(tx, session)
     return accounts.open_session(tx, member, days, browser=browser)

@@ -30,8 +30,8 @@ ROLE_NAMES: Final = {
     Role.ANALYST: N_("Analyst"),
 }
 ROLE_TEXTS: Final = {
-    Role.OWNER: N_("May do everything, and make and unmake other owners."),
-    Role.ADMIN: N_("May do everything but make and unmake owners."),
+    Role.OWNER: N_("Can do everything, including adding and removing owners."),
+    Role.ADMIN: N_("Can do everything except add and remove owners."),
     Role.MANAGER: N_("Answers chats, works on leads and exports them, makes ads and forms, reads reports."),
     Role.AGENT: N_("Answers chats and works on leads."),
     Role.ANALYST: N_("Reads ads and reports; sees no chats and no leads."),
@@ -67,7 +67,9 @@ def invitation_mail(words: Translator, business: str, inviter: str, role: str, l
         "%(inviter)s invites you to work in %(business)s on Contatto. Your role: %(role)s.",
         inviter=inviter, business=business, role=role,
     )  # fmt: skip
-    rest = words.gettext("The link works once, within seven days. If you expected no invitation, ignore it.")
+    rest = words.gettext(
+        "The link works once, within seven days. If you did not expect an invitation, ignore this e-mail."
+    )
     return subject, f"{says}\n\n{link}\n\n{rest}\n"
 
 
@@ -78,13 +80,14 @@ def reset_mail(words: Translator, business: str, link: str) -> tuple[str, str]:
         business=business,
     )
     rest = words.gettext(
-        "The link works once, within an hour. If it was not you, ignore it: nothing changed."
+        "The link works once, within an hour. If this was not you, ignore this e-mail. "
+        "Your password stays as it is."
     )
     return words.gettext("Your new password for Contatto"), f"{says}\n\n{link}\n\n{rest}\n"
 
 
 def changed_mail(words: Translator) -> tuple[str, str]:
     """Subject and text of the mail that tells of a new password."""
-    says = words.gettext("Your password for Contatto was changed, and everybody who was signed in is out.")
-    rest = words.gettext("If it was not you, ask an owner of your business for help at once.")
+    says = words.gettext("Your Contatto password was changed, and all your sessions were ended.")
+    rest = words.gettext("If this was not you, contact an owner of your business now.")
     return words.gettext("Your password was changed"), f"{says}\n\n{rest}\n"

@@ -99,6 +99,7 @@ def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new:
     is_recounted = (new.currency.strip().upper(), new.timezone) != (account.currency, account.timezone)
     if is_recounted and is_counted(tx, account):
         raise Refused(
-            errors.CONFLICT, "The currency and the time zone stay: this ad account has campaigns already."
+            errors.CONFLICT,
+            "Currency and time zone cannot change, because this ad account already has campaigns.",
         )
     correct_ad_account(tx, account, new)

@@ -105,7 +105,7 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
     """
     campaign = store.find_campaign(tx, business_id, new.campaign_id)
     if campaign is None or campaign.status is NodeStatus.DELETED:
-        raise Refused(errors.NOT_FOUND, "campaign_id: there is no such campaign.")
+        raise Refused(errors.NOT_FOUND, "campaign_id: campaign not found.")
     ad_group = plan_ad_group(tx, campaign, new)
     store.save_ad_group(tx, ad_group)
     return ad_group
@@ -200,7 +200,7 @@ def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
     """
     ad_group = store.find_ad_group_by_number(tx, account.business_id, number)
     if ad_group is None or ad_group.ad_account_id != account.id:
-        raise Refused(errors.NOT_FOUND, "adgroup_id: there is no such ad group.")
+        raise Refused(errors.NOT_FOUND, "adgroup_id: ad group not found.")
     return ad_group
 
 
@@ -217,7 +217,9 @@ def check_room(tx: Tx, campaign: Campaign) -> None:
         >= settings.MOST_AD_GROUPS
     ):
         most = settings.MOST_AD_GROUPS
-        raise Refused(errors.AD_LIMIT, "campaign_id: a campaign has at most %(most)s ad groups.", most=most)
+        raise Refused(
+            errors.AD_LIMIT, "campaign_id: a campaign can have at most %(most)s ad groups.", most=most
+        )
 
 
 def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupChanges) -> AdGroup:
@@ -317,7 +319,7 @@ def change_ad_group_status(tx: Tx, account: AdAccount, numbers: Sequence[int], s
     found = [store.find_ad_group_by_number(tx, account.business_id, number) for number in numbers]
     for ad_group in found:
         if ad_group is None or ad_group.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, "adgroup_ids: there is no such ad group.")
+            raise Refused(errors.NOT_FOUND, "adgroup_ids: ad group not found.")
         statuses.check_move(ad_group.status, status)
         store.mark_ad_group_status(tx, ad_group, status)
 

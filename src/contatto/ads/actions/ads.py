@@ -59,7 +59,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
     """
     ad_group = store.find_ad_group(tx, business_id, new.ad_group_id)
     if ad_group is None or ad_group.status is NodeStatus.DELETED:
-        raise Refused(errors.NOT_FOUND, "adgroup_id: there is no such ad group.")
+        raise Refused(errors.NOT_FOUND, "adgroup_id: ad group not found.")
     campaign = store.find_campaign(tx, business_id, ad_group.campaign_id)
     if campaign is None:
         raise Refused(errors.NOT_FOUND)
@@ -115,7 +115,7 @@ def find_own_ad(tx: Tx, account: AdAccount, number: int) -> Ad:
     """
     ad = store.find_ad_by_number(tx, account.business_id, number)
     if ad is None or ad.ad_account_id != account.id:
-        raise Refused(errors.NOT_FOUND, "ad_id: there is no such ad.")
+        raise Refused(errors.NOT_FOUND, "ad_id: ad not found.")
     return ad
 
 
@@ -163,7 +163,7 @@ def change_ad_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status:
     found = [store.find_ad_by_number(tx, account.business_id, number) for number in numbers]
     for ad in found:
         if ad is None or ad.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, "ad_ids: there is no such ad.")
+            raise Refused(errors.NOT_FOUND, "ad_ids: ad not found.")
         statuses.check_move(ad.status, status)
         store.mark_ad_status(tx, ad, status)
 
@@ -189,7 +189,7 @@ def reject_ad(tx: Tx, number: int, reason: str) -> Ad:
 def _audit(tx: Tx, number: int, audit: Audit, reason: str) -> Ad:
     ad = store.find_any_ad(tx, number)
     if ad is None or ad.status is NodeStatus.DELETED:
-        raise Refused(errors.NOT_FOUND, "There is no ad with this id.")
+        raise Refused(errors.NOT_FOUND, "Ad not found.")
     changed = replace(ad, audit=audit, audit_reason=reason, updated_at=tx.now)
     if not store.record_ad(tx, ad, changed):
         raise Refused(errors.CONFLICT)

@@ -79,7 +79,7 @@ def find_own_campaign(tx: Tx, account: AdAccount, number: int) -> Campaign:
     """
     campaign = store.find_campaign_by_number(tx, account.business_id, number)
     if campaign is None or campaign.ad_account_id != account.id:
-        raise Refused(errors.NOT_FOUND, "campaign_id: there is no such campaign.")
+        raise Refused(errors.NOT_FOUND, "campaign_id: campaign not found.")
     return campaign
 
 
@@ -125,6 +125,6 @@ def change_campaign_status(tx: Tx, account: AdAccount, numbers: Sequence[int], s
     found = [store.find_campaign_by_number(tx, account.business_id, number) for number in numbers]
     for campaign in found:
         if campaign is None or campaign.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, "campaign_ids: there is no such campaign.")
+            raise Refused(errors.NOT_FOUND, "campaign_ids: campaign not found.")
         statuses.check_move(campaign.status, status)
         store.mark_campaign_status(tx, campaign, status)

@@ -36,7 +36,7 @@ def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
             raise _beside_its_field(refused) from refused
         return str(made.number)
     if chosen and chosen not in {str(one.number) for one in list_first_messages(tx, account)}:
-        raise Refused(errors.INVALID, "auto_message_id: choose one of the list.")
+        raise Refused(errors.INVALID, "auto_message_id: choose one from the list.")
     return chosen
 
 

@@ -25,10 +25,10 @@ from contatto.measurement.model import Goal
 
 CAPTURE_FIELDS: Final = ("company_name", "company_site", "privacy_policy_url")
 BUDGET_MODES: Final = {
-    BudgetMode.DYNAMIC_DAY: N_("Each day, on average"),
-    BudgetMode.DAY: N_("Each day, never more"),
-    BudgetMode.TOTAL: N_("For the whole run"),
-    BudgetMode.INFINITE: N_("No budget of its own"),
+    BudgetMode.DYNAMIC_DAY: N_("Daily, on average"),
+    BudgetMode.DAY: N_("Daily maximum"),
+    BudgetMode.TOTAL: N_("Lifetime"),
+    BudgetMode.INFINITE: N_("No own budget"),
 }
 PACINGS: Final = {
     Pacing.SMOOTH: N_("Evenly over the day"),
@@ -37,7 +37,7 @@ PACINGS: Final = {
 KINDS: Final = {
     AudienceKind.CUSTOMER_FILE: N_("List of customers"),
     AudienceKind.LOOKALIKE: N_("Lookalike"),
-    AudienceKind.RULE: N_("By what people did"),
+    AudienceKind.RULE: N_("Based on activity"),
 }
 
 

@@ -49,9 +49,9 @@ TEMPLATES: Final = {
     NodeKind.AD_GROUP: "ads/ad_group_form.html",
     NodeKind.AD: "ads/ad_new.html",
 }
-_MEASURED: Final = N_("Conversions are counted by it; figures from before and after would not go together.")
-_PAID: Final = N_("Money that was spent was counted in this way.")
-_HOME: Final = N_("What has been shown and paid belongs there.")
+_MEASURED: Final = N_("Conversions are counted by it, so results before and after could not be compared.")
+_PAID: Final = N_("Money already spent was counted this way.")
+_HOME: Final = N_("Views and spend so far belong to it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Sent | None, words: 
         "has_budget": node.budget_mode is not BudgetMode.INFINITE,
         "frozen": [
             (N_("Ad account"), account.name, _HOME),
-            (N_("It is spent"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
+            (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
         ],
     }
 
@@ -181,7 +181,7 @@ def _of_ad_group(
     frozen = [
         (N_("Chat opens with"), channel.name, _HOME),
         (N_("Goal"), words.gettext("Lead" if whole.goal == "lead" else "Conversation"), _MEASURED),
-        (N_("It is spent"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
+        (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
         (N_("Attribution windows"), _windows(whole, words), _MEASURED),
     ]
     if has_begun:
@@ -189,7 +189,7 @@ def _of_ad_group(
             (
                 N_("First day"),
                 f"{whole.starts_on} {whole.starts_time}",
-                N_("It has come and cannot be moved."),
+                N_("This date has passed and cannot change."),
             )
         )
     return choices | {
@@ -239,6 +239,6 @@ def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Sent | None) -> dict[str
         "form": asdict(edit.form if edit else rules.typed_ad(node)),
         "frozen": [
             (N_("Ad group"), group.name, _HOME),
-            (N_("Chat opens with"), channel.name, N_("It is the account of the ad group.")),
+            (N_("Chat opens with"), channel.name, N_("The ad group's account is used.")),
         ],
     }

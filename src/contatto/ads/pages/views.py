@@ -104,7 +104,7 @@ def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
         Refused: INVALID.
     """
     if page_id and page_id not in dict(form_choices(tx, business_id)):
-        raise Refused(errors.INVALID, "page_id: choose a form of the list.")
+        raise Refused(errors.INVALID, "page_id: choose a form from the list.")
     return page_id
 
 
@@ -119,7 +119,7 @@ def field_errors(refused: Refused, words: Translator) -> dict[str, str]:
 
 def _field_error(refused: Refused, words: Translator) -> tuple[str, str]:
     if refused.code is errors.NOT_ELIGIBLE:
-        says = words.gettext("The goal Lead is not available with these choices; see which check fails.")
+        says = words.gettext("The goal Lead is not available with these choices. See which check fails.")
         return "goal", says
     field, says = split_fault(refused, words)
     return _FORM_FIELDS.get(field, field), says

@@ -23,6 +23,8 @@ def check_audit_reason(text: str) -> str:
     reason = text.strip()
     if not 0 < len(reason) <= LONGEST_REASON:
         raise Refused(
-            errors.INVALID, "reason: say in 1 to %(most)s characters what has to change.", most=LONGEST_REASON
+            errors.INVALID,
+            "reason: enter 1 to %(most)s characters about what has to change.",
+            most=LONGEST_REASON,
         )
     return reason

@@ -60,7 +60,7 @@ def _place(value: str) -> Place:
     kind, _, number = value.rpartition("-")
     read = read_number(number)
     if kind not in set(NodeKind) or read is None:
-        raise Refused(errors.INVALID, "One of the chosen rows is none of the table.")
+        raise Refused(errors.INVALID, "A selected row is no longer in the table. Reload the page.")
     return NodeKind(kind), read
 
 
@@ -71,6 +71,6 @@ def check_fits(act: Act, kind: NodeKind) -> None:
         Refused: INVALID.
     """
     if act is Act.BUDGET and kind is NodeKind.AD:
-        raise Refused(errors.INVALID, "An ad has no budget: it spends that of its ad group.")
+        raise Refused(errors.INVALID, "An ad has no budget of its own. It uses the budget of its ad group.")
     if act is Act.BID and kind is not NodeKind.AD_GROUP:
         raise Refused(errors.INVALID, "Only an ad group has a bid.")

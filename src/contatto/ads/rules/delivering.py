@@ -51,18 +51,16 @@ SAYS: Final = {
 }
 REMEDIES: Final = {
     Delivering.NO_AD: N_("Add an ad, or turn one on."),
-    Delivering.IN_REVIEW: N_("The operator looks at the ad before it is shown."),
-    Delivering.REJECTED: N_("Change the ad as the reason says; it is then reviewed again."),
+    Delivering.IN_REVIEW: N_("The operator reviews the ad before it is shown."),
+    Delivering.REJECTED: N_("Change the ad as the reason says. It is then reviewed again."),
     Delivering.NOT_ELIGIBLE: N_(
-        "One of the three countries is not in the list of the goal. Open the ad group."
+        "One of the three countries is not available for this goal. Open the ad group."
     ),
-    Delivering.CAPTURE_OFF: N_("Turn on automatic lead capture in Settings; ads of the goal Lead need it."),
-    Delivering.NO_WELCOME: N_(
-        "Give the ad a welcome message with questions, so that people know what to write."
-    ),
-    Delivering.NOT_STARTED: N_("It starts on the first day of its schedule."),
+    Delivering.CAPTURE_OFF: N_("Turn on automatic lead capture in Settings. Ads with the goal Lead need it."),
+    Delivering.NO_WELCOME: N_("Add a welcome message with questions, so that people know what to write."),
+    Delivering.NOT_STARTED: N_("Delivery starts on the first day of the schedule."),
     Delivering.ENDED: N_("Choose a later last day to run it again."),
-    Delivering.SPENT_TODAY: N_("It goes on tomorrow. A higher budget lets it go on now."),
+    Delivering.SPENT_TODAY: N_("Delivery continues tomorrow. Raise the budget to continue now."),
     Delivering.SPENT: N_("Raise the total budget to run it again."),
 }
 PROBLEMS: Final = frozenset({Delivering.REJECTED, Delivering.NOT_ELIGIBLE, Delivering.CAPTURE_OFF})

@@ -130,4 +130,4 @@ def check_event(goal: Goal, optimization_event: str | None) -> None:
         Refused: INVALID.
     """
     if goal is Goal.CONVERSATION and optimization_event not in (None, "", "MESSAGE"):
-        raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows MESSAGE only.")
+        raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows only MESSAGE.")

@@ -22,7 +22,7 @@ def check_welcome(content: str, questions: Sequence[tuple[str, str]]) -> None:
     if not 1 <= len(questions) <= MOST_QUESTIONS:
         raise Refused(
             errors.INVALID,
-            "%(field)s: give 1 to %(most)s questions.",
+            "%(field)s: enter 1 to %(most)s questions.",
             field="welcome_message.suggested_questions",
             most=MOST_QUESTIONS,
         )
@@ -34,4 +34,4 @@ def check_welcome(content: str, questions: Sequence[tuple[str, str]]) -> None:
 
 def _check_length(field: str, text: str, most: int) -> None:
     if not 0 < len(text) <= most:
-        raise Refused(errors.INVALID, "%(field)s: write 1 to %(most)s characters.", field=field, most=most)
+        raise Refused(errors.INVALID, "%(field)s: use 1 to %(most)s characters.", field=field, most=most)

@@ -39,7 +39,7 @@ def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
     if unknown:
         raise Refused(
             errors.INVALID,
-            "location_ids: unknown id %(id)s; see /tool/region/ for those that are known.",
+            "location_ids: unknown id %(id)s. See /tool/region/ for valid ids.",
             id=unknown[0],
         )
     return tuple(sorted({_HOMES[location_id] for location_id in wanted}))

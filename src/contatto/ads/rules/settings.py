@@ -84,7 +84,7 @@ def check_least(budget_micros: int | None, currency: str) -> None:
     if budget_micros is not None and budget_micros < least:
         raise Refused(
             errors.INVALID,
-            "budget: give at least %(currency)s %(least)s.",
+            "budget: enter at least %(currency)s %(least)s.",
             currency=currency,
             least=least // 1_000_000,
         )
@@ -107,7 +107,7 @@ def check_money(money: Money) -> Money:
 
 def _amount(field: str, value: int | None) -> int:
     if value is None or not 0 < value <= MOST_MONEY_MICROS:
-        raise Refused(errors.INVALID, "%(field)s: give an amount above 0 and up to 10,000,000.", field=field)
+        raise Refused(errors.INVALID, "%(field)s: enter an amount above 0 and up to 10,000,000.", field=field)
     return value
 
 
@@ -122,7 +122,9 @@ def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
     if schedule.ends_at is None:
         raise Refused(errors.INVALID, "schedule_end_time: SCHEDULE_START_END needs it.")
     if schedule.ends_at <= max(schedule.starts_at, now):
-        raise Refused(errors.INVALID, "schedule_end_time: it must be later than the start and than now.")
+        raise Refused(
+            errors.INVALID, "schedule_end_time: choose a time after the start that is still to come."
+        )
     return schedule
 
 
@@ -133,7 +135,7 @@ def changed_budget(mode: BudgetMode, budget_micros: int) -> int | None:
         Refused: INVALID.
     """
     if mode is BudgetMode.INFINITE:
-        raise Refused(errors.INVALID, "budget: there is none to change; it was made without one.")
+        raise Refused(errors.INVALID, "budget: this item was created without a budget.")
     return check_budget(mode, budget_micros)
 
 
@@ -146,7 +148,7 @@ def check_not_below_spent(budget_micros: int, spent_micros: int) -> None:
     if budget_micros < spent_micros:
         raise Refused(
             errors.INVALID,
-            "budget: %(spent)s is spent already; it cannot be less.",
+            "budget: %(spent)s is already spent. Enter at least this amount.",
             spent=round(float(to_units(spent_micros)), 2),
         )
 
@@ -181,7 +183,7 @@ def changed_schedule(
     if (kind, starts_at, ends_at) == (None, None, None):
         return Schedule(before.schedule_type, before.starts_at, before.ends_at)
     if starts_at is not None and starts_at != before.starts_at and before.starts_at <= now:
-        raise Refused(errors.INVALID, "schedule_start_time: it has come, so it cannot be moved any more.")
+        raise Refused(errors.INVALID, "schedule_start_time: the start has passed and cannot change.")
     wanted = kind or (before.schedule_type if ends_at is None else ScheduleType.START_END)
     return check_schedule(Schedule(wanted, starts_at or before.starts_at, ends_at or before.ends_at), now)
 
@@ -199,7 +201,7 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
         if sent is not None and sent != kept:
             raise Refused(
                 errors.INVALID,
-                "%(field)s: it cannot be changed once it is set; it is %(kept)s.",
+                "%(field)s: this value cannot change after creation. It is %(kept)s.",
                 field=name,
                 kept=kept,
             )
@@ -220,7 +222,7 @@ def check_name(field: str, text: str) -> str:
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise Refused(
             errors.INVALID,
-            "%(field)s: give 1 to %(most)s characters on one line.",
+            "%(field)s: use 1 to %(most)s characters on one line.",
             field=field,
             most=LONGEST_NAME,
         )

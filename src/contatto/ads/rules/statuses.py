@@ -45,7 +45,7 @@ def check_move(now: NodeStatus, wanted: NodeStatus) -> None:
     if wanted not in MOVES[now]:
         raise Refused(
             errors.INVALID,
-            "operation_status: what is %(now)s cannot become %(wanted)s.",
+            "operation_status: %(now)s cannot change to %(wanted)s.",
             now=now.value,
             wanted=wanted.value,
         )
@@ -58,7 +58,7 @@ def check_alive(field: str, now: NodeStatus) -> None:
         Refused: INVALID.
     """
     if now is NodeStatus.DELETED:
-        raise Refused(errors.INVALID, "%(field)s: what is deleted cannot be changed.", field=field)
+        raise Refused(errors.INVALID, "%(field)s: deleted items cannot be changed.", field=field)
 
 
 def check_seen(changed_at: datetime, seen_at: datetime | None) -> None:

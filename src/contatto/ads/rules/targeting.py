@@ -112,7 +112,7 @@ def _known(field: str, chosen: Iterable[str], allowed: Collection[str]) -> tuple
     if unknown:
         raise Refused(
             errors.INVALID,
-            "%(field)s: %(value)s is not among those that can be chosen.",
+            "%(field)s: %(value)s is not available.",
             field=field,
             value=unknown[0],
         )

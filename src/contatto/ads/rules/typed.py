@@ -140,7 +140,7 @@ def read_money(form: AdGroupForm, currency: str, lang: str) -> Money:
         Refused: INVALID, for all that is wrong with them.
     """
     if form.budget_mode not in list(BudgetMode):
-        raise Refused(errors.INVALID, "budget_mode: choose one of the list.")
+        raise Refused(errors.INVALID, "budget_mode: choose one from the list.")
     mode, faults = BudgetMode(form.budget_mode), Faults()
     budget = None
     if mode is not BudgetMode.INFINITE:
@@ -158,7 +158,7 @@ def need_amount(field: str, text: str, currency: str, lang: str) -> int:
     """
     amount = read_amount(field, text, currency, lang)
     if amount is None:
-        raise Refused(errors.INVALID, "%(field)s: it is needed.", field=field)
+        raise Refused(errors.INVALID, "%(field)s: this field is required.", field=field)
     return amount
 
 
@@ -169,13 +169,13 @@ def need_headline(form: AdForm) -> str:
         Refused: INVALID, when there is none.
     """
     if not form.headline.strip():
-        raise Refused(errors.INVALID, "headline: write the line that people see first.")
+        raise Refused(errors.INVALID, "headline: enter a headline.")
     return form.headline
 
 
 def read_pacing(form: AdGroupForm) -> Pacing:
     if form.pacing not in list(Pacing):
-        raise Refused(errors.INVALID, "pacing: choose one of the list.")
+        raise Refused(errors.INVALID, "pacing: choose one from the list.")
     return Pacing(form.pacing)
 
 
@@ -187,9 +187,9 @@ def read_windows(form: AdGroupForm) -> tuple[ClickWindow, ViewWindow]:
     """
     click, view = _CLICK.get(form.click_window_days), _VIEW.get(form.view_window_days)
     if click is None:
-        raise Refused(errors.INVALID, "click_window_days: choose one of the list.")
+        raise Refused(errors.INVALID, "click_window_days: choose one from the list.")
     if view is None:
-        raise Refused(errors.INVALID, "view_window_days: choose one of the list.")
+        raise Refused(errors.INVALID, "view_window_days: choose one from the list.")
     return click, view
 
 
@@ -203,7 +203,7 @@ def read_times(form: AdGroupForm, timezone: str) -> tuple[datetime | None, datet
     last, ends = _day("ends_on", form.ends_on), _time("ends_on", form.ends_time)
     for field, day, at in (("starts_on", first, starts), ("ends_on", last, ends)):
         if day is None and at is not None:
-            raise Refused(errors.INVALID, "%(field)s: choose the day of this time.", field=field)
+            raise Refused(errors.INVALID, "%(field)s: choose a day for this time.", field=field)
     starts_at = at_local_time(first, starts or time(), timezone) if first else None
     if last is not None and ends is None:
         last += timedelta(days=1)
@@ -214,9 +214,9 @@ def _day(field: str, text: str) -> date | None:
     try:
         day = date.fromisoformat(text) if text else None
     except ValueError as error:
-        raise Refused(errors.INVALID, "%(field)s: write a day as YYYY-MM-DD.", field=field) from error
+        raise Refused(errors.INVALID, "%(field)s: enter a day as YYYY-MM-DD.", field=field) from error
     if day and not 2000 <= day.year < 2100:
-        raise Refused(errors.INVALID, "%(field)s: write a day as YYYY-MM-DD.", field=field)
+        raise Refused(errors.INVALID, "%(field)s: enter a day as YYYY-MM-DD.", field=field)
     return day
 
 
@@ -224,7 +224,7 @@ def _time(field: str, text: str) -> time | None:
     try:
         return time.fromisoformat(text).replace(tzinfo=None) if text else None
     except ValueError as error:
-        raise Refused(errors.INVALID, "%(field)s: write a time as HH:MM.", field=field) from error
+        raise Refused(errors.INVALID, "%(field)s: enter a time as HH:MM.", field=field) from error
 
 
 def read_targeting(form: AdGroupForm) -> Targeting:

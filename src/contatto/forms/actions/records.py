@@ -85,7 +85,9 @@ def save_draft(tx: Tx, form: Form, content: Content, seen: int, editor: str) -> 
     ):
         raise Refused(errors.INVALID, "image: upload the picture first.")
     if not store.record_draft(tx, replace(form, draft=content), seen, editor):
-        raise Refused(errors.CONFLICT, "Somebody else changed this form meanwhile; their draft was kept.")
+        raise Refused(
+            errors.CONFLICT, "Somebody else changed this form in the meantime. Their draft was kept."
+        )
     return load_form(tx, form.business_id, form.id)
 
 
@@ -97,7 +99,7 @@ def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
     """
     form = store.find_form(tx, business_id, form_id)
     if form is None:
-        raise Refused(errors.NOT_FOUND, "There is no such form.")
+        raise Refused(errors.NOT_FOUND, "Form not found.")
     return form
 
 
@@ -109,7 +111,9 @@ def publish_form(tx: Tx, business_id: str, form_id: str, seen: int, actor: str) 
     """
     form = load_form(tx, business_id, form_id)
     if form.revision != seen:
-        raise Refused(errors.CONFLICT, "Somebody changed this form meanwhile. Look at it, then publish.")
+        raise Refused(
+            errors.CONFLICT, "Somebody else changed this form in the meantime. Review it, then publish."
+        )
     problems = list_problems(form.draft)
     if problems:
         raise Refused(
@@ -139,7 +143,7 @@ def set_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id:
         Refused: NOT_FOUND; INVALID for a form that was never published.
     """
     if find_account(tx, business_id, channel_account_id) is None:
-        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+        raise Refused(errors.NOT_FOUND, "Channel account not found.")
     if form_id is None:
         defaults.delete_default_form(tx, business_id, channel_account_id)
         return

@@ -167,7 +167,7 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
     try:
         sent = _sent.decode(await read_body(request))
     except UNREADABLE as error:
-        raise Refused(errors.UNREADABLE, "Send the form as its page does.") from error
+        raise Refused(errors.UNREADABLE, "Send the form from its own page.") from error
     form = await context_of(request).db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
     language = sent.language if sent.language in form.draft.languages else form.draft.languages[0]
     submission = Submission(sent.submission_id, language, sent.answers, tuple(sent.consents))
@@ -175,7 +175,7 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
     if checked.problems and not checked.refused:
         words = translator_for(language)
         problems = {problem.at: problem.in_language(words) for problem in checked.problems}
-        message = words.gettext("Some answers need another look.")
+        message = words.gettext("Some answers need a correction.")
         return json_answer({"code": "unanswered", "message": message, "problems": problems}, 422)
     verdict = "no_fit" if checked.refused else "taken"
     body = {

@@ -20,6 +20,7 @@ from contatto.forms.store.defaults import list_default_forms
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.i18n import translator_of
 from contatto.kit.languages import LANGUAGES
 from contatto.ui.context import context_of
@@ -83,8 +84,8 @@ async def post_form(request: Request, caller: FormCaller, name: Text = "", langu
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
-        field, _, says = refused.detail_in(translator_of(request)).partition(": ")
-        wrong = {field: says[:1].upper() + says[1:]}
+        field, says = split_fault(refused, translator_of(request))
+        wrong = {field: says}
         return _render_new(request, caller, {"name": name, "language": language}, wrong)
     return RedirectResponse(f"/forms/{form.id}", 303)
 

@@ -41,5 +41,5 @@ async def show_picture(request: Request, business_id: str, digest: str) -> Respo
     if _BUSINESS.fullmatch(business_id) and PICTURE_ID.fullmatch(digest):
         found = await context_of(request).db.read(lambda tx: find_form_picture(tx, business_id, digest))
     if found is None:
-        raise Refused(errors.NOT_FOUND, "There is no such photo.")
+        raise Refused(errors.NOT_FOUND, "Photo not found.")
     return picture_answer(*found, cache="public, max-age=31536000, immutable")

@@ -327,5 +327,5 @@ def _number(sent: Sent, name: str, known: int | None, lang: str = SOURCE) -> int
         return known
     number = read_whole(name, values[0], lang)
     if number is not None and abs(number) >= _MOST_NUMBER:
-        raise Refused(errors.INVALID, "%(field)s: it is too large.", field=name)
+        raise Refused(errors.INVALID, "%(field)s: the value is too large.", field=name)
     return number

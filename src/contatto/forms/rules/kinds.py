@@ -39,7 +39,7 @@ USUAL: Final = {
     Kind.TEXT: Usual("Your answer", high=200),
     Kind.LONG_TEXT: Usual("Tell us more", high=1_000),
     Kind.CHOICE: Usual("Choose one"),
-    Kind.CHOICES: Usual("Choose any"),
+    Kind.CHOICES: Usual("Choose one or more"),
     Kind.HIDDEN: Usual("Hidden"),
 }
 AUTOCOMPLETE: Final = (

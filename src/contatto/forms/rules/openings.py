@@ -25,10 +25,10 @@ def check_opening(token: str, number: int, visitor: str, now_s: float, signer: S
     text, _, signature = token.partition(".")
     at_s = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
     if not signer.verify_signature(_opened(number, visitor, at_s), signature):
-        raise Refused(errors.UNSIGNED, "Open the form again, then send it; what you typed is kept.")
+        raise Refused(errors.UNSIGNED, "Open the form again, then send it. Your answers are kept.")
     left_s = at_s + LEAST_S - now_s
     if left_s > 0:
-        raise Refused(errors.TOO_MANY, "That was very fast. Try again in a moment.", int(left_s) + 1)
+        raise Refused(errors.TOO_MANY, "This was sent too quickly. Try again in a moment.", int(left_s) + 1)
 
 
 def _opened(number: int, visitor: str, at_s: int) -> str:

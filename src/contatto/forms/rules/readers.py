@@ -58,7 +58,7 @@ def read_text(question: FormQuestion, text: str, lang: str = SOURCE) -> Shown:
     """
     most = min(TEXT_LIMIT, question.high or TEXT_LIMIT)
     if len(text) > most and question.kind is not Kind.NUMBER:
-        raise UnreadableAnswer("Write at most %(num)s characters.", most)
+        raise UnreadableAnswer("Use at most %(num)s characters.", most)
     if question.kind is Kind.NUMBER:
         return _number(question, text, lang)
     return _READERS[question.kind](question, text)
@@ -68,7 +68,7 @@ def _plain(question: FormQuestion, text: str) -> Shown:
     if question.kind is not Kind.LONG_TEXT:
         text = " ".join(text.split())
     if question.low is not None and len(text) < question.low:
-        raise UnreadableAnswer("Write at least %(num)s characters.", question.low)
+        raise UnreadableAnswer("Use at least %(num)s characters.", question.low)
     return text, text
 
 
@@ -79,7 +79,7 @@ def _email(_question: FormQuestion, text: str) -> Shown:
     try:
         value = checked_email(text)
     except InvalidEmail as error:
-        raise UnreadableAnswer("Write an e-mail address, such as name@example.com.") from error
+        raise UnreadableAnswer("Enter an e-mail address, such as name@example.com.") from error
     return value, value
 
 
@@ -87,9 +87,11 @@ def _phone(question: FormQuestion, text: str) -> Shown:
     try:
         number = phonenumbers.parse(text, question.country or None)
     except phonenumbers.NumberParseException as error:
-        raise UnreadableAnswer("Write a phone number with its country.") from error
+        raise UnreadableAnswer("Enter a phone number with its country code.") from error
     if not phonenumbers.is_valid_number(number):
-        raise UnreadableAnswer("This is no phone number of that country. Check the digits and the country.")
+        raise UnreadableAnswer(
+            "This is not a valid phone number in that country. Check the digits and the country."
+        )
     value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL), value
 
@@ -99,7 +101,7 @@ def _handle(question: FormQuestion, text: str) -> Shown:
     written = text if "/" in text else f"{question.kind.value}: @{plain}"
     value = _as_captured(question.kind, written, plain, question.country)
     if value is None and not _HANDLE.fullmatch(plain):
-        raise UnreadableAnswer("Write the name or id alone, without spaces.")
+        raise UnreadableAnswer("Enter only the name or id, without spaces.")
     return plain, value or plain.lower()
 
 
@@ -113,13 +115,13 @@ def _as_captured(kind: Kind, written: str, typed: str, country: str) -> str | No
 
 def _postcode(_question: FormQuestion, text: str) -> Shown:
     if not _POSTCODE.fullmatch(text):
-        raise UnreadableAnswer("Write a postcode of letters and digits.")
+        raise UnreadableAnswer("Enter a postcode with letters and digits.")
     return text.upper(), text.upper()
 
 
 def _country(_question: FormQuestion, text: str) -> Shown:
     if text not in phonenumbers.SUPPORTED_REGIONS:
-        raise UnreadableAnswer("Choose a country of the list.")
+        raise UnreadableAnswer("Choose a country from the list.")
     return text, text
 
 
@@ -136,13 +138,13 @@ def _number(question: FormQuestion, text: str, lang: str) -> Shown:
     try:
         value = read_whole(question.key, text.removeprefix("+"), lang) or 0
     except Refused as refused:
-        raise UnreadableAnswer("Write a whole number.") from refused
+        raise UnreadableAnswer("Enter a whole number.") from refused
     if abs(value) >= _MOST_NUMBER:
-        raise UnreadableAnswer("Write a whole number.")
+        raise UnreadableAnswer("Enter a whole number.")
     if question.low is not None and value < question.low:
-        raise UnreadableAnswer("Write a number of %(num)s or more.", question.low)
+        raise UnreadableAnswer("Enter a number of %(num)s or more.", question.low)
     if question.high is not None and value > question.high:
-        raise UnreadableAnswer("Write a number of %(num)s or less.", question.high)
+        raise UnreadableAnswer("Enter a number of %(num)s or less.", question.high)
     return str(value), str(value)
 
 

@@ -82,7 +82,7 @@ def read_slot(hours: Hours, text: str, now: datetime) -> Shown:
     for slot in list_slots(hours, now):
         if slot.strftime(_KEY) == text:
             return f"{slot:%Y-%m-%d %H:%M} ({hours.zone})", slot.isoformat(timespec="minutes")
-    raise UnreadableAnswer("Choose one of the times of the list.")
+    raise UnreadableAnswer("Choose a time from the list.")
 
 
 def show_slots(hours: Hours, language: str, now: datetime) -> list[tuple[str, list[tuple[str, str]]]]:

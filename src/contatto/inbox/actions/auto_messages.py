@@ -43,7 +43,9 @@ def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: 
     if any(each.ask == new.ask for each in known.values()):
         name = _PARTS[kind]
         raise Refused(
-            errors.INVALID, "%(name)s: this account has it already; update it, or delete it first.", name=name
+            errors.INVALID,
+            "%(name)s: this account already has one. Update it, or delete it first.",
+            name=name,
         )
     _keep(tx, account, content, revision, kind, [*known.values(), new])
     return natural_number(account.id, kind, new.ask)
@@ -60,7 +62,7 @@ def change_auto_message(
     content, revision = load_automatic(tx, account)
     known = _known(account, content, kind, number)
     if any(each.ask == new.ask for other, each in known.items() if other != number):
-        raise Refused(errors.INVALID, "%(name)s: this account has it already.", name=_PARTS[kind])
+        raise Refused(errors.INVALID, "%(name)s: this account already has one.", name=_PARTS[kind])
     known[number] = replace(new, number=number)
     _keep(tx, account, content, revision, kind, list(known.values()))
 
@@ -105,7 +107,7 @@ def _known(
 ) -> dict[int, PreparedReply]:
     known = numbered_messages(account, content, kind)
     if number not in known:
-        raise Refused(errors.NOT_FOUND, "auto_message_id: there is no such message of this type.")
+        raise Refused(errors.NOT_FOUND, "auto_message_id: no message of this type has this id.")
     return known
 
 

@@ -27,7 +27,7 @@ def keep_automatic(
     """
     account = channel_store.find_account(tx, business_id, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
-        raise Refused(errors.NOT_FOUND, "There is no such chat page.")
+        raise Refused(errors.NOT_FOUND, "Chat page not found.")
     known = find_automatic(tx, business_id, account_id)
     kept = content if known is None else rules.with_what_stays(content, known[0])
     keep_account_automatic(tx, account, kept, revision)
@@ -45,7 +45,7 @@ def keep_account_automatic(
     if problem is not None:
         raise Refused(errors.INVALID, problem.text, **problem.values)
     if not save_automatic(tx, account.business_id, account.id, content, revision):
-        raise Refused(errors.CONFLICT, "Somebody changed these messages first. Nothing was overwritten.")
+        raise Refused(errors.CONFLICT, "Somebody else changed these messages. Nothing was overwritten.")
 
 
 def answer_by_itself(

@@ -43,7 +43,7 @@ def load_business_conversation(tx: Tx, account: ChannelAccount, conversation_id:
         found = conversations.find_conversation(tx, account.business_id, known)
         if found is not None and found.channel_account_id == account.id:
             return found
-    raise Refused(errors.NOT_FOUND, "conversation_id: there is no such conversation of this account.")
+    raise Refused(errors.NOT_FOUND, "conversation_id: this account has no conversation with this id.")
 
 
 def shown_id(account: ChannelAccount, conversation: Conversation) -> str:

@@ -137,11 +137,11 @@ def reopen_conversation(tx: Tx, actor: Actor, seen: Seen) -> None:
 def _change(tx: Tx, actor: Actor, seen: Seen, values: Mapping[str, Any]) -> Conversation:
     conversation = conversation_to_change(tx, actor.business_id, seen.conversation_id)
     if conversation.revision != seen.revision:
-        raise Refused(errors.CONFLICT, "Somebody changed this conversation first. Nothing was overwritten.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this conversation. Nothing was overwritten.")
     if conversation.state is ThreadState.BLOCKED and "state" in values:
         raise Refused(errors.CONFLICT, "This person is blocked. Unblock them first.")
     if not conversations.record_desk(tx, conversation, **values):
-        raise Refused(errors.CONFLICT, "Somebody changed this conversation first. Nothing was overwritten.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this conversation. Nothing was overwritten.")
     _tell(tx, conversation)
     return conversation
 
@@ -160,7 +160,7 @@ def block_person(tx: Tx, actor: Actor, seen: Seen, *, is_spam: bool) -> None:
     """
     conversation = conversation_to_change(tx, actor.business_id, seen.conversation_id)
     if conversation.revision != seen.revision:
-        raise Refused(errors.CONFLICT, "Somebody changed this conversation first. Nothing was overwritten.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this conversation. Nothing was overwritten.")
     if is_spam:  # first, as who judges chats locks them in this order too
         mark_conversation(tx, actor.business_id, conversation.id, Mark.SPAM)
     persons.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=True)
@@ -242,7 +242,7 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if not 0 < len(text.strip()) <= rules.NOTE_LIMIT:
-        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=rules.NOTE_LIMIT)
+        raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.NOTE_LIMIT)
     note = PrivateNote(note_id, actor.business_id, conversation_id, text.strip(), actor.name, tx.now)
     if desk.append_private_note(tx, note):
         _mention_members(tx, actor, note)
@@ -267,7 +267,7 @@ def set_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
     """
     if not 0 <= minutes <= rules.TARGET_LIMIT_MIN:
         raise Refused(
-            errors.INVALID, "minutes: give a whole number up to %(most)s.", most=rules.TARGET_LIMIT_MIN
+            errors.INVALID, "minutes: enter a whole number up to %(most)s.", most=rules.TARGET_LIMIT_MIN
         )
     targets.save_reply_target(tx, business_id, minutes)
 
@@ -282,11 +282,13 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
     if not rules.SHORTCUT.fullmatch(word):
         raise Refused(errors.INVALID, "shortcut: use 1 to 30 letters, digits, - or _.")
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
-        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
+        raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
     tx.hold_key("saved replies", business_id)
     if desk.count_saved_replies(tx, business_id) >= rules.MOST_SAVED:
         raise Refused(
-            errors.INVALID, "shortcut: there are %(most)s already. Remove some first.", most=rules.MOST_SAVED
+            errors.INVALID,
+            "shortcut: you have the maximum of %(most)s. Delete one first.",
+            most=rules.MOST_SAVED,
         )
     desk.save_reply(tx, SavedReply(new_id(), business_id, word, text.strip()))
 

@@ -90,7 +90,7 @@ def _check_content(account: ChannelAccount, reply: Message) -> None:
     if reply.photo and not dialect.takes_photos:
         raise Refused(errors.CANNOT_SEND, "Photos are sent in the app of this channel.")
     if len(reply.text) > dialect.text_limit or not (reply.photo or reply.text.strip()):
-        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=dialect.text_limit)
+        raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=dialect.text_limit)
 
 
 def _new_send(account: ChannelAccount, reply: Message) -> Send:
@@ -163,7 +163,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
         raise Refused(errors.NOT_FOUND)
     _check_window(tx, account, conversation)
     if not sends.record_retry(tx, send):
-        raise Refused(errors.CONFLICT, "This message is on its way, or it arrived.")
+        raise Refused(errors.CONFLICT, "This message is being sent, or was already delivered.")
     _tell(tx, send)
     return account
 

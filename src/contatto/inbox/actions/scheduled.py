@@ -35,10 +35,12 @@ def schedule_reply(
             errors.INVALID, "at: choose a time in the next %(most)s days.", most=rules.SCHEDULE_WITHIN.days
         )
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
-        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
+        raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
     tx.hold_key("scheduled replies", conversation_id)
     if len(scheduled.list_scheduled(tx, actor.business_id, conversation_id)) >= rules.MOST_SCHEDULED:
-        raise Refused(errors.INVALID, "text: %(most)s replies wait already.", most=rules.MOST_SCHEDULED)
+        raise Refused(
+            errors.INVALID, "text: %(most)s replies are already scheduled.", most=rules.MOST_SCHEDULED
+        )
     reply = ScheduledReply(
         reply_id,
         actor.business_id,
@@ -63,7 +65,7 @@ def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: s
     of = (business_id, conversation_id, reply_id)
     states = (ScheduleState.DUE, ScheduleState.STOPPED)
     if not any(scheduled.record_scheduled(tx, of, ScheduleState.CANCELLED, known=each) for each in states):
-        raise Refused(errors.CONFLICT, "This reply does not wait any more. It may have gone out.")
+        raise Refused(errors.CONFLICT, "This reply is no longer scheduled. It may have been sent.")
     _tell(tx, business_id, conversation_id)
 
 

@@ -150,7 +150,7 @@ class _FormBatch:
     def _fill(self, handed: HandedIn) -> FilledForm | Refused:
         version, person_id = self._versions.get(handed.number), self._person_of(handed)
         if version is None or not person_id:
-            return Refused(errors.NOT_FOUND, "There is no such form.")
+            return Refused(errors.NOT_FOUND, "Form not found.")
         if handed.misopened is not None:
             return handed.misopened
         known, tapped = self._threads.find_person(self._business_id, person_id), self._taps.get(person_id)

@@ -40,7 +40,7 @@ async def render_inbox(
 
     values = await context.db.read(load)
     if strict and values["selected"] is None:
-        raise Refused(errors.NOT_FOUND, "There is no such conversation.")
+        raise Refused(errors.NOT_FOUND, "Conversation not found.")
     return context.pages.render(request, template, values | {"caller": caller})
 
 

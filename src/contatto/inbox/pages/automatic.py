@@ -104,7 +104,7 @@ async def _render(
     def load(tx: Tx) -> dict[str, Any]:
         account = find_account(tx, caller.business_id, account_id)
         if account is None or account.platform is not Platform.WEBCHAT:
-            raise Refused(errors.NOT_FOUND, "There is no such chat page.")
+            raise Refused(errors.NOT_FOUND, "Chat page not found.")
         kept = find_automatic(tx, caller.business_id, account_id) or (AutomaticMessages(), 0)
         content, revision = typed or kept
         return {

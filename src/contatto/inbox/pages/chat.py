@@ -89,14 +89,14 @@ def _origins_of(tx: Tx, account_id: str) -> tuple[str, ...]:
     account = find_public_account(tx, account_id)
     allowed = list_embed_origins(tx, account.business_id).get(account.id) if account else None
     if not allowed:
-        raise Refused(errors.NOT_FOUND, "No site may show this chat.")
+        raise Refused(errors.NOT_FOUND, "No other site may show this chat.")
     return allowed
 
 
 def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     account = find_public_account(tx, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
-        raise Refused(errors.NOT_FOUND, "There is no such chat.")
+        raise Refused(errors.NOT_FOUND, "Chat not found.")
     switch = capture_store.find_switch(tx, account.business_id, account.id)
     policy = switch.privacy_policy_url if switch else ""
     tapped = find_tapped_ad(tx, account, visitor)

@@ -51,7 +51,7 @@ async def show_form(request: Request) -> HTMLResponse:
     number = _number_of(request.path_params["page_id"])
     opened = await part_of(request, GatheredSheets).sheets.put(Opening(account, visitor, number))
     if opened is None:
-        raise Refused(errors.NOT_FOUND, "There is no such form.")
+        raise Refused(errors.NOT_FOUND, "Form not found.")
     version, known = opened
     reader = SheetReader(account, visitor, known)
     return HTMLResponse(
@@ -97,7 +97,7 @@ async def answer_form(request: Request, sent: SentForm, handed: HandedIn) -> Res
     except Unanswered as unanswered:
         words = translator_for(sent.language) if sent.language in LANGUAGES else translator_of(request)
         problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
-        message = words.gettext("Some answers need another look.")
+        message = words.gettext("Some answers need a correction.")
         body = {"code": "unanswered", "message": message, "problems": problems}
         return json_answer(body, 422)
     # A program that filled in the trap is told the same as a person.
@@ -118,18 +118,18 @@ async def read_sent(request: Request) -> SentForm:
     try:
         sent = _sent.decode(raw)
     except UNREADABLE as error:
-        raise Refused(errors.UNREADABLE, "Send the form as its page does.") from error
+        raise Refused(errors.UNREADABLE, "Send the form from its own page.") from error
     if not (8 <= len(sent.submission_id) <= 64 and sent.submission_id.isprintable()):
-        raise Refused(errors.INVALID, "submission_id: give 8 to 64 printable characters.")
+        raise Refused(errors.INVALID, "submission_id: use 8 to 64 printable characters.")
     if len(sent.answers) > _MOST_ANSWERS:
-        raise Refused(errors.INVALID, "answers: give at most %(most)s.", most=_MOST_ANSWERS)
+        raise Refused(errors.INVALID, "answers: use at most %(most)s.", most=_MOST_ANSWERS)
     return sent
 
 
 def _number_of(page_id: str) -> int:
     number = read_number(page_id)
     if number is None:
-        raise Refused(errors.NOT_FOUND, "There is no such form.")
+        raise Refused(errors.NOT_FOUND, "Form not found.")
     return number
 
 

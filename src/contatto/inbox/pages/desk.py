@@ -38,10 +38,10 @@ from contatto.spam.model import Mark, Sign
 from contatto.spam.store import find_judged
 
 SIGNS: Final = {
-    Sign.WORDS: N_("It reads like chats that were marked as spam."),
+    Sign.WORDS: N_("The text resembles chats that were marked as spam."),
     Sign.PERSON: N_("Another chat of this person was marked as spam."),
-    Sign.TAPS: N_("This person taps ads more often than people do."),
-    Sign.ACCOUNT: N_("Much of what comes to this account is spam."),
+    Sign.TAPS: N_("This person taps ads unusually often."),
+    Sign.ACCOUNT: N_("This account receives a lot of spam."),
 }
 TABS: Final = ("mine", "mentions", "unassigned", "all", "waiting", "late")
 _COUNTED: Final = tuple(tab for tab in TABS if tab != "mentions")

@@ -98,7 +98,7 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
         conversation = _linked(tx, link)
         account = find_account(tx, link.business_id, conversation.channel_account_id)
         if account is None or page_id != str(link.number):
-            raise Refused(errors.NOT_FOUND, "There is no such form.")
+            raise Refused(errors.NOT_FOUND, "Form not found.")
         return account, _published(tx, link.business_id, page_id)
 
     account, version = await context.db.read(load)
@@ -135,7 +135,7 @@ def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
     context = context_of(request)
     link = rules.read_form_link(token, context.vault.signer(LINK_KEY)) if len(token) < 200 else None
     if link is None or link.until_s < context.clock.now().timestamp():
-        raise Refused(errors.NOT_FOUND, "This link is over. Ask in the chat for a new one.")
+        raise Refused(errors.NOT_FOUND, "This link has expired. Ask in the chat for a new one.")
     return context, link
 
 
@@ -146,5 +146,5 @@ def _linked(tx: Tx, link: FormLink) -> Conversation:
 def _published(tx: Tx, business_id: str, page_id: str) -> FormVersion:
     version = find_published(tx, business_id, page_id)
     if version is None:
-        raise Refused(errors.NOT_FOUND, "There is no such form.")
+        raise Refused(errors.NOT_FOUND, "Form not found.")
     return version

@@ -16,6 +16,7 @@ from contatto.inbox.pages.answers import after_post, is_uuid
 from contatto.inbox.store.targets import find_reply_target
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.timestamps import instant_of
@@ -102,7 +103,7 @@ async def _render(
         "minutes": typed if refused else int(target.total_seconds() // 60) if target else "",
         "most": rules.TARGET_LIMIT_MIN,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "error": refused.detail_in(translator_of(request)).partition(": ")[2] if refused else "",
+        "error": split_fault(refused, translator_of(request))[1] if refused else "",
     }
     status = refused.code.http_status if refused else 200
     return context.pages.render(request, "inbox/settings.html", values, status)

@@ -42,7 +42,7 @@ async def show_photo(request: Request, business_id: str, conversation_id: str, m
 
     found = await context_of(request).db.read(load)
     if found is None:
-        raise Refused(errors.NOT_FOUND, "There is no such photo.")
+        raise Refused(errors.NOT_FOUND, "Photo not found.")
     return picture_answer(*found, cache=_CACHE)
 
 

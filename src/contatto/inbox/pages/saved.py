@@ -12,6 +12,7 @@ from contatto.inbox.actions import desk
 from contatto.inbox.store.desk import list_saved_replies
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.i18n import translator_of
 from contatto.ui.context import context_of
 
@@ -55,7 +56,7 @@ async def _render(
     """The page; after a refusal, with what was typed and what is wrong with it."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
-    field, _, says = refused.detail_in(translator_of(request)).partition(": ") if refused else ("", "", "")
+    field, says = split_fault(refused, translator_of(request)) if refused else ("", "")
     values = {
         "caller": caller,
         "replies": await context.db.read(lambda tx: list_saved_replies(tx, caller.business_id)),

@@ -60,7 +60,7 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen: str | None, owner_id: 
     if lead.owner_id != seen or not records.record_owner(tx, lead, owner_id):
         now = _member_name(tx, actor.business_id, lead.owner_id) or LazyText("Nobody")
         raise Refused(
-            errors.CONFLICT, "Somebody changed this first: the lead belongs to %(now)s by now.", now=now
+            errors.CONFLICT, "Somebody else changed this. The lead now belongs to %(now)s.", now=now
         )
     note_edit(tx, actor, lead.id, HistoryKind.OWNER, name)
     if owner_id and owner_id != actor.member_id:
@@ -104,7 +104,7 @@ def keep_label(tx: Tx, business_id: str, name: str) -> Label:
     if count >= rules.MOST_LABELS:
         raise Refused(
             errors.INVALID,
-            "label: there are %(most)s already. Use one of them.",
+            "label: you have the maximum of %(most)s labels. Use an existing one.",
             most=rules.MOST_LABELS,
         )
     label = Label(new_id(), wanted, count % rules.TONES)
@@ -144,7 +144,7 @@ def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
         Refused: INVALID; CONFLICT.
     """
     if not annotations.record_note_text(tx, actor.business_id, note, rules.read_note(text)):
-        raise Refused(errors.CONFLICT, "Somebody changed this note first. Your text is still in the field.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
 
@@ -155,7 +155,7 @@ def remove_note(tx: Tx, actor: Actor, note: Note) -> None:
         Refused: CONFLICT.
     """
     if not annotations.delete_note(tx, actor.business_id, note):
-        raise Refused(errors.CONFLICT, "Somebody changed this note first. Look at it again.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this note. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
 
@@ -204,13 +204,13 @@ def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
         Refused: CONFLICT.
     """
     if not annotations.delete_task(tx, actor.business_id, task):
-        raise Refused(errors.CONFLICT, "Somebody changed this task first. Look at it again.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
 
 def _keep_task(tx: Tx, actor: Actor, task: Task, new: Task) -> None:
     if not annotations.record_task(tx, actor.business_id, new, task.revision):
-        raise Refused(errors.CONFLICT, "Somebody changed this task first. Look at it again.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
 
@@ -234,7 +234,7 @@ def check_member(
     members = list_able_members(tx, BusinessId(business_id), permission)
     name = next((member.display_name for member in members if member.id == member_id), None)
     if name is None:
-        raise Refused(errors.INVALID, "owner: choose a member of this business who may open it.")
+        raise Refused(errors.INVALID, "owner: choose a member who can open leads.")
     return name
 
 

@@ -44,7 +44,7 @@ def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> Job:
     """
     found = store.find_job(tx, actor.business_id, job_id)
     if found is None or found.state is not JobState.DRAFT or found.member_id != actor.member_id:
-        raise Refused(errors.NOT_FOUND, "This file is not kept any more. Choose it again.")
+        raise Refused(errors.NOT_FOUND, "This file has expired. Choose it again.")
     return found
 
 
@@ -84,7 +84,7 @@ def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[Plan, dict[int,
     """
     job = store.find_job(tx, business_id, job_id)
     if job is None or job.kind is not JobKind.IMPORT or not job.has_ended or not any(job.plan.rows):
-        raise Refused(errors.NOT_FOUND, "These rows are not kept any more.")
+        raise Refused(errors.NOT_FOUND, "These rows have expired.")
     told = store.list_told(tx, business_id, job_id, len(job.plan.rows) + 1)
     return job.plan, {item.position: item.reason for item in told}
 

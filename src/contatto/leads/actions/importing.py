@@ -36,8 +36,8 @@ _AT_ONCE: Final = 500
 _REJECTS: Final = MOST_ROWS
 _LABEL, _STATUS, _OWNER, _NOTE = "l", "s", "o", "n"
 """What the words begin with by which a row's work can be undone."""
-_NO_OWNER: Final = LazyText("The owner is no member who may open leads.")
-_NO_MOVE: Final = LazyText("The status does not follow the one that the lead has; that one stays.")
+_NO_OWNER: Final = LazyText("The owner is not a member who can open leads.")
+_NO_MOVE: Final = LazyText("This status cannot follow the current one, so the current status stays.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _foresee(
         does, reason = "update", _adds_to(lead.name)
         problems += _status_problem(entry, lead)
     elif earlier:
-        does, reason = "update", LazyText("Adds to row %(row)s", row=min(earlier))
+        does, reason = "update", LazyText("Is merged into row %(row)s", row=min(earlier))
     return Foreseen(number, does, entry.name, details, reason, problems)
 
 
@@ -161,11 +161,13 @@ def _status_problem(entry: Entry, lead: Lead) -> tuple[LazyText, ...]:
 
 
 def _adds_to(name: str) -> LazyText:
-    return LazyText("Adds to %(name)s", name=name) if name else LazyText("Adds to a lead without a name")
+    return LazyText("Updates %(name)s", name=name) if name else LazyText("Updates a lead without a name")
 
 
 def _several(count: int) -> LazyText:
-    return LazyText("It fits %(count)s leads. Merge them first, or take the shared detail out.", count=count)
+    return LazyText(
+        "This row matches %(count)s leads. Merge them first, or remove the shared detail.", count=count
+    )
 
 
 def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> JobItem:
@@ -181,7 +183,7 @@ def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> Jo
     source_id = f"{job_id}:{number}"
     lead = records.upsert_lead(tx, _signal(tx, actor, entry, known[0] if known else None, source_id))
     if lead is None:
-        return _left(number, LazyText("There is no contact detail in it."))
+        return _left(number, LazyText("This row has no contact detail."))
     state = ItemState.CHANGED if known else ItemState.CREATED
     problems = entry.problems + (_status_problem(entry, lead) if known else ())
     before = _take_work(tx, actor, entry, lead, owners, is_new=not known)

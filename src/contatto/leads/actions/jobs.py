@@ -41,7 +41,7 @@ STALLED: Final = timedelta(hours=1)
 MOST_SELECTED: Final = 500
 _LABELLING: Final = frozenset({JobKind.LABEL, JobKind.UNLABEL, JobKind.UNDO})
 """Work that changes labels; what leads are filtered by is kept once for each step of it."""
-SKIPPED_FIRST: Final = LazyText("Somebody changed this lead since.")
+SKIPPED_FIRST: Final = LazyText("Somebody changed this lead in the meantime.")
 
 type Change = Callable[[Tx, Actor, Lead, str], JobItem]
 
@@ -79,11 +79,11 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
     """
     job = store.find_job(tx, actor.business_id, job_id)
     if job is None:
-        raise Refused(errors.NOT_FOUND, "There is no such work.")
+        raise Refused(errors.NOT_FOUND, "Task not found.")
     if job.kind is JobKind.ERASE:
-        raise Refused(errors.CONFLICT, "Erasing cannot be undone: nothing is left to undo it with.")
+        raise Refused(errors.CONFLICT, "Erasing cannot be undone, because no data is left.")
     if not job.has_ended or job.undone_by or job.kind is JobKind.UNDO:
-        raise Refused(errors.CONFLICT, "This cannot be undone: it still runs, or it was undone before.")
+        raise Refused(errors.CONFLICT, "This cannot be undone. It is still running, or was already undone.")
     undo = new_job(tx, actor, new_id(), JobKind.UNDO, Plan(), job.done)
     store.record_job(tx, replace(job, undone_by=undo.id))
     return _queue_job(tx, replace(undo, undo_of=job.id))
@@ -145,7 +145,9 @@ def check_waiting_jobs(tx: Tx, business_id: str) -> None:
     """
     tx.hold_key("jobs on leads", business_id)
     if store.count_waiting_jobs(tx, business_id) >= MOST_WAITING:
-        raise Refused(errors.CONFLICT, "%(most)s jobs wait already. Try again later.", most=MOST_WAITING)
+        raise Refused(
+            errors.CONFLICT, "%(most)s jobs are already waiting. Try again later.", most=MOST_WAITING
+        )
 
 
 def new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total: int) -> Job:
@@ -174,7 +176,7 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
     _check_number(kind, plan)
     value = plan.value
     if kind is JobKind.STATUS and value not in list(LeadStatus):
-        raise Refused(errors.INVALID, "status: choose one of the list.")
+        raise Refused(errors.INVALID, "status: choose one from the list.")
     if kind is JobKind.ERASE:
         _check_not_merged(tx, actor, plan)
     if kind is JobKind.OWNER:
@@ -184,7 +186,7 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
     if kind is JobKind.UNLABEL:
         label = find_label(tx, actor.business_id, value)
         if label is None:
-            raise Refused(errors.INVALID, "label: there is no such label.")
+            raise Refused(errors.INVALID, "label: this label does not exist.")
         value = label.id
     return replace(plan, value=value, lead_ids=tuple(sorted(set(plan.lead_ids))))
 
@@ -240,7 +242,7 @@ def _next_ids(tx: Tx, job: Job) -> list[str]:
 
 def _attempt(tx: Tx, actor: Actor, lead: Lead | None, lead_id: str, change: Change, value: str) -> JobItem:
     if lead is None or lead.hidden_at is not None or lead.id != lead_id:
-        return _skipped(lead_id, LazyText("This lead is gone."))
+        return _skipped(lead_id, LazyText("This lead no longer exists."))
     try:
         return change(tx, actor, lead, value)
     except Refused as refused:
@@ -258,21 +260,23 @@ def _changed(lead: Lead, before: str, after: str) -> JobItem:
 def _change_status(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     new = LeadStatus(value)
     if lead.status is new:
-        return _skipped(lead.id, LazyText("It is %(status)s already.", status=LazyText(value.capitalize())))
+        return _skipped(
+            lead.id, LazyText("The status is already %(status)s.", status=LazyText(value.capitalize()))
+        )
     statuses.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
     return _changed(lead, lead.status.value, value)
 
 
 def _change_owner(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if (lead.owner_id or "") == value:
-        return _skipped(lead.id, LazyText("It has this owner already."))
+        return _skipped(lead.id, LazyText("The lead already has this owner."))
     annotations.assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
     return _changed(lead, lead.owner_id or "", value)
 
 
 def _put_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not append_lead_label(tx, actor.business_id, lead.id, value):
-        return _skipped(lead.id, LazyText("It has this label already."))
+        return _skipped(lead.id, LazyText("The lead already has this label."))
     annotations.note_edit(
         tx, actor, lead.id, HistoryKind.LABELLED, annotations.label_name(tx, actor.business_id, value)
     )
@@ -281,7 +285,7 @@ def _put_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
 
 def _take_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not delete_lead_label(tx, actor.business_id, lead.id, value):
-        return _skipped(lead.id, LazyText("It has no such label."))
+        return _skipped(lead.id, LazyText("The lead does not have this label."))
     annotations.note_edit(
         tx, actor, lead.id, HistoryKind.UNLABELLED, annotations.label_name(tx, actor.business_id, value)
     )
@@ -320,7 +324,7 @@ def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
             erased |= erasing.erase_leads(tx, job.business_id, [lead], job.actor)
         is_gone = lead_id in erased
         changed = JobItem(0, lead_id, ItemState.CHANGED, "", "erased", "")
-        items.append(changed if is_gone else _skipped(lead_id, LazyText("This lead is gone.")))
+        items.append(changed if is_gone else _skipped(lead_id, LazyText("This lead no longer exists.")))
     return items, items[-1].lead_id if items else job.cursor
 
 

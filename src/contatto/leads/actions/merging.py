@@ -67,9 +67,13 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
         kept, gone = leads.get(merge.kept_id), leads.get(merge.merged_id)
         merge = store.find_merge(tx, actor.business_id, merge_id)  # somebody may have undone it meanwhile
     if merge is None or kept is None or gone is None:
-        raise Refused(errors.NOT_FOUND, "There is no such merge.")
+        raise Refused(errors.NOT_FOUND, "Merge not found.")
     if merge.undone_at is not None or gone.merged_into != kept.id or kept.merged_into:
-        raise Refused(errors.CONFLICT, "Undo the later merges of this lead first, or this one was undone.")
+        raise Refused(
+            errors.CONFLICT,
+            "This merge cannot be undone. Undo later merges of this lead first, or check "
+            "whether it was already undone.",
+        )
     _check_not_erasing(tx, actor, kept.id)
     _move_back(tx, kept, gone, merge.journal)
     face = face_back(face_of(kept), merge.journal.before, merge.journal.after)
@@ -94,7 +98,7 @@ def _both(tx: Tx, actor: Actor, kept_id: str, merged_id: str) -> tuple[Lead, Lea
     if kept is None or gone is None:
         raise Refused(errors.NOT_FOUND, "There is no such lead.")
     if kept.hidden_at is not None or gone.hidden_at is not None:
-        raise Refused(errors.CONFLICT, "Somebody merged or deleted one of these leads first.")
+        raise Refused(errors.CONFLICT, "Somebody else merged or deleted one of these leads.")
     _check_not_erasing(tx, actor, kept_id, merged_id)
     return kept, gone
 

@@ -49,7 +49,9 @@ def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: st
     lead = _listed_lead(tx, actor, lead_id)
     known = records.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
     if len(known) >= MOST_POINTS:
-        raise Refused(errors.INVALID, "value: a lead has %(most)s contact details at most.", most=MOST_POINTS)
+        raise Refused(
+            errors.INVALID, "value: a lead can have at most %(most)s contact details.", most=MOST_POINTS
+        )
     value = _read(tx, actor.business_id, lead, field, text)
     _check_new(known, field, value, "")
     point = ContactPoint(new_id(), lead.id, field, value, Origin.MANUAL, tx.now)
@@ -126,7 +128,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
     lead = records.find_lead_to_change(tx, business_id, lead_id)
     point = store.find_contact_point(tx, business_id, lead_id, point_id)
     if lead is None or point is None:
-        raise Refused(errors.NOT_FOUND, "There is no such contact detail.")
+        raise Refused(errors.NOT_FOUND, "Contact detail not found.")
     shown = records.list_evidence_of_lead(tx, business_id, lead_id)
     proofs = tuple(each for each in shown if each.contact_point_id == point_id)
     capture.correct_match(tx, business_id, point.field, point.value, actor)
@@ -162,7 +164,9 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
         (each for each in list_put_back(tx, actor.business_id, lead_id) if each.id == rejected_id), None
     )
     if found is None or not store.delete_rejected(tx, actor.business_id, rejected_id):
-        raise Refused(errors.NOT_FOUND, "This was put back before, or is too long ago.")
+        raise Refused(
+            errors.NOT_FOUND, "This contact detail was already restored, or the time to restore it is over."
+        )
     lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
     if lead is None:
         lead = _put_back_lead(tx, actor, found)
@@ -199,7 +203,7 @@ def _put_back_lead(tx: Tx, actor: Actor, found: RejectedContact) -> Lead:
     if lead is None:
         raise Refused(errors.NOT_FOUND, "There is no such lead.")
     if not records.save_lead(tx, lead):
-        raise Refused(errors.CONFLICT, "This person is a lead again by now. Add the detail there.")
+        raise Refused(errors.CONFLICT, "This person is now a lead again. Add the detail to that lead.")
     for step in found.history:
         records.append_history(tx, actor.business_id, step)
     measurement.withdraw_conversion(tx, actor.business_id, lead.id, ConversionKind.LEAD, is_back=True)
@@ -216,13 +220,13 @@ def _listed_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:
 def _point(tx: Tx, actor: Actor, lead: Lead, point_id: str) -> ContactPoint:
     point = store.find_contact_point(tx, actor.business_id, lead.id, point_id)
     if point is None:
-        raise Refused(errors.CONFLICT, "Somebody took this contact detail away first.")
+        raise Refused(errors.CONFLICT, "Somebody else removed this contact detail.")
     return point
 
 
 def _keep(tx: Tx, actor: Actor, point: ContactPoint, seen: str) -> None:
     if not store.record_point(tx, actor.business_id, point, seen):
-        raise Refused(errors.CONFLICT, "Somebody changed this contact detail first. Look at it again.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this contact detail. Check it and try again.")
 
 
 def _read(tx: Tx, business_id: str, lead: Lead, field: Field, text: str) -> str:
@@ -239,7 +243,7 @@ def _read(tx: Tx, business_id: str, lead: Lead, field: Field, text: str) -> str:
 def _check_new(known: list[ContactPoint], field: Field, value: str, own_id: str) -> None:
     taken = {detail_key(each.field, each.value) for each in known if each.id != own_id}
     if detail_key(field, value) in taken:
-        raise Refused(errors.INVALID, "value: the lead has this contact detail already.")
+        raise Refused(errors.INVALID, "value: the lead already has this contact detail.")
 
 
 def _note_change(tx: Tx, lead: Lead) -> None:

@@ -113,7 +113,7 @@ def remove_test_lead(tx: Tx, lead: Lead) -> None:
         Refused: NOT_FOUND.
     """
     if not lead.is_test:
-        raise Refused(errors.NOT_FOUND, "lead_id: this is no test lead.")
+        raise Refused(errors.NOT_FOUND, "lead_id: this is not a test lead.")
     store.delete_lead(tx, lead.business_id, lead.id)
     emit(tx, lead.business_id, LeadRemoved(lead.business_id, lead.id, lead.conversation_id))
 

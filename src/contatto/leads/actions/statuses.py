@@ -50,7 +50,7 @@ def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen: LeadStatus, a
     rules.check_seen(lead.status, seen)
     step = rules.status_step_to_undo(store.list_history(tx, business_id, lead_id), lead.status, tx.now)
     if step is None:
-        raise Refused(errors.CONFLICT, "This change cannot be undone any more. Choose a status instead.")
+        raise Refused(errors.CONFLICT, "This change can no longer be undone. Choose a status instead.")
     return_lead_status(tx, lead, rules.status_before(step), actor)
 
 

@@ -23,7 +23,9 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
     """
     tx.hold_key("views", actor.business_id, actor.member_id)
     if store.count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
-        raise Refused(errors.INVALID, "name: you have %(most)s views. Delete one first.", most=MOST_VIEWS)
+        raise Refused(
+            errors.INVALID, "name: you have the maximum of %(most)s views. Delete one first.", most=MOST_VIEWS
+        )
     view = SavedView(
         id=new_id(),
         member_id=actor.member_id,
@@ -70,7 +72,7 @@ def _seen_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
     views = store.list_views(tx, actor.business_id, actor.member_id)
     found = next((view for view in views if view.id == view_id), None)
     if found is None:
-        raise Refused(errors.NOT_FOUND, "There is no such view.")
+        raise Refused(errors.NOT_FOUND, "View not found.")
     return found
 
 

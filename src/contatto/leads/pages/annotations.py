@@ -133,16 +133,16 @@ async def post_task_change(
 def _seen_note(tx: Tx, business_id: str, lead_id: str, note_id: str, seen: int) -> Note:
     note = store.find_note(tx, business_id, lead_id, note_id)
     if note is None:
-        raise Refused(errors.NOT_FOUND, "This note is gone: somebody deleted it first.")
+        raise Refused(errors.NOT_FOUND, "Somebody deleted this note.")
     if note.revision != seen:
-        raise Refused(errors.CONFLICT, "Somebody changed this note first. Your text is still in the field.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
     return note
 
 
 def _seen_task(tx: Tx, business_id: str, lead_id: str, task_id: str, seen: int) -> Task:
     task = store.find_task(tx, business_id, lead_id, task_id)
     if task is None:
-        raise Refused(errors.NOT_FOUND, "This task is gone: somebody deleted it first.")
+        raise Refused(errors.NOT_FOUND, "Somebody deleted this task.")
     if task.revision != seen:
-        raise Refused(errors.CONFLICT, "Somebody changed this task first. Look at it again.")
+        raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     return task

@@ -105,7 +105,7 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
     def load(tx: Tx) -> dict[str, Any]:
         job = store.find_job(tx, caller.business_id, job_id)
         if job is None:
-            raise Refused(errors.NOT_FOUND, "There is no such work.")
+            raise Refused(errors.NOT_FOUND, "Task not found.")
         skipped = [
             {"lead_id": item.lead_id, "reason": read_lazy_text(item.reason).in_language(words)}
             for item in store.list_told(tx, caller.business_id, job_id)

@@ -62,31 +62,31 @@ from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 _STEP_TEXTS: Final[Mapping[HistoryKind, str]] = {
-    HistoryKind.CAPTURED: N_("Became a lead by sharing: %(detail)s"),
-    HistoryKind.UPDATED: N_("Shared more: %(detail)s"),
+    HistoryKind.CAPTURED: N_("Became a lead. Shared: %(detail)s"),
+    HistoryKind.UPDATED: N_("Also shared: %(detail)s"),
     HistoryKind.MARKED: N_("Marked as a lead"),
-    HistoryKind.REJECTED: N_("Not a contact: %(detail)s"),
-    HistoryKind.REJECT_UNDONE: N_("A contact after all: %(detail)s"),
+    HistoryKind.REJECTED: N_("Not a contact detail: %(detail)s"),
+    HistoryKind.REJECT_UNDONE: N_("Contact detail restored: %(detail)s"),
     HistoryKind.CONTACT_ADDED: N_("Contact detail added: %(detail)s"),
     HistoryKind.CONTACT_CHANGED: N_("Contact detail changed: %(detail)s"),
     HistoryKind.CONTACT_MAIN: N_("Main contact detail: %(detail)s"),
     HistoryKind.CONTACT_WRONG: N_("Marked as wrong: %(detail)s"),
-    HistoryKind.CONTACT_RIGHT: N_("Not wrong after all: %(detail)s"),
+    HistoryKind.CONTACT_RIGHT: N_("No longer marked as wrong: %(detail)s"),
     HistoryKind.STATUS: N_("Status: %(detail)s"),
-    HistoryKind.STATUS_UNDONE: N_("Status taken back: %(detail)s"),
+    HistoryKind.STATUS_UNDONE: N_("Status change undone: %(detail)s"),
     HistoryKind.LABELLED: N_("Label added: %(detail)s"),
-    HistoryKind.UNLABELLED: N_("Label taken off: %(detail)s"),
+    HistoryKind.UNLABELLED: N_("Label removed: %(detail)s"),
     HistoryKind.OWNER: N_("Owner: %(detail)s"),
-    HistoryKind.NOTE: N_("Wrote a note"),
+    HistoryKind.NOTE: N_("Added a note"),
     HistoryKind.TASK: N_("Added a task"),
-    HistoryKind.TASK_DONE: N_("Finished a task"),
+    HistoryKind.TASK_DONE: N_("Completed a task"),
     HistoryKind.DELETED: N_("Deleted"),
     HistoryKind.RESTORED: N_("Restored"),
-    HistoryKind.IMPORT_UNDONE: N_("Import taken back"),
-    HistoryKind.EXPORTED: N_("Downloaded in a file of chosen leads"),
+    HistoryKind.IMPORT_UNDONE: N_("Import undone"),
+    HistoryKind.EXPORTED: N_("Exported with selected leads"),
     HistoryKind.CRM_EVENT: N_("The CRM reported: %(detail)s"),
 }
-_NO_OWNER: Final = N_("Owner: nobody")
+_NO_OWNER: Final = N_("Owner: none")
 _TOUCH_TEXTS: Final = {
     (TouchKind.CLICK, True): N_("Tapped the ad %(ad)s (%(ad_group)s)"),
     (TouchKind.CLICK, False): N_("Tapped an ad"),

@@ -17,6 +17,7 @@ from contatto.channels.store import list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.http import json_answer
 from contatto.kit.i18n import read_lazy_text, translator_of
 from contatto.kit.looks import note_number_seen
@@ -75,8 +76,7 @@ async def post_text(request: Request, caller: FormCaller, sent: Annotated[_Text,
         sheet = await asyncio.to_thread(read_sheet, sent.text)
         draft = await _keep(request, caller, sheet, country)
     except Refused as refused:
-        detail = refused.detail_in(translator_of(request))
-        error = detail.partition(": ")[2] or detail
+        _field, error = split_fault(refused, translator_of(request))
         return _page(request, caller, sent.country, sent.text, error, refused.code.http_status)
     return RedirectResponse(f"/leads/import/{draft.id}", 303)
 
@@ -174,7 +174,7 @@ async def _draft_page(
         "choices": KNOWN,
         "total": len(plan.rows),
         "preview": None if problem else await context.db.read_long(load),
-        "error": "" if problem is None else problem.detail_in(words).partition(": ")[2],
+        "error": split_fault(problem, words)[1] if problem else "",
     }
     status = refused.code.http_status if refused else 200
     return context.pages.render(request, "leads/import_draft.html", values, status)
@@ -209,5 +209,5 @@ def _page(
 
 def _country(text: str) -> str:
     if text and text not in COUNTRIES:
-        raise Refused(errors.INVALID, "country: choose one of the list.")
+        raise Refused(errors.INVALID, "country: choose one from the list.")
     return text

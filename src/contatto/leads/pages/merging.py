@@ -78,7 +78,7 @@ async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge
     def undo(tx: Tx) -> None:
         merge = store.find_merge(tx, caller.business_id, merge_id)
         if merge is None or lead_id not in (merge.kept_id, merge.merged_id):
-            raise Refused(errors.NOT_FOUND, "There is no such merge.")
+            raise Refused(errors.NOT_FOUND, "Merge not found.")
         actions.undo_merge(tx, actor, merge_id)
 
     await context_of(request).db.write(undo)

@@ -70,7 +70,7 @@ def _few(pairs: Pairs) -> Pairs:
     if len(pairs) > MOST_PAIRS:
         raise Refused(
             errors.INVALID,
-            "The filter has more than %(most)s values. Take some out.",
+            "The filter has more than %(most)s values. Remove some.",
             most=filters.MOST_IN_ALL,
         )
     return pairs

@@ -40,7 +40,7 @@ def _whose_day(entry: AuditEntry) -> tuple[str, str]:
 
 def _look_event(looks: list[AuditEntry], words: Translator) -> TimelineEvent:
     last = max(looks, key=lambda entry: entry.seq)
-    text = words.ngettext("Looked at this lead", "Looked at this lead, %(num)s times on this day", len(looks))
+    text = words.ngettext("Viewed this lead", "Viewed this lead %(num)s times on this day", len(looks))
     return TimelineEvent("look", last.at, text, last.actor)
 
 

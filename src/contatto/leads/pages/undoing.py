@@ -48,7 +48,7 @@ def _label(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -
     worn = {label.name for label in list_labels_of(tx, lead.business_id, [lead.id])[lead.id]}
     if step.detail in worn:
         return []
-    text = words.gettext("Label taken off: %(detail)s", detail=step.detail)
+    text = words.gettext("Label removed: %(detail)s", detail=step.detail)
     return [UndoView(text, step.at, step.actor, "/labels", {"name": step.detail})]
 
 
@@ -56,7 +56,7 @@ def _rejects(tx: Tx, lead: Lead, words: Translator) -> list[UndoView]:
     """The details that were called no contact, each of which can be put back."""
     return [
         UndoView(
-            words.gettext("Not a contact: %(detail)s", detail=each.point.value),
+            words.gettext("Not a contact detail: %(detail)s", detail=each.point.value),
             each.at,
             each.actor,
             f"/rejected/{each.id}/undo",

@@ -54,7 +54,7 @@ def read_note(text: str) -> str:
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     kept = "".join(letter for letter in lines if letter == "\n" or letter.isprintable()).strip()
     if not 0 < len(kept) <= NOTE_LIMIT:
-        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=NOTE_LIMIT)
+        raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=NOTE_LIMIT)
     return kept
 
 
@@ -68,7 +68,7 @@ def read_day(text: str) -> date | None:
         return None
     found = day_of(text.strip())
     if found is None:
-        raise Refused(errors.INVALID, "due_on: write the day as YYYY-MM-DD.")
+        raise Refused(errors.INVALID, "due_on: enter the day as YYYY-MM-DD.")
     return found
 
 
@@ -76,5 +76,5 @@ def _one_line(field: str, text: str, most: int) -> str:
     visible = "".join(letter if letter.isprintable() else " " for letter in text)
     kept = _LINE.sub(" ", visible).strip()
     if not 0 < len(kept) <= most:
-        raise Refused(errors.INVALID, "%(field)s: write 1 to %(most)s characters.", field=field, most=most)
+        raise Refused(errors.INVALID, "%(field)s: use 1 to %(most)s characters.", field=field, most=most)
     return kept

@@ -203,7 +203,7 @@ def _check_count(word: str, lists: Mapping[str, list[Any]]) -> None:
         )
     if sum(map(len, lists.values())) > MOST_IN_ALL:
         raise Refused(
-            errors.INVALID, "The filter has more than %(most)s values. Take some out.", most=MOST_IN_ALL
+            errors.INVALID, "The filter has more than %(most)s values. Remove some.", most=MOST_IN_ALL
         )
 
 

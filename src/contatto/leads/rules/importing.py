@@ -106,7 +106,7 @@ def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
     if len(known) != count or not set(known) & {field.value for field in Field}:
         raise Refused(
             errors.INVALID,
-            "column: choose at least one column that holds a phone, an e-mail or another contact.",
+            "column: choose at least one column with a phone number, an e-mail or another contact detail.",
         )
     return known
 
@@ -134,11 +134,11 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> En
         else:
             found.setdefault(column, []).append(text)
     if not contacts:
-        raise UnreadableRow.saying(problems[0] if problems else LazyText("There is no contact detail in it."))
+        raise UnreadableRow.saying(problems[0] if problems else LazyText("This row has no contact detail."))
     once = {(each.field, each.value): each for each in contacts}.values()
     statuses = [read_status(text) for text in found.get(Column.STATUS, ())]
     if None in statuses:
-        problems.append(LazyText("The status is none that is known here."))
+        problems.append(LazyText("Unknown status."))
     labels = (part.strip()[:LABEL_LIMIT] for text in found.get(Column.LABELS, ()) for part in text.split(","))
     return Entry(
         name=" ".join(found.get(Column.NAME, ())),
@@ -174,7 +174,9 @@ def _phone(field: Field, text: str, country: str) -> str:
     except phonenumbers.NumberParseException as error:
         abroad = _abroad(text)
         if abroad is None:
-            raise UnreadableRow("This is no phone number. Write it with its country, such as +65.") from error
+            raise UnreadableRow(
+                "This is not a phone number. Include the country code, such as +65."
+            ) from error
         number = abroad
     if not phonenumbers.is_valid_number(number):
         abroad = _abroad(text)
@@ -203,7 +205,7 @@ def _email(field: Field, text: str, country: str) -> str:
     try:
         return checked_email(text)
     except InvalidEmail as error:
-        raise UnreadableRow("This is no e-mail address.") from error
+        raise UnreadableRow("This is not an e-mail address.") from error
 
 
 def _handle(field: Field, text: str, country: str) -> str:
@@ -213,7 +215,7 @@ def _handle(field: Field, text: str, country: str) -> str:
     if len(found) == 1:
         return found[0].value
     if not re.fullmatch(r"[\w.\-]{2,100}", plain):
-        raise UnreadableRow("This is no name on %(platform)s.", platform=field.value.capitalize())
+        raise UnreadableRow("This is not a %(platform)s name.", platform=field.value.capitalize())
     return plain.lower()
 
 

@@ -53,7 +53,7 @@ def check_move(old: LeadStatus, new: LeadStatus) -> None:
     if new not in MOVES[old]:
         raise Refused(
             errors.CONFLICT,
-            "A lead that is %(old)s cannot become %(new)s.",
+            "A lead cannot change from %(old)s to %(new)s.",
             old=_status_text(old),
             new=_status_text(new),
         )
@@ -68,7 +68,7 @@ def check_seen(now: LeadStatus, seen: LeadStatus) -> None:
     if now is not seen:
         raise Refused(
             errors.CONFLICT,
-            "Somebody changed this first: the lead is %(now)s by now; you saw %(seen)s.",
+            "Somebody else changed this. The status is now %(now)s; you saw %(seen)s.",
             now=_status_text(now),
             seen=_status_text(seen),
         )

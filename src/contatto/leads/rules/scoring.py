@@ -28,18 +28,18 @@ BANDS: Final[Mapping[ScoreBand, tuple[int, int]]] = {
 }
 """The least and the greatest score of each band."""
 REASONS: Final = {
-    "o": N_("How it came"),
-    "h": N_("How the person can be reached"),
+    "o": N_("Source of the lead"),
+    "h": N_("Kinds of contact details"),
     "c": N_("Country of the phone"),
     "f": N_("The form"),
     "s": N_("Consent"),
     "a": N_("The ad"),
     "g": N_("The ad group"),
     "p": N_("Chat account"),
-    "v": N_("Whether the ad was tapped or seen"),
-    "w": N_("When it came"),
-    "d": N_("How long after the ad"),
-    "t": N_("What the chat looks like"),
+    "v": N_("Tap or view of the ad"),
+    "w": N_("Time of arrival"),
+    "d": N_("Time since the ad"),
+    "t": N_("Content of the chat"),
 }
 """What a sign is, by the letter before its value."""
 
