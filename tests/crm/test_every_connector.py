@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import get_args
 
+import httpx2
 import pytest
 
 from contatto.crm.model.connector import Connector
@@ -16,6 +17,7 @@ from contatto.crm.model.operations import (
     Erase,
     Expired,
     Find,
+    FindBy,
     Later,
     Link,
     Merge,
@@ -113,6 +115,54 @@ def asked(connector: Connector) -> Iterator[tuple[Operation, HttpRequest]]:
 @pytest.fixture(params=sorted(CONNECTORS))
 def connector(request: pytest.FixtureRequest) -> Connector:
     return CONNECTORS[request.param]
+
+
+HOSTILE_IDS = [
+    "../../settings",
+    "..",
+    ".",
+    "a/b",
+    "a?b=c",
+    "a&b",
+    "a#b",
+    "%2e%2e/x",
+    "a\r\nX: 1",
+    "@other.example.com",
+    "a\\b",
+]
+
+
+@pytest.mark.parametrize("record_id", HOSTILE_IDS)
+def test_an_id_that_a_crm_chose_leads_to_no_other_path(connector: Connector, record_id: str) -> None:
+    """A program that may post changes could else use our token for whatever the CRM has."""
+    link = link_of(connector.traits)
+    written = {target: "value" for _, target in connector.traits.defaults}
+    lead_id = "0195e2a7-0000-7000-8000-000000000001"
+
+    def ask(name: str) -> Iterator[HttpRequest]:
+        for operation in (
+            Find(FindBy.EXTERNAL_ID, name),
+            Read(name),
+            Write(name, lead_id, 1, written, "", NOW),
+            Merge("17", name),
+            Merge(name, "17"),
+            Erase(name, lead_id),
+        ):
+            request = connector.ask(link, operation)
+            if isinstance(request, HttpRequest):
+                yield request
+
+    for hostile, plain in zip(ask(record_id), ask("17"), strict=True):
+        assert hostile.method == plain.method
+        assert shape_of(hostile.url) == shape_of(plain.url)
+
+
+def shape_of(address: str) -> tuple[object, ...]:
+    """An address without the ids in it, as the client sends it."""
+    url = httpx2.URL(address)
+    path, _, query = url.raw_path.decode().partition("?")
+    steps = [step for step in path.split("/") if step in (".", "..")]
+    return url.scheme, url.netloc, path.count("/"), steps, query.count("&"), url.fragment
 
 
 MEMORIES = ("", "{}", "x", "[1]")

@@ -6,7 +6,7 @@ Source: Meta, Marketing API: ``act_<id>``, ``/campaigns``, ``/adsets``, ``/ads``
 """
 
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -138,7 +138,7 @@ class MetaAds:
 
 def _get(access: Access, edge: str, asked: dict[str, str]) -> HttpRequest:
     headers = {"Authorization": f"Bearer {access.access_token}", "Accept": "application/json"}
-    account = f"act_{access.external_id.removeprefix('act_')}"
+    account = f"act_{quote(access.external_id.removeprefix('act_'), safe='')}"
     return HttpRequest("GET", f"{access.base_url}/{VERSION}/{account}{edge}?{urlencode(asked)}", headers, b"")
 
 

@@ -169,7 +169,7 @@ def ad_tap(referral: Referral | None) -> AdTap | None:
 def message_request(out: Outgoing, body: dict[str, Any]) -> HttpRequest:
     """The request that sends a message of an account."""
     headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
-    url = f"{out.base_url}/{VERSION}/{out.account}/messages"
+    url = f"{out.base_url}/{VERSION}/{quote(out.account, safe='')}/messages"
     return HttpRequest("POST", url, headers, msgspec.json.encode(body))
 
 

@@ -10,7 +10,7 @@ Source: the OpenAPI document of django-crm 1.35.0 (``/schema/``), "Leads".
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from contatto.crm.connectors.contract import json_request
+from contatto.crm.connectors.contract import json_request, path_id
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
@@ -83,7 +83,7 @@ def _find(link: Link, find: Find) -> HttpRequest:
 
 
 def _read(link: Link, read: Read) -> HttpRequest:
-    return _send(link, "GET", f"{read.record_id}/")
+    return _send(link, "GET", f"{path_id(read.record_id)}/")
 
 
 def _write(link: Link, write: Write) -> HttpRequest:
@@ -91,16 +91,16 @@ def _write(link: Link, write: Write) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id:
-        return _send(link, "PATCH", f"{write.record_id}/", values)
+        return _send(link, "PATCH", f"{path_id(write.record_id)}/", values)
     return _send(link, "POST", "", values)
 
 
 def _merge(link: Link, merge: Merge) -> HttpRequest:
-    return _send(link, "POST", f"{merge.into_id}/merge/", {"merge_id": merge.record_id})
+    return _send(link, "POST", f"{path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id})
 
 
 def _erase(link: Link, erase: Erase) -> HttpRequest:
-    return _send(link, "DELETE", f"{erase.record_id}/")
+    return _send(link, "DELETE", f"{path_id(erase.record_id)}/")
 
 
 def _read_description(_link: Link, _: Describe, body: Any, _memory: str) -> Reply:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -26,6 +27,14 @@ def json_request(method: str, url: str, headers: Mapping[str, str], body: Any = 
     if body is None:
         return HttpRequest(method, url, kept, b"")
     return HttpRequest(method, url, {**kept, "Content-Type": "application/json"}, msgspec.json.encode(body))
+
+
+def path_id(record_id: str) -> str:
+    """Quote the id of a record as one segment of a path.
+
+    CRMs and the programs beside them choose these ids. An id must not lead our token to another path.
+    """
+    return quote(record_id, safe="").replace(".", "%2E")
 
 
 def read_json(answer: HttpAnswer) -> Any:

@@ -10,7 +10,7 @@ import re
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from contatto.crm.connectors.contract import json_request
+from contatto.crm.connectors.contract import json_request, path_id
 from contatto.crm.connectors.json_api import UNCLEAR, Abilities, JsonApi, as_dict, as_text, keep, recall
 from contatto.crm.connectors.oauth import bearer
 from contatto.crm.model.operations import (
@@ -50,7 +50,7 @@ _RAW: Final = "valueInputOption=RAW"
 def _send(link: Link, method: str, cells: str, end: str = "", body: Any = None) -> HttpRequest:
     sheet = link.settings.get("sheet", "").replace("'", "''")
     where = quote(f"'{sheet}'!{cells}", safe="")
-    path = f"/v4/spreadsheets/{quote(link.settings.get('spreadsheet', ''), safe='')}/values/{where}{end}"
+    path = f"/v4/spreadsheets/{path_id(link.settings.get('spreadsheet', ''))}/values/{where}{end}"
     return json_request(method, link.address + path, bearer(link) or {}, body)
 
 

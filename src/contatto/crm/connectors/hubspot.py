@@ -10,7 +10,7 @@ Source: developers.hubspot.com, "CRM API | Contacts", "Search", "Properties", "O
 
 from typing import Any, ClassVar, Final
 
-from contatto.crm.connectors.contract import json_request
+from contatto.crm.connectors.contract import json_request, path_id
 from contatto.crm.connectors.hubspot_errors import trouble_of_write
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
@@ -88,7 +88,9 @@ def _describe(link: Link, _: Describe) -> HttpRequest:
 
 def _find(link: Link, find: Find) -> HttpRequest:
     if find.by is FindBy.EXTERNAL_ID:
-        return _send(link, "GET", f"{_CONTACTS}/{find.value}?idProperty={OUR_ID}&properties={OUR_ID}")
+        return _send(
+            link, "GET", f"{_CONTACTS}/{path_id(find.value)}?idProperty={OUR_ID}&properties={OUR_ID}"
+        )
     groups = [
         {"filters": [{"propertyName": name, "operator": "EQ", "value": find.value}]} for name in _BY[find.by]
     ]
@@ -99,7 +101,7 @@ def _find(link: Link, find: Find) -> HttpRequest:
 
 def _read(link: Link, read: Read) -> HttpRequest:
     names = ",".join(dict.fromkeys((OUR_ID, _CHANGED_AT, *read.fields)))
-    return _send(link, "GET", f"{_CONTACTS}/{read.record_id}?properties={names}")
+    return _send(link, "GET", f"{_CONTACTS}/{path_id(read.record_id)}?properties={names}")
 
 
 def _write(link: Link, write: Write) -> HttpRequest:
@@ -107,7 +109,7 @@ def _write(link: Link, write: Write) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id:
-        return _send(link, "PATCH", f"{_CONTACTS}/{write.record_id}", {"properties": values})
+        return _send(link, "PATCH", f"{_CONTACTS}/{path_id(write.record_id)}", {"properties": values})
     made = {"idProperty": OUR_ID, "id": write.external_id, "properties": values}
     return _send(link, "POST", f"{_CONTACTS}/batch/upsert", {"inputs": [made]})
 

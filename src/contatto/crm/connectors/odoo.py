@@ -133,9 +133,14 @@ def _find(link: Link, find: Find) -> HttpRequest:
     return _ask(link, _LEAD, "search_read", [domain], fields=["write_date"], limit=5, order="id asc")
 
 
+def _number(record_id: str) -> int:
+    """Return the id of a record as a number; 0, which no record has, for any other text."""
+    return int(record_id) if record_id.isascii() and record_id.isdigit() and len(record_id) < 16 else 0
+
+
 def _read(link: Link, read: Read) -> HttpRequest:
     names = sorted({"write_date", *read.fields})
-    domain = [["id", "=", int(read.record_id)]]
+    domain = [["id", "=", _number(read.record_id)]]
     return _ask(link, _LEAD, "search_read", [domain], fields=names, context=_ALL)
 
 
@@ -156,7 +161,7 @@ def _load(link: Link, write: Write) -> HttpRequest:
 
 
 def _erase(link: Link, erase: Erase) -> HttpRequest:
-    return _ask(link, _LEAD, "unlink", [[int(erase.record_id)]])
+    return _ask(link, _LEAD, "unlink", [[_number(erase.record_id)]])
 
 
 def _changes(link: Link, changes: Changes) -> HttpRequest:
@@ -241,7 +246,7 @@ def _tie(link: Link, write: Write, body: Any, memory: str) -> Reply:
     """See to it that our external id is that of the record, and then load the values over it."""
     if memory == "tie":
         return Onward(_load(link, write), "load") if _result(body) else UNCLEAR
-    rows, record = _rows(body), int(write.record_id or 0)
+    rows, record = _rows(body), _number(write.record_id or "")
     if rows is None:
         return UNCLEAR
     if not rows:

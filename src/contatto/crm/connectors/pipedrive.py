@@ -9,7 +9,7 @@ Source: developers.pipedrive.com, "API Reference": Persons, PersonFields, Deals 
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from contatto.crm.connectors.contract import json_request
+from contatto.crm.connectors.contract import json_request, path_id
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
@@ -99,7 +99,7 @@ def _find(link: Link, find: Find) -> HttpRequest:
 
 
 def _read(link: Link, read: Read) -> HttpRequest:
-    return _send(link, "GET", f"{_PERSONS}/{quote(read.record_id, safe='')}")
+    return _send(link, "GET", f"{_PERSONS}/{path_id(read.record_id)}")
 
 
 def _write(link: Link, write: Write) -> HttpRequest:
@@ -114,7 +114,7 @@ def _write(link: Link, write: Write) -> HttpRequest:
             custom[name] = value
     body["custom_fields"] = custom
     if write.record_id:
-        return _send(link, "PATCH", f"{_PERSONS}/{quote(write.record_id, safe='')}", body)
+        return _send(link, "PATCH", f"{_PERSONS}/{path_id(write.record_id)}", body)
     return _send(link, "POST", _PERSONS, body)
 
 
@@ -125,14 +125,19 @@ def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
     return _send(link, "GET", f"{_PERSONS}?custom_fields={ours}&limit={_PERSONS_PAGE}{after}")
 
 
+def _number(record_id: str) -> int | str:
+    """Return an id as the number that the vendor wants; another text as it is, for the vendor to refuse."""
+    return int(record_id) if record_id.isascii() and record_id.isdigit() else record_id
+
+
 def _merge(link: Link, merge: Merge) -> HttpRequest:
     """The one that stays is named in the body. Source: "Merge two persons", v1."""
-    body = {"merge_with_id": int(merge.into_id)}
-    return _send(link, "PUT", f"/v1/persons/{quote(merge.record_id, safe='')}/merge", body)
+    body = {"merge_with_id": _number(merge.into_id)}
+    return _send(link, "PUT", f"/v1/persons/{path_id(merge.record_id)}/merge", body)
 
 
 def _erase(link: Link, erase: Erase) -> HttpRequest:
-    return _send(link, "DELETE", f"{_PERSONS}/{quote(erase.record_id, safe='')}")
+    return _send(link, "DELETE", f"{_PERSONS}/{path_id(erase.record_id)}")
 
 
 def _changes(link: Link, changes: Changes) -> HttpRequest:
@@ -222,7 +227,8 @@ def _put_note(link: Link, write: Write, body: Any, record_id: str) -> Reply:
         path, method = f"/v1/notes/{as_text(ours[0].get('id'))}", "PUT"
         return Onward(_send(link, method, path, {"content": text}), _DONE + record_id)
     return Onward(
-        _send(link, "POST", "/v1/notes", {"content": text, "person_id": int(record_id)}), _DONE + record_id
+        _send(link, "POST", "/v1/notes", {"content": text, "person_id": _number(record_id)}),
+        _DONE + record_id,
     )
 
 

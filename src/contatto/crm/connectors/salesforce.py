@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from contatto.crm.connectors.contract import json_request
+from contatto.crm.connectors.contract import json_request, path_id
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
@@ -120,7 +120,7 @@ def _find(link: Link, find: Find) -> HttpRequest:
 
 
 def _read(link: Link, read: Read) -> HttpRequest:
-    return _send(link, "GET", f"/sobjects/{_object(read.record_id)}/{read.record_id}")
+    return _send(link, "GET", f"/sobjects/{_object(read.record_id)}/{path_id(read.record_id)}")
 
 
 def _write(link: Link, write: Write) -> HttpRequest:
@@ -128,12 +128,12 @@ def _write(link: Link, write: Write) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id is None:
-        return _send(link, "PATCH", f"/sobjects/Lead/{OUR_ID}/{write.external_id}", values)
+        return _send(link, "PATCH", f"/sobjects/Lead/{OUR_ID}/{path_id(write.external_id)}", values)
     values[OUR_ID] = write.external_id
     kind = _object(write.record_id)
     if kind == "Contact":
         values = {name: value for name, value in values.items() if name not in _OF_LEADS}
-    return _send(link, "PATCH", f"/sobjects/{kind}/{write.record_id}", values)
+    return _send(link, "PATCH", f"/sobjects/{kind}/{path_id(write.record_id)}", values)
 
 
 def _where_is(link: Link, record_id: str) -> HttpRequest:
@@ -142,7 +142,7 @@ def _where_is(link: Link, record_id: str) -> HttpRequest:
 
 
 def _erase(link: Link, erase: Erase) -> HttpRequest:
-    return _send(link, "DELETE", f"/sobjects/{_object(erase.record_id)}/{erase.record_id}")
+    return _send(link, "DELETE", f"/sobjects/{_object(erase.record_id)}/{path_id(erase.record_id)}")
 
 
 def _changes(link: Link, changes: Changes) -> HttpRequest:

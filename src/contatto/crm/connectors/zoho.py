@@ -8,9 +8,8 @@ and Errors).
 """
 
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
-from contatto.crm.connectors.contract import json_request
+from contatto.crm.connectors.contract import json_request, path_id
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
@@ -108,7 +107,7 @@ def _select(link: Link, columns: str, where: str, order: str, most: int) -> Http
 
 
 def _read(link: Link, read: Read) -> HttpRequest:
-    return _send(link, "GET", f"{_LEADS}/{quote(read.record_id, safe='')}")
+    return _send(link, "GET", f"{_LEADS}/{path_id(read.record_id)}")
 
 
 def _write(link: Link, write: Write) -> HttpRequest:
@@ -116,12 +115,12 @@ def _write(link: Link, write: Write) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id:
-        return _send(link, "PUT", f"{_LEADS}/{quote(write.record_id, safe='')}", {"data": [values]})
+        return _send(link, "PUT", f"{_LEADS}/{path_id(write.record_id)}", {"data": [values]})
     return _send(link, "POST", f"{_LEADS}/upsert", {"data": [values], "duplicate_check_fields": [OUR_ID]})
 
 
 def _erase(link: Link, erase: Erase) -> HttpRequest:
-    return _send(link, "DELETE", f"{_LEADS}?ids={quote(erase.record_id, safe='')}")
+    return _send(link, "DELETE", f"{_LEADS}?ids={path_id(erase.record_id)}")
 
 
 def _changes(link: Link, changes: Changes) -> HttpRequest:

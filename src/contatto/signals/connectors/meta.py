@@ -9,6 +9,7 @@ are SHA-256. Purchase needs ``value`` and ``currency``. Events are at most seven
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -97,7 +98,7 @@ class MetaSignals:
         if feed.test_code:
             body["test_event_code"] = feed.test_code
         headers = {"Authorization": f"Bearer {feed.access_token}", "Content-Type": "application/json"}
-        url = f"{feed.base_url}/{VERSION}/{feed.dataset_id}/events"
+        url = f"{feed.base_url}/{VERSION}/{quote(feed.dataset_id, safe='')}/events"
         return HttpRequest("POST", url, headers, msgspec.json.encode(body))
 
     def read(self, answer: HttpAnswer) -> SignalOutcome:
