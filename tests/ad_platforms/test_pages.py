@@ -5,14 +5,16 @@ import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import xlsxwriter
+from sqlalchemy import select
 
 from contatto.accounts.actions import issue_auth_code
 from contatto.accounts.model import BusinessId
-from contatto.ad_platforms.actions.authorizing import STATE_S, authorize_url, read_state
+from contatto.ad_platforms.actions.authorizing import STATE_S, Visitor, authorize_url, read_state
 from contatto.ad_platforms.model import OutsideAccount
 from contatto.ad_platforms.store.accounts import list_outside_accounts
 from contatto.ad_platforms.store.mirror import list_ad_days
@@ -20,9 +22,10 @@ from contatto.channels.actions import register_app
 from contatto.channels.model import ChannelApp, Platform
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.outbound.store import outbound_requests
 from tests.ad_platforms.counterpart import noon, spend
 from tests.conformance.conftest import running_server_house
-from tests.journeys.running import APP_ID, House, csrf_of, running_house, until
+from tests.journeys.running import APP_ID, PASSWORD, House, csrf_of, running_house, until
 
 HOME = "/settings/ad-platforms"
 ALL_DAYS = ("2015-01-01", "2100-12-31")
@@ -133,16 +136,54 @@ def test_the_way_to_a_platform_and_back_is_this_members_own(house: House) -> Non
     assert accounts(house)[0].state.value != "uploads"
 
 
+def test_a_state_is_good_for_one_code_and_one_session(house: House) -> None:
+    """A second code would put an account of whoever brings it in the place of ours."""
+    _, place = post(house, HOME, platform="tiktok", external_id="7001", access_token="")
+    page = house.client.get(place).text
+    href = unescape(re.search(r'href="(https://business-api\.tiktok\.com/portal/auth[^"]+)"', page).group(1))  # type: ignore[union-attr]
+    state = parse_qs(urlsplit(href).query)["state"][0]
+    mine = dict(house.client.cookies)
+    house.client.cookies.clear()
+    token = csrf_of(house.client.get("/login").text)
+    form = {"email": "owner@example.com", "password": PASSWORD, "csrf_token": token}
+    assert house.client.post("/login", data=form, follow_redirects=False).status_code == 303
+    assert house.client.get(f"{HOME}/return", params={"state": state, "code": "c"}).status_code == 401
+    assert post(house, f"{HOME}/return", state=state, code="code-1")[0] == 401
+    house.client.cookies.clear()
+    house.client.cookies.update(mine)
+    assert post(house, f"{HOME}/return", state=state, code="code-1") == (303, place)
+    pulls = queued(house)
+    assert post(house, f"{HOME}/return", state=state, code="code-1") == (303, place), (
+        "sent twice by a browser"
+    )
+    assert post(house, f"{HOME}/return", state=state, code="code-2")[0] in (409, 422)
+    assert queued(house) == pulls
+
+
+def queued(house: House) -> list[Any]:
+    shown = outbound_requests.c.id, outbound_requests.c.created_at
+    read = house.context.db.read_now
+    return read(
+        lambda tx: [tuple(row) for row in tx.execute(select(*shown).order_by(outbound_requests.c.id))]
+    )
+
+
 def test_a_state_is_of_one_member_and_of_one_hour(house: House) -> None:
     post(house, HOME, platform="tiktok", external_id="7001", access_token="")
     (account,) = accounts(house)
     vault = house.context.vault
-    href = authorize_url(vault, account, APP_ID, "member-1", (1_000, "https://us.example.com"))
+    visitor = Visitor("member-1", "session-1")
+    href = authorize_url(vault, account, APP_ID, visitor, (1_000, "https://us.example.com"))
     state = parse_qs(urlsplit(href).query)["state"][0]
-    assert read_state(vault, state, "member-1", 1_000 + STATE_S) == (account.id, APP_ID)
-    for member, now_s in (("member-2", 1_000), ("member-1", 1_001 + STATE_S), ("member-1", 999)):
+    assert read_state(vault, state, visitor, 1_000 + STATE_S) == (account.id, APP_ID)
+    for other, now_s in (
+        (Visitor("member-2", "session-1"), 1_000),
+        (Visitor("member-1", "session-2"), 1_000),
+        (visitor, 1_001 + STATE_S),
+        (visitor, 999),
+    ):
         with pytest.raises(Refused):
-            read_state(vault, state, member, now_s)
+            read_state(vault, state, other, now_s)
 
 
 def test_an_app_of_another_platform_lets_nobody_in(house: House) -> None:

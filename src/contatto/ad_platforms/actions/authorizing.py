@@ -1,5 +1,7 @@
 """Being let into an ad account by its owner: the state that goes with them, and the code that comes back."""
 
+import secrets
+from dataclasses import dataclass, field
 from typing import Final
 
 from itsdangerous import BadSignature
@@ -13,6 +15,7 @@ from contatto.channels.store import list_apps
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.vault import Vault
 
 RETURN_PATH: Final = "/settings/ad-platforms/return"
@@ -22,23 +25,32 @@ _CODE_LIMIT: Final = 2_000
 _KEY: Final = "ad-platforms"
 
 
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A member who goes to a platform and comes back, by one session."""
+
+    member_id: str
+    session_hash: str = field(repr=False)
+
+
 def list_own_apps(tx: Tx, account: OutsideAccount) -> list[ChannelApp]:
     """The apps of a business that may let it into an account."""
     return [app for app in list_apps(tx, account.business_id) if app.platform in APPS[account.platform]]
 
 
 def authorize_url(
-    vault: Vault, account: OutsideAccount, app_id: str, member_id: str, when: tuple[int, str]
+    vault: Vault, account: OutsideAccount, app_id: str, visitor: Visitor, when: tuple[int, str]
 ) -> str:
     """Where a member lets us in; ``when`` is the time in seconds, and our own public address."""
     now_s, base_url = when
-    said = "\0".join((account.id, app_id, member_id, str(now_s)))
+    nonce = secrets.token_urlsafe(16)
+    said = "\0".join((account.id, app_id, visitor.member_id, visitor.session_hash, str(now_s), nonce))
     state = vault.signer(_KEY).sign(said.encode().hex()).decode()
     return CONNECTORS[account.platform].authorize_url(app_id, state, f"{base_url}{RETURN_PATH}")
 
 
-def read_state(vault: Vault, state: str, member_id: str, now_s: int) -> tuple[str, str]:
-    """The account and the app of a state that this member was sent away with, not long ago.
+def read_state(vault: Vault, state: str, visitor: Visitor, now_s: int) -> tuple[str, str]:
+    """Return the account and the app of a recent state that this session of a member was given.
 
     Raises:
         Refused: UNSIGNED, STALE.
@@ -47,12 +59,31 @@ def read_state(vault: Vault, state: str, member_id: str, now_s: int) -> tuple[st
         said = bytes.fromhex(vault.signer(_KEY).unsign(state.encode("utf-8", "replace")).decode()).decode()
     except BadSignature as error:
         raise Refused(errors.UNSIGNED) from error
-    account_id, app_id, sent, at_s = said.split("\0")
-    if sent != member_id:
+    account_id, app_id, member_id, session_hash, at_s, _nonce = said.split("\0")
+    if (member_id, session_hash) != (visitor.member_id, visitor.session_hash):
         raise Refused(errors.UNSIGNED)
     if not 0 <= now_s - int(at_s) <= STATE_S:
         raise Refused(errors.STALE)
     return account_id, app_id
+
+
+def connect_by_state(
+    tx: Tx, business_id: str, consent: tuple[str, str, str], code: str, base_url: str
+) -> None:
+    """Connect an account by the code that came back with a state; each state is good once.
+
+    ``consent`` is the state with the account and the app that it names. The same code again changes nothing.
+
+    Raises:
+        Refused: REPEATED, for another code with the same state; as for a code that is given by hand.
+    """
+    state, account_id, app_id = consent
+
+    def connect() -> bool:
+        connect_by_code(tx, business_id, account_id, app_id, code, base_url)
+        return True
+
+    answer_once(tx, IdempotencyKey(business_id, RETURN_PATH, state), code, bool, connect)
 
 
 def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code: str, base_url: str) -> None:

@@ -11,7 +11,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.ad_platforms.actions import accounts as actions
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount
-from contatto.ad_platforms.actions.authorizing import authorize_url, list_own_apps
+from contatto.ad_platforms.actions.authorizing import Visitor, authorize_url, list_own_apps
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount
 from contatto.ad_platforms.pages.views import PLATFORMS, list_account_rows, show_account, show_ad
 from contatto.ad_platforms.registry import CONNECTORS
@@ -21,7 +21,9 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import translator_of
+from contatto.kit.ids import hash_secret
 from contatto.ui.context import context_of
+from contatto.ui.sessions import session_token
 
 router: Final = APIRouter(include_in_schema=False, prefix="/settings/ad-platforms")
 HOME: Final = "/settings/ad-platforms"
@@ -172,8 +174,13 @@ def _ways(request: Request, tx: Tx, caller: Caller, account: OutsideAccount) -> 
     context = context_of(request)
     is_own = account.base_url == CONNECTORS[account.platform].base_url
     when = int(context.clock.now().timestamp()), context.settings.base_url
+    visitor = visitor_of(request, caller)
 
     def href(app_id: str) -> str:
-        return authorize_url(context.vault, account, app_id, caller.subject_id, when) if is_own else ""
+        return authorize_url(context.vault, account, app_id, visitor, when) if is_own else ""
 
     return [{"app_id": app.app_id, "href": href(app.app_id)} for app in list_own_apps(tx, account)]
+
+
+def visitor_of(request: Request, caller: Caller) -> Visitor:
+    return Visitor(caller.subject_id, hash_secret(session_token(request)))

@@ -10,7 +10,7 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.ad_platforms.actions import authorizing as actions
 from contatto.ad_platforms.actions.accounts import load_outside_account
-from contatto.ad_platforms.pages.accounts import HOME, render_account
+from contatto.ad_platforms.pages.accounts import HOME, render_account, visitor_of
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -27,7 +27,7 @@ async def show_return(request: Request, caller: PageCaller) -> HTMLResponse:
     given = request.query_params
     state, code = given.get("state", ""), given.get("auth_code") or given.get("code") or ""
     now_s = int(context.clock.now().timestamp())
-    account_id, _ = actions.read_state(context.vault, state, caller.subject_id, now_s)
+    account_id, _ = actions.read_state(context.vault, state, visitor_of(request, caller), now_s)
     account = await context.db.read(lambda tx: load_outside_account(tx, caller.business_id, account_id))
     name = account.name or account.external_id
     values = {"caller": caller, "account_name": name, "state": state, "code": code}
@@ -44,11 +44,11 @@ async def post_return(
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
     now_s = int(context.clock.now().timestamp())
-    account_id, app_id = actions.read_state(context.vault, state, caller.subject_id, now_s)
-    base_url = context.settings.base_url
+    account_id, app_id = actions.read_state(context.vault, state, visitor_of(request, caller), now_s)
+    consent, base_url = (state, account_id, app_id), context.settings.base_url
 
     def connect(tx: Tx) -> None:
-        actions.connect_by_code(tx, caller.business_id, account_id, app_id, code, base_url)
+        actions.connect_by_state(tx, caller.business_id, consent, code, base_url)
 
     await context.db.write(connect)
     return RedirectResponse(f"{HOME}/{account_id}", 303)
