@@ -184,3 +184,14 @@ def test_what_no_browser_gives_is_refused(house: House, wrong: dict[str, str]) -
     good = OwnBrowser("https://push.example.com/x").form()
     with nothing_changes(house.context.db):
         assert person.send(ROUTE, page=PAGE, **(good | wrong)).status_code == 422
+
+
+def test_a_browser_at_an_address_inside_is_sent_nothing_and_forgotten(house: House) -> None:
+    """Nothing is looked up while a member subscribes, so the address is checked when something is sent."""
+    inside = OwnBrowser("https://10.0.0.1/inside")
+    member, person = told_in_a_browser(house, "inside@example.com", inside)
+    assert "/browsers/" in person.open(PAGE)
+    write(house, "call +65 8123 4577", "inside-user")
+    assert pushed_to(house, member, 1)
+
+    assert until(lambda: not [row for row in all_rows(house.context.db)["push_browsers"] if member.id in row])

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 
+import httpx2
 import pytest
 
 from contatto.kit.client import ANSWER_LIMIT, Client, is_public
@@ -78,6 +79,32 @@ def test_a_name_with_one_inside_address_among_others_is_forbidden(monkeypatch: p
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
     assert send("https://two-faced.example.com/") == NoAnswer(SendFailure.FORBIDDEN)
+
+
+def test_a_name_that_leads_inside_at_a_second_look_up_is_sent_to_the_checked_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DNS rebinding: the name is looked up once, and the connection goes to what was checked."""
+    asked = list[str]()
+
+    def lookup(host: str, *args: object, **options: object) -> list[object]:
+        asked.append(host)
+        return [(socket.AF_INET, 1, 6, "", ("8.8.8.8" if len(asked) == 1 else "127.0.0.1", 443))]
+
+    reached = list[tuple[str, str, object]]()
+
+    async def take(self: object, request: httpx2.Request) -> httpx2.Response:
+        reached.append((request.url.host, request.headers["host"], request.extensions["sni_hostname"]))
+        return httpx2.Response(204, stream=httpx2.ByteStream(b""))
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", take)
+    assert isinstance(send("https://rebinding.example.com/"), HttpAnswer)
+    assert asked == ["rebinding.example.com"]
+    assert reached == [("8.8.8.8", "rebinding.example.com", "rebinding.example.com")]
+    assert send("https://rebinding.example.com/") == NoAnswer(SendFailure.FORBIDDEN), (
+        "the next try looks again"
+    )
 
 
 def test_a_listed_host_may_be_inside_and_only_with_its_own_port() -> None:
