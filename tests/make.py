@@ -207,9 +207,8 @@ def signed(body: bytes, secret: str, at: datetime) -> dict[str, str]:
 
 def receipt(tx: Tx, business_id: str, body: bytes, platform: Platform = Platform.TIKTOK) -> None:
     """Store a delivery as the webhook's door does."""
-    sealed = tx.vault.seal_bytes(body, business_id)
-    row = inbox_rules.receipt_row(business_id, platform, CONNECTORS[platform].label(body), sealed, tx.now)
-    tx.execute(receipts.APPEND_RECEIPT[tx.connection.dialect.name], row)
+    row = inbox_rules.receipt_row(business_id, platform, CONNECTORS[platform].label(body), tx.now)
+    receipts.append_receipt(tx, receipts.seal_receipt(tx.vault, row, body))
 
 
 def caller_of(member: Member, of: Business) -> Caller:

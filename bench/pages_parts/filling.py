@@ -117,7 +117,7 @@ def _fill_leads(
         name = f"{chance.choice(names)} {chance.choice(names)} {number % 997}"
         owner = world["member"] if chance.random() < 0.3 else None
         business = world["business"]
-        sealed = context.vault.seal(name, business)
+        sealed = context.vault.seal(name, business, "leads.name", lead)
         score = chance.randrange(101) if number >= count - SCORED else -1
         tables["leads"].append((
             lead, new_number(), business, person, world["channel"], conversation, sealed, name_key(name),
@@ -129,6 +129,7 @@ def _fill_leads(
         tables["contact_points"] += _points(context, business, lead, number, at, chance)
         won = _winner(chance.randrange(ADS), at) if chance.random() < 0.8 else (None,) * 8
         tables["conversions"].append((new_number(), business, person, "lead", lead, at, *won))
+        sealed = context.vault.seal(name, business, "persons.name", person)
         known = (f"person {number}", sealed, name_key(name))
         tables["persons"].append((person, business, world["channel"], *known, at))
         is_waiting, is_resolved = chance.random() < 0.05, chance.random() < 0.5
@@ -155,8 +156,9 @@ def _points(
     if not points or chance.random() < 0.4:
         points.append(("email", f"person{number}@example.com", None))
     for field, value, where in points:
-        sealed, index = context.vault.seal(value, business), context.vault.blind(value, business)
-        yield new_id(), business, lead, field, sealed, index, "chat", at, where
+        point_id, index = new_id(), context.vault.blind(value, business)
+        sealed = context.vault.seal(value, business, "contact_points.value", point_id)
+        yield point_id, business, lead, field, sealed, index, "chat", at, where
 
 
 def _winner(ad: int, at: int) -> Row:
@@ -169,12 +171,13 @@ def _fill_messages(
     loader: Loader, context: Context, world: dict[str, str], talks: list[tuple[str, int]], count: int
 ) -> None:
     business = world["business"]
-    bodies = [context.vault.seal(f"message {n} of a chat", business) for n in range(50)]
     rows: list[Row] = []
     for number in range(count):
         conversation, at = talks[number % len(talks)]
         sender = "customer" if number % 3 else "business"
-        rows.append((new_id(), business, conversation, sender, "text", bodies[number % 50], "", at + number))
+        message_id, text = new_id(), f"message {number % 50} of a chat"
+        body = context.vault.seal(text, business, "messages.body", message_id)
+        rows.append((message_id, business, conversation, sender, "text", body, "", at + number))
         if len(rows) == AT_ONCE:
             _load(loader, "messages", rows)
             rows.clear()

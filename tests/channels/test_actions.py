@@ -79,7 +79,8 @@ def test_apps_in_memory_are_read_again_after_a_while(
     assert asyncio.run(index.list_named("app-1")) == []
     database.write_now(lambda tx: register_app(tx, APP))
     assert asyncio.run(index.list_named("app-1")) == [APP]
-    changed = store.channel_apps.update().values(secret=database.vault.seal("a new secret", "b1"))
+    secret = database.vault.seal("a new secret", "b1", "channel_apps.secret", "app-1")
+    changed = store.channel_apps.update().values(secret=secret)
     database.write_now(lambda tx: tx.execute(changed) and None)
     assert asyncio.run(index.list_named("app-1")) == [APP]
     monkeypatch.setattr("contatto.channels.index.KEEP_S", 0.0)

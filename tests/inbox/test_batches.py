@@ -19,7 +19,7 @@ from contatto.inbox.store.receipts import WAITING
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import SEALED, metadata
+from contatto.kit.db.types import SEALED, metadata, sealed_place
 from contatto.kit.ids import new_id
 from contatto.kit.turns import Turns
 from contatto.leads.actions import records
@@ -155,10 +155,11 @@ def differences(together: list[dict[str, list[str]]], alone: list[dict[str, list
 
 
 def opened(tx: Tx, table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    stored = dict(row)
     for column in table.columns:
         value = row[column.name]
         if column.info.get(SEALED) and value is not None:
-            row[column.name] = tx.vault.open(bytes(value), row["business_id"])
+            row[column.name] = tx.vault.open(bytes(value), *sealed_place(column, stored))
         elif isinstance(value, datetime):
             row[column.name] = value.isoformat()
     return row

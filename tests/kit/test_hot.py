@@ -1,7 +1,7 @@
 """Statements of hot paths write and read what SQLAlchemy would, and repeat nothing."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import pytest
 from sqlalchemy import (
@@ -22,7 +22,7 @@ from contatto.kit.db.hot import Query, Seek, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice
 from contatto.kit.db.within import within
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import append_touches, touch_row, touches
 from tests import make
@@ -51,7 +51,11 @@ SECRETS = Table(
 class Secret:
     id: int
     business_id: str
-    said: SealedText
+    said: Annotated[str, SealedIn("hot_secrets.said")]
+
+
+def seal_said(tx: Tx, text: str, business_id: str, number: int) -> bytes | None:
+    return tx.seal(text, business_id, "hot_secrets.said", str(number))
 
 
 MARKED = Seek(Secret, select(SECRETS).where(within(SECRETS.c.mark, "marks")).order_by(SECRETS.c.id))
@@ -163,7 +167,7 @@ def test_a_batch_with_a_bad_row_keeps_nothing(database: Database) -> None:
 def test_sealed_texts_come_opened_and_bytes_are_looked_for_as_texts_are(database: Database) -> None:
     def work(tx: Tx) -> tuple[list[Secret], list[tuple[Any, ...]]]:
         SECRETS.create(tx.connection)
-        said = [tx.seal("one", "b1"), None, tx.seal("three", "b2")]
+        said = [seal_said(tx, "one", "b1", 0), None, seal_said(tx, "three", "b2", 2)]
         rows = [
             {"id": number, "business_id": of, "said": text, "mark": bytes([0, 255, number])}
             for number, (of, text) in enumerate(zip(("b1", "b1", "b2"), said, strict=True))
@@ -185,9 +189,8 @@ def test_what_is_listed_again_is_the_same_list_until_a_row_changes(database: Dat
     def work(tx: Tx) -> None:
         SECRETS.create(tx.connection)
         for number, mark in ((1, b"a"), (2, b"b"), (3, b"c")):
-            tx.insert(
-                SECRETS, {"id": number, "business_id": "us", "said": tx.seal("tea", "us"), "mark": mark}
-            )
+            said = seal_said(tx, "tea", "us", number)
+            tx.insert(SECRETS, {"id": number, "business_id": "us", "said": said, "mark": mark})
         first = MARKED.list_again(tx, marks)
         assert first.all == [Secret(1, "us", "tea"), Secret(2, "us", "tea")]
         tx.execute(update(SECRETS).where(SECRETS.c.id == 3).values(said=None))

@@ -1,14 +1,18 @@
 """The vault: what is sealed opens again, for its tenant and with its key only."""
 
 import hashlib
+import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import BadSignature, Signer
 
-from contatto.kit.vault import Sealed, Vault
+from contatto.kit.vault import ExtendedNonceCipher, Sealed, Vault, row_key
+
+type Place = tuple[str, str, str]
 
 OLD, NEW = bytes(32), bytes(range(32))
 VAULT = Vault({"old": OLD})
@@ -18,64 +22,124 @@ any_text = st.text(st.characters(codec=None))  # lone surrogates too
 tenants = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
-@given(any_text, tenants)
-def test_a_text_comes_back_as_it_was(text: str, tenant: str) -> None:
-    assert VAULT.open(VAULT.seal(text, tenant), tenant) == text
+places = st.tuples(tenants, st.sampled_from(["leads.name", "leads.notes", "messages.body"]), any_text)
+PLACE = ("tenant", "leads.name", "row")
 
 
-@given(st.binary(), tenants)
-def test_bytes_come_back_as_they_were(raw: bytes, tenant: str) -> None:
-    assert VAULT.open_bytes(VAULT.seal_bytes(raw, tenant), tenant) == raw
+@given(any_text, places)
+def test_a_text_comes_back_as_it_was(text: str, place: Place) -> None:
+    assert VAULT.open(VAULT.seal(text, *place), *place) == text
 
 
-@given(any_text, tenants, tenants)
-def test_a_value_does_not_open_for_another_tenant(text: str, tenant: str, other: str) -> None:
-    sealed = VAULT.seal(text, tenant)
-    if tenant != other:
+@given(st.binary(), places)
+def test_bytes_come_back_as_they_were(raw: bytes, place: Place) -> None:
+    assert VAULT.open_bytes(VAULT.seal_bytes(raw, *place), *place) == raw
+
+
+@given(any_text, places, places, st.sets(st.integers(0, 2)))
+def test_a_value_opens_only_for_its_tenant_column_and_row(
+    text: str, place: Place, other: Place, changed: set[int]
+) -> None:
+    """Any of the three may differ, and any number of them."""
+    moved = [other[at] if at in changed else place[at] for at in range(3)]
+    sealed = VAULT.seal(text, *place)
+    if tuple(moved) == place:
+        assert VAULT.open(sealed, *moved) == text
+    else:
         with pytest.raises(Sealed):
-            VAULT.open(sealed, other)
+            VAULT.open(sealed, *moved)
+
+
+@given(st.lists(st.integers() | st.uuids(), min_size=1), st.lists(st.integers() | st.uuids(), min_size=1))
+def test_rows_of_different_values_have_different_names(one: list[object], other: list[object]) -> None:
+    same = [str(value) for value in one] == [str(value) for value in other]
+    assert (row_key(*one) == row_key(*other)) is same
+
+
+@pytest.mark.parametrize(
+    ("key", "associated", "expected"),
+    [
+        (1, b"", "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271"),
+        (3, b"c2sp.org/XAES-256-GCM", "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d"),
+    ],
+)
+def test_a_value_is_encrypted_as_the_specification_says(
+    key: int, associated: bytes, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Source: C2SP, XAES-256-GCM, test vectors."""
+    nonce = b"ABCDEFGHIJKLMNOPQRSTUVWX"
+    halves = iter((nonce[:12], nonce[12:]))
+    monkeypatch.setattr("contatto.kit.vault.os.urandom", lambda _: next(halves))
+    cipher = ExtendedNonceCipher(bytes([key]) * 32)
+    encrypted = cipher.encrypt(b"XAES-256-GCM", associated)
+    assert encrypted == nonce + bytes.fromhex(expected)
+    assert cipher.decrypt(encrypted, associated) == b"XAES-256-GCM"
+
+
+def test_a_process_selects_another_key_after_some_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contatto.kit.vault._PER_SELECTOR", 10)
+    cipher = ExtendedNonceCipher(bytes(32))
+    nonces = [cipher.encrypt(b"a value", b"")[:24] for _ in range(50)]
+    assert len(set(nonces)) == 50
+    assert len({nonce[:12] for nonce in nonces}) == 5
+    assert ExtendedNonceCipher(bytes(32)).encrypt(b"", b"")[:12] not in {nonce[:12] for nonce in nonces}
+
+
+def test_threads_share_a_cipher() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def seal_and_open(number: int) -> bool:
+        text = f"text {number}"
+        return VAULT.open(VAULT.seal(text, *PLACE), *PLACE) == text
+
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(seal_and_open, range(20_000), chunksize=100))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @given(st.data())
 def test_a_value_with_any_bit_changed_does_not_open(data: st.DataObject) -> None:
-    sealed = bytearray(VAULT.seal("a value", "tenant"))
+    sealed = bytearray(VAULT.seal("a value", *PLACE))
     place = data.draw(st.integers(0, len(sealed) - 1))
     sealed[place] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(Sealed):
-        VAULT.open(bytes(sealed), "tenant")
+        VAULT.open(bytes(sealed), *PLACE)
 
 
-@given(st.integers(0, 60))
+@given(st.integers(0, 70))
 def test_a_value_cut_short_does_not_open(length: int) -> None:
-    sealed = VAULT.seal("a value", "tenant")
+    sealed = VAULT.seal("a value", *PLACE)
     with pytest.raises(Sealed):
-        VAULT.open_bytes(sealed[: min(length, len(sealed) - 1)], "tenant")
+        VAULT.open_bytes(sealed[: min(length, len(sealed) - 1)], *PLACE)
 
 
-@given(st.one_of(st.binary(), st.binary().map(lambda tail: b"\x01\x03old" + tail)))
+@given(st.one_of(st.binary(), st.binary().map(lambda tail: b"\x02\x03old" + tail)))
 def test_any_other_bytes_are_sealed_and_nothing_worse(raw: bytes) -> None:
     with pytest.raises(Sealed):
-        VAULT.open(raw, "tenant")
+        VAULT.open(raw, *PLACE)
 
 
 def test_the_same_text_is_sealed_differently_each_time() -> None:
-    assert VAULT.seal("a", "t") != VAULT.seal("a", "t")
+    assert VAULT.seal("a", *PLACE) != VAULT.seal("a", *PLACE)
 
 
 def test_after_a_rotation_old_values_open_and_new_ones_need_the_new_key() -> None:
-    before = VAULT.seal("kept", "t")
-    after = ROTATED.seal("fresh", "t")
-    assert ROTATED.open(before, "t") == "kept"
-    assert ROTATED.open(after, "t") == "fresh"
+    before = VAULT.seal("kept", *PLACE)
+    after = ROTATED.seal("fresh", *PLACE)
+    assert ROTATED.open(before, *PLACE) == "kept"
+    assert ROTATED.open(after, *PLACE) == "fresh"
     with pytest.raises(Sealed):
-        VAULT.open(after, "t")
+        VAULT.open(after, *PLACE)
 
 
 def test_a_retired_key_opens_nothing() -> None:
-    before = VAULT.seal("kept", "t")
+    before = VAULT.seal("kept", *PLACE)
     with pytest.raises(Sealed):
-        RETIRED.open(before, "t")
-    assert RETIRED.open(ROTATED.reseal(before, "t"), "t") == "kept"
+        RETIRED.open(before, *PLACE)
+    assert RETIRED.open(ROTATED.reseal(before, *PLACE), *PLACE) == "kept"
 
 
 @pytest.mark.parametrize("vault", [ROTATED, RETIRED], ids=["rotated", "retired"])

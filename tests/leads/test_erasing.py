@@ -1,7 +1,7 @@
 """Erasing a person: no table holds a value of theirs afterwards, clear, sealed, hashed or as an index."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, Final
 
@@ -9,16 +9,22 @@ import msgspec
 import pytest
 from sqlalchemy import BigInteger, Boolean, Column, Date, Float, Integer, LargeBinary, select
 
-from contatto.accounts.store import list_businesses
 from contatto.audiences.actions import blind_digests
 from contatto.capture.model import Field
 from contatto.inbox.model import ReceiptState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import SEALED, Choice, Instant, Words, metadata
+from contatto.kit.db.types import (
+    SEALED,
+    Choice,
+    Instant,
+    Words,
+    metadata,
+    row_columns,
+    sealed_place,
+)
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.vault import Sealed
 from contatto.leads.actions import jobs, merging
 from contatto.leads.actions.merging import Wish
 from contatto.leads.model.annotations import Actor
@@ -134,21 +140,16 @@ class House:
             prints = blind_digests(tx.vault, self.business_id, digests)
             plant.row("audience_members", fingerprint=prints[1])
             plant.row("audience_files", prints=b"".join(prints))
-        plant.row("lead_views", query=self.sealed(tx, f"q={phone}&sort=name"))
-        plant.row(
-            "lead_jobs", kind=JobKind.STATUS, state=JobState.DONE, plan=self.plan(tx, query=f"q={mail}")
-        )
+        plant.row("lead_views", query=f"q={phone}&sort=name")
+        plant.row("lead_jobs", kind=JobKind.STATUS, state=JobState.DONE, plan=self.plan(query=f"q={mail}"))
         rows = (("Anna", "+6581112222"), (name, ""), ("", phone))
         done = {"kind": JobKind.IMPORT, "state": JobState.DONE}
-        job_id = plant.row("lead_jobs", **done, plan=self.plan(tx, rows=rows))["id"]
+        job_id = plant.row("lead_jobs", **done, plan=self.plan(rows=rows))["id"]
         plant.row("lead_job_items", job_id=job_id, position=2, before="", after="", reason="")
         return lead
 
-    def sealed(self, tx: Tx, text: str) -> bytes:
-        return tx.vault.seal(text, self.business_id)
-
-    def plan(self, tx: Tx, **values: Any) -> bytes:
-        return self.sealed(tx, msgspec.json.encode(Plan(**values)).decode())
+    def plan(self, **values: Any) -> str:
+        return msgspec.json.encode(Plan(**values)).decode()
 
 
 class Planted:
@@ -160,6 +161,9 @@ class Planted:
     def row(self, table: str, **values: Any) -> dict[str, Any]:
         of = metadata.tables[table]
         row = {column.name: self.value(column) for column in of.columns if not is_given(column)} | values
+        for column in of.columns:
+            if column.info.get(SEALED):
+                row[column.name] = self.tx.vault.seal(row[column.name], *sealed_place(column, row))
         self.tx.execute(of.insert(), row)
         return row
 
@@ -172,7 +176,7 @@ class Planted:
                  # what a business wrote, not the person
                  "actor": "Owner", "policy_url": "https://kopi.example.com"}  # fmt: skip
         if column.info.get(SEALED):
-            return self.tx.vault.seal(str(links.get(column.name, self.text)), lead.business_id)
+            return str(links.get(column.name, self.text))
         if column.name in links:
             return links[column.name]
         for kind, made in MADE.items():
@@ -184,7 +188,7 @@ class Planted:
 
 def is_given(column: Column[Any]) -> bool:
     """Whether the database gives the value by itself."""
-    return column.autoincrement is True
+    return column.autoincrement is True and column.name not in row_columns(column.table)
 
 
 MADE: Final[dict[Any, Any]] = {
@@ -204,26 +208,33 @@ def traces(db: Database, business_id: str, marks: Iterable[str]) -> list[str]:
     """Where any of the marks stands in the whole database: table, column, and in which form."""
 
     def look(tx: Tx) -> list[str]:
-        tenants = [str(each.id) for each in list_businesses(tx)]
-        forms = Forms(tx, tenants, business_id, tuple(marks))
+        forms = Forms(tx, business_id, tuple(marks))
         return [
             f"{table.name}.{column.name}: {form}"
             for table in metadata.sorted_tables
             for row in tx.execute(select(table)).mappings()
             for column in table.columns
-            if (form := forms.of(row[column.name]))
+            if (form := forms.of_cell(column, row))
         ]
 
     return db.read_now(look)
 
 
 class Forms:
-    def __init__(self, tx: Tx, tenants: list[str], business_id: str, marks: tuple[str, ...]) -> None:
-        self.tx, self.tenants, self.marks = tx, tenants, marks
+    def __init__(self, tx: Tx, business_id: str, marks: tuple[str, ...]) -> None:
+        self.tx, self.marks = tx, marks
         self.indexes = {tx.vault.blind(mark, business_id) for mark in marks}
         spelled = {form for mark in marks for form in (mark, mark.lstrip("+"))}
         self.digests = {hashlib.sha256(form.encode()).hexdigest() for form in spelled}
         self.prints = blind_digests(tx.vault, business_id, self.digests)
+
+    def of_cell(self, column: Column[Any], row: Mapping[Any, Any]) -> str:
+        """The form in which a mark stands in a column of a row, or nothing."""
+        value = row[column.name]
+        if value is None or not column.info.get(SEALED):
+            return self.of(value)
+        opened = self.tx.vault.open_bytes(value, *sealed_place(column, row))
+        return "sealed" if self.of(opened.decode("utf-8", "replace")) else ""
 
     def of(self, value: Any) -> str:
         """The form in which a mark stands in a value, or nothing."""
@@ -239,12 +250,6 @@ class Forms:
             return "index"
         if any(each in value for each in self.prints):
             return "print"
-        for tenant in self.tenants:
-            try:
-                opened = self.tx.vault.open_bytes(value, tenant)
-            except Sealed:
-                continue
-            return "sealed" if self.of(opened.decode("utf-8", "replace")) else ""
         return self.of(value.decode("utf-8", "replace"))
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Table, select
 from contatto.capture.model import Field
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.leads.actions import annotations, merging, records, statuses
@@ -72,7 +73,7 @@ def _rows(tx: Tx, table: Table) -> Iterator[str]:
     for row in tx.execute(select(table)).mappings():
         values = dict(row)
         if table is lead_store.leads:
-            values["name"] = tx.vault.open(row["name"], row["business_id"])
+            values["name"] = tx.vault.open(row["name"], *sealed_place(table.c.name, row))
         yield repr(values)
 
 

@@ -104,8 +104,8 @@ def opened_values() -> Iterator[list[str]]:
     listening: ContextVar[bool] = ContextVar("listening", default=True)
     real = Vault.open_bytes
 
-    def open_bytes(self: Vault, sealed: bytes, tenant: str) -> bytes:
-        raw = real(self, sealed, tenant)
+    def open_bytes(self: Vault, sealed: bytes, *place: str) -> bytes:
+        raw = real(self, sealed, *place)
         if listening.get():
             opened.append(raw.decode("utf-8", "replace"))
         return raw

@@ -9,17 +9,32 @@ from html import unescape
 from io import StringIO
 from typing import Any
 
+import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Column, select
 from starlette.testclient import TestClient
 
 from contatto.app import create_app, open_context
 from contatto.cli.seal import seal_days
+from contatto.crm.model.trials import TrialState
+from contatto.crm.store.deliveries import find_record, list_deliveries, record_told
+from contatto.crm.store.progress import record_due
+from contatto.crm.store.targets import list_targets
+from contatto.crm.store.trials import find_trial, record_trial, save_trial
+from contatto.delivery.store.foretold import save_influences
+from contatto.inbox.store.messages import messages
+from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import SEALED, metadata
+from contatto.kit.db.types import SEALED, metadata, sealed_place
 from contatto.kit.log import set_up_logs
+from contatto.kit.outbound.model import NewRequest, RetryPlan
+from contatto.kit.outbound.store import queue_request
 from contatto.kit.rotation import reseal_all
-from contatto.kit.vault import Vault
+from contatto.kit.vault import Sealed, Vault
+from contatto.leads.model.scores import LeadModel
+from contatto.leads.store.models import save_lead_model
+from contatto.spam.rules.words import BITS, Weights
+from contatto.spam.store import save_weights
 from contatto.wiring import install
 from tests.security.conftest import copied_world
 from tests.security.filling import settle
@@ -140,6 +155,44 @@ def test_a_planted_hash_would_be_found(name: str) -> None:
     assert not marks.of(b"call +6597776656")
 
 
+def sealed_columns() -> list[Column[Any]]:
+    return [column for table in metadata.sorted_tables for column in table.c if column.info.get(SEALED)]
+
+
+def sealed_values(db: Database) -> list[tuple[bytes, tuple[str, str, str]]]:
+    """Every sealed value of the database with the place for which it was sealed."""
+
+    def read(tx: Tx) -> list[tuple[bytes, tuple[str, str, str]]]:
+        return [
+            (row[column.name], sealed_place(column, row))
+            for column in sealed_columns()
+            for row in tx.execute(select(column.table)).mappings()
+            if row[column.name] is not None
+        ]
+
+    return db.read_now(read)
+
+
+def fill_rarer_columns(tx: Tx, of: Tenant) -> None:
+    """Write by their stores what no door of the planting leads to."""
+    business_id = of.business_id
+    (target,) = (each for each in list_targets(tx, business_id) if each.connector == "webhook")
+    delivery = list_deliveries(tx, business_id, target.id)[0]
+    record_due(tx, delivery, "edited", is_queued=True)
+    record = find_record(tx, business_id, target.id, delivery.lead_id)
+    assert record is not None
+    record_told(tx, record, owner="Bea", told_by="Bea")
+    save_trial(tx, target, delivery.lead_id)
+    trial = find_trial(tx, business_id, target.id)
+    assert trial is not None
+    record_trial(tx, trial, TrialState.DONE, found="found")
+    flat = np.zeros(1 << BITS, np.float32)
+    save_weights(tx, business_id, Weights(0.0, flat, flat), tx.now)
+    save_influences(tx, business_id, [])
+    save_lead_model(tx, LeadModel(business_id, tx.now, 1, 0.5, 0.5, b"correction", b"body", None))
+    queue_request(tx, NewRequest(business_id, "poll", "subject", "host", progress="cursor"), RetryPlan((1,)))
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def planted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -242,12 +295,66 @@ def test_the_values_came_into_every_sealed_column(planted: tuple[World, Marks]) 
             for table in metadata.sorted_tables
             for column in table.columns
             if column.info.get(SEALED)
-            for value, tenant in tx.execute(select(column, table.c.business_id)).all()
-            if value is not None and known.of(tx.vault.open_bytes(value, tenant))
+            for row in tx.execute(select(table)).mappings()
+            if row[column.name] is not None
+            and known.of(tx.vault.open_bytes(row[column.name], *sealed_place(column, row)))
         }
 
-    every = {f"{t.name}.{c.name}" for t in metadata.sorted_tables for c in t.columns if c.info.get(SEALED)}
-    assert world.context.db.read_now(look) == every - NO_PERSON
+    assert world.context.db.read_now(look) == {str(column) for column in sealed_columns()} - NO_PERSON
+
+
+def test_a_sealed_value_opens_in_no_other_row_column_table_or_tenant(planted: tuple[World, Marks]) -> None:
+    """Every value is tried at its own place, and at every other place of which it could be moved to."""
+    world, _ = planted
+    vault = world.context.vault
+    values = sealed_values(world.context.db)
+    rows = sorted({place[2] for _, place in values})
+    tenants, columns = {place[0] for _, place in values}, {place[1] for _, place in values}
+    for at, (value, (tenant, column, row)) in enumerate(values):
+        vault.open_bytes(value, tenant, column, row)
+        moved = [(tenant, column, rows[(at + step) % len(rows)]) for step in (0, 1, 7, 71)]
+        moved += [(tenant, other, row) for other in columns]
+        moved += [(other, column, row) for other in tenants]
+        for place in moved:
+            if place != (tenant, column, row):
+                with pytest.raises(Sealed):
+                    vault.open_bytes(value, *place)
+
+
+def test_a_text_that_was_moved_to_another_chat_is_not_shown_there(fresh_world: World) -> None:
+    """Who can write to the table, but has no key, cannot have the application read values out."""
+    world, of = fresh_world, fresh_world.victim
+    db = world.context.db
+    rows = db.read_now(lambda tx: tx.execute(select(messages).order_by(messages.c.seq)).mappings().all())
+    own = [row for row in rows if row["business_id"] == of.business_id]
+    secret = own[0]
+    target = next(row for row in own if row["conversation_id"] != secret["conversation_id"])
+    word = world.context.vault.open(secret["body"], *sealed_place(messages.c.body, secret))
+    path = f"/inbox/{target['conversation_id']}"
+    assert world.ask("GET", path, session=of.owner).status_code == 200
+    moved = messages.update().where(messages.c.id == target["id"]).values(body=secret["body"])
+    db.write_now(lambda tx: tx.execute(moved) and None)
+    answer = world.ask("GET", path, session=of.owner)
+    assert (answer.status_code, word in unescape(answer.text)) == (500, False)
+
+
+def test_a_rotation_moves_every_sealed_column_of_the_schema(planted_world: World) -> None:
+    """The columns come of the schema, so none is left out; one that is empty here gets a value."""
+    world, db = planted_world, planted_world.context.db
+    db.write_now(lambda tx: fill_rarer_columns(tx, world.victim))
+    at_first = sealed_values(db)
+    assert {str(column) for column in sealed_columns()} - {place[1] for _, place in at_first} == set()
+    keys = (f"new:{b64encode(bytes([7]) * 32).decode()}", *KEYS)
+    settings = world.context.settings.model_copy(update={"secret_keys": keys})
+    context = open_context(install(settings), world.context.clock)
+    try:
+        assert reseal_all(context.db, lambda _: None) == len(at_first)
+        rotated = sealed_values(context.db)
+        alone = Vault({"new": bytes([7]) * 32})
+        before = {place: world.context.vault.open_bytes(value, *place) for value, place in at_first}
+        assert {place: alone.open_bytes(value, *place) for value, place in rotated} == before
+    finally:
+        context.db.close()
 
 
 def test_names_are_shown_whole_and_found_by_their_parts(planted: tuple[World, Marks]) -> None:

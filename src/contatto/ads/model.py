@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 from contatto.measurement.model import Goal
 
 
@@ -280,7 +280,7 @@ class Draft:
     member_id: str
     kind: NodeKind
     parent: int
-    typed: SealedText
+    typed: Annotated[str, SealedIn("ad_drafts.typed", ("member_id", "kind", "parent"))]
     saved_at: datetime
 
 

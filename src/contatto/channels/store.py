@@ -133,7 +133,7 @@ def list_accounts(tx: Tx, business_id: str) -> list[ChannelAccount]:
 def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
     """Keep the access token of an account, sealed; a new one replaces the old."""
     new = {
-        "access_token": tx.vault.seal(access_token, business_id),
+        "access_token": tx.vault.seal(access_token, business_id, "channel_tokens.access_token", account_id),
         "changed_at": tx.now,
         "check_state": CheckState.UNTRIED,
         "check_reason": "",
@@ -153,7 +153,8 @@ def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
     """The access token of an account, opened."""
     mine = channel_tokens.c.business_id == business_id, channel_tokens.c.channel_account_id == account_id
     token = tx.scalar(select(channel_tokens.c.access_token).where(*mine))
-    return None if token is None else tx.vault.open(token, business_id)
+    place = business_id, "channel_tokens.access_token", account_id
+    return None if token is None else tx.vault.open(token, *place)
 
 
 def list_token_dates(tx: Tx, business_id: str) -> dict[str, datetime]:
@@ -221,7 +222,7 @@ def save_app(tx: Tx, app: ChannelApp) -> bool:
         "app_id": app.app_id,
         "business_id": app.business_id,
         "platform": app.platform,
-        "secret": tx.vault.seal(app.secret, app.business_id),
+        "secret": tx.vault.seal(app.secret, app.business_id, "channel_apps.secret", app.app_id),
         "created_at": tx.now,
     }
     return tx.insert_ignore(channel_apps, row)
@@ -250,7 +251,7 @@ def _opened(tx: Tx, statement: Select[Any]) -> list[ChannelApp]:
             row["app_id"],
             row["business_id"],
             row["platform"],
-            tx.vault.open(row["secret"], row["business_id"]),
+            tx.vault.open(row["secret"], row["business_id"], "channel_apps.secret", row["app_id"]),
         )
         for row in tx.execute(statement).mappings()
     ]

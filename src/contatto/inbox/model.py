@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from contatto.channels.model import MessageKind, Platform, Sender
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 
 
 class ReceiptState(StrEnum):
@@ -53,8 +53,8 @@ class Person:
     business_id: str
     channel_account_id: str
     external_id: str
-    name: SealedText
-    stated_name: SealedText
+    name: Annotated[str, SealedIn("persons.name")]
+    stated_name: Annotated[str, SealedIn("persons.stated_name")]
     stated_at: datetime | None
     created_at: datetime
 
@@ -171,8 +171,8 @@ class AdReferral:
     conversation_id: str
     ad_number: int
     click_id: str
-    headline: SealedText
-    ad_text: SealedText
+    headline: Annotated[str, SealedIn("ad_referrals.headline")]
+    ad_text: Annotated[str, SealedIn("ad_referrals.ad_text")]
     at: datetime
     advertiser: str = ""
 

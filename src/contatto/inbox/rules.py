@@ -48,10 +48,8 @@ class Segment:
     match: Evidence | None
 
 
-def receipt_row(
-    business_id: str, platform: Platform, label: Label, body: bytes, at: datetime
-) -> dict[str, Any]:
-    """A delivery as it comes in, its body sealed. Labels are a stranger's text, so they are made storable."""
+def receipt_row(business_id: str, platform: Platform, label: Label, at: datetime) -> dict[str, Any]:
+    """Make the row of a delivery, without its body. Labels are a stranger's text, so they become storable."""
     natural = label.natural_key
     if not natural.isprintable():
         natural = f"text:{hashlib.sha256(natural.encode('utf-8', 'surrogatepass')).hexdigest()}"
@@ -60,7 +58,6 @@ def receipt_row(
         "platform": platform,
         "account": label.account if label.account.isprintable() else "",
         "natural_key": natural,
-        "body": body,
         "copies": 1,
         "state": ReceiptState.RECEIVED,
         "reason": None,

@@ -54,6 +54,7 @@ def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work:
         return work()
     key_hash = tx.vault.blind(f"request:{key.endpoint}\0{key.request_id}", key.business_id).hex()
     body_hash = tx.vault.blind(f"body:{body}", key.business_id).hex()
+    place = key.business_id, "answered_requests.answer", key_hash
     tx.advisory_lock(int(key_hash[:15], 16))
     known = select(answered_requests.c.body_hash, answered_requests.c.answer).where(
         answered_requests.c.business_id == key.business_id, answered_requests.c.key_hash == key_hash
@@ -62,10 +63,10 @@ def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work:
     if row is not None:
         if row.body_hash != body_hash:
             raise Refused(errors.REPEATED)
-        return msgspec.json.decode(tx.vault.open_bytes(row.answer, key.business_id), type=shape)
+        return msgspec.json.decode(tx.vault.open_bytes(row.answer, *place), type=shape)
     made = work()
     kept = {"key_hash": key_hash, "business_id": key.business_id, "body_hash": body_hash, "at": tx.now}
-    kept["answer"] = tx.vault.seal_bytes(msgspec.json.encode(made), key.business_id)
+    kept["answer"] = tx.vault.seal_bytes(msgspec.json.encode(made), *place)
     tx.insert(answered_requests, kept)
     return made
 

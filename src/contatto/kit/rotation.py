@@ -7,7 +7,7 @@ from sqlalchemy import Column, Table, func, literal, select, tuple_
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import SEALED, metadata
+from contatto.kit.db.types import SEALED, metadata, row_columns, sealed_place
 from contatto.kit.vault import sealed_head
 
 type Progress = Callable[[int], None]
@@ -67,7 +67,8 @@ def _step(
     last, batch = place
 
     def work(tx: Tx) -> tuple[int, int, tuple[Any, ...] | None]:
-        read = list(dict.fromkeys((*keys, table.c.business_id, *columns)))
+        naming = (table.c[name] for name in row_columns(table))
+        read = list(dict.fromkeys((*keys, table.c.business_id, *naming, *columns)))
         statement = select(*read).order_by(*keys).limit(batch)
         wanted = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
         # Held until the end: else a value that somebody changes meanwhile would be written over.
@@ -75,7 +76,7 @@ def _step(
         changed = 0
         for row in rows:
             fresh = {
-                column.name: tx.vault.reseal(value, row["business_id"])
+                column.name: tx.vault.reseal(value, *sealed_place(column, row))
                 for column in columns
                 if (value := row[column.name]) is not None and not tx.vault.is_current(value)
             }

@@ -1,7 +1,18 @@
-"""The mark of what stands sealed in its row."""
+"""The mark of a field that a row holds sealed."""
 
-type SealedText = str
-"""A field of a dataclass that is read from a row: its column is sealed, and a transaction opens it.
+from dataclasses import dataclass
 
-An empty text is kept as no value at all.
-"""
+
+@dataclass(frozen=True, slots=True)
+class SealedIn:
+    """The place of a sealed text: ``name: Annotated[str, SealedIn("leads.name")]``.
+
+    A transaction opens the text as it reads the row. A missing value reads as an empty text.
+
+    Attributes:
+        column: the table and the column, as the vault names them.
+        row: the columns that identify the row, as in `contatto.kit.db.types.row_columns`.
+    """
+
+    column: str
+    row: tuple[str, ...] = ("id",)

@@ -16,7 +16,10 @@ def queue_mail(tx: Tx, new: NewMail) -> None:
     mail_id = new_id()
     row = {"id": mail_id, "business_id": new.business_id, "created_at": tx.now}
     told = {"recipient": new.recipient, "subject": new.subject, "text": new.text}
-    store.save_mail(tx, row | {name: tx.vault.seal(text, new.business_id) for name, text in told.items()})
+    sealed_texts = {
+        name: tx.vault.seal(text, new.business_id, f"mails.{name}", mail_id) for name, text in told.items()
+    }
+    store.save_mail(tx, row | sealed_texts)
     queue_request(tx, NewRequest(new.business_id, MAIL, mail_id, "mail server"), PLAN)
 
 

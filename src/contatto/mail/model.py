@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 
 MAIL: Final = "mail"
 """The name of the kind of outbound requests; it is kept in rows and never changes."""
@@ -29,7 +29,7 @@ class Mail:
 
     id: str
     business_id: str
-    recipient: SealedText = field(repr=False)
-    subject: SealedText = field(repr=False)
-    text: SealedText = field(repr=False)
+    recipient: Annotated[str, SealedIn("mails.recipient")] = field(repr=False)
+    subject: Annotated[str, SealedIn("mails.subject")] = field(repr=False)
+    text: Annotated[str, SealedIn("mails.text")] = field(repr=False)
     created_at: datetime

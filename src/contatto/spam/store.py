@@ -137,7 +137,8 @@ def save_weights(tx: Tx, business_id: str, learned: Weights, at: datetime) -> No
         learned.rarity[seen],
     )  # fmt: skip
     raw = zlib.compress(b"".join(part.tobytes() for part in parts), 1)
-    row = {"business_id": business_id, "learned_at": at, "body": tx.vault.seal_bytes(raw, business_id)}
+    body = tx.vault.seal_bytes(raw, business_id, "spam_weights.body", "")
+    row = {"business_id": business_id, "learned_at": at, "body": body}
     insert = tx.upsert(weights).values(row)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
 
@@ -147,7 +148,7 @@ def find_weights(tx: Tx, business_id: str) -> Weights | None:
     row = tx.execute(select(weights.c.body).where(weights.c.business_id == business_id)).first()
     if row is None:
         return None
-    raw = zlib.decompress(tx.vault.open_bytes(row[0], business_id))
+    raw = zlib.decompress(tx.vault.open_bytes(row[0], business_id, "spam_weights.body", ""))
     if not raw:
         return None
     bias, rarest = np.frombuffer(raw, np.float32, 2).tolist()

@@ -19,6 +19,7 @@ from sqlalchemy import (
 from contatto.kit.db.hot import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, key, metadata, sealed, tenant, text
+from contatto.kit.ids import new_number
 from contatto.subscriptions.model import Entity, Push, PushState, Subscription
 
 subscriptions = Table(
@@ -62,7 +63,11 @@ pushes = Table(
 
 def save_subscription(tx: Tx, made: Subscription) -> None:
     row = {name: getattr(made, name) for name in Subscription.__dataclass_fields__}
-    tx.insert(subscriptions, row | {"secret": tx.vault.seal(made.secret, made.business_id)})
+    tx.insert(subscriptions, row | {"secret": _seal_secret(tx, made, made.secret)})
+
+
+def _seal_secret(tx: Tx, subscription: Subscription, secret: str) -> bytes:
+    return tx.vault.seal(secret, subscription.business_id, "subscriptions.secret", subscription.id)
 
 
 def find_subscription(tx: Tx, business_id: str, number: int) -> Subscription | None:
@@ -109,7 +114,8 @@ def _listed(tx: Tx, statement: Select[Any]) -> list[Subscription]:
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> Subscription:
     values = {name: row[name] for name in Subscription.__dataclass_fields__}
-    return Subscription(**values | {"secret": tx.vault.open(row["secret"], row["business_id"])})
+    secret = tx.vault.open(row["secret"], row["business_id"], "subscriptions.secret", row["id"])
+    return Subscription(**values | {"secret": secret})
 
 
 def record_callback(tx: Tx, of: Subscription, callback_url: str, secret: str, token_id: str) -> None:
@@ -117,7 +123,7 @@ def record_callback(tx: Tx, of: Subscription, callback_url: str, secret: str, to
     mine = update(subscriptions).where(
         subscriptions.c.business_id == of.business_id, subscriptions.c.id == of.id
     )
-    sealed_secret = tx.vault.seal(secret, of.business_id)
+    sealed_secret = _seal_secret(tx, of, secret)
     tx.execute(mine.values(callback_url=callback_url, secret=sealed_secret, token_id=token_id))
 
 
@@ -155,17 +161,19 @@ def record_end(tx: Tx, of: Subscription, reason: str) -> bool:
 
 def append_push(tx: Tx, of: Subscription, subject_id: str, body: bytes) -> int:
     """Keep a push that is to be sent; give its id."""
+    push_id = new_number()
     row = {
+        "id": push_id,
         "business_id": of.business_id,
         "subscription_id": of.id,
         "subject_id": subject_id,
         "state": PushState.DUE,
-        "body": tx.vault.seal_bytes(body, of.business_id),
+        "body": tx.vault.seal_bytes(body, of.business_id, "pushes.body", str(push_id)),
         "answer": "",
         "created_at": tx.now,
     }
-    inserted = tx.execute(pushes.insert().returning(pushes.c.id), row)
-    return int(inserted.scalar_one())
+    tx.insert(pushes, row)
+    return push_id
 
 
 def find_push(tx: Tx, business_id: str, push_id: int) -> Push | None:
@@ -176,7 +184,8 @@ def find_push(tx: Tx, business_id: str, push_id: int) -> Push | None:
 def load_push_body(tx: Tx, business_id: str, push_id: int) -> bytes:
     """What is sent."""
     mine = pushes.c.business_id == business_id, pushes.c.id == push_id
-    return tx.vault.open_bytes(tx.scalar(select(pushes.c.body).where(*mine)), business_id)
+    body = tx.scalar(select(pushes.c.body).where(*mine))
+    return tx.vault.open_bytes(body, business_id, "pushes.body", str(push_id))
 
 
 def list_pushes(tx: Tx, business_id: str, limit: int = 50) -> list[Push]:

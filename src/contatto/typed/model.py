@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Annotated
 
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class KeptPage:
     session_hash: str
     role: str
     status: int
-    page: SealedText = field(repr=False)
+    page: Annotated[str, SealedIn("kept_pages.page")] = field(repr=False)
     is_once: bool
     look: tuple[str, ...]
     kept_at: datetime

@@ -30,7 +30,8 @@ kept_pages = Table(
 
 def save_kept_page(tx: Tx, page: KeptPage) -> None:
     row: dict[str, Any] = row_of(page)
-    tx.execute(kept_pages.insert().values(row | {"page": tx.seal(page.page, page.business_id)}))
+    row["page"] = tx.seal(page.page, page.business_id, "kept_pages.page", page.id)
+    tx.execute(kept_pages.insert().values(row))
 
 
 def find_kept_page(tx: Tx, business_id: str, page_id: str) -> KeptPage | None:

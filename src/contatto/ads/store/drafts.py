@@ -7,9 +7,10 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Index, String, Table, 
 
 from contatto.ads.model import Draft, NodeKind, Place
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
+from contatto.kit.db.types import ROW, Choice, instant, key, metadata, sealed, tenant
 from contatto.kit.ids import new_id
 from contatto.kit.rows import row_of
+from contatto.kit.vault import row_key
 
 ad_drafts = Table(
     "ad_drafts",
@@ -23,13 +24,15 @@ ad_drafts = Table(
     instant("saved_at"),
     Index("uq_ad_drafts_place", "business_id", "member_id", "kind", "parent", unique=True),
     Index("ix_ad_drafts_saved_at", "saved_at"),
+    info={ROW: ("member_id", "kind", "parent")},
 )
 
 
 def save_draft(tx: Tx, draft: Draft) -> None:
     """Keep a draft in the place of the member's earlier one of the same form."""
     row: dict[str, Any] = row_of(draft)
-    typed = tx.seal(draft.typed, draft.business_id)
+    named = row_key(draft.member_id, draft.kind, draft.parent)
+    typed = tx.seal(draft.typed, draft.business_id, "ad_drafts.typed", named)
     statement = tx.upsert(ad_drafts).values(row | {"id": new_id(), "typed": typed})
     again = {name: statement.excluded[name] for name in ("typed", "saved_at")}
     place = ["business_id", "member_id", "kind", "parent"]

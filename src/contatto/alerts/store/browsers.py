@@ -9,6 +9,7 @@ from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata, sealed, tenant
 from contatto.kit.rows import row_of
+from contatto.kit.vault import row_key
 
 push_browsers = Table(
     "push_browsers",
@@ -29,14 +30,15 @@ push_browsers = Table(
 
 def save_browser(tx: Tx, of: PushBrowser, browser: Browser) -> None:
     """Keep where a browser is reached; the same one again is kept once."""
-
-    def seal(text: str) -> bytes:
-        return tx.vault.seal(text, of.business_id)
-
+    texts = {
+        "endpoint": browser.endpoint,
+        "public_key": to_base64url(browser.public_key),
+        "secret": to_base64url(browser.secret),
+    }
+    named = row_key(of.id, of.member_id)
     new = {
-        "endpoint": seal(browser.endpoint),
-        "public_key": seal(to_base64url(browser.public_key)),
-        "secret": seal(to_base64url(browser.secret)),
+        name: tx.vault.seal(text, of.business_id, f"push_browsers.{name}", named)
+        for name, text in texts.items()
     }
     insert = tx.upsert(push_browsers).values(row_of(of) | new)
     tx.execute(insert.on_conflict_do_update(index_elements=["id", "member_id"], set_=new))
@@ -64,10 +66,15 @@ def find_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> B
     """Where a member's browser is reached, opened."""
     of = push_browsers.c
     mine = of.business_id == business_id, of.member_id == member_id, of.id == browser_id
-    row = tx.execute(select(of.endpoint, of.public_key, of.secret).where(*mine)).first()
+    columns = of.endpoint, of.public_key, of.secret
+    row = tx.execute(select(*columns).where(*mine)).first()
     if row is None:
         return None
-    endpoint, public_key, secret = (tx.vault.open(each, business_id) for each in row)
+    named = row_key(browser_id, member_id)
+    endpoint, public_key, secret = (
+        tx.vault.open(value, business_id, str(column), named)
+        for column, value in zip(columns, row, strict=True)
+    )
     return Browser(endpoint, from_base64url(public_key), from_base64url(secret))
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 
 
 class DeliveryState(StrEnum):
@@ -31,7 +32,7 @@ class Delivery:
     revision: int
     state: DeliveryState
     reason: str
-    edited: SealedText
+    edited: Annotated[str, SealedIn("crm_deliveries.edited", ("target_id", "lead_id", "revision"))]
     created_at: datetime
     sent_at: datetime | None
     settled_at: datetime | None
@@ -72,9 +73,9 @@ class RecordLink:
     verified_at: datetime | None
     merged_into: str | None
     status: str
-    owner: SealedText
+    owner: Annotated[str, SealedIn("crm_records.owner", ("target_id", "lead_id"))]
     value: str
-    told_by: SealedText
+    told_by: Annotated[str, SealedIn("crm_records.told_by", ("target_id", "lead_id"))]
     told_at: datetime | None
     seen_at: datetime | None
     gone_at: datetime | None

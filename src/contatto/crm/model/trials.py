@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from dataclasses import field as of
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 
 
 class TrialState(StrEnum):
@@ -25,7 +26,7 @@ class Trial:
     lead_id: str
     state: TrialState
     reason: str
-    found: SealedText
+    found: Annotated[str, SealedIn("crm_trials.found", ("target_id",))]
     created_at: datetime
     settled_at: datetime | None
 

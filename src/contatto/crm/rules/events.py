@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.records import MOVES
 
@@ -104,7 +104,7 @@ class LeadEvent:
     business_id: str
     lead_id: str
     set_number: int
-    name: SealedText
+    name: Annotated[str, SealedIn("lead_events.name")]
     natural_key: str
     status: LeadStatus | None
     occurred_at: datetime

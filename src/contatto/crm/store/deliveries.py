@@ -29,7 +29,8 @@ from contatto.crm.model.deliveries import Delivery, DeliveryState, LeadRecords, 
 from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.store.targets import LiveTarget, crm_targets
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant, text
+from contatto.kit.db.types import ROW, Choice, Serial, instant, metadata, sealed, tenant, text
+from contatto.kit.vault import Vault, row_key
 
 RECORD_LIMIT: Final = 255
 """Most characters of a CRM's id that are kept."""
@@ -57,6 +58,7 @@ crm_deliveries = Table(
     Index("ix_crm_deliveries_of_target", "business_id", "target_id", "state", "id"),
     Index("ix_crm_deliveries_held", "target_id", "id", sqlite_where=_HELD, postgresql_where=_HELD),
     Index("ix_crm_deliveries_settled", "settled_at"),
+    info={ROW: ("target_id", "lead_id", "revision")},
 )
 
 crm_records = Table(
@@ -130,12 +132,21 @@ def append_deliveries(
         "state": DeliveryState.DUE,
         "is_queued": is_queued,
         "reason": "",
-        "edited": tx.seal(edited, target.business_id),
         "created_at": tx.now,
     }
-    rows = [same | {"lead_id": lead_id, "revision": revision} for lead_id, revision in revisions.items()]
+    rows = [
+        same
+        | {"lead_id": lead_id, "revision": revision}
+        | {"edited": seal_edited(tx.vault, target.business_id, (target.id, lead_id, revision), edited)}
+        for lead_id, revision in revisions.items()
+    ]
     made = tx.execute(_APPEND, rows if len(rows) > 1 else rows[0])
     return {row["lead_id"]: row["id"] for row in made.mappings()}
+
+
+def seal_edited(vault: Vault, business_id: str, row: tuple[str, str, int], edited: str) -> bytes | None:
+    """Seal the values that a member put into a delivery: of this target, lead and revision."""
+    return vault.seal(edited, business_id, "crm_deliveries.edited", row_key(*row)) if edited else None
 
 
 _APPEND: Final = crm_deliveries.insert().returning(crm_deliveries.c.lead_id, crm_deliveries.c.id)
@@ -286,7 +297,8 @@ def record_told(tx: Tx, record: RecordLink, **values: Any) -> None:
     """Keep what the CRM told of a record."""
     for name in ("owner", "told_by"):
         if name in values:
-            values[name] = tx.seal(values[name], record.business_id)
+            named = row_key(record.target_id, record.lead_id)
+            values[name] = tx.seal(values[name], record.business_id, f"crm_records.{name}", named)
     mine = _record(record.business_id, record.target_id, record.lead_id)
     tx.execute(mine.values(**values, told_at=tx.now))
 

@@ -59,7 +59,8 @@ def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) 
 
 def append_lead_event(tx: Tx, event: LeadEvent) -> bool:
     """Append an event; False when it was there before."""
-    return tx.insert_ignore(lead_events, _row(event) | {"name": tx.seal(event.name, event.business_id)})
+    name = tx.seal(event.name, event.business_id, "lead_events.name", event.id)
+    return tx.insert_ignore(lead_events, _row(event) | {"name": name})
 
 
 def delete_lead_events(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import String, bindparam, case, func, literal, or_, update
 
 from contatto.crm.model.deliveries import Delivery, DeliveryState
-from contatto.crm.store.deliveries import RECORD_LIMIT, crm_deliveries, crm_records
+from contatto.crm.store.deliveries import RECORD_LIMIT, crm_deliveries, crm_records, seal_edited
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant
 
@@ -100,8 +100,9 @@ def record_dead(tx: Tx, delivery: Delivery, reason: str) -> None:
 def record_due(tx: Tx, delivery: Delivery, edited: str, *, is_queued: bool) -> None:
     """Make a delivery due again, with the values that a member put into it."""
     values = {"state": DeliveryState.DUE, "settled_at": None, "reason": "", "is_queued": is_queued}
-    kept = tx.seal(edited, delivery.business_id)
-    tx.execute(_one(delivery).values(**values, edited=kept))
+    named = delivery.target_id, delivery.lead_id, delivery.revision
+    sealed_text = seal_edited(tx.vault, delivery.business_id, named, edited)
+    tx.execute(_one(delivery).values(**values, edited=sealed_text))
     _set_record(tx, delivery, {}, DeliveryState.DUE)
 
 

@@ -93,15 +93,16 @@ def list_live_targets(tx: Tx, business_id: str) -> list[LiveTarget]:
 
 def save_target(tx: Tx, made: Target) -> None:
     row = {name: getattr(made, name) for name in Target.__dataclass_fields__}
-    tx.insert(crm_targets, row | _texts(row) | {"secrets": _sealed(tx, made.business_id, made.secrets)})
+    tx.insert(crm_targets, row | _texts(row) | {"secrets": _sealed(tx, made, made.secrets)})
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: msgspec.json.encode(values[name]).decode() for name in _JSON if name in values}
 
 
-def _sealed(tx: Tx, business_id: str, secrets: Mapping[str, str]) -> bytes:
-    return tx.vault.seal_bytes(msgspec.json.encode(dict(secrets)), business_id)
+def _sealed(tx: Tx, target: Target, secrets: Mapping[str, str]) -> bytes:
+    raw = msgspec.json.encode(dict(secrets))
+    return tx.vault.seal_bytes(raw, target.business_id, "crm_targets.secrets", target.id)
 
 
 _ONE: Final = select(crm_targets).where(
@@ -151,7 +152,7 @@ def _listed(tx: Tx, statement: Select[Any]) -> list[Target]:
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> Target:
     values = {name: row[name] for name in Target.__dataclass_fields__}
     values |= {name: msgspec.json.decode(row[name], type=kind) for name, kind in _JSON.items()}
-    opened = tx.vault.open_bytes(row["secrets"], row["business_id"])
+    opened = tx.vault.open_bytes(row["secrets"], row["business_id"], "crm_targets.secrets", row["id"])
     return Target(**values | {"secrets": msgspec.json.decode(opened, type=dict[str, str])})
 
 
@@ -163,7 +164,7 @@ def record_target(tx: Tx, target: Target, **values: Any) -> None:
 def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: str = "") -> None:
     """Keep secrets in the place of those that are there, and let go of the lock of who renewed them."""
     values: dict[str, Any] = {
-        "secrets": _sealed(tx, target.business_id, secrets),
+        "secrets": _sealed(tx, target, secrets),
         "secrets_revision": crm_targets.c.secrets_revision + 1,
         "renewing_until": None,
     }

@@ -47,8 +47,8 @@ def record_trial(tx: Tx, trial: Trial, state: TrialState, reason: str = "", foun
     """Note what came of a trial."""
     mine = crm_trials.c.business_id == trial.business_id, crm_trials.c.target_id == trial.target_id
     settled_at = None if state is TrialState.ASKED else tx.now
-    kept = tx.seal(found, trial.business_id) if found else None
-    values = {"state": state, "reason": reason[:64], "found": kept, "settled_at": settled_at}
+    sealed_result = tx.seal(found, trial.business_id, "crm_trials.found", trial.target_id)
+    values = {"state": state, "reason": reason[:64], "found": sealed_result, "settled_at": settled_at}
     tx.execute(update(crm_trials).where(*mine).values(**values))
 
 

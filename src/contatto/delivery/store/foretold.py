@@ -81,7 +81,7 @@ def delete_old_told(tx: Tx, before: str) -> int:
 
 def save_influences(tx: Tx, business_id: str, found: list[Influence]) -> None:
     """Keep what the newest model goes by, in place of what was before."""
-    body = tx.vault.seal_bytes(msgspec.msgpack.encode(found), business_id)
+    body = tx.vault.seal_bytes(msgspec.msgpack.encode(found), business_id, "delivery_influences.body", "")
     values = {"at": micros(tx.now), "body": body}
     insert = tx.upsert(influences).values(business_id=business_id, **values)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=values))
@@ -92,5 +92,5 @@ def find_influences(tx: Tx, business_id: str) -> Influences | None:
     row = tx.execute(select(influences).where(influences.c.business_id == business_id)).first()
     if row is None:
         return None
-    raw = tx.vault.open_bytes(row.body, business_id)
+    raw = tx.vault.open_bytes(row.body, business_id, "delivery_influences.body", "")
     return Influences(row.at, msgspec.msgpack.decode(raw, type=list[Influence]))

@@ -106,7 +106,9 @@ def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int
         | {
             "business_id": business_id,
             "seq": last - count + place + 1,
-            "body": tx.vault.seal_bytes(entry.body, business_id),
+            "body": tx.vault.seal_bytes(
+                entry.body, business_id, "delivery_log.body", str(last - count + place + 1)
+            ),
             "arrived_ts": now,
         }
         for place, entry in enumerate(entries)
@@ -213,7 +215,8 @@ def list_decisions_for(tx: Tx, business_id: str, viewers: Collection[str]) -> li
 def record_body(tx: Tx, business_id: str, seq: int, body: bytes) -> None:
     """Put another body in place of that of an entry."""
     changed = update(log).where(_mine(business_id, log.c.seq == seq))
-    tx.execute(changed.values(body=tx.vault.seal_bytes(body, business_id)))
+    sealed_body = tx.vault.seal_bytes(body, business_id, "delivery_log.body", str(seq))
+    tx.execute(changed.values(body=sealed_body))
 
 
 def record_nobody(tx: Tx, business_id: str, persons: Collection[str]) -> None:
@@ -286,5 +289,6 @@ def _first(tx: Tx, statement: Any) -> Entry | None:
 
 def _opened(tx: Tx, row: Any) -> Entry:
     values = dict(row)
-    values["body"] = tx.vault.open_bytes(values["body"], values["business_id"])
+    place = row["business_id"], "delivery_log.body", str(row["seq"])
+    values["body"] = tx.vault.open_bytes(values["body"], *place)
     return Entry(**values)

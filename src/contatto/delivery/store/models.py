@@ -50,7 +50,7 @@ def save_model(tx: Tx, made: ModelVersion, raw: bytes) -> bool:
         "business_id": made.business_id, "version": made.version, "through": made.through,
         "made_at": made.made_at, "origin": made.origin, "size": len(raw),
         "sha256": hashlib.sha256(raw).hexdigest(), "entries": made.entries,
-        "blob": tx.vault.seal_bytes(raw, made.business_id),
+        "blob": tx.vault.seal_bytes(raw, made.business_id, "delivery_models.blob", str(made.version)),
     }  # fmt: skip
     return tx.insert_ignore(models, row)
 
@@ -88,7 +88,7 @@ def load_model(tx: Tx, business_id: str, version: int) -> bytes | None:
     if row is None or row.blob is None:
         return None
     try:
-        raw = tx.vault.open_bytes(row.blob, business_id)
+        raw = tx.vault.open_bytes(row.blob, business_id, "delivery_models.blob", str(version))
     except Sealed:
         return None
     return raw if hashlib.sha256(raw).hexdigest() == row.sha256 else None

@@ -24,12 +24,13 @@ form_pictures = Table(
 
 def save_form_picture(tx: Tx, business_id: str, digest: str, media_type: str, body: bytes) -> None:
     """Keep a picture; the same one again only counts as new, so that nobody forgets it before its form."""
+    picture_id = named_id(business_id, digest)
     row = {
-        "id": named_id(business_id, digest),
+        "id": picture_id,
         "business_id": business_id,
         "digest": digest,
         "media_type": media_type,
-        "body": tx.vault.seal_bytes(body, business_id),
+        "body": tx.vault.seal_bytes(body, business_id, "form_pictures.body", picture_id),
         "created_at": tx.now,
     }
     insert = tx.upsert(form_pictures).values(**row)
@@ -53,7 +54,9 @@ def find_form_picture(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes
         form_pictures.c.business_id == business_id, form_pictures.c.digest == digest
     )
     row = tx.execute(mine).mappings().first()
-    return None if row is None else (row["media_type"], tx.vault.open_bytes(row["body"], business_id))
+    if row is None:
+        return None
+    return row["media_type"], tx.vault.open_bytes(row["body"], business_id, "form_pictures.body", row["id"])
 
 
 def has_unused_form_picture(tx: Tx, before: datetime) -> bool:

@@ -224,11 +224,11 @@ def _version_of(row: Mapping[Any, Any]) -> FormVersion:
 
 def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
     """Append answers, sealed; none of them may be there."""
-    seal, encode = tx.vault.seal_bytes, msgspec.json.encode
-    rows = [
-        row_of(answer, without={"answers"}) | {"body": seal(encode(answer.answers), answer.business_id)}
-        for answer in answers
-    ]
+    rows = []
+    for answer in answers:
+        raw = msgspec.json.encode(answer.answers)
+        body = tx.vault.seal_bytes(raw, answer.business_id, "form_answers.body", answer.id)
+        rows.append(row_of(answer, without={"answers"}) | {"body": body})
     insert_all(tx, form_answers, rows)
 
 
@@ -321,7 +321,8 @@ def _list_answers(tx: Tx, statement: Select[Any]) -> list[FormAnswer]:
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
     values = {name: row[name] for name in FormAnswer.__dataclass_fields__ if name != "answers"}
-    answers = _answers.decode(tx.vault.open_bytes(row["body"], row["business_id"]))
+    raw = tx.vault.open_bytes(row["body"], row["business_id"], "form_answers.body", row["id"])
+    answers = _answers.decode(raw)
     note_seen(*(("lead_id", (row["lead_id"],)) if row["lead_id"] else ("answer_id", (row["id"],))))
     return FormAnswer(**values, answers=answers)
 

@@ -42,8 +42,7 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
 
 def _person_of(tx: Tx, account: ChannelAccount, receipt: Receipt) -> str:
     """Return the person of a delivery, or an empty text."""
-    body = tx.vault.open_bytes(receipt.body or b"", receipt.business_id)
-    incoming = CONNECTORS[account.platform].parse(body)
+    incoming = CONNECTORS[account.platform].parse(receipts.open_receipt(tx.vault, receipt))
     if not isinstance(incoming, Chatted | Referred | WasRead):
         return ""
     return ids_of(tx, account, incoming, Threads(tx)).person

@@ -166,7 +166,7 @@ def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
 
 
 def _read(tx: Tx, receipt: Receipt) -> Incoming:
-    return CONNECTORS[receipt.platform].parse(tx.vault.open_bytes(receipt.body or b"", receipt.business_id))
+    return CONNECTORS[receipt.platform].parse(receipts.open_receipt(tx.vault, receipt))
 
 
 def _read_ahead(tx: Tx, batch: Batch, told: list[tuple[Receipt, Incoming]]) -> None:

@@ -39,9 +39,8 @@ def take_photo(
     delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo.digest)
     body = msgspec.json.encode(delivery)
     label = CONNECTORS[Platform.WEBCHAT].label(body)
-    sealed = tx.vault.seal_bytes(body, account.business_id)
-    row = rules.receipt_row(account.business_id, Platform.WEBCHAT, label, sealed, tx.now)
-    receipts.append_receipt(tx, row)
+    row = rules.receipt_row(account.business_id, Platform.WEBCHAT, label, tx.now)
+    receipts.append_receipt(tx, receipts.seal_receipt(tx.vault, row, body))
     return message_id_of(account, f"{visitor}:{client_message_id}")
 
 

@@ -147,8 +147,8 @@ def _store_receipt(context: Context, business_id: str, connector: Connector, raw
     at = context.clock.now()
 
     def row() -> Row:
-        body = context.vault.seal_bytes(raw, business_id)
-        return rules.receipt_row(business_id, connector.platform, connector.label(raw), body, at)
+        receipt = rules.receipt_row(business_id, connector.platform, connector.label(raw), at)
+        return receipts.seal_receipt(context.vault, receipt, raw)
 
     return context.db.append(receipts.APPEND_RECEIPT[context.db.engine.dialect.name], row)
 

@@ -6,7 +6,7 @@ from sqlalchemy import Column, Index, String, Table, UniqueConstraint, func, sel
 
 from contatto.inbox.model import PrivateNote, SavedReply
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import ROW, instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
 from contatto.kit.rows import row_of
 
@@ -39,6 +39,7 @@ saved_replies = Table(
     sealed("body"),
     instant("changed_at"),
     UniqueConstraint("business_id", "shortcut"),
+    info={ROW: ("shortcut",)},
 )
 
 
@@ -73,7 +74,8 @@ def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) ->
 def append_private_note(tx: Tx, note: PrivateNote) -> bool:
     """Append a note, sealed; False when it was there before."""
     row = row_of(note, without={"text"})
-    return tx.insert_ignore(private_notes, row | {"body": tx.vault.seal(note.text, note.business_id)})
+    body = tx.vault.seal(note.text, note.business_id, "private_notes.body", note.id)
+    return tx.insert_ignore(private_notes, row | {"body": body})
 
 
 def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[PrivateNote]:
@@ -86,7 +88,7 @@ def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[P
             row["id"],
             business_id,
             conversation_id,
-            tx.vault.open(row["body"], business_id),
+            tx.vault.open(row["body"], business_id, "private_notes.body", row["id"]),
             row["author"],
             row["at"],
         )
@@ -96,7 +98,8 @@ def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[P
 
 def save_reply(tx: Tx, reply: SavedReply) -> None:
     """Insert a saved reply; one with the same shortcut gets the new text."""
-    new = {"body": tx.vault.seal(reply.text, reply.business_id), "changed_at": tx.now}
+    body = tx.vault.seal(reply.text, reply.business_id, "saved_replies.body", reply.shortcut)
+    new = {"body": body, "changed_at": tx.now}
     row = {"id": reply.id, "business_id": reply.business_id, "shortcut": reply.shortcut} | new
     insert = tx.upsert(saved_replies).values(**row)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id", "shortcut"], set_=new))
@@ -118,6 +121,11 @@ def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
     mine = select(saved_replies).where(saved_replies.c.business_id == business_id)
     rows = tx.execute(mine.order_by(saved_replies.c.shortcut)).mappings()
     return [
-        SavedReply(row["id"], business_id, row["shortcut"], tx.vault.open(row["body"], business_id))
+        SavedReply(
+            row["id"],
+            business_id,
+            row["shortcut"],
+            tx.vault.open(row["body"], business_id, "saved_replies.body", row["shortcut"]),
+        )
         for row in rows
     ]

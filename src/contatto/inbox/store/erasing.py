@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import select, update
 
-from contatto.inbox.model import ReceiptState
+from contatto.inbox.model import Receipt, ReceiptState
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.desk import conversation_labels, private_notes
 from contatto.inbox.store.mentions import mentions
@@ -13,7 +13,7 @@ from contatto.inbox.store.messages import messages
 from contatto.inbox.store.notices import delete_notices
 from contatto.inbox.store.persons import persons
 from contatto.inbox.store.photos import photos
-from contatto.inbox.store.receipts import receipts
+from contatto.inbox.store.receipts import open_receipt, receipts
 from contatto.inbox.store.referrals import ad_referrals
 from contatto.inbox.store.scheduled import scheduled_replies
 from contatto.inbox.store.sends import sends
@@ -38,19 +38,19 @@ def list_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> Iterator[
         messages.c.business_id == business_id, messages.c.conversation_id.in_(chat_ids)
     )
     for row in tx.execute(mine).mappings().all():
-        yield row["id"], tx.vault.open(row["body"], business_id)
+        yield row["id"], tx.vault.open(row["body"], business_id, "messages.body", row["id"])
 
 
 def list_external_ids(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
     """The ids of persons on their platforms, and their addresses there."""
-    mine = select(persons.c.external_id, persons.c.address).where(
+    mine = select(persons.c.id, persons.c.external_id, persons.c.address).where(
         persons.c.business_id == business_id, persons.c.id.in_(person_ids)
     )
     found: set[str] = set()
     for row in tx.execute(mine).mappings():
         found.add(row["external_id"])
         if row["address"] is not None:
-            found.add(tx.vault.open(row["address"], business_id))
+            found.add(tx.vault.open(row["address"], business_id, "persons.address", row["id"]))
     return found
 
 
@@ -86,15 +86,15 @@ def _delete_pictures(tx: Tx, business_id: str, chat_ids: Collection[str]) -> Non
 
 def delete_refused_bodies(tx: Tx, business_id: str, words: Collection[bytes]) -> int:
     """Let go of the bodies of refused deliveries in which one of the words stands; say how many."""
-    kept = select(receipts.c.id, receipts.c.body).where(
+    kept = select(receipts).where(
         receipts.c.business_id == business_id,
         receipts.c.state == ReceiptState.REFUSED,
         receipts.c.body.is_not(None),
     )
     about = [
-        row["id"]
-        for row in tx.execute(kept).mappings().all()
-        if any(word in tx.vault.open_bytes(row["body"], business_id) for word in words)
+        receipt.id
+        for receipt in tx.list(Receipt, kept)
+        if any(word in open_receipt(tx.vault, receipt) for word in words)
     ]
     mine = update(receipts).where(receipts.c.business_id == business_id, receipts.c.id.in_(about))
     return tx.execute(mine.values(body=None)).rowcount if about else 0

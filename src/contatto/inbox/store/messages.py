@@ -21,7 +21,7 @@ from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import Message
 from contatto.kit.db.hot import Query, insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant, text
+from contatto.kit.db.types import ROW, Choice, Serial, instant, metadata, sealed, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
 
@@ -42,6 +42,7 @@ messages = Table(
     Index("ix_messages_of_conversation", "business_id", "conversation_id", "at", "seq"),
     Index("ix_messages_photo", "business_id", "photo", sqlite_where=literal_column("photo IS NOT NULL"),
           postgresql_where=literal_column("photo IS NOT NULL")),
+    info={ROW: ("id",)},
 )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def _row_of(tx: Tx, business_id: str, message: Message) -> dict[str, Any]:
         "conversation_id": message.conversation_id,
         "sender": message.sender,
         "kind": message.kind,
-        "body": tx.vault.seal(message.text, business_id),
+        "body": tx.vault.seal(message.text, business_id, "messages.body", message.id),
         "author": message.author,
         "at": message.at,
         "photo": message.photo,
@@ -130,9 +131,10 @@ def list_messages_before(
 
 def list_newest_texts(tx: Tx, business_id: str, limit: int) -> Iterator[tuple[str, str]]:
     """The newest messages of a business as (conversation, text), opened one by one, to be searched."""
-    newest = select(messages.c.conversation_id, messages.c.body).where(messages.c.business_id == business_id)
-    for row in tx.execute(newest.order_by(messages.c.seq.desc()).limit(limit)).mappings():
-        yield row["conversation_id"], tx.vault.open(row["body"], business_id)
+    read = messages.c.conversation_id, messages.c.body, messages.c.id
+    newest = select(*read).where(messages.c.business_id == business_id)
+    for row in tx.execute(newest.order_by(messages.c.seq.desc()).limit(limit)):
+        yield row.conversation_id, tx.vault.open(row.body, business_id, "messages.body", row.id)
 
 
 def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:
@@ -182,7 +184,7 @@ def _opened(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
         conversation_id=row["conversation_id"],
         sender=row["sender"],
         kind=row["kind"],
-        text=tx.vault.open(row["body"], business_id),
+        text=tx.vault.open(row["body"], business_id, "messages.body", row["id"]),
         author=row["author"],
         at=row["at"],
         photo=row["photo"],

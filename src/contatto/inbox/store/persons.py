@@ -69,12 +69,20 @@ def save_persons(tx: Tx, found: Sequence[Person]) -> None:
     """Insert persons; those who are there get a name if they had none, and may have come earlier."""
     rows = [
         row_of(person)
-        | {"name": tx.seal(person.name, person.business_id), "name_key": name_key(person.name)}
-        | {"stated_name": tx.seal(person.stated_name, person.business_id)}
+        | {"name": _seal_name(tx, person), "name_key": name_key(person.name)}
+        | {"stated_name": _seal_stated_name(tx, person)}
         for person in found
     ]
     if insert_new(tx, persons, rows) < len(rows):
         record_persons_seen(tx, found)
+
+
+def _seal_name(tx: Tx, person: Person) -> bytes | None:
+    return tx.seal(person.name, person.business_id, "persons.name", person.id)
+
+
+def _seal_stated_name(tx: Tx, person: Person) -> bytes | None:
+    return tx.seal(person.stated_name, person.business_id, "persons.stated_name", person.id)
 
 
 def record_persons_seen(tx: Tx, found: Iterable[Person]) -> None:
@@ -83,7 +91,7 @@ def record_persons_seen(tx: Tx, found: Iterable[Person]) -> None:
         {
             "of_business": person.business_id,
             "of_id": person.id,
-            "profile_name": tx.seal(person.name, person.business_id),
+            "profile_name": _seal_name(tx, person),
             "profile_key": name_key(person.name),
             "first": person.created_at,
         }
@@ -105,13 +113,15 @@ def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
 def record_address(tx: Tx, business_id: str, person_id: str, address: str) -> None:
     """Keep what a platform needs to reach a person where that is a contact detail itself, sealed."""
     unknown = _change_of_person(business_id, person_id).where(persons.c.address.is_(None))
-    tx.execute(unknown.values(address=tx.vault.seal(address, business_id)))
+    sealed_address = tx.vault.seal(address, business_id, "persons.address", person_id)
+    tx.execute(unknown.values(address=sealed_address))
 
 
 def find_address(tx: Tx, business_id: str, person_id: str) -> str | None:
     mine = select(persons.c.address).where(persons.c.business_id == business_id, persons.c.id == person_id)
     address = tx.scalar(mine)
-    return None if address is None else tx.vault.open(address, business_id)
+    place = business_id, "persons.address", person_id
+    return None if address is None else tx.vault.open(address, *place)
 
 
 def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
@@ -120,7 +130,7 @@ def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
         {
             "of_business": person.business_id,
             "of_id": person.id,
-            "said": tx.seal(person.stated_name, person.business_id),
+            "said": _seal_stated_name(tx, person),
             "said_at": person.stated_at,
         }
         for person in stated

@@ -31,7 +31,8 @@ def save_photo(tx: Tx, photo: Photo, body: bytes) -> None:
     """Keep a picture; the same one again only counts as new, so that nobody forgets it before its message."""
     row = row_of(photo)
     row["id"] = named_id(photo.business_id, photo.digest)
-    insert = tx.upsert(photos).values(**row, body=tx.vault.seal_bytes(body, photo.business_id))
+    sealed_body = tx.vault.seal_bytes(body, photo.business_id, "photos.body", row["id"])
+    insert = tx.upsert(photos).values(**row, body=sealed_body)
     again = {"created_at": photo.created_at}
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id", "digest"], set_=again))
 
@@ -47,7 +48,9 @@ def find_photo_body(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] 
     """The media type of a picture and its bytes, opened."""
     mine = select(photos).where(photos.c.business_id == business_id, photos.c.digest == digest)
     row = tx.execute(mine).mappings().first()
-    return None if row is None else (row["media_type"], tx.vault.open_bytes(row["body"], business_id))
+    if row is None:
+        return None
+    return row["media_type"], tx.vault.open_bytes(row["body"], business_id, "photos.body", row["id"])
 
 
 def has_unused_photo(tx: Tx, before: datetime) -> bool:

@@ -26,9 +26,10 @@ from contatto.channels.model import Platform
 from contatto.inbox.model import Ledger, Receipt, ReceiptState
 from contatto.kit.db.hot import update_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
-from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant
+from contatto.kit.db.types import ROW, Choice, Serial, instant, metadata, sealed, tenant
 from contatto.kit.db.within import within
 from contatto.kit.turns import Queue
+from contatto.kit.vault import Vault, row_key
 
 _WAITS: Final[ColumnElement[bool]] = literal_column("state = 'received'")
 
@@ -49,6 +50,7 @@ receipts = Table(
     instant("due_at"),
     UniqueConstraint("business_id", "platform", "natural_key"),
     Index("ix_receipts_waiting", "business_id", "due_at", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
+    info={ROW: ("platform", "natural_key")},
 )
 
 WAITING: Final = Queue(receipts, _WAITS, receipts.c.due_at)
@@ -59,6 +61,17 @@ def _append_receipt(dialect: str) -> Any:
     insert = insert_for(dialect, receipts)
     again = {"copies": receipts.c.copies + literal_column("1")}
     return insert.on_conflict_do_update(index_elements=["business_id", "platform", "natural_key"], set_=again)
+
+
+def seal_receipt(vault: Vault, row: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """Add the sealed body to the row of a delivery."""
+    named = row_key(row["platform"], row["natural_key"])
+    return row | {"body": vault.seal_bytes(body, row["business_id"], "receipts.body", named)}
+
+
+def open_receipt(vault: Vault, receipt: Receipt) -> bytes:
+    named = row_key(receipt.platform, receipt.natural_key)
+    return vault.open_bytes(receipt.body or b"", receipt.business_id, "receipts.body", named)
 
 
 APPEND_RECEIPT: Final = {dialect: _append_receipt(dialect) for dialect in ("sqlite", "postgresql")}

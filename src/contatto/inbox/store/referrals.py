@@ -46,7 +46,10 @@ class NamedTap:
 def append_referral(tx: Tx, referral: AdReferral) -> bool:
     """Append a referral; False when it was there before."""
     row = row_of(referral)
-    texts = {name: tx.seal(row[name], referral.business_id) for name in ("headline", "ad_text")}
+    texts = {
+        name: tx.seal(row[name], referral.business_id, f"ad_referrals.{name}", referral.id)
+        for name in ("headline", "ad_text")
+    }
     return tx.insert_ignore(ad_referrals, row | texts)
 
 

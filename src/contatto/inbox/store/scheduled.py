@@ -36,7 +36,8 @@ SCHEDULED: Final = Queue(scheduled_replies, _DUE, scheduled_replies.c.due_at)
 def append_scheduled(tx: Tx, reply: ScheduledReply) -> bool:
     """Append a reply for later, sealed; False when it was there before."""
     row = row_of(reply, without={"text"})
-    return tx.insert_ignore(scheduled_replies, row | {"body": tx.vault.seal(reply.text, reply.business_id)})
+    body = tx.vault.seal(reply.text, reply.business_id, "scheduled_replies.body", reply.id)
+    return tx.insert_ignore(scheduled_replies, row | {"body": body})
 
 
 def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[ScheduledReply]:
@@ -81,7 +82,7 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
         id=row["id"],
         business_id=row["business_id"],
         conversation_id=row["conversation_id"],
-        text=tx.vault.open(row["body"], row["business_id"]),
+        text=tx.vault.open(row["body"], row["business_id"], "scheduled_replies.body", row["id"]),
         author=row["author"],
         due_at=row["due_at"],
         state=row["state"],

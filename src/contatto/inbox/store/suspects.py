@@ -109,7 +109,9 @@ def _latest_of_each(on: str) -> Query:
     else:
         seqs = some.with_only_columns(latest.c.seq).correlate(conversations)
         both = conversations.join(said, said.c.seq.in_(seqs))
-    found: Select[Any] = select(said.c.conversation_id, said.c.sender, said.c.body, said.c.at, said.c.seq)
+    found: Select[Any] = select(
+        said.c.conversation_id, said.c.sender, said.c.body, said.c.at, said.c.seq, said.c.id
+    )
     here = conversations.c.business_id == _OF, within(conversations.c.id, "ids")
     return Query(found.select_from(both).where(*here))
 
@@ -125,7 +127,7 @@ def list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str], each: 
     latest = _LATEST[tx.connection.dialect.name]
     rows = latest.rows(tx, {"of": business_id, "ids": conversation_ids, "each": each})
     found: dict[str, list[str]] = {conversation_id: [] for conversation_id in conversation_ids}
-    for conversation_id, sender, body, _at, _seq in sorted(rows, key=itemgetter(3, 4)):
+    for conversation_id, sender, body, _at, _seq, message_id in sorted(rows, key=itemgetter(3, 4)):
         if sender is Sender.CUSTOMER:
-            found[conversation_id].append(tx.vault.open(body, business_id))
+            found[conversation_id].append(tx.vault.open(body, business_id, "messages.body", message_id))
     return found

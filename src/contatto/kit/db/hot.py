@@ -15,9 +15,8 @@ from sqlalchemy import Select, Table
 from sqlalchemy.dialects import sqlite
 
 from contatto.kit.db.changes import note_change
-from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
+from contatto.kit.db.tx import Row, Tx, insert_or_ignore, opener, plain_insert, sealed_fields
 from contatto.kit.db.unnested import insert_unnested, update_unnested, upsert_unnested
-from contatto.kit.sealed import SealedText
 
 type _Convert = Callable[[Any], Any]
 _DIALECT: Final = sqlite.dialect()
@@ -177,8 +176,10 @@ class Seek[T](Query):
     def __init__(self, shape: type[T], statement: Select[Any]) -> None:
         names = [field.name for field in fields(shape)]  # type: ignore[arg-type]
         self._shape = shape
-        self._sealed = [place for place, field in enumerate(fields(shape)) if field.type is SealedText]  # type: ignore[arg-type]
-        self._tenant = names.index("business_id") if self._sealed else -1
+        self._sealed = [
+            (names.index(name), opener(place, names.index(name), names))
+            for name, place in sealed_fields(shape).items()
+        ]
         super().__init__(
             statement.with_only_columns(
                 *(statement.selected_columns[name] for name in names), maintain_column_froms=True
@@ -208,9 +209,8 @@ class Seek[T](Query):
 
     def _opened(self, tx: Tx, row: Sequence[Any]) -> Sequence[Any]:
         values = list(row)
-        for place in self._sealed:
-            sealed = values[place]
-            values[place] = "" if sealed is None else tx.vault.open(sealed, values[self._tenant])
+        for at, open_field in self._sealed:
+            values[at] = open_field(tx.vault, row)
         return values
 
 

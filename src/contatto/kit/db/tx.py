@@ -22,8 +22,8 @@ from sqlalchemy import (
 
 from contatto.kit.db.arrays import array_of
 from contatto.kit.parts import NO_PARTS, Parts
-from contatto.kit.sealed import SealedText
-from contatto.kit.vault import Vault
+from contatto.kit.sealed import SealedIn
+from contatto.kit.vault import Vault, row_key
 
 _AT_ONCE: Final = 5_000
 _HOLD: Final = text("SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number")
@@ -74,9 +74,9 @@ class Tx:
         result = self.connection.execute(statement, execution_options=some)
         return map(_maker(shape, tuple(result.keys()), self.vault), result)
 
-    def seal(self, text: str, business_id: str) -> bytes | None:
-        """A text as it is kept in a sealed column; an empty one is none."""
-        return self.vault.seal(text, business_id) if text else None
+    def seal(self, text: str, business_id: str, column: str, row: str) -> bytes | None:
+        """Seal a text for a column; an empty one is none."""
+        return self.vault.seal(text, business_id, column, row) if text else None
 
     def scalar(self, statement: Executable) -> Any:
         return self.connection.execute(statement).scalar()
@@ -154,36 +154,65 @@ def insert_for(dialect: str, table: Table) -> Any:
     return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
+def sealed_fields(shape: type[Any]) -> dict[str, SealedIn]:
+    """Return the fields of a dataclass that stand sealed in their rows."""
+    return {
+        field.name: place
+        for field in fields(shape)
+        for place in getattr(field.type, "__metadata__", ())
+        if isinstance(place, SealedIn)
+    }
+
+
+type Opener = Callable[[Vault, Sequence[Any]], str]
+"""Opens one field of a row."""
+
+
+def opener(place: SealedIn, at: int, columns: Sequence[str]) -> Opener:
+    """Return a function that opens one field of rows with these columns."""
+    tenant, row = columns.index("business_id"), [columns.index(name) for name in place.row]
+
+    def open_field(vault: Vault, values: Sequence[Any]) -> str:
+        sealed = values[at]
+        if sealed is None:
+            return ""
+        return vault.open(
+            sealed, values[tenant], place.column, row_key(*(values[name_at] for name_at in row))
+        )
+
+    return open_field
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Where the fields of a dataclass stand in a row, those that are sealed in it, and its tenant."""
+    """The places of a dataclass's fields in a row, and the openers of those that are sealed in it."""
 
     plain: tuple[tuple[str, int], ...]
-    sealed: tuple[tuple[str, int], ...]
-    tenant: int
+    sealed: tuple[tuple[str, Opener], ...]
 
 
 @cache
 def _plan(shape: type[Any], columns: tuple[str, ...]) -> _Plan:
-    """Where things stand; it is found out once for all rows."""
-    found = [(field, columns.index(field.name)) for field in fields(shape) if field.name in columns]
-    sealed = tuple((field.name, place) for field, place in found if field.type is SealedText)
-    plain = tuple((field.name, place) for field, place in found if field.type is not SealedText)
-    return _Plan(plain, sealed, columns.index("business_id") if sealed else -1)
+    """Find the places once for all rows."""
+    matches = [(field.name, columns.index(field.name)) for field in fields(shape) if field.name in columns]
+    places = sealed_fields(shape)
+    plain = tuple((name, at) for name, at in matches if name not in places)
+    sealed = tuple((name, opener(places[name], at, columns)) for name, at in matches if name in places)
+    return _Plan(plain, sealed)
 
 
 def _maker[T](shape: type[T], columns: tuple[str, ...], vault: Vault) -> Callable[[Any], T]:
     """What makes a dataclass of a row with these columns."""
     plan = _plan(shape, columns)  # type: ignore[arg-type]  # a class is hashable
-    plain, sealed, tenant = plan.plain, plan.sealed, plan.tenant
+    plain, sealed = plan.plain, plan.sealed
 
     def made(row: Any) -> T:
         return shape(**{name: row[place] for name, place in plain})
 
     def opened(row: Any) -> T:
         values = {name: row[place] for name, place in plain}
-        for name, place in sealed:
-            values[name] = vault.open(row[place], row[tenant]) if row[place] is not None else ""
+        for name, open_field in sealed:
+            values[name] = open_field(vault, row)
         return shape(**values)
 
     return opened if sealed else made

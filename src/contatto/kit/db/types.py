@@ -1,7 +1,7 @@
 """Column types that mean the same on SQLite and PostgreSQL."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -14,12 +14,14 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    Table,
     Text,
     literal_column,
 )
 from sqlalchemy.types import TypeDecorator
 
 from contatto.kit.timestamps import from_micros, micros
+from contatto.kit.vault import row_key
 
 metadata = MetaData(
     naming_convention={
@@ -32,6 +34,8 @@ metadata = MetaData(
 """The one schema: every store declares its tables on it."""
 
 SEALED: Final = "sealed"
+ROW: Final = "row"
+"""The key of a table's ``info`` under which the columns stand that name a row for the vault."""
 
 Serial = BigInteger().with_variant(Integer, "sqlite")
 """A number that the database counts up by itself; SQLite does so for INTEGER only."""
@@ -122,6 +126,23 @@ def instant(name: str, *, nullable: bool = False) -> Column[datetime]:
 def sealed(name: str, *, nullable: bool = False) -> Column[bytes]:
     """A value that the vault sealed; the mark tells the rotation of keys where to look."""
     return Column(name, LargeBinary, nullable=nullable, info={SEALED: True})
+
+
+def row_columns(table: Table) -> tuple[str, ...]:
+    """Return the columns that name a row for the vault: the primary key without the tenant.
+
+    Where the database counts the key up, the table names other columns: a value is sealed before.
+    """
+    named: tuple[str, ...] = table.info.get(ROW) or tuple(
+        column.name for column in table.primary_key.columns if column.name != "business_id"
+    )
+    return named
+
+
+def sealed_place(column: Column[Any], row: Mapping[Any, Any]) -> tuple[str, str, str]:
+    """Return the tenant, the column and the row for which a value was sealed, as the vault takes them."""
+    named = row_key(*(row[name] for name in row_columns(column.table)))
+    return row["business_id"], str(column), named
 
 
 def text(name: str, *, nullable: bool = False, default: Any = None) -> Column[str]:

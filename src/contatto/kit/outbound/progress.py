@@ -11,7 +11,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
 from contatto.kit.db.within import within
 from contatto.kit.outbound.model import Ask, OutboundRequest, RequestState, Result
-from contatto.kit.outbound.store import DUE, change_of, outbound_requests, sealed_progress
+from contatto.kit.outbound.store import DUE, change_of, outbound_requests, seal_progress
 
 
 def mark_claimed(tx: Tx, claimed: Sequence[tuple[OutboundRequest, Ask]], until: datetime) -> None:
@@ -19,8 +19,8 @@ def mark_claimed(tx: Tx, claimed: Sequence[tuple[OutboundRequest, Ask]], until: 
     rows = []
     for request, ask in claimed:
         values = _key(request) | {"claim": request.claim, "due_at": until, "attempts": request.attempts}
-        kept = sealed_progress(tx, request.business_id, ask.progress)
-        rows.append(values | {"progress": kept, "is_unsure": not ask.is_repeatable})
+        sealed_progress = seal_progress(tx, request, request.created_at, ask.progress)
+        rows.append(values | {"progress": sealed_progress, "is_unsure": not ask.is_repeatable})
     update_rows(tx, _CLAIM, rows)
 
 
@@ -33,8 +33,8 @@ def record_asked(tx: Tx, asked: Sequence[tuple[OutboundRequest, Ask]]) -> None:
     """Note what is sent next, before it is: whoever finds the requests later goes on from here."""
     rows = []
     for request, ask in asked:
-        kept = sealed_progress(tx, request.business_id, ask.progress)
-        rows.append(_key(request) | {"progress": kept, "is_unsure": not ask.is_repeatable})
+        sealed_progress = seal_progress(tx, request, request.created_at, ask.progress)
+        rows.append(_key(request) | {"progress": sealed_progress, "is_unsure": not ask.is_repeatable})
     update_rows(tx, _ASK, rows)
 
 
@@ -74,10 +74,10 @@ def record_poll(
 ) -> None:
     """Note up to where a poll has come, when it goes on, and until when that is worth a try."""
     fresh = {"attempts": 0, "claim": None, "is_unsure": False, "reason": "", "failed_at": None}
-    kept = sealed_progress(tx, request.business_id, progress)
+    sealed_progress = seal_progress(tx, request, request.created_at, progress)
     wanted = outbound_requests.c.is_wanted_again
     at = case((wanted, literal(tx.now, Instant)), else_=literal(due_at, Instant))
-    mine = change_of(request).values(**fresh, progress=kept, due_at=at, expires_at=expires_at)
+    mine = change_of(request).values(**fresh, progress=sealed_progress, due_at=at, expires_at=expires_at)
     tx.execute(mine.values(is_wanted_again=False))
 
 

@@ -24,8 +24,9 @@ from sqlalchemy import (
 
 from contatto.kit.db.hot import insert_all
 from contatto.kit.db.tx import Row, Tx
-from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant
+from contatto.kit.db.types import ROW, Choice, Serial, instant, metadata, sealed, tenant
 from contatto.kit.outbound.model import NewRequest, OutboundRequest, RequestState, RetryPlan
+from contatto.kit.vault import row_key
 
 DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
 """Whether a request is still to be carried out, in the words of its indexes."""
@@ -65,6 +66,7 @@ outbound_requests = Table(
     Index("ix_outbound_requests_expires", "expires_at", sqlite_where=DUE, postgresql_where=DUE),
     Index("ix_outbound_requests_subject", "business_id", "kind", "subject"),
     Index("ix_outbound_requests_settled", "settled_at"),
+    info={ROW: ("kind", "subject", "created_at")},
 )  # fmt: skip
 
 
@@ -87,7 +89,8 @@ def queue_requests(tx: Tx, news: Collection[NewRequest], plan: RetryPlan) -> Non
     rows = []
     for new in news:
         own = {name: getattr(new, name) for name in _GIVEN}
-        rows.append(fresh | own | {"progress": sealed_progress(tx, new.business_id, new.progress)})
+        progress = seal_progress(tx, new, tx.now, new.progress)
+        rows.append(fresh | own | {"progress": progress})
     insert_all(tx, outbound_requests, rows)
 
 
@@ -159,9 +162,12 @@ def change_of(request: OutboundRequest) -> Update:
     return update(outbound_requests).where(*mine)
 
 
-def sealed_progress(tx: Tx, business_id: str, progress: str) -> bytes | None:
-    """A progress as it is kept; an empty one is none."""
-    return tx.vault.seal(progress, business_id) if progress else None
+def seal_progress(
+    tx: Tx, request: NewRequest | OutboundRequest, created_at: datetime, progress: str
+) -> bytes | None:
+    """Seal the progress of a request; an empty one is none."""
+    row = row_key(request.kind, request.subject, created_at)
+    return tx.seal(progress, request.business_id, "outbound_requests.progress", row)
 
 
 def read_requests(tx: Tx, statement: Select[Any], given: Row | None = None) -> list[OutboundRequest]:
@@ -169,7 +175,8 @@ def read_requests(tx: Tx, statement: Select[Any], given: Row | None = None) -> l
     found = []
     for row in tx.execute(statement, given).mappings().all():
         values = {name: row[name] for name in OutboundRequest.__dataclass_fields__}
-        kept = row["progress"]
-        progress = tx.vault.open(kept, row["business_id"]) if kept else ""
-        found.append(OutboundRequest(**values | {"progress": progress}))
+        named = row_key(row["kind"], row["subject"], row["created_at"])
+        place = row["business_id"], "outbound_requests.progress", named
+        values["progress"] = tx.vault.open(row["progress"], *place) if row["progress"] else ""
+        found.append(OutboundRequest(**values))
     return found

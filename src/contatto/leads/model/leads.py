@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Annotated, NewType
 
 from contatto.capture.model import ContactMatch, Field
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 
 LeadId = NewType("LeadId", str)
 
@@ -51,7 +51,7 @@ class Lead:
     person_id: str
     channel_account_id: str
     conversation_id: str
-    name: SealedText
+    name: Annotated[str, SealedIn("leads.name")]
     status: LeadStatus
     origin: Origin
     created_at: datetime
@@ -132,7 +132,7 @@ class HistoryEntry:
     id: str
     lead_id: LeadId
     what: HistoryKind
-    detail: SealedText
+    detail: Annotated[str, SealedIn("lead_history.detail")]
     actor: str
     at: datetime
 

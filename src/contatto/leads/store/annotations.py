@@ -136,7 +136,7 @@ def delete_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> 
 def save_note(tx: Tx, business_id: str, note: Note) -> bool:
     """Insert a note, its text sealed; False when it is there."""
     row = row_of(note, without={"text"})
-    body = tx.vault.seal(note.text, business_id)
+    body = tx.vault.seal(note.text, business_id, "lead_notes.body", note.id)
     return tx.insert_ignore(lead_notes, row | {"business_id": business_id, "body": body})
 
 
@@ -158,7 +158,7 @@ def record_note_text(tx: Tx, business_id: str, note: Note, new: str) -> bool:
         lead_notes.c.id == note.id,
         lead_notes.c.revision == note.revision,
     )
-    sealed_text = tx.vault.seal(new, business_id)
+    sealed_text = tx.vault.seal(new, business_id, "lead_notes.body", note.id)
     return (
         tx.execute(mine.values(body=sealed_text, revision=note.revision + 1, edited_at=tx.now)).rowcount == 1
     )
@@ -177,7 +177,7 @@ def delete_note(tx: Tx, business_id: str, note: Note) -> bool:
 def save_task(tx: Tx, business_id: str, task: Task) -> bool:
     """Insert a task, its text sealed; False when it is there."""
     row = row_of(task, without={"text"})
-    body = tx.vault.seal(task.text, business_id)
+    body = tx.vault.seal(task.text, business_id, "lead_tasks.body", task.id)
     return tx.insert_ignore(lead_tasks, row | {"business_id": business_id, "body": body})
 
 
@@ -206,7 +206,7 @@ def record_task(tx: Tx, business_id: str, task: Task, seen: int) -> bool:
     mine = update(lead_tasks).where(
         lead_tasks.c.business_id == business_id, lead_tasks.c.id == task.id, lead_tasks.c.revision == seen
     )
-    body = tx.vault.seal(task.text, business_id)
+    body = tx.vault.seal(task.text, business_id, "lead_tasks.body", task.id)
     values = {"body": body, "due_on": task.due_on, "done_by": task.done_by, "done_at": task.done_at}
     return tx.execute(mine.values(revision=seen + 1, **values)).rowcount == 1
 
@@ -224,4 +224,5 @@ def delete_task(tx: Tx, business_id: str, task: Task) -> bool:
 def _opened(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[str, Any]:
     values = {name: row[name] for name in shape.__dataclass_fields__ if name != "text"}
     note_seen("lead_id", (row["lead_id"],))
-    return values | {"text": tx.vault.open(row["body"], row["business_id"])}
+    column = "lead_notes.body" if shape is Note else "lead_tasks.body"
+    return values | {"text": tx.vault.open(row["body"], row["business_id"], column, row["id"])}

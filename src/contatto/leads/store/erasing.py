@@ -1,9 +1,8 @@
 """Forgetting people: what the tables of leads hold of them goes, and a tombstone stays for each lead."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from sqlalchemy import select, update
 
 from contatto.kit.db.tx import Tx
@@ -13,7 +12,7 @@ from contatto.leads.model.leads import Lead
 from contatto.leads.store.annotations import lead_labels, lead_notes, lead_tasks
 from contatto.leads.store.entries import lead_entries
 from contatto.leads.store.files import lead_files
-from contatto.leads.store.jobs import lead_job_items, lead_jobs
+from contatto.leads.store.jobs import lead_job_items, lead_jobs, open_plan, seal_plan
 from contatto.leads.store.merges import lead_merges
 from contatto.leads.store.points import delete_rejected_of
 from contatto.leads.store.records import contact_points, evidence, lead_history, leads
@@ -34,10 +33,10 @@ def find_tombstone(tx: Tx, business_id: str, lead_id: str) -> Tombstone | None:
 
 def list_written_values(tx: Tx, business_id: str, lead_ids: frozenset[str]) -> set[str]:
     """Contact values of leads as people wrote them."""
-    mine = select(evidence.c.raw).where(
+    mine = select(evidence.c.raw, evidence.c.id).where(
         evidence.c.business_id == business_id, evidence.c.lead_id.in_(lead_ids)
     )
-    return {tx.vault.open(row[0], business_id) for row in tx.execute(mine)}
+    return {tx.vault.open(row.raw, business_id, "evidence.raw", row.id) for row in tx.execute(mine)}
 
 
 def record_erased(tx: Tx, lead: Lead, actor: str) -> None:
@@ -64,7 +63,10 @@ def delete_traces(tx: Tx, gone: Gone) -> None:
 def list_view_queries(tx: Tx, business_id: str) -> dict[str, str]:
     """The queries of all saved views of a business, by their ids."""
     mine = select(lead_views.c.id, lead_views.c.query).where(lead_views.c.business_id == business_id)
-    return {row["id"]: tx.vault.open(row["query"], business_id) for row in tx.execute(mine).mappings()}
+    rows = tx.execute(mine).mappings()
+    return {
+        row["id"]: tx.vault.open(row["query"], business_id, "lead_views.query", row["id"]) for row in rows
+    }
 
 
 def delete_views(tx: Tx, business_id: str, view_ids: set[str]) -> None:
@@ -76,7 +78,7 @@ def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, JobStat
     """What each job of a business is, or was, to do; those with a query or with rows."""
     mine = select(lead_jobs).where(lead_jobs.c.business_id == business_id)
     for row in tx.execute(mine.order_by(lead_jobs.c.id)).mappings().all():
-        plan = msgspec.json.decode(tx.vault.open(row["plan"], business_id), type=Plan)
+        plan = open_plan(tx.vault, row)
         if plan.query or plan.rows:
             yield row["id"], row["kind"], row["state"], plan
 
@@ -94,5 +96,4 @@ def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[
 def record_plan(tx: Tx, business_id: str, job_id: str, plan: Plan) -> None:
     """Write a plan over the one of a job."""
     mine = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
-    sealed: dict[str, Any] = {"plan": tx.vault.seal(msgspec.json.encode(plan).decode(), business_id)}
-    tx.execute(mine.values(**sealed))
+    tx.execute(mine.values(plan=seal_plan(tx.vault, business_id, job_id, plan)))

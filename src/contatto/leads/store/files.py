@@ -60,9 +60,11 @@ def find_lead_file(tx: Tx, business_id: str, number: int) -> LeadFile | None:
 
 def find_file_content(tx: Tx, business_id: str, number: int) -> bytes | None:
     """What is in a file, opened; None when it is not made yet, or not kept any more."""
-    mine = select(lead_files.c.content).where(lead_files.c.business_id == business_id)
-    content = tx.scalar(mine.where(lead_files.c.number == number))
-    return None if content is None else tx.vault.open_bytes(content, business_id)
+    mine = select(lead_files.c.content, lead_files.c.id).where(lead_files.c.business_id == business_id)
+    row = tx.execute(mine.where(lead_files.c.number == number)).first()
+    if row is None or row.content is None:
+        return None
+    return tx.vault.open_bytes(row.content, business_id, "lead_files.content", row.id)
 
 
 def find_waiting_file(tx: Tx, business_id: str) -> LeadFile | None:
@@ -83,8 +85,11 @@ def record_file(
     tx: Tx, file: LeadFile, state: FileState, content: bytes | None = None, file_type: str = ""
 ) -> None:
     """Set the state of a file that waited, with its content where it was made."""
-    kept = None if content is None else tx.vault.seal_bytes(content, file.business_id)
-    tx.execute(_waiting(file).values(state=state, content=kept, file_type=file_type, finished_at=tx.now))
+    place = file.business_id, "lead_files.content", file.id
+    sealed_content = None if content is None else tx.vault.seal_bytes(content, *place)
+    tx.execute(
+        _waiting(file).values(state=state, content=sealed_content, file_type=file_type, finished_at=tx.now)
+    )
 
 
 def _waiting(file: LeadFile) -> Update:

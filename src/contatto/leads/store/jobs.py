@@ -25,6 +25,7 @@ from sqlalchemy import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.rows import row_of
+from contatto.kit.vault import Vault
 from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
 
 _OPEN: Final[ColumnElement[bool]] = literal_column("state <> 'done'")
@@ -70,8 +71,17 @@ lead_job_items = Table(
 
 def save_job(tx: Tx, job: Job) -> None:
     row = row_of(job)
-    plan = tx.vault.seal(msgspec.json.encode(job.plan).decode(), job.business_id)
+    plan = seal_plan(tx.vault, job.business_id, job.id, job.plan)
     tx.insert(lead_jobs, row | {"plan": plan, "value": job.plan.value})
+
+
+def seal_plan(vault: Vault, business_id: str, job_id: str, plan: Plan) -> bytes:
+    return vault.seal_bytes(msgspec.json.encode(plan), business_id, "lead_jobs.plan", job_id)
+
+
+def open_plan(vault: Vault, row: Mapping[Any, Any]) -> Plan:
+    raw = vault.open_bytes(row["plan"], row["business_id"], "lead_jobs.plan", row["id"])
+    return msgspec.json.decode(raw, type=Plan)
 
 
 def find_job(tx: Tx, business_id: str, job_id: str) -> Job | None:
@@ -210,7 +220,7 @@ def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[Job]:
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> Job:
-    return _made(row, msgspec.json.decode(tx.vault.open(row["plan"], row["business_id"]), type=Plan))
+    return _made(row, open_plan(tx.vault, row))
 
 
 def _made(row: Mapping[Any, Any], plan: Plan) -> Job:

@@ -43,8 +43,11 @@ MOVING: Final = {
 
 def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
     row = row_of(merge)
-    journal = tx.vault.seal(msgspec.json.encode(merge.journal).decode(), business_id)
-    sealed_values = {"journal": journal, "reason": tx.seal(merge.reason, business_id)}
+    journal = msgspec.json.encode(merge.journal)
+    sealed_values = {
+        "journal": tx.vault.seal_bytes(journal, business_id, "lead_merges.journal", merge.id),
+        "reason": tx.seal(merge.reason, business_id, "lead_merges.reason", merge.id),
+    }
     tx.insert(lead_merges, row | {"business_id": business_id} | sealed_values)
 
 
@@ -162,8 +165,8 @@ def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
 def record_face(tx: Tx, business_id: str, lead_id: str, face: Face) -> None:
     """Write the fields that a merge may change."""
     mine = update(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id)
-    values: dict[str, Any] = {"name": tx.seal(face.name, business_id), "name_key": name_key(face.name)}
-    values["status"] = face.status
+    name = tx.seal(face.name, business_id, "leads.name", lead_id)
+    values: dict[str, Any] = {"name": name, "name_key": name_key(face.name), "status": face.status}
     values |= {"created_at": from_micros(face.created_at), "updated_at": from_micros(face.updated_at)}
     tx.execute(mine.values(**values, owner_id=face.owner_id))
 
@@ -175,7 +178,9 @@ def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> Merge:
-    journal = msgspec.json.decode(tx.vault.open(row["journal"], row["business_id"]), type=Journal)
-    reason = tx.vault.open(row["reason"], row["business_id"]) if row["reason"] is not None else ""
-    opened = {"journal": journal, "reason": reason}
+    business_id, merge_id, sealed_reason = row["business_id"], row["id"], row["reason"]
+    journal = tx.vault.open_bytes(row["journal"], business_id, "lead_merges.journal", merge_id)
+    place = business_id, "lead_merges.reason", merge_id
+    reason = tx.vault.open(sealed_reason, *place) if sealed_reason is not None else ""
+    opened = {"journal": msgspec.json.decode(journal, type=Journal), "reason": reason}
     return Merge(**{name: row[name] for name in Merge.__dataclass_fields__} | opened)

@@ -32,7 +32,7 @@ def save_lead_model(tx: Tx, model: LeadModel) -> None:
         "share": model.share,
         "loss": model.loss,
         "correction": model.correction,
-        "body": tx.vault.seal_bytes(model.body, model.business_id),
+        "body": tx.vault.seal_bytes(model.body, model.business_id, "lead_models.body", ""),
         "held": None if model.held is None else msgspec.json.encode(model.held),
     }
     insert = tx.upsert(lead_models).values(row)
@@ -44,6 +44,6 @@ def find_lead_model(tx: Tx, business_id: str) -> LeadModel | None:
     row = tx.execute(select(lead_models).where(lead_models.c.business_id == business_id)).mappings().first()
     if row is None:
         return None
-    opened = tx.vault.open_bytes(bytes(row["body"]), business_id)
+    opened = tx.vault.open_bytes(bytes(row["body"]), business_id, "lead_models.body", "")
     held = None if row["held"] is None else msgspec.json.decode(row["held"], type=HeldOut)
     return LeadModel(**dict(row) | {"body": opened, "correction": bytes(row["correction"]), "held": held})

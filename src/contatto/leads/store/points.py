@@ -51,7 +51,7 @@ def record_point(tx: Tx, business_id: str, point: ContactPoint, seen: str) -> bo
     changed: dict[str, Any] = {"main_at": point.main_at, "wrong_at": point.wrong_at}
     if point.value != seen:
         changed |= {
-            "value": tx.vault.seal(point.value, business_id),
+            "value": tx.vault.seal(point.value, business_id, "contact_points.value", point.id),
             "value_index": tx.vault.blind(point.value, business_id),
             "country": phone_country(point.value),
         }
@@ -59,7 +59,8 @@ def record_point(tx: Tx, business_id: str, point: ContactPoint, seen: str) -> bo
 
 
 def save_rejected(tx: Tx, business_id: str, rejected: RejectedContact) -> None:
-    content = tx.vault.seal(msgspec.json.encode(rejected).decode(), business_id)
+    place = business_id, "rejected_contacts.content", rejected.id
+    content = tx.vault.seal_bytes(msgspec.json.encode(rejected), *place)
     row = {"id": rejected.id, "business_id": business_id, "lead_id": rejected.point.lead_id}
     tx.insert(
         rejected_contacts, row | {"person_id": rejected.person_id, "content": content, "at": rejected.at}
@@ -68,13 +69,16 @@ def save_rejected(tx: Tx, business_id: str, rejected: RejectedContact) -> None:
 
 def list_rejected(tx: Tx, business_id: str, lead_id: str, since: datetime) -> list[RejectedContact]:
     """What was called no contact of a lead since a time, latest first."""
-    mine = select(rejected_contacts.c.content).where(
+    mine = select(rejected_contacts.c.content, rejected_contacts.c.id).where(
         rejected_contacts.c.business_id == business_id,
         rejected_contacts.c.lead_id == lead_id,
         rejected_contacts.c.at >= since,
     )
-    rows = tx.execute(mine.order_by(rejected_contacts.c.at.desc(), rejected_contacts.c.id.desc())).scalars()
-    found = [msgspec.json.decode(tx.vault.open(each, business_id), type=RejectedContact) for each in rows]
+    rows = tx.execute(mine.order_by(rejected_contacts.c.at.desc(), rejected_contacts.c.id.desc()))
+    contents = [
+        tx.vault.open_bytes(row.content, business_id, "rejected_contacts.content", row.id) for row in rows
+    ]
+    found = [msgspec.json.decode(content, type=RejectedContact) for content in contents]
     note_seen("lead_id", [lead_id] if found else [])
     return found
 

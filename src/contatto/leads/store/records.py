@@ -149,7 +149,7 @@ def save_lead(tx: Tx, lead: Lead) -> bool:
 
 def lead_row(vault: Vault, lead: Lead) -> dict[str, Any]:
     """A lead as its row: the name sealed, and in clear as a key without contact details."""
-    name = vault.seal(lead.name, lead.business_id) if lead.name else None
+    name = vault.seal(lead.name, lead.business_id, "leads.name", lead.id) if lead.name else None
     return row_of(lead) | {"name": name, "name_key": name_key(lead.name)}
 
 
@@ -246,7 +246,7 @@ def point_row(vault: Vault, business_id: str, point: ContactPoint) -> dict[str, 
         "business_id": business_id,
         "lead_id": point.lead_id,
         "field": point.field,
-        "value": vault.seal(point.value, business_id),
+        "value": vault.seal(point.value, business_id, "contact_points.value", point.id),
         "value_index": vault.blind(point.value, business_id),
         "origin": point.origin,
         "created_at": point.created_at,
@@ -268,7 +268,7 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
     found: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
     for row in _POINTS.rows(tx, {"of": business_id, "ids": lead_ids}):
         point_id, lead_id, field, value, *others = row
-        opened = tx.vault.open(value, business_id)
+        opened = tx.vault.open(value, business_id, "contact_points.value", point_id)
         found[lead_id].append(ContactPoint(point_id, LeadId(lead_id), field, opened, *others))
     for points in found.values():
         points.sort(
@@ -337,7 +337,7 @@ def append_evidence(tx: Tx, item: Evidence) -> bool:
 
 
 def evidence_row(vault: Vault, item: Evidence) -> dict[str, Any]:
-    return row_of(item) | {"raw": vault.seal(item.raw, item.business_id)}
+    return row_of(item) | {"raw": vault.seal(item.raw, item.business_id, "evidence.raw", item.id)}
 
 
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
@@ -350,7 +350,7 @@ def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Eviden
 def load_evidence(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Evidence:
     """Evidence of a business, as its row has it, with its text opened."""
     values = {name: row[name] for name in Evidence.__dataclass_fields__}
-    return Evidence(**values | {"raw": tx.vault.open(row["raw"], business_id)})
+    return Evidence(**values | {"raw": tx.vault.open(row["raw"], business_id, "evidence.raw", row["id"])})
 
 
 def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:
@@ -358,7 +358,7 @@ def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:
 
 
 def history_row(vault: Vault, business_id: str, step: HistoryEntry) -> dict[str, Any]:
-    detail = vault.seal(step.detail, business_id) if step.detail else None
+    detail = vault.seal(step.detail, business_id, "lead_history.detail", step.id) if step.detail else None
     return row_of(step) | {"business_id": business_id, "detail": detail}
 
 

@@ -77,7 +77,7 @@ def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
         {
             "of_business": lead.business_id,
             "of_id": lead.id,
-            "now_name": tx.seal(lead.name, lead.business_id),
+            "now_name": tx.seal(lead.name, lead.business_id, "leads.name", lead.id),
             "now_key": name_key(lead.name),
             "moment": lead.updated_at,
         }

@@ -26,7 +26,7 @@ lead_views = Table(
 def save_view(tx: Tx, business_id: str, view: SavedView) -> bool:
     """Insert a view; False when it is there."""
     row = row_of(view)
-    sealed_query = tx.vault.seal(view.query, business_id)
+    sealed_query = tx.vault.seal(view.query, business_id, "lead_views.query", view.id)
     return tx.insert_ignore(lead_views, row | {"business_id": business_id, "query": sealed_query})
 
 
@@ -38,7 +38,10 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
     rows = tx.execute(mine.order_by(*order)).mappings()
     names = SavedView.__dataclass_fields__
     found = [
-        SavedView(**{name: row[name] for name in names} | {"query": tx.vault.open(row["query"], business_id)})
+        SavedView(
+            **{name: row[name] for name in names}
+            | {"query": tx.vault.open(row["query"], business_id, "lead_views.query", row["id"])}
+        )
         for row in rows
     ]
     note_seen("view_id", [view.id for view in found if "q=" in view.query])  # what somebody searches for

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import batched
-from typing import Final
+from typing import Annotated, Final
 
 from sqlalchemy import func, select
 
@@ -13,7 +13,7 @@ from contatto.channels.store import channel_accounts
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.referrals import ad_referrals
 from contatto.kit.db.tx import Tx
-from contatto.kit.sealed import SealedText
+from contatto.kit.sealed import SealedIn
 from contatto.kit.timestamps import micros
 from contatto.leads.store.records import leads
 from contatto.measurement.rules import natural_number
@@ -34,7 +34,7 @@ class UnmatchedTap:
     platform: Platform
     ad_number: int
     advertiser: str
-    headline: SealedText
+    headline: Annotated[str, SealedIn("ad_referrals.headline")]
     at: datetime
 
 
@@ -44,6 +44,7 @@ def list_unmatched_taps(tx: Tx, business_id: str, days: tuple[date, date]) -> li
     until = datetime(days[1].year, days[1].month, days[1].day, tzinfo=UTC) + timedelta(days=1)
     told = (
         select(
+            ad_referrals.c.id,
             ad_referrals.c.business_id,
             ad_referrals.c.conversation_id,
             ad_referrals.c.ad_number,
