@@ -27,9 +27,14 @@ def offer(house: House, of: Content | None = None) -> FormVersion:
 
 
 def opened(house: House, version: FormVersion, ago_s: int = 30) -> str:
-    """The sign that this client's visitor opened the form some seconds ago."""
+    """Return the token that this client's visitor opened the form some seconds ago."""
     house.client.get(f"/chat/{house.webchat_id}")
-    secret = house.client.cookies[cookie_name(house.webchat_id)].partition(".")[0]
+    return opening_of(house, version, house.client.cookies[cookie_name(house.webchat_id)], ago_s)
+
+
+def opening_of(house: House, version: FormVersion, cookie: str, ago_s: int = 30) -> str:
+    """Return the token that the visitor of a chat cookie opened the form some seconds ago."""
+    secret = cookie.partition(".")[0]
     visitor = public_id(secret, house.webchat_id, house.context.vault.derivation_key(VISITOR_KEY))
     signer = house.context.vault.signer(OPENING_KEY)
     return sign_opening(version.number, visitor, int(time.time()) - ago_s, signer)

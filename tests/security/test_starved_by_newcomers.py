@@ -8,7 +8,8 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from tests.forms.edges import offer
+from contatto.ui.visitor import cookie_name
+from tests.forms.edges import offer, opening_of
 from tests.inbox.test_photos import picture
 from tests.journeys.running import House, running_house
 from tests.security.chats import Browser, neighbour_of, settled
@@ -68,15 +69,19 @@ def test_photos_and_forms_of_new_visitors_share_the_limit(house: House) -> None:
         assert newcomer(house).say("Hi").status_code == 200
     settled(house, MOST)
     chat = f"/chat/{house.webchat_id}"
-    form = {"page_id": str(version.number), "opening": "x", "submission_id": "submission-1",
-            "language": "en", "answers": {}}  # fmt: skip
+    person = newcomer(house)
+    cookie = person.cookies[cookie_name(house.webchat_id)]
+    form = {"page_id": str(version.number), "opening": opening_of(house, version, cookie),
+            "submission_id": "submission-1", "language": "en", "answers": {"q1": "mei@example.com"},
+            "consents": ["c1"]}  # fmt: skip
     with nothing_changes(house.context.db):
         photo = newcomer(house).send(
             "POST", f"{chat}/photos", params={"client_message_id": str(uuid.uuid4())},
             content=picture(), headers={"content-type": "image/png"},
         )  # fmt: skip
         is_slowed_down(photo)
-        is_slowed_down(newcomer(house).send("POST", f"{chat}/form", json=form))
+        is_slowed_down(person.send("POST", f"{chat}/form", json=form))
+        assert person.send("POST", f"{chat}/form", json=form | {"opening": "x"}).status_code == 401
 
 
 def test_a_subscriber_of_ipv6_is_one_address_however_many_they_use(house: House) -> None:

@@ -87,9 +87,9 @@ def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
     """
     found = list(islice((tuple(row) for row in table if any(cell.strip() for cell in row)), MOST_ROWS + 2))
     head = found[0] if found else ()
-    while head and not head[-1].strip():
-        head = head[:-1]
-    if len(head) > MOST_COLUMNS:
+    width = max((place for place, cell in enumerate(head, 1) if cell.strip()), default=0)
+    head = head[:width]
+    if width > MOST_COLUMNS:
         raise Refused(errors.INVALID, "file: it must have %(most)s columns at most.", most=MOST_COLUMNS)
     if not 1 < len(found) <= MOST_ROWS + 1:
         raise Refused(errors.INVALID, "file: it must hold 1 to %(most)s rows below its head.", most=MOST_ROWS)
