@@ -1,7 +1,9 @@
 """Small bodies that would take much memory or time: a real server stays small and answers others."""
 
 import asyncio
+import contextlib
 import itertools
+import re
 import statistics
 import sys
 import time
@@ -26,6 +28,8 @@ GROWS_BY = 400
 """Megabytes that one picture of a stranger may take, with the server's own needs and the child that forks."""
 ANSWER_S = 10.0
 """A page takes some milliseconds; so long takes one that waits for the attack, and not for a busy machine."""
+MOST_PIPELINED_MB = 120
+"""Megabytes for all pipelines of a test, with what the answers of the page need."""
 PATIENCE = httpx2.Timeout(60)
 _networks = itertools.count(1)
 """Each attack comes from addresses of its own: photos of an address are counted for a minute."""
@@ -110,6 +114,60 @@ def test_thirty_pictures_at_once_leave_the_server_small_and_quick(server: Server
     grew = (peak[0] - before) // MEGABYTE
     assert grew <= GROWS_BY, f"{dict(codes)}, {grew} MB more"
     assert statistics.median(took) <= ANSWER_S, f"a page took {max(took):.3f} s"
+
+
+REQUEST = b"GET /login HTTP/1.1\r\n\r\n"
+AHEAD = 4 * MEGABYTE
+"""Bytes of requests that a connection sends before it reads an answer."""
+PIPELINES = 20
+
+
+def test_requests_that_are_sent_ahead_of_their_answers_take_little_memory(server: Server) -> None:
+    """Nothing is read from a connection while many of its requests wait for their turn."""
+
+    async def send_ahead() -> asyncio.StreamWriter:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(5):
+                for _ in range(AHEAD // len(REQUEST) // 1_000):
+                    writer.write(REQUEST * 1_000)
+                    await writer.drain()
+        return writer
+
+    async def attack_by_pipelines() -> None:
+        writers = await asyncio.gather(*(send_ahead() for _ in range(PIPELINES)))
+        async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
+            assert (await client.get("/login")).status_code == 200
+        for writer in writers:
+            writer.transport.abort()
+
+    before = server.memory()
+    with peak_memory(server) as peak:
+        asyncio.run(attack_by_pipelines())
+    assert (peak[0] - before) // MEGABYTE <= MOST_PIPELINED_MB
+
+
+def test_requests_that_are_sent_ahead_are_all_answered_in_their_order(server: Server) -> None:
+    body = b'{"client_message_id": "x", "text": "' + b"x" * 20_000 + b'"}'
+    post = b"POST /webhooks/tiktok/nobody HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    post += b"Content-Length: %d\r\n\r\n" % len(body) + body
+    count = 200
+
+    async def ask() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        last = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        sent = (b"GET /robots.txt HTTP/1.1\r\nHost: x\r\n\r\n" + post) * count + last
+        writer.write(sent)
+        async with asyncio.timeout(60):
+            answer = await reader.read(-1)
+        writer.close()
+        return answer
+
+    statuses = re.findall(rb"HTTP/1\.1 (\d{3})", asyncio.run(ask()))
+    assert len(statuses) == 2 * count + 1
+    assert len(set(statuses[0:-1:2])) == 1
+    assert len(set(statuses[1:-1:2])) == 1
+    assert statuses[-1] == b"404"
 
 
 def test_pictures_of_members_and_programs_are_held_to_the_same(server: Server) -> None:

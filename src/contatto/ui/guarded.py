@@ -4,6 +4,7 @@ import asyncio
 from enum import Enum, auto
 from typing import Any, Final
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from contatto.kit.limits import network_of
@@ -17,6 +18,8 @@ BODY_PACE: Final = 8_192
 HEAD_LIMIT: Final = 32 * 1024
 """Bytes of a request's line and headers."""
 MOST_HEADERS: Final = 100
+SLICE: Final = 2_048
+"""Bytes that are parsed together. A request has 18 at least, so some hundred can wait for their turn."""
 _BAD: Final = (400, "Bad Request")
 _NO_ROOM: Final = (503, "Service Unavailable")
 _TOO_LARGE: Final = (431, "Request Header Fields Too Large")
@@ -31,6 +34,16 @@ class _Stage(Enum):
     WORK = auto()
 
 
+class _HeldFlow(FlowControl):
+    """Flow control that reads nothing more while bytes wait to be parsed."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        if not self.is_held:
+            super().resume_reading()
+
+
 def guarded_by(connections: Connections) -> type[asyncio.Protocol]:
     """The protocol for a server's configuration, whose connections are all known there."""
     return type("Guarded", (GuardedProtocol,), {"known": connections})
@@ -41,6 +54,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     known: Connections
     """Where all connections of its server are known."""
+    flow: _HeldFlow
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -52,9 +66,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._body_bytes = 0
         self._fault = _BAD
+        self._unparsed = b""
+        """Bytes behind the requests that wait for their turn; nothing more is read meanwhile."""
 
     def is_late(self, now_s: float) -> bool:
         """Whether what it waits for should be there by now."""
+        if self._unparsed:  # the client waits for us
+            return False
         if self._stage is _Stage.BODY:
             if self.flow.read_paused:  # it is we who do not read
                 self._since_s = now_s - self._body_bytes / BODY_PACE
@@ -80,6 +98,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _HeldFlow(transport)
         self.network = network_of(self.client[0]) if self.client else ""
         self._since_s = self.loop.time()
         if self.known.has_room(self):
@@ -93,6 +112,19 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Parse slice by slice, until a request waits for the answer of another one."""
+        data, self._unparsed = self._unparsed + data, b""
+        for start in range(0, len(data), SLICE):
+            if self.transport.is_closing():
+                return
+            if self.pipeline:
+                self._unparsed = data[start:]
+                self.flow.pause_reading()
+                break
+            self._parse(data[start : start + SLICE])
+        self.flow.is_held = bool(self._unparsed)
+
+    def _parse(self, data: bytes) -> None:
         super().data_received(data)
         if self._has_moved:  # a request that came as a whole went through all its stages
             self._take_place()
@@ -132,13 +164,17 @@ class GuardedProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._stage is _Stage.WORK:
             self._begin(_Stage.IDLE)
             self._take_place()
             self._head_bytes = 0
+        if not self.pipeline:
+            self.flow.is_held = False
+            self.flow.resume_reading()
+            if self._unparsed:
+                self.data_received(b"")
 
     def pause_writing(self) -> None:
         super().pause_writing()
