@@ -14,10 +14,10 @@ from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, Request, Route, expect
 
 from contatto.channels.actions import allow_embedding
+from contatto.inbox.limits import MOST_AT_ONCE, limit_newcomers
 from contatto.inbox.rules import FormLink, sign_form_link
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
-from contatto.kit.shared_limits import SharedLimit
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.browser.conftest import Served
@@ -163,12 +163,12 @@ def test_who_is_slowed_down_is_told_when_the_message_goes_and_it_goes(
     house = served.house
     customer.goto(f"{served.url}/chat/{house.webchat_id}")
     most = house.context.settings.new_visitors_per_hour
-    limit = SharedLimit("new visitors", most, timedelta(hours=1))
+    limit = limit_newcomers(most)
     key = f"{house.webchat_id}:127.0.0.1"
 
     def use_up(tx: Tx) -> None:
         earlier = replace(tx, now=tx.now - timedelta(hours=1) / most + timedelta(seconds=6))
-        for _ in range(most):
+        for _ in range(MOST_AT_ONCE):
             limit.take(earlier, key)
 
     house.context.db.write_now(use_up)

@@ -2,12 +2,18 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
 from starlette.testclient import TestClient
 
+from contatto.inbox.limits import MOST_A_MINUTE, MOST_AT_ONCE, limit_newcomers
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.ui.visitor import cookie_name
 from tests.forms.edges import offer, opening_of
 from tests.inbox.test_photos import picture
@@ -100,17 +106,47 @@ def test_a_subscriber_of_ipv6_is_one_address_however_many_they_use(house: House)
     assert say("198.51.100.8") == 429
 
 
+def test_a_carrier_brings_thousands_of_new_people_and_a_stranger_no_flood(
+    tmp_path: Path, database_url: str, clock: FixedClock
+) -> None:
+    """By default 2,000 new people an hour may come from one address, 500 of them at once."""
+    with running_house(tmp_path, database_url=database_url) as house:
+        limit = limit_newcomers(house.context.settings.new_visitors_per_hour)
+
+        def come(count: int) -> int:
+            """Return how many of so many people are admitted now."""
+
+            def admit(tx: Tx) -> int:
+                admitted = 0
+                for _ in range(count):
+                    with suppress(Refused):
+                        limit.take(replace(tx, now=clock.now()), "account:203.0.113.7")
+                        admitted += 1
+                return admitted
+
+            return house.context.db.write_now(admit)
+
+        assert come(600) == MOST_AT_ONCE, "a flood ends after the first minutes"
+        hour = 0
+        for _ in range(60):
+            clock.advance(seconds=60)
+            hour += come(33)
+        assert hour == 60 * 33, "people of a carrier who come evenly are all admitted"
+        assert hour >= 10 * 100
+
+
 def test_one_network_writes_no_more_than_so_much_in_a_minute_under_all_its_names(tmp_path: Path) -> None:
     with running_house(tmp_path) as house:
         _is_held_back_in_a_minute(house)
 
 
 def _is_held_back_in_a_minute(house: House) -> None:
-    people = [newcomer(house) for _ in range(7)]
+    most = MOST_A_MINUTE
+    people = [newcomer(house) for _ in range(most // 35 + 1)]
     for person in people:
         person.say("Hello")
         settled(house, people.index(person) + 1)
     answers = [person.say("flood") for person in people for _ in range(35)]
     statuses = [answer.status_code for answer in answers]
-    assert statuses == [200] * (240 - len(people)) + [429] * (len(statuses) + len(people) - 240)
+    assert statuses == [200] * (most - len(people)) + [429] * (len(statuses) + len(people) - most)
     assert 0 < int(answers[-1].headers["retry-after"]) <= 61

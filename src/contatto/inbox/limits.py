@@ -1,15 +1,22 @@
 """How much the visitors of chats may send; but for newcomers, each app counts for itself."""
 
 from datetime import timedelta
+from typing import Final
 
 from contatto.kit.limits import RateLimit
 from contatto.kit.shared_limits import SharedLimit
 
+MOST_AT_ONCE: Final = 500
+"""New people of one network who may come at once: those who saw an ad in the same minutes."""
+MOST_A_MINUTE: Final = 600
+"""Messages, photos, forms and signs of one network to one chat in a minute."""
+
 
 def limit_newcomers(most_per_hour: int) -> SharedLimit:
-    """How many people of whom nothing is there yet may write to an account, by network."""
+    """Limit how many people of whom nothing is there yet may write to an account, by network."""
     says = "Too many new people write from your network at the moment."
-    return SharedLimit("new visitors", most_per_hour, timedelta(hours=1), says)
+    burst = min(most_per_hour, MOST_AT_ONCE)
+    return SharedLimit("new visitors", most_per_hour, timedelta(hours=1), says, burst)
 
 
 class ChatLimits:
@@ -26,7 +33,7 @@ class ChatLimits:
     """
 
     def __init__(self) -> None:
-        self.networks = RateLimit(most=240, span_s=60)
+        self.networks = RateLimit(most=MOST_A_MINUTE, span_s=60)
         self.messages = RateLimit(most=40, span_s=60)
         self.photos = RateLimit(most=12, span_s=60)
         self.photos_of_network = RateLimit(most=60, span_s=60)

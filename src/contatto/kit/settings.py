@@ -73,10 +73,11 @@ class Settings(BaseSettings):
         "40100. 0 means no limit.",
     )
     new_visitors_per_hour: int = Field(
-        default=100,
+        default=2_000,
         ge=0,
         description="Messages, photos and forms of people who have not written before that one chat takes "
-        "from one network (an IPv4 address, or a /64 of IPv6) in an hour. 0 means no limit.",
+        "from one network (an IPv4 address, or a /64 of IPv6) in an hour, at most 500 of them at once. A "
+        "mobile carrier puts thousands of people behind one address. 0 means no limit.",
     )
     chat_link_taps_per_day: int = Field(
         default=50,

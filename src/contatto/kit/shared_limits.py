@@ -34,15 +34,17 @@ class SharedLimit:
 
     Attributes:
         name: tells the keys of different limits apart.
-        most: tries that may come at once.
-        span: time in which all of them come back.
+        most: tries that come back in a span; without a burst so many may come at once.
+        span: time in which they come back.
         says: what is told to who has none left, where more is to be said than that they are too many.
+        burst: tries that may come at once, where these are fewer than come back in a span.
     """
 
     name: str
     most: int
     span: timedelta
     says: str = ""
+    burst: int = 0
 
     @property
     def _worth(self) -> int:
@@ -57,7 +59,7 @@ class SharedLimit:
         """
         now, row_key, worth = micros(tx.now), self._row_key(tx, key), self._worth * tries
         busy = case((rate_limits.c.busy_until > now, rate_limits.c.busy_until), else_=now)
-        latest = now + self._worth * self.most
+        latest = now + self._worth * (self.burst or self.most)
         if now + worth > latest:
             raise Refused(errors.TOO_MANY, self.says, (now + worth - latest) // _SECOND + 1)
         insert = tx.upsert(rate_limits).values(key=row_key, busy_until=now + worth)
