@@ -1,11 +1,13 @@
-"""A tenant that works without pause, as a program of its own: imports, exports, edits, or webhooks.
+"""A tenant that works without pause, as a program of its own: it imports, edits, searches, calls the API.
 
 It goes through the routes that its members' browsers and its platform use. At its end it prints what it did.
 """
 
 import asyncio
 import csv
+import hashlib
 import io
+import itertools
 import json
 import re
 import sys
@@ -18,14 +20,35 @@ from typing import Any
 import httpx2
 
 from bench.fairness_parts.installation import HOST
-from bench.fairness_parts.shop import App, deliver
+from bench.fairness_parts.shop import TOKEN, App, deliver
 from bench.pages_parts.filling import EMAIL, PASSWORD
 
 IMPORTS_AT_ONCE = 6
 FLOOD_CONNECTIONS = 32
 RUNNING = re.compile(r'data-running="true"')
-TOKEN = re.compile(r'name="csrf[_-]token" (?:value|content)="([\w-]{43})"')
 LOOK_S = 0.2
+ASKING = 8
+"""Requests of a busy tenant at the same time."""
+API = "/open_api/v1.3"
+PAGES = {
+    "inbox search": ("/inbox?q=price+{0}", "/inbox?q=mei+{0}", "/inbox?q=%2B659000{0}"),
+    "filters": (
+        "/leads/rows?has=email&has=no_phone", "/leads/rows?status=raw&country=SG&any=1&page={0}",
+        "/leads/rows?twins=1", "/leads/rows?sort=-score&status=raw", "/leads/rows?q=lin+{0}",
+    ),
+    "reports": ("/reports", "/reports?by=campaign", "/reports?by=adgroup", "/reports?from=2026-01-0{1}"),
+}  # fmt: skip
+"""Pages that a busy tenant opens again and again; a number takes the place of {0}, a digit that of {1}."""
+CALLS = (
+    "/lead/get/?advertiser_id={advertiser}&lead_source=DIRECT_MESSAGE",
+    "/campaign/get/?advertiser_id={advertiser}&page_size=100",
+    "/dmp/custom_audience/list/?advertiser_id={advertiser}",
+    "/report/integrated/get/?advertiser_id={advertiser}&data_level=AUCTION_ADGROUP&dimensions=[%22adgroup_id%22]"
+    "&query_lifetime=True&metrics=[%22leads%22]&report_type=BASIC&service_type=AUCTION",
+)
+"""Reads of the API that a busy tenant makes."""
+DIGESTS, EVENTS, PASTED = 15_000, 1_000, 25_000
+"""Values of an uploaded file, events of a call, and lines of a pasted list: as many as a body holds."""
 
 
 @dataclass
@@ -87,6 +110,12 @@ class Tenant:
                     pass
             self._note("exports", answer.status_code)
 
+    async def open(self, what: str, path: str) -> None:
+        self._note(what, (await self.client.get(path)).status_code)
+
+    async def paste(self, form: dict[str, str]) -> None:
+        await self._do("pasted lists", "/ads/audiences", form)
+
     async def _do(self, what: str, path: str, form: dict[str, str]) -> None:
         answer = await self.client.post(path, data=form)
         self._note(what, answer.status_code)
@@ -96,6 +125,93 @@ class Tenant:
         self.done[what if status in {200, 303} else f"{what}_refused"] += 1
         if status >= 500:
             raise RuntimeError(f"{what} answer {status}")
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a program of the busy tenant needs to call the API."""
+
+    token: str
+    advertiser: str
+    leads: tuple[str, ...]
+
+
+async def ask(port: int, seconds: float, kind: str) -> Counter[str]:
+    """Open pages of one kind over several connections until the time is up."""
+
+    async def keep_opening(tenant: Tenant, first: int) -> None:
+        for number in itertools.count(first):
+            path = PAGES[kind][number % len(PAGES[kind])].format(number % 97, 1 + number % 9)
+            await tenant.open(kind, path)
+
+    async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
+        tenant = Tenant(client, 0)
+        await tenant.sign_in()
+        await _until_time_is_up(seconds, *(keep_opening(tenant, number) for number in range(ASKING)))
+        return tenant.done
+
+
+async def call(port: int, seconds: float, kind: str, program: Program) -> Counter[str]:
+    """Call the API over several connections until the time is up."""
+    done: Counter[str] = Counter()
+    headers = {"Access-Token": program.token}
+
+    async def post(path: str, **values: Any) -> Any:
+        sent = {"advertiser_id": program.advertiser, **values}
+        answer = (await client.post(f"{API}{path}", json=sent)).json()
+        done["calls" if answer["code"] in (0, 20001) else f"refused by {path}"] += 1
+        return answer["data"]
+
+    async def keep_reading(first: int) -> None:
+        for number in itertools.count(first):
+            path = CALLS[number % len(CALLS)].format(advertiser=program.advertiser)
+            answer = (await client.get(f"{API}{path}")).json()
+            done["calls" if answer["code"] == 0 else f"refused by {path[:20]}"] += 1
+
+    async def keep_changing_audiences(first: int) -> None:
+        lines = (hashlib.sha256(f"{first} {number}".encode()).hexdigest() for number in range(DIGESTS))
+        form = {"advertiser_id": program.advertiser, "calculate_type": "EMAIL_SHA256"}
+        file = {"file": ("digests.csv", "\n".join(lines).encode(), "text/csv")}
+        sent = await client.post(f"{API}/dmp/custom_audience/file/upload/", data=form, files=file)
+        paths = [sent.json()["data"]["file_path"]]
+        new = {"custom_audience_name": f"List {first}", "calculate_type": "EMAIL_SHA256"}
+        made = await post("/dmp/custom_audience/create/", **new, file_paths=paths)
+        for action in itertools.cycle(("REMOVE", "APPEND", "REPLACE")):
+            await post("/dmp/custom_audience/update/", **made, action=action, file_paths=paths)
+
+    async def keep_tracking(first: int) -> None:
+        made = await post("/crm/create/", name=f"CRM {first} {time.time_ns()}")
+        for number in itertools.count():
+            events = [
+                {"event": "called", "event_time": int(time.time()) - 60, "event_id": f"{number} {place}",
+                 "lead": {"lead_id": program.leads[place % len(program.leads)]}}
+                for place in range(EVENTS)
+            ]  # fmt: skip
+            source = {"event_source": "crm", "event_source_id": made["event_set_id"]}
+            await post("/event/track/", **source, data=events)
+
+    works = {"API": keep_reading, "audiences": keep_changing_audiences, "events": keep_tracking}
+    async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120, headers=headers) as client:
+        await _until_time_is_up(seconds, *(works[kind](number) for number in range(ASKING)))
+    return done
+
+
+async def paste(port: int, seconds: float, program: Program) -> Counter[str]:
+    """Make audiences of pasted lists on the page until the time is up."""
+
+    async def keep_pasting(tenant: Tenant, first: int) -> None:
+        for number in itertools.count():
+            lines = (f"p{first}.{number}.{line}@mail.example.com" for line in range(PASTED))
+            form = {"advertiser_id": program.advertiser, "name": f"Pasted {first} {number}",
+                    "kind": "EMAIL_SHA256", "country": "SG", "once": f"{first} {number} {time.time_ns()}",
+                    "text": "email\n" + "\n".join(lines), "csrf_token": tenant.token}  # fmt: skip
+            await tenant.paste(form)
+
+    async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
+        tenant = Tenant(client, 0)
+        await tenant.sign_in()
+        await _until_time_is_up(seconds, *(keep_pasting(tenant, number) for number in range(3)))
+        return tenant.done
 
 
 async def work(port: int, seconds: float, rows: int) -> Counter[str]:
@@ -141,11 +257,17 @@ async def _until_time_is_up(seconds: float, *works: Coroutine[Any, Any, None]) -
 
 def main() -> None:
     asked = json.loads(sys.argv[1])
-    if asked["does"] == "flood":
-        done = asyncio.run(flood(asked["port"], asked["seconds"], App(**asked["app"])))
+    does, here = asked["does"], (asked["port"], asked["seconds"])
+    if does == "flood":
+        doing = flood(*here, App(**asked["app"]))
+    elif does == "work":
+        doing = work(*here, asked["rows"])
+    elif does in PAGES:
+        doing = ask(*here, does)
     else:
-        done = asyncio.run(work(asked["port"], asked["seconds"], asked["rows"]))
-    print(json.dumps(done))
+        program = Program(asked["token"], asked["advertiser"], tuple(asked["leads"]))
+        doing = paste(*here, program) if does == "pasted lists" else call(*here, does, program)
+    print(json.dumps(asyncio.run(doing)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A tenant with an account on TikTok, whose customers share a number, and the time until that is a lead."""
 
 import asyncio
+import re
 import sqlite3
 import threading
 import time
@@ -13,7 +14,10 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from bench.fairness_parts.installation import HOST
+from bench.pages_parts.filling import PASSWORD
 from contatto.accounts import actions as accounts
+from contatto.accounts.actions import NewMember
+from contatto.accounts.model import Role
 from contatto.capture.actions import CompanyData, turn_on_capture
 from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
@@ -23,6 +27,7 @@ from contatto.kit.db.tx import Tx
 from contatto.simulator.payloads import Thread, received_message
 
 LOOK_S = 0.005
+TOKEN = re.compile(r'name="csrf[_-]token" (?:value|content)="([\w-]{43})"')
 LEADS = "SELECT conversation_id FROM leads WHERE business_id = '{}'"
 COMPANY = CompanyData("Kopi and Co", "", "https://kopi.example.com/privacy")
 
@@ -42,18 +47,25 @@ class App:
 
 @dataclass(frozen=True)
 class Shop:
+    """A tenant; its member opens the inbox."""
+
     account: ChannelAccount
     app: App
+    email: str
 
 
 def open_shop(tx: Tx, name: str, business_id: str = "") -> Shop:
     """Give a business an account with capture on; a new business where none is named."""
-    of = business_id or accounts.create_business(tx, name).id
+    of, email = business_id, f"{name}@example.com"
+    if not of:
+        of = accounts.create_business(tx, name).id
+        hashed = accounts.hash_password(PASSWORD)
+        accounts.add_member(tx, of, NewMember(email, "Owner", Role.OWNER, PASSWORD), hashed)
     account = connect_account(tx, of, NewAccount(Platform.TIKTOK, f"open-{name}", name, name, "SG"))
     app = App(account.external_id, f"app-{name}", f"secret-{name}")
     register_app(tx, ChannelApp(app.app_id, of, Platform.TIKTOK, app.secret))
     turn_on_capture(tx, of, account.id, COMPANY)
-    return Shop(account, app)
+    return Shop(account, app, email)
 
 
 async def deliver(client: httpx2.AsyncClient, app: App, number: int, text: str) -> None:
@@ -113,11 +125,28 @@ def _reader(url: str, statement: str) -> Callable[[], list[str]]:
 
 @dataclass
 class Waits:
-    """Seconds from posting each webhook to its answer, and to its lead; ``lost`` never became one."""
+    """Seconds of pages, and from each webhook to its answer and its lead; ``lost`` never became one."""
 
+    pages: list[float]
     answers: list[float]
     leads: list[float]
     lost: int
+
+
+async def open_pages(port: int, email: str, every_s: float, pages: list[float]) -> None:
+    """Sign a member in, open the inbox until cancelled, and note the seconds of each page."""
+    async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
+        match = TOKEN.search((await client.get("/login")).text)
+        form = {"email": email, "password": PASSWORD, "csrf_token": match.group(1) if match else ""}
+        if (await client.post("/login", data=form)).status_code != 303:
+            raise RuntimeError("the quiet tenant cannot sign in")
+        while True:
+            started = time.perf_counter()
+            answer = await client.get("/inbox")
+            pages.append(time.perf_counter() - started)
+            if answer.status_code != 200:
+                raise RuntimeError(f"the inbox answers {answer.status_code}")
+            await asyncio.sleep(every_s)
 
 
 async def write_steadily(
@@ -132,17 +161,21 @@ async def write_steadily(
         await deliver(client, shop.app, number, f"Hi, call me: +65 9{number:03} {number % 7_919:04}")
         answers.append(time.perf_counter() - posted[number])
 
-    numbers = range(*span)
+    numbers, pages = range(*span), list[float]()
     with watching(url, shop.account.business_id) as watch:
         async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
             tasks = []
+            opening = asyncio.create_task(open_pages(port, shop.email, every_s, pages))
             for number in numbers:
                 tasks.append(asyncio.create_task(write_one(client, number)))
                 await asyncio.sleep(every_s)
             await asyncio.gather(*tasks)
+        if opening.done():
+            opening.result()
+        opening.cancel()
         keys = {number: conversation_of(shop, number) for number in numbers}
         limit = time.perf_counter() + patience_s
         while not set(keys.values()) <= set(watch.seen) and time.perf_counter() < limit:
             await asyncio.sleep(0.05)
     found = [watch.seen[keys[number]] - posted[number] for number in numbers if keys[number] in watch.seen]
-    return Waits(answers, found, len(numbers) - len(found))
+    return Waits(pages, answers, found, len(numbers) - len(found))
