@@ -62,8 +62,8 @@ def _make_ad(house: House) -> None:
                           objective_type="LEAD_GENERATION")["campaign_id"]  # fmt: skip
     group = house.data("POST", "/adgroup/create/", **ad_group(campaign, "LEAD_GENERATION", house.webchat_id))
     creative = {"ad_name": evil("adname"), "ad_text": evil("adbody")[:100], "ad_format": "SINGLE_VIDEO",
-                "call_to_action": "SEND_MESSAGE", "auto_message_id": "1", "identity_type": "TT_USER",
-                "identity_id": house.webchat_id}  # fmt: skip
+                "call_to_action": "SEND_MESSAGE", "auto_message_id": house.first_message(),
+                "identity_type": "TT_USER", "identity_id": house.webchat_id}  # fmt: skip
     house.data("POST", "/ad/create/", adgroup_id=group["adgroup_id"], creatives=[creative])
 
 

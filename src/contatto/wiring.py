@@ -265,6 +265,7 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
             lambda tx: jobs.start_waiting_jobs(tx, settings.jobs_per_business),
             tables={lead_jobs.name},
         ),
+        audiences.changes_work(),
         QueuedWork(
             "crm_held", has_held, crm.release_deliveries, tables={crm_deliveries.name, crm_targets.name}
         ),

@@ -142,7 +142,7 @@ def deleted_by_api(house: House, *gone: Audience) -> int:
 def test_an_audience_of_another_business_is_not_there(house: House) -> None:
     def build(tx: Tx) -> Audience:
         other = add_world(tx).ad_account
-        return create_customer_list(tx, other, "Strangers", ListKind.EMAIL, (MEI,))
+        return create_customer_list(tx, other, "Strangers", ListKind.EMAIL, (bytes(16),))
 
     audience = house.context.db.write_now(build)
     assert "Strangers" not in house.client.get("/ads/audiences").text

@@ -1,8 +1,10 @@
 """Audiences from files of hashed values, on both databases."""
 
+import asyncio
 import hashlib
 
 import pytest
+from sqlalchemy import func, select
 
 from contatto.accounts.model import AdAccount
 from contatto.audiences import actions, store
@@ -30,12 +32,19 @@ def account(database: Database) -> AdAccount:
 
 
 def upload(database: Database, account: AdAccount, *digests: str, kind: str = "EMAIL_SHA256") -> str:
-    return database.write_now(lambda tx: actions.upload_file(tx, account, kind, digests)).path
+    prints = actions.blind_digests(database.vault, account.business_id, digests)
+    return database.write_now(lambda tx: actions.upload_file(tx, account, kind, prints)).path
+
+
+def finish(database: Database, audience: Audience) -> None:
+    asyncio.run(actions.finish_changes(database, audience.business_id, [audience.id]))
 
 
 def made(database: Database, account: AdAccount, *digests: str) -> Audience:
     path = upload(database, account, *digests)
-    return database.write_now(lambda tx: actions.create_audience(tx, account, NEW, [path]))
+    audience = database.write_now(lambda tx: actions.create_audience(tx, account, NEW, [path]))
+    finish(database, audience)
+    return audience
 
 
 def size(database: Database, audience: Audience) -> int:
@@ -47,6 +56,7 @@ def change(database: Database, account: AdAccount, audience: Audience, action: s
     path = upload(database, account, *digests)
     files = (FileAction(action), [path])
     database.write_now(lambda tx: actions.update_audience(tx, account, audience.number, None, files))
+    finish(database, audience)
     return size(database, audience)
 
 
@@ -60,7 +70,10 @@ def test_members_are_counted_once(database: Database, account: AdAccount) -> Non
 def test_a_deleted_audience_leaves_no_member(database: Database, account: AdAccount) -> None:
     audience = made(database, account, A, B)
     database.write_now(lambda tx: actions.delete_audiences(tx, account, [audience.number]))
+    finish(database, audience)
     assert size(database, audience) == 0
+    rows = select(func.count()).select_from(store.audience_members)
+    assert database.read_now(lambda tx: tx.scalar(rows)) == 0
     with pytest.raises(Refused) as refused:
         database.read_now(lambda tx: actions.load_audience(tx, account, audience.number))
     assert refused.value.code is errors.NOT_FOUND
@@ -128,3 +141,54 @@ def test_a_file_that_is_not_hashed_or_no_text_is_refused(content: bytes, code: E
         read_digests(content)
     assert refused.value.code is code
     assert "mei" not in str(refused.value)
+
+
+def test_the_worker_continues_a_change_that_its_request_left(
+    database: Database, account: AdAccount, clock: FixedClock
+) -> None:
+    old = made(database, account, *(digest(f"old {number}") for number in range(3)))
+    new = [digest(f"new {number}") for number in range(4 * actions.PIECE + 1)]
+    path = upload(database, account, *new)
+    files = (FileAction.REPLACE, [path])
+    database.write_now(lambda tx: actions.update_audience(tx, account, old.number, None, files))
+    work = actions.changes_work()
+
+    def is_due() -> bool:
+        return database.read_now(work.is_due)
+
+    assert not is_due()
+    clock.advance(seconds=actions.LEASE.total_seconds() + 1)
+    sizes = []
+    while is_due():
+        database.write_now(work.run_batch)
+        sizes.append(size(database, old))
+    assert set(sizes) <= {3, len(new)}, "members of the old and the new list are never mixed"
+    clock.advance(seconds=actions.LEASE.total_seconds() + 1)
+    while is_due():
+        database.write_now(work.run_batch)
+    assert size(database, old) == len(new)
+    rows = select(func.count()).select_from(store.audience_members)
+    assert database.read_now(lambda tx: tx.scalar(rows)) == len(new)
+
+
+def test_a_person_who_is_erased_comes_back_by_no_change_that_is_under_way(
+    database: Database, account: AdAccount
+) -> None:
+    path = upload(database, account, A, B, C)
+    audience = database.write_now(lambda tx: actions.create_audience(tx, account, NEW, [path]))
+    erased = actions.blind_digests(database.vault, account.business_id, [B])
+    database.write_now(lambda tx: store.delete_prints(tx, account.business_id, erased))
+    finish(database, audience)
+    assert size(database, audience) == 2
+
+
+def test_deleting_an_audience_ends_the_changes_that_fill_it(database: Database, account: AdAccount) -> None:
+    audience = made(database, account, A)
+    path = upload(database, account, B, C)
+    files = (FileAction.REPLACE, [path])
+    database.write_now(lambda tx: actions.update_audience(tx, account, audience.number, None, files))
+    database.write_now(lambda tx: actions.delete_audiences(tx, account, [audience.number]))
+    finish(database, audience)
+    for table in (store.audience_members, store.audience_changes):
+        rows = select(func.count()).select_from(table)
+        assert database.read_now(lambda tx, rows=rows: tx.scalar(rows)) == 0

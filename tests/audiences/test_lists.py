@@ -1,5 +1,6 @@
 """Lists of customers: what is read of them, what is wrong with them, and lookalikes of them."""
 
+import asyncio
 import hashlib
 import json
 
@@ -71,8 +72,11 @@ def account(database: Database) -> AdAccount:
 
 
 def made(database: Database, account: AdAccount) -> Audience:
-    new = (account, "Regulars", ListKind.EMAIL, (MEI, ANN))
-    return database.write_now(lambda tx: actions.create_customer_list(tx, *new))
+    prints = actions.blind_digests(database.vault, account.business_id, (MEI, ANN))
+    new = (account, "Regulars", ListKind.EMAIL, prints)
+    audience = database.write_now(lambda tx: actions.create_customer_list(tx, *new))
+    asyncio.run(actions.finish_changes(database, account.business_id, [audience.id]))
+    return audience
 
 
 def test_an_audience_of_a_list_has_its_members_and_keeps_no_value(

@@ -10,18 +10,20 @@ import pytest
 from business_api_client.rest import ApiException
 from business_api_client.tiktok_business.tiktok_exceptions import TiktokSDKError
 
+from tests.forms.papers import published
 from tests.journeys.running import API, House
 
 DIRECT_MESSAGE = "LEAD_GEN_CLICK_TO_TT_DIRECT_MESSAGE"
 SINGAPORE = "1880251"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sdk:
     """The SDK's clients, each on the same host and with the token of one house."""
 
     house: House
     client: Any
+    form: int = 0
 
     @classmethod
     @contextmanager
@@ -122,10 +124,17 @@ class Sdk:
         body = vendor.AdgroupCreateBody(**self.ad_group_values(campaign_id, goal, **changes))
         return str(self.call(self.ad_groups().adgroup_create, body=body)["adgroup_id"])
 
+    def published_form(self) -> int:
+        """Return the id of a published form; the first call makes it."""
+        if not self.form:
+            of = self.house.business_id
+            self.form = self.house.context.db.write_now(lambda tx: published(tx, of)).number
+        return self.form
+
     def creative_values(self, name: str, **changes: Any) -> dict[str, Any]:
         return {
             "ad_format": "SINGLE_VIDEO", "ad_name": name, "ad_text": "Write to us",
-            "auto_message_id": "1850000000000000001", "call_to_action": "SEND_MESSAGE",
+            "auto_message_id": self.house.first_message(), "call_to_action": "SEND_MESSAGE",
             "identity_id": self.house.tiktok_id, "identity_type": "TT_USER", "video_id": "v1",
         } | changes  # fmt: skip
 

@@ -116,7 +116,7 @@ def test_the_server_hands_out_the_document_with_every_api_route(house: House) ->
 
 def test_the_examples_run_in_the_order_of_the_flow(house: House) -> None:
     rows = {row.path: row for row in list_operations(api_document()) if row.example}
-    known = {"advertiser_id": house.advertiser_id, "auto_message_id": "1"}
+    known = {"advertiser_id": house.advertiser_id, "auto_message_id": house.first_message()}
     for kind, answered in (("campaign", "campaign_id"), ("adgroup", "adgroup_id"), ("ad", "ad_ids")):
         body = json.loads(rows[f"{API}/{kind}/create/"].example)
         body |= {name: value for name, value in known.items() if name in body}

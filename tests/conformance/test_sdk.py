@@ -37,7 +37,7 @@ def tree(sdk: Sdk) -> Tree:
                "attribution_event_count": "ONCE"}  # fmt: skip
     lead = sdk.make_ad_group(campaign, "LEAD_GENERATION", **windows)
     talk = sdk.make_ad_group(campaign, "CONVERSATION")
-    page = {"page_id": 7400000000000000001}
+    page = {"page_id": sdk.published_form()}
     lead_ads = sdk.make_ads(lead, sdk.creative_values("First", **page), sdk.creative_values("Second"))
     return Tree(campaign, lead, talk, lead_ads, sdk.make_ads(talk, sdk.creative_values("Talk")))
 
@@ -147,8 +147,8 @@ def test_ads_are_read_back_a_page_at_a_time(sdk: Sdk, tree: Tree) -> None:
     assert [page["page_info"]["total_number"] for page in pages] == [2, 2]
     assert sorted(page["list"][0]["ad_id"] for page in pages) == sorted(tree.lead_ads)
     first = next(page["list"][0] for page in pages if page["list"][0]["ad_name"] == "First")
-    assert first["page_id"] == "7400000000000000001"
-    assert first["auto_message_id"] == "1850000000000000001"
+    assert first["page_id"] == str(sdk.published_form())
+    assert first["auto_message_id"] == sdk.house.first_message()
 
 
 def test_conversions_follow_the_goal_and_cost_is_spend_by_conversions(sdk: Sdk, traffic: Tree) -> None:

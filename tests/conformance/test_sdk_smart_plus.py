@@ -40,12 +40,13 @@ def ad_body(sdk: Sdk, group: str, **changes: Any) -> Any:
     info = vendor.SmartPlusAdCreateBodyCreativeInfo(
         ad_format="SINGLE_VIDEO", identity_type="TT_USER", identity_id=sdk.house.tiktok_id, video_info=video
     )
+    message = sdk.house.first_message()
     values = {
         "advertiser_id": sdk.advertiser_id, "adgroup_id": group, "ad_name": "Smart ad",
         "creative_list": [vendor.SmartPlusAdCreateBodyCreativeList(creative_info=info)],
         "ad_text_list": [vendor.SmartPlusAdCreateBodyAdTextList(ad_text="Write to us")],
-        "auto_message_list": [vendor.SmartPlusAdCreateBodyAutoMessageList(auto_message_id="185")],
-        "page_list": [vendor.SmartPlusAdCreateBodyPageList(page_id="74")],
+        "auto_message_list": [vendor.SmartPlusAdCreateBodyAutoMessageList(auto_message_id=message)],
+        "page_list": [vendor.SmartPlusAdCreateBodyPageList(page_id=str(sdk.published_form()))],
         "ad_configuration": vendor.SmartPlusAdCreateBodyAdConfiguration(call_to_action_id="9"),
     }  # fmt: skip
     return vendor.SmartPlusAdCreateBody(**(values | changes))
@@ -115,7 +116,7 @@ def group(sdk: Sdk) -> str:
 def test_an_ad_is_made_changed_read_back_and_stopped(sdk: Sdk, group: str) -> None:
     made = sdk.call(sdk.ads().smart_plus_ad_create, body=ad_body(sdk, group))
     ad = made["smart_plus_ad_id"]
-    assert made["auto_message_list"] == [{"auto_message_id": "185"}]
+    assert made["auto_message_list"] == [{"auto_message_id": sdk.house.first_message()}]
     body = vendor.SmartPlusAdUpdateBody(
         advertiser_id=sdk.advertiser_id, smart_plus_ad_id=ad, ad_name="Renamed"
     )
@@ -129,12 +130,13 @@ def test_an_ad_is_made_changed_read_back_and_stopped(sdk: Sdk, group: str) -> No
     rows = sdk.call(sdk.ads().smart_plus_ad_get, sdk.advertiser_id, filtering=wanted)["list"]
     assert [(row["ad_name"], row["operation_status"]) for row in rows] == [("Renamed", "DISABLE")]
     assert rows[0]["creative_list"][0]["creative_info"]["video_info"] == {"video_id": "v1"}
-    assert (rows[0]["page_list"], rows[0]["page_id"]) == ([{"page_id": "74"}], "74")
+    page = str(sdk.published_form())
+    assert (rows[0]["page_list"], rows[0]["page_id"]) == ([{"page_id": page}], page)
 
 
 def test_an_ad_has_no_list_of_calls_to_action_and_one_welcome_message(sdk: Sdk, group: str) -> None:
     action = vendor.SmartPlusAdCreateBodyCallToActionList(call_to_action="SEND_MESSAGE")
-    message = vendor.SmartPlusAdCreateBodyAutoMessageList(auto_message_id="185")
+    message = vendor.SmartPlusAdCreateBodyAutoMessageList(auto_message_id=sdk.house.first_message())
     for named, value in (("call_to_action_list", [action]), ("auto_message_list", [message, message])):
         with pytest.raises(TiktokSDKError, match=named) as caught:
             sdk.call(sdk.ads().smart_plus_ad_create, body=ad_body(sdk, group, **{named: value}))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from contatto.ads.model import NodeStatus
 from contatto.ads.store import nodes as ads
@@ -121,11 +122,17 @@ def add_lookalike(market: Market, **spec: object) -> Audience:
 
 def find(market: Market) -> int:
     """Look for all that are due; say how many ad accounts these were of."""
-    finder, count = LookalikeFinder(), 0
+    finder, before = LookalikeFinder(), search_times(market)
     while (keep := market.db.read_now(finder.read_next)) is not None:
         market.db.write_now(keep)
-        count += 1
-    return count
+    return len({account for account, *_ in search_times(market) - before})
+
+
+def search_times(market: Market) -> set[tuple[Any, ...]]:
+    columns = (store.audiences.c.ad_account_id, store.audiences.c.id, store.lookalikes.c.found_at)
+    joined = store.audiences.join(store.lookalikes, store.lookalikes.c.audience_id == store.audiences.c.id)
+    rows = select(*columns).select_from(joined)
+    return market.db.read_now(lambda tx: {tuple(row) for row in tx.execute(rows)})
 
 
 def members(market: Market, audience: Audience) -> frozenset[Fingerprint]:

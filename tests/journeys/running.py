@@ -71,6 +71,17 @@ class House:
         assert envelope["code"] == 0, envelope
         return envelope["data"]
 
+    def first_message(self) -> str:
+        """Return the id of a welcome message; the first call makes it."""
+        found = self.data("GET", "/creative/auto_message/get/")["list"]
+        if not found:
+            pairs = [{"question": "What does it cost?", "answer": "From 20."}]
+            text = {"title": "Kopi", "content": "Hello!", "suggested_questions": pairs}
+            self.data("POST", "/creative/auto_message/create/", auto_message_type="WELCOME_MESSAGE",
+                      welcome_message=text)  # fmt: skip
+            found = self.data("GET", "/creative/auto_message/get/")["list"]
+        return str(found[0]["auto_message_id"])
+
     def make_ad(self, goal: str, channel: str | None = None, budget: float = 50.0) -> dict[str, str]:
         """Make campaign, ad group and ad through the API; give their ids."""
         campaign = self.data("POST", "/campaign/create/", campaign_name=f"Campaign {uuid.uuid4()}",
@@ -78,8 +89,8 @@ class House:
         asked = ad_group(campaign, goal, channel or self.webchat_id) | {"budget": budget}
         group = self.data("POST", "/adgroup/create/", **asked)
         creative = {"ad_name": f"Ad of {goal}", "ad_text": "Write to us", "ad_format": "SINGLE_VIDEO",
-                    "call_to_action": "SEND_MESSAGE", "auto_message_id": "1", "identity_type": "TT_USER",
-                    "identity_id": channel or self.webchat_id}  # fmt: skip
+                    "call_to_action": "SEND_MESSAGE", "auto_message_id": self.first_message(),
+                    "identity_type": "TT_USER", "identity_id": channel or self.webchat_id}  # fmt: skip
         made = self.data("POST", "/ad/create/", adgroup_id=group["adgroup_id"], creatives=[creative])
         return {"campaign_id": campaign, "adgroup_id": group["adgroup_id"], "ad_id": made["ad_ids"][0]}
 

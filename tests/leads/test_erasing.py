@@ -70,6 +70,7 @@ IMPERSONAL: Final = {
     # ids alone: of touches, conversions, events, jobs, requests and acts
     "alerts", "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",
     "rate_limits", "known_logins", "outbound_requests", "viewer_links", "audience_lookalikes",
+    "audience_changes",
     # what delivery learns from; the log loses the person (delivery/test_forgetting.py)
     "delivery_log", "delivery_models", "delivery_states", "delivery_streams", "delivery_trials",
     # counts; values of many; what marked chats and good leads say; viewers until files forget them

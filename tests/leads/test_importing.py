@@ -276,7 +276,7 @@ def test_a_member_keeps_one_unstarted_file_and_it_goes_after_a_day(
     actor = actor_of(database)
     sheet = read_sheet("phone\n+6591234567\n")
     first, second = (
-        database.write_now(lambda tx: import_drafts.keep_import_draft(tx, actor, sheet, "SG"))
+        database.write_now(lambda tx: import_drafts.keep_import_draft(tx, actor, plan_import(sheet, "SG")))
         for _ in range(2)
     )
     with pytest.raises(Refused, match="expired"):

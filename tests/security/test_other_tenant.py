@@ -4,6 +4,7 @@ Each request is one that the attacker may make with ids of its own, in whose pla
 all at once, then each alone.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from contatto.kit.ids import new_id
 from tests.security.attempts import Attempt, Others
 from tests.security.filling import settle
 from tests.security.holdings import all_ids, changed_tables, foreign_ids, rows_of, told_of
-from tests.security.routes import Way, private_ways
+from tests.security.routes import Way, private_ways, way_named
 from tests.security.samples import attempts_of
 from tests.security.world import Tenant, World
 from tests.unchanged import Rows
@@ -98,6 +99,33 @@ def test_ids_of_another_tenant_open_nothing(world: World, before: Rows, others: 
     assert changed_tables(before, rows_of(world, world.victim)) == set()
     if way.changes:
         assert foreign_ids(rows_of(world, world.attacker), world.victim) == {}
+
+
+NAMED_IN_ADS = {
+    "POST /open_api/v1.3/ad/create/": ("auto_message_id", "page_id"),
+    "POST /open_api/v1.3/ad/update/": ("auto_message_id", "page_id"),
+    "POST /open_api/v1.3/adgroup/create/": ("page_id",),
+    "POST /open_api/v1.3/smart_plus/ad/create/": ("auto_message_id", "page_id"),
+    "POST /open_api/v1.3/smart_plus/ad/update/": ("auto_message_id", "page_id"),
+    "POST /open_api/v1.3/smart_plus/adgroup/create/": ("page_id",),
+}
+"""Ids in bodies that are numbers, which another tenant can guess or learn."""
+
+
+@pytest.mark.parametrize("name", NAMED_IN_ADS)
+def test_an_ad_with_a_message_or_form_of_another_tenant_is_refused(world: World, name: str) -> None:
+    """An id of nobody gets the same answer, so that it tells nothing of what another tenant has."""
+    victim, attacker = world.victim, world.attacker
+    (attempt,) = attempts_of(world, attacker, way_named(name))
+    for place in NAMED_IN_ADS[name]:
+        own, theirs = attacker.ids[place][0], victim.ids[place][0]
+        answers = []
+        for stranger in (theirs, "7" * 19):
+            body = json.loads(json.dumps(attempt.body).replace(f'"{own}"', f'"{stranger}"'))
+            assert body != attempt.body, f"{name} names no {place}"
+            answers.append(send(world, replace(attempt, body=body), attacker).json())
+        assert [answer["code"] for answer in answers] == [40007, 40007], answers
+        assert answers[0]["message"] == answers[1]["message"]
 
 
 def test_an_ad_that_names_what_is_another_tenants_shows_nothing_of_it(world: World) -> None:

@@ -1,9 +1,17 @@
-"""Uploading files of hashed values and making audiences of them, of lists, and of other audiences."""
+"""Uploading files of hashed values and making audiences of them, of lists, and of other audiences.
+
+Members change in pieces, so that a large file does not hold SQLite's writer. The request runs the pieces of
+its change; the worker continues a change that its request left. Delivery reads the members at the end.
+"""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import timedelta
+from functools import partial
+from itertools import batched
+from typing import Any, Final
 
 from contatto.accounts.model import AdAccount
 from contatto.audiences import rules, store
@@ -11,18 +19,31 @@ from contatto.audiences.model import (
     Audience,
     AudienceFile,
     AudienceKind,
+    ChangeKind,
     FileAction,
     Fingerprint,
     ListKind,
     Lookalike,
     LookalikeSize,
+    MemberChange,
 )
 from contatto.kit import errors
+from contatto.kit.batches import in_time
+from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number, new_secret
+from contatto.kit.turns import Turns
 from contatto.kit.vault import Vault
+from contatto.kit.work import QueuedWork
 from contatto.leads.model.erasing import Gone
+
+PIECE: Final = 500
+"""Members that are changed together; a write takes as many pieces as fit into its time."""
+LEASE: Final = timedelta(seconds=30)
+"""How long a change belongs to its request after its last piece."""
+WAIT_S: Final = 10.0
+"""How long a request continues its change; the worker does the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +62,16 @@ def blind_digests(vault: Vault, business_id: str, digests: Iterable[str]) -> lis
     return list(dict.fromkeys(blinded))
 
 
-def upload_file(tx: Tx, account: AdAccount, calculate_type: str, digests: Sequence[str]) -> AudienceFile:
+def upload_file(
+    tx: Tx, account: AdAccount, calculate_type: str, prints: Sequence[Fingerprint]
+) -> AudienceFile:
     """Keep the fingerprints of a file of hashed values until an audience is made of it."""
     file = AudienceFile(
         path=new_secret("audience"),
         business_id=account.business_id,
         ad_account_id=account.id,
         calculate_type=calculate_type,
-        prints=b"".join(blind_digests(tx.vault, account.business_id, digests)),
+        prints=b"".join(prints),
         created_at=tx.now,
     )
     store.save_file(tx, file)
@@ -56,7 +79,7 @@ def upload_file(tx: Tx, account: AdAccount, calculate_type: str, digests: Sequen
 
 
 def create_audience(tx: Tx, account: AdAccount, new: NewAudience, paths: Sequence[str] = ()) -> Audience:
-    """Make an audience, with the values of its files if it has any.
+    """Make an audience; `finish_changes` fills it with the values of its files if it has any.
 
     Raises:
         Refused: INVALID, FILE_UNKNOWN, FILE_EXPIRED.
@@ -72,23 +95,24 @@ def create_audience(tx: Tx, account: AdAccount, new: NewAudience, paths: Sequenc
         spec=new.spec,
         created_at=tx.now,
         updated_at=tx.now,
+        members_id=new_id(),
     )
     store.save_audience(tx, audience)
-    store.save_members(tx, audience, _prints(tx, audience, paths))
+    if paths:
+        _begin_change(tx, audience, ChangeKind.APPEND, paths)
     return audience
 
 
 def create_customer_list(
-    tx: Tx, account: AdAccount, name: str, kind: ListKind, digests: Sequence[str]
+    tx: Tx, account: AdAccount, name: str, kind: ListKind, prints: Sequence[Fingerprint]
 ) -> Audience:
-    """Make an audience of digests that were read from a list.
+    """Make an audience of a list; `finish_changes` fills it.
 
     Raises:
         Refused: INVALID.
     """
-    audience = create_audience(tx, account, NewAudience(name, calculate_type=kind.value))
-    store.save_members(tx, audience, blind_digests(tx.vault, account.business_id, digests))
-    return audience
+    file = upload_file(tx, account, kind.value, prints)
+    return create_audience(tx, account, NewAudience(name, calculate_type=kind.value), [file.path])
 
 
 def create_lookalike_of(
@@ -112,17 +136,103 @@ def create_lookalike_of(
     return create_audience(tx, account, NewAudience(name, AudienceKind.LOOKALIKE, spec=json.dumps(spec)))
 
 
-def _prints(tx: Tx, audience: Audience, paths: Sequence[str]) -> list[Fingerprint]:
-    found: list[Fingerprint] = []
+def _begin_change(
+    tx: Tx, audience: Audience, kind: ChangeKind, paths: Sequence[str] = (), members_id: str = ""
+) -> None:
+    """Check the files of a change and save it.
+
+    Raises:
+        Refused: INVALID, FILE_UNKNOWN, FILE_EXPIRED.
+    """
+    files = store.list_files(tx, audience.business_id, set(paths))
     for path in paths:
-        file = store.find_file(tx, audience.business_id, path)
+        file = files.get(path)
         if file is None or file.ad_account_id != audience.ad_account_id:
             raise Refused(errors.FILE_UNKNOWN)
         rules.check_fresh(file.created_at, tx.now)
         if file.calculate_type != audience.calculate_type:
             raise Refused(errors.INVALID, f"file_paths: a file has {file.calculate_type} values.")
-        found += rules.split_prints(file.prints)
-    return list(dict.fromkeys(found))
+    change = MemberChange(
+        new_id(), audience.business_id, audience.id, members_id, kind, json.dumps(list(dict.fromkeys(paths))),
+        file_place=0, start=0, due_at=tx.now + LEASE,
+    )  # fmt: skip
+    store.save_change(tx, replace(change, members_id=change.id) if kind is ChangeKind.REPLACE else change)
+
+
+async def finish_changes(db: Database, business_id: str, audience_ids: Iterable[str]) -> None:
+    """Run the changes of audiences piece by piece; leave to the worker what takes longer than WAIT_S."""
+    until = time.monotonic() + WAIT_S
+    for audience_id in audience_ids:
+        work = partial(continue_changes, business_id=business_id, audience_id=audience_id)
+        while time.monotonic() < until and await db.write_more(work):
+            pass
+
+
+def continue_changes(tx: Tx, business_id: str, audience_id: str, lease: timedelta = LEASE) -> bool:
+    """Run pieces of the oldest change of an audience until their time is up; report whether more is left.
+
+    The worker continues what is left when the lease has expired.
+    """
+    changes = store.list_changes(tx, business_id, audience_id)
+    if not changes:
+        return False
+    audience = store.find_audience(tx, business_id, audience_id)
+    progress = list(in_time(_run_pieces(tx, changes[0], audience)))[-1]
+    if progress is not None:
+        store.record_change(tx, replace(progress, due_at=tx.now + lease))
+        return True
+    _end_change(tx, changes[0], audience)
+    return bool(store.list_changes(tx, business_id, audience_id))
+
+
+def _run_pieces(tx: Tx, change: MemberChange, audience: Audience | None) -> Iterator[MemberChange | None]:
+    """Yield the progress after each piece, and None at the end."""
+    if change.kind is ChangeKind.DROP:
+        while store.delete_some_members(tx, change.business_id, change.members_id, PIECE) == PIECE:
+            yield change
+    elif audience is not None:
+        members_id = change.members_id or audience.members_id
+        paths = json.loads(change.paths)
+        while change.file_place < len(paths):
+            path = paths[change.file_place]
+            prints = store.list_file_prints(tx, change.business_id, path, change.start, PIECE)
+            values = [fingerprint for fingerprint in prints if fingerprint != rules.NO_PRINT]
+            if change.kind is ChangeKind.REMOVE:
+                store.delete_members(tx, change.business_id, members_id, values)
+            else:
+                store.save_members(tx, change.business_id, members_id, values)
+            if len(prints) < PIECE:
+                change = replace(change, file_place=change.file_place + 1, start=0)
+            else:
+                change = replace(change, start=change.start + PIECE)
+            yield change
+    yield None
+
+
+def _end_change(tx: Tx, change: MemberChange, audience: Audience | None) -> None:
+    """Let delivery see the members of a complete change, and drop those that a new set replaces."""
+    store.delete_change(tx, change)
+    if audience is None or change.kind is ChangeKind.DROP:
+        return
+    if change.kind is ChangeKind.REPLACE:
+        _begin_change(tx, audience, ChangeKind.DROP, members_id=audience.members_id)
+        audience = replace(audience, members_id=change.members_id)
+    store.record_audience(tx, replace(audience, updated_at=tx.now))
+
+
+def changes_work() -> QueuedWork:
+    """Build the queued work that continues changes of members that their requests left."""
+    turns = Turns(store.CHANGES)
+
+    def run_batch(tx: Tx) -> int:
+        businesses = turns.list_businesses(tx, 1)
+        for business_id in businesses:
+            turns.served(business_id)
+            for change in turns.queue.list(tx, MemberChange, business_id, 1):
+                continue_changes(tx, business_id, change.audience_id, timedelta(0))
+        return len(businesses)
+
+    return QueuedWork("audience_changes", turns.queue.is_due, run_batch, tables=turns.queue.tables)
 
 
 def load_audience(tx: Tx, account: AdAccount, number: int, field: str = "custom_audience_id") -> Audience:
@@ -149,32 +259,34 @@ def update_audience(
     if name is not None:
         audience = replace(audience, name=rules.check_audience_name(name))
     if files is not None:
-        _change_members(tx, audience, *files)
+        action, paths = files
+        if audience.kind is not AudienceKind.CUSTOMER_FILE:
+            raise Refused(errors.INVALID, "file_paths: this audience is not made of files.")
+        _begin_change(tx, audience, ChangeKind(action.value), paths)
     audience = replace(audience, updated_at=tx.now)
     store.record_audience(tx, audience)
     return audience
 
 
-def _change_members(tx: Tx, audience: Audience, action: FileAction, paths: Sequence[str]) -> None:
-    if audience.kind is not AudienceKind.CUSTOMER_FILE:
-        raise Refused(errors.INVALID, "file_paths: this audience is not made of files.")
-    prints = _prints(tx, audience, paths)
-    if action is FileAction.REMOVE:
-        store.delete_members(tx, audience, prints)
-        return
-    if action is FileAction.REPLACE:
-        store.delete_members(tx, audience)
-    store.save_members(tx, audience, prints)
+def keep_lookalike(
+    audience: Audience, prints: Sequence[Fingerprint], told: Lookalike
+) -> Iterator[Callable[[Tx], None]]:
+    """Yield the writes that fill a new set of members and put it in the place of the set before."""
+    members_id = new_id()
+    for piece in batched(prints, PIECE):
+        yield partial(
+            store.save_members, business_id=audience.business_id, members_id=members_id, prints=piece
+        )
+    yield partial(_take_members, audience=audience, members_id=members_id, told=told)
 
 
-def keep_lookalike(tx: Tx, audience: Audience, prints: Sequence[Fingerprint], told: Lookalike) -> None:
-    """Put the members of a lookalike that were found in place of those before, if it is still there."""
-    changed = replace(audience, updated_at=tx.now)
-    if store.find_audience_by_number(tx, audience.business_id, audience.number) is None:
+def _take_members(tx: Tx, audience: Audience, members_id: str, told: Lookalike) -> None:
+    current = store.find_audience(tx, audience.business_id, audience.id)
+    if current is None:
+        _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
         return
-    store.delete_members(tx, audience)
-    store.save_members(tx, audience, prints)
-    store.record_audience(tx, changed)
+    _begin_change(tx, current, ChangeKind.DROP, members_id=current.members_id)
+    store.record_audience(tx, replace(current, members_id=members_id, updated_at=tx.now))
     store.save_lookalike(tx, told)
 
 
@@ -184,13 +296,21 @@ def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> N
 
 
 def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None:
-    """Delete audiences with their members: all that are named, or none of them.
+    """Delete audiences: all that are named, or none of them; `finish_changes` deletes their members.
 
     Raises:
         Refused: NOT_FOUND.
     """
     for number in numbers:
-        store.delete_audience(tx, load_audience(tx, account, number))
+        audience = load_audience(tx, account, number)
+        sets = [audience.members_id]
+        for change in store.list_changes(tx, account.business_id, audience.id):
+            if change.kind is not ChangeKind.DROP:
+                store.delete_change(tx, change)
+                sets += [change.members_id] if change.members_id else []
+        for members_id in sets:
+            _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
+        store.delete_audience(tx, audience)
 
 
 def purge_files(tx: Tx) -> int:

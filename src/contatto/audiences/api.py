@@ -16,12 +16,14 @@ from contatto.accounts.rules import require
 from contatto.audiences import store
 from contatto.audiences.actions import (
     NewAudience,
+    blind_digests,
     create_audience,
+    finish_changes,
     load_audience,
     update_audience,
     upload_file,
 )
-from contatto.audiences.model import Audience, AudienceKind, FileAction, Lookalike
+from contatto.audiences.model import Audience, AudienceKind, FileAction, Fingerprint, Lookalike
 from contatto.audiences.rules import read_digests
 from contatto.kit import errors
 from contatto.kit.answer_schemas import ApiRouter
@@ -163,12 +165,18 @@ async def upload_audience_file(
     Values that are not hashed are refused: no contact value comes to rest here.
     """
     require(caller, Permission.WRITE_ADS)
-    digests = await asyncio.to_thread(read_digests, await file.read())
+    db = context_of(request).db
+    content = await file.read()
+
+    def read_prints() -> list[Fingerprint]:
+        return blind_digests(db.vault, caller.business_id, read_digests(content))
+
+    prints = await asyncio.to_thread(read_prints)
 
     def work(tx: Tx) -> str:
-        return upload_file(tx, load_advertiser(tx, caller, advertiser_id), calculate_type, digests).path
+        return upload_file(tx, load_advertiser(tx, caller, advertiser_id), calculate_type, prints).path
 
-    return api_answer(FilePath(await context_of(request).db.write(work)), request_id_of(request))
+    return api_answer(FilePath(await db.write(work)), request_id_of(request))
 
 
 @router.post("/create/")
@@ -221,7 +229,9 @@ async def _made(
             check(tx, account)
         return create_audience(tx, account, new, paths)
 
-    made = await context_of(request).db.write(work)
+    db = context_of(request).db
+    made = await db.write(work)
+    await finish_changes(db, caller.business_id, [made.id])
     return api_answer(AudienceId(str(made.number)), request_id_of(request))
 
 
@@ -240,7 +250,9 @@ async def update_custom_audience(
         account = load_advertiser(tx, caller, body.advertiser_id)
         return update_audience(tx, account, body.custom_audience_id, body.custom_audience_name, files)
 
-    changed = await context_of(request).db.write(work)
+    db = context_of(request).db
+    changed = await db.write(work)
+    await finish_changes(db, caller.business_id, [changed.id])
     return api_answer(AudienceId(str(changed.number)), request_id_of(request))
 
 

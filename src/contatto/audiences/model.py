@@ -77,6 +77,38 @@ class FileAction(StrEnum):
     REPLACE = "REPLACE"
 
 
+class ChangeKind(StrEnum):
+    """Change of the members of an audience; DROP deletes a set of members that nothing uses any more."""
+
+    APPEND = "APPEND"
+    REMOVE = "REMOVE"
+    REPLACE = "REPLACE"
+    DROP = "DROP"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChange:
+    """Change of members that is made piece by piece, each in a short write.
+
+    Attributes:
+        members_id: the set that is filled or dropped; empty for the current set of the audience.
+        paths: JSON list of the files that are read.
+        file_place: the file that is read next.
+        start: the first member of that file that is read next.
+        due_at: time from which the worker continues a change that its request left.
+    """
+
+    id: str
+    business_id: str
+    audience_id: str
+    members_id: str
+    kind: ChangeKind
+    paths: str
+    file_place: int
+    start: int
+    due_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class AudienceFile:
     """An uploaded file of hashed values; ``path`` is its name in the API, ``prints`` their fingerprints."""
@@ -94,7 +126,7 @@ class Audience:
     """An audience of an ad account; ``number`` is the API's ``custom_audience_id``.
 
     ``calculate_type`` is set where it is made of files, ``spec`` (JSON) where it follows from a rule or from
-    another audience.
+    another audience. ``members_id`` names its set of members, so that a new set takes its place at once.
     """
 
     id: str
@@ -107,3 +139,4 @@ class Audience:
     spec: str
     created_at: datetime
     updated_at: datetime
+    members_id: str

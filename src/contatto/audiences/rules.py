@@ -33,7 +33,9 @@ FILE_LIFE: Final = timedelta(days=1)
 LONGEST_NAME: Final = 128
 MOST_LINES: Final = 50_000
 """Lines of a list that is typed or pasted in."""
-_PRINT_BYTES: Final = 16
+PRINT_BYTES: Final = 16
+NO_PRINT: Final = bytes(PRINT_BYTES)
+"""Stands in a file where the value of an erased person stood."""
 CONVERSION_OF: Final = {
     "LEAD_GENERATION": ConversionKind.LEAD,
     "BUSINESS_ACCOUNT": ConversionKind.CONVERSATION,
@@ -68,8 +70,8 @@ def read_digests(content: bytes) -> tuple[str, ...]:
 
 
 def split_prints(joined: bytes) -> list[Fingerprint]:
-    """The fingerprints of a file, which stand in it one after the other."""
-    return [joined[start : start + _PRINT_BYTES] for start in range(0, len(joined), _PRINT_BYTES)]
+    """The fingerprints of a file, which stand in it one after the other; NO_PRINT is one of them."""
+    return [joined[start : start + PRINT_BYTES] for start in range(0, len(joined), PRINT_BYTES)]
 
 
 def digests_of(values: Iterable[str]) -> set[str]:

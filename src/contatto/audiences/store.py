@@ -1,7 +1,8 @@
-"""Tables of audiences, of the fingerprints of their members, and of uploaded files."""
+"""Tables of audiences, of the fingerprints of their members, of uploaded files, and of changes under way."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -14,15 +15,28 @@ from sqlalchemy import (
     Table,
     and_,
     func,
+    literal,
     or_,
     select,
+    true,
 )
 
-from contatto.audiences.model import Audience, AudienceFile, AudienceKind, Fingerprint, Lookalike
-from contatto.audiences.rules import split_prints
+from contatto.audiences.model import (
+    Audience,
+    AudienceFile,
+    AudienceKind,
+    ChangeKind,
+    Fingerprint,
+    Lookalike,
+    MemberChange,
+)
+from contatto.audiences.rules import NO_PRINT, PRINT_BYTES, split_prints
+from contatto.kit.db.hot import insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
+from contatto.kit.turns import Queue
 
 audiences = Table(
     "audiences",
@@ -37,6 +51,7 @@ audiences = Table(
     text("spec"),
     instant("created_at"),
     instant("updated_at"),
+    Column("members_id", String(36), nullable=False),
     Index("ix_audiences_of_account", "business_id", "ad_account_id"),
 )
 
@@ -61,6 +76,23 @@ audience_files = Table(
 )
 
 
+audience_changes = Table(
+    "audience_changes",
+    metadata,
+    key(),
+    tenant(),
+    Column("audience_id", String(36), nullable=False),
+    Column("members_id", String(36), nullable=False),
+    Column("kind", Choice(ChangeKind), nullable=False),
+    text("paths"),
+    Column("file_place", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    instant("due_at"),
+    Index("ix_audience_changes_due", "business_id", "due_at"),
+)
+
+CHANGES: Final = Queue(audience_changes, true(), audience_changes.c.due_at)
+
 lookalikes = Table(
     "audience_lookalikes",
     metadata,
@@ -79,9 +111,22 @@ def save_file(tx: Tx, file: AudienceFile) -> None:
     tx.insert(audience_files, row_of(file))
 
 
-def find_file(tx: Tx, business_id: str, path: str) -> AudienceFile | None:
-    mine = select(audience_files).where(audience_files.c.business_id == business_id)
-    return tx.find(AudienceFile, mine.where(audience_files.c.path == path))
+def list_files(tx: Tx, business_id: str, paths: Collection[str]) -> dict[str, AudienceFile]:
+    """Files by their paths, without their fingerprints."""
+    columns = [column for column in audience_files.c if column.name != "prints"]
+    mine = select(*columns, literal(b"").label("prints")).where(
+        audience_files.c.business_id == business_id, within(audience_files.c.path, "paths")
+    )
+    return {file.path: file for file in tx.list(AudienceFile, mine, {"paths": list(paths)})}
+
+
+def list_file_prints(tx: Tx, business_id: str, path: str, start: int, count: int) -> list[Fingerprint]:
+    """Fingerprints of a file from one of them on; none where the file is no longer kept."""
+    piece = func.substr(audience_files.c.prints, 1 + start * PRINT_BYTES, count * PRINT_BYTES)
+    joined = tx.scalar(
+        select(piece).where(audience_files.c.business_id == business_id, audience_files.c.path == path)
+    )
+    return split_prints(bytes(joined or b""))
 
 
 def delete_old_files(tx: Tx, before: datetime) -> int:
@@ -102,8 +147,7 @@ def record_audience(tx: Tx, audience: Audience) -> None:
 
 
 def delete_audience(tx: Tx, audience: Audience) -> None:
-    """Delete an audience with its members."""
-    delete_members(tx, audience)
+    """Delete an audience, but not its members, which may be many."""
     tx.execute(
         lookalikes.delete().where(
             lookalikes.c.business_id == audience.business_id, lookalikes.c.audience_id == audience.id
@@ -131,36 +175,71 @@ def find_audience_by_number(tx: Tx, business_id: str, number: int) -> Audience |
     return tx.find(Audience, mine.where(audiences.c.number == number))
 
 
-def save_members(tx: Tx, audience: Audience, prints: Iterable[Fingerprint]) -> None:
-    """Add members; those that are in it already stay once."""
-    mine = {"audience_id": audience.id, "business_id": audience.business_id}
-    rows = [mine | {"fingerprint": each} for each in prints]
-    if rows:
-        tx.execute(tx.upsert(audience_members).on_conflict_do_nothing(), rows)
+def find_audience(tx: Tx, business_id: str, audience_id: str) -> Audience | None:
+    mine = select(audiences).where(audiences.c.business_id == business_id, audiences.c.id == audience_id)
+    return tx.find(Audience, mine)
 
 
-def delete_members(tx: Tx, audience: Audience, prints: Iterable[Fingerprint] | None = None) -> None:
-    """Take members out: all of them, or those named."""
-    mine = audience_members.delete().where(
-        audience_members.c.business_id == audience.business_id,
-        audience_members.c.audience_id == audience.id,
+def save_change(tx: Tx, change: MemberChange) -> None:
+    tx.insert(audience_changes, row_of(change))
+
+
+def record_change(tx: Tx, change: MemberChange) -> None:
+    """Write the progress of a change over its row."""
+    tx.execute(audience_changes.update().where(audience_changes.c.id == change.id).values(row_of(change)))
+
+
+def delete_change(tx: Tx, change: MemberChange) -> None:
+    tx.execute(audience_changes.delete().where(audience_changes.c.id == change.id))
+
+
+def list_changes(tx: Tx, business_id: str, audience_id: str) -> list[MemberChange]:
+    """Lock the changes of an audience that are not complete; the oldest comes first."""
+    mine = select(audience_changes).where(
+        audience_changes.c.business_id == business_id, audience_changes.c.audience_id == audience_id
     )
-    if prints is None:
-        tx.execute(mine)
-        return
-    for each in prints:
-        tx.execute(mine.where(audience_members.c.fingerprint == each))
+    return tx.list(MemberChange, mine.order_by(audience_changes.c.id).with_for_update())
+
+
+def save_members(tx: Tx, business_id: str, members_id: str, prints: Iterable[Fingerprint]) -> None:
+    """Add members to a set; those that are in it already stay once."""
+    mine = {"audience_id": members_id, "business_id": business_id}
+    insert_new(tx, audience_members, [mine | {"fingerprint": fingerprint} for fingerprint in prints])
+
+
+def delete_members(tx: Tx, business_id: str, members_id: str, prints: Collection[Fingerprint]) -> None:
+    """Take members out of a set."""
+    mine = audience_members.delete().where(
+        audience_members.c.business_id == business_id,
+        audience_members.c.audience_id == members_id,
+        within(audience_members.c.fingerprint, "prints"),
+    )
+    tx.execute(mine, {"prints": list(prints)})
+
+
+def delete_some_members(tx: Tx, business_id: str, members_id: str, most: int) -> int:
+    """Delete some members of a set and return their number."""
+    mine = select(audience_members.c.fingerprint).where(
+        audience_members.c.business_id == business_id, audience_members.c.audience_id == members_id
+    )
+    prints = [fingerprint for (fingerprint,) in map(tuple, tx.execute(mine.limit(most)))]
+    delete_members(tx, business_id, members_id, prints)
+    return len(prints)
 
 
 def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, int]:
     """How many members audiences have, by their ids; one without members is left out."""
     grouped = (
-        select(audience_members.c.audience_id, func.count())
-        .where(
-            audience_members.c.business_id == business_id,
-            audience_members.c.audience_id.in_(sorted(audience_ids)),
+        select(audiences.c.id, func.count())
+        .join(
+            audience_members,
+            and_(
+                audience_members.c.audience_id == audiences.c.members_id,
+                audience_members.c.business_id == audiences.c.business_id,
+            ),
         )
-        .group_by(audience_members.c.audience_id)
+        .where(audiences.c.business_id == business_id, audiences.c.id.in_(sorted(audience_ids)))
+        .group_by(audiences.c.id)
     )
     return {audience_id: int(count) for audience_id, count in map(tuple, tx.execute(grouped))}
 
@@ -194,18 +273,28 @@ def list_due_lookalikes(tx: Tx, before: datetime, before_if_empty: datetime) -> 
 
 def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[Fingerprint]:
     """The fingerprints of an audience's members."""
+    members_id = select(audiences.c.members_id).where(
+        audiences.c.business_id == business_id, audiences.c.id == audience_id
+    )
     mine = select(audience_members.c.fingerprint).where(
-        audience_members.c.business_id == business_id, audience_members.c.audience_id == audience_id
+        audience_members.c.business_id == business_id,
+        audience_members.c.audience_id == members_id.scalar_subquery(),
     )
     return frozenset(each for (each,) in map(tuple, tx.execute(mine)))
 
 
 def delete_prints(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
-    """Take values out of all audiences of a business, and forget uploaded files that hold one."""
+    """Take values out of all audiences of a business, and out of its uploaded files.
+
+    The other values of a file keep their places, since a change may be reading it.
+    """
     mine = audience_members.delete().where(audience_members.c.business_id == business_id)
     tx.execute(mine.where(audience_members.c.fingerprint.in_(prints)))
-    kept = select(audience_files.c.path, audience_files.c.prints)
-    rows = tx.execute(kept.where(audience_files.c.business_id == business_id)).all()
-    about = [path for path, held in map(tuple, rows) if not set(split_prints(held)).isdisjoint(prints)]
-    own = audience_files.delete().where(audience_files.c.business_id == business_id)
-    tx.execute(own.where(audience_files.c.path.in_(about)))
+    of_business = audience_files.c.business_id == business_id
+    rows = tx.execute(select(audience_files.c.path, audience_files.c.prints).where(of_business)).all()
+    for path, joined in map(tuple, rows):
+        values = split_prints(joined)
+        if not set(values).isdisjoint(prints):
+            left = b"".join(NO_PRINT if value in prints else value for value in values)
+            of_file = audience_files.update().where(of_business, audience_files.c.path == path)
+            tx.execute(of_file.values(prints=left))

@@ -56,7 +56,7 @@ INVALID: Final = ErrorCode(
 UNREADABLE: Final = ErrorCode(
     "unreadable", 400, 40000, "The body could not be read.", "Send a valid JSON object in UTF-8."
 )
-TOO_LARGE: Final = ErrorCode("too_large", 413, 40907, "The body is too large.", "Send at most 64 KiB.")
+TOO_LARGE: Final = ErrorCode("too_large", 413, 40907, "The body is too large.", "Send less at once.")
 PHOTO_TOO_LARGE: Final = ErrorCode(
     "photo_too_large", 413, 40907, "The photo is too large.", "Send a photo of at most 8 MB."
 )

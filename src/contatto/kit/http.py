@@ -39,6 +39,11 @@ class DirectRoute(HotRoute):
     """
 
 
+def too_large(limit: int) -> Refused:
+    """Refuse a body of more bytes than a limit."""
+    return Refused(errors.TOO_LARGE, "A request may have at most %(most)s KiB.", most=limit // 1024)
+
+
 async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
     """The raw body, read no further than the limit.
 
@@ -50,7 +55,7 @@ async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
     async for part in request.stream():
         body += part
         if len(body) > limit:
-            raise Refused(errors.TOO_LARGE)
+            raise too_large(limit)
     return bytes(body)
 
 

@@ -1,6 +1,6 @@
 """Numbers as they are understood, told while somebody types, and the answers to forms, kept for a reload."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contatto.accounts.auth import LOOK_RECORD, PageCaller
 from contatto.accounts.model import Member
 from contatto.accounts.store import find_session_member
-from contatto.kit.db.database import FOLLOW
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -23,7 +22,7 @@ from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.typed_numbers import LONGEST, read_amount, read_decimal, read_whole
 from contatto.typed.actions import find_kept_page, forget_kept_page, keep_page, note_showing
 from contatto.typed.model import KeptPage
-from contatto.ui.context import Context, context_of
+from contatto.ui.context import context_of
 from contatto.ui.navigation import SHOWN_ONCE, is_navigation
 from contatto.ui.sessions import session_token
 
@@ -142,7 +141,7 @@ async def _keep(scope: Scope, answer: _Answer) -> Response:
         look=(look.act, look.object, look.seen) if look else (),
         kept_at=context.clock.now(),
     )
-    await _write(context, lambda tx: keep_page(tx, page))
+    await context.db.write_more(lambda tx: keep_page(tx, page))
     word = SHOWN if status == 200 else KEPT
     response = RedirectResponse(_address(request, {word: token}), 303)
     for name, value in _texts(headers):
@@ -156,7 +155,7 @@ async def _forget(scope: Scope) -> None:
     request, caller = Request(scope), scope["state"].get("caller")
     token = dict(parse_qsl(_came_from(request).query)).get(KEPT, "")
     if caller and token:
-        await _write(context_of(request), lambda tx: forget_kept_page(tx, caller.business_id, token))
+        await context_of(request).db.write_more(lambda tx: forget_kept_page(tx, caller.business_id, token))
 
 
 async def _show(scope: Scope, receive: Receive, send: Send) -> bool:
@@ -180,18 +179,9 @@ async def _show(scope: Scope, receive: Receive, send: Send) -> bool:
     if page.look or page.is_once:
         act_for(page.business_id)
         name, request_id = member.display_name, scope["state"]["request_id"]
-        await _write(context, lambda tx: note_showing(tx, page, name, request_id))
+        await context.db.write_more(lambda tx: note_showing(tx, page, name, request_id))
     await HTMLResponse(page.page, page.status)(scope, receive, send)
     return True
-
-
-async def _write(context: Context, work: Callable[[Tx], None]) -> None:
-    """Write what is no act of the member, so that the audit log has no entry of it."""
-    before = FOLLOW.set(None)
-    try:
-        await context.db.write(work)
-    finally:
-        FOLLOW.reset(before)
 
 
 def _address(request: Request, added: Mapping[str, str]) -> str:

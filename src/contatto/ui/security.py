@@ -11,8 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contatto.kit import errors
-from contatto.kit.errors import Refused
+from contatto.kit.http import too_large
 from contatto.kit.ids import new_id
 from contatto.kit.log import REQUEST_ID, logger, tells_debug
 
@@ -182,7 +181,7 @@ def _capped(receive: Receive, limit: int) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > limit:
-            raise Refused(errors.TOO_LARGE)
+            raise too_large(limit)
         return message
 
     return receive_capped

@@ -1,7 +1,11 @@
 """Taking the export of an Ads Manager: what it would do, row by row, and doing it."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import batched
+from typing import Final
 
 from contatto.accounts.rules import check_timezone
 from contatto.ad_platforms.actions.accounts import (
@@ -20,6 +24,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_number
 from contatto.measurement.rules import natural_number
+
+_AT_ONCE: Final = 50
+"""Ads or days that are written together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +77,31 @@ def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
     return UploadPreview(sheet, counts["new"], counts["changed"], counts["same"], currency)
 
 
-def take_upload(tx: Tx, business_id: str, upload: NewUpload) -> tuple[OutsideAccount, UploadPreview]:
-    """Keep the figures of a file: each replaces what was known of its ad and day.
+def list_upload_writes(account: OutsideAccount, sheet: AdSheet) -> list[Callable[[Tx], None]]:
+    """Return the writes that save the figures of a file, each of them short.
+
+    A figure replaces the one of its ad and day, so the same file can be sent again after a failure.
+    """
+    mark = new_number()
+    nodes = [
+        partial(keep_nodes, account=account, nodes=some, mark=mark)
+        for some in batched(_nodes(account, sheet.rows), _AT_ONCE)
+    ]
+    days = [
+        partial(keep_spend, account=account, days=some, mark=mark)
+        for some in batched([row.day for row in sheet.rows], _AT_ONCE)
+    ]
+    return [*nodes, *days]
+
+
+def open_upload_account(
+    tx: Tx, business_id: str, upload: NewUpload, preview: UploadPreview
+) -> OutsideAccount:
+    """Load the account of an upload, or make it.
 
     Raises:
-        Refused: as ``foresee_upload``.
+        Refused: NOT_FOUND; INVALID, when the account has another currency.
     """
-    preview = foresee_upload(tx, business_id, upload)
-    account = _account(tx, business_id, upload, preview)
-    mark = new_number()
-    keep_nodes(tx, account, _nodes(account, preview.sheet.rows), mark)
-    keep_spend(tx, account, [row.day for row in preview.sheet.rows], mark)
-    return account, preview
-
-
-def _account(tx: Tx, business_id: str, upload: NewUpload, preview: UploadPreview) -> OutsideAccount:
     if upload.account_id:
         account = load_outside_account(tx, business_id, upload.account_id)
     else:

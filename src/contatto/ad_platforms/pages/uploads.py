@@ -9,7 +9,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ad_platforms.actions.uploads import NewUpload, UploadPreview, foresee_upload, take_upload
+from contatto.ad_platforms.actions.uploads import (
+    NewUpload,
+    UploadPreview,
+    foresee_upload,
+    list_upload_writes,
+    open_upload_account,
+)
 from contatto.ad_platforms.model import AdPlatform
 from contatto.ad_platforms.pages.accounts import HOME
 from contatto.ad_platforms.pages.views import PLATFORMS, list_account_rows
@@ -86,19 +92,19 @@ async def post_upload(request: Request, caller: FormCaller, sent: Annotated[Uplo
     """Keep the figures of a file, and say again what was left out of it."""
     require(caller, Permission.WRITE_ADS)
 
-    def take(tx: Tx) -> tuple[str, UploadPreview]:
-        account, preview = take_upload(tx, caller.business_id, sent.upload)
-        return account.id, preview
-
+    db, upload = context_of(request).db, sent.upload
     try:
-        account_id, preview = await context_of(request).db.write(take)
+        preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, upload))
+        account = await db.write(lambda tx: open_upload_account(tx, caller.business_id, upload, preview))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
         return await _render(request, caller, sent, refused=refused)
+    for some in list_upload_writes(account, preview.sheet):
+        await db.write_more(some)
     if preview.sheet.left_out:
-        return await _render(request, caller, sent, preview, kept=account_id)
-    return RedirectResponse(f"{HOME}/{account_id}", 303)
+        return await _render(request, caller, sent, preview, kept=account.id)
+    return RedirectResponse(f"{HOME}/{account.id}", 303)
 
 
 @router.post("/file")

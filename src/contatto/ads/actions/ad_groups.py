@@ -7,6 +7,7 @@ from typing import Any
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import choose_account, find_channel, load_ad_account, load_facts
+from contatto.ads.actions.first_messages import check_form
 from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads
 from contatto.ads.model import (
     DIRECT_MESSAGE,
@@ -130,6 +131,7 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
     windows = faults.read(
         lambda: settings.windows_of(new.click_window, new.view_window), settings.DEFAULT_WINDOWS
     )
+    faults.read(lambda: check_form(tx, campaign.business_id, new.page_id), None)
     if faults.found and countries:  # what is wrong with its goal is told along
         faults.read(lambda: _checked_channel(tx, ad_account, countries, new), None)
     faults.check()
@@ -248,6 +250,8 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         lambda: _changed_countries(tx, account, before, changes.countries), before.countries
     )
     targeting = faults.read(lambda: _changed_targeting(tx, account, before, changes), {})
+    if page_id is not None and page_id != before.page_id:
+        check_form(tx, account.business_id, page_id)
     faults.check()
     changed = replace(
         before,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import find_channel, load_ad_account, load_facts
+from contatto.ads.actions.first_messages import check_form, check_message
 from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads, publish_one_ad
 from contatto.ads.model import Ad, AdGroup, Audit, NodeFilter, NodeStatus
 from contatto.ads.rules import goals, settings, statuses
@@ -84,6 +85,8 @@ def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False
     channel = find_channel(tx, business_id, new.channel_account_id or ad_group.channel_account_id)
     goals.check_goal(ad_group.goal, load_facts(tx, ad_account, channel, ad_group.countries))
     name = settings.check_name("ad_name", new.name)
+    check_message(tx, ad_account, new.auto_message_id)
+    check_form(tx, business_id, new.page_id)
     return Ad(
         id=new_id(),
         business_id=business_id,
@@ -137,6 +140,10 @@ def update_ad(
     settings.check_call_to_action(given.get("call_to_action", before.call_to_action))
     if given.get("channel_account_id"):
         given["channel_account_id"] = _changed_channel(tx, account, before, given["channel_account_id"])
+    if given.get("auto_message_id", before.auto_message_id) != before.auto_message_id:
+        check_message(tx, account, given["auto_message_id"])
+    if given.get("page_id", before.page_id) != before.page_id:
+        check_form(tx, account.business_id, given["page_id"])
     changed = replace(before, **given, updated_at=tx.now)
     if needs_review and shown_of(changed) != shown_of(before):
         changed = replace(changed, audit=Audit.AUDITING, audit_reason="")

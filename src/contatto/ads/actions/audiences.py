@@ -46,8 +46,8 @@ def load_uses(tx: Tx, account: AdAccount) -> dict[int, Uses]:
     return uses
 
 
-def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None:
-    """Delete audiences with their members: all that are named, or none of them.
+def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> list[str]:
+    """Delete audiences, all that are named or none of them, and return their ids.
 
     One that is in use stays: its ads would reach other people. A lookalike that goes as well is no use.
 
@@ -55,8 +55,7 @@ def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) 
         Refused: NOT_FOUND; IN_USE, with the first one that is used.
     """
     going = set(numbers)
-    for number in going:
-        audiences.load_audience(tx, account, number)
+    ids = [audiences.load_audience(tx, account, number).id for number in going]
     uses = load_uses(tx, account)
     for number in sorted(going):
         used = uses[number]
@@ -68,3 +67,4 @@ def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) 
                 number=str(number),
             )
     audiences.delete_audiences(tx, account, sorted(going))
+    return ids

@@ -1,13 +1,15 @@
-"""The first message of an ad's chat as its form chooses it: the chat's own, a known one, a new one."""
+"""The first message and the form of an ad's chat: own ones alone, or a new message."""
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.messages import NewWelcome, create_welcome_message
 from contatto.ads.model import WelcomeMessage
 from contatto.ads.rules.typed import NEW_MESSAGE, AdForm, read_questions
 from contatto.ads.store.messages import list_welcome_messages
+from contatto.forms.actions.records import find_published
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.numbers import read_number
 
 _FIELDS = {"welcome_message.content": "welcome", "welcome_message.suggested_questions": "questions"}
 
@@ -15,6 +17,28 @@ _FIELDS = {"welcome_message.content": "welcome", "welcome_message.suggested_ques
 def list_first_messages(tx: Tx, account: AdAccount) -> list[WelcomeMessage]:
     """The welcome messages of an ad account that an ad may open with, newest first."""
     return list_welcome_messages(tx, account.business_id, account.id)
+
+
+def check_message(tx: Tx, account: AdAccount, auto_message_id: str) -> None:
+    """Refuse a welcome message that the ad account does not have; an empty id names none.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    number = read_number(auto_message_id)
+    found = list_welcome_messages(tx, account.business_id, account.id, [number]) if number else []
+    if auto_message_id and not found:
+        raise Refused(errors.NOT_FOUND, "auto_message_id: there is no such welcome message.")
+
+
+def check_form(tx: Tx, business_id: str, page_id: str) -> None:
+    """Refuse a form that the business has not published; an empty id names none.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    if page_id and find_published(tx, business_id, page_id) is None:
+        raise Refused(errors.NOT_FOUND, "page_id: there is no such published form.")
 
 
 def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:

@@ -10,6 +10,7 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.audiences import delete_unused_audiences
+from contatto.audiences.actions import finish_changes
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, IdText
 from contatto.kit.api_types import ApiId, ApiModel, request_id_of
@@ -36,10 +37,11 @@ async def delete_custom_audiences(
     """Delete audiences with their members: all that are named, or none of them if one is still in use."""
     require(caller, Permission.WRITE_ADS)
 
-    def work(tx: Tx) -> None:
+    def work(tx: Tx) -> list[str]:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        delete_unused_audiences(tx, account, body.custom_audience_ids)
+        return delete_unused_audiences(tx, account, body.custom_audience_ids)
 
-    await context_of(request).db.write(work)
+    db = context_of(request).db
+    await finish_changes(db, caller.business_id, await db.write(work))
     ids = [str(number) for number in body.custom_audience_ids]
     return api_answer(DeletedAudiences(ids), request_id_of(request))

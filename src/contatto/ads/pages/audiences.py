@@ -1,6 +1,7 @@
 """Audiences: what there is and what uses it, a list of customers as text, and a lookalike of one."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -184,18 +185,22 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List,
 
 
 async def _make_list(request: Request, caller: Caller, sent: _List, digests: tuple[str, ...]) -> None:
+    db = context_of(request).db
+    prints = await asyncio.to_thread(actions.blind_digests, db.vault, caller.business_id, digests)
+    text = hashlib.sha256(" ".join(digests).encode()).hexdigest()
     key = IdempotencyKey(caller.business_id, "ads/audiences", sent.once)
 
     def work(tx: Tx) -> dict[str, str]:
         account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
 
         def make() -> dict[str, str]:
-            made = actions.create_customer_list(tx, account, sent.name, sent.kind, digests)
-            return {"custom_audience_id": str(made.number)}
+            made = actions.create_customer_list(tx, account, sent.name, sent.kind, prints)
+            return {"custom_audience_id": str(made.number), "id": made.id}
 
-        return answer_once(tx, key, f"{account.number} {sent.name} {' '.join(digests)}", dict[str, str], make)
+        return answer_once(tx, key, f"{account.number} {sent.name} {text}", dict[str, str], make)
 
-    await context_of(request).db.write(work)
+    made = await db.write(work)
+    await actions.finish_changes(db, caller.business_id, [made["id"]])
 
 
 async def _list_form(
@@ -270,12 +275,12 @@ async def delete_one_audience(request: Request, caller: FormCaller, number: str)
     """Delete an audience that nothing uses."""
     require(caller, Permission.WRITE_ADS)
 
-    def work(tx: Tx) -> dict[str, str]:
+    def work(tx: Tx) -> list[str]:
         account, audience = _find_audience(tx, caller, number_of(number))
-        delete_unused_audiences(tx, account, [audience.number])
-        return {"custom_audience_id": str(audience.number)}
+        return delete_unused_audiences(tx, account, [audience.number])
 
-    await context_of(request).db.write(work)
+    db = context_of(request).db
+    await actions.finish_changes(db, caller.business_id, await db.write(work))
     return RedirectResponse("/ads/audiences", 303)
 
 

@@ -14,6 +14,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.leads.actions.events import note_crm_change
 from contatto.leads.actions.statuses import change_lead_status
+from contatto.leads.model.leads import Lead
 from contatto.leads.store.credits import is_earned_elsewhere
 from contatto.leads.store.records import find_lead_by_number
 
@@ -58,13 +59,21 @@ def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
     raise Refused(errors.NOT_FOUND, "event_source_id: there is no such CRM event set; see /crm/list/.")
 
 
+def find_event_lead(tx: Tx, event_set: EventSet, event: Told) -> Lead | None:
+    """Return the lead of an event; None for a lead that is not here, or of another ad account."""
+    lead = find_lead_by_number(tx, event_set.business_id, event.lead_number)
+    if lead is None or lead.hidden_at is not None:
+        return None
+    if is_earned_elsewhere(tx, event_set.business_id, lead.id, event_set.ad_account_id):
+        return None
+    return lead
+
+
 def take_lead_event(tx: Tx, event_set: EventSet, told: Told, actor: str) -> bool:
     """Keep an event once, and move its lead on if it stands for a status; False when the lead is not here."""
     business_id = event_set.business_id
-    lead = find_lead_by_number(tx, business_id, told.lead_number)
-    if lead is None or lead.hidden_at is not None:
-        return False
-    if is_earned_elsewhere(tx, business_id, lead.id, event_set.ad_account_id):
+    lead = find_event_lead(tx, event_set, told)
+    if lead is None:
         return False
     status = rules.status_of_event(told.name)
     own_id = told.event_id or str(told.occurred_at.timestamp())

@@ -11,7 +11,13 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.crm.actions.events import Told, create_event_set, load_event_set, take_lead_event
+from contatto.crm.actions.events import (
+    Told,
+    create_event_set,
+    find_event_lead,
+    load_event_set,
+    take_lead_event,
+)
 from contatto.crm.rules import events as rules
 from contatto.crm.rules.events import EventSet
 from contatto.crm.store import events as store
@@ -125,19 +131,23 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     """
     require(caller, Permission.WRITE_LEADS)
     _check_request(body)
-
-    def work(tx: Tx) -> list[int]:
-        event_set = load_event_set(tx, caller, body.event_source_id)
-        told = [_told(index, event, tx.now) for index, event in enumerate(body.data)]
-        if body.test_event_code:
-            return []
-        taken = [take_lead_event(tx, event_set, each, caller.display_name) for each in told]
-        if not any(taken):
-            raise Refused(errors.NOT_FOUND, "data[0].lead.lead_id: there is no such lead.")
-        return [index for index, is_taken in enumerate(taken) if not is_taken]
-
     db = context_of(request).db
-    failed = await (db.read(work) if body.test_event_code else db.write(work))
+    event_set = await db.read(lambda tx: load_event_set(tx, caller, body.event_source_id))
+    now = context_of(request).clock.now()
+    events = [_told(index, event, now) for index, event in enumerate(body.data)]
+    failed: list[int] = []
+    if not body.test_event_code:
+
+        def has_lead(tx: Tx) -> bool:
+            return any(find_event_lead(tx, event_set, event) for event in events)
+
+        def take(tx: Tx, event: Told) -> bool:
+            return take_lead_event(tx, event_set, event, caller.display_name)
+
+        if not await db.read_long(has_lead):
+            raise Refused(errors.NOT_FOUND, "data[0].lead.lead_id: there is no such lead.")
+        taken = await db.write_each(events, take)
+        failed = [index for index, is_taken in enumerate(taken) if not is_taken]
     if not failed:
         return api_answer(TrackedEvents(), request_id_of(request))
     says = "There is no such lead."

@@ -1,8 +1,7 @@
 """Finding the members of lookalikes: those of the viewers with consent who most likely become good leads."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
-from functools import partial
+from datetime import datetime, timedelta
 from itertools import batched
 from typing import Any, Final
 from uuid import UUID
@@ -43,17 +42,23 @@ class LookalikeFinder:
 
     def __init__(self) -> None:
         self._due: Iterator[list[Audience]] | None = None
+        self._writes: Iterator[Keep] = iter(())
 
     def start_over(self) -> None:
         """Begin a round."""
         self._due = None
 
     def read_next(self, tx: Tx) -> Keep | None:
-        """Find the lookalikes of the next ad account; what keeps them comes back, None at the end."""
+        """Return the next write of members, and None at the end; find those of the next ad account first."""
+        if (write := next(self._writes, None)) is not None:
+            return write
         if self._due is None:
             self._due = iter(_by_account(list_due_lookalikes(tx, tx.now - REFRESHED, tx.now - AGAIN)))
         audiences = next(self._due, None)
-        return None if audiences is None else partial(_keep, found=find_alike(tx, audiences))
+        if audiences is None:
+            return None
+        self._writes = _list_writes(find_alike(tx, audiences), tx.now)
+        return next(self._writes)
 
 
 def _by_account(audiences: Sequence[Audience]) -> list[list[Audience]]:
@@ -63,13 +68,13 @@ def _by_account(audiences: Sequence[Audience]) -> list[list[Audience]]:
     return list(accounts.values())
 
 
-def _keep(tx: Tx, found: Sequence[tuple[Audience, Alike]]) -> None:
-    for audience, alike in found:
+def _list_writes(searches: Sequence[tuple[Audience, Alike]], now: datetime) -> Iterator[Keep]:
+    for audience, alike in searches:
         prints = [print_of(viewer) for viewer in alike.viewers]
-        told = Lookalike(
-            audience.id, audience.business_id, tx.now, alike.known, alike.lift, alike.low, alike.high
+        result = Lookalike(
+            audience.id, audience.business_id, now, alike.known, alike.lift, alike.low, alike.high
         )
-        keep_lookalike(tx, audience, prints, told)
+        yield from keep_lookalike(audience, prints, result)
 
 
 def print_of(viewer: str) -> Fingerprint:

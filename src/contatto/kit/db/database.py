@@ -2,14 +2,16 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Engine
 
+from contatto.kit.batches import in_time
 from contatto.kit.clock import Clock
 from contatto.kit.db.changes import Listener, Tables, concerns
 from contatto.kit.db.row_security import acting_for
@@ -45,12 +47,17 @@ def followed[T](work: Work[T]) -> Work[T]:
     return both
 
 
+def _run_some[I, R](tx: Tx, items: Sequence[I], work: Callable[[Tx, I], R]) -> list[R]:
+    return [work(tx, item) for item in in_time(items)]
+
+
 class Database(ABC):
     """Storage of one installation.
 
     ``read`` and ``write`` are for the event loop, ``read_now`` and ``write_now`` for plain code. A write
     returns after its commit is durable; when its work raises, nothing of it is kept. What reads for long goes
     through ``read_long`` or ``run_aside``, and long work writes in batches, ``in_background``: they give way.
+    A request that may change many rows writes with ``write_each``, so that others write in between.
     """
 
     def __init__(self, engine: Engine, clock: Clock, vault: Vault, ports: Parts) -> None:
@@ -70,6 +77,26 @@ class Database(ABC):
 
     @abstractmethod
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T: ...
+
+    async def write_each[I, R](self, items: Sequence[I], work: Callable[[Tx, I], R]) -> list[R]:
+        """Run a write for each item, as many in one transaction as fit into the time of a batch.
+
+        Writes of other tenants come in between. When an item raises, the transactions before its own remain.
+        What follows a write, such as its audit entry, follows the first transaction alone.
+        """
+        results: list[R] = []
+        while len(results) < len(items):
+            some = partial(_run_some, items=items[len(results) :], work=work)
+            results += await (self.write_more(some) if results else self.write(some))
+        return results
+
+    async def write_more[T](self, work: Work[T]) -> T:
+        """Write for a request whose audit entry exists already."""
+        before = FOLLOW.set(None)
+        try:
+            return await self.write(work)
+        finally:
+            FOLLOW.reset(before)
 
     @abstractmethod
     def read_now[T](self, work: Work[T]) -> T: ...

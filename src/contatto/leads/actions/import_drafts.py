@@ -12,11 +12,10 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.actions.importing import plan_import
 from contatto.leads.actions.jobs import check_waiting_jobs, new_job
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
-from contatto.leads.rules.importing import Sheet, read_columns
+from contatto.leads.rules.importing import read_columns
 from contatto.leads.store import jobs as store
 from contatto.leads.store.erasing import record_plan
 
@@ -26,10 +25,9 @@ KEEP_REJECTS: Final = timedelta(days=7)
 _LOOK_BACK: Final = timedelta(days=30)
 
 
-def keep_import_draft(tx: Tx, actor: Actor, sheet: Sheet, country: str) -> Job:
+def keep_import_draft(tx: Tx, actor: Actor, plan: Plan) -> Job:
     """Keep a file until its member has looked at it, in place of the one before."""
     store.delete_drafts(tx, actor.business_id, actor.member_id)
-    plan = plan_import(sheet, country)
     made = new_job(tx, actor, new_id(), JobKind.IMPORT, plan, len(plan.rows))
     draft = replace(made, state=JobState.DRAFT)
     store.save_job(tx, draft)

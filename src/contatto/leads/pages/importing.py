@@ -23,7 +23,7 @@ from contatto.kit.i18n import read_lazy_text, translator_of
 from contatto.kit.looks import note_number_seen
 from contatto.kit.table_export import csv_lines
 from contatto.leads.actions import import_drafts as actions
-from contatto.leads.actions.importing import foresee_import
+from contatto.leads.actions.importing import foresee_import, plan_import
 from contatto.leads.model.jobs import Job, Plan
 from contatto.leads.pages.query import actor_of
 from contatto.leads.rules.columns import KNOWN, NOT_TAKEN, REASON_HEAD
@@ -152,7 +152,9 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
 
 async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str) -> Job:
     actor = actor_of(caller)
-    return await context_of(request).db.write(lambda tx: actions.keep_import_draft(tx, actor, sheet, country))
+    # In a thread: it looks at many cells to guess what the columns hold.
+    plan = await asyncio.to_thread(plan_import, sheet, country)
+    return await context_of(request).db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
 
 
 async def _draft_page(
