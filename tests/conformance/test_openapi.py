@@ -119,7 +119,8 @@ def test_the_examples_run_in_the_order_of_the_flow(house: House) -> None:
     known = {"advertiser_id": house.advertiser_id, "auto_message_id": house.first_message()}
     for kind, answered in (("campaign", "campaign_id"), ("adgroup", "adgroup_id"), ("ad", "ad_ids")):
         body = json.loads(rows[f"{API}/{kind}/create/"].example)
-        body |= {name: value for name, value in known.items() if name in body}
+        for part in (body, *body.get("creatives", ())):
+            part |= {name: value for name, value in known.items() if name in part}
         data = house.data("POST", f"/{kind}/create/", **body)
         known[answered] = data[answered]
     assert len(known["ad_ids"]) == 1

@@ -124,7 +124,7 @@ def test_an_ad_with_a_message_or_form_of_another_tenant_is_refused(world: World,
             body = json.loads(json.dumps(attempt.body).replace(f'"{own}"', f'"{stranger}"'))
             assert body != attempt.body, f"{name} names no {place}"
             answers.append(send(world, replace(attempt, body=body), attacker).json())
-        assert [answer["code"] for answer in answers] == [40007, 40007], answers
+        assert [answer["code"] for answer in answers] == [40002, 40002], answers
         assert answers[0]["message"] == answers[1]["message"]
 
 

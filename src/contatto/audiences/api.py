@@ -230,9 +230,9 @@ async def _made(
         return create_audience(tx, account, new, paths)
 
     db = context_of(request).db
-    made = await db.write(work)
-    await finish_changes(db, caller.business_id, [made.id])
-    return api_answer(AudienceId(str(made.number)), request_id_of(request))
+    audience = await db.write(work)
+    await finish_changes(db, caller.business_id, [audience.id])
+    return api_answer(AudienceId(str(audience.number)), request_id_of(request))
 
 
 @router.post("/update/")

@@ -114,10 +114,10 @@ def save_file(tx: Tx, file: AudienceFile) -> None:
 def list_files(tx: Tx, business_id: str, paths: Collection[str]) -> dict[str, AudienceFile]:
     """Files by their paths, without their fingerprints."""
     columns = [column for column in audience_files.c if column.name != "prints"]
-    mine = select(*columns, literal(b"").label("prints")).where(
+    query = select(*columns, literal(b"").label("prints")).where(
         audience_files.c.business_id == business_id, within(audience_files.c.path, "paths")
     )
-    return {file.path: file for file in tx.list(AudienceFile, mine, {"paths": list(paths)})}
+    return {file.path: file for file in tx.list(AudienceFile, query, {"paths": list(paths)})}
 
 
 def list_file_prints(tx: Tx, business_id: str, path: str, start: int, count: int) -> list[Fingerprint]:
@@ -176,8 +176,8 @@ def find_audience_by_number(tx: Tx, business_id: str, number: int) -> Audience |
 
 
 def find_audience(tx: Tx, business_id: str, audience_id: str) -> Audience | None:
-    mine = select(audiences).where(audiences.c.business_id == business_id, audiences.c.id == audience_id)
-    return tx.find(Audience, mine)
+    query = select(audiences).where(audiences.c.business_id == business_id, audiences.c.id == audience_id)
+    return tx.find(Audience, query)
 
 
 def save_change(tx: Tx, change: MemberChange) -> None:
@@ -195,34 +195,34 @@ def delete_change(tx: Tx, change: MemberChange) -> None:
 
 def list_changes(tx: Tx, business_id: str, audience_id: str) -> list[MemberChange]:
     """Lock the changes of an audience that are not complete; the oldest comes first."""
-    mine = select(audience_changes).where(
+    query = select(audience_changes).where(
         audience_changes.c.business_id == business_id, audience_changes.c.audience_id == audience_id
     )
-    return tx.list(MemberChange, mine.order_by(audience_changes.c.id).with_for_update())
+    return tx.list(MemberChange, query.order_by(audience_changes.c.id).with_for_update())
 
 
 def save_members(tx: Tx, business_id: str, members_id: str, prints: Iterable[Fingerprint]) -> None:
     """Add members to a set; those that are in it already stay once."""
-    mine = {"audience_id": members_id, "business_id": business_id}
-    insert_new(tx, audience_members, [mine | {"fingerprint": fingerprint} for fingerprint in prints])
+    constants = {"audience_id": members_id, "business_id": business_id}
+    insert_new(tx, audience_members, [constants | {"fingerprint": fingerprint} for fingerprint in prints])
 
 
 def delete_members(tx: Tx, business_id: str, members_id: str, prints: Collection[Fingerprint]) -> None:
     """Take members out of a set."""
-    mine = audience_members.delete().where(
+    query = audience_members.delete().where(
         audience_members.c.business_id == business_id,
         audience_members.c.audience_id == members_id,
         within(audience_members.c.fingerprint, "prints"),
     )
-    tx.execute(mine, {"prints": list(prints)})
+    tx.execute(query, {"prints": list(prints)})
 
 
 def delete_some_members(tx: Tx, business_id: str, members_id: str, most: int) -> int:
     """Delete some members of a set and return their number."""
-    mine = select(audience_members.c.fingerprint).where(
+    query = select(audience_members.c.fingerprint).where(
         audience_members.c.business_id == business_id, audience_members.c.audience_id == members_id
     )
-    prints = [fingerprint for (fingerprint,) in map(tuple, tx.execute(mine.limit(most)))]
+    prints = [fingerprint for (fingerprint,) in map(tuple, tx.execute(query.limit(most)))]
     delete_members(tx, business_id, members_id, prints)
     return len(prints)
 
@@ -295,6 +295,6 @@ def delete_prints(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> 
     for path, joined in map(tuple, rows):
         values = split_prints(joined)
         if not set(values).isdisjoint(prints):
-            left = b"".join(NO_PRINT if value in prints else value for value in values)
+            remaining = b"".join(NO_PRINT if value in prints else value for value in values)
             of_file = audience_files.update().where(of_business, audience_files.c.path == path)
-            tx.execute(of_file.values(prints=left))
+            tx.execute(of_file.values(prints=remaining))

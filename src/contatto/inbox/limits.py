@@ -13,7 +13,7 @@ MOST_A_MINUTE: Final = 600
 
 
 def limit_newcomers(most_per_hour: int) -> SharedLimit:
-    """Limit how many people of whom nothing is there yet may write to an account, by network."""
+    """Limit the new people of a network who may write to an account."""
     says = "Too many new people write from your network at the moment."
     burst = min(most_per_hour, MOST_AT_ONCE)
     return SharedLimit("new visitors", most_per_hour, timedelta(hours=1), says, burst)

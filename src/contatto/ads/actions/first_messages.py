@@ -23,22 +23,22 @@ def check_message(tx: Tx, account: AdAccount, auto_message_id: str) -> None:
     """Refuse a welcome message that the ad account does not have; an empty id names none.
 
     Raises:
-        Refused: NOT_FOUND.
+        Refused: INVALID.
     """
     number = read_number(auto_message_id)
     found = list_welcome_messages(tx, account.business_id, account.id, [number]) if number else []
     if auto_message_id and not found:
-        raise Refused(errors.NOT_FOUND, "auto_message_id: there is no such welcome message.")
+        raise Refused(errors.INVALID, "auto_message_id: there is no such welcome message.")
 
 
 def check_form(tx: Tx, business_id: str, page_id: str) -> None:
     """Refuse a form that the business has not published; an empty id names none.
 
     Raises:
-        Refused: NOT_FOUND.
+        Refused: INVALID.
     """
     if page_id and find_published(tx, business_id, page_id) is None:
-        raise Refused(errors.NOT_FOUND, "page_id: there is no such published form.")
+        raise Refused(errors.INVALID, "page_id: there is no such published form.")
 
 
 def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:

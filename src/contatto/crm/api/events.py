@@ -133,8 +133,8 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     _check_request(body)
     db = context_of(request).db
     event_set = await db.read(lambda tx: load_event_set(tx, caller, body.event_source_id))
-    now = context_of(request).clock.now()
-    events = [_told(index, event, now) for index, event in enumerate(body.data)]
+    received_at = context_of(request).clock.now()
+    events = [_told(index, event, received_at) for index, event in enumerate(body.data)]
     failed: list[int] = []
     if not body.test_event_code:
 
@@ -146,8 +146,8 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
 
         if not await db.read_long(has_lead):
             raise Refused(errors.NOT_FOUND, "data[0].lead.lead_id: there is no such lead.")
-        taken = await db.write_each(events, take)
-        failed = [index for index, is_taken in enumerate(taken) if not is_taken]
+        outcomes = await db.write_each(events, take)
+        failed = [index for index, is_taken in enumerate(outcomes) if not is_taken]
     if not failed:
         return api_answer(TrackedEvents(), request_id_of(request))
     says = "There is no such lead."

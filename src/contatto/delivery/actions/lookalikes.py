@@ -68,13 +68,13 @@ def _by_account(audiences: Sequence[Audience]) -> list[list[Audience]]:
     return list(accounts.values())
 
 
-def _list_writes(searches: Sequence[tuple[Audience, Alike]], now: datetime) -> Iterator[Keep]:
-    for audience, alike in searches:
-        prints = [print_of(viewer) for viewer in alike.viewers]
-        result = Lookalike(
-            audience.id, audience.business_id, now, alike.known, alike.lift, alike.low, alike.high
+def _list_writes(searches: Sequence[tuple[Audience, Alike]], found_at: datetime) -> Iterator[Keep]:
+    for audience, result in searches:
+        prints = [print_of(viewer) for viewer in result.viewers]
+        lookalike = Lookalike(
+            audience.id, audience.business_id, found_at, result.known, result.lift, result.low, result.high
         )
-        yield from keep_lookalike(audience, prints, result)
+        yield from keep_lookalike(audience, prints, lookalike)
 
 
 def print_of(viewer: str) -> Fingerprint:
