@@ -15,6 +15,7 @@ from contatto.accounts.rules import may, require
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import translator_of
+from contatto.kit.regions import currency_choices
 from contatto.kit.table_export import csv_lines
 from contatto.kit.timestamps import micros
 from contatto.kit.typed_numbers import read_amount, read_whole
@@ -217,6 +218,7 @@ async def _render(
         "can_manage": may(caller, Permission.ADMINISTER),
         "can_write": may(caller, Permission.WRITE_ADS),
         "category_texts": {each.value: text for each, text in CATEGORY_TEXTS.items()},
+        "currencies": currency_choices(translator_of(request)),
         "shown_days": SHOWN_DAYS,
         "code": code,
         "error": problem.detail_in(translator_of(request)) if problem else "",

@@ -98,9 +98,10 @@ function connect(wait = 1000) {
   });
   source.addEventListener("error", async () => {
     publish({ type: "state", data: "off" });
+    const isClosed = source.readyState === EventSource.CLOSED;
     if (await isSignedOut()) return publish({ type: "left" });
     // the browser gives up for good on an HTTP error; we do not
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(Math.min(wait * 2, 30000)), wait);
+    if (isClosed) setTimeout(() => connect(Math.min(wait * 2, 30000)), wait);
   });
   source.addEventListener("pace", (event) => publish({ type: "pace", data: Number(event.data) || 0 }));
   for (const type of WHISPERS) source.addEventListener(type, (event) => publish({ type, data: parse(event.data) }));
