@@ -85,6 +85,7 @@ WIDE: Final = (
     "cli/test_serve.py::test_a_port_that_is_taken_ends_it_with_a_failure",
     "journeys/test_kill.py",
     "leads/test_erasing_beside.py::test_erasing_wins_over_work_that_runs_at_any_of_its_statements",
+    "simulator/test_run.py::test_live_people",
     "security/test_amplified.py",
     "security/test_bombed.py",
     "security/test_half_open.py",

@@ -130,7 +130,7 @@ def log_in(page: Page, member: dict[str, str]) -> None:
     page.fill("[name=email]", member["email"])
     page.fill("[name=password]", member["password"])
     page.click("main form button")
-    page.wait_for_url("**/inbox*")
+    page.wait_for_url("**/home*")
 
 
 def take(page: Page, name: str, look: str = "") -> None:

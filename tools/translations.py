@@ -29,6 +29,8 @@ READ = {
     "UnreadableRow": (0,),
     "LazyText": (0,),
     "Usual": (0,),
+    "Setting": (1,),
+    "SharedLimit": (3,),
 }
 """These take a text that somebody reads, so they mark it too."""
 API_ROOM = re.compile(r"/api(\.py$|/)")

@@ -185,6 +185,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
     ),
     Permission.READ_REPORTS: (
         *(f"GET /{place}/statement.csv" for place in ("ads", "operator")),
+        "GET /home",
         "GET /reports",
         "GET /reports/conversions",
         "GET /reports/conversions/{conversion_id}",

@@ -38,6 +38,7 @@ import contatto.delivery.pages.routes
 import contatto.forms.api.routes
 import contatto.forms.pages.routes
 import contatto.guide.pages
+import contatto.home.pages
 import contatto.inbox.api.media
 import contatto.inbox.api.routes
 import contatto.inbox.api.webhooks
@@ -137,6 +138,7 @@ ROUTERS: Final = (
     contatto.inbox.pages.acts.router,
     contatto.inbox.pages.automatic.router,
     contatto.inbox.pages.saved.router,
+    contatto.home.pages.router,
     contatto.jobs.pages.router,
     contatto.leads.pages.routes.router,
     contatto.logins.pages.router,
@@ -302,10 +304,8 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
     if path.startswith(API_PREFIX):
         return api_refusal(refused, request_id)
     is_for_customers = path.startswith(_CUSTOMERS)
-    if (path.startswith(_JSON_PREFIXES) or _is_chat_api(request)) and not (
-        is_for_customers and is_navigation(request)
-    ):
-        return refusal_answer(refused, request_id)
+    if _is_answered_in_json(request) and not (is_for_customers and is_navigation(request)):
+        return refusal_answer(refused, request_id, translator_of(request) if is_for_customers else None)
     if is_for_customers:
         return _customer_page(request, refused)
     if refused.code is errors.SIGN_IN and request.method == "GET" and not request.headers.get("hx-request"):
@@ -313,10 +313,10 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
     return _error_page(request, refused)
 
 
-def _is_chat_api(request: Request) -> bool:
+def _is_answered_in_json(request: Request) -> bool:
     path = request.url.path
     is_linked_form = path.startswith("/form/") and request.method == "POST"
-    return is_linked_form or _CHAT_API.match(path) is not None
+    return path.startswith(_JSON_PREFIXES) or is_linked_form or _CHAT_API.match(path) is not None
 
 
 def _customer_page(request: Request, refused: Refused) -> Response:
@@ -377,9 +377,12 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     if problems and problems[0]["type"] == "json_invalid":
         return await _answer_refusal(request, Refused(errors.UNREADABLE))
-    where_to = [str(part) for part in problems[0]["loc"][1:]] if problems else []
-    says = problems[0]["msg"].removeprefix("Value error, ") if problems else errors.INVALID.says
-    return await _answer_refusal(request, Refused(errors.INVALID, f"{'.'.join(where_to) or 'body'}: {says}."))
+    field = ".".join(str(part) for part in problems[0]["loc"][1:]) if problems else ""
+    if request.url.path.startswith(API_PREFIX) or _is_answered_in_json(request):
+        says = problems[0]["msg"].removeprefix("Value error, ") if problems else errors.INVALID.says
+        return await _answer_refusal(request, Refused(errors.INVALID, f"{field or 'body'}: {says}."))
+    refused = Refused(errors.INVALID, "%(field)s: this value is missing or not allowed.", field=field)
+    return await _answer_refusal(request, refused if field else Refused(errors.INVALID))
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
@@ -395,7 +398,11 @@ async def _answer_broken_file(request: Request, error: Exception) -> Response:
     if not isinstance(error, BrokenFile):
         return await _answer_broken(request, error)
     logger().error("http.broken_file", says=str(error))
-    says = "The sealed file %(name)s is gone." if error.is_gone else "The sealed file %(name)s is damaged."
+    says = (
+        N_("The sealed file %(name)s is gone.")
+        if error.is_gone
+        else N_("The sealed file %(name)s is damaged.")
+    )
     return await _answer_refusal(request, Refused(errors.FILE_BAD, says, name=error.file.name))
 
 

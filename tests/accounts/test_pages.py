@@ -36,7 +36,7 @@ def settings_form(house: House, path: str, **values: str) -> httpx2.Response:
 def test_a_member_signs_in_and_out(house: House) -> None:
     assert house.client.get("/inbox", follow_redirects=False).headers["location"] == "/login?next=/inbox"
     answer = log_in(house, f" {EMAIL.upper()} ")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/inbox")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/home")
     cookie = house.client.cookies[SESSION_COOKIE]
     assert house.client.get("/inbox", follow_redirects=False).status_code == 200
     assert settings_form(house, "/logout").headers["location"] == "/login"
@@ -75,9 +75,9 @@ def test_after_too_many_failures_even_the_right_password_must_wait(house: House)
 
 @pytest.mark.parametrize(
     ("path", "wanted"),
-    [("/leads?q=a", "/leads?q=a"), ("//example.com", "/inbox"), ("https://example.com", "/inbox"),
-     ("/\\example.com", "/inbox"), ("javascript:alert(1)", "/inbox"), ("/a\r\nB: x", "/inbox"),
-     ("", "/inbox")],
+    [("/leads?q=a", "/leads?q=a"), ("//example.com", "/home"), ("https://example.com", "/home"),
+     ("/\\example.com", "/home"), ("javascript:alert(1)", "/home"), ("/a\r\nB: x", "/home"),
+     ("", "/home")],
 )  # fmt: skip
 def test_one_is_led_on_to_a_page_of_ours_only(house: House, path: str, wanted: str) -> None:
     assert log_in(house, next=path).headers["location"] == wanted

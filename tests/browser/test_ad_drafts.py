@@ -16,7 +16,7 @@ def _open_ad_group_form(page: Page, served: Served) -> None:
     page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(re.compile("/inbox"))
+    expect(page).to_have_url(re.compile("/home"))
     page.goto(f"{served.url}/ads/campaigns/{served.lead_ad['campaign_id']}/ad-groups/new")
 
 

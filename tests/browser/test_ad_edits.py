@@ -26,7 +26,7 @@ def test_the_row_menu_opens_the_form_and_the_second_editor_decides(served: Serve
     tab.get_by_label("E-mail").fill(EMAIL)
     tab.get_by_label("Password").fill(PASSWORD)
     tab.get_by_role("button", name="Log in").click()
-    expect(tab).to_have_url(re.compile("/inbox"))
+    expect(tab).to_have_url(re.compile("/home"))
     tab.goto(f"{served.url}/ads")
     row = tab.locator(f"#ad-groups-{number}")
     row.get_by_role("button", name=re.compile("^More for")).click()

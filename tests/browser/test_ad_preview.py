@@ -18,7 +18,7 @@ def test_the_card_and_the_chat_follow_what_is_typed(served: Served, page: Page) 
     page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(re.compile("/inbox"))
+    expect(page).to_have_url(re.compile("/home"))
     page.goto(f"{served.url}/ads/ad-groups/{served.lead_ad['adgroup_id']}/ads/new")
     expect(page.locator("[data-chat-welcome]")).to_have_text(
         "Hello! Write to us here: we answer as soon as we can."

@@ -57,7 +57,7 @@ def test_a_marketer_connects_an_ad_account_and_reads_its_true_cost_per_lead(
     page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(re.compile("/inbox"))
+    expect(page).to_have_url(re.compile("/home"))
     page.goto(f"{url_of(house)}/settings")
     page.get_by_role("navigation", name="Settings").get_by_role("link", name="Ad accounts elsewhere").click()
 

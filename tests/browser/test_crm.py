@@ -52,7 +52,7 @@ def link(house: House, crm: CrmServer, page: Page) -> str:
     page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(re.compile("/inbox"))
+    expect(page).to_have_url(re.compile("/home"))
     page.goto(f"{url}/settings")
     page.get_by_role("navigation", name="Settings").get_by_role("link", name="Integrations").click()
     expect(page.get_by_text("No CRM is linked yet")).to_be_visible()

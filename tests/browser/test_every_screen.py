@@ -139,6 +139,7 @@ def _ids(served: Served, path: str, folder: str, least: int) -> list[str]:
 
 
 SCREENS: Final = {
+    "the start page": "/home",
     "the inbox": "/inbox",
     "a thread": "/inbox/{talk}",
     "the Leads Center": "/leads",

@@ -57,7 +57,7 @@ def sign_in(page: Page, url: str) -> None:
     page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(re.compile("/inbox"))
+    expect(page).to_have_url(re.compile("/home"))
 
 
 def test_a_form_is_filled_in_by_keyboard_alone_and_joins_the_chat_s_lead(

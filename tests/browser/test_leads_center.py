@@ -19,7 +19,7 @@ def sign_in(page: Page, url: str) -> None:
     page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(re.compile("/inbox"))
+    expect(page).to_have_url(re.compile("/home"))
 
 
 def leads(served: Served, count: int) -> list[str]:

@@ -41,7 +41,7 @@ def _sign_in(page: Page, served: Served) -> None:
     page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(re.compile("/inbox"))
+    expect(page).to_have_url(re.compile("/home"))
 
 
 def test_an_analyst_reads_keeps_and_questions_a_report(served: Served, page: Page, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from babel.messages.catalog import Catalog
 from jinja2 import Environment, nodes
 
 from contatto.kit.languages import LANGUAGES, SOURCE
+from tests.house.text_origins import TextOrigins
 from tests.house.tree import ROOT, files, plant, short
 from tools.translations import API_ROOM, READ, count_left, gone, marked_texts, read_catalogue, untranslated
 
@@ -30,6 +31,8 @@ FOR_PROGRAMS = (
     "reports/rules/queries.py",
 )
 """Rooms outside of the API whose refusals only programs get: they are English."""
+OF_THE_BUSINESS = ("src/contatto/forms/rules/answers.py:", "text_of(content,")
+"""The one text that a business writes itself: what its form says of a wrong answer."""
 PLACEHOLDER = re.compile(r"%\(\w+\)s")
 FIELD = re.compile(r"(?:[a-z_.]+|%\(\w+\)s): ")
 
@@ -203,6 +206,39 @@ def test_every_sentence_in_an_expression_is_marked() -> None:
 
 def test_no_refusal_that_a_person_reads_builds_its_text() -> None:
     assert built_refusals(ROOT) == []
+
+
+def test_every_text_that_is_marked_can_be_traced_to_a_literal_in_a_marking_call() -> None:
+    place, text = OF_THE_BUSINESS
+    unmarked = TextOrigins(ROOT).unmarked(FOR_PROGRAMS)
+    assert [fault for fault in unmarked if not (fault.startswith(place) and text in fault)] == []
+
+
+def test_texts_that_no_catalogue_can_hold_are_found(tmp_path: Path) -> None:
+    """By a variable, by a table, from a caller, from another module, and put together."""
+    rules = "src/contatto/leads/rules"
+    plant(tmp_path, f"{rules}/_names.py", "SAYS = {'a': 'Bare text', 'b': N_('Marked text')}")
+    plant(
+        tmp_path,
+        f"{rules}/_work.py",
+        """from contatto.leads.rules._names import SAYS
+def refuse(says):
+    raise Refused(NO, says)
+def name(field):
+    text = "It is wrong."
+    refuse(N_("Fine"))
+    refuse("From a caller")
+    words.gettext(SAYS[field])
+    words.gettext(field.capitalize())
+    return Refused(NO, text)
+""",
+    )
+    assert [fault.partition("rules/")[2] for fault in TextOrigins(tmp_path).unmarked(())] == [
+        "_work.py:10: It is wrong.",
+        "_work.py:3: From a caller",
+        "_work.py:8: Bare text",
+        "_work.py:9: cannot be traced: field.capitalize()",
+    ]
 
 
 def test_built_refusals_are_found(tmp_path: Path) -> None:

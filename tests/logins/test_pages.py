@@ -174,14 +174,14 @@ def test_the_member_is_told_how_often_others_tried_and_since_when(street: Street
     own.cookies.delete(SESSION_COOKIE)
     assert try_in(own) == 401  # one's own slip is no news
     answer = sign_in(own)
-    assert answer.headers["location"] == "/login/tries?next=/inbox"
+    assert answer.headers["location"] == "/login/tries?next=/home"
     page = own.get(answer.headers["location"]).text
     assert "4 wrong tries" in page
     assert "2026-01-01T13:00:00" in page
-    assert re.search(r'href="/inbox"', page)
+    assert re.search(r'href="/home"', page)
     own.cookies.delete(SESSION_COOKIE)
-    assert sign_in(own).headers["location"] == "/inbox"  # once is enough
-    assert own.get("/login/tries?next=//evil.example", follow_redirects=False).headers["location"] == "/inbox"
+    assert sign_in(own).headers["location"] == "/home"  # once is enough
+    assert own.get("/login/tries?next=//evil.example", follow_redirects=False).headers["location"] == "/home"
 
 
 def test_nobody_else_reads_of_the_tries(street: Street) -> None:
@@ -189,7 +189,7 @@ def test_nobody_else_reads_of_the_tries(street: Street) -> None:
     street.add_member("second@example.com")
     try_in(street.browser("203.0.113.9"))
     browser = street.browser("198.51.100.1")
-    assert sign_in(browser, "second@example.com").headers["location"] == "/inbox"
+    assert sign_in(browser, "second@example.com").headers["location"] == "/home"
 
 
 def test_an_unknown_address_and_a_wrong_password_cost_the_same_statements(street: Street) -> None:

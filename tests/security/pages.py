@@ -12,7 +12,7 @@ from tests.security.attempts import Attempt, way_to
 from tests.security.world import Tenant, World
 
 FIRST: Final = (
-    "/inbox", "/leads", "/ads", "/ads/audiences", "/forms", "/reports", "/leads/import", "/settings",
+    "/home", "/inbox", "/leads", "/ads", "/ads/audiences", "/forms", "/reports", "/leads/import", "/settings",
     "/settings/members", "/settings/profile", "/settings/ad-accounts", "/start", "/settings/alerts",
     "/settings/channels", "/settings/capture", "/settings/ad-platforms", "/settings/subscriptions",
     "/settings/integrations", "/settings/jobs", "/settings/audit", "/reports/sources",

@@ -36,9 +36,9 @@ NAME_LIMIT: Final = 100
 
 
 _HOMES: Final = (
+    (Permission.READ_REPORTS, "/home"),
     (Permission.READ_INBOX, "/inbox"),
     (Permission.READ_LEADS, "/leads"),
-    (Permission.READ_REPORTS, "/reports"),
     (Permission.READ_ADS, "/ads"),
 )
 

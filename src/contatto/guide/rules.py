@@ -17,6 +17,7 @@ SETUP_KEY: Final = "set-up"
 """The purpose under which the vault gives the signer of the link that sets an installation up."""
 
 SCREENS: Final = (
+    ("/home", "how-to/the-first-hour"),
     ("/inbox", "how-to/answer-chats"),
     ("/leads/erase", "how-to/erase-a-person"),
     ("/leads", "how-to/work-on-leads"),

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
+from contatto.kit.i18n import N_
 from contatto.kit.limits import RateLimit
 from contatto.kit.shared_limits import SharedLimit
 
@@ -14,7 +15,7 @@ MOST_A_MINUTE: Final = 600
 
 def limit_newcomers(most_per_hour: int) -> SharedLimit:
     """Limit the new people of a network who may write to an account."""
-    says = "Too many new people write from your network at the moment."
+    says = N_("Too many new people write from your network at the moment.")
     burst = min(most_per_hour, MOST_AT_ONCE)
     return SharedLimit("new visitors", most_per_hour, timedelta(hours=1), says, burst)
 

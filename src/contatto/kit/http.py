@@ -11,6 +11,7 @@ from starlette.types import Scope
 from contatto.kit import errors
 from contatto.kit.answers import Answer, PartialAnswer
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import Translator
 
 WEBHOOK_LIMIT: Final = 64 * 1024
 """Largest webhook or chat body, in bytes."""
@@ -63,12 +64,12 @@ def json_answer(content: Any, status: int = 200) -> Response:
     return Response(_encode(content), status, media_type="application/json")
 
 
-def refusal_answer(refused: Refused, request_id: str) -> Response:
-    """A refusal as JSON for webhooks and the chat: what happened and what to do."""
+def refusal_answer(refused: Refused, request_id: str, words: Translator | None = None) -> Response:
+    """Answer with a refusal as JSON: in English to a program, else in the language of a person's chat."""
     body = {
         "code": refused.code.name,
-        "message": refused.detail,
-        "remedy": refused.code.remedy,
+        "message": refused.detail_in(words) if words else refused.detail,
+        "remedy": words.gettext(refused.code.remedy) if words else refused.code.remedy,
         "request_id": request_id,
     }
     response = json_answer(body, refused.code.http_status)

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -48,6 +49,9 @@ class Translator(Protocol):
 
     def currency(self, code: str) -> str:
         """A currency's name; the code (ISO 4217) where there is none."""
+
+    def day(self, day: date, *, with_year: bool = True) -> str:
+        """A day of the calendar as the language writes it: ``Dec 1, 2026``, or ``Dec 1``."""
 
     def money(self, amount_micros: int | None, currency: str) -> str:
         """An amount with its currency's code; a dash for none."""
@@ -104,6 +108,21 @@ def read_lazy_text(kept: str) -> LazyText:
 def N_(text: str) -> str:  # noqa: N802  (the name that translators' tools know)
     """Mark a text of a table for translation; whoever shows it translates it."""
     return text
+
+
+BRANDS: Final = {
+    "linkedin": "LinkedIn",
+    "line": "LINE",
+    "tiktok": "TikTok",
+    "wechat": "WeChat",
+    "whatsapp": "WhatsApp",
+}
+"""Platforms that write their names with capitals inside."""
+
+
+def brand_of(name: str) -> str:
+    """Spell a platform's name as the platform does; it is the same in every language."""
+    return BRANDS.get(name.lower(), name.capitalize())
 
 
 def translator_of(connection: "HTTPConnection") -> Translator:

@@ -2,6 +2,7 @@
 
 import gettext
 from collections.abc import Mapping
+from datetime import date
 from functools import cache, lru_cache
 from importlib.resources import files
 from io import BytesIO
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from babel import Locale
+from babel.dates import format_skeleton
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal, format_percent
@@ -86,6 +88,9 @@ class _CataloguedWords:
 
     def currency(self, code: str) -> str:
         return str(self._locale.currencies.get(code, code))
+
+    def day(self, day: date, *, with_year: bool = True) -> str:
+        return str(format_skeleton("yMMMd" if with_year else "MMMd", day, locale=self._locale))
 
     def money(self, amount_micros: int | None, currency: str) -> str:
         if amount_micros is None:

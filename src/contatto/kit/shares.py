@@ -23,6 +23,16 @@ def interval_of(came: int, asked: int) -> tuple[float, float]:
     return max((middle - reach) / below, 0.0), min((middle + reach) / below, 1.0)
 
 
+def interval_of_count(n: int) -> tuple[float, float]:
+    """Return the 95 % interval of the rate behind a count, as a count: 0 has no lower end but 0.
+
+    Source: Byar's approximation to the exact interval of Poisson.
+    """
+    low = n * (1.0 - 1.0 / (9.0 * n) - _Z / (3.0 * math.sqrt(n))) ** 3 if n else 0.0
+    more = n + 1.0
+    return max(low, 0.0), more * (1.0 - 1.0 / (9.0 * more) + _Z / (3.0 * math.sqrt(more))) ** 3
+
+
 def loss_of_rate(came: int, asked: int, rate: float) -> float:
     """The mean log loss, in nats, of who told the same chance each time."""
     if not asked:

@@ -199,10 +199,13 @@ def _grouped(number: Decimal, lang: str) -> str:
 
 
 def _two_ways(field: str, one: str, other: str) -> Refused:
-    says = (
-        "%(field)s: this can be read as %(one)s or as %(other)s. Write the one you mean, without thousands."
+    return Refused(
+        errors.INVALID,
+        "%(field)s: this can be read as %(one)s or as %(other)s. Write the one you mean, without thousands.",
+        field=field,
+        one=one,
+        other=other,
     )
-    return Refused(errors.INVALID, says, field=field, one=one, other=other)
 
 
 def _no_number(field: str, lang: str, places: int, example: str = "") -> Refused:

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import itertools
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,6 +20,10 @@ TOGETHER_S: Final = 4.0
 DESK_EVERY_S: Final = 6 * 3600.0
 DESK_SHARE: Final = 0.3
 LIVE_EVERY_S: Final = (1.5, 5.0)
+"""Seconds between two people, for somebody who has just started the demo and watches."""
+CALM_AFTER_S: Final = 900.0
+CALM: Final = 4.0
+"""Later people come so many times as seldom, so that a demo may run for days."""
 
 
 class Replay:
@@ -76,13 +80,13 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class _Now:
-    """Time as it is; moments count from when a person came."""
+    """Time as it is; moments count from the start of the show."""
 
     loop: asyncio.AbstractEventLoop
-    came_at: float
+    started_at: float
 
     async def until(self, at_s: float) -> None:
-        await asyncio.sleep(max(0.0, self.came_at + at_s - self.loop.time()))
+        await asyncio.sleep(max(0.0, self.started_at + at_s - self.loop.time()))
 
 
 async def play_history(
@@ -107,12 +111,20 @@ async def _desk_rounds(desk: Desk, replay: Replay, last_s: float) -> None:
 async def play_live(street: Street, rng: random.Random) -> None:
     """Let people come until cancelled; they do in seconds what takes others minutes."""
     loop = asyncio.get_running_loop()
+    timeline = _Now(loop, loop.time())
     async with asyncio.TaskGroup() as group:
-        while True:
-            views = tuple(float(2 * number) for number in range(rng.randint(1, LIVE.most_views)))
-            visitor = plan_visitor(rng, LIVE, views)
-            group.create_task(_visit_on_air(street, visitor, _Now(loop, loop.time())))
-            await asyncio.sleep(rng.uniform(*LIVE_EVERY_S))
+        for visitor in live_visitors(rng):
+            await timeline.until(visitor.seen_at_s[0])
+            group.create_task(_visit_on_air(street, visitor, timeline))
+
+
+def live_visitors(rng: random.Random) -> Iterator[Visitor]:
+    """Yield people without end, each with the seconds after the start at which they see ads."""
+    at_s = 0.0
+    while True:
+        views = tuple(at_s + 2 * number for number in range(rng.randint(1, LIVE.most_views)))
+        yield plan_visitor(rng, LIVE, views)
+        at_s += rng.uniform(*LIVE_EVERY_S) * (CALM if at_s > CALM_AFTER_S else 1)
 
 
 async def _visit_on_air(street: Street, visitor: Visitor, now: _Now) -> None:

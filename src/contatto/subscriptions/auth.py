@@ -58,8 +58,7 @@ async def _app_of_secret(request: Request, app_id: str, secret: str) -> ChannelA
     if not found:
         raise Refused(errors.WRONG_APP)
     if len(found) > 1:
-        says = "Several businesses have this app: send the header Access-Token too."
-        raise Refused(errors.SIGN_IN, says)
+        raise Refused(errors.SIGN_IN, "Several businesses have this app: send the header Access-Token too.")
     return found[0]
 
 

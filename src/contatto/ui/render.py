@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse
 
-from contatto.kit.i18n import Translator
+from contatto.kit.i18n import Translator, brand_of
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.links import split_links
 from contatto.ui.language import language_of
@@ -150,6 +150,7 @@ def _templates() -> Environment:
         screen_languages=LANGUAGES,
         translator_for=translator_for,
         avatar_of=avatar_of,
+        brand_of=brand_of,
         _=_translate,
         gettext=_translate,
         ngettext=_translate_many,

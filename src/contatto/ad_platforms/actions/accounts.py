@@ -14,6 +14,7 @@ from contatto.kit import errors
 from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import NewRequest
 from contatto.kit.outbound.store import delete_requests_of, queue_request
@@ -172,6 +173,6 @@ def _checked_address(text: str, allowed: Collection[str]) -> str:
     except ValueError:
         fits = False
     if not fits:
-        says = "base_url: give a public https address on port 443; the operator may allow others."
+        says = N_("base_url: give a public https address on port 443; the operator may allow others.")
         raise Refused(errors.INVALID, says)
     return address

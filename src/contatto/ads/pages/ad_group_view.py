@@ -20,7 +20,7 @@ from contatto.audiences.store import count_members, list_audiences, list_lookali
 from contatto.capture import store as switches
 from contatto.channels import store as channels
 from contatto.kit.db.tx import Tx
-from contatto.kit.i18n import N_, Translator
+from contatto.kit.i18n import N_, Translator, brand_of
 from contatto.measurement.model import Goal
 
 CAPTURE_FIELDS: Final = ("company_name", "company_site", "privacy_policy_url")
@@ -57,7 +57,7 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
     found = list_audiences(tx, account.business_id, account.id)
     homes = channels.list_accounts(tx, account.business_id)
     names = tell_apart(
-        [(one.name, f"{one.platform.value.capitalize()} {one.handle or one.external_id}") for one in homes]
+        [(one.name, f"{brand_of(one.platform.value)} {one.handle or one.external_id}") for one in homes]
     )
     members = count_members(tx, account.business_id, [one.id for one in found])
     searched = list_lookalikes(tx, account.business_id, [one.id for one in found])
@@ -134,7 +134,7 @@ def country_groups(words: Translator) -> list[tuple[str, list[dict[str, Any]]]]:
 def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> dict[str, list[str]]:
     """What each folded part of the form holds now, in short pieces; none where nothing was chosen."""
     audiences = [(one["id"], one["name"]) for one in choices["audiences"]]
-    interests = [(key, words.gettext(name)) for key, name in choices["interests"]]
+    interests = [(key, words.gettext(interest)) for key, interest in targeting.INTERESTS.items()]
     return {
         "people": [
             *_names(choices["languages"], form.languages),

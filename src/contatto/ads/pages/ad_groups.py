@@ -39,7 +39,7 @@ from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.faults import Faults
-from contatto.kit.i18n import translator_of
+from contatto.kit.i18n import N_, translator_of
 from contatto.measurement.model import Goal
 from contatto.ui.context import context_of
 
@@ -148,7 +148,7 @@ def _new_ad_group(
     usual_money = Money(usual.budget_mode, least_budget_micros(account.currency), usual.bid_type, None)
     money = faults.read(lambda: rules.read_money(form, account.currency, lang), usual_money)
     if money.budget_mode is BudgetMode.INFINITE and campaign.budget_micros is None:
-        says = "budget_mode: the campaign has no budget, so this ad group needs one."
+        says = N_("budget_mode: the campaign has no budget, so this ad group needs one.")
         faults.note(Refused(errors.INVALID, says))
     starts_at, ends_at = faults.read(lambda: rules.read_times(form, account.timezone), (None, None))
     click, view = faults.read(lambda: rules.read_windows(form), (None, None))

@@ -180,7 +180,7 @@ def _of_ad_group(
     checked = _frozen_in(shown, whole)
     frozen = [
         (N_("Chat opens with"), channel.name, _HOME),
-        (N_("Goal"), words.gettext("Lead" if whole.goal == "lead" else "Conversation"), _MEASURED),
+        (N_("Goal"), words.gettext(N_("Lead") if whole.goal == "lead" else N_("Conversation")), _MEASURED),
         (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
         (N_("Attribution windows"), _windows(whole, words), _MEASURED),
     ]

@@ -23,7 +23,7 @@ from contatto.kit import errors
 from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import LazyText
+from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id, new_number
 
 MOST_TARGETS: Final = 20
@@ -131,7 +131,7 @@ def _read_address(traits: Traits, text: str, allowed: Collection[str]) -> str:
     except ValueError:
         fits = False
     if not fits:
-        says = "address: give a public https address on port 443; the operator may allow others."
+        says = N_("address: give a public https address on port 443; the operator may allow others.")
         raise Refused(errors.INVALID, says)
     return address
 

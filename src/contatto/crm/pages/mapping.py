@@ -24,7 +24,7 @@ from contatto.crm.model.sources import ANSWER, PLAIN_SOURCES, STATUS
 from contatto.crm.model.targets import MappedField, Target, Weakness
 from contatto.crm.model.trials import TrialResult, TrialState
 from contatto.crm.pages.views import HOME, show_target
-from contatto.crm.pages.words import STATUSES, fault_texts, source_text
+from contatto.crm.pages.words import fault_texts, source_text
 from contatto.crm.ports import CrmPorts
 from contatto.crm.rules.reasons import reason_text
 from contatto.crm.store.trials import find_trial
@@ -33,7 +33,7 @@ from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText, translator_of
-from contatto.leads.model.leads import Lead, LeadStatus
+from contatto.leads.model.leads import STATUS_TEXTS, Lead, LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_leads_by_id
@@ -210,7 +210,7 @@ async def _render(
     values = await context.db.read(load)
     values |= {
         "caller": caller,
-        "statuses": [(status.value, label) for status, label in STATUSES.items()],
+        "statuses": [(status.value, label) for status, label in STATUS_TEXTS.items()],
         "empty_rows": EMPTY_ROWS,
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
@@ -257,7 +257,7 @@ def _words(row: MappedField, choices: tuple[tuple[str, str], ...]) -> list[WordR
     if row.source == STATUS:
         return [
             WordRow(status.value, LazyText(label), known.get(status.value, ""))
-            for status, label in STATUSES.items()
+            for status, label in STATUS_TEXTS.items()
         ]
     rows = [WordRow(ours, ours, theirs) for ours, theirs in row.words]
     return [*rows, WordRow("", "", "")] if choices else rows

@@ -7,8 +7,7 @@ from contatto.capture.model import Field
 from contatto.crm.model.deliveries import DeliveryState
 from contatto.crm.model.sources import ANSWER
 from contatto.crm.model.targets import MappingFault, Weakness
-from contatto.kit.i18n import N_, LazyText
-from contatto.leads.model.leads import LeadStatus
+from contatto.kit.i18n import N_, LazyText, brand_of
 
 SOURCES: Final[Mapping[str, str]] = {
     "name": N_("Name"),
@@ -32,13 +31,6 @@ SOURCES: Final[Mapping[str, str]] = {
     "form_name": N_("Form"),
 }
 """By their names in mappings; other contact details go by the names of their platforms."""
-STATUSES: Final[Mapping[LeadStatus, str]] = {
-    LeadStatus.RAW: N_("Raw"),
-    LeadStatus.CONTACTED: N_("Contacted"),
-    LeadStatus.QUALIFIED: N_("Qualified"),
-    LeadStatus.UNQUALIFIED: N_("Unqualified"),
-    LeadStatus.CONVERTED: N_("Converted"),
-}
 DELIVERIES: Final[Mapping[DeliveryState, tuple[str, str]]] = {
     DeliveryState.DUE: (N_("To send"), "review"),
     DeliveryState.SENT: (N_("Sent"), "contacted"),
@@ -52,7 +44,7 @@ def source_text(source: str) -> LazyText | str:
     """A name of ours as people know it; an answer to a form is named by its question."""
     if source.startswith(ANSWER):
         return LazyText(N_("Answer: %(question)s"), question=source.removeprefix(ANSWER))
-    return LazyText(SOURCES[source]) if source in SOURCES else source.replace("_", " ").capitalize()
+    return LazyText(SOURCES[source]) if source in SOURCES else brand_of(source.replace("_", " "))
 
 
 def fault_texts(faults: Iterable[MappingFault]) -> list[LazyText]:

@@ -163,7 +163,7 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
         and {
             "zone": question.hours.zone,
             "zones": list_zones(),
-            "days": [(day, name, day in question.hours.days) for day, name in day_names(words.lang)],
+            "days": [(day, day_name, day in question.hours.days) for day, day_name in day_names(words.lang)],
             "opens": question.hours.opens,
             "closes": question.hours.closes,
             "slot": question.hours.slot_minutes,

@@ -212,6 +212,20 @@ def count_conversations(tx: Tx, business_id: str, wanted: ConversationFilter) ->
     return int(tx.scalar(counted))
 
 
+def count_active_since(tx: Tx, business_id: str, moment: datetime) -> int:
+    """Count the conversations with a message since a moment, without blocked ones."""
+    active = (
+        select(func.count())
+        .select_from(conversations)
+        .where(
+            conversations.c.business_id == business_id,
+            conversations.c.last_message_at >= moment,
+            conversations.c.state != ThreadState.BLOCKED,
+        )
+    )
+    return int(tx.scalar(active))
+
+
 def count_tabs(tx: Tx, business_id: str, wanted: ConversationFilter, tabs: Iterable[str]) -> dict[str, int]:
     """How many conversations each tab has, all counted in one pass along an index."""
     rules = {tab: _of_tab(business_id, replace(wanted, tab=tab)) for tab in tabs}

@@ -23,7 +23,7 @@ from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import LeadJobEnded, LeadJobMoved
 from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
-from contatto.leads.model.leads import HistoryKind, Lead, LeadStatus
+from contatto.leads.model.leads import STATUS_TEXTS, HistoryKind, Lead, LeadStatus
 from contatto.leads.rules.erasing import MOST_ERASED
 from contatto.leads.rules.filters import for_member, read_filter
 from contatto.leads.store import jobs as store
@@ -261,7 +261,7 @@ def _change_status(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     new = LeadStatus(value)
     if lead.status is new:
         return _skipped(
-            lead.id, LazyText("The status is already %(status)s.", status=LazyText(value.capitalize()))
+            lead.id, LazyText("The status is already %(status)s.", status=LazyText(STATUS_TEXTS[new]))
         )
     statuses.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
     return _changed(lead, lead.status.value, value)

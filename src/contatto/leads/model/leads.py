@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, NewType
+from typing import Annotated, Final, NewType
 
 from contatto.capture.model import ContactMatch, Field
+from contatto.kit.i18n import N_
 from contatto.kit.sealed import SealedIn
 
 LeadId = NewType("LeadId", str)
@@ -19,6 +20,15 @@ class LeadStatus(StrEnum):
     QUALIFIED = "qualified"
     UNQUALIFIED = "unqualified"
     CONVERTED = "converted"
+
+
+STATUS_TEXTS: Final = {
+    LeadStatus.RAW: N_("Raw"),
+    LeadStatus.CONTACTED: N_("Contacted"),
+    LeadStatus.QUALIFIED: N_("Qualified"),
+    LeadStatus.UNQUALIFIED: N_("Unqualified"),
+    LeadStatus.CONVERTED: N_("Converted"),
+}
 
 
 class Origin(StrEnum):

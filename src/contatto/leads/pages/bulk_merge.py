@@ -54,8 +54,9 @@ async def post_ask_bulk_merge(
         found = records.list_leads_by_id(tx, caller.business_id, set(ids))
         leads = [lead for each, lead in found.items() if lead.id == each and lead.hidden_at is None]
         if not 2 <= len(leads) <= MOST_JOINED:
-            text = "Choose 2 to %(most)s leads, and which of them stays."
-            raise Refused(errors.INVALID, text, most=MOST_JOINED)
+            raise Refused(
+                errors.INVALID, "Choose 2 to %(most)s leads, and which of them stays.", most=MOST_JOINED
+            )
         return rows_of(tx, caller.business_id, sorted(leads, key=lambda lead: lead.created_at))
 
     leads = await context.db.read(load)

@@ -16,7 +16,7 @@ from contatto.channels.store import find_account
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, Translator, translator_of
+from contatto.kit.i18n import N_, Translator, brand_of, translator_of
 from contatto.kit.rows import row_of
 from contatto.kit.timestamps import from_micros
 from contatto.leads.actions import records as actions
@@ -365,5 +365,8 @@ def _step_detail(step: HistoryEntry, words: Translator) -> str:
         return moved_text(step, words)
     if step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, *_REJECTS):
         fields = step.detail.split(", ")
-        return ", ".join(words.gettext(_FIELD_NAMES.get(each, each.capitalize())) for each in fields)
+        return ", ".join(
+            words.gettext(_FIELD_NAMES[field]) if field in _FIELD_NAMES else brand_of(field)
+            for field in fields
+        )
     return step.detail

@@ -5,7 +5,7 @@ from typing import Final
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import Translator
 from contatto.leads.actions.points import list_put_back
-from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead
+from contatto.leads.model.leads import STATUS_TEXTS, HistoryEntry, HistoryKind, Lead, LeadStatus
 from contatto.leads.pages.lead_view import UndoView
 from contatto.leads.rules.records import ARROW, UNDO_WITHIN, status_step_to_undo
 from contatto.leads.store.annotations import list_labels_of
@@ -16,7 +16,7 @@ _SHOWN: Final = 5
 
 def moved_text(step: HistoryEntry, words: Translator) -> str:
     """A change of status in the reader's language."""
-    return ARROW.join(words.gettext(status.capitalize()) for status in step.detail.split(ARROW))
+    return ARROW.join(words.gettext(STATUS_TEXTS[LeadStatus(status)]) for status in step.detail.split(ARROW))
 
 
 def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -> list[UndoView]:

@@ -15,7 +15,7 @@ from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.emails import InvalidEmail, checked_email
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import LazyText
+from contatto.kit.i18n import LazyText, brand_of
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.annotations import LABEL_LIMIT, NOTE_LIMIT
 from contatto.leads.rules.columns import KNOWN, NOT_TAKEN, Column, read_status
@@ -215,7 +215,7 @@ def _handle(field: Field, text: str, country: str) -> str:
     if len(found) == 1:
         return found[0].value
     if not re.fullmatch(r"[\w.\-]{2,100}", plain):
-        raise UnreadableRow("This is not a %(platform)s name.", platform=field.value.capitalize())
+        raise UnreadableRow("This is not a %(platform)s name.", platform=brand_of(field.value))
     return plain.lower()
 
 

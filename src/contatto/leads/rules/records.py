@@ -14,7 +14,7 @@ from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
-from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead, LeadStatus, Signal
+from contatto.leads.model.leads import STATUS_TEXTS, HistoryEntry, HistoryKind, Lead, LeadStatus, Signal
 
 MOVES: Final = {
     LeadStatus.RAW: frozenset(
@@ -91,7 +91,7 @@ def status_before(step: HistoryEntry) -> LeadStatus:
 
 
 def _status_text(status: LeadStatus) -> LazyText:
-    return LazyText(status.value.capitalize())
+    return LazyText(STATUS_TEXTS[status])
 
 
 def makes_lead(signal: Signal) -> bool:

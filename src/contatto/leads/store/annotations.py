@@ -201,6 +201,14 @@ def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]
     return [tuple(row) for row in tx.execute(found)]
 
 
+def list_due_leads(tx: Tx, business_id: str, day: date) -> list[str]:
+    """The leads of open tasks that are due by a day, one entry for each task, the oldest first."""
+    due = lead_tasks.c.business_id == business_id, lead_tasks.c.done_at.is_(None), lead_tasks.c.due_on <= day
+    of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
+    ids = select(lead_tasks.c.lead_id).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None))
+    return list(tx.execute(ids.order_by(lead_tasks.c.due_on, lead_tasks.c.id)).scalars())
+
+
 def record_task(tx: Tx, business_id: str, task: Task, seen: int) -> bool:
     """Keep a task's text, day and end, unless somebody else has changed it since revision ``seen``."""
     mine = update(lead_tasks).where(

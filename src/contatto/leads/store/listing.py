@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import CTE, ColumnElement, Select, func, literal, not_, select, tuple_, union_all
@@ -171,6 +172,13 @@ def count_leads_by_status(tx: Tx, business_id: str) -> dict[LeadStatus, int]:
     ]
     counted = map(tuple, tx.execute(union_all(*parts)))
     return {LeadStatus(status): count for status, count in counted if count}
+
+
+def count_leads_since(tx: Tx, business_id: str, moment: datetime) -> int:
+    """Count the leads that came in at a moment or later, those of tests apart."""
+    listed = leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False)
+    count = select(func.count()).select_from(leads).where(*listed, leads.c.created_at >= moment)
+    return int(tx.scalar(count))
 
 
 def load_lead_counts(tx: Tx, business_id: str, recall: Recall) -> Mapping[LeadStatus, int]:

@@ -15,6 +15,7 @@ const shapes = {
   time: shape({ timeStyle: "short" }),
   short: shape({ day: "numeric", month: "short" }),
   day: shape({ weekday: "long", day: "numeric", month: "long" }),
+  calendar: shape({ dateStyle: "medium", timeZone: "UTC" }), // a day without a time is the same in every zone
 };
 const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "narrow", numberingSystem: "latn" });
 

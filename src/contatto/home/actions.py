@@ -1,0 +1,135 @@
+"""Reading the figures of the start page, each part for those who may see it."""
+
+from collections.abc import Iterator
+from datetime import datetime, time
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.rules import may
+from contatto.accounts.store import list_ad_accounts
+from contatto.ads.model import NodeStatus
+from contatto.ads.store.nodes import load_ad_groups
+from contatto.crm.model.deliveries import DeliveryState
+from contatto.crm.model.targets import TargetState
+from contatto.crm.store.standings import count_states
+from contatto.crm.store.targets import list_targets
+from contatto.delivery.rules.competing import budget_left
+from contatto.delivery.store.ledger import list_charged_days, list_spent
+from contatto.guide.actions import list_done_steps
+from contatto.home.model import AdFigures, DayFigures, GoalCost, HomeFigures, Need, NeedKind
+from contatto.inbox.store.conversations import ConversationFilter, count_active_since, count_tabs
+from contatto.jobs.actions import count_failed_work
+from contatto.kit.db.remembered import Recall
+from contatto.kit.db.tx import Tx
+from contatto.kit.shares import interval_of_count
+from contatto.leads.model.leads import LeadStatus
+from contatto.leads.store.annotations import list_due_leads
+from contatto.leads.store.listing import count_leads_since, load_lead_counts
+from contatto.operators.model import ReviewState
+from contatto.operators.store.reviews import list_reviews_of_business
+from contatto.reports.actions.overview import GoalPart, load_overview
+from contatto.reports.metrics.shares import cost_each
+from contatto.reports.model import Counts
+from contatto.reports.rules.looks import Look, Period
+
+WEEK: Final = Look(period=Period.LAST_7)
+"""Seven days up to today: one day has too few leads to compare costs."""
+
+
+def load_home(tx: Tx, caller: Caller, recall: Recall) -> HomeFigures:
+    """Read all that a member may see of today, of the ads' week, and of what waits."""
+    accounts = list_ad_accounts(tx, caller.business_id)
+    account = accounts[0] if accounts else None
+    zone = ZoneInfo(account.timezone if account else "UTC")
+    midnight = datetime.combine(tx.now.astimezone(zone).date(), time(), zone)
+    reads_leads, reads_inbox = may(caller, Permission.READ_LEADS), may(caller, Permission.READ_INBOX)
+    return HomeFigures(
+        leads_today=count_leads_since(tx, caller.business_id, midnight) if reads_leads else None,
+        chats_today=count_active_since(tx, caller.business_id, midnight) if reads_inbox else None,
+        ads=load_ad_figures(tx, account, midnight) if account else None,
+        needs=tuple(list_needs(tx, caller, account, recall)),
+        done_steps=frozenset(list_done_steps(tx, caller.business_id)),
+    )
+
+
+def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures:
+    """Read a week of an ad account from the counts that reports have made ahead."""
+    overview = load_overview(tx, account, WEEK, midnight.date())
+    days = tuple(_day_of(day, counts) for day, counts in sorted(overview.days.items()))
+    goals = tuple(_cost_of(part) for part in overview.by_goal)
+    return AdFigures(account.name, str(account.number), account.currency, days, goals)
+
+
+def _day_of(day: str, counts: Counts) -> DayFigures:
+    moment = datetime.fromisoformat(day).date()
+    return DayFigures(moment, counts.spend_micros, counts.clicks, counts.conversations, counts.leads)
+
+
+def _cost_of(part: GoalPart) -> GoalCost:
+    conversions, spend = part.figures.conversions or 0, part.figures.counts.spend_micros
+    least, most = interval_of_count(conversions)
+    return GoalCost(
+        goal=part.goal,
+        conversions=conversions,
+        spend_micros=spend,
+        cost_micros=cost_each(spend, conversions),
+        low_micros=round(spend / most),
+        high_micros=round(spend / least) if least else None,
+    )
+
+
+def list_needs(tx: Tx, caller: Caller, account: AdAccount | None, recall: Recall) -> Iterator[Need]:
+    """Yield what waits for a person and can be dealt with by this member, the most urgent first."""
+    if may(caller, Permission.ADMINISTER):
+        yield from _crm_needs(tx, caller.business_id)
+        if failed := count_failed_work(tx, caller.business_id).dead:
+            yield Need(NeedKind.WORK_FAILED, failed, "/settings/jobs")
+    if may(caller, Permission.READ_ADS):
+        yield from _ad_needs(tx, caller.business_id, account)
+    if may(caller, Permission.READ_INBOX):
+        tabs = count_tabs(tx, caller.business_id, ConversationFilter(), ("waiting", "unread"))
+        if tabs["waiting"]:
+            yield Need(NeedKind.LEADS_WAITING, tabs["waiting"], "/inbox?tab=waiting")
+        if tabs["unread"]:
+            yield Need(NeedKind.CHATS_UNREAD, tabs["unread"], "/inbox?tab=unread")
+    if may(caller, Permission.READ_LEADS):
+        yield from _lead_needs(tx, caller.business_id, recall)
+
+
+def _ad_needs(tx: Tx, business_id: str, account: AdAccount | None) -> Iterator[Need]:
+    if account and (spent := count_spent_budgets(tx, account)):
+        yield Need(NeedKind.BUDGET_SPENT, spent, "/ads")
+    reviews = list_reviews_of_business(tx, business_id)
+    if refused := sum(review.state is ReviewState.REFUSED for review in reviews):
+        yield Need(NeedKind.ADS_REFUSED, refused, "/settings/marketplaces")
+
+
+def _lead_needs(tx: Tx, business_id: str, recall: Recall) -> Iterator[Need]:
+    if due := list_due_leads(tx, business_id, tx.now.date()):
+        yield Need(NeedKind.TASKS_DUE, len(due), f"/leads/{due[0]}")
+    if raw := load_lead_counts(tx, business_id, recall).get(LeadStatus.RAW, 0):
+        yield Need(NeedKind.NEW_LEADS, raw, "/leads?status=raw")
+
+
+def _crm_needs(tx: Tx, business_id: str) -> Iterator[Need]:
+    targets = [target for target in list_targets(tx, business_id) if target.state is not TargetState.REMOVED]
+    for target in targets:
+        if target.state is TargetState.DISCONNECTED:
+            yield Need(NeedKind.CRM_CUT_OFF, 1, f"/settings/integrations/{target.id}", target.name)
+    states = count_states(tx, business_id) if targets else {}
+    if dead := sum(states.get(target.id, {}).get(DeliveryState.DEAD, 0) for target in targets):
+        yield Need(NeedKind.CRM_FAILED, dead, "/settings/integrations")
+
+
+def count_spent_budgets(tx: Tx, account: AdAccount) -> int:
+    """Count the active ad groups that have used up their budget today."""
+    day = tx.now.astimezone(ZoneInfo(account.timezone)).date().isoformat()
+    charged = list_charged_days(tx, account.business_id, account.id, day, day)
+    groups = load_ad_groups(tx, account.business_id, {each.ad_group_id for each in charged})
+    spent = list_spent(tx, account.business_id, list(groups), day)
+    return sum(
+        group.status is NodeStatus.ACTIVE and budget_left(group, spent[group.id]) == 0
+        for group in groups.values()
+        if group.id in spent
+    )

@@ -1,0 +1,54 @@
+"""The start page of owners, admins, managers and analysts."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse
+
+from contatto.accounts.auth import PageCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.guide.model import Step
+from contatto.guide.rules import STEP_PAGES, STEP_TEXTS
+from contatto.home.actions import load_home
+from contatto.home.model import AdFigures
+from contatto.kit.db.remembered import RememberedCounts
+from contatto.ui.context import context_of, part_of
+
+router: Final = APIRouter(include_in_schema=False)
+TALLEST: Final = 72
+"""Height of the longest bar, in the units of the drawing."""
+
+
+@router.get("/home")
+async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.READ_REPORTS)
+    context, recall = context_of(request), part_of(request, RememberedCounts).begin()
+    figures = await context.db.read(lambda tx: load_home(tx, caller, recall))
+    step = figures.next_step
+    values = {
+        "caller": caller,
+        "figures": figures,
+        "ads": figures.ads,
+        "bars": draw_bars(figures.ads) if figures.ads else [],
+        "step": {"title": STEP_TEXTS[step][0], "says": STEP_TEXTS[step][1], "page": STEP_PAGES[step]}
+        if step
+        else None,
+        "steps_done": len(figures.done_steps),
+        "steps": len(Step),
+    }
+    return context.pages.render(request, "home/home.html", values)
+
+
+def draw_bars(ads: AdFigures) -> list[dict[str, object]]:
+    """Return a pair of bars for each day: its conversations and its leads, on one scale."""
+    most = max((max(day.conversations, day.leads) for day in ads.days), default=0)
+    share = TALLEST / most if most else 0.0
+    return [
+        {
+            "day": day,
+            "conversations": max(round(day.conversations * share), 2 if day.conversations else 0),
+            "leads": max(round(day.leads * share), 2 if day.leads else 0),
+        }
+        for day in ads.days
+    ]
