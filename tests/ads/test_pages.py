@@ -119,6 +119,16 @@ def test_a_mistake_in_the_form_leaves_capture_off(closed: House) -> None:
     assert not closed.context.db.read_now(lambda tx: is_capture_on(tx, closed.business_id, closed.webchat_id))
 
 
+def test_a_budget_that_is_too_low_is_told_alone_while_capture_is_off(closed: House) -> None:
+    campaign = make_campaign(closed)
+    form = FORM | {"channel_account_id": closed.webchat_id, "budget": "0"}
+    answer = post(closed, f"/ads/campaigns/{campaign}/ad-groups", **form)
+    assert answer.status_code == 422
+    assert 'id="budget-error"' in answer.text
+    assert "Its id is" not in answer.text
+    assert "Some fields need a correction." in answer.text
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

@@ -86,6 +86,17 @@ def test_a_file_that_is_no_photo_is_refused_in_words(served: Served, customer: P
         customer.reload()
 
 
+def test_a_file_that_is_too_large_says_so_and_can_be_taken_away(served: Served, customer: Page) -> None:
+    customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
+    large: FilePayload = {"name": "p.png", "mimeType": "image/png", "buffer": b"x" * 9_000_000}
+    customer.get_by_label("Attach a photo").set_input_files(large)
+    foot = customer.locator(".dm-foot")
+    expect(foot).to_contain_text("This photo is too large. The limit is 8 MB.")
+    expect(foot).not_to_contain_text("try again")
+    foot.click()
+    expect(customer.locator(".dm-msg--customer")).to_have_count(0)
+
+
 def test_what_is_written_without_a_connection_is_sent_after_a_reload(served: Served, customer: Page) -> None:
     chat = f"{served.url}/chat/{served.house.webchat_id}"
     customer.goto(chat)

@@ -191,6 +191,13 @@ def test_a_mention_a_reply_for_later_and_a_form_all_from_the_keyboard(
     page.locator("[data-key=later]").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_label("Send at")).to_have_value(re.compile("T09:00"))
+    tomorrow = page.get_by_label("Send at").input_value()
+    page.get_by_label("Send at").fill("")
+    page.get_by_role("button", name="Schedule sending").click()
+    expect(page.get_by_label("Send at")).to_be_focused()
+    says = page.get_by_label("Send at").evaluate("field => field.validationMessage")
+    assert says == "Choose a day and a time."
+    page.get_by_label("Send at").fill(tomorrow)
     page.get_by_role("button", name="Schedule sending").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".later")).to_contain_text("Good morning!")

@@ -29,6 +29,7 @@ def _sign_in(page: Page, url: str) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page).to_have_url(re.compile("/home"))
+    page.goto(f"{url}/inbox")
 
 
 def _chat_link(page: Page, served: Served) -> str:

@@ -54,6 +54,15 @@ def test_saving_a_token_that_is_none_is_refused_and_disconnects_nothing(house: H
     assert token_of(house) == TOKEN
 
 
+@pytest.mark.parametrize("typed", ["abc 123", "id/7", "ключ"])
+def test_an_id_that_no_platform_gives_is_refused(house: House, typed: str) -> None:
+    form = {"name": "Kopi", "handle": "", "country": "SG", "external_id": typed}
+    with nothing_changes(house.context.db):
+        refused = act(house, "correct", **form)
+    assert refused.status_code == 422
+    assert "Copy it from the platform." in refused.text
+
+
 def test_the_page_says_what_the_platform_says_of_a_token(house: House) -> None:
     def save(tx: Tx) -> None:  # on the page it would be tried at once, by a worker
         store.save_token(tx, house.business_id, house.tiktok_id, TOKEN)
@@ -61,6 +70,8 @@ def test_the_page_says_what_the_platform_says_of_a_token(house: House) -> None:
     house.context.db.write_now(save)
     page = house.client.get(PAGE).text
     assert "The token has not been checked with the platform yet" in page
+    assert "Replies on" not in page.partition(house.tiktok_id)[2].partition("</section>")[0]
+    assert "Checking the token" in page
     [check] = re.findall(r'<div[^>]*id="check-.*?</form>', page, re.DOTALL)
     assert 'hx-trigger="live:channel_checked from:body' in check
     assert f'action="{PAGE}/accounts/{house.tiktok_id}/check"' in check

@@ -16,6 +16,8 @@ from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model.foretold import Question, Tally
 from contatto.delivery.model.influences import Influence, Source, ValueOdds
 from contatto.delivery.model.trials import TrialDay
+from contatto.delivery.pages.learning import factor_text
+from contatto.delivery.rules.asking import OURS
 from contatto.delivery.rules.foretelling import note_came, tell_chance
 from contatto.delivery.rules.trials import BUCKETS
 from contatto.delivery.store.foretold import save_influences, save_told
@@ -143,7 +145,14 @@ def test_the_page_shows_phases_decisions_and_why(house: House) -> None:
     for words in ("Ad delivery", "Why this ad", "Learning", "Ad of CONVERSATION"):
         assert words in page.text
     statement = house.client.get("/ads/statement.csv")
-    assert statement.text.splitlines()[0].endswith("amount,balance,marketplace,placement")
+    head, *lines = statement.text.splitlines()
+    assert head.endswith("amount,balance,marketplace,placement")
+    assert all("CONVERSATION group" in line or "LEAD_GENERATION group" in line for line in lines)
+
+
+def test_factors_of_a_decision_have_names_that_people_read() -> None:
+    assert str(factor_text(f"{OURS}account")) == "Chat account"
+    assert str(factor_text("follows")) == "Publisher field “follows”"
 
 
 def test_ads_of_one_name_are_told_apart_by_their_ad_groups_else_by_their_numbers(house: House) -> None:

@@ -72,8 +72,13 @@ def test_a_form_is_made_edited_published_and_shown_in_the_chat(house: House) -> 
     assert "form-open" not in house.client.get(f"/chat/{house.webchat_id}").text
     assert post(house, f"/forms/defaults/{house.webchat_id}", "/forms", form_id=form_id).status_code == 303
     chat = house.client.get(f"/chat/{house.webchat_id}").text
-    assert "form-open" in chat
-    assert "Free tasting?" in chat
+    [button] = re.findall(r'<button[^>]*id="form-open".*?</button>', chat, re.DOTALL)
+    assert '<span class="clip" lang="en" dir="ltr">Free tasting?</span>' in button
+    assert "dm__form-language" not in button
+    assert "This form has one language." in page
+    arabic = house.client.get(f"/chat/{house.webchat_id}", headers={"Accept-Language": "ar"}).text
+    [button] = re.findall(r'<button[^>]*id="form-open".*?</button>', arabic, re.DOTALL)
+    assert "English" in button.partition("dm__form-language")[2]
 
 
 def test_what_is_missing_is_listed_and_what_was_typed_is_kept(house: House) -> None:

@@ -36,6 +36,14 @@ OF_THE_BUSINESS = ("src/contatto/forms/rules/answers.py:", "text_of(content,")
 PLACEHOLDER = re.compile(r"%\(\w+\)s")
 FIELD = re.compile(r"(?:[a-z_.]+|%\(\w+\)s): ")
 
+COUNT = re.compile(r"%\((?:ads|campaigns|count|days|groups|leads|n|num|rows|total)\)s (?:[a-z-]+ )?[a-z]+s\b")
+LIMIT = re.compile(r"(?:at most|at least|1 to|up to|a number of|the last) %\(\w+\)s")
+"""Limits are numbers that are never 1."""
+ALWAYS_MANY = frozenset({
+    "This row matches %(count)s leads. Merge them first, or remove the shared detail.",
+})  # fmt: skip
+"""Texts that are shown for two or more alone."""
+
 MARKS = {"_", "gettext", "ngettext"}
 READ_ATTRIBUTES = {"title", "aria-label", "placeholder", "alt", "data-confirm", "label"}
 UNREAD_ELEMENTS = {"script", "style", "code", "kbd"}
@@ -135,6 +143,15 @@ def faulty_translations(catalogue: Catalog, texts: Catalog) -> list[str]:
         elif FIELD.match(asked[0]) and not forms[0].startswith(FIELD.match(asked[0]).group()):  # type: ignore[union-attr]
             found.append(f"other field: {asked[0]}")
     return found
+
+
+def bare_counts(texts: Catalog) -> list[str]:
+    """Texts with a number beside a noun in the plural, and without forms for one, two or many."""
+    return sorted(
+        text.id
+        for text in texts
+        if isinstance(text.id, str) and COUNT.search(LIMIT.sub("", text.id)) and text.id not in ALWAYS_MANY
+    )
 
 
 def _forms(string: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
@@ -239,6 +256,22 @@ def name(field):
         "_work.py:8: Bare text",
         "_work.py:9: cannot be traced: field.capitalize()",
     ]
+
+
+def test_every_count_beside_a_noun_has_plural_forms(texts: Catalog) -> None:
+    assert bare_counts(texts) == []
+
+
+def test_counts_without_plural_forms_are_found() -> None:
+    texts = Catalog()
+    for text in (
+        "%(n)s leads",
+        ("%(num)s lead", "%(num)s leads"),
+        "Write at most %(num)s characters.",
+        "%(n)s min",
+    ):
+        texts.add(text)
+    assert bare_counts(texts) == ["%(n)s leads"]
 
 
 def test_built_refusals_are_found(tmp_path: Path) -> None:

@@ -11,12 +11,16 @@ from tests.security.attempts import Attempt
 from tests.security.samples import own_attempts
 from tests.security.world import World
 
-ENGLISH = re.compile(r"\b[A-Za-z]{2,}(?:[ ,'’-]+[a-z]{2,}){2,}")
+ENGLISH = re.compile(r"\b[A-Za-z]{2,}(?:[ '’-]+[a-z]{2,}){2,}")
 """Three words in a row. A page in Arabic has none that are not data of the business."""
+NAME = re.compile(r"name of \w+|zulu welcomes you")
+"""Words of the business and of people in the world that is attacked."""
 SENSELESS = "1.250 x"
 """A value that no field but a free text takes."""
-NOT_READ = ("/open_api", "/help", "/openapi")
+NOT_READ = ("/open_api", "/help", "/openapi", "/docs")
 """What programs read, and the documents, which are English."""
+NOT_ASKED = {"POST /logout", "GET /live"}
+"""One ends the session; the other stays open and tells ids alone."""
 LANGUAGE = {"Accept-Language": "ar"}
 
 
@@ -33,7 +37,8 @@ class _Shown(HTMLParser):
         given = dict(attrs)
         self._inside.append(tag)
         self._other.append(given.get("dir") or given.get("lang") or "")
-        self.texts += [value for name, value in attrs if name in READ_ATTRIBUTES and value]
+        if not self._is_data():
+            self.texts += [value for name, value in attrs if name in READ_ATTRIBUTES and value]
         if tag in ("input", "meta", "link", "img", "br", "hr", "path", "use"):
             self._inside.pop(), self._other.pop()
 
@@ -43,16 +48,19 @@ class _Shown(HTMLParser):
                 pass
 
     def handle_data(self, data: str) -> None:
-        is_data = any(other in ("auto", "ltr", "en") for other in self._other)
-        if not UNREAD_ELEMENTS & set(self._inside) and not is_data:
+        if not UNREAD_ELEMENTS & set(self._inside) and not self._is_data():
             self.texts.append(data)
+
+    def _is_data(self) -> bool:
+        """Tell words of the business by their mark: their direction or language is not the page's."""
+        return any(other in ("auto", "ltr", "en") for other in self._other)
 
 
 def english_in(page: str) -> set[str]:
     """Runs of English words that a page shows outside of what is marked as data by its direction."""
     shown = _Shown()
     shown.feed(page)
-    return {" ".join(text.split())[:160] for text in shown.texts if ENGLISH.search(text)}
+    return {" ".join(text.split())[:160] for text in shown.texts if ENGLISH.search(NAME.sub("", text))}
 
 
 def test_english_is_found() -> None:
@@ -77,7 +85,11 @@ def in_order(attempts: list[Attempt]) -> Iterator[Attempt]:
 
 
 def test_an_owner_who_reads_arabic_meets_no_english(world: World) -> None:
-    attempts = [one for one in own_attempts(world, world.victim) if not one.path.startswith(NOT_READ)]
+    attempts = [
+        attempt
+        for attempt in own_attempts(world, world.victim)
+        if not attempt.path.startswith(NOT_READ) and attempt.way.name not in NOT_ASKED
+    ]
     assert len(attempts) > 100, "too few pages were seen to prove anything"
     left: dict[str, set[str]] = {}
     for attempt in in_order(attempts):

@@ -1,9 +1,11 @@
 """Connecting accounts, asking their platforms for them, and registering apps."""
 
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 import phonenumbers
 
@@ -44,6 +46,9 @@ from contatto.kit.outbound.store import delete_requests_of, queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.rows import row_of
 from contatto.kit.vault import Vault
+
+_EXTERNAL_ID: Final = re.compile(r"[\w.:@+-]{1,128}", re.ASCII)
+"""Signs of an id on any platform; a space is a slip of whoever pasted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +146,14 @@ def check_external_id(text: str) -> str:
     """The platform's id of an account.
 
     Raises:
-        Refused: INVALID, when there is none.
+        Refused: INVALID, when there is none, or it has signs that no platform puts into an id.
     """
     if not text.strip():
         raise Refused(errors.INVALID, "external_id: give the account's id on its platform.")
+    if not _EXTERNAL_ID.fullmatch(text.strip()):
+        raise Refused(
+            errors.INVALID, "external_id: an id has letters, digits, - and _ only. Copy it from the platform."
+        )
     return text.strip()
 
 

@@ -113,6 +113,8 @@ def _after(refused: Refused, wrong: dict[str, str], typed: Typed, *, turn_on: bo
     """What the form shows after a refusal: the prompt, a mistake in it, or a mistake in the form itself."""
     if refused.code is errors.CAPTURE_OFF:
         return replace(typed, prompt=True)
+    if any(other.code is errors.CAPTURE_OFF for other in refused.others):
+        wrong = {field: says for field, says in wrong.items() if field}  # its prompt comes when the rest fits
     if turn_on and set(wrong) <= set(CAPTURE_FIELDS):
         return replace(typed, capture_errors=wrong, prompt=True)
     return replace(typed, errors=wrong)

@@ -24,7 +24,7 @@ from contatto.delivery.store import ledger, models
 from contatto.delivery.store.log import list_decisions
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.i18n import N_
+from contatto.kit.i18n import N_, LazyText
 from contatto.kit.numbers import read_number
 from contatto.kit.timestamps import from_micros
 from contatto.operators.store.places import list_placement_names
@@ -187,6 +187,24 @@ def _name_own_ads(tx: Tx, caller: Caller, numbers: set[int]) -> dict[int, str]:
     return name_ads(tx, caller.business_id, [ad for ad in found if may_use(caller, ad.ad_account_id)])
 
 
+FACTORS: Final = {
+    f"{OURS}account": N_("Chat account"),
+    f"{OURS}age": N_("Age"),
+    f"{OURS}device": N_("Device"),
+    f"{OURS}interests": N_("Interests"),
+    f"{OURS}language": N_("Language"),
+    f"{OURS}placement": N_("Placement"),
+}
+"""What we know of a request ourselves, by its name in the model."""
+
+
+def factor_text(name: str) -> LazyText:
+    """Name a factor of a decision: one of ours, or a field that the publisher sends."""
+    if name in FACTORS:
+        return LazyText(FACTORS[name])
+    return LazyText("Publisher field “%(name)s”", name=name)
+
+
 def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
     found = explain_decision(tx, caller.business_id, nonce)
     record = found.record
@@ -209,6 +227,6 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
         "placement": record.placement,
         "floor_micros": max(record.floor_micros, record.to_beat_micros),
         "price_micros": record.price_micros,
-        "features": [(name.removeprefix(OURS), factor) for name, factor in ordered[:8]],
+        "features": [(factor_text(name), factor) for name, factor in ordered[:8]],
         "rivals": rivals[:10],
     }

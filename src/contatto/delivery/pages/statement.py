@@ -6,9 +6,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import StreamingResponse
 
 from contatto.accounts.auth import PageCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
+from contatto.ads.model import NodeFilter, NodeStatus, Page
+from contatto.ads.store.nodes import list_ad_groups
 from contatto.delivery.actions.balances import load_statement
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
@@ -34,15 +36,18 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
         for account in list_ad_accounts(tx, caller.business_id):
             if not may_use(caller, account.id):
                 continue
-            for line in load_statement(tx, account):
+            statement = load_statement(tx, account)
+            groups = _group_names(tx, account)
+            for line in statement:
                 lines.append([
-                    str(account.number), account.currency, line.day, line.ad_group_id, line.note,
+                    str(account.number), account.currency, line.day,
+                    groups.get(line.ad_group_id, line.ad_group_id), line.note,
                     str(line.views), str(line.clicks), f"{line.micros / MICROS:.6f}",
                     f"{line.balance_micros / MICROS:.6f}", "", "",
                 ])  # fmt: skip
             for balance in list_balances_of_accounts(tx, caller.business_id, [account.id]):
                 market = markets[balance.operator_id].operator_name
-                for number, currency, day, placement, *rest in statement_rows(tx, balance, names):
+                for number, currency, day, placement, *rest in statement_rows(tx, balance, names, groups):
                     lines.append([number, currency, day, *rest, market, placement])
         return lines
 
@@ -53,3 +58,10 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
     lines = csv_lines(await db.read_long(work, caller.business_id), bom=True)
     headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _group_names(tx: Tx, account: AdAccount) -> dict[str, str]:
+    """The names of an account's ad groups, also of those that were deleted."""
+    wanted = NodeFilter(statuses=frozenset(NodeStatus))
+    groups = list_ad_groups(tx, account.business_id, account.id, wanted, Page(1, 1_000_000))
+    return {group.id: group.name for group in groups}

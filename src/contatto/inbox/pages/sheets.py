@@ -46,10 +46,12 @@ class SheetReader:
 
 @dataclass(frozen=True, slots=True)
 class DrawnSheet:
-    """A sheet as it goes into a page, and the headline of its form."""
+    """A sheet as it goes into a page, and the headline of its form, with the language of both."""
 
     headline: str
     html: Markup
+    language: str
+    dir: str
 
 
 def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, language: str = "") -> DrawnSheet:
@@ -61,7 +63,8 @@ def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, lang
     signer = context.vault.signer(OPENING_KEY)
     opening = sign_opening(version.number, reader.visitor, int(now.timestamp()), signer)
     html = fill_sheet(part_of(request, DrawnParts), version, reader, chosen, opening, now)
-    return DrawnSheet(text_of(version.content, "headline", chosen), html)
+    headline = text_of(version.content, "headline", chosen)
+    return DrawnSheet(headline, html, chosen, translator_for(chosen).dir)
 
 
 def fill_sheet(

@@ -1,7 +1,7 @@
 // Draws the customer's messages and how far they have come. Text is only ever set as text.
 import { dayName, localTime } from "/static/ui/times.js";
 
-const ICONS = { waiting: 0, sending: 0, sent: 1, delivered: 2, read: 2, failed: 3 };
+const ICONS = { waiting: 0, sending: 0, sent: 1, delivered: 2, read: 2, failed: 3, refused: 3 };
 const ARRIVED = ["sent", "delivered", "read"];
 
 export function createLog(words, { onRetry, photoUrl }) {
@@ -121,14 +121,15 @@ export function createLog(words, { onRetry, photoUrl }) {
   function foot(item, state, id, says = "") {
     item.dataset.state = state;
     item.querySelector(".dm-foot")?.remove();
-    const line = document.createElement(state === "failed" ? "button" : "p");
+    const isButton = state === "failed" || state === "refused";
+    const line = document.createElement(isButton ? "button" : "p");
     line.className = "dm-foot";
-    if (state === "failed") {
+    if (isButton) {
       line.type = "button";
       line.addEventListener("click", () => onRetry(id));
     }
     const text = document.createElement("span");
-    if (state === "failed" && says) text.textContent = `${says} ${words.failed}`;
+    if (state === "refused") text.textContent = `${says} ${words.remove}`;
     else if (says) text.textContent = says;
     else text.textContent = ARRIVED.includes(state) ? `${words[state]} · ${localTime(item.dataset.at, "time")}` : words[state];
     line.append(icons[ICONS[state]].cloneNode(true), text);
@@ -172,6 +173,10 @@ export function createLog(words, { onRetry, photoUrl }) {
       if (state === "sending") underway.set(id, item.dataset.said);
       else if (state === "failed") underway.delete(id);
       foot(item, state, id, says);
+    },
+    remove(id) {
+      drawn.get(id)?.remove();
+      drawn.delete(id);
     },
     accept(id, messageId) {
       const item = drawn.get(id);

@@ -1,5 +1,6 @@
 // Photos of the customer's chat: made small enough in the browser, kept as text until they are sent.
 const LONGEST_SIDE = 1600;
+const MOST_BYTES = 8 * 1024 * 1024; // what the server takes
 
 function asDataUrl(blob) {
   return new Promise((resolve, reject) => {
@@ -16,6 +17,7 @@ export async function shrink(file) {
   try {
     picture = await createImageBitmap(file);
   } catch {
+    if (file.size > MOST_BYTES) return { url: "data:image/unknown;base64,", width: 0, height: 0, why: "photo_too_large" };
     return { url: await asDataUrl(file), width: 0, height: 0 };
   }
   const scale = Math.min(1, LONGEST_SIDE / Math.max(picture.width, picture.height));

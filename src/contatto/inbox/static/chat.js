@@ -18,7 +18,7 @@ const log = createLog(body.dataset, { onRetry: (id) => retry(id), photoUrl: (id)
 const signs = createSigns();
 
 // what the server says of a photo that it did not take, in the page's own words
-const REFUSALS = { not_a_photo: "notAPhoto", photo_too_large: "photoTooLarge" };
+const REFUSALS = { not_a_photo: "notAPhoto", photo_too_large: "photoTooLarge", too_large: "photoTooLarge" };
 
 const refusal = (item) => body.dataset[REFUSALS[item.why]] ?? "";
 
@@ -85,10 +85,8 @@ async function flush() {
       pause = 1000;
       setOffline(false);
       if (answer.refused) {
-        item.refused = true;
         item.why = answer.code;
-        keepUnsent(account, item);
-        log.state(item.id, "failed", refusal(item));
+        giveUp(item);
       } else {
         queue = queue.filter((one) => one !== item);
         forgetUnsent(account, item);
@@ -108,9 +106,21 @@ async function flush() {
   }
 }
 
+// What no repeat can change says why and can be taken away; anything else waits to be sent again.
+function giveUp(item) {
+  item.refused = true;
+  keepUnsent(account, item);
+  log.state(item.id, refusal(item) ? "refused" : "failed", refusal(item));
+}
+
 function retry(id) {
   const item = queue.find((one) => one.id === id);
   if (!item) return;
+  if (refusal(item)) {
+    queue = queue.filter((one) => one !== item);
+    forgetUnsent(account, item);
+    return log.remove(id);
+  }
   item.refused = false;
   keepUnsent(account, item);
   flush();
@@ -119,10 +129,11 @@ function retry(id) {
 function send(text, photo) {
   const clean = text.trim();
   if (!clean && !photo) return;
-  const item = { id: newId(), text: clean, at: new Date().toISOString(), ...(photo && { photo }) };
+  const item = { id: newId(), text: clean, at: new Date().toISOString(), ...(photo && { photo }), ...(photo?.why && { why: photo.why }) };
   queue.push(item);
   keepUnsent(account, item);
   log.mine(item);
+  if (item.why) giveUp(item);
   signs.sent();
   asks?.remove();
   flush();
@@ -227,7 +238,7 @@ async function start() {
   for (const item of queue) {
     log.mine(item);
     if (ids[item.id]) log.name(item.id, ids[item.id]);
-    if (item.refused) log.state(item.id, "failed", refusal(item));
+    if (item.refused) giveUp(item);
   }
   flush();
   listen();

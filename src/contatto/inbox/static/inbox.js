@@ -81,6 +81,14 @@ document.addEventListener("input", (event) => {
   const then = new Date(event.target.value);
   event.target.form.elements.at.value = Number.isNaN(then.getTime()) ? "" : then.toISOString();
 });
+// without a time nothing is sent, and the field says why
+document.addEventListener("htmx:before:request", (event) => {
+  const field = event.detail.ctx.sourceElement?.closest?.("[data-later]")?.querySelector("[data-local-time]");
+  if (!field) return;
+  field.setCustomValidity(field.value ? "" : field.dataset.empty);
+  if (!field.reportValidity()) event.preventDefault();
+});
+document.addEventListener("input", (event) => event.target.matches("[data-local-time]") && event.target.setCustomValidity(""));
 // the usual wish: tomorrow at nine
 document.addEventListener("toggle", (event) => {
   const field = event.target.matches?.("[data-later][open]") && event.target.querySelector("[data-local-time]");

@@ -1,5 +1,6 @@
 """Statements: what was paid and charged in an operator's placements, as rows of a table for either side."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from contatto.kit.db.tx import Tx
@@ -20,17 +21,24 @@ def operator_statement(tx: Tx, operator: Operator) -> list[list[str]]:
     rows = [_OPERATOR_HEAD.split(",")]
     for balance in accounts.list_balances(tx, operator.business_id):
         business = businesses.get(balance.business_id, "")
-        rows += [[business, *row] for row in statement_rows(tx, balance, names)]
+        rows += [[business, *row] for row in statement_rows(tx, balance, names, {})]
     return rows
 
 
-def statement_rows(tx: Tx, balance: OperatorBalance, names: dict[str, str]) -> list[list[str]]:
-    """A balance's statement: ad account, currency, day, placement, ad group, note, counts and money."""
+def statement_rows(
+    tx: Tx, balance: OperatorBalance, names: Mapping[str, str], groups: Mapping[str, str]
+) -> list[list[str]]:
+    """List a balance's statement: ad account, currency, day, placement, ad group, note, counts and money.
+
+    ``groups`` has the names of ad groups that the reader may know; others go by their ids.
+    """
+    lines = load_operator_statement(tx, balance.operator_id, balance.ad_account_id)
     return [
         [
             str(balance.number), balance.currency, line.day, names.get(line.placement_id, line.placement_id),
-            line.ad_group_id, line.note, str(line.views), str(line.clicks), f"{line.micros / MICROS:.6f}",
+            groups.get(line.ad_group_id, line.ad_group_id), line.note,
+            str(line.views), str(line.clicks), f"{line.micros / MICROS:.6f}",
             f"{line.balance_micros / MICROS:.6f}",
         ]
-        for line in load_operator_statement(tx, balance.operator_id, balance.ad_account_id)
+        for line in lines
     ]  # fmt: skip
