@@ -133,13 +133,16 @@ class Waits:
     lost: int
 
 
-async def open_pages(port: int, email: str, every_s: float, pages: list[float]) -> None:
+async def open_pages(
+    port: int, email: str, every_s: float, pages: list[float], signed_in: asyncio.Event
+) -> None:
     """Sign a member in, open the inbox until cancelled, and note the seconds of each page."""
     async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
         match = TOKEN.search((await client.get("/login")).text)
         form = {"email": email, "password": PASSWORD, "csrf_token": match.group(1) if match else ""}
         if (await client.post("/login", data=form)).status_code != 303:
             raise RuntimeError("the quiet tenant cannot sign in")
+        signed_in.set()
         while True:
             started = time.perf_counter()
             answer = await client.get("/inbox")
@@ -161,11 +164,12 @@ async def write_steadily(
         await deliver(client, shop.app, number, f"Hi, call me: +65 9{number:03} {number % 7_919:04}")
         answers.append(time.perf_counter() - posted[number])
 
-    numbers, pages = range(*span), list[float]()
+    numbers, pages, signed_in = range(*span), list[float](), asyncio.Event()
     with watching(url, shop.account.business_id) as watch:
         async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
             tasks = []
-            opening = asyncio.create_task(open_pages(port, shop.email, every_s, pages))
+            opening = asyncio.create_task(open_pages(port, shop.email, every_s, pages, signed_in))
+            await signed_in.wait()
             for number in numbers:
                 tasks.append(asyncio.create_task(write_one(client, number)))
                 await asyncio.sleep(every_s)
