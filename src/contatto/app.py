@@ -68,7 +68,8 @@ import contatto.typed.pages
 import contatto.vitals.api
 from contatto import __version__
 from contatto.access import ACCESS, may_open
-from contatto.accounts.auth import AuditLayer
+from contatto.accounts.auth import AuditLayer, api_caller
+from contatto.accounts.model import Credential
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
@@ -376,7 +377,8 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     """Name the first field that is wrong, and why; what was sent is not repeated."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     if problems and problems[0]["type"] == "json_invalid":
-        return await _answer_refusal(request, Refused(errors.UNREADABLE))
+        refusal = await _caller_refusal(request) or Refused(errors.UNREADABLE)
+        return await _answer_refusal(request, refusal)
     field = ".".join(str(part) for part in problems[0]["loc"][1:]) if problems else ""
     if request.url.path.startswith(API_PREFIX) or _is_answered_in_json(request):
         says = problems[0]["msg"].removeprefix("Value error, ") if problems else errors.INVALID.says
@@ -385,7 +387,25 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     return await _answer_refusal(request, refused if field else Refused(errors.INVALID))
 
 
+async def _caller_refusal(request: Request) -> Refused | None:
+    """Return the refusal of a program's token, which takes precedence over that of its body.
+
+    The framework parses a body before it asks for the caller.
+    """
+    route = getattr(request.scope.get("route"), "path", "")
+    access = ACCESS.get(f"{request.method} {route}")
+    if access is None or access.credential is not Credential.PROGRAM:
+        return None
+    try:
+        await api_caller(request)
+    except Refused as refused:
+        return refused
+    return None
+
+
 async def _answer_http(request: Request, error: Exception) -> Response:
+    if (refusal := await _caller_refusal(request)) is not None:
+        return await _answer_refusal(request, refusal)
     if isinstance(error.__cause__, Refused):  # raised while the framework read the body
         return await _answer_refusal(request, error.__cause__)
     status = error.status_code if isinstance(error, HTTPException) else 500

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from contatto.accounts.model import Credential
+from contatto.kit.errors import NO_SCOPE
 from tests.journeys.running import API
 from tests.security.attempts import Attempt
 from tests.security.holdings import all_ids, changed_tables, rows_of, told_of
-from tests.security.routes import Way, every_way, private_ways
+from tests.security.routes import Way, every_way, private_ways, ways
 from tests.security.samples import attempts_of
-from tests.security.world import World
+from tests.security.world import ALL_SCOPES, World
 
 NOT_LET_IN = {40104, 40105, 40001, 40100}
 """Sign in; a bad token; a wrong secret; too many of them from one address."""
@@ -63,6 +64,33 @@ def test_a_stranger_is_asked_to_sign_in_and_changes_nothing(world: World, way: W
         else:
             assert answer.status_code == 401, (held, answer.text[:300])
     assert changed_tables(before, rows_of(world, world.attacker)) == set()
+
+
+UNREADABLE = (
+    (b"", "application/json"),
+    (b"not json", "application/json"),
+    (b'{"advertiser_id": [[]]}', "application/json"),
+    (b"no part", "multipart/form-data; boundary=x"),
+    (b"no part", "multipart/form-data"),
+)
+
+
+@pytest.mark.parametrize("way", [way for way in ways(Credential.PROGRAM) if way.permission], ids=str)
+def test_a_program_is_authorised_before_its_body_is_read(world: World, way: Way) -> None:
+    without_scope = next(
+        token
+        for scope, token in world.attacker.tokens.items()
+        if scope not in (ALL_SCOPES, str(way.permission))
+    )
+    for content, content_type in UNREADABLE:
+        for token in ("", "contatto_made_up", without_scope):
+            sent = {"content": content, "headers": {"Content-Type": content_type}} if way.changes else {}
+            answer = world.ask(way.method, way.path, token=token, params={"page": "x"}, **sent)
+            if way.path.startswith(API):
+                expected = {NO_SCOPE.api_code} if token == without_scope else NOT_LET_IN
+                assert answer.json()["code"] in expected, (content, answer.text)
+            else:
+                assert answer.status_code == (403 if token == without_scope else 401), (content, answer.text)
 
 
 def test_nothing_is_public_but_what_is_named() -> None:

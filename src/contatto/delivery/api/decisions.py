@@ -73,9 +73,9 @@ _decode = msgspec.json.Decoder(DecisionBody).decode
 async def decide_ad(request: Request) -> Response:
     """Answer with the ad that won, or with null."""
     try:
-        asked = await _read(request)
         caller = await part_of(request, RecentCallers).caller_of(request)
         require(caller, Permission.READ_ADS)
+        asked = await _read(request)
         context = context_of(request)
         signer, now = context.vault.signer(TRACKING_KEY), context.clock.now()
         server = part_of(request, AdServer)
