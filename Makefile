@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
+RUNTIME := .venv/.set-up-to-run
 # Else each of the many interpreters that the tests start would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 # Processes that take file after file in the order of tests/conftest.py: more than two cores, since tests wait, too.
@@ -18,10 +19,10 @@ help:
 		/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Use it
-setup: $(STAMP) ## install everything into .venv (the other targets do it by themselves)
+setup: $(STAMP) ## install everything into .venv (the other targets install what they need)
 	@echo "Ready. Next: make run, or make test."
 
-run: $(STAMP) ## start the demo world; PORT=8000 and DATA=folder choose where
+run: $(RUNTIME) ## start the demo world; PORT=8000 and DATA=folder choose where
 	@$(BIN)/contatto demo $(if $(PORT),--port $(PORT)) $(if $(DATA),--data-dir $(DATA))
 
 ##@ Change it
@@ -93,6 +94,9 @@ build: $(STAMP) ## build the wheel, the source archive and the SBOM into dist/; 
 clean: ## remove everything that make brought or made
 	@rm -rf .venv .bootstrap .engines .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): pyproject.toml uv.lock
+	@$(PYTHON) -m tools.bootstrap --runtime
 
 $(STAMP): pyproject.toml uv.lock
 	@$(PYTHON) -m tools.bootstrap

@@ -2,7 +2,8 @@
 
 Runs on Python 3.9 and newer with the standard library only: `python3 -m tools.bootstrap`.
 The project itself needs Python 3.12, which uv finds on this machine or fetches.
-With arguments it hands them to uv, for example `python3 -m tools.bootstrap lock`.
+With `--runtime` it leaves out the groups for development and tests.
+With other arguments it hands them to uv, for example `python3 -m tools.bootstrap lock`.
 """
 
 import hashlib
@@ -20,6 +21,8 @@ OLDEST_UV = (0, 7)
 OLDEST_PYTHON = (3, 12)
 VENV = ROOT / ".venv"
 STAMP = VENV / ".set-up"
+RUNTIME_STAMP = VENV / ".set-up-to-run"
+RUNTIME = "--runtime"
 PYTHON_NAMES = ("python3.13", "python3.12", "python3.14", "python3")
 # Debian cuts some modules out of its smallest Python; without these two nothing here works.
 PROBE = "import sys, ssl, sqlite3; print('%d.%d' % sys.version_info[:2])"
@@ -27,22 +30,26 @@ PROBE = "import sys, ssl, sqlite3; print('%d.%d' % sys.version_info[:2])"
 
 def main(arguments):
     wanted = fingerprint()
-    if not arguments and STAMP.exists() and STAMP.read_text(encoding="utf-8") == wanted:
-        STAMP.touch()
+    is_runtime = arguments == [RUNTIME]
+    stamp = RUNTIME_STAMP if is_runtime else STAMP
+    hands_on = arguments and not is_runtime
+    if not hands_on and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        stamp.touch()
         return 0
     try:
         HOME.mkdir(exist_ok=True)
         trust_the_system()
         uv = find_uv()
         choose_python()
-        if arguments:
+        if hands_on:
             run_uv(uv, *arguments)
             return 0
-        install_packages(uv)
+        install_packages(uv, is_runtime)
     except Failed as failure:
         print(f"bootstrap: {failure}", file=sys.stderr)
         return 1
-    STAMP.write_text(wanted, encoding="utf-8")
+    for complete in [stamp] if is_runtime else [STAMP, RUNTIME_STAMP]:
+        complete.write_text(wanted, encoding="utf-8")
     say("everything is in place")
     return 0
 
@@ -103,24 +110,27 @@ def output_of(command):
     return done.stdout if done.returncode == 0 else ""
 
 
-def install_packages(uv):
+def install_packages(uv, is_runtime):
+    """Install the packages of uv.lock; for the runtime alone, those of the tests stay where they are."""
     say("installing the packages of uv.lock into .venv")
     index = private_uv.other_index()
     if index:
-        install_from(uv, index)
+        install_from(uv, index, is_runtime)
     else:
-        run_uv(uv, "sync", "--locked")
+        run_uv(uv, "sync", "--locked", *(["--no-default-groups", "--inexact"] if is_runtime else []))
 
 
-def install_from(uv, index):
+def install_from(uv, index, is_runtime):
     """Install the same files, by their hashes, from another index: `uv sync` insists on the one it locked."""
     os.environ["UV_DEFAULT_INDEX"] = index
     wanted = HOME / "packages.txt"
-    run_uv(uv, "export", "--frozen", "--quiet", "--no-emit-project", "--output-file", str(wanted))
+    groups = ["--no-default-groups"] if is_runtime else []
+    run_uv(uv, "export", "--frozen", "--quiet", "--no-emit-project", *groups, "--output-file", str(wanted))
     if python_version(VENV / "bin" / "python") < OLDEST_PYTHON:
         run_uv(uv, "venv", "--clear", "--quiet", str(VENV))
     os.environ["UV_PYTHON"] = str(VENV / "bin" / "python")
-    run_uv(uv, "pip", "sync", "--require-hashes", str(wanted))
+    install = ["install", "--requirements"] if is_runtime else ["sync"]
+    run_uv(uv, "pip", *install, str(wanted), "--require-hashes")
     run_uv(uv, "pip", "install", "--no-deps", "--editable", str(ROOT))
 
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -36,3 +37,27 @@ def test_every_tool_that_make_calls_is_there() -> None:
     called = set(re.findall(r"-m tools\.(\w+)", (ROOT / "Makefile").read_text(encoding="utf-8")))
     assert called
     assert {name for name in called if not (ROOT / "tools" / f"{name}.py").exists()} == set()
+
+
+def test_make_run_and_pip_bring_nothing_that_only_tests_need() -> None:
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    packages = {package["name"]: package for package in lock["package"]}
+    runtime: set[str] = set()
+    names = ["contatto"]
+    while names:
+        name = names.pop()
+        if name not in runtime:
+            runtime.add(name)
+            names += [needed["name"] for needed in packages[name].get("dependencies", ())]
+    of_tests = {each["name"] for each in packages["contatto"]["dev-dependencies"]["test"]}
+    assert {"facebook-business", "trytond", "playwright"} <= of_tests
+    assert runtime.isdisjoint(of_tests)
+
+
+def test_make_run_needs_the_runtime_alone_and_make_test_the_tests_too() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^run: \$\(RUNTIME\)", makefile, re.MULTILINE)
+    assert re.search(r"^test: \$\(STAMP\)", makefile, re.MULTILINE)
+    assert re.search(r"^\$\(RUNTIME\):.*\n.*tools\.bootstrap --runtime$", makefile, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["uv"]["default-groups"] == ["dev", "test"]
