@@ -83,6 +83,27 @@ def test_every_requirement_that_code_names_is_explained() -> None:
     assert unknown_requirements(ROOT) == []
 
 
+def test_the_readme_is_one_screen_with_five_figures() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    prose = LINK.sub("", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    assert len(re.findall(r"[^\W\d_]\w*", prose)) <= 450
+    figures = text.partition("## Five figures")[2].partition("\n## ")[0]
+    assert figures.count("\n| ") == 5 + 1
+    assert "docs/benchmarks.md" in figures
+
+
+def test_every_benchmark_has_a_claim_and_a_command_that_is_there() -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!claim|---)(.+) \|$", text, re.MULTILINE)
+    assert len(rows) > 30
+    for row in rows:
+        *claim, command = row.split(" | ")
+        assert len(claim) == 3, row
+        names = re.findall(r"bench\.(\w+)|B=(\w+)", command)
+        assert names, row
+        assert all((ROOT / "bench" / f"{module or name}.py").exists() for module, name in names), row
+
+
 def test_every_link_leads_somewhere() -> None:
     assert broken_links(ROOT) == []
 
