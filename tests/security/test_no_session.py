@@ -1,6 +1,7 @@
 """Who has no session, no token and no secret is asked to sign in, whatever they hold instead."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,8 @@ def test_a_program_is_authorised_before_its_body_is_read(world: World, way: Way)
     )
     for content, content_type in UNREADABLE:
         for token in ("", "contatto_made_up", without_scope):
-            sent = {"content": content, "headers": {"Content-Type": content_type}} if way.changes else {}
+            headers = {"Content-Type": content_type}
+            sent: dict[str, Any] = {"content": content, "headers": headers} if way.changes else {}
             answer = world.ask(way.method, way.path, token=token, params={"page": "x"}, **sent)
             if way.path.startswith(API):
                 expected = {NO_SCOPE.api_code} if token == without_scope else NOT_LET_IN
