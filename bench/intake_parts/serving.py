@@ -211,7 +211,7 @@ def work(home: str, url: str, *, counts: bool = False, waits: bool = False) -> N
         (Path(home) / f"{os.getpid()}{READY}").touch()
         wait_until((Path(home) / BEGIN).exists)
     with suppress(KeyboardInterrupt):
-        asyncio.run(run_worker(context))
+        asyncio.run(run_worker(context.db, context.installation))
     context.db.close()
     if statements:
         told = Path(home) / f"{os.getpid()}{WORKED}"

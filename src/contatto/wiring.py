@@ -18,6 +18,7 @@ from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
 from contatto.channels.index import AppIndex, GatheredAccounts
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
+from contatto.channels.store import list_registration_countries
 from contatto.crm.actions import checking, comparing, consenting, delivering, erasing, polling, trying
 from contatto.crm.actions import scheduling as crm
 from contatto.crm.actions.ledger import has_alarm
@@ -374,6 +375,11 @@ def resources(db: Database, settings: Settings) -> Parts:
     )  # fmt: skip
 
 
+def prepare(db: Database) -> None:
+    """Load what the first message needs: the lexicons, and the number plans of the tenants' countries."""
+    warm(db.read_now(list_registration_countries))
+
+
 def install(settings: Settings) -> Installation:
     """All that an installation with these settings is made of."""
     kinds = outbound_kinds(settings)
@@ -382,7 +388,7 @@ def install(settings: Settings) -> Installation:
         ports=PORTS,
         after=AFTER,
         told_to={outbox.event_name(kind): permission.value for kind, permission in TOLD_TO.items()},
-        prepare=warm,
+        prepare=prepare,
         queued_work=partial(queued_work, settings),
         makings=MAKINGS,
         outbound=kinds,

@@ -80,8 +80,8 @@ class Worker:
             await client.close()
 
     async def _prepare(self) -> int:
-        """Read what the first message would wait for, such as the words of all languages."""
-        await asyncio.to_thread(self._installation.prepare)
+        """Load what the first message would wait for, such as the words of all languages."""
+        await asyncio.to_thread(self._installation.prepare, self._db)
         keep_more()
         return 0
 

@@ -17,7 +17,8 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from tests.delivery.learning import Market, add_market, count_rows
 from tests.delivery.test_forgetting import forget
-from tests.measurement.test_sealing import Stopped, dies, dies_after
+from tests.kit.writer_deaths import DEATHS, let_writer_die
+from tests.measurement.test_sealing import Stopped, dies
 
 ADDRESS = "somebody@example.com"
 
@@ -114,23 +115,23 @@ def test_no_word_that_a_publisher_said_of_a_viewer_gets_into_the_files(
 
 
 STEPS = {
-    "before the file is on the disk": ("contatto.kit.parquet.sync", dies),
-    "before it has its name": ("pathlib.Path.replace", dies),
-    "after it has its name": ("pathlib.Path.replace", dies_after(Path.replace)),
     "before it is listed": ("contatto.delivery.store.files.append_decision_file", dies),
 }
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*DEATHS, *STEPS])
 def test_killed_at_any_step_the_next_run_ends_the_same(
     market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     play_days(market)
     market.clock.advance(days=1)
     with monkeypatch.context() as patch:
-        patch.setattr(*STEPS[step])
-        with pytest.raises(Stopped):
+        if step in DEATHS:
+            let_writer_die(patch, step)
+        else:
+            patch.setattr(*STEPS[step])
+        with pytest.raises((Stopped, RuntimeError)):
             seal(market, tmp_path)
     seal(market, tmp_path)
     check_sealed(market.db)

@@ -1,10 +1,12 @@
 """Sealed files hold every touch once, whatever interrupts the sealing, and say when they are damaged."""
 
 import asyncio
-import errno
+import resource
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ import duckdb
 import pytest
 
 from contatto.cli.seal import check_sealed, seal_days
-from contatto.kit import parquet
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -26,6 +27,7 @@ from contatto.measurement.model import ConversionKind, MeasuredAd
 from contatto.wiring import install
 from contatto.worker import Worker
 from tests import make
+from tests.kit.writer_deaths import DEATHS, let_writer_die
 
 DAY = timedelta(days=1)
 DAYS = 2
@@ -99,32 +101,24 @@ def dies(*_: object, **__: object) -> None:
     raise Stopped
 
 
-def dies_after(work: Callable[..., object]) -> Callable[..., object]:
-    def whole(*arguments: object) -> None:
-        work(*arguments)
-        raise Stopped
-
-    return whole
-
-
 STEPS = {
-    "before the file is on the disk": ("contatto.kit.parquet.sync", dies),
-    "before it has its name": ("pathlib.Path.replace", dies),
-    "after it has its name": ("pathlib.Path.replace", dies_after(Path.replace)),
     "before it is listed": ("contatto.measurement.engines.manifest.append_sealed_file", dies),
     "after it is listed": ("contatto.measurement.actions.write_conversions", dies),
 }
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*DEATHS, *STEPS])
 def test_killed_at_any_step_the_next_run_ends_the_same(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     told(database)
     with monkeypatch.context() as patch:
-        patch.setattr(*STEPS[step])
-        with pytest.raises(Stopped):
+        if step in DEATHS:
+            let_writer_die(patch, step)
+        else:
+            patch.setattr(*STEPS[step])
+        with pytest.raises((Stopped, RuntimeError)):
             seal_days(database, tmp_path, DAYS)
     seal_days(database, tmp_path, DAYS)
     check_sealed(database)
@@ -140,13 +134,14 @@ def test_a_full_disk_is_told_and_leaves_nothing(
 ) -> None:
     told(database)
 
-    def full(_path: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
     folder = tmp_path / "sealed"
     with monkeypatch.context() as patch:
-        patch.setattr(parquet, "sync", full)
-        with pytest.raises(OSError, match=r"part-1\.parquet.*No space left"):
+        limited = partial(subprocess.Popen, preexec_fn=limit_files)
+        patch.setattr(subprocess, "Popen", limited)
+        with pytest.raises(OSError, match=r"part-1\.parquet.*File too large"):
             seal_days(database, folder, DAYS)
     assert listed(database, folder) == []
     assert [path.name for path in folder.rglob("*.*")] == ["in-use.lock"]

@@ -1,8 +1,7 @@
 """The detector: one linear pass asks what a text may hold, then only the fields that may be there read it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache
 from operator import itemgetter
 
 from contatto.capture.fields.emails import find_emails
@@ -67,14 +66,13 @@ def has_number_plan(country: str) -> bool:
     return bool(country_code(country))
 
 
-@cache
-def warm() -> None:
-    """Read all lexicons and the number plans of all markets, so that no message waits for them.
+def warm(countries: Iterable[str] | None = None) -> None:
+    """Read all lexicons and the number plans of some countries, or of all markets, ahead of the messages.
 
-    Once in a process: what was read stays.
+    A number plan takes a megabyte, so a server reads those of its own channel accounts.
     """
     detect_name("my name is Warm")
-    for country in MARKETS:
+    for country in MARKETS if countries is None else countries:
         for text in _WARMING:
             detect_contacts(text, country)
 

@@ -91,6 +91,12 @@ def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | 
 _PUBLIC: Final = Seek(ChannelAccount, select(channel_accounts).where(within(channel_accounts.c.id, "ids")))
 
 
+def list_registration_countries(tx: Tx) -> list[str]:
+    """List the countries of all tenants' accounts, each once."""
+    countries = select(channel_accounts.c.registration_country).distinct()
+    return sorted(tx.execute(countries).scalars())
+
+
 def list_public_accounts(tx: Tx, account_ids: Collection[str]) -> list[ChannelAccount]:
     """Accounts by their ids alone: a chat page is public, its address names the account."""
     return _PUBLIC.list(tx, {"ids": account_ids})

@@ -8,12 +8,14 @@ from typing import Final
 
 from rich.console import Console
 
-from contatto.cli.installation import open_whole
+from contatto.cli.installation import Storage, bring_up_to_date, read_settings
+from contatto.kit.clock import SystemClock
+from contatto.kit.db.connect import open_storage
 from contatto.kit.db.database import Database
 from contatto.kit.garbage import keep_loaded
 from contatto.kit.installation import Installation
 from contatto.kit.log import logger
-from contatto.wiring import install
+from contatto.wiring import PORTS, install
 from contatto.worker import Worker
 
 _out = Console(highlight=False)
@@ -78,7 +80,7 @@ async def _work_until_left(db: Database, installation: Installation) -> None:
 
 def main() -> None:
     """What the process runs."""
-    settings, db = open_whole()
+    settings, db = _open()
     keep_loaded()
     try:
         asyncio.run(_work_until_left(db, install(settings)))
@@ -86,9 +88,16 @@ def main() -> None:
         db.close()
 
 
+def _open() -> Storage:
+    settings = read_settings()
+    storage = Storage(settings, open_storage(settings, SystemClock(), PORTS))
+    bring_up_to_date(storage.db)
+    return storage
+
+
 def worker_command() -> None:
     """Do the background work in a process of its own; run as many as you like on PostgreSQL."""
-    settings, db = open_whole()
+    settings, db = _open()
     keep_loaded()
     _out.print("The worker runs. Stop it with Ctrl+C.")
     try:

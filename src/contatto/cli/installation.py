@@ -71,7 +71,7 @@ def open_small() -> Storage:
     return Storage(settings, db)
 
 
-def open_whole(**chosen: Any) -> Storage:
+def open_whole() -> Storage:
     """Open storage with every table and port loaded, and bring the schema up to date.
 
     A command that goes through all tables needs this: a table that is not loaded would be left out.
@@ -79,7 +79,8 @@ def open_whole(**chosen: Any) -> Storage:
     Raises:
         typer.Exit: with code 2, when a setting is wrong, or another version wrote the database.
     """
-    settings = read_settings(**chosen)
+    settings = read_settings()
+    import_module("contatto.migrations.steps")  # every table
     db = open_storage(settings, SystemClock(), import_module("contatto.wiring").PORTS)
     bring_up_to_date(db)
     return Storage(settings, db)
@@ -98,11 +99,13 @@ def is_current(engine: Engine) -> bool:
 
 
 def bring_up_to_date(db: Database) -> None:
-    """Give the database the schema of this release.
+    """Give the database the schema of this release; SQLite at the last step needs no Alembic for that.
 
     Raises:
         typer.Exit: with code 2, when another version wrote it.
     """
+    if db.engine.dialect.name == "sqlite" and is_current(db.engine):
+        return
     steps = import_module("contatto.migrations.steps")
     try:
         steps.migrate_schema(db.engine)

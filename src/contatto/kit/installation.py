@@ -26,7 +26,7 @@ class Installation:
         ports: what capabilities ask of those above them; every transaction carries them.
         after: the handlers of each event, by their durable names.
         told_to: the permission that an open page needs to be told of an event, by the event's name.
-        prepare: reads what the first work would wait for, beside it.
+        prepare: loads what the first work would wait for, in a thread of its own.
         queued_work: work that waits in tables, for so many batches at a time; its turns are new.
         makings: files that are made in the background.
         outbound: the kinds of requests to outside systems, by the names that are kept with them.
@@ -39,7 +39,7 @@ class Installation:
     ports: Parts
     after: After
     told_to: Mapping[str, str]
-    prepare: Callable[[], None]
+    prepare: Callable[[Database], None]
     queued_work: Callable[[int], tuple[QueuedWork, ...]]
     makings: tuple[Making[Any], ...]
     outbound: Mapping[str, OutboundKind]

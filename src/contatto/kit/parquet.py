@@ -1,14 +1,19 @@
-"""Rows of Python into tables of DuckDB, and into sorted Parquet files that survive a crash at any moment."""
+"""Rows of Python into tables of DuckDB, and into sorted Parquet files that survive a crash at any moment.
+
+Files are written by a process that ends: DuckDB takes 27 MiB to load, and keeps 100 more after it sorted.
+"""
 
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import batched
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
     import duckdb
 
 AT_ONCE: Final = 20_000
+DISK_FAILED: Final = 3
+"""The exit code of a writing process whose disk is full, or failed; its output says how."""
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -25,6 +32,15 @@ class Layout:
 
     columns: Mapping[str, str]
     order: str
+
+
+class WriteOrder(msgspec.Struct, frozen=True):
+    """The first part that the writing process gets; parts of rows follow, and an empty one ends them."""
+
+    path: str
+    columns: dict[str, str]
+    order: str
+    keep_empty: bool
 
 
 def create_table(
@@ -45,17 +61,24 @@ def load_rows(
 
     Rows are dictionaries, dataclasses or structs; ``columns`` are those to take, with their types.
     """
-    picked = ", ".join(f'"{name}"' for name in columns)
-    described = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
     path = folder / f"{table}.jsonl"
     for several in batched(rows, AT_ONCE):
         path.write_bytes(_ENCODER.encode_lines(several))
-        db.execute(
-            f"INSERT INTO {table} SELECT {picked} FROM read_json(?, format = 'newline_delimited',"
-            f" columns = {{{described}}}, maximum_object_size = 33554432)",
-            [str(path)],
-        )
-        path.unlink()
+        append_lines(db, table, columns, path)
+
+
+def append_lines(
+    db: "duckdb.DuckDBPyConnection", table: str, columns: Mapping[str, str], lines: Path
+) -> None:
+    """Append the rows of a file of JSON Lines, and remove it."""
+    picked = ", ".join(f'"{name}"' for name in columns)
+    described = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
+    db.execute(
+        f"INSERT INTO {table} SELECT {picked} FROM read_json(?, format = 'newline_delimited',"
+        f" columns = {{{described}}}, maximum_object_size = 33554432)",
+        [str(lines)],
+    )
+    lines.unlink()
 
 
 def write_parquet(path: Path, layout: Layout, rows: Iterable[object], *, keep_empty: bool = False) -> int:
@@ -63,15 +86,72 @@ def write_parquet(path: Path, layout: Layout, rows: Iterable[object], *, keep_em
 
     Raises:
         OSError: the disk is full, or fails; nothing is left that counts.
+        RuntimeError: the process that writes ended otherwise.
     """
-    duckdb = import_module("duckdb")  # 27 MiB that a process which never writes files does without
+    order = WriteOrder(str(path.resolve()), dict(layout.columns), layout.order, keep_empty)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CONTATTO_")}
+    writer = subprocess.Popen(
+        [sys.executable, "-I", "-m", "contatto.kit.parquet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, env=environment,
+    )  # fmt: skip
+    with writer:
+        assert writer.stdin is not None and writer.stdout is not None  # noqa: S101, PT018  # both are pipes
+        try:
+            _send(writer.stdin, _ENCODER.encode(order))
+            for several in batched(rows, AT_ONCE):
+                _send(writer.stdin, _ENCODER.encode_lines(several))
+            _send(writer.stdin, b"")
+            writer.stdin.close()
+        except BrokenPipeError:
+            pass  # the writer ended; its answer says why
+        except BaseException:
+            writer.kill()
+            raise
+        answer = writer.stdout.read()
+    if writer.returncode == DISK_FAILED:
+        raise OSError(answer.decode())
+    if writer.returncode:
+        raise RuntimeError(f"{path} could not be written: exit {writer.returncode}")
+    return int(answer)
+
+
+def _send(stream: IO[bytes], part: bytes) -> None:
+    stream.write(len(part).to_bytes(8))
+    stream.write(part)
+
+
+def _receive(stream: IO[bytes]) -> bytes:
+    """Read a part.
+
+    Raises:
+        EOFError: the sender is gone.
+    """
+    size = stream.read(8)
+    part = stream.read(int.from_bytes(size))
+    if len(size) < 8 or len(part) < int.from_bytes(size):
+        raise EOFError
+    return part
+
+
+def _write_in_child(order: WriteOrder, parts: IO[bytes]) -> int:
+    """Write the rows of all parts, the last of which is empty.
+
+    Raises:
+        OSError: the disk is full, or fails.
+        EOFError: the sender is gone, so nothing was written.
+    """
+    path = Path(order.path)
+    duckdb = import_module("duckdb")
     try:
         with tempfile.TemporaryDirectory(prefix="contatto-") as scratch, duckdb.connect() as db:
-            create_table(db, "sealed", layout.columns)
-            load_rows(db, "sealed", layout.columns, rows, Path(scratch))
+            create_table(db, "sealed", order.columns)
+            lines = Path(scratch) / "sealed.jsonl"
+            while part := _receive(parts):
+                lines.write_bytes(part)
+                append_lines(db, "sealed", order.columns, lines)
             count = int(db.execute("SELECT count(*) FROM sealed").fetchall()[0][0])
-            if count or keep_empty or path.exists():
-                copy_to_file(db, f"SELECT * FROM sealed ORDER BY {layout.order}", path)
+            if count or order.keep_empty or path.exists():
+                copy_to_file(db, f"SELECT * FROM sealed ORDER BY {order.order}", path)
     except duckdb.IOException as error:
         raise OSError(f"{path} could not be written: {error}") from error
     return count
@@ -110,3 +190,24 @@ def digest_of(path: Path) -> str:
     """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main() -> int:
+    """Write one file, as the process that `write_parquet` starts."""
+    os.umask(0o077)
+    parts, answer = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with answer:
+        order = msgspec.json.decode(_receive(parts), type=WriteOrder)
+        try:
+            answer.write(str(_write_in_child(order, parts)).encode())
+        except OSError as error:
+            says = str(error)
+            failure = says if order.path in says else f"{order.path} could not be written: {says}"
+            answer.write(failure.encode())
+            return DISK_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

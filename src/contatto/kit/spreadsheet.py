@@ -1,10 +1,12 @@
 """Tables as XLSX, written row by row: memory stays flat, and a cell is a text unless it is to be a number."""
 
 from collections.abc import Collection, Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import xlsxwriter
+if TYPE_CHECKING:
+    import xlsxwriter
 
 MOST_ROWS: Final = 1_048_576
 """Rows of one sheet; a larger table goes on in the next."""
@@ -19,7 +21,8 @@ class SheetFile:
     """
 
     def __init__(self, path: Path, head: Sequence[str], numbers: Collection[int] = ()) -> None:
-        self._book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "in_memory": False})
+        workbook = import_module("xlsxwriter").Workbook  # 16 MiB that a process without exports does without
+        self._book: xlsxwriter.Workbook = workbook(str(path), {"constant_memory": True, "in_memory": False})
         self._head = head
         self._numbers = frozenset(numbers)
         self._sheet = _new_sheet(self._book, head)
@@ -53,7 +56,7 @@ def write_sheet(
     sheet.close()
 
 
-def _new_sheet(book: xlsxwriter.Workbook, head: Sequence[str]) -> xlsxwriter.worksheet.Worksheet:
+def _new_sheet(book: "xlsxwriter.Workbook", head: Sequence[str]) -> "xlsxwriter.worksheet.Worksheet":
     sheet = book.add_worksheet()
     sheet.freeze_panes(1, 0)
     bold = book.add_format({"bold": True})
