@@ -1,5 +1,6 @@
 """Attribution and reports of events in files, for the command line and for Python."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ type Source = str | Path | BufferedIOBase | RawIOBase | Iterable[dict[str, Any]]
 """A path (of JSON Lines, Parquet, CSV, or a folder of tables), an open file, or the rows as dictionaries."""
 
 
-class MalformedLine(ValueError):
-    """A line that is no event; its text says which line and why."""
+class MalformedLine(UserWarning):
+    """A warning of a line that is no event and was left out; its text has the number and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +56,22 @@ def attribute(
     Yields:
         One row for each conversion, in any order.
 
-    Raises:
-        MalformedLine: at the first row that is none; nothing has been yielded then.
+    Warns:
+        MalformedLine: for each line that is left out.
     """
-    with answered(events, _choices(policy, engine, connection), _refuse) as staged:
+    with answered(events, _choices(policy, engine, connection), _warn) as staged:
         yield from list_attributions(staged)
 
 
 def report(
     events: Source, *, policy: str | None = None, engine: str = "duckdb", connection: str = ""
 ) -> EventReport:
-    """Make the report of ad groups by day, their totals, and what no touch won."""
-    with answered(events, _choices(policy, engine, connection), _refuse) as staged:
+    """Make the report of ad groups by day, their totals, and what no touch won.
+
+    Warns:
+        MalformedLine: for each line that is left out.
+    """
+    with answered(events, _choices(policy, engine, connection), _warn) as staged:
         return load_report(staged)
 
 
@@ -112,5 +117,5 @@ def _choices(policy: str | None, engine: str, connection: str) -> Choices:
     return Choices(None if policy is None else Policy(policy), EngineName(engine), connection)
 
 
-def _refuse(line: int, fault: str) -> None:
-    raise MalformedLine(f"line {line}: {fault}")
+def _warn(line: int, fault: str) -> None:
+    warnings.warn(f"line {line}: {fault}", MalformedLine, stacklevel=2)
