@@ -47,6 +47,7 @@ WITHOUT_BUSINESS = {
     "channels/store.py:list_apps_named": "A webhook names only the app; a secret tells whose is meant.",
     "channels/store.py:find_public_account": "The chat page is public, and its address names the account.",
     "channels/store.py:list_public_accounts": "The same for some pages at once.",
+    "channels/store.py:list_registration_countries": "For the worker, which loads the number plans of all.",
     "inbox/store/conversations.py:list_conversations_to_move": "For the worker, who works for all of them.",
     "inbox/store/messages.py:list_known_messages": "For the worker, who works for all of them.",
     "inbox/store/persons.py:list_persons_of_many": "For the worker, who works for all of them.",
