@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import standardwebhooks
 
+from contatto.crm.actions.targets import NewTarget, link_crm
 from contatto.crm.connectors.webhook import Webhook
 from contatto.crm.model.operations import (
     Denied,
@@ -21,6 +23,10 @@ from contatto.crm.model.operations import (
     Write,
     Written,
 )
+from contatto.crm.pages.views import show_settings
+from contatto.crm.registry import CONNECTORS
+from contatto.kit.db.database import Database
+from contatto.kit.errors import Refused as RefusedInput
 from contatto.kit.exchange import HttpAnswer, HttpRequest
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -107,3 +113,42 @@ def test_answers_are_read_by_their_status() -> None:
 def test_what_it_cannot_do_it_says() -> None:
     assert CONNECTOR.ask(LINK, Read("1")) == Unsupported()
     assert CONNECTOR.ask(replace(LINK, secrets={"secret": "no base64!"}), WRITE) == Denied("bad_secret")
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTORS))
+def test_a_secret_that_no_request_can_carry_is_refused(database: Database, name: str) -> None:
+    traits = CONNECTORS[name].traits
+    given = {each.name: SECRET if each.prefix else "word" for each in traits.settings}
+    for setting in (each for each in traits.settings if each.is_secret):
+        for text in ("schlüssel", "se cret", "se\ncret"):
+            new = NewTarget(name, "", "https://crm.example.com", given | {setting.name: text})
+            if setting.is_password and "\n" not in text:
+                continue
+            with pytest.raises(RefusedInput, match=r"Copy it again|this is no value"):
+                database.write_now(partial(link_crm, business_id="b1", new=new, allowed=()))
+
+
+@pytest.mark.parametrize("text", ["mysecret", "whsec_", "whsec_short", f"whsec_{'!' * 40}", SECRET[6:]])
+def test_a_signing_secret_has_its_prefix_and_a_key_of_24_bytes(database: Database, text: str) -> None:
+    new = NewTarget("webhook", "", "https://crm.example.com", {"secret": text})
+    with pytest.raises(RefusedInput, match="it begins with whsec_"):
+        database.write_now(lambda tx: link_crm(tx, "b1", new, ()))
+
+
+def test_who_links_a_webhook_is_offered_a_secret_that_is_taken(database: Database) -> None:
+    fields = {each.name: each for each in show_settings(CONNECTOR.traits, {}, {})}
+    offered = fields["given.secret"]
+    assert offered.is_offered
+    assert not fields["given.old_secret"].value
+    assert show_settings(CONNECTOR.traits, {}, {})[0].value != offered.value
+    assert show_settings(CONNECTOR.traits, {"secret": SECRET}, {})[0].value == SECRET, "what was typed stays"
+    assert not show_settings(CONNECTOR.traits, {}, {"secret": SECRET})[0].value, "a kept one is hidden"
+    new = NewTarget("webhook", "", "https://crm.example.com", {"secret": offered.value})
+    assert database.write_now(lambda tx: link_crm(tx, "b1", new, ())).secrets["secret"] == offered.value
+
+
+@pytest.mark.parametrize("address", ["https://exa mple.com", "https://exa%20mple.com", "crm.example.com"])
+def test_an_address_that_is_none_is_refused_when_it_is_typed(database: Database, address: str) -> None:
+    new = NewTarget("webhook", "", address, {"secret": SECRET})
+    with pytest.raises(RefusedInput, match="give a public https address"):
+        database.write_now(lambda tx: link_crm(tx, "b1", new, ()))

@@ -6,7 +6,7 @@ import socket
 import httpx2
 import pytest
 
-from contatto.kit.client import ANSWER_LIMIT, Client, is_public
+from contatto.kit.client import ANSWER_LIMIT, Client, is_public, read_address
 from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from tests.channels.vendor import BOMB, Vendor, running_vendor
 
@@ -161,3 +161,31 @@ def test_headers_and_body_do_not_show() -> None:
     request = HttpRequest("POST", "https://example.com", {"Authorization": "a-token"}, b"a-text")
     assert "a-token" not in repr(request)
     assert "a-text" not in repr(request)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://exa mple.com",
+        "https://exam\u00a0ple.com/x",
+        "https://example.com/a b",
+        " https://example.com",
+        "https://example.com\n",
+        "https://exa<mple.com",
+        "https://exa%20mple.com",
+        "https://",
+        "https://-",
+        "example.com",
+    ],
+)
+def test_what_is_no_address_is_refused_when_it_is_typed(text: str) -> None:
+    with pytest.raises(ValueError, match=r"this is no|only https"):
+        read_address(text, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://example.com/a?b=c", "https://müller.example", "https://203.0.113.7", "https://[2606:4700::1]/"],
+)
+def test_an_address_of_any_script_and_family_is_taken(text: str) -> None:
+    assert read_address(text, ())[0].scheme == "https"

@@ -355,3 +355,49 @@ def test_one_that_breaks_our_own_code_takes_nothing_from_those_that_come_with_it
             assert sorted(there.asked) == ["first", "read", "second"]
 
     play(database, story)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        Ask(HttpRequest("POST", "http://127.0.0.1:9/x", {"Authorization": "Bearer schlüssel"}, b"")),
+        Ask(HttpRequest("PO ST", "http://127.0.0.1:9/x", {"a": "b\nc"}, b"")),
+        Ask(HttpRequest("POST", "http://127.0.0.1:9/x", {}, b""), progress="half\0way"),
+        Ask(HttpRequest("POST", "http://127.0.0.1:9/x", {}, b""), progress="\ud800"),
+    ],
+    ids=["header", "method", "progress", "surrogate"],
+)
+def test_whatever_raises_counts_as_an_attempt_and_ends_as_a_dead_letter(
+    database: Database, clock: FixedClock, ask: Ask
+) -> None:
+    """Neither is it sent for ever, nor does it hold up others."""
+    outcomes: dict[str, list[RequestState]] = {"bad": [], "sound": []}
+
+    def begin(_tx: Tx, request: OutboundRequest) -> Step:
+        return ask if request.subject == "bad" else Done()
+
+    def settle(_tx: Tx, request: OutboundRequest, _outcome: Outcome, state: RequestState) -> None:
+        outcomes[request.subject].append(state)
+
+    async def go() -> None:
+        client = Client(["127.0.0.1:*"])
+        kind = OutboundKind("calls", begin, read_status, settle, PLAN)
+        machine = OutboundMachine(database, client, {"calls": kind}, Limits(), float)
+        for _ in range(len(PLAN.waits_s) + 3):
+            await machine.send_due()
+            await machine.finish()
+            clock.advance(minutes=2)
+        await client.close()
+
+    def queue(tx: Tx) -> None:
+        for subject in outcomes:
+            queue_request(tx, NewRequest("b1", "calls", subject, "there"), PLAN)
+
+    database.write_now(queue)
+    asyncio.run(go())
+    assert outcomes["sound"] == [RequestState.DONE]
+    assert outcomes["bad"] == [RequestState.DUE, RequestState.DUE, RequestState.DEAD]
+    row = database.read_now(
+        lambda tx: tx.execute(select(outbound_requests).where(outbound_requests.c.subject == "bad")).one()
+    )
+    assert row.attempts == len(PLAN.waits_s) + 1

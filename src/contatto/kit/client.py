@@ -8,6 +8,7 @@ http.
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Collection
@@ -140,7 +141,9 @@ def read_address(text: str, allowed: Collection[str]) -> tuple[httpx2.URL, bool]
     """
     try:
         url = httpx2.URL(text)
-    except httpx2.InvalidURL as error:
+        if not _HOST.fullmatch(url.raw_host.decode()) or text.split() != [text]:
+            raise ValueError("this is no host")
+    except (httpx2.InvalidURL, UnicodeError) as error:
         raise ValueError("this is no address") from error
     port = url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
     is_listed = f"{url.host}:{port}" in allowed or f"{url.host}:*" in allowed
@@ -149,6 +152,10 @@ def read_address(text: str, allowed: Collection[str]) -> tuple[httpx2.URL, bool]
     if url.scheme != "https" or port != 443 or url.userinfo or not url.host:
         raise ValueError("only https on its own port")
     return url, False
+
+
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9a-fA-F:.]+")
+"""A name as DNS has it (international names in their ASCII form), or an address of IPv4 or IPv6."""
 
 
 def is_public(text: str) -> bool:

@@ -32,11 +32,12 @@ class HttpAnswer:
 
 
 class SendFailure(StrEnum):
-    """Why there is no answer. After ``LOST`` the other side may have acted on the request."""
+    """Why there is no answer. After ``LOST`` and ``BROKEN`` the other side may have acted on the request."""
 
     FORBIDDEN = "forbidden_address"
     UNREACHED = "unreached"
     LOST = "answer_lost"
+    BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True)

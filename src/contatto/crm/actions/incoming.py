@@ -24,9 +24,14 @@ def incoming_path(number: int) -> str:
     return f"/integrations/webhooks/{number}"
 
 
+def make_signing_secret(prefix: str) -> str:
+    """Return a new signing secret: the prefix, and a key in base64."""
+    return prefix + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+
+
 def open_incoming(tx: Tx, target: Target) -> str:
     """Let a CRM post changes, signed with the secret that is returned; one before it is good no more."""
-    secret = PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    secret = make_signing_secret(PREFIX)
     store.record_secrets(tx, target, {**target.secrets, INCOMING: secret})
     return secret
 

@@ -11,14 +11,14 @@ from contatto.leads.rules.outside import ad_data, source_of
 from contatto.leads.store.annotations import list_labels_of
 from contatto.leads.store.credits import list_credits
 from contatto.leads.store.entries import list_entries
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.store.records import list_outgoing_points
 
 
 def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> Snapshot:
     """A lead as it is now."""
     business_id = lead.business_id
     values = name_values(lead.name)
-    for point in list_contact_points(tx, business_id, {lead.id})[lead.id]:
+    for point in list_outgoing_points(tx, business_id, {lead.id})[lead.id]:
         known = values.get(point.field.value)
         values[point.field.value] = f"{known}, {point.value}" if known else point.value
     owner = find_member(tx, BusinessId(business_id), lead.owner_id) if lead.owner_id else None

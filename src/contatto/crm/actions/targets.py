@@ -1,5 +1,7 @@
 """Linking CRMs, mapping their fields, pausing, connecting again, sending all again, and removing them."""
 
+import base64
+import binascii
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +15,7 @@ from contatto.crm.actions.polling import queue_poll
 from contatto.crm.actions.running import connector_of
 from contatto.crm.model.deliveries import Delivery, DeliveryState
 from contatto.crm.model.targets import MappedField, Sweep, Target, TargetState
-from contatto.crm.model.traits import TOKENS, Traits
+from contatto.crm.model.traits import TOKENS, Setting, Traits
 from contatto.crm.ports import CrmPorts
 from contatto.crm.rules.mapping import check_mapping, default_mapping
 from contatto.crm.store import deliveries
@@ -30,6 +32,8 @@ MOST_TARGETS: Final = 20
 NAME_LIMIT: Final = 80
 VALUE_LIMIT: Final = 2_048
 MOST_ROWS: Final = 200
+_LEAST_KEY: Final = 24
+"""Bytes of a signing key at least. Source: Standard Webhooks, specification 1.0."""
 NOT_CONNECTED: Final = "not_connected"
 NOT_STARTED: Final = "not_started"
 PAUSED: Final = "paused"
@@ -115,12 +119,39 @@ def _read_given(
         text = given.get(setting.name, "").strip()
         if len(text) > VALUE_LIMIT or not text.isprintable():
             raise Refused(errors.INVALID, "%(label)s: this is no value.", label=LazyText(setting.label))
+        if setting.is_secret and text:
+            _check_secret(setting, text)
         into = hidden if setting.is_secret else kept
         if text or not setting.is_secret:
             into[setting.name] = text or setting.default
         if setting.is_required and not into.get(setting.name):
             raise Refused(errors.INVALID, "%(label)s: this is needed.", label=LazyText(setting.label))
     return kept, hidden
+
+
+def _check_secret(setting: Setting, text: str) -> None:
+    """Refuse a secret that no request can carry, or that is not of its form."""
+    label = LazyText(setting.label)
+    if not setting.is_password and (not text.isascii() or " " in text):
+        raise Refused(
+            errors.INVALID, "%(label)s: it has letters that no such secret has. Copy it again.", label=label
+        )
+    if setting.prefix and not _is_signing_secret(setting.prefix, text):
+        raise Refused(
+            errors.INVALID,
+            "%(label)s: it begins with %(prefix)s, and at least 24 bytes in base64 follow.",
+            label=label,
+            prefix=setting.prefix,
+        )
+
+
+def _is_signing_secret(prefix: str, text: str) -> bool:
+    """Report whether a text is a prefix and a key in base64."""
+    try:
+        key = base64.b64decode(text.removeprefix(prefix), validate=True)
+    except binascii.Error:
+        return False
+    return text.startswith(prefix) and len(key) >= _LEAST_KEY
 
 
 def _read_address(traits: Traits, text: str, allowed: Collection[str]) -> str:

@@ -86,7 +86,7 @@ class Tryton:
             Setting(
                 "user", N_("User"), example="contatto", help=N_("The log-in of a user who may write parties.")
             ),
-            Setting("password", N_("Password"), is_secret=True),
+            Setting("password", N_("Password"), is_secret=True, is_password=True),
         ),
         defaults=(("name", "name"), ("email", "email"), ("phone", "phone"), ("whatsapp", "mobile")),
         merges=True,

@@ -25,6 +25,8 @@ TOKENS: Final = ("access_token", "refresh_token")
 class Setting:
     """Something that a person gives to connect a CRM.
 
+    A secret is a text of ASCII without blanks, as programs make them, unless it ``is_password``. One with a
+    ``prefix`` is that prefix and base64; who has none yet is offered one.
     ``label``, and ``help`` on where to find it, are English and marked for translation.
     """
 
@@ -35,6 +37,8 @@ class Setting:
     example: str = ""
     default: str = ""
     help: str = ""
+    is_password: bool = False
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

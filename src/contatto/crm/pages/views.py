@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from contatto.crm.actions.incoming import make_signing_secret
 from contatto.crm.actions.ledger import TargetLedger
 from contatto.crm.actions.targets import NOT_CONNECTED, NOT_STARTED, PAUSED, VALUE_LIMIT
 from contatto.crm.model.comparisons import Comparison
@@ -155,7 +156,7 @@ def _card(traits: Traits) -> ConnectorCard:
 
 @dataclass(frozen=True, slots=True)
 class SettingField:
-    """A field of a form; the value of a secret is never shown, ``is_kept`` says that there is one."""
+    """A field of a form. The value of a secret is shown only while it is offered, before it is kept."""
 
     name: str
     label: str
@@ -163,6 +164,7 @@ class SettingField:
     value: str
     example: str
     is_secret: bool
+    is_offered: bool
     is_required: bool
     is_kept: bool
 
@@ -188,13 +190,17 @@ def show_settings(traits: Traits, values: Mapping[str, str], kept: Mapping[str, 
 
 
 def _field(setting: Setting, value: str, *, is_kept: bool) -> SettingField:
+    is_offered = bool(setting.prefix) and setting.is_required and not is_kept
+    if setting.is_secret:
+        value = (value or make_signing_secret(setting.prefix)) if is_offered else ""
     return SettingField(
         name=f"{GIVEN}{setting.name}",
         label=setting.label,
         help=setting.help,
-        value="" if setting.is_secret else value,
+        value=value,
         example=setting.example,
         is_secret=setting.is_secret,
+        is_offered=is_offered,
         is_required=setting.is_required and not is_kept,
         is_kept=is_kept,
     )

@@ -6,7 +6,7 @@ from typing import Final
 from contatto.forms.actions.records import find_published, find_test_lead
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.files import Entry, ad_table, form_table, pack_file
-from contatto.forms.rules.outside import sample_answers
+from contatto.forms.rules.outside import sample_answers, without_wrong
 from contatto.forms.store import records as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -19,7 +19,7 @@ from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.credits import list_credits
 from contatto.leads.store.files import WAITING
 from contatto.leads.store.listing import list_leads_after
-from contatto.leads.store.records import list_contact_points, list_leads_by_id
+from contatto.leads.store.records import list_leads_by_id, list_outgoing_points, list_wrong_values
 from contatto.measurement.store import find_measured_ad_by_number
 
 
@@ -59,13 +59,15 @@ def list_form_entries(
     before: store.Place | None = None
     while page := store.list_answers_of_version(tx, business_id, version.id, before, most or 500):
         owners = list_leads_by_id(tx, business_id, {answer.lead_id for answer in page})
+        wrong = list_wrong_values(tx, business_id, {lead.id for lead in owners.values()})
         earned = list_credits(tx, business_id, {lead.id for lead in owners.values()})
         for answer in page:
             lead = owners.get(answer.lead_id)
             ad = earned[lead.id][1] if lead is not None and lead.id in earned else None
             is_of_another = ad is not None and not ad.is_outside and ad.ad_account_id != ad_account_id
             if lead and lead.hidden_at is None and not is_of_another:
-                found.setdefault(lead.id, Entry(lead, ad, version=version, answers=answer.answers))
+                answers = without_wrong(answer.answers, wrong[lead.id])
+                found.setdefault(lead.id, Entry(lead, ad, version=version, answers=answers))
         before = (page[-1].at, page[-1].id)
         if most is not None and len(found) >= most:
             break
@@ -80,12 +82,13 @@ def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersi
     while page:
         ids: set[str] = {lead.id for lead in page}
         earned = list_credits(tx, business_id, ids)
-        points = list_contact_points(tx, business_id, ids)
+        points = list_outgoing_points(tx, business_id, ids)
+        wrong = list_wrong_values(tx, business_id, ids)
         sent = store.list_answers_of_leads(tx, business_id, ids)
         for lead in page:
             own = [each for each in sent.get(lead.id, ()) if version and each.version_id == version.id]
             ad = earned[lead.id][1] if lead.id in earned else None
-            form = (version, own[0].answers) if own else (None, ())
+            form = (version, without_wrong(own[0].answers, wrong[lead.id])) if own else (None, ())
             found.append(Entry(lead, ad, points[lead.id], *form))
         page = list_leads_after(tx, business_id, wanted, page[-1])
     return found

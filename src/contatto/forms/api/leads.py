@@ -15,7 +15,7 @@ from contatto.forms.api.pages import show_fields
 from contatto.forms.api.schemas import LeadInfo, OfSource, load_source
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.files import Entry
-from contatto.forms.rules.outside import answer_data
+from contatto.forms.rules.outside import answer_data, without_wrong
 from contatto.forms.store.records import list_answers_of_lead
 from contatto.kit import errors
 from contatto.kit.answer_schemas import ApiRouter
@@ -29,7 +29,7 @@ from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.outside import CHAT_FIELDS, chat_data, meta_data, origins_of, source_of
 from contatto.leads.store.credits import is_earned_elsewhere, list_credits
 from contatto.leads.store.listing import find_newest_lead
-from contatto.leads.store.records import find_lead_by_number, list_contact_points
+from contatto.leads.store.records import find_lead_by_number, list_outgoing_points, list_wrong_values
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
@@ -126,8 +126,9 @@ def _form_entry(tx: Tx, account: AdAccount, version: FormVersion, query: LeadQue
         entries = [each for each in known if each.lead.id == lead.id]
     else:
         sent = list_answers_of_lead(tx, version.business_id, lead.id)
+        wrong = list_wrong_values(tx, version.business_id, {lead.id})[lead.id]
         entries = [
-            Entry(lead, None, version=version, answers=each.answers)
+            Entry(lead, None, version=version, answers=without_wrong(each.answers, wrong))
             for each in sent
             if each.version_id == version.id
         ]
@@ -151,7 +152,7 @@ def _show(tx: Tx, lead: Lead, entry: Entry | None) -> LeadInfo:
     earned = list_credits(tx, lead.business_id, {lead.id}).get(lead.id)
     ad = earned[1] if earned else None
     if entry is None or entry.version is None:
-        points = list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
+        points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
         meta = meta_data(lead, LeadSource.DIRECT_MESSAGE, ad)
         return LeadInfo(chat_data(lead, points), meta)
     meta = meta_data(lead, LeadSource.INSTANT_FORM, ad, str(entry.version.number))

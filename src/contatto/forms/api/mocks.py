@@ -22,7 +22,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.leads.actions.records import remove_test_lead
 from contatto.leads.model.leads import Lead
 from contatto.leads.rules.outside import chat_data, meta_data
-from contatto.leads.store.records import find_lead_by_number, list_contact_points
+from contatto.leads.store.records import find_lead_by_number, list_outgoing_points
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/page/lead/mock", tags=["Forms and leads"])
@@ -90,7 +90,7 @@ async def delete_mock_lead(request: Request, caller: ApiCaller, body: TestLead) 
 def show_test_lead(tx: Tx, lead: Lead, wanted: OfSource, version: FormVersion | None) -> LeadInfo:
     """A test lead with its data and its ``meta_data``."""
     if version is None:
-        points = list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
+        points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
         data, page_id = chat_data(lead, points), ""
     else:
         data = answer_data(version.content, sample_answers(version.content, version.number))

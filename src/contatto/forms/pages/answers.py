@@ -1,6 +1,6 @@
 """What people sent: the answers of a form, their download, and those of one lead."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from contatto.forms.actions import records as actions
 from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict, FormVersion
 from contatto.forms.pages.views import SentForm, show_answer
 from contatto.forms.rules.kinds import CHOOSERS
+from contatto.forms.rules.outside import without_wrong
 from contatto.forms.store import records as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -22,7 +23,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.looks import note_number_seen
 from contatto.kit.table_export import csv_lines
 from contatto.kit.timestamps import from_micros, micros
-from contatto.leads.store.records import find_lead, list_leads_by_id
+from contatto.leads.store.records import find_lead, list_leads_by_id, list_wrong_values
 from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.context import Context, context_of
@@ -152,9 +153,16 @@ def _page_reader(
         versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in found})
         receipts = store.list_receipts(tx, business_id, {answer.id for answer in found})
         ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in found if answer.ad_id})
+        leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in found if answer.lead_id})
+        wrong = list_wrong_values(tx, business_id, {lead.id for lead in leads.values()})
         rows = [
             _csv_row(answer, versions[answer.version_id], ads.get(answer.ad_id or ""))
-            + _csv_cells(answer, receipts.get(answer.id, []), columns)
+            + _csv_cells(
+                answer,
+                receipts.get(answer.id, []),
+                columns,
+                wrong[leads[answer.lead_id].id] if answer.lead_id in leads else (),
+            )
             for answer in found
         ]
         more = (found[-1].at, found[-1].id) if len(found) == _CSV_PAGE else None
@@ -169,8 +177,11 @@ def _csv_row(answer: FormAnswer, version: FormVersion, ad: MeasuredAd | None) ->
     return [answer.id, iso(answer.at) or "", *of_form, answer.lead_id, *of_ad, str(answer.score)]
 
 
-def _csv_cells(answer: FormAnswer, receipts: list[ConsentReceipt], columns: Mapping[str, str]) -> list[str]:
-    """Normal forms for programs, the words of a choice for people."""
-    given = {each.key: each.shown if each.kind in CHOOSERS else each.value for each in answer.answers}
+def _csv_cells(
+    answer: FormAnswer, receipts: list[ConsentReceipt], columns: Mapping[str, str], wrong: Collection[str]
+) -> list[str]:
+    """Return normal forms for programs, the words of a choice for people, and no contact that is wrong."""
+    answers = without_wrong(answer.answers, wrong)
+    given = {each.key: each.shown if each.kind in CHOOSERS else each.value for each in answers}
     given |= {each.purpose: "yes" if each.given else "no" for each in receipts}
     return [given.get(key, "") for key in columns]

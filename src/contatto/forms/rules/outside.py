@@ -1,6 +1,6 @@
 """A form and its answers as programs outside are shown them: fields by their labels, and test answers."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from contatto.forms.model import CONTACTS, Answer, Content, FormQuestion, Kind
@@ -29,13 +29,23 @@ def field_labels(content: Content) -> dict[str, str]:
     return labels
 
 
-def answer_data(content: Content, answers: Iterable[Answer]) -> dict[str, str]:
-    """Answers by the label of their field, each in its normal form; choices in words."""
+def answer_data(
+    content: Content, answers: Iterable[Answer], wrong: Collection[str] = frozenset()
+) -> dict[str, str]:
+    """Return answers by the label of their field, each in its normal form; choices in words.
+
+    Contact details among the ``wrong`` values are left out.
+    """
     labels = field_labels(content)
     return {
         labels.get(answer.key, answer.label): answer.shown if answer.kind in CHOOSERS else answer.value
-        for answer in answers
+        for answer in without_wrong(answers, wrong)
     }
+
+
+def without_wrong(answers: Iterable[Answer], wrong: Collection[str]) -> tuple[Answer, ...]:
+    """Return answers without the contact details that a member marked wrong."""
+    return tuple(each for each in answers if each.kind not in CONTACTS or each.value not in wrong)
 
 
 def sample_answers(content: Content, number: int) -> tuple[Answer, ...]:

@@ -185,8 +185,8 @@ class Claiming:
 
     def note_exchange(self, name: str, exchange: HttpOutcome) -> None:
         """Note whether a destination answered."""
-        if isinstance(exchange, NoAnswer) and exchange.trouble is SendFailure.FORBIDDEN:
-            return  # nothing was sent there
+        if isinstance(exchange, NoAnswer) and exchange.trouble in (SendFailure.FORBIDDEN, SendFailure.BROKEN):
+            return  # it says nothing of who is there
         is_answered = isinstance(exchange, HttpAnswer) and exchange.status not in AWAY
         destination = self._destination(name)
         was_open = destination.is_open

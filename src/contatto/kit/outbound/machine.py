@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -24,13 +24,14 @@ from contatto.kit.client import Client
 from contatto.kit.db.changes import keep_to_ourselves
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpOutcome, NoAnswer, SendFailure
 from contatto.kit.log import logger, where
 from contatto.kit.outbound import batched, progress, store
 from contatto.kit.outbound.batched import UNKNOWN_KIND, Answered, Begun, Claimed
 from contatto.kit.outbound.claiming import USUAL, Claiming, Limits, Rooms
 from contatto.kit.outbound.kinds import OutboundKind
-from contatto.kit.outbound.model import Ask, OutboundRequest
-from contatto.kit.outbound.steps import next_step, start_request
+from contatto.kit.outbound.model import BROKEN, Ask, NotNow, OutboundRequest
+from contatto.kit.outbound.steps import next_step, settle_request, start_request
 
 LEASE: Final = timedelta(seconds=60)
 RENEW_S: Final = 20.0
@@ -191,20 +192,38 @@ class OutboundMachine:
             kind = self._kinds.get(request.kind)
             if kind is None:
                 progress.put_off(tx, request, tx.now + UNKNOWN_KIND)
-            elif begun := start_request(tx, kind, request, tx.now + LEASE, self._chance):
+            elif begun := self._start(tx, kind, request):
                 claimed.append(begun)
         return handled, claimed
 
+    def _start(self, tx: Tx, kind: OutboundKind, request: OutboundRequest) -> Claimed | None:
+        """Take a request; one that the database does not take counts as an attempt that failed."""
+        try:
+            with tx.connection.begin_nested():
+                return start_request(tx, kind, request, tx.now + LEASE, self._chance)
+        except OperationalError:  # the database is away
+            raise
+        except Exception as error:  # it concerns this request alone
+            logger().error("outbound.broken", kind=kind.name, error_at=where(error))
+            tried = replace(request, attempts=request.attempts + 1)
+            settle_request(tx, kind, tried, NotNow(BROKEN), self._chance)
+            return None
+
     async def _record(self, answered: Answered) -> Ask | None:
-        kind, asked = self._kinds[answered.request.kind], (answered.ask, answered.exchange)
+        kind = self._kinds[answered.request.kind]
+        asked: tuple[Ask, HttpOutcome] = (answered.ask, answered.exchange)
         while True:
             try:
-                return await self._db.write(
-                    lambda tx: next_step(tx, kind, answered.request, asked, self._chance)
+                step = partial(
+                    next_step, kind=kind, request=answered.request, asked=asked, chance=self._chance
                 )
+                return await self._db.write(step)
             except OperationalError as error:  # what was answered must not be forgotten
                 logger().error("outbound.not_recorded", kind=kind.name, error_at=where(error))
                 await asyncio.sleep(AGAIN_S)
+            except Exception as error:  # the database takes no such step: the try counts as one that failed
+                logger().error("outbound.broken", kind=kind.name, error_at=where(error))
+                asked = (answered.ask, NoAnswer(SendFailure.BROKEN))
 
     def _go_on(self, waiting: _Waiting, ask: Ask | None) -> None:
         """Let a request go to its next step; one that has an outcome gives its place away."""
@@ -230,11 +249,19 @@ class OutboundMachine:
             self._look_again = True
             self._look_soon()
 
+    async def _send(self, request: OutboundRequest, ask: Ask) -> HttpOutcome:
+        """Send a request once; whatever the client raises is an outcome, so that it counts as an attempt."""
+        try:
+            return await self._client.send(ask.request)
+        except Exception as error:
+            logger().error("outbound.broken", kind=request.kind, error_at=where(error))
+            return NoAnswer(SendFailure.BROKEN)
+
     async def _carry_out(self, request: OutboundRequest, ask: Ask | None) -> None:
         """Send one step after the other until there is an outcome."""
         try:
             while ask is not None:
-                exchange = await self._client.send(ask.request)
+                exchange = await self._send(request, ask)
                 self._claiming.note_exchange(request.destination, exchange)
                 following = asyncio.get_running_loop().create_future()
                 self._answers.append(_Waiting(Answered(request, ask, exchange), following))

@@ -103,6 +103,8 @@ def step_without_answer(ask: Ask, exchange: NoAnswer) -> NotNow | Failed:
         return Failed(FORBIDDEN_ADDRESS)
     if exchange.trouble is SendFailure.UNREACHED:
         return NotNow(UNREACHED)
+    if exchange.trouble is SendFailure.BROKEN:
+        return NotNow(BROKEN) if ask.is_repeatable else Failed(BROKEN)
     return NotNow(ANSWER_LOST) if ask.is_repeatable else Failed(ANSWER_LOST)
 
 

@@ -145,7 +145,7 @@ def table_rows(tx: Tx, business_id: str, found: list[Lead]) -> list[list[str]]:
     """Leads as the rows of a table under ``HEAD``, every cell a text."""
     ids = {lead.id for lead in found}
     credits = credits_of(tx, business_id, found)
-    points = records.list_contact_points(tx, business_id, ids)
+    points = records.list_outgoing_points(tx, business_id, ids)
     labels = annotations.list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)
     return [
@@ -165,9 +165,6 @@ def _own_cells(lead: Lead, points: list[ContactPoint], credit: Credit | None) ->
         if ad
         else [""] * 6
     )
-    by_field = {
-        field: ", ".join(point.value for point in points if point.field is field and not point.wrong_at)
-        for field in Field
-    }
+    by_field = {field: ", ".join(point.value for point in points if point.field is field) for field in Field}
     own = [lead.name, lead.status.value, lead.origin.value]
     return [str(lead.number), iso(lead.created_at) or "", *map(str, of_ad), *own, *by_field.values()]

@@ -278,6 +278,30 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
     return found
 
 
+def list_outgoing_points(
+    tx: Tx, business_id: str, lead_ids: Collection[str]
+) -> dict[str, list[ContactPoint]]:
+    """Return the contact points that may leave the installation: no wrong ones, the main one first.
+
+    All that goes out reads here: CRMs, webhooks, signals, the API, files.
+    """
+    points = list_contact_points(tx, business_id, lead_ids)
+    return {lead_id: [point for point in some if point.wrong_at is None] for lead_id, some in points.items()}
+
+
+def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, set[str]]:
+    """Return the contact values of leads that members marked wrong; answers to forms may hold them too."""
+    mine = select(contact_points.c.lead_id, contact_points.c.value).where(
+        contact_points.c.business_id == business_id,
+        contact_points.c.lead_id.in_(lead_ids),
+        contact_points.c.wrong_at.is_not(None),
+    )
+    values: dict[str, set[str]] = {lead_id: set() for lead_id in lead_ids}
+    for row in tx.execute(mine):
+        values[row.lead_id].add(tx.vault.open(row.value, business_id))
+    return values
+
+
 def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) -> list[Lead]:
     """Leads in the lists that have one of the contact values, oldest first."""
     indexes = [tx.vault.blind(value, business_id) for value in values]

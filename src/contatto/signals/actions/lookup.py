@@ -18,7 +18,7 @@ from contatto.inbox.store.referrals import list_referrals
 from contatto.kit.db.tx import Tx
 from contatto.kit.money import to_micros
 from contatto.leads.model.leads import Lead
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.store.records import list_outgoing_points
 from contatto.signals.model.events import Whom
 from contatto.signals.model.settings import SignalSettings
 from contatto.signals.rules.sources import earning_account, last_before
@@ -67,14 +67,13 @@ def has_agreed(tx: Tx, settings: SignalSettings, lead: Lead) -> bool:
 
 def find_whom(tx: Tx, earned: Earned, lead: Lead) -> Whom:
     """By what the platform may find the person; details that a member called wrong are left out."""
-    points = list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
-    right = [point for point in points if point.wrong_at is None]
+    points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
     person = list_persons(tx, lead.business_id, {lead.person_id}).get(lead.person_id)
     is_whatsapp = earned.channel.platform is Platform.WHATSAPP
     return Whom(
         external_id=lead.person_id,
-        emails=tuple(point.value for point in right if point.field is Field.EMAIL),
-        phones=tuple(point.value for point in right if point.field in _PHONES),
+        emails=tuple(point.value for point in points if point.field is Field.EMAIL),
+        phones=tuple(point.value for point in points if point.field in _PHONES),
         click_id=earned.tap.click_id,
         channel=earned.channel.platform,
         business_id=earned.settings.whatsapp_id if is_whatsapp else earned.channel.external_id,

@@ -37,7 +37,7 @@ from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
 from contatto.leads.model.leads import Lead, LeadSource, Origin
 from contatto.leads.rules.outside import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
 from contatto.leads.store.credits import list_credits
-from contatto.leads.store.records import list_contact_points, list_leads_by_id
+from contatto.leads.store.records import list_leads_by_id, list_outgoing_points, list_wrong_values
 from contatto.measurement.model import MeasuredAd
 from contatto.subscriptions import rules, store
 from contatto.subscriptions.model import Entity, Push, PushState, Subscription, SubscriptionEnded
@@ -136,7 +136,7 @@ def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
     is_of_chat = Origin(event.origin) in origins_of(LeadSource.DIRECT_MESSAGE)
     if lead is None or lead.is_test or not is_of_chat:
         return
-    data = chat_data(lead, list_contact_points(tx, lead.business_id, {lead.id})[lead.id])
+    data = chat_data(lead, list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id])
     told = {NAME, *event.fields} if isinstance(event, LeadUpdated) else set(CHAT_FIELDS)
     _queue_lead(tx, lead, {name: value for name, value in data.items() if name in told})
 
@@ -149,7 +149,8 @@ def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
         return
     version = list_versions_by_id(tx, event.business_id, {answer.version_id}).get(answer.version_id)
     if version is not None:
-        _queue_lead(tx, lead, answer_data(version.content, answer.answers), version)
+        wrong = list_wrong_values(tx, lead.business_id, {lead.id})[lead.id]
+        _queue_lead(tx, lead, answer_data(version.content, answer.answers, wrong), version)
 
 
 def push_test_lead(tx: Tx, event: TestLeadMade) -> None:
@@ -162,7 +163,7 @@ def push_test_lead(tx: Tx, event: TestLeadMade) -> None:
         samples = sample_answers(version.content, version.number)
         _queue_lead(tx, lead, answer_data(version.content, samples), version)
     else:
-        points = list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
+        points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
         _queue_lead(tx, lead, chat_data(lead, points))
 
 
