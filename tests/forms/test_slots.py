@@ -1,17 +1,26 @@
 """Appointments: which times can be chosen, by the clock of the business, and what of a choice is kept."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
-from contatto.forms.model import Hours, Kind
+from contatto.forms.actions.records import forget_answers
+from contatto.forms.actions.submitting import Unanswered, submit_form
+from contatto.forms.model import Booking, FormAnswer, FormVersion, Hours, Kind
 from contatto.forms.rules.answers import check_submission
 from contatto.forms.rules.drafts import add_question, edit_content, place_hours
 from contatto.forms.rules.publishing import list_problems
 from contatto.forms.rules.sheet import show_sheet
-from contatto.forms.rules.slots import count_a_day, list_slots, read_clock, show_slots
-from tests.forms.papers import content, question, sent
+from contatto.forms.rules.slots import TAKEN, count_a_day, list_slots, read_clock, show_slots
+from contatto.forms.store.records import list_bookings, save_bookings
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.leads.model.erasing import Gone
+from tests import make
+from tests.forms.papers import content, published, question, respondent, sent
 
 OPEN = Hours("Asia/Singapore", (1, 2, 3, 4, 5), "09:00", "12:00", 60, 7)
 # Wednesday, 8 in the evening in Singapore
@@ -113,3 +122,92 @@ def test_new_hours_take_the_zone_of_the_business_and_keep_the_one_that_was_chose
     edited = place_hours(edit_content(form, typed, "en"), "Asia/Singapore")
     assert edited.questions[-1].hours == Hours("Asia/Jakarta", (6, 7), "10:00", "17:00", 30, 14)
     assert list_problems(edited) == []
+
+
+class Clinic:
+    """A form that offers three appointments a day, and what people send by it."""
+
+    def __init__(self, tx: Tx) -> None:
+        self.business_id = make.shop(tx).business_id
+        asked = question("q1", Kind.EMAIL, required=True), question("q2", Kind.APPOINTMENT, hours=HOURS)
+        self.version = published(tx, self.business_id, content(*asked))
+
+    def take(self, tx: Tx, person: str, slot: str, version: FormVersion | None = None) -> FormAnswer:
+        who = respondent(self.business_id, person_id=person, conversation_id=f"talk of {person}")
+        form = sent(f"submission {person} {slot}", q1=f"{person}@example.com", q2=slot)
+        return submit_form(tx, version or self.version, who, form)
+
+    def offered(self, tx: Tx) -> list[str]:
+        bookings = list_bookings(tx, self.business_id, [self.version.form_id], tx.now)
+        days = show_slots(HOURS, "en", tx.now, bookings[self.version.form_id])
+        return [key for _, slots in days for key, _ in slots]
+
+
+HOURS = replace(OPEN, days=(1, 2, 3, 4, 5, 6, 7))
+TIME, LATER = "2026-01-02T09:00", "2026-01-02T10:00"
+
+
+@pytest.fixture
+def clinic(database: Database) -> Clinic:
+    return database.write_now(Clinic)
+
+
+def test_a_time_that_one_person_chose_is_offered_to_nobody_else(database: Database, clinic: Clinic) -> None:
+    assert TIME in database.read_now(clinic.offered)
+    database.write_now(lambda tx: clinic.take(tx, "mei", TIME))
+    assert TIME not in database.read_now(clinic.offered)
+    assert LATER in database.read_now(clinic.offered)
+    with pytest.raises(Unanswered) as lost:
+        database.write_now(lambda tx: clinic.take(tx, "ada", TIME))
+    assert [(each.at, each.says) for each in lost.value.problems] == [("q2", TAKEN)]
+    database.write_now(lambda tx: clinic.take(tx, "ada", LATER))
+
+
+def test_who_sends_the_same_time_again_keeps_it(database: Database, clinic: Clinic) -> None:
+    first = database.write_now(lambda tx: clinic.take(tx, "mei", TIME))
+    assert database.write_now(lambda tx: clinic.take(tx, "mei", TIME)).id == first.id
+
+
+def test_a_longer_appointment_of_a_later_version_takes_no_part_of_a_booked_time(
+    database: Database, clinic: Clinic
+) -> None:
+    hours = replace(HOURS, slot_minutes=120)
+    asked = question("q1", Kind.EMAIL, required=True), question("q2", Kind.APPOINTMENT, hours=hours)
+    longer = replace(clinic.version, content=content(*asked))
+    database.write_now(lambda tx: clinic.take(tx, "mei", LATER))
+    with pytest.raises(Unanswered):
+        database.write_now(lambda tx: clinic.take(tx, "ada", TIME, longer))
+
+
+def test_an_erased_person_gives_the_time_back(database: Database, clinic: Clinic) -> None:
+    database.write_now(lambda tx: clinic.take(tx, "mei", TIME))
+    none: frozenset[str] = frozenset()
+    gone = Gone(clinic.business_id, none, frozenset({"mei"}), none, none)
+    database.write_now(lambda tx: forget_answers(tx, gone))
+    assert TIME in database.read_now(clinic.offered)
+
+
+def test_of_many_who_send_the_same_time_at_once_one_gets_it(database: Database, clinic: Clinic) -> None:
+    def send(number: int) -> bool:
+        try:
+            database.write_now(lambda tx: clinic.take(tx, f"person{number}", TIME))
+        except Unanswered:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(send, range(16))) == 1
+
+
+def test_no_two_rows_of_the_database_hold_one_time(database: Database, clinic: Clinic) -> None:
+    """Even if no code looked, the table itself refuses it."""
+    at = datetime(2026, 1, 2, 1, tzinfo=UTC)
+
+    def book(tx: Tx, person: str) -> None:
+        until = at + timedelta(hours=1)
+        save_bookings(tx, "b1", [Booking("form", person, f"answer of {person}", at, until)])
+
+    database.write_now(lambda tx: book(tx, "mei"))
+    database.write_now(lambda tx: book(tx, "mei"))
+    with pytest.raises(IntegrityError):
+        database.write_now(lambda tx: book(tx, "ada"))

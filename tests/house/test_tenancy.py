@@ -62,6 +62,7 @@ WITHOUT_BUSINESS = {
     "signals/store/settings.py:list_told_businesses": "For who watches the installation as a whole.",
     "subscriptions/store.py:list_settled_pushes": "For the timer, who works for all of them.",
     "delivery/engines/decisions.py:has_new_files": "For the worker, who keeps the files of all of them.",
+    "inbox/store/messages.py:is_answer_of_person": "A condition of a query, which reads nothing itself.",
     "delivery/store/files.py:list_decision_files": "For the worker, who keeps the files of all of them.",
     "delivery/store/files.py:list_forgetting_businesses": "For the worker, who works for all of them.",
     "delivery/store/log.py:list_unsealed_streams": "For the worker, who keeps the files of all of them.",

@@ -52,13 +52,13 @@ PERSONAL: Final = {
     "capture_corrections", "audience_members", "audience_files", "form_answers", "consent_receipts",
     "persons", "conversations", "messages", "sends", "inline_notices", "ad_referrals",
     "conversation_labels", "private_notes", "note_mentions", "scheduled_replies", "photos", "receipts",
-    "pushes", "kept_pages", "rejected_contacts", "crm_deliveries", "crm_records",
+    "pushes", "kept_pages", "rejected_contacts", "form_bookings", "crm_deliveries", "crm_records",
     "crm_trials", "ad_signals", "judged_chats", "lead_scores",
 }  # fmt: skip
 """What may hold a value of a person, or hangs on one."""
 WITH_IDS_ALONE: Final = {
     "lead_labels", "conversation_labels", "note_mentions", "sends", "inline_notices", "lead_job_items",
-    "consent_receipts", "ad_signals", "judged_chats", "lead_scores",
+    "consent_receipts", "ad_signals", "judged_chats", "lead_scores", "form_bookings",
 }  # fmt: skip
 IMPERSONAL: Final = {
     "businesses", "members", "sessions", "api_tokens", "auth_codes", "confirmed_terms", "ad_accounts",
@@ -122,7 +122,7 @@ class House:
             "lead_events", "lead_files", "form_answers", "sends", "inline_notices", "ad_referrals",
             "conversation_labels", "private_notes", "note_mentions", "scheduled_replies",
             "kept_pages", "crm_deliveries", "crm_records", "crm_trials", "rejected_contacts",
-            "ad_signals", "judged_chats", "lead_scores",
+            "ad_signals", "judged_chats", "lead_scores", "form_bookings",
         ):  # fmt: skip
             plant.row(table)
         plant.row("lead_merges", kept_id=lead.id)

@@ -217,11 +217,26 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Booking:
+    """A time of a form's appointments that a person chose; nobody else gets it."""
+
+    form_id: str
+    person_id: str
+    answer_id: str
+    starts_at: datetime
+    ends_at: datetime
+
+    def overlaps(self, starts_at: datetime, ends_at: datetime) -> bool:
+        return self.starts_at < ends_at and starts_at < self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
-    """What we know of who opens a form: that they sent it before, and what they wrote in this chat."""
+    """What we know as somebody opens a form: of them, and which times of appointments are booked."""
 
     is_back: bool = False
     details: Mapping[Kind, str] = field(default_factory=dict)
+    bookings: tuple[Booking, ...] = ()
 
 
 NOBODY: Final = Known()

@@ -2,20 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contatto.forms.model import (
+    Booking,
     ConsentReceipt,
     FormAnswer,
     FormSubmitted,
     FormVerdict,
     FormVersion,
+    Kind,
     Problem,
     Respondent,
     Submission,
 )
 from contatto.forms.rules.answers import Checked, check_submission, contacts_of
 from contatto.forms.rules.logic import count_score
+from contatto.forms.rules.slots import list_hours
 from contatto.forms.rules.words import consent_text, hash_text
 from contatto.forms.store import records as store
 from contatto.kit.db.tx import Tx
@@ -96,22 +100,41 @@ def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -
     it is kept. Who sends the same at the same time waits for this transaction, and finds its answer.
     """
     ids = sorted({each.answer_id for each in filled})
-    tx.advisory_locks({natural_number("form answer", answer_id) for answer_id in ids})
+    booked = sorted({each.version.form_id for each in filled if list_hours(each.version.content)})
+    locks = {natural_number("form answer", answer_id) for answer_id in ids}
+    tx.advisory_locks(locks | {natural_number("form bookings", form_id) for form_id in booked})
+    bookings = store.list_bookings(tx, business_id, booked, tx.now)
     known: dict[str, FormAnswer | FreshAnswer] = {
         answer.id: answer for answer in store.list_answers_by_id(tx, business_id, ids)
     }
     found: list[Looked] = []
     for each in filled:
-        looked = known.get(each.answer_id) or _look_through(tx, each)
+        form_id = each.version.form_id
+        looked = known.get(each.answer_id) or _look_through(tx, each, bookings.get(form_id, ()))
+        if isinstance(looked, FreshAnswer):
+            bookings[form_id] = (*bookings.get(form_id, ()), *_bookings_of(looked))
         if not isinstance(looked, Unanswered):
             known[each.answer_id] = looked
         found.append(looked)
     return found
 
 
-def _look_through(tx: Tx, filled: FilledForm) -> FreshAnswer | Unanswered:
+def _bookings_of(fresh: FreshAnswer) -> list[Booking]:
+    """Return the times that a new answer books."""
+    answer, hours = fresh.answer, list_hours(fresh.filled.version.content)
+    bookings: list[Booking] = []
+    for each in answer.answers:
+        if each.kind is Kind.APPOINTMENT:
+            starts_at = datetime.fromisoformat(each.value).astimezone(UTC)
+            ends_at = starts_at + timedelta(minutes=hours[each.key].slot_minutes)
+            bookings.append(Booking(answer.form_id, answer.person_id, answer.id, starts_at, ends_at))
+    return bookings
+
+
+def _look_through(tx: Tx, filled: FilledForm, bookings: Sequence[Booking]) -> FreshAnswer | Unanswered:
     version, respondent, sent = filled.version, filled.respondent, filled.sent
-    checked = check_submission(version.content, sent, respondent.hidden, tx.now)
+    others = [each for each in bookings if each.person_id != respondent.person_id]
+    checked = check_submission(version.content, sent, respondent.hidden, tx.now, others)
     verdict = _verdict(checked, sent)
     is_taken = verdict is FormVerdict.TAKEN
     if is_taken and checked.problems:
@@ -150,6 +173,8 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
     kept = {number: _kept(each.answer, lead_of.get(number)) for number, each in different.items()}
     store.append_answers(tx, [each.answer for each in kept.values()])
     store.append_receipts(tx, [receipt for each in taken for receipt in _receipts_of(each)])
+    for each in taken:
+        store.save_bookings(tx, each.answer.business_id, _bookings_of(each))
     emit_all(tx, [_event_of(kept[each.answer.id].answer) for each in taken])
     return [kept[each.answer.id] for each in fresh]
 

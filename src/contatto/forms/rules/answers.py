@@ -1,6 +1,6 @@
 """A submission checked against its form: the answers in normal form, or a problem beside each field."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -9,6 +9,7 @@ from contatto.capture.model import ContactMatch
 from contatto.forms.model import (
     CONTACTS,
     Answer,
+    Booking,
     Content,
     FormQuestion,
     HiddenValue,
@@ -20,7 +21,7 @@ from contatto.forms.model import (
 from contatto.forms.rules.kinds import CHOOSERS, PHONES
 from contatto.forms.rules.logic import chosen_options, find_way
 from contatto.forms.rules.readers import UnreadableAnswer, clean, read_text
-from contatto.forms.rules.slots import read_slot
+from contatto.forms.rules.slots import TAKEN, read_slot
 from contatto.forms.rules.words import label_of, option_text, text_of
 from contatto.kit.i18n import N_
 
@@ -43,9 +44,16 @@ class Checked:
 
 
 def check_submission(
-    content: Content, sent: Submission, hidden: Mapping[HiddenValue, str], now: datetime
+    content: Content,
+    sent: Submission,
+    hidden: Mapping[HiddenValue, str],
+    now: datetime,
+    bookings: Sequence[Booking] = (),
 ) -> Checked:
-    """Check what was sent; answers to questions that are not met are left out, whatever they hold."""
+    """Check what was sent; answers to questions that are not met are left out, whatever they hold.
+
+    ``bookings`` are the times that other persons hold.
+    """
     way = find_way(content, sent.answers)
     answers: list[Answer] = []
     problems: list[Problem] = []
@@ -53,10 +61,11 @@ def check_submission(
         if question.key not in way.met:
             continue
         try:
-            answer = _answer(content, question, sent, hidden, now)
+            answer = _answer(content, question, sent, hidden, now, bookings)
         except UnreadableAnswer as unfit:
             own = text_of(content, f"{question.key}.message", sent.language)
-            problems.append(Problem(question.key, own) if own else _unfit(question, unfit))
+            is_own = own and unfit.says != TAKEN
+            problems.append(Problem(question.key, own) if is_own else _unfit(question, unfit))
         else:
             answers += [answer] if answer else []
     if not way.refused:
@@ -93,6 +102,7 @@ def _answer(
     sent: Submission,
     hidden: Mapping[HiddenValue, str],
     now: datetime,
+    bookings: Sequence[Booking],
 ) -> Answer | None:
     label = label_of(content, question, sent.language)
     if question.kind is Kind.HIDDEN:
@@ -107,7 +117,7 @@ def _answer(
             raise UnreadableAnswer(MISSING)
         return None
     if question.kind is Kind.APPOINTMENT:
-        shown, value = read_slot(question.hours or Hours(), text, now)
+        shown, value = read_slot(question.hours or Hours(), text, now, bookings)
     else:
         shown, value = read_text(_in_country(question, sent), text, sent.language)
     return Answer(question.key, label, question.kind, shown, value)

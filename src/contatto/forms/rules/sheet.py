@@ -41,7 +41,7 @@ def show_sheet(
         "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
         "benefits": [line for line in text_of(content, "benefits", language).split("\n") if line],
         "questions": [
-            _question(content, question, language, now) | {"value": values.get(question.key, "")}
+            _question(content, question, language, now, known) | {"value": values.get(question.key, "")}
             for question in content.questions
             if question.kind is not Kind.HIDDEN
         ],
@@ -81,7 +81,9 @@ def _has_regions(question: FormQuestion) -> bool:
     return question.kind in PHONES or question.kind is Kind.COUNTRY
 
 
-def _question(content: Content, question: FormQuestion, language: str, now: datetime) -> dict[str, Any]:
+def _question(
+    content: Content, question: FormQuestion, language: str, now: datetime, known: Known
+) -> dict[str, Any]:
     is_number = question.kind is Kind.NUMBER
     return {
         "key": question.key,
@@ -99,7 +101,7 @@ def _question(content: Content, question: FormQuestion, language: str, now: date
         "high": question.high if is_number else None,
         "shortest": None if is_number else question.low,
         "longest": None if is_number else min(question.high or TEXT_LIMIT, TEXT_LIMIT),
-        "days": show_slots(question.hours, language, now) if question.hours else [],
+        "days": show_slots(question.hours, language, now, known.bookings) if question.hours else [],
         "place": place_of(question.hours.zone) if question.hours else "",
         "options": [
             {"key": option.key, "text": option_text(content, question, option, language)}

@@ -135,12 +135,13 @@ async function send(tries = 0) {
   take(answer);
 }
 
-function take({ status, body }) {
+async function take({ status, body }) {
   if (status === 200) {
     keeper.finish(body.verdict);
     dialog.dispatchEvent(new CustomEvent("form:sent", { detail: body }));
     step(body.verdict === "no_fit" ? "no_fit" : "done");
   } else if (status === 422 && body.problems) {
+    if (body.stale) await reload(sheet.dataset.language);
     step("fill");
     show(body.problems);
   } else alertOf(body.message || sheet.dataset.again);
@@ -164,11 +165,17 @@ async function load(base, page, language = "") {
   return true;
 }
 
-async function changeLanguage(language) {
+// The sheet anew, such as with the times that are free by now; what was typed stays.
+async function reload(language) {
   const kept = read();
-  if (!(await load(sheet.dataset.base, sheet.dataset.page, language))) return alertOf(sheet.dataset.again);
+  if (!(await load(sheet.dataset.base, sheet.dataset.page, language))) return false;
   write(kept);
   follow();
+  return true;
+}
+
+async function changeLanguage(language) {
+  if (!(await reload(language))) return alertOf(sheet.dataset.again);
   sheet.querySelector("[data-sheet-language]").focus();
 }
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    PrimaryKeyConstraint,
     Select,
     String,
     Table,
@@ -22,7 +23,16 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnswer, FormVerdict, FormVersion
+from contatto.forms.model import (
+    Answer,
+    Booking,
+    ConsentReceipt,
+    Content,
+    Form,
+    FormAnswer,
+    FormVerdict,
+    FormVersion,
+)
 from contatto.kit.db.hot import Query, insert_all
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
@@ -59,6 +69,19 @@ form_versions = Table(
     text("published_by"),
     instant("published_at"),
     UniqueConstraint("business_id", "form_id", "version"),
+)
+
+form_bookings = Table(
+    "form_bookings",
+    metadata,
+    tenant(),
+    Column("form_id", String(36), nullable=False),
+    Column("person_id", String(36), nullable=False),
+    Column("answer_id", String(36), nullable=False),
+    instant("starts_at"),
+    instant("ends_at"),
+    PrimaryKeyConstraint("business_id", "form_id", "starts_at"),
+    Index("ix_form_bookings_of_person", "business_id", "person_id"),
 )
 
 form_answers = Table(
@@ -372,6 +395,36 @@ def list_receipts_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Consen
     return tx.list(ConsentReceipt, of_lead.order_by(consent_receipts.c.at, consent_receipts.c.purpose))
 
 
+def list_bookings(
+    tx: Tx, business_id: str, form_ids: Collection[str], since: datetime
+) -> dict[str, tuple[Booking, ...]]:
+    """Return the times of forms that are booked and not over, by form, soonest first."""
+    mine = select(form_bookings).where(
+        form_bookings.c.business_id == business_id,
+        form_bookings.c.form_id.in_(form_ids),
+        form_bookings.c.ends_at > since,
+    )
+    rows = tx.list(Booking, mine.order_by(form_bookings.c.starts_at)) if form_ids else []
+    return {form_id: tuple(row for row in rows if row.form_id == form_id) for form_id in form_ids}
+
+
+def save_bookings(tx: Tx, business_id: str, bookings: Iterable[Booking]) -> None:
+    """Book times; a person who held one holds it by the later answer.
+
+    Raises:
+        IntegrityError: somebody else holds one of them.
+    """
+    for booking in bookings:
+        own = form_bookings.delete().where(
+            form_bookings.c.business_id == business_id,
+            form_bookings.c.form_id == booking.form_id,
+            form_bookings.c.starts_at == booking.starts_at,
+            form_bookings.c.person_id == booking.person_id,
+        )
+        tx.execute(own)
+        tx.insert(form_bookings, row_of(booking) | {"business_id": business_id})
+
+
 def delete_answers_of(
     tx: Tx, business_id: str, lead_ids: Collection[str], person_ids: Collection[str]
 ) -> None:
@@ -383,3 +436,5 @@ def delete_answers_of(
     own = update(consent_receipts).where(consent_receipts.c.business_id == business_id, receipts_of)
     tx.execute(own.values(person_id=""))
     tx.execute(form_answers.delete().where(mine, about))
+    held = form_bookings.c.business_id == business_id, form_bookings.c.person_id.in_(person_ids)
+    tx.execute(form_bookings.delete().where(*held))

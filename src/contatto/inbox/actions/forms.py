@@ -1,7 +1,7 @@
 """What a form shows to a customer beside the chat, and sending one into a thread."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from contatto.channels import store as channel_store
@@ -9,11 +9,13 @@ from contatto.channels.model import ChannelAccount, MessageKind, Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.forms.model import (
     CONTACTS,
+    Booking,
     FormVersion,
     Known,
 )
+from contatto.forms.rules.slots import list_hours
 from contatto.forms.rules.words import text_of
-from contatto.forms.store.records import list_versions_by_number, list_who_sent
+from contatto.forms.store.records import list_bookings, list_versions_by_number, list_who_sent
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import (
     conversation_id_of,
@@ -74,10 +76,12 @@ def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
         who = {each: person_id_of(tx.vault, each.account, each.visitor) for each in mine}
         forms = {version.form_id for version in versions.values()}
         sent = list_who_sent(tx, business_id, forms, set(who.values())) if forms else set()
+        bookings = _bookings_of(tx, business_id, versions.values())
         for each in mine:
             if version := versions.get(each.number):
                 is_back = (version.form_id, who[each]) in sent
-                found[each] = version, _known_of(tx, each, who[each], version, is_back=is_back)
+                known = _known_of(tx, each, who[each], version, is_back=is_back)
+                found[each] = version, replace(known, bookings=bookings.get(version.form_id, ()))
     return [found.get(each) for each in openings]
 
 
@@ -90,7 +94,18 @@ def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersi
     person_id = person_id_of(tx.vault, account, visitor)
     is_back = bool(list_who_sent(tx, account.business_id, [version.form_id], [person_id]))
     opening = Opening(account, visitor, version.number)
-    return _known_of(tx, opening, person_id, version, is_back=is_back)
+    known = _known_of(tx, opening, person_id, version, is_back=is_back)
+    return replace(known, bookings=find_bookings(tx, version))
+
+
+def find_bookings(tx: Tx, version: FormVersion) -> tuple[Booking, ...]:
+    """Return the booked times of a form, which it must not offer again."""
+    return _bookings_of(tx, version.business_id, [version]).get(version.form_id, ())
+
+
+def _bookings_of(tx: Tx, business_id: str, versions: Iterable[FormVersion]) -> dict[str, tuple[Booking, ...]]:
+    forms = {version.form_id for version in versions if list_hours(version.content)}
+    return list_bookings(tx, business_id, forms, tx.now)
 
 
 def _known_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *, is_back: bool) -> Known:

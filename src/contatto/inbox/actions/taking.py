@@ -253,7 +253,7 @@ def _thanks_of(conversation: Conversation, version: FormVersion, answer: FormAns
         id=_thanks_id(answer),
         conversation_id=conversation.id,
         sender=Sender.BUSINESS,
-        kind=MessageKind.TEXT,
+        kind=MessageKind.AUTOMATIC,
         text="\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in))),
         author=version.name,
         at=answer.at,

@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, Response
 from contatto.forms.actions.submitting import Unanswered
 from contatto.forms.model import FormVerdict, Submission
 from contatto.forms.rules.openings import check_opening
+from contatto.forms.rules.slots import TAKEN
 from contatto.inbox.actions.forms import GatheredSheets, Opening
 from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn
 from contatto.inbox.actions.threads import conversation_id_of
@@ -98,7 +99,8 @@ async def answer_form(request: Request, sent: SentForm, handed: HandedIn) -> Res
         words = translator_for(sent.language) if sent.language in LANGUAGES else translator_of(request)
         problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
         message = words.gettext("Some answers need a correction.")
-        body = {"code": "unanswered", "message": message, "problems": problems}
+        is_stale = any(problem.says == TAKEN for problem in unanswered.problems)
+        body = {"code": "unanswered", "message": message, "problems": problems, "stale": is_stale}
         return json_answer(body, 422)
     # A program that filled in the trap is told the same as a person.
     verdict = "no_fit" if answer.verdict is FormVerdict.NO_FIT else "taken"

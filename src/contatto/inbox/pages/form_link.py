@@ -12,9 +12,9 @@ from contatto.accounts.rules import require
 from contatto.channels.model import ChannelAccount
 from contatto.channels.store import find_account
 from contatto.forms.actions.records import find_published
-from contatto.forms.model import FormVersion
+from contatto.forms.model import FormVersion, Known
 from contatto.inbox import rules
-from contatto.inbox.actions.forms import FormOffer, send_form
+from contatto.inbox.actions.forms import FormOffer, find_bookings, send_form
 from contatto.inbox.actions.taking import HandedIn
 from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.limits import ChatLimits
@@ -73,17 +73,18 @@ async def show_form_link(request: Request, token: str) -> HTMLResponse:
     """The form of a link, as a page of its own."""
     context, link = _open_link(request, token)
 
-    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion]:
+    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Known]:
         conversation = _linked(tx, link)
         account = find_account(tx, link.business_id, conversation.channel_account_id)
         if account is None:
             raise Refused(errors.NOT_FOUND)
-        return account, _published(tx, link.business_id, str(link.number))
+        version = _published(tx, link.business_id, str(link.number))
+        return account, version, Known(bookings=find_bookings(tx, version))
 
-    account, version = await context.db.read(load)
+    account, version, known = await context.db.read(load)
     values = {
         "account": {"id": account.id, "display_name": account.name},
-        "form": draw_sheet(request, version, _reader(account, link, token)),
+        "form": draw_sheet(request, version, _reader(account, link, token, known)),
         "conversation_id": link.conversation_id,
     }
     return context.pages.render(request, "inbox/form.html", values)
@@ -94,22 +95,23 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
     """The sheet alone, in another language; ``page_id`` is the one of the link."""
     context, link = _open_link(request, token)
 
-    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion]:
+    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Known]:
         conversation = _linked(tx, link)
         account = find_account(tx, link.business_id, conversation.channel_account_id)
         if account is None or page_id != str(link.number):
             raise Refused(errors.NOT_FOUND, "Form not found.")
-        return account, _published(tx, link.business_id, page_id)
+        version = _published(tx, link.business_id, page_id)
+        return account, version, Known(bookings=find_bookings(tx, version))
 
-    account, version = await context.db.read(load)
+    account, version, known = await context.db.read(load)
     return HTMLResponse(
-        draw_sheet(request, version, _reader(account, link, token), lang).html, headers=UNKEPT
+        draw_sheet(request, version, _reader(account, link, token, known), lang).html, headers=UNKEPT
     )
 
 
-def _reader(account: ChannelAccount, link: FormLink, token: str) -> SheetReader:
+def _reader(account: ChannelAccount, link: FormLink, token: str, known: Known) -> SheetReader:
     """Whoever opens the link; they are shown no details, as it may be passed on to somebody else."""
-    return SheetReader(account, link.conversation_id, base=f"/form/{token}")
+    return SheetReader(account, link.conversation_id, known, base=f"/form/{token}")
 
 
 @router.post("/form/{token}")

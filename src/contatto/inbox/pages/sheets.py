@@ -87,8 +87,11 @@ def _key_of(version: FormVersion, reader: SheetReader, language: str, now: datet
     if any(each.prefill and reader.known.details.get(each.kind) for each in questions):
         return None
     minute = int(now.timestamp()) // 60 if any(each.hours for each in questions) else 0
-    account = reader.account
-    return version.business_id, version.id, account.id, account.name, language, reader.known.is_back, minute
+    account, known = reader.account, reader.known
+    return (
+        version.business_id, version.id, account.id, account.name, language, known.is_back, minute,
+        known.bookings,
+    )  # fmt: skip
 
 
 def _draw(version: FormVersion, account: ChannelAccount, language: str, now: datetime, known: Known) -> str:

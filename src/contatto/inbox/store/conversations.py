@@ -26,10 +26,9 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.store.mentions import conversations_naming
-from contatto.inbox.store.messages import messages
+from contatto.inbox.store.messages import is_answer_of_person, messages
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.hot import Seek, insert_new, update_rows
 from contatto.kit.db.tx import Tx
@@ -194,8 +193,7 @@ def list_conversations_of_account(
     answered = select(messages.c.id).where(
         messages.c.business_id == business_id,
         messages.c.conversation_id == conversations.c.id,
-        messages.c.sender == Sender.BUSINESS,
-        messages.c.kind != MessageKind.AUTOMATIC,
+        is_answer_of_person(messages),
     )
     mine = select(conversations).where(
         conversations.c.business_id == business_id,

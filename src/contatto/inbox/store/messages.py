@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
+    FromClause,
     Index,
     Select,
     String,
@@ -46,6 +48,11 @@ messages = Table(
 )  # fmt: skip
 
 
+def is_answer_of_person(said: FromClause) -> ColumnElement[bool]:
+    """Return the condition for an answer that a person of the business wrote, for all who count answers."""
+    return and_(said.c.sender == Sender.BUSINESS, said.c.kind != MessageKind.AUTOMATIC)
+
+
 def find_first_answer(
     tx: Tx, business_id: str, conversation_id: str
 ) -> tuple[datetime, datetime | None] | None:
@@ -58,8 +65,7 @@ def find_first_answer(
     began = tx.execute(select(messages.c.at).where(*mine, wrote).order_by(messages.c.at).limit(1)).scalar()
     if began is None:
         return None
-    said = messages.c.sender == Sender.BUSINESS, messages.c.kind != MessageKind.AUTOMATIC
-    answer = select(messages.c.at).where(*mine, *said, messages.c.at >= began)
+    answer = select(messages.c.at).where(*mine, is_answer_of_person(messages), messages.c.at >= began)
     return began, tx.execute(answer.order_by(messages.c.at).limit(1)).scalar()
 
 

@@ -4,9 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.store.conversations import conversations
-from contatto.inbox.store.messages import messages
+from contatto.inbox.store.messages import is_answer_of_person, messages
 from contatto.kit.db.tx import Tx
 from contatto.reports.rules.responses import FirstAnswer
 
@@ -25,8 +24,7 @@ def list_first_answers(
         .where(
             answers.c.business_id == business_id,
             answers.c.conversation_id == conversations.c.id,
-            answers.c.sender == Sender.BUSINESS,
-            answers.c.kind != MessageKind.AUTOMATIC,
+            is_answer_of_person(answers),
             answers.c.author.in_({*people, ""}),
             answers.c.at >= started,
         )
