@@ -94,9 +94,9 @@ def webhooks(tx: Tx, case: Case) -> object:
     push_lead(tx, captured)
     push_hooks(tx, captured)
     push_form_lead(tx, FormSubmitted(of, case.version.form_id, case.answer.id, "", lead.id))
-    rows = tx.execute(select(pushes.c.body).where(pushes.c.business_id == of)).scalars().all()
+    rows = tx.execute(select(pushes.c.id, pushes.c.body).where(pushes.c.business_id == of)).all()
     assert len(rows) == 3
-    return [tx.vault.open(body, of) for body in rows]
+    return [tx.vault.open(row.body, of, "pushes.body", str(row.id)) for row in rows]
 
 
 @pytest.mark.parametrize("way_out", [crm, chat_fields, leads_file, form_file, webhooks])

@@ -291,14 +291,15 @@ def list_outgoing_points(
 
 def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, set[str]]:
     """Return the contact values of leads that members marked wrong; answers to forms may hold them too."""
-    mine = select(contact_points.c.lead_id, contact_points.c.value).where(
+    mine = select(contact_points.c.id, contact_points.c.lead_id, contact_points.c.value).where(
         contact_points.c.business_id == business_id,
         contact_points.c.lead_id.in_(lead_ids),
         contact_points.c.wrong_at.is_not(None),
     )
     values: dict[str, set[str]] = {lead_id: set() for lead_id in lead_ids}
     for row in tx.execute(mine):
-        values[row.lead_id].add(tx.vault.open(row.value, business_id))
+        opened = tx.vault.open(row.value, business_id, "contact_points.value", row.id)
+        values[row.lead_id].add(opened)
     return values
 
 
