@@ -74,7 +74,7 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
     assert "The Forum" in house.client.get("/settings/marketplaces").text
     press(house, "/settings/marketplaces", operator_id=operator_id, category="food")
     press(house, "/settings/marketplaces", status=409, operator_id=operator_id, category="food")
-    assert "Waits for an answer" in house.client.get("/settings/marketplaces").text
+    assert "Pending approval" in house.client.get("/settings/marketplaces").text
     assert house.client.get("/operator").status_code == 404
 
     enter(house, HOST)
@@ -102,7 +102,7 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
     press(house, "/operator/businesses", status=404, business_id="nobody", category="health")
     house.sign_in()
     page = house.client.get("/settings/marketplaces").text
-    assert "You advertise: Health." in page
+    assert "Category: Health." in page
     assert "Approved" in page
     assert "1,000.50" in page
     press(house, "/settings/marketplaces/leave", operator_id=operator_id)

@@ -40,16 +40,18 @@ def check_decision(admission: Admission, wanted: AdmissionState, reason: str) ->
         Refused: CONFLICT for a step that there is not; INVALID where a reason is missing or too long.
     """
     if wanted not in _BY_OPERATOR[admission.state]:
-        raise Refused(errors.CONFLICT, "The business does not stand so any more; look again.")
+        raise Refused(
+            errors.CONFLICT, "The status of this business has changed. Reload the page and try again."
+        )
     check_reason(reason, is_needed=wanted in _NEEDS_REASON)
 
 
 def check_reason(reason: str, *, is_needed: bool) -> None:
     """INVALID for a reason that is missing or too long."""
     if is_needed and not reason.strip():
-        raise Refused(errors.INVALID, "reason: say why; the business reads it.")
+        raise Refused(errors.INVALID, "reason: Enter a reason. The business will read it.")
     if len(reason) > REASON_LIMIT:
-        raise Refused(errors.INVALID, "reason: give at most 500 characters.")
+        raise Refused(errors.INVALID, "reason: Use at most 500 characters.")
 
 
 def may_ask(admission: Admission | None) -> bool:
@@ -61,18 +63,18 @@ def check_placement(placement: Placement, taken: Collection[str]) -> None:
     """INVALID for a placement that cannot be; ``taken`` are the names of the operator's others."""
     name = placement.name
     if not 0 < len(name) <= NAME_LIMIT or not name.isprintable() or name != name.strip():
-        raise Refused(errors.INVALID, "name: give a name of at most 64 characters.")
+        raise Refused(errors.INVALID, "name: Enter a name of up to 64 characters.")
     if name in taken:
         raise Refused(errors.INVALID, "name: another placement has this name.")
     if placement.currency not in currencies():
         raise Refused(errors.INVALID, "currency: choose a currency by its three letters, such as SGD.")
     if not LEAST_FLOOR_MICROS <= placement.floor_micros <= MOST_FLOOR_MICROS:
-        raise Refused(errors.INVALID, "floor: give a price of a thousand views of at least 1.")
+        raise Refused(errors.INVALID, "floor: Enter a price of at least 1 per 1,000 impressions.")
     if not 0 <= placement.most_views <= MOST_VIEWS:
-        raise Refused(errors.INVALID, "most_views: give a number from 0 (no limit) to 1000.")
+        raise Refused(errors.INVALID, "most_views: Enter a number from 0 (no limit) to 1,000.")
     unknown = set(placement.categories) - set(Category)
     if unknown:
-        raise Refused(errors.INVALID, "categories: choose some of %(known)s.", known=", ".join(Category))
+        raise Refused(errors.INVALID, "categories: Choose from these: %(known)s.", known=", ".join(Category))
 
 
 def may_compete(placement: Placement, admission: Admission) -> bool:

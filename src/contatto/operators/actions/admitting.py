@@ -24,7 +24,7 @@ def ask_admission(tx: Tx, operator_id: str, business: Business, category: Catego
     """
     operator = places.find_operator(tx, operator_id)
     if operator is None or not operator.is_listed:
-        raise Refused(errors.NOT_FOUND, "There is no such marketplace.")
+        raise Refused(errors.NOT_FOUND, "Marketplace not found.")
     return _enter(tx, operator, business, category, AdmissionState.ASKED)
 
 
@@ -53,12 +53,14 @@ def _enter(
     tx: Tx, operator: Operator, business: Business, category: Category, state: AdmissionState
 ) -> Admission:
     if business.id == operator.business_id:
-        raise Refused(errors.CONFLICT, "A marketplace does not take part in itself.")
+        raise Refused(errors.CONFLICT, "A marketplace cannot join itself.")
     tx.hold_key("admissions", operator.business_id)
     known = places.find_admission(tx, operator.business_id, business.id)
     by_code = state is AdmissionState.ADMITTED and known is not None and known.state is AdmissionState.ASKED
     if not by_code and not rules.may_ask(known):
-        raise Refused(errors.CONFLICT, "Your business has asked this marketplace already.")
+        raise Refused(
+            errors.CONFLICT, "Your business has already asked to join this marketplace. Wait for its answer."
+        )
     if state is AdmissionState.ADMITTED:
         _check_room(tx, operator.business_id)
     decided_at = tx.now if state is AdmissionState.ADMITTED else None
@@ -72,7 +74,9 @@ def _enter(
 
 def _check_room(tx: Tx, operator_id: str) -> None:
     if places.count_admitted(tx, operator_id) >= rules.MOST_ADMITTED:
-        raise Refused(errors.CONFLICT, "As many businesses as may compete are admitted already.")
+        raise Refused(
+            errors.CONFLICT, "The marketplace has reached its limit of businesses. Suspend one first."
+        )
 
 
 def decide_admission(
@@ -115,7 +119,7 @@ def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
     if known is None:
         raise Refused(errors.NOT_FOUND)
     if known.state in (AdmissionState.REFUSED, AdmissionState.LEFT, AdmissionState.SUSPENDED):
-        raise Refused(errors.CONFLICT, "Your business does not take part there.")
+        raise Refused(errors.CONFLICT, "Your business is not a member of this marketplace.")
     places.save_admission(tx, replace(known, state=AdmissionState.LEFT, reason="", decided_at=tx.now))
 
 

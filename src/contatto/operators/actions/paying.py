@@ -35,7 +35,7 @@ def pay_operator(
     """
     balance = load_operator_balance(tx, operator, ad_account_id)
     if not 0 < abs(amount_micros) <= MOST_MICROS:
-        raise Refused(errors.INVALID, "amount: give one that is neither 0 nor beyond all payments.")
+        raise Refused(errors.INVALID, "amount: Enter an amount other than 0, of at most 1,000,000,000.")
     day = local_day(micros(tx.now), operator.timezone)
     payment = OperatorPayment(
         new_id(), operator.business_id, balance.business_id, ad_account_id, tx.now, day, amount_micros,
@@ -53,7 +53,7 @@ def set_credit(tx: Tx, operator: Operator, ad_account_id: str, credit_micros: in
     """
     balance = load_operator_balance(tx, operator, ad_account_id)
     if not 0 <= credit_micros <= MOST_MICROS:
-        raise Refused(errors.INVALID, "credit: give one that is not below 0, nor beyond all payments.")
+        raise Refused(errors.INVALID, "credit: Enter a credit limit from 0 to 1,000,000,000.")
     accounts.record_credit(tx, balance, credit_micros)
     return load_operator_balance(tx, operator, ad_account_id)
 

@@ -20,7 +20,7 @@ def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -
         Refused: INVALID for a name or a zone that cannot be.
     """
     if not 0 < len(name.strip()) <= 100:
-        raise Refused(errors.INVALID, "name: give a name of at most 100 characters.")
+        raise Refused(errors.INVALID, "name: Enter a name of up to 100 characters.")
     check_timezone(timezone)
     tenant = create_business(tx, name, is_operator=True)
     operator = Operator(tenant.id, tenant.name, timezone, is_listed, tx.now)
@@ -58,7 +58,9 @@ def add_placement(tx: Tx, operator: Operator, wanted: Placement) -> Placement:
     tx.hold_key("placements", operator.business_id)
     others = places.list_placements(tx, operator.business_id)
     if len(others) >= rules.MOST_PLACEMENTS:
-        raise Refused(errors.INVALID, "name: there are as many placements as there may be.")
+        raise Refused(
+            errors.INVALID, "name: You have reached the limit of placements. Change an existing one instead."
+        )
     made = replace(wanted, id=new_id(), business_id=operator.business_id, created_at=tx.now)
     rules.check_placement(made, [each.name for each in others])
     places.save_placement(tx, made)

@@ -36,13 +36,14 @@ router = APIRouter(include_in_schema=False)
 HOME = "/settings/marketplaces"
 SHOWN_DAYS: Final = 28
 CATEGORY_TEXTS = {
-    Category.ALCOHOL: N_("Alcohol"), Category.AUTOMOTIVE: N_("Cars and bikes"), Category.BEAUTY: N_("Beauty"),
+    Category.ALCOHOL: N_("Alcohol"), Category.AUTOMOTIVE: N_("Cars and motorcycles"),
+    Category.BEAUTY: N_("Beauty"),
     Category.DATING: N_("Dating"), Category.EDUCATION: N_("Education"), Category.EVENTS: N_("Events"),
     Category.FASHION: N_("Fashion"), Category.FINANCE: N_("Finance"), Category.FOOD: N_("Food and drink"),
     Category.GAMBLING: N_("Gambling"), Category.HEALTH: N_("Health"), Category.HOME: N_("Home and garden"),
-    Category.JOBS: N_("Work"), Category.POLITICS: N_("Politics"), Category.PROPERTY: N_("Property"),
-    Category.RETAIL: N_("Shops"), Category.SERVICES: N_("Services"), Category.SPORTS: N_("Sports"),
-    Category.TECHNOLOGY: N_("Technology"), Category.TRAVEL: N_("Travel"), Category.OTHER: N_("Other things"),
+    Category.JOBS: N_("Jobs"), Category.POLITICS: N_("Politics"), Category.PROPERTY: N_("Property"),
+    Category.RETAIL: N_("Shopping"), Category.SERVICES: N_("Services"), Category.SPORTS: N_("Sports"),
+    Category.TECHNOLOGY: N_("Technology"), Category.TRAVEL: N_("Travel"), Category.OTHER: N_("Other"),
 }  # fmt: skip
 
 
