@@ -92,7 +92,7 @@ def take_reports(page: Page) -> None:
     page.locator("[aria-labelledby=goals-title]").screenshot(path=IMAGES / "goals.png")
     page.goto("/reports/conversions?metric=leads")
     page.get_by_role("link", name="Why?").first.click()
-    page.get_by_text("Winner").wait_for()
+    page.get_by_text("Credited").wait_for()
     take(page, "credited")
 
 

@@ -84,7 +84,7 @@ def test_one_mail_tells_of_all_with_a_link_to_each() -> None:
     assert subject == "3 alerts · Kopi"
     assert text.index("https://x.example.com/leads/l1") < text.index("https://x.example.com/inbox/c1")
     assert "https://x.example.com/settings/alerts" in text
-    assert alert_mail(words, told[:1], "", "Kopi")[0] == "A message of a customer · Kopi"
+    assert alert_mail(words, told[:1], "", "Kopi")[0] == "A message from a customer · Kopi"
 
 
 def test_a_long_mail_is_cut_and_says_so() -> None:

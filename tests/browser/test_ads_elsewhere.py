@@ -59,7 +59,7 @@ def test_a_marketer_connects_an_ad_account_and_reads_its_true_cost_per_lead(
     page.get_by_role("button", name="Log in").click()
     expect(page).to_have_url(re.compile("/home"))
     page.goto(f"{url_of(house)}/settings")
-    page.get_by_role("navigation", name="Settings").get_by_role("link", name="Ad accounts elsewhere").click()
+    page.get_by_role("navigation", name="Settings").get_by_role("link", name="External ad accounts").click()
 
     # a wrong token is told in place, and mended
     page.get_by_label("Id of the ad account").fill(elsewhere.advertiser_id)
@@ -90,7 +90,7 @@ def test_a_marketer_connects_an_ad_account_and_reads_its_true_cost_per_lead(
     expect(row).to_be_visible()
     cells = [text.strip() for text in row.get_by_role("cell").all_inner_texts()]
     assert [re.sub(r"[^\d.]", "", text) for text in cells[2:8]] == ["9.00", "2", "3", "2", "1", "9.00"]
-    unmatched = page.get_by_role("region", name="Not matched")
+    unmatched = page.get_by_role("region", name="Unmatched ads")
     expect(unmatched.get_by_role("row", name=re.compile("123456789"))).to_contain_text(
         "No connected account has this ad"
     )

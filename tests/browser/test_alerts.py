@@ -44,7 +44,7 @@ def owner(browser: Browser, served: Served) -> Iterator[Page]:
 def test_a_push_is_shown_by_the_browser_and_the_page_offers_to_subscribe(served: Served, owner: Page) -> None:
     """The push service of a browser is its maker's; what comes from there is handed in by its own tools."""
     owner.context.grant_permissions(["notifications"])
-    expect(owner.get_by_role("button", name="Tell me in this browser")).to_be_visible()
+    expect(owner.get_by_role("button", name="Turn on alerts in this browser")).to_be_visible()
     tools = owner.context.new_cdp_session(owner)
     known: list[str] = []
     tools.on(
@@ -80,13 +80,13 @@ def write(served: Served, text: str) -> None:
 
 def test_what_happens_while_nobody_looks_is_counted_and_leads_there(served: Served, owner: Page) -> None:
     row = owner.get_by_role("row", name="A new lead")
-    row.get_by_label("Mail at once").check()
+    row.get_by_label("E-mail at once").check()
     owner.get_by_role("row", name="A task is due").get_by_label("On the page").uncheck()
-    owner.get_by_label("Quiet from").select_option("22:00")
+    owner.get_by_label("Quiet hours from").select_option("22:00")
     owner.get_by_role("button", name="Save").click()
     expect(owner.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
-    expect(row.get_by_label("Mail at once")).to_be_checked()
-    expect(owner.get_by_label("Quiet from")).to_have_value("1320")
+    expect(row.get_by_label("E-mail at once")).to_be_checked()
+    expect(owner.get_by_label("Quiet hours from")).to_have_value("1320")
     expect(owner.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
     owner.evaluate(LOOK_AWAY)
     write(served, "hello")
@@ -101,7 +101,7 @@ def test_what_happens_while_nobody_looks_is_counted_and_leads_there(served: Serv
 
     lead_id = served.house.context.db.write_now(give)
     expect(owner).to_have_title(re.compile(r"^\(3\) "))
-    owner.get_by_text("Something was assigned to you").last.locator("..").get_by_role(
+    owner.get_by_text("A conversation, lead or task is assigned to you").last.locator("..").get_by_role(
         "link", name="Open"
     ).click()
     expect(owner).to_have_url(f"{served.url}/leads/{lead_id}")

@@ -48,15 +48,15 @@ def test_an_analyst_reads_keeps_and_questions_a_report(served: Served, page: Pag
     _tell_the_example(served)
     _sign_in(page, served)
     page.get_by_role("link", name="Reports").click()
-    expect(page.get_by_role("heading", name="Each goal for itself")).to_be_visible()
+    expect(page.get_by_role("heading", name="Results by goal")).to_be_visible()
 
     # rows, columns and days follow at once, without a reload
     page.wait_for_load_state()
     page.get_by_label("Rows").select_option("Goal")
-    table = page.get_by_role("region", name="Table of the report")
+    table = page.get_by_role("region", name="Report table")
     expect(table.get_by_role("row", name=re.compile("^Lead"))).to_contain_text("1 leads")
     expect(table.get_by_role("row", name=re.compile("^Conversation"))).to_contain_text("1 chats")
-    expect(table.get_by_role("row", name=re.compile("^Total"))).to_contain_text("two goals")
+    expect(table.get_by_role("row", name=re.compile("^Total"))).to_contain_text("mixed goals")
     page.get_by_text("Columns", exact=True).first.click()
     page.get_by_label("Cost per conversion", exact=True).uncheck()
     expect(table.get_by_role("columnheader", name="Cost per conversion")).to_have_count(0)
@@ -64,7 +64,7 @@ def test_an_analyst_reads_keeps_and_questions_a_report(served: Served, page: Pag
     expect(page).to_have_url(re.compile("period=today"))
 
     # kept under a name, and found again
-    page.get_by_role("button", name="Save this report").click()
+    page.get_by_role("button", name="Save report").click()
     page.get_by_role("dialog").get_by_label("Name").fill("My morning")
     page.get_by_role("dialog").get_by_role("button", name="Save").click()
     expect(page.get_by_role("link", name="My morning")).to_have_attribute("aria-current", "page")
@@ -85,11 +85,13 @@ def test_an_analyst_reads_keeps_and_questions_a_report(served: Served, page: Pag
     row.get_by_role("link", name="1").last.click()
     page.get_by_role("link", name="Why?").click()
     path = page.get_by_role("listitem")
-    expect(path.filter(has_text="Winner")).to_contain_text("LEAD_GENERATION group")
-    expect(path.filter(has_text="Counts, but a later touch wins")).to_contain_text("CONVERSATION group")
+    expect(path.filter(has_text="Credited")).to_contain_text("LEAD_GENERATION group")
+    expect(path.filter(has_text="Eligible, but a later click or view is credited")).to_contain_text(
+        "CONVERSATION group"
+    )
 
     # and what would be, were taps to count no more
     page.get_by_role("link", name="Report", exact=True).click()
-    page.get_by_role("link", name="What if?").click()
-    page.get_by_label("A tap counts for").select_option("Off")
+    page.get_by_role("link", name="Attribution comparison").click()
+    page.get_by_label("Click window").select_option("Off")
     expect(page.get_by_role("status").filter(has_text="2 conversions change hands")).to_be_visible()

@@ -48,4 +48,4 @@ def test_the_page_shows_the_same_figures_and_says_when_goals_are_mixed(house: Ho
     page = house.client.get("/reports").text
     assert "CONVERSATION group" in page
     assert "LEAD_GENERATION group" in page
-    assert "their conversions are different things and are not added up" in page
+    assert "Conversions of different goals are not added up" in page

@@ -309,7 +309,7 @@ def test_a_lead_tells_which_forms_were_sent_and_leads_to_every_ad_that_the_perso
     assert "Sent the form Viewing &lt;b&gt;, version 3, and gave consent<" in page
     assert "Sent the form Viewing &lt;b&gt;, version 4<" in page
     [path] = re.findall(r"/reports/conversions/[0-9]+", page)
-    assert "Every ad that the person met" in house.client.get(path).text
+    assert "Ad history of this person" in house.client.get(path).text
     sign_in_as(house, Role.AGENT)
     assert "/reports/conversions/" not in house.client.get(f"/leads/{lead_id}").text
 

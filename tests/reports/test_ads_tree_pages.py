@@ -94,8 +94,8 @@ def test_what_is_looked_for_is_shown_with_what_is_above_it(traffic: Traffic) -> 
     way = [f"campaigns-{lead['campaign_id']}", f"ad-groups-{lead['adgroup_id']}", f"ads-{lead['ad_id']}"]
     for query in ("q=ad+of+lead", f"q={lead['ad_id']}", "goal=lead"):
         assert keys(house, f"/ads?{query}") == way
-    assert "Nothing matches" in house.client.get("/ads?q=nobody").text
-    assert "Nothing matches" in house.client.get("/ads?status=problem").text
+    assert "No matches" in house.client.get("/ads?q=nobody").text
+    assert "No matches" in house.client.get("/ads?status=problem").text
 
 
 def test_a_branch_is_closed_and_opened_by_its_number(traffic: Traffic) -> None:

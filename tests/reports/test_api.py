@@ -194,7 +194,7 @@ def test_the_page_and_its_csv_show_the_same_figures(traffic: Traffic) -> None:
     house.sign_in()
     days = "since=2026-11-20&until=2026-11-21"
     page = house.client.get(f"/reports?{days}&by=ad_group").text
-    for part in ("LEAD_GENERATION group", "SGD 0.75", "Two goals:", 'value="2026-11-20"'):
+    for part in ("LEAD_GENERATION group", "SGD 0.75", "Conversions of different goals", 'value="2026-11-20"'):
         assert part in page
     answer = house.client.get(f"/reports/csv?{days}&by=ad_group")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -216,7 +216,7 @@ def test_the_page_has_every_level(traffic: Traffic, level: str) -> None:
 def test_days_without_traffic_say_so(traffic: Traffic) -> None:
     traffic.house.sign_in()
     page = traffic.house.client.get("/reports?since=2020-01-01&until=2020-01-02").text
-    assert "No traffic on these days" in page
+    assert "No traffic in this period" in page
 
 
 @pytest.mark.parametrize("query", ["since=soon", "since=2026-01-02&until=2026-01-01"])

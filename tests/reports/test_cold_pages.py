@@ -111,31 +111,31 @@ def conversion_of(old: Old) -> int:
 
 def test_while_all_files_are_whole_no_page_speaks_of_them(old: Old) -> None:
     for address in (f"/reports?{old.days}", f"/reports/what-if?{old.days}"):
-        assert "sealed file" not in shown(old.house, address)
+        assert "archive file" not in shown(old.house, address)
     page = shown(old.house, f"/reports/conversions/{conversion_of(old)}")
-    assert "sealed file" not in page
-    assert "Saw" in page  # read from the file
+    assert "archive file" not in page
+    assert "Viewed" in page  # read from the file
 
 
 def test_a_file_cut_off_by_hand_is_named_on_each_page_that_needs_it(old: Old, cut: Path) -> None:
     report = shown(old.house, f"/reports?{old.days}")
-    assert re.search(rf"The sealed file {NAME} is damaged\.", report)
-    assert "are in this file alone" in report
+    assert re.search(rf"The archive file {NAME} is damaged\.", report)
+    assert "are in this file only" in report
     assert "Ask the operator to put the file back from a backup." in report
     assert "0.25" in report  # what was counted is shown
     supposed = shown(old.house, f"/reports/what-if?{old.days}")
-    assert re.search(rf"The sealed file {NAME} is damaged\.", supposed)
+    assert re.search(rf"The archive file {NAME} is damaged\.", supposed)
     explained = shown(old.house, f"/reports/conversions/{conversion_of(old)}")
-    assert re.search(rf"The sealed file {NAME} is damaged\.", explained)
-    assert "Winner" in explained  # the tap is in the database
-    assert "sealed file" not in shown(old.house, "/reports")  # of other days
+    assert re.search(rf"The archive file {NAME} is damaged\.", explained)
+    assert "Credited" in explained  # the tap is in the database
+    assert "archive file" not in shown(old.house, "/reports")  # of other days
 
 
 def test_a_file_that_is_gone_is_told_from_one_that_is_damaged(old: Old) -> None:
     path = old.file(old.first)
     away = path.rename(path.with_name("elsewhere"))
     try:
-        assert re.search(rf"The sealed file {NAME} is gone\.", shown(old.house, f"/reports?{old.days}"))
+        assert re.search(rf"The archive file {NAME} is missing\.", shown(old.house, f"/reports?{old.days}"))
     finally:
         away.rename(path)
 
@@ -147,8 +147,8 @@ def test_of_a_day_that_the_database_still_has_the_figures_are_complete(old: Old)
     try:
         days = f"since={old.young.date()}&until={(old.young + timedelta(days=1)).date()}"
         report = shown(old.house, f"/reports?{days}")
-        assert re.search(rf"The sealed file {NAME} is damaged\.", report)
-        assert "The figures here are complete" in report
+        assert re.search(rf"The archive file {NAME} is damaged\.", report)
+        assert "The figures are complete" in report
     finally:
         path.write_bytes(content)
 
@@ -167,7 +167,7 @@ def test_the_api_refuses_what_it_cannot_tell_in_full_and_says_why(old: Old, cut:
     make_files(old.house.context.db, REPORT_FILES)
     task = old.house.data("GET", "/report/task/check/", task_id=made["task_id"])
     assert task["status"] == "FAILED"
-    assert re.search(rf"The sealed file {NAME} is gone or damaged\. Ask the operator", task["message"])
+    assert re.search(rf"The archive file {NAME} is missing or damaged\. Ask the operator", task["message"])
     refused = old.house.api("GET", "/report/integrated/get/", **asked, metrics=["reach"])
     assert refused["code"] == 50000
-    assert re.search(rf"The sealed file {NAME} is damaged\. Ask the operator", refused["message"])
+    assert re.search(rf"The archive file {NAME} is damaged\. Ask the operator", refused["message"])

@@ -59,7 +59,7 @@ def test_conversions_over_two_goals_are_told_and_not_added(house: House) -> None
     assert found["CONVERSATION group"][-2:] == ["1", "0.25"]
     assert found["Total"][-2:] == ["", ""]
     shown = words(page(house, f"/reports?{DAYS}"))
-    assert "their conversions are different things and are not added up" in shown
+    assert "Conversions of different goals are not added up" in shown
     assert "A conversion is a lead; cost per conversion is cost per lead." in shown
 
 
@@ -117,8 +117,8 @@ def test_from_a_figure_to_the_touch_that_earned_it(house: House) -> None:
     assert reasons
     assert f": {len(reasons)}" in words(behind)
     why = words(page(house, reasons[0]))
-    assert "Winner the last tap in its window" in why
-    assert "Counts, but a" in why
+    assert "Credited last click within the window" in why
+    assert "Eligible, but " in why
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_what_if_moves_nothing_that_is_stored(house: House) -> None:
 
 
 def test_first_answers_say_when_there_was_none(house: House) -> None:
-    assert "No conversation began on these days." in words(page(house, f"/reports/responses?{DAYS}"))
+    assert "No conversations started in this period." in words(page(house, f"/reports/responses?{DAYS}"))
 
 
 def test_another_business_finds_none_of_it(

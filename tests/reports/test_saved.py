@@ -35,6 +35,6 @@ def test_nobody_removes_the_report_of_somebody_else(database: Database, somebody
 def test_a_member_keeps_so_many_and_no_more(database: Database) -> None:
     for number in range(MOST_SAVED):
         database.write_now(lambda tx, number=number: keep_report(tx, ANA, f"Report {number}", ""))  # type: ignore[misc]
-    with pytest.raises(Refused, match="remove one first"):
+    with pytest.raises(Refused, match="Remove one first"):
         database.write_now(lambda tx: keep_report(tx, ANA, "One more", ""))
     database.write_now(lambda tx: keep_report(tx, BO, "Another's first", ""))

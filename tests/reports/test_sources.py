@@ -134,8 +134,20 @@ def test_an_ad_elsewhere_has_its_true_cost_per_lead_beside_our_own(house: House)
         "0",
         "",
     ]
-    assert found[ours["ad_id"]] == ["Our ads", "Main", "SGD", "5.00", "2", "1", "1", "1", "5.00", "0", ""]
-    assert "Every chat from an ad could be matched" in words(house)
+    assert found[ours["ad_id"]] == [
+        "Contatto ads",
+        "Main",
+        "SGD",
+        "5.00",
+        "2",
+        "1",
+        "1",
+        "1",
+        "5.00",
+        "0",
+        "",
+    ]
+    assert "All chats from ads are matched" in words(house)
 
 
 def test_a_qualified_lead_shows_what_it_cost(house: House) -> None:
@@ -208,7 +220,7 @@ def test_what_cannot_be_matched_is_listed_with_its_reason(house: House) -> None:
     )
     shown = words(house)
     assert "1801 Spring sale TikTok Ads Two connected accounts have an ad with this id 1 1" in shown
-    assert "Every chat" not in shown
+    assert "All chats" not in shown
 
 
 def test_days_that_are_none_are_refused(house: House) -> None:

@@ -21,13 +21,13 @@ HALF_HOURS: Final = tuple(range(0, 24 * 60, 30))
 
 KIND_TEXTS: Final[Mapping[Kind, str]] = {
     Kind.LEAD: N_("A new lead"),
-    Kind.MESSAGE: N_("A message of a customer"),
-    Kind.ASSIGNMENT: N_("Something was assigned to you"),
+    Kind.MESSAGE: N_("A message from a customer"),
+    Kind.ASSIGNMENT: N_("A conversation, lead or task is assigned to you"),
     Kind.TASK: N_("A task is due"),
-    Kind.WAITING: N_("A customer waits too long for an answer"),
-    Kind.CHANNEL: N_("A channel was lost: its platform refuses the access token"),
-    Kind.CRM: N_("A linked CRM needs somebody: leads do not arrive there, or its records differ"),
-    Kind.SIGNALS: N_("An ad platform is not told of leads: somebody has to look at its signals"),
+    Kind.WAITING: N_("A customer has waited too long for a reply"),
+    Kind.CHANNEL: N_("A channel is disconnected: its platform refuses the access token"),
+    Kind.CRM: N_("A CRM needs attention: leads do not arrive, or its records differ"),
+    Kind.SIGNALS: N_("An ad platform needs attention: its signals do not arrive"),
 }
 
 
@@ -98,7 +98,7 @@ def alert_mail(words: Translator, alerts: Sequence[Alert], base_url: str, busine
     beyond = len(ordered) - MOST_LINES
     if beyond > 0:
         parts.append(words.ngettext("And %(num)s more.", "And %(num)s more.", beyond))
-    choose = words.gettext("Choose of what you are told, and when:")
+    choose = words.gettext("Choose what we tell you about, and when:")
     parts.append(f"{choose}\n{base_url}/settings/alerts")
     first = words.gettext(KIND_TEXTS[ordered[0].kind])
     count = len(ordered)

@@ -90,14 +90,16 @@ def keep_browser(tx: Tx, caller: Caller, given: Subscribed, allowed: Collection[
     except ValueError:
         fits = False
     if not fits:
-        raise Refused(errors.INVALID, "endpoint: this is no push service that alerts may be sent to.")
+        raise Refused(
+            errors.INVALID, "endpoint: Alerts cannot be sent to this push service. Use another browser."
+        )
     tx.hold_key("push browsers", caller.subject_id)
     known = browsers.list_browsers(tx, caller.business_id, caller.subject_id)
     browser_id = tx.vault.named_id("push browser", given.endpoint)
     if len(known) >= MOST_BROWSERS and browser_id not in {each.id for each in known}:
         raise Refused(
             errors.INVALID,
-            "endpoint: %(most)s browsers are told already. Remove one first.",
+            "endpoint: Alerts already go to %(most)s browsers. Remove one first.",
             most=MOST_BROWSERS,
         )
     browsers.delete_browser_of_others(tx, browser_id, caller.user_id)
@@ -114,7 +116,7 @@ def remove_browser(tx: Tx, caller: Caller, browser_id: str) -> None:
         Refused: NOT_FOUND.
     """
     if not browsers.delete_browser(tx, caller.business_id, caller.subject_id, browser_id):
-        raise Refused(errors.NOT_FOUND, "There is no such browser.")
+        raise Refused(errors.NOT_FOUND, "Browser not found.")
 
 
 def push_due_alerts(tx: Tx) -> int:

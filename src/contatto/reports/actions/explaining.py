@@ -64,7 +64,9 @@ def behind_figure(
     """
     behind = BEHIND.get(metric)
     if behind is None:
-        raise Refused(errors.INVALID, "metric: this one counts no conversions.")
+        raise Refused(
+            errors.INVALID, "metric: This metric does not count conversions. Choose leads or conversations."
+        )
     tree = load_tree(tx, account, WantedAds(statuses=frozenset(AdStatus)))
     ad_ids = _ads_of(tree, look, key)
     goals = {tree.ad_groups[ad.ad_group_id].goal for ad in tree.ads if ad.id in ad_ids}
@@ -100,7 +102,8 @@ def _is_in(tree: Tree, campaign_id: str, look: Look) -> bool:
 def _counted(goals: set[Goal]) -> ConversionKind:
     if len(goals) > 1:
         raise Refused(
-            errors.INVALID, "metric: two goals are not counted together; choose leads or conversations."
+            errors.INVALID,
+            "metric: Conversions of two goals cannot be added up. Choose leads or conversations.",
         )
     return KINDS[goals.pop()] if goals else ConversionKind.LEAD
 
@@ -113,7 +116,7 @@ def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> Explained:
     """
     found = store.find_conversion(tx, business_id, conversion_id)
     if found is None:
-        raise Refused(errors.NOT_FOUND, "There is no such conversion.")
+        raise Refused(errors.NOT_FOUND, "Conversion not found.")
     touches, broken = list_touches_ever(tx, business_id, found.person_id, MOST_TOUCHES)
     judged = judge_touches(touches, conversion_of(found))
     lead_ids = {found.subject_id} if found.kind is ConversionKind.LEAD else set()

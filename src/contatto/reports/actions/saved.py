@@ -24,12 +24,12 @@ def keep_report(
     business_id, member_id = owner
     title = " ".join(name.split())[:LONGEST_NAME]
     if not title:
-        raise Refused(errors.INVALID, "name: give the report a name.")
+        raise Refused(errors.INVALID, "name: Enter a name for the report.")
     tx.hold_key("saved reports", business_id, member_id)
     if store.count_saved_reports(tx, business_id, member_id) >= MOST_SAVED:
         raise Refused(
             errors.INVALID,
-            "name: a member keeps up to %(most)s reports; remove one first.",
+            "name: You can save up to %(most)s reports. Remove one first.",
             most=MOST_SAVED,
         )
     report = SavedReport(new_id(), business_id, member_id, title, query, is_shared, tx.now)
@@ -46,5 +46,5 @@ def drop_report(tx: Tx, owner: tuple[str, str], report_id: str) -> None:
     business_id, member_id = owner
     found = store.find_saved_report(tx, business_id, report_id)
     if found is None or found.member_id != member_id:
-        raise Refused(errors.NOT_FOUND, "There is no such saved report of yours.")
+        raise Refused(errors.NOT_FOUND, "Saved report not found.")
     store.delete_saved_report(tx, business_id, report_id)

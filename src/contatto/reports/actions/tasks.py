@@ -72,7 +72,7 @@ def make_report_file(tx: Tx, task: ReportTask) -> Record:
     try:
         content = _make_file(tx, task)
     except BrokenFile as error:
-        says = f"The sealed file {error.file.name} is gone or damaged. {errors.FILE_BAD.remedy}"
+        says = f"The archive file {error.file.name} is missing or damaged. {errors.FILE_BAD.remedy}"
         return lambda tx: store.mark_task(tx, task, TaskStatus.FAILED, says)
     except Exception as error:  # one bad report must not hold up the others
         logger().warning("report.failed", task_id=task.id, error_at=where(error))

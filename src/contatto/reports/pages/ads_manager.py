@@ -52,7 +52,7 @@ STATES: Final = {
     RowState.SHOWING: N_("Delivering"),
     RowState.NOT_SHOWING: N_("Not delivering"),
     RowState.IN_REVIEW: N_("In review"),
-    RowState.PROBLEM: N_("Needs work"),
+    RowState.PROBLEM: N_("Needs attention"),
 }
 _SETTINGS: Final = {
     "status": N_("Status"),

@@ -109,7 +109,7 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
     require(caller, Permission.READ_REPORTS)
     number = read_number(conversion_id)
     if number is None:
-        raise Refused(errors.NOT_FOUND, "There is no such conversion.")
+        raise Refused(errors.NOT_FOUND, "Conversion not found.")
     context = context_of(request)
     # it may read files
     found = await context.db.read_long(lambda tx: trace_conversion(tx, caller.business_id, number))

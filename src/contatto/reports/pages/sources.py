@@ -44,7 +44,11 @@ COLUMNS: Final = tuple(
 )
 PLACED_COLUMNS: Final = tuple(metric for metric in COLUMNS if "qualified" not in metric.name)
 """What became of leads is not counted by placement."""
-SOURCES: Final = {Source.OURS: N_("Our ads"), Source.TIKTOK: N_("TikTok Ads"), Source.META: N_("Meta Ads")}
+SOURCES: Final = {
+    Source.OURS: N_("Contatto ads"),
+    Source.TIKTOK: N_("TikTok Ads"),
+    Source.META: N_("Meta Ads"),
+}
 TITLES: Final = {
     Level.AD_ACCOUNT: N_("Ad account"),
     Level.CAMPAIGN: N_("Campaign"),

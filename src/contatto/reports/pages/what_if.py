@@ -45,7 +45,7 @@ async def show_what_if(
     """Both sides of a supposition; the stored winners are only read."""
     require(caller, Permission.READ_REPORTS)
     if click not in CLICK_DAYS or view not in VIEW_DAYS or policy not in set(Policy):
-        raise Refused(errors.INVALID, "click: choose one of the windows and policies on the page.")
+        raise Refused(errors.INVALID, "click: Choose one of the windows and priorities on the page.")
     context = context_of(request)
     look = look_of(request)
     supposed = Supposed(click, view, Policy(policy))

@@ -76,7 +76,7 @@ def _name_test(condition: Condition) -> Callable[[ReportRow], bool]:
         return lambda row: any(text in name_of(row).casefold() for text in texts)
     if condition.kind == "IN":
         return lambda row: name_of(row).casefold() in texts
-    raise Refused(errors.INVALID, "filtering: a name allows MATCH, IN.")
+    raise Refused(errors.INVALID, "filtering: A name can be filtered by MATCH or IN only.")
 
 
 def _numbers(condition: Condition) -> Values:

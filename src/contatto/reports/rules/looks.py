@@ -143,7 +143,7 @@ def read_look(pairs: Iterable[tuple[str, str]], metrics: Iterable[str]) -> Look:
     if since and until and not since <= until <= since + timedelta(days=MOST_DAYS - 1):
         raise Refused(
             errors.INVALID,
-            "until: choose 1 to %(most)s days; the first day comes first.",
+            "until: Choose a period of 1 to %(most)s days. The last day must not be before the first.",
             most=MOST_DAYS,
         )
     known = set(metrics) - NOT_SHOWN
@@ -192,7 +192,7 @@ def _day(text: str | None) -> date | None:
         return None
     day = day_of(text)
     if day is None:
-        raise Refused(errors.INVALID, "since: write days as YYYY-MM-DD.")
+        raise Refused(errors.INVALID, "since: Write dates as YYYY-MM-DD.")
     return day
 
 

@@ -142,16 +142,19 @@ def question_of(query: ReportBody) -> ReportQuestion:
     asked = DATA_LEVELS[query.data_level] if query.data_level else None
     level = finest[-1] if finest else asked or Level.AD_ACCOUNT
     if len(set(steps)) > 1:
-        raise Refused(errors.INVALID, "dimensions: stat_time_day and stat_time_hour do not go together.")
+        raise Refused(errors.INVALID, "dimensions: stat_time_day and stat_time_hour cannot be combined.")
     if asked is not None and asked is not level and level is not Level.PAGE:
         raise Refused(errors.INVALID, f"data_level: {query.data_level} does not fit the dimensions.")
     if "page_id" in query.dimensions and level is not Level.PAGE:
-        raise Refused(errors.INVALID, "dimensions: page_id does not go with ids of campaigns or ads.")
+        raise Refused(errors.INVALID, "dimensions: page_id cannot be combined with ids of campaigns or ads.")
     named = {*query.metrics, query.order_field, *(one.field_name for one in query.filtering)}
     by_country = "country_code" in query.dimensions
     with_reach = bool(named & NEED_REACH)
     if with_reach and by_country:
-        raise Refused(errors.INVALID, "metrics: reach and its kin are not known by country_code.")
+        raise Refused(
+            errors.INVALID,
+            "metrics: Reach, frequency and cost per 1,000 reached are not available by country_code.",
+        )
     by_placement = "placement" in query.dimensions
     if by_placement:
         _check_placed(query, level)
@@ -166,7 +169,8 @@ def _check_placed(query: ReportBody, level: Level) -> None:
     if level in (Level.PAGE, Level.AD) or with_others:
         raise Refused(
             errors.INVALID,
-            "dimensions: placement goes with advertiser_id, campaign_id, adgroup_id and stat_time_day.",
+            "dimensions: placement can only be combined with advertiser_id, campaign_id, adgroup_id "
+            "and stat_time_day.",
         )
     asked = [*query.metrics, *(one.field_name for one in query.filtering if one.field_name not in _IDS)]
     unknown = [name for name in asked if name not in PLACED and name not in TEXTS]
@@ -220,4 +224,4 @@ def check_metrics(query: ReportBody, metrics: Mapping[str, Metric]) -> None:
         allowed = ", ".join([*metrics, *TEXTS])
         raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is unknown; allowed: {allowed}.")
     if query.order_field and query.order_field not in (*metrics, *query.dimensions):
-        raise Refused(errors.INVALID, "order_field: order by a metric or by a dimension of the report.")
+        raise Refused(errors.INVALID, "order_field: Choose a metric or a dimension of the report.")

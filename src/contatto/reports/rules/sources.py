@@ -52,7 +52,7 @@ def read_source_look(words: Mapping[str, str], today: date) -> SourceLook:
     if not 0 <= (last - first).days < MOST_DAYS:
         raise Refused(
             errors.INVALID,
-            "until: choose 1 to %(most)s days; the first day comes first.",
+            "until: Choose a period of 1 to %(most)s days. The last day must not be before the first.",
             most=MOST_DAYS,
         )
     level = next((each for each in LEVELS if each == words.get("by")), Level.CAMPAIGN)
