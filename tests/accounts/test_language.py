@@ -24,7 +24,7 @@ def test_a_member_s_choice_holds_on_every_page_and_in_refusals(house: House) -> 
     assert '<html lang="it" dir="ltr">' in page
     assert translator_for("it").gettext("Settings") in page
     refused = house.client.get("/leads/none").text
-    assert translator_for("it").gettext("There is no such lead.") in refused
+    assert translator_for("it").gettext("Lead not found.") in refused
 
 
 def test_a_language_that_we_do_not_have_is_refused_and_changes_nothing(house: House) -> None:

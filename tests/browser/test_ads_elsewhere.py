@@ -86,7 +86,7 @@ def test_a_marketer_connects_an_ad_account_and_reads_its_true_cost_per_lead(
     page.get_by_label("Rows").select_option("Ad")
     page.get_by_label("Source").select_option("TikTok Ads")
     page.get_by_role("button", name="Apply").click()
-    row = page.get_by_role("region", name="Paid in SGD").get_by_role("row", name=re.compile("Ad of LEAD"))
+    row = page.get_by_role("region", name="Spend in SGD").get_by_role("row", name=re.compile("Ad of LEAD"))
     expect(row).to_be_visible()
     cells = [text.strip() for text in row.get_by_role("cell").all_inner_texts()]
     assert [re.sub(r"[^\d.]", "", text) for text in cells[2:8]] == ["9.00", "2", "3", "2", "1", "9.00"]

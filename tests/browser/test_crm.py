@@ -55,13 +55,13 @@ def link(house: House, crm: CrmServer, page: Page) -> str:
     expect(page).to_have_url(re.compile("/home"))
     page.goto(f"{url}/settings")
     page.get_by_role("navigation", name="Settings").get_by_role("link", name="Integrations").click()
-    expect(page.get_by_text("No CRM is linked yet")).to_be_visible()
+    expect(page.get_by_text("No CRM connected yet")).to_be_visible()
     page.get_by_role("link", name=re.compile("Odoo")).click()
     page.get_by_label("Address").fill(crm.address)
     page.get_by_label("Database").fill(odoo.DATABASE)
     page.get_by_label("User", exact=True).fill(odoo.USER)
     page.get_by_label("API key").fill(odoo.KEY)
-    page.get_by_role("button", name="Link it").click()
+    page.get_by_role("button", name="Connect CRM").click()
     expect(page.locator("#state")).to_have_text("Not started")
     return page.url
 
@@ -69,14 +69,14 @@ def link(house: House, crm: CrmServer, page: Page) -> str:
 def map_and_try(page: Page, home: str) -> None:
     """Map our status to their priority, and try the lead that is shown."""
     assert until(lambda: shows(page, f"{home}/mapping", "+6591234567"))
-    page.get_by_label("Of the lead, new row 1").select_option("Status")
-    page.get_by_label("Field there, new row 1").select_option("Priority")
-    page.get_by_role("button", name="Save what goes where").click()
+    page.get_by_label("Lead field, new row 1").select_option("Status")
+    page.get_by_label("CRM field, new row 1").select_option("Priority")
+    page.get_by_role("button", name="Save mapping").click()
     for status in ("Raw", "Contacted", "Qualified", "Unqualified", "Converted"):
-        page.get_by_label(f"Their word for {status}").select_option("Medium")
-    page.get_by_role("button", name="Save what goes where").click()
+        page.get_by_label(f"CRM value for {status}").select_option("Medium")
+    page.get_by_role("button", name="Save mapping").click()
     page.get_by_role("button", name="Test with this lead").click()
-    expect(page.get_by_text("This would make a new record.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("This would create a new record.")).to_be_visible(timeout=60_000)
     trial = page.get_by_role("group", name="Test with this lead")
     expect(trial.get_by_role("row", name=re.compile("priority"))).to_contain_text("1")
 
@@ -96,26 +96,26 @@ def test_an_owner_links_a_crm_maps_tests_breaks_and_mends_it_until_all_is_verifi
     assert until(lambda: has_verified(page, home, 1))
     assert [each.values["phone"] for each in memory.live()] == ["+6591234567"]
 
-    # somebody removes a field that the CRM itself requires: a dead letter that says why
+    # somebody removes a field that the CRM itself requires: a failed delivery that says why
     name = memory.fields["name"]
     memory.drop_field("name")
     write(house, "bea", "9123 4568")
     all_of_them = home.rpartition("/")[0]
-    assert until(lambda: shows(page, all_of_them, "1 lead could not be written to Odoo"))
-    page.get_by_role("link", name="Look at it").first.click()
-    page.get_by_role("link", name="Look at them").click()
-    row = page.get_by_role("group", name="Log").get_by_role("row", name=re.compile("Dead"))
-    expect(row).to_contain_text("A field of the CRM does not take its value")
+    assert until(lambda: shows(page, all_of_them, "1 lead was not delivered to Odoo"))
+    page.get_by_role("link", name="View details").first.click()
+    page.get_by_role("link", name="View failed deliveries").click()
+    row = page.get_by_role("group", name="Log").get_by_role("row", name=re.compile("Failed"))
+    expect(row).to_contain_text("A CRM field rejects its value")
 
     # mended there, edited here, sent again, and verified
     memory.fields["name"] = name
     page.goto(home)
-    page.get_by_role("button", name="Read its fields now").click()
-    assert until(lambda: not shows(page, home, "does not fit its fields"))
+    page.get_by_role("button", name="Read fields now").click()
+    assert until(lambda: not shows(page, home, "no longer fits its fields"))
     page.goto(f"{home}/log?state=dead")
-    page.get_by_role("link", name="Edit and send").click()
+    page.get_by_role("link", name="Edit and resend").click()
     page.get_by_label("Contact Name").fill("Bea by hand")
-    page.get_by_role("button", name="Send it again").click()
+    page.get_by_role("button", name="Send again").click()
     expect(page).to_have_url(re.compile("/log$"))
     assert until(lambda: has_verified(page, home, 2))
     assert {each.values["contact_name"] for each in memory.live()} >= {"Bea by hand"}

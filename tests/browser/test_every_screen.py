@@ -191,7 +191,7 @@ SCREENS: Final = {
     "a CRM to link": "/settings/integrations/connect/hubspot",
     "the ledger": "/settings/integrations/ledger",
     "a linked CRM": "/settings/integrations/{crm}",
-    "what goes where": "/settings/integrations/{crm}/mapping",
+    "the field mapping": "/settings/integrations/{crm}/mapping",
     "the log of a CRM": "/settings/integrations/{crm}/log",
     "the failed jobs": "/settings/jobs",
     "the audit log": "/settings/audit",

@@ -83,7 +83,7 @@ def test_what_is_wrong_is_said_and_changes_nothing(kopi: tuple[Database, str]) -
     assert "address" in run("link", "webhook", "--address", "http://10.0.0.1/", code=1)
     assert "connector" in run("link", "nosuch", code=2)
     assert "history" in run(*HOOK, "--set", "secret=abc", code=2)
-    assert "no such linked CRM" in run("pause", "7", code=1)
+    assert "Connected CRM not found" in run("pause", "7", code=1)
     assert "No CRM is linked." in run("list")
 
 

@@ -68,7 +68,7 @@ def test_only_servers_of_the_vendor_are_asked_for_tokens() -> None:
 
 def test_reasons_are_told_in_words() -> None:
     for reason, says in (
-        ("access_denied", "not allowed there"), ("bad_auth_code", "run out"), ("invalid_grant", "run out"),
+        ("access_denied", "not granted"), ("bad_auth_code", "expired"), ("invalid_grant", "expired"),
         ("invalid_client_secret", "client ID"), ("invalid_redirect_uri", "return address"), ("odd", "odd"),
     ):  # fmt: skip
         assert says in str(consent_text(reason))

@@ -114,10 +114,10 @@ def test_a_member_allows_it_at_the_vendor_and_leads_go_there(
         page = by.begin()
         assert by.target().state is TargetState.DISCONNECTED
         assert where(by.come_back(by.visit(by.address(page)))) == page
-        assert by.shows(page, "Connected. Look at what goes where, then start it.")
+        assert by.shows(page, "Connected. Check the field mapping, then start syncing.")
         place = f"/settings/integrations/{by.target().number}"
         assert where(by.post(f"{place}/resume")) == place
-        assert by.shows(page, "Connected. Leads go there by themselves.")
+        assert by.shows(page, "Connected. Leads are sent automatically.")
         assert page in unescape(by.house.client.get(place).text), "nothing leads to consent again"
         assert until(lambda: by.target().described_at), "the CRM took none of our tokens"
         assert CLIENT_SECRET not in by.house.client.get(page).text
@@ -143,10 +143,10 @@ def test_a_refusal_is_told_on_the_page_and_the_next_try_connects(salesforce: Roa
     by.vendor.is_allowed = False
     refused = by.come_back(by.visit(by.address(page)))
     assert refused.status_code == 303
-    assert "It was not allowed there" in by.house.client.get(refused.headers["location"]).text
+    assert "Access was not granted" in by.house.client.get(refused.headers["location"]).text
     by.vendor.is_allowed = True
     by.come_back(by.visit(by.address(page)))
-    assert by.shows(page, "does not know this client ID")
+    assert by.shows(page, "The client ID and client secret do not match")
     target_id = page.partition("target_id=")[2]
     app = f"{HOME}/salesforce/start"
     lacking = by.post(app, target_id=target_id, client_id="", client_secret="sec-9")
@@ -156,13 +156,13 @@ def test_a_refusal_is_told_on_the_page_and_the_next_try_connects(salesforce: Roa
     sent = by.visit(by.address(page))
     by.vendor.end_codes()
     by.come_back(sent)
-    assert by.shows(page, "had run out or was used already")
+    assert by.shows(page, "has expired or was already used")
     assert by.target().state is TargetState.DISCONNECTED
     by.vendor.return_address = "https://elsewhere.example.com/callback"
     assert httpx2.get(by.address(page), trust_env=False).status_code == 400
     by.vendor.return_address = f"http://127.0.0.1:8000{CALLBACK}"
     by.come_back(by.visit(by.address(page)))
-    assert by.shows(page, "Connected. Look")
+    assert by.shows(page, "Connected. Check the field mapping")
 
 
 def test_a_state_is_good_once_and_for_whom_it_was_made(salesforce: Road) -> None:
@@ -202,7 +202,7 @@ def test_a_state_is_good_once_and_for_whom_it_was_made(salesforce: Road) -> None
     by.house.client.cookies.clear()
     by.house.client.cookies.update(mine)
     assert by.come_back(sent).status_code == 303
-    assert by.shows(page, "Connected. Look")
+    assert by.shows(page, "Connected. Check the field mapping")
     again = by.visit(address)  # the vendor gives a code for the old state once more
     assert by.come_back(again).status_code == 409
     assert by.come_back(by.visit(by.address(page))).status_code == 303, "a new state is good"

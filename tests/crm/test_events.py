@@ -147,7 +147,7 @@ def test_events_of_unknown_leads_are_named_and_the_others_taken(
     answer = track(house, event_set, event("1"), event(lead_id))
     assert answer["code"] == 20001
     assert answer["data"]["failed_events"] == [
-        {"order_in_request": 0, "event": "qualified_lead", "error_message": "There is no such lead."}
+        {"order_in_request": 0, "event": "qualified_lead", "error_message": "Lead not found."}
     ]
     assert read(house, lead_id)[0].status is LeadStatus.QUALIFIED
 

@@ -76,7 +76,7 @@ def state(house: House, place: str) -> TargetState:
 
 
 def test_a_crm_is_linked_looked_at_started_paused_and_removed(house: House, crm: CrmServer) -> None:
-    assert "No CRM is linked yet" in see(house)
+    assert "No CRM connected yet" in see(house)
     place = link(house, crm, "Our Odoo")
     assert state(house, place) is TargetState.PAUSED
     assert until(lambda: "fields," in see(house, place))
@@ -106,7 +106,7 @@ def test_what_is_missing_is_said_in_place_and_what_was_typed_stays(house: House)
 
 def test_a_wrong_secret_is_shown_where_it_is_mended(house: House, crm: CrmServer) -> None:
     place = link(house, crm, "Wrong key", **{"given.password": "wrong"})
-    assert until(lambda: "does not take the token or password" in see(house, place))
+    assert until(lambda: "rejects the token or password" in see(house, place))
     assert state(house, place) is TargetState.PAUSED  # nobody has started it
     given = {"given.database": odoo.DATABASE, "given.user": odoo.USER, "given.password": odoo.KEY}
     assert post(house, f"{place}/reconnect", address=crm.address, **given) == (303, place)
@@ -162,15 +162,15 @@ def test_a_lead_is_tried_and_nothing_is_written_until_the_sync_is_started(
     shown = see(house, f"{place}/mapping?lead_id={lead}")
     assert "None of its choices, so not written there: contacted" in shown  # its word is not mapped yet
     assert post(house, f"{place}/trial", lead_id=lead)[0] == 303
-    assert until(lambda: "This would make a new record." in see(house, f"{place}/mapping?lead_id={lead}"))
+    assert until(lambda: "This would create a new record." in see(house, f"{place}/mapping?lead_id={lead}"))
     assert crm.vendor.crm.records == {}
 
     known = crm.vendor.crm.make({"name": "Anna", "phone": "+6591234567", "email_from": ""})
     assert post(house, f"{place}/trial", lead_id=lead)[0] == 303
-    assert until(lambda: f"change the record {known.id}" in see(house, f"{place}/mapping?lead_id={lead}"))
+    assert until(lambda: f"update record {known.id}" in see(house, f"{place}/mapping?lead_id={lead}"))
     twice = {"source": ["name", "phone"], "target": ["name", "name"], "csrf_token": token}
     refused = house.client.post(f"{place}/mapping", data=twice)
-    assert (refused.status_code, "can be filled once only" in refused.text) == (422, True)
+    assert (refused.status_code, "can be used only once" in refused.text) == (422, True)
     assert len(crm.vendor.crm.records) == 1
     post(house, f"{place}/remove", word="Tried")
 
@@ -182,7 +182,7 @@ def test_a_dead_letter_says_why_and_is_edited_and_sent_again(house: House, crm: 
     name = crm.vendor.crm.fields["name"]
     crm.vendor.crm.drop_field("name")
     assert post(house, f"{place}/resume") == (303, place)
-    assert until(lambda: "Send all dead ones again" in see(house, f"{place}/log"))
+    assert until(lambda: "Send all failed again" in see(house, f"{place}/log"))
     assert "could not be written to Dying" in see(house)
     crm.vendor.crm.fields["name"] = name
     assert post(house, f"{place}/check") == (303, place)
@@ -192,11 +192,11 @@ def test_a_dead_letter_says_why_and_is_edited_and_sent_again(house: House, crm: 
     )
     letter = dict(letters)[lead]
     shown = see(house, f"{place}/dead/{letter}")
-    assert "It could not be written" in shown
+    assert "Not delivered" in shown
     assert post(house, f"{place}/dead/{letter}", **{"value.contact_name": "Bea Edited"})[0] == 303
     assert post(house, f"{place}/resend")[0] == 303
     assert until(lambda: "Bea Edited" in {each.values.get("contact_name") for each in crm.vendor.crm.live()})
-    assert until(lambda: "Dead" not in see(house, f"{place}/log").partition("Actions")[2])
+    assert until(lambda: "Failed" not in see(house, f"{place}/log").partition("Actions")[2])
     status, page = post(house, f"{place}/dead/{letter}")
     assert (status, "Nothing was sent" in page) == (409, True)
     post(house, f"{place}/remove", word="Dying")
@@ -233,7 +233,7 @@ def test_the_ledger_adds_up_on_the_page_and_in_the_api(house: House, crm: CrmSer
     assert "Counted Verified" in words(part)
     assert f'href="{crm.address}/' in part
     shown = see(house, f"{HOME}/ledger")
-    assert "Received = stored + merged + refused + waiting" in shown
+    assert "Received = saved + duplicates + refused + waiting" in shown
     assert re.search(rf"Counted {found['leads']} 0 0 0 {found['verified']} 0 Yes", shown)
     post(house, f"{place}/remove", word="Counted")
 
@@ -244,9 +244,9 @@ def test_its_records_are_compared_on_demand_and_what_differs_is_shown(house: Hou
     until(lambda: state(house, place) is TargetState.ACTIVE)
     crm.vendor.crm.make({"name": "Copy", crm.vendor.crm.our_id: "contatto.lead_unheard_of"})
     assert post(house, f"{place}/compare") == (303, place)
-    until(lambda: "Unknown to us 1" in see(house, place))
-    assert "does not hold what our ledger says" in see(house, place)
-    assert "does not hold what our ledger says" in see(house, f"{HOME}/ledger")
+    until(lambda: "Unknown records 1" in see(house, place))
+    assert "differ from the leads sent" in see(house, place)
+    assert "differ from the leads sent" in see(house, f"{HOME}/ledger")
     answer = house.data("GET", "/contatto/crm/ledger/get/")
     (found,) = [each for each in answer["targets"] if each["name"] == "Compared"]
     assert (found["comparison"]["unknown"], found["alarms"]) == (1, ["differs"])

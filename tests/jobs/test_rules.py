@@ -45,8 +45,8 @@ def test_of_an_event_only_ids_are_shown() -> None:
     ("name", "reason", "said"),
     [
         ("push_lead", "KeyError at f:1", "KeyError at f:1"),
-        ("lead_push", "unreached", "Not reached"),
-        ("lead_push", "503", "The other side answered 503"),
+        ("lead_push", "unreached", "Server not reached"),
+        ("lead_push", "503", "The server returned error 503"),
         ("lead_push", "a_code_of_theirs", "a_code_of_theirs"),
         ("reply", "unreached", "The platform could not be reached."),
         ("reply", "10023", "The platform refused the message (10023)."),

@@ -197,7 +197,7 @@ def test_a_merge_needs_two_leads_of_the_business_that_are_there(database: Databa
     with pytest.raises(Refused, match="two different"):
         merge(database, actor, one, one)
     stranger = Actor("other", "m", "Stranger")
-    with pytest.raises(Refused, match="no such lead"):
+    with pytest.raises(Refused, match="Lead not found"):
         merge(database, stranger, one, other)
     made = merge(database, actor, one, other)
     with pytest.raises(Refused, match="merged or deleted one of these leads"):

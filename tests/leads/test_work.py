@@ -130,7 +130,7 @@ def test_another_business_sees_no_note_task_or_label(database: Database, actor: 
         lambda tx: annotations.assign_lead(tx, stranger, lead.id, None, None),
         lambda tx: annotations.label_lead(tx, stranger, lead.id, "theirs"),
     ):
-        with pytest.raises(Refused, match="no such lead"):
+        with pytest.raises(Refused, match="Lead not found"):
             database.write_now(change)
     assert database.read_now(lambda tx: store.find_note(tx, "other", lead.id, note.id)) is None
     with pytest.raises(Refused):
@@ -143,7 +143,7 @@ def test_a_deleted_lead_is_in_no_list_until_its_person_shares_a_detail_again(
     database.write_now(lambda tx: capturing.delete_lead(tx, lead, "Owner"))
     everything = LeadFilter()
     assert database.read_now(lambda tx: listing.count_leads(tx, actor.business_id, everything)) == 0
-    with pytest.raises(Refused, match="no such lead"):
+    with pytest.raises(Refused, match="Lead not found"):
         database.write_now(lambda tx: annotations.add_note(tx, actor, lead.id, "late"))
     database.write_now(lambda tx: make.lead(tx, actor.business_id))
     assert database.read_now(lambda tx: listing.count_leads(tx, actor.business_id, everything)) == 1

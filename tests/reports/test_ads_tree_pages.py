@@ -74,7 +74,7 @@ def test_each_level_has_its_figures_and_conversions_follow_the_goal(traffic: Tra
 def test_a_total_over_both_goals_says_so(traffic: Traffic) -> None:
     page = traffic.house.client.get(EVERYTHING).text
     total = words(page[page.index("<tfoot>") : page.index("</tfoot>")])
-    assert total == "Total SGD 0.75 3 3 1 2 two goals two goals"
+    assert total == "Total SGD 0.75 3 3 1 2 mixed goals mixed goals"
     page = traffic.house.client.get(f"{EVERYTHING}&goal=lead").text
     total = words(page[page.index("<tfoot>") : page.index("</tfoot>")])
     assert total == "Total SGD 0.50 2 2 0 2 2 SGD 0.25"

@@ -141,8 +141,8 @@ def test_what_if_moves_nothing_that_is_stored(house: House) -> None:
     with nothing_changes(house.context.db):
         usual = words(page(house, f"/reports/what-if?{DAYS}"))
         off = words(page(house, f"/reports/what-if?{DAYS}&click=0&view=0"))
-    assert "0 conversions change hands of 3." in usual
-    assert "3 conversions change hands of 3." in off
+    assert "0 conversions would be credited differently of 3." in usual
+    assert "3 conversions would be credited differently of 3." in off
     assert "No ad" in off
 
 

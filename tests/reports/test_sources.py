@@ -170,8 +170,8 @@ def test_currencies_are_told_apart_and_never_added_up(house: House) -> None:
     mirror(house, "7001", "SGD", [AdDay(AD, today(), 9_000_000, 1, 1)])
     mirror(house, "7002", "EUR", [AdDay(TWIN, today(), 4_000_000, 1, 1)])
     shown = words(house)
-    assert "Paid in EUR" in shown
-    assert "Paid in SGD" in shown
+    assert "Spend in EUR" in shown
+    assert "Spend in SGD" in shown
     assert "Amounts in different currencies are not added up" in shown
     assert "13.00" not in shown
     assert {line[2]: line[3] for line in rows(house).values()} == {"SGD": "9.00", "EUR": "4.00"}

@@ -57,7 +57,7 @@ CHECK_EVERY_S: Final = 86_400.0
 CHECK_PLAN: Final = RetryPlan((5, 30, 120, 600, 3_600, *(21_600 for _ in range(28))))
 """About a week; a platform that is away for longer needs a person."""
 CHECK_REASONS: Final[Mapping[str, str]] = {
-    "answer_lost": N_("No answer came"),
+    "answer_lost": N_("No response received"),
     "dismissed": N_("A member gave this up."),
     "forbidden_address": N_("The address of the platform is not allowed"),
     "no_token": N_("There is no access token"),

@@ -101,7 +101,7 @@ STOPPED: Final = {
         "The platform's response was lost. The message may have been delivered. Check "
         "before you send it again."
     ),
-    "broken": N_("This went wrong on our side, and is in the log. Try again."),
+    "broken": N_("Something went wrong in Contatto and was logged. Try again."),
     "dismissed": N_("A member gave this up."),
     "blocked": N_("This person is blocked. Unblock them to write."),
     "cannot_send": N_("Reply to this channel in its own app."),

@@ -141,7 +141,9 @@ def oauth_of(tx: Tx, target: Target) -> OAuth:
     """
     connector = connector_of(tx, target)
     if connector is None or connector.traits.oauth is None:
-        raise Refused(errors.NOT_FOUND, "This CRM is not connected by consent.")
+        raise Refused(
+            errors.NOT_FOUND, "This CRM does not connect with OAuth. Connect it with a token or password."
+        )
     return connector.traits.oauth
 
 
@@ -154,9 +156,9 @@ def change_app(tx: Tx, target: Target, client_id: str, secret: str) -> None:
     oauth_of(tx, target)
     client_id, secret = client_id.strip(), secret.strip()
     if any(len(text) > VALUE_LIMIT or not text.isprintable() for text in (client_id, secret)):
-        raise Refused(errors.INVALID, "client_id: this is no value.")
+        raise Refused(errors.INVALID, "client_id: Enter a valid value.")
     if not (client_id and (secret or target.secrets.get(APP_SECRET))):
-        raise Refused(errors.INVALID, "client_id: client ID and secret are needed.")
+        raise Refused(errors.INVALID, "client_id: Enter the client ID and the client secret.")
     store.record_target(tx, target, settings={**target.settings, CLIENT_ID: client_id})
     if secret:
         store.record_secrets(tx, target, {**target.secrets, APP_SECRET: secret})
@@ -174,9 +176,9 @@ def take_consent(tx: Tx, business_id: str, consent: Consent, code: str, server: 
     target = load_target(tx, business_id, consent.number)
     oauth = oauth_of(tx, target)
     if not 0 < len(code) <= _CODE_LIMIT or not (code.isascii() and code.isprintable()):
-        raise Refused(errors.INVALID, "code: the vendor has sent no code.")
+        raise Refused(errors.INVALID, "code: The CRM vendor sent no code. Connect again.")
     if not store.mark_consented(tx, target, consent.asked_at):
-        raise Refused(errors.CONFLICT, "This permission was used already: allow it once more.")
+        raise Refused(errors.CONFLICT, "This permission was already used. Grant access again.")
     if server in oauth.servers:
         store.record_target(tx, target, settings={**target.settings, SERVER: server})
     kept = _Code(code, base_url + CALLBACK, _verifier(tx.vault, consent.said))
@@ -257,4 +259,4 @@ def _settle(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestSt
 
 
 def _refuse_replay(tx: Tx, request: OutboundRequest) -> None:
-    raise Refused(errors.CONFLICT, "A code is good once: allow it again on the page of this CRM.")
+    raise Refused(errors.CONFLICT, "The code was already used. Grant access again on the page of this CRM.")

@@ -43,7 +43,10 @@ def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
         raise Refused(errors.AD_LIMIT, f"An ad account has {rules.MOST_SETS} CRM event sets at most.")
     made = EventSet(new_id(), account.business_id, new_number(), account.id, wanted, tx.now)
     if not store.save_event_set(tx, made):
-        raise Refused(errors.INVALID, "name: this ad account has an event set of this name.")
+        raise Refused(
+            errors.INVALID,
+            "name: This ad account already has an event set with this name. Choose a different name.",
+        )
     return made
 
 
@@ -56,7 +59,7 @@ def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
     for found in store.list_event_sets(tx, caller.business_id):
         if found.number == number and may_use(caller, found.ad_account_id):
             return found
-    raise Refused(errors.NOT_FOUND, "event_source_id: there is no such CRM event set; see /crm/list/.")
+    raise Refused(errors.NOT_FOUND, "event_source_id: CRM event set not found. /crm/list/ lists them.")
 
 
 def find_event_lead(tx: Tx, event_set: EventSet, event: Told) -> Lead | None:

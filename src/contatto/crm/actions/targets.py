@@ -64,13 +64,17 @@ def link_crm(
     """
     connector = tx.ports[CrmPorts].connectors.get(new.connector)
     if connector is None:
-        raise Refused(errors.INVALID, "connector: choose one of the list.")
+        raise Refused(errors.INVALID, "connector: Choose a CRM from the list.")
     traits = connector.traits
     settings, secrets = _read_given(traits, new.given, {}, {})
     address = _read_address(traits, new.address, allowed)
     tx.hold_key("crm targets", business_id)
     if len(store.list_targets(tx, business_id)) >= MOST_TARGETS:
-        raise Refused(errors.AD_LIMIT, "A business has %(most)s linked CRMs at most.", most=MOST_TARGETS)
+        raise Refused(
+            errors.AD_LIMIT,
+            "A business can connect up to %(most)s CRMs. Remove one first.",
+            most=MOST_TARGETS,
+        )
     name = " ".join(new.name.split())[:NAME_LIMIT] or traits.label
     state, reason = _begins(traits, secrets, is_started=is_started)
     made = Target(
@@ -125,7 +129,7 @@ def _read_given(
         if text or not setting.is_secret:
             into[setting.name] = text or setting.default
         if setting.is_required and not into.get(setting.name):
-            raise Refused(errors.INVALID, "%(label)s: this is needed.", label=LazyText(setting.label))
+            raise Refused(errors.INVALID, "%(label)s: Enter a value.", label=LazyText(setting.label))
     return kept, hidden
 
 
@@ -175,7 +179,7 @@ def load_target(tx: Tx, business_id: str, number: int) -> Target:
     """
     found = store.find_target_by_number(tx, business_id, number)
     if found is None:
-        raise Refused(errors.NOT_FOUND, "There is no such linked CRM.")
+        raise Refused(errors.NOT_FOUND, "Connected CRM not found.")
     return found
 
 
@@ -191,7 +195,7 @@ def reconnect_target(
     """
     connector = connector_of(tx, target)
     if connector is None:
-        raise Refused(errors.CONFLICT, "This release has no such connector.")
+        raise Refused(errors.CONFLICT, "This version of Contatto does not support this CRM. Update Contatto.")
     settings, secrets = _read_given(connector.traits, given, target.settings, target.secrets)
     place = _read_address(connector.traits, address or target.address, allowed)
     if secrets != target.secrets:
@@ -243,9 +247,9 @@ def map_target(tx: Tx, target: Target, rows: Collection[MappedField], statuses: 
         not row.source or not row.target or len(row.source) > VALUE_LIMIT or len(row.target) > VALUE_LIMIT
         for row in rows
     ):
-        raise Refused(errors.INVALID, "mapping: each row names one of our fields and one of the CRM's.")
+        raise Refused(errors.INVALID, "mapping: Choose a Contatto field and a CRM field in each row.")
     if len({row.target for row in rows}) != len(rows):
-        raise Refused(errors.INVALID, "mapping: a field of the CRM can be filled once only.")
+        raise Refused(errors.INVALID, "mapping: Each CRM field can be used only once.")
     connector = connector_of(tx, target)
     takes_anything = connector is None or connector.traits.takes_anything or not target.described
     faults = check_mapping(rows, target.described, takes_anything=takes_anything)
@@ -271,7 +275,7 @@ def edit_dead(tx: Tx, target: Target, delivery_id: int, edited: Mapping[str, str
     """
     delivery = load_delivery(tx, target, delivery_id)
     if delivery.state is not DeliveryState.DEAD:
-        raise Refused(errors.CONFLICT, "This is on its way already, or it has arrived.")
+        raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     if any(len(text) > VALUE_LIMIT for text in edited.values()):
         raise Refused(errors.INVALID, "A value is too long.")
     resend_delivery(tx, delivery, json.dumps(dict(edited)) if edited else "")
@@ -285,5 +289,5 @@ def load_delivery(tx: Tx, target: Target, delivery_id: int) -> Delivery:
     """
     found = deliveries.find_delivery(tx, target.business_id, delivery_id)
     if found is None or found.target_id != target.id:
-        raise Refused(errors.NOT_FOUND, "There is no such delivery.")
+        raise Refused(errors.NOT_FOUND, "Delivery not found.")
     return found

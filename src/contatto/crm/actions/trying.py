@@ -45,9 +45,9 @@ def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
     """
     lead = list_leads_by_id(tx, target.business_id, {lead_id}).get(lead_id)
     if lead is None:
-        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
     if target.state is TargetState.DISCONNECTED:
-        raise Refused(errors.CONFLICT, "Connect this CRM again first: it lets us in no more.")
+        raise Refused(errors.CONFLICT, "This CRM no longer accepts our access. Reconnect it first.")
     store.save_trial(tx, target, lead.id)
     queue_check(tx, target)
     queue_kind(tx, target, TRIAL, TRIAL_PLAN)

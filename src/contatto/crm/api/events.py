@@ -150,7 +150,7 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
         failed = [index for index, is_taken in enumerate(outcomes) if not is_taken]
     if not failed:
         return api_answer(TrackedEvents(), request_id_of(request))
-    says = "There is no such lead."
+    says = "Lead not found."
     rows = [FailedEvent(index, body.data[index].event, says) for index in failed]
     message = "Some events are of leads that are not here."
     return api_partial(TrackedEvents(rows), message, request_id_of(request))

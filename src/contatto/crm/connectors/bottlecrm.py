@@ -170,7 +170,9 @@ class BottleCrm(JsonApi):
                 "access_token",
                 N_("Personal access token"),
                 is_secret=True,
-                help=N_("In BottleCRM: your profile, API tokens. It acts as the person who makes it."),
+                help=N_(
+                    "In BottleCRM: your profile, API tokens. The token acts as the person who creates it."
+                ),
             ),
         ),
         finds_by=(FindBy.EMAIL, FindBy.PHONE),

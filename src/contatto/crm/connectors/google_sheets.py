@@ -187,13 +187,13 @@ class GoogleSheets(JsonApi):
         settings=(
             Setting(
                 "spreadsheet",
-                N_("ID of the spreadsheet, from its address"),
+                N_("Spreadsheet ID"),
                 example="1BxiMVs0XRA5nF…",
-                help=N_("The long part of its address, between /d/ and /edit."),
+                help=N_("The long part of its web address, between /d/ and /edit."),
             ),
             Setting(
                 "sheet",
-                N_("Name of the sheet"),
+                N_("Sheet name"),
                 default="Leads",
                 help=N_("The tab at the bottom of the spreadsheet."),
             ),
@@ -206,7 +206,7 @@ class GoogleSheets(JsonApi):
                 "client_secret",
                 N_("Client secret"),
                 is_secret=True,
-                help=N_("Beside the client ID. It is shown there when the client is made."),
+                help=N_("Next to the client ID. Google shows it when you create the client."),
             ),
         ),
         finds_by=(FindBy.EXTERNAL_ID,),

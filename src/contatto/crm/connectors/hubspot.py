@@ -285,20 +285,23 @@ class HubSpot(JsonApi):
                 N_("Access token of a private app"),
                 is_secret=True,
                 is_required=False,
-                help=N_("In HubSpot: Settings, Private apps, your app. It reads and writes contacts."),
+                help=N_(
+                    "In HubSpot: Settings, Private apps, your app. The token needs access to read and write "
+                    "contacts."
+                ),
             ),
             Setting(
                 "client_id",
                 N_("Client ID of the app"),
                 is_required=False,
-                help=N_("In HubSpot: your app, Auth. Only to connect without a token."),
+                help=N_("In HubSpot: your app, Auth. Needed only to connect without a token."),
             ),
             Setting(
                 "client_secret",
                 N_("Client secret of the app"),
                 is_secret=True,
                 is_required=False,
-                help=N_("Beside the client ID."),
+                help=N_("Next to the client ID."),
             ),
             Setting(
                 "portal_id",
@@ -306,7 +309,7 @@ class HubSpot(JsonApi):
                 is_required=False,
                 example="12345678",
                 help=N_(
-                    "The number in the address of HubSpot. With it, a lead here links to its contact there."
+                    "The number in HubSpot's web address. With it, each lead links to its HubSpot contact."
                 ),
             ),
         ),

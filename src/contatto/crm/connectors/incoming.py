@@ -75,7 +75,7 @@ def read_changes(body: bytes) -> list[RecordChange]:
     try:
         event = _event.decode(body)
     except UNREADABLE as error:
-        raise Refused(errors.INVALID, "This is no event with a type and data.") from error
+        raise Refused(errors.INVALID, "The event needs a type and data.") from error
     told = event.data if isinstance(event.data, list) else [event.data]
     return [_change(each) for each in told] if event.type == CHANGED else []
 

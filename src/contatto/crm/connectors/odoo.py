@@ -326,13 +326,15 @@ class Odoo(JsonApi):
                 "database",
                 N_("Database"),
                 example="crm",
-                help=N_("As Odoo shows it when you log in; on odoo.com it is the first part of the address."),
+                help=N_(
+                    "As shown on Odoo's log-in page. On odoo.com, it is the first part of the web address."
+                ),
             ),
             Setting(
                 "user",
                 N_("User"),
                 example="sync@example.com",
-                help=N_("The log-in of the person as whom leads are written."),
+                help=N_("Log-in name of the user who creates the leads."),
             ),
             Setting(
                 "password",

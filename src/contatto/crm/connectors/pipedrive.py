@@ -290,7 +290,7 @@ class Pipedrive(JsonApi):
         settings=(
             Setting(
                 "id_field",
-                N_("Key of a custom field of persons for our ID"),
+                N_("Key of the person field for the Contatto ID"),
                 example="4f1c…",
                 help=N_("In Pipedrive: Data fields, Person. Add a text field, and copy its API key."),
             ),
@@ -305,14 +305,14 @@ class Pipedrive(JsonApi):
                 "client_id",
                 N_("Client ID"),
                 is_required=False,
-                help=N_("In Pipedrive: Developer Hub, your app. Only to connect without a token."),
+                help=N_("In Pipedrive: Developer Hub, your app. Needed only to connect without a token."),
             ),
             Setting(
                 "client_secret",
                 N_("Client secret"),
                 is_secret=True,
                 is_required=False,
-                help=N_("Beside the client ID."),
+                help=N_("Next to the client ID."),
             ),
         ),
         defaults=(("name", "name"), ("email", "email"), ("phone", "phone")),

@@ -81,10 +81,13 @@ class Tryton:
         label="Tryton",
         settings=(
             Setting(
-                "database", N_("Database"), example="company", help=N_("As Tryton shows it when you log in.")
+                "database", N_("Database"), example="company", help=N_("As shown on Tryton's log-in page.")
             ),
             Setting(
-                "user", N_("User"), example="contatto", help=N_("The log-in of a user who may write parties.")
+                "user",
+                N_("User"),
+                example="contatto",
+                help=N_("Log-in name of a user with write access to parties."),
             ),
             Setting("password", N_("Password"), is_secret=True, is_password=True),
         ),

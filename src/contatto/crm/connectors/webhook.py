@@ -49,15 +49,17 @@ class Webhook:
                 is_secret=True,
                 prefix=PREFIX,
                 example="whsec_…",
-                help=N_("It begins with whsec_. Your program checks each message with it."),
+                help=N_("It starts with whsec_. Your program uses it to verify each message."),
             ),
             Setting(
                 "old_secret",
-                N_("Former signing secret"),
+                N_("Previous signing secret"),
                 is_secret=True,
                 prefix=PREFIX,
                 is_required=False,
-                help=N_("While you change it: both sign until this one is left empty."),
+                help=N_(
+                    "For changing the secret: messages carry both signatures until you clear this field."
+                ),
             ),
         ),
         finds_by=(),

@@ -239,7 +239,7 @@ class Zoho(JsonApi):
             Setting(
                 "client_id", N_("Client ID"), help=N_("In the Zoho API console: a server-based application.")
             ),
-            Setting("client_secret", N_("Client secret"), is_secret=True, help=N_("Beside the client ID.")),
+            Setting("client_secret", N_("Client secret"), is_secret=True, help=N_("Next to the client ID.")),
         ),
         defaults=(
             ("last_name", "Last_Name"),

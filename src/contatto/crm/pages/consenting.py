@@ -149,13 +149,15 @@ def _plain(text: str) -> str:
 def _check_connector(tx: Tx, name: str) -> None:
     found = tx.ports[CrmPorts].connectors.get(name)
     if found is None or found.traits.oauth is None:
-        raise Refused(errors.NOT_FOUND, "This CRM is not connected by consent.")
+        raise Refused(
+            errors.NOT_FOUND, "This CRM does not connect with OAuth. Connect it with a token or password."
+        )
 
 
 def _load(tx: Tx, caller: Caller, connector: str, target_id: str) -> Target:
     target = load_target(tx, caller.business_id, number_of(target_id))
     if target.connector != connector:
-        raise Refused(errors.NOT_FOUND, "There is no such linked CRM.")
+        raise Refused(errors.NOT_FOUND, "Connected CRM not found.")
     return target
 
 

@@ -110,7 +110,7 @@ async def post_connect(
 def _connector(request: Request, name: str) -> Connector:
     found = context_of(request).installation.ports[CrmPorts].connectors.get(name)
     if found is None:
-        raise Refused(errors.NOT_FOUND, "There is no such CRM in this release.")
+        raise Refused(errors.NOT_FOUND, "This version of Contatto does not support this CRM.")
     return found
 
 

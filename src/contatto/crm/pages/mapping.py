@@ -223,7 +223,7 @@ def _chosen(tx: Tx, business_id: str, leads: list[Lead], lead_id: str) -> Lead |
         return leads[0] if leads else None
     found = list_leads_by_id(tx, business_id, {lead_id}).get(lead_id)
     if found is None:
-        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
     return found
 
 

@@ -111,7 +111,7 @@ async def post_remove(
 
     def remove(tx: Tx, target: Target) -> None:
         if " ".join(word.split()).casefold() != target.name.casefold():
-            raise Refused(errors.INVALID, "Nothing was removed: write the name as it stands above.")
+            raise Refused(errors.INVALID, "Nothing was removed. Enter the name exactly as shown above.")
         actions.remove_target(tx, target)
 
     try:

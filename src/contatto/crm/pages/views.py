@@ -18,7 +18,7 @@ from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.model import OutboundRequest
 
 HOME: Final = "/settings/integrations"
-BROKEN: Final = (N_("Broken"), "failed")
+BROKEN: Final = (N_("Error"), "failed")
 STATES: Final = {
     TargetState.ACTIVE: (N_("Syncing"), "on"),
     TargetState.PAUSED: (N_("Paused"), "paused"),

@@ -18,15 +18,15 @@ SOURCES: Final[Mapping[str, str]] = {
     "status": N_("Status"),
     "owner": N_("Owner (e-mail)"),
     "labels": N_("Labels"),
-    "lead_id": N_("Number of the lead"),
-    "lead_url": N_("Link to the lead"),
+    "lead_id": N_("Lead number"),
+    "lead_url": N_("Lead link"),
     "lead_source": N_("Source"),
-    "created_at": N_("Came in at"),
-    "campaign_id": N_("Campaign id"),
+    "created_at": N_("Received at"),
+    "campaign_id": N_("Campaign ID"),
     "campaign_name": N_("Campaign"),
-    "adgroup_id": N_("Ad group id"),
+    "adgroup_id": N_("Ad group ID"),
     "adgroup_name": N_("Ad group"),
-    "ad_id": N_("Ad id"),
+    "ad_id": N_("Ad ID"),
     "ad_name": N_("Ad"),
     "form_name": N_("Form"),
 }
@@ -35,7 +35,7 @@ DELIVERIES: Final[Mapping[DeliveryState, tuple[str, str]]] = {
     DeliveryState.DUE: (N_("To send"), "review"),
     DeliveryState.SENT: (N_("Sent"), "contacted"),
     DeliveryState.VERIFIED: (N_("Verified"), "on"),
-    DeliveryState.DEAD: (N_("Dead"), "failed"),
+    DeliveryState.DEAD: (N_("Failed"), "failed"),
 }
 """States of deliveries, with the colours of their badges."""
 
@@ -53,8 +53,8 @@ def fault_texts(faults: Iterable[MappingFault]) -> list[LazyText]:
     wrong = [fault.value for fault in found if fault.weakness is Weakness.NO_CHOICE]
     texts = []
     if any(fault.weakness is Weakness.NO_FIELD for fault in found):
-        texts.append(LazyText(N_("The CRM has no such field any more: nothing is written there")))
+        texts.append(LazyText(N_("This field no longer exists in the CRM, so nothing is written to it")))
     if wrong:
-        says = N_("None of its choices, so not written there: %(values)s")
+        says = N_("Not among the field's options, so not written: %(values)s")
         texts.append(LazyText(says, values=", ".join(wrong)))
     return texts

@@ -7,18 +7,18 @@ from contatto.kit.i18n import N_, LazyText
 
 DENIED: Final = "access_denied"
 """The person said no. Source: RFC 6749, 4.1.2.1."""
-_AGAIN: Final = N_("The permission had run out or was used already. Allow it once more.")
-_APP: Final = N_("The vendor does not know this client ID with this secret. Correct them below.")
-_RETURN: Final = N_("The app at the vendor has another return address. Register the one that stands below.")
+_AGAIN: Final = N_("The permission has expired or was already used. Grant access again.")
+_APP: Final = N_("The client ID and client secret do not match. Correct them below.")
+_RETURN: Final = N_("The app at the CRM vendor has a different return address. Register the address below.")
 _TEXTS: Final[Mapping[str, str]] = {
-    DENIED: N_("It was not allowed there. Nothing was changed."),
-    "answer_lost": N_("No answer came. Allow it once more."),
+    DENIED: N_("Access was not granted. Nothing was changed."),
+    "answer_lost": N_("No response received. Grant access again."),
     "expired": _AGAIN,
-    "unreached": N_("The vendor could not be reached. Allow it once more."),
+    "unreached": N_("The CRM vendor could not be reached. Grant access again."),
 }
 _PARTS: Final = (("redirect", _RETURN), ("client", _APP), ("code", _AGAIN), ("grant", _AGAIN))
 """What stands in a vendor's code, in the order in which it is looked for."""
-_OTHER: Final = N_("The vendor refused: %(code)s")
+_OTHER: Final = N_("The CRM vendor refused: %(code)s")
 
 
 def consent_text(reason: str) -> LazyText:

@@ -97,7 +97,7 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
 
     def load(tx: Tx) -> list[SentForm]:
         if find_lead(tx, caller.business_id, lead_id) is None:
-            raise Refused(errors.NOT_FOUND, "There is no such lead.")
+            raise Refused(errors.NOT_FOUND, "Lead not found.")
         return _shown(tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id))
 
     values = {"caller": caller, "lead_id": lead_id, "answers": await context.db.read(load)}

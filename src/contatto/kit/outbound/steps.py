@@ -187,7 +187,7 @@ def replay_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundR
     """
     kind = kinds.get(request.kind)
     if kind is None or request.claim is not None or request.state is RequestState.DONE:
-        raise Refused(errors.CONFLICT, "This is on its way already, or it has arrived.")
+        raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     if kind.replay is not None and request.state is not RequestState.DUE:
         kind.replay(tx, request)
     record_replay(tx, request, kind.plan, keeps_progress=kind.keeps_progress)
@@ -200,7 +200,7 @@ def dismiss_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: Outbound
         Refused: CONFLICT, when it is on its way, or did not fail.
     """
     if not record_dismissed(tx, request):
-        raise Refused(errors.CONFLICT, "This is on its way already, or it has arrived.")
+        raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     kind = kinds.get(request.kind)
     if kind is not None and request.state is RequestState.DUE:
         _tell(tx, kind, request, Failed(DISMISSED), RequestState.DISMISSED)

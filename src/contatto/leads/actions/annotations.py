@@ -217,7 +217,7 @@ def _keep_task(tx: Tx, actor: Actor, task: Task, new: Task) -> None:
 def _owned_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:
     lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
     if lead is None or lead.hidden_at is not None:
-        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
     return lead
 
 

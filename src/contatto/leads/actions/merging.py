@@ -96,7 +96,7 @@ def _both(tx: Tx, actor: Actor, kept_id: str, merged_id: str) -> tuple[Lead, Lea
     }
     kept, gone = found[kept_id], found[merged_id]
     if kept is None or gone is None:
-        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
     if kept.hidden_at is not None or gone.hidden_at is not None:
         raise Refused(errors.CONFLICT, "Somebody else merged or deleted one of these leads.")
     _check_not_erasing(tx, actor, kept_id, merged_id)

@@ -201,7 +201,7 @@ def purge_rejected(tx: Tx) -> int:
 def _put_back_lead(tx: Tx, actor: Actor, found: RejectedContact) -> Lead:
     lead = found.lead
     if lead is None:
-        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
     if not records.save_lead(tx, lead):
         raise Refused(errors.CONFLICT, "This person is now a lead again. Add the detail to that lead.")
     for step in found.history:
@@ -213,7 +213,7 @@ def _put_back_lead(tx: Tx, actor: Actor, found: RejectedContact) -> Lead:
 def _listed_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:
     lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
     if lead is None or lead.hidden_at is not None:
-        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
     return lead
 
 

@@ -57,7 +57,7 @@ def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen: LeadStatus, a
 def _listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
     lead = store.find_lead_to_change(tx, business_id, lead_id)
     if lead is None or lead.hidden_at is not None:
-        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
     return lead
 
 

@@ -123,7 +123,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
             rejected = next(iter(list_put_back(tx, caller.business_id, lead_id)), None)
             left = rejected or find_tombstone(tx, caller.business_id, lead_id)
             if left is None:
-                raise Refused(errors.NOT_FOUND, "There is no such lead.")
+                raise Refused(errors.NOT_FOUND, "Lead not found.")
             return left
         return lead if lead.merged_into else _detail(tx, lead, words, sees_looks=sees_looks)
 
@@ -165,7 +165,7 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
     def restore(tx: Tx) -> None:
         lead = store.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
-            raise Refused(errors.NOT_FOUND, "There is no such lead.")
+            raise Refused(errors.NOT_FOUND, "Lead not found.")
         if lead.hidden_at is not None and lead.merged_into is None:
             actions.restore_lead(tx, lead, caller.display_name)
 

@@ -93,7 +93,7 @@ async def _ask(
         found = records.list_leads_by_id(tx, caller.business_id, set(ids))
         leads = [found[each] for each in ids if each in found and found[each].id == each]
         if not leads:
-            raise Refused(errors.NOT_FOUND, "There is no such lead.")
+            raise Refused(errors.NOT_FOUND, "Lead not found.")
         kept = {lead.id for lead in leads}
         note_seen("lead_id", sorted(kept))
         twins = list_sharing_leads(tx, caller.business_id, kept)

@@ -88,7 +88,7 @@ async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge
 def _open_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
     lead = records.find_lead(tx, business_id, lead_id)
     if lead is None or lead.hidden_at is not None:
-        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
     return lead
 
 

@@ -181,7 +181,7 @@ def resend_signal(
         Refused: CONFLICT when it is no dead letter, or might be counted twice; INVALID.
     """
     if signal.state is not SignalState.DEAD:
-        raise Refused(errors.CONFLICT, "This is on its way already, or it has arrived.")
+        raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     check_resendable(tx, signal)
     if value_micros is not None:
         mended = NewSignalSettings("", (), currency=currency or settings.currency, value_micros=value_micros)

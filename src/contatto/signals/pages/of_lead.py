@@ -39,7 +39,7 @@ async def show_signals_of_lead(request: Request, caller: PageCaller, lead_id: st
 
     def load(tx: Tx) -> list[ToldView]:
         if find_lead(tx, caller.business_id, lead_id) is None:
-            raise Refused(errors.NOT_FOUND, "There is no such lead.")
+            raise Refused(errors.NOT_FOUND, "Lead not found.")
         return _load_told(tx, caller.business_id, lead_id)
 
     values = {

@@ -42,7 +42,7 @@ STATES: Final[Mapping[SignalState, tuple[str, str]]] = {
     SignalState.DUE: (N_("To send"), "review"),
     SignalState.SENT: (N_("Sent"), "on"),
     SignalState.WITHHELD: (N_("Not sent"), "off"),
-    SignalState.DEAD: (N_("Dead"), "failed"),
+    SignalState.DEAD: (N_("Failed"), "failed"),
 }
 TESTS: Final[Mapping[SignalTestState, tuple[str, str]]] = {
     SignalTestState.ASKED: (N_("On its way"), "review"),

@@ -50,12 +50,12 @@ REASONS: Final[Mapping[str, str]] = {
     EVENT_REFUSED: N_("The platform does not take this event"),
     DATASET_GONE: N_("The platform has no such data set, or the token does not reach it"),
     PAUSED: N_("A member holds signals back"),
-    "answer_lost": N_("No answer came"),
-    "broken": N_("This went wrong on our side, and is in the log. Try again."),
-    "expired": N_("It could not be sent in time"),
+    "answer_lost": N_("No response received"),
+    "broken": N_("Something went wrong in Contatto and was logged. Try again."),
+    "expired": N_("The time limit for sending has passed"),
     "forbidden_address": N_("Address not allowed"),
     "dismissed": N_("Somebody gave it up"),
-    "unreached": N_("Not reached"),
+    "unreached": N_("Server not reached"),
 }
 """By the codes of connectors, of these rules and of the outbound machine."""
 
