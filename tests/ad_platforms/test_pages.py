@@ -198,7 +198,7 @@ def test_an_app_of_another_platform_lets_nobody_in(house: House) -> None:
     [
         ({"external_id": "abc"}, "which is a number"),
         ({"base_url": "http://192.168.0.1"}, "public https address"),
-        ({"access_token": "two words"}, "paste the token"),
+        ({"access_token": "two words"}, "Paste the token"),
     ],
 )
 def test_a_wrong_account_is_refused_in_place_and_the_token_is_not_shown_again(
@@ -256,7 +256,7 @@ def test_rows_that_cannot_be_read_are_named_and_the_others_are_kept(house: House
     bad += ",,,1801,2026-01-06,much,1,1\n"
     status, shown = upload(house, "/start", text=FILE + ROWS + bad)
     assert status == 200
-    assert "The file was kept, but for the rows below" in shown
+    assert "The file was saved, except for the rows below" in shown
     assert "3 It names no ad 4 This is no day" in shown
     assert "5 This is no amount" in shown
     assert len(amounts(house)) == 2
@@ -265,9 +265,9 @@ def test_rows_that_cannot_be_read_are_named_and_the_others_are_kept(house: House
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"text": "a,b\n1,2"}, "names no column"),
-        ({"text": ""}, "names no column"),
-        ({"text": FILE}, "rows below its head"),
+        ({"text": "a,b\n1,2"}, "is missing in the first row"),
+        ({"text": ""}, "is missing in the first row"),
+        ({"text": FILE}, "rows below the column names"),
         ({"currency": ""}, "three letters"),
         ({"timezone": "Mars/Base"}, "IANA"),
         ({"text": TWO_CURRENCIES}, "several currencies"),

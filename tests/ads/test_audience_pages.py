@@ -75,7 +75,7 @@ def test_wrong_lines_are_named_and_left_out_only_when_asked(house: House) -> Non
         answer = make_list(house, text)
     assert answer.status_code == 422
     assert "1 line cannot be used." in answer.text
-    assert "Line 2: There is no e-mail address in it." in words(answer.text)
+    assert "Line 2: No valid e-mail address found." in words(answer.text)
     assert "&lt;b&gt;nobody" in answer.text
     assert make_list(house, text, leave_out="true").status_code == 303
     page = words(house.client.get("/ads/audiences").text)
@@ -100,7 +100,7 @@ def test_a_form_that_is_sent_twice_makes_one_audience(house: House) -> None:
     answers = [post(house, "/ads/audiences/lookalikes", **form).status_code for _ in range(2)]
     assert answers == [303, 303]
     assert len(audiences(house)) == 2
-    assert "Like them Main Not found yet" in words(house.client.get("/ads/audiences").text)
+    assert "Like them Main Processing" in words(house.client.get("/ads/audiences").text)
 
 
 def test_an_audience_says_where_it_is_used_and_is_deleted_when_it_is_not(house: House) -> None:

@@ -62,9 +62,9 @@ def test_a_marketer_connects_an_ad_account_and_reads_its_true_cost_per_lead(
     page.get_by_role("navigation", name="Settings").get_by_role("link", name="External ad accounts").click()
 
     # a wrong token is told in place, and mended
-    page.get_by_label("Id of the ad account").fill(elsewhere.advertiser_id)
+    page.get_by_label("Ad account ID").fill(elsewhere.advertiser_id)
     page.get_by_label("Access token").fill("a-wrong-token")
-    page.get_by_label("Address of the API").fill(url_of(elsewhere))
+    page.get_by_label("API address").fill(url_of(elsewhere))
     page.get_by_role("button", name="Connect").click()
     expect(page).to_have_url(re.compile("/settings/ad-platforms/[0-9a-f-]{36}"))
 
@@ -75,7 +75,7 @@ def test_a_marketer_connects_an_ad_account_and_reads_its_true_cost_per_lead(
     assert until(lambda: shows("The platform refuses the access token any more"))
     page.get_by_label("Access token").fill(elsewhere.token)
     with page.expect_navigation():  # else the reload below ends it
-        page.get_by_role("button", name="Save the token").click()
+        page.get_by_role("button", name="Save token").click()
     assert until(lambda: shows("Up to date"))
     ads = page.get_by_role("group", name="Ads")
     expect(ads.get_by_role("row", name=re.compile(ad["ad_id"]))).to_contain_text("Lead")

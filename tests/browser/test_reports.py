@@ -94,4 +94,6 @@ def test_an_analyst_reads_keeps_and_questions_a_report(served: Served, page: Pag
     page.get_by_role("link", name="Report", exact=True).click()
     page.get_by_role("link", name="Attribution comparison").click()
     page.get_by_label("Click window").select_option("Off")
-    expect(page.get_by_role("status").filter(has_text="2 conversions would be credited differently")).to_be_visible()
+    expect(
+        page.get_by_role("status").filter(has_text="2 conversions would be credited differently")
+    ).to_be_visible()

@@ -137,7 +137,7 @@ def test_the_token_is_sealed_and_can_be_taken_away(desk: Desk) -> None:
     with pytest.raises(Refused, match="no access token"):
         desk.reply("Hello")
     for token in ("a b", "é", "x" * 2_001, "a\nb"):
-        with pytest.raises(Refused, match="paste the token"):
+        with pytest.raises(Refused, match="Paste the token"):
             desk.db.write_now(lambda tx, token=token: set_access_token(  # type: ignore[misc]
                 tx, desk.account.business_id, desk.account.id, token))  # fmt: skip
     with pytest.raises(Refused):

@@ -71,7 +71,7 @@ def settings(house: House, account: str) -> Any:
 
 
 def test_signals_are_turned_on_held_back_and_turned_off(house: House, account: str) -> None:
-    assert "Turn signals on" in page(house, account)
+    assert "Turn on signals" in page(house, account)
     assert post(house, account, **CHOSEN).status_code == 303
     kept = settings(house, account)
     assert (kept.mode, kept.dataset_id, kept.consent) == (SignalMode.ACTIVE, "1800", ConsentRule.NOT_REFUSED)
@@ -92,8 +92,8 @@ def test_signals_are_turned_on_held_back_and_turned_off(house: House, account: s
     [
         ("dataset_id", "<b>", "Events Manager"),
         ("steps", [], "at least one"),
-        ("currency", "", "an amount needs one"),
-        ("value", "-5", "above zero"),
+        ("currency", "", "Enter the currency"),
+        ("value", "-5", "above 0"),
         ("value", "lots", "write a number"),
         ("name.converted", "an event, too", "50 letters"),
     ],
@@ -159,7 +159,7 @@ def test_a_dead_letter_is_shown_without_a_contact_value_and_sent_again(house: Ho
     assert signal.state is SignalState.DUE
     house.context.db.write_now(lambda tx: record_signal_state(tx, signal, SignalState.DEAD, "event_refused"))
     shown = page(house, account)
-    assert "The platform does not take this event" in shown
+    assert "The platform rejects this event" in shown
     assert not quotes(shown, "91234567")
     assert post(house, account, f"/{signal.id}/resend", **{f"amount-{signal.id}": "x"}).status_code == 422
     assert post(house, account, f"/{signal.id}/resend").status_code == 303
@@ -209,10 +209,10 @@ def test_the_page_of_a_lead_shows_what_the_platform_was_told_and_why_not(house: 
     assert f'hx-get="/leads/{lead_id}/signals"' in house.client.get(f"/leads/{lead_id}").text
     part = house.client.get(f"/leads/{lead_id}/signals").text
     for words in (
-        "Told to the ad platform",
+        "Signals to the ad platform",
         "Captured",
-        "Dead",
-        "does not take this event",
+        "Failed",
+        "rejects this event",
         f"/{account}/signals",
     ):
         assert words in part

@@ -145,7 +145,7 @@ def test_a_webhook_of_an_app_has_one_address_and_nothing_of_another_business(dat
         assert (moved.id, moved.callback_url, moved.secret) == (first.id, "https://example.com/new", "s2")
         assert store.list_subscriptions(tx, other) == []
         assert store.find_subscription(tx, other, first.number) is None
-        with pytest.raises(Refused, match="no such push"):
+        with pytest.raises(Refused, match="Delivery not found"):
             actions.replay_push(tx, other, only(tx, owner).id)
 
     database.write_now(work)

@@ -147,7 +147,7 @@ def test_a_member_makes_tests_pauses_rotates_and_ends_a_hook(house: House, recei
     Webhook(third).verify(last.body, last.headers)
     with pytest.raises(Exception, match="signature"):
         Webhook(first).verify(last.body, last.headers)
-    assert until(lambda: "Taken" in house.client.get(HOME).text)
+    assert until(lambda: "Accepted" in house.client.get(HOME).text)
     assert post(house, f"{HOME}/{number}/end").status_code == 303
     assert hook(house, number).ended_at is not None
     assert post(house, f"{HOME}/{number}/test").status_code == 404

@@ -124,7 +124,7 @@ def create_lookalike_of(
         Refused: INVALID, also for a lookalike of a lookalike.
     """
     if source.kind is AudienceKind.LOOKALIKE:
-        raise Refused(errors.INVALID, "source: choose an audience that is no lookalike itself.")
+        raise Refused(errors.INVALID, "source: Choose an audience that is not a lookalike.")
     spec: dict[str, Any] = {
         "source_audience_id": str(source.number),
         "audience_size": size.value,
@@ -243,7 +243,7 @@ def load_audience(tx: Tx, account: AdAccount, number: int, field: str = "custom_
     """
     found = store.list_audiences(tx, account.business_id, account.id, [number])
     if not found:
-        raise Refused(errors.NOT_FOUND, "%(field)s: there is no such audience.", field=field)
+        raise Refused(errors.NOT_FOUND, "%(field)s: Audience not found.", field=field)
     return found[0]
 
 

@@ -64,7 +64,9 @@ def read_digests(content: bytes) -> tuple[str, ...]:
     for number, line in enumerate(lines, 1):
         if not _SHA256.fullmatch(line):
             raise Refused(
-                errors.NOT_HASHED, "file: value %(number)s is not a SHA-256 in hexadecimal.", number=number
+                errors.NOT_HASHED,
+                "file: Value %(number)s is not a SHA-256 hash in hexadecimal.",
+                number=number,
             )
     return tuple(dict.fromkeys(lines))
 
@@ -104,7 +106,9 @@ def check_audience_name(text: str) -> str:
     name = text.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise Refused(
-            errors.INVALID, "custom_audience_name: give 1 to %(most)s characters.", most=LONGEST_NAME
+            errors.INVALID,
+            "custom_audience_name: Enter a name of 1 to %(most)s characters.",
+            most=LONGEST_NAME,
         )
     return name
 
@@ -115,8 +119,8 @@ _COLUMNS: Final = {
 }
 _FIELDS: Final = {ListKind.EMAIL: "email", ListKind.PHONE: "phone"}
 NO_VALUE: Final = {
-    ListKind.EMAIL: N_("There is no e-mail address in it."),
-    ListKind.PHONE: N_("There is no phone number in it. Write it with its country, such as +65."),
+    ListKind.EMAIL: N_("No valid e-mail address found."),
+    ListKind.PHONE: N_("No valid phone number found. Write it with the country code, such as +65."),
 }
 """What is wrong with a line; it quotes nothing of it."""
 
@@ -158,13 +162,13 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
         lines = ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
         rows = list(islice(lines, MOST_LINES + 2))
     except csv.Error as error:
-        raise Refused(errors.INVALID, "text: this is no CSV file.") from error
+        raise Refused(errors.INVALID, "text: This is not a CSV file. Export it again as CSV.") from error
     column = _column_of(rows[0][1], kind) if rows else None
     rows = rows if column is None else rows[1:]
     if not rows:
         raise Refused(errors.FILE_EMPTY)
     if len(rows) > MOST_LINES:
-        raise Refused(errors.INVALID, "text: it must have %(most)s lines at most.", most=MOST_LINES)
+        raise Refused(errors.INVALID, "text: The list may have at most %(most)s lines.", most=MOST_LINES)
     digests: dict[str, None] = {}
     faults: list[Fault] = []
     for line, row in rows:
@@ -198,8 +202,8 @@ def _digests_of(cell: str, kind: ListKind, country: str) -> list[str]:
 STATES: Final = {
     AudienceState.READY: N_("Ready"),
     AudienceState.EMPTY: N_("Empty"),
-    AudienceState.SEARCHING: N_("Not found yet"),
-    AudienceState.BY_RULE: N_("Kept by its rule"),
+    AudienceState.SEARCHING: N_("Processing"),
+    AudienceState.BY_RULE: N_("Rule-based"),
 }
 STATE_KINDS: Final = {
     AudienceState.READY: "on",
@@ -209,14 +213,14 @@ STATE_KINDS: Final = {
 }
 """Which badge shows a state."""
 STATE_REASONS: Final = {
-    AudienceState.EMPTY: N_("It has no member, so it reaches nobody."),
-    AudienceState.SEARCHING: N_("It reaches nobody until its members are found."),
+    AudienceState.EMPTY: N_("The audience is empty, so ads reach no one."),
+    AudienceState.SEARCHING: N_("Ads reach no one until the audience is ready."),
 }
 _SOURCES: Final = {
     "EMAIL_SHA256": N_("List of e-mail addresses"),
     "PHONE_SHA256": N_("List of phone numbers"),
     ConversionKind.LEAD: N_("People who became a lead"),
-    ConversionKind.CONVERSATION: N_("People who began a chat"),
+    ConversionKind.CONVERSATION: N_("People who started a chat"),
 }
 
 
@@ -232,7 +236,7 @@ def state_of(audience: Audience, size: int) -> AudienceState:
 def source_text(audience: Audience) -> str:
     """Where the members of an audience come from, to be translated by whoever shows it."""
     if audience.kind is AudienceKind.LOOKALIKE:
-        return N_("Like the people of")
+        return N_("Source audience")
     key = conversion_of(audience) if audience.kind is AudienceKind.RULE else audience.calculate_type
     return _SOURCES.get(key, N_("List of hashed values"))
 

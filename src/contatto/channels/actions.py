@@ -170,7 +170,7 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
         raise Refused(errors.INVALID, "access_token: the chat page needs none.")
     token = access_token.strip()
     if not 0 < len(token) <= 2_000 or not (token.isascii() and token.isprintable()) or " " in token:
-        raise Refused(errors.INVALID, "access_token: paste the token as the platform shows it.")
+        raise Refused(errors.INVALID, "access_token: Paste the token as shown by the platform.")
     store.save_token(tx, business_id, account_id, token)
 
 
@@ -262,9 +262,7 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
             site=origins[:80],
         )
     if len(origins) > MOST_ORIGINS:
-        raise Refused(
-            errors.INVALID, "%(field)s: %(most)s are allowed at most.", field="sites", most=MOST_ORIGINS
-        )
+        raise Refused(errors.INVALID, "%(field)s: The limit is %(most)s.", field="sites", most=MOST_ORIGINS)
     store.save_embed_origins(tx, business_id, account_id, origins)
 
 

@@ -60,7 +60,7 @@ CHECK_REASONS: Final[Mapping[str, str]] = {
     "answer_lost": N_("No response received"),
     "dismissed": N_("A member gave this up."),
     "forbidden_address": N_("The address of the platform is not allowed"),
-    "no_token": N_("There is no access token"),
+    "no_token": N_("The access token is missing. Add one"),
     "platform_40002": N_("The platform does not know this id, or the token is not for it"),
     "platform_100": N_("The platform does not know this id, or the token is not for it"),
     "platform_away": N_("The platform is away"),

@@ -193,7 +193,7 @@ def automatic_problem(content: AutomaticMessages) -> LazyText | None:
     )
     for field, count, most in counts:
         if count > most:
-            return LazyText("%(field)s: %(most)s are allowed at most.", field=field, most=most)
+            return LazyText("%(field)s: The limit is %(most)s.", field=field, most=most)
     most = AUTOMATIC_LIMITS["welcome"]
     if len(content.welcome) > most:
         return LazyText(_TOO_LONG, field="welcome", most=most)

@@ -268,7 +268,7 @@ async def unsubscribe_hook_from_leads(request: Request, body: HookId) -> Answere
     def work(tx: Tx) -> None:
         found = load_hook(tx, caller.business_id, body.subscription_id)
         if caller.ad_account_ids is not None and not may_use(caller, found.ad_account_id):
-            raise Refused(errors.NOT_FOUND, "There is no such hook.")
+            raise Refused(errors.NOT_FOUND, "Webhook not found.")
         end_subscription(tx, found, "unsubscribed")
 
     await context_of(request).db.write(work)

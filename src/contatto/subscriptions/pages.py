@@ -59,7 +59,7 @@ async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookFo
     def make(tx: Tx) -> Subscription:
         check_callback(form.callback_url, context.settings.allowed_hosts)
         if form.ad_account_id and find_ad_account(tx, caller.business_id, form.ad_account_id) is None:
-            raise Refused(errors.NOT_FOUND, "There is no such ad account.")
+            raise Refused(errors.NOT_FOUND, "Ad account not found.")
         new = NewHook(Entity(form.event), form.callback_url.strip(), form.ad_account_id)
         return subscribe_hook(tx, caller.business_id, new)
 
@@ -116,7 +116,7 @@ async def _change(
     def work(tx: Tx) -> None:
         found = store.find_subscription(tx, caller.business_id, number_of(subscription_id))
         if found is None or found.ended_at is not None:
-            raise Refused(errors.NOT_FOUND, "There is no such subscription.")
+            raise Refused(errors.NOT_FOUND, "Subscription not found.")
         change(tx, found)
 
     await context_of(request).db.write(work)

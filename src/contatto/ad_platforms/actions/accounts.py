@@ -63,16 +63,16 @@ def open_outside_account(
     """
     external_id = new.external_id.strip().removeprefix("act_")
     if not _ID.fullmatch(external_id):
-        raise Refused(errors.INVALID, "external_id: give the account's id, which is a number.")
+        raise Refused(errors.INVALID, "external_id: Enter the account ID, which is a number.")
     if not 0 <= new.backfill_days <= MOST_BACKFILL:
-        raise Refused(errors.INVALID, "backfill_days: at most %(most)s days are read.", most=MOST_BACKFILL)
+        raise Refused(errors.INVALID, "backfill_days: Enter at most %(most)s days.", most=MOST_BACKFILL)
     base_url = _checked_address(new.base_url.strip() or CONNECTORS[new.platform].base_url, allowed)
     tx.hold_key("outside_accounts", business_id)
     known = store.find_account_named(tx, business_id, new.platform, external_id)
     if known is not None:
         return store.record_account(tx, known, base_url=base_url) if new.access_token else known
     if len(store.list_outside_accounts(tx, business_id)) >= store.MOST_ACCOUNTS:
-        raise Refused(errors.INVALID, "%(field)s: %(most)s are allowed at most.", field="accounts",
+        raise Refused(errors.INVALID, "%(field)s: The limit is %(most)s.", field="accounts",
                       most=store.MOST_ACCOUNTS)  # fmt: skip
     account = OutsideAccount(
         id=new_id(),
@@ -115,7 +115,7 @@ def load_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAc
     """
     account = store.find_outside_account(tx, business_id, account_id)
     if account is None:
-        raise Refused(errors.NOT_FOUND, "There is no such ad account.")
+        raise Refused(errors.NOT_FOUND, "Ad account not found.")
     return account
 
 
@@ -127,7 +127,7 @@ def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
     """
     account = load_outside_account(tx, business_id, account_id)
     if store.find_outside_token(tx, account) is None:
-        raise Refused(errors.CONFLICT, "This account has no connection. Give it an access token first.")
+        raise Refused(errors.CONFLICT, "This account is not connected. Add an access token first.")
     _start(tx, account)
 
 
@@ -161,7 +161,7 @@ def queue_pull(tx: Tx, account: OutsideAccount, walk: Walk) -> None:
 def _checked_token(text: str) -> str:
     token = text.strip()
     if not 0 < len(token) <= _TOKEN_LIMIT or not (token.isascii() and token.isprintable()) or " " in token:
-        raise Refused(errors.INVALID, "access_token: paste the token as the platform shows it.")
+        raise Refused(errors.INVALID, "access_token: Paste the token as shown by the platform.")
     return token
 
 

@@ -95,7 +95,7 @@ def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code
     account = load_outside_account(tx, business_id, account_id)
     plain = code.strip()
     if not 0 < len(plain) <= _CODE_LIMIT or not (plain.isascii() and plain.isprintable()):
-        raise Refused(errors.INVALID, "code: paste the code as the platform shows it.")
+        raise Refused(errors.INVALID, "code: Paste the code as shown by the platform.")
     if app_id not in {app.app_id for app in list_own_apps(tx, account)}:
-        raise Refused(errors.INVALID, "app_id: register the app under Channels first.")
+        raise Refused(errors.INVALID, "app_id: Register the app under Channels first.")
     queue_pull(tx, account, Walk(code=plain, back=f"{base_url}{RETURN_PATH}", app_id=app_id))

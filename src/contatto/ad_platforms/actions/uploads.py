@@ -124,17 +124,21 @@ def _currency(sheet: AdSheet, account: OutsideAccount | None, typed: str) -> str
     ours = account.currency if account else ""
     found = sheet.currencies
     if len(found) > 1:
-        raise Refused(errors.INVALID, "currency: the file has amounts in several currencies; split it.")
+        raise Refused(
+            errors.INVALID, "currency: The file has amounts in several currencies. Split it by currency."
+        )
     currency = next(iter(found), "") or ours or known_currency(typed)
     if not currency:
-        raise Refused(errors.INVALID, "currency: give three letters, such as SGD; the file does not say it.")
+        raise Refused(errors.INVALID, "currency: The file has no currency. Enter three letters, such as SGD.")
     if ours and currency != ours:
         raise _other_currency(ours)
     return currency
 
 
 def _other_currency(ours: str) -> Refused:
-    return Refused(errors.INVALID, "currency: this account is kept in %(currency)s.", currency=ours)
+    return Refused(
+        errors.INVALID, "currency: This account uses %(currency)s. Enter the same currency.", currency=ours
+    )
 
 
 def _names(tx: Tx, account: OutsideAccount) -> dict[str, int]:

@@ -114,7 +114,7 @@ async def post_ad_file(request: Request, caller: FormCaller) -> Response:
     found = await context_of(request).uploads.take_table(request, caller.subject_id)
     text = found if isinstance(found, str) else table_text(found)
     if len(text) > TEXT_LIMIT:
-        raise Refused(errors.INVALID, "file: it has too many rows. Split it.")
+        raise Refused(errors.INVALID, "file: The file has too many rows. Split it.")
     return json_answer({"text": text})
 
 

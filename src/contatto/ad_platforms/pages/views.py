@@ -15,9 +15,9 @@ from contatto.measurement.model import Goal, MeasuredAd
 
 PLATFORMS: Final = {AdPlatform.TIKTOK: N_("TikTok Ads"), AdPlatform.META: N_("Meta Ads")}
 STATES: Final = {
-    PullState.NEW: N_("Being read"),
+    PullState.NEW: N_("Importing"),
     PullState.READY: N_("Up to date"),
-    PullState.RETRYING: N_("Tried again"),
+    PullState.RETRYING: N_("Retrying"),
     PullState.STOPPED: N_("Stopped"),
     PullState.UPLOADS: N_("Not connected"),
 }

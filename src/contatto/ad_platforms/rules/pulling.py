@@ -28,14 +28,14 @@ PLAN: Final = RetryPlan((60, 300, 1_800, 7_200, *(21_600 for _ in range(28))))
 """About a week; then a person has to look at it. Nothing is lost: the next pull reads all that is missing."""
 REPEATED: Final = NotNow("repeated_cursor")
 STOPS: Final[Mapping[str, str]] = {
-    "account_not_shared": N_("The token does not reach this ad account"),
-    "app_missing": N_("The app that the connection was made with is not registered any more"),
-    "not_json": N_("The platform answered something else than JSON"),
-    "platform_away": N_("The platform is away"),
-    "repeated_cursor": N_("The platform sends the same page again and again"),
-    "token_missing": N_("There is no access token"),
-    "token_refused": N_("The platform does not take the access token any more"),
-    "too_fast": N_("The platform asks to go slower"),
+    "account_not_shared": N_("The token has no access to this ad account"),
+    "app_missing": N_("The app of this connection is no longer registered. Register it under Channels"),
+    "not_json": N_("The response of the platform could not be read"),
+    "platform_away": N_("The platform is not available"),
+    "repeated_cursor": N_("The platform repeats the same page"),
+    "token_missing": N_("The access token is missing. Add one"),
+    "token_refused": N_("The platform no longer accepts the access token"),
+    "too_fast": N_("The platform's rate limit is reached"),
 }
 """Why a pull waits or has stopped, in words for people."""
 _ORDER: Final = tuple(Part)

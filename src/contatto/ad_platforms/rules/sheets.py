@@ -93,9 +93,15 @@ def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
     if not {Column.AD_ID, Column.AD_NAME} & set(columns):
         missing.append(Column.AD_ID.value)
     if missing:
-        raise Refused(errors.INVALID, "file: the head names no column %(column)s.", column=", ".join(missing))
+        raise Refused(
+            errors.INVALID,
+            "file: The column %(column)s is missing in the first row.",
+            column=", ".join(missing),
+        )
     if not 1 < len(table) <= MOST_ROWS + 1:
-        raise Refused(errors.INVALID, "file: it must hold 1 to %(most)s rows below its head.", most=MOST_ROWS)
+        raise Refused(
+            errors.INVALID, "file: The file needs 1 to %(most)s rows below the column names.", most=MOST_ROWS
+        )
     of_head = _CURRENCY.search(table[0][columns.index(Column.SPEND)])
     return _read_rows(table[1:], columns, of_head.group(1) if of_head else "", names)
 
@@ -109,10 +115,10 @@ def _table(text: str) -> list[tuple[str, ...]]:
     try:
         table = [tuple(row) for row in csv.reader(io.StringIO(plain), delimiter=delimiter) if any(row)]
     except csv.Error as error:
-        raise Refused(errors.INVALID, "file: this is no CSV file.") from error
+        raise Refused(errors.INVALID, "file: This is not a CSV file. Export it again as CSV.") from error
     head = next((place for place, row in enumerate(table[:20]) if _knows_row(row)), 0)
     if table and len(table[head]) > MOST_COLUMNS:
-        raise Refused(errors.INVALID, "file: it must have %(most)s columns at most.", most=MOST_COLUMNS)
+        raise Refused(errors.INVALID, "file: The file may have at most %(most)s columns.", most=MOST_COLUMNS)
     return table[head:]
 
 

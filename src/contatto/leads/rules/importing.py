@@ -76,7 +76,7 @@ def read_sheet(text: str) -> Sheet:
     try:
         return sheet_of(csv.reader(io.StringIO(plain), delimiter=delimiter))
     except csv.Error as error:
-        raise Refused(errors.INVALID, "file: this is no CSV file.") from error
+        raise Refused(errors.INVALID, "file: This is not a CSV file. Export it again as CSV.") from error
 
 
 def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
@@ -92,7 +92,9 @@ def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
     if width > MOST_COLUMNS:
         raise Refused(errors.INVALID, "file: it must have %(most)s columns at most.", most=MOST_COLUMNS)
     if not 1 < len(found) <= MOST_ROWS + 1:
-        raise Refused(errors.INVALID, "file: it must hold 1 to %(most)s rows below its head.", most=MOST_ROWS)
+        raise Refused(
+            errors.INVALID, "file: The file needs 1 to %(most)s rows below the column names.", most=MOST_ROWS
+        )
     return Sheet(tuple(" ".join(cell.split())[:MOST_HEAD] for cell in head), tuple(found[1:]))
 
 

@@ -77,14 +77,14 @@ def save_choices(tx: Tx, business_id: str, account_id: str, new: NewSignalSettin
 def _dataset(text: str) -> str:
     kept = text.strip()
     if not _DATASET.fullmatch(kept):
-        raise Refused(errors.INVALID, "dataset_id: paste the id as the platform's Events Manager shows it.")
+        raise Refused(errors.INVALID, "dataset_id: Paste the ID shown in the platform's Events Manager.")
     return kept
 
 
 def _whatsapp(text: str) -> str:
     kept = text.strip()
     if kept and not _NUMBER.fullmatch(kept):
-        raise Refused(errors.INVALID, "whatsapp_id: give the account's id, which is a number.")
+        raise Refused(errors.INVALID, "whatsapp_id: Enter the account ID, which is a number.")
     return kept
 
 
@@ -92,22 +92,22 @@ def _steps(account: OutsideAccount, steps: tuple[Step, ...]) -> tuple[Step, ...]
     names = CONNECTORS[account.platform].names
     chosen = tuple(step for step in Step if step in steps and step in names)
     if not chosen:
-        raise Refused(errors.INVALID, "steps: choose at least one.")
+        raise Refused(errors.INVALID, "steps: Choose at least one.")
     return chosen
 
 
 def _currency(new: NewSignalSettings) -> str:
     currency = known_currency(new.currency)
     if new.currency.strip() and not currency:
-        raise Refused(errors.INVALID, "currency: give its three letters, such as EUR.")
+        raise Refused(errors.INVALID, "currency: Enter three letters, such as EUR.")
     if new.value_micros is not None and not currency:
-        raise Refused(errors.INVALID, "currency: an amount needs one.")
+        raise Refused(errors.INVALID, "currency: Enter the currency of the amount.")
     return currency
 
 
 def _value(value_micros: int | None) -> int | None:
     if value_micros is not None and not 0 < value_micros <= _MOST_MICROS:
-        raise Refused(errors.INVALID, "value: give an amount above zero.")
+        raise Refused(errors.INVALID, "value: Enter an amount above 0.")
     return value_micros
 
 
@@ -119,7 +119,7 @@ def _names(account: OutsideAccount, names: Mapping[Step, str]) -> dict[Step, str
     for step, name in names.items():
         text = name.strip()
         if text and not NAME.fullmatch(text):
-            raise Refused(errors.INVALID, "names: use up to 50 letters, digits and underscores.")
+            raise Refused(errors.INVALID, "names: Use up to 50 letters, digits and underscores.")
         if text and text != connector.names.get(step):
             kept[step] = text
     return kept
@@ -134,7 +134,7 @@ def load_signal_settings(tx: Tx, business_id: str, account_id: str) -> SignalSet
     account = load_outside_account(tx, business_id, account_id)
     settings = store.find_signal_settings(tx, business_id, account.id)
     if settings is None:
-        raise Refused(errors.NOT_FOUND, "No signals go to this ad account.")
+        raise Refused(errors.NOT_FOUND, "Signals are off for this ad account. Turn them on first.")
     return settings
 
 
@@ -168,7 +168,7 @@ def load_signal(tx: Tx, settings: SignalSettings, signal_id: int) -> AdSignal:
     """
     signal = signals_store.find_signal(tx, settings.business_id, signal_id)
     if signal is None or signal.outside_account_id != settings.outside_account_id:
-        raise Refused(errors.NOT_FOUND, "There is no such signal.")
+        raise Refused(errors.NOT_FOUND, "Signal not found.")
     return signal
 
 

@@ -60,12 +60,12 @@ def ask_for_test(tx: Tx, settings: SignalSettings, step: LeadStep, code: str) ->
     """
     kept = code.strip()
     if not _CODE.fullmatch(kept):
-        raise Refused(errors.INVALID, "code: paste the test code that the platform's Events Manager shows.")
+        raise Refused(errors.INVALID, "code: Paste the test code shown in the platform's Events Manager.")
     account = find_outside_account(tx, settings.business_id, settings.outside_account_id)
     if account is None or find_outside_token(tx, account) is None:
-        raise Refused(errors.CONFLICT, "This account has no connection. Give it an access token first.")
+        raise Refused(errors.CONFLICT, "This account is not connected. Add an access token first.")
     if not name_of(settings, CONNECTORS[account.platform].names, step):
-        raise Refused(errors.INVALID, "steps: the platform has no name for this one.")
+        raise Refused(errors.INVALID, "steps: The platform has no event for this stage.")
     where = account.id, account.business_id
     store.save_signal_test(tx, SignalTest(*where, step, kept, SignalTestState.ASKED, "", "", tx.now, None))
     delete_requests_of(tx, account.business_id, SIGNAL_TEST, [account.id])

@@ -26,16 +26,16 @@ from contatto.signals.rules.reasons import reason_text
 
 PLATFORMS: Final = {AdPlatform.TIKTOK: N_("TikTok Ads"), AdPlatform.META: N_("Meta Ads")}
 STEPS: Final[Mapping[Step, str]] = {
-    Step.CAPTURED: N_("Captured: the lead is there"),
+    Step.CAPTURED: N_("Lead captured"),
     Step.QUALIFIED: N_("Qualified"),
-    Step.CONVERTED: N_("Converted, with what it is worth"),
+    Step.CONVERTED: N_("Converted, with its value"),
     Step.DISQUALIFIED: N_("Unqualified"),
     Step.SPAM: N_("Marked as spam"),
 }
 MODES: Final[Mapping[SignalMode, tuple[str, str]]] = {
     SignalMode.OFF: (N_("Off"), "off"),
     SignalMode.ACTIVE: (N_("On"), "on"),
-    SignalMode.PAUSED: (N_("Held back"), "review"),
+    SignalMode.PAUSED: (N_("Paused"), "review"),
     SignalMode.SHUT_OUT: (N_("Stopped"), "failed"),
 }
 STATES: Final[Mapping[SignalState, tuple[str, str]]] = {
@@ -46,18 +46,18 @@ STATES: Final[Mapping[SignalState, tuple[str, str]]] = {
 }
 TESTS: Final[Mapping[SignalTestState, tuple[str, str]]] = {
     SignalTestState.ASKED: (N_("On its way"), "review"),
-    SignalTestState.TAKEN: (N_("Taken"), "on"),
-    SignalTestState.FAILED: (N_("Not taken"), "failed"),
+    SignalTestState.TAKEN: (N_("Accepted"), "on"),
+    SignalTestState.FAILED: (N_("Rejected"), "failed"),
 }
 ERASURES: Final[Mapping[SignalErasureState, tuple[str, str]]] = {
-    SignalErasureState.FINISHED: (N_("Nothing had left"), "on"),
-    SignalErasureState.UNSUPPORTED: (N_("The platform cannot take it back"), "review"),
+    SignalErasureState.FINISHED: (N_("Nothing was sent"), "on"),
+    SignalErasureState.UNSUPPORTED: (N_("The platform cannot delete the event"), "review"),
 }
 ALARMS: Final[Mapping[Alarm, str]] = {
-    Alarm.SHUT_OUT: N_("Nothing goes there now. What is due waits, and goes by itself once this is mended."),
-    Alarm.NONE_ARRIVES: N_("Signals are due, and for five minutes none has arrived. They are tried again."),
-    Alarm.DEAD: N_("Some signals were given up. Mend the cause, then send them again."),
-    Alarm.MISCOUNTED: N_("These counts do not add up. Tell us."),
+    Alarm.SHUT_OUT: N_("Signals are kept here and sent automatically once the problem is fixed."),
+    Alarm.NONE_ARRIVES: N_("No signal has arrived for five minutes. We keep trying."),
+    Alarm.DEAD: N_("Some signals failed. Fix the cause, then send them again."),
+    Alarm.MISCOUNTED: N_("These counts do not add up. Contact the operator of this installation."),
 }
 
 

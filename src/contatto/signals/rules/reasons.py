@@ -35,26 +35,28 @@ def end_of(failure: NotNow | Failed) -> NotNow | Failed | ShutOut:
 
 REASONS: Final[Mapping[str, str]] = {
     **STOPS,
-    NO_CONSENT: N_("The person has not agreed, or has refused"),
-    LEAD_GONE: N_("This lead is not in the lists any more"),
-    NOBODY_TO_MATCH: N_("There is nothing that the platform could find the person by"),
-    NO_CLICK_ID: N_("WhatsApp told no click id of the ad, and Meta takes no signal without it"),
-    NO_WHATSAPP_ACCOUNT: N_("Give the id of the WhatsApp Business account in these settings"),
-    NO_VALUE: N_("Meta takes a purchase only with an amount: no CRM told one, and these settings have none"),
-    NOT_WANTED: N_("This step is not chosen any more"),
-    TAKEN_BACK: N_("The status was changed again before it was told"),
-    TOO_OLD: N_("It is more than seven days ago, and the platform takes nothing older"),
-    MAYBE_COUNTED: N_(
-        "The platform may have counted it already, two days ago or more: sent again, it would count twice"
+    NO_CONSENT: N_("The person has not given consent"),
+    LEAD_GONE: N_("This lead was removed"),
+    NOBODY_TO_MATCH: N_("The lead has no e-mail or phone to match the person"),
+    NO_CLICK_ID: N_("WhatsApp sent no click ID of the ad, and Meta requires one"),
+    NO_WHATSAPP_ACCOUNT: N_("Add the ID of the WhatsApp Business account in the signal settings"),
+    NO_VALUE: N_(
+        "Meta requires an amount for a purchase: the CRM sent none, and the signal settings have none"
     ),
-    EVENT_REFUSED: N_("The platform does not take this event"),
-    DATASET_GONE: N_("The platform has no such data set, or the token does not reach it"),
-    PAUSED: N_("A member holds signals back"),
+    NOT_WANTED: N_("This stage is no longer selected"),
+    TAKEN_BACK: N_("The status changed again before the signal was sent"),
+    TOO_OLD: N_("Older than seven days, which the platform does not accept"),
+    MAYBE_COUNTED: N_(
+        "The platform may have counted this event already. Sent again after two days, it could count twice"
+    ),
+    EVENT_REFUSED: N_("The platform rejects this event"),
+    DATASET_GONE: N_("The data set does not exist, or the token has no access to it"),
+    PAUSED: N_("A member paused signals"),
     "answer_lost": N_("No response received"),
     "broken": N_("Something went wrong in Contatto and was logged. Try again."),
     "expired": N_("The time limit for sending has passed"),
     "forbidden_address": N_("Address not allowed"),
-    "dismissed": N_("Somebody gave it up"),
+    "dismissed": N_("Canceled by a member"),
     "unreached": N_("Server not reached"),
 }
 """By the codes of connectors, of these rules and of the outbound machine."""
@@ -66,5 +68,5 @@ def reason_text(reason: str) -> LazyText | str:
         return LazyText(REASONS[reason])
     kind, _, number = reason.partition("_")
     if kind in ("platform", "http") and number.isdigit():
-        return LazyText(N_("The platform answered %(code)s"), code=number)
+        return LazyText(N_("The platform returned error %(code)s"), code=number)
     return reason

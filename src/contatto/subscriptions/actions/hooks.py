@@ -69,7 +69,7 @@ def load_hook(tx: Tx, business_id: str, number: int) -> Subscription:
     """
     found = store.find_subscription(tx, business_id, number)
     if found is None or found.entity not in HOOKS or found.ended_at is not None:
-        raise Refused(errors.NOT_FOUND, "There is no such hook.")
+        raise Refused(errors.NOT_FOUND, "Webhook not found.")
     return found
 
 

@@ -315,13 +315,13 @@ def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscripti
     """
     push = store.find_push(tx, business_id, push_id)
     if push is None:
-        raise Refused(errors.NOT_FOUND, "There is no such push.")
+        raise Refused(errors.NOT_FOUND, "Delivery not found.")
     of = store.list_subscriptions_by_id(tx, business_id, {push.subscription_id})
     subscription = of.get(push.subscription_id)
     if subscription is None or subscription.ended_at is not None:
-        raise Refused(errors.CONFLICT, "The subscription has ended.")
+        raise Refused(errors.CONFLICT, "The subscription has ended. Nothing was sent.")
     if not store.record_replay(tx, push):
-        raise Refused(errors.CONFLICT, "This push is on its way already.")
+        raise Refused(errors.CONFLICT, "This delivery is already on its way.")
     return push, subscription
 
 
