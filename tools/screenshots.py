@@ -97,7 +97,7 @@ def take_reports(page: Page) -> None:
 
 
 def take_parts(page: Page) -> None:
-    """What learning brings, why an ad was shown, and what a qualified lead costs."""
+    """Take the gain from learning, the reasons of a shown ad, and the cost per qualified lead."""
     page.goto("/ads/delivery")
     take_part(page, "lift", "[aria-labelledby=lift]")
     page.locator("[aria-labelledby=latest] a").first.click()

@@ -87,7 +87,7 @@ def test_a_connected_account_is_read_by_the_worker_and_shows_its_ads(house: Hous
     place = connect(house, elsewhere)
     assert until(lambda: "Up to date" in words(house.client.get(place).text))
     shown = words(house.client.get(place).text)
-    assert "1 campaigns, 1 ad groups, 1 ads" in shown
+    assert "1 campaign · 1 ad group · 1 ad" in shown
     assert "Ad of LEAD_GENERATION" in shown
     assert "Up to date" in words(house.client.get(HOME).text)
     assert sum(amounts(house).values()) == 4_000_000
@@ -231,7 +231,7 @@ def upload(house: House, path: str = "", **form: str) -> tuple[int, str]:
 def test_a_file_is_shown_before_anything_happens_and_then_kept(house: House) -> None:
     status, shown = upload(house)
     assert status == 200
-    assert "2 new, 0 changed, 0 as before, 0 left out" in shown
+    assert "2 new, 0 changed, 0 unchanged, 0 skipped" in shown
     assert "1,234.50" in shown
     assert accounts(house) == []
     status, place = upload(house, "/start")
@@ -244,9 +244,9 @@ def test_a_file_again_changes_nothing_and_a_corrected_one_replaces(house: House)
     upload(house, "/start")
     (account,) = accounts(house)
     known = {"outside_id": account.id, "external_id": "", "currency": ""}
-    assert "0 new, 0 changed, 2 as before" in upload(house, **known)[1]
+    assert "0 new, 0 changed, 2 unchanged" in upload(house, **known)[1]
     corrected = FILE + ROWS.replace("2.00", "3.00")
-    assert "0 new, 1 changed, 1 as before" in upload(house, text=corrected, **known)[1]
+    assert "0 new, 1 changed, 1 unchanged" in upload(house, text=corrected, **known)[1]
     upload(house, "/start", text=corrected, **known)
     assert amounts(house)[1802, "2026-01-05"] == 3_000_000
 
@@ -289,7 +289,7 @@ def test_amounts_in_another_currency_than_the_accounts_are_refused(house: House)
     text = (FILE + ROWS).replace("Cost", "Cost (EUR)")
     status, shown = upload(house, "/start", text=text, outside_id=account.id)
     assert status == 422
-    assert "this account is kept in SGD" in shown
+    assert "This account uses SGD" in shown
 
 
 def sheet(rows: list[list[str | float]]) -> bytes:

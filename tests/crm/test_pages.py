@@ -94,7 +94,7 @@ def test_a_crm_is_linked_looked_at_started_paused_and_removed(house: House, crm:
 def test_what_is_missing_is_said_in_place_and_what_was_typed_stays(house: House) -> None:
     typed = {"address": "http://10.0.0.1", "given.database": "crm", "given.user": "ada", "given.password": ""}
     status, page = post(house, f"{HOME}/connect/odoo", **typed)
-    assert (status, "API key: this is needed." in page) == (422, True)
+    assert (status, "API key: Enter a value." in page) == (422, True)
     status, page = post(house, f"{HOME}/connect/odoo", **typed | {"given.password": "k"})
     assert (status, "give a public https address" in page) == (422, True)
     token = csrf_of(house.client.get(HOME).text)
@@ -160,7 +160,7 @@ def test_a_lead_is_tried_and_nothing_is_written_until_the_sync_is_started(
     )
     assert saved.status_code == 303
     shown = see(house, f"{place}/mapping?lead_id={lead}")
-    assert "None of its choices, so not written there: contacted" in shown  # its word is not mapped yet
+    assert "Not among the field's options, so not written: contacted" in shown  # its word is not mapped yet
     assert post(house, f"{place}/trial", lead_id=lead)[0] == 303
     assert until(lambda: "This would create a new record." in see(house, f"{place}/mapping?lead_id={lead}"))
     assert crm.vendor.crm.records == {}
@@ -183,7 +183,7 @@ def test_a_dead_letter_says_why_and_is_edited_and_sent_again(house: House, crm: 
     crm.vendor.crm.drop_field("name")
     assert post(house, f"{place}/resume") == (303, place)
     assert until(lambda: "Send all failed again" in see(house, f"{place}/log"))
-    assert "could not be written to Dying" in see(house)
+    assert "not delivered to Dying" in see(house)
     crm.vendor.crm.fields["name"] = name
     assert post(house, f"{place}/check") == (303, place)
     assert until(lambda: "Opportunity" in see(house, f"{place}/mapping?lead_id={lead}"))

@@ -210,7 +210,7 @@ def test_the_page_of_a_lead_shows_what_the_platform_was_told_and_why_not(house: 
     part = house.client.get(f"/leads/{lead_id}/signals").text
     for words in (
         "Signals to the ad platform",
-        "Captured",
+        "Lead captured",
         "Failed",
         "rejects this event",
         f"/{account}/signals",
