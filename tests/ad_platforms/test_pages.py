@@ -96,7 +96,7 @@ def test_a_connected_account_is_read_by_the_worker_and_shows_its_ads(house: Hous
 
 def test_a_token_that_is_refused_is_shown_and_a_new_one_puts_it_right(house: House, elsewhere: House) -> None:
     place = connect(house, elsewhere, access_token="wrong")
-    assert until(lambda: "does not take the access token" in words(house.client.get(place).text))
+    assert until(lambda: "no longer accepts the access token" in words(house.client.get(place).text))
     assert "Sync an external ad account" in words(house.client.get("/settings/jobs").text)
     assert post(house, f"{place}/token", access_token=elsewhere.token) == (303, place)
     assert until(lambda: "Up to date" in words(house.client.get(place).text))

@@ -183,7 +183,7 @@ SCREENS: Final = {
     "the saved replies": "/settings/replies",
     "the subscriptions": "/settings/subscriptions",
     "the marketplaces": "/settings/marketplaces",
-    "ad accounts elsewhere": "/settings/ad-platforms",
+    "external ad accounts": "/settings/ad-platforms",
     "an ad account elsewhere": "/settings/ad-platforms/{elsewhere}",
     "the signals of an ad account": "/settings/ad-platforms/{elsewhere}/signals",
     "an upload": "/settings/ad-platforms/upload",

@@ -61,7 +61,7 @@ def test_a_workbook_is_mapped_imported_mended_and_imported_again(
     page.goto(f"{served.url}/leads/import")
     page.get_by_label("Country of numbers").select_option("SG")
     page.get_by_label("File").set_input_files(book)
-    expect(page.get_by_role("heading", level=1)).to_have_text("What will happen")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Preview")
     expect(page.locator("#preview")).to_contain_text("2 new, 0 updated, 1 skipped · 1 imported partly")
     expect(page.locator("#not-taken")).to_contain_text("Size")
     expect(page.get_by_label("Where to write")).to_have_value("email")

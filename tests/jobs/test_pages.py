@@ -84,7 +84,7 @@ def test_the_page_says_what_failed_since_when_why_and_how_many(house: House) -> 
     page = house.client.get(PATH).text
     for said in (
         "Delete the data of a removed lead", "LookupError at broken", "Send a message to a webhook",
-        "Address not allowed", "Not reached", "push.example.com", "2 jobs have no retries left.",
+        "Address not allowed", "Server not reached", "push.example.com", "2 jobs have no retries left.",
         "1 job is retried automatically.",
     ):  # fmt: skip
         assert said in page, said

@@ -261,7 +261,9 @@ def update_audience(
     if files is not None:
         action, paths = files
         if audience.kind is not AudienceKind.CUSTOMER_FILE:
-            raise Refused(errors.INVALID, "file_paths: this audience is not made of files.")
+            raise Refused(
+                errors.INVALID, "file_paths: This audience does not use files. Create one from a file."
+            )
         _begin_change(tx, audience, ChangeKind(action.value), paths)
     audience = replace(audience, updated_at=tx.now)
     store.record_audience(tx, audience)

@@ -63,9 +63,9 @@ CHECK_REASONS: Final[Mapping[str, str]] = {
     "no_token": N_("The access token is missing. Add one"),
     "platform_40002": N_("The platform does not know this id, or the token is not for it"),
     "platform_100": N_("The platform does not know this id, or the token is not for it"),
-    "platform_away": N_("The platform is away"),
+    "platform_away": N_("The platform is not available"),
     "token_refused": N_("The platform refuses the access token"),
-    "too_fast": N_("The platform asks to go slower"),
+    "too_fast": N_("The platform's rate limit is reached"),
     "unreached": N_("The platform could not be reached"),
     "unreadable_answer": N_("The platform sent an unreadable response"),
 }

@@ -65,7 +65,7 @@ def check_placement(placement: Placement, taken: Collection[str]) -> None:
     if not 0 < len(name) <= NAME_LIMIT or not name.isprintable() or name != name.strip():
         raise Refused(errors.INVALID, "name: Enter a name of up to 64 characters.")
     if name in taken:
-        raise Refused(errors.INVALID, "name: another placement has this name.")
+        raise Refused(errors.INVALID, "name: Another placement has this name. Choose a different one.")
     if placement.currency not in currencies():
         raise Refused(errors.INVALID, "currency: choose a currency by its three letters, such as SGD.")
     if not LEAST_FLOOR_MICROS <= placement.floor_micros <= MOST_FLOOR_MICROS:

@@ -205,7 +205,7 @@ def _jumps(content: Content, place: int, words: Translator) -> list[tuple[str, s
         for each in content.questions[place + 1 :]
     ]
     skip, refuse = words.gettext("Skip to the end"), words.gettext("Say that the offer does not fit")
-    return [("", words.gettext("Go on")), *later, (END, skip), (REFUSE, refuse)]
+    return [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
 
 
 def _short(content: Content, question: FormQuestion, words: Translator) -> str:

@@ -90,7 +90,7 @@ def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
     width = max((place for place, cell in enumerate(head, 1) if cell.strip()), default=0)
     head = head[:width]
     if width > MOST_COLUMNS:
-        raise Refused(errors.INVALID, "file: it must have %(most)s columns at most.", most=MOST_COLUMNS)
+        raise Refused(errors.INVALID, "file: The file may have at most %(most)s columns.", most=MOST_COLUMNS)
     if not 1 < len(found) <= MOST_ROWS + 1:
         raise Refused(
             errors.INVALID, "file: The file needs 1 to %(most)s rows below the column names.", most=MOST_ROWS
