@@ -419,9 +419,9 @@ async def _answer_broken_file(request: Request, error: Exception) -> Response:
         return await _answer_broken(request, error)
     logger().error("http.broken_file", says=str(error))
     says = (
-        N_("The sealed file %(name)s is gone.")
+        N_("The archive file %(name)s is missing.")
         if error.is_gone
-        else N_("The sealed file %(name)s is damaged.")
+        else N_("The archive file %(name)s is damaged.")
     )
     return await _answer_refusal(request, Refused(errors.FILE_BAD, says, name=error.file.name))
 

@@ -87,7 +87,7 @@ def test_a_connected_account_is_read_by_the_worker_and_shows_its_ads(house: Hous
     place = connect(house, elsewhere)
     assert until(lambda: "Up to date" in words(house.client.get(place).text))
     shown = words(house.client.get(place).text)
-    assert "1 campaign · 1 ad group · 1 ad" in shown
+    assert "1 campaign, 1 ad group, 1 ad" in shown
     assert "Ad of LEAD_GENERATION" in shown
     assert "Up to date" in words(house.client.get(HOME).text)
     assert sum(amounts(house).values()) == 4_000_000

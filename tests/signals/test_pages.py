@@ -94,7 +94,7 @@ def test_signals_are_turned_on_held_back_and_turned_off(house: House, account: s
         ("steps", [], "at least one"),
         ("currency", "", "Enter the currency"),
         ("value", "-5", "above 0"),
-        ("value", "lots", "write a number"),
+        ("value", "lots", "enter a number"),
         ("name.converted", "an event, too", "50 letters"),
     ],
 )
