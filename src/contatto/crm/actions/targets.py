@@ -122,7 +122,7 @@ def _read_given(
     for setting in traits.settings:
         text = given.get(setting.name, "").strip()
         if len(text) > VALUE_LIMIT or not text.isprintable():
-            raise Refused(errors.INVALID, "%(label)s: this is no value.", label=LazyText(setting.label))
+            raise Refused(errors.INVALID, "%(label)s: Enter a valid value.", label=LazyText(setting.label))
         if setting.is_secret and text:
             _check_secret(setting, text)
         into = hidden if setting.is_secret else kept
