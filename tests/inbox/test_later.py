@@ -4,15 +4,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select, update
 
 from contatto.accounts.model import Role
 from contatto.channels.actions import allow_embedding, set_access_token
 from contatto.channels.rules import embed_origins
 from contatto.channels.store import list_embed_origins
+from contatto.inbox import rules
 from contatto.inbox.actions import desk as desk_actions
 from contatto.inbox.actions.forms import FormOffer, send_form
 from contatto.inbox.actions.scheduled import cancel_scheduled, schedule_reply, send_scheduled
-from contatto.inbox.actions.searching import search_conversations
+from contatto.inbox.actions.searching import FoundConversations, search_conversations
 from contatto.inbox.model import ScheduledReply, ScheduleState
 from contatto.inbox.rules import (
     MOST_SCHEDULED,
@@ -24,6 +26,7 @@ from contatto.inbox.rules import (
 from contatto.inbox.store.conversations import ConversationFilter, count_conversations, count_tabs
 from contatto.inbox.store.mentions import list_unseen_mentions
 from contatto.inbox.store.messages import list_messages
+from contatto.inbox.store.persons import persons
 from contatto.inbox.store.scheduled import list_scheduled
 from contatto.inbox.store.targets import find_reply_target
 from contatto.kit import errors
@@ -221,7 +224,7 @@ def test_a_conversation_is_found_by_name_by_words_and_by_contact_detail(desk: De
     business_id = desk.shop.business_id
 
     def found(words: str, of: str = business_id) -> int:
-        return len(desk.db.read_now(lambda tx: search_conversations(tx, of, words)))
+        return len(desk.db.read_now(lambda tx: search_conversations(tx, of, words).ids))
 
     assert found("BLUE  tiles") == 1
     assert found("U2") == 1
@@ -230,6 +233,48 @@ def test_a_conversation_is_found_by_name_by_words_and_by_contact_detail(desk: De
     assert found("  ") == 0
     assert found("blue tiles", "other") == 0
     assert found("%") == 0
+    assert found("tiles blue") == found("TÏLES dö") == 1
+    desk.do(lambda tx: tx.execute(update(persons).values(name_key="")))
+    of_u2 = select(persons.c.id).where(persons.c.external_id == "u2")
+    mark = desk.db.read_now(lambda tx: str(tx.scalar(of_u2)))[:4]
+    assert found(f"Visitor {mark}") == found(mark.upper()) == 1
+
+
+def test_a_search_says_how_far_back_it_read_and_goes_on_to_older_messages(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "SEARCHED_MESSAGES", 2)
+    for number in range(3):
+        desk.write(f"Line {number}", user=f"u{number + 2}")
+
+    def search(before: int | None) -> FoundConversations:
+        return desk.db.read_now(
+            lambda tx: search_conversations(tx, desk.shop.business_id, "blue tiles", before=before)
+        )
+
+    newest = search(None)
+    assert newest.ids == frozenset()
+    assert newest.oldest_at is not None
+    assert newest.next_before is not None
+    older = search(newest.next_before)
+    assert older.ids == {desk.conversation_id}
+    assert older.next_before is None
+
+
+def test_a_search_with_enough_matches_stops_and_goes_on_where_it_stopped(desk: Desk) -> None:
+    for number in range(3):
+        desk.write("Blue tiles again", user=f"u{number + 2}")
+
+    def search(before: int | None) -> FoundConversations:
+        return desk.db.read_now(
+            lambda tx: search_conversations(tx, desk.shop.business_id, "blue", limit=1, before=before)
+        )
+
+    pages = [search(None)]
+    while pages[-1].next_before is not None:
+        pages.append(search(pages[-1].next_before))
+    assert [len(page.ids) for page in pages] == [1, 1, 1, 1]
+    assert len(frozenset().union(*(page.ids for page in pages))) == 4
 
 
 def test_a_form_is_a_card_in_our_own_chat_and_a_link_on_a_platform(desk: Desk) -> None:

@@ -1,27 +1,55 @@
-"""Finding conversations by what is known of the person or was said lately."""
+"""Search for conversations by names, contact details and the texts of messages."""
+
+from dataclasses import dataclass
+from datetime import datetime
 
 from contatto.inbox import rules
 from contatto.inbox.store import conversations, messages
 from contatto.kit.db.tx import Tx
 from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import fold_text, has_all_words
 from contatto.leads.store.listing import list_leads
 
 
-def search_conversations(tx: Tx, business_id: str, words: str, limit: int = 200) -> frozenset[str]:
-    """Conversations whose person, lead or newest messages have these words.
+@dataclass(frozen=True, slots=True)
+class FoundConversations:
+    """The matches of a search, and how far back it read messages.
 
-    Names and contact details are found whenever they were given; texts in the newest messages only, since
-    all are sealed and have to be opened one by one.
+    Attributes:
+        ids: the matching conversations.
+        oldest_at: time of the oldest message that was read.
+        next_before: sequence number at which a search of older messages starts; None if there are none.
     """
-    wanted = " ".join(words.casefold().split())
-    if not wanted:
-        return frozenset()
-    found = set(conversations.list_named_conversations(tx, business_id, words.strip(), limit))
-    leads = list_leads(tx, business_id, LeadFilter(text=words.strip()), limit=50)
-    found |= {lead.conversation_id for lead in leads if lead.conversation_id}
-    for conversation_id, text in messages.list_newest_texts(tx, business_id, rules.SEARCHED_MESSAGES):
-        if len(found) >= limit:
-            break
-        if conversation_id not in found and wanted in " ".join(text.casefold().split()):
-            found.add(conversation_id)
-    return frozenset(found)
+
+    ids: frozenset[str]
+    oldest_at: datetime | None = None
+    next_before: int | None = None
+
+
+def search_conversations(
+    tx: Tx, business_id: str, query: str, limit: int = 200, before: int | None = None
+) -> FoundConversations:
+    """Find conversations whose person, lead or messages hold all words of a query.
+
+    Names and contact details are searched at once. Messages are encrypted, so a search reads some thousand,
+    newest first. With ``before`` it goes on to messages older than that sequence number, and reads no names.
+    """
+    words = fold_text(query).split()
+    if not words:
+        return FoundConversations(frozenset())
+    ids: set[str] = set()
+    if before is None:
+        ids.update(conversations.list_named_conversations(tx, business_id, query.strip(), limit))
+        leads = list_leads(tx, business_id, LeadFilter(text=query.strip()), limit=50)
+        ids.update(lead.conversation_id for lead in leads if lead.conversation_id)
+    last = None
+    for message in messages.list_newest_texts(tx, business_id, rules.SEARCHED_MESSAGES, before):
+        if len(ids) >= limit:
+            return FoundConversations(frozenset(ids), last.at if last else None, message.seq + 1)
+        last = message
+        if message.conversation_id not in ids and has_all_words(fold_text(message.text), words):
+            ids.add(message.conversation_id)
+    if last is None:
+        return FoundConversations(frozenset(ids))
+    has_older = messages.has_messages_before(tx, business_id, last.seq)
+    return FoundConversations(frozenset(ids), last.at, last.seq if has_older else None)

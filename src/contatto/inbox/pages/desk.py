@@ -14,7 +14,7 @@ from contatto.accounts.store import list_members
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import list_accounts
 from contatto.inbox import rules
-from contatto.inbox.actions.searching import search_conversations
+from contatto.inbox.actions.searching import FoundConversations, search_conversations
 from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.pages.thread import thread_part
 from contatto.inbox.pages.thread_view import AdCard, ContactView, DetailChip, LeadChip, RowView, ThreadView
@@ -55,6 +55,7 @@ class ViewQuery(BaseModel):
     tab: str = "all"
     show: str = "open"
     q: str = ""
+    past: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +68,29 @@ class View:
     before: datetime | None = None
     older: datetime | None = None
     """Where an older page of the thread ends."""
+    past: int | None = None
+    """Sequence number before which a search reads messages."""
 
     @property
     def query(self) -> dict[str, str]:
-        return {"tab": self.tab, "show": self.show.value, "q": self.q}
+        past = {} if self.past is None else {"past": str(self.past)}
+        return {"tab": self.tab, "show": self.show.value, "q": self.q, **past}
 
 
 def read_view(asked: ViewQuery, before: str = "", older: str = "") -> View:
     tab = asked.tab if asked.tab in TABS else "all"
     show = ThreadState(asked.show) if asked.show in SHOWN else ThreadState.OPEN
-    return View(tab, show, asked.q[:100], _read_moment(before), _read_moment(older))
+    past = _read_whole(asked.past)
+    return View(tab, show, asked.q[:100], _read_moment(before), _read_moment(older), past)
 
 
 def _read_moment(text: str) -> datetime | None:
-    return from_micros(int(text)) if text.isascii() and text.isdecimal() and len(text) < 17 else None
+    moment = _read_whole(text)
+    return None if moment is None else from_micros(moment)
+
+
+def _read_whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else None
 
 
 class Pane(StrEnum):
@@ -107,7 +117,10 @@ def inbox_values(
 ) -> dict[str, Any]:
     """What all three panes show, or the list alone."""
     business_id = caller.business_id
-    among = search_conversations(tx, business_id, view.q) if view.q.strip() else None
+    matches = FoundConversations(frozenset())
+    if view.q.strip():
+        matches = search_conversations(tx, business_id, view.q, before=view.past)
+    among = matches.ids if view.q.strip() else None
     target = find_reply_target(tx, business_id)
     late_before = tx.now - target if target else None
 
@@ -128,11 +141,21 @@ def inbox_values(
         "has_target": target is not None,
         "conversations": [desk.row(conversation) for conversation in found],
         "next_href": older,
+        "query": view.query,
+        "searched_to": matches.oldest_at,
+        "search_href": _search_href(view, matches),
         "selected": desk.row(chosen) if chosen else None,
         "thread": desk.thread(opened, view.older) if opened else None,
         "contact": desk.contact(opened) if opened else None,
         "saved_replies": list_saved_replies(tx, business_id) if opened else [],
     }
+
+
+def _search_href(view: View, matches: FoundConversations) -> str | None:
+    """Return the address that continues a search in older messages."""
+    if matches.next_before is None:
+        return None
+    return "/inbox?" + urlencode(view.query | {"past": str(matches.next_before)})
 
 
 def _tab_counts(tx: Tx, business_id: str, wanted: ConversationFilter, recall: Recall) -> dict[str, int]:
@@ -148,7 +171,7 @@ MOST_FOUND: Final = 8
 
 def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
     """The latest conversations that a search finds, with where they open."""
-    among = search_conversations(tx, caller.business_id, words)
+    among = search_conversations(tx, caller.business_id, words).ids
     wanted = ConversationFilter(among=among, member_id=caller.subject_id)
     found = conversations.list_conversations(tx, caller.business_id, wanted, MOST_FOUND) if among else []
     rows = map(_Desk(tx, caller, found, None).row, found)

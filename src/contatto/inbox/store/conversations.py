@@ -23,9 +23,11 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union_all,
     update,
 )
 
+from contatto.channels.store import channel_accounts
 from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.store.mentions import conversations_naming
 from contatto.inbox.store.messages import is_answer_of_person, messages
@@ -35,7 +37,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, instant, key, metadata, only, tenant
 from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
-from contatto.leads.rules.records import folded
+from contatto.leads.rules.records import visitor_mark
+from contatto.leads.store.matching import match_mark, match_words
 
 conversations = Table(
     "conversations",
@@ -249,10 +252,16 @@ def _matching(statement: Select[Any], business_id: str, wanted: ConversationFilt
 
 
 def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) -> list[str]:
-    """The ids of conversations with a person of this name, or of exactly this id on the platform."""
-    named = select(persons.c.id).where(
-        persons.c.business_id == business_id,
-        or_(persons.c.name_key.contains(folded(text), autoescape=True), persons.c.external_id == text),
+    """List conversations whose person has these words in the name, or exactly this id on the platform."""
+    accounts = select(channel_accounts.c.id).where(channel_accounts.c.business_id == business_id)
+    has_external_id = and_(persons.c.channel_account_id.in_(accounts), persons.c.external_id == text)
+    ways = [match_words(persons.c.name_key, text), has_external_id]
+    mark = visitor_mark(text)
+    if mark is not None:
+        ways.append(and_(persons.c.name_key == "", match_mark(persons.c.id, mark)))
+    # Each way has an index of its own; joined by "or" they would have none.
+    named = union_all(
+        *(select(persons.c.id).where(persons.c.business_id == business_id, way) for way in ways)
     )
     mine = select(conversations.c.id).where(
         conversations.c.business_id == business_id, conversations.c.person_id.in_(named)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -135,12 +135,29 @@ def list_messages_before(
     return [_opened(tx, business_id, row) for row in rows]
 
 
-def list_newest_texts(tx: Tx, business_id: str, limit: int) -> Iterator[tuple[str, str]]:
-    """The newest messages of a business as (conversation, text), opened one by one, to be searched."""
-    read = messages.c.conversation_id, messages.c.body, messages.c.id
-    newest = select(*read).where(messages.c.business_id == business_id)
+class MessageText(NamedTuple):
+    """The text of a message, for a search."""
+
+    seq: int
+    conversation_id: str
+    at: datetime
+    text: str
+
+
+def list_newest_texts(tx: Tx, business_id: str, limit: int, before: int | None) -> Iterator[MessageText]:
+    """Yield the newest messages before a sequence number, each decrypted when it is read."""
+    columns = (messages.c.seq, messages.c.id, messages.c.conversation_id, messages.c.at, messages.c.body)
+    newest = select(*columns).where(messages.c.business_id == business_id)
+    if before is not None:
+        newest = newest.where(messages.c.seq < before)
     for row in tx.execute(newest.order_by(messages.c.seq.desc()).limit(limit)):
-        yield row.conversation_id, tx.vault.open(row.body, business_id, "messages.body", row.id)
+        body = tx.vault.open(row.body, business_id, "messages.body", row.id)
+        yield MessageText(row.seq, row.conversation_id, row.at, body)
+
+
+def has_messages_before(tx: Tx, business_id: str, seq: int) -> bool:
+    older = select(messages.c.seq).where(messages.c.business_id == business_id, messages.c.seq < seq)
+    return tx.scalar(older.limit(1)) is not None
 
 
 def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:

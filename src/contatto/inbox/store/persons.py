@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy import (
     Column,
+    Index,
     LargeBinary,
     String,
     Table,
@@ -40,6 +41,7 @@ persons = Table(
     instant("stated_at", nullable=True),
     instant("created_at"),
     UniqueConstraint("business_id", "channel_account_id", "external_id"),
+    Index("ix_persons_by_name", "business_id", "name_key", "id"),
 )
 
 

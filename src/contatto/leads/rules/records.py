@@ -35,6 +35,34 @@ NAME_LIMIT: Final = 120
 _MARK: Final = 4
 _LEAST_WORD: Final = 4
 _SPACES: Final = re.compile(r"\s+")
+_MARK_PART: Final = re.compile(rf"[0-9a-f]{{1,{_MARK}}}")
+_ACCENTS: Final = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed"
+    "\u1ab0-\u1aff\u1dc0-\u1dff\u200b-\u200f\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f]"
+)
+"""Combining marks of Latin, Greek, Cyrillic, Hebrew and Arabic, and signs without a width."""
+_PLAIN_LETTERS: Final = str.maketrans(
+    {
+        **{"\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u00f0": "d", "\u0131": "i", "\u0127": "h"},
+        **{"\u0167": "t", "\u014b": "n", "\u00e6": "ae", "\u0153": "oe", "\u00fe": "th", "\u0180": "b"},
+        **{
+            "\u0671": "\u0627",
+            "\u0649": "\u064a",
+            "\u06cc": "\u064a",
+            "\u06d2": "\u064a",
+            "\u0629": "\u0647",
+        },
+        **{
+            "\u06a9": "\u0643",
+            "\u06c1": "\u0647",
+            "\u06be": "\u0647",
+            "\u06d5": "\u0647",
+            "\u2019": "'",
+            "\u02bc": "'",
+        },
+    }
+)
+"""Letters that Unicode does not decompose, and Arabic ones that keyboards mix up, as their plain equals."""
 _DETAILS: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]{0,2}\d){6,}")
 """What may be an address, or a number of seven digits and more."""
 
@@ -121,14 +149,40 @@ def person_label(name: str, person_id: str) -> str:
 
 
 def visitor_mark(text: str) -> str | None:
-    """How the id of a person begins who is called so for want of a name; None for what is no such call."""
-    word, _, mark = folded(text).partition(" ")
-    return mark if len(word) >= _LEAST_WORD and "visitor".startswith(word) and len(mark) <= _MARK else None
+    """Return the beginning of a nameless person's id in a search such as "visitor 1a2b" or "1a2b".
+
+    None means that the search is for something else. Words may be cut short and stand in any order.
+    """
+    words = fold_text(text).split()
+    marks = [word for word in words if _MARK_PART.fullmatch(word)]
+    others = [word for word in words if word not in marks]
+    if len(marks) > 1 or not words:
+        return None
+    if any(len(word) < _LEAST_WORD or not "visitor".startswith(word) for word in others):
+        return None
+    return "".join(marks) if others or len(marks[0]) == _MARK else None
 
 
-def folded(text: str) -> str:
-    """A text as names are searched for: compatible letters composed, case folded, one space between words."""
-    return _spaced(normalize("NFKC", text).casefold())
+def fold_text(text: str) -> str:
+    """Return the form of a text in which searches compare it.
+
+    Case, width, accents and letters with one plain equal are folded, with one space between words. Marks of
+    Thai, Hindi and Japanese are part of their letters and stay. Source: Unicode Standard Annex 15 (NFKD).
+    """
+    if text.isascii():
+        return _spaced(text.casefold())
+    parts = normalize("NFKD", text).casefold()
+    return _spaced(normalize("NFC", _ACCENTS.sub("", parts).translate(_PLAIN_LETTERS)))
+
+
+def has_all_words(text: str, words: Iterable[str]) -> bool:
+    """Report whether a folded text holds all words, in any order; one letter counts as a word's beginning."""
+    return all(word in text if not is_initial(word) else f" {word}" in f" {text}" for word in words)
+
+
+def is_initial(word: str) -> bool:
+    """Report whether a word is a single letter, which almost every name holds somewhere."""
+    return len(word) == 1 and word.isascii() and word.isalnum()
 
 
 def name_key(name: str) -> str:
@@ -136,9 +190,9 @@ def name_key(name: str) -> str:
 
     People put their number into the name that a platform shows.
     """
-    plain = folded(name)
-    kept = _DETAILS.sub(" ", plain)
-    return (plain if kept == plain and plain.isascii() else folded(kept)).strip()
+    plain = fold_text(name)
+    cleaned = _DETAILS.sub(" ", plain)
+    return (plain if cleaned == plain and plain.isascii() else fold_text(cleaned)).strip()
 
 
 def detail_key(field: Field, value: str) -> tuple[Field, str]:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     Select,
     and_,
+    false,
     func,
     literal,
     not_,
@@ -27,7 +28,7 @@ from contatto.kit.numbers import read_number
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word
 from contatto.leads.rules.filters import NOBODY, Agreed, Has, LeadFilter, ThreadState
-from contatto.leads.rules.records import folded, search_values, visitor_mark
+from contatto.leads.rules.records import fold_text, is_initial, search_values, visitor_mark
 from contatto.leads.store.records import contact_points, leads
 from contatto.leads.store.scores import select_scored
 from contatto.measurement.model import ConversionKind
@@ -39,6 +40,10 @@ type Among = Callable[[Select[Any], str], Condition]
 
 _SHARERS: Final = 500
 """Leads with one contact value up to which a search names them, and does not ask of each lead for its own."""
+
+
+_MOST_WORDS: Final = 8
+"""Words of a search that count."""
 
 
 class place_of(FunctionElement[int]):  # noqa: N801  # reads as the SQL that it becomes
@@ -249,7 +254,10 @@ def _synced(others: _Others, wanted: LeadFilter) -> list[Condition]:
 
 def _found(others: _Others, text: str) -> list[Condition]:
     """By a part of the name, by a whole contact value in several spellings, or by names and ids of ads."""
-    found = [or_(place_of(leads.c.name_key, folded(text)) > 0, *_nameless(text), *_sharing(others, text))]
+    found = [or_(match_words(leads.c.name_key, text), *_sharing(others, text))]
+    mark = visitor_mark(text)
+    if mark is not None:
+        found.append(and_(leads.c.name_key == "", match_mark(leads.c.person_id, mark)))
     if ads := _list_named_ads(others.tx, others.business_id, text):
         found.append(others.earned_by(measured_ads.c.ad_id.in_(ads)))
     number = read_number(text)
@@ -258,10 +266,22 @@ def _found(others: _Others, text: str) -> list[Condition]:
     return found
 
 
-def _nameless(text: str) -> list[Condition]:
-    """Leads without a name that are shown under the mark that a text begins with, such as "Visitor 1a2b"."""
-    mark = visitor_mark(text)
-    return [] if mark is None else [and_(leads.c.name.is_(None), leads.c.person_id.startswith(mark))]
+def match_words(name_key: ColumnElement[str], text: str) -> Condition:
+    """Match names that hold all words of a search, in any order; one letter matches a word's beginning."""
+    spaced = literal(" ").concat(name_key)
+    words = fold_text(text).split()[:_MOST_WORDS]
+    return and_(
+        true() if words else false(),
+        *(
+            place_of(spaced, f" {word}") > 0 if is_initial(word) else place_of(name_key, word) > 0
+            for word in words
+        ),
+    )
+
+
+def match_mark(person_id: ColumnElement[str], mark: str) -> Condition:
+    """Match persons whose id begins with a mark of hexadecimal digits, by the index of ids."""
+    return and_(person_id >= mark, person_id < f"{mark}g") if mark else true()
 
 
 def _sharing(others: _Others, text: str) -> list[Condition]:
