@@ -14,6 +14,8 @@ from contatto.accounts.model import Role
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
+from contatto.kit.languages import translator_for
+from contatto.kit.regions import sorted_countries
 from contatto.kit.spreadsheet import write_sheet
 from contatto.leads.actions import import_drafts, jobs
 from contatto.leads.actions.importing import plan_import
@@ -22,7 +24,7 @@ from contatto.leads.model.jobs import JobKind
 from contatto.leads.model.leads import Lead, LeadStatus
 from contatto.leads.rules.columns import guess_columns, read_status
 from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.importing import read_sheet
+from contatto.leads.rules.importing import read_entry, read_sheet
 from contatto.leads.store import annotations, listing
 from contatto.leads.store import jobs as job_store
 from contatto.leads.store.records import list_contact_points
@@ -40,6 +42,11 @@ HEADS = {
     "pt-BR": ("Nome", "Endereço de e-mail", "Celular", "Telefone", "Situação", "Observações", "Dono"),
     "th": ("ชื่อ-นามสกุล", "อีเมล", "เบอร์มือถือ", "โทรศัพท์", "สถานะ", "หมายเหตุ", "ผู้รับผิดชอบ"),
     "vi": ("Họ và tên", "Địa chỉ email", "Số di động", "Điện thoại", "Trạng thái", "Ghi chú", "Phụ trách"),
+}  # fmt: skip
+HEADS |= {
+    "de": ("Vollständiger Name", "E-Mail-Adresse", "Handynummer", "Telefon", "Phase", "Notizen", "Zuständig"),
+    "fr": ("Nom complet", "Adresse e-mail", "Portable", "Téléphone", "Statut", "Remarques", "Propriétaire"),
+    "zh": ("姓名", "电子邮箱", "手机号码", "电话", "状态", "备注", "负责人"),
 }  # fmt: skip
 HELD = ("name", "email", "phone", "phone", "status", "notes", "owner")
 
@@ -90,7 +97,7 @@ def people(house: House) -> dict[str, tuple[Lead, set[str]]]:
 
 
 @pytest.mark.parametrize("language", HEADS)
-def test_heads_are_known_in_nine_languages(language: str) -> None:
+def test_heads_are_known_in_twelve_languages(language: str) -> None:
     assert guess_columns(HEADS[language], []) == HELD
     assert guess_columns([head.upper() + " *" for head in HEADS[language]], []) == HELD
 
@@ -216,6 +223,85 @@ def test_a_text_is_read_in_the_encodings_that_spreadsheets_write(house: House, e
     assert code == 200
     start(house, path)
     assert people(house)["José Núñez"][1] == {"+34612345678"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "country", "lines"),
+    [
+        ("cp932", "JP", ["氏名,電話番号", "山田太郎,+81 90 1234 5678", "髙橋能子,+81 80 2345 6789"]),
+        ("cp874", "TH", ["ชื่อ,เบอร์โทร", "สมชาย ใจดี,+66 81 234 5678", "สมหญิง รักไทย,+66 89 876 5432"]),
+        ("cp1256", "AE", ["الاسم;رقم الهاتف", "أحمد علي;+971 50 123 4567", "فاطمة حسن;+971 55 987 6543"]),
+        ("gb18030", "SG", ["姓名,电话", "王小明,+86 138 0013 8000", "李华,+86 139 0013 9000"]),
+        ("utf-16", "JP", ["氏名\t電話番号", "山田太郎\t+81 90 1234 5678", "สมชาย\t+66 81 234 5678"]),
+    ],
+)
+def test_small_files_of_excel_in_other_scripts_are_imported(
+    house: House, encoding: str, country: str, lines: list[str]
+) -> None:
+    code, path = send_file(house, "".join(f"{line}\r\n" for line in lines).encode(encoding), country)
+    assert code == 200
+    start(house, path)
+    names = {re.split("[,;\t]", line)[0] for line in lines[1:]}
+    assert {name for name, (_, details) in people(house).items() if details} == names
+
+
+def test_a_wrong_encoding_is_shown_and_can_be_changed_before_the_import(house: House) -> None:
+    code, path = send_file(house, "Name;Telefon\nРусский;+34612345678\n".encode("cp1251"))
+    assert code == 200
+    plan = house.context.db.read_now(
+        lambda tx: job_store.find_job(tx, house.business_id, path.rpartition("/")[2])
+    )
+    assert plan is not None
+    assert f'<option value="{plan.plan.encoding}" selected>' in page_of(house, path)
+    token = csrf_of(page_of(house, path))
+    for encoding, name in (("cp1253", "Рус".encode("cp1251").decode("cp1253")), ("cp1251", "Русский")):
+        sent = {"csrf_token": token, "encoding": encoding, "column": list(plan.plan.columns), "country": "SG"}
+        assert name in house.client.post(path, data=sent).text
+    refused = house.client.post(path, data=sent | {"encoding": "utf_8"})
+    assert refused.status_code == 422
+    assert "cannot be read in this encoding" in refused.text
+    start(house, path)
+    assert set(people(house)) == {"Русский"}
+
+
+@pytest.mark.parametrize(
+    ("text", "details"),
+    [
+        ("mailto:anna@example.com", {"anna@example.com"}),
+        ("MAILTO:anna%40example.com?subject=Hi", {"anna@example.com"}),
+        ("<anna@example.com>", {"anna@example.com"}),
+        ("Anna Bianchi <anna@example.com>", {"anna@example.com"}),
+        (
+            '"Bianchi, Anna" <anna@example.com>; Bob <mailto:bob@example.com>',
+            {"anna@example.com", "bob@example.com"},
+        ),
+    ],
+)
+def test_addresses_are_read_as_links_and_with_names(text: str, details: set[str]) -> None:
+    entry = read_entry(["email"], [text], "IT")
+    assert {contact.value for contact in entry.contacts} == details
+    assert entry.problems == ()
+    assert guess_columns(["?"], [(text,)]) == ("email",)
+
+
+@pytest.mark.parametrize("text", ["tel:+39-331-234-5678", "TEL:+393312345678;ext=12", "callto:3312345678"])
+def test_numbers_are_read_as_links(text: str) -> None:
+    entry = read_entry(["phone"], [text], "IT")
+    assert [contact.value for contact in entry.contacts] == ["+393312345678"]
+    assert entry.problems == ()
+
+
+def test_countries_are_sorted_by_name_in_the_language_of_the_reader(house: House) -> None:
+    assert sorted_countries(translator_for("en"), ["ZA", "DE", "AX", "AF"]) == ["AF", "AX", "DE", "ZA"]
+    assert sorted_countries(translator_for("es"), ["EC", "EG", "AE", "DE"]) == ["DE", "EC", "EG", "AE"]
+    assert sorted_countries(translator_for("th"), ["DE", "KE", "BR"]) == ["KE", "BR", "DE"]
+    page = page_of(house, "/leads/import")
+    assert (
+        page.index('value="DZ"')
+        < page.index('value="AR"')
+        < page.index('value="DE"')
+        < page.index('value="CH"')
+    )
 
 
 @pytest.mark.parametrize(

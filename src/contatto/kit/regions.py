@@ -1,16 +1,22 @@
 """Countries with their time zones and currencies, as far as people choose from them."""
 
 import json
+import re
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Final
+from unicodedata import combining, normalize
 
 from babel.core import get_global
+from babel.languages import get_official_languages
 from babel.numbers import get_territory_currencies
 
 from contatto.kit.i18n import Translator
 
+_THAI_VOWEL_FIRST: Final = re.compile("([\u0e40-\u0e44])([\u0e01-\u0e2e])")
+"""Thai writes these vowels before the consonant by which a dictionary sorts the word."""
 _KOSOVO: Final = "XK"
 """A code outside ISO 3166-1 that CLDR and phone numbers know; its clocks are those of Belgrade."""
 
@@ -46,7 +52,26 @@ def is_zone_of(zone: str, country: str) -> bool:
 
 def country_choices(words: Translator) -> list[tuple[str, str]]:
     """Return the countries to choose from as codes and names, by name."""
-    return sorted(((code, words.country(code)) for code in countries()), key=lambda choice: choice[1])
+    return [(code, words.country(code)) for code in sorted_countries(words, countries())]
+
+
+def sorted_countries(words: Translator, codes: Iterable[str]) -> list[str]:
+    """Sort country codes by their names in the reader's language; accents do not count."""
+
+    def key(code: str) -> str:
+        parts = normalize("NFKD", words.country(code)).casefold()
+        name = "".join(part for part in parts if not combining(part) or "\u0e00" <= part <= "\u0eff")
+        return _THAI_VOWEL_FIRST.sub(r"\2\1", name)
+
+    return sorted(codes, key=key)
+
+
+def languages_of_countries(codes: Iterable[str]) -> tuple[str, ...]:
+    """Return the official languages of countries, the most spoken first. Source: CLDR."""
+    spoken = (
+        language for code in codes for language in get_official_languages(code, regional=True, de_facto=True)
+    )
+    return tuple(dict.fromkeys(spoken))
 
 
 def currency_choices(words: Translator) -> list[tuple[str, str]]:

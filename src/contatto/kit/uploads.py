@@ -1,7 +1,7 @@
 """Files of requests, read in children, in turn: pictures made anew, and tables. And pictures of answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,7 +22,7 @@ from contatto.kit.pictures import (
     not_a_photo,
     read_remade,
 )
-from contatto.kit.tables import ROWS, TABLE_LIMIT, is_workbook, text_of, unreadable_workbook
+from contatto.kit.tables import ROWS, TABLE_LIMIT, TableText, decode_text, is_workbook, unreadable_workbook
 
 READERS_OF_ONE: Final = 3
 """Bodies of one sender that are read at the same time; one of them at a time is decoded."""
@@ -86,8 +86,10 @@ class Uploads:
         async with self._of(self._members, member_id) as sender:
             return await self._remade(self._members, sender, raw)
 
-    async def take_table(self, request: Request, member_id: str) -> list[list[str]] | str:
-        """The file in the body of a member's request: the rows of a workbook, or a text.
+    async def take_table(
+        self, request: Request, member_id: str, languages: Iterable[str] = ()
+    ) -> list[list[str]] | TableText:
+        """Return the file in a member's request: the rows of a workbook, or a decoded text.
 
         Raises:
             Refused: INVALID; TOO_MANY or BUSY, for those who had to wait for too long.
@@ -99,7 +101,7 @@ class Uploads:
             self._read(request, TABLE_LIMIT, _too_large_table) as raw,
         ):
             if not is_workbook(raw):
-                return text_of(raw)
+                return await asyncio.to_thread(decode_text, raw, tuple(languages))
             async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(line.decoding, errors.BUSY):
                 try:
                     found = await self._confined.run(ROWS, raw)

@@ -25,6 +25,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
 from contatto.kit.i18n import translator_of
+from contatto.kit.tables import TableText
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False, prefix=f"{HOME}/upload")
@@ -112,7 +113,7 @@ async def post_ad_file(request: Request, caller: FormCaller) -> Response:
     """A file, which may be a workbook or a text in any usual encoding, as the text that the form takes."""
     require(caller, Permission.WRITE_ADS)
     found = await context_of(request).uploads.take_table(request, caller.subject_id)
-    text = found if isinstance(found, str) else table_text(found)
+    text = found.text if isinstance(found, TableText) else table_text(found)
     if len(text) > TEXT_LIMIT:
         raise Refused(errors.INVALID, "file: The file has too many rows. Split it.")
     return json_answer({"text": text})

@@ -32,6 +32,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import translator_of
 from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id
+from contatto.kit.regions import sorted_countries
 from contatto.ui.context import context_of
 
 router: Final = APIRouter()
@@ -216,7 +217,7 @@ async def _list_form(
         "faults": faults[:MOST_FAULTS],
         "fault_count": len(faults),
         "ad_accounts": [(str(account.number), account.name) for account in known],
-        "countries": COUNTRIES,
+        "countries": sorted_countries(translator_of(request), COUNTRIES),
     }
     status = WRONG if wrong or faults else 200
     return context.pages.render(request, "ads/audience_new.html", values, status)

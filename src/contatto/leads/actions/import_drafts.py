@@ -12,10 +12,12 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
+from contatto.kit.tables import change_encoding
+from contatto.leads.actions.importing import plan_import
 from contatto.leads.actions.jobs import check_waiting_jobs, new_job
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
-from contatto.leads.rules.importing import read_columns
+from contatto.leads.rules.importing import Sheet, read_columns
 from contatto.leads.store import jobs as store
 from contatto.leads.store.erasing import record_plan
 
@@ -57,6 +59,31 @@ def map_import_columns(tx: Tx, actor: Actor, job_id: str, columns: Sequence[str]
     plan = replace(draft.plan, columns=chosen, value=country)
     record_plan(tx, actor.business_id, draft.id, plan)
     return plan
+
+
+def read_plan_in_encoding(plan: Plan, encoding: str, columns: Sequence[str], country: str) -> Plan:
+    """Return the plan of a text file as it reads in another encoding.
+
+    Columns that the member did not change are detected again, since their heads read differently.
+
+    Raises:
+        Refused: INVALID, when the file is no text in that encoding.
+    """
+    head, *rows = (
+        tuple(change_encoding(cell, plan.encoding, encoding) for cell in row)
+        for row in (plan.head, *plan.rows)
+    )
+    chosen = () if tuple(columns) == plan.columns else read_columns(columns, len(head))
+    return replace(plan_import(Sheet(head, tuple(rows)), country, chosen), encoding=encoding)
+
+
+def replace_import_plan(tx: Tx, actor: Actor, job_id: str, plan: Plan) -> None:
+    """Save another plan for the import that a member looks at.
+
+    Raises:
+        Refused: NOT_FOUND, also when it was started.
+    """
+    record_plan(tx, actor.business_id, load_import_draft(tx, actor, job_id).id, plan)
 
 
 def start_import(tx: Tx, actor: Actor, job_id: str) -> None:

@@ -47,7 +47,8 @@ class Plan:
     """What a job is to do: to the named leads, or to all that match a query, or with the rows of a file.
 
     Of a file ``head`` is its first line, ``columns`` says what each column is taken for, and ``numbers`` are
-    the rows' own numbers once only those are left that could not be taken, or not wholly.
+    the rows' own numbers once only those are left that could not be taken, or not wholly. ``encoding`` is
+    that of a text file, and empty for a workbook or a pasted text.
     """
 
     value: str = ""
@@ -57,6 +58,7 @@ class Plan:
     head: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
+    encoding: str = ""
 
 
 @dataclass(frozen=True, slots=True)

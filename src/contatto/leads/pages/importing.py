@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 import phonenumbers
@@ -21,7 +21,9 @@ from contatto.kit.faults import split_fault
 from contatto.kit.http import json_answer
 from contatto.kit.i18n import read_lazy_text, translator_of
 from contatto.kit.looks import note_number_seen
+from contatto.kit.regions import languages_of_countries, sorted_countries
 from contatto.kit.table_export import csv_lines
+from contatto.kit.tables import ENCODINGS, TableText
 from contatto.leads.actions import import_drafts as actions
 from contatto.leads.actions.importing import foresee_import, plan_import
 from contatto.leads.model.jobs import Job, Plan
@@ -46,6 +48,7 @@ class _Mapping(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     column: list[str] = Field(default_factory=list, max_length=MOST_COLUMNS)
+    encoding: str = Field("", max_length=20)
     country: str = Field("", max_length=2)
 
 
@@ -88,10 +91,16 @@ async def post_file(
     """Keep a file: its body is the file itself, which may be a workbook or a text in any usual encoding."""
     require(caller, Permission.WRITE_LEADS)
     chosen = _country(country)
-    found = await context_of(request).uploads.take_table(request, caller.subject_id)
-    read = read_sheet if isinstance(found, str) else sheet_of
-    sheet = await asyncio.to_thread(read, found)  # type: ignore[arg-type]
-    draft = await _keep(request, caller, sheet, chosen)
+    context, words = context_of(request), translator_of(request)
+    accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
+    countries = [code for code in (chosen, *(account.registration_country for account in accounts)) if code]
+    languages = [*languages_of_countries(countries), words.lang.partition("-")[0]]
+    table = await context.uploads.take_table(request, caller.subject_id, languages)
+    if isinstance(table, TableText):
+        sheet = await asyncio.to_thread(read_sheet, table.text)
+        draft = await _keep(request, caller, sheet, chosen, table.encoding)
+    else:
+        draft = await _keep(request, caller, await asyncio.to_thread(sheet_of, table), chosen)
     return json_answer({"href": f"/leads/import/{draft.id}"})
 
 
@@ -111,12 +120,19 @@ async def post_columns(
     require(caller, Permission.WRITE_LEADS)
     actor, country = actor_of(caller), _country(sent.country)
     db = context_of(request).db
+    draft = await db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
     try:
-        await db.write(lambda tx: actions.map_import_columns(tx, actor, job_id, sent.column, country))
+        if sent.encoding and draft.plan.encoding not in ("", sent.encoding):
+            # In a thread, before the write: it reads all cells anew.
+            plan = await asyncio.to_thread(
+                actions.read_plan_in_encoding, draft.plan, sent.encoding, sent.column, country
+            )
+            await db.write(lambda tx: actions.replace_import_plan(tx, actor, job_id, plan))
+        else:
+            await db.write(lambda tx: actions.map_import_columns(tx, actor, job_id, sent.column, country))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
-        draft = await db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
         return await _draft_page(request, caller, draft, draft.plan, refused)
     return RedirectResponse(f"/leads/import/{job_id}", 303)
 
@@ -150,10 +166,10 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str) -> Job:
+async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str, encoding: str = "") -> Job:
     actor = actor_of(caller)
     # In a thread: it looks at many cells to guess what the columns hold.
-    plan = await asyncio.to_thread(plan_import, sheet, country)
+    plan = replace(await asyncio.to_thread(plan_import, sheet, country), encoding=encoding)
     return await context_of(request).db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
 
 
@@ -170,8 +186,10 @@ async def _draft_page(
     values = {
         "caller": caller,
         "draft_id": draft.id,
+        "encoding": plan.encoding,
+        "encodings": ENCODINGS,
         "country": plan.value,
-        "countries": COUNTRIES,
+        "countries": sorted_countries(words, COUNTRIES),
         "columns": _columns(plan),
         "choices": KNOWN,
         "total": len(plan.rows),
@@ -205,7 +223,8 @@ def _columns(plan: Plan) -> list[ColumnView]:
 def _page(
     request: Request, caller: Caller, country: str, text: str, error: str, status: int = 200
 ) -> HTMLResponse:
-    values = {"caller": caller, "country": country, "countries": COUNTRIES, "text": text, "error": error}
+    countries = sorted_countries(translator_of(request), COUNTRIES)
+    values = {"caller": caller, "country": country, "countries": countries, "text": text, "error": error}
     return context_of(request).pages.render(request, "leads/import.html", values, status)
 
 

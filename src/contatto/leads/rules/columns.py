@@ -1,4 +1,4 @@
-"""Guessing what the columns of a file of leads hold, by their heads in nine languages and by what is in them.
+"""Guesses of what the columns of a file hold, by their heads in twelve languages and by their cells.
 
 The heads are those that CRMs, ad platforms, phones and people write. A guess is only offered: who imports
 sees each column with what it is taken for, and chooses.
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 from unicodedata import category, normalize
+from urllib.parse import unquote
 
 from contatto.capture.model import Field
 from contatto.leads.model.leads import LeadStatus
@@ -32,6 +33,15 @@ REASON_HEAD: Final = "contatto: why"
 _SAMPLES: Final = 200
 _MOST: Final = 0.6
 """The share of filled cells that must look like an address or a number for a column to be taken for that."""
+_LONGEST_CELL: Final = 10_000
+"""Characters of a cell in which contact details are searched."""
+_NAMED_ADDRESS: Final = re.compile(
+    r"(?:\"[^\"<>]{0,200}\"\s*|[^<>,;|\n\"]{0,200})<\s*(?P<address>[^<>\n]{1,320}?)\s*>"
+)
+_LINK: Final = re.compile(
+    r"\b(?:mailto|tel|callto|sms):(?://)?(?P<value>[^?,;|\s]{1,320})(?:\?[^,;|\s]{0,500})?", re.IGNORECASE
+)
+_PHONE_PARAMETER: Final = re.compile(r";(?:ext|isub|phone-context)=[^;,|\s]{0,50}", re.IGNORECASE)
 _EMAIL: Final = re.compile(r"\S+@\S+\.\w{2,}")
 _NUMBER: Final = re.compile(r"(?:\+|00)\d[\d\s().\-]{6,20}")
 
@@ -46,6 +56,9 @@ _HEADS: Final[Mapping[str, str]] = {
     "|名前|氏名|お名前|姓|名|フルネーム|顧客名|お客様名|担当者名"
     "|sobrenome|nome do cliente|contato"
     "|ชื่อ|ชื่อ นามสกุล|ชื่อนามสกุล|ชื่อเต็ม|นามสกุล|ชื่อลูกค้า|ลูกค้า"
+    "|vorname|nachname|vor und nachname|vollständiger name|kunde|kundenname|kontakt|ansprechpartner"
+    "|interessent"
+    "|nom|prénom|nom complet|nom de famille|nom du client|姓名|名字|客户|客户姓名|联系人|客戶|聯絡人"
     "|tên|họ tên|họ và tên|tên đầy đủ|họ|tên khách hàng|khách hàng",
     Field.PHONE: "phone|phone number|phone no|phone nr|phone numbers|phones|telephone|telephone number"
     "|tel|tel no"
@@ -65,6 +78,10 @@ _HEADS: Final[Mapping[str, str]] = {
     "|telefone|numero de telefone|numero do telefone|telefone celular|fone|telemovel|n telefone"
     "|contato telefonico"
     "|โทรศัพท์|เบอร์โทร|เบอร์โทรศัพท์|หมายเลขโทรศัพท์|มือถือ|เบอร์มือถือ|โทร|เบอร์|เบอร์ติดต่อ"
+    "|telefon|telefonnummer|tel nr|telefon nr|handy|handynummer|handy nr|mobil|mobilnummer|mobiltelefon"
+    "|rufnummer|festnetz|mobilfunknummer"
+    "|téléphone|numéro de téléphone|portable|téléphone portable|tél portable|tél"
+    "|电话|手机|手机号|电话号码|手机号码|联系电话|手機|電話號碼|手機號碼"
     "|điện thoại|số điện thoại|sđt|sdt|di động|số di động|số đt|đt|điện thoại di động|số máy",
     Field.EMAIL: "email|e mail|mail|email address|e mail address|emailaddress|mail address|email id"
     "|e mails|emails"
@@ -78,6 +95,9 @@ _HEADS: Final[Mapping[str, str]] = {
     "|メール|メールアドレス|eメール|電子メール|mailアドレス|メアド"
     "|endereco de email|endereco de e mail|endereco eletronico|correio eletronico"
     "|อีเมล|อีเมล์|ที่อยู่อีเมล|เมล"
+    "|e mail adresse|email adresse|mailadresse|emailadresse"
+    "|adresse e mail|adresse email|courriel|adresse mail"
+    "|邮箱|电子邮件|电子邮箱|郵箱|電子郵件"
     "|thư điện tử|địa chỉ email|địa chỉ thư điện tử|hòm thư",
     Field.WHATSAPP: "whatsapp|whats app|whatsapp number|wa|wa number|no wa|nomor wa|nomor whatsapp"
     "|واتساب|واتس اب"
@@ -94,39 +114,48 @@ _HEADS: Final[Mapping[str, str]] = {
     Field.SNAPCHAT: "snapchat|snap|سناب شات|سناب",
     Column.LABELS: "labels|label|tags|tag|groups|group|segments|list|الوسوم|وسوم|وسم|تصنيف|etiquetas"
     "|etiqueta|label label"
+    "|schlagwörter|stichwörter|gruppe|gruppen|étiquettes|étiquette|标签|標籤"
     "|tanda|etichette|etichetta|ラベル|タグ|marcadores|ป้าย|ป้ายกำกับ|แท็ก|nhãn|thẻ",
     Column.STATUS: "status|lead status|stage|lead stage|state|pipeline stage|الحالة|حالة|حالة العميل"
     "|estado|etapa"
+    "|phase|lead phase|statut|état|étape|状态|狀態|阶段"
     "|fase|tahap|stato|stato lead|ステータス|状態|状況|situacao|สถานะ|trạng thái|tình trạng",
     Column.NOTES: "notes|note|comment|comments|remark|remarks|description|message|ملاحظات|الملاحظات"
     "|ملاحظة|تعليق|تعليقات"
     "|notas|nota|comentario|comentarios|observaciones|catatan|keterangan|komentar|commento|commenti"
     "|osservazioni"
+    "|notiz|notizen|bemerkung|bemerkungen|anmerkung|anmerkungen|kommentar|kommentare|beschreibung|nachricht"
+    "|remarque|remarques|commentaire|commentaires|备注|備註|说明"
     "|annotazioni|メモ|備考|コメント|ノート|observacoes|anotacoes|โน้ต|หมายเหตุ|บันทึก|ความคิดเห็น"
     "|ghi chú|chú thích|nhận xét|bình luận",
     Column.OWNER: "owner|lead owner|assigned to|assignee|agent|sales rep|salesperson|responsible"
     "|account owner|contact owner"
+    "|besitzer|eigentümer|zuständig|zugewiesen an|verantwortlich|verantwortlicher|betreuer|bearbeiter"
+    "|propriétaire|responsable du lead|attribué à|vendeur|负责人|所有者|跟进人|負責人"
     "|مالك|المالك|المسؤول|الموظف|propietario|responsable|asignado a|vendedor|agente|comercial|pemilik"
     "|penanggung jawab|sales|proprietario|responsabile|assegnato a|venditore|commerciale|担当|担当者|オーナー"
     "|responsavel|atribuido a|dono|เจ้าของ|ผู้รับผิดชอบ|พนักงานขาย|chủ sở hữu|người phụ trách|phụ trách",
 }  # fmt: skip
 _STATUSES: Final[Mapping[LeadStatus, str]] = {
     LeadStatus.RAW: "raw|new|new lead|open|uncontacted|not contacted|جديد|nuevo|nueva|baru|nuovo|nuova"
-    "|未対応|新規|novo"
+    "|neu|nouveau|nouvelle|新|新线索|未対応|新規|novo"
     "|nova|ใหม่|mới",
     LeadStatus.CONTACTED: "contacted|in progress|working|attempted to contact|تم التواصل|contactado"
     "|contactada|dihubungi"
-    "|contattato|contattata|連絡済み|対応中|contatado|contatada|ติดต่อแล้ว|đã liên hệ",
+    "|kontaktiert|contacté|已联系|跟进中|contattato|contattata|連絡済み|対応中|contatado|contatada"
+    "|ติดต่อแล้ว|đã liên hệ",
     LeadStatus.QUALIFIED: "qualified|sql|mql|opportunity|مؤهل|calificado|calificada|cualificado"
     "|memenuhi syarat|qualificato"
-    "|qualificata|見込みあり|qualificado|qualificada|ผ่านเกณฑ์|đạt chuẩn",
+    "|qualifiziert|qualifié|合格|有意向|qualificata|見込みあり|qualificado|qualificada|ผ่านเกณฑ์|đạt chuẩn",
     LeadStatus.UNQUALIFIED: "unqualified|disqualified|lost|junk|bad lead|not interested|غير مؤهل"
     "|no calificado|descartado"
+    "|unqualifiziert|nicht qualifiziert|verloren|non qualifié|不合格|无效|无意向"
     "|tidak memenuhi syarat|non qualificato|non qualificata|perso|見込みなし|nao qualificado|perdido"
     "|ไม่ผ่านเกณฑ์"
     "|không đạt",
     LeadStatus.CONVERTED: "converted|customer|client|won|closed won|sold|محول|convertido|convertida"
     "|ganado|cliente|terkonversi"
+    "|konvertiert|gewonnen|verkauft|converti|gagné|已成交|已转化"
     "|convertito|convertita|vinto|成約|ganho|ปิดการขาย|đã chuyển đổi",
 }  # fmt: skip
 
@@ -151,7 +180,7 @@ _BY_HEAD: Final = _keys(_HEADS) | {each.value: each.value for each in Field}
 _BY_STATUS: Final = _keys(_STATUSES)
 _WORDS_INSIDE: Final = (
     "email|e mail|mail|whatsapp|phone|mobile|telephone|telefono|telefone|celular|cellulare|telepon|correo"
-    "|電話|携帯|メール|เบอร์โทร|อีเมล"
+    "|telefon|handy|téléphone|電話|电话|手机|携帯|メール|邮箱|เบอร์โทร|อีเมล"
 )
 _INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS_INSIDE.split("|")}
 """Words that say what a column holds also inside of a longer head."""
@@ -166,6 +195,19 @@ def guess_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[
         _by_head(head) or _by_cells(row[place] for row in rows[:_SAMPLES] if place < len(row))
         for place, head in enumerate(heads)
     )
+
+
+def bare_contact(text: str) -> str:
+    """Return contact details without `mailto:`, `tel:` and the names around addresses in angle brackets.
+
+    Source: RFC 6068 (mailto), RFC 3966 (tel), RFC 5322 (addresses with names).
+    """
+    plain = _NAMED_ADDRESS.sub(r",\g<address>,", text[:_LONGEST_CELL])
+    return _LINK.sub(_read_link, _PHONE_PARAMETER.sub("", plain))
+
+
+def _read_link(link: re.Match[str]) -> str:
+    return unquote(link["value"])
 
 
 def read_status(text: str) -> LeadStatus | None:
@@ -192,7 +234,7 @@ def _by_head(head: str) -> str:
 
 
 def _by_cells(cells: Iterable[str]) -> str:
-    filled = [cell.strip().removeprefix("'") for cell in cells if cell.strip()]
+    filled = [bare_contact(cell.strip().removeprefix("'")).strip(", ") for cell in cells if cell.strip()]
     for pattern, what in ((_EMAIL, Field.EMAIL), (_NUMBER, Field.PHONE)):
         if filled and sum(pattern.fullmatch(cell) is not None for cell in filled) >= _MOST * len(filled):
             return what.value

@@ -18,7 +18,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText, brand_of
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.annotations import LABEL_LIMIT, NOTE_LIMIT
-from contatto.leads.rules.columns import KNOWN, NOT_TAKEN, Column, read_status
+from contatto.leads.rules.columns import KNOWN, NOT_TAKEN, Column, bare_contact, read_status
 
 MOST_ROWS: Final = 20_000
 MOST_COLUMNS: Final = 200
@@ -64,6 +64,10 @@ class Entry:
     problems: tuple[LazyText, ...] = ()
 
 
+_SPACES: Final = re.compile(r"[ \t\r\n]+")
+"""Spaces of ASCII alone: other ones may be half a letter of another encoding."""
+
+
 def read_sheet(text: str) -> Sheet:
     """Read a text as CSV with a head; commas, semicolons or tabs between the cells.
 
@@ -95,7 +99,7 @@ def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
         raise Refused(
             errors.INVALID, "file: The file needs 1 to %(most)s rows below the column names.", most=MOST_ROWS
         )
-    return Sheet(tuple(" ".join(cell.split())[:MOST_HEAD] for cell in head), tuple(found[1:]))
+    return Sheet(tuple(_SPACES.sub(" ", cell).strip(" ")[:MOST_HEAD] for cell in head), tuple(found[1:]))
 
 
 def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
@@ -157,7 +161,7 @@ def _contacts(field: Field, text: str, country: str) -> tuple[list[ContactMatch]
     """The details of a cell: one, or several with commas between them; and why others are none."""
     found: list[ContactMatch] = []
     bad: list[LazyText] = []
-    for part in [part.strip() for part in re.split(r"[,;|\n]|:::", text) if part.strip()][:20]:
+    for part in [part.strip() for part in re.split(r"[,;|\n]|:::", bare_contact(text)) if part.strip()][:20]:
         try:
             found.append(contact_of(field, part, country))
         except UnreadableRow as unfit:
