@@ -22,6 +22,7 @@ from contatto.channels.store import list_registration_countries
 from contatto.crm.actions import checking, comparing, consenting, delivering, erasing, polling, trying
 from contatto.crm.actions import scheduling as crm
 from contatto.crm.actions.ledger import has_alarm
+from contatto.crm.model.deliveries import CrmProgressed
 from contatto.crm.ports import CrmPorts, Intake
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_deliveries, has_held
@@ -139,6 +140,7 @@ AFTER: Final[After] = {
     ConversationMarkedSpam: {"learn_spam": signals.learn_spam, "signal_spam": ad_signals.signal_spam},
     ConversationRead: {"push_read": _OF_CHATS(push_read)},
     ConversationStarted: {"learn_conversation": Together(signals.learn_conversations)},
+    CrmProgressed: {},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
     LeadCaptured: {
         "alert_lead": _ALERTED(telling.alert_lead),
@@ -191,6 +193,7 @@ TOLD_TO: Final[Mapping[type[Any], Permission]] = {
     ConversationMarkedSpam: Permission.READ_INBOX,
     ConversationRead: Permission.READ_INBOX,
     ConversationStarted: Permission.READ_INBOX,
+    CrmProgressed: Permission.READ_LEADS,
     CustomerTyping: Permission.READ_INBOX,
     FormSubmitted: Permission.READ_LEADS,
     LeadCaptured: Permission.READ_LEADS,

@@ -119,3 +119,27 @@ def test_an_owner_links_a_crm_maps_tests_breaks_and_mends_it_until_all_is_verifi
     expect(page).to_have_url(re.compile("/log$"))
     assert until(lambda: has_verified(page, home, 2))
     assert {each.values["contact_name"] for each in memory.live()} >= {"Bea by hand"}
+
+
+def test_the_pages_of_a_crm_refresh_themselves_and_keep_what_is_typed(
+    house: House, crm: CrmServer, page: Page
+) -> None:
+    write(house, "anna", "9123 4567")
+    home = link(house, crm, page)
+    page.get_by_role("button", name="Start syncing").click()
+    verified = page.locator("#standing .kpi").filter(has_text="Verified").locator("dd").first
+    expect(verified).to_have_text("1", timeout=60_000)
+    expect(page.locator("#connection-facts")).to_contain_text("6 fields", timeout=60_000)
+    page.get_by_label(re.compile("Enter the name to confirm")).fill("Od")
+    write(house, "bea", "9123 4568")
+    expect(verified).to_have_text("2", timeout=60_000)
+    expect(page.get_by_label(re.compile("Enter the name to confirm"))).to_have_value("Od")
+    page.goto(f"{home}/log?state=verified")
+    rows = page.get_by_role("group", name="Log").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    write(house, "carl", "9123 4569")
+    expect(rows).to_have_count(3, timeout=60_000)
+    page.goto(home.rpartition("/")[0])
+    card = page.locator("#integrations")
+    write(house, "dora", "9123 4560")
+    expect(card).to_contain_text("4", timeout=60_000)

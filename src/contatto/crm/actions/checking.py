@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.crm.actions.running import connector_of, work_kind
+from contatto.crm.actions.running import connector_of, publish_connection, work_kind
 from contatto.crm.actions.scheduling import destination_of, narrow_target
 from contatto.crm.model.operations import Describe, Described, Operation, Refused, Reply
 from contatto.crm.model.targets import Target, TargetState
@@ -67,6 +67,7 @@ def record_description(tx: Tx, target: Target, described: Described) -> None:
     takes_anything = connector is not None and connector.traits.takes_anything
     faults = check_mapping(target.mapping, described.fields, takes_anything=takes_anything)
     store.record_target(tx, target, described=described.fields, described_at=tx.now, faults=faults)
+    publish_connection(tx, target)
 
 
 def find_check(tx: Tx, target: Target) -> OutboundRequest | None:

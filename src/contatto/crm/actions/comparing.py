@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from contatto.crm.actions.checking import queue_kind
-from contatto.crm.actions.running import connector_of, work_kind
+from contatto.crm.actions.running import connector_of, publish_connection, work_kind
 from contatto.crm.actions.scheduling import erasure_request, narrow_target, schedule_delivery
 from contatto.crm.model.comparisons import Comparison
 from contatto.crm.model.deliveries import Erasure, ErasureState
@@ -86,6 +86,7 @@ class CompareWork:
             return replace(seen, after=reply.after)
         ended = _end(tx, target, seen)
         record_target(tx, target, comparison=ended)
+        publish_connection(tx, target)
         return Later("", COMPARE_AGAIN_S if ended.differs else COMPARE_EVERY_S)
 
     def hold(self, tx: Tx, request: OutboundRequest) -> None:

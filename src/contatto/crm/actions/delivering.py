@@ -11,7 +11,7 @@ from contatto.crm.actions.checking import hasten_check
 from contatto.crm.actions.running import connector_of, work_kind
 from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
 from contatto.crm.actions.snapshots import read_snapshot
-from contatto.crm.model.deliveries import Delivery, DeliveryState, LeadRecords, Payload
+from contatto.crm.model.deliveries import CrmProgressed, Delivery, DeliveryState, LeadRecords, Payload
 from contatto.crm.model.operations import FieldGone, Operation, Refused, Reply, ValueGone
 from contatto.crm.model.sources import STATUS
 from contatto.crm.model.targets import MappingFault, Target, TargetState, Weakness
@@ -34,6 +34,7 @@ from contatto.kit.outbound.model import (
     RequestState,
 )
 from contatto.kit.outbound.store import delete_requests_of, hasten_requests, mark_requests_done
+from contatto.kit.outbox import emit
 from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import list_leads_by_id
 
@@ -180,6 +181,7 @@ def _arrive(tx: Tx, target: Target, delivery: Delivery, turn: Arrived) -> Outcom
             mark_requests_done(tx, delivery.business_id, DELIVERY, str(other))
     if target.verified_at is None or tx.now - target.verified_at > VERIFIED_WITHIN:
         targets.record_verified_at(tx, target)
+    emit(tx, delivery.business_id, CrmProgressed(delivery.business_id, target.id, delivery.lead_id))
     _merge_there(tx, target, merged_into)
     return Done()
 
@@ -223,6 +225,9 @@ def settle_delivery(tx: Tx, request: OutboundRequest, outcome: Outcome, state: R
         progress.record_reason(tx, delivery, outcome.reason)
     else:
         progress.record_dead(tx, delivery, outcome.reason)
+    if state is not RequestState.DUE or delivery.reason != outcome.reason[:64]:
+        event = CrmProgressed(delivery.business_id, delivery.target_id, delivery.lead_id)
+        emit(tx, delivery.business_id, event)
 
 
 def ready_delivery(tx: Tx, request: OutboundRequest) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from contatto.crm.model.connector import Connector
+from contatto.crm.model.deliveries import CrmProgressed
 from contatto.crm.model.operations import (
     Denied,
     Ended,
@@ -42,6 +43,7 @@ from contatto.kit.outbound.model import (
     RetryPlan,
     Step,
 )
+from contatto.kit.outbox import emit
 
 MOST_TURNS: Final = 40
 """Replies without a request in between; more would be a connector that turns in circles."""
@@ -95,6 +97,11 @@ class _Progress:
 
 def link_of(target: Target, tx: Tx) -> Link:
     return Link(target.address, target.settings, target.secrets, tx.now)
+
+
+def publish_connection(tx: Tx, target: Target) -> None:
+    """Notify open pages that the connection of a target changed."""
+    emit(tx, target.business_id, CrmProgressed(target.business_id, target.id, ""))
 
 
 def connector_of(tx: Tx, target: Target) -> Connector | None:
@@ -243,6 +250,7 @@ class _Run:
         target = self._target
         state = TargetState.PAUSED if target.state is TargetState.PAUSED else TargetState.DISCONNECTED
         store.record_target(self._tx, target, state=state, reason=reason[:64])
+        publish_connection(self._tx, target)
         log = {"target": target.number, "connector": target.connector, "reason": reason}
         logger().warning("crm.disconnected", **log)
         self._work.hold(self._tx, self._request)

@@ -12,7 +12,7 @@ from contatto.crm.actions.comparing import queue_comparison
 from contatto.crm.actions.delivering import resend_delivery
 from contatto.crm.actions.erasing import release_erasures
 from contatto.crm.actions.polling import queue_poll
-from contatto.crm.actions.running import connector_of
+from contatto.crm.actions.running import connector_of, publish_connection
 from contatto.crm.model.deliveries import Delivery, DeliveryState
 from contatto.crm.model.targets import MappedField, Sweep, Target, TargetState
 from contatto.crm.model.traits import TOKENS, Setting, Traits
@@ -212,6 +212,7 @@ def reconnect_target(
 def resume_target(tx: Tx, target: Target) -> None:
     """Let leads go to a target again: those that waited are queued by the worker."""
     store.record_target(tx, target, state=TargetState.ACTIVE, reason="")
+    publish_connection(tx, target)
     active = replace(target, state=TargetState.ACTIVE)
     queue_check(tx, active)
     queue_poll(tx, active)
@@ -223,11 +224,13 @@ def resume_target(tx: Tx, target: Target) -> None:
 def pause_target(tx: Tx, target: Target) -> None:
     """Let leads queue until a person lets them go on."""
     store.record_target(tx, target, state=TargetState.PAUSED, reason=PAUSED)
+    publish_connection(tx, target)
 
 
 def remove_target(tx: Tx, target: Target) -> None:
     """Unlink a CRM: nothing more goes there. What is there stays there."""
     store.record_target(tx, target, state=TargetState.REMOVED, reason="removed")
+    publish_connection(tx, target)
     delete_trial(tx, target)
     store.record_secrets(tx, target, {})
 

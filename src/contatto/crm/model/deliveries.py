@@ -38,6 +38,15 @@ class Delivery:
     settled_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class CrmProgressed:
+    """A delivery to a linked CRM, or with an empty ``lead_id`` the connection itself, got a new state."""
+
+    business_id: str
+    target_id: str
+    lead_id: str
+
+
 class ErasureState(StrEnum):
     """How far a person is erased in a target; finished means that a read found nothing."""
 

@@ -10,7 +10,7 @@ import { toast, word } from "./words.js";
 const TYPES = [
   "message_received", "message_sent", "reply_progressed", "conversation_changed", "conversation_started",
   "lead_captured", "lead_updated", "lead_status_changed", "lead_edited", "lead_removed", "lead_job_moved", "lead_job_ended", "leads_merged",
-  "contact_rejected", "notice_posted", "form_submitted", "conversation_read", "work_assigned", "alert_raised",
+  "contact_rejected", "notice_posted", "form_submitted", "conversation_read", "work_assigned", "alert_raised", "crm_progressed",
 ];
 const WHISPERS = ["customer_typing", "member_typing"]; // they have no number, and nobody hears them later
 const me = Math.random().toString(36).slice(2);
