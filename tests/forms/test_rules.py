@@ -134,7 +134,7 @@ def test_the_form_gives_the_same_normal_form_as_the_chat(kind: Kind, typed: str,
     (Kind.EMAIL, "mei"), (Kind.EMAIL, "a@b"), (Kind.EMAIL, "a b@example.com"),
     (Kind.EMAIL, "<a>@example.com"),
     (Kind.PHONE, "12"), (Kind.PHONE, "call me"), (Kind.INSTAGRAM, "mei tan"), (Kind.INSTAGRAM, "<script>"),
-    (Kind.DATE, "2026-02-30"), (Kind.DATE, "tomorrow"), (Kind.NUMBER, "7.5"), (Kind.NUMBER, "1e9"),
+    (Kind.DATE, "2026-02-30"), (Kind.DATE, "9999-12-31"), (Kind.NUMBER, "7.5"), (Kind.NUMBER, "1e9"),
     (Kind.COUNTRY, "XX"), (Kind.COUNTRY, "sg"), (Kind.POSTCODE, "<1>"),
 ])  # fmt: skip
 def test_what_does_not_fit_its_question_is_refused(kind: Kind, typed: str) -> None:

@@ -25,6 +25,7 @@ from contatto.ads.rules.settings import at_local_time, least_budget_micros
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.faults import Faults
+from contatto.kit.timestamps import check_year, day_of
 from contatto.kit.typed_numbers import read_amount, typed_amount
 from contatto.measurement.model import Goal
 
@@ -211,11 +212,9 @@ def read_times(form: AdGroupForm, timezone: str) -> tuple[datetime | None, datet
 
 
 def _day(field: str, text: str) -> date | None:
-    try:
-        day = date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise Refused(errors.INVALID, "%(field)s: enter a day as YYYY-MM-DD.", field=field) from error
-    if day and not 2000 <= day.year < 2100:
+    check_year(field, text)
+    day = day_of(text)
+    if text and day is None:
         raise Refused(errors.INVALID, "%(field)s: enter a day as YYYY-MM-DD.", field=field)
     return day
 

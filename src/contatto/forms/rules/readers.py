@@ -35,6 +35,8 @@ _HANDLE: Final = re.compile(r"[\w.\-]{2,100}")
 _POSTCODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 \-]{1,15}")
 _MOST_NUMBER: Final = 10**12
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_YEARS: Final = range(1900, 2200)
+"""Years of dates that people answer: birthdays of all, and appointments."""
 _KEPT_CONTROLS: Final = "\n"
 
 
@@ -129,9 +131,12 @@ def _date(_question: FormQuestion, text: str) -> Shown:
     try:
         if not _DAY.fullmatch(text):
             raise ValueError(text)
-        return date.fromisoformat(text).isoformat(), text
+        day = date.fromisoformat(text)
     except ValueError as error:
         raise UnreadableAnswer("Choose a day.") from error
+    if day.year not in _YEARS:
+        raise UnreadableAnswer("Choose a day in the years 1900 to 2199.")
+    return day.isoformat(), text
 
 
 def _number(question: FormQuestion, text: str, lang: str) -> Shown:

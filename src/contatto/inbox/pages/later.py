@@ -19,7 +19,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.faults import split_fault
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import named_id, new_id
-from contatto.kit.timestamps import instant_of
+from contatto.kit.timestamps import check_year, instant_of
 from contatto.kit.typed_numbers import read_whole
 from contatto.leads.model.annotations import Actor
 from contatto.ui.context import context_of
@@ -53,6 +53,7 @@ def _read_time(text: str) -> datetime:
     Raises:
         Refused: INVALID.
     """
+    check_year("at", text)
     found = instant_of(text)
     if found is None:
         raise Refused(errors.INVALID, "at: choose a day and a time.")

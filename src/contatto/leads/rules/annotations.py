@@ -6,7 +6,7 @@ from typing import Final
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import day_of
+from contatto.kit.timestamps import check_year, day_of
 
 NOTE_LIMIT: Final = 4_000
 TASK_LIMIT: Final = 200
@@ -66,6 +66,7 @@ def read_day(text: str) -> date | None:
     """
     if not text.strip():
         return None
+    check_year("due_on", text)
     found = day_of(text.strip())
     if found is None:
         raise Refused(errors.INVALID, "due_on: enter the day as YYYY-MM-DD.")

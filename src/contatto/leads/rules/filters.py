@@ -18,7 +18,7 @@ import phonenumbers
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.numbers import read_number
-from contatto.kit.timestamps import day_of
+from contatto.kit.timestamps import check_year, day_of
 from contatto.leads.model.leads import LeadStatus, Origin
 from contatto.leads.rules.scoring import ScoreBand
 
@@ -170,7 +170,7 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
     """Read a filter out of the pairs of an address; words and values that it does not know are left out.
 
     Raises:
-        Refused: INVALID, for more values than a filter may have.
+        Refused: INVALID, for more values than a filter may have, and for an absurd year.
     """
     lists: dict[str, list[Any]] = {attribute: [] for attribute, _ in _LISTS.values()}
     single: dict[str, Any] = {}
@@ -182,6 +182,7 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
                 lists[attribute].append(value)
                 _check_count(word, lists)
         elif word in _DAYS:
+            check_year(word, text)
             single[_DAYS[word]] = day_of(text)
         elif word in _FLAGS:
             single[_FLAGS[word]] = text == "1"

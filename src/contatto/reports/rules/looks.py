@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import day_of
+from contatto.kit.timestamps import check_year, day_of
 from contatto.reports.model import Level, Span
 
 
@@ -190,6 +190,7 @@ def span_of(days: tuple[date, date]) -> Span:
 def _day(text: str | None) -> date | None:
     if not text:
         return None
+    check_year("since", text)
     day = day_of(text)
     if day is None:
         raise Refused(errors.INVALID, "since: Write dates as YYYY-MM-DD.")

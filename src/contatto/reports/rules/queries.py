@@ -12,6 +12,7 @@ from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit import errors
 from contatto.kit.api_types import ApiId, ApiModel, JsonText, PageQuery
 from contatto.kit.errors import Refused
+from contatto.kit.timestamps import check_year
 from contatto.reports.model import Level, Metric, Span, TimeStep
 from contatto.reports.rules.filters import Condition
 from contatto.reports.rules.texts import NEED_REACH
@@ -186,6 +187,8 @@ def _span(query: ReportBody, step: TimeStep) -> Span:
     if query.start_date is None or query.end_date is None:
         missing = "start_date" if query.start_date is None else "end_date"
         raise Refused(errors.INVALID, f"{missing}: give both days, or query_lifetime.")
+    for field, day in (("start_date", query.start_date), ("end_date", query.end_date)):
+        check_year(field, day.isoformat())
     days = (query.end_date - query.start_date).days + 1
     if not 1 <= days <= MOST_DAYS[step]:
         raise Refused(errors.INVALID, f"end_date: the span may have 1 to {MOST_DAYS[step]} days here.")

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import day_of
+from contatto.kit.timestamps import check_year, day_of
 from contatto.reports.model import Level
 from contatto.reports.rules.looks import MOST_DAYS
 
@@ -47,6 +47,8 @@ def read_source_look(words: Mapping[str, str], today: date) -> SourceLook:
     Raises:
         Refused: INVALID, for days that are none, or too many.
     """
+    for field in ("since", "until"):
+        check_year(field, words.get(field, ""))
     last = day_of(words.get("until", "")) or today
     first = day_of(words.get("since", "")) or last - timedelta(days=USUAL_DAYS - 1)
     if not 0 <= (last - first).days < MOST_DAYS:
