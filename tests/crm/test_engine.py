@@ -13,12 +13,13 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.leads.actions.merging import Wish, merge_leads, undo_merge
+from contatto.leads.actions.points import change_contact_point, mark_contact_wrong
 from contatto.leads.actions.records import delete_lead
 from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.leads import Lead, LeadStatus
 from contatto.leads.model.merges import Picks
-from contatto.leads.store.records import find_lead
+from contatto.leads.store.records import find_lead, list_contact_points
 from tests import make
 from tests.crm.begun import EMAIL, PHONE, Faulty, begun, only
 from tests.crm.engine import MAPPING, WORDS, counts, fresh, later, link, record, run_all, with_memory
@@ -339,5 +340,27 @@ def test_another_business_has_neither_the_target_nor_its_deliveries(database: Da
         run_all(tx, crm.handle)
         assert len(crm.live()) == 1
         assert deliveries.list_deliveries(tx, other, target.id) == []
+
+    database.write_now(work)
+
+
+def test_a_number_that_is_marked_wrong_leaves_the_crm_and_its_replacement_arrives(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx, target, lead, crm = begun(tx, EMAIL, PHONE)
+        run_all(tx, crm.handle)
+        assert only(crm)["Phone"] == PHONE.value
+        actor = Actor(target.business_id, make.member(tx, target.business_id).id, "Owner")
+        points = list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
+        phone = next(point for point in points if point.value == PHONE.value)
+        tx = later(tx, minutes=1)
+        mark_contact_wrong(tx, actor, lead.id, phone.id, phone.value, is_wrong=True)
+        run_all(tx, crm.handle)
+        assert only(crm)["Phone"] == ""
+        assert only(crm)["Email"] == EMAIL.value
+        tx = later(tx, minutes=1)
+        change_contact_point(tx, actor, lead.id, phone.id, phone.value, "+6598765432")
+        run_all(tx, crm.handle)
+        assert only(crm)["Phone"] == "+6598765432"
+        assert record(tx, target, lead.id).state is DeliveryState.VERIFIED
 
     database.write_now(work)

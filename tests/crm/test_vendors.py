@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from contatto.crm.model.deliveries import Payload
 from contatto.crm.model.operations import (
     Changed,
     Changes,
@@ -41,6 +42,7 @@ from contatto.crm.model.operations import (
     Written,
 )
 from contatto.crm.registry import CONNECTORS
+from contatto.crm.rules.delivering import Arrived
 from contatto.simulator.crms import odoo, pipedrive, salesforce
 from contatto.simulator.crms.cases import CASES, Case
 from contatto.simulator.crms.server import CrmServer, Fault
@@ -292,4 +294,41 @@ def test_odoo_gives_a_session_for_the_right_key_alone() -> None:
         assert speaker.do(Renew()) == Renewed({"session": str(odoo.UID)})
         speaker.link = replace(speaker.link, secrets={"password": "wrong"})
         assert speaker.do(Renew()) == Denied("access_denied")
+        speaker.close()
+
+
+@pytest.fixture(params=sorted(set(CASES) - {"webhook"}))
+def readable_case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+def test_a_value_that_is_marked_wrong_leaves_the_record_and_what_people_wrote_there_stays(
+    readable_case: Case,
+) -> None:
+    case = readable_case
+    phone, email = case.phone, case.ada[case.email]
+    with CrmServer(case.vendor()).running() as server:
+        speaker = Speaker(CONNECTORS[case.connector], Link(server.address, case.settings, case.secrets, NOW))
+        first = Payload(LEAD, 1, dict(case.ada), "", email, case.ada[phone], NOW.isoformat())
+        arrived = speaker.deliver(first)
+        assert isinstance(arrived, Arrived)
+
+        def phone_there() -> str:
+            read = speaker.do(Read(arrived.record_id, (phone,)))
+            assert isinstance(read, Found)
+            return read.records[0].values.get(phone, "")
+
+        kept = {name: text for name, text in case.ada.items() if name != phone}
+        other = replace(first, revision=2, values=kept, phone="", wrong={phone: ["+6598765432"]})
+        assert isinstance(speaker.deliver(other, arrived.record_id), Arrived)
+        assert speaker.connector.agrees(phone, case.ada[phone], phone_there())
+        wrong = replace(other, revision=3, wrong={phone: [case.ada[phone]]})
+        outcome = speaker.deliver(wrong, arrived.record_id)
+        assert isinstance(outcome, Arrived)
+        assert outcome.is_verified
+        assert phone_there() == ""
+        number = replace(wrong, revision=4, values={**kept, phone: "+6598765432"}, phone="+6598765432")
+        assert isinstance(speaker.deliver(number, arrived.record_id), Arrived)
+        assert speaker.connector.agrees(phone, "+6598765432", phone_there())
+        assert not speaker.connector.agrees(phone, case.ada[phone], phone_there())
         speaker.close()

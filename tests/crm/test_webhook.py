@@ -4,11 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
+import msgspec
 import pytest
 import standardwebhooks
 
 from contatto.crm.actions.targets import NewTarget, link_crm
 from contatto.crm.connectors.webhook import Webhook
+from contatto.crm.model.deliveries import Payload
 from contatto.crm.model.operations import (
     Denied,
     Ended,
@@ -25,6 +27,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.pages.views import show_settings
 from contatto.crm.registry import CONNECTORS
+from contatto.crm.rules.delivering import begin_course, operation_of
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused as RefusedInput
 from contatto.kit.exchange import HttpAnswer, HttpRequest
@@ -152,3 +155,11 @@ def test_an_address_that_is_none_is_refused_when_it_is_typed(database: Database,
     new = NewTarget("webhook", "", address, {"secret": SECRET})
     with pytest.raises(RefusedInput, match="give a public https address"):
         database.write_now(lambda tx: link_crm(tx, "b1", new, ()))
+
+
+def test_a_webhook_clears_the_field_of_a_number_that_is_marked_wrong() -> None:
+    at = "2026-01-01T00:00:00+00:00"
+    payload = Payload("lead-1", 2, {}, "", "", "", at, wrong={"phone": ["+6591234567"]})
+    operation = operation_of(begin_course(CONNECTOR.traits, payload))
+    assert isinstance(operation, Write)
+    assert msgspec.json.decode(asked(LINK, operation).body)["data"]["fields"] == {"phone": ""}

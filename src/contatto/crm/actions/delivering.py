@@ -175,7 +175,9 @@ def _merge_there(tx: Tx, target: Target, merged_into: str | None) -> None:
 
 
 def _arrive(tx: Tx, target: Target, delivery: Delivery, turn: Arrived) -> Outcome:
-    ids, merged_into = progress.record_arrived(tx, delivery, turn.record_id, is_verified=turn.is_verified)
+    ids, merged_into = progress.record_arrived(
+        tx, delivery, turn.record_id, is_verified=turn.is_verified, reason=turn.reason
+    )
     for other in ids:
         if other != delivery.id:
             mark_requests_done(tx, delivery.business_id, DELIVERY, str(other))

@@ -11,14 +11,18 @@ from contatto.leads.rules.outside import ad_data, source_of
 from contatto.leads.store.annotations import list_labels_of
 from contatto.leads.store.credits import list_credits
 from contatto.leads.store.entries import list_entries
-from contatto.leads.store.records import list_outgoing_points
+from contatto.leads.store.records import list_contact_points
 
 
 def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> Snapshot:
     """A lead as it is now."""
     business_id = lead.business_id
     values = name_values(lead.name)
-    for point in list_outgoing_points(tx, business_id, {lead.id})[lead.id]:
+    wrong: dict[str, list[str]] = {}
+    for point in list_contact_points(tx, business_id, {lead.id})[lead.id]:
+        if point.wrong_at is not None:
+            wrong.setdefault(point.field.value, []).append(point.value)
+            continue
         known = values.get(point.field.value)
         values[point.field.value] = f"{known}, {point.value}" if known else point.value
     owner = find_member(tx, BusinessId(business_id), lead.owner_id) if lead.owner_id else None
@@ -38,4 +42,4 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> Snapshot:
     }
     answers = tx.ports[CrmPorts].answers(tx, business_id, lead.id)
     values |= {f"{ANSWER}{label}": text for label, text in answers.items()}
-    return Snapshot(lead.id, values, lead.updated_at)
+    return Snapshot(lead.id, values, lead.updated_at, wrong)

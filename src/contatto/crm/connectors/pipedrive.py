@@ -107,7 +107,7 @@ def _write(link: Link, write: Write) -> HttpRequest:
     custom = {_our_field(link): write.external_id}
     for name, value in write.values.items():
         if name in _LISTS:
-            body[_LISTS[name]] = [{"value": value, "primary": True, "label": "work"}]
+            body[_LISTS[name]] = [{"value": value, "primary": True, "label": "work"}] if value else []
         elif name in _PLAIN:
             body[name] = value
         else:

@@ -124,7 +124,7 @@ def _read(link: Link, read: Read) -> HttpRequest:
 
 
 def _write(link: Link, write: Write) -> HttpRequest:
-    values = dict(write.values)
+    values: dict[str, str | None] = {name: value or None for name, value in write.values.items()}
     if write.note:
         values[NOTE] = write.note
     if write.record_id is None:

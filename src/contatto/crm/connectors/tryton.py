@@ -323,9 +323,18 @@ def _change(link: Link, operation: Write, result: Any) -> Reply:
         for kind, text in _mechanisms(operation)
         if (kind, _plain(kind, text)) not in known
     ]
+    wrong = {(kind, _plain(kind, text)) for kind, texts in operation.wrong.items() for text in texts}
+    gone_ids = [
+        mechanism["id"]
+        for mechanism in as_dicts(row.get("contact_mechanisms."))
+        if (kind := str(mechanism.get("type")), _plain(kind, str(mechanism.get("value")))) in wrong
+        and isinstance(mechanism.get("id"), int)
+    ]
     changes: dict[str, Any] = {"name": operation.values["name"]} if "name" in operation.values else {}
-    if missing:
-        changes["contact_mechanisms"] = [["create", missing]]
+    deletions = [["delete", gone_ids]] if gone_ids else []
+    creations = [["create", missing]] if missing else []
+    if deletions or creations:
+        changes["contact_mechanisms"] = [*deletions, *creations]
     if _record(row).external_id != operation.external_id:
         ours = [
             each["id"] for each in as_dicts(row.get("identifiers.")) if str(each.get("code")).startswith(MARK)

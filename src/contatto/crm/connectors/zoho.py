@@ -111,7 +111,8 @@ def _read(link: Link, read: Read) -> HttpRequest:
 
 
 def _write(link: Link, write: Write) -> HttpRequest:
-    values = {**write.values, OUR_ID: write.external_id}
+    values: dict[str, str | None] = {name: value or None for name, value in write.values.items()}
+    values[OUR_ID] = write.external_id
     if write.note:
         values[NOTE] = write.note
     if write.record_id:

@@ -132,6 +132,7 @@ class Payload:
         email, phone: what the record is looked for by.
         occurred_at: in ISO 8601.
         sources: what each field was made of, for the note if the field is gone.
+        wrong: values that members marked wrong, by the CRM's fields: the record must not keep them.
         stand_ins: what a new record has in fields that the CRM requires and the lead has no value for.
     """
 
@@ -145,3 +146,4 @@ class Payload:
     former_ids: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict)
     stand_ins: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, list[str]] = field(default_factory=dict)

@@ -5,7 +5,7 @@ An operation is one question or one change. Most take one request; a connector t
 answer: so a connector never has to remember anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -86,9 +86,11 @@ class Write:
             make one, so that a repeat makes no second.
         external_id: our own id of the lead, which the record has to carry.
         revision: counts the changes of the lead; with the external id the idempotency key of this write.
-        values: what the mapping made for the CRM's fields. A field that is not named stays as it is.
+        values: what the mapping made for the CRM's fields. A field that is not named stays as it is; an
+            empty text clears it.
         note: what has no field, as lines of text; empty for nothing.
         occurred_at: when the lead changed.
+        wrong: values that members marked wrong, by fields, for a CRM that keeps several in one field.
     """
 
     record_id: str | None
@@ -97,6 +99,7 @@ class Write:
     values: Values = field(repr=False)
     note: str = field(repr=False)
     occurred_at: datetime
+    wrong: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

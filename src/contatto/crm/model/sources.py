@@ -38,8 +38,12 @@ PLAIN_SOURCES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that is known of a lead at a moment, as texts by the names of ``PLAIN_SOURCES`` and of answers."""
+    """All that is known of a lead at a moment, as texts by the names of ``PLAIN_SOURCES`` and of answers.
+
+    ``wrong`` has the contact values that members marked wrong, by their sources.
+    """
 
     lead_id: str
     values: dict[str, str] = field(repr=False)
     occurred_at: datetime
+    wrong: dict[str, list[str]] = field(default_factory=dict, repr=False)

@@ -42,6 +42,7 @@ MOST_HOPS: Final = 16
 """Steps of one try; a CRM that sends us in circles is left alone until the next."""
 DIFFERS: Final = "differs"
 TAKEN: Final = "taken_by_another_lead"
+WRONG_STAYS: Final = "wrong_value_stays"
 CIRCLES: Final = "circles"
 NOT_THERE: Final = "not_there_yet"
 
@@ -52,6 +53,7 @@ type Agrees = Callable[[str, str, str], bool]
 class Stage(StrEnum):
     FIND = "find"
     LOOK = "look"
+    CLEAR = "clear"
     WRITE = "write"
     CHECK = "check"
     OTHER = "other"
@@ -75,6 +77,7 @@ class Course:
         shared_with: our id of the lead whose record ``record_id`` is, where that is another one.
         is_elsewhere: the record as we knew it is another lead's by now, so ``merge_ids`` are looked at: any
             may be the lead's own. The last of them is the record that we knew.
+        is_cleared: the record was read for values that members marked wrong.
         is_look: nothing is written: a record that carries our id is looked for.
         hops: steps so far.
     """
@@ -90,16 +93,21 @@ class Course:
     moved_from: str = ""
     shared_with: str = ""
     is_elsewhere: bool = False
+    is_cleared: bool = False
     is_look: bool = False
     hops: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """The delivery is through: verified if it was read back, else sent."""
+    """The delivery is through: verified if it was read back, else sent.
+
+    ``reason`` says what the CRM did not take of it; mostly nothing.
+    """
 
     record_id: str
     is_verified: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,8 @@ def begin_course(traits: Traits, payload: Payload, ids: tuple[str, ...] = ()) ->
     """
     contacts = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone, FindBy.EXTERNAL_ID: "ours"}
     finds = tuple(each for each in traits.finds_by if contacts[each])
+    if not traits.reads_back:  # nothing says what is there, so a field without a right value is cleared
+        payload = replace(payload, values=dict.fromkeys(payload.wrong, "") | payload.values)
     course = Course(payload, finds=finds, stored_id=ids[0] if ids else "", merge_ids=ids[1:])
     return _look_on(course)
 
@@ -147,19 +157,18 @@ def operation_of(course: Course) -> Operation:
         by = course.finds[0]
         values = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone}
         return Find(by, values.get(by, payload.external_id))
-    if course.stage is Stage.LOOK:
-        return Read(course.stored_id, tuple(payload.values))
-    if course.stage is Stage.CHECK:
-        return Read(course.record_id, tuple(payload.values))
-    if course.stage is Stage.OTHER:
-        return Read(course.merge_ids[0], tuple(payload.values))
+    if course.stage is Stage.CLEAR:
+        return Read(course.record_id, tuple(payload.wrong))
+    if course.stage in (Stage.LOOK, Stage.CHECK, Stage.OTHER):
+        looked_at = {Stage.LOOK: course.stored_id, Stage.CHECK: course.record_id}
+        return Read(looked_at.get(course.stage) or course.merge_ids[0], tuple(payload.values))
     if course.stage is Stage.MERGE:
         return Merge(course.merge_ids[0], course.record_id)
     at = datetime.fromisoformat(payload.occurred_at)
     written = values_for(payload, course.record_id)
     note = "" if course.shared_with else payload.note
     external_id = course.shared_with or payload.external_id
-    return Write(course.record_id or None, external_id, payload.revision, written, note, at)
+    return Write(course.record_id or None, external_id, payload.revision, written, note, at, payload.wrong)
 
 
 def values_for(payload: Payload, record_id: str) -> dict[str, str]:
@@ -172,10 +181,8 @@ def next_turn(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> T
     if course.hops >= MOST_HOPS:
         return Halt(CIRCLES, is_final=False)
     course = replace(course, hops=course.hops + 1)
-    if isinstance(reply, Later):
-        return Halt(reply.reason, is_final=False)
-    if isinstance(reply, Refused):
-        return Halt(reply.reason, is_final=True)
+    if isinstance(reply, Later | Refused):
+        return Halt(reply.reason, is_final=isinstance(reply, Refused))
     if isinstance(reply, Moved):
         return _follow(course, reply.record_id)
     if isinstance(reply, FieldGone | ValueGone):
@@ -183,12 +190,22 @@ def next_turn(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> T
     stages = {
         Stage.FIND: _after_find,
         Stage.LOOK: _after_look,
+        Stage.CLEAR: _after_clear,
         Stage.WRITE: _after_write,
         Stage.CHECK: _after_check,
         Stage.OTHER: _after_other,
         Stage.MERGE: _after_merge,
     }
-    return stages[course.stage](traits, course, reply, agrees)
+    turn = stages[course.stage](traits, course, reply, agrees)
+    return _look_for_wrong(turn) if isinstance(turn, Course) and traits.reads_back else turn
+
+
+def _look_for_wrong(course: Course) -> Course:
+    """Before a record is changed, look whether it holds values that members marked wrong."""
+    is_change = course.stage is Stage.WRITE and course.record_id != "" and not course.shared_with
+    if is_change and course.payload.wrong and not course.is_cleared:
+        return replace(course, stage=Stage.CLEAR)
+    return course
 
 
 def _follow(course: Course, record_id: str) -> Turn:
@@ -293,7 +310,22 @@ def _arrived(course: Course, *, is_verified: bool) -> Arrived:
     """A shared record is none of this lead's own: it is remembered as what leads there, and as sent."""
     if course.shared_with:
         return Arrived(course.moved_from, is_verified=False)
-    return Arrived(course.record_id, is_verified)
+    stays = any(name in course.payload.wrong for name in course.left_out)
+    return Arrived(course.record_id, is_verified, WRONG_STAYS if stays else "")
+
+
+def _after_clear(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
+    """Clear the fields that hold nothing but wrong values; what people wrote there stays."""
+    there = reply.records[0].values if isinstance(reply, Found) and reply.records else {}
+    empty = {
+        name: ""
+        for name, values in course.payload.wrong.items()
+        if there.get(name)
+        and name not in course.payload.values
+        and all(any(agrees(name, value, part) for value in values) for part in there[name].split(", "))
+    }
+    payload = replace(course.payload, values=course.payload.values | empty)
+    return replace(course, payload=payload, stage=Stage.WRITE, is_cleared=True)
 
 
 def _after_write(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:

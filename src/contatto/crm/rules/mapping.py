@@ -69,6 +69,11 @@ def map_lead(
         values[row.target] = value
         sources[row.target] = row.source
         told.add(row.source)
+    wrong_values = {
+        row.target: snapshot.wrong[row.source]
+        for row in target.mapping
+        if row.source in snapshot.wrong and row.target not in gone and row.target not in without
+    }
     note = _note(snapshot, told)
     phone = next((snapshot.values[name] for name in _PHONES if snapshot.values.get(name)), "")
     email = snapshot.values.get(Field.EMAIL, "").partition(", ")[0]
@@ -84,6 +89,7 @@ def map_lead(
         at,
         sources=sources,
         stand_ins=_stand_ins(target, traits, snapshot, {*values, *without}),
+        wrong=wrong_values,
     )
 
 
@@ -120,7 +126,8 @@ def leave_out(payload: Payload, field: str) -> Payload:
     """The payload without a field that the CRM does not take; its value goes into the note."""
     values = {name: text for name, text in payload.values.items() if name != field}
     source = payload.sources.get(field, field).removeprefix(ANSWER)
-    line = f"{source}: {payload.values.get(field, '')}"
+    text = payload.values.get(field, "")
+    line = f"{source}: {text}" if text else ""
     note = "\n".join(part for part in (payload.note, line) if part)[:NOTE_LIMIT]
     stand_ins = {name: text for name, text in payload.stand_ins.items() if name != field}
     return replace(payload, values=values, note=note, stand_ins=stand_ins)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from contatto.crm.rules.delivering import DIFFERS
+from contatto.crm.rules.delivering import DIFFERS, WRONG_STAYS
 from contatto.kit.i18n import N_, LazyText
 
 _KEY: Final = N_("The CRM rejects the token or password")
@@ -46,6 +46,7 @@ REASONS: Final[Mapping[str, str]] = {
     "user_error": _RULE,
     "user_warning": _RULE,
     "validation_error": _RULE,
+    WRONG_STAYS: N_("Delivered, but the CRM keeps a value that is marked wrong: remove it there"),
 }
 """By the codes of connectors and of the outbound machine."""
 IDLE: Final[Mapping[str, str]] = {

@@ -36,7 +36,7 @@ def record_sent(tx: Tx, delivery: Delivery, record_id: str) -> None:
 
 
 def record_arrived(
-    tx: Tx, delivery: Delivery, record_id: str, *, is_verified: bool
+    tx: Tx, delivery: Delivery, record_id: str, *, is_verified: bool, reason: str = ""
 ) -> tuple[list[int], str | None]:
     """Note that a delivery arrived, and with it the earlier ones of the same lead.
 
@@ -44,7 +44,8 @@ def record_arrived(
         The ids of all of them, and the lead that theirs was merged into meanwhile.
     """
     state = DeliveryState.VERIFIED if is_verified else DeliveryState.SENT
-    ids = list(tx.execute(_ARRIVED, _lead_up_to(delivery) | {"now": tx.now, "state_now": state}).scalars())
+    changes = {"now": tx.now, "state_now": state, "why": reason}
+    ids = list(tx.execute(_ARRIVED, _lead_up_to(delivery) | changes).scalars())
     known: dict[str, Any] = {"record_id": record_id[:RECORD_LIMIT]}
     if is_verified:
         known |= {"verified_revision": delivery.revision, "verified_at": tx.now}
@@ -73,7 +74,7 @@ _ARRIVED: Final = (
         state=_STATE_NOW,
         settled_at=_NOW,
         sent_at=func.coalesce(crm_deliveries.c.sent_at, _NOW),
-        reason="",
+        reason=bindparam("why", type_=String),
         edited=None,
     )
     .returning(crm_deliveries.c.id)

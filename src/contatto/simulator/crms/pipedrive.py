@@ -89,7 +89,7 @@ class PipedriveFake:
         values = {name: value for name, value in body.items() if not isinstance(value, list | dict)}
         for listed, name in _LISTS.items():
             if listed in body:
-                values[name] = body[listed][0]["value"]
+                values[name] = body[listed][0]["value"] if body[listed] else ""
         return {**values, **body.get("custom_fields", {})}
 
     def _row(self, record: StoredRecord) -> dict[str, Any]:

@@ -114,14 +114,20 @@ class TrytonFake:
             "id": int(record.id),
             "name": record.values.get("name") or None,
             "replaced_by": int(record.became) if record.became else None,
-            "contact_mechanisms.": [{"type": kind, "value": one} for kind, one in kept],
+            "contact_mechanisms.": [
+                {"id": number, "type": kind, "value": one} for number, (kind, one) in enumerate(kept, 1)
+            ],
             "identifiers.": [{"id": int(record.id), "code": MARK + ours}] if ours else [],
         }
 
     def _values(self, given: dict[str, Any], known: dict[str, str]) -> dict[str, str]:
         """Plain values; mechanisms are added to those that are there."""
         values: dict[str, str] = {name: given[name] for name in ("name", "code") if name in given}
+        there = [(kind, one) for kind in _KINDS for one in known.get(kind, "").split(", ") if one]
         for act, rows in given.get("contact_mechanisms", ()):
+            if act == "delete":
+                left = [pair for number, pair in enumerate(there, 1) if number not in rows]
+                values |= {kind: ", ".join(one for name, one in left if name == kind) for kind in _KINDS}
             for row in rows if act == "create" else ():
                 kind = row["type"]
                 if kind not in _KINDS:
