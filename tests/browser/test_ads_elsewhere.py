@@ -72,7 +72,7 @@ def test_a_marketer_connects_an_ad_account_and_reads_its_true_cost_per_lead(
         page.reload()
         return text in page.locator("main").inner_text()
 
-    assert until(lambda: shows("The platform refuses the access token any more"))
+    assert until(lambda: shows("The platform no longer accepts the access token"))
     page.get_by_label("Access token").fill(elsewhere.token)
     with page.expect_navigation():  # else the reload below ends it
         page.get_by_role("button", name="Save token").click()

@@ -186,7 +186,7 @@ def test_who_is_slowed_down_is_told_when_the_message_goes_and_it_goes(
     _say(customer, "What does it cost?")
     foot = customer.locator(".dm-msg[data-state=waiting] .dm-foot")
     expect(foot).to_contain_text("Your network is sending too much at the moment")
-    expect(foot).to_contain_text(re.compile(r"sent again at .*\d:\d\d"))
+    expect(foot).to_contain_text(re.compile(r"will be sent at .*\d:\d\d"))
     expect(customer.locator("#dm-offline")).to_be_hidden()
     expect(customer.locator(".dm-foot")).to_contain_text("Delivered")
     customer.context.close()

@@ -84,7 +84,7 @@ def test_the_page_says_what_the_platform_says_of_a_token(house: House) -> None:
     assert "The platform refuses the access token." in page
     assert "Replies off" in page
     assert act(house, "check").status_code == 303
-    assert "does not take the access token" not in house.client.get(PAGE).text
+    assert "The platform refuses the access token." not in house.client.get(PAGE).text
     act(house, "disconnect", confirmed="1")
     with nothing_changes(house.context.db):
         assert act(house, "check").status_code == 422

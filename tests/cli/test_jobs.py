@@ -152,7 +152,7 @@ def test_what_is_refused_changes_nothing(installation: Installation, act: str) -
     with nothing_changes(installation.db):
         for words in ([own, theirs], [own, "job-0"], [theirs]):  # all of them, or none
             code, said = command(act, *words, *more, "--business", "Kopi")
-            assert (code, "No changes were made." in said) == (1, True)
+            assert (code, "Nothing was changed." in said) == (1, True)
         assert command(act, own, *more)[0] == 1  # there are two businesses
         assert command(act, *more, "--business", "Kopi")[0] == 2
         assert command(act, own, "--all", *more, "--business", "Kopi")[0] == 2

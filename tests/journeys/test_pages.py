@@ -53,4 +53,4 @@ def test_a_status_moves_once_and_the_second_who_saw_the_old_one_is_told(house: H
     late = {"status": "qualified", "seen": "raw", "csrf_token": token}
     told = house.client.post(f"/leads/{lead_id}/status", data=late)
     assert told.status_code == 409
-    assert "the lead is Contacted by now" in told.text
+    assert "The status is now Contacted" in told.text

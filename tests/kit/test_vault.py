@@ -22,7 +22,8 @@ any_text = st.text(st.characters(codec=None))  # lone surrogates too
 tenants = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
-places = st.tuples(tenants, st.sampled_from(["leads.name", "leads.notes", "messages.body"]), any_text)
+rows = st.text(st.characters(codec=None, exclude_characters="\0"))
+places = st.tuples(tenants, st.sampled_from(["leads.name", "leads.notes", "messages.body"]), rows)
 PLACE = ("tenant", "leads.name", "row")
 
 
@@ -48,6 +49,11 @@ def test_a_value_opens_only_for_its_tenant_column_and_row(
     else:
         with pytest.raises(Sealed):
             VAULT.open(sealed, *moved)
+
+
+def test_a_row_that_is_named_with_a_nul_opens_where_postgresql_has_kept_another_character() -> None:
+    sealed = VAULT.seal("secret", "tenant", "channel_apps.secret", "app\0")
+    assert VAULT.open(sealed, "tenant", "channel_apps.secret", "app\ufffd") == "secret"
 
 
 @given(st.lists(st.integers() | st.uuids(), min_size=1), st.lists(st.integers() | st.uuids(), min_size=1))

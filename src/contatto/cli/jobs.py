@@ -40,7 +40,7 @@ def list_command(business: Of = "") -> None:
             out.print(f"{of.name}: {counts.dead:,} given up, {counts.waiting:,} tried again.")
             print_table(_table(failed))
     if not any(failed for _, _, failed in found):
-        out.print("Nothing has failed.")
+        out.print("No failed jobs.")
 
 
 def _table(failed: list[FailedWork]) -> Table:

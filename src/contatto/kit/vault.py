@@ -213,7 +213,8 @@ def row_key(*values: object) -> str:
 
 
 def _associated(column: str, row: str) -> bytes:
-    return f"{column}\0{row}".encode("utf-8", "surrogatepass")
+    # PostgreSQL keeps U+FFFD in place of NUL, so a row that a stranger names with one must read alike.
+    return f"{column}\0{row.replace(chr(0), chr(0xFFFD))}".encode("utf-8", "surrogatepass")
 
 
 class _HmacSha256(SigningAlgorithm):
