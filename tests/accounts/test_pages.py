@@ -125,7 +125,7 @@ def test_a_token_without_a_name_is_refused_and_nothing_is_kept(house: House) -> 
             "/settings/tokens", data={"name": " ", "scopes": "ads.read", "csrf_token": token}
         )
     assert answer.status_code == 422
-    assert "enter what the token is for" in answer.text
+    assert "enter a name for the token" in answer.text
 
 
 def made_token(page: str) -> str:

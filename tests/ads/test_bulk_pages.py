@@ -85,20 +85,20 @@ def test_a_refused_row_says_why_changes_nothing_and_stops_no_other(house: House)
     campaign, group, single = keys(house.make_ad("LEAD_GENERATION"))
     found = bulk(house, "budget", [campaign, group, single, "ads-7"], budget="80")
     assert found == {
-        single: "Refused An ad has no budget of its own. It uses the budget of its ad group.",
-        "ads-7": "Refused An ad has no budget of its own. It uses the budget of its ad group.",
+        single: "Rejected An ad has no budget of its own. It uses the budget of its ad group.",
+        "ads-7": "Rejected An ad has no budget of its own. It uses the budget of its ad group.",
         group: "Budget changed",
-        campaign: "Refused This item was created without a budget.",
+        campaign: "Rejected This item was created without a budget.",
     }
     assert house.data("GET", "/adgroup/get/")["list"][0]["budget"] == 80.0
     assert bulk(house, "bid", [group, campaign], bid="10") == {
         group: "Bid changed",
-        campaign: "Refused Only an ad group has a bid.",
+        campaign: "Rejected Only an ad group has a bid.",
     }
     with nothing_changes(house.context.db):
         for act, amount in (("budget", "0.10"), ("budget", "lots"), ("budget", ""), ("bid", "81")):
             [says] = bulk(house, act, [group], **{act: amount}).values()
-            assert says.startswith("Refused ")
+            assert says.startswith("Rejected ")
 
 
 def test_rows_of_another_business_are_not_there(house: House) -> None:
@@ -109,7 +109,7 @@ def test_rows_of_another_business_are_not_there(house: House) -> None:
     rows = [f"{NodeKind.CAMPAIGN}-{other.campaign.number}", f"{NodeKind.AD}-{other.ad.number}"]
     with nothing_changes(house.context.db):
         found = bulk(house, "delete", rows)
-    assert found == dict.fromkeys(reversed(rows), "Refused Not found.")
+    assert found == dict.fromkeys(reversed(rows), "Rejected Not found.")
 
 
 def test_no_row_or_no_token_changes_nothing(house: House) -> None:

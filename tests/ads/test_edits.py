@@ -80,7 +80,7 @@ def test_an_ad_group_changes_what_was_typed_and_keeps_what_is_frozen(house: Hous
     number = house.make_ad("LEAD_GENERATION")["adgroup_id"]
     path = f"/ads/ad-groups/{number}/edit"
     page = house.client.get(path).text
-    for part in ("What cannot change", "7-day click, 1-day view", "This date has passed and cannot change."):
+    for part in ("Fixed settings", "7-day click, 1-day view", "This date has passed and cannot change."):
         assert part in page
     for name in ("click_window_days", "view_window_days", "budget_mode", "starts_on"):
         assert f'name="{name}"' not in page

@@ -123,7 +123,7 @@ def test_rows_are_chosen_and_given_a_budget_without_a_mouse(served: Served, tab:
     tab.keyboard.press("Enter")
     expect(tab).to_have_url(re.compile("/ads\\?.*shown="))
     expect(tab.locator(f"#ad-groups-{ad['adgroup_id']}")).to_contain_text("Budget changed")
-    expect(tab.locator(f"#ads-{ad['ad_id']}")).to_contain_text("Refused")
+    expect(tab.locator(f"#ads-{ad['ad_id']}")).to_contain_text("Rejected")
     budgets = {
         each["adgroup_id"]: each["budget"] for each in served.house.data("GET", "/adgroup/get/")["list"]
     }

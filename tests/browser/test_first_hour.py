@@ -71,7 +71,7 @@ def turn_capture_on(page: Page) -> None:
     page.locator('[name="company_name"]').fill("Teh Ltd")
     page.locator('[name="company_site"]').fill("https://teh.example.com")
     page.locator('[name="privacy_policy_url"]').fill("https://teh.example.com/privacy")
-    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("button", name="Send for review").click()
     switch = page.get_by_role("switch")
     expect(switch).to_be_enabled()
     switch.click()

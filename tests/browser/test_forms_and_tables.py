@@ -76,7 +76,7 @@ def test_a_leap_in_the_bulk_box_is_asked_about(served: Served, tab: Page) -> Non
     tab.get_by_role("button", name="Set budget").click()
     expect(tab.get_by_text("Not yet changed")).to_be_visible()
     tab.reload()
-    tab.get_by_role("button", name="Yes, change them").click()
+    tab.get_by_role("button", name="Change these rows").click()
     expect(tab.get_by_text("Budget changed")).to_be_visible()
 
 
@@ -93,7 +93,7 @@ def test_an_account_is_connected_corrected_and_disconnected_on_purpose(served: S
     tab.goto(f"{served.url}/settings/channels")
     expect(card.get_by_text(re.compile("^(Checking the token|Replies on)$"))).to_be_visible()
 
-    card.get_by_text("Correct the details").click()
+    card.get_by_text("Edit details").click()
     card.locator('select[name="country"]').select_option("MY")
     card.get_by_role("button", name="Save changes").click()
     expect(card.get_by_text("Malaysia").first).to_be_visible()

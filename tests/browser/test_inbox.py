@@ -203,7 +203,7 @@ def test_a_mention_a_reply_for_later_and_a_form_all_from_the_keyboard(
     expect(page.locator(".later")).to_contain_text("Good morning!")
     expect(page.get_by_label("Your reply")).to_have_value("")
     expect(customer.locator("#dm-log")).not_to_contain_text("Good morning!")
-    page.get_by_role("button", name="Withdraw").click()
+    page.get_by_role("button", name="Cancel message").click()
     expect(page.locator(".later")).to_have_count(0)
 
     page.get_by_label("Your reply").fill("half a sentence")

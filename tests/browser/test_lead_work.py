@@ -62,14 +62,14 @@ def test_a_workbook_is_mapped_imported_mended_and_imported_again(
     page.get_by_label("Country of numbers").select_option("SG")
     page.get_by_label("File", exact=True).set_input_files(book)
     expect(page.get_by_role("heading", level=1)).to_have_text("Preview")
-    expect(page.locator("#preview")).to_contain_text("2 new, 0 updated, 1 skipped · 1 imported partly")
+    expect(page.locator("#preview")).to_contain_text("2 new, 0 updated, 1 skipped · 1 partly imported")
     expect(page.locator("#not-taken")).to_contain_text("Size")
     expect(page.get_by_label("Where to write")).to_have_value("email")
     box = page.get_by_role("button", name="Import now").bounding_box()
     assert box
     assert box["y"] < 700
     page.get_by_label("Size").select_option("notes")
-    page.get_by_role("button", name="Look again").click()
+    page.get_by_role("button", name="Update preview").click()
     expect(page.locator("#not-taken")).to_have_count(0)
     page.reload()
     expect(page.get_by_label("Size")).to_have_value("notes")
@@ -146,9 +146,9 @@ def test_a_number_that_the_customer_called_wrong_gives_way_to_the_right_one(
     expect(items.first).to_contain_text("Main")
     expect(items.last).to_contain_text("Wrong")
     items.first.locator("summary").click()
-    items.first.get_by_role("button", name="Not a contact").click()
+    items.first.get_by_role("button", name="Not a contact detail").click()
     expect(items).to_have_count(1)
-    page.get_by_role("button", name=re.compile("Undo: Not a contact")).click()
+    page.get_by_role("button", name=re.compile("Undo: Not a contact detail")).click()
     expect(items).to_have_count(2)
 
 

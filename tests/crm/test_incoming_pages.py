@@ -156,4 +156,4 @@ def test_a_member_opens_the_webhook_on_the_page_and_the_secret_is_shown_once(des
     closed = house.client.post(f"{place}/webhook/close", data=token, follow_redirects=False)
     assert closed.headers["location"] == place
     assert desk.post(change).status_code == 401
-    assert "Open webhook" in house.client.get(place).text
+    assert "Turn on webhook" in house.client.get(place).text

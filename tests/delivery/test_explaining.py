@@ -151,7 +151,7 @@ def test_the_page_shows_phases_decisions_and_why(house: House) -> None:
 
 
 def test_factors_of_a_decision_have_names_that_people_read() -> None:
-    assert str(factor_text(f"{OURS}account")) == "Chat account"
+    assert str(factor_text(f"{OURS}account")) == "Channel account"
     assert str(factor_text("follows")) == "Publisher field “follows”"
 
 

@@ -66,7 +66,7 @@ def test_what_came_in_and_what_waits_is_shown_with_its_number(house: House) -> N
     house.sign_in()
     write_with_a_number(house)
     page = until(lambda: _page_with(house, "1 new lead has not been contacted."))
-    assert "1 lead waits for your answer." in page
+    assert "1 lead is waiting for your reply." in page
     assert "1 chat has unread messages." in page
     assert NOTHING not in page
     fail_push(house.context.db, house.business_id, trouble=SendFailure.FORBIDDEN)

@@ -50,7 +50,7 @@ def test_of_an_event_only_ids_are_shown() -> None:
         ("lead_push", "a_code_of_theirs", "a_code_of_theirs"),
         ("reply", "unreached", "The platform could not be reached."),
         ("reply", "10023", "The platform refused the message (10023)."),
-        ("push_lead", "unknown handler", "Unknown kind of job. It waits for a newer release."),
+        ("push_lead", "unknown handler", "Unknown job type. It waits for an update of Contatto."),
     ],
 )
 def test_a_reason_is_told_in_words_and_codes_of_others_as_they_are(name: str, reason: str, said: str) -> None:

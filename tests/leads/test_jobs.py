@@ -199,7 +199,7 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
     assert [(row.number, row.does) for row in preview.rows] == [
         (1, "update"), (2, "create"), (3, "update"), (4, "skip"), (5, "skip"), (6, "skip"),
     ]  # fmt: skip
-    assert str(preview.rows[2].reason) == "Is merged into row 2"
+    assert str(preview.rows[2].reason) == "Merged into row 2"
     assert str(preview.rows[5].reason).startswith("This row matches 2 leads")
     before = contact_values(database, actor)
 

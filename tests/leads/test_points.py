@@ -112,7 +112,7 @@ def test_not_a_contact_is_put_back_with_its_evidence_and_is_captured_again(house
     code, page = post(house, back)
     assert code == 200
     assert sorted(shown(page)) == sorted([(PHONE, "Main"), (MAIL, "")])
-    assert page.count("Written as") == 2
+    assert page.count("Original text") == 2
     assert "Contact detail restored: Phone" in page
     assert back not in page
     assert post(house, back)[0] == 404

@@ -46,7 +46,7 @@ def test_the_last_owner_stays(silent_house: House) -> None:
         for act, form in (("deactivate", {}), ("role", {"role": "admin"})):
             answer = owner.send(f"/settings/members/{own.id}/{act}", **form)
             assert answer.status_code == 409
-            assert "This is the last owner. Make somebody else owner first." in answer.text
+            assert "This is the last owner. Make another member an owner first." in answer.text
             assert "Who works here" in answer.text
 
 

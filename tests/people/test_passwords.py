@@ -85,7 +85,7 @@ def test_a_link_ends_with_its_hour_and_with_the_membership(silent_house: House) 
 def test_without_a_mail_server_the_page_says_whom_to_ask(silent_house: House) -> None:
     add_member(silent_house, MEI)
     with nothing_changes(silent_house.context.db):
-        assert "sends no mails" in ask(silent_house, MEI)
+        assert "does not send e-mail" in ask(silent_house, MEI)
 
 
 def test_an_owner_hands_out_a_link_that_leads_to_a_new_password(silent_house: House) -> None:

@@ -200,7 +200,7 @@ def test_the_page_and_its_csv_show_the_same_figures(traffic: Traffic) -> None:
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert "report-ad_group-2026-11-20-2026-11-21.csv" in answer.headers["content-disposition"]
     lines = answer.content.decode("utf-8-sig").splitlines()
-    assert lines[0].startswith("ID,Ad group,Within,Goal,Currency,Spend,Impressions")
+    assert lines[0].startswith("ID,Ad group,Part of,Goal,Currency,Spend,Impressions")
     lead = next(line for line in lines if line.startswith(traffic.lead["adgroup_id"]))
     assert lead.endswith(",Lead,SGD,0.50,2,2,100.00,0,2,2,0.25")
 

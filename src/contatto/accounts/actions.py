@@ -244,7 +244,7 @@ def choose_language(tx: Tx, user_id: str, language: str) -> None:
 def change_profile(tx: Tx, caller: Caller, name: str, timezone: str) -> None:
     """A member's name in this business, and the zone of the times that they read; INVALID for a bad one."""
     if not 0 < len(name) <= rules.NAME_LIMIT:
-        raise Refused(errors.INVALID, "display_name: give a name of at most 100 characters.")
+        raise Refused(errors.INVALID, "display_name: enter a name of at most 100 characters.")
     if timezone:
         rules.check_timezone(timezone)
     store.record_user(tx, caller.user_id, timezone=timezone)
@@ -353,7 +353,7 @@ def issue_token(
         Refused: INVALID; FORBIDDEN, when the member may not make such a token, or not any more.
     """
     if not name.strip():
-        raise Refused(errors.INVALID, "name: enter what the token is for.")
+        raise Refused(errors.INVALID, "name: enter a name for the token.")
     known, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
     token = new_secret("contatto")
     kept = ApiToken(new_id(), business_id, name.strip(), known, tx.now, None, None, made_by, limits)
@@ -376,7 +376,7 @@ def issue_auth_code(
         Refused: as for the token that it is changed into.
     """
     if not name.strip():
-        raise Refused(errors.INVALID, "name: enter which program the code is for.")
+        raise Refused(errors.INVALID, "name: enter the name of the program that uses the code.")
     known, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
     code = new_secret("code")
     row = {

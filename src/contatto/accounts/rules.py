@@ -67,10 +67,10 @@ def require(caller: Caller, permission: Permission) -> None:
         Refused: FORBIDDEN for a member, NO_SCOPE for an access token.
     """
     if permission not in caller.permissions and caller.role is None:
-        raise Refused(errors.NO_SCOPE, "This needs the scope %(scope)s.", scope=permission.value)
+        raise Refused(errors.NO_SCOPE, "The token lacks the scope %(scope)s.", scope=permission.value)
     if permission not in caller.permissions:
         raise Refused(
-            errors.FORBIDDEN, "This needs the permission %(permission)s.", permission=permission.value
+            errors.FORBIDDEN, "Your role lacks the permission %(permission)s.", permission=permission.value
         )
 
 
@@ -187,7 +187,7 @@ def check_timezone(name: str) -> None:
         Refused: INVALID.
     """
     if name not in _timezones():
-        raise Refused(errors.INVALID, "timezone: give an IANA name such as Asia/Singapore.")
+        raise Refused(errors.INVALID, "timezone: enter an IANA name, such as Asia/Singapore.")
 
 
 def checked_ad_account(
@@ -206,9 +206,9 @@ def checked_ad_account(
     check_timezone(timezone)
     name, country, currency = name.strip(), country.strip().upper(), currency.strip().upper()
     if country not in countries():
-        raise Refused(errors.INVALID, "country: choose a country by its two letters, such as SG.")
+        raise Refused(errors.INVALID, "country: enter a two-letter code, such as SG.")
     if currency not in currencies() and (before is None or currency != before.currency):
-        raise Refused(errors.INVALID, "currency: choose a currency by its three letters, such as SGD.")
+        raise Refused(errors.INVALID, "currency: enter a three-letter code, such as SGD.")
     if not is_zone_of(timezone, country) and (before is None or timezone != before.timezone):
         raise Refused(errors.INVALID, "timezone: choose a time zone of this country.")
     if not 0 < len(name) <= NAME_LIMIT or name in other_names:

@@ -27,8 +27,8 @@ _SEEN: Final = re.compile(r"(?P<kind>\w+)=(?P<count>\d+)\[(?P<ids>[^\]]*)\]", re
 
 
 SENTENCES: Final[Mapping[str, str]] = {
-    "POST /login": N_("Signed in"),
-    "POST /logout": N_("Signed out"),
+    "POST /login": N_("Logged in"),
+    "POST /logout": N_("Logged out"),
     "POST /setup/": N_("Set up the installation"),
     "POST /switch": N_("Switched business"),
     "POST /invitations/": N_("Accepted an invitation"),
@@ -118,7 +118,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "POST /settings/channels/accounts": N_("Connected a channel account"),
     "POST /settings/channels/accounts/{account_id}/correct": N_("Edited a channel account"),
     "POST /settings/channels/accounts/{account_id}/disconnect": N_("Disconnected a channel account"),
-    "POST /settings/channels/accounts/{account_id}/sites": N_("Changed the sites that may show a chat"),
+    "POST /settings/channels/accounts/{account_id}/sites": N_("Changed the allowed sites of a chat"),
     "POST /settings/channels/accounts/{account_id}/token": N_(
         "Replaced the access token of a channel account"
     ),
@@ -126,7 +126,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("POST /settings/chat/", "POST /business/message/auto_message/"), N_("Changed automatic messages")
     ),
-    "POST /settings/inbox": N_("Changed the time to answer"),
+    "POST /settings/inbox": N_("Changed the reply target"),
     **dict.fromkeys(
         ("POST /settings/integrations/", "POST /integrations/", "POST /crm/"), N_("Changed a CRM connection")
     ),

@@ -42,7 +42,7 @@ def save_company_data(
         Refused: INVALID, when company name or privacy policy is missing or malformed.
     """
     if not company.company_name.strip():
-        raise Refused(errors.INVALID, "company_name: enter the company that captures the leads.")
+        raise Refused(errors.INVALID, "company_name: enter the name of the company that captures the leads.")
     _check_url("privacy_policy_url", company.privacy_policy_url)
     if company.company_site.strip():
         _check_url("company_site", company.company_site)
@@ -115,7 +115,7 @@ def refuse_capture(tx: Tx, channel_account_id: str, reason: str) -> CaptureSwitc
         Refused: NOT_FOUND; INVALID without a reason.
     """
     if not 0 < len(reason.strip()) <= 500:
-        raise Refused(errors.INVALID, "reason: enter 1 to 500 characters about what has to change.")
+        raise Refused(errors.INVALID, "reason: enter what has to change, in 1 to 500 characters.")
     return _review(tx, channel_account_id, Review.REFUSED, reason.strip())
 
 

@@ -109,7 +109,7 @@ def _checked(new: NewAccount) -> tuple[str, str]:
     """
     country = new.registration_country.strip().upper()
     if country not in phonenumbers.SUPPORTED_REGIONS:
-        raise Refused(errors.INVALID, "registration_country: give two letters, such as SG.")
+        raise Refused(errors.INVALID, "registration_country: enter a two-letter code, such as SG.")
     if not new.name.strip():
         raise Refused(errors.INVALID, "name: enter a name for the account.")
     return country, new.name.strip()
@@ -149,7 +149,7 @@ def check_external_id(text: str) -> str:
         Refused: INVALID, when there is none, or it has signs that no platform puts into an id.
     """
     if not text.strip():
-        raise Refused(errors.INVALID, "external_id: give the account's id on its platform.")
+        raise Refused(errors.INVALID, "external_id: enter the account's id on its platform.")
     if not _EXTERNAL_ID.fullmatch(text.strip()):
         raise Refused(
             errors.INVALID, "external_id: an id has letters, digits, - and _ only. Copy it from the platform."
@@ -167,7 +167,7 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
     if account is None:
         raise Refused(errors.NOT_FOUND, "Channel account not found.")
     if not needs_token(account):
-        raise Refused(errors.INVALID, "access_token: the chat page needs none.")
+        raise Refused(errors.INVALID, "access_token: the web chat needs no token.")
     token = access_token.strip()
     if not 0 < len(token) <= 2_000 or not (token.isascii() and token.isprintable()) or " " in token:
         raise Refused(errors.INVALID, "access_token: Paste the token as shown by the platform.")
@@ -279,6 +279,6 @@ def register_app(tx: Tx, app: ChannelApp) -> None:
         Refused: INVALID, when the business has this app already.
     """
     if not app.app_id or not app.secret:
-        raise Refused(errors.INVALID, "app_id and secret are both needed.")
+        raise Refused(errors.INVALID, "Enter both app_id and secret.")
     if not store.save_app(tx, app):
         raise Refused(errors.INVALID, "app_id: this app is registered already.")

@@ -58,11 +58,11 @@ CHECK_PLAN: Final = RetryPlan((5, 30, 120, 600, 3_600, *(21_600 for _ in range(2
 """About a week; a platform that is away for longer needs a person."""
 CHECK_REASONS: Final[Mapping[str, str]] = {
     "answer_lost": N_("No response received"),
-    "dismissed": N_("A member gave this up."),
+    "dismissed": N_("A member dismissed this message."),
     "forbidden_address": N_("The address of the platform is not allowed"),
     "no_token": N_("The access token is missing. Add one"),
-    "platform_40002": N_("The platform does not know this id, or the token is not for it"),
-    "platform_100": N_("The platform does not know this id, or the token is not for it"),
+    "platform_40002": N_("The platform did not find this id, or the token has no access to it"),
+    "platform_100": N_("The platform did not find this id, or the token has no access to it"),
     "platform_away": N_("The platform is not available"),
     "token_refused": N_("The platform refuses the access token"),
     "too_fast": N_("The platform's rate limit is reached"),

@@ -50,7 +50,7 @@ def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> tuple[Busin
     check_setup_link(tx, token)
     name = new.business.strip()
     if not 0 < len(name) <= 100:
-        raise Refused(errors.INVALID, "business: give a name of at most 100 characters.")
+        raise Refused(errors.INVALID, "business: enter a name of at most 100 characters.")
     business = accounts.create_business(tx, name)
     owner = NewMember(new.email, new.display_name, Role.OWNER, "")
     member = accounts.add_member(tx, business.id, owner, new.password_hash)

@@ -102,7 +102,7 @@ STOPPED: Final = {
         "before you send it again."
     ),
     "broken": N_("Something went wrong in Contatto and was logged. Try again."),
-    "dismissed": N_("A member gave this up."),
+    "dismissed": N_("A member dismissed this message."),
     "blocked": N_("This person is blocked. Unblock them to write."),
     "cannot_send": N_("Reply to this channel in its own app."),
     "cannot_write_first": N_(

@@ -72,7 +72,7 @@ WORK: Final[Mapping[str, str]] = {
 }
 """What was to be done, by the name of a handler of events or of a kind of requests."""
 REASONS: Final[Mapping[str, str]] = {
-    "unknown handler": N_("Unknown kind of job. It waits for a newer release.")
+    "unknown handler": N_("Unknown job type. It waits for an update of Contatto.")
 }
 """Why work fails that is no request; why requests fail, CRMs know too."""
 _OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {

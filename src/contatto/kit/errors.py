@@ -91,7 +91,7 @@ WRONG_APP: Final = ErrorCode(
     "wrong_app",
     401,
     40001,
-    "The app id and the secret do not belong together.",
+    "The app id and the secret do not match.",
     "Send the app_id and the secret that Settings lists under Channels, or an access token.",
 )
 WRONG_LOGIN: Final = ErrorCode(

@@ -48,7 +48,7 @@ class RateLimit:
             wait = int(tries[0] + self._span_s - now_s) + 1
             raise Refused(
                 errors.TOO_MANY,
-                "More than %(most)s in %(span)s s.",
+                "The limit is %(most)s in %(span)s s.",
                 wait,
                 most=self._most,
                 span=round(self._span_s),

@@ -49,4 +49,4 @@ def read_pairs(query: str, most: int) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query, max_num_fields=most)
     except ValueError as error:
-        raise Refused(errors.INVALID, "query: it has more than %(most)s values.", most=most) from error
+        raise Refused(errors.INVALID, "query: use at most %(most)s values.", most=most) from error

@@ -201,7 +201,7 @@ def _grouped(number: Decimal, lang: str) -> str:
 def _two_ways(field: str, one: str, other: str) -> Refused:
     return Refused(
         errors.INVALID,
-        "%(field)s: this can be read as %(one)s or as %(other)s. Write the one you mean, without thousands.",
+        "%(field)s: this can be read as %(one)s or as %(other)s. Write it without a thousands separator.",
         field=field,
         one=one,
         other=other,

@@ -67,7 +67,7 @@ def check_placement(placement: Placement, taken: Collection[str]) -> None:
     if name in taken:
         raise Refused(errors.INVALID, "name: Another placement has this name. Choose a different one.")
     if placement.currency not in currencies():
-        raise Refused(errors.INVALID, "currency: choose a currency by its three letters, such as SGD.")
+        raise Refused(errors.INVALID, "currency: enter a three-letter code, such as SGD.")
     if not LEAST_FLOOR_MICROS <= placement.floor_micros <= MOST_FLOOR_MICROS:
         raise Refused(errors.INVALID, "floor: Enter a price of at least 1 per 1,000 impressions.")
     if not 0 <= placement.most_views <= MOST_VIEWS:

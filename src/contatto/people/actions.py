@@ -59,7 +59,9 @@ def invite_member(
         raise Refused(errors.FORBIDDEN)
     address = normal_email(email) if email.strip() else ""
     if not address and not sends_mail:
-        raise Refused(errors.INVALID, "email: name the address. Without a mail server you vouch for it.")
+        raise Refused(
+            errors.INVALID, "email: enter an address. Without a mail server, you confirm that it is right."
+        )
     if by is not None:
         _INVITED.take(tx, business_id)
     tx.hold_key("invitations", business_id)

@@ -32,8 +32,10 @@ ROLE_NAMES: Final = {
 ROLE_TEXTS: Final = {
     Role.OWNER: N_("Can do everything, including adding and removing owners."),
     Role.ADMIN: N_("Can do everything except add and remove owners."),
-    Role.MANAGER: N_("Answers chats, works on leads and exports them, makes ads and forms, reads reports."),
-    Role.AGENT: N_("Answers chats and works on leads."),
+    Role.MANAGER: N_(
+        "Replies to chats, works on leads and exports them, creates ads and forms, reads reports."
+    ),
+    Role.AGENT: N_("Replies to chats and works on leads."),
     Role.ANALYST: N_("Reads ads and reports; sees no chats and no leads."),
 }
 """What each role may do, in words."""

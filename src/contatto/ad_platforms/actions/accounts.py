@@ -173,6 +173,6 @@ def _checked_address(text: str, allowed: Collection[str]) -> str:
     except ValueError:
         fits = False
     if not fits:
-        says = N_("base_url: give a public https address on port 443; the operator may allow others.")
+        says = N_("base_url: enter a public https address on port 443. The operator can allow others.")
         raise Refused(errors.INVALID, says)
     return address

@@ -28,7 +28,7 @@ def check_message(tx: Tx, account: AdAccount, auto_message_id: str) -> None:
     number = read_number(auto_message_id)
     found = list_welcome_messages(tx, account.business_id, account.id, [number]) if number else []
     if auto_message_id and not found:
-        raise Refused(errors.INVALID, "auto_message_id: there is no such welcome message.")
+        raise Refused(errors.INVALID, "auto_message_id: welcome message not found.")
 
 
 def check_form(tx: Tx, business_id: str, page_id: str) -> None:
@@ -38,7 +38,7 @@ def check_form(tx: Tx, business_id: str, page_id: str) -> None:
         Refused: INVALID.
     """
     if page_id and find_published(tx, business_id, page_id) is None:
-        raise Refused(errors.INVALID, "page_id: there is no such published form.")
+        raise Refused(errors.INVALID, "page_id: published form not found.")
 
 
 def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:

@@ -70,7 +70,7 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     _check_engaged(body)
     ends_at = body.schedule_end_time if body.schedule_type is ScheduleType.START_END else None
     if ends_at is None and body.schedule_type is ScheduleType.START_END:
-        raise Refused(errors.INVALID, "schedule_end_time: SCHEDULE_START_END needs it.")
+        raise Refused(errors.INVALID, "schedule_end_time: required with SCHEDULE_START_END.")
     return NewAdGroup(
         campaign_id=campaign_id,
         name=body.adgroup_name,

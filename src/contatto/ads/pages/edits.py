@@ -49,9 +49,11 @@ TEMPLATES: Final = {
     NodeKind.AD_GROUP: "ads/ad_group_form.html",
     NodeKind.AD: "ads/ad_new.html",
 }
-_MEASURED: Final = N_("Conversions are counted by it, so results before and after could not be compared.")
-_PAID: Final = N_("Money already spent was counted this way.")
-_HOME: Final = N_("Views and spend so far belong to it.")
+_MEASURED: Final = N_(
+    "It decides how conversions are counted. After a change, results could not be compared."
+)
+_PAID: Final = N_("Past spend was counted with it.")
+_HOME: Final = N_("Past impressions and spend belong to it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ def _of_ad_group(
     choices = load_choices(tx, campaign, account)
     checked = _frozen_in(shown, whole)
     frozen = [
-        (N_("Chat opens with"), channel.name, _HOME),
+        (N_("Channel account"), channel.name, _HOME),
         (N_("Goal"), words.gettext(N_("Lead") if whole.goal == "lead" else N_("Conversation")), _MEASURED),
         (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
         (N_("Attribution windows"), _windows(whole, words), _MEASURED),
@@ -239,6 +241,6 @@ def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Sent | None) -> dict[str
         "form": asdict(edit.form if edit else rules.typed_ad(node)),
         "frozen": [
             (N_("Ad group"), group.name, _HOME),
-            (N_("Chat opens with"), channel.name, N_("The ad group's account is used.")),
+            (N_("Channel account"), channel.name, N_("The ad group's account is used.")),
         ],
     }

@@ -24,7 +24,7 @@ def check_audit_reason(text: str) -> str:
     if not 0 < len(reason) <= LONGEST_REASON:
         raise Refused(
             errors.INVALID,
-            "reason: enter 1 to %(most)s characters about what has to change.",
+            "reason: enter what has to change, in 1 to %(most)s characters.",
             most=LONGEST_REASON,
         )
     return reason

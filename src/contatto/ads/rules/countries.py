@@ -75,5 +75,5 @@ def countries_by_region() -> list[tuple[str, list[str]]]:
     """Countries that can be targeted, by region and name; the last group is not open to the goal Lead."""
     groups = [(region, set(codes)) for region, codes in LEAD_MARKETS_BY_REGION.items()]
     listed = set().union(*(codes for _, codes in groups))
-    groups.append((N_("Elsewhere"), set(LOCATION_IDS) - listed))
+    groups.append((N_("Other regions"), set(LOCATION_IDS) - listed))
     return [(region, sorted(codes, key=country_name)) for region, codes in groups]

@@ -52,7 +52,7 @@ SAYS: Final = {
 REMEDIES: Final = {
     Delivering.NO_AD: N_("Add an ad, or turn one on."),
     Delivering.IN_REVIEW: N_("The operator reviews the ad before it is shown."),
-    Delivering.REJECTED: N_("Change the ad as the reason says. It is then reviewed again."),
+    Delivering.REJECTED: N_("Correct what the reason names. The ad is then reviewed again."),
     Delivering.NOT_ELIGIBLE: N_(
         "One of the three countries is not available for this goal. Open the ad group."
     ),

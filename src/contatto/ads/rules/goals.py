@@ -34,7 +34,7 @@ TARGET_MARKETS: Final = {Goal.CONVERSATION: None, Goal.LEAD: LEAD_MARKETS}
 _SAYS: Final = {
     Check.CHANNEL_ACCOUNT: N_("identity_id: the channel account is registered in %(countries)s"),
     Check.AD_ACCOUNT: N_("advertiser_id: the ad account is registered in %(countries)s"),
-    Check.TARGETS: N_("location_ids: the target countries hold %(countries)s"),
+    Check.TARGETS: N_("location_ids: the target countries include %(countries)s"),
 }
 
 _CAPTURE_OFF: Final = N_(

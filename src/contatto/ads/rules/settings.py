@@ -101,7 +101,7 @@ def check_money(money: Money) -> Money:
         return Money(money.budget_mode, budget, money.bid_type, None)
     bid = _amount("conversion_bid_price", money.bid_micros)
     if budget is not None and bid > budget:
-        raise Refused(errors.INVALID, "conversion_bid_price: it must not be more than the budget.")
+        raise Refused(errors.INVALID, "conversion_bid_price: enter at most the budget.")
     return Money(money.budget_mode, budget, money.bid_type, bid)
 
 
@@ -120,11 +120,9 @@ def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
     if schedule.kind is ScheduleType.FROM_NOW:
         return Schedule(schedule.kind, schedule.starts_at, None)
     if schedule.ends_at is None:
-        raise Refused(errors.INVALID, "schedule_end_time: SCHEDULE_START_END needs it.")
+        raise Refused(errors.INVALID, "schedule_end_time: required with SCHEDULE_START_END.")
     if schedule.ends_at <= max(schedule.starts_at, now):
-        raise Refused(
-            errors.INVALID, "schedule_end_time: choose a time after the start that is still to come."
-        )
+        raise Refused(errors.INVALID, "schedule_end_time: choose a future time after the start.")
     return schedule
 
 

@@ -138,12 +138,14 @@ def _check_secret(setting: Setting, text: str) -> None:
     label = LazyText(setting.label)
     if not setting.is_password and (not text.isascii() or " " in text):
         raise Refused(
-            errors.INVALID, "%(label)s: it has letters that no such secret has. Copy it again.", label=label
+            errors.INVALID,
+            "%(label)s: it contains characters that are not allowed. Copy it again.",
+            label=label,
         )
     if setting.prefix and not _is_signing_secret(setting.prefix, text):
         raise Refused(
             errors.INVALID,
-            "%(label)s: it begins with %(prefix)s, and at least 24 bytes in base64 follow.",
+            "%(label)s: enter %(prefix)s, then at least 24 bytes in base64.",
             label=label,
             prefix=setting.prefix,
         )
@@ -166,7 +168,7 @@ def _read_address(traits: Traits, text: str, allowed: Collection[str]) -> str:
     except ValueError:
         fits = False
     if not fits:
-        says = N_("address: give a public https address on port 443; the operator may allow others.")
+        says = N_("address: enter a public https address on port 443. The operator can allow others.")
         raise Refused(errors.INVALID, says)
     return address
 

@@ -29,13 +29,13 @@ REASONS: Final[Mapping[str, str]] = {
     "lead_gone": N_("This lead was deleted"),
     "login": _KEY,
     "mapping": N_("A CRM field rejects its value"),
-    "not_let_in": N_("It no longer accepts our access"),
+    "not_let_in": N_("The CRM no longer accepts our access"),
     "not_ours": N_("The CRM record now belongs to another lead"),
     "not_taken": N_("The CRM accepts none of the values"),
     "not_there_yet": N_("Sent, but not visible in the CRM yet"),
     "required_field_missing": N_("A required CRM field is empty"),
     "server_error": N_("The CRM has a technical problem"),
-    "shared_record": N_("It shares a CRM record with another lead"),
+    "shared_record": N_("The lead shares a CRM record with another lead"),
     "still_there": N_("The person is still in the CRM"),
     "taken_by_another_lead": N_("Another lead has this CRM record: merge the two leads"),
     "undescribed": N_("The CRM does not list its fields"),
@@ -51,7 +51,7 @@ REASONS: Final[Mapping[str, str]] = {
 """By the codes of connectors and of the outbound machine."""
 IDLE: Final[Mapping[str, str]] = {
     "expired": _KEY,
-    "not_renewed": N_("The CRM issues no new token"),
+    "not_renewed": N_("The CRM did not issue a new token"),
 }
 """Why a linked CRM is not written to, where that says more than ``REASONS``."""
 _DIFFERS: Final = f"{DIFFERS}_"

@@ -27,7 +27,7 @@ _SOURCES: Final = {
 _FIELDS: Final = {
     "country": N_("Country"),
     f"{OURS}placement": N_("Placement"),
-    f"{OURS}account": N_("Chat account"),
+    f"{OURS}account": N_("Channel account"),
     f"{OURS}device": N_("Device"),
     f"{OURS}language": N_("Language"),
     f"{OURS}age": N_("Age"),
@@ -36,7 +36,7 @@ _FIELDS: Final = {
 _AD_FIELDS: Final = {
     "format": N_("Image or video"),
     "call": N_("Ad button"),
-    "account": N_("Chat account of the ad"),
+    "account": N_("Channel account of the ad"),
     "form": N_("Form in the ad"),
     "welcome": N_("Welcome message"),
     "headline": N_("Headline"),

@@ -188,7 +188,7 @@ def _name_own_ads(tx: Tx, caller: Caller, numbers: set[int]) -> dict[int, str]:
 
 
 FACTORS: Final = {
-    f"{OURS}account": N_("Chat account"),
+    f"{OURS}account": N_("Channel account"),
     f"{OURS}age": N_("Age"),
     f"{OURS}device": N_("Device"),
     f"{OURS}interests": N_("Interests"),

@@ -70,7 +70,7 @@ def check_form_name(name: str) -> str:
     """
     cleaned = " ".join(clean(name).split())
     if not 0 < len(cleaned) <= NAME_LIMIT:
-        raise Refused(errors.INVALID, "name: write 1 to %(most)s characters.", most=NAME_LIMIT)
+        raise Refused(errors.INVALID, "name: use 1 to %(most)s characters.", most=NAME_LIMIT)
     return cleaned
 
 

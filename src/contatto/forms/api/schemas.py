@@ -41,7 +41,7 @@ def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:
     """
     version = store.find_version(tx, business_id, number)
     if version is None:
-        raise Refused(errors.NOT_FOUND, "page_id: there is no such published form.")
+        raise Refused(errors.NOT_FOUND, "page_id: published form not found.")
     return version
 
 

@@ -204,7 +204,7 @@ def _jumps(content: Content, place: int, words: Translator) -> list[tuple[str, s
         (each.key, words.gettext("Jump to “%(question)s”", question=_short(content, each, words)))
         for each in content.questions[place + 1 :]
     ]
-    skip, refuse = words.gettext("Skip to the end"), words.gettext("Say that the offer does not fit")
+    skip, refuse = words.gettext("Skip to the end"), words.gettext("End: the offer does not fit")
     return [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
 
 

@@ -40,7 +40,7 @@ from contatto.spam.store import find_judged
 SIGNS: Final = {
     Sign.WORDS: N_("The text resembles chats that were marked as spam."),
     Sign.PERSON: N_("Another chat of this person was marked as spam."),
-    Sign.TAPS: N_("This person taps ads unusually often."),
+    Sign.TAPS: N_("This person clicks ads unusually often."),
     Sign.ACCOUNT: N_("This account receives a lot of spam."),
 }
 TABS: Final = ("mine", "mentions", "unassigned", "all", "waiting", "late")

@@ -109,7 +109,7 @@ def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[Plan, dict[int,
     """
     job = store.find_job(tx, business_id, job_id)
     if job is None or job.kind is not JobKind.IMPORT or not job.has_ended or not any(job.plan.rows):
-        raise Refused(errors.NOT_FOUND, "These rows have expired.")
+        raise Refused(errors.NOT_FOUND, "These rows have expired. Import the file again.")
     told = store.list_told(tx, business_id, job_id, len(job.plan.rows) + 1)
     return job.plan, {item.position: item.reason for item in told}
 

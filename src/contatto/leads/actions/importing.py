@@ -149,7 +149,7 @@ def _foresee(
         does, reason = "update", _adds_to(lead.name)
         problems += _status_problem(entry, lead)
     elif earlier:
-        does, reason = "update", LazyText("Is merged into row %(row)s", row=min(earlier))
+        does, reason = "update", LazyText("Merged into row %(row)s", row=min(earlier))
     return Foreseen(number, does, entry.name, details, reason, problems)
 
 

@@ -88,8 +88,8 @@ _STEP_TEXTS: Final[Mapping[HistoryKind, str]] = {
 }
 _NO_OWNER: Final = N_("Owner: none")
 _TOUCH_TEXTS: Final = {
-    (TouchKind.CLICK, True): N_("Tapped the ad %(ad)s (%(ad_group)s)"),
-    (TouchKind.CLICK, False): N_("Tapped an ad"),
+    (TouchKind.CLICK, True): N_("Clicked the ad %(ad)s (%(ad_group)s)"),
+    (TouchKind.CLICK, False): N_("Clicked an ad"),
     (TouchKind.VIEW, True): N_("Saw the ad %(ad)s (%(ad_group)s)"),
     (TouchKind.VIEW, False): N_("Saw an ad"),
 }

@@ -91,7 +91,7 @@ def decide_review(
     if review is None:
         raise Refused(errors.NOT_FOUND)
     if wanted is ReviewState.PENDING:
-        raise Refused(errors.INVALID, "state: Approve or refuse the ad.")
+        raise Refused(errors.INVALID, "state: Approve or reject the ad.")
     rules.check_reason(reason, is_needed=wanted is ReviewState.REFUSED)
     reviews.record_review(tx, review, wanted, reason.strip())
     return review

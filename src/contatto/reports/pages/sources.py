@@ -131,7 +131,7 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
     words = dict(request.query_params)
     look, report = await context_of(request).db.read_long(lambda tx: _load(tx, caller, words))
     translate = translator_of(request).gettext
-    titles = [N_("Source"), N_("Ad account"), "ID", TITLES[look.level], N_("Within"), N_("Currency")]
+    titles = [N_("Source"), N_("Ad account"), "ID", TITLES[look.level], N_("Part of"), N_("Currency")]
     head = [translate(title) for title in [*titles, *(metric.title for metric in COLUMNS)]]
 
     def rows() -> Iterator[list[str]]:

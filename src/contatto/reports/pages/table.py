@@ -169,7 +169,7 @@ def table_lines(
 ) -> Iterator[list[str]]:
     """The table as a file has it: plain numbers, money in units, shares in percent."""
     compare = asked.look.compare
-    titles = ("ID", BY_TITLES[asked.look.by], N_("Within"), N_("Goal"), N_("Currency"))
+    titles = ("ID", BY_TITLES[asked.look.by], N_("Part of"), N_("Goal"), N_("Currency"))
     head = [translate(title) for title in titles]
     for metric in table.columns:
         title = translate(metric.title)

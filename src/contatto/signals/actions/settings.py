@@ -92,7 +92,7 @@ def _steps(account: OutsideAccount, steps: tuple[Step, ...]) -> tuple[Step, ...]
     names = CONNECTORS[account.platform].names
     chosen = tuple(step for step in Step if step in steps and step in names)
     if not chosen:
-        raise Refused(errors.INVALID, "steps: Choose at least one.")
+        raise Refused(errors.INVALID, "steps: Choose at least one lead stage.")
     return chosen
 
 

@@ -56,7 +56,7 @@ REASONS: Final[Mapping[str, str]] = {
     "broken": N_("Something went wrong in Contatto and was logged. Try again."),
     "expired": N_("The time limit for sending has passed"),
     "forbidden_address": N_("Address not allowed"),
-    "dismissed": N_("Canceled by a member"),
+    "dismissed": N_("Cancelled by a member"),
     "unreached": N_("Server not reached"),
 }
 """By the codes of connectors, of these rules and of the outbound machine."""
