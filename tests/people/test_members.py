@@ -47,7 +47,7 @@ def test_the_last_owner_stays(silent_house: House) -> None:
             answer = owner.send(f"/settings/members/{own.id}/{act}", **form)
             assert answer.status_code == 409
             assert "This is the last owner. Make another member an owner first." in answer.text
-            assert "Who works here" in answer.text
+            assert "and their permissions." in answer.text
 
 
 def test_an_admin_neither_makes_nor_unmakes_owners(silent_house: House) -> None:
