@@ -375,10 +375,11 @@ def _error_page(request: Request, refused: Refused) -> Response:
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     """Name the first field that is wrong, and why; what was sent is not repeated."""
+    if (refusal := await _caller_refusal(request)) is not None:
+        return await _answer_refusal(request, refusal)
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     if problems and problems[0]["type"] == "json_invalid":
-        refusal = await _caller_refusal(request) or Refused(errors.UNREADABLE)
-        return await _answer_refusal(request, refusal)
+        return await _answer_refusal(request, Refused(errors.UNREADABLE))
     field = ".".join(str(part) for part in problems[0]["loc"][1:]) if problems else ""
     if request.url.path.startswith(API_PREFIX) or _is_answered_in_json(request):
         says = problems[0]["msg"].removeprefix("Value error, ") if problems else errors.INVALID.says

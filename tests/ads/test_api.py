@@ -11,6 +11,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, World, add_chain, add_channel, add_world
+from tests.forms.papers import published
 from tests.journeys.running import API, House, ad_group, running_house
 
 SDK_CAMPAIGN = {
@@ -110,13 +111,15 @@ def test_without_an_identity_an_ad_group_takes_an_account_that_may_have_the_goal
 
 def test_ads_keep_what_was_sent_and_show_ids_as_text(house: House) -> None:
     ids = house.make_ad("CONVERSATION")
-    body = {"adgroup_id": ids["adgroup_id"], "creatives": [CREATIVE, CREATIVE | {"ad_name": "B"}]}
+    form = house.context.db.write_now(lambda tx: published(tx, house.business_id))
+    sent = CREATIVE | {"auto_message_id": house.first_message(), "page_id": form.number}
+    body = {"adgroup_id": ids["adgroup_id"], "creatives": [sent, sent | {"ad_name": "B"}]}
     made = house.data("POST", "/ad/create/", **body)
     assert len(made["ad_ids"]) == len(made["creatives"]) == 2
     rows = house.data("GET", "/ad/get/", filtering={"ad_ids": made["ad_ids"]})["list"]
     assert [row["ad_name"] for row in rows] == ["B", "A"]
-    assert {row["page_id"] for row in rows} == {"7400000000000000001"}
-    assert {row["auto_message_id"] for row in rows} == {"18001"}
+    assert {row["page_id"] for row in rows} == {str(form.number)}
+    assert {row["auto_message_id"] for row in rows} == {house.first_message()}
     assert {row["secondary_status"] for row in rows} == {"AD_STATUS_DELIVERY_OK"}
 
 
@@ -213,7 +216,9 @@ def test_a_body_is_json_whether_or_not_it_says_so_and_what_is_none_is_unreadable
 
 def test_an_ad_without_the_call_to_action_of_messages_is_refused(house: House) -> None:
     group = house.make_ad("LEAD_GENERATION")["adgroup_id"]
-    body = {"adgroup_id": group, "creatives": [CREATIVE, CREATIVE | {"call_to_action": "LEARN_MORE"}]}
+    sent = {key: value for key, value in CREATIVE.items() if key != "page_id"}
+    sent |= {"auto_message_id": house.first_message()}
+    body = {"adgroup_id": group, "creatives": [sent, sent | {"call_to_action": "LEARN_MORE"}]}
     before = how_many(house)
     code, message = refusal(house, "/ad/create/", **body)
     assert code == 40002

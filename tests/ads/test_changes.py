@@ -1,6 +1,7 @@
 """Changing campaigns, ad groups and ads after they were made; measuring hears of it."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -21,6 +22,7 @@ from contatto.measurement.index import record_views
 from contatto.measurement.model import Goal, Impression, MeasuredAd, TouchKind
 from tests.ads.test_actions import made
 from tests.ads.world import NOW, Chain, World, add_channel, add_world
+from tests.forms.papers import published
 
 
 def measured_ad(database: Database, world: World, chain: Chain) -> MeasuredAd:
@@ -41,33 +43,44 @@ def test_measuring_hears_of_new_names_on_every_level_also_for_deleted_ads(databa
     def work(tx: Tx) -> None:
         store.mark_ad_status(tx, chain.ad, NodeStatus.DELETED)
         update_campaign(tx, account, chain.campaign.number, CampaignChanges(" Spring "))
-        update_ad_group(tx, account, chain.ad_group.number, AdGroupChanges("Islands", page_id="7"))
+        update_ad_group(tx, account, chain.ad_group.number, AdGroupChanges("Islands", page_id=page_id))
 
+    page_id = str(database.write_now(lambda tx: published(tx, world.id)).number)
     database.write_now(work)
     ad = measured_ad(database, world, chain)
-    assert (ad.campaign_name, ad.ad_group_name, ad.page_id) == ("Spring", "Islands", "7")
+    assert (ad.campaign_name, ad.ad_group_name, ad.page_id) == ("Spring", "Islands", page_id)
 
 
 def test_measuring_hears_what_the_ads_welcome_message_says(database: Database) -> None:
     world, chain = made(database)
     new = NewWelcome("", " Hello! ", (("Open?", "Nine to six."),))
     message = database.write_now(lambda tx: create_welcome_message(tx, world.ad_account, new))
-    for number, said in ((str(message.number), "Hello!"), ("7", ""), ("9" * 19, ""), ("x", "")):
-        wanted = AdChanges(auto_message_id=number)
-        database.write_now(lambda tx, of=wanted: update_ad(tx, world.ad_account, chain.ad.number, of))  # type: ignore[misc]
+    own = AdChanges(auto_message_id=str(message.number))
+    database.write_now(lambda tx: update_ad(tx, world.ad_account, chain.ad.number, own))
+    for number in ("7", "9" * 19, "x"):
+        foreign = AdChanges(auto_message_id=number)
+        with pytest.raises(Refused, match="welcome message not found"):
+            database.write_now(
+                partial(update_ad, account=world.ad_account, number=chain.ad.number, changes=foreign)
+            )
         ad = measured_ad(database, world, chain)
-        assert ad.welcome == said
-        pairs = (ad.questions, ad.answers)
-        assert pairs == ((("Open?",), ("Nine to six.",)) if said else ((), ()))
+        assert (ad.welcome, ad.questions, ad.answers) == ("Hello!", ("Open?",), ("Nine to six.",))
 
 
 def test_a_changed_ad_is_kept_whole_and_published(database: Database) -> None:
     world, chain = made(database)
-    changes = AdChanges(name="Second", text=" Say hello ", headline="Tea", auto_message_id="5")
+    new = NewWelcome("", "Hello!", (("Open?", "Nine to six."),))
+    message = str(database.write_now(lambda tx: create_welcome_message(tx, world.ad_account, new)).number)
+    changes = AdChanges(name="Second", text=" Say hello ", headline="Tea", auto_message_id=message)
     database.write_now(lambda tx: update_ad(tx, world.ad_account, chain.ad.number, changes))
     kept = database.read_now(lambda tx: store.find_ad_by_number(tx, world.id, chain.ad.number))
     assert kept is not None
-    assert (kept.name, kept.text, kept.headline, kept.auto_message_id) == ("Second", "Say hello", "Tea", "5")
+    assert (kept.name, kept.text, kept.headline, kept.auto_message_id) == (
+        "Second",
+        "Say hello",
+        "Tea",
+        message,
+    )
     assert (kept.video_id, kept.status) == (chain.ad.video_id, NodeStatus.ACTIVE)
     ad = measured_ad(database, world, chain)
     assert (ad.ad_name, ad.headline, ad.text) == ("Second", "Tea", "Say hello")
@@ -184,7 +197,7 @@ def test_a_total_budget_is_never_below_what_is_spent(database: Database) -> None
         record_views(tx, [Impression(touch, 1)])
 
     database.write_now(spend)
-    with pytest.raises(Refused, match=r"budget: 7\.5 is spent already"):
+    with pytest.raises(Refused, match=r"budget: 7\.5 is already spent"):
         change_group(database, world, chain, budget_micros=7_000_000)
     change_group(database, world, chain, budget_micros=7_500_000)
     kept = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))

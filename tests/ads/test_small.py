@@ -42,8 +42,8 @@ def test_chat_accounts_of_one_name_are_told_apart(house: House) -> None:
     }
     assert post(house, "/settings/channels/accounts", **form).status_code == 303
     text = house.client.get(f"/ads/campaigns/{make_campaign(house)}/ad-groups/new").text
-    assert "Kopi on TikTok · Tiktok kopi2" in text
-    assert "Kopi on TikTok · Tiktok kopi ·" in text
+    assert "Kopi on TikTok · TikTok kopi2" in text
+    assert "Kopi on TikTok · TikTok kopi ·" in text
 
 
 def test_without_a_chat_account_the_form_says_where_one_is_connected(house: House) -> None:

@@ -343,5 +343,5 @@ def test_saved_replies_do_not_grow_without_end(at: Desk) -> None:
             desk.keep_saved_reply(tx, at.shop.business_id, f"r{number}", "x")
 
     at.do(fill)
-    with pytest.raises(Refused, match="already"):
+    with pytest.raises(Refused, match="maximum"):
         at.do(lambda tx: desk.keep_saved_reply(tx, at.shop.business_id, "more", "x"))

@@ -115,9 +115,9 @@ def test_an_analyst_sees_no_leads_and_an_agent_gets_no_file(house: House) -> Non
 @pytest.mark.parametrize(
     ("role", "home", "offered"),
     [
-        (Role.MANAGER, "/inbox", ["inbox", "leads", "ads", "forms", "reports", "settings"]),
+        (Role.MANAGER, "/home", ["home", "inbox", "leads", "ads", "forms", "reports", "settings"]),
         (Role.AGENT, "/inbox", ["inbox", "leads", "settings"]),
-        (Role.ANALYST, "/reports", ["ads", "forms", "reports", "settings"]),
+        (Role.ANALYST, "/home", ["home", "ads", "forms", "reports", "settings"]),
     ],
 )
 def test_each_role_begins_on_a_page_of_its_own_and_is_offered_nothing_that_is_refused(

@@ -176,7 +176,7 @@ def test_the_member_is_told_how_often_others_tried_and_since_when(street: Street
     answer = sign_in(own)
     assert answer.headers["location"] == "/login/tries?next=/home"
     page = own.get(answer.headers["location"]).text
-    assert "4 wrong tries" in page
+    assert "4 failed log-ins" in page
     assert "2026-01-01T13:00:00" in page
     assert re.search(r'href="/home"', page)
     own.cookies.delete(SESSION_COOKIE)

@@ -24,7 +24,8 @@ from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors import meta
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
-from contatto.forms.model import Consent, Kind
+from contatto.forms.model import Consent, Hours, Kind
+from contatto.forms.rules.slots import show_slots
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
@@ -102,6 +103,10 @@ def make_tenant(world: World, word: str, digit: int) -> Tenant:
         links={},
         **made,
     )
+
+
+HOURS = Hours("Asia/Singapore", (1, 2, 3, 4, 5, 6, 7), "09:00", "12:00", 60, 7)
+"""Appointments that the form of each tenant offers."""
 
 
 @dataclass
@@ -227,6 +232,7 @@ class Filling:
         asked = content(
             question("q1", Kind.EMAIL, required=True),
             question("q2", Kind.LONG_TEXT, high=500),
+            question("q3", Kind.APPOINTMENT, hours=HOURS),
             consents=(Consent("c1", required=True),),
             image=image,
         )
@@ -299,9 +305,10 @@ class Filling:
         self.of.links["form"] = link
         opening = found_in(r'data-opening="([^"]+)"', self.world.ask("GET", link).text)
         self.world.context.clock.advance(seconds=30)  # type: ignore[attr-defined]  # the world's stands still
+        ((_, slots), *_) = show_slots(HOURS, "en", self.world.context.clock.now())
+        answers = {"q1": f"mei@{self.of.word}.example.com", "q2": self.of.word, "q3": slots[-1][0]}
         sent = {"page_id": self.made["page"], "opening": opening, "submission_id": str(uuid.uuid4()),
-                "language": "en", "answers": {"q1": f"mei@{self.of.word}.example.com", "q2": self.of.word},
-                "consents": ["c1"]}  # fmt: skip
+                "language": "en", "answers": answers, "consents": ["c1"]}  # fmt: skip
         answer = self.world.ask("POST", link, json=sent)
         assert answer.status_code == 200, answer.text
 

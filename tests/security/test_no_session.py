@@ -21,7 +21,7 @@ PUBLIC = {
     "GET /static/ad_platforms", "GET /static/ads", "GET /static/alerts", "GET /static/crm",
     "GET /static/delivery", "GET /static/forms", "GET /static/inbox",
     "GET /static/leads", "GET /static/operators", "GET /static/reports",
-    "GET /static/guide", "GET /static/people", "GET /static/ui",
+    "GET /static/guide", "GET /static/home", "GET /static/people", "GET /static/ui",
     "GET /password/forgotten", "POST /password/forgotten",
     "GET /chat/{account_id}", "GET /chat/{account_id}/embed", "POST /open_api/v1.3/oauth2/access_token/",
 }  # fmt: skip

@@ -17,6 +17,7 @@ NEVER_FILLED = {
     "delivery_influences", "delivery_relearnings",  # from fifty views, and from many in files
     "spam_weights",  # learned by the clock, from twenty marks
     "decision_files", "forgotten_viewers",  # decisions that the clock seals, and whom these forget
+    "audience_changes",  # a request ends its change, unless it takes long
     "crm_echoes",  # of what a CRM answered; nothing leaves this machine
 }  # fmt: skip
 """What the clock counts, what is left of views that went to the cold log, and what no door leads to yet."""

@@ -36,7 +36,7 @@ def find_one_business(tx: Tx, wanted: str) -> Business:
     found = [each for each in store.list_businesses(tx) if wanted in ("", each.id, each.name)]
     if len(found) != 1:
         names = ", ".join(each.name for each in store.list_businesses(tx)) or "none yet; run contatto init"
-        raise Refused(errors.NOT_FOUND, f"--business: name one of these: {names}.")
+        raise Refused(errors.NOT_FOUND, f"--business: use one of {names}.")
     return found[0]
 
 
