@@ -41,7 +41,7 @@ def shows(page: Page, where: str, text: str) -> bool:
 
 def has_verified(page: Page, home: str, count: int) -> bool:
     page.goto(home)
-    cards = page.locator("#standing .kpi").filter(has_text="Verified")
+    cards = page.locator("#standing .kpi").filter(has=page.get_by_text("Verified", exact=True))
     return cards.locator("dd").first.inner_text() == str(count)
 
 
@@ -127,7 +127,12 @@ def test_the_pages_of_a_crm_refresh_themselves_and_keep_what_is_typed(
     write(house, "anna", "9123 4567")
     home = link(house, crm, page)
     page.get_by_role("button", name="Start syncing").click()
-    verified = page.locator("#standing .kpi").filter(has_text="Verified").locator("dd").first
+    verified = (
+        page.locator("#standing .kpi")
+        .filter(has=page.get_by_text("Verified", exact=True))
+        .locator("dd")
+        .first
+    )
     expect(verified).to_have_text("1", timeout=60_000)
     expect(page.locator("#connection-facts")).to_contain_text("6 fields", timeout=60_000)
     page.get_by_label(re.compile("Enter the name to confirm")).fill("Od")
