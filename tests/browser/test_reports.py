@@ -85,7 +85,7 @@ def test_an_analyst_reads_keeps_and_questions_a_report(served: Served, page: Pag
     row.get_by_role("link", name="1").last.click()
     page.get_by_role("link", name="Why?").click()
     path = page.get_by_role("listitem")
-    expect(path.filter(has_text="Credited")).to_contain_text("LEAD_GENERATION group")
+    expect(path.filter(has=page.get_by_text("Credited", exact=True))).to_contain_text("LEAD_GENERATION group")
     expect(path.filter(has_text="Eligible, but a later click or view is credited")).to_contain_text(
         "CONVERSATION group"
     )

@@ -32,13 +32,10 @@ class Trytond:
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def _variables(self) -> dict[str, str]:
-        return {**os.environ, "TRYTONPASSFILE": str(self.folder / "password")}
-
     def start(self) -> None:
         command = [program("trytond"), "-c", str(self.folder / "trytond.conf"), "-d", "crm"]
         log = (self.folder / "trytond.log").open("ab")
-        self.process = subprocess.Popen(command, env=self._variables(), stdout=log, stderr=log)
+        self.process = subprocess.Popen(command, env=variables_of(self.folder), stdout=log, stderr=log)
         log.close()
         end = time.monotonic() + PATIENCE_S
         while not self._is_up():
@@ -94,11 +91,19 @@ def _make_template(folder: Path) -> None:
     (folder / "db" / "crm.sqlite").touch()
     command = [program("trytond-admin"), "-c", str(folder / "trytond.conf"), "-d", "crm"]
     options = ["--email", "admin@example.com", "--all", "-u", "party", "--activate-dependencies"]
-    variables = {**os.environ, "TRYTONPASSFILE": str(folder / "password")}
-    subprocess.run([*command, *options], env=variables, check=True, capture_output=True)
+    subprocess.run([*command, *options], env=variables_of(folder), check=True, capture_output=True)
+
+
+def variables_of(folder: Path) -> dict[str, str]:
+    """Return the environment of a Tryton program in a folder that `configure` has filled."""
+    hidden = str(folder / "hidden")
+    return {**os.environ, "TRYTONPASSFILE": str(folder / "password"), "PYTHONPATH": hidden}
 
 
 def configure(folder: Path, port: int) -> None:
+    # Where email-validator is installed, Tryton asks the DNS for the domain of each address.
+    (folder / "hidden").mkdir(exist_ok=True)
+    (folder / "hidden" / "email_validator.py").write_text('raise ImportError("no look-ups in tests")\n')
     (folder / "password").write_text(PASSWORD)
     (folder / "trytond.conf").write_text(
         f"[database]\nuri = sqlite://\npath = {folder / 'db'}\n[web]\nlisten = 127.0.0.1:{port}\n"
