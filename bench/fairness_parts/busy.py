@@ -1,6 +1,7 @@
 """A tenant that works without pause, as a program of its own: it imports, edits, searches, calls the API.
 
-It goes through the routes that its members' browsers and its platform use. At its end it prints what it did.
+It uses the routes of its members' browsers and of its platform. Each line of its input is an order to begin,
+and the line after it one to stop. It prints ``ready`` when it works, and counts of requests when it stops.
 """
 
 import asyncio
@@ -136,8 +137,8 @@ class Program:
     leads: tuple[str, ...]
 
 
-async def ask(port: int, seconds: float, kind: str) -> Counter[str]:
-    """Open pages of one kind over several connections until the time is up."""
+async def ask(port: int, kind: str) -> Counter[str]:
+    """Open pages of one kind over several connections until stopped."""
 
     async def keep_opening(tenant: Tenant, first: int) -> None:
         for number in itertools.count(first):
@@ -147,12 +148,12 @@ async def ask(port: int, seconds: float, kind: str) -> Counter[str]:
     async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
         tenant = Tenant(client, 0)
         await tenant.sign_in()
-        await _until_time_is_up(seconds, *(keep_opening(tenant, number) for number in range(ASKING)))
+        await _until_stopped(*(keep_opening(tenant, number) for number in range(ASKING)))
         return tenant.done
 
 
-async def call(port: int, seconds: float, kind: str, program: Program) -> Counter[str]:
-    """Call the API over several connections until the time is up."""
+async def call(port: int, kind: str, program: Program) -> Counter[str]:
+    """Call the API over several connections until stopped."""
     done: Counter[str] = Counter()
     headers = {"Access-Token": program.token}
 
@@ -192,12 +193,12 @@ async def call(port: int, seconds: float, kind: str, program: Program) -> Counte
 
     works = {"API": keep_reading, "audiences": keep_changing_audiences, "events": keep_tracking}
     async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120, headers=headers) as client:
-        await _until_time_is_up(seconds, *(works[kind](number) for number in range(ASKING)))
+        await _until_stopped(*(works[kind](number) for number in range(ASKING)))
     return done
 
 
-async def paste(port: int, seconds: float, program: Program) -> Counter[str]:
-    """Make audiences of pasted lists on the page until the time is up."""
+async def paste(port: int, program: Program) -> Counter[str]:
+    """Make audiences of pasted lists on the page until stopped."""
 
     async def keep_pasting(tenant: Tenant, first: int) -> None:
         for number in itertools.count():
@@ -210,17 +211,16 @@ async def paste(port: int, seconds: float, program: Program) -> Counter[str]:
     async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
         tenant = Tenant(client, 0)
         await tenant.sign_in()
-        await _until_time_is_up(seconds, *(keep_pasting(tenant, number) for number in range(3)))
+        await _until_stopped(*(keep_pasting(tenant, number) for number in range(3)))
         return tenant.done
 
 
-async def work(port: int, seconds: float, rows: int) -> Counter[str]:
-    """Import, edit and export until the time is up."""
+async def work(port: int, rows: int) -> Counter[str]:
+    """Import, edit and export until stopped."""
     async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
         tenant = Tenant(client, rows, number=int(time.time()) % 100_000 * 100)
         await tenant.sign_in()
-        await _until_time_is_up(
-            seconds,
+        await _until_stopped(
             tenant.keep_importing(),
             tenant.keep_editing(),
             tenant.keep_exporting("csv"),
@@ -229,8 +229,8 @@ async def work(port: int, seconds: float, rows: int) -> Counter[str]:
         return tenant.done
 
 
-async def flood(port: int, seconds: float, app: App) -> Counter[str]:
-    """Post one webhook after another over many connections until the time is up."""
+async def flood(port: int, app: App) -> Counter[str]:
+    """Post one webhook after another over many connections until stopped."""
     done: Counter[str] = Counter()
 
     async def keep_posting(client: httpx2.AsyncClient) -> None:
@@ -239,14 +239,16 @@ async def flood(port: int, seconds: float, app: App) -> Counter[str]:
             await deliver(client, app, done["webhooks"], "Hello, is this still there?")
 
     async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as client:
-        await _until_time_is_up(seconds, *(keep_posting(client) for _ in range(FLOOD_CONNECTIONS)))
+        await _until_stopped(*(keep_posting(client) for _ in range(FLOOD_CONNECTIONS)))
     return done
 
 
-async def _until_time_is_up(seconds: float, *works: Coroutine[Any, Any, None]) -> None:
+async def _until_stopped(*works: Coroutine[Any, Any, None]) -> None:
     tasks = [asyncio.create_task(each) for each in works]
+    stop = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+    print("ready", flush=True)
     try:
-        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
@@ -256,18 +258,19 @@ async def _until_time_is_up(seconds: float, *works: Coroutine[Any, Any, None]) -
 
 
 def main() -> None:
-    asked = json.loads(sys.argv[1])
-    does, here = asked["does"], (asked["port"], asked["seconds"])
-    if does == "flood":
-        doing = flood(*here, App(**asked["app"]))
-    elif does == "work":
-        doing = work(*here, asked["rows"])
-    elif does in PAGES:
-        doing = ask(*here, does)
-    else:
-        program = Program(asked["token"], asked["advertiser"], tuple(asked["leads"]))
-        doing = paste(*here, program) if does == "pasted lists" else call(*here, does, program)
-    print(json.dumps(asyncio.run(doing)))
+    for line in iter(sys.stdin.readline, ""):
+        order = json.loads(line)
+        does, port = order["does"], order["port"]
+        if does == "flood":
+            doing = flood(port, App(**order["app"]))
+        elif does == "work":
+            doing = work(port, order["rows"])
+        elif does in PAGES:
+            doing = ask(port, does)
+        else:
+            program = Program(order["token"], order["advertiser"], tuple(order["leads"]))
+            doing = paste(port, program) if does == "pasted lists" else call(port, does, program)
+        print(json.dumps(asyncio.run(doing)), flush=True)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ from contatto.kit.installation import Installation
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
+from contatto.kit.places import TurnLayer
 from contatto.kit.routing import grouped
 from contatto.kit.tables import TABLE_LIMIT
 from contatto.kit.uploads import Uploads
@@ -234,6 +235,8 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(BrokenFile, _answer_broken_file)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
+    # Where reads run on the event loop, two requests at once gain nothing.
+    app.add_middleware(TurnLayer, most_of_one=context.db.parallel_batches)
     app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS)
     app.add_middleware(contatto.typed.pages.KeptAnswers)
     app.secured = partial(

@@ -1,11 +1,12 @@
-"""Places: so many at once, fewer for each business, and who waits is served in turn."""
+"""Places: so many at once, fewer for each business, served in turn; and turns of requests."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from contatto.kit.places import Places
+from contatto.kit.places import Places, TurnLayer, take_turn, turn_given_up
 
 
 class Visits:
@@ -96,3 +97,98 @@ def test_a_place_that_was_given_to_one_who_gives_up_at_that_moment_is_free_again
         assert visits.came == ["a1", "c1"]
 
     play(Places(1, 1), story)
+
+
+class Requests:
+    """Requests through the layer, in the order in which they work; a path names business and request."""
+
+    def __init__(self, steps: int = 0) -> None:
+        self.steps = steps
+        self.works: list[str] = []
+        self.answers: list[str] = []
+        self.most_at_once = self.at_once = 0
+        self.thread = asyncio.Event()
+        self.layer = TurnLayer(self.answer, most_of_one=1)
+
+    async def answer(self, scope: Any, receive: Any, send: Any) -> None:
+        name = scope["path"]
+        await take_turn(name[0])
+        self.works.append(name)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        for _ in range(self.steps):
+            await asyncio.sleep(0)
+        self.at_once -= 1
+        if name.endswith("thread"):
+            async with turn_given_up():
+                await self.thread.wait()
+        if name.endswith("fault"):
+            raise ValueError(name)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        self.answers.append(name)
+
+    def start(self, name: str) -> asyncio.Task[None]:
+        async def receive() -> Any:
+            return {"type": "http.request"}
+
+        async def send(_: Any) -> None:
+            return
+
+        return asyncio.create_task(self.layer({"type": "http", "path": name}, receive, send))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5])
+def test_a_request_waits_for_at_most_one_of_a_business_that_has_many(steps: int) -> None:
+    requests = Requests(steps)
+
+    async def story() -> None:
+        names = [*(f"a{number}" for number in range(20)), "b1"]
+        await asyncio.gather(*(requests.start(name) for name in names))
+
+    asyncio.run(story())
+    assert requests.works.index("b1") <= 1
+    assert len(requests.answers) == 21
+
+
+def test_requests_of_one_business_work_one_after_the_other_in_their_order() -> None:
+    requests = Requests(3)
+
+    async def story() -> None:
+        await asyncio.gather(*(requests.start(f"a{number}") for number in range(9)))
+
+    asyncio.run(story())
+    assert requests.most_at_once == 1
+    assert requests.works == [f"a{number}" for number in range(9)]
+
+
+def test_a_request_that_waits_for_a_thread_lets_its_colleagues_work() -> None:
+    requests = Requests()
+
+    async def story() -> None:
+        slow = requests.start("a thread")
+        await asyncio.gather(requests.start("a1"), requests.start("a2"))
+        assert requests.answers == ["a1", "a2"]
+        requests.thread.set()
+        await slow
+        assert requests.answers == ["a1", "a2", "a thread"]
+
+    asyncio.run(story())
+
+
+def test_a_request_that_fails_or_is_cancelled_frees_its_place() -> None:
+    requests = Requests(1)
+
+    async def story() -> None:
+        waiting = [requests.start(name) for name in ("a fault", "a1", "a2", "a3")]
+        await asyncio.sleep(0)
+        waiting[2].cancel()
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [
+            ValueError,
+            type(None),
+            asyncio.CancelledError,
+            type(None),
+        ]
+
+    asyncio.run(story())
+    assert requests.answers == ["a1", "a3"]

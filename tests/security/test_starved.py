@@ -12,6 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from contatto.accounts.actions import NewAdAccount, add_ad_account, issue_token
+from contatto.accounts.model import BusinessId, Permission
+from contatto.app import create_app
 from contatto.capture.actions import turn_on_capture
 from contatto.channels.actions import register_app
 from contatto.channels.connectors.tiktok import sign_body
@@ -218,3 +221,42 @@ def test_a_long_export_or_preview_holds_up_no_lead_of_another(
         finally:
             gate.is_open.set()
         assert asking.result().status_code == 200
+
+
+def test_a_request_waits_for_at_most_one_of_a_neighbour_that_sends_many(tmp_path: Path) -> None:
+    """Counted by the order of answers on SQLite, where reads run on the event loop."""
+    with open_street(tmp_path, "") as street:
+        assert order_of_answers(street)[:2].count("busy") <= 1
+
+
+def order_of_answers(street: Street) -> list[str]:
+    """Send thirty requests of the busy tenant and then one of the victim; return the order of answers."""
+    context = street.busy.context
+
+    def let_victim_in(tx: Tx) -> tuple[str, str]:
+        business_id = BusinessId(street.victim_id)
+        account = add_ad_account(tx, business_id, NewAdAccount("Main", "SG", "SGD", "Asia/Singapore"))
+        return str(account.number), issue_token(tx, business_id, "x", [scope.value for scope in Permission])[
+            1
+        ]
+
+    victim = context.db.write_now(let_victim_in)
+    busy = street.busy.advertiser_id, street.busy.token
+    answers: list[str] = []
+
+    async def ask(client: httpx2.AsyncClient, name: str, advertiser_id: str, token: str) -> None:
+        path = f"{API}/campaign/get/?advertiser_id={advertiser_id}"
+        answer = await client.get(path, headers={"Access-Token": token})
+        assert answer.json()["code"] == 0
+        answers.append(name)
+
+    async def ask_all() -> None:
+        transport = httpx2.ASGITransport(create_app(context))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            for caller in (busy, victim):  # notes that the tokens are used
+                await asyncio.create_task(ask(client, "first", *caller))
+            many = [ask(client, "busy", *busy) for _ in range(30)]
+            await asyncio.gather(*many, ask(client, "victim", *victim))
+
+    asyncio.run(ask_all())
+    return answers[2:]

@@ -37,6 +37,7 @@ from contatto.kit.ids import hash_secret
 from contatto.kit.limits import RequestLimit
 from contatto.kit.looks import SEEN, Ids, Seen
 from contatto.kit.outbox import last_seq
+from contatto.kit.places import take_turn
 from contatto.ui.context import context_of, part_of
 from contatto.ui.language import use_language
 from contatto.ui.live import Reader
@@ -155,7 +156,9 @@ async def find_token_caller(request: Request, token: str) -> Caller:
 
 
 async def note_caller(request: Request, caller: Caller) -> Caller:
-    """Note who is behind a request. All that a POST writes from here on is followed by its audit entry.
+    """Note who is behind a request, and wait for its turn.
+
+    The audit entry of a POST follows its first write from here on.
 
     Raises:
         Refused: FORBIDDEN or NO_SCOPE, when the table of routes asks for more than the caller has.
@@ -172,6 +175,7 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
             request.state.is_written = True
 
         FOLLOW.set(follow)
+    await take_turn(caller.business_id)
     return caller
 
 

@@ -1,6 +1,5 @@
 """Audiences in the API v1.3."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
@@ -171,7 +170,7 @@ async def upload_audience_file(
     def read_prints() -> list[Fingerprint]:
         return blind_digests(db.vault, caller.business_id, read_digests(content))
 
-    prints = await asyncio.to_thread(read_prints)
+    prints = await db.run_aside(read_prints)
 
     def work(tx: Tx) -> str:
         return upload_file(tx, load_advertiser(tx, caller, advertiser_id), calculate_type, prints).path

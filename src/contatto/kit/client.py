@@ -28,6 +28,7 @@ from contatto.kit.exchange import (
     SendFailure,
 )  # fmt: skip
 from contatto.kit.mailer import Mailer
+from contatto.kit.places import turn_given_up
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0
@@ -75,6 +76,10 @@ class Client:
         """Send a request once; never raises for what the other side or the network does."""
         if (request.method, request.url) == (MAIL_METHOD, MAIL_ADDRESS):
             return await self._mailer.send(request) if self._mailer else NoAnswer(SendFailure.FORBIDDEN)
+        async with turn_given_up():
+            return await self._send(request)
+
+    async def _send(self, request: HttpRequest) -> HttpOutcome:
         try:
             url, host = await self._checked(request.url)
         except ValueError:

@@ -25,6 +25,7 @@ from contatto.kit import confined_child, errors
 from contatto.kit.confined_child import DONE, PROCESSOR_S, REFUSED, Work, read_part, write_part
 from contatto.kit.errors import Refused
 from contatto.kit.log import logger
+from contatto.kit.places import turn_given_up
 
 CLOCK_S: Final = 20.0
 """Longer than the processor time that it has: on a busy machine a child waits for its turn."""
@@ -76,7 +77,8 @@ class Confined:
             Overworked: when it broke, or broke a limit.
         """
         loop = asyncio.get_running_loop()
-        kind, answer = await loop.run_in_executor(self._threads, self._call, work, raw)
+        async with turn_given_up():
+            kind, answer = await loop.run_in_executor(self._threads, self._call, work, raw)
         if kind == REFUSED:
             raise _refusal(answer)
         if kind != DONE:

@@ -12,6 +12,7 @@ from typing import Final
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.places import turn_given_up
 
 THREADS: Final = 1
 """Each hash takes the memory that argon2 is told to take (64 MiB), and all the cores that it may have."""
@@ -59,7 +60,8 @@ class HashPool:
     async def run[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work in the pool's thread; only for who holds a place."""
         job = self._threads.submit(work, *args, **kwargs)
-        return await asyncio.wrap_future(job)
+        async with turn_given_up():
+            return await asyncio.wrap_future(job)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

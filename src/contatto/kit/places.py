@@ -1,9 +1,16 @@
-"""Places for what takes long: so many at once, fewer for one business, and who waits is served in turn."""
+"""Concurrency limits per business for long work and for requests, served in turn by business."""
 
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUESTS_AT_ONCE: Final = 10_000
+"""Requests of all businesses together; the limit of connections is lower."""
 
 
 class Places:
@@ -23,13 +30,14 @@ class Places:
     @asynccontextmanager
     async def of(self, business_id: str) -> AsyncIterator[None]:
         """Hold a place for a business as long as this lasts; wait for one if need be."""
-        await self._enter(business_id)
+        await self.enter(business_id)
         try:
             yield
         finally:
-            self._leave(business_id)
+            self.leave(business_id)
 
-    async def _enter(self, business_id: str) -> None:
+    async def enter(self, business_id: str) -> None:
+        """Take a place, after those of this business that wait already."""
         if self._free and self._held[business_id] < self._each:
             self._give(business_id)
             return
@@ -39,14 +47,15 @@ class Places:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                self._leave(business_id)
+                self.leave(business_id)
             raise
 
     def _give(self, business_id: str) -> None:
         self._free -= 1
         self._held[business_id] += 1
 
-    def _leave(self, business_id: str) -> None:
+    def leave(self, business_id: str) -> None:
+        """Free a place, for the business whose turn it is."""
         self._free += 1
         self._held[business_id] -= 1
         if not self._held[business_id]:
@@ -68,3 +77,108 @@ class Places:
                     self._waiting[business_id] = line
                 return business_id
         return None
+
+
+class Turn:
+    """The place that one request holds among the requests of its business.
+
+    A request frees it while it waits for a client, a thread or another server. Then it queues again.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._business_id = ""
+        self._is_held = False
+        self._has_ended = False
+
+    async def take(self, business_id: str) -> None:
+        """Wait for a place, unless the request holds one or has been answered."""
+        if self._is_held or self._has_ended:
+            return
+        self._business_id = business_id
+        await self._places.enter(business_id)
+        self._is_held = True
+        self._free_if_ended()
+
+    def end(self) -> None:
+        """Free the place for good."""
+        self._has_ended = True
+        self._release()
+
+    @asynccontextmanager
+    async def given_up(self) -> AsyncIterator[None]:
+        """Free the place for as long as this lasts."""
+        if not self._is_held:
+            yield
+            return
+        self._release()
+        try:
+            yield
+        finally:
+            await self.take(self._business_id)
+
+    def _free_if_ended(self) -> None:
+        """Free a place that came after the answer, to a task that outlives the request."""
+        if self._has_ended:
+            self._release()
+
+    def _release(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            # Not at once: between two requests of one business, the loop looks for those of others.
+            asyncio.get_running_loop().call_soon(self._places.leave, self._business_id)
+
+
+_TURN: ContextVar[Turn | None] = ContextVar("turn", default=None)
+
+
+async def take_turn(business_id: str) -> None:
+    """Wait until the running request may work for its business; outside of requests, go on at once."""
+    if (turn := _TURN.get()) is not None:
+        await turn.take(business_id)
+
+
+@asynccontextmanager
+async def turn_given_up() -> AsyncIterator[None]:
+    """Let other requests of the business work while this one waits."""
+    if (turn := _TURN.get()) is None:
+        yield
+        return
+    async with turn.given_up():
+        yield
+
+
+class TurnLayer:
+    """Runs few requests of one business at a time, so that those of others wait for one of them at most.
+
+    A request takes its turn where its caller is identified, and ends it with the first byte of its answer.
+
+    Args:
+        app: the wrapped app.
+        most_of_one: requests of one business that work at the same time.
+    """
+
+    def __init__(self, app: ASGIApp, most_of_one: int) -> None:
+        self.app = app
+        self._places = Places(REQUESTS_AT_ONCE, most_of_one)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        turn = Turn(self._places)
+
+        async def receive_meanwhile() -> Message:
+            async with turn.given_up():
+                return await receive()
+
+        async def send_last(message: Message) -> None:
+            turn.end()
+            await send(message)
+
+        token = _TURN.set(turn)
+        try:
+            await self.app(scope, receive_meanwhile, send_last)
+        finally:
+            turn.end()
+            _TURN.reset(token)

@@ -22,6 +22,7 @@ from contatto.kit.pictures import (
     not_a_photo,
     read_remade,
 )
+from contatto.kit.places import turn_given_up
 from contatto.kit.tables import ROWS, TABLE_LIMIT, TableText, decode_text, is_workbook, unreadable_workbook
 
 READERS_OF_ONE: Final = 3
@@ -181,7 +182,7 @@ async def _in_time(turn: asyncio.Semaphore, code: ErrorCode) -> AsyncIterator[No
         Refused: with the code.
     """
     try:
-        async with asyncio.timeout(WAIT_S):
+        async with turn_given_up(), asyncio.timeout(WAIT_S):
             await turn.acquire()
     except TimeoutError:
         raise Refused(code, retry_after_s=RETRY_S) from None

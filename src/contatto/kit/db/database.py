@@ -17,7 +17,7 @@ from contatto.kit.db.changes import Listener, Tables, concerns
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import MadeLater, Row, Tx
 from contatto.kit.parts import Parts
-from contatto.kit.places import Places
+from contatto.kit.places import Places, turn_given_up
 from contatto.kit.vault import Vault
 
 type Work[T] = Callable[[Tx], T]
@@ -70,7 +70,7 @@ class Database(ABC):
         self._aside = ThreadPoolExecutor(LONG_AT_ONCE, thread_name_prefix="aside")
 
     parallel_batches: int
-    """How many batches of one kind of work are worth doing at the same time."""
+    """How many batches of one kind of work, or requests of one business, are worth doing at the same time."""
 
     @abstractmethod
     async def read[T](self, work: Work[T]) -> T: ...
@@ -113,7 +113,7 @@ class Database(ABC):
 
         Without a business it is that of the request.
         """
-        async with self._long.of(business_id or acting_for()):
+        async with turn_given_up(), self._long.of(business_id or acting_for()):
             here = copy_context()
             return await asyncio.get_running_loop().run_in_executor(self._aside, here.run, work)
 

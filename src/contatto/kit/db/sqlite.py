@@ -23,6 +23,7 @@ from contatto.kit.db.spool import Spool
 from contatto.kit.db.tx import MadeLater, Row, Tx
 from contatto.kit.db.within import BYTES_OF
 from contatto.kit.parts import Parts
+from contatto.kit.places import turn_given_up
 from contatto.kit.vault import Vault
 
 LEARNS_AFTER: Final = 2_000
@@ -104,7 +105,8 @@ class SqliteDatabase(Database):
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
         waiting: Waiting[T] = Waiting(asyncio.get_running_loop())
         self._enqueue(Write(waiting, acting_for(), work=followed(work), in_background=in_background))
-        return await waiting.future  # type: ignore[misc, no-any-return]  # a loop's future, as there is a loop
+        async with turn_given_up():
+            return await waiting.future  # type: ignore[misc, no-any-return]  # a loop's future, as there is a loop
 
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
         waiting: Waiting[T] = Waiting(None)

@@ -1,8 +1,8 @@
 """A file of leads: taken, shown with what its columns hold and what it will do, and then imported."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Final
 
 import phonenumbers
@@ -76,7 +76,7 @@ async def post_text(request: Request, caller: FormCaller, sent: Annotated[_Text,
     try:
         country = _country(sent.country)
         # In a thread: it reads each row.
-        sheet = await asyncio.to_thread(read_sheet, sent.text)
+        sheet = await context_of(request).db.run_aside(partial(read_sheet, sent.text))
         draft = await _keep(request, caller, sheet, country)
     except Refused as refused:
         _field, error = split_fault(refused, translator_of(request))
@@ -97,10 +97,10 @@ async def post_file(
     languages = [*languages_of_countries(countries), words.lang.partition("-")[0]]
     table = await context.uploads.take_table(request, caller.subject_id, languages)
     if isinstance(table, TableText):
-        sheet = await asyncio.to_thread(read_sheet, table.text)
+        sheet = await context.db.run_aside(lambda: read_sheet(table.text))
         draft = await _keep(request, caller, sheet, chosen, table.encoding)
     else:
-        draft = await _keep(request, caller, await asyncio.to_thread(sheet_of, table), chosen)
+        draft = await _keep(request, caller, await context.db.run_aside(lambda: sheet_of(table)), chosen)
     return json_answer({"href": f"/leads/import/{draft.id}"})
 
 
@@ -124,8 +124,8 @@ async def post_columns(
     try:
         if sent.encoding and draft.plan.encoding not in ("", sent.encoding):
             # In a thread, before the write: it reads all cells anew.
-            plan = await asyncio.to_thread(
-                actions.read_plan_in_encoding, draft.plan, sent.encoding, sent.column, country
+            plan = await db.run_aside(
+                partial(actions.read_plan_in_encoding, draft.plan, sent.encoding, sent.column, country)
             )
             await db.write(lambda tx: actions.replace_import_plan(tx, actor, job_id, plan))
         else:
@@ -167,10 +167,10 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
 
 
 async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str, encoding: str = "") -> Job:
-    actor = actor_of(caller)
+    actor, db = actor_of(caller), context_of(request).db
     # In a thread: it looks at many cells to guess what the columns hold.
-    plan = replace(await asyncio.to_thread(plan_import, sheet, country), encoding=encoding)
-    return await context_of(request).db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
+    plan = replace(await db.run_aside(partial(plan_import, sheet, country)), encoding=encoding)
+    return await db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
 
 
 async def _draft_page(
