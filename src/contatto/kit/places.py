@@ -55,7 +55,7 @@ class Places:
         self._held[business_id] += 1
 
     def leave(self, business_id: str) -> None:
-        """Free a place, for the business whose turn it is."""
+        """Free a place, and give it to the next business in line."""
         self._free += 1
         self._held[business_id] -= 1
         if not self._held[business_id]:
