@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from starlette.routing import Mount
@@ -90,7 +91,7 @@ class _NoContext(Context):
     """Stands where the context of a running installation would."""
 
     def __init__(self) -> None:
-        object.__setattr__(self, "db", None)
+        object.__setattr__(self, "db", SimpleNamespace(parallel_batches=1))
         without = replace(install(Settings()), resources=lambda db, settings: Parts())
         object.__setattr__(self, "installation", without)
 

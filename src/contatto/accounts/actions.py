@@ -16,10 +16,10 @@ from contatto.accounts.model import FailedTries, Member, Role, User, UserId, Wor
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.rows import row_of
 
 _hasher = PasswordHasher()  # argon2id with the library's own defaults (RFC 9106, low-memory profile)
 _NOBODY: Final = (

@@ -33,9 +33,8 @@ from contatto.audiences.model import (
 from contatto.audiences.rules import NO_PRINT, PRINT_BYTES, split_prints
 from contatto.kit.db.hot import insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text
 from contatto.kit.db.within import within
-from contatto.kit.rows import row_of
 from contatto.kit.turns import Queue
 
 audiences = Table(

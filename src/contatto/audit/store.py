@@ -10,9 +10,8 @@ from contatto.audit.model import AuditEntry, AuditRecord
 from contatto.audit.rules import entry_digest
 from contatto.kit.db.hot import insert_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Serial, instant, metadata, tenant, text
+from contatto.kit.db.types import Serial, instant, metadata, row_of, tenant, text
 from contatto.kit.ids import hash_secret
-from contatto.kit.rows import row_of
 
 audit_entries = Table(
     "audit_entries",

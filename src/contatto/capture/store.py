@@ -10,10 +10,9 @@ from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstr
 from contatto.capture.model import Field, Review
 from contatto.kit.db.hot import Query, Seek
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.ids import new_id
-from contatto.kit.rows import row_of
 
 capture_switches = Table(
     "capture_switches",

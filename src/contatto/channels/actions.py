@@ -26,6 +26,7 @@ from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import CHECK_EVERY_S, CHECK_PLAN, MOST_ORIGINS, embed_origins
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer
 from contatto.kit.ids import new_id
@@ -44,7 +45,6 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.store import delete_requests_of, queue_request
 from contatto.kit.outbox import emit
-from contatto.kit.rows import row_of
 from contatto.kit.vault import Vault
 
 _EXTERNAL_ID: Final = re.compile(r"[\w.:@+-]{1,128}", re.ASCII)

@@ -25,9 +25,8 @@ from sqlalchemy import (
 
 from contatto.kit.db.hot import Query, Seek, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
-from contatto.kit.db.types import Choice, Words, instant, metadata, only, tenant, text
+from contatto.kit.db.types import Choice, Words, instant, metadata, only, row_of, tenant, text
 from contatto.kit.db.within import within
-from contatto.kit.rows import row_of
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,

@@ -12,10 +12,10 @@ from contatto.accounts.model import BusinessId, Caller, Ended, Member, Role, Ses
 from contatto.accounts.rules import may_appoint, normal_email
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator
 from contatto.kit.ids import new_id
-from contatto.kit.rows import row_of
 from contatto.kit.shared_limits import SharedLimit
 from contatto.logins.actions import is_known_place
 from contatto.mail.actions import queue_mail

@@ -10,9 +10,8 @@ from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, 
 
 from contatto.kit.db.hot import Query, Seek, insert_rows
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import Choice, Words, instant, metadata, sealed
+from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, sealed
 from contatto.kit.db.within import within
-from contatto.kit.rows import row_of
 from contatto.spam.model import Judged, Mark, Rate
 from contatto.spam.rules.words import BITS, Weights
 

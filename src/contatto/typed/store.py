@@ -6,8 +6,7 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, select
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Words, instant, metadata, sealed, tenant
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Words, instant, metadata, row_of, sealed, tenant
 from contatto.typed.model import KeptPage
 
 kept_pages = Table(

@@ -7,8 +7,7 @@ from sqlalchemy import Column, Integer, String, Table, UniqueConstraint, select,
 
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount, PullState
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
 
 MOST_ACCOUNTS: Final = 100
 

@@ -7,8 +7,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, func, select, u
 
 from contatto.ad_platforms.model import AdDay, NodeLevel, NodeStatus, OutsideAccount, OutsideNode
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, metadata, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, metadata, row_of, tenant, text
 from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import measured_ads
 

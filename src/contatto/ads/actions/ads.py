@@ -14,9 +14,9 @@ from contatto.ads.rules.audits import check_audit_reason, shown_of
 from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.rows import row_of
 
 
 @dataclass(frozen=True, slots=True)

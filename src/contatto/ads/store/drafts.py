@@ -7,9 +7,8 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Index, String, Table, 
 
 from contatto.ads.model import Draft, NodeKind, Place
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import ROW, Choice, instant, key, metadata, sealed, tenant
+from contatto.kit.db.types import ROW, Choice, instant, key, metadata, row_of, sealed, tenant
 from contatto.kit.ids import new_id
-from contatto.kit.rows import row_of
 from contatto.kit.vault import row_key
 
 ad_drafts = Table(

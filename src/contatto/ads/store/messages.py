@@ -6,8 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, select
 
 from contatto.ads.model import WelcomeMessage
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Words, instant, key, metadata, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Words, instant, key, metadata, row_of, tenant, text
 
 welcome_messages = Table(
     "welcome_messages",

@@ -37,9 +37,8 @@ from contatto.ads.model import (
 )
 from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, row_of, tenant, text
 from contatto.kit.db.within import within
-from contatto.kit.rows import row_of
 from contatto.measurement.model import Goal
 
 

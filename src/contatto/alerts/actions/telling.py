@@ -18,8 +18,8 @@ from contatto.inbox.model import MessageReceived
 from contatto.inbox.store.conversations import find_conversation, list_late_conversations
 from contatto.inbox.store.targets import list_reply_targets
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
 from contatto.kit.outbox import emit
-from contatto.kit.rows import row_of
 from contatto.leads.model.events import LeadCaptured, WorkAssigned
 from contatto.leads.store.annotations import list_due_tasks
 from contatto.mail.actions import queue_mail

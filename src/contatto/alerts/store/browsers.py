@@ -7,8 +7,7 @@ from contatto.alerts.connectors.web_push import Browser
 from contatto.alerts.model import PushBrowser
 from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata, sealed, tenant
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import instant, metadata, row_of, sealed, tenant
 from contatto.kit.vault import row_key
 
 push_browsers = Table(

@@ -9,8 +9,7 @@ from sqlalchemy import Boolean, Column, Index, Integer, String, Table, exists, o
 from contatto.alerts.model import Alert, Choices, Kind, Way
 from contatto.kit.db.hot import Query
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, metadata, tenant
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, tenant
 
 alert_choices = Table(
     "alert_choices",

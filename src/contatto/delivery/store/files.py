@@ -9,8 +9,7 @@ from sqlalchemy import BigInteger, Column, String, Table, delete, exists, select
 from contatto.delivery.model.files import DecisionFile
 from contatto.kit.db.hot import insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import instant, metadata, row_of, text
 
 decision_files = Table(
     "decision_files",

@@ -7,8 +7,7 @@ from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, select
 
 from contatto.delivery.model.relearnings import Compared, Relearning, Stage
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, metadata
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, instant, metadata, row_of
 
 relearnings: Final = Table(
     "delivery_relearnings",

@@ -9,8 +9,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, func, 
 from contatto.delivery.model.trials import TrialDay
 from contatto.kit.db.hot import insert_rows
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import metadata
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import metadata, row_of
 
 _COUNTS = ("views", "clicks", "charged_micros", "conversations", "leads")
 

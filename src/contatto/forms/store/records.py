@@ -35,10 +35,9 @@ from contatto.forms.model import (
 )
 from contatto.kit.db.hot import Query, insert_all
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
-from contatto.kit.rows import row_of
 
 forms = Table(
     "forms",

@@ -25,8 +25,8 @@ from contatto.inbox.store.mentions import list_unseen_mentions
 from contatto.inbox.store.targets import find_reply_target
 from contatto.kit.db.remembered import Recall
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
 from contatto.kit.i18n import N_
-from contatto.kit.rows import row_of
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model.leads import Lead
 from contatto.leads.rules.records import person_label

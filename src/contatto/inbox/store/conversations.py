@@ -34,9 +34,8 @@ from contatto.inbox.store.messages import is_answer_of_person, messages
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.hot import Seek, insert_new, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Instant, instant, key, metadata, only, tenant
+from contatto.kit.db.types import Choice, Instant, instant, key, metadata, only, row_of, tenant
 from contatto.kit.db.within import within
-from contatto.kit.rows import row_of
 from contatto.leads.rules.records import visitor_mark
 from contatto.leads.store.matching import match_mark, match_words
 

@@ -6,9 +6,8 @@ from sqlalchemy import Column, Index, String, Table, UniqueConstraint, func, sel
 
 from contatto.inbox.model import PrivateNote, SavedReply
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import ROW, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import ROW, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.looks import note_seen
-from contatto.kit.rows import row_of
 
 conversation_labels = Table(
     "conversation_labels",

@@ -4,8 +4,7 @@ from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, s
 
 from contatto.inbox.model import Mention
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, tenant
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import instant, key, metadata, row_of, tenant
 
 mentions = Table(
     "note_mentions",

@@ -17,9 +17,8 @@ from contatto.inbox.model import InlineNotice
 from contatto.inbox.store.conversations import conversations, find_conversation
 from contatto.kit.db.hot import Query, insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Words, instant, key, metadata, tenant
+from contatto.kit.db.types import Words, instant, key, metadata, row_of, tenant
 from contatto.kit.db.within import within
-from contatto.kit.rows import row_of
 from contatto.leads.store.merges import list_leads_ever
 
 inline_notices = Table(

@@ -21,9 +21,8 @@ from sqlalchemy import (
 from contatto.inbox.model import Person
 from contatto.kit.db.hot import Seek, insert_new, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Instant, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import Instant, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
-from contatto.kit.rows import row_of
 from contatto.leads.rules.records import name_key
 
 persons = Table(

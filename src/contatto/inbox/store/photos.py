@@ -8,9 +8,8 @@ from sqlalchemy import Column, ColumnElement, Integer, String, Table, UniqueCons
 from contatto.inbox.model import Photo
 from contatto.inbox.store.messages import messages
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, sealed, tenant
+from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant
 from contatto.kit.ids import named_id
-from contatto.kit.rows import row_of
 
 photos = Table(
     "photos",

@@ -11,8 +11,7 @@ from contatto.channels.store import channel_accounts
 from contatto.inbox.model import AdReferral
 from contatto.inbox.store.conversations import conversations
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text
 
 ad_referrals = Table(
     "ad_referrals",

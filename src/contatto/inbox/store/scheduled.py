@@ -7,9 +7,8 @@ from sqlalchemy import Column, ColumnElement, Index, String, Table, Text, litera
 
 from contatto.inbox.model import ScheduledReply, ScheduleState
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.looks import note_seen
-from contatto.kit.rows import row_of
 from contatto.kit.turns import Queue
 
 _DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")

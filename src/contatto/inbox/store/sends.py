@@ -21,9 +21,8 @@ from contatto.channels.model import Sender
 from contatto.inbox.model import REPLY, Send, SendState
 from contatto.inbox.store.messages import find_last_time, messages
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
+from contatto.kit.db.types import Choice, Serial, instant, metadata, row_of, tenant
 from contatto.kit.outbound.store import is_unsure
-from contatto.kit.rows import row_of
 
 sends = Table(
     "sends",

@@ -1,10 +1,12 @@
-"""Column types that mean the same on SQLite and PostgreSQL."""
+"""Column types that mean the same on SQLite and PostgreSQL, and values as rows."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from functools import cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -22,6 +24,9 @@ from sqlalchemy.types import TypeDecorator
 
 from contatto.kit.timestamps import from_micros, micros
 from contatto.kit.vault import row_key
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 metadata = MetaData(
     naming_convention={
@@ -147,3 +152,25 @@ def sealed_place(column: Column[Any], row: Mapping[Any, Any]) -> tuple[str, str,
 
 def text(name: str, *, nullable: bool = False, default: Any = None) -> Column[str]:
     return Column(name, Text, nullable=nullable, server_default=default)
+
+
+def row_of(value: "DataclassInstance", without: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields of a dataclass by name, as an insert takes them; nested values stay what they are.
+
+    Args:
+        value: has a column for each field.
+        without: fields that no column holds as they are.
+    """
+    names, read = _plan(type(value), tuple(without))
+    return dict(zip(names, read(value), strict=True))
+
+
+@cache
+def _plan(
+    kind: "type[DataclassInstance]", without: tuple[str, ...]
+) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """Return the names of the fields that a row takes, and a reader of all of them."""
+    names = tuple(name for name in kind.__dataclass_fields__ if name not in without)
+    if len(names) > 1:
+        return names, attrgetter(*names)
+    return names, lambda value: tuple(getattr(value, name) for name in names)

@@ -20,9 +20,8 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.looks import note_seen
-from contatto.kit.rows import row_of
 from contatto.leads.model.annotations import Label, Note, Task
 from contatto.leads.store.records import leads
 

@@ -8,8 +8,7 @@ from sqlalchemy import Boolean, Column, Index, Integer, String, Table, func, sel
 
 from contatto.kit.db.hot import insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import instant, metadata, row_of, tenant, text
 
 lead_entries = Table(
     "lead_entries",

@@ -18,8 +18,7 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant
 from contatto.kit.turns import Queue
 from contatto.leads.rules.files import FileState, LeadFile
 

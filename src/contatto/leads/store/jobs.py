@@ -23,8 +23,7 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.vault import Vault
 from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
 

@@ -7,8 +7,7 @@ import msgspec
 from sqlalchemy import Column, Index, String, Table, or_, select, update
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model.leads import Evidence
 from contatto.leads.model.merges import Face, Journal, Merge

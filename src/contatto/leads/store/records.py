@@ -26,10 +26,9 @@ from sqlalchemy import (
 from contatto.capture.model import Field
 from contatto.kit.db.hot import Query
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, only, sealed, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, only, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
-from contatto.kit.rows import row_of
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.leads.model.leads import (

@@ -23,9 +23,8 @@ from sqlalchemy import (
 
 from contatto.kit.db.hot import Query, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Words, instant, metadata
+from contatto.kit.db.types import Words, instant, metadata, row_of
 from contatto.kit.db.within import within
-from contatto.kit.rows import row_of
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.model.scores import LeadScore, ScoredLead
 from contatto.leads.rules.scoring import BANDS, ScoreBand

@@ -3,9 +3,8 @@
 from sqlalchemy import Boolean, Column, Index, String, Table, func, or_, select, update
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, sealed, tenant
+from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant
 from contatto.kit.looks import note_seen
-from contatto.kit.rows import row_of
 from contatto.leads.model.annotations import SavedView
 
 lead_views = Table(

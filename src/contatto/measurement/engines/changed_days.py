@@ -3,8 +3,7 @@
 from sqlalchemy import Column, Index, String, Table, select
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, key, metadata, tenant
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, key, metadata, row_of, tenant
 from contatto.measurement.model import ChangedDay, CountedEvent
 
 changed_days = Table(

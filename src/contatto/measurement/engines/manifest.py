@@ -6,8 +6,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, String, Table, select, update
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import instant, metadata, row_of, text
 from contatto.measurement.model import SealedFile
 
 sealed_files = Table(

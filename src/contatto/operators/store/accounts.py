@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, func, select
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import instant, key, metadata, row_of, tenant, text
 from contatto.operators.model import AskedDay, OperatorBalance, OperatorPayment, PlacedDay
 
 operator_balances = Table(

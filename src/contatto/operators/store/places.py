@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, func, select, update
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, row_of, tenant, text
 from contatto.operators.model import Admission, AdmissionState, Category, Operator, Placement
 
 operators = Table(

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import BigInteger, Column, Index, String, Table, func, select, update
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, metadata, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, instant, metadata, row_of, text
 from contatto.operators.model import AdReview, ReviewState
 
 ad_reviews = Table(

@@ -15,8 +15,7 @@ from sqlalchemy import BigInteger, Column, String, Table, exists, func, literal,
 
 from contatto.accounts.store import ad_accounts
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, metadata, tenant
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, metadata, row_of, tenant
 from contatto.measurement.model import CountedEvent
 from contatto.measurement.store import list_dropped_days, touches
 from contatto.reports.model import STORED, Grain

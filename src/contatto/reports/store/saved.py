@@ -3,8 +3,7 @@
 from sqlalchemy import Boolean, Column, Index, String, Table, func, or_, select
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import instant, key, metadata, row_of, tenant, text
 from contatto.reports.model import SavedReport
 
 saved_reports = Table(

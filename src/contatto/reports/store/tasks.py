@@ -19,8 +19,7 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text
 from contatto.kit.turns import Queue
 from contatto.reports.model import ReportTask, TaskStatus
 

@@ -11,8 +11,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, bindparam, sele
 from contatto.ad_platforms.store.accounts import outside_tokens
 from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, metadata, tenant, text
-from contatto.kit.rows import row_of
+from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, tenant, text
 from contatto.signals.model.events import SignalTest, SignalTestState
 from contatto.signals.model.settings import ConsentRule, SignalMode, SignalSettings, Step
 
