@@ -17,6 +17,7 @@ from contatto.guide.model import NewInstallation, Step
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.hashing import HashPool
 from contatto.kit.i18n import translator_of
 from contatto.kit.limits import client_network
@@ -85,11 +86,11 @@ async def post_setup(request: Request, token: str, form: Annotated[SetupForm, Fo
 
 def _render_setup(request: Request, typed: SetupForm, problem: Refused | None = None) -> HTMLResponse:
     words = translator_of(request)
-    field, _, text = (problem.detail_in(words) if problem else "").partition(": ")
+    field, text = split_fault(problem, words) if problem else ("", "")
     fields = {"name": "business"} | {name: name for name in SetupForm.model_fields}
     values = {
         "typed": typed,
-        "errors": {fields.get(field, "business"): text or field} if problem else {},
+        "errors": {fields.get(field, "business"): text} if problem else {},
         "zones": zone_choices(),
         "countries": country_choices(words),
         "currencies": currency_choices(words),
