@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from contatto.simulator.worlds.choices import Size, WorldName, make_world
 from contatto.simulator.worlds.compare import Arm, Compared, compare
+from contatto.simulator.worlds.engine import Program
 
 TARGET = {"bid_micros": 350_000.0, "budget_micros": 24_000_000.0}
 """The cost target of the default world, with three times the usual budget, which then does not bind."""
@@ -24,6 +25,7 @@ class Case:
     arms: tuple[Arm, ...]
     changes: dict[str, float] = field(default_factory=dict)
     settings: dict[str, float] = field(default_factory=dict)
+    programs: tuple[Program, ...] = ()
 
 
 NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
@@ -36,10 +38,16 @@ NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
 """The worlds of the tables, and what of their settings is changed."""
 
 
-def cases(names: Sequence[str], seeds: Sequence[int], size: Size, settings: dict[str, float]) -> list[Case]:
-    """All that is played for the cases of these names."""
+def cases(
+    names: Sequence[str],
+    seeds: Sequence[int],
+    size: Size,
+    settings: dict[str, float],
+    programs: tuple[Program, ...] = (),
+) -> list[Case]:
+    """List the games of the cases of these names."""
     return [
-        Case(name, NAMED[name][0], seed, size, _arms(name), _changes(name, size), settings)
+        Case(name, NAMED[name][0], seed, size, _arms(name), _changes(name, size), settings, programs)
         for name in names
         for seed in seeds
     ]
@@ -73,7 +81,7 @@ def _play_of(case: Case) -> tuple[Case, Compared]:
 def _play(case: Case) -> Compared:
     started = time.perf_counter()
     world = make_world(case.world, case.seed, case.size, **case.changes)
-    found = compare(world, case.arms, case.settings)
+    found = compare(world, case.arms, case.settings, programs=case.programs)
     took = time.perf_counter() - started
     print(f"{case.case}, seed {case.seed}: played in {took:.0f} s", file=sys.stderr, flush=True)
     return found

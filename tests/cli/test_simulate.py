@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from contatto.cli.simulate import simulate_command
+from tests.simulator import reference
 
 app = typer.Typer()
 app.command()(simulate_command)
@@ -51,6 +52,21 @@ def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
     assert told[0] == told[1] != told[2]
 
 
+def test_a_program_plays_beside_the_engine_and_one_that_fails_is_named(tmp_path: Path) -> None:
+    figures, program = tmp_path / "run.json", Path(reference.__file__)
+    commands = ["--command", f"'{program}'", "--command", f"'{program}' --fault dies"]
+    small = ["--size", "tiny", "--days", "2", "--world-setting", "requests=400"]
+    done = run(app, [*small, "--world-setting", "late_day=1", "--alone", *commands, "--json", str(figures)])
+    assert done.exit_code == 1
+    said = re.sub(r"\s+", " ", done.output)
+    assert "reference 2 lead could not play to the end" in said
+    assert "out of ideas" in said
+    written = json.loads(figures.read_text())
+    assert set(written["players"]) == {"lead", "reference lead"}
+    assert set(written["longest_wait_s"]) == set(written["requests_per_s"]) == set(written["players"])
+    assert "reference lead" in said
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -59,6 +75,7 @@ def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
         (["--world-setting", "tension"], "NAME=VALUE"),
         (["--world-setting", "viewers=0"], "viewers is a number"),
         (["--setting", "nonsense=1"], "nonsense"),
+        (["--command", "'player"], "No closing quotation"),
         (["--days", "61"], "less than or equal to 60"),
         (["--world", "flat"], "flat"),
     ],

@@ -1,6 +1,13 @@
-"""A small player by the protocol, for tests: any ad that may run, at one offer, never over a budget."""
+"""A small player by the protocol, for tests: any ad that may run, at one offer, never over a budget.
 
+It is a program too, which misbehaves at its 50th request when ``--fault`` says so.
+"""
+
+import argparse
+import json
 import random
+import sys
+import time
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
@@ -92,3 +99,38 @@ class RandomPlayer:
             "p_lead": 0.2,
             "propensity": 1 / len(able),
         }
+
+
+def misbehave(answer: Line, fault: str) -> str:
+    """Return the text of an answer with a fault, or end or hang instead."""
+    if fault == "dies":
+        sys.exit("out of ideas")
+    if fault == "hangs":
+        time.sleep(600)
+    changes: dict[str, Line] = {
+        "another request": {"request_id": "r0"},
+        "unknown ad": {"ad_id": "a-99"},
+        "no price": {"price_micros": None},
+        "price is a text": {"price_micros": "much"},
+    }
+    return "yes" if fault == "no JSON" else json.dumps(answer | changes.get(fault, {}))
+
+
+def answer_lines(player: RandomPlayer, fault: str) -> None:
+    """Answer the lines of standard input; the fault begins with the 50th ad that is shown."""
+    ads = 0
+    for text in sys.stdin:
+        line = json.loads(text)
+        answer = player.answer(line)
+        if answer is not None:
+            ads += answer.get("ad_id") is not None
+            sys.stdout.write(misbehave(answer, fault if ads >= 50 else "") + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fault", default="")
+    options = parser.parse_args()
+    answer_lines(RandomPlayer(options.seed), options.fault)

@@ -1,16 +1,19 @@
 """The delivery engine plays the worlds: it keeps their rules, in process and behind a pipe alike."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from contatto.simulator.worlds.choices import Size, WorldName, make_world
-from contatto.simulator.worlds.engine import Engine, Piped
+from contatto.simulator.worlds.compare import Arm, Compared, play_program, program_players
+from contatto.simulator.worlds.engine import Engine, Piped, Program, ProgramError
 from contatto.simulator.worlds.linear import LinearSetting, LinearWorld
 from contatto.simulator.worlds.lines import play_lines
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import World
+from tests.simulator import reference
 
 
 @pytest.mark.parametrize("name", list(WorldName))
@@ -34,10 +37,18 @@ def test_the_engine_that_takes_any_ad_keeps_the_rules_too() -> None:
     assert measure(run).spend > 0
 
 
+REFERENCE = str(Path(reference.__file__))
+
+
+def small_world() -> World:
+    setting = LinearSetting(viewers=300, ads=4, days=2, requests=1_500, late_ads=1, late_day=1)
+    return LinearWorld(setting, 2)
+
+
 def test_a_program_behind_a_pipe_gives_the_same_run() -> None:
-    world = LinearWorld(LinearSetting(viewers=300, ads=4, days=2, requests=1_500, late_ads=1, late_day=1), 2)
+    world = small_world()
     piped = Piped(
-        [sys.executable, "-c", "from contatto.cli.main import app; app()", "deliver", "--seed", "3"]
+        (sys.executable, "-c", "from contatto.cli.main import app; app()", "deliver", "--seed", "3")
     )
     one = play_lines(world, piped, "lead", "piped")
     assert piped.close() == 0
@@ -48,8 +59,47 @@ def test_a_program_behind_a_pipe_gives_the_same_run() -> None:
     assert one.reports == two.reports
 
 
-def test_a_program_that_ends_is_noticed() -> None:
-    piped = Piped([sys.executable, "-c", "raise SystemExit(3)"])
-    with pytest.raises(BrokenPipeError):
-        piped.answer({"type": "request", "request_id": "r", "ts": 0, "viewer_id": "v", "floor_micros": 1})
-    assert piped.close() == 3
+def test_any_program_plays_both_goals_beside_the_others() -> None:
+    world, program = small_world(), Program.parse(f"{REFERENCE} --fault ''")
+    compared = Compared(world.name, world.seed)
+    for name, player, goal in program_players([program], [Arm.LEAD, Arm.CONVERSATION, Arm.RANDOM]):
+        play_program(world, player, goal, compared, (name, None))
+    assert list(compared.figures) == ["reference lead", "reference conversation"]
+    same = measure(play_lines(world, reference.RandomPlayer(world.seed), "lead", "reference"))
+    assert compared.figures["reference lead"].leads_by_day == same.leads_by_day
+    assert compared.faults == {"reference lead": {}, "reference conversation": {}}
+    assert compared.requests_per_s["reference lead"] > 100
+    assert 0 < compared.longest_wait_s["reference lead"] < 60
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("dies", "ended with exit code 1 before it answered request r0-.*: out of ideas"),
+        ("no JSON", "answered request r0-.* badly .*: yes"),
+        ("another request", "badly .request_id is r0"),
+        ("unknown ad", "names an unknown ad: a-99"),
+        ("no price", "badly .*Expected `int`, got `null`"),
+        ("price is a text", "badly .*Expected `int`, got `str`"),
+    ],
+)
+def test_a_program_that_fails_is_named_with_its_reason(fault: str, says: str) -> None:
+    program = Program.parse(f"{REFERENCE} --fault '{fault}'")
+    compared = Compared("linear", 2)
+    with pytest.raises(ProgramError, match=says):
+        play_program(small_world(), program, Arm.LEAD, compared, ("reference lead", None))
+    assert compared.figures == {}
+
+
+def test_a_program_that_hangs_is_ended_after_the_time_limit() -> None:
+    piped = Piped((sys.executable, REFERENCE, "--fault", "hangs"), time_limit_s=2.0)
+    with pytest.raises(ProgramError, match=r"did not answer request r0-\d+ within 2 s"):
+        play_lines(small_world(), piped, "lead", "piped")
+    assert piped.close() != 0
+
+
+def test_a_command_that_is_none_is_refused() -> None:
+    with pytest.raises(ProgramError, match="cannot be started: No such file"):
+        Program.parse("/nowhere/player --fast").start(1)
+    with pytest.raises(ValueError, match="empty"):
+        Program.parse("  ")

@@ -1,6 +1,7 @@
 """`contatto simulate`: the delivery engine plays a world with known truth, beside players who know it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -9,11 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from contatto.cli.acting import print_table
 from contatto.cli.deliver import read_settings
 from contatto.simulator.worlds.choices import NoSuchSetting, Size, WorldName, make_world, settings_of
-from contatto.simulator.worlds.compare import Arm, Compared, compare
+from contatto.simulator.worlds.compare import Arm, Compared, compare, program_players
+from contatto.simulator.worlds.engine import Program
 from contatto.simulator.worlds.model import World
-from contatto.simulator.worlds.plots import NAMES, draw_page
+from contatto.simulator.worlds.plots import draw_page, player_label
 from contatto.simulator.worlds.summary import as_values, make_table, say_lifts
 
 _out: Final = Console(highlight=False)
@@ -38,6 +41,14 @@ def simulate_command(
     setting: Annotated[
         list[str] | None, typer.Option(help="A number of the engine, as for contatto deliver.")
     ] = None,
+    command: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A program that speaks the lines of contatto deliver, with its arguments in one text. "
+            "It plays beside the engine. May come again.",
+            metavar="PROGRAM",
+        ),
+    ] = None,
     alone: Annotated[bool, typer.Option(help="Leave out the players to compare with.")] = False,
     plots: Annotated[Path | None, typer.Option(help="Write plots to this file, as one HTML page.")] = None,
     to_json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
@@ -49,22 +60,26 @@ def simulate_command(
     """
     played = _world(world, seed, size, [*(world_setting or []), *([f"days={days}"] if days else [])])
     arms = _arms(goal, alone=alone)
-    found = _play(played, arms, read_settings(setting or []))
+    programs = _programs(command or [])
+    compared = _play(played, arms, read_settings(setting or []), programs)
     says = (
         f"World {world.value}, size {size.value}, seed {seed}, {played.days} days; figures of the last five"
     )
-    _print(found, says)
+    _print(compared, says)
     if plots:
         plots.write_text(
-            draw_page(found, f"Delivery in the world {world.value}", says, make_table(found)), "utf-8"
+            draw_page(compared, f"Delivery in the world {world.value}", says, make_table(compared)), "utf-8"
         )
         _out.print(f"Plots: {plots}")
     if to_json:
         told = {"world": world.value, "size": size.value, "seed": seed, "days": played.days, "goal": goal}
-        to_json.write_text(json.dumps(as_values(found, told), indent=2) + "\n", "utf-8")
+        to_json.write_text(json.dumps(as_values(compared, told), indent=2) + "\n", "utf-8")
         _out.print(f"Figures: {to_json}")
-    if any(found.faults.values()):
-        _err.print(f"Rules were broken: {found.faults}")
+    if any(compared.faults.values()):
+        _err.print(f"Rules were broken: {compared.faults}")
+    for player, reason in compared.failures.items():
+        _err.print(f"{player} could not play to the end: {reason}", markup=False)
+    if any(compared.faults.values()) or compared.failures:
         raise typer.Exit(1)
 
 
@@ -91,15 +106,32 @@ def _world(name: WorldName, seed: int, size: Size, given: list[str]) -> World:
         raise typer.BadParameter(str(error), param_hint="--world-setting") from error
 
 
-def _play(world: World, arms: tuple[Arm, ...], settings: dict[str, float]) -> Compared:
+def _programs(commands: list[str]) -> list[Program]:
+    """Read the programs; a second one of the same name gets a number."""
+    programs: list[Program] = []
+    for text in commands:
+        try:
+            program = Program.parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"{text!r}: {error}", param_hint="--command") from error
+        namesakes = sum(earlier.name.split()[0] == program.name for earlier in programs)
+        programs.append(replace(program, name=f"{program.name} {namesakes + 1}") if namesakes else program)
+    return programs
+
+
+def _play(
+    world: World, arms: tuple[Arm, ...], settings: dict[str, float], programs: list[Program]
+) -> Compared:
     columns = (TextColumn("{task.description}"), BarColumn())
+    players = len(arms) + len(program_players(programs, arms))
     with Progress(*columns, TimeElapsedColumn(), console=_err) as bar:
-        task = bar.add_task("", total=len(arms) * world.days)
+        task = bar.add_task("", total=players * world.days)
 
-        def show(arm: Arm, day: int) -> None:
-            bar.update(task, description=f"{NAMES[arm]}, day {day + 1} of {world.days}", advance=1)
+        def show(player: str, day: int) -> None:
+            description = f"{player_label(player)}, day {day + 1} of {world.days}"
+            bar.update(task, description=description, advance=1)
 
-        return compare(world, arms, settings, show)
+        return compare(world, arms, settings, show, programs)
 
 
 def _print(found: Compared, says: str) -> None:
@@ -109,7 +141,7 @@ def _print(found: Compared, says: str) -> None:
         table.add_column(name, justify="right" if name else "left")
     for row in turned[1:]:
         table.add_row(*row)
-    _out.print(table)
+    print_table(table)
     lifts = say_lifts(found)
     if lifts:
         _out.print("Lookalikes of the first leads:")

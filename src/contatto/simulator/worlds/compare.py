@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import Final
 
 from contatto.simulator.worlds.auction import play
-from contatto.simulator.worlds.engine import Engine
+from contatto.simulator.worlds.engine import Engine, Program, ProgramError, TimedPlayer
 from contatto.simulator.worlds.lines import Play, run_of
 from contatto.simulator.worlds.lookalike import (
     Lifts,
@@ -45,20 +46,27 @@ _POLICIES: Final[dict[Arm, Policy]] = {
     Arm.ORACLE: Oracle(),
 }
 
-type OnDay = Callable[[Arm, int], None]
+type OnDay = Callable[[str, int], None]
 
 
 @dataclass(slots=True)
 class Compared:
-    """What each player did in one world, and whom each finds most like the engine's first leads."""
+    """Figures of all players of one world, and the lookalikes of each.
+
+    A player is an arm, or a program with its goal, such as ``plain lead``. ``failures`` has the reason of
+    each program that could not play to the end; such a program has no figures.
+    """
 
     world: str
     seed: int
-    figures: dict[Arm, Figures] = field(default_factory=dict)
-    faults: dict[Arm, dict[str, int]] = field(default_factory=dict)
-    lifts: dict[Arm, Lifts] = field(default_factory=dict)
+    figures: dict[str, Figures] = field(default_factory=dict)
+    faults: dict[str, dict[str, int]] = field(default_factory=dict)
+    lifts: dict[str, Lifts] = field(default_factory=dict)
     shown_lifts: ShownLifts | None = None
-    requests_per_s: dict[Arm, float] = field(default_factory=dict)
+    requests_per_s: dict[str, float] = field(default_factory=dict)
+    """Requests for each second of CPU time of the player alone, learning included."""
+    longest_wait_s: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 def compare(
@@ -66,37 +74,60 @@ def compare(
     arms: Sequence[Arm] = tuple(Arm),
     settings: Mapping[str, float] | None = None,
     on_day: OnDay | None = None,
+    programs: Sequence[Program] = (),
 ) -> Compared:
-    """Let the players play the same world with the same luck, one after the other.
+    """Play the same world with the same luck by each player, one after the other.
 
     Args:
         world: the world.
-        arms: who plays.
+        arms: the players of this process.
         settings: numbers of the engine.
-        on_day: is told of each day that an arm has played.
+        on_day: is called with the player and the day, after each day.
+        programs: players behind a pipe; each plays every goal that the engine plays.
     """
-    found = Compared(world.name, world.seed)
+    compared = Compared(world.name, world.seed)
     for arm in arms:
+        report_day = partial(on_day, arm) if on_day else None
         if arm in ENGINES:
-            _play_engine(world, arm, Engine(world.seed, settings=settings), found, on_day)
+            _play_engine(world, arm, settings, compared, report_day)
         else:
-            run = play(world, _POLICIES[arm], partial(on_day, arm) if on_day else None)
-            found.figures[arm], found.faults[arm] = measure(run), run.faults
-    return found
+            run = play(world, _POLICIES[arm], report_day)
+            compared.figures[arm], compared.faults[arm] = measure(run), run.faults
+    for name, program, goal in program_players(programs, arms):
+        try:
+            play_program(world, program, goal, compared, (name, partial(on_day, name) if on_day else None))
+        except ProgramError as error:
+            compared.failures[name] = str(error)
+    return compared
 
 
-def _play_engine(world: World, arm: Arm, engine: Engine, found: Compared, on_day: OnDay | None) -> None:
-    started = time.process_time()
-    game = Play(world, engine, arm.value)
-    game.play(partial(on_day, arm) if on_day else None)
-    seconds = time.process_time() - started
-    run = run_of(game, arm.value, seconds)
-    found.figures[arm] = measure(run)
-    found.faults[arm] = {
-        **run.faults,
-        **({"lines refused": len(engine.complaints)} if engine.complaints else {}),
-    }
-    found.requests_per_s[arm] = sum(len(world.requests(day)) for day in range(world.days)) / seconds
+def program_players(programs: Sequence[Program], arms: Sequence[Arm]) -> list[tuple[str, Program, Arm]]:
+    """List the name, program and goal of every player behind a pipe."""
+    goals = [arm for arm in arms if arm in ENGINES]
+    return [(f"{program.name} {goal}", program, goal) for program in programs for goal in goals]
+
+
+def _play_engine(
+    world: World,
+    arm: Arm,
+    settings: Mapping[str, float] | None,
+    compared: Compared,
+    on_day: Callable[[int], None] | None,
+) -> None:
+    engine = Engine(world.seed, settings=settings)
+    player = TimedPlayer(engine.answer)
+    game = Play(world, player, arm.value)
+    process_s, thread_s = time.process_time(), time.thread_time()
+    game.play(on_day)
+    # Learning may use threads of its own: all CPU time counts but that of the world in this thread.
+    world_s = time.thread_time() - thread_s - player.cpu_s
+    cpu_s = time.process_time() - process_s - world_s
+    run = run_of(game, arm.value, cpu_s)
+    compared.figures[arm] = measure(run)
+    refused = {"lines refused": len(engine.complaints)} if engine.complaints else {}
+    compared.faults[arm] = {**run.faults, **refused}
+    compared.requests_per_s[arm] = player.requests / cpu_s
+    compared.longest_wait_s[arm] = player.longest_wait_s
     if arm is Arm.LEAD:
         last, seeds = world.days - 1, first_leads(game)
         ranks = {
@@ -104,5 +135,32 @@ def _play_engine(world: World, arm: Arm, engine: Engine, found: Compared, on_day
             Arm.ORACLE_OBS: rank_by_worth(known_worth(world, last, game.past)),
             Arm.ORACLE: rank_by_worth(true_worth(world, last)),
         }
-        found.shown_lifts = measure_shown(game)
-        found.lifts = {who: measure_lifts(world, seeds, rank) for who, rank in ranks.items()}
+        compared.shown_lifts = measure_shown(game)
+        compared.lifts |= {who: measure_lifts(world, seeds, rank) for who, rank in ranks.items()}
+
+
+def play_program(
+    world: World,
+    program: Program,
+    goal: Arm,
+    compared: Compared,
+    row: tuple[str, Callable[[int], None] | None],
+) -> None:
+    """Play a world by a program, and add its figures to the row of this name.
+
+    Raises:
+        ProgramError: the program could not play to the end.
+    """
+    name, on_day = row
+    with closing(program.start(world.seed)) as piped:
+        player = TimedPlayer(piped.answer)
+        game = Play(world, player, goal.value)
+        game.play(on_day)
+        run = run_of(game, name)
+        if goal is Arm.LEAD:
+            compared.lifts[name] = measure_lifts(world, first_leads(game), rank_by_lines(game))
+        code = piped.close()
+    compared.figures[name] = measure(run)
+    compared.faults[name] = {**run.faults, **({f"exit code {code}": 1} if code else {})}
+    compared.requests_per_s[name] = player.requests / max(piped.cpu_s, 1e-9)
+    compared.longest_wait_s[name] = player.longest_wait_s

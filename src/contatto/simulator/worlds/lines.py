@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
+from contatto.simulator.worlds.engine import ProgramError
 from contatto.simulator.worlds.fates import CLICK, DELAY, FAKE, LEAD, MARK, MIX, SPAM, TALK, VIEW, WAIT, Fates
 from contatto.simulator.worlds.ledger import Ledger
 from contatto.simulator.worlds.model import DAY, HOUR, SECOND, STARTS_TS, Floats, Group, Past, World
@@ -41,7 +42,7 @@ class Player(Protocol):
 
 
 def group_line(world: World, group: Group, goal: str, ts: int, *, is_on: bool = True) -> Line:
-    """An ad group as the protocol tells of it."""
+    """Return the line of an ad group; one without an end ends a year after the world."""
     line: Line = {
         "type": "adgroup",
         "adgroup_id": group.id,
@@ -56,6 +57,7 @@ def group_line(world: World, group: Group, goal: str, ts: int, *, is_on: bool = 
     }
     if group.bid_micros:
         line["bid_micros"] = group.bid_for(goal)
+    line["ends_ts"] = STARTS_TS + (world.days + 365) * DAY
     return line | {name: value for name in _TOLD if (value := getattr(group, name))}
 
 
@@ -201,6 +203,8 @@ class Play:
     def _won(self, name: str, row: int, floor: int, found: Line) -> None:
         """An ad is to be shown: at once, soon, or by bad luck never."""
         world, requests = self.world, self._requests
+        if found["ad_id"] not in self._ads:
+            raise ProgramError(f"the answer to request {name} names an unknown ad: {found['ad_id']}")
         ad, who, now = self._ads[found["ad_id"]], int(requests.viewer[row]), int(requests.ts[row])
         group = self._group[ad]
         country = world.countries[world.viewer_country[who]]

@@ -19,10 +19,17 @@ NAMES: Final = {
     Arm.ORACLE_OBS: "seen",
     Arm.ORACLE: "oracle",
 }
+
+
+def player_label(player: str) -> str:
+    """Return the name of a player for tables and charts; a program has its own."""
+    return NAMES[Arm(player)] if player in NAMES else player
+
+
 EXPLAINED: Final = (
     "Lead and Conversation are the engine with either goal, learning as it goes. “Any ad” takes any. “Seen” "
     "knows all that follows from the features of viewers: nobody can do better from these. “Oracle” knows "
-    "every chance."
+    "every chance. A program has its own name, with its goal."
 )
 _HOURS: Final = [f"{number // 4}:{number % 4 * 15:02}" for number in range(96)]
 _FINE: Final = 1_000
@@ -55,9 +62,10 @@ th:first-child { text-align: start; } summary { cursor: pointer; color: var(--so
 .s2 { stroke: #8a8f9c; stroke-dasharray: 2 4; }
 .s3 { stroke: #b4530a; stroke-dasharray: 2 4; } .s4 { stroke: #2456c8; stroke-dasharray: 12 3 2 3; }
 .s5 { stroke: #7a3fb8; stroke-dasharray: 4 2; }
+.s6 { stroke: #c2255c; } .s7 { stroke: #c2255c; stroke-dasharray: 8 4; }
 @media (prefers-color-scheme: dark) {
   .s0 { stroke: #4fd1a5; } .s1, .s3 { stroke: #f0a35e; } .s4 { stroke: #8fb1ff; }
-  .s5 { stroke: #c79bf2; } }
+  .s5 { stroke: #c79bf2; } .s6, .s7 { stroke: #ff8fb3; } }
 """
 
 
@@ -93,8 +101,15 @@ def draw_page(found: Compared, world: str, says: str, table: Sequence[Sequence[s
     return f'<!doctype html><html lang="en"><head>{meta}{head}</head><body>{body}</body></html>\n'
 
 
-def _lines(figures: Mapping[Arm, Figures], values: Callable[[Figures], Sequence[float]]) -> list[Line]:
-    return [Line(NAMES[arm], list(Arm).index(arm), values(each)) for arm, each in figures.items()]
+def _lines(figures: Mapping[str, Figures], values: Callable[[Figures], Sequence[float]]) -> list[Line]:
+    return [Line(player_label(player), _look(player), values(one)) for player, one in figures.items()]
+
+
+def _look(player: str) -> int:
+    """Return the look of a line: one for each arm, and two for the goals of programs."""
+    if player in NAMES:
+        return list(NAMES).index(Arm(player))
+    return len(NAMES) + player.endswith(Arm.CONVERSATION)
 
 
 def _costs(figures: Figures) -> list[float]:
@@ -102,20 +117,20 @@ def _costs(figures: Figures) -> list[float]:
     return [spend / leads if leads else 0.0 for spend, leads in days]
 
 
-def _ones(figures: Mapping[Arm, Figures]) -> list[float]:
+def _ones(figures: Mapping[str, Figures]) -> list[float]:
     return [1.0] * max(each.days for each in figures.values())
 
 
-def _calibrations(figures: Mapping[Arm, Figures]) -> list[Line]:
+def _calibrations(figures: Mapping[str, Figures]) -> list[Line]:
     found = [
-        Line(NAMES[arm], list(Arm).index(arm), each.calibration_by_day)
-        for arm, each in figures.items()
-        if not all(map(isnan, each.calibration_by_day))
+        Line(player_label(player), _look(player), one.calibration_by_day)
+        for player, one in figures.items()
+        if not all(map(isnan, one.calibration_by_day))
     ]
     return [*found, Line("as foretold", 2, _ones(figures))] if found else []
 
 
-def _pacing(figures: Mapping[Arm, Figures]) -> list[Line]:
+def _pacing(figures: Mapping[str, Figures]) -> list[Line]:
     """Spend within a mean day against what was due, by the ticks of the day."""
     shown = figures.get(Arm.LEAD) or next(iter(figures.values()))
     return [Line("spent", 0, shown.day_spent), Line("due", 2, shown.day_due)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from contatto.simulator.worlds.compare import Arm, Compared
 from contatto.simulator.worlds.metrics import LAST_DAYS, Figures
-from contatto.simulator.worlds.plots import NAMES
+from contatto.simulator.worlds.plots import player_label
 
 HEAD = (
     "",
@@ -20,6 +20,8 @@ HEAD = (
     "foretold / caught",
     "learned on day",
     "starved",
+    "longest wait, s",
+    "requests per CPU s",
     "rules broken",
 )
 
@@ -31,7 +33,7 @@ def make_table(found: Compared) -> list[list[str]]:
     for arm, each in found.figures.items():
         rows.append(
             [
-                NAMES[arm],
+                player_label(arm),
                 f"{each.leads_last:,.0f}",
                 _share(each, limit),
                 _text(each.cost_per_lead, 3),
@@ -41,6 +43,8 @@ def make_table(found: Compared) -> list[list[str]]:
                 _text(each.calibration, 2),
                 str(each.learning_days),
                 str(len(each.starved)),
+                f"{found.longest_wait_s[arm]:.3f}" if arm in found.longest_wait_s else "",
+                f"{found.requests_per_s[arm]:,.0f}" if arm in found.requests_per_s else "",
                 str(sum(found.faults[arm].values())),
             ]
         )
@@ -58,7 +62,7 @@ def _text(value: float, places: int) -> str:
 def say_lifts(found: Compared) -> list[str]:
     """In a sentence for each: how much better than the mean those are whom it ranks first."""
     return [
-        f"{NAMES[arm]}: the best 1 % are worth {lifts.top_1:.1f} times the mean, "
+        f"{player_label(arm)}: the best 1 % are worth {lifts.top_1:.1f} times the mean, "
         f"the best 5 % {lifts.top_5:.1f} times, with {lifts.spam:.2f} times the spam"
         for arm, lifts in found.lifts.items()
         if lifts.groups
@@ -71,11 +75,13 @@ def as_values(found: Compared, told: Mapping[str, Any]) -> dict[str, Any]:
         **told,
         "last_days": LAST_DAYS,
         "players": {
-            arm.value: {**_known(asdict(each)), "faults": found.faults[arm]}
+            str(arm): {**_known(asdict(each)), "faults": found.faults[arm]}
             for arm, each in found.figures.items()
         },
-        "lookalikes": {arm.value: _known(asdict(lifts)) for arm, lifts in found.lifts.items()},
-        "requests_per_s": {arm.value: speed for arm, speed in found.requests_per_s.items()},
+        "lookalikes": {str(arm): _known(asdict(lifts)) for arm, lifts in found.lifts.items()},
+        "requests_per_s": {str(player): speed for player, speed in found.requests_per_s.items()},
+        "longest_wait_s": {str(player): wait for player, wait in found.longest_wait_s.items()},
+        "failures": found.failures,
     }
 
 
