@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import APIResponse, Browser, Locator, Page, Route, expect
 
 from contatto.accounts.model import Role
 from contatto.channels.actions import set_access_token
@@ -36,6 +36,13 @@ def _begin(served: Served, page: Page, customer: Page) -> None:
     expect(page.locator(".msg--in")).to_contain_text("small kitchen")
 
 
+def _pointed_at(page: Page, text: str) -> Locator:
+    """Point at the pop-up message with the text, so that it stays however slow the machine is."""
+    popup = page.locator("#toasts > *", has_text=text)
+    popup.hover()
+    return popup
+
+
 def test_a_conversation_is_taken_labelled_noted_and_resolved_with_the_keyboard(
     served: Served, page: Page, customer: Page
 ) -> None:
@@ -51,8 +58,9 @@ def test_a_conversation_is_taken_labelled_noted_and_resolved_with_the_keyboard(
     page.keyboard.press("Enter")
     expect(page.locator("#conversations")).to_contain_text("Urgent")
     page.locator(".tools").get_by_role("button", name="Urgent", pressed=True).click()
+    popup = _pointed_at(page, "Label removed: Urgent")
     expect(page.locator("#conversations")).not_to_contain_text("Urgent")
-    page.get_by_text("Label removed: Urgent").locator("..").get_by_role("button", name="Undo").click()
+    popup.get_by_role("button", name="Undo").click()
     expect(page.locator("#conversations")).to_contain_text("Urgent")
     page.locator(".log").focus()
     page.keyboard.press("Escape")
@@ -67,6 +75,26 @@ def test_a_conversation_is_taken_labelled_noted_and_resolved_with_the_keyboard(
     customer.reload()
     expect(customer.locator("#dm-log")).to_contain_text("small kitchen")
     expect(customer.locator("body")).not_to_contain_text("Monday")
+
+
+def test_a_label_can_be_put_back_when_the_pane_is_refreshed_before_the_answer_arrives(
+    served: Served, page: Page, customer: Page
+) -> None:
+    _begin(served, page, customer)
+    page.locator(".log").focus()
+    page.keyboard.press("#")
+    page.keyboard.type("Urgent")
+    page.keyboard.press("Enter")
+    label = page.locator(".tools").get_by_role("button", name="Urgent")
+    expect(label).to_have_attribute("aria-pressed", "true")
+    answers: list[tuple[Route, APIResponse]] = []
+    page.route("**/labels/*/remove", lambda route: answers.append((route, route.fetch())))
+    label.click()
+    expect(label).to_have_attribute("aria-pressed", "false")
+    (route, answer) = answers.pop()
+    route.fulfill(response=answer)
+    _pointed_at(page, "Label removed: Urgent").get_by_role("button", name="Undo").click()
+    expect(page.locator(".tools [aria-pressed=true]", has_text="Urgent")).to_have_count(1)
 
 
 def test_where_many_pages_are_open_a_list_rests_between_two_fetches(

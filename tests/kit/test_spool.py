@@ -223,3 +223,25 @@ def test_whoever_writes_meanwhile_each_row_counts_once_and_in_its_order(
     expected = [(name, came.count(name)) for name in dict.fromkeys(came)]
     db.write_now(lambda _: None)
     assert rows(db) == expected
+
+
+@pytest.mark.parametrize("content", [b"no database at all " * 200, b"SQLite format 3\0" + bytes(4_000), None])
+def test_a_spool_that_cannot_be_read_is_set_aside_and_the_start_goes_on(
+    tmp_path: Path, content: bytes | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spool = tmp_path / f"test.db{ENDING}"
+    if content is None:  # a database whose rows something else wrote
+        with closing(sqlite3.connect(spool, isolation_level=None)) as file:
+            file.execute("CREATE TABLE spooled (id INTEGER PRIMARY KEY, rows BLOB NOT NULL)")
+            file.execute("INSERT INTO spooled (rows) VALUES (x'00ff')")
+    else:
+        spool.write_bytes(content)
+    with opened(tmp_path) as db:
+        things.create(db.engine)
+        db.write_now(lambda tx: tx.insert(things, {"number": 1, "name": "a", "n": 1}))
+        with another_writes(tmp_path):
+            asyncio.run(db.append(PLAIN, {"number": 2, "name": "b", "n": 1}))
+    (aside,) = tmp_path.glob(f"test.db{ENDING}-unreadable-*")
+    if content is not None:
+        assert aside.read_bytes() == content
+    assert aside.name in capfd.readouterr().out

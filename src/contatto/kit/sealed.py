@@ -1,6 +1,19 @@
-"""The mark of a field that a row holds sealed."""
+"""The mark of a field that a row holds sealed, and the words in place of a text that does not open."""
 
 from dataclasses import dataclass
+from typing import Final
+
+from contatto.kit.i18n import N_
+
+UNREADABLE: Final = N_("This value cannot be read")
+
+
+def is_unreadable(text: object) -> bool:
+    """Report whether a text stands in place of a sealed one that does not open.
+
+    The object itself counts: somebody may have written the same words.
+    """
+    return text is UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse
 from contatto.kit.i18n import Translator, brand_of
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.links import split_links
+from contatto.kit.sealed import is_unreadable
 from contatto.ui.language import language_of
 from contatto.ui.sessions import CookieRules, csrf_token, keep_guest
 
@@ -139,12 +140,14 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalize,
     )
     templates.context_class = QuickValues
     templates.add_extension("jinja2.ext.i18n")
     templates.newstyle_gettext = True  # type: ignore[attr-defined]  # the extension's own switch
     templates.filters["country"] = _country
     templates.filters["linked"] = _linked
+    templates.tests["unreadable"] = is_unreadable
     templates.globals.update(
         static=static_url,
         screen_languages=LANGUAGES,
@@ -158,12 +161,20 @@ def _templates() -> Environment:
     return templates
 
 
-def _linked(text: str) -> Markup:
+def _linked(text: str) -> str:
     """What somebody wrote, with its addresses as links that tell the other side nothing of this page."""
+    if is_unreadable(text):
+        return text
     link = Markup('<a href="{}" target="_blank" rel="noopener noreferrer nofollow ugc">{}</a>')
     return Markup("").join(
         link.format(address, shown) if address else escape(shown) for shown, address in split_links(text)
     )
+
+
+@pass_context
+def _finalize(values: Values, value: Any) -> Any:
+    """Translate the words in place of a sealed value that does not open."""
+    return _translate(values, value) if is_unreadable(value) else value
 
 
 @pass_context

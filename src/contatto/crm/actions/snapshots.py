@@ -6,6 +6,7 @@ from contatto.crm.model.sources import ANSWER, OWNER, STATUS, Snapshot
 from contatto.crm.ports import CrmPorts
 from contatto.crm.rules.mapping import name_values
 from contatto.kit.db.tx import Tx
+from contatto.kit.sealed import is_unreadable
 from contatto.leads.model.leads import Lead
 from contatto.leads.rules.outside import ad_data, source_of
 from contatto.leads.store.annotations import list_labels_of
@@ -20,6 +21,8 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> Snapshot:
     values = name_values(lead.name)
     wrong: dict[str, list[str]] = {}
     for point in list_contact_points(tx, business_id, {lead.id})[lead.id]:
+        if is_unreadable(point.value):
+            continue
         if point.wrong_at is not None:
             wrong.setdefault(point.field.value, []).append(point.value)
             continue

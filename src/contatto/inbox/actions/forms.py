@@ -31,6 +31,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.gathered import GatheredWork
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.sealed import is_unreadable
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.leads import Origin
 from contatto.leads.store import records as leads
@@ -121,7 +122,12 @@ def _known_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *,
     said: dict[str, str] = {}
     for proof in reversed(leads.list_evidence_of_lead(tx, business_id, lead.id)):
         point = points.get(proof.contact_point_id)
-        if point is None or point.field in said or proof.origin is not Origin.CHAT:
+        if (
+            point is None
+            or point.field in said
+            or proof.origin is not Origin.CHAT
+            or is_unreadable(point.value)
+        ):
             continue
         message = messages.find_message(tx, business_id, proof.source_id)
         if message is not None and message.conversation_id == conversation_id:

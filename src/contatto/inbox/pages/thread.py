@@ -34,6 +34,7 @@ from contatto.inbox.store import messages, notices, photos, referrals, sends
 from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.scheduled import list_scheduled
 from contatto.kit.db.tx import Tx
+from contatto.kit.sealed import is_unreadable
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model.leads import Evidence
 from contatto.leads.store import records as lead_store
@@ -144,6 +145,8 @@ def _segments(
     message: Message, evidence: list[Evidence], fields: dict[str, str]
 ) -> list[tuple[str, Match | None]]:
     """The text of a message in parts, with what each contact detail is."""
+    if is_unreadable(message.text):
+        return [(message.text, None)]
     return [
         (segment.text, _match(segment.match, fields) if segment.match else None)
         for segment in rules.cut_segments(message.text, evidence)

@@ -59,11 +59,11 @@ document.addEventListener("htmx:before:request", (event) => {
 });
 
 document.addEventListener("htmx:after:request", (event) => {
-  const { sourceElement: source, response } = event.detail.ctx;
+  const { sourceElement: source, data, response } = event.detail.ctx;
   const form = source?.closest?.("[data-composer]");
   if (!form || response.status >= 400) return;
   for (const menu of form.querySelectorAll("details[data-menu][open]")) menu.open = false;
-  if ("keepsText" in source.dataset) {
+  if ("keepsText" in data) {
     form.elements.client_message_id.value = newId();
     return;
   }
@@ -100,24 +100,26 @@ document.addEventListener("toggle", (event) => {
 }, { capture: true });
 
 // a menu has done its work when what was chosen is through; labels are often chosen together
-document.addEventListener("htmx:after:request", (event) => {
-  const { sourceElement: form, response } = event.detail.ctx;
-  const menu = form?.closest?.(".tools details[data-menu]");
+document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+  ctx.menu = ctx.sourceElement?.closest?.(".tools details[data-menu]"); // a refresh may remove the form from it
+});
+document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
+  const { sourceElement: form, menu, data, response } = ctx;
   if (!menu || response.status >= 400) return;
   if (!menu.id.startsWith("labels-")) menu.open = false;
   else if (form.matches(".tools__new")) form.reset();
-  else if (form.dataset.labelOff) offerLabel(form);
+  else if (data.labelOff) offerLabel(data, ctx.request.action);
 });
 
 // What was taken off can be put back; the pane hears of both by the live stream.
-function offerLabel(form) {
-  const path = form.getAttribute("action").replace(/\/[^/]+\/remove$/, "");
-  const sent = new URLSearchParams({ name: form.dataset.labelOff, csrf_token: form.elements.csrf_token.value });
+function offerLabel(data, action) {
+  const path = action.replace(/\/[^/]+\/remove$/, "");
+  const sent = new URLSearchParams({ name: data.labelOff, csrf_token: document.querySelector('meta[name="csrf-token"]').content });
   const undo = () => fetch(path, { method: "POST", body: sent }).then(
     (answer) => answer.ok || toast(word("failed"), { kind: "bad", seconds: 9 }),
     () => toast(word("offline"), { kind: "bad", seconds: 9 }),
   );
-  toast(form.dataset.says, { label: form.dataset.undo, act: undo, seconds: 12 });
+  toast(data.says, { label: data.undo, act: undo, seconds: 12 });
 }
 
 document.addEventListener("click", (event) => {

@@ -87,7 +87,7 @@ def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[P
             row["id"],
             business_id,
             conversation_id,
-            tx.vault.open(row["body"], business_id, "private_notes.body", row["id"]),
+            tx.open_text(row["body"], business_id, "private_notes.body", row["id"]),
             row["author"],
             row["at"],
         )
@@ -124,7 +124,7 @@ def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
             row["id"],
             business_id,
             row["shortcut"],
-            tx.vault.open(row["body"], business_id, "saved_replies.body", row["shortcut"]),
+            tx.open_text(row["body"], business_id, "saved_replies.body", row["shortcut"]),
         )
         for row in rows
     ]

@@ -151,7 +151,7 @@ def list_newest_texts(tx: Tx, business_id: str, limit: int, before: int | None) 
     if before is not None:
         newest = newest.where(messages.c.seq < before)
     for row in tx.execute(newest.order_by(messages.c.seq.desc()).limit(limit)):
-        body = tx.vault.open(row.body, business_id, "messages.body", row.id)
+        body = tx.open_text(row.body, business_id, "messages.body", row.id)
         yield MessageText(row.seq, row.conversation_id, row.at, body)
 
 
@@ -207,7 +207,7 @@ def _opened(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
         conversation_id=row["conversation_id"],
         sender=row["sender"],
         kind=row["kind"],
-        text=tx.vault.open(row["body"], business_id, "messages.body", row["id"]),
+        text=tx.open_text(row["body"], business_id, "messages.body", row["id"]),
         author=row["author"],
         at=row["at"],
         photo=row["photo"],

@@ -81,7 +81,7 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
         id=row["id"],
         business_id=row["business_id"],
         conversation_id=row["conversation_id"],
-        text=tx.vault.open(row["body"], row["business_id"], "scheduled_replies.body", row["id"]),
+        text=tx.open_text(row["body"], row["business_id"], "scheduled_replies.body", row["id"]),
         author=row["author"],
         due_at=row["due_at"],
         state=row["state"],

@@ -210,7 +210,7 @@ class Seek[T](Query):
     def _opened(self, tx: Tx, row: Sequence[Any]) -> Sequence[Any]:
         values = list(row)
         for at, open_field in self._sealed:
-            values[at] = open_field(tx.vault, row)
+            values[at] = open_field(tx.field_opener, row)
         return values
 
 

@@ -87,7 +87,7 @@ class PostgresDatabase(Database):
     def read_now[T](self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
             narrow(connection, acting_for())
-            return work(Tx(connection, self.clock.now(), self.vault, self.ports))
+            return work(Tx(connection, self.clock.now(), self.vault, self.ports, is_reading=True))
 
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
         with self.engine.begin() as connection:

@@ -5,6 +5,7 @@ comes from outside meanwhile is answered as soon as it is safe, so it goes into 
 """
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -51,9 +52,33 @@ class Spool:
         self._path = Path(database + ENDING)
         self._file: sqlite3.Connection | None = None
         self._rows: list[_Rows] = []
-        if self._path.exists() and (file := self._opened()):
+        if self._path.exists():
+            try:
+                self._read_rows()
+            except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
+                self._set_aside(error)
+
+    def _read_rows(self) -> None:
+        """Read the rows that a process left.
+
+        Raises:
+            sqlite3.DatabaseError: the file is no database, or is damaged.
+            msgspec.MsgspecError: something else wrote into it.
+        """
+        if file := self._opened():
             kept = file.execute("SELECT rows FROM spooled ORDER BY id").fetchall()
             self._rows = [rows for (raw,) in kept for rows in _kept.decode(raw)]
+
+    def _set_aside(self, error: Exception) -> None:
+        """Rename a file that cannot be read, so that the start goes on and nothing is lost."""
+        self.close()
+        self._file = None
+        aside = self._path.with_name(f"{self._path.name}-unreadable-{time.time_ns()}")
+        for ending in ("", "-wal", "-shm"):
+            part = Path(f"{self._path}{ending}")
+            if part.exists():
+                part.rename(f"{aside}{ending}")
+        logger().error("spool.unreadable", set_aside_as=aside.name, error_at=where(error))
 
     def _opened(self) -> sqlite3.Connection | None:
         """The file, once it is ours alone; None while another process has it."""
@@ -70,9 +95,11 @@ class Spool:
 
     def keep(self, writes: list[Write]) -> bool:
         """Make the rows of writes durable; False where that cannot be, such as where another has the file."""
-        if sum(len(rows.values) for rows in self._rows) >= MOST or (file := self._opened()) is None:
+        if sum(len(rows.values) for rows in self._rows) >= MOST:
             return False
         try:
+            if (file := self._opened()) is None:
+                return False
             rows = [_bound(alike) for alike in group_alike(writes)]
             file.execute("INSERT INTO spooled (rows) VALUES (?)", (msgspec.msgpack.encode(rows),))
         except Exception as error:  # such as a full disk, or a bad row: they wait for the database then

@@ -100,7 +100,7 @@ class SqliteDatabase(Database):
 
     def read_now[T](self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
-            return work(Tx(connection, self.clock.now(), self.vault, self.ports))
+            return work(Tx(connection, self.clock.now(), self.vault, self.ports, is_reading=True))
 
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
         waiting: Waiting[T] = Waiting(asyncio.get_running_loop())

@@ -21,9 +21,10 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.arrays import array_of
+from contatto.kit.log import logger
 from contatto.kit.parts import NO_PARTS, Parts
-from contatto.kit.sealed import SealedIn
-from contatto.kit.vault import Vault, row_key
+from contatto.kit.sealed import UNREADABLE, SealedIn
+from contatto.kit.vault import Sealed, Vault, row_key
 
 _AT_ONCE: Final = 5_000
 _HOLD: Final = text("SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number")
@@ -40,12 +41,14 @@ class Tx:
         now: the one time of this transaction, in UTC.
         vault: seals and opens contact values.
         ports: what capabilities ask of those above them.
+        is_reading: nothing is written, so words may stand in place of a field that does not open.
     """
 
     connection: Connection
     now: datetime
     vault: Vault
     ports: Parts = NO_PARTS
+    is_reading: bool = False
 
     def execute(self, statement: Executable, rows: Sequence[Row] | Row | None = None) -> CursorResult[Any]:
         """Run a statement, once or for each of the rows."""
@@ -58,25 +61,38 @@ class Tx:
         and kept, since building it anew costs several times what running it does.
         """
         result = self.connection.execute(statement, values)
-        made = _maker(shape, tuple(result.keys()), self.vault)
+        made = _maker(shape, tuple(result.keys()), self)
         row = result.first()
         return None if row is None else made(row)
 
     def list[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> list[T]:
         """All rows as dataclasses; ``values`` as in ``find``."""
         result = self.connection.execute(statement, values)
-        made = _maker(shape, tuple(result.keys()), self.vault)
+        made = _maker(shape, tuple(result.keys()), self)
         return [made(row) for row in result.all()]
 
     def stream[T](self, shape: type[T], statement: Executable) -> Iterator[T]:
         """Rows as dataclasses, some thousands at a time, for what does not fit into memory."""
         some = {"yield_per": _AT_ONCE}
         result = self.connection.execute(statement, execution_options=some)
-        return map(_maker(shape, tuple(result.keys()), self.vault), result)
+        return map(_maker(shape, tuple(result.keys()), self), result)
 
     def seal(self, text: str, business_id: str, column: str, row: str) -> bytes | None:
         """Seal a text for a column; an empty one is none."""
         return self.vault.seal(text, business_id, column, row) if text else None
+
+    def open_text(self, sealed: bytes, business_id: str, column: str, row: str) -> str:
+        """Open a text for a reader; where it does not open, return `UNREADABLE` and log its place."""
+        try:
+            return self.vault.open(sealed, business_id, column, row)
+        except Sealed:
+            logger().error("vault.unreadable", business_id=business_id, column=column, row=row)
+            return UNREADABLE
+
+    @property
+    def field_opener(self) -> "OpenText":
+        """Opens sealed fields; one that writes raises `Sealed`, lest it stores or sends the words."""
+        return self.open_text if self.is_reading else self.vault.open
 
     def scalar(self, statement: Executable) -> Any:
         return self.connection.execute(statement).scalar()
@@ -164,7 +180,8 @@ def sealed_fields(shape: type[Any]) -> dict[str, SealedIn]:
     }
 
 
-type Opener = Callable[[Vault, Sequence[Any]], str]
+type OpenText = Callable[[bytes, str, str, str], str]
+type Opener = Callable[[OpenText, Sequence[Any]], str]
 """Opens one field of a row."""
 
 
@@ -172,13 +189,11 @@ def opener(place: SealedIn, at: int, columns: Sequence[str]) -> Opener:
     """Return a function that opens one field of rows with these columns."""
     tenant, row = columns.index("business_id"), [columns.index(name) for name in place.row]
 
-    def open_field(vault: Vault, values: Sequence[Any]) -> str:
+    def open_field(open_text: OpenText, values: Sequence[Any]) -> str:
         sealed = values[at]
         if sealed is None:
             return ""
-        return vault.open(
-            sealed, values[tenant], place.column, row_key(*(values[name_at] for name_at in row))
-        )
+        return open_text(sealed, values[tenant], place.column, row_key(*(values[name_at] for name_at in row)))
 
     return open_field
 
@@ -201,10 +216,11 @@ def _plan(shape: type[Any], columns: tuple[str, ...]) -> _Plan:
     return _Plan(plain, sealed)
 
 
-def _maker[T](shape: type[T], columns: tuple[str, ...], vault: Vault) -> Callable[[Any], T]:
+def _maker[T](shape: type[T], columns: tuple[str, ...], tx: Tx) -> Callable[[Any], T]:
     """What makes a dataclass of a row with these columns."""
     plan = _plan(shape, columns)  # type: ignore[arg-type]  # a class is hashable
     plain, sealed = plan.plain, plan.sealed
+    open_text = tx.field_opener
 
     def made(row: Any) -> T:
         return shape(**{name: row[place] for name, place in plain})
@@ -212,7 +228,7 @@ def _maker[T](shape: type[T], columns: tuple[str, ...], vault: Vault) -> Callabl
     def opened(row: Any) -> T:
         values = {name: row[place] for name, place in plain}
         for name, open_field in sealed:
-            values[name] = open_field(vault, row)
+            values[name] = open_field(open_text, row)
         return shape(**values)
 
     return opened if sealed else made

@@ -18,6 +18,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, Translator, brand_of, translator_of
+from contatto.kit.sealed import is_unreadable
 from contatto.kit.timestamps import from_micros
 from contatto.leads.actions import records as actions
 from contatto.leads.actions.points import list_put_back
@@ -252,7 +253,9 @@ def _point(
         id=point.id,
         field=point.field.value,
         value=point.value,
-        reach=Reach() if lead.hidden_at or point.wrong_at else reach_of(point.field, point.value),
+        reach=Reach()
+        if lead.hidden_at or point.wrong_at or is_unreadable(point.value)
+        else reach_of(point.field, point.value),
         captured_at=point.created_at,
         primary=is_first and point.wrong_at is None,
         is_wrong=point.wrong_at is not None,

@@ -1,8 +1,8 @@
 // The forms of one lead: what was sent is cleared, and a live refresh leaves a form alone in which somebody types.
 document.addEventListener("htmx:after:request", (event) => {
-  const { sourceElement: form, response } = event.detail.ctx;
+  const { sourceElement: form, data, response } = event.detail.ctx;
   if (form?.tagName !== "FORM" || response.status >= 400) return;
-  if ("clear" in form.dataset) form.reset();
+  if ("clear" in data) form.reset();
   form.taken = true; // what the server sends back is newer than what stands in the form
   const opened = form.closest("details");
   if (opened) opened.open = false;

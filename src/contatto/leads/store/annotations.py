@@ -232,4 +232,4 @@ def _opened(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[st
     values = {name: row[name] for name in shape.__dataclass_fields__ if name != "text"}
     note_seen("lead_id", (row["lead_id"],))
     column = "lead_notes.body" if shape is Note else "lead_tasks.body"
-    return values | {"text": tx.vault.open(row["body"], row["business_id"], column, row["id"])}
+    return values | {"text": tx.open_text(row["body"], row["business_id"], column, row["id"])}

@@ -29,6 +29,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, only, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
+from contatto.kit.sealed import is_unreadable
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.leads.model.leads import (
@@ -267,7 +268,7 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
     found: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
     for row in _POINTS.rows(tx, {"of": business_id, "ids": lead_ids}):
         point_id, lead_id, field, value, *others = row
-        opened = tx.vault.open(value, business_id, "contact_points.value", point_id)
+        opened = tx.open_text(value, business_id, "contact_points.value", point_id)
         found[lead_id].append(ContactPoint(point_id, LeadId(lead_id), field, opened, *others))
     for points in found.values():
         points.sort(
@@ -280,12 +281,15 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
 def list_outgoing_points(
     tx: Tx, business_id: str, lead_ids: Collection[str]
 ) -> dict[str, list[ContactPoint]]:
-    """Return the contact points that may leave the installation: no wrong ones, the main one first.
+    """Return the contact points that may leave the installation: readable, not wrong, the main one first.
 
     All that goes out reads here: CRMs, webhooks, signals, the API, files.
     """
     points = list_contact_points(tx, business_id, lead_ids)
-    return {lead_id: [point for point in some if point.wrong_at is None] for lead_id, some in points.items()}
+    return {
+        lead_id: [point for point in some if point.wrong_at is None and not is_unreadable(point.value)]
+        for lead_id, some in points.items()
+    }
 
 
 def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, set[str]]:
@@ -297,7 +301,7 @@ def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> di
     )
     values: dict[str, set[str]] = {lead_id: set() for lead_id in lead_ids}
     for row in tx.execute(mine):
-        opened = tx.vault.open(row.value, business_id, "contact_points.value", row.id)
+        opened = tx.open_text(row.value, business_id, "contact_points.value", row.id)
         values[row.lead_id].add(opened)
     return values
 
@@ -374,7 +378,7 @@ def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Eviden
 def load_evidence(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Evidence:
     """Evidence of a business, as its row has it, with its text opened."""
     values = {name: row[name] for name in Evidence.__dataclass_fields__}
-    return Evidence(**values | {"raw": tx.vault.open(row["raw"], business_id, "evidence.raw", row["id"])})
+    return Evidence(**values | {"raw": tx.open_text(row["raw"], business_id, "evidence.raw", row["id"])})
 
 
 def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:

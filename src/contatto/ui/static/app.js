@@ -23,10 +23,14 @@ document.addEventListener("htmx:error", (event) => {
   // a refresh that failed in the background will be made again by the next event
   if (!inBackground(event.detail.ctx)) toast(word("offline"), { kind: "bad", seconds: 9 });
 });
+// A live refresh may change the element before the answer arrives, so scripts read its data as the request began.
+document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+  ctx.data = { ...ctx.sourceElement?.dataset };
+});
 // an element with data-then="x" tells the others on the page once its request is through
 document.addEventListener("htmx:after:request", (event) => {
   const { ctx } = event.detail;
-  const next = ctx.sourceElement?.dataset?.then;
+  const next = ctx.data?.then;
   // not later: the swap may take the element away, and its events would no longer get here
   if (next && ctx.response.status < 400) setTimeout(() => document.body.dispatchEvent(new CustomEvent(next)));
 });
