@@ -4,12 +4,13 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from contatto.forms.model import Content, Kind
+from contatto.forms.model import Consent, Content, Hours, Kind
 from contatto.forms.rules.logic import find_way
 from contatto.forms.rules.sheet import show_sheet
 from tests.browser.conftest import Served
@@ -168,6 +169,44 @@ def test_the_language_changes_in_place_and_keeps_what_was_typed(served: Served, 
     expect(customer.locator("[data-sheet]")).to_have_attribute("dir", "rtl")
     expect(customer.locator("[name=q5]")).to_have_value("mei@example.com")
     assert customer.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_who_loses_a_time_to_somebody_else_keeps_the_rest_and_chooses_another(
+    served: Served, browser: Browser, customer: Page, width: int
+) -> None:
+    hours = Hours("Asia/Singapore", (1, 2, 3, 4, 5, 6, 7), "09:00", "12:00", 60, 7)
+    asked = (
+        question("q1", Kind.EMAIL, required=True),
+        question("q2", Kind.APPOINTMENT, required=True, hours=hours),
+    )
+    form = content(*asked, consents=(Consent("c1", required=True),))
+    words = {**form.words["en"], "c1.text": "Contact me about this."}
+    open_form(customer, served, replace(form, words={"en": words}))
+    context = browser.new_context(viewport={"width": width, "height": 800}, locale="en-SG")
+    rival = context.new_page()
+    rival.goto(f"{served.url}/chat/{served.house.webchat_id}")
+    rival.locator("#form-open").click()
+    taken = rival.locator("[name=q2] option").nth(1).get_attribute("value") or ""
+    for page, address in ((customer, "mei@example.com"), (rival, "ada@example.com")):
+        page.get_by_label("Label of q1").fill(address)
+        page.get_by_label("Label of q2").select_option(taken)
+        page.get_by_label("Contact me about this.").check()
+    customer.locator("[data-sheet-next]").click()
+    expect(customer.get_by_role("heading", name="Thank you!")).to_be_visible()
+
+    rival.locator("[data-sheet-next]").click()
+    expect(rival.locator("[data-error-of=q2]")).to_be_visible()
+    expect(rival.get_by_label("Label of q2")).to_be_focused()
+    expect(rival.locator(f"[name=q2] option[value='{taken}']")).to_have_count(0)
+    expect(rival.get_by_label("Label of q1")).to_have_value("ada@example.com")
+    expect(rival.get_by_label("Contact me about this.")).to_be_checked()
+    rival.get_by_label("Label of q2").select_option(index=1)
+    expect(rival.locator("[data-error-of=q2]")).to_be_hidden()
+    rival.locator("[data-sheet-next]").click()
+    expect(rival.get_by_role("heading", name="Thank you!")).to_be_visible()
+    assert rival.evaluate("document.documentElement.scrollWidth") == width
+    context.close()
 
 
 def test_an_offer_that_does_not_fit_says_so_kindly(served: Served, customer: Page) -> None:

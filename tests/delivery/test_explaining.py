@@ -152,6 +152,7 @@ def test_the_page_shows_phases_decisions_and_why(house: House) -> None:
 
 def test_factors_of_a_decision_have_names_that_people_read() -> None:
     assert str(factor_text(f"{OURS}account")) == "Channel account"
+    assert str(factor_text("country")) == "Country"
     assert str(factor_text("follows")) == "Publisher field “follows”"
 
 
@@ -199,7 +200,7 @@ def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes
     house.context.db.write_now(fill)
     page = house.client.get("/ads/delivery/model").text
     for words in (
-        "Predicted 11, actual 50 of 100.", "More than predicted", "taste</bdi> + Age",
+        "Predicted 11, actual 50 of 100.", "More than predicted", "Publisher field “taste” + Age",
         "tea", "55+", "25 % by decision trees", "Kinds of contact details", "As predicted",
     ):  # fmt: skip
         assert words in page

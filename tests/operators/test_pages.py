@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
+from contatto.ads.store.nodes import ad_groups
 from contatto.kit.db.tx import Tx
 from contatto.operators.actions import placing
 from contatto.operators.model import AdmissionState, AdReview, ReviewState
@@ -68,6 +70,22 @@ def test_an_operator_begins_with_the_marketplace(house: House, operator_id: str)
     press(house, "/operator/placements", status=422, name="Front", currency="XYZ", floor="2.5")
 
 
+def check_statement(house: House, operator_id: str, ad_account_id: str) -> None:
+    """The operator's statement has payments, and charges under the names of ad groups."""
+    db = house.context.db
+    (group,) = db.read_now(lambda tx: tx.execute(select(ad_groups)).mappings().all())
+    charged = {
+        "operator_id": operator_id, "business_id": house.business_id, "ad_group_id": group["id"],
+        "placement_id": "p1", "ad_account_id": ad_account_id, "day": "2026-11-02",
+        "views": 9, "clicks": 1, "charged_micros": 2_000_000,
+    }  # fmt: skip
+    db.write_now(lambda tx: tx.insert(accounts.placed_days, charged))
+    statement = house.client.get("/operator/statement.csv").text
+    assert "wire" in statement
+    assert ",CONVERSATION group," in statement
+    assert group["id"] not in statement
+
+
 def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: House, operator_id: str) -> None:
     db = house.context.db
     house.sign_in()
@@ -96,7 +114,7 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
     assert code is not None
     (paid,) = db.read_now(lambda tx: accounts.list_balances(tx, operator_id))
     assert (paid.paid_in_micros, paid.credit_micros) == (1_000_500_000, 20_000_000)
-    assert "wire" in house.client.get("/operator/statement.csv").text
+    check_statement(house, operator_id, balance.ad_account_id)
     change_rules(house, operator_id)
     press(house, "/operator/businesses", business_id=house.business_id, category="health")
     press(house, "/operator/businesses", status=404, business_id="nobody", category="health")

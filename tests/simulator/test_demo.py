@@ -48,7 +48,7 @@ def demo(folder: Path, *arguments: str) -> Iterator[tuple[dict[str, Any], Path]]
 def test_a_world_is_made_once_and_goes_on_until_it_was_cut_off(tmp_path: Path) -> None:
     with demo(tmp_path, "--no-live") as (first, said):
         assert_complete(first)
-        assert first["login_url"] in said.read_text()
+        assert f"{first['base_url']}/home" in said.read_text()
         with urllib.request.urlopen(first["chat_url"], timeout=60) as page:  # noqa: S310  # it is ours
             assert page.status == 200
             assert "/chat/" in page.url

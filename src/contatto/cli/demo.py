@@ -208,7 +208,7 @@ class Demo:
         seen = f"{tally.views:,} views by {tally.people:,} people, {tally.taps:,} taps"
         _out.print(f"{took}: {seen}, {tally.chats:,} chats, {tally.messages:,} messages.")
         _out.print(await self._say_what_was_learned(world))
-        _out.print(f"All of it is at {self.context.settings.base_url}/login now.", soft_wrap=True)
+        _out.print(f"Start on Home: {self.context.settings.base_url}/home", soft_wrap=True)
 
     async def _say_what_was_learned(self, world: World) -> str:
         """What the report shows of both goals, and how much of it is learned."""
@@ -314,7 +314,7 @@ def ready_values(world: World, base_url: str) -> dict[str, Any]:
 def _print_summary(world: World, base_url: str, log: Path) -> None:
     places = Table.grid(padding=(0, 3, 0, 2))
     for name, path in (
-        ("Sign in", "/login"),
+        ("Home", "/home"),
         ("Inbox", "/inbox"),
         ("Leads Center", "/leads"),
         ("Report", "/reports"),
@@ -327,7 +327,7 @@ def _print_summary(world: World, base_url: str, log: Path) -> None:
         people.add_row(login.role, login.email, f"[bold]{login.password}[/bold]")
     _out.print(f"\n[bold]{world.business_name}[/bold] is open at [bold]{base_url}[/bold]\n")
     _out.print(places)
-    _out.print("\nLog-ins")
+    _out.print("\nLog in as one of these")
     _out.print(people)
     _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {log}")
     _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')

@@ -346,7 +346,8 @@ def statement_command(operator: At = "") -> None:
 
 
 def _statement(operator: str, tx: Tx) -> list[list[str]]:
-    return statements.operator_statement(tx, _find_operator(tx, operator))
+    own = _find_operator(tx, operator)
+    return statements.operator_statement(tx, own, statements.name_charged_groups(tx, own))
 
 
 def _print_ids(numbers: Iterable[int]) -> None:

@@ -24,7 +24,7 @@ _SOURCES: Final = {
     Source.KNOWN: N_("Earlier chat or lead"),
     Source.EARLIER: N_("Predictions of the earlier steps"),
 }
-_FIELDS: Final = {
+FIELDS: Final = {
     "country": N_("Country"),
     f"{OURS}placement": N_("Placement"),
     f"{OURS}account": N_("Channel account"),
@@ -33,6 +33,7 @@ _FIELDS: Final = {
     f"{OURS}age": N_("Age"),
     f"{OURS}interests": N_("Interests"),
 }
+"""What the engine itself makes of a request, by its name in the model."""
 _AD_FIELDS: Final = {
     "format": N_("Image or video"),
     "call": N_("Ad button"),
@@ -93,7 +94,7 @@ def row_of_influence(found: Influence) -> InfluenceRow:
 
 
 def _name_of(field: str) -> tuple[str, str]:
-    known = _FIELDS.get(field, "")
+    known = FIELDS.get(field, "")
     return known, "" if known else field
 
 

@@ -19,7 +19,7 @@ from contatto.delivery.actions.explaining import explain_decision
 from contatto.delivery.actions.packing import read_record
 from contatto.delivery.actions.trials import CampaignLift, list_lifts
 from contatto.delivery.model.phases import GroupState, Phase, Reason
-from contatto.delivery.rules.asking import OURS
+from contatto.delivery.pages.influences import FIELDS
 from contatto.delivery.store import ledger, models
 from contatto.delivery.store.log import list_decisions
 from contatto.kit.db.row_security import acting
@@ -187,21 +187,10 @@ def _name_own_ads(tx: Tx, caller: Caller, numbers: set[int]) -> dict[int, str]:
     return name_ads(tx, caller.business_id, [ad for ad in found if may_use(caller, ad.ad_account_id)])
 
 
-FACTORS: Final = {
-    f"{OURS}account": N_("Channel account"),
-    f"{OURS}age": N_("Age"),
-    f"{OURS}device": N_("Device"),
-    f"{OURS}interests": N_("Interests"),
-    f"{OURS}language": N_("Language"),
-    f"{OURS}placement": N_("Placement"),
-}
-"""What we know of a request ourselves, by its name in the model."""
-
-
 def factor_text(name: str) -> LazyText:
     """Name a factor of a decision: one of ours, or a field that the publisher sends."""
-    if name in FACTORS:
-        return LazyText(FACTORS[name])
+    if name in FIELDS:
+        return LazyText(FIELDS[name])
     return LazyText("Publisher field “%(name)s”", name=name)
 
 

@@ -141,7 +141,7 @@ async function take({ status, body }) {
     dialog.dispatchEvent(new CustomEvent("form:sent", { detail: body }));
     step(body.verdict === "no_fit" ? "no_fit" : "done");
   } else if (status === 422 && body.problems) {
-    if (body.stale) await reload(sheet.dataset.language);
+    if (body.stale) await reload(sheet.dataset.language).catch(() => false);
     step("fill");
     show(body.problems);
   } else alertOf(body.message || sheet.dataset.again);
@@ -168,8 +168,11 @@ async function load(base, page, language = "") {
 // The sheet anew, such as with the times that are free by now; what was typed stays.
 async function reload(language) {
   const kept = read();
+  const isSame = language === sheet.dataset.language; // in another language a person has not read what they agree to
+  const agreed = consents().map((one) => one.querySelector("input")).filter((input) => isSame && input.checked).map((input) => input.name);
   if (!(await load(sheet.dataset.base, sheet.dataset.page, language))) return false;
   write(kept);
+  for (const one of consents()) one.querySelector("input").checked ||= agreed.includes(one.dataset.consent);
   follow();
   return true;
 }

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
+from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import translator_of
@@ -21,7 +22,7 @@ from contatto.kit.timestamps import micros
 from contatto.kit.typed_numbers import read_amount, read_whole
 from contatto.measurement.rules import local_day
 from contatto.operators.actions import admitting, paying, placing, reviewing
-from contatto.operators.actions.statements import operator_statement
+from contatto.operators.actions.statements import name_charged_groups, operator_statement
 from contatto.operators.model import AdmissionState, Category, Operator, Placement, ReviewState
 from contatto.operators.pages.joining import CATEGORY_TEXTS
 from contatto.operators.rules import LEAST_FLOOR_MICROS
@@ -190,9 +191,11 @@ async def post_new_code(request: Request, caller: FormCaller) -> HTMLResponse:
 async def download_operator_statement(request: Request, caller: PageCaller) -> StreamingResponse:
     """Payments and charges of all ad accounts with this operator, by day."""
     require(caller, Permission.READ_REPORTS)
-    rows = await context_of(request).db.read_long(
-        lambda tx: operator_statement(tx, placing.load_operator(tx, caller.business_id)), caller.business_id
-    )
+    db = context_of(request).db
+    operator = await db.read(lambda tx: placing.load_operator(tx, caller.business_id))
+    with acting(""):  # the ad groups are the advertisers'; their names alone are shown
+        groups = await db.read_long(lambda tx: name_charged_groups(tx, operator), caller.business_id)
+    rows = await db.read_long(lambda tx: operator_statement(tx, operator, groups), caller.business_id)
     headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
     return StreamingResponse(csv_lines(rows, bom=True), media_type="text/csv; charset=utf-8", headers=headers)
 
