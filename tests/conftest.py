@@ -35,6 +35,7 @@ from tests.compiled import compiled_once, kernels_compiled_once, read_own_share
 from tests.emptied import EmptiedDatabases
 from tests.examples import examples
 from tests.left_open import LEFT_OPEN, lines_of_left_open, note_connections
+from tests.mailbox import Mailbox, running_mailbox
 from tests.once import MADE_DIR
 from tests.wide import further_values, is_wide
 from tools.browser import MISSING, find_chromium
@@ -141,6 +142,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and postgres.RUN_DIR in os.environ:
         postgres.stop_server(Path(os.environ.pop(postgres.RUN_DIR)))
         shutil.rmtree(os.environ.pop(MADE_DIR), ignore_errors=True)
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    """A mail server of this machine."""
+    with running_mailbox() as box:
+        yield box
 
 
 @pytest.fixture(autouse=True)

@@ -9,18 +9,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Served, serving
 from tests.journeys.running import EMAIL, PASSWORD
-from tests.mailbox import Mailbox, running_mailbox, text_of
+from tests.mailbox import Mailbox, text_of
 
 pytestmark = pytest.mark.browser
 
 MEI = "mei@example.com"
 FIRST, SECOND = "mei's first password", "mei's second password"
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with running_mailbox() as box:
-        yield box
 
 
 @pytest.fixture

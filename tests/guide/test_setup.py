@@ -109,6 +109,15 @@ def test_what_is_wrong_is_asked_for_again_with_the_rest_still_there(
     assert FORM["password"] not in answer.text
 
 
+def test_everything_that_is_wrong_is_told_at_once(empty: Context, client: TestClient) -> None:
+    path = link(empty)
+    wrong = {"business": "", "email": "mei", "password": "short", "country": "", "currency": "XYZ"}
+    form = FORM | wrong | {"timezone": "Mars/Base", "csrf_token": csrf_of(client.get(path).text)}
+    with nothing_changes(empty.db):
+        page = client.post(path, data=form).text
+    assert page.count('aria-invalid="true"') == len(wrong) + 1
+
+
 def test_serving_an_empty_folder_prints_the_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -14,23 +15,22 @@ from contatto.accounts.model import Business, BusinessId, Member, Role
 from contatto.kit.db.tx import Tx
 from tests.client import client_beside
 from tests.journeys.running import PASSWORD, House, csrf_of, running_house, weak_hash
-from tests.mailbox import Mailbox, running_mailbox
+from tests.mailbox import Mailbox
 
 MEI = "mei@example.com"
 
 
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with running_mailbox() as box:
-        yield box
+@contextmanager
+def running_mailing_house(folder: Path, database_url: str, mailbox: Mailbox) -> Iterator[House]:
+    """A house that sends its mails to a mail server of this machine."""
+    sender = "Contatto <contatto@kopi.example.com>"
+    with running_house(folder, database_url=database_url, smtp_url=mailbox.url, mail_from=sender) as running:
+        yield running
 
 
 @pytest.fixture
 def house(tmp_path: Path, database_url: str, mailbox: Mailbox) -> Iterator[House]:
-    sender = "Contatto <contatto@kopi.example.com>"
-    with running_house(
-        tmp_path, database_url=database_url, smtp_url=mailbox.url, mail_from=sender
-    ) as running:
+    with running_mailing_house(tmp_path, database_url, mailbox) as running:
         yield running
 
 

@@ -80,7 +80,7 @@ def test_an_invitation_names_the_e_mail_where_no_mail_can_confirm_it(silent_hous
     with nothing_changes(silent_house.context.db):
         answer = owner.send("/settings/invitations", email="", role="agent")
     assert answer.status_code == 422
-    assert "enter an address" in answer.text
+    assert "Enter an address" in answer.text
 
 
 def test_an_invitation_sends_some_mails_and_no_more(house: House) -> None:

@@ -14,8 +14,16 @@ from contatto.accounts.model import Member, Role
 from contatto.kit.db.tx import Tx
 from tests.client import client_beside
 from tests.journeys.running import EMAIL, PASSWORD, House, running_house, weak_hash
-from tests.mailbox import Mailbox, running_mailbox, text_of
-from tests.people.conftest import MEI, Person, add_member, found, member_of, second_business
+from tests.mailbox import Mailbox, text_of
+from tests.people.conftest import (
+    MEI,
+    Person,
+    add_member,
+    found,
+    member_of,
+    running_mailing_house,
+    second_business,
+)
 from tests.unchanged import nothing_changes
 
 RIVAL, CHOSEN = "rival@example.com", "a password of the rival"
@@ -30,17 +38,8 @@ def house(tmp_path: Path, database_url: str) -> Iterator[House]:
 
 
 @pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with running_mailbox() as box:
-        yield box
-
-
-@pytest.fixture
 def mailing_house(tmp_path: Path, database_url: str, mailbox: Mailbox) -> Iterator[House]:
-    sender = "Contatto <contatto@kopi.example.com>"
-    with running_house(
-        tmp_path, database_url=database_url, smtp_url=mailbox.url, mail_from=sender
-    ) as running:
+    with running_mailing_house(tmp_path, database_url, mailbox) as running:
         add_rival(running)
         yield running
 

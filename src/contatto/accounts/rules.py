@@ -10,6 +10,7 @@ from contatto.accounts.model import AdAccount, Caller, Member, Permission, Role
 from contatto.kit import errors
 from contatto.kit.emails import InvalidEmail, checked_email
 from contatto.kit.errors import Refused
+from contatto.kit.faults import Faults
 from contatto.kit.regions import countries, currencies, is_zone_of
 
 _READS: Final = frozenset({
@@ -201,18 +202,24 @@ def checked_ad_account(
     """Return the checked values of an ad account; older values of ``before`` stay valid.
 
     Raises:
-        Refused: INVALID, when a value cannot be, or another ad account has the name.
+        Refused: INVALID, with all values that cannot be, or when another ad account has the name.
     """
-    check_timezone(timezone)
+    faults = Faults()
     name, country, currency = name.strip(), country.strip().upper(), currency.strip().upper()
-    if country not in countries():
-        raise Refused(errors.INVALID, "country: enter a two-letter code, such as SG.")
-    if currency not in currencies() and (before is None or currency != before.currency):
-        raise Refused(errors.INVALID, "currency: enter a three-letter code, such as SGD.")
-    if not is_zone_of(timezone, country) and (before is None or timezone != before.timezone):
-        raise Refused(errors.INVALID, "timezone: choose a time zone of this country.")
     if not 0 < len(name) <= NAME_LIMIT or name in other_names:
-        raise Refused(errors.INVALID, "name: enter a name that no other ad account of this business has.")
+        faults.note(
+            Refused(errors.INVALID, "name: enter a name that no other ad account of this business has.")
+        )
+    if country not in countries():
+        faults.note(Refused(errors.INVALID, "country: enter a two-letter code, such as SG."))
+    if currency not in currencies() and (before is None or currency != before.currency):
+        faults.note(Refused(errors.INVALID, "currency: enter a three-letter code, such as SGD."))
+    is_old = before is not None and timezone == before.timezone
+    if timezone not in _timezones():
+        faults.note(Refused(errors.INVALID, "timezone: enter an IANA name, such as Asia/Singapore."))
+    elif country in countries() and not is_zone_of(timezone, country) and not is_old:
+        faults.note(Refused(errors.INVALID, "timezone: choose a time zone of this country."))
+    faults.check()
     return {"name": name, "country": country, "currency": currency, "timezone": timezone}
 
 

@@ -6,6 +6,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts import store as known
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Business, BusinessId, Member, Role
+from contatto.accounts.rules import checked_ad_account, normal_email
 from contatto.ads.store.nodes import has_ad
 from contatto.capture.store import list_capturing
 from contatto.channels.store import list_accounts
@@ -15,6 +16,7 @@ from contatto.guide.rules import SETUP_KEY
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import Faults
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 
@@ -40,6 +42,20 @@ def check_setup_link(tx: Tx, token: str) -> None:
         raise Refused(errors.LINK_OVER)
 
 
+def check_installation(new: NewInstallation) -> None:
+    """Check what can be checked before anything is made.
+
+    Raises:
+        Refused: INVALID, with all that is wrong.
+    """
+    faults, name = Faults(), new.business.strip()
+    if not 0 < len(name) <= 100:
+        faults.note(Refused(errors.INVALID, "business: enter a name of at most 100 characters."))
+    faults.read(lambda: normal_email(new.email), "")
+    account = name[:100] or "-"
+    faults.finish(lambda: checked_ad_account(account, new.country, new.currency, new.timezone, ()))
+
+
 def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> tuple[Business, Member]:
     """Make the first business with its owner and an ad account; the link is used up.
 
@@ -48,9 +64,8 @@ def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> tuple[Busin
     """
     tx.hold_key("set-up")
     check_setup_link(tx, token)
+    check_installation(new)
     name = new.business.strip()
-    if not 0 < len(name) <= 100:
-        raise Refused(errors.INVALID, "business: enter a name of at most 100 characters.")
     business = accounts.create_business(tx, name)
     owner = NewMember(new.email, new.display_name, Role.OWNER, "")
     member = accounts.add_member(tx, business.id, owner, new.password_hash)

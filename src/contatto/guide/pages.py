@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.actions import hash_password, open_session
 from contatto.accounts.auth import PageCaller
+from contatto.accounts.rules import check_password
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
 from contatto.guide import actions, rules
@@ -17,7 +18,7 @@ from contatto.guide.model import NewInstallation, Step
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.faults import Faults, split_faults
 from contatto.kit.hashing import HashPool
 from contatto.kit.i18n import translator_of
 from contatto.kit.limits import client_network
@@ -72,6 +73,9 @@ async def post_setup(request: Request, token: str, form: Annotated[SetupForm, Fo
         return open_session(tx, owner, context.settings.session_days, browser=browser)
 
     try:
+        faults = Faults()
+        faults.read(lambda: actions.check_installation(form.with_hash("")), None)
+        faults.finish(lambda: check_password(form.password))
         with pool.place(client_network(request)):
             hashed = await pool.run(hash_password, form.password)
         session = await context.db.write(set_up)
@@ -86,11 +90,14 @@ async def post_setup(request: Request, token: str, form: Annotated[SetupForm, Fo
 
 def _render_setup(request: Request, typed: SetupForm, problem: Refused | None = None) -> HTMLResponse:
     words = translator_of(request)
-    field, text = split_fault(problem, words) if problem else ("", "")
     fields = {"name": "business"} | {name: name for name in SetupForm.model_fields}
     values = {
         "typed": typed,
-        "errors": {fields.get(field, "business"): text} if problem else {},
+        "errors": {
+            fields.get(field, "business"): text for field, text in split_faults(problem, words).items()
+        }
+        if problem
+        else {},
         "zones": zone_choices(),
         "countries": country_choices(words),
         "currencies": currency_choices(words),

@@ -71,6 +71,15 @@ def _rank(refused: Refused) -> tuple[bool, bool]:
     return refused.code is not errors.INVALID, isinstance(refused, Leap)
 
 
+def split_faults(refused: Refused, words: Translator) -> dict[str, str]:
+    """Return what each refusal of a form says, by its field; the first one of a field counts."""
+    texts: dict[str, str] = {}
+    for fault in (refused, *refused.others):
+        field, says = split_fault(fault, words)
+        texts.setdefault(field, says)
+    return texts
+
+
 def split_fault(refused: Refused, words: Translator) -> tuple[str, str]:
     """The field that a refusal names, or an empty text, and what it says to a person, without that name."""
     detail = refused.detail_in(words)

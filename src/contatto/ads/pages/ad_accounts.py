@@ -16,7 +16,7 @@ from contatto.ads.actions.accounts import correct_advertiser, is_counted
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.faults import split_faults
 from contatto.kit.i18n import translator_of
 from contatto.kit.regions import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.ui.context import context_of
@@ -96,7 +96,7 @@ async def _render(
         "blank": AdAccountForm(),
         "typed": typed or AdAccountForm(),
         "wrong": of,
-        "error": split_fault(problem, words)[1] if problem else "",
+        "error": " ".join(split_faults(problem, words).values()) if problem else "",
     }
     status = problem.code.http_status if problem else 200
     return context.pages.render(request, "ads/ad_accounts.html", values, status)

@@ -18,6 +18,7 @@ from contatto.kit import errors
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.i18n import N_, translator_of
 from contatto.operators.actions import admitting, reviewing
 from contatto.operators.model import (
@@ -183,7 +184,7 @@ async def _render(request: Request, caller: Caller, problem: Refused | None = No
         "is_operator": own is not None,
         "can_manage": may(caller, Permission.ADMINISTER),
         "categories": [(each.value, text) for each, text in CATEGORY_TEXTS.items()],
-        "error": problem.detail_in(translator_of(request)) if problem else "",
+        "error": split_fault(problem, translator_of(request))[1] if problem else "",
     }
     status = problem.code.http_status if problem else 200
     return context.pages.render(request, "operators/marketplaces.html", values, status)

@@ -15,6 +15,7 @@ from contatto.accounts.rules import may, require
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.i18n import translator_of
 from contatto.kit.regions import currency_choices
 from contatto.kit.table_export import csv_lines
@@ -224,7 +225,7 @@ async def _render(
         "currencies": currency_choices(translator_of(request)),
         "shown_days": SHOWN_DAYS,
         "code": code,
-        "error": problem.detail_in(translator_of(request)) if problem else "",
+        "error": split_fault(problem, translator_of(request))[1] if problem else "",
         "error_part": part,
     }
     status = problem.code.http_status if problem else 200

@@ -13,6 +13,7 @@ from contatto.audit.model import AuditRecord
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.hashing import HashPool
 from contatto.kit.i18n import translator_of
 from contatto.kit.limits import client_network
@@ -136,7 +137,7 @@ async def _render(
         "is_sent": is_sent,
         "asks_address": context.settings.sends_mail and not opened.is_confirmed,
         "typed": typed,
-        "error": problem.detail_in(words) if problem else "",
+        "error": split_fault(problem, words)[1] if problem else "",
     }
     page = context.pages.render(
         request, "people/invitation.html", values, problem.code.http_status if problem else 200

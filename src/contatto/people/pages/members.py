@@ -18,6 +18,7 @@ from contatto.kit import errors
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.i18n import translator_of
 from contatto.people import actions, rules, store
 from contatto.ui.context import context_of
@@ -208,7 +209,7 @@ async def _render(
         "roles": [role for role in Role if may_appoint(own, role)] if manages else [],
         "role_says": rules.ROLE_TEXTS,
         "typed": typed or InvitationForm(),
-        "error": problem.detail_in(translator_of(request)) if problem else "",
+        "error": split_fault(problem, translator_of(request))[1] if problem else "",
         "error_part": part,
         "handed": handed,
     }

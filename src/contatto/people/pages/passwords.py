@@ -13,6 +13,7 @@ from contatto.audit.model import AuditRecord
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.hashing import HashPool
 from contatto.kit.i18n import translator_of
 from contatto.kit.languages import translator_for
@@ -90,7 +91,7 @@ def _render_forgotten(
         "email": email,
         "is_asked": is_asked,
         "sends_mail": context.settings.sends_mail,
-        "error": problem.detail_in(translator_of(request)) if problem else "",
+        "error": split_fault(problem, translator_of(request))[1] if problem else "",
     }
     status = problem.code.http_status if problem else 200
     page = context.pages.render(request, "people/forgotten.html", values, status)
@@ -100,6 +101,6 @@ def _render_forgotten(
 
 
 def _render_reset(request: Request, token: str, problem: Refused | None = None) -> HTMLResponse:
-    values = {"token": token, "error": problem.detail_in(translator_of(request)) if problem else ""}
+    values = {"token": token, "error": split_fault(problem, translator_of(request))[1] if problem else ""}
     status = problem.code.http_status if problem else 200
     return context_of(request).pages.render(request, "people/reset.html", values, status)

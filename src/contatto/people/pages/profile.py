@@ -17,6 +17,7 @@ from contatto.kit import errors
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.hashing import HashPool
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import hash_secret
@@ -166,13 +167,12 @@ async def _render(
     act_for("")  # these are of all businesses of one person
     values = await context.db.read(load)
     act_for(caller.business_id)
-    says = problem.detail_in(translator_of(request)) if problem else ""
-    field, _, text = says.partition(": ")
+    field, says = split_fault(problem, translator_of(request)) if problem else ("", "")
     values |= {
         "caller": caller,
         "typed": profile
         or ProfileForm(display_name=caller.display_name, language=caller.language, timezone=caller.timezone),
-        "errors": {field: text or says} if text else {"password": says} if says else {},
+        "errors": {field or "password": says} if says else {},
         "zones": [(each, each) for each in time_zones()],
         "done": done,
     }
