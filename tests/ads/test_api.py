@@ -91,6 +91,45 @@ def test_an_ad_group_keeps_its_own_windows(house: House, campaign: str) -> None:
     assert (row["campaign_id"], row["schedule_start_time"]) == (campaign, "2026-01-01 00:00:00")
 
 
+def test_a_frequency_cap_is_made_changed_and_ended(house: House, campaign: str) -> None:
+    made = house.data(
+        "POST", "/adgroup/create/", **asked(house, campaign, frequency=3.0, frequency_schedule=7)
+    )
+    number = made["adgroup_id"]
+
+    def cap(**changes: Any) -> tuple[int | None, int | None]:
+        house.data("POST", "/adgroup/update/", adgroup_id=number, **changes)
+        [group] = house.data("GET", "/adgroup/get/", filtering={"adgroup_ids": [number]})["list"]
+        return group["frequency"], group["frequency_schedule"]
+
+    assert (made["frequency"], made["frequency_schedule"]) == (3, 7)
+    assert cap(adgroup_name="Another") == (3, 7)
+    assert cap(frequency=5) == (5, 7)
+    assert cap(frequency=0) == (None, None)
+    code, says = refusal(house, "/adgroup/update/", adgroup_id=number, frequency=2)
+    assert (code, says.partition(":")[0]) == (40002, "frequency_schedule")
+    assert cap(frequency=2, frequency_schedule=28) == (2, 28)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"frequency": 3}, "frequency_schedule"),
+        ({"frequency_schedule": 3}, "frequency"),
+        ({"frequency": 101, "frequency_schedule": 7}, "frequency"),
+        ({"frequency": 3, "frequency_schedule": 29}, "frequency_schedule"),
+        ({"frequency": 3, "frequency_schedule": 0}, "frequency_schedule"),
+        ({"frequency": -1, "frequency_schedule": 7}, "frequency"),
+        ({"frequency": 1.5, "frequency_schedule": 7}, "frequency"),
+    ],
+)
+def test_a_frequency_cap_that_is_no_cap_is_refused_by_field(
+    house: House, campaign: str, changes: dict[str, Any], field: str
+) -> None:
+    code, says = refusal(house, "/adgroup/create/", **asked(house, campaign, **changes))
+    assert (code, says.partition(":")[0]) == (40002, field)
+
+
 def test_ids_may_be_numbers(house: House, campaign: str) -> None:
     body = asked(house, campaign, campaign_id=int(campaign), location_ids=[1880251])
     made = house.data("POST", "/adgroup/create/", **body)

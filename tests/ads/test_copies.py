@@ -32,7 +32,7 @@ def chain(database: Database, world: World) -> Chain:
     """A campaign with two ad groups; the first has two ads and a deleted one, the second none."""
 
     def build(tx: Tx) -> Chain:
-        made = add_chain(tx, world)
+        made = add_chain(tx, world, frequency=2, frequency_schedule=7)
         create_ad(tx, world.id, NewAd(made.ad_group.id, "Second ad", "Come in.", status=NodeStatus.PAUSED))
         gone = create_ad(tx, world.id, NewAd(made.ad_group.id, "Gone", "Bye."))
         change_ad_status(tx, world.ad_account, [gone.number], NodeStatus.DELETED)

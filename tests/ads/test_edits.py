@@ -86,22 +86,24 @@ def test_an_ad_group_changes_what_was_typed_and_keeps_what_is_frozen(house: Hous
         assert f'name="{name}"' not in page
     changed = edit(
         house, path, name="Dinner people", budget="75.50", bid="4", country=["SG", "MY"], languages=["id"],
-        ends_on="2099-12-24", goal="conversation", click_window_days="28", budget_mode="BUDGET_MODE_TOTAL",
+        frequency="2", frequency_schedule="1", ends_on="2099-12-24", goal="conversation",
+        click_window_days="28", budget_mode="BUDGET_MODE_TOTAL",
     )  # fmt: skip
     assert changed.status_code == 303, changed.text
     expected = {
         "adgroup_name": "Dinner people", "budget": 75.5, "budget_mode": "BUDGET_MODE_DAY",
         "conversion_bid_price": 4.0, "location_ids": ["1733045", "1880251"], "languages": ["id"],
         "schedule_end_time": "2099-12-24 16:00:00", "optimization_goal": "LEAD_GENERATION",
-        "click_attribution_window": "SEVEN_DAYS",
+        "click_attribution_window": "SEVEN_DAYS", "frequency": 2, "frequency_schedule": 1,
     }  # fmt: skip
     group = group_of(house, number)
     assert {name: group[name] for name in expected} == expected
-    emptied = edit(house, path, bid="", ends_on="", languages=[])
+    emptied = edit(house, path, bid="", ends_on="", languages=[], frequency="", frequency_schedule="")
     assert emptied.status_code == 303, emptied.text
     group = group_of(house, number)
     assert (group["bid_type"], group["schedule_type"]) == ("BID_TYPE_NO_BID", "SCHEDULE_FROM_NOW")
     assert not group["languages"]
+    assert (group["frequency"], group["frequency_schedule"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,7 @@ def test_an_ad_group_changes_what_was_typed_and_keeps_what_is_frozen(house: Hous
         ({"country": ["SG", "IT"]}, "goal-error"),
         ({"ends_on": "2020-01-01"}, "ends_on-error"),
         ({"page_id": "123"}, "page_id-error"),
+        ({"frequency": "2"}, "frequency_schedule-error"),
         ({"audience_ids": ["123"]}, "audience_ids-error"),
     ],
 )

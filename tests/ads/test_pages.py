@@ -144,6 +144,9 @@ def test_a_budget_that_is_too_low_is_told_alone_while_capture_is_off(closed: Hou
         ({"country": ["TR"]}, "goal-error"),
         ({"goal": "fame"}, "goal-error"),
         ({"click_window_days": "3"}, "click_window_days-error"),
+        ({"frequency": "3"}, "frequency_schedule-error"),
+        ({"frequency": "often", "frequency_schedule": "7"}, "frequency-error"),
+        ({"frequency": "3", "frequency_schedule": "29"}, "frequency_schedule-error"),
     ],
 )
 def test_a_mistake_stands_beside_its_field_and_nothing_is_lost(
@@ -178,7 +181,8 @@ def test_an_ad_group_is_made_with_every_choice_of_the_form(house: House) -> None
         "channel_account_id": house.webchat_id, "budget_mode": "BUDGET_MODE_TOTAL", "bid": "3",
         "pacing": "PACING_MODE_FAST", "languages": ["en", "id"], "age_groups": ["AGE_25_34"],
         "interest_category_ids": ["27"], "audience_ids": [regulars], "excluded_audience_ids": [strangers],
-        "starts_on": "2099-12-01", "starts_time": "09:30", "ends_on": "2099-12-24",
+        "starts_on": "2099-12-01", "starts_time": "09:30", "ends_on": "2099-12-24", "frequency": "3",
+        "frequency_schedule": "7",
     }  # fmt: skip
     made = post(house, f"/ads/campaigns/{campaign}/ad-groups", **form)
     assert made.status_code == 303, made.text
@@ -188,6 +192,7 @@ def test_an_ad_group_is_made_with_every_choice_of_the_form(house: House) -> None
         "pacing": "PACING_MODE_FAST", "languages": ["en", "id"], "age_groups": ["AGE_25_34"],
         "interest_category_ids": ["27"], "audience_ids": [regulars], "excluded_audience_ids": [strangers],
         "schedule_start_time": "2099-12-01 01:30:00", "schedule_end_time": "2099-12-24 16:00:00",
+        "frequency": 3, "frequency_schedule": 7,
     }  # fmt: skip
     assert {name: group[name] for name in expected} == expected
 

@@ -36,7 +36,7 @@ def tree(sdk: Sdk) -> Tree:
     windows = {"click_attribution_window": "TWENTY_EIGHT_DAYS", "view_attribution_window": "OFF",
                "attribution_event_count": "ONCE"}  # fmt: skip
     lead = sdk.make_ad_group(campaign, "LEAD_GENERATION", **windows)
-    talk = sdk.make_ad_group(campaign, "CONVERSATION")
+    talk = sdk.make_ad_group(campaign, "CONVERSATION", frequency=3.0, frequency_schedule=7.0)
     page = {"page_id": sdk.published_form()}
     lead_ads = sdk.make_ads(lead, sdk.creative_values("First", **page), sdk.creative_values("Second"))
     return Tree(campaign, lead, talk, lead_ads, sdk.make_ads(talk, sdk.creative_values("Talk")))
@@ -133,6 +133,9 @@ def test_ad_groups_of_both_goals_are_read_back(sdk: Sdk, tree: Tree) -> None:
     windows = ("click_attribution_window", "view_attribution_window")
     assert [rows[tree.lead][name] for name in windows] == ["TWENTY_EIGHT_DAYS", "OFF"]
     assert [rows[tree.talk][name] for name in windows] == ["SEVEN_DAYS", "ONE_DAY"]
+    cap = ("frequency", "frequency_schedule")
+    assert [rows[tree.talk][name] for name in cap] == [3, 7]
+    assert [rows[tree.lead][name] for name in cap] == [None, None]
     more = ("engaged_view_attribution_window", "attribution_event_count")
     assert [rows[tree.lead][name] for name in more] == ["OFF", "ONCE"]
     assert [rows[tree.talk][name] for name in more] == ["OFF", "UNSET"]

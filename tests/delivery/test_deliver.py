@@ -228,3 +228,15 @@ def test_a_killed_program_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_a_program_that_is_killed_twenty_times_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     kill_and_go_on(tmp_path, kills=20, requests=4_000)
+
+
+def test_a_frequency_cap_without_its_days_is_told_and_is_none() -> None:
+    lines = set_up(1, budget_mode="infinite", pacing="fast", countries=[], frequency=1)
+    asked = [
+        {"type": "request", "ts": BEGINS + n * SECOND, "request_id": f"r{n}", "viewer_id": "v"}
+        for n in range(3)
+    ]
+    answers, code, errors = feed([*lines, *asked])
+    assert all(answer["ad_id"] for answer in answers[1:])
+    assert "a frequency cap needs both frequency and frequency_schedule" in errors
+    assert code == 1

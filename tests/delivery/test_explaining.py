@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,22 @@ def test_why_an_ad_was_not_shown_is_told_by_its_hurdle_or_its_offer(house: House
     shown = decide(house, viewer_id="after", channel_account_id=house.webchat_id)
     why = house.data("GET", path, decision_id=shown["decision_id"], ad_id=other["ad_id"])
     assert (why["verdict"], why["reason"], why["p_click"]) == ("left_out", "channel", None)
+
+
+def test_a_frequency_cap_that_kept_an_ad_away_is_named_in_words(tmp_path: Path) -> None:
+    cap = {"frequency": 1, "frequency_schedule": 7, "adgroup_name": "Rare & <fine>"}
+    with running_house(tmp_path, worker="separate") as house:
+        capped = house.make_ad("CONVERSATION")
+        house.data("POST", "/adgroup/update/", adgroup_id=capped["adgroup_id"], **cap)
+        house.make_ad("CONVERSATION")
+        shown = [decide(house, viewer_id="often here") for _ in range(12)]
+        assert [ad["ad_id"] for ad in shown].count(capped["ad_id"]) == 1
+        last = {"decision_id": shown[-1]["decision_id"], "ad_id": capped["ad_id"]}
+        why = house.data("GET", "/contatto/delivery/decision/get/", **last)
+        assert (why["verdict"], why["reason"]) == ("left_out", "frequency")
+        house.sign_in()
+        page = house.client.get(f"/ads/delivery?decision={last['decision_id']}").text
+        assert "has reached their frequency cap: <bdi>Rare &amp; &lt;fine&gt;</bdi>" in page
 
 
 def test_an_unknown_decision_is_not_found(house: House) -> None:

@@ -359,3 +359,96 @@ def test_a_decision_is_an_answer() -> None:
     answer = marketplace.take(decode(b'{"type":"request","ts":5,"request_id":"a","viewer_id":"v"}'))
     assert isinstance(answer, Decision)
     assert answer.ad_id is None
+
+
+CAP_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["request", "request", "view", "wait", "cap", "save"]),
+        st.integers(0, 3),
+        st.integers(0, 20),
+    ),
+    min_size=10,
+    max_size=120,
+)
+
+
+class CappedViews:
+    """One capped ad group, and what a test saw of its views: their times, and decisions without one."""
+
+    def __init__(self) -> None:
+        self.marketplace = Marketplace(1)
+        self.ts, self.frequency, self.days = BEGINS, 2, 1
+        self.seen: dict[str, list[int]] = {}
+        self.waiting: dict[str, tuple[str, int]] = {}
+        lines = set_up(1, budget_mode="infinite", pacing="fast", frequency=2, frequency_schedule=1)
+        self.group, ad = lines
+        self.tell(self.group)
+        self.tell(ad)
+
+    def tell(self, line: Line) -> Any:
+        return teller(self.marketplace)(line)
+
+    def do(self, what: str, viewer: int, number: int) -> None:
+        self.ts += SECOND
+        if what == "request":
+            self.ask(f"v{viewer}")
+        elif what == "view" and self.waiting:
+            name = list(self.waiting)[number % len(self.waiting)]
+            self.seen.setdefault(self.waiting.pop(name)[0], []).append(self.ts)
+            self.tell({"type": "view", "ts": self.ts, "request_id": name})
+        elif what == "wait":
+            self.ts += number * 3_600 * SECOND
+            limit = self.ts - 900 * SECOND
+            self.waiting = {name: each for name, each in self.waiting.items() if each[1] > limit}
+        elif what == "cap":
+            self.frequency, self.days = 1 + viewer, 1 + number % 3
+            cap = {"frequency": self.frequency, "frequency_schedule": self.days}
+            self.tell({**self.group, "ts": self.ts, **cap})
+        elif what == "save":
+            restored = Marketplace(1)
+            restored.restore(self.marketplace.save())
+            self.marketplace = restored
+
+    def ask(self, viewer: str) -> None:
+        """Ask for an ad, which must be within the cap with all views and decisions of the last days."""
+        asked = {"type": "request", "ts": self.ts, "request_id": f"r{self.ts}", "viewer_id": viewer}
+        if self.tell({**asked, "country": "IT", "floor_micros": 1})["ad_id"]:
+            self.waiting[f"r{self.ts}"] = (viewer, self.ts)
+            lately = sum(at > self.ts - self.days * DAY for at in self.seen.get(viewer, ()))
+            assert lately + sum(each[0] == viewer for each in self.waiting.values()) <= self.frequency
+
+
+@given(CAP_STEPS)
+@settings(max_examples=examples(60), deadline=None)
+def test_no_viewer_sees_a_capped_ad_group_more_often_whatever_the_lines_do(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    """Views come within the time that they are waited for; caps change, and the state is saved and read."""
+    views = CappedViews()
+    for step in steps:
+        views.do(*step)
+
+
+def test_a_frequency_cap_ends_with_the_line_that_takes_it_away_and_counts_views_before_it() -> None:
+    marketplace = Marketplace(1)
+    ask = teller(marketplace)
+    lines = list(set_up(1, budget_mode="infinite", pacing="fast"))
+    group = next(line for line in lines if line["type"] == "adgroup")
+    for line in lines:
+        ask(line)
+
+    def see(number: int, viewer: str = "v") -> bool:
+        ts = BEGINS + number * 60 * SECOND
+        asked = {"type": "request", "ts": ts, "request_id": f"r{number}", "viewer_id": viewer}
+        answer = ask({**asked, "country": "IT", "floor_micros": 1})
+        if answer["ad_id"]:
+            ask({"type": "view", "ts": ts, "request_id": f"r{number}"})
+        return answer["ad_id"] is not None
+
+    see(0, "the first of all, for whom nothing is worth anything yet")
+    assert [see(number) for number in range(1, 4)] == [True] * 3
+    ask({**group, "ts": BEGINS + 200 * SECOND, "frequency": 4, "frequency_schedule": 7})
+    assert [see(number) for number in range(4, 7)] == [True, False, False]
+    assert see(7, "somebody else")
+    ask({**group, "ts": BEGINS + 480 * SECOND})
+    assert see(9)

@@ -1,5 +1,6 @@
 """Learning in production: from the log, each entry once, published whole, taken back, and not poisoned."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,6 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from contatto.ads.store import nodes as ads
+from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.packing import read_lines, read_record
 from contatto.delivery.actions.rolling_back import roll_back_model
 from contatto.delivery.actions.serving import AdServer, load_replica, seed_of
@@ -26,7 +28,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from tests.delivery.learning import ASKED, Market, add_market
+from tests.delivery.learning import ASKED, KEY, Market, add_market
 
 
 @pytest.fixture
@@ -70,6 +72,21 @@ def test_a_server_takes_the_new_model_and_says_which_it_decided_by(market: Marke
     other = AdServer(market.db)
     market.ask(1, server=other)
     assert read_record(market.entries()[-1].body).version == 1
+
+
+def test_simultaneous_first_requests_of_a_process_are_all_answered(market: Market) -> None:
+    market.play(6)
+    market.train()
+
+    async def work(server: AdServer) -> list[object]:
+        asked = [replace(ASKED, viewer_id=f"viewer {number}") for number in range(4)]
+        now = market.clock.now()
+        found = await asyncio.gather(*(serve_ad(server, market.id, each, now, KEY) for each in asked))
+        await server.flush()
+        return list(found)
+
+    assert None not in asyncio.run(work(AdServer(market.db)))
+    assert {record.version for record in market.decisions()[-4:]} == {1}
 
 
 def test_a_logged_decision_is_made_again_bit_for_bit(market: Market) -> None:

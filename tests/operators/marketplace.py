@@ -50,8 +50,8 @@ class Marketplace:
             act_for(self.operator.business_id)
             found = []
             for number in range(count):
-                viewer = f"viewer {len(self.served) + number}"
-                asked = replace(ASKED, viewer_id=viewer, **changes)  # type: ignore[arg-type]  # real fields
+                asked = replace(ASKED, viewer_id=f"viewer {len(self.served) + number}")
+                asked = replace(asked, **changes)  # type: ignore[arg-type]  # a test names real fields
                 known = await self.server.operators.field(self.operator.business_id)
                 assert known is not None
                 now = self.clock.now()

@@ -124,6 +124,14 @@ class Targeting:
 
 
 @dataclass(frozen=True, slots=True)
+class FrequencyCap:
+    """The most views of an ad group that one person may have in any period of so many days."""
+
+    views: int
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Windows:
     """For how long after a click or a view a conversion is credited to it; frozen with its ad group."""
 
@@ -210,6 +218,15 @@ class AdGroup:
     """Kept and shown; our ads are pictures and texts, so nobody watches one for long enough to be engaged."""
     event_count: EventCount = EventCount.UNSET
     """Kept and shown; one person's leads are one lead here, so each counts once either way."""
+    frequency: int | None = None
+    """Views that one person may have in ``frequency_schedule`` days; both None without a frequency cap."""
+    frequency_schedule: int | None = None
+
+    @property
+    def cap(self) -> FrequencyCap | None:
+        if self.frequency is None or self.frequency_schedule is None:
+            return None
+        return FrequencyCap(self.frequency, self.frequency_schedule)
 
     @property
     def targeting(self) -> Targeting:

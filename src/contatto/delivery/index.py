@@ -1,7 +1,8 @@
 """Live ads in memory: one snapshot for each business, read again when it is stale; no SQL for a request."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,7 +18,7 @@ from contatto.audiences.rules import conversion_of
 from contatto.capture import store as capture
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
-from contatto.delivery.model.decisions import Candidate, Member, Snapshot
+from contatto.delivery.model.decisions import Candidate, Home, Member, Snapshot
 from contatto.delivery.model.lines import AdGroupLine, AdLine
 from contatto.delivery.rules.competing import describe_ad, describe_group
 from contatto.delivery.store import models
@@ -98,6 +99,8 @@ def _load_candidates(tx: Tx, business: Business, known: Known) -> None:
         return
     account_of = {str(account.id): account for account in ad_accounts}
     channel_of = {account.id: account for account in channel_accounts}
+    capped = {ad.ad_group.id for ad in live.live if ad.ad_group.cap is not None}
+    homes = _list_homes(tx, business_id, capped) if capped else {}
     found: list[Candidate] = []
     for each in live.live:
         account, channel = account_of[each.ad.ad_account_id], channel_of[each.ad.channel_account_id]
@@ -105,9 +108,19 @@ def _load_candidates(tx: Tx, business: Business, known: Known) -> None:
         goal = each.ad_group.goal
         may_serve = goals.is_eligible(goal, facts) and not goals.next_steps(goal, facts)
         own_chat = channel.platform is Platform.WEBCHAT
-        found.append(Candidate(each, may_serve, account.timezone, own_chat, account.currency))
+        of_group = homes.get(each.ad_group.id, ())
+        found.append(Candidate(each, may_serve, account.timezone, own_chat, account.currency, of_group))
     known.live, known.beside = live, beside
     known.candidates, known.lines = tuple(found), tuple(_describe(found))
+
+
+def _list_homes(tx: Tx, business_id: str, ad_group_ids: Collection[str]) -> dict[str, tuple[Home, ...]]:
+    """The channel accounts that the ads of some ad groups lead to, deleted ads too: there is who saw them."""
+    homes: defaultdict[str, set[Home]] = defaultdict(set)
+    for ad in measurement.list_measured_ads(tx, business_id).values():
+        if ad.ad_group_id in ad_group_ids:
+            homes[ad.ad_group_id].add((ad.channel_account_id, ad.opens_own_chat))
+    return {name: tuple(sorted(places)) for name, places in homes.items()}
 
 
 def _describe(candidates: Iterable[Candidate]) -> Iterator[AdGroupLine | AdLine]:

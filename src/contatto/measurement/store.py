@@ -27,6 +27,7 @@ from contatto.kit.db.hot import Query, Seek, insert_new, insert_rows, update_row
 from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, metadata, only, row_of, tenant, text
 from contatto.kit.db.within import within
+from contatto.kit.timestamps import micros
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
@@ -265,6 +266,30 @@ def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) 
     for which in (IS_CLICK, and_(IS_VIEW, WEEK.in_(weeks))):
         found += tx.list(Touch, select(touches).where(*mine, which).order_by(*_LATEST_FIRST).limit(limit))
     return sorted(found, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
+
+
+_VIEWS_SINCE: Final = select(touches.c.ts).where(
+    touches.c.business_id == bindparam("of_business"),
+    IS_VIEW,
+    WEEK.in_(bindparam("weeks", expanding=True)),
+    touches.c.person_id.in_(bindparam("persons", expanding=True)),
+    touches.c.ts > bindparam("since", type_=BigInteger),
+    touches.c.ad_group_id == bindparam("of_group"),
+)
+
+
+def list_view_times(
+    tx: Tx, business_id: str, ad_group_id: str, person_ids: Collection[str], since_ts: int
+) -> list[int]:
+    """List the times since a moment when a person with these ids saw ads of an ad group."""
+    values = {
+        "of_business": business_id,
+        "weeks": list(range(since_ts // WEEK_US, micros(tx.now) // WEEK_US + 1)),
+        "persons": list(person_ids),
+        "since": since_ts,
+        "of_group": ad_group_id,
+    }
+    return list(tx.execute(_VIEWS_SINCE, values).scalars())
 
 
 def append_conversions(tx: Tx, new: Iterable[Conversion]) -> None:

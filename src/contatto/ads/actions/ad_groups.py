@@ -72,6 +72,8 @@ class NewAdGroup:
     page_id: str = ""
     location_ids: tuple[str, ...] = ()
     targeting: Targeting = field(default_factory=Targeting)
+    frequency: int | None = None
+    frequency_schedule: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ class AdGroupChanges:
     """What is to change; None leaves a value as it is.
 
     Goal, promotion type, budget mode and windows are not here: they stay as they were made. ``targeting``
-    names the parts that change. ``seen_at`` is when what the writer saw was last changed; without it he
-    writes over whatever is there.
+    names the parts that change. A ``frequency`` of 0 ends the frequency cap. ``seen_at`` is when what the
+    writer saw was last changed; without it he writes over whatever is there.
     """
 
     name: str | None = None
@@ -95,6 +97,8 @@ class AdGroupChanges:
     page_id: str | None = None
     location_ids: tuple[str, ...] = ()
     targeting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    frequency: int | None = None
+    frequency_schedule: int | None = None
     seen_at: datetime | None = None
 
 
@@ -131,6 +135,7 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
     windows = faults.read(
         lambda: settings.windows_of(new.click_window, new.view_window), settings.DEFAULT_WINDOWS
     )
+    cap = faults.read(lambda: settings.cap_of(new.frequency, new.frequency_schedule), None)
     faults.read(lambda: check_form(tx, campaign.business_id, new.page_id), None)
     if faults.found and countries:  # what is wrong with its goal is told along
         faults.read(lambda: _checked_channel(tx, ad_account, countries, new), None)
@@ -165,6 +170,8 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
         location_ids=new.location_ids,
         engaged_window=new.engaged_window,
         event_count=new.event_count,
+        frequency=cap.views if cap else None,
+        frequency_schedule=cap.days if cap else None,
         **asdict(targeting),
     )
 
@@ -250,6 +257,9 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         lambda: _changed_countries(tx, account, before, changes.countries), before.countries
     )
     targeting = faults.read(lambda: _changed_targeting(tx, account, before, changes), {})
+    cap = faults.read(
+        lambda: settings.changed_cap(before, changes.frequency, changes.frequency_schedule), before.cap
+    )
     if page_id is not None and page_id != before.page_id:
         check_form(tx, account.business_id, page_id)
     faults.check()
@@ -267,6 +277,8 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         page_id=before.page_id if page_id is None else page_id,
         location_ids=before.location_ids if changes.countries is None else changes.location_ids,
         updated_at=tx.now,
+        frequency=cap.views if cap else None,
+        frequency_schedule=cap.days if cap else None,
         **targeting,
     )
     if not store.record_ad_group(tx, before, changed):

@@ -16,6 +16,7 @@ from contatto.ads.actions.first_messages import choose_first_message
 from contatto.ads.model import Ad, AdGroup, BidType, BudgetMode, Campaign, ScheduleType, Targeting
 from contatto.ads.rules import typed as rules
 from contatto.ads.rules.markets import normal_countries
+from contatto.ads.rules.settings import cap_of
 from contatto.ads.rules.typed import AdForm, AdGroupForm, CampaignForm
 from contatto.audiences.store import list_audiences
 from contatto.kit.db.tx import Tx
@@ -61,7 +62,10 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: Edit[AdGrou
     shown = shown_ad_group(tx, account, before, edit.typist.words.lang)
     pacing = faults.read(lambda: rules.read_pacing(form), before.pacing)
     times: dict[str, Any] = {}
+    cap: dict[str, Any] = {}
     faults.read(lambda: times.update(_changed_times(tx, account, before, form, shown)), None)
+    if form.frequency != shown.frequency or form.frequency_schedule != shown.frequency_schedule:
+        faults.read(lambda: cap.update(_changed_frequency(form, edit.typist.words.lang)), None)
     changes = AdGroupChanges(
         name=_anew(form, shown, "name"),
         countries=normal_countries(form.countries) if _differs(form, shown, "countries") else None,
@@ -75,6 +79,7 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: Edit[AdGrou
         seen_at=edit.seen_at,
         **_changed_money(account, before, edit, shown, faults),
         **times,
+        **cap,
     )
     return faults.finish(lambda: update_ad_group(tx, account, before.number, changes))
 
@@ -150,6 +155,13 @@ def _changed_times(
         changed["ends_at"] = ends_at
         changed["schedule_type"] = ScheduleType.START_END if ends_at else ScheduleType.FROM_NOW
     return changed
+
+
+def _changed_frequency(form: AdGroupForm, lang: str) -> dict[str, int | None]:
+    """Views and days of the frequency cap; 0 where both were left empty, which ends it."""
+    views, days = rules.read_frequency(form, lang)
+    cap = cap_of(views, days)
+    return {"frequency": cap.views if cap else 0, "frequency_schedule": cap.days if cap else None}
 
 
 def _differs(form: Any, shown: Any, name: str) -> bool:

@@ -92,6 +92,8 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
         page_id=body.page_id or "",
         location_ids=tuple(body.location_ids),
         targeting=Targeting(**body.targeting()),
+        frequency=body.frequency,
+        frequency_schedule=body.frequency_schedule,
     )
 
 
@@ -159,6 +161,8 @@ def _changes(body: UpdateAdGroup) -> AdGroupChanges:
         ends_at=body.schedule_end_time,
         location_ids=tuple(body.location_ids or ()),
         targeting=body.targeting(),
+        frequency=body.frequency,
+        frequency_schedule=body.frequency_schedule,
     )
 
 

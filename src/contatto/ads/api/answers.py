@@ -81,6 +81,8 @@ class AdGroupInfo(Answer, frozen=True, kw_only=True):
     view_attribution_window: ViewWindow
     engaged_view_attribution_window: ViewWindow
     attribution_event_count: EventCount
+    frequency: int | None
+    frequency_schedule: int | None
     operation_status: Operation
     secondary_status: str
     create_time: TimeText
@@ -172,6 +174,8 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         view_attribution_window=ad_group.view_window,
         engaged_view_attribution_window=ad_group.engaged_window,
         attribution_event_count=ad_group.event_count,
+        frequency=ad_group.frequency,
+        frequency_schedule=ad_group.frequency_schedule,
         operation_status=OPERATION_OF[ad_group.status],
         secondary_status=secondary_status("ADGROUP", ad_group.status, None, campaign),
         create_time=api_time(ad_group.created_at),

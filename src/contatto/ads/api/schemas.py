@@ -33,6 +33,7 @@ type Ids = Annotated[list[ApiId], Field(min_length=1, max_length=100)]
 type FewIds = Annotated[list[ApiId], Field(min_length=1, max_length=20)]
 type Fields = JsonText[list[str] | None]
 type LocationIds = list[TextId]
+type Count = Annotated[int, Field(ge=0, le=1_000_000)]
 type Chosen = Annotated[list[TextId], Field(max_length=200)]
 
 _CAMPAIGN: Final[JsonDict] = {
@@ -124,6 +125,12 @@ class CreateAdGroup(TargetingShape):
     view_attribution_window: ViewWindow | None = None
     engaged_view_attribution_window: ViewWindow | None = None
     attribution_event_count: EventCount | None = None
+    frequency: Count | None = Field(
+        None, description="The most views per person in frequency_schedule days (1 to 100). 0 sets no cap."
+    )
+    frequency_schedule: Count | None = Field(
+        None, description="The days of the frequency cap (1 to 28). Send it together with frequency."
+    )
     page_id: TextId | None = Field(
         None, description="Extension: the instant form of ads that name none themselves."
     )
@@ -188,6 +195,10 @@ class UpdateAdGroup(TargetingShape):
     view_attribution_window: ViewWindow | None = None
     engaged_view_attribution_window: ViewWindow | None = None
     attribution_event_count: EventCount | None = None
+    frequency: Count | None = Field(
+        None, description="The most views per person in frequency_schedule days. 0 ends the frequency cap."
+    )
+    frequency_schedule: Count | None = None
 
 
 class ChangedCreative(ApiModel):

@@ -149,6 +149,10 @@ def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> 
             *_dated(words.gettext("From"), form.starts_on, form.starts_time),
             *_dated(words.gettext("Until"), form.ends_on, form.ends_time),
         ],
+        "frequency": [
+            *_labelled(words.gettext("Impressions per person:"), form.frequency),
+            *_labelled(words.gettext("Days:"), form.frequency_schedule),
+        ],
         "instant": _names(choices["forms"], (form.page_id,)),
     }
 
@@ -156,6 +160,10 @@ def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> 
 def _names(choices: Iterable[tuple[str, str]], chosen: Iterable[str]) -> list[str]:
     wanted = set(chosen)
     return [name for key, name in choices if key in wanted]
+
+
+def _labelled(says: str, value: str) -> list[str]:
+    return [f"{says} {value}"] if value else []
 
 
 def _dated(says: str, day: str, at: str) -> list[str]:

@@ -153,6 +153,7 @@ def _new_ad_group(
         says = N_("budget_mode: the campaign has no budget, so this ad group needs one.")
         faults.note(Refused(errors.INVALID, says))
     starts_at, ends_at = faults.read(lambda: rules.read_times(form, account.timezone), (None, None))
+    frequency, schedule = faults.read(lambda: rules.read_frequency(form, lang), (None, None))
     click, view = faults.read(lambda: rules.read_windows(form), (None, None))
     return replace(
         usual,
@@ -170,6 +171,8 @@ def _new_ad_group(
         view_window=view,
         page_id=form.page_id,
         targeting=rules.read_targeting(form),
+        frequency=frequency,
+        frequency_schedule=schedule,
     )
 
 

@@ -11,6 +11,7 @@ from contatto.ads.model import (
     BidType,
     BudgetMode,
     ClickWindow,
+    FrequencyCap,
     Money,
     Schedule,
     ScheduleType,
@@ -20,6 +21,7 @@ from contatto.ads.model import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.money import to_units
+from contatto.measurement.rules import LONGEST_WINDOW
 
 DEFAULT_WINDOWS: Final = Windows(ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
 """Seven days after a click, one day after a view (R50)."""
@@ -30,6 +32,9 @@ LEAST_UNITS: Final = {
     "PKR": 200, "PYG": 5_000, "THB": 30, "TWD": 30, "UYU": 30, "VND": 20_000, "ZAR": 10,
 }  # fmt: skip
 """The smallest budget in units of a currency, about the price of a coffee; 1 where none is named."""
+MOST_FREQUENCY: Final = 100
+MOST_FREQUENCY_DAYS: Final = LONGEST_WINDOW.days
+"""The longest frequency cap: views of so many days are always in the database."""
 LONGEST_NAME: Final = 512
 SEND_MESSAGE: Final = "SEND_MESSAGE"
 MOST_AD_GROUPS: Final = 30
@@ -68,6 +73,50 @@ def check_budget(mode: BudgetMode, budget_micros: int | None) -> int | None:
     if mode is BudgetMode.INFINITE:
         return None
     return _amount("budget", budget_micros)
+
+
+def cap_of(frequency: int | None, schedule: int | None) -> FrequencyCap | None:
+    """The frequency cap of views and days that were sent together; None where neither was, or for 0 views.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if frequency == 0 or (frequency is None and schedule is None):
+        return None
+    if frequency is None or schedule is None:
+        missing = "frequency" if frequency is None else "frequency_schedule"
+        raise Refused(
+            errors.INVALID,
+            "%(field)s: a frequency cap needs both a number of impressions and a number of days.",
+            field=missing,
+        )
+    if not 1 <= frequency <= MOST_FREQUENCY:
+        raise Refused(
+            errors.INVALID,
+            "frequency: enter a number of impressions from 1 to %(most)s.",
+            most=MOST_FREQUENCY,
+        )
+    if not 1 <= schedule <= MOST_FREQUENCY_DAYS:
+        raise Refused(
+            errors.INVALID,
+            "frequency_schedule: enter a number of days from 1 to %(most)s.",
+            most=MOST_FREQUENCY_DAYS,
+        )
+    return FrequencyCap(frequency, schedule)
+
+
+def changed_cap(before: AdGroup, frequency: int | None, schedule: int | None) -> FrequencyCap | None:
+    """The frequency cap of an ad group after a change; None leaves a value as it is, 0 views end the cap.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if frequency == 0:
+        return None
+    return cap_of(
+        before.frequency if frequency is None else frequency,
+        before.frequency_schedule if schedule is None else schedule,
+    )
 
 
 def least_budget_micros(currency: str) -> int:

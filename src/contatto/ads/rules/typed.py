@@ -26,7 +26,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.faults import Faults
 from contatto.kit.timestamps import check_year, day_of
-from contatto.kit.typed_numbers import read_amount, typed_amount
+from contatto.kit.typed_numbers import read_amount, read_whole, typed_amount
 from contatto.measurement.model import Goal
 
 type Pairs = Iterable[tuple[str, Any]]
@@ -84,6 +84,8 @@ class AdGroupForm:
     click_window_days: str = "7"
     view_window_days: str = "1"
     page_id: str = ""
+    frequency: str = ""
+    frequency_schedule: str = ""
     countries: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     age_groups: tuple[str, ...] = ()
@@ -194,6 +196,19 @@ def read_windows(form: AdGroupForm) -> tuple[ClickWindow, ViewWindow]:
     return click, view
 
 
+def read_frequency(form: AdGroupForm, lang: str) -> tuple[int | None, int | None]:
+    """Read the views and days of the frequency cap; None for an empty field.
+
+    Raises:
+        Refused: INVALID, for all that is wrong with them.
+    """
+    faults = Faults()
+    views = faults.read(lambda: read_whole("frequency", form.frequency, lang), None)
+    days = faults.read(lambda: read_whole("frequency_schedule", form.frequency_schedule, lang), None)
+    faults.check()
+    return views, days
+
+
 def read_times(form: AdGroupForm, timezone: str) -> tuple[datetime | None, datetime | None]:
     """Start and end; None means at once, and until it is stopped. A day without a time is a whole day.
 
@@ -266,6 +281,8 @@ def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupF
         click_window_days=str(WINDOW_DAYS[ad_group.click_window] or 0),
         view_window_days=str(WINDOW_DAYS[ad_group.view_window] or 0),
         page_id=ad_group.page_id,
+        frequency=str(ad_group.frequency or ""),
+        frequency_schedule=str(ad_group.frequency_schedule or ""),
         countries=ad_group.countries,
         **{name: getattr(ad_group, name) for name in Targeting.__dataclass_fields__},
     )

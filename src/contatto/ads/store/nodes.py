@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Index,
+    Integer,
     Select,
     String,
     Table,
@@ -105,6 +106,8 @@ ad_groups = Table(
     *(_words(name) for name in ("location_ids", *Targeting.__dataclass_fields__)),
     Column("engaged_window", Choice(ViewWindow), nullable=False, server_default=ViewWindow.OFF.value),
     Column("event_count", Choice(EventCount), nullable=False, server_default=EventCount.UNSET.value),
+    Column("frequency", Integer),
+    Column("frequency_schedule", Integer),
     Index("ix_ad_groups_of_account", "business_id", "ad_account_id"),
     Index("ix_ad_groups_of_campaign", "business_id", "campaign_id"),
 )

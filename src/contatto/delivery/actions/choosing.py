@@ -1,15 +1,16 @@
 """Choosing the ad for a viewer with what was learned, and handing out signed links for its view and tap."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
 from itsdangerous import Signer
 
+from contatto.delivery.actions.capping import Claims, ViewClaim
 from contatto.delivery.actions.serving import AdServer, Shop
-from contatto.delivery.model.decisions import AdRequest, Bidder, Candidate, Member, Price, Served, Snapshot
+from contatto.delivery.model.decisions import AdRequest, Bidder, Candidate, Member, Price, Served
 from contatto.delivery.model.log import NOBODY, Hurdle, Record
 from contatto.delivery.predict.replica import Asked
 from contatto.delivery.rules.asking import features_of
@@ -25,6 +26,14 @@ type FindBar = Callable[[Bidder], tuple[Hurdle | None, tuple[int, ...], float]]
 """Why ads of a bidder may not be in a place, if so; those that may, and the most that they may cost there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bars to ads beside their terms: the claims of the decision under frequency caps, and more."""
+
+    claims: Claims = field(default_factory=Claims)
+    find_bar: FindBar | None = None
+
+
 async def serve_ad(
     server: AdServer, business_id: str, request: AdRequest, now: datetime, signer: Signer
 ) -> Served | None:
@@ -38,24 +47,53 @@ async def serve_ad(
         signer: signs the tracking links.
     """
     shop = await server.shop(business_id)
-    snapshot = shop.snapshot
-    if snapshot is None or not snapshot.candidates:
+    nonce, limits = new_number(), Limits()
+    if shop.snapshot is None or not shop.snapshot.candidates:
         return None
-    record = shop.replica.decide(gather_able(shop, request, new_number(), now))
+    record = shop.replica.propose(gather_able(shop, request, nonce, now, limits))
+    while not await has_view_left(shop, request, record, limits.claims):
+        shop.replica.take_back(record)
+        record = shop.replica.propose(gather_able(shop, request, nonce, now, limits))
+    shop.replica.note_shown(record)
+    shop.settle_claims(limits.claims, record)
     chosen = shop.candidates.get(record.ad) if record.ad else None
     if chosen is None:
         shop.note(record, None, None)
         return None
-    return hand_out(shop, snapshot, chosen, record, request, signer)
+    return hand_out(shop, chosen, record, request, signer)
 
 
-def gather_able(
-    shop: Shop, request: AdRequest, nonce: int, now: datetime, find_bar: FindBar | None = None
-) -> Asked:
-    """What the auction of a request among the ads of one business is asked; ``find_bar`` keeps more out."""
+async def has_view_left(shop: Shop, request: AdRequest, record: Record, claims: Claims) -> bool:
+    """Report whether the chosen ad may be shown under the frequency cap of its ad group.
+
+    Otherwise this claims a view in the database. The decision must then be made again, because budgets and
+    ads may have changed meanwhile.
+    """
+    chosen = shop.candidates.get(record.ad) if record.ad else None
+    cap = None if chosen is None else chosen.ad_group.cap
+    if chosen is None or cap is None or record.viewer == NOBODY or record.ad_group == claims.granted:
+        return True
+    name_id = shop.server.live_ads.name_id
+    persons = {
+        viewer_id_of(name_id, account_id, request.viewer_id, own_chat=own_chat)
+        for account_id, own_chat in chosen.homes
+    }
+    claim = ViewClaim(record.nonce, chosen.ad_group, cap, record.viewer, tuple(sorted(persons)))
+    if not await shop.caps.claim(claim):
+        claims.refused.add(record.ad_group)
+        return False
+    if claims.granted:  # the new claim has taken its place
+        claims.refused.add(claims.granted)
+        shop.caps.give_back(record.viewer, claims.granted)
+    claims.granted = record.ad_group
+    return False
+
+
+def gather_able(shop: Shop, request: AdRequest, nonce: int, now: datetime, limits: Limits) -> Asked:
+    """Gather the ads of one business that may compete for a request, with their budgets."""
     viewer = _pseudonym(shop.server.live_ads.name_id, shop.business_id, request)
     floor = max(request.floor_micros, RESERVE_MICROS)
-    able, available, left_out = _compare(shop, request, now, viewer, floor, find_bar)
+    able, available, left_out = _compare(shop, request, now, viewer, floor, limits)
     return Asked(
         nonce, micros(now), viewer, request.country, features_of(request), floor, able, available,
         {number: why for number, why in left_out.items() if number not in available},
@@ -63,9 +101,7 @@ def gather_able(
     )  # fmt: skip
 
 
-def hand_out(
-    shop: Shop, snapshot: Snapshot, chosen: Candidate, record: Record, request: AdRequest, signer: Signer
-) -> Served:
+def hand_out(shop: Shop, chosen: Candidate, record: Record, request: AdRequest, signer: Signer) -> Served:
     """Note that an ad is shown, and sign its links."""
     price = price_of(chosen.ad_group, record.price_micros, record.p[0])
     shop.note(record, chosen, price)
@@ -73,12 +109,12 @@ def hand_out(
         TicketKind.VIEW, shop.business_id, chosen.live.ad.id, record.nonce, request.viewer_id,
         price.view_micros, request.country, record.placement, record.trial,
     )  # fmt: skip
-    return _served(snapshot, chosen, ticket, price, signer)
+    business_name = "" if shop.snapshot is None else shop.snapshot.business_name
+    return _served(business_name, chosen, ticket, price, signer)
 
 
 def _compare(
-    shop: Shop, request: AdRequest, now: datetime, viewer: str, floor: int,
-    find_bar: FindBar | None,
+    shop: Shop, request: AdRequest, now: datetime, viewer: str, floor: int, limits: Limits
 ) -> tuple[list[int], dict[int, float], dict[int, str]]:  # fmt: skip
     """Which ads may compete, what is left of their ad groups' budgets, and what keeps the others out.
 
@@ -91,21 +127,21 @@ def _compare(
     left_out: dict[int, str] = {}
     known = partial(_known, shop.server.live_ads.name_id, request, viewer)
     held_of = shop.held
-    most_views = shop.server.most_views if viewer != NOBODY else 0
+    is_watched = viewer != NOBODY and shop.limits_views
+    now_ts = micros(now)
     by_terms = [compare_terms(each, request) for each in shop.terms]
     for bidder in shop.bidders:
         number = bidder.ad_group_number
         hurdle = find_hurdle(bidder.candidate, by_terms[bidder.terms], now, known, members)
-        if hurdle is None and most_views:
-            seen = shop.replica.shown_lately(viewer, number)
-            hurdle = Hurdle.FREQUENCY if seen > most_views - 0.5 else None
+        if hurdle is None and is_watched and _has_seen_enough(shop, bidder, viewer, now_ts, limits.claims):
+            hurdle = Hurdle.FREQUENCY
         if hurdle is None:
             held, ads = held_of.get(bidder.ad_group_id, 0.0), bidder.ads
             if held * 1_000 < floor:
                 hurdle = Hurdle.BUDGET
                 shop.note_empty()
-            elif find_bar is not None:
-                hurdle, ads, room = find_bar(bidder)
+            elif limits.find_bar is not None:
+                hurdle, ads, room = limits.find_bar(bidder)
                 held = min(held, room)
             if hurdle is None:
                 able += ads
@@ -113,6 +149,16 @@ def _compare(
                 continue
         left_out.setdefault(number, hurdle.value)
     return able, available, left_out
+
+
+def _has_seen_enough(shop: Shop, bidder: Bidder, viewer: str, now_ts: int, claims: Claims) -> bool:
+    """Report whether a viewer saw an ad group as often as its cap, or the installation, allows."""
+    number, cap, most_views = bidder.ad_group_number, bidder.cap, shop.server.most_views
+    if most_views and shop.replica.shown_lately(viewer, number) > most_views - 0.5:
+        return True
+    if cap is None or number == claims.granted:
+        return False
+    return number in claims.refused or shop.caps.is_reached(viewer, number, cap, now_ts)
 
 
 def _pseudonym(name_id: NameId, business_id: str, request: AdRequest) -> str:
@@ -129,7 +175,7 @@ def _known(name_id: NameId, request: AdRequest, viewer: str, candidate: Candidat
 
 
 def _served(
-    snapshot: Snapshot, chosen: Candidate, view: TrackingTicket, price: Price, signer: Signer
+    business_name: str, chosen: Candidate, view: TrackingTicket, price: Price, signer: Signer
 ) -> Served:
     """An ad with its links: the viewer is whom the publisher named, and opens no chat."""
     ad = chosen.live.ad
@@ -139,7 +185,7 @@ def _served(
         ad_name=ad.name,
         headline=ad.headline,
         text=ad.text,
-        business_name=snapshot.business_name,
+        business_name=business_name,
         view_url=f"/t/v/{sign_ticket(view, signer)}",
         click_url=f"/t/c/{sign_ticket(click, signer)}",
         decision_id=str(view.nonce),

@@ -14,7 +14,8 @@ from typing import Final
 from itsdangerous import Signer
 
 from contatto.audiences.model import Fingerprint
-from contatto.delivery.actions.choosing import FindBar, gather_able, hand_out
+from contatto.delivery.actions.capping import Claims
+from contatto.delivery.actions.choosing import FindBar, Limits, gather_able, hand_out, has_view_left
 from contatto.delivery.actions.serving import AdServer, Shop
 from contatto.delivery.model.decisions import AdRequest, Bidder, Served
 from contatto.delivery.model.log import NOBODY, Hurdle, Record
@@ -35,10 +36,19 @@ _NEWEST: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class Entrant:
+    """A business that may compete, and the request as it knows it."""
+
+    shop: Shop
+    request: AdRequest
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A business in the auction, and the ad that it enters with, if any."""
 
     shop: Shop
+    request: AdRequest
     record: Record
 
 
@@ -70,8 +80,9 @@ async def serve_placement(
     if not await _is_tired(server, field, placement, viewer):
         floor = max(request.floor_micros, placement.floor_micros)
         asked = replace(request, placement=placement.id, floor_micros=floor, ad_account_ids=None)
-        entries = await _enter(server, field, placement, asked, blind_for, now)
-        served = _settle(server, entries, placement, asked, signer)
+        entrants = await _gather(server, field, placement, asked, blind_for, now)
+        entries = await _compete(server, field, placement, entrants, now)
+        served = _settle(server, entries, placement, signer)
     server.operators.note(field.operator, placement, viewer, is_filled=served is not None)
     return served
 
@@ -84,15 +95,15 @@ async def _is_tired(server: AdServer, field: Field, placement: Placement, viewer
     return await server.operators.count_seen(placement, viewer, day) >= placement.most_views
 
 
-async def _enter(
+async def _gather(
     server: AdServer, field: Field, placement: Placement, request: AdRequest, blind_for: BlindFor,
     now: datetime,
-) -> list[Entry]:  # fmt: skip
-    """Ask businesses that may compete here for the ad that they would show; each acts for itself.
+) -> list[Entrant]:  # fmt: skip
+    """Gather the businesses that may compete here, each with the request as it knows it.
 
     Where there are many, the ads of one that is asked for the first time are read behind the answer.
     """
-    nonce, entries = new_number(), []
+    entrants = []
     able = [name for name, admission in field.admitted.items() if may_compete(placement, admission)]
     chosen = choose_asked(able, server.offers_in(placement.id), now.timestamp())
     waits = len(chosen) == len(able) or not any(map(server.has_shop, chosen))
@@ -106,8 +117,31 @@ async def _enter(
             continue
         prints = frozenset(blind_for(business_id))
         own = replace(request, prints=prints) if prints != request.prints else request
-        asked = gather_able(shop, own, nonce, now, _bars(server, field, placement, shop))
-        entries.append(Entry(shop, shop.replica.propose(asked)))
+        entrants.append(Entrant(shop, own))
+    return entrants
+
+
+async def _compete(
+    server: AdServer, field: Field, placement: Placement, entrants: list[Entrant], now: datetime
+) -> list[Entry]:
+    """Let each business enter with the ad that it would show, until the best one is within its cap."""
+    nonce, claims = new_number(), [Claims() for _ in entrants]
+    while True:
+        entries = []
+        for entrant, own in zip(entrants, claims, strict=True):
+            find_bar = _bars(server, field, placement, entrant.shop)
+            able = gather_able(entrant.shop, entrant.request, nonce, now, Limits(own, find_bar))
+            entries.append(Entry(entrant.shop, entrant.request, entrant.shop.replica.propose(able)))
+        winner, _ = rank_offers([entry.record.offer_micros for entry in entries], nonce)
+        best = None if winner is None else entries[winner]
+        if winner is None or best is None:
+            break
+        if await has_view_left(best.shop, best.request, best.record, claims[winner]):
+            break
+        for entry in entries:
+            entry.shop.replica.take_back(entry.record)
+    for place, entry in enumerate(entries):
+        entry.shop.settle_claims(claims[place], entry.record, is_shown=place == winner)
     return entries
 
 
@@ -136,9 +170,7 @@ def _is_approved(field: Field, shop: Shop, number: int) -> bool:
     return revision in field.approved
 
 
-def _settle(
-    server: AdServer, entries: list[Entry], placement: Placement, request: AdRequest, signer: Signer
-) -> Served | None:
+def _settle(server: AdServer, entries: list[Entry], placement: Placement, signer: Signer) -> Served | None:
     """Let the best offer win, and note for each business what came of it."""
     offers = [each.record.offer_micros for each in entries]
     winner, to_beat = rank_offers(offers, entries[0].record.nonce if entries else 0)
@@ -152,7 +184,7 @@ def _settle(
         chosen = shop.candidates.get(record.ad) if record.ad else None
         if place == winner and chosen is not None and shop.snapshot is not None:
             shop.replica.note_shown(record)
-            served = hand_out(shop, shop.snapshot, chosen, record, request, signer)
+            served = hand_out(shop, chosen, record, entry.request, signer)
             server.operators.note_promise(chosen.ad_group.ad_account_id, record.price_micros // 1_000)
         else:
             shop.note(record, None, None)

@@ -11,6 +11,7 @@ from contatto.delivery.model.log import NOBODY, Record
 from contatto.delivery.rules.asking import OURS
 from contatto.delivery.store import files
 from contatto.delivery.store import log as entries
+from contatto.delivery.store.ledger import record_nobody_promised
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.erasing import Gone
 from contatto.measurement.engines.viewers import list_viewers_of
@@ -46,6 +47,7 @@ def forget_viewers(tx: Tx, gone: Gone) -> set[str]:
         body = encode_record(without_viewer(read_record(each.body)))
         entries.record_body(tx, business_id, each.seq, body)
     entries.record_nobody(tx, business_id, persons | known_as)
+    record_nobody_promised(tx, business_id, known_as)
     files.append_forgotten(tx, business_id, persons | known_as)
     drop_viewers(tx, business_id, {UUID(viewer).bytes for viewer in known_as})
     return set()

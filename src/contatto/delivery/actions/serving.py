@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from contatto.delivery.actions.budgeting import PROMISE_US, Till, Used, take_grants
+from contatto.delivery.actions.capping import Claims, FrequencyCaps
 from contatto.delivery.actions.packing import Noted, Packer, log_decisions
 from contatto.delivery.index import LiveAds
 from contatto.delivery.model.decisions import Bidder, Candidate, Price, Snapshot
@@ -17,7 +18,7 @@ from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.rules.competing import LEAST_VIEW_MICROS
 from contatto.delivery.rules.hashing import name_hash
 from contatto.delivery.rules.targeting import gather_bidders
-from contatto.delivery.store import models
+from contatto.delivery.store import ledger, models
 from contatto.kit.db.database import Database
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
@@ -139,11 +140,16 @@ class Shop:
         self._prepared: tuple[Replica | None, object] = (None, None)
         """Which copy of the model knows which ads."""
         self.bidders: tuple[Bidder, ...] = ()
+        self.limits_views = False
+        """An ad group has a frequency cap, or the installation limits views."""
         self.terms: list[Candidate] = []
         """An ad of each kind of terms of the bidders, by its number."""
         self.candidates: dict[int, Candidate] = {}
         self.revisions: dict[int, tuple[str, str]] = {}
         """Ads as operators approve them, by id and digest, as far as one was asked."""
+        self.caps = FrequencyCaps(server.db, business_id)
+        self._dropped: list[int] = []
+        """Decisions that claimed a view under a frequency cap and did not use it."""
         self._tills: dict[str, Till] = {}
         self._held: dict[str, float] = {}
         self._used: dict[str, Used] = {}
@@ -163,6 +169,9 @@ class Shop:
         found = await self.server.live_ads.snapshot(self.business_id)
         if found is not self.snapshot:
             await self._take_snapshot(found)
+        elif self._prepared[0] is None and self.loading is not None:  # others ask for the first model too
+            await asyncio.wait({self.loading})
+            self._prepare()
         now = micros(self._db.clock.now())
         if self._until <= now or not self._asked_at:
             await self.flush()
@@ -173,6 +182,7 @@ class Shop:
         before, self.snapshot = self.snapshot, found
         if before is None or before.candidates is not found.candidates:
             self.bidders = gather_bidders(found.candidates)
+            self.limits_views = bool(self.server.most_views) or any(each.cap for each in self.bidders)
             self.terms = list({each.terms: each.candidate for each in self.bidders}.values())
             self.candidates = {each.live.ad.number: each for each in found.candidates}
             self.revisions = {}
@@ -229,12 +239,18 @@ class Shop:
             self._used[ad_group.id] = Used(used.micros + amount, max(amount, LEAST_VIEW_MICROS))
             promise = Promise(
                 self.business_id, record.nonce, ad_group.id, ad_group.ad_account_id, amount,
-                record.ts + PROMISE_US,
+                record.ts + PROMISE_US, "" if ad_group.cap is None else record.viewer,
             )  # fmt: skip
         noted = Noted(record, promise)
         self._waiting.append(noted)
         self.server.packer.add(noted)
         self.flush_soon(asks=self._asks, within_s=FLUSH_S if promise is not None or self._asks else LATE_S)
+
+    def settle_claims(self, claims: Claims, record: Record, *, is_shown: bool = True) -> None:
+        """Give back a claim of a decision that shows another ad, or none."""
+        if claims.granted and not (is_shown and record.ad_group == claims.granted):
+            self._dropped.append(record.nonce)
+            self.caps.give_back(record.viewer, claims.granted)
 
     def note_empty(self) -> None:
         """A budget that this process holds is used up: perhaps there is more."""
@@ -265,12 +281,15 @@ class Shop:
                 return
             self._is_wanted = self._asks = False
             snapshot, waiting, used = self.snapshot, self._waiting, self._used if asks else {}
-            self._waiting = []
+            dropped = self._dropped
+            self._waiting, self._dropped = [], []
             if asks:  # what a view cost last is still what the next one costs, however rare requests are
                 self._used = {name: Used(0, each.view_micros) for name, each in self._used.items()}
             server_id = self.server.server_id
 
             def write(tx: Tx) -> dict[str, Till] | None:
+                if dropped:
+                    ledger.delete_promises(tx, self.business_id, dropped)
                 log_decisions(tx, self.business_id, waiting)
                 if not asks:
                     return None
@@ -280,7 +299,7 @@ class Shop:
                 with acting(self.business_id):  # whoever asked for the ads
                     tills = await self._db.write(write)
             except BaseException:
-                self._waiting = waiting + self._waiting
+                self._waiting, self._dropped = waiting + self._waiting, dropped + self._dropped
                 self._used = used | self._used
                 self._asks |= asks
                 raise

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from contatto.ads.model import AdGroup, LiveAd
+from contatto.ads.model import AdGroup, FrequencyCap, LiveAd
 from contatto.audiences.model import Fingerprint
 from contatto.delivery.model.lines import AdGroupLine, AdLine
 from contatto.delivery.model.phases import GroupState
 
 type Member = Fingerprint | str
 """A customer of a list, or a person by their id."""
+type Home = tuple[str, bool]
+"""A channel account that ads lead to, and if that is our own chat page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Candidate:
 
     ``may_serve`` is False for an ad of the goal Lead while a country check fails or capture is off.
     ``own_chat`` tells that its tap leads to our own chat page, where no publisher names the people.
+    ``homes`` are those of all ads that its ad group ever had, if that has a frequency cap.
     """
 
     live: LiveAd
@@ -56,6 +59,7 @@ class Candidate:
     timezone: str
     own_chat: bool = False
     currency: str = ""
+    homes: tuple[Home, ...] = ()
 
     @property
     def ad_group(self) -> AdGroup:
@@ -74,6 +78,7 @@ class Bidder:
     ad_group_id: str
     ad_group_number: int
     terms: int = 0
+    cap: FrequencyCap | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,10 @@ class ChargedDay:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What the view (or the click) of an impression will cost; ``expires_at`` is in microseconds."""
+    """The price of the expected view (or click) of an impression; ``expires_at`` is in microseconds.
+
+    ``viewer`` is the pseudonym of the viewer where the ad group has a frequency cap; else it is empty.
+    """
 
     business_id: str
     nonce: int
@@ -27,6 +30,7 @@ class Promise:
     ad_account_id: str
     micros: int
     expires_at: int
+    viewer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ type Id = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
 type Ts = Annotated[int, msgspec.Meta(ge=0, lt=LATEST_TS)]
 type Amount = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 type Window = Annotated[int, msgspec.Meta(ge=0, le=28 * 86_400)]
+type Count = Annotated[int, msgspec.Meta(ge=0, le=10**6)]
+type Days = Annotated[int, msgspec.Meta(ge=0, le=366)]
 type Features = dict[str, Any]
 
 
@@ -68,7 +70,10 @@ class Line(msgspec.Struct, tag_field="type", gc=False):
 
 
 class AdGroupLine(Line, tag="adgroup"):
-    """An ad group as it is from now on; ad groups of one campaign share its budget, if it has one."""
+    """An ad group as it is from now on; ad groups of one campaign share its budget, if it has one.
+
+    One viewer sees its ads at most ``frequency`` times in any ``frequency_schedule`` days.
+    """
 
     adgroup_id: Id
     advertiser_id: Id
@@ -89,6 +94,8 @@ class AdGroupLine(Line, tag="adgroup"):
     campaign_id: str = ""
     campaign_mode: BudgetMode = BudgetMode.INFINITE
     campaign_micros: Amount | None = None
+    frequency: Count | None = None
+    frequency_schedule: Days | None = None
 
 
 class AdLine(Line, tag="ad"):

@@ -12,12 +12,13 @@ from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.naming import name_ads
-from contatto.ads.model import NodeFilter, Page
+from contatto.ads.model import NodeFilter, NodeStatus, Page
 from contatto.ads.store.nodes import list_ad_groups, list_ads_by_number
 from contatto.delivery.actions.expecting import list_outlooks
 from contatto.delivery.actions.explaining import explain_decision
 from contatto.delivery.actions.packing import read_record
 from contatto.delivery.actions.trials import CampaignLift, list_lifts
+from contatto.delivery.model.log import Hurdle
 from contatto.delivery.model.phases import GroupState, Phase, Reason
 from contatto.delivery.pages.influences import FIELDS
 from contatto.delivery.store import ledger, models
@@ -187,6 +188,18 @@ def _name_own_ads(tx: Tx, caller: Caller, numbers: set[int]) -> dict[int, str]:
     return name_ads(tx, caller.business_id, [ad for ad in found if may_use(caller, ad.ad_account_id)])
 
 
+def _name_own_groups(tx: Tx, caller: Caller, numbers: set[int]) -> list[str]:
+    """The names of those of some ad groups that the caller may see."""
+    node_filter = NodeFilter(ad_group_numbers=frozenset(numbers), statuses=frozenset(NodeStatus))
+    accounts = list_ad_accounts(tx, caller.business_id) if numbers else []
+    return [
+        group.name
+        for account in accounts
+        if may_use(caller, account.id)
+        for group in list_ad_groups(tx, account.business_id, account.id, node_filter, Page())
+    ]
+
+
 def factor_text(name: str) -> LazyText:
     """Name a factor of a decision: one of ours, or a field that the publisher sends."""
     if name in FIELDS:
@@ -206,6 +219,7 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
         for number in record.ads
         if number in names
     ]
+    full = {number for number, why in record.left_out.items() if why == Hurdle.FREQUENCY}
     rivals.sort(key=lambda rival: (-rival.offer_micros, not rival.is_shown))
     return {
         "at": from_micros(record.ts),
@@ -218,4 +232,5 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
         "price_micros": record.price_micros,
         "features": [(factor_text(name), factor) for name, factor in ordered[:8]],
         "rivals": rivals[:10],
+        "full": _name_own_groups(tx, caller, full),
     }

@@ -8,6 +8,7 @@ import numpy as np
 
 from contatto.delivery.predict.classes import Classes
 from contatto.delivery.predict.fields import Fields
+from contatto.delivery.predict.frequency import FrequencyCaps
 from contatto.delivery.predict.groups import Groups
 from contatto.delivery.predict.learned import Calibration, Learned, Viewers
 from contatto.delivery.predict.pairs import Pairs
@@ -72,6 +73,7 @@ class Market:
         self.asked_fields = Fields("request")
         self.ad_fields = Fields("ad")
         self.groups = Groups()
+        self.caps = FrequencyCaps()
         self.learned = Learned(int(self.settings["table_bits"]))
         self.viewers = Viewers()
         self.classes = Classes()

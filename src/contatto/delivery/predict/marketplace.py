@@ -94,6 +94,7 @@ class Marketplace:
             market.now = ts
             if ts - market.stepped_at >= STEP_S * SECOND:
                 step_market(market)
+                market.caps.drop_old(ts, int(market.promise_wait * SECOND))
             for group in market.groups.groups:
                 if ts >= group.day_until:
                     market.groups.turn_days(ts)
@@ -135,6 +136,7 @@ class Marketplace:
         self._pass_time(line.ts)
         if not is_click:
             take_view(market, shown, line.ts)
+            market.caps.note_view(shown)
         elif shown.viewed_at:
             take_click(market, shown, line.ts)
         else:
@@ -147,11 +149,14 @@ class Marketplace:
             raise Unusable(f"there is no time zone {line.timezone[:40]!r}") from error
         if line.bid_type is BidType.CUSTOM and not line.bid_micros:
             self.complain("a custom bid without bid_micros counts as no bid")
+        if bool(line.frequency) != bool(line.frequency_schedule):
+            self.complain("a frequency cap needs both frequency and frequency_schedule, so there is none")
         market = self.market
         known = market.groups.by_id.get(line.adgroup_id)
         if known is not None and market.groups.groups[known].line.advertiser_id != line.advertiser_id:
             raise Unusable("an ad group stays with its advertiser")
-        market.groups.set_group(line, market.now)
+        group = market.groups.set_group(line, market.now)
+        market.caps.set_cap(line, group.number, market.records)
         for each in (market.talks, market.leads, market.spam, market.calibration):
             each.grow(len(market.groups.groups))
         if market.requests:

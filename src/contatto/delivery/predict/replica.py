@@ -126,6 +126,7 @@ class Replica:
         if saved is not None:
             made.restore(saved)
         self.version = version
+        self._business_seed = business_seed
         self._marketplace = made
         self.market: Market = made.market
         self.market.asked_fields = _LearnedFields(self.market.asked_fields)
@@ -195,6 +196,12 @@ class Replica:
             row = self.row_of(record.viewer)
             _note_shown(self.market, row, groups.ad_by_id[str(record.ad)], record.ts / SECOND)
 
+    def take_back(self, record: Record) -> None:
+        """Forget the request of a record, before a decision for it is made again."""
+        if record.viewer != NOBODY:
+            before = np.frombuffer(record.known["table"])[V_ASKED_AT]
+            self.market.viewers.table[self.row_of(record.viewer), V_ASKED_AT] = before
+
     def _decide(self, asked: Asked) -> Record:
         market = self.market
         market.now = max(market.now, asked.ts)
@@ -203,13 +210,18 @@ class Replica:
         market.groups.table[rows, G_AVAILABLE] = left
         row = self.row_of(asked.viewer)
         then = self._groups_then(asked.available_micros, rows, left)
+        number = market.requests + 1
         record = Record(
-            asked.nonce, self.version, _seed_of(asked.nonce), market.requests + 1, market.now, asked.viewer,
+            asked.nonce, self.version, self._seed_of(asked.nonce, number), number, market.now, asked.viewer,
             asked.country, asked.floor_micros, asked.features, list(asked.ads), then,
             self._told[0], asked.left_out, _pack_viewer(market, row), trial=asked.trial, lines=self._told[1],
         )  # fmt: skip
         _hold(market, record)
         return record
+
+    def _seed_of(self, nonce: int, number: int) -> int:
+        """Return a seed with which a decision is drawn alike, whatever number it has (see `chance`)."""
+        return ((nonce ^ self._business_seed) - number) * 0x9E3779B97F4A7C15 % (1 << 64)
 
     def _groups_then(
         self, numbers: Iterable[int], rows: NDArray[np.int64], left: list[float]
@@ -388,10 +400,6 @@ def _note_shown(market: Market, row: int, ad: int, now_s: float) -> None:
     viewers.recent[row, place] = ad
     viewers.shown[row, place] = (-1.0 if had < 0.0 else 1.0) * (abs(had) + 1.0)
     viewers.shown_at[row, place] = now_s
-
-
-def _seed_of(nonce: int) -> int:
-    return (nonce * 0x9E3779B97F4A7C15) & 0x7FFFFFFFFFFFFFFF
 
 
 def _ignore(_fault: str) -> None:

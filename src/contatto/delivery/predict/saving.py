@@ -56,6 +56,7 @@ def save_market(market: Market) -> bytes:
         "records": market.records.state(),
         "snapshots": [_pack_snapshots(market), market.snapshots.free],
         "calibration": _pack_arrays(market.calibration, ("came", "expected", "tried")),
+        "caps": market.caps.state(),
         "traffic": market.traffic.state(),
         "waiting": [each.state() for each in (market.talks, market.leads, market.spam)],
         "seen": list(market.seen_order),
@@ -105,6 +106,8 @@ def restore_market(market: Market, raw: bytes) -> None:
     market.records.restore(state["records"])
     _restore_snapshots(market, *state["snapshots"])
     _restore_arrays(market.calibration, state["calibration"])
+    if "caps" in state:  # earlier releases kept none
+        market.caps.restore(state["caps"])
     market.traffic.restore(state["traffic"])
     for waiting, saved in zip((market.talks, market.leads, market.spam), state["waiting"], strict=True):
         waiting.restore(saved)

@@ -15,6 +15,7 @@ from contatto.delivery.rules.columns import (
     CLICK,
     CONVERSATION,
     F_VIEWER,
+    G_OPEN,
     HEADS,
     LEAD,
     O_AD,
@@ -53,6 +54,10 @@ def decide_request(market: Market, line: RequestLine, complain: Any) -> Decision
     count = describe_request(market, row, country_name, line.features, now_s, complain)
     market.requests += 1
     market.first_asked = market.first_asked or market.now
+    reached = market.caps.list_reached(row, market.now, int(market.promise_wait * SECOND))
+    capped = [number for number in reached if groups.table[number, G_OPEN]]
+    if capped:
+        groups.table[capped, G_OPEN] = 0.0
     hold_auction(
         now_s, float(line.floor_micros), country, row, count, market.hashes, market.values, market.kinds,
         learned.table, learned.shift, viewers.table, viewers.recent, viewers.shown, viewers.shown_at,
@@ -63,6 +68,8 @@ def decide_request(market: Market, line: RequestLine, complain: Any) -> Decision
         groups.offers, groups.raws, market.base, market.between, groups.best_of, market.chosen,
         market.outcome,
     )  # fmt: skip
+    if capped:
+        groups.table[capped, G_OPEN] = 1.0
     viewers.table[row, V_ASKED_AT] = now_s
     out = market.outcome.tolist()
     ad = int(out[O_AD])
@@ -152,6 +159,7 @@ def _promise(market: Market, line: RequestLine, row: int, count: int, out: list[
     snapshots.stacks[place] = said_by(shown.raw)
     records.shown[line.request_id] = shown
     records.promised.append(line.request_id)
+    market.caps.note_decision(shown)
     records.kept.append((market.now, line.request_id))
     group = groups.groups[number]
     group.promised += price

@@ -122,4 +122,4 @@ def gather_bidders(candidates: Iterable[Candidate]) -> tuple[Bidder, ...]:
 def _bidder(same: list[Candidate], terms: int) -> Bidder:
     ad_group = same[0].ad_group
     numbers = tuple(each.live.ad.number for each in same)
-    return Bidder(same[0], numbers, ad_group.id, ad_group.number, terms)
+    return Bidder(same[0], numbers, ad_group.id, ad_group.number, terms, ad_group.cap)

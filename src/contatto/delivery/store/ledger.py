@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     func,
+    literal_column,
     select,
 )
 
@@ -26,7 +27,7 @@ from contatto.ads.model import Spent
 from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay, Grant, Promise
 from contatto.kit.db.hot import Query, Seek, insert_all, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import instant, key, metadata, row_of, tenant, text
+from contatto.kit.db.types import instant, key, metadata, only, row_of, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.timestamps import micros
 
@@ -52,6 +53,8 @@ promises = Table(
     Column("ad_account_id", String(36), nullable=False),
     Column("micros", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("viewer", String(36), nullable=False, server_default=""),
+    Index("ix_delivery_promises_viewer", "business_id", "ad_group_id", "viewer", **only("viewer <> ''")),
     Index("ix_delivery_promises_sums", "business_id", "ad_group_id", "micros"),
     Index("ix_delivery_promises_expires_at", "business_id", "expires_at"),
 )
@@ -177,8 +180,58 @@ def list_charged_days(
     return tx.list(ChargedDay, mine.order_by(table.c.day, table.c.ad_group_id))
 
 
+_PROMISED_MORE: Final = (
+    promises.update()
+    .where(promises.c.business_id == _OF, promises.c.nonce == bindparam("of_nonce", type_=BigInteger))
+    .values(micros=bindparam("amount", type_=BigInteger))
+)
+
+
 def save_promises(tx: Tx, made: Sequence[Promise]) -> None:
-    insert_new(tx, promises, [row_of(each) for each in made])
+    """Keep promises; those under a frequency cap were claimed before, and get their amount."""
+    insert_new(tx, promises, [row_of(promise) for promise in made if not promise.viewer])
+    amounts = [
+        {"of": promise.business_id, "of_nonce": promise.nonce, "amount": promise.micros}
+        for promise in made
+        if promise.viewer
+    ]
+    update_rows(tx, _PROMISED_MORE, amounts)
+
+
+@cache
+def _claim(dialect: str) -> Any:
+    insert = insert_for(dialect, promises)
+    names = ("ad_group_id", "ad_account_id", "micros", "expires_at", "viewer")
+    changed = {name: insert.excluded[name] for name in names}
+    return insert.on_conflict_do_update(index_elements=["business_id", "nonce"], set_=changed)
+
+
+def save_claim(tx: Tx, claim: Promise) -> None:
+    """Keep a place under a frequency cap, instead of another one of the same decision."""
+    insert_rows(tx, _claim(tx.connection.dialect.name), [row_of(claim)])
+
+
+def record_nobody_promised(tx: Tx, business_id: str, viewers: Collection[str]) -> None:
+    """Remove some viewers from promises."""
+    of_viewers = promises.c.business_id == business_id, promises.c.viewer.in_(sorted(viewers))
+    tx.execute(
+        promises.update().where(*of_viewers, promises.c.viewer != literal_column("''")).values(viewer="")
+    )
+
+
+_CLAIMED: Final = select(promises.c.expires_at).where(
+    promises.c.business_id == _OF,
+    promises.c.ad_group_id == bindparam("of_group", type_=String),
+    promises.c.viewer == bindparam("of_viewer", type_=String),
+    promises.c.viewer != literal_column("''"),
+    promises.c.expires_at > _NOW,
+)
+
+
+def list_claims(tx: Tx, business_id: str, ad_group_id: str, viewer: str) -> list[int]:
+    """List when the claims of a viewer on views of an ad group expire."""
+    values = {"of": business_id, "of_group": ad_group_id, "of_viewer": viewer, "now": micros(tx.now)}
+    return list(tx.execute(_CLAIMED, values).scalars())
 
 
 _KEPT_ONES: Final = promises.delete().where(promises.c.business_id == _OF, within(promises.c.nonce, "nonces"))
