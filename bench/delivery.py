@@ -1,113 +1,123 @@
-"""Delivery judged by worlds with known truth, row by row of the table of targets.
+"""Delivery judged in worlds of different structure, beside a plain learner and the best possible.
 
-The engine plays each world with the goal Lead and with the goal Conversation. Beside it play chance, the
-oracle of what can be seen (with both goals) and the full oracle, all with the same luck. Leads and spam are
-means by true chances. Seeds 100 to 102 are for reporting, nothing is ever chosen by them.
+The engine and the plain learner play each world with the goals Lead and Conversation. Random choice and the
+oracles play with the same luck. The best possible knows all that follows from what a request shows. Leads,
+conversations and spam are means by true chances. Reports take their own seeds.
 """
 
 import argparse
 import json
+import math
 import sys
 from collections import defaultdict
 from pathlib import Path
-from statistics import mean
 
-from bench.delivery_parts.arms import cases, play_all
-from bench.delivery_parts.targets import TABLES, bounds, spread
+from bench.delivery_parts.arms import NAMED, cases, play_all
+from bench.delivery_parts.targets import (
+    MEAN_LIMIT,
+    PLAIN,
+    ROWS,
+    TARGET_COST,
+    present_mean,
+    show,
+    show_bounds,
+)
 from bench.harness import Report, options
-from contatto.simulator.worlds.choices import Size
-from contatto.simulator.worlds.compare import Arm, Compared
+from contatto.simulator.worlds.choices import BUILDING_SEEDS, REPORTING_SEEDS, Size, make_world
+from contatto.simulator.worlds.compare import ENGINES, Compared
 from contatto.simulator.worlds.engine import Program
 
-SAYS = "leads, cost, spam, pacing and calibration against known truth"
-FRESH = (110, 111, 112)
-DEVELOPMENT = (0, 1)
-PLAIN = Path(__file__).parents[2] / "shared/tools/plain_learner.py"
-"""A learner of 250 lines beside the project; another one is named by ``--plain``."""
+SAYS = "delivery beside a plain learner and the best possible, in worlds with known truth"
+USUAL = tuple(name for name in NAMED if name != "tension 2")
+PLAIN_LEARNER = Path(__file__).parents[2] / "shared/tools/plain_learner.py"
+"""A learner of 250 lines beside the project; ``--plain`` names another one."""
 
 
 def main() -> None:
     """Play everything, and print the tables."""
     chosen = options(SAYS, add=_add)
     more = chosen.more
-    size = Size(more.size or (Size.TINY if chosen.quick else Size.FULL))
-    seeds = more.seeds or (DEVELOPMENT[:1] if chosen.quick else FRESH)
-    names = more.case or (["default"] if chosen.quick else list(TABLES))
-    settings = {name: float(value) for name, _, value in (each.partition("=") for each in more.setting)}
-    report = Report("delivery", SAYS, chosen)
-    found: defaultdict[str, list[Compared]] = defaultdict(list)
+    size = Size(more.size or (Size.TINY if chosen.quick else Size.SMALL))
+    seeds = more.seeds or (BUILDING_SEEDS[:1] if chosen.quick else REPORTING_SEEDS)
+    names = more.case or (["interests"] if chosen.quick else USUAL)
+    settings = {name: float(value) for name, _, value in (text.partition("=") for text in more.setting)}
     programs = (plain_learner(more.plain),) if more.plain.exists() else ()
+    worlds: defaultdict[str, list[Compared]] = defaultdict(list)
     for case, compared in play_all(cases(names, seeds, size, settings, programs), more.jobs):
-        found[case.case].append(compared)
-    for name, runs in found.items():
-        _add_targets(report, name, runs)
-        _add_players(report, name, runs)
-        if not programs:
-            report.add(f"  {name}: plain", ours="left out", verdict=f"{more.plain} is missing")
+        worlds[case.case].append(compared)
+    report = Report("delivery", SAYS, chosen)
+    for name, runs in worlds.items():
+        _add_world(report, name, runs)
+        _warn(name, runs)
+    _add_mean(report, worlds)
+    if not programs:
+        report.add(f"the plain learner is left out: {more.plain} is missing")
     report.finish()
-    if any(faults for runs in found.values() for run in runs for faults in run.faults.values()):
-        raise SystemExit("A rule was broken; see the column faults.")
+    if any(run.faults.get(arm) for runs in worlds.values() for run in runs for arm in ENGINES):
+        raise SystemExit("The engine broke a rule; see the messages above.")
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=_numbers, default=(), metavar="N,N", help="seeds of the worlds")
-    parser.add_argument(
-        "--case", action="append", choices=list(TABLES), help="only this case; may come again"
-    )
+    parser.add_argument("--case", action="append", choices=list(NAMED), help="only this case; may come again")
     parser.add_argument("--size", choices=list(Size), help="how much of a world is played")
     parser.add_argument("--jobs", type=int, default=1, help="how many worlds are played at once")
-    parser.add_argument("--plain", type=Path, default=PLAIN, help="a plain learner to compare with")
+    parser.add_argument("--plain", type=Path, default=PLAIN_LEARNER, help="a plain learner to compare with")
     parser.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="of the engine")
 
 
 def plain_learner(script: Path) -> Program:
     """Return the plain learner as a player, run by this Python."""
-    return Program("plain", (sys.executable, str(script)))
+    return Program(PLAIN, (sys.executable, str(script)))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(each) for each in text.split(","))
+    return tuple(int(number) for number in text.split(","))
 
 
-def _add_targets(report: Report, name: str, runs: list[Compared]) -> None:
-    seeds = ", ".join(str(run.seed) for run in runs)
-    report.add(f"[b]{name}[/b], seeds {seeds}")
-    for target in TABLES[name]:
-        values = [target.figure(run) for run in runs]
-        report.add(
-            f"  {target.name}",
-            prototype=target.prototype,
-            **{"pass": bounds(target.passes), "hard goal": bounds(target.hard)},
-            ours=spread(values),
-            verdict=target.verdict(mean(values)),
-        )
-
-
-def _add_players(report: Report, name: str, runs: list[Compared]) -> None:
-    """What each player reached, as means over the seeds."""
-    limit = mean(run.figures[Arm.ORACLE_OBS].leads_last for run in runs)
-    for player, reason in {player: text for run in runs for player, text in run.failures.items()}.items():
-        report.add(f"  {name}: {player}", ours="failed", verdict=reason)
-    for arm in runs[0].figures:
-        if any(arm not in run.figures for run in runs):
+def _add_world(report: Report, name: str, runs: list[Compared]) -> None:
+    """Add the rows of one world."""
+    report.add(f"[b]{name}[/b], seeds {', '.join(str(run.seed) for run in runs)}")
+    tires = make_world(NAMED[name][0], 0, Size.TINY).nature.tires
+    for row in TARGET_COST if name == "target cost" else ROWS:
+        if row.only_tiring and not tires:
             continue
-        figures = [run.figures[arm] for run in runs]
-        faults = [run.faults[arm] for run in runs if run.faults[arm]]
-        speeds = [run.requests_per_s[arm] for run in runs if arm in run.requests_per_s]
-        waits = [run.longest_wait_s[arm] for run in runs if arm in run.longest_wait_s]
         report.add(
-            f"  {name}: {arm}",
-            ours=f"{mean(each.leads_last for each in figures):,.0f} leads",
-            verdict=f"{mean(each.leads_last for each in figures) / limit:.3f} of obs",
-            **{
-                "cost": f"{mean(each.cost_per_lead for each in figures):.3f}",
-                "spam": f"{mean(each.spam_share for each in figures):.3f}",
-                "use": f"{mean(each.budget_use for each in figures):.3f}",
-                "req/s": f"{mean(speeds):,.0f}" if speeds else "",
-                "longest wait": f"{max(waits):.3f} s" if waits else "",
-                "faults": json.dumps(faults) if faults else 0,
-            },
+            f"  {row.name}",
+            least=show_bounds(row.least),
+            aim=show_bounds(row.aim),
+            judged=show([row.judged(run) for run in runs]) if row.over else "",
+            verdict=row.verdict(runs),
+            Contatto=show([row.value(run, "ours") for run in runs]),
+            plain=show([row.value(run, PLAIN) for run in runs]),
+            random=show([row.value(run, "random") for run in runs]),
+            **{"best possible": show([row.value(run, "best") for run in runs])},
         )
+
+
+def _warn(name: str, runs: list[Compared]) -> None:
+    """Write the failures of programs and the faults of all players to standard error."""
+    for run in runs:
+        for player, reason in run.failures.items():
+            print(f"{name}, seed {run.seed}: {player} failed: {reason}", file=sys.stderr)
+        for player, faults in run.faults.items():
+            if faults:
+                print(f"{name}, seed {run.seed}: {player} broke rules: {json.dumps(faults)}", file=sys.stderr)
+
+
+def _add_mean(report: Report, worlds: dict[str, list[Compared]]) -> None:
+    """Add the mean of all worlds of cost per lead over the plain learner's."""
+    costs = [row for row in ROWS if row.name.startswith("cost per lead")]
+    for row in costs:
+        ratios = [
+            present_mean([row.judged(run) for run in runs])
+            for name, runs in worlds.items()
+            if name != "target cost"
+        ]
+        value = present_mean(ratios)
+        verdict = "-" if math.isnan(value) else "least" if value <= MEAN_LIMIT else "SHORT"
+        bound = show_bounds((0, MEAN_LIMIT))
+        report.add(f"mean of worlds: {row.name}", least=bound, judged=show([value]), verdict=verdict)
 
 
 if __name__ == "__main__":

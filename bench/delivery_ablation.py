@@ -70,7 +70,7 @@ def _row(runs: list[Compared], whole: list[Compared], limits: list[Compared]) ->
         "cost per lead": f"{mean(each.cost_per_lead for each in ours):.3f}",
         "change": "" if runs is whole else _change(change),
         "spam share": f"{mean(each.spam_share for each in ours):.3f}",
-        "foretold / caught": f"{mean(each.calibration for each in ours):.2f}",
+        "predicted / true": f"{mean(each.calibration for each in ours):.2f}",
         "pacing error": f"{mean(each.pacing_error for each in ours):.4f}",
         "starved": sum(len(each.starved) for each in ours),
         "faults": sum(sum(run.faults[Arm.LEAD].values()) for run in runs),

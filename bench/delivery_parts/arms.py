@@ -10,8 +10,8 @@ from contatto.simulator.worlds.choices import Size, WorldName, make_world
 from contatto.simulator.worlds.compare import Arm, Compared, compare
 from contatto.simulator.worlds.engine import Program
 
-TARGET = {"bid_micros": 350_000.0, "budget_micros": 24_000_000.0}
-"""The cost target of the default world, with three times the usual budget, which then does not bind."""
+TARGET = {"bid_micros": 350_000.0}
+"""The cost target of the default world; its budget is three times the usual one, so that it does not bind."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
     "target cost": (WorldName.LINEAR, TARGET),
     "segments": (WorldName.SEGMENTS, {}),
     "thresholds": (WorldName.THRESHOLDS, {}),
+    "interests": (WorldName.INTERESTS, {}),
+    "strangers": (WorldName.STRANGERS, {}),
 }
 """The worlds of the tables, and what of their settings is changed."""
 
@@ -55,13 +57,16 @@ def cases(
 
 def _arms(name: str) -> tuple[Arm, ...]:
     if name == "target cost":
-        return (Arm.LEAD, Arm.ORACLE_OBS)
-    return (Arm.LEAD, Arm.CONVERSATION, Arm.RANDOM, Arm.ORACLE_CONV, Arm.ORACLE_OBS, Arm.ORACLE)
+        return (Arm.LEAD, Arm.RANDOM, Arm.ORACLE_OBS)
+    return tuple(Arm)
 
 
 def _changes(name: str, size: Size) -> dict[str, float]:
     changes = NAMED[name][1]
-    return {**changes, "days": 10.0} if name == "target cost" and size is Size.FULL else changes
+    if name != "target cost":
+        return changes
+    budget = make_world(WorldName.LINEAR, 0, size).groups[0].budget_micros
+    return {**changes, "budget_micros": 3.0 * budget} | ({"days": 10.0} if size is Size.FULL else {})
 
 
 def play_all(all_cases: Sequence[Case], jobs: int) -> Iterable[tuple[Case, Compared]]:

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from contatto.cli.simulate import simulate_command
+from contatto.simulator.worlds.compare import Arm
 from tests.simulator import reference
 
 app = typer.Typer()
@@ -26,7 +27,7 @@ def test_a_run_prints_a_table_and_writes_plots_and_figures(tmp_path: Path) -> No
         assert word in done.output
     told = json.loads(figures.read_text())
     assert (told["world"], told["seed"], told["days"], told["goal"]) == ("linear", 4, 2, "lead")
-    assert set(told["players"]) == {"lead", "conversation", "random", "oracle_obs", "oracle"}
+    assert set(told["players"]) == set(Arm)
     lead = told["players"]["lead"]
     assert lead["faults"] == {}
     assert lead["leads"] == pytest.approx(sum(lead["leads_by_day"]))
@@ -35,7 +36,7 @@ def test_a_run_prints_a_table_and_writes_plots_and_figures(tmp_path: Path) -> No
     assert page.startswith("<!doctype html>")
     assert page.count("<svg") >= 8
     assert not re.search(r"<script|https?://|url\(|@import|\bsrc=|\bhref=", page)
-    for title in ("Leads so far", "Cost per lead by day", "Foretold over caught leads", "Spend so far"):
+    for title in ("Leads so far", "Cost per lead by day", "Predicted over true leads", "Spend so far"):
         assert title in page
 
 

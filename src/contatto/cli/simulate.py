@@ -22,7 +22,7 @@ from contatto.simulator.worlds.summary import as_values, make_table, say_lifts
 _out: Final = Console(highlight=False)
 _err: Final = Console(stderr=True, highlight=False)
 _BESIDE: Final = {
-    Arm.LEAD: (Arm.LEAD, Arm.CONVERSATION, Arm.RANDOM, Arm.ORACLE_OBS, Arm.ORACLE),
+    Arm.LEAD: tuple(Arm),
     Arm.CONVERSATION: (Arm.CONVERSATION, Arm.RANDOM, Arm.ORACLE_CONV, Arm.ORACLE_OBS),
 }
 
@@ -63,7 +63,7 @@ def simulate_command(
     programs = _programs(command or [])
     compared = _play(played, arms, read_settings(setting or []), programs)
     says = (
-        f"World {world.value}, size {size.value}, seed {seed}, {played.days} days; figures of the last five"
+        f"World {world.value}, size {size.value}, seed {seed}, {played.days} days; figures of the second half"
     )
     _print(compared, says)
     if plots:

@@ -186,9 +186,9 @@ class Auction:
             "talk": truth.talk,
             "spam": truth.spam,
             "lead": truth.lead,
-            "caught": self.fates.caught(truth, ad),
-            "foretold": nothing,
-            "foretold_talk": nothing,
+            "caught": self.fates.caught(truth, viewer, ad),
+            "predicted": nothing,
+            "predicted_talk": nothing,
         }
 
     def _bids(self) -> Floats:

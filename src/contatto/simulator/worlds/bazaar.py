@@ -1,11 +1,12 @@
-"""The advertisers of the world of segments: budgets of every kind in many time zones, edits, late joiners."""
+"""Ad groups of worlds: budgets of every kind in many time zones, cost targets, late joiners, edits."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from contatto.simulator.worlds.model import DAY, HOUR, STARTS_TS, Ad, Edit, Group, Ints
+from contatto.simulator.worlds.model import DAY, HOUR, STARTS_TS, TICK, Ad, Edit, Group, Ints
 
 COUNTRIES: Final = ("BR", "US", "IT", "IN", "SG", "MX")
 ZONES: Final = {
@@ -38,6 +39,8 @@ class Kind:
     leaves: float = 0.0
     target: float = 0.0
     window_days: float = 7.0
+    delay: str = ""
+    """How late leads come, by a name of the world; by turns fast, mixed and slow where it is empty."""
 
 
 KINDS: Final = (
@@ -83,7 +86,7 @@ class Stalls:
 
 def set_up_stalls(rng: np.random.Generator, money: Money) -> Stalls:
     """Fifteen ad groups of nine advertisers, with two or three ads each."""
-    groups = tuple(_group(rng, number, kind, money) for number, kind in enumerate(KINDS))
+    groups = make_groups(rng, KINDS, money, ZONES, _ADVERTISERS)
     theme_of = rng.integers(0, len(THEMES), _ADVERTISERS)
     ads: list[Ad] = []
     themes, styles = [], []
@@ -98,24 +101,36 @@ def set_up_stalls(rng: np.random.Generator, money: Money) -> Stalls:
     return Stalls(names, groups, tuple(ads), _edits(groups, money.days), np.array(themes), np.array(styles))
 
 
-def _group(rng: np.random.Generator, number: int, kind: Kind, money: Money) -> Group:
-    some = rng.choice(COUNTRIES, size=int(rng.integers(2, len(COUNTRIES))), replace=False)
-    reach = sum(money.shares[COUNTRIES.index(str(name))] for name in some)
-    whole = money.days / _WHOLE
-    lasts = whole if kind.mode == "total" else 1.0
-    return Group(
-        f"line-{number}",
-        number % _ADVERTISERS,
-        kind.mode,
-        round(kind.budget * money.budget_micros * reach * lasts),
-        tuple(sorted(str(name) for name in some)),
-        STARTS_TS + int(kind.joins * whole * DAY),
-        STARTS_TS + int(kind.leaves * whole * DAY) if kind.leaves else 0,
-        ZONES[str(some[0])],
-        round(kind.target * money.lead_micros),
-        click_window_s=int(kind.window_days * 86_400),
-        kind=("fast", "mixed", "slow")[number % 3],
-    )
+def make_groups(
+    rng: np.random.Generator, kinds: Sequence[Kind], money: Money, zones: Mapping[str, str], advertisers: int
+) -> tuple[Group, ...]:
+    """Make an ad group of each kind, for some of the countries of ``zones``; advertisers take turns."""
+    countries, whole = list(zones), money.days / _WHOLE
+    groups = []
+    for number, kind in enumerate(kinds):
+        some = rng.choice(countries, size=int(rng.integers(2, max(3, len(countries)))), replace=False)
+        reach = sum(money.shares[countries.index(str(name))] for name in some)
+        lasts = whole if kind.mode == "total" else 1.0
+        group = Group(
+            f"line-{number}",
+            number % advertisers,
+            kind.mode,
+            round(kind.budget * money.budget_micros * reach * lasts),
+            tuple(sorted(str(name) for name in some)),
+            _moment(kind.joins * whole),
+            _moment(kind.leaves * whole) if kind.leaves else 0,
+            zones[str(some[0])],
+            round(kind.target * money.lead_micros),
+            click_window_s=int(kind.window_days * 86_400),
+            kind=kind.delay or ("fast", "mixed", "slow")[number % 3],
+        )
+        groups.append(group)
+    return tuple(groups)
+
+
+def _moment(days: float) -> int:
+    """Return the start of the tick that lies this many days after the start of a world."""
+    return STARTS_TS + int(days * DAY) // TICK * TICK
 
 
 def _shown(rng: np.random.Generator, theme: int, style: int) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from contatto.simulator.worlds.interests import InterestsSetting, InterestsWorld
 from contatto.simulator.worlds.linear import LinearSetting, LinearWorld
 from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
+from contatto.simulator.worlds.strangers import StrangersSetting, StrangersWorld
 from contatto.simulator.worlds.thresholds import ThresholdsSetting, ThresholdsWorld
 
 
@@ -15,10 +17,18 @@ class WorldName(StrEnum):
     LINEAR = "linear"
     SEGMENTS = "segments"
     THRESHOLDS = "thresholds"
+    INTERESTS = "interests"
+    STRANGERS = "strangers"
+
+
+BUILDING_SEEDS: Final = range(100)
+"""Seeds to build and tune delivery with."""
+REPORTING_SEEDS: Final = (110, 111, 112)
+"""Seeds for reports alone; nothing is ever chosen by them or by any other seed from 100 on."""
 
 
 class Size(StrEnum):
-    """How much of a world is played: ``full`` is what figures are told of."""
+    """Sizes of a world: reports take ``small``, and ``full`` is a market of some size."""
 
     FULL = "full"
     SMALL = "small"
@@ -41,7 +51,13 @@ _CHOICES: Final = {
         {
             Size.FULL: LinearSetting(),
             Size.SMALL: LinearSetting(
-                viewers=12_000, ads=8, days=10, requests=48_000, late_ads=2, late_day=5
+                viewers=9_000,
+                ads=8,
+                days=10,
+                requests=25_000,
+                budget_micros=4_500_000,
+                late_ads=2,
+                late_day=5,
             ),
             Size.TINY: LinearSetting(viewers=3_000, ads=5, days=4, requests=9_000, late_ads=1, late_day=2),
         },
@@ -50,7 +66,7 @@ _CHOICES: Final = {
         SegmentsWorld,
         {
             Size.FULL: SegmentsSetting(),
-            Size.SMALL: SegmentsSetting(viewers=8_000, days=10, requests=45_000, budget_micros=4_000_000),
+            Size.SMALL: SegmentsSetting(viewers=6_000, days=10, requests=24_000, budget_micros=2_400_000),
             Size.TINY: SegmentsSetting(
                 viewers=2_000, days=4, requests=8_000, budget_micros=900_000, farm_day=1
             ),
@@ -60,8 +76,28 @@ _CHOICES: Final = {
         ThresholdsWorld,
         {
             Size.FULL: ThresholdsSetting(),
-            Size.SMALL: ThresholdsSetting(viewers=5_000, days=10, requests=30_000, budget_micros=3_000_000),
+            Size.SMALL: ThresholdsSetting(viewers=4_500, days=10, requests=25_000, budget_micros=2_500_000),
             Size.TINY: ThresholdsSetting(viewers=2_000, days=8, requests=6_000, budget_micros=700_000),
+        },
+    ),
+    WorldName.INTERESTS: _Choice(
+        InterestsWorld,
+        {
+            Size.FULL: InterestsSetting(),
+            Size.SMALL: InterestsSetting(viewers=6_500, days=10, requests=25_000, budget_micros=4_500_000),
+            Size.TINY: InterestsSetting(
+                viewers=1_500, days=5, requests=6_000, budget_micros=1_000_000, farm_day=2
+            ),
+        },
+    ),
+    WorldName.STRANGERS: _Choice(
+        StrangersWorld,
+        {
+            Size.FULL: StrangersSetting(),
+            Size.SMALL: StrangersSetting(viewers=90_000, days=10, requests=25_000, budget_micros=5_500_000),
+            Size.TINY: StrangersSetting(
+                viewers=15_000, days=5, requests=6_000, budget_micros=1_200_000, farm_day=1
+            ),
         },
     ),
 }

@@ -68,6 +68,11 @@ class Compared:
     longest_wait_s: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
+    def limit(self, player: str) -> Figures | None:
+        """Return the figures of the best possible player with the same goal, if it played."""
+        is_lead = self.figures[player].goal == Arm.LEAD
+        return self.figures.get(Arm.ORACLE_OBS if is_lead else Arm.ORACLE_CONV)
+
 
 def compare(
     world: World,

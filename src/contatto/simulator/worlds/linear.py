@@ -121,6 +121,8 @@ class LinearWorld:
         self.viewer_country: Ints = seen["country"].astype(np.int64)
         self.viewer_ids = tuple(f"v{number}" for number in range(count))
         self.is_farm = np.zeros(count, np.bool_)
+        self.farm_of: Ints = np.full(count, -1)
+        self.farm_starts: tuple[int, ...] = ()
         self.viewer_features = tuple(_features(seen, number) for number in range(count))
         self._tastes = np.stack([_linear(rng, seen) for _ in range(_TASTES)], 1)
         self._chatty, self._willing, self._spammy = (_linear(rng, seen) for _ in range(3))

@@ -14,6 +14,7 @@ from contatto.simulator.worlds.engine import ProgramError
 from contatto.simulator.worlds.fates import CLICK, DELAY, FAKE, LEAD, MARK, MIX, SPAM, TALK, VIEW, WAIT, Fates
 from contatto.simulator.worlds.ledger import Ledger
 from contatto.simulator.worlds.model import DAY, HOUR, SECOND, STARTS_TS, Floats, Group, Past, World
+from contatto.simulator.worlds.policies import weary
 from contatto.simulator.worlds.record import Run, Shown
 from contatto.simulator.worlds.setup import Standings
 
@@ -69,8 +70,8 @@ class Promise(NamedTuple):
     price: int
     shift: float
     draws: Floats
-    foretold_talk: float
-    foretold: float
+    predicted_talk: float
+    predicted: float
 
 
 class Play:
@@ -91,7 +92,11 @@ class Play:
         self._order = itertools.count()
         self._ads = {ad.id: number for number, ad in enumerate(world.ads)}
         self._group = [ad.group for ad in world.ads]
-        self._owner = self.fates.owner.tolist()
+        owner = self.fates.owner
+        self._owner = owner.tolist()
+        self._same_owner = (owner[:, None] == owner).astype(np.float32)
+        self._fake_contact = self.fates.fake_contact.tolist()
+        self._spam_recall = self.fates.spam_recall.tolist()
         self._untold = sorted(
             range(len(world.groups)), key=lambda number: self._told_at(world.groups[number])
         )
@@ -233,8 +238,9 @@ class Play:
         self.views[self._group[ad]] += 1
         tables, past, nature = self._tables, self.past, self.world.nature
         logit = float(tables.click[who, ad]) + promise.shift
-        if nature.weariness:
-            logit -= nature.weariness * min(float(past.seen[who, ad]), nature.most_weary)
+        if nature.tires:
+            of_advertiser = past.seen[who] @ self._same_owner[ad]
+            logit -= float(weary(nature, past.seen[who, ad], of_advertiser))
             past.seen[who, ad] += 1
         click = 1 / (1 + math.exp(-logit))
         talk, spam, lead = (
@@ -244,7 +250,7 @@ class Play:
         )
         if nature.once and past.is_lead[who, self._owner[ad]]:
             lead = 0.0
-        caught = click * talk * ((1 - spam) * lead * self._in_time[ad] + spam * nature.fake_contact)
+        caught = click * talk * ((1 - spam) * lead * self._in_time[ad] + spam * self._fake_contact[who])
         self.shown.extend(
             (
                 ts,
@@ -256,8 +262,8 @@ class Play:
                 spam,
                 lead,
                 caught,
-                promise.foretold,
-                promise.foretold_talk,
+                promise.predicted,
+                promise.predicted_talk,
             )
         )
         if promise.draws[CLICK] < click:
@@ -277,11 +283,11 @@ class Play:
         self._happen("conversation", at, who, owner)
         self.past.chats[who] += 1
         is_spam = draws[SPAM] < spam
-        if draws[MARK] < (nature.spam_recall if is_spam else nature.spam_false_alarm):
+        if draws[MARK] < (self._spam_recall[who] if is_spam else nature.spam_false_alarm):
             self._happen("spam", at + _between(nature.spam_after_s, again), who, owner)
         if is_spam:
             self.past.spams[who] += 1
-            if draws[FAKE] < nature.fake_contact:
+            if draws[FAKE] < self._fake_contact[who]:
                 self._lead(at + int(draws[DELAY] * HOUR), promise, genuine=False)
         elif draws[LEAD] < lead:
             after = self.world.delays_s(self._group[promise.ad], promise.draws[None, [MIX, DELAY]])[0]

@@ -1,4 +1,4 @@
-"""What a run is judged by: leads by true chances, what they cost, spam, pacing, calibration, learning."""
+"""Figures of a run by true chances: costs, spam, farms, repetition, cost targets, pacing, calibration."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,34 +9,48 @@ from contatto.simulator.worlds.model import DAY, STARTS_TS, TICK, TICKS, Flags, 
 from contatto.simulator.worlds.record import Run, Shown
 from contatto.simulator.worlds.setup import Spans, expected_flow
 
-LAST_DAYS: Final = 5
 STEADY_DAYS: Final = 3
 _LEARNED: Final = 0.9
 _STARVED: Final = 3
-"""An ad group that has fewer leads than this after three days of its own is starved."""
+"""An ad group with fewer leads after three days of its own is starved."""
 _YOUNG_DAYS: Final = 3
+"""Days after which a cost target must hold, and a starved ad group counts."""
 _COLD_DAYS: Final = 2
+_FREQUENT: Final = 5
+"""A view of the same ad by the same viewer from this number on is too many."""
+_SAMPLES: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one run; ``last`` are its last days, all the rest of it is in the others.
+    """Figures of one run; money is in units of currency, and ``last`` is of the second half of the days.
 
-    Money is in units of currency. ``calibration`` is foretold leads over those that will be noticed in time;
-    ``pacing_error`` is the mean distance between spend and plan, as a share of the budget.
+    Leads and conversations are means by true chances; a genuine conversation is one that is no spam. Costs
+    are of ad groups that follow the goal of the run and have no cost target of their own.
     """
 
+    goal: str
     days: int
     leads_last: float
     leads: float
     spend_last: float
     spend: float
     cost_per_lead: float
+    cost_per_lead_whole: float
+    genuine_last: float
+    """Genuine conversations."""
+    cost_per_genuine: float
+    cost_per_genuine_whole: float
     spam_share: float
+    """Spam over all conversations of people and farms."""
     budget_use: float
     pacing_error: float
+    """The mean distance between spend and plan, as a share of the budget."""
     learning_days: int
     calibration: float
+    """Predicted leads over those that are noticed in time."""
+    calibration_late: float
+    """The same of the ad groups with the latest leads."""
     calibration_by_kind: dict[str, float]
     calibration_of_talks: float
     starved: tuple[str, ...]
@@ -47,59 +61,123 @@ class Figures:
     cold_rate: float
     """Leads for each unit of spend of ad groups that start late, in their first two days."""
     cost_over_target: float
-    """Cost per lead over the target of ad groups that have one; the median of the ad groups."""
+    """Cost over cost target of the results that are noticed, after three days of each ad group."""
+    target_results: float
+    """Noticed results of ad groups with a cost target after their first three days."""
     farm_share: float
-    """Share of the spend that went to click farms."""
+    """Share of the spend on click farms."""
+    farm_first_day: float
+    """The same in the first day of a farm; of several farms the highest."""
+    farm_later: float
+    """The same after the first day of a farm; of several farms the highest."""
+    frequent_share: float
+    """Share of views that are at least the fifth of the same ad by the same person."""
     calibration_by_day: tuple[float, ...]
     day_spent: tuple[float, ...]
     day_due: tuple[float, ...]
-    """Spend so far, and what was due, as shares of a budget at the ticks of a mean day."""
+    """Spend so far, and the plan, as shares of a budget at the ticks of a mean day."""
 
 
 def measure(run: Run) -> Figures:
-    """All figures of a run that need no other run beside it."""
+    """Compute all figures of a run that need no other run."""
     world, shown = run.world, run.shown
-    judged = _judged(run)
     day = (shown.ts - STARTS_TS) // DAY
-    last = day >= world.days - min(LAST_DAYS, world.days)
+    last = day >= world.days // 2
     group = np.array([ad.group for ad in world.ads])[shown.ad]
-    mine = judged[group]
-    leads, spend = np.where(mine, shown.leads, 0.0), np.where(mine, shown.spend, 0.0)
+    follows = np.array([not ad_group.goal for ad_group in world.groups])
+    untargeted = follows & np.array([not ad_group.bid_micros for ad_group in world.groups])
+    judged = untargeted[group] if untargeted.any() else follows[group]
+    genuine = np.where(judged, shown.talks - shown.spams, 0.0)
+    leads, spend = np.where(judged, shown.leads, 0.0), np.where(judged, shown.spend, 0.0)
     by_day = [np.bincount(day, values, world.days) for values in (leads, spend)]
     by_group = [np.bincount(group, values, len(world.groups)) for values in (shown.leads, shown.spend)]
-    now = last & mine
+    recent = last & follows[group]
     paces = _paces(world, group, shown)
+    late = np.isin(group, _late_groups(world))
+    targets = _targets(run, group)
+    farms = [_farm_shares(world, shown, number) for number in range(len(world.farm_starts))]
     return Figures(
+        goal=run.goal,
         days=world.days,
         leads_last=float(leads[last].sum()),
         leads=float(leads.sum()),
         spend_last=float(spend[last].sum()),
         spend=float(spend.sum()),
         cost_per_lead=_ratio(float(spend[last].sum()), float(leads[last].sum())),
-        spam_share=_ratio(float(shown.spams[now].sum()), float(shown.talks[now].sum())),
+        cost_per_lead_whole=_ratio(float(spend.sum()), float(leads.sum())),
+        genuine_last=float(genuine[last].sum()),
+        cost_per_genuine=_ratio(float(spend[last].sum()), float(genuine[last].sum())),
+        cost_per_genuine_whole=_ratio(float(spend.sum()), float(genuine.sum())),
+        spam_share=_ratio(float(shown.spams[recent].sum()), float(shown.talks[recent].sum())),
         budget_use=_budget_use(world, group, shown, last),
         pacing_error=paces.error,
         learning_days=_learning_days(by_day[0], by_day[1]),
-        calibration=_ratio(float(shown.foretold[now].sum()), float(shown.caught[now].sum())),
-        calibration_by_kind=_by_kind(world, group, shown, now),
-        calibration_of_talks=_ratio(float(shown.foretold_talk[last].sum()), float(shown.talks[last].sum())),
-        starved=_starved(world, group, day, shown, judged),
+        calibration=_ratio(float(shown.predicted[recent].sum()), float(shown.caught[recent].sum())),
+        calibration_late=_ratio(
+            float(shown.predicted[recent & late].sum()), float(shown.caught[recent & late].sum())
+        ),
+        calibration_by_kind=_by_kind(world, group, shown, recent),
+        calibration_of_talks=_ratio(float(shown.predicted_talk[last].sum()), float(shown.talks[last].sum())),
+        starved=_starved(world, group, day, shown, follows),
         leads_by_day=tuple(by_day[0].tolist()),
         spend_by_day=tuple(by_day[1].tolist()),
         leads_by_group=tuple(by_group[0].tolist()),
         spend_by_group=tuple(by_group[1].tolist()),
         cold_rate=_cold_rate(world, group, shown),
-        cost_over_target=_cost_over_target(world, group, shown, last),
-        calibration_by_day=_by_day(day, shown, world.days, mine),
+        cost_over_target=targets[0],
+        target_results=targets[1],
+        calibration_by_day=_by_day(day, shown, world.days, follows[group]),
         day_spent=tuple(paces.spent),
         day_due=tuple(paces.due),
         farm_share=_ratio(float(shown.spend[world.is_farm[shown.viewer]].sum()), float(shown.spend.sum())),
+        farm_first_day=max((first for first, _ in farms), default=float("nan")),
+        farm_later=max((later for _, later in farms), default=float("nan")),
+        frequent_share=_frequent_share(shown, len(world.ads)),
     )
 
 
-def _judged(run: Run) -> Flags:
-    """The ad groups that follow the goal of a run; those with a goal of their own are scenery."""
-    return np.array([not group.goal for group in run.world.groups])
+def _late_groups(world: World) -> list[int]:
+    """Return the ad groups with the longest median delay of leads."""
+    draws = np.random.default_rng(0).random((_SAMPLES, 2))
+    medians = [float(np.median(world.delays_s(number, draws))) for number in range(len(world.groups))]
+    return [number for number, median in enumerate(medians) if median >= 0.999 * max(medians)]
+
+
+def _targets(run: Run, group: Ints) -> tuple[float, float]:
+    """Return the cost over target and the number of results of ad groups with a target, after three days.
+
+    A result is a noticed lead, or a genuine conversation where that is the goal.
+    """
+    shown, spent, allowed, results = run.shown, 0.0, 0.0, 0.0
+    for number, ad_group in enumerate(run.world.groups):
+        if ad_group.bid_micros:
+            rows = (group == number) & (shown.ts >= max(ad_group.starts_ts, STARTS_TS) + _YOUNG_DAYS * DAY)
+            is_lead = (ad_group.goal or run.goal) == "lead"
+            count = float((shown.caught if is_lead else shown.talks - shown.spams)[rows].sum())
+            spent += float(shown.spend[rows].sum())
+            allowed += count * ad_group.bid_for(run.goal) / 1e6
+            results += count
+    return _ratio(spent, allowed), results
+
+
+def _farm_shares(world: World, shown: Shown, farm: int) -> tuple[float, float]:
+    """Return the share of the spend on one farm in its first day, and after it."""
+    starts = world.farm_starts[farm]
+    is_farm = world.farm_of[shown.viewer] == farm
+    first = (shown.ts >= starts) & (shown.ts < starts + DAY)
+    later = shown.ts >= starts + DAY
+    shares = [
+        _ratio(float(shown.spend[rows & is_farm].sum()), float(shown.spend[rows].sum()))
+        for rows in (first, later)
+    ]
+    return shares[0], shares[1]
+
+
+def _frequent_share(shown: Shown, ads: int) -> float:
+    """Return the share of views that are at least the fifth of an ad by the same viewer."""
+    pair = shown.viewer * ads + shown.ad
+    _, counts = np.unique(pair, return_counts=True)
+    return _ratio(float(np.maximum(counts - _FREQUENT + 1, 0).sum()), len(pair))
 
 
 def _ratio(over: float, under: float) -> float:
@@ -169,10 +247,10 @@ def _paces(world: World, group: Ints, shown: Shown) -> _Paces:
 
 
 def _by_day(day: Ints, shown: Shown, days: int, rows: Flags) -> tuple[float, ...]:
-    foretold, caught = (
-        np.bincount(day[rows], values[rows], days) for values in (shown.foretold, shown.caught)
+    predicted, caught = (
+        np.bincount(day[rows], values[rows], days) for values in (shown.predicted, shown.caught)
     )
-    return tuple(_ratio(over, under) for over, under in zip(foretold.tolist(), caught.tolist(), strict=True))
+    return tuple(_ratio(over, under) for over, under in zip(predicted.tolist(), caught.tolist(), strict=True))
 
 
 def _learning_days(leads: Floats, spend: Floats) -> int:
@@ -187,7 +265,7 @@ def _learning_days(leads: Floats, spend: Floats) -> int:
 def _by_kind(world: World, group: Ints, shown: Shown, rows: Flags) -> dict[str, float]:
     kinds = np.array([each.kind for each in world.groups])[group]
     return {
-        str(kind): _ratio(float(shown.foretold[part].sum()), float(shown.caught[part].sum()))
+        str(kind): _ratio(float(shown.predicted[part].sum()), float(shown.caught[part].sum()))
         for kind in sorted(set(kinds.tolist()))
         if (part := rows & (kinds == kind)).any()
     }
@@ -215,19 +293,3 @@ def _cold_rate(world: World, group: Ints, shown: Shown) -> float:
             leads += float(shown.leads[young].sum())
             spend += float(shown.spend[young].sum())
     return _ratio(leads, spend)
-
-
-def _cost_over_target(world: World, group: Ints, shown: Shown, last: Flags) -> float:
-    """The target is of leads that are noticed, so those are counted here."""
-    found = []
-    for number, each in enumerate(world.groups):
-        if each.bid_micros:
-            mine = last & (group == number)
-            cost = _ratio(float(shown.spend[mine].sum()), float(shown.caught[mine].sum()))
-            found.append(cost / (each.bid_micros / 1e6))
-    return float(np.nanmedian(found)) if found else float("nan")
-
-
-def share_by_day(run: Figures, limit: Figures) -> Floats:
-    """Leads of each day as a share of those of another run."""
-    return np.asarray(run.leads_by_day) / np.maximum(limit.leads_by_day, 1e-9)

@@ -129,8 +129,13 @@ class Nature:
     spam_false_alarm: float = 0.01
     fake_contact: float = 0.04
     """How likely a spam chat yields a contact that counts as a lead."""
+    farm_contact: float | None = None
+    farm_recall: float | None = None
+    """The chances of a contact and of a mark in a spam chat of a click farm; None for those of all."""
     weariness: float = 0.0
     """What each view of the same ad takes off the logit of a click, and what a night leaves of it."""
+    weariness_of_advertiser: float = 0.0
+    """The same for each view of any ad of the advertiser."""
     night: float = 0.6
     most_weary: float = 6.0
     once: bool = False
@@ -143,6 +148,11 @@ class Nature:
     """Whether ad groups are told of when they start; else all at the beginning."""
     qualities: bool = False
     """Whether it is told what became of leads."""
+
+    @property
+    def tires(self) -> bool:
+        """Report whether earlier views make a click less likely."""
+        return bool(self.weariness or self.weariness_of_advertiser)
 
 
 class World(Protocol):
@@ -158,6 +168,10 @@ class World(Protocol):
     viewer_country: Ints
     viewer_features: Sequence[Features]
     is_farm: Flags
+    farm_of: Ints
+    """The number of the click farm of each viewer; -1 for people."""
+    farm_starts: tuple[int, ...]
+    """The moment at which each farm starts."""
     advertisers: tuple[str, ...]
     groups: tuple[Group, ...]
     ads: tuple[Ad, ...]

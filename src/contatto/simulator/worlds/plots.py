@@ -91,7 +91,7 @@ def draw_page(found: Compared, world: str, says: str, table: Sequence[Sequence[s
     charts = [
         _chart("Leads so far", _lines(figures, lambda each: list(accumulate(each.leads_by_day)))),
         _chart("Cost per lead by day", _lines(figures, _costs)),
-        _chart("Foretold over caught leads by day", _calibrations(figures)),
+        _chart("Predicted over true leads by day", _calibrations(figures)),
         _chart("Spend so far in a mean day, as a share of the budget", _pacing(figures), _HOURS),
     ]
     head = f"<title>{escape(world)}</title><style>{_STYLE}</style>"
@@ -127,7 +127,7 @@ def _calibrations(figures: Mapping[str, Figures]) -> list[Line]:
         for player, one in figures.items()
         if not all(map(isnan, one.calibration_by_day))
     ]
-    return [*found, Line("as foretold", 2, _ones(figures))] if found else []
+    return [*found, Line("as predicted", 2, _ones(figures))] if found else []
 
 
 def _pacing(figures: Mapping[str, Figures]) -> list[Line]:

@@ -32,7 +32,8 @@ class Oracle:
 
     def scoring(self, world: World, day: int, past: Past) -> Score:  # knows more than the past
         tables = world.tables(day)
-        after = tables.talk * (1 - tables.spam) * tables.lead if self.goal == "lead" else tables.talk
+        genuine = tables.talk * (1 - tables.spam)
+        after = genuine * tables.lead if self.goal == "lead" else genuine
         return _score(world, self.goal, tables.click, after)
 
 
@@ -46,7 +47,7 @@ class Observer:
     def scoring(self, world: World, day: int, past: Past) -> Score:
         known = world.known(day, past)
         logit = np.log(known.click / (1 - known.click))
-        reached = known.leads if self.goal == "lead" else known.talks
+        reached = known.leads if self.goal == "lead" else known.talks - known.spams
         return _score(world, self.goal, logit, reached / known.click)
 
 
@@ -54,11 +55,13 @@ def _score(world: World, goal: str, click: Floats, after: Floats) -> Score:
     """The chance of a conversion, from the logit of a click and the chance of what comes after it."""
     nature = world.nature
     owners = np.array([world.groups[ad.group].advertiser for ad in world.ads])
+    same_owner = (owners[:, None] == owners).astype(np.float32)
 
     def score(viewer: Ints, shift: Floats, may: Flags, past: Past) -> Floats:
         logit = click[viewer] + shift[:, None].astype(np.float32)
-        if nature.weariness:
-            logit = logit - weary(nature, past.seen[viewer])
+        if nature.tires:
+            views = past.seen[viewer]
+            logit = logit - weary(nature, views, views @ same_owner)
         worth = sigmoid(logit) * after[viewer]
         if nature.once and goal == "lead":
             worth = worth * ~past.is_lead[viewer][:, owners]
@@ -84,9 +87,13 @@ class Blind:
         return score
 
 
-def weary(nature: Nature, seen: Floats) -> Floats:
-    """What earlier views of the same ad take off the logit of a click."""
-    return np.asarray(np.float32(nature.weariness) * np.minimum(seen, np.float32(nature.most_weary)))
+def weary(nature: Nature, of_ad: Floats, of_advertiser: Floats) -> Floats:
+    """Return the loss in the logit of a click by earlier views of the ad and of its advertiser."""
+    most = np.float32(nature.most_weary)
+    by_ad = np.float32(nature.weariness) * np.minimum(of_ad, most)
+    return np.asarray(
+        by_ad + np.float32(nature.weariness_of_advertiser) * np.minimum(of_advertiser, 2 * most)
+    )
 
 
 POLICIES: Final = (Blind(), Observer("oracle_conv", "conversation"), Observer(), Oracle())

@@ -1,4 +1,4 @@
-"""What a run keeps of every view: who saw which ad, what it cost, what was foretold, and what was true."""
+"""Views of a run: viewer, ad, price, predictions and true chances."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ class Shown:
 
     ``click``, ``talk``, ``spam`` and ``lead`` are true chances, one after the other as a viewer goes;
     ``lead`` is of a genuine one and 0 for who is the advertiser's lead already, ``caught`` of any that is
-    noticed within the window of a click, fake ones too, for one view; ``foretold`` is what the player
+    noticed within the window of a click, fake ones too, for one view; ``predicted`` is what the player
     thought of that.
     """
 
@@ -27,8 +27,8 @@ class Shown:
     spam: Floats
     lead: Floats
     caught: Floats
-    foretold: Floats
-    foretold_talk: Floats
+    predicted: Floats
+    predicted_talk: Floats
 
     @property
     def talks(self) -> Floats:

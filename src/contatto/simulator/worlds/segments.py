@@ -6,7 +6,18 @@ from typing import Final
 import numpy as np
 
 from contatto.simulator.worlds.bazaar import COUNTRIES, STYLES, THEMES, ZONES, Money, set_up_stalls
-from contatto.simulator.worlds.model import Features, Floats, Ints, Known, Nature, Past, Requests, Tables
+from contatto.simulator.worlds.model import (
+    DAY,
+    STARTS_TS,
+    Features,
+    Floats,
+    Ints,
+    Known,
+    Nature,
+    Past,
+    Requests,
+    Tables,
+)
 from contatto.simulator.worlds.setup import offset_s
 from contatto.simulator.worlds.stream import (
     Crowd,
@@ -62,7 +73,7 @@ class SegmentsWorld:
     """Sixteen thousand viewers of fourteen kinds, and fifteen ad groups in six time zones.
 
     Theory. What a viewer does follows from the segment, which nobody sees, and the theme and style of the ad;
-    what one sees of a viewer was drawn by the segment. The best that can be foretold from it is the mean over
+    what one sees of a viewer was drawn by the segment. The best prediction from it is the mean over
     the segments by their posterior chances. Tastes turn from one set to another within a month. A mood for a
     theme comes and goes, for the ads of all its advertisers.
     """
@@ -111,6 +122,8 @@ class SegmentsWorld:
         setting = self.setting
         segment = rng.choice(setting.segments, setting.viewers, p=self._emissions.share)
         self.is_farm = rng.random(setting.viewers) < 0.015 * setting.farms
+        self.farm_of: Ints = np.where(self.is_farm, 0, -1)
+        self.farm_starts = (STARTS_TS + setting.farm_day * DAY,)
         best = np.argsort(-self._worth(0).mean(1))[:2]
         self._best = best
         segment = np.where(self.is_farm, best[rng.integers(0, 2, setting.viewers)], segment)

@@ -22,11 +22,16 @@ _PER_MILLE: Final = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What others offer for a view: log-normal, with more for viewers whom everybody wants."""
+    """Offers of outside bidders for a view: log-normal, higher for valuable viewers.
+
+    Of several bidders the highest counts. ``by_tick`` moves the logarithm of prices in each tick of a day.
+    """
 
     price: float = 0.004
     sigma: float = 0.55
     for_value: float = 0.12
+    bidders: int = 1
+    by_tick: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +82,19 @@ def draw_requests(
     viewer = viewers.pick(country, rng.random(count))
     place = np.searchsorted(np.cumsum(places.shares), rng.random(count) * places.shares.sum(), side="right")
     place = np.minimum(place, len(places.shares) - 1)
-    price = rng.normal(np.log(market.price), market.sigma, count) + market.for_value * viewers.value[viewer]
+    offers = rng.normal(np.log(market.price), market.sigma, (market.bidders, count))
+    price = offers.max(0) + market.for_value * viewers.value[viewer]
+    if market.by_tick is not None:
+        price += market.by_tick[tick]
     floor = np.maximum(1, np.exp(price) * _PER_MILLE).astype(np.int64)
     return Requests(ts, viewer, place, floor, places.shifts[place], rng.random((count, DRAWS)))
+
+
+def merge_requests(one: Requests, two: Requests) -> Requests:
+    """Return the requests of both in order of time."""
+    order = np.argsort(np.concatenate([one.ts, two.ts]), kind="stable")
+    columns = (np.concatenate([getattr(one, name), getattr(two, name)]) for name in Requests.__slots__)
+    return Requests(*(column[order] for column in columns))
 
 
 class Crowd:

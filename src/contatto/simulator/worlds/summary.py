@@ -2,61 +2,60 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 from contatto.simulator.worlds.compare import Arm, Compared
-from contatto.simulator.worlds.metrics import LAST_DAYS, Figures
+from contatto.simulator.worlds.metrics import Figures
 from contatto.simulator.worlds.plots import player_label
 
-HEAD = (
-    "",
-    "leads",
-    "of the limit",
-    "cost per lead",
-    "spam share",
-    "budget use",
-    "pacing error",
-    "foretold / caught",
-    "learned on day",
-    "starved",
-    "longest wait, s",
-    "requests per CPU s",
-    "rules broken",
-)
+
+def make_table(compared: Compared) -> list[list[str]]:
+    """Return the name of each figure, and below it the texts of every player."""
+    columns: list[list[str]] = []
+    for player, figures in compared.figures.items():
+        limit = compared.limit(player)
+        is_lead = figures.goal == Arm.LEAD
+        results = "leads_last" if is_lead else "genuine_last"
+        cells = {
+            "": player_label(player),
+            "leads": f"{figures.leads_last:,.0f}",
+            "genuine conversations": f"{figures.genuine_last:,.0f}",
+            "of the limit": _share(figures, limit, results),
+            "cost per lead": _text(figures.cost_per_lead, 3),
+            "the same, all days": _text(figures.cost_per_lead_whole, 3),
+            "cost per genuine conversation": _text(figures.cost_per_genuine, 3),
+            "the same of all days": _text(figures.cost_per_genuine_whole, 3),
+            "spam share": _text(figures.spam_share, 3),
+            "spend on farms": _text(figures.farm_share, 4),
+            "in a farm's first day": _text(figures.farm_first_day, 4),
+            "after it": _text(figures.farm_later, 4),
+            "fifth or later views": _text(figures.frequent_share, 3),
+            "cost over target": _text(figures.cost_over_target, 2),
+            "results at target, of the limit": _share(figures, limit, "target_results"),
+            "predicted / true": _text(figures.calibration, 2),
+            "of late ad groups": _text(figures.calibration_late, 2),
+            "budget use": _text(figures.budget_use, 3),
+            "pacing error": _text(figures.pacing_error, 4),
+            "learned on day": str(figures.learning_days),
+            "new ads, of the limit": _share(figures, limit, "cold_rate"),
+            "starved": str(len(figures.starved)),
+            "longest wait, s": _text(compared.longest_wait_s.get(player, nan), 3),
+            "requests per CPU s": _text(compared.requests_per_s.get(player, nan), 0),
+            "rules broken": str(sum(compared.faults[player].values())),
+        }
+        columns = columns or [list(cells)]
+        columns.append(list(cells.values()))
+    return columns
 
 
-def make_table(found: Compared) -> list[list[str]]:
-    """One row a player, of the last days; the limit is the oracle of what is seen, where it plays."""
-    limit = found.figures.get(Arm.ORACLE_OBS)
-    rows = [list(HEAD)]
-    for arm, each in found.figures.items():
-        rows.append(
-            [
-                player_label(arm),
-                f"{each.leads_last:,.0f}",
-                _share(each, limit),
-                _text(each.cost_per_lead, 3),
-                _text(each.spam_share, 3),
-                _text(each.budget_use, 3),
-                _text(each.pacing_error, 4),
-                _text(each.calibration, 2),
-                str(each.learning_days),
-                str(len(each.starved)),
-                f"{found.longest_wait_s[arm]:.3f}" if arm in found.longest_wait_s else "",
-                f"{found.requests_per_s[arm]:,.0f}" if arm in found.requests_per_s else "",
-                str(sum(found.faults[arm].values())),
-            ]
-        )
-    return rows
-
-
-def _share(figures: Figures, limit: Figures | None) -> str:
-    return f"{figures.leads_last / limit.leads_last:.3f}" if limit and limit.leads_last else ""
+def _share(figures: Figures, limit: Figures | None, name: str) -> str:
+    under = getattr(limit, name) if limit else 0.0
+    return _text(getattr(figures, name) / under, 3) if under else ""
 
 
 def _text(value: float, places: int) -> str:
-    return f"{value:.{places}f}" if isfinite(value) else ""
+    return f"{value:,.{places}f}" if isfinite(value) else ""
 
 
 def say_lifts(found: Compared) -> list[str]:
@@ -73,7 +72,6 @@ def as_values(found: Compared, told: Mapping[str, Any]) -> dict[str, Any]:
     """Everything for a JSON file; what is not known is null."""
     return {
         **told,
-        "last_days": LAST_DAYS,
         "players": {
             str(arm): {**_known(asdict(each)), "faults": found.faults[arm]}
             for arm, each in found.figures.items()

@@ -106,6 +106,8 @@ class ThresholdsWorld:
         hidden[0] = hidden[5] = False
         self._answers = self._ask(numbers, topics, hidden)
         self.is_farm = rng.random(count) < 0.02 * self.setting.farms
+        self.farm_of: Ints = np.where(self.is_farm, 0, -1)
+        self.farm_starts = (STARTS_TS + _FARM_DAYS[0] * DAY,)
         self._answers[self.is_farm] = self._answers[rng.integers(0, count, int(self.is_farm.sum()))]
         self._noise = _NOISE * rng.normal(0, 1, (3, count, 1)).astype(np.float32)
         self._activity = rng.lognormal(0, 0.8, count)
