@@ -74,9 +74,13 @@ def test_moments_leave_out_what_is_before_and_after(files: list[SealedFile]) -> 
     assert sums.views == 1
 
 
-def test_each_viewer_is_told_once_for_each_place_and_time(files: list[SealedFile]) -> None:
-    found = coldlog.list_viewers(files, MINE, "''", "ad_account_id")
-    assert sorted(found) == [(AD.ad_account_id, "", person) for person in ("a", "b", "c")]
+def test_each_viewer_is_told_once_for_each_ad_time_and_country(files: list[SealedFile]) -> None:
+    found = coldlog.list_viewers(files, MINE, "''")
+    assert len(found) == len(set(found))
+    assert {(ad_id, at, person) for ad_id, at, _, person in found} == {
+        (AD.ad_id, "", person) for person in ("a", "b", "c")
+    }
+    assert {country for _, _, country, _ in found} == {"", "SG"}
 
 
 def test_the_latest_view_before_a_conversion_is_found(files: list[SealedFile]) -> None:

@@ -229,6 +229,10 @@ def test_countries_and_instant_forms_are_dimensions(traffic: Traffic) -> None:
     asked = {"dimensions": ["country_code"], "metrics": ["leads"]}
     by_country = ask(traffic, BASIC | {"data_level": "AUCTION_ADVERTISER"} | asked)
     assert by_id(by_country, "country_code") == {"-1": {"leads": "2"}}
+    asked["metrics"] = ["reach", "frequency"]
+    by_country = ask(traffic, BASIC | {"data_level": "AUCTION_ADVERTISER"} | asked)
+    assert by_id(by_country, "country_code") == {"-1": {"reach": "3", "frequency": "1.00"}}
+    assert by_country["total_metrics"] == {"reach": "3", "frequency": "1.00", "mixed_goals": True}
     by_page = ask(traffic, BASIC, dimensions=["page_id"], metrics=["conversion", "leads"])
     assert by_id(by_page, "page_id") == {"-1": {"conversion": "-", "leads": "2"}}
     assert by_page["total_metrics"]["mixed_goals"] is True
@@ -238,7 +242,7 @@ def test_countries_and_instant_forms_are_dimensions(traffic: Traffic) -> None:
     ("query", "says"),
     [
         ({"dimensions": ["page_id", "ad_id"], "metrics": ["leads"]}, "page_id"),
-        ({"dimensions": ["country_code"], "metrics": ["reach"]}, "country_code"),
+        ({"dimensions": ["placement"], "metrics": ["reach"]}, "reach"),
         ({"dimensions": ["placement", "ad_id"], "metrics": ["leads"]}, "placement"),
         ({"dimensions": ["placement", "country_code"], "metrics": ["leads"]}, "placement"),
         ({"dimensions": ["placement"], "metrics": ["qualified_leads"]}, "qualified_leads"),

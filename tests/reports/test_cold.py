@@ -33,7 +33,7 @@ from contatto.reports.actions.explaining import suppose_windows, trace_conversio
 from contatto.reports.actions.gaps import list_gaps
 from contatto.reports.engines.counted import list_counted_facts
 from contatto.reports.engines.counts import find_first_day
-from contatto.reports.model import Counts, Fact, Level, Span, TimeStep
+from contatto.reports.model import Counts, Fact, Level, ReachBy, Span, TimeStep
 from contatto.reports.registry import ENGINE
 from contatto.reports.rules.queries import ReportQuestion
 from contatto.reports.rules.what_if import Supposed
@@ -50,10 +50,11 @@ LOOKERS = PEOPLE[3:]
 """Those who never tap: only a view may win them."""
 SUPPOSED = [Supposed(0, 7), Supposed(1, 7, Policy.LAST_TOUCH), Supposed(28, 1), Supposed(7, 0)]
 REACHES = [
-    (Level.AD, TimeStep.WHOLE),
-    (Level.AD_GROUP, TimeStep.DAY),
-    (Level.GOAL, TimeStep.WHOLE),
-    (Level.AD_ACCOUNT, TimeStep.HOUR),
+    ReachBy(Level.AD),
+    ReachBy(Level.AD_GROUP, TimeStep.DAY),
+    ReachBy(Level.GOAL),
+    ReachBy(Level.AD_ACCOUNT, TimeStep.HOUR),
+    ReachBy(Level.CAMPAIGN, TimeStep.DAY, by_country=True),
 ]
 
 
@@ -297,7 +298,7 @@ def test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays(story: Story
         with pytest.raises(BrokenFile, match=r"day=2026-01-07/part-1\.parquet"):
             ENGINE.list_facts(tx, *mine, EVER, TimeStep.HOUR)
         with pytest.raises(BrokenFile):
-            ENGINE.list_reach(tx, *mine, EVER, (Level.AD, TimeStep.WHOLE))
+            ENGINE.list_reach(tx, *mine, EVER, ReachBy(Level.AD))
         (gap,) = list_gaps(tx, account, days)
         assert (str(gap.day), gap.is_gone, gap.is_kept) == ("2026-01-07", False, False)
         explained = trace_conversion(tx, story.world.id, before["winners"][0].conversion_id)

@@ -50,6 +50,41 @@ def test_every_breakdown_has_the_same_total(house: House, by: str, basis: str) -
     assert [sum(column) for column in zip(*parts, strict=True)] == [0.75, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("by", "reached"),
+    [
+        ("campaign", ["1", "2"]),
+        ("ad", ["1", "2"]),
+        ("goal", ["1", "2"]),
+        ("country", ["3"]),
+        ("day", ["1", "2"]),
+    ],
+)
+def test_reach_and_frequency_are_columns_whose_total_counts_persons_anew(
+    house: House, by: str, reached: list[str]
+) -> None:
+    query = f"{DAYS}&by={by}&compare=yes&column=reach&column=frequency&column=cost_per_1000_reached"
+    head, *lines, total = rows(house, query)
+    assert head[5::2] == ["Reach", "Frequency", "Cost per 1,000 reached"]
+    assert sorted(line[5] for line in lines) == reached
+    assert total[5:] == ["3", "0", "1.00", "", "250.00", ""]
+    assert "Impressions per person reached." in page(house, f"/reports?{query}")
+
+
+def test_hours_of_the_day_stand_for_many_days_so_only_their_total_has_a_reach(house: House) -> None:
+    *lines, total = rows(house, f"{DAYS}&by=hour&column=reach")[1:]
+    assert {line[5] for line in lines} == {""}
+    assert total[5] == "3"
+
+
+def test_the_reach_of_one_campaign_leaves_out_the_persons_of_others(house: House) -> None:
+    inside = re.findall(r"campaign_id=(\d+)", page(house, f"/reports?{DAYS}&by=campaign"))
+    totals = [
+        rows(house, f"{DAYS}&by=day&campaign_id={number}&column=reach")[-1][5] for number in set(inside)
+    ]
+    assert sorted(totals) == ["1", "2"]
+
+
 def test_conversions_over_two_goals_are_told_and_not_added(house: House) -> None:
     head, *lines = rows(house, DAYS)
     assert head[-2:] == ["Conversions", "Cost per conversion"]

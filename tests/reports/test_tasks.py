@@ -1,12 +1,14 @@
 """Reports by the hour, reports of persons, and reports that are made into files."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
+from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -25,7 +27,7 @@ from contatto.reports.actions.tasks import (
     queue_report,
 )
 from contatto.reports.model import Level, ReportTask, Span, TaskStatus, TimeStep
-from contatto.reports.rules.queries import ReportBody, ReportQuestion
+from contatto.reports.rules.queries import Filter, ReportBody, ReportQuestion
 from contatto.reports.store import tasks as store
 from tests.ads.world import NOW, World, add_chain, add_world
 from tests.background import make_files
@@ -60,7 +62,37 @@ def test_reach_counts_each_person_once_on_every_level(database: Database) -> Non
         return sorted(row.figures.reach or 0 for row in report.rows)
 
     assert reach(Level.AD_ACCOUNT) == [2]
+    assert reach(Level.GOAL) == [2]
     assert reach(Level.CAMPAIGN) == reach(Level.AD_GROUP) == reach(Level.AD) == [1, 2]
+
+
+def test_reach_does_not_add_up_so_each_row_and_the_total_count_persons_anew(database: Database) -> None:
+    world = database.write_now(seen_world)
+
+    def reach(question: ReportQuestion) -> tuple[list[int], int | None]:
+        report = database.read_now(lambda tx: make_report(tx, world.ad_account, question))
+        return sorted(row.figures.reach or 0 for row in report.rows), report.total.reach
+
+    everything = ReportQuestion(Span(), Level.AD, with_reach=True)
+    assert reach(everything) == ([1, 2], 2)
+    assert reach(replace(everything, level=Level.AD_ACCOUNT, by_country=True)) == ([2], 2)
+    assert reach(replace(everything, step=TimeStep.DAY)) == ([1, 2], 2)
+    report = database.read_now(lambda tx: make_report(tx, world.ad_account, everything))
+    rare = next(row.subject for row in report.rows if row.figures.reach == 1)
+    only = NodeFilter(statuses=frozenset(NodeStatus), ad_numbers=frozenset({rare.ad_number}))
+    assert reach(replace(everything, wanted=only, level=Level.AD_ACCOUNT)) == ([1], 1)
+
+
+def test_a_total_without_some_rows_has_no_reach(database: Database) -> None:
+    world = database.write_now(seen_world)
+    few = Filter(field_name="reach", filter_type="LOWER_THAN", filter_value="2")
+
+    def total(**changes: object) -> tuple[int, int | None]:
+        report = database.read_now(lambda tx: answer_report(tx, world.ad_account, asked(**changes)))
+        return len(report.rows), report.total.reach
+
+    assert total() == (2, 2)
+    assert total(filtering=[few]) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +137,7 @@ def test_a_task_becomes_a_file_with_the_same_rows_as_the_answer(database: Databa
     assert status is TaskStatus.SUCCESS
     lines = (content or "").splitlines()
     assert lines[0] == "campaign_id,spend,reach,campaign_name"
-    rows = database.read_now(lambda tx: answer_report(tx, world.ad_account, asked()))
+    rows = database.read_now(lambda tx: answer_report(tx, world.ad_account, asked())).rows
     assert [line.split(",")[0] for line in lines[1:]] == [str(row.subject.campaign_number) for row in rows]
     assert sorted(line.split(",")[2] for line in lines[1:]) == ["1", "2"]
 

@@ -30,7 +30,6 @@ from contatto.reports.model import ReportTask, TaskStatus
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.answers import show_row, show_total
 from contatto.reports.rules.queries import TEXTS, Dimension, ReportBody, ReportQuery
-from contatto.reports.rules.rows import total_of
 from contatto.reports.store import tasks as store
 from contatto.ui.context import context_of
 
@@ -95,20 +94,21 @@ async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered
     """The report in which conversions follow the goal of each ad group.
 
     Metrics are texts. Over ad groups of both goals ``mixed_goals`` is true and the metrics that follow the
-    goal are ``-`` (extension): a conversation and a lead are not added up.
+    goal are ``-`` (extension): a conversation and a lead are not added up. ``reach`` counts each person once
+    in each row and once in the total; where a filter leaves out rows the total has none.
     """
     require(caller, Permission.READ_REPORTS)
     query = read_query(request, ReportQuery)
 
     def work(tx: Tx) -> Report:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        rows = answer_report(tx, account, query)
+        report = answer_report(tx, account, query)
         first = (query.page - 1) * query.page_size
-        shown = rows[first : first + query.page_size]
+        shown = report.rows[first : first + query.page_size]
         return Report(
             [ReportLine(*show_row(row, account, query, METRICS)) for row in shown],
-            page_info(query, len(rows)),
-            show_total(total_of(rows), query, METRICS),
+            page_info(query, len(report.rows)),
+            show_total(report.total, query, METRICS),
         )
 
     return api_answer(await context_of(request).db.read_long(work), request_id_of(request))

@@ -113,11 +113,29 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class ReachBy:
+    """The rows of a report that persons are counted for; ``ad_ids`` are the ads that count, None for all."""
+
+    level: Level
+    step: TimeStep = TimeStep.WHOLE
+    by_country: bool = False
+    ad_ids: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Persons who saw ads, by subject, day or hour, and country; and in all rows together."""
+
+    rows: dict[tuple[str, str, str], int]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Counts together with the goals of the ad groups that they come from.
 
-    ``reach`` is how many persons saw the ads; None where it was not asked for, or rows were added up: the
-    same person may be in several of them.
+    ``reach`` is the number of persons who saw the ads; None where nobody counted them. It does not add up,
+    because the same person may be in several rows.
     """
 
     counts: Counts

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 from contatto.kit.db.tx import Tx
 from contatto.reports.engines.database import DatabaseEngine
 from contatto.reports.metrics import conversions, delivery, leads, messages
-from contatto.reports.model import Fact, Level, Metric, Span, TimeStep
+from contatto.reports.model import Fact, Metric, Reach, ReachBy, Span, TimeStep
 
 
 class Engine(Protocol):
@@ -15,9 +15,7 @@ class Engine(Protocol):
         self, tx: Tx, business_id: str, ad_account_id: str, span: Span, step: TimeStep
     ) -> list[Fact]: ...
 
-    def list_reach(
-        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: tuple[Level, TimeStep]
-    ) -> dict[tuple[str, str], int]: ...
+    def list_reach(self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: ReachBy) -> Reach: ...
 
 
 METRICS: Final[dict[str, Metric]] = {

@@ -102,15 +102,15 @@ def list_view_sums(
 
 
 def list_viewers(
-    files: Sequence[SealedFile], viewed: Viewed, at: str, place: str
-) -> list[tuple[str, str | int, str]]:
-    """Each person once for each place (``ad_id``, ``adgroup_id`` or ``ad_account_id``) and time.
+    files: Sequence[SealedFile], viewed: Viewed, at: str
+) -> list[tuple[str, str | int, str, str]]:
+    """List each person once for each ad, time and country.
 
     Raises:
         BrokenFile: one of the files is gone or damaged.
     """
     where, values = viewed.conditions
-    query = f"SELECT DISTINCT {place}, {at} AS at, user_id FROM views WHERE {where}"
+    query = f"SELECT DISTINCT ad_id, {at} AS at, country, user_id FROM views WHERE {where}"
     return _read(files, query, values)
 
 

@@ -1,14 +1,16 @@
 """All that the report page shows, from one reading of the counts: rows, totals, days, hours, days before."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit.db.tx import Tx
+from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import Goal
+from contatto.reports.actions.answers import with_reach
 from contatto.reports.actions.subjects import Tree, load_tree, subjects_of
 from contatto.reports.engines.counted import Wanted, load_counted
 from contatto.reports.model import (
@@ -17,6 +19,7 @@ from contatto.reports.model import (
     Figures,
     Grain,
     Level,
+    ReachBy,
     Report,
     ReportRow,
     Span,
@@ -26,6 +29,7 @@ from contatto.reports.model import (
 )
 from contatto.reports.rules.looks import LEVELS, By, Look, before, days_of, span_of
 from contatto.reports.rules.rows import build_report, total_of, without_days
+from contatto.reports.rules.texts import NEED_REACH
 
 UNKNOWN: Final = "-"
 """The country that nobody told, as the key of a row."""
@@ -78,13 +82,15 @@ def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overvi
     report = _report(account, found.places, look, facts, hours)
     by_group = found.places.groups
     groups = build_report(subjects_of(account, tree, Level.AD_GROUP), whole, by_group, TimeStep.WHOLE)
+    total = replace(report, total=total_of(groups.rows))
+    report = _with_persons(tx, account, tree, look, total, span)
     earlier = _before(tx, account, tree, look, (first, last)) if look.compare else None
     by_key = {} if earlier is None else {key_of(row, look.by): row.figures for row in earlier.rows}
     return Overview(
         first,
         last,
         report.rows,
-        total_of(groups.rows),
+        report.total,
         _by_goal(groups.rows),
         _by_day(hours, first, last),
         hours,
@@ -132,7 +138,21 @@ def _load(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span, *, wit
 def _before(tx: Tx, account: AdAccount, tree: Tree, look: Look, days: tuple[date, date]) -> Report:
     span = span_of(before(*days))
     found = _load(tx, account, tree, look, span, with_hours=look.by is By.HOUR)
-    return _report(account, found.places, look, found.facts, found.hours)
+    report = _report(account, found.places, look, found.facts, found.hours)
+    return _with_persons(tx, account, tree, look, report, span)
+
+
+def _with_persons(tx: Tx, account: AdAccount, tree: Tree, look: Look, report: Report, span: Span) -> Report:
+    """Add the reach, if a column needs it; hours of the day have none, as they stand for many days."""
+    if NEED_REACH.isdisjoint(look.columns):
+        return report
+    ad_ids = frozenset(ad.id for ad in tree.ads) if look.campaign else None
+    by = ReachBy(LEVELS.get(look.by, Level.AD_ACCOUNT), _step_of(look), look.by is By.COUNTRY, ad_ids)
+    try:
+        reached = with_reach(tx, account, report, span, by)
+    except BrokenFile:  # the page names the damaged file
+        return report
+    return Report(report.rows, reached.total) if look.by is By.HOUR else reached
 
 
 def _report(

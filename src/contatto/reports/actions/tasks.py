@@ -90,7 +90,7 @@ def _make_file(tx: Tx, task: ReportTask) -> str:
     if account is None:
         raise Refused(errors.NO_ADVERTISER)
     names = (*asked.dimensions, *asked.metrics)
-    rows = [show_row(row, account, asked, METRICS) for row in answer_report(tx, account, asked)]
+    rows = [show_row(row, account, asked, METRICS) for row in answer_report(tx, account, asked).rows]
     lines = [[(row.dimensions | row.metrics)[name] for name in names] for row in rows]
     return b"".join(csv_lines([names, *lines])).decode()
 

@@ -20,8 +20,6 @@ AT: Final[Mapping[TimeStep, str]] = {
     TimeStep.HOUR: f"ts // {QUARTER_US}",
 }
 """The time by which facts are told apart, in the SQL of the files."""
-PLACES: Final[Mapping[str, str]] = {"ad_account_id": "ad_account_id", "ad_group_id": "adgroup_id"}
-"""What the columns of places are called in the files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from sqlalchemy import Column, ColumnElement, Select, and_, case, func, literal,
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.within import within
 from contatto.leads.model.leads import LeadStatus, Origin
 from contatto.leads.store.records import leads
 from contatto.measurement.engines.coldlog import list_view_sums, list_viewers
 from contatto.measurement.model import ConversionKind, CountedEvent, SealedFile, TouchKind
 from contatto.measurement.store import conversions, list_measured_ads, measured_ads, touches
-from contatto.reports.engines.cold import AT, PLACES, QUARTER_US, Part, load_with_cold, viewed
-from contatto.reports.model import Counts, Fact, Level, Span, TimeStep
+from contatto.reports.engines.cold import AT, QUARTER_US, Part, load_with_cold, viewed
+from contatto.reports.model import Counts, Fact, Level, Reach, ReachBy, Span, TimeStep
 
 
 class DatabaseEngine:
@@ -31,10 +32,8 @@ class DatabaseEngine:
         part = Part(business_id, ad_account_id, span)
         return [fact for source in CountedEvent for fact in list_raw_facts(tx, part, source, step)]
 
-    def list_reach(
-        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: tuple[Level, TimeStep]
-    ) -> dict[tuple[str, str], int]:
-        """How many persons saw the ads of each subject of a level, by its id and its day or hour."""
+    def list_reach(self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: ReachBy) -> Reach:
+        """Count the persons who saw the ads of each row of a report, and of all rows together."""
         part = Part(business_id, ad_account_id, span)
         return load_with_cold(tx, part, lambda files: _reach(tx, part, by, files))
 
@@ -43,47 +42,60 @@ ALL: Final = ("ad_id", "country")
 """The places that facts are told apart by."""
 
 
-def _reach(
-    tx: Tx, part: Part, by: tuple[Level, TimeStep], files: Sequence[SealedFile]
-) -> dict[tuple[str, str], int]:
-    level, step = by
-    subject = {
-        Level.AD_ACCOUNT: touches.c.ad_account_id,
-        Level.PAGE: measured_ads.c.page_id,
-        Level.GOAL: measured_ads.c.goal,
-        Level.CAMPAIGN: measured_ads.c.campaign_id,
-        Level.AD_GROUP: touches.c.ad_group_id,
-        Level.AD: touches.c.ad_id,
-    }[level]
-    seen: Select[Any] = select(subject, _when(touches.c.day, touches.c.ts, step), touches.c.person_id)
+def _reach(tx: Tx, part: Part, by: ReachBy, files: Sequence[SealedFile]) -> Reach:
+    subject = _SUBJECTS[by.level]
+    day = _when(touches.c.day, touches.c.ts, by.step)
+    country = touches.c.country if by.by_country else literal("")
+    seen = select(touches.c.person_id).where(
+        touches.c.business_id == part.business_id,
+        touches.c.kind == TouchKind.VIEW,
+        touches.c.ad_account_id == part.ad_account_id,
+        *_within(touches.c.day, part),
+    )
+    if by.ad_ids is not None:
+        seen = seen.where(within(touches.c.ad_id, "ads"))
+    values = {} if by.ad_ids is None else {"ads": sorted(by.ad_ids)}
+    rows = seen.with_only_columns(subject, day, country, maintain_column_froms=True)
     if subject.table is measured_ads:
-        seen = seen.join(measured_ads, measured_ads.c.ad_id == touches.c.ad_id)
-    seen = seen.where(touches.c.business_id == part.business_id, touches.c.kind == TouchKind.VIEW)
-    seen = seen.where(touches.c.ad_account_id == part.ad_account_id, *_within(touches.c.day, part))
-    name = _namer(tx, (part.business_id, part.ad_account_id), step)
-    persons: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for key, moment, person_id in map(tuple, tx.execute(seen.distinct())):
-        persons[key, name(moment)].add(person_id)
-    for key, moment, person_id in _cold_viewers(tx, part, (subject, step), files):
-        persons[key, name(moment)].add(person_id)
-    return {place: len(who) for place, who in persons.items()}
+        rows = rows.join(measured_ads, measured_ads.c.ad_id == touches.c.ad_id)
+    if not files and by.step is not TimeStep.HOUR:
+        keys = [subject, *([] if by.step is TimeStep.WHOLE else [day]), *([country] if by.by_country else [])]
+        counted = tx.execute(rows.add_columns(_PERSONS).group_by(*keys), values)
+        total = tx.execute(seen.with_only_columns(_PERSONS), values).scalar_one()
+        return Reach({(key, at, where): int(count) for key, at, where, count in map(tuple, counted)}, total)
+    name = _namer(tx, (part.business_id, part.ad_account_id), by.step)
+    persons: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
+    kept = map(tuple, tx.execute(rows.add_columns(touches.c.person_id).distinct(), values))
+    for key, at, where, person_id in [*kept, *_cold_viewers(tx, part, by, files)]:
+        persons[key, name(at), where].add(person_id)
+    everybody = set[str]().union(*persons.values())
+    return Reach({place: len(who) for place, who in persons.items()}, len(everybody))
+
+
+_PERSONS: Final = func.count(func.distinct(touches.c.person_id))
+_SUBJECTS: Final[dict[Level, Column[Any]]] = {
+    Level.AD_ACCOUNT: touches.c.ad_account_id,
+    Level.PAGE: measured_ads.c.page_id,
+    Level.GOAL: measured_ads.c.goal,
+    Level.CAMPAIGN: measured_ads.c.campaign_id,
+    Level.AD_GROUP: touches.c.ad_group_id,
+    Level.AD: touches.c.ad_id,
+}
+"""What the rows of each level are told apart by."""
 
 
 def _cold_viewers(
-    tx: Tx, part: Part, by: tuple[Column[Any], TimeStep], files: Sequence[SealedFile]
-) -> Iterator[tuple[str, Any, str]]:
-    """Viewers that only these files know, by the subject that is asked for."""
-    subject, step = by
+    tx: Tx, part: Part, by: ReachBy, files: Sequence[SealedFile]
+) -> Iterator[tuple[str, Any, str, str]]:
+    """Yield the viewers that only these files hold, with their subject, time and country."""
     if not files:
         return
-    viewers = list_viewers(files, viewed(part), AT[step], PLACES.get(subject.name, "ad_id"))
-    if subject.table is not measured_ads:
-        yield from viewers
-        return
+    subject = _SUBJECTS[by.level].name
     ads = list_measured_ads(tx, part.business_id)
-    for ad_id, moment, person_id in viewers:
-        if ad := ads.get(str(ad_id)):
-            yield getattr(ad, subject.name), moment, person_id
+    for ad_id, at, country, person_id in list_viewers(files, viewed(part), AT[by.step]):
+        ad = ads.get(ad_id)
+        if ad is not None and (by.ad_ids is None or ad_id in by.ad_ids):
+            yield getattr(ad, subject), at, country if by.by_country else "", person_id
 
 
 def list_raw_facts(

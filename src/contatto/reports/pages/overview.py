@@ -30,7 +30,7 @@ from contatto.reports.pages.saved import shown_reports
 from contatto.reports.pages.table import BY_TITLES, FIRST_NUMBER, ReportTable, build_table, table_lines
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.charts import funnel
-from contatto.reports.rules.looks import NOT_SHOWN, OWN_DAY, Look, Period, before
+from contatto.reports.rules.looks import OWN_DAY, Look, Period, before
 from contatto.reports.rules.texts import FOLLOW_GOAL
 from contatto.ui.context import context_of
 
@@ -46,9 +46,7 @@ PERIODS: Final = {
     Period.LAST_MONTH: N_("Last month"),
     Period.CUSTOM: N_("Custom days"),
 }
-CHOICES: Final = tuple(
-    metric for metric in METRICS.values() if metric.name not in NOT_SHOWN | set(OWN_DAY.values())
-)
+CHOICES: Final = tuple(metric for metric in METRICS.values() if metric.name not in set(OWN_DAY.values()))
 """What a column may show; which of two days counts is chosen for all of them."""
 _XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 

@@ -76,8 +76,6 @@ OWN_DAY: Final = {
     "result_rate": "real_time_result_rate",
 }
 """Metrics that have one of their own for the day of the conversion."""
-NOT_SHOWN: Final = frozenset({"reach", "cost_per_1000_reached", "frequency"})
-"""Metrics that need every person of every day; the API has them."""
 HEATS: Final = ("conversations", "leads", "clicks")
 MOST_DAYS: Final = 366
 _LAST: Final = {Period.LAST_7: 7, Period.LAST_14: 14, Period.LAST_30: 30, Period.LAST_90: 90}
@@ -146,7 +144,7 @@ def read_look(pairs: Iterable[tuple[str, str]], metrics: Iterable[str]) -> Look:
             "until: Choose a period of 1 to %(most)s days. The last day must not be before the first.",
             most=MOST_DAYS,
         )
-    known = set(metrics) - NOT_SHOWN
+    known = set(metrics)
     columns = tuple(dict.fromkeys(value for name, value in given if name == "column" and value in known))
     return Look(
         advertiser=words.get("advertiser_id", ""),

@@ -151,11 +151,6 @@ def question_of(query: ReportBody) -> ReportQuestion:
     named = {*query.metrics, query.order_field, *(one.field_name for one in query.filtering)}
     by_country = "country_code" in query.dimensions
     with_reach = bool(named & NEED_REACH)
-    if with_reach and by_country:
-        raise Refused(
-            errors.INVALID,
-            "metrics: Reach, frequency and cost per 1,000 reached are not available by country_code.",
-        )
     by_placement = "placement" in query.dimensions
     if by_placement:
         _check_placed(query, level)
