@@ -20,13 +20,34 @@ def tab(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_the_row_menu_opens_the_form_and_the_second_editor_decides(served: Served, tab: Page) -> None:
-    number = served.lead_ad["adgroup_id"]
+def log_in(served: Served, tab: Page) -> None:
     tab.goto(f"{served.url}/login")
     tab.get_by_label("E-mail").fill(EMAIL)
     tab.get_by_label("Password").fill(PASSWORD)
     tab.get_by_role("button", name="Log in").click()
     expect(tab).to_have_url(re.compile("/home"))
+
+
+def test_a_frequency_cap_is_told_in_the_line_of_its_part_and_kept(served: Served, tab: Page) -> None:
+    log_in(served, tab)
+    path = f"{served.url}/ads/ad-groups/{served.lead_ad['adgroup_id']}/edit"
+    tab.goto(path)
+    part = tab.locator("#fold-frequency")
+    expect(part.locator("[data-now]")).to_have_text("No limit")
+    part.locator("summary").click()
+    part.get_by_label("Most impressions per person").fill("3")
+    part.get_by_label("Period in days").fill("7")
+    part.get_by_label("Period in days").blur()
+    expect(part.locator("[data-now]")).to_have_text("Impressions per person: 3 · Days: 7")
+    tab.get_by_role("button", name="Save changes").click()
+    expect(tab).to_have_url(re.compile("/ads#"))
+    tab.goto(path)
+    expect(part.locator("[data-now]")).to_have_text("Impressions per person: 3 · Days: 7")
+
+
+def test_the_row_menu_opens_the_form_and_the_second_editor_decides(served: Served, tab: Page) -> None:
+    number = served.lead_ad["adgroup_id"]
+    log_in(served, tab)
     tab.goto(f"{served.url}/ads")
     row = tab.locator(f"#ad-groups-{number}")
     row.get_by_role("button", name=re.compile("^More for")).click()

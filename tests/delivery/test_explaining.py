@@ -89,7 +89,7 @@ def test_a_frequency_cap_that_kept_an_ad_away_is_named_in_words(tmp_path: Path) 
         assert (why["verdict"], why["reason"]) == ("left_out", "frequency")
         house.sign_in()
         page = house.client.get(f"/ads/delivery?decision={last['decision_id']}").text
-        assert "has reached their frequency cap: <bdi>Rare &amp; &lt;fine&gt;</bdi>" in page
+        assert "as often as their frequency cap allows: <bdi>Rare &amp; &lt;fine&gt;</bdi>" in page
 
 
 def test_an_unknown_decision_is_not_found(house: House) -> None:

@@ -27,7 +27,8 @@ function saysOf(control) {
   if (control.type === "checkbox") return control.checked ? says || control.closest("label").textContent.trim() : "";
   if (control.localName === "select") return control.value || says ? `${says} ${control.selectedOptions[0]?.textContent.trim() ?? ""}`.trim() : "";
   if (!says || !control.value) return "";
-  return `${says} ${control.value} ${document.getElementById(control.id.replace("_on", "_time"))?.value ?? ""}`.trim();
+  const time = control.id.endsWith("_on") ? document.getElementById(control.id.replace("_on", "_time"))?.value ?? "" : "";
+  return `${says} ${control.value} ${time}`.trim();
 }
 
 function tellFold(fold) {
