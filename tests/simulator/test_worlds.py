@@ -50,6 +50,17 @@ def test_requests_come_in_order_from_viewers_who_are_there(world: World) -> None
         assert requests.viewer.max() < len(world.viewer_ids)
 
 
+def test_numbers_among_features_are_never_negative(world: World) -> None:
+    """Simple players take logarithms of counts and amounts."""
+    numbers = [
+        value
+        for features in (*world.viewer_features, *(ad.features for ad in world.ads))
+        for value in features.values()
+        if isinstance(value, int | float)
+    ]
+    assert min(numbers, default=0) >= 0
+
+
 def unexpected_farm(world: World) -> int:
     """Return the farm that comes in bursts, which no flow of requests expects."""
     return 0 if world.name == "interests" else 99
@@ -144,7 +155,7 @@ def test_the_more_a_player_knows_the_cheaper_its_leads_are(name: WorldName) -> N
 def _budget(name: WorldName) -> dict[str, float]:
     budgets = {
         WorldName.LINEAR: 2_000_000.0,
-        WorldName.INTERESTS: 2_500_000.0,
+        WorldName.INTERESTS: 9_000_000.0,
         WorldName.STRANGERS: 3_000_000.0,
     }
     return {"budget_micros": budgets.get(name, 1_300_000.0)}

@@ -84,9 +84,9 @@ _CHOICES: Final = {
         InterestsWorld,
         {
             Size.FULL: InterestsSetting(),
-            Size.SMALL: InterestsSetting(viewers=6_500, days=10, requests=25_000, budget_micros=4_500_000),
+            Size.SMALL: InterestsSetting(viewers=9_000, days=7, requests=34_000, budget_micros=24_000_000),
             Size.TINY: InterestsSetting(
-                viewers=1_500, days=5, requests=6_000, budget_micros=1_000_000, farm_day=2
+                viewers=1_500, days=5, requests=6_000, budget_micros=5_000_000, farm_day=2
             ),
         },
     ),
@@ -94,7 +94,7 @@ _CHOICES: Final = {
         StrangersWorld,
         {
             Size.FULL: StrangersSetting(),
-            Size.SMALL: StrangersSetting(viewers=90_000, days=10, requests=25_000, budget_micros=5_500_000),
+            Size.SMALL: StrangersSetting(viewers=90_000, days=10, requests=25_000, budget_micros=7_500_000),
             Size.TINY: StrangersSetting(
                 viewers=15_000, days=5, requests=6_000, budget_micros=1_200_000, farm_day=1
             ),

@@ -36,8 +36,14 @@ from contatto.simulator.worlds.stream import (
     sigmoid,
 )
 
-ZONES: Final = {"DE": "Europe/Berlin", "PL": "Europe/Warsaw", "ES": "Europe/Madrid", "JP": "Asia/Tokyo"}
-_SHARES: Final = (0.4, 0.25, 0.2, 0.15)
+ZONES: Final = {
+    "DE": "Europe/Berlin",
+    "PL": "Europe/Warsaw",
+    "ES": "Europe/Madrid",
+    "JP": "Asia/Tokyo",
+    "CL": "America/Santiago",
+}
+_SHARES: Final = (0.25, 0.2, 0.2, 0.2, 0.15)
 _INTERESTS: Final = 30
 _TOPICS: Final = 12
 _TONES: Final = 4
@@ -51,17 +57,12 @@ KINDS: Final = (
     Kind("day", 1.0),
     Kind("day", 1.3),
     Kind("day", 0.7, delay="late"),
-    Kind("day", 1.0, joins=4.0),
+    Kind("day", 1.0, joins=7.0),
     Kind("day", 3.0, target=1.2),
     Kind("day", 1.0),
-    Kind("total", 10.0, leaves=12.0),
-    Kind("day", 0.8),
-    Kind("day", 3.0, target=0.9),
-    Kind("day", 1.2, joins=7.0),
-    Kind("day", 1.0, delay="late"),
-    Kind("day", 0.9),
 )
-_ADVERTISERS: Final = 8
+_ADVERTISERS: Final = 5
+_ADS: Final = 4
 _BURST: Final = (-0.4, 0.02, 0.95, 0.01)
 _TALKERS: Final = (-0.8, 0.8, 0.97, 0.02)
 """Of click farms: the logit of a click, then the chances of conversation, spam and lead."""
@@ -84,12 +85,12 @@ class InterestsSetting:
     farm_day: int = 3
     delay: float = 1.0
     competition: float = 1.0
-    budget_micros: int = 12_000_000
-    lead_micros: int = 250_000
+    budget_micros: int = 50_000_000
+    lead_micros: int = 500_000
 
 
 class InterestsWorld:
-    """Regulars with lists of interests, and twelve ad groups with two ads each.
+    """Regulars with lists of interests, and six ad groups with four ads each.
 
     Theory. An interest and a topic have a weight of their own for clicks and another for leads; most weights
     are small and some are large. Only crosses of interests with topics tell them. Personal taste for a topic
@@ -103,8 +104,8 @@ class InterestsWorld:
     def __init__(self, setting: InterestsSetting, seed: int) -> None:
         self.setting, self.seed, self.days = setting, seed, setting.days
         self.nature = Nature(
-            weariness=0.45 * setting.weariness,
-            night=0.8,
+            weariness=0.7 * setting.weariness,
+            night=0.85,
             once=True,
             told_late=True,
             view_lost=0.02,
@@ -164,14 +165,16 @@ class InterestsWorld:
     def _draw_ads(self, rng: np.random.Generator) -> None:
         setting = self.setting
         money = Money(setting.budget_micros, setting.lead_micros, _SHARES, setting.days)
-        self.groups = make_groups(rng, KINDS, money, ZONES, _ADVERTISERS)
+        self.groups = make_groups(rng, KINDS, money, ZONES, _ADVERTISERS, apart=True)
         self.advertisers = tuple(f"brand-{number}" for number in range(_ADVERTISERS))
         self.edits: tuple[Edit, ...] = ()
-        owner = np.repeat([group.advertiser for group in self.groups], 2)
+        owner = np.repeat([group.advertiser for group in self.groups], _ADS)
         topics = rng.permutation(_TOPICS)
-        self._topic, self._tone = topics[owner % _TOPICS], rng.integers(0, _TONES, len(owner))
+        own = rng.random(len(owner)) < 0.5  # half the ads are about the main topic of their advertiser
+        self._topic = np.where(own, topics[owner], rng.integers(0, _TOPICS, len(owner)))
+        self._tone = rng.integers(0, _TONES, len(owner))
         self.ads = tuple(
-            Ad(f"ad{number}", number // 2, self._ad_features(number, rng)) for number in range(len(owner))
+            Ad(f"ad{number}", number // _ADS, self._ad_features(number, rng)) for number in range(len(owner))
         )
 
     def _ad_features(self, number: int, rng: np.random.Generator) -> Features:

@@ -42,9 +42,7 @@ KINDS: Final = (
     Kind("day", 3.0, target=1.1),
     Kind("day", 0.8, joins=5.0),
     Kind("day", 1.0),
-    Kind("day", 3.0, target=0.9),
     Kind("total", 14.0, leaves=14.0),
-    Kind("day", 0.9, joins=8.0),
 )
 _ADVERTISERS: Final = 5
 _ADS: Final = 3
@@ -65,12 +63,12 @@ class StrangersSetting:
     farm_day: int = 4
     delay: float = 1.0
     competition: float = 1.0
-    budget_micros: int = 14_000_000
+    budget_micros: int = 20_000_000
     lead_micros: int = 350_000
 
 
 class StrangersWorld:
-    """Passers-by in sixty apps, and nine ad groups with three ads each.
+    """Passers-by in sixty apps, and seven ad groups with three ads each.
 
     Theory. A request shows the app and sometimes the device. Chances are products of factors: of the app,
     of the ad, and of the app with the goods on sale, with heavy tails. A lead has either of two motives, so

@@ -274,7 +274,7 @@ def _shown(numbers: Floats, topics: Flags, hidden: Flags) -> Features:
         "distance": round(float(np.exp(1 + numbers[2])), 3),
         "age_days": int(400 + 120 * numbers[3]),
         "hour_pref": round(float(12 + 3 * numbers[4]), 1),
-        "score_x": round(float(numbers[5]), 4),
+        "score_x": round(float(np.clip(50 + 12 * numbers[5], 0, 100)), 3),
     }
     found: Features = {
         name: value for (name, value), gap in zip(scales.items(), hidden, strict=True) if not gap

@@ -134,7 +134,7 @@ def _shown(name: str, standard: Floats) -> Floats:
         return np.asarray(np.exp(2.5 + 0.9 * standard))
     if name == "joined_year":
         return np.asarray(2019.0 + 2.2 * standard)
-    return np.asarray(50.0 + 20.0 * standard)
+    return np.asarray(np.clip(50.0 + 20.0 * standard, 0.0, 100.0))
 
 
 def _hidden(name: str, shown: Floats) -> Floats:
