@@ -111,6 +111,8 @@ WIDE: Final = (
     "delivery/test_deliver.py::test_offers_reach_the_floor",
     "delivery/test_deliver.py::test_the_random_policy",
     "delivery/test_budgets.py::test_three_serving_processes_spend_one_budget",
+    "delivery/test_frequency.py::test_three_serving_processes_keep_a_cap_together",
+    "delivery/test_frequency.py::test_no_period_has_more_views_of_a_viewer_than_the_cap_allows[postgresql]",
     "delivery/test_classes.py::test_classes_are_the_same_compiled_and_as_python",
     "delivery/test_trials.py::test_a_decision_by_lot_is_made_again",
     "delivery/test_examples.py::test_logs_by_lot_come_out_as_by_plain_python[1767657600000000]",
