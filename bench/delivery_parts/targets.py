@@ -87,6 +87,7 @@ _FARMS = ((0, FARM_LIMIT), (0, FARM_LIMIT))
 _FEW = ((0, 0.05), (0, 0.05))
 _HALF = ((0.5, _MOST), (0.5, _MOST))
 _NO_WORSE = ((0, 1.0), (0, 1.0))
+_REPEATED = _own("frequent_share")
 _CONV = Arm.CONVERSATION
 ROWS = (
     Row("cost per lead, 2nd half; over plain", (0, 1.0), (0, 0.85), _own("cost_per_lead"), over=PLAIN),
@@ -107,8 +108,8 @@ ROWS = (
     Row("farms, Conversation", *_FARMS, _own("farm_share"), _CONV, or_best=True),
     Row("farms, Conversation, first day", *_FARMS, _own("farm_first_day"), _CONV, or_best=True),
     Row("farms, Conversation, later", *_FARMS, _own("farm_later"), _CONV, or_best=True),
-    Row("fifth or later views, Lead", *_FEW, _own("frequent_share"), only_tiring=True),
-    Row("fifth or later views, Conversation", *_FEW, _own("frequent_share"), _CONV, only_tiring=True),
+    Row("fifth or later views, Lead", *_FEW, _REPEATED, or_best=True, only_tiring=True),
+    Row("fifth or later views, Conversation", *_FEW, _REPEATED, _CONV, or_best=True, only_tiring=True),
     Row("cost over cost target", (0, 1.05), (0, 1.05), _own("cost_over_target")),
     Row("results at target; of the best", *_HALF, _own("target_results"), over=BEST),
     Row("starved ad groups", (0, 0), (0, 0), _starved, or_best=True),

@@ -108,17 +108,17 @@ def make_groups(
     zones: Mapping[str, str],
     advertisers: int,
     *,
-    apart: bool = False,
+    one_country: bool = False,
 ) -> tuple[Group, ...]:
     """Make an ad group of each kind, for some of the countries of ``zones``; advertisers take turns.
 
-    With ``apart`` each ad group has one country, by turns, so that few ad groups meet in one auction.
+    With ``one_country`` each ad group has one country, by turns, so that few meet in one auction.
     """
     countries, whole = list(zones), money.days / _WHOLE
     groups = []
     for number, kind in enumerate(kinds):
         some = rng.choice(countries, size=int(rng.integers(2, max(3, len(countries)))), replace=False)
-        if apart:
+        if one_country:
             some = np.array([countries[number % len(countries)]])
         reach = sum(money.shares[countries.index(str(name))] for name in some)
         lasts = whole if kind.mode == "total" else 1.0

@@ -105,7 +105,7 @@ class InterestsWorld:
         self.setting, self.seed, self.days = setting, seed, setting.days
         self.nature = Nature(
             weariness=0.7 * setting.weariness,
-            night=0.85,
+            night=0.5,
             once=True,
             told_late=True,
             view_lost=0.02,
@@ -165,7 +165,7 @@ class InterestsWorld:
     def _draw_ads(self, rng: np.random.Generator) -> None:
         setting = self.setting
         money = Money(setting.budget_micros, setting.lead_micros, _SHARES, setting.days)
-        self.groups = make_groups(rng, KINDS, money, ZONES, _ADVERTISERS, apart=True)
+        self.groups = make_groups(rng, KINDS, money, ZONES, _ADVERTISERS, one_country=True)
         self.advertisers = tuple(f"brand-{number}" for number in range(_ADVERTISERS))
         self.edits: tuple[Edit, ...] = ()
         owner = np.repeat([group.advertiser for group in self.groups], _ADS)
