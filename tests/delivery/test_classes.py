@@ -35,6 +35,13 @@ def noted(people: list[list[int]]) -> Classes:
     return classes
 
 
+def refit(classes: Classes) -> None:
+    """Fit the classes if there are enough new viewers."""
+    if classes.is_time_to_fit():
+        for _ in classes.refit_in_slices(7):
+            pass
+
+
 def likeliest(classes: Classes, said: list[int]) -> int:
     assert classes.read(said)
     return int(classes.chances.argmax())
@@ -43,7 +50,7 @@ def likeliest(classes: Classes, said: list[int]) -> int:
 @pytest.fixture(scope="module")
 def fitted() -> Classes:
     classes = noted(crowd(FIRST_FIT, KINDS)[0])
-    classes.refit(7)
+    refit(classes)
     return classes
 
 
@@ -57,7 +64,7 @@ def test_people_of_one_kind_come_into_classes_that_no_other_kind_comes_into(fitt
 
 def test_where_people_are_of_no_kinds_there_are_no_classes() -> None:
     classes = noted(crowd(2 * FIRST_FIT, 1)[0])
-    classes.refit(7)
+    refit(classes)
     assert not classes.read([1, 2, 3])
 
 
@@ -70,7 +77,7 @@ def test_what_changes_from_one_request_of_a_viewer_to_the_next_makes_no_classes(
         for visit in range(2):
             place = 1_000 * int(rng.integers(1, 5))
             classes.note(viewer, [*said, place, place + 1, place + 2], is_new=visit == 0)
-    classes.refit(7)
+    refit(classes)
     assert not classes.read([1, 2, 3])
     changing = {classes.words[place + field] for place in range(1_000, 5_000, 1_000) for field in range(3)}
     assert (classes.again / np.maximum(classes.asked, 1.0))[sorted(changing)].max() < 0.5
@@ -78,7 +85,7 @@ def test_what_changes_from_one_request_of_a_viewer_to_the_next_makes_no_classes(
 
 def test_few_viewers_are_no_ground_for_classes() -> None:
     classes = noted(crowd(FIRST_FIT - 1, KINDS)[0])
-    classes.refit(7)
+    refit(classes)
     assert not classes.read([1, 2, 3])
 
 
@@ -86,11 +93,11 @@ def test_a_later_fit_goes_on_from_the_classes_that_there_are() -> None:
     more = FIRST_FIT * 3 // 2
     people, _ = crowd(more, KINDS)
     classes = noted(people[:FIRST_FIT])
-    classes.refit(7)
+    refit(classes)
     before = [likeliest(classes, said) for said in people]
     for viewer in range(FIRST_FIT, more):
         classes.note(viewer, people[viewer], is_new=True)
-    classes.refit(7)
+    refit(classes)
     assert classes.fitted_at == more
     same = [likeliest(classes, said) == had for said, had in zip(people, before, strict=True)]
     assert sum(same) / len(same) > 0.8
@@ -99,7 +106,7 @@ def test_a_later_fit_goes_on_from_the_classes_that_there_are() -> None:
 def test_what_is_saved_goes_on_as_the_saved_one_would(fitted: Classes) -> None:
     saved, other = Marketplace(7), Marketplace(7)
     saved.market.classes = noted(crowd(FIRST_FIT + 50, KINDS)[0])
-    saved.market.classes.refit(7)
+    refit(saved.market.classes)
     other.restore(saved.save())
     assert other.save() == saved.save()
     said = crowd(1, KINDS, seed=5)[0][0]
@@ -124,7 +131,7 @@ def test_more_words_and_viewers_than_are_kept_do_no_harm() -> None:
         classes.note(number, list(range(number, number + 50)), is_new=True)
     assert len(classes.words) == MOST_WORDS
     assert classes.noted == REMEMBERED + 10
-    classes.refit(7)
+    refit(classes)
 
 
 def test_each_round_of_the_fit_makes_the_viewers_likelier() -> None:

@@ -11,16 +11,24 @@ from contatto.delivery.model.lines import (
     ClickLine,
     ConversationLine,
     Decision,
+    Goal,
     LeadLine,
     LeadSource,
     RequestLine,
     SpamLine,
     ViewLine,
 )
-from contatto.delivery.predict import teaching
 from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.rules.columns import CLICK, LEAD, SPAM, V_FARM, VIEWER_COLUMNS
-from contatto.delivery.rules.farms import CLICKS, LEADS, SPAMS, add_evidence, evidence_of, trust_in
+from contatto.delivery.rules.farms import (
+    CLICKS,
+    LEADS,
+    MOST_EXPECTED,
+    SPAMS,
+    add_evidence,
+    evidence_of,
+    trust_in,
+)
 
 MINUTE = 60_000_000
 
@@ -34,8 +42,13 @@ def test_what_a_farm_does_more_often_than_expected_speaks_for_one(expected: floa
     for head, of_farms in ((CLICK, CLICKS), (SPAM, SPAMS), (LEAD, LEADS)):
         if abs(expected - of_farms) < 1e-3:
             continue
-        came, missed = evidence_of(head, expected, came=True), evidence_of(head, expected, came=False)
-        assert (came > missed) == (max(expected, 0.01) < of_farms)
+        came, missed = (evidence_of(head, expected, 1.0, came=said) for said in (True, False))
+        assert (came > missed) == (min(max(expected, 0.01), MOST_EXPECTED[head]) < of_farms)
+
+
+def test_features_that_farms_share_never_explain_what_they_do() -> None:
+    """Where a click is usual once in fifty times, nobody is expected to click three times in five."""
+    assert evidence_of(CLICK, 0.6, 0.02, came=True) > 1.5
 
 
 @given(st.lists(st.floats(-20.0, 20.0), max_size=40))
@@ -121,10 +134,38 @@ def chance_of_a_newcomer(flood: int) -> float:
     return float(answer.p_click)
 
 
-def test_of_one_viewer_who_clicks_hundreds_of_times_less_is_believed_of_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    limited = chance_of_a_newcomer(603)
-    monkeypatch.setattr(teaching, "CLICKS_A_DAY", float("inf"))
-    monkeypatch.setattr(teaching, "VIEWS_A_DAY", float("inf"))
-    assert limited < 0.85 * chance_of_a_newcomer(603)
+def test_one_viewer_who_clicks_hundreds_of_times_does_not_change_what_is_thought_of_others() -> None:
+    assert chance_of_a_newcomer(603) < 2.0 * chance_of_a_newcomer(0)
+
+
+def spend_on_a_farm(goal: Goal) -> float:
+    """The share of views that a farm gets on its second day, by what ads look for."""
+    marketplace = Marketplace(1)
+    marketplace.take(AdGroupLine(ts=0, adgroup_id="g", advertiser_id="a", goal=goal, budget_micros=4_000_000))
+    marketplace.take(AdLine(ts=0, ad_id="x", adgroup_id="g"))
+    viewers = [f"o{number}" for number in range(60)] + ["farm"]
+    rng, views = np.random.default_rng(4), {"farm": 0, "others": 0}
+    for number in range(6_000):
+        ts, request = (number + 1) * MINUTE // 2, f"r{number}"
+        viewer = viewers[int(rng.integers(0, len(viewers)))] if number % 12 else "farm"
+        asked = RequestLine(ts=ts, request_id=request, viewer_id=viewer, country="SG", floor_micros=4_000_000)
+        answer = marketplace.take(asked)
+        if not isinstance(answer, Decision) or answer.ad_id is None:
+            continue
+        if number > 3_000:
+            views["farm" if viewer == "farm" else "others"] += 1
+        marketplace.take(ViewLine(ts=ts + 1, request_id=request))
+        is_farm = viewer == "farm"
+        if rng.random() < (0.5 if is_farm else 0.1):
+            marketplace.take(ClickLine(ts=ts + 2, request_id=request))
+            if is_farm or rng.random() < 0.5:
+                marketplace.take(ConversationLine(ts=ts + 3, viewer_id=viewer, advertiser_id="a"))
+                if is_farm:
+                    marketplace.take(SpamLine(ts=ts + 4, viewer_id=viewer, advertiser_id="a"))
+    assert views["others"] > 100
+    return views["farm"] / sum(views.values())
+
+
+@pytest.mark.parametrize("goal", [Goal.LEAD, Goal.CONVERSATION])
+def test_a_farm_costs_next_to_nothing_from_its_second_day_on_whatever_ads_look_for(goal: Goal) -> None:
+    assert spend_on_a_farm(goal) < 0.006

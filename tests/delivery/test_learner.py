@@ -26,7 +26,7 @@ from contatto.delivery.rules.columns import (
     V_EFFECT,
 )
 from contatto.delivery.rules.describing import list_features
-from contatto.delivery.rules.estimating import estimate, estimate_all
+from contatto.delivery.rules.estimating import estimate_all
 from contatto.delivery.rules.learner import (
     agreed_step,
     evidence,
@@ -116,7 +116,7 @@ def test_a_step_agrees_with_the_probability_after_it(kind: int, score: float, to
     assert total * (kind - logistic(score + step)) == pytest.approx(step, abs=1e-8 * (total + 1.0))
 
 
-def test_all_ads_are_estimated_as_each_alone_to_the_last_bit() -> None:
+def test_many_ads_are_estimated_as_each_alone_to_the_last_bit() -> None:
     rng = np.random.default_rng(5)
     ads, able = np.zeros((400, 3), np.int64), rng.permutation(400)
     ads[:, A_GROUP] = rng.integers(0, 7, 400)
@@ -127,9 +127,8 @@ def test_all_ads_are_estimated_as_each_alone_to_the_last_bit() -> None:
     together = rng.normal(-2.0, 2.0, (400, RAWS))
     alone = together.copy()
     estimate_all(300, able, ads, groups, (3, 8, 11), table, together)
-    for place, ad in enumerate(able[:300]):
-        group = groups[ads[ad, A_GROUP]]
-        estimate(alone[place], 0, LEAD if group[G_GOAL] else HEADS, group, (3, 8, 11), table)
+    for place in range(300):
+        estimate_all(1, able[place:], ads, groups, (3, 8, 11), table, alone[place : place + 1])
     assert together.tobytes() == alone.tobytes()
 
 

@@ -12,6 +12,7 @@ from contatto.delivery.rules.budgets import (
     SECOND,
     UNITS,
     day_bounds,
+    find_limit,
     find_multiplier,
     find_quantile,
     multiplier_at,
@@ -35,6 +36,20 @@ def test_a_local_day_may_have_another_length(date: tuple[int, int, int], hours: 
     assert (ends - begins) // (3_600 * SECOND) == hours
     assert datetime.fromtimestamp(begins // SECOND, zone).hour == 0
     assert day_bounds(ends, "America/New_York")[0] == ends
+
+
+def test_the_limit_of_a_cost_target_buys_conversions_that_cost_the_target_on_the_average() -> None:
+    prices = np.zeros(BINS)
+    for multiplier in (40e6, 90e6, 110e6, 400e6):
+        prices[bin_of(multiplier)] = multiplier
+    limit = find_limit(prices, 100e6)
+    assert 110e6 < limit <= 150e6
+    won = spend_at(prices, limit) / 3
+    assert won <= 100e6
+
+
+def test_without_requests_to_win_the_limit_is_the_target() -> None:
+    assert find_limit(np.zeros(BINS), 100e6) == 100e6
 
 
 def test_the_multiplier_buys_what_is_wanted() -> None:

@@ -143,6 +143,29 @@ def test_some_views_without_a_click_are_kept_and_stand_for_all(monkeypatch: pyte
     assert (market.snapshots.stands_for[clicked] == 1.0).all()
 
 
+def test_all_that_is_kept_is_learned_again_in_slices_between_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relearning, "SLICE", 20)
+    marketplace = Marketplace(4)
+    play(teller(marketplace), requests=1_500, days=0.9)
+    market = marketplace.market
+    kept = len(relearning.list_kept(market, relearning.MOST))
+    slices = sum(1 for _ in relearning.relearn_in_slices(market))
+    assert slices >= relearning.ROUNDS * kept // 20
+
+
+def test_what_waits_is_done_before_a_state_is_saved() -> None:
+    marketplace, other = Marketplace(4), Marketplace(4)
+    play(teller(marketplace), requests=1_500, days=0.9)
+    market = marketplace.market
+    market.work.append(relearning.relearn_in_slices(market))
+    assert marketplace.is_busy
+    other.restore(marketplace.save())
+    assert not market.work
+    assert other.save() == marketplace.save()
+
+
 def test_without_a_click_there_is_nothing_to_learn_again() -> None:
     market = Marketplace(4).market
     relearn_market(market)

@@ -166,7 +166,7 @@ def test_a_decision_by_lot_is_made_again_bit_for_bit() -> None:
 
 def test_what_a_viewer_is_like_plays_no_part_in_which_ad_is_drawn() -> None:
     likes = ({"language": "en", "age": 30, "likes": ["tea", "t0"]}, {"language": "th", "age": 70})
-    one, other = (served({1: 4e7}).propose(asked_by_lot(10_000, **each)) for each in likes)
+    one, other = (served({1: 4e6}).propose(asked_by_lot(10_000, **each)) for each in likes)
     assert one.offer_micros != other.offer_micros
     assert (one.ad, one.propensity) == (other.ad, other.propensity)
 

@@ -8,11 +8,26 @@ from typing import Annotated, BinaryIO, Final, TextIO
 import msgspec
 import typer
 
-from contatto.delivery.model.lines import AnyLine
+from contatto.delivery.model.lines import (
+    AdGroupLine,
+    AdLine,
+    AnyLine,
+    ClickLine,
+    ConversationLine,
+    LeadLine,
+    LeadSource,
+    RequestLine,
+    SpamLine,
+    ViewLine,
+)
+from contatto.delivery.predict.classes import FIRST_FIT
 from contatto.delivery.predict.keeping import InUse, Keeper
 from contatto.delivery.predict.market import SETTINGS
 from contatto.delivery.predict.marketplace import Marketplace, Unusable
+from contatto.delivery.predict.relearning import FEW as CLICKS_TO_RELEARN
 from contatto.delivery.predict.saving import Damaged, Different
+from contatto.delivery.predict.stepping import finish_work
+from contatto.kit.garbage import keep_loaded
 
 LONGEST_LINE: Final = 16 * 1024 * 1024
 _MOST_COMPLAINTS: Final = 1_000
@@ -43,6 +58,7 @@ def deliver_command(
     marketplace = Marketplace(
         seed, is_random=policy is Policy.RANDOM, settings=read_settings(setting or []), complain=faults.add
     )
+    load_kernels()
     keeper = None if state is None else open_folder(state, marketplace, faults)
     answer_lines(marketplace, keeper, sys.stdin.buffer, sys.stdout.buffer, faults)
     if keeper is not None:
@@ -63,6 +79,27 @@ def open_folder(folder: Path, marketplace: Marketplace, faults: "Faults") -> Kee
     except (InUse, Damaged, Different, OSError) as error:
         faults.say(f"{folder}: {error}")
         raise typer.Exit(2) from error
+
+
+def load_kernels() -> None:
+    """Play a few lines in a marketplace of its own, so that no decision waits until a kernel is loaded."""
+    scratch = Marketplace(0)
+    scratch.take(AdGroupLine(ts=1, adgroup_id="g", advertiser_id="a"))
+    scratch.take(AdLine(ts=1, ad_id="x", adgroup_id="g", features={"format": "image"}))
+    for number in range(FIRST_FIT + 1):
+        ts, viewer, request = 2 + number * 1_000_000, f"v{number}", f"r{number}"
+        features = {"language": "en", "interests": ["tea", str(number % 7)]}
+        scratch.take(RequestLine(ts, request, viewer, "SG", features, 1))
+        if scratch.market.records.shown[request] is None or number > CLICKS_TO_RELEARN:
+            continue
+        scratch.take(ViewLine(ts, request))
+        scratch.take(ClickLine(ts, request))
+        scratch.take(ConversationLine(ts, viewer, "a"))
+        scratch.take(SpamLine(ts, viewer, "a"))
+        scratch.take(LeadLine(ts, viewer, "a", LeadSource.CHAT))
+    scratch.take(RequestLine(ts + 7 * 3_600_000_000, "last", "v", "SG", {"language": "en"}, 1))
+    finish_work(scratch.market)
+    keep_loaded()
 
 
 class Faults:

@@ -55,7 +55,7 @@ def _bins(curve: Curve) -> Table:
 def _influences(found: list[Influence]) -> Table:
     table = Table("question", "what", "odds times", "most likely with", "least likely with", title="Goes by")
     for each in found:
-        name = " and ".join(name for name in (each.name, each.other) if name)
+        name = each.name
         what = f"{each.source.value} {name}".strip()
         table.add_row(
             each.question.value, what, f"{each.times:.2f}", _said(each.most), _said(each.least)

@@ -74,13 +74,12 @@ class SaidInfo(Answer, frozen=True):
 class InfluenceInfo(Answer, frozen=True):
     """What estimates go by; ``times`` is by what it typically multiplies or divides the odds.
 
-    ``name`` is that of a field of requests (field), of two (pair, with ``other``) or of ads (ad_field).
+    ``name`` is that of a field of requests (field) or of ads (ad_field).
     """
 
     question: Question
     source: Source
     name: str
-    other: str
     times: float
     most: SaidInfo | None
     least: SaidInfo | None
@@ -133,7 +132,7 @@ def _loss_info(each: LossOfDay) -> LossInfo:
 
 def _influence_info(each: Influence) -> InfluenceInfo:
     return InfluenceInfo(
-        each.question, each.source, each.name.removeprefix(OURS), each.other.removeprefix(OURS), each.times,
+        each.question, each.source, each.name.removeprefix(OURS), each.times,
         _said_info(each.most), _said_info(each.least),
     )  # fmt: skip
 

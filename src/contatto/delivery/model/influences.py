@@ -13,8 +13,6 @@ class Source(StrEnum):
 
     FIELD = "field"
     """What a request says: a field of it, and how that goes with each ad."""
-    PAIR = "pair"
-    """What two fields of a request say only together."""
     AD = "ad"
     """The ad by itself."""
     AD_FIELD = "ad_field"
@@ -46,14 +44,13 @@ class Influence(msgspec.Struct, array_like=True, frozen=True):
     """How much one thing moves the estimates of a question.
 
     ``times`` is by what it typically multiplies or divides the odds: the exponential of the standard
-    deviation of what it adds to the score. ``name`` is that of a field, ``other`` the second one of a pair.
+    deviation of what it adds to the score. ``name`` is that of a field.
     ``most`` and ``least`` are the values that raise and lower the odds most, of those that many viewers have.
     """
 
     question: Question
     source: Source
     name: str
-    other: str
     times: float
     most: ValueOdds | None = None
     least: ValueOdds | None = None

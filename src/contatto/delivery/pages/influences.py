@@ -53,14 +53,11 @@ class InfluenceRow:
     """One thing that estimates go by: ``name`` is a text to translate, or "" where ``own`` names a field.
 
     ``times`` is by what it typically multiplies or divides the odds; ``most`` and ``least`` are values.
-    ``other`` is the second field of a pair.
     """
 
     name: str
     own: str
     times: float
-    other: str = ""
-    other_own: str = ""
     most: ValueOdds | None = None
     least: ValueOdds | None = None
 
@@ -87,10 +84,9 @@ def row_of_influence(found: Influence) -> InfluenceRow:
         name = _AD_FIELDS.get(found.name, "")
         return InfluenceRow(name, "" if name else found.name, found.times)
     name, own = _name_of(found.name)
-    other, other_own = _name_of(found.other) if found.source is Source.PAIR else ("", "")
     tells = found.name not in _IDS
     most, least = (_said(each) if tells else None for each in (found.most, found.least))
-    return InfluenceRow(name, own, found.times, other, other_own, most, least)
+    return InfluenceRow(name, own, found.times, most, least)
 
 
 def _name_of(field: str) -> tuple[str, str]:

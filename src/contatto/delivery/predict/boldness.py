@@ -25,6 +25,8 @@ HALF_LIFE_S: Final = 12 * 3_600.0
 """After so much time a view counts half."""
 LONGEST_S: Final = 72 * 3_600.0
 """What is older takes no part."""
+MOST: Final = 6_000
+"""So many of the newest views take part."""
 FEW: Final = 5
 """Before so many leads nothing is changed."""
 _LEAST: Final = 1e-12
@@ -39,6 +41,7 @@ def weigh_boldness(market: Market, kept: Sequence[Shown]) -> None:
     """
     first = bisect_left(kept, market.now - int(LONGEST_S * SECOND), key=lambda shown: shown.asked_at)
     wants_leads = (market.groups.table[:, G_GOAL] == 0.0).tolist()
+    first = max(first, len(kept) - MOST)
     seen = [each for each in kept[first:] if wants_leads[each.group] and len(each.raw) > _VIEWER]
     came = np.array([bool(each.lead_at and not each.spam_at) for each in seen], np.float64)
     if came.sum() < FEW:

@@ -1,5 +1,7 @@
 """The kinds of viewers of a marketplace: from whom they are learned, when, and which of them a viewer is."""
 
+import math
+from collections.abc import Generator
 from typing import Any, Final
 
 import numpy as np
@@ -40,10 +42,6 @@ STEADY: Final = 0.9
 """A word is of the viewer, not of the place or the hour, if it comes again so often when the viewer does."""
 
 type Numbers = NDArray[Any]
-
-
-def _likely(fitted: tuple[float, Numbers, Numbers]) -> float:
-    return fitted[0]
 
 
 class Classes:
@@ -106,19 +104,33 @@ class Classes:
         weigh_classes(self.scores, self.prior, self._said, len(bag), self.chances)
         return True
 
-    def refit(self, seed: int) -> None:
-        """Fit the classes, if there are enough new viewers; they are used where held-out viewers say so."""
-        if self.noted < max(self.fitted_at * 3 // 2, FIRST_FIT):
-            return
+    def is_time_to_fit(self) -> bool:
+        """Whether there are enough new viewers."""
+        return self.noted >= max(self.fitted_at * 3 // 2, FIRST_FIT)
+
+    def refit_in_slices(self, seed: int) -> Generator[None]:
+        """Fit the classes, in slices of some milliseconds; they are used where held-out viewers say so."""
         self.fitted_at = self.noted
         bags, sizes, is_steady = self._steady_words()
+        yield
         total = len(sizes)
         learned = total - int(total * HELD_OUT)
         begun = self._go_on(learned) if len(self.scores) else self._begin(learned, seed)
-        scores, prior = max((self._fit(bags, sizes, shares) for shares in begun), key=_likely)[1:]
-        scratch = np.zeros(max(len(scores), CLASSES))
-        gain = judge_classes(bags, sizes, learned, total, total, scores, prior, scratch)
-        scores[~is_steady] = 0.0
+        best: tuple[Numbers, Numbers] = (self.scores, self.prior)
+        words, likeliest = len(self.words), -math.inf
+        for shares in begun:
+            scores, prior = np.zeros((words, CLASSES)), np.zeros(CLASSES)
+            for _ in range(LATER_ROUNDS if len(self.scores) else FIRST_ROUNDS):
+                yield
+                likely = fit_classes(bags, sizes, 0, len(shares), 1, shares, scores, prior)
+            if likely > likeliest:
+                likeliest, best = likely, (scores, prior)
+        yield
+        scores, prior = best
+        gain = judge_classes(
+            bags, sizes, learned, total, total, scores, prior, np.zeros(max(len(scores), CLASSES))
+        )
+        scores[~is_steady[: len(scores)]] = 0.0
         if gain >= LEAST_GAIN:
             self.scores, self.prior = scores.astype(np.float32), prior
 
@@ -147,12 +159,6 @@ class Classes:
         for row in range(learned):
             weigh_classes(self.scores, self.prior, self.bags[row], self.sizes[row], shares[row])
         return [shares]
-
-    def _fit(self, bags: Numbers, sizes: Numbers, shares: Numbers) -> tuple[float, Numbers, Numbers]:
-        rounds = LATER_ROUNDS if len(self.scores) else FIRST_ROUNDS
-        scores, prior = np.zeros((len(self.words), CLASSES)), np.zeros(CLASSES)
-        likely = fit_classes(bags, sizes, 0, len(shares), rounds, shares, scores, prior)
-        return likely, scores, prior
 
     def state(self) -> dict[str, Any]:
         """All of it, but only the rows that are in use."""

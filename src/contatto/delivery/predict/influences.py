@@ -1,4 +1,4 @@
-"""Which fields, pairs and memories move the estimates of a model, seen in impressions that it keeps.
+"""Which fields and memories move the estimates of a model, seen in impressions that it keeps.
 
 Theory. The score of an impression is a sum over weights. What one field adds differs from impression to
 impression; the standard deviation of that is how much the field matters there, whatever the scale of its
@@ -21,11 +21,15 @@ from contatto.delivery.predict.records import Shown
 from contatto.delivery.rules.columns import (
     A_FEATURES,
     ASKED,
+    B_ADVERTISER,
     B_CLICKED,
+    B_GROUP,
     B_HOUR,
     B_SHOWN,
     B_SINCE,
     B_TALKED,
+    B_WEEK,
+    B_WEEK_OF_AD,
     B_WEEKDAY,
     BETWEEN,
     CLICK,
@@ -55,12 +59,16 @@ LEAST_TIMES: Final = 1.02
 LISTED: Final = 12
 
 type Floats = NDArray[np.float64]
-type Key = tuple[Source, str, str]
+type Key = tuple[Source, str]
 
-_EARLIER: Final[Key] = (Source.EARLIER, "", "")
+_EARLIER: Final[Key] = (Source.EARLIER, "")
 _BETWEEN: Final = {
     B_SHOWN: Source.SHOWN,
     B_SINCE: Source.SHOWN,
+    B_WEEK: Source.SHOWN,
+    B_WEEK_OF_AD: Source.SHOWN,
+    B_GROUP: Source.SHOWN,
+    B_ADVERTISER: Source.SHOWN,
     B_CLICKED: Source.TAPPED,
     B_TALKED: Source.KNOWN,
     B_HOUR: Source.HOUR,
@@ -75,22 +83,18 @@ class _Names:
         self._of: dict[int, tuple[Key, str]] = {}
         for source, fields in ((Source.AD_FIELD, market.ad_fields), (Source.FIELD, market.asked_fields)):
             for name, values in fields.known.items():
-                key = (source, name.removeprefix("\0"), "")
+                key = (source, name.removeprefix("\0"))
                 self._of[values.rare] = key, ""
                 shown = _short if values.knots else str
                 self._of |= {hashed: (key, shown(said)) for said, hashed in values.hashes.items()}
-        kinds = ((int(hashed), ((Source.KIND, "", ""), "")) for hashed in market.classes.named)
+        kinds = ((int(hashed), ((Source.KIND, ""), "")) for hashed in market.classes.named)
         self._of |= dict(kinds)
-        self._pairs: list[Key] = [
-            (Source.PAIR, left.removeprefix("\0"), right.removeprefix("\0"))
-            for left, _, right, _ in market.pairs.chosen
-        ]
 
     def find(self, hashed: int) -> tuple[Key, str] | None:
         return self._of.get(hashed)
 
     def read(self, hashes: list[int], kinds: list[int]) -> list[tuple[Key, str]]:
-        """The features of a request. Pairs have no names of their own: they stand in order after the fields.
+        """The features of a request.
 
         Before the numbers of a field are told apart by quantiles its steps have no names either.
         """
@@ -100,12 +104,8 @@ class _Names:
                 found.append(self._of.get(hashed))
             else:
                 source = Source.HISTORY if kind == COUNTED else Source.HOUR
-                found.append(((source, "", ""), ""))
-        unnamed = [place for place, each in enumerate(found) if each is None]
-        pairs = self._pairs if len(unnamed) >= len(self._pairs) else []
-        for place, pair in zip(reversed(unnamed), reversed(pairs), strict=False):
-            found[place] = pair, ""
-        return [each or ((Source.FIELD, "", ""), "") for each in found]
+                found.append(((source, ""), ""))
+        return [each or ((Source.FIELD, ""), "") for each in found]
 
 
 def _short(said: str) -> str:
@@ -159,14 +159,14 @@ class _Sums:
     ) -> Iterator[tuple[Key, float]]:
         """What the ad, its features, what lies between viewer and ad, and earlier questions add."""
         market = self._market
-        yield (Source.AD, "", ""), float(added[families == F_AD].sum())
+        yield (Source.AD, ""), float(added[families == F_AD].sum())
         numbers = market.groups.ad_features[shown.ad].tolist()
         for number, moved in zip(numbers, added[families == F_AD_FEATURE].tolist(), strict=False):
             named = self._names.find(int(market.groups.feature_hashes[number]))
             if named is not None:
                 yield named[0], moved
         for kind, moved in zip(range(BETWEEN), added[families == F_BETWEEN].tolist(), strict=True):
-            yield (_BETWEEN[kind], "", ""), moved
+            yield (_BETWEEN[kind], ""), moved
         for before in range(count_stacked(head)):
             slot = stack_slot(before, market.learned.shift)
             said = float(market.snapshots.stacks[shown.place, before])
@@ -229,7 +229,7 @@ def _influences_of(market: Market, question: Question, some: list[Shown]) -> lis
     found = [
         Influence(question, *key, exp(spreads[number]), *_ends_of(number, known, moved, float(means[number])))
         for number, key in named.items()
-        if key != (Source.FIELD, "", "") and spreads[number] > 0.0
+        if key != (Source.FIELD, "") and spreads[number] > 0.0
     ]
     strong = [each for each in found if each.times >= LEAST_TIMES]
     return sorted(strong, key=lambda each: (-each.times, each.source, each.name))[:LISTED]

@@ -68,7 +68,7 @@ class Keeper:
         self.count += len(self._waiting)
         self._since += len(self._waiting)
         self._waiting.clear()
-        if self._since >= self._every:
+        if self._since >= self._every and not self._marketplace.is_busy:
             self._save()
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from contatto.delivery.rules.columns import (
     BIAS,
     CLICK,
     CONVERSATION,
+    DAY_S,
     F_AD,
     F_AD_FEATURE,
     F_ASKED,
@@ -114,6 +115,7 @@ class Viewers:
         self.table = np.zeros((1024, VIEWER_COLUMNS))
         self.recent = np.full((1024, RECENT_ADS), -1, np.int32)
         self.shown = np.zeros((1024, RECENT_ADS), np.float32)
+        self.weekly = np.zeros((1024, RECENT_ADS), np.float32)
         self.shown_at = np.zeros((1024, RECENT_ADS))
         self.known = np.full((1024, KNOWN_ADVERTISERS), -1, np.int32)
         self.flags = np.zeros((1024, KNOWN_ADVERTISERS), np.uint8)
@@ -130,6 +132,19 @@ class Viewers:
             self.table[row, V_ASKED_AT] = -1e9
         return row
 
+    def note_shown(self, row: int, ad: int, now_s: float) -> None:
+        """Count a view of an ad; it takes the place of the ad that was shown longest ago."""
+        recent = self.recent[row].tolist()
+        place = recent.index(ad) if ad in recent else int(self.shown_at[row].argmin())
+        day, week = 0.0, 0.0
+        if recent[place] == ad:
+            days = (now_s - float(self.shown_at[row, place])) / DAY_S
+            day = float(self.shown[row, place]) * 0.5**days
+            week = float(self.weekly[row, place]) * 0.5 ** (days / 7.0)
+        self.recent[row, place], self.shown_at[row, place] = ad, now_s
+        self.shown[row, place] = (-1.0 if day < 0.0 else 1.0) * (abs(day) + 1.0)
+        self.weekly[row, place] = week + 1.0
+
     def _grow(self) -> None:
         had = len(self.table)
         for name in (*VIEWER_ARRAYS, "again"):
@@ -139,7 +154,7 @@ class Viewers:
             setattr(self, name, made)
 
 
-VIEWER_ARRAYS: Final = ("table", "recent", "shown", "shown_at", "known", "flags")
+VIEWER_ARRAYS: Final = ("table", "recent", "shown", "weekly", "shown_at", "known", "flags")
 
 
 class Calibration:

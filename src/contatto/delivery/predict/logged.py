@@ -87,10 +87,11 @@ def _promise(market: Market, record: Record, features: Features) -> None:
     name, ad = str(record.nonce), groups.ad_by_id[str(record.ad)]
     group = groups.groups[int(groups.ads[ad, A_GROUP])]
     row = market.viewers.by_id.get(record.viewer, STRANGER)
-    records.shown[name] = Shown(
+    shown = records.shown[name] = Shown(
         name, ad, group.number, row, market.now, record.offer_micros, record.price_micros,
         record.propensity, tuple(record.p), tuple(record.raw), place,
     )  # fmt: skip
+    kept.holders[place] = shown
     kept.stacks[place] = said_by(record.raw)
     records.promised.append(name)
     group.promised += record.price_micros

@@ -1,6 +1,7 @@
 """All that a marketplace knows, in one value that can be saved, and its settings."""
 
 from collections import deque
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,6 @@ from contatto.delivery.predict.fields import Fields
 from contatto.delivery.predict.frequency import FrequencyCaps
 from contatto.delivery.predict.groups import Groups
 from contatto.delivery.predict.learned import Calibration, Learned, Viewers
-from contatto.delivery.predict.pairs import Pairs
 from contatto.delivery.predict.records import Records, Shown, Snapshots
 from contatto.delivery.predict.traffic import Traffic
 from contatto.delivery.predict.waiting import Waiting
@@ -28,6 +28,9 @@ from contatto.delivery.rules.columns import (
 )
 from contatto.delivery.rules.columns import SETTINGS as SETTING_COLUMNS
 
+type Slices = Generator[None]
+FIRST_USUAL: Final = (0.03, 0.3, 0.3, 0.15, 0.15)
+"""How likely the answer to each head is yes, before anything was seen."""
 SEEN: Final = -1
 """An ad was seen, which no head foretells."""
 
@@ -77,7 +80,8 @@ class Market:
         self.learned = Learned(int(self.settings["table_bits"]))
         self.viewers = Viewers()
         self.classes = Classes()
-        self.pairs = Pairs()
+        self.work: deque[Slices] = deque()
+        """What is done in slices between requests."""
         self.viewers.row_of("", 0.0)  # nobody: what is thought of a stranger
         self.records = Records()
         self.snapshots = Snapshots()
@@ -106,6 +110,7 @@ class Market:
         self.happened: list[tuple[int, Shown]] | None = None
         """What happened of impressions: the head that foretold it, or SEEN; None where nobody counts it."""
         self.rates = np.zeros(8)
+        self.usual = np.array(FIRST_USUAL)
         self.numbers = np.zeros(SETTING_COLUMNS)
         self.numbers[S_SPAM_POWER] = self.settings["spam_power"]
         self.numbers[S_BAD_WEIGHT] = self.settings["bad_weight"]

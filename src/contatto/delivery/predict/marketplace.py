@@ -31,7 +31,7 @@ from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.reporting import rank_candidates, report_group
 from contatto.delivery.predict.saving import restore_market, save_market
 from contatto.delivery.predict.serving import decide_request, nothing, tell_shown
-from contatto.delivery.predict.stepping import STEP_S, steer_market, step_market
+from contatto.delivery.predict.stepping import STEP_S, do_work, finish_work, steer_market, step_market
 from contatto.delivery.predict.teaching import (
     take_click,
     take_conversation,
@@ -120,6 +120,8 @@ class Marketplace:
         if known is not _NEW:
             return nothing(line.request_id) if known is None else tell_shown(market, known)  # type: ignore[arg-type]
         self._pass_time(line.ts)
+        if market.work:
+            do_work(market)
         answer = decide_request(market, line, self.complain)
         if market.requests < 4096 and market.requests & (market.requests - 1) == 0:
             steer_market(market)
@@ -210,8 +212,14 @@ class Marketplace:
         return answer
 
     def save(self) -> bytes:
-        """All that is known, for `restore`."""
+        """All that is known, for `restore`; work that is done in slices is finished first."""
+        finish_work(self.market)
         return save_market(self.market)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some work is done in slices between requests now; saving would finish it early."""
+        return bool(self.market.work)
 
     def restore(self, raw: bytes) -> None:
         """Go on where the saved one was.

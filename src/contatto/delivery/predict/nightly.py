@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -9,7 +10,6 @@ from contatto.delivery.engines.shards import Ads, Floats, Ints, Terms
 from contatto.delivery.predict.learned import FIRST_MEANS, MEANS_AGAIN, VARIANCES_AGAIN
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.relearning import list_kept, observe, tell_missed
-from contatto.delivery.predict.teaching import CLICKS_A_DAY, VIEWS_A_DAY
 from contatto.delivery.predict.waiting import EDGES_S
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
@@ -25,6 +25,11 @@ from contatto.delivery.rules.columns import (
     SPAM,
     V_EFFECT,
 )
+
+VIEWS_A_DAY: Final = 60.0
+"""From this many views or …"""
+CLICKS_A_DAY: Final = 4.0
+"""… clicks of a day on, a viewer teaches the weights of others less and less."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from contatto.delivery.rules.budgets import (
     SECOND,
     UNITS,
     Plan,
+    find_limit,
     find_multiplier,
     find_quantile,
     goal_units,
@@ -27,11 +28,13 @@ GAIN: Final = 0.25
 """How much of a step's error in spend (as a power) is corrected in the next."""
 LEARNED_AT: Final = 20
 """Conversions from which on a cost target is bid; before, learning has a budget."""
+LEARNING_S: Final = 2.5 * DAY_S
+"""So long an ad group with a cost target may learn at a higher cost."""
 LEARNING_A_DAY: Final = 10.0
 """So many times the cost target may be spent in a day while an ad group learns, less if it costs too much."""
 LEARNING_TRUST: Final = 4.0
 """So many conversions at the target are believed while an ad group learns."""
-STARVED_A_DAY: Final = 1.0
+STARVED_A_DAY: Final = 0.1
 """The same for an ad group that would win next to nothing at its cost target."""
 FACTORS: Final = (0.8, 1.25)
 """Bounds of what a cost target is multiplied by, so that the cost that comes out is the target."""
@@ -80,8 +83,9 @@ def _multiplier(
     if not target:
         group.is_paced = True
         return paced
-    limit = target * group.cost_factor
-    if group.earned() < LEARNED_AT:
+    limit = find_limit(groups.prices[group.number], target * group.cost_factor)
+    age_s = (now - max(group.began_at, group.line.starts_ts or 0)) / SECOND
+    if group.earned() < LEARNED_AT and age_s < LEARNING_S:
         spent = group.spent_ever / UNITS / target
         worth = (group.earned() + LEARNING_TRUST) / (spent + LEARNING_TRUST)
         budget = LEARNING_A_DAY * target * min(worth, 1.0)

@@ -65,9 +65,11 @@ class Snapshots:
         self.shares = np.ones(_FIRST, np.float32)
         self.stands_for = np.ones(_FIRST, np.float32)
         self.free = list(range(_FIRST - 1, -1, -1))
+        self.holders: dict[int, Shown] = {}
+        """Whose features the rows in use are, in the order of time."""
 
     def take(self) -> int:
-        """A free row."""
+        """A free row; who takes it becomes its holder."""
         if not self.free:
             self._grow()
         place = self.free.pop()
@@ -86,6 +88,7 @@ class Snapshots:
     def give_back(self, shown: Shown) -> None:
         if shown.place >= 0:
             self.free.append(shown.place)
+            self.holders.pop(shown.place, None)
             shown.place = -1
 
 

@@ -1,15 +1,14 @@
 """Now and then all questions of views are learned again, from all that is kept of them."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Generator, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from contatto.delivery.predict.backfilling import Numbers, Observed, add_to_kept
 from contatto.delivery.predict.boldness import weigh_boldness
 from contatto.delivery.predict.learned import MEANS_AGAIN
 from contatto.delivery.predict.market import Market
-from contatto.delivery.predict.pairs import Missed, Pair, find_pairs
 from contatto.delivery.predict.records import Shown
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
@@ -26,8 +25,12 @@ from contatto.delivery.rules.columns import (
 )
 from contatto.delivery.rules.relearning import learn_again, shuffle, what_is_missed
 
-ROUNDS: Final = 4
+type Numbers = NDArray[Any]
+
+ROUNDS: Final = 2
 """So often each observation is gone through at a time; each time goes on from the one before."""
+SLICE: Final = 400
+"""So many observations are gone through at once."""
 MOST: Final = 120_000
 """So many of the newest clicks, and of the views that are kept beside them, take part."""
 FEW: Final = 20
@@ -52,60 +55,60 @@ def _count_clicks(market: Market) -> int:
 
 def relearn_market(market: Market) -> None:
     """Find the likeliest weights for all observations that are kept, and go on from these."""
+    for _ in relearn_in_slices(market):
+        pass
+
+
+def relearn_in_slices(market: Market) -> Generator[None]:
+    """Do what `relearn_market` does in slices of some milliseconds, so that no decision waits for it."""
     market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
     kept = list_kept(market, MOST)
+    yield
     weigh_boldness(market, kept)
-    observed = observe(kept)
-    if not len(observed.samples):
-        return
-    _let_agree(market, observed)
-    more = _look_for_pairs(market, observed)
-    if more:
-        for pair in more:
-            add_to_kept(market, pair, observed)
-        _let_agree(market, observed)
+    yield
+    order = np.arange(len(kept))
+    for turn in range(ROUNDS):
+        shuffle(order, np.uint64(market.seed + turn))
+        for start in range(0, len(order), SLICE):
+            some = [kept[i] for i in order[start : start + SLICE].tolist()]
+            _let_agree(market, [shown for shown in some if shown.place >= 0])
+            yield
     learned, viewers = market.learned, market.viewers
     used = np.flatnonzero(learned.family_of != FAMILIES)
     learned.table[used, MEANS_AGAIN] = learned.again[used]
     viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + FIRST_AGAIN + HEADS_AGAIN] = viewers.again
 
 
-def _let_agree(market: Market, observed: Observed) -> None:
-    """Go through all observations some times, each time in another order."""
+def _let_agree(market: Market, some: Sequence[Shown]) -> None:
+    """Let some observations agree with all others, one after the other."""
+    if not some:
+        return
     learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
-    order = np.arange(len(observed.samples))
-    for turn in range(ROUNDS):
-        shuffle(order, np.uint64(market.seed + turn))
-        learn_again(
-            order, observed.samples, observed.came, kept.hashes, kept.values, kept.kinds, kept.between,
-            kept.counts, kept.held, kept.stacks, kept.shares, kept.stands_for, groups.ads, groups.ad_hashes,
-            groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift,
-            learned.slots, learned.weights, learned.families, learned.alike(), learned.spread[F_VIEWER],
-            learned.again, viewers.again,
-        )  # fmt: skip
-
-
-def _look_for_pairs(market: Market, observed: Observed) -> list[Pair]:
-    """Find pairs of what requests say that tell more together, if enough has come since the last time."""
-    pairs = market.pairs
-    if not pairs.is_time_to_look(market.clicks_then):
-        return []
-    pairs.clicks_then = market.clicks_then
-    groups, kept = market.groups, market.snapshots
-    missed, bends = tell_missed(market, observed, kept.shares)
-    seen = Missed(observed.samples[:, 0], observed.samples[:, 1], missed, bends)
-    had = len(pairs.chosen)
-    pairs.choose(find_pairs(pairs.chosen, market.asked_fields, market.ad_fields, groups, kept, seen))
-    return pairs.chosen[had:]
+    observed = observe(some)
+    learn_again(
+        np.arange(len(some)), observed.samples, observed.came, kept.hashes, kept.values, kept.kinds,
+        kept.between, kept.counts, kept.held, kept.stacks, kept.shares, kept.stands_for, groups.ads,
+        groups.ad_hashes, groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses,
+        learned.shift, learned.slots, learned.weights, learned.families, learned.alike(),
+        learned.spread[F_VIEWER], viewers.table, learned.again, viewers.again,
+    )  # fmt: skip
 
 
 def list_kept(market: Market, most: int) -> list[Shown]:
     """The newest views of which something is known and whose features are kept, in the order of time."""
-    return [
-        each
-        for each in market.records.shown.values()
-        if each and each.place >= 0 and (each.clicked_at or each.is_settled)
-    ][-most:]
+    return [each for each in market.snapshots.holders.values() if each.clicked_at or each.is_settled][-most:]
+
+
+class Observed(NamedTuple):
+    """Views that are kept, in the order of time.
+
+    ``samples`` has the place of each, its ad and its viewer; ``came`` what is known of it (see `slope_of`),
+    and ``estimated`` what was estimated, by head.
+    """
+
+    samples: Numbers
+    came: Numbers
+    estimated: Numbers
 
 
 def observe(shown: Sequence[Shown]) -> Observed:

@@ -194,7 +194,7 @@ class Replica:
         if record.ad and record.viewer != NOBODY:
             groups = self.market.groups
             row = self.row_of(record.viewer)
-            _note_shown(self.market, row, groups.ad_by_id[str(record.ad)], record.ts / SECOND)
+            self.market.viewers.note_shown(row, groups.ad_by_id[str(record.ad)], record.ts / SECOND)
 
     def take_back(self, record: Record) -> None:
         """Forget the request of a record, before a decision for it is made again."""
@@ -388,18 +388,6 @@ def restore_viewer(market: Market, row: int, known: dict[str, bytes]) -> None:
     for name in VIEWER_ARRAYS:
         array = getattr(market.viewers, name)
         array[row] = np.frombuffer(known[name], array.dtype)
-
-
-def _note_shown(market: Market, row: int, ad: int, now_s: float) -> None:
-    """Count an ad as shown until the next model tells whether it was: so nobody sees it all the time."""
-    viewers = market.viewers
-    recent = viewers.recent[row].tolist()
-    place = recent.index(ad) if ad in recent else int(viewers.shown_at[row].argmin())
-    had = float(viewers.shown[row, place]) if recent[place] == ad else 0.0
-    had *= 0.5 ** ((now_s - float(viewers.shown_at[row, place])) / 86_400.0)
-    viewers.recent[row, place] = ad
-    viewers.shown[row, place] = (-1.0 if had < 0.0 else 1.0) * (abs(had) + 1.0)
-    viewers.shown_at[row, place] = now_s
 
 
 def _ignore(_fault: str) -> None:

@@ -15,7 +15,7 @@ from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
 from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT, S_VIEWER_MEAN, S_VIEWER_SLOPE
 
-_MAGIC: Final = b"contatto marketplace 9\n"
+_MAGIC: Final = b"contatto marketplace 10\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """What snapshots keep feature by feature: saved as wide as the widest of them."""
 _PLAIN: Final = (
@@ -52,7 +52,6 @@ def save_market(market: Market) -> bytes:
             market.classes.fitted_at,
             {name: _pack(each) for name, each in market.classes.state().items()},
         ],
-        "pairs": [market.pairs.chosen, market.pairs.clicks_then],
         "records": market.records.state(),
         "snapshots": [_pack_snapshots(market), market.snapshots.free],
         "calibration": _pack_arrays(market.calibration, ("came", "expected", "tried")),
@@ -64,7 +63,7 @@ def save_market(market: Market) -> bytes:
         "talks": [[*key, name] for key, name in market.talk_of.items()],
         "leads": [[*key, name] for key, name in market.lead_of.items()],
         "viewer": market.numbers[[S_VIEWER_SLOPE, S_VIEWER_MEAN]].tolist(),
-        "rates": [_pack(market.rates), _pack(market.asked_before)],
+        "rates": [_pack(market.rates), _pack(market.asked_before), _pack(market.usual)],
     }  # fmt: skip
     body = msgspec.msgpack.encode(state)
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -101,8 +100,6 @@ def restore_market(market: Market, raw: bytes) -> None:
     words, waiting, noted, fitted_at, arrays = state["classes"]
     unpacked = {name: _unpack(each) for name, each in arrays.items()}
     market.classes.restore(words, waiting, noted, fitted_at, unpacked)
-    chosen, market.pairs.clicks_then = state["pairs"]
-    market.pairs.chosen = [tuple(pair) for pair in chosen]
     market.records.restore(state["records"])
     _restore_snapshots(market, *state["snapshots"])
     _restore_arrays(market.calibration, state["calibration"])
@@ -117,7 +114,7 @@ def restore_market(market: Market, raw: bytes) -> None:
     market.talk_of = {(viewer, advertiser): name for viewer, advertiser, name in state["talks"]}
     market.lead_of = {(viewer, advertiser): name for viewer, advertiser, name in state["leads"]}
     market.numbers[[S_VIEWER_SLOPE, S_VIEWER_MEAN]] = state["viewer"]
-    market.rates, market.asked_before = (_unpack(each) for each in state["rates"])
+    market.rates, market.asked_before, market.usual = (_unpack(each) for each in state["rates"])
 
 
 def _pack(array: NDArray[Any]) -> list[Any]:
@@ -164,6 +161,8 @@ def _restore_snapshots(market: Market, packed: list[Any], free: list[int]) -> No
             whole[rows] = values
         setattr(market.snapshots, name, whole)
     market.snapshots.free = free
+    shown = (each for each in market.records.shown.values() if each and each.place >= 0)
+    market.snapshots.holders = {each.place: each for each in shown}
 
 
 def _pack_fields(fields: Fields) -> list[Any]:

@@ -60,10 +60,10 @@ def decide_request(market: Market, line: RequestLine, complain: Any) -> Decision
         groups.table[capped, G_OPEN] = 0.0
     hold_auction(
         now_s, float(line.floor_micros), country, row, count, market.hashes, market.values, market.kinds,
-        learned.table, learned.shift, viewers.table, viewers.recent, viewers.shown, viewers.shown_at,
-        viewers.known, viewers.flags, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
-        len(groups.ad_ids), groups.table, groups.allowed, groups.feature_hashes, groups.crosses,
-        groups.stamps, groups.sums, market.requests, learned.names, market.numbers,
+        learned.table, learned.shift, viewers.table, viewers.recent, viewers.shown, viewers.weekly,
+        viewers.shown_at, viewers.known, viewers.flags, groups.ads, groups.ad_hashes, groups.ad_features,
+        groups.ad_values, len(groups.ad_ids), groups.table, groups.allowed, groups.feature_hashes,
+        groups.crosses, groups.stamps, groups.sums, market.requests, learned.names, market.numbers,
         np.uint64(market.seed), np.uint64(market.requests), groups.prices, groups.counts, groups.able,
         groups.offers, groups.raws, market.base, market.between, groups.best_of, market.chosen,
         market.outcome,
@@ -95,8 +95,6 @@ def describe_request(
         names.append(place.hash_of(country))
         values.append(1.0)
         said.append(names[-1])
-    if market.pairs.chosen and features:
-        market.pairs.add(market.asked_fields, features, country, names, values)
     count = len(names)
     kinds = [ASKED] * count
     hour = int(now_s) // 3600 % 24
@@ -156,6 +154,7 @@ def _promise(market: Market, line: RequestLine, row: int, count: int, out: list[
         line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
         tuple(p), tuple(raw), place,
     )  # fmt: skip
+    snapshots.holders[place] = shown
     snapshots.stacks[place] = said_by(shown.raw)
     records.shown[line.request_id] = shown
     records.promised.append(line.request_id)

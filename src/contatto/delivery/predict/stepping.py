@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.delivery.predict.market import Market
+from contatto.delivery.predict.market import FIRST_USUAL, Market
 from contatto.delivery.predict.pacing import check_spend, steer_groups
-from contatto.delivery.predict.relearning import is_time_to_relearn, relearn_market
+from contatto.delivery.predict.relearning import is_time_to_relearn, relearn_in_slices
 from contatto.delivery.predict.teaching import learn_due
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
@@ -27,8 +27,11 @@ DAY_S: Final = 86_400
 LEAST_KEPT_S: Final = 2 * DAY_S
 """So long a request is remembered, whatever became of it."""
 REMEMBERED_S: Final = 30 * DAY_S
+ENOUGH: Final = 20.0
+"""So many answers the usual rates before anything was seen are worth."""
 RATE_S: Final = 1_200.0
 """So long until the newest requests make up two thirds of the rate."""
+_DONE: Final = object()
 HALF_LIVES_S: Final = {CLICK: DAY_S, CONVERSATION: 2 * DAY_S, LEAD: 3 * DAY_S, SPAM: 2 * DAY_S}
 
 
@@ -47,16 +50,31 @@ def step_market(market: Market) -> None:
     for head, half_life_s in HALF_LIVES_S.items():
         shares[head] = 0.5 ** (passed_s / half_life_s)
     market.calibration.fade(shares)
-    market.classes.refit(market.seed)
+    came, tried = market.calibration.came.sum(axis=0), market.calibration.tried.sum(axis=0)
+    market.usual = (came + ENOUGH * np.array(FIRST_USUAL)) / (tried + ENOUGH)
+    if not market.work and market.classes.is_time_to_fit():
+        market.work.append(market.classes.refit_in_slices(market.seed))
     if market.now - market.daily_at >= DAY_S * SECOND // 4:
         days = min((market.now - market.daily_at) / SECOND / DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
         market.learned.forget(market.settings["forget"] * days)
         for waiting in (market.talks, market.leads, market.spam):
             waiting.refit(0.5 ** (days / 7.0))
-    if is_time_to_relearn(market):
-        relearn_market(market)
+    if not market.work and is_time_to_relearn(market):
+        market.work.append(relearn_in_slices(market))
     steer_market(market)
+
+
+def do_work(market: Market) -> None:
+    """Do the next slice of what is done between requests."""
+    if market.work and next(market.work[0], _DONE) is _DONE:
+        market.work.popleft()
+
+
+def finish_work(market: Market) -> None:
+    """Do all of it: before a state is saved."""
+    while market.work:
+        do_work(market)
 
 
 def measure_rates(market: Market, passed_s: float) -> NDArray[np.float64]:

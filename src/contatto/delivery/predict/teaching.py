@@ -23,24 +23,17 @@ from contatto.delivery.rules.columns import (
     V_ALL_VIEWS,
     V_CLICKS,
     V_CONVERSATIONS,
-    V_DAY,
-    V_DAY_CLICKS,
-    V_DAY_VIEWS,
     V_LEADS,
     V_SPAM,
     V_VIEWS,
 )
 from contatto.delivery.rules.describing import fade_viewer, list_features, list_stacked
-from contatto.delivery.rules.farms import add_evidence, evidence_of
+from contatto.delivery.rules.farms import add_evidence, evidence_of, trust_in
 from contatto.delivery.rules.hashing import hash_once
 from contatto.delivery.rules.learner import learn_one
 
 NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
 """Kinds of evidence, see `learner`."""
-VIEWS_A_DAY: Final = 60.0
-"""From this many views or …"""
-CLICKS_A_DAY: Final = 4.0
-"""… clicks of a day on, a viewer teaches the weights of others less and less: a farm counts as one viewer."""
 BESIDE_A_CLICK: Final = 4.0
 """So many views without a click are kept beside each click: all of them would tell a fifth more."""
 ENOUGH_BESIDE: Final = 30_000.0
@@ -71,14 +64,7 @@ def teach(
     count = list_stacked(
         kept.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
     )
-    share = 1.0
-    row = viewers.table[shown.viewer]
-    if head == CLICK and row[V_DAY_VIEWS] > VIEWS_A_DAY:
-        share = VIEWS_A_DAY / row[V_DAY_VIEWS]
-    elif head != CLICK and row[V_DAY_CLICKS] > CLICKS_A_DAY:
-        share = CLICKS_A_DAY / row[V_DAY_CLICKS]
-    if head == CLICK and row[V_DAY_CLICKS] > CLICKS_A_DAY:
-        share = min(share, CLICKS_A_DAY / row[V_DAY_CLICKS])
+    share = float(trust_in(viewers.table, shown.viewer))
     kept.shares[place] = share
     estimated: float = learn_one(
         learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
@@ -103,7 +89,8 @@ def _expect(market: Market, shown: Shown, head: int, estimated: float, before: f
 def _weigh(market: Market, shown: Shown, head: int, *, came: bool) -> None:
     """Let what came, or did not, say whether its viewer is a click farm; nothing is known of a stranger."""
     if shown.viewer:
-        add_evidence(market.viewers.table[shown.viewer], evidence_of(head, shown.p[head], came=came))
+        usual = float(market.usual[head])
+        add_evidence(market.viewers.table[shown.viewer], evidence_of(head, shown.p[head], usual, came=came))
 
 
 def take_view(market: Market, shown: Shown, ts: int) -> None:
@@ -130,33 +117,11 @@ def take_view(market: Market, shown: Shown, ts: int) -> None:
     fade_viewer(viewers.table, shown.viewer, now_s)
     row[V_VIEWS] += 1.0
     row[V_ALL_VIEWS] += 1.0
-    _turn_viewer_day(row, now_s)
-    row[V_DAY_VIEWS] += 1.0
-    _note_shown(market, shown, now_s)
+    viewers.note_shown(shown.viewer, shown.ad, now_s)
     market.records.unsettled.append(shown.request_id)
     market.records.touches.setdefault(shown.viewer, []).append(shown.request_id)
     if shown.early_click_at:
         take_click(market, shown, shown.early_click_at)
-
-
-def _turn_viewer_day(row: object, now_s: float) -> None:
-    day = now_s // DAY_S
-    if row[V_DAY] != day:  # type: ignore[index]
-        row[V_DAY], row[V_DAY_VIEWS], row[V_DAY_CLICKS] = day, 0.0, 0.0  # type: ignore[index]
-
-
-def _note_shown(market: Market, shown: Shown, now_s: float) -> None:
-    viewers = market.viewers
-    recent = viewers.recent[shown.viewer].tolist()
-    place = recent.index(shown.ad) if shown.ad in recent else int(viewers.shown_at[shown.viewer].argmin())
-    had = 0.0
-    if recent[place] == shown.ad:
-        passed = now_s - float(viewers.shown_at[shown.viewer, place])
-        had = float(viewers.shown[shown.viewer, place]) * 0.5 ** (passed / DAY_S)
-    sign = -1.0 if had < 0.0 else 1.0
-    viewers.recent[shown.viewer, place] = shown.ad
-    viewers.shown[shown.viewer, place] = sign * (abs(had) + 1.0)
-    viewers.shown_at[shown.viewer, place] = now_s
 
 
 def take_click(market: Market, shown: Shown, ts: int) -> None:
@@ -171,8 +136,6 @@ def take_click(market: Market, shown: Shown, ts: int) -> None:
     fade_viewer(viewers.table, shown.viewer, now_s)
     row = viewers.table[shown.viewer]
     row[V_CLICKS] += 1.0
-    _turn_viewer_day(row, now_s)
-    row[V_DAY_CLICKS] += 1.0
     recent = viewers.recent[shown.viewer].tolist()
     if shown.ad in recent:
         place = recent.index(shown.ad)
@@ -328,6 +291,7 @@ def _wait_no_longer(market: Market, shown: Shown) -> None:
     estimated = teach(market, shown, LEAD, NOT_YET, shown.waited_lead, 1.0)
     _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
     shown.waited_lead = 1.0
+    _weigh(market, shown, LEAD, came=False)
 
 
 def take_quality(market: Market, line: QualityLine, viewer: int, advertiser: int) -> None:
@@ -389,5 +353,5 @@ def _learn_waits(market: Market, waiting: Waiting, head: int, arrived: str, wait
             estimated = teach(market, shown, head, NOT_YET, before, after)
             _expect(market, shown, head, estimated, before, after)
             setattr(shown, waited, after)
-            if head == SPAM and after == 1.0:
-                _weigh(market, shown, SPAM, came=False)
+            if head in (SPAM, LEAD) and after == 1.0:
+                _weigh(market, shown, head, came=False)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.delivery.model.lines import AdGroupLine, BudgetMode
-from contatto.delivery.rules.columns import BINS_AN_OCTAVE, LOWEST_OCTAVE
+from contatto.delivery.rules.columns import BINS, BINS_AN_OCTAVE, LOWEST_OCTAVE
 
 UNITS: Final = 1_000
 """Prices are for a thousand views: a view costs this part of one. Spend is counted in these units."""
@@ -87,6 +87,23 @@ def find_multiplier(
     return multiplier_at(place + min(inside, 1.0))
 
 
+def find_limit(prices: NDArray[np.float64], target: float) -> float:
+    """The largest multiplier whose requests cost a target for each conversion, on the average.
+
+    Under a second price who offers what a conversion may cost pays less than that. A request that a
+    multiplier wins costs that multiplier for each conversion, so the average of all that it wins is known
+    from the landscape. It is at least the target, and at most half as much more.
+
+    Args:
+        prices: what the requests cost, by the bin of the multiplier that wins them.
+        target: what a conversion may cost.
+    """
+    conversions = prices / _CENTRES
+    average = np.cumsum(prices) / np.maximum(np.cumsum(conversions), 1e-300)
+    reached = multiplier_at(float(np.searchsorted(average, target, side="right")))
+    return min(max(reached, target), 1.5 * target) if conversions.any() else target
+
+
 def spend_at(prices: NDArray[np.float64], multiplier: float) -> float:
     """What the requests cost that a multiplier wins; see `find_multiplier` for the landscape."""
     if multiplier <= 0.0:
@@ -103,6 +120,9 @@ def find_quantile(counts: NDArray[np.float64], share: float) -> float:
     if total[-1] <= 0.0:
         return 0.0
     return multiplier_at(float(np.searchsorted(total, share * total[-1])) + 1.0)
+
+
+_CENTRES: Final = np.exp2((np.arange(BINS) + 0.5) / BINS_AN_OCTAVE + LOWEST_OCTAVE)
 
 
 def multiplier_at(place: float) -> float:

@@ -49,14 +49,11 @@ V_LEADS: Final = V_VIEWS + 3
 V_SPAM: Final = V_VIEWS + 4
 V_DECAYED_AT: Final = V_VIEWS + 5
 V_ASKED_AT: Final = V_VIEWS + 6
-V_DAY: Final = V_VIEWS + 7
-V_DAY_VIEWS: Final = V_VIEWS + 8
-V_DAY_CLICKS: Final = V_VIEWS + 9
-V_ALL_VIEWS: Final = V_VIEWS + 10
-V_FARM: Final = V_VIEWS + 11
+V_ALL_VIEWS: Final = V_VIEWS + 7
+V_FARM: Final = V_VIEWS + 8
 """What speaks for a click farm: a logarithm of odds, see `farms`."""
-VIEWER_COLUMNS: Final = V_VIEWS + 12
-RECENT_ADS: Final = 16
+VIEWER_COLUMNS: Final = V_VIEWS + 9
+RECENT_ADS: Final = 32
 KNOWN_ADVERTISERS: Final = 8
 TALKED: Final = 1
 IS_LEAD: Final = 2
@@ -96,13 +93,33 @@ GROUP_COLUMNS: Final = G_CALIBRATION + HEADS
 
 # What lies between a viewer and an ad; each has a table of hashes by its value.
 B_SHOWN: Final = 0
+"""Views of the ad by the viewer; views of a day ago count half."""
 B_SINCE: Final = 1
+"""Time since the last one."""
 B_CLICKED: Final = 2
 B_TALKED: Final = 3
 B_HOUR: Final = 4
 B_WEEKDAY: Final = 5
-BETWEEN: Final = 6
+B_WEEK: Final = 6
+"""Views of the ad by the viewer; views of a week ago count half."""
+B_WEEK_OF_AD: Final = 7
+"""The same, crossed with the ad: people tire of one ad sooner than of another."""
+B_GROUP: Final = 8
+"""Views of all ads of the ad group by the viewer; views of a week ago count half."""
+B_ADVERTISER: Final = 9
+"""Views of all ads of the advertiser by the viewer; views of a week ago count half."""
+BETWEEN: Final = 10
 BETWEEN_VALUES: Final = 32
+
+# What a viewer saw lately, one row for each ad.
+M_AD: Final = 0
+M_GROUP: Final = 1
+M_ADVERTISER: Final = 2
+M_DAY: Final = 3
+M_WEEK: Final = 4
+M_SINCE: Final = 5
+M_CLICKED: Final = 6
+VIEWED: Final = 7
 
 # Settings that kernels need.
 S_SPAM_POWER: Final = 0

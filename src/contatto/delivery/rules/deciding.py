@@ -47,6 +47,7 @@ from contatto.delivery.rules.columns import (
     O_VIEWER,
     R_FIT,
     R_SCORE,
+    RECENT_ADS,
     S_BAD_WEIGHT,
     S_EXPLORE,
     S_RANDOM,
@@ -56,6 +57,7 @@ from contatto.delivery.rules.columns import (
     S_VIEWER_MEAN,
     S_VIEWER_SLOPE,
     SPAM,
+    VIEWED,
 )
 from contatto.delivery.rules.describing import (
     add_base,
@@ -65,7 +67,7 @@ from contatto.delivery.rules.describing import (
     stack_slot,
     weigh_between,
 )
-from contatto.delivery.rules.estimating import NOBODY, estimate, estimate_all, lies_between, note_met
+from contatto.delivery.rules.estimating import NOBODY, estimate_all, lies_between, list_viewed, note_met
 from contatto.delivery.rules.farms import trust_in
 from contatto.delivery.rules.hashing import chance
 from contatto.kit.kernels import Array, compiled
@@ -120,6 +122,7 @@ def hold_auction(
     viewers: Array,
     recent: Array,
     shown: Array,
+    weekly: Array,
     shown_at: Array,
     known: Array,
     flags: Array,
@@ -165,7 +168,8 @@ def hold_auction(
         shift: see `slot_of`.
         viewers: the table of viewers.
         recent: the ads that each viewer was shown lately.
-        shown: how often, faded; negative when the viewer clicked it.
+        shown: how often, by a half-life of a day; negative when the viewer clicked it.
+        weekly: how often, by a half-life of a week.
         shown_at: when last.
         known: advertisers that each viewer talked to.
         flags: what became of it.
@@ -202,8 +206,10 @@ def hold_auction(
     add_base(hashes, values, kinds, count, shift, table, viewers, viewer, base)
     n = _list_able(now_s, floor, country, ads, ad_total, groups, allowed, able)
     add_own(hashes, values, kinds, count, shift, table, able, n, ad_hashes, base, raws)
-    met = np.zeros(ad_total, np.uint8)
-    is_known = note_met(viewer, recent, known, met)
+    viewed = np.empty((RECENT_ADS, VIEWED))
+    seen = list_viewed(viewer, now_s, recent, shown, weekly, shown_at, ads, groups, viewed)
+    met = np.zeros(groups.shape[0], np.uint8)
+    has_met = note_met(viewed, seen, known[viewer], met)
     stacks = (stack_slot(K_CLICK, shift), stack_slot(K_FIT, shift), stack_slot(K_CONVERSATION, shift))
     spot, usual = between[0], between[1]
     weights, offset_s = np.empty((BETWEEN, HEADS)), math.nan
@@ -223,13 +229,14 @@ def hold_auction(
         if row[G_OFFSET] != offset_s:
             offset_s = row[G_OFFSET]
             lies_between(
-                NOBODY, NOBODY, viewer, now_s, offset_s, recent, shown, shown_at, known, flags, names, usual
+                NOBODY, ad_hashes[ad], NOBODY, NOBODY, viewed, 0, known[viewer], flags[viewer], now_s,
+                offset_s, names, usual,
             )  # fmt: skip
             weigh_between(usual, shift, table, weights)
-        if is_known or met[ad] != 0:
+        if has_met and met[int(row[G_ADVERTISER])] != 0:
             lies_between(
-                ad, int(row[G_ADVERTISER]), viewer, now_s, offset_s, recent, shown, shown_at, known, flags,
-                names, spot,
+                ad, ad_hashes[ad], group, int(row[G_ADVERTISER]), viewed, seen, known[viewer], flags[viewer],
+                now_s, offset_s, names, spot,
             )  # fmt: skip
             add_between(spot, shift, table, z)
         else:
@@ -239,15 +246,18 @@ def hold_auction(
     estimate_all(n, able, ads, groups, stacks, table, raws)
     worth = _worth_of_viewer(n, able, ads, groups, raws, settings)
     bold = boldness(worth, settings[S_VIEWER_SLOPE], settings[S_VIEWER_MEAN])
-    trust = trust_in(viewers, viewer) * bold
+    trust = trust_in(viewers, viewer)
     for i in range(n):
         group = ads[able[i], A_GROUP]
         row, z = groups[group], raws[i]
         is_lead = row[G_GOAL] == 0.0
-        score = z[HEADS + CLICK] * z[HEADS + CONVERSATION]
+        genuine = 1.0 - z[HEADS + SPAM]
+        score = trust * z[HEADS + CLICK] * z[HEADS + CONVERSATION]
         if is_lead:
-            score *= z[HEADS + LEAD] * (1.0 - settings[S_BAD_WEIGHT] * z[HEADS + BAD])
-            score *= trust * math.pow(1.0 - z[HEADS + SPAM], settings[S_SPAM_POWER])
+            score *= bold * z[HEADS + LEAD] * (1.0 - settings[S_BAD_WEIGHT] * z[HEADS + BAD])
+            score *= math.pow(genuine, settings[S_SPAM_POWER])
+        else:
+            score *= genuine
         if settings[S_RANDOM] != 0.0:
             score = 0.001
         z[R_SCORE] = score
@@ -266,11 +276,9 @@ def hold_auction(
             other = offers[i]
     ad = able[winner]
     row, z = groups[group], raws[winner]
-    if row[G_GOAL] != 0.0:  # what its score did not need is estimated for the winner alone
-        estimate(z, LEAD, HEADS, row, stacks, table)
     lies_between(
-        ad, int(row[G_ADVERTISER]), viewer, now_s, row[G_OFFSET], recent, shown, shown_at, known, flags,
-        names, chosen_between,
+        ad, ad_hashes[ad], group, int(row[G_ADVERTISER]), viewed, seen, known[viewer], flags[viewer], now_s,
+        row[G_OFFSET], names, chosen_between,
     )  # fmt: skip
     outcome[O_AD] = ad
     outcome[O_OFFER] = offers[winner]

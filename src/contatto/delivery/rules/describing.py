@@ -61,6 +61,14 @@ def doubling(value: float, most: int) -> int:
 
 
 @compiled
+def views_step(count: float) -> int:
+    """Views as a step: one by one up to five, then by doubling."""
+    if count < 5.5:
+        return int(count + 0.5)
+    return 6 if count < 8.0 else (7 if count < 16.0 else 8)
+
+
+@compiled
 def since_step(seconds: float) -> int:
     """How long ago, in steps: a minute, ten, an hour, six, a day, three days, ten, longer."""
     if seconds < 60.0:

@@ -3,8 +3,8 @@
 Theory. How far people differ is expected to be small, so what is thought of one viewer moves slowly. A farm
 is no such person but of another kind, and few views tell it: the odds of "a farm" to "who was expected" are
 multiplied by how much likelier each thing that happened is for a farm (Bayes' rule for two kinds). What
-is expected follows from what was learned of the viewer too, so people who like to click, or who often send
-spam, are not taken for one.
+is expected of a person is what was estimated, but never far above the usual rate of the market: else
+features that farms share would learn to explain them. Nothing is learned from who is likelier a farm.
 
 Source: Wald 1945 (the sequential test of two hypotheses by their likelihood ratio).
 """
@@ -25,20 +25,28 @@ SPAMS: Final = 0.9
 LEADS: Final = 0.02
 """… and how likely a good contact comes of one."""
 _LEAST, _MOST = -5.0, 12.0
+ABOVE_USUAL: Final = 3.0
+"""No person is expected to do a thing more than so many times as often as is usual."""
+MOST_EXPECTED: Final = {CLICK: 0.15, SPAM: 0.5, LEAD: 0.9}
+"""Nor more often than this: where one viewer makes most clicks of a market, these are not usual."""
+SUSPECT: Final = 0.5
+"""Nothing is learned from viewers whom it trusts less than this."""
 _NEVER: Final = 0.01
 """No expectation is taken for surer than this."""
 _OF_FARMS: Final = {CLICK: CLICKS, SPAM: SPAMS, LEAD: LEADS}
 
 
-def evidence_of(head: int, expected: float, *, came: bool) -> float:
+def evidence_of(head: int, expected: float, usual: float, *, came: bool) -> float:
     """What something that came, or did not, says for a farm: the logarithm of a likelihood ratio.
 
     Args:
         head: the question that it answers: click, spam or lead.
         expected: how likely it was thought to be.
+        usual: how likely it is in the whole market.
         came: whether it did.
     """
-    p, of_farms = min(max(expected, _NEVER), 1.0 - _NEVER), _OF_FARMS[head]
+    p = min(max(min(expected, ABOVE_USUAL * usual, MOST_EXPECTED[head]), _NEVER), 1.0 - _NEVER)
+    of_farms = _OF_FARMS[head]
     return math.log(of_farms / p) if came else math.log((1.0 - of_farms) / (1.0 - p))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from contatto.delivery.rules.columns import A_FEATURES, FIRST_AGAIN, HEADS_AGAIN
 from contatto.delivery.rules.describing import list_features, list_stacked
+from contatto.delivery.rules.farms import SUSPECT, trust_in
 from contatto.delivery.rules.hashing import chance
 from contatto.delivery.rules.learner import logistic
 from contatto.kit.kernels import Array, compiled
@@ -100,6 +101,7 @@ def learn_again(
     families: Array,
     alike: Array,
     viewer_spread: Array,
+    viewers: Array,
     means: Array,
     effects: Array,
 ) -> None:
@@ -130,6 +132,7 @@ def learn_again(
         families: scratch.
         alike: the variances and covariances expected of weights, by family, head and head.
         viewer_spread: the variance of viewers' own effects, by head.
+        viewers: the table of viewers; what one who is likelier a click farm has moved is taken back.
         means: the weights, by head.
         effects: the viewers' own effects, by head.
     """  # fmt: skip
@@ -140,7 +143,7 @@ def learn_again(
             ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, A_FEATURES]), feature_hashes, crosses,
             kept_between[place], shift, slots, weights, families,
         )  # fmt: skip
-        share = float(shares[place])
+        share, trusted = float(shares[place]), trust_in(viewers, viewer) > SUSPECT
         for k in range(HEADS_AGAIN):
             if came[i, k] == 0.0:
                 continue
@@ -152,7 +155,9 @@ def learn_again(
                 total += weights[j] * weights[j] * alike[families[j], k, k] * share
             before = float(held[place, k])
             many = float(stands_for[place]) if k == 0 else 1.0
-            amount = many * settle(z, total * many, before / many, float(came[i, k]))
+            amount = 0.0
+            if trusted:
+                amount = many * settle(z, total * many, before / many, float(came[i, k]))
             step = amount - before
             held[place, k] = amount
             effects[viewer, k] += viewer_spread[head] * step
