@@ -27,6 +27,7 @@ from contatto.delivery.rules.farms import (
     SPAMS,
     add_evidence,
     evidence_of,
+    prior_of,
     trust_in,
 )
 
@@ -34,7 +35,7 @@ MINUTE = 60_000_000
 
 
 def test_who_nothing_is_known_of_is_trusted() -> None:
-    assert trust_in(np.zeros((1, VIEWER_COLUMNS)), 0) > 0.99
+    assert trust_in(np.zeros((2, VIEWER_COLUMNS)), 1, prior_of(0, 0)) > 0.99
 
 
 @given(st.floats(0.0, 1.0))
@@ -53,10 +54,17 @@ def test_features_that_farms_share_never_explain_what_they_do() -> None:
 
 @given(st.lists(st.floats(-20.0, 20.0), max_size=40))
 def test_nobody_is_beyond_change(amounts: list[float]) -> None:
-    viewers = np.zeros((1, VIEWER_COLUMNS))
+    viewers = np.zeros((2, VIEWER_COLUMNS))
     for amount in amounts:
-        add_evidence(viewers[0], amount)
-    assert 0.0 < trust_in(viewers, 0) < 1.0
+        add_evidence(viewers[1], amount)
+    assert 0.0 < trust_in(viewers, 1, prior_of(0, 0)) < 1.0
+
+
+def test_where_farms_make_many_clicks_little_is_needed_to_tell_the_next_one() -> None:
+    viewers = np.zeros((2, VIEWER_COLUMNS))
+    add_evidence(viewers[1], 2.0)
+    assert trust_in(viewers, 1, prior_of(0, 500)) > 0.9
+    assert trust_in(viewers, 1, prior_of(200, 500)) < 0.8
 
 
 def play(*, is_farm: bool) -> float:
@@ -86,7 +94,7 @@ def play(*, is_farm: bool) -> float:
                 LeadLine(ts=ts + 4 * MINUTE, viewer_id="v", advertiser_id="a", source=LeadSource.CHAT)
             )
     market = marketplace.market
-    return float(trust_in(market.viewers.table, market.viewers.by_id["v"]))
+    return float(trust_in(market.viewers.table, market.viewers.by_id["v"], prior_of(0, 0)))
 
 
 def test_a_farm_is_told_within_a_day_and_a_good_customer_who_clicks_as_often_is_none() -> None:

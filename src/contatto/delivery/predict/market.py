@@ -21,12 +21,14 @@ from contatto.delivery.rules.columns import (
     OUTCOME,
     S_BAD_WEIGHT,
     S_EXPLORE,
+    S_FARM_PRIOR,
     S_FLOOR_VARIANCE,
     S_RANDOM,
     S_SPAM_POWER,
     S_TEMPERATURE,
 )
 from contatto.delivery.rules.columns import SETTINGS as SETTING_COLUMNS
+from contatto.delivery.rules.farms import prior_of
 
 type Slices = Generator[None]
 FIRST_USUAL: Final = (0.03, 0.3, 0.3, 0.15, 0.15)
@@ -111,6 +113,10 @@ class Market:
         """What happened of impressions: the head that foretold it, or SEEN; None where nobody counts it."""
         self.rates = np.zeros(8)
         self.usual = np.array(FIRST_USUAL)
+        self.clicks = 0.0
+        """Clicks lately, …"""
+        self.farm_clicks = 0.0
+        """… and how many of them farms made, as far as that is known."""
         self.numbers = np.zeros(SETTING_COLUMNS)
         self.numbers[S_SPAM_POWER] = self.settings["spam_power"]
         self.numbers[S_BAD_WEIGHT] = self.settings["bad_weight"]
@@ -118,6 +124,7 @@ class Market:
         self.numbers[S_EXPLORE] = self.settings["explore"]
         self.numbers[S_FLOOR_VARIANCE] = self.settings["floor_variance"]
         self.numbers[S_RANDOM] = float(is_random)
+        self.numbers[S_FARM_PRIOR] = prior_of(0.0, 0.0)
         self.hashes = np.zeros(MOST_CONTEXT, np.uint64)
         self.values = np.zeros(MOST_CONTEXT)
         self.kinds = np.zeros(MOST_CONTEXT, np.int64)

@@ -20,6 +20,7 @@ from contatto.delivery.rules.columns import (
     HEADS,
     HEADS_AGAIN,
     LEAD,
+    S_FARM_PRIOR,
     SPAM,
     V_EFFECT,
 )
@@ -90,7 +91,8 @@ def _let_agree(market: Market, some: Sequence[Shown]) -> None:
         kept.between, kept.counts, kept.held, kept.stacks, kept.shares, kept.stands_for, groups.ads,
         groups.ad_hashes, groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses,
         learned.shift, learned.slots, learned.weights, learned.families, learned.alike(),
-        learned.spread[F_VIEWER], viewers.table, learned.again, viewers.again,
+        learned.spread[F_VIEWER], viewers.table, float(market.numbers[S_FARM_PRIOR]), learned.again,
+        viewers.again,
     )  # fmt: skip
 
 

@@ -13,15 +13,24 @@ from contatto.delivery.predict.groups import GROUP_ARRAYS
 from contatto.delivery.predict.learned import VIEWER_ARRAYS
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
-from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT, S_VIEWER_MEAN, S_VIEWER_SLOPE
+from contatto.delivery.rules.columns import (
+    FAMILIES,
+    MOST_CONTEXT,
+    S_FARM_PRIOR,
+    S_VIEWER_MEAN,
+    S_VIEWER_SLOPE,
+)
 
-_MAGIC: Final = b"contatto marketplace 10\n"
+_MAGIC: Final = b"contatto marketplace 11\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """What snapshots keep feature by feature: saved as wide as the widest of them."""
 _PLAIN: Final = (
     "now", "stepped_at", "daily_at", "relearned_at", "clicks_then", "requests", "first_asked", "click_wait",
-    "promise_wait", "views_seen", "views_lost",
+    "promise_wait", "views_seen", "views_lost", "clicks", "farm_clicks",
 )  # fmt: skip
+
+
+_LEARNED_NUMBERS: Final = [S_VIEWER_SLOPE, S_VIEWER_MEAN, S_FARM_PRIOR]
 
 
 class Damaged(Exception):
@@ -62,7 +71,7 @@ def save_market(market: Market) -> bytes:
         "asked": list(market.asked.items()),
         "talks": [[*key, name] for key, name in market.talk_of.items()],
         "leads": [[*key, name] for key, name in market.lead_of.items()],
-        "viewer": market.numbers[[S_VIEWER_SLOPE, S_VIEWER_MEAN]].tolist(),
+        "numbers": market.numbers[_LEARNED_NUMBERS].tolist(),
         "rates": [_pack(market.rates), _pack(market.asked_before), _pack(market.usual)],
     }  # fmt: skip
     body = msgspec.msgpack.encode(state)
@@ -113,7 +122,7 @@ def restore_market(market: Market, raw: bytes) -> None:
     market.asked = {name: (kind, answer) for name, (kind, answer) in state["asked"]}
     market.talk_of = {(viewer, advertiser): name for viewer, advertiser, name in state["talks"]}
     market.lead_of = {(viewer, advertiser): name for viewer, advertiser, name in state["leads"]}
-    market.numbers[[S_VIEWER_SLOPE, S_VIEWER_MEAN]] = state["viewer"]
+    market.numbers[_LEARNED_NUMBERS] = state["numbers"]
     market.rates, market.asked_before, market.usual = (_unpack(each) for each in state["rates"])
 
 

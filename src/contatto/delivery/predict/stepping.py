@@ -18,8 +18,10 @@ from contatto.delivery.rules.columns import (
     G_CALIBRATION,
     HEADS,
     LEAD,
+    S_FARM_PRIOR,
     SPAM,
 )
+from contatto.delivery.rules.farms import prior_of
 
 STEP_S: Final = 300
 """So often multipliers are set anew."""
@@ -51,6 +53,10 @@ def step_market(market: Market) -> None:
         shares[head] = 0.5 ** (passed_s / half_life_s)
     market.calibration.fade(shares)
     came, tried = market.calibration.came.sum(axis=0), market.calibration.tried.sum(axis=0)
+    fade = 0.5 ** (passed_s / DAY_S)
+    market.clicks *= fade
+    market.farm_clicks *= fade
+    market.numbers[S_FARM_PRIOR] = prior_of(market.farm_clicks, market.clicks)
     market.usual = (came + ENOUGH * np.array(FIRST_USUAL)) / (tried + ENOUGH)
     if not market.work and market.classes.is_time_to_fit():
         market.work.append(market.classes.refit_in_slices(market.seed))

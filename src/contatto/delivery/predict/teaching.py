@@ -17,6 +17,7 @@ from contatto.delivery.rules.columns import (
     G_ADVERTISER,
     IS_LEAD,
     LEAD,
+    S_FARM_PRIOR,
     S_FLOOR_VARIANCE,
     SPAM,
     TALKED,
@@ -28,7 +29,7 @@ from contatto.delivery.rules.columns import (
     V_VIEWS,
 )
 from contatto.delivery.rules.describing import fade_viewer, list_features, list_stacked
-from contatto.delivery.rules.farms import add_evidence, evidence_of, trust_in
+from contatto.delivery.rules.farms import SUSPECT, add_evidence, evidence_of, prior_of, trust_in
 from contatto.delivery.rules.hashing import hash_once
 from contatto.delivery.rules.learner import learn_one
 
@@ -64,7 +65,7 @@ def teach(
     count = list_stacked(
         kept.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
     )
-    share = float(trust_in(viewers.table, shown.viewer))
+    share = float(trust_in(viewers.table, shown.viewer, float(market.numbers[S_FARM_PRIOR])))
     kept.shares[place] = share
     estimated: float = learn_one(
         learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
@@ -90,7 +91,11 @@ def _weigh(market: Market, shown: Shown, head: int, *, came: bool) -> None:
     """Let what came, or did not, say whether its viewer is a click farm; nothing is known of a stranger."""
     if shown.viewer:
         usual = float(market.usual[head])
-        add_evidence(market.viewers.table[shown.viewer], evidence_of(head, shown.p[head], usual, came=came))
+        table = market.viewers.table
+        add_evidence(table[shown.viewer], evidence_of(head, shown.p[head], usual, came=came))
+        if head == CLICK and came:
+            market.clicks += 1.0
+            market.farm_clicks += trust_in(table, shown.viewer, prior_of(0.0, 0.0)) < SUSPECT
 
 
 def take_view(market: Market, shown: Shown, ts: int) -> None:

@@ -134,7 +134,9 @@ S_VIEWER_MEAN: Final = 7
 """… and at which logarithm of it that changes nothing."""
 S_VIEWER: Final = 8
 """What the viewer is worth, if it is given; 0 if it is to be found from the ads that may serve."""
-SETTINGS: Final = 9
+S_FARM_PRIOR: Final = 9
+"""The logarithm of the odds that a new viewer is a click farm."""
+SETTINGS: Final = 10
 
 # Of an ad that may serve: its scores, its estimates, …
 R_SCORE: Final = 2 * HEADS

@@ -50,6 +50,7 @@ from contatto.delivery.rules.columns import (
     RECENT_ADS,
     S_BAD_WEIGHT,
     S_EXPLORE,
+    S_FARM_PRIOR,
     S_RANDOM,
     S_SPAM_POWER,
     S_TEMPERATURE,
@@ -246,7 +247,7 @@ def hold_auction(
     estimate_all(n, able, ads, groups, stacks, table, raws)
     worth = _worth_of_viewer(n, able, ads, groups, raws, settings)
     bold = boldness(worth, settings[S_VIEWER_SLOPE], settings[S_VIEWER_MEAN])
-    trust = trust_in(viewers, viewer)
+    trust = trust_in(viewers, viewer, settings[S_FARM_PRIOR])
     for i in range(n):
         group = ads[able[i], A_GROUP]
         row, z = groups[group], raws[i]

@@ -102,6 +102,7 @@ def learn_again(
     alike: Array,
     viewer_spread: Array,
     viewers: Array,
+    farm_prior: float,
     means: Array,
     effects: Array,
 ) -> None:
@@ -133,6 +134,7 @@ def learn_again(
         alike: the variances and covariances expected of weights, by family, head and head.
         viewer_spread: the variance of viewers' own effects, by head.
         viewers: the table of viewers; what one who is likelier a click farm has moved is taken back.
+        farm_prior: see `trust_in`.
         means: the weights, by head.
         effects: the viewers' own effects, by head.
     """  # fmt: skip
@@ -143,7 +145,7 @@ def learn_again(
             ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, A_FEATURES]), feature_hashes, crosses,
             kept_between[place], shift, slots, weights, families,
         )  # fmt: skip
-        share, trusted = float(shares[place]), trust_in(viewers, viewer) > SUSPECT
+        share, trusted = float(shares[place]), trust_in(viewers, viewer, farm_prior) > SUSPECT
         for k in range(HEADS_AGAIN):
             if came[i, k] == 0.0:
                 continue
