@@ -64,7 +64,7 @@ def make_texts() -> Iterator[str]:
     """
     said: dict[str, int] = {}
     for seed in count_from(1):
-        for visitor in plan_people(seed, 2_000, 86_400.0, 0.0):
+        for visitor in plan_people(seed, 2_000, 86_400.0):
             for line in visitor.lines:
                 times = said[line.text] = said.get(line.text, -1) + 1
                 yield f"{line.text} {_own_words(times)}" if times else line.text

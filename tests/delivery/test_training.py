@@ -28,7 +28,11 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from tests.delivery.learning import ASKED, KEY, Market, add_market
+from contatto.kit.timestamps import micros
+from contatto.measurement.actions import record_touch, stamp_touch
+from contatto.measurement.model import TicketKind, TouchKind
+from contatto.measurement.store import find_measured_ad
+from tests.delivery.learning import ASKED, KEY, Market, add_market, ticket_of
 
 
 @pytest.fixture
@@ -58,6 +62,24 @@ def test_learning_counts_what_was_credited(market: Market) -> None:
     assert sum(state.leads for state in states) == 5
     assert {state.phase for state in states} == {Phase.LEARNING}
     assert {tuple(state.reasons) for state in states} == {(Reason.FEW_CONVERSIONS,)}
+
+
+def test_a_click_that_a_platform_reports_minutes_late_is_learned(market: Market) -> None:
+    (served,) = market.ask()
+    market.see(served)
+    ticket, clicked_at = ticket_of(served.view_url, TicketKind.VIEW), micros(market.clock.now())
+    market.clock.advance(minutes=5)
+    market.ask()
+
+    def report(tx: Tx) -> None:
+        ad = find_measured_ad(tx, ticket.business_id, ticket.ad_id)
+        assert ad is not None
+        viewer = market.db.vault.named_id(ad.channel_account_id, f"viewer:{ticket.viewer}")
+        record_touch(tx, stamp_touch(ad, TouchKind.CLICK, viewer, clicked_at, 7, 0))
+
+    market.db.write_now(report)
+    market.train()
+    assert sum(state.clicks for state in market.states().values()) == 1
 
 
 def test_a_server_takes_the_new_model_and_says_which_it_decided_by(market: Market) -> None:

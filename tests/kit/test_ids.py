@@ -5,7 +5,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from contatto.kit.ids import hash_secret, named_id, new_id, new_number, new_secret, timed_id
+from contatto.kit.ids import hash_secret, named_id, new_id, new_number, new_secret, seeded_ids, timed_id
 
 NAMESPACE = "0190a5a1-7c2e-7aaa-8000-000000000001"
 
@@ -87,3 +87,13 @@ def test_a_secret_says_what_it_is_and_its_hash_does_not_hold_it() -> None:
 def test_ids_sort_as_they_were_made_however_many_a_millisecond_has() -> None:
     made = [new_id() for _ in range(20_000)]
     assert made == sorted(set(made))
+
+
+def test_seeded_ids_are_the_same_each_time_and_random_again_afterwards() -> None:
+    made = []
+    for _ in range(2):
+        with seeded_ids(5, 1_700_000_000_000):
+            made.append([new_id(), new_id(), str(new_number()), str(new_number())])
+    assert made[0] == made[1]
+    assert len(set(made[0])) == 4
+    assert new_id() not in made[0]

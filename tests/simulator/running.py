@@ -1,11 +1,13 @@
 """A server of our own on a real port, with a clock that the simulator moves."""
 
 import asyncio
+import heapq
+import itertools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import uvicorn
@@ -27,6 +29,59 @@ from contatto.wiring import install
 from tests.schema import copy_schema
 
 HOST = "127.0.0.1"
+TOGETHER_S = 4.0
+"""What happens within so many seconds happens at once."""
+
+
+class Replay:
+    """Time that jumps: when everybody waits, the clock moves to the moment that comes first.
+
+    Each person is a coroutine. As soon as all of them wait, the earliest group goes on. So messages keep
+    their order in time, however long the server takes for each.
+    """
+
+    def __init__(self, clock: ShiftedClock, starts_at: datetime) -> None:
+        self._clock = clock
+        self._starts_at = starts_at
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self._running = 0
+        self._nobody_runs = asyncio.Event()
+
+    async def until(self, at_s: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (at_s, next(self._order), woken))
+        self._rest()
+        await woken
+
+    async def play(self, flows: Sequence[Coroutine[None, None, None]]) -> None:
+        """Run all of them to their ends; an error in one ends all."""
+        self._running = len(flows)
+        async with asyncio.TaskGroup() as group:
+            for flow in flows:
+                group.create_task(self._follow(flow))
+            while True:
+                await self._nobody_runs.wait()
+                self._nobody_runs.clear()
+                if not self._waiting:
+                    return
+                self._wake_next()
+
+    async def _follow(self, flow: Coroutine[None, None, None]) -> None:
+        await flow
+        self._rest()
+
+    def _rest(self) -> None:
+        self._running -= 1
+        if self._running == 0:
+            self._nobody_runs.set()
+
+    def _wake_next(self) -> None:
+        first = self._waiting[0][0]
+        self._clock.move_to(self._starts_at + timedelta(seconds=first))
+        while self._waiting and self._waiting[0][0] <= first + TOGETHER_S:
+            self._running += 1
+            heapq.heappop(self._waiting)[2].set_result(None)
 
 
 @dataclass

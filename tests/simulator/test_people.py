@@ -8,7 +8,7 @@ import pytest
 from contatto.capture.rules import detect_contacts
 from contatto.channels.model import Platform
 from contatto.simulator.contacts import MARKETS, email, phone
-from contatto.simulator.people import HOME, SLOT_S, plan_people
+from contatto.simulator.people import HOME, plan_people
 from contatto.simulator.phrases import phrases_of, say
 from contatto.simulator.wishes import OFFER, STORY, Appeal, Wish
 
@@ -20,24 +20,24 @@ def rng(seed: int = 1) -> random.Random:
 
 
 def test_the_same_seed_makes_the_same_people() -> None:
-    assert plan_people(5, 200, DAY_S, 0.0) == plan_people(5, 200, DAY_S, 0.0)
-    assert plan_people(5, 200, DAY_S, 0.0) != plan_people(6, 200, DAY_S, 0.0)
+    assert plan_people(5, 200, DAY_S) == plan_people(5, 200, DAY_S)
+    assert plan_people(5, 200, DAY_S) != plan_people(6, 200, DAY_S)
 
 
-def test_nobody_does_anything_after_the_end() -> None:
-    for visitor in plan_people(1, 3_000, DAY_S, 0.0):
-        last = visitor.seen_at_s[-1] + visitor.tap_after_s + sum(line.after_s for line in visitor.lines)
-        assert visitor.seen_at_s[-1] % SLOT_S == 0
-        assert last <= DAY_S
+def test_people_look_at_ads_in_order_of_time_within_the_span() -> None:
+    for visitor in plan_people(1, 3_000, DAY_S):
+        moments = [look.at_s for look in visitor.looks]
+        assert moments == sorted(moments)
+        assert 0 <= moments[0] <= moments[-1] <= DAY_S
 
 
 def test_what_people_do_depends_on_them_and_on_the_ad_alone() -> None:
-    people = plan_people(1, 20_000, DAY_S, 0.0)
+    people = plan_people(1, 20_000, DAY_S)
 
     def share(appeal: Appeal, wish: Wish) -> tuple[float, float]:
         """Of those with a wish: how many tap, and how many of these share."""
         some = [visitor for visitor in people if visitor.wish is wish]
-        tapped = [visitor for visitor in some if visitor.taps(appeal)]
+        tapped = [visitor for visitor in some if visitor.taps(visitor.looks[0], appeal)]
         sharing = [each for each in tapped if any(line.contact for line in each.lines_after(appeal))]
         return len(tapped) / len(some), len(sharing) / len(tapped)
 
@@ -47,9 +47,9 @@ def test_what_people_do_depends_on_them_and_on_the_ad_alone() -> None:
 
 
 def test_a_wish_shows_in_what_a_publisher_knows_and_is_not_told() -> None:
-    people = plan_people(1, 5_000, DAY_S, 0.0)
+    people = plan_people(1, 5_000, DAY_S)
     planning = [visitor for visitor in people if visitor.wish is Wish.PLAN]
-    follows = [visitor for visitor in people if "renovation" in visitor.traits.follows]
+    follows = [visitor for visitor in people if visitor.traits.is_keen]
     among = sum(visitor.wish is Wish.PLAN for visitor in follows) / len(follows)
     assert among > 1.5 * len(planning) / len(people)
 

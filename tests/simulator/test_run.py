@@ -1,13 +1,10 @@
-"""A small world is played through the real doors, and what the platform then knows is the truth."""
+"""A small world is played through the real endpoints, and what the platform then knows is the truth."""
 
 import asyncio
-from itertools import takewhile
+from itertools import islice
 from pathlib import Path
 from random import Random
 
-from sqlalchemy import func, select
-
-from contatto.delivery.store.ledger import charged_days
 from contatto.forms.model import FormVerdict
 from contatto.forms.store.records import count_answers, list_answers
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
@@ -17,41 +14,19 @@ from contatto.leads.store.records import find_lead_of_person, list_contact_point
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution, list_measured_ads
 from contatto.simulator.people import plan_people
-from contatto.simulator.run import live_visitors, play_history
+from contatto.simulator.run import list_coming
 from contatto.simulator.traffic import Truth
-from contatto.simulator.world import BUDGET_MICROS
-from tests.simulator.running import Running, running_world
+from tests.simulator.running import Replay, Running, running_world
 
 DAYS, PEOPLE = 1, 150
-LIVE_S = 1_200
-"""Long enough to see how fast live people use budgets up."""
-
-
-async def play_live_minutes(folder: Path) -> None:
-    async with running_world(folder, 1) as running:
-        starts_at, street = running.clock.now(), running.street
-        rng = Random(5)  # noqa: S311  # it makes up people
-        people = list(takewhile(lambda visitor: visitor.seen_at_s[-1] < LIVE_S, live_visitors(rng)))
-        late = [visitor for visitor in people if visitor.seen_at_s[0] > LIVE_S * 0.8]
-        await play_history(street, people[: -len(late)], running.clock, starts_at)
-        views, chats = street.tally.views, street.tally.chats
-        await play_history(street, late, running.clock, starts_at)
-        assert street.tally.views - views > len(late) / 2, "nobody sees an ad any more"
-        assert street.tally.chats > chats, "nobody writes any more"
-        await running.settled()
-        business_id = street.world.business_id
-        spent = select(func.max(charged_days.c.charged_micros)).where(
-            charged_days.c.business_id == business_id
-        )
-        most = await running.context.db.read(lambda tx: int(tx.scalar(spent)))
-        assert most * 86_400 / LIVE_S < BUDGET_MICROS, "the budget of the day does not last"
 
 
 async def play_small_world(folder: Path) -> None:
     async with running_world(folder, DAYS) as running:
-        starts_at = running.clock.now()
-        people = plan_people(3, PEOPLE, DAYS * 86_400, starts_at.timestamp())
-        await play_history(running.street, people, running.clock, starts_at)
+        people = plan_people(3, PEOPLE, DAYS * 86_400.0)
+        replay = Replay(running.clock, running.clock.now())
+        await replay.play([running.street.visit(visitor, replay) for visitor in people])
+        await running.street.desk.work_through_leads(Random(0), 0.3)  # noqa: S311
         await check_the_ledger(running)
         await check_the_leads(running)
         await check_the_credits(running)
@@ -121,5 +96,10 @@ def test_what_people_did_is_what_the_platform_knows(tmp_path: Path) -> None:
     asyncio.run(play_small_world(tmp_path))
 
 
-def test_live_people_go_on_seeing_ads_for_a_whole_day(tmp_path: Path) -> None:
-    asyncio.run(play_live_minutes(tmp_path))
+def test_people_come_without_end_and_none_before_now() -> None:
+    people = plan_people(1, 40, 86_400.0)
+    coming = list(islice(list_coming(people, 40_000.0, 1), 100))
+    moments = [visitor.looks[0].at_s for visitor in coming]
+    assert min(moments) >= 40_000.0
+    assert max(moments) > 2 * 86_400.0
+    assert 0 < sum(moment < 86_400.0 for moment in moments) <= 40

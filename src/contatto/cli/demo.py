@@ -1,4 +1,4 @@
-"""`contatto demo`: a world to try things in, made through the real endpoints, then served until Ctrl+C."""
+"""`contatto demo`: a world to try things in, with days of history, served until Ctrl+C."""
 
 import asyncio
 import random
@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
@@ -21,36 +22,30 @@ from contatto.app import create_app, open_context
 from contatto.channels.model import Platform
 from contatto.cli.installation import bring_up_to_date, read_settings
 from contatto.cli.serving import Serving
-from contatto.delivery.model.phases import Phase
-from contatto.delivery.store.log import find_stream
-from contatto.delivery.store.models import list_states
-from contatto.inbox.store.receipts import count_receipts
-from contatto.kit import outbox
-from contatto.kit.clock import ShiftedClock
-from contatto.kit.db.tx import Tx
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.connect import open_storage
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.measurement.model import Goal
-from contatto.measurement.rules import TRACKING_KEY
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
+from contatto.simulator.history import GoalResult, Stage, make_history
 from contatto.simulator.home import Home, HomeState, Occupied, write_private
 from contatto.simulator.linked_crm import LinkedCrm
 from contatto.simulator.people import Visitor, plan_people
 from contatto.simulator.platform import PLATFORM_PATH, routes
-from contatto.simulator.run import play_history, play_live
+from contatto.simulator.run import DAY_S, play_live
 from contatto.simulator.traffic import Street
-from contatto.simulator.world import World, build_world, invent_logins
+from contatto.simulator.world import TIMEZONE, World
 from contatto.ui.context import Context
-from contatto.wiring import install
+from contatto.wiring import PORTS, install
 
 DATA_DIR: Final = Path(".contatto/demo")
 HOST: Final = "127.0.0.1"
 SEED: Final = 20251
+DAYS: Final = 4
+PEOPLE: Final = 900
+"""People of a day: enough that delivery learns both goals in the days of history."""
 TRY_THIS: Final = "my number is +65 8123 4567"
-_SETTLED_WITHIN_S: Final = 60.0
-_LEARNED_WITHIN_S: Final = 20
-_DAY_S: Final = 86_400
 _out = Console(highlight=False)
 
 
@@ -63,6 +58,7 @@ class Options:
     ready_file: Path | None
     days: int
     people: int
+    seed: int
     live: bool
     fresh: bool
 
@@ -75,8 +71,9 @@ def demo_command(
         Path | None,
         typer.Option(help="JSON file that is written when the world is ready: addresses and keys."),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=30, help="Days of history.")] = 5,
-    people: Annotated[int, typer.Option(min=1, max=100_000, help="People who see an ad.")] = 1000,
+    days: Annotated[int, typer.Option(min=1, max=30, help="Whole days of history, before today.")] = DAYS,
+    people: Annotated[int, typer.Option(min=1, max=100_000, help="People of a day.")] = PEOPLE,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same people.")] = SEED,
     no_live: Annotated[
         bool, typer.Option("--no-live", help="No new people once the world is ready.")
     ] = False,
@@ -91,7 +88,7 @@ def demo_command(
     settings = read_settings()
     data_dir = settings.data_dir if "data_dir" in settings.model_fields_set else DATA_DIR
     chosen_port = settings.port if port is None else port
-    options = Options(chosen_port, data_dir, ready_file, days, people, not no_live, fresh)
+    options = Options(chosen_port, data_dir, ready_file, days, people, seed, not no_live, fresh)
     home = Home(data_dir)
     try:
         with home.locked(), _listening(options.port) as listener:
@@ -141,48 +138,105 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
     )
     with home.log.open("a", encoding="utf-8") as log:
         set_up_logs(settings.log_level, settings.log_format, log)
-        clock = ShiftedClock(timedelta() if world else -timedelta(days=options.days))
-        context = open_context(install(settings), clock)
+        plan = _plan_live(options, datetime.now(ZoneInfo(TIMEZONE)), is_new=world is None)
+        if world is None:
+            world, plan.people = _make_world(settings, options, plan)
+            home.note(HomeState.READY, world)
+        context = open_context(install(settings))
         try:
             bring_up_to_date(context.db)
             settings.record_address()
-            Demo(home, options, context, clock).serve(listener, world)
+            Demo(home, options, context, world).serve(listener, plan)
         finally:
             context.db.close()
 
 
-class Demo:
-    """One run of the demo: the server, the history if there is none yet, and people now and then."""
+@dataclass(slots=True)
+class Plan:
+    """People who come, from a midnight on, planned for so many days at once."""
 
-    def __init__(self, home: Home, options: Options, context: Context, clock: ShiftedClock) -> None:
+    starts_at: datetime
+    days: int
+    people: list[Visitor]
+
+
+def _plan_live(options: Options, now: datetime, *, is_new: bool) -> Plan:
+    """Plan people from the beginning of history; in a world that goes on, from the midnight before."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = options.days + 1
+    starts_at = midnight - timedelta(days=options.days) if is_new else midnight
+    seed = options.seed if is_new else random.randrange(2**32)  # noqa: S311  # it makes up people
+    return Plan(starts_at, days, plan_people(seed, options.people * days, days * DAY_S))
+
+
+def _make_world(settings: Settings, options: Options, plan: Plan) -> tuple[World, list[Visitor]]:
+    """Make the world and play its history; return it with the people who may still tap an ad."""
+    started = time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    seldom: Any = {"transient": True, "refresh_per_second": 2}
+    with Progress(*columns, TimeElapsedColumn(), console=_out, **seldom) as bar:
+        task = bar.add_task("Playing the last days", total=1.0)
+        clock, now = FixedClock(plan.starts_at.astimezone(UTC)), datetime.now(UTC)
+        db = open_storage(settings, clock, PORTS)
+        try:
+            bring_up_to_date(db)
+            stage = Stage(db, clock, install(settings))
+            made = make_history(
+                stage, options.seed, plan.people, now, lambda share: bar.update(task, completed=share)
+            )
+        finally:
+            db.close()
+    _out.print(f"Days of history: {options.days} and today, in {time.perf_counter() - started:.0f} seconds.")
+    _out.print(_describe_results(made.results))
+    return made.world, made.staying
+
+
+def _describe_results(results: list[GoalResult]) -> str:
+    parts = [
+        f"{each.goal.value}: {each.views:,} views, {each.chats:,} chats, {each.leads:,} leads"
+        + (f", {each.currency} {each.spend_micros / each.leads / 1e6:.2f} per lead" if each.leads else "")
+        for each in results
+    ]
+    return (
+        f"Both goals have the same four ads. {'; '.join(parts)}. What people do depends on them and on "
+        "the ad, never on the goal: what differs is what delivery learned, and chance. "
+        "See Ads Manager, What delivery learned."
+    )
+
+
+class Demo:
+    """One run of the demo: the server, and people who come live."""
+
+    def __init__(self, home: Home, options: Options, context: Context, world: World) -> None:
         self.home = home
         self.options = options
         self.context = context
-        self.clock = clock
+        self.world = world
         app = create_app(context)
         self.crm = LinkedCrm(home.crm)
         app.router.routes.extend((*routes, self.crm.route))
         self.serving = Serving(context, app, proxy_headers=False, timeout_graceful_shutdown=2)
 
-    def serve(self, listener: socket.socket, world: World | None) -> None:
+    def serve(self, listener: socket.socket, plan: Plan) -> None:
         """Serve until a signal comes; what goes wrong meanwhile ends it too."""
-        self.serving.run(self._play(world), [listener])
+        self.serving.run(self._play(plan), [listener])
 
-    async def _play(self, world: World | None) -> None:
-        """Seed if need be, say that all is ready, and let people come."""
+    async def _play(self, plan: Plan) -> None:
+        """Say that all is ready, and let people come."""
         await self.serving.until_started()
-        browser = Browser(HOST, self.context.settings.port)
+        settings, world = self.context.settings, self.world
+        browser = Browser(HOST, settings.port)
         try:
-            ready = world or await self._build()
-            _print_summary(ready, self.context.settings.base_url, self.home.log)
-            if world is None:
-                await self._seed(browser, ready)
-            await self._link_crm(ready)
+            await self._link_crm(world)
+            _print_summary(world, settings.base_url, self.home.log)
             if self.options.ready_file:
-                write_private(self.options.ready_file, ready_values(ready, self.context.settings.base_url))
+                write_private(self.options.ready_file, ready_values(world, settings.base_url))
             if self.options.live:
-                rng = random.Random()  # noqa: S311  # it makes up people
-                await asyncio.gather(play_live(self._street(browser, ready), rng), self.crm.work(rng))
+                desk = Desk(browser, world.login(Role.OWNER))
+                street = Street(browser, world, desk, self.context.clock, self.context.vault)
+                rng = random.Random()  # noqa: S311  # it makes up what the sales team does
+                live = play_live(street, plan.people, plan.starts_at, plan.days)
+                await asyncio.gather(live, self.crm.work(rng))
             await asyncio.Event().wait()
         finally:
             self.crm.save()
@@ -194,90 +248,6 @@ class Demo:
         await self.context.db.write(
             lambda tx: self.crm.link(tx, known, settings.base_url, settings.allowed_hosts)
         )
-
-    async def _seed(self, browser: Browser, world: World) -> None:
-        started, starts_at = time.perf_counter(), self.clock.now()
-        _out.print("Some days of history are played now. Sign in meanwhile: the pages fill as people come.")
-        people = plan_people(SEED, self.options.people, self.options.days * _DAY_S, starts_at.timestamp())
-        street = self._street(browser, world)
-        await self._play_with_bar(street, people, starts_at)
-        self.clock.back_to_present()
-        self.home.note(HomeState.READY, world)
-        tally = street.tally
-        took = f"Days of history: {self.options.days}, in {time.perf_counter() - started:.0f} seconds"
-        seen = f"{tally.views:,} views by {tally.people:,} people, {tally.taps:,} taps"
-        _out.print(f"{took}: {seen}, {tally.chats:,} chats, {tally.messages:,} messages.")
-        _out.print(await self._say_what_was_learned(world))
-        _out.print(f"Start on Home: {self.context.settings.base_url}/home", soft_wrap=True)
-
-    async def _say_what_was_learned(self, world: World) -> str:
-        """What the report shows of both goals, and how much of it is learned."""
-        business_id = world.business_id
-        for _ in range(_LEARNED_WITHIN_S):
-            stream = await self.context.db.read(lambda tx: find_stream(tx, business_id))
-            if stream is None or stream.trained_seq >= stream.last_seq:
-                break
-            await asyncio.sleep(1.0)
-        states = {
-            state.number: state
-            for state in await self.context.db.read(lambda tx: list_states(tx, business_id))
-        }
-        parts = []
-        for goal in Goal:
-            groups = {int(ad.adgroup_id) for ad in world.ads if ad.goal is goal}
-            mine = [states[number] for number in groups if number in states]
-            leads, chats = sum(each.leads for each in mine), sum(each.conversations for each in mine)
-            views = sum(each.views for each in mine)
-            parts.append(f"{goal.value}: {views:,} views, {chats:,} chats, {leads:,} leads")
-        learned = sum(state.phase is Phase.LEARNED for state in states.values())
-        return (
-            f"Both goals have the same four ads. {'; '.join(parts)}. What people do depends on them and on "
-            "the ad, never on the goal: what differs is what delivery learned, and chance. "
-            f"{learned} of {len(states)} ad groups have learned; see Ads Manager, What delivery learned."
-        )
-
-    async def _build(self) -> World:
-        logins = await asyncio.to_thread(invent_logins)
-        signer = self.context.vault.signer(TRACKING_KEY)
-        return await self.context.db.write(lambda tx: build_world(tx, logins, signer))
-
-    def _street(self, browser: Browser, world: World) -> Street:
-        desk = Desk(browser, world.login(Role.OWNER))
-        return Street(browser, world, desk, self.clock, self.context.vault)
-
-    async def _play_with_bar(self, street: Street, people: list[Visitor], starts_at: datetime) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
-        seldom: Any = {"transient": True, "refresh_per_second": 2}
-        with Progress(*columns, TimeElapsedColumn(), console=_out, **seldom) as bar:
-            task = bar.add_task("Playing the last days", total=len(people), says="")
-            showing = asyncio.create_task(_show(street, bar, task))
-            try:
-                await play_history(street, people, self.clock, starts_at)
-                await self._settle(street.world)
-            finally:
-                showing.cancel()
-
-    async def _settle(self, world: World) -> None:
-        """Wait until nothing waits: all deliveries are settled and all events were heard."""
-
-        def count(tx: Tx) -> int:
-            return count_receipts(tx, world.business_id).waiting + outbox.count_waiting(tx)
-
-        deadline = time.monotonic() + _SETTLED_WITHIN_S
-        while waiting := await self.context.db.read(count):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{waiting} deliveries or events still wait; see {self.home.log}")
-            await asyncio.sleep(0.05)
-
-
-async def _show(street: Street, bar: Progress, task: Any) -> None:
-    """Tell what the players did; the leads are not counted, as that would take from those who make them."""
-    while True:
-        tally = street.tally
-        shared = sum(bool(each.contacts) for each in street.truth)
-        says = f"{tally.people:,} people, {tally.messages:,} messages, {shared:,} shared a contact detail"
-        bar.update(task, completed=tally.people, says=says)
-        await asyncio.sleep(0.5)
 
 
 def ready_values(world: World, base_url: str) -> dict[str, Any]:

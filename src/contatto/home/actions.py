@@ -17,15 +17,16 @@ from contatto.crm.store.targets import list_targets
 from contatto.delivery.rules.competing import budget_left
 from contatto.delivery.store.ledger import list_charged_days, list_spent
 from contatto.guide.actions import list_done_steps
-from contatto.home.model import AdFigures, DayFigures, GoalCost, HomeFigures, Need, NeedKind
+from contatto.home.model import AdFigures, DayFigures, GoalCost, HomeFigures, LeadFigures, Need, NeedKind
 from contatto.inbox.store.conversations import ConversationFilter, count_active_since, count_tabs
 from contatto.jobs.actions import count_failed_work
 from contatto.kit.db.remembered import Recall
 from contatto.kit.db.tx import Tx
-from contatto.kit.shares import interval_of_count
+from contatto.kit.shares import interval_of, interval_of_count
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.store.annotations import list_due_leads
 from contatto.leads.store.listing import count_leads_since, load_lead_counts
+from contatto.measurement.model import Goal
 from contatto.operators.model import ReviewState
 from contatto.operators.store.reviews import list_reviews_of_business
 from contatto.reports.actions.overview import GoalPart, load_overview
@@ -58,7 +59,9 @@ def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures
     overview = load_overview(tx, account, WEEK, midnight.date())
     days = tuple(_day_of(day, counts) for day, counts in sorted(overview.days.items()))
     goals = tuple(_cost_of(part) for part in overview.by_goal)
-    return AdFigures(account.name, str(account.number), account.currency, days, goals)
+    by_goal = {part.goal: _leads_of(part.figures.counts) for part in overview.by_goal}
+    leads, talks = by_goal.get(Goal.LEAD), by_goal.get(Goal.CONVERSATION)
+    return AdFigures(account.name, str(account.number), account.currency, days, goals, leads, talks)
 
 
 def _day_of(day: str, counts: Counts) -> DayFigures:
@@ -76,6 +79,25 @@ def _cost_of(part: GoalPart) -> GoalCost:
         cost_micros=cost_each(spend, conversions),
         low_micros=round(spend / most),
         high_micros=round(spend / least) if least else None,
+    )
+
+
+def _leads_of(counts: Counts) -> LeadFigures | None:
+    if not counts.leads:
+        return None
+    least, most = interval_of_count(counts.leads)
+    spend, talks = counts.spend_micros, max(counts.conversations, counts.leads)
+    share_low, share_high = interval_of(counts.leads, talks)
+    return LeadFigures(
+        leads=counts.leads,
+        few=round(least),
+        many=round(most),
+        cost_micros=round(spend / counts.leads),
+        low_micros=round(spend / most),
+        high_micros=round(spend / least) if least else None,
+        share=counts.leads / talks,
+        share_low=share_low,
+        share_high=share_high,
     )
 
 

@@ -51,6 +51,27 @@ class GoalCost:
 
 
 @dataclass(frozen=True, slots=True)
+class LeadFigures:
+    """Leads of the ad groups of one goal in some days, each figure with its 95 % interval.
+
+    Attributes:
+        few, many: of the number of leads.
+        cost_micros: spend for each lead, with ``low_micros`` and ``high_micros``; None where it has no end.
+        share: conversations that became leads, with ``share_low`` and ``share_high``.
+    """
+
+    leads: int
+    few: int
+    many: int
+    cost_micros: int
+    low_micros: int
+    high_micros: int | None
+    share: float
+    share_low: float
+    share_high: float
+
+
+@dataclass(frozen=True, slots=True)
 class DayFigures:
     """Figures of one day of an ad account; ``leads`` and ``conversations`` are those that ads earned."""
 
@@ -70,6 +91,10 @@ class AdFigures:
     currency: str
     days: tuple[DayFigures, ...]
     goals: tuple[GoalCost, ...]
+    by_lead_goal: LeadFigures | None
+    """What the goal Lead brought; None without a lead."""
+    by_conversation_goal: LeadFigures | None
+    """The same of the goal Conversation, to compare with."""
 
     @property
     def today(self) -> DayFigures:

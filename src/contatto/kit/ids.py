@@ -3,10 +3,13 @@
 import hashlib
 import itertools
 import os
+import random
 import secrets
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 
@@ -14,6 +17,7 @@ _EPOCH_BITS: Final = 22
 _TICK_BITS: Final = 12
 """Ids of one millisecond are numbered by so many bits; more of them take from the next."""
 _lock = threading.Lock()
+_read_ns = time.time_ns
 _last_tick = 0
 _counter = itertools.count(int.from_bytes(os.urandom(3)))
 _DRAWN: Final = 4_096
@@ -27,7 +31,7 @@ def new_id() -> str:
     """
     global _last_tick
     with _lock:
-        _last_tick = tick = max(_last_tick + 1, time.time_ns() // 1_000_000 << _TICK_BITS)
+        _last_tick = tick = max(_last_tick + 1, _read_ns() // 1_000_000 << _TICK_BITS)
     millis, step = tick >> _TICK_BITS, tick & (1 << _TICK_BITS) - 1
     return id_text((millis << 16 | step).to_bytes(8) + _random.draw(), version=7)
 
@@ -35,15 +39,16 @@ def new_id() -> str:
 class _Random:
     """Random bytes for ids, drawn for many at once: each call of the system lets another thread go first."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int | None = None) -> None:
         self._pieces: list[bytes] = []
+        self._draw = os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
 
     def draw(self) -> bytes:
         """Eight bytes that nobody else gets."""
         try:
             return self._pieces.pop()
         except IndexError:
-            drawn = os.urandom(_DRAWN)
+            drawn = self._draw(_DRAWN)
             pieces = [drawn[start : start + 8] for start in range(0, _DRAWN, 8)]
             piece = pieces.pop()
             self._pieces += pieces
@@ -54,9 +59,25 @@ class _Random:
         self._pieces = []
 
 
-_random: Final = _Random()
+_random = _Random()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.forget)
+    os.register_at_fork(after_in_child=lambda: _random.forget())
+
+
+@contextmanager
+def seeded_ids(seed: int, at_ms: int) -> Iterator[None]:
+    """Make the same ids and numbers in this block each time, as those of a moment in milliseconds since 1970.
+
+    They can be guessed, so this is only for a world to try things in. Secrets stay random.
+    """
+    global _read_ns, _last_tick, _counter, _random
+    before = (_read_ns, _last_tick, _counter, _random)
+    _read_ns, _last_tick = (lambda: at_ms * 1_000_000), 0
+    _counter, _random = itertools.count(), _Random(seed)
+    try:
+        yield
+    finally:
+        _read_ns, _last_tick, _counter, _random = before
 
 
 def new_number() -> int:
@@ -67,7 +88,12 @@ def new_number() -> int:
     """
     with _lock:
         step = next(_counter)
-    return (time.time_ns() // 1_000_000) << _EPOCH_BITS | step & ((1 << _EPOCH_BITS) - 1)
+    return number_at(_read_ns() // 1_000_000, step)
+
+
+def number_at(at_ms: int, step: int) -> int:
+    """Return the number that a process makes at a moment, in milliseconds since 1970, as one of its steps."""
+    return at_ms << _EPOCH_BITS | step & ((1 << _EPOCH_BITS) - 1)
 
 
 def made_at_ms(number: int) -> int:

@@ -10,7 +10,7 @@ from contatto.simulator.world import Login
 
 _CSRF: Final = re.compile(r'<meta name="csrf-token" content="([^"]+)">')
 _LEADS: Final = re.compile(r'href="/leads/([0-9a-f-]{36})"')
-_NEXT: Final = {
+NEXT_STATUSES: Final = {
     "raw": (("contacted", 6), ("unqualified", 2), ("qualified", 1)),
     "contacted": (("qualified", 5), ("unqualified", 3)),
     "qualified": (("converted", 4), ("unqualified", 1)),
@@ -57,7 +57,7 @@ class Desk:
         """Give a share of the leads of each status their next one; say how many."""
         await self._sign_in()
         moved = 0
-        for seen, choices in reversed(_NEXT.items()):
+        for seen, choices in reversed(NEXT_STATUSES.items()):
             page = await self._browser.get(f"/leads/rows?status={seen}&sort=created", self._profile)
             found = dict.fromkeys(_LEADS.findall(expect(page, 200, "the leads").body.decode()))
             for lead_id in found:

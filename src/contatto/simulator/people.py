@@ -15,6 +15,7 @@ from contatto.simulator.wishes import (
     Appeal,
     Traits,
     Wish,
+    draw_floor,
     draw_traits,
     draw_wish,
 )
@@ -34,12 +35,14 @@ _LANGUAGES: Final = {
     "VN": ("vi",),
     "PH": ("tl", "en"),
 }
-_BUSY_HOURS: Final = (2, 1, 1, 1, 1, 1, 2, 4, 5, 5, 5, 6, 9, 7, 5, 5, 6, 7, 9, 12, 14, 14, 10, 5)
-"""How many people look at their phones in each hour of the day in Singapore, as weights."""
-ZONE_S: Final = 8 * 3600
-SLOT_S: Final = 1_800
-"""Ads are shown in slots of half an hour: people of one slot see theirs at the same moment."""
+_BUSY_HOURS: Final = (5, 4, 3, 3, 3, 3, 4, 5, 6, 6, 6, 6, 8, 7, 6, 6, 6, 7, 8, 9, 10, 10, 8, 6)
+"""Weights of the hours of a day by how many people look at their phones."""
 _DAY_S: Final = 86_400
+_MOST_VIEWS: Final = 6
+_P_TAP: Final = 0.2
+_P_CHAT: Final = 0.84
+_P_SPAM: Final = 0.04
+_MOST_APPEAL: Final = max(*OFFER.taps.values(), *STORY.taps.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,27 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A moment at which an ad may be shown.
+
+    Attributes:
+        at_s: seconds from the beginning.
+        floor_micros: price of a thousand views that the other bidders for this place would pay.
+        laziness: from 0 to 1; the lazier, the likelier the person taps no ad this time.
+    """
+
+    at_s: float
+    floor_micros: int
+    laziness: float
+
+
+@dataclass(frozen=True, slots=True)
 class Visitor:
     """A person and the plan of a visit.
 
-    ``seen_at_s`` are the moments, in seconds from the beginning, at which an ad may be shown; after the last
-    one the person may tap. ``laziness`` and ``reserve`` (0 to 1) are how slow the person is to tap, and to
-    share. ``traits`` are known to a publisher if there is ``consent``; the ``wish`` never is. ``twice`` and
-    ``disorderly`` say how badly the platform delivers.
+    A publisher knows the ``traits`` of a person with ``consent``, and of nobody the ``wish``. ``reserve``
+    (0 to 1) is how reluctant the person is to share a contact detail. ``twice`` and ``disorderly`` say how
+    badly the platform delivers.
     """
 
     viewer_id: str
@@ -71,80 +88,71 @@ class Visitor:
     language: str
     country: str
     platform: Platform
-    seen_at_s: tuple[float, ...]
+    looks: tuple[Look, ...]
     traits: Traits
     wish: Wish
     consent: bool
-    p_tap: float
-    laziness: float
     tap_after_s: float
     lines: tuple[Line, ...]
     reserve: float
     twice: bool
     disorderly: bool
 
-    def taps(self, appeal: Appeal) -> bool:
-        """Whether this person taps an ad that speaks to people so."""
-        return self.laziness < self.p_tap * appeal.taps[self.wish]
+    def moved(self, by_s: float) -> "Visitor":
+        """Return the same plan, so many seconds later."""
+        return replace(self, looks=tuple(replace(look, at_s=look.at_s + by_s) for look in self.looks))
+
+    def from_moment(self, at_s: float) -> "Visitor":
+        """Return the same plan without the looks before a moment."""
+        return replace(self, looks=tuple(look for look in self.looks if look.at_s >= at_s))
+
+    def taps(self, look: Look, appeal: Appeal) -> bool:
+        """Report whether this person taps an ad of this appeal."""
+        return look.laziness < _P_TAP * appeal.taps[self.wish]
 
     def lines_after(self, appeal: Appeal) -> tuple[Line, ...]:
-        """What this person writes and is answered after such an ad."""
+        """Return what this person writes and is answered after such an ad."""
         shares = self.reserve < P_SHARE[self.wish] * appeal.shares
         return tuple(line for line in self.lines if shares or not line.sharing)
 
 
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """How likely people are to do things, and how many ads one sees."""
+def plan_people(seed: int, count: int, span_s: float) -> list[Visitor]:
+    """Plan everybody who is offered an ad within a span, by the first moment.
 
-    most_views: int = 6
-    p_tap: float = 0.3
-    p_chat: float = 0.84
-    p_spam: float = 0.04
-    hurry: float = 1.0
-    """Divides all waiting times: live people are in more of a hurry than those of history."""
-
-
-HISTORY: Final = Habits()
-LIVE: Final = Habits(most_views=2, p_tap=0.5, p_chat=0.9, hurry=12.0)
-_MOST_APPEAL: Final = max(*OFFER.taps.values(), *STORY.taps.values())
-
-
-def plan_people(seed: int, count: int, span_s: float, starts_at_s: float) -> list[Visitor]:
-    """Everybody who sees an ad within a span; ``starts_at_s`` is its beginning in seconds since 1970."""
+    Args:
+        seed: the same seed gives the same people.
+        count: number of people.
+        span_s: seconds from the beginning, a midnight in Singapore, to the end.
+    """
     rng = random.Random(seed)
-    last = span_s - 2 * SLOT_S
-    people: list[Visitor] = []
-    for _ in range(count):
-        moments = sorted(_moments(rng, rng.randint(1, HISTORY.most_views), last, starts_at_s))
-        people.append(_cut(plan_visitor(rng, HISTORY, tuple(moments)), span_s))
-    return people
+    people = [_plan_visitor(rng, span_s) for _ in range(count)]
+    return sorted(people, key=lambda visitor: visitor.looks[0].at_s)
 
 
-def _moments(rng: random.Random, count: int, last_s: float, starts_at_s: float) -> set[float]:
-    """Slots in which somebody is looking, more of them in the evening."""
-    found: set[float] = set()
-    busiest = max(_BUSY_HOURS)
-    for _ in range(count):
-        while True:
-            moment = rng.uniform(0, last_s) // SLOT_S * SLOT_S
-            hour = int((starts_at_s + moment + ZONE_S) % _DAY_S // 3600)
-            if rng.random() * busiest < _BUSY_HOURS[hour]:
-                found.add(moment)
-                break
-    return found
+def _plan_moments(rng: random.Random, span_s: float) -> list[float]:
+    """Draw the moments at which somebody looks at a phone, more of them in the evening."""
+    moments: list[float] = []
+    busiest, count = max(_BUSY_HOURS), rng.randint(1, _MOST_VIEWS)
+    while len(moments) < count:
+        moment = rng.uniform(0, span_s)
+        hour = int(moment % _DAY_S // 3600)
+        if rng.random() * busiest < _BUSY_HOURS[hour]:
+            moments.append(moment)
+    return sorted(moments)
 
 
-def plan_visitor(rng: random.Random, habits: Habits, seen_at_s: tuple[float, ...]) -> Visitor:
-    """One person with all that they will do."""
+def _plan_visitor(rng: random.Random, span_s: float) -> Visitor:
+    """Plan one person with all that they will do."""
     platform = Platform.WEBCHAT if rng.random() < 0.55 else Platform.TIKTOK
     names, weights = zip(*_COUNTRIES[platform], strict=True)
     country = rng.choices(names, weights)[0]
     name = handle(rng)
     traits = draw_traits(rng)
     wish = draw_wish(rng, traits)
-    laziness = rng.random()
-    may_tap = laziness < habits.p_tap * _MOST_APPEAL
+    looks = tuple(
+        Look(moment, draw_floor(rng, traits), rng.random()) for moment in _plan_moments(rng, span_s)
+    )
+    may_tap = any(look.laziness < _P_TAP * _MOST_APPEAL for look in looks)
     language = rng.choice(_LANGUAGES[country])
     who = _Speaker(rng, language, country, platform, name)
     return Visitor(
@@ -153,14 +161,12 @@ def plan_visitor(rng: random.Random, habits: Habits, seen_at_s: tuple[float, ...
         language=language,
         country=country,
         platform=platform,
-        seen_at_s=seen_at_s,
+        looks=looks,
         traits=traits,
         wish=wish,
         consent=rng.random() < P_CONSENT,
-        p_tap=habits.p_tap,
-        laziness=laziness,
-        tap_after_s=rng.uniform(2, 25) / habits.hurry,
-        lines=tuple(_lines(who, habits)) if may_tap else (),
+        tap_after_s=rng.uniform(2, 25),
+        lines=tuple(_lines(who)) if may_tap else (),
         reserve=rng.random(),
         twice=rng.random() < 0.2,
         disorderly=rng.random() < 0.15,
@@ -186,11 +192,11 @@ class _Speaker:
         return Line(pause, text, from_business, contact.value if contact else "")
 
 
-def _lines(who: _Speaker, habits: Habits) -> list[Line]:
+def _lines(who: _Speaker) -> list[Line]:
     rng = who.rng
-    if rng.random() >= habits.p_chat:
+    if rng.random() >= _P_CHAT:
         return []
-    if rng.random() < habits.p_spam:
+    if rng.random() < _P_SPAM:
         return [who.say("spam")]
     lines = [who.say("openers")]
     if rng.random() < 0.6:
@@ -198,8 +204,7 @@ def _lines(who: _Speaker, habits: Habits) -> list[Line]:
     lines += [who.say(rng.choice(("questions", "questions", "talk"))) for _ in range(rng.randint(0, 2))]
     if rng.random() < 0.15:
         lines.append(who.say("numbers"))
-    lines += [replace(line, sharing=True) for line in _sharing(who)]
-    return [replace(line, after_s=line.after_s / habits.hurry) for line in lines]
+    return lines + [replace(line, sharing=True) for line in _sharing(who)]
 
 
 def _sharing(who: _Speaker) -> list[Line]:
@@ -214,22 +219,10 @@ def _sharing(who: _Speaker) -> list[Line]:
         lines.append(who.say(_kind(second), contact=second))
     elif rng.random() < 0.1:
         lines.append(who.say(_kind(first), contact=first))
-    if rng.random() < 0.7:
+    if rng.random() < 0.95:
         lines.append(who.say("thanks", from_business=True))
     return lines
 
 
 def _kind(contact: Contact) -> str:
     return "emails" if "@" in contact.value else "phones"
-
-
-def _cut(visitor: Visitor, span_s: float) -> Visitor:
-    """The same visitor without the lines that would lie beyond the end."""
-    moment = visitor.seen_at_s[-1] + visitor.tap_after_s
-    kept: list[Line] = []
-    for line in visitor.lines:
-        moment += line.after_s
-        if moment > span_s:
-            break
-        kept.append(line)
-    return replace(visitor, lines=tuple(kept))

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -11,6 +11,7 @@ import msgspec
 
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import Platform
+from contatto.delivery.model.decisions import AdRequest
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.clock import Clock
 from contatto.kit.vault import Vault
@@ -19,7 +20,7 @@ from contatto.simulator.browser import Browser, Profile
 from contatto.simulator.desk import Desk, expect
 from contatto.simulator.paperwork import Paper, plan_paper
 from contatto.simulator.payloads import Thread
-from contatto.simulator.people import Line, Visitor
+from contatto.simulator.people import Line, Look, Visitor
 from contatto.simulator.world import World
 from contatto.ui.visitor import VISITOR_KEY, Carrier, cookie_name, open_visitor, public_id
 
@@ -77,17 +78,19 @@ class Street:
     async def visit(self, visitor: Visitor, time: Timeline) -> None:
         """Play one person from the first ad to the last message."""
         profile = Profile()
-        served: dict[str, str] | None = None
-        for moment in visitor.seen_at_s:
-            await time.until(moment)
-            served = await self._see_ad(visitor, profile)
         self.tally.people += 1
-        if served is None:
-            return
+        for look in visitor.looks:
+            await time.until(look.at_s)
+            served = await self._see_ad(visitor, look, profile)
+            if served is not None and visitor.taps(look, self.world.ad(served["ad_id"]).appeal):
+                await self._tap(visitor, look, served, profile, time)
+                return
+
+    async def _tap(
+        self, visitor: Visitor, look: Look, served: dict[str, str], profile: Profile, time: Timeline
+    ) -> None:
         appeal = self.world.ad(served["ad_id"]).appeal
-        if not visitor.taps(appeal):
-            return
-        moment = visitor.seen_at_s[-1] + visitor.tap_after_s
+        moment = look.at_s + visitor.tap_after_s
         await time.until(moment)
         self.tally.taps += 1
         lines = visitor.lines_after(appeal)
@@ -105,18 +108,9 @@ class Street:
         contacts = tuple(dict.fromkeys(told))
         self.truth.append(Truth(person, visitor.platform, served["ad_id"], chatted, contacts))
 
-    async def _see_ad(self, visitor: Visitor, profile: Profile) -> dict[str, str] | None:
+    async def _see_ad(self, visitor: Visitor, look: Look, profile: Profile) -> dict[str, str] | None:
         """Ask for an ad as a publisher does, and look at it; None when there is none to show."""
-        asked: dict[str, Any] = {
-            "viewer_id": visitor.viewer_id,
-            "country": visitor.country,
-            "channel_account_id": self.world.accounts[visitor.platform].id,
-            "language": visitor.language,
-            "consent": visitor.consent,
-        }
-        if visitor.consent:
-            traits = visitor.traits
-            asked |= {"age": traits.age, "device": traits.device, "features": {"follows": traits.follows}}
+        asked = body_of(wanted_ad(self.world, visitor, look))
         publisher = Profile(headers={"access-token": self.world.access_token})
         answer = await self.browser.post_json("/delivery/decide", publisher, msgspec.json.encode(asked))
         expect(answer, 200, "an ad decision")
@@ -209,7 +203,7 @@ class _TikTokVisit:
     late: list[bytes]
 
     async def chat(self, time: Timeline, moment: float) -> None:
-        street, thread = self.street, self._thread()
+        street, thread = self.street, thread_of(self.street.world, self.visitor)
         advertiser_id, ad_id, ad_name = (
             street.world.advertiser_id,
             self.served["ad_id"],
@@ -243,8 +237,40 @@ class _TikTokVisit:
             expect(await self.street.browser.post(path, Profile(), body, headers), 200, "a webhook")
             self.street.tally.webhooks += 1
 
-    def _thread(self) -> Thread:
-        world, account = self.street.world, self.street.world.accounts[Platform.TIKTOK]
-        return Thread(
-            world.app_id, account.external_id, account.handle, self.visitor.viewer_id, self.visitor.handle
-        )
+
+def thread_of(world: World, visitor: Visitor) -> Thread:
+    """Return the thread of a person and the business in the platform's app."""
+    account = world.accounts[Platform.TIKTOK]
+    return Thread(world.app_id, account.external_id, account.handle, visitor.viewer_id, visitor.handle)
+
+
+def wanted_ad(world: World, visitor: Visitor, look: Look) -> AdRequest:
+    """Return the request of a publisher that has a place to sell, with what it knows of the person."""
+    request = AdRequest(
+        visitor.viewer_id,
+        visitor.country,
+        world.accounts[visitor.platform].id,
+        visitor.language,
+        has_consent=visitor.consent,
+        floor_micros=look.floor_micros,
+    )
+    if not visitor.consent:
+        return request
+    traits = visitor.traits
+    features = {"follows": list(traits.follows)}
+    return replace(request, age=traits.age, device=traits.device, features=features)
+
+
+def body_of(request: AdRequest) -> dict[str, Any]:
+    """Return a request for an ad as the body of `/delivery/decide`."""
+    return {
+        "viewer_id": request.viewer_id,
+        "country": request.country,
+        "channel_account_id": request.channel_account_id,
+        "language": request.language,
+        "age": request.age,
+        "device": request.device or None,
+        "features": request.features,
+        "consent": request.has_consent,
+        "floor_micros": request.floor_micros,
+    }

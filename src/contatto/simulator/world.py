@@ -13,7 +13,7 @@ from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.actions.messages import NewWelcome, create_welcome_message
-from contatto.ads.model import Ad, AdGroup, BidType
+from contatto.ads.model import Ad, AdGroup
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData
 from contatto.channels import actions as channels
@@ -29,11 +29,10 @@ from contatto.simulator.wishes import OFFER, STORY, Appeal
 
 BUSINESS: Final = "Harbour Kitchens"
 COMPANY: Final = CompanyData(BUSINESS, "https://example.com", "https://example.com/privacy")
+TIMEZONE: Final = "Asia/Singapore"
 COUNTRIES: Final = ("SG", "MY", "ID", "TH", "VN", "PH")
-BUDGET_MICROS: Final = 2_400_000_000
-"""Budget of a day; people who come live for a whole day do not use it up."""
-BID_MICROS: Final = {Goal.LEAD: 6_000_000, Goal.CONVERSATION: 2_000_000}
-"""Price of a conversion. A budget alone would be spent on however few people a day of history has."""
+BUDGET_MICROS: Final = 41_000_000
+"""Budget of an ad group for a day, which buys most of the places that people offer."""
 _MEMBERS: Final = ((Role.OWNER, "Owner"), (Role.AGENT, "Sales desk"), (Role.ANALYST, "Analyst"))
 _AD_GROUPS: Final = {
     (Goal.LEAD, Platform.WEBCHAT): "Quote requests, own chat",
@@ -143,7 +142,7 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> World:
     business = accounts.create_business(tx, BUSINESS)
     for (role, name), login in zip(_MEMBERS, logins, strict=True):
         accounts.add_member(tx, business.id, NewMember(login.email, name, role, ""), login.password_hash)
-    new_account = NewAdAccount(f"{BUSINESS} Singapore", "SG", "SGD", "Asia/Singapore")
+    new_account = NewAdAccount(f"{BUSINESS} Singapore", "SG", "SGD", TIMEZONE)
     ad_account = accounts.add_ad_account(tx, business.id, new_account)
     _, token = accounts.issue_token(tx, business.id, "Demo", [scope.value for scope in Permission])
     app = ChannelApp(str(secrets.randbelow(9 * 10**15) + 10**15), business.id, Platform.TIKTOK, _secret())
@@ -198,8 +197,6 @@ def _launch(
                 COUNTRIES,
                 account.id,
                 budget_micros=BUDGET_MICROS,
-                bid_type=BidType.CUSTOM,
-                bid_micros=BID_MICROS[goal],
                 page_id=page_id if goal is Goal.LEAD else "",
             )
             ad_group = create_ad_group(tx, ad_account.business_id, new)

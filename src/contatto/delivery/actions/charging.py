@@ -4,7 +4,7 @@ The ledger, the touch and the log that delivery learns from are written in one t
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,6 +19,7 @@ from contatto.delivery.store import ledger
 from contatto.delivery.store import log as entries
 from contatto.delivery.store.trials import save_trial_days
 from contatto.kit.db.tx import Tx
+from contatto.kit.timestamps import micros
 from contatto.measurement.model import Impression, Touch, TouchKind
 from contatto.measurement.store import list_known_touches
 from contatto.operators.actions.paying import charge_placements
@@ -44,25 +45,32 @@ class _Budget:
         return charge_left(self.node, Spent(before.day_micros + self.taken[day], ever))
 
 
+type Append = Callable[[Tx, str, Sequence[entries.NewEntry]], object]
+"""Puts entries of a business into the log."""
 type Purse = tuple[str, str]
 """Which balance pays: that with an operator, or with none ("") the ad account's own; and the ad account."""
 
 
-def charge_impressions(tx: Tx, impressions: Sequence[Impression]) -> list[Touch]:
+def charge_impressions(
+    tx: Tx, impressions: Sequence[Impression], append: Append = entries.append_entries
+) -> list[Touch]:
     """Charge for views and clicks that are about to be appended; each comes back with what it is charged.
 
     One that is there already stays as it is. Of the others no account is charged by two processes at once.
+    ``append`` puts them into the log.
     """
     by_business: defaultdict[str, list[Impression]] = defaultdict(list)
     for each in impressions:
         by_business[each.touch.business_id].append(each)
     charged: dict[int, Touch] = {}
     for business_id, mine in sorted(by_business.items()):
-        charged |= _charge_business(tx, business_id, mine)
+        charged |= _charge_business(tx, business_id, mine, append)
     return [charged.get(each.touch.touch_id, each.touch) for each in impressions]
 
 
-def _charge_business(tx: Tx, business_id: str, impressions: list[Impression]) -> dict[int, Touch]:
+def _charge_business(
+    tx: Tx, business_id: str, impressions: list[Impression], append: Append
+) -> dict[int, Touch]:
     for account in sorted({each.touch.ad_account_id for each in impressions}):
         tx.hold_key("charges", account)
     known = list_known_touches(tx, business_id, [each.touch.touch_id for each in impressions])
@@ -84,8 +92,7 @@ def _charge_business(tx: Tx, business_id: str, impressions: list[Impression]) ->
     ledger.save_charges(tx, [days[place] for place in sorted(days)], own)
     _save_trials(tx, [(touch, fresh[touch.touch_id].trial) for touch in charged])
     ledger.delete_promises(tx, business_id, {fresh[touch.touch_id].nonce for touch in charged})
-    rows = [_entry(touch, fresh[touch.touch_id].nonce) for touch in charged]
-    entries.append_entries(tx, business_id, rows)
+    append(tx, business_id, [entry_of(touch, fresh[touch.touch_id].nonce) for touch in charged])
     return {touch.touch_id: touch for touch in charged}
 
 
@@ -178,7 +185,8 @@ def _load_budgets(tx: Tx, business_id: str, priced: Sequence[Touch]) -> dict[str
     return budgets
 
 
-def _entry(touch: Touch, nonce: int) -> entries.NewEntry:
+def entry_of(touch: Touch, nonce: int) -> entries.NewEntry:
+    """Return the entry of the log for a view or a click of an impression."""
     return entries.NewEntry(_KINDS[touch.kind], touch.ts, nonce, touch.ad_id, touch.touch_id, touch.person_id)
 
 
@@ -186,4 +194,5 @@ def note_click(tx: Tx, touch: Touch) -> None:
     """A platform told of a click on an ad: it belongs to the impression that this person saw last, if any."""
     seen = entries.find_view_of(tx, touch.business_id, touch.person_id, touch.ad_id)
     if seen is not None and seen.ts <= touch.ts:
-        entries.append_entries(tx, touch.business_id, [_entry(touch, seen.nonce)])
+        news = replace(entry_of(touch, seen.nonce), ts=micros(tx.now))  # the log is in the order of the news
+        entries.append_entries(tx, touch.business_id, [news])

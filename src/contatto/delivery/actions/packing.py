@@ -75,12 +75,17 @@ def log_decisions(tx: Tx, business_id: str, made: Sequence[Noted]) -> None:
     """
     if not made:
         return
-    rows = _new_lines(tx, business_id, made) + [_entry(each) for each in made]
+    rows = list_entries(tx, business_id, made)
     promised = [each.promise for each in made if each.promise is not None]
     early = entries.list_touches_of(tx, business_id, [each.nonce for each in promised])
     entries.append_entries(tx, business_id, rows + early)
     seen = {each.nonce for each in early}
     keep_promises(tx, [each for each in promised if each.nonce not in seen])
+
+
+def list_entries(tx: Tx, business_id: str, made: Sequence[Noted]) -> list[entries.NewEntry]:
+    """List the entries of decisions, behind those of the ad groups and ads that the log lacks."""
+    return _new_lines(tx, business_id, made) + [_entry(each) for each in made]
 
 
 def _new_lines(tx: Tx, business_id: str, made: Sequence[Noted]) -> list[entries.NewEntry]:

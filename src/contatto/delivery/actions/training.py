@@ -102,10 +102,11 @@ class Trainer:
     Args:
         keep_days: how long the log is kept, and a model of each day with it.
         is_hasty: publish after each step, not now and then.
+        weigh_us: microseconds between two looks at what a model goes by.
     """
 
-    def __init__(self, keep_days: int, *, is_hasty: bool = False) -> None:
-        self._keep_days, self._is_hasty = keep_days, is_hasty
+    def __init__(self, keep_days: int, *, is_hasty: bool = False, weigh_us: int = WEIGH_US) -> None:
+        self._keep_days, self._is_hasty, self._weigh_us = keep_days, is_hasty, weigh_us
         self._learner = new_id()
         self._learning: dict[str, Learning] = {}
         self._turns: Iterator[entries.Stream] | None = None
@@ -121,16 +122,21 @@ class Trainer:
         stream = next(self._turns, None)
         return None if stream is None else self._learn(tx, stream)
 
-    def _learn(self, tx: Tx, stream: entries.Stream) -> Keep:
-        business_id = stream.business_id
+    def load(self, tx: Tx, business_id: str, trained_seq: int) -> Learning:
+        """Return the marketplace of a business, which may be taught entries that are about to be stored."""
         learning = self._learning.pop(business_id, None)
         newest = models.find_newest_version(tx, business_id)
         if learning is None or learning.version != newest:
             learning = load_learning(tx, business_id)
+            learning.counted = trained_seq
         self._learning[business_id] = learning
-        learning.counted, learning.told = stream.trained_seq, {}
         while len(self._learning) > KEPT:
             self._learning.pop(next(iter(self._learning)))
+        return learning
+
+    def _learn(self, tx: Tx, stream: entries.Stream) -> Keep:
+        business_id = stream.business_id
+        learning = self.load(tx, business_id, stream.trained_seq)
         end = time.perf_counter() + BATCH_S
         while time.perf_counter() < end and learn_entries(tx, learning, AT_ONCE):
             pass
@@ -144,7 +150,7 @@ class Trainer:
             and (self._is_hasty or micros(tx.now) - stream.published_at >= entries.PUBLISH_US)
         )
         made = learning.marketplace.save() if is_due else b""
-        is_old = is_due and micros(tx.now) - learning.weighed_at >= WEIGH_US
+        is_old = is_due and micros(tx.now) - learning.weighed_at >= self._weigh_us
         weighed = weigh_influences(learning.marketplace.market) if is_old else []
         return lambda tx: self._keep(tx, learning, changes, states, _Made(made, weighed))
 
@@ -164,6 +170,7 @@ class Trainer:
             self._learning.pop(business_id, None)
             return
         keep_told(tx, business_id, learning.told)
+        learning.told = {}
         if made.weighed:
             save_influences(tx, business_id, made.weighed)
             learning.weighed_at = micros(tx.now)
@@ -226,16 +233,21 @@ def _restored(tx: Tx, version: ModelVersion) -> Marketplace | None:
 def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = None) -> int:
     """Learn the next entries of a log; how many these were comes back."""
     found = entries.list_entries(tx, learning.business_id, learning.through, most, through)
-    market = learning.marketplace.market
     for entry in found:
-        market.happened = [] if learning.counted < entry.seq else None
-        try:
-            take_entry(learning.marketplace, entry)
-        except Unusable:  # too late, or of what nobody remembers: it teaches nothing
-            learning.skipped += 1
-        learning.through = entry.seq
-        count_happened(market, learning.told)
+        learn_entry(learning, entry)
     return len(found)
+
+
+def learn_entry(learning: Learning, entry: Entry) -> None:
+    """Learn the next entry of a log."""
+    market = learning.marketplace.market
+    market.happened = [] if learning.counted < entry.seq else None
+    try:
+        take_entry(learning.marketplace, entry)
+    except Unusable:  # too late, or of what nobody remembers: it teaches nothing
+        learning.skipped += 1
+    learning.through = entry.seq
+    count_happened(market, learning.told)
 
 
 def take_entry(marketplace: Marketplace, entry: Entry) -> None:

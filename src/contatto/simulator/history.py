@@ -1,0 +1,551 @@
+"""History of the demo world: days of traffic, played in event time on what the server does for each request.
+
+Theory. Time goes on in steps of ten minutes, and the clock stands at the end of the step. In one transaction
+the newest model decides all requests of the step; views, clicks and messages are stored as the endpoints
+store them. Then the worker's own functions settle messages, hand out events and train the model. So the
+result depends on the seed and the start alone, however fast the machine is.
+"""
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from contatto.accounts.model import BusinessId, Role
+from contatto.accounts.store import list_ad_accounts
+from contatto.ads.model import Spent
+from contatto.channels.connectors.webchat import WebchatDelivery
+from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
+from contatto.channels.registry import CONNECTORS
+from contatto.delivery.actions.charging import charge_impressions, entry_of
+from contatto.delivery.actions.packing import Noted, list_entries
+from contatto.delivery.actions.serving import load_replica, seed_of
+from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
+from contatto.delivery.index import load_snapshot
+from contatto.delivery.model.decisions import AdRequest, Candidate
+from contatto.delivery.model.log import NOBODY, Entry, EntryKind, Record
+from contatto.delivery.model.phases import Phase
+from contatto.delivery.predict.replica import Asked, Replica
+from contatto.delivery.rules.asking import features_of
+from contatto.delivery.rules.columns import G_MULTIPLIER
+from contatto.delivery.rules.competing import RESERVE_MICROS, budget_left, price_of
+from contatto.delivery.rules.targeting import compare_terms, find_hurdle, gather_bidders
+from contatto.delivery.rules.trials import trial_of
+from contatto.delivery.store import ledger
+from contatto.delivery.store.log import NewEntry, append_entries, find_stream
+from contatto.delivery.store.models import DAY_US, list_states
+from contatto.forms.model import Submission
+from contatto.inbox.actions.desk import note_conversation_read
+from contatto.inbox.actions.replies import send_reply
+from contatto.inbox.actions.taking import ChatVisitor, HandedIn, take_form
+from contatto.inbox.actions.threads import conversation_id_of
+from contatto.inbox.model import Message
+from contatto.inbox.rules import receipt_row
+from contatto.inbox.store.receipts import APPEND_RECEIPT, seal_receipt
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
+from contatto.kit.drain import Drain
+from contatto.kit.ids import named_id, number_at, seeded_ids
+from contatto.kit.installation import Installation
+from contatto.kit.parts import Parts
+from contatto.kit.timestamps import micros
+from contatto.kit.work import Batch, PeriodicCount
+from contatto.leads.actions.statuses import change_lead_status
+from contatto.leads.model.leads import LeadStatus
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import list_leads
+from contatto.measurement import rules
+from contatto.measurement.actions import record_taps, stamp_ticket
+from contatto.measurement.index import record_views
+from contatto.measurement.model import Goal, Impression, MeasuredAd, Tap, TicketKind, TrackingTicket
+from contatto.measurement.ports import ChargePort
+from contatto.measurement.store import list_measured_ads
+from contatto.reports.actions.counting import DayCounter
+from contatto.reports.actions.overview import load_overview
+from contatto.reports.rules.looks import Look as ReportLook
+from contatto.reports.rules.looks import Period
+from contatto.simulator import payloads
+from contatto.simulator.desk import NEXT_STATUSES
+from contatto.simulator.paperwork import plan_paper
+from contatto.simulator.people import Line, Look, Visitor
+from contatto.simulator.traffic import thread_of, wanted_ad
+from contatto.simulator.world import World, build_world, invent_logins
+from contatto.ui.visitor import VISITOR_KEY, new_visitor, public_id
+
+STEP_S: Final = 600.0
+PUBLISH_S: Final = 3_600.0
+_GROWTH: Final = 0.1
+"""The first models are published sooner: each after a tenth of the time that there is to learn from."""
+_ROUND_S: Final = 6 * 3_600.0
+"""The desk works through its leads every six hours."""
+_DESK_SHARE: Final = 0.3
+_DESK_LEADS: Final = 100
+_LOOK_US: Final = 1_000_000
+_READ_AFTER_S: Final = 300.0
+
+type Deed = Callable[[Tx], object]
+type ShowProgress = Callable[[float], None]
+"""Takes the share of the history that is played."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """Part of a chat: the body that a platform delivers, or what the business does itself."""
+
+    at: datetime
+    act: bytes | Deed
+
+
+@dataclass(slots=True)
+class _Chat:
+    account: ChannelAccount
+    events: deque[_Event] = field(default_factory=deque)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """A moment at which a visitor may see an ad."""
+
+    visitor: Visitor
+    look: Look
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """An ad that a visitor was shown."""
+
+    record: Record
+    candidate: Candidate
+    sight: _Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Installation on which a history is played: its storage, the clock of it, and the work of its worker."""
+
+    db: Database
+    clock: FixedClock
+    installation: Installation
+
+
+class History:
+    """Traffic of a world; people count their time from where the clock stands."""
+
+    def __init__(self, stage: Stage, world: World, people: Sequence[Visitor]) -> None:
+        self._db, self._clock, installation = stage.db, stage.clock, stage.installation
+        self._world, self._starts_at = world, stage.clock.moment
+        self._business_id = world.business_id
+        self._trial_share = installation.settings.trial_share
+        self._settle: Batch = installation.queued_work(1)[0].run_batch
+        self._drain = Drain(installation.after)
+        self._trainer = Trainer(installation.settings.decision_log_days, weigh_us=DAY_US)
+        looks = [(look.at_s, number, look) for number, visitor in enumerate(people) for look in visitor.looks]
+        self._looks = deque(sorted(looks, key=lambda each: each[:2]))
+        self._people = people
+        self._tapped: set[int] = set()
+        self._replica = Replica(seed_of(self._business_id))
+        self._chats: list[_Chat] = []
+        self._decisions = 0
+        self._rng = random.Random(0)  # the desk's choice of leads
+
+    async def play(self, until: datetime, show: ShowProgress = lambda _: None) -> None:
+        """Play up to a moment, and bring models and reports up to it."""
+        span_s = (until - self._starts_at).total_seconds()
+        end_s, published_s, round_s = 0.0, 0.0, _ROUND_S
+        while end_s < span_s:
+            end_s = min(end_s + STEP_S, span_s)
+            self._clock.moment = self._at(end_s)
+            await self._db.write(partial(self._play_step, end_s=end_s))
+            if end_s >= round_s:
+                await self._db.write(self._work_through_leads)
+                round_s += _ROUND_S
+            if end_s - published_s >= min(end_s * _GROWTH, PUBLISH_S) or end_s == span_s:
+                published_s = end_s
+                await self._drain.run_all(self._db)
+                await self._train()
+            show(end_s / span_s)
+        counter = DayCounter()
+        await PeriodicCount(0.0, counter.start_over, counter.read_next).run(self._db)
+
+    def list_staying(self) -> list[Visitor]:
+        """Return those people who tapped no ad."""
+        return [visitor for number, visitor in enumerate(self._people) if number not in self._tapped]
+
+    def _at(self, at_s: float) -> datetime:
+        return self._starts_at + timedelta(seconds=at_s)
+
+    async def _train(self) -> None:
+        """Keep what was learned, and publish a model."""
+        is_behind = True
+        while is_behind:
+            self._trainer.start_over()
+            keep = await self._db.read(self._trainer.read_next)
+            if keep is not None:
+                await self._db.write(keep)
+            stream = await self._db.read(lambda tx: find_stream(tx, self._business_id))
+            is_behind = stream is not None and stream.trained_seq < stream.last_seq
+
+    def _play_step(self, tx: Tx, end_s: float) -> None:
+        self._serve(tx, end_s)
+        due = [chat for chat in self._chats if chat.events and chat.events[0].at <= tx.now]
+        while due:
+            self._deliver(tx, [body for chat in due for body in _take_bodies(chat, tx.now)])
+            for chat in due:
+                for event, deed in _take_deeds(chat, tx.now):
+                    deed(replace(tx, now=event.at))
+            due = [chat for chat in due if chat.events and chat.events[0].at <= tx.now]
+        self._chats = [chat for chat in self._chats if chat.events]
+
+    def _serve(self, tx: Tx, end_s: float) -> None:
+        """Decide all requests of a step, and record their views and clicks."""
+        snapshot = load_snapshot(tx, self._business_id)
+        if snapshot.version != self._replica.version:
+            self._replica = load_replica(tx, self._business_id) or self._replica
+        self._replica.set_live(snapshot.lines)
+        log = _Log(tx, self._business_id, self._trainer)
+        auction = _Auction(tx, self._business_id, snapshot.candidates)
+        ads = list_measured_ads(tx, self._business_id)
+        views, taps = list[Impression](), list[Tap]()
+        while self._looks and self._looks[0][0] < end_s:
+            at_s, number, look = self._looks.popleft()
+            if number in self._tapped:
+                continue
+            served = self._decide(tx, log, auction, _Sight(self._people[number], look, self._at(at_s)))
+            if served is None:
+                continue
+            view, tap = self._follow(tx, served, ads[served.candidate.live.ad.id], number)
+            views.append(view)
+            taps += tap
+            for each in (view, *(one.impression for one in tap)):
+                log.put(entry_of(each.touch, each.nonce))
+        log.write()
+        charge = partial(charge_impressions, append=lambda *_: None)  # the log has them, in order of time
+        unlogged = replace(tx, ports=Parts(ChargePort(charge=charge, note_click=lambda *_: None)))
+        if views:
+            record_views(unlogged, views)
+        if taps:
+            record_taps(unlogged, taps)
+
+    def _decide(self, tx: Tx, log: "_Log", auction: "_Auction", sight: "_Sight") -> "_Served | None":
+        """Decide a request; the trial group of a person follows from the seed."""
+        visitor, ts = sight.visitor, micros(sight.at)
+        log.learn_until(ts)
+        self._replica.set_multipliers(log.list_multipliers())
+        request = wanted_ad(self._world, visitor, sight.look)
+        viewer, trial = NOBODY, 0
+        if request.has_consent:
+            viewer = tx.vault.named_id(self._business_id, f"delivery:{visitor.viewer_id}")
+            trial = trial_of(visitor.viewer_id, self._trial_share)
+        able, available, left_out = auction.compare(request, sight.at)
+        self._decisions += 1
+        asked = Asked(
+            number_at(ts // 1_000, self._decisions), ts, viewer, request.country, features_of(request),
+            max(request.floor_micros, RESERVE_MICROS), able, available, left_out, trial,
+        )  # fmt: skip
+        record = self._replica.decide(asked)
+        log.put_decision(record)
+        return _Served(record, auction.take(record), sight) if record.ad else None
+
+    def _ticket_of(self, served: "_Served", kind: TicketKind) -> TrackingTicket:
+        record, visitor, ad = served.record, served.sight.visitor, served.candidate.live.ad
+        price = price_of(served.candidate.ad_group, record.price_micros, record.p[0])
+        cost = price.view_micros if kind is TicketKind.VIEW else price.click_micros
+        return TrackingTicket(
+            kind, self._business_id, ad.id, record.nonce, visitor.viewer_id, cost, visitor.country,
+            record.placement, record.trial,
+        )  # fmt: skip
+
+    def _follow(self, tx: Tx, served: "_Served", ad: MeasuredAd, number: int) -> tuple[Impression, list[Tap]]:
+        """Return the view of an ad, and its tap where our own link counts it; with a tap, plan the chat."""
+        sight, ticket = served.sight, self._ticket_of(served, TicketKind.VIEW)
+        visitor, account = sight.visitor, self._world.accounts[sight.visitor.platform]
+        viewer = rules.viewer_of(tx.vault.named_id, ad, ticket)
+        view = stamp_ticket(ad, ticket, viewer, served.record.ts + _LOOK_US)
+        impression = rules.impression_of(view, ticket)
+        appeal = self._world.ad(str(ad.ad_number)).appeal
+        if not visitor.taps(sight.look, appeal):
+            return impression, []
+        self._tapped.add(number)
+        at, lines = sight.at + timedelta(seconds=visitor.tap_after_s), visitor.lines_after(appeal)
+        if visitor.platform is Platform.TIKTOK:
+            self._chats.append(_Chat(account, deque(self._tiktok_events(visitor, ad, lines, at))))
+            return impression, []
+        person = public_id(new_visitor(), account.id, tx.vault.derivation_key(VISITOR_KEY))
+        self._chats.append(_Chat(account, deque(self._web_events(visitor, account, person, lines, at))))
+        click = self._ticket_of(served, TicketKind.CLICK)
+        touch = stamp_ticket(ad, click, tx.vault.named_id(account.id, person), micros(at))
+        return impression, [Tap(rules.impression_of(touch, click), viewer)]
+
+    def _tiktok_events(
+        self, visitor: Visitor, ad: MeasuredAd, lines: tuple[Line, ...], at: datetime
+    ) -> Iterator[_Event]:
+        thread = thread_of(self._world, visitor)
+        told = payloads.opened_from_ad(
+            thread, self._world.advertiser_id, str(ad.ad_number), ad.ad_name, _millis(at)
+        )
+        yield _Event(at, told)
+        for number, line in enumerate(lines):
+            at += timedelta(seconds=line.after_s)
+            made = payloads.sent_message if line.from_business else payloads.received_message
+            yield _Event(at, made(thread, f"{visitor.viewer_id}.{number}", line.text, _millis(at)))
+        conversation_id = conversation_id_of(self._world.accounts[Platform.TIKTOK], thread.conversation_id)
+        if lines:
+            yield self._read(conversation_id, at)
+
+    def _web_events(
+        self, visitor: Visitor, account: ChannelAccount, person: str, lines: tuple[Line, ...], at: datetime
+    ) -> Iterator[_Event]:
+        conversation_id = conversation_id_of(account, person)
+        paper = plan_paper(visitor, lines)
+        for number, line in enumerate(lines):
+            at += timedelta(seconds=line.after_s)
+            if line.from_business:
+                yield _Event(at, partial(self._reply, conversation_id, line.text))
+                continue
+            name = f"{visitor.viewer_id}-{number}"
+            yield _Event(
+                at, msgspec.json.encode(WebchatDelivery(account.id, person, name, line.text, micros(at)))
+            )
+            if paper and line.contact:
+                sent = Submission(
+                    f"form-{visitor.viewer_id}", visitor.language, paper.answers, paper.consents
+                )
+                form = HandedIn(
+                    self._business_id, int(self._world.page_id), conversation_id, sent,
+                    ChatVisitor(account, person, ""),
+                )  # fmt: skip
+                yield _Event(at, partial(take_form, handed=form))
+                paper = None
+        if lines:
+            yield self._read(conversation_id, at)
+
+    def _read(self, conversation_id: str, at: datetime) -> _Event:
+        def read(tx: Tx) -> None:
+            note_conversation_read(tx, self._business_id, conversation_id)
+
+        return _Event(at + timedelta(seconds=_READ_AFTER_S), read)
+
+    def _reply(self, conversation_id: str, text: str, tx: Tx) -> None:
+        author = self._world.login(Role.OWNER).role.capitalize()
+        message = Message(
+            seq=0,
+            id=named_id(conversation_id, f"reply {micros(tx.now)}"),
+            conversation_id=conversation_id,
+            sender=Sender.BUSINESS,
+            kind=MessageKind.TEXT,
+            text=text,
+            author=author,
+            at=tx.now,
+        )
+        send_reply(tx, self._business_id, conversation_id, message)
+
+    def _deliver(self, tx: Tx, bodies: list[tuple[datetime, ChannelAccount, bytes]]) -> None:
+        """Store what platforms deliver, in order of time, and settle it."""
+        rows = []
+        for at, account, body in sorted(bodies, key=lambda each: each[0]):
+            connector = CONNECTORS[account.platform]
+            row = receipt_row(self._business_id, connector.platform, connector.label(body), at)
+            rows.append(seal_receipt(tx.vault, row, body))
+        if rows:
+            tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], rows)
+            while self._settle(tx):
+                pass
+
+    def _work_through_leads(self, tx: Tx) -> None:
+        """Give a share of the leads of each status their next one."""
+        for status, choices in reversed(NEXT_STATUSES.items()):
+            seen = LeadStatus(status)
+            words, weights = zip(*choices, strict=True)
+            for lead in list_leads(tx, self._business_id, LeadFilter(statuses=(seen,)), limit=_DESK_LEADS):
+                if self._rng.random() < _DESK_SHARE:
+                    new = LeadStatus(self._rng.choices(words, weights)[0])
+                    change_lead_status(tx, self._business_id, lead.id, seen, new, "Owner")
+
+
+@dataclass(frozen=True, slots=True)
+class GoalResult:
+    """Results of the ad groups of one goal, as the report counts them, and how far delivery has learned."""
+
+    goal: Goal
+    views: int
+    chats: int
+    leads: int
+    spend_micros: int
+    currency: str
+    predicted_leads: float
+    phases: tuple[Phase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeHistory:
+    """A world with its history; ``staying`` are those who tapped no ad."""
+
+    world: World
+    results: list[GoalResult]
+    staying: list[Visitor]
+
+
+def make_history(
+    stage: Stage, seed: int, people: Sequence[Visitor], until: datetime,
+    show: ShowProgress = lambda _: None,
+) -> MadeHistory:  # fmt: skip
+    """Make a world in an empty installation, and play its history; the same seed gives the same one.
+
+    Args:
+        stage: the installation; its clock stands at the beginning, from which people count their time.
+        seed: makes ids; secrets are random.
+        people: everybody who comes.
+        until: the end.
+        show: takes the share that is played.
+    """
+    db, clock = stage.db, stage.clock
+    logins, signer = invent_logins(), db.vault.signer(rules.TRACKING_KEY)
+    with seeded_ids(seed, micros(clock.moment) // 1_000):
+        world = db.write_now(lambda tx: build_world(tx, logins, signer))
+        history = History(stage, world, people)
+        asyncio.run(history.play(until, show))
+    results = db.read_now(lambda tx: load_results(tx, world))
+    return MadeHistory(world, results, history.list_staying())
+
+
+def load_results(tx: Tx, world: World) -> list[GoalResult]:
+    """Read what each goal brought so far."""
+    (account,) = list_ad_accounts(tx, BusinessId(world.business_id))
+    states = {state.number: state for state in list_states(tx, world.business_id)}
+    today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
+    found = []
+    for part in load_overview(tx, account, ReportLook(period=Period.LAST_30), today).by_goal:
+        groups = {int(ad.adgroup_id) for ad in world.ads if ad.goal is part.goal}
+        learned = [states[number] for number in sorted(groups) if number in states]
+        counts = part.figures.counts
+        found.append(
+            GoalResult(
+                part.goal,
+                counts.impressions,
+                counts.conversations,
+                counts.leads,
+                counts.spend_micros,
+                account.currency,
+                sum(state.predicted_leads for state in learned),
+                tuple(state.phase for state in learned),
+            )
+        )
+    return found
+
+
+class _Log:
+    """Entries of the log of a step, in order of time.
+
+    The learner takes each of them before it is written, as the worker would some seconds later: so pacing
+    is never behind.
+    """
+
+    def __init__(self, tx: Tx, business_id: str, trainer: Trainer) -> None:
+        stream = find_stream(tx, business_id)
+        self._tx, self._business_id = tx, business_id
+        self._learning = trainer.load(tx, business_id, stream.trained_seq if stream else 0)
+        while learn_entries(tx, self._learning, AT_ONCE):
+            pass
+        self._rows: list[NewEntry] = []
+        self._later: list[tuple[int, int, NewEntry]] = []
+        self._count = 0
+        self._lines: set[int] = set()
+
+    def put(self, row: NewEntry) -> None:
+        """Put an entry that comes later than those so far."""
+        self._count += 1
+        heapq.heappush(self._later, (row.ts, self._count, row))
+
+    def put_decision(self, record: Record) -> None:
+        for row in list_entries(self._tx, self._business_id, [Noted(record, None)]):
+            if row.kind is not EntryKind.LINES or row.nonce not in self._lines:
+                self._take(row)
+        self._lines.add(record.lines)
+
+    def learn_until(self, ts: int) -> None:
+        """Learn what happened before a moment, in microseconds."""
+        while self._later and self._later[0][0] <= ts:
+            self._take(heapq.heappop(self._later)[2])
+
+    def list_multipliers(self) -> dict[int, float]:
+        """Return what a conversion is worth now to each ad group, by its number."""
+        groups = self._learning.marketplace.market.groups
+        return {
+            int(group.line.adgroup_id): float(groups.table[group.number, G_MULTIPLIER])
+            for group in groups.groups
+        }
+
+    def write(self) -> None:
+        while self._later:
+            self._take(heapq.heappop(self._later)[2])
+        if self._rows:
+            append_entries(self._tx, self._business_id, self._rows)
+
+    def _take(self, row: NewEntry) -> None:
+        self._rows.append(row)
+        learning = self._learning
+        learn_entry(learning, Entry(self._business_id, learning.through + 1, **row_of(row)))
+
+
+class _Auction:
+    """Ads that may serve, and what is left of their budgets in a step."""
+
+    def __init__(self, tx: Tx, business_id: str, candidates: Sequence[Candidate]) -> None:
+        self._bidders = gather_bidders(candidates)
+        self._by_number = {each.live.ad.number: each for each in candidates}
+        spent: Mapping[str, Spent] = {}
+        groups = {each.ad_group.id: each for each in candidates}
+        for zone in {each.timezone for each in candidates}:
+            day = rules.local_day(micros(tx.now), zone)
+            here = [name for name, each in groups.items() if each.timezone == zone]
+            spent = {**spent, **ledger.list_spent(tx, business_id, here, day)}
+        self._left = {
+            name: budget_left(each.ad_group, spent.get(name, Spent())) for name, each in groups.items()
+        }
+
+    def compare(
+        self, request: AdRequest, now: datetime
+    ) -> tuple[list[int], dict[int, float], dict[int, str]]:
+        """Return ads that may compete, budgets left by ad group, and what keeps the other ad groups out."""
+        able, available, left_out = list[int](), dict[int, float](), dict[int, str]()
+        for bidder in self._bidders:
+            fits = compare_terms(bidder.candidate, request)
+            hurdle = find_hurdle(bidder.candidate, fits, now, lambda _: frozenset(), {})
+            if hurdle is None:
+                able += bidder.ads
+                available[bidder.ad_group_number] = float(self._left[bidder.ad_group_id] or 0)
+            else:
+                left_out[bidder.ad_group_number] = hurdle.value
+        return able, available, left_out
+
+    def take(self, record: Record) -> Candidate:
+        """Take the price of a view off the budget of its ad group."""
+        candidate = self._by_number[record.ad]
+        left = self._left[candidate.ad_group.id] or 0
+        self._left[candidate.ad_group.id] = max(0, left - record.price_micros // 1_000)
+        return candidate
+
+
+def _take_bodies(chat: _Chat, now: datetime) -> Iterator[tuple[datetime, ChannelAccount, bytes]]:
+    while chat.events and chat.events[0].at <= now and isinstance(body := chat.events[0].act, bytes):
+        yield chat.events.popleft().at, chat.account, body
+
+
+def _take_deeds(chat: _Chat, now: datetime) -> Iterator[tuple[_Event, Deed]]:
+    while chat.events and chat.events[0].at <= now and not isinstance(deed := chat.events[0].act, bytes):
+        yield chat.events.popleft(), deed
+
+
+def _millis(at: datetime) -> int:
+    return micros(at) // 1_000
