@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -95,9 +95,8 @@ def test_a_decision_of_history_can_be_explained_as_it_was_made(small: Played) ->
     decisions = small.db.read_now(lambda tx: list_decisions(tx, business_id, 50))
     assert len(decisions) > 10
     for entry in decisions[::10]:
-        explained = small.db.read_now(
-            lambda tx, nonce=entry.nonce: explain_decision(tx, business_id, str(nonce))
-        )
+        explain = partial(explain_decision, business_id=business_id, nonce=entry.nonce)
+        explained = small.db.read_now(explain)
         assert explained.explained is not None
         assert explained.explained.is_same
 

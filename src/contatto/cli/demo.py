@@ -153,16 +153,16 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
 
 @dataclass(slots=True)
 class Plan:
-    """People who come, from a midnight on, planned for so many days at once."""
+    """Visitors from a midnight on, planned for several days at once."""
 
     starts_at: datetime
     days: int
     people: list[Visitor]
 
 
-def _plan_live(options: Options, now: datetime, *, is_new: bool) -> Plan:
+def _plan_live(options: Options, today: datetime, *, is_new: bool) -> Plan:
     """Plan people from the beginning of history; in a world that goes on, from the midnight before."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
     days = options.days + 1
     starts_at = midnight - timedelta(days=options.days) if is_new else midnight
     seed = options.seed if is_new else random.randrange(2**32)  # noqa: S311  # it makes up people
@@ -176,26 +176,30 @@ def _make_world(settings: Settings, options: Options, plan: Plan) -> tuple[World
     seldom: Any = {"transient": True, "refresh_per_second": 2}
     with Progress(*columns, TimeElapsedColumn(), console=_out, **seldom) as bar:
         task = bar.add_task("Playing the last days", total=1.0)
-        clock, now = FixedClock(plan.starts_at.astimezone(UTC)), datetime.now(UTC)
+        clock, until = FixedClock(plan.starts_at.astimezone(UTC)), datetime.now(UTC)
         db = open_storage(settings, clock, PORTS)
         try:
             bring_up_to_date(db)
             stage = Stage(db, clock, install(settings))
-            made = make_history(
-                stage, options.seed, plan.people, now, lambda share: bar.update(task, completed=share)
+            history = make_history(
+                stage, options.seed, plan.people, until, lambda share: bar.update(task, completed=share)
             )
         finally:
             db.close()
     _out.print(f"Days of history: {options.days} and today, in {time.perf_counter() - started:.0f} seconds.")
-    _out.print(_describe_results(made.results))
-    return made.world, made.staying
+    _out.print(_describe_results(history.results))
+    return history.world, history.staying
 
 
 def _describe_results(results: list[GoalResult]) -> str:
     parts = [
-        f"{each.goal.value}: {each.views:,} views, {each.chats:,} chats, {each.leads:,} leads"
-        + (f", {each.currency} {each.spend_micros / each.leads / 1e6:.2f} per lead" if each.leads else "")
-        for each in results
+        f"{result.goal.value}: {result.views:,} views, {result.chats:,} chats, {result.leads:,} leads"
+        + (
+            f", {result.currency} {result.spend_micros / result.leads / 1e6:.2f} per lead"
+            if result.leads
+            else ""
+        )
+        for result in results
     ]
     return (
         f"Both goals have the same four ads. {'; '.join(parts)}. What people do depends on them and on "

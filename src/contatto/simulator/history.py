@@ -10,10 +10,11 @@ import asyncio
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -79,7 +80,7 @@ from contatto.simulator.desk import NEXT_STATUSES
 from contatto.simulator.paperwork import plan_paper
 from contatto.simulator.people import Line, Look, Visitor
 from contatto.simulator.traffic import thread_of, wanted_ad
-from contatto.simulator.world import World, build_world, invent_logins
+from contatto.simulator.world import TIMEZONE, World, build_world, invent_logins
 from contatto.ui.visitor import VISITOR_KEY, new_visitor, public_id
 
 STEP_S: Final = 600.0
@@ -151,7 +152,7 @@ class History:
         self._drain = Drain(installation.after)
         self._trainer = Trainer(installation.settings.decision_log_days, weigh_us=DAY_US)
         looks = [(look.at_s, number, look) for number, visitor in enumerate(people) for look in visitor.looks]
-        self._looks = deque(sorted(looks, key=lambda each: each[:2]))
+        self._looks = deque(sorted(looks, key=itemgetter(0, 1)))
         self._people = people
         self._tapped: set[int] = set()
         self._replica = Replica(seed_of(self._business_id))
@@ -186,7 +187,7 @@ class History:
         return self._starts_at + timedelta(seconds=at_s)
 
     async def _train(self) -> None:
-        """Keep what was learned, and publish a model."""
+        """Store the learner's state, and publish a model."""
         is_behind = True
         while is_behind:
             self._trainer.start_over()
@@ -227,8 +228,8 @@ class History:
             view, tap = self._follow(tx, served, ads[served.candidate.live.ad.id], number)
             views.append(view)
             taps += tap
-            for each in (view, *(one.impression for one in tap)):
-                log.put(entry_of(each.touch, each.nonce))
+            for impression in (view, *(one.impression for one in tap)):
+                log.put(entry_of(impression.touch, impression.nonce))
         log.write()
         charge = partial(charge_impressions, append=lambda *_: None)  # the log has them, in order of time
         unlogged = replace(tx, ports=Parts(ChargePort(charge=charge, note_click=lambda *_: None)))
@@ -249,11 +250,11 @@ class History:
             trial = trial_of(visitor.viewer_id, self._trial_share)
         able, available, left_out = auction.compare(request, sight.at)
         self._decisions += 1
-        asked = Asked(
+        question = Asked(
             number_at(ts // 1_000, self._decisions), ts, viewer, request.country, features_of(request),
             max(request.floor_micros, RESERVE_MICROS), able, available, left_out, trial,
         )  # fmt: skip
-        record = self._replica.decide(asked)
+        record = self._replica.decide(question)
         log.put_decision(record)
         return _Served(record, auction.take(record), sight) if record.ad else None
 
@@ -291,14 +292,14 @@ class History:
         self, visitor: Visitor, ad: MeasuredAd, lines: tuple[Line, ...], at: datetime
     ) -> Iterator[_Event]:
         thread = thread_of(self._world, visitor)
-        told = payloads.opened_from_ad(
+        referral = payloads.opened_from_ad(
             thread, self._world.advertiser_id, str(ad.ad_number), ad.ad_name, _millis(at)
         )
-        yield _Event(at, told)
+        yield _Event(at, referral)
         for number, line in enumerate(lines):
             at += timedelta(seconds=line.after_s)
-            made = payloads.sent_message if line.from_business else payloads.received_message
-            yield _Event(at, made(thread, f"{visitor.viewer_id}.{number}", line.text, _millis(at)))
+            make_body = payloads.sent_message if line.from_business else payloads.received_message
+            yield _Event(at, make_body(thread, f"{visitor.viewer_id}.{number}", line.text, _millis(at)))
         conversation_id = conversation_id_of(self._world.accounts[Platform.TIKTOK], thread.conversation_id)
         if lines:
             yield self._read(conversation_id, at)
@@ -353,7 +354,7 @@ class History:
     def _deliver(self, tx: Tx, bodies: list[tuple[datetime, ChannelAccount, bytes]]) -> None:
         """Store what platforms deliver, in order of time, and settle it."""
         rows = []
-        for at, account, body in sorted(bodies, key=lambda each: each[0]):
+        for at, account, body in sorted(bodies, key=itemgetter(0)):
             connector = CONNECTORS[account.platform]
             row = receipt_row(self._business_id, connector.platform, connector.label(body), at)
             rows.append(seal_receipt(tx.vault, row, body))
@@ -365,12 +366,12 @@ class History:
     def _work_through_leads(self, tx: Tx) -> None:
         """Give a share of the leads of each status their next one."""
         for status, choices in reversed(NEXT_STATUSES.items()):
-            seen = LeadStatus(status)
+            current = LeadStatus(status)
             words, weights = zip(*choices, strict=True)
-            for lead in list_leads(tx, self._business_id, LeadFilter(statuses=(seen,)), limit=_DESK_LEADS):
+            for lead in list_leads(tx, self._business_id, LeadFilter(statuses=(current,)), limit=_DESK_LEADS):
                 if self._rng.random() < _DESK_SHARE:
                     new = LeadStatus(self._rng.choices(words, weights)[0])
-                    change_lead_status(tx, self._business_id, lead.id, seen, new, "Owner")
+                    change_lead_status(tx, self._business_id, lead.id, current, new, "Owner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,16 +421,16 @@ def make_history(
 
 
 def load_results(tx: Tx, world: World) -> list[GoalResult]:
-    """Read what each goal brought so far."""
+    """Read the results of each goal so far."""
     (account,) = list_ad_accounts(tx, BusinessId(world.business_id))
     states = {state.number: state for state in list_states(tx, world.business_id)}
     today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
-    found = []
+    results = []
     for part in load_overview(tx, account, ReportLook(period=Period.LAST_30), today).by_goal:
         groups = {int(ad.adgroup_id) for ad in world.ads if ad.goal is part.goal}
         learned = [states[number] for number in sorted(groups) if number in states]
         counts = part.figures.counts
-        found.append(
+        results.append(
             GoalResult(
                 part.goal,
                 counts.impressions,
@@ -441,7 +442,7 @@ def load_results(tx: Tx, world: World) -> list[GoalResult]:
                 tuple(state.phase for state in learned),
             )
         )
-    return found
+    return results
 
 
 class _Log:
@@ -499,29 +500,23 @@ class _Log:
 
 
 class _Auction:
-    """Ads that may serve, and what is left of their budgets in a step."""
+    """Live ads, and budgets left in a step."""
 
     def __init__(self, tx: Tx, business_id: str, candidates: Sequence[Candidate]) -> None:
         self._bidders = gather_bidders(candidates)
-        self._by_number = {each.live.ad.number: each for each in candidates}
-        spent: Mapping[str, Spent] = {}
-        groups = {each.ad_group.id: each for each in candidates}
-        for zone in {each.timezone for each in candidates}:
-            day = rules.local_day(micros(tx.now), zone)
-            here = [name for name, each in groups.items() if each.timezone == zone]
-            spent = {**spent, **ledger.list_spent(tx, business_id, here, day)}
+        self._by_number = {candidate.live.ad.number: candidate for candidate in candidates}
+        groups = {candidate.ad_group.id: candidate.ad_group for candidate in candidates}
+        spent = ledger.list_spent(tx, business_id, list(groups), rules.local_day(micros(tx.now), TIMEZONE))
         self._left = {
-            name: budget_left(each.ad_group, spent.get(name, Spent())) for name, each in groups.items()
+            group_id: budget_left(group, spent.get(group_id, Spent())) for group_id, group in groups.items()
         }
 
-    def compare(
-        self, request: AdRequest, now: datetime
-    ) -> tuple[list[int], dict[int, float], dict[int, str]]:
+    def compare(self, request: AdRequest, at: datetime) -> tuple[list[int], dict[int, float], dict[int, str]]:
         """Return ads that may compete, budgets left by ad group, and what keeps the other ad groups out."""
         able, available, left_out = list[int](), dict[int, float](), dict[int, str]()
         for bidder in self._bidders:
             fits = compare_terms(bidder.candidate, request)
-            hurdle = find_hurdle(bidder.candidate, fits, now, lambda _: frozenset(), {})
+            hurdle = find_hurdle(bidder.candidate, fits, at, lambda _: frozenset(), {})
             if hurdle is None:
                 able += bidder.ads
                 available[bidder.ad_group_number] = float(self._left[bidder.ad_group_id] or 0)
@@ -532,18 +527,18 @@ class _Auction:
     def take(self, record: Record) -> Candidate:
         """Take the price of a view off the budget of its ad group."""
         candidate = self._by_number[record.ad]
-        left = self._left[candidate.ad_group.id] or 0
-        self._left[candidate.ad_group.id] = max(0, left - record.price_micros // 1_000)
+        budget = self._left[candidate.ad_group.id] or 0
+        self._left[candidate.ad_group.id] = max(0, budget - record.price_micros // 1_000)
         return candidate
 
 
-def _take_bodies(chat: _Chat, now: datetime) -> Iterator[tuple[datetime, ChannelAccount, bytes]]:
-    while chat.events and chat.events[0].at <= now and isinstance(body := chat.events[0].act, bytes):
+def _take_bodies(chat: _Chat, until: datetime) -> Iterator[tuple[datetime, ChannelAccount, bytes]]:
+    while chat.events and chat.events[0].at <= until and isinstance(body := chat.events[0].act, bytes):
         yield chat.events.popleft().at, chat.account, body
 
 
-def _take_deeds(chat: _Chat, now: datetime) -> Iterator[tuple[_Event, Deed]]:
-    while chat.events and chat.events[0].at <= now and not isinstance(deed := chat.events[0].act, bytes):
+def _take_deeds(chat: _Chat, until: datetime) -> Iterator[tuple[_Event, Deed]]:
+    while chat.events and chat.events[0].at <= until and not isinstance(deed := chat.events[0].act, bytes):
         yield chat.events.popleft(), deed
 
 

@@ -78,9 +78,9 @@ class Look:
 class Visitor:
     """A person and the plan of a visit.
 
-    A publisher knows the ``traits`` of a person with ``consent``, and of nobody the ``wish``. ``reserve``
-    (0 to 1) is how reluctant the person is to share a contact detail. ``twice`` and ``disorderly`` say how
-    badly the platform delivers.
+    A publisher knows the ``traits`` of people with ``consent``, and the ``wish`` of nobody. ``reserve`` is
+    their reluctance to share a contact detail, from 0 to 1. With ``twice`` or ``disorderly`` the platform
+    delivers their messages badly.
     """
 
     viewer_id: str
@@ -99,7 +99,7 @@ class Visitor:
     disorderly: bool
 
     def moved(self, by_s: float) -> "Visitor":
-        """Return the same plan, so many seconds later."""
+        """Return the same plan, some seconds later."""
         return replace(self, looks=tuple(replace(look, at_s=look.at_s + by_s) for look in self.looks))
 
     def from_moment(self, at_s: float) -> "Visitor":

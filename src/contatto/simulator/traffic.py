@@ -110,9 +110,9 @@ class Street:
 
     async def _see_ad(self, visitor: Visitor, look: Look, profile: Profile) -> dict[str, str] | None:
         """Ask for an ad as a publisher does, and look at it; None when there is none to show."""
-        asked = body_of(wanted_ad(self.world, visitor, look))
+        body = msgspec.json.encode(body_of(wanted_ad(self.world, visitor, look)))
         publisher = Profile(headers={"access-token": self.world.access_token})
-        answer = await self.browser.post_json("/delivery/decide", publisher, msgspec.json.encode(asked))
+        answer = await self.browser.post_json("/delivery/decide", publisher, body)
         expect(answer, 200, "an ad decision")
         served: dict[str, str] | None = msgspec.json.decode(answer.body)["ad"]
         if served is not None:
@@ -245,7 +245,7 @@ def thread_of(world: World, visitor: Visitor) -> Thread:
 
 
 def wanted_ad(world: World, visitor: Visitor, look: Look) -> AdRequest:
-    """Return the request of a publisher that has a place to sell, with what it knows of the person."""
+    """Return the request of a publisher with a place to sell, and its knowledge of the person."""
     request = AdRequest(
         visitor.viewer_id,
         visitor.country,

@@ -83,9 +83,9 @@ def log_decisions(tx: Tx, business_id: str, made: Sequence[Noted]) -> None:
     keep_promises(tx, [each for each in promised if each.nonce not in seen])
 
 
-def list_entries(tx: Tx, business_id: str, made: Sequence[Noted]) -> list[entries.NewEntry]:
+def list_entries(tx: Tx, business_id: str, decisions: Sequence[Noted]) -> list[entries.NewEntry]:
     """List the entries of decisions, behind those of the ad groups and ads that the log lacks."""
-    return _new_lines(tx, business_id, made) + [_entry(each) for each in made]
+    return _new_lines(tx, business_id, decisions) + [_entry(decision) for decision in decisions]
 
 
 def _new_lines(tx: Tx, business_id: str, made: Sequence[Noted]) -> list[entries.NewEntry]:
