@@ -43,7 +43,7 @@ DATA_DIR: Final = Path(".contatto/demo")
 HOST: Final = "127.0.0.1"
 SEED: Final = 20251
 DAYS: Final = 4
-PEOPLE: Final = 900
+PEOPLE: Final = 1_000
 """People of a day: enough that delivery learns both goals in the days of history."""
 TRY_THIS: Final = "my number is +65 8123 4567"
 _out = Console(highlight=False)

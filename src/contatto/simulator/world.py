@@ -31,7 +31,7 @@ BUSINESS: Final = "Harbour Kitchens"
 COMPANY: Final = CompanyData(BUSINESS, "https://example.com", "https://example.com/privacy")
 TIMEZONE: Final = "Asia/Singapore"
 COUNTRIES: Final = ("SG", "MY", "ID", "TH", "VN", "PH")
-BUDGET_MICROS: Final = 41_000_000
+BUDGET_MICROS: Final = 45_000_000
 """Budget of an ad group for a day, which buys most of the places that people offer."""
 _MEMBERS: Final = ((Role.OWNER, "Owner"), (Role.AGENT, "Sales desk"), (Role.ANALYST, "Analyst"))
 _AD_GROUPS: Final = {
