@@ -27,7 +27,7 @@ from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.delivery.actions.charging import charge_impressions, entry_of
-from contatto.delivery.actions.packing import Noted, list_entries
+from contatto.delivery.actions.packing import Noted, list_entries, write_log
 from contatto.delivery.actions.serving import load_replica, seed_of
 from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
 from contatto.delivery.index import load_snapshot
@@ -41,7 +41,7 @@ from contatto.delivery.rules.competing import RESERVE_MICROS, budget_left, price
 from contatto.delivery.rules.targeting import compare_terms, find_hurdle, gather_bidders
 from contatto.delivery.rules.trials import trial_of
 from contatto.delivery.store import ledger
-from contatto.delivery.store.log import NewEntry, append_entries, find_stream
+from contatto.delivery.store.log import NewEntry, find_stream
 from contatto.delivery.store.models import DAY_US, list_states
 from contatto.forms.model import Submission
 from contatto.inbox.actions.desk import note_conversation_read
@@ -491,7 +491,7 @@ class _Log:
         while self._later:
             self._take(heapq.heappop(self._later)[2])
         if self._rows:
-            append_entries(self._tx, self._business_id, self._rows)
+            write_log(self._tx, self._business_id, self._rows)
 
     def _take(self, row: NewEntry) -> None:
         self._rows.append(row)

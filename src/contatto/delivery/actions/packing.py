@@ -88,6 +88,11 @@ def list_entries(tx: Tx, business_id: str, decisions: Sequence[Noted]) -> list[e
     return _new_lines(tx, business_id, decisions) + [_entry(decision) for decision in decisions]
 
 
+def write_log(tx: Tx, business_id: str, rows: Sequence[entries.NewEntry]) -> None:
+    """Append entries of decisions, and of what followed them, in the order of the rows."""
+    entries.append_entries(tx, business_id, rows)
+
+
 def _new_lines(tx: Tx, business_id: str, made: Sequence[Noted]) -> list[entries.NewEntry]:
     """Ad groups and ads that these decisions name and the log does not have, or has had for long."""
     named = {each.record.lines: each.record for each in made if each.record.lines}
