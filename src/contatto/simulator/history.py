@@ -94,7 +94,7 @@ _DESK_LEADS: Final = 100
 _LOOK_US: Final = 1_000_000
 _READ_AFTER_S: Final = 300.0
 
-type Deed = Callable[[Tx], object]
+type DeskAct = Callable[[Tx], object]
 type ShowProgress = Callable[[float], None]
 """Takes the share of the history that is played."""
 
@@ -104,7 +104,7 @@ class _Event:
     """Part of a chat: the body that a platform delivers, or what the business does itself."""
 
     at: datetime
-    act: bytes | Deed
+    act: bytes | DeskAct
 
 
 @dataclass(slots=True)
@@ -203,7 +203,7 @@ class History:
         while due:
             self._deliver(tx, [body for chat in due for body in _take_bodies(chat, tx.now)])
             for chat in due:
-                for event, deed in _take_deeds(chat, tx.now):
+                for event, deed in _take_acts(chat, tx.now):
                     deed(replace(tx, now=event.at))
             due = [chat for chat in due if chat.events and chat.events[0].at <= tx.now]
         self._chats = [chat for chat in self._chats if chat.events]
@@ -537,7 +537,7 @@ def _take_bodies(chat: _Chat, until: datetime) -> Iterator[tuple[datetime, Chann
         yield chat.events.popleft().at, chat.account, body
 
 
-def _take_deeds(chat: _Chat, until: datetime) -> Iterator[tuple[_Event, Deed]]:
+def _take_acts(chat: _Chat, until: datetime) -> Iterator[tuple[_Event, DeskAct]]:
     while chat.events and chat.events[0].at <= until and not isinstance(deed := chat.events[0].act, bytes):
         yield chat.events.popleft(), deed
 
