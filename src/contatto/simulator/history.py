@@ -167,7 +167,8 @@ class History:
         while end_s < span_s:
             end_s = min(end_s + STEP_S, span_s)
             self._clock.moment = self._at(end_s)
-            await self._db.write(partial(self._play_step, end_s=end_s))
+            if self._has_work(end_s):
+                await self._db.write(partial(self._play_step, end_s=end_s))
             if end_s >= round_s:
                 await self._db.write(self._work_through_leads)
                 round_s += _ROUND_S
@@ -196,6 +197,12 @@ class History:
                 await self._db.write(keep)
             stream = await self._db.read(lambda tx: find_stream(tx, self._business_id))
             is_behind = stream is not None and stream.trained_seq < stream.last_seq
+
+    def _has_work(self, end_s: float) -> bool:
+        """Report whether anybody looks at an ad or chats before a moment."""
+        if self._looks and self._looks[0][0] < end_s:
+            return True
+        return any(chat.events[0].at <= self._clock.moment for chat in self._chats)
 
     def _play_step(self, tx: Tx, end_s: float) -> None:
         self._serve(tx, end_s)
