@@ -1,12 +1,16 @@
 """Budgets follow their plan, cost targets are learned without starving, days are those of the zone."""
 
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
+from contatto.delivery.model.phases import Phase, Reason
 from contatto.delivery.predict.marketplace import Marketplace
+from contatto.delivery.predict.pacing import is_target_too_low
+from contatto.delivery.predict.phases import reasons_of
 from contatto.delivery.predict.traffic import SLOTS, Traffic, usual_day
 from contatto.delivery.rules.budgets import (
     SECOND,
@@ -175,6 +179,25 @@ def test_a_cost_target_is_learned_without_starving_and_its_learning_has_a_budget
     assert all(group["views"] > 0 for group in groups)
     learning = [group for group in groups if group["conversations"] < 20]
     assert all(group["spend_micros"] < 4 * 15 * target for group in learning)
+
+
+def test_an_ad_group_whose_cost_target_wins_nothing_is_told_that_it_is_too_low() -> None:
+    for target, is_low in ((200, True), (60_000_000, False)):
+        marketplace = Marketplace(1)
+        ask = teller(marketplace)
+
+        def watch(line: Line, ask: Any = ask, target: int = target) -> Line | None:
+            if line["type"] == "adgroup":
+                line = {**line, "bid_type": "custom", "bid_micros": target, "goal": "conversation"}
+            return ask(line)
+
+        play(watch, requests=6_000, days=3.5)
+        market = marketplace.market
+        groups = market.groups.groups
+        assert {is_target_too_low(group, market.now) for group in groups} == {is_low}
+        assert all(
+            (Reason.LOW_BID in reasons_of(market, group, Phase.LEARNING)) == is_low for group in groups
+        )
 
 
 def test_fast_pacing_is_done_early() -> None:

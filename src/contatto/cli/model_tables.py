@@ -1,4 +1,4 @@
-"""What the operator is shown of a model: what was foretold beside what came, and what it goes by."""
+"""Tables of a model for the operator: predictions beside what happened, and the factors of the model."""
 
 from rich.table import Table
 
@@ -30,8 +30,8 @@ def tell_model(tx: Tx, business_id: str) -> list[Table]:
 
 def _summary(curves: list[Curve]) -> Table:
     table = Table(
-        "question", "asked", "came", "expected", "log loss", "of the rate's", "calibration error",
-        title=f"Estimates of the last {SHOWN_DAYS} days, as they were told",
+        "step", "cases", "actual", "predicted", "log loss", "of the base rate's", "calibration error",
+        title=f"Predictions of the last {SHOWN_DAYS} days",
     )  # fmt: skip
     for each in curves:
         share = each.loss / each.of_rate if each.of_rate else float("nan")
@@ -43,7 +43,7 @@ def _summary(curves: list[Curve]) -> Table:
 
 
 def _bins(curve: Curve) -> Table:
-    table = Table("foretold", "came", "95 % interval", "cases", title=f"{curve.question.value.capitalize()}")
+    table = Table("predicted", "actual", "95 % interval", "cases", title=f"{curve.question.value.capitalize()}")
     for each in curve.bins:
         table.add_row(
             f"{100 * each.told:.2f} %", f"{100 * each.share:.2f} %",
@@ -53,7 +53,7 @@ def _bins(curve: Curve) -> Table:
 
 
 def _influences(found: list[Influence]) -> Table:
-    table = Table("question", "what", "odds times", "most likely with", "least likely with", title="Goes by")
+    table = Table("step", "factor", "odds ratio", "most likely with", "least likely with", title="Factors")
     for each in found:
         name = each.name
         what = f"{each.source.value} {name}".strip()
@@ -69,8 +69,8 @@ def _said(said: ValueOdds | None) -> str:
 
 def _relearned(again: Relearning) -> Table:
     stage = again.stage.value.replace("_", " ")
-    title = f"Learned again at night: {stage}, begun {again.started_at:%Y-%m-%d %H:%M}"
-    table = Table("question", "asked", "came", "log loss", "of what served", title=title)
+    title = f"Nightly training: {stage}, started {again.started_at:%Y-%m-%d %H:%M}"
+    table = Table("step", "cases", "actual", "log loss", "current model", title=title)
     for each in again.compared:
         table.add_row(
             each.question, f"{each.asked:,}", f"{each.came:,}", f"{each.loss:.4f}", f"{each.served:.4f}"

@@ -30,6 +30,8 @@ LEARNED_AT: Final = 20
 """Conversions from which on a cost target is bid; before, learning has a budget."""
 LEARNING_S: Final = 2.5 * DAY_S
 """So long an ad group with a cost target may learn at a higher cost."""
+FEW_A_DAY: Final = 1.0
+"""An ad group that expects fewer conversions in a day wins next to nothing at its cost target."""
 LEARNING_A_DAY: Final = 10.0
 """So many times the cost target may be spent in a day while an ad group learns, less if it costs too much."""
 LEARNING_TRUST: Final = 4.0
@@ -65,6 +67,13 @@ def target_of(group: Group) -> float:
     return float(line.bid_micros or 0) if line.bid_type is BidType.CUSTOM else 0.0
 
 
+def is_target_too_low(group: Group, now: int) -> bool:
+    """Whether a cost target holds an ad group back that had its time to learn and won little by it."""
+    age_s = (now - max(group.began_at, group.line.starts_ts or 0)) / SECOND
+    is_held = target_of(group) > 0.0 and not group.is_paced
+    return is_held and age_s >= LEARNING_S and group.lately_expected < FEW_A_DAY
+
+
 def _multiplier(
     groups: Groups, group: Group, traffic: Traffic, rate: float, now: int, among: int | Share
 ) -> float:
@@ -92,7 +101,7 @@ def _multiplier(
         found = min(paced, _explore(groups, group, traffic, rate, now, budget))
     else:
         found = min(paced, limit)
-        if group.lately_expected < 1.0:
+        if group.lately_expected < FEW_A_DAY:
             starved = _explore(groups, group, traffic, rate, now, STARVED_A_DAY * target)
             found = max(found, min(paced, starved))
     group.is_paced = found == paced
