@@ -43,7 +43,7 @@ def _summary(curves: list[Curve]) -> Table:
 
 
 def _bins(curve: Curve) -> Table:
-    table = Table("predicted", "actual", "95 % interval", "cases", title=f"{curve.question.value.capitalize()}")
+    table = Table("predicted", "actual", "95 % interval", "cases", title=curve.question.value.capitalize())
     for each in curve.bins:
         table.add_row(
             f"{100 * each.told:.2f} %", f"{100 * each.share:.2f} %",
