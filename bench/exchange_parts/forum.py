@@ -17,10 +17,10 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.measurement.model import Goal
 from contatto.migrations.steps import migrate_schema
-from contatto.operators.actions import admitting, paying, placing, reviewing
+from contatto.operators import actions as operators_actions
+from contatto.operators import store as operator_accounts
+from contatto.operators import store as operators_store
 from contatto.operators.model import AdmissionState, Category, Operator, Placement, ReviewState
-from contatto.operators.store import accounts as operator_accounts
-from contatto.operators.store import reviews
 from contatto.ui.context import Context
 from contatto.wiring import install
 
@@ -45,9 +45,9 @@ def open_forum(home: Path, businesses: int, ads: int) -> Forum:
     migrate_schema(context.db.engine)
 
     def begin(tx: Tx) -> tuple[Operator, Placement]:
-        operator = placing.open_operator(tx, "The Forum", "Asia/Singapore")
+        operator = operators_actions.open_operator(tx, "The Forum", "Asia/Singapore")
         bare = Placement("", "", "Front page", "SGD", FLOOR_MICROS, (), (), 0, is_on=True, created_at=tx.now)
-        return operator, placing.add_placement(tx, operator, bare)
+        return operator, operators_actions.add_placement(tx, operator, bare)
 
     operator, placement = context.db.write_now(begin)
     for first in range(0, businesses, _AT_ONCE):
@@ -74,20 +74,20 @@ def _add_businesses(tx: Tx, operator: Operator, businesses: int, ads: int) -> No
         )  # fmt: skip
         for number in range(ads):
             create_ad(tx, business.id, NewAd(group.id, f"Ad {number}", "Write to us"))
-        admitting.ask_admission(tx, operator.business_id, business, Category.FOOD)
-        admitting.decide_admission(tx, operator, business.id, AdmissionState.ADMITTED)
+        operators_actions.ask_admission(tx, operator.business_id, business, Category.FOOD)
+        operators_actions.decide_admission(tx, operator, business.id, AdmissionState.ADMITTED)
 
 
 def _approve_all(context: Context, operator: Operator) -> None:
-    sender = reviewing.Sender()
+    sender = operators_actions.Sender()
     sender.start_over()
     while (keep := context.db.read_now(sender.read_next)) is not None:
         context.db.write_now(keep)
 
     def review(tx: Tx) -> int:
-        waiting = reviews.list_reviews(tx, operator.business_id, ReviewState.PENDING)
+        waiting = operators_store.list_reviews(tx, operator.business_id, ReviewState.PENDING)
         for each in waiting:
-            reviewing.decide_review(tx, operator, each.ad_id, each.digest, ReviewState.APPROVED, "")
+            operators_actions.decide_review(tx, operator, each.ad_id, each.digest, ReviewState.APPROVED, "")
         return len(waiting)
 
     while context.db.write_now(review):
@@ -95,6 +95,6 @@ def _approve_all(context: Context, operator: Operator) -> None:
 
     def pay(tx: Tx) -> None:
         for balance in operator_accounts.list_balances(tx, operator.business_id):
-            paying.pay_operator(tx, operator, balance.ad_account_id, PAID_MICROS, "first payment")
+            operators_actions.pay_operator(tx, operator, balance.ad_account_id, PAID_MICROS, "first payment")
 
     context.db.write_now(pay)

@@ -101,9 +101,8 @@ from contatto.mail.actions import mail_kind, purge_mails
 from contatto.measurement import actions as measurement
 from contatto.measurement.index import GatheredTouches
 from contatto.measurement.ports import ChargePort
-from contatto.operators.actions import reviewing
-from contatto.operators.actions.admitting import purge_admission_codes
-from contatto.operators.actions.paying import purge_sightings
+from contatto.operators import actions as operators_actions
+from contatto.operators.actions import purge_admission_codes, purge_sightings
 from contatto.people.actions import purge_invitations
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
@@ -306,7 +305,7 @@ def periodic_jobs(
 ) -> tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]:
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
-    sender, finder = reviewing.Sender(), lookalikes.LookalikeFinder()
+    sender, finder = operators_actions.Sender(), lookalikes.LookalikeFinder()
     mail_alerts = partial(telling.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),

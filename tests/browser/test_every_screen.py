@@ -12,7 +12,7 @@ from contatto.accounts.model import BusinessId, Role
 from contatto.accounts.store import find_business
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import SendFailure
-from contatto.operators.actions import admitting, placing
+from contatto.operators import actions as operators_actions
 from contatto.operators.model import AdmissionState, Category
 from contatto.ui.sessions import SESSION_COOKIE
 from tests import make
@@ -91,13 +91,13 @@ def _open_marketplace(served: Served) -> None:
     db, hashed = served.house.context.db, weak_hash(PASSWORD)
 
     def work(tx: Tx) -> None:
-        operator = placing.open_operator(tx, "The Forum", "UTC")
+        operator = operators_actions.open_operator(tx, "The Forum", "UTC")
         add_member(tx, BusinessId(operator.business_id), NewMember(HOST, "Host", Role.OWNER, ""), hashed)
-        placing.add_placement(tx, operator, PLACEMENT)
+        operators_actions.add_placement(tx, operator, PLACEMENT)
         business = find_business(tx, BusinessId(served.house.business_id))
         assert business is not None
-        admitting.ask_admission(tx, operator.business_id, business, Category.FOOD)
-        admitting.decide_admission(tx, operator, str(business.id), AdmissionState.ADMITTED, "")
+        operators_actions.ask_admission(tx, operator.business_id, business, Category.FOOD)
+        operators_actions.decide_admission(tx, operator, str(business.id), AdmissionState.ADMITTED, "")
 
     db.write_now(work)
     send_all(db)

@@ -16,8 +16,8 @@ from contatto.leads.model.events import LeadCaptured
 from contatto.measurement import actions as measurement
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind
+from contatto.operators import store as operators_store
 from contatto.operators.model import PlacedDay
-from contatto.operators.store import accounts
 from contatto.reports.actions.answers import make_report
 from contatto.reports.model import Counts, Level, Span, TimeStep
 from contatto.reports.rules.queries import ReportQuestion
@@ -49,7 +49,7 @@ def talk(market: Marketplace, served: Served) -> tuple[str, str]:
 def placed(market: Marketplace, business: int) -> list[PlacedDay]:
     world = market.worlds[business]
     return market.db.read_now(
-        lambda tx: accounts.list_placed_days_of_account(tx, world.id, world.ad_account.id)
+        lambda tx: operators_store.list_placed_days_of_account(tx, world.id, world.ad_account.id)
     )
 
 

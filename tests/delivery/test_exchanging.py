@@ -18,8 +18,8 @@ from contatto.delivery.store import log as entries
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
+from contatto.operators import store as operators_store
 from contatto.operators.model import AdmissionState, Category, ReviewState
-from contatto.operators.store import accounts
 from tests.ads.world import add_chain
 from tests.operators.marketplace import MILLION, Marketplace, add_marketplace
 
@@ -192,12 +192,12 @@ def test_charges_spend_and_balance_are_one_amount_for_both_sides(market: Marketp
         for amounts in by_business:
             assert len(set(amounts)) == 1
     assert all(amounts[0] > 0 for amounts in by_business)
-    days = market.db.read_now(lambda tx: accounts.list_placed_days(tx, market.operator.business_id))
+    days = market.db.read_now(lambda tx: operators_store.list_placed_days(tx, market.operator.business_id))
     assert sum(day.charged_micros for day in days) == sum(amounts[0] for amounts in by_business)
     assert sum(day.views for day in days) == 24
     assert {day.placement_id for day in days} == {market.placement.id}
     asked = market.db.read_now(
-        lambda tx: accounts.list_asked_days(tx, market.operator.business_id, "", "9999-99-99")
+        lambda tx: operators_store.list_asked_days(tx, market.operator.business_id, "", "9999-99-99")
     )
     assert [(day.asked, day.filled) for day in asked] == [(24, 24)]
 

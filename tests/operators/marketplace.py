@@ -19,9 +19,8 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.index import record_views
 from contatto.measurement.model import Impression, TicketKind
-from contatto.operators.actions import admitting, paying, placing, reviewing
+from contatto.operators import actions, store
 from contatto.operators.model import AdmissionState, Category, Operator, Placement, ReviewState
-from contatto.operators.store import accounts, reviews
 from tests.ads.world import Chain, World, add_chain, add_world
 from tests.delivery.learning import KEY, ticket_of
 
@@ -76,13 +75,13 @@ class Marketplace:
 
     def decide(self, business: int, state: AdmissionState, reason: str = "") -> None:
         name = self.worlds[business].id
-        self.db.write_now(lambda tx: admitting.decide_admission(tx, self.operator, name, state, reason))
+        self.db.write_now(lambda tx: actions.decide_admission(tx, self.operator, name, state, reason))
         self.refresh()
 
     def change(self, **changes: object) -> None:
         """Change the rules of the placement."""
         self.placement = replace(self.placement, **changes)  # type: ignore[arg-type]  # a test names real fields
-        self.db.write_now(lambda tx: placing.change_placement(tx, self.operator, self.placement))
+        self.db.write_now(lambda tx: actions.change_placement(tx, self.operator, self.placement))
         self.refresh()
 
     def send(self) -> None:
@@ -95,7 +94,7 @@ class Marketplace:
 
     def pay(self, business: int, amount_micros: int) -> None:
         name = self.worlds[business].ad_account.id
-        self.db.write_now(lambda tx: paying.pay_operator(tx, self.operator, name, amount_micros, ""))
+        self.db.write_now(lambda tx: actions.pay_operator(tx, self.operator, name, amount_micros, ""))
         self.refresh()
 
     def see(self, served: Served, times: int = 1) -> None:
@@ -134,11 +133,11 @@ class Marketplace:
 
         def work(tx: Tx) -> tuple[int, int, int, int]:
             days = ledger.list_charged_days(tx, world.id, world.ad_account.id, "", "9999-99-99")
-            placed = accounts.list_placed_days_of_account(tx, world.id, world.ad_account.id)
+            placed = store.list_placed_days_of_account(tx, world.id, world.ad_account.id)
             of_business = touches.c.business_id == world.id
             spend = tx.scalar(select(func.coalesce(func.sum(touches.c.cost_micros), 0)).where(of_business))
             own = ledger.find_balance(tx, world.id, world.ad_account.id)
-            with_operators = accounts.list_balances_of_business(tx, world.id)
+            with_operators = store.list_balances_of_business(tx, world.id)
             lost = own.charged_micros + sum(each.charged_micros for each in with_operators)
             charged = sum(day.charged_micros for day in days)
             return charged, sum(day.charged_micros for day in placed), int(spend), lost
@@ -148,7 +147,7 @@ class Marketplace:
 
 def send_all(db: Database) -> None:
     """Do what the worker does by the clock."""
-    sender = reviewing.Sender()
+    sender = actions.Sender()
     sender.start_over()
     while (keep := db.read_now(sender.read_next)) is not None:
         db.write_now(keep)
@@ -158,9 +157,9 @@ def review_all(db: Database, operator: Operator, state: ReviewState, reason: str
     """Say the same of all that waits; how many those were."""
 
     def work(tx: Tx) -> int:
-        waiting = reviews.list_reviews(tx, operator.business_id, ReviewState.PENDING)
+        waiting = store.list_reviews(tx, operator.business_id, ReviewState.PENDING)
         for each in waiting:
-            reviewing.decide_review(tx, operator, each.ad_id, each.digest, state, reason)
+            actions.decide_review(tx, operator, each.ad_id, each.digest, state, reason)
         return len(waiting)
 
     return db.write_now(work)
@@ -170,13 +169,13 @@ def add_marketplace(
     db: Database, clock: FixedClock, *, businesses: int = 2, **changes: object
 ) -> Marketplace:
     def work(tx: Tx) -> tuple[Operator, Placement, list[World], list[Chain]]:
-        operator = placing.open_operator(tx, "The Forum", "Asia/Singapore")
-        placement = placing.add_placement(tx, operator, PLACEMENT)
+        operator = actions.open_operator(tx, "The Forum", "Asia/Singapore")
+        placement = actions.add_placement(tx, operator, PLACEMENT)
         worlds = [add_world(tx) for _ in range(businesses)]
         chains = [add_chain(tx, world, **changes) for world in worlds]
         for world in worlds:
-            admitting.ask_admission(tx, operator.business_id, world.business, Category.FOOD)
-            admitting.decide_admission(tx, operator, world.id, AdmissionState.ADMITTED)
+            actions.ask_admission(tx, operator.business_id, world.business, Category.FOOD)
+            actions.decide_admission(tx, operator, world.id, AdmissionState.ADMITTED)
         return operator, placement, worlds, chains
 
     operator, placement, worlds, chains = db.write_now(work)
@@ -185,7 +184,7 @@ def add_marketplace(
 
     def pay(tx: Tx) -> None:
         for world in worlds:
-            paying.pay_operator(tx, operator, world.ad_account.id, MILLION, "first payment")
+            actions.pay_operator(tx, operator, world.ad_account.id, MILLION, "first payment")
 
     db.write_now(pay)
     return Marketplace(db, clock, operator, placement, worlds, chains, AdServer(db))

@@ -11,9 +11,8 @@ from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
 from contatto.ads.store.nodes import ad_groups
 from contatto.kit.db.tx import Tx
-from contatto.operators.actions import placing
+from contatto.operators import actions, store
 from contatto.operators.model import AdmissionState, AdReview, ReviewState
-from contatto.operators.store import accounts, places, reviews
 from tests.journeys.running import PASSWORD, House, csrf_of, running_house, weak_hash
 from tests.operators.marketplace import send_all
 
@@ -32,7 +31,7 @@ def operator_id(house: House) -> str:
     hashed = weak_hash(PASSWORD)
 
     def work(tx: Tx) -> str:
-        made = placing.open_operator(tx, "The Forum", "UTC")
+        made = actions.open_operator(tx, "The Forum", "UTC")
         add_member(tx, BusinessId(made.business_id), NewMember(HOST, "Host", Role.OWNER, ""), hashed)
         return made.business_id
 
@@ -79,7 +78,7 @@ def check_statement(house: House, operator_id: str, ad_account_id: str) -> None:
         "placement_id": "p1", "ad_account_id": ad_account_id, "day": "2026-11-02",
         "views": 9, "clicks": 1, "charged_micros": 2_000_000,
     }  # fmt: skip
-    db.write_now(lambda tx: tx.insert(accounts.placed_days, charged))
+    db.write_now(lambda tx: tx.insert(store.placed_days, charged))
     statement = house.client.get("/operator/statement.csv").text
     assert "wire" in statement
     assert ",CONVERSATION group," in statement
@@ -104,15 +103,15 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
     send_all(db)
     page = house.client.get("/operator").text
     assert "Write to us" in page
-    waiting = db.read_now(lambda tx: reviews.list_reviews(tx, operator_id, ReviewState.PENDING))
+    waiting = db.read_now(lambda tx: store.list_reviews(tx, operator_id, ReviewState.PENDING))
     for each in [*waiting, send_film(house, waiting[0])]:
         press(house, "/operator/reviews", ad_id=each.ad_id, digest=each.digest, state="approved")
-    (balance,) = db.read_now(lambda tx: accounts.list_balances(tx, operator_id))
+    (balance,) = db.read_now(lambda tx: store.list_balances(tx, operator_id))
     press(house, "/operator/payments", ad_account_id=balance.ad_account_id, amount="1,000.50", note="wire")
     press(house, "/operator/payments", ad_account_id=balance.ad_account_id, amount="20", is_credit="true")
     code = re.search(r'id="join-code">(join_[\w-]+)<', press(house, "/operator/codes", status=200))
     assert code is not None
-    (paid,) = db.read_now(lambda tx: accounts.list_balances(tx, operator_id))
+    (paid,) = db.read_now(lambda tx: store.list_balances(tx, operator_id))
     assert (paid.paid_in_micros, paid.credit_micros) == (1_000_500_000, 20_000_000)
     check_statement(house, operator_id, balance.ad_account_id)
     change_rules(house, operator_id)
@@ -125,7 +124,7 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
     assert "1,000.50" in page
     press(house, "/settings/marketplaces/leave", operator_id=operator_id)
     press(house, "/settings/marketplaces/code", code=code.group(1), category="food")
-    admission = db.read_now(lambda tx: places.find_admission(tx, operator_id, house.business_id))
+    admission = db.read_now(lambda tx: store.find_admission(tx, operator_id, house.business_id))
     assert admission is not None
     assert (admission.state, admission.category) == (AdmissionState.ADMITTED, "food")
     press(house, "/settings/marketplaces/code", status=404, code=code.group(1), category="food")
@@ -134,7 +133,7 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
 def send_film(house: House, sent: AdReview) -> AdReview:
     """An ad with a video is sent too; its review says which video that is."""
     film = replace(sent, digest="a" * 64, video_id="film-1")
-    house.context.db.write_now(lambda tx: reviews.save_sent_ads(tx, [film]))
+    house.context.db.write_now(lambda tx: store.save_sent_ads(tx, [film]))
     assert 'Video: <bdi dir="ltr">film-1</bdi>' in house.client.get("/operator").text
     return film
 
@@ -142,10 +141,10 @@ def send_film(house: House, sent: AdReview) -> AdReview:
 def change_rules(house: House, operator_id: str) -> None:
     """Change the placement, and look at it before and afterwards."""
     db = house.context.db
-    (placement,) = db.read_now(lambda tx: places.list_placements(tx, operator_id))
+    (placement,) = db.read_now(lambda tx: store.list_placements(tx, operator_id))
     assert (placement.currency, placement.floor_micros, placement.most_views) == ("SGD", 2_500_000, 3)
     press(house, "/operator/placements", placement_id=placement.id, name="Front page", floor="3")
-    (placement,) = db.read_now(lambda tx: places.list_placements(tx, operator_id))
+    (placement,) = db.read_now(lambda tx: store.list_placements(tx, operator_id))
     assert (placement.name, placement.floor_micros, placement.is_on) == ("Front page", 3_000_000, False)
 
 

@@ -23,9 +23,9 @@ from contatto.kit.ids import new_number
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
-from contatto.operators.actions.placing import add_placement, open_operator
+from contatto.operators.actions import add_placement, open_operator
 from contatto.operators.model import PlacedDay, Placement
-from contatto.operators.store.accounts import save_placed_days
+from contatto.operators.store import save_placed_days
 from tests.ad_platforms.counterpart import spend
 from tests.journeys.running import House, csrf_of, message, running_house, until
 

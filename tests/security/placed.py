@@ -4,9 +4,9 @@ from contatto.accounts.actions import issue_token
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import find_business, list_ad_accounts
 from contatto.kit.db.tx import Tx
-from contatto.operators.actions import admitting, paying, placing, reviewing
+from contatto.operators import actions as operators_actions
+from contatto.operators import store as operators_store
 from contatto.operators.model import Category, Placement, ReviewState
-from contatto.operators.store import reviews
 from tests.security.world import Tenant, World
 
 
@@ -14,17 +14,19 @@ def open_marketplace(world: World, of: Tenant) -> str:
     """An operator that nobody else of the world has to do with; its token comes back."""
 
     def work(tx: Tx) -> str:
-        operator = placing.open_operator(tx, f"{of.word} forum", "UTC", is_listed=False)
+        operator = operators_actions.open_operator(tx, f"{of.word} forum", "UTC", is_listed=False)
         wanted = Placement("", "", f"{of.word} page", "SGD", 1_000_000, (), (), 5, True, tx.now)
-        placing.add_placement(tx, operator, wanted)
+        operators_actions.add_placement(tx, operator, wanted)
         business = find_business(tx, BusinessId(of.business_id))
         assert business is not None
-        made = admitting.join_by_code(tx, admitting.make_code(tx, operator), business, Category.FOOD)
-        reviewing.send_ads(tx, made)
-        for each in reviews.list_reviews(tx, operator.business_id):
-            reviewing.decide_review(tx, operator, each.ad_id, each.digest, ReviewState.APPROVED)
+        made = operators_actions.join_by_code(
+            tx, operators_actions.make_code(tx, operator), business, Category.FOOD
+        )
+        operators_actions.send_ads(tx, made)
+        for each in operators_store.list_reviews(tx, operator.business_id):
+            operators_actions.decide_review(tx, operator, each.ad_id, each.digest, ReviewState.APPROVED)
         for account in list_ad_accounts(tx, business.id):
-            paying.pay_operator(tx, operator, account.id, 1_000_000, f"{of.word} paid")
+            operators_actions.pay_operator(tx, operator, account.id, 1_000_000, f"{of.word} paid")
         scopes = [Permission.READ_ADS.value]
         return issue_token(tx, BusinessId(operator.business_id), "site", scopes)[1]
 

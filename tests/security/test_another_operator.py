@@ -13,7 +13,7 @@ from contatto.accounts.model import BusinessId, Credential, Permission, Role
 from contatto.accounts.store import find_business, list_ad_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
-from contatto.operators.actions import admitting, paying, placing, reviewing
+from contatto.operators import actions as operators_actions
 from contatto.operators.model import Category
 from tests.journeys.running import PASSWORD, weak_hash
 from tests.security.holdings import changed_tables, rows_of
@@ -47,16 +47,16 @@ def host(world: World) -> Host:
     hashed = weak_hash(PASSWORD)
 
     def work(tx: Tx) -> tuple[str, str]:
-        operator = placing.open_operator(tx, "The Host", "UTC")
+        operator = operators_actions.open_operator(tx, "The Host", "UTC")
         tenant = BusinessId(operator.business_id)
         for each in (world.victim, world.attacker):
             business = find_business(tx, BusinessId(each.business_id))
             assert business is not None
-            code = admitting.make_code(tx, operator)
-            made = admitting.join_by_code(tx, code, business, Category.OTHER)
-            reviewing.send_ads(tx, made)
+            code = operators_actions.make_code(tx, operator)
+            made = operators_actions.join_by_code(tx, code, business, Category.OTHER)
+            operators_actions.send_ads(tx, made)
             account = list_ad_accounts(tx, business.id)[0]
-            paying.pay_operator(tx, operator, account.id, 7_654_321_000, f"{each.word} transfer")
+            operators_actions.pay_operator(tx, operator, account.id, 7_654_321_000, f"{each.word} transfer")
         add_member(tx, tenant, NewMember("host@example.com", "Host", Role.OWNER, ""), hashed)
         return operator.business_id, issue_token(tx, tenant, "all", list(Permission))[1]
 

@@ -17,7 +17,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.money import amount_written, to_micros
 from contatto.kit.settings import Settings
-from contatto.operators.actions import admitting, paying, placing, reviewing, statements
+from contatto.operators import actions as operators_actions
+from contatto.operators import store as operators_store
 from contatto.operators.model import (
     Admission,
     AdmissionState,
@@ -28,7 +29,6 @@ from contatto.operators.model import (
     Placement,
     ReviewState,
 )
-from contatto.operators.store import accounts, places, reviews
 from contatto.people.actions import invitation_path, invite_member
 
 At = Annotated[
@@ -49,7 +49,7 @@ def _find_operator(tx: Tx, wanted: str) -> Operator:
     Raises:
         Refused: NOT_FOUND.
     """
-    known = places.list_operators(tx)
+    known = operators_store.list_operators(tx)
     found = [each for each in known if wanted in ("", each.business_id, each.name)]
     if len(found) != 1:
         names = ", ".join(each.name for each in known) or "none yet; run contatto operator add"
@@ -83,9 +83,9 @@ def add_command(
     """Open a marketplace, and print the link by which its owner comes in."""
 
     def work(tx: Tx) -> str:
-        if name in [each.name for each in places.list_operators(tx)]:
+        if name in [each.name for each in operators_store.list_operators(tx)]:
             raise Refused(errors.INVALID, "name: another marketplace has this name.")
-        made = placing.open_operator(tx, name, timezone, is_listed=not unlisted)
+        made = operators_actions.open_operator(tx, name, timezone, is_listed=not unlisted)
         invitation = invite_member(tx, made.business_id, email, Role.OWNER)  # type: ignore[arg-type]  # as above
         _record(tx, made, "add")
         return Settings().link_address + invitation_path(tx, invitation, invitation.email)
@@ -97,7 +97,7 @@ def add_command(
 def list_command() -> None:
     """Show the marketplaces of this installation."""
     table = Table("id", "name", "time zone", "open to all")
-    for each in carry_out(places.list_operators):
+    for each in carry_out(operators_store.list_operators):
         table.add_row(each.business_id, each.name, each.timezone, "yes" if each.is_listed else "no")
     print_table(table)
 
@@ -116,15 +116,17 @@ def placement_command(
     """Add a placement, or set the rules of one."""
 
     def work(tx: Tx, of: Operator) -> str:
-        known = next((each for each in places.list_placements(tx, of.business_id) if each.name == name), None)
+        known = next(
+            (each for each in operators_store.list_placements(tx, of.business_id) if each.name == name), None
+        )
         blocked = tuple(_find_admission(tx, of, each).business_id for each in block)
         wanted = Placement(
             known.id if known else "", of.business_id, name, currency or (known.currency if known else ""),
             _micros(floor), tuple(category), blocked, most_views, not off, tx.now,
         )  # fmt: skip
         if known is None:
-            return placing.add_placement(tx, of, wanted).id
-        placing.change_placement(tx, of, wanted)
+            return operators_actions.add_placement(tx, of, wanted).id
+        operators_actions.change_placement(tx, of, wanted)
         return known.id
 
     out.print(_act(operator, "placement", work))
@@ -135,7 +137,7 @@ def placements_command(operator: At = "") -> None:
     """Show the placements and their rules."""
 
     def work(tx: Tx) -> list[Placement]:
-        return places.list_placements(tx, _find_operator(tx, operator).business_id)
+        return operators_store.list_placements(tx, _find_operator(tx, operator).business_id)
 
     table = Table("id", "name", "floor", "categories", "blocked", "a day", "state")
     for each in carry_out(work):
@@ -150,7 +152,7 @@ def placements_command(operator: At = "") -> None:
 @commands.command("code")
 def code_command(operator: At = "") -> None:
     """Print a code that lets one business in at once; it is good for fourteen days and shown this once."""
-    out.print(_act(operator, "code", admitting.make_code), soft_wrap=True)
+    out.print(_act(operator, "code", operators_actions.make_code), soft_wrap=True)
 
 
 @commands.command("join")
@@ -165,11 +167,11 @@ def join_command(
     def work(tx: Tx) -> Admission:
         of = find_one_business(tx, business)
         if code:
-            made = admitting.join_by_code(tx, code, of, category)
+            made = operators_actions.join_by_code(tx, code, of, category)
         else:
-            made = admitting.ask_admission(tx, _find_operator(tx, operator).business_id, of, category)
+            made = operators_actions.ask_admission(tx, _find_operator(tx, operator).business_id, of, category)
         if made.state is AdmissionState.ADMITTED:
-            reviewing.send_ads(tx, made)
+            operators_actions.send_ads(tx, made)
         record_command(tx, of, "operator join")
         return made
 
@@ -179,7 +181,7 @@ def join_command(
 
 def _find_admission(tx: Tx, of: Operator, wanted: str) -> Admission:
     """Raises NOT_FOUND for a business that never asked."""
-    known = places.list_admissions(tx, of.business_id)
+    known = operators_store.list_admissions(tx, of.business_id)
     found = [each for each in known if wanted in (each.business_id, each.business_name)]
     if len(found) != 1:
         names = ", ".join(each.business_name for each in known) or "none yet"
@@ -192,7 +194,7 @@ def businesses_command(operator: At = "") -> None:
     """Show who takes part, and who wants to."""
 
     def work(tx: Tx) -> list[Admission]:
-        return places.list_admissions(tx, _find_operator(tx, operator).business_id)
+        return operators_store.list_admissions(tx, _find_operator(tx, operator).business_id)
 
     table = Table("id", "name", "category", "state", "asked on", "reason")
     for each in carry_out(work):
@@ -223,9 +225,9 @@ def suspend_command(business: Who, reason: Why, operator: At = "") -> None:
 def _decide(operator: str, business: str, state: AdmissionState, reason: str) -> None:
     def work(tx: Tx, of: Operator) -> Admission:
         known = _find_admission(tx, of, business)
-        decided = admitting.decide_admission(tx, of, known.business_id, state, reason)
+        decided = operators_actions.decide_admission(tx, of, known.business_id, state, reason)
         if state is AdmissionState.ADMITTED:
-            reviewing.send_ads(tx, decided)
+            operators_actions.send_ads(tx, decided)
         return decided
 
     decided = _act(operator, state.value, work)
@@ -241,7 +243,7 @@ def ads_command(
     """Show the ads that wait for the review, or those that went through it."""
 
     def work(tx: Tx) -> list[AdReview]:
-        return reviews.list_reviews(tx, _find_operator(tx, operator).business_id, state)
+        return operators_store.list_reviews(tx, _find_operator(tx, operator).business_id, state)
 
     found = carry_out(work)
     if plain:
@@ -271,10 +273,10 @@ def refuse_ad_command(number: Number, reason: Why, operator: At = "") -> None:
 
 def _review(operator: str, number: int, state: ReviewState, reason: str) -> None:
     def work(tx: Tx, of: Operator) -> AdReview:
-        latest = [each for each in reviews.list_reviews(tx, of.business_id) if each.number == number]
+        latest = [each for each in operators_store.list_reviews(tx, of.business_id) if each.number == number]
         if not latest:
             raise Refused(errors.NOT_FOUND, "Ad not found.")
-        return reviewing.decide_review(tx, of, latest[0].ad_id, latest[0].digest, state, reason)
+        return operators_actions.decide_review(tx, of, latest[0].ad_id, latest[0].digest, state, reason)
 
     review = _act(operator, f"{state.value} ad", work)
     out.print(f"{review.name} of {review.business_name} is {state.value}.")
@@ -285,7 +287,7 @@ def balances_command(plain: Plain = False, operator: At = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
 
     def work(tx: Tx) -> list[OperatorBalance]:
-        return accounts.list_balances(tx, _find_operator(tx, operator).business_id)
+        return operators_store.list_balances(tx, _find_operator(tx, operator).business_id)
 
     found = carry_out(work)
     if plain:
@@ -309,7 +311,7 @@ def pay_command(
     """Note a payment of an ad account."""
 
     def change(tx: Tx, of: Operator, account: str) -> OperatorBalance:
-        return paying.pay_operator(tx, of, account, _micros(amount), note)
+        return operators_actions.pay_operator(tx, of, account, _micros(amount), note)
 
     _change(operator, account_id, "pay", change)
 
@@ -319,7 +321,7 @@ def credit_command(account_id: AccountId, amount: Amount, operator: At = "") -> 
     """Say what an ad account may owe."""
 
     def change(tx: Tx, of: Operator, account: str) -> OperatorBalance:
-        return paying.set_credit(tx, of, account, _micros(amount))
+        return operators_actions.set_credit(tx, of, account, _micros(amount))
 
     _change(operator, account_id, "credit", change)
 
@@ -328,7 +330,9 @@ def _change(
     operator: str, number: int, what: str, change: Callable[[Tx, Operator, str], OperatorBalance]
 ) -> None:
     def work(tx: Tx, of: Operator) -> OperatorBalance:
-        known = {each.number: each.ad_account_id for each in accounts.list_balances(tx, of.business_id)}
+        known = {
+            each.number: each.ad_account_id for each in operators_store.list_balances(tx, of.business_id)
+        }
         if number not in known:
             raise Refused(errors.NOT_FOUND, "No ad account with this id is in the marketplace.")
         return change(tx, of, known[number])
@@ -347,7 +351,7 @@ def statement_command(operator: At = "") -> None:
 
 def _statement(operator: str, tx: Tx) -> list[list[str]]:
     own = _find_operator(tx, operator)
-    return statements.operator_statement(tx, own, statements.name_charged_groups(tx, own))
+    return operators_actions.operator_statement(tx, own, operators_actions.name_charged_groups(tx, own))
 
 
 def _print_ids(numbers: Iterable[int]) -> None:

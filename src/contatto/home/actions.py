@@ -28,7 +28,7 @@ from contatto.leads.store.annotations import list_due_leads
 from contatto.leads.store.listing import count_leads_since, load_lead_counts
 from contatto.measurement.model import Goal
 from contatto.operators.model import ReviewState
-from contatto.operators.store.reviews import list_reviews_of_business
+from contatto.operators.store import list_reviews_of_business
 from contatto.reports.actions.overview import GoalPart, load_overview
 from contatto.reports.metrics.shares import cost_each
 from contatto.reports.model import Counts

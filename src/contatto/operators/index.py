@@ -11,8 +11,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger, where
 from contatto.kit.timestamps import micros
 from contatto.measurement.rules import local_day
+from contatto.operators import store
 from contatto.operators.model import AdmissionState, AskedDay, Field, Operator, Placement
-from contatto.operators.store import accounts, places, reviews
 
 FRESH: Final = timedelta(seconds=2)
 """What is known of an operator is read again behind the answers when it is older than this."""
@@ -28,18 +28,18 @@ type Sighting = tuple[str, str, str, str]
 
 def load_field(tx: Tx, operator_id: str) -> Field | None:
     """Who may compete in the placements of an operator; None for a tenant that is none."""
-    operator = places.find_operator(tx, operator_id)
+    operator = store.find_operator(tx, operator_id)
     if operator is None:
         return None
-    found = places.list_placements(tx, operator_id)
-    admitted = places.list_admissions(tx, operator_id, AdmissionState.ADMITTED)
+    found = store.list_placements(tx, operator_id)
+    admitted = store.list_admissions(tx, operator_id, AdmissionState.ADMITTED)
     return Field(
         operator,
         tx.now,
         {each.id: each for each in found},
         {each.business_id: each for each in admitted},
-        reviews.list_approved(tx, operator_id),
-        {each.ad_account_id: each.room_micros for each in accounts.list_balances(tx, operator_id)},
+        store.list_approved(tx, operator_id),
+        {each.ad_account_id: each.room_micros for each in store.list_balances(tx, operator_id)},
     )
 
 
@@ -124,7 +124,7 @@ class OperatorIndex:
         """How often somebody was shown an ad in a placement today."""
         key = (placement.business_id, placement.id, viewer, day)
         with acting(placement.business_id):
-            written = await self._db.read(lambda tx: accounts.count_sightings(tx, *key))
+            written = await self._db.read(lambda tx: store.count_sightings(tx, *key))
         return written + self._seen[key]
 
     def day_of(self, operator: Operator) -> str:
@@ -164,8 +164,8 @@ class OperatorIndex:
             days = [AskedDay(*key, count, filled[key]) for key, count in sorted(asked.items())]
 
             def write(tx: Tx) -> None:
-                accounts.save_asked(tx, days)
-                accounts.save_sightings(tx, seen)
+                store.save_asked(tx, days)
+                store.save_sightings(tx, seen)
 
             with acting(""):
                 await self._db.write(write)

@@ -12,7 +12,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.measurement.rules import local_day
 from contatto.operators.model import PlacedDay
-from contatto.operators.store.accounts import list_placed_days_of_account
+from contatto.operators.store import list_placed_days_of_account
 
 MOST_MICROS = 10**15
 """A payment of a thousand million is a slip of the hand."""

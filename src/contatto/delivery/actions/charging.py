@@ -22,10 +22,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import Impression, Touch, TouchKind
 from contatto.measurement.store import list_known_touches
-from contatto.operators.actions.paying import charge_placements
+from contatto.operators.actions import charge_placements
 from contatto.operators.model import PlacedDay
-from contatto.operators.store.accounts import list_balances_of_accounts
-from contatto.operators.store.places import list_owners_of_placements
+from contatto.operators.store import list_balances_of_accounts, list_owners_of_placements
 
 _KINDS: Final = {TouchKind.VIEW: EntryKind.VIEW, TouchKind.CLICK: EntryKind.CLICK}
 

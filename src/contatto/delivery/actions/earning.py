@@ -10,9 +10,9 @@ from contatto.delivery.model.trials import TrialDay
 from contatto.delivery.store import log as entries
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Attribution
-from contatto.operators.actions.paying import count_earned_in_placements
+from contatto.operators.actions import count_earned_in_placements
 from contatto.operators.model import PlacedDay
-from contatto.operators.store.places import list_owners_of_placements
+from contatto.operators.store import list_owners_of_placements
 
 _CHANGES: Final = {
     EntryKind.CONVERSATION: (1, 0),

@@ -34,8 +34,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.kit.money import MICROS, to_micros
 from contatto.measurement.model import Goal
 from contatto.operators.model import OperatorBalance
-from contatto.operators.store.accounts import list_balances_of_accounts
-from contatto.operators.store.places import list_admissions_of_business
+from contatto.operators.store import list_admissions_of_business, list_balances_of_accounts
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Extensions"])

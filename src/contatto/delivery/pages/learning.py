@@ -28,7 +28,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.numbers import read_number
 from contatto.kit.timestamps import from_micros
-from contatto.operators.store.places import list_placement_names
+from contatto.operators.store import list_placement_names
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)

@@ -16,9 +16,13 @@ from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.money import MICROS
 from contatto.kit.table_export import csv_lines
-from contatto.operators.actions.statements import statement_rows
-from contatto.operators.store.accounts import list_balances_of_accounts, list_used_placements
-from contatto.operators.store.places import list_admissions_of_business, list_placement_names
+from contatto.operators.actions import statement_rows
+from contatto.operators.store import (
+    list_admissions_of_business,
+    list_balances_of_accounts,
+    list_placement_names,
+    list_used_placements,
+)
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)

@@ -20,7 +20,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.faults import split_fault
 from contatto.kit.i18n import N_, translator_of
-from contatto.operators.actions import admitting, reviewing
+from contatto.operators import actions, store
 from contatto.operators.model import (
     Admission,
     AdmissionState,
@@ -30,7 +30,6 @@ from contatto.operators.model import (
     OperatorBalance,
     PlacedDay,
 )
-from contatto.operators.store import accounts, places, reviews
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
@@ -114,11 +113,11 @@ async def _enter(request: Request, caller: Caller, form: AskingForm | CodeForm, 
     def enter(tx: Tx) -> None:
         business = _own_business(tx, caller)
         if isinstance(form, CodeForm):
-            made = admitting.join_by_code(tx, form.code, business, form.category)
+            made = actions.join_by_code(tx, form.code, business, form.category)
         else:
-            made = admitting.ask_admission(tx, operator_id, business, form.category)
+            made = actions.ask_admission(tx, operator_id, business, form.category)
         if made.state is AdmissionState.ADMITTED:
-            reviewing.send_ads(tx, made)
+            actions.send_ads(tx, made)
 
     try:
         with acting(""):  # the marketplace is another tenant
@@ -141,9 +140,7 @@ async def post_left(
 ) -> RedirectResponse:
     """Take part no more."""
     require(caller, Permission.ADMINISTER)
-    await context_of(request).db.write(
-        lambda tx: admitting.leave_operator(tx, caller.business_id, operator_id)
-    )
+    await context_of(request).db.write(lambda tx: actions.leave_operator(tx, caller.business_id, operator_id))
     return RedirectResponse(HOME, 303)
 
 
@@ -154,28 +151,28 @@ async def _render(request: Request, caller: Caller, problem: Refused | None = No
         since = (tx.now - timedelta(days=SHOWN_DAYS)).date().isoformat()
         balances = [
             each
-            for each in accounts.list_balances_of_business(tx, caller.business_id)
+            for each in store.list_balances_of_business(tx, caller.business_id)
             if may_use(caller, each.ad_account_id)
         ]
-        sent = reviews.list_reviews_of_business(tx, caller.business_id)
+        sent = store.list_reviews_of_business(tx, caller.business_id)
         days = [
             day
             for each in {each.ad_account_id for each in balances}
-            for day in accounts.list_placed_days_of_account(tx, caller.business_id, each, since)
+            for day in store.list_placed_days_of_account(tx, caller.business_id, each, since)
         ]
         ads = list_ads_by_number(tx, caller.business_id, {each.number for each in sent})
         ad_names = name_ads(tx, caller.business_id, ads.values())
         return [
             _place(admission, balances, sent, ad_names, days)
-            for admission in places.list_admissions_of_business(tx, caller.business_id)
+            for admission in store.list_admissions_of_business(tx, caller.business_id)
         ]
 
     joined = await context.db.read(load)
     with acting(""):  # only names are told of those that are open to all
-        listed = await context.db.read(lambda tx: places.list_operators(tx, listed_only=True))
-        own = await context.db.read(lambda tx: places.find_operator(tx, caller.business_id))
+        listed = await context.db.read(lambda tx: store.list_operators(tx, listed_only=True))
+        own = await context.db.read(lambda tx: store.find_operator(tx, caller.business_id))
         used = {row.placement_id for place in joined for row in place.placed}
-        names = await context.db.read(lambda tx: places.list_placement_names(tx, used))
+        names = await context.db.read(lambda tx: store.list_placement_names(tx, used))
     values = {
         "caller": caller,
         "joined": [_named(place, names) for place in joined],

@@ -22,12 +22,11 @@ from contatto.kit.table_export import csv_lines
 from contatto.kit.timestamps import micros
 from contatto.kit.typed_numbers import read_amount, read_whole
 from contatto.measurement.rules import local_day
-from contatto.operators.actions import admitting, paying, placing, reviewing
-from contatto.operators.actions.statements import name_charged_groups, operator_statement
+from contatto.operators import actions, store
+from contatto.operators.actions import name_charged_groups, operator_statement
 from contatto.operators.model import AdmissionState, Category, Operator, Placement, ReviewState
 from contatto.operators.pages.joining import CATEGORY_TEXTS
 from contatto.operators.rules import LEAST_FLOOR_MICROS
-from contatto.operators.store import accounts, places, reviews
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
@@ -117,7 +116,7 @@ async def post_placement(
     lang = translator_of(request).lang
 
     def work(tx: Tx, operator: Operator) -> None:
-        known = placing.load_placement(tx, operator, form.placement_id) if form.placement_id else None
+        known = actions.load_placement(tx, operator, form.placement_id) if form.placement_id else None
         currency = known.currency if known else form.currency.strip().upper()
         floor = read_amount("floor", form.floor, currency or "USD", lang)
         views = read_whole("most_views", form.most_views, lang) or 0
@@ -127,9 +126,9 @@ async def post_placement(
             tuple(form.blocked), views, form.is_on or known is None, tx.now,
         )  # fmt: skip
         if known is None:
-            placing.add_placement(tx, operator, wanted)
+            actions.add_placement(tx, operator, wanted)
         else:
-            placing.change_placement(tx, operator, replace(wanted, id=known.id))
+            actions.change_placement(tx, operator, replace(wanted, id=known.id))
 
     return await _act(request, caller, Permission.WRITE_ADS, work, "placements")
 
@@ -142,9 +141,9 @@ async def post_decision(
 
     def work(tx: Tx, operator: Operator) -> None:
         if form.category is not None:
-            admitting.set_category(tx, operator, form.business_id, form.category)
+            actions.set_category(tx, operator, form.business_id, form.category)
         if form.state is not None:
-            admitting.decide_admission(tx, operator, form.business_id, form.state, form.reason)
+            actions.decide_admission(tx, operator, form.business_id, form.state, form.reason)
 
     return await _act(request, caller, Permission.ADMINISTER, work, "businesses")
 
@@ -154,7 +153,7 @@ async def post_review(request: Request, caller: FormCaller, form: Annotated[Revi
     """Approve or refuse an ad as it is."""
 
     def work(tx: Tx, operator: Operator) -> None:
-        reviewing.decide_review(tx, operator, form.ad_id, form.digest, form.state, form.reason)
+        actions.decide_review(tx, operator, form.ad_id, form.digest, form.state, form.reason)
 
     return await _act(request, caller, Permission.WRITE_ADS, work, "reviews")
 
@@ -167,12 +166,12 @@ async def post_payment(
     lang = translator_of(request).lang
 
     def work(tx: Tx, operator: Operator) -> None:
-        balance = paying.load_operator_balance(tx, operator, form.ad_account_id)
+        balance = actions.load_operator_balance(tx, operator, form.ad_account_id)
         amount = read_amount("amount", form.amount, balance.currency, lang) or 0
         if form.is_credit:
-            paying.set_credit(tx, operator, form.ad_account_id, amount)
+            actions.set_credit(tx, operator, form.ad_account_id, amount)
         else:
-            paying.pay_operator(tx, operator, form.ad_account_id, amount, form.note)
+            actions.pay_operator(tx, operator, form.ad_account_id, amount, form.note)
 
     return await _act(request, caller, Permission.ADMINISTER, work, "balances")
 
@@ -183,7 +182,7 @@ async def post_new_code(request: Request, caller: FormCaller) -> HTMLResponse:
     require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> str:
-        return admitting.make_code(tx, placing.load_operator(tx, caller.business_id))
+        return actions.make_code(tx, actions.load_operator(tx, caller.business_id))
 
     return await _render(request, caller, code=await context_of(request).db.write(work))
 
@@ -193,7 +192,7 @@ async def download_operator_statement(request: Request, caller: PageCaller) -> S
     """Payments and charges of all ad accounts with this operator, by day."""
     require(caller, Permission.READ_REPORTS)
     db = context_of(request).db
-    operator = await db.read(lambda tx: placing.load_operator(tx, caller.business_id))
+    operator = await db.read(lambda tx: actions.load_operator(tx, caller.business_id))
     with acting(""):  # the ad groups are the advertisers'; their names alone are shown
         groups = await db.read_long(lambda tx: name_charged_groups(tx, operator), caller.business_id)
     rows = await db.read_long(lambda tx: operator_statement(tx, operator, groups), caller.business_id)
@@ -206,7 +205,7 @@ async def _act(
 ) -> Response:
     require(caller, permission)
     try:
-        await context_of(request).db.write(lambda tx: work(tx, placing.load_operator(tx, caller.business_id)))
+        await context_of(request).db.write(lambda tx: work(tx, actions.load_operator(tx, caller.business_id)))
     except Refused as refused:
         return await _render(request, caller, problem=refused, part=part)
     return RedirectResponse(f"{HOME}#{part}", 303)
@@ -233,30 +232,30 @@ async def _render(
 
 
 def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
-    operator = placing.load_operator(tx, caller.business_id)
+    operator = actions.load_operator(tx, caller.business_id)
     last = local_day(micros(tx.now), operator.timezone)
     first = (date.fromisoformat(last) - timedelta(days=SHOWN_DAYS - 1)).isoformat()
-    known = places.list_placements(tx, operator.business_id)
+    known = store.list_placements(tx, operator.business_id)
     days = _days(tx, operator, known, first)
     return {
         "operator": operator,
         "placements": _placements(tx, operator, known, days, first),
         "days": sorted(days, key=lambda row: (row.day, row.placement.name), reverse=True)[:100],
-        "admissions": places.list_admissions(tx, operator.business_id),
-        "waiting": reviews.list_reviews(tx, operator.business_id, ReviewState.PENDING, 30),
+        "admissions": store.list_admissions(tx, operator.business_id),
+        "waiting": store.list_reviews(tx, operator.business_id, ReviewState.PENDING, 30),
         "reviewed": [
             each
-            for each in reviews.list_reviews(tx, operator.business_id, None, 60)
+            for each in store.list_reviews(tx, operator.business_id, None, 60)
             if each.state is not ReviewState.PENDING
         ],
-        "balances": accounts.list_balances(tx, operator.business_id),
+        "balances": store.list_balances(tx, operator.business_id),
     }
 
 
 def _days(tx: Tx, operator: Operator, known: list[Placement], first: str) -> list[_DayRow]:
     by_id = {each.id: each for each in known}
     found: dict[tuple[str, str], _DayRow] = {}
-    for day in accounts.list_placed_days(tx, operator.business_id, first):
+    for day in store.list_placed_days(tx, operator.business_id, first):
         place = day.day, day.placement_id
         had = found.get(place) or _DayRow(day.day, by_id[day.placement_id], 0, 0, 0)
         found[place] = replace(
@@ -271,7 +270,7 @@ def _days(tx: Tx, operator: Operator, known: list[Placement], first: str) -> lis
 def _placements(
     tx: Tx, operator: Operator, known: list[Placement], days: list[_DayRow], first: str
 ) -> list[_PlacementRow]:
-    asked = accounts.list_asked_days(tx, operator.business_id, first, "9999-99-99")
+    asked = store.list_asked_days(tx, operator.business_id, first, "9999-99-99")
     return [
         _PlacementRow(
             each,

@@ -1,7 +1,7 @@
 """Facts of the placements of marketplaces, as they were counted with each charge."""
 
 from contatto.kit.db.tx import Tx
-from contatto.operators.store.accounts import list_placed_days_of_account
+from contatto.operators.store import list_placed_days_of_account
 from contatto.reports.model import Counts, Fact, Span
 
 

@@ -19,7 +19,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.table_export import csv_lines
 from contatto.measurement.model import Goal
-from contatto.operators.store.places import list_placement_names
+from contatto.operators.store import list_placement_names
 from contatto.reports.actions.placements import PlacedRow, load_placed, name_placed
 from contatto.reports.actions.sources import CurrencyPart, SourceReport, SourceRow, load_sources
 from contatto.reports.model import Figures, Level, Metric, Value

@@ -1,1 +1,0 @@
-"""What operators and the businesses that they admit do."""

@@ -1,0 +1,504 @@
+"""Tables of marketplaces: members, placements, reviews, payments."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, func, select, update
+
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, row_of, tenant, text
+from contatto.operators.model import (
+    Admission,
+    AdmissionState,
+    AdReview,
+    AskedDay,
+    Category,
+    Operator,
+    OperatorBalance,
+    OperatorPayment,
+    PlacedDay,
+    Placement,
+    ReviewState,
+)
+
+operator_balances = Table(
+    "operator_balances",
+    metadata,
+    Column("operator_id", String(36), primary_key=True),
+    Column("ad_account_id", String(36), primary_key=True),
+    Column("business_id", String(36), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    text("name"),
+    Column("currency", String(3), nullable=False),
+    Column("paid_in_micros", BigInteger, nullable=False),
+    Column("credit_micros", BigInteger, nullable=False),
+    Column("charged_micros", BigInteger, nullable=False),
+    Index("ix_operator_balances_business_id", "business_id", "ad_account_id"),
+)
+
+operator_payments = Table(
+    "operator_payments",
+    metadata,
+    key(),
+    Column("operator_id", String(36), nullable=False),
+    tenant(),
+    Column("ad_account_id", String(36), nullable=False),
+    instant("at"),
+    Column("day", String(10), nullable=False),
+    Column("micros", BigInteger, nullable=False),
+    text("note"),
+    Index("ix_operator_payments_ad_account_id", "operator_id", "ad_account_id", "at"),
+)
+
+placed_days = Table(
+    "placed_days",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("ad_group_id", String(36), primary_key=True),
+    Column("placement_id", String(36), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("operator_id", String(36), nullable=False),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("views", BigInteger, nullable=False),
+    Column("clicks", BigInteger, nullable=False),
+    Column("charged_micros", BigInteger, nullable=False),
+    Column("conversations", BigInteger, nullable=False, server_default="0"),
+    Column("leads", BigInteger, nullable=False, server_default="0"),
+    Index("ix_placed_days_operator_id", "operator_id", "day"),
+    Index("ix_placed_days_ad_account_id", "business_id", "ad_account_id", "day"),
+)
+
+asked_days = Table(
+    "asked_days",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("placement_id", String(36), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("asked", BigInteger, nullable=False),
+    Column("filled", BigInteger, nullable=False),
+)
+
+sightings = Table(
+    "placement_sightings",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("placement_id", String(36), primary_key=True),
+    Column("viewer", String(36), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("shown", Integer, nullable=False),
+    Index("ix_placement_sightings_day", "day"),
+)
+"""How often somebody, by a pseudonym of the operator's, was shown an ad in a placement on a day."""
+
+
+def save_balances(tx: Tx, fresh: Iterable[OperatorBalance]) -> int:
+    """Open balances that there are not yet, and keep names and currencies as they are; say how many."""
+    count = 0
+    for each in fresh:
+        names = {"name": each.name, "currency": each.currency}
+        kept = tx.upsert(operator_balances).values(row_of(each))
+        keys = ["operator_id", "ad_account_id"]
+        count += tx.execute(kept.on_conflict_do_update(index_elements=keys, set_=names)).rowcount
+    return count
+
+
+def list_balances(tx: Tx, operator_id: str) -> list[OperatorBalance]:
+    """What ad accounts have with an operator, by name."""
+    table = operator_balances
+    mine = select(table).where(table.c.operator_id == operator_id)
+    return tx.list(OperatorBalance, mine.order_by(table.c.name, table.c.ad_account_id))
+
+
+def list_balances_of_business(tx: Tx, business_id: str) -> list[OperatorBalance]:
+    """What the ad accounts of a business have with operators."""
+    table = operator_balances
+    mine = select(table).where(table.c.business_id == business_id)
+    return tx.list(OperatorBalance, mine.order_by(table.c.operator_id, table.c.name))
+
+
+def list_balances_of_accounts(
+    tx: Tx, business_id: str, ad_account_ids: Collection[str]
+) -> list[OperatorBalance]:
+    """What some ad accounts of a business have with operators."""
+    table = operator_balances
+    mine = table.c.business_id == business_id, table.c.ad_account_id.in_(sorted(ad_account_ids))
+    return tx.list(OperatorBalance, select(table).where(*mine))
+
+
+def find_operator_balance(tx: Tx, operator_id: str, ad_account_id: str) -> OperatorBalance | None:
+    table = operator_balances
+    mine = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
+    return tx.find(OperatorBalance, select(table).where(*mine))
+
+
+def record_credit(tx: Tx, balance: OperatorBalance, credit_micros: int) -> None:
+    """Say what an ad account may owe an operator."""
+    tx.execute(operator_balances.update().where(*_one(balance)).values(credit_micros=credit_micros))
+
+
+def append_payment(tx: Tx, balance: OperatorBalance, payment: OperatorPayment) -> None:
+    """Add a payment (or one back, below 0) to a balance."""
+    tx.insert(operator_payments, row_of(payment))
+    more = {"paid_in_micros": operator_balances.c.paid_in_micros + payment.micros}
+    tx.execute(operator_balances.update().where(*_one(balance)).values(**more))
+
+
+def _one(balance: OperatorBalance) -> tuple[Any, Any]:
+    table = operator_balances
+    return table.c.operator_id == balance.operator_id, table.c.ad_account_id == balance.ad_account_id
+
+
+def list_payments(tx: Tx, operator_id: str, ad_account_id: str) -> list[OperatorPayment]:
+    """The payments of an ad account to an operator, in the order of time."""
+    table = operator_payments
+    mine = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
+    return tx.list(OperatorPayment, select(table).where(*mine).order_by(table.c.at, table.c.id))
+
+
+def save_placed_days(tx: Tx, charged: Collection[PlacedDay]) -> None:
+    """Add to the days of placements, and to what balances were charged."""
+    save_earned_days(tx, charged)
+    amounts: dict[tuple[str, str], int] = {}
+    for each in charged:
+        place = each.operator_id, each.ad_account_id
+        amounts[place] = amounts.get(place, 0) + each.charged_micros
+    table = operator_balances
+    for (operator_id, ad_account_id), amount in sorted(amounts.items()):
+        mine = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
+        lost = {"charged_micros": table.c.charged_micros + amount}
+        tx.execute(table.update().where(*mine).values(**lost))
+
+
+def save_earned_days(tx: Tx, days: Collection[PlacedDay]) -> None:
+    """Add to the days of placements alone."""
+    insert = tx.upsert(placed_days)
+    names = ("views", "clicks", "charged_micros", "conversations", "leads")
+    more = {name: placed_days.c[name] + insert.excluded[name] for name in names}
+    keys = ["business_id", "ad_group_id", "placement_id", "day"]
+    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), list(map(row_of, days)))
+
+
+def list_placed_days(
+    tx: Tx, operator_id: str, first: str = "", last: str = "9999-99-99", ad_account_id: str = ""
+) -> list[PlacedDay]:
+    """What was charged in an operator's placements by day; of one ad account if it is given."""
+    table = placed_days
+    mine = select(table).where(table.c.operator_id == operator_id, table.c.day.between(first, last))
+    if ad_account_id:
+        mine = mine.where(table.c.ad_account_id == ad_account_id)
+    order = table.c.day, table.c.placement_id, table.c.ad_group_id
+    return tx.list(PlacedDay, mine.order_by(*order))
+
+
+def list_placed_days_of_account(
+    tx: Tx, business_id: str, ad_account_id: str, first: str = "", last: str = "9999-99-99"
+) -> list[PlacedDay]:
+    """What an ad account was charged in placements of all operators, in the order of days."""
+    table = placed_days
+    mine = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
+    order = table.c.day, table.c.ad_group_id, table.c.placement_id
+    return tx.list(PlacedDay, select(table).where(*mine, table.c.day.between(first, last)).order_by(*order))
+
+
+def list_used_placements(tx: Tx, business_id: str) -> set[str]:
+    """The placements in which ads of a business were charged."""
+    wanted = select(placed_days.c.placement_id).where(placed_days.c.business_id == business_id)
+    return set(tx.execute(wanted.distinct()).scalars())
+
+
+def save_asked(tx: Tx, counted: Collection[AskedDay]) -> None:
+    """Add to how often placements were asked for an ad."""
+    if not counted:
+        return
+    insert = tx.upsert(asked_days)
+    more = {name: asked_days.c[name] + insert.excluded[name] for name in ("asked", "filled")}
+    keys = ["business_id", "placement_id", "day"]
+    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), list(map(row_of, counted)))
+
+
+def list_asked_days(tx: Tx, operator_id: str, first: str, last: str) -> list[AskedDay]:
+    """How often the placements of an operator were asked for an ad."""
+    table = asked_days
+    mine = select(table).where(table.c.business_id == operator_id, table.c.day.between(first, last))
+    return tx.list(AskedDay, mine.order_by(table.c.day, table.c.placement_id))
+
+
+def save_sightings(tx: Tx, seen: Mapping[tuple[str, str, str, str], int]) -> None:
+    """Add to what people were shown: by operator, placement, viewer and day."""
+    if not seen:
+        return
+    names = ("business_id", "placement_id", "viewer", "day")
+    insert = tx.upsert(sightings)
+    more = {"shown": sightings.c.shown + insert.excluded.shown}
+    rows = [dict(zip(names, place, strict=True)) | {"shown": count} for place, count in sorted(seen.items())]
+    tx.execute(insert.on_conflict_do_update(index_elements=list(names), set_=more), rows)
+
+
+def count_sightings(tx: Tx, operator_id: str, placement_id: str, viewer: str, day: str) -> int:
+    """How often somebody was shown an ad in a placement on a day, as far as it is written down."""
+    table = sightings
+    mine = (
+        table.c.business_id == operator_id, table.c.placement_id == placement_id,
+        table.c.viewer == viewer, table.c.day == day,
+    )  # fmt: skip
+    return int(tx.scalar(select(func.coalesce(func.sum(table.c.shown), 0)).where(*mine)))
+
+
+def delete_old_sightings(tx: Tx, before_day: str) -> int:
+    """Forget some of what people were shown before a day; say how much."""
+    return tx.delete_some(sightings, sightings.c.day < before_day)
+
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    text("name"),
+    Column("timezone", String(64), nullable=False),
+    Column("is_listed", Boolean, nullable=False),
+    instant("created_at"),
+)
+
+placements = Table(
+    "placements",
+    metadata,
+    key(),
+    tenant(),
+    Column("name", String(64), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("floor_micros", BigInteger, nullable=False),
+    Column("categories", Words, nullable=False),
+    Column("blocked", Words, nullable=False),
+    Column("most_views", Integer, nullable=False),
+    Column("is_on", Boolean, nullable=False),
+    instant("created_at"),
+    Index("uq_placements_name", "business_id", "name", unique=True),
+)
+
+admissions = Table(
+    "admissions",
+    metadata,
+    Column("operator_id", String(36), primary_key=True),
+    Column("business_id", String(36), primary_key=True),
+    text("operator_name"),
+    text("business_name"),
+    Column("state", Choice(AdmissionState), nullable=False),
+    Column("category", Choice(Category), nullable=False),
+    text("reason"),
+    instant("asked_at"),
+    instant("decided_at", nullable=True),
+    Index("ix_admissions_business_id", "business_id"),
+)
+
+admission_codes = Table(
+    "admission_codes",
+    metadata,
+    Column("code_hash", String(64), primary_key=True),
+    tenant(),
+    instant("created_at"),
+    instant("expires_at"),
+)
+"""What an operator hands to a business, so that it is admitted at once; kept as hashes."""
+
+
+def save_operator(tx: Tx, operator: Operator) -> bool:
+    """Make a tenant an operator; False when it is one."""
+    return tx.insert_ignore(operators, row_of(operator))
+
+
+def record_operator(tx: Tx, operator_id: str, **values: Any) -> None:
+    """Change what is kept of an operator."""
+    tx.execute(update(operators).where(operators.c.business_id == operator_id).values(**values))
+
+
+def find_operator(tx: Tx, operator_id: str) -> Operator | None:
+    return tx.find(Operator, select(operators).where(operators.c.business_id == operator_id))
+
+
+def list_operators(tx: Tx, *, listed_only: bool = False) -> list[Operator]:
+    """The operators of the installation; the transaction must act for nobody."""
+    wanted = select(operators).order_by(operators.c.name, operators.c.business_id)
+    return tx.list(Operator, wanted.where(operators.c.is_listed) if listed_only else wanted)
+
+
+def save_placement(tx: Tx, placement: Placement) -> None:
+    """Keep a placement as it is now."""
+    row = row_of(placement)
+    kept = tx.upsert(placements).values(row)
+    tx.execute(kept.on_conflict_do_update(index_elements=["id"], set_=row))
+
+
+def find_placement(tx: Tx, operator_id: str, placement_id: str) -> Placement | None:
+    mine = placements.c.business_id == operator_id, placements.c.id == placement_id
+    return tx.find(Placement, select(placements).where(*mine))
+
+
+def list_placements(tx: Tx, operator_id: str) -> list[Placement]:
+    """The placements of an operator, by name."""
+    mine = select(placements).where(placements.c.business_id == operator_id)
+    return tx.list(Placement, mine.order_by(placements.c.name))
+
+
+def list_owners_of_placements(tx: Tx, placement_ids: Collection[str]) -> dict[str, str]:
+    """The operators of placements of which only the ids are known; the transaction must act for nobody."""
+    wanted = select(placements.c.id, placements.c.business_id)
+    return dict(map(tuple, tx.execute(wanted.where(placements.c.id.in_(sorted(placement_ids))))))
+
+
+def list_placement_names(tx: Tx, placement_ids: Collection[str]) -> dict[str, str]:
+    """What placements are called; the transaction must act for nobody."""
+    wanted = select(placements.c.id, placements.c.name)
+    return dict(map(tuple, tx.execute(wanted.where(placements.c.id.in_(sorted(placement_ids))))))
+
+
+def save_admission(tx: Tx, admission: Admission) -> None:
+    """Keep how a business stands with an operator."""
+    row = row_of(admission)
+    kept = tx.upsert(admissions).values(row)
+    tx.execute(kept.on_conflict_do_update(index_elements=["operator_id", "business_id"], set_=row))
+
+
+def find_admission(tx: Tx, operator_id: str, business_id: str) -> Admission | None:
+    """How a business stands with an operator; held until the end of the transaction."""
+    both = admissions.c.operator_id == operator_id, admissions.c.business_id == business_id
+    wanted = select(admissions).where(*both)
+    return tx.find(Admission, wanted.with_for_update() if tx.locks_rows else wanted)
+
+
+def list_admissions(tx: Tx, operator_id: str, state: AdmissionState | None = None) -> list[Admission]:
+    """The businesses of an operator: who waits first, then by name."""
+    mine = select(admissions).where(admissions.c.operator_id == operator_id)
+    if state is not None:
+        mine = mine.where(admissions.c.state == state)
+    waits = admissions.c.state != AdmissionState.ASKED
+    return tx.list(Admission, mine.order_by(waits, admissions.c.business_name, admissions.c.business_id))
+
+
+def list_admissions_of_business(tx: Tx, business_id: str) -> list[Admission]:
+    """The operators with which a business has to do, by name."""
+    mine = select(admissions).where(admissions.c.business_id == business_id)
+    return tx.list(Admission, mine.order_by(admissions.c.operator_name, admissions.c.operator_id))
+
+
+def list_admitted(tx: Tx) -> list[Admission]:
+    """The admissions that hold, of all operators; for work in the background, which acts for nobody."""
+    wanted = select(admissions).where(admissions.c.state == AdmissionState.ADMITTED)
+    return tx.list(Admission, wanted.order_by(admissions.c.operator_id, admissions.c.business_id))
+
+
+def has_admitted(tx: Tx) -> bool:
+    """Whether any business is admitted anywhere."""
+    one = select(admissions.c.business_id).where(admissions.c.state == AdmissionState.ADMITTED).limit(1)
+    return tx.scalar(one) is not None
+
+
+def count_admitted(tx: Tx, operator_id: str) -> int:
+    """How many businesses an operator admits now."""
+    mine = admissions.c.operator_id == operator_id, admissions.c.state == AdmissionState.ADMITTED
+    return int(tx.scalar(select(func.count()).select_from(admissions).where(*mine)))
+
+
+def save_code(tx: Tx, code_hash: str, operator_id: str, expires_at: datetime) -> None:
+    """Keep a code that lets one business in."""
+    row = {"code_hash": code_hash, "business_id": operator_id, "created_at": tx.now}
+    tx.insert(admission_codes, row | {"expires_at": expires_at})
+
+
+def delete_code(tx: Tx, code_hash: str) -> str | None:
+    """Use a code up: whose it is, if it is still good. The transaction must act for nobody."""
+    live = admission_codes.c.code_hash == code_hash, admission_codes.c.expires_at > tx.now
+    return tx.execute(
+        admission_codes.delete().where(*live).returning(admission_codes.c.business_id)
+    ).scalar_one_or_none()
+
+
+def delete_old_codes(tx: Tx) -> int:
+    return tx.execute(admission_codes.delete().where(admission_codes.c.expires_at <= tx.now)).rowcount
+
+
+ad_reviews = Table(
+    "ad_reviews",
+    metadata,
+    Column("operator_id", String(36), primary_key=True),
+    Column("ad_id", String(36), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("business_id", String(36), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    text("business_name"),
+    text("name"),
+    text("headline"),
+    text("text"),
+    text("ad_format"),
+    text("call_to_action"),
+    text("video_id"),
+    Column("state", Choice(ReviewState), nullable=False),
+    text("reason"),
+    instant("sent_at"),
+    instant("reviewed_at", nullable=True),
+    Index("ix_ad_reviews_business_id", "business_id", "operator_id"),
+    Index("ix_ad_reviews_state", "operator_id", "state", "sent_at"),
+)
+
+
+def save_sent_ads(tx: Tx, sent: Iterable[AdReview]) -> int:
+    """Add revisions that were not sent before; say how many."""
+    rows = [row_of(each) for each in sent]
+    added = tx.upsert(ad_reviews).on_conflict_do_nothing()
+    return sum(tx.execute(added, row).rowcount for row in rows)
+
+
+def list_sent(tx: Tx, operator_id: str, business_id: str) -> set[tuple[str, str]]:
+    """The revisions of a business's ads that an operator has, as ids and digests."""
+    wanted = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
+        ad_reviews.c.operator_id == operator_id, ad_reviews.c.business_id == business_id
+    )
+    return {(ad_id, digest) for ad_id, digest in map(tuple, tx.execute(wanted))}
+
+
+def list_approved(tx: Tx, operator_id: str) -> frozenset[tuple[str, str]]:
+    """The revisions that an operator approved, as ids and digests."""
+    wanted = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
+        ad_reviews.c.operator_id == operator_id, ad_reviews.c.state == ReviewState.APPROVED
+    )
+    return frozenset((ad_id, digest) for ad_id, digest in map(tuple, tx.execute(wanted)))
+
+
+def find_review(tx: Tx, operator_id: str, ad_id: str, digest: str) -> AdReview | None:
+    mine = (
+        ad_reviews.c.operator_id == operator_id, ad_reviews.c.ad_id == ad_id, ad_reviews.c.digest == digest,
+    )  # fmt: skip
+    return tx.find(AdReview, select(ad_reviews).where(*mine))
+
+
+def list_reviews(
+    tx: Tx, operator_id: str, state: ReviewState | None = None, limit: int = 200
+) -> list[AdReview]:
+    """The revisions that an operator has: those that wait, oldest first; of others the latest."""
+    mine = select(ad_reviews).where(ad_reviews.c.operator_id == operator_id)
+    if state is not None:
+        mine = mine.where(ad_reviews.c.state == state)
+    at = ad_reviews.c.sent_at
+    order = (at, ad_reviews.c.number) if state is ReviewState.PENDING else (at.desc(), ad_reviews.c.number)
+    return tx.list(AdReview, mine.order_by(*order).limit(limit))
+
+
+def list_reviews_of_business(tx: Tx, business_id: str, limit: int = 500) -> list[AdReview]:
+    """What operators said of a business's ads, latest first."""
+    mine = select(ad_reviews).where(ad_reviews.c.business_id == business_id)
+    return tx.list(AdReview, mine.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(limit))
+
+
+def count_reviews(tx: Tx, operator_id: str) -> dict[ReviewState, int]:
+    """How many revisions an operator has in each state."""
+    wanted = select(ad_reviews.c.state, func.count()).where(ad_reviews.c.operator_id == operator_id)
+    return dict(map(tuple, tx.execute(wanted.group_by(ad_reviews.c.state))))
+
+
+def record_review(tx: Tx, review: AdReview, state: ReviewState, reason: str) -> None:
+    """Note what an operator says of a revision."""
+    mine = (
+        ad_reviews.c.operator_id == review.operator_id, ad_reviews.c.ad_id == review.ad_id,
+        ad_reviews.c.digest == review.digest,
+    )  # fmt: skip
+    tx.execute(update(ad_reviews).where(*mine).values(state=state, reason=reason, reviewed_at=tx.now))
