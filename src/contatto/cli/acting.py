@@ -33,7 +33,7 @@ def find_one_business(tx: Tx, wanted: str) -> Business:
     Raises:
         Refused: NOT_FOUND.
     """
-    found = [each for each in store.list_businesses(tx) if wanted in ("", each.id, each.name)]
+    found = [business for business in store.list_businesses(tx) if wanted in ("", business.id, business.name)]
     if len(found) != 1:
         names = ", ".join(each.name for each in store.list_businesses(tx)) or "none yet; run contatto init"
         raise Refused(errors.NOT_FOUND, f"--business: use one of {names}.")

@@ -57,8 +57,8 @@ def attribute_command(
     """
     choices = Choices(policy, engine, connection, memory_limit)
     with _answered(file, choices, output) as (staged, out):
-        found = load_report(staged)
-        _write(out, chain(list_attributions(staged), found.days, found.totals, found.unattributed))
+        report = load_report(staged)
+        _write(out, chain(list_attributions(staged), report.days, report.totals, report.unattributed))
 
 
 def report_command(
@@ -75,8 +75,8 @@ def report_command(
     """
     choices = Choices(policy, engine, connection, memory_limit)
     with _answered(file, choices, output) as (staged, out):
-        found = load_report(staged)
-        _write(out, chain(found.days, found.totals, found.unattributed))
+        report = load_report(staged)
+        _write(out, chain(report.days, report.totals, report.unattributed))
 
 
 class _Faults:

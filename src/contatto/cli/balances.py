@@ -27,8 +27,11 @@ def show_command(business: Of = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
 
     def work(tx: Tx) -> list[tuple[AdAccount, Balance]]:
-        found = find_one_business(tx, business)
-        return [(each, find_balance(tx, found.id, each.id)) for each in list_ad_accounts(tx, found.id)]
+        one_business = find_one_business(tx, business)
+        return [
+            (ad_account, find_balance(tx, one_business.id, ad_account.id))
+            for ad_account in list_ad_accounts(tx, one_business.id)
+        ]
 
     table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit", "mode")
     for account, balance in carry_out(work):
@@ -67,12 +70,12 @@ def limit_command(
 
 def _change(number: int, business: str, what: str, work: Callable[[Tx, AdAccount], Balance]) -> None:
     def change(tx: Tx) -> tuple[AdAccount, Balance]:
-        found = find_one_business(tx, business)
-        account = find_ad_account_by_number(tx, found.id, number)
+        one_business = find_one_business(tx, business)
+        account = find_ad_account_by_number(tx, one_business.id, number)
         if account is None:
             raise Refused(errors.NOT_FOUND, "No ad account has this id.")
         made = work(tx, account)
-        record_command(tx, found, f"balance {what}", f"ad account {number}")
+        record_command(tx, one_business, f"balance {what}", f"ad account {number}")
         return account, made
 
     account, balance = carry_out(change)

@@ -46,8 +46,13 @@ def _review(work: Callable[[Tx], CaptureSwitch], says: str) -> None:
 
 def _table_of(waiting: list[CaptureSwitch]) -> Table:
     table = Table("account", "company", "site", "privacy policy", "applied")
-    for each in waiting:
-        applied = each.applied_at.strftime("%Y-%m-%d %H:%M") if each.applied_at else ""
-        row = (each.channel_account_id, each.company_name, each.company_site, each.privacy_policy_url)
+    for capture_switch in waiting:
+        applied = capture_switch.applied_at.strftime("%Y-%m-%d %H:%M") if capture_switch.applied_at else ""
+        row = (
+            capture_switch.channel_account_id,
+            capture_switch.company_name,
+            capture_switch.company_site,
+            capture_switch.privacy_policy_url,
+        )
         table.add_row(*row, applied)
     return table

@@ -37,7 +37,7 @@ def connectors_command() -> None:
     table = Table("connector", "name", "settings", "secrets")
     for name in sorted(CONNECTORS):
         traits = CONNECTORS[name].traits
-        settings = ", ".join(each.name for each in traits.settings if not each.is_secret)
+        settings = ", ".join(setting.name for setting in traits.settings if not setting.is_secret)
         secrets = ", ".join(each.name for each in traits.settings if each.is_secret)
         table.add_row(name, traits.label, settings, secrets)
     print_table(table)
@@ -65,9 +65,9 @@ def link_command(
 
     def work(tx: Tx) -> Target:
         of = find_one_business(tx, business)
-        made = actions.link_crm(tx, of.id, new, allowed)
-        record_command(tx, of, "crm link", f"target={made.number}")
-        return made
+        target = actions.link_crm(tx, of.id, new, allowed)
+        record_command(tx, of, "crm link", f"target={target.number}")
+        return target
 
     made = carry_out(work)
     out.print(f"Linked as {made.number}.")
@@ -87,12 +87,12 @@ def _given(traits: Traits, pairs: list[str] | None) -> dict[str, str]:
     secret = {each.name for each in traits.settings if each.is_secret}
     if secret & given.keys():
         raise typer.BadParameter("--set: a secret would stay in the shell's history; leave it out.")
-    for each in traits.settings:
-        if each.is_secret:
-            found = os.environ.get(f"{SECRET}{each.name.upper()}", "")
-            if not found and each.is_required:
-                found = typer.prompt(each.label, hide_input=True)
-            given[each.name] = found
+    for setting in traits.settings:
+        if setting.is_secret:
+            found = os.environ.get(f"{SECRET}{setting.name.upper()}", "")
+            if not found and setting.is_required:
+                found = typer.prompt(setting.label, hide_input=True)
+            given[setting.name] = found
     return given
 
 

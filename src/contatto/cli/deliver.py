@@ -129,7 +129,7 @@ def read_settings(given: list[str]) -> dict[str, float]:
     Raises:
         typer.BadParameter: an unknown name, or a value out of its bounds.
     """
-    found: dict[str, float] = {}
+    settings: dict[str, float] = {}
     for each in given:
         name, _, text = each.partition("=")
         if name not in SETTINGS:
@@ -143,8 +143,8 @@ def read_settings(given: list[str]) -> dict[str, float]:
             raise typer.BadParameter(
                 f"{name} is a number from {bounds.least:g} to {bounds.most:g}", param_hint="--setting"
             )
-        found[name] = value
-    return found
+        settings[name] = value
+    return settings
 
 
 def answer_lines(

@@ -45,10 +45,17 @@ def list_command(business: Of = "") -> None:
 
 def _table(failed: list[FailedWork]) -> Table:
     table = Table("id", "what", "state", "since", "tries", "why")
-    for each in failed:
-        state = "given up" if each.is_dead else f"again at {each.next_at:%Y-%m-%d %H:%M}"
-        since = f"{each.failed_at:%Y-%m-%d %H:%M}" if each.failed_at else ""
-        table.add_row(each.id, str(work_text(each)), state, since, str(each.attempts), str(reason_text(each)))
+    for failed_work in failed:
+        state = "given up" if failed_work.is_dead else f"again at {failed_work.next_at:%Y-%m-%d %H:%M}"
+        since = f"{failed_work.failed_at:%Y-%m-%d %H:%M}" if failed_work.failed_at else ""
+        table.add_row(
+            failed_work.id,
+            str(work_text(failed_work)),
+            state,
+            since,
+            str(failed_work.attempts),
+            str(reason_text(failed_work)),
+        )
     return table
 
 

@@ -76,8 +76,8 @@ def add_command(
 
 
 def _invite(email: str, role: Role, tx: Tx, of: Business) -> str:
-    made = invite_member(tx, of.id, email, role)
-    return Settings().link_address + invitation_path(tx, made, made.email)
+    invitation = invite_member(tx, of.id, email, role)
+    return Settings().link_address + invitation_path(tx, invitation, invitation.email)
 
 
 def _act_on_business[T](command: str, business: str, work: Callable[[Tx, Business], T]) -> T:
@@ -112,10 +112,10 @@ def list_command(business: Of = "") -> None:
 
     members, sessions = carry_out(work)
     table = Table("id", "e-mail", "name", "role", "sessions", "deactivated on")
-    for each in members:
-        since = f"{each.deactivated_at:%Y-%m-%d}" if each.deactivated_at else ""
-        open_now = str(sessions.get(each.id, 0))
-        table.add_row(each.id, each.email, each.display_name, each.role.value, open_now, since)
+    for member in members:
+        since = f"{member.deactivated_at:%Y-%m-%d}" if member.deactivated_at else ""
+        open_now = str(sessions.get(member.id, 0))
+        table.add_row(member.id, member.email, member.display_name, member.role.value, open_now, since)
     print_table(table)
 
 

@@ -16,7 +16,7 @@ from contatto.leads.store.models import find_lead_model
 def tell_model(tx: Tx, business_id: str) -> list[Table]:
     """The tables of a business's newest model, and of what scores its leads; no empty ones."""
     curves, known = list_curves(tx, business_id, None), find_influences(tx, business_id)
-    found = [_summary(curves), *(_bins(each) for each in curves)] if curves else []
+    found = [_summary(curves), *(_bins(curve) for curve in curves)] if curves else []
     if known is not None:
         found.append(_influences(known.found))
     again = find_relearning(tx, business_id)
@@ -33,11 +33,11 @@ def _summary(curves: list[Curve]) -> Table:
         "step", "cases", "actual", "predicted", "log loss", "of the base rate's", "calibration error",
         title=f"Predictions of the last {SHOWN_DAYS} days",
     )  # fmt: skip
-    for each in curves:
-        share = each.loss / each.of_rate if each.of_rate else float("nan")
+    for curve in curves:
+        share = curve.loss / curve.of_rate if curve.of_rate else float("nan")
         table.add_row(
-            each.question.value, f"{each.asked:,}", f"{each.came:,}", f"{each.expected:,.1f}",
-            f"{each.loss:.4f}", f"{share:.3f}", f"{each.distance:.4f}",
+            curve.question.value, f"{curve.asked:,}", f"{curve.came:,}", f"{curve.expected:,.1f}",
+            f"{curve.loss:.4f}", f"{share:.3f}", f"{curve.distance:.4f}",
         )  # fmt: skip
     return table
 
@@ -54,12 +54,16 @@ def _bins(curve: Curve) -> Table:
 
 def _influences(found: list[Influence]) -> Table:
     table = Table("step", "factor", "odds ratio", "most likely with", "least likely with", title="Factors")
-    for each in found:
-        name = each.name
-        what = f"{each.source.value} {name}".strip()
+    for influence in found:
+        name = influence.name
+        what = f"{influence.source.value} {name}".strip()
         table.add_row(
-            each.question.value, what, f"{each.times:.2f}", _said(each.most), _said(each.least)
-        )  # fmt: skip
+            influence.question.value,
+            what,
+            f"{influence.times:.2f}",
+            _said(influence.most),
+            _said(influence.least),
+        )
     return table
 
 

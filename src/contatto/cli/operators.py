@@ -49,10 +49,10 @@ def _find_operator(tx: Tx, wanted: str) -> Operator:
     Raises:
         Refused: NOT_FOUND.
     """
-    known = operators_store.list_operators(tx)
-    found = [each for each in known if wanted in ("", each.business_id, each.name)]
+    operators = operators_store.list_operators(tx)
+    found = [operator for operator in operators if wanted in ("", operator.business_id, operator.name)]
     if len(found) != 1:
-        names = ", ".join(each.name for each in known) or "none yet; run contatto operator add"
+        names = ", ".join(each.name for each in operators) or "none yet; run contatto operator add"
         raise Refused(errors.NOT_FOUND, "--operator: use one of %(names)s.", names=names)
     return found[0]
 
@@ -85,9 +85,9 @@ def add_command(
     def work(tx: Tx) -> str:
         if name in [each.name for each in operators_store.list_operators(tx)]:
             raise Refused(errors.INVALID, "name: another marketplace has this name.")
-        made = operators_actions.open_operator(tx, name, timezone, is_listed=not unlisted)
-        invitation = invite_member(tx, made.business_id, email, Role.OWNER)  # type: ignore[arg-type]  # as above
-        _record(tx, made, "add")
+        operator = operators_actions.open_operator(tx, name, timezone, is_listed=not unlisted)
+        invitation = invite_member(tx, operator.business_id, email, Role.OWNER)  # type: ignore[arg-type]  # as above
+        _record(tx, operator, "add")
         return Settings().link_address + invitation_path(tx, invitation, invitation.email)
 
     out.print(carry_out(work), soft_wrap=True)
@@ -120,13 +120,13 @@ def placement_command(
             (each for each in operators_store.list_placements(tx, of.business_id) if each.name == name), None
         )
         blocked = tuple(_find_admission(tx, of, each).business_id for each in block)
-        wanted = Placement(
+        placement = Placement(
             known.id if known else "", of.business_id, name, currency or (known.currency if known else ""),
             _micros(floor), tuple(category), blocked, most_views, not off, tx.now,
         )  # fmt: skip
         if known is None:
-            return operators_actions.add_placement(tx, of, wanted).id
-        operators_actions.change_placement(tx, of, wanted)
+            return operators_actions.add_placement(tx, of, placement).id
+        operators_actions.change_placement(tx, of, placement)
         return known.id
 
     out.print(_act(operator, "placement", work))
@@ -167,13 +167,15 @@ def join_command(
     def work(tx: Tx) -> Admission:
         of = find_one_business(tx, business)
         if code:
-            made = operators_actions.join_by_code(tx, code, of, category)
+            admission = operators_actions.join_by_code(tx, code, of, category)
         else:
-            made = operators_actions.ask_admission(tx, _find_operator(tx, operator).business_id, of, category)
-        if made.state is AdmissionState.ADMITTED:
-            operators_actions.send_ads(tx, made)
+            admission = operators_actions.ask_admission(
+                tx, _find_operator(tx, operator).business_id, of, category
+            )
+        if admission.state is AdmissionState.ADMITTED:
+            operators_actions.send_ads(tx, admission)
         record_command(tx, of, "operator join")
-        return made
+        return admission
 
     made = carry_out(work)
     out.print(f"{made.business_name} at {made.operator_name}: {made.state.value}.")
@@ -181,10 +183,12 @@ def join_command(
 
 def _find_admission(tx: Tx, of: Operator, wanted: str) -> Admission:
     """Raises NOT_FOUND for a business that never asked."""
-    known = operators_store.list_admissions(tx, of.business_id)
-    found = [each for each in known if wanted in (each.business_id, each.business_name)]
+    admissions = operators_store.list_admissions(tx, of.business_id)
+    found = [
+        admission for admission in admissions if wanted in (admission.business_id, admission.business_name)
+    ]
     if len(found) != 1:
-        names = ", ".join(each.business_name for each in known) or "none yet"
+        names = ", ".join(each.business_name for each in admissions) or "none yet"
         raise Refused(errors.NOT_FOUND, "Use one of the businesses that applied: %(names)s.", names=names)
     return found[0]
 
@@ -224,8 +228,8 @@ def suspend_command(business: Who, reason: Why, operator: At = "") -> None:
 
 def _decide(operator: str, business: str, state: AdmissionState, reason: str) -> None:
     def work(tx: Tx, of: Operator) -> Admission:
-        known = _find_admission(tx, of, business)
-        decided = operators_actions.decide_admission(tx, of, known.business_id, state, reason)
+        admission = _find_admission(tx, of, business)
+        decided = operators_actions.decide_admission(tx, of, admission.business_id, state, reason)
         if state is AdmissionState.ADMITTED:
             operators_actions.send_ads(tx, decided)
         return decided
@@ -273,7 +277,9 @@ def refuse_ad_command(number: Number, reason: Why, operator: At = "") -> None:
 
 def _review(operator: str, number: int, state: ReviewState, reason: str) -> None:
     def work(tx: Tx, of: Operator) -> AdReview:
-        latest = [each for each in operators_store.list_reviews(tx, of.business_id) if each.number == number]
+        latest = [
+            review for review in operators_store.list_reviews(tx, of.business_id) if review.number == number
+        ]
         if not latest:
             raise Refused(errors.NOT_FOUND, "Ad not found.")
         return operators_actions.decide_review(tx, of, latest[0].ad_id, latest[0].digest, state, reason)
@@ -331,7 +337,8 @@ def _change(
 ) -> None:
     def work(tx: Tx, of: Operator) -> OperatorBalance:
         known = {
-            each.number: each.ad_account_id for each in operators_store.list_balances(tx, of.business_id)
+            balance.number: balance.ad_account_id
+            for balance in operators_store.list_balances(tx, of.business_id)
         }
         if number not in known:
             raise Refused(errors.NOT_FOUND, "No ad account with this id is in the marketplace.")

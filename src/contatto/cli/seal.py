@@ -81,6 +81,6 @@ def check_sealed(db: Database) -> None:
     for file in files:
         check_file(file)
     of_decisions = db.read_now(list_decision_files)
-    for each in of_decisions:
-        check_decisions(each)
+    for of_decision in of_decisions:
+        check_decisions(of_decision)
     _out.print(f"{len(files) + len(of_decisions)} files are as they were written.")

@@ -82,21 +82,21 @@ def list_command(business: Of = "") -> None:
 
     def work(tx: Tx) -> tuple[list[ApiToken], dict[str, str]]:
         of = find_one_business(tx, business)
-        ours = store.list_ad_accounts(tx, of.id)
-        return store.list_tokens(tx, of.id), {str(account.id): str(account.number) for account in ours}
+        ad_accounts = store.list_ad_accounts(tx, of.id)
+        return store.list_tokens(tx, of.id), {str(account.id): str(account.number) for account in ad_accounts}
 
     tokens, numbers = carry_out(work)
     table = Table("id", "name", "scopes", "ad accounts", "made on", "last used on")
-    for each in tokens:
-        if each.revoked_at is None:
-            used = f"{each.last_used_at:%Y-%m-%d}" if each.last_used_at else "never"
+    for token in tokens:
+        if token.revoked_at is None:
+            used = f"{token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never"
             only = (
                 "all"
-                if each.ad_account_ids is None
-                else " ".join(numbers[account] for account in each.ad_account_ids)
+                if token.ad_account_ids is None
+                else " ".join(numbers[account] for account in token.ad_account_ids)
             )
-            made = f"{each.created_at:%Y-%m-%d}"
-            table.add_row(each.id, each.name, " ".join(each.scopes), only, made, used)
+            made = f"{token.created_at:%Y-%m-%d}"
+            table.add_row(token.id, token.name, " ".join(token.scopes), only, made, used)
     print_table(table)
 
 

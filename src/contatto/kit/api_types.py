@@ -44,12 +44,12 @@ def _read_text_id(value: object) -> str:
 
 def _read_time(value: object) -> datetime:
     try:
-        found = datetime.strptime(str(value), _TIME).replace(tzinfo=UTC)
+        time = datetime.strptime(str(value), _TIME).replace(tzinfo=UTC)
     except ValueError as error:
         raise ValueError("a time is written YYYY-MM-DD HH:MM:SS, in UTC") from error
-    if found.year not in YEARS:
+    if time.year not in YEARS:
         raise ValueError("a time lies between the years 1970 and 2199")
-    return found
+    return time
 
 
 def _read_amount(value: object) -> int:

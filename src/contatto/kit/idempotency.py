@@ -56,10 +56,10 @@ def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work:
     body_hash = tx.vault.blind(f"body:{body}", key.business_id).hex()
     place = key.business_id, "answered_requests.answer", key_hash
     tx.advisory_lock(int(key_hash[:15], 16))
-    known = select(answered_requests.c.body_hash, answered_requests.c.answer).where(
+    query = select(answered_requests.c.body_hash, answered_requests.c.answer).where(
         answered_requests.c.business_id == key.business_id, answered_requests.c.key_hash == key_hash
     )
-    row = tx.execute(known).first()
+    row = tx.execute(query).first()
     if row is not None:
         if row.body_hash != body_hash:
             raise Refused(errors.REPEATED)

@@ -59,8 +59,8 @@ def compiled[F: Callable[..., Any]](function: F) -> F:
     if find_spec("numba") is None:  # a Python that is newer than the newest numba
         np.seterr(over="ignore")  # hashes wrap around
         return function
-    made: Any = Kernel(function)
-    return made  # type: ignore[no-any-return]
+    kernel: Any = Kernel(function)
+    return kernel  # type: ignore[no-any-return]
 
 
 @cache

@@ -176,8 +176,8 @@ def list_events(tx: Tx, after_seq: int, limit: int = 500) -> list[StoredEvent]:
 
 def list_events_of(tx: Tx, business_id: str, after_seq: int, limit: int = 500) -> list[StoredEvent]:
     """Events of one business after a sequence number, oldest first; for a stream that resumes."""
-    mine = select(events).where(events.c.business_id == business_id, events.c.seq > after_seq)
-    return tx.list(StoredEvent, mine.order_by(events.c.seq).limit(limit))
+    query = select(events).where(events.c.business_id == business_id, events.c.seq > after_seq)
+    return tx.list(StoredEvent, query.order_by(events.c.seq).limit(limit))
 
 
 def count_waiting(tx: Tx) -> int:
@@ -208,8 +208,10 @@ def dismiss_dead(tx: Tx, business_id: str) -> int:
 
 def count_failed_jobs(tx: Tx, business_id: str) -> dict[JobState, int]:
     """How many are dead, and how many failed and are tried again."""
-    mine = select(jobs.c.state, func.count().label("count")).where(_FAILED, jobs.c.business_id == business_id)
-    rows = tx.execute(mine.group_by(jobs.c.state)).mappings()
+    query = select(jobs.c.state, func.count().label("count")).where(
+        _FAILED, jobs.c.business_id == business_id
+    )
+    rows = tx.execute(query.group_by(jobs.c.state)).mappings()
     return {JobState(row["state"]): row["count"] for row in rows}
 
 
@@ -242,5 +244,5 @@ def find_failed_job(tx: Tx, business_id: str, job_id: int) -> FailedJob | None:
 
 
 def _failed_jobs(business_id: str) -> Select[Any]:
-    told = select(*jobs.c, events.c.name, events.c.payload).join(events, events.c.seq == jobs.c.event_seq)
-    return told.where(jobs.c.business_id == business_id, _FAILED)
+    query = select(*jobs.c, events.c.name, events.c.payload).join(events, events.c.seq == jobs.c.event_seq)
+    return query.where(jobs.c.business_id == business_id, _FAILED)

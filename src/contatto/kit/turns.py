@@ -113,17 +113,17 @@ class Turns:
 
     def list_businesses(self, tx: Tx, most: int = MOST_TURNS) -> list[str]:
         """Businesses with rows that are due, from the one after the last that was served."""
-        found = self.queue.list_businesses(tx, self._last, most)
-        if len(found) < most and self._last:
+        businesses = self.queue.list_businesses(tx, self._last, most)
+        if len(businesses) < most and self._last:
             others = self.queue.list_businesses(tx, "", most)
-            found += [each for each in others if each <= self._last]
-        return found[:most]
+            businesses += [each for each in others if each <= self._last]
+        return businesses[:most]
 
     def list_rows[T](self, tx: Tx, most: int, list_of: ListRows[T]) -> list[T]:
         """Rows that are due: one of each business, then the second of each, and so on."""
         businesses = self.list_businesses(tx)
         share = max(1, most // max(1, len(businesses)))
-        return list(in_turn([list_of(each, share) for each in businesses]))
+        return list(in_turn([list_of(business, share) for business in businesses]))
 
     def served(self, business_id: str) -> None:
         """Note whose row was worked on, so that the next batch begins with the business after it."""

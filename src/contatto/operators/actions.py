@@ -77,9 +77,11 @@ def _enter(
     if business.id == operator.business_id:
         raise Refused(errors.CONFLICT, "A marketplace cannot join itself.")
     tx.hold_key("admissions", operator.business_id)
-    known = store.find_admission(tx, operator.business_id, business.id)
-    by_code = state is AdmissionState.ADMITTED and known is not None and known.state is AdmissionState.ASKED
-    if not by_code and not rules.may_ask(known):
+    admission = store.find_admission(tx, operator.business_id, business.id)
+    by_code = (
+        state is AdmissionState.ADMITTED and admission is not None and admission.state is AdmissionState.ASKED
+    )
+    if not by_code and not rules.may_ask(admission):
         raise Refused(
             errors.CONFLICT, "Your business has already asked to join this marketplace. Wait for its answer."
         )
@@ -111,23 +113,23 @@ def decide_admission(
             too many are admitted; INVALID without a reason where one is needed.
     """
     tx.hold_key("admissions", operator.business_id)
-    known = store.find_admission(tx, operator.business_id, business_id)
-    if known is None:
+    admission = store.find_admission(tx, operator.business_id, business_id)
+    if admission is None:
         raise Refused(errors.NOT_FOUND)
-    rules.check_decision(known, wanted, reason)
+    rules.check_decision(admission, wanted, reason)
     if wanted is AdmissionState.ADMITTED:
         _check_room(tx, operator.business_id)
-    decided = replace(known, state=wanted, reason=reason.strip(), decided_at=tx.now)
+    decided = replace(admission, state=wanted, reason=reason.strip(), decided_at=tx.now)
     store.save_admission(tx, decided)
     return decided
 
 
 def set_category(tx: Tx, operator: Operator, business_id: str, category: Category) -> None:
     """Correct what a business says that it advertises; NOT_FOUND for one that never asked."""
-    known = store.find_admission(tx, operator.business_id, business_id)
-    if known is None:
+    admission = store.find_admission(tx, operator.business_id, business_id)
+    if admission is None:
         raise Refused(errors.NOT_FOUND)
-    store.save_admission(tx, replace(known, category=category))
+    store.save_admission(tx, replace(admission, category=category))
 
 
 def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
@@ -137,12 +139,12 @@ def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
         Refused: NOT_FOUND; CONFLICT for who was refused or left already.
     """
     tx.hold_key("admissions", operator_id)
-    known = store.find_admission(tx, operator_id, business_id)
-    if known is None:
+    admission = store.find_admission(tx, operator_id, business_id)
+    if admission is None:
         raise Refused(errors.NOT_FOUND)
-    if known.state in (AdmissionState.REFUSED, AdmissionState.LEFT, AdmissionState.SUSPENDED):
+    if admission.state in (AdmissionState.REFUSED, AdmissionState.LEFT, AdmissionState.SUSPENDED):
         raise Refused(errors.CONFLICT, "Your business is not a member of this marketplace.")
-    store.save_admission(tx, replace(known, state=AdmissionState.LEFT, reason="", decided_at=tx.now))
+    store.save_admission(tx, replace(admission, state=AdmissionState.LEFT, reason="", decided_at=tx.now))
 
 
 def purge_admission_codes(tx: Tx) -> int:
@@ -167,10 +169,10 @@ def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -
 
 def load_operator(tx: Tx, operator_id: str) -> Operator:
     """The operator that a tenant is; NOT_FOUND for a business."""
-    found = store.find_operator(tx, operator_id)
-    if found is None:
+    operator = store.find_operator(tx, operator_id)
+    if operator is None:
         raise Refused(errors.NOT_FOUND)
-    return found
+    return operator
 
 
 def list_operator(tx: Tx, operator: Operator, *, is_listed: bool) -> None:
@@ -180,10 +182,10 @@ def list_operator(tx: Tx, operator: Operator, *, is_listed: bool) -> None:
 
 def load_placement(tx: Tx, operator: Operator, placement_id: str) -> Placement:
     """A placement of an operator; NOT_FOUND for one of another."""
-    found = store.find_placement(tx, operator.business_id, placement_id)
-    if found is None:
+    placement = store.find_placement(tx, operator.business_id, placement_id)
+    if placement is None:
         raise Refused(errors.NOT_FOUND)
-    return found
+    return placement
 
 
 def add_placement(tx: Tx, operator: Operator, wanted: Placement) -> Placement:
@@ -193,13 +195,13 @@ def add_placement(tx: Tx, operator: Operator, wanted: Placement) -> Placement:
         Refused: INVALID for what cannot be, and where there are too many.
     """
     tx.hold_key("placements", operator.business_id)
-    others = store.list_placements(tx, operator.business_id)
-    if len(others) >= rules.MOST_PLACEMENTS:
+    placements = store.list_placements(tx, operator.business_id)
+    if len(placements) >= rules.MOST_PLACEMENTS:
         raise Refused(
             errors.INVALID, "name: You have reached the limit of placements. Change an existing one instead."
         )
     made = replace(wanted, id=new_id(), business_id=operator.business_id, created_at=tx.now)
-    rules.check_placement(made, [each.name for each in others])
+    rules.check_placement(made, [placement.name for placement in placements])
     store.save_placement(tx, made)
     return made
 
@@ -211,12 +213,15 @@ def change_placement(tx: Tx, operator: Operator, changed: Placement) -> None:
         Refused: NOT_FOUND; INVALID for what cannot be.
     """
     tx.hold_key("placements", operator.business_id)
-    known = load_placement(tx, operator, changed.id)
+    placement = load_placement(tx, operator, changed.id)
     kept = replace(
-        changed, business_id=known.business_id, currency=known.currency, created_at=known.created_at
+        changed,
+        business_id=placement.business_id,
+        currency=placement.currency,
+        created_at=placement.created_at,
     )
-    others = store.list_placements(tx, operator.business_id)
-    rules.check_placement(kept, [each.name for each in others if each.id != known.id])
+    placements = store.list_placements(tx, operator.business_id)
+    rules.check_placement(kept, [each.name for each in placements if each.id != placement.id])
     store.save_placement(tx, kept)
 
 
@@ -259,9 +264,9 @@ def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[Operat
     found = [live.ad for live in list_live_ads(tx, admission.business_id)]
     ads = [_sent(tx, admission, ad) for ad in found if (ad.id, rules.review_digest(ad)) not in sent]
     known = {
-        each.ad_account_id: (each.name, each.currency)
-        for each in store.list_balances_of_business(tx, admission.business_id)
-        if each.operator_id == admission.operator_id
+        balance.ad_account_id: (balance.name, balance.currency)
+        for balance in store.list_balances_of_business(tx, admission.business_id)
+        if balance.operator_id == admission.operator_id
     }
     fresh = [
         _balance(admission, account)
@@ -310,10 +315,10 @@ MOST_MICROS = 10**15
 
 def load_operator_balance(tx: Tx, operator: Operator, ad_account_id: str) -> OperatorBalance:
     """What an ad account has with an operator; NOT_FOUND for one of no business that it admitted."""
-    found = store.find_operator_balance(tx, operator.business_id, ad_account_id)
-    if found is None:
+    operator_balance = store.find_operator_balance(tx, operator.business_id, ad_account_id)
+    if operator_balance is None:
         raise Refused(errors.NOT_FOUND)
-    return found
+    return operator_balance
 
 
 def pay_operator(
@@ -425,9 +430,10 @@ def operator_statement(tx: Tx, operator: Operator, groups: Mapping[str, str]) ->
         operator: its placements are those charged.
         groups: names of ad groups by id, from `name_charged_groups`.
     """
-    names = {each.id: each.name for each in store.list_placements(tx, operator.business_id)}
+    names = {placement.id: placement.name for placement in store.list_placements(tx, operator.business_id)}
     businesses = {
-        each.business_id: each.business_name for each in store.list_admissions(tx, operator.business_id)
+        admission.business_id: admission.business_name
+        for admission in store.list_admissions(tx, operator.business_id)
     }
     rows = [_OPERATOR_HEAD.split(",")]
     for balance in store.list_balances(tx, operator.business_id):

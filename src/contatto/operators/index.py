@@ -31,22 +31,24 @@ def load_field(tx: Tx, operator_id: str) -> Field | None:
     operator = store.find_operator(tx, operator_id)
     if operator is None:
         return None
-    found = store.list_placements(tx, operator_id)
+    placements = store.list_placements(tx, operator_id)
     admitted = store.list_admissions(tx, operator_id, AdmissionState.ADMITTED)
     return Field(
         operator,
         tx.now,
-        {each.id: each for each in found},
+        {placement.id: placement for placement in placements},
         {each.business_id: each for each in admitted},
         store.list_approved(tx, operator_id),
-        {each.ad_account_id: each.room_micros for each in store.list_balances(tx, operator_id)},
+        {balance.ad_account_id: balance.room_micros for balance in store.list_balances(tx, operator_id)},
     )
 
 
 def placement_of(field: Field, named: str) -> Placement | None:
     """A placement by its id or its name."""
     known = field.placements.get(named)
-    return known or next((each for each in field.placements.values() if each.name == named), None)
+    return known or next(
+        (placement for placement in field.placements.values() if placement.name == named), None
+    )
 
 
 class _Promised:

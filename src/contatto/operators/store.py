@@ -95,9 +95,9 @@ sightings = Table(
 def save_balances(tx: Tx, fresh: Iterable[OperatorBalance]) -> int:
     """Open balances that there are not yet, and keep names and currencies as they are; say how many."""
     count = 0
-    for each in fresh:
-        names = {"name": each.name, "currency": each.currency}
-        kept = tx.upsert(operator_balances).values(row_of(each))
+    for operator_balance in fresh:
+        names = {"name": operator_balance.name, "currency": operator_balance.currency}
+        kept = tx.upsert(operator_balances).values(row_of(operator_balance))
         keys = ["operator_id", "ad_account_id"]
         count += tx.execute(kept.on_conflict_do_update(index_elements=keys, set_=names)).rowcount
     return count
@@ -106,15 +106,15 @@ def save_balances(tx: Tx, fresh: Iterable[OperatorBalance]) -> int:
 def list_balances(tx: Tx, operator_id: str) -> list[OperatorBalance]:
     """What ad accounts have with an operator, by name."""
     table = operator_balances
-    mine = select(table).where(table.c.operator_id == operator_id)
-    return tx.list(OperatorBalance, mine.order_by(table.c.name, table.c.ad_account_id))
+    query = select(table).where(table.c.operator_id == operator_id)
+    return tx.list(OperatorBalance, query.order_by(table.c.name, table.c.ad_account_id))
 
 
 def list_balances_of_business(tx: Tx, business_id: str) -> list[OperatorBalance]:
     """What the ad accounts of a business have with operators."""
     table = operator_balances
-    mine = select(table).where(table.c.business_id == business_id)
-    return tx.list(OperatorBalance, mine.order_by(table.c.operator_id, table.c.name))
+    query = select(table).where(table.c.business_id == business_id)
+    return tx.list(OperatorBalance, query.order_by(table.c.operator_id, table.c.name))
 
 
 def list_balances_of_accounts(
@@ -160,9 +160,9 @@ def save_placed_days(tx: Tx, charged: Collection[PlacedDay]) -> None:
     """Add to the days of placements, and to what balances were charged."""
     save_earned_days(tx, charged)
     amounts: dict[tuple[str, str], int] = {}
-    for each in charged:
-        place = each.operator_id, each.ad_account_id
-        amounts[place] = amounts.get(place, 0) + each.charged_micros
+    for placed_day in charged:
+        place = placed_day.operator_id, placed_day.ad_account_id
+        amounts[place] = amounts.get(place, 0) + placed_day.charged_micros
     table = operator_balances
     for (operator_id, ad_account_id), amount in sorted(amounts.items()):
         mine = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
@@ -184,11 +184,11 @@ def list_placed_days(
 ) -> list[PlacedDay]:
     """What was charged in an operator's placements by day; of one ad account if it is given."""
     table = placed_days
-    mine = select(table).where(table.c.operator_id == operator_id, table.c.day.between(first, last))
+    query = select(table).where(table.c.operator_id == operator_id, table.c.day.between(first, last))
     if ad_account_id:
-        mine = mine.where(table.c.ad_account_id == ad_account_id)
+        query = query.where(table.c.ad_account_id == ad_account_id)
     order = table.c.day, table.c.placement_id, table.c.ad_group_id
-    return tx.list(PlacedDay, mine.order_by(*order))
+    return tx.list(PlacedDay, query.order_by(*order))
 
 
 def list_placed_days_of_account(
@@ -203,8 +203,8 @@ def list_placed_days_of_account(
 
 def list_used_placements(tx: Tx, business_id: str) -> set[str]:
     """The placements in which ads of a business were charged."""
-    wanted = select(placed_days.c.placement_id).where(placed_days.c.business_id == business_id)
-    return set(tx.execute(wanted.distinct()).scalars())
+    query = select(placed_days.c.placement_id).where(placed_days.c.business_id == business_id)
+    return set(tx.execute(query.distinct()).scalars())
 
 
 def save_asked(tx: Tx, counted: Collection[AskedDay]) -> None:
@@ -220,8 +220,8 @@ def save_asked(tx: Tx, counted: Collection[AskedDay]) -> None:
 def list_asked_days(tx: Tx, operator_id: str, first: str, last: str) -> list[AskedDay]:
     """How often the placements of an operator were asked for an ad."""
     table = asked_days
-    mine = select(table).where(table.c.business_id == operator_id, table.c.day.between(first, last))
-    return tx.list(AskedDay, mine.order_by(table.c.day, table.c.placement_id))
+    query = select(table).where(table.c.business_id == operator_id, table.c.day.between(first, last))
+    return tx.list(AskedDay, query.order_by(table.c.day, table.c.placement_id))
 
 
 def save_sightings(tx: Tx, seen: Mapping[tuple[str, str, str, str], int]) -> None:
@@ -318,8 +318,8 @@ def find_operator(tx: Tx, operator_id: str) -> Operator | None:
 
 def list_operators(tx: Tx, *, listed_only: bool = False) -> list[Operator]:
     """The operators of the installation; the transaction must act for nobody."""
-    wanted = select(operators).order_by(operators.c.name, operators.c.business_id)
-    return tx.list(Operator, wanted.where(operators.c.is_listed) if listed_only else wanted)
+    query = select(operators).order_by(operators.c.name, operators.c.business_id)
+    return tx.list(Operator, query.where(operators.c.is_listed) if listed_only else query)
 
 
 def save_placement(tx: Tx, placement: Placement) -> None:
@@ -336,20 +336,20 @@ def find_placement(tx: Tx, operator_id: str, placement_id: str) -> Placement | N
 
 def list_placements(tx: Tx, operator_id: str) -> list[Placement]:
     """The placements of an operator, by name."""
-    mine = select(placements).where(placements.c.business_id == operator_id)
-    return tx.list(Placement, mine.order_by(placements.c.name))
+    query = select(placements).where(placements.c.business_id == operator_id)
+    return tx.list(Placement, query.order_by(placements.c.name))
 
 
 def list_owners_of_placements(tx: Tx, placement_ids: Collection[str]) -> dict[str, str]:
     """The operators of placements of which only the ids are known; the transaction must act for nobody."""
-    wanted = select(placements.c.id, placements.c.business_id)
-    return dict(map(tuple, tx.execute(wanted.where(placements.c.id.in_(sorted(placement_ids))))))
+    query = select(placements.c.id, placements.c.business_id)
+    return dict(map(tuple, tx.execute(query.where(placements.c.id.in_(sorted(placement_ids))))))
 
 
 def list_placement_names(tx: Tx, placement_ids: Collection[str]) -> dict[str, str]:
     """What placements are called; the transaction must act for nobody."""
-    wanted = select(placements.c.id, placements.c.name)
-    return dict(map(tuple, tx.execute(wanted.where(placements.c.id.in_(sorted(placement_ids))))))
+    query = select(placements.c.id, placements.c.name)
+    return dict(map(tuple, tx.execute(query.where(placements.c.id.in_(sorted(placement_ids))))))
 
 
 def save_admission(tx: Tx, admission: Admission) -> None:
@@ -362,29 +362,29 @@ def save_admission(tx: Tx, admission: Admission) -> None:
 def find_admission(tx: Tx, operator_id: str, business_id: str) -> Admission | None:
     """How a business stands with an operator; held until the end of the transaction."""
     both = admissions.c.operator_id == operator_id, admissions.c.business_id == business_id
-    wanted = select(admissions).where(*both)
-    return tx.find(Admission, wanted.with_for_update() if tx.locks_rows else wanted)
+    query = select(admissions).where(*both)
+    return tx.find(Admission, query.with_for_update() if tx.locks_rows else query)
 
 
 def list_admissions(tx: Tx, operator_id: str, state: AdmissionState | None = None) -> list[Admission]:
     """The businesses of an operator: who waits first, then by name."""
-    mine = select(admissions).where(admissions.c.operator_id == operator_id)
+    query = select(admissions).where(admissions.c.operator_id == operator_id)
     if state is not None:
-        mine = mine.where(admissions.c.state == state)
+        query = query.where(admissions.c.state == state)
     waits = admissions.c.state != AdmissionState.ASKED
-    return tx.list(Admission, mine.order_by(waits, admissions.c.business_name, admissions.c.business_id))
+    return tx.list(Admission, query.order_by(waits, admissions.c.business_name, admissions.c.business_id))
 
 
 def list_admissions_of_business(tx: Tx, business_id: str) -> list[Admission]:
     """The operators with which a business has to do, by name."""
-    mine = select(admissions).where(admissions.c.business_id == business_id)
-    return tx.list(Admission, mine.order_by(admissions.c.operator_name, admissions.c.operator_id))
+    query = select(admissions).where(admissions.c.business_id == business_id)
+    return tx.list(Admission, query.order_by(admissions.c.operator_name, admissions.c.operator_id))
 
 
 def list_admitted(tx: Tx) -> list[Admission]:
     """The admissions that hold, of all operators; for work in the background, which acts for nobody."""
-    wanted = select(admissions).where(admissions.c.state == AdmissionState.ADMITTED)
-    return tx.list(Admission, wanted.order_by(admissions.c.operator_id, admissions.c.business_id))
+    query = select(admissions).where(admissions.c.state == AdmissionState.ADMITTED)
+    return tx.list(Admission, query.order_by(admissions.c.operator_id, admissions.c.business_id))
 
 
 def has_admitted(tx: Tx) -> bool:
@@ -443,25 +443,25 @@ ad_reviews = Table(
 
 def save_sent_ads(tx: Tx, sent: Iterable[AdReview]) -> int:
     """Add revisions that were not sent before; say how many."""
-    rows = [row_of(each) for each in sent]
+    rows = [row_of(ad_review) for ad_review in sent]
     added = tx.upsert(ad_reviews).on_conflict_do_nothing()
     return sum(tx.execute(added, row).rowcount for row in rows)
 
 
 def list_sent(tx: Tx, operator_id: str, business_id: str) -> set[tuple[str, str]]:
     """The revisions of a business's ads that an operator has, as ids and digests."""
-    wanted = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
+    query = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
         ad_reviews.c.operator_id == operator_id, ad_reviews.c.business_id == business_id
     )
-    return {(ad_id, digest) for ad_id, digest in map(tuple, tx.execute(wanted))}
+    return {(ad_id, digest) for ad_id, digest in map(tuple, tx.execute(query))}
 
 
 def list_approved(tx: Tx, operator_id: str) -> frozenset[tuple[str, str]]:
     """The revisions that an operator approved, as ids and digests."""
-    wanted = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
+    query = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
         ad_reviews.c.operator_id == operator_id, ad_reviews.c.state == ReviewState.APPROVED
     )
-    return frozenset((ad_id, digest) for ad_id, digest in map(tuple, tx.execute(wanted)))
+    return frozenset((ad_id, digest) for ad_id, digest in map(tuple, tx.execute(query)))
 
 
 def find_review(tx: Tx, operator_id: str, ad_id: str, digest: str) -> AdReview | None:
@@ -475,24 +475,24 @@ def list_reviews(
     tx: Tx, operator_id: str, state: ReviewState | None = None, limit: int = 200
 ) -> list[AdReview]:
     """The revisions that an operator has: those that wait, oldest first; of others the latest."""
-    mine = select(ad_reviews).where(ad_reviews.c.operator_id == operator_id)
+    query = select(ad_reviews).where(ad_reviews.c.operator_id == operator_id)
     if state is not None:
-        mine = mine.where(ad_reviews.c.state == state)
+        query = query.where(ad_reviews.c.state == state)
     at = ad_reviews.c.sent_at
     order = (at, ad_reviews.c.number) if state is ReviewState.PENDING else (at.desc(), ad_reviews.c.number)
-    return tx.list(AdReview, mine.order_by(*order).limit(limit))
+    return tx.list(AdReview, query.order_by(*order).limit(limit))
 
 
 def list_reviews_of_business(tx: Tx, business_id: str, limit: int = 500) -> list[AdReview]:
     """What operators said of a business's ads, latest first."""
-    mine = select(ad_reviews).where(ad_reviews.c.business_id == business_id)
-    return tx.list(AdReview, mine.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(limit))
+    query = select(ad_reviews).where(ad_reviews.c.business_id == business_id)
+    return tx.list(AdReview, query.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(limit))
 
 
 def count_reviews(tx: Tx, operator_id: str) -> dict[ReviewState, int]:
     """How many revisions an operator has in each state."""
-    wanted = select(ad_reviews.c.state, func.count()).where(ad_reviews.c.operator_id == operator_id)
-    return dict(map(tuple, tx.execute(wanted.group_by(ad_reviews.c.state))))
+    query = select(ad_reviews.c.state, func.count()).where(ad_reviews.c.operator_id == operator_id)
+    return dict(map(tuple, tx.execute(query.group_by(ad_reviews.c.state))))
 
 
 def record_review(tx: Tx, review: AdReview, state: ReviewState, reason: str) -> None:

@@ -85,7 +85,7 @@ class Desk:
 
     async def _take_token(self, path: str) -> None:
         page = expect(await self._browser.get(path, self._profile), 200, path).body.decode()
-        found = _CSRF.search(page)
-        if found is None:
+        match = _CSRF.search(page)
+        if match is None:
             raise Unexpected(f"{path}: there is no CSRF token")
-        self._profile.headers["x-csrf-token"] = found[1]
+        self._profile.headers["x-csrf-token"] = match[1]

@@ -37,9 +37,9 @@ class DirectWay:
         if scope["type"] == "http":
             path = scope["path"]
             for route in self._routes.get(_first_part(path), ()):
-                found = route.path_regex.match(path)
-                if found and scope["method"] in (route.methods or ()):
-                    scope["route"], scope["path_params"] = route, found.groupdict()
+                match = route.path_regex.match(path)
+                if match and scope["method"] in (route.methods or ()):
+                    scope["route"], scope["path_params"] = route, match.groupdict()
                     await self._direct(scope, receive, send)
                     return
         await self._app(scope, receive, send)

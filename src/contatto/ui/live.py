@@ -110,7 +110,7 @@ class LiveFeed:
         while True:
             await asyncio.sleep(WATCH_S)
             try:
-                await self._look_after([each for streams in self._streams.values() for each in streams])
+                await self._look_after([stream for streams in self._streams.values() for stream in streams])
             except Exception as error:  # as below
                 logger().error("live.failed", error_at=where(error))
 
@@ -163,8 +163,10 @@ class LiveFeed:
 
     def broadcast_transient(self, business_id: str, event: Any) -> None:
         """Tell open pages of this process something that is worth no row, such as that somebody writes."""
-        told = StoredEvent(0, business_id, event_name(type(event)), msgspec.json.encode(event).decode())
-        self._tell(business_id, _News([told]))
+        stored_event = StoredEvent(
+            0, business_id, event_name(type(event)), msgspec.json.encode(event).decode()
+        )
+        self._tell(business_id, _News([stored_event]))
 
     def _tell(self, business_id: str, news: _News) -> None:
         for stream in self._streams.get(business_id, ()):

@@ -40,8 +40,8 @@ class CheckWork:
     only_reads: bool = True
 
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
-        found = store.find_target(tx, request.business_id, request.subject)
-        return None if found is None or found.state is TargetState.REMOVED else found
+        target = store.find_target(tx, request.business_id, request.subject)
+        return None if target is None or target.state is TargetState.REMOVED else target
 
     def begin(self, tx: Tx, request: OutboundRequest, target: Target) -> Asking | Outcome:
         return Asking()
@@ -72,8 +72,8 @@ def record_description(tx: Tx, target: Target, described: Described) -> None:
 
 def find_check(tx: Tx, target: Target) -> OutboundRequest | None:
     """The request that asks a CRM for its fields: when it is due, and why it failed last."""
-    found = list_requests_of(tx, target.business_id, CHECK, [target.id])
-    return found[0] if found else None
+    requests = list_requests_of(tx, target.business_id, CHECK, [target.id])
+    return requests[0] if requests else None
 
 
 def queue_check(tx: Tx, target: Target) -> None:
@@ -86,10 +86,10 @@ def queue_check(tx: Tx, target: Target) -> None:
 def queue_kind(tx: Tx, target: Target, kind: str, plan: RetryPlan) -> None:
     """Make the one request of a kind that concerns a target due now, or once more after what is under way."""
     new = NewRequest(target.business_id, kind, target.id, destination_of(narrow_target(target)))
-    known = list_requests_of(tx, new.business_id, kind, [new.subject])
-    for request in known:
+    requests = list_requests_of(tx, new.business_id, kind, [new.subject])
+    for request in requests:
         poll_again(tx, request, plan)
-    if not known:
+    if not requests:
         queue_request(tx, new, plan)
 
 

@@ -64,8 +64,8 @@ class CompareWork:
     only_reads: bool = True
 
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
-        found = find_target(tx, request.business_id, request.subject)
-        return None if found is None or found.state is TargetState.REMOVED else found
+        target = find_target(tx, request.business_id, request.subject)
+        return None if target is None or target.state is TargetState.REMOVED else target
 
     def begin(self, tx: Tx, request: OutboundRequest, target: Target) -> CompareCourse | Outcome:
         if request.progress:
@@ -81,10 +81,10 @@ class CompareWork:
     ) -> CompareCourse | Outcome:
         if not isinstance(reply, Enumerated):
             return Failed("unreadable")
-        seen = _see(tx, target, course, reply)
+        compare_course = _see(tx, target, course, reply)
         if reply.after and reply.after != course.after:  # a place that stands still would ask for ever
-            return replace(seen, after=reply.after)
-        ended = _end(tx, target, seen)
+            return replace(compare_course, after=reply.after)
+        ended = _end(tx, target, compare_course)
         record_target(tx, target, comparison=ended)
         publish_connection(tx, target)
         return Later("", COMPARE_AGAIN_S if ended.differs else COMPARE_EVERY_S)
@@ -157,8 +157,8 @@ def queue_comparison(tx: Tx, target: Target) -> None:
 
 def find_comparison(tx: Tx, target: Target) -> OutboundRequest | None:
     """The request that compares: when it is due, and why it failed last."""
-    found = list_requests_of(tx, target.business_id, COMPARISON, [target.id])
-    return found[0] if found else None
+    requests = list_requests_of(tx, target.business_id, COMPARISON, [target.id])
+    return requests[0] if requests else None
 
 
 def comparison_kind() -> OutboundKind:

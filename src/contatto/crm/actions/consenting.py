@@ -121,10 +121,10 @@ def read_consent(vault: Vault, state: str, who: Visitor, now: datetime) -> Conse
     Raises:
         Refused: UNSIGNED, STALE.
     """
-    found = _STATE.fullmatch(state)
-    if found is None:
+    match = _STATE.fullmatch(state)
+    if match is None:
         raise Refused(errors.UNSIGNED)
-    said, number, asked, signature = found.groups()
+    said, number, asked, signature = match.groups()
     if not vault.signer(_SIGNED).verify_signature(_bound(said, who), signature):
         raise Refused(errors.UNSIGNED)
     asked_at = from_micros(int(asked))
@@ -192,8 +192,8 @@ def take_consent(tx: Tx, business_id: str, consent: Consent, code: str, server: 
 
 def find_exchange(tx: Tx, target: Target) -> OutboundRequest | None:
     """The request that changes, or has changed, the latest code into tokens."""
-    found = list_requests_of(tx, target.business_id, CONSENT, [target.id])
-    return found[0] if found else None
+    requests = list_requests_of(tx, target.business_id, CONSENT, [target.id])
+    return requests[0] if requests else None
 
 
 def consent_kind() -> OutboundKind:
@@ -202,10 +202,10 @@ def consent_kind() -> OutboundKind:
 
 
 def _target_of(tx: Tx, request: OutboundRequest) -> Target | None:
-    found = store.find_target(tx, request.business_id, request.subject)
-    if found is None or found.state is TargetState.REMOVED or connector_of(tx, found) is None:
+    target = store.find_target(tx, request.business_id, request.subject)
+    if target is None or target.state is TargetState.REMOVED or connector_of(tx, target) is None:
         return None
-    return found
+    return target
 
 
 def _renewal(request: OutboundRequest) -> Renew:

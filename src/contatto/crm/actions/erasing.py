@@ -67,8 +67,8 @@ class ErasureWork:
 
 
 def _due(tx: Tx, request: OutboundRequest) -> Erasure | None:
-    found = store.find_erasure(tx, request.business_id, int(request.subject))
-    return found if found is not None and found.state is ErasureState.DUE else None
+    erasure = store.find_erasure(tx, request.business_id, int(request.subject))
+    return erasure if erasure is not None and erasure.state is ErasureState.DUE else None
 
 
 def _taken(tx: Tx, erasure: Erasure, turn: EraseTurn) -> EraseCourse | Outcome:
@@ -99,6 +99,6 @@ def settle_erasure(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Re
 
 def ready_erasure(tx: Tx, request: OutboundRequest) -> None:
     """Let an erasure that failed be tried again."""
-    found = store.find_erasure(tx, request.business_id, int(request.subject))
-    if found is not None and found.state is ErasureState.FAILED:
-        store.record_erasure(tx, found, ErasureState.DUE)
+    erasure = store.find_erasure(tx, request.business_id, int(request.subject))
+    if erasure is not None and erasure.state is ErasureState.FAILED:
+        store.record_erasure(tx, erasure, ErasureState.DUE)

@@ -41,13 +41,13 @@ def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
     tx.hold_key("event sets", account.id)
     if len(store.list_event_sets(tx, account.business_id, account.id)) >= rules.MOST_SETS:
         raise Refused(errors.AD_LIMIT, f"An ad account has {rules.MOST_SETS} CRM event sets at most.")
-    made = EventSet(new_id(), account.business_id, new_number(), account.id, wanted, tx.now)
-    if not store.save_event_set(tx, made):
+    event_set = EventSet(new_id(), account.business_id, new_number(), account.id, wanted, tx.now)
+    if not store.save_event_set(tx, event_set):
         raise Refused(
             errors.INVALID,
             "name: This ad account already has an event set with this name. Choose a different name.",
         )
-    return made
+    return event_set
 
 
 def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
@@ -56,9 +56,9 @@ def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
     Raises:
         Refused: NOT_FOUND.
     """
-    for found in store.list_event_sets(tx, caller.business_id):
-        if found.number == number and may_use(caller, found.ad_account_id):
-            return found
+    for event_set in store.list_event_sets(tx, caller.business_id):
+        if event_set.number == number and may_use(caller, event_set.ad_account_id):
+            return event_set
     raise Refused(errors.NOT_FOUND, "event_source_id: CRM event set not found. /crm/list/ lists them.")
 
 

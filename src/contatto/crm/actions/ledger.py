@@ -39,9 +39,9 @@ class CrmLedger:
 
 def load_ledger(tx: Tx, business_id: str) -> CrmLedger:
     """The ledger of a business, read in one transaction."""
-    found = load_standings(tx, business_id, list_targets(tx, business_id))
+    standings = load_standings(tx, business_id, list_targets(tx, business_id))
     ports = tx.ports[CrmPorts]
-    return CrmLedger(ports.intake(tx, business_id), found, tuple(ports.told(tx, business_id)))
+    return CrmLedger(ports.intake(tx, business_id), standings, tuple(ports.told(tx, business_id)))
 
 
 def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[TargetLedger, ...]:
@@ -56,19 +56,19 @@ def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
 
     One that nobody has let go yet is none.
     """
-    found = []
+    alarms = []
     for target in list_all_targets(tx):
         standing = Standing(
             dead=int(store.has_dead(tx, target.business_id, target.id)),
             due_since=store.find_oldest_due(tx, target.business_id, target.id),
         )
         is_started = target.reason not in (NOT_CONNECTED, NOT_STARTED)
-        found += [
+        alarms += [
             (target.business_id, target.number, alarm)
             for alarm in find_alarms(target, standing, tx.now)
             if alarm in TOLD and is_started
         ]
-    return found
+    return alarms
 
 
 def has_alarm(tx: Tx) -> bool:

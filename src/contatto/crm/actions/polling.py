@@ -55,8 +55,8 @@ class PollWork:
     only_reads: bool = False
 
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
-        found = find_target(tx, request.business_id, request.subject)
-        return None if found is None or found.state is TargetState.REMOVED else found
+        target = find_target(tx, request.business_id, request.subject)
+        return None if target is None or target.state is TargetState.REMOVED else target
 
     def begin(self, tx: Tx, request: OutboundRequest, target: Target) -> PollCourse | Outcome:
         if not request.progress:

@@ -77,7 +77,7 @@ def link_crm(
         )
     name = " ".join(new.name.split())[:NAME_LIMIT] or traits.label
     state, reason = _begins(traits, secrets, is_started=is_started)
-    made = Target(
+    target = Target(
         id=new_id(),
         number=new_number(),
         business_id=business_id,
@@ -97,11 +97,11 @@ def link_crm(
         created_at=tx.now,
         sweep=Sweep.MISSING,
     )
-    store.save_target(tx, made)
-    queue_check(tx, made)
-    queue_poll(tx, made)
-    queue_comparison(tx, made)
-    return made
+    store.save_target(tx, target)
+    queue_check(tx, target)
+    queue_poll(tx, target)
+    queue_comparison(tx, target)
+    return target
 
 
 def _begins(traits: Traits, secrets: Mapping[str, str], *, is_started: bool) -> tuple[TargetState, str]:
@@ -179,10 +179,10 @@ def load_target(tx: Tx, business_id: str, number: int) -> Target:
     Raises:
         Refused: NOT_FOUND.
     """
-    found = store.find_target_by_number(tx, business_id, number)
-    if found is None:
+    target = store.find_target_by_number(tx, business_id, number)
+    if target is None:
         raise Refused(errors.NOT_FOUND, "Connected CRM not found.")
-    return found
+    return target
 
 
 def reconnect_target(
@@ -292,7 +292,7 @@ def load_delivery(tx: Tx, target: Target, delivery_id: int) -> Delivery:
     Raises:
         Refused: NOT_FOUND.
     """
-    found = deliveries.find_delivery(tx, target.business_id, delivery_id)
-    if found is None or found.target_id != target.id:
+    delivery = deliveries.find_delivery(tx, target.business_id, delivery_id)
+    if delivery is None or delivery.target_id != target.id:
         raise Refused(errors.NOT_FOUND, "Delivery not found.")
-    return found
+    return delivery

@@ -102,7 +102,7 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
         ToldInfo(each.name, each.signals, each.due, each.sent, each.withheld, each.dead, each.adds_up)
         for each in found.told
     ]
-    targets = [_show(each) for each in found.targets]
+    targets = [_show(target) for target in found.targets]
     return api_answer(LedgerInfo(shown, targets, told), request_id_of(request))
 
 
@@ -121,7 +121,7 @@ def _show(found: TargetLedger) -> TargetInfo:
         verified=has.verified,
         dead=has.dead,
         adds_up=has.adds_up,
-        alarms=[each.value for each in found.alarms],
+        alarms=[alarm.value for alarm in found.alarms],
         last_arrived_time=api_time(target.verified_at),
         due_since_time=api_time(has.due_since),
         comparison=_compared(target.comparison),

@@ -247,7 +247,7 @@ def _field(one: dict[str, Any]) -> CrmField:
     elif one.get("fieldType") == "phonenumber":
         kind = FieldKind.PHONE
     options = as_dicts(one.get("options"))
-    choices = tuple((as_text(each.get("value")), as_text(each.get("label"))) for each in options)
+    choices = tuple((as_text(option.get("value")), as_text(option.get("label"))) for option in options)
     return CrmField(name, as_text(one.get("label")) or name, kind, choices=choices)
 
 

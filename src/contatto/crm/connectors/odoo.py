@@ -211,7 +211,7 @@ def _read_found(_link: Link, find: Find, body: Any, _memory: str) -> Reply:
     if rows is None:
         return UNCLEAR
     if find.by is FindBy.EXTERNAL_ID:
-        records = [CrmRecord(as_text(each.get("res_id")), find.value) for each in rows]
+        records = [CrmRecord(as_text(row.get("res_id")), find.value) for row in rows]
     else:
         records = [_record(each) for each in rows]
     found = tuple(record for record in records if record.id)
@@ -258,8 +258,8 @@ def _tie(link: Link, write: Write, body: Any, memory: str) -> Reply:
 
 
 def _trouble_of_load(messages: list[dict[str, Any]]) -> Reply:
-    for each in messages:
-        field = as_text(each.get("field"))
+    for message in messages:
+        field = as_text(message.get("field"))
         if field:
             return ValueGone(field)
     return Refused("not_taken") if messages else UNCLEAR
@@ -273,7 +273,7 @@ def _read_enumerated(_link: Link, _: Enumerate, body: Any, _memory: str) -> Repl
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
-    records = tuple((as_text(each.get("res_id")), _our_id(as_text(each.get("name")))) for each in rows)
+    records = tuple((as_text(row.get("res_id")), _our_id(as_text(row.get("name")))) for row in rows)
     return Enumerated(records, records[-1][0] if len(records) == _PAGE else "")
 
 
@@ -286,7 +286,7 @@ def _read_changes(link: Link, changes: Changes, body: Any, memory: str) -> Reply
             return Changed((), changes.after)
         ids = [each.get("id") for each in rows]
         return Onward(_links(link, ["res_id", "in", ids]), keep(rows))
-    ours = {as_text(each.get("res_id")): _our_id(as_text(each.get("name"))) for each in rows}
+    ours = {as_text(row.get("res_id")): _our_id(as_text(row.get("name"))) for row in rows}
     page, cursor, told = as_dicts(recall(memory)), changes.after, []
     for each in page:
         at, record_id = as_text(each.get("write_date")), as_text(each.get("id"))

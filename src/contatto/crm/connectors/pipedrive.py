@@ -157,7 +157,7 @@ def _read_description(link: Link, _: Describe, body: Any, _memory: str) -> Reply
         return UNCLEAR
     taken = {"", _our_field(link)}
     fields = [each for each in as_dicts(listed) if as_text(each.get("key")) not in taken]
-    return Described(tuple(_field(each) for each in fields if each.get("bulk_edit_allowed") is not False))
+    return Described(tuple(_field(field) for field in fields if field.get("bulk_edit_allowed") is not False))
 
 
 def _field(one: dict[str, Any]) -> CrmField:
@@ -178,7 +178,7 @@ def _read_found(link: Link, find: Find, body: Any, _memory: str) -> Reply:
     if data is None or not isinstance(data.get("items"), list):
         return UNCLEAR
     items = [as_dict(each.get("item")) for each in as_dicts(data["items"])]
-    records = tuple(CrmRecord(as_text(each.get("id"))) for each in items if as_text(each.get("id")))
+    records = tuple(CrmRecord(as_text(item.get("id"))) for item in items if as_text(item.get("id")))
     return (
         Found(tuple(sorted(records, key=lambda record: (len(record.id), record.id))))
         if records

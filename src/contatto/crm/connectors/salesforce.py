@@ -183,9 +183,9 @@ def _read_description(link: Link, _: Describe, body: Any, memory: str) -> Reply:
     if not memory:
         return Onward(_choices(link), keep([each for each in rows if _is_writable(each)]))
     choices: dict[str, list[tuple[str, str]]] = {}
-    for each in rows:
-        name = as_text(as_dict(each.get("EntityParticle")).get("QualifiedApiName"))
-        choices.setdefault(name, []).append((as_text(each.get("Value")), as_text(each.get("Label"))))
+    for row in rows:
+        name = as_text(as_dict(row.get("EntityParticle")).get("QualifiedApiName"))
+        choices.setdefault(name, []).append((as_text(row.get("Value")), as_text(row.get("Label"))))
     return Described(tuple(_field(each, choices) for each in as_dicts(recall(memory))))
 
 
@@ -212,7 +212,7 @@ def _read_found(_link: Link, _: Find, body: Any, _memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
-    records = [_record(each) for each in rows]
+    records = [_record(row) for row in rows]
     now = [
         as_text(each.get("ConvertedContactId")) if each.get("IsConverted") is True else "" for each in rows
     ]
@@ -243,10 +243,10 @@ def _read_where(body: Any) -> Reply:
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
-    for each in rows:
+    for row in rows:
         for name in ("MasterRecordId", "ConvertedContactId"):
-            if as_text(each.get(name)):
-                return Moved(as_text(each[name]))
+            if as_text(row.get(name)):
+                return Moved(as_text(row[name]))
     return Nothing()
 
 
@@ -268,7 +268,7 @@ def _read_enumerated(_link: Link, _: Enumerate, body: Any, _memory: str) -> Repl
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
-    records = tuple((as_text(each.get("Id")), as_text(each.get(OUR_ID))) for each in rows)
+    records = tuple((as_text(row.get("Id")), as_text(row.get(OUR_ID))) for row in rows)
     return Enumerated(records, records[-1][0] if len(records) == _PAGE else "")
 
 
@@ -277,10 +277,10 @@ def _read_changes(link: Link, changes: Changes, body: Any, _memory: str) -> Repl
     if rows is None:
         return UNCLEAR
     told, cursor = [], changes.after
-    for each in rows:
-        at, record_id = as_text(each.get("SystemModstamp")), as_text(each.get("Id"))
+    for row in rows:
+        at, record_id = as_text(row.get("SystemModstamp")), as_text(row.get("Id"))
         cursor = past(cursor, at, record_id)
-        told.append(_change(link, each, cursor))
+        told.append(_change(link, row, cursor))
     return Changed(tuple(told), cursor, is_more=len(rows) == _PAGE)
 
 

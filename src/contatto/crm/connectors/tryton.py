@@ -255,7 +255,7 @@ def _described(result: Any) -> Reply:
     choices = as_dict(as_dict(result).get("type")).get("selection")
     if not isinstance(choices, list):
         return Later(UNREADABLE_ANSWER)
-    pairs = [each for each in choices if isinstance(each, list) and len(each) == 2]
+    pairs = [choice for choice in choices if isinstance(choice, list) and len(choice) == 2]
     of_kinds = tuple(CrmField(str(name), str(label)) for name, label in pairs)
     return Described((CrmField("name", "Name"), *of_kinds))
 

@@ -214,16 +214,16 @@ def _read_changes(_link: Link, changes: Changes, body: Any, _memory: str) -> Rep
     if rows is None:
         return UNCLEAR
     told, cursor = [], changes.after
-    for each in rows:
-        at, record_id = as_text(each.get("Modified_Time")), as_text(each.get("id"))
+    for row in rows:
+        at, record_id = as_text(row.get("Modified_Time")), as_text(row.get("id"))
         cursor = past(cursor, at, record_id)
         change = RecordChange(
             record_id,
             cursor,
-            as_text(each.get(OUR_ID)),
-            status=as_text(each.get("Lead_Status")) or None,
-            owner=as_text(each.get("Owner.email")) or None,
-            by=as_text(each.get("Modified_By.full_name")),
+            as_text(row.get(OUR_ID)),
+            status=as_text(row.get("Lead_Status")) or None,
+            owner=as_text(row.get("Owner.email")) or None,
+            by=as_text(row.get("Modified_By.full_name")),
         )
         told.append(change)
     return Changed(tuple(told), cursor, is_more=len(rows) == _PAGE)

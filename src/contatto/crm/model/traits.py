@@ -105,4 +105,6 @@ class Traits:
     @property
     def keys(self) -> tuple[str, ...]:
         """Secrets that let us in by themselves, without consent at the vendor's; any of them does."""
-        return tuple(each.name for each in self.settings if each.is_secret and each.name != APP_SECRET)
+        return tuple(
+            setting.name for setting in self.settings if setting.is_secret and setting.name != APP_SECRET
+        )

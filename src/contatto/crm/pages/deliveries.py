@@ -90,11 +90,11 @@ async def show_log(
         target = actions.load_target(tx, caller.business_id, number_of(target_id))
         (standing,) = load_standings(tx, caller.business_id, [target])
         states = (wanted,) if wanted else ()
-        found = store.list_deliveries(tx, caller.business_id, target.id, states, MOST_SHOWN)
-        numbers = list_lead_numbers(tx, caller.business_id, {each.lead_id for each in found})
+        deliveries = store.list_deliveries(tx, caller.business_id, target.id, states, MOST_SHOWN)
+        numbers = list_lead_numbers(tx, caller.business_id, {delivery.lead_id for delivery in deliveries})
         return {
             "target": show_target(standing, tx.ports[CrmPorts].connectors),
-            "rows": [_row(each, numbers.get(each.lead_id, 0)) for each in found],
+            "rows": [_row(each, numbers.get(each.lead_id, 0)) for each in deliveries],
         }
 
     values = await context.db.read(load)
@@ -157,7 +157,7 @@ async def post_dead_letter(
 
     def resend(tx: Tx) -> None:
         found = _load(tx, caller.business_id, target_id, delivery_id, base_url)
-        asked = {each.name: each.value for each in found.fields}
+        asked = {field.name: field.value for field in found.fields}
         edited = {
             name: text.strip()
             for name, text in form.values.items()

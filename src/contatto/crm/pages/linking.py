@@ -53,7 +53,7 @@ async def show_integrations(request: Request, caller: PageCaller) -> HTMLRespons
         connectors = tx.ports[CrmPorts].connectors
         ledger = load_ledger(tx, caller.business_id)
         return {
-            "targets": [show_target(each, connectors) for each in ledger.targets],
+            "targets": [show_target(target, connectors) for target in ledger.targets],
             "connectors": show_connectors(connectors),
         }
 
@@ -72,7 +72,7 @@ async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
         return {
             "intake": ledger.intake,
             "told": ledger.told,
-            "targets": [show_target(each, connectors) for each in ledger.targets],
+            "targets": [show_target(target, connectors) for target in ledger.targets],
         }
 
     values = await context.db.read(load)

@@ -247,7 +247,7 @@ def _label(target: Target, name: str) -> str:
 def _row(target: Target, row: MappedField, shown: Mapping[str, str]) -> RowView:
     field = _field(target, row.target)
     choices = field.choices if field else ()
-    faults = fault_texts(each for each in target.faults if each.field == row.target)
+    faults = fault_texts(fault for fault in target.faults if fault.field == row.target)
     return RowView(row.source, row.target, shown.get(row.target, ""), faults, choices, _words(row, choices))
 
 

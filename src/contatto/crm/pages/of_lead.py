@@ -50,7 +50,9 @@ async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -
     def load(tx: Tx) -> list[RecordView]:
         if find_lead(tx, caller.business_id, lead_id) is None:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
-        records = {each.target_id: each for each in list_records_of_lead(tx, caller.business_id, lead_id)}
+        records = {
+            record.target_id: record for record in list_records_of_lead(tx, caller.business_id, lead_id)
+        }
         targets = list_targets(tx, caller.business_id)
         return [_view(tx, target, records[target.id]) for target in targets if target.id in records]
 

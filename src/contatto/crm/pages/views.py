@@ -77,7 +77,7 @@ def show_target(found: TargetLedger, connectors: Mapping[str, Connector]) -> Tar
         is_disconnected=target.state is TargetState.DISCONNECTED,
         reads_back=connector is None or connector.traits.reads_back,
         standing=found.standing,
-        alarms=tuple(each for each in found.alarms if is_started or each is Alarm.MAPPING),
+        alarms=tuple(alarm for alarm in found.alarms if is_started or alarm is Alarm.MAPPING),
         verified_at=target.verified_at,
         comparison=target.comparison,
     )
@@ -139,7 +139,7 @@ class ConnectorCard:
 
 def show_connectors(connectors: Mapping[str, Connector]) -> list[ConnectorCard]:
     """Each once, in the order of their names for people."""
-    cards = [_card(each.traits) for each in connectors.values()]
+    cards = [_card(connector.traits) for connector in connectors.values()]
     return sorted(cards, key=lambda card: card.label.casefold())
 
 
@@ -184,8 +184,8 @@ GIVEN: Final = "given."
 def show_settings(traits: Traits, values: Mapping[str, str], kept: Mapping[str, str]) -> list[SettingField]:
     """The fields of a form that connects a CRM; ``kept`` are the secrets that it has."""
     return [
-        _field(each, values.get(each.name, each.default), is_kept=bool(kept.get(each.name)))
-        for each in traits.settings
+        _field(setting, values.get(setting.name, setting.default), is_kept=bool(kept.get(setting.name)))
+        for setting in traits.settings
     ]
 
 

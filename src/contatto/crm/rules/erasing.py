@@ -125,7 +125,7 @@ def next_erasure(traits: Traits, course: EraseCourse, reply: Reply) -> EraseTurn
 
 def _after_find(traits: Traits, course: EraseCourse, reply: Reply) -> EraseTurn:
     records = reply.records if isinstance(reply, Found) else ()
-    ours = (each.id for each in records if each.external_id in ("", course.external_id))
+    ours = (record.id for record in records if record.external_id in ("", course.external_id))
     first = next(ours, None)
     return _look(course) if first is None else replace(course, stage=EraseStage.ERASE, record_id=first)
 

@@ -145,7 +145,7 @@ def check_mapping(
     """What is wrong with a mapping, held against the CRM's own description of its fields."""
     if takes_anything:
         return ()
-    known = {each.name: each for each in fields}
+    known = {field.name: field for field in fields}
     rows = list(mapping)
     faults: list[MappingFault] = []
     for row in rows:

@@ -18,22 +18,22 @@ def list_seen_at(
     tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]
 ) -> dict[str, datetime | None]:
     """When the records of some leads were seen last; leads that were never due there are left out."""
-    mine = select(crm_records.c.lead_id, crm_records.c.seen_at).where(
+    query = select(crm_records.c.lead_id, crm_records.c.seen_at).where(
         crm_records.c.business_id == business_id,
         crm_records.c.target_id == target_id,
         crm_records.c.lead_id.in_(list(lead_ids)),
     )
-    return {row["lead_id"]: row["seen_at"] for row in tx.execute(mine).mappings()}
+    return {row["lead_id"]: row["seen_at"] for row in tx.execute(query).mappings()}
 
 
 def mark_seen(tx: Tx, target: Target, lead_ids: Collection[str], at: datetime) -> None:
     """Note that the records of some leads are there."""
-    mine = update(crm_records).where(
+    statement = update(crm_records).where(
         crm_records.c.business_id == target.business_id,
         crm_records.c.target_id == target.id,
         crm_records.c.lead_id.in_(list(lead_ids)),
     )
-    tx.execute(mine.values(seen_at=at))
+    tx.execute(statement.values(seen_at=at))
 
 
 def list_sent(tx: Tx, business_id: str, target_id: str, most: int) -> list[RecordLink]:
@@ -80,19 +80,19 @@ def list_missing(
 
 def mark_gone(tx: Tx, record: RecordLink) -> None:
     """Note that a record is not there, and is made anew this once."""
-    mine = update(crm_records).where(
+    statement = update(crm_records).where(
         crm_records.c.business_id == record.business_id,
         crm_records.c.target_id == record.target_id,
         crm_records.c.lead_id == record.lead_id,
     )
-    tx.execute(mine.values(gone_at=tx.now))
+    tx.execute(statement.values(gone_at=tx.now))
 
 
 def list_erasures_of(tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]) -> list[Erasure]:
     """Erasures of some leads at a target, whatever became of them."""
-    mine = select(crm_erasures).where(
+    query = select(crm_erasures).where(
         crm_erasures.c.business_id == business_id,
         crm_erasures.c.target_id == target_id,
         crm_erasures.c.lead_id.in_(list(lead_ids)),
     )
-    return tx.list(Erasure, mine.order_by(crm_erasures.c.id))
+    return tx.list(Erasure, query.order_by(crm_erasures.c.id))

@@ -161,12 +161,12 @@ def list_deliveries(
     tx: Tx, business_id: str, target_id: str, states: Collection[DeliveryState] = (), limit: int = 50
 ) -> list[Delivery]:
     """Deliveries of a target, the latest first."""
-    mine = select(crm_deliveries).where(
+    query = select(crm_deliveries).where(
         crm_deliveries.c.business_id == business_id, crm_deliveries.c.target_id == target_id
     )
     if states:
-        mine = mine.where(crm_deliveries.c.state.in_(list(states)))
-    return tx.list(Delivery, mine.order_by(crm_deliveries.c.id.desc()).limit(limit))
+        query = query.where(crm_deliveries.c.state.in_(list(states)))
+    return tx.list(Delivery, query.order_by(crm_deliveries.c.id.desc()).limit(limit))
 
 
 def _open_delivery() -> Select[Any]:
@@ -192,23 +192,23 @@ def find_open_delivery(tx: Tx, business_id: str, delivery_id: int) -> Delivery |
 
 def list_held(tx: Tx, limit: int) -> list[Delivery]:
     """Deliveries of active targets that wait without a request, the oldest first; of all businesses."""
-    mine = (
+    query = (
         select(crm_deliveries)
         .join(crm_targets, crm_targets.c.id == crm_deliveries.c.target_id)
         .where(_held_of_active())
         .order_by(crm_deliveries.c.id)
         .limit(limit)
     )
-    return tx.list(Delivery, mine.with_for_update(skip_locked=True, of=crm_deliveries)
-                   if tx.locks_rows else mine)  # fmt: skip
+    return tx.list(Delivery, query.with_for_update(skip_locked=True, of=crm_deliveries)
+                   if tx.locks_rows else query)  # fmt: skip
 
 
 def has_held(tx: Tx) -> bool:
     """Whether any delivery of an active target waits without a request."""
-    mine: Select[Any] = select(crm_deliveries.c.id).select_from(
+    query: Select[Any] = select(crm_deliveries.c.id).select_from(
         crm_targets.join(crm_deliveries, crm_deliveries.c.target_id == crm_targets.c.id)
     )
-    return tx.scalar(mine.where(_held_of_active()).limit(1)) is not None
+    return tx.scalar(query.where(_held_of_active()).limit(1)) is not None
 
 
 def _held_of_active() -> ColumnElement[bool]:
@@ -225,22 +225,22 @@ def _record(business_id: str, target_id: str, lead_id: str) -> Any:
 
 
 def find_record(tx: Tx, business_id: str, target_id: str, lead_id: str) -> RecordLink | None:
-    mine = select(crm_records).where(
+    query = select(crm_records).where(
         crm_records.c.business_id == business_id,
         crm_records.c.target_id == target_id,
         crm_records.c.lead_id == lead_id,
     )
-    return tx.find(RecordLink, mine)
+    return tx.find(RecordLink, query)
 
 
 def find_record_by_id(tx: Tx, business_id: str, target_id: str, record_id: str) -> RecordLink | None:
     """The lead that a record of a CRM belongs to; of several the one that was not merged away."""
-    mine = select(crm_records).where(
+    query = select(crm_records).where(
         crm_records.c.business_id == business_id,
         crm_records.c.target_id == target_id,
         crm_records.c.record_id == record_id[:RECORD_LIMIT],
     )
-    return tx.find(RecordLink, mine.order_by(crm_records.c.merged_into.is_not(None)))
+    return tx.find(RecordLink, query.order_by(crm_records.c.merged_into.is_not(None)))
 
 
 def list_records_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[RecordLink]:
@@ -249,11 +249,13 @@ def list_records_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[RecordL
 
 
 def _records_of() -> Any:
-    mine = select(crm_records).where(
+    query = select(crm_records).where(
         crm_records.c.business_id == bindparam("of"), crm_records.c.target_id == bindparam("target")
     )
     lead: BindParameter[str] = bindparam("lead")
-    return union_all(mine.where(crm_records.c.lead_id == lead), mine.where(crm_records.c.merged_into == lead))
+    return union_all(
+        query.where(crm_records.c.lead_id == lead), query.where(crm_records.c.merged_into == lead)
+    )
 
 
 _RECORDS_OF: Final = _records_of()
@@ -273,12 +275,12 @@ def find_records(tx: Tx, business_id: str, target_id: str, lead_id: str) -> Lead
 
 
 def _list_merged(tx: Tx, business_id: str, target_id: str, into: Collection[str]) -> list[RecordLink]:
-    mine = select(crm_records).where(
+    query = select(crm_records).where(
         crm_records.c.business_id == business_id,
         crm_records.c.target_id == target_id,
         crm_records.c.merged_into.in_(sorted(into)),
     )
-    return tx.list(RecordLink, mine)
+    return tx.list(RecordLink, query)
 
 
 def record_merged(tx: Tx, business_id: str, lead_id: str, into_id: str | None) -> None:
@@ -286,11 +288,11 @@ def record_merged(tx: Tx, business_id: str, lead_id: str, into_id: str | None) -
 
     Its record may be a part of the other one by now: it is looked for anew.
     """
-    mine = update(crm_records).where(
+    statement = update(crm_records).where(
         crm_records.c.business_id == business_id, crm_records.c.lead_id == lead_id
     )
     values = {"merged_into": into_id} | ({"record_id": ""} if into_id is None else {})
-    tx.execute(mine.values(**values))
+    tx.execute(statement.values(**values))
 
 
 def record_told(tx: Tx, record: RecordLink, **values: Any) -> None:
@@ -305,12 +307,12 @@ def record_told(tx: Tx, record: RecordLink, **values: Any) -> None:
 
 def list_unknown_leads(tx: Tx, target: Target, lead_ids: Collection[str]) -> list[str]:
     """Those of some leads that a target was never due for, in their order."""
-    mine = select(crm_records.c.lead_id).where(
+    query = select(crm_records.c.lead_id).where(
         crm_records.c.business_id == target.business_id,
         crm_records.c.target_id == target.id,
         crm_records.c.lead_id.in_(list(lead_ids)),
     )
-    known = set(tx.execute(mine).scalars())
+    known = set(tx.execute(query).scalars())
     return [lead_id for lead_id in lead_ids if lead_id not in known]
 
 

@@ -42,13 +42,13 @@ def save_echoes(tx: Tx, target: Target, record_id: str, values: Mapping[str, str
 
 def is_echo(tx: Tx, target: Target, record_id: str, name: str, text: str) -> bool:
     """Whether a value is the one that we wrote into a field last."""
-    mine = select(crm_echoes.c.digest).where(
+    query = select(crm_echoes.c.digest).where(
         crm_echoes.c.business_id == target.business_id,
         crm_echoes.c.target_id == target.id,
         crm_echoes.c.record_id == record_id[:RECORD_LIMIT],
         crm_echoes.c.field == name,
     )
-    found = tx.scalar(mine)
+    found = tx.scalar(query)
     return found is not None and bytes(found) == tx.vault.blind(text, target.business_id)
 
 

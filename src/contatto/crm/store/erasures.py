@@ -51,26 +51,26 @@ def list_erasures(tx: Tx, business_id: str, target_id: str, limit: int = 50) -> 
 
 def record_erasure(tx: Tx, erasure: Erasure, state: ErasureState, reason: str = "") -> None:
     settled = None if state is ErasureState.DUE else tx.now
-    mine = update(crm_erasures).where(
+    statement = update(crm_erasures).where(
         crm_erasures.c.business_id == erasure.business_id, crm_erasures.c.id == erasure.id
     )
-    tx.execute(mine.values(state=state, reason=reason[:64], settled_at=settled))
+    tx.execute(statement.values(state=state, reason=reason[:64], settled_at=settled))
 
 
 def record_erasure_again(tx: Tx, erasure: Erasure, record_id: str) -> None:
     """Make the erasure of a person due once more, whose record is there again."""
-    mine = update(crm_erasures).where(
+    statement = update(crm_erasures).where(
         crm_erasures.c.business_id == erasure.business_id, crm_erasures.c.id == erasure.id
     )
     due = {"state": ErasureState.DUE, "reason": "", "settled_at": None, "created_at": tx.now}
-    tx.execute(mine.values(**due, record_id=record_id[:RECORD_LIMIT]))
+    tx.execute(statement.values(**due, record_id=record_id[:RECORD_LIMIT]))
 
 
 def list_due_erasures(tx: Tx, business_id: str, target_id: str) -> list[Erasure]:
     """All of a target that are still to be carried out."""
-    mine = select(crm_erasures).where(
+    query = select(crm_erasures).where(
         crm_erasures.c.business_id == business_id,
         crm_erasures.c.target_id == target_id,
         crm_erasures.c.state == ErasureState.DUE,
     )
-    return tx.list(Erasure, mine.order_by(crm_erasures.c.id))
+    return tx.list(Erasure, query.order_by(crm_erasures.c.id))

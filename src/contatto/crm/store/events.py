@@ -50,10 +50,10 @@ def save_event_set(tx: Tx, made: EventSet) -> bool:
 
 def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) -> list[EventSet]:
     """The event sets of an ad account, or of all, oldest first."""
-    mine = select(crm_event_sets).where(crm_event_sets.c.business_id == business_id)
+    query = select(crm_event_sets).where(crm_event_sets.c.business_id == business_id)
     if ad_account_id is not None:
-        mine = mine.where(crm_event_sets.c.ad_account_id == ad_account_id)
-    return tx.list(EventSet, mine.order_by(crm_event_sets.c.number))
+        query = query.where(crm_event_sets.c.ad_account_id == ad_account_id)
+    return tx.list(EventSet, query.order_by(crm_event_sets.c.number))
 
 
 def append_lead_event(tx: Tx, event: LeadEvent) -> bool:

@@ -10,7 +10,7 @@ from contatto.leads.store.records import leads
 
 def list_lead_numbers(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
     """Numbers by the ids of leads."""
-    mine = select(leads.c.id, leads.c.number).where(
+    query = select(leads.c.id, leads.c.number).where(
         leads.c.business_id == business_id, leads.c.id.in_(list(lead_ids))
     )
-    return {row["id"]: row["number"] for row in tx.execute(mine).mappings()}
+    return {row["id"]: row["number"] for row in tx.execute(query).mappings()}

@@ -124,12 +124,12 @@ def _setting(names: tuple[str, ...]) -> Any:
     latest = crm_records.c.revision == bindparam("up_to")
     values: dict[str, Any] = {name: bindparam(name, type_=crm_records.c[name].type) for name in names}
     values["state"] = case((latest, _STATE_NOW), else_=crm_records.c.state)
-    mine = update(crm_records).where(
+    statement = update(crm_records).where(
         crm_records.c.business_id == bindparam("of"),
         crm_records.c.target_id == bindparam("target"),
         crm_records.c.lead_id == bindparam("lead"),
     )
-    return mine.values(values).returning(crm_records.c.merged_into)
+    return statement.values(values).returning(crm_records.c.merged_into)
 
 
 def delete_unsettled(tx: Tx, delivery: Delivery) -> list[int]:
@@ -138,5 +138,5 @@ def delete_unsettled(tx: Tx, delivery: Delivery) -> list[int]:
     Returns:
         Their ids.
     """
-    gone = crm_deliveries.delete().where(*_UP_TO).returning(crm_deliveries.c.id)
-    return list(tx.execute(gone, _lead_up_to(delivery)).scalars())
+    statement = crm_deliveries.delete().where(*_UP_TO).returning(crm_deliveries.c.id)
+    return list(tx.execute(statement, _lead_up_to(delivery)).scalars())

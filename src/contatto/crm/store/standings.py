@@ -21,10 +21,10 @@ def count_states(tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]
         leads.c.business_id == business_id,
         leads.c.hidden_at.is_(None),
     )
-    found: dict[str, dict[DeliveryState, int]] = {}
+    states: dict[str, dict[DeliveryState, int]] = {}
     for row in tx.execute(counted.group_by(crm_records.c.target_id, state)).mappings():
-        found.setdefault(row["target_id"], {})[row["state"]] = row["n"]
-    return found
+        states.setdefault(row["target_id"], {})[row["state"]] = row["n"]
+    return states
 
 
 def count_listed_leads(tx: Tx, business_id: str) -> int:
@@ -60,5 +60,5 @@ def find_oldest_due(tx: Tx, business_id: str, target_id: str) -> datetime | None
         crm_deliveries.c.target_id == target_id,
         crm_deliveries.c.state == DeliveryState.DUE,
     )
-    found: datetime | None = tx.scalar(oldest)
-    return found
+    oldest_due: datetime | None = tx.scalar(oldest)
+    return oldest_due

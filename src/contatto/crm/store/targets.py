@@ -125,8 +125,8 @@ def find_target_by_number(tx: Tx, business_id: str, number: int) -> Target | Non
 
 def find_target_of_number(tx: Tx, number: int) -> Target | None:
     """A target that was not removed, of whichever business: for requests that are signed with its secret."""
-    mine = select(crm_targets).where(crm_targets.c.number == number)
-    found = _listed(tx, mine.where(crm_targets.c.state != TargetState.REMOVED))
+    query = select(crm_targets).where(crm_targets.c.number == number)
+    found = _listed(tx, query.where(crm_targets.c.state != TargetState.REMOVED))
     return found[0] if found else None
 
 
@@ -198,8 +198,8 @@ def has_sweep(tx: Tx) -> bool:
 
 def find_swept_target(tx: Tx) -> Target | None:
     """A target whose leads are to be gone through; of all businesses."""
-    mine = select(crm_targets).where(*_SWEEPING).order_by(crm_targets.c.sweep_after).limit(1)
-    found = _listed(tx, mine.with_for_update(skip_locked=True) if tx.locks_rows else mine)
+    query = select(crm_targets).where(*_SWEEPING).order_by(crm_targets.c.sweep_after).limit(1)
+    found = _listed(tx, query.with_for_update(skip_locked=True) if tx.locks_rows else query)
     return found[0] if found else None
 
 

@@ -25,12 +25,12 @@ _WRITES: Final = re.compile(r'\s*(?:INSERT(?: OR \w+)? INTO|UPDATE(?: OR \w+)?|D
 @lru_cache(maxsize=2_048)
 def table_of(sql: str) -> str:
     """The table that a statement writes to, ``*`` for one that is not plain to see, empty for a query."""
-    found = _WRITES.match(sql)
-    if found is None:
+    match = _WRITES.match(sql)
+    if match is None:
         return ""
-    if found[1]:
+    if match[1]:
         return _ANY if _WRITES_WITHIN.search(sql) else ""
-    return found[2]
+    return match[2]
 
 
 def note_changes(source: Engine | Connection) -> None:

@@ -115,8 +115,8 @@ class Tx:
         """Delete some rows that a condition holds for, no more than a batch may; say how many."""
         keys = list(table.primary_key.columns)
         some = select(*keys).where(*where).limit(most)
-        gone = table.delete().where((tuple_(*keys) if len(keys) > 1 else keys[0]).in_(some))
-        return self.connection.execute(gone).rowcount
+        statement = table.delete().where((tuple_(*keys) if len(keys) > 1 else keys[0]).in_(some))
+        return self.connection.execute(statement).rowcount
 
     def advisory_lock(self, number: int) -> None:
         """Wait until no other transaction holds this number, and hold it until the end of this one.

@@ -158,10 +158,10 @@ def _merging(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
     clause = getattr(statement, "_post_values_clause", None)
     key = tuple(getattr(clause, "inferred_target_elements", None) or ())
     compiled = str(statement.compile(dialect=_dialect(), column_keys=names))
-    found = re.search(r"\)( ON CONFLICT .*?)(?: RETURNING .*)?$", compiled, re.DOTALL)
-    if not isinstance(statement, Insert) or not set(key) <= set(names) or (clause is not None and not found):
+    match = re.search(r"\)( ON CONFLICT .*?)(?: RETURNING .*)?$", compiled, re.DOTALL)
+    if not isinstance(statement, Insert) or not set(key) <= set(names) or (clause is not None and not match):
         return None
-    which = found[1] if found else ""
+    which = match[1] if match else ""
     return _inserting(statement, names, which, key) if "%" not in which else None
 
 

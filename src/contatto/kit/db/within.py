@@ -75,7 +75,7 @@ def within(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
 
 @compiles(_Within, "sqlite")
 def _on_sqlite(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = (compiler.process(each, **options) for each in element.clauses)
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
     is_bytes = isinstance(next(iter(element.clauses)).type, LargeBinary)
     value = f"{BYTES_OF}(value)" if is_bytes else "value"
     return f"{column} IN (SELECT {value} FROM json_each({values}))"  # noqa: S608  # both are compiled: no values
@@ -83,6 +83,6 @@ def _on_sqlite(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(_Within, "postgresql")
 def _on_postgres(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = (compiler.process(each, **options) for each in element.clauses)
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
     kind: Any = list(element.clauses)[1].type
     return f"{column} = ANY({values}::{_KINDS[kind.item]}[])"

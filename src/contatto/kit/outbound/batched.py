@@ -66,11 +66,11 @@ def take_answers(tx: Tx, kinds: Kinds, answered: Sequence[Answered], chance: Cha
     if not answered:
         return []
     steps = [_read(tx, kinds, each) for each in in_time(answered)]
-    known = progress.list_claimed(tx, [each.request for each in answered[: len(steps)]])
+    claimed = progress.list_claimed(tx, [each.request for each in answered[: len(steps)]])
     asked: list[Claimed] = []
     settled: list[tuple[OutboundRequest, Outcome]] = []
     for each, step in zip(answered, steps, strict=False):
-        is_ours = each.request.claim in known
+        is_ours = each.request.claim in claimed
         if isinstance(step, Ask):
             if is_ours:
                 asked.append((each.request, step))

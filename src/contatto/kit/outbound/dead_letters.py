@@ -37,10 +37,10 @@ def poll_again(tx: Tx, poll: OutboundRequest, plan: RetryPlan) -> None:
 
 def send_again(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
     """Make the request of a subject due again; one that was deleted meanwhile is queued anew."""
-    known = list_requests_of(tx, new.business_id, new.kind, [new.subject])
-    for request in known:
+    requests = list_requests_of(tx, new.business_id, new.kind, [new.subject])
+    for request in requests:
         record_replay(tx, request, plan)
-    if not known:
+    if not requests:
         queue_request(tx, new, plan)
 
 
@@ -52,9 +52,9 @@ def record_dismissed(tx: Tx, request: OutboundRequest) -> bool:
 
 def list_failed_requests(tx: Tx, business_id: str, limit: int) -> list[OutboundRequest]:
     """Requests of a business that are dead, then those that failed and are tried again, the latest first."""
-    mine = select(outbound_requests).where(FAILED, outbound_requests.c.business_id == business_id)
-    mine = mine.order_by(outbound_requests.c.state, outbound_requests.c.id.desc())
-    return read_requests(tx, mine.limit(limit))
+    query = select(outbound_requests).where(FAILED, outbound_requests.c.business_id == business_id)
+    query = query.order_by(outbound_requests.c.state, outbound_requests.c.id.desc())
+    return read_requests(tx, query.limit(limit))
 
 
 def find_failed_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
@@ -67,20 +67,20 @@ def find_failed_request(tx: Tx, business_id: str, request_id: int) -> OutboundRe
 def list_dead_requests(tx: Tx, business_id: str, after: int, limit: int) -> list[OutboundRequest]:
     """Dead letters of a business after one of them, the oldest first, locked."""
     dead = FAILED, outbound_requests.c.state == RequestState.DEAD
-    mine = select(outbound_requests).where(
+    query = select(outbound_requests).where(
         *dead, outbound_requests.c.business_id == business_id, outbound_requests.c.id > after
     )
-    mine = mine.order_by(outbound_requests.c.id).limit(limit)
-    return read_requests(tx, mine.with_for_update() if tx.locks_rows else mine)
+    query = query.order_by(outbound_requests.c.id).limit(limit)
+    return read_requests(tx, query.with_for_update() if tx.locks_rows else query)
 
 
 def count_failed_requests(tx: Tx, business_id: str) -> dict[RequestState, int]:
     """How many are dead, and how many are tried again."""
     state = outbound_requests.c.state
-    mine = select(state, func.count().label("count")).where(
+    query = select(state, func.count().label("count")).where(
         FAILED, outbound_requests.c.business_id == business_id
     )
-    rows = tx.execute(mine.group_by(state)).mappings()
+    rows = tx.execute(query.group_by(state)).mappings()
     return {RequestState(row["state"]): row["count"] for row in rows}
 
 

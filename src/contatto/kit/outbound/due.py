@@ -36,8 +36,8 @@ def _destinations() -> Select[Any]:
     following = select(func.min(place)).where(DUE, place > turn.c.place).scalar_subquery()
     turn = turn.union_all(select(following).where(turn.c.place.is_not(None)))
     first_due = select(func.min(due_at)).where(DUE, place == turn.c.place).scalar_subquery()
-    found = select(turn.c.place).where(turn.c.place.is_not(None), first_due <= _NOW)
-    return found.where(turn.c.place.not_in(_BUT)).limit(_MOST)
+    query = select(turn.c.place).where(turn.c.place.is_not(None), first_due <= _NOW)
+    return query.where(turn.c.place.not_in(_BUT)).limit(_MOST)
 
 
 def _comes_first_in_its_line() -> ColumnElement[bool]:
@@ -61,8 +61,8 @@ def _of_each_destination() -> Select[Any]:
     )
     rows = rows.order_by(outbound_requests.c.due_at, outbound_requests.c.id)
     some = rows.limit(bindparam("each", type_=Integer)).with_for_update(skip_locked=True).lateral("some")
-    found = select(*some.c).select_from(turn.join(some, true()))
-    return found.order_by(some.c.destination, some.c.due_at, some.c.id)
+    query = select(*some.c).select_from(turn.join(some, true()))
+    return query.order_by(some.c.destination, some.c.due_at, some.c.id)
 
 
 _THERE: Final = outbound_requests.c.destination == bindparam("destination")

@@ -137,7 +137,7 @@ class OutboundMachine:
         """Write answers down and take what is due; say how many requests were begun."""
         rooms = self._claiming.rooms()
         try:
-            turn = await self._db.write(partial(self._turn, [each.answered for each in answers], rooms))
+            turn = await self._db.write(partial(self._turn, [answer.answered for answer in answers], rooms))
         except Exception as error:  # one of them is at fault, or the database: one by one it shows which
             logger().warning("outbound.one_by_one", error_at=where(error))
             return await self._go_one_by_one(answers)

@@ -40,15 +40,15 @@ def record_asked(tx: Tx, asked: Sequence[tuple[OutboundRequest, Ask]]) -> None:
 
 def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
     """Keep the requests that are worked on from being taken by others."""
-    mine = update(outbound_requests).where(DUE, outbound_requests.c.claim.in_(list(claims)))
-    tx.execute(mine.values(due_at=until))
+    statement = update(outbound_requests).where(DUE, outbound_requests.c.claim.in_(list(claims)))
+    tx.execute(statement.values(due_at=until))
 
 
 def list_claimed(tx: Tx, requests: Collection[OutboundRequest]) -> set[str]:
     """Those of some claims that still hold their request; no other process changes them meanwhile."""
     given = {"of": [each.business_id for each in requests], "numbers": [each.id for each in requests]}
     kept = set(tx.execute(_LOCKED_CLAIMS if tx.locks_rows else _CLAIMS, given).scalars())
-    return {each.claim for each in requests if each.claim and each.claim in kept}
+    return {request.claim for request in requests if request.claim and request.claim in kept}
 
 
 def record_outcomes(tx: Tx, results: Sequence[tuple[OutboundRequest, Result]]) -> None:

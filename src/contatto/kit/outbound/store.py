@@ -98,18 +98,18 @@ _GIVEN: Final = ("business_id", "kind", "subject", "destination", "line")
 
 
 def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
-    found = read_requests(tx, _ONE, {"of": business_id, "number": request_id})
-    return found[0] if found else None
+    requests = read_requests(tx, _ONE, {"of": business_id, "number": request_id})
+    return requests[0] if requests else None
 
 
 def list_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> list[OutboundRequest]:
     """Requests by what their owner calls them."""
-    mine = select(outbound_requests).where(
+    query = select(outbound_requests).where(
         outbound_requests.c.business_id == business_id,
         outbound_requests.c.kind == kind,
         outbound_requests.c.subject.in_(list(subjects)),
     )
-    return read_requests(tx, mine)
+    return read_requests(tx, query)
 
 
 def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> ColumnElement[bool]:
@@ -124,13 +124,13 @@ def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> Colu
 
 def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> None:
     """Settle what the other side's own news have settled."""
-    mine = update(outbound_requests).where(
+    statement = update(outbound_requests).where(
         outbound_requests.c.business_id == business_id,
         outbound_requests.c.kind == kind,
         outbound_requests.c.subject == subject,
     )
     values = {"state": RequestState.DONE, "claim": None, "is_unsure": False, "settled_at": tx.now}
-    tx.execute(mine.values(**values, reason="", failed_at=None))
+    tx.execute(statement.values(**values, reason="", failed_at=None))
 
 
 def hasten_requests(tx: Tx, business_id: str, kind: str, destination: str, at: datetime) -> None:
@@ -172,11 +172,11 @@ def seal_progress(
 
 def read_requests(tx: Tx, statement: Select[Any], given: Row | None = None) -> list[OutboundRequest]:
     """What a query of whole rows finds."""
-    found = []
+    requests = []
     for row in tx.execute(statement, given).mappings().all():
         values = {name: row[name] for name in OutboundRequest.__dataclass_fields__}
         named = row_key(row["kind"], row["subject"], row["created_at"])
         place = row["business_id"], "outbound_requests.progress", named
         values["progress"] = tx.vault.open(row["progress"], *place) if row["progress"] else ""
-        found.append(OutboundRequest(**values))
-    return found
+        requests.append(OutboundRequest(**values))
+    return requests

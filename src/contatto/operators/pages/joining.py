@@ -113,11 +113,11 @@ async def _enter(request: Request, caller: Caller, form: AskingForm | CodeForm, 
     def enter(tx: Tx) -> None:
         business = _own_business(tx, caller)
         if isinstance(form, CodeForm):
-            made = actions.join_by_code(tx, form.code, business, form.category)
+            admission = actions.join_by_code(tx, form.code, business, form.category)
         else:
-            made = actions.ask_admission(tx, operator_id, business, form.category)
-        if made.state is AdmissionState.ADMITTED:
-            actions.send_ads(tx, made)
+            admission = actions.ask_admission(tx, operator_id, business, form.category)
+        if admission.state is AdmissionState.ADMITTED:
+            actions.send_ads(tx, admission)
 
     try:
         with acting(""):  # the marketplace is another tenant
@@ -128,10 +128,10 @@ async def _enter(request: Request, caller: Caller, form: AskingForm | CodeForm, 
 
 
 def _own_business(tx: Tx, caller: Caller) -> Business:
-    found = find_business(tx, caller.business_id)
-    if found is None:
+    business = find_business(tx, caller.business_id)
+    if business is None:
         raise Refused(errors.NOT_FOUND)
-    return found
+    return business
 
 
 @router.post(f"{HOME}/leave")
@@ -150,9 +150,9 @@ async def _render(request: Request, caller: Caller, problem: Refused | None = No
     def load(tx: Tx) -> list[_Place]:
         since = (tx.now - timedelta(days=SHOWN_DAYS)).date().isoformat()
         balances = [
-            each
-            for each in store.list_balances_of_business(tx, caller.business_id)
-            if may_use(caller, each.ad_account_id)
+            balance
+            for balance in store.list_balances_of_business(tx, caller.business_id)
+            if may_use(caller, balance.ad_account_id)
         ]
         sent = store.list_reviews_of_business(tx, caller.business_id)
         days = [
@@ -192,11 +192,11 @@ def _place(
     days: list[PlacedDay],
 ) -> _Place:  # fmt: skip
     mine = admission.operator_id
-    own = [each for each in balances if each.operator_id == mine]
+    own = [balance for balance in balances if balance.operator_id == mine]
     return _Place(
         admission,
         own,
-        [each for each in sent if each.operator_id == mine][:50],
+        [ad_review for ad_review in sent if ad_review.operator_id == mine][:50],
         names,
         _placed(own, [day for day in days if day.operator_id == mine]),
         admission.state in (AdmissionState.ASKED, AdmissionState.ADMITTED),
@@ -205,7 +205,7 @@ def _place(
 
 def _placed(balances: list[OperatorBalance], days: list[PlacedDay]) -> list[_Placed]:
     """Days added up by placement and currency, the dearest first."""
-    currency_of = {each.ad_account_id: each.currency for each in balances}
+    currency_of = {balance.ad_account_id: balance.currency for balance in balances}
     rows: dict[tuple[str, str], _Placed] = {}
     for day in days:
         key = (day.placement_id, currency_of[day.ad_account_id])
@@ -231,4 +231,4 @@ def _still_open(listed: list[Operator], joined: list[_Place], caller: Caller) ->
         for place in joined
         if place.admission.state not in (AdmissionState.REFUSED, AdmissionState.LEFT)
     } | {caller.business_id}
-    return [each for each in listed if each.business_id not in closed]
+    return [operator for operator in listed if operator.business_id not in closed]

@@ -120,15 +120,22 @@ async def post_placement(
         currency = known.currency if known else form.currency.strip().upper()
         floor = read_amount("floor", form.floor, currency or "USD", lang)
         views = read_whole("most_views", form.most_views, lang) or 0
-        wanted = Placement(
-            form.placement_id, operator.business_id, " ".join(form.name.split()), currency,
-            LEAST_FLOOR_MICROS if floor is None else floor, tuple(each.value for each in form.categories),
-            tuple(form.blocked), views, form.is_on or known is None, tx.now,
-        )  # fmt: skip
+        placement = Placement(
+            form.placement_id,
+            operator.business_id,
+            " ".join(form.name.split()),
+            currency,
+            LEAST_FLOOR_MICROS if floor is None else floor,
+            tuple(category.value for category in form.categories),
+            tuple(form.blocked),
+            views,
+            form.is_on or known is None,
+            tx.now,
+        )
         if known is None:
-            actions.add_placement(tx, operator, wanted)
+            actions.add_placement(tx, operator, placement)
         else:
-            actions.change_placement(tx, operator, replace(wanted, id=known.id))
+            actions.change_placement(tx, operator, replace(placement, id=known.id))
 
     return await _act(request, caller, Permission.WRITE_ADS, work, "placements")
 
@@ -235,25 +242,25 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
     operator = actions.load_operator(tx, caller.business_id)
     last = local_day(micros(tx.now), operator.timezone)
     first = (date.fromisoformat(last) - timedelta(days=SHOWN_DAYS - 1)).isoformat()
-    known = store.list_placements(tx, operator.business_id)
-    days = _days(tx, operator, known, first)
+    placements = store.list_placements(tx, operator.business_id)
+    days = _days(tx, operator, placements, first)
     return {
         "operator": operator,
-        "placements": _placements(tx, operator, known, days, first),
+        "placements": _placements(tx, operator, placements, days, first),
         "days": sorted(days, key=lambda row: (row.day, row.placement.name), reverse=True)[:100],
         "admissions": store.list_admissions(tx, operator.business_id),
         "waiting": store.list_reviews(tx, operator.business_id, ReviewState.PENDING, 30),
         "reviewed": [
-            each
-            for each in store.list_reviews(tx, operator.business_id, None, 60)
-            if each.state is not ReviewState.PENDING
+            review
+            for review in store.list_reviews(tx, operator.business_id, None, 60)
+            if review.state is not ReviewState.PENDING
         ],
         "balances": store.list_balances(tx, operator.business_id),
     }
 
 
 def _days(tx: Tx, operator: Operator, known: list[Placement], first: str) -> list[_DayRow]:
-    by_id = {each.id: each for each in known}
+    by_id = {placement.id: placement for placement in known}
     found: dict[tuple[str, str], _DayRow] = {}
     for day in store.list_placed_days(tx, operator.business_id, first):
         place = day.day, day.placement_id
@@ -270,15 +277,15 @@ def _days(tx: Tx, operator: Operator, known: list[Placement], first: str) -> lis
 def _placements(
     tx: Tx, operator: Operator, known: list[Placement], days: list[_DayRow], first: str
 ) -> list[_PlacementRow]:
-    asked = store.list_asked_days(tx, operator.business_id, first, "9999-99-99")
+    asked_days = store.list_asked_days(tx, operator.business_id, first, "9999-99-99")
     return [
         _PlacementRow(
-            each,
-            sum(day.asked for day in asked if day.placement_id == each.id),
-            sum(day.filled for day in asked if day.placement_id == each.id),
-            sum(row.views for row in days if row.placement.id == each.id),
-            sum(row.clicks for row in days if row.placement.id == each.id),
-            sum(row.charged_micros for row in days if row.placement.id == each.id),
+            placement,
+            sum(day.asked for day in asked_days if day.placement_id == placement.id),
+            sum(day.filled for day in asked_days if day.placement_id == placement.id),
+            sum(row.views for row in days if row.placement.id == placement.id),
+            sum(row.clicks for row in days if row.placement.id == placement.id),
+            sum(row.charged_micros for row in days if row.placement.id == placement.id),
         )
-        for each in known
+        for placement in known
     ]

@@ -21,8 +21,8 @@ def _load_figures(tx: Tx, account: AdAccount, span: Span) -> dict[str, Figures]:
     tree = load_tree(tx, account, NodeFilter(statuses=frozenset(NodeStatus)))
     mine = (account.business_id, str(account.id))
     facts = tree.wanted(list_counted_facts(tx, *mine, span, TimeStep.WHOLE, by_country=False))
-    found: dict[str, Figures] = {}
+    figures: dict[str, Figures] = {}
     for level in (Level.CAMPAIGN, Level.AD_GROUP, Level.AD):
         report = build_report(subjects_of(account, tree, level), facts, tree.owners(level), TimeStep.WHOLE)
-        found |= {row.subject.key: row.figures for row in report.rows}
-    return found
+        figures |= {row.subject.key: row.figures for row in report.rows}
+    return figures

@@ -114,15 +114,15 @@ def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> Explained:
     Raises:
         Refused: NOT_FOUND.
     """
-    found = store.find_conversion(tx, business_id, conversion_id)
-    if found is None:
+    conversion = store.find_conversion(tx, business_id, conversion_id)
+    if conversion is None:
         raise Refused(errors.NOT_FOUND, "Conversion not found.")
-    touches, broken = list_touches_ever(tx, business_id, found.person_id, MOST_TOUCHES)
-    judged = judge_touches(touches, conversion_of(found))
-    lead_ids = {found.subject_id} if found.kind is ConversionKind.LEAD else set()
-    lead = list_leads_by_id(tx, business_id, lead_ids).get(found.subject_id)
+    touches, broken = list_touches_ever(tx, business_id, conversion.person_id, MOST_TOUCHES)
+    judged = judge_touches(touches, conversion_of(conversion))
+    lead_ids = {conversion.subject_id} if conversion.kind is ConversionKind.LEAD else set()
+    lead = list_leads_by_id(tx, business_id, lead_ids).get(conversion.subject_id)
     ads = list_measured_ads(tx, business_id, {one.touch.ad_id for one in judged})
-    return Explained(found, lead, judged, ads, broken)
+    return Explained(conversion, lead, judged, ads, broken)
 
 
 def conversion_of(found: Attribution) -> Conversion:

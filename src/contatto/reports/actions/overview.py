@@ -131,8 +131,8 @@ def _load(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span, *, wit
         places = of_groups or tree
     hours = (Grain.GROUP_HOUR if look.campaign else Grain.ACCOUNT_HOUR) if with_hours else None
     wanted = Wanted(grain, _step_of(look), hours, tree.groups)
-    found = load_counted(tx, account.business_id, account.id, span, wanted)
-    return _Loaded(places, places.wanted(found.facts), found.hours)
+    counted = load_counted(tx, account.business_id, account.id, span, wanted)
+    return _Loaded(places, places.wanted(counted.facts), counted.hours)
 
 
 def _before(tx: Tx, account: AdAccount, tree: Tree, look: Look, days: tuple[date, date]) -> Report:

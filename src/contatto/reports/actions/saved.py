@@ -44,7 +44,7 @@ def drop_report(tx: Tx, owner: tuple[str, str], report_id: str) -> None:
         Refused: NOT_FOUND, also for one that somebody else shares.
     """
     business_id, member_id = owner
-    found = store.find_saved_report(tx, business_id, report_id)
-    if found is None or found.member_id != member_id:
+    saved_report = store.find_saved_report(tx, business_id, report_id)
+    if saved_report is None or saved_report.member_id != member_id:
         raise Refused(errors.NOT_FOUND, "Saved report not found.")
     store.delete_saved_report(tx, business_id, report_id)

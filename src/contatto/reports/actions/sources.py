@@ -177,7 +177,7 @@ def _unmatched(tx: Tx, business_id: str, look: SourceLook) -> list[UnmatchedAd]:
         platform = AD_PLATFORMS.get(tap.platform)
         if platform is not None and look.source in (None, Source(platform.value)):
             grouped[Source(platform.value), tap.ad_number, tap.advertiser].append(tap)
-    known = find_known_ads(tx, business_id, {number for _, number, _ in grouped})
+    known_ads = find_known_ads(tx, business_id, {number for _, number, _ in grouped})
     leads = count_leads_of(tx, business_id, {tap.person_id for taps in grouped.values() for tap in taps})
     found = [
         UnmatchedAd(
@@ -187,7 +187,7 @@ def _unmatched(tx: Tx, business_id: str, look: SourceLook) -> list[UnmatchedAd]:
             next((tap.headline for tap in taps if tap.headline), ""),
             len({tap.conversation_id for tap in taps}),
             sum(leads.get(person_id, 0) for person_id in {tap.person_id for tap in taps}),
-            known.is_ambiguous(AdPlatform(source.value), number),
+            known_ads.is_ambiguous(AdPlatform(source.value), number),
         )
         for (source, number, advertiser), taps in grouped.items()
     ]

@@ -174,7 +174,7 @@ def _splits(state: _State, part: Part) -> Splits:
     progress = state.progress
     if progress is None:
         return {source: _Split(None, (part,)) for source in CountedEvent}
-    found: dict[CountedEvent, _Split] = {}
+    splits: dict[CountedEvent, _Split] = {}
     for source in CountedEvent:
         marked = {mark.day for mark in state.marks if mark.source is source and part.span.holds(mark.day)}
         holds = and_(report_counts.c.source == source, report_counts.c.day.not_in(sorted(marked)))
@@ -183,8 +183,8 @@ def _splits(state: _State, part: Part) -> Splits:
         if source is CountedEvent.TOUCH:  # what touches earn counts for their day, whenever that was
             fresh = _from(fresh, progress.day)
         live += [fresh] if fresh.days is None or fresh.days else []
-        found[source] = _Split(holds, tuple(live))
-    return found
+        splits[source] = _Split(holds, tuple(live))
+    return splits
 
 
 def _from(part: Part, day: str) -> Part:
@@ -203,12 +203,12 @@ def _names_of_days(first: str, last: str, most: int) -> frozenset[str] | None:
 
 
 def _of(part: Part, grain: Grain | None, keys: list[Column[Any]]) -> Select[Any]:
-    found = select(*keys, *(func.sum(report_counts.c[name]).label(name) for name in STORED)).group_by(*keys)
-    found = found.where(
+    query = select(*keys, *(func.sum(report_counts.c[name]).label(name) for name in STORED)).group_by(*keys)
+    query = query.where(
         report_counts.c.business_id == part.business_id,
         report_counts.c.ad_account_id == part.ad_account_id,
         report_counts.c.grain == grain,
     )
     if part.span.first is not None:
-        found = found.where(report_counts.c.day >= part.span.first)
-    return found if part.span.last is None else found.where(report_counts.c.day <= part.span.last)
+        query = query.where(report_counts.c.day >= part.span.first)
+    return query if part.span.last is None else query.where(report_counts.c.day <= part.span.last)

@@ -57,14 +57,14 @@ class CountingProgress:
 
 
 def find_progress(tx: Tx, business_id: str, ad_account_id: str) -> CountingProgress | None:
-    mine = select(report_progress).where(report_progress.c.business_id == business_id)
-    return tx.find(CountingProgress, mine.where(report_progress.c.ad_account_id == ad_account_id))
+    query = select(report_progress).where(report_progress.c.business_id == business_id)
+    return tx.find(CountingProgress, query.where(report_progress.c.ad_account_id == ad_account_id))
 
 
 def find_first_day(tx: Tx, business_id: str, ad_account_id: str) -> str | None:
     """The day of an account's first touch, wherever it is kept."""
-    mine = select(func.min(touches.c.day)).where(touches.c.business_id == business_id)
-    day: str | None = tx.scalar(mine.where(touches.c.ad_account_id == ad_account_id))
+    query = select(func.min(touches.c.day)).where(touches.c.business_id == business_id)
+    day: str | None = tx.scalar(query.where(touches.c.ad_account_id == ad_account_id))
     dropped = list_dropped_days(tx, business_id, ad_account_id)
     return min([one for one in (day, *dropped[:1]) if one], default=None)
 

@@ -46,22 +46,22 @@ def _reach(tx: Tx, part: Part, by: ReachBy, files: Sequence[SealedFile]) -> Reac
     subject = _SUBJECTS[by.level]
     day = _when(touches.c.day, touches.c.ts, by.step)
     country = touches.c.country if by.by_country else literal("")
-    seen = select(touches.c.person_id).where(
+    query = select(touches.c.person_id).where(
         touches.c.business_id == part.business_id,
         touches.c.kind == TouchKind.VIEW,
         touches.c.ad_account_id == part.ad_account_id,
         *_within(touches.c.day, part),
     )
     if by.ad_ids is not None:
-        seen = seen.where(within(touches.c.ad_id, "ads"))
+        query = query.where(within(touches.c.ad_id, "ads"))
     values = {} if by.ad_ids is None else {"ads": sorted(by.ad_ids)}
-    rows = seen.with_only_columns(subject, day, country, maintain_column_froms=True)
+    rows = query.with_only_columns(subject, day, country, maintain_column_froms=True)
     if subject.table is measured_ads:
         rows = rows.join(measured_ads, measured_ads.c.ad_id == touches.c.ad_id)
     if not files and by.step is not TimeStep.HOUR:
         keys = [subject, *([] if by.step is TimeStep.WHOLE else [day]), *([country] if by.by_country else [])]
         counted = tx.execute(rows.add_columns(_PERSONS).group_by(*keys), values)
-        total = tx.execute(seen.with_only_columns(_PERSONS), values).scalar_one()
+        total = tx.execute(query.with_only_columns(_PERSONS), values).scalar_one()
         return Reach({(key, at, where): int(count) for key, at, where, count in map(tuple, counted)}, total)
     name = _namer(tx, (part.business_id, part.ad_account_id), by.step)
     persons: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
@@ -215,8 +215,8 @@ def _grouped(places: Sequence[str], days: Days, sums: Sums, step: TimeStep) -> S
     # As bare columns they would lead SQLite along an index of ads, through the conversions of all days.
     keys = {name: func.coalesce(table.c[name], literal_column("''")) for name in places}
     where = [keys.get(name, literal("")).label(name) for name in ALL]
-    found = select(*where, when, *(value.label(name) for name, value in sums.items()))
-    return found.group_by(*keys.values(), *([] if step is TimeStep.WHOLE else [when]))
+    query = select(*where, when, *(value.label(name) for name, value in sums.items()))
+    return query.group_by(*keys.values(), *([] if step is TimeStep.WHOLE else [when]))
 
 
 def _within(day: ColumnElement[Any], part: Part) -> list[ColumnElement[bool]]:

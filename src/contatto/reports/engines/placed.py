@@ -10,10 +10,16 @@ def list_placed_facts(tx: Tx, business_id: str, ad_account_id: str, span: Span) 
     first, last = span.first or "", span.last or "9999-99-99"
     return [
         Fact(
-            each.ad_group_id,
-            each.day,
-            Counts(each.charged_micros, each.views, each.clicks, each.conversations, each.leads),
-            placement=each.placement_id,
+            placed_day.ad_group_id,
+            placed_day.day,
+            Counts(
+                placed_day.charged_micros,
+                placed_day.views,
+                placed_day.clicks,
+                placed_day.conversations,
+                placed_day.leads,
+            ),
+            placement=placed_day.placement_id,
         )
-        for each in list_placed_days_of_account(tx, business_id, ad_account_id, first, last)
+        for placed_day in list_placed_days_of_account(tx, business_id, ad_account_id, first, last)
     ]

@@ -146,10 +146,10 @@ async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -
 
 
 def _load(tx: Tx, caller: Caller, look: TreeLook) -> _Found:
-    known = accounts.list_ad_accounts(tx, caller.business_id)
+    ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
     branches: list[Branch] = []
     is_empty = True
-    for account in known:
+    for account in ad_accounts:
         if look.advertiser in (0, account.number):
             today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
             whole = load_branches(tx, account, span_of_days(look.days, today))
@@ -157,7 +157,7 @@ def _load(tx: Tx, caller: Caller, look: TreeLook) -> _Found:
             branches += order(prune(whole, look), look, METRICS)
     can_edit = may(caller, Permission.WRITE_ADS)
     drafts = list_open_drafts(tx, (caller.business_id, caller.subject_id)) if can_edit else []
-    return _Found(look, {str(account.id): account for account in known}, branches, is_empty, drafts)
+    return _Found(look, {str(account.id): account for account in ad_accounts}, branches, is_empty, drafts)
 
 
 def _values(context: Context, found: _Found, asked: int) -> dict[str, Any]:

@@ -55,26 +55,30 @@ async def show_conversions(
 
 
 def _behind(tx: Tx, caller: Caller, look: Look, cell: tuple[str, str], page: int) -> dict[str, Any]:
-    asked = find_report_page_query(tx, caller, look)
+    report_page_query = find_report_page_query(tx, caller, look)
     metric, key = cell
-    wanted = behind_figure(tx, asked.account, asked.look, span_of(asked.days), metric, key)
-    total = store.count_conversions(tx, caller.business_id, wanted)
-    found = store.list_conversions(tx, caller.business_id, wanted, PAGE_SIZE, (page - 1) * PAGE_SIZE)
-    leads = names_of(tx, caller.business_id, found) if may(caller, Permission.READ_LEADS) else {}
+    conversion_filter = behind_figure(
+        tx, report_page_query.account, report_page_query.look, span_of(report_page_query.days), metric, key
+    )
+    total = store.count_conversions(tx, caller.business_id, conversion_filter)
+    conversions = store.list_conversions(
+        tx, caller.business_id, conversion_filter, PAGE_SIZE, (page - 1) * PAGE_SIZE
+    )
+    leads = names_of(tx, caller.business_id, conversions) if may(caller, Permission.READ_LEADS) else {}
     note_seen("lead_id", [lead.id for lead in leads.values()])
-    ads = list_measured_ads(tx, caller.business_id, {one.ad_id for one in found if one.ad_id})
-    pairs = [*asked.look.pairs(), ("metric", metric), ("key", key)]
+    ads = list_measured_ads(tx, caller.business_id, {one.ad_id for one in conversions if one.ad_id})
+    pairs = [*report_page_query.look.pairs(), ("metric", metric), ("key", key)]
     return {
         "metric": METRICS[metric],
-        "first": wanted.span.first,
-        "last": wanted.span.last,
-        "rows": [_row(one, leads.get(one.subject_id), ads.get(one.ad_id or "")) for one in found],
+        "first": conversion_filter.span.first,
+        "last": conversion_filter.span.last,
+        "rows": [_row(one, leads.get(one.subject_id), ads.get(one.ad_id or "")) for one in conversions],
         "total": total,
         "page": page,
         "pages": max(1, -(-total // PAGE_SIZE)),
         "page_href": f"/reports/conversions?{urlencode(pairs)}&page=PAGE",
-        "back_href": asked.look.href(),
-        "time_zone": asked.account.timezone,
+        "back_href": report_page_query.look.href(),
+        "time_zone": report_page_query.account.timezone,
     }
 
 
@@ -112,8 +116,8 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
         raise Refused(errors.NOT_FOUND, "Conversion not found.")
     context = context_of(request)
     # it may read files
-    found = await context.db.read_long(lambda tx: trace_conversion(tx, caller.business_id, number))
-    values = _explained(found, can_see=may(caller, Permission.READ_LEADS))
+    long = await context.db.read_long(lambda tx: trace_conversion(tx, caller.business_id, number))
+    values = _explained(long, can_see=may(caller, Permission.READ_LEADS))
     return context.pages.render(request, "reports/conversion.html", {"caller": caller, **values})
 
 

@@ -94,8 +94,11 @@ async def _read_table(request: Request, caller: Caller) -> tuple[ReportPageQuery
     look = look_of(request)
 
     def work(tx: Tx) -> tuple[ReportPageQuery, ReportTable]:
-        asked = find_report_page_query(tx, caller, look)
-        return asked, build_table(asked, load_overview(tx, asked.account, asked.look, asked.today))
+        report_page_query = find_report_page_query(tx, caller, look)
+        return report_page_query, build_table(
+            report_page_query,
+            load_overview(tx, report_page_query.account, report_page_query.look, report_page_query.today),
+        )
 
     return await context_of(request).db.read_long(work)
 
@@ -107,36 +110,36 @@ def _file_headers(asked: ReportPageQuery, kind: str) -> dict[str, str]:
 
 
 def _values(tx: Tx, caller: Caller, look: Look) -> dict[str, Any]:
-    asked = find_report_page_query(tx, caller, look)
-    overview = load_overview(tx, asked.account, asked.look, asked.today)
-    first, last = asked.days
-    known = accounts.list_ad_accounts(tx, caller.business_id)
+    report_page_query = find_report_page_query(tx, caller, look)
+    overview = load_overview(tx, report_page_query.account, report_page_query.look, report_page_query.today)
+    first, last = report_page_query.days
+    ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
     return {
-        "look": asked.look,
-        "sort_href": replace(asked.look, sort="SORT").href(),
-        "heat_href": replace(asked.look, heat="HEAT").href(),
+        "look": report_page_query.look,
+        "sort_href": replace(report_page_query.look, sort="SORT").href(),
+        "heat_href": replace(report_page_query.look, heat="HEAT").href(),
         "follows_goal": FOLLOW_GOAL,
         "first": first,
         "last": last,
         "before": before(first, last),
-        "ad_accounts": [(str(one.number), one.name) for one in known],
+        "ad_accounts": [(str(one.number), one.name) for one in ad_accounts],
         "campaigns": overview.campaigns,
         "periods": PERIODS,
         "by_titles": BY_TITLES,
         "choices": CHOICES,
-        "currency": asked.account.currency,
-        "time_zone": asked.account.timezone,
+        "currency": report_page_query.account.currency,
+        "time_zone": report_page_query.account.timezone,
         "is_empty": overview.total.counts == Counts(),
-        "table": build_table(asked, overview),
+        "table": build_table(report_page_query, overview),
         "total": overview.total,
         "kpis": _kpis(overview),
         "goals": [_goal(part) for part in overview.by_goal],
         "days": draw_days(overview),
         "funnel": funnel(overview.total.counts),
         "sources": draw_sources(overview.total.counts),
-        "heat": draw_hours(overview, asked.look),
-        "saved": shown_reports(tx, caller, asked.look),
-        "gaps": list_gaps(tx, asked.account, asked.days),
+        "heat": draw_hours(overview, report_page_query.look),
+        "saved": shown_reports(tx, caller, report_page_query.look),
+        "gaps": list_gaps(tx, report_page_query.account, report_page_query.days),
         "updated_at": tx.now,
     }
 

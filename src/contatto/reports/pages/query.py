@@ -54,9 +54,9 @@ def find_report_page_query(tx: Tx, caller: Caller, look: Look) -> ReportPageQuer
     if look.advertiser:
         account = load_advertiser(tx, caller, number_of(look.advertiser))
     else:
-        known = accounts.list_ad_accounts(tx, caller.business_id)
-        if not known:
+        ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+        if not ad_accounts:
             raise Refused(errors.NO_AD_ACCOUNT)
-        account = known[0]
+        account = ad_accounts[0]
     today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
     return ReportPageQuery(account, replace(look, advertiser=str(account.number)), today)

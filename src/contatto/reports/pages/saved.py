@@ -42,7 +42,7 @@ class ReportLink:
 
 def shown_reports(tx: Tx, caller: Caller, look: Look) -> list[ReportLink]:
     """The reports that the member sees, with the one that is open."""
-    kept = store.list_saved_reports(tx, caller.business_id, caller.subject_id)
+    saved_reports = store.list_saved_reports(tx, caller.business_id, caller.subject_id)
     return [
         ReportLink(
             id=report.id,
@@ -52,7 +52,7 @@ def shown_reports(tx: Tx, caller: Caller, look: Look) -> list[ReportLink]:
             is_mine=report.member_id == caller.subject_id,
             is_shared=report.is_shared,
         )
-        for report in kept
+        for report in saved_reports
     ]
 
 

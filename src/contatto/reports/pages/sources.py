@@ -148,8 +148,8 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
 
 
 def _load(tx: Tx, caller: Caller, words: dict[str, str]) -> tuple[SourceLook, SourceReport]:
-    known = accounts.list_ad_accounts(tx, caller.business_id)
-    zone = known[0].timezone if known else "UTC"
+    ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+    zone = ad_accounts[0].timezone if ad_accounts else "UTC"
     look = read_source_look(words, tx.now.astimezone(ZoneInfo(zone)).date())
     return look, load_sources(tx, caller.business_id, look)
 

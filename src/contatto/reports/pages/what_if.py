@@ -55,13 +55,13 @@ async def show_what_if(
 
 
 def _both_sides(tx: Tx, caller: Caller, look: Look, supposed: Supposed) -> dict[str, Any]:
-    asked = find_report_page_query(tx, caller, look)
-    start, end = (micros(moment) for moment in asked.between)
-    found, broken = suppose_windows(tx, asked.account, (start, end - 1), supposed)
-    tree = load_tree(tx, asked.account, NodeFilter(statuses=frozenset(NodeStatus)))
-    first, last = asked.days
+    report_page_query = find_report_page_query(tx, caller, look)
+    start, end = (micros(moment) for moment in report_page_query.between)
+    found, broken = suppose_windows(tx, report_page_query.account, (start, end - 1), supposed)
+    tree = load_tree(tx, report_page_query.account, NodeFilter(statuses=frozenset(NodeStatus)))
+    first, last = report_page_query.days
     return {
-        "look": asked.look,
+        "look": report_page_query.look,
         "first": first,
         "last": last,
         "supposed": supposed,
@@ -72,7 +72,7 @@ def _both_sides(tx: Tx, caller: Caller, look: Look, supposed: Supposed) -> dict[
         "changed_count": found.changed_count,
         "count": found.count,
         "gaps": [gap_of(error) for error in broken],
-        "back_href": asked.look.href(),
+        "back_href": report_page_query.look.href(),
     }
 
 
@@ -129,17 +129,17 @@ async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
     look = look_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
-        asked = find_report_page_query(tx, caller, look)
+        report_page_query = find_report_page_query(tx, caller, look)
         people = {member.display_name for member in accounts.list_members(tx, BusinessId(caller.business_id))}
-        answers = list_first_answers(tx, caller.business_id, asked.between, people, MOST_ANSWERS)
-        first, last = asked.days
+        answers = list_first_answers(tx, caller.business_id, report_page_query.between, people, MOST_ANSWERS)
+        first, last = report_page_query.days
         return {
-            "look": asked.look,
+            "look": report_page_query.look,
             "first": first,
             "last": last,
             "all": speed_of("", answers),
             "people": speeds(answers),
-            "days": speeds_by_day(answers, asked.account.timezone, MOST_DAYS),
+            "days": speeds_by_day(answers, report_page_query.account.timezone, MOST_DAYS),
             "started": len(answers),
         }
 

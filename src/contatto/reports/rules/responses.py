@@ -47,8 +47,8 @@ def speed_of(author: str, answers: Iterable[FirstAnswer]) -> Speed:
         if answer.answered_at
     )
     buckets = [0] * (len(BUCKETS_S) + 1)
-    for taken in seconds:
-        buckets[sum(taken > limit for limit in BUCKETS_S)] += 1
+    for second in seconds:
+        buckets[sum(second > limit for limit in BUCKETS_S)] += 1
     return Speed(author, len(seconds), int(median(seconds)) if seconds else None, tuple(buckets))
 
 

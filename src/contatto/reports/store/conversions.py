@@ -37,15 +37,15 @@ def list_conversions(
     tx: Tx, business_id: str, wanted: ConversionFilter, limit: int, skip: int = 0
 ) -> list[Attribution]:
     """Conversions, the latest first."""
-    found = select(conversions).where(conversions.c.business_id == business_id, *_conditions(wanted))
+    query = select(conversions).where(conversions.c.business_id == business_id, *_conditions(wanted))
     order = (conversions.c.ts.desc(), conversions.c.conversion_id)
-    return tx.list(Attribution, _joined(found, wanted).order_by(*order).limit(limit).offset(skip))
+    return tx.list(Attribution, _joined(query, wanted).order_by(*order).limit(limit).offset(skip))
 
 
 def count_conversions(tx: Tx, business_id: str, wanted: ConversionFilter) -> int:
-    found = select(func.count()).select_from(conversions)
-    found = found.where(conversions.c.business_id == business_id, *_conditions(wanted))
-    return int(tx.scalar(_joined(found, wanted)))
+    query = select(func.count()).select_from(conversions)
+    query = query.where(conversions.c.business_id == business_id, *_conditions(wanted))
+    return int(tx.scalar(_joined(query, wanted)))
 
 
 def _joined(found: Select[Any], wanted: ConversionFilter) -> Select[Any]:
@@ -75,5 +75,5 @@ def _conditions(wanted: ConversionFilter) -> list[ColumnElement[bool]]:
 
 
 def find_conversion(tx: Tx, business_id: str, conversion_id: int) -> Attribution | None:
-    mine = select(conversions).where(conversions.c.business_id == business_id)
-    return tx.find(Attribution, mine.where(conversions.c.conversion_id == conversion_id))
+    query = select(conversions).where(conversions.c.business_id == business_id)
+    return tx.find(Attribution, query.where(conversions.c.conversion_id == conversion_id))

@@ -32,12 +32,12 @@ def list_first_answers(
         .limit(1)
         .scalar_subquery()
     )
-    found = select(started, messages.c.at.label("answered_at"), messages.c.author)
-    found = found.select_from(conversations).outerjoin(messages, messages.c.seq == first)
-    found = found.where(
+    query = select(started, messages.c.at.label("answered_at"), messages.c.author)
+    query = query.select_from(conversations).outerjoin(messages, messages.c.seq == first)
+    query = query.where(
         conversations.c.business_id == business_id, started >= between[0], started < between[1]
     )
     return [
         FirstAnswer(row.started_at, row.answered_at, row.author or "")
-        for row in tx.execute(found.order_by(started.desc()).limit(limit))
+        for row in tx.execute(query.order_by(started.desc()).limit(limit))
     ]

@@ -27,19 +27,19 @@ def save_report(tx: Tx, report: SavedReport) -> None:
 def list_saved_reports(tx: Tx, business_id: str, member_id: str) -> list[SavedReport]:
     """The reports that a member sees: the own ones and those that others share."""
     seen = or_(saved_reports.c.member_id == member_id, saved_reports.c.is_shared.is_(True))
-    mine = select(saved_reports).where(saved_reports.c.business_id == business_id, seen)
-    return tx.list(SavedReport, mine.order_by(saved_reports.c.created_at, saved_reports.c.id))
+    query = select(saved_reports).where(saved_reports.c.business_id == business_id, seen)
+    return tx.list(SavedReport, query.order_by(saved_reports.c.created_at, saved_reports.c.id))
 
 
 def find_saved_report(tx: Tx, business_id: str, report_id: str) -> SavedReport | None:
-    mine = select(saved_reports).where(saved_reports.c.business_id == business_id)
-    return tx.find(SavedReport, mine.where(saved_reports.c.id == report_id))
+    query = select(saved_reports).where(saved_reports.c.business_id == business_id)
+    return tx.find(SavedReport, query.where(saved_reports.c.id == report_id))
 
 
 def count_saved_reports(tx: Tx, business_id: str, member_id: str) -> int:
     """The reports that a member keeps."""
-    mine = select(func.count()).where(saved_reports.c.business_id == business_id)
-    return int(tx.scalar(mine.where(saved_reports.c.member_id == member_id)))
+    query = select(func.count()).where(saved_reports.c.business_id == business_id)
+    return int(tx.scalar(query.where(saved_reports.c.member_id == member_id)))
 
 
 def delete_saved_report(tx: Tx, business_id: str, report_id: str) -> None:

@@ -41,8 +41,8 @@ def list_weighed(
     if supposed.policy is Policy.LAST_TOUCH:
         winner = case((met.view_ts > met.click.c.ts, met.view_group), else_=winner)
     of = met.conversions.c
-    found = select(of.conversion_id, of.kind, of.ts, of.stored, winner.label("supposed"))
-    return tx.stream(Weighed, found.select_from(met.joined).order_by(of.ts.desc(), of.conversion_id))
+    query = select(of.conversion_id, of.kind, of.ts, of.stored, winner.label("supposed"))
+    return tx.stream(Weighed, query.select_from(met.joined).order_by(of.ts.desc(), of.conversion_id))
 
 
 def list_rivals(
@@ -51,7 +51,7 @@ def list_rivals(
     """The same conversions, each with the two that compete: for what the database alone cannot decide."""
     met = _meet(business_id, ad_account_id, between, supposed)
     of = met.conversions.c
-    found = select(
+    query = select(
         *(of[name] for name in ("conversion_id", "person_id", "kind", "ts", "stored")),
         met.click.c.ts.label("click_ts"),
         met.click.c.ad_group_id.label("click_group"),
@@ -59,7 +59,7 @@ def list_rivals(
         met.view_id.label("view_id"),
         met.view_group.label("view_group"),
     )
-    return tx.list(Rivals, found.select_from(met.joined).order_by(of.ts.desc(), of.conversion_id))
+    return tx.list(Rivals, query.select_from(met.joined).order_by(of.ts.desc(), of.conversion_id))
 
 
 def _meet(business_id: str, ad_account_id: str, between: tuple[int, int], supposed: Supposed) -> _Met:
@@ -106,15 +106,15 @@ def _latest(days: int, persons: ColumnElement[Any], *which: ColumnElement[bool])
     """The latest of some touches before a conversion, no older than a window."""
     if not days:
         return cast(null(), BigInteger)
-    found = select(touches.c.touch_id).where(
+    query = select(touches.c.touch_id).where(
         touches.c.business_id == conversions.c.business_id,
         touches.c.person_id == persons,
         touches.c.ts <= conversions.c.ts,
         touches.c.ts >= conversions.c.ts - days * DAY_US,
         *which,
     )
-    found = found.order_by(touches.c.ts.desc(), touches.c.touch_id.desc()).limit(1)
-    return found.correlate(conversions).scalar_subquery()
+    query = query.order_by(touches.c.ts.desc(), touches.c.touch_id.desc()).limit(1)
+    return query.correlate(conversions).scalar_subquery()
 
 
 def _is_touch(table: FromClause, touch_id: ColumnElement[Any], business_id: str) -> ColumnElement[bool]:

@@ -53,14 +53,14 @@ def save_report_task(tx: Tx, task: ReportTask) -> None:
 
 def find_report_task(tx: Tx, business_id: str, number: int) -> ReportTask | None:
     """A task by the API's ``task_id``."""
-    mine = select(report_tasks).where(report_tasks.c.business_id == business_id)
-    return tx.find(ReportTask, mine.where(report_tasks.c.number == number))
+    query = select(report_tasks).where(report_tasks.c.business_id == business_id)
+    return tx.find(ReportTask, query.where(report_tasks.c.number == number))
 
 
 def find_report_file(tx: Tx, business_id: str, number: int) -> str | None:
     """The file of a task that is done, as text."""
-    mine = select(report_tasks.c.content).where(report_tasks.c.business_id == business_id)
-    content: str | None = tx.scalar(mine.where(report_tasks.c.number == number))
+    query = select(report_tasks.c.content).where(report_tasks.c.business_id == business_id)
+    content: str | None = tx.scalar(query.where(report_tasks.c.number == number))
     return content
 
 

@@ -42,7 +42,7 @@ def list_unmatched_taps(tx: Tx, business_id: str, days: tuple[date, date]) -> li
     """The taps of some days (UTC, both ends included) that are no touch of an ad."""
     since = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)
     until = datetime(days[1].year, days[1].month, days[1].day, tzinfo=UTC) + timedelta(days=1)
-    told = (
+    query = (
         select(
             ad_referrals.c.id,
             ad_referrals.c.business_id,
@@ -66,7 +66,7 @@ def list_unmatched_taps(tx: Tx, business_id: str, days: tuple[date, date]) -> li
         .order_by(ad_referrals.c.at.desc())
         .limit(MOST_TAPS)
     )
-    found = {_touch_id(tap): tap for tap in tx.list(UnmatchedTap, told)}
+    found = {_touch_id(tap): tap for tap in tx.list(UnmatchedTap, query)}
     for touch_ids in batched(list(found), _AT_ONCE, strict=False):
         mine = touches.c.business_id == business_id, touches.c.touch_id.in_(touch_ids)
         for touch_id in tx.execute(select(touches.c.touch_id).where(*mine)).scalars().all():

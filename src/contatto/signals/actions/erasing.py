@@ -16,12 +16,12 @@ def erase_signals(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     No platform can take an event back: TikTok and Meta have no request for it. Hashes that have left, or may
     have, are counted, so that the business knows what to tell the person.
     """
-    found = store.list_signals_of_leads(tx, business_id, lead_ids)
-    sent = Counter((each.outside_account_id, each.lead_id) for each in found if _may_be_there(each))
-    for account_id, lead_id in sorted({(each.outside_account_id, each.lead_id) for each in found}):
+    signals = store.list_signals_of_leads(tx, business_id, lead_ids)
+    sent = Counter((signal.outside_account_id, signal.lead_id) for signal in signals if _may_be_there(signal))
+    for account_id, lead_id in sorted({(each.outside_account_id, each.lead_id) for each in signals}):
         erasures.save_signal_erasure(tx, business_id, account_id, lead_id, sent[account_id, lead_id])
     store.delete_signals_of(tx, business_id, lead_ids)
-    delete_requests_of(tx, business_id, SIGNAL, [str(each.id) for each in found])
+    delete_requests_of(tx, business_id, SIGNAL, [str(each.id) for each in signals])
 
 
 def _may_be_there(signal: AdSignal) -> bool:

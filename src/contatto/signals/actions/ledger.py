@@ -27,7 +27,7 @@ class SignalLedger:
 def load_signal_ledger(tx: Tx, business_id: str) -> list[SignalLedger]:
     """All ad accounts that are, or were, told of leads; read in one transaction."""
     states, totals = count_signals(tx, business_id), count_all_signals(tx, business_id)
-    found = []
+    signal_ledger = []
     for account in list_outside_accounts(tx, business_id):
         settings = find_signal_settings(tx, business_id, account.id)
         if settings is None:
@@ -41,10 +41,10 @@ def load_signal_ledger(tx: Tx, business_id: str) -> list[SignalLedger]:
             dead=has.get(SignalState.DEAD, 0),
             due_since=find_oldest_due(tx, business_id, account.id),
         )
-        found.append(
+        signal_ledger.append(
             SignalLedger(account, settings, standing, find_signal_alarms(settings, standing, tx.now))
         )
-    return found
+    return signal_ledger
 
 
 def list_signal_alarms(tx: Tx) -> list[tuple[str, str, Alarm]]:
@@ -66,10 +66,10 @@ def has_signal_alarm(tx: Tx) -> bool:
 
 def list_told_platforms(tx: Tx, business_id: str) -> list[ToldPlatform]:
     """How the signals stand, for the ledger of the CRMs; a port."""
-    found = []
+    told_platforms = []
     for row in load_signal_ledger(tx, business_id):
         has, account = row.standing, row.account
         href = f"/settings/ad-platforms/{account.id}/signals"
         counts = has.signals, has.due, has.sent, has.withheld, has.dead
-        found.append(ToldPlatform(account.name or account.external_id, href, *counts, has.adds_up))
-    return found
+        told_platforms.append(ToldPlatform(account.name or account.external_id, href, *counts, has.adds_up))
+    return told_platforms

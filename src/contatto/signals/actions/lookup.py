@@ -48,15 +48,17 @@ def find_earned(tx: Tx, lead: Lead, wanted: Sequence[SignalSettings]) -> Earned 
         return None
     tap, platform = taps[place], AD_PLATFORMS.get(channel.platform)
     accounts = _accounts_of(tx, lead.business_id, wanted)
-    external = {each.id: each.external_id for each in accounts if each.platform is platform}
+    external = {account.id: account.external_id for account in accounts if account.platform is platform}
     ad = find_known_ads(tx, lead.business_id, {tap.ad_number}).find(platform, tap.ad_number, tap.advertiser)
     earned = earning_account(tap.advertiser, ad.ad_account_id if ad else "", external)
-    settings = next((each for each in wanted if each.outside_account_id == earned), None)
+    settings = next(
+        (signal_settings for signal_settings in wanted if signal_settings.outside_account_id == earned), None
+    )
     return Earned(settings, channel, tap) if settings else None
 
 
 def _accounts_of(tx: Tx, business_id: str, wanted: Sequence[SignalSettings]) -> list[OutsideAccount]:
-    ids = {each.outside_account_id for each in wanted}
+    ids = {signal_settings.outside_account_id for signal_settings in wanted}
     return [account for account in list_outside_accounts(tx, business_id) if account.id in ids]
 
 

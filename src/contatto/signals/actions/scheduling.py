@@ -34,11 +34,11 @@ def schedule_signals(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
 
     An account that is not active keeps what is due, and is told of it when it is active again.
     """
-    wanted = settings_store.list_signal_settings(tx, business_id)
-    for lead_id in lead_ids if wanted else ():
+    signal_settings = settings_store.list_signal_settings(tx, business_id)
+    for lead_id in lead_ids if signal_settings else ():
         lead = find_lead(tx, business_id, lead_id)
         if lead is not None:
-            _schedule(tx, lead, wanted, _reached(tx, lead))
+            _schedule(tx, lead, signal_settings, _reached(tx, lead))
 
 
 def signal_tap(tx: Tx, event: AdTapped) -> None:
@@ -52,11 +52,11 @@ def signal_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
 
 
 def _of_conversation(tx: Tx, business_id: str, conversation_id: str, *, is_spam: bool) -> None:
-    wanted = settings_store.list_signal_settings(tx, business_id)
-    chat = find_conversation(tx, business_id, conversation_id) if wanted else None
+    signal_settings = settings_store.list_signal_settings(tx, business_id)
+    chat = find_conversation(tx, business_id, conversation_id) if signal_settings else None
     lead = find_lead_of_conversation(tx, business_id, chat.person_id, chat.id) if chat else None
     if lead is not None:
-        _schedule(tx, lead, wanted, {Step.SPAM: tx.now} if is_spam else _reached(tx, lead))
+        _schedule(tx, lead, signal_settings, {Step.SPAM: tx.now} if is_spam else _reached(tx, lead))
 
 
 def _reached(tx: Tx, lead: Lead) -> dict[Step, datetime]:
@@ -174,8 +174,8 @@ def release_signals(tx: Tx) -> int:
 
 def resume_renewed(tx: Tx) -> int:
     """Let signals go again to accounts that have a new token since they were shut out; say how many."""
-    found = settings_store.list_renewed_settings(tx, AT_ONCE)
-    for settings in found:
+    renewed_settings = settings_store.list_renewed_settings(tx, AT_ONCE)
+    for settings in renewed_settings:
         changes = {"mode": SignalMode.ACTIVE, "reason": "", "changed_at": tx.now}
         settings_store.record_signal_settings(tx, settings, **changes)
-    return len(found)
+    return len(renewed_settings)

@@ -51,9 +51,9 @@ def save_choices(tx: Tx, business_id: str, account_id: str, new: NewSignalSettin
         Refused: NOT_FOUND; INVALID, naming the field.
     """
     account = load_outside_account(tx, business_id, account_id)
-    known = store.find_signal_settings(tx, business_id, account.id)
-    is_new = known is None or known.mode is SignalMode.OFF
-    is_paused = known is not None and known.mode is SignalMode.PAUSED
+    signal_settings = store.find_signal_settings(tx, business_id, account.id)
+    is_new = signal_settings is None or signal_settings.mode is SignalMode.OFF
+    is_paused = signal_settings is not None and signal_settings.mode is SignalMode.PAUSED
     settings = SignalSettings(
         outside_account_id=account.id,
         business_id=business_id,
@@ -65,9 +65,9 @@ def save_choices(tx: Tx, business_id: str, account_id: str, new: NewSignalSettin
         consent=new.consent,
         currency=_currency(new),
         value_micros=_value(new.value_micros),
-        started_at=tx.now if known is None or is_new else known.started_at,
+        started_at=tx.now if signal_settings is None or is_new else signal_settings.started_at,
         changed_at=tx.now,
-        arrived_at=known.arrived_at if known else None,
+        arrived_at=signal_settings.arrived_at if signal_settings else None,
         names=_names(account, new.names),
     )
     store.save_signal_settings(tx, settings)

@@ -107,7 +107,7 @@ def _nobody(tx: Tx, account: OutsideAccount, settings: SignalSettings) -> Whom:
         for each in list_accounts(tx, account.business_id)
         if AD_PLATFORMS.get(each.platform) is account.platform
     ]
-    page = next((each for each in chats if each.platform is not Platform.WHATSAPP), None)
+    page = next((chat for chat in chats if chat.platform is not Platform.WHATSAPP), None)
     if settings.whatsapp_id or page is None:
         ids = (_MADE_UP, Platform.WHATSAPP, settings.whatsapp_id or "0")
     else:

@@ -66,7 +66,7 @@ async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[Sig
     require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> list[SignalAccountInfo]:
-        return [_show(tx, each) for each in load_signal_ledger(tx, caller.business_id)]
+        return [_show(tx, signal_ledger) for signal_ledger in load_signal_ledger(tx, caller.business_id)]
 
     return api_answer(SignalAccounts(await context_of(request).db.read(work)), request_id_of(request))
 

@@ -239,5 +239,7 @@ def _log(tx: Tx, account: OutsideAccount) -> dict[str, Any]:
     return {
         "rows": views.show_signals(tx, account.business_id, list_signals(tx, *where, limit=MOST_SHOWN)),
         "test": views.show_test(find_signal_test(tx, *where)),
-        "erasures": [views.show_erasure(each) for each in list_signal_erasures(tx, *where)],
+        "erasures": [
+            views.show_erasure(signal_erasure) for signal_erasure in list_signal_erasures(tx, *where)
+        ],
     }

@@ -55,7 +55,7 @@ def _load_told(tx: Tx, business_id: str, lead_id: str) -> list[ToldView]:
     signals = list_signals_of_leads(tx, business_id, {lead_id})
     found = []
     for account in list_outside_accounts(tx, business_id) if signals else []:
-        own = [each for each in signals if each.outside_account_id == account.id]
+        own = [signal for signal in signals if signal.outside_account_id == account.id]
         if own:
             page = f"/settings/ad-platforms/{account.id}/signals"
             name = account.name or account.external_id

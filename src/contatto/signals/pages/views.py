@@ -153,7 +153,7 @@ def show_steps(
 
 def show_signals(tx: Tx, business_id: str, signals: list[AdSignal]) -> list[SignalRow]:
     numbers = list_lead_numbers(tx, business_id, {each.lead_id for each in signals})
-    return [_signal(each, numbers.get(each.lead_id, 0), tx.now) for each in signals]
+    return [_signal(signal, numbers.get(signal.lead_id, 0), tx.now) for signal in signals]
 
 
 def _signal(signal: AdSignal, number: int, now: datetime) -> SignalRow:

@@ -38,8 +38,8 @@ def list_signal_erasures(
     tx: Tx, business_id: str, outside_account_id: str, limit: int = 50
 ) -> list[SignalErasure]:
     """People who were erased, the latest first."""
-    mine = select(signal_erasures).where(
+    query = select(signal_erasures).where(
         signal_erasures.c.business_id == business_id,
         signal_erasures.c.outside_account_id == outside_account_id,
     )
-    return tx.list(SignalErasure, mine.order_by(signal_erasures.c.id.desc()).limit(limit))
+    return tx.list(SignalErasure, query.order_by(signal_erasures.c.id.desc()).limit(limit))

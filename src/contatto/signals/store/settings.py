@@ -74,7 +74,7 @@ _NAMES: Final = dict[Step, str]
 
 def _settings(row: _Row) -> SignalSettings:
     values = row_of(row) | {
-        "steps": tuple(Step(each) for each in row.steps),
+        "steps": tuple(Step(step) for step in row.steps),
         "names": msgspec.json.decode(row.names, type=_NAMES) if row.names else {},
     }
     return SignalSettings(**values)
@@ -131,8 +131,8 @@ def list_signal_settings(tx: Tx, business_id: str) -> list[SignalSettings]:
 
 def list_told_businesses(tx: Tx) -> list[str]:
     """Businesses any of whose ad accounts is, or was, told of leads; for who watches the installation."""
-    told = select(signal_settings.c.business_id).distinct()
-    return sorted(tx.execute(told).scalars())
+    query = select(signal_settings.c.business_id).distinct()
+    return sorted(tx.execute(query).scalars())
 
 
 def list_renewed_settings(tx: Tx, limit: int) -> list[SignalSettings]:

@@ -91,12 +91,12 @@ def list_signals(
     limit: int = 50,
 ) -> list[AdSignal]:
     """Signals of an account, the latest first."""
-    mine = select(ad_signals).where(
+    query = select(ad_signals).where(
         ad_signals.c.business_id == business_id, ad_signals.c.outside_account_id == outside_account_id
     )
     if states:
-        mine = mine.where(ad_signals.c.state.in_(list(states)))
-    return tx.list(AdSignal, mine.order_by(ad_signals.c.id.desc()).limit(limit))
+        query = query.where(ad_signals.c.state.in_(list(states)))
+    return tx.list(AdSignal, query.order_by(ad_signals.c.id.desc()).limit(limit))
 
 
 def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> list[AdSignal]:
@@ -107,42 +107,42 @@ def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -
 def count_signals(tx: Tx, business_id: str) -> dict[str, dict[SignalState, int]]:
     """How many signals stand how, by account."""
     where = ad_signals.c.outside_account_id, ad_signals.c.state
-    mine = select(*where, func.count().label("count")).where(ad_signals.c.business_id == business_id)
-    found: dict[str, dict[SignalState, int]] = {}
-    for row in tx.execute(mine.group_by(*where)).mappings():
-        found.setdefault(row["outside_account_id"], {})[SignalState(row["state"])] = row["count"]
-    return found
+    query = select(*where, func.count().label("count")).where(ad_signals.c.business_id == business_id)
+    signals: dict[str, dict[SignalState, int]] = {}
+    for row in tx.execute(query.group_by(*where)).mappings():
+        signals.setdefault(row["outside_account_id"], {})[SignalState(row["state"])] = row["count"]
+    return signals
 
 
 def count_all_signals(tx: Tx, business_id: str) -> dict[str, int]:
     """How many signals each account has, counted by themselves."""
     account = ad_signals.c.outside_account_id
-    mine = select(account, func.count().label("count")).where(ad_signals.c.business_id == business_id)
-    return {row["outside_account_id"]: row["count"] for row in tx.execute(mine.group_by(account)).mappings()}
+    query = select(account, func.count().label("count")).where(ad_signals.c.business_id == business_id)
+    return {row["outside_account_id"]: row["count"] for row in tx.execute(query.group_by(account)).mappings()}
 
 
 def find_oldest_due(tx: Tx, business_id: str, outside_account_id: str) -> datetime | None:
     """Since when the oldest signal that is due waits."""
-    mine = select(func.min(ad_signals.c.created_at)).where(
+    query = select(func.min(ad_signals.c.created_at)).where(
         ad_signals.c.business_id == business_id,
         ad_signals.c.outside_account_id == outside_account_id,
         ad_signals.c.state == SignalState.DUE,
     )
-    oldest: datetime | None = tx.scalar(mine)
+    oldest: datetime | None = tx.scalar(query)
     return oldest
 
 
 def list_held_signals(tx: Tx, limit: int) -> list[AdSignal]:
     """Signals to active accounts that wait without a request, the oldest first; of all businesses."""
-    mine = (
+    query = (
         select(ad_signals)
         .join(signal_settings, signal_settings.c.outside_account_id == ad_signals.c.outside_account_id)
         .where(_held_of_active())
         .order_by(ad_signals.c.id)
         .limit(limit)
     )
-    return tx.list(AdSignal, mine.with_for_update(skip_locked=True, of=ad_signals)
-                   if tx.locks_rows else mine)  # fmt: skip
+    return tx.list(AdSignal, query.with_for_update(skip_locked=True, of=ad_signals)
+                   if tx.locks_rows else query)  # fmt: skip
 
 
 def has_held_signal(tx: Tx) -> bool:
@@ -150,8 +150,8 @@ def has_held_signal(tx: Tx) -> bool:
     joined = signal_settings.join(
         ad_signals, ad_signals.c.outside_account_id == signal_settings.c.outside_account_id
     )
-    mine = select(ad_signals.c.id).select_from(joined).where(_held_of_active())
-    return tx.scalar(mine.limit(1)) is not None
+    query = select(ad_signals.c.id).select_from(joined).where(_held_of_active())
+    return tx.scalar(query.limit(1)) is not None
 
 
 def _held_of_active() -> ColumnElement[bool]:
@@ -203,12 +203,12 @@ def record_signal_value(tx: Tx, signal: AdSignal, value_micros: int | None, curr
 
 def record_due_withheld(tx: Tx, settings: SignalSettings, reason: str) -> None:
     """Withhold all that is due of an account."""
-    mine = update(ad_signals).where(
+    statement = update(ad_signals).where(
         ad_signals.c.business_id == settings.business_id,
         ad_signals.c.outside_account_id == settings.outside_account_id,
         ad_signals.c.state == SignalState.DUE,
     )
-    tx.execute(mine.values(state=SignalState.WITHHELD, reason=reason, settled_at=tx.now))
+    tx.execute(statement.values(state=SignalState.WITHHELD, reason=reason, settled_at=tx.now))
 
 
 def delete_signals_of(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:

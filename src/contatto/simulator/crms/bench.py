@@ -68,7 +68,7 @@ class Bench:
         self.crm.lag = 0
         records = self.records()
         for payload in payloads:
-            ours = [each for each in records if each.get(self.crm.our_id, "").endswith(_tail(payload))]
+            ours = [record for record in records if record.get(self.crm.our_id, "").endswith(_tail(payload))]
             if len(ours) != 1:
                 raise Wrong(f"{len(ours)} records of one lead")
             for name, value in payload.values.items():

@@ -110,7 +110,7 @@ class HubSpotFake:
                 return _error(409, "CONFLICT", f"Property named {body['name']} already exists")
             self.crm.fields[body["name"]] = CrmField(body["name"], body["label"])
             return Answered(201, _property(self.crm.fields[body["name"]]))
-        return Answered(200, {"results": [_property(each) for each in self.crm.fields.values()]})
+        return Answered(200, {"results": [_property(field) for field in self.crm.fields.values()]})
 
     def _create(self, body: dict[str, Any]) -> Answered:
         return Answered(201, self._shown(self.crm.make(body["properties"])))

@@ -63,9 +63,9 @@ class MemoryCrm:
         clean = self._checked(values, "")
         number = len(self.records) + 1
         now = self.now()
-        made = StoredRecord(record_id or str(1000 + number), number, clean, now, now)
-        self.records[made.id] = made
-        return made
+        stored_record = StoredRecord(record_id or str(1000 + number), number, clean, now, now)
+        self.records[stored_record.id] = stored_record
+        return stored_record
 
     def change(self, record: StoredRecord, values: dict[str, Any]) -> None:
         """Change the fields that are named.
@@ -121,7 +121,7 @@ class MemoryCrm:
     def drop_choice(self, name: str, value: str) -> None:
         """Somebody removed a value from a list."""
         known = self.fields[name]
-        choices = tuple(each for each in known.choices if each[0] != value)
+        choices = tuple(choice for choice in known.choices if choice[0] != value)
         self.fields[name] = CrmField(
             known.name, known.label, known.kind, known.is_required, choices, known.limit
         )

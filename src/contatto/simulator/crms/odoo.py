@@ -74,7 +74,7 @@ class OdooFake:
         if method == "write":
             return self._write(*args)
         if method == "fields_get":
-            return {each.name: _field(each) for each in self.crm.fields.values() if each.name != _OUR_ID}
+            return {field.name: _field(field) for field in self.crm.fields.values() if field.name != _OUR_ID}
         return self._search(args[0], words)
 
     def _load(self, names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _passes(row: dict[str, Any], name: str, sign: str, value: Any) -> bool:
 def _field(one: CrmField) -> dict[str, Any]:
     kind = _TYPES.get(one.kind, "char")
     shown = {"string": one.label, "type": kind, "required": one.is_required, "readonly": False}
-    return {**shown, "selection": [list(each) for each in one.choices]} if one.choices else shown
+    return {**shown, "selection": [list(choice) for choice in one.choices]} if one.choices else shown
 
 
 def _result(number: Any, result: Any) -> Answered:

@@ -48,7 +48,7 @@ class PipedriveFake:
                 return self._deals(asked.query)
             if asked.path == "/v1/personFields":
                 return Answered(
-                    200, {"success": True, "data": [_field(each) for each in self.crm.fields.values()]}
+                    200, {"success": True, "data": [_field(field) for field in self.crm.fields.values()]}
                 )
             return self._notes(asked) if asked.path.startswith("/v1/notes") else self._persons(asked)
         except WrongValue as wrong:
@@ -105,7 +105,7 @@ class PipedriveFake:
     def _notes(self, asked: Asked) -> Answered:
         if asked.method == "GET":
             person = int(asked.query["person_id"])
-            mine = [each for each in self.notes.values() if each["person_id"] == person]
+            mine = [note for note in self.notes.values() if note["person_id"] == person]
             return Answered(200, {"success": True, "data": mine or None})
         if asked.method == "POST":
             number = str(len(self.notes) + 1)

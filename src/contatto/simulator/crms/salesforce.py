@@ -150,7 +150,7 @@ class SalesforceFake:
         if parts["source"] in sources:
             rows = sources[parts["source"]]()
         else:
-            kept = [each for each in self.crm.records.values() if deleted or not each.is_deleted]
+            kept = [record for record in self.crm.records.values() if deleted or not record.is_deleted]
             rows = [row for row in map(self._row, kept) if _fits(row, parts["where"] or "")]
             if "SystemModstamp" in (parts["order"] or ""):
                 rows.sort(key=lambda row: (row["SystemModstamp"], row["Id"]))
@@ -160,18 +160,18 @@ class SalesforceFake:
     def _particles(self) -> list[dict[str, Any]]:
         return [
             {
-                "QualifiedApiName": each.name, "Label": each.label, "Length": each.limit,
-                "DataType": _TYPES.get(each.kind, "string"), "IsCreatable": True, "IsUpdatable": True,
-                "IsNillable": not each.is_required, "IsDefaultedOnCreate": False,
+                "QualifiedApiName": field.name, "Label": field.label, "Length": field.limit,
+                "DataType": _TYPES.get(field.kind, "string"), "IsCreatable": True, "IsUpdatable": True,
+                "IsNillable": not field.is_required, "IsDefaultedOnCreate": False,
             }
-            for each in self.crm.fields.values()
+            for field in self.crm.fields.values()
         ]  # fmt: skip
 
     def _choices(self) -> list[dict[str, Any]]:
         return [
-            {"EntityParticle": {"QualifiedApiName": each.name}, "Value": value, "Label": label}
-            for each in self.crm.fields.values()
-            for value, label in each.choices
+            {"EntityParticle": {"QualifiedApiName": field.name}, "Value": value, "Label": label}
+            for field in self.crm.fields.values()
+            for value, label in field.choices
         ]
 
 
@@ -183,21 +183,21 @@ def _fits(row: dict[str, Any], where: str) -> bool:
 
 
 def _passes(row: dict[str, Any], test: str) -> bool:
-    found = _TEST.match(test)
-    if found is None:
+    match = _TEST.match(test)
+    if match is None:
         raise WrongValue("field", test)
-    if found["name"] not in row:
-        raise WrongValue("field", found["name"])
-    has, value = row[found["name"]], found["value"]
-    if found["sign"] == "NOT IN":
+    if match["name"] not in row:
+        raise WrongValue("field", match["name"])
+    has, value = row[match["name"]], match["value"]
+    if match["sign"] == "NOT IN":
         return f"'{has}'" not in value
-    if found["sign"] == ">":
+    if match["sign"] == ">":
         return bool(has > value.strip("'"))
-    if found["sign"] == ">=":
+    if match["sign"] == ">=":
         return datetime.fromisoformat(has) >= datetime.fromisoformat(value)
     plain = None if value == "null" else re.sub(r"\\(.)", r"\1", value.strip("'"))
     is_same = has == plain or str(has or "").casefold() == (plain or "").casefold()
-    return is_same is (found["sign"] == "=")
+    return is_same is (match["sign"] == "=")
 
 
 def _errors(status: int, code: str, message: str, after_s: int | None = None, **more: Any) -> Answered:

@@ -85,8 +85,8 @@ class TrytonFake:
         return {"type": {"selection": [[kind, kind.title()] for kind in _KINDS]}}
 
     def _search(self, domain: list[Any], _first: int, limit: int, *_more: Any) -> list[dict[str, Any]]:
-        rows = [each for each in self.crm.records.values() if self._fits(each, domain)]
-        return [self._row(each) for each in sorted(rows, key=lambda each: int(each.id))[:limit]]
+        rows = [record for record in self.crm.records.values() if self._fits(record, domain)]
+        return [self._row(row) for row in sorted(rows, key=lambda each: int(each.id))[:limit]]
 
     def _fits(self, record: StoredRecord, domain: list[Any]) -> bool:
         if record.is_deleted and not record.became:

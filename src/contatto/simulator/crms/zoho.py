@@ -55,7 +55,7 @@ class ZohoFake:
         if asked.path == "/crm/v6/coql":
             return self._query(asked.json()["select_query"])
         if asked.path == "/crm/v6/settings/fields":
-            return Answered(200, {"fields": [_field(each) for each in self.crm.fields.values()]})
+            return Answered(200, {"fields": [_field(field) for field in self.crm.fields.values()]})
         try:
             return self._leads(asked)
         except WrongValue as wrong:

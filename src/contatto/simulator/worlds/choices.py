@@ -120,10 +120,10 @@ def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: fl
         least = 1 if each in MOST or (each.endswith("_micros") and each != "bid_micros") else 0
         if not least <= value <= MOST.get(each, 10**12):
             raise NoSuchSetting(f"{each} is a number from {least} to {MOST.get(each, 10**12)}")
-    made: World = choice.make(
+    world: World = choice.make(
         replace(usual, **{each: kinds[each](value) for each, value in changes.items()}), seed
     )
-    return made
+    return world
 
 
 def settings_of(name: WorldName) -> dict[str, float]:

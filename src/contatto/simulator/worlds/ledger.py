@@ -43,7 +43,7 @@ class Ledger:
         if country not in self._aims[group] or not self.standings.groups[group].runs(ts):
             self.faults["ad may not run"] += 1
         chances = (answer["p_click"], answer["p_conversation"], answer["p_spam"], answer["p_lead"])
-        if not all(0 <= each <= 1 for each in chances) or not 0 < answer["propensity"] <= 1:
+        if not all(0 <= chance <= 1 for chance in chances) or not 0 < answer["propensity"] <= 1:
             self.faults["answer makes no sense"] += 1
 
     def charge(self, group: int, ts: int, price: int) -> None:

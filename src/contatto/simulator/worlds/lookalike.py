@@ -150,12 +150,12 @@ def measure_shown(play: Play) -> ShownLifts:
         scores = dict(zip(names, rank(group, np.zeros(0, np.int64), candidates).tolist(), strict=True))
         lead, row = worth.lead[:, group], []
         for size in SHARES:
-            found = choose_alike(scores, size, (), leads)
-            if found.lift is None or found.low is None or found.high is None:
+            alike = choose_alike(scores, size, (), leads)
+            if alike.lift is None or alike.low is None or alike.high is None:
                 break
-            true = float(lead[[names[name] for name in found.viewers]].mean() / lead[candidates].mean())
-            row.append(math.log(found.lift / true))
-            held.append(found.low <= true <= found.high)
+            true = float(lead[[names[name] for name in alike.viewers]].mean() / lead[candidates].mean())
+            row.append(math.log(alike.lift / true))
+            held.append(alike.low <= true <= alike.high)
         if len(row) == len(SHARES):
             off.append(row)
     if not off:

@@ -192,7 +192,7 @@ def _budgets(world: World) -> list[tuple[int, int, int, float]]:
     spans = Spans(world)
     edited = {edit.group for edit in world.edits}
     end = STARTS_TS + world.days * DAY
-    found = []
+    budgets = []
     for number, group in enumerate(world.groups):
         begins_late = group.starts_ts >= end
         if group.budget_mode != "day" or group.bid_micros or number in edited or begins_late:
@@ -200,9 +200,9 @@ def _budgets(world: World) -> list[tuple[int, int, int, float]]:
         begins, ends = spans.at(group, max(group.starts_ts, STARTS_TS))
         while ends <= end:
             if begins >= max(group.starts_ts, STARTS_TS) and (not group.ends_ts or ends <= group.ends_ts):
-                found.append((number, begins, ends, group.budget_micros / 1e6))
+                budgets.append((number, begins, ends, group.budget_micros / 1e6))
             begins, ends = spans.at(group, ends)
-    return found
+    return budgets
 
 
 def _budget_use(world: World, group: Ints, shown: Shown, last: Flags) -> float:

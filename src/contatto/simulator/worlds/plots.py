@@ -118,7 +118,7 @@ def _costs(figures: Figures) -> list[float]:
 
 
 def _ones(figures: Mapping[str, Figures]) -> list[float]:
-    return [1.0] * max(each.days for each in figures.values())
+    return [1.0] * max(figure.days for figure in figures.values())
 
 
 def _calibrations(figures: Mapping[str, Figures]) -> list[Line]:

@@ -144,12 +144,12 @@ class SegmentsWorld:
         shape = (self.setting.viewers, len(THEMES))
         mood = rng.random(shape) < _MOOD_SHARE
         begins = _MOOD_ENDS * _MOOD_SHARE / (1 - _MOOD_SHARE)
-        found = []
+        draw_moods = []
         for _ in range(self.days):
-            found.append(mood.astype(np.float32))
+            draw_moods.append(mood.astype(np.float32))
             luck = rng.random(shape)
             mood = np.where(mood, luck >= _MOOD_ENDS, luck < begins)
-        return found
+        return draw_moods
 
     def _logits(self, day: int) -> tuple[Floats, Floats, Floats, Floats]:
         """Logits of segments (rows) and ads (columns) for click, conversation, spam and lead on a day."""
@@ -207,13 +207,13 @@ class SegmentsWorld:
         click, talk, spam, lead = self._logits(day)
         nodes, weights = np.polynomial.hermite_e.hermegauss(5)
         soft = 1 / np.sqrt(1 + np.pi * _RESIDUAL**2 / 8)
-        found = []
+        cases = []
         for node, weight in zip(nodes * _RESIDUAL, weights / weights.sum(), strict=True):
             for mood, share in ((0.0, 1 - _MOOD_SHARE), (1.0, _MOOD_SHARE)):
                 logits = click + _MOOD[0] * mood, talk + node, spam + node, soft * (lead + _MOOD[1] * mood)
                 chances = [1 / (1 + np.exp(-logit)) for logit in logits]
-                found.append((chances[0], chances[1], chances[2], chances[3], float(weight * share)))
-        return found
+                cases.append((chances[0], chances[1], chances[2], chances[3], float(weight * share)))
+        return cases
 
     def _posterior(self, day: int, past: Past) -> Floats:
         """Chances of the segments of each viewer (rows), and of being a farm in the last column."""

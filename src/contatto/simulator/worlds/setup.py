@@ -53,7 +53,7 @@ class Standings:
 
     def running(self, ts: int) -> Flags:
         """Which ad groups may show ads at a moment, budgets aside."""
-        return np.array([each.runs(ts) for each in self.groups])
+        return np.array([group.runs(ts) for group in self.groups])
 
 
 class Spans:

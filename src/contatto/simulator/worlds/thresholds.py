@@ -204,11 +204,11 @@ class ThresholdsWorld:
     def _chances(self) -> Tables:
         click, talk, spam, lead = self._logits()
         chat, trust, will = self._noise
-        found = Tables(click + 0.3 * chat, sigmoid(talk + chat), sigmoid(spam + trust), sigmoid(lead + will))
-        found.click[self.is_farm] = _FARM[0]
-        for table, value in zip((found.talk, found.spam, found.lead), _FARM[1:], strict=True):
+        tables = Tables(click + 0.3 * chat, sigmoid(talk + chat), sigmoid(spam + trust), sigmoid(lead + will))
+        tables.click[self.is_farm] = _FARM[0]
+        for table, value in zip((tables.talk, tables.spam, tables.lead), _FARM[1:], strict=True):
             table[self.is_farm] = value
-        return found
+        return tables
 
     def _worth(self) -> Floats:
         tables = self._tables
