@@ -20,7 +20,7 @@ from bench.intake_parts.sending import HOST
 from bench.intake_parts.serving import Place, count_events
 from bench.journey_parts.measuring import MOST_SENT, Bench, Journey, Paced, Part
 from contatto.channels.model import Platform
-from contatto.forms.rules.openings import sign_opening
+from contatto.forms.rules.answers import sign_opening
 from contatto.inbox import limits
 from contatto.inbox.pages.sheets import OPENING_KEY
 from contatto.kit.limits import RateLimit

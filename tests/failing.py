@@ -15,8 +15,8 @@ from contatto.kit.outbound.steps import start_request
 from contatto.kit.outbound.store import outbound_requests, read_requests
 from contatto.kit.outbox import JobState, emit, jobs, list_failed_jobs
 from contatto.leads.model.events import LeadRemoved
-from contatto.subscriptions.actions import pushing as notices
-from contatto.subscriptions.actions.pushing import NewSubscription
+from contatto.subscriptions import actions as notices
+from contatto.subscriptions.actions import NewSubscription
 from contatto.subscriptions.model import Entity
 from contatto.subscriptions.rules import destination_of
 from tests.outbound import answer

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.learning_parts.ours import Floats, area_under_curve
 from contatto.delivery.rules.evaluating import judge_estimates
-from contatto.spam.rules.words import fit_weights, pieces_of, score_text
+from contatto.spam.rules import fit_weights, hash_ngrams, score_text
 
 FILE: Final = "sms_spam_collection.tsv.gz"
 FOLDS: Final = 5
@@ -29,7 +29,7 @@ def grouped_folds(texts: list[str], came: Floats) -> dict[str, float]:
     names = [_DIGITS.sub("0", text.lower()) for text in texts]
     fold_of = {name: int(chance.integers(FOLDS)) for name in sorted(set(names))}
     folds = np.array([fold_of[name] for name in names])
-    rows = [pieces_of(text) for text in texts]
+    rows = [hash_ngrams(text) for text in texts]
     areas, recalls, losses = [], [], []
     for fold in range(FOLDS):
         test, train = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)

@@ -35,7 +35,7 @@ import contatto.delivery.api.decisions
 import contatto.delivery.api.model
 import contatto.delivery.api.records
 import contatto.delivery.pages.routes
-import contatto.forms.api.routes
+import contatto.forms.api
 import contatto.forms.pages.routes
 import contatto.guide.pages
 import contatto.home.pages
@@ -57,7 +57,7 @@ import contatto.leads.pages.routes
 import contatto.logins.pages
 import contatto.measurement.api
 import contatto.operators.pages.routes
-import contatto.people.pages.routes
+import contatto.people.pages
 import contatto.reports.api
 import contatto.reports.pages.routes
 import contatto.signals.api.routes
@@ -127,7 +127,7 @@ ROUTERS: Final = (
     contatto.delivery.api.model.router,
     contatto.delivery.api.records.router,
     contatto.delivery.pages.routes.router,
-    contatto.forms.api.routes.router,
+    contatto.forms.api.router,
     contatto.forms.pages.routes.router,
     contatto.guide.pages.router,
     contatto.inbox.api.routes.router,
@@ -145,7 +145,7 @@ ROUTERS: Final = (
     contatto.leads.pages.routes.router,
     contatto.logins.pages.router,
     contatto.operators.pages.routes.router,
-    contatto.people.pages.routes.router,
+    contatto.people.pages.router,
     contatto.signals.api.routes.router,
     contatto.signals.pages.routes.router,
     contatto.subscriptions.api.router,

@@ -10,14 +10,14 @@ from contatto.ad_platforms.actions.pulling import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.drafts import purge_drafts
 from contatto.ads.ports import SpendPort
-from contatto.alerts.actions import pushing, telling
+from contatto.alerts import actions as alerts_actions
 from contatto.alerts.model import AlertRaised, Way
-from contatto.alerts.store.records import has_due_alert, list_alerted_businesses
+from contatto.alerts.store import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
 from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
-from contatto.channels.index import AppIndex, GatheredAccounts
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
+from contatto.channels.registry import AppIndex, GatheredAccounts
 from contatto.channels.store import list_registration_countries
 from contatto.crm.actions import checking, comparing, consenting, delivering, erasing, polling, trying
 from contatto.crm.actions import scheduling as crm
@@ -33,10 +33,10 @@ from contatto.delivery.actions.sealing import decision_sealing_job
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.store import ledger
-from contatto.forms.actions import files, pictures
-from contatto.forms.actions import records as forms
+from contatto.forms import actions as forms
+from contatto.forms import actions as forms_actions
 from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
-from contatto.forms.store.records import list_answers_of_lead, list_receipts_of_lead
+from contatto.forms.store import list_answers_of_lead, list_receipts_of_lead
 from contatto.inbox.actions import desk, notices, referrals, replies, scheduled, suspecting, taking
 from contatto.inbox.actions.backlog import Backlog
 from contatto.inbox.actions.erasing import forget_chats, hold_chats
@@ -114,16 +114,16 @@ from contatto.signals.actions.testing import signal_test_kind
 from contatto.signals.store.settings import signal_settings
 from contatto.signals.store.signals import ad_signals as ad_signal_rows
 from contatto.signals.store.signals import has_held_signal
-from contatto.subscriptions.actions import pushing as pushes
-from contatto.subscriptions.actions.hooks import push_hooks
+from contatto.subscriptions import actions as pushes
+from contatto.subscriptions.actions import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
 from contatto.typed.actions import purge_kept_pages
 from contatto.ui.drawn import DrawnParts
 
-_OF_CHATS: Final = partial(OnlyFor, pushes.of_told(Entity.DIRECT_MESSAGE))
-_OF_LEADS: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD))
-_OF_NEW: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD_CREATED))
-_OF_CHANGED: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD_CHANGED))
+_OF_CHATS: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.DIRECT_MESSAGE))
+_OF_LEADS: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.LEAD))
+_OF_NEW: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.LEAD_CREATED))
+_OF_CHANGED: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.LEAD_CHANGED))
 """Handlers for the businesses that some program asked to be told of chats, or of leads."""
 
 _ALERTED: Final = partial(OnlyFor, list_alerted_businesses)
@@ -133,7 +133,7 @@ AFTER: Final[After] = {
     AdTapped: {"push_tap": _OF_CHATS(push_tap), "signal_tap": ad_signals.signal_tap},
     AlertRaised: {},
     ChannelChecked: {},
-    ChannelLost: {"alert_channel": telling.alert_channel},
+    ChannelLost: {"alert_channel": alerts_actions.alert_channel},
     ContactRejected: {},
     ConversationChanged: {},
     ConversationMarkedSpam: {"learn_spam": signals.learn_spam, "signal_spam": ad_signals.signal_spam},
@@ -142,7 +142,7 @@ AFTER: Final[After] = {
     CrmProgressed: {},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
     LeadCaptured: {
-        "alert_lead": _ALERTED(telling.alert_lead),
+        "alert_lead": _ALERTED(alerts_actions.alert_lead),
         "learn_lead": Together(signals.learn_leads),
         "post_notice": Together(notices.post_notices),
         "push_hooks": _OF_NEW(push_hooks),
@@ -165,7 +165,7 @@ AFTER: Final[After] = {
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
     MessageReceived: {
-        "alert_message": _ALERTED(telling.alert_message),
+        "alert_message": _ALERTED(alerts_actions.alert_message),
         "judge_message": Together(suspecting.judge_messages),
         "push_message": _OF_CHATS(push_message),
     },
@@ -175,7 +175,7 @@ AFTER: Final[After] = {
     ReplyProgressed: {},
     SubscriptionEnded: {},
     TestLeadMade: {"push_test_lead": _OF_LEADS(pushes.push_test_lead)},
-    WorkAssigned: {"alert_assignment": _ALERTED(telling.alert_assignment)},
+    WorkAssigned: {"alert_assignment": _ALERTED(alerts_actions.alert_assignment)},
 }
 """After an event: its handlers, each in a transaction of its own. What open pages are told is below.
 
@@ -282,7 +282,7 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
     )
 
 
-MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, files.LEAD_FILES)
+MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, forms_actions.LEAD_FILES)
 
 
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
@@ -294,7 +294,7 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
         replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
-        account_check_kind(urls), pushing.alert_push_kind(settings.mail_from, settings.base_url),
+        account_check_kind(urls), alerts_actions.alert_push_kind(settings.mail_from, settings.base_url),
         signal_kind(), signal_test_kind(),
     )  # fmt: skip
     return {kind.name: kind for kind in kinds}
@@ -306,7 +306,9 @@ def periodic_jobs(
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
     sender, finder = operators_actions.Sender(), lookalikes.LookalikeFinder()
-    mail_alerts = partial(telling.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail)
+    mail_alerts = partial(
+        alerts_actions.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail
+    )
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
@@ -320,12 +322,12 @@ def periodic_jobs(
         PeriodicJob(600.0, suspecting.learn_marked_chats),
         PeriodicJob(5.0, scheduled.send_scheduled, SCHEDULED.is_due),
         PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),
-        PeriodicJob(1.0, pushing.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
-        PeriodicJob(60.0, telling.alert_due_tasks),
-        PeriodicJob(60.0, telling.alert_waiting_chats),
-        PeriodicJob(60.0, telling.alert_linked_crms, has_alarm),
-        PeriodicJob(60.0, partial(telling.alert_signals, list_signal_alarms), has_signal_alarm),
-        PeriodicJob(3600.0, telling.purge_alerts),
+        PeriodicJob(1.0, alerts_actions.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
+        PeriodicJob(60.0, alerts_actions.alert_due_tasks),
+        PeriodicJob(60.0, alerts_actions.alert_waiting_chats),
+        PeriodicJob(60.0, alerts_actions.alert_linked_crms, has_alarm),
+        PeriodicJob(60.0, partial(alerts_actions.alert_signals, list_signal_alarms), has_signal_alarm),
+        PeriodicJob(3600.0, alerts_actions.purge_alerts),
         PeriodicJob(30.0, desk.wake_conversations),
         PeriodicJob(30.0, lead_files.purge_lead_files),
         PeriodicJob(3600.0, import_drafts.purge_imports),
@@ -337,7 +339,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, crm.purge_sync),
         PeriodicJob(30.0, ad_signals.resume_renewed),
         PeriodicJob(3600.0, purge_photos, has_photo_to_forget),
-        PeriodicJob(3600.0, pictures.purge_form_pictures, pictures.has_form_picture_to_forget),
+        PeriodicJob(3600.0, forms_actions.purge_form_pictures, forms_actions.has_form_picture_to_forget),
         PeriodicJob(3600.0, purge_drafts),
         PeriodicJob(3600.0, purge_kept_pages),
         PeriodicJob(3600.0, accounts.purge_sessions),

@@ -8,9 +8,8 @@ from sqlalchemy import func, select
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Member, Role
-from contatto.alerts.actions import telling as actions
+from contatto.alerts import actions, store
 from contatto.alerts.model import Choices, Kind
-from contatto.alerts.store import records as store
 from contatto.channels.actions import set_access_token
 from contatto.channels.model import ChannelLost, MessageKind, Sender
 from contatto.inbox.actions import desk

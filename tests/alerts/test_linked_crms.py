@@ -1,10 +1,10 @@
 """Who runs a business is told of a linked CRM that wants attention."""
 
 from contatto.accounts.model import Role
-from contatto.alerts.actions import telling as actions
+from contatto.alerts import actions
 from contatto.alerts.model import Choices, Kind
 from contatto.alerts.rules import path_of
-from contatto.alerts.store.records import alerts
+from contatto.alerts.store import alerts
 from contatto.crm.actions.ledger import has_alarm
 from contatto.crm.actions.targets import NewTarget, link_crm, pause_target
 from contatto.crm.model.comparisons import Comparison

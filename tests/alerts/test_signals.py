@@ -3,10 +3,10 @@
 from functools import partial
 
 from contatto.accounts.model import Role
-from contatto.alerts.actions import telling as actions
+from contatto.alerts import actions
 from contatto.alerts.model import Choices, Kind
 from contatto.alerts.rules import path_of
-from contatto.alerts.store.records import alerts
+from contatto.alerts.store import alerts
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

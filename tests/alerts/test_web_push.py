@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Member, Role
-from contatto.alerts.actions.telling import choose_alerts
-from contatto.alerts.connectors.web_push import Browser, Chance, read_service_answer, seal_message
+from contatto.alerts.actions import choose_alerts
+from contatto.alerts.connectors.web_push import Browser, MessageKey, read_service_answer, seal_message
 from contatto.alerts.model import Choices
-from contatto.alerts.store.records import alerts
+from contatto.alerts.store import alerts
 from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.model import Done, Failed, NotNow
@@ -40,7 +40,9 @@ def test_a_message_is_sealed_as_in_the_example_of_the_standard() -> None:
         ),
         from_base64url("BTBZMqHH6r4Tts7J_aSIgg"),
     )
-    chance = Chance(ec.derive_private_key(private, ec.SECP256R1()), from_base64url("DGv6ra1nlYgDCS1FRnbzlw"))
+    chance = MessageKey(
+        ec.derive_private_key(private, ec.SECP256R1()), from_base64url("DGv6ra1nlYgDCS1FRnbzlw")
+    )
     sealed = seal_message(b"When I grow up, I want to be a watermelon", browser, chance)
     assert to_base64url(sealed) == SENT_AS
 

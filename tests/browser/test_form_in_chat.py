@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from contatto.forms.model import Consent, Content, Hours, Kind
-from contatto.forms.rules.logic import find_way
+from contatto.forms.rules.answers import find_way
 from contatto.forms.rules.sheet import show_sheet
 from tests.browser.conftest import Served
 from tests.forms.edges import offer

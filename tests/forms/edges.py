@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx2
 
-from contatto.forms.actions import records as actions
+from contatto.forms import actions
 from contatto.forms.model import Content, FormVersion
-from contatto.forms.rules.openings import sign_opening
+from contatto.forms.rules.answers import sign_opening
 from contatto.inbox.pages.sheets import OPENING_KEY
 from contatto.kit.db.tx import Tx
 from contatto.ui.visitor import VISITOR_KEY, cookie_name, public_id

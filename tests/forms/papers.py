@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from contatto.forms.actions import records as forms
+from contatto.forms import actions as forms
 from contatto.forms.model import (
     END,
     REFUSE,

@@ -10,10 +10,8 @@ import pytest
 
 from contatto.capture.model import Field
 from contatto.channels.model import Platform
-from contatto.forms.actions import records as actions
-from contatto.forms.actions import submitting
+from contatto.forms import actions, store
 from contatto.forms.model import Form, FormAnswer, FormVerdict, FormVersion, Kind, Submission
-from contatto.forms.store import records as store
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -53,7 +51,7 @@ def version(database: Database, business_id: str) -> FormVersion:
 def submit(db: Database, version: FormVersion, given: Submission | None = None, **changes: Any) -> FormAnswer:
     what = given or Submission("submission-1", "en", WHOLE, ("c1",))
     who = respondent(version.business_id, **changes)
-    return db.write_now(lambda tx: submitting.submit_form(tx, version, who, what))
+    return db.write_now(lambda tx: actions.submit_form(tx, version, who, what))
 
 
 def lead_of(db: Database, business_id: str, person_id: str = "p1") -> Lead | None:
@@ -241,7 +239,7 @@ def test_each_consent_leaves_a_receipt_of_its_very_text(database: Database, vers
 
 
 def test_a_submission_that_lacks_something_leaves_no_row(database: Database, version: FormVersion) -> None:
-    with nothing_changes(database), pytest.raises(submitting.Unanswered) as unanswered:
+    with nothing_changes(database), pytest.raises(actions.Unanswered) as unanswered:
         submit(database, version, sent(q1="a", q5="nonsense"))
     assert {each.at for each in unanswered.value.problems} == {"q5", "c1"}
 

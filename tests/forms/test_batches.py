@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from contatto.forms.actions.submitting import Unanswered
+from contatto.forms.actions import Unanswered
 from contatto.forms.model import FormVersion, Submission
-from contatto.forms.store.records import form_answers
+from contatto.forms.store import form_answers
 from contatto.inbox.actions.forms import Opening, list_opened
 from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn, take_form
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of

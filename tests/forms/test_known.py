@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.forms.actions import records as actions
+from contatto.forms import actions
 from contatto.forms.model import Content, FormVersion, Kind
 from contatto.forms.rules.drafts import edit_content
 from contatto.forms.rules.sheet import show_sheet

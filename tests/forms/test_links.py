@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.forms.actions import records as actions
+from contatto.forms import actions
 from contatto.kit.db.tx import Tx
 from tests.forms.test_pages import make_form, save
 from tests.journeys.running import House, running_house

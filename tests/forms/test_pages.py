@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from contatto.forms.actions import records as actions
+from contatto.forms import actions
 from contatto.forms.model import Content, Kind, Option
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads

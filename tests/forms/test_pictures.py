@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from contatto.accounts.model import Role
-from contatto.forms.actions import records as actions
-from contatto.forms.actions.pictures import KEEP_UNUSED, purge_form_pictures
-from contatto.forms.store.pictures import form_pictures
+from contatto.forms import actions
+from contatto.forms.actions import KEEP_UNUSED, purge_form_pictures
+from contatto.forms.store import form_pictures
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.pictures import PICTURE_LIMIT

@@ -14,14 +14,26 @@ from contatto.capture.model import Field
 from contatto.capture.rules import detect_contacts
 from contatto.forms.model import CONTACTS, Content, HiddenValue, Kind, Option, Submission
 from contatto.forms.rules import drafts
-from contatto.forms.rules.answers import check_submission, contacts_of
-from contatto.forms.rules.links import is_call, is_link, may_become_link
-from contatto.forms.rules.logic import count_score, find_way
-from contatto.forms.rules.openings import check_opening, sign_opening
-from contatto.forms.rules.publishing import list_problems
-from contatto.forms.rules.readers import UnreadableAnswer, read_text
+from contatto.forms.rules.answers import (
+    UnreadableAnswer,
+    check_opening,
+    check_submission,
+    contacts_of,
+    count_score,
+    find_way,
+    read_text,
+    sign_opening,
+)
+from contatto.forms.rules.content import (
+    accepted_languages,
+    best_language,
+    is_call,
+    is_link,
+    may_become_link,
+    text_of,
+)
+from contatto.forms.rules.drafts import list_problems
 from contatto.forms.rules.sheet import show_sheet
-from contatto.forms.rules.words import accepted_languages, best_language, text_of
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.vault import Vault

@@ -7,15 +7,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from contatto.forms.actions.records import forget_answers
-from contatto.forms.actions.submitting import Unanswered, submit_form
+from contatto.forms.actions import Unanswered, forget_answers, submit_form
 from contatto.forms.model import Booking, FormAnswer, FormVersion, Hours, Kind
-from contatto.forms.rules.answers import check_submission
-from contatto.forms.rules.drafts import add_question, edit_content, place_hours
-from contatto.forms.rules.publishing import list_problems
+from contatto.forms.rules.answers import (
+    TAKEN,
+    check_submission,
+    count_a_day,
+    list_slots,
+    read_clock,
+    show_slots,
+)
+from contatto.forms.rules.drafts import add_question, edit_content, list_problems, place_hours
 from contatto.forms.rules.sheet import show_sheet
-from contatto.forms.rules.slots import TAKEN, count_a_day, list_slots, read_clock, show_slots
-from contatto.forms.store.records import list_bookings, save_bookings
+from contatto.forms.store import list_bookings, save_bookings
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.erasing import Gone

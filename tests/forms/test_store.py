@@ -6,11 +6,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from contatto.forms.actions import records as actions
-from contatto.forms.actions import submitting
+from contatto.forms import actions, store
 from contatto.forms.model import Form, FormVerdict, FormVersion
-from contatto.forms.store import defaults
-from contatto.forms.store import records as store
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -64,7 +61,7 @@ def test_the_newest_version_is_the_last_one_and_each_is_found_by_its_number(
 def test_answers_are_sealed_and_come_back_open(database: Database, business_id: str) -> None:
     def work(tx: Tx) -> str:
         version = published(tx, business_id)
-        return submitting.submit_form(tx, version, respondent(business_id), sent(q1="mei@example.com")).id
+        return actions.submit_form(tx, version, respondent(business_id), sent(q1="mei@example.com")).id
 
     answer_id = database.write_now(work)
     raw = database.read_now(lambda tx: tx.scalar(select(store.form_answers.c.body)))
@@ -84,7 +81,7 @@ def test_answers_are_listed_page_by_page_without_a_gap(
             clock.moment += timedelta(seconds=1)  # two share each moment
         who = respondent(business_id, person_id=f"p{number}")
         given = sent(f"submission-{number}", q1=f"m{number}@example.com")
-        database.write_now(lambda tx, who=who, given=given: submitting.submit_form(tx, version, who, given))  # type: ignore[misc]
+        database.write_now(lambda tx, who=who, given=given: actions.submit_form(tx, version, who, given))  # type: ignore[misc]
     seen: list[str] = []
     before = None
     while page := database.read_now(
@@ -99,11 +96,11 @@ def test_answers_are_listed_page_by_page_without_a_gap(
 
 def test_the_default_form_of_an_account_is_the_business_s_own(database: Database, business_id: str) -> None:
     def work(tx: Tx) -> None:
-        defaults.save_default_form(tx, business_id, "account-1", "form-1")
-        defaults.save_default_form(tx, "another", "account-1", "form-2")
+        store.save_default_form(tx, business_id, "account-1", "form-1")
+        store.save_default_form(tx, "another", "account-1", "form-2")
 
     database.write_now(work)
-    mine = database.read_now(lambda tx: defaults.list_default_forms(tx, business_id))
+    mine = database.read_now(lambda tx: store.list_default_forms(tx, business_id))
     assert mine == {"account-1": "form-1"}
-    database.write_now(lambda tx: defaults.delete_default_form(tx, "another", "account-1"))
-    assert database.read_now(lambda tx: defaults.list_default_forms(tx, business_id)) == mine
+    database.write_now(lambda tx: store.delete_default_form(tx, "another", "account-1"))
+    assert database.read_now(lambda tx: store.list_default_forms(tx, business_id)) == mine

@@ -8,9 +8,8 @@ import pytest
 
 from contatto.access import ACCESS
 from contatto.accounts.model import Credential
-from contatto.guide.index import load_pages
-from contatto.guide.model import HelpPage
-from contatto.guide.rules import SCREENS, page_of_screen, render_page, search_pages
+from contatto.guide.actions import load_pages
+from contatto.guide.rules import SCREENS, HelpPage, page_of_screen, render_page, search_pages
 from tests.journeys.running import House, running_house
 
 PAGES = load_pages()

@@ -25,7 +25,7 @@ FOR_PROGRAMS = (
     "crm/actions/events.py",
     "leads/actions/files.py",
     "crm/rules/events.py",
-    "subscriptions/actions/pushing.py",
+    "subscriptions/actions.py",
     "reports/actions/tasks.py",
     "reports/rules/filters.py",
     "reports/rules/queries.py",

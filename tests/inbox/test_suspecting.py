@@ -19,9 +19,9 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.annotations import Actor
 from contatto.spam import store
-from contatto.spam.actions import forget_judged
-from contatto.spam.model import Judged, Mark, Rate, Sign
-from contatto.spam.rules.judging import ENOUGH_MARKED
+from contatto.spam.actions import forget_verdicts
+from contatto.spam.model import Mark, Rate, Sign, SpamVerdict
+from contatto.spam.rules import ENOUGH_MARKED
 from tests import make
 from tests.inbox.test_desk import Desk
 from tests.journeys.running import csrf_of, message, running_house
@@ -38,12 +38,12 @@ def at(database: Database, clock: FixedClock) -> Desk:
     return made
 
 
-def judge(at: Desk) -> Judged:
+def judge(at: Desk) -> SpamVerdict:
     event = MessageReceived(at.shop.business_id, at.conversation_id, "message")
 
-    def work(tx: Tx) -> Judged | None:
+    def work(tx: Tx) -> SpamVerdict | None:
         judge_messages(tx, [event, event])
-        return store.find_judged(tx, at.shop.business_id, at.conversation_id)
+        return store.find_verdict(tx, at.shop.business_id, at.conversation_id)
 
     judged = at.do(work)
     assert judged is not None
@@ -60,7 +60,7 @@ def mark(at: Desk, user: str, text: str, said: Mark) -> None:
 def test_before_the_first_mark_no_chat_is_read(at: Desk) -> None:
     event = MessageReceived(at.shop.business_id, at.conversation_id, "message")
     at.do(lambda tx: judge_messages(tx, [event]))
-    assert at.do(lambda tx: store.find_judged(tx, at.shop.business_id, at.conversation_id)) is None
+    assert at.do(lambda tx: store.find_verdict(tx, at.shop.business_id, at.conversation_id)) is None
 
 
 def test_a_chat_is_judged_as_it_stands_and_what_a_member_says_of_it_stays(at: Desk) -> None:
@@ -143,7 +143,7 @@ def test_what_is_counted_follows_each_mark_and_each_chat_that_is_forgotten(at: D
     assert rates() == {account: Rate(0, 2)}
     mark(at, "bad", BAD, Mark.SPAM)
     gone = conversation_id_of(at.shop.tiktok, "conversation of bad")
-    at.do(lambda tx: forget_judged(tx, at.shop.business_id, [gone, "never judged"]))
+    at.do(lambda tx: forget_verdicts(tx, at.shop.business_id, [gone, "never judged"]))
     assert rates() == {account: Rate(0, 1)}
 
 
@@ -185,8 +185,8 @@ def test_the_thread_says_why_it_looks_like_spam_and_takes_it_back(tmp_path: Path
             (chat,) = list_conversations(tx, house.business_id, ConversationFilter("all", None, None, ""))
             signs = (Sign.WORDS, Sign.TAPS)
             account = chat.channel_account_id
-            judged = Judged(house.business_id, chat.id, account, 0.95, signs, Mark.NONE, tx.now)
-            store.save_judged(tx, house.business_id, [judged], {})
+            judged = SpamVerdict(house.business_id, chat.id, account, 0.95, signs, Mark.NONE, tx.now)
+            store.save_verdicts(tx, house.business_id, [judged], {})
             return chat.id
 
         chat_id = house.context.db.write_now(suspect)
@@ -197,6 +197,6 @@ def test_the_thread_says_why_it_looks_like_spam_and_takes_it_back(tmp_path: Path
         answer = house.client.post(f"/inbox/{chat_id}/unblock", data={"fine": "1"}, headers=token)
         assert answer.status_code in (200, 303)
         assert "This looks like spam." not in house.client.get(f"/inbox/{chat_id}").text
-        found = house.context.db.read_now(lambda tx: store.find_judged(tx, house.business_id, chat_id))
+        found = house.context.db.read_now(lambda tx: store.find_verdict(tx, house.business_id, chat_id))
         assert found is not None
         assert found.mark is Mark.FINE

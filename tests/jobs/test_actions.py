@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from contatto import wiring
 from contatto.jobs import actions
-from contatto.jobs.model import FailedCounts, Replayed
+from contatto.jobs.rules import FailedCounts, Replayed
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from contatto.jobs.model import FailedWork, Source
-from contatto.jobs.rules import WORK, ids_in, read_id, reason_text, work_text
+from contatto.jobs.rules import WORK, FailedWork, Source, ids_in, read_id, reason_text, work_text
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.settings import Settings

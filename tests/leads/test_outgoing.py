@@ -13,10 +13,9 @@ import contatto
 from contatto.accounts.actions import NewAdAccount, add_ad_account
 from contatto.accounts.model import BusinessId
 from contatto.crm.actions.snapshots import read_snapshot
-from contatto.forms.actions.files import list_form_entries
-from contatto.forms.actions.submitting import submit_form
+from contatto.forms.actions import list_form_entries, submit_form
 from contatto.forms.model import FormSubmitted, Kind
-from contatto.forms.rules.files import form_table
+from contatto.forms.rules.outside import form_table
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.points import change_contact_point, mark_contact_wrong
@@ -26,11 +25,13 @@ from contatto.leads.model.leads import LeadSource
 from contatto.leads.pages.downloads import table_rows
 from contatto.leads.rules.outside import chat_data
 from contatto.leads.store.records import list_contact_points, list_outgoing_points
-from contatto.subscriptions.actions.hooks import NewHook, push_hooks, subscribe_hook
-from contatto.subscriptions.actions.pushing import (
+from contatto.subscriptions.actions import (
+    NewHook,
     NewSubscription,
     push_form_lead,
+    push_hooks,
     push_lead,
+    subscribe_hook,
     subscribe_program,
 )
 from contatto.subscriptions.model import Entity

@@ -23,7 +23,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.hashing import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES, HashPool
 from contatto.kit.shared_limits import purge_limits
 from contatto.logins import actions as logins
-from contatto.logins.rules import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
+from contatto.logins.actions import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
 from contatto.ui.sessions import DEVICE_COOKIE, SESSION_COOKIE
 from tests.journeys.running import EMAIL, PASSWORD, csrf_of, open_house, weak_hash
 from tests.unchanged import nothing_changes

@@ -9,8 +9,7 @@ from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.model import Done, Failed, NotNow
 from contatto.kit.settings import Settings
 from contatto.mail.actions import queue_mail
-from contatto.mail.model import Mail, NewMail
-from contatto.mail.rules import message_of, read_reply
+from contatto.mail.model import Mail, NewMail, encode_mail, read_reply
 from tests.journeys.running import House, until
 from tests.mailbox import Mailbox, text_of
 from tests.people.conftest import MEI
@@ -67,7 +66,7 @@ def test_a_reply_code_means_what_the_standard_says(code: int, step: object) -> N
 
 def test_no_subject_becomes_a_header() -> None:
     mail = Mail("1", "b", MEI, "Hi\r\nBcc: all@example.com", "Text", NOON)
-    head = message_of(mail, "Contatto <c@example.com>").partition(b"\r\n\r\n")[0]
+    head = encode_mail(mail, "Contatto <c@example.com>").partition(b"\r\n\r\n")[0]
     assert b"\r\nBcc" not in head
     assert b"Subject: Hi Bcc: all@example.com" in head
 

@@ -25,7 +25,7 @@ from contatto.channels.connectors import meta
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
 from contatto.forms.model import Consent, Hours, Kind
-from contatto.forms.rules.slots import show_slots
+from contatto.forms.rules.answers import show_slots
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata

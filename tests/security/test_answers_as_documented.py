@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import BusinessId, Credential, Permission
 from contatto.app import API_PREFIX, OPEN_PATHS, ROUTERS
-from contatto.forms.actions.files import LEAD_FILES
+from contatto.forms.actions import LEAD_FILES
 from contatto.kit.answer_schemas import answer_types
 from tests.background import make_files
 from tests.journeys.running import API

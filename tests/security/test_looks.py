@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.accounts.model import Credential, Role
-from contatto.audit.index import FOLDED, LONGEST
+from contatto.audit.actions import FOLDED, LONGEST
 from contatto.audit.model import AuditEntry, Look
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import count_audit_entries, list_audit_entries
@@ -326,7 +326,7 @@ def test_the_answer_waits_until_its_look_is_in_the_log(
     def fail(*_: Any) -> None:
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("contatto.audit.index.append_records", fail)
+    monkeypatch.setattr("contatto.audit.actions.append_records", fail)
     for path in ("/leads", f"/leads/{of.ids['lead_id'][0]}", "/leads.csv"):
         answer = world.ask("GET", path, session=of.owner)
         assert answer.status_code == 500

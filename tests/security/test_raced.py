@@ -11,8 +11,8 @@ from contatto.app import open_context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.shared_limits import SharedLimit
+from contatto.logins.actions import TRIES as ALLOWED
 from contatto.logins.actions import count_login
-from contatto.logins.rules import TRIES as ALLOWED
 from contatto.logins.store import failed_logins
 from contatto.wiring import install
 from tests.journeys.running import EMAIL, PASSWORD

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from contatto.app import create_app, open_context
-from contatto.forms.rules.openings import check_opening, sign_opening
+from contatto.forms.rules.answers import check_opening, sign_opening
 from contatto.inbox.rules import FormLink, media_token, read_form_link, read_media_token, sign_form_link
 from contatto.kit.errors import Refused
 from contatto.kit.rotation import count_sealed_with, reseal_all

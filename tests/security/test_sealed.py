@@ -34,7 +34,7 @@ from contatto.kit.sealed import UNREADABLE
 from contatto.kit.vault import Sealed, Vault
 from contatto.leads.model.scores import LeadModel
 from contatto.leads.store.models import save_lead_model
-from contatto.spam.rules.words import BITS, Weights
+from contatto.spam.rules import BITS, Weights
 from contatto.spam.store import save_weights
 from contatto.wiring import install
 from tests.security.conftest import copied_world

@@ -19,7 +19,7 @@ from contatto.capture.actions import turn_on_capture
 from contatto.channels.actions import register_app
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
-from contatto.forms.actions import files as lead_files
+from contatto.forms import actions as lead_files
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.jobs import MOST_WAITING

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict
-from contatto.forms.store.records import append_answers, append_receipts
+from contatto.forms.store import append_answers, append_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from contatto.forms.model import FormVerdict
-from contatto.forms.store.records import count_answers, list_answers
+from contatto.forms.store import count_answers, list_answers
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.store.conversations import ConversationFilter, count_conversations
 from contatto.kit.db.tx import Tx

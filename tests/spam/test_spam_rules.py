@@ -4,9 +4,8 @@ import random
 
 import numpy as np
 
-from contatto.spam.model import SUSPICIOUS, Chat, Judged, Mark, Rate, Sign
-from contatto.spam.rules.judging import MANY_TAPS, judge_chat
-from contatto.spam.rules.words import Weights, fit_weights, pieces_of, score_text
+from contatto.spam.model import SUSPICIOUS, Chat, Mark, Rate, Sign, SpamVerdict
+from contatto.spam.rules import MANY_TAPS, SpamWeights, fit_weights, hash_ngrams, judge_chat, score_text
 from tests import make
 
 BAD = [
@@ -48,25 +47,25 @@ def text(chance: random.Random, words: list[str]) -> str:
     return " ".join(chance.choices(words, k=8)) + " " + " ".join(chance.choices(GOOD + BAD, k=2))
 
 
-def learned(chance: random.Random, count: int = 30) -> Weights:
+def learned(chance: random.Random, count: int = 30) -> SpamWeights:
     texts = [text(chance, words) for words in (BAD, GOOD) for _ in range(count)]
-    return fit_weights([pieces_of(each) for each in texts], [True] * count + [False] * count)
+    return fit_weights([hash_ngrams(each) for each in texts], [True] * count + [False] * count)
 
 
 def test_what_reads_like_marked_chats_is_told_from_what_does_not() -> None:
     chance = random.Random(4)  # noqa: S311 — seeded
     weights = learned(chance)
-    bad = [score_text(weights, pieces_of(text(chance, BAD))) for _ in range(50)]
-    good = [score_text(weights, pieces_of(text(chance, GOOD))) for _ in range(50)]
+    bad = [score_text(weights, hash_ngrams(text(chance, BAD))) for _ in range(50)]
+    good = [score_text(weights, hash_ngrams(text(chance, GOOD))) for _ in range(50)]
     assert min(bad) > 0.0 > max(good)
-    assert score_text(weights, pieces_of("W1N a PR1ZE, claim your free cash bonus")) > 0.0
+    assert score_text(weights, hash_ngrams("W1N a PR1ZE, claim your free cash bonus")) > 0.0
 
 
 def test_the_same_marks_give_the_same_weights_and_any_text_is_read() -> None:
     one, other = (learned(random.Random(9)) for _ in range(2))  # noqa: S311 — seeded
     assert np.array_equal(one.weights, other.weights)
     for strange in ("", " ", "\ud800", "ｗｉｎ 赢奖 🎁", "x" * 100_000):
-        assert np.isfinite(score_text(one, pieces_of(strange)))
+        assert np.isfinite(score_text(one, hash_ngrams(strange)))
 
 
 def test_signs_add_to_what_the_words_say() -> None:
@@ -90,11 +89,13 @@ def test_before_there_are_marks_nothing_is_suspected_by_its_words() -> None:
 
 
 def test_who_was_marked_is_no_longer_suspected() -> None:
-    judged = Judged("business", "chat", "account", 0.9, (Sign.WORDS,), Mark.NONE, make.NOON)
+    judged = SpamVerdict("business", "chat", "account", 0.9, (Sign.WORDS,), Mark.NONE, make.NOON)
     assert judged.is_suspicious
-    marked = (Judged("business", "chat", "account", 0.9, (Sign.WORDS,), mark, make.NOON) for mark in Mark)
+    marked = (
+        SpamVerdict("business", "chat", "account", 0.9, (Sign.WORDS,), mark, make.NOON) for mark in Mark
+    )
     assert [each.is_suspicious for each in marked] == [True, False, False]
-    assert not Judged("business", "chat", "account", 0.9, (), Mark.NONE, make.NOON).is_suspicious
+    assert not SpamVerdict("business", "chat", "account", 0.9, (), Mark.NONE, make.NOON).is_suspicious
 
 
 def test_where_no_chat_is_marked_none_looks_like_spam_whatever_else_is_known() -> None:

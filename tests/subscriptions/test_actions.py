@@ -13,9 +13,8 @@ from contatto.kit.exchange import HttpAnswer, NoAnswer, SendFailure
 from contatto.kit.outbound.dead_letters import purge_requests
 from contatto.kit.outbound.model import OutboundRequest, RequestState
 from contatto.kit.outbound.store import list_requests_of, outbound_requests
-from contatto.subscriptions import store
-from contatto.subscriptions.actions import pushing as actions
-from contatto.subscriptions.actions.pushing import NewSubscription
+from contatto.subscriptions import actions, store
+from contatto.subscriptions.actions import NewSubscription
 from contatto.subscriptions.model import Entity, Push, PushState, Subscription
 from tests import make
 from tests.outbound import answer, claim_all
@@ -93,7 +92,7 @@ def test_after_the_last_try_a_push_is_dead_and_can_be_sent_again(database: Datab
         assert only(tx, owner).state is PushState.DEAD
         with pytest.raises(Refused, match="ended"):
             actions.replay_push(at, owner, only(tx, owner).id)
-        assert actions.purge_pushes(replace(at, now=at.now + actions.KEEP + timedelta(seconds=1))) == 1
+        assert actions.purge_pushes(replace(at, now=at.now + actions.RETENTION + timedelta(seconds=1))) == 1
         assert tx.execute(select(outbound_requests)).all() == []
 
     database.write_now(work)

@@ -24,8 +24,7 @@ from contatto.accounts.model import (
 )
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.audit import rules as audit_rules
-from contatto.audit.actions import append_audit_record
-from contatto.audit.index import DeedWriter, LateLooks
+from contatto.audit.actions import AuditWriter, FoldedReads, append_audit_record
 from contatto.audit.model import AuditRecord, Look
 from contatto.kit import errors
 from contatto.kit.answers import Answer
@@ -244,7 +243,7 @@ class AuditLayer:
     def __init__(self, app: ASGIApp, shows: Mapping[str, Look]) -> None:
         self.app = app
         self.shows = shows
-        self.late, self.writer = LateLooks(), DeedWriter()
+        self.late, self.writer = FoldedReads(), AuditWriter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_noted(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""What members are alerted of, how each chose it, and an alert that waits to be told."""
+"""Kinds of alerts, the choices of members, and pending alerts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +9,8 @@ from contatto.accounts.model import Permission
 
 
 class Kind(StrEnum):
+    """Event of which a member is alerted."""
+
     LEAD = "lead"
     MESSAGE = "message"
     ASSIGNMENT = "assignment"
@@ -18,13 +20,13 @@ class Kind(StrEnum):
     CHANNEL = "channel"
     """A platform refused an account's access token."""
     CRM = "crm"
-    """Leads do not arrive in a linked CRM, or it lets us in no more, or it holds something else."""
+    """Leads do not arrive in a linked CRM, it refuses our access, or its records differ."""
     SIGNALS = "signals"
-    """An ad platform is not told of leads: it lets us in no more, or what is due does not arrive."""
+    """Signals do not arrive at an ad platform, or it refuses our access."""
 
 
 class Way(StrEnum):
-    """How an alert that waits is told."""
+    """Way to send a pending alert."""
 
     MAIL = "mail"
     PUSH = "push"
@@ -40,18 +42,18 @@ NEEDS: Final = {
     Kind.CRM: Permission.ADMINISTER,
     Kind.SIGNALS: Permission.ADMINISTER,
 }
-"""What somebody must be allowed to do to be alerted of a kind."""
+"""Permission that a member needs to be alerted of a kind."""
 ALERT_PUSH: Final = "alert_push"
-"""The name of the kind of outbound requests; it is kept in rows and never changes."""
+"""Name of the kind of outbound requests; rows contain it, so it never changes."""
 RAISED: Final = frozenset({Kind.TASK, Kind.WAITING, Kind.CHANNEL, Kind.CRM, Kind.SIGNALS})
-"""Kinds that open pages hear of as `AlertRaised`; of the others they hear the event itself."""
+"""Kinds that open pages receive as `AlertRaised`; for the others they receive the event itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How a member wants to be alerted.
+    """A member's choice of alerts.
 
-    Kinds that stand in ``mailed`` come by mail at once, those in ``digested`` once a day, those in ``pushed``
+    Kinds in ``mailed`` come by mail at once, those in ``digested`` once a day, those in ``pushed``
     to the member's browsers; ``shown`` count in the title of open pages, with a sound if ``has_sound``.
     Times are minutes of the member's own day; quiet hours are none where both ends are the same.
     """
@@ -70,7 +72,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert that waits; ``stamp`` tells it from others of the same thing, such as by a day."""
+    """Pending alert; ``stamp`` separates alerts of the same subject, such as by day."""
 
     business_id: str
     member_id: str
@@ -82,7 +84,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class PushBrowser:
-    """A browser of a member that is told while no page is open; ``name`` is what it said of itself."""
+    """Browser that gets a member's push alerts; ``name`` comes from its user agent."""
 
     id: str
     business_id: str
@@ -94,7 +96,7 @@ class PushBrowser:
 
 @dataclass(frozen=True, slots=True)
 class AlertRaised:
-    """A member is to look at something; open pages of others let it pass."""
+    """Event: a member has a new alert; open pages of other members ignore it."""
 
     business_id: str
     member_id: str

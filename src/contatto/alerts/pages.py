@@ -1,4 +1,4 @@
-"""The page on which a member chooses of what they are alerted, and what open pages ask of it."""
+"""Settings page of a member's alerts, and the endpoint that open pages read them from."""
 
 from typing import Annotated, Any
 
@@ -8,11 +8,10 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.rules import ROLE_PERMISSIONS
-from contatto.alerts import rules
-from contatto.alerts.actions import pushing
-from contatto.alerts.actions.telling import choices_of, choose_alerts
+from contatto.alerts import actions, rules
+from contatto.alerts.actions import choose_alerts, load_choices
 from contatto.alerts.model import NEEDS, Choices, Kind
-from contatto.alerts.store.browsers import list_browsers
+from contatto.alerts.store import list_browsers
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.ui.context import context_of
@@ -23,7 +22,7 @@ Kinds = Annotated[list[Kind], Field(max_length=len(Kind))]
 
 
 class AlertForm(BaseModel):
-    """What comes by mail at once and in a digest, what counts on open pages, and when all is quiet."""
+    """Form of a member's choices: kinds per way, quiet hours and time of the digest."""
 
     mailed: Kinds = []
     digested: Kinds = []
@@ -36,7 +35,7 @@ class AlertForm(BaseModel):
 
 
 class BrowserForm(BaseModel):
-    """Where a browser is reached, its key and its secret, in base64url."""
+    """Push endpoint of a browser, with its key and secret in base64url."""
 
     endpoint: Annotated[str, Field(max_length=2_048)]
     public_key: Annotated[str, Field(max_length=100)]
@@ -46,17 +45,17 @@ class BrowserForm(BaseModel):
 @router.get("/settings/alerts")
 async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> HTMLResponse:
     context = context_of(request)
-    of_caller = caller.business_id, caller.subject_id
+    member = caller.business_id, caller.subject_id
     choices, browsers = await context.db.read(
-        lambda tx: (choices_of(tx, *of_caller), list_browsers(tx, *of_caller))
+        lambda tx: (load_choices(tx, *member), list_browsers(tx, *member))
     )
-    own = ROLE_PERMISSIONS[caller.role] if caller.role else frozenset()
+    permissions = ROLE_PERMISSIONS[caller.role] if caller.role else frozenset()
     values: dict[str, Any] = {
         "caller": caller,
         "choices": choices,
         "browsers": browsers,
-        "public_key": pushing.public_key_of(context.vault),
-        "kinds": [(kind, rules.KIND_TEXTS[kind]) for kind in Kind if NEEDS[kind] in own],
+        "public_key": actions.public_key_of(context.vault),
+        "kinds": [(kind, rules.KIND_TEXTS[kind]) for kind in Kind if NEEDS[kind] in permissions],
         "sends_mail": context.settings.sends_mail,
         "times": [(minute, f"{minute // 60:02d}:{minute % 60:02d}") for minute in rules.HALF_HOURS],
         "done": bool(done),
@@ -66,7 +65,7 @@ async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> H
 
 @router.post("/settings/alerts")
 async def post_alerts(request: Request, caller: FormCaller, form: Annotated[AlertForm, Form()]) -> Response:
-    """The member's own choice; every role may make it."""
+    """Save the member's own choice; every role may make it."""
     mailed = tuple(kind.value for kind in Kind if kind in form.mailed)
     choices = Choices(
         business_id=caller.business_id,
@@ -92,30 +91,30 @@ async def post_alerts(request: Request, caller: FormCaller, form: Annotated[Aler
 async def post_browser(
     request: Request, caller: FormCaller, form: Annotated[BrowserForm, Form()]
 ) -> RedirectResponse:
-    """Tell the member in this browser, also while no page is open."""
+    """Register this browser for the member's push alerts."""
     context = context_of(request)
     browser = request.headers.get("user-agent", "")
-    given = pushing.Subscribed(form.endpoint, form.public_key, form.secret, browser)
+    subscription = actions.PushSubscription(form.endpoint, form.public_key, form.secret, browser)
 
-    def keep(tx: Tx) -> None:
-        pushing.keep_browser(tx, caller, given, context.settings.allowed_hosts)
+    def register(tx: Tx) -> None:
+        actions.register_browser(tx, caller, subscription, context.settings.allowed_hosts)
 
-    act_for("")  # whoever used this browser before, in whatever business, is told there no more
-    await context.db.write(keep)
+    act_for("")  # removes this browser from its earlier users in all businesses
+    await context.db.write(register)
     return RedirectResponse("/settings/alerts#browsers", 303)
 
 
 @router.post("/settings/alerts/browsers/{browser_id}/remove")
 async def post_browser_removal(request: Request, caller: FormCaller, browser_id: str) -> RedirectResponse:
-    await context_of(request).db.write(lambda tx: pushing.remove_browser(tx, caller, browser_id))
+    await context_of(request).db.write(lambda tx: actions.remove_browser(tx, caller, browser_id))
     return RedirectResponse("/settings/alerts#browsers", 303)
 
 
 @router.get("/alerts/choices")
 async def show_choices(request: Request, caller: PageCaller) -> JSONResponse:
-    """What counts on open pages of this member."""
+    """Return the kinds that count in the title of this member's open pages."""
     choices = await context_of(request).db.read(
-        lambda tx: choices_of(tx, caller.business_id, caller.subject_id)
+        lambda tx: load_choices(tx, caller.business_id, caller.subject_id)
     )
-    told = {"member": caller.subject_id, "shown": choices.shown, "sound": choices.has_sound}
-    return JSONResponse(told)
+    content = {"member": caller.subject_id, "shown": choices.shown, "sound": choices.has_sound}
+    return JSONResponse(content)

@@ -1,4 +1,4 @@
-"""When an alert is told, where it leads, and what a mail or a browser says; neither holds a contact value."""
+"""Times, links and texts of alerts; no text contains a contact value."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -9,15 +9,15 @@ from zoneinfo import ZoneInfo
 from contatto.alerts.model import Alert, Choices, Kind, Way
 from contatto.kit.i18n import N_, Translator
 
-GATHERED: Final = timedelta(minutes=15)
-"""Messages of one chat within so long are one alert."""
-LATELY: Final = timedelta(days=1)
-"""Who waits for an answer for longer than that beyond what the business wants is nobody's news any more."""
-KEPT: Final = timedelta(days=30)
+MESSAGE_WINDOW: Final = timedelta(minutes=15)
+"""Messages of one chat within this time are one alert."""
+LATE_CHATS_WITHIN: Final = timedelta(days=1)
+"""Chats that exceed the reply target by more than this raise no alert any more."""
+RETENTION: Final = timedelta(days=30)
 MOST_LINES: Final = 50
-"""Lines of one mail; what is beyond is counted."""
+"""Lines of one mail; further alerts are counted."""
 HALF_HOURS: Final = tuple(range(0, 24 * 60, 30))
-"""The times that are offered."""
+"""Minutes of the day that the settings page offers."""
 
 KIND_TEXTS: Final[Mapping[Kind, str]] = {
     Kind.LEAD: N_("A new lead"),
@@ -32,43 +32,38 @@ KIND_TEXTS: Final[Mapping[Kind, str]] = {
 
 
 def due_at(choices: Choices, kind: Kind, now: datetime, zone: str) -> dict[Way, datetime | None]:
-    """When a member is told in each way: now, after their quiet hours, with the next digest, or never."""
-    at_once = _after_quiet(choices, now, zone)
-    digest = _next(choices.digest_at, now, zone) if kind in choices.digested else None
+    """Return the due time in each way: now, after quiet hours, with the next digest, or never."""
+    at_once = _quiet_hours_end(choices, now, zone)
+    digest = _next_time_of_day(choices.digest_at, now, zone) if kind in choices.digested else None
     return {
         Way.MAIL: at_once if kind in choices.mailed else digest,
         Way.PUSH: at_once if kind in choices.pushed else None,
     }
 
 
-def _after_quiet(choices: Choices, now: datetime, zone: str) -> datetime:
-    """The end of a member's quiet hours, or now outside of them."""
-    start, end, minute = choices.quiet_from, choices.quiet_until, _minute(now, zone)
+def _quiet_hours_end(choices: Choices, now: datetime, zone: str) -> datetime:
+    """Return the end of a member's quiet hours, or now outside of them."""
+    local = now.astimezone(ZoneInfo(zone))
+    start, end, minute = choices.quiet_from, choices.quiet_until, local.hour * 60 + local.minute
     is_quiet = start <= minute < end if start <= end else minute >= start or minute < end
-    return _next(end, now, zone) if is_quiet else now
+    return _next_time_of_day(end, now, zone) if is_quiet else now
 
 
 def local_day(now: datetime, zone: str) -> date:
-    """The day that it is in a zone."""
     return now.astimezone(ZoneInfo(zone)).date()
 
 
-def _minute(now: datetime, zone: str) -> int:
+def _next_time_of_day(minute: int, now: datetime, zone: str) -> datetime:
+    """Return the next time at which a clock in the zone shows this minute of the day."""
     local = now.astimezone(ZoneInfo(zone))
-    return local.hour * 60 + local.minute
-
-
-def _next(minute: int, now: datetime, zone: str) -> datetime:
-    """The next time that a clock in this zone shows so many minutes of the day."""
-    local = now.astimezone(ZoneInfo(zone))
-    then = local.replace(hour=minute // 60, minute=minute % 60, second=0, microsecond=0)
-    later = then if then > local else (then + timedelta(days=1))
-    return later.astimezone(now.tzinfo)
+    today = local.replace(hour=minute // 60, minute=minute % 60, second=0, microsecond=0)
+    next_time = today if today > local else (today + timedelta(days=1))
+    return next_time.astimezone(now.tzinfo)
 
 
 def message_stamp(now: datetime) -> str:
-    """The quarter of an hour that a message falls into."""
-    return str(int(now.timestamp() // GATHERED.total_seconds()))
+    """Return the quarter of an hour of a message."""
+    return str(int(now.timestamp() // MESSAGE_WINDOW.total_seconds()))
 
 
 def moment_stamp(at: datetime) -> str:
@@ -76,7 +71,7 @@ def moment_stamp(at: datetime) -> str:
 
 
 def path_of(kind: Kind, subject_id: str, stamp: str = "") -> str:
-    """The page of the thing itself."""
+    """Return the page of the subject itself."""
     if kind is Kind.CHANNEL:
         return f"/settings/channels#account-{subject_id}"
     if kind is Kind.CRM:
@@ -88,16 +83,16 @@ def path_of(kind: Kind, subject_id: str, stamp: str = "") -> str:
 
 
 def alert_mail(words: Translator, alerts: Sequence[Alert], base_url: str, business: str) -> tuple[str, str]:
-    """Subject and text of one mail about several alerts, with a link to each thing."""
+    """Return subject and text of one mail about several alerts, with a link to each subject."""
     kinds = list(Kind)
-    ordered = sorted(alerts, key=lambda each: (kinds.index(each.kind), each.created_at))
+    ordered = sorted(alerts, key=lambda alert: (kinds.index(alert.kind), alert.created_at))
     parts: list[str] = []
-    for kind, group in groupby(ordered[:MOST_LINES], key=lambda each: each.kind):
-        lines = [base_url + path_of(kind, each.subject_id, each.stamp) for each in group]
+    for kind, group in groupby(ordered[:MOST_LINES], key=lambda alert: alert.kind):
+        lines = [base_url + path_of(kind, alert.subject_id, alert.stamp) for alert in group]
         parts.append("\n".join([f"{words.gettext(KIND_TEXTS[kind])}:", *dict.fromkeys(lines)]))
-    beyond = len(ordered) - MOST_LINES
-    if beyond > 0:
-        parts.append(words.ngettext("And %(num)s more.", "And %(num)s more.", beyond))
+    remaining = len(ordered) - MOST_LINES
+    if remaining > 0:
+        parts.append(words.ngettext("And %(num)s more.", "And %(num)s more.", remaining))
     choose = words.gettext("Choose what we tell you about, and when:")
     parts.append(f"{choose}\n{base_url}/settings/alerts")
     first = words.gettext(KIND_TEXTS[ordered[0].kind])
@@ -107,9 +102,9 @@ def alert_mail(words: Translator, alerts: Sequence[Alert], base_url: str, busine
 
 
 def push_text(words: Translator, alerts: Sequence[Alert]) -> tuple[str, str, str]:
-    """What a browser shows of alerts: a title, the path that a click leads to, and what replaces it later."""
+    """Return title, link and tag of a notification; a later one with the same tag replaces it."""
     first = alerts[0]
-    paths = {path_of(each.kind, each.subject_id, each.stamp) for each in alerts}
+    paths = {path_of(alert.kind, alert.subject_id, alert.stamp) for alert in alerts}
     if len(paths) == 1:
         return words.gettext(KIND_TEXTS[first.kind]), paths.pop(), f"{first.kind}-{first.subject_id}"
     title = words.ngettext("%(num)s alert", "%(num)s alerts", len(alerts))

@@ -1,1 +1,1 @@
-"""The log of who did what and who looked at whose contact values: chained, with ids and nothing else."""
+"""Audit log of actions and of reads of contact data: hash-chained, with ids only."""

@@ -1,4 +1,4 @@
-"""Entries of the audit log, what is to become one, and how looks are written down."""
+"""Entries and records of the audit log, and modes for reads of contact data."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,10 +7,10 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what to which object, and when. It holds ids and routes, never a contact value.
+    """Entry of the log: actor, action, object and time; ids and routes, never a contact value.
 
-    ``seen`` says of a look whose contact values it showed: how many, and the ids of those that were not in
-    the log already. ``digest`` covers the entry and the digest before it, so a change of the past shows.
+    ``seen`` of a read has the number of leads or chats shown, and the ids that the log did not have yet.
+    ``digest`` covers the entry and the digest before it, so a later change shows.
     """
 
     seq: int
@@ -28,7 +28,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """What somebody did, before it is written down."""
+    """Action of an actor, before it becomes an entry."""
 
     business_id: str
     actor_id: str
@@ -40,9 +40,9 @@ class AuditRecord:
 
 
 class Look(StrEnum):
-    """How looks through a route are written down."""
+    """Logging mode for reads of contact data through a route."""
 
     EACH = "each"
-    """Every one."""
+    """Log every read."""
     FOLDED = "folded"
-    """Of what somebody sees again and again, the first: open pages fetch their lists anew."""
+    """Log the first of repeated reads: open pages fetch their lists again and again."""

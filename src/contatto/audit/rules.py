@@ -1,4 +1,4 @@
-"""What the log keeps of a request, how entries are chained, and what a look has shown."""
+"""Fields of a request that the log saves, the hash chain, and texts of actions."""
 
 import hashlib
 import re
@@ -17,12 +17,12 @@ OBJECT_KEYS: Final = frozenset({
     "custom_audience_ids", "event_set_id", "event_source_id", "identity_id", "lead_id", "member_id",
     "page_id", "smart_plus_ad_id", "smart_plus_ad_ids", "subscription_id", "task_id",
 })  # fmt: skip
-"""The fields of requests that name an object; no other field is ever kept in the audit log."""
+"""The fields of requests that name an object; the audit log saves no other field."""
 MOST_OBJECTS: Final = 20
 MOST_SEEN: Final = 200
 """Ids of one kind that an entry names; a page shows fewer."""
 _OBJECT_ID: Final = re.compile(r"(?!\d{6,15}\Z)[A-Za-z0-9_-]{1,64}", re.ASCII)
-"""Ids of ours. A number of six to fifteen digits is none, and may be a phone number."""
+"""Ids of this installation. A number of six to fifteen digits is not one, and may be a phone number."""
 _SEEN: Final = re.compile(r"(?P<kind>\w+)=(?P<count>\d+)\[(?P<ids>[^\]]*)\]", re.ASCII)
 
 
@@ -154,46 +154,46 @@ SENTENCES: Final[Mapping[str, str]] = {
     "POST /report/": N_("Exported a report"),
     "contatto ": N_("Ran an operator command"),
 }
-"""What was done, in words, by how an act begins; the longest that fits says it."""
+"""Texts of actions by prefix; the longest matching prefix wins."""
 
 
 def act_text(act: str) -> str:
-    """What was done, in words to be translated; empty for an act that nobody has put into words."""
-    fits = [start for start in SENTENCES if act.startswith(start)]
-    return SENTENCES[max(fits, key=len)] if fits else ""
+    """Return the text of an action, to be translated; empty without a matching prefix."""
+    prefixes = [prefix for prefix in SENTENCES if act.startswith(prefix)]
+    return SENTENCES[max(prefixes, key=len)] if prefixes else ""
 
 
 def act_of(method: str, route: str) -> str:
-    """What was done, as the log says it: the operation of the API, or the route of a page."""
+    """Return the name of an action in the log: method and route, without the API prefix."""
     return f"{method} {route.removeprefix(API_PREFIX)}"
 
 
 def objects_of(fields: Mapping[str, Any]) -> str:
-    """The ids that a request names, as ``name=id`` with spaces between them."""
-    found: list[str] = []
+    """Return the ids in a request, as ``name=id`` separated by spaces."""
+    objects: list[str] = []
     for name in sorted(OBJECT_KEYS & set(fields)):
         value = fields[name]
-        for each in value if isinstance(value, list) else [value]:
-            text = str(each) if isinstance(each, (str, int)) and not isinstance(each, bool) else ""
+        for item in value if isinstance(value, list) else [value]:
+            text = str(item) if isinstance(item, (str, int)) and not isinstance(item, bool) else ""
             if _OBJECT_ID.fullmatch(text):
-                found.append(f"{name}={text}")
-    return " ".join(found[:MOST_OBJECTS])
+                objects.append(f"{name}={text}")
+    return " ".join(objects[:MOST_OBJECTS])
 
 
 def seen_text(counts: Mapping[str, int], fresh: Mapping[str, Sequence[str]]) -> str:
-    """What a look has shown, such as ``lead_id=50[id,id]``: how many, and which of them are new."""
-    named = ((kind, count, ",".join(fresh.get(kind, ())[:MOST_SEEN])) for kind, count in counts.items())
-    return " ".join(f"{kind}={count}[{ids}]" for kind, count, ids in named)
+    """Format the ids that a read showed, such as ``lead_id=50[id,id]``: the number, and the new ids."""
+    rows = ((kind, count, ",".join(fresh.get(kind, ())[:MOST_SEEN])) for kind, count in counts.items())
+    return " ".join(f"{kind}={count}[{ids}]" for kind, count, ids in rows)
 
 
 def read_seen(text: str) -> dict[str, tuple[int, list[str]]]:
-    """How many a look has shown of each kind, and the ids that it names."""
-    found = filter(None, map(_SEEN.fullmatch, text.split()))
-    return {each["kind"]: (int(each["count"]), list(filter(None, each["ids"].split(",")))) for each in found}
+    """Parse the ids that a read showed: per kind the number, and the new ids."""
+    matches = filter(None, map(_SEEN.fullmatch, text.split()))
+    return {row["kind"]: (int(row["count"]), list(filter(None, row["ids"].split(",")))) for row in matches}
 
 
 def entry_digest(entry: AuditEntry) -> str:
-    """The digest of an entry and of all before it."""
+    """Return the hash of an entry, which covers all entries before it."""
     at = entry.at.isoformat(timespec="microseconds")
     parts = (
         entry.before, entry.business_id, at, entry.actor_id, entry.actor, entry.act, entry.object,
@@ -203,6 +203,6 @@ def entry_digest(entry: AuditEntry) -> str:
 
 
 def chain_holds(entries: Sequence[AuditEntry]) -> bool:
-    """Whether entries in a row, oldest first, are as they were written, with none missing between them."""
+    """Verify that consecutive entries, oldest first, are unchanged and complete."""
     linked = all(later.before == earlier.digest for earlier, later in pairwise(entries))
     return linked and all(entry.digest == entry_digest(entry) for entry in entries)

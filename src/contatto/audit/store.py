@@ -1,4 +1,4 @@
-"""The table of audit entries: it is appended to, and nothing in it is changed or deleted."""
+"""Append-only table of audit entries."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,30 +39,29 @@ _LAST: Final = (
     .order_by(audit_entries.c.seq.desc())
     .limit(1)
 )
-"""Made once and kept: every change and every look asks for them."""
+"""Built once: every change and every logged read needs them."""
 
 
 def append_records(tx: Tx, records: Sequence[AuditRecord]) -> None:
     """Append an entry for each record, chained to the one before in the log of its business."""
-    of_business: dict[str, list[AuditRecord]] = {}
+    by_business: dict[str, list[AuditRecord]] = {}
     for record in records:
-        of_business.setdefault(record.business_id, []).append(record)
+        by_business.setdefault(record.business_id, []).append(record)
     # Always in the same order, so that two writers never wait for each other.
-    for lock, business_id in sorted((_lock_of(each), each) for each in of_business):
+    for lock, business_id in sorted((_lock_of(name), name) for name in by_business):
         tx.advisory_lock(lock)
-        insert_rows(tx, _INSERT, _chained(tx, business_id, of_business[business_id]))
+        insert_rows(tx, _INSERT, _chain_rows(tx, business_id, by_business[business_id]))
 
 
 def _lock_of(business_id: str) -> int:
     return int(hash_secret(f"audit:{business_id}")[:15], 16)
 
 
-def _chained(tx: Tx, business_id: str, records: Sequence[AuditRecord]) -> list[dict[str, Any]]:
+def _chain_rows(tx: Tx, business_id: str, records: Sequence[AuditRecord]) -> list[dict[str, Any]]:
     before = find_last_digest(tx, business_id)
     rows: list[dict[str, Any]] = []
     for record in records:
-        told = row_of(record)
-        entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **told)
+        entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **row_of(record))
         before = entry_digest(entry)
         row = replace(entry, digest=before)
         rows.append(row_of(row, without={"seq"}))
@@ -70,27 +69,27 @@ def _chained(tx: Tx, business_id: str, records: Sequence[AuditRecord]) -> list[d
 
 
 def find_last_digest(tx: Tx, business_id: str) -> str:
-    """The digest of the latest entry of a business; empty before the first."""
+    """Return the digest of the latest entry of a business; empty before the first."""
     return tx.execute(_LAST, {"of_business": business_id}).scalar() or ""
 
 
 def list_audit_entries(tx: Tx, business_id: str, span: tuple[int, int]) -> list[AuditEntry]:
-    """Entries, latest first; ``span`` is offset and limit."""
-    mine = select(audit_entries).where(audit_entries.c.business_id == business_id)
-    latest = mine.order_by(audit_entries.c.seq.desc()).offset(span[0]).limit(span[1])
+    """Return entries, latest first; ``span`` is offset and limit."""
+    in_business = select(audit_entries).where(audit_entries.c.business_id == business_id)
+    latest = in_business.order_by(audit_entries.c.seq.desc()).offset(span[0]).limit(span[1])
     return tx.list(AuditEntry, latest)
 
 
 def list_acts_on(tx: Tx, business_id: str, act: str, object_: str, limit: int) -> list[AuditEntry]:
-    """Entries of one act that name exactly this object, latest first."""
-    mine = select(audit_entries).where(
+    """Return entries of one action on exactly this object, latest first."""
+    on_object = select(audit_entries).where(
         audit_entries.c.business_id == business_id,
         audit_entries.c.object == object_,
         audit_entries.c.act == act,
     )
-    return tx.list(AuditEntry, mine.order_by(audit_entries.c.seq.desc()).limit(limit))
+    return tx.list(AuditEntry, on_object.order_by(audit_entries.c.seq.desc()).limit(limit))
 
 
 def count_audit_entries(tx: Tx, business_id: str) -> int:
-    mine = select(func.count()).where(audit_entries.c.business_id == business_id)
-    return int(tx.scalar(mine))
+    in_business = select(func.count()).where(audit_entries.c.business_id == business_id)
+    return int(tx.scalar(in_business))

@@ -1,6 +1,7 @@
-"""Which connector speaks for which platform, and where a tap on an ad of an account leads."""
+"""Connectors by platform, caches of apps and chat accounts, and landing pages of ads."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -8,7 +9,11 @@ from contatto.channels.connectors.messenger import Instagram, Messenger
 from contatto.channels.connectors.tiktok import TikTok
 from contatto.channels.connectors.webchat import Webchat
 from contatto.channels.connectors.whatsapp import WhatsApp
-from contatto.channels.model import ChannelAccount, Connector, Platform
+from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Platform
+from contatto.channels.store import list_apps_named, list_public_accounts
+from contatto.kit.db.database import Database
+from contatto.kit.db.gathered import GatheredWork
+from contatto.kit.db.tx import Tx
 
 CONNECTORS: Final[Mapping[Platform, Connector]] = {
     Platform.TIKTOK: TikTok(),
@@ -30,3 +35,44 @@ def landing_path(account: ChannelAccount) -> str:
     """Where a tap leads: our chat page, or the account's profile on its platform."""
     profile = _PROFILES.get(account.platform)
     return f"{profile}{quote(account.handle)}" if profile else f"/chat/{account.id}"
+
+
+KEEP_S: Final = 0.5
+"""Seconds until an app is read again: for so long a secret that was taken away may still be used."""
+_MOST: Final = 1_000
+
+
+class GatheredAccounts:
+    """The accounts of chat pages, by their ids alone; those asked for at the same time are read together."""
+
+    def __init__(self, db: Database) -> None:
+        self.accounts: Final = GatheredWork(db.read, _list_public)
+
+
+def _list_public(tx: Tx, account_ids: Sequence[str]) -> Sequence[ChannelAccount | None]:
+    known = {account.id: account for account in list_public_accounts(tx, account_ids)}
+    return [known.get(account_id) for account_id in account_ids]
+
+
+class AppIndex:
+    """A small cache of the apps of an id. Unknown ids are not kept, so strangers cannot fill it."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[str, tuple[float, list[ChannelApp]]] = {}
+
+    async def list_named(self, app_id: str) -> list[ChannelApp]:
+        """The apps of this id, of all businesses."""
+        known = self._known.get(app_id)
+        if known is not None and time.monotonic() - known[0] < KEEP_S:
+            return known[1]
+        if known is not None:  # others go on with it while this one reads
+            self._known[app_id] = (time.monotonic(), known[1])
+        apps = await self._db.read(lambda tx: list_apps_named(tx, app_id))
+        if not apps:
+            self._known.pop(app_id, None)
+        else:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[app_id] = (time.monotonic(), apps)
+        return apps

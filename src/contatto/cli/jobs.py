@@ -11,8 +11,7 @@ from contatto.accounts import store
 from contatto.accounts.model import Business
 from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.jobs import actions
-from contatto.jobs.model import FailedCounts, FailedWork
-from contatto.jobs.rules import reason_text, work_text
+from contatto.jobs.rules import FailedCounts, FailedWork, reason_text, work_text
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.settings import Settings

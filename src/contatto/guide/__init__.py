@@ -1,1 +1,1 @@
-"""The first hour: setting up what is empty, what to do first, and the documents as help in the product."""
+"""The first hour: set-up, first steps, and the documents as help in the product."""

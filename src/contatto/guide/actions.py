@@ -1,18 +1,23 @@
-"""Setting an empty installation up, and what of the first steps is done."""
+"""Set up an installation, list its first steps, and load the help pages."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
 
 from itsdangerous import BadSignature
 
 from contatto.accounts import actions as accounts
-from contatto.accounts import store as known
+from contatto.accounts import store as accounts_store
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Business, BusinessId, Member, Role
 from contatto.accounts.rules import checked_ad_account, normal_email
 from contatto.ads.store.nodes import has_ad
 from contatto.capture.store import list_capturing
 from contatto.channels.store import list_accounts
-from contatto.forms.store.records import list_versions
-from contatto.guide.model import NewInstallation, Step
-from contatto.guide.rules import SETUP_KEY
+from contatto.forms.store import list_versions
+from contatto.guide.rules import SETUP_KEY, TOP, HelpPage, NewInstallation, Step
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -20,16 +25,45 @@ from contatto.kit.faults import Faults
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 
+FOLDERS: Final = ("", "how-to", "reference", "decisions")
+"""Shipped folders of documents; pictures are not shipped."""
+_PICTURES: Final = {"screens.md"}
+
+
+@cache
+def load_pages() -> Mapping[str, HelpPage]:
+    """Load all documents by place: from the wheel, or from the checkout."""
+    pages: dict[str, HelpPage] = {}
+    for folder in FOLDERS:
+        for path in sorted((_documents_folder() / folder).glob("*.md")):
+            text = path.read_text(encoding="utf-8")
+            if path.name in _PICTURES:
+                continue
+            place = f"{folder or TOP}/{path.stem}"
+            pages[place] = HelpPage(place, _title(text, path.stem), text)
+    return pages
+
+
+def _documents_folder() -> Path:
+    package = Path(str(files("contatto")))
+    shipped = package / "guide" / "documents"
+    return shipped if shipped.is_dir() else package.parents[1] / "docs"
+
+
+def _title(text: str, name: str) -> str:
+    first = text.partition("\n")[0]
+    return first.removeprefix("# ").strip() if first.startswith("# ") else name
+
 
 def setup_path(tx: Tx) -> str | None:
-    """The path of the link that sets this installation up; None once there is a business."""
-    if known.list_businesses(tx):
+    """Return the path of the set-up link; None once a business exists."""
+    if accounts_store.list_businesses(tx):
         return None
     return f"/setup/{tx.vault.signer(SETUP_KEY).sign(SETUP_KEY).decode()}"
 
 
 def check_setup_link(tx: Tx, token: str) -> None:
-    """Refuse a link that is not ours, and any once there is a business.
+    """Refuse a forged link, and any link once a business exists.
 
     Raises:
         Refused: LINK_OVER.
@@ -38,15 +72,15 @@ def check_setup_link(tx: Tx, token: str) -> None:
         tx.vault.signer(SETUP_KEY).unsign(token)
     except BadSignature:
         raise Refused(errors.LINK_OVER) from None
-    if known.list_businesses(tx):
+    if accounts_store.list_businesses(tx):
         raise Refused(errors.LINK_OVER)
 
 
 def check_installation(new: NewInstallation) -> None:
-    """Check what can be checked before anything is made.
+    """Validate the fields before anything is created.
 
     Raises:
-        Refused: INVALID, with all that is wrong.
+        Refused: INVALID, with all faults.
     """
     faults, name = Faults(), new.business.strip()
     if not 0 < len(name) <= 100:
@@ -57,7 +91,7 @@ def check_installation(new: NewInstallation) -> None:
 
 
 def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> tuple[Business, Member]:
-    """Make the first business with its owner and an ad account; the link is used up.
+    """Create the first business with its owner and an ad account; the link expires.
 
     Raises:
         Refused: LINK_OVER; INVALID.
@@ -75,14 +109,14 @@ def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> tuple[Busin
 
 
 def list_done_steps(tx: Tx, business_id: BusinessId) -> set[Step]:
-    """The steps that are done, as the business is now."""
+    """Return the steps that a business has done."""
     channels, capturing = list_accounts(tx, business_id), list_capturing(tx, business_id)
     done = {
         Step.CHANNEL: bool(channels),
-        Step.CAPTURE: any(each.id in capturing for each in channels),
+        Step.CAPTURE: any(channel.id in capturing for channel in channels),
         Step.FORM: bool(list_versions(tx, business_id)),
         Step.AD: has_ad(tx, business_id),
-        Step.COLLEAGUE: len(known.list_members(tx, business_id)) > 1,
+        Step.COLLEAGUE: len(accounts_store.list_members(tx, business_id)) > 1,
         Step.LEAD: bool(list_leads(tx, business_id, LeadFilter(), limit=1)),
     }
     return {step for step, is_done in done.items() if is_done}

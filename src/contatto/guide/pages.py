@@ -1,4 +1,4 @@
-"""The page that sets an installation up, the first steps, and the help."""
+"""Pages of the set-up, the first steps, and the help."""
 
 from typing import Annotated, Any, Final
 
@@ -13,8 +13,8 @@ from contatto.accounts.rules import check_password
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
 from contatto.guide import actions, rules
-from contatto.guide.index import load_pages
-from contatto.guide.model import NewInstallation, Step
+from contatto.guide.actions import load_pages
+from contatto.guide.rules import NewInstallation, Step
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -30,7 +30,7 @@ router: Final = APIRouter(include_in_schema=False)
 
 
 class SetupForm(BaseModel):
-    """What the first business needs to begin."""
+    """Form of the first business."""
 
     business: Annotated[str, Field(max_length=200)] = ""
     display_name: Annotated[str, Field(max_length=100)] = ""
@@ -60,7 +60,7 @@ async def show_setup(request: Request, token: str) -> HTMLResponse:
 
 @router.post("/setup/{token}")
 async def post_setup(request: Request, token: str, form: Annotated[SetupForm, Form()]) -> Response:
-    """Make the first business; its owner is signed in."""
+    """Create the first business, and sign its owner in."""
     context, pool = context_of(request), part_of(request, HashPool)
     await check_csrf(request, context.pages.csrf_signer)
     await context.db.read(lambda tx: actions.check_setup_link(tx, token))
@@ -109,7 +109,7 @@ def _render_setup(request: Request, typed: SetupForm, problem: Refused | None = 
 
 @router.get("/start")
 async def show_first_steps(request: Request, caller: PageCaller) -> HTMLResponse:
-    """What to do first; each step ticks itself when the thing is there."""
+    """Show the first steps of a business; a step is done when its object exists."""
     context = context_of(request)
     done = await context.db.read(lambda tx: actions.list_done_steps(tx, caller.business_id))
     values: dict[str, Any] = {
@@ -131,7 +131,7 @@ async def show_help(
     q: Annotated[str, Query(max_length=200)] = "",
     screen: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
-    """All documents, those that hold some words, or the one of a screen."""
+    """Show all documents or search results, or redirect to the document of a screen."""
     pages = load_pages()
     place = rules.page_of_screen(screen, pages) if screen else ""
     if place:
@@ -154,16 +154,15 @@ async def show_help(
 
 @router.get("/help/{folder}/{page}")
 async def show_help_page(request: Request, caller: PageCaller, folder: str, page: str) -> HTMLResponse:
-    """One document, as it is shipped.
+    """Show one document.
 
     Raises:
-        Refused: NO_ROUTE, for one that is not there.
+        Refused: NO_ROUTE, for an unknown document.
     """
     pages = load_pages()
-    found = pages.get(f"{folder}/{page}")
-    if found is None:
+    document = pages.get(f"{folder}/{page}")
+    if document is None:
         raise Refused(errors.NO_ROUTE)
-    # Our own documents; what is HTML in them was escaped.
-    body = Markup(rules.render_page(found, pages))  # noqa: S704  # made of our own documents
-    values = {"caller": caller, "page": found, "body": body, "q": ""}
+    body = Markup(rules.render_page(document, pages))  # noqa: S704  # own documents, with their HTML escaped
+    values = {"caller": caller, "page": document, "body": body, "q": ""}
     return context_of(request).pages.render(request, "guide/page.html", values)

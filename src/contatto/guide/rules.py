@@ -1,8 +1,10 @@
-"""Documents as HTML, searching them, and which one belongs to which screen."""
+"""Set-up steps, and help pages: rendering, search, and pages by screen."""
 
 import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from markdown_it import MarkdownIt
@@ -10,11 +12,53 @@ from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from contatto.guide.model import HelpPage, Hit, Step
 from contatto.kit.i18n import N_
 
+
+@dataclass(frozen=True, slots=True)
+class NewInstallation:
+    """First business with its owner and ad account; the country is that of the account."""
+
+    business: str
+    display_name: str
+    email: str
+    country: str
+    currency: str
+    timezone: str
+    password_hash: str = field(repr=False)
+
+
+class Step(StrEnum):
+    """First step of a business; done when its object exists."""
+
+    CHANNEL = "channel"
+    CAPTURE = "capture"
+    FORM = "form"
+    AD = "ad"
+    COLLEAGUE = "colleague"
+    LEAD = "lead"
+
+
+@dataclass(frozen=True, slots=True)
+class HelpPage:
+    """Shipped document; ``place`` is its folder and name without extension, such as ``how-to/x``."""
+
+    place: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Search result, with the text around the first match."""
+
+    place: str
+    title: str
+    excerpt: str
+
+
 SETUP_KEY: Final = "set-up"
-"""The purpose under which the vault gives the signer of the link that sets an installation up."""
+"""Purpose of the vault's signer of set-up links."""
 
 SCREENS: Final = (
     ("/home", "how-to/the-first-hour"),
@@ -40,11 +84,11 @@ SCREENS: Final = (
     ("/settings", "how-to/the-first-hour"),
     ("/start", "how-to/the-first-hour"),
 )
-"""The document of each screen, by how its path begins; the longest counts."""
+"""Document of each screen by prefix of its path; the longest prefix wins."""
 MOST_HITS: Final = 20
-_AROUND: Final = 90
-"""Characters of an excerpt on either side of what was found."""
-_MARKS: Final = re.compile(r"[#*`_|>\[\]]|\([^)\s]*\.(?:md|png)[^)\s]*\)|<!--.*?-->")
+_EXCERPT_MARGIN: Final = 90
+"""Characters of an excerpt on either side of the match."""
+_MARKUP: Final = re.compile(r"[#*`_|>\[\]]|\([^)\s]*\.(?:md|png)[^)\s]*\)|<!--.*?-->")
 
 STEP_TEXTS: Final[Mapping[Step, tuple[str, str]]] = {
     Step.CHANNEL: (
@@ -80,24 +124,24 @@ STEP_PAGES: Final[Mapping[Step, str]] = {
     Step.COLLEAGUE: "/settings/members",
     Step.LEAD: "/leads",
 }
-"""Where each step is done."""
+"""Page of each step."""
 
 
-def page_of_screen(path: str, known: Collection[str]) -> str:
-    """The document of a screen; empty for one that has none of its own, or that is not shipped."""
-    fitting = [(start, place) for start, place in SCREENS if path == start or path.startswith(f"{start}/")]
-    place = max(fitting, key=lambda pair: len(pair[0]))[1] if fitting else ""
-    return place if place in known else ""
+def page_of_screen(path: str, places: Collection[str]) -> str:
+    """Return the document of a screen; empty if it has none or the document is not shipped."""
+    matches = [(start, place) for start, place in SCREENS if path == start or path.startswith(f"{start}/")]
+    place = max(matches, key=lambda pair: len(pair[0]))[1] if matches else ""
+    return place if place in places else ""
 
 
-def search_pages(pages: Iterable[HelpPage], wanted: str) -> list[Hit]:
-    """Pages that hold all words that were asked for, those with the words in title or heads first."""
-    words = wanted.casefold().split()[:10]
+def search_pages(pages: Iterable[HelpPage], query: str) -> list[Hit]:
+    """Return pages with all words of a query, matches in titles and headings first."""
+    words = query.casefold().split()[:10]
     if not words:
         return []
     scored = [(_score(page, words), page) for page in pages]
-    found = sorted((pair for pair in scored if pair[0]), key=lambda pair: (-pair[0], pair[1].title))
-    return [Hit(page.place, page.title, _excerpt(page.text, words)) for _, page in found[:MOST_HITS]]
+    matches = sorted((pair for pair in scored if pair[0]), key=lambda pair: (-pair[0], pair[1].title))
+    return [Hit(page.place, page.title, _excerpt(page.text, words)) for _, page in matches[:MOST_HITS]]
 
 
 def _score(page: HelpPage, words: Sequence[str]) -> int:
@@ -111,28 +155,30 @@ def _score(page: HelpPage, words: Sequence[str]) -> int:
 
 
 def _excerpt(text: str, words: Sequence[str]) -> str:
-    plain = " ".join(_MARKS.sub(" ", text.partition("\n")[2]).split())
+    plain = " ".join(_MARKUP.sub(" ", text.partition("\n")[2]).split())
     at = max(plain.casefold().find(words[0]), 0)
-    start = max(at - _AROUND, 0)
-    shown = plain[start : at + _AROUND]
-    return f"{'…' if start else ''}{shown.strip()}…"
+    start = max(at - _EXCERPT_MARGIN, 0)
+    excerpt = plain[start : at + _EXCERPT_MARGIN]
+    return f"{'…' if start else ''}{excerpt.strip()}…"
 
 
-def render_page(page: HelpPage, known: Collection[str]) -> str:
-    """A document as HTML: HTML in it is shown as text, pictures are left out, links lead within the help."""
-    made = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table").disable("image")
-    tokens = made.parse(page.text)
+def render_page(page: HelpPage, places: Collection[str]) -> str:
+    """Render a document as HTML: escape its HTML, omit pictures, and keep links within the help."""
+    parser = (
+        MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table").disable("image")
+    )
+    tokens = parser.parse(page.text)
     for number, token in enumerate(tokens):
         if token.type == "heading_open":
             token.attrSet("id", _anchor(tokens[number + 1].content))
         for inner in token.children or ():
             if inner.type == "link_open":
-                inner.attrSet("href", _address(str(inner.attrGet("href") or ""), page.place, known))
-    return str(made.renderer.render(tokens, made.options, {}))
+                inner.attrSet("href", _help_address(str(inner.attrGet("href") or ""), page.place, places))
+    return str(parser.renderer.render(tokens, parser.options, {}))
 
 
 class _Renderer(RendererHTML):
-    """Tables and listings stand in frames of their own, which scroll, by keys too."""
+    """Renderer with scrollable, focusable frames around tables and listings."""
 
     def fence(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         return f'<pre tabindex="0"><code>{escapeHtml(tokens[idx].content)}</code></pre>\n'
@@ -148,17 +194,17 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def _address(href: str, place: str, known: Collection[str]) -> str:
-    """Where a link of a document leads: within the help, to its own heads, or elsewhere."""
+def _help_address(href: str, place: str, places: Collection[str]) -> str:
+    """Resolve a link of a document: within the help, to its own headings, or elsewhere."""
     if re.match(r"https?:|mailto:|#", href):
         return href
     path, _, anchor = href.partition("#")
     folder = place.partition("/")[0]
-    inside = "" if folder == TOP else folder
-    target = posixpath.normpath(posixpath.join(inside, path)).removesuffix(".md")
-    wanted = target if "/" in target else f"{TOP}/{target}"
-    return f"/help/{wanted}{'#' if anchor else ''}{anchor}" if wanted in known else "/help"
+    base = "" if folder == TOP else folder
+    target = posixpath.normpath(posixpath.join(base, path)).removesuffix(".md")
+    target_place = target if "/" in target else f"{TOP}/{target}"
+    return f"/help/{target_place}{'#' if anchor else ''}{anchor}" if target_place in places else "/help"
 
 
 TOP: Final = "docs"
-"""The folder of documents that stand in none."""
+"""Folder of top-level documents."""

@@ -1,1 +1,1 @@
-"""The start page: what came in today, what leads cost, what needs somebody, and the next step."""
+"""The start page: today's chats and leads, costs, open tasks, and the next step."""

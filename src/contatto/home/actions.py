@@ -1,4 +1,4 @@
-"""Reading the figures of the start page, each part for those who may see it."""
+"""Figures of the start page, by the permissions of the reader."""
 
 from collections.abc import Iterator
 from datetime import datetime, time
@@ -148,7 +148,7 @@ def count_spent_budgets(tx: Tx, account: AdAccount) -> int:
     """Count the active ad groups that have used up their budget today."""
     day = tx.now.astimezone(ZoneInfo(account.timezone)).date().isoformat()
     charged = list_charged_days(tx, account.business_id, account.id, day, day)
-    groups = load_ad_groups(tx, account.business_id, {each.ad_group_id for each in charged})
+    groups = load_ad_groups(tx, account.business_id, {charge.ad_group_id for charge in charged})
     spent = list_spent(tx, account.business_id, list(groups), day)
     return sum(
         group.status is NodeStatus.ACTIVE and budget_left(group, spent[group.id]) == 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from contatto.guide.model import Step
+from contatto.guide.rules import Step
 from contatto.measurement.model import Goal
 
 
@@ -24,7 +24,7 @@ class NeedKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How many of a kind wait, and the page where a person deals with them."""
+    """Number of waiting items of a kind, and the page to deal with them."""
 
     kind: NeedKind
     count: int
@@ -35,7 +35,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class GoalCost:
-    """What the ad groups of one goal cost and brought in some days.
+    """Costs and conversions of the ad groups of one goal.
 
     Attributes:
         cost_micros: spend for each conversion; None without one.

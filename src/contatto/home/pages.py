@@ -8,8 +8,7 @@ from starlette.responses import HTMLResponse
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.guide.model import Step
-from contatto.guide.rules import STEP_PAGES, STEP_TEXTS
+from contatto.guide.rules import STEP_PAGES, STEP_TEXTS, Step
 from contatto.home.actions import load_home
 from contatto.home.model import AdFigures
 from contatto.kit.db.remembered import RememberedCounts

@@ -4,8 +4,8 @@ from typing import Final
 
 from starlette.requests import Request
 
-from contatto.channels.index import GatheredAccounts
 from contatto.channels.model import ChannelAccount, Platform
+from contatto.channels.registry import GatheredAccounts
 from contatto.inbox.limits import ChatLimits, limit_newcomers
 from contatto.inbox.store.conversations import find_conversation
 from contatto.kit import errors

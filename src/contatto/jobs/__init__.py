@@ -1,1 +1,1 @@
-"""What failed in the background, and the way back: dead letters are shown, replayed and dismissed."""
+"""Failed background work: list, replay and dismiss dead letters."""

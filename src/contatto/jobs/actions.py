@@ -1,12 +1,11 @@
-"""Finding what failed in the background, and replaying or dismissing it, one by one or all."""
+"""List failed background work, and replay or dismiss it, one by one or all."""
 
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from contatto.jobs.model import FailedCounts, FailedWork, Replayed, Source
-from contatto.jobs.rules import ids_in, read_id
+from contatto.jobs.rules import FailedCounts, FailedWork, Replayed, Source, ids_in, read_id
 from contatto.kit import errors, outbox
 from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
@@ -19,47 +18,51 @@ from contatto.kit.outbox import FailedJob, JobState
 
 type Kinds = Mapping[str, OutboundKind]
 
-AT_ONCE: Final = 100
-"""Dead requests that are looked at together."""
+REPLAY_BATCH: Final = 100
+"""Dead requests that one batch reads."""
 
 
 def list_failed_work(tx: Tx, business_id: str, limit: int) -> list[FailedWork]:
-    """What failed in the background, dead letters first, of each the latest first."""
-    found = [_of_job(job) for job in outbox.list_failed_jobs(tx, business_id, limit)]
-    found += [_of_request(each) for each in dead_letters.list_failed_requests(tx, business_id, limit)]
-    found.sort(key=lambda failed: failed.failed_at.timestamp() if failed.failed_at else 0.0, reverse=True)
-    return sorted(found, key=lambda failed: not failed.is_dead)[:limit]
+    """Return failed work, dead letters first, both parts latest first."""
+    failed_work = [_from_job(job) for job in outbox.list_failed_jobs(tx, business_id, limit)]
+    failed_work += [
+        _from_request(request) for request in dead_letters.list_failed_requests(tx, business_id, limit)
+    ]
+    failed_work.sort(
+        key=lambda failed: failed.failed_at.timestamp() if failed.failed_at else 0.0, reverse=True
+    )
+    return sorted(failed_work, key=lambda failed: not failed.is_dead)[:limit]
 
 
 def count_failed_work(tx: Tx, business_id: str) -> FailedCounts:
-    of_jobs = outbox.count_failed_jobs(tx, business_id)
-    of_requests = dead_letters.count_failed_requests(tx, business_id)
+    job_counts = outbox.count_failed_jobs(tx, business_id)
+    request_counts = dead_letters.count_failed_requests(tx, business_id)
     return FailedCounts(
-        dead=of_jobs.get(JobState.DEAD, 0) + of_requests.get(RequestState.DEAD, 0),
-        waiting=of_jobs.get(JobState.DUE, 0) + of_requests.get(RequestState.DUE, 0),
+        dead=job_counts.get(JobState.DEAD, 0) + request_counts.get(RequestState.DEAD, 0),
+        waiting=job_counts.get(JobState.DUE, 0) + request_counts.get(RequestState.DUE, 0),
     )
 
 
 def load_failed_work(tx: Tx, business_id: str, failed_id: str) -> FailedWork:
-    """One piece of failed work.
+    """Load one piece of failed work.
 
     Raises:
         Refused: NOT_FOUND.
     """
     source, number = read_id(failed_id)
     if source is Source.REQUEST:
-        return _of_request(_load_request(tx, business_id, number))
+        return _from_request(_load_request(tx, business_id, number))
     job = outbox.find_failed_job(tx, business_id, number)
     if job is None:
         raise Refused(errors.NOT_FOUND, "Failed job not found.")
-    return _of_job(job)
+    return _from_job(job)
 
 
 def replay_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -> None:
-    """Do failed work again, as if it had never been tried.
+    """Replay failed work with fresh attempts.
 
     Raises:
-        Refused: NOT_FOUND; CONFLICT when it is on its way; what forbids it, such as a closed reply window.
+        Refused: NOT_FOUND; CONFLICT while it is being sent; a reason of the request, such as a closed window.
     """
     source, number = read_id(failed_id)
     if source is Source.REQUEST:
@@ -69,10 +72,10 @@ def replay_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -
 
 
 def dismiss_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -> None:
-    """Give failed work up.
+    """Dismiss failed work.
 
     Raises:
-        Refused: NOT_FOUND; CONFLICT when it is on its way.
+        Refused: NOT_FOUND; CONFLICT while it is being sent.
     """
     source, number = read_id(failed_id)
     if source is Source.REQUEST:
@@ -82,30 +85,30 @@ def dismiss_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) 
 
 
 def replay_dead_jobs(tx: Tx, business_id: str) -> Replayed:
-    """Do all dead letters of the outbox again."""
+    """Replay all dead letters of the outbox."""
     return Replayed(outbox.replay_dead(tx, business_id), 0)
 
 
 def replay_dead_requests(tx: Tx, kinds: Kinds, business_id: str, after: int) -> Replayed:
-    """Send some dead letters again, those after one of them; call again with ``last`` until it is None.
+    """Replay a batch of dead requests after an id; call again with ``last`` until it is None.
 
-    One that may not be sent, such as a reply that came too late, stays as it is.
+    A request that may not be sent, such as a late reply, stays as it is.
     """
-    done = refused = 0
+    replayed = refused = 0
     last = None
-    for request in in_time(dead_letters.list_dead_requests(tx, business_id, after, AT_ONCE)):
+    for request in in_time(dead_letters.list_dead_requests(tx, business_id, after, REPLAY_BATCH)):
         last = request.id
         try:
             with tx.connection.begin_nested():
                 replay_request(tx, kinds, request)
-            done += 1
+            replayed += 1
         except Refused:
             refused += 1
-    return Replayed(done, refused, last)
+    return Replayed(replayed, refused, last)
 
 
 def dismiss_dead_work(tx: Tx, business_id: str) -> int:
-    """Give all dead letters up; say how many. What is still tried again goes on."""
+    """Dismiss all dead letters, not work with further attempts; return their number."""
     return outbox.dismiss_dead(tx, business_id) + dead_letters.dismiss_dead_requests(tx, business_id)
 
 
@@ -116,7 +119,7 @@ def _load_request(tx: Tx, business_id: str, number: int) -> OutboundRequest:
     return request
 
 
-def _of_job(job: FailedJob) -> FailedWork:
+def _from_job(job: FailedJob) -> FailedWork:
     is_dead = job.state is JobState.DEAD
     return FailedWork(
         id=f"{Source.JOB}-{job.id}",
@@ -131,7 +134,7 @@ def _of_job(job: FailedJob) -> FailedWork:
     )
 
 
-def _of_request(request: OutboundRequest) -> FailedWork:
+def _from_request(request: OutboundRequest) -> FailedWork:
     is_dead = request.state is RequestState.DEAD
     return FailedWork(
         id=f"{Source.REQUEST}-{request.id}",

@@ -1,4 +1,4 @@
-"""The settings page of failed jobs: what failed, since when and why, with replay and dismiss."""
+"""Settings page of failed jobs, with replay and dismiss."""
 
 from functools import partial
 from typing import Any, Final
@@ -23,7 +23,7 @@ from contatto.jobs.rules import reason_text, work_text
 from contatto.kit.db.database import FOLLOW
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText, Translator, translator_of
-from contatto.ui.context import Context, context_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False, prefix="/settings/jobs")
 MOST_ROWS: Final = 100
@@ -31,19 +31,18 @@ MOST_ROWS: Final = 100
 
 @router.get("")
 async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
-    """What failed in the background, for owners and admins."""
+    """Show failed background work to owners and admins."""
     require(caller, Permission.ADMINISTER)
     context, words = context_of(request), translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
-        failed = list_failed_work(tx, caller.business_id, MOST_ROWS)
         rows = [
             {
-                "failed": each,
-                "work": _said(work_text(each), words),
-                "reason": _said(reason_text(each), words),
+                "failed": failed,
+                "work": _translate(work_text(failed), words),
+                "reason": _translate(reason_text(failed), words),
             }
-            for each in failed
+            for failed in list_failed_work(tx, caller.business_id, MOST_ROWS)
         ]
         return {
             "rows": rows,
@@ -58,13 +57,21 @@ async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse
 
 @router.post("/replay")
 async def post_replay_all(request: Request, caller: FormCaller) -> RedirectResponse:
-    """Replay all dead letters; those that may not be sent any more stay."""
+    """Replay all dead letters; requests that may not be sent any more stay."""
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
     await context.db.write(partial(replay_dead_jobs, business_id=caller.business_id))
     FOLLOW.set(None)  # the request has its audit entry
-    await _replay_requests(context, caller.business_id)
-    return _back()
+    last: int | None = 0
+    while last is not None:
+        replay_batch = partial(
+            replay_dead_requests,
+            kinds=context.installation.outbound,
+            business_id=caller.business_id,
+            after=last,
+        )
+        last = (await context.db.write(replay_batch, in_background=True)).last
+    return _redirect()
 
 
 @router.post("/dismiss")
@@ -72,7 +79,7 @@ async def post_dismiss_all(request: Request, caller: FormCaller) -> RedirectResp
     """Dismiss all dead letters."""
     require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(partial(dismiss_dead_work, business_id=caller.business_id))
-    return _back()
+    return _redirect()
 
 
 @router.post("/{failed_id}/replay")
@@ -82,7 +89,7 @@ async def post_replay(request: Request, caller: FormCaller, failed_id: str) -> R
     await context_of(request).db.write(
         lambda tx: replay_failed_work(tx, kinds, caller.business_id, failed_id)
     )
-    return _back()
+    return _redirect()
 
 
 @router.post("/{failed_id}/dismiss")
@@ -92,22 +99,12 @@ async def post_dismiss(request: Request, caller: FormCaller, failed_id: str) -> 
     await context_of(request).db.write(
         lambda tx: dismiss_failed_work(tx, kinds, caller.business_id, failed_id)
     )
-    return _back()
+    return _redirect()
 
 
-async def _replay_requests(context: Context, business_id: str) -> None:
-    """All dead requests, in short batches."""
-    after: int | None = 0
-    while after is not None:
-        some = partial(
-            replay_dead_requests, kinds=context.installation.outbound, business_id=business_id, after=after
-        )
-        after = (await context.db.write(some, in_background=True)).last
-
-
-def _said(text: LazyText | str, words: Translator) -> str:
+def _translate(text: LazyText | str, words: Translator) -> str:
     return text if isinstance(text, str) else text.in_language(words)
 
 
-def _back() -> RedirectResponse:
+def _redirect() -> RedirectResponse:
     return RedirectResponse("/settings/jobs", 303)

@@ -1,7 +1,10 @@
-"""Ids of failed work, what it was to do, and why it failed, in words for people."""
+"""Failed background work: ids, names of jobs, and reasons in words."""
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 
 from contatto.ad_platforms.model import PULL
@@ -13,12 +16,62 @@ from contatto.crm.rules.plans import CONSENT
 from contatto.crm.rules.reasons import reason_text as crm_reason
 from contatto.inbox.model import REPLY
 from contatto.inbox.rules import stop_text
-from contatto.jobs.model import FailedWork, Source
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
 from contatto.signals.model.events import SIGNAL, SIGNAL_TEST
 from contatto.signals.rules.reasons import reason_text as signal_reason
+
+
+class Source(StrEnum):
+    """Queue of the work: handlers of events in the outbox, or requests to external systems."""
+
+    JOB = "job"
+    REQUEST = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class FailedWork:
+    """Failed work; ids only, no contact value.
+
+    Attributes:
+        id: ``job-7`` or ``request-7``.
+        name: its handler, or its kind.
+        about: objects that it concerns, as names and ids.
+        destination: external system; empty for none.
+        reason: last error, as a code or a place in the source.
+        is_dead: the worker does not retry it any more.
+        failed_at: first failure since it was last claimed; None if this release has no handler for it.
+        next_at: time of the next attempt; None for a dead letter.
+    """
+
+    id: str
+    name: str
+    about: tuple[tuple[str, str], ...]
+    destination: str
+    reason: str
+    is_dead: bool
+    attempts: int
+    failed_at: datetime | None
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCounts:
+    """Number of dead letters, and of failed work with further attempts."""
+
+    dead: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Result of a bulk replay: replayed, refused, and the last id of the batch."""
+
+    done: int
+    refused: int
+    last: int | None = None
+
 
 _ID: Final = re.compile(r"(job|request)-([1-9][0-9]{0,17})", re.ASCII)
 _LEAD: Final = N_("Send a lead to a webhook")
@@ -70,11 +123,11 @@ WORK: Final[Mapping[str, str]] = {
     "signal_spam": N_("Send a lead outcome to an ad platform"),
     "signal_tap": N_("Send a lead outcome to an ad platform"),
 }
-"""What was to be done, by the name of a handler of events or of a kind of requests."""
+"""Texts of work by the name of an event handler or of a kind of requests."""
 REASONS: Final[Mapping[str, str]] = {
     "unknown handler": N_("Unknown job type. It waits for an update of Contatto.")
 }
-"""Why work fails that is no request; why requests fail, CRMs know too."""
+"""Texts of errors of event handlers; `crm.rules.reasons` has those of most requests."""
 _OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {
     REPLY: stop_text,
     CONSENT: consent_text,
@@ -82,34 +135,34 @@ _OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {
     SIGNAL: signal_reason,
     SIGNAL_TEST: signal_reason,
 }
-"""Who says why a kind of requests fails, where that is its owner alone."""
+"""Error texts of kinds of requests that explain their own errors."""
 
 
 def read_id(text: str) -> tuple[Source, int]:
-    """Where failed work waits, and its number there.
+    """Parse the id of failed work into its queue and number.
 
     Raises:
-        Refused: NOT_FOUND, for a text that is no such id.
+        Refused: NOT_FOUND, for a malformed id.
     """
-    found = _ID.fullmatch(text)
-    if found is None:
+    match = _ID.fullmatch(text)
+    if match is None:
         raise Refused(errors.NOT_FOUND, "Failed job not found.")
-    return Source(found[1]), int(found[2])
+    return Source(match[1]), int(match[2])
 
 
 def ids_in(payload: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What an event names by its id; nothing else of it is shown."""
-    named = ((name, value) for name, value in payload.items() if name.endswith("_id"))
-    return tuple((name, str(value)) for name, value in named if value and name != "business_id")
+    """Return the ids of an event; the page shows nothing else of it."""
+    ids = ((name, value) for name, value in payload.items() if name.endswith("_id"))
+    return tuple((name, str(value)) for name, value in ids if value and name != "business_id")
 
 
 def work_text(failed: FailedWork) -> LazyText | str:
-    """What was to be done; an unknown name as it is."""
+    """Return the text of failed work; an unknown name as it is."""
     return LazyText(WORK[failed.name]) if failed.name in WORK else failed.name
 
 
 def reason_text(failed: FailedWork) -> LazyText | str:
-    """Why it failed last; a place in our code, or a code of the other side, as it is."""
+    """Return the text of the last error; an unknown code or a place in the source as it is."""
     if failed.name in _OWN_REASONS:
         return _OWN_REASONS[failed.name](failed.reason)
     if failed.name == PULL and failed.reason in STOPS:

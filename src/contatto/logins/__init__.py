@@ -1,1 +1,1 @@
-"""The way in: tries to log in, which are counted, and the sessions that they open."""
+"""Log-in: rate-limited attempts, and the sessions that they open."""

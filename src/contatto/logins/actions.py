@@ -1,6 +1,7 @@
-"""Counting tries to log in, and opening a session after a good one."""
+"""Rate limits of login attempts, and sessions after correct passwords."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -11,23 +12,53 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.shared_limits import SharedLimit
-from contatto.logins import rules, store
-from contatto.logins.model import LoginAttempt
+from contatto.logins import store
 
-_OF_DEVICE: Final = SharedLimit("login of device", rules.TRIES, rules.WINDOW)
-_OF_NETWORK_AND_EMAIL: Final = SharedLimit("login of both", rules.TRIES, rules.WINDOW)
-_OF_NETWORK: Final = SharedLimit("login of network", rules.TRIES_OF_NETWORK, rules.WINDOW)
-_OF_EMAIL: Final = SharedLimit("login of e-mail", rules.TRIES_OF_EMAIL, rules.DAY)
+TRIES: Final = 10
+"""Attempts with one e-mail from one network; also those of a browser that a member used before."""
+TRIES_OF_NETWORK: Final = 60
+"""Attempts from one network with any e-mail; both limits apply to the window."""
+WINDOW: Final = timedelta(minutes=15)
+TRIES_OF_EMAIL: Final = 100
+"""Attempts in a day with one e-mail, from all networks without an earlier log-in."""
+DAY: Final = timedelta(days=1)
+FAILED_TRIES_DAYS: Final = 90
+"""Days for which failed attempts are saved, to report them to the member."""
+KNOWN_DAYS: Final = 365
+"""Days for which a browser or network is recognized after a log-in."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """Counted log-in attempt, before its password is checked.
+
+    ``device`` is the token of a browser that signed in here before, else empty. ``candidates`` are the
+    members with this e-mail; the password decides between them. ``knows_device`` and ``knows_network``:
+    one of them signed in from there before.
+    """
+
+    email: str
+    network: str
+    device: str
+    candidates: tuple[Member, ...]
+    knows_device: bool
+    knows_network: bool
+
+
+_OF_DEVICE: Final = SharedLimit("login of device", TRIES, WINDOW)
+_OF_NETWORK_AND_EMAIL: Final = SharedLimit("login of both", TRIES, WINDOW)
+_OF_NETWORK: Final = SharedLimit("login of network", TRIES_OF_NETWORK, WINDOW)
+_OF_EMAIL: Final = SharedLimit("login of e-mail", TRIES_OF_EMAIL, DAY)
 
 
 def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
-    """Count a try to log in before its password is looked at; a good one is given back.
+    """Count a log-in attempt before its password is checked; a correct password returns the count.
 
-    A browser that the member signed in with before has tries of its own, which no stranger can use up. From a
-    network that is known so, the tries that strangers used up elsewhere do not count.
+    A browser that the member used before has its own limit, which strangers cannot use up. On a network
+    that the member used before, attempts from elsewhere do not count.
 
     Raises:
-        Refused: TOO_MANY, with the seconds to wait; such a try leaves nothing behind.
+        Refused: TOO_MANY, with the seconds to wait; such an attempt saves nothing.
     """
     candidates = tuple(accounts.list_members_by_email(tx, email))
     knows_device, knows_network = _knows(tx, candidates, network, device)
@@ -39,11 +70,11 @@ def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
 
 
 def _limits(attempt: LoginAttempt) -> list[tuple[SharedLimit, str]]:
-    """What a try counts for. All take the rows in one order, so that no two wait for each other."""
+    """Return the limits of an attempt, always in one order to prevent deadlocks."""
     if attempt.knows_device:
         return [(_OF_DEVICE, f"{attempt.device} {attempt.email}")]
-    both = f"{attempt.network} {attempt.email}"
-    limits = [(_OF_NETWORK_AND_EMAIL, both), (_OF_NETWORK, attempt.network)]
+    network_and_email = f"{attempt.network} {attempt.email}"
+    limits = [(_OF_NETWORK_AND_EMAIL, network_and_email), (_OF_NETWORK, attempt.network)]
     return limits if attempt.knows_network else [*limits, (_OF_EMAIL, attempt.email)]
 
 
@@ -68,13 +99,13 @@ def _knows(tx: Tx, members: Collection[Member], network: str, device: str) -> tu
 
 
 def _known_marks(tx: Tx, member: Member | None, network: str, device: str) -> tuple[str, str]:
-    """What a browser and a network are known by to a member; a new password makes all of them unknown."""
+    """Return the fingerprints of a browser and a network; a new password invalidates them."""
     secret = member.password_hash if member else ""
     return _mark(tx, "device", secret, device), _mark(tx, "network", secret, network)
 
 
 def _place(tx: Tx, attempt: LoginAttempt) -> str:
-    """Where a try came from."""
+    """Return the fingerprint of the origin of an attempt."""
     kind = ("device", attempt.device) if attempt.knows_device else ("network", attempt.network)
     return _mark(tx, *kind)
 
@@ -86,15 +117,15 @@ def _mark(tx: Tx, *parts: str) -> str:
 def start_session(
     tx: Tx, attempt: LoginAttempt, checked: Member, days: int, device: str, browser: str = ""
 ) -> tuple[Member, str, FailedTries | None]:
-    """Open a session after a good password, and give its token, of which only the hash is kept.
+    """Open a session after a correct password, and return its token; only the hash is saved.
 
     Args:
         tx: an open transaction.
-        attempt: what was counted before the password was checked.
+        attempt: the counted attempt.
         checked: the member with the right password.
         days: how long the session lasts at most.
-        device: what the browser is known by from now on.
-        browser: what it says of itself.
+        device: token by which the browser is recognized from now on.
+        browser: its user agent.
 
     Returns:
         The member, the token, and the failed tries from elsewhere since the member signed in last.
@@ -112,17 +143,17 @@ def start_session(
 
 
 def give_login_back(tx: Tx, attempt: LoginAttempt) -> None:
-    """Take the count of a try back: its password was right."""
+    """Return the count of an attempt with a correct password."""
     for limit, key in _limits(attempt):
         limit.give_back(tx, key)
 
 
 def _is_unchanged(member: Member, checked: Member) -> bool:
-    """Whether a member may still come in with the password that was checked."""
+    """Report whether the checked password of a member is still valid."""
     return member.deactivated_at is None and member.password_hash == checked.password_hash
 
 
 def purge_logins(tx: Tx) -> int:
-    """Delete what is known of tries to log in, and of places, for too long; say how many rows."""
-    failed, known = (tx.now - timedelta(days=days) for days in (rules.FAILED_TRIES_DAYS, rules.KNOWN_DAYS))
-    return store.delete_old_logins(tx, failed, known)
+    """Delete expired attempts and fingerprints; return the number of rows."""
+    failed_before, known_before = (tx.now - timedelta(days=days) for days in (FAILED_TRIES_DAYS, KNOWN_DAYS))
+    return store.delete_old_logins(tx, failed_before, known_before)

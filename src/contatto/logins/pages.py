@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Log-in and log-out pages."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -54,7 +54,7 @@ async def post_login(
     signer = context.vault.signer(DEVICE_KEY)
     device = device_of(request, signer)
     try:
-        entered = await _log_in(request, email, password, device)
+        login = await _log_in(request, email, password, device)
     except Refused as refused:
         words = translator_of(request)
         values = {
@@ -67,15 +67,15 @@ async def post_login(
         if refused.retry_after_s is not None:
             page.headers["Retry-After"] = str(refused.retry_after_s)
         return page
-    wanted = local_path(next) or entered.home
-    response = RedirectResponse(f"/login/tries?next={quote(wanted)}" if entered.failed else wanted, 303)
-    set_session(response, entered.token, context.pages.cookies)
-    keep_device(response, entered.device, signer, context.pages.cookies)
+    next_path = local_path(next) or login.home
+    response = RedirectResponse(f"/login/tries?next={quote(next_path)}" if login.failed else next_path, 303)
+    set_session(response, login.token, context.pages.cookies)
+    keep_device(response, login.device, signer, context.pages.cookies)
     return response
 
 
 @dataclass(frozen=True, slots=True)
-class _Entered:
+class _Login:
     """A session that was opened, the browser's own mark, and the page to begin with."""
 
     token: str
@@ -84,8 +84,8 @@ class _Entered:
     home: str
 
 
-async def _log_in(request: Request, email: str, password: str, device: str) -> _Entered:
-    """Count the try, then check the password outside any transaction, then open a session.
+async def _log_in(request: Request, email: str, password: str, device: str) -> _Login:
+    """Count the attempt, then check the password outside any transaction, then open a session.
 
     Raises:
         Refused: WRONG_LOGIN, TOO_MANY.
@@ -94,19 +94,19 @@ async def _log_in(request: Request, email: str, password: str, device: str) -> _
     pool = part_of(request, HashPool)
     network = client_network(request)
     try:
-        known_email = normal_email(email)
+        normal = normal_email(email)
     except Refused:
         raise Refused(errors.WRONG_LOGIN) from None
     with pool.place(network, is_known=bool(device)):
-        attempt = await context.db.write(lambda tx: actions.count_login(tx, known_email, network, device))
+        attempt = await context.db.write(lambda tx: actions.count_login(tx, normal, network, device))
         checked = await pool.run(match_password, attempt.candidates, password[:1000])
     if checked is None:
         raise Refused(errors.WRONG_LOGIN)
-    days, known_as = context.settings.session_days, device or new_secret("device")
+    days, device_token = context.settings.session_days, device or new_secret("device")
     browser = request.headers.get("user-agent", "")
 
     def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
-        member, token, failed = actions.start_session(tx, attempt, checked, days, known_as, browser)
+        member, token, failed = actions.start_session(tx, attempt, checked, days, device_token, browser)
         business = accounts.find_business(tx, member.business_id)
         if business is None:
             raise Refused(errors.WRONG_LOGIN)
@@ -117,21 +117,21 @@ async def _log_in(request: Request, email: str, password: str, device: str) -> _
 
     caller, token, failed = await context.db.write(start)
     home = home_path(caller.permissions, is_operator=caller.is_operator)
-    return _Entered(token, known_as, failed, home)
+    return _Login(token, device_token, failed, home)
 
 
 @router.get("/login/tries")
 async def show_tries(request: Request, caller: PageCaller, next: str = "") -> Response:
-    """After signing in: how many wrong tries came from elsewhere since the last time."""
+    """Show after a log-in how many failed attempts came from elsewhere since the last one."""
     context = context_of(request)
     token = session_token(request)
     failed = await context.db.read(
         lambda tx: accounts.find_failed_tries(tx, caller.business_id, hash_secret(token))
     )
-    wanted = local_path(next) or home_path(caller.permissions, is_operator=caller.is_operator)
+    next_path = local_path(next) or home_path(caller.permissions, is_operator=caller.is_operator)
     if failed is None:
-        return RedirectResponse(wanted, 303)
-    values = {"caller": caller, "failed": failed, "next": wanted}
+        return RedirectResponse(next_path, 303)
+    values = {"caller": caller, "failed": failed, "next": next_path}
     return context.pages.render(request, "logins/tries.html", values)
 
 

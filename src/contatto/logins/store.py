@@ -1,4 +1,4 @@
-"""Tables of tries to log in, and of the places from which members did; both hold fingerprints alone."""
+"""Tables of failed log-ins, and of recognized browsers and networks; both contain only fingerprints."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -17,7 +17,7 @@ known_logins = Table(
     instant("last_at"),
     Index("ix_known_logins_last_at", "last_at"),
 )
-"""From where a person signed in: marks are fingerprints of browsers and of networks."""
+"""Fingerprints (marks) of browsers and networks from which a person signed in."""
 
 failed_logins = Table(
     "failed_logins",
@@ -29,45 +29,45 @@ failed_logins = Table(
     instant("last_at"),
     Index("ix_failed_logins_last_at", "last_at"),
 )
-"""Tries that did not end in a session, by e-mail and by where they came from."""
+"""Attempts without a session, by e-mail and origin."""
 
 
 def list_known_marks(tx: Tx, user_id: str, marks: Collection[str]) -> set[str]:
-    """Which of these marks a person signed in from before."""
-    mine = select(known_logins.c.mark).where(known_logins.c.user_id == user_id)
-    return set(tx.execute(mine.where(known_logins.c.mark.in_(marks))).scalars())
+    """Return the marks from which a person signed in before."""
+    user_marks = select(known_logins.c.mark).where(known_logins.c.user_id == user_id)
+    return set(tx.execute(user_marks.where(known_logins.c.mark.in_(marks))).scalars())
 
 
 def save_known_marks(tx: Tx, member: Member, marks: Collection[str]) -> None:
-    """Note from where a member signed in."""
+    """Save the marks from which a member signed in."""
     row = {"user_id": member.user_id, "last_at": tx.now}
     insert = tx.upsert(known_logins).values([row | {"mark": mark} for mark in sorted(marks)])
-    again = insert.on_conflict_do_update(
+    upsert = insert.on_conflict_do_update(
         index_elements=["user_id", "mark"], set_={"last_at": insert.excluded.last_at}
     )
-    tx.execute(again)
+    tx.execute(upsert)
 
 
 def record_login_try(tx: Tx, email_mark: str, mark: str) -> None:
-    """Count a try for an e-mail from somewhere; a good one takes all of its e-mail away."""
+    """Count an attempt for an e-mail from one origin; a correct one deletes all of its e-mail."""
     row = {"email_mark": email_mark, "mark": mark, "count": 1, "since": tx.now, "last_at": tx.now}
-    more = {"count": failed_logins.c.count + 1, "last_at": tx.now}
+    changes = {"count": failed_logins.c.count + 1, "last_at": tx.now}
     insert = tx.upsert(failed_logins).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["email_mark", "mark"], set_=more))
+    tx.execute(insert.on_conflict_do_update(index_elements=["email_mark", "mark"], set_=changes))
 
 
-def delete_login_tries(tx: Tx, email_mark: str, own: str) -> FailedTries | None:
-    """Take the tries for an e-mail away; say what came from elsewhere than from one's own mark."""
-    mine = failed_logins.delete().where(failed_logins.c.email_mark == email_mark)
-    gone = tx.execute(mine.returning(failed_logins)).mappings().all()
-    strange = [row for row in gone if row["mark"] != own]
+def delete_login_tries(tx: Tx, email_mark: str, own_mark: str) -> FailedTries | None:
+    """Delete the attempts for an e-mail; return those that came from other marks."""
+    of_email = failed_logins.delete().where(failed_logins.c.email_mark == email_mark)
+    deleted = tx.execute(of_email.returning(failed_logins)).mappings().all()
+    strange = [row for row in deleted if row["mark"] != own_mark]
     if not strange:
         return None
     return FailedTries(sum(row["count"] for row in strange), min(row["since"] for row in strange))
 
 
 def delete_old_logins(tx: Tx, failed_before: datetime, known_before: datetime) -> int:
-    """Delete failed tries, and marks of where members signed in, that are too old."""
+    """Delete expired attempts and marks; return the number of rows."""
     failed = failed_logins.delete().where(failed_logins.c.last_at < failed_before)
-    known = known_logins.delete().where(known_logins.c.last_at < known_before)
-    return tx.execute(failed).rowcount + tx.execute(known).rowcount
+    marks = known_logins.delete().where(known_logins.c.last_at < known_before)
+    return tx.execute(failed).rowcount + tx.execute(marks).rowcount

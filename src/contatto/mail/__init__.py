@@ -1,1 +1,1 @@
-"""Mails that wait to be sent: what they say is sealed until a mail server has taken them."""
+"""Queued mails, encrypted until a mail server accepts them."""

@@ -1,4 +1,4 @@
-"""Queueing a mail together with what it tells of, and bringing it to the mail server."""
+"""Queue mails in the transaction of their cause, and send them by a mail server."""
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import MAIL_ADDRESS, MAIL_METHOD, HttpAnswer, HttpRequest
@@ -7,31 +7,30 @@ from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import Ask, Done, NewRequest, OutboundRequest, Outcome, RequestState, Step
 from contatto.kit.outbound.store import queue_request
 from contatto.mail import store
-from contatto.mail.model import MAIL, NewMail
-from contatto.mail.rules import KEPT, PLAN, message_of, read_reply
+from contatto.mail.model import MAIL, PLAN, RETENTION, NewMail, encode_mail, read_reply
 
 
 def queue_mail(tx: Tx, new: NewMail) -> None:
-    """Send a mail after the commit, and try again for a day where the mail server does not take it."""
+    """Queue a mail to be sent after the commit, with retries for a day."""
     mail_id = new_id()
     row = {"id": mail_id, "business_id": new.business_id, "created_at": tx.now}
-    told = {"recipient": new.recipient, "subject": new.subject, "text": new.text}
+    texts = {"recipient": new.recipient, "subject": new.subject, "text": new.text}
     sealed_texts = {
-        name: tx.vault.seal(text, new.business_id, f"mails.{name}", mail_id) for name, text in told.items()
+        name: tx.vault.seal(text, new.business_id, f"mails.{name}", mail_id) for name, text in texts.items()
     }
     store.save_mail(tx, row | sealed_texts)
     queue_request(tx, NewRequest(new.business_id, MAIL, mail_id, "mail server"), PLAN)
 
 
 def mail_kind(sender: str) -> OutboundKind:
-    """How mails are brought to the mail server; ``sender`` is what stands in ``From``."""
+    """Return the outbound kind of mails; ``sender`` is the ``From`` address."""
 
     def begin_mail(tx: Tx, request: OutboundRequest) -> Step:
         mail = store.find_mail(tx, request.business_id, request.subject)
         if mail is None:
             return Done()
         headers = {"to": mail.recipient}
-        return Ask(HttpRequest(MAIL_METHOD, MAIL_ADDRESS, headers, message_of(mail, sender)))
+        return Ask(HttpRequest(MAIL_METHOD, MAIL_ADDRESS, headers, encode_mail(mail, sender)))
 
     return OutboundKind(MAIL, begin_mail, read_mail_reply, settle_mail, PLAN)
 
@@ -41,11 +40,11 @@ def read_mail_reply(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Ste
 
 
 def settle_mail(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-    """Forget what was sent, or dismissed."""
+    """Delete mails that were sent or dismissed."""
     if state in (RequestState.DONE, RequestState.DISMISSED):
         store.delete_mail(tx, request.business_id, request.subject)
 
 
 def purge_mails(tx: Tx) -> int:
-    """Delete mails that could not be sent, after a month; say how many."""
-    return store.delete_old_mails(tx, tx.now - KEPT)
+    """Delete failed mails after the retention; return their number."""
+    return store.delete_old_mails(tx, tx.now - RETENTION)

@@ -1,4 +1,4 @@
-"""The table of mails that wait."""
+"""Table of queued mails."""
 
 from datetime import datetime
 from typing import Any
@@ -27,8 +27,8 @@ def save_mail(tx: Tx, row: dict[str, Any]) -> None:
 
 
 def find_mail(tx: Tx, business_id: str, mail_id: str) -> Mail | None:
-    mine = mails.c.business_id == business_id
-    return tx.find(Mail, select(mails).where(mine, mails.c.id == mail_id))
+    in_business = mails.c.business_id == business_id
+    return tx.find(Mail, select(mails).where(in_business, mails.c.id == mail_id))
 
 
 def delete_mail(tx: Tx, business_id: str, mail_id: str) -> None:
@@ -36,5 +36,5 @@ def delete_mail(tx: Tx, business_id: str, mail_id: str) -> None:
 
 
 def delete_old_mails(tx: Tx, before: datetime) -> int:
-    """Delete some mails from before a time; say how many."""
+    """Delete some mails from before a time; return their number."""
     return tx.delete_some(mails, mails.c.created_at < before)

@@ -15,7 +15,7 @@ from contatto.ads.store import messages as _welcomes
 from contatto.ads.store import nodes as _ads
 from contatto.audit import store as _audit
 from contatto.crm.store import events as _events
-from contatto.forms.store import pictures as _pictures
+from contatto.forms import store as _pictures
 from contatto.kit.db.row_security import protect_tables
 from contatto.kit.db.types import metadata
 from contatto.leads.store import annotations as _work

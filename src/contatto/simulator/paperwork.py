@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from contatto.channels.model import Platform
-from contatto.forms.actions import records as forms
+from contatto.forms import actions as forms
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.drafts import change_content, edit_content
 from contatto.kit.db.tx import Tx

@@ -1,1 +1,1 @@
-"""What looks like spam: chats are judged by their words, and by what is known of who wrote."""
+"""Spam detection in chats, by their words and by facts about the sender."""

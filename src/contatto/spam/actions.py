@@ -1,4 +1,4 @@
-"""Judging chats, taking marks of members, and learning the words of marked chats."""
+"""Judge chats, save the marks of members, and learn the words of marked chats."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -6,80 +6,82 @@ from typing import Final
 
 from contatto.kit.db.tx import Tx
 from contatto.spam import store
-from contatto.spam.model import Chat, Judged, Mark, Rate
-from contatto.spam.rules.judging import ENOUGH_MARKED, judge_chat
-from contatto.spam.rules.words import fit_weights, pieces_of, score_text
+from contatto.spam.model import Chat, Mark, Rate, SpamVerdict
+from contatto.spam.rules import ENOUGH_MARKED, fit_weights, hash_ngrams, judge_chat, score_text
 
 MOST_MARKED: Final = 400
-"""The words of so many chats of either kind are learned, the newest ones."""
+"""Newest marked chats of either kind from which words are learned."""
 
 
-def judge_chats(tx: Tx, business_id: str, some: Sequence[Chat], rates: Mapping[str, Rate]) -> list[Judged]:
-    """Judge chats of a business as they stand; those that look otherwise than before come back.
+def judge_chats(
+    tx: Tx, business_id: str, chats: Sequence[Chat], rates: Mapping[str, Rate]
+) -> list[SpamVerdict]:
+    """Judge chats of a business, and return the verdicts that changed.
 
-    ``rates`` are those of its accounts. The business is held: see ``list_rates_to_judge``.
+    ``rates`` are those of its accounts. The caller holds the business lock: see ``list_rates_to_judge``.
     """
-    learned = store.find_weights(tx, business_id)
-    whole = _sum_of(rates)
-    before = store.list_judged(tx, business_id, [chat.conversation_id for chat in some])
-    found, changed = list[Judged](), list[Judged]()
-    for chat in some:
-        known = before.get(chat.conversation_id)
-        words = None if learned is None else score_text(learned, pieces_of(chat.text))
+    weights = store.find_weights(tx, business_id)
+    business_rate = _total_rate(rates)
+    earlier_verdicts = store.list_verdicts(tx, business_id, [chat.conversation_id for chat in chats])
+    verdicts, changed = list[SpamVerdict](), list[SpamVerdict]()
+    for chat in chats:
+        earlier = earlier_verdicts.get(chat.conversation_id)
+        words = None if weights is None else score_text(weights, hash_ngrams(chat.text))
         account = rates.get(chat.channel_account_id, Rate())
-        chance, signs = judge_chat(chat, words, account, whole)
-        judged = Judged(
+        chance, signs = judge_chat(chat, words, account, business_rate)
+        verdict = SpamVerdict(
             business_id, chat.conversation_id, chat.channel_account_id, chance, signs,
-            known.mark if known else Mark.NONE, tx.now, known.marked_at if known else None,
+            earlier.mark if earlier else Mark.NONE, tx.now, earlier.marked_at if earlier else None,
         )  # fmt: skip
-        found.append(judged)
-        if judged.is_suspicious != (known is not None and known.is_suspicious):
-            changed.append(judged)
-    store.save_judged(tx, business_id, found, before)
+        verdicts.append(verdict)
+        if verdict.is_suspicious != (earlier is not None and earlier.is_suspicious):
+            changed.append(verdict)
+    store.save_verdicts(tx, business_id, verdicts, earlier_verdicts)
     return changed
 
 
 def list_rates_to_judge(tx: Tx, business_id: str) -> dict[str, Rate]:
-    """How many chats of each account were judged and marked, if any is marked as spam; hold the business.
+    """Return the spam rate of each account, and hold the business lock if any chat is marked as spam.
 
-    Before a business marks its first chat as spam none can look like it, so nothing is read and none held.
+    Before a business marks its first chat as spam, no chat can look like it: return no rates, hold no lock.
     """
-    if not _sum_of(store.list_rates(tx, business_id)).spam:
+    if not _total_rate(store.list_rates(tx, business_id)).spam:
         return {}
-    _hold_judged(tx, business_id)
+    _hold_verdicts(tx, business_id)
     return store.list_rates(tx, business_id)
 
 
-def _hold_judged(tx: Tx, business_id: str) -> None:
-    """Let nobody else judge or mark chats of a business before the end: to be held before they are read."""
+def _hold_verdicts(tx: Tx, business_id: str) -> None:
+    """Lock the verdicts of a business until the transaction ends; call it before they are read."""
     tx.hold_key("judged chats", business_id)
 
 
-def _sum_of(rates: Mapping[str, Rate]) -> Rate:
+def _total_rate(rates: Mapping[str, Rate]) -> Rate:
     return Rate(sum(rate.spam for rate in rates.values()), sum(rate.chats for rate in rates.values()))
 
 
 def mark_chat(tx: Tx, business_id: str, conversation_id: str, channel_account_id: str, mark: Mark) -> None:
-    """Take what a member says of a chat; it is learned from soon."""
-    _hold_judged(tx, business_id)
-    before = store.list_judged(tx, business_id, [conversation_id])
-    judged = before.get(conversation_id) or Judged(
+    """Save a member's mark of a chat; the next learning run uses it."""
+    _hold_verdicts(tx, business_id)
+    earlier_verdicts = store.list_verdicts(tx, business_id, [conversation_id])
+    verdict = earlier_verdicts.get(conversation_id) or SpamVerdict(
         business_id, conversation_id, channel_account_id, 0.0, (), Mark.NONE, tx.now
     )
-    store.save_judged(tx, business_id, [replace(judged, mark=mark, marked_at=tx.now)], before)
+    marked_verdict = replace(verdict, mark=mark, marked_at=tx.now)
+    store.save_verdicts(tx, business_id, [marked_verdict], earlier_verdicts)
 
 
 def learn_words(tx: Tx, business_id: str, spam: Sequence[str], fine: Sequence[str]) -> bool:
-    """Learn from the texts of chats that were marked as spam or are fine; False while there are too few."""
+    """Learn word weights from the texts of marked chats; return False while too few are marked."""
     if min(len(spam), len(fine)) < ENOUGH_MARKED:
         return False
-    rows = [pieces_of(text) for text in (*spam, *fine)]
-    learned = fit_weights(rows, [True] * len(spam) + [False] * len(fine))
-    store.save_weights(tx, business_id, learned, tx.now)
+    rows = [hash_ngrams(text) for text in (*spam, *fine)]
+    weights = fit_weights(rows, [True] * len(spam) + [False] * len(fine))
+    store.save_weights(tx, business_id, weights, tx.now)
     return True
 
 
-def forget_judged(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
-    """Forget what was found of chats that are erased."""
-    _hold_judged(tx, business_id)
-    store.delete_judged(tx, business_id, conversation_ids)
+def forget_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
+    """Delete the verdicts of erased chats."""
+    _hold_verdicts(tx, business_id)
+    store.delete_verdicts(tx, business_id, conversation_ids)

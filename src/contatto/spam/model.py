@@ -1,4 +1,4 @@
-"""Chats that were judged, and the marks of members."""
+"""Spam verdicts of chats, and the marks of members."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Mark(StrEnum):
-    """What a member said of a chat."""
+    """Mark of a member on a chat."""
 
     NONE = "none"
     SPAM = "spam"
@@ -15,7 +15,7 @@ class Mark(StrEnum):
 
 
 class Sign(StrEnum):
-    """Why a chat looks like spam, the strongest first."""
+    """Reason why a chat looks like spam, the strongest first."""
 
     WORDS = "words"
     """It reads like chats that were marked."""
@@ -24,14 +24,14 @@ class Sign(StrEnum):
     TAPS = "taps"
     """The person taps ads more often than people do."""
     ACCOUNT = "account"
-    """Much of what comes to this account was marked."""
+    """Many chats of this account were marked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A chat as it is judged: the words of the customer, and what is known of who wrote them.
+    """Chat to be judged: the words of the customer, and facts about them.
 
-    ``taps`` are their taps on ads in a day, ``has_marked`` whether another chat of theirs was marked as spam.
+    ``taps`` are their taps on ads in a day; ``has_marked``: another chat of theirs was marked as spam.
     """
 
     business_id: str
@@ -43,8 +43,8 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """How likely a chat is spam (0 to 1), by which signs, and what a member said of it."""
+class SpamVerdict:
+    """Probability that a chat is spam (0 to 1), its signs, and a member's mark."""
 
     business_id: str
     conversation_id: str
@@ -57,17 +57,17 @@ class Judged:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether members are told that it looks like spam, as nobody has said anything yet."""
+        """Report whether the inbox shows it as possible spam: likely, and not marked yet."""
         return self.mark is Mark.NONE and bool(self.signs) and self.chance >= SUSPICIOUS
 
 
 SUSPICIOUS: Final = 0.8
-"""Chats that are likelier spam than this are shown as such."""
+"""Chats from this probability on are shown as possible spam."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many chats were marked as spam, and how many there are."""
+    """Number of chats marked as spam, and of all chats."""
 
     spam: int = 0
     chats: int = 0

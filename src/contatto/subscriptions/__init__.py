@@ -1,1 +1,1 @@
-"""Who outside is told what, and how: subscriptions to leads and messages, and their pushes."""
+"""Subscriptions of external programs to leads and messages, and their webhook pushes."""

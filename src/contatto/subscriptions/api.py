@@ -12,7 +12,7 @@ from contatto.accounts.auth import API_HEADER, api_caller, find_token_caller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
-from contatto.forms.store.records import find_version
+from contatto.forms.store import find_version
 from contatto.kit import errors
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, IdText, PageInfo, page_info
@@ -30,12 +30,14 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
 from contatto.leads.model.leads import LeadSource
 from contatto.subscriptions import rules, store
-from contatto.subscriptions.actions.hooks import NewHook, load_hook, subscribe_hook
-from contatto.subscriptions.actions.pushing import (
+from contatto.subscriptions.actions import (
+    NewHook,
     NewSubscription,
     check_callback,
     end_subscription,
+    load_hook,
     set_webhook,
+    subscribe_hook,
     subscribe_program,
 )
 from contatto.subscriptions.auth import app_caller
@@ -50,9 +52,9 @@ type Url = Annotated[str, Field(max_length=rules.URL_LIMIT)]
 
 
 class Detail(ApiModel):
-    """What is subscribed to; without ``page_id`` the leads of all forms.
+    """Filter of a subscription; without ``page_id`` the leads of all forms.
 
-    The token is what lets the program in: when it is revoked, the subscription ends.
+    The token authorizes the program: when it is revoked, the subscription ends.
     """
 
     access_token: Annotated[str, Field(max_length=256)]
@@ -124,8 +126,8 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[
     """Have leads pushed to an address, each as it is captured or gets more details.
 
     A push carries ``X-Open-Signature``: HMAC-SHA256 of the body with the app's secret, in lower-case
-    hexadecimal. It comes at least once: what is not answered with 2xx is tried again, at once and then
-    slower, for 24 hours; the answer 410 ends the subscription. Leads that no ad earned are pushed for each ad
+    hexadecimal. Delivery is at least once: after any answer but 2xx it is retried with
+    back-off for 24 hours; the answer 410 ends the subscription. Leads without an ad are pushed for each ad
     account of the business.
     """
     detail = body.subscription_detail
@@ -150,8 +152,8 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[
         )
         return subscribe_program(tx, caller.business_id, new)
 
-    made = await context_of(request).db.write(work)
-    return api_answer(SubscriptionId(str(made.number)), request_id_of(request))
+    subscription = await context_of(request).db.write(work)
+    return api_answer(SubscriptionId(str(subscription.number)), request_id_of(request))
 
 
 @router.get("/subscription/get/", openapi_extra=describe_query(SubscriptionQuery))
@@ -163,42 +165,49 @@ async def get_subscriptions(request: Request) -> Answered[Subscriptions]:
 
     def work(tx: Tx) -> Subscriptions:
         live = store.list_subscriptions(tx, caller.business_id, Entity.LEAD)
-        named = [each for each in live if (each.app_id, each.secret) == (query.app_id, query.secret)]
-        mine = [each for each in named if may_use(caller, each.ad_account_id)]
+        permitted = [
+            subscription
+            for subscription in live
+            if (subscription.app_id, subscription.secret) == (query.app_id, query.secret)
+            and may_use(caller, subscription.ad_account_id)
+        ]
         accounts = list_ad_accounts(tx, caller.business_id)
         numbers: dict[str, int] = {account.id: account.number for account in accounts}
         first = (query.page - 1) * query.page_size
-        shown = mine[first : first + query.page_size]
-        rows = [_show(each, numbers.get(each.ad_account_id, 0)) for each in shown]
-        return Subscriptions(rows, page_info(query, len(mine)))
+        shown = permitted[first : first + query.page_size]
+        rows = [_show(subscription, numbers.get(subscription.ad_account_id, 0)) for subscription in shown]
+        return Subscriptions(rows, page_info(query, len(permitted)))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 @router.post("/subscription/unsubscribe/")
 async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Answered[SubscriptionId]:
-    """End a subscription: nothing more is pushed, not even what was still to be tried again."""
+    """End a subscription, with its pending retries."""
     caller = await app_caller(request, body.app_id, body.secret)
     require(caller, Permission.READ_LEADS)
 
     def work(tx: Tx) -> None:
-        found = store.find_subscription(tx, caller.business_id, body.subscription_id)
-        is_mine = found is not None and (found.app_id, found.secret) == (body.app_id, body.secret)
+        subscription = store.find_subscription(tx, caller.business_id, body.subscription_id)
+        is_mine = subscription is not None and (subscription.app_id, subscription.secret) == (
+            body.app_id,
+            body.secret,
+        )
         if (
-            found is None
+            subscription is None
             or not is_mine
-            or found.ended_at is not None
-            or not may_use(caller, found.ad_account_id)
+            or subscription.ended_at is not None
+            or not may_use(caller, subscription.ad_account_id)
         ):
             raise Refused(errors.NOT_FOUND, "subscription_id: this app has no such subscription.")
-        end_subscription(tx, found, "unsubscribed")
+        end_subscription(tx, subscription, "unsubscribed")
 
     await context_of(request).db.write(work)
     return api_answer(SubscriptionId(str(body.subscription_id)), request_id_of(request))
 
 
 class HookBody(ApiModel):
-    """Where leads of an ad account go, and those that no ad earned."""
+    """Target of the leads of an ad account, and of leads without an ad."""
 
     advertiser_id: ApiId
     event: HookEvent
@@ -222,7 +231,7 @@ class MadeHook(Answer, frozen=True):
 
 
 class HookSample(Answer, frozen=True):
-    """What a push has in it; ``answer:`` begins the name of an answer to a form."""
+    """Content of a push; names of form answers begin with ``answer:``."""
 
     leads: list[dict[str, str | int]]
 
@@ -244,14 +253,14 @@ async def subscribe_hook_to_leads(request: Request, body: HookBody) -> Answered[
         new = NewHook(Entity(body.event), body.callback_url, account.id, caller.subject_id)
         return subscribe_hook(tx, caller.business_id, new)
 
-    made = await context_of(request).db.write(work)
-    secret = rules.secrets_of(made.secret)[0]
-    return api_answer(MadeHook(str(made.number), made.entity, secret), request_id_of(request))
+    hook = await context_of(request).db.write(work)
+    secret = rules.secrets_of(hook.secret)[0]
+    return api_answer(MadeHook(str(hook.number), hook.entity, secret), request_id_of(request))
 
 
 @router.get("/contatto/hook/sample/", openapi_extra=describe_query(HookQuery))
 async def get_hook_sample(request: Request) -> Answered[HookSample]:
-    """A lead that nobody is, in the form in which a hook brings one: for mapping its fields."""
+    """Return a fictional lead as a hook sends it, for mapping its fields."""
     require(await api_caller(request), Permission.READ_LEADS)
     query = read_query(request, HookQuery)
     now = context_of(request).clock.now()
@@ -261,15 +270,15 @@ async def get_hook_sample(request: Request) -> Answered[HookSample]:
 
 @router.post("/contatto/hook/unsubscribe/")
 async def unsubscribe_hook_from_leads(request: Request, body: HookId) -> Answered[SubscriptionId]:
-    """End a hook: nothing more is pushed, not even what was still to be tried again."""
+    """End a hook, with its pending retries."""
     caller = await api_caller(request)
     require(caller, Permission.READ_LEADS)
 
     def work(tx: Tx) -> None:
-        found = load_hook(tx, caller.business_id, body.subscription_id)
-        if caller.ad_account_ids is not None and not may_use(caller, found.ad_account_id):
+        hook = load_hook(tx, caller.business_id, body.subscription_id)
+        if caller.ad_account_ids is not None and not may_use(caller, hook.ad_account_id):
             raise Refused(errors.NOT_FOUND, "Webhook not found.")
-        end_subscription(tx, found, "unsubscribed")
+        end_subscription(tx, hook, "unsubscribed")
 
     await context_of(request).db.write(work)
     return api_answer(SubscriptionId(str(body.subscription_id)), request_id_of(request))
@@ -302,8 +311,8 @@ async def update_webhook(request: Request, body: UpdateWebhook) -> Answered[Webh
     new = NewSubscription(
         Entity.DIRECT_MESSAGE, body.app_id, body.secret, body.callback_url, token_id=token_id
     )
-    made = await context_of(request).db.write(lambda tx: set_webhook(tx, caller.business_id, new))
-    return api_answer(_show_webhook(made), request_id_of(request))
+    webhook = await context_of(request).db.write(lambda tx: set_webhook(tx, caller.business_id, new))
+    return api_answer(_show_webhook(webhook), request_id_of(request))
 
 
 @router.post("/business/webhook/delete/")
@@ -313,8 +322,8 @@ async def delete_webhook(request: Request, body: WebhookBody) -> Answered[Delete
     require(caller, Permission.READ_INBOX)
 
     def work(tx: Tx) -> None:
-        for found in _webhooks(tx, caller.business_id, body):
-            end_subscription(tx, found, "unsubscribed")
+        for subscription in _webhooks(tx, caller.business_id, body):
+            end_subscription(tx, subscription, "unsubscribed")
 
     await context_of(request).db.write(work)
     return api_answer(DeletedWebhook(body.app_id, Entity(body.event_type)), request_id_of(request))
@@ -326,18 +335,22 @@ async def list_webhooks(request: Request) -> Answered[WebhookInfo]:
     query = read_query(request, WebhookBody)
     caller = await app_caller(request, query.app_id, query.secret)
     require(caller, Permission.READ_INBOX)
-    found = await context_of(request).db.read(lambda tx: _webhooks(tx, caller.business_id, query))
+    webhooks = await context_of(request).db.read(lambda tx: _webhooks(tx, caller.business_id, query))
     empty = WebhookInfo(query.app_id, Entity(query.event_type), "")
-    return api_answer(_show_webhook(found[0]) if found else empty, request_id_of(request))
+    return api_answer(_show_webhook(webhooks[0]) if webhooks else empty, request_id_of(request))
 
 
-def _webhooks(tx: Tx, business_id: str, of: WebhookBody) -> list[Subscription]:
+def _webhooks(tx: Tx, business_id: str, webhook: WebhookBody) -> list[Subscription]:
     live = store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE)
-    return [each for each in live if (each.app_id, each.secret) == (of.app_id, of.secret)]
+    return [
+        subscription
+        for subscription in live
+        if (subscription.app_id, subscription.secret) == (webhook.app_id, webhook.secret)
+    ]
 
 
-def _show_webhook(found: Subscription) -> WebhookInfo:
-    return WebhookInfo(found.app_id, found.entity, found.callback_url)
+def _show_webhook(subscription: Subscription) -> WebhookInfo:
+    return WebhookInfo(subscription.app_id, subscription.entity, subscription.callback_url)
 
 
 def _check_page(tx: Tx, business_id: str, detail: Detail) -> None:
@@ -350,12 +363,14 @@ def _check_page(tx: Tx, business_id: str, detail: Detail) -> None:
         raise Refused(errors.NOT_FOUND, "subscription_detail.page_id: there is no such published form.")
 
 
-def _show(found: Subscription, advertiser_id: int) -> SubscriptionInfo:
-    page = str(found.page_number) if found.page_number else UNSET
+def _show(subscription: Subscription, advertiser_id: int) -> SubscriptionInfo:
+    page = str(subscription.page_number) if subscription.page_number else UNSET
     return SubscriptionInfo(
-        subscription_id=str(found.number),
-        app_id=found.app_id,
-        subscribe_entity=found.entity,
-        callback_url=found.callback_url,
-        subscription_detail=SubscriptionDetail(str(advertiser_id), LeadSource(found.lead_source), page),
+        subscription_id=str(subscription.number),
+        app_id=subscription.app_id,
+        subscribe_entity=subscription.entity,
+        callback_url=subscription.callback_url,
+        subscription_detail=SubscriptionDetail(
+            str(advertiser_id), LeadSource(subscription.lead_source), page
+        ),
     )

@@ -1,4 +1,4 @@
-"""Subscriptions of programs outside, and the pushes that go to them."""
+"""Subscriptions of external programs, and their pushes."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Entity(StrEnum):
-    """What is subscribed to, in the words of the API; the last two are what hooks are told of."""
+    """Subject of a subscription, in terms of the API; the last two are for hooks."""
 
     LEAD = "LEAD"
     DIRECT_MESSAGE = "DIRECT_MESSAGE"
@@ -16,16 +16,16 @@ class Entity(StrEnum):
 
 
 HOOKS: Final = (Entity.LEAD_CREATED, Entity.LEAD_CHANGED)
-"""What hooks are told of; each has a secret of its own."""
+"""Entities of hooks; each hook has its own secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A program that is told of leads or messages; its secret signs each push.
+    """Subscription of a program to leads or messages; its secret signs each push.
 
     ``lead_source`` is empty for messages, ``page_number`` 0 for all forms. A subscription ends with the
-    access token ``token_id`` that it was made with, if it was. While it is paused, pushes wait. The secret
-    of a hook may be two, parted by a space, of which the first is the newer.
+    access token ``token_id`` that it was made with, if it was. While it is paused, pushes wait. A hook
+    may have two secrets, separated by a space, the newer first.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Subscription:
 
 
 class PushState(StrEnum):
-    """What became of a push; dead is one that no further try will bring."""
+    """State of a push; dead ones are not retried."""
 
     DUE = "due"
     SENT = "sent"
@@ -55,9 +55,9 @@ class PushState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A push to one subscription, without its body; ``subject_id`` is the lead or message that it tells of.
+    """Push to one subscription, without its body; ``subject_id`` is its lead or message.
 
-    ``answer`` says what came of the last try: an HTTP status, or the trouble on the way.
+    ``answer`` is the result of the last attempt: an HTTP status, or an error code.
     """
 
     id: int
@@ -72,7 +72,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionEnded:
-    """A subscription got its last push; ``reason`` says why."""
+    """Event: a subscription ended for a ``reason``."""
 
     business_id: str
     subscription_id: str

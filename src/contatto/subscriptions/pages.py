@@ -1,4 +1,4 @@
-"""The settings page of subscriptions: who is told, and what became of the latest pushes."""
+"""Settings page of subscriptions, hooks and their latest pushes."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
@@ -18,16 +18,18 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import translator_of
 from contatto.kit.outbound.store import list_requests_of
 from contatto.subscriptions import store
-from contatto.subscriptions.actions.hooks import (
+from contatto.subscriptions.actions import (
     NewHook,
+    check_callback,
+    end_subscription,
     load_hook,
     pause_subscription,
     push_sample,
+    replay_push,
     resume_subscription,
     rotate_hook,
     subscribe_hook,
 )
-from contatto.subscriptions.actions.pushing import check_callback, end_subscription, replay_push
 from contatto.subscriptions.model import HOOKS, Entity, Push, PushState, Subscription
 from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
 from contatto.ui.context import context_of
@@ -37,7 +39,7 @@ router: Final = APIRouter(include_in_schema=False, prefix="/settings/subscriptio
 
 
 class HookForm(BaseModel):
-    """A hook to make; without an ad account it is told of all leads."""
+    """Form of a new hook; without an ad account it gets all leads."""
 
     event: Literal["lead.created", "lead.changed"] = "lead.created"
     callback_url: Annotated[str, Field(max_length=URL_LIMIT + 1)] = ""
@@ -52,7 +54,7 @@ async def show_subscriptions(request: Request, caller: PageCaller) -> HTMLRespon
 
 @router.post("")
 async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookForm, Form()]) -> HTMLResponse:
-    """Make a hook, and show its secret, this once."""
+    """Create a hook, and show its secret once."""
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
 
@@ -64,13 +66,13 @@ async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookFo
         return subscribe_hook(tx, caller.business_id, new)
 
     try:
-        made = await context.db.write(make)
+        hook = await context.db.write(make)
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
         return await _render(request, caller, refusal=(refused, form))
     setattr(request.state, SHOWN_ONCE, True)
-    return await _render(request, caller, shown=(made.callback_url, secrets_of(made.secret)[0]))
+    return await _render(request, caller, shown=(hook.callback_url, secrets_of(hook.secret)[0]))
 
 
 async def _render(
@@ -79,7 +81,7 @@ async def _render(
     shown: tuple[str, str] = ("", ""),
     refusal: tuple[Refused, HookForm] | None = None,
 ) -> HTMLResponse:
-    """The page; with an address and its new secret, or with what was refused and what was typed."""
+    """Render the page; with an address and its new secret, or with an error and the typed values."""
     context = context_of(request)
     refused, typed = refusal or (None, HookForm())
 
@@ -87,13 +89,15 @@ async def _render(
         pushes = store.list_pushes(tx, caller.business_id)
         ids = {push.subscription_id for push in pushes}
         tries = _count_tries(tx, caller.business_id, pushes)
-        known = store.list_subscriptions_by_id(tx, caller.business_id, ids)
+        subscriptions = store.list_subscriptions_by_id(tx, caller.business_id, ids)
         counts = store.count_pushes(tx, caller.business_id)
         live = store.list_subscriptions(tx, caller.business_id)
         return {
-            "subscriptions": [_show(each, counts.get(each.id, {})) for each in live],
-            "pushes": [_show_push(push, known.get(push.subscription_id), tries) for push in pushes],
-            "ad_accounts": [(each.id, each.name) for each in list_ad_accounts(tx, caller.business_id)],
+            "subscriptions": [_show(subscription, counts.get(subscription.id, {})) for subscription in live],
+            "pushes": [_show_push(push, subscriptions.get(push.subscription_id), tries) for push in pushes],
+            "ad_accounts": [
+                (account.id, account.name) for account in list_ad_accounts(tx, caller.business_id)
+            ],
         }
 
     values = await context.db.read(load)
@@ -114,10 +118,10 @@ async def _change(
     require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> None:
-        found = store.find_subscription(tx, caller.business_id, number_of(subscription_id))
-        if found is None or found.ended_at is not None:
+        subscription = store.find_subscription(tx, caller.business_id, number_of(subscription_id))
+        if subscription is None or subscription.ended_at is not None:
             raise Refused(errors.NOT_FOUND, "Subscription not found.")
-        change(tx, found)
+        change(tx, subscription)
 
     await context_of(request).db.write(work)
     return RedirectResponse("/settings/subscriptions", 303)
@@ -125,15 +129,15 @@ async def _change(
 
 @router.post("/{subscription_id}/end")
 async def post_end(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
-    def end(tx: Tx, found: Subscription) -> None:
-        end_subscription(tx, found, "ended_by_member")
+    def end(tx: Tx, subscription: Subscription) -> None:
+        end_subscription(tx, subscription, "ended_by_member")
 
     return await _change(request, caller, subscription_id, end)
 
 
 @router.post("/{subscription_id}/pause")
 async def post_pause(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
-    """Keep what is to be pushed until it goes on."""
+    """Hold pushes back until the subscription is resumed."""
     return await _change(request, caller, subscription_id, pause_subscription)
 
 
@@ -144,17 +148,17 @@ async def post_resume(request: Request, caller: FormCaller, subscription_id: str
 
 @router.post("/{subscription_id}/test")
 async def post_test(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
-    """Push a lead that nobody is; what comes of it is in the list below."""
+    """Push a sample lead; the list of pushes shows its result."""
 
-    def push(tx: Tx, found: Subscription) -> None:
-        push_sample(tx, load_hook(tx, found.business_id, found.number))
+    def push(tx: Tx, subscription: Subscription) -> None:
+        push_sample(tx, load_hook(tx, subscription.business_id, subscription.number))
 
     return await _change(request, caller, subscription_id, push)
 
 
 @router.post("/{subscription_id}/rotate")
 async def post_rotate(request: Request, caller: FormCaller, subscription_id: str) -> HTMLResponse:
-    """Give a hook a new secret, and show it, this once; the old one signs too until the next change."""
+    """Give a hook a new secret and show it once; the old one signs too until the next rotation."""
     require(caller, Permission.ADMINISTER)
 
     def rotate(tx: Tx) -> tuple[str, str]:
@@ -173,14 +177,14 @@ async def post_replay(request: Request, caller: FormCaller, push_id: str) -> Red
     return RedirectResponse("/settings/subscriptions", 303)
 
 
-def _show(found: Subscription, counts: dict[PushState, int]) -> dict[str, Any]:
+def _show(subscription: Subscription, counts: dict[PushState, int]) -> dict[str, Any]:
     return {
-        "number": str(found.number),
-        "entity": found.entity.value,
-        "app_id": found.app_id,
-        "callback_url": found.callback_url,
-        "is_hook": found.entity in HOOKS,
-        "is_paused": found.paused_at is not None,
+        "number": str(subscription.number),
+        "entity": subscription.entity.value,
+        "app_id": subscription.app_id,
+        "callback_url": subscription.callback_url,
+        "is_hook": subscription.entity in HOOKS,
+        "is_paused": subscription.paused_at is not None,
         "counts": {state.value: counts.get(state, 0) for state in PushState},
     }
 
@@ -194,13 +198,15 @@ def _count_tries(tx: Tx, business_id: str, pushes: list[Push]) -> dict[str, int]
     }
 
 
-def _show_push(push: Push, of: Subscription | None, tries: dict[str, int]) -> dict[str, Any]:
+def _show_push(push: Push, subscription: Subscription | None, tries: dict[str, int]) -> dict[str, Any]:
     return {
         "id": push.id,
-        "entity": of.entity.value if of else "",
+        "entity": subscription.entity.value if subscription else "",
         "state": push.state.value,
         "answer": push.answer,
         "attempts": tries.get(str(push.id), 0),
         "created_at": push.created_at,
-        "can_replay": push.state is not PushState.DUE and of is not None and of.ended_at is None,
+        "can_replay": push.state is not PushState.DUE
+        and subscription is not None
+        and subscription.ended_at is None,
     }

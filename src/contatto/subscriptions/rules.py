@@ -1,4 +1,4 @@
-"""What a push looks like, how it is signed, when it is tried again, and what an answer means.
+"""Payloads, signatures and retries of pushes, and the meaning of answers.
 
 Source: TikTok Business API v1.3, webhooks: leads carry ``X-Open-Signature``, messages ``TikTok-Signature``.
 """
@@ -20,50 +20,50 @@ from contatto.kit.outbound.model import Done, NotNow, RetryPlan, Step
 from contatto.subscriptions.model import HOOKS, Entity
 
 RETRY_AFTER_S: Final = (1, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36_000)
-"""Seconds before each further try: at once, then slower; together 24 hours."""
+"""Seconds before each retry; 24 hours in all."""
 RETRY_MESSAGES_AFTER_S: Final = (*RETRY_AFTER_S, *(28_800,) * 6)
-"""The same for messages, which are tried for 72 hours."""
+"""Seconds before each retry of messages; 72 hours in all."""
 PLANS: Final = {
     Entity.LEAD: RetryPlan(RETRY_AFTER_S, timedelta(hours=30)),
     Entity.DIRECT_MESSAGE: RetryPlan(RETRY_MESSAGES_AFTER_S, timedelta(hours=90)),
     **dict.fromkeys(HOOKS, RetryPlan(RETRY_AFTER_S, timedelta(hours=30))),
 }
-"""With room for what chance adds to the waits. A receiver that is down all the while is given up then."""
+"""Retries with a final deadline, which leaves room for jitter."""
 KINDS: Final = {
     Entity.LEAD: "lead_push",
     Entity.DIRECT_MESSAGE: "message_push",
     Entity.LEAD_CREATED: "lead_created_hook",
     Entity.LEAD_CHANGED: "lead_changed_hook",
 }
-"""The kinds of requests that bring pushes."""
+"""Kinds of outbound requests of pushes."""
 MOST_SUBSCRIPTIONS: Final = 100
 URL_LIMIT: Final = 2_048
 SECRET_LIMIT: Final = 256
 GONE: Final = 410
 HOOK_APP: Final = "hook"
-"""Stands where other subscriptions have the id of an app."""
+"""App id of hooks."""
 LEAD_OBJECT: Final = 1
-"""The number that pushes give to leads."""
+"""Object number of leads in pushes."""
 
 
 def escape_payload(content: Any) -> bytes:
-    """JSON in ASCII: the rest is written as escapes, so that the body and the signed text are one."""
+    """Encode JSON in ASCII with escapes, so that body and signed text are the same bytes."""
     return json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()
 
 
 def sign_lead_push(body: bytes, secret: str) -> str:
-    """The ``X-Open-Signature``: HMAC-SHA256 of the body in lower-case hexadecimal."""
+    """Return the ``X-Open-Signature``: HMAC-SHA256 of the body in lower-case hexadecimal."""
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
 def sign_message_push(body: bytes, secret: str, at_s: int) -> str:
-    """The ``TikTok-Signature``: the time, and HMAC-SHA256 over time and body."""
+    """Return the ``TikTok-Signature``: the time, and HMAC-SHA256 over time and body."""
     signed = hmac.new(secret.encode(), b"%d.%s" % (at_s, body), hashlib.sha256)
     return f"t={at_s},s={signed.hexdigest()}"
 
 
 def push_headers(entity: Entity, body: bytes, secret: str, now: datetime, push_id: int = 0) -> dict[str, str]:
-    """The headers of a push, with the signature of its kind; each try of messages and hooks is signed anew.
+    """Return the headers of a push with its signature; each attempt is signed anew.
 
     Source: Standard Webhooks, specification 1.0, for hooks.
     """
@@ -72,25 +72,25 @@ def push_headers(entity: Entity, body: bytes, secret: str, now: datetime, push_i
         return kind | {"X-Open-Signature": sign_lead_push(body, secret)}
     if entity in HOOKS:
         message_id, at_s = f"push-{push_id}", int(now.timestamp())
-        signed = " ".join(sign_event(each, message_id, at_s, body) for each in secrets_of(secret))
+        signed = " ".join(sign_event(key, message_id, at_s, body) for key in secrets_of(secret))
         return kind | {"webhook-id": message_id, "webhook-timestamp": str(at_s), "webhook-signature": signed}
     return kind | {"TikTok-Signature": sign_message_push(body, secret, int(now.timestamp()))}
 
 
 def secrets_of(text: str) -> list[str]:
-    """The secrets that sign a hook's pushes, the newest first."""
+    """Return the secrets that sign a hook's pushes, newest first."""
     return text.split()
 
 
 def hook_payload(entity: Entity, lead: Mapping[str, str], now: datetime) -> bytes:
-    """The body of a hook: one flat object, in which what is not known of the lead is left out."""
-    known = {name: text for name, text in lead.items() if text and name != "lead_url"}
-    about = {"id": lead.get("lead_id", ""), "event": entity.value, "sent_at": int(now.timestamp())}
-    return escape_payload(about | known)
+    """Return the body of a hook: one flat object without unknown values."""
+    values = {name: text for name, text in lead.items() if text and name != "lead_url"}
+    header = {"id": lead.get("lead_id", ""), "event": entity.value, "sent_at": int(now.timestamp())}
+    return escape_payload(header | values)
 
 
 def sample_lead() -> dict[str, str]:
-    """A lead that nobody is, with every name that a hook may have but those of answers."""
+    """Return a fictional lead with every field of a hook but form answers."""
     return {
         "lead_id": "1", "name": "Sample Lead", "first_name": "Sample", "last_name": "Lead",
         "email": sample_email(1), "phone": sample_phone(1), "status": "raw", "owner": "agent@example.com",
@@ -101,14 +101,14 @@ def sample_lead() -> dict[str, str]:
 
 
 def lead_payload(entry: Mapping[str, Any], changes: Mapping[str, str], now: datetime) -> bytes:
-    """The body of a push of one lead."""
+    """Return the body of a lead push."""
     listed = [{"field": field, "value": value} for field, value in changes.items()]
     content = {"object": LEAD_OBJECT, "time": int(now.timestamp()), "entry": [{**entry, "changes": listed}]}
     return escape_payload(content)
 
 
 def message_payload(event: str, open_id: str, app_id: str, content: Mapping[str, Any], at_s: int) -> bytes:
-    """The body of a push of one message; its content is JSON text."""
+    """Return the body of a message push; its content is JSON text."""
     envelope = {
         "client_key": app_id,
         "event": event,
@@ -120,23 +120,23 @@ def message_payload(event: str, open_id: str, app_id: str, content: Mapping[str,
 
 
 def destination_of(callback_url: str) -> str:
-    """What may be slow or down as a whole: the host of an address, with its port if it names one."""
+    """Return host and port of an address, the unit of the circuit breaker."""
     return urlsplit(callback_url).netloc.rpartition("@")[2].lower()[:300]
 
 
 def read_answer(answer: HttpAnswer) -> Step:
-    """What an answer means: any 2xx takes the push, anything else is worth another try."""
+    """Interpret an answer: 2xx accepts the push, anything else leads to a retry."""
     if 200 <= answer.status < 300:
         return Done()
     return NotNow(str(answer.status), retry_after_s(answer))
 
 
-def check_app(app_id: str, secret: str, known_secret: str | None) -> None:
-    """Refuse an app's secret that is not the one that is known.
+def check_app(app_id: str, secret: str, registered_secret: str | None) -> None:
+    """Check the secret of an app against the registered one.
 
     Raises:
         Refused: WRONG_APP.
     """
-    same = hmac.compare_digest((known_secret or secret).encode(), secret.encode())
+    same = hmac.compare_digest((registered_secret or secret).encode(), secret.encode())
     if not app_id or not secret or not same:
         raise Refused(errors.WRONG_APP)

@@ -1,1 +1,1 @@
-"""What members type: numbers read back to them, and the answers to their forms kept for a reload."""
+"""Feedback on typed numbers, and form pages saved for a reload."""

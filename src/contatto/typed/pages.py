@@ -1,4 +1,4 @@
-"""Numbers as they are understood, told while somebody types, and the answers to forms, kept for a reload."""
+"""Feedback on typed numbers, and middleware that saves form answers for a reload."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -21,7 +21,7 @@ from contatto.kit.i18n import Translator, translator_of
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.typed_numbers import LONGEST, read_amount, read_decimal, read_whole
 from contatto.typed.actions import find_kept_page, forget_kept_page, keep_page, note_showing
-from contatto.typed.model import KeptPage
+from contatto.typed.store import KeptPage
 from contatto.ui.context import context_of
 from contatto.ui.navigation import SHOWN_ONCE, is_navigation
 from contatto.ui.sessions import session_token
@@ -31,7 +31,7 @@ _PLACES: Final = 2
 
 
 class NumberField(BaseModel):
-    """A field with a number in it; without a currency an amount is of any one, with two decimals at most."""
+    """Number field; an amount without a currency may have two decimals."""
 
     text: Annotated[str, Field(max_length=LONGEST * 2)] = ""
     kind: Literal["whole", "amount"] = "whole"
@@ -42,16 +42,16 @@ class NumberField(BaseModel):
 async def show_number(
     request: Request, caller: PageCaller, field: Annotated[NumberField, Query()]
 ) -> JSONResponse:
-    """What a typed number means, in the member's language, or why it can mean nothing."""
+    """Return how a typed number is understood, in the member's language, or its error."""
     words = translator_of(request)
     try:
-        says = _understood(field, words)
+        text = _format_number(field, words)
     except Refused as refused:
         return JSONResponse({"says": split_fault(refused, words)[1], "is_number": False})
-    return JSONResponse({"says": says, "is_number": True})
+    return JSONResponse({"says": text, "is_number": True})
 
 
-def _understood(field: NumberField, words: Translator) -> str:
+def _format_number(field: NumberField, words: Translator) -> str:
     value: Any = None
     if field.kind == "whole":
         value = read_whole("number", field.text, words.lang)
@@ -63,24 +63,24 @@ def _understood(field: NumberField, words: Translator) -> str:
     return "" if value is None else words.number(value)
 
 
-KEPT: Final = "kept"
-"""In an address: the answer to a form that was refused."""
-SHOWN: Final = "shown"
-"""In an address: the answer to a form that was taken and has something to show."""
+REFUSED_PARAM: Final = "kept"
+"""Query parameter of the page that refused a form."""
+RESULT_PARAM: Final = "shown"
+"""Query parameter of the page with the result of an accepted form."""
 LARGEST: Final = 2 * 1024 * 1024
-"""Bytes of a page that is kept."""
+"""Bytes of a page that is saved."""
 _REFUSALS: Final = frozenset({404, 409, 410, 413, 415, 422, 429})
 type _Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 class KeptAnswers:
-    """Gives the page that a form's POST answers an address of its own, so that reload and Back show it again.
+    """Middleware that gives the answer of a form its own address, so that reload and Back show it again.
 
-    The browser is sent on to where the form stands, with a token in the query. What is shown there is kept
-    for the session alone that was answered; when it is gone, the address is that of the form.
+    It redirects the browser to the page of the form, with a token in the query. The saved page is for
+    this session only; after it expires, the address shows the form.
 
     Args:
-        app: what is wrapped.
+        app: wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -90,11 +90,11 @@ class KeptAnswers:
         if scope["type"] != "http" or not is_navigation(Request(scope)):
             await self.app(scope, receive, send)
         elif scope["method"] == "POST":
-            await self._answer(scope, receive, send)
-        elif scope["method"] != "GET" or not await _show(scope, receive, send):
+            await self._save_answer(scope, receive, send)
+        elif scope["method"] != "GET" or not await _show_saved(scope, receive, send):
             await self.app(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _save_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         start: Message | None = None
         body = bytearray()
 
@@ -104,28 +104,28 @@ class KeptAnswers:
                 start = message
             elif start is None:
                 if message["type"] == "http.response.start" and message["status"] == 303:
-                    await _forget(scope)
+                    await _delete_refusal(scope)
                 await send(message)
             else:
                 body.extend(message.get("body", b""))
                 if not message.get("more_body"):
                     answer = (start["status"], list(start["headers"]), bytes(body))
-                    await (await _keep(scope, answer))(scope, receive, send)
+                    await (await _save_page(scope, answer))(scope, receive, send)
 
         await self.app(scope, receive, send_on)
 
 
 def _is_page(scope: Scope, message: Message) -> bool:
-    """Whether an answer begins that is a page for a signed-in member."""
+    """Report whether a response is an HTML page for a signed-in member."""
     status, kinds = message["status"], dict(message["headers"]).get(b"content-type", b"")
     return "caller" in scope["state"] and status in {200, *_REFUSALS} and kinds.startswith(b"text/html")
 
 
-async def _keep(scope: Scope, answer: _Answer) -> Response:
-    """Keep a page and send its reader to it; one that is too large is answered as it is."""
+async def _save_page(scope: Scope, answer: _Answer) -> Response:
+    """Save a page and redirect to it; return a page that is too large as it is."""
     status, headers, body = answer
     if len(body) > LARGEST:
-        return Response(body, status, dict(_texts(headers)))
+        return Response(body, status, dict(_decode_headers(headers)))
     request, caller = Request(scope), scope["state"]["caller"]
     context, token = context_of(request), new_secret("kept")
     look = scope["state"].get(LOOK_RECORD)
@@ -142,40 +142,40 @@ async def _keep(scope: Scope, answer: _Answer) -> Response:
         kept_at=context.clock.now(),
     )
     await context.db.write_more(lambda tx: keep_page(tx, page))
-    word = SHOWN if status == 200 else KEPT
-    response = RedirectResponse(_address(request, {word: token}), 303)
-    for name, value in _texts(headers):
+    parameter = RESULT_PARAM if status == 200 else REFUSED_PARAM
+    response = RedirectResponse(_form_address(request, {parameter: token}), 303)
+    for name, value in _decode_headers(headers):
         if name == "set-cookie":
             response.headers.append(name, value)
     return response
 
 
-async def _forget(scope: Scope) -> None:
-    """Forget the refusal of a form that was sent again and taken."""
+async def _delete_refusal(scope: Scope) -> None:
+    """Delete the refusal of a form that has been accepted now."""
     request, caller = Request(scope), scope["state"].get("caller")
-    token = dict(parse_qsl(_came_from(request).query)).get(KEPT, "")
+    token = dict(parse_qsl(_referring_page(request).query)).get(REFUSED_PARAM, "")
     if caller and token:
         await context_of(request).db.write_more(lambda tx: forget_kept_page(tx, caller.business_id, token))
 
 
-async def _show(scope: Scope, receive: Receive, send: Send) -> bool:
-    """Answer with a kept page, if the address asks for one that is there."""
+async def _show_saved(scope: Scope, receive: Receive, send: Send) -> bool:
+    """Respond with the saved page of the address, if it exists; return whether it did."""
     request = Request(scope)
-    asked = request.query_params.get(KEPT) or request.query_params.get(SHOWN) or ""
+    page_token = request.query_params.get(REFUSED_PARAM) or request.query_params.get(RESULT_PARAM) or ""
     session = session_token(request)
-    if not asked or not session:
+    if not page_token or not session:
         return False
     context, session_hash = context_of(request), hash_secret(session)
 
     def find(tx: Tx) -> tuple[Member, KeptPage] | None:
-        whose = find_session_member(tx, session_hash)
-        page = find_kept_page(tx, whose, session_hash, asked) if whose else None
-        return (whose[0], page) if whose and page else None
+        owner = find_session_member(tx, session_hash)
+        page = find_kept_page(tx, owner, session_hash, page_token) if owner else None
+        return (owner[0], page) if owner and page else None
 
-    found = await context.db.read(find)
-    if found is None:
+    match = await context.db.read(find)
+    if match is None:
         return False
-    member, page = found
+    member, page = match
     if page.look or page.is_once:
         act_for(page.business_id)
         name, request_id = member.display_name, scope["state"]["request_id"]
@@ -184,21 +184,23 @@ async def _show(scope: Scope, receive: Receive, send: Send) -> bool:
     return True
 
 
-def _address(request: Request, added: Mapping[str, str]) -> str:
-    """Where the form stands, as the browser says, with something added to the query."""
-    came_from = _came_from(request)
+def _form_address(request: Request, added: Mapping[str, str]) -> str:
+    """Return the address of the form, as the browser sent it, with added query parameters."""
+    form_url = _referring_page(request)
     pairs = [
-        pair for pair in parse_qsl(came_from.query, keep_blank_values=True) if pair[0] not in (KEPT, SHOWN)
+        pair
+        for pair in parse_qsl(form_url.query, keep_blank_values=True)
+        if pair[0] not in (REFUSED_PARAM, RESULT_PARAM)
     ]
-    return f"{quote(came_from.path, safe='/%')}?{urlencode([*pairs, *added.items()])}"
+    return f"{quote(form_url.path, safe='/%')}?{urlencode([*pairs, *added.items()])}"
 
 
-def _came_from(request: Request) -> SplitResult:
-    """The page of ours that the request came from; without one, the address of the request itself."""
-    found = urlsplit(request.headers.get("referer", ""))
-    is_ours = found.netloc == request.headers.get("host") and found.path.startswith("/")
-    return found if is_ours and not found.path.startswith("//") else urlsplit(request.url.path)
+def _referring_page(request: Request) -> SplitResult:
+    """Return the referring page of this site, else the address of the request itself."""
+    referrer = urlsplit(request.headers.get("referer", ""))
+    is_same_site = referrer.netloc == request.headers.get("host") and referrer.path.startswith("/")
+    return referrer if is_same_site and not referrer.path.startswith("//") else urlsplit(request.url.path)
 
 
-def _texts(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
     return ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)

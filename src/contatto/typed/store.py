@@ -1,13 +1,38 @@
-"""The table of kept pages."""
+"""Kept form pages and their table."""
 
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, select
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Words, instant, metadata, row_of, sealed, tenant
-from contatto.typed.model import KeptPage
+from contatto.kit.sealed import SealedIn
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPage:
+    """Page that answered a form, for the session that sent the form.
+
+    Attributes:
+        id: hash of the token in its address.
+        role: role of the member at that time; after a change the page is not shown any more.
+        is_once: delete the page after it was shown.
+        look: audit record of a reader, as act, object and ids; empty without contact data.
+    """
+
+    id: str
+    business_id: str
+    member_id: str
+    session_hash: str
+    role: str
+    status: int
+    page: Annotated[str, SealedIn("kept_pages.page")] = field(repr=False)
+    is_once: bool
+    look: tuple[str, ...]
+    kept_at: datetime
+
 
 kept_pages = Table(
     "kept_pages",
@@ -34,20 +59,20 @@ def save_kept_page(tx: Tx, page: KeptPage) -> None:
 
 
 def find_kept_page(tx: Tx, business_id: str, page_id: str) -> KeptPage | None:
-    mine = kept_pages.c.business_id == business_id
-    return tx.find(KeptPage, select(kept_pages).where(mine, kept_pages.c.id == page_id))
+    in_business = kept_pages.c.business_id == business_id
+    return tx.find(KeptPage, select(kept_pages).where(in_business, kept_pages.c.id == page_id))
 
 
 def delete_kept_page(tx: Tx, business_id: str, page_id: str) -> None:
-    mine = kept_pages.c.business_id == business_id
-    tx.execute(kept_pages.delete().where(mine, kept_pages.c.id == page_id))
+    in_business = kept_pages.c.business_id == business_id
+    tx.execute(kept_pages.delete().where(in_business, kept_pages.c.id == page_id))
 
 
 def delete_older_pages(tx: Tx, business_id: str, member_id: str, most: int) -> None:
-    """Leave a member the pages that were kept last, so many of them."""
-    mine = kept_pages.c.business_id == business_id, kept_pages.c.member_id == member_id
+    """Delete a member's pages beyond the ``most`` newest ones."""
+    in_business = kept_pages.c.business_id == business_id, kept_pages.c.member_id == member_id
     order = kept_pages.c.kept_at.desc(), kept_pages.c.id
-    older = select(kept_pages.c.id).where(*mine).order_by(*order).offset(most).limit(1_000)
+    older = select(kept_pages.c.id).where(*in_business).order_by(*order).offset(most).limit(1_000)
     ids = list(tx.execute(older).scalars())
     if ids:
         tx.execute(
@@ -60,5 +85,5 @@ def delete_pages_of_business(tx: Tx, business_id: str) -> None:
 
 
 def delete_old_pages(tx: Tx, before: datetime) -> int:
-    """Delete some pages of any business that were kept before a time; say how many."""
+    """Delete some pages of any business from before a time; return their number."""
     return tx.delete_some(kept_pages, kept_pages.c.kept_at < before)

@@ -1,1 +1,1 @@
-"""How an installation does, in numbers that its operator's monitoring asks for."""
+"""Metrics of an installation for its operator's monitoring."""

@@ -1,11 +1,10 @@
-"""Counting what monitoring asks for, of all businesses: the ledger, signals, and what waits."""
+"""Metrics of all businesses: intake, CRM ledger, signals, outbox and outbound requests."""
 
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
 from contatto.crm.actions.ledger import load_standings
-from contatto.crm.rules.alarms import Standing
 from contatto.crm.store.targets import list_all_targets
 from contatto.inbox.store.receipts import count_all_receipts
 from contatto.kit.db.tx import Tx
@@ -14,23 +13,23 @@ from contatto.kit.outbox import count_waiting
 from contatto.kit.waiting import count_dead_jobs, find_oldest_waiting
 from contatto.signals.actions.ledger import load_signal_ledger
 from contatto.signals.store.settings import list_told_businesses
-from contatto.vitals.model import Gauge, Sample
+from contatto.vitals.rules import Gauge, Sample
 
 _STATES = ("to_come", "due", "sent", "verified", "dead")
 _SIGNAL_STATES = ("due", "sent", "withheld", "dead")
 
 
 def load_gauges(tx: Tx) -> list[Gauge]:
-    """All gauges, read in one transaction: so what adds up in the ledger adds up here."""
+    """Load all gauges in one transaction: so what adds up in the ledger adds up here."""
     return [_load_intake(tx), *_load_crm(tx), *_load_signals(tx), *_load_outbox(tx), *_load_outbound(tx)]
 
 
 def _load_intake(tx: Tx) -> Gauge:
-    found = count_all_receipts(tx)
-    states = {name: getattr(found, name) for name in ("received", "waiting", "stored", "merged", "refused")}
-    says = "What came in from platforms and chats; received is the sum of the others."
+    counts = count_all_receipts(tx)
+    states = {name: getattr(counts, name) for name in ("received", "waiting", "stored", "merged", "refused")}
+    help_text = "What came in from platforms and chats; received is the sum of the others."
     samples = tuple(Sample(count, (("state", name),)) for name, count in states.items())
-    return Gauge("intake", says, samples)
+    return Gauge("intake", help_text, samples)
 
 
 def _load_crm(tx: Tx) -> Iterator[Gauge]:
@@ -38,33 +37,31 @@ def _load_crm(tx: Tx) -> Iterator[Gauge]:
     leads: list[Sample] = []
     ages: list[Sample] = []
     for business_id in sorted({target.business_id for target in targets}):
-        mine = [target for target in targets if target.business_id == business_id]
-        for row in load_standings(tx, business_id, mine):
-            of = (("target", str(row.target.number)), ("connector", row.target.connector))
-            leads += _by_state(row.standing, of)
-            ages.append(Sample(_age_s(tx, row.standing.due_since), of))
+        business_targets = [target for target in targets if target.business_id == business_id]
+        for row in load_standings(tx, business_id, business_targets):
+            labels = (("target", str(row.target.number)), ("connector", row.target.connector))
+            leads += [Sample(getattr(row.standing, name), (*labels, ("state", name))) for name in _STATES]
+            ages.append(Sample(_age_s(tx, row.standing.due_since), labels))
     yield Gauge("crm_leads", "Leads by how far they are in each linked CRM.", tuple(leads))
     yield Gauge("crm_oldest_due_seconds", "How long the oldest delivery to each CRM waits.", tuple(ages))
 
 
-def _by_state(standing: Standing, of: tuple[tuple[str, str], ...]) -> list[Sample]:
-    return [Sample(getattr(standing, name), (*of, ("state", name))) for name in _STATES]
-
-
 def _age_s(tx: Tx, since: datetime | None) -> float:
-    """For how long something waits; 0 where nothing does."""
     return max(0.0, (tx.now - since).total_seconds()) if since else 0.0
 
 
 def _load_signals(tx: Tx) -> Iterator[Gauge]:
-    told: list[Sample] = []
+    signals: list[Sample] = []
     ages: list[Sample] = []
     for business_id in list_told_businesses(tx):
         for row in load_signal_ledger(tx, business_id):
-            of = (("account", row.account.id), ("platform", row.account.platform.value))
-            told += [Sample(getattr(row.standing, name), (*of, ("state", name))) for name in _SIGNAL_STATES]
-            ages.append(Sample(_age_s(tx, row.standing.due_since), of))
-    yield Gauge("signals", "Signals to ad platforms by what became of them.", tuple(told))
+            labels = (("account", row.account.id), ("platform", row.account.platform.value))
+            standing = row.standing
+            signals += [
+                Sample(getattr(standing, name), (*labels, ("state", name))) for name in _SIGNAL_STATES
+            ]
+            ages.append(Sample(_age_s(tx, standing.due_since), labels))
+    yield Gauge("signals", "Signals to ad platforms by what became of them.", tuple(signals))
     yield Gauge(
         "signals_oldest_due_seconds", "How long the oldest signal to each account waits.", tuple(ages)
     )
@@ -78,11 +75,13 @@ def _load_outbox(tx: Tx) -> Iterator[Gauge]:
 
 
 def _load_outbound(tx: Tx) -> Iterator[Gauge]:
-    found = count_requests(tx)
-    counts = Counter({(row.kind, row.state.value): row.count for row in found})
-    samples = [Sample(count, (("kind", of[0]), ("state", of[1]))) for of, count in sorted(counts.items())]
+    rows = count_requests(tx)
+    counts = Counter({(row.kind, row.state.value): row.count for row in rows})
+    samples = [
+        Sample(count, (("kind", kind), ("state", state))) for (kind, state), count in sorted(counts.items())
+    ]
     yield Gauge("outbound_requests", "Requests to outside systems that are due or dead.", tuple(samples))
     late = [
-        Sample(_age_s(tx, row.due_since), (("kind", row.kind),)) for row in found if row.due_since is not None
+        Sample(_age_s(tx, row.due_since), (("kind", row.kind),)) for row in rows if row.due_since is not None
     ]
     yield Gauge("outbound_late_seconds", "How long after its time the oldest due request is.", tuple(late))

@@ -1,4 +1,4 @@
-"""Where monitoring reads the numbers of an installation: behind the operator's token, closed without one."""
+"""Prometheus endpoint, protected by the operator's token and disabled without one."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ from contatto.vitals.rules import CONTENT_TYPE, may_scrape, write_gauges
 
 
 async def read_vitals(request: Request) -> Response:
-    """The gauges in the text format of Prometheus. While no token is set there is no such page."""
+    """Return the gauges in the Prometheus text format; 404 while no token is set."""
     context = context_of(request)
     token = context.settings.metrics_token
     if not token:

@@ -5,7 +5,7 @@ from contatto.ads.actions.messages import NewWelcome, create_welcome_message
 from contatto.ads.model import WelcomeMessage
 from contatto.ads.rules.typed import NEW_MESSAGE, AdForm, read_questions
 from contatto.ads.store.messages import list_welcome_messages
-from contatto.forms.actions.records import find_published
+from contatto.forms.actions import find_published
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

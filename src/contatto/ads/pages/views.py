@@ -12,7 +12,7 @@ from contatto.ads.actions.first_messages import list_first_messages
 from contatto.ads.model import Ad, CheckResult, NodeKind
 from contatto.ads.rules.links import chat_link
 from contatto.ads.rules.messages import MOST_QUESTIONS
-from contatto.forms.store.records import list_versions
+from contatto.forms.store import list_versions
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

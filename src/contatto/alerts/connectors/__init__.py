@@ -1,1 +1,1 @@
-"""What alerts look like to services outside, as bytes."""
+"""Encoding of alerts for external services."""

@@ -1,6 +1,6 @@
-"""Web Push: a message sealed for one browser, our signature for its push service, and what an answer means.
+"""Web Push: message encryption, VAPID signatures, and answers of push services.
 
-Source: RFC 8030 (the protocol), RFC 8188 and 8291 (the sealing), RFC 8292 (VAPID, the signature).
+Source: RFC 8030 (protocol), RFC 8188 and 8291 (encryption), RFC 8292 (VAPID).
 """
 
 import json
@@ -24,11 +24,11 @@ from contatto.kit.outbound.model import Done, Failed, NotNow, RetryPlan, Step
 
 PLAN: Final = RetryPlan((10, 60, 300, 1_800), timedelta(hours=4))
 TTL_S: Final = 4 * 3_600
-"""For so long the push service keeps a message for a browser that is not there."""
+"""Time for which the push service keeps a message for an offline browser."""
 GONE: Final = frozenset({404, 410})
-"""The browser took its subscription back. Source: RFC 8030, section 7.3."""
+"""The browser ended its subscription. Source: RFC 8030, section 7.3."""
 NOT_OURS: Final = 403
-"""The subscription was made for another key than ours. Source: RFC 8292, section 4.2."""
+"""The subscription belongs to another VAPID key. Source: RFC 8292, section 4.2."""
 POINT_BYTES: Final = 65
 SECRET_BYTES: Final = 16
 _RECORD: Final = 4_096
@@ -39,7 +39,7 @@ _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC6325
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """Where a browser is reached, and its own key and secret, as it gave them."""
+    """Push endpoint of a browser, with its public key and secret."""
 
     endpoint: str = field(repr=False)
     public_key: bytes = field(repr=False)
@@ -47,43 +47,43 @@ class Browser:
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
-    """What is drawn anew for each message: a key pair of its own, and a salt."""
+class MessageKey:
+    """Random key pair and salt of one message."""
 
     key: ec.EllipticCurvePrivateKey = field(repr=False)
     salt: bytes
 
 
 def vapid_key(raw: bytes) -> ec.EllipticCurvePrivateKey:
-    """The key pair by which push services know us, from 32 secret bytes."""
+    """Derive the VAPID key pair from 32 secret bytes."""
     return ec.derive_private_key(int.from_bytes(raw) % (_ORDER - 1) + 1, ec.SECP256R1())
 
 
 def public_point(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The public half, as browsers and push services take it."""
+    """Encode the public key as an uncompressed point."""
     return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
 def check_browser(browser: Browser) -> None:
-    """Refuse a key or a secret that no browser gives.
+    """Validate the key and secret of a browser.
 
     Raises:
-        ValueError: the key is no point of the curve, or the secret has another length.
+        ValueError: the key is not on the curve, or a length is wrong.
     """
     if len(browser.public_key) != POINT_BYTES or len(browser.secret) != SECRET_BYTES:
         raise ValueError("the key or the secret has another length")
     ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser.public_key)
 
 
-def seal_message(text: bytes, browser: Browser, chance: Chance) -> bytes:
-    """A message that this browser alone can open, in one record. Source: RFC 8291, section 3.4."""
-    theirs = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser.public_key)
-    ours = public_point(chance.key)
-    shared = chance.key.exchange(ec.ECDH(), theirs)
-    keyed = _hkdf(browser.secret, b"WebPush: info\0" + browser.public_key + ours, 32, shared)
-    key = _hkdf(chance.salt, b"Content-Encoding: aes128gcm\0", 16, keyed)
-    nonce = _hkdf(chance.salt, b"Content-Encoding: nonce\0", 12, keyed)
-    head = chance.salt + struct.pack("!IB", _RECORD, len(ours)) + ours
+def seal_message(text: bytes, browser: Browser, message_key: MessageKey) -> bytes:
+    """Encrypt a message for one browser, in one record. Source: RFC 8291, section 3.4."""
+    browser_key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser.public_key)
+    sender_key = public_point(message_key.key)
+    shared = message_key.key.exchange(ec.ECDH(), browser_key)
+    keyed = _hkdf(browser.secret, b"WebPush: info\0" + browser.public_key + sender_key, 32, shared)
+    key = _hkdf(message_key.salt, b"Content-Encoding: aes128gcm\0", 16, keyed)
+    nonce = _hkdf(message_key.salt, b"Content-Encoding: nonce\0", 12, keyed)
+    head = message_key.salt + struct.pack("!IB", _RECORD, len(sender_key)) + sender_key
     return head + AESGCM(key).encrypt(nonce, text + b"\x02", None)
 
 
@@ -94,7 +94,7 @@ def _hkdf(salt: bytes, info: bytes, length: int, secret: bytes) -> bytes:
 def push_headers(
     endpoint: str, key: ec.EllipticCurvePrivateKey, contact: str, now: datetime
 ) -> Mapping[str, str]:
-    """The headers of a message, signed for its push service alone. Source: RFC 8292, section 2 and 3."""
+    """Return the headers of a message, signed for its push service. Source: RFC 8292, section 2 and 3."""
     split = urlsplit(endpoint)
     claims: dict[str, Any] = {
         "aud": f"{split.scheme}://{split.netloc}",
@@ -119,7 +119,7 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def read_service_answer(answer: HttpAnswer) -> Step:
-    """What an answer means. Whoever is gone is for the caller to remove; trying again helps no one of them.
+    """Interpret the answer of a push service; the caller removes browsers that are gone.
 
     Source: RFC 8030, sections 5 and 8.4.
     """

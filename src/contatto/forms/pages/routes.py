@@ -1,11 +1,468 @@
-"""All pages of forms in one router."""
+"""Pages of forms: overview, builder, answers, and pictures."""
 
-from typing import Final
+import re
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+import msgspec
+from fastapi import APIRouter, Form, Request
+from starlette.datastructures import FormData
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.forms.pages import answers, builder, overview, pictures
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import may, require
+from contatto.accounts.store import list_ad_accounts
+from contatto.channels.model import Platform
+from contatto.channels.store import list_accounts
+from contatto.forms import actions, store
+from contatto.forms.actions import keep_form_picture
+from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict, FormVersion, Known, Submission
+from contatto.forms.model import Form as InstantForm
+from contatto.forms.pages.views import (
+    SentForm,
+    kind_groups,
+    show_answer,
+    show_draft,
+    show_form_row,
+    show_version,
+)
+from contatto.forms.rules.answers import check_submission, clean, count_score
+from contatto.forms.rules.content import CHOOSERS
+from contatto.forms.rules.drafts import PICTURE_ID, change_content, edit_content, place_hours
+from contatto.forms.rules.outside import sample_details, without_wrong
+from contatto.forms.rules.sheet import REGIONS, picture_path, show_sheet
+from contatto.forms.store import find_form_picture, list_default_forms
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
+from contatto.kit.http import json_answer, read_body
+from contatto.kit.i18n import translator_of
+from contatto.kit.ids import new_id
+from contatto.kit.languages import LANGUAGES, translator_for
+from contatto.kit.looks import note_number_seen
+from contatto.kit.numbers import read_number
+from contatto.kit.reading import UNREADABLE
+from contatto.kit.table_export import csv_lines
+from contatto.kit.timestamps import from_micros, micros
+from contatto.kit.uploads import picture_answer
+from contatto.leads.store.records import find_lead, list_leads_by_id, list_wrong_values
+from contatto.measurement.model import MeasuredAd
+from contatto.measurement.store import list_measured_ads
+from contatto.ui.context import Context, context_of
+from contatto.ui.render import iso
 
 router: Final = APIRouter(include_in_schema=False)
-for part in (overview, answers, builder, pictures):
-    router.include_router(part.router)
+type Text = Annotated[str, Form()]
+
+
+@router.get("/forms")
+async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.READ_ADS)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        latest: dict[str, FormVersion] = {}
+        for version in store.list_versions(tx, caller.business_id):
+            latest.setdefault(version.form_id, version)
+        counts = store.count_answers(tx, caller.business_id)
+        defaults = list_default_forms(tx, caller.business_id)
+        found = store.list_forms(tx, caller.business_id)
+        return {
+            "forms": [show_form_row(form, counts.get(form.id, {}), latest.get(form.id)) for form in found],
+            "published": [(form.id, form.name) for form in found if form.version],
+            "accounts": [
+                {"id": account.id, "name": account.name, "form_id": defaults.get(account.id, "")}
+                for account in list_accounts(tx, caller.business_id)
+                if account.platform is Platform.WEBCHAT
+            ],
+        }
+
+    values = await context.db.read(load)
+    values |= {"caller": caller, "can_edit": may(caller, Permission.WRITE_ADS)}
+    return context.pages.render(request, "forms/list.html", values)
+
+
+@router.get("/forms/new")
+async def show_new_form(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.WRITE_ADS)
+    return _render_new(request, caller, {"name": "", "language": "en"}, {})
+
+
+def _render_new(
+    request: Request, caller: PageCaller, typed: dict[str, str], wrong: dict[str, str]
+) -> HTMLResponse:
+    values = {"caller": caller, "form": typed, "errors": wrong, "form_languages": list(LANGUAGES.items())}
+    return context_of(request).pages.render(request, "forms/new.html", values, 422 if wrong else 200)
+
+
+@router.post("/forms")
+async def post_form(request: Request, caller: FormCaller, name: Text = "", language: Text = "en") -> Response:
+    """Make a form and go on to the builder."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> InstantForm:
+        accounts = list_accounts(tx, caller.business_id)
+        country = accounts[0].registration_country if accounts else ""
+        return actions.create_form(tx, caller.business_id, name, language, country)
+
+    try:
+        form = await context_of(request).db.write(work)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        field, says = split_fault(refused, translator_of(request))
+        wrong = {field: says}
+        return _render_new(request, caller, {"name": name, "language": language}, wrong)
+    return RedirectResponse(f"/forms/{form.id}", 303)
+
+
+@router.post("/forms/defaults/{account_id}")
+async def post_default(
+    request: Request, caller: FormCaller, account_id: str, form_id: Text = ""
+) -> RedirectResponse:
+    """Choose the form of an account's chats where no ad brings its own."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> None:
+        actions.set_default_form(tx, caller.business_id, account_id, form_id or None)
+
+    await context_of(request).db.write(work)
+    return RedirectResponse("/forms", 303)
+
+
+_PAGE: Final = 50
+_CSV_PAGE: Final = 500
+CSV_HEAD: Final = (
+    "answer_id", "sent_time", "page_id", "version", "language", "lead_id", "ad_id", "ad_name", "score",
+)  # fmt: skip
+"""Columns of the download before those of the questions and consents."""
+
+
+@router.get("/forms/{form_id}/answers")
+async def show_answers(request: Request, caller: PageCaller, form_id: str, before: str = "") -> HTMLResponse:
+    """The answers of a form, latest first."""
+    require(caller, Permission.READ_LEADS)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        form = actions.load_form(tx, caller.business_id, form_id)
+        found = store.list_answers(tx, caller.business_id, form.id, _cursor(before), _PAGE + 1)
+        counts = store.count_answers(tx, caller.business_id).get(form.id, {})
+        return {
+            "form": {"id": form.id, "name": form.name},
+            "answers": _shown(tx, caller.business_id, found[:_PAGE]),
+            "total": counts.get(FormVerdict.TAKEN, 0),
+            "no_fit": counts.get(FormVerdict.NO_FIT, 0),
+            "spam": counts.get(FormVerdict.SPAM, 0),
+            "older": _cursor_text(found[_PAGE - 1]) if len(found) > _PAGE else "",
+        }
+
+    values = await context.db.read(load)
+    values |= {"caller": caller, "can_export": may(caller, Permission.EXPORT_LEADS)}
+    return context.pages.render(request, "forms/answers.html", values)
+
+
+def _cursor(text: str) -> tuple[datetime, str] | None:
+    at, _, answer_id = text.partition("_")
+    known = at.isascii() and at.isdigit() and len(at) <= 16
+    return (from_micros(int(at)), answer_id[:36]) if known else None
+
+
+def _cursor_text(answer: FormAnswer) -> str:
+    return f"{micros(answer.at)}_{answer.id}"
+
+
+def _shown(tx: Tx, business_id: str, found: list[FormAnswer]) -> list[SentForm]:
+    versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in found})
+    receipts = store.list_receipts(tx, business_id, {answer.id for answer in found})
+    ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in found if answer.ad_id})
+    leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in found if answer.lead_id})
+    return [
+        show_answer(
+            answer,
+            versions.get(answer.version_id),
+            receipts.get(answer.id, []),
+            leads.get(answer.lead_id),
+            ads.get(answer.ad_id or ""),
+        )
+        for answer in found
+    ]
+
+
+@router.get("/leads/{lead_id}/answers")
+async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
+    """The part of a lead's page that shows the forms as they were submitted."""
+    require(caller, Permission.READ_LEADS)
+    context = context_of(request)
+
+    def load(tx: Tx) -> list[SentForm]:
+        if find_lead(tx, caller.business_id, lead_id) is None:
+            raise Refused(errors.NOT_FOUND, "Lead not found.")
+        return _shown(tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id))
+
+    values = {"caller": caller, "lead_id": lead_id, "answers": await context.db.read(load)}
+    return context.pages.render(request, "forms/_lead.html", values)
+
+
+@router.get("/forms/{form_id}/answers.csv")
+async def download_answers(request: Request, caller: PageCaller, form_id: str) -> StreamingResponse:
+    """All answers of a form as CSV, page by page: memory stays flat however many there are."""
+    require(caller, Permission.EXPORT_LEADS)
+    context = context_of(request)
+    columns = await context.db.read(lambda tx: _columns(tx, caller.business_id, form_id))
+    counts = await context.db.read(lambda tx: store.count_answers(tx, caller.business_id))
+    note_number_seen("answer_id", sum(counts.get(form_id, {}).values()))
+    headers = {"Content-Disposition": 'attachment; filename="answers.csv"', "Cache-Control": "no-store"}
+    lines = _stream_csv(context, caller.business_id, form_id, columns)
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _columns(tx: Tx, business_id: str, form_id: str) -> dict[str, str]:
+    """Every question and consent that any version has had, by key, with its latest label."""
+    actions.load_form(tx, business_id, form_id)
+    columns: dict[str, str] = {}
+    for version in store.list_versions(tx, business_id, form_id):
+        texts = version.content.words.get(version.content.languages[0], {})
+        for question in version.content.questions:
+            columns.setdefault(question.key, texts.get(f"{question.key}.label") or question.key)
+        for consent in version.content.consents:
+            columns.setdefault(consent.key, f"Consent: {texts.get(f'{consent.key}.text', consent.key)}")
+    return columns
+
+
+async def _stream_csv(
+    context: Context, business_id: str, form_id: str, columns: dict[str, str]
+) -> AsyncIterator[bytes]:
+    for line in csv_lines([(*CSV_HEAD, *columns.values())], bom=True):
+        yield line
+    last: tuple[datetime, str] | None = None
+    while True:
+        read = _page_reader(business_id, form_id, columns, last)
+        rows, last = await context.db.read_long(read)
+        for line in csv_lines(rows):
+            yield line
+        if last is None:
+            return
+
+
+def _page_reader(
+    business_id: str, form_id: str, columns: dict[str, str], last: tuple[datetime, str] | None
+) -> Any:
+    def read_page(tx: Tx) -> tuple[list[list[str]], tuple[datetime, str] | None]:
+        found = store.list_answers(tx, business_id, form_id, last, _CSV_PAGE)
+        versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in found})
+        receipts = store.list_receipts(tx, business_id, {answer.id for answer in found})
+        ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in found if answer.ad_id})
+        leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in found if answer.lead_id})
+        wrong = list_wrong_values(tx, business_id, {lead.id for lead in leads.values()})
+        rows = [
+            _csv_row(answer, versions[answer.version_id], ads.get(answer.ad_id or ""))
+            + _csv_cells(
+                answer,
+                receipts.get(answer.id, []),
+                columns,
+                wrong[leads[answer.lead_id].id] if answer.lead_id in leads else (),
+            )
+            for answer in found
+        ]
+        more = (found[-1].at, found[-1].id) if len(found) == _CSV_PAGE else None
+        return rows, more
+
+    return read_page
+
+
+def _csv_row(answer: FormAnswer, version: FormVersion, ad: MeasuredAd | None) -> list[str]:
+    of_ad = [str(ad.ad_number), ad.ad_name] if ad else ["", ""]
+    of_form = [str(version.number), str(version.version), answer.language]
+    return [answer.id, iso(answer.at) or "", *of_form, answer.lead_id, *of_ad, str(answer.score)]
+
+
+def _csv_cells(
+    answer: FormAnswer, receipts: list[ConsentReceipt], columns: Mapping[str, str], wrong: Collection[str]
+) -> list[str]:
+    """Return normal forms for programs, the words of a choice for people, and no contact that is wrong."""
+    answers = without_wrong(answer.answers, wrong)
+    given = {each.key: each.shown if each.kind in CHOOSERS else each.value for each in answers}
+    given |= {each.purpose: "yes" if each.given else "no" for each in receipts}
+    return [given.get(key, "") for key in columns]
+
+
+_MOST_FIELDS: Final = 2_000
+PUBLISH: Final = "publish"
+
+
+@router.get("/forms/{form_id}")
+async def show_builder(request: Request, caller: PageCaller, form_id: str, lang: str = "") -> HTMLResponse:
+    """The builder; ``lang`` chooses the language whose texts are edited."""
+    require(caller, Permission.READ_ADS)
+    return await _render(request, caller, form_id, lang)
+
+
+async def _render(
+    request: Request, caller: Caller, form_id: str, lang: str, editor: str = ""
+) -> HTMLResponse:
+    context, words = context_of(request), translator_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        form = actions.load_form(tx, caller.business_id, form_id)
+        language = lang if lang in form.draft.languages else form.draft.languages[0]
+        return {
+            "draft": show_draft(form, language, words),
+            "form": _sheet(form, language, context.clock.now()),
+            "versions": [show_version(each) for each in store.list_versions(tx, caller.business_id, form.id)],
+        }
+
+    values = await context.db.read(load)
+    values |= {
+        "caller": caller,
+        "can_edit": may(caller, Permission.WRITE_ADS),
+        "kind_groups": kind_groups(words),
+        "editor": editor or new_id(),
+        "regions": [pair.split("+") for pair in REGIONS.split(" ")],
+        "account": {"id": "", "display_name": caller.business_name},
+        "preview": True,
+    }
+    return context.pages.render(request, "forms/builder.html", values)
+
+
+def _sheet(form: InstantForm, language: str, now: datetime) -> dict[str, Any]:
+    """The draft as people will see it; what the chat would fill in is filled in with examples."""
+    known = Known(details=sample_details(form.draft, form.number))
+    sheet = show_sheet(form.draft, language, form.number, "", now, known)
+    return sheet | {"image": picture_path(form.business_id, form.draft.image)}
+
+
+@router.post("/forms/{form_id}/draft")
+async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Response:
+    """Save what is typed, then do what the pressed button asks for (``do``)."""
+    require(caller, Permission.WRITE_ADS)
+    sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
+    language, editor, asked = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
+    seen, lang = _revision(sent), translator_of(request).lang
+
+    def save(tx: Tx) -> InstantForm:
+        form = actions.load_form(tx, caller.business_id, form_id)
+        content = change_content(edit_content(form.draft, _values(sent), language, lang), asked)
+        ours = list_ad_accounts(tx, caller.business_id)
+        content = place_hours(content, ours[0].timezone if ours else "")
+        named = replace(form, name=actions.check_form_name(_one(sent, "name")))
+        saved = actions.save_draft(tx, named, content, seen, editor)
+        if asked == PUBLISH:
+            actions.publish_form(tx, caller.business_id, form_id, saved.revision, caller.display_name)
+        return saved
+
+    try:
+        await context_of(request).db.write(save)
+    except Refused as refused:
+        if asked != PUBLISH or refused.code is not errors.INVALID:
+            raise
+        # the draft is kept all the same; the page lists what is missing
+        asked = ""
+        await context_of(request).db.write(save)
+    if request.headers.get("hx-request"):
+        shown = asked.partition(":")[2] if asked.startswith("add_language:") else language
+        return await _render(request, caller, form_id, shown, editor)
+    return RedirectResponse(f"/forms/{form_id}?lang={language}", 303)
+
+
+def _one(sent: FormData, name: str) -> str:
+    value = sent.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _revision(sent: FormData) -> int:
+    return read_number(_one(sent, "revision")) or 0
+
+
+def _values(sent: FormData) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in sent.multi_items():
+        if isinstance(value, str):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@router.get("/forms/{form_id}/test")
+@router.get("/forms/{form_id}/test/{page_id}")
+async def show_test(request: Request, caller: PageCaller, form_id: str, lang: str = "") -> HTMLResponse:
+    """The draft as a customer meets it; what is sent here is checked and thrown away."""
+    require(caller, Permission.READ_ADS)
+    context = context_of(request)
+    form = await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
+    language = lang if lang in form.draft.languages else form.draft.languages[0]
+    values = {
+        "caller": caller,
+        "draft": {"id": form.id, "name": form.name},
+        "form": _sheet(form, language, context.clock.now()),
+        "account": {"id": "", "display_name": caller.business_name},
+        "preview": False,
+    }
+    return context.pages.render(request, "forms/test.html", values)
+
+
+class _Sent(msgspec.Struct):
+    submission_id: str
+    language: str
+    answers: dict[str, str | list[str]]
+    consents: list[str] = []
+
+
+_sent: Final = msgspec.json.Decoder(_Sent)
+
+
+@router.post("/forms/{form_id}/test")
+async def post_test(request: Request, caller: FormCaller, form_id: str) -> Response:
+    """Check what was typed against the draft, and say what would be taken."""
+    require(caller, Permission.READ_ADS)
+    try:
+        sent = _sent.decode(await read_body(request))
+    except UNREADABLE as error:
+        raise Refused(errors.UNREADABLE, "Send the form from its own page.") from error
+    form = await context_of(request).db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
+    language = sent.language if sent.language in form.draft.languages else form.draft.languages[0]
+    submission = Submission(sent.submission_id, language, sent.answers, tuple(sent.consents))
+    checked = check_submission(form.draft, submission, {}, context_of(request).clock.now())
+    if checked.problems and not checked.refused:
+        words = translator_for(language)
+        problems = {problem.at: problem.in_language(words) for problem in checked.problems}
+        message = words.gettext("Some answers need a correction.")
+        return json_answer({"code": "unanswered", "message": message, "problems": problems}, 422)
+    verdict = "no_fit" if checked.refused else "taken"
+    body = {
+        "accepted": True,
+        "verdict": verdict,
+        "score": count_score(form.draft, sent.answers),
+        "taken": {
+            each.label: each.shown if each.kind in CHOOSERS else each.value for each in checked.answers
+        },
+    }
+    return json_answer(body)
+
+
+_BUSINESS: Final = re.compile(r"[0-9a-f-]{36}")
+
+
+@router.post("/forms/{form_id}/photos")
+async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Response:
+    """Keep a picture for a form; the draft shows it once it is saved with it."""
+    require(caller, Permission.WRITE_ADS)
+    context = context_of(request)
+    await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
+    picture = await context.uploads.take_from_member(request, caller.subject_id)
+    digest = await context.db.write(lambda tx: keep_form_picture(tx, caller.business_id, picture))
+    return json_answer({"image": digest})
+
+
+@router.get("/form-pictures/{business_id}/{digest}")
+async def show_picture(request: Request, business_id: str, digest: str) -> Response:
+    """A picture by the hash of its content, which nobody can guess; it never changes."""
+    found = None
+    if _BUSINESS.fullmatch(business_id) and PICTURE_ID.fullmatch(digest):
+        found = await context_of(request).db.read(lambda tx: find_form_picture(tx, business_id, digest))
+    if found is None:
+        raise Refused(errors.NOT_FOUND, "Photo not found.")
+    return picture_answer(*found, cache="public, max-age=31536000, immutable")

@@ -20,10 +20,18 @@ from contatto.forms.model import (
     Kind,
     Option,
 )
-from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, TEXTS, USUAL
-from contatto.forms.rules.publishing import list_problems
-from contatto.forms.rules.slots import DAYS_AHEAD, SLOT_LENGTHS, day_names, list_zones
-from contatto.forms.rules.words import label_of, option_text, text_of
+from contatto.forms.rules.answers import DAYS_AHEAD, SLOT_LENGTHS, day_names, list_zones
+from contatto.forms.rules.content import (
+    AUTOCOMPLETE,
+    CHOOSERS,
+    PHONES,
+    TEXTS,
+    USUAL,
+    label_of,
+    option_text,
+    text_of,
+)
+from contatto.forms.rules.drafts import list_problems
 from contatto.kit.i18n import N_, Translator
 from contatto.kit.languages import LANGUAGES
 from contatto.leads.model.leads import Lead

@@ -1,29 +1,413 @@
-"""A submission checked against its form: the answers in normal form, or a problem beside each field."""
+"""Answers of a form: parsing, branching logic, appointment slots, and validation."""
 
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from itertools import accumulate
 from typing import Final
+from zoneinfo import ZoneInfo, available_timezones
+
+import phonenumbers
+from babel import Locale
+from babel.dates import format_date, format_skeleton
+from itsdangerous import Signer
 
 from contatto.capture.model import ContactMatch
+from contatto.capture.rules import detect_contacts
 from contatto.forms.model import (
     CONTACTS,
+    END,
+    REFUSE,
     Answer,
+    Answers,
     Booking,
     Content,
     FormQuestion,
     HiddenValue,
     Hours,
     Kind,
+    Option,
     Problem,
     Submission,
 )
-from contatto.forms.rules.kinds import CHOOSERS, PHONES
-from contatto.forms.rules.logic import chosen_options, find_way
-from contatto.forms.rules.readers import UnreadableAnswer, clean, read_text
-from contatto.forms.rules.slots import TAKEN, read_slot
-from contatto.forms.rules.words import label_of, option_text, text_of
+from contatto.forms.rules.content import CHOOSERS, PHONES, TEXT_LIMIT, label_of, option_text, text_of
+from contatto.kit import errors
+from contatto.kit.emails import InvalidEmail, checked_email
+from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
+from contatto.kit.languages import SOURCE
+from contatto.kit.typed_numbers import read_whole
+
+type Shown = tuple[str, str]
+"""The text for people, and the normal form."""
+
+
+class UnreadableAnswer(Exception):
+    """An answer that cannot be taken; the message is for the person who typed it.
+
+    ``num`` fills in its ``%(num)s``, if it has one.
+    """
+
+    def __init__(self, says: str, num: int | None = None) -> None:
+        super().__init__(says)
+        self.says, self.num = says, num
+
+
+_HANDLE: Final = re.compile(r"[\w.\-]{2,100}")
+_POSTCODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 \-]{1,15}")
+_MOST_NUMBER: Final = 10**12
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_YEARS: Final = range(1900, 2200)
+"""Years of dates that people answer: birthdays of all, and appointments."""
+_KEPT_CONTROLS: Final = "\n"
+
+
+def clean(text: str) -> str:
+    """Text as we keep it: composed, without control characters, one kind of line end, trimmed."""
+    if text.isascii() and text.isprintable():  # most are, and nothing of them goes
+        return text.strip()
+    lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    kept = (each for each in lines if each in _KEPT_CONTROLS or unicodedata.category(each) not in _REFUSED)
+    return "".join(kept).strip()
+
+
+_REFUSED: Final = frozenset({"Cc", "Cs"})
+
+
+def read_text(question: FormQuestion, text: str, lang: str = SOURCE) -> Shown:
+    """Read one answer; ``lang`` is the language that its writer reads the form in.
+
+    Raises:
+        Unfit: with what the person should do.
+    """
+    most = min(TEXT_LIMIT, question.high or TEXT_LIMIT)
+    if len(text) > most and question.kind is not Kind.NUMBER:
+        raise UnreadableAnswer("Use at most %(num)s characters.", most)
+    if question.kind is Kind.NUMBER:
+        return _number(question, text, lang)
+    return _READERS[question.kind](question, text)
+
+
+def _plain(question: FormQuestion, text: str) -> Shown:
+    if question.kind is not Kind.LONG_TEXT:
+        text = " ".join(text.split())
+    if question.low is not None and len(text) < question.low:
+        raise UnreadableAnswer("Use at least %(num)s characters.", question.low)
+    return text, text
+
+
+def _email(_question: FormQuestion, text: str) -> Shown:
+    found = _as_captured(Kind.EMAIL, text, text, "")
+    if found:
+        return found, found
+    try:
+        value = checked_email(text)
+    except InvalidEmail as error:
+        raise UnreadableAnswer("Enter an e-mail address, such as name@example.com.") from error
+    return value, value
+
+
+def _phone(question: FormQuestion, text: str) -> Shown:
+    try:
+        number = phonenumbers.parse(text, question.country or None)
+    except phonenumbers.NumberParseException as error:
+        raise UnreadableAnswer("Enter a phone number with its country code.") from error
+    if not phonenumbers.is_valid_number(number):
+        raise UnreadableAnswer(
+            "This is not a valid phone number in that country. Check the digits and the country."
+        )
+    value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL), value
+
+
+def _handle(question: FormQuestion, text: str) -> Shown:
+    plain = text.strip().removeprefix("@")
+    written = text if "/" in text else f"{question.kind.value}: @{plain}"
+    value = _as_captured(question.kind, written, plain, question.country)
+    if value is None and not _HANDLE.fullmatch(plain):
+        raise UnreadableAnswer("Enter only the name or id, without spaces.")
+    return plain, value or plain.lower()
+
+
+def _as_captured(kind: Kind, written: str, typed: str, country: str) -> str | None:
+    """The normal form that the chat would give, so that both ways land on the same contact detail."""
+    found = detect_contacts(written, country or "SG")
+    fitting = [match for match in found if match.field is CONTACTS[kind]]
+    whole = len(found) == 1 and bool(fitting) and fitting[0].raw.lower() in (typed.lower(), written.lower())
+    return fitting[0].value if whole or (len(fitting) == 1 and "/" in written) else None
+
+
+def _postcode(_question: FormQuestion, text: str) -> Shown:
+    if not _POSTCODE.fullmatch(text):
+        raise UnreadableAnswer("Enter a postcode with letters and digits.")
+    return text.upper(), text.upper()
+
+
+def _country(_question: FormQuestion, text: str) -> Shown:
+    if text not in phonenumbers.SUPPORTED_REGIONS:
+        raise UnreadableAnswer("Choose a country from the list.")
+    return text, text
+
+
+def _date(_question: FormQuestion, text: str) -> Shown:
+    try:
+        if not _DAY.fullmatch(text):
+            raise ValueError(text)
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise UnreadableAnswer("Choose a day.") from error
+    if day.year not in _YEARS:
+        raise UnreadableAnswer("Choose a day in the years 1900 to 2199.")
+    return day.isoformat(), text
+
+
+def _number(question: FormQuestion, text: str, lang: str) -> Shown:
+    try:
+        value = read_whole(question.key, text.removeprefix("+"), lang) or 0
+    except Refused as refused:
+        raise UnreadableAnswer("Enter a whole number.") from refused
+    if abs(value) >= _MOST_NUMBER:
+        raise UnreadableAnswer("Enter a whole number.")
+    if question.low is not None and value < question.low:
+        raise UnreadableAnswer("Enter a number of %(num)s or more.", question.low)
+    if question.high is not None and value > question.high:
+        raise UnreadableAnswer("Enter a number of %(num)s or less.", question.high)
+    return str(value), str(value)
+
+
+_READERS: Final[dict[Kind, Callable[[FormQuestion, str], Shown]]] = {
+    **dict.fromkeys(CONTACTS, _handle),
+    Kind.EMAIL: _email,
+    Kind.PHONE: _phone,
+    Kind.WHATSAPP: _phone,
+    Kind.NAME: _plain,
+    Kind.CITY: _plain,
+    Kind.TEXT: _plain,
+    Kind.LONG_TEXT: _plain,
+    Kind.POSTCODE: _postcode,
+    Kind.COUNTRY: _country,
+    Kind.DATE: _date,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The keys of the questions that a person meets, and whether their answers refuse them."""
+
+    met: tuple[str, ...]
+    refused: bool
+
+
+def find_way(content: Content, answers: Answers) -> Way:
+    """Walk the questions with these answers."""
+    met: list[str] = []
+    skip_to = ""
+    for question in content.questions:
+        if skip_to and skip_to != question.key:
+            continue
+        skip_to = ""
+        if not _is_wanted(question, met, answers):
+            continue
+        met.append(question.key)
+        goto = _jump_of(question, answers)
+        if goto in (END, REFUSE):
+            return Way(tuple(met), goto == REFUSE)
+        skip_to = goto
+    return Way(tuple(met), refused=False)
+
+
+def count_score(content: Content, answers: Answers) -> int:
+    """The points of all options that were chosen in questions that are met."""
+    met = set(find_way(content, answers).met)
+    return sum(
+        option.score
+        for question in content.questions
+        if question.key in met
+        for option in chosen_options(question, answers)
+    )
+
+
+def chosen_options(question: FormQuestion, answers: Answers) -> list[Option]:
+    given = answers.get(question.key, "")
+    keys = given if isinstance(given, list) else [given]
+    return [option for option in question.options if option.key in keys]
+
+
+def _is_wanted(question: FormQuestion, met: list[str], answers: Answers) -> bool:
+    if not question.show_if:
+        return True
+    given = answers.get(question.show_if, "")
+    return question.show_if in met and question.show_value in (given if isinstance(given, list) else [given])
+
+
+def _jump_of(question: FormQuestion, answers: Answers) -> str:
+    if question.kind is not Kind.CHOICE:
+        return ""
+    return next((option.goto for option in chosen_options(question, answers)), "")
+
+
+SLOT_LENGTHS: Final = (15, 30, 45, 60, 90, 120)
+"""How long a slot may be, in minutes."""
+DAYS_AHEAD: Final = (7, 14, 28)
+"""How far ahead people may choose; a week has every open day in it, so there is always a time to choose."""
+MOST_SLOTS: Final = 500
+_DAY_MINUTES: Final = 24 * 60
+_KEY: Final = "%Y-%m-%dT%H:%M"
+
+
+@cache
+def list_zones() -> tuple[str, ...]:
+    """The time zones of places, by their IANA names."""
+    return tuple(sorted(each for each in available_timezones() if "/" in each and each[:4] != "Etc/"))
+
+
+def list_hours(content: Content) -> dict[str, Hours]:
+    """Return the opening hours of a form's appointments, by the key of the question."""
+    return {each.key: each.hours or Hours() for each in content.questions if each.kind is Kind.APPOINTMENT}
+
+
+def read_clock(text: str) -> int | None:
+    """The minute of the day that ``09:30`` names, up to ``24:00``; None for what names none."""
+    hour, colon, minute = text.partition(":")
+    digits = hour + minute
+    if not (colon and len(hour) == len(minute) == 2 and digits.isascii() and digits.isdigit()):
+        return None
+    minutes = int(hour) * 60 + int(minute)
+    return minutes if int(minute) < 60 and minutes <= _DAY_MINUTES else None
+
+
+def count_a_day(hours: Hours) -> int:
+    """How many slots an open day has; none for hours that make no sense."""
+    opens, closes = read_clock(hours.opens), read_clock(hours.closes)
+    if opens is None or closes is None or hours.slot_minutes not in SLOT_LENGTHS:
+        return 0
+    return max(0, (closes - opens) // hours.slot_minutes)
+
+
+TAKEN: Final = N_("Somebody has just taken this time. Choose another one.")
+
+
+def list_slots(hours: Hours, now: datetime, bookings: Sequence[Booking] = ()) -> list[datetime]:
+    """Return the times that can still be chosen, soonest first, with the zone of the business.
+
+    Args:
+        hours: the opening hours.
+        now: times before it are over.
+        bookings: what others hold.
+    """
+    free = _list_open_slots(hours, now)
+    if not bookings:
+        return free
+    length = timedelta(minutes=hours.slot_minutes)
+    ordered = sorted(bookings, key=lambda booking: booking.starts_at)
+    starts = [booking.starts_at for booking in ordered]
+    # bookings of different lengths may reach into each other: the latest end up to each of them counts
+    ends = list(accumulate((booking.ends_at for booking in ordered), max))
+    return [
+        slot
+        for slot in free
+        if not (before := bisect_left(starts, slot.astimezone(UTC) + length)) or ends[before - 1] <= slot
+    ]
+
+
+def _list_open_slots(hours: Hours, now: datetime) -> list[datetime]:
+    opens = read_clock(hours.opens)
+    if opens is None or hours.zone not in list_zones():
+        return []
+    zone = ZoneInfo(hours.zone)
+    today = now.astimezone(zone).date()
+    found: list[datetime] = []
+    for after in range(min(hours.ahead_days, max(DAYS_AHEAD)) + 1):
+        day = today + timedelta(days=after)
+        if day.isoweekday() not in hours.days:
+            continue
+        for number in range(count_a_day(hours)):
+            hour, minute = divmod(opens + number * hours.slot_minutes, 60)
+            slot = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
+            if slot > now and _is_real(slot):
+                found.append(slot)
+    return found[:MOST_SLOTS]
+
+
+def _is_real(slot: datetime) -> bool:
+    return slot.astimezone(UTC).astimezone(slot.tzinfo).replace(tzinfo=None) == slot.replace(tzinfo=None)
+
+
+def read_slot(hours: Hours, text: str, now: datetime, bookings: Sequence[Booking] = ()) -> Shown:
+    """Return the chosen time: for people with its zone, and with its distance from UTC as the normal form.
+
+    Raises:
+        UnreadableAnswer: for a time that is not offered, or that somebody else holds.
+    """
+    for slot in _list_open_slots(hours, now):
+        if slot.strftime(_KEY) == text:
+            until = slot.astimezone(UTC) + timedelta(minutes=hours.slot_minutes)
+            if any(booking.overlaps(slot, until) for booking in bookings):
+                raise UnreadableAnswer(TAKEN)
+            return f"{slot:%Y-%m-%d %H:%M} ({hours.zone})", slot.isoformat(timespec="minutes")
+    raise UnreadableAnswer("Choose a time from the list.")
+
+
+def show_slots(
+    hours: Hours, language: str, now: datetime, bookings: Sequence[Booking] = ()
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The days with their times, as a language writes them: the day's name, then the key and text of each."""
+    locale = _locale(language)
+    days: dict[str, list[tuple[str, str]]] = {}
+    for slot in list_slots(hours, now, bookings):
+        day = str(format_date(slot, "full", locale=locale))
+        text = f"{format_skeleton('MMMEd', slot, tzinfo=slot.tzinfo, locale=locale)}, {slot:%H:%M}"
+        days.setdefault(day, []).append((slot.strftime(_KEY), text))
+    return list(days.items())
+
+
+def place_of(zone: str) -> str:
+    """The place that names a zone: ``Asia/Ho_Chi_Minh`` is Ho Chi Minh."""
+    return zone.rpartition("/")[2].replace("_", " ")
+
+
+def day_names(language: str) -> list[tuple[int, str]]:
+    """The days of the week by their ISO number, Monday first."""
+    names = _locale(language).days["stand-alone"]["wide"]
+    return [(number + 1, str(names[number])) for number in range(7)]
+
+
+@cache
+def _locale(language: str) -> Locale:
+    return Locale.parse(language, sep="-")
+
+
+LEAST_S: Final = 2
+"""Seconds between opening a form and sending it; nobody reads and fills it in faster."""
+
+
+def sign_opening(number: int, visitor: str, at_s: int, signer: Signer) -> str:
+    """A token that says when this visitor was given this version of a form."""
+    return f"{at_s}.{signer.get_signature(_opened(number, visitor, at_s)).decode()}"
+
+
+def check_opening(token: str, number: int, visitor: str, now_s: float, signer: Signer) -> None:
+    """Refuse what was not opened here, or was sent too fast.
+
+    Raises:
+        Refused: UNSIGNED; TOO_MANY with the seconds to wait, after which the same will be taken.
+    """
+    text, _, signature = token.partition(".")
+    at_s = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
+    if not signer.verify_signature(_opened(number, visitor, at_s), signature):
+        raise Refused(errors.UNSIGNED, "Open the form again, then send it. Your answers are kept.")
+    left_s = at_s + LEAST_S - now_s
+    if left_s > 0:
+        raise Refused(errors.TOO_MANY, "This was sent too quickly. Try again in a moment.", int(left_s) + 1)
+
+
+def _opened(number: int, visitor: str, at_s: int) -> str:
+    return f"{number}\0{visitor}\0{at_s}"
+
 
 MISSING: Final = N_("Please answer this.")
 COUNTRY_PART: Final = ".country"

@@ -7,14 +7,16 @@ from typing import Any, Final
 import phonenumbers
 
 from contatto.forms.model import NOBODY, Content, FormQuestion, Kind, Known
-from contatto.forms.rules.kinds import CHOOSERS, PHONES, TEXT_LIMIT
-from contatto.forms.rules.links import shown_link
-from contatto.forms.rules.slots import place_of, show_slots
-from contatto.forms.rules.words import (
+from contatto.forms.rules.answers import place_of, show_slots
+from contatto.forms.rules.content import (
+    CHOOSERS,
+    PHONES,
+    TEXT_LIMIT,
     consent_text,
     direction_of,
     label_of,
     option_text,
+    shown_link,
     text_of,
 )
 from contatto.kit.languages import LANGUAGES

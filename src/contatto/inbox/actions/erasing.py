@@ -15,8 +15,8 @@ from contatto.inbox.store import receipts
 from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.erasing import Gone
-from contatto.spam.actions import forget_judged
-from contatto.subscriptions.actions import pushing as pushes
+from contatto.spam.actions import forget_verdicts
+from contatto.subscriptions import actions as pushes
 
 ERASED: Final = "erased"
 """The reason of deliveries that are refused because their person is erased."""
@@ -68,6 +68,6 @@ def forget_chats(tx: Tx, gone: Gone) -> set[str]:
     words = store.list_external_ids(tx, gone.business_id, gone.person_ids) | gone.contacts
     pushes.forget_subjects(tx, gone.business_id, {*texts, *chat_ids, *gone.lead_ids})
     store.delete_refused_bodies(tx, gone.business_id, {word.encode() for word in words if word})
-    forget_judged(tx, gone.business_id, chat_ids)
+    forget_verdicts(tx, gone.business_id, chat_ids)
     store.delete_chats(tx, gone.business_id, gone.person_ids, chat_ids)
     return found

@@ -13,9 +13,9 @@ from contatto.forms.model import (
     FormVersion,
     Known,
 )
-from contatto.forms.rules.slots import list_hours
-from contatto.forms.rules.words import text_of
-from contatto.forms.store.records import list_bookings, list_versions_by_number, list_who_sent
+from contatto.forms.rules.answers import list_hours
+from contatto.forms.rules.content import text_of
+from contatto.forms.store import list_bookings, list_versions_by_number, list_who_sent
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import (
     conversation_id_of,

@@ -28,7 +28,7 @@ from contatto.inbox.store import conversations, messages, persons
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.measurement.store import find_measured_ad_by_number
-from contatto.subscriptions.actions.pushing import queue_message_pushes
+from contatto.subscriptions.actions import queue_message_pushes
 from contatto.subscriptions.model import Subscription
 from contatto.subscriptions.rules import message_payload
 

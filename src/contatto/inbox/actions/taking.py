@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from contatto.channels.model import ChannelAccount, MessageKind, Sender, WasRead
-from contatto.forms.actions.submitting import (
+from contatto.forms.actions import (
     FilledForm,
     FreshAnswer,
     Looked,
@@ -16,8 +16,8 @@ from contatto.forms.actions.submitting import (
     look_through_forms,
 )
 from contatto.forms.model import FormAnswer, FormVerdict, FormVersion, HiddenValue, Respondent, Submission
-from contatto.forms.rules.words import text_of
-from contatto.forms.store.records import list_versions_by_number
+from contatto.forms.rules.content import text_of
+from contatto.forms.store import list_versions_by_number
 from contatto.inbox.actions.threads import open_conversation, person_id_of
 from contatto.inbox.index import Threads
 from contatto.inbox.limits import limit_newcomers

@@ -12,9 +12,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
-from contatto.channels.index import AppIndex
 from contatto.channels.model import ChannelAccount, ChannelApp, Connector, MessageKind, Platform
-from contatto.channels.registry import CONNECTORS
+from contatto.channels.registry import CONNECTORS, AppIndex
 from contatto.channels.rules import serves_platform
 from contatto.inbox import rules
 from contatto.inbox.actions.backlog import Backlog

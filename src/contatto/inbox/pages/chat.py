@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.capture import store as capture_store
 from contatto.channels.model import Platform
 from contatto.channels.store import find_public_account, list_embed_origins
-from contatto.forms.actions.records import choose_form
+from contatto.forms.actions import choose_form
 from contatto.forms.model import NOBODY
 from contatto.inbox.actions.forms import find_known
 from contatto.inbox.actions.taps import find_tapped_ad

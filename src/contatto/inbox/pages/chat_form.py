@@ -6,10 +6,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from contatto.forms.actions.submitting import Unanswered
+from contatto.forms.actions import Unanswered
 from contatto.forms.model import FormVerdict, Submission
-from contatto.forms.rules.openings import check_opening
-from contatto.forms.rules.slots import TAKEN
+from contatto.forms.rules.answers import TAKEN, check_opening
 from contatto.inbox.actions.forms import GatheredSheets, Opening
 from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn
 from contatto.inbox.actions.threads import conversation_id_of

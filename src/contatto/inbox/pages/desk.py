@@ -35,7 +35,7 @@ from contatto.leads.store.annotations import list_labels
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 from contatto.spam.model import Mark, Sign
-from contatto.spam.store import find_judged
+from contatto.spam.store import find_verdict
 
 SIGNS: Final = {
     Sign.WORDS: N_("The text resembles chats that were marked as spam."),
@@ -234,7 +234,7 @@ class _Desk:
 
     def thread(self, conversation: Conversation, before: datetime | None) -> ThreadView:
         account = self.accounts[conversation.channel_account_id]
-        judged = find_judged(self.tx, self.business_id, conversation.id)
+        judged = find_verdict(self.tx, self.business_id, conversation.id)
         return ThreadView(
             **row_of(thread_part(self.tx, account, conversation, before)),
             conversation=self.row(conversation),

@@ -11,7 +11,7 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.channels.model import ChannelAccount
 from contatto.channels.store import find_account
-from contatto.forms.actions.records import find_published
+from contatto.forms.actions import find_published
 from contatto.forms.model import FormVersion, Known
 from contatto.inbox import rules
 from contatto.inbox.actions.forms import FormOffer, find_bookings, send_form

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from contatto.channels.model import ChannelAccount
 from contatto.forms.model import NOBODY, FormVersion, Known
-from contatto.forms.rules.openings import sign_opening
+from contatto.forms.rules.answers import sign_opening
+from contatto.forms.rules.content import accepted_languages, best_language, text_of
 from contatto.forms.rules.sheet import picture_path, show_sheet
-from contatto.forms.rules.words import accepted_languages, best_language, text_of
 from contatto.kit.i18n import translator_of
 from contatto.kit.languages import translator_for
 from contatto.ui.context import context_of, part_of

@@ -11,7 +11,7 @@ from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account
 from contatto.crm.store.deliveries import list_records_of_lead
-from contatto.forms.store.records import list_receipts_of_lead
+from contatto.forms.store import list_receipts_of_lead
 from contatto.inbox.model import AdReferral
 from contatto.inbox.store.persons import list_persons
 from contatto.inbox.store.referrals import list_referrals

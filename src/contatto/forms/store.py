@@ -1,4 +1,4 @@
-"""Tables of forms, frozen versions, default forms, answers and consent receipts; answers are sealed."""
+"""Tables of forms, versions, answers, consent receipts, bookings, and pictures."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     Integer,
     PrimaryKeyConstraint,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     bindparam,
+    exists,
     func,
     or_,
     select,
@@ -37,6 +39,7 @@ from contatto.kit.db.hot import Query, insert_all
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
+from contatto.kit.ids import named_id
 from contatto.kit.looks import note_seen
 
 forms = Table(
@@ -437,3 +440,108 @@ def delete_answers_of(
     tx.execute(form_answers.delete().where(mine, about))
     held = form_bookings.c.business_id == business_id, form_bookings.c.person_id.in_(person_ids)
     tx.execute(form_bookings.delete().where(*held))
+
+
+default_forms = Table(
+    "default_forms",
+    metadata,
+    Column("channel_account_id", String(36), primary_key=True),
+    tenant(),
+    Column("form_id", String(36), nullable=False),
+    Index("ix_default_forms_business_id", "business_id"),
+)
+
+
+def save_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id: str) -> None:
+    """Set the form of a channel account's chats where no ad brings its own."""
+    row = {"channel_account_id": channel_account_id, "business_id": business_id, "form_id": form_id}
+    insert = tx.upsert(default_forms).values(**row)
+    tx.execute(
+        insert.on_conflict_do_update(
+            index_elements=["channel_account_id"],
+            set_={"form_id": form_id},
+            where=default_forms.c.business_id == business_id,
+        )
+    )
+
+
+def delete_default_form(tx: Tx, business_id: str, channel_account_id: str) -> None:
+    tx.execute(
+        default_forms.delete().where(
+            default_forms.c.business_id == business_id,
+            default_forms.c.channel_account_id == channel_account_id,
+        )
+    )
+
+
+def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
+    """The id of the default form by channel account."""
+    mine = select(default_forms).where(default_forms.c.business_id == business_id)
+    return {row["channel_account_id"]: row["form_id"] for row in tx.execute(mine).mappings()}
+
+
+form_pictures = Table(
+    "form_pictures",
+    metadata,
+    key(),
+    tenant(),
+    Column("digest", String(64), nullable=False),
+    Column("media_type", String(32), nullable=False),
+    sealed("body"),
+    instant("created_at"),
+    UniqueConstraint("business_id", "digest"),
+)
+
+
+def save_form_picture(tx: Tx, business_id: str, digest: str, media_type: str, body: bytes) -> None:
+    """Keep a picture; the same one again only counts as new, so that nobody forgets it before its form."""
+    picture_id = named_id(business_id, digest)
+    row = {
+        "id": picture_id,
+        "business_id": business_id,
+        "digest": digest,
+        "media_type": media_type,
+        "body": tx.vault.seal_bytes(body, business_id, "form_pictures.body", picture_id),
+        "created_at": tx.now,
+    }
+    insert = tx.upsert(form_pictures).values(**row)
+    tx.execute(
+        insert.on_conflict_do_update(
+            index_elements=["business_id", "digest"], set_={"created_at": row["created_at"]}
+        )
+    )
+
+
+def has_form_picture(tx: Tx, business_id: str, digest: str) -> bool:
+    mine = select(form_pictures.c.id).where(
+        form_pictures.c.business_id == business_id, form_pictures.c.digest == digest
+    )
+    return tx.execute(mine).first() is not None
+
+
+def find_form_picture(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
+    """The media type of a picture and its bytes, opened."""
+    mine = select(form_pictures).where(
+        form_pictures.c.business_id == business_id, form_pictures.c.digest == digest
+    )
+    row = tx.execute(mine).mappings().first()
+    if row is None:
+        return None
+    return row["media_type"], tx.vault.open_bytes(row["body"], business_id, "form_pictures.body", row["id"])
+
+
+def has_unused_form_picture(tx: Tx, before: datetime) -> bool:
+    """Whether some business has a picture that no draft and no version shows; it looks through all."""
+    return tx.scalar(select(form_pictures.c.digest).where(*_unused(before)).limit(1)) is not None
+
+
+def delete_unused_form_pictures(tx: Tx, before: datetime) -> int:
+    """Forget some pictures of any business that no draft and no version shows; say how many."""
+    return tx.delete_some(form_pictures, *_unused(before), most=20)
+
+
+def _unused(before: datetime) -> tuple[ColumnElement[bool], ...]:
+    own, digest = form_pictures.c.business_id, form_pictures.c.digest
+    in_draft = exists().where(forms.c.business_id == own, forms.c.draft.contains(digest))
+    in_version = exists().where(form_versions.c.business_id == own, form_versions.c.content.contains(digest))
+    return form_pictures.c.created_at < before, ~in_draft, ~in_version

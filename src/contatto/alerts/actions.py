@@ -1,0 +1,402 @@
+"""Alert members, mail what is due, push to browsers, and save choices."""
+
+import os
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parseaddr
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contatto.accounts import store as accounts
+from contatto.accounts.model import Business, BusinessId, Caller, Member
+from contatto.accounts.rules import browser_name, is_able
+from contatto.accounts.store import find_business, find_member
+from contatto.alerts import rules, store
+from contatto.alerts.connectors import web_push
+from contatto.alerts.connectors.web_push import Browser, MessageKey
+from contatto.alerts.model import (
+    ALERT_PUSH,
+    NEEDS,
+    RAISED,
+    Alert,
+    AlertRaised,
+    Choices,
+    Kind,
+    PushBrowser,
+    Way,
+)
+from contatto.channels.model import ChannelLost
+from contatto.channels.store import list_token_dates
+from contatto.crm.actions.ledger import list_alarms
+from contatto.crm.rules.alarms import Alarm
+from contatto.inbox.model import MessageReceived
+from contatto.inbox.store.conversations import find_conversation, list_late_conversations
+from contatto.inbox.store.targets import list_reply_targets
+from contatto.kit import errors
+from contatto.kit.base64url import from_base64url, to_base64url
+from contatto.kit.client import read_address
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
+from contatto.kit.errors import Refused
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.i18n import Translator
+from contatto.kit.languages import SOURCE, translator_for
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    FORBIDDEN_ADDRESS,
+    Ask,
+    Done,
+    Failed,
+    NewRequest,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.kit.outbound.store import queue_request
+from contatto.kit.outbox import emit
+from contatto.kit.vault import Vault
+from contatto.leads.model.events import LeadCaptured, WorkAssigned
+from contatto.leads.store.annotations import list_due_tasks
+from contatto.mail.actions import queue_mail
+from contatto.mail.model import NewMail
+
+ALERT_BATCH: Final = 500
+"""Due alerts that one batch sends."""
+LATE_CHAT_BATCH: Final = 500
+"""Late chats of a business that one batch reads."""
+MOST_BROWSERS: Final = 20
+"""Browsers of one member."""
+URL_LIMIT: Final = 2_048
+_MOST_AHEAD_OF_UTC: Final = timedelta(hours=14)
+
+
+def load_choices(tx: Tx, business_id: str, member_id: str) -> Choices:
+    """Return how a member wants to be alerted; on open pages alone until they choose."""
+    return store.find_choices(tx, business_id, member_id) or Choices(business_id, member_id)
+
+
+def choose_alerts(tx: Tx, choices: Choices) -> None:
+    """Save how a member wants to be alerted."""
+    store.save_choices(tx, row_of(choices))
+
+
+def alert_lead(tx: Tx, event: LeadCaptured) -> None:
+    """Alert of a new lead; a handler of the outbox."""
+    members = _list_able_members(tx, event.business_id, Kind.LEAD)
+    _alert_members(tx, event.business_id, (Kind.LEAD, event.lead_id, ""), members)
+
+
+def alert_message(tx: Tx, event: MessageReceived) -> None:
+    """Alert the assignee of a chat of a customer's message, else all members; a handler of the outbox."""
+    conversation = find_conversation(tx, event.business_id, event.conversation_id)
+    if conversation is None:
+        return
+    members = _assignee_or_all(
+        conversation.assignee_id, _list_able_members(tx, event.business_id, Kind.MESSAGE)
+    )
+    subject = Kind.MESSAGE, conversation.id, rules.message_stamp(tx.now)
+    _alert_members(tx, event.business_id, subject, members)
+
+
+def alert_assignment(tx: Tx, event: WorkAssigned) -> None:
+    """Alert the member to whom somebody else assigned a lead or a chat; a handler of the outbox."""
+    able_members = _list_able_members(tx, event.business_id, Kind.ASSIGNMENT)
+    assignees = [member for member in able_members if member.id == event.member_id]
+    stamp = f"{'lead' if event.lead_id else 'chat'} {rules.moment_stamp(event.at)}"
+    subject = Kind.ASSIGNMENT, event.lead_id or event.conversation_id, stamp
+    _alert_members(tx, event.business_id, subject, assignees)
+
+
+def alert_channel(tx: Tx, event: ChannelLost) -> None:
+    """Alert of a refused access token, once for each token; a handler of the outbox."""
+    since = list_token_dates(tx, event.business_id).get(event.account_id)
+    if since is not None:
+        subject = Kind.CHANNEL, event.account_id, rules.moment_stamp(since)
+        members = _list_able_members(tx, event.business_id, Kind.CHANNEL)
+        _alert_members(tx, event.business_id, subject, members)
+
+
+def alert_due_tasks(tx: Tx) -> int:
+    """Alert the lead's owner, else all members, on the local day of a task; return the number of alerts."""
+    count = 0
+    for business_id, lead_id, owner_id, due_on in list_due_tasks(tx, (tx.now + _MOST_AHEAD_OF_UTC).date()):
+        members = _assignee_or_all(owner_id, _list_able_members(tx, business_id, Kind.TASK))
+        usual_zone = _default_zone(tx, business_id)
+        due_members = [
+            member for member in members if rules.local_day(tx.now, member.timezone or usual_zone) >= due_on
+        ]
+        count += _alert_members(tx, business_id, (Kind.TASK, lead_id, f"{due_on:%Y-%m-%d}"), due_members)
+    return count
+
+
+def alert_waiting_chats(tx: Tx) -> int:
+    """Alert of customers who wait longer than the reply target; return the number of alerts."""
+    count = 0
+    for business_id, target in list_reply_targets(tx).items():
+        late_since = tx.now - target
+        between = (late_since - rules.LATE_CHATS_WITHIN, late_since)
+        alerted = store.list_alerted_subjects(tx, business_id, Kind.WAITING, between[0])
+        for chat in list_late_conversations(tx, business_id, between, LATE_CHAT_BATCH):
+            stamp = rules.moment_stamp(chat.waiting_since or late_since)
+            if (chat.id, stamp) not in alerted:
+                able_members = _list_able_members(tx, business_id, Kind.WAITING)
+                members = _assignee_or_all(chat.assignee_id, able_members)
+                count += _alert_members(tx, business_id, (Kind.WAITING, chat.id, stamp), members)
+    return count
+
+
+def alert_linked_crms(tx: Tx) -> int:
+    """Alert of linked CRMs that need attention, once a day for each alarm; return the number of alerts."""
+    count = 0
+    for business_id, number, alarm in list_alarms(tx):
+        subject = Kind.CRM, str(number), f"{alarm} {tx.now:%Y-%m-%d}"
+        count += _alert_members(tx, business_id, subject, _list_able_members(tx, business_id, Kind.CRM))
+    return count
+
+
+def alert_signals(list_signal_alarms: Callable[[Tx], list[tuple[str, str, Alarm]]], tx: Tx) -> int:
+    """Alert of ad platforms without signals, once a day for each alarm; return the number of alerts.
+
+    The alarms are business, external ad account and alarm; the caller reads them from ``signals``.
+    """
+    count = 0
+    for business_id, account_id, alarm in list_signal_alarms(tx):
+        subject = Kind.SIGNALS, account_id, f"{alarm} {tx.now:%Y-%m-%d}"
+        count += _alert_members(tx, business_id, subject, _list_able_members(tx, business_id, Kind.SIGNALS))
+    return count
+
+
+def _list_able_members(tx: Tx, business_id: str, kind: Kind) -> list[Member]:
+    """Return the active members with the permission that a kind of alerts needs."""
+    return accounts.list_able_members(tx, BusinessId(business_id), NEEDS[kind])
+
+
+def _assignee_or_all(member_id: str | None, members: list[Member]) -> list[Member]:
+    return [member for member in members if member.id == member_id] or members
+
+
+def _default_zone(tx: Tx, business_id: str) -> str:
+    """Return the zone of the first ad account, for members who chose none."""
+    ad_accounts = accounts.list_ad_accounts(tx, BusinessId(business_id))
+    return ad_accounts[0].timezone if ad_accounts else "UTC"
+
+
+def _alert_members(
+    tx: Tx, business_id: str, subject: tuple[Kind, str, str], members: Iterable[Member]
+) -> int:
+    """Alert members of a subject (kind, id and stamp) as they chose; return the number of new alerts."""
+    kind, subject_id, stamp = subject
+    choices_by_member, usual_zone = store.list_choices(tx, business_id), _default_zone(tx, business_id)
+    new_count = 0
+    for member in members:
+        choices = choices_by_member.get(member.id, Choices(business_id, member.id))
+        due = rules.due_at(choices, kind, tx.now, member.timezone or usual_zone)
+        if not any(due.values()) and kind not in RAISED:
+            continue
+        alert = Alert(business_id, member.id, kind, subject_id, stamp, tx.now)
+        if store.append_alert(tx, alert, due):
+            new_count += 1
+            if kind in RAISED:
+                path = rules.path_of(kind, subject_id, stamp)
+                emit(tx, business_id, AlertRaised(business_id, member.id, kind, path))
+    return new_count
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A member with due alerts that they may open, and the texts of their language."""
+
+    business: Business
+    member: Member
+    alerts: list[Alert]
+    words: Translator
+
+
+def send_due_alerts(tx: Tx, way: Way, send: Callable[[Recipient], None]) -> int:
+    """Send each member what is due in a way, and mark it as sent; return the number of alerts."""
+    tx.hold_key(f"alerts {way}")  # two workers at once would both send them
+    due = store.list_due_alerts(tx, way, ALERT_BATCH)
+    for (business_id, member_id), group in groupby(due, key=attrgetter("business_id", "member_id")):
+        member = find_member(tx, BusinessId(business_id), member_id)
+        business = find_business(tx, BusinessId(business_id))
+        if member is None or business is None:
+            continue
+        alerts = [alert for alert in group if is_able(member, NEEDS[alert.kind])]
+        if alerts:
+            send(Recipient(business, member, alerts, translator_for(member.language or SOURCE)))
+    if due:
+        store.mark_alerts_sent(tx, way, due)
+    return len(due)
+
+
+def mail_due_alerts(tx: Tx, base_url: str, *, sends_mail: bool = True) -> int:
+    """Queue the mails that are due, one for each member; return the number of alerts.
+
+    Without a mail server the alerts are dropped.
+    """
+
+    def mail(recipient: Recipient) -> None:
+        if sends_mail:
+            texts = rules.alert_mail(recipient.words, recipient.alerts, base_url, recipient.business.name)
+            queue_mail(tx, NewMail(recipient.business.id, recipient.member.email, *texts))
+
+    return send_due_alerts(tx, Way.MAIL, mail)
+
+
+def purge_alerts(tx: Tx) -> int:
+    """Delete alerts that are older than the retention; return their number."""
+    return store.delete_old_alerts(tx, tx.now - rules.RETENTION)
+
+
+class PushMessage(msgspec.Struct, frozen=True):
+    """Content of an outbound push request: recipient, kinds of alerts, and text for the browser."""
+
+    member_id: str
+    kinds: tuple[Kind, ...]
+    title: str
+    body: str
+    path: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushSubscription:
+    """Push subscription as a browser sends it; key and secret are in base64url."""
+
+    endpoint: str
+    public_key: str
+    secret: str
+    user_agent: str
+
+
+def vapid_key_of(vault: Vault) -> ec.EllipticCurvePrivateKey:
+    """Derive the installation's VAPID key; browsers are bound to it, so no rotation changes it."""
+    return web_push.vapid_key(vault.derivation_key("web-push"))
+
+
+def public_key_of(vault: Vault) -> str:
+    """Return the public VAPID key, which a browser needs to subscribe."""
+    return to_base64url(web_push.public_point(vapid_key_of(vault)))
+
+
+def register_browser(
+    tx: Tx, caller: Caller, subscription: PushSubscription, allowed: Collection[str]
+) -> PushBrowser:
+    """Register a browser for a member's push alerts, and remove it from all other users.
+
+    Raises:
+        Refused: INVALID for a malformed subscription, or a forbidden address.
+    """
+    try:
+        read_address(subscription.endpoint[: URL_LIMIT + 1], allowed)
+        browser = Browser(
+            subscription.endpoint,
+            from_base64url(subscription.public_key),
+            from_base64url(subscription.secret),
+        )
+        web_push.check_browser(browser)
+        fits = len(subscription.endpoint) <= URL_LIMIT and subscription.endpoint.isascii()
+    except ValueError:
+        fits = False
+    if not fits:
+        raise Refused(
+            errors.INVALID, "endpoint: Alerts cannot be sent to this push service. Use another browser."
+        )
+    tx.hold_key("push browsers", caller.subject_id)
+    browsers = store.list_browsers(tx, caller.business_id, caller.subject_id)
+    browser_id = tx.vault.named_id("push browser", subscription.endpoint)
+    if len(browsers) >= MOST_BROWSERS and browser_id not in {browser.id for browser in browsers}:
+        raise Refused(
+            errors.INVALID,
+            "endpoint: Alerts already go to %(most)s browsers. Remove one first.",
+            most=MOST_BROWSERS,
+        )
+    store.delete_browser_of_others(tx, browser_id, caller.user_id)
+    row = (browser_id, caller.business_id, caller.subject_id, caller.user_id)
+    push_browser = PushBrowser(*row, browser_name(subscription.user_agent), tx.now)
+    store.save_browser(tx, push_browser, browser)
+    return push_browser
+
+
+def remove_browser(tx: Tx, caller: Caller, browser_id: str) -> None:
+    """Remove a browser of the caller's own from push alerts.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    if not store.delete_browser(tx, caller.business_id, caller.subject_id, browser_id):
+        raise Refused(errors.NOT_FOUND, "Browser not found.")
+
+
+def push_due_alerts(tx: Tx) -> int:
+    """Queue what is due for each browser of each member, one message for all; return the number of alerts."""
+    return send_due_alerts(tx, Way.PUSH, lambda recipient: _queue_pushes(tx, recipient))
+
+
+def _queue_pushes(tx: Tx, recipient: Recipient) -> None:
+    business_id, member_id = recipient.business.id, recipient.member.id
+    title, path, tag = rules.push_text(recipient.words, recipient.alerts)
+    kinds = tuple(dict.fromkeys(alert.kind for alert in recipient.alerts))
+    content = msgspec.json.encode(
+        PushMessage(member_id, kinds, title, recipient.business.name, path, tag)
+    ).decode()
+    for push_browser in store.list_browsers(tx, business_id, member_id):
+        browser = store.find_browser(tx, business_id, member_id, push_browser.id)
+        if browser is not None:
+            host = urlsplit(browser.endpoint).netloc.lower()[:300]
+            new = NewRequest(business_id, ALERT_PUSH, push_browser.id, host, progress=content)
+            queue_request(tx, new, web_push.PLAN)
+
+
+def alert_push_kind(mail_from: str, base_url: str) -> OutboundKind:
+    """Return the outbound kind of push alerts; push services get the operator's address as contact."""
+    address = parseaddr(mail_from)[1]
+    contact = f"mailto:{address}" if address else base_url if base_url.startswith("https://") else ""
+
+    def begin(tx: Tx, request: OutboundRequest) -> Step:
+        return begin_alert_push(tx, request, contact)
+
+    name, plan = ALERT_PUSH, web_push.PLAN
+    return OutboundKind(name, begin, read_alert_push_answer, settle_alert_push, plan, keeps_progress=True)
+
+
+def begin_alert_push(tx: Tx, request: OutboundRequest, contact: str) -> Step:
+    """Encrypt the message anew for each attempt; skip members without permission or session."""
+    message = msgspec.json.decode(request.progress, type=PushMessage)
+    browser = store.find_browser(tx, request.business_id, message.member_id, request.subject)
+    member = find_member(tx, BusinessId(request.business_id), message.member_id)
+    if browser is None or member is None or not store.has_session(tx, member.user_id):
+        return Done()
+    if not all(is_able(member, NEEDS[kind]) for kind in message.kinds):
+        return Done()
+    content = {"title": message.title, "body": message.body, "path": message.path, "tag": message.tag}
+    message_key = MessageKey(ec.generate_private_key(ec.SECP256R1()), os.urandom(16))
+    body = web_push.seal_message(msgspec.json.encode(content), browser, message_key)
+    headers = web_push.push_headers(browser.endpoint, vapid_key_of(tx.vault), contact, tx.now)
+    return Ask(HttpRequest("POST", browser.endpoint, headers, body), request.progress)
+
+
+def read_alert_push_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """Interpret a push service's answer; delete a browser that is gone or bound to another key."""
+    if answer.status in web_push.GONE or answer.status == web_push.NOT_OURS:
+        _delete_browser(tx, request)
+        return Done()
+    return web_push.read_service_answer(answer)
+
+
+def settle_alert_push(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Delete a browser with a forbidden address."""
+    if isinstance(outcome, Failed) and outcome.reason == FORBIDDEN_ADDRESS:
+        _delete_browser(tx, request)
+
+
+def _delete_browser(tx: Tx, request: OutboundRequest) -> None:
+    message = msgspec.json.decode(request.progress, type=PushMessage)
+    store.delete_browser(tx, request.business_id, message.member_id, request.subject)

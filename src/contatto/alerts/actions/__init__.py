@@ -1,1 +1,0 @@
-"""Alerting members, and telling their browsers."""

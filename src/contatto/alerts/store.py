@@ -1,0 +1,202 @@
+"""Tables of alerts, of members' choices, and of browsers with push subscriptions."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    exists,
+    or_,
+    select,
+    tuple_,
+)
+
+from contatto.accounts.store import members, sessions
+from contatto.alerts.connectors.web_push import Browser
+from contatto.alerts.model import Alert, Choices, Kind, PushBrowser, Way
+from contatto.kit.base64url import from_base64url, to_base64url
+from contatto.kit.db.hot import Query
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, sealed, tenant
+from contatto.kit.vault import row_key
+
+alert_choices = Table(
+    "alert_choices",
+    metadata,
+    Column("member_id", String(36), primary_key=True),
+    tenant(),
+    Column("mailed", Words, nullable=False),
+    Column("digested", Words, nullable=False),
+    Column("pushed", Words, nullable=False, server_default="[]"),
+    Column("shown", Words, nullable=False),
+    Column("has_sound", Boolean, nullable=False),
+    Column("quiet_from", Integer, nullable=False),
+    Column("quiet_until", Integer, nullable=False),
+    Column("digest_at", Integer, nullable=False),
+    Index("ix_alert_choices_business_id", "business_id"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("member_id", String(36), primary_key=True),
+    Column("kind", Choice(Kind), primary_key=True),
+    Column("subject_id", String(36), primary_key=True),
+    Column("stamp", String(40), primary_key=True),
+    tenant(),
+    instant("created_at"),
+    instant("mail_at", nullable=True),
+    instant("push_at", nullable=True),
+    Index("ix_alerts_mail_at", "mail_at"),
+    Index("ix_alerts_push_at", "push_at"),
+    Index("ix_alerts_created_at", "created_at"),
+    Index("ix_alerts_told", "business_id", "kind", "created_at"),
+)
+"""A row stays for a while after it was sent, so that the same alert is not sent twice."""
+_DUE: Final = {Way.MAIL: alerts.c.mail_at, Way.PUSH: alerts.c.push_at}
+_KEYS: Final = alerts.c.member_id, alerts.c.kind, alerts.c.subject_id, alerts.c.stamp
+
+
+def save_choices(tx: Tx, row: dict[str, Any]) -> None:
+    """Save the choices of a member in place of the earlier ones."""
+    insert = tx.upsert(alert_choices).values(row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["member_id"], set_=row))
+
+
+def find_choices(tx: Tx, business_id: str, member_id: str) -> Choices | None:
+    is_member = alert_choices.c.business_id == business_id, alert_choices.c.member_id == member_id
+    return tx.find(Choices, select(alert_choices).where(*is_member))
+
+
+def list_choices(tx: Tx, business_id: str) -> dict[str, Choices]:
+    """Return the choices of a business by member, without members who never chose."""
+    in_business = select(alert_choices).where(alert_choices.c.business_id == business_id)
+    return {choices.member_id: choices for choices in tx.list(Choices, in_business)}
+
+
+_WAYS: Final = alert_choices.c.mailed, alert_choices.c.digested, alert_choices.c.pushed
+_ALERTED: Final = Query(
+    select(alert_choices.c.business_id).where(or_(*(way != () for way in _WAYS))).distinct()
+)
+
+
+def list_alerted_businesses(tx: Tx) -> set[str]:
+    """Return the businesses in which a member chose mail or push alerts."""
+    return {business_id for (business_id,) in _ALERTED.rows(tx, {})}
+
+
+def append_alert(tx: Tx, alert: Alert, due: Mapping[Way, datetime | None]) -> bool:
+    """Save an alert with its due time in each way; return False if the same one exists."""
+    return tx.insert_ignore(alerts, row_of(alert) | {_DUE[way].name: at for way, at in due.items()})
+
+
+def list_alerted_subjects(tx: Tx, business_id: str, kind: Kind, since: datetime) -> set[tuple[str, str]]:
+    """Return subjects and stamps of a business's alerts since a time."""
+    recent = alerts.c.business_id == business_id, alerts.c.kind == kind, alerts.c.created_at >= since
+    subjects = select(alerts.c.subject_id, alerts.c.stamp).where(*recent).distinct()
+    return {(row.subject_id, row.stamp) for row in tx.execute(subjects)}
+
+
+def has_due_alert(tx: Tx, way: Way) -> bool:
+    return bool(tx.scalar(select(exists().where(_DUE[way] <= tx.now))))
+
+
+def list_due_alerts(tx: Tx, way: Way, limit: int) -> list[Alert]:
+    """Return due alerts of all businesses, those of one member together."""
+    due = select(alerts).where(_DUE[way] <= tx.now)
+    return tx.list(Alert, due.order_by(alerts.c.business_id, alerts.c.member_id).limit(limit))
+
+
+def mark_alerts_sent(tx: Tx, way: Way, sent_alerts: Collection[Alert]) -> None:
+    """Mark alerts as sent in one way."""
+    keys = [(alert.member_id, alert.kind, alert.subject_id, alert.stamp) for alert in sent_alerts]
+    tx.execute(alerts.update().where(tuple_(*_KEYS).in_(keys)).values({_DUE[way]: None}))
+
+
+def delete_old_alerts(tx: Tx, before: datetime) -> int:
+    """Delete some alerts from before a time; return their number."""
+    return tx.delete_some(alerts, alerts.c.created_at < before)
+
+
+push_browsers = Table(
+    "push_browsers",
+    metadata,
+    Column("id", String(36), nullable=False),
+    Column("member_id", String(36), nullable=False),
+    tenant(),
+    Column("user_id", String(36), nullable=False),
+    sealed("endpoint"),
+    sealed("public_key"),
+    sealed("secret"),
+    Column("name", String(80), nullable=False),
+    instant("created_at"),
+    PrimaryKeyConstraint("id", "member_id"),
+    Index("ix_push_browsers_member", "business_id", "member_id"),
+)
+
+
+def save_browser(tx: Tx, push_browser: PushBrowser, browser: Browser) -> None:
+    """Save a browser with its sealed push endpoint, or replace the endpoint of an existing one."""
+    texts = {
+        "endpoint": browser.endpoint,
+        "public_key": to_base64url(browser.public_key),
+        "secret": to_base64url(browser.secret),
+    }
+    key = row_key(push_browser.id, push_browser.member_id)
+    sealed_texts = {
+        name: tx.vault.seal(text, push_browser.business_id, f"push_browsers.{name}", key)
+        for name, text in texts.items()
+    }
+    insert = tx.upsert(push_browsers).values(row_of(push_browser) | sealed_texts)
+    tx.execute(insert.on_conflict_do_update(index_elements=["id", "member_id"], set_=sealed_texts))
+
+
+def delete_browser_of_others(tx: Tx, browser_id: str, user_id: str) -> None:
+    """Delete a browser of all other users, in all businesses."""
+    is_foreign = push_browsers.c.id == browser_id, push_browsers.c.user_id != user_id
+    tx.execute(push_browsers.delete().where(*is_foreign))
+
+
+def has_session(tx: Tx, user_id: str) -> bool:
+    """Report whether a person is signed in, in any of their businesses."""
+    memberships = select(members.c.id).where(members.c.user_id == user_id, members.c.deactivated_at.is_(None))
+    live = exists().where(sessions.c.member_id.in_(memberships), sessions.c.expires_at > tx.now)
+    return bool(tx.scalar(select(live)))
+
+
+def list_browsers(tx: Tx, business_id: str, member_id: str) -> list[PushBrowser]:
+    is_member = push_browsers.c.business_id == business_id, push_browsers.c.member_id == member_id
+    return tx.list(PushBrowser, select(push_browsers).where(*is_member).order_by(push_browsers.c.created_at))
+
+
+def find_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> Browser | None:
+    """Return the unsealed push endpoint of a member's browser."""
+    columns = push_browsers.c.endpoint, push_browsers.c.public_key, push_browsers.c.secret
+    row = tx.execute(select(*columns).where(*_is_browser(business_id, member_id, browser_id))).first()
+    if row is None:
+        return None
+    key = row_key(browser_id, member_id)
+    endpoint, public_key, secret = (
+        tx.vault.open(value, business_id, str(column), key)
+        for column, value in zip(columns, row, strict=True)
+    )
+    return Browser(endpoint, from_base64url(public_key), from_base64url(secret))
+
+
+def delete_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> bool:
+    """Delete a browser of a member; return False when the id is unknown."""
+    is_browser = _is_browser(business_id, member_id, browser_id)
+    return tx.execute(push_browsers.delete().where(*is_browser)).rowcount == 1
+
+
+def _is_browser(business_id: str, member_id: str, browser_id: str) -> tuple[ColumnElement[bool], ...]:
+    columns = push_browsers.c
+    return columns.business_id == business_id, columns.member_id == member_id, columns.id == browser_id

@@ -1,1 +1,0 @@
-"""Tables of alerts, of what each member chose, and of the browsers that are told."""

@@ -1,0 +1,552 @@
+"""Actions on forms: drafts, versions, submissions, files of leads, and pictures."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from contatto.capture.rules import detect_contacts
+from contatto.capture.store import list_switches
+from contatto.channels.store import find_account
+from contatto.forms import store
+from contatto.forms.model import (
+    Booking,
+    ConsentReceipt,
+    Content,
+    Form,
+    FormAnswer,
+    FormSubmitted,
+    FormVerdict,
+    FormVersion,
+    Kind,
+    Problem,
+    Respondent,
+    Submission,
+    TestLeadMade,
+)
+from contatto.forms.rules.answers import (
+    Checked,
+    check_submission,
+    clean,
+    contacts_of,
+    count_score,
+    list_hours,
+)
+from contatto.forms.rules.content import consent_text, hash_text
+from contatto.forms.rules.drafts import list_problems, start_content
+from contatto.forms.rules.outside import (
+    TEST_NAME,
+    Entry,
+    ad_table,
+    form_table,
+    pack_file,
+    sample_answers,
+    sample_email,
+    sample_phone,
+    without_wrong,
+)
+from contatto.forms.store import (
+    delete_unused_form_pictures,
+    has_form_picture,
+    has_unused_form_picture,
+    save_form_picture,
+)
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.i18n import LazyText
+from contatto.kit.ids import named_id, new_id, new_number
+from contatto.kit.languages import LANGUAGES
+from contatto.kit.log import logger, where
+from contatto.kit.making import Making, Record
+from contatto.kit.numbers import read_number
+from contatto.kit.outbox import emit, emit_all
+from contatto.kit.pictures import Picture
+from contatto.leads.actions import files as lead_files
+from contatto.leads.actions import records as leads
+from contatto.leads.model.erasing import Gone
+from contatto.leads.model.leads import Lead, Origin, Signal
+from contatto.leads.rules.files import LeadFile
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.credits import list_credits
+from contatto.leads.store.files import WAITING
+from contatto.leads.store.listing import list_leads_after
+from contatto.leads.store.records import (
+    find_lead_of_person,
+    list_leads_by_id,
+    list_outgoing_points,
+    list_wrong_values,
+)
+from contatto.measurement.rules import natural_number
+from contatto.measurement.store import find_measured_ad_by_number
+
+KEEP_UNUSED: Final = timedelta(days=1)
+"""A picture is kept before the draft that shows it is saved."""
+
+
+def keep_form_picture(tx: Tx, business_id: str, picture: Picture) -> str:
+    """Keep a picture for the forms of a business, once; the draft that is saved next names it.
+
+    Returns:
+        The hash of its content.
+    """
+    digest = picture.digest
+    save_form_picture(tx, business_id, digest, picture.media_type, picture.body)
+    return digest
+
+
+def has_form_picture_to_forget(tx: Tx) -> bool:
+    """Whether there is a picture that no form shows (any more)."""
+    return has_unused_form_picture(tx, tx.now - KEEP_UNUSED)
+
+
+def purge_form_pictures(tx: Tx) -> int:
+    """Forget some pictures that no form shows (any more); say how many."""
+    return delete_unused_form_pictures(tx, tx.now - KEEP_UNUSED)
+
+
+NAME_LIMIT: Final = 120
+
+
+def create_form(tx: Tx, business_id: str, name: str, language: str = "en", country: str = "") -> Form:
+    """Make a form with a draft to begin with; it takes the privacy policy that the business gave before.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if language not in LANGUAGES:
+        raise Refused(errors.INVALID, "language: choose one of %(known)s.", known=", ".join(LANGUAGES))
+    policies = (switch.privacy_policy_url for switch in list_switches(tx, business_id).values())
+    policy = next((url for url in policies if url.startswith("https://")), "")
+    form = Form(
+        id=new_id(),
+        business_id=business_id,
+        number=new_number(),
+        name=check_form_name(name),
+        revision=1,
+        version=0,
+        draft=start_content(language, policy, country),
+        edited_by="",
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    store.save_form(tx, form)
+    return form
+
+
+def check_form_name(name: str) -> str:
+    """A form's name, cleaned.
+
+    Raises:
+        Refused: INVALID.
+    """
+    cleaned = " ".join(clean(name).split())
+    if not 0 < len(cleaned) <= NAME_LIMIT:
+        raise Refused(errors.INVALID, "name: use 1 to %(most)s characters.", most=NAME_LIMIT)
+    return cleaned
+
+
+def save_draft(tx: Tx, form: Form, content: Content, seen: int, editor: str) -> Form:
+    """Keep a draft. ``seen`` is the revision that the editor had before their eyes, ``editor`` one open page.
+
+    Raises:
+        Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays.
+    """
+    if content.image not in ("", form.draft.image) and not has_form_picture(
+        tx, form.business_id, content.image
+    ):
+        raise Refused(errors.INVALID, "image: upload the picture first.")
+    if not store.record_draft(tx, replace(form, draft=content), seen, editor):
+        raise Refused(
+            errors.CONFLICT, "Somebody else changed this form in the meantime. Their draft was kept."
+        )
+    return load_form(tx, form.business_id, form.id)
+
+
+def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
+    """A form of the business.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    form = store.find_form(tx, business_id, form_id)
+    if form is None:
+        raise Refused(errors.NOT_FOUND, "Form not found.")
+    return form
+
+
+def publish_form(tx: Tx, business_id: str, form_id: str, seen: int, actor: str) -> FormVersion:
+    """Freeze the draft as the next version. Ads that have an earlier version keep it.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when the draft is not the one that was seen; INVALID with a problem.
+    """
+    form = load_form(tx, business_id, form_id)
+    if form.revision != seen:
+        raise Refused(
+            errors.CONFLICT, "Somebody else changed this form in the meantime. Review it, then publish."
+        )
+    problems = list_problems(form.draft)
+    if problems:
+        raise Refused(
+            errors.INVALID, "%(field)s: %(says)s", field=problems[0].at, says=LazyText(problems[0].says)
+        )
+    version = FormVersion(
+        id=new_id(),
+        business_id=business_id,
+        form_id=form.id,
+        number=form.number,
+        version=form.version + 1,
+        name=form.name,
+        content=form.draft,
+        published_by=actor,
+        published_at=tx.now,
+    )
+    if not store.record_published(tx, form, version.version, new_number()):
+        raise Refused(errors.CONFLICT)
+    store.save_version(tx, version)
+    return version
+
+
+def set_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id: str | None) -> None:
+    """Choose the form of an account's chats where no ad brings its own; None for no form.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for a form that was never published.
+    """
+    if find_account(tx, business_id, channel_account_id) is None:
+        raise Refused(errors.NOT_FOUND, "Channel account not found.")
+    if form_id is None:
+        store.delete_default_form(tx, business_id, channel_account_id)
+        return
+    if load_form(tx, business_id, form_id).version == 0:
+        raise Refused(errors.INVALID, "Publish this form first.")
+    store.save_default_form(tx, business_id, channel_account_id, form_id)
+
+
+def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str) -> FormVersion | None:
+    """The form of a chat (R40, R41): the ad's own version, else the latest of the account's default form."""
+    version = find_published(tx, business_id, page_id)
+    if version is not None:
+        return version
+    form_id = store.list_default_forms(tx, business_id).get(channel_account_id)
+    return store.find_latest_version(tx, business_id, form_id) if form_id else None
+
+
+def find_published(tx: Tx, business_id: str, page_id: str) -> FormVersion | None:
+    """A published version by the text of its ``page_id``; None for one that is not ours."""
+    number = read_number(page_id)
+    return None if number is None else store.find_version(tx, business_id, number)
+
+
+def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead:
+    """Make the test lead of a form, or of the chat with None; where there is one it stays as it is.
+
+    It travels like any lead, to each list, subscription and CRM, marked as a test, and counts in no report.
+    """
+    known = find_test_lead(tx, business_id, version)
+    if known is not None:
+        return known
+    number = version.number if version else 0
+    if version:
+        contacts = list(contacts_of(sample_answers(version.content, number)))
+    else:
+        contacts = detect_contacts(f"{sample_email(number)} {sample_phone(number)}", "US")
+    signal = Signal(
+        business_id=business_id,
+        person_id=_test_person(business_id, version),
+        channel_account_id="",
+        conversation_id="",
+        origin=Origin.FORM if version else Origin.CHAT,
+        source_id=f"test:{number}",
+        at=tx.now,
+        contacts=tuple(contacts),
+        stated_name=TEST_NAME,
+        profile_name="",
+        is_test=True,
+    )
+    lead = leads.upsert_lead(tx, signal) or leads.mark_as_lead(tx, signal)
+    emit(tx, business_id, TestLeadMade(business_id, lead.id, number))
+    return lead
+
+
+def find_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead | None:
+    """The test lead of a form, or of the chat."""
+    return find_lead_of_person(tx, business_id, _test_person(business_id, version))
+
+
+def _test_person(business_id: str, version: FormVersion | None) -> str:
+    return named_id(business_id, f"test:{version.number if version else 0}")
+
+
+def forget_answers(tx: Tx, gone: Gone) -> set[str]:
+    """Delete what persons answered; what they agreed to stays on record without them."""
+    store.delete_answers_of(tx, gone.business_id, gone.lead_ids, gone.person_ids)
+    return set()
+
+
+class Unanswered(Exception):
+    """A submission that lacks something; nothing of it was kept."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("the form lacks something")
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class FilledForm:
+    """A published form as somebody filled it in."""
+
+    version: FormVersion
+    respondent: Respondent
+    sent: Submission
+
+    @property
+    def answer_id(self) -> str:
+        """The same submission of the same person has the same id, however often it comes."""
+        return answer_id_of(self.version.form_id, self.respondent.person_id, self.sent.submission_id)
+
+
+@dataclass(frozen=True, slots=True)
+class FreshAnswer:
+    """An answer that is not kept yet, with what it was made of."""
+
+    answer: FormAnswer
+    filled: FilledForm
+    checked: Checked
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer as it is kept, with the lead that it made or added to."""
+
+    answer: FormAnswer
+    lead: Lead | None
+
+
+type Looked = FormAnswer | FreshAnswer | Unanswered
+"""What there is to say of a filled form: the answer that it became before, a new one, or what it lacks."""
+
+
+def answer_id_of(form_id: str, person_id: str, submission_id: str) -> str:
+    """The id of what a person sends by a form."""
+    return named_id(form_id, f"{person_id}:{submission_id}")
+
+
+def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Submission) -> FormAnswer:
+    """Take a form once: keep it with its consents, and make or update the person's one lead (R23, R42).
+
+    The same submission again gives the same answer and changes nothing. What the offer does not fit, or what
+    a program sent, leaves only a count.
+
+    Raises:
+        Unanswered: with a problem for each field that lacks something.
+    """
+    (looked,) = look_through_forms(tx, version.business_id, [FilledForm(version, respondent, sent)])
+    if isinstance(looked, Unanswered):
+        raise looked
+    return looked if isinstance(looked, FormAnswer) else keep_answers(tx, [looked])[0].answer
+
+
+def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -> list[Looked]:
+    """Check forms of one business, in their order; nothing is kept yet.
+
+    Two of the same person and submission are one answer: the second gets that of the first, as it is before
+    it is kept. Who sends the same at the same time waits for this transaction, and finds its answer.
+    """
+    ids = sorted({each.answer_id for each in filled})
+    booked = sorted({each.version.form_id for each in filled if list_hours(each.version.content)})
+    locks = {natural_number("form answer", answer_id) for answer_id in ids}
+    tx.advisory_locks(locks | {natural_number("form bookings", form_id) for form_id in booked})
+    bookings = store.list_bookings(tx, business_id, booked, tx.now)
+    known: dict[str, FormAnswer | FreshAnswer] = {
+        answer.id: answer for answer in store.list_answers_by_id(tx, business_id, ids)
+    }
+    found: list[Looked] = []
+    for each in filled:
+        form_id = each.version.form_id
+        looked = known.get(each.answer_id) or _look_through(tx, each, bookings.get(form_id, ()))
+        if isinstance(looked, FreshAnswer):
+            bookings[form_id] = (*bookings.get(form_id, ()), *_bookings_of(looked))
+        if not isinstance(looked, Unanswered):
+            known[each.answer_id] = looked
+        found.append(looked)
+    return found
+
+
+def _bookings_of(fresh: FreshAnswer) -> list[Booking]:
+    """Return the times that a new answer books."""
+    answer, hours = fresh.answer, list_hours(fresh.filled.version.content)
+    bookings: list[Booking] = []
+    for each in answer.answers:
+        if each.kind is Kind.APPOINTMENT:
+            starts_at = datetime.fromisoformat(each.value).astimezone(UTC)
+            ends_at = starts_at + timedelta(minutes=hours[each.key].slot_minutes)
+            bookings.append(Booking(answer.form_id, answer.person_id, answer.id, starts_at, ends_at))
+    return bookings
+
+
+def _look_through(tx: Tx, filled: FilledForm, bookings: Sequence[Booking]) -> FreshAnswer | Unanswered:
+    version, respondent, sent = filled.version, filled.respondent, filled.sent
+    others = [each for each in bookings if each.person_id != respondent.person_id]
+    checked = check_submission(version.content, sent, respondent.hidden, tx.now, others)
+    verdict = _verdict(checked, sent)
+    is_taken = verdict is FormVerdict.TAKEN
+    if is_taken and checked.problems:
+        return Unanswered(checked.problems)
+    answer = FormAnswer(
+        id=filled.answer_id,
+        business_id=version.business_id,
+        form_id=version.form_id,
+        version_id=version.id,
+        language=sent.language,
+        person_id=respondent.person_id,
+        channel_account_id=respondent.channel_account_id,
+        conversation_id=respondent.conversation_id,
+        lead_id="",
+        ad_id=respondent.ad_id,
+        verdict=verdict,
+        score=count_score(version.content, sent.answers) if is_taken else 0,
+        answers=checked.answers if is_taken else (),
+        at=tx.now,
+    )
+    return FreshAnswer(answer, filled, checked)
+
+
+def _verdict(checked: Checked, sent: Submission) -> FormVerdict:
+    if sent.trap:
+        return FormVerdict.SPAM
+    return FormVerdict.NO_FIT if checked.refused else FormVerdict.TAKEN
+
+
+def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
+    """Keep answers, each once, with what follows those that were taken: leads, consent receipts, events."""
+    different = {each.answer.id: each for each in fresh}
+    taken = [each for each in different.values() if each.answer.verdict is FormVerdict.TAKEN]
+    made = leads.upsert_leads(tx, [_signal_of(each) for each in taken])
+    lead_of = {each.answer.id: lead for each, lead in zip(taken, made, strict=True)}
+    kept = {number: _kept(each.answer, lead_of.get(number)) for number, each in different.items()}
+    store.append_answers(tx, [each.answer for each in kept.values()])
+    store.append_receipts(tx, [receipt for each in taken for receipt in _receipts_of(each)])
+    for each in taken:
+        store.save_bookings(tx, each.answer.business_id, _bookings_of(each))
+    emit_all(tx, [_event_of(kept[each.answer.id].answer) for each in taken])
+    return [kept[each.answer.id] for each in fresh]
+
+
+def _kept(answer: FormAnswer, lead: Lead | None) -> KeptAnswer:
+    return KeptAnswer(replace(answer, lead_id=lead.id if lead else ""), lead)
+
+
+def _signal_of(fresh: FreshAnswer) -> Signal:
+    answer, version, sent = fresh.answer, fresh.filled.version, fresh.filled.sent
+    has_agreed = any(consent.key in sent.consents for consent in version.content.consents)
+    return Signal(
+        business_id=answer.business_id,
+        person_id=answer.person_id,
+        channel_account_id=answer.channel_account_id,
+        conversation_id=answer.conversation_id,
+        origin=Origin.FORM,
+        source_id=answer.id,
+        at=answer.at,
+        contacts=contacts_of(fresh.checked.answers),
+        stated_name=fresh.checked.name or None,
+        profile_name=fresh.filled.respondent.profile_name,
+        form=(version.form_id, version.name, version.version, has_agreed),
+    )
+
+
+def _event_of(answer: FormAnswer) -> tuple[str, Any]:
+    of = answer.business_id
+    return of, FormSubmitted(of, answer.form_id, answer.id, answer.conversation_id, answer.lead_id)
+
+
+def _receipts_of(fresh: FreshAnswer) -> Iterable[ConsentReceipt]:
+    """What the person was asked to consent to, in the words that they read, and whether they did."""
+    answer, content, sent = fresh.answer, fresh.filled.version.content, fresh.filled.sent
+    for one in content.consents:
+        text = consent_text(content, one, sent.language)
+        yield ConsentReceipt(
+            id=new_id(),
+            business_id=answer.business_id,
+            answer_id=answer.id,
+            person_id=answer.person_id,
+            purpose=one.key,
+            given=one.key in sent.consents,
+            text=text,
+            text_hash=hash_text(text),
+            policy_url=content.policy_url,
+            language=sent.language,
+            at=answer.at,
+        )
+
+
+def make_lead_file(tx: Tx, file: LeadFile) -> Record:
+    """Read what a file holds, and give what keeps it; one that cannot be made is marked as failed."""
+    try:
+        packed = pack_file(_file_table(tx, file))
+    except Exception as error:  # one bad file must not hold up the others
+        logger().warning("lead_file.failed", task_id=file.id, error_at=where(error))
+        return lambda tx: lead_files.fail_lead_file(tx, file)
+    return lambda tx: lead_files.keep_lead_file(tx, file, *packed)
+
+
+LEAD_FILES: Final = Making(WAITING, lead_files.claim_lead_file, lead_files.renew_lead_file, make_lead_file)
+"""Files of leads that programs asked for."""
+
+
+def _file_table(tx: Tx, file: LeadFile) -> list[Sequence[str]]:
+    if file.ad_number:
+        ad = find_measured_ad_by_number(tx, file.business_id, file.ad_number)
+        version = find_published(tx, file.business_id, ad.page_id) if ad else None
+        return ad_table(version, list_ad_entries(tx, file.business_id, file.ad_number, version))
+    version = store.find_version(tx, file.business_id, file.page_number)
+    if version is None:
+        raise Refused(errors.NOT_FOUND)
+    return form_table(version, list_form_entries(tx, version, file.ad_account_id))
+
+
+def list_form_entries(
+    tx: Tx, version: FormVersion, ad_account_id: str, most: int | None = None
+) -> list[Entry]:
+    """The leads of a form that no other ad account of ours earned: its test lead, then the latest first."""
+    business_id = version.business_id
+    test = find_test_lead(tx, business_id, version)
+    sample = sample_answers(version.content, version.number)
+    found = {test.id: Entry(test, None, version=version, answers=sample)} if test else {}
+    before: store.Place | None = None
+    while page := store.list_answers_of_version(tx, business_id, version.id, before, most or 500):
+        owners = list_leads_by_id(tx, business_id, {answer.lead_id for answer in page})
+        wrong = list_wrong_values(tx, business_id, {lead.id for lead in owners.values()})
+        earned = list_credits(tx, business_id, {lead.id for lead in owners.values()})
+        for answer in page:
+            lead = owners.get(answer.lead_id)
+            ad = earned[lead.id][1] if lead is not None and lead.id in earned else None
+            is_of_another = ad is not None and not ad.is_outside and ad.ad_account_id != ad_account_id
+            if lead and lead.hidden_at is None and not is_of_another:
+                answers = without_wrong(answer.answers, wrong[lead.id])
+                found.setdefault(lead.id, Entry(lead, ad, version=version, answers=answers))
+        before = (page[-1].at, page[-1].id)
+        if most is not None and len(found) >= most:
+            break
+    return list(found.values())
+
+
+def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersion | None) -> list[Entry]:
+    """The leads that an ad earned, of the chat and of its form, latest first."""
+    found: list[Entry] = []
+    wanted = LeadFilter(ads=(ad_number,))
+    page = list_leads_after(tx, business_id, wanted, None)
+    while page:
+        ids: set[str] = {lead.id for lead in page}
+        earned = list_credits(tx, business_id, ids)
+        points = list_outgoing_points(tx, business_id, ids)
+        wrong = list_wrong_values(tx, business_id, ids)
+        sent = store.list_answers_of_leads(tx, business_id, ids)
+        for lead in page:
+            own = [each for each in sent.get(lead.id, ()) if version and each.version_id == version.id]
+            ad = earned[lead.id][1] if lead.id in earned else None
+            form = (version, without_wrong(own[0].answers, wrong[lead.id])) if own else (None, ())
+            found.append(Entry(lead, ad, points[lead.id], *form))
+        page = list_leads_after(tx, business_id, wanted, page[-1])
+    return found

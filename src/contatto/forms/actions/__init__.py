@@ -1,1 +1,0 @@
-"""What can be done with forms, their answers and their pictures."""

@@ -1,0 +1,567 @@
+"""Forms, test leads, leads and files of leads in the API v1.3."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter
+from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import asdict
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.rules import require
+from contatto.forms import store
+from contatto.forms.actions import create_test_lead, find_test_lead, list_form_entries
+from contatto.forms.model import Form, FormVersion
+from contatto.forms.rules.outside import Entry, answer_data, field_labels, sample_answers, without_wrong
+from contatto.forms.store import list_answers_of_lead
+from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText, Listed, TimeText, page_info
+from contatto.kit.api_types import (
+    ApiId,
+    ApiModel,
+    ApiTime,
+    JsonText,
+    PageQuery,
+    api_time,
+    describe_query,
+    read_query,
+    request_id_of,
+)
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import Answered, api_answer
+from contatto.leads.actions.files import load_file_content, queue_lead_file
+from contatto.leads.actions.records import remove_test_lead
+from contatto.leads.model.leads import Lead, LeadSource
+from contatto.leads.rules.files import FileState, LeadFile
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.outside import CHAT_FIELDS, LeadMeta, chat_data, meta_data, origins_of, source_of
+from contatto.leads.store.credits import is_earned_elsewhere, list_credits
+from contatto.leads.store.files import find_lead_file
+from contatto.leads.store.listing import find_newest_lead
+from contatto.leads.store.records import find_lead_by_number, list_outgoing_points, list_wrong_values
+from contatto.measurement.store import find_measured_ad_by_number
+from contatto.ui.context import context_of
+
+
+class OfPage(ApiModel):
+    """A form of an ad account; forms belong to the business, so each of its ad accounts may name them."""
+
+    advertiser_id: ApiId
+    page_id: ApiId
+
+
+class OfSource(ApiModel):
+    """Leads of a form, which ``page_id`` names, or of the chat, which has none."""
+
+    advertiser_id: ApiId
+    lead_source: LeadSource = LeadSource.INSTANT_FORM
+    page_id: ApiId | None = None
+
+
+class LeadInfo(Answer, frozen=True):
+    """A lead: the labels of its form with the answers, or the kinds of contact details with their values."""
+
+    lead_data: dict[str, str]
+    meta_data: LeadMeta
+
+
+def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:
+    """A published form by its ``page_id``.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    version = store.find_version(tx, business_id, number)
+    if version is None:
+        raise Refused(errors.NOT_FOUND, "page_id: published form not found.")
+    return version
+
+
+def load_source(tx: Tx, business_id: str, wanted: OfSource) -> FormVersion | None:
+    """The form of a source, or None for the chat.
+
+    Raises:
+        Refused: INVALID when ``page_id`` lacks or must not be there; NOT_FOUND.
+    """
+    if wanted.lead_source is LeadSource.DIRECT_MESSAGE:
+        if wanted.page_id is not None:
+            raise Refused(errors.INVALID, "page_id: leave it out with lead_source DIRECT_MESSAGE.")
+        return None
+    if wanted.page_id is None:
+        raise Refused(errors.INVALID, "page_id: it is needed with lead_source INSTANT_FORM.")
+    return load_page(tx, business_id, wanted.page_id)
+
+
+form_router: Final = ApiRouter(prefix="/open_api/v1.3/page", tags=["Forms and leads"])
+
+type PageKind = Literal[
+    "LEAD_GEN", "POP_UP_FORM", "STORE_FRONT", "APP_PROFILE_PAGE", "TIKTOK_INSTANT_PAGE", "SHOP_ADS_PLP",
+    "SHOP_ADS_PDP", "SLIDESHOW",
+]  # fmt: skip
+type PageStatus = Literal["EDITED", "PUBLISHED"]
+FORM_KIND: Final = "LEAD_GEN"
+
+
+class TimeRange(ApiModel):
+    start: ApiTime
+    end: ApiTime
+
+
+class FormsQuery(PageQuery):
+    """``page_status`` is read like ``status``; both spellings are in use."""
+
+    advertiser_id: ApiId
+    page_size: int = Field(10, ge=1, le=100)
+    status: PageStatus | None = None
+    page_status: PageStatus | None = None
+    title: Annotated[str, Field(max_length=200)] = ""
+    update_time_range: JsonText[TimeRange | None] = None
+    business_type: PageKind = "LEAD_GEN"
+    business_types: JsonText[list[PageKind] | None] = None
+
+
+class PageOfForm(Answer, frozen=True):
+    """A published version of a form, or a draft that was never or not yet published."""
+
+    page_id: IdText
+    title: str
+    status: PageStatus
+    business_type: Literal["LEAD_GEN"]
+    create_time: TimeText
+    update_time: TimeText
+    publish_time: TimeText | None
+    preview_url: str
+
+
+class PageList(Listed[PageOfForm], frozen=True):
+    """Versions and drafts, last changed first."""
+
+
+class PageMeta(Answer, frozen=True):
+    page_id: IdText
+    create_time: TimeText
+    page_name: str
+    page_url: str
+
+
+class PageFields(Answer, frozen=True):
+    """The labels of a form's fields."""
+
+    fields: list[str]
+    meta_data: PageMeta
+
+
+@form_router.get("/get/", openapi_extra=describe_query(FormsQuery))
+async def get_pages(request: Request, caller: ApiCaller) -> Answered[PageList]:
+    """List instant forms, last changed first: each published version, and each draft that is not published.
+
+    There are no other kinds of pages here, so other values of ``business_type`` list none.
+    """
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, FormsQuery)
+    base_url = context_of(request).settings.base_url
+
+    def work(tx: Tx) -> PageList:
+        load_advertiser(tx, caller, query.advertiser_id)
+        wanted = query.business_types or [query.business_type]
+        found = _pages(tx, caller.business_id, base_url) if FORM_KIND in wanted else []
+        rows = [
+            row for at, row in sorted(found, key=lambda pair: pair[0], reverse=True) if _fits(query, at, row)
+        ]
+        first = (query.page - 1) * query.page_size
+        return PageList(rows[first : first + query.page_size], page_info(query, len(rows)))
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@form_router.get("/field/get/", openapi_extra=describe_query(OfPage))
+async def get_page_fields(request: Request, caller: ApiCaller) -> Answered[PageFields]:
+    """The fields of a published form, by the labels that its leads come with."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, OfPage)
+    base_url = context_of(request).settings.base_url
+
+    def work(tx: Tx) -> PageFields:
+        load_advertiser(tx, caller, query.advertiser_id)
+        return show_fields(load_page(tx, caller.business_id, query.page_id), base_url)
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def show_fields(version: FormVersion, base_url: str) -> PageFields:
+    """The fields of a form with its ``meta_data``."""
+    meta = PageMeta(
+        page_id=str(version.number),
+        create_time=api_time(version.published_at),
+        page_name=version.name,
+        page_url=_preview_url(version, base_url),
+    )
+    return PageFields(list(field_labels(version.content).values()), meta)
+
+
+def _pages(tx: Tx, business_id: str, base_url: str) -> list[tuple[datetime, PageOfForm]]:
+    """Rows of all published versions and open drafts, each with the time of its last change."""
+    forms = {form.id: form for form in store.list_forms(tx, business_id)}
+    versions = store.list_versions(tx, business_id)
+    newest = {version.form_id: version for version in reversed(versions)}
+    found = [(version.published_at, _published(version, forms, base_url)) for version in versions]
+    for form in forms.values():
+        latest = newest.get(form.id)
+        if latest is None or latest.content != form.draft:
+            found.append((form.updated_at, _draft(form)))
+    return found
+
+
+def _published(version: FormVersion, forms: dict[str, Form], base_url: str) -> PageOfForm:
+    form = forms.get(version.form_id)
+    published = api_time(version.published_at)
+    return PageOfForm(
+        page_id=str(version.number),
+        title=version.name,
+        status="PUBLISHED",
+        business_type=FORM_KIND,
+        create_time=api_time(form.created_at if form else version.published_at),
+        update_time=published,
+        publish_time=published,
+        preview_url=_preview_url(version, base_url),
+    )
+
+
+def _draft(form: Form) -> PageOfForm:
+    return PageOfForm(
+        page_id=str(form.number),
+        title=form.name,
+        status="EDITED",
+        business_type=FORM_KIND,
+        create_time=api_time(form.created_at),
+        update_time=api_time(form.updated_at),
+        publish_time=None,
+        preview_url="",
+    )
+
+
+def _preview_url(version: FormVersion, base_url: str) -> str:
+    return f"{base_url}/forms/{version.form_id}/test/{version.number}"
+
+
+def _fits(query: FormsQuery, at: datetime, row: PageOfForm) -> bool:
+    status, span = query.status or query.page_status, query.update_time_range
+    in_time = span is None or span.start <= at <= span.end
+    named = query.title.casefold() in row.title.casefold()
+    return in_time and named and status in (None, row.status)
+
+
+test_lead_router: Final = ApiRouter(prefix="/open_api/v1.3/page/lead/mock", tags=["Forms and leads"])
+
+
+class TestLead(ApiModel):
+    advertiser_id: ApiId
+    lead_id: ApiId
+
+
+class DeletedLead(Answer, frozen=True):
+    lead_id: IdText
+
+
+@test_lead_router.post("/create/")
+async def create_mock_lead(request: Request, caller: ApiCaller, body: OfSource) -> Answered[LeadInfo]:
+    """Make the one test lead of a form; again gives the same one.
+
+    It travels like any lead, to the Leads Center, to subscriptions and to the CRM, marked with ``is_test``,
+    and counts in no report. Extension: ``lead_source`` DIRECT_MESSAGE makes the test lead of the chat.
+    """
+    require(caller, Permission.WRITE_LEADS)
+
+    def work(tx: Tx) -> LeadInfo:
+        load_advertiser(tx, caller, body.advertiser_id)
+        version = load_source(tx, caller.business_id, body)
+        return show_test_lead(tx, create_test_lead(tx, caller.business_id, version), body, version)
+
+    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+@test_lead_router.get("/get/", openapi_extra=describe_query(OfSource))
+async def get_mock_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
+    """The test lead of a form, or of the chat; one that was not made is not found."""
+    require(caller, Permission.READ_LEADS)
+    query = read_query(request, OfSource)
+
+    def work(tx: Tx) -> LeadInfo:
+        load_advertiser(tx, caller, query.advertiser_id)
+        version = load_source(tx, caller.business_id, query)
+        lead = find_test_lead(tx, caller.business_id, version)
+        if lead is None:
+            raise Refused(errors.NOT_FOUND, "There is no test lead; make one with /page/lead/mock/create/.")
+        return show_test_lead(tx, lead, query, version)
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@test_lead_router.post("/delete/")
+async def delete_mock_lead(request: Request, caller: ApiCaller, body: TestLead) -> Answered[DeletedLead]:
+    """Delete a test lead for good; a real lead is never deleted so."""
+    require(caller, Permission.WRITE_LEADS)
+
+    def work(tx: Tx) -> None:
+        load_advertiser(tx, caller, body.advertiser_id)
+        lead = find_lead_by_number(tx, caller.business_id, body.lead_id)
+        if lead is None:
+            raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")
+        remove_test_lead(tx, lead)
+
+    await context_of(request).db.write(work)
+    return api_answer(DeletedLead(str(body.lead_id)), request_id_of(request))
+
+
+def show_test_lead(tx: Tx, lead: Lead, wanted: OfSource, version: FormVersion | None) -> LeadInfo:
+    """A test lead with its data and its ``meta_data``."""
+    if version is None:
+        points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
+        data, page_id = chat_data(lead, points), ""
+    else:
+        data = answer_data(version.content, sample_answers(version.content, version.number))
+        page_id = str(version.number)
+    return LeadInfo(data, meta_data(lead, wanted.lead_source, None, page_id))
+
+
+file_router: Final = ApiRouter(prefix="/open_api/v1.3/page/lead/task", tags=["Forms and leads"])
+_MEDIA: Final = {"csv": "text/csv", "zip": "application/zip"}
+_FILE_TYPES: Final = Meta(extra_json_schema={"enum": list(_MEDIA)})
+
+
+class LeadTaskBody(ApiModel):
+    """Either ``page_id`` or ``ad_id``, to make a task; or ``task_id`` alone, to ask how far it is."""
+
+    advertiser_id: ApiId
+    page_id: ApiId | None = None
+    ad_id: ApiId | None = None
+    task_id: ApiId | None = None
+
+
+class DownloadQuery(ApiModel):
+    advertiser_id: ApiId
+    task_id: ApiId
+
+
+class LeadFileInfo(Answer, frozen=True):
+    """How far a file is; its name and type once it is made."""
+
+    task_id: IdText
+    status: FileState
+    file_name: str | UnsetType = UNSET
+    file_type: Annotated[str, _FILE_TYPES] | UnsetType = UNSET
+
+
+@file_router.post("/")
+async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody) -> Answered[LeadFileInfo]:
+    """Have the leads of a form or of an ad made into a file; with ``task_id``, say how far that is.
+
+    Extension: the ``ad_id`` of an ad for direct messages gives the leads of its form and of the chat, with
+    their contact details and a column ``lead_source``.
+    """
+    require(caller, Permission.EXPORT_LEADS)
+
+    def work(tx: Tx) -> LeadFile:
+        account = load_advertiser(tx, caller, body.advertiser_id)
+        if body.task_id is not None:
+            return _task(tx, account, body.task_id)
+        return _queued(tx, account, body)
+
+    db = context_of(request).db
+    asks = body.task_id is not None
+    return api_answer(_show_file(await (db.read(work) if asks else db.write(work))), request_id_of(request))
+
+
+@file_router.get(
+    "/download/",
+    openapi_extra=describe_query(DownloadQuery),
+    responses={
+        200: {
+            "content": {
+                "text/csv": {"schema": {"type": "string"}},
+                "application/zip": {"schema": {"type": "string", "format": "binary"}},
+            }
+        }
+    },
+)
+async def download_leads(request: Request, caller: ApiCaller) -> Response:
+    """The file itself, for ten minutes after it was made: CSV in UTF-8, or a zip with it; times are UTC."""
+    require(caller, Permission.EXPORT_LEADS)
+    query = read_query(request, DownloadQuery)
+
+    def work(tx: Tx) -> tuple[LeadFile, bytes]:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        task = _task(tx, account, query.task_id)
+        return task, load_file_content(tx, task)
+
+    task, content = await context_of(request).db.read(work)
+    named = {"Content-Disposition": f'attachment; filename="{_file_name(task)}"', "Cache-Control": "no-store"}
+    return Response(content, media_type=_MEDIA[task.file_type], headers=named)
+
+
+def _queued(tx: Tx, account: AdAccount, body: LeadTaskBody) -> LeadFile:
+    if (body.page_id is None) == (body.ad_id is None):
+        raise Refused(errors.INVALID, "page_id: send page_id or ad_id, one of them; or task_id to ask.")
+    if body.page_id is not None:
+        version = load_page(tx, account.business_id, body.page_id)
+        return queue_lead_file(tx, account, page_number=version.number)
+    ad = find_measured_ad_by_number(tx, account.business_id, body.ad_id or 0)
+    if ad is None or ad.ad_account_id != account.id:
+        raise Refused(errors.NOT_FOUND, "ad_id: there is no such ad in this ad account.")
+    return queue_lead_file(tx, account, ad_number=ad.ad_number)
+
+
+def _task(tx: Tx, account: AdAccount, number: int) -> LeadFile:
+    task = find_lead_file(tx, account.business_id, number)
+    if task is None or task.ad_account_id != account.id:
+        raise Refused(errors.NOT_FOUND, "task_id: there is no such task.")
+    return task
+
+
+def _file_name(task: LeadFile) -> str:
+    return f"leads-{task.page_number or task.ad_number}.{task.file_type}"
+
+
+def _show_file(task: LeadFile) -> LeadFileInfo:
+    if task.state is not FileState.SUCCEED:
+        return LeadFileInfo(str(task.number), task.state)
+    return LeadFileInfo(str(task.number), task.state, _file_name(task), task.file_type)
+
+
+lead_router: Final = ApiRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
+
+
+class SourceQuery(OfSource):
+    """Unlike that of a test lead, the source must be named."""
+
+    lead_source: LeadSource
+
+
+class LeadQuery(SourceQuery):
+    """Extension: ``lead_id`` names the lead that is wanted."""
+
+    lead_id: ApiId | None = None
+
+
+class LeadFieldsMeta(Answer, frozen=True, kw_only=True):
+    """What leads have in common: their source, and their form where they come from one."""
+
+    page_id: IdText | UnsetType = UNSET
+    create_time: TimeText | UnsetType = UNSET
+    page_name: str | UnsetType = UNSET
+    page_url: str | UnsetType = UNSET
+    lead_source: LeadSource
+
+
+class LeadFields(Answer, frozen=True):
+    fields: list[str]
+    meta_data: LeadFieldsMeta
+
+
+@lead_router.get("/field/get/", openapi_extra=describe_query(SourceQuery))
+async def get_lead_fields(request: Request, caller: ApiCaller) -> Answered[LeadFields]:
+    """The fields that leads of a form, or of the chat, may have."""
+    require(caller, Permission.READ_LEADS)
+    query = read_query(request, SourceQuery)
+    base_url = context_of(request).settings.base_url
+
+    def work(tx: Tx) -> LeadFields:
+        load_advertiser(tx, caller, query.advertiser_id)
+        version = load_source(tx, caller.business_id, query)
+        if version is None:
+            return LeadFields(list(CHAT_FIELDS), LeadFieldsMeta(lead_source=query.lead_source))
+        shown = show_fields(version, base_url)
+        meta = LeadFieldsMeta(**asdict(shown.meta_data), lead_source=query.lead_source)
+        return LeadFields(shown.fields, meta)
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@lead_router.get("/get/", openapi_extra=describe_query(LeadQuery))
+async def get_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
+    """One lead with its data: the newest of its source, real or test, or the one that ``lead_id`` names.
+
+    It is of the ad account: earned by one of its ads, or by no ad at all.
+    """
+    require(caller, Permission.READ_LEADS)
+    query = read_query(request, LeadQuery)
+
+    def work(tx: Tx) -> LeadInfo:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        version = load_source(tx, caller.business_id, query)
+        if version is None:
+            return _show_lead(tx, _chat_lead(tx, account, query), None)
+        entry = _form_entry(tx, account, version, query)
+        return _show_lead(tx, entry.lead, entry)
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _chat_lead(tx: Tx, account: AdAccount, query: LeadQuery) -> Lead:
+    if query.lead_id is None:
+        wanted = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
+        newest = find_newest_lead(tx, account.business_id, wanted, account.id)
+        if newest is None:
+            raise Refused(errors.NOT_FOUND, "lead_source: there is no lead of this source yet.")
+        return newest
+    lead = _named_lead(tx, account, query.lead_id)
+    if source_of(lead) is not LeadSource.DIRECT_MESSAGE:
+        raise Refused(errors.NOT_FOUND, "lead_id: this lead has not lead_source DIRECT_MESSAGE.")
+    return lead
+
+
+def _form_entry(tx: Tx, account: AdAccount, version: FormVersion, query: LeadQuery) -> Entry:
+    if query.lead_id is None:
+        found = list_form_entries(tx, version, account.id, most=2)
+        if not found:
+            raise Refused(errors.NOT_FOUND, "page_id: this form has no lead yet.")
+        return max(found, key=lambda entry: entry.lead.created_at)
+    lead = _named_lead(tx, account, query.lead_id)
+    if lead.is_test:
+        known = list_form_entries(tx, version, account.id, most=1)
+        entries = [each for each in known if each.lead.id == lead.id]
+    else:
+        sent = list_answers_of_lead(tx, version.business_id, lead.id)
+        wrong = list_wrong_values(tx, version.business_id, {lead.id})[lead.id]
+        entries = [
+            Entry(lead, None, version=version, answers=without_wrong(each.answers, wrong))
+            for each in sent
+            if each.version_id == version.id
+        ]
+    if not entries:
+        raise Refused(errors.NOT_FOUND, "lead_id: this lead has not sent this form.")
+    return entries[0]
+
+
+def _named_lead(tx: Tx, account: AdAccount, number: int) -> Lead:
+    lead = find_lead_by_number(tx, account.business_id, number)
+    if (
+        lead is None
+        or lead.hidden_at is not None
+        or is_earned_elsewhere(tx, lead.business_id, lead.id, account.id)
+    ):
+        raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")
+    return lead
+
+
+def _show_lead(tx: Tx, lead: Lead, entry: Entry | None) -> LeadInfo:
+    earned = list_credits(tx, lead.business_id, {lead.id}).get(lead.id)
+    ad = earned[1] if earned else None
+    if entry is None or entry.version is None:
+        points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
+        meta = meta_data(lead, LeadSource.DIRECT_MESSAGE, ad)
+        return LeadInfo(chat_data(lead, points), meta)
+    meta = meta_data(lead, LeadSource.INSTANT_FORM, ad, str(entry.version.number))
+    return LeadInfo(answer_data(entry.version.content, entry.answers), meta)
+
+
+router: Final = APIRouter()
+for part in (form_router, test_lead_router, file_router, lead_router):
+    router.include_router(part)

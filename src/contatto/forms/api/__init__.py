@@ -1,1 +1,0 @@
-"""Forms and their leads in the API v1.3."""

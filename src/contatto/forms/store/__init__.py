@@ -1,1 +1,0 @@
-"""Tables of forms and their answers, and pictures of forms."""

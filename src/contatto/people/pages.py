@@ -1,0 +1,593 @@
+"""Pages of members, invitations, password resets, and own profiles."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, Field
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts import actions as accounts
+from contatto.accounts import store as known
+from contatto.accounts.actions import end_session, hash_password, open_session, password_fits
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Caller, Member, Permission, Role
+from contatto.accounts.rules import check_password, may, may_appoint, normal_email, require, time_zones
+from contatto.audit.actions import append_audit_record
+from contatto.audit.model import AuditRecord
+from contatto.kit import errors
+from contatto.kit.db.row_security import act_for
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
+from contatto.kit.hashing import HashPool
+from contatto.kit.i18n import translator_of
+from contatto.kit.ids import hash_secret
+from contatto.kit.languages import translator_for
+from contatto.kit.limits import client_network
+from contatto.logins.actions import count_login, give_login_back
+from contatto.mail.actions import queue_mail
+from contatto.mail.model import NewMail
+from contatto.people import actions, rules, store
+from contatto.people.model import Newcomer, OpenedInvitation, Profile
+from contatto.ui.context import context_of, part_of
+from contatto.ui.sessions import check_csrf, session_token, set_session
+
+router = APIRouter(include_in_schema=False)
+MEMBERS_PAGE = "/settings/members"
+
+
+class InvitationForm(BaseModel):
+    """The address and the role of an invitation; with a mail server the address may be left out."""
+
+    email: Annotated[str, Field(max_length=320)] = ""
+    role: Role = Role.AGENT
+
+
+@dataclass(frozen=True, slots=True)
+class _InvitationRow:
+    id: str
+    email: str
+    role: Role
+    expires_at: datetime
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class _HandedLink:
+    """A link to a new password, to be handed over; shown this once."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class _MemberRow:
+    """A member; ``may_change`` says whether the caller may, ``may_hand_out`` a link to a new password too."""
+
+    id: str
+    display_name: str
+    email: str
+    role: Role
+    sessions: int
+    last_login_at: datetime | None
+    deactivated_at: datetime | None
+    is_you: bool
+    may_change: bool
+
+
+@router.get("/settings/members")
+async def show_members(request: Request, caller: PageCaller) -> HTMLResponse:
+    """Everybody sees with whom they work; owners and admins see the invitations too."""
+    return await _render_members(request, caller)
+
+
+@router.post("/settings/invitations")
+async def post_invitation(
+    request: Request, caller: FormCaller, form: Annotated[InvitationForm, Form()]
+) -> Response:
+    """Offer a place: by mail where there is a mail server, and by a link to copy."""
+    require(caller, Permission.ADMINISTER)
+    context, words = context_of(request), translator_of(request)
+
+    def invite(tx: Tx) -> None:
+        sends_mail, base_url = context.settings.sends_mail, context.settings.base_url
+        made = actions.invite_member(
+            tx, caller.business_id, form.email, form.role, caller, sends_mail=sends_mail
+        )
+        if made.email and sends_mail:
+            names = caller.business_name, caller.display_name
+            actions.queue_invitation_mail(tx, made, names, made.email, base_url, words)
+
+    try:
+        await context.db.write(invite)
+    except Refused as refused:
+        return await _render_members(request, caller, problem=refused, typed=form)
+    return RedirectResponse(f"{MEMBERS_PAGE}#invitations", 303)
+
+
+@router.post("/settings/invitations/{invitation_id}/withdraw")
+async def post_withdrawal(request: Request, caller: FormCaller, invitation_id: str) -> RedirectResponse:
+    require(caller, Permission.ADMINISTER)
+    await context_of(request).db.write(
+        lambda tx: actions.withdraw_invitation(tx, caller.business_id, invitation_id)
+    )
+    return RedirectResponse(f"{MEMBERS_PAGE}#invitations", 303)
+
+
+@router.post("/settings/members/{member_id}/role")
+async def post_role(
+    request: Request, caller: FormCaller, member_id: str, role: Annotated[Role, Form()]
+) -> Response:
+    return await _act(
+        request, caller, member_id, lambda tx, member: accounts.set_member_role(tx, member, role, caller)
+    )
+
+
+@router.post("/settings/members/{member_id}/deactivate")
+async def post_deactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
+    return await _act(
+        request, caller, member_id, lambda tx, member: accounts.deactivate_member(tx, member, caller)
+    )
+
+
+@router.post("/settings/members/{member_id}/reactivate")
+async def post_reactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
+    return await _act(
+        request, caller, member_id, lambda tx, member: accounts.reactivate_member(tx, member, caller)
+    )
+
+
+@router.post("/settings/members/{member_id}/reset")
+async def post_reset_link(request: Request, caller: FormCaller, member_id: str) -> HTMLResponse:
+    """Show a link to a new password, this once, to be handed over."""
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+    act_for("")  # the places of the member in all businesses are counted
+
+    def make(tx: Tx) -> _HandedLink:
+        path = actions.hand_out_reset(tx, caller.business_id, member_id, caller)
+        member = accounts.load_member(tx, caller.business_id, member_id)
+        return _HandedLink(member.display_name, context.settings.base_url + path)
+
+    try:
+        handed = await context.db.write(make)
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        act_for(caller.business_id)
+        return await _render_members(request, caller, problem=refused, part="members")
+    act_for(caller.business_id)
+    return await _render_members(request, caller, handed=handed)
+
+
+async def _act(
+    request: Request, caller: Caller, member_id: str, work: Callable[[Tx, Member], object]
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+
+    def act(tx: Tx) -> None:
+        work(tx, accounts.load_member(tx, caller.business_id, member_id))
+
+    try:
+        await context_of(request).db.write(act)
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        return await _render_members(request, caller, problem=refused, part="members")
+    return RedirectResponse(MEMBERS_PAGE, 303)
+
+
+async def _render_members(
+    request: Request,
+    caller: Caller,
+    *,
+    problem: Refused | None = None,
+    part: str = "invitations",
+    typed: InvitationForm | None = None,
+    handed: _HandedLink | None = None,
+) -> HTMLResponse:
+    context = context_of(request)
+    manages = may(caller, Permission.ADMINISTER)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        sessions = known.count_sessions(tx, caller.business_id) if manages else {}
+        invited = store.list_invitations(tx, caller.business_id) if manages else []
+        base_url = context.settings.base_url
+        return {
+            "members": [
+                _row(member, caller, sessions) for member in known.list_members(tx, caller.business_id)
+            ],
+            "invitations": [
+                _InvitationRow(
+                    each.id,
+                    each.email,
+                    each.role,
+                    each.expires_at,
+                    base_url + actions.invitation_path(tx, each),
+                )
+                for each in invited
+            ],
+        }
+
+    values = await context.db.read(load)
+    own = caller.role or Role.ANALYST
+    values |= {
+        "caller": caller,
+        "can_manage": manages,
+        "sends_mail": context.settings.sends_mail,
+        "roles": [role for role in Role if may_appoint(own, role)] if manages else [],
+        "role_says": rules.ROLE_TEXTS,
+        "typed": typed or InvitationForm(),
+        "error": split_fault(problem, translator_of(request))[1] if problem else "",
+        "error_part": part,
+        "handed": handed,
+    }
+    status = problem.code.http_status if problem else 200
+    return context.pages.render(request, "people/members.html", values, status)
+
+
+def _row(member: Member, caller: Caller, sessions: dict[str, int]) -> _MemberRow:
+    return _MemberRow(
+        id=member.id,
+        display_name=member.display_name,
+        email=member.email,
+        role=member.role,
+        sessions=sessions.get(member.id, 0),
+        last_login_at=member.last_login_at,
+        deactivated_at=member.deactivated_at,
+        is_you=member.id == caller.subject_id,
+        may_change=caller.role is not None and may_appoint(caller.role, member.role),
+    )
+
+
+class JoiningForm(BaseModel):
+    """The answers of a newcomer; the e-mail counts if the invitation names none.
+
+    ``has_account`` says that the password is one that they log in with already.
+    """
+
+    email: Annotated[str, Field(max_length=320)] = ""
+    display_name: Annotated[str, Field(max_length=80)] = ""
+    password: Annotated[str, Field(max_length=1000)] = ""
+    has_account: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    token: str
+    home: str
+
+
+@router.get("/invitations/{token}")
+async def show_invitation(request: Request, token: str) -> HTMLResponse:
+    return await _render_invitation(request, token, JoiningForm())
+
+
+@router.post("/invitations/{token}")
+async def post_invitation_taken(
+    request: Request, token: str, form: Annotated[JoiningForm, Form()]
+) -> Response:
+    """Send the link that confirms the address; by that link take the place, and be signed in."""
+    context = context_of(request)
+    await check_csrf(request, context.pages.csrf_signer)
+    try:
+        opened = await context.db.read(lambda tx: actions.open_invitation(tx, token))
+        if context.settings.sends_mail and not opened.is_confirmed:
+            return await _send_link(request, token, form)
+        entered = await _join(request, token, form, opened)
+    except Refused as refused:
+        if refused.code is errors.LINK_OVER:
+            raise
+        return await _render_invitation(request, token, form, refused)
+    response = RedirectResponse(entered.home, 303)
+    set_session(response, entered.token, context.pages.cookies)
+    return response
+
+
+async def _send_link(request: Request, token: str, form: JoiningForm) -> HTMLResponse:
+    """Mail the link that confirms the address; the answer is the same for an address that has an account."""
+    context, words, network = context_of(request), translator_of(request), client_network(request)
+    base_url = context.settings.base_url
+    await context.db.write(
+        lambda tx: actions.mail_invitation(tx, token, form.email, network, base_url, words)
+    )
+    return await _render_invitation(request, token, form, is_sent=True)
+
+
+async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedInvitation) -> _Entered:
+    """Check or hash the password outside any transaction, then take the place.
+
+    An answer must not reveal accounts elsewhere to the inviter. So without a confirmed address the newcomer
+    says whether they have an account. A missing one fails like a wrong password, in the same time.
+
+    Raises:
+        Refused: LINK_OVER, WRONG_LOGIN, INVALID, TOO_MANY.
+    """
+    context, pool = context_of(request), part_of(request, HashPool)
+    network, email = client_network(request), opened.email
+    account = await context.db.read(lambda tx: actions.find_account(tx, opened))
+    hashed, checked = "", None
+    with pool.place(network):
+        if form.has_account if not opened.is_confirmed else account is not None:
+            attempt = await context.db.write(lambda tx: count_login(tx, email, network, ""))
+            if not await pool.run(password_fits, account, form.password):
+                raise Refused(errors.WRONG_LOGIN)
+            await context.db.write(lambda tx: give_login_back(tx, attempt))
+            checked = account
+        else:
+            hashed = await pool.run(hash_password, form.password)
+
+    def join(tx: Tx) -> _Entered:
+        newcomer, sends_mail = Newcomer(form.display_name, hashed), context.settings.sends_mail
+        member = actions.accept_invitation(tx, token, newcomer, checked, sends_mail=sends_mail)
+        actor = (member.business_id, member.id, member.display_name)
+        act = "POST /invitations/{token}"
+        append_audit_record(tx, AuditRecord(*actor, act, f"member_id={member.id}", request.state.request_id))
+        if session_token(request):
+            end_session(tx, session_token(request))
+        browser = request.headers.get("user-agent", "")
+        session = open_session(tx, member, context.settings.session_days, browser=browser)
+        return _Entered(session, "/")
+
+    return await context.db.write(join)
+
+
+async def _render_invitation(
+    request: Request, token: str, typed: JoiningForm, problem: Refused | None = None, *, is_sent: bool = False
+) -> HTMLResponse:
+    context, words = context_of(request), translator_of(request)
+
+    def load(tx: Tx) -> tuple[OpenedInvitation, bool]:
+        opened = actions.open_invitation(tx, token)
+        return opened, opened.is_confirmed and actions.find_account(tx, opened) is not None
+
+    opened, is_known = await context.db.read(load)
+    if not opened.email and not context.settings.sends_mail:
+        raise Refused(errors.LINK_OVER)
+    values: dict[str, Any] = {
+        "opened": opened,
+        "role_says": rules.ROLE_TEXTS[opened.invitation.role],
+        "is_known": is_known,
+        "is_sent": is_sent,
+        "asks_address": context.settings.sends_mail and not opened.is_confirmed,
+        "typed": typed,
+        "error": split_fault(problem, words)[1] if problem else "",
+    }
+    page = context.pages.render(
+        request, "people/invitation.html", values, problem.code.http_status if problem else 200
+    )
+    if problem and problem.retry_after_s is not None:
+        page.headers["Retry-After"] = str(problem.retry_after_s)
+    return page
+
+
+@router.get("/password/forgotten")
+async def show_forgotten(request: Request) -> HTMLResponse:
+    return _render_forgotten(request)
+
+
+@router.post("/password/forgotten")
+async def post_forgotten(request: Request, email: Annotated[str, Form(max_length=320)] = "") -> HTMLResponse:
+    """Send a link; the answer is the same whoever asks, and for whomever."""
+    context = context_of(request)
+    await check_csrf(request, context.pages.csrf_signer)
+    if not context.settings.sends_mail:
+        return _render_forgotten(request)
+    words, base_url, network = translator_of(request), context.settings.base_url, client_network(request)
+    try:
+        address = normal_email(email)
+        await context.db.write(lambda tx: actions.ask_for_reset(tx, address, network, base_url, words))
+    except Refused as refused:
+        return _render_forgotten(request, email, refused)
+    return _render_forgotten(request, email, is_asked=True)
+
+
+@router.get("/password/reset/{token}")
+async def show_reset(request: Request, token: str) -> HTMLResponse:
+    await context_of(request).db.read(lambda tx: actions.open_reset(tx, token))
+    return _render_reset(request, token)
+
+
+@router.post("/password/reset/{token}")
+async def post_reset(
+    request: Request, token: str, password: Annotated[str, Form(max_length=1000)] = ""
+) -> Response:
+    """Replace the password; whoever was signed in with the old one is out."""
+    context = context_of(request)
+    await check_csrf(request, context.pages.csrf_signer)
+    await context.db.read(lambda tx: actions.open_reset(tx, token))
+    pool = part_of(request, HashPool)
+    try:
+        with pool.place(client_network(request)):
+            hashed = await pool.run(hash_password, password)
+    except Refused as refused:
+        return _render_reset(request, token, refused)
+
+    def reset(tx: Tx) -> Member:
+        member = actions.reset_password(tx, token, hashed)
+        actor = (member.business_id, member.id, member.display_name)
+        act = "POST /password/reset/{token}"
+        append_audit_record(tx, AuditRecord(*actor, act, f"member_id={member.id}", request.state.request_id))
+        if context.settings.sends_mail:
+            words = translator_for(member.language) if member.language else translator_of(request)
+            queue_mail(tx, NewMail(member.business_id, member.email, *rules.changed_mail(words)))
+        return member
+
+    await context.db.write(reset)
+    return RedirectResponse("/login?reset=1", 303)
+
+
+def _render_forgotten(
+    request: Request, email: str = "", problem: Refused | None = None, *, is_asked: bool = False
+) -> HTMLResponse:
+    context = context_of(request)
+    values = {
+        "email": email,
+        "is_asked": is_asked,
+        "sends_mail": context.settings.sends_mail,
+        "error": split_fault(problem, translator_of(request))[1] if problem else "",
+    }
+    status = problem.code.http_status if problem else 200
+    page = context.pages.render(request, "people/forgotten.html", values, status)
+    if problem is not None and problem.code is errors.TOO_MANY:
+        page.headers["Retry-After"] = str(problem.retry_after_s)
+    return page
+
+
+def _render_reset(request: Request, token: str, problem: Refused | None = None) -> HTMLResponse:
+    values = {"token": token, "error": split_fault(problem, translator_of(request))[1] if problem else ""}
+    status = problem.code.http_status if problem else 200
+    return context_of(request).pages.render(request, "people/reset.html", values, status)
+
+
+PROFILE_PAGE = "/settings/profile"
+
+
+class ProfileForm(BaseModel):
+    display_name: Annotated[str, Field(max_length=200)] = ""
+    language: Annotated[str, Field(max_length=16)] = ""
+    timezone: Annotated[str, Field(max_length=64)] = ""
+
+
+class PasswordForm(BaseModel):
+    """The old password and the new one; tokens that the person made may go on."""
+
+    current: Annotated[str, Field(max_length=1000)] = ""
+    password: Annotated[str, Field(max_length=1000)] = ""
+    keep_tokens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionRow:
+    id: str
+    business: str
+    browser: str
+    created_at: datetime
+    last_used_at: datetime
+    is_this: bool
+
+
+@router.get("/settings/profile")
+async def show_profile(request: Request, caller: PageCaller, done: str = "") -> HTMLResponse:
+    return await _render_profile(request, caller, done=done)
+
+
+@router.post("/settings/profile")
+async def post_profile(
+    request: Request, caller: FormCaller, form: Annotated[ProfileForm, Form()]
+) -> Response:
+    profile = Profile(form.display_name, form.language, form.timezone)
+    try:
+        await context_of(request).db.write(lambda tx: actions.save_profile(tx, caller, profile))
+    except Refused as refused:
+        return await _render_profile(request, caller, profile=form, problem=refused)
+    return RedirectResponse(f"{PROFILE_PAGE}?done=profile", 303)
+
+
+@router.post("/settings/profile/password")
+async def post_password(
+    request: Request, caller: FormCaller, form: Annotated[PasswordForm, Form()]
+) -> Response:
+    """Change the own password; all other sessions end."""
+    try:
+        await _change_password(request, caller, form)
+    except Refused as refused:
+        return await _render_profile(request, caller, problem=refused)
+    return RedirectResponse(f"{PROFILE_PAGE}?done=password", 303)
+
+
+async def _change_password(request: Request, caller: Caller, form: PasswordForm) -> None:
+    check_password(form.password)
+    context, pool, words = context_of(request), part_of(request, HashPool), translator_of(request)
+    with pool.place(client_network(request), is_known=True):
+        member = await context.db.write(lambda tx: actions.count_password_try(tx, caller))
+        if not await pool.run(password_fits, member, form.current):
+            raise Refused(errors.INVALID, "current: this is not your password.")
+        hashed = await pool.run(hash_password, form.password)
+    token = session_token(request)
+
+    def change(tx: Tx) -> None:
+        actions.change_own_password(tx, member, hashed, token, keep_tokens=form.keep_tokens)
+        if context.settings.sends_mail:
+            queue_mail(tx, NewMail(member.business_id, member.email, *rules.changed_mail(words)))
+
+    act_for("")  # a password opens every business of its person
+    await context.db.write(change)
+
+
+@router.post("/settings/profile/sessions/end")
+async def post_other_sessions_end(request: Request, caller: FormCaller) -> RedirectResponse:
+    act_for("")
+    token = session_token(request)
+    await context_of(request).db.write(lambda tx: actions.end_other_sessions(tx, caller.user_id, token))
+    return RedirectResponse(f"{PROFILE_PAGE}?done=sessions#sessions", 303)
+
+
+@router.post("/settings/profile/sessions/{session_id}/end")
+async def post_session_end(request: Request, caller: FormCaller, session_id: str) -> RedirectResponse:
+    act_for("")
+    await context_of(request).db.write(lambda tx: actions.end_own_session(tx, caller.user_id, session_id))
+    return RedirectResponse(f"{PROFILE_PAGE}?done=sessions#sessions", 303)
+
+
+@router.post("/switch")
+async def post_switch(
+    request: Request, caller: FormCaller, business_id: Annotated[str, Form(max_length=36)] = ""
+) -> RedirectResponse:
+    """Go to another business of one's own."""
+    context = context_of(request)
+    token, days = session_token(request), context.settings.session_days
+    browser = request.headers.get("user-agent", "")
+    act_for("")
+    fresh = await context.db.write(
+        lambda tx: actions.switch_business(tx, caller, business_id, token, days, browser)
+    )
+    response = RedirectResponse("/", 303)
+    set_session(response, fresh, context.pages.cookies)
+    return response
+
+
+async def _render_profile(
+    request: Request,
+    caller: Caller,
+    *,
+    profile: ProfileForm | None = None,
+    problem: Refused | None = None,
+    done: str = "",
+) -> HTMLResponse:
+    context = context_of(request)
+    this = hash_secret(session_token(request))
+
+    def load(tx: Tx) -> dict[str, Any]:
+        return {
+            "workplaces": known.list_workplaces(tx, caller.user_id),
+            "sessions": [
+                _SessionRow(
+                    id=session.id,
+                    business=place.name,
+                    browser=session.browser,
+                    created_at=session.created_at,
+                    last_used_at=session.last_used_at,
+                    is_this=session.token_hash == this,
+                )
+                for place, session in actions.list_own_sessions(tx, caller.user_id)
+            ],
+        }
+
+    act_for("")  # these are of all businesses of one person
+    values = await context.db.read(load)
+    act_for(caller.business_id)
+    field, says = split_fault(problem, translator_of(request)) if problem else ("", "")
+    values |= {
+        "caller": caller,
+        "typed": profile
+        or ProfileForm(display_name=caller.display_name, language=caller.language, timezone=caller.timezone),
+        "errors": {field or "password": says} if says else {},
+        "zones": [(each, each) for each in time_zones()],
+        "done": done,
+    }
+    status = problem.code.http_status if problem else 200
+    return context.pages.render(request, "people/profile.html", values, status)

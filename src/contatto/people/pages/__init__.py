@@ -1,1 +1,0 @@
-"""Pages of members and their invitations, of joining, of passwords and of the own profile."""

@@ -1,1 +1,0 @@
-"""How words and signs are weighed, as pure functions."""

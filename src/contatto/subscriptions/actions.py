@@ -1,0 +1,456 @@
+"""Subscriptions and hooks: create, pause and end them, and queue their pushes."""
+
+import base64
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from contatto.accounts import store as accounts
+from contatto.accounts.model import AdAccount, BusinessId
+from contatto.crm.actions.snapshots import read_snapshot
+from contatto.crm.connectors.webhook import PREFIX
+from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
+from contatto.forms.rules.outside import answer_data, sample_answers
+from contatto.forms.store import find_answer, find_version, list_versions_by_id
+from contatto.kit import errors
+from contatto.kit.client import read_address
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.handlers import Among, Businesses
+from contatto.kit.ids import new_id, new_number
+from contatto.kit.outbound.dead_letters import send_again
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    Ask,
+    Done,
+    Failed,
+    NewRequest,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.kit.outbound.store import delete_requests_of, queue_request
+from contatto.kit.outbox import emit
+from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadStatusChanged, LeadUpdated
+from contatto.leads.model.leads import Lead, LeadSource, Origin
+from contatto.leads.rules.outside import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
+from contatto.leads.store.credits import list_credits
+from contatto.leads.store.records import list_leads_by_id, list_outgoing_points, list_wrong_values
+from contatto.measurement.model import MeasuredAd
+from contatto.subscriptions import rules, store
+from contatto.subscriptions.model import HOOKS, Entity, Push, PushState, Subscription, SubscriptionEnded
+
+PURGE_BATCH: Final = 200
+_CREATION_LOCK: Final = "subscriptions"
+"""Lock against concurrent creation of the same subscription."""
+RETENTION: Final = timedelta(days=7)
+"""Time for which a settled push can be viewed and sent again."""
+
+
+def subscribed_businesses(entity: Entity) -> Businesses:
+    """Return the businesses with subscriptions to an entity; the outbox makes no jobs for others."""
+    return Among(store.list_subscribed_businesses, entity)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSubscription:
+    """Subscription to create. The numbers and the source filter leads; 0 and empty match all."""
+
+    entity: Entity
+    app_id: str
+    secret: str = field(repr=False)
+    callback_url: str
+    ad_account_id: str = ""
+    lead_source: str = ""
+    page_number: int = 0
+    token_id: str = ""
+
+
+def check_callback(url: str, allowed: Collection[str]) -> None:
+    """Validate a callback address.
+
+    Raises:
+        Refused: INVALID.
+    """
+    try:
+        read_address(url[: rules.URL_LIMIT + 1], allowed)
+        fits = len(url) <= rules.URL_LIMIT
+    except ValueError:
+        fits = False
+    if not fits:
+        says = "callback_url: give a public https address on port 443; the operator may allow others."
+        raise Refused(errors.INVALID, says)
+
+
+def subscribe_program(tx: Tx, business_id: str, new: NewSubscription) -> Subscription:
+    """Create a subscription, or return the existing one with the same fields.
+
+    Raises:
+        Refused: AD_LIMIT, for too many subscriptions.
+    """
+    tx.hold_key(_CREATION_LOCK, business_id)
+    live = store.list_subscriptions(tx, business_id)
+    for existing in live:
+        if _is_same(existing, new):
+            return existing
+    if len(live) >= rules.MOST_SUBSCRIPTIONS:
+        raise Refused(errors.AD_LIMIT, f"A business has {rules.MOST_SUBSCRIPTIONS} subscriptions at most.")
+    fields = {name: getattr(new, name) for name in NewSubscription.__dataclass_fields__}
+    subscription = Subscription(new_id(), business_id, new_number(), created_at=tx.now, **fields)
+    store.save_subscription(tx, subscription)
+    return subscription
+
+
+def _is_same(existing: Subscription, new: NewSubscription) -> bool:
+    return all(getattr(existing, name) == getattr(new, name) for name in NewSubscription.__dataclass_fields__)
+
+
+def set_webhook(tx: Tx, business_id: str, new: NewSubscription) -> Subscription:
+    """Set the address of an app's message pushes; it has one address at a time."""
+    tx.hold_key(_CREATION_LOCK, business_id)
+    for existing in store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE):
+        if existing.app_id == new.app_id:
+            store.record_callback(tx, existing, new.callback_url, new.secret, new.token_id)
+            return store.list_subscriptions_by_id(tx, business_id, {existing.id})[existing.id]
+    return subscribe_program(tx, business_id, new)
+
+
+def end_subscription(tx: Tx, subscription: Subscription, reason: str) -> None:
+    """End a subscription, and stop its pushes."""
+    if store.record_end(tx, subscription, reason):
+        business_id = subscription.business_id
+        emit(tx, business_id, SubscriptionEnded(business_id, subscription.id, reason))
+
+
+def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
+    """Push a new or changed lead of a chat; a handler of the outbox.
+
+    `push_form_lead` pushes leads of forms with their answers, `push_test_lead` test leads.
+    """
+    lead = _find_visible_lead(tx, event.business_id, event.lead_id)
+    is_of_chat = Origin(event.origin) in origins_of(LeadSource.DIRECT_MESSAGE)
+    if lead is None or lead.is_test or not is_of_chat:
+        return
+    data = chat_data(lead, list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id])
+    fields = {NAME, *event.fields} if isinstance(event, LeadUpdated) else set(CHAT_FIELDS)
+    _queue_lead(tx, lead, {name: value for name, value in data.items() if name in fields})
+
+
+def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
+    """Push the lead of a submitted form with its answers; a handler of the outbox."""
+    answer = find_answer(tx, event.business_id, event.answer_id)
+    lead = _find_visible_lead(tx, event.business_id, event.lead_id)
+    if answer is None or lead is None:
+        return
+    version = list_versions_by_id(tx, event.business_id, {answer.version_id}).get(answer.version_id)
+    if version is not None:
+        wrong = list_wrong_values(tx, lead.business_id, {lead.id})[lead.id]
+        _queue_lead(tx, lead, answer_data(version.content, answer.answers, wrong), version)
+
+
+def push_test_lead(tx: Tx, event: TestLeadMade) -> None:
+    """Push a test lead; a handler of the outbox."""
+    lead = _find_visible_lead(tx, event.business_id, event.lead_id)
+    if lead is None:
+        return
+    version = find_version(tx, event.business_id, event.page_number) if event.page_number else None
+    if version is not None:
+        samples = sample_answers(version.content, version.number)
+        _queue_lead(tx, lead, answer_data(version.content, samples), version)
+    else:
+        points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
+        _queue_lead(tx, lead, chat_data(lead, points))
+
+
+def _find_visible_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
+    lead = list_leads_by_id(tx, business_id, {lead_id}).get(lead_id) if lead_id else None
+    return None if lead is None or lead.hidden_at is not None else lead
+
+
+def _queue_lead(tx: Tx, lead: Lead, changes: Mapping[str, str], version: FormVersion | None = None) -> None:
+    live = store.list_subscriptions(tx, lead.business_id, Entity.LEAD)
+    if not live:
+        return
+    credit = list_credits(tx, lead.business_id, {lead.id}).get(lead.id)
+    ad = credit[1] if credit else None
+    for subscription in live:
+        if not _matches(subscription, ad, version):
+            continue
+        account = accounts.find_ad_account(tx, BusinessId(lead.business_id), subscription.ad_account_id)
+        if account is not None:
+            body = rules.lead_payload(_entry(lead, account, ad, version), changes, tx.now)
+            queue_push(tx, subscription, lead.id, body)
+
+
+def _matches(subscription: Subscription, ad: MeasuredAd | None, version: FormVersion | None) -> bool:
+    """Match a lead by source, form and ad account; a lead without an own ad matches every account."""
+    source = LeadSource.INSTANT_FORM if version else LeadSource.DIRECT_MESSAGE
+    of_page = subscription.page_number in (0, version.number if version else 0)
+    of_account = ad is None or ad.is_outside or ad.ad_account_id == subscription.ad_account_id
+    return subscription.lead_source == source and of_page and of_account
+
+
+def _entry(
+    lead: Lead, account: AdAccount, ad: MeasuredAd | None, version: FormVersion | None
+) -> dict[str, Any]:
+    """Return the entry of a push with all fields of the API; unknown ones are empty."""
+    source = LeadSource.INSTANT_FORM if version else LeadSource.DIRECT_MESSAGE
+    return {
+        "id": str(lead.number),
+        "lead_source": source.value,
+        "page_id": str(version.number) if version else "",
+        "page_name": version.name if version else "",
+        "advertiser_id": str(account.number),
+        "advertiser_name": account.name,
+        "library_id": "",
+        **ad_data(ad),
+        "create_time": int(lead.created_at.timestamp()),
+        "is_test": lead.is_test,
+    }
+
+
+def queue_message_pushes(
+    tx: Tx, business_id: str, message_id: str, body_of: Callable[[Subscription], bytes]
+) -> None:
+    """Queue the push of a message to each subscription to messages."""
+    for subscription in store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE):
+        queue_push(tx, subscription, message_id, body_of(subscription))
+
+
+def queue_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes) -> int:
+    """Save a push, and queue it unless its subscription is paused; return its id."""
+    push_id = store.append_push(tx, subscription, subject_id, body)
+    if subscription.paused_at is None:
+        queue_request(tx, request_of(subscription, push_id), rules.PLANS[subscription.entity])
+    return push_id
+
+
+def request_of(subscription: Subscription, push_id: int) -> NewRequest:
+    """Return the outbound request of a push."""
+    destination = rules.destination_of(subscription.callback_url)
+    return NewRequest(subscription.business_id, rules.KINDS[subscription.entity], str(push_id), destination)
+
+
+def push_kind(entity: Entity) -> OutboundKind:
+    """Return the outbound kind of an entity's pushes."""
+
+    def ready(tx: Tx, request: OutboundRequest) -> None:
+        ready_push(tx, request.business_id, int(request.subject))
+
+    plan = rules.PLANS[entity]
+    return OutboundKind(rules.KINDS[entity], begin_push, read_push_answer, settle_push, plan, ready)
+
+
+def begin_push(tx: Tx, request: OutboundRequest) -> Step:
+    """Build the request; skip it if the push is settled or its subscription ended."""
+    push, subscription = _find_push(tx, request)
+    if push is None or push.state is not PushState.DUE:
+        return Done()
+    if subscription is None or subscription.ended_at is not None:
+        store.record_push_state(tx, push, PushState.DEAD, "ended")
+        return Done()
+    if subscription.paused_at is not None:
+        return Done()
+    business_id = BusinessId(subscription.business_id)
+    if subscription.token_id and not accounts.is_token_live(tx, business_id, subscription.token_id):
+        end_subscription(tx, subscription, "token_revoked")
+        return Done()
+    body = store.load_push_body(tx, push.business_id, push.id)
+    headers = rules.push_headers(subscription.entity, body, subscription.secret, tx.now, push.id)
+    return Ask(HttpRequest("POST", subscription.callback_url, headers, body))
+
+
+def _find_push(tx: Tx, request: OutboundRequest) -> tuple[Push | None, Subscription | None]:
+    push = store.find_push(tx, request.business_id, int(request.subject))
+    if push is None:
+        return None, None
+    subscriptions = store.list_subscriptions_by_id(tx, push.business_id, {push.subscription_id})
+    return push, subscriptions.get(push.subscription_id)
+
+
+def read_push_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """Interpret a receiver's answer; 410 ends the subscription."""
+    push, subscription = _find_push(tx, request)
+    if push is None or subscription is None:
+        return Done()
+    if answer.status == rules.GONE:
+        store.record_push_state(tx, push, PushState.DEAD, str(rules.GONE))
+        end_subscription(tx, subscription, "gone")
+        return Done()
+    step = rules.read_answer(answer)
+    if isinstance(step, Done):
+        store.record_push_state(tx, push, PushState.SENT, str(answer.status))
+    return step
+
+
+def settle_push(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Save the result of a failed attempt."""
+    push, _ = _find_push(tx, request)
+    if push is not None and isinstance(outcome, NotNow | Failed):
+        push_state = PushState.DUE if state is RequestState.DUE else PushState.DEAD
+        store.record_push_state(tx, push, push_state, outcome.reason)
+
+
+def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
+    """Send a settled push again.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
+    """
+    push, subscription = ready_push(tx, business_id, push_id)
+    send_again(tx, request_of(subscription, push_id), rules.PLANS[subscription.entity])
+    return push
+
+
+def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscription]:
+    """Mark a settled push as due again.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
+    """
+    push = store.find_push(tx, business_id, push_id)
+    if push is None:
+        raise Refused(errors.NOT_FOUND, "Delivery not found.")
+    subscriptions = store.list_subscriptions_by_id(tx, business_id, {push.subscription_id})
+    subscription = subscriptions.get(push.subscription_id)
+    if subscription is None or subscription.ended_at is not None:
+        raise Refused(errors.CONFLICT, "The subscription has ended. Nothing was sent.")
+    if not store.record_replay(tx, push):
+        raise Refused(errors.CONFLICT, "This delivery is already on its way.")
+    return push, subscription
+
+
+def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:
+    """Delete the pushes of a removed lead; a handler of the outbox."""
+    _delete_pushes(tx, store.list_pushes_of(tx, event.business_id, event.lead_id))
+
+
+def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> None:
+    """Delete the pushes of the leads, chats and messages of an erased person."""
+    for subject_id in sorted(subject_ids):
+        _delete_pushes(tx, store.list_pushes_of(tx, business_id, subject_id))
+
+
+def purge_pushes(tx: Tx) -> int:
+    """Delete some settled pushes after the retention; return their number."""
+    return _delete_pushes(tx, store.list_settled_pushes(tx, tx.now - RETENTION, PURGE_BATCH))
+
+
+def _delete_pushes(tx: Tx, pushes: list[Push]) -> int:
+    """Delete pushes with their outbound requests."""
+    by_business: dict[str, list[int]] = defaultdict(list)
+    for push in pushes:
+        by_business[push.business_id].append(push.id)
+    for business_id, ids in by_business.items():
+        store.delete_pushes(tx, business_id, ids)
+        for kind in rules.KINDS.values():
+            delete_requests_of(tx, business_id, kind, [str(push_id) for push_id in ids])
+    return len(pushes)
+
+
+_SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NewHook:
+    """Hook to create; without an ad account it gets all leads, without a token a member ends it."""
+
+    entity: Entity
+    callback_url: str
+    ad_account_id: str = ""
+    token_id: str = ""
+
+
+def _new_secret() -> str:
+    return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+
+
+def subscribe_hook(tx: Tx, business_id: str, new: NewHook) -> Subscription:
+    """Create a REST hook with its own secret, or return the existing one.
+
+    Zapier, Make and n8n use REST hooks; signatures follow Standard Webhooks.
+
+    Raises:
+        Refused: AD_LIMIT, for too many subscriptions.
+    """
+    tx.hold_key("hooks", business_id)
+    for hook in store.list_subscriptions(tx, business_id, new.entity):
+        place = (hook.callback_url, hook.ad_account_id, hook.token_id)
+        if place == (new.callback_url, new.ad_account_id, new.token_id):
+            return hook
+    subscription = NewSubscription(
+        new.entity,
+        rules.HOOK_APP,
+        _new_secret(),
+        new.callback_url,
+        new.ad_account_id,
+        token_id=new.token_id,
+    )
+    return subscribe_program(tx, business_id, subscription)
+
+
+def load_hook(tx: Tx, business_id: str, number: int) -> Subscription:
+    """Load a live hook.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    hook = store.find_subscription(tx, business_id, number)
+    if hook is None or hook.entity not in HOOKS or hook.ended_at is not None:
+        raise Refused(errors.NOT_FOUND, "Webhook not found.")
+    return hook
+
+
+def rotate_hook(tx: Tx, hook: Subscription) -> str:
+    """Give a hook a new secret and return it; the previous one signs too until the next rotation."""
+    new_secret = _new_secret()
+    secrets_text = " ".join((new_secret, *rules.secrets_of(hook.secret)[:1]))
+    store.record_callback(tx, hook, hook.callback_url, secrets_text, hook.token_id)
+    return new_secret
+
+
+def push_sample(tx: Tx, hook: Subscription) -> int:
+    """Push a sample lead; return the id of the push."""
+    body = rules.hook_payload(hook.entity, rules.sample_lead(), tx.now)
+    return queue_push(tx, hook, "", body)
+
+
+def push_hooks(tx: Tx, event: LeadCaptured | LeadUpdated | LeadStatusChanged) -> None:
+    """Push a new or changed lead to its hooks; a handler of the outbox."""
+    entity = Entity.LEAD_CREATED if isinstance(event, LeadCaptured) else Entity.LEAD_CHANGED
+    business_id = event.business_id
+    lead = list_leads_by_id(tx, business_id, {event.lead_id}).get(event.lead_id)
+    live = store.list_subscriptions(tx, business_id, entity)
+    if not live or lead is None or lead.hidden_at is not None or lead.is_test:
+        return
+    credit = list_credits(tx, business_id, {lead.id}).get(lead.id)
+    body = rules.hook_payload(entity, read_snapshot(tx, lead, "").values, tx.now)
+    for hook in live:
+        if _is_own_account(hook, credit[1] if credit else None):
+            queue_push(tx, hook, lead.id, body)
+
+
+def _is_own_account(hook: Subscription, ad: MeasuredAd | None) -> bool:
+    """Match a lead by the ad account of a hook; a lead without an own ad matches every account."""
+    is_ours = ad is not None and not ad.is_outside
+    return (
+        not hook.ad_account_id or not is_ours or (ad is not None and ad.ad_account_id == hook.ad_account_id)
+    )
+
+
+def pause_subscription(tx: Tx, subscription: Subscription) -> None:
+    """Hold pushes back until the subscription is resumed."""
+    store.record_paused(tx, subscription, tx.now)
+
+
+def resume_subscription(tx: Tx, subscription: Subscription) -> None:
+    """Resume a subscription, and send its waiting pushes."""
+    store.record_paused(tx, subscription, None)
+    for push in store.list_due_pushes(tx, subscription.business_id, subscription.id):
+        send_again(tx, request_of(subscription, push.id), rules.PLANS[subscription.entity])

@@ -1,1 +1,0 @@
-"""Making and ending subscriptions, and telling them."""
