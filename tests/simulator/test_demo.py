@@ -63,7 +63,7 @@ def test_a_world_is_made_once_and_goes_on_until_it_was_cut_off(tmp_path: Path) -
         assert "anew" not in said.read_text()
     Home(tmp_path / "data").note(HomeState.SEEDING, None)
     with demo(tmp_path, "--no-live") as (third, said):
-        assert third["business_id"] != first["business_id"]
+        assert third["access_token"] != first["access_token"]
         assert "was not finished, so it is made anew" in " ".join(said.read_text().split())
     assert stat.S_IMODE((tmp_path / "data" / NOTES).stat().st_mode) == 0o600
 
