@@ -379,7 +379,7 @@ ACCESS: Final[Mapping[str, Access]] = dict(_rows())
 
 
 def may_open(permissions: Collection[str], href: str, method: str = "GET") -> bool:
-    """Whether a member with these permissions may follow a link of ours, or send a form.
+    """Return whether a member with these permissions may follow a link of ours, or send a form.
 
     Templates ask this before they offer either. An address that is not ours, or no route, is not held back.
     """

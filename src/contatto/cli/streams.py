@@ -16,7 +16,7 @@ STDIN = "-"
 
 
 def complaints() -> Console:
-    """Where faults are told: standard error, line by line as they are."""
+    """Return where faults are told: standard error, line by line as they are."""
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 

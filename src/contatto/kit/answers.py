@@ -65,7 +65,7 @@ class ChosenList[R](Listed[R], frozen=True):
 
 
 def page_info(wanted: PageQuery, total: int) -> PageInfo:
-    """Where a page stands in a list of so many."""
+    """Return where a page stands in a list of so many."""
     return PageInfo(wanted.page, wanted.page_size, total, -(-total // wanted.page_size))
 
 

@@ -81,7 +81,7 @@ class Drain:
         return self._events.queue.tables | self._jobs.queue.tables
 
     def is_due(self, tx: Tx) -> bool:
-        """Whether there is anything to do."""
+        """Return whether there is anything to do."""
         return self._events.queue.is_due(tx) or self._jobs.queue.is_due(tx)
 
     async def run_batch(self, db: Database) -> int:

@@ -51,7 +51,7 @@ class Together:
 
 
 def interest(tx: Tx) -> IsInterested:
-    """Whether a handler is interested in events of a business, with each question asked once."""
+    """Return whether a handler is interested in events of a business, with each question asked once."""
     answers: dict[Callable[[Tx], Any], Any] = {}
 
     def ask[A](question: Callable[[Tx], A]) -> A:

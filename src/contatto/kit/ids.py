@@ -97,7 +97,7 @@ def number_at(at_ms: int, step: int) -> int:
 
 
 def made_at_ms(number: int) -> int:
-    """When a number was made, in milliseconds since 1970."""
+    """Return when a number was made, in milliseconds since 1970."""
     return number >> _EPOCH_BITS
 
 

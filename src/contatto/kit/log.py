@@ -101,7 +101,7 @@ def logger() -> structlog.typing.FilteringBoundLogger:
 
 
 def tells_debug() -> bool:
-    """Whether lines of the lowest level are written; who makes one for each request asks first."""
+    """Return whether lines of the lowest level are written; who makes one for each request asks first."""
     return _Current.tells_debug
 
 

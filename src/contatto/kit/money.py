@@ -37,7 +37,7 @@ def to_units(amount_micros: int) -> Decimal:
 
 
 def decimal_places(currency: str) -> int:
-    """How many decimals people write in amounts of a currency."""
+    """Return how many decimals people write in amounts of a currency."""
     return DECIMALS.get(currency, USUAL_DECIMALS)
 
 

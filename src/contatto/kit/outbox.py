@@ -207,7 +207,7 @@ def dismiss_dead(tx: Tx, business_id: str) -> int:
 
 
 def count_failed_jobs(tx: Tx, business_id: str) -> dict[JobState, int]:
-    """How many are dead, and how many failed and are tried again."""
+    """Return how many are dead, and how many failed and are tried again."""
     query = select(jobs.c.state, func.count().label("count")).where(
         _FAILED, jobs.c.business_id == business_id
     )

@@ -217,17 +217,17 @@ class Settings(BaseSettings):
 
     @property
     def sends_mail(self) -> bool:
-        """Whether there is a mail server."""
+        """Return whether there is a mail server."""
         return bool(self.smtp_url)
 
     @property
     def needs_capture_review(self) -> bool:
-        """Whether an operator looks at applications for lead capture."""
+        """Return whether an operator looks at applications for lead capture."""
         return self.capture_review == "operator"
 
     @property
     def needs_ad_review(self) -> bool:
-        """Whether an operator looks at ads before they are shown."""
+        """Return whether an operator looks at ads before they are shown."""
         return self.ad_review == "operator"
 
     @property
@@ -242,7 +242,7 @@ class Settings(BaseSettings):
 
     @property
     def sealed_folder(self) -> Path | None:
-        """Where days of touches are sealed by themselves; None where they are not."""
+        """Return where days of touches are sealed by themselves; None where they are not."""
         if not self.seal_after_days:
             return None
         chosen = self.sealed_dir or (None if self.database_url else self.data_dir / "sealed")
@@ -250,7 +250,7 @@ class Settings(BaseSettings):
 
     @property
     def is_local(self) -> bool:
-        """Whether links lead to the machine itself, where nobody else can open them."""
+        """Return whether links lead to the machine itself, where nobody else can open them."""
         return urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
 
     @property

@@ -63,15 +63,15 @@ class Queue:
         return made
 
     def is_due(self, tx: Tx) -> bool:
-        """Whether a row of any business is due."""
+        """Return whether a row of any business is due."""
         return bool(self.list_businesses(tx, "", 1))
 
     def is_late(self, tx: Tx, by: timedelta) -> bool:
-        """Whether a row of any business has been due for so long."""
+        """Return whether a row of any business has been due for so long."""
         return bool(self.list_businesses(tx, "", 1, tx.now - by))
 
     def has_many(self, tx: Tx, count: int) -> bool:
-        """Whether so many rows wait, of all businesses together, due or not."""
+        """Return whether so many rows wait, of all businesses together, due or not."""
         return bool(self._others.rows(tx, self.parameters | {"but": count - 1}))
 
     def list_businesses(self, tx: Tx, after: str, most: int, due: datetime | None = None) -> list[str]:

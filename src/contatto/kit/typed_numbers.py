@@ -67,7 +67,7 @@ class Leap(Refused):
 
 @cache
 def _locale(lang: str) -> Locale:
-    """How a language writes; English for one that nobody knows."""
+    """Return how a language writes; English for one that nobody knows."""
     try:
         return Locale.parse(lang, sep="-")
     except (UnknownLocaleError, ValueError):
@@ -76,7 +76,7 @@ def _locale(lang: str) -> Locale:
 
 @cache
 def _symbols(lang: str) -> tuple[str, str]:
-    """How a language writes its decimal point, and what it sets thousands apart with."""
+    """Return how a language writes its decimal point, and what it sets thousands apart with."""
     return get_decimal_symbol(_locale(lang)), get_group_symbol(_locale(lang))
 
 
@@ -163,7 +163,7 @@ def typed_amount(amount_micros: int | None, currency: str, lang: str) -> str:
 
 
 def is_leap(before: int | None, after: int | None) -> bool:
-    """Whether an amount becomes more than ten times as much, or less than a tenth."""
+    """Return whether an amount becomes more than ten times as much, or less than a tenth."""
     if not before or not after:
         return False
     return max(before, after) > LEAP * min(before, after)

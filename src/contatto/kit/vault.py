@@ -167,7 +167,7 @@ class Vault:
         return ExtendedNonceCipher(_derive(self._live[key_id], f"field:{column}:{tenant}"))
 
     def is_current(self, sealed: bytes) -> bool:
-        """Whether the newest key sealed a value."""
+        """Return whether the newest key sealed a value."""
         return sealed.startswith(self._head)
 
     def blind(self, text: str, tenant: str) -> bytes:
@@ -247,7 +247,7 @@ def vault_of(keys: Sequence[SecretKey]) -> Vault:
 
 
 def sealed_head(key_id: str) -> bytes:
-    """How every value begins that this key sealed."""
+    """Return how every value begins that this key sealed."""
     return bytes((_VERSION, len(key_id))) + key_id.encode()
 
 

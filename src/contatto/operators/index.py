@@ -27,7 +27,7 @@ type Sighting = tuple[str, str, str, str]
 
 
 def load_field(tx: Tx, operator_id: str) -> Field | None:
-    """Who may compete in the placements of an operator; None for a tenant that is none."""
+    """Return who may compete in the placements of an operator; None for a tenant that is none."""
     operator = store.find_operator(tx, operator_id)
     if operator is None:
         return None
@@ -84,7 +84,7 @@ class OperatorIndex:
         self._writing = asyncio.Lock()
 
     async def field(self, operator_id: str) -> Field | None:
-        """Who may compete in an operator's placements; None for a tenant that is no operator.
+        """Return who may compete in an operator's placements; None for a tenant that is no operator.
 
         A read that fails leaves what was known in force, until that is too old.
         """
@@ -123,7 +123,7 @@ class OperatorIndex:
         return max(room - promised.since(self._db.clock.now() - PROMISED_FOR), 0)
 
     async def count_seen(self, placement: Placement, viewer: str, day: str) -> int:
-        """How often somebody was shown an ad in a placement today."""
+        """Return how often somebody was shown an ad in a placement today."""
         key = (placement.business_id, placement.id, viewer, day)
         with acting(placement.business_id):
             written = await self._db.read(lambda tx: store.count_sightings(tx, *key))

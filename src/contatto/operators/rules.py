@@ -55,7 +55,7 @@ def check_reason(reason: str, *, is_needed: bool) -> None:
 
 
 def may_ask(admission: Admission | None) -> bool:
-    """Whether a business may ask to be admitted."""
+    """Return whether a business may ask to be admitted."""
     return admission is None or admission.state in _MAY_ASK_AGAIN
 
 
@@ -78,7 +78,7 @@ def check_placement(placement: Placement, taken: Collection[str]) -> None:
 
 
 def may_compete(placement: Placement, admission: Admission) -> bool:
-    """Whether the ads of a business may be in a placement at all."""
+    """Return whether the ads of a business may be in a placement at all."""
     return (
         placement.is_on
         and admission.state is AdmissionState.ADMITTED

@@ -218,7 +218,7 @@ def save_asked(tx: Tx, counted: Collection[AskedDay]) -> None:
 
 
 def list_asked_days(tx: Tx, operator_id: str, first: str, last: str) -> list[AskedDay]:
-    """How often the placements of an operator were asked for an ad."""
+    """Return how often the placements of an operator were asked for an ad."""
     table = asked_days
     query = select(table).where(table.c.business_id == operator_id, table.c.day.between(first, last))
     return tx.list(AskedDay, query.order_by(table.c.day, table.c.placement_id))
@@ -236,7 +236,7 @@ def save_sightings(tx: Tx, seen: Mapping[tuple[str, str, str, str], int]) -> Non
 
 
 def count_sightings(tx: Tx, operator_id: str, placement_id: str, viewer: str, day: str) -> int:
-    """How often somebody was shown an ad in a placement on a day, as far as it is written down."""
+    """Return how often somebody was shown an ad in a placement on a day, as far as it is written down."""
     table = sightings
     mine = (
         table.c.business_id == operator_id, table.c.placement_id == placement_id,
@@ -360,7 +360,7 @@ def save_admission(tx: Tx, admission: Admission) -> None:
 
 
 def find_admission(tx: Tx, operator_id: str, business_id: str) -> Admission | None:
-    """How a business stands with an operator; held until the end of the transaction."""
+    """Return how a business stands with an operator; held until the end of the transaction."""
     both = admissions.c.operator_id == operator_id, admissions.c.business_id == business_id
     query = select(admissions).where(*both)
     return tx.find(Admission, query.with_for_update() if tx.locks_rows else query)
@@ -388,13 +388,13 @@ def list_admitted(tx: Tx) -> list[Admission]:
 
 
 def has_admitted(tx: Tx) -> bool:
-    """Whether any business is admitted anywhere."""
+    """Return whether any business is admitted anywhere."""
     one = select(admissions.c.business_id).where(admissions.c.state == AdmissionState.ADMITTED).limit(1)
     return tx.scalar(one) is not None
 
 
 def count_admitted(tx: Tx, operator_id: str) -> int:
-    """How many businesses an operator admits now."""
+    """Return how many businesses an operator admits now."""
     mine = admissions.c.operator_id == operator_id, admissions.c.state == AdmissionState.ADMITTED
     return int(tx.scalar(select(func.count()).select_from(admissions).where(*mine)))
 
@@ -490,7 +490,7 @@ def list_reviews_of_business(tx: Tx, business_id: str, limit: int = 500) -> list
 
 
 def count_reviews(tx: Tx, operator_id: str) -> dict[ReviewState, int]:
-    """How many revisions an operator has in each state."""
+    """Return how many revisions an operator has in each state."""
     query = select(ad_reviews.c.state, func.count()).where(ad_reviews.c.operator_id == operator_id)
     return dict(map(tuple, tx.execute(query.group_by(ad_reviews.c.state))))
 

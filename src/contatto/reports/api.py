@@ -129,7 +129,7 @@ async def create_report_task(request: Request, caller: ApiCaller, body: ReportTa
 
 @router.get("/task/check/", openapi_extra=describe_query(TaskQuery))
 async def check_report_task(request: Request, caller: ApiCaller) -> Answered[TaskInfo]:
-    """How far a task is: QUEUING, PROCESSING, SUCCESS, FAILED or CANCELED."""
+    """Return how far a task is: QUEUING, PROCESSING, SUCCESS, FAILED or CANCELED."""
     require(caller, Permission.READ_REPORTS)
     query = read_query(request, TaskQuery)
     task = await context_of(request).db.read(lambda tx: _task(tx, caller, query))

@@ -144,7 +144,7 @@ class Figures:
 
     @property
     def mixed_goals(self) -> bool:
-        """Whether conversions of unlike kinds meet here, so that they must not be added up."""
+        """Return whether conversions of unlike kinds meet here, so that they must not be added up."""
         return len(self.goals) > 1
 
     @property

@@ -87,7 +87,7 @@ class AdOfWorld:
 
     @property
     def appeal(self) -> Appeal:
-        """How this ad speaks to people."""
+        """Return how this ad speaks to people."""
         return next((appeal for name, _, _, appeal in _ADS if name == self.name), STORY)
 
 

@@ -31,7 +31,7 @@ class Connection(Protocol):
 
     @abstractmethod
     def is_late(self, now_s: float) -> bool:
-        """Whether what it waits for should be there by now."""
+        """Return whether what it waits for should be there by now."""
 
     @abstractmethod
     def end(self, fault: tuple[int, str]) -> None:

@@ -70,7 +70,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Bytes behind the requests that wait for their turn; nothing more is read meanwhile."""
 
     def is_late(self, now_s: float) -> bool:
-        """Whether what it waits for should be there by now."""
+        """Return whether what it waits for should be there by now."""
         if self._unparsed:  # the client waits for us
             return False
         if self._stage is _Stage.BODY:

@@ -9,7 +9,7 @@ SHOWN_ONCE: Final = "shown_once"
 
 
 def is_navigation(connection: HTTPConnection) -> bool:
-    """Whether the answer will be shown as a page, with the address in the browser's line.
+    """Return whether the answer will be shown as a page, with the address in the browser's line.
 
     Browsers say so; older ones, and those before a proxy that drops what they say, name HTML among what they
     take. Source: Fetch Metadata Request Headers, section 2.2.

@@ -54,7 +54,7 @@ class Renderer:
         self._may_open = may_open
 
     def _offers_to(self, caller: Any) -> Callable[..., bool]:
-        """Whether a page offers an address to its reader: a link, or with a method a form."""
+        """Return whether a page offers an address to its reader: a link, or with a method a form."""
 
         def offers(href: str, method: str = "GET") -> bool:
             if caller is None or self._may_open is None:

@@ -99,5 +99,5 @@ def hasten_check(tx: Tx, target: Target) -> None:
 
 
 def check_kind() -> OutboundKind:
-    """How a CRM is asked for its fields."""
+    """Return how a CRM is asked for its fields."""
     return work_kind(CHECK, CheckWork, CHECK_PLAN)

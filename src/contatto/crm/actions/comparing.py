@@ -162,5 +162,5 @@ def find_comparison(tx: Tx, target: Target) -> OutboundRequest | None:
 
 
 def comparison_kind() -> OutboundKind:
-    """How a CRM's records are compared with ours."""
+    """Return how a CRM's records are compared with ours."""
     return work_kind(COMPARISON, CompareWork, COMPARISON_PLAN)

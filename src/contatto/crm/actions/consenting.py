@@ -94,7 +94,7 @@ def start_path(target: Target) -> str:
 def consent_address(
     vault: Vault, target: Target, oauth: OAuth, who: Visitor, now: datetime, base_url: str
 ) -> str:
-    """Where a person lets us in; with a state and a challenge of its own each time."""
+    """Return where a person lets us in; with a state and a challenge of its own each time."""
     said = f"{target.number}.{secrets.token_urlsafe(16)}.{micros(now)}"
     state = f"{said}.{_signature(vault, said, who)}"
     link = Link(target.address, target.settings, {}, now)
@@ -134,7 +134,7 @@ def read_consent(vault: Vault, state: str, who: Visitor, now: datetime) -> Conse
 
 
 def oauth_of(tx: Tx, target: Target) -> OAuth:
-    """How a person lets us into a target.
+    """Return how a person lets us into a target.
 
     Raises:
         Refused: NOT_FOUND, where that is not by OAuth.
@@ -197,7 +197,7 @@ def find_exchange(tx: Tx, target: Target) -> OutboundRequest | None:
 
 
 def consent_kind() -> OutboundKind:
-    """How a code becomes tokens."""
+    """Return how a code becomes tokens."""
     return OutboundKind(CONSENT, _begin, _read, _settle, CONSENT_PLAN, _refuse_replay)
 
 

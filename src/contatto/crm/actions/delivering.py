@@ -211,7 +211,7 @@ def _is_choice(target: Target, name: str) -> bool:
 
 
 def delivery_kind(base_url: str) -> OutboundKind:
-    """How deliveries are brought to their targets."""
+    """Return how deliveries are brought to their targets."""
     work = partial(DeliveryWork, base_url)
     return work_kind(DELIVERY, work, DELIVERY_PLAN, settle_delivery, replay=ready_delivery)
 

@@ -85,7 +85,7 @@ def release_erasures(tx: Tx, target: Target) -> None:
 
 
 def erasure_kind() -> OutboundKind:
-    """How people are erased in targets."""
+    """Return how people are erased in targets."""
     return work_kind(ERASURE, ErasureWork, ERASURE_PLAN, settle_erasure, replay=ready_erasure)
 
 

@@ -20,7 +20,7 @@ _SECRET_BYTES: Final = 32
 
 
 def incoming_path(number: int) -> str:
-    """Where the CRM of this number posts its changes."""
+    """Return where the CRM of this number posts its changes."""
     return f"/integrations/webhooks/{number}"
 
 

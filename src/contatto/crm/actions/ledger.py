@@ -45,7 +45,7 @@ def load_ledger(tx: Tx, business_id: str) -> CrmLedger:
 
 
 def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[TargetLedger, ...]:
-    """How far the leads of a business are in some of its targets."""
+    """Return how far the leads of a business are in some of its targets."""
     states = store.count_states(tx, business_id)
     leads = store.count_listed_leads(tx, business_id)
     return tuple(_ledger_of(tx, target, leads, states.get(target.id, {})) for target in targets)
@@ -72,7 +72,7 @@ def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
 
 
 def has_alarm(tx: Tx) -> bool:
-    """Whether any linked CRM of any business wants attention."""
+    """Return whether any linked CRM of any business wants attention."""
     return bool(list_alarms(tx))
 
 

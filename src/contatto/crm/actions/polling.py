@@ -140,5 +140,5 @@ def queue_poll(tx: Tx, target: Target) -> None:
 
 
 def poll_kind() -> OutboundKind:
-    """How a CRM is asked for changes."""
+    """Return how a CRM is asked for changes."""
     return work_kind(POLL, PollWork, POLL_PLAN, keeps_progress=True)

@@ -57,7 +57,7 @@ class Work[C](Protocol):
 
     @property
     def only_reads(self) -> bool:
-        """Whether it changes nothing in the CRM: then it goes on while the target is paused."""
+        """Return whether it changes nothing in the CRM: then it goes on while the target is paused."""
         ...
 
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:

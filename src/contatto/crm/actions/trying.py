@@ -115,7 +115,7 @@ def _settle(tx: Tx, target: Target, result: TrialResult) -> Outcome:
 
 
 def trial_kind(base_url: str) -> OutboundKind:
-    """How a lead is tried at a CRM."""
+    """Return how a lead is tried at a CRM."""
     return work_kind(TRIAL, partial(TrialWork, base_url), TRIAL_PLAN, settle_trial)
 
 

@@ -17,7 +17,7 @@ BUSY: Final = frozenset({408, 409, 423, 425, 429})
 
 
 def same_text(written: str, found: str) -> bool:
-    """Whether two texts are the same but for spaces around them, and for the case of letters."""
+    """Return whether two texts are the same but for spaces around them, and for the case of letters."""
     return written.strip().casefold() == found.strip().casefold()
 
 

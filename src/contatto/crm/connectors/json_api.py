@@ -68,7 +68,7 @@ class JsonApi:
         return wrong or reader(link, operation, body, memory)
 
     def is_open(self, link: Link) -> bool:
-        """Whether there is a session to ask with."""
+        """Return whether there is a session to ask with."""
         return bearer(link) is not None
 
     def trouble(

@@ -27,7 +27,7 @@ _FINAL: Final = re.compile(
 
 
 def authorise_address(link: Link, oauth: OAuth, redirect_uri: str, state: str, verifier: str) -> str:
-    """Where a person goes to allow us in; ``state`` comes back with the code."""
+    """Return where a person goes to allow us in; ``state`` comes back with the code."""
     query = {
         "response_type": "code",
         "client_id": link.settings.get("client_id", ""),

@@ -30,5 +30,5 @@ class Comparison:
 
     @property
     def differs(self) -> bool:
-        """Whether a person should look: what somebody there wants gone is no difference."""
+        """Return whether a person should look: what somebody there wants gone is no difference."""
         return bool(self.sent_again or self.doubled or self.unknown or self.erased_again)

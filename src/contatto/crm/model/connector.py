@@ -43,7 +43,7 @@ class Connector(Protocol):
         ...
 
     def record_url(self, link: Link, record_id: str) -> str:
-        """Where a person sees the record in the CRM; empty if nowhere."""
+        """Return where a person sees the record in the CRM; empty if nowhere."""
         ...
 
     def agrees(self, field: str, written: str, found: str) -> bool:

@@ -100,7 +100,7 @@ async def post_start(
 
 @router.get("/callback")
 async def show_callback(request: Request, caller: PageCaller) -> Response:
-    """Where a vendor leads a member back to; nothing happens before they say so here."""
+    """Return where a vendor leads a member back to; nothing happens before they say so here."""
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
     sent = request.query_params
@@ -192,7 +192,7 @@ async def _render(
 
 
 def _href(tx: Tx, request: Request, caller: Caller, target: Target) -> str:
-    """Where the member lets us in; empty while the app is not known."""
+    """Return where the member lets us in; empty while the app is not known."""
     context, oauth = context_of(request), actions.oauth_of(tx, target)
     if not (target.settings.get(CLIENT_ID) and target.secrets.get(APP_SECRET)):
         return ""

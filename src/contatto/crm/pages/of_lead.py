@@ -43,7 +43,7 @@ class RecordView:
 
 @router.get("/leads/{lead_id}/crm")
 async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
-    """How far a lead is in each CRM."""
+    """Return how far a lead is in each CRM."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
 

@@ -46,7 +46,7 @@ class Standing:
 
 
 def none_arrives(target: Target, due_since: datetime | None, now: datetime) -> bool:
-    """Whether leads have been due for five minutes and none has arrived since."""
+    """Return whether leads have been due for five minutes and none has arrived since."""
     if not target.is_active or due_since is None or due_since > now - ALARM_AFTER:
         return False
     return target.verified_at is None or target.verified_at < now - ALARM_AFTER

@@ -231,7 +231,7 @@ def _without(course: Course, name: str) -> Turn:
 
 
 def is_ours(payload: Payload, record: CrmRecord, agrees: Agrees) -> bool:
-    """Whether a record is the lead's: by our id, or without any by a contact detail of the person."""
+    """Return whether a record is the lead's: by our id, or without any by a contact detail of the person."""
     if record.external_id:
         return record.external_id in (payload.external_id, *payload.former_ids)
     return any(

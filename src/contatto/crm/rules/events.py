@@ -119,7 +119,7 @@ def status_of_event(name: str) -> LeadStatus | None:
 
 
 def follows(current: LeadStatus, wanted: LeadStatus | None) -> bool:
-    """Whether an event moves a lead on. A late word of an earlier stage takes nothing back."""
+    """Return whether an event moves a lead on. A late word of an earlier stage takes nothing back."""
     if wanted is None or wanted not in MOVES[current]:
         return False
     return wanted is LeadStatus.UNQUALIFIED or _RANK[wanted] > _RANK[current]

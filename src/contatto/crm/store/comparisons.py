@@ -17,7 +17,7 @@ from contatto.leads.store.records import leads
 def list_seen_at(
     tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]
 ) -> dict[str, datetime | None]:
-    """When the records of some leads were seen last; leads that were never due there are left out."""
+    """Return when the records of some leads were seen last; leads that were never due there are left out."""
     query = select(crm_records.c.lead_id, crm_records.c.seen_at).where(
         crm_records.c.business_id == business_id,
         crm_records.c.target_id == target_id,

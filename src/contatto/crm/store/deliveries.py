@@ -204,7 +204,7 @@ def list_held(tx: Tx, limit: int) -> list[Delivery]:
 
 
 def has_held(tx: Tx) -> bool:
-    """Whether any delivery of an active target waits without a request."""
+    """Return whether any delivery of an active target waits without a request."""
     query: Select[Any] = select(crm_deliveries.c.id).select_from(
         crm_targets.join(crm_deliveries, crm_deliveries.c.target_id == crm_targets.c.id)
     )

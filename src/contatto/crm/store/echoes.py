@@ -41,7 +41,7 @@ def save_echoes(tx: Tx, target: Target, record_id: str, values: Mapping[str, str
 
 
 def is_echo(tx: Tx, target: Target, record_id: str, name: str, text: str) -> bool:
-    """Whether a value is the one that we wrote into a field last."""
+    """Return whether a value is the one that we wrote into a field last."""
     query = select(crm_echoes.c.digest).where(
         crm_echoes.c.business_id == target.business_id,
         crm_echoes.c.target_id == target.id,

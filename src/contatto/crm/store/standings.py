@@ -47,7 +47,7 @@ def _listed(business_id: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def has_dead(tx: Tx, business_id: str, target_id: str) -> bool:
-    """Whether a lead waits at a target for a person."""
+    """Return whether a lead waits at a target for a person."""
     dead = crm_records.c.state == DeliveryState.DEAD
     mine = crm_records.c.business_id == business_id, crm_records.c.target_id == target_id, dead
     return tx.scalar(select(crm_records.c.lead_id).where(*mine).limit(1)) is not None

@@ -192,7 +192,7 @@ _SWEEPING: Final = (crm_targets.c.sweep != Sweep.NONE, crm_targets.c.state != Ta
 
 
 def has_sweep(tx: Tx) -> bool:
-    """Whether leads of any target are still to be gone through."""
+    """Return whether leads of any target are still to be gone through."""
     return tx.scalar(select(crm_targets.c.id).where(*_SWEEPING).limit(1)) is not None
 
 

@@ -46,5 +46,5 @@ def look_again() -> None:
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
-    """Whether another process holds the file; extended codes carry the plain one in their low byte."""
+    """Return whether another process holds the file; extended codes carry the plain one in their low byte."""
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

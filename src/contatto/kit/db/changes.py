@@ -56,7 +56,7 @@ def take_changes(connection: Connection) -> Tables:
 
 
 def has_changes(connection: Connection) -> bool:
-    """Whether anything was written since the changes were taken last, as far as its words tell."""
+    """Return whether anything was written since the changes were taken last, as far as its words tell."""
     return bool(connection.info.get(_KEPT))
 
 
@@ -82,5 +82,5 @@ def tables_of(names: str) -> Tables:
 
 
 def concerns(wanted: Tables, changed: Tables) -> bool:
-    """Whether who waits for changes of some tables is concerned by one of others."""
+    """Return whether who waits for changes of some tables is concerned by one of others."""
     return wanted is None or changed is None or not set(wanted).isdisjoint(changed)

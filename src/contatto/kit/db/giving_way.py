@@ -66,7 +66,7 @@ class Neighbours:
             _flock(self._file, _FREE)
 
     def ask_us(self) -> bool:
-        """Whether a request waits in another process, while none is told of here."""
+        """Return whether a request waits in another process, while none is told of here."""
         try:
             _flock(self._file, _ALONE)
         except BlockingIOError:

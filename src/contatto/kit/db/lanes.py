@@ -73,7 +73,7 @@ class Lanes:
             self._has_asked = True
 
     def is_awaited(self) -> bool:
-        """Whether a request waits until the commit that is on its way has ended."""
+        """Return whether a request waits until the commit that is on its way has ended."""
         return self._has_asked or bool(self._requests)
 
     def close(self) -> None:

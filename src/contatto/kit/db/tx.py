@@ -150,7 +150,7 @@ class Tx:
 
     @property
     def locks_rows(self) -> bool:
-        """Whether ``SELECT … FOR UPDATE`` is needed (SQLite has one writer and does not know it)."""
+        """Return whether ``SELECT … FOR UPDATE`` is needed (SQLite has one writer and does not know it)."""
         return self.connection.dialect.name == "postgresql"
 
 

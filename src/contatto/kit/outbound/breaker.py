@@ -38,19 +38,19 @@ class Destination:
         self._closed_until = 0.0
 
     def room(self, now_s: float) -> int:
-        """How many more requests may be sent now."""
+        """Return how many more requests may be sent now."""
         if not self._opened:
             return self._places - self._on_its_way
         return 0 if now_s < self._closed_until or self._on_its_way else 1
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is worth remembering."""
+        """Return whether nothing is worth remembering."""
         return not (self._on_its_way or self._failures or self._opened)
 
     @property
     def is_open(self) -> bool:
-        """Whether the breaker keeps requests back."""
+        """Return whether the breaker keeps requests back."""
         return bool(self._opened)
 
     def begin(self) -> None:

@@ -96,7 +96,7 @@ class Claiming:
         self._last = ""
 
     def rooms(self) -> Rooms:
-        """How much may be taken now."""
+        """Return how much may be taken now."""
         now = time.monotonic()
         return Rooms(
             self._limits.places - len(self._begun),
@@ -132,7 +132,7 @@ class Claiming:
         return True
 
     def is_due(self, tx: Tx, full: list[str]) -> bool:
-        """Whether there is anything to take."""
+        """Return whether there is anything to take."""
         return bool(due.list_due_destinations(tx, "", full, 1))
 
     def choose(self, tx: Tx, rooms: Rooms) -> Chosen:

@@ -75,7 +75,7 @@ def list_dead_requests(tx: Tx, business_id: str, after: int, limit: int) -> list
 
 
 def count_failed_requests(tx: Tx, business_id: str) -> dict[RequestState, int]:
-    """How many are dead, and how many are tried again."""
+    """Return how many are dead, and how many are tried again."""
     state = outbound_requests.c.state
     query = select(state, func.count().label("count")).where(
         FAILED, outbound_requests.c.business_id == business_id

@@ -127,7 +127,7 @@ class OutboundMachine:
         return begun
 
     async def _is_due(self) -> bool:
-        """Whether looking is worth a write; where writes do not wait for each other, it always is."""
+        """Return whether looking is worth a write; where writes do not wait for each other, it always is."""
         if self._db.parallel_batches > 1:
             return True
         full = self._claiming.rooms().full

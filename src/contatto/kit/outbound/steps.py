@@ -162,7 +162,7 @@ def _tell(
 def _next_try(
     tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: NotNow, chance: Chance
 ) -> datetime | None:
-    """When it is tried again, no earlier than the other side asks for; None when it is given up."""
+    """Return when it is tried again, no earlier than the other side asks for; None when it is given up."""
     if request.attempts > len(plan.waits_s):
         return None
     wait_s = max(with_jitter(plan.waits_s[request.attempts - 1], chance()), outcome.after_s or 0.0)

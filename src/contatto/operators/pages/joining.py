@@ -90,7 +90,7 @@ class _Place:
 
 @router.get(HOME)
 async def show_marketplaces(request: Request, caller: PageCaller) -> HTMLResponse:
-    """Where the business takes part, and where it may ask to."""
+    """Return where the business takes part, and where it may ask to."""
     require(caller, Permission.READ_ADS)
     return await _render(request, caller)
 

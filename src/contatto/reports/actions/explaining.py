@@ -57,7 +57,7 @@ class Explained:
 def behind_figure(
     tx: Tx, account: AdAccount, look: Look, span: Span, metric: str, key: str
 ) -> ConversionFilter:
-    """Which conversions a cell of the report counts.
+    """Return which conversions a cell of the report counts.
 
     Raises:
         Refused: INVALID, for a metric that counts none, or the conversions of unlike goals together.

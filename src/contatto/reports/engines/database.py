@@ -136,7 +136,7 @@ def _facts(tx: Tx, statement: Select[Any], name: Callable[[Any], str]) -> list[F
 
 
 def _namer(tx: Tx, mine: tuple[str, str], step: TimeStep) -> Callable[[Any], str]:
-    """How a day or a quarter of an hour is called in the report."""
+    """Return how a day or a quarter of an hour is called in the report."""
     if step is not TimeStep.HOUR:
         return str
     account = accounts.find_ad_account(tx, BusinessId(mine[0]), mine[1])

@@ -42,7 +42,7 @@ class Cell:
 
     @property
     def change(self) -> Decimal | None:
-        """How much more or less than before, as a share of it."""
+        """Return how much more or less than before, as a share of it."""
         if self.value is None or not self.before:
             return None
         return (Decimal(self.value) - Decimal(self.before)) / Decimal(self.before)

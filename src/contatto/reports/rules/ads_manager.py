@@ -79,16 +79,16 @@ class TreeLook:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether something is looked for, so that not everything is shown."""
+        """Return whether something is looked for, so that not everything is shown."""
         return bool(self.text or self.states or self.goals)
 
     def is_open(self, number: int, *, usual: bool) -> bool:
-        """Whether a row shows what is under it."""
+        """Return whether a row shows what is under it."""
         whole = usual if self.tree is Fold.USUAL else self.tree is Fold.OPEN
         return self.folds.get(number, whole)
 
     def is_asked(self, number: int) -> bool:
-        """Whether somebody said what of a row is to be shown, or looks for something."""
+        """Return whether somebody said what of a row is to be shown, or looks for something."""
         return self.is_narrow or self.tree is not Fold.USUAL or number in self.folds
 
     def fold_pairs(self) -> Pairs:

@@ -111,5 +111,5 @@ def unfold(branches: Sequence[Branch], look: TreeLook, *, usual: bool) -> Iterat
 
 
 def is_few(branches: Sequence[Branch]) -> bool:
-    """Whether all rows may be open at once."""
+    """Return whether all rows may be open at once."""
     return sum(branch.size for branch in branches) <= FEW

@@ -54,7 +54,7 @@ def nice_top(highest: int) -> int:
 
 
 def points(values: Sequence[int], top: int) -> list[tuple[float, float]]:
-    """Where the values of a line lie: each in the middle of its slot, zero at the bottom."""
+    """Return where the values of a line lie: each in the middle of its slot, zero at the bottom."""
     slot = WIDTH / max(len(values), 1)
     return [
         (round(slot * (n + 0.5), 1), round(HEIGHT * (1 - value / top), 1)) for n, value in enumerate(values)
@@ -107,7 +107,7 @@ def _width(count: int, most: int) -> float:
 
 
 def shade(value: int, most: int) -> int:
-    """How dark a cell is, from 0 for nothing to 5."""
+    """Return how dark a cell is, from 0 for nothing to 5."""
     return 0 if not value or not most else max(1, -(-SHADES * value // most))
 
 

@@ -80,7 +80,7 @@ def _touch_id(tap: UnmatchedTap) -> int:
 
 
 def count_leads_of(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, int]:
-    """How many leads each of some persons is."""
+    """Return how many leads each of some persons is."""
     counts: dict[str, int] = {}
     for some in batched(sorted(person_ids), _AT_ONCE, strict=False):
         mine = leads.c.business_id == business_id, leads.c.person_id.in_(some), leads.c.hidden_at.is_(None)

@@ -60,12 +60,12 @@ def list_signal_alarms(tx: Tx) -> list[tuple[str, str, Alarm]]:
 
 
 def has_signal_alarm(tx: Tx) -> bool:
-    """Whether the signals to any ad account of any business want attention."""
+    """Return whether the signals to any ad account of any business want attention."""
     return bool(list_signal_alarms(tx))
 
 
 def list_told_platforms(tx: Tx, business_id: str) -> list[ToldPlatform]:
-    """How the signals stand, for the ledger of the CRMs; a port."""
+    """Return how the signals stand, for the ledger of the CRMs; a port."""
     told_platforms = []
     for row in load_signal_ledger(tx, business_id):
         has, account = row.standing, row.account

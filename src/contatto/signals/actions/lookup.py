@@ -37,7 +37,7 @@ class Earned:
 
 
 def find_earned(tx: Tx, lead: Lead, wanted: Sequence[SignalSettings]) -> Earned | None:
-    """Which of some accounts a lead's ad was of; None for a lead that none of them earned.
+    """Return which of some accounts a lead's ad was of; None for a lead that none of them earned.
 
     The last tap before the lead was there counts, as in the reports.
     """
@@ -63,7 +63,7 @@ def _accounts_of(tx: Tx, business_id: str, wanted: Sequence[SignalSettings]) -> 
 
 
 def has_agreed(tx: Tx, settings: SignalSettings, lead: Lead) -> bool:
-    """Whether the consents that are kept let signals of a lead leave."""
+    """Return whether the consents that are kept let signals of a lead leave."""
     return may_leave(settings.consent, list_receipts_of_lead(tx, lead.business_id, lead.id))
 
 

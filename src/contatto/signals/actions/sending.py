@@ -35,7 +35,7 @@ from contatto.signals.store import signals as store
 
 
 def signal_kind() -> OutboundKind:
-    """How signals are brought to ad platforms."""
+    """Return how signals are brought to ad platforms."""
     return OutboundKind(SIGNAL, begin_signal, read_signal_answer, settle_signal, SIGNAL_PLAN, ready_signal)
 
 

@@ -76,7 +76,7 @@ def ask_for_test(tx: Tx, settings: SignalSettings, step: LeadStep, code: str) ->
 
 
 def signal_test_kind() -> OutboundKind:
-    """How test events are brought to ad platforms."""
+    """Return how test events are brought to ad platforms."""
     return OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle_signal_test, TEST_PLAN)
 
 

@@ -120,7 +120,7 @@ class SignalConnector(Protocol):
 
     @property
     def takes_any_name(self) -> bool:
-        """Whether a business may call steps as it likes."""
+        """Return whether a business may call steps as it likes."""
         ...
 
     def lacks(self, event: SignalEvent) -> str:

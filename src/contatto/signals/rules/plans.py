@@ -31,5 +31,5 @@ def cannot_be_sent(signal: AdSignal, now: datetime) -> str:
 
 
 def is_sure(reason: str) -> bool:
-    """Whether after this failure the platform surely has nothing of what was sent."""
+    """Return whether after this failure the platform surely has nothing of what was sent."""
     return reason not in _UNSURE and not reason.startswith(("http_5", "http_408"))

@@ -14,12 +14,12 @@ _STANDS_IN: Mapping[Step, frozenset[LeadStatus]] = {
 
 
 def still_stands(step: Step, status: LeadStatus) -> bool:
-    """Whether a step was not taken back before it was told."""
+    """Return whether a step was not taken back before it was told."""
     return step not in _STANDS_IN or status in _STANDS_IN[step]
 
 
 def earning_account(advertiser: str, ad_account_id: str, accounts: Mapping[str, str]) -> str:
-    """Which of some ad accounts of one platform a tap belongs to; "" for none, or for who knows which.
+    """Return which of some ad accounts of one platform a tap belongs to; "" for none, or for who knows which.
 
     Args:
         advertiser: the platform's id of the ad's account, where it told it.
@@ -34,6 +34,6 @@ def earning_account(advertiser: str, ad_account_id: str, accounts: Mapping[str, 
 
 
 def last_before(times: Iterable[datetime], until: datetime) -> int | None:
-    """Which of these moments is the last one that is no later than another; None where none is."""
+    """Return which of these moments is the last one that is no later than another; None where none is."""
     fitting = [(at, place) for place, at in enumerate(times) if at <= until]
     return max(fitting)[1] if fitting else None

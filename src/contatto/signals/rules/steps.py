@@ -62,7 +62,7 @@ def steps_due(
 
 
 def may_leave(rule: ConsentRule, consents: Iterable[Consent]) -> bool:
-    """Whether signals of a person may leave; what they said last to each question counts."""
+    """Return whether signals of a person may leave; what they said last to each question counts."""
     said: dict[str, bool] = {}
     for consent in sorted(consents, key=lambda each: each.at):
         said[consent.text] = consent.given

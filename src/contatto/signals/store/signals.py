@@ -105,7 +105,7 @@ def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -
 
 
 def count_signals(tx: Tx, business_id: str) -> dict[str, dict[SignalState, int]]:
-    """How many signals stand how, by account."""
+    """Return how many signals stand how, by account."""
     where = ad_signals.c.outside_account_id, ad_signals.c.state
     query = select(*where, func.count().label("count")).where(ad_signals.c.business_id == business_id)
     signals: dict[str, dict[SignalState, int]] = {}
@@ -115,7 +115,7 @@ def count_signals(tx: Tx, business_id: str) -> dict[str, dict[SignalState, int]]
 
 
 def count_all_signals(tx: Tx, business_id: str) -> dict[str, int]:
-    """How many signals each account has, counted by themselves."""
+    """Return how many signals each account has, counted by themselves."""
     account = ad_signals.c.outside_account_id
     query = select(account, func.count().label("count")).where(ad_signals.c.business_id == business_id)
     return {row["outside_account_id"]: row["count"] for row in tx.execute(query.group_by(account)).mappings()}
@@ -146,7 +146,7 @@ def list_held_signals(tx: Tx, limit: int) -> list[AdSignal]:
 
 
 def has_held_signal(tx: Tx) -> bool:
-    """Whether any signal to an active account waits without a request."""
+    """Return whether any signal to an active account waits without a request."""
     joined = signal_settings.join(
         ad_signals, ad_signals.c.outside_account_id == signal_settings.c.outside_account_id
     )

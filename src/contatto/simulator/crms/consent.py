@@ -80,7 +80,7 @@ class _Given:
     challenge: str
 
     def is_proven(self, verifier: str) -> bool:
-        """Whether it is who asked for the code; an app without PKCE has sent no challenge."""
+        """Return whether it is who asked for the code; an app without PKCE has sent no challenge."""
         digest = hashlib.sha256(verifier.encode()).digest()
         return not self.challenge or self.challenge == to_base64url(digest)
 

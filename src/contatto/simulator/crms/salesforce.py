@@ -176,7 +176,7 @@ class SalesforceFake:
 
 
 def _fits(row: dict[str, Any], where: str) -> bool:
-    """Whether a row passes: tests with AND between them, and in brackets with OR."""
+    """Return whether a row passes: tests with AND between them, and in brackets with OR."""
     parts = [part for part in where.split(" AND ") if part]
     options = [part.strip("()").split(" OR ") if part.startswith("(") else [part] for part in parts]
     return all(any(_passes(row, test) for test in tests) for tests in options)

@@ -114,7 +114,7 @@ class CrmServer:
             return fault, plain.get(fault) or self.vendor.answer(asked)
 
     def patience_s(self) -> float:
-        """How long the next answer is worth waiting for."""
+        """Return how long the next answer is worth waiting for."""
         return NO_PATIENCE_S if self.faults and self.faults[0] is Fault.SLOW else PATIENCE_S
 
     def wait_slowly(self) -> None:

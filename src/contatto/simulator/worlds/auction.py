@@ -260,7 +260,7 @@ def _cut(requests: Requests, rows: slice) -> Requests:
 
 
 def _within(cost: Floats, group: Ints, left: Floats) -> Flags:
-    """Which views can still be paid, in order."""
+    """Return which views can still be paid, in order."""
     kept = np.ones(len(cost), np.bool_)
     for number in np.flatnonzero(np.bincount(group, cost, len(left)) > left):
         rows = np.flatnonzero(group == number)

@@ -45,7 +45,7 @@ class Fates:
         self.spam_recall = np.where(world.is_farm & (recall is not None), recall or 0, nature.spam_recall)
 
     def _in_time(self) -> Floats:
-        """Which share of the leads of each ad group comes within the window of its clicks."""
+        """Return which share of the leads of each ad group comes within the window of its clicks."""
         rng = np.random.default_rng(0)
         draws = rng.random((_SAMPLES, 2))
         groups = self.world.groups

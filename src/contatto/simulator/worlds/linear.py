@@ -210,7 +210,7 @@ class LinearWorld:
         return draw_requests(chance(self.seed, 2, day), day, self._flow, crowd, self._places, self._market)
 
     def _value(self) -> Floats:
-        """How much others want each viewer: who clicks and shares more is dearer."""
+        """Return how much others want each viewer: who clicks and shares more is dearer."""
         tables = self._tables
         value = np.log(sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead).mean(1)
         return _standard(value)

@@ -194,7 +194,7 @@ class World(Protocol):
         ...
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
-        """How long after the conversation leads come, from pairs of uniform numbers, in seconds."""
+        """Return how long after the conversation leads come, from pairs of uniform numbers, in seconds."""
         ...
 
 

@@ -52,7 +52,7 @@ class Standings:
         return changed
 
     def running(self, ts: int) -> Flags:
-        """Which ad groups may show ads at a moment, budgets aside."""
+        """Return which ad groups may show ads at a moment, budgets aside."""
         return np.array([group.runs(ts) for group in self.groups])
 
 
@@ -85,7 +85,7 @@ def midnights(timezone: str, days: int) -> list[int]:
 
 
 def offset_s(timezone: str, day: int) -> int:
-    """How far a time zone is ahead of UTC at noon of a day, in seconds."""
+    """Return how far a time zone is ahead of UTC at noon of a day, in seconds."""
     moment = datetime.fromtimestamp((STARTS_TS + day * DAY + DAY // 2) // SECOND, ZoneInfo(timezone))
     offset = moment.utcoffset()
     return round(offset.total_seconds()) if offset else 0
