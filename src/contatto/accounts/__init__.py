@@ -1,1 +1,1 @@
-"""Who may do what: businesses, members, ad accounts, API tokens and the caller of a request."""
+"""Businesses, members, roles, ad accounts, API tokens, and callers of requests."""

@@ -1,4 +1,4 @@
-"""Changes to accounts: businesses, members and what they may, sessions, tokens, ad accounts."""
+"""Actions on businesses, members and their roles, sessions, tokens, and ad accounts."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -148,8 +148,8 @@ def change_password(
     """
     store.record_access_changed(tx, member.user_id, password_hash=password_hash)
     places = store.list_workplaces(tx, member.user_id)
-    ended = [_end_access(tx, each, keep_session, keep_tokens=keep_tokens) for each in places]
-    return Ended(sum(each.sessions for each in ended), sum(each.tokens for each in ended))
+    ended = [_end_access(tx, membership, keep_session, keep_tokens=keep_tokens) for membership in places]
+    return Ended(sum(end.sessions for end in ended), sum(end.tokens for end in ended))
 
 
 def confirm_email(tx: Tx, member: Member) -> None:
@@ -163,29 +163,29 @@ def vouch_for_email(tx: Tx, member: Member) -> None:
     store.record_access_changed(tx, member.user_id, vouched_by=member.business_id)
 
 
-def set_member_role(tx: Tx, member: Member, role: Role, by: Caller | None = None) -> Ended:
+def set_member_role(tx: Tx, member: Member, role: Role, caller: Caller | None = None) -> Ended:
     """Give a member another role. They sign in anew; tokens that they could not make now are revoked.
 
     Raises:
         Refused: FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
     """
-    _check_appointment(by, member.role, role)
+    _check_appointment(caller, member.role, role)
     if role is member.role:
         return Ended(0, 0)
     _keep_an_owner(tx, member, role)
     store.record_member(tx, member.business_id, member.id, role=role)
     store.record_access_changed(tx, member.user_id)
-    kept = ROLE_PERMISSIONS[role] >= ROLE_PERMISSIONS[member.role]
-    return _end_access(tx, member, keep_tokens=kept)
+    keeps_access = ROLE_PERMISSIONS[role] >= ROLE_PERMISSIONS[member.role]
+    return _end_access(tx, member, keep_tokens=keeps_access)
 
 
-def deactivate_member(tx: Tx, member: Member, by: Caller | None = None) -> Ended:
+def deactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> Ended:
     """Let a member in no more, and end all that they opened; what they wrote keeps their name.
 
     Raises:
         Refused: FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
     """
-    _check_appointment(by, member.role, member.role)
+    _check_appointment(caller, member.role, member.role)
     _keep_an_owner(tx, member, None)
     if member.deactivated_at is None:
         store.record_member(tx, member.business_id, member.id, deactivated_at=tx.now)
@@ -193,9 +193,9 @@ def deactivate_member(tx: Tx, member: Member, by: Caller | None = None) -> Ended
     return _end_access(tx, member)
 
 
-def reactivate_member(tx: Tx, member: Member, by: Caller | None = None) -> None:
+def reactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> None:
     """Let a member in again, with the password and the role that they had; FORBIDDEN as for the end."""
-    _check_appointment(by, member.role, member.role)
+    _check_appointment(caller, member.role, member.role)
     store.record_member(tx, member.business_id, member.id, deactivated_at=None)
     store.record_access_changed(tx, member.user_id)
 
@@ -213,11 +213,13 @@ def _end_access(
     return Ended(end_member_sessions(tx, who, keep_session), tokens)
 
 
-def _check_appointment(by: Caller | None, before: Role, after: Role) -> None:
+def _check_appointment(caller: Caller | None, before: Role, after: Role) -> None:
     """The operator may do all; a caller what their role may."""
-    if by is None:
+    if caller is None:
         return
-    if by.role is None or not (rules.may_appoint(by.role, before) and rules.may_appoint(by.role, after)):
+    if caller.role is None or not (
+        rules.may_appoint(caller.role, before) and rules.may_appoint(caller.role, after)
+    ):
         raise Refused(errors.FORBIDDEN)
 
 
@@ -258,10 +260,10 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
         Refused: INVALID, when a value is malformed or the name is taken.
     """
     tx.hold_key("ad accounts", business_id)
-    kept = _checked(tx, business_id, new)
+    checked = _checked(tx, business_id, new)
     if len(store.list_ad_accounts(tx, business_id)) >= rules.MOST_AD_ACCOUNTS:
         raise Refused(errors.INVALID, "name: this business has reached its limit of ad accounts.")
-    account = AdAccount(AdAccountId(new_id()), business_id, new_number(), **kept, created_at=tx.now)
+    account = AdAccount(AdAccountId(new_id()), business_id, new_number(), **checked, created_at=tx.now)
     store.save_ad_account(tx, row_of(account))
     return account
 
@@ -324,7 +326,7 @@ def end_session(tx: Tx, token: str) -> None:
 
 
 def purge_sessions(tx: Tx) -> int:
-    """Delete sessions whose time is over; say how many."""
+    """Delete expired sessions; return their number."""
     return store.delete_expired_sessions(tx)
 
 
@@ -354,12 +356,14 @@ def issue_token(
     """
     if not name.strip():
         raise Refused(errors.INVALID, "name: enter a name for the token.")
-    known, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
+    valid_scopes, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
     token = new_secret("contatto")
-    kept = ApiToken(new_id(), business_id, name.strip(), known, tx.now, None, None, made_by, limits)
-    row = row_of(kept)
+    api_token = ApiToken(
+        new_id(), business_id, name.strip(), valid_scopes, tx.now, None, None, made_by, limits
+    )
+    row = row_of(api_token)
     store.save_token(tx, row | {"token_hash": hash_secret(token)})
-    return kept, token
+    return api_token, token
 
 
 def issue_auth_code(
@@ -377,13 +381,13 @@ def issue_auth_code(
     """
     if not name.strip():
         raise Refused(errors.INVALID, "name: enter the name of the program that uses the code.")
-    known, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
+    valid_scopes, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
     code = new_secret("code")
     row = {
         "code_hash": hash_secret(code),
         "business_id": business_id,
         "name": name.strip(),
-        "scopes": known,
+        "scopes": valid_scopes,
         "created_at": tx.now,
         "expires_at": tx.now + timedelta(seconds=rules.AUTH_CODE_S),
         "made_by": made_by,
@@ -401,14 +405,14 @@ def _allowed(
     ad_account_ids: Collection[str] | None,
 ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
     """The scopes and the ad accounts of a new token, checked; its maker is held until it is there."""
-    known = rules.known_scopes(scopes)
+    valid_scopes = rules.known_scopes(scopes)
     maker = store.find_member(tx, business_id, made_by) if made_by else None
-    if made_by and (maker is None or not rules.may_issue(maker, known)):
+    if made_by and (maker is None or not rules.may_issue(maker, valid_scopes)):
         raise Refused(errors.FORBIDDEN)
     if ad_account_ids is None:
-        return known, None
-    ours = {account.id for account in store.list_ad_accounts(tx, business_id)}
-    return known, rules.limited_to(ad_account_ids, ours, known)
+        return valid_scopes, None
+    account_ids = {account.id for account in store.list_ad_accounts(tx, business_id)}
+    return valid_scopes, rules.limited_to(ad_account_ids, account_ids, valid_scopes)
 
 
 def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
@@ -417,19 +421,24 @@ def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
     Raises:
         Refused: BAD_CODE.
     """
-    found = store.find_auth_code(tx, hash_secret(code))
-    if found is None or not store.delete_auth_code(tx, found.code_hash):
+    auth_code = store.find_auth_code(tx, hash_secret(code))
+    if auth_code is None or not store.delete_auth_code(tx, auth_code.code_hash):
         raise Refused(errors.BAD_CODE)
     try:
         return issue_token(
-            tx, found.business_id, found.name, found.scopes, found.made_by, found.ad_account_ids
+            tx,
+            auth_code.business_id,
+            auth_code.name,
+            auth_code.scopes,
+            auth_code.made_by,
+            auth_code.ad_account_ids,
         )
     except Refused as refused:
         raise Refused(errors.BAD_CODE) from refused
 
 
 def purge_codes(tx: Tx) -> int:
-    """Delete auth codes whose time is over; say how many."""
+    """Delete expired auth codes; return their number."""
     return store.delete_expired_codes(tx)
 
 

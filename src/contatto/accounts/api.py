@@ -64,10 +64,14 @@ async def get_advertiser_info(request: Request, caller: ApiCaller) -> Answered[A
     """Show ad accounts with their registration country, currency and time zone."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, InfoQuery)
-    wanted = set(query.advertiser_ids)
-    found = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
-    ours = [account for account in found if may_use(caller, account.id)]
-    rows = [_shown(account) for account in ours if not wanted or str(account.number) in wanted]
+    requested_ids = set(query.advertiser_ids)
+    all_accounts = await context_of(request).db.read(
+        lambda tx: store.list_ad_accounts(tx, caller.business_id)
+    )
+    accounts = [account for account in all_accounts if may_use(caller, account.id)]
+    rows = [
+        _shown(account) for account in accounts if not requested_ids or str(account.number) in requested_ids
+    ]
     return api_answer(AdvertiserList(chosen(rows, query.fields)), request_id_of(request))
 
 
@@ -102,11 +106,11 @@ async def make_access_token(request: Request, body: TokenRequest) -> Answered[Ac
     """
 
     def work(tx: Tx) -> AccessToken:
-        kept, token = actions.redeem_auth_code(tx, body.auth_code)
-        known = store.list_ad_accounts(tx, kept.business_id)
-        limits = kept.ad_account_ids
-        numbers = [str(account.number) for account in known if limits is None or account.id in limits]
-        return AccessToken(token, list(kept.scopes), numbers)
+        api_token, token = actions.redeem_auth_code(tx, body.auth_code)
+        accounts = store.list_ad_accounts(tx, api_token.business_id)
+        limits = api_token.ad_account_ids
+        numbers = [str(account.number) for account in accounts if limits is None or account.id in limits]
+        return AccessToken(token, list(api_token.scopes), numbers)
 
     redeem = partial(context_of(request).db.write, work)
     data = await part_of(request, GuessLimit).judge(client_network(request), "auth code", redeem)
@@ -115,7 +119,7 @@ async def make_access_token(request: Request, body: TokenRequest) -> Answered[Ac
 
 @router.get("/term/check/", openapi_extra=describe_query(TermQuery))
 async def check_term(request: Request, caller: ApiCaller) -> Answered[TermState]:
-    """Whether the ad account has accepted the terms of lead ads."""
+    """Acceptance of the terms of lead ads by the ad account."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, TermQuery)
 
@@ -140,7 +144,7 @@ async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery)
 
 
 class SeenContacts(Answer, frozen=True):
-    """What contact values somebody was shown: of how many, and the ids of those that were new to them."""
+    """Contact data that a read showed: the number, and the ids of new ones."""
 
     kind: str
     count: int
@@ -177,23 +181,23 @@ async def list_audit_log(request: Request, caller: ApiCaller) -> Answered[AuditL
 
     def work(tx: Tx) -> AuditLog:
         span = ((query.page - 1) * query.page_size, query.page_size)
-        found = list_audit_entries(tx, caller.business_id, span)
+        entries = list_audit_entries(tx, caller.business_id, span)
         total = count_audit_entries(tx, caller.business_id)
-        rows = [_show_entry(entry) for entry in found]
-        return AuditLog(rows, chain_holds(found[::-1]), page_info(query, total))
+        rows = [_show_entry(entry) for entry in entries]
+        return AuditLog(rows, chain_holds(entries[::-1]), page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 def _show_entry(entry: AuditEntry) -> AuditInfo:
-    seen = read_seen(entry.seen).items()
+    contacts = read_seen(entry.seen).items()
     return AuditInfo(
         time=api_time(entry.at),
         actor_id=entry.actor_id,
         actor=entry.actor,
         act=entry.act,
         object=entry.object,
-        seen=[SeenContacts(kind, count, ids) for kind, (count, ids) in seen],
+        seen=[SeenContacts(kind, count, ids) for kind, (count, ids) in contacts],
         request_id=entry.request_id,
         digest=entry.digest,
     )
@@ -211,9 +215,11 @@ class AdvertiserNames(Rows[AdvertiserName], frozen=True):
 @router.get("/oauth2/advertiser/get/")
 async def get_advertisers(request: Request, caller: ApiCaller) -> Answered[AdvertiserNames]:
     """Ids and names of the ad accounts that the token may use."""
-    found = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
+    accounts = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
     shown = [
-        AdvertiserName(str(account.number), account.name) for account in found if may_use(caller, account.id)
+        AdvertiserName(str(account.number), account.name)
+        for account in accounts
+        if may_use(caller, account.id)
     ]
     return api_answer(AdvertiserNames(shown), request_id_of(request))
 

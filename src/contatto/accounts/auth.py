@@ -89,21 +89,21 @@ async def page_caller(request: Request) -> Caller:
     token = session_token(request)
     if not token:
         raise Refused(errors.SIGN_IN)
-    found, request.state.last_event = await context_of(request).db.read(
+    session_owner, request.state.last_event = await context_of(request).db.read(
         lambda tx: (store.find_session_member(tx, hash_secret(token)), last_seq(tx))
     )
-    if found is None:
+    if session_owner is None:
         raise Refused(errors.SIGN_IN)
-    limit, used = context_of(request).clock.now() - _NOTE_USE_EVERY, found[0].session_used_at
+    limit, used = context_of(request).clock.now() - _NOTE_USE_EVERY, session_owner[0].session_used_at
     if used is not None and used < limit:
         await context_of(request).db.write(lambda tx: store.mark_session_used(tx, hash_secret(token), limit))
-    act_for(found[1].id)
-    use_language(request, found[0].language)
-    return await note_caller(request, member_caller(*found))
+    act_for(session_owner[1].id)
+    use_language(request, session_owner[0].language)
+    return await note_caller(request, member_caller(*session_owner))
 
 
 def session_reader(request: Request) -> Reader:
-    """Who reads a stream: it ends with the session of the request, and tells what the role may read."""
+    """Authenticate the reader of a stream, which ends with the session of the request."""
     return Reader(hash_secret(session_token(request)), _session_rights)
 
 
@@ -142,16 +142,16 @@ async def find_token_caller(request: Request, token: str) -> Caller:
         Refused: BAD_TOKEN, TOO_MANY.
     """
     context = context_of(request)
-    found = await context.db.read(lambda tx: store.find_token(tx, hash_secret(token)))
-    if found is None:
+    match = await context.db.read(lambda tx: store.find_token(tx, hash_secret(token)))
+    if match is None:
         raise Refused(errors.BAD_TOKEN)
-    check_request_rate(request, found[0].id)
-    used = found[0].last_used_at
+    check_request_rate(request, match[0].id)
+    used = match[0].last_used_at
     limit = context.clock.now() - _NOTE_USE_EVERY
     if used is None or used < limit:
-        await context.db.write(lambda tx: store.mark_token_used(tx, found[0].id, limit))
-    act_for(found[1].id)
-    return await note_caller(request, token_caller(*found))
+        await context.db.write(lambda tx: store.mark_token_used(tx, match[0].id, limit))
+    act_for(match[1].id)
+    return await note_caller(request, token_caller(*match))
 
 
 async def note_caller(request: Request, caller: Caller) -> Caller:
@@ -217,7 +217,7 @@ def _addressed(request: Request) -> dict[str, Any]:
 
 
 def _made(result: Any) -> str:
-    """What a write made, if its result says so."""
+    """Return the id of the object that a write created, if its result has one."""
     number = getattr(result, "number", None) if is_dataclass(result) else None
     if isinstance(result, Answer):
         return audit_rules.objects_of(structs.asdict(result))
@@ -287,13 +287,13 @@ class AuditLayer:
             self.late.keep(state["caller"].subject_id, _act(scope), fresh, now)
 
 
-def _seen_text(audit_record: AuditRecord, seen: Seen, fresh: Ids) -> str:
-    """What a look has shown besides the object that it names."""
+def _seen_text(audit_record: AuditRecord, reads: Seen, fresh: Ids) -> str:
+    """Format the ids that a read showed, without its own object."""
     named = set(audit_record.object.split())
-    counts = {kind: len(ids) for kind, ids in seen.ids.items()} | seen.counts
-    told = {kind: [each for each in ids if f"{kind}={each}" not in named] for kind, ids in fresh.items()}
-    shown = {kind: count for kind, count in counts.items() if told.get(kind) or kind in seen.counts}
-    return audit_rules.seen_text(shown, told)
+    counts = {kind: len(ids) for kind, ids in reads.ids.items()} | reads.counts
+    new_ids = {kind: [id_ for id_ in ids if f"{kind}={id_}" not in named] for kind, ids in fresh.items()}
+    shown = {kind: count for kind, count in counts.items() if new_ids.get(kind) or kind in reads.counts}
+    return audit_rules.seen_text(shown, new_ids)
 
 
 def check_request_rate(request: Request, key: str) -> None:

@@ -20,7 +20,7 @@ class Role(StrEnum):
 
 
 class Permission(StrEnum):
-    """What a role or a token scope allows; a token's scopes are a subset of these words."""
+    """Permission of a role or token; scopes of tokens are a subset of these."""
 
     READ_INBOX = "inbox.read"
     WRITE_INBOX = "inbox.write"
@@ -35,7 +35,7 @@ class Permission(StrEnum):
 
 
 class Credential(StrEnum):
-    """What lets a request in."""
+    """Credential of a request."""
 
     MEMBER = "member"
     """A session's cookie; what changes something carries the CSRF token of a form of ours too."""
@@ -54,7 +54,7 @@ class Credential(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may use a route. Without a permission, whoever has the credential may."""
+    """Access rule of a route. Without a permission, the credential suffices."""
 
     credential: Credential
     permission: Permission | None = None
@@ -90,7 +90,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person's place in one business, with what is known of the person."""
+    """Membership of a person in a business, with the person's data."""
 
     id: MemberId
     business_id: BusinessId
@@ -115,7 +115,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session of a member; ``browser`` is what it said of itself when it signed in."""
+    """Session of a member; ``browser`` comes from its user agent."""
 
     id: str
     business_id: BusinessId
@@ -177,7 +177,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class AuthCode:
-    """What a program changes into an access token, once and soon; kept as its hash."""
+    """One-time code that a program exchanges for an access token; saved as a hash."""
 
     code_hash: str
     business_id: BusinessId
@@ -189,7 +189,7 @@ class AuthCode:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What an act took away: so many sessions and access tokens."""
+    """Number of sessions and access tokens that an action ended."""
 
     sessions: int
     tokens: int

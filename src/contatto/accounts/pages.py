@@ -53,7 +53,7 @@ async def show_in_language(request: Request, to: str = "", next: str = "") -> Re
 
 
 class TokenForm(BaseModel):
-    """What a new token is for, what it may do, and for which ad accounts; none chosen means all."""
+    """Form of a new token: name, scopes, and ad accounts (none chosen means all)."""
 
     name: Annotated[str, Field(max_length=80)] = ""
     scopes: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=40)] = []
@@ -73,11 +73,11 @@ async def post_token(
         )
 
     try:
-        kept, value = await context_of(request).db.write(issue)
+        api_token, value = await context_of(request).db.write(issue)
     except Refused as refused:
         return await _render_settings(request, caller, problem=refused, typed=form)
     setattr(request.state, SHOWN_ONCE, True)
-    return await _render_settings(request, caller, new_token={"name": kept.name, "value": value})
+    return await _render_settings(request, caller, new_token={"name": api_token.name, "value": value})
 
 
 @router.post("/settings/auth-codes")
@@ -110,18 +110,18 @@ async def post_revoke(request: Request, caller: FormCaller, token_id: str) -> Re
 async def show_audit(
     request: Request, caller: PageCaller, page: Annotated[int, Query(ge=1, le=100_000)] = 1
 ) -> HTMLResponse:
-    """Who did what, latest first, for owners and admins."""
+    """Show the audit log, latest first, to owners and admins."""
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         first = (page - 1) * AUDIT_ROWS
-        found = list_audit_entries(tx, caller.business_id, (first, AUDIT_ROWS + 1))
+        entries = list_audit_entries(tx, caller.business_id, (first, AUDIT_ROWS + 1))
         return {
-            "entries": found[:AUDIT_ROWS],
-            "holds": chain_holds(found[::-1]),
+            "entries": entries[:AUDIT_ROWS],
+            "holds": chain_holds(entries[::-1]),
             "page": page,
-            "has_older": len(found) > AUDIT_ROWS,
+            "has_older": len(entries) > AUDIT_ROWS,
             "act_text": act_text,
             "seen_of": lambda entry: read_seen(entry.seen),
         }
@@ -180,7 +180,7 @@ async def _render_settings(
 
 
 def _errors(problem: Refused | None, words: Translator) -> dict[str, str]:
-    """What was refused, by the field that it names."""
+    """Return the errors of a form by field."""
     if problem is None:
         return {}
     says = problem.detail_in(words)
@@ -206,7 +206,7 @@ def _shown_token(token: ApiToken, names: dict[str, str]) -> _TokenRow:
         id=token.id,
         name=token.name,
         scopes=token.scopes,
-        limits=None if limits is None else [names.get(each, "") for each in limits],
+        limits=None if limits is None else [names.get(account_id, "") for account_id in limits],
         created_at=token.created_at,
         last_used_at=token.last_used_at,
     )

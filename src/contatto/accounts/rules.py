@@ -1,4 +1,4 @@
-"""What each role may do, and what a name, an e-mail, a password or a zone must look like."""
+"""Permissions of roles, and validation of names, e-mails, passwords and zones."""
 
 import re
 from collections.abc import Collection
@@ -76,17 +76,17 @@ def require(caller: Caller, permission: Permission) -> None:
 
 
 def is_able(member: Member, permission: Permission) -> bool:
-    """Whether a member may come in, and has a permission: only then is anything given to them."""
+    """Report whether a member is active and has a permission."""
     return member.deactivated_at is None and permission in ROLE_PERMISSIONS[member.role]
 
 
 def may_appoint(own: Role, role: Role) -> bool:
-    """Whether a member may give somebody this role, or take it away: only owners make and unmake owners."""
+    """Report whether a member may assign or revoke a role: only owners may do so for owners."""
     return Permission.ADMINISTER in ROLE_PERMISSIONS[own] and (own is Role.OWNER or role is not Role.OWNER)
 
 
 def may_issue(member: Member, scopes: Collection[str]) -> bool:
-    """Whether a member may make a token with these scopes: nobody hands on more than they have."""
+    """Report whether a member has all permissions of the scopes of a new token."""
     own = ROLE_PERMISSIONS[member.role]
     return member.deactivated_at is None and Permission.ADMINISTER in own and set(scopes) <= own
 
@@ -98,13 +98,15 @@ LIMITABLE: Final = frozenset({
 """The scopes of tokens that are limited to ad accounts; chats and settings belong to the whole business."""
 
 
-def limited_to(wanted: Collection[str], ours: Collection[str], scopes: Collection[str]) -> tuple[str, ...]:
+def limited_to(
+    requested: Collection[str], creator_accounts: Collection[str], scopes: Collection[str]
+) -> tuple[str, ...]:
     """The ad accounts that a token is limited to, in a fixed order.
 
     Raises:
         Refused: INVALID, for none, for one of somebody else, and for scopes that know no ad account.
     """
-    if not wanted or not set(wanted) <= set(ours):
+    if not requested or not set(requested) <= set(creator_accounts):
         raise Refused(errors.INVALID, "ad_accounts: choose some of the ad accounts of this business.")
     beyond = [scope for scope in scopes if scope not in LIMITABLE]
     if beyond:
@@ -114,11 +116,11 @@ def limited_to(wanted: Collection[str], ours: Collection[str], scopes: Collectio
             "to the whole business.",
             scopes=", ".join(beyond),
         )
-    return tuple(sorted(set(wanted)))
+    return tuple(sorted(set(requested)))
 
 
 def may_use(caller: Caller, ad_account_id: str) -> bool:
-    """Whether a caller may work with an ad account of their business."""
+    """Report whether a caller may work with an ad account of their business."""
     return caller.ad_account_ids is None or ad_account_id in caller.ad_account_ids
 
 

@@ -166,7 +166,7 @@ def find_user_by_email(tx: Tx, email: str) -> User | None:
 
 
 def record_user(tx: Tx, user_id: str, **values: Any) -> None:
-    """Change what is kept of a person."""
+    """Update the row of a person."""
     tx.execute(sa.update(users).where(users.c.id == user_id).values(**values))
 
 
@@ -194,9 +194,9 @@ def list_members_by_email(tx: Tx, email: str) -> list[Member]:
 
 
 def find_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member | None:
-    """A member, held until the end of the transaction: what is decided by their state stays true."""
-    mine = _MEMBERS.where(members.c.business_id == business_id, members.c.id == member_id)
-    return tx.find(Member, mine.with_for_update() if tx.locks_rows else mine)
+    """Load a member with a row lock until the end of the transaction."""
+    statement = _MEMBERS.where(members.c.business_id == business_id, members.c.id == member_id)
+    return tx.find(Member, statement.with_for_update() if tx.locks_rows else statement)
 
 
 def find_member_of_email(tx: Tx, business_id: BusinessId, email: str) -> Member | None:
@@ -210,34 +210,34 @@ def count_places(tx: Tx, user_id: str) -> int:
 
 
 def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
-    mine = _MEMBERS.where(members.c.business_id == business_id)
-    return tx.list(Member, mine.order_by(members.c.created_at))
+    statement = _MEMBERS.where(members.c.business_id == business_id)
+    return tx.list(Member, statement.order_by(members.c.created_at))
 
 
 def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
     """The businesses in which a person may come in, by name."""
     of_member = members.c.id, members.c.business_id, members.c.role
     own = businesses.c.id == members.c.business_id
-    found = sa.select(*of_member, businesses.c.name).join(businesses, own)
-    live = found.where(members.c.user_id == user_id, members.c.deactivated_at.is_(None))
+    memberships = sa.select(*of_member, businesses.c.name).join(businesses, own)
+    live = memberships.where(members.c.user_id == user_id, members.c.deactivated_at.is_(None))
     return tx.list(Workplace, live.order_by(businesses.c.name, businesses.c.id))
 
 
 def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -> list[Member]:
     """Members who may come in and have a permission: those whom something may be given to."""
-    return [each for each in list_members(tx, business_id) if is_able(each, permission)]
+    return [member for member in list_members(tx, business_id) if is_able(member, permission)]
 
 
 def count_owners(tx: Tx, business_id: BusinessId) -> int:
-    """How many owners may come in."""
+    """Count the active owners."""
     owners = members.c.business_id == business_id, members.c.role == Role.OWNER
     return int(tx.scalar(sa.select(sa.func.count()).where(*owners, members.c.deactivated_at.is_(None))))
 
 
 def record_member(tx: Tx, business_id: BusinessId, member_id: str, **values: Any) -> None:
-    """Change what is kept of a member."""
-    mine = sa.update(members).where(members.c.business_id == business_id, members.c.id == member_id)
-    tx.execute(mine.values(**values))
+    """Update the row of a member."""
+    statement = sa.update(members).where(members.c.business_id == business_id, members.c.id == member_id)
+    tx.execute(statement.values(**values))
 
 
 def save_session(tx: Tx, row: dict[str, Any]) -> None:
@@ -271,11 +271,11 @@ def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | No
 
 
 def list_session_roles(tx: Tx, token_hashes: Collection[str]) -> dict[str, Role]:
-    """The roles of the members whose sessions last; a session that is over is left out."""
-    mine = sa.select(sessions.c.token_hash, members.c.role).join(
+    """Return the roles of live sessions, without expired ones."""
+    statement = sa.select(sessions.c.token_hash, members.c.role).join(
         members, sessions.c.member_id == members.c.id
     )
-    live = mine.where(
+    live = statement.where(
         sessions.c.token_hash.in_(token_hashes),
         sessions.c.expires_at > tx.now,
         members.c.deactivated_at.is_(None),
@@ -284,17 +284,17 @@ def list_session_roles(tx: Tx, token_hashes: Collection[str]) -> dict[str, Role]
 
 
 def count_sessions(tx: Tx, business_id: BusinessId) -> dict[str, int]:
-    """How many sessions each member has."""
-    mine = sa.select(sessions.c.member_id, sa.func.count().label("n")).where(
+    """Count the sessions of each member."""
+    statement = sa.select(sessions.c.member_id, sa.func.count().label("n")).where(
         sessions.c.business_id == business_id, sessions.c.expires_at > tx.now
     )
-    return {row.member_id: row.n for row in tx.execute(mine.group_by(sessions.c.member_id))}
+    return {row.member_id: row.n for row in tx.execute(statement.group_by(sessions.c.member_id))}
 
 
 def list_sessions(tx: Tx, business_id: BusinessId, member_id: str) -> list[Session]:
     """The sessions of a member that last, the latest used first."""
-    mine = sessions.c.business_id == business_id, sessions.c.member_id == member_id
-    live = sa.select(sessions).where(*mine, sessions.c.expires_at > tx.now)
+    conditions = sessions.c.business_id == business_id, sessions.c.member_id == member_id
+    live = sa.select(sessions).where(*conditions, sessions.c.expires_at > tx.now)
     return tx.list(Session, live.order_by(sessions.c.last_used_at.desc(), sessions.c.id))
 
 
@@ -308,16 +308,16 @@ def delete_member_sessions(
     tx: Tx, business_id: BusinessId, member_id: str, but: str = "", only: str = ""
 ) -> int:
     """End the sessions of a member: all but one if its hash is given, or only one; say how many."""
-    mine = sessions.c.business_id == business_id, sessions.c.member_id == member_id
+    conditions = sessions.c.business_id == business_id, sessions.c.member_id == member_id
     one = [sessions.c.id == only] if only else []
-    return tx.execute(sessions.delete().where(*mine, sessions.c.token_hash != but, *one)).rowcount
+    return tx.execute(sessions.delete().where(*conditions, sessions.c.token_hash != but, *one)).rowcount
 
 
 def find_failed_tries(tx: Tx, business_id: BusinessId, token_hash: str) -> FailedTries | None:
-    """What a session was told of failed tries when it began."""
-    mine = sa.select(sessions.c.failed_tries.label("count"), sessions.c.failed_since.label("since"))
+    """Return the failed attempts that a session reported when it began."""
+    statement = sa.select(sessions.c.failed_tries.label("count"), sessions.c.failed_since.label("since"))
     own = sessions.c.business_id == business_id, sessions.c.token_hash == token_hash
-    return tx.find(FailedTries, mine.where(*own, sessions.c.failed_tries > 0))
+    return tx.find(FailedTries, statement.where(*own, sessions.c.failed_tries > 0))
 
 
 def delete_session(tx: Tx, token_hash: str) -> None:
@@ -367,9 +367,12 @@ def save_confirmed_term(tx: Tx, row: dict[str, Any]) -> None:
 
 
 def has_confirmed_term(tx: Tx, business_id: BusinessId, ad_account_id: str, term_type: str) -> bool:
-    of = confirmed_terms.c.business_id == business_id, confirmed_terms.c.ad_account_id == ad_account_id
-    mine = sa.select(confirmed_terms.c.at).where(*of, confirmed_terms.c.term_type == term_type)
-    return tx.execute(mine).first() is not None
+    is_account = (
+        confirmed_terms.c.business_id == business_id,
+        confirmed_terms.c.ad_account_id == ad_account_id,
+    )
+    statement = sa.select(confirmed_terms.c.at).where(*is_account, confirmed_terms.c.term_type == term_type)
+    return tx.execute(statement).first() is not None
 
 
 def list_tokens(tx: Tx, business_id: BusinessId) -> list[ApiToken]:
@@ -378,9 +381,9 @@ def list_tokens(tx: Tx, business_id: BusinessId) -> list[ApiToken]:
 
 
 def is_token_live(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
-    """Whether a token was not revoked."""
-    mine = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
-    live = sa.select(api_tokens.c.id).where(*mine, api_tokens.c.revoked_at.is_(None))
+    """Report whether a token is live."""
+    conditions = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
+    live = sa.select(api_tokens.c.id).where(*conditions, api_tokens.c.revoked_at.is_(None))
     return tx.execute(live).first() is not None
 
 
@@ -391,21 +394,21 @@ def mark_token_used(tx: Tx, token_id: str, before: datetime) -> None:
 
 
 def mark_token_revoked(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
-    of = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
-    mine = sa.update(api_tokens).where(*of, api_tokens.c.revoked_at.is_(None))
-    return tx.execute(mine.values(revoked_at=tx.now)).rowcount == 1
+    is_token = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
+    statement = sa.update(api_tokens).where(*is_token, api_tokens.c.revoked_at.is_(None))
+    return tx.execute(statement.values(revoked_at=tx.now)).rowcount == 1
 
 
 def record_tokens_ended(tx: Tx, business_id: BusinessId, member_id: str) -> int:
     """Revoke the tokens that a member made, and delete their auth codes; say how many tokens that were."""
     codes = auth_codes.c.business_id == business_id, auth_codes.c.made_by == member_id
     tx.execute(auth_codes.delete().where(*codes))
-    mine = sa.update(api_tokens).where(
+    statement = sa.update(api_tokens).where(
         api_tokens.c.business_id == business_id,
         api_tokens.c.made_by == member_id,
         api_tokens.c.revoked_at.is_(None),
     )
-    return tx.execute(mine.values(revoked_at=tx.now)).rowcount
+    return tx.execute(statement.values(revoked_at=tx.now)).rowcount
 
 
 def save_ad_account(tx: Tx, row: dict[str, Any]) -> None:
@@ -421,17 +424,17 @@ def list_ad_accounts(tx: Tx, business_id: BusinessId) -> list[AdAccount]:
 
 
 def record_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str, **values: Any) -> None:
-    """Correct what is kept of an ad account."""
-    mine = ad_accounts.c.business_id == business_id, ad_accounts.c.id == ad_account_id
-    tx.execute(sa.update(ad_accounts).where(*mine).values(**values))
+    """Update the row of an ad account."""
+    conditions = ad_accounts.c.business_id == business_id, ad_accounts.c.id == ad_account_id
+    tx.execute(sa.update(ad_accounts).where(*conditions).values(**values))
 
 
 def find_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str) -> AdAccount | None:
-    mine = ad_accounts.c.business_id == business_id
-    return tx.find(AdAccount, sa.select(ad_accounts).where(mine, ad_accounts.c.id == ad_account_id))
+    in_business = ad_accounts.c.business_id == business_id
+    return tx.find(AdAccount, sa.select(ad_accounts).where(in_business, ad_accounts.c.id == ad_account_id))
 
 
 def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> AdAccount | None:
     """An ad account by the API's ``advertiser_id``."""
-    mine = ad_accounts.c.business_id == business_id
-    return tx.find(AdAccount, sa.select(ad_accounts).where(mine, ad_accounts.c.number == number))
+    in_business = ad_accounts.c.business_id == business_id
+    return tx.find(AdAccount, sa.select(ad_accounts).where(in_business, ad_accounts.c.number == number))

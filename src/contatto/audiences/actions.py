@@ -57,7 +57,7 @@ class NewAudience:
 
 
 def blind_digests(vault: Vault, business_id: str, digests: Iterable[str]) -> list[Fingerprint]:
-    """What is kept of hashed values, and what those that are asked for are compared with, each once."""
+    """Return the fingerprints of hashed values, each once."""
     blinded = (vault.blind(f"audience:{digest}", business_id) for digest in digests)
     return list(dict.fromkeys(blinded))
 
@@ -241,10 +241,10 @@ def load_audience(tx: Tx, account: AdAccount, number: int, field: str = "custom_
     Raises:
         Refused: NOT_FOUND.
     """
-    found = store.list_audiences(tx, account.business_id, account.id, [number])
-    if not found:
+    matches = store.list_audiences(tx, account.business_id, account.id, [number])
+    if not matches:
         raise Refused(errors.NOT_FOUND, "%(field)s: Audience not found.", field=field)
-    return found[0]
+    return matches[0]
 
 
 def update_audience(
@@ -271,7 +271,7 @@ def update_audience(
 
 
 def keep_lookalike(
-    audience: Audience, prints: Sequence[Fingerprint], told: Lookalike
+    audience: Audience, prints: Sequence[Fingerprint], result: Lookalike
 ) -> Iterator[Callable[[Tx], None]]:
     """Yield the writes that fill a new set of members and put it in the place of the set before."""
     members_id = new_id()
@@ -279,17 +279,17 @@ def keep_lookalike(
         yield partial(
             store.save_members, business_id=audience.business_id, members_id=members_id, prints=piece
         )
-    yield partial(_take_members, audience=audience, members_id=members_id, told=told)
+    yield partial(_take_members, audience=audience, members_id=members_id, result=result)
 
 
-def _take_members(tx: Tx, audience: Audience, members_id: str, told: Lookalike) -> None:
+def _take_members(tx: Tx, audience: Audience, members_id: str, result: Lookalike) -> None:
     current = store.find_audience(tx, audience.business_id, audience.id)
     if current is None:
         _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
         return
     _begin_change(tx, current, ChangeKind.DROP, members_id=current.members_id)
     store.record_audience(tx, replace(current, members_id=members_id, updated_at=tx.now))
-    store.save_lookalike(tx, told)
+    store.save_lookalike(tx, result)
 
 
 def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
@@ -320,8 +320,8 @@ def purge_files(tx: Tx) -> int:
     return store.delete_old_files(tx, tx.now - rules.FILE_LIFE)
 
 
-def forget_members(tx: Tx, gone: Gone) -> set[str]:
+def forget_members(tx: Tx, erased: Gone) -> set[str]:
     """Take persons out of all audiences, by the hashes of their contact values. Nothing new is found."""
-    digests = rules.digests_of(gone.contacts)
-    store.delete_prints(tx, gone.business_id, blind_digests(tx.vault, gone.business_id, digests))
+    digests = rules.digests_of(erased.contacts)
+    store.delete_prints(tx, erased.business_id, blind_digests(tx.vault, erased.business_id, digests))
     return set()

@@ -263,10 +263,10 @@ async def list_custom_audiences(request: Request, caller: ApiCaller) -> Answered
 
     def work(tx: Tx) -> AudienceList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        found = store.list_audiences(tx, caller.business_id, account.id, query.custom_audience_ids)
+        matches = store.list_audiences(tx, caller.business_id, account.id, query.custom_audience_ids)
         first = (query.page - 1) * query.page_size
-        shown = found[first : first + query.page_size]
-        return AudienceList(_shown(tx, caller.business_id, shown), page_info(query, len(found)))
+        shown = matches[first : first + query.page_size]
+        return AudienceList(_shown(tx, caller.business_id, shown), page_info(query, len(matches)))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
@@ -279,8 +279,8 @@ async def get_custom_audiences(request: Request, caller: ApiCaller) -> Answered[
 
     def work(tx: Tx) -> list[AudienceInfo]:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        found = [load_audience(tx, account, number) for number in query.custom_audience_ids]
-        return _shown(tx, caller.business_id, found)
+        matches = [load_audience(tx, account, number) for number in query.custom_audience_ids]
+        return _shown(tx, caller.business_id, matches)
 
     rows = await context_of(request).db.read(work)
     details = [AudienceDetail(row, []) for row in rows]
@@ -290,10 +290,10 @@ async def get_custom_audiences(request: Request, caller: ApiCaller) -> Answered[
 _NOT_SEARCHED: Final = Lookalike("", "", datetime.min.replace(tzinfo=UTC), 0, None)
 
 
-def _shown(tx: Tx, business_id: str, found: list[Audience]) -> list[AudienceInfo]:
-    sizes = store.count_members(tx, business_id, {audience.id for audience in found})
-    searched = store.list_lookalikes(tx, business_id, {audience.id for audience in found})
-    told = [searched.get(audience.id, _NOT_SEARCHED) for audience in found]
+def _shown(tx: Tx, business_id: str, audiences: list[Audience]) -> list[AudienceInfo]:
+    sizes = store.count_members(tx, business_id, {audience.id for audience in audiences})
+    searched = store.list_lookalikes(tx, business_id, {audience.id for audience in audiences})
+    results = [searched.get(audience.id, _NOT_SEARCHED) for audience in audiences]
     return [
         AudienceInfo(
             audience_id=str(audience.number),
@@ -312,5 +312,5 @@ def _shown(tx: Tx, business_id: str, found: list[Audience]) -> list[AudienceInfo
             create_time=api_time(audience.created_at),
             modify_time=api_time(audience.updated_at),
         )
-        for audience, lookalike in zip(found, told, strict=True)
+        for audience, lookalike in zip(audiences, results, strict=True)
     ]

@@ -15,14 +15,14 @@ class AudienceKind(StrEnum):
 
 
 class ListKind(StrEnum):
-    """What a list of customers holds; the values are the API's ``calculate_type``."""
+    """Type of the values in a customer list, as the API's ``calculate_type``."""
 
     EMAIL = "EMAIL_SHA256"
     PHONE = "PHONE_SHA256"
 
 
 class LookalikeSize(StrEnum):
-    """How many people a lookalike takes in; the values are the API's."""
+    """Size of a lookalike audience, in values of the API."""
 
     NARROW = "NARROW"
     BALANCED = "BALANCED"
@@ -31,7 +31,7 @@ class LookalikeSize(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LookalikeSpec:
-    """What a lookalike asks for; ``with_source`` says that the people of its source are taken in too.
+    """Settings of a lookalike; ``with_source`` includes the members of its source.
 
     ``mobile_os`` is the API's: ALL, ANDROID or IOS. Without ``location_ids`` it is for everywhere.
     """
@@ -44,7 +44,7 @@ class LookalikeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Lookalike:
-    """What the last search for the members of a lookalike told.
+    """Result of the last search for members of a lookalike.
 
     ``known`` viewers could be reached; ``lift`` is how many times their mean chance of a good lead that of
     the members is, and in eight of ten cases it lies between ``low`` and ``high``. All are None while nobody
@@ -61,7 +61,7 @@ class Lookalike:
 
 
 class AudienceState(StrEnum):
-    """Whether an audience reaches somebody."""
+    """State of an audience: reachable or not."""
 
     READY = "ready"
     EMPTY = "empty"
@@ -70,7 +70,7 @@ class AudienceState(StrEnum):
 
 
 class FileAction(StrEnum):
-    """What an update does with its files; the values are the API's."""
+    """Operation of an update on its files, in values of the API."""
 
     APPEND = "APPEND"
     REMOVE = "REMOVE"

@@ -1,4 +1,4 @@
-"""What files and lists of an audience must look like, and what an audience is at this moment."""
+"""Formats of audience files and lists, and the state of an audience."""
 
 import csv
 import hashlib
@@ -79,11 +79,11 @@ def split_prints(joined: bytes) -> list[Fingerprint]:
 def digests_of(values: Iterable[str]) -> set[str]:
     """The hashed spellings under which contact values may stand in files of audiences."""
     spellings = {form for value in values for form in (value, value.lower(), value.lstrip("+"))}
-    return {hashlib.sha256(each.encode("utf-8", "surrogatepass")).hexdigest() for each in spellings}
+    return {hashlib.sha256(spelling.encode("utf-8", "surrogatepass")).hexdigest() for spelling in spellings}
 
 
 def conversion_of(audience: Audience) -> ConversionKind:
-    """What makes a person a member of an audience with a rule."""
+    """Rule for members of an audience."""
     return CONVERSION_OF[json.loads(audience.spec)["audience_type"]]
 
 
@@ -173,9 +173,9 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
     faults: list[Fault] = []
     for line, row in rows:
         cell = row[column or 0].strip() if len(row) > (column or 0) else ""
-        found = _digests_of(cell, kind, country)
-        digests |= dict.fromkeys(found)
-        if not found:
+        cell_digests = _digests_of(cell, kind, country)
+        digests |= dict.fromkeys(cell_digests)
+        if not cell_digests:
             faults.append(Fault(line, NO_VALUE[kind]))
     return Customers(tuple(digests), tuple(faults))
 
@@ -225,7 +225,7 @@ _SOURCES: Final = {
 
 
 def state_of(audience: Audience, size: int) -> AudienceState:
-    """Whether an audience of so many members reaches somebody."""
+    """Return the state of an audience with this number of members."""
     if audience.kind is AudienceKind.RULE:
         return AudienceState.BY_RULE
     if size:
@@ -234,7 +234,7 @@ def state_of(audience: Audience, size: int) -> AudienceState:
 
 
 def source_text(audience: Audience) -> str:
-    """Where the members of an audience come from, to be translated by whoever shows it."""
+    """Return the source of an audience's members, to be translated by the caller."""
     if audience.kind is AudienceKind.LOOKALIKE:
         return N_("Source audience")
     key = conversion_of(audience) if audience.kind is AudienceKind.RULE else audience.calculate_type
@@ -242,7 +242,7 @@ def source_text(audience: Audience) -> str:
 
 
 def lookalike_of(audience: Audience) -> LookalikeSpec:
-    """What a lookalike asks for."""
+    """Parse the settings of a lookalike."""
     spec = json.loads(audience.spec or "{}")
     return LookalikeSpec(
         LookalikeSize(spec.get("audience_size", LookalikeSize.BALANCED)),
@@ -260,8 +260,8 @@ def source_number(audience: Audience) -> int | None:
     return read_number(number)
 
 
-def span_of(found: Lookalike | None) -> tuple[float, float] | None:
+def span_of(result: Lookalike | None) -> tuple[float, float] | None:
     """Between what the lift of a lookalike lies in eight of ten cases; None where that is not known."""
-    if found is None or found.low is None or found.high is None:
+    if result is None or result.low is None or result.high is None:
         return None
-    return found.low, found.high
+    return result.low, result.high

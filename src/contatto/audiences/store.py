@@ -139,10 +139,10 @@ def save_audience(tx: Tx, audience: Audience) -> None:
 
 def record_audience(tx: Tx, audience: Audience) -> None:
     """Write a changed audience over its row."""
-    mine = audiences.update().where(
+    statement = audiences.update().where(
         audiences.c.business_id == audience.business_id, audiences.c.id == audience.id
     )
-    tx.execute(mine.values(row_of(audience)))
+    tx.execute(statement.values(row_of(audience)))
 
 
 def delete_audience(tx: Tx, audience: Audience) -> None:
@@ -152,26 +152,26 @@ def delete_audience(tx: Tx, audience: Audience) -> None:
             lookalikes.c.business_id == audience.business_id, lookalikes.c.audience_id == audience.id
         )
     )
-    mine = (audiences.c.business_id == audience.business_id, audiences.c.id == audience.id)
-    tx.execute(audiences.delete().where(*mine))
+    conditions = (audiences.c.business_id == audience.business_id, audiences.c.id == audience.id)
+    tx.execute(audiences.delete().where(*conditions))
 
 
 def list_audiences(
     tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
 ) -> list[Audience]:
     """Audiences of an ad account, newest first: all of them, or those named."""
-    mine = select(audiences).where(
+    statement = select(audiences).where(
         audiences.c.business_id == business_id, audiences.c.ad_account_id == ad_account_id
     )
     if numbers is not None:
-        mine = mine.where(audiences.c.number.in_(sorted(numbers)))
-    return tx.list(Audience, mine.order_by(audiences.c.number.desc()))
+        statement = statement.where(audiences.c.number.in_(sorted(numbers)))
+    return tx.list(Audience, statement.order_by(audiences.c.number.desc()))
 
 
 def find_audience_by_number(tx: Tx, business_id: str, number: int) -> Audience | None:
     """An audience of whichever ad account by the API's ``custom_audience_id``."""
-    mine = select(audiences).where(audiences.c.business_id == business_id)
-    return tx.find(Audience, mine.where(audiences.c.number == number))
+    statement = select(audiences).where(audiences.c.business_id == business_id)
+    return tx.find(Audience, statement.where(audiences.c.number == number))
 
 
 def find_audience(tx: Tx, business_id: str, audience_id: str) -> Audience | None:
@@ -227,7 +227,7 @@ def delete_some_members(tx: Tx, business_id: str, members_id: str, most: int) ->
 
 
 def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, int]:
-    """How many members audiences have, by their ids; one without members is left out."""
+    """Count the members of audiences by id, without empty ones."""
     grouped = (
         select(audiences.c.id, func.count())
         .join(
@@ -243,19 +243,19 @@ def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict
     return {audience_id: int(count) for audience_id, count in map(tuple, tx.execute(grouped))}
 
 
-def save_lookalike(tx: Tx, found: Lookalike) -> None:
+def save_lookalike(tx: Tx, result: Lookalike) -> None:
     """Put what a search told in place of what the one before did."""
-    row = row_of(found)
+    row = row_of(result)
     changed = {name: row[name] for name in ("found_at", "known", "lift", "low", "high")}
     tx.execute(tx.upsert(lookalikes).on_conflict_do_update(index_elements=["audience_id"], set_=changed), row)
 
 
 def list_lookalikes(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, Lookalike]:
-    """What the last searches told, by audience; one that was not looked for yet is left out."""
-    mine = select(lookalikes).where(
+    """Return the last search results by audience, without audiences that were never searched."""
+    statement = select(lookalikes).where(
         lookalikes.c.business_id == business_id, lookalikes.c.audience_id.in_(sorted(audience_ids))
     )
-    return {each.audience_id: each for each in tx.list(Lookalike, mine)}
+    return {lookalike.audience_id: lookalike for lookalike in tx.list(Lookalike, statement)}
 
 
 def list_due_lookalikes(tx: Tx, before: datetime, before_if_empty: datetime) -> list[Audience]:
@@ -265,9 +265,9 @@ def list_due_lookalikes(tx: Tx, before: datetime, before_if_empty: datetime) -> 
         lookalikes.c.found_at < before,
         and_(lookalikes.c.lift.is_(None), lookalikes.c.found_at < before_if_empty),
     )
-    found = audiences.outerjoin(lookalikes, lookalikes.c.audience_id == audiences.c.id)
-    wanted = select(audiences).select_from(found).where(audiences.c.kind == AudienceKind.LOOKALIKE, due)
-    return tx.list(Audience, wanted.order_by(audiences.c.business_id, audiences.c.number))
+    both = audiences.outerjoin(lookalikes, lookalikes.c.audience_id == audiences.c.id)
+    due_audiences = select(audiences).select_from(both).where(audiences.c.kind == AudienceKind.LOOKALIKE, due)
+    return tx.list(Audience, due_audiences.order_by(audiences.c.business_id, audiences.c.number))
 
 
 def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[Fingerprint]:
@@ -275,11 +275,11 @@ def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[Finger
     members_id = select(audiences.c.members_id).where(
         audiences.c.business_id == business_id, audiences.c.id == audience_id
     )
-    mine = select(audience_members.c.fingerprint).where(
+    statement = select(audience_members.c.fingerprint).where(
         audience_members.c.business_id == business_id,
         audience_members.c.audience_id == members_id.scalar_subquery(),
     )
-    return frozenset(each for (each,) in map(tuple, tx.execute(mine)))
+    return frozenset(user_id for (user_id,) in map(tuple, tx.execute(statement)))
 
 
 def delete_prints(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
@@ -287,8 +287,8 @@ def delete_prints(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> 
 
     The other values of a file keep their places, since a change may be reading it.
     """
-    mine = audience_members.delete().where(audience_members.c.business_id == business_id)
-    tx.execute(mine.where(audience_members.c.fingerprint.in_(prints)))
+    statement = audience_members.delete().where(audience_members.c.business_id == business_id)
+    tx.execute(statement.where(audience_members.c.fingerprint.in_(prints)))
     of_business = audience_files.c.business_id == business_id
     rows = tx.execute(select(audience_files.c.path, audience_files.c.prints).where(of_business)).all()
     for path, joined in map(tuple, rows):

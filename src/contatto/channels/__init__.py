@@ -1,1 +1,1 @@
-"""Where people chat: the accounts of a business on each platform, and one connector per platform."""
+"""Channel accounts of a business on each platform, and one connector per platform."""

@@ -68,9 +68,9 @@ def load_channel(tx: Tx, business_id: str, account_id: str, field: str) -> Chann
     Raises:
         Refused: NOT_FOUND.
     """
-    found = store.find_account(tx, business_id, account_id)
-    if found is not None:
-        return found
+    exact_match = store.find_account(tx, business_id, account_id)
+    if exact_match is not None:
+        return exact_match
     for account in store.list_accounts(tx, business_id):
         if account_id and account.external_id == account_id:
             return account
@@ -128,8 +128,8 @@ def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) 
     external_id = before.external_id
     if needs_token(before):
         external_id = check_external_id(new.external_id)
-        other = store.find_account_by_external(tx, business_id, before.platform, external_id)
-        if other is not None and other.id != account_id:
+        duplicate = store.find_account_by_external(tx, business_id, before.platform, external_id)
+        if duplicate is not None and duplicate.id != account_id:
             raise Refused(errors.INVALID, "external_id: this account is connected already.")
     handle = new.handle.strip().lstrip("@")
     changed = replace(before, name=name, handle=handle, registration_country=country, external_id=external_id)
@@ -138,7 +138,7 @@ def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) 
 
 
 def needs_token(account: ChannelAccount) -> bool:
-    """Whether replies of an account go through its platform; our own chat page reads what is stored."""
+    """Report whether replies go through the platform; the web chat reads them from the database."""
     return bool(CONNECTORS[account.platform].dialect.base_url)
 
 
@@ -191,7 +191,7 @@ def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
 
 
 def account_check_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
-    """How platforms are asked for their accounts."""
+    """Return the outbound kind of account checks."""
     begin = partial(begin_check, platform_urls=platform_urls)
     return OutboundKind(CHECK, begin, read_check_answer, settle_check, CHECK_PLAN)
 
@@ -212,25 +212,25 @@ def read_check_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
     account = store.find_account(tx, request.business_id, request.subject)
     if account is None:
         return Done()
-    seen = CONNECTORS[account.platform].read_account(answer)
-    if isinstance(seen, NotTaken):
-        return Failed(seen.reason)
-    if isinstance(seen, model.NotNow):
-        return NotNow(seen.reason, seen.after_s)
-    store.record_token_check(tx, account.business_id, account.id, CheckState.WORKS, seen=seen)
+    account_seen = CONNECTORS[account.platform].read_account(answer)
+    if isinstance(account_seen, NotTaken):
+        return Failed(account_seen.reason)
+    if isinstance(account_seen, model.NotNow):
+        return NotNow(account_seen.reason, account_seen.after_s)
+    store.record_token_check(tx, account.business_id, account.id, CheckState.WORKS, seen=account_seen)
     return Later("", CHECK_EVERY_S)
 
 
 def settle_check(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
     """Keep why there is no good answer, and tell open pages; who can mend a refused token is alarmed."""
-    of = request.business_id, request.subject
+    account_key = request.business_id, request.subject
     if isinstance(outcome, Failed | NotNow):
         is_over = isinstance(outcome, Failed) or state is RequestState.DEAD
         shown = CheckState.REFUSED if is_over else CheckState.AWAY
-        store.record_token_check(tx, *of, shown, outcome.reason)
+        store.record_token_check(tx, *account_key, shown, outcome.reason)
         if isinstance(outcome, Failed) and outcome.reason == LOST_ACCESS:
-            emit(tx, request.business_id, ChannelLost(*of))
-    emit(tx, request.business_id, ChannelChecked(*of))
+            emit(tx, request.business_id, ChannelLost(*account_key))
+    emit(tx, request.business_id, ChannelChecked(*account_key))
 
 
 def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
@@ -267,7 +267,7 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
 
 
 def webhook_verify_token(vault: Vault, app: ChannelApp) -> str:
-    """What an app's platform must say when it asks whether a webhook's address is ours."""
+    """Return the token with which a platform verifies a webhook's address."""
     named = f"{app.business_id}\0{app.app_id}".encode()
     return hmac.new(vault.derivation_key("webhook-verify"), named, "sha256").hexdigest()[:40]
 

@@ -139,7 +139,7 @@ class WasRead:
 
 
 class SendProgress(StrEnum):
-    """How far a message of the business has come on the platform."""
+    """Delivery state of a business's message on the platform."""
 
     SENT = "sent"
     DELIVERED = "delivered"
@@ -213,7 +213,7 @@ type SendOutcome = Sent | NotNow | NotTaken
 
 @dataclass(frozen=True, slots=True)
 class AccountAccess:
-    """Where an account's platform is, the platform's id of the account, and the token that opens it."""
+    """API address of a platform, with the account's external id and access token."""
 
     base_url: str
     account: str
@@ -229,7 +229,7 @@ class AccountSeen:
 
 
 class CheckState(StrEnum):
-    """What the platform says of the token of an account."""
+    """State of an account's token according to the platform."""
 
     UNTRIED = "untried"
     ASKED = "asked"
@@ -256,7 +256,7 @@ class TokenCheck:
 
 @dataclass(frozen=True, slots=True)
 class ReplyWindow:
-    """How long after a person's message a business may answer, and how many messages it may send."""
+    """Limits on replies: hours after a person's message, and number of messages."""
 
     hours: int
     most: int | None
@@ -264,7 +264,7 @@ class ReplyWindow:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a platform allows and needs, besides its bytes.
+    """Capabilities and requirements of a platform.
 
     Attributes:
         base_url: where its API is; empty when nothing is sent (our own chat page reads what is stored).
@@ -283,7 +283,7 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What the intake needs of a delivery before it is stored.
+    """Connector functions that the intake calls before it stores a delivery.
 
     ``natural_key`` is the same for every copy of the same delivery; ``account`` the platform's id of the
     account that it is for (empty when it cannot be read).
@@ -333,7 +333,7 @@ class Connector(Protocol):
         ...
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
-        """What the platform's answer to such a request means."""
+        """Interpret the platform's answer to such a request."""
         ...
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
@@ -341,5 +341,5 @@ class Connector(Protocol):
         ...
 
     def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
-        """What the answer to it says; `NotTaken` when the token or the id of the account is wrong."""
+        """Read the answer; `NotTaken` when the token or the id of the account is wrong."""
         ...

@@ -26,7 +26,7 @@ router = APIRouter(include_in_schema=False, prefix="/settings/channels")
 
 
 class CorrectionForm(BaseModel):
-    """What may be corrected of an account."""
+    """Form of an account's correction."""
 
     external_id: Annotated[str, Field(max_length=128)] = ""
     name: Annotated[str, Field(max_length=200)] = ""
@@ -35,7 +35,7 @@ class CorrectionForm(BaseModel):
 
 
 class AccountForm(CorrectionForm):
-    """What connects an account; our own chat page needs no id."""
+    """Form of a new account; the web chat needs no id."""
 
     platform: Platform
 

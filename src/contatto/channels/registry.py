@@ -32,42 +32,42 @@ _PROFILES: Final = {
 
 
 def landing_path(account: ChannelAccount) -> str:
-    """Where a tap leads: our chat page, or the account's profile on its platform."""
+    """Return the landing page of a tap: the web chat, or the account's profile on its platform."""
     profile = _PROFILES.get(account.platform)
     return f"{profile}{quote(account.handle)}" if profile else f"/chat/{account.id}"
 
 
 KEEP_S: Final = 0.5
-"""Seconds until an app is read again: for so long a secret that was taken away may still be used."""
+"""Seconds for which an app is cached, and a revoked secret may still be used."""
 _MOST: Final = 1_000
 
 
 class GatheredAccounts:
-    """The accounts of chat pages, by their ids alone; those asked for at the same time are read together."""
+    """Batching reader of web chat accounts: concurrent requests share one query."""
 
     def __init__(self, db: Database) -> None:
         self.accounts: Final = GatheredWork(db.read, _list_public)
 
 
 def _list_public(tx: Tx, account_ids: Sequence[str]) -> Sequence[ChannelAccount | None]:
-    known = {account.id: account for account in list_public_accounts(tx, account_ids)}
-    return [known.get(account_id) for account_id in account_ids]
+    accounts = {account.id: account for account in list_public_accounts(tx, account_ids)}
+    return [accounts.get(account_id) for account_id in account_ids]
 
 
 class AppIndex:
-    """A small cache of the apps of an id. Unknown ids are not kept, so strangers cannot fill it."""
+    """Small cache of apps by id. It does not cache unknown ids, so strangers cannot fill it."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._known: dict[str, tuple[float, list[ChannelApp]]] = {}
 
     async def list_named(self, app_id: str) -> list[ChannelApp]:
-        """The apps of this id, of all businesses."""
-        known = self._known.get(app_id)
-        if known is not None and time.monotonic() - known[0] < KEEP_S:
-            return known[1]
-        if known is not None:  # others go on with it while this one reads
-            self._known[app_id] = (time.monotonic(), known[1])
+        """Return the apps of this id, of all businesses."""
+        cached = self._known.get(app_id)
+        if cached is not None and time.monotonic() - cached[0] < KEEP_S:
+            return cached[1]
+        if cached is not None:  # others go on with it while this one reads
+            self._known[app_id] = (time.monotonic(), cached[1])
         apps = await self._db.read(lambda tx: list_apps_named(tx, app_id))
         if not apps:
             self._known.pop(app_id, None)

@@ -1,4 +1,4 @@
-"""When a business may write to a person, which accounts may send at all, and which webhooks an app serves."""
+"""Reply windows, accounts that may send, account checks, and apps of webhooks."""
 
 import hmac
 import re
@@ -22,7 +22,7 @@ WITHOUT_MESSAGE_API: Final = {Platform.TIKTOK: frozenset(f"US CH GB {_EEA}".spli
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
-    """Whether a business may write now. ``until`` and ``left`` are None where the platform sets no end."""
+    """State of a reply window. ``until`` and ``left`` are None without a limit of the platform."""
 
     is_open: bool
     until: datetime | None = None
@@ -33,7 +33,7 @@ class WindowState:
 def window_state(
     window: ReplyWindow | None, last_customer_at: datetime | None, sent_since: int, now: datetime
 ) -> WindowState:
-    """Whether a business may write to a person now, and for how long (P5).
+    """Return whether a business may write to a person now, and for how long (P5).
 
     ``last_customer_at`` is when the person wrote last (a business cannot write first), ``sent_since`` how
     many messages the business has sent since then.
@@ -45,12 +45,12 @@ def window_state(
     if last_customer_at is None:
         return WindowState(is_open=False, reason="cannot_write_first")
     until = last_customer_at + timedelta(hours=window.hours)
-    left = None if window.most is None else max(0, window.most - sent_since)
+    remaining = None if window.most is None else max(0, window.most - sent_since)
     if now >= until:
-        return WindowState(is_open=False, until=until, left=left, reason="window_closed")
-    if left == 0:
-        return WindowState(is_open=False, until=until, left=left, reason="window_used_up")
-    return WindowState(is_open=True, until=until, left=left)
+        return WindowState(is_open=False, until=until, left=remaining, reason="window_closed")
+    if remaining == 0:
+        return WindowState(is_open=False, until=until, left=remaining, reason="window_used_up")
+    return WindowState(is_open=True, until=until, left=remaining)
 
 
 CHECK_EVERY_S: Final = 86_400.0
@@ -74,7 +74,7 @@ is Meta's: for the one thing that is asked here, that is the id."""
 
 
 def check_text(reason: str) -> LazyText:
-    """Such a reason in words; a code of the platform itself is shown as it is."""
+    """Return the text of a check's reason; a code of the platform as it is."""
     if reason in CHECK_REASONS:
         return LazyText(CHECK_REASONS[reason])
     return LazyText("The platform returned an error (%(reason)s)", reason=reason.replace("_", " "))
@@ -84,18 +84,18 @@ MOST_ORIGINS: Final = 20
 
 
 def embed_origins(text: str) -> tuple[str, ...] | str:
-    """The sites that a text lists, one a line, as browsers name them; or the first line that is none.
+    """Parse the origins of a text, one a line; return the first invalid line instead.
 
-    Without https a chat could be read on its way, so only a machine's own site may do without.
+    All sites need https against eavesdropping, except on the local machine.
     """
-    found = []
+    origins = []
     for line in text.split():
         parts = urlsplit(line)
         is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
         if not (parts.scheme == "https" or is_local) or not _is_origin(line, parts):
             return line
-        found.append(line.rstrip("/").lower())
-    return tuple(dict.fromkeys(found))
+        origins.append(line.rstrip("/").lower())
+    return tuple(dict.fromkeys(origins))
 
 
 def _is_origin(text: str, parts: SplitResult) -> bool:
@@ -108,15 +108,15 @@ def _is_origin(text: str, parts: SplitResult) -> bool:
 
 
 def may_use_message_api(account: ChannelAccount) -> bool:
-    """Whether the platform lets accounts of this registration country send through its API (P7)."""
+    """Report whether accounts of this registration country may send through the platform's API (P7)."""
     return account.registration_country not in WITHOUT_MESSAGE_API.get(account.platform, frozenset())
 
 
 def serves_platform(app: ChannelApp, platform: str) -> bool:
-    """Whether an app's webhooks speak for a platform; one app of Meta serves all three of its own."""
+    """Report whether an app serves a platform; one app of Meta serves all three of its platforms."""
     return app.platform.value == platform or (app.platform in _META and platform in _META)
 
 
 def apps_of_secret(apps: Iterable[ChannelApp], secret: str) -> list[ChannelApp]:
-    """The apps among those of an id whose secret this is; each is compared, in the same time."""
+    """Return the apps with this secret; compares all of them in constant time."""
     return [app for app in apps if hmac.compare_digest(app.secret.encode(), secret.encode())]

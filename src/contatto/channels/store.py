@@ -73,19 +73,23 @@ def save_account(tx: Tx, row: dict[str, Any]) -> bool:
 
 def record_account(tx: Tx, account: ChannelAccount) -> None:
     """Write over what may be corrected of an account."""
-    mine = channel_accounts.c.business_id == account.business_id
+    in_business = channel_accounts.c.business_id == account.business_id
     new = {
         "name": account.name,
         "handle": account.handle,
         "registration_country": account.registration_country,
         "external_id": account.external_id,
     }
-    tx.execute(channel_accounts.update().where(mine, channel_accounts.c.id == account.id).values(**new))
+    tx.execute(
+        channel_accounts.update().where(in_business, channel_accounts.c.id == account.id).values(**new)
+    )
 
 
 def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | None:
-    mine = channel_accounts.c.business_id == business_id
-    return tx.find(ChannelAccount, select(channel_accounts).where(mine, channel_accounts.c.id == account_id))
+    in_business = channel_accounts.c.business_id == business_id
+    return tx.find(
+        ChannelAccount, select(channel_accounts).where(in_business, channel_accounts.c.id == account_id)
+    )
 
 
 _PUBLIC: Final = Seek(ChannelAccount, select(channel_accounts).where(within(channel_accounts.c.id, "ids")))
@@ -120,8 +124,8 @@ def find_account_by_external(
     tx: Tx, business_id: str, platform: Platform, external_id: str
 ) -> ChannelAccount | None:
     """An account by the platform's own id of it."""
-    found = _BY_EXTERNAL.list(tx, {"of": business_id, "on": platform, "named": external_id})
-    return found[0] if found else None
+    accounts = _BY_EXTERNAL.list(tx, {"of": business_id, "on": platform, "named": external_id})
+    return accounts[0] if accounts else None
 
 
 _OF_BUSINESS: Final = Seek(
@@ -151,27 +155,30 @@ def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> 
 
 
 def delete_token(tx: Tx, business_id: str, account_id: str) -> None:
-    mine = channel_tokens.c.business_id == business_id
-    tx.execute(channel_tokens.delete().where(mine, channel_tokens.c.channel_account_id == account_id))
+    in_business = channel_tokens.c.business_id == business_id
+    tx.execute(channel_tokens.delete().where(in_business, channel_tokens.c.channel_account_id == account_id))
 
 
 def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
     """The access token of an account, opened."""
-    mine = channel_tokens.c.business_id == business_id, channel_tokens.c.channel_account_id == account_id
-    token = tx.scalar(select(channel_tokens.c.access_token).where(*mine))
+    conditions = (
+        channel_tokens.c.business_id == business_id,
+        channel_tokens.c.channel_account_id == account_id,
+    )
+    token = tx.scalar(select(channel_tokens.c.access_token).where(*conditions))
     place = business_id, "channel_tokens.access_token", account_id
     return None if token is None else tx.vault.open(token, *place)
 
 
 def list_token_dates(tx: Tx, business_id: str) -> dict[str, datetime]:
-    """Which accounts have an access token, and since when."""
-    mine = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
-    return {row["channel_account_id"]: row["changed_at"] for row in tx.execute(mine).mappings()}
+    """Return the accounts with an access token, and its date."""
+    statement = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
+    return {row["channel_account_id"]: row["changed_at"] for row in tx.execute(statement).mappings()}
 
 
 def list_token_checks(tx: Tx, business_id: str) -> dict[str, TokenCheck]:
-    """What the platform of each account that has a token said of it last."""
-    mine = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
+    """Return the last token check of each account with a token."""
+    statement = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
     return {
         row["channel_account_id"]: TokenCheck(
             row["changed_at"],
@@ -181,7 +188,7 @@ def list_token_checks(tx: Tx, business_id: str) -> dict[str, TokenCheck]:
             row["platform_name"],
             row["platform_handle"],
         )
-        for row in tx.execute(mine).mappings()
+        for row in tx.execute(statement).mappings()
     }
 
 
@@ -199,14 +206,17 @@ def record_token_check(
         new["checked_at"] = tx.now
     if seen is not None:
         new |= {"platform_name": seen.name[:200], "platform_handle": seen.handle[:200]}
-    mine = channel_tokens.c.business_id == business_id, channel_tokens.c.channel_account_id == account_id
-    tx.execute(channel_tokens.update().where(*mine).values(**new))
+    conditions = (
+        channel_tokens.c.business_id == business_id,
+        channel_tokens.c.channel_account_id == account_id,
+    )
+    tx.execute(channel_tokens.update().where(*conditions).values(**new))
 
 
 def list_embed_origins(tx: Tx, business_id: str) -> dict[str, tuple[str, ...]]:
     """The sites that may show the chat page of each account."""
-    mine = select(chat_embeds).where(chat_embeds.c.business_id == business_id)
-    return {row["channel_account_id"]: row["origins"] for row in tx.execute(mine).mappings()}
+    statement = select(chat_embeds).where(chat_embeds.c.business_id == business_id)
+    return {row["channel_account_id"]: row["origins"] for row in tx.execute(statement).mappings()}
 
 
 def save_embed_origins(tx: Tx, business_id: str, account_id: str, origins: tuple[str, ...]) -> None:
@@ -217,8 +227,8 @@ def save_embed_origins(tx: Tx, business_id: str, account_id: str, origins: tuple
 
 def list_apps(tx: Tx, business_id: str) -> list[ChannelApp]:
     """Apps of a business, without their secrets."""
-    mine = select(channel_apps).where(channel_apps.c.business_id == business_id)
-    rows = tx.execute(mine.order_by(channel_apps.c.created_at)).mappings()
+    statement = select(channel_apps).where(channel_apps.c.business_id == business_id)
+    rows = tx.execute(statement.order_by(channel_apps.c.created_at)).mappings()
     return [ChannelApp(row["app_id"], business_id, row["platform"], "") for row in rows]
 
 
@@ -236,8 +246,8 @@ def save_app(tx: Tx, app: ChannelApp) -> bool:
 
 def find_app(tx: Tx, business_id: str, app_id: str) -> ChannelApp | None:
     """An app of a business, with its secret opened."""
-    mine = channel_apps.c.business_id == business_id, channel_apps.c.app_id == app_id
-    return next(iter(_opened(tx, select(channel_apps).where(*mine))), None)
+    conditions = channel_apps.c.business_id == business_id, channel_apps.c.app_id == app_id
+    return next(iter(_opened(tx, select(channel_apps).where(*conditions))), None)
 
 
 def list_apps_named(tx: Tx, app_id: str) -> list[ChannelApp]:

@@ -96,7 +96,7 @@ def keep_form_picture(tx: Tx, business_id: str, picture: Picture) -> str:
 
 
 def has_form_picture_to_forget(tx: Tx) -> bool:
-    """Whether there is a picture that no form shows (any more)."""
+    """Report whether there is a picture without a form."""
     return has_unused_form_picture(tx, tx.now - KEEP_UNUSED)
 
 
@@ -109,7 +109,7 @@ NAME_LIMIT: Final = 120
 
 
 def create_form(tx: Tx, business_id: str, name: str, language: str = "en", country: str = "") -> Form:
-    """Make a form with a draft to begin with; it takes the privacy policy that the business gave before.
+    """Create a form with a first draft, which takes the business's privacy policy.
 
     Raises:
         Refused: INVALID.
@@ -135,7 +135,7 @@ def create_form(tx: Tx, business_id: str, name: str, language: str = "en", count
 
 
 def check_form_name(name: str) -> str:
-    """A form's name, cleaned.
+    """Validate and normalize the name of a form.
 
     Raises:
         Refused: INVALID.
@@ -146,8 +146,8 @@ def check_form_name(name: str) -> str:
     return cleaned
 
 
-def save_draft(tx: Tx, form: Form, content: Content, seen: int, editor: str) -> Form:
-    """Keep a draft. ``seen`` is the revision that the editor had before their eyes, ``editor`` one open page.
+def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor: str) -> Form:
+    """Save a draft. ``base_revision`` is the revision that was edited, ``editor`` identifies an open page.
 
     Raises:
         Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays.
@@ -156,7 +156,7 @@ def save_draft(tx: Tx, form: Form, content: Content, seen: int, editor: str) -> 
         tx, form.business_id, content.image
     ):
         raise Refused(errors.INVALID, "image: upload the picture first.")
-    if not store.record_draft(tx, replace(form, draft=content), seen, editor):
+    if not store.record_draft(tx, replace(form, draft=content), base_revision, editor):
         raise Refused(
             errors.CONFLICT, "Somebody else changed this form in the meantime. Their draft was kept."
         )
@@ -164,7 +164,7 @@ def save_draft(tx: Tx, form: Form, content: Content, seen: int, editor: str) -> 
 
 
 def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
-    """A form of the business.
+    """Load a form of the business.
 
     Raises:
         Refused: NOT_FOUND.
@@ -175,14 +175,14 @@ def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
     return form
 
 
-def publish_form(tx: Tx, business_id: str, form_id: str, seen: int, actor: str) -> FormVersion:
+def publish_form(tx: Tx, business_id: str, form_id: str, base_revision: int, actor: str) -> FormVersion:
     """Freeze the draft as the next version. Ads that have an earlier version keep it.
 
     Raises:
         Refused: NOT_FOUND; CONFLICT when the draft is not the one that was seen; INVALID with a problem.
     """
     form = load_form(tx, business_id, form_id)
-    if form.revision != seen:
+    if form.revision != base_revision:
         raise Refused(
             errors.CONFLICT, "Somebody else changed this form in the meantime. Review it, then publish."
         )
@@ -225,7 +225,7 @@ def set_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id:
 
 
 def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str) -> FormVersion | None:
-    """The form of a chat (R40, R41): the ad's own version, else the latest of the account's default form."""
+    """Return the form of a chat (R40, R41): the ad's version, else the latest default of the account."""
     version = find_published(tx, business_id, page_id)
     if version is not None:
         return version
@@ -234,19 +234,19 @@ def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str)
 
 
 def find_published(tx: Tx, business_id: str, page_id: str) -> FormVersion | None:
-    """A published version by the text of its ``page_id``; None for one that is not ours."""
+    """Find a published version by its ``page_id``; None for an unknown id."""
     number = read_number(page_id)
     return None if number is None else store.find_version(tx, business_id, number)
 
 
 def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead:
-    """Make the test lead of a form, or of the chat with None; where there is one it stays as it is.
+    """Create the test lead of a form, or of the chat with None; an existing one stays as it is.
 
-    It travels like any lead, to each list, subscription and CRM, marked as a test, and counts in no report.
+    Lists, subscriptions and CRMs get it like any lead, marked as a test; reports do not count it.
     """
-    known = find_test_lead(tx, business_id, version)
-    if known is not None:
-        return known
+    test_lead = find_test_lead(tx, business_id, version)
+    if test_lead is not None:
+        return test_lead
     number = version.number if version else 0
     if version:
         contacts = list(contacts_of(sample_answers(version.content, number)))
@@ -271,7 +271,7 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
 
 
 def find_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead | None:
-    """The test lead of a form, or of the chat."""
+    """Find the test lead of a form, or of the chat."""
     return find_lead_of_person(tx, business_id, _test_person(business_id, version))
 
 
@@ -280,13 +280,13 @@ def _test_person(business_id: str, version: FormVersion | None) -> str:
 
 
 def forget_answers(tx: Tx, gone: Gone) -> set[str]:
-    """Delete what persons answered; what they agreed to stays on record without them."""
+    """Delete answers of erased persons; consent receipts stay, without the person."""
     store.delete_answers_of(tx, gone.business_id, gone.lead_ids, gone.person_ids)
     return set()
 
 
 class Unanswered(Exception):
-    """A submission that lacks something; nothing of it was kept."""
+    """Submission with problems; nothing of it is saved."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("the form lacks something")
@@ -295,7 +295,7 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FilledForm:
-    """A published form as somebody filled it in."""
+    """Published form with a submission."""
 
     version: FormVersion
     respondent: Respondent
@@ -303,13 +303,13 @@ class FilledForm:
 
     @property
     def answer_id(self) -> str:
-        """The same submission of the same person has the same id, however often it comes."""
+        """Stable id of the submission, so that repeats are recognized."""
         return answer_id_of(self.version.form_id, self.respondent.person_id, self.sent.submission_id)
 
 
 @dataclass(frozen=True, slots=True)
 class FreshAnswer:
-    """An answer that is not kept yet, with what it was made of."""
+    """New answer that is not saved yet, with its submission."""
 
     answer: FormAnswer
     filled: FilledForm
@@ -318,18 +318,18 @@ class FreshAnswer:
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer as it is kept, with the lead that it made or added to."""
+    """Saved answer with its new or updated lead."""
 
     answer: FormAnswer
     lead: Lead | None
 
 
 type Looked = FormAnswer | FreshAnswer | Unanswered
-"""What there is to say of a filled form: the answer that it became before, a new one, or what it lacks."""
+"""Result of a check: an earlier answer, a new one, or the problems of the form."""
 
 
 def answer_id_of(form_id: str, person_id: str, submission_id: str) -> str:
-    """The id of what a person sends by a form."""
+    """Return the id of a submission."""
     return named_id(form_id, f"{person_id}:{submission_id}")
 
 
@@ -354,42 +354,42 @@ def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -
     Two of the same person and submission are one answer: the second gets that of the first, as it is before
     it is kept. Who sends the same at the same time waits for this transaction, and finds its answer.
     """
-    ids = sorted({each.answer_id for each in filled})
-    booked = sorted({each.version.form_id for each in filled if list_hours(each.version.content)})
+    ids = sorted({form.answer_id for form in filled})
+    booked = sorted({form.version.form_id for form in filled if list_hours(form.version.content)})
     locks = {natural_number("form answer", answer_id) for answer_id in ids}
     tx.advisory_locks(locks | {natural_number("form bookings", form_id) for form_id in booked})
     bookings = store.list_bookings(tx, business_id, booked, tx.now)
-    known: dict[str, FormAnswer | FreshAnswer] = {
+    answers: dict[str, FormAnswer | FreshAnswer] = {
         answer.id: answer for answer in store.list_answers_by_id(tx, business_id, ids)
     }
-    found: list[Looked] = []
-    for each in filled:
-        form_id = each.version.form_id
-        looked = known.get(each.answer_id) or _look_through(tx, each, bookings.get(form_id, ()))
+    results: list[Looked] = []
+    for form in filled:
+        form_id = form.version.form_id
+        looked = answers.get(form.answer_id) or _look_through(tx, form, bookings.get(form_id, ()))
         if isinstance(looked, FreshAnswer):
             bookings[form_id] = (*bookings.get(form_id, ()), *_bookings_of(looked))
         if not isinstance(looked, Unanswered):
-            known[each.answer_id] = looked
-        found.append(looked)
-    return found
+            answers[form.answer_id] = looked
+        results.append(looked)
+    return results
 
 
 def _bookings_of(fresh: FreshAnswer) -> list[Booking]:
     """Return the times that a new answer books."""
     answer, hours = fresh.answer, list_hours(fresh.filled.version.content)
     bookings: list[Booking] = []
-    for each in answer.answers:
-        if each.kind is Kind.APPOINTMENT:
-            starts_at = datetime.fromisoformat(each.value).astimezone(UTC)
-            ends_at = starts_at + timedelta(minutes=hours[each.key].slot_minutes)
+    for field in answer.answers:
+        if field.kind is Kind.APPOINTMENT:
+            starts_at = datetime.fromisoformat(field.value).astimezone(UTC)
+            ends_at = starts_at + timedelta(minutes=hours[field.key].slot_minutes)
             bookings.append(Booking(answer.form_id, answer.person_id, answer.id, starts_at, ends_at))
     return bookings
 
 
 def _look_through(tx: Tx, filled: FilledForm, bookings: Sequence[Booking]) -> FreshAnswer | Unanswered:
     version, respondent, sent = filled.version, filled.respondent, filled.sent
-    others = [each for each in bookings if each.person_id != respondent.person_id]
-    checked = check_submission(version.content, sent, respondent.hidden, tx.now, others)
+    foreign_bookings = [booking for booking in bookings if booking.person_id != respondent.person_id]
+    checked = check_submission(version.content, sent, respondent.hidden, tx.now, foreign_bookings)
     verdict = _verdict(checked, sent)
     is_taken = verdict is FormVerdict.TAKEN
     if is_taken and checked.problems:
@@ -420,18 +420,22 @@ def _verdict(checked: Checked, sent: Submission) -> FormVerdict:
 
 
 def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
-    """Keep answers, each once, with what follows those that were taken: leads, consent receipts, events."""
-    different = {each.answer.id: each for each in fresh}
-    taken = [each for each in different.values() if each.answer.verdict is FormVerdict.TAKEN]
-    made = leads.upsert_leads(tx, [_signal_of(each) for each in taken])
-    lead_of = {each.answer.id: lead for each, lead in zip(taken, made, strict=True)}
-    kept = {number: _kept(each.answer, lead_of.get(number)) for number, each in different.items()}
-    store.append_answers(tx, [each.answer for each in kept.values()])
-    store.append_receipts(tx, [receipt for each in taken for receipt in _receipts_of(each)])
-    for each in taken:
-        store.save_bookings(tx, each.answer.business_id, _bookings_of(each))
-    emit_all(tx, [_event_of(kept[each.answer.id].answer) for each in taken])
-    return [kept[each.answer.id] for each in fresh]
+    """Save answers once each; create leads, consent receipts and events for accepted ones."""
+    new_answers = {new_answer.answer.id: new_answer for new_answer in fresh}
+    accepted = [
+        new_answer for new_answer in new_answers.values() if new_answer.answer.verdict is FormVerdict.TAKEN
+    ]
+    new_leads = leads.upsert_leads(tx, [_signal_of(new_answer) for new_answer in accepted])
+    lead_of = {new_answer.answer.id: lead for new_answer, lead in zip(accepted, new_leads, strict=True)}
+    saved_answers = {
+        number: _kept(new_answer.answer, lead_of.get(number)) for number, new_answer in new_answers.items()
+    }
+    store.append_answers(tx, [saved.answer for saved in saved_answers.values()])
+    store.append_receipts(tx, [receipt for new_answer in accepted for receipt in _receipts_of(new_answer)])
+    for new_answer in accepted:
+        store.save_bookings(tx, new_answer.answer.business_id, _bookings_of(new_answer))
+    emit_all(tx, [_event_of(saved_answers[new_answer.answer.id].answer) for new_answer in accepted])
+    return [saved_answers[new_answer.answer.id] for new_answer in fresh]
 
 
 def _kept(answer: FormAnswer, lead: Lead | None) -> KeptAnswer:
@@ -457,12 +461,14 @@ def _signal_of(fresh: FreshAnswer) -> Signal:
 
 
 def _event_of(answer: FormAnswer) -> tuple[str, Any]:
-    of = answer.business_id
-    return of, FormSubmitted(of, answer.form_id, answer.id, answer.conversation_id, answer.lead_id)
+    business_id = answer.business_id
+    return business_id, FormSubmitted(
+        business_id, answer.form_id, answer.id, answer.conversation_id, answer.lead_id
+    )
 
 
 def _receipts_of(fresh: FreshAnswer) -> Iterable[ConsentReceipt]:
-    """What the person was asked to consent to, in the words that they read, and whether they did."""
+    """Yield the consents that a person gave or refused, with their texts."""
     answer, content, sent = fresh.answer, fresh.filled.version.content, fresh.filled.sent
     for one in content.consents:
         text = consent_text(content, one, sent.language)
@@ -513,7 +519,7 @@ def list_form_entries(
     business_id = version.business_id
     test = find_test_lead(tx, business_id, version)
     sample = sample_answers(version.content, version.number)
-    found = {test.id: Entry(test, None, version=version, answers=sample)} if test else {}
+    entries = {test.id: Entry(test, None, version=version, answers=sample)} if test else {}
     before: store.Place | None = None
     while page := store.list_answers_of_version(tx, business_id, version.id, before, most or 500):
         owners = list_leads_by_id(tx, business_id, {answer.lead_id for answer in page})
@@ -525,18 +531,18 @@ def list_form_entries(
             is_of_another = ad is not None and not ad.is_outside and ad.ad_account_id != ad_account_id
             if lead and lead.hidden_at is None and not is_of_another:
                 answers = without_wrong(answer.answers, wrong[lead.id])
-                found.setdefault(lead.id, Entry(lead, ad, version=version, answers=answers))
+                entries.setdefault(lead.id, Entry(lead, ad, version=version, answers=answers))
         before = (page[-1].at, page[-1].id)
-        if most is not None and len(found) >= most:
+        if most is not None and len(entries) >= most:
             break
-    return list(found.values())
+    return list(entries.values())
 
 
 def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersion | None) -> list[Entry]:
     """The leads that an ad earned, of the chat and of its form, latest first."""
-    found: list[Entry] = []
-    wanted = LeadFilter(ads=(ad_number,))
-    page = list_leads_after(tx, business_id, wanted, None)
+    entries: list[Entry] = []
+    ad_filter = LeadFilter(ads=(ad_number,))
+    page = list_leads_after(tx, business_id, ad_filter, None)
     while page:
         ids: set[str] = {lead.id for lead in page}
         earned = list_credits(tx, business_id, ids)
@@ -544,9 +550,9 @@ def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersi
         wrong = list_wrong_values(tx, business_id, ids)
         sent = store.list_answers_of_leads(tx, business_id, ids)
         for lead in page:
-            own = [each for each in sent.get(lead.id, ()) if version and each.version_id == version.id]
+            own = [answer for answer in sent.get(lead.id, ()) if version and answer.version_id == version.id]
             ad = earned[lead.id][1] if lead.id in earned else None
             form = (version, without_wrong(own[0].answers, wrong[lead.id])) if own else (None, ())
-            found.append(Entry(lead, ad, points[lead.id], *form))
-        page = list_leads_after(tx, business_id, wanted, page[-1])
-    return found
+            entries.append(Entry(lead, ad, points[lead.id], *form))
+        page = list_leads_after(tx, business_id, ad_filter, page[-1])
+    return entries

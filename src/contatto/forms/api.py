@@ -84,19 +84,19 @@ def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:
     return version
 
 
-def load_source(tx: Tx, business_id: str, wanted: OfSource) -> FormVersion | None:
+def load_source(tx: Tx, business_id: str, source: OfSource) -> FormVersion | None:
     """The form of a source, or None for the chat.
 
     Raises:
         Refused: INVALID when ``page_id`` lacks or must not be there; NOT_FOUND.
     """
-    if wanted.lead_source is LeadSource.DIRECT_MESSAGE:
-        if wanted.page_id is not None:
+    if source.lead_source is LeadSource.DIRECT_MESSAGE:
+        if source.page_id is not None:
             raise Refused(errors.INVALID, "page_id: leave it out with lead_source DIRECT_MESSAGE.")
         return None
-    if wanted.page_id is None:
+    if source.page_id is None:
         raise Refused(errors.INVALID, "page_id: it is needed with lead_source INSTANT_FORM.")
-    return load_page(tx, business_id, wanted.page_id)
+    return load_page(tx, business_id, source.page_id)
 
 
 form_router: Final = ApiRouter(prefix="/open_api/v1.3/page", tags=["Forms and leads"])
@@ -170,10 +170,10 @@ async def get_pages(request: Request, caller: ApiCaller) -> Answered[PageList]:
 
     def work(tx: Tx) -> PageList:
         load_advertiser(tx, caller, query.advertiser_id)
-        wanted = query.business_types or [query.business_type]
-        found = _pages(tx, caller.business_id, base_url) if FORM_KIND in wanted else []
+        business_types = query.business_types or [query.business_type]
+        pages = _pages(tx, caller.business_id, base_url) if FORM_KIND in business_types else []
         rows = [
-            row for at, row in sorted(found, key=lambda pair: pair[0], reverse=True) if _fits(query, at, row)
+            row for at, row in sorted(pages, key=lambda pair: pair[0], reverse=True) if _fits(query, at, row)
         ]
         first = (query.page - 1) * query.page_size
         return PageList(rows[first : first + query.page_size], page_info(query, len(rows)))
@@ -211,12 +211,12 @@ def _pages(tx: Tx, business_id: str, base_url: str) -> list[tuple[datetime, Page
     forms = {form.id: form for form in store.list_forms(tx, business_id)}
     versions = store.list_versions(tx, business_id)
     newest = {version.form_id: version for version in reversed(versions)}
-    found = [(version.published_at, _published(version, forms, base_url)) for version in versions]
+    pages = [(version.published_at, _published(version, forms, base_url)) for version in versions]
     for form in forms.values():
         latest = newest.get(form.id)
         if latest is None or latest.content != form.draft:
-            found.append((form.updated_at, _draft(form)))
-    return found
+            pages.append((form.updated_at, _draft(form)))
+    return pages
 
 
 def _published(version: FormVersion, forms: dict[str, Form], base_url: str) -> PageOfForm:
@@ -320,7 +320,7 @@ async def delete_mock_lead(request: Request, caller: ApiCaller, body: TestLead) 
     return api_answer(DeletedLead(str(body.lead_id)), request_id_of(request))
 
 
-def show_test_lead(tx: Tx, lead: Lead, wanted: OfSource, version: FormVersion | None) -> LeadInfo:
+def show_test_lead(tx: Tx, lead: Lead, source: OfSource, version: FormVersion | None) -> LeadInfo:
     """A test lead with its data and its ``meta_data``."""
     if version is None:
         points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
@@ -328,7 +328,7 @@ def show_test_lead(tx: Tx, lead: Lead, wanted: OfSource, version: FormVersion | 
     else:
         data = answer_data(version.content, sample_answers(version.content, version.number))
         page_id = str(version.number)
-    return LeadInfo(data, meta_data(lead, wanted.lead_source, None, page_id))
+    return LeadInfo(data, meta_data(lead, source.lead_source, None, page_id))
 
 
 file_router: Final = ApiRouter(prefix="/open_api/v1.3/page/lead/task", tags=["Forms and leads"])
@@ -351,7 +351,7 @@ class DownloadQuery(ApiModel):
 
 
 class LeadFileInfo(Answer, frozen=True):
-    """How far a file is; its name and type once it is made."""
+    """State of a file; name and type are set once it is finished."""
 
     task_id: IdText
     status: FileState
@@ -451,7 +451,7 @@ class LeadQuery(SourceQuery):
 
 
 class LeadFieldsMeta(Answer, frozen=True, kw_only=True):
-    """What leads have in common: their source, and their form where they come from one."""
+    """Source of the leads, and their form if they have one."""
 
     page_id: IdText | UnsetType = UNSET
     create_time: TimeText | UnsetType = UNSET
@@ -506,8 +506,8 @@ async def get_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
 
 def _chat_lead(tx: Tx, account: AdAccount, query: LeadQuery) -> Lead:
     if query.lead_id is None:
-        wanted = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
-        newest = find_newest_lead(tx, account.business_id, wanted, account.id)
+        chat_filter = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
+        newest = find_newest_lead(tx, account.business_id, chat_filter, account.id)
         if newest is None:
             raise Refused(errors.NOT_FOUND, "lead_source: there is no lead of this source yet.")
         return newest
@@ -519,14 +519,14 @@ def _chat_lead(tx: Tx, account: AdAccount, query: LeadQuery) -> Lead:
 
 def _form_entry(tx: Tx, account: AdAccount, version: FormVersion, query: LeadQuery) -> Entry:
     if query.lead_id is None:
-        found = list_form_entries(tx, version, account.id, most=2)
-        if not found:
+        matches = list_form_entries(tx, version, account.id, most=2)
+        if not matches:
             raise Refused(errors.NOT_FOUND, "page_id: this form has no lead yet.")
-        return max(found, key=lambda entry: entry.lead.created_at)
+        return max(matches, key=lambda entry: entry.lead.created_at)
     lead = _named_lead(tx, account, query.lead_id)
     if lead.is_test:
-        known = list_form_entries(tx, version, account.id, most=1)
-        entries = [each for each in known if each.lead.id == lead.id]
+        form_entries = list_form_entries(tx, version, account.id, most=1)
+        entries = [entry for entry in form_entries if entry.lead.id == lead.id]
     else:
         sent = list_answers_of_lead(tx, version.business_id, lead.id)
         wrong = list_wrong_values(tx, version.business_id, {lead.id})[lead.id]

@@ -16,7 +16,7 @@ type Answers = Mapping[str, str | list[str]]
 
 
 class Kind(StrEnum):
-    """What a question asks for; the values of contact details are those of the capture fields."""
+    """Kind of a question; kinds of contact details have the values of the capture fields."""
 
     NAME = "name"
     EMAIL = "email"
@@ -49,7 +49,7 @@ CONTACTS: Final[Mapping[Kind, Field]] = {Kind(each.value): each for each in Fiel
 
 
 class HiddenValue(StrEnum):
-    """What a hidden question holds; it is filled by us, never by the browser."""
+    """Value of a hidden question; the server fills it in, never the browser."""
 
     CAMPAIGN = "campaign"
     AD_GROUP = "ad_group"
@@ -74,7 +74,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """When the business receives people, by the clock of its zone (IANA): ISO weekdays, from and until.
+    """Opening hours of a business in its IANA zone: ISO weekdays, from and until.
 
     A slot lasts ``slot_minutes``; people choose up to ``ahead_days`` ahead.
     """
@@ -176,7 +176,7 @@ class FormVersion:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What keeps a draft from being published, or an answer from being taken; ``at`` names the place.
+    """Problem of a draft or an answer; ``at`` names the field.
 
     ``num`` fills in the ``%(num)s`` of what it says, if it has one.
     """
@@ -191,7 +191,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Respondent:
-    """Who answers: a person in a chat, and the ad that brought them (None for none)."""
+    """Respondent: a person in a chat, and the ad of the chat (None for none)."""
 
     business_id: str
     person_id: str
@@ -204,7 +204,7 @@ class Respondent:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a browser sends; the same ``submission_id`` again is the same answer.
+    """Submission of a browser; the same ``submission_id`` is the same answer.
 
     ``trap`` is a field that no person sees: only programs fill it in.
     """
@@ -232,7 +232,7 @@ class Booking:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What we know as somebody opens a form: of them, and which times of appointments are booked."""
+    """Context of an opened form: details of the person, and booked appointments."""
 
     is_back: bool = False
     details: Mapping[Kind, str] = field(default_factory=dict)
@@ -243,7 +243,7 @@ NOBODY: Final = Known()
 
 
 class FormVerdict(StrEnum):
-    """What became of an answer; of all but the first nothing that was typed is kept."""
+    """Verdict on an answer; only accepted answers are saved with their contents."""
 
     TAKEN = "taken"
     NO_FIT = "no_fit"

@@ -143,12 +143,15 @@ def save_form(tx: Tx, form: Form) -> None:
     tx.insert(forms, row | {"draft": _as_text(form.draft)})
 
 
-def record_draft(tx: Tx, form: Form, seen: int, editor: str) -> bool:
-    """Keep a draft, if nobody else changed it since revision ``seen``; an editor may go on after itself."""
-    mine = update(forms).where(
+def record_draft(tx: Tx, form: Form, base_revision: int, editor: str) -> bool:
+    """Save a draft unless another editor changed it since ``base_revision``; return whether it was saved."""
+    statement = update(forms).where(
         forms.c.business_id == form.business_id,
         forms.c.id == form.id,
-        or_(forms.c.revision == seen, (forms.c.edited_by == editor) & (forms.c.revision > seen)),
+        or_(
+            forms.c.revision == base_revision,
+            (forms.c.edited_by == editor) & (forms.c.revision > base_revision),
+        ),
     )
     values = {
         "name": form.name,
@@ -157,28 +160,28 @@ def record_draft(tx: Tx, form: Form, seen: int, editor: str) -> bool:
         "edited_by": editor,
         "updated_at": tx.now,
     }
-    return tx.execute(mine.values(**values)).rowcount == 1
+    return tx.execute(statement.values(**values)).rowcount == 1
 
 
 def record_published(tx: Tx, form: Form, version: int, next_number: int) -> bool:
     """Note that a version was published from this revision; its number is used up."""
-    mine = update(forms).where(
+    statement = update(forms).where(
         forms.c.business_id == form.business_id, forms.c.id == form.id, forms.c.revision == form.revision,
         forms.c.version == form.version,
     )  # fmt: skip
     values = {"version": version, "number": next_number, "updated_at": tx.now}
-    return tx.execute(mine.values(**values)).rowcount == 1
+    return tx.execute(statement.values(**values)).rowcount == 1
 
 
 def find_form(tx: Tx, business_id: str, form_id: str) -> Form | None:
-    found = _list_forms(tx, select(forms).where(forms.c.business_id == business_id, forms.c.id == form_id))
-    return found[0] if found else None
+    rows = _list_forms(tx, select(forms).where(forms.c.business_id == business_id, forms.c.id == form_id))
+    return rows[0] if rows else None
 
 
 def list_forms(tx: Tx, business_id: str) -> list[Form]:
     """The forms of a business, last changed first."""
-    mine = select(forms).where(forms.c.business_id == business_id)
-    return _list_forms(tx, mine.order_by(forms.c.updated_at.desc(), forms.c.id.desc()))
+    statement = select(forms).where(forms.c.business_id == business_id)
+    return _list_forms(tx, statement.order_by(forms.c.updated_at.desc(), forms.c.id.desc()))
 
 
 def _list_forms(tx: Tx, statement: Select[Any]) -> list[Form]:
@@ -211,30 +214,34 @@ def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
 def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, FormVersion]:
     """Published versions by their numbers."""
     rows = _OF_NUMBERS.rows(tx, {"of": business_id, "numbers": numbers})
-    found = [_version_of(dict(zip(_VERSION, row, strict=True))) for row in rows]
-    return {version.number: version for version in found}
+    versions = [_version_of(dict(zip(_VERSION, row, strict=True))) for row in rows]
+    return {version.number: version for version in versions}
 
 
 def find_latest_version(tx: Tx, business_id: str, form_id: str) -> FormVersion | None:
-    mine = select(form_versions).where(
+    statement = select(form_versions).where(
         form_versions.c.business_id == business_id, form_versions.c.form_id == form_id
     )
-    latest = _list_versions(tx, mine.order_by(form_versions.c.version.desc()).limit(1))
+    latest = _list_versions(tx, statement.order_by(form_versions.c.version.desc()).limit(1))
     return latest[0] if latest else None
 
 
 def list_versions(tx: Tx, business_id: str, form_id: str | None = None) -> list[FormVersion]:
     """Published versions, newest first: of one form, or of all."""
-    mine = select(form_versions).where(form_versions.c.business_id == business_id)
+    statement = select(form_versions).where(form_versions.c.business_id == business_id)
     if form_id is not None:
-        mine = mine.where(form_versions.c.form_id == form_id)
-    return _list_versions(tx, mine.order_by(form_versions.c.published_at.desc(), form_versions.c.id.desc()))
+        statement = statement.where(form_versions.c.form_id == form_id)
+    return _list_versions(
+        tx, statement.order_by(form_versions.c.published_at.desc(), form_versions.c.id.desc())
+    )
 
 
 def list_versions_by_id(tx: Tx, business_id: str, version_ids: set[str]) -> dict[str, FormVersion]:
-    mine = form_versions.c.business_id == business_id
-    found = _list_versions(tx, select(form_versions).where(mine, form_versions.c.id.in_(version_ids)))
-    return {version.id: version for version in found}
+    in_business = form_versions.c.business_id == business_id
+    versions = _list_versions(
+        tx, select(form_versions).where(in_business, form_versions.c.id.in_(version_ids))
+    )
+    return {version.id: version for version in versions}
 
 
 def _list_versions(tx: Tx, statement: Select[Any]) -> list[FormVersion]:
@@ -275,30 +282,32 @@ def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
 
 
 def list_answers_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[FormAnswer]:
-    """What a lead's person has sent, latest first."""
-    mine = select(form_answers).where(
+    """Return the answers of a lead's person, latest first."""
+    statement = select(form_answers).where(
         form_answers.c.business_id == business_id, form_answers.c.lead_id == lead_id
     )
-    return _list_answers(tx, mine.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()))
+    return _list_answers(tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()))
 
 
 def list_answers(
     tx: Tx, business_id: str, form_id: str, before: Place | None = None, limit: int = 50
 ) -> list[FormAnswer]:
     """Taken answers of a form, latest first; ``before`` is time and id of the last one that was read."""
-    mine = _taken(select(form_answers), business_id, form_id)
+    statement = _taken(select(form_answers), business_id, form_id)
     if before is not None:
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
-        mine = mine.where(or_(form_answers.c.at < at, older))
-    return _list_answers(tx, mine.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()).limit(limit))
+        statement = statement.where(or_(form_answers.c.at < at, older))
+    return _list_answers(
+        tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()).limit(limit)
+    )
 
 
 def list_answers_of_version(
     tx: Tx, business_id: str, version_id: str, before: Place | None = None, limit: int = 500
 ) -> list[FormAnswer]:
     """Taken answers of one version that made a lead, latest first; ``before`` as in ``list_answers``."""
-    mine = select(form_answers).where(
+    statement = select(form_answers).where(
         form_answers.c.business_id == business_id,
         form_answers.c.version_id == version_id,
         form_answers.c.verdict == FormVerdict.TAKEN,
@@ -307,29 +316,31 @@ def list_answers_of_version(
     if before is not None:
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
-        mine = mine.where(or_(form_answers.c.at < at, older))
-    return _list_answers(tx, mine.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()).limit(limit))
+        statement = statement.where(or_(form_answers.c.at < at, older))
+    return _list_answers(
+        tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()).limit(limit)
+    )
 
 
 def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, list[FormAnswer]]:
-    """What the persons of some leads have sent, by lead, latest first."""
-    mine = select(form_answers).where(
+    """Return the answers of the persons of some leads, by lead, latest first."""
+    statement = select(form_answers).where(
         form_answers.c.business_id == business_id, form_answers.c.lead_id.in_(lead_ids)
     )
-    found: dict[str, list[FormAnswer]] = {}
-    for answer in _list_answers(tx, mine.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())):
-        found.setdefault(answer.lead_id, []).append(answer)
-    return found
+    answers: dict[str, list[FormAnswer]] = {}
+    for answer in _list_answers(tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())):
+        answers.setdefault(answer.lead_id, []).append(answer)
+    return answers
 
 
 def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]:
-    """How many answers each form has, by what became of them."""
+    """Count the answers of each form by verdict."""
     counted = select(form_answers.c.form_id, form_answers.c.verdict, func.count().label("n"))
     grouped = counted.where(form_answers.c.business_id == business_id)
-    found: dict[str, dict[FormVerdict, int]] = {}
+    counts: dict[str, dict[FormVerdict, int]] = {}
     for row in tx.execute(grouped.group_by(form_answers.c.form_id, form_answers.c.verdict)).mappings():
-        found.setdefault(row["form_id"], {})[row["verdict"]] = row["n"]
-    return found
+        counts.setdefault(row["form_id"], {})[row["verdict"]] = row["n"]
+    return counts
 
 
 def _taken(statement: Select[Any], business_id: str, form_id: str) -> Select[Any]:
@@ -371,20 +382,20 @@ _SENT: Final = Query(
 def list_who_sent(
     tx: Tx, business_id: str, form_ids: Collection[str], person_ids: Collection[str]
 ) -> set[tuple[str, str]]:
-    """Who of some persons has sent which of some forms, in any version, and it was taken: form and person."""
+    """Return (form, person) pairs with an accepted answer in any version."""
     rows = _SENT.rows(tx, {"of": business_id, "people": person_ids, "forms": form_ids})
     return {(form_id, person_id) for form_id, person_id in rows}
 
 
 def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, list[ConsentReceipt]]:
     """Consent receipts by answer, in the order of their purposes."""
-    mine = select(consent_receipts).where(
+    statement = select(consent_receipts).where(
         consent_receipts.c.business_id == business_id, consent_receipts.c.answer_id.in_(answer_ids)
     )
-    found: dict[str, list[ConsentReceipt]] = {}
-    for receipt in tx.list(ConsentReceipt, mine.order_by(consent_receipts.c.purpose)):
-        found.setdefault(receipt.answer_id, []).append(receipt)
-    return found
+    receipts: dict[str, list[ConsentReceipt]] = {}
+    for receipt in tx.list(ConsentReceipt, statement.order_by(consent_receipts.c.purpose)):
+        receipts.setdefault(receipt.answer_id, []).append(receipt)
+    return receipts
 
 
 def list_receipts_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[ConsentReceipt]:
@@ -392,8 +403,8 @@ def list_receipts_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Consen
     answers = select(form_answers.c.id).where(
         form_answers.c.business_id == business_id, form_answers.c.lead_id == lead_id
     )
-    mine = select(consent_receipts).where(consent_receipts.c.business_id == business_id)
-    of_lead = mine.where(consent_receipts.c.answer_id.in_(answers))
+    statement = select(consent_receipts).where(consent_receipts.c.business_id == business_id)
+    of_lead = statement.where(consent_receipts.c.answer_id.in_(answers))
     return tx.list(ConsentReceipt, of_lead.order_by(consent_receipts.c.at, consent_receipts.c.purpose))
 
 
@@ -401,12 +412,12 @@ def list_bookings(
     tx: Tx, business_id: str, form_ids: Collection[str], since: datetime
 ) -> dict[str, tuple[Booking, ...]]:
     """Return the times of forms that are booked and not over, by form, soonest first."""
-    mine = select(form_bookings).where(
+    statement = select(form_bookings).where(
         form_bookings.c.business_id == business_id,
         form_bookings.c.form_id.in_(form_ids),
         form_bookings.c.ends_at > since,
     )
-    rows = tx.list(Booking, mine.order_by(form_bookings.c.starts_at)) if form_ids else []
+    rows = tx.list(Booking, statement.order_by(form_bookings.c.starts_at)) if form_ids else []
     return {form_id: tuple(row for row in rows if row.form_id == form_id) for form_id in form_ids}
 
 
@@ -431,15 +442,15 @@ def delete_answers_of(
     tx: Tx, business_id: str, lead_ids: Collection[str], person_ids: Collection[str]
 ) -> None:
     """Delete answers of persons. Their consent receipts stay, without the person."""
-    mine = form_answers.c.business_id == business_id
+    in_business = form_answers.c.business_id == business_id
     about = form_answers.c.lead_id.in_(lead_ids) | form_answers.c.person_id.in_(person_ids)
-    answers = select(form_answers.c.id).where(mine, about)
+    answers = select(form_answers.c.id).where(in_business, about)
     receipts_of = consent_receipts.c.person_id.in_(person_ids) | consent_receipts.c.answer_id.in_(answers)
     own = update(consent_receipts).where(consent_receipts.c.business_id == business_id, receipts_of)
     tx.execute(own.values(person_id=""))
-    tx.execute(form_answers.delete().where(mine, about))
-    held = form_bookings.c.business_id == business_id, form_bookings.c.person_id.in_(person_ids)
-    tx.execute(form_bookings.delete().where(*held))
+    tx.execute(form_answers.delete().where(in_business, about))
+    of_persons = form_bookings.c.business_id == business_id, form_bookings.c.person_id.in_(person_ids)
+    tx.execute(form_bookings.delete().where(*of_persons))
 
 
 default_forms = Table(
@@ -476,8 +487,8 @@ def delete_default_form(tx: Tx, business_id: str, channel_account_id: str) -> No
 
 def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
     """The id of the default form by channel account."""
-    mine = select(default_forms).where(default_forms.c.business_id == business_id)
-    return {row["channel_account_id"]: row["form_id"] for row in tx.execute(mine).mappings()}
+    statement = select(default_forms).where(default_forms.c.business_id == business_id)
+    return {row["channel_account_id"]: row["form_id"] for row in tx.execute(statement).mappings()}
 
 
 form_pictures = Table(
@@ -513,25 +524,25 @@ def save_form_picture(tx: Tx, business_id: str, digest: str, media_type: str, bo
 
 
 def has_form_picture(tx: Tx, business_id: str, digest: str) -> bool:
-    mine = select(form_pictures.c.id).where(
+    statement = select(form_pictures.c.id).where(
         form_pictures.c.business_id == business_id, form_pictures.c.digest == digest
     )
-    return tx.execute(mine).first() is not None
+    return tx.execute(statement).first() is not None
 
 
 def find_form_picture(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
     """The media type of a picture and its bytes, opened."""
-    mine = select(form_pictures).where(
+    statement = select(form_pictures).where(
         form_pictures.c.business_id == business_id, form_pictures.c.digest == digest
     )
-    row = tx.execute(mine).mappings().first()
+    row = tx.execute(statement).mappings().first()
     if row is None:
         return None
     return row["media_type"], tx.vault.open_bytes(row["body"], business_id, "form_pictures.body", row["id"])
 
 
 def has_unused_form_picture(tx: Tx, before: datetime) -> bool:
-    """Whether some business has a picture that no draft and no version shows; it looks through all."""
+    """Report whether any business has a picture without a draft or version; scans all."""
     return tx.scalar(select(form_pictures.c.digest).where(*_unused(before)).limit(1)) is not None
 
 

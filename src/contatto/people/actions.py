@@ -38,7 +38,7 @@ def invite_member(
     business_id: BusinessId,
     email: str,
     role: Role,
-    by: Caller | None = None,
+    inviter: Caller | None = None,
     *,
     sends_mail: bool = False,
 ) -> Invitation:
@@ -48,21 +48,21 @@ def invite_member(
         tx: an open transaction.
         business_id: where the place is.
         email: of the person; may be empty with a mail server, which confirms the address later.
-        role: what they may do.
-        by: who invites; None for the operator.
+        role: their role.
+        inviter: the member who invites; None for the operator.
         sends_mail: whether there is a mail server.
 
     Raises:
         Refused: INVALID; FORBIDDEN, when the caller may not give this role; TOO_MANY.
     """
-    if by is not None and (by.role is None or not may_appoint(by.role, role)):
+    if inviter is not None and (inviter.role is None or not may_appoint(inviter.role, role)):
         raise Refused(errors.FORBIDDEN)
     address = normal_email(email) if email.strip() else ""
     if not address and not sends_mail:
         raise Refused(
             errors.INVALID, "email: enter an address. Without a mail server, you confirm that it is right."
         )
-    if by is not None:
+    if inviter is not None:
         _INVITED.take(tx, business_id)
     tx.hold_key("invitations", business_id)
     if address:
@@ -71,10 +71,10 @@ def invite_member(
     if store.count_invitations(tx, business_id) >= rules.MOST_INVITATIONS:
         raise Refused(errors.INVALID, "email: too many open invitations. Cancel one first.")
     until = tx.now + rules.INVITED_FOR
-    made_by = by.subject_id if by else ""
-    made = Invitation(new_id(), business_id, address, role, made_by, tx.now, until)
-    store.save_invitation(tx, row_of(made))
-    return made
+    inviter_id = inviter.subject_id if inviter else ""
+    invitation = Invitation(new_id(), business_id, address, role, inviter_id, tx.now, until)
+    store.save_invitation(tx, row_of(invitation))
+    return invitation
 
 
 def _refuse_members(tx: Tx, business_id: BusinessId, email: str) -> None:
@@ -203,7 +203,7 @@ def accept_invitation(
 
 
 def purge_invitations(tx: Tx) -> int:
-    """Delete invitations whose time is over; say how many."""
+    """Delete expired invitations; return their number."""
     return store.delete_expired_invitations(tx, tx.now)
 
 
@@ -237,7 +237,7 @@ def reset_path(tx: Tx, member: Member, lasts: timedelta, handed_by: str = "") ->
     return f"/password/reset/{tx.vault.signer(rules.RESET_KEY).sign(payload).decode()}"
 
 
-def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, by: Caller) -> str:
+def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, caller: Caller) -> str:
     """Return the path of a link to a new password for a member, to hand over.
 
     The transaction must act for no business: it counts the member's places in all businesses.
@@ -246,9 +246,11 @@ def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, by: Caller) 
         Refused: NOT_FOUND; FORBIDDEN, when the caller may not.
     """
     member = accounts.load_member(tx, business_id, member_id)
-    if by.role is None or not rules.may_reset(by.role, member, known.count_places(tx, member.user_id)):
+    if caller.role is None or not rules.may_reset(
+        caller.role, member, known.count_places(tx, member.user_id)
+    ):
         raise Refused(errors.FORBIDDEN, "You cannot give this member a new password. Ask the operator.")
-    return reset_path(tx, member, rules.HANDED_FOR, by.subject_id)
+    return reset_path(tx, member, rules.HANDED_FOR, caller.subject_id)
 
 
 def open_reset(tx: Tx, token: str) -> tuple[Member, ResetLink]:
@@ -352,14 +354,14 @@ def end_own_session(tx: Tx, user_id: str, session_id: str) -> None:
         Refused: NOT_FOUND.
     """
     places = known.list_workplaces(tx, user_id)
-    if not sum(accounts.end_member_sessions(tx, each, only=session_id) for each in places):
+    if not sum(accounts.end_member_sessions(tx, membership, only=session_id) for membership in places):
         raise Refused(errors.NOT_FOUND)
 
 
 def end_other_sessions(tx: Tx, user_id: str, session: str) -> int:
-    """End all sessions of a person but the one whose token is given; say how many."""
+    """End all sessions of a person except one by its token; return their number."""
     places = known.list_workplaces(tx, user_id)
-    return sum(accounts.end_member_sessions(tx, each, session) for each in places)
+    return sum(accounts.end_member_sessions(tx, membership, session) for membership in places)
 
 
 def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days: int, browser: str) -> str:
@@ -376,7 +378,7 @@ def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days
     if business_id == caller.business_id:
         return session
     places = known.list_workplaces(tx, caller.user_id)
-    place = next((each for each in places if each.business_id == business_id), None)
+    place = next((membership for membership in places if membership.business_id == business_id), None)
     if place is None:
         raise Refused(errors.NOT_FOUND, "You are not a member of this business.")
     member = accounts.load_member(tx, place.business_id, place.id)

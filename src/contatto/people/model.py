@@ -60,7 +60,7 @@ class Newcomer:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a member says of themselves."""
+    """Own profile of a member."""
 
     display_name: str
     language: str

@@ -80,7 +80,7 @@ class _MemberRow:
 
 @router.get("/settings/members")
 async def show_members(request: Request, caller: PageCaller) -> HTMLResponse:
-    """Everybody sees with whom they work; owners and admins see the invitations too."""
+    """Show members to everybody, and to owners and admins the invitations too."""
     return await _render_members(request, caller)
 
 
@@ -94,12 +94,12 @@ async def post_invitation(
 
     def invite(tx: Tx) -> None:
         sends_mail, base_url = context.settings.sends_mail, context.settings.base_url
-        made = actions.invite_member(
+        invitation = actions.invite_member(
             tx, caller.business_id, form.email, form.role, caller, sends_mail=sends_mail
         )
-        if made.email and sends_mail:
+        if invitation.email and sends_mail:
             names = caller.business_name, caller.display_name
-            actions.queue_invitation_mail(tx, made, names, made.email, base_url, words)
+            actions.queue_invitation_mail(tx, invitation, names, invitation.email, base_url, words)
 
     try:
         await context.db.write(invite)
@@ -202,13 +202,13 @@ async def _render_members(
             ],
             "invitations": [
                 _InvitationRow(
-                    each.id,
-                    each.email,
-                    each.role,
-                    each.expires_at,
-                    base_url + actions.invitation_path(tx, each),
+                    invitation.id,
+                    invitation.email,
+                    invitation.role,
+                    invitation.expires_at,
+                    base_url + actions.invitation_path(tx, invitation),
                 )
-                for each in invited
+                for invitation in invited
             ],
         }
 
@@ -371,7 +371,7 @@ async def show_forgotten(request: Request) -> HTMLResponse:
 
 @router.post("/password/forgotten")
 async def post_forgotten(request: Request, email: Annotated[str, Form(max_length=320)] = "") -> HTMLResponse:
-    """Send a link; the answer is the same whoever asks, and for whomever."""
+    """Send a reset link; the answer does not reveal whether the e-mail exists."""
     context = context_of(request)
     await check_csrf(request, context.pages.csrf_signer)
     if not context.settings.sends_mail:
@@ -395,7 +395,7 @@ async def show_reset(request: Request, token: str) -> HTMLResponse:
 async def post_reset(
     request: Request, token: str, password: Annotated[str, Form(max_length=1000)] = ""
 ) -> Response:
-    """Replace the password; whoever was signed in with the old one is out."""
+    """Replace the password, and end sessions with the old one."""
     context = context_of(request)
     await check_csrf(request, context.pages.csrf_signer)
     await context.db.read(lambda tx: actions.open_reset(tx, token))
@@ -586,7 +586,7 @@ async def _render_profile(
         "typed": profile
         or ProfileForm(display_name=caller.display_name, language=caller.language, timezone=caller.timezone),
         "errors": {field or "password": says} if says else {},
-        "zones": [(each, each) for each in time_zones()],
+        "zones": [(zone, zone) for zone in time_zones()],
         "done": done,
     }
     status = problem.code.http_status if problem else 200

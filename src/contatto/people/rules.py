@@ -1,4 +1,4 @@
-"""How long links to join and to a new password hold, who hands them out, and what mails about them say."""
+"""Invitation and password-reset links: lifetimes, permissions, and mails."""
 
 from datetime import datetime, timedelta
 from typing import Final

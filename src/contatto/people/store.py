@@ -37,33 +37,35 @@ def find_any_invitation(tx: Tx, invitation_id: str) -> Invitation | None:
 
 def find_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> Invitation | None:
     """An invitation of a business that has not expired."""
-    mine = invitations.c.business_id == business_id, invitations.c.id == invitation_id
-    return tx.find(Invitation, select(invitations).where(*mine, invitations.c.expires_at > tx.now))
+    conditions = invitations.c.business_id == business_id, invitations.c.id == invitation_id
+    return tx.find(Invitation, select(invitations).where(*conditions, invitations.c.expires_at > tx.now))
 
 
 def list_invitations(tx: Tx, business_id: BusinessId) -> list[Invitation]:
     """The invitations that wait, the latest first."""
-    mine = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
-    return tx.list(Invitation, select(invitations).where(*mine).order_by(invitations.c.created_at.desc()))
+    conditions = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
+    return tx.list(
+        Invitation, select(invitations).where(*conditions).order_by(invitations.c.created_at.desc())
+    )
 
 
 def count_invitations(tx: Tx, business_id: BusinessId) -> int:
-    mine = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
-    return int(tx.scalar(select(func.count()).where(*mine)))
+    conditions = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
+    return int(tx.scalar(select(func.count()).where(*conditions)))
 
 
 def delete_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> bool:
     """Take an invitation away; say whether it was there, which only one of two at once is told."""
-    mine = invitations.c.business_id == business_id, invitations.c.id == invitation_id
-    return tx.execute(invitations.delete().where(*mine)).rowcount == 1
+    conditions = invitations.c.business_id == business_id, invitations.c.id == invitation_id
+    return tx.execute(invitations.delete().where(*conditions)).rowcount == 1
 
 
 def delete_invitations_to(tx: Tx, business_id: BusinessId, email: str) -> None:
     """Take the invitations to an e-mail away."""
-    mine = invitations.c.business_id == business_id, invitations.c.email == email
-    tx.execute(invitations.delete().where(*mine))
+    conditions = invitations.c.business_id == business_id, invitations.c.email == email
+    tx.execute(invitations.delete().where(*conditions))
 
 
 def delete_expired_invitations(tx: Tx, before: datetime) -> int:
-    """Delete invitations whose time is over; say how many."""
+    """Delete expired invitations; return their number."""
     return tx.delete_some(invitations, invitations.c.expires_at <= before)

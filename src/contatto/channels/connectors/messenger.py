@@ -98,10 +98,10 @@ _anything: Final = msgspec.json.Decoder()
 class _MetaMessaging(meta.MetaApp):
     """Both platforms speak alike; they differ in the object they name and in the length of a text."""
 
-    def __init__(self, platform: Platform, wanted: str, text_limit: int) -> None:
+    def __init__(self, platform: Platform, body_object: str, text_limit: int) -> None:
         self.platform = platform
         self.dialect = Dialect(meta.GRAPH, text_limit, ReplyWindow(24, None))
-        self._object = wanted
+        self._object = body_object
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
         """One delivery for each messaging event; a mark of several delivered messages becomes several."""
@@ -112,17 +112,17 @@ class _MetaMessaging(meta.MetaApp):
             return (raw,)
 
     def label(self, raw: bytes) -> Label:
-        found = self._event_of(raw)
-        if found is None:
+        account_event = self._event_of(raw)
+        if account_event is None:
             return meta.whole_label(raw)
-        account, event = found
+        account, event = account_event
         return Label(f"{account[:128]}:{_key(event, raw)}", account[:128])
 
     def parse(self, raw: bytes) -> Incoming:
-        found = self._event_of(raw)
-        if found is None:
+        account_event = self._event_of(raw)
+        if account_event is None:
             return Unusable(self._fault_of(raw))
-        _, event = found
+        _, event = account_event
         if not 0 < event.timestamp < meta.LATEST_S * 1000:
             return Unusable("missing_fields")
         at = from_micros(event.timestamp * 1000)
@@ -196,13 +196,15 @@ def _marks(event: _Event) -> list[dict[str, Any]]:
     if event.delivery is None or event.message is not None or event.read is not None:
         return []
     mids = event.delivery.mids[: meta.MOST_PIECES + 1]
-    party, other = ({"id": each.id[: meta.SHARED_LIMIT + 1]} for each in (event.sender, event.recipient))
-    shared = {"sender": party, "recipient": other, "timestamp": event.timestamp}
+    party, recipient = (
+        {"id": participant.id[: meta.SHARED_LIMIT + 1]} for participant in (event.sender, event.recipient)
+    )
+    shared = {"sender": party, "recipient": recipient, "timestamp": event.timestamp}
     return [shared | {"delivery": {"mids": [mid]}} for mid in mids] if len(mids) > 1 else []
 
 
 def _key(event: _Event, raw: bytes) -> str:
-    """Which event it is: a message by its id, all else by its content."""
+    """Return the natural key of an event: a message by its id, all else by its content."""
     if event.message is not None:
         return f"message:{meta.short_key(event.message.mid)}"
     return f"event:{hashlib.sha256(raw).hexdigest()}"

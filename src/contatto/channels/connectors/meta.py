@@ -1,4 +1,4 @@
-"""What the three platforms of Meta share: the signature, the question for a webhook's address, and errors.
+"""Common parts of Meta's three platforms: signature, webhook verification, and errors.
 
 Source: Meta for Developers, Webhooks: header ``X-Hub-Signature-256: sha256=<hex>``, HMAC-SHA256(app secret,
 raw body), with no time in it; subscribing asks
@@ -74,7 +74,7 @@ _accounts: Final = msgspec.json.Decoder(_Account)
 
 
 class MetaApp:
-    """How an app of Meta proves its webhooks and asks for their address; the base of its connectors."""
+    """Base of Meta's connectors: webhook signature and verification."""
 
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
@@ -122,20 +122,20 @@ def sign_body(raw: bytes, secret: str) -> str:
 
 
 def answer_challenge(query: Mapping[str, str], verify_token: str) -> str | None:
-    """The challenge itself, when the verify token is the one that we gave out."""
-    asked = query.get("hub.verify_token", "")
+    """Return the challenge if the verify token is the one of this installation."""
+    received_token = query.get("hub.verify_token", "")
     challenge = query.get("hub.challenge", "")
-    is_ours = hmac.compare_digest(asked.encode(), verify_token.encode())
+    is_ours = hmac.compare_digest(received_token.encode(), verify_token.encode())
     is_sane = 0 < len(challenge) <= 200 and challenge.isprintable()
     return challenge if query.get("hub.mode") == "subscribe" and is_ours and is_sane else None
 
 
 def cut_body(raw: bytes, pieces: Iterator[dict[str, Any]]) -> tuple[bytes, ...]:
     """The deliveries of a body; one with no event, or with too many, stays whole."""
-    found = list(islice(pieces, MOST_PIECES + 1))
-    if not 0 < len(found) <= MOST_PIECES:
+    first_pieces = list(islice(pieces, MOST_PIECES + 1))
+    if not 0 < len(first_pieces) <= MOST_PIECES:
         return (raw,)
-    return tuple(msgspec.json.encode(piece) for piece in found)
+    return tuple(msgspec.json.encode(piece) for piece in first_pieces)
 
 
 def whole_label(raw: bytes) -> Label:
@@ -181,18 +181,20 @@ def account_request(access: AccountAccess, fields: str) -> HttpRequest:
 
 
 def read_account(answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
-    """What an account is called, or why that is not told."""
+    """Read the name of an account, or the reason for its absence."""
     if answer.status != 200:
         return problem(answer)
     try:
-        seen = _accounts.decode(answer.body)
+        profile = _accounts.decode(answer.body)
     except UNREADABLE:
         return NotTaken("unreadable_answer")
-    return AccountSeen(seen.verified_name or seen.name, seen.display_phone_number or seen.username)
+    return AccountSeen(
+        profile.verified_name or profile.name, profile.display_phone_number or profile.username
+    )
 
 
 def problem(answer: HttpAnswer) -> NotNow | NotTaken:
-    """What an answer other than 200 means."""
+    """Interpret an answer other than 200."""
     try:
         error = _answers.decode(answer.body).error or _Error()
     except UNREADABLE:
@@ -202,10 +204,10 @@ def problem(answer: HttpAnswer) -> NotNow | NotTaken:
             return NotNow(reason, retry_after_s(answer))
     if answer.status == 429 or answer.status >= 500:
         return NotNow(f"http_{answer.status}", retry_after_s(answer))
-    found = {error.code, error.error_subcode}
-    if found & _WINDOW:
+    error_codes = {error.code, error.error_subcode}
+    if error_codes & _WINDOW:
         return NotTaken("window_closed")
-    if found & _NOT_REACHED:
+    if error_codes & _NOT_REACHED:
         return NotTaken("person_not_reached")
     if answer.status in (401, 403) or error.code in _TOKEN_REFUSED:
         return NotTaken(LOST_ACCESS)

@@ -147,10 +147,10 @@ class TikTok:
         Raises:
             Refused: UNSIGNED, or STALE when the signed time is further from now than the tolerance.
         """
-        said = [part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")]
-        parts = dict(said)
+        pairs = [part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")]
+        parts = dict(pairs)
         signed_at, signature = parts.get("t", ""), parts.get("s", "")
-        if len(parts) < len(said):  # said twice, so that two readers could understand it differently
+        if len(parts) < len(pairs):  # said twice, so that two readers could understand it differently
             raise Refused(errors.UNSIGNED)
         if not (signed_at.isascii() and signed_at.isdigit() and len(signed_at) <= 12):
             raise Refused(errors.UNSIGNED)
@@ -207,8 +207,8 @@ class TikTok:
         return HttpRequest("POST", url, headers, msgspec.json.encode(body))
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
-        asked = urlencode({"business_id": access.account, "fields": '["display_name","username"]'})
-        url = f"{access.base_url}/open_api/v1.3/business/get/?{asked}"
+        query = urlencode({"business_id": access.account, "fields": '["display_name","username"]'})
+        url = f"{access.base_url}/open_api/v1.3/business/get/?{query}"
         return HttpRequest("GET", url, {"Access-Token": access.access_token}, b"")
 
     def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
@@ -225,16 +225,16 @@ class TikTok:
         if answer.status == 429 or answer.status >= 500:
             return NotNow(f"http_{answer.status}", retry_after_s(answer))
         try:
-            said = _answers.decode(answer.body)
+            content = _answers.decode(answer.body)
         except UNREADABLE:
             return NotTaken(f"http_{answer.status}")
-        if said.code == 0 and answer.status == 200:
-            return Sent(said.data.message.message_id if said.data and said.data.message else "")
-        if said.code in _NOT_NOW:
-            return NotNow(_NOT_NOW[said.code], retry_after_s(answer))
-        if answer.status in (401, 403) or said.code in _TOKEN_REFUSED:
+        if content.code == 0 and answer.status == 200:
+            return Sent(content.data.message.message_id if content.data and content.data.message else "")
+        if content.code in _NOT_NOW:
+            return NotNow(_NOT_NOW[content.code], retry_after_s(answer))
+        if answer.status in (401, 403) or content.code in _TOKEN_REFUSED:
             return NotTaken(LOST_ACCESS)
-        return NotTaken(f"platform_{said.code}"[:64])
+        return NotTaken(f"platform_{content.code}"[:64])
 
 
 def sign_body(raw: bytes, secret: str, signed_at: int) -> str:
@@ -243,14 +243,14 @@ def sign_body(raw: bytes, secret: str, signed_at: int) -> str:
 
 
 def _signature(raw: bytes, secret: str, signed_at: int) -> str:
-    made = _keyed(secret).copy()
-    made.update(b"%d." % signed_at + raw)
-    return made.hexdigest()
+    signature = _keyed(secret).copy()
+    signature.update(b"%d." % signed_at + raw)
+    return signature.hexdigest()
 
 
 @lru_cache(maxsize=1_024)
 def _keyed(secret: str) -> hmac.HMAC:
-    """What a secret's signatures begin with; to make it anew takes longer than to sign a message."""
+    """Return the keyed HMAC state of a secret; cached, since keying costs more than signing."""
     return hmac.new(secret.encode(), digestmod="sha256")
 
 

@@ -192,7 +192,7 @@ def _piece(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shared(account: str, names: Mapping[str, str], sender: str) -> dict[str, Any]:
-    """What a piece needs of all that its body says once: the account, and the sender's name."""
+    """Shared values of a webhook body: the account, and the sender's name."""
     shared: dict[str, Any] = {"metadata": {"phone_number_id": account[: meta.SHARED_LIMIT]}}
     if sender and sender in names:
         name = names[sender][: meta.SHARED_LIMIT]

@@ -70,10 +70,10 @@ async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
             latest.setdefault(version.form_id, version)
         counts = store.count_answers(tx, caller.business_id)
         defaults = list_default_forms(tx, caller.business_id)
-        found = store.list_forms(tx, caller.business_id)
+        forms = store.list_forms(tx, caller.business_id)
         return {
-            "forms": [show_form_row(form, counts.get(form.id, {}), latest.get(form.id)) for form in found],
-            "published": [(form.id, form.name) for form in found if form.version],
+            "forms": [show_form_row(form, counts.get(form.id, {}), latest.get(form.id)) for form in forms],
+            "published": [(form.id, form.name) for form in forms if form.version],
             "accounts": [
                 {"id": account.id, "name": account.name, "form_id": defaults.get(account.id, "")}
                 for account in list_accounts(tx, caller.business_id)
@@ -150,15 +150,15 @@ async def show_answers(request: Request, caller: PageCaller, form_id: str, befor
 
     def load(tx: Tx) -> dict[str, Any]:
         form = actions.load_form(tx, caller.business_id, form_id)
-        found = store.list_answers(tx, caller.business_id, form.id, _cursor(before), _PAGE + 1)
+        answers = store.list_answers(tx, caller.business_id, form.id, _cursor(before), _PAGE + 1)
         counts = store.count_answers(tx, caller.business_id).get(form.id, {})
         return {
             "form": {"id": form.id, "name": form.name},
-            "answers": _shown(tx, caller.business_id, found[:_PAGE]),
+            "answers": _shown(tx, caller.business_id, answers[:_PAGE]),
             "total": counts.get(FormVerdict.TAKEN, 0),
             "no_fit": counts.get(FormVerdict.NO_FIT, 0),
             "spam": counts.get(FormVerdict.SPAM, 0),
-            "older": _cursor_text(found[_PAGE - 1]) if len(found) > _PAGE else "",
+            "older": _cursor_text(answers[_PAGE - 1]) if len(answers) > _PAGE else "",
         }
 
     values = await context.db.read(load)
@@ -168,19 +168,19 @@ async def show_answers(request: Request, caller: PageCaller, form_id: str, befor
 
 def _cursor(text: str) -> tuple[datetime, str] | None:
     at, _, answer_id = text.partition("_")
-    known = at.isascii() and at.isdigit() and len(at) <= 16
-    return (from_micros(int(at)), answer_id[:36]) if known else None
+    is_number = at.isascii() and at.isdigit() and len(at) <= 16
+    return (from_micros(int(at)), answer_id[:36]) if is_number else None
 
 
 def _cursor_text(answer: FormAnswer) -> str:
     return f"{micros(answer.at)}_{answer.id}"
 
 
-def _shown(tx: Tx, business_id: str, found: list[FormAnswer]) -> list[SentForm]:
-    versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in found})
-    receipts = store.list_receipts(tx, business_id, {answer.id for answer in found})
-    ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in found if answer.ad_id})
-    leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in found if answer.lead_id})
+def _shown(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[SentForm]:
+    versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
+    receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
+    ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
+    leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in answers if answer.lead_id})
     return [
         show_answer(
             answer,
@@ -189,7 +189,7 @@ def _shown(tx: Tx, business_id: str, found: list[FormAnswer]) -> list[SentForm]:
             leads.get(answer.lead_id),
             ads.get(answer.ad_id or ""),
         )
-        for answer in found
+        for answer in answers
     ]
 
 
@@ -253,11 +253,11 @@ def _page_reader(
     business_id: str, form_id: str, columns: dict[str, str], last: tuple[datetime, str] | None
 ) -> Any:
     def read_page(tx: Tx) -> tuple[list[list[str]], tuple[datetime, str] | None]:
-        found = store.list_answers(tx, business_id, form_id, last, _CSV_PAGE)
-        versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in found})
-        receipts = store.list_receipts(tx, business_id, {answer.id for answer in found})
-        ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in found if answer.ad_id})
-        leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in found if answer.lead_id})
+        answers = store.list_answers(tx, business_id, form_id, last, _CSV_PAGE)
+        versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
+        receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
+        ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
+        leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in answers if answer.lead_id})
         wrong = list_wrong_values(tx, business_id, {lead.id for lead in leads.values()})
         rows = [
             _csv_row(answer, versions[answer.version_id], ads.get(answer.ad_id or ""))
@@ -267,9 +267,9 @@ def _page_reader(
                 columns,
                 wrong[leads[answer.lead_id].id] if answer.lead_id in leads else (),
             )
-            for answer in found
+            for answer in answers
         ]
-        more = (found[-1].at, found[-1].id) if len(found) == _CSV_PAGE else None
+        more = (answers[-1].at, answers[-1].id) if len(answers) == _CSV_PAGE else None
         return rows, more
 
     return read_page
@@ -286,9 +286,9 @@ def _csv_cells(
 ) -> list[str]:
     """Return normal forms for programs, the words of a choice for people, and no contact that is wrong."""
     answers = without_wrong(answer.answers, wrong)
-    given = {each.key: each.shown if each.kind in CHOOSERS else each.value for each in answers}
-    given |= {each.purpose: "yes" if each.given else "no" for each in receipts}
-    return [given.get(key, "") for key in columns]
+    values = {answer.key: answer.shown if answer.kind in CHOOSERS else answer.value for answer in answers}
+    values |= {receipt.purpose: "yes" if receipt.given else "no" for receipt in receipts}
+    return [values.get(key, "") for key in columns]
 
 
 _MOST_FIELDS: Final = 2_000
@@ -313,7 +313,9 @@ async def _render(
         return {
             "draft": show_draft(form, language, words),
             "form": _sheet(form, language, context.clock.now()),
-            "versions": [show_version(each) for each in store.list_versions(tx, caller.business_id, form.id)],
+            "versions": [
+                show_version(version) for version in store.list_versions(tx, caller.business_id, form.id)
+            ],
         }
 
     values = await context.db.read(load)
@@ -331,8 +333,8 @@ async def _render(
 
 def _sheet(form: InstantForm, language: str, now: datetime) -> dict[str, Any]:
     """The draft as people will see it; what the chat would fill in is filled in with examples."""
-    known = Known(details=sample_details(form.draft, form.number))
-    sheet = show_sheet(form.draft, language, form.number, "", now, known)
+    respondent = Known(details=sample_details(form.draft, form.number))
+    sheet = show_sheet(form.draft, language, form.number, "", now, respondent)
     return sheet | {"image": picture_path(form.business_id, form.draft.image)}
 
 
@@ -341,30 +343,30 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
     """Save what is typed, then do what the pressed button asks for (``do``)."""
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
-    language, editor, asked = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
-    seen, lang = _revision(sent), translator_of(request).lang
+    language, editor, change = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
+    base_revision, lang = _revision(sent), translator_of(request).lang
 
     def save(tx: Tx) -> InstantForm:
         form = actions.load_form(tx, caller.business_id, form_id)
-        content = change_content(edit_content(form.draft, _values(sent), language, lang), asked)
-        ours = list_ad_accounts(tx, caller.business_id)
-        content = place_hours(content, ours[0].timezone if ours else "")
+        content = change_content(edit_content(form.draft, _values(sent), language, lang), change)
+        ad_accounts = list_ad_accounts(tx, caller.business_id)
+        content = place_hours(content, ad_accounts[0].timezone if ad_accounts else "")
         named = replace(form, name=actions.check_form_name(_one(sent, "name")))
-        saved = actions.save_draft(tx, named, content, seen, editor)
-        if asked == PUBLISH:
+        saved = actions.save_draft(tx, named, content, base_revision, editor)
+        if change == PUBLISH:
             actions.publish_form(tx, caller.business_id, form_id, saved.revision, caller.display_name)
         return saved
 
     try:
         await context_of(request).db.write(save)
     except Refused as refused:
-        if asked != PUBLISH or refused.code is not errors.INVALID:
+        if change != PUBLISH or refused.code is not errors.INVALID:
             raise
         # the draft is kept all the same; the page lists what is missing
-        asked = ""
+        change = ""
         await context_of(request).db.write(save)
     if request.headers.get("hx-request"):
-        shown = asked.partition(":")[2] if asked.startswith("add_language:") else language
+        shown = change.partition(":")[2] if change.startswith("add_language:") else language
         return await _render(request, caller, form_id, shown, editor)
     return RedirectResponse(f"/forms/{form_id}?lang={language}", 303)
 
@@ -379,11 +381,11 @@ def _revision(sent: FormData) -> int:
 
 
 def _values(sent: FormData) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    fields: dict[str, list[str]] = {}
     for name, value in sent.multi_items():
         if isinstance(value, str):
-            found.setdefault(name, []).append(value)
-    return found
+            fields.setdefault(name, []).append(value)
+    return fields
 
 
 @router.get("/forms/{form_id}/test")
@@ -437,7 +439,8 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
         "verdict": verdict,
         "score": count_score(form.draft, sent.answers),
         "taken": {
-            each.label: each.shown if each.kind in CHOOSERS else each.value for each in checked.answers
+            answer.label: answer.shown if answer.kind in CHOOSERS else answer.value
+            for answer in checked.answers
         },
     }
     return json_answer(body)
@@ -460,9 +463,9 @@ async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Re
 @router.get("/form-pictures/{business_id}/{digest}")
 async def show_picture(request: Request, business_id: str, digest: str) -> Response:
     """A picture by the hash of its content, which nobody can guess; it never changes."""
-    found = None
+    picture = None
     if _BUSINESS.fullmatch(business_id) and PICTURE_ID.fullmatch(digest):
-        found = await context_of(request).db.read(lambda tx: find_form_picture(tx, business_id, digest))
-    if found is None:
+        picture = await context_of(request).db.read(lambda tx: find_form_picture(tx, business_id, digest))
+    if picture is None:
         raise Refused(errors.NOT_FOUND, "Photo not found.")
-    return picture_answer(*found, cache="public, max-age=31536000, immutable")
+    return picture_answer(*picture, cache="public, max-age=31536000, immutable")

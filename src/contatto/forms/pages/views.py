@@ -209,8 +209,11 @@ def _shows(content: Content, place: int, words: Translator) -> list[tuple[str, s
 
 def _jumps(content: Content, place: int, words: Translator) -> list[tuple[str, str]]:
     later = [
-        (each.key, words.gettext("Jump to “%(question)s”", question=_short(content, each, words)))
-        for each in content.questions[place + 1 :]
+        (
+            later_question.key,
+            words.gettext("Jump to “%(question)s”", question=_short(content, later_question, words)),
+        )
+        for later_question in content.questions[place + 1 :]
     ]
     skip, refuse = words.gettext("Skip to the end"), words.gettext("End: the offer does not fit")
     return [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
@@ -227,7 +230,7 @@ def _option(content: Content, question: FormQuestion, option: Option) -> str:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """A version that was published, and by whom."""
+    """Published version with its author."""
 
     number: str
     version: int
@@ -252,7 +255,7 @@ class GivenAnswer:
 
 @dataclass(frozen=True, slots=True)
 class GivenConsent:
-    """What the person was asked to agree to, word for word, and whether they did."""
+    """Consent text as it was shown, and the person's decision."""
 
     text: str
     given: bool
@@ -301,8 +304,9 @@ def show_answer(
         ad_name=ad.ad_name if ad else "",
         score=answer.score,
         at=answer.at,
-        answers=[GivenAnswer(each.label, each.shown, each.kind.value) for each in answer.answers],
+        answers=[GivenAnswer(field.label, field.shown, field.kind.value) for field in answer.answers],
         consents=[
-            GivenConsent(each.text, each.given, each.text_hash, each.policy_url, each.at) for each in receipts
+            GivenConsent(receipt.text, receipt.given, receipt.text_hash, receipt.policy_url, receipt.at)
+            for receipt in receipts
         ],
     )

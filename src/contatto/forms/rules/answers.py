@@ -43,11 +43,11 @@ from contatto.kit.languages import SOURCE
 from contatto.kit.typed_numbers import read_whole
 
 type Shown = tuple[str, str]
-"""The text for people, and the normal form."""
+"""Text for people, and normal form."""
 
 
 class UnreadableAnswer(Exception):
-    """An answer that cannot be taken; the message is for the person who typed it.
+    """Invalid answer; the message is for the person who typed it.
 
     ``num`` fills in its ``%(num)s``, if it has one.
     """
@@ -62,17 +62,19 @@ _POSTCODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 \-]{1,15}")
 _MOST_NUMBER: Final = 10**12
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _YEARS: Final = range(1900, 2200)
-"""Years of dates that people answer: birthdays of all, and appointments."""
+"""Valid years of dates: birthdays and appointments."""
 _KEPT_CONTROLS: Final = "\n"
 
 
 def clean(text: str) -> str:
-    """Text as we keep it: composed, without control characters, one kind of line end, trimmed."""
-    if text.isascii() and text.isprintable():  # most are, and nothing of them goes
+    """Normalize text: composed, trimmed, with LF line ends and no control characters."""
+    if text.isascii() and text.isprintable():  # the fast path for most texts
         return text.strip()
     lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    kept = (each for each in lines if each in _KEPT_CONTROLS or unicodedata.category(each) not in _REFUSED)
-    return "".join(kept).strip()
+    letters = (
+        letter for letter in lines if letter in _KEPT_CONTROLS or unicodedata.category(letter) not in _REFUSED
+    )
+    return "".join(letters).strip()
 
 
 _REFUSED: Final = frozenset({"Cc", "Cs"})
@@ -82,7 +84,7 @@ def read_text(question: FormQuestion, text: str, lang: str = SOURCE) -> Shown:
     """Read one answer; ``lang`` is the language that its writer reads the form in.
 
     Raises:
-        Unfit: with what the person should do.
+        UnreadableAnswer: with an instruction for the person.
     """
     most = min(TEXT_LIMIT, question.high or TEXT_LIMIT)
     if len(text) > most and question.kind is not Kind.NUMBER:
@@ -101,9 +103,9 @@ def _plain(question: FormQuestion, text: str) -> Shown:
 
 
 def _email(_question: FormQuestion, text: str) -> Shown:
-    found = _as_captured(Kind.EMAIL, text, text, "")
-    if found:
-        return found, found
+    captured = _as_captured(Kind.EMAIL, text, text, "")
+    if captured:
+        return captured, captured
     try:
         value = checked_email(text)
     except InvalidEmail as error:
@@ -134,10 +136,10 @@ def _handle(question: FormQuestion, text: str) -> Shown:
 
 
 def _as_captured(kind: Kind, written: str, typed: str, country: str) -> str | None:
-    """The normal form that the chat would give, so that both ways land on the same contact detail."""
-    found = detect_contacts(written, country or "SG")
-    fitting = [match for match in found if match.field is CONTACTS[kind]]
-    whole = len(found) == 1 and bool(fitting) and fitting[0].raw.lower() in (typed.lower(), written.lower())
+    """Normalize a contact detail like the chat, so that both ways give the same value."""
+    matches = detect_contacts(written, country or "SG")
+    fitting = [match for match in matches if match.field is CONTACTS[kind]]
+    whole = len(matches) == 1 and bool(fitting) and fitting[0].raw.lower() in (typed.lower(), written.lower())
     return fitting[0].value if whole or (len(fitting) == 1 and "/" in written) else None
 
 
@@ -196,7 +198,7 @@ _READERS: Final[dict[Kind, Callable[[FormQuestion, str], Shown]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The keys of the questions that a person meets, and whether their answers refuse them."""
+    """Keys of the visible questions, and whether the answers refuse the person."""
 
     met: tuple[str, ...]
     refused: bool
@@ -221,7 +223,7 @@ def find_way(content: Content, answers: Answers) -> Way:
 
 
 def count_score(content: Content, answers: Answers) -> int:
-    """The points of all options that were chosen in questions that are met."""
+    """Sum the points of the chosen options of visible questions."""
     met = set(find_way(content, answers).met)
     return sum(
         option.score
@@ -232,16 +234,16 @@ def count_score(content: Content, answers: Answers) -> int:
 
 
 def chosen_options(question: FormQuestion, answers: Answers) -> list[Option]:
-    given = answers.get(question.key, "")
-    keys = given if isinstance(given, list) else [given]
+    value = answers.get(question.key, "")
+    keys = value if isinstance(value, list) else [value]
     return [option for option in question.options if option.key in keys]
 
 
 def _is_wanted(question: FormQuestion, met: list[str], answers: Answers) -> bool:
     if not question.show_if:
         return True
-    given = answers.get(question.show_if, "")
-    return question.show_if in met and question.show_value in (given if isinstance(given, list) else [given])
+    value = answers.get(question.show_if, "")
+    return question.show_if in met and question.show_value in (value if isinstance(value, list) else [value])
 
 
 def _jump_of(question: FormQuestion, answers: Answers) -> str:
@@ -251,9 +253,9 @@ def _jump_of(question: FormQuestion, answers: Answers) -> str:
 
 
 SLOT_LENGTHS: Final = (15, 30, 45, 60, 90, 120)
-"""How long a slot may be, in minutes."""
+"""Allowed lengths of a slot in minutes."""
 DAYS_AHEAD: Final = (7, 14, 28)
-"""How far ahead people may choose; a week has every open day in it, so there is always a time to choose."""
+"""Days ahead that people may choose; a week contains every open weekday."""
 MOST_SLOTS: Final = 500
 _DAY_MINUTES: Final = 24 * 60
 _KEY: Final = "%Y-%m-%dT%H:%M"
@@ -261,17 +263,21 @@ _KEY: Final = "%Y-%m-%dT%H:%M"
 
 @cache
 def list_zones() -> tuple[str, ...]:
-    """The time zones of places, by their IANA names."""
-    return tuple(sorted(each for each in available_timezones() if "/" in each and each[:4] != "Etc/"))
+    """Return the IANA time zones of places."""
+    return tuple(sorted(name for name in available_timezones() if "/" in name and name[:4] != "Etc/"))
 
 
 def list_hours(content: Content) -> dict[str, Hours]:
     """Return the opening hours of a form's appointments, by the key of the question."""
-    return {each.key: each.hours or Hours() for each in content.questions if each.kind is Kind.APPOINTMENT}
+    return {
+        question.key: question.hours or Hours()
+        for question in content.questions
+        if question.kind is Kind.APPOINTMENT
+    }
 
 
 def read_clock(text: str) -> int | None:
-    """The minute of the day that ``09:30`` names, up to ``24:00``; None for what names none."""
+    """Parse ``09:30`` into the minute of the day, up to ``24:00``; None for invalid text."""
     hour, colon, minute = text.partition(":")
     digits = hour + minute
     if not (colon and len(hour) == len(minute) == 2 and digits.isascii() and digits.isdigit()):
@@ -281,7 +287,7 @@ def read_clock(text: str) -> int | None:
 
 
 def count_a_day(hours: Hours) -> int:
-    """How many slots an open day has; none for hours that make no sense."""
+    """Return the number of slots of an open day; 0 for invalid hours."""
     opens, closes = read_clock(hours.opens), read_clock(hours.closes)
     if opens is None or closes is None or hours.slot_minutes not in SLOT_LENGTHS:
         return 0
@@ -320,7 +326,7 @@ def _list_open_slots(hours: Hours, now: datetime) -> list[datetime]:
         return []
     zone = ZoneInfo(hours.zone)
     today = now.astimezone(zone).date()
-    found: list[datetime] = []
+    slots: list[datetime] = []
     for after in range(min(hours.ahead_days, max(DAYS_AHEAD)) + 1):
         day = today + timedelta(days=after)
         if day.isoweekday() not in hours.days:
@@ -329,8 +335,8 @@ def _list_open_slots(hours: Hours, now: datetime) -> list[datetime]:
             hour, minute = divmod(opens + number * hours.slot_minutes, 60)
             slot = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
             if slot > now and _is_real(slot):
-                found.append(slot)
-    return found[:MOST_SLOTS]
+                slots.append(slot)
+    return slots[:MOST_SLOTS]
 
 
 def _is_real(slot: datetime) -> bool:
@@ -355,7 +361,7 @@ def read_slot(hours: Hours, text: str, now: datetime, bookings: Sequence[Booking
 def show_slots(
     hours: Hours, language: str, now: datetime, bookings: Sequence[Booking] = ()
 ) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The days with their times, as a language writes them: the day's name, then the key and text of each."""
+    """Return free days and times in a language: the day's name, then key and text of each slot."""
     locale = _locale(language)
     days: dict[str, list[tuple[str, str]]] = {}
     for slot in list_slots(hours, now, bookings):
@@ -366,12 +372,12 @@ def show_slots(
 
 
 def place_of(zone: str) -> str:
-    """The place that names a zone: ``Asia/Ho_Chi_Minh`` is Ho Chi Minh."""
+    """Return the place name of a zone: ``Asia/Ho_Chi_Minh`` is Ho Chi Minh."""
     return zone.rpartition("/")[2].replace("_", " ")
 
 
 def day_names(language: str) -> list[tuple[int, str]]:
-    """The days of the week by their ISO number, Monday first."""
+    """Return the days of the week by ISO number, Monday first."""
     names = _locale(language).days["stand-alone"]["wide"]
     return [(number + 1, str(names[number])) for number in range(7)]
 
@@ -382,19 +388,19 @@ def _locale(language: str) -> Locale:
 
 
 LEAST_S: Final = 2
-"""Seconds between opening a form and sending it; nobody reads and fills it in faster."""
+"""Shortest time in seconds that a person needs to fill a form in."""
 
 
 def sign_opening(number: int, visitor: str, at_s: int, signer: Signer) -> str:
-    """A token that says when this visitor was given this version of a form."""
+    """Sign the time at which a visitor opened a version of a form, to reject bots."""
     return f"{at_s}.{signer.get_signature(_opened(number, visitor, at_s)).decode()}"
 
 
 def check_opening(token: str, number: int, visitor: str, now_s: float, signer: Signer) -> None:
-    """Refuse what was not opened here, or was sent too fast.
+    """Refuse a forged opening, or a submission that came too fast.
 
     Raises:
-        Refused: UNSIGNED; TOO_MANY with the seconds to wait, after which the same will be taken.
+        Refused: UNSIGNED; TOO_MANY with the seconds to wait before the next attempt.
     """
     text, _, signature = token.partition(".")
     at_s = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
@@ -411,12 +417,12 @@ def _opened(number: int, visitor: str, at_s: int) -> str:
 
 MISSING: Final = N_("Please answer this.")
 COUNTRY_PART: Final = ".country"
-"""The country of a phone number comes beside it, under the question's key with this ending."""
+"""Suffix of the field with the country of a phone number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a submission holds: answers of the questions that are met, problems, and whether it is refused."""
+    """Result of a validation: answers of visible questions, problems, and the refusal."""
 
     answers: tuple[Answer, ...]
     problems: tuple[Problem, ...]
@@ -434,9 +440,9 @@ def check_submission(
     now: datetime,
     bookings: Sequence[Booking] = (),
 ) -> Checked:
-    """Check what was sent; answers to questions that are not met are left out, whatever they hold.
+    """Validate a submission; answers to hidden questions are ignored.
 
-    ``bookings`` are the times that other persons hold.
+    ``bookings`` are appointments of other persons.
     """
     way = find_way(content, sent.answers)
     answers: list[Answer] = []
@@ -470,7 +476,7 @@ def _missing_consents(content: Content, sent: Submission) -> list[Problem]:
 
 
 def contacts_of(answers: tuple[Answer, ...]) -> tuple[ContactMatch, ...]:
-    """The contact details among the answers, with the question as their evidence."""
+    """Return the contact details among the answers, with the question as their evidence."""
     return tuple(
         ContactMatch(
             CONTACTS[answer.kind], answer.value, 0, len(answer.shown), answer.shown, 1.0, f"form.{answer.key}"
@@ -494,8 +500,8 @@ def _answer(
         return Answer(question.key, label, question.kind, value, value) if value else None
     if question.kind in CHOOSERS:
         return _chosen(content, question, sent, label)
-    given = sent.answers.get(question.key, "")
-    text = clean(given) if isinstance(given, str) else ""
+    raw_answer = sent.answers.get(question.key, "")
+    text = clean(raw_answer) if isinstance(raw_answer, str) else ""
     if not text:
         if question.required:
             raise UnreadableAnswer(MISSING)
@@ -508,7 +514,7 @@ def _answer(
 
 
 def _in_country(question: FormQuestion, sent: Submission) -> FormQuestion:
-    """The question with the country that the person picked for the number."""
+    """Return the question with the country that the person picked for the number."""
     picked = sent.answers.get(f"{question.key}{COUNTRY_PART}", "")
     if question.kind not in PHONES or not isinstance(picked, str) or len(picked) != 2:
         return question

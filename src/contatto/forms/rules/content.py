@@ -15,7 +15,7 @@ from contatto.kit.languages import RIGHT_TO_LEFT
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """A new question of a kind; ``autocomplete`` is the HTML word that lets a browser fill it in."""
+    """Defaults of a new question; ``autocomplete`` is the HTML token for browsers."""
 
     label: str
     autocomplete: str = "off"
@@ -64,7 +64,7 @@ _TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 
 
 def text_of(content: Content, key: str, language: str) -> str:
-    """A text in a language, else in the form's first one, else empty."""
+    """Return a text in a language, else in the form's first one, else empty."""
     own = content.words.get(language, {}).get(key, "")
     return own or content.words.get(content.languages[0], {}).get(key, "")
 
@@ -85,21 +85,21 @@ def direction_of(language: str) -> str:
     return "rtl" if language in RIGHT_TO_LEFT else "ltr"
 
 
-def best_language(content: Content, wanted: Iterable[str]) -> str:
-    """The first wanted language that the form has, a dialect counting as its language."""
+def best_language(content: Content, preferred: Iterable[str]) -> str:
+    """Return the first preferred language of the form; a dialect counts as its language."""
     by_base: dict[str, str] = {}
     for have in content.languages:
         by_base.setdefault(have.lower().partition("-")[0], have)
     exact = {have.lower(): have for have in content.languages}
-    for tag in wanted:
-        found = exact.get(tag.lower()) or by_base.get(tag.lower().partition("-")[0])
-        if found:
-            return found
+    for tag in preferred:
+        language = exact.get(tag.lower()) or by_base.get(tag.lower().partition("-")[0])
+        if language:
+            return language
     return content.languages[0]
 
 
 def accepted_languages(header: str) -> list[str]:
-    """The languages of an ``Accept-Language`` header, most wanted first. Source: RFC 9110, section 12.5.4."""
+    """Parse an ``Accept-Language`` header, most preferred first. Source: RFC 9110, section 12.5.4."""
     weighed: list[tuple[float, str]] = []
     for part in header[:500].split(","):
         tag, _, weight = part.strip().partition(";q=")
@@ -121,7 +121,7 @@ _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 
 def is_link(text: str) -> bool:
-    """Whether a text is a whole https address: no script, no other scheme, no name and password in it."""
+    """Report whether a text is a complete https address without credentials."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -133,21 +133,21 @@ def is_link(text: str) -> bool:
 
 
 def may_become_link(text: str) -> bool:
-    """Whether a text that is still being typed names no scheme but that of a web page.
+    """Report whether a partly typed address has no scheme but http or https.
 
-    What stands before a colon is a scheme, or a host with its port when there is a point in it.
+    Text before a colon is a scheme, or a host with a port if it contains a dot.
     """
     scheme = _SCHEME.match(text)
     return scheme is None or "." in scheme[1] or scheme[1].lower() in ("https", "http")
 
 
 def shown_link(text: str) -> str:
-    """A link as a page may show it; "" for everything else, whoever kept it."""
+    """Return a safe link; "" for everything else."""
     return text if is_link(text) else ""
 
 
 def is_call(text: str) -> bool:
-    """Whether a text is a whole phone number with its country, which a tap can call."""
+    """Report whether a text is a complete phone number with its country code."""
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(text, None))
     except phonenumbers.NumberParseException:

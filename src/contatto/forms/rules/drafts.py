@@ -39,7 +39,7 @@ from contatto.kit.languages import LANGUAGES, SOURCE
 from contatto.kit.typed_numbers import read_whole
 
 type Sent = Mapping[str, Sequence[str]]
-"""A form as it was posted: every field with its values."""
+"""Posted form: every field with its values."""
 
 MOST_QUESTIONS: Final = 30
 MOST_OPTIONS: Final = 20
@@ -58,7 +58,7 @@ TEXT_KEYS: Final = {
     "no_fit_title": 120,
     "no_fit_text": 600,
 }
-"""The texts that every form has, and how long they may be; benefits are one a line."""
+"""Texts of every form with their longest lengths; benefits are one a line."""
 _QUESTION_TEXTS: Final = {"label": 200, "help": 300, "message": 200}
 _OPTION_LIMIT: Final = 120
 _CONSENT_LIMIT: Final = 2_000
@@ -67,7 +67,7 @@ _MOST_NUMBER: Final = 10**9
 
 
 def start_content(language: str, policy_url: str, country: str) -> Content:
-    """What a new form begins with: name, e-mail and phone, and the business's own privacy policy."""
+    """Return the content of a new form: name, e-mail, phone, and the privacy policy."""
     empty = Content(languages=(language,), policy_url=policy_url)
     for kind in (Kind.NAME, Kind.EMAIL, Kind.PHONE):
         empty = add_question(empty, kind)
@@ -80,13 +80,13 @@ def start_content(language: str, policy_url: str, country: str) -> Content:
         "no_fit_text": "This offer does not fit right now. You can still write to us in the chat.",
     }
     questions = tuple(
-        replace(each, country=country if each.kind in PHONES else "") for each in empty.questions
+        replace(question, country=country if question.kind in PHONES else "") for question in empty.questions
     )
     return replace(empty, questions=questions, words={language: words})
 
 
 def text_limits(content: Content) -> dict[str, int]:
-    """The key of every text of this content, with its limit."""
+    """Return the key of every text of this content, with its limit."""
     limits = dict(TEXT_KEYS)
     for question in content.questions:
         limits |= {f"{question.key}.{name}": most for name, most in _QUESTION_TEXTS.items()}
@@ -95,16 +95,16 @@ def text_limits(content: Content) -> dict[str, int]:
 
 
 def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE) -> Content:
-    """The content with what was typed; fields that were not sent stay as they are.
+    """Return the content with the typed values; fields that were not sent stay as they are.
 
     Args:
-        content: the form before.
-        sent: the fields.
-        language: whose texts were typed.
-        lang: the language of who typed, for their numbers.
+        content: the current content.
+        sent: the posted fields.
+        language: language of the typed texts.
+        lang: language of the editor, to parse numbers.
 
     Raises:
-        Refused: INVALID, for an address that can never become a link, or what is no number.
+        Refused: INVALID, for an unsafe address or an invalid number.
     """
     limits = text_limits(content)
     typed = {key: clean(sent[f"w:{key}"][0])[:most] for key, most in limits.items() if sent.get(f"w:{key}")}
@@ -120,7 +120,7 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
         questions=tuple(_edit_question(question, sent, lang) for question in content.questions),
         consents=tuple(_edit_consent(consent, sent) for consent in content.consents),
         image=_picture(sent, content.image),
-        review=_ticked(sent, "review", known=content.review),
+        review=_ticked(sent, "review", current=content.review),
         policy_url=_link(sent, "policy_url", content.policy_url),
         end_url=_link(sent, "end_url", content.end_url),
         end_phone=_line(sent, "end_phone", content.end_phone, 40),
@@ -128,15 +128,15 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
     )
 
 
-def _picture(sent: Sent, known: str) -> str:
-    wanted = _line(sent, "image", known, 64)
-    return wanted if not wanted or PICTURE_ID.fullmatch(wanted) else known
+def _picture(sent: Sent, current: str) -> str:
+    image = _line(sent, "image", current, 64)
+    return image if not image or PICTURE_ID.fullmatch(image) else current
 
 
 def change_content(content: Content, change: str) -> Content:
-    """One change that a button asks for, such as ``add:email``, ``up:q2`` or ``remove_option:q2:b``.
+    """Apply one change of a button, such as ``add:email``, ``up:q2`` or ``remove_option:q2:b``.
 
-    A change that cannot be made (the first question up, a thing that is gone) leaves all as it is.
+    An impossible change (first question up, unknown key) has no effect.
     """
     verb, _, rest = change.partition(":")
     act = _CHANGES.get(verb)
@@ -150,7 +150,7 @@ def add_question(content: Content, kind: Kind) -> Content:
     usual = USUAL[kind]
     key = f"q{content.made + 1}"
     options = (Option("a"), Option("b")) if kind in CHOOSERS else ()
-    made = FormQuestion(
+    question = FormQuestion(
         key,
         kind,
         required=usual.required,
@@ -161,7 +161,7 @@ def add_question(content: Content, kind: Kind) -> Content:
     )
     texts = {f"{key}.label": usual.label}
     texts |= {f"{key}.option.{option.key}": f"Answer {option.key.upper()}" for option in options}
-    grown = replace(content, questions=(*content.questions, made), made=content.made + 1)
+    grown = replace(content, questions=(*content.questions, question), made=content.made + 1)
     return _with_texts(grown, texts)
 
 
@@ -175,7 +175,9 @@ def _add(content: Content, kind: str) -> Content:
 
 
 def _remove(content: Content, key: str) -> Content:
-    return replace(content, questions=tuple(each for each in content.questions if each.key != key))
+    return replace(
+        content, questions=tuple(question for question in content.questions if question.key != key)
+    )
 
 
 def _up(content: Content, key: str) -> Content:
@@ -186,10 +188,10 @@ def _down(content: Content, key: str) -> Content:
     return _move(content, key, 1)
 
 
-def _move(content: Content, key: str, by: int) -> Content:
-    keys = [each.key for each in content.questions]
+def _move(content: Content, key: str, step: int) -> Content:
+    keys = [question.key for question in content.questions]
     at = keys.index(key) if key in keys else -1
-    to = at + by
+    to = at + step
     if at < 0 or not 0 <= to < len(keys):
         return content
     order = list(content.questions)
@@ -212,26 +214,28 @@ def _remove_option(content: Content, rest: str) -> Content:
     key, _, option_key = rest.partition(":")
 
     def remove(question: FormQuestion) -> FormQuestion:
-        return replace(question, options=tuple(each for each in question.options if each.key != option_key))
+        return replace(
+            question, options=tuple(option for option in question.options if option.key != option_key)
+        )
 
     return _change_question(content, key, remove)
 
 
 def _change_question(content: Content, key: str, change: Callable[[FormQuestion], FormQuestion]) -> Content:
-    changed = tuple(change(each) if each.key == key else each for each in content.questions)
+    changed = tuple(change(question) if question.key == key else question for question in content.questions)
     return replace(content, questions=changed)
 
 
 def _add_consent(content: Content, _rest: str) -> Content:
     if len(content.consents) >= MOST_CONSENTS:
         return content
-    key = f"c{max((int(each.key[1:]) for each in content.consents), default=0) + 1}"
+    key = f"c{max((int(consent.key[1:]) for consent in content.consents), default=0) + 1}"
     texts = {f"{key}.text": "I agree to be contacted about this request."}
     return _with_texts(replace(content, consents=(*content.consents, Consent(key))), texts)
 
 
 def _remove_consent(content: Content, key: str) -> Content:
-    return replace(content, consents=tuple(each for each in content.consents if each.key != key))
+    return replace(content, consents=tuple(consent for consent in content.consents if consent.key != key))
 
 
 def _add_language(content: Content, language: str) -> Content:
@@ -241,9 +245,9 @@ def _add_language(content: Content, language: str) -> Content:
 
 
 def _remove_language(content: Content, language: str) -> Content:
-    """The first language stays: the others fall back to it."""
-    kept = tuple(each for each in content.languages if each != language or each == content.languages[0])
-    return replace(content, languages=kept)
+    """Remove a language, but never the first one: the others fall back to it."""
+    languages = tuple(code for code in content.languages if code != language or code == content.languages[0])
+    return replace(content, languages=languages)
 
 
 _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
@@ -284,7 +288,7 @@ def _edit_question(question: FormQuestion, sent: Sent, lang: str) -> FormQuestio
 
 
 def _edit_hours(hours: Hours, at: str, sent: Sent) -> Hours:
-    days = {int(each) for each in sent.get(f"{at}:day", ()) if each in ("1", "2", "3", "4", "5", "6", "7")}
+    days = {int(day) for day in sent.get(f"{at}:day", ()) if day in ("1", "2", "3", "4", "5", "6", "7")}
     return Hours(
         zone=_line(sent, f"{at}:zone", hours.zone, 64),
         days=tuple(sorted(days)),
@@ -296,18 +300,20 @@ def _edit_hours(hours: Hours, at: str, sent: Sent) -> Hours:
 
 
 def place_hours(content: Content, zone: str) -> Content:
-    """The content with its hours in a zone, where none was chosen yet."""
+    """Return the content with a default zone for its hours."""
     questions = tuple(
-        replace(each, hours=replace(each.hours, zone=zone)) if each.hours and not each.hours.zone else each
-        for each in content.questions
+        replace(question, hours=replace(question.hours, zone=zone))
+        if question.hours and not question.hours.zone
+        else question
+        for question in content.questions
     )
     return replace(content, questions=questions)
 
 
 def _edit_option(option: Option, at: str, sent: Sent, lang: str) -> Option:
     goto = _line(sent, f"{at}:goto", option.goto, 8)
-    known = goto in ("", END, REFUSE) or re.fullmatch(r"q\d{1,4}", goto)
-    return Option(option.key, _number(sent, f"{at}:score", option.score, lang) or 0, goto if known else "")
+    is_valid = goto in ("", END, REFUSE) or re.fullmatch(r"q\d{1,4}", goto)
+    return Option(option.key, _number(sent, f"{at}:score", option.score, lang) or 0, goto if is_valid else "")
 
 
 def _edit_consent(consent: Consent, sent: Sent) -> Consent:
@@ -316,28 +322,28 @@ def _edit_consent(consent: Consent, sent: Sent) -> Consent:
     return replace(consent, required=f"c:{consent.key}:required" in sent)
 
 
-def _ticked(sent: Sent, name: str, *, known: bool) -> bool:
-    """A box that is not ticked is not sent, so its form says beside it that it was there."""
-    return name in sent if f"{name}:sent" in sent else known
+def _ticked(sent: Sent, name: str, *, current: bool) -> bool:
+    """Return whether a box is ticked; a hidden field marks that the box was in the form."""
+    return name in sent if f"{name}:sent" in sent else current
 
 
-def _line(sent: Sent, name: str, known: str, most: int) -> str:
+def _line(sent: Sent, name: str, current: str, most: int) -> str:
     values = sent.get(name)
-    return " ".join(clean(values[0]).split())[:most] if values else known
+    return " ".join(clean(values[0]).split())[:most] if values else current
 
 
-def _link(sent: Sent, name: str, known: str) -> str:
-    """An address, perhaps half of it; whether it is whole is asked when the form is published."""
-    typed = _line(sent, name, known, 2_000)
+def _link(sent: Sent, name: str, current: str) -> str:
+    """Return an address, perhaps partly typed; publishing checks that it is complete."""
+    typed = _line(sent, name, current, 2_000)
     if not may_become_link(typed):
         raise Refused(errors.INVALID, "%(field)s: give a full address that starts with https://.", field=name)
     return typed
 
 
-def _number(sent: Sent, name: str, known: int | None, lang: str = SOURCE) -> int | None:
+def _number(sent: Sent, name: str, current: int | None, lang: str = SOURCE) -> int | None:
     values = sent.get(name)
     if not values:
-        return known
+        return current
     number = read_whole(name, values[0], lang)
     if number is not None and abs(number) >= _MOST_NUMBER:
         raise Refused(errors.INVALID, "%(field)s: the value is too large.", field=name)
@@ -348,48 +354,48 @@ _JUMPS: Final = frozenset({"", END, REFUSE})
 
 
 def list_problems(content: Content) -> list[Problem]:
-    """All that is missing or wrong, in the order of the builder; empty when the draft can be published."""
+    """Return all problems in the order of the builder; empty when the draft can be published."""
     first = content.languages[0]
-    found: list[Problem] = []
+    problems: list[Problem] = []
     if not text_of(content, "headline", first):
-        found.append(Problem("headline", "Enter a headline."))
-    found += _contact_problems(content)
+        problems.append(Problem("headline", "Enter a headline."))
+    problems += _contact_problems(content)
     for place, question in enumerate(content.questions):
-        found += _question_problems(content, question, place)
-    found += [
+        problems += _question_problems(content, question, place)
+    problems += [
         Problem(consent.key, "Enter what the person agrees to.")
         for consent in content.consents
         if not consent_text(content, consent, first)
     ]
-    return found + _end_problems(content)
+    return problems + _end_problems(content)
 
 
 def _contact_problems(content: Content) -> list[Problem]:
-    contacts = [each for each in content.questions if each.kind in CONTACTS]
+    contacts = [question for question in content.questions if question.kind in CONTACTS]
     if not contacts:
         return [
             Problem("questions", "Ask for at least one contact detail. A name alone does not create a lead.")
         ]
-    if not any(each.required for each in contacts):
+    if not any(question.required for question in contacts):
         return [Problem(contacts[0].key, "Make at least one contact detail required.")]
     return []
 
 
 def _question_problems(content: Content, question: FormQuestion, place: int) -> list[Problem]:
     first = content.languages[0]
-    later = {each.key for each in content.questions[place + 1 :]}
-    earlier = {each.key: each for each in content.questions[:place]}
-    found: list[Problem] = []
+    later = {next_question.key for next_question in content.questions[place + 1 :]}
+    earlier = {previous_question.key: previous_question for previous_question in content.questions[:place]}
+    problems: list[Problem] = []
     if question.kind is not Kind.HIDDEN and not label_of(content, question, first):
-        found.append(Problem(question.key, "Enter the question."))
+        problems.append(Problem(question.key, "Enter the question."))
     if question.kind is Kind.HIDDEN and question.source is None:
-        found.append(Problem(question.key, "Choose the hidden value."))
+        problems.append(Problem(question.key, "Choose the hidden value."))
     if question.kind in CHOOSERS:
-        found += _option_problems(content, question, later)
+        problems += _option_problems(content, question, later)
     if question.kind is Kind.APPOINTMENT:
-        found += _hours_problems(question)
+        problems += _hours_problems(question)
     if question.show_if and not _has_option(earlier.get(question.show_if), question.show_value):
-        found.append(
+        problems.append(
             Problem(
                 question.key,
                 "This question depends on a question that comes later. Move it down, or change "
@@ -397,8 +403,8 @@ def _question_problems(content: Content, question: FormQuestion, place: int) -> 
             )
         )
     if question.low is not None and question.high is not None and question.low > question.high:
-        found.append(Problem(question.key, "The minimum is higher than the maximum."))
-    return found
+        problems.append(Problem(question.key, "The minimum is higher than the maximum."))
+    return problems
 
 
 def _hours_problems(question: FormQuestion) -> list[Problem]:
@@ -419,13 +425,13 @@ def _option_problems(content: Content, question: FormQuestion, later: set[str]) 
     first = content.languages[0]
     if len(question.options) < 2:
         return [Problem(question.key, "Give at least two answers to choose from.")]
-    found: list[Problem] = []
+    problems: list[Problem] = []
     for option in question.options:
         if not option_text(content, question, option, first):
-            found.append(Problem(question.key, "Enter a text for each answer."))
+            problems.append(Problem(question.key, "Enter a text for each answer."))
         if not _leads_on(option, later):
-            found.append(Problem(question.key, "A jump can only lead to a later question."))
-    return found[:1]
+            problems.append(Problem(question.key, "A jump can only lead to a later question."))
+    return problems[:1]
 
 
 def _leads_on(option: Option, later: set[str]) -> bool:
@@ -437,13 +443,15 @@ def _has_option(question: FormQuestion | None, option_key: str) -> bool:
 
 
 def _end_problems(content: Content) -> list[Problem]:
-    found: list[Problem] = []
+    problems: list[Problem] = []
     if not is_link(content.policy_url):
-        found.append(Problem("policy_url", "Give the full https address of your privacy policy."))
+        problems.append(Problem("policy_url", "Give the full https address of your privacy policy."))
     if not text_of(content, "thanks_title", content.languages[0]):
-        found.append(Problem("thanks_title", "Enter the thank-you text that people see at the end."))
+        problems.append(Problem("thanks_title", "Enter the thank-you text that people see at the end."))
     if content.end_url and not is_link(content.end_url):
-        found.append(Problem("end_url", "Give a full https address, or leave it empty."))
+        problems.append(Problem("end_url", "Give a full https address, or leave it empty."))
     if content.end_phone and not is_call(content.end_phone):
-        found.append(Problem("end_phone", "Enter the number with its country code, such as +65 6123 4567."))
-    return found
+        problems.append(
+            Problem("end_phone", "Enter the number with its country code, such as +65 6123 4567.")
+        )
+    return problems

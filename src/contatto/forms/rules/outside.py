@@ -27,12 +27,12 @@ _SAMPLES: Final = {
 
 
 def field_labels(content: Content) -> dict[str, str]:
-    """The fields of a form: labels in its first language, by question; equal ones are numbered."""
+    """Return the labels of a form in its first language, by question; equal ones are numbered."""
     labels: dict[str, str] = {}
     for question in content.questions:
         label = label_of(content, question, content.languages[0]) or question.key
-        again = sum(label == other.partition(" (")[0] for other in labels.values())
-        labels[question.key] = f"{label} ({again + 1})" if again else label
+        duplicates = sum(label == used_label.partition(" (")[0] for used_label in labels.values())
+        labels[question.key] = f"{label} ({duplicates + 1})" if duplicates else label
     return labels
 
 
@@ -52,11 +52,11 @@ def answer_data(
 
 def without_wrong(answers: Iterable[Answer], wrong: Collection[str]) -> tuple[Answer, ...]:
     """Return answers without the contact details that a member marked wrong."""
-    return tuple(each for each in answers if each.kind not in CONTACTS or each.value not in wrong)
+    return tuple(answer for answer in answers if answer.kind not in CONTACTS or answer.value not in wrong)
 
 
 def sample_answers(content: Content, number: int) -> tuple[Answer, ...]:
-    """What a test lead answers: the same for the same form, and nobody's contact details.
+    """Return the sample answers of a form; its contact details are fictional.
 
     Source: RFC 2606 (example.com), NANP (numbers 555-0100 to 555-0199 are for fiction).
     """
@@ -64,8 +64,10 @@ def sample_answers(content: Content, number: int) -> tuple[Answer, ...]:
 
 
 def sample_details(content: Content, number: int) -> dict[Kind, str]:
-    """What a preview fills in where the chat would: examples of the details that a form takes from there."""
-    return {each.kind: _sample_text(each, number) for each in content.questions if each.prefill}
+    """Return sample details for the prefilled questions of a preview."""
+    return {
+        question.kind: _sample_text(question, number) for question in content.questions if question.prefill
+    }
 
 
 def sample_email(number: int) -> str:
@@ -109,7 +111,7 @@ CSV_LIMIT: Final = 10 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the file: a lead, what earned it, its contact details, and the form that it sent, if any."""
+    """Row of a file: a lead with its ad, contact details, and form, if any."""
 
     lead: Lead
     ad: MeasuredAd | None
@@ -119,7 +121,7 @@ class Entry:
 
 
 def form_table(version: FormVersion, entries: Iterable[Entry]) -> list[Sequence[str]]:
-    """The leads of a form: the columns of all files, one for each question, and whether it is a test."""
+    """Return the leads of a form: common columns, one for each question, and the test flag."""
     labels = list(field_labels(version.content).values())
     rows: list[Sequence[str]] = [(*HEAD, *labels, "is_test")]
     rows += [(*_own(entry), *_answered(entry, labels), _flag(entry)) for entry in entries]
@@ -127,7 +129,7 @@ def form_table(version: FormVersion, entries: Iterable[Entry]) -> list[Sequence[
 
 
 def ad_table(version: FormVersion | None, entries: Iterable[Entry]) -> list[Sequence[str]]:
-    """The leads of an ad, of its form and of the chat: also their contact details, and their source."""
+    """Return the leads of an ad, from form and chat, with contact details and source."""
     labels = list(field_labels(version.content).values()) if version else []
     rows: list[Sequence[str]] = [(*HEAD, *labels, *CHAT_FIELDS, "lead_source", "is_test")]
     for entry in entries:
@@ -140,7 +142,7 @@ def ad_table(version: FormVersion | None, entries: Iterable[Entry]) -> list[Sequ
 
 
 def pack_file(rows: Iterable[Sequence[str]]) -> tuple[bytes, str]:
-    """The bytes of a file and its type: csv, or zip with a csv in it when that is too large."""
+    """Return the bytes of a file and its type: csv, or a zip of it when it is too large."""
     content = b"".join(csv_lines(rows))
     if len(content) <= CSV_LIMIT:
         return content, "csv"

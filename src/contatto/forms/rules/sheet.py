@@ -1,4 +1,4 @@
-"""A form as its sheet shows it to a person, in one language: the chat and the builder's preview use it."""
+"""View of a form in one language, for the chat and the builder's preview."""
 
 import json
 from datetime import datetime
@@ -27,13 +27,17 @@ _MODES: Final = {Kind.NUMBER: "numeric", Kind.EMAIL: "email"}
 
 
 def show_sheet(
-    content: Content, language: str, number: int, opening: str, now: datetime, known: Known = NOBODY
+    content: Content, language: str, number: int, opening: str, now: datetime, respondent: Known = NOBODY
 ) -> dict[str, Any]:
-    """What ``forms/_sheet.html`` needs; ``opening`` is the signed token of now.
+    """Return the values of ``forms/_sheet.html``; ``opening`` is the signed opening time.
 
-    Where a detail that is known is filled in, all answers are shown once more before they are sent.
+    With prefilled details, all answers are shown for review before they are sent.
     """
-    values = {each.key: known.details.get(each.kind, "") for each in content.questions if each.prefill}
+    values = {
+        question.key: respondent.details.get(question.kind, "")
+        for question in content.questions
+        if question.prefill
+    }
     texts = {key: text_of(content, key, language) for key in _TEXTS}
     return texts | {
         "number": str(number),
@@ -43,19 +47,23 @@ def show_sheet(
         "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
         "benefits": [line for line in text_of(content, "benefits", language).split("\n") if line],
         "questions": [
-            _question(content, question, language, now, known) | {"value": values.get(question.key, "")}
+            _question(content, question, language, now, respondent) | {"value": values.get(question.key, "")}
             for question in content.questions
             if question.kind is not Kind.HIDDEN
         ],
         "consents": [
-            {"key": each.key, "required": each.required, "text": consent_text(content, each, language)}
-            for each in content.consents
+            {
+                "key": consent.key,
+                "required": consent.required,
+                "text": consent_text(content, consent, language),
+            }
+            for consent in content.consents
         ],
         "logic": json.dumps([_logic(question) for question in content.questions]),
         "regions": REGIONS if any(_has_regions(question) for question in content.questions) else "",
         "review": content.review or any(values.values()),
         "prefills": bool(values),
-        "is_back": known.is_back and bool(texts["again_title"] or texts["again_text"]),
+        "is_back": respondent.is_back and bool(texts["again_title"] or texts["again_text"]),
         "policy_url": shown_link(content.policy_url),
         "end_url": shown_link(content.end_url),
         "end_phone": content.end_phone,
@@ -75,7 +83,7 @@ REGIONS: Final = " ".join(f"{region}+{_CODES[region]}" for region in sorted(phon
 
 
 def picture_path(business_id: str, image: str) -> str:
-    """Where the picture of a form is; "" for none."""
+    """Return the path of a form's picture; "" for none."""
     return f"/form-pictures/{business_id}/{image}" if image else ""
 
 
@@ -84,7 +92,7 @@ def _has_regions(question: FormQuestion) -> bool:
 
 
 def _question(
-    content: Content, question: FormQuestion, language: str, now: datetime, known: Known
+    content: Content, question: FormQuestion, language: str, now: datetime, respondent: Known
 ) -> dict[str, Any]:
     is_number = question.kind is Kind.NUMBER
     return {
@@ -103,7 +111,7 @@ def _question(
         "high": question.high if is_number else None,
         "shortest": None if is_number else question.low,
         "longest": None if is_number else min(question.high or TEXT_LIMIT, TEXT_LIMIT),
-        "days": show_slots(question.hours, language, now, known.bookings) if question.hours else [],
+        "days": show_slots(question.hours, language, now, respondent.bookings) if question.hours else [],
         "place": place_of(question.hours.zone) if question.hours else "",
         "options": [
             {"key": option.key, "text": option_text(content, question, option, language)}
