@@ -48,13 +48,10 @@ def append_records(tx: Tx, records: Sequence[AuditRecord]) -> None:
     for record in records:
         by_business.setdefault(record.business_id, []).append(record)
     # Always in the same order, so that two writers never wait for each other.
-    for lock, business_id in sorted((_lock_of(name), name) for name in by_business):
+    locks = {name: int(hash_secret(f"audit:{name}")[:15], 16) for name in by_business}
+    for lock, business_id in sorted((lock, name) for name, lock in locks.items()):
         tx.advisory_lock(lock)
         insert_rows(tx, _INSERT, _chain_rows(tx, business_id, by_business[business_id]))
-
-
-def _lock_of(business_id: str) -> int:
-    return int(hash_secret(f"audit:{business_id}")[:15], 16)
 
 
 def _chain_rows(tx: Tx, business_id: str, records: Sequence[AuditRecord]) -> list[dict[str, Any]]:

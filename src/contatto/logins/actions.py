@@ -136,7 +136,8 @@ def start_session(
     give_login_back(tx, attempt)
     failed = store.delete_login_tries(tx, _mark(tx, "e-mail", attempt.email), _place(tx, attempt))
     member = accounts.find_member(tx, checked.business_id, checked.id)
-    if member is None or not _is_unchanged(member, checked):
+    is_active = member is not None and member.deactivated_at is None
+    if member is None or not is_active or member.password_hash != checked.password_hash:
         raise Refused(errors.WRONG_LOGIN)
     store.save_known_marks(tx, member, _known_marks(tx, member, attempt.network, device))
     return member, open_session(tx, member, days, failed, browser), failed
@@ -146,11 +147,6 @@ def give_login_back(tx: Tx, attempt: LoginAttempt) -> None:
     """Return the count of an attempt with a correct password."""
     for limit, key in _limits(attempt):
         limit.give_back(tx, key)
-
-
-def _is_unchanged(member: Member, checked: Member) -> bool:
-    """Report whether the checked password of a member is still valid."""
-    return member.deactivated_at is None and member.password_hash == checked.password_hash
 
 
 def purge_logins(tx: Tx) -> int:

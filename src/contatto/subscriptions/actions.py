@@ -97,7 +97,9 @@ def subscribe_program(tx: Tx, business_id: str, new: NewSubscription) -> Subscri
     tx.hold_key(_CREATION_LOCK, business_id)
     live = store.list_subscriptions(tx, business_id)
     for existing in live:
-        if _is_same(existing, new):
+        if all(
+            getattr(existing, name) == getattr(new, name) for name in NewSubscription.__dataclass_fields__
+        ):
             return existing
     if len(live) >= rules.MOST_SUBSCRIPTIONS:
         raise Refused(errors.AD_LIMIT, f"A business has {rules.MOST_SUBSCRIPTIONS} subscriptions at most.")
@@ -105,10 +107,6 @@ def subscribe_program(tx: Tx, business_id: str, new: NewSubscription) -> Subscri
     subscription = Subscription(new_id(), business_id, new_number(), created_at=tx.now, **fields)
     store.save_subscription(tx, subscription)
     return subscription
-
-
-def _is_same(existing: Subscription, new: NewSubscription) -> bool:
-    return all(getattr(existing, name) == getattr(new, name) for name in NewSubscription.__dataclass_fields__)
 
 
 def set_webhook(tx: Tx, business_id: str, new: NewSubscription) -> Subscription:

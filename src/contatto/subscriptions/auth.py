@@ -13,7 +13,6 @@ from contatto.channels.rules import apps_of_secret
 from contatto.channels.store import find_app, list_apps_named
 from contatto.kit import errors
 from contatto.kit.db.row_security import act_for
-from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.limits import GuessLimit, client_network
 from contatto.subscriptions import rules
@@ -40,7 +39,11 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
         # Only a caller with the secret counts towards the app's rate limit.
         check_request_rate(request, f"app:{app.business_id}:{app_id}")
         act_for(app.business_id)
-        return await note_caller(request, await _caller_of_app(request, app))
+        business_id = BusinessId(app.business_id)
+        business = await context_of(request).db.read(lambda tx: find_business(tx, business_id))
+        name = business.name if business else ""
+        caller = Caller(business_id, name, app.app_id, app.app_id, "", None, APP_PERMISSIONS)
+        return await note_caller(request, caller)
     caller = await find_token_caller(request, access_token)
     own = await context_of(request).db.read(lambda tx: find_app(tx, caller.business_id, app_id))
     rules.check_app(app_id, secret, own.secret if own else None)
@@ -60,12 +63,3 @@ async def _app_of_secret(request: Request, app_id: str, secret: str) -> ChannelA
     if len(apps) > 1:
         raise Refused(errors.SIGN_IN, "Several businesses have this app: send the header Access-Token too.")
     return apps[0]
-
-
-async def _caller_of_app(request: Request, app: ChannelApp) -> Caller:
-    def look(tx: Tx) -> str:
-        business = find_business(tx, BusinessId(app.business_id))
-        return business.name if business else ""
-
-    name = await context_of(request).db.read(look)
-    return Caller(BusinessId(app.business_id), name, app.app_id, app.app_id, "", None, APP_PERMISSIONS)

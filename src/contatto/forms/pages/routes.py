@@ -158,7 +158,9 @@ async def show_answers(request: Request, caller: PageCaller, form_id: str, befor
             "total": counts.get(FormVerdict.TAKEN, 0),
             "no_fit": counts.get(FormVerdict.NO_FIT, 0),
             "spam": counts.get(FormVerdict.SPAM, 0),
-            "older": _cursor_text(answers[_PAGE - 1]) if len(answers) > _PAGE else "",
+            "older": f"{micros(answers[_PAGE - 1].at)}_{answers[_PAGE - 1].id}"
+            if len(answers) > _PAGE
+            else "",
         }
 
     values = await context.db.read(load)
@@ -170,10 +172,6 @@ def _cursor(text: str) -> tuple[datetime, str] | None:
     at, _, answer_id = text.partition("_")
     is_number = at.isascii() and at.isdigit() and len(at) <= 16
     return (from_micros(int(at)), answer_id[:36]) if is_number else None
-
-
-def _cursor_text(answer: FormAnswer) -> str:
-    return f"{micros(answer.at)}_{answer.id}"
 
 
 def _shown(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[SentForm]:
@@ -344,7 +342,8 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
     language, editor, change = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
-    base_revision, lang = _revision(sent), translator_of(request).lang
+    base_revision = read_number(_one(sent, "revision")) or 0
+    lang = translator_of(request).lang
 
     def save(tx: Tx) -> InstantForm:
         form = actions.load_form(tx, caller.business_id, form_id)
@@ -374,10 +373,6 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
 def _one(sent: FormData, name: str) -> str:
     value = sent.get(name, "")
     return value if isinstance(value, str) else ""
-
-
-def _revision(sent: FormData) -> int:
-    return read_number(_one(sent, "revision")) or 0
 
 
 def _values(sent: FormData) -> dict[str, list[str]]:

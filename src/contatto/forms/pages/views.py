@@ -18,7 +18,6 @@ from contatto.forms.model import (
     FormVersion,
     HiddenValue,
     Kind,
-    Option,
 )
 from contatto.forms.rules.answers import DAYS_AHEAD, SLOT_LENGTHS, day_names, list_zones
 from contatto.forms.rules.content import (
@@ -198,7 +197,7 @@ def _shows(content: Content, place: int, words: Translator) -> list[tuple[str, s
             words.gettext(
                 "%(question)s is “%(answer)s”",
                 question=_short(content, earlier, words),
-                answer=_option(content, earlier, option),
+                answer=option_text(content, earlier, option, content.languages[0]) or option.key,
             ),
         )
         for earlier in content.questions[:place]
@@ -222,10 +221,6 @@ def _jumps(content: Content, place: int, words: Translator) -> list[tuple[str, s
 def _short(content: Content, question: FormQuestion, words: Translator) -> str:
     label = label_of(content, question, content.languages[0]) or words.gettext(kind_name(question.kind))
     return label if len(label) <= 40 else f"{label[:39]}…"
-
-
-def _option(content: Content, question: FormQuestion, option: Option) -> str:
-    return option_text(content, question, option, content.languages[0]) or option.key
 
 
 @dataclass(frozen=True, slots=True)

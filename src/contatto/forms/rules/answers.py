@@ -334,13 +334,11 @@ def _list_open_slots(hours: Hours, now: datetime) -> list[datetime]:
         for number in range(count_a_day(hours)):
             hour, minute = divmod(opens + number * hours.slot_minutes, 60)
             slot = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
-            if slot > now and _is_real(slot):
+            # a time that the clock skips in spring changes on its way through UTC
+            real_slot = slot.astimezone(UTC).astimezone(zone)
+            if slot > now and real_slot.replace(tzinfo=None) == slot.replace(tzinfo=None):
                 slots.append(slot)
     return slots[:MOST_SLOTS]
-
-
-def _is_real(slot: datetime) -> bool:
-    return slot.astimezone(UTC).astimezone(slot.tzinfo).replace(tzinfo=None) == slot.replace(tzinfo=None)
 
 
 def read_slot(hours: Hours, text: str, now: datetime, bookings: Sequence[Booking] = ()) -> Shown:

@@ -180,14 +180,6 @@ def _remove(content: Content, key: str) -> Content:
     )
 
 
-def _up(content: Content, key: str) -> Content:
-    return _move(content, key, -1)
-
-
-def _down(content: Content, key: str) -> Content:
-    return _move(content, key, 1)
-
-
 def _move(content: Content, key: str, step: int) -> Content:
     keys = [question.key for question in content.questions]
     at = keys.index(key) if key in keys else -1
@@ -253,8 +245,8 @@ def _remove_language(content: Content, language: str) -> Content:
 _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
     "add": _add,
     "remove": _remove,
-    "up": _up,
-    "down": _down,
+    "up": lambda content, key: _move(content, key, -1),
+    "down": lambda content, key: _move(content, key, 1),
     "add_option": _add_option,
     "remove_option": _remove_option,
     "add_consent": _add_consent,
@@ -394,7 +386,9 @@ def _question_problems(content: Content, question: FormQuestion, place: int) -> 
         problems += _option_problems(content, question, later)
     if question.kind is Kind.APPOINTMENT:
         problems += _hours_problems(question)
-    if question.show_if and not _has_option(earlier.get(question.show_if), question.show_value):
+    condition = earlier.get(question.show_if)
+    condition_options = {option.key for option in condition.options} if condition else set()
+    if question.show_if and question.show_value not in condition_options:
         problems.append(
             Problem(
                 question.key,
@@ -429,17 +423,9 @@ def _option_problems(content: Content, question: FormQuestion, later: set[str]) 
     for option in question.options:
         if not option_text(content, question, option, first):
             problems.append(Problem(question.key, "Enter a text for each answer."))
-        if not _leads_on(option, later):
+        if option.goto not in _JUMPS and option.goto not in later:
             problems.append(Problem(question.key, "A jump can only lead to a later question."))
     return problems[:1]
-
-
-def _leads_on(option: Option, later: set[str]) -> bool:
-    return option.goto in _JUMPS or option.goto in later
-
-
-def _has_option(question: FormQuestion | None, option_key: str) -> bool:
-    return question is not None and any(option.key == option_key for option in question.options)
 
 
 def _end_problems(content: Content) -> list[Problem]:

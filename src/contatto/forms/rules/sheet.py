@@ -23,6 +23,7 @@ from contatto.kit.languages import LANGUAGES
 
 _INPUTS: Final = {Kind.EMAIL: "email", Kind.DATE: "date"}
 _CONTROLS: Final = {Kind.LONG_TEXT: "long", Kind.COUNTRY: "country", Kind.APPOINTMENT: "slots"}
+_WITH_REGIONS: Final = PHONES | {Kind.COUNTRY}
 _MODES: Final = {Kind.NUMBER: "numeric", Kind.EMAIL: "email"}
 
 
@@ -39,6 +40,7 @@ def show_sheet(
         if question.prefill
     }
     texts = {key: text_of(content, key, language) for key in _TEXTS}
+    kinds = {question.kind for question in content.questions}
     return texts | {
         "number": str(number),
         "opening": opening,
@@ -60,7 +62,7 @@ def show_sheet(
             for consent in content.consents
         ],
         "logic": json.dumps([_logic(question) for question in content.questions]),
-        "regions": REGIONS if any(_has_regions(question) for question in content.questions) else "",
+        "regions": REGIONS if kinds & _WITH_REGIONS else "",
         "review": content.review or any(values.values()),
         "prefills": bool(values),
         "is_back": respondent.is_back and bool(texts["again_title"] or texts["again_text"]),
@@ -85,10 +87,6 @@ REGIONS: Final = " ".join(f"{region}+{_CODES[region]}" for region in sorted(phon
 def picture_path(business_id: str, image: str) -> str:
     """Return the path of a form's picture; "" for none."""
     return f"/form-pictures/{business_id}/{image}" if image else ""
-
-
-def _has_regions(question: FormQuestion) -> bool:
-    return question.kind in PHONES or question.kind is Kind.COUNTRY
 
 
 def _question(
