@@ -21,8 +21,8 @@ from bench.intake_parts.serving import Place, count_events
 from bench.journey_parts.measuring import MOST_SENT, Bench, Journey, Paced, Part
 from contatto.channels.model import Platform
 from contatto.forms.rules.answers import sign_opening
-from contatto.inbox import limits
-from contatto.inbox.pages.sheets import OPENING_KEY
+from contatto.inbox import auth
+from contatto.inbox.pages.chat import OPENING_KEY
 from contatto.kit.limits import RateLimit
 from contatto.simulator.world import World
 from contatto.ui.visitor import VISITOR_KEY, Carrier, cookie_name, new_visitor, public_id, sign_visitor
@@ -58,7 +58,7 @@ def bench_engine(
 
 def allow_all() -> None:
     """Let a network send as much as it can."""
-    vars(limits)["RateLimit"] = lambda most, span_s: RateLimit(most * 1_000_000, span_s)
+    vars(auth)["RateLimit"] = lambda most, span_s: RateLimit(most * 1_000_000, span_s)
 
 
 def make_answers(place: Place, world: World, numbers: range) -> list[list[bytes]]:

@@ -14,7 +14,7 @@ from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.steps import start_request
 from contatto.kit.outbound.store import outbound_requests, read_requests
 from contatto.kit.outbox import JobState, emit, jobs, list_failed_jobs
-from contatto.leads.model.events import LeadRemoved
+from contatto.leads.model import LeadRemoved
 from contatto.subscriptions import actions as notices
 from contatto.subscriptions.actions import NewSubscription
 from contatto.subscriptions.model import Entity

@@ -17,7 +17,7 @@ from contatto.inbox.store.conversations import ConversationFilter, list_conversa
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.leads.actions import annotations as lead_work
-from contatto.leads.model.annotations import Actor
+from contatto.leads.model import Actor
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.forms.edges import offer, send

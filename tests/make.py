@@ -23,7 +23,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.timestamps import micros
 from contatto.leads.actions import records as leads
-from contatto.leads.model.leads import Lead, Origin, Signal
+from contatto.leads.model import Lead, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import Conversion, ConversionKind, Goal, MeasuredAd, Touch, TouchKind
 

@@ -12,7 +12,7 @@ import duckdb
 
 from bench.harness import measured
 from contatto.measurement.engines.spark import answer_statements, open_session
-from contatto.measurement.engines.statements import sql_of, winners_sql
+from contatto.measurement.engines.staging import sql_of, winners_sql
 from contatto.measurement.model import Policy
 
 CLICK_US: Final = 7 * 86_400_000_000

@@ -14,12 +14,11 @@ from bench.harness import Cost, measured
 from bench.intake_parts.beside import postgres_cpu_s
 from bench.intake_parts.sending import send_all
 from bench.intake_parts.serving import Place, Running, Statements, count_waiting, learn
-from contatto.inbox.actions.backlog import MOST_WAITING
-from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.actions.incoming import MOST_WAITING, settle_receipts
 from contatto.kit.db.tx import Tx
 
 ROUND: Final = MOST_WAITING - 200
-"""Deliveries of a round: with more that wait platforms are answered later (`inbox/actions/backlog`)."""
+"""Deliveries of a round: with more that wait platforms are answered later (`inbox/actions/incoming`)."""
 
 
 @dataclass

@@ -11,10 +11,8 @@ from bench.learning_parts.bank import FOLDS, judge_in_periods, read_calls
 from bench.learning_parts.ours import Floats, area_under_curve
 from contatto.delivery.rules.evaluating import judge_estimates
 from contatto.leads.actions.scoring import MOST
-from contatto.leads.engines.quality import learn_quality
-from contatto.leads.rules.drift import Correction
-from contatto.leads.rules.features import Described
-from contatto.leads.rules.linear import chance_at
+from contatto.leads.engines import learn_quality
+from contatto.leads.rules.prediction import Correction, Described, chance_at
 
 EVERY: Final = 500
 """A model is learned after so many calls: the work of some eight days."""

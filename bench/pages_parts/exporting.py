@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.harness import process_rss_mib
 from contatto.app import open_context
 from contatto.kit.settings import Settings
-from contatto.leads.pages.downloads import _matching, _write_xlsx
+from contatto.leads.pages.bulk import _matching, _write_xlsx
 from contatto.leads.rules.filters import LeadFilter
 from contatto.wiring import install
 

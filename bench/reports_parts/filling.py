@@ -29,7 +29,7 @@ from contatto.channels.model import Platform
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
-from contatto.measurement.engines.manifest import ALL_DROPPED
+from contatto.measurement.engines.sealing import ALL_DROPPED
 from contatto.measurement.model import Goal
 from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context

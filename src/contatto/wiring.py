@@ -8,7 +8,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
 from contatto.ad_platforms.actions.pulling import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
-from contatto.ads.actions.drafts import purge_drafts
+from contatto.ads.actions.nodes import purge_drafts
 from contatto.ads.ports import SpendPort
 from contatto.alerts import actions as alerts_actions
 from contatto.alerts.model import AlertRaised, Way
@@ -37,14 +37,14 @@ from contatto.forms import actions as forms
 from contatto.forms import actions as forms_actions
 from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
 from contatto.forms.store import list_answers_of_lead, list_receipts_of_lead
-from contatto.inbox.actions import desk, notices, referrals, replies, scheduled, suspecting, taking
-from contatto.inbox.actions.backlog import Backlog
+from contatto.inbox.actions import desk, incoming, replies, threads
+from contatto.inbox.actions import forms as lead_forms
 from contatto.inbox.actions.erasing import forget_chats, hold_chats
 from contatto.inbox.actions.forms import GatheredSheets
-from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
+from contatto.inbox.actions.incoming import Backlog, settling_work
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
-from contatto.inbox.actions.settling import settling_work
-from contatto.inbox.limits import ChatLimits
+from contatto.inbox.actions.replies import has_photo_to_forget, purge_photos
+from contatto.inbox.auth import ChatLimits
 from contatto.inbox.model import (
     AdTapped,
     ConversationChanged,
@@ -59,8 +59,7 @@ from contatto.inbox.model import (
     ReplyProgressed,
 )
 from contatto.inbox.store import conversations, receipts
-from contatto.inbox.store.messages import find_first_answer
-from contatto.inbox.store.scheduled import SCHEDULED
+from contatto.inbox.store.messages import SCHEDULED, find_first_answer
 from contatto.kit import idempotency, outbox, shared_limits
 from contatto.kit.db.database import Database
 from contatto.kit.db.remembered import RememberedCounts
@@ -80,8 +79,8 @@ from contatto.kit.purging import KEEP, purge_settled
 from contatto.kit.settings import Settings
 from contatto.kit.work import PeriodicCount, PeriodicJob, PeriodicStudy, QueuedWork
 from contatto.leads.actions import files as lead_files
-from contatto.leads.actions import import_drafts, jobs, points, scoring
-from contatto.leads.model.events import (
+from contatto.leads.actions import jobs, points, scoring
+from contatto.leads.model import (
     ContactRejected,
     LeadCaptured,
     LeadEdited,
@@ -144,7 +143,7 @@ AFTER: Final[After] = {
     LeadCaptured: {
         "alert_lead": _ALERTED(alerts_actions.alert_lead),
         "learn_lead": Together(signals.learn_leads),
-        "post_notice": Together(notices.post_notices),
+        "post_notice": Together(threads.post_notices),
         "push_hooks": _OF_NEW(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
@@ -152,7 +151,7 @@ AFTER: Final[After] = {
     LeadEventReceived: {},
     LeadJobEnded: {},
     LeadJobMoved: {"continue_job": jobs.continue_job},
-    LeadRemoved: {"forget_lead": notices.forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
+    LeadRemoved: {"forget_lead": threads.forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
     LeadStatusChanged: {
         "learn_quality": Together(signals.learn_qualities),
         "note_lead": counting.note_lead,
@@ -160,18 +159,18 @@ AFTER: Final[After] = {
     },
     LeadsMerged: {"note_lead": counting.note_lead},
     LeadUpdated: {
-        "post_notice": Together(notices.post_notices),
+        "post_notice": Together(threads.post_notices),
         "push_hooks": _OF_CHANGED(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
     MessageReceived: {
         "alert_message": _ALERTED(alerts_actions.alert_message),
-        "judge_message": Together(suspecting.judge_messages),
+        "judge_message": Together(desk.judge_messages),
         "push_message": _OF_CHATS(push_message),
     },
     MessageSent: {"push_message": _OF_CHATS(push_message)},
     NoticePosted: {},
-    OutsideAdsMirrored: {"credit_referrals": referrals.credit_referrals},
+    OutsideAdsMirrored: {"credit_referrals": incoming.credit_referrals},
     ReplyProgressed: {},
     SubscriptionEnded: {},
     TestLeadMade: {"push_test_lead": _OF_LEADS(pushes.push_test_lead)},
@@ -319,8 +318,8 @@ def periodic_jobs(
         PeriodicJob(3600.0, purge_admission_codes),
         PeriodicJob(3600.0, purge_sightings),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
-        PeriodicJob(600.0, suspecting.learn_marked_chats),
-        PeriodicJob(5.0, scheduled.send_scheduled, SCHEDULED.is_due),
+        PeriodicJob(600.0, desk.learn_marked_chats),
+        PeriodicJob(5.0, replies.send_scheduled, SCHEDULED.is_due),
         PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),
         PeriodicJob(1.0, alerts_actions.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
         PeriodicJob(60.0, alerts_actions.alert_due_tasks),
@@ -330,7 +329,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, alerts_actions.purge_alerts),
         PeriodicJob(30.0, desk.wake_conversations),
         PeriodicJob(30.0, lead_files.purge_lead_files),
-        PeriodicJob(3600.0, import_drafts.purge_imports),
+        PeriodicJob(3600.0, jobs.purge_imports),
         PeriodicJob(3600.0, points.purge_rejected),
         PeriodicJob(3600.0, pushes.purge_pushes),
         PeriodicJob(3600.0, purge_settled),
@@ -374,7 +373,7 @@ def resources(db: Database, settings: Settings) -> Parts:
         ChatLimits(), RecentCallers(), DrawnParts(), RequestLimit(settings.api_requests_per_minute),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db, measurement.record_taps),
-        taking.GatheredForms(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),
+        lead_forms.GatheredForms(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),
         RememberedCounts(db, {"leads", "conversations", "reply_targets"}),
     )  # fmt: skip
 

@@ -14,10 +14,9 @@ from sqlalchemy import select
 
 from contatto.accounts.actions import issue_auth_code
 from contatto.accounts.model import BusinessId
-from contatto.ad_platforms.actions.authorizing import STATE_S, Visitor, authorize_url, read_state
+from contatto.ad_platforms.actions.accounts import STATE_S, Visitor, authorize_url, read_state
 from contatto.ad_platforms.model import OutsideAccount
-from contatto.ad_platforms.store.accounts import list_outside_accounts
-from contatto.ad_platforms.store.mirror import list_ad_days
+from contatto.ad_platforms.store import list_ad_days, list_outside_accounts
 from contatto.channels.actions import register_app
 from contatto.channels.model import ChannelApp, Platform
 from contatto.kit.db.tx import Tx

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from contatto.ad_platforms import store
 from contatto.ad_platforms.actions import accounts as actions
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, NodeStatus, OutsideAccount, PullState
-from contatto.ad_platforms.store import accounts, mirror
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -81,12 +81,12 @@ class World:
 
     def spent(self, account_id: str, business_id: str = "") -> dict[tuple[int, str], AdDay]:
         mine = self.account(account_id, business_id)
-        days = self.database.read_now(lambda tx: mirror.list_ad_days(tx, mine, ALL_DAYS))
+        days = self.database.read_now(lambda tx: store.list_ad_days(tx, mine, ALL_DAYS))
         return {(day.ad_number, day.day): day for day in days}
 
     def ads_of(self, account_id: str) -> dict[int, NodeStatus]:
         mine = self.account(account_id)
-        found = self.database.read_now(lambda tx: mirror.list_nodes(tx, mine, NodeLevel.AD))
+        found = self.database.read_now(lambda tx: store.list_nodes(tx, mine, NodeLevel.AD))
         return {node.number: node.status for node in found}
 
     def state(self, account_id: str) -> tuple[PullState, str]:
@@ -281,9 +281,9 @@ def test_a_late_answer_of_an_older_pull_changes_nothing_of_a_newer_one(world: Wo
     before = world.spent(account_id)
 
     def late(tx: Tx) -> None:
-        mirror.save_days(tx, mine, [AdDay(lead_ad, "2025-12-30", 1, 1, 1)], mark=1)
-        mirror.delete_unseen_days(tx, mine, ALL_DAYS, mark=1)
-        mirror.mark_nodes_deleted(tx, mine, NodeLevel.AD, mark=1)
+        store.save_days(tx, mine, [AdDay(lead_ad, "2025-12-30", 1, 1, 1)], mark=1)
+        store.delete_unseen_days(tx, mine, ALL_DAYS, mark=1)
+        store.mark_nodes_deleted(tx, mine, NodeLevel.AD, mark=1)
 
     world.database.write_now(late)
     assert world.spent(account_id) == before
@@ -313,7 +313,7 @@ def test_a_disconnected_account_keeps_its_figures_and_asks_for_nothing(world: Wo
     assert other.asked == []
     assert len(world.spent(account_id)) == 2
     mine = world.account(account_id)
-    assert world.database.read_now(lambda tx: accounts.find_outside_token(tx, mine)) is None
+    assert world.database.read_now(lambda tx: store.find_outside_token(tx, mine)) is None
     assert world.connect() == account_id
     world.pull()
     assert world.state(account_id) == (PullState.READY, "")
@@ -324,9 +324,7 @@ def test_a_token_stands_sealed_and_an_account_has_one_pull(world: World) -> None
     world.connect()
 
     def look(tx: Tx) -> tuple[bytes, int]:
-        kept = tx.scalar(
-            accounts.outside_tokens.select().with_only_columns(accounts.outside_tokens.c.access_token)
-        )
+        kept = tx.scalar(store.outside_tokens.select().with_only_columns(store.outside_tokens.c.access_token))
         return kept, len(list_requests_of(tx, world.business_id, "ad_pull", [account_id]))
 
     kept, pulls = world.database.read_now(look)
@@ -353,4 +351,4 @@ def test_an_account_that_cannot_be_is_refused_and_leaves_nothing(
 ) -> None:
     with pytest.raises(Refused):
         world.connect(**changes)
-    assert world.database.read_now(lambda tx: accounts.list_outside_accounts(tx, world.business_id)) == []
+    assert world.database.read_now(lambda tx: store.list_outside_accounts(tx, world.business_id)) == []

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from contatto.ad_platforms import store
 from contatto.ad_platforms.actions import accounts as actions
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount
 from contatto.ad_platforms.model import AdDay, AdPlatform, PullState
-from contatto.ad_platforms.store import mirror
 from contatto.kit.db.database import Database
 from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.measurement.model import Goal
@@ -92,7 +92,7 @@ def test_a_pull_reads_every_page_of_an_account_of_meta(database: Database, busin
         32: ("Dog", "Chats", "Spring", Goal.CONVERSATION),
         33: ("Old", "Chats", "Spring", Goal.CONVERSATION),
     }
-    days = database.read_now(lambda tx: mirror.list_ad_days(tx, account, ("2025-01-01", "2026-12-31")))
+    days = database.read_now(lambda tx: store.list_ad_days(tx, account, ("2025-01-01", "2026-12-31")))
     assert days == [
         AdDay(31, "2025-12-30", 3_750_000, 200, 4),
         AdDay(31, "2025-12-31", 1_000_000, 90, 1),

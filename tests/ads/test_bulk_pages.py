@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from contatto.ads import store
 from contatto.ads.model import NodeKind, NodeStatus
-from contatto.ads.store import nodes as store
 from contatto.audit.store import list_audit_entries
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, add_chain, add_world

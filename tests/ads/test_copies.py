@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from contatto.ads import store
 from contatto.ads.actions.ad_groups import create_ad_group
 from contatto.ads.actions.ads import NewAd, change_ad_status, create_ad, reject_ad
-from contatto.ads.actions.copies import copy_node
+from contatto.ads.actions.nodes import copy_node
 from contatto.ads.model import Ad, AdGroup, Audit, Campaign, NodeFilter, NodeKind, NodeStatus, Page, Place
-from contatto.ads.store import nodes as store
 from contatto.capture.actions import turn_off_capture
 from contatto.kit import errors
 from contatto.kit.db.database import Database

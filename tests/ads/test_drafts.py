@@ -8,7 +8,7 @@ import pytest
 
 from contatto.accounts.model import Role
 from contatto.ads.actions.campaigns import change_campaign_status
-from contatto.ads.actions.drafts import (
+from contatto.ads.actions.nodes import (
     KEEP_DRAFTS,
     drop_draft,
     find_draft,

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from contatto.accounts.model import Role
+from contatto.ads import store
 from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
 from contatto.ads.actions.nodes import load_node_account
 from contatto.ads.model import Audit, NodeKind
-from contatto.ads.store import nodes as store
 from contatto.kit.db.tx import Tx
 from tests.ads.test_pages import add_audience, post
 from tests.ads.world import add_chain, add_world

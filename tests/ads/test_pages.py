@@ -9,10 +9,10 @@ import pytest
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
+from contatto.ads import store
 from contatto.ads.actions.ads import reject_ad
 from contatto.ads.model import NodeFilter, NodeStatus
-from contatto.ads.store import nodes as store
-from contatto.ads.store.live import list_live_ads
+from contatto.ads.store import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.capture.store import is_capture_on

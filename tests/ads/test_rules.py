@@ -20,16 +20,20 @@ from contatto.ads.model import (
     ScheduleType,
     ViewWindow,
 )
-from contatto.ads.rules import goals, settings, statuses
-from contatto.ads.rules.countries import NAMES, countries_by_region
-from contatto.ads.rules.markets import (
+from contatto.ads.rules import delivering, goals, settings
+from contatto.ads.rules.targeting import (
+    COUNTRIES,
     DM_ADS_MARKETS,
     LEAD_MARKETS,
     LEAD_MARKETS_BY_REGION,
+    LOCATION_IDS,
+    NAMES,
+    countries_by_region,
+    countries_of,
+    location_ids_of,
     normal_countries,
     normal_country,
 )
-from contatto.ads.rules.places import COUNTRIES, LOCATION_IDS, countries_of, location_ids_of
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
@@ -238,12 +242,12 @@ def test_a_name_is_one_line_of_some_length(name: str) -> None:
 
 def test_deleted_is_final_and_staying_is_always_allowed() -> None:
     for status in NodeStatus:
-        statuses.check_move(status, status)
-    statuses.check_move(NodeStatus.ACTIVE, NodeStatus.PAUSED)
-    statuses.check_move(NodeStatus.PAUSED, NodeStatus.ACTIVE)
+        delivering.check_move(status, status)
+    delivering.check_move(NodeStatus.ACTIVE, NodeStatus.PAUSED)
+    delivering.check_move(NodeStatus.PAUSED, NodeStatus.ACTIVE)
     for wanted in (NodeStatus.ACTIVE, NodeStatus.PAUSED):
         with pytest.raises(Refused, match="operation_status"):
-            statuses.check_move(NodeStatus.DELETED, wanted)
+            delivering.check_move(NodeStatus.DELETED, wanted)
 
 
 @given(st.lists(st.sampled_from(["SG", "sg ", "UAE", "EAU", "AE", "TR"])))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from contatto.ads import store
 from contatto.ads.actions.ad_groups import AdGroupChanges, create_ad_group, update_ad_group
 from contatto.ads.actions.ads import (
     AdChanges,
@@ -13,8 +14,7 @@ from contatto.ads.actions.ads import (
     update_ad,
 )
 from contatto.ads.model import Ad, Audit, NodeStatus, Targeting
-from contatto.ads.store import nodes as store
-from contatto.ads.store.live import list_live_ads
+from contatto.ads.store import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

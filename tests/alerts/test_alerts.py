@@ -21,8 +21,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import TaskText, add_task, assign_lead
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.events import LeadCaptured
+from contatto.leads.model import Actor, LeadCaptured
 from contatto.leads.store.records import find_lead
 from contatto.mail.store import mails
 from tests import make

@@ -11,7 +11,7 @@ from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.annotations import assign_lead
-from contatto.leads.model.annotations import Actor
+from contatto.leads.model import Actor
 from tests import make
 from tests.browser.conftest import Served, serving
 from tests.journeys.running import EMAIL, PASSWORD, message

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, Request, Route, expect
 
 from contatto.channels.actions import allow_embedding
-from contatto.inbox.limits import MOST_AT_ONCE, limit_newcomers
+from contatto.inbox.auth import MOST_AT_ONCE, limit_newcomers
 from contatto.inbox.rules import FormLink, sign_form_link
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx

@@ -103,7 +103,7 @@ def test_a_small_command_loads_no_server(line: str, shop: Path) -> None:
 
 def test_a_command_that_goes_through_all_tables_loads_them_all(shop: Path) -> None:
     modules = run_command("keys", "list", data_dir=shop)[2]
-    assert {"contatto.wiring", "contatto.leads.store.points", "contatto.inbox.store.messages"} <= modules
+    assert {"contatto.wiring", "contatto.leads.store.records", "contatto.inbox.store.messages"} <= modules
     assert "contatto.app" not in modules
 
 

@@ -7,7 +7,7 @@ from contatto.capture.model import Field
 from contatto.crm.model.targets import Target
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpOutcome, HttpRequest, NoAnswer, SendFailure
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from tests import make
 from tests.crm.engine import fresh, link, run_all, with_memory
 from tests.crm.memory import MemoryCrm

@@ -7,8 +7,8 @@ from contatto.crm.store import deliveries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer
-from contatto.leads.actions.statuses import change_lead_status
-from contatto.leads.model.leads import HistoryKind, Lead, LeadStatus
+from contatto.leads.actions.records import change_lead_status
+from contatto.leads.model import HistoryKind, Lead, LeadStatus
 from contatto.leads.store.records import find_lead, list_history
 from tests import make
 from tests.crm.begun import begun, only

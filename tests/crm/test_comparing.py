@@ -16,7 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.leads.actions.erasing import erase_leads
 from contatto.leads.actions.records import delete_lead
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from contatto.leads.store.records import find_lead
 from tests import make
 from tests.crm.engine import counts, fresh, later, link, record, run_all, run_round, with_memory

@@ -12,13 +12,10 @@ from contatto.crm.store import deliveries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
-from contatto.leads.actions.merging import Wish, merge_leads, undo_merge
+from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
 from contatto.leads.actions.points import change_contact_point, mark_contact_wrong
-from contatto.leads.actions.records import delete_lead
-from contatto.leads.actions.statuses import change_lead_status
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.model.merges import Picks
+from contatto.leads.actions.records import change_lead_status, delete_lead
+from contatto.leads.model import Actor, Lead, LeadStatus, Picks
 from contatto.leads.store.records import find_lead, list_contact_points
 from tests import make
 from tests.crm.begun import EMAIL, PHONE, Faulty, begun, only
@@ -274,7 +271,7 @@ def test_merged_leads_are_one_record_and_two_again_after_an_undo(database: Datab
         run_all(tx, crm.handle)
         assert len(crm.live()) == 2
         actor = Actor(target.business_id, "m1", "Ana")
-        merge = merge_leads(tx, actor, Wish(kept.id, gone.id, Picks(), ""))
+        merge = merge_leads(tx, actor, MergeRequest(kept.id, gone.id, Picks(), ""))
         run_all(tx, crm.handle)
         assert (only(crm)["external_id"], only(crm)["Phone"]) == (kept.id, PHONE.value)
         assert counts(tx, target) == {VERIFIED: 1}

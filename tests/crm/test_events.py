@@ -13,7 +13,7 @@ from contatto.crm.rules.events import LeadEvent
 from contatto.crm.store.events import lead_events
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.model.leads import Lead, LeadStatus
+from contatto.leads.model import Lead, LeadStatus
 from contatto.leads.store.records import find_lead_by_number, list_history
 from tests.journeys.running import House, running_house
 from tests.unchanged import nothing_changes

@@ -25,12 +25,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from contatto.kit.vault import Vault
 from contatto.leads.actions.erasing import erase_leads
-from contatto.leads.actions.merging import Wish, merge_leads
-from contatto.leads.actions.records import delete_lead
-from contatto.leads.actions.statuses import change_lead_status
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import LeadStatus
-from contatto.leads.model.merges import Picks
+from contatto.leads.actions.merging import MergeRequest, merge_leads
+from contatto.leads.actions.records import change_lead_status, delete_lead
+from contatto.leads.model import Actor, LeadStatus, Picks
 from contatto.leads.rules.records import MOVES
 from contatto.leads.store.records import find_lead, leads
 from tests import make, schema
@@ -118,7 +115,7 @@ class Histories(RuleBasedStateMachine):
             kept, gone = self.pick(tx, first), self.pick(tx, second)
             if kept is not None and gone is not None and kept.id != gone.id:
                 actor = Actor(self.business_id, "m1", "Ana")
-                merge_leads(tx, actor, Wish(kept.id, gone.id, Picks(), ""))
+                merge_leads(tx, actor, MergeRequest(kept.id, gone.id, Picks(), ""))
 
         self.do(work)
 

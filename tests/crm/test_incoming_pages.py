@@ -17,7 +17,7 @@ from contatto.crm.model.targets import Target
 from contatto.crm.store import deliveries
 from contatto.crm.store.echoes import save_echoes
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.leads import HistoryKind, Lead, LeadStatus
+from contatto.leads.model import HistoryKind, Lead, LeadStatus
 from contatto.leads.store.records import find_lead, list_history
 from tests import make
 from tests.journeys.running import House, csrf_of, running_house

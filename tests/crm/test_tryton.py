@@ -42,9 +42,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.leads.actions.erasing import erase_leads
-from contatto.leads.actions.merging import Wish, merge_leads
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.merges import Picks
+from contatto.leads.actions.merging import MergeRequest, merge_leads
+from contatto.leads.model import Actor, Picks
 from contatto.leads.store.records import find_lead
 from contatto.simulator.crms.speaking import Speaker
 from tests import make
@@ -183,7 +182,7 @@ def test_a_lead_is_made_once_changed_merged_and_erased_there_and_a_kill_loses_no
     assert sorted(held(linked.tryton)) == sorted({first, second}), "as the ledger has it"
     assert sorted(len(each["phone"].split(", ")) for each in parties(linked.tryton) if "phone" in each) == [2]
     actor = Actor(linked.business_id, "m1", "Ana")
-    linked.db.write_now(lambda tx: merge_leads(tx, actor, Wish(first, second, Picks(), "")))
+    linked.db.write_now(lambda tx: merge_leads(tx, actor, MergeRequest(first, second, Picks(), "")))
     linked.go()
     assert linked.counts() == {VERIFIED: 1}
     (party,) = parties(linked.tryton)

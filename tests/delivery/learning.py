@@ -22,7 +22,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
-from contatto.leads.model.events import LeadCaptured, LeadStatusChanged
+from contatto.leads.model import LeadCaptured, LeadStatusChanged
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy.event import listen
 
+from contatto.ads import store as ads
 from contatto.ads.actions.ads import change_ad_status
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
-from contatto.ads.store import nodes as ads
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.budgeting import PROMISE_US
 from contatto.delivery.actions.choosing import serve_ad

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from contatto.ads import store as ads
 from contatto.ads.actions.ad_groups import create_ad_group
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
-from contatto.ads.store import nodes as ads
 from contatto.delivery.actions.balances import pay_in, set_balance_limit
 from contatto.delivery.actions.packing import read_record
 from contatto.delivery.actions.serving import AdServer

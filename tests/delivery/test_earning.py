@@ -12,7 +12,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
-from contatto.leads.model.events import LeadCaptured
+from contatto.leads.model import LeadCaptured
 from contatto.measurement import actions as measurement
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind

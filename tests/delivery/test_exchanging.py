@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.accounts.store import record_ad_account
-from contatto.ads.store.nodes import record_ad
+from contatto.ads.store import record_ad
 from contatto.delivery.actions.packing import load_added, read_record
 from contatto.delivery.actions.serving import AdServer, seed_of
 from contatto.delivery.model.log import EntryKind, Hurdle, Record

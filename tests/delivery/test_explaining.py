@@ -9,9 +9,9 @@ import pytest
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.actions.naming import name_ads
+from contatto.ads.actions.publishing import name_ads
 from contatto.ads.model import NodeFilter, Page
-from contatto.ads.store.nodes import list_ad_groups, list_ads_by_name
+from contatto.ads.store import list_ad_groups, list_ads_by_name
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model.foretold import Question, Tally
@@ -24,8 +24,8 @@ from contatto.delivery.rules.trials import BUCKETS
 from contatto.delivery.store.foretold import save_influences, save_told
 from contatto.delivery.store.trials import save_trial_days
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.scores import HeldBin, HeldOut, LeadModel, Sign
-from contatto.leads.store.models import save_lead_model
+from contatto.leads.model import HeldBin, HeldOut, LeadModel, Sign
+from contatto.leads.store.scores import save_lead_model
 from contatto.measurement.model import Goal
 from tests.journeys.running import House, flush_decisions, running_house
 

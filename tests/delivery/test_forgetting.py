@@ -13,7 +13,7 @@ from contatto.delivery.model.decisions import Served
 from contatto.delivery.model.log import NOBODY, Entry, EntryKind
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.leads.model.erasing import Gone
+from contatto.leads.model import ErasedPeople
 from tests.delivery.learning import ASKED, KEY, Market, add_market
 
 
@@ -24,7 +24,7 @@ def market(database: Database, clock: FixedClock) -> Market:
 
 def forget(market: Market, *persons: str, business_id: str = "") -> None:
     none: frozenset[str] = frozenset()
-    gone = Gone(business_id or market.id, none, frozenset(persons), none, none)
+    gone = ErasedPeople(business_id or market.id, none, frozenset(persons), none, none)
     assert market.db.write_now(lambda tx: forget_viewers(tx, gone)) == set()
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contatto.ads import store as ads
 from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
 from contatto.ads.model import NodeStatus, Pacing
-from contatto.ads.store import nodes as ads
 from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.explaining import Verdict, explain_decision
 from contatto.delivery.actions.serving import AdServer, seed_of

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from contatto.ads import store as ads
 from contatto.ads.model import NodeStatus
-from contatto.ads.store import nodes as ads
 from contatto.audiences import store
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.audiences.model import (
@@ -26,7 +26,7 @@ from contatto.delivery.rules.lookalikes import Alike, Wanted, choose_alike
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.erasing import Gone
+from contatto.leads.model import ErasedPeople
 from tests.delivery.learning import Market, add_market
 
 
@@ -207,7 +207,7 @@ def test_a_person_who_is_erased_leaves_the_lookalike_and_does_not_come_back(mark
     (member, *_) = (number for number in range(48) if of_viewer(market, number) in inside)
     person = market.db.vault.named_id(market.world.channel.id, f"viewer:viewer {member}")
     none: frozenset[str] = frozenset()
-    gone = Gone(market.id, none, frozenset({person}), none, none)
+    gone = ErasedPeople(market.id, none, frozenset({person}), none, none)
     market.db.write_now(lambda tx: forget_viewers(tx, gone))
     assert members(market, audience) == inside - {of_viewer(market, member)}
     market.clock.advance(hours=21)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from contatto.ads.store import nodes as ads
+from contatto.ads import store as ads
 from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.packing import read_lines, read_record
 from contatto.delivery.actions.rolling_back import roll_back_model

@@ -8,7 +8,7 @@ import httpx2
 from contatto.forms import actions
 from contatto.forms.model import Content, FormVersion
 from contatto.forms.rules.answers import sign_opening
-from contatto.inbox.pages.sheets import OPENING_KEY
+from contatto.inbox.pages.chat import OPENING_KEY
 from contatto.kit.db.tx import Tx
 from contatto.ui.visitor import VISITOR_KEY, cookie_name, public_id
 from tests.forms.papers import published

@@ -18,7 +18,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbox import list_events_of
 from contatto.leads.actions.records import upsert_lead
-from contatto.leads.model.leads import Lead, Origin
+from contatto.leads.model import Lead, Origin
 from contatto.leads.store import listing
 from contatto.leads.store import records as leads
 from contatto.measurement.actions import record_touch

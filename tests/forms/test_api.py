@@ -14,8 +14,8 @@ from contatto.forms.rules.outside import field_labels
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.leads.actions.files import load_file_content
-from contatto.leads.rules.files import LINK
-from contatto.leads.store.files import find_lead_file
+from contatto.leads.rules.filters import LINK
+from contatto.leads.store.jobs import find_lead_file
 from tests.forms.edges import offer, send
 from tests.forms.papers import kitchen, published
 from tests.journeys.running import API, House, message, running_house, until

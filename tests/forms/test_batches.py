@@ -14,11 +14,10 @@ from sqlalchemy import func, select
 from contatto.forms.actions import Unanswered
 from contatto.forms.model import FormVersion, Submission
 from contatto.forms.store import form_answers
-from contatto.inbox.actions.forms import Opening, list_opened
-from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn, take_form
+from contatto.inbox.actions.forms import ChatVisitor, GatheredForms, HandedIn, Opening, list_opened, take_form
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.store.conversations import find_conversation
-from contatto.inbox.store.notices import inline_notices
+from contatto.inbox.store.desk import inline_notices
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -27,7 +26,7 @@ from contatto.kit.handing import handing_out
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events
 from contatto.leads.actions import records
-from contatto.leads.rules.facets import Facet, facet_word
+from contatto.leads.rules.records import Facet, facet_word
 from contatto.measurement.actions import record_touch
 from contatto.wiring import AFTER
 from tests import make

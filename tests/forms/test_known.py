@@ -12,9 +12,8 @@ from contatto.forms.model import Content, FormVersion, Kind
 from contatto.forms.rules.drafts import edit_content
 from contatto.forms.rules.sheet import show_sheet
 from contatto.kit.db.tx import Tx
-from contatto.leads.actions.merging import Wish, merge_leads
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.merges import Picks
+from contatto.leads.actions.merging import MergeRequest, merge_leads
+from contatto.leads.model import Actor, Picks
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.forms.edges import offer, send
@@ -83,7 +82,7 @@ def test_nothing_of_another_person_is_shown_not_even_after_a_merge(house: House)
     theirs = dict(house.client.cookies)
     assert filled(chat(house)) == {"q2": "+6582222222"}
     found = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
-    wish = Wish(found[0].id, found[1].id, Picks(), "the same family")
+    wish = MergeRequest(found[0].id, found[1].id, Picks(), "the same family")
     owner = Actor(house.business_id, "owner", "Owner")
     house.context.db.write_now(lambda tx: merge_leads(tx, owner, wish))
     for cookies, foreign in ((mine, "+6582222222"), (theirs, "mei@example.com")):

@@ -22,7 +22,7 @@ from contatto.forms.rules.sheet import show_sheet
 from contatto.forms.store import list_bookings, save_bookings
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.erasing import Gone
+from contatto.leads.model import ErasedPeople
 from tests import make
 from tests.forms.papers import content, published, question, respondent, sent
 
@@ -186,7 +186,7 @@ def test_a_longer_appointment_of_a_later_version_takes_no_part_of_a_booked_time(
 def test_an_erased_person_gives_the_time_back(database: Database, clinic: Clinic) -> None:
     database.write_now(lambda tx: clinic.take(tx, "mei", TIME))
     none: frozenset[str] = frozenset()
-    gone = Gone(clinic.business_id, none, frozenset({"mei"}), none, none)
+    gone = ErasedPeople(clinic.business_id, none, frozenset({"mei"}), none, none)
     database.write_now(lambda tx: forget_answers(tx, gone))
     assert TIME in database.read_now(clinic.offered)
 

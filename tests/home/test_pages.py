@@ -11,7 +11,7 @@ from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import SendFailure
 from contatto.leads.actions import annotations
-from contatto.leads.model.annotations import Actor
+from contatto.leads.model import Actor
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.failing import fail_push

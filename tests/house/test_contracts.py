@@ -15,7 +15,7 @@ from tests.house.tree import PACKAGE, ROOT, plant
 BREAKS = {
     "Floors": ("kit/clock.py", "import contatto.leads.model"),
     "Rooms": ("capture/store.py", "import contatto.capture.actions"),
-    "Pure": ("leads/model/leads.py", "import random"),
+    "Pure": ("leads/model.py", "import random"),
     "Edges": ("capture/actions.py", "import contatto.capture.pages"),
     "Decoders": ("kit/pictures.py", "import PIL"),
     "No circles": ("kit/planted.py", "import contatto.kit.planted_too"),

@@ -16,7 +16,7 @@ OURS = {
     "src/contatto/ad_platforms/rules/sheets.py: int(plain)": "a count of a file, digits alone",
     "src/contatto/signals/actions/lookup.py: to_micros(text.strip())": "an amount as a CRM told it",
     "src/contatto/ad_platforms/rules/sheets.py: to_micros(plain)": "an amount of a file",
-    "src/contatto/ads/pages/bulk.py: int(row['number'])": "the number of a row, as we read it before",
+    "src/contatto/ads/pages/tree.py: int(row['number'])": "the number of a row, as we read it before",
     "src/contatto/ads/pages/edits.py: int(text)": "the hidden time of a change",
     "src/contatto/ads/pages/edits.py: int(whole.click_window_days)": "days as we wrote them",
     "src/contatto/ads/pages/edits.py: int(whole.view_window_days)": "days as we wrote them",

@@ -6,16 +6,15 @@ import msgspec
 
 from contatto.channels.model import Platform
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.notices import post_notices
-from contatto.inbox.actions.threads import conversation_id_of
+from contatto.inbox.actions.threads import conversation_id_of, post_notices
 from contatto.inbox.model import Conversation, Ledger, Message
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.notices import list_notices
+from contatto.inbox.store.desk import list_notices
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import list_events_of
-from contatto.leads.model.events import LeadCaptured, LeadUpdated
+from contatto.leads.model import LeadCaptured, LeadUpdated
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
 from tests import make

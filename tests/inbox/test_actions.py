@@ -12,9 +12,9 @@ from contatto.inbox.actions import desk, replies
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.model import Message, ReceiptState
 from contatto.inbox.rules import TEXT_LIMIT, cut_segments
-from contatto.inbox.store import conversations, messages, persons, receipts
+from contatto.inbox.store import conversations, messages, receipts
 from contatto.inbox.store.conversations import ConversationFilter
-from contatto.inbox.store.notices import list_notices
+from contatto.inbox.store.desk import list_notices
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock
@@ -25,8 +25,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, list_events_of
 from contatto.leads.actions import merging
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.merges import Picks
+from contatto.leads.model import Actor, Picks
 from contatto.leads.store.merges import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind
@@ -192,7 +191,7 @@ def test_notices_stay_in_their_thread_wherever_the_lead_of_its_person_went(
     take(database, shop, received(NUMBER), received("lin@example.com", user="u2", at_ms=make.NOON_MS + 1))
     own, other = sorted(leads_of(database, shop), key=lambda lead: lead.created_at)
     actor = Actor(shop.business_id, "", "Owner")
-    wish = merging.Wish(other.id, own.id, Picks(), "")
+    wish = merging.MergeRequest(other.id, own.id, Picks(), "")
     made = database.write_now(lambda tx: merging.merge_leads(tx, actor, wish))
     take(database, shop, received("mei@example.com", at_ms=make.NOON_MS + SECOND))
     hear_leads(database, shop)
@@ -308,7 +307,7 @@ def test_another_business_sees_nothing_of_a_chat(database: Database, shop: Shop)
             messages.list_messages_after(tx, "other", of, 0),
             messages.list_last_messages(tx, "other", {of}),
             messages.find_message(tx, "other", message.id),
-            persons.list_persons(tx, "other", {person_id_of(database.vault, shop.tiktok, "u1")}),
+            conversations.list_persons(tx, "other", {person_id_of(database.vault, shop.tiktok, "u1")}),
             list_notices(tx, "other", of),
             count_receipts(tx, "other").received,
         ]

@@ -12,7 +12,7 @@ from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.model import AutomaticMessages, KeywordReply, Message, PreparedReply
 from contatto.inbox.rules import automatic_answer, automatic_problem, with_ad
 from contatto.inbox.store import conversations
-from contatto.inbox.store.automatic import find_automatic
+from contatto.inbox.store.desk import find_automatic
 from contatto.inbox.store.messages import list_messages_after
 from contatto.kit import errors
 from contatto.kit.db.database import Database

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from contatto.accounts.model import Role
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.actions import desk
-from contatto.inbox.actions.desk import Seen
+from contatto.inbox.actions.desk import SeenConversation
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.replies import load_window, send_reply
 from contatto.inbox.actions.threads import conversation_id_of
@@ -33,8 +33,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import Actor, LeadStatus
 from contatto.leads.store.annotations import list_labels, list_notes
 from contatto.leads.store.records import find_lead_of_person
 from tests import make
@@ -72,8 +71,8 @@ class Desk:
         assert found is not None
         return found
 
-    def seen(self) -> Seen:
-        return Seen(self.conversation_id, self.now().revision)
+    def seen(self) -> SeenConversation:
+        return SeenConversation(self.conversation_id, self.now().revision)
 
     def count(self, tab: str = "all", state: ThreadState | None = None) -> int:
         wanted = ConversationFilter(tab, None, state, self.actor.member_id)
@@ -116,7 +115,7 @@ def test_only_a_member_of_the_business_can_be_given_a_conversation(at: Desk) -> 
     assert at.now().assignee_id is None
 
 
-CHANGES: dict[str, Callable[[Tx, Actor, Seen], None]] = {
+CHANGES: dict[str, Callable[[Tx, Actor, SeenConversation], None]] = {
     "assign": lambda tx, actor, seen: desk.assign_conversation(tx, actor, seen, actor.member_id),
     "snooze": lambda tx, actor, seen: desk.snooze_conversation(tx, actor, seen, "day"),
     "resolve": desk.resolve_conversation,
@@ -127,7 +126,7 @@ CHANGES: dict[str, Callable[[Tx, Actor, Seen], None]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_when_two_members_change_one_conversation_the_second_is_told_and_overwrites_nothing(
-    at: Desk, change: Callable[[Tx, Actor, Seen], None]
+    at: Desk, change: Callable[[Tx, Actor, SeenConversation], None]
 ) -> None:
     seen = at.seen()
     at.do(lambda tx: desk.assign_conversation(tx, at.actor, seen, at.actor.member_id))
@@ -139,7 +138,9 @@ def test_when_two_members_change_one_conversation_the_second_is_told_and_overwri
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_another_business_changes_nothing(at: Desk, change: Callable[[Tx, Actor, Seen], None]) -> None:
+def test_another_business_changes_nothing(
+    at: Desk, change: Callable[[Tx, Actor, SeenConversation], None]
+) -> None:
     other = at.do(make.business)
     stranger = at.do(lambda tx: make.member(tx, other.id, "else@example.com"))
     before = at.now()
@@ -164,7 +165,7 @@ def test_a_snoozed_conversation_comes_back_by_itself_when_its_time_has_come(at: 
 
 @pytest.mark.parametrize("put_away", [CHANGES["snooze"], CHANGES["resolve"]], ids=["snoozed", "resolved"])
 def test_a_customers_new_message_brings_a_conversation_back(
-    at: Desk, put_away: Callable[[Tx, Actor, Seen], None]
+    at: Desk, put_away: Callable[[Tx, Actor, SeenConversation], None]
 ) -> None:
     seen = at.seen()
     at.do(lambda tx: put_away(tx, at.actor, seen))

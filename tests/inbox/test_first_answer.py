@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox.actions.taking import ChatVisitor, HandedIn, take_form
+from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import Message
 from contatto.inbox.store.conversations import find_conversation

@@ -12,9 +12,9 @@ from contatto.channels.rules import embed_origins
 from contatto.channels.store import list_embed_origins
 from contatto.inbox import rules
 from contatto.inbox.actions import desk as desk_actions
+from contatto.inbox.actions.desk import FoundConversations, search_conversations
 from contatto.inbox.actions.forms import FormOffer, send_form
-from contatto.inbox.actions.scheduled import cancel_scheduled, schedule_reply, send_scheduled
-from contatto.inbox.actions.searching import FoundConversations, search_conversations
+from contatto.inbox.actions.replies import cancel_scheduled, schedule_reply, send_scheduled
 from contatto.inbox.model import ScheduledReply, ScheduleState
 from contatto.inbox.rules import (
     MOST_SCHEDULED,
@@ -23,19 +23,22 @@ from contatto.inbox.rules import (
     read_form_link,
     sign_form_link,
 )
-from contatto.inbox.store.conversations import ConversationFilter, count_conversations, count_tabs
-from contatto.inbox.store.mentions import list_unseen_mentions
-from contatto.inbox.store.messages import list_messages
-from contatto.inbox.store.persons import persons
-from contatto.inbox.store.scheduled import list_scheduled
-from contatto.inbox.store.targets import find_reply_target
+from contatto.inbox.store.conversations import (
+    ConversationFilter,
+    count_conversations,
+    count_tabs,
+    list_unseen_mentions,
+    persons,
+)
+from contatto.inbox.store.desk import find_reply_target
+from contatto.inbox.store.messages import list_messages, list_scheduled
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.vault import Vault
-from contatto.leads.model.annotations import Actor
+from contatto.leads.model import Actor
 from tests import make
 from tests.forms.papers import published
 from tests.inbox.test_desk import Desk

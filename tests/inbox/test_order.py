@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import person_id_of
 from contatto.inbox.model import Ledger
-from contatto.inbox.store import conversations, messages, persons
+from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import ConversationFilter
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -99,7 +99,7 @@ def state_of(db: Database, shop: Shop) -> dict[str, Any]:
             ),
             "persons": sorted(
                 (p.external_id, p.name, p.stated_name, p.created_at)
-                for p in persons.list_persons(tx, of, {t.person_id for t in talks}).values()
+                for p in conversations.list_persons(tx, of, {t.person_id for t in talks}).values()
             ),
             "leads": sorted(
                 (lead.person_id, lead.name, lead.created_at, lead.updated_at,

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount, open_outside_account
-from contatto.ad_platforms.actions.mirroring import keep_nodes
+from contatto.ad_platforms.actions.pulling import keep_nodes
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideNode
-from contatto.inbox.store.referrals import list_referrals
+from contatto.inbox.store.receipts import list_referrals
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_number
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
-from contatto.leads.store.credits import Credit, is_earned_elsewhere, list_credits
+from contatto.leads.store.listing import Credit, is_earned_elsewhere, list_credits
 from contatto.measurement.store import list_measured_ads
 from tests import make
 from tests.background import work_off

@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
-from contatto.inbox.actions.photos import KEEP_UNUSED, purge_photos
-from contatto.inbox.store.messages import messages
-from contatto.inbox.store.photos import photos
+from contatto.inbox.actions.replies import KEEP_UNUSED, purge_photos
+from contatto.inbox.store.messages import messages, photos
 from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.ui.visitor import cookie_name
 from tests.inbox.test_api import settled

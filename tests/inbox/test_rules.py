@@ -16,7 +16,7 @@ from contatto.inbox.rules import (
     shown_name,
     snippet,
 )
-from contatto.leads.model.leads import Evidence, LeadId, Origin
+from contatto.leads.model import Evidence, LeadId, Origin
 from tests import make
 
 

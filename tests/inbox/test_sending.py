@@ -18,7 +18,7 @@ from contatto.inbox.actions.replies import load_window, reply_kind, retry_reply,
 from contatto.inbox.actions.threads import conversation_id_of, kept_id
 from contatto.inbox.model import REPLY, Message, Send, SendState
 from contatto.inbox.rules import RETRY_AFTER_S
-from contatto.inbox.store import conversations, messages, persons, sends
+from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock
@@ -60,7 +60,7 @@ class Desk:
         return self.vendor.take_due(self.db, answer_s)
 
     def send_of(self, message_id: str) -> Send:
-        found = self.db.read_now(lambda tx: sends.find_send(tx, self.account.business_id, message_id))
+        found = self.db.read_now(lambda tx: messages.find_send(tx, self.account.business_id, message_id))
         assert found
         return found
 
@@ -314,7 +314,7 @@ def test_on_whatsapp_the_reply_goes_to_the_persons_number_which_is_kept_sealed(w
     assert (asked.body["to"], asked.body["text"]["body"]) == ("6581234567", "Hello")
     assert asked.body["biz_opaque_callback_data"] == sent
     assert asked.headers["authorization"] == f"Bearer {TOKEN}"
-    for table in (persons.persons, conversations.conversations, sends.sends):
+    for table in (conversations.persons, conversations.conversations, messages.sends):
         rows = whatsapp.db.read_now(lambda tx, table=table: tx.execute(select(table)).all())  # type: ignore[misc]
         assert "6581234567" not in str(rows)
 

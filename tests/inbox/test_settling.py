@@ -2,8 +2,8 @@
 
 import pytest
 
-from contatto.inbox.actions import settling
-from contatto.inbox.actions.settling import settling_work
+from contatto.inbox.actions import incoming
+from contatto.inbox.actions.incoming import settling_work
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -25,7 +25,7 @@ def test_others_help_only_with_what_one_leaves_waiting(
     assert are_due() == [False, False, False]
     database.write_now(store)
     assert are_due() == [True, False, False]
-    monkeypatch.setattr(settling, "MANY_AT_ONCE", 1)
+    monkeypatch.setattr(incoming, "MANY_AT_ONCE", 1)
     database.write_now(store)
     assert are_due() == [True, False, False]
     clock.advance(seconds=1)

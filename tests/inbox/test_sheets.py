@@ -9,7 +9,7 @@ from typing import Any
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.forms.model import Content, FormVersion, Hours, Kind, Known
 from contatto.forms.rules.sheet import show_sheet
-from contatto.inbox.pages.sheets import SheetReader, fill_sheet
+from contatto.inbox.pages.chat import SheetReader, fill_sheet
 from contatto.kit.languages import translator_for
 from contatto.ui.drawn import DrawnParts, Holes
 from contatto.ui.render import draw

@@ -7,17 +7,17 @@ import pytest
 from sqlalchemy import event
 
 from contatto.inbox.actions import desk
+from contatto.inbox.actions.desk import judge_messages, learn_marked_chats, mark_conversation
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.suspecting import judge_messages, learn_marked_chats, mark_conversation
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import MessageReceived, ThreadState
-from contatto.inbox.store import suspects
+from contatto.inbox.store import desk as suspects
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.clock import FixedClock
 from contatto.kit.db import hot
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.annotations import Actor
+from contatto.leads.model import Actor
 from contatto.spam import store
 from contatto.spam.actions import forget_verdicts
 from contatto.spam.model import Mark, Rate, Sign, SpamVerdict

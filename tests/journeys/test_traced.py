@@ -17,9 +17,9 @@ from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.store.receipts import WAITING
 from contatto.kit.drain import Drain
 from contatto.kit.turns import Turns
-from contatto.leads.model.leads import LeadSource
+from contatto.leads.model import LeadSource
 from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.outside import origins_of
+from contatto.leads.rules.records import origins_of
 from contatto.leads.store.listing import list_leads
 from tests.journeys.running import House, ad_group, flush_decisions, message, running_house
 
@@ -129,4 +129,4 @@ def test_code_that_runs_is_counted_and_what_ran_before_is_not() -> None:
     assert files == set()
     with entered() as files:
         origins_of(LeadSource.DIRECT_MESSAGE)
-    assert files == {"leads/rules/outside.py"}
+    assert files == {"leads/rules/records.py"}

@@ -15,7 +15,7 @@ import pytest
 
 from contatto.kit import confined_child
 from contatto.kit.confined import Confined, Overworked
-from contatto.leads.engines.trees import prepare_trees
+from contatto.leads.engines import prepare_trees
 from tests.leads.test_quality import needs_trees
 
 PID = b"str(__import__('os').getpid()).encode()"

@@ -19,8 +19,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
 from contatto.kit.timestamps import micros
 from contatto.leads.actions import records as actions
-from contatto.leads.actions import statuses
-from contatto.leads.model.leads import Lead, LeadStatus, Origin
+from contatto.leads.model import Lead, LeadStatus, Origin
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store import records as store
@@ -218,7 +217,7 @@ def test_a_lead_by_hand_is_one_too_and_later_details_join_it(database: Database,
 
 
 def move(db: Database, business_id: str, lead: Lead, seen: LeadStatus, new: LeadStatus) -> Lead:
-    return db.write_now(lambda tx: statuses.change_lead_status(tx, business_id, lead.id, seen, new, "Owner"))
+    return db.write_now(lambda tx: actions.change_lead_status(tx, business_id, lead.id, seen, new, "Owner"))
 
 
 def test_a_status_change_is_kept_told_and_noted(database: Database, business_id: str) -> None:
@@ -256,7 +255,7 @@ def test_of_two_changes_at_once_one_wins_and_the_other_hears_of_it(
         def work(tx: Tx) -> None:
             assert store.find_lead(tx, business_id, lead.id) == lead
             together.wait(60)
-            statuses.change_lead_status(tx, business_id, lead.id, LeadStatus.RAW, new, "Owner")
+            actions.change_lead_status(tx, business_id, lead.id, LeadStatus.RAW, new, "Owner")
 
         try:
             database.write_now(work)

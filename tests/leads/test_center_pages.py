@@ -17,7 +17,7 @@ from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
 from contatto.capture.model import Field
 from contatto.leads.actions import records as actions
-from contatto.leads.pages.query import choices_of
+from contatto.leads.pages.center import choices_of
 from contatto.leads.store.records import find_lead
 from tests import make
 from tests.journeys.running import House, csrf_of, running_house, until, weak_hash

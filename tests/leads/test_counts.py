@@ -11,12 +11,10 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.remembered import RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions import merging, statuses
+from contatto.leads.actions import merging, records
 from contatto.leads.actions.erasing import erase_leads
-from contatto.leads.actions.merging import Wish
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.model.merges import Picks
+from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.model import Actor, Lead, LeadStatus, Picks
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads_by_status, list_leads, load_lead_counts
 from tests import make
@@ -31,12 +29,12 @@ def arrive(tx: Tx, actor: Actor, _: list[Lead], number: int) -> None:
 
 def move(tx: Tx, actor: Actor, ours: list[Lead], number: int) -> None:
     lead, new = ours[number % len(ours)], list(LeadStatus)[number % len(LeadStatus)]
-    statuses.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, "Owner")
+    records.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, "Owner")
 
 
 def merge(tx: Tx, actor: Actor, ours: list[Lead], number: int) -> None:
     one, other = ours[number % len(ours)], ours[(number + 1) % len(ours)]
-    made = merging.merge_leads(tx, actor, Wish(one.id, other.id, Picks(), "the same person"))
+    made = merging.merge_leads(tx, actor, MergeRequest(one.id, other.id, Picks(), "the same person"))
     if number % 2:
         merging.undo_merge(tx, actor, made.id)
 

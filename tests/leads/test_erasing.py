@@ -26,13 +26,9 @@ from contatto.kit.db.types import (
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.leads.actions import jobs, merging
-from contatto.leads.actions.merging import Wish
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
-from contatto.leads.model.leads import Lead
-from contatto.leads.model.merges import Picks
-from contatto.leads.rules.erasing import tells_of, without_person
-from contatto.leads.store import erasing as store
+from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.model import Actor, Job, JobKind, JobState, Lead, Picks, Plan
+from contatto.leads.rules.records import tells_of, without_person
 from contatto.leads.store import jobs as job_store
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.listing import count_leads_by_status
@@ -296,11 +292,13 @@ def test_a_tombstone_says_when_and_by_whom_and_keeps_what_reports_count(
 ) -> None:
     earned = database.read_now(lambda tx: tx.execute(select(conversions)).all())
     erase(database, house.actor, house.gone.id)
-    found = database.read_now(lambda tx: store.find_tombstone(tx, house.business_id, house.gone.id))
+    found = database.read_now(lambda tx: job_store.find_tombstone(tx, house.business_id, house.gone.id))
     assert found is not None
     assert (found.erased_by, found.erased_at) == ("Owner", database.read_now(lambda tx: tx.now))
-    assert database.read_now(lambda tx: store.find_tombstone(tx, house.business_id, house.stays.id)) is None
-    assert database.read_now(lambda tx: store.find_tombstone(tx, "another", house.gone.id)) is None
+    assert (
+        database.read_now(lambda tx: job_store.find_tombstone(tx, house.business_id, house.stays.id)) is None
+    )
+    assert database.read_now(lambda tx: job_store.find_tombstone(tx, "another", house.gone.id)) is None
     assert database.read_now(lambda tx: lead_store.find_lead(tx, house.business_id, house.gone.id)) is None
     number = house.gone.number
     assert database.read_now(lambda tx: lead_store.find_lead_by_number(tx, house.business_id, number)) is None
@@ -343,11 +341,11 @@ def test_who_was_merged_into_a_lead_goes_with_it(database: Database, house: Hous
             tx, house.business_id, make.contact("+6590000001"), person_id="p2", profile_name="Zed Twin"
         )
     )
-    wish = Wish(house.gone.id, other.id, Picks(), f"{NAME} is Zed Twin")
+    wish = MergeRequest(house.gone.id, other.id, Picks(), f"{NAME} is Zed Twin")
     database.write_now(lambda tx: merging.merge_leads(tx, house.actor, wish))
     erase(database, house.actor, house.gone.id)
     assert traces(database, house.business_id, (*MARKS, "+6590000001", "Zed Twin")) == []
-    assert database.read_now(lambda tx: store.find_tombstone(tx, house.business_id, other.id)) is not None
+    assert database.read_now(lambda tx: job_store.find_tombstone(tx, house.business_id, other.id)) is not None
     job = erase(database, house.actor, house.gone.id, other.id)
     assert (job.done, job.skipped) == (0, 2), "what is gone is left out"
 

@@ -15,9 +15,9 @@ from contatto.crm.actions.scheduling import schedule_lead
 from contatto.crm.model.operations import Cursor, RecordChange
 from contatto.crm.model.targets import Target
 from contatto.inbox.actions.desk import add_private_note
+from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.taking import ChatVisitor, HandedIn, take_form
 from contatto.inbox.model import Message
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import messages
@@ -25,13 +25,9 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, jobs, merging, points, statuses
-from contatto.leads.actions.merging import Wish
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.events import LeadJobMoved
-from contatto.leads.model.jobs import JobKind, Plan
-from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.model.merges import Picks
+from contatto.leads.actions import annotations, jobs, merging, points, records
+from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.model import Actor, JobKind, Lead, LeadJobMoved, LeadStatus, Picks, Plan
 from contatto.leads.store import jobs as job_store
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.merges import list_merges
@@ -96,7 +92,7 @@ class World:
         return self.db.read_now(lambda tx: lead_store.find_lead(tx, self.business_id, lead.id))
 
     def merge(self, tx: Tx, kept: Lead, gone: Lead) -> None:
-        merging.merge_leads(tx, self.actor, Wish(kept.id, gone.id, Picks(), self.text))
+        merging.merge_leads(tx, self.actor, MergeRequest(kept.id, gone.id, Picks(), self.text))
 
     def start(self, kind: JobKind, plan: Plan) -> Step:
         """Start a job and return its next step."""
@@ -141,7 +137,7 @@ def add_note(world: World) -> Step:
 
 def change_status(world: World) -> Step:
     of, seen, new = world.business_id, LeadStatus.RAW, LeadStatus.CONTACTED
-    return lambda tx: statuses.change_lead_status(tx, of, world.gone.id, seen, new, world.mail)
+    return lambda tx: records.change_lead_status(tx, of, world.gone.id, seen, new, world.mail)
 
 
 def change_point(world: World) -> Step:

@@ -13,11 +13,9 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.hot import driver_of
 from contatto.kit.ids import new_id
 from contatto.leads.actions import annotations, merging, records
-from contatto.leads.actions.facets import refresh_with_twins
-from contatto.leads.actions.merging import Wish
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import Lead, Origin
-from contatto.leads.model.merges import Picks
+from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.actions.records import refresh_with_twins
+from contatto.leads.model import Actor, Lead, Origin, Picks
 from contatto.leads.rules.filters import Agreed, LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store.facets import record_facets
@@ -76,7 +74,7 @@ def test_the_mark_of_a_duplicate_comes_and_goes_with_what_is_shared(database: Da
     both = {one.id, two.id}
     assert found(database, business_id, twins=True) == both
     merge = database.write_now(
-        lambda tx: merging.merge_leads(tx, actor, Wish(one.id, two.id, Picks(), "same person"))
+        lambda tx: merging.merge_leads(tx, actor, MergeRequest(one.id, two.id, Picks(), "same person"))
     )
     assert found(database, business_id, twins=True) == set()
     stays_true(database, business_id)

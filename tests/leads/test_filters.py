@@ -15,14 +15,13 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.leads.actions import annotations
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import Lead, LeadStatus, Origin
+from contatto.leads.model import Actor, Lead, LeadStatus, Origin
 from contatto.leads.rules import filters
 from contatto.leads.rules.filters import COLUMNS, SORTS, Has, LeadFilter, Look
 from contatto.leads.rules.records import fold_text, is_initial, visitor_mark
 from contatto.leads.store import listing, records
 from contatto.leads.store.annotations import list_labels
-from contatto.leads.store.matching import find_conditions
+from contatto.leads.store.listing import find_conditions
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution

@@ -17,14 +17,11 @@ from contatto.kit.errors import Refused
 from contatto.kit.languages import translator_for
 from contatto.kit.regions import sorted_countries
 from contatto.kit.spreadsheet import write_sheet
-from contatto.leads.actions import import_drafts, jobs
+from contatto.leads.actions import jobs
 from contatto.leads.actions.importing import plan_import
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.jobs import JobKind
-from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.rules.columns import guess_columns, read_status
+from contatto.leads.model import Actor, JobKind, Lead, LeadStatus
 from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.importing import read_entry, read_sheet
+from contatto.leads.rules.importing import guess_columns, read_entry, read_sheet, read_status
 from contatto.leads.store import annotations, listing
 from contatto.leads.store import jobs as job_store
 from contatto.leads.store.records import list_contact_points
@@ -362,17 +359,17 @@ def test_a_member_keeps_one_unstarted_file_and_it_goes_after_a_day(
     actor = actor_of(database)
     sheet = read_sheet("phone\n+6591234567\n")
     first, second = (
-        database.write_now(lambda tx: import_drafts.keep_import_draft(tx, actor, plan_import(sheet, "SG")))
+        database.write_now(lambda tx: jobs.keep_import_draft(tx, actor, plan_import(sheet, "SG")))
         for _ in range(2)
     )
     with pytest.raises(Refused, match="expired"):
-        database.read_now(lambda tx: import_drafts.load_import_draft(tx, actor, first.id))
+        database.read_now(lambda tx: jobs.load_import_draft(tx, actor, first.id))
     work_off(database)
     assert database.read_now(lambda tx: listing.count_leads(tx, actor.business_id, LeadFilter())) == 0
     clock.advance(days=2)
-    assert database.write_now(import_drafts.purge_imports) == 1
+    assert database.write_now(jobs.purge_imports) == 1
     with pytest.raises(Refused, match="expired"):
-        database.read_now(lambda tx: import_drafts.load_import_draft(tx, actor, second.id))
+        database.read_now(lambda tx: jobs.load_import_draft(tx, actor, second.id))
 
 
 def test_rows_that_were_left_out_are_kept_for_a_week_and_no_others(
@@ -382,12 +379,12 @@ def test_rows_that_were_left_out_are_kept_for_a_week_and_no_others(
     plan = plan_import(read_sheet("name,phone\nMei,+6591234567\nBo,12\n"), "SG")
     job = database.write_now(lambda tx: jobs.start_job(tx, actor, JobKind.IMPORT, plan))
     work_off(database)
-    kept, _ = database.read_now(lambda tx: import_drafts.load_rejects(tx, actor.business_id, job.id))
+    kept, _ = database.read_now(lambda tx: jobs.load_rejects(tx, actor.business_id, job.id))
     assert (kept.rows, kept.numbers) == ((("Bo", "12"),), (2,))
     clock.advance(days=8)
-    database.write_now(import_drafts.purge_imports)
+    database.write_now(jobs.purge_imports)
     with pytest.raises(Refused, match="expired"):
-        database.read_now(lambda tx: import_drafts.load_rejects(tx, actor.business_id, job.id))
+        database.read_now(lambda tx: jobs.load_rejects(tx, actor.business_id, job.id))
 
 
 def test_an_undone_import_takes_back_what_it_did_to_leads_that_were_there(database: Database) -> None:

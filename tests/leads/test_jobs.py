@@ -14,12 +14,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import read_lazy_text
 from contatto.kit.outbox import events
-from contatto.leads.actions import jobs, statuses
+from contatto.leads.actions import jobs, records
 from contatto.leads.actions.importing import foresee_import, plan_import
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.events import LeadJobMoved
-from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import Actor, Job, JobKind, JobState, LeadJobMoved, LeadStatus, Plan
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.importing import read_columns, read_sheet
 from contatto.leads.store import annotations, listing
@@ -66,7 +63,7 @@ def start(db: Database, actor: Actor, kind: JobKind, plan: Plan) -> Job:
 def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database, actor: Actor) -> None:
     ids = many(database, actor, 250)
     database.write_now(
-        lambda tx: statuses.change_lead_status(
+        lambda tx: records.change_lead_status(
             tx, actor.business_id, ids[7], LeadStatus.RAW, LeadStatus.CONTACTED, "Owner"
         )
     )
@@ -84,7 +81,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     assert counts(database, actor) == {LeadStatus.QUALIFIED: 249, LeadStatus.CONTACTED: 1}
 
     database.write_now(
-        lambda tx: statuses.change_lead_status(
+        lambda tx: records.change_lead_status(
             tx, actor.business_id, ids[0], LeadStatus.QUALIFIED, LeadStatus.CONVERTED, "Agent"
         )
     )
@@ -140,7 +137,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
 ) -> None:
     [lead_id] = many(database, actor, 1)
     database.write_now(
-        lambda tx: statuses.change_lead_status(
+        lambda tx: records.change_lead_status(
             tx, actor.business_id, lead_id, LeadStatus.RAW, LeadStatus.CONVERTED, "Owner"
         )
     )

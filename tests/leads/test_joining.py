@@ -10,10 +10,8 @@ from contatto.capture.model import Field
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions import annotations, bulk_merge, jobs, records
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.jobs import Job
-from contatto.leads.model.leads import Lead
+from contatto.leads.actions import annotations, jobs, records
+from contatto.leads.model import Actor, Job, Lead
 from contatto.leads.store import jobs as job_store
 from contatto.leads.store import records as store
 from contatto.leads.store.listing import count_leads_by_status
@@ -42,7 +40,7 @@ def five(db: Database) -> tuple[Actor, list[Lead]]:
 
 def join(db: Database, actor: Actor, kept: Lead, found: list[Lead]) -> Job:
     ids = [lead.id for lead in found]
-    return db.write_now(lambda tx: bulk_merge.merge_many_leads(tx, actor, kept.id, ids, "one person"))
+    return db.write_now(lambda tx: jobs.merge_many_leads(tx, actor, kept.id, ids, "one person"))
 
 
 @pytest.mark.parametrize("place", [0, 1, 4])
@@ -84,7 +82,7 @@ def test_two_to_twenty_are_merged_and_one_of_them_stays(database: Database) -> N
             join(database, actor, kept, chosen)
     ids = [found[0].id, *(f"id{n}" for n in range(20))]
     with pytest.raises(Refused, match="2 to"):
-        database.write_now(lambda tx: bulk_merge.merge_many_leads(tx, actor, found[0].id, ids, ""))
+        database.write_now(lambda tx: jobs.merge_many_leads(tx, actor, found[0].id, ids, ""))
     assert tables(database) == before
 
 

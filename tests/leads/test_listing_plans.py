@@ -39,7 +39,7 @@ def plan_of(tx: Tx, ask: Callable[[Tx], object]) -> str:
 def test_a_page_comes_in_the_order_of_an_index(database: Database, sort: str) -> None:
     business_id = new_id()
     database.write_now(lambda tx: make.lead(tx, business_id))
-    page = partial(listing.list_leads, business_id=business_id, wanted=LeadFilter(), sort=sort)
+    page = partial(listing.list_leads, business_id=business_id, lead_filter=LeadFilter(), sort=sort)
     plan = database.read_now(lambda tx: plan_of(tx, page))
     assert "ix_leads_by_" in plan
     assert "Sort" not in plan
@@ -54,7 +54,7 @@ def test_leads_are_counted_by_the_texts_of_their_facets_and_not_one_by_one(
 ) -> None:
     business_id = new_id()
     database.write_now(lambda tx: make.lead(tx, business_id))
-    count = partial(listing.count_leads, business_id=business_id, wanted=wanted)
+    count = partial(listing.count_leads, business_id=business_id, lead_filter=wanted)
     plan = database.read_now(lambda tx: plan_of(tx, count))
     steps = [line for line in plan.splitlines() if "facets=?" in line or "facets = ANY" in line]
     assert len(steps) == 1, plan

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from contatto.accounts.model import Role
 from contatto.kit.db.database import Database
 from contatto.leads.rules.filters import USUAL_COLUMNS, Look, known_columns
-from contatto.leads.store.looks import find_look, lead_looks, save_look
+from contatto.leads.store.listing import find_look, lead_looks, save_look
 from tests.journeys.running import House, running_house
 from tests.leads.test_center_pages import a_lead, sign_in_as
 

@@ -16,12 +16,10 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, merging, records, statuses
+from contatto.leads.actions import annotations, merging, records
 from contatto.leads.actions.annotations import TaskText
-from contatto.leads.actions.merging import Wish
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.model.merges import Merge, Picks
+from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.model import Actor, Lead, LeadStatus, Merge, Picks
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import annotations as work_store
 from contatto.leads.store import listing
@@ -58,7 +56,7 @@ def two(db: Database) -> tuple[Actor, Lead, Lead]:
             annotations.label_lead(tx, actor, lead.id, lead.name)
             annotations.label_lead(tx, actor, lead.id, "both")
         annotations.assign_lead(tx, actor, other.id, None, actor.member_id)
-        statuses.change_lead_status(tx, business.id, other.id, LeadStatus.RAW, LeadStatus.QUALIFIED, "Owner")
+        records.change_lead_status(tx, business.id, other.id, LeadStatus.RAW, LeadStatus.QUALIFIED, "Owner")
         return actor, one, other
 
     return db.write_now(build)
@@ -78,7 +76,7 @@ def _rows(tx: Tx, table: Table) -> Iterator[str]:
 
 
 def merge(db: Database, actor: Actor, kept: Lead, gone: Lead, picks: Picks | None = None) -> Merge:
-    wish = Wish(kept.id, gone.id, picks or Picks(), " the same  person ")
+    wish = MergeRequest(kept.id, gone.id, picks or Picks(), " the same  person ")
     return db.write_now(lambda tx: merging.merge_leads(tx, actor, wish))
 
 
@@ -183,7 +181,7 @@ def test_undoing_keeps_what_somebody_changed_since(database: Database) -> None:
     made = merge(database, actor, one, other, Picks(status=True))
     business_id = actor.business_id
     database.write_now(
-        lambda tx: statuses.change_lead_status(
+        lambda tx: records.change_lead_status(
             tx, business_id, one.id, LeadStatus.QUALIFIED, LeadStatus.CONVERTED, "Agent"
         )
     )
@@ -233,7 +231,7 @@ def test_any_chain_of_merges_undone_from_its_end_leaves_every_row_as_it_was(
     chain = [leads[n] for n in order]
     made = []
     for n in range(3):
-        wish = Wish(chain[n + 1].id, chain[n].id, Picks(*picks[3 * n : 3 * n + 3]), "")
+        wish = MergeRequest(chain[n + 1].id, chain[n].id, Picks(*picks[3 * n : 3 * n + 3]), "")
         made.append(database.write_now(lambda tx, w=wish: merging.merge_leads(tx, actor, w)))
     [left] = database.read_now(lambda tx: listing.list_leads(tx, actor.business_id, LeadFilter()))
     assert left.id == chain[3].id

@@ -19,11 +19,9 @@ from contatto.forms.rules.outside import form_table
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.points import change_contact_point, mark_contact_wrong
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.events import LeadCaptured
-from contatto.leads.model.leads import LeadSource
-from contatto.leads.pages.downloads import table_rows
-from contatto.leads.rules.outside import chat_data
+from contatto.leads.model import Actor, LeadCaptured, LeadSource
+from contatto.leads.pages.bulk import table_rows
+from contatto.leads.rules.records import chat_data
 from contatto.leads.store.records import list_contact_points, list_outgoing_points
 from contatto.subscriptions.actions import (
     NewHook,

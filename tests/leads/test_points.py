@@ -14,9 +14,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions import points
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import Lead
-from contatto.leads.store import points as store
+from contatto.leads.model import Actor, Lead
 from contatto.leads.store import records
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
@@ -186,7 +184,7 @@ def test_what_was_no_contact_is_sealed_and_forgotten_after_a_month(
     database: Database, actor: Actor, clock: FixedClock
 ) -> None:
     lead, kept = rejected(database, actor)
-    rows = database.read_now(lambda tx: tx.execute(select(store.rejected_contacts)).all())
+    rows = database.read_now(lambda tx: tx.execute(select(records.rejected_contacts)).all())
     assert not quotes(str(rows), "91234567")
     clock.advance(days=31)
     with pytest.raises(Refused, match="time to restore it is over"):

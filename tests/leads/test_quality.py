@@ -10,13 +10,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.leads.engines.learning import Answered, Asked, answer_round, score_round
-from contatto.leads.engines.quality import learn_quality, read_quality
-from contatto.leads.engines.trees import NoTrees
-from contatto.leads.model.scores import ScoredLead
-from contatto.leads.rules.drift import Correction, correct_by
-from contatto.leads.rules.features import LEAST, Columns, Described, choose_columns, fill_table
-from contatto.leads.rules.linear import chance_at, fit_linear
+from contatto.leads.engines import (
+    NoTrees,
+    ScoringRequest,
+    ScoringResult,
+    answer_round,
+    learn_quality,
+    read_quality,
+    score_round,
+)
+from contatto.leads.model import ScoredLead
+from contatto.leads.rules.prediction import (
+    LEAST,
+    Columns,
+    Correction,
+    Described,
+    chance_at,
+    choose_columns,
+    correct_by,
+    fill_table,
+    fit_linear,
+)
 from contatto.leads.rules.scoring import ENOUGH, choose_reasons, explain_reasons
 
 WORDS = st.lists(
@@ -52,8 +66,10 @@ def crossed(seed: int, count: int) -> tuple[list[Described], list[bool]]:
     return described, came
 
 
-def answered(leads: list[ScoredLead], model: bytes = b"", correction: Correction | None = None) -> Answered:
-    return answer_round(Asked(leads, model, correction or Correction()))
+def answered(
+    leads: list[ScoredLead], model: bytes = b"", correction: Correction | None = None
+) -> ScoringResult:
+    return answer_round(ScoringRequest(leads, model, correction or Correction()))
 
 
 @given(st.lists(st.tuples(WORDS, NUMBERS), max_size=30), st.tuples(WORDS, NUMBERS))
@@ -167,7 +183,7 @@ def test_with_too_few_outcomes_nobody_is_scored() -> None:
 def test_a_round_is_the_same_as_bytes_and_changes_nothing_without_news() -> None:
     leads = played(5, 80)
     first = msgspec.json.decode(
-        score_round(msgspec.json.encode(Asked(leads, b"", Correction()))), type=Answered
+        score_round(msgspec.json.encode(ScoringRequest(leads, b"", Correction()))), type=ScoringResult
     )
     assert first.learned is not None
     assert first == answered(leads)

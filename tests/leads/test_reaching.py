@@ -3,7 +3,7 @@
 import pytest
 
 from contatto.capture.model import Field
-from contatto.leads.rules.reaching import Reach, reach_of
+from contatto.leads.rules.records import Reach, reach_of
 
 
 @pytest.mark.parametrize(

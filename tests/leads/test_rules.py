@@ -6,7 +6,7 @@ import pytest
 from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import (
     MOVES,
     better_name,

@@ -12,16 +12,15 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
+from contatto.leads.actions.records import change_lead_status
 from contatto.leads.actions.scoring import scoring_study
-from contatto.leads.actions.statuses import change_lead_status
-from contatto.leads.engines.learning import Answered, Asked
-from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.model.scores import LeadModel, LeadScore, ScoredLead
-from contatto.leads.rules.drift import Correction
+from contatto.leads.engines import ScoringRequest, ScoringResult
+from contatto.leads.model import Lead, LeadModel, LeadScore, LeadStatus, ScoredLead
 from contatto.leads.rules.filters import LeadFilter, Look, read_filter, write_filter
+from contatto.leads.rules.prediction import Correction
 from contatto.leads.rules.scoring import BANDS, ENOUGH, ScoreBand
 from contatto.leads.store import listing, scores
-from contatto.leads.store.models import find_lead_model, save_lead_model
+from contatto.leads.store.scores import find_lead_model, save_lead_model
 from tests import make
 from tests.journeys.running import running_house
 from tests.leads.test_quality import crossed, needs_trees
@@ -142,12 +141,12 @@ def test_the_process_that_learns_can_grow_trees() -> None:
     ]
     study = scoring_study()
     confined = study.confined()
-    raw = msgspec.json.encode(Asked(leads, b"", Correction()))
+    raw = msgspec.json.encode(ScoringRequest(leads, b"", Correction()))
     try:
         answers = [asyncio.run(confined.run(study.think, raw)) for _ in range(2)]
     finally:
         confined.close()
-    learned = msgspec.json.decode(answers[0], type=Answered).learned
+    learned = msgspec.json.decode(answers[0], type=ScoringResult).learned
     assert learned is not None
     assert (learned.has_trees, learned.share > 0.0, answers[1] == answers[0]) == (True, True, True)
 

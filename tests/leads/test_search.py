@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from contatto.inbox.model import Person
-from contatto.inbox.store.persons import persons, save_persons
+from contatto.inbox.store.conversations import persons, save_persons
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id

@@ -10,8 +10,8 @@ from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
-from contatto.leads.actions import statuses
-from contatto.leads.model.leads import HistoryKind, LeadStatus
+from contatto.leads.actions import records as statuses
+from contatto.leads.model import HistoryKind, LeadStatus
 from contatto.leads.rules.records import MOVES
 from contatto.leads.store import records
 from tests import make

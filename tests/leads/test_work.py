@@ -9,15 +9,13 @@ from sqlalchemy import select
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions import annotations, views
+from contatto.leads.actions import annotations
 from contatto.leads.actions import records as capturing
 from contatto.leads.actions.annotations import TaskText
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Actor, Lead
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import annotations as store
 from contatto.leads.store import listing, records
-from contatto.leads.store import views as view_store
 from tests import make
 
 
@@ -152,22 +150,22 @@ def test_a_deleted_lead_is_in_no_list_until_its_person_shares_a_detail_again(
 
 def test_a_view_is_its_makers_until_it_is_shared(database: Database, actor: Actor) -> None:
     view = database.write_now(
-        lambda tx: views.keep_view(tx, actor, "Hot", "q=%2B6591234567", is_shared=False)
+        lambda tx: annotations.keep_view(tx, actor, "Hot", "q=%2B6591234567", is_shared=False)
     )
     other = replace(actor, member_id="another member")
 
     def names(member: Actor) -> list[str]:
-        found = database.read_now(lambda tx: view_store.list_views(tx, member.business_id, member.member_id))
+        found = database.read_now(lambda tx: store.list_views(tx, member.business_id, member.member_id))
         return [each.name for each in found]
 
     assert (names(actor), names(other)) == (["Hot"], [])
     with pytest.raises(Refused, match="View not found"):
-        database.write_now(lambda tx: views.pin_view(tx, other, view.id, is_pinned=False))
-    database.write_now(lambda tx: views.share_view(tx, actor, view.id, is_shared=True))
+        database.write_now(lambda tx: annotations.pin_view(tx, other, view.id, is_pinned=False))
+    database.write_now(lambda tx: annotations.share_view(tx, actor, view.id, is_shared=True))
     assert names(other) == ["Hot"]
     with pytest.raises(Refused, match="Only the member who made this view"):
-        database.write_now(lambda tx: views.remove_view(tx, other, view.id))
-    raw = database.read_now(lambda tx: tx.execute(select(view_store.lead_views)).all())
+        database.write_now(lambda tx: annotations.remove_view(tx, other, view.id))
+    raw = database.read_now(lambda tx: tx.execute(select(store.lead_views)).all())
     assert "91234567" not in str(raw)
-    database.write_now(lambda tx: views.remove_view(tx, actor, view.id))
+    database.write_now(lambda tx: annotations.remove_view(tx, actor, view.id))
     assert names(actor) == []

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from contatto.kit.timestamps import micros
-from contatto.measurement.engines import coldlog
-from contatto.measurement.engines.coldlog import Moment, Viewed, ViewSums
-from contatto.measurement.engines.manifest import ALL_DROPPED
-from contatto.measurement.engines.sealing import BrokenFile, write_part
+from contatto.measurement.engines import sealing
+from contatto.measurement.engines.sealing import ALL_DROPPED, BrokenFile, Moment, Viewed, ViewSums, write_part
 from contatto.measurement.model import SealedFile, Touch, TouchKind
 from tests import make
 
@@ -52,30 +50,30 @@ def ids(touches: list[Touch]) -> list[int]:
 
 
 def test_the_views_of_a_person_are_whole_touches_of_one_business(files: list[SealedFile]) -> None:
-    found = coldlog.list_views_of(files, "b1", "a")
+    found = sealing.list_views_of(files, "b1", "a")
     assert sorted(found, key=lambda touch: touch.touch_id) == [TOUCHES[0], TOUCHES[1], NEXT_DAY[0]]
-    assert ids(coldlog.list_views_of(files, "b2", "a")) == [5]
-    assert coldlog.list_views_of([], "b1", "a") == []
+    assert ids(sealing.list_views_of(files, "b2", "a")) == [5]
+    assert sealing.list_views_of([], "b1", "a") == []
 
 
 def test_views_are_summed_by_ad_country_and_time(files: list[SealedFile]) -> None:
-    by_country = coldlog.list_view_sums(files[:1], MINE, "''", ("ad_id", "country"))
+    by_country = sealing.list_view_sums(files[:1], MINE, "''", ("ad_id", "country"))
     assert sorted(by_country, key=lambda sums: sums.country) == [
         ViewSums(AD.ad_id, "", "", 1, 100),
         ViewSums(AD.ad_id, "SG", "", 2, 200),
     ]
-    by_day = coldlog.list_view_sums(files, MINE, "day::VARCHAR", ())
+    by_day = sealing.list_view_sums(files, MINE, "day::VARCHAR", ())
     assert {(sums.at, sums.views) for sums in by_day} == {("2026-01-01", 3), ("2026-01-02", 2)}
 
 
 def test_moments_leave_out_what_is_before_and_after(files: list[SealedFile]) -> None:
     since, until = (micros(make.NOON + timedelta(minutes=minutes)) for minutes in (5, 9))
-    (sums,) = coldlog.list_view_sums(files, replace(MINE, since_ts=since, until_ts=until), "''", ())
+    (sums,) = sealing.list_view_sums(files, replace(MINE, since_ts=since, until_ts=until), "''", ())
     assert sums.views == 1
 
 
 def test_each_viewer_is_told_once_for_each_ad_time_and_country(files: list[SealedFile]) -> None:
-    found = coldlog.list_viewers(files, MINE, "''")
+    found = sealing.list_viewers(files, MINE, "''")
     assert len(found) == len(set(found))
     assert {(ad_id, at, person) for ad_id, at, _, person in found} == {
         (AD.ad_id, "", person) for person in ("a", "b", "c")
@@ -91,26 +89,26 @@ def test_the_latest_view_before_a_conversion_is_found(files: list[SealedFile]) -
         Moment(3, "a", micros(make.NOON + 4 * DAY)),
         Moment(4, "nobody", micros(make.NOON + DAY)),
     ]
-    found = coldlog.find_latest_views(files, "b1", moments, 24 * hour)
+    found = sealing.find_latest_views(files, "b1", moments, 24 * hour)
     assert {key: touch.touch_id for key, touch in found.items()} == {1: 2, 2: 11}
-    assert coldlog.find_latest_views(files, "b1", moments, None) == found  # the ad's own window is a day
-    longer = coldlog.find_latest_views(files, "b1", moments, 7 * 24 * hour)
+    assert sealing.find_latest_views(files, "b1", moments, None) == found  # the ad's own window is a day
+    longer = sealing.find_latest_views(files, "b1", moments, 7 * 24 * hour)
     assert {key: touch.touch_id for key, touch in longer.items()} == {1: 2, 2: 11, 3: 11}
 
 
 def test_of_a_file_only_the_views_that_are_dropped_are_read(files: list[SealedFile]) -> None:
     half = [replace(files[0], dropped_through=1), files[1]]
-    assert ids(coldlog.list_views_of(half, "b1", "a")) == [1, 11]
-    assert coldlog.holds_view(half, 1)
-    assert not coldlog.holds_view(half, 3)
-    assert not coldlog.holds_view(files, 4)  # taps are never dropped
+    assert ids(sealing.list_views_of(half, "b1", "a")) == [1, 11]
+    assert sealing.holds_view(half, 1)
+    assert not sealing.holds_view(half, 3)
+    assert not sealing.holds_view(files, 4)  # taps are never dropped
 
 
 def test_what_is_dropped_next_are_views_in_the_order_of_their_ids(files: list[SealedFile]) -> None:
     file = replace(files[0], dropped_through=-1)
-    assert coldlog.list_next_views(file, 2) == [1, 2]
-    assert coldlog.list_next_views(replace(file, dropped_through=2), 2) == [3, 5]
-    assert coldlog.list_next_views(replace(file, dropped_through=5), 2) == []
+    assert sealing.list_next_views(file, 2) == [1, 2]
+    assert sealing.list_next_views(replace(file, dropped_through=2), 2) == [3, 5]
+    assert sealing.list_next_views(replace(file, dropped_through=5), 2) == []
 
 
 HARM: dict[str, Callable[[Path], object]] = {
@@ -124,11 +122,11 @@ HARM: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_file_is_named_and_the_others_can_be_read(files: list[SealedFile], harm: str) -> None:
     HARM[harm](Path(files[0].folder) / files[0].name)
     with pytest.raises(BrokenFile, match=r"day=2026-01-01/part-1\.parquet") as caught:
-        coldlog.list_views_of(files, "b1", "a")
+        sealing.list_views_of(files, "b1", "a")
     assert caught.value.file == files[0]
     assert caught.value.is_gone is (harm == "gone")
     with pytest.raises(BrokenFile):
-        coldlog.list_next_views(files[0], 2)
-    found, broken = coldlog.load_whole(files, lambda some: coldlog.list_views_of(some, "b1", "a"))
+        sealing.list_next_views(files[0], 2)
+    found, broken = sealing.load_whole(files, lambda some: sealing.list_views_of(some, "b1", "a"))
     assert ids(found) == [11]
     assert [error.file for error in broken] == [files[0]]

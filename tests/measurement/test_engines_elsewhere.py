@@ -11,7 +11,7 @@ import pytest
 from contatto.measurement.engines import cluster
 from contatto.measurement.engines.choices import EngineName
 from contatto.measurement.engines.events import Choices, answered
-from contatto.measurement.engines.statements import sql_of, winners_sql
+from contatto.measurement.engines.staging import sql_of, winners_sql
 from contatto.measurement.model import Policy
 from tests.measurement import oracle
 from tests.measurement.cases import joined, world

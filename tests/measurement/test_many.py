@@ -14,8 +14,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.measurement import store
 from contatto.measurement.actions import Earned, record_conversions, record_tap, record_taps, record_touch
-from contatto.measurement.engines.viewers import viewer_links
 from contatto.measurement.model import ConversionKind, Impression, MeasuredAd, Tap, TouchKind
+from contatto.measurement.store import viewer_links
 from tests import make
 
 HOUR = timedelta(hours=1)

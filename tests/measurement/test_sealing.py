@@ -21,7 +21,7 @@ from contatto.kit.maintenance import folder_lock, run_maintenance_job
 from contatto.kit.settings import Settings
 from contatto.kit.timestamps import micros
 from contatto.measurement.actions import Earned, record_conversion, record_touch, sealing_job
-from contatto.measurement.engines import manifest, sealing
+from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, MeasuredAd
 from contatto.wiring import install
@@ -65,7 +65,7 @@ def sealed(folder: Path, what: str = "touches/*/*") -> list[tuple[object, ...]]:
 
 
 def listed(db: Database, folder: Path) -> list[tuple[str, int]]:
-    files = db.read_now(manifest.list_sealed_files)
+    files = db.read_now(sealing.list_sealed_files)
     assert all(Path(file.folder) == folder for file in files)
     return [(file.name, file.touches) for file in files]
 
@@ -102,7 +102,7 @@ def dies(*_: object, **__: object) -> None:
 
 
 STEPS = {
-    "before it is listed": ("contatto.measurement.engines.manifest.append_sealed_file", dies),
+    "before it is listed": ("contatto.measurement.engines.sealing.append_sealed_file", dies),
     "after it is listed": ("contatto.measurement.actions.write_conversions", dies),
 }
 
@@ -230,7 +230,7 @@ def test_another_file_in_the_place_of_a_sealed_one_is_not_taken(database: Databa
     (tmp_path / "now/touches/day=2026-01-02/part-1.parquet").write_bytes(b"another")
     with pytest.raises(BrokenFile, match=r"now.*day=2026-01-02"):
         seal_days(database, tmp_path / "now", DAYS)
-    assert {file.folder for file in database.read_now(manifest.list_sealed_files)} == {
+    assert {file.folder for file in database.read_now(sealing.list_sealed_files)} == {
         str(tmp_path / "before"),
         str(tmp_path / "now"),
     }

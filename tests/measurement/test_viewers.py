@@ -26,8 +26,7 @@ from contatto.measurement.actions import (
     record_tap,
     record_touch,
 )
-from contatto.measurement.engines import viewers
-from contatto.measurement.engines.statements import sql_of, winners_sql
+from contatto.measurement.engines.staging import sql_of, winners_sql
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd, Policy, Touch, TouchKind
 from contatto.measurement.rules import last_touch
 from tests import make
@@ -96,7 +95,7 @@ def test_a_tap_that_was_made_before_links_nobody(database: Database) -> None:
     assert database.write_now(lambda tx: record_tap(tx, again, VIEWER)) is False
     play(database, chat(owner, 2, "p2"))
     assert winner(database, owner, "p2").ad_id is None
-    assert database.read_now(lambda tx: viewers.list_links(tx, owner)) == {"p1": [VIEWER]}
+    assert database.read_now(lambda tx: store.list_links(tx, owner)) == {"p1": [VIEWER]}
 
 
 def test_a_link_of_one_business_says_nothing_at_another(database: Database) -> None:
@@ -104,7 +103,7 @@ def test_a_link_of_one_business_says_nothing_at_another(database: Database) -> N
     theirs, (other,) = prepared(database, **OFF)
     play(database, view(ad, 0), view(other, 0), tap(ad, 1), chat(theirs, 2))
     assert winner(database, theirs).ad_id is None
-    assert database.read_now(lambda tx: viewers.list_viewers_of(tx, theirs, "p1")) == []
+    assert database.read_now(lambda tx: store.list_viewers_of(tx, theirs, "p1")) == []
 
 
 numbers = st.integers(0, 1)
@@ -173,7 +172,7 @@ def test_of_many_who_tap_one_link_at_the_very_same_time_one_is_the_viewer(databa
     people = [replace(touch, person_id=f"p{number}") for number in range(4)]
     steps = [lambda tx, of=of: record_tap(tx, of, VIEWER) for of in people]
     run_together(database, threading.Barrier(len(steps)), steps)
-    assert len(database.read_now(lambda tx: viewers.list_links(tx, owner))) == 1
+    assert len(database.read_now(lambda tx: store.list_links(tx, owner))) == 1
 
 
 def test_what_a_person_is_shown_to_have_seen_is_what_their_viewer_saw(database: Database) -> None:

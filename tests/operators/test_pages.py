@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
-from contatto.ads.store.nodes import ad_groups
+from contatto.ads.store import ad_groups
 from contatto.kit.db.tx import Tx
 from contatto.operators import actions, store
 from contatto.operators.model import AdmissionState, AdReview, ReviewState

@@ -22,11 +22,10 @@ from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned, dropping_job, sealing_job
-from contatto.measurement.engines import manifest, viewers
-from contatto.measurement.engines.changed_days import list_changed_days
-from contatto.measurement.engines.manifest import ALL_DROPPED
-from contatto.measurement.engines.sealing import BrokenFile
+from contatto.measurement.engines import sealing
+from contatto.measurement.engines.sealing import ALL_DROPPED, BrokenFile
 from contatto.measurement.model import Attribution, ConversionKind, Goal, Policy, Touch, TouchKind
+from contatto.measurement.store import list_changed_days
 from contatto.reports.actions.answers import make_report
 from contatto.reports.actions.counting import count_days_ahead, counted_until
 from contatto.reports.actions.explaining import suppose_windows, trace_conversion
@@ -102,7 +101,7 @@ class Story:
 
     def _happen(self, tx: Tx) -> None:
         for viewer, person in zip(LOOKERS, PEOPLE, strict=False):  # whom a publisher named, and who chatted
-            viewers.append_links(tx, self.world.id, [(viewer, person)])
+            measured.append_links(tx, self.world.id, [(viewer, person)])
         for touch in self.touches:
             measurement.record_touch(tx, touch)
         for day in range(0, 45, 2):
@@ -223,7 +222,7 @@ def test_what_comes_after_a_drop_ends_as_if_nothing_had_been_dropped(
             pass
     same()
     story.seal()  # late touches become new parts
-    assert any(file.part == 2 for file in story.database.read_now(manifest.list_sealed_files))
+    assert any(file.part == 2 for file in story.database.read_now(sealing.list_sealed_files))
     story.drop()
     same()
     held = [view for view in late if view.kind is TouchKind.VIEW and view.day < "2026-01-16"]
@@ -241,7 +240,7 @@ def test_killed_in_a_drop_nothing_is_lost_and_nothing_counts_twice(
     story: Story, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     before = told(story)
-    owner = manifest if step == "record_dropped" else measured
+    owner = sealing if step == "record_dropped" else measured
     whole = getattr(owner, step)
 
     def dies(*arguments: Any) -> None:
@@ -336,7 +335,7 @@ def test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back(story:
 def test_a_file_that_is_damaged_is_not_built_upon(story: Story) -> None:
     cut_off(files_of(story, "2026-01-07"))
     story.drop()
-    kept = story.database.read_now(manifest.list_sealed_files)
+    kept = story.database.read_now(sealing.list_sealed_files)
     assert [file.day for file in kept if file.day < "2026-01-16" and file.dropped_through != ALL_DROPPED] == [
         "2026-01-07"
     ]

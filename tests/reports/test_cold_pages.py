@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
-from contatto.measurement.engines import manifest
+from contatto.measurement.engines import sealing
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
 from contatto.reports.actions.counting import count_days_ahead
@@ -42,7 +42,7 @@ class Old:
         return f"since={first}&until={last}"
 
     def file(self, at: datetime) -> Path:
-        files = self.house.context.db.read_now(manifest.list_sealed_files)
+        files = self.house.context.db.read_now(sealing.list_sealed_files)
         (found,) = [file for file in files if file.day == (at + timedelta(hours=8)).date().isoformat()]
         return Path(found.folder) / found.name
 

@@ -19,16 +19,14 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
-from contatto.leads.actions.records import mark_as_lead
-from contatto.leads.actions.statuses import change_lead_status
-from contatto.leads.model.events import LeadStatusChanged
-from contatto.leads.model.leads import LeadStatus, Origin, Signal
+from contatto.leads.actions.records import change_lead_status, mark_as_lead
+from contatto.leads.model import LeadStatus, LeadStatusChanged, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
-from contatto.measurement.engines.changed_days import list_changed_days
 from contatto.measurement.index import record_views
 from contatto.measurement.model import ChangedDay, ConversionKind, Goal, Impression, TouchKind
+from contatto.measurement.store import list_changed_days
 from contatto.reports.actions import counting
 from contatto.reports.actions.counting import SETTLED, count_days_ahead, note_lead
 from contatto.reports.engines import counted as reading

@@ -14,13 +14,13 @@ import pytest
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount, open_outside_account
-from contatto.ad_platforms.actions.mirroring import keep_nodes, keep_spend
+from contatto.ad_platforms.actions.pulling import keep_nodes, keep_spend
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideNode
-from contatto.ad_platforms.store.accounts import record_account
-from contatto.ads.store.nodes import find_ad_group_by_number
+from contatto.ad_platforms.store import record_account
+from contatto.ads.store import find_ad_group_by_number
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_number
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.operators.actions import add_placement, open_operator

@@ -15,9 +15,9 @@ from contatto.accounts.model import BusinessId, Credential, Permission
 from contatto.accounts.rules import LIMITABLE
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.model.leads import LeadSource
+from contatto.leads.model import LeadSource
 from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.outside import origins_of
+from contatto.leads.rules.records import origins_of
 from contatto.leads.store.listing import list_leads
 from contatto.measurement.store import conversions
 from tests.journeys.running import API

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from contatto.accounts.model import Credential, Role
-from contatto.ads.store.messages import list_welcome_messages
+from contatto.ads.store import list_welcome_messages
 from contatto.forms.actions import find_published
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id

@@ -12,9 +12,9 @@ from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook
 
 from contatto.accounts.model import Role
-from contatto.ad_platforms.actions import authorizing
-from contatto.ad_platforms.actions.authorizing import RETURN_PATH, authorize_url
-from contatto.ad_platforms.store.accounts import list_outside_accounts
+from contatto.ad_platforms.actions import accounts as authorizing
+from contatto.ad_platforms.actions.accounts import RETURN_PATH, authorize_url
+from contatto.ad_platforms.store import list_outside_accounts
 from contatto.crm.actions import consenting
 from contatto.crm.actions.consenting import CALLBACK, consent_address
 from contatto.crm.actions.incoming import incoming_path, open_incoming

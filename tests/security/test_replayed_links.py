@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from contatto.ads.rules.links import chat_link
-from contatto.ads.store.nodes import find_any_ad
+from contatto.ads.rules.settings import chat_link
+from contatto.ads.store import find_any_ad
 from contatto.kit.clock import ShiftedClock
 from contatto.measurement import store
 from contatto.measurement.model import Touch

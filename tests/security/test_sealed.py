@@ -32,8 +32,8 @@ from contatto.kit.outbound.store import queue_request
 from contatto.kit.rotation import reseal_all
 from contatto.kit.sealed import UNREADABLE
 from contatto.kit.vault import Sealed, Vault
-from contatto.leads.model.scores import LeadModel
-from contatto.leads.store.models import save_lead_model
+from contatto.leads.model import LeadModel
+from contatto.leads.store.scores import save_lead_model
 from contatto.spam.rules import BITS, Weights
 from contatto.spam.store import save_weights
 from contatto.wiring import install
@@ -247,7 +247,7 @@ def test_no_log_line_holds_a_contact_value_or_a_name_though_everything_breaks(
 
     for place in (
         "contatto.leads.store.listing.list_matches",
-        "contatto.inbox.pages.panes.list_found",
+        "contatto.inbox.pages.desk.list_found",
         "contatto.inbox.actions.incoming.open_conversation",
         "contatto.leads.actions.importing.read_entry",
         "contatto.leads.actions.jobs.lead_store.list_leads_by_id",

@@ -23,8 +23,8 @@ from contatto.forms import actions as lead_files
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.jobs import MOST_WAITING
-from contatto.leads.model.jobs import Job, JobState
-from contatto.leads.pages import downloads, importing
+from contatto.leads.model import Job, JobState
+from contatto.leads.pages import bulk, importing
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.jobs import list_jobs
 from contatto.leads.store.listing import count_leads
@@ -192,7 +192,7 @@ def test_a_long_export_or_preview_holds_up_no_lead_of_another(
     place, name = {
         "preview": (importing, "foresee_import"),
         "file": (lead_files, "_file_table"),
-    }.get(what, (downloads, "table_rows"))
+    }.get(what, (bulk, "table_rows"))
     gate = Gate(getattr(place, name))
     monkeypatch.setattr(place, name, gate)
     database = street.busy.context.db

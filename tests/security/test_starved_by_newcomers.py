@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from contatto.inbox.limits import MOST_A_MINUTE, MOST_AT_ONCE, limit_newcomers
+from contatto.inbox.auth import MOST_A_MINUTE, MOST_AT_ONCE, limit_newcomers
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

@@ -12,12 +12,12 @@ from contatto.ad_platforms.actions.accounts import (
     replace_outside_token,
 )
 from contatto.ad_platforms.model import PULL, AdPlatform, OutsideAccount
-from contatto.ad_platforms.store.accounts import find_outside_account
+from contatto.ad_platforms.store import find_outside_account
 from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.inbox.model import AdReferral
-from contatto.inbox.store.persons import persons
-from contatto.inbox.store.referrals import append_referral
+from contatto.inbox.store.conversations import persons
+from contatto.inbox.store.receipts import append_referral
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpOutcome
@@ -26,7 +26,7 @@ from contatto.kit.outbound.model import Ask, OutboundRequest
 from contatto.kit.outbound.steps import next_step
 from contatto.kit.outbound.store import delete_requests_of
 from contatto.kit.settings import Settings
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from contatto.signals.actions import scheduling
 from contatto.signals.actions.settings import NewSignalSettings, save_choices
 from contatto.signals.model.events import AdSignal, SignalState

@@ -12,9 +12,8 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions.erasing import erase_leads
-from contatto.leads.actions.records import delete_lead, restore_lead
-from contatto.leads.actions.statuses import change_lead_status, undo_lead_status
-from contatto.leads.model.leads import Lead, LeadStatus
+from contatto.leads.actions.records import change_lead_status, delete_lead, restore_lead, undo_lead_status
+from contatto.leads.model import Lead, LeadStatus
 from contatto.signals.actions import settings as actions
 from contatto.signals.actions.ledger import load_signal_ledger
 from contatto.signals.actions.scheduling import schedule_signals

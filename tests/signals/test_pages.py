@@ -13,7 +13,7 @@ from contatto.ad_platforms.model import AdPlatform
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.model import Done
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.signals.connectors.tiktok import TikTokSignals

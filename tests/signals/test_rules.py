@@ -13,7 +13,7 @@ from contatto.channels.model import Platform
 from contatto.kit.exchange import HttpAnswer
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import Done, Failed, NotNow
-from contatto.leads.model.leads import HistoryEntry, HistoryKind, LeadId, LeadStatus
+from contatto.leads.model import HistoryEntry, HistoryKind, LeadId, LeadStatus
 from contatto.signals.actions.scheduling import name_event
 from contatto.signals.connectors.meta import MetaSignals
 from contatto.signals.connectors.tiktok import TikTokSignals

@@ -13,8 +13,8 @@ from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
-from contatto.leads.actions.statuses import change_lead_status
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.actions.records import change_lead_status
+from contatto.leads.model import LeadStatus
 from contatto.leads.store.records import leads
 from contatto.subscriptions import store
 from contatto.subscriptions.model import Subscription

@@ -19,7 +19,7 @@ class AdPlatform(StrEnum):
 
 
 class PullState(StrEnum):
-    """How reading an account stands."""
+    """State of an account's pull."""
 
     NEW = "new"
     """Nothing was read yet."""
@@ -92,7 +92,7 @@ class OutsideNode:
 
 @dataclass(frozen=True, slots=True)
 class AdDay:
-    """What an ad cost and brought on a day (``YYYY-MM-DD``) of its account's zone."""
+    """Cost and results of an ad on a day (``YYYY-MM-DD``) of its account's zone."""
 
     ad_number: int
     day: str
@@ -102,7 +102,7 @@ class AdDay:
 
 
 class Part(StrEnum):
-    """What of an account is read, one after the other."""
+    """Parts of an account, in the order of a pull."""
 
     ACCOUNT = "account"
     CAMPAIGNS = "campaigns"
@@ -120,7 +120,7 @@ LEVEL_OF: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is asked next: a part, from a cursor on ("" for its beginning), of some days where it has days."""
+    """Next request of a pull: a part, its cursor ("" for the beginning), and days where it has them."""
 
     part: Part
     cursor: str = ""
@@ -130,7 +130,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How an account is reached."""
+    """Access to an account."""
 
     base_url: str
     external_id: str
@@ -190,7 +190,7 @@ class PlatformConnector(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Where its API is, without a final slash."""
+        """Return the address of the platform's API, without a final slash."""
         ...
 
     def ask(self, access: Access, place: Place) -> HttpRequest: ...
@@ -198,11 +198,11 @@ class PlatformConnector(Protocol):
     def read(self, access: Access, place: Place, answer: HttpAnswer) -> Found | PullFailure: ...
 
     def goal_of(self, word: str) -> Goal:
-        """What conversions of an ad group with this goal are compared with: leads, or conversations."""
+        """Return the conversion that this goal compares with: leads or conversations."""
         ...
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:
-        """Where a member lets us in; the platform then leads back with the state and a code."""
+        """Return the consent page of the platform, which redirects back with the state and a code."""
         ...
 
     def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:

@@ -1,4 +1,4 @@
-"""Which connector speaks for which ad platform, and whose chats its ads open."""
+"""Connectors by ad platform, and the channels that their ads open."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -21,7 +21,7 @@ AD_PLATFORMS: Final[Mapping[Platform, AdPlatform]] = {
 }
 """Whose ads open the chats of a channel."""
 APPS: Final[Mapping[AdPlatform, frozenset[Platform]]] = {
-    platform: frozenset(channel for channel, of in AD_PLATFORMS.items() if of is platform)
+    platform: frozenset(channel for channel, own_platform in AD_PLATFORMS.items() if own_platform is platform)
     for platform in AdPlatform
 }
 """The channels whose apps let us into an ad platform."""

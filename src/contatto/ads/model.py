@@ -11,7 +11,7 @@ from contatto.measurement.model import Goal
 
 
 class NodeStatus(StrEnum):
-    """What the advertiser wants of a campaign, an ad group or an ad; deleted is final."""
+    """Status of a campaign, an ad group or an ad as the advertiser sets it; deleted is final."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -31,7 +31,7 @@ type Place = tuple[NodeKind, int]
 
 
 class BudgetMode(StrEnum):
-    """How a budget counts; the values are the API's."""
+    """Budget mode; the values are the API's."""
 
     INFINITE = "BUDGET_MODE_INFINITE"
     DAY = "BUDGET_MODE_DAY"
@@ -81,7 +81,7 @@ class ViewWindow(StrEnum):
 
 
 class EventCount(StrEnum):
-    """Whether each of a person's conversions counts, or the first; the values are the API's."""
+    """Counting of a person's conversions, each or the first; the values are the API's."""
 
     UNSET = "UNSET"
     EVERY = "EVERY"
@@ -111,7 +111,7 @@ class AgeGroup(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Targeting:
-    """Who may see the ads of an ad group, beside its countries; an empty part means everybody.
+    """Targeting of an ad group beside its countries; an empty part means everybody.
 
     Audiences are named by their numbers, as the API does.
     """
@@ -151,7 +151,7 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When an ad group may serve; with no end it serves until it is stopped."""
+    """Schedule of an ad group; without an end it serves until it is stopped."""
 
     kind: ScheduleType
     starts_at: datetime
@@ -234,7 +234,7 @@ class AdGroup:
 
 
 class Audit(StrEnum):
-    """How far the review of an ad is; the values are the API's."""
+    """Review state of an ad; the values are the API's."""
 
     AUDITING = "AUDITING"
     PASS = "PASS"  # noqa: S105 - the word of the API for "approved"
@@ -258,7 +258,7 @@ class WelcomeMessage:
 
 @dataclass(frozen=True, slots=True)
 class Ad:
-    """What a person sees and taps; ``number`` is the API's ``ad_id``.
+    """Ad that a person sees and taps; ``number`` is the API's ``ad_id``.
 
     ``auto_message_id`` is the welcome message and ``page_id`` the instant form, both empty where there is
     none. Only an ad that passed its review is shown; ``audit_reason`` says why one was rejected.
@@ -288,7 +288,7 @@ class Ad:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a member typed into the form of something new, before it is made.
+    """Draft: a form of a new campaign, ad group or ad as a member typed it.
 
     ``parent`` is the number of what it would stand in, 0 for a campaign; ``typed`` is the form as JSON.
     """
@@ -323,14 +323,14 @@ class CheckResult:
 
 
 class NextStep(StrEnum):
-    """What is still to do before an ad group can be made."""
+    """Step that remains before an ad group can be created."""
 
     TURN_ON_CAPTURE = "turn_on_capture"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the checks of an ad group are told: three sets of countries, and whether capture is on.
+    """Facts for the checks of an ad group: three sets of countries, and the capture switch.
 
     ``channel_account_id`` is only named in what is said.
     """
@@ -344,7 +344,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What an ad group was charged on a day, and ever."""
+    """Spend of an ad group on a day, and in total."""
 
     day_micros: int = 0
     ever_micros: int = 0
@@ -352,7 +352,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is wanted; ``number`` counts from 1."""
+    """Page of a list; ``number`` counts from 1."""
 
     number: int = 1
     size: int = 1_000
@@ -360,7 +360,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NodeFilter:
-    """Which campaigns, ad groups or ads of an ad account are wanted; None means no limit.
+    """Filter of an ad account's campaigns, ad groups or ads; None means no limit.
 
     Numbers are the API's ids; those of a higher level select all that is under them.
     """

@@ -1,4 +1,4 @@
-"""What ads ask of the capability that keeps the ledger of charges; it is handed in."""
+"""Port of ads to the ledger of charges."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from contatto.kit.db.tx import Tx
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendPort:
-    """What ad groups have spent, as it was counted with each charge: however many touches there are.
+    """Return the spend of ad groups from counters that each charge updates.
 
     Attributes:
         list_spent: by the ids of ad groups of a business, on a day (``YYYY-MM-DD``) of their own, and ever;

@@ -37,7 +37,7 @@ from contatto.crm.actions.ledger import list_alarms
 from contatto.crm.rules.alarms import Alarm
 from contatto.inbox.model import MessageReceived
 from contatto.inbox.store.conversations import find_conversation, list_late_conversations
-from contatto.inbox.store.targets import list_reply_targets
+from contatto.inbox.store.desk import list_reply_targets
 from contatto.kit import errors
 from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.client import read_address
@@ -62,7 +62,7 @@ from contatto.kit.outbound.model import (
 from contatto.kit.outbound.store import queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
-from contatto.leads.model.events import LeadCaptured, WorkAssigned
+from contatto.leads.model import LeadCaptured, WorkAssigned
 from contatto.leads.store.annotations import list_due_tasks
 from contatto.mail.actions import queue_mail
 from contatto.mail.model import NewMail

@@ -36,7 +36,7 @@ from contatto.kit.ids import new_id, new_number, new_secret
 from contatto.kit.turns import Turns
 from contatto.kit.vault import Vault
 from contatto.kit.work import QueuedWork
-from contatto.leads.model.erasing import Gone
+from contatto.leads.model import ErasedPeople
 
 PIECE: Final = 500
 """Members that are changed together; a write takes as many pieces as fit into its time."""
@@ -320,7 +320,7 @@ def purge_files(tx: Tx) -> int:
     return store.delete_old_files(tx, tx.now - rules.FILE_LIFE)
 
 
-def forget_members(tx: Tx, erased: Gone) -> set[str]:
+def forget_members(tx: Tx, erased: ErasedPeople) -> set[str]:
     """Take persons out of all audiences, by the hashes of their contact values. Nothing new is found."""
     digests = rules.digests_of(erased.contacts)
     store.delete_prints(tx, erased.business_id, blind_digests(tx.vault, erased.business_id, digests))

@@ -15,7 +15,7 @@ from contatto.kit.errors import Refused
 
 @dataclass(frozen=True, slots=True)
 class CompanyData:
-    """What a business says about itself before contact details are captured for it (P1)."""
+    """Data of a business that capture requires (P1)."""
 
     company_name: str
     company_site: str
@@ -24,7 +24,7 @@ class CompanyData:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one message gave: contact details, and a stated name, which is no contact by itself (R36)."""
+    """Result of one message: contact details, and a stated name, which alone is no contact (R36)."""
 
     contacts: tuple[ContactMatch, ...]
     name: NameMatch | None
@@ -46,27 +46,29 @@ def save_company_data(
     _check_url("privacy_policy_url", company.privacy_policy_url)
     if company.company_site.strip():
         _check_url("company_site", company.company_site)
-    known = store.find_switch(tx, business_id, channel_account_id)
-    given = CompanyData(
+    existing_switch = store.find_switch(tx, business_id, channel_account_id)
+    company_data = CompanyData(
         company.company_name.strip(), company.company_site.strip(), company.privacy_policy_url.strip()
     )
-    is_same = known is not None and given == CompanyData(
-        known.company_name, known.company_site, known.privacy_policy_url
+    is_same = existing_switch is not None and company_data == CompanyData(
+        existing_switch.company_name, existing_switch.company_site, existing_switch.privacy_policy_url
     )
-    review = known.review if known is not None and is_same else None
+    review = existing_switch.review if existing_switch is not None and is_same else None
     if review in (None, Review.REFUSED) or not needs_review:
         review = Review.PENDING if needs_review else Review.APPROVED
     switch = CaptureSwitch(
         channel_account_id,
         business_id,
-        is_on=known is not None and known.is_on,
-        company_name=given.company_name,
-        company_site=given.company_site,
-        privacy_policy_url=given.privacy_policy_url,
-        turned_on_at=known.turned_on_at if known else None,
+        is_on=existing_switch is not None and existing_switch.is_on,
+        company_name=company_data.company_name,
+        company_site=company_data.company_site,
+        privacy_policy_url=company_data.privacy_policy_url,
+        turned_on_at=existing_switch.turned_on_at if existing_switch else None,
         changed_at=tx.now,
         review=review or Review.APPROVED,
-        applied_at=known.applied_at if known and is_same and known.applied_at else tx.now,
+        applied_at=existing_switch.applied_at
+        if existing_switch and is_same and existing_switch.applied_at
+        else tx.now,
     )
     store.save_switch(tx, switch)
     return switch
@@ -88,13 +90,15 @@ def turn_on_capture(
     Raises:
         Refused: INVALID, when company name or privacy policy is missing or malformed.
     """
-    known = store.find_switch(tx, business_id, channel_account_id)
-    if company is not None or known is None:
-        given = company or CompanyData("", "", "")
-        known = save_company_data(tx, business_id, channel_account_id, given, needs_review=needs_review)
-    if known.is_on or known.review is not Review.APPROVED:
-        return known
-    switch = replace(known, is_on=True, turned_on_at=tx.now, changed_at=tx.now)
+    existing_switch = store.find_switch(tx, business_id, channel_account_id)
+    if company is not None or existing_switch is None:
+        company_data = company or CompanyData("", "", "")
+        existing_switch = save_company_data(
+            tx, business_id, channel_account_id, company_data, needs_review=needs_review
+        )
+    if existing_switch.is_on or existing_switch.review is not Review.APPROVED:
+        return existing_switch
+    switch = replace(existing_switch, is_on=True, turned_on_at=tx.now, changed_at=tx.now)
     store.save_switch(tx, switch)
     return switch
 
@@ -120,13 +124,18 @@ def refuse_capture(tx: Tx, channel_account_id: str, reason: str) -> CaptureSwitc
 
 
 def _review(tx: Tx, channel_account_id: str, review: Review, reason: str) -> CaptureSwitch:
-    known = store.find_application(tx, channel_account_id)
-    if known is None:
+    application = store.find_application(tx, channel_account_id)
+    if application is None:
         raise Refused(errors.NOT_FOUND, "This account has no application for lead capture.")
-    is_on = known.is_on and review is Review.APPROVED
-    turned_on_at = known.turned_on_at if is_on else None
+    is_on = application.is_on and review is Review.APPROVED
+    turned_on_at = application.turned_on_at if is_on else None
     changed = replace(
-        known, review=review, refused_reason=reason, is_on=is_on, turned_on_at=turned_on_at, changed_at=tx.now
+        application,
+        review=review,
+        refused_reason=reason,
+        is_on=is_on,
+        turned_on_at=turned_on_at,
+        changed_at=tx.now,
     )
     store.save_switch(tx, changed)
     return changed
@@ -134,9 +143,9 @@ def _review(tx: Tx, channel_account_id: str, review: Review, reason: str) -> Cap
 
 def turn_off_capture(tx: Tx, business_id: str, channel_account_id: str) -> None:
     """Turn capture off: from now on nothing is detected. Leads that are there stay."""
-    known = store.find_switch(tx, business_id, channel_account_id)
-    if known is not None and known.is_on:
-        store.save_switch(tx, replace(known, is_on=False, turned_on_at=None, changed_at=tx.now))
+    switch = store.find_switch(tx, business_id, channel_account_id)
+    if switch is not None and switch.is_on:
+        store.save_switch(tx, replace(switch, is_on=False, turned_on_at=None, changed_at=tx.now))
 
 
 def capture_contacts(
@@ -148,17 +157,22 @@ def capture_contacts(
     return Found(tuple(rules.detect_contacts(text, country)), rules.detect_name(text))
 
 
-def drop_corrected(tx: Tx, business_id: str, found: Sequence[Found]) -> list[Found]:
-    """What messages gave, in their order, without what a person has called "not a contact" before."""
-    values = {(each.field, each.value) for one in found for each in one.contacts}
+def drop_corrected(tx: Tx, business_id: str, candidates: Sequence[Found]) -> list[Found]:
+    """Return results of messages in order, without values that a member marked "not a contact"."""
+    values = {(contact.field, contact.value) for one in candidates for contact in one.contacts}
     if not values:
-        return list(found)
+        return list(candidates)
     wrong = store.list_corrected(tx, business_id, values)
     if not wrong:
-        return list(found)
+        return list(candidates)
     return [
-        replace(one, contacts=tuple(each for each in one.contacts if (each.field, each.value) not in wrong))
-        for one in found
+        replace(
+            one,
+            contacts=tuple(
+                contact for contact in one.contacts if (contact.field, contact.value) not in wrong
+            ),
+        )
+        for one in candidates
     ]
 
 
@@ -174,7 +188,7 @@ def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> Non
 
 def list_contacts(text: str, country: str) -> set[str]:
     """Every contact value in a text, normalised and as written, whether capture is on or not."""
-    return {each for found in rules.detect_contacts(text, country) for each in (found.value, found.raw)}
+    return {each for contact in rules.detect_contacts(text, country) for each in (contact.value, contact.raw)}
 
 
 def _check_url(field: str, text: str) -> None:

@@ -46,8 +46,8 @@ async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> 
     context = context_of(request)
     require(caller, Permission.WRITE_ADS)
     require_all_accounts(caller)
-    given = CompanyData(body.company_name, body.company_site, body.privacy_policy_url)
-    company = given if any((body.company_name, body.company_site, body.privacy_policy_url)) else None
+    company_data = CompanyData(body.company_name, body.company_site, body.privacy_policy_url)
+    company = company_data if any((body.company_name, body.company_site, body.privacy_policy_url)) else None
 
     def work(tx: Tx) -> CaptureSwitch:
         _check_owned(tx, caller.business_id, body.channel_account_id)

@@ -1,4 +1,4 @@
-"""What capture finds: the twelve contact fields, a match with its evidence, a stated name."""
+"""Values of capture: the twelve contact fields, a match with its evidence, a stated name."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -48,7 +48,7 @@ class NameMatch:
 
 
 class Review(StrEnum):
-    """What the operator says of an application for capture; without an operator all are approved."""
+    """Operator's decision on an application for capture; without an operator all are approved."""
 
     PENDING = "pending"
     APPROVED = "approved"

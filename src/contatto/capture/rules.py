@@ -42,23 +42,23 @@ def detect_contacts(text: str, country: str) -> list[ContactMatch]:
 
 def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[ContactMatch]]:
     """The contact details of many messages, each with its country, in their order."""
-    found: list[list[ContactMatch]] = [[] for _ in texts]
+    matches: list[list[ContactMatch]] = [[] for _ in texts]
     for hinted, places in hints_of_all([text for text, _ in texts]).items():
         for place in places:
             text, country = texts[place]
             is_long = len(text) > 2 * LONGEST_END
-            found[place] = _detect_long(text, country) if is_long else _detect(text, country, hinted)
-    return found
+            matches[place] = _detect_long(text, country) if is_long else _detect(text, country, hinted)
+    return matches
 
 
 def detect_name(text: str) -> NameMatch | None:
     """The name that somebody states in a message ("my name is …"); an attribute, never a lead by itself."""
     folded = fold(text[:LONGEST_END])
-    found = find_name(folded)
-    if found is None:
+    name = find_name(folded)
+    if name is None:
         return None
-    start, end = folded.span(found.start, found.end)
-    return NameMatch(found.value, start, end, text[start:end], found.rule)
+    start, end = folded.span(name.start, name.end)
+    return NameMatch(name.value, start, end, text[start:end], name.rule)
 
 
 def has_number_plan(country: str) -> bool:
@@ -118,12 +118,12 @@ def _detect_long(text: str, country: str) -> list[ContactMatch]:
     cut = len(text) - LONGEST_END
     head = detect_contacts(text[:LONGEST_END], country)
     tail = detect_contacts(text[cut:], country)
-    kept = [match for match in head if match.end < LONGEST_END]
+    matches = [match for match in head if match.end < LONGEST_END]
     for match in tail:
         if match.start > 0:
             start, end = match.start + cut, match.end + cut
-            kept.append(replace(match, start=start, end=end))
-    return kept[:MOST_MATCHES]
+            matches.append(replace(match, start=start, end=end))
+    return matches[:MOST_MATCHES]
 
 
 #: The 47 markets of auto-capture.

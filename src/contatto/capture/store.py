@@ -46,7 +46,7 @@ capture_corrections = Table(
 
 @dataclass(frozen=True, slots=True)
 class CaptureSwitch:
-    """Whether capture is on for an account, and since when; older messages are never read.
+    """Capture switch of an account with its start; older messages are never read.
 
     ``review`` is what became of the application: the switch can be turned on once it is approved.
     """
@@ -83,14 +83,14 @@ _SWITCH: Final = Seek(
 
 
 def find_switch(tx: Tx, business_id: str, channel_account_id: str) -> CaptureSwitch | None:
-    found = _SWITCH.list(tx, {"of": business_id, "account": channel_account_id})
-    return found[0] if found else None
+    switches = _SWITCH.list(tx, {"of": business_id, "account": channel_account_id})
+    return switches[0] if switches else None
 
 
 def find_application(tx: Tx, channel_account_id: str) -> CaptureSwitch | None:
     """The switch of an account of any business; for the operator, who reviews all of them."""
-    mine = capture_switches.c.channel_account_id == channel_account_id
-    return tx.find(CaptureSwitch, select(capture_switches).where(mine))
+    condition = capture_switches.c.channel_account_id == channel_account_id
+    return tx.find(CaptureSwitch, select(capture_switches).where(condition))
 
 
 def list_applications(tx: Tx) -> list[CaptureSwitch]:
@@ -149,12 +149,12 @@ def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> 
         return set()
     indexes = {(field, tx.vault.blind(value, business_id)): (field, value) for field, value in values}
     asked = {"of": business_id, "values": {index for _, index in indexes}}
-    known = {(field, bytes(index)) for field, index in _CORRECTED.rows(tx, asked)}
-    return {value for key, value in indexes.items() if key in known}
+    corrected = {(field, bytes(index)) for field, index in _CORRECTED.rows(tx, asked)}
+    return {value for key, value in indexes.items() if key in corrected}
 
 
 def delete_corrections(tx: Tx, business_id: str, values: Collection[str]) -> None:
     """Forget corrections by the values that they are about."""
     indexes = [tx.vault.blind(value, business_id) for value in values]
-    mine = capture_corrections.c.business_id == business_id
-    tx.execute(capture_corrections.delete().where(mine, capture_corrections.c.value_index.in_(indexes)))
+    condition = capture_corrections.c.business_id == business_id
+    tx.execute(capture_corrections.delete().where(condition, capture_corrections.c.value_index.in_(indexes)))

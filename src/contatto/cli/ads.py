@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from contatto.ads import store
 from contatto.ads.actions import ads as actions
 from contatto.ads.model import Ad
-from contatto.ads.store import nodes
 from contatto.cli.acting import carry_out, out, print_table
 from contatto.kit.db.tx import Tx
 
@@ -19,7 +19,7 @@ commands = typer.Typer(no_args_is_help=True, help=__doc__)
 @commands.command("list")
 def list_command() -> None:
     """Show the ads that wait for your review."""
-    waiting = carry_out(nodes.list_ads_in_review)
+    waiting = carry_out(store.list_ads_in_review)
     if waiting:
         print_table(_table_of(waiting))
     else:

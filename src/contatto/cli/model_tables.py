@@ -9,8 +9,8 @@ from contatto.delivery.model.relearnings import Relearning
 from contatto.delivery.store.foretold import find_influences
 from contatto.delivery.store.relearnings import find_relearning
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.scores import LeadModel
-from contatto.leads.store.models import find_lead_model
+from contatto.leads.model import LeadModel
+from contatto.leads.store.scores import find_lead_model
 
 
 def tell_model(tx: Tx, business_id: str) -> list[Table]:

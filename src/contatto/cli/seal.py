@@ -13,7 +13,7 @@ from contatto.delivery.store.files import list_decision_files
 from contatto.kit.db.database import Database
 from contatto.kit.maintenance import MaintenanceJob, run_maintenance_job
 from contatto.measurement.actions import sealing_job
-from contatto.measurement.engines import manifest
+from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import check_file
 
 _out = Console(highlight=False, soft_wrap=True)
@@ -51,11 +51,11 @@ def seal_command(
 
 def seal_days(db: Database, folder: Path, age_days: int) -> None:
     """Seal every day of some age, and say which files are new."""
-    before = {file.name for file in db.read_now(manifest.list_sealed_files)}
+    before = {file.name for file in db.read_now(sealing.list_sealed_files)}
     if run_maintenance_job(db, sealing_job(folder, age_days)) is None:
         _out.print("Somebody else is sealing into this folder now.")
         return
-    for file in db.read_now(manifest.list_sealed_files):
+    for file in db.read_now(sealing.list_sealed_files):
         if file.name not in before:
             _out.print(f"{file.name}: {file.touches} touches")
 
@@ -77,7 +77,7 @@ def check_sealed(db: Database) -> None:
     Raises:
         OSError: at the first that is not.
     """
-    files = db.read_now(manifest.list_sealed_files)
+    files = db.read_now(sealing.list_sealed_files)
     for file in files:
         check_file(file)
     of_decisions = db.read_now(list_decision_files)

@@ -9,9 +9,9 @@ from typing import Final
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import Business, BusinessId
-from contatto.ads.actions.accounts import facts_of
+from contatto.ads.actions.publishing import facts_of
 from contatto.ads.rules import goals
-from contatto.ads.store.live import LiveNodes, load_live_nodes
+from contatto.ads.store import LiveNodes, load_live_nodes
 from contatto.audiences import store as audiences
 from contatto.audiences.model import Audience, AudienceKind
 from contatto.audiences.rules import conversion_of
@@ -28,7 +28,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.log import logger, where
 from contatto.measurement import store as measurement
-from contatto.measurement.engines import viewers
 
 FRESH: Final = timedelta(seconds=2)
 """A snapshot older than this is read again behind the answers."""
@@ -166,7 +165,7 @@ def _read_members(tx: Tx, audience: Audience) -> frozenset[Member]:
 def _list_converted(tx: Tx, audience: Audience) -> frozenset[str]:
     """The persons who converted, and the viewers who are one of them: a publisher names only these."""
     persons = measurement.list_converted_persons(tx, audience.business_id, conversion_of(audience))
-    links = viewers.list_links(tx, audience.business_id)
+    links = measurement.list_links(tx, audience.business_id)
     return persons.union(*(links[person_id] for person_id in persons & links.keys()))
 
 

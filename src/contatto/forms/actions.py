@@ -64,13 +64,10 @@ from contatto.kit.outbox import emit, emit_all
 from contatto.kit.pictures import Picture
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import records as leads
-from contatto.leads.model.erasing import Gone
-from contatto.leads.model.leads import Lead, Origin, Signal
-from contatto.leads.rules.files import LeadFile
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.credits import list_credits
-from contatto.leads.store.files import WAITING
-from contatto.leads.store.listing import list_leads_after
+from contatto.leads.model import ErasedPeople, Lead, Origin, Signal
+from contatto.leads.rules.filters import LeadFile, LeadFilter
+from contatto.leads.store.jobs import WAITING
+from contatto.leads.store.listing import list_credits, list_leads_after
 from contatto.leads.store.records import (
     find_lead_of_person,
     list_leads_by_id,
@@ -279,7 +276,7 @@ def _test_person(business_id: str, version: FormVersion | None) -> str:
     return named_id(business_id, f"test:{version.number if version else 0}")
 
 
-def forget_answers(tx: Tx, gone: Gone) -> set[str]:
+def forget_answers(tx: Tx, gone: ErasedPeople) -> set[str]:
     """Delete answers of erased persons; consent receipts stay, without the person."""
     store.delete_answers_of(tx, gone.business_id, gone.lead_ids, gone.person_ids)
     return set()

@@ -38,13 +38,11 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
 from contatto.leads.actions.files import load_file_content, queue_lead_file
 from contatto.leads.actions.records import remove_test_lead
-from contatto.leads.model.leads import Lead, LeadSource
-from contatto.leads.rules.files import FileState, LeadFile
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.outside import CHAT_FIELDS, LeadMeta, chat_data, meta_data, origins_of, source_of
-from contatto.leads.store.credits import is_earned_elsewhere, list_credits
-from contatto.leads.store.files import find_lead_file
-from contatto.leads.store.listing import find_newest_lead
+from contatto.leads.model import Lead, LeadSource
+from contatto.leads.rules.filters import FileState, LeadFile, LeadFilter
+from contatto.leads.rules.records import CHAT_FIELDS, LeadMeta, chat_data, meta_data, origins_of, source_of
+from contatto.leads.store.jobs import find_lead_file
+from contatto.leads.store.listing import find_newest_lead, is_earned_elsewhere, list_credits
 from contatto.leads.store.records import find_lead_by_number, list_outgoing_points, list_wrong_values
 from contatto.measurement.store import find_measured_ad_by_number
 from contatto.ui.context import context_of

@@ -13,7 +13,7 @@ from contatto.accounts import store as accounts_store
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Business, BusinessId, Member, Role
 from contatto.accounts.rules import checked_ad_account, normal_email
-from contatto.ads.store.nodes import has_ad
+from contatto.ads.store import has_ad
 from contatto.capture.store import list_capturing
 from contatto.channels.store import list_accounts
 from contatto.forms.store import list_versions

@@ -9,7 +9,7 @@ from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import NodeStatus
-from contatto.ads.store.nodes import load_ad_groups
+from contatto.ads.store import load_ad_groups
 from contatto.crm.model.deliveries import DeliveryState
 from contatto.crm.model.targets import TargetState
 from contatto.crm.store.standings import count_states
@@ -23,7 +23,7 @@ from contatto.jobs.actions import count_failed_work
 from contatto.kit.db.remembered import Recall
 from contatto.kit.db.tx import Tx
 from contatto.kit.shares import interval_of, interval_of_count
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import LeadStatus
 from contatto.leads.store.annotations import list_due_leads
 from contatto.leads.store.listing import count_leads_since, load_lead_counts
 from contatto.measurement.model import Goal

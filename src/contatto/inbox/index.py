@@ -1,4 +1,4 @@
-"""What a batch of deliveries needs, read once, and what they lead to, kept until it is written together."""
+"""Unit of work of a batch of deliveries: rows read once, and writes collected until the end."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -11,11 +11,11 @@ from contatto.capture.store import CaptureSwitch, find_switch
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account_by_external
 from contatto.inbox.model import Conversation, Message, Person, Receipt
-from contatto.inbox.store import conversations, messages, persons
+from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import LeadMade, Move
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit_all
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 
 if TYPE_CHECKING:
     from contatto.measurement import actions as measurement
@@ -78,14 +78,16 @@ class Threads:
         self._persons |= dict.fromkeys(person_ids)
         self._messages |= dict.fromkeys(message_ids, False)
         if conversation_ids:
-            found = conversations.list_conversations_to_move(self._tx, business_ids, conversation_ids)
-            self._conversations |= {each.id: each for each in found}
+            stored_conversations = conversations.list_conversations_to_move(
+                self._tx, business_ids, conversation_ids
+            )
+            self._conversations |= {conversation.id: conversation for conversation in stored_conversations}
         if person_ids:
-            known = persons.list_persons_of_many(self._tx, business_ids, person_ids)
-            self._persons |= {each.id: each for each in known}
+            stored_persons = conversations.list_persons_of_many(self._tx, business_ids, person_ids)
+            self._persons |= {person.id: person for person in stored_persons}
         if message_ids:
-            there = messages.list_known_messages(self._tx, business_ids, message_ids)
-            self._messages |= dict.fromkeys(there, True)
+            existing_messages = messages.list_known_messages(self._tx, business_ids, message_ids)
+            self._messages |= dict.fromkeys(existing_messages, True)
 
     def find_conversation(self, business_id: str, conversation_id: str) -> Conversation | None:
         if conversation_id not in self._conversations:
@@ -110,22 +112,22 @@ class Threads:
         Returns:
             Whether the person is new.
         """
-        known = self.find_person(person.business_id, person.id)
-        if known is None:
+        existing_person = self.find_person(person.business_id, person.id)
+        if existing_person is None:
             self._persons[person.id] = person
             self._new_persons.append(person)
             return True
-        name, first = known.name or person.name, min(known.created_at, person.created_at)
-        if name != known.name or first != known.created_at:
-            self._persons[person.id] = replace(known, name=name, created_at=first)
+        name, first = existing_person.name or person.name, min(existing_person.created_at, person.created_at)
+        if name != existing_person.name or first != existing_person.created_at:
+            self._persons[person.id] = replace(existing_person, name=name, created_at=first)
             self._seen.append(person)
         return False
 
     def name_person(self, person: Person, name: str, at: datetime) -> None:
         """Keep the name that a person stated, unless a later message stated another."""
-        known = self.load_person(person.business_id, person.id)
-        if known.stated_at is None or known.stated_at <= at:
-            named = self._persons[person.id] = replace(known, stated_name=name, stated_at=at)
+        existing_person = self.load_person(person.business_id, person.id)
+        if existing_person.stated_at is None or existing_person.stated_at <= at:
+            named = self._persons[person.id] = replace(existing_person, stated_name=name, stated_at=at)
             self._stated.append(named)
 
     def keep_address(self, person: Person, address: str) -> None:
@@ -168,9 +170,9 @@ class Threads:
         """Note that a conversation which has no lead yet made this one, if it did."""
         if lead is None or lead.conversation_id != conversation_id:
             return
-        known = self.find_conversation(lead.business_id, conversation_id)
-        if known is not None and known.lead_id is None:
-            self._leads_made[known.id] = LeadMade(lead.business_id, known.id, lead.id)
+        conversation = self.find_conversation(lead.business_id, conversation_id)
+        if conversation is not None and conversation.lead_id is None:
+            self._leads_made[conversation.id] = LeadMade(lead.business_id, conversation.id, lead.id)
 
     def forget(self, conversation: Conversation) -> None:
         """Read a conversation anew when it is needed again: somebody else has changed its row."""
@@ -183,31 +185,33 @@ class Threads:
             Overtaken: what was not there was stored by somebody else.
         """
         tx, moves = self._tx, self._new_moves
-        fresh = [self._as_left(each) for each in self._new_conversations.values()]
-        persons.save_persons(tx, self._new_persons)
-        persons.record_persons_seen(tx, self._seen)
-        persons.record_stated_names(tx, self._stated)
+        fresh = [self._as_left(new_conversation) for new_conversation in self._new_conversations.values()]
+        conversations.save_persons(tx, self._new_persons)
+        conversations.record_persons_seen(tx, self._seen)
+        conversations.record_stated_names(tx, self._stated)
         for person, address in self._addresses:
-            persons.record_address(tx, person.business_id, person.id, address)
+            conversations.record_address(tx, person.business_id, person.id, address)
         if conversations.save_conversations(tx, fresh) < len(fresh) and moves:
             raise Overtaken
         if messages.append_messages(tx, self._new_messages) < len(self._new_messages):
             raise Overtaken
         conversations.record_moves(tx, self._moves)
         conversations.record_starts(tx, self._starts)
-        there = self._leads_made.keys() - self._new_conversations.keys()
-        conversations.record_leads(tx, [self._leads_made[each] for each in there])
+        conversation_ids = self._leads_made.keys() - self._new_conversations.keys()
+        conversations.record_leads(
+            tx, [self._leads_made[conversation_id] for conversation_id in conversation_ids]
+        )
         self._start_over()
 
     def _as_left(self, fresh: Conversation) -> Conversation:
         """A new conversation with all that happened to it."""
-        moves, made = self._new_moves.get(fresh.id), self._leads_made.get(fresh.id)
-        return conversations.moved(fresh, moves, made) if moves else fresh
+        moves, lead_made = self._new_moves.get(fresh.id), self._leads_made.get(fresh.id)
+        return conversations.moved(fresh, moves, lead_made) if moves else fresh
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a message seems to share, and who the person was on the platform when it came."""
+    """Contact details that a message shares, and the person's platform name at that time."""
 
     account: ChannelAccount
     message: Message
@@ -235,10 +239,12 @@ class Batch:
         """The account that a delivery came to, read once; None when the business has no such account."""
         key = (receipt.business_id, receipt.platform, receipt.account)
         if key not in self._accounts:
-            of, platform, external_id = receipt.business_id, receipt.platform, receipt.account
-            account = find_account_by_external(self._tx, of, platform, external_id)
+            business_id, platform, external_id = receipt.business_id, receipt.platform, receipt.account
+            account = find_account_by_external(self._tx, business_id, platform, external_id)
             self._accounts[key] = (
-                AccountSwitch(account, find_switch(self._tx, of, account.id), self) if account else None
+                AccountSwitch(account, find_switch(self._tx, business_id, account.id), self)
+                if account
+                else None
             )
         return self._accounts[key]
 

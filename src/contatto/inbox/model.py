@@ -10,7 +10,7 @@ from contatto.kit.sealed import SealedIn
 
 
 class ReceiptState(StrEnum):
-    """What became of a delivery: every receipt ends as one of the last three."""
+    """Outcome of a delivery: every receipt ends as one of the last three."""
 
     RECEIVED = "received"
     STORED = "stored"
@@ -60,7 +60,7 @@ class Person:
 
 
 class ThreadState(StrEnum):
-    """Where a conversation lies on the desk; a customer's new message opens it again, unless blocked."""
+    """State of a conversation; a customer's new message opens it again, unless blocked."""
 
     OPEN = "open"
     SNOOZED = "snoozed"
@@ -127,7 +127,7 @@ class Photo:
 
 
 class SendState(StrEnum):
-    """What became of a reply that a platform has to be given.
+    """State of a reply on its way to a platform.
 
     ``FAILED`` was turned down, or its answer was lost; ``DEAD`` is temporary trouble that lasted too long. A
     person may try both again.
@@ -207,7 +207,7 @@ class PreparedReply:
 
 @dataclass(frozen=True, slots=True)
 class KeywordReply:
-    """What is said when a message is exactly one of the words."""
+    """Automatic reply to a message that is exactly one of the words."""
 
     words: tuple[str, ...]
     say: str
@@ -223,7 +223,7 @@ class AutomaticKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AutomaticMessages:
-    """What a chat page says and offers by itself (P4); ``off`` names the kinds that are turned off."""
+    """Automatic messages of a chat page (P4); ``off`` names the kinds that are turned off."""
 
     welcome: str = ""
     questions: tuple[PreparedReply, ...] = ()
@@ -233,7 +233,7 @@ class AutomaticMessages:
 
     @property
     def active(self) -> "AutomaticMessages":
-        """What is left when the kinds that are turned off are taken away."""
+        """Return the messages without kinds that are turned off."""
         return AutomaticMessages(
             welcome="" if AutomaticKind.WELCOME in self.off else self.welcome,
             questions=() if AutomaticKind.QUESTION in self.off else self.questions,
@@ -244,7 +244,7 @@ class AutomaticMessages:
 
 @dataclass(frozen=True, slots=True)
 class PrivateNote:
-    """What a member wrote down in a thread, for members alone; like a notice it is no message."""
+    """Private note of a member in a thread; like a notice it is no message."""
 
     id: str
     business_id: str
@@ -267,7 +267,7 @@ class Mention:
 
 
 class ScheduleState(StrEnum):
-    """What became of a reply that was written for later."""
+    """State of a scheduled reply."""
 
     DUE = "due"
     SENT = "sent"

@@ -1,4 +1,4 @@
-"""How deliveries are labelled and judged, how a thread is ordered, where evidence stands in a text."""
+"""Rules of the inbox: deliveries, order of a thread, evidence, automatic messages, and signed links."""
 
 import hashlib
 import re
@@ -29,7 +29,7 @@ from contatto.kit import errors
 from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
-from contatto.leads.model.leads import Evidence
+from contatto.leads.model import Evidence
 from contatto.measurement.model import MeasuredAd
 
 ID_LIMIT: Final = 128
@@ -141,13 +141,13 @@ Source: TikTok, automatic messages for business accounts.
 
 
 def post_url(account: ChannelAccount, item_id: int) -> str:
-    """Where a post is on TikTok; without the account's name the platform finds its owner."""
+    """Return the address of a TikTok post; without the account's name the platform finds its owner."""
     name = account.handle.removeprefix("@") if account.platform is Platform.TIKTOK else ""
     return f"https://www.tiktok.com/@{quote(name)}/video/{item_id}"
 
 
 def media_token(business_id: str, holder: str, digest: str, until_s: int, signer: Signer) -> str:
-    """What a link to a picture carries: whose it is, who asked, which one, and until when it is good."""
+    """Content of a picture link: owner, requester, picture, and expiry."""
     return signer.sign(f"{business_id}.{holder}.{digest}.{until_s}").decode()
 
 
@@ -166,18 +166,18 @@ def read_media_token(token: str, now_s: int, signer: Signer) -> tuple[str, str, 
     return business_id, holder, digest
 
 
-def with_what_stays(written: AutomaticMessages, known: AutomaticMessages) -> AutomaticMessages:
-    """What a person wrote, with what the page does not show: kinds that are off, and ids of messages."""
+def with_what_stays(written: AutomaticMessages, saved: AutomaticMessages) -> AutomaticMessages:
+    """Merge typed messages with saved parts that the page does not show: disabled kinds, and ids."""
 
     def numbered(new: Iterable[PreparedReply], old: Iterable[PreparedReply]) -> tuple[PreparedReply, ...]:
-        numbers = {each.ask: each.number for each in old}
-        return tuple(replace(each, number=numbers.get(each.ask, 0)) for each in new)
+        numbers = {message.ask: message.number for message in old}
+        return tuple(replace(message, number=numbers.get(message.ask, 0)) for message in new)
 
     return replace(
         written,
-        questions=numbered(written.questions, known.questions),
-        prompts=numbered(written.prompts, known.prompts),
-        off=known.off,
+        questions=numbered(written.questions, saved.questions),
+        prompts=numbered(written.prompts, saved.prompts),
+        off=saved.off,
     )
 
 
@@ -197,11 +197,11 @@ def automatic_problem(content: AutomaticMessages) -> LazyText | None:
     most = AUTOMATIC_LIMITS["welcome"]
     if len(content.welcome) > most:
         return LazyText(_TOO_LONG, field="welcome", most=most)
-    texts = [("question", each.ask) for each in content.questions]
-    texts += [("answer", each.say) for each in content.questions]
-    texts += [("title", each.ask) for each in content.prompts]
-    texts += [("content", each.say) for each in content.prompts]
-    texts += [("reply", each.say) for each in content.keywords]
+    texts = [("question", question.ask) for question in content.questions]
+    texts += [("answer", question.say) for question in content.questions]
+    texts += [("title", prompt.ask) for prompt in content.prompts]
+    texts += [("content", prompt.say) for prompt in content.prompts]
+    texts += [("reply", keyword.say) for keyword in content.keywords]
     for field, text in texts:
         most = AUTOMATIC_LIMITS[field]
         if not 0 < len(text) <= most:
@@ -210,8 +210,8 @@ def automatic_problem(content: AutomaticMessages) -> LazyText | None:
 
 
 def _keyword_problem(content: AutomaticMessages) -> LazyText | None:
-    words = [word for each in content.keywords for word in each.words]
-    if any(not 0 < len(each.words) <= MOST_KEYWORDS for each in content.keywords):
+    words = [word for keyword in content.keywords for word in keyword.words]
+    if any(not 0 < len(keyword.words) <= MOST_KEYWORDS for keyword in content.keywords):
         return LazyText("keywords: use 1 to %(most)s for each reply.", most=MOST_KEYWORDS)
     if any(len(word) > KEYWORD_LIMIT for word in words):
         return LazyText(_TOO_LONG, field="keywords", most=KEYWORD_LIMIT)
@@ -221,7 +221,7 @@ def _keyword_problem(content: AutomaticMessages) -> LazyText | None:
 
 
 def with_ad(content: AutomaticMessages, ad: MeasuredAd | None) -> AutomaticMessages:
-    """What a chat says by itself that an ad opened: the ad's own welcome and questions, if it has any.
+    """Return automatic messages of a chat that an ad opened: the ad's own ones, if it has any.
 
     The account's other answers still hold: somebody may know its words from another day.
     """
@@ -232,23 +232,23 @@ def with_ad(content: AutomaticMessages, ad: MeasuredAd | None) -> AutomaticMessa
 
 
 def automatic_answer(content: AutomaticMessages, text: str) -> str | None:
-    """What is said by itself to a message: it has to be exactly a question or a keyword, to the letter."""
-    said = text.strip()
-    answers = {each.ask: each.say for each in content.questions}
-    replies = {word: each.say for each in content.keywords for word in each.words}
-    return answers.get(said) or replies.get(said)
+    """Return the automatic answer to a message that is exactly a question or a keyword."""
+    question_text = text.strip()
+    answers = {question.ask: question.say for question in content.questions}
+    replies = {word: keyword.say for keyword in content.keywords for word in keyword.words}
+    return answers.get(question_text) or replies.get(question_text)
 
 
 def mentioned_members(text: str, members: Mapping[str, str]) -> set[str]:
     """The members whom a text names with an at sign, by id; of two names that fit, the longer one counts."""
-    found = set()
+    member_ids = set()
     rest = text.casefold()
     for member_id, name in sorted(members.items(), key=lambda each: -len(each[1])):
         marked = re.compile(rf"(?<!\w)@{re.escape(name.casefold())}(?!\w)")
         if name and marked.search(rest):
-            found.add(member_id)
+            member_ids.add(member_id)
             rest = marked.sub("", rest)
-    return found
+    return member_ids
 
 
 SCHEDULE_WITHIN: Final = timedelta(days=30)
@@ -265,7 +265,7 @@ _LINK: Final = struct.Struct(">16s16sQI")
 
 @dataclass(frozen=True, slots=True)
 class FormLink:
-    """What the link of a form says: for whose conversation it is, and which published form."""
+    """Content of a form link: the conversation and the published form."""
 
     business_id: str
     conversation_id: str
@@ -280,7 +280,7 @@ def sign_form_link(link: FormLink, signer: Signer) -> str:
 
 
 def read_form_link(text: str, signer: Signer) -> FormLink | None:
-    """What a link says, if we signed it."""
+    """Read a form link that we signed."""
     try:
         body = signer.unsign(text).decode()
     except BadSignature:
@@ -298,9 +298,9 @@ SNOOZES: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": 
 
 def stop_text(reason: str) -> LazyText:
     """A reason in words; codes of the platform itself are shown as they are."""
-    known = STOPPED.get(reason)
-    if known:
-        return LazyText(known)
+    known_text = STOPPED.get(reason)
+    if known_text:
+        return LazyText(known_text)
     return LazyText("The platform refused the message (%(reason)s).", reason=reason.replace("_", " "))
 
 

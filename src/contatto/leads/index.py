@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead, Origin
+from contatto.leads.model import ContactPoint, Evidence, HistoryEntry, Lead, Origin
 from contatto.leads.rules.records import detail_key
-from contatto.leads.store import records, signals
-from contatto.leads.store.entries import FormEntry, append_entries
+from contatto.leads.store import records
+from contatto.leads.store.annotations import FormEntry, append_entries
 
 if TYPE_CHECKING:
     from contatto.measurement import actions as measurement
@@ -65,11 +65,11 @@ class LeadBatch:
     def _read(self, person_ids: set[str]) -> None:
         """Read the leads of persons, or those that they were merged into."""
         tx, business_id = self._tx, self.business_id
-        for lead in signals.list_leads_of_persons(tx, business_id, person_ids):
+        for lead in records.list_leads_of_persons(tx, business_id, person_ids):
             target = records.find_lead(tx, business_id, lead.merged_into) if lead.merged_into else None
-            kept = target or lead
-            self._leads.setdefault(kept.id, kept)
-            self._of_person[lead.person_id] = kept.id
+            current = target or lead
+            self._leads.setdefault(current.id, current)
+            self._of_person[lead.person_id] = current.id
 
     def find(self, person_id: str) -> Lead | None:
         """The lead of a person, or the one that it was merged into."""
@@ -80,19 +80,19 @@ class LeadBatch:
 
         One that another made first counts.
         """
-        if signals.save_leads(self._tx, [(each.later, each.facets) for each in new]) < len(new):
-            self._read({each.lead.person_id for each in new})
-        for each in new:
-            lead = each.lead
+        if records.save_leads(self._tx, [(addition.later, addition.facets) for addition in new]) < len(new):
+            self._read({addition.lead.person_id for addition in new})
+        for addition in new:
+            lead = addition.lead
             if self._of_person.setdefault(lead.person_id, lead.id) == lead.id:
-                self._rows[lead.id] = each.later
+                self._rows[lead.id] = addition.later
                 self._leads[lead.id] = lead
                 self._points[lead.id] = {}
                 self._uncaptured.add(lead.id)
                 self.fresh.add(lead.id)
 
     def is_uncaptured(self, lead: Lead) -> bool:
-        """Whether a lead was inserted by this batch, and the signal that makes it is still to come."""
+        """Report whether this batch inserted a lead, and its first signal is still to come."""
         return lead.id in self._uncaptured
 
     def capture(self, lead: Lead) -> None:
@@ -108,7 +108,7 @@ class LeadBatch:
         return self._points[lead.id]
 
     def has_origin(self, lead: Lead, origin: Origin) -> bool:
-        """Whether a lead has a contact point of this origin, so is filtered by it already."""
+        """Report whether a lead has a contact point of this origin, so that filters match it already."""
         return any(point.origin is origin for point in self.points_of(lead).values())
 
     def put_point(self, lead: Lead, point: ContactPoint, *, is_new: bool) -> None:
@@ -146,19 +146,19 @@ class LeadBatch:
         return self.put(replace(lead, **values))
 
     def _is_stale(self, lead_id: str) -> bool:
-        """Whether a lead's row has another name or last activity than the lead by now."""
+        """Report whether a lead's row has an outdated name or last activity."""
         row, lead = self._rows.get(lead_id), self._leads[lead_id]
         return row is None or (row.name, row.updated_at) != (lead.name, lead.updated_at)
 
     def write(self) -> None:
         """Write what the leads got."""
         tx, business_id = self._tx, self.business_id
-        signals.save_contact_points(tx, business_id, self._new_points.values())
-        signals.record_point_starts(tx, business_id, self._moved_points.values())
-        signals.append_all_evidence(tx, self._evidence)
-        signals.append_steps(tx, business_id, self._steps)
+        records.save_contact_points(tx, business_id, self._new_points.values())
+        records.record_point_starts(tx, business_id, self._moved_points.values())
+        records.append_all_evidence(tx, self._evidence)
+        records.append_steps(tx, business_id, self._steps)
         if append_entries(tx, business_id, self._entries) < len(self._entries):
             self.fresh -= {entry.lead_id for entry in self._entries}  # one came by a form of another's
         stale = [self._leads[lead_id] for lead_id in sorted(self._active) if self._is_stale(lead_id)]
-        signals.record_activities(tx, stale)
-        signals.record_lead_starts(tx, [self._leads[lead_id] for lead_id in sorted(self._started)])
+        records.record_activities(tx, stale)
+        records.record_lead_starts(tx, [self._leads[lead_id] for lead_id in sorted(self._started)])

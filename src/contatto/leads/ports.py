@@ -1,4 +1,4 @@
-"""What leads ask of the capabilities above them: those are handed in when an installation is built."""
+"""Ports of leads to packages above them; an installation binds them when it is built."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from sqlalchemy import Select
 
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.erasing import Gone
+from contatto.leads.model import ErasedPeople
 
 
 class Consent(Protocol):
@@ -42,7 +42,7 @@ class Change(Protocol):
     def __call__(self, tx: Tx, business_id: str, /, *lead_ids: str) -> None: ...
 
 
-type Forget = Callable[[Tx, Gone], set[str]]
+type Forget = Callable[[Tx, ErasedPeople], set[str]]
 """Deletes what is held of a person, and says which contact values it found there."""
 
 

@@ -1,1 +1,1 @@
-"""What earned what: the append-only log of touches and conversions, and last-touch attribution."""
+"""Append-only log of touches and conversions, and last-touch attribution."""

@@ -15,20 +15,18 @@ from contatto.kit.log import logger
 from contatto.kit.maintenance import Job, MaintenanceJob, Record
 from contatto.kit.timestamps import from_micros, micros
 from contatto.measurement import rules, store
-from contatto.measurement.engines import changed_days, manifest, viewers
-from contatto.measurement.engines.coldlog import (
+from contatto.measurement.engines import sealing
+from contatto.measurement.engines.sealing import (
+    ALL_DROPPED,
+    CONVERSIONS,
+    BrokenFile,
     Moment,
+    check_file,
     find_latest_views,
     holds_view,
     list_next_views,
     list_views_of,
     load_whole,
-)
-from contatto.measurement.engines.manifest import ALL_DROPPED
-from contatto.measurement.engines.sealing import (
-    CONVERSIONS,
-    BrokenFile,
-    check_file,
     moved_files,
     write_conversions,
     write_part,
@@ -117,14 +115,14 @@ def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, 
     return replace(touch, touch_id=touch_id, country=ticket.country)
 
 
-def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, of: TrackingTicket | None = None) -> bool:
-    """Append a tap, maybe ``of`` an impression, if it is new; the first one tells who its viewer is."""
-    impression = rules.impression_of(touch, of) if of else Impression(touch, 0)
+def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, ticket: TrackingTicket | None = None) -> bool:
+    """Append a tap, maybe ``ticket`` an impression, if it is new; the first one tells who its viewer is."""
+    impression = rules.impression_of(touch, ticket) if ticket else Impression(touch, 0)
     return touch.touch_id in record_taps(tx, [Tap(impression, viewer_id)])
 
 
 def record_taps(tx: Tx, taps: Sequence[Tap]) -> Collection[int]:
-    """The same for many, in their order; say which are new."""
+    """Record many touches in their order, and return which are new."""
     new, may_win = append_taps(tx, taps)
     for conversion in may_win:
         _settle_winner(tx, conversion)
@@ -141,8 +139,8 @@ def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
     if rules.is_late(touch.ts, tx.now):
         mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, CountedEvent.TOUCH)
     is_view = touch.kind is TouchKind.VIEW
-    others = viewers.list_persons_of(tx, touch.business_id, touch.person_id) if is_view else []
-    for person_id in (touch.person_id, *sorted(others)):
+    persons = store.list_persons_of(tx, touch.business_id, touch.person_id) if is_view else []
+    for person_id in (touch.person_id, *sorted(persons)):
         hold_persons(tx, {(touch.business_id, person_id)})
         _settle_winners(tx, touch.business_id, person_id, (touch.ts, touch.expires_ts))
     return True
@@ -154,21 +152,28 @@ def record_conversion(tx: Tx, earned: Earned) -> None:
 
 
 def record_conversions(tx: Tx, earned: Iterable[Earned]) -> None:
-    """The same for many; of several times of one conversion the earliest counts."""
+    """Record many conversions; of several times of one conversion the earliest counts."""
     first: dict[int, Conversion] = {}
     for one in sorted(earned, key=lambda one: one.ts):
         number = rules.conversion_number(one.business_id, one.kind, one.subject_id)
         first.setdefault(number, Conversion(number, **row_of(one)))
-    hold_persons(tx, {(each.business_id, each.person_id) for each in first.values()})
-    there = store.list_there(tx, first.values())
-    new = [each for number, each in first.items() if number not in there]
-    moved = [first[number] for number, known in there.items() if first[number].ts < known.ts]
+    hold_persons(tx, {(conversion.business_id, conversion.person_id) for conversion in first.values()})
+    existing = store.list_there(tx, first.values())
+    new = [conversion for number, conversion in first.items() if number not in existing]
+    moved = [first[number] for number, attribution in existing.items() if first[number].ts < attribution.ts]
     store.append_conversions(tx, new)
     store.record_earlier(tx, moved)
-    may_win = {each.conversion_id: each for each in list_winnable(tx, new + moved, micros(tx.now - A_DAY))}
-    may_lose = {each.conversion_id: each for each in moved if there[each.conversion_id].touch_id is not None}
-    for number, each in (may_win | may_lose).items():
-        _settle_winner(tx, each, is_new=number not in there)
+    may_win = {
+        conversion.conversion_id: conversion
+        for conversion in list_winnable(tx, new + moved, micros(tx.now - A_DAY))
+    }
+    may_lose = {
+        conversion.conversion_id: conversion
+        for conversion in moved
+        if existing[conversion.conversion_id].touch_id is not None
+    }
+    for number, conversion in (may_win | may_lose).items():
+        _settle_winner(tx, conversion, is_new=number not in existing)
 
 
 def withdraw_conversion(
@@ -181,26 +186,26 @@ def withdraw_conversion(
 
 def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
     """Have the days of a conversion counted anew, because something about its lead or chat changed."""
-    found = store.find_attribution(tx, business_id, subject_id, kind)
-    if found:
-        _mark_days(tx, found, _days_of(found))
+    attribution = store.find_attribution(tx, business_id, subject_id, kind)
+    if attribution:
+        _mark_days(tx, attribution, _days_of(attribution))
 
 
 def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: CountedEvent) -> None:
     """Have a day of an account counted anew."""
-    changed_days.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
+    store.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
 
 
 def take_marks(tx: Tx, business_id: str, mark_ids: list[str]) -> bool:
     """Take marks of days off, to keep their counts in the same transaction; False if another has done so."""
-    return changed_days.delete_changed_days(tx, business_id, mark_ids) == len(mark_ids)
+    return store.delete_changed_days(tx, business_id, mark_ids) == len(mark_ids)
 
 
 def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
     """The sealing of all days that are some days old, each file on the disk before the manifest lists it."""
 
     def list_jobs(tx: Tx) -> list[Job]:
-        files = manifest.list_sealed_files(tx)
+        files = sealing.list_sealed_files(tx)
         jobs: list[Job] = [partial(_adopt_file, file=file) for file in moved_files(files, folder)]
         days = list_unsealed_days(tx, (tx.now - timedelta(days=age_days)).date().isoformat())
         jobs += [partial(_seal_day, folder=folder, day=day) for day in days]
@@ -214,7 +219,7 @@ def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
 def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
     """Days up to one with touches that no sealed file holds: new days, and old ones with late touches."""
     sealed: Counter[str] = Counter()
-    for file in manifest.list_sealed_files(tx):
+    for file in sealing.list_sealed_files(tx):
         sealed[file.day] += file.touches - file.dropped
     counted = store.count_touches_by_day(tx, last_day)
     return sorted(day for day, count in counted.items() if count > sealed[day])
@@ -230,7 +235,7 @@ def list_cold_files(
         for day in store.list_dropped_days(tx, business_id, ad_account_id)
         if (first is None or day >= first) and (last is None or day <= last)
     ]
-    return [file for file in manifest.list_sealed_files_of(tx, dropped) if file.dropped_through >= 0]
+    return [file for file in sealing.list_sealed_files_of(tx, dropped) if file.dropped_through >= 0]
 
 
 def list_cold_files_between(tx: Tx, business_id: str, since: datetime, until: datetime) -> list[SealedFile]:
@@ -251,11 +256,11 @@ def keep_views(tx: Tx) -> None:
 
 def list_touches_known(tx: Tx, business_id: str, person_id: str, limit: int) -> list[Touch]:
     """A person's touches that the database has, latest first, with the views of the viewers that they are."""
-    found = store.list_touches_of(tx, business_id, person_id, limit)
-    for viewer_id in viewers.list_viewers_of(tx, business_id, person_id):
-        found += store.list_touches_of(tx, business_id, viewer_id, limit)
-    found = [replace(touch, person_id=person_id) for touch in found]
-    return sorted(found, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
+    touches = store.list_touches_of(tx, business_id, person_id, limit)
+    for viewer_id in store.list_viewers_of(tx, business_id, person_id):
+        touches += store.list_touches_of(tx, business_id, viewer_id, limit)
+    touches = [replace(touch, person_id=person_id) for touch in touches]
+    return sorted(touches, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
 
 
 def list_touches_ever(
@@ -263,14 +268,14 @@ def list_touches_ever(
 ) -> tuple[list[Touch], list[BrokenFile]]:
     """A person's touches, latest first, wherever they are kept; and the files that could not be read."""
     keep_views(tx)
-    found = {touch.touch_id: touch for touch in list_touches_known(tx, business_id, person_id, limit)}
-    ids = (person_id, *viewers.list_viewers_of(tx, business_id, person_id))
+    touches_by_id = {touch.touch_id: touch for touch in list_touches_known(tx, business_id, person_id, limit)}
+    ids = (person_id, *store.list_viewers_of(tx, business_id, person_id))
     views, broken = load_whole(
         list_cold_files(tx, business_id),
-        lambda some: [view for each in ids for view in list_views_of(some, business_id, each)],
+        lambda some: [view for viewer in ids for view in list_views_of(some, business_id, viewer)],
     )
-    found |= {view.touch_id: replace(view, person_id=person_id) for view in views}
-    latest = sorted(found.values(), key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
+    touches_by_id |= {view.touch_id: replace(view, person_id=person_id) for view in views}
+    latest = sorted(touches_by_id.values(), key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
     return latest[:limit], broken
 
 
@@ -285,7 +290,7 @@ def dropping_job(folder: Path, keep_days: int, counted_until: Callable[[Tx], str
         before = min(limit for limit in limits if limit is not None)
         files = [
             file
-            for file in manifest.list_sealed_files(tx)
+            for file in sealing.list_sealed_files(tx)
             if file.day < before and file.folder == str(folder) and file.dropped_through != ALL_DROPPED
         ]
         return [
@@ -299,7 +304,7 @@ def dropping_job(folder: Path, keep_days: int, counted_until: Callable[[Tx], str
 
 def _drop_views(tx: Tx, name: str) -> Record | None:
     """Drop the next views of a file, once it is seen to hold them to the last bit."""
-    file = manifest.find_sealed_file(tx, name)
+    file = sealing.find_sealed_file(tx, name)
     if file is None or file.dropped_through == ALL_DROPPED:
         return None
     try:
@@ -311,7 +316,7 @@ def _drop_views(tx: Tx, name: str) -> Record | None:
 
     def record(tx: Tx) -> None:
         tx.advisory_lock(_DROPPING)
-        if manifest.record_dropped(tx, file, through, len(next_ids)):
+        if sealing.record_dropped(tx, file, through, len(next_ids)):
             store.delete_views(tx, next_ids)
 
     return record
@@ -324,21 +329,21 @@ def _adopt_file(_tx: Tx, file: SealedFile) -> Record:
         BrokenFile: it is not the file that was sealed.
     """
     check_file(file)
-    return partial(manifest.record_folder, file=file)
+    return partial(sealing.record_folder, file=file)
 
 
 def _seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
-    before = manifest.list_sealed_files_of(tx, [day])
+    before = sealing.list_sealed_files_of(tx, [day])
     file = write_part(folder, day, store.list_touches_of_day(tx, day), before)
-    return None if file is None else partial(manifest.append_sealed_file, file=file)
+    return None if file is None else partial(sealing.append_sealed_file, file=file)
 
 
 def _seal_conversions(tx: Tx, folder: Path) -> None:
-    write_conversions(folder, store.list_conversions_that_stand(tx), viewers.list_all_links(tx))
+    write_conversions(folder, store.list_conversions_that_stand(tx), store.list_all_links(tx))
 
 
 def _was_dropped(tx: Tx, touch: Touch) -> bool:
-    """Whether this view came before, and only a sealed file knows of it."""
+    """Report whether this view is a repeat that only a sealed file holds."""
     if touch.kind is not TouchKind.VIEW or touch.ts >= micros(tx.now - NEVER_DROPPED):
         return False
     keep_views(tx)
@@ -353,7 +358,7 @@ def _settle_winners(tx: Tx, business_id: str, person_id: str, span: tuple[int, i
 def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> None:
     candidates = store.list_candidates(tx, conversion)
     if not any(touch.kind is TouchKind.CLICK for touch in candidates):  # a tap goes before any view
-        seen_as = viewers.list_viewers_of(tx, conversion.business_id, conversion.person_id)
+        seen_as = store.list_viewers_of(tx, conversion.business_id, conversion.person_id)
         for viewer_id in seen_as:
             candidates += store.list_candidates(tx, replace(conversion, person_id=viewer_id))
         candidates += _list_cold_views(tx, conversion, seen_as)
@@ -375,17 +380,17 @@ def _list_cold_views(tx: Tx, conversion: Conversion, seen_as: Iterable[str]) -> 
     at = from_micros(conversion.ts)
     files = list_cold_files_between(tx, conversion.business_id, at - rules.LONGEST_WINDOW, at)
     people = (conversion.person_id, *seen_as)
-    moments = [Moment(conversion.conversion_id, each, conversion.ts) for each in people]
-    found, broken = load_whole(
+    moments = [Moment(conversion.conversion_id, person, conversion.ts) for person in people]
+    views, broken = load_whole(
         files, lambda some: find_latest_views(some, conversion.business_id, moments, None)
     )
     for error in broken:  # a lead must not wait for a file
         logger().error("measurement.file_broken", says=str(error))
-    return list(found.values())
+    return list(views.values())
 
 
-def _days_of(found: Attribution) -> set[tuple[str | None, str | None]]:
-    return {(found.ad_account_id, found.day), (found.ad_account_id, found.rt_day)}
+def _days_of(attribution: Attribution) -> set[tuple[str | None, str | None]]:
+    return {(attribution.ad_account_id, attribution.day), (attribution.ad_account_id, attribution.rt_day)}
 
 
 def _mark_days(tx: Tx, changed: Conversion | Attribution, days: set[tuple[str | None, str | None]]) -> None:

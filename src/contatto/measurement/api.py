@@ -87,12 +87,12 @@ async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, vie
 
 
 def _is_spent(ticket: TrackingTicket, now: datetime) -> bool:
-    """Whether a link is so old that its view counts no more: a repeat could not be told from a first one."""
+    """Report whether a link is too old for a view, as repeats can no longer be detected."""
     return made_at_ms(ticket.nonce) < micros(now - rules.LONGEST_WINDOW) // 1_000
 
 
 def _is_nobody(request: Request) -> bool:
-    """Whether no person is behind a request, as it says itself."""
+    """Report whether a request declares itself a program or a prefetch."""
     headers = request.headers
     return request.method != "GET" or rules.is_machine(headers.get("user-agent", ""))
 

@@ -1,4 +1,4 @@
-"""What is done for many views, taps or conversions at once.
+"""Batches of views, taps and conversions.
 
 Views and taps wait for their transaction: what comes while one is on its way goes into the next together.
 Of new conversions one statement says which may have a winner: most persons who write have tapped no ad of
@@ -19,8 +19,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.within import within
 from contatto.kit.ids import new_id
 from contatto.measurement import store
-from contatto.measurement.engines.changed_days import append_changed_day
-from contatto.measurement.engines.viewers import append_links, viewer_links
 from contatto.measurement.model import (
     Attribution,
     ChangedDay,
@@ -33,7 +31,18 @@ from contatto.measurement.model import (
 )
 from contatto.measurement.ports import ChargePort
 from contatto.measurement.rules import is_eligible, is_late, natural_number
-from contatto.measurement.store import IS_CLICK, IS_VIEW, WEEK, WEEK_US, conversions, measured_ads, touches
+from contatto.measurement.store import (
+    IS_CLICK,
+    IS_VIEW,
+    WEEK,
+    WEEK_US,
+    append_changed_day,
+    append_links,
+    conversions,
+    measured_ads,
+    touches,
+    viewer_links,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +51,8 @@ class _Person:
 
 
 def _touched(*which: ColumnElement[bool]) -> Select[tuple[str]]:
-    whose = touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons")
-    return select(touches.c.person_id).where(*whose, *which)
+    conditions = touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons")
+    return select(touches.c.person_id).where(*conditions, *which)
 
 
 _LINKED: Final = select(viewer_links.c.person_id).where(
@@ -96,19 +105,23 @@ def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Co
     earlier may be won by one that only the files hold.
     """
     lines: dict[str, list[Conversion]] = defaultdict(list)
-    for each in new:
-        lines[each.business_id].append(each)
-    known = {
+    for conversion in new:
+        lines[conversion.business_id].append(conversion)
+    taken_persons = {
         (business_id, person.person_id)
         for business_id, line in lines.items()
         for person in _TOUCHED.list(tx, _asked(business_id, line))
     }
-    return [each for each in new if each.ts <= kept_since or (each.business_id, each.person_id) in known]
+    return [
+        conversion
+        for conversion in new
+        if conversion.ts <= kept_since or (conversion.business_id, conversion.person_id) in taken_persons
+    ]
 
 
 def _asked(business_id: str, line: Sequence[Conversion]) -> dict[str, object]:
-    weeks = {each.ts // WEEK_US for each in line}
-    persons = sorted({each.person_id for each in line})
+    weeks = {conversion.ts // WEEK_US for conversion in line}
+    persons = sorted({conversion.person_id for conversion in line})
     return {"of": business_id, "persons": persons, "weeks": sorted(weeks | {week - 1 for week in weeks})}
 
 
@@ -125,7 +138,7 @@ _CREDITED: Final = Seek(
 def list_credited(tx: Tx, business_id: str, subject_ids: Collection[str]) -> dict[str, Attribution]:
     """Those attributions that a touch won, by the id of their lead or conversation: most have none."""
     found = _CREDITED.list(tx, {"of": business_id, "subjects": subject_ids})
-    return {each.subject_id: each for each in found}
+    return {credit.subject_id: credit for credit in found}
 
 
 class GatheredTouches:
@@ -153,9 +166,9 @@ _ADS: Final = Seek(
 def _list_ads(tx: Tx, places: Sequence[tuple[str, str]]) -> Sequence[MeasuredAd | None]:
     """The ads of businesses and ids; None for one that is not there."""
     businesses, ids = ({place[which] for place in places} for which in (0, 1))
-    found = _ADS.list(tx, {"businesses": sorted(businesses), "ads": sorted(ids)})
-    known = {(ad.business_id, ad.ad_id): ad for ad in found}
-    return [known.get(place) for place in places]
+    ads = _ADS.list(tx, {"businesses": sorted(businesses), "ads": sorted(ids)})
+    ads_by_id = {(ad.business_id, ad.ad_id): ad for ad in ads}
+    return [ads_by_id.get(place) for place in places]
 
 
 def _of_each[T](record: Callable[[Tx, Sequence[T]], object]) -> Callable[[Tx, Sequence[T]], Sequence[None]]:
@@ -182,8 +195,10 @@ def append_taps(tx: Tx, taps: Sequence[Tap]) -> tuple[Collection[int], list[Conv
         Which of them are new, and the conversions that these may win, or that the views of their viewers may.
     """
     impressions = [tap.impression for tap in taps]
-    priced = iter(tx.ports[ChargePort].charge(tx, [each for each in impressions if each.nonce]))
-    charged = [next(priced) if each.nonce else each.touch for each in impressions]
+    priced = iter(
+        tx.ports[ChargePort].charge(tx, [impression for impression in impressions if impression.nonce])
+    )
+    charged = [next(priced) if impression.nonce else impression.touch for impression in impressions]
     lines: dict[str, list[tuple[Tap, Touch]]] = defaultdict(list)
     for tap, touch in zip(taps, charged, strict=True):
         lines[touch.business_id].append((tap, touch))
@@ -191,8 +206,12 @@ def append_taps(tx: Tx, taps: Sequence[Tap]) -> tuple[Collection[int], list[Conv
     new: set[int] = set()
     may_win: list[Conversion] = []
     for business_id, line in sorted(lines.items()):
-        known = store.list_known_touches(tx, business_id, {touch.touch_id for _, touch in line})
-        fresh = {touch.touch_id: (tap, touch) for tap, touch in reversed(line) if touch.touch_id not in known}
+        known_touches = store.list_known_touches(tx, business_id, {touch.touch_id for _, touch in line})
+        fresh = {
+            touch.touch_id: (tap, touch)
+            for tap, touch in reversed(line)
+            if touch.touch_id not in known_touches
+        }
         if fresh:
             new |= set(fresh)
             may_win += _append_new_taps(tx, business_id, list(reversed(fresh.values())))
@@ -221,8 +240,12 @@ def _append_new_taps(tx: Tx, business_id: str, fresh: Sequence[tuple[Tap, Touch]
     linked = {person_id for _, person_id in named} if is_linked else set()
     since = 0 if linked else min(touch.ts for _, touch in fresh)
     persons = sorted({touch.person_id for _, touch in fresh})
-    there = _CONVERTED.list(tx, {"of": business_id, "persons": persons, "since": since})
-    return [each for each in there if each.person_id in linked or _is_within(each, fresh)]
+    converted = _CONVERTED.list(tx, {"of": business_id, "persons": persons, "since": since})
+    return [
+        conversion
+        for conversion in converted
+        if conversion.person_id in linked or _is_within(conversion, fresh)
+    ]
 
 
 def _is_within(conversion: Conversion, fresh: Sequence[tuple[Tap, Touch]]) -> bool:
@@ -232,5 +255,5 @@ def _is_within(conversion: Conversion, fresh: Sequence[tuple[Tap, Touch]]) -> bo
 def _mark_late(tx: Tx, appended: Sequence[Touch]) -> None:
     """Have the days counted anew that reports may have counted without these."""
     late = [touch for touch in appended if is_late(touch.ts, tx.now)]
-    for whose in {(touch.business_id, touch.ad_account_id, touch.day) for touch in late}:
-        append_changed_day(tx, ChangedDay(new_id(), *whose, CountedEvent.TOUCH))
+    for changed in {(touch.business_id, touch.ad_account_id, touch.day) for touch in late}:
+        append_changed_day(tx, ChangedDay(new_id(), *changed, CountedEvent.TOUCH))

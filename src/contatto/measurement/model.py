@@ -12,7 +12,7 @@ Source: TikTok, attribution settings at the ad group level: off, 1 day or 7 days
 
 
 class Goal(StrEnum):
-    """What an ad group is optimised for, and so what its conversions count."""
+    """Optimisation goal of an ad group, which decides the conversions that count."""
 
     LEAD = "lead"
     CONVERSATION = "conversation"
@@ -29,7 +29,7 @@ class ConversionKind(StrEnum):
 
 
 class Policy(StrEnum):
-    """Which eligible touch wins: a click before any view, or simply the latest."""
+    """Policy of attribution: a click before any view, or simply the latest touch."""
 
     CLICK_FIRST = "click_first"
     LAST_TOUCH = "last_touch"
@@ -74,12 +74,12 @@ class MeasuredAd:
 
     @property
     def is_outside(self) -> bool:
-        """Whether another platform shows it; what it costs and how often it is seen is known from there."""
+        """Report whether another platform shows the ad, which then counts its cost and views."""
         return bool(self.platform)
 
     @property
     def opens_own_chat(self) -> bool:
-        """Whether a tap leads to our own chat page, where people are known by identities that we made."""
+        """Report whether a tap leads to our own chat page, where people have identities that we made."""
         return self.landing_path.startswith("/")
 
 
@@ -181,7 +181,7 @@ class SealedFile:
 
 
 class TicketKind(StrEnum):
-    """What a tracking link is for; it is signed with the rest, so that none serves at another's address."""
+    """Purpose of a tracking link, signed with the rest so that no link serves at another's address."""
 
     VIEW = "view"
     """The view of one impression."""
@@ -193,7 +193,7 @@ class TicketKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrackingTicket:
-    """What a signed tracking link carries.
+    """Content of a signed tracking link.
 
     ``nonce`` is the impression, whose view and tap count once each; 0 for a chat link. ``viewer`` is what the
     publisher calls the person. ``cost_micros`` is what is charged when the link counts, in micros of the
@@ -214,7 +214,7 @@ class TrackingTicket:
 
 
 class CountedEvent(StrEnum):
-    """What a report counts: touches, and what they earned."""
+    """Kind of event that a report counts: touches and conversions."""
 
     TOUCH = "touch"
     CONVERSION = "conversion"

@@ -1,4 +1,4 @@
-"""What measuring asks of the capability that charges for views and clicks; it is handed in."""
+"""Port of measurement to the package that charges for views and clicks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from contatto.measurement.model import Impression, Touch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargePort:
-    """What follows a touch, in its transaction.
+    """Charge for touches in their transaction.
 
     Attributes:
         charge: before the touches of impressions are appended: gives them back in their order, each with what

@@ -48,7 +48,7 @@ TRACKING_KEY: Final = "tracking"
 
 
 def is_late(ts: int, now: datetime) -> bool:
-    """Whether reports may have counted the moment ``ts`` (microseconds) already."""
+    """Report whether reports may have counted the moment ``ts`` (microseconds) already."""
     return ts < micros(now - LATE)
 
 
@@ -83,7 +83,7 @@ def last_touch(
 
 
 def natural_number(*parts: str | int) -> int:
-    """The same positive 63-bit number for the same natural key: a repeated event finds its own row."""
+    """Hash a natural key to a positive 63-bit number, so that a repeated event finds its own row."""
     text = "\0".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & _MASK_63
 
@@ -98,7 +98,7 @@ type NameId = Callable[[str, str], str]
 
 
 def viewer_id_of(name_id: NameId, channel_account_id: str, viewer: str, *, own_chat: bool) -> str:
-    """Whom a publisher means by the name of a viewer, at one channel account.
+    """Return the id of a publisher's viewer at one channel account.
 
     On a platform that is its person of this name. In our own chat people are known by identities that we
     made, and no name of a publisher's stands for one of them.
@@ -123,22 +123,22 @@ _PREFETCH: Final = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 
 
 def is_prefetched(headers: Mapping[str, str]) -> bool:
-    """Whether a browser fetches a page of which nobody knows yet that it will be looked at.
+    """Report whether a browser prefetches a page that may never be shown.
 
     Source: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Purpose; older names beside it.
     """
-    said = " ".join(headers.get(name, "") for name in _PREFETCH).lower()
-    return any(word in said for word in ("prefetch", "prerender", "preview"))
+    purpose = " ".join(headers.get(name, "") for name in _PREFETCH).lower()
+    return any(word in purpose for word in ("prefetch", "prerender", "preview"))
 
 
 def is_machine(user_agent: str) -> bool:
-    """Whether a program calls itself one: those that draw previews of links, search engines, monitors."""
+    """Report whether a program declares itself: link previews, search engines, monitors."""
     return _MACHINE.search(user_agent) is not None
 
 
 def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:
     """A tracking ticket as a URL-safe token."""
-    said = [
+    parts = [
         ticket.kind,
         ticket.business_id,
         ticket.ad_id,
@@ -148,10 +148,10 @@ def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:
         ticket.country,
     ]
     if ticket.placement or ticket.trial:
-        said.append(ticket.placement)
+        parts.append(ticket.placement)
     if ticket.trial:
-        said.append(ticket.trial)
-    body = msgspec.json.encode(said)
+        parts.append(ticket.trial)
+    body = msgspec.json.encode(parts)
     return signer.sign(to_base64url(body)).decode()
 
 
@@ -170,7 +170,7 @@ def read_ticket(token: str, kinds: Collection[TicketKind], signer: Signer) -> Tr
         body = signer.unsign(token).decode()
     except BadSignature as error:
         raise Refused(errors.UNSIGNED) from error
-    kind, *said = msgspec.json.decode(from_base64url(body))
+    kind, *parts = msgspec.json.decode(from_base64url(body))
     if kind not in kinds:
         raise Refused(errors.UNSIGNED)
-    return TrackingTicket(TicketKind(kind), *said)
+    return TrackingTicket(TicketKind(kind), *parts)

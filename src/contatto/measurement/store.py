@@ -1,6 +1,8 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,14 +27,16 @@ from sqlalchemy import (
 
 from contatto.kit.db.hot import Query, Seek, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
-from contatto.kit.db.types import Choice, Words, instant, metadata, only, row_of, tenant, text
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, only, row_of, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
+    ChangedDay,
     Conversion,
     ConversionKind,
+    CountedEvent,
     Goal,
     MeasuredAd,
     Touch,
@@ -170,8 +174,8 @@ def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
 
 def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> MeasuredAd | None:
     """An ad of ours by the id that the API knows it by."""
-    mine = measured_ads.c.business_id == business_id, measured_ads.c.platform == ""
-    return tx.find(MeasuredAd, select(measured_ads).where(*mine, measured_ads.c.ad_number == ad_number))
+    conditions = measured_ads.c.business_id == business_id, measured_ads.c.platform == ""
+    return tx.find(MeasuredAd, select(measured_ads).where(*conditions, measured_ads.c.ad_number == ad_number))
 
 
 def list_measured_ads(tx: Tx, business_id: str, ad_ids: set[str] | None = None) -> dict[str, MeasuredAd]:
@@ -193,7 +197,7 @@ _KNOWN_TOUCHES: Final = Query(select(touches.c.touch_id).where(*_NAMED))
 
 def list_known_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> set[int]:
     """Those of some touches that are there already."""
-    return {known for (known,) in _KNOWN_TOUCHES.rows(tx, {"of": business_id, "named": touch_ids})}
+    return {touch_id for (touch_id,) in _KNOWN_TOUCHES.rows(tx, {"of": business_id, "named": touch_ids})}
 
 
 def append_touches(tx: Tx, rows: Sequence[Row]) -> None:
@@ -207,14 +211,14 @@ def touch_row(touch: Touch) -> dict[str, Any]:
 
 def _latest(which: ColumnElement[bool], *what: Any) -> Select[Any]:
     """The latest touch that a conversion may be credited to, of those that one step in an index finds."""
-    found = select(*what).where(
+    query = select(*what).where(
         touches.c.business_id == bindparam("of_business"),
         touches.c.person_id == bindparam("of_person"),
         touches.c.ts <= bindparam("at_ts"),
         touches.c.expires_ts >= bindparam("at_ts"),
         which,
     )
-    return found.order_by(*_LATEST_FIRST).limit(literal_column("1"))
+    return query.order_by(*_LATEST_FIRST).limit(literal_column("1"))
 
 
 def _latest_id(which: ColumnElement[bool]) -> ColumnElement[Any]:
@@ -223,7 +227,9 @@ def _latest_id(which: ColumnElement[bool]) -> ColumnElement[Any]:
 
 def latest_view(find: Callable[[ColumnElement[bool]], ColumnElement[Any]], week: Any) -> Any:
     """The latest view that is found in a week; if there is none, that of the week before."""
-    return func.coalesce(*(find(and_(IS_VIEW, each == WEEK)) for each in (week, week - literal_column("1"))))
+    return func.coalesce(
+        *(find(and_(IS_VIEW, week_number == WEEK)) for week_number in (week, week - literal_column("1")))
+    )
 
 
 _AT_WEEK: Final = bindparam("at_ts", type_=BigInteger) // literal_column(str(WEEK_US), BigInteger)
@@ -234,8 +240,8 @@ _CANDIDATES: Final = Seek(Touch, select(union_all(_CLICK, _VIEW).subquery()))
 
 def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
     """The latest eligible click and the latest eligible view: one of them wins under either policy."""
-    whose = {"of_business": conversion.business_id, "of_person": conversion.person_id}
-    return _CANDIDATES.list(tx, whose | {"at_ts": conversion.ts})
+    values = {"of_business": conversion.business_id, "of_person": conversion.person_id}
+    return _CANDIDATES.list(tx, values | {"at_ts": conversion.ts})
 
 
 _LAST_TAP: Final = Seek(
@@ -258,14 +264,16 @@ def find_last_tap(tx: Tx, business_id: str, person_id: str) -> Touch | None:
 
 def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:
     """A person's touches, latest first."""
-    mine = (touches.c.business_id == business_id, touches.c.person_id == person_id)
+    conditions = (touches.c.business_id == business_id, touches.c.person_id == person_id)
     views = select(WEEK).where(touches.c.business_id == business_id, IS_VIEW).limit(1)
     first, last = tx.scalar(views.order_by(WEEK)), tx.scalar(views.order_by(WEEK.desc()))
     weeks = () if first is None else range(first, last + 1)
-    found: list[Touch] = []
+    matching_touches: list[Touch] = []
     for which in (IS_CLICK, and_(IS_VIEW, WEEK.in_(weeks))):
-        found += tx.list(Touch, select(touches).where(*mine, which).order_by(*_LATEST_FIRST).limit(limit))
-    return sorted(found, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
+        matching_touches += tx.list(
+            Touch, select(touches).where(*conditions, which).order_by(*_LATEST_FIRST).limit(limit)
+        )
+    return sorted(matching_touches, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
 
 
 _VIEWS_SINCE: Final = select(touches.c.ts).where(
@@ -294,7 +302,7 @@ def list_view_times(
 
 def append_conversions(tx: Tx, new: Iterable[Conversion]) -> None:
     """Append conversions, unattributed so far."""
-    insert_new(tx, conversions, [row_of(each) for each in new])
+    insert_new(tx, conversions, [row_of(conversion) for conversion in new])
 
 
 _THESE: Final = (
@@ -306,25 +314,29 @@ _ATTRIBUTED: Final = Seek(Attribution, select(conversions).where(*_THESE))
 
 def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
     """Those of some conversions that are there, by their numbers."""
-    numbers = {each.conversion_id: each.business_id for each in some}
-    asked = {"businesses": sorted(set(numbers.values())), "numbers": sorted(numbers)}
-    return {each.conversion_id: each for each in _ATTRIBUTED.list(tx, asked)} if numbers else {}
+    numbers = {conversion.conversion_id: conversion.business_id for conversion in some}
+    values = {"businesses": sorted(set(numbers.values())), "numbers": sorted(numbers)}
+    return (
+        {conversion.conversion_id: conversion for conversion in _ATTRIBUTED.list(tx, values)}
+        if numbers
+        else {}
+    )
 
 
 def list_conversions_between(
     tx: Tx, business_id: str, person_id: str, span: tuple[int, int]
 ) -> list[Conversion]:
     """A person's conversions within a span of microseconds, both ends included."""
-    mine = select(conversions).where(
+    query = select(conversions).where(
         conversions.c.business_id == business_id,
         conversions.c.person_id == person_id,
         conversions.c.ts.between(*span),
     )
-    return tx.list(Conversion, mine)
+    return tx.list(Conversion, query)
 
 
 def count_touches_by_day(tx: Tx, last_day: str) -> dict[str, int]:
-    """How many touches there are of each day, of all businesses, up to one."""
+    """Count touches of all businesses by day, up to one day."""
     counted = select(touches.c.day, func.count()).where(touches.c.day <= last_day)
     return {day: int(count) for day, count in map(tuple, tx.execute(counted.group_by(touches.c.day)))}
 
@@ -350,8 +362,12 @@ _EARLIER: Final = _ONE_CONVERSION.where(conversions.c.ts > _SOONER).values(ts=_S
 def record_earlier(tx: Tx, moved: Sequence[Conversion]) -> None:
     """Move conversions back in time that happened sooner than was known."""
     rows = [
-        {"of_business": each.business_id, "of_conversion": each.conversion_id, "sooner": each.ts}
-        for each in moved
+        {
+            "of_business": conversion.business_id,
+            "of_conversion": conversion.conversion_id,
+            "sooner": conversion.ts,
+        }
+        for conversion in moved
     ]
     update_rows(tx, _EARLIER, rows)
 
@@ -372,9 +388,9 @@ def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: s
     tx.execute(_ONE_CONVERSION, one | winner)
 
 
-def record_withdrawal(tx: Tx, found: tuple[str, str, ConversionKind], at: datetime | None) -> None:
+def record_withdrawal(tx: Tx, conversion_key: tuple[str, str, ConversionKind], at: datetime | None) -> None:
     """Mark the conversion of a business, a subject and a kind as withdrawn; with None it counts again."""
-    tx.execute(update(conversions).where(*_named(*found)).values(withdrawn_at=at))
+    tx.execute(update(conversions).where(*_named(*conversion_key)).values(withdrawn_at=at))
 
 
 def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:
@@ -389,35 +405,153 @@ def _named(business_id: str, subject_id: str, kind: ConversionKind) -> tuple[Col
 
 def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:
     """Attributions by the id of their lead or conversation."""
-    numbers = [conversion_number(business_id, kind, each) for kind in ConversionKind for each in subject_ids]
-    asked = {"businesses": [business_id], "numbers": sorted(numbers)}
-    return {found.subject_id: found for found in _ATTRIBUTED.list(tx, asked)}
+    numbers = [
+        conversion_number(business_id, kind, subject_id)
+        for kind in ConversionKind
+        for subject_id in subject_ids
+    ]
+    values = {"businesses": [business_id], "numbers": sorted(numbers)}
+    return {attribution.subject_id: attribution for attribution in _ATTRIBUTED.list(tx, values)}
 
 
 def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list[str]:
     """The days of which the database has dropped views of a business, or of one account, in their order."""
-    found = select(dropped_views.c.day).where(dropped_views.c.business_id == business_id)
+    query = select(dropped_views.c.day).where(dropped_views.c.business_id == business_id)
     if ad_account_id:
-        found = found.where(dropped_views.c.ad_account_id == ad_account_id)
-    return list(tx.execute(found.distinct().order_by(dropped_views.c.day)).scalars())
+        query = query.where(dropped_views.c.ad_account_id == ad_account_id)
+    return list(tx.execute(query.distinct().order_by(dropped_views.c.day)).scalars())
 
 
 def delete_views(tx: Tx, touch_ids: Sequence[int]) -> None:
     """Delete views that a sealed file holds, of all businesses, and keep what they cost."""
-    mine = touches.c.touch_id.in_(touch_ids)
+    condition = touches.c.touch_id.in_(touch_ids)
     places = [touches.c[name] for name in ("business_id", "ad_group_id", "day", "ad_account_id")]
     sums = (func.count().label("views"), func.sum(touches.c.cost_micros).label("cost_micros"))
-    gone = [dict(row) for row in tx.execute(select(*places, *sums).where(mine).group_by(*places)).mappings()]
-    if gone:
+    rows = [
+        dict(row) for row in tx.execute(select(*places, *sums).where(condition).group_by(*places)).mappings()
+    ]
+    if rows:
         insert = tx.upsert(dropped_views)
         more = {name: dropped_views.c[name] + insert.excluded[name] for name in ("views", "cost_micros")}
         keys = list(dropped_views.primary_key)
-        tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), gone)
-        tx.execute(delete(touches).where(mine))
+        tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), rows)
+        tx.execute(delete(touches).where(condition))
 
 
 def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:
     """The persons who started a conversation, or became a lead."""
     converted = conversions.c.business_id == business_id, conversions.c.kind == kind
-    mine = select(conversions.c.person_id).where(*converted, conversions.c.withdrawn_at.is_(None))
-    return frozenset(person_id for (person_id,) in map(tuple, tx.execute(mine.distinct())))
+    query = select(conversions.c.person_id).where(*converted, conversions.c.withdrawn_at.is_(None))
+    return frozenset(person_id for (person_id,) in map(tuple, tx.execute(query.distinct())))
+
+
+changed_days = Table(
+    "changed_days",
+    metadata,
+    key(),
+    tenant(),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("source", Choice(CountedEvent), nullable=False),
+    Index("ix_changed_days_of_account", "business_id", "ad_account_id"),
+)
+"""A row for each change, so that no two writers wait for each other and no change is lost to a count."""
+
+
+def append_changed_day(tx: Tx, mark: ChangedDay) -> None:
+    tx.insert(changed_days, row_of(mark))
+
+
+def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
+    """The marks of an account, several of them maybe for one day."""
+    query = select(changed_days).where(changed_days.c.business_id == business_id)
+    return tx.list(ChangedDay, query.where(changed_days.c.ad_account_id == ad_account_id))
+
+
+def list_changed_accounts(tx: Tx) -> list[tuple[str, str]]:
+    """Business and ad account of all marks, for the worker."""
+    query = select(changed_days.c.business_id, changed_days.c.ad_account_id).distinct()
+    return [(row.business_id, row.ad_account_id) for row in tx.execute(query)]
+
+
+def delete_changed_days(tx: Tx, business_id: str, mark_ids: list[str]) -> int:
+    """Delete marks; say how many of them were there."""
+    condition, count = changed_days.c.business_id == business_id, 0
+    for first in range(0, len(mark_ids), 500):
+        statement = changed_days.delete().where(
+            condition, changed_days.c.id.in_(mark_ids[first : first + 500])
+        )
+        count += tx.execute(statement).rowcount
+    return count
+
+
+viewer_links = Table(
+    "viewer_links",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("viewer_id", String(36), primary_key=True),
+    Column("person_id", String(36), primary_key=True),
+    instant("linked_at"),
+    Index("ix_viewer_links_of_person", "business_id", "person_id", "linked_at"),
+    sqlite_with_rowid=False,
+)
+MOST: Final = 50
+"""So many viewers of a person count, the latest: nobody has more, unless a publisher names them at random."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Viewer:
+    viewer_id: str
+
+
+_VIEWERS: Final = Seek(
+    _Viewer,
+    select(viewer_links.c.viewer_id)
+    .where(
+        viewer_links.c.business_id == bindparam("of_business"),
+        viewer_links.c.person_id == bindparam("of_person"),
+    )
+    .order_by(viewer_links.c.linked_at.desc())
+    .limit(literal_column(str(MOST))),
+)
+
+
+def append_links(tx: Tx, business_id: str, named: Iterable[tuple[str, str]]) -> int:
+    """Append links of viewers and persons; say how many were not there before."""
+    same = {"business_id": business_id, "linked_at": tx.now}
+    return insert_new(
+        tx,
+        viewer_links,
+        [same | {"viewer_id": viewer, "person_id": person} for viewer, person in sorted(named)],
+    )
+
+
+def list_viewers_of(tx: Tx, business_id: str, person_id: str) -> list[str]:
+    """The viewers that a person is, the latest first."""
+    links = _VIEWERS.list(tx, {"of_business": business_id, "of_person": person_id})
+    return [link.viewer_id for link in links]
+
+
+def list_persons_of(tx: Tx, business_id: str, viewer_id: str) -> list[str]:
+    """The persons that a viewer is; several where one viewer has several browsers."""
+    query = select(viewer_links.c.person_id).where(
+        viewer_links.c.business_id == business_id, viewer_links.c.viewer_id == viewer_id
+    )
+    return list(tx.execute(query.order_by(viewer_links.c.linked_at.desc()).limit(MOST)).scalars())
+
+
+def list_links(tx: Tx, business_id: str) -> Mapping[str, list[str]]:
+    """The viewers of every person of a business that is one."""
+    return _by_person(tx, select(viewer_links).where(viewer_links.c.business_id == business_id))
+
+
+def list_all_links(tx: Tx) -> Mapping[str, list[str]]:
+    """List links of all businesses, for files that hold all of them."""
+    return _by_person(tx, select(viewer_links))
+
+
+def _by_person(tx: Tx, links: Select[Any]) -> Mapping[str, list[str]]:
+    viewers_by_person: defaultdict[str, list[str]] = defaultdict(list)
+    for row in tx.execute(links.order_by(viewer_links.c.viewer_id)):
+        viewers_by_person[row.person_id].append(row.viewer_id)
+    return viewers_by_person

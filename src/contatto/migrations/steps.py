@@ -11,24 +11,21 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine
 
 from contatto import wiring
-from contatto.ads.store import messages as _welcomes
-from contatto.ads.store import nodes as _ads
+from contatto.ads import store as _welcomes
 from contatto.audit import store as _audit
 from contatto.crm.store import events as _events
 from contatto.forms import store as _pictures
 from contatto.kit.db.row_security import protect_tables
 from contatto.kit.db.types import metadata
 from contatto.leads.store import annotations as _work
-from contatto.leads.store import entries as _entries
 from contatto.leads.store import jobs as _jobs
-from contatto.leads.store import looks as _looks
+from contatto.leads.store import listing as _looks
 from contatto.leads.store import merges as _merges
-from contatto.leads.store import views as _views
 from contatto.reports.store import saved as _saved
 
 TABLES_OF: Final = (
     wiring,
-    _ads, _audit, _entries, _events, _jobs, _looks, _merges, _pictures, _saved, _views, _welcomes, _work,
+    _welcomes, _audit, _work, _events, _jobs, _looks, _merges, _pictures, _saved, _work, _welcomes, _work,
 )  # fmt: skip
 """Importing these makes every table known."""
 

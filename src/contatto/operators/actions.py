@@ -11,8 +11,7 @@ from contatto.accounts.model import AdAccount, Business, BusinessId
 from contatto.accounts.rules import check_timezone
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import Ad
-from contatto.ads.store.live import list_live_ads
-from contatto.ads.store.nodes import list_ad_groups_by_id
+from contatto.ads.store import list_ad_groups_by_id, list_live_ads
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

@@ -45,8 +45,8 @@ from contatto.delivery.store.log import NewEntry, find_stream
 from contatto.delivery.store.models import DAY_US, list_states
 from contatto.forms.model import Submission
 from contatto.inbox.actions.desk import note_conversation_read
+from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.taking import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import Message
 from contatto.inbox.rules import receipt_row
@@ -61,8 +61,8 @@ from contatto.kit.installation import Installation
 from contatto.kit.parts import Parts
 from contatto.kit.timestamps import micros
 from contatto.kit.work import Batch, PeriodicCount
-from contatto.leads.actions.statuses import change_lead_status
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.actions.records import change_lead_status
+from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.measurement import rules

@@ -12,7 +12,7 @@ from contatto.accounts.model import AdAccount, Business, Permission, Role
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
-from contatto.ads.actions.messages import NewWelcome, create_welcome_message
+from contatto.ads.actions.first_messages import NewWelcome, create_welcome_message
 from contatto.ads.model import Ad, AdGroup
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData

@@ -37,10 +37,17 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.store import delete_requests_of, queue_request
 from contatto.kit.outbox import emit
-from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadStatusChanged, LeadUpdated
-from contatto.leads.model.leads import Lead, LeadSource, Origin
-from contatto.leads.rules.outside import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
-from contatto.leads.store.credits import list_credits
+from contatto.leads.model import (
+    Lead,
+    LeadCaptured,
+    LeadRemoved,
+    LeadSource,
+    LeadStatusChanged,
+    LeadUpdated,
+    Origin,
+)
+from contatto.leads.rules.records import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
+from contatto.leads.store.listing import list_credits
 from contatto.leads.store.records import list_leads_by_id, list_outgoing_points, list_wrong_values
 from contatto.measurement.model import MeasuredAd
 from contatto.subscriptions import rules, store

@@ -28,7 +28,7 @@ from contatto.kit.api_types import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
-from contatto.leads.model.leads import LeadSource
+from contatto.leads.model import LeadSource
 from contatto.subscriptions import rules, store
 from contatto.subscriptions.actions import (
     NewHook,

@@ -1,1 +1,1 @@
-"""What is done with ad accounts elsewhere: connecting, pulling, uploading."""
+"""Actions on mirrored ad accounts: connect, pull, upload."""

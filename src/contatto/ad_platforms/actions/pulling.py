@@ -1,19 +1,25 @@
-"""Reading ad accounts elsewhere, page by page: a poll of the outbound machine."""
+"""Keeping what a platform says of an account: its ads, told on to measuring, and what they cost."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from contatto.ad_platforms.actions.mirroring import keep_nodes, keep_spend
+from contatto.ad_platforms import store
 from contatto.ad_platforms.model import (
     LEVEL_OF,
     PULL,
     Access,
     AccountFacts,
+    AdDay,
     App,
     Found,
+    NodeLevel,
     NodePage,
+    NodeStatus,
     OutsideAccount,
+    OutsideAdsMirrored,
+    OutsideNode,
     Part,
     PullState,
     SpendPage,
@@ -24,14 +30,15 @@ from contatto.ad_platforms.rules.pulling import (
     EVERY_S,
     PLAN,
     REPEATED,
+    KnownAds,
     Walk,
     follow_cursor,
+    measured,
     next_part,
     read_walk,
     write_walk,
 )
-from contatto.ad_platforms.store import accounts as store
-from contatto.ad_platforms.store.mirror import delete_unseen_days, mark_nodes_deleted
+from contatto.ad_platforms.store import delete_unseen_days, list_outside_accounts, mark_nodes_deleted
 from contatto.channels.store import find_app
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer
@@ -48,12 +55,65 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
+from contatto.kit.outbox import emit
+from contatto.measurement import actions as measurement
+from contatto.measurement.store import list_measured_ads
+
+
+def keep_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], mark: int) -> None:
+    """Keep campaigns, ad groups or ads; ads are told on to measuring with all above them."""
+    store.save_nodes(tx, account, nodes, mark)
+    publish_outside_ads(tx, account, [node for node in nodes if node.level is NodeLevel.AD])
+
+
+def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int) -> None:
+    """Keep what ads cost; an ad that the platform lists no more is known by its number from then on."""
+    store.save_days(tx, account, days, mark)
+    named = {day.ad_number for day in days}
+    known_numbers = {node.number for node in store.list_nodes(tx, account, NodeLevel.AD, named)}
+    removed_nodes = [
+        OutsideNode(NodeLevel.AD, number, 0, str(number), NodeStatus.DELETED)
+        for number in sorted(named - known_numbers)
+    ]
+    if removed_nodes:
+        keep_nodes(tx, account, removed_nodes, mark)
+
+
+def publish_outside_ads(tx: Tx, account: OutsideAccount, ads: Sequence[OutsideNode]) -> None:
+    """Tell measuring of ads, where something of them is new; say which were not known before."""
+    if not ads:
+        return
+    groups = store.list_nodes(tx, account, NodeLevel.AD_GROUP, {ad.parent for ad in ads})
+    group_of = {group.number: group for group in groups}
+    campaigns = store.list_nodes(tx, account, NodeLevel.CAMPAIGN, {group.parent for group in groups})
+    campaign_of = {campaign.number: campaign for campaign in campaigns}
+    goal_of = CONNECTORS[account.platform].goal_of
+    fresh = []
+    for ad in ads:
+        group = group_of.get(ad.parent)
+        campaign = campaign_of.get(group.parent) if group else None
+        fresh.append(measured(tx.vault.named_id, account, (ad, group, campaign), goal_of))
+    ads_by_id = list_measured_ads(tx, account.business_id, {ad.ad_id for ad in fresh})
+    for each in fresh:
+        if ads_by_id.get(each.ad_id) != each:
+            measurement.publish_ad(tx, each)
+    new = tuple(str(ad.ad_number) for ad in fresh if ad.ad_id not in ads_by_id)
+    if new:
+        emit(tx, account.business_id, OutsideAdsMirrored(account.business_id, account.id, new))
+
+
+def find_known_ads(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> KnownAds:
+    """List mirrored ads with one of these numbers."""
+    ads = store.list_outside_ads(tx, business_id, ad_numbers)
+    accounts = list_outside_accounts(tx, business_id) if ads else []
+    return KnownAds(ads, {account.id: account.external_id for account in accounts})
+
 
 _STATES: Final = {RequestState.DUE: PullState.RETRYING, RequestState.DEAD: PullState.STOPPED}
 
 
 def pull_kind() -> OutboundKind:
-    """How ad accounts elsewhere are read."""
+    """Return the outbound kind that pulls ad accounts."""
     return OutboundKind(
         PULL, begin_pull, read_pull_answer, settle_pull, PLAN, ready_pull, keeps_progress=True
     )
@@ -94,18 +154,18 @@ def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
     if walk.code:
         return _take_token(tx, account, walk, answer)
     access = Access(account.base_url, account.external_id, "")
-    found = CONNECTORS[account.platform].read(access, walk.place, answer)
-    if isinstance(found, NotNow | Failed):
-        return found
-    if isinstance(found, AccountFacts):
-        account = _take_facts(tx, account, found)
+    page = CONNECTORS[account.platform].read(access, walk.place, answer)
+    if isinstance(page, NotNow | Failed):
+        return page
+    if isinstance(page, AccountFacts):
+        account = _take_facts(tx, account, page)
         return _go_on(tx, account, walk)
-    cursor = found.cursor
+    cursor = page.cursor
     following = follow_cursor(walk, cursor) if cursor else walk
     if following is None:
         return REPEATED
-    following = replace(following, left_out=walk.left_out + found.left_out)
-    _keep_page(tx, account, walk.mark, found)
+    following = replace(following, left_out=walk.left_out + page.left_out)
+    _keep_page(tx, account, walk.mark, page)
     return _asked(tx, account, following) if cursor else _go_on(tx, account, following)
 
 
@@ -123,11 +183,11 @@ def _take_facts(tx: Tx, account: OutsideAccount, facts: AccountFacts) -> Outside
     return store.record_account(tx, account, **new)
 
 
-def _keep_page(tx: Tx, account: OutsideAccount, mark: int, found: Found) -> None:
-    if isinstance(found, NodePage):
-        keep_nodes(tx, account, found.nodes, mark)
-    elif isinstance(found, SpendPage):
-        keep_spend(tx, account, found.days, mark)
+def _keep_page(tx: Tx, account: OutsideAccount, mark: int, page: Found) -> None:
+    if isinstance(page, NodePage):
+        keep_nodes(tx, account, page.nodes, mark)
+    elif isinstance(page, SpendPage):
+        keep_spend(tx, account, page.days, mark)
 
 
 def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:

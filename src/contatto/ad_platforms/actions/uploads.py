@@ -8,17 +8,17 @@ from itertools import batched
 from typing import Final
 
 from contatto.accounts.rules import check_timezone
+from contatto.ad_platforms import store
 from contatto.ad_platforms.actions.accounts import (
     NewOutsideAccount,
     load_outside_account,
     open_outside_account,
 )
-from contatto.ad_platforms.actions.mirroring import keep_nodes, keep_spend
+from contatto.ad_platforms.actions.pulling import keep_nodes, keep_spend
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideNode
-from contatto.ad_platforms.rules.reading import known_currency
+from contatto.ad_platforms.rules.pulling import known_currency
 from contatto.ad_platforms.rules.sheets import AdRow, AdSheet, read_ad_sheet
-from contatto.ad_platforms.store import mirror as store
-from contatto.ad_platforms.store.accounts import record_account
+from contatto.ad_platforms.store import record_account
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -31,7 +31,7 @@ _AT_ONCE: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """Whose figures a file holds: an account that is known by its id here, or a new one of a platform.
+    """Account of an uploaded file: an existing one by its id here, or a new one of a platform.
 
     ``currency`` and ``timezone`` are those of a new account; the file may say the currency itself.
     """
@@ -47,7 +47,7 @@ class NewUpload:
 
 @dataclass(frozen=True, slots=True)
 class UploadPreview:
-    """What a file would do: so many ad days new, changed, or as they are already; and what is left out."""
+    """Preview of a file: counts of new, changed and unchanged ad days, and rejected rows."""
 
     sheet: AdSheet
     new: int
@@ -67,10 +67,10 @@ def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
         check_timezone(upload.timezone)
     sheet = read_ad_sheet(upload.text, _names(tx, account) if account else {})
     currency = _currency(sheet, account, upload.currency)
-    kept = store.list_ad_days(tx, account, sheet.span) if account else []
-    known = {(day.ad_number, day.day): day for day in kept}
+    saved_days = store.list_ad_days(tx, account, sheet.span) if account else []
+    days_by_key = {(day.ad_number, day.day): day for day in saved_days}
     counts = Counter(
-        "new" if key not in known else "same" if known[key] == row.day else "changed"
+        "new" if key not in days_by_key else "same" if days_by_key[key] == row.day else "changed"
         for row in sheet.rows
         for key in [(row.day.ad_number, row.day.day)]
     )
@@ -121,23 +121,25 @@ def _currency(sheet: AdSheet, account: OutsideAccount | None, typed: str) -> str
     Raises:
         Refused: INVALID, for none, for several, or for another than the account's.
     """
-    ours = account.currency if account else ""
-    found = sheet.currencies
-    if len(found) > 1:
+    own_currency = account.currency if account else ""
+    currencies = sheet.currencies
+    if len(currencies) > 1:
         raise Refused(
             errors.INVALID, "currency: The file has amounts in several currencies. Split it by currency."
         )
-    currency = next(iter(found), "") or ours or known_currency(typed)
+    currency = next(iter(currencies), "") or own_currency or known_currency(typed)
     if not currency:
         raise Refused(errors.INVALID, "currency: The file has no currency. Enter three letters, such as SGD.")
-    if ours and currency != ours:
-        raise _other_currency(ours)
+    if own_currency and currency != own_currency:
+        raise _other_currency(own_currency)
     return currency
 
 
-def _other_currency(ours: str) -> Refused:
+def _other_currency(own_currency: str) -> Refused:
     return Refused(
-        errors.INVALID, "currency: This account uses %(currency)s. Enter the same currency.", currency=ours
+        errors.INVALID,
+        "currency: This account uses %(currency)s. Enter the same currency.",
+        currency=own_currency,
     )
 
 
@@ -150,7 +152,7 @@ def _names(tx: Tx, account: OutsideAccount) -> dict[str, int]:
 
 def _nodes(account: OutsideAccount, rows: tuple[AdRow, ...]) -> list[OutsideNode]:
     """The campaigns, ad groups and ads that rows name; what has no id gets a number by its name."""
-    found: dict[tuple[NodeLevel, int], OutsideNode] = {}
+    nodes_by_key: dict[tuple[NodeLevel, int], OutsideNode] = {}
     for row in rows:
         campaign = row.campaign_number or _number_of(account, "campaign", row.campaign_name)
         group = row.ad_group_number or _number_of(account, "ad group", row.campaign_name, row.ad_group_name)
@@ -160,8 +162,8 @@ def _nodes(account: OutsideAccount, rows: tuple[AdRow, ...]) -> list[OutsideNode
             OutsideNode(NodeLevel.AD, row.day.ad_number, group, row.ad_name or str(row.day.ad_number)),
         ):
             if node.number:
-                found[node.level, node.number] = node
-    return sorted(found.values(), key=_depth)
+                nodes_by_key[node.level, node.number] = node
+    return sorted(nodes_by_key.values(), key=_depth)
 
 
 def _number_of(account: OutsideAccount, *names: str) -> int:

@@ -28,8 +28,8 @@ from contatto.ad_platforms.model import (
     SpendPage,
     Token,
 )
-from contatto.ad_platforms.rules.pulling import REPEATED
-from contatto.ad_platforms.rules.reading import (
+from contatto.ad_platforms.rules.pulling import (
+    REPEATED,
     known_currency,
     known_zone,
     platform_count,
@@ -89,39 +89,39 @@ class MetaAds:
         after = {"after": place.cursor} if place.cursor else {}
         if place.part is Part.SPEND:
             days = msgspec.json.encode({"since": place.first, "until": place.last}).decode()
-            asked = {
+            query = {
                 "level": "ad",
                 "time_increment": "1",
                 "time_range": days,
                 "fields": "ad_id,spend,impressions,clicks",
                 "limit": str(_DAYS_A_PAGE),
             }
-            return _get(access, "/insights", asked | after)
+            return _get(access, "/insights", query | after)
         edge, fields, _ = _EDGES[LEVEL_OF[place.part]]
         return _get(access, f"/{edge}", {"fields": fields, "limit": str(_NODES_A_PAGE)} | after)
 
     def read(self, access: Access, place: Place, answer: HttpAnswer) -> Found | PullFailure:
-        said = _said_in(answer)
-        if not isinstance(said, _Answer):
-            return said
+        decoded = _said_in(answer)
+        if not isinstance(decoded, _Answer):
+            return decoded
         if place.part is Part.ACCOUNT:
-            zone = known_zone(said.timezone_name)
-            return AccountFacts(short_name(said.name), known_currency(said.currency), zone)
-        cursor = _next_page(place, said)
+            zone = known_zone(decoded.timezone_name)
+            return AccountFacts(short_name(decoded.name), known_currency(decoded.currency), zone)
+        cursor = _next_page(place, decoded)
         if isinstance(cursor, NotNow):
             return cursor
         if place.part is Part.SPEND:
-            days = [_day(row) for row in said.data]
+            days = [_day(row) for row in decoded.data]
             return SpendPage(tuple(day for day in days if day), cursor, days.count(None))
-        nodes = [_node(LEVEL_OF[place.part], row) for row in said.data]
+        nodes = [_node(LEVEL_OF[place.part], row) for row in decoded.data]
         return NodePage(tuple(node for node in nodes if node), cursor, nodes.count(None))
 
     def goal_of(self, word: str) -> Goal:
         return Goal.LEAD if word in _LEAD_GOALS else Goal.CONVERSATION
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:
-        asked = {"client_id": app_id, "state": state, "redirect_uri": back, "scope": "ads_read"}
-        return f"https://www.facebook.com/{VERSION}/dialog/oauth?{urlencode(asked)}"
+        query = {"client_id": app_id, "state": state, "redirect_uri": back, "scope": "ads_read"}
+        return f"https://www.facebook.com/{VERSION}/dialog/oauth?{urlencode(query)}"
 
     def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
         body = {"client_id": app.app_id, "client_secret": app.secret, "code": code, "redirect_uri": back}
@@ -130,28 +130,28 @@ class MetaAds:
         return HttpRequest("POST", url, headers, urlencode(body).encode())
 
     def read_token(self, answer: HttpAnswer) -> Token | PullFailure:
-        said = _said_in(answer)
-        if not isinstance(said, _Answer):
-            return said
-        return Token(said.access_token) if said.access_token else Failed("token_refused")
+        decoded = _said_in(answer)
+        if not isinstance(decoded, _Answer):
+            return decoded
+        return Token(decoded.access_token) if decoded.access_token else Failed("token_refused")
 
 
-def _get(access: Access, edge: str, asked: dict[str, str]) -> HttpRequest:
+def _get(access: Access, edge: str, query: dict[str, str]) -> HttpRequest:
     headers = {"Authorization": f"Bearer {access.access_token}", "Accept": "application/json"}
     account = f"act_{quote(access.external_id.removeprefix('act_'), safe='')}"
-    return HttpRequest("GET", f"{access.base_url}/{VERSION}/{account}{edge}?{urlencode(asked)}", headers, b"")
+    return HttpRequest("GET", f"{access.base_url}/{VERSION}/{account}{edge}?{urlencode(query)}", headers, b"")
 
 
 def _said_in(answer: HttpAnswer) -> _Answer | PullFailure:
     try:
-        said = _answers.decode(answer.body)
+        decoded = _answers.decode(answer.body)
     except UNREADABLE:
         return meta_failure(answer, 0) or NotNow("not_json", retry_after_s(answer))
-    return meta_failure(answer, said.error.code if said.error else 0) or said
+    return meta_failure(answer, decoded.error.code if decoded.error else 0) or decoded
 
 
 def meta_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
-    """What is wrong by the status and the code of an error of the Graph API; None where nothing is."""
+    """Classify an error of the Graph API by status and code; None without an error."""
     for reason, codes in (("too_fast", _TOO_FAST), ("platform_away", _AWAY)):
         if code in codes:
             return NotNow(reason, retry_after_s(answer))
@@ -164,19 +164,19 @@ def meta_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
     return None
 
 
-def _next_page(place: Place, said: _Answer) -> str | NotNow:
-    cursors = said.paging.get("cursors")
+def _next_page(place: Place, answer: _Answer) -> str | NotNow:
+    cursors = answer.paging.get("cursors")
     after = cursors.get("after") if isinstance(cursors, dict) else None
-    if "next" not in said.paging or not isinstance(after, str) or not after:
+    if "next" not in answer.paging or not isinstance(after, str) or not after:
         return ""
     return REPEATED if after == place.cursor else after[:2_000]
 
 
 def _status(row: dict[str, Any]) -> NodeStatus:
-    said = row.get("effective_status")
-    if said in _GONE:
+    status = row.get("effective_status")
+    if status in _GONE:
         return NodeStatus.DELETED
-    return NodeStatus.PAUSED if said in _PAUSED else NodeStatus.ACTIVE
+    return NodeStatus.PAUSED if status in _PAUSED else NodeStatus.ACTIVE
 
 
 def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:

@@ -27,8 +27,8 @@ from contatto.ad_platforms.model import (
     SpendPage,
     Token,
 )
-from contatto.ad_platforms.rules.pulling import REPEATED
-from contatto.ad_platforms.rules.reading import (
+from contatto.ad_platforms.rules.pulling import (
+    REPEATED,
     known_currency,
     known_zone,
     platform_count,
@@ -107,7 +107,7 @@ class TikTokAds:
             return _get(access, "advertiser/info", {"advertiser_ids": _json([advertiser])})
         page = place.cursor or "1"
         if place.part is Part.SPEND:
-            asked = {
+            query = {
                 "advertiser_id": advertiser,
                 "report_type": "BASIC",
                 "service_type": "AUCTION",
@@ -119,16 +119,16 @@ class TikTokAds:
                 "page": page,
                 "page_size": str(_DAYS_A_PAGE),
             }
-            return _get(access, "report/integrated/get", asked)
+            return _get(access, "report/integrated/get", query)
         name = _NAMES[LEVEL_OF[place.part]][0]
-        asked = {
+        query = {
             "advertiser_id": advertiser,
             "fields": _json([*_FIELDS[LEVEL_OF[place.part]], "operation_status", "secondary_status"]),
             "filtering": _json({"primary_status": "STATUS_ALL"}),
             "page": page,
             "page_size": str(_NODES_A_PAGE),
         }
-        return _get(access, f"{name}/get", asked)
+        return _get(access, f"{name}/get", query)
 
     def read(self, access: Access, place: Place, answer: HttpAnswer) -> Found | PullFailure:
         data = _data_of(answer)
@@ -149,8 +149,8 @@ class TikTokAds:
         return Goal.LEAD if word in _LEAD_GOALS else Goal.CONVERSATION
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:
-        asked = {"app_id": app_id, "state": state, "redirect_uri": back}
-        return f"{self.base_url}/portal/auth?{urlencode(asked)}"
+        query = {"app_id": app_id, "state": state, "redirect_uri": back}
+        return f"{self.base_url}/portal/auth?{urlencode(query)}"
 
     def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
         body = {"app_id": app.app_id, "secret": app.secret, "auth_code": code}
@@ -166,9 +166,9 @@ class TikTokAds:
         return Token(data.access_token) if data.access_token else Failed("token_refused")
 
 
-def _get(access: Access, name: str, asked: dict[str, str]) -> HttpRequest:
+def _get(access: Access, name: str, query: dict[str, str]) -> HttpRequest:
     headers = {"Access-Token": access.access_token, "Accept": "application/json"}
-    return HttpRequest("GET", f"{access.base_url}{_API}/{name}/?{urlencode(asked)}", headers, b"")
+    return HttpRequest("GET", f"{access.base_url}{_API}/{name}/?{urlencode(query)}", headers, b"")
 
 
 def _json(value: object) -> str:
@@ -177,14 +177,14 @@ def _json(value: object) -> str:
 
 def _data_of(answer: HttpAnswer) -> _Data | PullFailure:
     try:
-        said = _answers.decode(answer.body)
+        decoded = _answers.decode(answer.body)
     except UNREADABLE:
         return _without_code(answer)
-    return tiktok_failure(answer, said.code) or said.data or _Data()
+    return tiktok_failure(answer, decoded.code) or decoded.data or _Data()
 
 
 def tiktok_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
-    """What is wrong by the status and the code of an answer; None where nothing is."""
+    """Classify an answer by status and code; None without an error."""
     if answer.status != 200:
         return _without_code(answer)
     if code == 0:
@@ -195,7 +195,7 @@ def tiktok_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
 
 
 def _without_code(answer: HttpAnswer) -> PullFailure:
-    """What an answer means that is not the platform's own: it always says 200, and JSON with a code."""
+    """Classify an answer that is not the platform's own, which always is 200 with JSON and a code."""
     if answer.status == 200:
         return NotNow("not_json", retry_after_s(answer))
     if answer.status in (408, 409, 425, 429) or answer.status >= 500:
@@ -213,16 +213,16 @@ def _facts(access: Access, data: _Data) -> AccountFacts | Failed:
 
 def _next_page(place: Place, data: _Data) -> str | NotNow:
     """The number of the next page; the platform says which page this is, and how many there are."""
-    asked, said = int(place.cursor or "1"), platform_count(data.page_info.get("page"))
-    if said is not None and said != asked:
+    page_number, answer = int(place.cursor or "1"), platform_count(data.page_info.get("page"))
+    if answer is not None and answer != page_number:
         return REPEATED
     last = platform_count(data.page_info.get("total_page")) or 1
-    return str(asked + 1) if asked < last else ""
+    return str(page_number + 1) if page_number < last else ""
 
 
 def _status(row: dict[str, Any]) -> NodeStatus:
-    said = str(row.get("secondary_status", ""))
-    if said.endswith("_DELETE") or row.get("operation_status") == "DELETE":
+    status = str(row.get("secondary_status", ""))
+    if status.endswith("_DELETE") or row.get("operation_status") == "DELETE":
         return NodeStatus.DELETED
     return NodeStatus.PAUSED if row.get("operation_status") == "DISABLE" else NodeStatus.ACTIVE
 

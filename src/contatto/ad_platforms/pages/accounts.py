@@ -1,5 +1,7 @@
-"""The settings page of ad accounts elsewhere, and the page of one: its connection, its last pull, its ads."""
+"""Pages of ad accounts elsewhere: list, connection, consent, last pull, and ads."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
@@ -10,20 +12,109 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.ad_platforms.actions import accounts as actions
-from contatto.ad_platforms.actions.accounts import NewOutsideAccount
-from contatto.ad_platforms.actions.authorizing import Visitor, authorize_url, list_own_apps
-from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount
-from contatto.ad_platforms.pages.views import PLATFORMS, list_account_rows, show_account, show_ad
+from contatto.ad_platforms.actions.accounts import (
+    NewOutsideAccount,
+    Visitor,
+    authorize_url,
+    list_own_apps,
+    load_outside_account,
+)
+from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, PullState
 from contatto.ad_platforms.registry import CONNECTORS
-from contatto.ad_platforms.rules.pulling import MOST_BACKFILL
-from contatto.ad_platforms.store.mirror import count_nodes, list_account_ads, list_nodes
+from contatto.ad_platforms.rules.pulling import MOST_BACKFILL, STOPS
+from contatto.ad_platforms.store import count_nodes, list_account_ads, list_nodes, list_outside_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import translator_of
+from contatto.kit.i18n import N_, translator_of
 from contatto.kit.ids import hash_secret
+from contatto.measurement.model import Goal, MeasuredAd
 from contatto.ui.context import context_of
 from contatto.ui.sessions import session_token
+
+PLATFORMS: Final = {AdPlatform.TIKTOK: N_("TikTok Ads"), AdPlatform.META: N_("Meta Ads")}
+STATES: Final = {
+    PullState.NEW: N_("Importing"),
+    PullState.READY: N_("Up to date"),
+    PullState.RETRYING: N_("Retrying"),
+    PullState.STOPPED: N_("Stopped"),
+    PullState.UPLOADS: N_("Not connected"),
+}
+TONES: Final = {
+    PullState.NEW: "review",
+    PullState.READY: "on",
+    PullState.RETRYING: "review",
+    PullState.STOPPED: "failed",
+    PullState.UPLOADS: "off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """An account; ``title`` is what people call it, ``reason`` why it waits or has stopped."""
+
+    id: str
+    platform: str
+    title: str
+    external_id: str
+    state: str
+    tone: str
+    reason: str
+    currency: str
+    timezone: str
+    base_url: str
+    pulled_at: datetime | None
+    pulled_through: str
+    left_out: int
+    campaigns: int
+    ad_groups: int
+    ads: int
+    is_connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AdRow:
+    """A mirrored ad with all above it."""
+
+    number: str
+    name: str
+    ad_group_name: str
+    campaign_name: str
+    goal: Goal
+    status: str
+
+
+def list_account_rows(tx: Tx, business_id: str) -> list[AccountRow]:
+    counts = count_nodes(tx, business_id)
+    return [show_account(account, counts) for account in list_outside_accounts(tx, business_id)]
+
+
+def show_account(account: OutsideAccount, counts: dict[tuple[str, NodeLevel], int]) -> AccountRow:
+    is_own = account.base_url == CONNECTORS[account.platform].base_url
+    return AccountRow(
+        id=account.id,
+        platform=PLATFORMS[account.platform],
+        title=account.name or account.external_id,
+        external_id=account.external_id,
+        state=STATES[account.state],
+        tone=TONES[account.state],
+        reason=STOPS.get(account.reason, account.reason),
+        currency=account.currency,
+        timezone=account.timezone,
+        base_url="" if is_own else account.base_url,
+        pulled_at=account.pulled_at,
+        pulled_through=account.pulled_through,
+        left_out=account.left_out,
+        campaigns=counts.get((account.id, NodeLevel.CAMPAIGN), 0),
+        ad_groups=counts.get((account.id, NodeLevel.AD_GROUP), 0),
+        ads=counts.get((account.id, NodeLevel.AD), 0),
+        is_connected=account.state is not PullState.UPLOADS,
+    )
+
+
+def show_ad(ad: MeasuredAd, status: str) -> AdRow:
+    return AdRow(str(ad.ad_number), ad.ad_name, ad.ad_group_name, ad.campaign_name, ad.goal, status)
+
 
 router: Final = APIRouter(include_in_schema=False, prefix="/settings/ad-platforms")
 HOME: Final = "/settings/ad-platforms"
@@ -32,7 +123,7 @@ MOST_SHOWN: Final = 500
 
 
 class AccountForm(BaseModel):
-    """What connects an account; without a token it is made to be let in by its owner."""
+    """Form that connects an account; without a token its owner gives consent later."""
 
     platform: AdPlatform
     external_id: Annotated[str, Field(max_length=64)] = ""
@@ -74,6 +165,27 @@ async def post_ad_account(
             raise
         return await _render_list(request, caller, refused, form)
     return RedirectResponse(f"{HOME}/{account_id}", 303)
+
+
+@router.get("/return")
+async def show_return(request: Request, caller: PageCaller) -> HTMLResponse:
+    """Show the page that a platform returns a member to; nothing changes before they confirm.
+
+    The route stands before those with an id, which would match its address too.
+    """
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+    query_params = request.query_params
+    state, code = (
+        query_params.get("state", ""),
+        query_params.get("auth_code") or query_params.get("code") or "",
+    )
+    now_s = int(context.clock.now().timestamp())
+    account_id, _ = actions.read_state(context.vault, state, visitor_of(request, caller), now_s)
+    account = await context.db.read(lambda tx: load_outside_account(tx, caller.business_id, account_id))
+    name = account.name or account.external_id
+    values = {"caller": caller, "account_name": name, "state": state, "code": code}
+    return context.pages.render(request, "ad_platforms/return.html", values | {"account_id": account_id})
 
 
 @router.get("/{outside_id}")
@@ -184,3 +296,47 @@ def _ways(request: Request, tx: Tx, caller: Caller, account: OutsideAccount) -> 
 
 def visitor_of(request: Request, caller: Caller) -> Visitor:
     return Visitor(caller.subject_id, hash_secret(session_token(request)))
+
+
+@router.post("/return")
+async def post_return(
+    request: Request,
+    caller: FormCaller,
+    state: Annotated[str, Form(max_length=2_000)],
+    code: Annotated[str, Form(max_length=2_000)],
+) -> RedirectResponse:
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+    now_s = int(context.clock.now().timestamp())
+    account_id, app_id = actions.read_state(context.vault, state, visitor_of(request, caller), now_s)
+    consent, base_url = (state, account_id, app_id), context.settings.base_url
+
+    def connect(tx: Tx) -> None:
+        actions.connect_by_state(tx, caller.business_id, consent, code, base_url)
+
+    await context.db.write(connect)
+    return RedirectResponse(f"{HOME}/{account_id}", 303)
+
+
+@router.post("/{outside_id}/code")
+async def post_code(
+    request: Request,
+    caller: FormCaller,
+    outside_id: str,
+    app_id: Annotated[str, Form(max_length=64)] = "",
+    code: Annotated[str, Form(max_length=2_000)] = "",
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+    base_url = context.settings.base_url
+
+    def connect(tx: Tx) -> None:
+        actions.connect_by_code(tx, caller.business_id, outside_id, app_id, code, base_url)
+
+    try:
+        await context.db.write(connect)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await render_account(request, caller, outside_id, refused)
+    return RedirectResponse(f"{HOME}/{outside_id}", 303)

@@ -17,8 +17,7 @@ from contatto.ad_platforms.actions.uploads import (
     open_upload_account,
 )
 from contatto.ad_platforms.model import AdPlatform
-from contatto.ad_platforms.pages.accounts import HOME
-from contatto.ad_platforms.pages.views import PLATFORMS, list_account_rows
+from contatto.ad_platforms.pages.accounts import HOME, PLATFORMS, list_account_rows
 from contatto.ad_platforms.rules.sheets import table_text
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -104,7 +103,7 @@ async def post_upload(request: Request, caller: FormCaller, sent: Annotated[Uplo
     for some in list_upload_writes(account, preview.sheet):
         await db.write_more(some)
     if preview.sheet.left_out:
-        return await _render(request, caller, sent, preview, kept=account.id)
+        return await _render(request, caller, sent, preview, saved_text=account.id)
     return RedirectResponse(f"{HOME}/{account.id}", 303)
 
 
@@ -112,8 +111,8 @@ async def post_upload(request: Request, caller: FormCaller, sent: Annotated[Uplo
 async def post_ad_file(request: Request, caller: FormCaller) -> Response:
     """A file, which may be a workbook or a text in any usual encoding, as the text that the form takes."""
     require(caller, Permission.WRITE_ADS)
-    found = await context_of(request).uploads.take_table(request, caller.subject_id)
-    text = found.text if isinstance(found, TableText) else table_text(found)
+    table = await context_of(request).uploads.take_table(request, caller.subject_id)
+    text = table.text if isinstance(table, TableText) else table_text(table)
     if len(text) > TEXT_LIMIT:
         raise Refused(errors.INVALID, "file: The file has too many rows. Split it.")
     return json_answer({"text": text})
@@ -126,7 +125,7 @@ async def _render(
     preview: UploadPreview | None = None,
     *,
     refused: Refused | None = None,
-    kept: str = "",
+    saved_text: str = "",
 ) -> HTMLResponse:
     context = context_of(request)
     rows = await context.db.read(lambda tx: list_account_rows(tx, caller.business_id))
@@ -138,7 +137,7 @@ async def _render(
         "preview": preview,
         "rows": preview.sheet.rows[:MOST_SHOWN] if preview else (),
         "left_out": preview.sheet.left_out[:MOST_LEFT_OUT] if preview else (),
-        "kept": kept,
+        "kept": saved_text,
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
     status = refused.code.http_status if refused else 200

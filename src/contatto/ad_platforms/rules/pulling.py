@@ -1,16 +1,22 @@
-"""What a pull reads next, up to which day, and whether a platform leads it in circles."""
+"""Rules of pulls: next request, days, repeated cursors, and values that platforms send."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
+from babel.numbers import is_currency
 
-from contatto.ad_platforms.model import OutsideAccount, Part, Place
+from contatto.ad_platforms.model import AdPlatform, OutsideAccount, OutsideNode, Part, Place
 from contatto.kit.i18n import N_
+from contatto.kit.money import to_micros
+from contatto.kit.numbers import LARGEST, read_number
 from contatto.kit.outbound.model import NotNow, RetryPlan
+from contatto.measurement.model import Goal, MeasuredAd
+from contatto.measurement.rules import NameId
 
 EVERY_S: Final = 3_600.0
 """Seconds between two pulls of an account."""
@@ -43,7 +49,7 @@ _ORDER: Final = tuple(Part)
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Where a pull stands, kept sealed between its steps.
+    """Position of a pull, stored sealed between its steps.
 
     ``mark`` tells what this pull has seen from what was there before, ``left_out`` counts what it could not
     read. ``anchor``, ``steps`` and ``reach`` find a circle among the cursors. ``code`` is what has to be
@@ -75,7 +81,7 @@ _walks: Final = msgspec.json.Decoder(Walk)
 
 
 def read_walk(text: str) -> Walk | None:
-    """Where a pull stands; None at its beginning."""
+    """Return the position of a pull; None at its beginning."""
     return _walks.decode(text) if text else None
 
 
@@ -121,3 +127,133 @@ def _chunk(walk: Walk, first: date) -> Walk:
     """The walk at its next days: as many as one question may name."""
     last = min(date.fromisoformat(walk.through), first + timedelta(days=CHUNK_DAYS - 1))
     return replace(walk, first=first.isoformat(), last=last.isoformat())
+
+
+NAME_LIMIT: Final = 300
+_MOST_COUNT: Final = 10**15
+
+
+def platform_number(value: object) -> int | None:
+    """An id, which may come as text or as a number; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    number = (
+        value if isinstance(value, int) else read_number(value.strip()) if isinstance(value, str) else None
+    )
+    return number if number is not None and 0 < number <= LARGEST else None
+
+
+def platform_day(value: object) -> str | None:
+    """The day of ``YYYY-MM-DD`` or of ``YYYY-MM-DD HH:MM:SS``."""
+    text = value.strip()[:10] if isinstance(value, str) else ""
+    try:
+        return date.fromisoformat(text).isoformat() if len(text) == 10 else None
+    except ValueError:
+        return None
+
+
+def platform_micros(value: object) -> int | None:
+    """An amount in units of the currency as micros; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        return to_micros(value)
+    except ValueError:
+        return None
+
+
+def platform_count(sent_value: object) -> int | None:
+    """A count, which may come as text, with a fraction of zeros at most."""
+    if isinstance(sent_value, bool) or not isinstance(sent_value, str | int | float):
+        return None
+    try:
+        value = float(sent_value)
+    except ValueError:
+        return None
+    return int(value) if 0 <= value < _MOST_COUNT and value == int(value) else None
+
+
+def known_zone(value: object) -> str:
+    """An IANA time zone; UTC for a name that is none."""
+    return value if isinstance(value, str) and value in available_timezones() else "UTC"
+
+
+def known_currency(value: object) -> str:
+    """Return a currency's three letters, also for a withdrawn one; empty for anything else."""
+    text = value.strip().upper() if isinstance(value, str) else ""
+    return text if is_currency(text) else ""
+
+
+def short_name(value: object) -> str:
+    return value.replace("\0", "")[:NAME_LIMIT] if isinstance(value, str) else ""
+
+
+class KnownAds:
+    """Ads elsewhere by the numbers that their platforms give them.
+
+    Args:
+        ads: those that are known.
+        external_ids: the platforms' ids of their accounts, by our ids of these.
+    """
+
+    def __init__(self, ads: Iterable[MeasuredAd], external_ids: Mapping[str, str]) -> None:
+        self._ads: defaultdict[int, list[MeasuredAd]] = defaultdict(list)
+        self._external_ids = external_ids
+        for ad in ads:
+            self._ads[ad.ad_number].append(ad)
+
+    def find(self, platform: AdPlatform | None, ad_number: int, advertiser: str) -> MeasuredAd | None:
+        """The ad of a number; None where there is none, or several and nobody told of which account.
+
+        ``advertiser`` is the platform's id of the ad's account, empty where it was not told.
+        """
+        fitting = self._of(platform, ad_number)
+        if advertiser:
+            fitting = [ad for ad in fitting if self._external_ids.get(ad.ad_account_id) == advertiser]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def is_ambiguous(self, platform: AdPlatform | None, ad_number: int) -> bool:
+        """Report whether several accounts of a platform have an ad with this number."""
+        return len(self._of(platform, ad_number)) > 1
+
+    def _of(self, platform: AdPlatform | None, ad_number: int) -> list[MeasuredAd]:
+        return [ad for ad in self._ads.get(ad_number, ()) if ad.platform == platform]
+
+
+def outside_id(name_id: NameId, account: OutsideAccount, kind: str, number: int) -> str:
+    """Our id of what an account calls by a number: numbers of two accounts may be the same."""
+    return name_id(account.id, f"{kind}:{number}")
+
+
+def measured(
+    name_id: NameId,
+    account: OutsideAccount,
+    path: tuple[OutsideNode, OutsideNode | None, OutsideNode | None],
+    goal_of: Callable[[str], Goal],
+) -> MeasuredAd:
+    """An ad elsewhere, with its ad group and campaign where these are known."""
+    ad, group, campaign = path
+    group_number, campaign_number = group.number if group else 0, campaign.number if campaign else 0
+    return MeasuredAd(
+        ad_id=outside_id(name_id, account, "ad", ad.number),
+        ad_number=ad.number,
+        ad_name=ad.name,
+        ad_group_id=outside_id(name_id, account, "ad_group", group_number),
+        ad_group_number=group_number,
+        ad_group_name=group.name if group else "",
+        campaign_id=outside_id(name_id, account, "campaign", campaign_number),
+        campaign_number=campaign_number,
+        campaign_name=campaign.name if campaign else "",
+        business_id=account.business_id,
+        ad_account_id=account.id,
+        channel_account_id="",
+        goal=goal_of(group.goal if group else ""),
+        click_window_s=group.click_window_s if group else ad.click_window_s,
+        view_window_s=group.view_window_s if group else ad.view_window_s,
+        timezone=account.timezone or "UTC",
+        currency=account.currency,
+        landing_path="",
+        headline="",
+        text="",
+        platform=account.platform.value,
+    )

@@ -1,4 +1,4 @@
-"""Reading what an Ads Manager exports: columns by their names in nine languages, each row or why not."""
+"""Exports of TikTok Ads Manager and Meta Ads Manager: column names in nine languages, and rows."""
 
 import csv
 import io
@@ -6,15 +6,117 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from enum import StrEnum
 from typing import Final
 
 from contatto.ad_platforms.model import AdDay
-from contatto.ad_platforms.rules.headers import HEADERS, Column
-from contatto.ad_platforms.rules.reading import known_currency, platform_number, short_name
+from contatto.ad_platforms.rules.pulling import known_currency, platform_number, short_name
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.money import decimal_places, to_micros
+
+
+class Column(StrEnum):
+    """Kind of a column; the values are shown where one is missing."""
+
+    DAY = "Day"
+    AD_ID = "Ad ID"
+    AD_NAME = "Ad name"
+    AD_GROUP_ID = "Ad group ID"
+    AD_GROUP_NAME = "Ad group name"
+    CAMPAIGN_ID = "Campaign ID"
+    CAMPAIGN_NAME = "Campaign name"
+    SPEND = "Cost"
+    IMPRESSIONS = "Impressions"
+    CLICKS = "Clicks"
+    CURRENCY = "Currency"
+
+
+_NAMES: Final[Mapping[Column, str]] = {
+    Column.DAY: """
+        day|by day|date|stat time day|reporting starts|giorno|per giorno|data|inizio report|día|por día|
+        fecha|inicio del informe|dia|por dia|início dos relatórios|hari|per hari|menurut hari|tanggal|
+        awal pelaporan|mulai pelaporan|วัน|ตามวัน|รายวัน|วันที่|การเริ่มรายงาน|ngày|theo ngày|
+        lượt bắt đầu báo cáo|bắt đầu báo cáo|日|日付|日別|レポート開始日|レポートの開始日|اليوم|
+        حسب اليوم|يوم|التاريخ|بداية التقارير|بداية إعداد التقارير
+    """,
+    Column.AD_ID: """
+        ad id|ad_id|id inserzione|id annuncio|id dell'inserzione|id dell'annuncio|
+        identificador del anuncio|id. del anuncio|id del anuncio|id de anuncio|identificação do anúncio|
+        id do anúncio|identificador do anúncio|id iklan|ID โฆษณา|รหัสโฆษณา|หมายเลขโฆษณา|id quảng cáo|
+        広告id|معرّف الإعلان|معرف الإعلان
+    """,
+    Column.AD_NAME: """
+        ad name|ad_name|nome inserzione|nome dell'inserzione|nome annuncio|nome dell'annuncio|
+        nombre del anuncio|nome do anúncio|nama iklan|ชื่อโฆษณา|tên quảng cáo|広告名|広告の名前|
+        اسم الإعلان
+    """,
+    Column.AD_GROUP_ID: """
+        ad group id|adgroup id|adgroup_id|ad set id|adset id|id gruppo di inserzioni|
+        id gruppo di annunci|id gruppo inserzioni|identificador del conjunto de anuncios|
+        id del conjunto de anuncios|id del grupo de anuncios|identificação do conjunto de anúncios|
+        id do conjunto de anúncios|id do grupo de anúncios|id set iklan|id grup iklan|ID ชุดโฆษณา|
+        ID กลุ่มโฆษณา|รหัสกลุ่มโฆษณา|id nhóm quảng cáo|広告セットid|広告グループid|
+        معرّف المجموعة الإعلانية|معرف المجموعة الإعلانية|معرّف مجموعة الإعلانات|معرف مجموعة الإعلانات
+    """,
+    Column.AD_GROUP_NAME: """
+        ad group name|adgroup name|adgroup_name|ad set name|adset name|nome gruppo di inserzioni|
+        nome gruppo di annunci|nome del gruppo di inserzioni|nome del gruppo di annunci|
+        nombre del conjunto de anuncios|nombre del grupo de anuncios|nome do conjunto de anúncios|
+        nome do grupo de anúncios|nama set iklan|nama grup iklan|ชื่อชุดโฆษณา|ชื่อกลุ่มโฆษณา|
+        tên nhóm quảng cáo|広告セット名|広告セットの名前|広告グループ名|اسم المجموعة الإعلانية|
+        اسم مجموعة الإعلانات
+    """,
+    Column.CAMPAIGN_ID: """
+        campaign id|campaign_id|id campagna|id della campagna|identificador de la campaña|
+        id. de la campaña|id de la campaña|id de campaña|identificação da campanha|id da campanha|
+        identificador da campanha|id kampanye|ID แคมเปญ|รหัสแคมเปญ|id chiến dịch|キャンペーンid|
+        معرّف الحملة|معرف الحملة
+    """,
+    Column.CAMPAIGN_NAME: """
+        campaign name|campaign_name|nome campagna|nome della campagna|nombre de la campaña|
+        nome da campanha|nama kampanye|ชื่อแคมเปญ|tên chiến dịch|キャンペーン名|キャンペーンの名前|
+        اسم الحملة
+    """,
+    Column.SPEND: """
+        cost|total cost|spend|amount spent|amount_spent|costo|costo totale|spesa|importo speso|coste|
+        coste total|costo total|gasto|importe gastado|custo|custo total|valor usado|valor gasto|
+        quantia gasta|biaya|total biaya|jumlah yang dibelanjakan|jumlah dibelanjakan|ค่าใช้จ่าย|ต้นทุน|
+        จำนวนเงินที่ใช้จ่ายไป|จำนวนเงินที่ใช้ไป|ยอดใช้จ่าย|chi phí|tổng chi phí|số tiền đã chi tiêu|
+        số tiền chi tiêu|費用|コスト|合計費用|消化金額|التكلفة|إجمالي التكلفة|المبلغ الذي تم إنفاقه|
+        المبلغ المنفق|الإنفاق
+    """,
+    Column.IMPRESSIONS: """
+        impressions|impression|visualizzazioni|impression totali|impresiones|impressões|impresi|
+        tayangan|อิมเพรสชั่น|อิมเพรสชัน|การแสดงผล|จำนวนการแสดงผล|lượt hiển thị|số lần hiển thị|
+        インプレッション|インプレッション数|表示回数|مرات الظهور|عدد مرات الظهور
+    """,
+    Column.CLICKS: """
+        clicks|clicks all|clicks (all)|clicks (destination)|link clicks|clic|click|clic (tutti)|
+        clic sul link|clics|clics (todos)|clics en el enlace|cliques|cliques (todos)|cliques no link|
+        klik|klik (semua)|klik tautan|คลิก|จำนวนคลิก|การคลิก|คลิก (ทั้งหมด)|การคลิกลิงก์|lượt nhấp|
+        lượt click|số lần nhấp|lượt nhấp vào liên kết|クリック|クリック数|クリック(すべて)|
+        リンクのクリック|النقرات|عدد النقرات|النقرات (الكل)|نقرات الرابط|نقرات
+    """,
+    Column.CURRENCY: """
+        currency|valuta|moneda|divisa|moeda|mata uang|สกุลเงิน|tiền tệ|đơn vị tiền tệ|通貨|العملة
+    """,
+}
+
+
+def _spelled(names: str) -> list[str]:
+    return [" ".join(name.split()).casefold() for name in names.split("|") if name.strip()]
+
+
+HEADERS: Final[Mapping[str, Column]] = {
+    name: column for column, names in _NAMES.items() for name in _spelled(names)
+}
+"""Columns by their names in small letters.
+
+Source: exports of both Ads Managers, in en, it, es, pt-BR, id, th, vi, ja and ar.
+"""
+
 
 MOST_ROWS: Final = 20_000
 MOST_COLUMNS: Final = 200
@@ -139,24 +241,24 @@ def _read_rows(
     table: Sequence[Sequence[str]], columns: Sequence[Column | None], currency: str, names: Mapping[str, int]
 ) -> AdSheet:
     parted = [_by_column(columns, cells) for cells in table]
-    named = {known_currency(each.get(Column.CURRENCY, "")) for each in parted} | {currency}
-    amounts = [each.get(Column.SPEND, "").strip().removeprefix("'") for each in parted]
+    named = {known_currency(cells.get(Column.CURRENCY, "")) for cells in parted} | {currency}
+    amounts = [cells.get(Column.SPEND, "").strip().removeprefix("'") for cells in parted]
     mark = decimal_mark(amounts, has_decimals=all(map(decimal_places, named)))
-    found: dict[tuple[int, str], AdRow] = {}
+    rows_by_key: dict[tuple[int, str], AdRow] = {}
     left_out: list[LeftOut] = []
-    seen: set[tuple[str, ...]] = set()
+    seen_rows: set[tuple[str, ...]] = set()
     for number, cells in enumerate(table, 1):
         try:
-            if tuple(cells) in seen:
+            if tuple(cells) in seen_rows:
                 raise _Unreadable("The same row stands above")
-            seen.add(tuple(cells))
+            seen_rows.add(tuple(cells))
             row = _read_row(_by_column(columns, cells), (currency, mark), names)
         except _Unreadable as unreadable:
             left_out.append(LeftOut(number, unreadable.says))
             continue
         key = row.day.ad_number, row.day.day
-        found[key] = _added(found[key], row) if key in found else row
-    return AdSheet(tuple(found.values()), tuple(left_out))
+        rows_by_key[key] = _added(rows_by_key[key], row) if key in rows_by_key else row
+    return AdSheet(tuple(rows_by_key.values()), tuple(left_out))
 
 
 def _by_column(columns: Sequence[Column | None], cells: Sequence[str]) -> dict[Column | None, str]:
@@ -165,14 +267,14 @@ def _by_column(columns: Sequence[Column | None], cells: Sequence[str]) -> dict[C
     return dict(reversed(pairs))
 
 
-def _added(one: AdRow, other: AdRow) -> AdRow:
+def _added(one: AdRow, second: AdRow) -> AdRow:
     """Two parts of an ad's day, such as those of two placements, as one."""
     day = AdDay(
         one.day.ad_number,
         one.day.day,
-        one.day.spend_micros + other.day.spend_micros,
-        one.day.impressions + other.day.impressions,
-        one.day.clicks + other.day.clicks,
+        one.day.spend_micros + second.day.spend_micros,
+        one.day.impressions + second.day.impressions,
+        one.day.clicks + second.day.clicks,
     )
     return replace(one, day=day)
 
@@ -181,20 +283,20 @@ def _read_row(
     cells: Mapping[Column | None, str], of_file: tuple[str, str], names: Mapping[str, int]
 ) -> AdRow:
     currency, mark = of_file
-    said = {column: cell.strip().removeprefix("'") for column, cell in cells.items() if column}
-    ad_name = short_name(said.get(Column.AD_NAME, ""))
-    day = _day(said.get(Column.DAY, ""))
-    spend = _amount(said.get(Column.SPEND, ""), mark)
-    number = _ad_number(said.get(Column.AD_ID, ""), ad_name, names)
-    impressions, clicks = (_count(said.get(column, "")) for column in (Column.IMPRESSIONS, Column.CLICKS))
+    texts = {column: cell.strip().removeprefix("'") for column, cell in cells.items() if column}
+    ad_name = short_name(texts.get(Column.AD_NAME, ""))
+    day = _day(texts.get(Column.DAY, ""))
+    spend = _amount(texts.get(Column.SPEND, ""), mark)
+    number = _ad_number(texts.get(Column.AD_ID, ""), ad_name, names)
+    impressions, clicks = (_count(texts.get(column, "")) for column in (Column.IMPRESSIONS, Column.CLICKS))
     return AdRow(
         AdDay(number, day, spend, impressions, clicks),
-        known_currency(said.get(Column.CURRENCY, "")) or currency,
+        known_currency(texts.get(Column.CURRENCY, "")) or currency,
         ad_name,
-        _number(said.get(Column.AD_GROUP_ID, "")) or 0,
-        short_name(said.get(Column.AD_GROUP_NAME, "")),
-        _number(said.get(Column.CAMPAIGN_ID, "")) or 0,
-        short_name(said.get(Column.CAMPAIGN_NAME, "")),
+        _number(texts.get(Column.AD_GROUP_ID, "")) or 0,
+        short_name(texts.get(Column.AD_GROUP_NAME, "")),
+        _number(texts.get(Column.CAMPAIGN_ID, "")) or 0,
+        short_name(texts.get(Column.CAMPAIGN_NAME, "")),
     )
 
 
@@ -222,29 +324,29 @@ def _day(text: str) -> str:
     iso = _ISO.fullmatch(text)
     try:
         if iso:
-            found = date(*map(int, iso.groups()))
+            day = date(*map(int, iso.groups()))
         elif _SERIAL.fullmatch(text):
-            found = _DAY_ONE + timedelta(days=int(float(text)))
+            day = _DAY_ONE + timedelta(days=int(float(text)))
         else:
             raise _Unreadable("This is no day such as 2026-01-31; export the figures by day")
     except ValueError as error:
         raise _Unreadable("This is no day such as 2026-01-31; export the figures by day") from error
-    if found.year not in _YEARS:
+    if day.year not in _YEARS:
         raise _Unreadable("This is no day such as 2026-01-31; export the figures by day")
-    return found.isoformat()
+    return day.isoformat()
 
 
 def _amount(text: str, mark: str) -> int:
     """An amount in micros; ``mark`` is what parts decimals in this file, empty where nothing tells."""
-    kept = _digits_of(text)
-    if kept is None:
+    digits = _digits_of(text)
+    if digits is None:
         raise _Unreadable("This is no amount")
-    if not mark and _TWO_WAYS.fullmatch(kept):
+    if not mark and _TWO_WAYS.fullmatch(digits):
         raise _Unreadable("This amount can be read in two ways")
-    if mark == NO_DECIMALS and _GROUPED.fullmatch(kept):
-        kept = re.sub("[.,]", "", kept)
+    if mark == NO_DECIMALS and _GROUPED.fullmatch(digits):
+        digits = re.sub("[.,]", "", digits)
     used = mark if mark == "," else "."
-    plain = kept.replace("." if used == "," else ",", "").replace(used, ".")
+    plain = digits.replace("." if used == "," else ",", "").replace(used, ".")
     if not _PLAIN.fullmatch(plain):
         raise _Unreadable("This is no amount")
     try:
@@ -254,9 +356,9 @@ def _amount(text: str, mark: str) -> int:
 
 
 def _count(text: str) -> int:
-    kept = _digits_of(text)
-    grouped = _GROUPED.fullmatch(kept or "")
-    plain = re.sub("[.,]", "", kept or "") if grouped else (kept or "").removesuffix(".0")
+    digits = _digits_of(text)
+    grouped = _GROUPED.fullmatch(digits or "")
+    plain = re.sub("[.,]", "", digits or "") if grouped else (digits or "").removesuffix(".0")
     if not plain.isdecimal() or len(plain) > 15:
         raise _Unreadable("This is no count")
     return int(plain)
@@ -273,32 +375,32 @@ _NOT_DIGITS: Final = re.compile(r"[\s\u00a0\u202f'’]|[A-Z]{3}|[^\w.,\-]")
 
 def _digits_of(text: str) -> str | None:
     """The digits and marks of a number, without its currency; "0" for nothing, None for what is none."""
-    kept = _NOT_DIGITS.sub("", text)
-    if not kept.strip("-"):
+    digits = _NOT_DIGITS.sub("", text)
+    if not digits.strip("-"):
         return None if text.strip("-–— ") else "0"
-    return kept if re.fullmatch(r"\d[\d.,]*", kept) else None
+    return digits if re.fullmatch(r"\d[\d.,]*", digits) else None
 
 
 def decimal_mark(texts: Iterable[str], *, has_decimals: bool) -> str:
-    """What parts decimals in these amounts, as they show it together; empty where they do not, or disagree.
+    """Return the decimal mark of these amounts; empty where it is unclear or they disagree.
 
     ``has_decimals`` tells whether the currency has any; without them marks only group digits.
     """
     if not has_decimals:
         return NO_DECIMALS
-    found = {mark for text in texts for mark in [_mark_in(_digits_of(text) or "")] if mark}
-    return found.pop() if len(found) == 1 else ""
+    marks = {mark for text in texts for mark in [_mark_in(_digits_of(text) or "")] if mark}
+    return marks.pop() if len(marks) == 1 else ""
 
 
-def _mark_in(kept: str) -> str:
-    """What parts decimals in one amount, where it can be told."""
-    last = max(kept.rfind("."), kept.rfind(","))
+def _mark_in(digits: str) -> str:
+    """Return the decimal mark of one amount, if it is clear."""
+    last = max(digits.rfind("."), digits.rfind(","))
     if last < 0:
         return ""
-    mark, other = kept[last], "," if kept[last] == "." else "."
-    if kept.count(mark) > 1:
-        return other
-    is_certain = other in kept or len(kept) - last - 1 != 3 or kept.startswith("0")
+    mark, other_mark = digits[last], "," if digits[last] == "." else "."
+    if digits.count(mark) > 1:
+        return other_mark
+    is_certain = other_mark in digits or len(digits) - last - 1 != 3 or digits.startswith("0")
     return mark if is_certain else ""
 
 

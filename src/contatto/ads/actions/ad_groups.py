@@ -6,9 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from contatto.accounts.model import AdAccount
-from contatto.ads.actions.accounts import choose_account, find_channel, load_ad_account, load_facts
+from contatto.ads import store
 from contatto.ads.actions.first_messages import check_form
-from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads
+from contatto.ads.actions.publishing import (
+    EVERY_STATUS,
+    choose_account,
+    find_channel,
+    load_ad_account,
+    load_facts,
+    publish_ads,
+)
 from contatto.ads.model import (
     DIRECT_MESSAGE,
     AdGroup,
@@ -28,10 +35,8 @@ from contatto.ads.model import (
     ViewWindow,
 )
 from contatto.ads.ports import SpendPort
-from contatto.ads.rules import goals, settings, statuses
-from contatto.ads.rules.markets import normal_countries
-from contatto.ads.rules.targeting import check_targeting
-from contatto.ads.store import nodes as store
+from contatto.ads.rules import delivering, goals, settings
+from contatto.ads.rules.targeting import check_targeting, normal_countries
 from contatto.audiences.store import list_audiences
 from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
@@ -78,7 +83,7 @@ class NewAdGroup:
 
 @dataclass(frozen=True, slots=True)
 class AdGroupChanges:
-    """What is to change; None leaves a value as it is.
+    """Changes of the node; None leaves a value as it is.
 
     Goal, promotion type, budget mode and windows are not here: they stay as they were made. ``targeting``
     names the parts that change. A ``frequency`` of 0 ends the frequency cap. ``seen_at`` is when what the
@@ -176,8 +181,8 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
     )
 
 
-def _checked_countries(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    countries = normal_countries(wanted)
+def _checked_countries(requested_countries: tuple[str, ...]) -> tuple[str, ...]:
+    countries = normal_countries(requested_countries)
     if not countries:
         raise Refused(errors.INVALID, "location_ids: choose at least one country.")
     return countries
@@ -191,14 +196,14 @@ def _checked_channel(
     return channel
 
 
-def _checked_money(wanted: Money, account: AdAccount) -> Money:
-    money = settings.check_money(wanted)
+def _checked_money(requested_money: Money, account: AdAccount) -> Money:
+    money = settings.check_money(requested_money)
     settings.check_least(money.budget_micros, account.currency)
     return money
 
 
 def _audience_numbers(tx: Tx, account: AdAccount) -> frozenset[str]:
-    return frozenset(str(each.number) for each in list_audiences(tx, account.business_id, account.id))
+    return frozenset(str(audience.number) for audience in list_audiences(tx, account.business_id, account.id))
 
 
 def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
@@ -241,8 +246,8 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     before = find_own_ad_group(tx, account, number)
-    statuses.check_alive("adgroup_id", before.status)
-    statuses.check_seen(before.updated_at, changes.seen_at)
+    delivering.check_alive("adgroup_id", before.status)
+    delivering.check_seen(before.updated_at, changes.seen_at)
     name, page_id, faults = changes.name, changes.page_id, Faults()
     if name is not None:
         faults.read(lambda: settings.check_name("adgroup_name", name), "")
@@ -301,10 +306,10 @@ def _changed_targeting(
     """The parts of the targeting that change, checked together with those that stay."""
     if not changes.targeting:
         return {}
-    wanted = replace(before.targeting, **changes.targeting)
+    targeting = replace(before.targeting, **changes.targeting)
     # an audience that was deleted meanwhile may stay: it only has nobody in it
-    known = {*_audience_numbers(tx, account), *before.audience_ids, *before.excluded_audience_ids}
-    return asdict(check_targeting(wanted, known))
+    audience_numbers = {*_audience_numbers(tx, account), *before.audience_ids, *before.excluded_audience_ids}
+    return asdict(check_targeting(targeting, audience_numbers))
 
 
 def _check_spent(tx: Tx, account: AdAccount, before: AdGroup, budget_micros: int) -> None:
@@ -315,11 +320,11 @@ def _check_spent(tx: Tx, account: AdAccount, before: AdGroup, budget_micros: int
 
 
 def _changed_countries(
-    tx: Tx, account: AdAccount, before: AdGroup, wanted: tuple[str, ...] | None
+    tx: Tx, account: AdAccount, before: AdGroup, countries_sent: tuple[str, ...] | None
 ) -> tuple[str, ...]:
-    if wanted is None:
+    if countries_sent is None:
         return before.countries
-    countries = _checked_countries(wanted)
+    countries = _checked_countries(countries_sent)
     if countries != before.countries:
         channel = find_channel(tx, account.business_id, before.channel_account_id)
         goals.check_goal(before.goal, load_facts(tx, account, channel, countries))
@@ -332,11 +337,11 @@ def change_ad_group_status(tx: Tx, account: AdAccount, numbers: Sequence[int], s
     Raises:
         Refused: NOT_FOUND, INVALID.
     """
-    found = [store.find_ad_group_by_number(tx, account.business_id, number) for number in numbers]
-    for ad_group in found:
+    ad_groups = [store.find_ad_group_by_number(tx, account.business_id, number) for number in numbers]
+    for ad_group in ad_groups:
         if ad_group is None or ad_group.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND, "adgroup_ids: ad group not found.")
-        statuses.check_move(ad_group.status, status)
+        delivering.check_move(ad_group.status, status)
         store.mark_ad_group_status(tx, ad_group, status)
 
 

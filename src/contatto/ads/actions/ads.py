@@ -5,13 +5,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from contatto.accounts.model import AdAccount
-from contatto.ads.actions.accounts import find_channel, load_ad_account, load_facts
+from contatto.ads import store
 from contatto.ads.actions.first_messages import check_form, check_message
-from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads, publish_one_ad
+from contatto.ads.actions.publishing import (
+    EVERY_STATUS,
+    find_channel,
+    load_ad_account,
+    load_facts,
+    publish_ads,
+    publish_one_ad,
+)
 from contatto.ads.model import Ad, AdGroup, Audit, NodeFilter, NodeStatus
-from contatto.ads.rules import goals, settings, statuses
-from contatto.ads.rules.audits import check_audit_reason, shown_of
-from contatto.ads.store import nodes as store
+from contatto.ads.rules import delivering, goals, settings
+from contatto.ads.rules.goals import check_audit_reason, shown_of
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
@@ -38,7 +44,7 @@ class NewAd:
 
 @dataclass(frozen=True, slots=True)
 class AdChanges:
-    """What is to change; None leaves a value as it is. ``seen_at`` is as in ``AdGroupChanges``."""
+    """Changes of the node; None leaves a value as it is. ``seen_at`` is as in ``AdGroupChanges``."""
 
     name: str | None = None
     text: str | None = None
@@ -131,20 +137,22 @@ def update_ad(
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     before = find_own_ad(tx, account, number)
-    statuses.check_alive("ad_id", before.status)
-    statuses.check_seen(before.updated_at, changes.seen_at)
-    given = row_of(changes, without={"seen_at"})
-    given = {name: value.strip() for name, value in given.items() if value is not None}
-    if "name" in given:
-        settings.check_name("ad_name", given["name"])
-    settings.check_call_to_action(given.get("call_to_action", before.call_to_action))
-    if given.get("channel_account_id"):
-        given["channel_account_id"] = _changed_channel(tx, account, before, given["channel_account_id"])
-    if given.get("auto_message_id", before.auto_message_id) != before.auto_message_id:
-        check_message(tx, account, given["auto_message_id"])
-    if given.get("page_id", before.page_id) != before.page_id:
-        check_form(tx, account.business_id, given["page_id"])
-    changed = replace(before, **given, updated_at=tx.now)
+    delivering.check_alive("ad_id", before.status)
+    delivering.check_seen(before.updated_at, changes.seen_at)
+    changed_values = row_of(changes, without={"seen_at"})
+    changed_values = {name: value.strip() for name, value in changed_values.items() if value is not None}
+    if "name" in changed_values:
+        settings.check_name("ad_name", changed_values["name"])
+    settings.check_call_to_action(changed_values.get("call_to_action", before.call_to_action))
+    if changed_values.get("channel_account_id"):
+        changed_values["channel_account_id"] = _changed_channel(
+            tx, account, before, changed_values["channel_account_id"]
+        )
+    if changed_values.get("auto_message_id", before.auto_message_id) != before.auto_message_id:
+        check_message(tx, account, changed_values["auto_message_id"])
+    if changed_values.get("page_id", before.page_id) != before.page_id:
+        check_form(tx, account.business_id, changed_values["page_id"])
+    changed = replace(before, **changed_values, updated_at=tx.now)
     if needs_review and shown_of(changed) != shown_of(before):
         changed = replace(changed, audit=Audit.AUDITING, audit_reason="")
     if not store.record_ad(tx, before, changed):
@@ -153,8 +161,8 @@ def update_ad(
     return changed
 
 
-def _changed_channel(tx: Tx, account: AdAccount, before: Ad, wanted: str) -> str:
-    channel = find_channel(tx, account.business_id, wanted)
+def _changed_channel(tx: Tx, account: AdAccount, before: Ad, account_number: str) -> str:
+    channel = find_channel(tx, account.business_id, account_number)
     ad_group = store.find_ad_group(tx, account.business_id, before.ad_group_id)
     if ad_group is not None and channel.id != before.channel_account_id:
         goals.check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
@@ -167,11 +175,11 @@ def change_ad_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status:
     Raises:
         Refused: NOT_FOUND, INVALID.
     """
-    found = [store.find_ad_by_number(tx, account.business_id, number) for number in numbers]
-    for ad in found:
+    ads = [store.find_ad_by_number(tx, account.business_id, number) for number in numbers]
+    for ad in ads:
         if ad is None or ad.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND, "ad_ids: ad not found.")
-        statuses.check_move(ad.status, status)
+        delivering.check_move(ad.status, status)
         store.mark_ad_status(tx, ad, status)
 
 

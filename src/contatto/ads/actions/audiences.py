@@ -1,12 +1,12 @@
-"""Where audiences are used, and deleting those that nothing uses."""
+"""Uses of audiences, and deletion of unused ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from contatto.accounts.model import AdAccount
+from contatto.ads import store
 from contatto.ads.actions.publishing import NO_PAGES
 from contatto.ads.model import AdGroup, NodeFilter
-from contatto.ads.store import nodes as store
 from contatto.audiences import actions as audiences
 from contatto.audiences.model import Audience
 from contatto.audiences.rules import source_number
@@ -18,7 +18,7 @@ from contatto.kit.errors import Refused
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """What an audience is used by."""
+    """Ad groups and lookalikes that use an audience."""
 
     included: list[AdGroup] = field(default_factory=list)
     excluded: list[AdGroup] = field(default_factory=list)
@@ -30,16 +30,16 @@ class Uses:
 
 
 def load_uses(tx: Tx, account: AdAccount) -> dict[int, Uses]:
-    """What uses each audience of an ad account, by its number; what is deleted uses none."""
-    found = list_audiences(tx, account.business_id, account.id)
-    uses = {audience.number: Uses() for audience in found}
-    by_text = {str(number): each for number, each in uses.items()}
+    """Load the uses of each audience of an ad account by number, without deleted users."""
+    audiences = list_audiences(tx, account.business_id, account.id)
+    uses = {audience.number: Uses() for audience in audiences}
+    by_text = {str(number): use for number, use in uses.items()}
     for group in store.list_ad_groups(tx, account.business_id, account.id, NodeFilter(), NO_PAGES):
         for number in set(group.audience_ids) & set(by_text):
             by_text[number].included.append(group)
         for number in set(group.excluded_audience_ids) & set(by_text):
             by_text[number].excluded.append(group)
-    for audience in found:
+    for audience in audiences:
         source = uses.get(source_number(audience) or 0)
         if source is not None:
             source.lookalikes.append(audience)
@@ -54,17 +54,17 @@ def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) 
     Raises:
         Refused: NOT_FOUND; IN_USE, with the first one that is used.
     """
-    going = set(numbers)
-    ids = [audiences.load_audience(tx, account, number).id for number in going]
+    deleted_numbers = set(numbers)
+    ids = [audiences.load_audience(tx, account, number).id for number in deleted_numbers]
     uses = load_uses(tx, account)
-    for number in sorted(going):
+    for number in sorted(deleted_numbers):
         used = uses[number]
-        staying = [each for each in used.lookalikes if each.number not in going]
+        staying = [lookalike for lookalike in used.lookalikes if lookalike.number not in deleted_numbers]
         if used.included or used.excluded or staying:
             raise Refused(
                 errors.IN_USE,
                 "The audience %(number)s is still in use.",
                 number=str(number),
             )
-    audiences.delete_audiences(tx, account, sorted(going))
+    audiences.delete_audiences(tx, account, sorted(deleted_numbers))
     return ids

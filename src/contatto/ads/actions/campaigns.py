@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from contatto.accounts.model import AdAccount
-from contatto.ads.actions.accounts import load_ad_account
-from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads
+from contatto.ads import store
+from contatto.ads.actions.publishing import EVERY_STATUS, load_ad_account, publish_ads
 from contatto.ads.model import BudgetMode, Campaign, NodeFilter, NodeStatus
-from contatto.ads.rules import settings, statuses
-from contatto.ads.store import nodes as store
+from contatto.ads.rules import delivering, settings
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -28,7 +27,7 @@ class NewCampaign:
 
 @dataclass(frozen=True, slots=True)
 class CampaignChanges:
-    """What is to change; None leaves a value as it is. ``seen_at`` is as in ``AdGroupChanges``."""
+    """Changes of the node; None leaves a value as it is. ``seen_at`` is as in ``AdGroupChanges``."""
 
     name: str | None = None
     budget_micros: int | None = None
@@ -90,8 +89,8 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
         Refused: NOT_FOUND, INVALID, CONFLICT.
     """
     campaign = find_own_campaign(tx, account, number)
-    statuses.check_alive("campaign_id", campaign.status)
-    statuses.check_seen(campaign.updated_at, changes.seen_at)
+    delivering.check_alive("campaign_id", campaign.status)
+    delivering.check_seen(campaign.updated_at, changes.seen_at)
     name, budget, faults = changes.name, campaign.budget_micros, Faults()
     if name is not None:
         faults.read(lambda: settings.check_name("campaign_name", name), "")
@@ -122,9 +121,9 @@ def change_campaign_status(tx: Tx, account: AdAccount, numbers: Sequence[int], s
     Raises:
         Refused: NOT_FOUND, INVALID.
     """
-    found = [store.find_campaign_by_number(tx, account.business_id, number) for number in numbers]
-    for campaign in found:
+    campaigns = [store.find_campaign_by_number(tx, account.business_id, number) for number in numbers]
+    for campaign in campaigns:
         if campaign is None or campaign.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND, "campaign_ids: campaign not found.")
-        statuses.check_move(campaign.status, status)
+        delivering.check_move(campaign.status, status)
         store.mark_campaign_status(tx, campaign, status)

@@ -15,8 +15,8 @@ from contatto.ads.actions.campaigns import CampaignChanges, update_campaign
 from contatto.ads.actions.first_messages import choose_first_message
 from contatto.ads.model import Ad, AdGroup, BidType, BudgetMode, Campaign, ScheduleType, Targeting
 from contatto.ads.rules import typed as rules
-from contatto.ads.rules.markets import normal_countries
 from contatto.ads.rules.settings import cap_of
+from contatto.ads.rules.targeting import normal_countries
 from contatto.ads.rules.typed import AdForm, AdGroupForm, CampaignForm
 from contatto.audiences.store import list_audiences
 from contatto.kit.db.tx import Tx
@@ -109,14 +109,14 @@ def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: Edit[AdForm], *, needs
 
 def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> AdGroupForm:
     """An ad group as its form shows it: without audiences that are gone, or a start that has come."""
-    known = {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
+    audience_numbers = {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
     typed = rules.typed_ad_group(before, account, lang)
     if before.starts_at <= tx.now:
         typed = replace(typed, starts_on="", starts_time="")
     return replace(
         typed,
-        audience_ids=tuple(one for one in typed.audience_ids if one in known),
-        excluded_audience_ids=tuple(one for one in typed.excluded_audience_ids if one in known),
+        audience_ids=tuple(one for one in typed.audience_ids if one in audience_numbers),
+        excluded_audience_ids=tuple(one for one in typed.excluded_audience_ids if one in audience_numbers),
     )
 
 

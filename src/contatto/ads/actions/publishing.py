@@ -1,31 +1,144 @@
-"""Telling measuring what ads are: it is told of every ad that changes, or whose ad group or campaign does."""
+"""Finding the ad account and the channel account that an ad works with, and the facts that goals ask for."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from contatto.accounts.model import AdAccount
-from contatto.ads.actions.accounts import find_channel
-from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeStatus, Page, WelcomeMessage
-from contatto.ads.rules import settings
-from contatto.ads.store import nodes as store
-from contatto.ads.store.messages import list_welcome_messages
+from contatto.accounts import store as accounts
+from contatto.accounts.actions import NewAdAccount, correct_ad_account
+from contatto.accounts.model import AdAccount, BusinessId
+from contatto.ads import store
+from contatto.ads.model import (
+    Ad,
+    AdGroup,
+    BudgetMode,
+    Campaign,
+    Facts,
+    NodeFilter,
+    NodeStatus,
+    Page,
+    Spent,
+    WelcomeMessage,
+)
+from contatto.ads.ports import SpendPort
+from contatto.ads.rules import goals, settings
+from contatto.ads.rules.delivering import Above, Node, add_spent, build_outline
+from contatto.ads.rules.settings import name_apart
+from contatto.ads.store import count_campaigns, list_ads_by_name, list_welcome_messages, load_ad_groups
+from contatto.capture import store as capture
 from contatto.channels import registry as channel_registry
+from contatto.channels import store as channels
+from contatto.channels.actions import load_channel
 from contatto.channels.model import ChannelAccount
+from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.numbers import read_number
+from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measurement
-from contatto.measurement.model import MeasuredAd
+from contatto.measurement.model import Goal, MeasuredAd
+from contatto.measurement.rules import local_day
+
+
+def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
+    """A channel account by our id of it, or by its platform's.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    return load_channel(tx, business_id, account_id, "identity_id")
+
+
+def choose_account(
+    tx: Tx, ad_account: AdAccount, countries: tuple[str, ...], goal: Goal, account_id: str | None
+) -> ChannelAccount:
+    """The channel account that was named, else the first for which nothing stands in the goal's way.
+
+    Raises:
+        Refused: NOT_FOUND, or INVALID when the business has no channel account at all.
+    """
+    if account_id:
+        return find_channel(tx, ad_account.business_id, account_id)
+    accounts = channels.list_accounts(tx, ad_account.business_id)
+    if not accounts:
+        raise Refused(errors.INVALID, "identity_id: this business has no channel account yet.")
+
+    capturing = capture.list_capturing(tx, ad_account.business_id)
+
+    def hurdles(account: ChannelAccount) -> int:
+        facts = facts_of(ad_account, account, countries, capture_on=account.id in capturing)
+        failed = sum(not result.passed for result in goals.eligibility(goal, facts))
+        return failed * 2 + len(goals.next_steps(goal, facts))
+
+    return min(accounts, key=hurdles)
+
+
+def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...]) -> Facts:
+    """Load the facts that the checks of a goal need."""
+    capture_on = capture.is_capture_on(tx, channel.business_id, channel.id)
+    return facts_of(ad_account, channel, countries, capture_on=capture_on)
+
+
+def facts_of(
+    ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...], *, capture_on: bool
+) -> Facts:
+    """Make the facts of a goal from loaded values; many ads share one read of the switches."""
+    return Facts(
+        channel_account_id=channel.id,
+        account_country=channel.registration_country,
+        ad_account_country=ad_account.country,
+        target_countries=countries,
+        capture_on=capture_on,
+    )
+
+
+def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
+    """An ad account by our id of it.
+
+    Raises:
+        Refused: NO_ADVERTISER.
+    """
+    account = accounts.find_ad_account(tx, BusinessId(business_id), ad_account_id)
+    if account is None:
+        raise Refused(errors.NO_ADVERTISER)
+    return account
+
+
+def is_counted(tx: Tx, account: AdAccount) -> bool:
+    """Report whether an ad account has, or had, a campaign, so that its money and days count."""
+    return (
+        count_campaigns(tx, account.business_id, account.id, NodeFilter(statuses=frozenset(NodeStatus))) > 0
+    )
+
+
+def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new: NewAdAccount) -> None:
+    """Correct what was mistyped of an ad account.
+
+    Its money is counted in its currency and its days in its zone, so both stay from the first campaign on.
+
+    Raises:
+        Refused: NO_ADVERTISER; INVALID; CONFLICT, when it is too late for the currency or the zone.
+    """
+    account = load_ad_account(tx, business_id, ad_account_id)
+    is_recounted = (new.currency.strip().upper(), new.timezone) != (account.currency, account.timezone)
+    if is_recounted and is_counted(tx, account):
+        raise Refused(
+            errors.CONFLICT,
+            "Currency and time zone cannot change, because this ad account already has campaigns.",
+        )
+    correct_ad_account(tx, account, new)
+
 
 EVERY_STATUS: Final = frozenset(NodeStatus)
 NO_PAGES: Final = Page(1, 1_000_000)
 
 
-def publish_ads(tx: Tx, account: AdAccount, wanted: NodeFilter) -> None:
+def publish_ads(tx: Tx, account: AdAccount, node_filter: NodeFilter) -> None:
     """Publish the ads of an ad account that are wanted, as they are now."""
-    found = store.list_ads(tx, account.business_id, account.id, wanted, NO_PAGES)
-    campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in found})
-    groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in found})
-    for ad in found:
+    ads = store.list_ads(tx, account.business_id, account.id, node_filter, NO_PAGES)
+    campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in ads})
+    groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in ads})
+    for ad in ads:
         channel = find_channel(tx, account.business_id, ad.channel_account_id)
         homes = (account, channel)
         above = (groups[ad.ad_group_id], campaigns[ad.campaign_id])
@@ -50,14 +163,14 @@ def find_welcome(tx: Tx, ad: Ad) -> WelcomeMessage | None:
     number = read_number(ad.auto_message_id)
     if not number:
         return None
-    found = list_welcome_messages(tx, ad.business_id, ad.ad_account_id, [number])
-    return found[0] if found else None
+    welcome_messages = list_welcome_messages(tx, ad.business_id, ad.ad_account_id, [number])
+    return welcome_messages[0] if welcome_messages else None
 
 
 def measured_ad(
     ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
 ) -> MeasuredAd:
-    """What measuring must know of an ad besides its welcome message; ``homes`` as above."""
+    """Return the measured values of an ad without its welcome message; ``homes`` as above."""
     account, channel = homes
     return MeasuredAd(
         ad_id=ad.id,
@@ -82,3 +195,49 @@ def measured_ad(
         text=ad.text,
         page_id=ad.page_id or ad_group.page_id,
     )
+
+
+def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
+    """The names of ads of a business by their numbers, with what sets each apart from all others there."""
+    namesakes = list_ads_by_name(tx, business_id, {ad.name for ad in ads})
+    names = name_apart(namesakes, load_ad_groups(tx, business_id, {ad.ad_group_id for ad in namesakes}))
+    return {ad.number: names[ad.number] for ad in ads}
+
+
+def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
+    """All that is not deleted, newest first."""
+    scope = (account.business_id, str(account.id), NodeFilter(), NO_PAGES)
+    campaigns = store.list_campaigns(tx, *scope)
+    groups = _load_above(tx, account, store.list_ad_groups(tx, *scope), {one.id: one for one in campaigns})
+    return build_outline(campaigns, groups, store.list_ads(tx, *scope), tx.now)
+
+
+def _load_above(
+    tx: Tx, account: AdAccount, groups: list[AdGroup], campaigns: dict[str, Campaign]
+) -> list[tuple[AdGroup, Above]]:
+    """Each ad group with what its delivery depends on."""
+    day = local_day(micros(tx.now), account.timezone)
+    shared = [name for name, campaign in campaigns.items() if campaign.budget_micros is not None]
+    under = store.list_ad_group_ids(tx, account.business_id, shared) if shared else {}
+    names = {group.id for group in groups}.union(*under.values())
+    spent = tx.ports[SpendPort].list_spent(tx, account.business_id, names, day)
+    of_campaign = {
+        campaign_id: add_spent([spent.get(name, Spent()) for name in groups_under])
+        for campaign_id, groups_under in under.items()
+    }
+    facts_by_country: dict[tuple[str, tuple[str, ...]], Facts] = {}
+    groups_above: list[tuple[AdGroup, Above]] = []
+    for group in groups:
+        key = (group.channel_account_id, group.countries)
+        if key not in facts_by_country:
+            channel = find_channel(tx, account.business_id, group.channel_account_id)
+            facts_by_country[key] = load_facts(tx, account, channel, group.countries)
+        of_group = spent.get(group.id, Spent())
+        ever = of_group.ever_micros if group.budget_mode is BudgetMode.TOTAL else 0
+        if group.campaign_id in campaigns:
+            shared_spent = of_campaign.get(group.campaign_id, Spent())
+            above = Above(
+                campaigns[group.campaign_id], facts_by_country[key], of_group.day_micros, ever, shared_spent
+            )
+            groups_above.append((group, above))
+    return groups_above

@@ -8,6 +8,7 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
+from contatto.ads import store
 from contatto.ads.actions.ad_groups import (
     AdGroupChanges,
     NewAdGroup,
@@ -18,14 +19,12 @@ from contatto.ads.actions.ad_groups import (
 )
 from contatto.ads.actions.campaigns import find_own_campaign
 from contatto.ads.api.answers import AdGroupInfo, AdGroupList, show_ad_group
-from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.schemas import CreateAdGroup, ListQuery, MoveAdGroups, UpdateAdGroup
+from contatto.ads.api.schemas import CreateAdGroup, ListQuery, MoveAdGroups, UpdateAdGroup, page_of, wanted_of
 from contatto.ads.model import AdGroup, EventCount, ScheduleType, Targeting, ViewWindow
 from contatto.ads.rules import goals
-from contatto.ads.rules.places import countries_of
+from contatto.ads.rules.delivering import OPERATIONS, Operation
 from contatto.ads.rules.settings import check_frozen
-from contatto.ads.rules.statuses import OPERATIONS, Operation
-from contatto.ads.store import nodes as store
+from contatto.ads.rules.targeting import countries_of
 from contatto.kit import errors
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, IdText, chosen, page_info
@@ -57,8 +56,8 @@ async def create_one_ad_group(
     def work(tx: Tx) -> AdGroupInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
         campaign = find_own_campaign(tx, account, body.campaign_id)
-        made = create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
-        return show_ad_group(made, campaign, account)
+        ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
+        return show_ad_group(ad_group, campaign, account)
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
@@ -182,11 +181,11 @@ async def get_ad_groups(request: Request, caller: ApiCaller) -> Answered[AdGroup
 
 def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[AdGroupInfo], int]:
     """The ad groups of a page of the list, as they are shown, and how many there are in all."""
-    wanted = wanted_of(query.filtering, "adgroup_name")
-    total = store.count_ad_groups(tx, account.business_id, account.id, wanted)
-    found = store.list_ad_groups(tx, account.business_id, account.id, wanted, page_of(query))
-    above = store.load_campaigns(tx, account.business_id, {one.campaign_id for one in found})
-    return [show_ad_group(one, above[one.campaign_id], account) for one in found], total
+    node_filter = wanted_of(query.filtering, "adgroup_name")
+    total = store.count_ad_groups(tx, account.business_id, account.id, node_filter)
+    ad_groups = store.list_ad_groups(tx, account.business_id, account.id, node_filter, page_of(query))
+    above = store.load_campaigns(tx, account.business_id, {one.campaign_id for one in ad_groups})
+    return [show_ad_group(one, above[one.campaign_id], account) for one in ad_groups], total
 
 
 @router.post("/status/update/")

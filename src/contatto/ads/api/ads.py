@@ -8,15 +8,23 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
+from contatto.ads import store
 from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, find_own_ad, update_ad
 from contatto.ads.api.answers import AdInfo, AdList, show_ad
-from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.schemas import ChangedCreative, CreateAds, Creative, ListQuery, MoveAds, UpdateAds
+from contatto.ads.api.schemas import (
+    ChangedCreative,
+    CreateAds,
+    Creative,
+    ListQuery,
+    MoveAds,
+    UpdateAds,
+    page_of,
+    wanted_of,
+)
 from contatto.ads.model import Ad, AdGroup, Audit
+from contatto.ads.rules.delivering import OPERATIONS, Operation
 from contatto.ads.rules.settings import check_auto_message
-from contatto.ads.rules.statuses import OPERATIONS, Operation
-from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, IdText, chosen, page_info
@@ -52,11 +60,11 @@ async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) 
         account = load_advertiser(tx, caller, body.advertiser_id)
         ad_group = find_own_ad_group(tx, account, body.adgroup_id)
         news = [_new_ad(creative, ad_group.id) for creative in body.creatives]
-        made = [create_ad(tx, caller.business_id, new, needs_review=needs_review) for new in news]
-        return show_ads(tx, account, made)
+        ads = [create_ad(tx, caller.business_id, new, needs_review=needs_review) for new in news]
+        return show_ads(tx, account, ads)
 
-    made = await context_of(request).db.write(work)
-    data = SavedAds([ad.ad_id for ad in made], made, needs_review)
+    new_ads = await context_of(request).db.write(work)
+    data = SavedAds([ad.ad_id for ad in new_ads], new_ads, needs_review)
     return api_answer(data, request_id_of(request))
 
 
@@ -85,13 +93,13 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
     def work(tx: Tx) -> list[AdInfo]:
         account = load_advertiser(tx, caller, body.advertiser_id)
         group = find_own_ad_group(tx, account, body.adgroup_id)
-        changes = [(each.ad_id, _changes(tx, account, group, each)) for each in body.creatives]
-        changed = [update_ad(tx, account, *each, needs_review=needs_review) for each in changes]
+        changes = [(change.ad_id, _changes(tx, account, group, change)) for change in body.creatives]
+        changed = [update_ad(tx, account, *change, needs_review=needs_review) for change in changes]
         return show_ads(tx, account, changed)
 
-    made = await context_of(request).db.write(work)
-    audited = any(ad.audit_status != Audit.PASS for ad in made)
-    data = SavedAds([ad.ad_id for ad in made], made, audited)
+    updated_ads = await context_of(request).db.write(work)
+    audited = any(ad.audit_status != Audit.PASS for ad in updated_ads)
+    data = SavedAds([ad.ad_id for ad in updated_ads], updated_ads, audited)
     return api_answer(data, request_id_of(request))
 
 
@@ -119,20 +127,20 @@ async def get_ads(request: Request, caller: ApiCaller) -> Answered[AdList]:
 
     def work(tx: Tx) -> AdList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        wanted = wanted_of(query.filtering, "ad_name")
-        total = store.count_ads(tx, caller.business_id, account.id, wanted)
-        found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
-        rows = show_ads(tx, account, found)
+        node_filter = wanted_of(query.filtering, "ad_name")
+        total = store.count_ads(tx, caller.business_id, account.id, node_filter)
+        ads = store.list_ads(tx, caller.business_id, account.id, node_filter, page_of(query))
+        rows = show_ads(tx, account, ads)
         return AdList(chosen(rows, query.fields), page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def show_ads(tx: Tx, account: AdAccount, found: list[Ad]) -> list[AdInfo]:
+def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
     """Ads as the API shows them, with what is above each."""
-    campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in found})
-    groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in found})
-    return [show_ad(ad, groups[ad.ad_group_id], campaigns[ad.campaign_id], account) for ad in found]
+    campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in ads})
+    groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in ads})
+    return [show_ad(ad, groups[ad.ad_group_id], campaigns[ad.campaign_id], account) for ad in ads]
 
 
 @router.post("/status/update/")

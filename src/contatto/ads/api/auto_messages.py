@@ -9,10 +9,10 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.messages import NewWelcome, create_welcome_message
+from contatto.ads import store
+from contatto.ads.actions.first_messages import NewWelcome, create_welcome_message
 from contatto.ads.api.schemas import Ids
 from contatto.ads.model import WelcomeMessage
-from contatto.ads.store import messages as store
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, IdText, Listed, Nothing, TimeText, page_info
 from contatto.kit.api_types import (
@@ -88,7 +88,10 @@ async def create_auto_message(
     """Make a welcome message. The answer is empty: its id is read with ``/creative/auto_message/get/``."""
     require(caller, Permission.WRITE_ADS)
     welcome = body.welcome_message
-    pairs = tuple((each.question, each.answer) for each in welcome.suggested_questions)
+    pairs = tuple(
+        (suggested_question.question, suggested_question.answer)
+        for suggested_question in welcome.suggested_questions
+    )
 
     def work(tx: Tx) -> None:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -106,10 +109,12 @@ async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[Wel
 
     def work(tx: Tx) -> WelcomeList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        found = store.list_welcome_messages(tx, caller.business_id, account.id, query.auto_message_ids)
+        welcome_messages = store.list_welcome_messages(
+            tx, caller.business_id, account.id, query.auto_message_ids
+        )
         first = (query.page - 1) * query.page_size
-        rows = [_shown(message) for message in found[first : first + query.page_size]]
-        return WelcomeList(rows, page_info(query, len(found)))
+        rows = [_shown(message) for message in welcome_messages[first : first + query.page_size]]
+        return WelcomeList(rows, page_info(query, len(welcome_messages)))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 

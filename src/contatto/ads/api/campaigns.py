@@ -8,6 +8,7 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
+from contatto.ads import store
 from contatto.ads.actions.campaigns import (
     CampaignChanges,
     NewCampaign,
@@ -17,11 +18,16 @@ from contatto.ads.actions.campaigns import (
     update_campaign,
 )
 from contatto.ads.api.answers import OBJECTIVE, CampaignInfo, CampaignList, show_campaign
-from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.schemas import CreateCampaign, ListQuery, MoveCampaigns, UpdateCampaign
+from contatto.ads.api.schemas import (
+    CreateCampaign,
+    ListQuery,
+    MoveCampaigns,
+    UpdateCampaign,
+    page_of,
+    wanted_of,
+)
+from contatto.ads.rules.delivering import OPERATIONS, Operation
 from contatto.ads.rules.settings import check_frozen
-from contatto.ads.rules.statuses import OPERATIONS, Operation
-from contatto.ads.store import nodes as store
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, IdText, chosen, page_info
 from contatto.kit.api_types import describe_query, read_query, request_id_of
@@ -82,10 +88,10 @@ async def get_campaigns(request: Request, caller: ApiCaller) -> Answered[Campaig
 
     def work(tx: Tx) -> CampaignList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        wanted = wanted_of(query.filtering, "campaign_name")
-        total = store.count_campaigns(tx, caller.business_id, account.id, wanted)
-        found = store.list_campaigns(tx, caller.business_id, account.id, wanted, page_of(query))
-        rows = [show_campaign(campaign, account) for campaign in found]
+        node_filter = wanted_of(query.filtering, "campaign_name")
+        total = store.count_campaigns(tx, caller.business_id, account.id, node_filter)
+        campaigns = store.list_campaigns(tx, caller.business_id, account.id, node_filter, page_of(query))
+        rows = [show_campaign(campaign, account) for campaign in campaigns]
         return CampaignList(chosen(rows, query.fields), page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))

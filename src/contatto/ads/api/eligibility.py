@@ -8,12 +8,11 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import choose_account, load_facts
+from contatto.ads.actions.publishing import choose_account, load_facts
 from contatto.ads.api.schemas import EligibilityQuery
 from contatto.ads.model import Check, NextStep
 from contatto.ads.rules import goals
-from contatto.ads.rules.markets import LEAD_MARKETS_ON, normal_countries
-from contatto.ads.rules.places import countries_of
+from contatto.ads.rules.targeting import LEAD_MARKETS_ON, countries_of, normal_countries
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer
 from contatto.kit.api_types import describe_query, read_query, request_id_of
@@ -34,7 +33,7 @@ class CheckInfo(Answer, frozen=True):
 
 
 class Eligibility(Answer, frozen=True):
-    """Whether a goal can be used, and what is still to do; ``markets_as_of`` is a day."""
+    """Eligibility of a goal, with the steps that remain; ``markets_as_of`` is a day."""
 
     eligible: bool
     optimization_goal: str

@@ -92,8 +92,8 @@ async def create_identity(request: Request, caller: ApiCaller, body: CreateIdent
         new = NewAccount(Platform.WEBCHAT, "", body.display_name, "", account.country)
         return connect_account(tx, caller.business_id, new)
 
-    made = await context_of(request).db.write(work)
-    return api_answer(IdentityId(made.id), request_id_of(request))
+    identity = await context_of(request).db.write(work)
+    return api_answer(IdentityId(identity.id), request_id_of(request))
 
 
 def _shown(account: ChannelAccount) -> IdentityInfo:

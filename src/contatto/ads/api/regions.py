@@ -1,4 +1,4 @@
-"""What can be targeted, in the API v1.3: regions, languages and interests."""
+"""Targeting options of the API v1.3: regions, languages and interests."""
 
 from typing import Final, Literal
 
@@ -8,11 +8,15 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.rules.cities import CITIES, Place
-from contatto.ads.rules.countries import country_name
-from contatto.ads.rules.markets import LEAD_MARKETS
-from contatto.ads.rules.places import LOCATION_IDS
-from contatto.ads.rules.targeting import INTERESTS, LANGUAGES
+from contatto.ads.rules.targeting import (
+    CITIES,
+    INTERESTS,
+    LANGUAGES,
+    LEAD_MARKETS,
+    LOCATION_IDS,
+    Place,
+    country_name,
+)
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer
 from contatto.kit.api_types import ApiId, ApiModel, describe_query, read_query, request_id_of
@@ -105,8 +109,8 @@ async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundR
     require(caller, Permission.READ_ADS)
     query = read_query(request, SearchRegionQuery)
     await _check_advertiser(request, caller, query.advertiser_id)
-    wanted = query.keyword.casefold()
-    rows = [row for row in _rows() if wanted in row.name.casefold()]
+    keyword = query.keyword.casefold()
+    rows = [row for row in _rows() if keyword in row.name.casefold()]
     return api_answer(FoundRegions(rows, rows), request_id_of(request))
 
 

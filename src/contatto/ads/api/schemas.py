@@ -1,6 +1,6 @@
 """Bodies and queries of the ads API."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -12,12 +12,17 @@ from contatto.ads.model import (
     BudgetMode,
     ClickWindow,
     EventCount,
+    NodeFilter,
     Pacing,
+    Page,
     ScheduleType,
     Targeting,
     ViewWindow,
 )
+from contatto.ads.rules.delivering import PRIMARY_STATUSES
+from contatto.ads.rules.goals import GOAL_ALIASES, OPTIMIZATION_GOALS
 from contatto.kit.api_types import Amount, ApiId, ApiModel, ApiTime, JsonText, PageQuery, TextId
+from contatto.measurement.model import Goal
 
 type Operation = Literal["ENABLE", "DISABLE"]
 type PrimaryStatus = Literal[
@@ -82,7 +87,7 @@ class CreateCampaign(ApiModel):
 
 
 class TargetingShape(ApiModel):
-    """Whom to reach, beside the places; what is not sent means everybody, and in a patch no change."""
+    """Targeting beside locations; an absent field means everybody, and in a patch no change."""
 
     languages: Chosen | None = None
     age_groups: list[AgeGroup] | None = None
@@ -271,3 +276,142 @@ class EligibilityQuery(ApiModel):
     promotion_type: str = DIRECT_MESSAGE
     location_ids: JsonText[tuple[TextId, ...]] = ()
     countries: JsonText[tuple[Annotated[str, Field(min_length=2, max_length=3)], ...]] = ()
+
+
+type RequestId = Annotated[TextId, Field(max_length=64)]
+type AtMostOne[T] = Annotated[list[T], Field(max_length=1)]
+type Some[T] = Annotated[list[T], Field(max_length=50)]
+
+
+class TargetingSpec(TargetingShape):
+    location_ids: LocationIds = Field(default_factory=list)
+
+
+class SmartCampaign(CreateCampaign):
+    """``request_id`` makes it safe to send again: the answer is then the first one."""
+
+    request_id: RequestId | None = None
+
+
+class SmartAdGroup(CreateAdGroup):
+    """``request_id`` makes it safe to send again: the answer is then the first one."""
+
+    location_ids: LocationIds = Field(default_factory=list)
+    targeting_spec: TargetingSpec = TargetingSpec()
+    request_id: RequestId | None = None
+
+    def plain(self) -> CreateAdGroup:
+        """Return the body with its targeting where the manual twin has it."""
+        places = self.targeting_spec.location_ids or self.location_ids
+        return self.model_copy(update={**self.targeting_spec.targeting(), "location_ids": places})
+
+
+class UpdateSmartAdGroup(UpdateAdGroup):
+    targeting_spec: TargetingSpec | None = None
+
+    def plain(self) -> UpdateAdGroup:
+        """Return the body with its targeting where the manual twin has it."""
+        spec = self.targeting_spec or TargetingSpec()
+        return self.model_copy(
+            update={**spec.targeting(), "location_ids": spec.location_ids or self.location_ids}
+        )
+
+
+class VideoInfo(ApiModel):
+    video_id: Annotated[str, Field(max_length=128)] | None = None
+
+
+class CreativeInfo(ApiModel):
+    ad_format: Annotated[str, Field(max_length=64)] | None = None
+    identity_type: str | None = None
+    identity_id: TextId | None = None
+    video_info: VideoInfo = VideoInfo()
+
+
+class SmartCreative(ApiModel):
+    creative_info: CreativeInfo = CreativeInfo()
+
+
+class AdText(ApiModel):
+    ad_text: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class AutoMessage(ApiModel):
+    auto_message_id: TextId
+
+
+class InstantForm(ApiModel):
+    page_id: TextId
+
+
+class AdConfiguration(ApiModel):
+    call_to_action_id: TextId | None = None
+    identity_type: str | None = None
+    identity_id: TextId | None = None
+
+
+class _SmartAdParts(ApiModel):
+    """The parts of a Smart+ ad; of several creatives or texts the first is shown (ours has one of each)."""
+
+    advertiser_id: ApiId
+    creative_list: Some[SmartCreative] = Field(default_factory=list)
+    ad_text_list: Some[AdText] = Field(default_factory=list)
+    auto_message_list: AtMostOne[AutoMessage] = Field(default_factory=list)
+    page_list: AtMostOne[InstantForm] = Field(default_factory=list)
+    ad_configuration: AdConfiguration = AdConfiguration()
+    call_to_action_list: list[Any] | None = Field(
+        None, description="Not for this objective: give call_to_action_id, or nothing."
+    )
+
+
+class SmartAd(_SmartAdParts):
+    """``request_id`` makes it safe to send again: the answer is then the first one."""
+
+    adgroup_id: ApiId
+    ad_name: str
+    operation_status: Operation = "ENABLE"
+    request_id: RequestId | None = None
+
+
+class UpdateSmartAd(_SmartAdParts):
+    """A patch: what is not given stays."""
+
+    smart_plus_ad_id: ApiId
+    ad_name: str | None = None
+
+
+class MoveSmartAds(ApiModel):
+    advertiser_id: ApiId
+    operation_status: Literal["ENABLE", "DISABLE", "DELETE"]
+    smart_plus_ad_ids: FewIds
+
+
+def wanted_of(
+    filtering: Filtering | None, name_field: Literal["campaign_name", "adgroup_name", "ad_name"]
+) -> NodeFilter:
+    """Return the node filter of a list's filters."""
+    filters = filtering or Filtering()
+    return NodeFilter(
+        campaign_numbers=_numbers(filters.campaign_ids),
+        ad_group_numbers=_numbers(filters.adgroup_ids),
+        ad_numbers=_numbers(filters.ad_ids or filters.smart_plus_ad_ids),
+        name_part=getattr(filters, name_field),
+        statuses=PRIMARY_STATUSES[filters.primary_status],
+        goals=_goals(filters.optimization_goal),
+    )
+
+
+def _goals(name: str | None) -> frozenset[Goal] | None:
+    """The goals that a filter's word stands for; a goal of other ads has no ad group here."""
+    if name is None:
+        return None
+    goal_alias = GOAL_ALIASES.get(name, name)
+    return frozenset(goal for goal, own_goal in OPTIMIZATION_GOALS.items() if own_goal == goal_alias)
+
+
+def _numbers(ids: list[int] | None) -> frozenset[int] | None:
+    return None if ids is None else frozenset(ids)
+
+
+def page_of(query: ListQuery) -> Page:
+    return Page(query.page, query.page_size)

@@ -19,9 +19,8 @@ from contatto.ads.api.ad_groups import (
 )
 from contatto.ads.api.answers import AdGroupInfo, CampaignInfo, show_ad_group, show_campaign
 from contatto.ads.api.campaigns import get_campaigns, update_campaign_status, update_one_campaign
-from contatto.ads.api.schemas import ListQuery
-from contatto.ads.api.smart_schemas import SmartAdGroup, SmartCampaign, UpdateSmartAdGroup
-from contatto.ads.rules.statuses import OPERATIONS
+from contatto.ads.api.schemas import ListQuery, SmartAdGroup, SmartCampaign, UpdateSmartAdGroup
+from contatto.ads.rules.delivering import OPERATIONS
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, ChosenList, chosen, page_info
 from contatto.kit.api_types import describe_query, read_query, request_id_of
@@ -91,8 +90,8 @@ async def create_smart_ad_group(
 
         def make() -> SmartAdGroupInfo:
             check_room(tx, campaign)
-            made = create_ad_group(tx, caller.business_id, new_ad_group(body.plain(), campaign.id))
-            return _shown(show_ad_group(made, campaign, account))
+            ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body.plain(), campaign.id))
+            return _shown(show_ad_group(ad_group, campaign, account))
 
         return answer_once(tx, key, body.model_dump_json(), SmartAdGroupInfo, make)
 

@@ -9,17 +9,23 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
+from contatto.ads import store
 from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, update_ad
 from contatto.ads.api.ads import show_ads
 from contatto.ads.api.answers import AdInfo
-from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.schemas import ListQuery
-from contatto.ads.api.smart_schemas import CreativeInfo, MoveSmartAds, SmartAd, UpdateSmartAd
+from contatto.ads.api.schemas import (
+    CreativeInfo,
+    ListQuery,
+    MoveSmartAds,
+    SmartAd,
+    UpdateSmartAd,
+    page_of,
+    wanted_of,
+)
 from contatto.ads.model import Ad
+from contatto.ads.rules.delivering import OPERATIONS, Operation
 from contatto.ads.rules.settings import check_auto_message
-from contatto.ads.rules.statuses import OPERATIONS, Operation
-from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, ChosenList, IdText, chosen, page_info
@@ -92,8 +98,8 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
         group = find_own_ad_group(tx, account, body.adgroup_id)
 
         def make() -> SmartAdInfo:
-            made = create_ad(tx, caller.business_id, _new_ad(body, group.id), needs_review=needs_review)
-            return _shown(tx, account, [made])[0]
+            ad = create_ad(tx, caller.business_id, _new_ad(body, group.id), needs_review=needs_review)
+            return _shown(tx, account, [ad])[0]
 
         return answer_once(tx, key, body.model_dump_json(), SmartAdInfo, make)
 
@@ -164,17 +170,17 @@ async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAd
 
     def work(tx: Tx) -> SmartAdList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        wanted = wanted_of(query.filtering, "ad_name")
-        total = store.count_ads(tx, caller.business_id, account.id, wanted)
-        found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
-        rows = chosen(_shown(tx, account, found), query.fields)
+        node_filter = wanted_of(query.filtering, "ad_name")
+        total = store.count_ads(tx, caller.business_id, account.id, node_filter)
+        ads = store.list_ads(tx, caller.business_id, account.id, node_filter, page_of(query))
+        rows = chosen(_shown(tx, account, ads), query.fields)
         return SmartAdList(rows, page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _shown(tx: Tx, account: AdAccount, found: list[Ad]) -> list[SmartAdInfo]:
-    return [_show(row) for row in show_ads(tx, account, found)]
+def _shown(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[SmartAdInfo]:
+    return [_show(row) for row in show_ads(tx, account, ads)]
 
 
 def _show(ad: AdInfo) -> SmartAdInfo:

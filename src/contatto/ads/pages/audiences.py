@@ -18,8 +18,8 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, require
-from contatto.ads.actions.accounts import load_ad_account
 from contatto.ads.actions.audiences import Uses, delete_unused_audiences, load_uses
+from contatto.ads.actions.publishing import load_ad_account
 from contatto.ads.pages.views import field_errors
 from contatto.audiences import actions, rules, store
 from contatto.audiences.model import Audience, AudienceKind, ListKind, Lookalike, LookalikeSize
@@ -35,7 +35,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.regions import sorted_countries
 from contatto.ui.context import context_of
 
-router: Final = APIRouter()
+router: Final = APIRouter(include_in_schema=False)
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
 MOST_FAULTS: Final = 100
 """Wrong lines that are shown; the others are counted."""
@@ -74,8 +74,8 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
     context = context_of(request)
 
     def work(tx: Tx) -> list[_AudienceRow]:
-        known = accounts.list_ad_accounts(tx, caller.business_id)
-        return [row for account in known for row in _rows(tx, account)]
+        ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+        return [row for account in ad_accounts for row in _rows(tx, account)]
 
     values = {
         "caller": caller,
@@ -114,11 +114,11 @@ class _AudienceRow:
 
 
 def _rows(tx: Tx, account: AdAccount) -> list[_AudienceRow]:
-    found = store.list_audiences(tx, account.business_id, account.id)
-    sizes = store.count_members(tx, account.business_id, {audience.id for audience in found})
-    searched = store.list_lookalikes(tx, account.business_id, {audience.id for audience in found})
+    audiences = store.list_audiences(tx, account.business_id, account.id)
+    sizes = store.count_members(tx, account.business_id, {audience.id for audience in audiences})
+    searched = store.list_lookalikes(tx, account.business_id, {audience.id for audience in audiences})
     uses = load_uses(tx, account)
-    names = {audience.number: audience.name for audience in found}
+    names = {audience.number: audience.name for audience in audiences}
     return [
         _row(
             audience,
@@ -128,7 +128,7 @@ def _rows(tx: Tx, account: AdAccount) -> list[_AudienceRow]:
             names.get(rules.source_number(audience) or 0, ""),
             searched.get(audience.id),
         )
-        for audience in found
+        for audience in audiences
     ]
 
 
@@ -146,7 +146,7 @@ def _row(
         why=rules.STATE_REASONS.get(state, ""),
         included=[(str(group.number), group.name) for group in uses.included],
         excluded=[(str(group.number), group.name) for group in uses.excluded],
-        lookalikes=[(str(each.number), each.name) for each in uses.lookalikes],
+        lookalikes=[(str(lookalike.number), lookalike.name) for lookalike in uses.lookalikes],
         is_used=uses.count > 0,
         changed_at=audience.updated_at,
         account_name=account_name,
@@ -161,8 +161,8 @@ def _row(
 async def show_list_form(request: Request, caller: PageCaller) -> HTMLResponse:
     require(caller, Permission.WRITE_ADS)
     context = context_of(request)
-    known = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
-    country = known[0].registration_country if known else ""
+    channel_accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
+    country = channel_accounts[0].registration_country if channel_accounts else ""
     return await _list_form(request, caller, _List(once=new_id(), country=country), {}, ())
 
 
@@ -197,13 +197,13 @@ async def _make_list(request: Request, caller: Caller, sent: _List, digests: tup
         account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
 
         def make() -> dict[str, str]:
-            made = actions.create_customer_list(tx, account, sent.name, sent.kind, prints)
-            return {"custom_audience_id": str(made.number), "id": made.id}
+            customer_list = actions.create_customer_list(tx, account, sent.name, sent.kind, prints)
+            return {"custom_audience_id": str(customer_list.number), "id": customer_list.id}
 
         return answer_once(tx, key, f"{account.number} {sent.name} {text}", dict[str, str], make)
 
-    made = await db.write(work)
-    await actions.finish_changes(db, caller.business_id, [made["id"]])
+    outcome = await db.write(work)
+    await actions.finish_changes(db, caller.business_id, [outcome["id"]])
 
 
 async def _list_form(
@@ -211,14 +211,14 @@ async def _list_form(
 ) -> HTMLResponse:
     """The form with what was typed; wrong lines by their numbers, without their text."""
     context = context_of(request)
-    known = await context.db.read(lambda tx: accounts.list_ad_accounts(tx, caller.business_id))
+    ad_accounts = await context.db.read(lambda tx: accounts.list_ad_accounts(tx, caller.business_id))
     values = {
         "caller": caller,
         "form": form,
         "errors": wrong,
         "faults": faults[:MOST_FAULTS],
         "fault_count": len(faults),
-        "ad_accounts": [(str(account.number), account.name) for account in known],
+        "ad_accounts": [(str(account.number), account.name) for account in ad_accounts],
         "countries": sorted_countries(translator_of(request), COUNTRIES),
     }
     status = WRONG if wrong or faults else 200
@@ -243,8 +243,8 @@ async def post_lookalike(
         account, source = _find_audience(tx, caller, number_of(sent.source))
 
         def make() -> dict[str, str]:
-            made = actions.create_lookalike_of(tx, account, sent.name, source, sent.size)
-            return {"custom_audience_id": str(made.number)}
+            lookalike = actions.create_lookalike_of(tx, account, sent.name, source, sent.size)
+            return {"custom_audience_id": str(lookalike.number)}
 
         return answer_once(tx, key, f"{source.number} {sent.name} {sent.size}", dict[str, str], make)
 
@@ -263,11 +263,17 @@ async def _lookalike_form(
     context = context_of(request)
 
     def work(tx: Tx) -> list[tuple[str, str]]:
-        known = accounts.list_ad_accounts(tx, caller.business_id)
+        ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
         found = [
-            each for account in known for each in store.list_audiences(tx, caller.business_id, account.id)
+            audience
+            for account in ad_accounts
+            for audience in store.list_audiences(tx, caller.business_id, account.id)
         ]
-        return [(str(each.number), each.name) for each in found if each.kind is not AudienceKind.LOOKALIKE]
+        return [
+            (str(audience.number), audience.name)
+            for audience in found
+            if audience.kind is not AudienceKind.LOOKALIKE
+        ]
 
     values = {"caller": caller, "form": form, "errors": wrong, "sources": await context.db.read(work)}
     return context.pages.render(request, "ads/lookalike_new.html", values, WRONG if wrong else 200)

@@ -12,11 +12,12 @@ from starlette.responses import HTMLResponse, Response
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_channel, load_ad_account
+from contatto.ads import store
 from contatto.ads.actions.edits import Edit, edit_ad, edit_ad_group, edit_campaign, shown_ad_group
 from contatto.ads.actions.nodes import find_node
+from contatto.ads.actions.publishing import find_channel, load_ad_account
 from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, NodeKind, Place
-from contatto.ads.pages.ad_group_view import (
+from contatto.ads.pages.ad_groups import (
     BUDGET_MODES,
     country_groups,
     eligibility_of,
@@ -34,7 +35,6 @@ from contatto.ads.pages.views import (
 )
 from contatto.ads.rules import typed as rules
 from contatto.ads.rules.settings import least_budget_micros
-from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
@@ -43,7 +43,7 @@ from contatto.kit.i18n import N_, Translator, translator_of
 from contatto.kit.timestamps import from_micros, micros
 from contatto.ui.context import context_of
 
-router: Final = APIRouter()
+router: Final = APIRouter(include_in_schema=False)
 TEMPLATES: Final = {
     NodeKind.CAMPAIGN: "ads/campaign_edit.html",
     NodeKind.AD_GROUP: "ads/ad_group_form.html",
@@ -58,7 +58,7 @@ _HOME: Final = N_("Past impressions and spend belong to it.")
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """What was sent of an edit, and what was wrong with it; ``seen`` is the change that its writer saw."""
+    """Sent edit with its errors; ``seen`` is the last change that its writer saw."""
 
     form: Any
     seen: str = ""
@@ -79,7 +79,7 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
     form: Any = rules.read_form(rules.FORMS[kind], sent.multi_items())
-    seen = str(sent.get("seen", ""))
+    seen_version = str(sent.get("seen", ""))
     place, over = (kind, number_of(number)), str(sent.get("over", ""))
     needs_review = context_of(request).settings.needs_ad_review
     typist = typist_of(request, sent)
@@ -87,7 +87,7 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
     def work(tx: Tx) -> Campaign | AdGroup | Ad:
         node = find_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
-        edit: Edit[Any] = Edit(form, typist, _read_seen(over or seen))
+        edit: Edit[Any] = Edit(form, typist, _read_seen(over or seen_version))
         if not isinstance(node, Campaign) and form.page_id != node.page_id:
             check_choice(tx, caller.business_id, form.page_id)
         if isinstance(node, Campaign):
@@ -103,7 +103,7 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
             raise
         is_conflict = refused.code is errors.CONFLICT
         wrong = {} if is_conflict else field_errors(refused, typist.words)
-        shown = _Sent(form, seen, wrong, leaps_of(refused), is_conflict)
+        shown = _Sent(form, seen_version, wrong, leaps_of(refused), is_conflict)
         return await _edit_form(request, caller, place, shown)
     return back_to_tree("", *place)
 
@@ -207,9 +207,9 @@ def _of_ad_group(
 
 
 def _frozen_in(shown: rules.AdGroupForm, whole: rules.AdGroupForm) -> rules.AdGroupForm:
-    """What was typed, with the fields that stay as they are: they are not sent."""
-    kept = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
-    return replace(shown, **{name: getattr(whole, name) for name in kept})
+    """Return the typed form with its frozen fields, which browsers do not send."""
+    frozen = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
+    return replace(shown, **{name: getattr(whole, name) for name in frozen})
 
 
 def _windows(whole: rules.AdGroupForm, words: Translator) -> str:

@@ -12,17 +12,16 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import load_ad_account
+from contatto.ads import store
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
-from contatto.ads.actions.drafts import drop_draft
 from contatto.ads.actions.first_messages import choose_first_message
+from contatto.ads.actions.nodes import drop_draft
+from contatto.ads.actions.publishing import load_ad_account
 from contatto.ads.model import Ad, Campaign, NodeKind, Place
-from contatto.ads.pages import drafts, edits
-from contatto.ads.pages.drafts import Opened, draft_view, open_form, owner_of
+from contatto.ads.pages.ad_groups import Opened, draft_view, open_form, owner_of
 from contatto.ads.pages.views import check_choice, field_errors, form_choices, show_first_messages
 from contatto.ads.rules.typed import AdForm, CampaignForm, need_headline, read_form
-from contatto.ads.store import nodes as store
 from contatto.channels import store as channels
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
@@ -32,9 +31,7 @@ from contatto.kit.faults import Faults
 from contatto.kit.i18n import translator_of
 from contatto.ui.context import context_of
 
-router: Final = APIRouter()
-for part in (drafts, edits):
-    router.include_router(part.router)
+router: Final = APIRouter(include_in_schema=False)
 type Text = Annotated[str, Form()]
 WRONG: Final = 422
 NEW_CAMPAIGN: Final = (NodeKind.CAMPAIGN, 0)
@@ -74,11 +71,11 @@ async def _campaign_form(
 
     def work(tx: Tx) -> dict[str, Any]:
         opened = _opened(tx, request, caller, NEW_CAMPAIGN, typed or CampaignForm(), is_new=typed is None)
-        found = accounts.list_ad_accounts(tx, caller.business_id)
+        ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
         return {
             "form": asdict(opened.form),
             "draft": opened.draft,
-            "ad_accounts": [_ad_account(account) for account in found],
+            "ad_accounts": [_ad_account(account) for account in ad_accounts],
         }
 
     values = {"caller": caller, "errors": wrong, **await context.db.read(work)}

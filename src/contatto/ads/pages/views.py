@@ -10,8 +10,8 @@ from starlette.responses import RedirectResponse
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.first_messages import list_first_messages
 from contatto.ads.model import Ad, CheckResult, NodeKind
-from contatto.ads.rules.links import chat_link
-from contatto.ads.rules.messages import MOST_QUESTIONS
+from contatto.ads.rules.goals import MOST_QUESTIONS
+from contatto.ads.rules.settings import chat_link
 from contatto.forms.store import list_versions
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -74,7 +74,7 @@ def show_check(result: CheckResult) -> dict[str, Any]:
 
 
 def show_first_messages(tx: Tx, account: AdAccount) -> dict[str, Any]:
-    """What the form of an ad needs of the welcome messages of its ad account."""
+    """Return the welcome messages of an ad account for the form of an ad."""
     return {
         "messages": [
             {
@@ -110,11 +110,11 @@ def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
 
 def field_errors(refused: Refused, words: Translator) -> dict[str, str]:
     """A refusal as the errors of a form's fields; of the whole form (``""``) where it names none."""
-    found: dict[str, str] = {}
-    for each in (refused, *refused.others):
-        field, says = _field_error(each, words)
-        found.setdefault(field, says)
-    return found
+    errors_by_field: dict[str, str] = {}
+    for problem in (refused, *refused.others):
+        field, says = _field_error(problem, words)
+        errors_by_field.setdefault(field, says)
+    return errors_by_field
 
 
 def _field_error(refused: Refused, words: Translator) -> tuple[str, str]:
@@ -126,12 +126,12 @@ def _field_error(refused: Refused, words: Translator) -> tuple[str, str]:
 
 
 def leaps_of(refused: Refused) -> dict[str, str]:
-    """What a form sends as ``sure`` to confirm the leaps that it was refused for, by field."""
-    each = (refused, *refused.others)
-    return {_FORM_FIELDS.get(leap.field, leap.field): leap.key for leap in each if isinstance(leap, Leap)}
+    """Return the ``sure`` values that confirm refused leaps of money, by field."""
+    problems = (refused, *refused.others)
+    return {_FORM_FIELDS.get(leap.field, leap.field): leap.key for leap in problems if isinstance(leap, Leap)}
 
 
 def typist_of(request: Request, sent: FormData) -> Typist:
-    """Who typed a form: the language of its numbers, and the leaps that were confirmed in it."""
+    """Return the writer of a form: the language of its numbers, and the leaps that it confirms."""
     sure = frozenset(str(value) for value in sent.getlist("sure"))
     return Typist(translator_of(request), sure)

@@ -1,1 +1,1 @@
-"""What is allowed of campaigns, ad groups and ads, as pure functions and tables."""
+"""Rules of campaigns, ad groups and ads, as pure functions and tables."""

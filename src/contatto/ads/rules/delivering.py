@@ -1,14 +1,101 @@
-"""Whether an ad group or an ad is being shown, and if not, why: the first reason that holds."""
+"""The moves of a status, as a table, and what they are called in the API."""
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
-from contatto.ads.model import Ad, AdGroup, Audit, BudgetMode, Campaign, Facts, NodeStatus, Spent
+from contatto.ads.model import Ad, AdGroup, Audit, BudgetMode, Campaign, Facts, NodeKind, NodeStatus, Spent
 from contatto.ads.rules import goals
+from contatto.kit import errors
+from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
+
+MOVES: Final = {
+    NodeStatus.ACTIVE: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
+    NodeStatus.PAUSED: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
+    NodeStatus.DELETED: frozenset({NodeStatus.DELETED}),
+}
+"""From each status, where it may go; to stay is always allowed, so a repeated request is harmless."""
+
+type Operation = Literal["ENABLE", "DISABLE", "DELETE"]
+"""What the API wants done with a campaign, an ad group or an ad; of one that is, how it stands."""
+OPERATIONS: Final[Mapping[Operation, NodeStatus]] = {
+    "ENABLE": NodeStatus.ACTIVE,
+    "DISABLE": NodeStatus.PAUSED,
+    "DELETE": NodeStatus.DELETED,
+}
+OPERATION_OF: Final = {status: operation for operation, status in OPERATIONS.items()}
+
+PRIMARY_STATUSES: Final = {
+    "STATUS_NOT_DELETE": frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED}),
+    "STATUS_ALL": frozenset(NodeStatus),
+    "STATUS_DELETE": frozenset({NodeStatus.DELETED}),
+    "STATUS_DELIVERY_OK": frozenset({NodeStatus.ACTIVE}),
+    "STATUS_DISABLE": frozenset({NodeStatus.PAUSED}),
+    "STATUS_NOT_DELIVERY": frozenset({NodeStatus.PAUSED}),
+    "STATUS_TIME_DONE": frozenset[NodeStatus](),
+}
+"""The API's filters and the statuses that they select."""
+
+
+def check_move(now: NodeStatus, wanted: NodeStatus) -> None:
+    """Refuse a move that the table does not have.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if wanted not in MOVES[now]:
+        raise Refused(
+            errors.INVALID,
+            "operation_status: %(now)s cannot change to %(wanted)s.",
+            now=now.value,
+            wanted=wanted.value,
+        )
+
+
+def check_alive(field: str, now: NodeStatus) -> None:
+    """Refuse to change what is deleted.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if now is NodeStatus.DELETED:
+        raise Refused(errors.INVALID, "%(field)s: deleted items cannot be changed.", field=field)
+
+
+def check_seen(changed_at: datetime, seen_at: datetime | None) -> None:
+    """Refuse to write over a change that its writer has not seen; None stands for "whatever is there".
+
+    Raises:
+        Refused: CONFLICT.
+    """
+    if seen_at is not None and seen_at != changed_at:
+        raise Refused(errors.CONFLICT)
+
+
+def secondary_status(
+    prefix: str,
+    own: NodeStatus,
+    ad_group: AdGroup | None,
+    campaign: Campaign | None,
+    audit: Audit = Audit.PASS,
+) -> str:
+    """The API's delivery status: the first reason that holds; prefixes are CAMPAIGN, ADGROUP and AD."""
+    if own is NodeStatus.DELETED:
+        return f"{prefix}_STATUS_DELETE"
+    if campaign is not None and campaign.status is not NodeStatus.ACTIVE:
+        return f"{prefix}_STATUS_CAMPAIGN_DISABLE"
+    if ad_group is not None and ad_group.status is not NodeStatus.ACTIVE:
+        return f"{prefix}_STATUS_ADGROUP_DISABLE"
+    if own is NodeStatus.PAUSED:
+        return f"{prefix}_STATUS_DISABLE"
+    if audit is not Audit.PASS:
+        return f"{prefix}_STATUS_AUDIT" if audit is Audit.AUDITING else f"{prefix}_STATUS_AUDIT_DENY"
+    return "CAMPAIGN_STATUS_ENABLE" if prefix == "CAMPAIGN" else f"{prefix}_STATUS_DELIVERY_OK"
+
 
 DYNAMIC_SHARE: Final = 1.25
 """Of its average, a dynamic daily budget may spend so much in one day."""
@@ -72,7 +159,7 @@ NOTHING: Final = Spent()
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """What an ad group's delivery depends on besides itself; spend is in micros."""
+    """Facts that an ad group's delivery depends on besides itself; spend is in micros."""
 
     campaign: Campaign
     facts: Facts
@@ -82,9 +169,9 @@ class Above:
     """What all ad groups of the campaign have spent."""
 
 
-def is_showing(found: Delivering) -> bool:
-    """Whether ads are shown in this state."""
-    return found in (Delivering.ON, Delivering.NO_WELCOME)
+def is_showing(delivery: Delivering) -> bool:
+    """Report whether ads are shown in this state."""
+    return delivery in (Delivering.ON, Delivering.NO_WELCOME)
 
 
 def campaign_delivery(campaign: Campaign, under: list[Delivering]) -> Delivering:
@@ -93,7 +180,7 @@ def campaign_delivery(campaign: Campaign, under: list[Delivering]) -> Delivering
         return Delivering.OFF
     if not under:
         return Delivering.NO_AD
-    return next((found for found in under if is_showing(found)), under[0])
+    return next((group_delivery for group_delivery in under if is_showing(group_delivery)), under[0])
 
 
 def ad_group_delivery(ad_group: AdGroup, above: Above, ads: list[Ad], now: datetime) -> Delivering:
@@ -104,7 +191,7 @@ def ad_group_delivery(ad_group: AdGroup, above: Above, ads: list[Ad], now: datet
     states = [ad_delivery(ad, None) for ad in ads]
     if not states:
         return Delivering.NO_AD
-    best = next((found for found in states if is_showing(found)), states[0])
+    best = next((state for state in states if is_showing(state)), states[0])
     return Delivering.NO_AD if best is Delivering.OFF else best
 
 
@@ -122,7 +209,7 @@ def ad_delivery(ad: Ad, above: Delivering | None) -> Delivering:
 
 
 def ad_group_hurdle(ad_group: AdGroup, above: Above, now: datetime) -> Delivering | None:
-    """What stands in the way of all ads of an ad group; None for nothing."""
+    """Return the reason that stops all ads of an ad group; None without one."""
     return next(_group_hurdles(ad_group, above, now), None)
 
 
@@ -151,7 +238,7 @@ def _spent_hurdles(ad_group: AdGroup, above: Above) -> Iterator[Delivering]:
 
 
 def is_spent(node: AdGroup | Campaign, spent: Spent) -> bool:
-    """Whether nothing is left of a budget, of the whole one or of the day's."""
+    """Report whether the whole budget, or the day's, is used up."""
     budget = node.budget_micros
     if budget is None:
         return False
@@ -161,11 +248,53 @@ def is_spent(node: AdGroup | Campaign, spent: Spent) -> bool:
 
 
 def add_spent(spent: Iterable[Spent]) -> Spent:
-    """What several ad groups have spent together."""
-    found = list(spent)
-    return Spent(sum(each.day_micros for each in found), sum(each.ever_micros for each in found))
+    """Add the spend of several ad groups."""
+    sums = list(spent)
+    return Spent(
+        sum(spent_sum.day_micros for spent_sum in sums), sum(spent_sum.ever_micros for spent_sum in sums)
+    )
 
 
 def most_of_day(mode: BudgetMode, budget_micros: int) -> float:
-    """What may be spent in one day of a daily budget."""
+    """Return the most that one day may spend of a daily budget."""
     return budget_micros * DYNAMIC_SHARE if mode is BudgetMode.DYNAMIC_DAY else float(budget_micros)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A campaign, an ad group or an ad with what lies under it."""
+
+    kind: NodeKind
+    item: Campaign | AdGroup | Ad
+    state: Delivering
+    under: "tuple[Node, ...]" = ()
+
+    def walk(self) -> "Iterator[Node]":
+        """The node itself and all that lies under it."""
+        yield self
+        for node in self.under:
+            yield from node.walk()
+
+
+def build_outline(
+    campaigns: Iterable[Campaign], groups: Iterable[tuple[AdGroup, Above]], ads: Iterable[Ad], now: datetime
+) -> list[Node]:
+    """The campaigns as a tree; everything keeps the order in which it was given."""
+    ads_of: defaultdict[str, list[Ad]] = defaultdict(list)
+    for ad in ads:
+        ads_of[ad.ad_group_id].append(ad)
+    groups_of: defaultdict[str, list[Node]] = defaultdict(list)
+    for group, above in groups:
+        groups_of[group.campaign_id].append(_group_node(group, above, ads_of[group.id], now))
+    return [_campaign_node(campaign, groups_of[campaign.id]) for campaign in campaigns]
+
+
+def _campaign_node(campaign: Campaign, under: Sequence[Node]) -> Node:
+    state = campaign_delivery(campaign, [node.state for node in under])
+    return Node(NodeKind.CAMPAIGN, campaign, state, tuple(under))
+
+
+def _group_node(group: AdGroup, above: Above, ads: list[Ad], now: datetime) -> Node:
+    hurdle = ad_group_hurdle(group, above, now)
+    under = tuple(Node(NodeKind.AD, ad, ad_delivery(ad, hurdle)) for ad in ads)
+    return Node(NodeKind.AD_GROUP, group, ad_group_delivery(group, above, ads, now), under)

@@ -1,10 +1,11 @@
-"""What a goal means and needs: its name in the API, its markets, its billing and its conditions."""
+"""Goals: API names, markets, billing, conditions, and rules of reviews and welcome messages."""
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import Final
 
-from contatto.ads.model import DIRECT_MESSAGE, BillingEvent, Check, CheckResult, Facts, NextStep
-from contatto.ads.rules.markets import DM_ADS_MARKETS, LEAD_MARKETS, normal_countries
+from contatto.ads.model import DIRECT_MESSAGE, Ad, BillingEvent, Check, CheckResult, Facts, NextStep
+from contatto.ads.rules.targeting import DM_ADS_MARKETS, LEAD_MARKETS, normal_countries
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
@@ -75,9 +76,9 @@ def eligibility(goal: Goal, facts: Facts) -> tuple[CheckResult, ...]:
 
 
 def _check(check: Check, countries: tuple[str, ...], markets: frozenset[str] | None) -> CheckResult:
-    seen = normal_countries(countries)
-    failing = () if markets is None else tuple(country for country in seen if country not in markets)
-    return CheckResult(check, seen, failing)
+    country_codes = normal_countries(countries)
+    failing = () if markets is None else tuple(country for country in country_codes if country not in markets)
+    return CheckResult(check, country_codes, failing)
 
 
 def is_eligible(goal: Goal, facts: Facts) -> bool:
@@ -85,7 +86,7 @@ def is_eligible(goal: Goal, facts: Facts) -> bool:
 
 
 def next_steps(goal: Goal, facts: Facts) -> tuple[NextStep, ...]:
-    """What is still to do: the goal Lead needs automatic capture (R12, R13)."""
+    """Return the remaining steps: the goal Lead needs automatic capture (R12, R13)."""
     return (NextStep.TURN_ON_CAPTURE,) if goal is Goal.LEAD and not facts.capture_on else ()
 
 
@@ -131,3 +132,58 @@ def check_event(goal: Goal, optimization_event: str | None) -> None:
     """
     if goal is Goal.CONVERSATION and optimization_event not in (None, "", "MESSAGE"):
         raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows only MESSAGE.")
+
+
+LONGEST_REASON: Final = 500
+
+
+def shown_of(ad: Ad) -> tuple[str, ...]:
+    """Return the public parts of an ad: their change needs a new review."""
+    return (ad.headline, ad.text, ad.video_id, ad.auto_message_id, ad.page_id, ad.channel_account_id)
+
+
+def check_audit_reason(text: str) -> str:
+    """A reason without blank ends.
+
+    Raises:
+        Refused: INVALID.
+    """
+    reason = text.strip()
+    if not 0 < len(reason) <= LONGEST_REASON:
+        raise Refused(
+            errors.INVALID,
+            "reason: enter what has to change, in 1 to %(most)s characters.",
+            most=LONGEST_REASON,
+        )
+    return reason
+
+
+LONGEST_CONTENT: Final = 200
+MOST_QUESTIONS: Final = 3
+LONGEST_QUESTION: Final = 70
+LONGEST_ANSWER: Final = 500
+
+
+def check_welcome(content: str, questions: Sequence[tuple[str, str]]) -> None:
+    """Refuse a welcome message that is too long, or whose questions are too few, too many or too long.
+
+    Raises:
+        Refused: INVALID.
+    """
+    _check_length("welcome_message.content", content, LONGEST_CONTENT)
+    if not 1 <= len(questions) <= MOST_QUESTIONS:
+        raise Refused(
+            errors.INVALID,
+            "%(field)s: enter 1 to %(most)s questions.",
+            field="welcome_message.suggested_questions",
+            most=MOST_QUESTIONS,
+        )
+    for number, (question, answer) in enumerate(questions):
+        place = f"welcome_message.suggested_questions.{number}"
+        _check_length(f"{place}.question", question, LONGEST_QUESTION)
+        _check_length(f"{place}.answer", answer, LONGEST_ANSWER)
+
+
+def _check_length(field: str, text: str, most: int) -> None:
+    if not 0 < len(text) <= most:
+        raise Refused(errors.INVALID, "%(field)s: use 1 to %(most)s characters.", field=field, most=most)

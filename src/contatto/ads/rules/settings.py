@@ -1,18 +1,23 @@
 """Windows, budgets, bids and schedules: which values go together."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from itsdangerous import Signer
+
 from contatto.ads.model import (
     WINDOW_DAYS,
+    Ad,
     AdGroup,
     BidType,
     BudgetMode,
     ClickWindow,
     FrequencyCap,
     Money,
+    NodeKind,
     Schedule,
     ScheduleType,
     ViewWindow,
@@ -21,7 +26,8 @@ from contatto.ads.model import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.money import to_units
-from contatto.measurement.rules import LONGEST_WINDOW
+from contatto.measurement.model import TicketKind, TrackingTicket
+from contatto.measurement.rules import LONGEST_WINDOW, sign_ticket
 
 DEFAULT_WINDOWS: Final = Windows(ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
 """Seven days after a click, one day after a view (R50)."""
@@ -231,8 +237,10 @@ def changed_schedule(
         return Schedule(before.schedule_type, before.starts_at, before.ends_at)
     if starts_at is not None and starts_at != before.starts_at and before.starts_at <= now:
         raise Refused(errors.INVALID, "schedule_start_time: the start has passed and cannot change.")
-    wanted = kind or (before.schedule_type if ends_at is None else ScheduleType.START_END)
-    return check_schedule(Schedule(wanted, starts_at or before.starts_at, ends_at or before.ends_at), now)
+    schedule_type = kind or (before.schedule_type if ends_at is None else ScheduleType.START_END)
+    return check_schedule(
+        Schedule(schedule_type, starts_at or before.starts_at, ends_at or before.ends_at), now
+    )
 
 
 def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
@@ -244,13 +252,13 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
     Raises:
         Refused: INVALID.
     """
-    for name, (sent, kept) in fields.items():
-        if sent is not None and sent != kept:
+    for name, (sent, existing_value) in fields.items():
+        if sent is not None and sent != existing_value:
             raise Refused(
                 errors.INVALID,
                 "%(field)s: this value cannot change after creation. It is %(kept)s.",
                 field=name,
-                kept=kept,
+                kept=existing_value,
             )
 
 
@@ -298,3 +306,30 @@ def check_call_to_action(text: str) -> str:
             errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="call_to_action", allowed=SEND_MESSAGE
         )
     return text
+
+
+def tell_apart(named: Sequence[tuple[str, str]]) -> list[str]:
+    """The names of pairs of a name and a mark; the mark stands behind a name that comes more than once."""
+    counts = Counter(name for name, _ in named)
+    return [f"{name} · {mark}" if counts[name] > 1 else name for name, mark in named]
+
+
+def name_apart(ads: Sequence[Ad], groups: Mapping[str, AdGroup]) -> dict[int, str]:
+    """The names of ads by their numbers; what is alike gets its ad group, and if that is alike the number."""
+    by_group = tell_apart([(ad.name, groups[ad.ad_group_id].name) for ad in ads])
+    names = tell_apart([(name, str(ad.number)) for name, ad in zip(by_group, ads, strict=True)])
+    return {ad.number: name for ad, name in zip(ads, names, strict=True)}
+
+
+def chat_link(base_url: str, ad: Ad, signer: Signer) -> str:
+    """The link to an ad's chat: a tap on it counts once for each person and day."""
+    return f"{base_url}/t/c/{sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), signer)}"
+
+
+def new_form_path(kind: NodeKind, parent: int) -> str:
+    """The address of the form of something new; ``parent`` is the number of what it would stand in."""
+    return {
+        NodeKind.CAMPAIGN: "/ads/campaigns/new",
+        NodeKind.AD_GROUP: f"/ads/campaigns/{parent}/ad-groups/new",
+        NodeKind.AD: f"/ads/ad-groups/{parent}/ads/new",
+    }[kind]

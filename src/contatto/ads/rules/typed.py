@@ -1,8 +1,9 @@
-"""What people type into the forms of the Ads Manager, what it means, and how an ad group looks when typed."""
+"""Forms of the Ads Manager as typed, their parsing, and bulk changes of rows."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,9 @@ from contatto.ads.model import (
     ClickWindow,
     Money,
     NodeKind,
+    NodeStatus,
     Pacing,
+    Place,
     Targeting,
     ViewWindow,
 )
@@ -25,6 +28,8 @@ from contatto.ads.rules.settings import at_local_time, least_budget_micros
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.faults import Faults
+from contatto.kit.i18n import N_
+from contatto.kit.numbers import read_number
 from contatto.kit.timestamps import check_year, day_of
 from contatto.kit.typed_numbers import read_amount, read_whole, typed_amount
 from contatto.measurement.model import Goal
@@ -117,12 +122,12 @@ def read_form[F](kind: type[F], pairs: Pairs) -> F:
     return kind(**typed)
 
 
-def pairs_of(kept: Mapping[str, Any]) -> list[tuple[str, str]]:
+def pairs_of(saved_form: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A form that was kept as an object, as it would be sent."""
-    found: list[tuple[str, str]] = []
-    for name, value in kept.items():
-        found += [(name, str(each)) for each in (value if isinstance(value, list) else [value])]
-    return found
+    pairs: list[tuple[str, str]] = []
+    for name, value in saved_form.items():
+        pairs += [(name, str(item)) for item in (value if isinstance(value, list) else [value])]
+    return pairs
 
 
 def new_ad_group_form(currency: str, lang: str) -> AdGroupForm:
@@ -258,7 +263,7 @@ def typed_ad(ad: Ad) -> AdForm:
 def read_questions(form: AdForm) -> tuple[tuple[str, str], ...]:
     """The questions of a new first message with their answers; empty pairs are left out."""
     answers = [*form.answers, *([""] * len(form.questions))]
-    pairs = [(one.strip(), other.strip()) for one, other in zip(form.questions, answers, strict=False)]
+    pairs = [(one.strip(), answer.strip()) for one, answer in zip(form.questions, answers, strict=False)]
     return tuple(pair for pair in pairs if any(pair))
 
 
@@ -301,3 +306,68 @@ def _typed_end(at: datetime | None, timezone: str) -> tuple[str, str]:
     if local.time() == time():
         return (local.date() - timedelta(days=1)).isoformat(), ""
     return local.date().isoformat(), f"{local:%H:%M}"
+
+
+class Act(StrEnum):
+    """Act on chosen rows; the values are the words of our addresses."""
+
+    PAUSE = "pause"
+    START = "start"
+    DELETE = "delete"
+    BUDGET = "budget"
+    BID = "bid"
+
+
+STATUS_AFTER: Final = {
+    Act.PAUSE: NodeStatus.PAUSED,
+    Act.START: NodeStatus.ACTIVE,
+    Act.DELETE: NodeStatus.DELETED,
+}
+DONE: Final = {
+    Act.PAUSE: N_("Paused"),
+    Act.START: N_("Turned on"),
+    Act.DELETE: N_("Deleted"),
+    Act.BUDGET: N_("Budget changed"),
+    Act.BID: N_("Bid changed"),
+}
+"""What a row says when it is done."""
+MOST_ROWS: Final = 200
+"""Rows of one request: more than a page of the tree usually shows."""
+_DEPTH: Final = {NodeKind.AD: 0, NodeKind.AD_GROUP: 1, NodeKind.CAMPAIGN: 2}
+
+
+def read_places(values: Iterable[str]) -> tuple[Place, ...]:
+    """The chosen rows, each once and those furthest down first: what is above may take them along.
+
+    Args:
+        values: level and number of each row, such as ``ad-groups-17``.
+
+    Raises:
+        Refused: INVALID, for no row, too many, or what is no row.
+    """
+    places = list(dict.fromkeys(_place(value) for value in values))
+    if not places:
+        raise Refused(errors.INVALID, "Choose at least one row.")
+    if len(places) > MOST_ROWS:
+        raise Refused(errors.INVALID, "Choose at most %(most)s rows.", most=MOST_ROWS)
+    return tuple(sorted(places, key=lambda place: _DEPTH[place[0]]))
+
+
+def _place(value: str) -> Place:
+    kind, _, number = value.rpartition("-")
+    read = read_number(number)
+    if kind not in set(NodeKind) or read is None:
+        raise Refused(errors.INVALID, "A selected row is no longer in the table. Reload the page.")
+    return NodeKind(kind), read
+
+
+def check_fits(act: Act, kind: NodeKind) -> None:
+    """Refuse a budget or a bid where there is none.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if act is Act.BUDGET and kind is NodeKind.AD:
+        raise Refused(errors.INVALID, "An ad has no budget of its own. It uses the budget of its ad group.")
+    if act is Act.BID and kind is not NodeKind.AD_GROUP:
+        raise Refused(errors.INVALID, "Only an ad group has a bid.")

@@ -1,4 +1,4 @@
-"""What stands round a number: cues, labels, units and negations, and which of them it belongs to."""
+"""Context of a number: cues, labels, units and negations, and their assignment to numbers."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from contatto.capture.fields.words import LATIN, Match, either, key, linear_patt
 
 
 class MarkKind(IntEnum):
-    """What a word says about the digits near it; an earlier kind wins where lexicons share a word."""
+    """Meaning of a word for digits near it; an earlier kind wins where lexicons share a word."""
 
     WHATSAPP = 1
     LABEL = 2
@@ -76,7 +76,7 @@ def _marks_pattern() -> tuple[re.Pattern[str], dict[str, MarkKind]]:
 
 @cache
 def _copula() -> re.Pattern[str]:
-    """What may stand between a number and the label that follows it: "… is my order number"."""
+    """Return the pattern between a number and the label after it: "… is my order number"."""
     return re.compile(
         rf"[ \t]*[\"')\]]?[ \t]*(?:[=(\-\u2013\u2014]|{pattern(words('words', 'is'))})[^\d,.;\n]{{0,14}}"
     )
@@ -84,7 +84,7 @@ def _copula() -> re.Pattern[str]:
 
 @cache
 def _small_words() -> list[str]:
-    """What may stand between a label and its digits: "order no is …", "rekening saya …"."""
+    """Return the pattern between a label and its digits: "order no is …", "rekening saya …"."""
     kinds = (
         ("words", "joiners"),
         ("words", "is"),
@@ -110,7 +110,7 @@ def _labels() -> tuple[list[str], list[str]]:
 
 @cache
 def _label_gap() -> re.Pattern[str]:
-    """What may stand between a label and its digits, and one word more behind "… number"."""
+    """Return the pattern between a label and its digits, with one word more after "… number"."""
     return re.compile(
         rf"(?:{_BARE_PY}*(?:{pattern(_small_words())})){{0,4}}{_BARE_PY}*(?P<word>{_OTHER_WORD_PY}{_BARE_PY}*)?"
     )
@@ -142,10 +142,10 @@ def _kind_patterns() -> Iterator[str]:
 def kinds_near(low: str) -> frozenset[int]:
     """The kinds of words in a stretch of text, without their places: quick, for the plain cases."""
     try:
-        found = _kinds()(low.encode())
+        matches = _kinds()(low.encode())
     except UnicodeEncodeError:
-        found = _kinds()(low.encode("utf-8", "replace"))
-    return frozenset(found) if found else _NONE
+        matches = _kinds()(low.encode("utf-8", "replace"))
+    return frozenset(matches) if matches else _NONE
 
 
 _NONE: frozenset[int] = frozenset()
@@ -188,9 +188,9 @@ def find_marks(low: str, first: int, last: int) -> list[Mark]:
     """Every telling word of a stretch of lower-cased text, in order."""
     finder, kinds = _marks_pattern()
     marks = []
-    for found in finder.finditer(low, first, last):
-        word = found[found.lastindex or 0]
-        marks.append(Mark(kinds[key(word)], found.start(), found.end()))
+    for match in finder.finditer(low, first, last):
+        word = match[match.lastindex or 0]
+        marks.append(Mark(kinds[key(word)], match.start(), match.end()))
     return marks
 
 
@@ -208,11 +208,11 @@ class Surroundings:
 
     @property
     def followed(self) -> bool:
-        """Whether another number comes after this one."""
+        """Report whether another number comes after this one."""
         return self.limit < len(self.low)
 
     def label(self) -> bool:
-        """Whether a label says that these digits are something else."""
+        """Report whether a label marks these digits as something else."""
         for mark in reversed(self.before):
             if mark.kind is MarkKind.LABEL:
                 gap = _label_gap().fullmatch(self.low, mark.end, self.start)
@@ -226,7 +226,7 @@ class Surroundings:
         return self._label_after()
 
     def _wished(self, label: Mark) -> bool:
-        """Whether somebody asks for the thing: "I want to place an order 0412 …"."""
+        """Report whether somebody asks for the thing: "I want to place an order 0412 …"."""
         if _NUMBERING.search(self.low[label.start : label.end]):
             return False
         return _wish().search(self.low, max(0, label.start - 24), label.start) is not None
@@ -248,7 +248,7 @@ class Surroundings:
         return False
 
     def cue(self, *kinds: MarkKind) -> bool:
-        """Whether a word of one of these kinds leads to the number."""
+        """Report whether a word of one of these kinds leads to the number."""
         return any(mark.kind in kinds and self.start - mark.end <= _NEAR for mark in self.before)
 
     def cue_after(self, *kinds: MarkKind) -> Mark | None:
@@ -274,14 +274,14 @@ class Surroundings:
         return "whatsapp.cue-after"
 
     def _clause_between(self, phone: Mark) -> bool:
-        """Whether the phone cue opens a clause of its own after an earlier WhatsApp cue."""
+        """Report whether the phone cue opens a new clause after an earlier WhatsApp cue."""
         earlier = [
             mark.end for mark in self.before if mark.kind is MarkKind.WHATSAPP and mark.end <= phone.start
         ]
         return bool(earlier) and _SENTENCE_END.search(self.low, earlier[-1], phone.start + 1) is not None
 
     def _belongs_to_next(self, mark: Mark) -> bool:
-        """Whether a cue between two numbers leads to the second: "tel 021 … wa 0812 …"."""
+        """Report whether a cue between two numbers leads to the second: "tel 021 … wa 0812 …"."""
         if not self.followed:
             return False
         if self.low[self.end : mark.start].strip() == "(":
@@ -289,10 +289,10 @@ class Surroundings:
         return not _PARTING.search(self.low, mark.end, self.limit)
 
     def _negated(self, cue: Mark) -> bool:
-        """Whether the cue is denied: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""
-        within = self.low.startswith(("no ", "no-"), cue.start)
+        """Report whether the cue is negated: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""
+        has_negation = self.low.startswith(("no ", "no-"), cue.start)
         if cue.kind is MarkKind.WHATSAPP and (
-            within or _NO.search(self.low, max(0, cue.start - 4), cue.start)
+            has_negation or _NO.search(self.low, max(0, cue.start - 4), cue.start)
         ):
             if self.country in _NO_IS_NUMBER:
                 return self.low[cue.end : cue.end + 1] in _STOPS

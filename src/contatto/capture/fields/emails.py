@@ -26,9 +26,9 @@ def find_emails(text: Folded) -> list[Find]:
     matches, done = [], 0
     at = text.text.find("@")
     while at >= 0:
-        found = _address_at(text.text, at, done)
-        if found is not None:
-            start, end, value = found
+        address = _address_at(text.text, at, done)
+        if address is not None:
+            start, end, value = address
             matches.append(Find(Field.EMAIL, value, start, end, 0.99, "email.address"))
             done = end
         at = text.text.find("@", max(at + 1, done))
@@ -72,7 +72,7 @@ def _after_another(local: str, before: str) -> str:
 
 
 def is_cut(text: str, start: int) -> bool:
-    """Whether a name that begins here is only the end of one, so that it would be a wrong address.
+    """Report whether the local part begins inside a longer one, which would give a wrong address.
 
     RFC 5322 lets a name hold many signs. In a chat they mostly stand round an address, or between it and
     its label; behind any other word nobody can say, and a wrong address is worse than none.
@@ -106,10 +106,10 @@ def _is_bold(text: str, start: int, end: int) -> bool:
 
 
 def _domain_after(text: str, start: int) -> str | None:
-    found = _DOMAIN.match(text, start, min(len(text), start + 254))
-    if found is None:
+    match = _DOMAIN.match(text, start, min(len(text), start + 254))
+    if match is None:
         return None
-    labels = found[0].split(".")
+    labels = match[0].split(".")
     while len(labels) > 1:
         last = _top_level(labels[-1])
         if last:
@@ -123,10 +123,10 @@ def _top_level(label: str) -> str:
     plain = label.lower()
     if plain in tlds():
         return label
-    found = _ASCII.match(label)
-    if found is None or found[0].lower() not in tlds():
+    match = _ASCII.match(label)
+    if match is None or match[0].lower() not in tlds():
         return ""
-    return found[0]
+    return match[0]
 
 
 def _readable(domain: str) -> str:

@@ -57,7 +57,7 @@ _ANY = re.compile(f"[{UNSEEN}{_JOINING}{_FORMS}{_digit_blocks()}]")
 
 
 class Find(NamedTuple):
-    """What a field found: its span is that of the folded text."""
+    """Match of a field; its span is that of the folded text."""
 
     field: Field
     value: str
@@ -85,7 +85,7 @@ class Folded:
     ends: tuple[int, ...] = ()
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Where a slice of the folded text lies in the original."""
+        """Return the span of a folded slice in the original text."""
         if not self.starts or start >= end:
             return start, end
         return self.starts[start], self.ends[end - 1]
@@ -130,14 +130,14 @@ def fold(text: str) -> Folded:
     starts: list[int] = []
     ends: list[int] = []
     done = 0
-    for found in _CLUSTER.finditer(text):
-        first, last = found.span()
+    for match in _CLUSTER.finditer(text):
+        first, last = match.span()
         pieces.append(text[done:first])
         starts.extend(range(done, first))
         ends.extend(range(done + 1, first + 1))
         done = last
-        if found["unseen"] is None:
-            plain = _plain(found[0])
+        if match["unseen"] is None:
+            plain = _plain(match[0])
             pieces.append(plain)
             starts.extend([first] * len(plain))
             ends.extend([last] * len(plain))

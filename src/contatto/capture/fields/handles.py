@@ -71,7 +71,7 @@ def _cue_words() -> tuple[re.Pattern[str], dict[str, Field | None]]:
 
 @cache
 def _x() -> re.Pattern[str]:
-    """Where the letter X is a platform: an `@` comes next, perhaps after words such as "is", or a colon."""
+    """Return the pattern of X as a platform: an `@` or a colon follows, after words such as "is"."""
     small = pattern([*words("words", "joiners"), *words("words", "is")])
     return re.compile(
         r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])"
@@ -94,7 +94,7 @@ def _named() -> re.Pattern[str]:
 
 @cache
 def _leads() -> re.Pattern[str]:
-    """What may stand between a handle and the cue that follows it: "@name on instagram"."""
+    """Return the pattern between a handle and the cue after it: "@name on instagram"."""
     small = pattern([*words("words", "before"), *words("words", "is")])
     return re.compile(rf"(?P<gap>[ \t]*(?:[(\[\uff08\-|/=]|{small})?[ \t]*)$")
 
@@ -103,9 +103,9 @@ def _leads() -> re.Pattern[str]:
 def _leading_words() -> frozenset[str]:
     """Words that may stand right before "line" when it is the app's name."""
     kinds = ("joiners", "before", "and", "markers", "is")
-    known = {word.split()[-1] for kind in kinds for word in words("words", kind)}
+    last_words = {word.split()[-1] for kind in kinds for word in words("words", kind)}
     return frozenset(
-        known
+        last_words
         | {"add", "contact", "via", "use", "official", "new", "or", "have", "your", "through"}
         | {"chat", "kontak", "oa", "dm"}
     )
@@ -133,15 +133,15 @@ def find_handles(text: Folded, country: str) -> list[Find]:
             matches.append(number)
             claimed = max(claimed, cue.end, number.end)
             continue
-        found = (
+        handles = (
             _behind(text, cue)
             or _ahead(text, cue, claimed)
             or _far_behind(text, cue)
             or find_stated(text, cue, claimed)
         )
-        if found is None:
+        if handles is None:
             continue
-        start, end, value, rule = found
+        start, end, value, rule = handles
         claimed = max(claimed, end)
         matches += [
             Find(field, value, start, end, 0.9, f"{field.value}.{rule}")
@@ -153,7 +153,7 @@ def find_handles(text: Folded, country: str) -> list[Find]:
 
 def _cues(text: Folded) -> Iterator[Cue]:
     finder, fields = _cue_words()
-    found = [
+    cues = [
         Cue((field,), match.start(), match.end(), plain=match[0].isascii())
         for match in both_ends(finder.finditer(text.low))
         if (field := fields[key(match[match.lastindex or 0])]) is not None
@@ -161,19 +161,19 @@ def _cues(text: Folded) -> Iterator[Cue]:
     ]
     if "X" in text.text or "x" in text.text:
         marks = both_ends(_x().finditer(text.text))
-        found += [Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in marks]
-    if len(found) > 1:
-        found.sort(key=lambda cue: cue.start)
-        found = both_ends(found)
-    if len(found) == 1:
-        yield found[0]
+        cues += [Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in marks]
+    if len(cues) > 1:
+        cues.sort(key=lambda cue: cue.start)
+        cues = both_ends(cues)
+    if len(cues) == 1:
+        yield cues[0]
         return
     index = 0
-    while index < len(found):
-        cue = found[index]
+    while index < len(cues):
+        cue = cues[index]
         index += 1
-        while index < len(found) and _and().fullmatch(text.low, cue.end, found[index].start):
-            following = found[index]
+        while index < len(cues) and _and().fullmatch(text.low, cue.end, cues[index].start):
+            following = cues[index]
             cue = Cue(
                 (*cue.fields, *following.fields), cue.start, following.end, cue.plain and following.plain
             )
@@ -182,7 +182,7 @@ def _cues(text: Folded) -> Iterator[Cue]:
 
 
 def _is_platform(text: Folded, cue: Cue) -> bool:
-    """Whether a cue means the platform: "line" is also a railway's, a queue's, a phone's."""
+    """Report whether a cue means the platform: "line" is also a railway's, a queue's, a phone's."""
     if (
         cue.fields != (Field.LINE,)
         or text.low[cue.start : cue.end] != "line"
@@ -246,28 +246,28 @@ def _is_handle(low: str, token: re.Match[str], value: str, end: int) -> bool:
 
 
 def _goes_on(low: str, end: int) -> bool:
-    """Whether what follows makes the word part of an address, a link or a longer word."""
+    """Report whether the following text makes the word part of an address, a link or a longer word."""
     following = low[end : end + 3]
     return following[:1] == "@" or following == "://" or _GOES_ON.match(following) is not None
 
 
 def _is_named(low: str, cue: Cue, token: re.Match[str], value: str, end: int) -> bool:
-    """Whether "id:" or "username:" stands right before a word that is no ordinary one."""
+    """Report whether "id:" or "username:" stands right before a word that is no ordinary one."""
     if len(value) < 5 or not value.isalpha() or _goes_on(low, end) or _MORE.match(low, end):
         return False
-    if any(value in known for known in _ordinary()):
+    if any(value in words for words in _ordinary()):
         return False
     return _named().search(low, cue.start, token.start()) is not None
 
 
 def _has_shape(value: str) -> bool:
-    """Whether a word looks like a handle by itself: a digit, `_`, `.` or `-` inside, not ordinary words."""
+    """Report whether a word has the shape of a handle: a digit, `_`, `.` or `-`, not ordinary words."""
     if not _SIGNED.search(value):
         return False
     parts = [part for part in _PARTS.split(value) if part]
     if "_" in value:
         return bool(parts)
-    return bool(parts) and not any(value in known or known.issuperset(parts) for known in _ordinary())
+    return bool(parts) and not any(value in words or words.issuperset(parts) for words in _ordinary())
 
 
 def _ahead(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:

@@ -30,7 +30,7 @@ class Cue(NamedTuple):
 
 @cache
 def gap_pattern() -> re.Pattern[str]:
-    """What may stand between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
+    """Return the pattern between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
     joiners = [
         *words("words", "joiners"),
         *words("words", "markers"),
@@ -85,7 +85,7 @@ def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
 
 
 def is_shared(find: Find) -> bool:
-    """Whether a found id is a phone number as well, so that phones may read it again."""
+    """Report whether an id is also a phone number, so that phones may read it again."""
     return find.rule.endswith(_SHARED)
 
 
@@ -122,5 +122,5 @@ def _shares_a_phone(text: Folded, cue: Cue, span: tuple[int, int]) -> bool:
     first, last = min(cue.start, span[0]), max(cue.end, span[1])
     if _same().search(text.low, max(0, first - _NEAR), min(len(text.low), last + _NEAR)):
         return True
-    behind, ahead = _shared_phone()
-    return bool(behind.search(text.low, max(0, cue.start - 30), cue.start) or ahead.match(text.low, cue.end))
+    before, ahead = _shared_phone()
+    return bool(before.search(text.low, max(0, cue.start - 30), cue.start) or ahead.match(text.low, cue.end))

@@ -26,7 +26,7 @@ _LAST_SIGNS = ".,;:!?'*)&~"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a platform keeps its profiles: the host, the path, and what is no profile there."""
+    """Profile addresses of a platform: host, path, and paths that are no profile."""
 
     field: Field
     host: str
@@ -119,9 +119,9 @@ class Link:
 def find_links(text: Folded) -> list[Link]:
     """Every link, in order; those that name no profile are there to be blanked."""
     links = []
-    for found in _LINK.finditer(text.text):
-        written = found[0].rstrip(_LAST_SIGNS) or found[0]
-        start, end = found.start(), found.start() + len(written)
+    for match in _LINK.finditer(text.text):
+        written = match[0].rstrip(_LAST_SIGNS) or match[0]
+        start, end = match.start(), match.start() + len(written)
         if written.lower().startswith(("mailto://", "mailto:")):
             continue
         links.append(Link(start, end, _find(start, end, written)))
@@ -137,10 +137,10 @@ def _find(start: int, end: int, written: str) -> Find | None:
 
 
 def _whatsapp(written: str) -> tuple[Field, str] | None:
-    found = _WHATSAPP.match(written)
-    if found is None:
+    match = _WHATSAPP.match(written)
+    if match is None:
         return None
-    reading = read_number("+" + found["digits"].replace("-", ""), None)
+    reading = read_number("+" + match["digits"].replace("-", ""), None)
     return (Field.WHATSAPP, reading.value) if reading is not None else None
 
 
@@ -155,9 +155,9 @@ def _profile(written: str) -> tuple[Field, str] | None:
     for place, hosts, paths in _COMPILED:
         if hosts.fullmatch(host) is None:
             continue
-        found = paths.match(whole) if "\\?" in place.path else paths.fullmatch(path)
-        if found is not None and found["id"].lower() not in place.reserved:
-            return place.field, _value(place.field, found["id"])
+        match = paths.match(whole) if "\\?" in place.path else paths.fullmatch(path)
+        if match is not None and match["id"].lower() not in place.reserved:
+            return place.field, _value(place.field, match["id"])
     return None
 
 

@@ -102,7 +102,7 @@ def intro() -> re.Pattern[str]:
 
 @cache
 def may_open() -> Match:
-    """Whether a folded text in small letters has any of them: a tenth of the way for one that has none."""
+    """Report whether a folded lower-case text has any opening; this costs a tenth of the full search."""
     return match_of((f"(?-i:{linear_pattern(words('names', 'intro'))})",), _MEMORY)
 
 
@@ -118,19 +118,19 @@ def find_name(text: Folded) -> NameFind | None:
     for opening in intro().finditer(text.low):
         gap = _BETWEEN.match(text.low, opening.end())
         start = gap.end() if gap is not None else opening.end()
-        found = _latin(text, opening, start) or _other(text, start)
-        if found is not None:
-            return found
+        name = _latin(text, opening, start) or _other(text, start)
+        if name is not None:
+            return name
     return None
 
 
 def _latin(text: Folded, opening: re.Match[str], start: int) -> NameFind | None:
-    found = _LATIN.match(text.text, start)
-    if found is None:
+    match = _LATIN.match(text.text, start)
+    if match is None:
         return None
     vague = opening[0].strip() in _VAGUE or not opening[0].isascii()
     end = start
-    for word in re.finditer(r"[^ ]+", found[0]):
+    for word in re.finditer(r"[^ ]+", match[0]):
         if not _goes_on(word[0], first=word.start() == 0, vague=vague):
             break
         end = start + word.end()
@@ -141,7 +141,7 @@ def _latin(text: Folded, opening: re.Match[str], start: int) -> NameFind | None:
 
 
 def _goes_on(word: str, *, first: bool, vague: bool) -> bool:
-    """Whether a word belongs to the name: capitals do, and "de" or "bin" inside it."""
+    """Report whether a word belongs to the name: capitals do, and "de" or "bin" inside it."""
     plain = word.lower()
     if first:
         return plain not in _ordinary() and (word[0].isupper() or not vague)
@@ -149,10 +149,10 @@ def _goes_on(word: str, *, first: bool, vague: bool) -> bool:
 
 
 def _other(text: Folded, start: int) -> NameFind | None:
-    found = _OTHER.match(text.text, start)
-    if found is None:
+    match = _OTHER.match(text.text, start)
+    if match is None:
         return None
-    value = _PARTICLES.sub("", found[0]).strip()
+    value = _PARTICLES.sub("", match[0]).strip()
     if not value or value in _ordinary():
         return None
     return NameFind(value, start, start + len(value), "name.stated")

@@ -1,4 +1,4 @@
-"""Reading digits: runs that look like numbers, the shapes that are something else, and E.164."""
+"""Extensions: the few digits behind a number that ring one desk, as in "03 331 6005 ext. 22"."""
 
 import re
 from enum import Enum
@@ -7,7 +7,32 @@ from typing import NamedTuple
 
 import rphonenumbers
 
-from contatto.capture.fields.extensions import extension_after
+from contatto.capture.fields.words import either, words
+
+#: RFC 3966 writes ";ext=22"; chats write "x22" and "#22", and each language has its words.
+_SIGNS = ("x", "#", ";ext=")
+
+
+class Extension(NamedTuple):
+    """The digits of an extension, and where they end in the text."""
+
+    digits: str
+    end: int
+
+
+@cache
+def _extension() -> re.Pattern[str]:
+    written = either([*words("numbers", "extensions"), *_SIGNS])
+    return re.compile(
+        rf"[ \t]{{0,2}}[,;]?[ \t]{{0,2}}(?:{written})[.:=]?[ \t]{{0,2}}([0-9]{{1,7}})(?![0-9])", re.IGNORECASE
+    )
+
+
+def extension_after(text: str, end: int) -> Extension | None:
+    """The extension of a number that ends here."""
+    match = _extension().match(text, end)
+    return Extension(match[1], match.end()) if match is not None else None
+
 
 #: The signs that people put between the digits of one number.
 BETWEEN = r"0-9Oo \t.()/_~\-\u2010-\u2015\u2212\u30fc\u00b7\u2022"
@@ -70,7 +95,7 @@ country_code = cache(rphonenumbers.country_code_for_region)
 
 
 class NumberForm(Enum):
-    """How a number is written; all but the first two need a cue to count."""
+    """Notation of a number; all but the first two need a cue to count."""
 
     INTERNATIONAL = "international"
     NATIONAL = "national"
@@ -105,14 +130,14 @@ def _only_digits(written: str) -> str:
 def find_runs(text: str) -> list[Run]:
     """Stretches of at least four digits and a few signs, in order."""
     runs = []
-    for found in _RUN.finditer(text):
-        start, end = found.span()
+    for match in _RUN.finditer(text):
+        start, end = match.span()
         fronted = start > 0 and (text[start - 1] in "+(Oo" or text[start - 2 : start] == "+ ")
-        if not fronted and found[0].isdigit():
-            runs.append(Run(start, end, found[0]))
+        if not fronted and match[0].isdigit():
+            runs.append(Run(start, end, match[0]))
             continue
         if text[end - 1] in _NOT_LAST:
-            end = start + len(found[0].rstrip(_NOT_LAST))
+            end = start + len(match[0].rstrip(_NOT_LAST))
         if text[end - 1] in "Oo":
             last = _LAST_DIGIT.match(text, start, end)
             end = last.end() if last is not None else end
@@ -132,12 +157,12 @@ def find_runs(text: str) -> list[Run]:
 
 
 def is_decimal(written: str) -> bool:
-    """Whether a run reads as one number with decimals; a cue makes it a phone all the same."""
+    """Report whether a run is one number with decimals; with a cue it still counts as a phone."""
     return _DECIMAL.fullmatch(written) is not None
 
 
 def is_another_shape(written: str) -> bool:
-    """Whether the whole run reads as a date, an identity number, a card, a coordinate …."""
+    """Report whether the whole run is a date, an identity number, a card, a coordinate …."""
     if _NOT_A_PHONE.fullmatch(written.strip("() ")) is not None:
         return True
     return len(written) >= 14 and "+" not in written and _is_card(written)
@@ -210,11 +235,11 @@ def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Readin
             return [(run.start, run.end, whole)]
     if written.isdigit():
         return []
-    found = []
+    numbers = []
     start = run.start
     for piece in _pieces(written):
-        found += _numbers_in_piece(text, start + piece[0], start + piece[1], country)
-    return found
+        numbers += _numbers_in_piece(text, start + piece[0], start + piece[1], country)
+    return numbers
 
 
 def _pieces(written: str) -> list[tuple[int, int]]:
@@ -233,8 +258,8 @@ def _read(written: str, country: str) -> Reading | None:
 
 
 def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tuple[int, int, Reading]]:
-    parts = [(found.start(), found.end()) for found in _PART.finditer(text, first, last)]
-    found: list[tuple[int, int, Reading]] = []
+    parts = [(match.start(), match.end()) for match in _PART.finditer(text, first, last)]
+    match: list[tuple[int, int, Reading]] = []
     index, tries = 0, _MOST_TRIES
     while index < len(parts) and tries > 0:
         step = 1
@@ -244,14 +269,14 @@ def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tu
             tries -= 1
             reading = None if is_another_shape(written) else _read(written, country)
             if reading is not None and (upto - index in (1, len(parts)) or _stands_alone(written, reading)):
-                found.append((start, end, reading))
+                match.append((start, end, reading))
                 step = upto - index
                 break
         index += step
-    if len(found) == len(parts) or (found and found[0][0] == parts[0][0] and found[0][1] == parts[-1][1]):
-        return found
-    found = [number for number in found if _stands_alone(text[number[0] : number[1]], number[2])]
-    return found or _one_among_figures(text, parts, country)
+    if len(match) == len(parts) or (match and match[0][0] == parts[0][0] and match[0][1] == parts[-1][1]):
+        return match
+    match = [number for number in match if _stands_alone(text[number[0] : number[1]], number[2])]
+    return match or _one_among_figures(text, parts, country)
 
 
 def _one_among_figures(
@@ -275,19 +300,19 @@ def _one_beside_a_figure(
     text: str, parts: list[tuple[int, int]], country: str
 ) -> list[tuple[int, int, Reading]]:
     """A number without gaps beside one or two digits: an hour, "24/7", a place in a list."""
-    (start, end), other = sorted(parts, key=lambda part: part[0] - part[1])
-    reading = _read(text[start:end], country) if end - start >= 8 and other[1] - other[0] <= 2 else None
+    (start, end), rest = sorted(parts, key=lambda part: part[0] - part[1])
+    reading = _read(text[start:end], country) if end - start >= 8 and rest[1] - rest[0] <= 2 else None
     return [(start, end, reading)] if reading is not None else []
 
 
 def _stands_alone(written: str, reading: Reading) -> bool:
-    """Whether a part of a longer run is plain enough to be a number of its own."""
+    """Report whether a part of a longer run is plain enough to be a separate number."""
     if reading.form not in (NumberForm.INTERNATIONAL, NumberForm.NATIONAL):
         return False
     return written.lstrip("( ")[0] in "+0" or is_grouped_as_usual(written, reading)
 
 
 def is_grouped_as_usual(written: str, reading: Reading) -> bool:
-    """Whether the digits stand in the groups of the number's national form: "9123 4567"."""
+    """Report whether the digits have the groups of the number's national form: "9123 4567"."""
     usual = _GROUP.findall(_format(_parse(reading.value, None), _NATIONAL))
     return len(usual) > 1 and [*map(len, _GROUP.findall(written))] == [*map(len, usual)]

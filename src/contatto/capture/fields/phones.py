@@ -1,4 +1,4 @@
-"""Phone and WhatsApp: numbers with their cues, without what their labels say they are not."""
+"""Phone and WhatsApp numbers, by notation (plus, bracketed code, national groups) and by cues."""
 
 import re
 from functools import cache
@@ -17,12 +17,54 @@ from contatto.capture.fields.context import (
     find_marks,
     kinds_near,
 )
-from contatto.capture.fields.extensions import Extension, extension_after
 from contatto.capture.fields.folding import Find, Folded, both_ends
-from contatto.capture.fields.grouping import is_written_out, without_figure
-from contatto.capture.fields.numbers import NumberForm, Run, find_runs, is_decimal, numbers_in
+from contatto.capture.fields.numbers import (
+    Extension,
+    NumberForm,
+    Run,
+    extension_after,
+    find_runs,
+    is_another_shape,
+    is_decimal,
+    is_grouped_as_usual,
+    numbers_in,
+    plain_digits,
+    read_number,
+)
 from contatto.capture.fields.words import LATIN, pattern, words
 from contatto.capture.model import Field
+
+#: Groups of three behind the first are how amounts are written as well: "12 345 678", "1.500.000".
+_AMOUNT = re.compile(r"[0-9]{1,3}(?:[ .][0-9]{3})+")
+_BRACKETED = re.compile(r"\+? ?\([0-9 ]{1,5}\)[ \-]*[0-9]")
+_PLUS = re.compile(r"\(?\+")
+_HOME_CODE = re.compile(r"1[ .\-]?(?=\(?[2-9])")
+#: A price, a number in a list or a time, and then what may be a number of its own: "$20.50 650-253-0000".
+_FIGURE_FIRST = re.compile(r"[0-9]{1,6}(?:\.[0-9]{2})?(?:[.)]|:[0-9]{2})?[ \t]+(?=[+(0-9])")
+
+
+def is_written_out(written: str, country: str) -> bool:
+    """Report whether the notation is clearly a phone number of `country`, or one with a plus."""
+    reading = None if is_another_shape(written) else read_number(plain_digits(written), country)
+    if reading is None:
+        return False
+    if _PLUS.match(written) or _BRACKETED.match(written):
+        return True
+    if written.isdigit() or "." in written or _AMOUNT.fullmatch(written):
+        return False
+    return is_grouped_as_usual(written, reading) or is_grouped_as_usual(
+        _HOME_CODE.sub("", written, count=1), reading
+    )
+
+
+def without_figure(text: str, run: Run, country: str) -> Run:
+    """The run without the figure before it, if what follows is written out; else the run as it is."""
+    figure = _FIGURE_FIRST.match(text, run.start, run.end)
+    if figure is None or not is_written_out(text[figure.end() : run.end], country):
+        return run
+    rest = text[figure.end() : run.end]
+    return Run(figure.end(), run.end, plain_digits(rest).lstrip("+"))
+
 
 _WINDOW = 64
 _WRAPS = frozenset("*_~")
@@ -53,7 +95,7 @@ def _cue_last() -> re.Pattern[str]:
 
 
 class _Verdict(NamedTuple):
-    """What the words round a number make of it: nothing (None), a phone ("") or WhatsApp (the rule)."""
+    """Classify a number by its context: nothing (None), a phone ("") or WhatsApp (the rule)."""
 
     whatsapp: str | None
     cued: bool
@@ -64,7 +106,7 @@ _NO_NUMBER = _Verdict("", cued=False)
 
 
 class _Place(NamedTuple):
-    """Where a run may look round: from the number before it to the one after it."""
+    """Return the context span of a run: from the number before it to the one after it."""
 
     first: int
     limit: int
@@ -96,12 +138,12 @@ def find_phones(text: Folded, country: str) -> list[Find]:
 
 @cache
 def _joint() -> re.Pattern[str]:
-    """What joins a number to the one before it, so that both are the same kind: "or", a slash, a comma."""
+    """Return the pattern that joins two numbers of the same kind: "or", a slash, a comma."""
     return re.compile(rf"[ \t]*(?:[,/&+\u3001\u060c\uff0c]|{pattern(words('words', 'and'))})?[ \t]*")
 
 
 def _is_glued_before(low: str, start: int) -> bool:
-    """Whether the letters or the sign right before the digits make them part of something else."""
+    """Report whether letters or a sign right before the digits make them part of something else."""
     plain = low[max(0, start - 26) : start].rstrip()
     if plain[-1:] == "#":
         return _cue_word().search(plain[:-1].rstrip()[-8:]) is None
@@ -110,12 +152,12 @@ def _is_glued_before(low: str, start: int) -> bool:
 
 
 def _is_parted(low: str, start: int) -> bool:
-    """Whether a sign parts the number from a word before it, as in "office-03 331 6005" or "b+64 3 …"."""
+    """Report whether a sign separates the number from a word, as in "office-03 331 6005" or "b+64 3 …"."""
     return low[start] in "+(" or not low[start - 1].isalnum()
 
 
 def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool) -> bool:
-    """Whether letters are written onto the digits, or a unit follows what may be a quantity."""
+    """Report whether letters touch the digits, or a unit follows a possible quantity."""
     if UNIT_FIRST in after and (quantity or low[end] not in " \t"):
         return True
     if LETTER_FIRST not in after:
@@ -132,7 +174,7 @@ def _judge_rest(text: Folded, run: Run, place: _Place) -> tuple[Run, _Verdict]:
 
 
 def _is_excluded(low: str, run: Run, before: frozenset[int], country: str) -> bool:
-    """Whether what stands before the digits says at once that they are no phone."""
+    """Report whether the text right before the digits rules out a phone."""
     if LABEL_LAST in before and before.isdisjoint(_TO_WEIGH):
         return True
     if SUM_LAST not in before and LETTER_LAST not in before:
@@ -143,7 +185,7 @@ def _is_excluded(low: str, run: Run, before: frozenset[int], country: str) -> bo
 
 
 def _is_part_of_more(low: str, start: int, before: frozenset[int]) -> bool:
-    """Whether a sum's sign, or letters written onto the digits, make them part of something else."""
+    """Report whether a currency sign, or letters that touch the digits, make them part of something else."""
     if low[start] in "0+" and low[max(0, start - 3) : start].endswith("@ "):
         return False  # no price begins with a zero
     if not before.isdisjoint(_STRONG) and _cue_last().search(low, max(0, start - 24), start):
@@ -183,7 +225,7 @@ def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
 
 
 def _is_negative(text: str, run: Run) -> bool:
-    """Whether a minus that belongs to no word stands right before digits without a gap: "-2208960000"."""
+    """Report whether a minus without a word stands right before unspaced digits: "-2208960000"."""
     return (
         text[run.start - 1 : run.start] == "-"
         and text[run.start - 2 : run.start - 1] in _ALONE

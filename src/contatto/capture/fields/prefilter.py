@@ -22,7 +22,7 @@ _MEMORY = 64 << 20
 
 
 class Hint(IntEnum):
-    """What a text may hold; also the number of the pattern in the set."""
+    """Possible content of a text; the value is also the number of the pattern in the set."""
 
     FOLD = 0
     LINK = 1
@@ -111,12 +111,12 @@ def _match() -> Match:
 
 @cache
 def _hinted(numbers: tuple[int, ...]) -> frozenset[Hint]:
-    found = frozenset(Hint(number) for number in numbers)
-    return _NOTHING if found <= {Hint.CUE} or found <= {Hint.SHAPE} else found
+    hints = frozenset(Hint(number) for number in numbers)
+    return _NOTHING if hints <= {Hint.CUE} or hints <= {Hint.SHAPE} else hints
 
 
 def hints(text: str) -> frozenset[Hint]:
-    """What the text may hold."""
+    """Return the possible content of the text."""
     numbers = _numbers(as_bytes(text))
     return _hinted(tuple(numbers)) if numbers else _NOTHING
 

@@ -57,11 +57,11 @@ def find_spelled_emails(text: Folded) -> list[Find]:
     """Addresses whose `@` or dots are words, bracketed, or have spaces round them."""
     matches: list[Find] = []
     done = 0
-    for found in both_ends(_at().finditer(text.low)):
-        local_end = found.start()
+    for match in both_ends(_at().finditer(text.low)):
+        local_end = match.start()
         local_start, local = _local(text, max(done, local_end - 90), local_end)
-        domain, end = _domain(found)
-        if not local or not domain or not _is_meant(text.low, found, local, domain, local_start):
+        domain, end = _domain(match)
+        if not local or not domain or not _is_meant(text.low, match, local, domain, local_start):
             continue
         matches.append(Find(Field.EMAIL, f"{local}@{domain}", local_start, end, 0.85, "email.spelled-out"))
         done = end
@@ -70,10 +70,10 @@ def find_spelled_emails(text: Folded) -> list[Find]:
 
 def _local(text: Folded, first: int, last: int) -> tuple[int, str]:
     """The name before the at-word, its own dots perhaps words too, as it was written."""
-    found = _LOCAL_END.search(text.low, first, last)
-    if found is None:
+    match = _LOCAL_END.search(text.low, first, last)
+    if match is None:
         return 0, ""
-    start, local = found.start(), text.text[found.start() : found.end()]
+    start, local = match.start(), text.text[match.start() : match.end()]
     for _ in range(3):
         more = _joined().search(text.low, max(first, start - 48), start)
         if more is None or more["piece"] in _ordinary():
@@ -86,16 +86,16 @@ def _local(text: Folded, first: int, last: int) -> tuple[int, str]:
     return start, local.strip(".-")
 
 
-def _domain(found: re.Match[str]) -> tuple[str, int]:
+def _domain(match: re.Match[str]) -> tuple[str, int]:
     """The longest domain that ends in a top-level domain."""
-    labels, ends, at = [], [], found.start("domain")
-    written = found["domain"]
+    labels, ends, at = [], [], match.start("domain")
+    written = match["domain"]
     for gap in _dot_word().finditer(written):
-        labels.append(written[at - found.start("domain") : gap.start()])
-        ends.append(found.start("domain") + gap.start())
-        at = found.start("domain") + gap.end()
-    labels.append(written[at - found.start("domain") :])
-    ends.append(found.end("domain"))
+        labels.append(written[at - match.start("domain") : gap.start()])
+        ends.append(match.start("domain") + gap.start())
+        at = match.start("domain") + gap.end()
+    labels.append(written[at - match.start("domain") :])
+    ends.append(match.end("domain"))
     labels = [email_labels().get(key(label), label) for label in labels]
     while len(labels) > 1 and labels[-1] not in tlds():
         labels.pop()
@@ -103,12 +103,12 @@ def _domain(found: re.Match[str]) -> tuple[str, int]:
     return (".".join(labels), ends[-1]) if len(labels) > 1 else ("", 0)
 
 
-def _is_meant(low: str, found: re.Match[str], local: str, domain: str, start: int) -> bool:
-    """Whether this is an address and not a remark about a shop: a provider, a cue or brackets say so."""
-    at = found["at"].strip()
+def _is_meant(low: str, match: re.Match[str], local: str, domain: str, start: int) -> bool:
+    """Report whether this is an address, by a provider, a cue or brackets, and not a remark about a shop."""
+    at = match["at"].strip()
     if local.lower() in _ordinary() or len(local) < 2:
         return False
-    if at not in _GENERIC or "(" in found[0] or "[" in found[0]:
+    if at not in _GENERIC or "(" in match[0] or "[" in match[0]:
         return True
     providers = words("email", "providers")
     if any(label in providers for label in domain.split(".")[:-1]):

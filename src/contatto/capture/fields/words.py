@@ -27,7 +27,7 @@ _SAME = (
     "'\u05f3\u2019\u2018",
     '"\u05f4\u201d',
 )
-_ONE_LETTER = {ord(other): letters[0] for letters in _SAME for other in letters[1:]}
+_ONE_LETTER = {ord(letter): letters[0] for letters in _SAME for letter in letters[1:]}
 _SPELLINGS = {letters[0]: letters for letters in _SAME}
 
 type Match = Callable[[bytes], list[int]]
@@ -54,13 +54,13 @@ def _language_names() -> list[str]:
 @cache
 def words(section: str, kind: str) -> tuple[str, ...]:
     """One kind of word in all languages, folded and lower-cased, with and without accents."""
-    found: dict[str, None] = {}
+    unique_words: dict[str, None] = {}
     for lexicon in lexicons():
         writing = lexicon.get("writing", {})
         for word in lexicon.get(section, {}).get(kind, ()):
             plain = key(fold(word).low, spaces=" ")
-            found.update(dict.fromkeys(map(_parted, (plain, *_variants(plain, writing)))))
-    return tuple(found)
+            unique_words.update(dict.fromkeys(map(_parted, (plain, *_variants(plain, writing)))))
+    return tuple(unique_words)
 
 
 @cache
@@ -92,7 +92,7 @@ def _parted(word: str) -> str:
 
 
 def _variants(word: str, writing: dict[str, list[str]]) -> Iterator[str]:
-    """How else people write a word: without its accents, with an ending such as Indonesian "-nya"."""
+    """Return other spellings of a word: without accents, with an ending such as Indonesian "-nya"."""
     if len(word) > 4 and "accents" in writing.get("optional", ()):
         yield _without_accents(word)
     if len(word) > 3:
@@ -105,13 +105,13 @@ def _without_accents(word: str) -> str:
 
 
 def key(found: str, *, spaces: str = "") -> str:
-    """How a word that a pattern found is looked up: one letter of those that are mixed up, no spaces."""
+    """Return the lookup key of a matched word: one letter for those that are mixed up, no spaces."""
     return " ".join(found.translate(_ONE_LETTER).replace("-", " ").split()).replace(" ", spaces)
 
 
 @cache
 def email_labels() -> dict[str, str]:
-    """What people write for "gmail" or "com" in their own script, and the label that is meant."""
+    """Return the labels of "gmail" or "com" by their spelling in other scripts."""
     return {
         key(fold(word).low): label
         for lexicon in lexicons()
@@ -154,15 +154,15 @@ def _sign(sign: str) -> str:
 
 
 def _groups(options: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
-    latin, semitic, other = [], [], []
+    latin, semitic, other_words = [], [], []
     for option in options:
         if re.match(f"[{LATIN}0-9]", option):
             latin.append(option)
         elif re.match(f"[{SEMITIC}]", option):
             semitic.append(option)
         else:
-            other.append(option)
-    return latin, semitic, other
+            other_words.append(option)
+    return latin, semitic, other_words
 
 
 def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
@@ -170,7 +170,7 @@ def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
 
     With `grouped`, the one group that is set holds the word without what Arabic or Hebrew write onto it.
     """
-    latin, semitic, other = _groups(options)
+    latin, semitic, other_words = _groups(options)
     first = "(" if grouped else "(?:"
     arms = []
     if latin:
@@ -179,8 +179,8 @@ def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
         arms.append(
             f"(?=[{SEMITIC}])(?<![{SEMITIC}]){_BEFORE}{first}{either(semitic)}){_AFTER}(?![{SEMITIC}])"
         )
-    if other:
-        arms.append(f"{_begins(other)}{first}{either(other)})")
+    if other_words:
+        arms.append(f"{_begins(other_words)}{first}{either(other_words)})")
     return f"(?:{'|'.join(arms)})" if arms else "(?!)"
 
 
@@ -191,11 +191,11 @@ def _begins(options: list[str]) -> str:
 
 
 def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") -> str:
-    """The same for RE2, which has no look-around: the borders are part of the match.
+    """Return the pattern for RE2, which has no look-around: the borders are part of the match.
 
     With `starts` or `ends` the word must stand there, such as at the end of the text, and the border is that.
     """
-    latin, semitic, other = _groups(options)
+    latin, semitic, other_words = _groups(options)
     arms = []
     if latin:
         first, last = starts or f"(?:^|[^{LATIN}0-9_])", ends or f"(?:$|[^{LATIN}_])"
@@ -203,8 +203,8 @@ def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") 
     if semitic:
         first, last = starts or f"(?:^|[^{SEMITIC}])", ends or f"(?:$|[^{SEMITIC}])"
         arms.append(f"{first}{_BEFORE}{either(semitic)}{_AFTER}{last}")
-    if other:
-        arms.append(f"{starts}{either(other)}{ends}")
+    if other_words:
+        arms.append(f"{starts}{either(other_words)}{ends}")
     return "|".join(arms)
 
 
@@ -215,9 +215,9 @@ def match_of(patterns: Iterable[str], memory: int) -> Match:
     options.max_mem = memory
     options.never_capture = True
     options.log_errors = False
-    together = re2.Set.SearchSet(options)
+    search_set = re2.Set.SearchSet(options)
     for one in patterns:
-        together.Add(one)
-    together.Compile()
-    match: Match = together._set.Match  # noqa: SLF001 - its wrapper costs a fifth of the time of a plain text
+        search_set.Add(one)
+    search_set.Compile()
+    match: Match = search_set._set.Match  # noqa: SLF001 - its wrapper costs a fifth of the time of a plain text
     return match

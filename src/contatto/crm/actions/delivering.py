@@ -35,7 +35,7 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.store import delete_requests_of, hasten_requests, mark_requests_done
 from contatto.kit.outbox import emit
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from contatto.leads.store.records import list_leads_by_id
 
 LEAD_GONE: Final = "lead_gone"

@@ -12,10 +12,9 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.leads.actions.events import note_crm_change
-from contatto.leads.actions.statuses import change_lead_status
-from contatto.leads.model.leads import Lead
-from contatto.leads.store.credits import is_earned_elsewhere
+from contatto.leads.actions.records import change_lead_status, note_crm_change
+from contatto.leads.model import Lead
+from contatto.leads.store.listing import is_earned_elsewhere
 from contatto.leads.store.records import find_lead_by_number
 
 

@@ -24,9 +24,8 @@ from contatto.kit.outbound.model import (
     OutboundRequest,
     Outcome,
 )
-from contatto.leads.actions.events import note_crm_change
-from contatto.leads.actions.statuses import change_lead_status
-from contatto.leads.model.leads import Lead
+from contatto.leads.actions.records import change_lead_status, note_crm_change
+from contatto.leads.model import Lead
 from contatto.leads.store.records import find_lead_to_change, list_leads_by_id
 
 STATUS: Final = "status"

@@ -7,11 +7,10 @@ from contatto.crm.ports import CrmPorts
 from contatto.crm.rules.mapping import name_values
 from contatto.kit.db.tx import Tx
 from contatto.kit.sealed import is_unreadable
-from contatto.leads.model.leads import Lead
-from contatto.leads.rules.outside import ad_data, source_of
-from contatto.leads.store.annotations import list_labels_of
-from contatto.leads.store.credits import list_credits
-from contatto.leads.store.entries import list_entries
+from contatto.leads.model import Lead
+from contatto.leads.rules.records import ad_data, source_of
+from contatto.leads.store.annotations import list_entries, list_labels_of
+from contatto.leads.store.listing import list_credits
 from contatto.leads.store.records import list_contact_points
 
 

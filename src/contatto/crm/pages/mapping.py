@@ -33,7 +33,7 @@ from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText, translator_of
-from contatto.leads.model.leads import STATUS_TEXTS, Lead, LeadStatus
+from contatto.leads.model import STATUS_TEXTS, Lead, LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_leads_by_id

@@ -10,7 +10,7 @@ from contatto.crm.model.operations import CrmField, FieldKind
 from contatto.crm.model.sources import ANSWER, FIRST_NAME, LAST_NAME, NAME, PLAIN_SOURCES, STATUS, Snapshot
 from contatto.crm.model.targets import MappedField, MappingFault, Target, Weakness
 from contatto.crm.model.traits import Traits
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import LeadStatus
 
 NOTE_LIMIT: Final = 10_000
 """Most characters of a note; no CRM takes more in one text, and none of ours is longer in earnest."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from contatto.crm.rules.events import status_of_event
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import LeadStatus
 
 
 def status_of_word(words: Mapping[str, str], word: str) -> LeadStatus | None:

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstrain
 from contatto.crm.rules.events import EventSet, LeadEvent
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import LeadStatus
 
 crm_event_sets = Table(
     "crm_event_sets",

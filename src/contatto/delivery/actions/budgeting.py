@@ -7,7 +7,7 @@ from typing import Final
 
 from contatto.ads.model import Spent
 from contatto.ads.rules.delivering import add_spent
-from contatto.ads.store.nodes import list_ad_group_ids
+from contatto.ads.store import list_ad_group_ids
 from contatto.delivery.model.decisions import Candidate
 from contatto.delivery.model.ledger import Balance, Grant, Promise
 from contatto.delivery.rules.competing import LEAST_VIEW_MICROS, budget_left, has_budget

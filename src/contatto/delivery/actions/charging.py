@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from contatto.ads.model import AdGroup, Campaign, Spent
-from contatto.ads.store.nodes import list_ad_groups_by_id, list_campaigns_with_budget
+from contatto.ads.store import list_ad_groups_by_id, list_campaigns_with_budget
 from contatto.delivery.actions.budgeting import load_campaign_spent
 from contatto.delivery.model.ledger import ChargedDay
 from contatto.delivery.model.log import EntryKind

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, NodeFilter, Page
-from contatto.ads.store.nodes import list_ad_groups
+from contatto.ads.store import list_ad_groups
 from contatto.delivery.rules.expecting import Earned, Expected, expect
 from contatto.delivery.store.earnings import list_charged_since, list_earned_since
 from contatto.kit.db.tx import Tx

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
-from contatto.ads.store.nodes import list_accounts_of_ad_groups
+from contatto.ads.store import list_accounts_of_ad_groups
 from contatto.delivery.model.foretold import Curve, Question, Tally
 from contatto.delivery.predict.foretold import Key
 from contatto.delivery.rules.foretelling import add_tallies, curve_of

@@ -13,14 +13,14 @@ from contatto.delivery.store import files
 from contatto.delivery.store import log as entries
 from contatto.delivery.store.ledger import record_nobody_promised
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.erasing import Gone
-from contatto.measurement.engines.viewers import list_viewers_of
+from contatto.leads.model import ErasedPeople
+from contatto.measurement.store import list_viewers_of
 
 _OF_THE_PLACE: Final = frozenset({f"{OURS}placement", f"{OURS}account"})
 """Features that say where an ad stands; all others are of the viewer."""
 
 
-def forget_viewers(tx: Tx, gone: Gone) -> set[str]:
+def forget_viewers(tx: Tx, gone: ErasedPeople) -> set[str]:
     """Take persons out of the log: their ids, whom they were remembered as, and what was known of them.
 
     Persons are those who wrote, and the viewers of publishers that their taps showed them to be. Views and

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from contatto.ads.model import AdGroup
-from contatto.ads.store.live import list_live_ads
+from contatto.ads.store import list_live_ads
 from contatto.audiences.actions import keep_lookalike
 from contatto.audiences.model import Audience, AudienceKind, Fingerprint, Lookalike
 from contatto.audiences.rules import conversion_of, lookalike_of, source_number

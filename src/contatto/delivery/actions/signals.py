@@ -13,8 +13,7 @@ from contatto.delivery.store import log as entries
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
-from contatto.leads.model.events import LeadCaptured, LeadStatusChanged
-from contatto.leads.model.leads import LeadStatus, Origin
+from contatto.leads.model import LeadCaptured, LeadStatus, LeadStatusChanged, Origin
 from contatto.measurement.index import list_credited
 from contatto.measurement.model import ConversionKind
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import Campaign, NodeFilter, Page
-from contatto.ads.store.nodes import list_ad_groups, list_campaigns
+from contatto.ads.store import list_ad_groups, list_campaigns
 from contatto.delivery.actions.earning import Earned
 from contatto.delivery.model.trials import TrialDay
 from contatto.delivery.rules.trials import BUCKETS, Arm, Lift, Pair, add_arms, measure_lift

@@ -10,7 +10,7 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.ads.model import NodeFilter, Page
-from contatto.ads.store.nodes import (
+from contatto.ads.store import (
     find_ad_by_number,
     find_ad_group,
     find_ad_group_by_number,

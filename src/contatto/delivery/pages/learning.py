@@ -11,9 +11,9 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.actions.naming import name_ads
+from contatto.ads.actions.publishing import name_ads
 from contatto.ads.model import NodeFilter, NodeStatus, Page
-from contatto.ads.store.nodes import list_ad_groups, list_ads_by_number
+from contatto.ads.store import list_ad_groups, list_ads_by_number
 from contatto.delivery.actions.expecting import list_outlooks
 from contatto.delivery.actions.explaining import explain_decision
 from contatto.delivery.actions.packing import read_record

@@ -10,7 +10,7 @@ from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import NodeFilter, NodeStatus, Page
-from contatto.ads.store.nodes import list_ad_groups
+from contatto.ads.store import list_ad_groups
 from contatto.delivery.actions.balances import load_statement
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx

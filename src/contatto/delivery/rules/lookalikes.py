@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.ads.rules.places import known_countries
+from contatto.ads.rules.targeting import known_countries
 from contatto.audiences.model import LookalikeSize, LookalikeSpec
 
 SHARES: Final = {LookalikeSize.NARROW: 0.01, LookalikeSize.BALANCED: 0.05, LookalikeSize.BROAD: 0.10}

@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from contatto.ads.model import AdGroup
-from contatto.ads.rules.markets import normal_country
-from contatto.ads.rules.targeting import age_group_of
+from contatto.ads.rules.targeting import age_group_of, normal_country
 from contatto.delivery.model.decisions import AdRequest, Bidder, Candidate, Member
 from contatto.delivery.model.log import Hurdle
 

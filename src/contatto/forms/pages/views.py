@@ -33,7 +33,7 @@ from contatto.forms.rules.content import (
 from contatto.forms.rules.drafts import list_problems
 from contatto.kit.i18n import N_, Translator
 from contatto.kit.languages import LANGUAGES
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from contatto.measurement.model import MeasuredAd
 
 KIND_NAMES = {

@@ -10,8 +10,8 @@ from contatto.forms.model import CONTACTS, Answer, Content, FormQuestion, FormVe
 from contatto.forms.rules.content import CHOOSERS, PHONES, label_of, option_text
 from contatto.kit.api_types import api_time
 from contatto.kit.table_export import csv_lines
-from contatto.leads.model.leads import ContactPoint, Lead
-from contatto.leads.rules.outside import CHAT_FIELDS, ad_data, chat_data, source_of
+from contatto.leads.model import ContactPoint, Lead
+from contatto.leads.rules.records import CHAT_FIELDS, ad_data, chat_data, source_of
 from contatto.measurement.model import MeasuredAd
 
 TEST_NAME: Final = "Test lead"

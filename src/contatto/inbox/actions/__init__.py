@@ -1,1 +1,1 @@
-"""What happens in the inbox, a file for each noun."""
+"""Actions of the inbox, one module for each subject."""

@@ -14,7 +14,7 @@ from contatto.inbox.store import erasing as store
 from contatto.inbox.store import receipts
 from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.erasing import Gone
+from contatto.leads.model import ErasedPeople
 from contatto.spam.actions import forget_verdicts
 from contatto.subscriptions import actions as pushes
 
@@ -48,26 +48,28 @@ def _person_of(tx: Tx, account: ChannelAccount, receipt: Receipt) -> str:
     return ids_of(tx, account, incoming, Threads(tx)).person
 
 
-def forget_chats(tx: Tx, gone: Gone) -> set[str]:
+def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
     """Delete the chats of persons, with pictures, notes, pushes and refused deliveries that tell of them.
 
     Returns:
         The contact values that stood in their messages.
     """
-    account_ids = store.list_chats(tx, gone.business_id, gone.person_ids)
+    account_ids = store.list_chats(tx, erased.business_id, erased.person_ids)
     chat_ids = set(account_ids)
-    texts = dict(store.list_texts(tx, gone.business_id, chat_ids))
-    accounts = [find_account(tx, gone.business_id, each) for each in sorted(set(account_ids.values()))]
-    countries = {each.registration_country for each in accounts if each is not None}
-    found = {
+    texts = dict(store.list_texts(tx, erased.business_id, chat_ids))
+    accounts = [
+        find_account(tx, erased.business_id, account_id) for account_id in sorted(set(account_ids.values()))
+    ]
+    countries = {account.registration_country for account in accounts if account is not None}
+    values = {
         value
         for text in texts.values()
         for country in countries
         for value in capture.list_contacts(text, country)
     }
-    words = store.list_external_ids(tx, gone.business_id, gone.person_ids) | gone.contacts
-    pushes.forget_subjects(tx, gone.business_id, {*texts, *chat_ids, *gone.lead_ids})
-    store.delete_refused_bodies(tx, gone.business_id, {word.encode() for word in words if word})
-    forget_verdicts(tx, gone.business_id, chat_ids)
-    store.delete_chats(tx, gone.business_id, gone.person_ids, chat_ids)
-    return found
+    words = store.list_external_ids(tx, erased.business_id, erased.person_ids) | erased.contacts
+    pushes.forget_subjects(tx, erased.business_id, {*texts, *chat_ids, *erased.lead_ids})
+    store.delete_refused_bodies(tx, erased.business_id, {word.encode() for word in words if word})
+    forget_verdicts(tx, erased.business_id, chat_ids)
+    store.delete_chats(tx, erased.business_id, erased.person_ids, chat_ids)
+    return values

@@ -1,17 +1,32 @@
-"""What a form shows to a customer beside the chat, and sending one into a thread."""
+"""Taking the forms that customers fill in, many in one transaction, and thanking for them in the threads."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from contatto.channels import store as channel_store
-from contatto.channels.model import ChannelAccount, MessageKind, Sender
+from contatto.channels.model import ChannelAccount, MessageKind, Sender, WasRead
 from contatto.channels.registry import CONNECTORS
+from contatto.forms.actions import (
+    FilledForm,
+    FreshAnswer,
+    Looked,
+    Unanswered,
+    keep_answers,
+    look_through_forms,
+)
 from contatto.forms.model import (
     CONTACTS,
     Booking,
+    FormAnswer,
+    FormVerdict,
     FormVersion,
+    HiddenValue,
     Known,
+    Respondent,
+    Submission,
 )
 from contatto.forms.rules.answers import list_hours
 from contatto.forms.rules.content import text_of
@@ -20,23 +35,266 @@ from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import (
     conversation_id_of,
     conversation_to_change,
+    open_conversation,
     person_id_of,
 )
+from contatto.inbox.auth import limit_newcomers
+from contatto.inbox.index import Threads
 from contatto.inbox.model import (
+    Conversation,
     Message,
+    MessageSent,
 )
 from contatto.inbox.store import messages
+from contatto.inbox.store.conversations import Move
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.gathered import GatheredWork
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.ids import named_id
+from contatto.kit.outbox import emit_all
 from contatto.kit.sealed import is_unreadable
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.leads import Origin
+from contatto.kit.shared_limits import SharedLimit
+from contatto.leads.model import Actor, Origin
 from contatto.leads.store import records as leads
+from contatto.measurement.index import list_last_taps
+from contatto.measurement.model import MeasuredAd, Touch
 
+AT_ONCE: Final = 64
+"""Most forms in one transaction; more would hold SQLite's one writer for longer than other batches do."""
 SHOWN: Final = 300
+"""Characters of an answer that stand in the thread; the answers of the form have all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatVisitor:
+    """Visitor of a chat page, and their network."""
+
+    account: ChannelAccount
+    visitor: str
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """A form as a customer handed it in.
+
+    Attributes:
+        number: that of the version that they opened.
+        conversation_id: the thread that they stand in; beside a chat it may be a new one.
+        beside: the chat that it was filled in beside; None where a link opened it.
+        misopened: what is wrong with how it was opened.
+    """
+
+    business_id: str
+    number: int
+    conversation_id: str
+    sent: Submission
+    beside: ChatVisitor | None = None
+    misopened: Refused | None = None
+
+
+type Outcome = FormAnswer | Unanswered | Refused
+type Handing = Callable[[Callable[[Tx], list[Outcome]]], Callable[[Tx], list[Outcome]]]
+
+
+class GatheredForms:
+    """Forms that come at the same time, taken together.
+
+    Args:
+        db: where they are kept.
+        most_new: so many newcomers may come to an account in an hour, by network; 0 for any number.
+        handing: makes a transaction hand out its events.
+    """
+
+    def __init__(self, db: Database, most_new: int, handing: Handing) -> None:
+        def take(tx: Tx, handed: Sequence[HandedIn]) -> list[Outcome]:
+            return handing(partial(take_forms, handed=handed, most_new=most_new))(tx)
+
+        self.forms: Final = GatheredWork(db.write, take, AT_ONCE)
+
+
+def take_form(tx: Tx, handed: HandedIn) -> FormAnswer:
+    """Take one form.
+
+    Raises:
+        Unanswered: with a problem for each field that lacks something.
+        Refused: NOT_FOUND, or what was wrong with its opening.
+    """
+    (outcome,) = take_forms(tx, [handed])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def take_forms(tx: Tx, handed: Sequence[HandedIn], most_new: int = 0) -> list[Outcome]:
+    """Take forms in their order, each once, and thank in the thread for those filled in beside a chat.
+
+    Of a form that is refused, or lacks something, nothing is kept (R41, R42).
+    """
+    outcomes: dict[int, Outcome] = {}
+    for business_id in dict.fromkeys(form.business_id for form in handed):
+        own_forms = {place: form for place, form in enumerate(handed) if form.business_id == business_id}
+        batch_outcomes = _FormBatch(tx, business_id, list(own_forms.values())).take(most_new)
+        outcomes |= dict(zip(own_forms, batch_outcomes, strict=True))
+    return [outcomes[place] for place in range(len(handed))]
+
+
+class _FormBatch:
+    """Forms of one business: what they need is read once."""
+
+    def __init__(self, tx: Tx, business_id: str, handed: Sequence[HandedIn]) -> None:
+        self._tx = tx
+        self._business_id = business_id
+        self._handed = handed
+        self._threads = Threads(tx)
+        self._versions = list_versions_by_number(tx, business_id, {form.number for form in handed})
+        self._threads.read([business_id], {form.conversation_id for form in handed}, [], [])
+        people = {person_id for form in handed if (person_id := self._person_of(form))}
+        self._threads.read([business_id], [], people, [])
+        self._taps = list_last_taps(tx, business_id, people)
+
+    def take(self, most_new: int) -> list[Outcome]:
+        filled = [self._fill(form) for form in self._handed]
+        to_look = [form for form in filled if isinstance(form, FilledForm)]
+        looked = iter(look_through_forms(self._tx, self._business_id, to_look))
+        outcomes = [next(looked) if isinstance(form, FilledForm) else form for form in filled]
+        refused = self._refuse_newcomers(outcomes, most_new) if most_new else {}
+        admitted: list[Looked | Refused] = [
+            refused.get(form.conversation_id, one) if isinstance(one, FreshAnswer) else one
+            for form, one in zip(self._handed, outcomes, strict=True)
+        ]
+        return self._keep(admitted)
+
+    def _person_of(self, handed: HandedIn) -> str:
+        """The person in the thread; empty for a link into a thread that is not there."""
+        if conversation := self._threads.find_conversation(self._business_id, handed.conversation_id):
+            return conversation.person_id
+        chat = handed.beside
+        return person_id_of(self._tx.vault, chat.account, chat.visitor) if chat else ""
+
+    def _fill(self, handed: HandedIn) -> FilledForm | Refused:
+        version, person_id = self._versions.get(handed.number), self._person_of(handed)
+        if version is None or not person_id:
+            return Refused(errors.NOT_FOUND, "Form not found.")
+        if handed.misopened is not None:
+            return handed.misopened
+        person, tapped = self._threads.find_person(self._business_id, person_id), self._taps.get(person_id)
+        conversation = self._threads.find_conversation(self._business_id, handed.conversation_id)
+        account_id = handed.beside.account.id if handed.beside else ""
+        respondent = Respondent(
+            business_id=self._business_id,
+            person_id=person_id,
+            channel_account_id=conversation.channel_account_id if conversation else account_id,
+            conversation_id=handed.conversation_id,
+            profile_name=person.name if person else "",
+            ad_id=tapped[1].ad_id if tapped else None,
+            hidden=_hidden_values(*tapped) if tapped else {},
+        )
+        return FilledForm(version, respondent, _in_language_of(version, handed.sent))
+
+    def _refuse_newcomers(self, outcomes: Sequence[Looked | Refused], most: int) -> dict[str, Refused]:
+        """Count threads that begin against the networks they come from; what is told to those too many."""
+        limit, lines = limit_newcomers(most), defaultdict[str, list[str]](list)
+        for form, one in zip(self._handed, outcomes, strict=True):
+            is_known = self._threads.find_conversation(self._business_id, form.conversation_id) is not None
+            if isinstance(one, FreshAnswer) and form.beside and not is_known:
+                line = lines[f"{form.beside.account.id}:{form.beside.network}"]
+                line += [form.conversation_id] if form.conversation_id not in line else []
+        refused: dict[str, Refused] = {}
+        for key, line in sorted(lines.items()):
+            try:
+                limit.take(self._tx, key, len(line))
+            except Refused:
+                refused |= self._take_apart(limit, key, line)
+        return refused
+
+    def _take_apart(self, limit: SharedLimit, key: str, line: Sequence[str]) -> dict[str, Refused]:
+        refused: dict[str, Refused] = {}
+        for conversation_id in line:
+            try:
+                limit.take(self._tx, key)
+            except Refused as error:
+                refused[conversation_id] = error
+        return refused
+
+    def _keep(self, looked: Sequence[Looked | Refused]) -> list[Outcome]:
+        """Keep leads before threads, as is done for messages: a new thread is inserted with its lead."""
+        kept_answers = keep_answers(
+            self._tx, [answer for answer in looked if isinstance(answer, FreshAnswer)]
+        )
+        answers = iter(kept_answers)
+        outcomes = [next(answers).answer if isinstance(answer, FreshAnswer) else answer for answer in looked]
+        thanked = self._thank(outcomes)
+        for answer in kept_answers:
+            self._threads.note_lead(answer.answer.conversation_id, answer.lead)
+        self._threads.write()
+        events = [MessageSent(self._business_id, answer.conversation_id, answer.id) for answer in thanked]
+        emit_all(self._tx, [(self._business_id, event) for event in events])
+        return outcomes
+
+    def _thank(self, answers: Sequence[Outcome]) -> list[Message]:
+        """Open the threads of those who answered beside a chat, and append what they are told there."""
+        is_taken = [
+            isinstance(answer, FormAnswer) and answer.verdict is FormVerdict.TAKEN for answer in answers
+        ]
+        ids = [_thanks_id(answer) for answer in answers if isinstance(answer, FormAnswer)]
+        self._threads.read([self._business_id], [], [], ids)
+        thanked: list[Message] = []
+        for form, answer, is_answer_taken in zip(self._handed, answers, is_taken, strict=True):
+            chat = form.beside
+            if chat is None or not isinstance(answer, FormAnswer):
+                continue
+            # The person stands in the thread: to open it, that is all that needs to be known.
+            was_there = WasRead(chat.visitor, chat.visitor, self._tx.now)
+            conversation = open_conversation(self._tx, chat.account, was_there, self._threads)
+            message = _thanks_of(conversation, self._versions[form.number], answer)
+            if is_answer_taken and self._threads.append(self._business_id, message):
+                move = Move(conversation, answer.at, from_customer=False, is_automatic=True)
+                self._threads.move(move)
+                thanked.append(message)
+        return thanked
+
+
+def _hidden_values(touch: Touch, ad: MeasuredAd) -> dict[HiddenValue, str]:
+    return {
+        HiddenValue.CAMPAIGN: ad.campaign_name,
+        HiddenValue.AD_GROUP: ad.ad_group_name,
+        HiddenValue.AD: ad.ad_name,
+        HiddenValue.CLICK: str(touch.touch_id),
+    }
+
+
+def _in_language_of(version: FormVersion, sent: Submission) -> Submission:
+    languages = version.content.languages
+    return sent if sent.language in languages else replace(sent, language=languages[0])
+
+
+def _thanks_id(answer: FormAnswer) -> str:
+    return named_id(answer.id, "thanks")
+
+
+def _thanks_of(conversation: Conversation, version: FormVersion, answer: FormAnswer) -> Message:
+    """The form's own thank-you, with what was handed in, as a message of the business, once for an answer."""
+    handed_in = "\n".join(
+        f"{form_answer.label}: {form_answer.shown[:SHOWN]}"
+        for form_answer in answer.answers
+        if form_answer.shown
+    )
+    parts = (text_of(version.content, key, answer.language) for key in ("thanks_title", "thanks_text"))
+    return Message(
+        seq=0,
+        id=_thanks_id(answer),
+        conversation_id=conversation.id,
+        sender=Sender.BUSINESS,
+        kind=MessageKind.AUTOMATIC,
+        text="\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in))),
+        author=version.name,
+        at=answer.at,
+    )
+
+
 """Characters of an answer that stand in the thread; the answers of the form have all of it."""
 
 
@@ -50,7 +308,7 @@ class FormOffer:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """That a visitor of our own chat opens a form; ``number`` is that of its version."""
+    """Opening of a form by a visitor of our own chat; ``number`` is that of its version."""
 
     account: ChannelAccount
     visitor: str
@@ -70,24 +328,27 @@ class GatheredSheets:
 
 def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
     """The forms that were opened, in their order; None for one that is not there."""
-    found: dict[Opening, Opened] = {}
-    for business_id in {each.account.business_id for each in openings}:
-        mine = [each for each in openings if each.account.business_id == business_id]
-        versions = list_versions_by_number(tx, business_id, {each.number for each in mine})
-        who = {each: person_id_of(tx.vault, each.account, each.visitor) for each in mine}
+    opened_by_opening: dict[Opening, Opened] = {}
+    for business_id in {opening.account.business_id for opening in openings}:
+        own_openings = [opening for opening in openings if opening.account.business_id == business_id]
+        versions = list_versions_by_number(tx, business_id, {opening.number for opening in own_openings})
+        who = {opening: person_id_of(tx.vault, opening.account, opening.visitor) for opening in own_openings}
         forms = {version.form_id for version in versions.values()}
         sent = list_who_sent(tx, business_id, forms, set(who.values())) if forms else set()
         bookings = _bookings_of(tx, business_id, versions.values())
-        for each in mine:
-            if version := versions.get(each.number):
-                is_back = (version.form_id, who[each]) in sent
-                known = _known_of(tx, each, who[each], version, is_back=is_back)
-                found[each] = version, replace(known, bookings=bookings.get(version.form_id, ()))
-    return [found.get(each) for each in openings]
+        for opening in own_openings:
+            if version := versions.get(opening.number):
+                is_back = (version.form_id, who[opening]) in sent
+                prefill = _known_of(tx, opening, who[opening], version, is_back=is_back)
+                opened_by_opening[opening] = (
+                    version,
+                    replace(prefill, bookings=bookings.get(version.form_id, ())),
+                )
+    return [opened_by_opening.get(opening) for opening in openings]
 
 
 def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersion) -> Known:
-    """What a form may show to a visitor of our own chat: that they sent it before, and their own details.
+    """Return a visitor's prefill of a form: whether they sent it before, and their own details.
 
     Only what stands in this visitor's own messages counts. Their lead may hold more: what a member typed or
     imported, or what came from somebody whose lead was merged with theirs.
@@ -95,8 +356,8 @@ def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersi
     person_id = person_id_of(tx.vault, account, visitor)
     is_back = bool(list_who_sent(tx, account.business_id, [version.form_id], [person_id]))
     opening = Opening(account, visitor, version.number)
-    known = _known_of(tx, opening, person_id, version, is_back=is_back)
-    return replace(known, bookings=find_bookings(tx, version))
+    prefill = _known_of(tx, opening, person_id, version, is_back=is_back)
+    return replace(prefill, bookings=find_bookings(tx, version))
 
 
 def find_bookings(tx: Tx, version: FormVersion) -> tuple[Booking, ...]:
@@ -110,7 +371,7 @@ def _bookings_of(tx: Tx, business_id: str, versions: Iterable[FormVersion]) -> d
 
 
 def _known_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *, is_back: bool) -> Known:
-    if not any(each.prefill for each in version.content.questions):
+    if not any(question.prefill for question in version.content.questions):
         return Known(is_back)
     account, visitor = opening.account, opening.visitor
     business_id = account.business_id
@@ -118,21 +379,31 @@ def _known_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *,
     lead = leads.find_lead_of_conversation(tx, business_id, person_id, conversation_id)
     if lead is None or lead.hidden_at is not None:
         return Known(is_back)
-    points = {each.id: each for each in leads.list_contact_points(tx, business_id, {lead.id})[lead.id]}
-    said: dict[str, str] = {}
+    points = {
+        contact_point.id: contact_point
+        for contact_point in leads.list_contact_points(tx, business_id, {lead.id})[lead.id]
+    }
+    values_by_kind: dict[str, str] = {}
     for proof in reversed(leads.list_evidence_of_lead(tx, business_id, lead.id)):
         point = points.get(proof.contact_point_id)
         if (
             point is None
-            or point.field in said
+            or point.field in values_by_kind
             or proof.origin is not Origin.CHAT
             or is_unreadable(point.value)
         ):
             continue
         message = messages.find_message(tx, business_id, proof.source_id)
         if message is not None and message.conversation_id == conversation_id:
-            said[point.field] = point.value
-    return Known(is_back, {kind: said[each] for kind, each in CONTACTS.items() if each in said})
+            values_by_kind[point.field] = point.value
+    return Known(
+        is_back,
+        {
+            kind: values_by_kind[lead_field]
+            for kind, lead_field in CONTACTS.items()
+            if lead_field in values_by_kind
+        },
+    )
 
 
 def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer: FormOffer) -> Message:

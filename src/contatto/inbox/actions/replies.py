@@ -1,14 +1,14 @@
-"""Replies of the business, and their way to the platform.
-
-A reply, its send and the request to the platform are committed together; ``kit/outbound`` carries it out.
-Temporary trouble waits longer each time. When the answer was lost, the platform may have taken the message,
-so it is not sent again by itself: the platform's own news settle it, or a person does.
-"""
+"""Keeping pictures of conversations, and forgetting those that no message shows."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
+import msgspec
+
 from contatto.channels import store as channel_store
+from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import (
     LOST_ACCESS,
     ChannelAccount,
@@ -20,6 +20,7 @@ from contatto.channels.model import (
     Outgoing,
     Platform,
     Progressed,
+    Sender,
     SendProgress,
 )
 from contatto.channels.registry import CONNECTORS
@@ -29,18 +30,24 @@ from contatto.inbox.actions.threads import conversation_to_change, message_id_of
 from contatto.inbox.model import (
     REPLY,
     Conversation,
+    ConversationChanged,
     Message,
     MessageSent,
+    Photo,
     ReplyProgressed,
+    ScheduledReply,
+    ScheduleState,
     Send,
     SendState,
     ThreadState,
 )
-from contatto.inbox.store import conversations, messages, persons, sends
+from contatto.inbox.store import conversations, messages, receipts
 from contatto.kit import errors
+from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.ids import named_id
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.dead_letters import send_again
 from contatto.kit.outbound.kinds import OutboundKind
@@ -57,6 +64,48 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.store import mark_requests_done, queue_request
 from contatto.kit.outbox import emit
+from contatto.kit.pictures import Picture
+from contatto.kit.timestamps import micros
+from contatto.kit.turns import Turns
+from contatto.leads.model import Actor
+
+KEEP_UNUSED: Final = timedelta(days=1)
+"""A picture is kept before its message is; that long it may wait for it."""
+
+
+def keep_photo(tx: Tx, business_id: str, picture: Picture) -> Photo:
+    """Keep a picture for a business, once; the same one again is the same row."""
+    photo = Photo(business_id, picture.digest, picture.media_type, picture.width, picture.height, tx.now)
+    messages.save_photo(tx, photo, picture.body)
+    return photo
+
+
+def take_photo(
+    tx: Tx, account: ChannelAccount, visitor: str, client_message_id: str, picture: Picture
+) -> str:
+    """Keep a visitor's photo together with its delivery; the same id again changes nothing.
+
+    Returns:
+        The id that the message will have.
+    """
+    photo = keep_photo(tx, account.business_id, picture)
+    delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo.digest)
+    body = msgspec.json.encode(delivery)
+    label = CONNECTORS[Platform.WEBCHAT].label(body)
+    row = rules.receipt_row(account.business_id, Platform.WEBCHAT, label, tx.now)
+    receipts.append_receipt(tx, receipts.seal_receipt(tx.vault, row, body))
+    return message_id_of(account, f"{visitor}:{client_message_id}")
+
+
+def has_photo_to_forget(tx: Tx) -> bool:
+    """Report whether a picture has no message (any more)."""
+    return messages.has_unused_photo(tx, tx.now - KEEP_UNUSED)
+
+
+def purge_photos(tx: Tx) -> int:
+    """Forget some pictures whose messages are gone, or never came; say how many."""
+    return messages.delete_unused_photos(tx, tx.now - KEEP_UNUSED)
+
 
 PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)
 """A reply has no lifetime of its own: the time to answer ends it."""
@@ -79,7 +128,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     messages.append_message(tx, business_id, reply)
     conversations.record_message_time(tx, conversation, reply.at, from_customer=False)
     if CONNECTORS[account.platform].dialect.base_url:
-        sends.append_send(tx, _new_send(account, reply))
+        messages.append_send(tx, _new_send(account, reply))
         queue_request(tx, _request_of(account, reply.id, conversation_id), PLAN)
     emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
     return messages.find_message(tx, business_id, reply.id) or reply
@@ -112,7 +161,7 @@ def _request_of(account: ChannelAccount, message_id: str, conversation_id: str) 
 
 
 def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> WindowState:
-    """Whether the business may write to this person now, and for how long."""
+    """Return whether the business may write to this person now, and for how long."""
     dialect = CONNECTORS[account.platform].dialect
     if conversation.state is ThreadState.BLOCKED:
         return WindowState(is_open=False, reason="blocked")
@@ -122,7 +171,7 @@ def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> 
         return WindowState(is_open=False, reason="region_closed")
     if account.id not in channel_store.list_token_dates(tx, account.business_id):
         return WindowState(is_open=False, reason="no_token")
-    last, sent = sends.load_reply_facts(tx, account.business_id, conversation.id)
+    last, sent = messages.load_reply_facts(tx, account.business_id, conversation.id)
     return window_state(dialect.window, last, sent, tx.now)
 
 
@@ -130,8 +179,8 @@ def _check_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -
     window = load_window(tx, account, conversation)
     if not window.is_open:
         code = errors.TOO_FAST if window.reason == "window_used_up" else errors.CANNOT_SEND
-        said = rules.stop_text(window.reason or "cannot_send")
-        raise Refused(code, said.text, **said.values)
+        text = rules.stop_text(window.reason or "cannot_send")
+        raise Refused(code, text.text, **text.values)
 
 
 def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str) -> None:
@@ -141,7 +190,7 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
         Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
     """
     conversation_to_change(tx, business_id, conversation_id)
-    send = sends.find_send(tx, business_id, message_id)
+    send = messages.find_send(tx, business_id, message_id)
     if send is None or send.conversation_id != conversation_id:
         raise Refused(errors.NOT_FOUND)
     account = ready_reply(tx, business_id, message_id)
@@ -154,7 +203,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     Raises:
         Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
     """
-    send = sends.find_send(tx, business_id, message_id)
+    send = messages.find_send(tx, business_id, message_id)
     if send is None:
         raise Refused(errors.NOT_FOUND)
     conversation = conversation_to_change(tx, business_id, send.conversation_id)
@@ -162,14 +211,14 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     if account is None:
         raise Refused(errors.NOT_FOUND)
     _check_window(tx, account, conversation)
-    if not sends.record_retry(tx, send):
+    if not messages.record_retry(tx, send):
         raise Refused(errors.CONFLICT, "This message is being sent, or was already delivered.")
-    _tell(tx, send)
+    _emit_progress(tx, send)
     return account
 
 
 def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
-    """How replies are given to their platforms."""
+    """Return the outbound kind of replies to platforms."""
     return OutboundKind(
         REPLY,
         begin=lambda tx, request: begin_reply(tx, request, platform_urls),
@@ -185,12 +234,12 @@ def _ready(tx: Tx, request: OutboundRequest) -> None:
 
 
 def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:
-    """What is sent to the platform, or why nothing is."""
-    send = sends.find_send(tx, request.business_id, request.subject)
+    """Make the platform's request, or return why none is sent."""
+    send = messages.find_send(tx, request.business_id, request.subject)
     if send is None or send.state is not SendState.DUE:  # erased, or settled by the platform's news
         return Done()
-    made = _make_request(tx, send, platform_urls)
-    return Failed(made) if isinstance(made, str) else Ask(made, is_repeatable=False)
+    outbound = _make_request(tx, send, platform_urls)
+    return Failed(outbound) if isinstance(outbound, str) else Ask(outbound, is_repeatable=False)
 
 
 def _make_request(tx: Tx, send: Send, platform_urls: Mapping[Platform, str]) -> HttpRequest | str:
@@ -203,13 +252,13 @@ def _make_request(tx: Tx, send: Send, platform_urls: Mapping[Platform, str]) -> 
         return "cannot_send"
     if token is None:
         return "no_token"
-    last, _ = sends.load_reply_facts(tx, send.business_id, send.conversation_id)
+    last, _ = messages.load_reply_facts(tx, send.business_id, send.conversation_id)
     connector = CONNECTORS[account.platform]
     window = window_state(connector.dialect.window, last, 0, tx.now)
     if not window.is_open:
         return window.reason or "window_closed"
-    person = persons.load_person(tx, send.business_id, conversation.person_id)
-    address = persons.find_address(tx, send.business_id, person.id)
+    person = conversations.load_person(tx, send.business_id, conversation.person_id)
+    address = conversations.find_address(tx, send.business_id, person.id)
     out = Outgoing(
         base_url=platform_urls.get(account.platform, connector.dialect.base_url).rstrip("/"),
         account=account.external_id,
@@ -223,8 +272,8 @@ def _make_request(tx: Tx, send: Send, platform_urls: Mapping[Platform, str]) -> 
 
 
 def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-    """What the platform's answer means; a reply that was taken is sent."""
-    send = sends.find_send(tx, request.business_id, request.subject)
+    """Settle a reply by the platform's answer; an accepted one is sent."""
+    send = messages.find_send(tx, request.business_id, request.subject)
     account = channel_store.find_account(tx, send.business_id, send.channel_account_id) if send else None
     if send is None or account is None:
         return Done()
@@ -234,53 +283,53 @@ def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
     if isinstance(outcome, NotNow):
         return outbound.NotNow(outcome.reason, outcome.after_s)
     if outcome.message_id:
-        sends.record_external_ref(tx, send, message_id_of(account, outcome.message_id))
-    sends.record_send(tx, send, SendState.SENT)
-    _tell(tx, send)
+        messages.record_external_ref(tx, send, message_id_of(account, outcome.message_id))
+    messages.record_send(tx, send, SendState.SENT)
+    _emit_progress(tx, send)
     return Done()
 
 
 def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
     """Show in the thread what came of a try that brought nothing."""
-    send = sends.find_send(tx, request.business_id, request.subject)
+    send = messages.find_send(tx, request.business_id, request.subject)
     if send is None or not isinstance(outcome, outbound.NotNow | Failed):
         return
     if isinstance(outcome, Failed):
-        sends.record_send(tx, send, SendState.FAILED, reason=outcome.reason)
+        messages.record_send(tx, send, SendState.FAILED, reason=outcome.reason)
         if outcome.reason == LOST_ACCESS:
             emit(tx, send.business_id, ChannelLost(send.business_id, send.channel_account_id))
     else:
         shown = SendState.DUE if state is RequestState.DUE else SendState.DEAD
-        sends.record_send(tx, send, shown, reason=outcome.reason)
-    _tell(tx, send)
+        messages.record_send(tx, send, shown, reason=outcome.reason)
+    _emit_progress(tx, send)
 
 
-def _tell(tx: Tx, send: Send) -> None:
+def _emit_progress(tx: Tx, send: Send) -> None:
     emit(tx, send.business_id, ReplyProgressed(send.business_id, send.conversation_id, send.message_id))
 
 
 def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, chatted: Chatted) -> bool:
-    """Whether a message of the business, told by the platform, is a reply that was sent from here.
+    """Report whether a message of the business from the platform echoes a reply of ours.
 
     It is known by our own id, by the platform's id, or, while an answer is out or lost, by its text.
     """
     ref = message_id_of(account, chatted.message_id)
-    send = sends.find_send_by_ref(tx, account.business_id, ref)
+    send = messages.find_send_by_ref(tx, account.business_id, ref)
     if send is None and chatted.echo_of:
-        send = sends.find_send(tx, account.business_id, chatted.echo_of)
+        send = messages.find_send(tx, account.business_id, chatted.echo_of)
     if send is None and chatted.kind is MessageKind.TEXT:
         send = _unsure_send(tx, conversation, chatted.text)
     if send is None or send.channel_account_id != account.id:
         return False
-    sends.record_external_ref(tx, send, ref)
+    messages.record_external_ref(tx, send, ref)
     mark_requests_done(tx, send.business_id, REPLY, send.message_id)
-    if sends.record_send(tx, send, SendState.SENT):
-        _tell(tx, send)
+    if messages.record_send(tx, send, SendState.SENT):
+        _emit_progress(tx, send)
     return True
 
 
 def _unsure_send(tx: Tx, conversation: Conversation, text: str) -> Send | None:
-    for send in sends.list_unsure_sends(tx, conversation.business_id, conversation.id):
+    for send in messages.list_unsure_sends(tx, conversation.business_id, conversation.id):
         message = messages.find_message(tx, conversation.business_id, send.message_id)
         if message is not None and message.text == text:
             return send
@@ -289,18 +338,102 @@ def _unsure_send(tx: Tx, conversation: Conversation, text: str) -> Send | None:
 
 def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
     """Note how far a reply has come; False when it was not sent from here."""
-    send = sends.find_send_by_ref(tx, account.business_id, message_id_of(account, news.message_id))
+    send = messages.find_send_by_ref(tx, account.business_id, message_id_of(account, news.message_id))
     if send is None and news.echo_of:
-        send = sends.find_send(tx, account.business_id, news.echo_of)
+        send = messages.find_send(tx, account.business_id, news.echo_of)
     if send is None or send.channel_account_id != account.id:
         return False
     mark_requests_done(tx, send.business_id, REPLY, send.message_id)
     if news.progress is SendProgress.DELIVERED:
-        changed = sends.record_delivered(tx, send)
+        changed = messages.record_delivered(tx, send)
     elif news.progress is SendProgress.FAILED:
-        changed = sends.record_refusal(tx, send, news.reason or "person_not_reached")
+        changed = messages.record_refusal(tx, send, news.reason or "person_not_reached")
     else:
-        changed = sends.record_send(tx, send, SendState.SENT)
+        changed = messages.record_send(tx, send, SendState.SENT)
     if changed:
-        _tell(tx, send)
+        _emit_progress(tx, send)
     return True
+
+
+def schedule_reply(
+    tx: Tx, actor: Actor, conversation_id: str, reply_id: str, text: str, due_at: datetime
+) -> None:
+    """Write a reply down that goes out later; the same ``reply_id`` again changes nothing.
+
+    Whether the platform then still allows it is asked when the time has come.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for a time or a text that cannot be.
+    """
+    conversation_to_change(tx, actor.business_id, conversation_id)
+    if not tx.now < due_at <= tx.now + rules.SCHEDULE_WITHIN:
+        raise Refused(
+            errors.INVALID, "at: choose a time in the next %(most)s days.", most=rules.SCHEDULE_WITHIN.days
+        )
+    if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
+        raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
+    tx.hold_key("scheduled replies", conversation_id)
+    if len(messages.list_scheduled(tx, actor.business_id, conversation_id)) >= rules.MOST_SCHEDULED:
+        raise Refused(
+            errors.INVALID, "text: %(most)s replies are already scheduled.", most=rules.MOST_SCHEDULED
+        )
+    reply = ScheduledReply(
+        reply_id,
+        actor.business_id,
+        conversation_id,
+        text.strip(),
+        actor.name,
+        due_at,
+        ScheduleState.DUE,
+        None,
+    )
+    if messages.append_scheduled(tx, reply):
+        _emit_change(tx, reply.business_id, conversation_id)
+
+
+def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: str) -> None:
+    """Take back a reply that waits, or put away one that was stopped.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when it went out meanwhile.
+    """
+    conversation_to_change(tx, business_id, conversation_id)
+    reply_key = (business_id, conversation_id, reply_id)
+    states = (ScheduleState.DUE, ScheduleState.STOPPED)
+    if not any(
+        messages.record_scheduled(tx, reply_key, ScheduleState.CANCELLED, expected_state=state)
+        for state in states
+    ):
+        raise Refused(errors.CONFLICT, "This reply is no longer scheduled. It may have been sent.")
+    _emit_change(tx, business_id, conversation_id)
+
+
+def send_scheduled(tx: Tx) -> int:
+    """Send replies whose time has come; say how many. What cannot be sent stays, with the reason."""
+    due = Turns(messages.SCHEDULED).list_rows(tx, 100, partial(messages.list_due_replies, tx))
+    sent = 0
+    for reply in in_time(due):
+        reply_key = (reply.business_id, reply.conversation_id, reply.id)
+        message = Message(
+            seq=0,
+            id=named_id(reply.id, "scheduled"),
+            conversation_id=reply.conversation_id,
+            sender=Sender.BUSINESS,
+            kind=MessageKind.TEXT,
+            text=reply.text,
+            author=reply.author,
+            at=tx.now,
+        )
+        try:
+            send_reply(tx, reply.business_id, reply.conversation_id, message)
+        except Refused as refused:
+            messages.record_scheduled(tx, reply_key, ScheduleState.STOPPED, reason=refused.detail)
+        else:
+            messages.record_scheduled(tx, reply_key, ScheduleState.SENT)
+        _emit_change(tx, reply.business_id, reply.conversation_id)
+        sent += 1
+    return sent
+
+
+def _emit_change(tx: Tx, business_id: str, conversation_id: str) -> None:
+    emit(tx, business_id, ConversationChanged(business_id, conversation_id))

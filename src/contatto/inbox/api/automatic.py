@@ -11,7 +11,7 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.channels.model import ChannelAccount
-from contatto.inbox.actions.auto_messages import (
+from contatto.inbox.actions.automatic import (
     add_auto_message,
     change_auto_message,
     drop_auto_message,
@@ -20,7 +20,7 @@ from contatto.inbox.actions.auto_messages import (
     sort_auto_message,
     turn_auto_messages,
 )
-from contatto.inbox.actions.business import business_open_id, load_business_account
+from contatto.inbox.actions.threads import business_open_id, load_business_account
 from contatto.inbox.model import AutomaticKind, PreparedReply
 from contatto.kit import errors
 from contatto.kit.answer_schemas import ApiRouter
@@ -216,12 +216,12 @@ async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Ans
     def work(tx: Tx) -> AutoMessages:
         account = load_business_account(tx, caller.business_id, query.business_id)
         content, _ = load_automatic(tx, account)
-        known = numbered_messages(account, content, query.auto_message_type)
-        wanted = query.auto_message_id
+        messages_by_number = numbered_messages(account, content, query.auto_message_type)
+        message_number = query.auto_message_id
         shown = [
-            _show(query.auto_message_type, number, each)
-            for number, each in known.items()
-            if wanted in (None, number)
+            _show(query.auto_message_type, number, message)
+            for number, message in messages_by_number.items()
+            if message_number in (None, number)
         ]
         status: Literal["ENABLE", "DISABLE"]
         status = "DISABLE" if query.auto_message_type in content.off else "ENABLE"
@@ -263,13 +263,13 @@ def _exchange(body: MessageBody) -> PreparedReply:
     )
 
 
-def _show(kind: AutomaticKind, number: int, found: PreparedReply) -> AutoMessageInfo:
+def _show(kind: AutomaticKind, number: int, reply: PreparedReply) -> AutoMessageInfo:
     return AutoMessageInfo(
         str(number),
         kind,
-        welcome_message=WelcomeContent(found.say) if kind is AutomaticKind.WELCOME else UNSET,
+        welcome_message=WelcomeContent(reply.say) if kind is AutomaticKind.WELCOME else UNSET,
         suggested_question=(
-            QuestionContent(found.ask, found.say) if kind is AutomaticKind.QUESTION else UNSET
+            QuestionContent(reply.ask, reply.say) if kind is AutomaticKind.QUESTION else UNSET
         ),
-        chat_prompt=PromptContent(found.ask, found.say) if kind is AutomaticKind.PROMPT else UNSET,
+        chat_prompt=PromptContent(reply.ask, reply.say) if kind is AutomaticKind.PROMPT else UNSET,
     )

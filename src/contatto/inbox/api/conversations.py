@@ -12,7 +12,7 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.accounts.store import list_ad_accounts
 from contatto.channels.model import ChannelAccount
-from contatto.inbox.actions.business import (
+from contatto.inbox.actions.threads import (
     MESSAGE_TYPES,
     MessageSource,
     MessageType,
@@ -25,8 +25,8 @@ from contatto.inbox.actions.business import (
     source_of_message,
 )
 from contatto.inbox.model import Conversation, Message, Person
-from contatto.inbox.store import conversations, messages, persons
-from contatto.inbox.store.referrals import list_referrals
+from contatto.inbox.store import conversations, messages
+from contatto.inbox.store.receipts import list_referrals
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer
 from contatto.kit.api_types import ApiModel, TextId, describe_query, read_query, request_id_of
@@ -129,15 +129,19 @@ async def list_business_conversations(request: Request, caller: ApiCaller) -> An
 
     def work(tx: Tx) -> ConversationList:
         account = load_business_account(tx, caller.business_id, query.business_id)
-        found = conversations.list_conversations_of_account(
+        matching_conversations = conversations.list_conversations_of_account(
             tx, caller.business_id, account.id, (query.cursor, query.limit + 1),
             is_answered=query.conversation_type == "SINGLE",
         )  # fmt: skip
         numbers: dict[str, str] = {
-            each.id: str(each.number) for each in list_ad_accounts(tx, caller.business_id)
+            conversation.id: str(conversation.number)
+            for conversation in list_ad_accounts(tx, caller.business_id)
         }
-        rows = [_show_conversation(tx, account, each, numbers) for each in found[: query.limit]]
-        has_more = len(found) > query.limit
+        rows = [
+            _show_conversation(tx, account, conversation, numbers)
+            for conversation in matching_conversations[: query.limit]
+        ]
+        has_more = len(matching_conversations) > query.limit
         cursor = query.cursor + len(rows)
         return ConversationList(rows, has_more, cursor)
 
@@ -156,15 +160,17 @@ async def list_business_messages(request: Request, caller: ApiCaller) -> Answere
     def work(tx: Tx) -> MessageList:
         account = load_business_account(tx, caller.business_id, query.business_id)
         conversation = load_business_conversation(tx, account, query.conversation_id)
-        person = persons.load_person(tx, caller.business_id, conversation.person_id)
-        found = messages.list_messages_before(
+        person = conversations.load_person(tx, caller.business_id, conversation.person_id)
+        matching_messages = messages.list_messages_before(
             tx, caller.business_id, conversation.id, query.cursor or None, query.limit + 1
         )
-        shown = found[: query.limit]
+        shown = matching_messages[: query.limit]
         return MessageList(
-            messages=[_show_message(account, conversation, person, each) for each in shown],
-            participants=[*show_sides(account, person, found[0].sender)] if found else [],
-            has_more=len(found) > query.limit,
+            messages=[_show_message(account, conversation, person, message) for message in shown],
+            participants=[*show_sides(account, person, matching_messages[0].sender)]
+            if matching_messages
+            else [],
+            has_more=len(matching_messages) > query.limit,
             cursor=shown[-1].seq if shown else 0,
         )
 
@@ -172,23 +178,23 @@ async def list_business_messages(request: Request, caller: ApiCaller) -> Answere
 
 
 def _show_conversation(
-    tx: Tx, account: ChannelAccount, found: Conversation, numbers: Mapping[str, str]
+    tx: Tx, account: ChannelAccount, conversation: Conversation, numbers: Mapping[str, str]
 ) -> ConversationInfo:
-    at_ms = micros(found.last_message_at) // 1_000 if found.last_message_at else 0
+    at_ms = micros(conversation.last_message_at) // 1_000 if conversation.last_message_at else 0
     return ConversationInfo(
-        conversation_id=shown_id(account, found),
+        conversation_id=shown_id(account, conversation),
         business_id=business_open_id(account),
         update_time=at_ms,
         up_time=at_ms,
-        referral=ReferralInfo(_show_ads(tx, found, numbers), []),
+        referral=ReferralInfo(_show_ads(tx, conversation, numbers), []),
     )
 
 
-def _show_ads(tx: Tx, found: Conversation, numbers: Mapping[str, str]) -> list[AdReferralInfo]:
+def _show_ads(tx: Tx, conversation: Conversation, numbers: Mapping[str, str]) -> list[AdReferralInfo]:
     """Each ad that was tapped on the way into the conversation, ours and others, oldest first."""
-    touches = list_touches_of(tx, found.business_id, found.person_id)
+    touches = list_touches_of(tx, conversation.business_id, conversation.person_id)
     taps = [touch for touch in touches if touch.kind is TouchKind.CLICK]
-    ads = list_measured_ads(tx, found.business_id, {touch.ad_id for touch in taps})
+    ads = list_measured_ads(tx, conversation.business_id, {touch.ad_id for touch in taps})
     rows = [
         AdReferralInfo(
             advertiser_id=numbers.get(touch.ad_account_id, ""),
@@ -201,8 +207,14 @@ def _show_ads(tx: Tx, found: Conversation, numbers: Mapping[str, str]) -> list[A
         if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # these are told of below
     ]
     rows += [
-        AdReferralInfo(each.advertiser, str(each.ad_number), each.headline, micros(each.at) // 1_000_000, "")
-        for each in list_referrals(tx, found.business_id, found.id)
+        AdReferralInfo(
+            referral.advertiser,
+            str(referral.ad_number),
+            referral.headline,
+            micros(referral.at) // 1_000_000,
+            "",
+        )
+        for referral in list_referrals(tx, conversation.business_id, conversation.id)
     ]
     return sorted(rows, key=lambda row: (row.timestamp, row.ad_id))
 

@@ -16,12 +16,11 @@ from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Messa
 from contatto.channels.registry import CONNECTORS, AppIndex
 from contatto.channels.rules import serves_platform
 from contatto.inbox import rules
-from contatto.inbox.actions.backlog import Backlog
+from contatto.inbox.actions.incoming import Backlog
 from contatto.inbox.actions.threads import conversation_id_of, message_id_of
-from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
-from contatto.inbox.limits import ChatLimits
+from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import Message, Photo
-from contatto.inbox.store import conversations, messages, photos, receipts
+from contatto.inbox.store import conversations, messages, receipts
 from contatto.kit import errors
 from contatto.kit.answers import Answer
 from contatto.kit.db.tx import Row, Tx
@@ -137,7 +136,7 @@ def _list_signers(
         except Refused as refused:
             refusals.append(refused)
     if not signers:
-        raise next((each for each in refusals if each.code is errors.STALE), refusals[0])
+        raise next((refusal for refusal in refusals if refusal.code is errors.STALE), refusals[0])
     return signers
 
 
@@ -164,8 +163,8 @@ async def write_chat_message(request: Request) -> Response:
     part_of(request, ChatLimits).messages.check(f"{account.id}:{visitor}", now.timestamp())
     admit_sender(request, account)
     conversation_id = conversation_id_of(account, visitor)
-    of = (account.business_id, conversation_id)
-    if await context.db.read(lambda tx: conversations.find_conversation(tx, *of)) is None:
+    conversation_key = (account.business_id, conversation_id)
+    if await context.db.read(lambda tx: conversations.find_conversation(tx, *conversation_key)) is None:
         await context.db.write(lambda tx: admit_newcomer(tx, request, account, conversation_id))
     delivery = WebchatDelivery(account.id, visitor, written.client_message_id, written.text, micros(now))
     body = msgspec.json.encode(delivery)
@@ -195,14 +194,18 @@ async def list_chat_messages(request: Request) -> Response:
     account, visitor = await chat_visitor(request)
     after = _after(request)
     unsent = request.query_params.get("unsent", "").split(",")[:_MOST_UNSENT]
-    ids = {each: message_id_of(account, f"{visitor}:{each}") for each in unsent if 8 <= len(each) <= 64}
+    ids = {
+        client_id: message_id_of(account, f"{visitor}:{client_id}")
+        for client_id in unsent
+        if 8 <= len(client_id) <= 64
+    }
 
     def read(tx: Tx) -> ChatThread:
         conversation_id = conversation_id_of(account, visitor)
-        known = conversations.find_conversation(tx, account.business_id, conversation_id)
-        found = messages.list_messages_after(tx, account.business_id, conversation_id, after)
-        read_at = iso(known.business_read_at) if known else None
-        return ChatThread(show_messages(tx, account, found), read_at, ids)
+        conversation = conversations.find_conversation(tx, account.business_id, conversation_id)
+        new_messages = messages.list_messages_after(tx, account.business_id, conversation_id, after)
+        read_at = iso(conversation.business_read_at) if conversation else None
+        return ChatThread(show_messages(tx, account, new_messages), read_at, ids)
 
     return json_answer(await context.db.read(read))
 
@@ -241,24 +244,26 @@ async def _follow_thread(
 
 
 def _read_at(tx: Tx, account: ChannelAccount, conversation_id: str) -> str | None:
-    known = conversations.find_conversation(tx, account.business_id, conversation_id)
-    return iso(known.business_read_at) if known else None
+    conversation = conversations.find_conversation(tx, account.business_id, conversation_id)
+    return iso(conversation.business_read_at) if conversation else None
 
 
 async def _read_after(
     context: Context, account: ChannelAccount, conversation_id: str, seq: int
 ) -> list[ChatMessage]:
     def read(tx: Tx) -> list[ChatMessage]:
-        found = messages.list_messages_after(tx, account.business_id, conversation_id, seq)
-        return show_messages(tx, account, found)
+        new_messages = messages.list_messages_after(tx, account.business_id, conversation_id, seq)
+        return show_messages(tx, account, new_messages)
 
     return await context.db.read(read)
 
 
-def show_messages(tx: Tx, account: ChannelAccount, found: list[Message]) -> list[ChatMessage]:
+def show_messages(tx: Tx, account: ChannelAccount, chat_messages: list[Message]) -> list[ChatMessage]:
     """Messages as the chat page is told of them."""
-    kept = photos.list_photos(tx, account.business_id, {each.photo for each in found if each.photo})
-    return [_shown(message, kept.get(message.photo or "")) for message in found]
+    photos = messages.list_photos(
+        tx, account.business_id, {message.photo for message in chat_messages if message.photo}
+    )
+    return [_shown(message, photos.get(message.photo or "")) for message in chat_messages]
 
 
 def _shown(message: Message, photo: Photo | None) -> ChatMessage:

@@ -15,7 +15,7 @@ from contatto.channels.store import find_account
 from contatto.inbox import rules
 from contatto.inbox.actions.automatic import keep_automatic
 from contatto.inbox.model import AutomaticMessages, KeywordReply, PreparedReply
-from contatto.inbox.store.automatic import find_automatic
+from contatto.inbox.store.desk import find_automatic
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -35,7 +35,7 @@ async def show_automatic(request: Request, caller: PageCaller, account_id: str) 
 
 @router.get("/{account_id}/first")
 async def show_first(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
-    """What a chat says first when an ad has nothing of its own to say, for the preview of an ad."""
+    """Return the first message of a chat without an ad's own one, for the preview of an ad."""
     require(caller, Permission.READ_ADS)
     context = context_of(request)
 
@@ -43,11 +43,11 @@ async def show_first(request: Request, caller: PageCaller, account_id: str) -> H
         account = find_account(tx, caller.business_id, account_id)
         if account is None:
             raise Refused(errors.NOT_FOUND)
-        found = find_automatic(tx, caller.business_id, account_id)
+        saved = find_automatic(tx, caller.business_id, account_id)
         # what another platform says by itself is not known here, unless it was written here
         is_own = account.platform is Platform.WEBCHAT
-        active = found[0].active if found else AutomaticMessages()
-        return {"first": active if found or is_own else None, "is_own": is_own}
+        active = saved[0].active if saved else AutomaticMessages()
+        return {"first": active if saved or is_own else None, "is_own": is_own}
 
     return context.pages.render(request, "inbox/_first.html", await context.db.read(load))
 
@@ -70,7 +70,7 @@ async def post_automatic(
 
 
 def _read_content(sent: FormData) -> AutomaticMessages:
-    """What was typed, without the rows that are empty."""
+    """Return the typed rows without empty ones."""
 
     def column(name: str) -> list[str]:
         return [str(value).strip() for value in sent.getlist(name)]
@@ -105,16 +105,18 @@ async def _render(
         account = find_account(tx, caller.business_id, account_id)
         if account is None or account.platform is not Platform.WEBCHAT:
             raise Refused(errors.NOT_FOUND, "Chat page not found.")
-        kept = find_automatic(tx, caller.business_id, account_id) or (AutomaticMessages(), 0)
-        content, revision = typed or kept
+        saved = find_automatic(tx, caller.business_id, account_id) or (AutomaticMessages(), 0)
+        content, revision = typed or saved
         return {
             "account": {"id": account.id, "display_name": account.name},
             "revision": revision,
             "welcome": content.welcome,
-            "questions": _padded([(each.ask, each.say) for each in content.questions], rules.MOST_QUESTIONS),
-            "prompts": _padded([(each.ask, each.say) for each in content.prompts], rules.MOST_PROMPTS),
+            "questions": _padded(
+                [(question.ask, question.say) for question in content.questions], rules.MOST_QUESTIONS
+            ),
+            "prompts": _padded([(prompt.ask, prompt.say) for prompt in content.prompts], rules.MOST_PROMPTS),
             "keywords": _padded(
-                [(", ".join(each.words), each.say) for each in content.keywords],
+                [(", ".join(keyword.words), keyword.say) for keyword in content.keywords],
                 max(KEYWORD_ROWS, len(content.keywords) + 1),
             ),
         }
@@ -130,5 +132,5 @@ async def _render(
     return context.pages.render(request, "inbox/automatic.html", values, status)
 
 
-def _padded(rows: list[tuple[str, str]], wanted: int) -> list[tuple[str, str]]:
-    return rows + [("", "")] * (wanted - len(rows))
+def _padded(rows: list[tuple[str, str]], row_count: int) -> list[tuple[str, str]]:
+    return rows + [("", "")] * (row_count - len(rows))

@@ -1,27 +1,61 @@
-"""The customer's chat page: public, opened from an ad, with no word of what happens on our side."""
+"""The sheet of a form as markup. What is the same for all who see a version in a language is drawn once."""
 
-from typing import Any
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+import msgspec
+from fastapi import APIRouter, Query, Request
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
 from contatto.capture import store as capture_store
-from contatto.channels.model import Platform
+from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.store import find_public_account, list_embed_origins
-from contatto.forms.actions import choose_form
-from contatto.forms.model import NOBODY
-from contatto.inbox.actions.forms import find_known
-from contatto.inbox.actions.taps import find_tapped_ad
-from contatto.inbox.model import AutomaticMessages
-from contatto.inbox.pages.sheets import SheetReader, draw_sheet
+from contatto.forms.actions import Unanswered, choose_form
+from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Known, Submission
+from contatto.forms.rules.answers import TAKEN, check_opening, sign_opening
+from contatto.forms.rules.content import accepted_languages, best_language, text_of
+from contatto.forms.rules.sheet import picture_path, show_sheet
+from contatto.inbox import rules
+from contatto.inbox.actions.forms import (
+    ChatVisitor,
+    GatheredForms,
+    GatheredSheets,
+    HandedIn,
+    Opening,
+    find_known,
+)
+from contatto.inbox.actions.incoming import note_visitor_read, typing_of
+from contatto.inbox.actions.replies import keep_photo, send_reply, take_photo
+from contatto.inbox.actions.threads import conversation_id_of, find_tapped_ad, owned_conversation
+from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
+from contatto.inbox.model import AutomaticMessages, Message
+from contatto.inbox.pages.desk import after_post, is_uuid
 from contatto.inbox.rules import with_ad
-from contatto.inbox.store.automatic import find_automatic
+from contatto.inbox.store.desk import find_automatic
+from contatto.inbox.store.messages import find_message, find_photo_body
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.http import DirectRoute, json_answer, read_body
+from contatto.kit.i18n import translator_of
+from contatto.kit.ids import named_id
+from contatto.kit.languages import LANGUAGES, translator_for
+from contatto.kit.limits import client_network
+from contatto.kit.numbers import read_number
+from contatto.kit.reading import UNREADABLE
+from contatto.kit.uploads import picture_answer
 from contatto.measurement.model import MeasuredAd
-from contatto.ui.context import context_of
+from contatto.ui.context import Context, context_of, part_of
+from contatto.ui.drawn import DrawnParts, Holes
+from contatto.ui.render import UNKEPT, draw
 from contatto.ui.security import csp_within
 from contatto.ui.visitor import (
     VISITOR_KEY,
@@ -33,6 +67,91 @@ from contatto.ui.visitor import (
     set_visitor,
     sign_visitor,
 )
+
+OPENING_KEY: Final = "form-opening"
+"""The purpose under which the vault gives the signer of openings."""
+_LONGEST_LANGUAGE: Final = 16
+_HOLES: Final = Holes("opening", "base")
+
+
+@dataclass(frozen=True, slots=True)
+class SheetReader:
+    """Reader of a form.
+
+    Attributes:
+        account: whose form it is.
+        visitor: for whom it is opened: a visitor's public id, or the thread of a link.
+        known: what may be shown of them; nothing where the address alone opens the form, since a link may be
+            passed on to somebody else.
+        base: the address that the sheet sends to; that beside the chat if it is empty.
+    """
+
+    account: ChannelAccount
+    visitor: str
+    known: Known = NOBODY
+    base: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnSheet:
+    """A sheet as it goes into a page, and the headline of its form, with the language of both."""
+
+    headline: str
+    html: Markup
+    language: str
+    dir: str
+
+
+def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, language: str = "") -> DrawnSheet:
+    """The sheet of a form in the wanted language, or the one that the reader's browser asks for."""
+    context = context_of(request)
+    accepted = accepted_languages(request.headers.get("accept-language", ""))
+    languages = [language[:_LONGEST_LANGUAGE]] if language else [translator_of(request).lang, *accepted]
+    chosen, now = best_language(version.content, languages), context.clock.now()
+    signer = context.vault.signer(OPENING_KEY)
+    opening = sign_opening(version.number, reader.visitor, int(now.timestamp()), signer)
+    html = fill_sheet(part_of(request, DrawnParts), version, reader, chosen, opening, now)
+    headline = text_of(version.content, "headline", chosen)
+    return DrawnSheet(headline, html, chosen, translator_for(chosen).dir)
+
+
+def fill_sheet(
+    drawn: DrawnParts, version: FormVersion, reader: SheetReader, language: str, opening: str, now: datetime
+) -> Markup:
+    """The sheet in one of the form's languages, kept if it can be; ``opening`` is its signed token."""
+    fresh = partial(_draw, version, reader.account, language, now, reader.known)
+    key = _key_of(version, reader, language, now)
+    part = drawn.find(key, fresh) if key is not None else fresh()
+    base = reader.base or f"/chat/{reader.account.id}/form"
+    return _HOLES.fill(part, {"opening": opening, "base": base})
+
+
+def _key_of(version: FormVersion, reader: SheetReader, language: str, now: datetime) -> Hashable | None:
+    """All that a sheet depends on; None if it shows details of its reader.
+
+    A version never changes. Times to choose from lie on whole minutes.
+    """
+    questions = version.content.questions
+    if any(question.prefill and reader.known.details.get(question.kind) for question in questions):
+        return None
+    minute = int(now.timestamp()) // 60 if any(question.hours for question in questions) else 0
+    account, prefill = reader.account, reader.known
+    return (
+        version.business_id, version.id, account.id, account.name, language, prefill.is_back, minute,
+        prefill.bookings,
+    )  # fmt: skip
+
+
+def _draw(version: FormVersion, account: ChannelAccount, language: str, now: datetime, prefill: Known) -> str:
+    sheet = show_sheet(version.content, language, version.number, _HOLES.mark("opening"), now, prefill)
+    values = {
+        "account": {"id": account.id, "display_name": account.name},
+        "form": sheet | {"image": picture_path(version.business_id, version.content.image)},
+        "base": _HOLES.mark("base"),
+        "preview": False,
+    }
+    return draw("forms/_sheet.html", values, translator_for(language))
+
 
 router = APIRouter(include_in_schema=False)
 
@@ -54,7 +173,7 @@ async def show_chat(request: Request, account_id: str) -> HTMLResponse:
 
 @router.get("/chat/{account_id}/embed")
 async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> Response:
-    """The same page inside a site that the business allows; a token in its address names the visitor."""
+    """Show the chat page inside an allowed site; a token in its address names the visitor."""
     context = context_of(request)
     if request.headers.get("sec-fetch-dest") == "document":  # somebody else's token must not come by a link
         return RedirectResponse(f"/chat/{quote(account_id)}", 303)
@@ -76,8 +195,8 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
 
 def _show_form(request: Request, values: dict[str, Any], visitor: str) -> None:
     """Put the sheet of the form in the place of its version."""
-    account, version, known = values.pop("form_of")
-    values["form"] = version and draw_sheet(request, version, SheetReader(account, visitor, known))
+    account, version, prefill = values.pop("form_of")
+    values["form"] = version and draw_sheet(request, version, SheetReader(account, visitor, prefill))
 
 
 def _origins_of(tx: Tx, account_id: str) -> tuple[str, ...]:
@@ -102,20 +221,255 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     tapped = find_tapped_ad(tx, account, visitor)
     ad = tapped[1] if tapped else None
     version = choose_form(tx, account.business_id, account.id, ad.page_id if ad else "")
-    kept = find_automatic(tx, account.business_id, account.id)
-    automatic = with_ad(kept[0].active if kept else AutomaticMessages(), ad)
+    saved = find_automatic(tx, account.business_id, account.id)
+    automatic = with_ad(saved[0].active if saved else AutomaticMessages(), ad)
     return {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": _shown_ad(ad) if ad and ad.headline else None,
         "form_of": (account, version, find_known(tx, account, visitor, version) if version else NOBODY),
         "welcome": automatic.welcome or None,
-        "questions": [each.ask for each in automatic.questions],
+        "questions": [question.ask for question in automatic.questions],
         "visitor_token": None,
-        "prompts": [(each.ask, each.say) for each in automatic.prompts],
+        "prompts": [(prompt.ask, prompt.say) for prompt in automatic.prompts],
         "privacy_policy_url": policy if policy.startswith("https://") else None,
     }
 
 
 def _shown_ad(ad: MeasuredAd) -> dict[str, str | None]:
-    """What the person saw of the ad; its internal names are not for the customer's eyes."""
+    """Return the public text of the ad; its internal names are not for customers."""
     return {"headline": ad.headline, "body": ad.text or None, "label": None}
+
+
+_BODY_LIMIT: Final = 32 * 1024
+_MOST_ANSWERS: Final = 100
+
+
+class SentForm(msgspec.Struct):
+    """Body that the form's sheet sends."""
+
+    page_id: str
+    opening: str
+    submission_id: str
+    language: str
+    answers: dict[str, str | list[str]]
+    consents: list[str] = []
+    website: str = ""
+
+
+_sent: Final = msgspec.json.Decoder(SentForm)
+
+
+async def show_form(request: Request) -> HTMLResponse:
+    """The sheet alone, in another language."""
+    account, visitor = await chat_visitor(request)
+    number = _number_of(request.path_params["page_id"])
+    opened = await part_of(request, GatheredSheets).sheets.put(Opening(account, visitor, number))
+    if opened is None:
+        raise Refused(errors.NOT_FOUND, "Form not found.")
+    version, prefill = opened
+    reader = SheetReader(account, visitor, prefill)
+    return HTMLResponse(
+        draw_sheet(request, version, reader, request.query_params.get("lang", "")).html, headers=UNKEPT
+    )
+
+
+async def post_form(request: Request) -> Response:
+    """Take what a customer sends; the same ``submission_id`` again gives the same answer."""
+    context = context_of(request)
+    account, visitor = await chat_visitor(request)
+    sent = await read_sent(request)
+    now_s = context.clock.now().timestamp()
+    part_of(request, ChatLimits).forms.check(f"{account.id}:{visitor}", now_s)
+    admit_sender(request, account)
+
+    number = _number_of(sent.page_id)
+    handed = HandedIn(
+        account.business_id,
+        number,
+        conversation_id_of(account, visitor),
+        submission_of(sent),
+        ChatVisitor(account, visitor, client_network(request)),
+        find_misopening(context, sent, number, visitor),
+    )
+    return await answer_form(request, sent, handed)
+
+
+def find_misopening(context: Context, sent: SentForm, number: int, opened_by: str) -> Refused | None:
+    """Return the problem with how a form was opened, if any."""
+    signer, now_s = context.vault.signer(OPENING_KEY), context.clock.now().timestamp()
+    try:
+        check_opening(sent.opening, number, opened_by, now_s, signer)
+    except Refused as refused:
+        return refused
+    return None
+
+
+async def answer_form(request: Request, sent: SentForm, handed: HandedIn) -> Response:
+    """Answer the form's sheet: accepted, or the problem of each answer."""
+    try:
+        answer = await part_of(request, GatheredForms).forms.put(handed)
+    except Unanswered as unanswered:
+        words = translator_for(sent.language) if sent.language in LANGUAGES else translator_of(request)
+        problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
+        message = words.gettext("Some answers need a correction.")
+        is_stale = any(problem.says == TAKEN for problem in unanswered.problems)
+        body = {"code": "unanswered", "message": message, "problems": problems, "stale": is_stale}
+        return json_answer(body, 422)
+    # A program that filled in the trap is told the same as a person.
+    verdict = "no_fit" if answer.verdict is FormVerdict.NO_FIT else "taken"
+    return json_answer({"accepted": True, "verdict": verdict})
+
+
+def submission_of(sent: SentForm) -> Submission:
+    return Submission(
+        sent.submission_id, sent.language, sent.answers, tuple(sent.consents[:20]), sent.website
+    )
+
+
+async def read_sent(request: Request) -> SentForm:
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        raise Refused(errors.UNREADABLE, "Send JSON.")
+    raw = await read_body(request, _BODY_LIMIT)
+    try:
+        sent = _sent.decode(raw)
+    except UNREADABLE as error:
+        raise Refused(errors.UNREADABLE, "Send the form from its own page.") from error
+    if not (8 <= len(sent.submission_id) <= 64 and sent.submission_id.isprintable()):
+        raise Refused(errors.INVALID, "submission_id: use 8 to 64 printable characters.")
+    if len(sent.answers) > _MOST_ANSWERS:
+        raise Refused(errors.INVALID, "answers: use at most %(most)s.", most=_MOST_ANSWERS)
+    return sent
+
+
+def _number_of(page_id: str) -> int:
+    number = read_number(page_id)
+    if number is None:
+        raise Refused(errors.NOT_FOUND, "Form not found.")
+    return number
+
+
+routes = [
+    DirectRoute("/chat/{account_id}/form/{page_id}", show_form, methods=["GET"]),
+    DirectRoute("/chat/{account_id}/form", post_form, methods=["POST"]),
+]
+
+
+_CACHE: Final = "no-store"
+
+
+async def show_photo(request: Request, business_id: str, conversation_id: str, message_id: str) -> Response:
+    """The picture of a message of this conversation.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+
+    def load(tx: Tx) -> tuple[str, bytes] | None:
+        message = find_message(tx, business_id, message_id)
+        if message is None or message.conversation_id != conversation_id or not message.photo:
+            return None
+        return find_photo_body(tx, business_id, message.photo)
+
+    photo = await context_of(request).db.read(load)
+    if photo is None:
+        raise Refused(errors.NOT_FOUND, "Photo not found.")
+    return picture_answer(*photo, cache=_CACHE)
+
+
+@router.get("/inbox/{conversation_id}/photos/{message_id}")
+async def show_thread_photo(
+    request: Request, caller: PageCaller, conversation_id: str, message_id: str
+) -> Response:
+    require(caller, Permission.READ_INBOX)
+    return await show_photo(request, caller.business_id, conversation_id, message_id)
+
+
+@router.post("/inbox/{conversation_id}/photos")
+async def post_photo(
+    request: Request,
+    caller: FormCaller,
+    conversation_id: str,
+    client_message_id: Annotated[str, Query(min_length=8, max_length=64)],
+) -> Response:
+    require(caller, Permission.WRITE_INBOX)
+    if not is_uuid(conversation_id):
+        raise Refused(errors.NOT_FOUND)
+    context = context_of(request)
+    await context.db.read(lambda tx: owned_conversation(tx, caller.business_id, conversation_id))
+    picture = await context.uploads.take_from_member(request, caller.subject_id)
+
+    def send(tx: Tx) -> Message:
+        message = Message(
+            seq=0,
+            id=named_id(conversation_id, client_message_id),
+            conversation_id=conversation_id,
+            sender=Sender.BUSINESS,
+            kind=MessageKind.PHOTO,
+            text="",
+            author=caller.display_name,
+            at=tx.now,
+            photo=keep_photo(tx, caller.business_id, picture).digest,
+        )
+        return send_reply(tx, caller.business_id, conversation_id, message)
+
+    await context.db.write(send)
+    return await after_post(request, caller, conversation_id)
+
+
+_DONE: Final = 204
+
+
+@router.post("/chat/{account_id}/photos")
+async def post_chat_photo(
+    request: Request, client_message_id: Annotated[str, Query(max_length=64)]
+) -> Response:
+    """Take a customer's photo; the same ``client_message_id`` again changes nothing."""
+    context = context_of(request)
+    account, visitor = await chat_visitor(request)
+    if not request.headers.get("content-type", "").startswith("image/"):
+        raise Refused(errors.NOT_A_PHOTO)
+    rules.check_client_id(client_message_id)
+    now = context.clock.now()
+    limits = part_of(request, ChatLimits)
+    limits.photos.check(f"{account.id}:{visitor}", now.timestamp())
+    limits.photos_of_network.check(client_network(request), now.timestamp())
+    admit_sender(request, account)
+    picture = await context.uploads.take_from_stranger(request)
+
+    def work(tx: Tx) -> str:
+        admit_newcomer(tx, request, account, conversation_id_of(account, visitor))
+        return take_photo(tx, account, visitor, client_message_id, picture)
+
+    message_id = await context.db.write(work)
+    return json_answer({"accepted": True, "message_id": message_id})
+
+
+@router.get("/chat/{account_id}/photos/{message_id}")
+async def show_chat_photo(request: Request, message_id: str) -> Response:
+    account, visitor = await chat_visitor(request)
+    conversation_id = conversation_id_of(account, visitor)
+    return await show_photo(request, account.business_id, conversation_id, message_id)
+
+
+@router.post("/chat/{account_id}/read")
+async def post_chat_read(request: Request) -> Response:
+    """Note that the visitor has all messages before their eyes."""
+    context = context_of(request)
+    account, visitor = await chat_visitor(request)
+    part_of(request, ChatLimits).signs.check(f"read:{account.id}:{visitor}", context.clock.now().timestamp())
+    await context.db.write(lambda tx: note_visitor_read(tx, account, visitor))
+    return Response(status_code=_DONE)
+
+
+@router.post("/chat/{account_id}/typing")
+async def post_chat_typing(request: Request) -> Response:
+    """Tell the members who have this thread open that the visitor types; nothing of it is kept."""
+    context = context_of(request)
+    account, visitor = await chat_visitor(request)
+    part_of(request, ChatLimits).signs.check(
+        f"typing:{account.id}:{visitor}", context.clock.now().timestamp()
+    )
+    typing = await context.db.read(lambda tx: typing_of(tx, account, visitor))
+    if typing is not None:
+        context.live.broadcast_transient(account.business_id, typing)
+    return Response(status_code=_DONE)

@@ -1,41 +1,57 @@
-"""What the three panes show: rows, thread and contact of conversations, read with a handful of statements."""
+"""Inbox in three panes: rows, thread and contact of conversations, and saved replies."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
+from fastapi import APIRouter, Form, Query, Request
 from pydantic import BaseModel
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
+from contatto.accounts.auth import FormCaller, PageCaller, session_reader
 from contatto.accounts.model import Caller, MemberId, Permission
-from contatto.accounts.rules import is_able, may
+from contatto.accounts.rules import is_able, may, require
 from contatto.accounts.store import list_members
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import list_accounts
 from contatto.inbox import rules
-from contatto.inbox.actions.searching import FoundConversations, search_conversations
+from contatto.inbox.actions import desk
+from contatto.inbox.actions.desk import FoundConversations, search_conversations
 from contatto.inbox.model import Conversation, ThreadState
-from contatto.inbox.pages.thread import thread_part
-from contatto.inbox.pages.thread_view import AdCard, ContactView, DetailChip, LeadChip, RowView, ThreadView
-from contatto.inbox.store import conversations, messages, persons
-from contatto.inbox.store.conversations import ConversationFilter
-from contatto.inbox.store.desk import list_label_ids, list_saved_replies
-from contatto.inbox.store.mentions import list_unseen_mentions
-from contatto.inbox.store.targets import find_reply_target
-from contatto.kit.db.remembered import Recall
+from contatto.inbox.pages.thread import (
+    AdCard,
+    ContactView,
+    DetailChip,
+    LeadChip,
+    RowView,
+    ThreadView,
+    thread_part,
+)
+from contatto.inbox.store import conversations, messages
+from contatto.inbox.store.conversations import ConversationFilter, list_unseen_mentions
+from contatto.inbox.store.desk import find_reply_target, list_label_ids, list_saved_replies
+from contatto.kit import errors
+from contatto.kit.db.remembered import Recall, RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
-from contatto.kit.i18n import N_
+from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
+from contatto.kit.http import json_answer
+from contatto.kit.i18n import N_, translator_of
 from contatto.kit.timestamps import from_micros, micros
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead, LeadStatus
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import list_labels
+from contatto.leads.store.listing import load_lead_counts
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 from contatto.spam.model import Mark, Sign
 from contatto.spam.store import find_verdict
+from contatto.ui.context import context_of, part_of
+from contatto.ui.live import resume_point, sse_answer, stream_events
 
 SIGNS: Final = {
     Sign.WORDS: N_("The text resembles chats that were marked as spam."),
@@ -50,7 +66,7 @@ PAGE: Final = 50
 
 
 class ViewQuery(BaseModel):
-    """What the address of the inbox may say; what it says wrong counts as nothing."""
+    """Query of the inbox's address; invalid values are ignored."""
 
     tab: str = "all"
     show: str = "open"
@@ -60,7 +76,7 @@ class ViewQuery(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one look at the inbox asks for."""
+    """View of the inbox: tab, search, and page."""
 
     tab: str
     show: ThreadState
@@ -77,11 +93,11 @@ class View:
         return {"tab": self.tab, "show": self.show.value, "q": self.q, **past}
 
 
-def read_view(asked: ViewQuery, before: str = "", older: str = "") -> View:
-    tab = asked.tab if asked.tab in TABS else "all"
-    show = ThreadState(asked.show) if asked.show in SHOWN else ThreadState.OPEN
-    past = _read_whole(asked.past)
-    return View(tab, show, asked.q[:100], _read_moment(before), _read_moment(older), past)
+def read_view(view_query: ViewQuery, before: str = "", older: str = "") -> View:
+    tab = view_query.tab if view_query.tab in TABS else "all"
+    show = ThreadState(view_query.show) if view_query.show in SHOWN else ThreadState.OPEN
+    past = _read_whole(view_query.past)
+    return View(tab, show, view_query.q[:100], _read_moment(before), _read_moment(older), past)
 
 
 def _read_moment(text: str) -> datetime | None:
@@ -101,7 +117,7 @@ class Pane(StrEnum):
 
 
 def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: Pane) -> dict[str, Any]:
-    """What the thread or the contact pane of a conversation shows."""
+    """Return the values of a conversation's thread or contact pane."""
     chosen = conversations.find_conversation(tx, caller.business_id, selected) if selected else None
     if chosen is None:
         return {"selected": None}
@@ -115,31 +131,37 @@ def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: 
 def inbox_values(
     tx: Tx, caller: Caller, view: View, selected: str | None, recall: Recall, *, whole: bool = True
 ) -> dict[str, Any]:
-    """What all three panes show, or the list alone."""
+    """Return the values of all three panes, or of the list alone."""
     business_id = caller.business_id
     matches = FoundConversations(frozenset())
     if view.q.strip():
         matches = search_conversations(tx, business_id, view.q, before=view.past)
-    among = matches.ids if view.q.strip() else None
+    conversation_ids = matches.ids if view.q.strip() else None
     target = find_reply_target(tx, business_id)
     late_before = tx.now - target if target else None
 
-    wanted = ConversationFilter(view.tab, among, view.show, caller.subject_id, late_before)
-    found = conversations.list_conversations(tx, business_id, wanted, PAGE, view.before)
+    conversation_filter = ConversationFilter(
+        view.tab, conversation_ids, view.show, caller.subject_id, late_before
+    )
+    matching_conversations = conversations.list_conversations(
+        tx, business_id, conversation_filter, PAGE, view.before
+    )
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
-    desk = _Desk(tx, caller, [*found, chosen] if chosen else found, target)
+    desk = _Desk(tx, caller, [*matching_conversations, chosen] if chosen else matching_conversations, target)
     opened = chosen if whole else None
-    counts = _tab_counts(tx, business_id, wanted, recall)
+    counts = _tab_counts(tx, business_id, conversation_filter, recall)
     older = None
-    if len(found) == PAGE and found[-1].last_message_at:
-        older = "/inbox?" + urlencode(view.query | {"before": micros(found[-1].last_message_at)})
+    if len(matching_conversations) == PAGE and matching_conversations[-1].last_message_at:
+        older = "/inbox?" + urlencode(
+            view.query | {"before": micros(matching_conversations[-1].last_message_at)}
+        )
     return {
         "tab": view.tab,
         "show": view.show.value,
         "q": view.q,
         "counts": counts | {"mentions": len(desk.mentioned)},
         "has_target": target is not None,
-        "conversations": [desk.row(conversation) for conversation in found],
+        "conversations": [desk.row(conversation) for conversation in matching_conversations],
         "next_href": older,
         "query": view.query,
         "searched_to": matches.oldest_at,
@@ -158,12 +180,16 @@ def _search_href(view: View, matches: FoundConversations) -> str | None:
     return "/inbox?" + urlencode(view.query | {"past": str(matches.next_before)})
 
 
-def _tab_counts(tx: Tx, business_id: str, wanted: ConversationFilter, recall: Recall) -> dict[str, int]:
-    """How many conversations each tab has; of all of them what is remembered, of what a search found anew."""
-    if wanted.among is not None:
-        return conversations.count_tabs(tx, business_id, wanted, _COUNTED)
-    key = ("tabs", business_id, wanted.member_id, wanted.state)
-    return dict(recall.find(key, lambda: conversations.count_tabs(tx, business_id, wanted, _COUNTED)))
+def _tab_counts(
+    tx: Tx, business_id: str, conversation_filter: ConversationFilter, recall: Recall
+) -> dict[str, int]:
+    """Count conversations by tab: all of them through the cache, matches of a search anew."""
+    if conversation_filter.among is not None:
+        return conversations.count_tabs(tx, business_id, conversation_filter, _COUNTED)
+    key = ("tabs", business_id, conversation_filter.member_id, conversation_filter.state)
+    return dict(
+        recall.find(key, lambda: conversations.count_tabs(tx, business_id, conversation_filter, _COUNTED))
+    )
 
 
 MOST_FOUND: Final = 8
@@ -171,10 +197,14 @@ MOST_FOUND: Final = 8
 
 def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
     """The latest conversations that a search finds, with where they open."""
-    among = search_conversations(tx, caller.business_id, words).ids
-    wanted = ConversationFilter(among=among, member_id=caller.subject_id)
-    found = conversations.list_conversations(tx, caller.business_id, wanted, MOST_FOUND) if among else []
-    rows = map(_Desk(tx, caller, found, None).row, found)
+    conversation_ids = search_conversations(tx, caller.business_id, words).ids
+    conversation_filter = ConversationFilter(among=conversation_ids, member_id=caller.subject_id)
+    matching_conversations = (
+        conversations.list_conversations(tx, caller.business_id, conversation_filter, MOST_FOUND)
+        if conversation_ids
+        else []
+    )
+    rows = map(_Desk(tx, caller, matching_conversations, None).row, matching_conversations)
     return [{"href": f"/inbox/{row.id}", "title": row.person_name, "hint": row.snippet} for row in rows]
 
 
@@ -189,17 +219,21 @@ class _Desk:
         self.business_id = business_id = caller.business_id
         ids = {conversation.id for conversation in shown}
         self.accounts = {account.id: account for account in list_accounts(tx, business_id)}
-        self.persons = persons.list_persons(tx, business_id, {each.person_id for each in shown})
+        self.persons = conversations.list_persons(
+            tx, business_id, {conversation.person_id for conversation in shown}
+        )
         self.last = messages.list_last_messages(tx, business_id, ids)
         self.earned = measurement_store.list_attributions(tx, business_id, ids)
-        ad_ids = {each.ad_id for each in self.earned.values() if each.ad_id}
+        ad_ids = {credit.ad_id for credit in self.earned.values() if credit.ad_id}
         self.ads = measurement_store.list_measured_ads(tx, business_id, ad_ids)
         members = list_members(tx, caller.business_id)
-        self.members = {each.id: each.display_name for each in members}
-        self.able = [(each.id, each.display_name) for each in members if is_able(each, Permission.READ_INBOX)]
+        self.members = {member.id: member.display_name for member in members}
+        self.able = [
+            (member.id, member.display_name) for member in members if is_able(member, Permission.READ_INBOX)
+        ]
         self.labels = list_labels(tx, business_id)
         self.labelled = list_label_ids(tx, business_id, ids)
-        lead_ids = {each.lead_id for each in shown if each.lead_id}
+        lead_ids = {conversation.lead_id for conversation in shown if conversation.lead_id}
         self.leads = lead_store.list_leads_by_id(tx, business_id, lead_ids)
 
     def row(self, conversation: Conversation) -> RowView:
@@ -242,7 +276,7 @@ class _Desk:
             me=self.caller.subject_id,
             known_labels=self.labels,
             can_act=may(self.caller, Permission.WRITE_INBOX),
-            signs=[SIGNS[Sign(each)] for each in judged.signs] if judged and judged.is_suspicious else [],
+            signs=[SIGNS[Sign(sign)] for sign in judged.signs] if judged and judged.is_suspicious else [],
             is_marked_spam=judged is not None and judged.mark is Mark.SPAM,
         )
 
@@ -268,7 +302,7 @@ class _Desk:
         )
 
     def _answer_by(self, conversation: Conversation) -> datetime | None:
-        """When the person should have an answer, as long as nobody has given one."""
+        """Return the deadline of an answer, until one is given."""
         since = conversation.waiting_since
         return since + self.target if since and self.target else None
 
@@ -291,3 +325,165 @@ class _Desk:
 
 def _lead_chip(lead: Lead) -> LeadChip:
     return LeadChip(lead.id, lead.status.value, lead.origin.value, lead.created_at)
+
+
+_PANES: Final = {"inbox/_thread.html": Pane.THREAD, "inbox/_contact.html": Pane.CONTACT}
+
+
+async def after_post(request: Request, caller: Caller, conversation_id: str) -> Response:
+    if request.headers.get("hx-request"):
+        return await render_inbox(
+            request, caller, "inbox/_thread.html", read_view(ViewQuery()), conversation_id, strict=True
+        )
+    return RedirectResponse(f"/inbox/{conversation_id}", 303)
+
+
+async def render_inbox(
+    request: Request, caller: Caller, template: str, view: View, selected: str | None, *, strict: bool = False
+) -> HTMLResponse:
+    """Render one of the inbox's templates; with ``strict`` an unknown conversation is refused."""
+    require(caller, Permission.READ_INBOX)
+    context = context_of(request)
+    pane, recall = _PANES.get(template), part_of(request, RememberedCounts).begin()
+
+    def load(tx: Tx) -> dict[str, Any]:
+        if pane is not None:
+            return pane_values(tx, caller, view, selected, pane)
+        return inbox_values(tx, caller, view, selected, recall, whole=template != "inbox/_list.html")
+
+    values = await context.db.read(load)
+    if strict and values["selected"] is None:
+        raise Refused(errors.NOT_FOUND, "Conversation not found.")
+    return context.pages.render(request, template, values | {"caller": caller})
+
+
+def is_uuid(text: str) -> bool:
+    return len(text) == 36 and text.replace("-", "").isalnum()
+
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/live")
+async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse:
+    feed, reader = context_of(request).live, session_reader(request)
+    return sse_answer(stream_events(feed, caller.business_id, resume_point(request), reader))
+
+
+@router.get("/nav")
+async def show_nav(request: Request, caller: PageCaller, section: str = "") -> HTMLResponse:
+    context, recall = context_of(request), part_of(request, RememberedCounts).begin()
+
+    def count(tx: Tx) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        if may(caller, Permission.READ_INBOX):
+            unread = ConversationFilter("unread")
+            counts["inbox"] = conversations.count_conversations(tx, caller.business_id, unread)
+        if may(caller, Permission.READ_LEADS):
+            counts["leads"] = load_lead_counts(tx, caller.business_id, recall).get(LeadStatus.RAW, 0)
+        return counts
+
+    values = {"caller": caller, "section": section, "nav_counts": await context.db.read(count)}
+    return context.pages.render(request, "ui/nav.html", values)
+
+
+@router.get("/inbox")
+async def show_inbox(
+    request: Request, caller: PageCaller, asked: Annotated[ViewQuery, Query()], before: str = ""
+) -> HTMLResponse:
+    return await render_inbox(request, caller, "inbox/inbox.html", read_view(asked, before), None)
+
+
+@router.get("/inbox/list")
+async def show_list(
+    request: Request, caller: PageCaller, asked: Annotated[ViewQuery, Query()], selected: str = ""
+) -> HTMLResponse:
+    return await render_inbox(request, caller, "inbox/_list.html", read_view(asked), selected or None)
+
+
+@router.get("/inbox/search")
+async def find_in_inbox(
+    request: Request, caller: PageCaller, q: Annotated[str, Query(max_length=100)] = ""
+) -> Response:
+    """Conversations for the command palette."""
+    require(caller, Permission.READ_INBOX)
+    view = read_view(ViewQuery(q=q))
+    results = await context_of(request).db.read(lambda tx: list_found(tx, caller, view.q))
+    return json_answer({"found": results})
+
+
+@router.get("/inbox/{conversation_id}")
+async def show_conversation(
+    request: Request,
+    caller: PageCaller,
+    conversation_id: str,
+    asked: Annotated[ViewQuery, Query()],
+    before: str = "",
+) -> HTMLResponse:
+    view = read_view(asked, older=before)
+    return await render_inbox(request, caller, "inbox/inbox.html", view, conversation_id, strict=True)
+
+
+@router.get("/inbox/{conversation_id}/thread")
+async def show_thread(
+    request: Request, caller: PageCaller, conversation_id: str, before: str = ""
+) -> HTMLResponse:
+    view = read_view(ViewQuery(), older=before)
+    return await render_inbox(request, caller, "inbox/_thread.html", view, conversation_id, strict=True)
+
+
+@router.get("/inbox/{conversation_id}/contact")
+async def show_contact(request: Request, caller: PageCaller, conversation_id: str) -> HTMLResponse:
+    return await render_inbox(
+        request, caller, "inbox/_contact.html", read_view(ViewQuery()), conversation_id, strict=True
+    )
+
+
+@router.get("/settings/replies")
+async def show_saved_replies(request: Request, caller: PageCaller) -> HTMLResponse:
+    return await _render(request, caller)
+
+
+@router.post("/settings/replies")
+async def post_saved_reply(
+    request: Request,
+    caller: FormCaller,
+    shortcut: Annotated[str, Form()] = "",
+    text: Annotated[str, Form()] = "",
+) -> Response:
+    require(caller, Permission.WRITE_INBOX)
+    try:
+        await context_of(request).db.write(
+            lambda tx: desk.keep_saved_reply(tx, caller.business_id, shortcut, text)
+        )
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await _render(request, caller, refused, {"shortcut": shortcut, "text": text})
+    return RedirectResponse("/settings/replies", 303)
+
+
+@router.post("/settings/replies/{reply_id}/remove")
+async def post_remove_saved_reply(request: Request, caller: FormCaller, reply_id: str) -> Response:
+    require(caller, Permission.WRITE_INBOX)
+    await context_of(request).db.write(lambda tx: desk.remove_saved_reply(tx, caller.business_id, reply_id))
+    return RedirectResponse("/settings/replies", 303)
+
+
+async def _render(
+    request: Request, caller: Caller, refused: Refused | None = None, typed: dict[str, str] | None = None
+) -> HTMLResponse:
+    """The page; after a refusal, with what was typed and what is wrong with it."""
+    require(caller, Permission.READ_INBOX)
+    context = context_of(request)
+    field, says = split_fault(refused, translator_of(request)) if refused else ("", "")
+    values = {
+        "caller": caller,
+        "replies": await context.db.read(lambda tx: list_saved_replies(tx, caller.business_id)),
+        "can_write": may(caller, Permission.WRITE_INBOX),
+        "errors": {field: says} if refused else {},
+        "typed": typed or {"shortcut": "", "text": ""},
+    }
+    return context.pages.render(
+        request, "inbox/saved.html", values, refused.code.http_status if refused else 200
+    )

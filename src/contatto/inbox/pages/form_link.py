@@ -14,25 +14,25 @@ from contatto.channels.store import find_account
 from contatto.forms.actions import find_published
 from contatto.forms.model import FormVersion, Known
 from contatto.inbox import rules
-from contatto.inbox.actions.forms import FormOffer, find_bookings, send_form
-from contatto.inbox.actions.taking import HandedIn
+from contatto.inbox.actions.forms import FormOffer, HandedIn, find_bookings, send_form
 from contatto.inbox.actions.threads import owned_conversation
-from contatto.inbox.limits import ChatLimits
+from contatto.inbox.auth import ChatLimits
 from contatto.inbox.model import Conversation, Message
-from contatto.inbox.pages.answers import after_post, is_uuid
-from contatto.inbox.pages.chat_form import (
+from contatto.inbox.pages.chat import (
+    SheetReader,
     answer_form,
+    draw_sheet,
     find_misopening,
     read_sent,
     submission_of,
 )
-from contatto.inbox.pages.sheets import SheetReader, draw_sheet
+from contatto.inbox.pages.desk import after_post, is_uuid
 from contatto.inbox.rules import FormLink
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
-from contatto.leads.model.annotations import Actor
+from contatto.leads.model import Actor
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.render import UNKEPT
 
@@ -81,10 +81,10 @@ async def show_form_link(request: Request, token: str) -> HTMLResponse:
         version = _published(tx, link.business_id, str(link.number))
         return account, version, Known(bookings=find_bookings(tx, version))
 
-    account, version, known = await context.db.read(load)
+    account, version, prefill = await context.db.read(load)
     values = {
         "account": {"id": account.id, "display_name": account.name},
-        "form": draw_sheet(request, version, _reader(account, link, token, known)),
+        "form": draw_sheet(request, version, _reader(account, link, token, prefill)),
         "conversation_id": link.conversation_id,
     }
     return context.pages.render(request, "inbox/form.html", values)
@@ -103,15 +103,15 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
         version = _published(tx, link.business_id, page_id)
         return account, version, Known(bookings=find_bookings(tx, version))
 
-    account, version, known = await context.db.read(load)
+    account, version, prefill = await context.db.read(load)
     return HTMLResponse(
-        draw_sheet(request, version, _reader(account, link, token, known), lang).html, headers=UNKEPT
+        draw_sheet(request, version, _reader(account, link, token, prefill), lang).html, headers=UNKEPT
     )
 
 
-def _reader(account: ChannelAccount, link: FormLink, token: str, known: Known) -> SheetReader:
+def _reader(account: ChannelAccount, link: FormLink, token: str, prefill: Known) -> SheetReader:
     """Whoever opens the link; they are shown no details, as it may be passed on to somebody else."""
-    return SheetReader(account, link.conversation_id, known, base=f"/form/{token}")
+    return SheetReader(account, link.conversation_id, prefill, base=f"/form/{token}")
 
 
 @router.post("/form/{token}")
@@ -123,13 +123,13 @@ async def post_linked_form(request: Request, token: str) -> Response:
     part_of(request, ChatLimits).linked_forms.check(link.conversation_id, now_s)
 
     misopened = find_misopening(context, sent, link.number, link.conversation_id)
-    told = submission_of(sent)
-    handed = HandedIn(link.business_id, link.number, link.conversation_id, told, misopened=misopened)
+    submission = submission_of(sent)
+    handed = HandedIn(link.business_id, link.number, link.conversation_id, submission, misopened=misopened)
     return await answer_form(request, sent, handed)
 
 
 def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
-    """What a link says, as long as it may be opened.
+    """Return the content of a form link while it may be opened.
 
     Raises:
         Refused: NOT_FOUND.

@@ -1,8 +1,9 @@
-"""What the middle pane shows: messages with evidence and state, notices, the ads that opened the chat."""
+"""Thread of a conversation with its entries; an entry's ``kind`` selects its template."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import urlencode
 
 from contatto.channels.model import ChannelAccount, MessageKind, Sender
@@ -13,33 +14,250 @@ from contatto.inbox.actions.replies import load_window
 from contatto.inbox.model import (
     AdReferral,
     Conversation,
+    InlineNotice,
     Message,
     Photo,
+    PrivateNote,
+    ScheduledReply,
     Send,
     SendState,
 )
-from contatto.inbox.pages.thread_view import (
-    AdEntry,
-    Entry,
-    Match,
-    MessageEntry,
-    Progress,
-    ThreadPart,
-    ad_entry,
-    note_entry,
-    notice_entry,
-    scheduled_entry,
-)
-from contatto.inbox.store import messages, notices, photos, referrals, sends
+from contatto.inbox.store import desk, messages, receipts
 from contatto.inbox.store.desk import list_private_notes
-from contatto.inbox.store.scheduled import list_scheduled
+from contatto.inbox.store.messages import list_scheduled
 from contatto.kit.db.tx import Tx
+from contatto.kit.i18n import LazyText
 from contatto.kit.sealed import is_unreadable
 from contatto.kit.timestamps import from_micros, micros
-from contatto.leads.model.leads import Evidence
+from contatto.leads.model import Evidence, Label
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.merges import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
+from contatto.measurement.model import MeasuredAd
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A part of a text that is a contact detail."""
+
+    field: str
+    rule: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something in a thread; of what came at the same time, the lower order is first."""
+
+    kind: ClassVar[str]
+    order: ClassVar[int]
+
+    id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AdEntry(Entry):
+    """An ad that was tapped; without an id it is not one of ours."""
+
+    kind = "ad"
+    order = 0
+
+    ad_id: str | None
+    ad_name: str
+    headline: str
+    body: str | None
+    goal: str | None = None
+    ad_group_name: str = ""
+    campaign_name: str = ""
+    is_again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Delivery state of a message, the reason of a failure, and whether a retry is allowed."""
+
+    state: str | None = None
+    error: LazyText | None = None
+    can_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEntry(Entry):
+    """A message, its text in parts; a picture that was forgotten is shown as gone."""
+
+    kind = "message"
+    order = 1
+
+    side: str
+    author: str | None
+    segments: Sequence[tuple[str, Match | None]]
+    is_form: bool
+    has_photo: bool
+    photo: Photo | None
+    state: str | None
+    error: LazyText | None
+    can_retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeEntry(Entry):
+    kind = "notice"
+    order = 2
+
+    lead_id: str
+    fields: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteEntry(Entry):
+    kind = "note"
+    order = 3
+
+    author: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledEntry(Entry):
+    """A reply for later; it stands after all that was said."""
+
+    kind = "scheduled"
+    order = 4
+
+    author: str
+    text: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdCard:
+    """An ad of ours with all its names, and when it was tapped."""
+
+    at: datetime
+    ad_name: str
+    goal: str
+    ad_group_name: str
+    campaign_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadPart:
+    """The entries of a thread, or of an older page of it, and what may be answered."""
+
+    entries: Sequence[Entry]
+    earlier_href: str | None
+    newest_href: str | None
+    before: int | None
+    can_send: bool
+    cannot_send_reason: LazyText | None
+    reply_until: datetime | None
+    replies_left: int | None
+    text_limit: int
+    forms: Sequence[tuple[str, str]]
+    takes_photos: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A conversation in the list, and over its thread."""
+
+    id: str
+    person_name: str
+    handle: str | None
+    channel: str
+    account_name: str
+    ad_name: str | None
+    snippet: str
+    snippet_kind: str
+    snippet_from: str
+    last_message_at: datetime | None
+    unread: int
+    lead_id: str | None
+    lead_status: str | None
+    state: str
+    snoozed_until: datetime | None
+    assignee_id: str | None
+    assignee: str | None
+    waiting_since: datetime | None
+    answer_by: datetime | None
+    is_mentioned: bool
+    labels: Sequence[Label]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadView(ThreadPart):
+    """A thread with what its reader may do."""
+
+    conversation: RowView
+    members: Sequence[tuple[str, str]]
+    me: str
+    known_labels: Sequence[Label]
+    can_act: bool
+    signs: Sequence[str]
+    """Why it looks like spam; empty where it does not."""
+    is_marked_spam: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeadChip:
+    id: str
+    status: str
+    source: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DetailChip:
+    """A contact detail, and how it was given."""
+
+    field: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactView:
+    """Identity of the person; the platform's id is None where it is a contact detail itself."""
+
+    conversation_id: str
+    person_name: str
+    handle: str | None
+    external_id: str | None
+    channel: str
+    account_name: str
+    first_seen_at: datetime
+    lead: LeadChip | None
+    contact_points: Sequence[DetailChip]
+    first_ad: AdCard | None
+
+
+def notice_entry(notice: InlineNotice) -> NoticeEntry:
+    return NoticeEntry(notice.id, notice.at, notice.lead_id, notice.fields)
+
+
+def note_entry(note: PrivateNote) -> NoteEntry:
+    return NoteEntry(note.id, note.at, note.author, note.text)
+
+
+def scheduled_entry(reply: ScheduledReply) -> ScheduledEntry:
+    return ScheduledEntry(reply.id, reply.due_at, reply.author, reply.text, reply.reason)
+
+
+def ad_entry(entry_id: str, ad: MeasuredAd, at: datetime) -> AdEntry:
+    return AdEntry(
+        id=entry_id,
+        at=at,
+        ad_id=ad.ad_id,
+        ad_name=ad.ad_name,
+        headline=ad.headline or ad.ad_name,
+        body=ad.text or None,
+        goal=ad.goal.value,
+        ad_group_name=ad.ad_group_name,
+        campaign_name=ad.campaign_name,
+    )
+
 
 THREAD_PAGE: Final = 100
 """Messages of a thread that are shown at once."""
@@ -51,20 +269,22 @@ def thread_part(
 ) -> ThreadPart:
     """The thread of a conversation, or an older page of it."""
     business_id = conversation.business_id
-    said = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
-    start = said[0].at if said and len(said) == THREAD_PAGE else None
-    entries: list[Entry] = [*_message_entries(tx, conversation, said)]
-    entries += [notice_entry(each) for each in notices.list_notices(tx, business_id, conversation.id)]
-    entries += [note_entry(each) for each in list_private_notes(tx, business_id, conversation.id)]
+    chat_messages = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
+    start = chat_messages[0].at if chat_messages and len(chat_messages) == THREAD_PAGE else None
+    entries: list[Entry] = [*_message_entries(tx, conversation, chat_messages)]
+    entries += [notice_entry(notice) for notice in desk.list_notices(tx, business_id, conversation.id)]
+    entries += [
+        note_entry(private_note) for private_note in list_private_notes(tx, business_id, conversation.id)
+    ]
     entries += _ad_entries(tx, conversation)
     later = [] if before else list_scheduled(tx, business_id, conversation.id)
     entries = [
-        each for each in entries if (not start or each.at >= start) and (not before or each.at < before)
+        entry for entry in entries if (not start or entry.at >= start) and (not before or entry.at < before)
     ]
     entries = _each_ad_once(sorted(entries, key=lambda entry: (entry.at, entry.order)))
     window = load_window(tx, account, conversation)
     return ThreadPart(
-        entries=entries + [scheduled_entry(each) for each in later],
+        entries=entries + [scheduled_entry(reply) for reply in later],
         earlier_href=_page_href(conversation, start) if start else None,
         newest_href=f"/inbox/{conversation.id}" if before else None,
         before=micros(before) if before else None,
@@ -96,21 +316,23 @@ def _page_href(conversation: Conversation, start: datetime) -> str:
     return f"/inbox/{conversation.id}?" + urlencode({"before": micros(start)})
 
 
-def _message_entries(tx: Tx, conversation: Conversation, said: list[Message]) -> list[MessageEntry]:
-    ids = {message.id for message in said}
+def _message_entries(tx: Tx, conversation: Conversation, chat_messages: list[Message]) -> list[MessageEntry]:
+    ids = {message.id for message in chat_messages}
     business_id, person_id = conversation.business_id, conversation.person_id
     evidence = list_evidence_of_sources(tx, business_id, person_id, ids)
-    progress = sends.list_sends(tx, conversation.business_id, ids)
+    progress = messages.list_sends(tx, conversation.business_id, ids)
     fields = _fields_of(tx, conversation)
-    kept = photos.list_photos(tx, conversation.business_id, {each.photo for each in said if each.photo})
+    photos = messages.list_photos(
+        tx, conversation.business_id, {message.photo for message in chat_messages if message.photo}
+    )
     return [
         _message_entry(
-            each,
-            _segments(each, evidence.get(each.id, []), fields),
-            kept.get(each.photo or ""),
-            _progress(each, conversation, progress.get(each.id)),
+            message,
+            _segments(message, evidence.get(message.id, []), fields),
+            photos.get(message.photo or ""),
+            _progress(message, conversation, progress.get(message.id)),
         )
-        for each in said
+        for message in chat_messages
     ]
 
 
@@ -157,7 +379,7 @@ def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
     """The latest published version of each form, as (page id, name)."""
     published = sorted(list_versions(tx, business_id), key=lambda version: version.version)
     latest = {version.form_id: version for version in published}
-    return [(str(each.number), each.name) for each in latest.values()]
+    return [(str(form.number), form.name) for form in latest.values()]
 
 
 def _progress(message: Message, conversation: Conversation, send: Send | None) -> Progress:
@@ -185,13 +407,13 @@ def _ad_entries(tx: Tx, conversation: Conversation) -> list[AdEntry]:
         if touch.kind.value == "click"
     ]
     ads = measurement_store.list_measured_ads(tx, business_id, {touch.ad_id for touch in touches})
-    ours = [
+    own_entries = [
         ad_entry(f"ad-{touch.touch_id}", ads[touch.ad_id], from_micros(touch.ts))
         for touch in touches
         if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # these are told of below
     ]
-    told = referrals.list_referrals(tx, business_id, conversation.id)
-    return ours + [_told_ad(referral) for referral in told]
+    referrals = receipts.list_referrals(tx, business_id, conversation.id)
+    return own_entries + [_told_ad(referral) for referral in referrals]
 
 
 def _told_ad(referral: AdReferral) -> AdEntry:

@@ -1,6 +1,6 @@
-"""Threads with one person each: what moves them along, and the lists of the inbox."""
+"""Customers on each channel account, and the names that are known of them, sealed."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Index,
     Integer,
+    LargeBinary,
     Select,
     String,
     Table,
@@ -28,16 +29,195 @@ from sqlalchemy import (
 )
 
 from contatto.channels.store import channel_accounts
-from contatto.inbox.model import Conversation, ThreadState
-from contatto.inbox.store.mentions import conversations_naming
+from contatto.inbox.model import Conversation, Mention, Person, ThreadState
 from contatto.inbox.store.messages import is_answer_of_person, messages
-from contatto.inbox.store.persons import persons
 from contatto.kit.db.hot import Seek, insert_new, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Instant, instant, key, metadata, only, row_of, tenant
+from contatto.kit.db.types import Choice, Instant, instant, key, metadata, only, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
-from contatto.leads.rules.records import visitor_mark
-from contatto.leads.store.matching import match_mark, match_words
+from contatto.leads.rules.records import name_key, visitor_mark
+from contatto.leads.store.listing import match_mark, match_words
+
+persons = Table(
+    "persons",
+    metadata,
+    key(),
+    tenant(),
+    Column("channel_account_id", String(36), nullable=False),
+    Column("external_id", String(128), nullable=False),
+    sealed("name", nullable=True),
+    text("name_key", default=""),
+    sealed("stated_name", nullable=True),
+    sealed("address", nullable=True),
+    instant("blocked_at", nullable=True),
+    instant("stated_at", nullable=True),
+    instant("created_at"),
+    UniqueConstraint("business_id", "channel_account_id", "external_id"),
+    Index("ix_persons_by_name", "business_id", "name_key", "id"),
+)
+
+
+_UNNAMED: Final = persons.c.name.is_(None)
+_FIRST: Final = bindparam("first", type_=Instant())
+_LATER: Final = persons.c.created_at > _FIRST
+_SEEN: Final = (
+    update(persons)
+    .where(persons.c.business_id == bindparam("of_business"), persons.c.id == bindparam("of_id"))
+    .where(or_(_UNNAMED, _LATER))
+    .values(
+        name=case((_UNNAMED, bindparam("profile_name", type_=LargeBinary())), else_=persons.c.name),
+        name_key=case((_UNNAMED, bindparam("profile_key", type_=String())), else_=persons.c.name_key),
+        created_at=case((_LATER, _FIRST), else_=persons.c.created_at),
+    )
+)
+_SAID_AT: Final = bindparam("said_at", type_=Instant())
+_STATED: Final = (
+    update(persons)
+    .where(persons.c.business_id == bindparam("of_business"), persons.c.id == bindparam("of_id"))
+    .where(or_(persons.c.stated_at.is_(None), persons.c.stated_at <= _SAID_AT))
+    .values(stated_name=bindparam("said", type_=LargeBinary()), stated_at=_SAID_AT)
+)
+
+
+def save_persons(tx: Tx, new_persons: Sequence[Person]) -> None:
+    """Insert persons; those who are there get a name if they had none, and may have come earlier."""
+    rows = [
+        row_of(person)
+        | {"name": _seal_name(tx, person), "name_key": name_key(person.name)}
+        | {"stated_name": _seal_stated_name(tx, person)}
+        for person in new_persons
+    ]
+    if insert_new(tx, persons, rows) < len(rows):
+        record_persons_seen(tx, new_persons)
+
+
+def _seal_name(tx: Tx, person: Person) -> bytes | None:
+    return tx.seal(person.name, person.business_id, "persons.name", person.id)
+
+
+def _seal_stated_name(tx: Tx, person: Person) -> bytes | None:
+    return tx.seal(person.stated_name, person.business_id, "persons.stated_name", person.id)
+
+
+def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
+    """Persons who are there get a name if they had none, and may have come earlier."""
+    rows = [
+        {
+            "of_business": person.business_id,
+            "of_id": person.id,
+            "profile_name": _seal_name(tx, person),
+            "profile_key": name_key(person.name),
+            "first": person.created_at,
+        }
+        for person in seen_persons
+    ]
+    update_rows(tx, _SEEN, rows)
+
+
+def record_blocked(tx: Tx, business_id: str, person_id: str, *, is_blocked: bool) -> None:
+    blocked_at = tx.now if is_blocked else None
+    tx.execute(_change_of_person(business_id, person_id).values(blocked_at=blocked_at))
+
+
+def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
+    query = select(persons.c.id).where(persons.c.business_id == business_id, persons.c.id == person_id)
+    return tx.scalar(query.where(persons.c.blocked_at.is_not(None))) is not None
+
+
+def record_address(tx: Tx, business_id: str, person_id: str, address: str) -> None:
+    """Keep what a platform needs to reach a person where that is a contact detail itself, sealed."""
+    unknown = _change_of_person(business_id, person_id).where(persons.c.address.is_(None))
+    sealed_address = tx.vault.seal(address, business_id, "persons.address", person_id)
+    tx.execute(unknown.values(address=sealed_address))
+
+
+def find_address(tx: Tx, business_id: str, person_id: str) -> str | None:
+    query = select(persons.c.address).where(persons.c.business_id == business_id, persons.c.id == person_id)
+    address = tx.scalar(query)
+    place = business_id, "persons.address", person_id
+    return None if address is None else tx.vault.open(address, *place)
+
+
+def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
+    """Keep the names that persons stated, in this order, unless a later message stated another."""
+    rows = [
+        {
+            "of_business": person.business_id,
+            "of_id": person.id,
+            "said": _seal_stated_name(tx, person),
+            "said_at": person.stated_at,
+        }
+        for person in stated
+    ]
+    update_rows(tx, _STATED, rows)
+
+
+def _change_of_person(business_id: str, person_id: str) -> Update:
+    return update(persons).where(persons.c.business_id == business_id, persons.c.id == person_id)
+
+
+def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
+    """The person of a conversation, who is always there."""
+    condition = persons.c.business_id == business_id
+    return tx.list(Person, select(persons).where(condition, persons.c.id == person_id))[0]
+
+
+_PERSONS_OF_MANY: Final = Seek(
+    Person, select(persons).where(within(persons.c.business_id, "businesses"), within(persons.c.id, "ids"))
+)
+
+
+def list_persons_of_many(tx: Tx, business_ids: Collection[str], person_ids: Collection[str]) -> list[Person]:
+    """Persons of several businesses, for the worker."""
+    return _PERSONS_OF_MANY.list(tx, {"businesses": business_ids, "ids": person_ids})
+
+
+def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, Person]:
+    query = select(persons).where(persons.c.business_id == business_id, persons.c.id.in_(person_ids))
+    return {person.id: person for person in tx.list(Person, query)}
+
+
+mentions = Table(
+    "note_mentions",
+    metadata,
+    key(),
+    tenant(),
+    Column("note_id", String(36), nullable=False),
+    Column("conversation_id", String(36), nullable=False),
+    Column("member_id", String(36), nullable=False),
+    instant("seen_at", nullable=True),
+    UniqueConstraint("note_id", "member_id"),
+    Index("ix_note_mentions_of_member", "business_id", "member_id", "conversation_id"),
+)
+
+
+def append_mention(tx: Tx, mention: Mention) -> bool:
+    """Append a mention; False when it was there before."""
+    return tx.insert_ignore(mentions, row_of(mention))
+
+
+def mark_mentions_seen(tx: Tx, business_id: str, conversation_id: str, member_id: str) -> bool:
+    """Note that a member has seen where a thread names them; False when there was nothing new."""
+    fresh = update(mentions).where(
+        mentions.c.business_id == business_id,
+        mentions.c.conversation_id == conversation_id,
+        mentions.c.member_id == member_id,
+        mentions.c.seen_at.is_(None),
+    )
+    return tx.execute(fresh.values(seen_at=tx.now)).rowcount > 0
+
+
+def list_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> set[str]:
+    """The conversations with a mention that the member has not seen."""
+    query = conversations_naming(business_id, member_id).where(mentions.c.seen_at.is_(None))
+    return set(tx.execute(query).scalars())
+
+
+def conversations_naming(business_id: str, member_id: str) -> Select[tuple[str]]:
+    """The ids of the conversations with a note that names a member, as a part of other statements."""
+    of_member = (mentions.c.business_id == business_id, mentions.c.member_id == member_id)
+    return select(mentions.c.conversation_id).where(*of_member)
+
 
 conversations = Table(
     "conversations",
@@ -80,7 +260,7 @@ conversations = Table(
 
 @dataclass(frozen=True, slots=True)
 class ConversationFilter:
-    """Which conversations to list.
+    """Filter of conversations.
 
     Attributes:
         tab: all, mine, mentions, unassigned, waiting (leads that nobody has answered), late (answered by
@@ -109,16 +289,16 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class LeadMade:
-    """That a conversation made a lead."""
+    """Mark of a conversation that made a lead."""
 
     business_id: str
     conversation_id: str
     lead_id: str
 
 
-def save_conversations(tx: Tx, found: Iterable[Conversation]) -> int:
+def save_conversations(tx: Tx, new_conversations: Iterable[Conversation]) -> int:
     """Insert conversations; those that are there stay as they are. Say how many were not there before."""
-    return insert_new(tx, conversations, [row_of(each) for each in found])
+    return insert_new(tx, conversations, [row_of(conversation) for conversation in new_conversations])
 
 
 _ONE = (conversations.c.business_id == bindparam("of_business"), conversations.c.id == bindparam("of_id"))
@@ -176,10 +356,14 @@ def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> Convers
 
 
 def list_conversations(
-    tx: Tx, business_id: str, wanted: ConversationFilter, limit: int = 50, before: datetime | None = None
+    tx: Tx,
+    business_id: str,
+    conversation_filter: ConversationFilter,
+    limit: int = 50,
+    before: datetime | None = None,
 ) -> list[Conversation]:
     """Conversations with at least one message, latest first."""
-    statement = _matching(select(conversations), business_id, wanted)
+    statement = _matching(select(conversations), business_id, conversation_filter)
     if before is not None:
         statement = statement.where(conversations.c.last_message_at < before)
     return tx.list(Conversation, statement.order_by(conversations.c.last_message_at.desc()).limit(limit))
@@ -197,18 +381,18 @@ def list_conversations_of_account(
         messages.c.conversation_id == conversations.c.id,
         is_answer_of_person(messages),
     )
-    mine = select(conversations).where(
+    query = select(conversations).where(
         conversations.c.business_id == business_id,
         conversations.c.channel_account_id == account_id,
         conversations.c.last_message_at.is_not(None),
         answered.exists() if is_answered else ~answered.exists(),
     )
-    latest = mine.order_by(conversations.c.last_message_at.desc(), conversations.c.id)
+    latest = query.order_by(conversations.c.last_message_at.desc(), conversations.c.id)
     return tx.list(Conversation, latest.offset(span[0]).limit(span[1]))
 
 
-def count_conversations(tx: Tx, business_id: str, wanted: ConversationFilter) -> int:
-    counted = _matching(select(func.count()).select_from(conversations), business_id, wanted)
+def count_conversations(tx: Tx, business_id: str, conversation_filter: ConversationFilter) -> int:
+    counted = _matching(select(func.count()).select_from(conversations), business_id, conversation_filter)
     return int(tx.scalar(counted))
 
 
@@ -226,27 +410,31 @@ def count_active_since(tx: Tx, business_id: str, moment: datetime) -> int:
     return int(tx.scalar(active))
 
 
-def count_tabs(tx: Tx, business_id: str, wanted: ConversationFilter, tabs: Iterable[str]) -> dict[str, int]:
-    """How many conversations each tab has, all counted in one pass along an index."""
-    rules = {tab: _of_tab(business_id, replace(wanted, tab=tab)) for tab in tabs}
+def count_tabs(
+    tx: Tx, business_id: str, conversation_filter: ConversationFilter, tabs: Iterable[str]
+) -> dict[str, int]:
+    """Count conversations by tab, in one pass along an index."""
+    rules = {tab: _of_tab(business_id, replace(conversation_filter, tab=tab)) for tab in tabs}
     counts = [
         (func.count().filter(and_(*rule)) if rule else func.count()).label(tab) for tab, rule in rules.items()
     ]
     counted: Any = select(*counts).select_from(conversations)
-    statement = _matching(counted, business_id, replace(wanted, tab="all"))
+    statement = _matching(counted, business_id, replace(conversation_filter, tab="all"))
     return {tab: int(count) for tab, count in tx.execute(statement).mappings().one().items()}
 
 
-def _matching(statement: Select[Any], business_id: str, wanted: ConversationFilter) -> Select[Any]:
+def _matching(
+    statement: Select[Any], business_id: str, conversation_filter: ConversationFilter
+) -> Select[Any]:
     has_message = conversations.c.last_message_at.is_not(None)
     statement = statement.where(conversations.c.business_id == business_id, has_message)
-    if wanted.state is None:
+    if conversation_filter.state is None:
         statement = statement.where(conversations.c.state != ThreadState.BLOCKED)
     else:
-        statement = statement.where(conversations.c.state == wanted.state)
-    statement = statement.where(*_of_tab(business_id, wanted))
-    if wanted.among is not None:
-        statement = statement.where(conversations.c.id.in_(wanted.among))
+        statement = statement.where(conversations.c.state == conversation_filter.state)
+    statement = statement.where(*_of_tab(business_id, conversation_filter))
+    if conversation_filter.among is not None:
+        statement = statement.where(conversations.c.id.in_(conversation_filter.among))
     return statement
 
 
@@ -262,25 +450,27 @@ def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) ->
     named = union_all(
         *(select(persons.c.id).where(persons.c.business_id == business_id, way) for way in ways)
     )
-    mine = select(conversations.c.id).where(
+    query = select(conversations.c.id).where(
         conversations.c.business_id == business_id, conversations.c.person_id.in_(named)
     )
-    latest = mine.order_by(conversations.c.last_message_at.desc()).limit(limit)
+    latest = query.order_by(conversations.c.last_message_at.desc()).limit(limit)
     return list(tx.execute(latest).scalars())
 
 
-def _of_tab(business_id: str, wanted: ConversationFilter) -> list[ColumnElement[bool]]:
+def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[ColumnElement[bool]]:
     table = conversations.c
     tabs: dict[str, list[ColumnElement[bool]]] = {
-        "mine": [table.assignee_id == wanted.member_id],
-        "mentions": [table.id.in_(conversations_naming(business_id, wanted.member_id))],
+        "mine": [table.assignee_id == conversation_filter.member_id],
+        "mentions": [table.id.in_(conversations_naming(business_id, conversation_filter.member_id))],
         "unassigned": [table.assignee_id.is_(None)],
         "waiting": [table.lead_id.is_not(None), table.waiting_since.is_not(None)],
-        "late": [table.waiting_since <= wanted.late_before] if wanted.late_before else [false()],
+        "late": [table.waiting_since <= conversation_filter.late_before]
+        if conversation_filter.late_before
+        else [false()],
         "unread": [table.unread > literal_column("0")],  # a number to fill in would hide the index
         "leads": [table.lead_id.is_not(None)],
     }
-    return tabs.get(wanted.tab, [])
+    return tabs.get(conversation_filter.tab, [])
 
 
 def list_late_conversations(
@@ -298,14 +488,14 @@ def list_late_conversations(
 
 def list_unread_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
     """Leads whose chats hold something unread, as a select for a larger statement."""
-    mine = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
-    return select(conversations.c.lead_id).where(*mine, conversations.c.unread > literal_column("0"))
+    conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
+    return select(conversations.c.lead_id).where(*conditions, conversations.c.unread > literal_column("0"))
 
 
 def list_waiting_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
     """Leads who wrote last and wait for an answer, as a select."""
-    mine = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
-    return select(conversations.c.lead_id).where(*mine, conversations.c.waiting_since.is_not(None))
+    conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
+    return select(conversations.c.lead_id).where(*conditions, conversations.c.waiting_since.is_not(None))
 
 
 def record_message_time(
@@ -325,8 +515,13 @@ def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
 
 
 def _row_of_move(move: Move) -> dict[str, Any]:
-    of = move.conversation
-    return {"of_business": of.business_id, "of_id": of.id, "moment": move.at, "kind": _kind_of(move)}
+    conversation = move.conversation
+    return {
+        "of_business": conversation.business_id,
+        "of_id": conversation.id,
+        "moment": move.at,
+        "kind": _kind_of(move),
+    }
 
 
 def _kind_of(move: Move) -> str:
@@ -335,7 +530,7 @@ def _kind_of(move: Move) -> str:
     return "customer" if move.from_customer else "business"
 
 
-def moved(conversation: Conversation, moves: Iterable[Move], made: LeadMade | None) -> Conversation:
+def moved(conversation: Conversation, moves: Iterable[Move], lead_mark: LeadMade | None) -> Conversation:
     """A conversation as moves leave it, and the lead that it made, by the same rules as in the table."""
     last, waiting = conversation.last_message_at, conversation.waiting_since
     unread, state = conversation.unread, conversation.state
@@ -353,20 +548,22 @@ def moved(conversation: Conversation, moves: Iterable[Move], made: LeadMade | No
         unread=unread,
         state=state,
         waiting_since=waiting,
-        lead_id=made.lead_id if made else conversation.lead_id,
+        lead_id=lead_mark.lead_id if lead_mark else conversation.lead_id,
     )
 
 
 def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
     """Change what lies on the desk; False when somebody changed it since it was read."""
-    mine = _change_of(conversation.business_id, conversation.id)
-    seen = mine.where(conversations.c.revision == conversation.revision)
-    return tx.execute(seen.values(**values, revision=conversation.revision + 1)).rowcount == 1
+    statement = _change_of(conversation.business_id, conversation.id)
+    unchanged = statement.where(conversations.c.revision == conversation.revision)
+    return tx.execute(unchanged.values(**values, revision=conversation.revision + 1)).rowcount == 1
 
 
 def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> list[Conversation]:
-    mine = conversations.c.business_id == business_id
-    return tx.list(Conversation, select(conversations).where(mine, conversations.c.person_id == person_id))
+    condition = conversations.c.business_id == business_id
+    return tx.list(
+        Conversation, select(conversations).where(condition, conversations.c.person_id == person_id)
+    )
 
 
 def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
@@ -379,21 +576,26 @@ def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
 
 def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> None:
     """Note when persons wrote first, unless that was earlier."""
-    rows = [{"of_business": each.business_id, "of_id": each.id, "moment": at} for each, at in started]
+    rows = [
+        {"of_business": conversation.business_id, "of_id": conversation.id, "moment": at}
+        for conversation, at in started
+    ]
     update_rows(tx, _START, rows)
 
 
 def record_business_read(tx: Tx, business_id: str, conversation_id: str) -> bool:
     """Note that the business has read a conversation that was unread; say whether it was."""
-    mine = _change_of(business_id, conversation_id).where(conversations.c.unread > 0)
-    return tx.execute(mine.values(unread=0, business_read_at=tx.now)).rowcount == 1
+    statement = _change_of(business_id, conversation_id).where(conversations.c.unread > 0)
+    return tx.execute(statement.values(unread=0, business_read_at=tx.now)).rowcount == 1
 
 
 def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> bool:
     """Note up to when the person has read; it never goes back, and then it says False."""
-    known = conversations.c.customer_read_at
-    mine = _change_of(conversation.business_id, conversation.id).where(or_(known.is_(None), known < at))
-    return tx.execute(mine.values(customer_read_at=at)).rowcount == 1
+    read_at = conversations.c.customer_read_at
+    statement = _change_of(conversation.business_id, conversation.id).where(
+        or_(read_at.is_(None), read_at < at)
+    )
+    return tx.execute(statement.values(customer_read_at=at)).rowcount == 1
 
 
 _MADE: Final = (
@@ -403,10 +605,13 @@ _MADE: Final = (
 )
 
 
-def record_leads(tx: Tx, made: Iterable[LeadMade]) -> None:
+def record_leads(tx: Tx, lead_marks: Iterable[LeadMade]) -> None:
     """Note which leads conversations made; of several of one conversation the last counts."""
-    last = {(each.business_id, each.conversation_id): each.lead_id for each in made}
-    rows = [{"of_business": of, "of_id": talk, "lead": last[of, talk]} for of, talk in sorted(last)]
+    last = {(mark.business_id, mark.conversation_id): mark.lead_id for mark in lead_marks}
+    rows = [
+        {"of_business": business_id, "of_id": talk, "lead": last[business_id, talk]}
+        for business_id, talk in sorted(last)
+    ]
     update_rows(tx, _MADE, rows)
 
 

@@ -1,13 +1,46 @@
-"""What members add to conversations: labels, private notes, saved replies; notes and replies are sealed."""
+"""Tables of labels, notes, saved and automatic replies, notices, and inputs of the spam filter."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from operator import itemgetter
+from typing import Any, Final
 
-from sqlalchemy import Column, Index, String, Table, UniqueConstraint, func, select
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    Select,
+    String,
+    Table,
+    UniqueConstraint,
+    and_,
+    bindparam,
+    func,
+    select,
+    true,
+    update,
+)
 
-from contatto.inbox.model import PrivateNote, SavedReply
+from contatto.channels.model import Sender
+from contatto.inbox.model import AutomaticMessages, InlineNotice, PrivateNote, SavedReply
+from contatto.inbox.store.conversations import conversations, find_conversation
+from contatto.inbox.store.messages import messages
+from contatto.kit.db.hot import Query, insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import ROW, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.types import ROW, Words, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
+from contatto.leads.model import LeadStatus
+from contatto.leads.store.merges import list_leads_ever
+from contatto.leads.store.records import leads
+from contatto.measurement.store import IS_CLICK, touches
+from contatto.spam.model import Mark
+from contatto.spam.store import chats as judged_chats
 
 conversation_labels = Table(
     "conversation_labels",
@@ -50,24 +83,26 @@ def append_conversation_label(tx: Tx, business_id: str, conversation_id: str, la
 
 def delete_conversation_label(tx: Tx, business_id: str, conversation_id: str, label_id: str) -> bool:
     """Take a label off a conversation; False when it is not there."""
-    mine = conversation_labels.delete().where(
+    statement = conversation_labels.delete().where(
         conversation_labels.c.business_id == business_id,
         conversation_labels.c.conversation_id == conversation_id,
         conversation_labels.c.label_id == label_id,
     )
-    return tx.execute(mine).rowcount == 1
+    return tx.execute(statement).rowcount == 1
 
 
 def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) -> dict[str, set[str]]:
     """Ids of labels by conversation."""
-    found: dict[str, set[str]] = {conversation_id: set() for conversation_id in conversation_ids}
-    mine = select(conversation_labels).where(
+    ids_by_conversation: dict[str, set[str]] = {
+        conversation_id: set() for conversation_id in conversation_ids
+    }
+    query = select(conversation_labels).where(
         conversation_labels.c.business_id == business_id,
-        conversation_labels.c.conversation_id.in_(list(found)),
+        conversation_labels.c.conversation_id.in_(list(ids_by_conversation)),
     )
-    for row in tx.execute(mine).mappings():
-        found[row["conversation_id"]].add(row["label_id"])
-    return found
+    for row in tx.execute(query).mappings():
+        ids_by_conversation[row["conversation_id"]].add(row["label_id"])
+    return ids_by_conversation
 
 
 def append_private_note(tx: Tx, note: PrivateNote) -> bool:
@@ -78,7 +113,7 @@ def append_private_note(tx: Tx, note: PrivateNote) -> bool:
 
 
 def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[PrivateNote]:
-    mine = select(private_notes).where(
+    query = select(private_notes).where(
         private_notes.c.business_id == business_id, private_notes.c.conversation_id == conversation_id
     )
     note_seen("conversation_id", (conversation_id,))
@@ -91,7 +126,7 @@ def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[P
             row["author"],
             row["at"],
         )
-        for row in tx.execute(mine.order_by(private_notes.c.at)).mappings()
+        for row in tx.execute(query.order_by(private_notes.c.at)).mappings()
     ]
 
 
@@ -105,10 +140,10 @@ def save_reply(tx: Tx, reply: SavedReply) -> None:
 
 
 def delete_saved_reply(tx: Tx, business_id: str, reply_id: str) -> bool:
-    mine = saved_replies.delete().where(
+    statement = saved_replies.delete().where(
         saved_replies.c.business_id == business_id, saved_replies.c.id == reply_id
     )
-    return tx.execute(mine).rowcount == 1
+    return tx.execute(statement).rowcount == 1
 
 
 def count_saved_replies(tx: Tx, business_id: str) -> int:
@@ -117,8 +152,8 @@ def count_saved_replies(tx: Tx, business_id: str) -> int:
 
 def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
     """Saved replies by shortcut, opened."""
-    mine = select(saved_replies).where(saved_replies.c.business_id == business_id)
-    rows = tx.execute(mine.order_by(saved_replies.c.shortcut)).mappings()
+    query = select(saved_replies).where(saved_replies.c.business_id == business_id)
+    rows = tx.execute(query.order_by(saved_replies.c.shortcut)).mappings()
     return [
         SavedReply(
             row["id"],
@@ -128,3 +163,269 @@ def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
         )
         for row in rows
     ]
+
+
+reply_targets = Table(
+    "reply_targets",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("minutes", Integer, nullable=False),
+    instant("changed_at"),
+)
+
+
+def find_reply_target(tx: Tx, business_id: str) -> timedelta | None:
+    """Find the response time target of a business in minutes; None without one."""
+    minutes = tx.scalar(select(reply_targets.c.minutes).where(reply_targets.c.business_id == business_id))
+    return timedelta(minutes=minutes) if minutes else None
+
+
+def list_reply_targets(tx: Tx) -> dict[str, timedelta]:
+    """List response time targets by business."""
+    query = select(reply_targets.c.business_id, reply_targets.c.minutes).where(reply_targets.c.minutes > 0)
+    return {row.business_id: timedelta(minutes=row.minutes) for row in tx.execute(query)}
+
+
+def save_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
+    """Keep the target; 0 means none."""
+    new = {"minutes": minutes, "changed_at": tx.now}
+    insert = tx.upsert(reply_targets).values(business_id=business_id, **new)
+    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=new))
+
+
+automatic_messages = Table(
+    "automatic_messages",
+    metadata,
+    Column("channel_account_id", String(36), primary_key=True),
+    tenant(),
+    text("content"),
+    Column("revision", Integer, nullable=False),
+    instant("changed_at"),
+)
+
+_decode = msgspec.json.Decoder(AutomaticMessages).decode
+
+
+def find_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[AutomaticMessages, int] | None:
+    """The automatic messages of an account, with their revision; None when nobody wrote any."""
+    query = select(automatic_messages).where(
+        automatic_messages.c.business_id == business_id,
+        automatic_messages.c.channel_account_id == account_id,
+    )
+    row = tx.execute(query).mappings().first()
+    return None if row is None else (_decode(row["content"]), row["revision"])
+
+
+def save_automatic(
+    tx: Tx, business_id: str, account_id: str, content: AutomaticMessages, revision: int
+) -> bool:
+    """Keep them as the next revision; False when somebody changed them since this revision was read."""
+    new = {
+        "content": msgspec.json.encode(content).decode(),
+        "revision": revision + 1,
+        "changed_at": tx.now,
+    }
+    if revision == 0:
+        owner = {"channel_account_id": account_id, "business_id": business_id}
+        return tx.insert_ignore(automatic_messages, owner | new)
+    statement = update(automatic_messages).where(
+        automatic_messages.c.business_id == business_id,
+        automatic_messages.c.channel_account_id == account_id,
+        automatic_messages.c.revision == revision,
+    )
+    return tx.execute(statement.values(**new)).rowcount == 1
+
+
+inline_notices = Table(
+    "inline_notices",
+    metadata,
+    key(),
+    tenant(),
+    Column("conversation_id", String(36), nullable=False),
+    Column("lead_id", String(36), nullable=False),
+    Column("fields", Words, nullable=False),
+    instant("at"),
+    Index("ix_inline_notices_of_lead", "lead_id"),
+)
+
+
+_THERE: Final = Query(
+    select(inline_notices.c.id).where(
+        within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
+    )
+)
+
+
+def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]:
+    """Append inline notices; give those that were not there before."""
+    first = {notice.id: notice for notice in posted}
+    if not first:
+        return []
+    values = {"businesses": {notice.business_id for notice in first.values()}, "ids": list(first)}
+    existing_ids = {notice for (notice,) in _THERE.rows(tx, values)}
+    new = [notice for notice in first.values() if notice.id not in existing_ids]
+    insert_new(tx, inline_notices, [row_of(notice) for notice in new])
+    return new
+
+
+def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
+    """Forget which conversations made a lead, and its notices."""
+    marked = update(conversations).where(
+        conversations.c.business_id == business_id, conversations.c.lead_id == lead_id
+    )
+    tx.execute(marked.values(lead_id=None))
+    condition = inline_notices.c.business_id == business_id
+    tx.execute(inline_notices.delete().where(condition, inline_notices.c.lead_id == lead_id))
+
+
+def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:
+    """The notices in a thread, oldest first: they hang on the leads that its person ever was.
+
+    Ids of leads follow from the time, so in the index by them new notices lie beside each other.
+    """
+    conversation = find_conversation(tx, business_id, conversation_id)
+    leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
+    query = select(inline_notices).where(*_within(business_id, leads, {conversation_id}))
+    return tx.list(InlineNotice, query.order_by(inline_notices.c.at))
+
+
+def delete_notices(
+    tx: Tx, business_id: str, person_ids: Collection[str], conversation_ids: Collection[str]
+) -> None:
+    """Delete the notices in the threads of some persons."""
+    leads = list_leads_ever(tx, business_id, person_ids)
+    tx.execute(inline_notices.delete().where(*_within(business_id, leads, conversation_ids)))
+
+
+def _within(
+    business_id: str, lead_ids: Collection[str], conversation_ids: Collection[str]
+) -> tuple[ColumnElement[bool], ...]:
+    return (
+        inline_notices.c.business_id == business_id,
+        inline_notices.c.lead_id.in_(lead_ids),
+        inline_notices.c.conversation_id.in_(conversation_ids),
+    )
+
+
+_OF: Final = bindparam("of", type_=String())
+
+
+def list_chats_of_good_leads(tx: Tx, business_id: str, limit: int) -> list[str]:
+    """The latest chats whose leads are qualified or converted, by their ids."""
+    condition = and_(
+        leads.c.id == conversations.c.lead_id, leads.c.business_id == conversations.c.business_id
+    )
+    good = leads.c.status.in_((LeadStatus.QUALIFIED, LeadStatus.CONVERTED))
+    query = select(conversations.c.id).join(leads, condition)
+    query = query.where(conversations.c.business_id == business_id, good)
+    return list(tx.execute(query.order_by(conversations.c.last_message_at.desc()).limit(limit)).scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A chat that is to be judged, by its id."""
+
+    id: str
+    channel_account_id: str
+    person_id: str
+
+
+_SUSPECTS: Final = Query(
+    select(conversations.c.id, conversations.c.channel_account_id, conversations.c.person_id).where(
+        conversations.c.business_id == _OF, within(conversations.c.id, "ids")
+    )
+)
+
+
+def list_suspects(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> list[Suspect]:
+    """Those of some chats that are still there."""
+    return [Suspect(*row) for row in _SUSPECTS.rows(tx, {"of": business_id, "ids": conversation_ids})]
+
+
+_TAPS: Final = Query(
+    select(touches.c.person_id, func.count())
+    .where(
+        touches.c.business_id == _OF, within(touches.c.person_id, "persons"), IS_CLICK,
+        touches.c.ts >= bindparam("since", type_=BigInteger()),
+    )
+    .group_by(touches.c.person_id)
+)  # fmt: skip
+
+
+def count_taps(tx: Tx, business_id: str, person_ids: Collection[str], since_ts: int) -> dict[str, int]:
+    """Count ad taps by person since a microsecond, without persons that have none."""
+    values = {"of": business_id, "persons": person_ids, "since": since_ts}
+    return {row[0]: row[1] for row in _TAPS.rows(tx, values)}
+
+
+_MARKED: Final = Query(
+    select(conversations.c.person_id, conversations.c.id)
+    .join(
+        judged_chats,
+        and_(
+            judged_chats.c.business_id == conversations.c.business_id,
+            judged_chats.c.conversation_id == conversations.c.id,
+        ),
+    )
+    .where(
+        conversations.c.business_id == _OF, within(conversations.c.person_id, "persons"),
+        judged_chats.c.mark == bindparam("spam", type_=judged_chats.c.mark.type),
+    )
+)  # fmt: skip
+
+
+def list_marked_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, set[str]]:
+    """The chats of persons that are marked as spam, by their ids; persons without one are left out."""
+    chats_by_mark: dict[str, set[str]] = defaultdict(set)
+    for person_id, chat_id in _MARKED.rows(tx, {"of": business_id, "persons": person_ids, "spam": Mark.SPAM}):
+        chats_by_mark[person_id].add(chat_id)
+    return dict(chats_by_mark)
+
+
+def _latest_of_each(on: str) -> Query:
+    """The latest messages of each of some chats, as one query: the engines know no common way to say that."""
+    latest = messages.alias("latest")
+    of_customer = (
+        latest.c.business_id == conversations.c.business_id,
+        latest.c.conversation_id == conversations.c.id,
+    )
+    some = select(latest).where(*of_customer).order_by(latest.c.at.desc(), latest.c.seq.desc())
+    some = some.limit(bindparam("each", type_=Integer()))
+    message_rows: Any = messages
+    if on == "postgresql":
+        message_rows = some.lateral("said")
+        both = conversations.join(message_rows, true())
+    else:
+        seqs = some.with_only_columns(latest.c.seq).correlate(conversations)
+        both = conversations.join(message_rows, message_rows.c.seq.in_(seqs))
+    query: Select[Any] = select(
+        message_rows.c.conversation_id,
+        message_rows.c.sender,
+        message_rows.c.body,
+        message_rows.c.at,
+        message_rows.c.seq,
+        message_rows.c.id,
+    )
+    conditions = conversations.c.business_id == _OF, within(conversations.c.id, "ids")
+    return Query(query.select_from(both).where(*conditions))
+
+
+_LATEST: Final = {on: _latest_of_each(on) for on in ("sqlite", "postgresql")}
+
+
+def list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str], each: int) -> dict[str, list[str]]:
+    """List customers' texts among the latest ``each`` messages of chats, oldest first.
+
+    However long a chat is, no more of it is read.
+    """
+    latest = _LATEST[tx.connection.dialect.name]
+    rows = latest.rows(tx, {"of": business_id, "ids": conversation_ids, "each": each})
+    texts_by_conversation: dict[str, list[str]] = {
+        conversation_id: [] for conversation_id in conversation_ids
+    }
+    for conversation_id, sender, body, _at, _seq, message_id in sorted(rows, key=itemgetter(3, 4)):
+        if sender is Sender.CUSTOMER:
+            texts_by_conversation[conversation_id].append(
+                tx.vault.open(body, business_id, "messages.body", message_id)
+            )
+    return texts_by_conversation

@@ -9,23 +9,32 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Index,
+    Integer,
     Select,
     String,
     Table,
+    Text,
+    UniqueConstraint,
+    Update,
     and_,
+    exists,
     func,
     literal_column,
     or_,
     select,
+    update,
 )
 
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox.model import Message
+from contatto.inbox.model import REPLY, Message, Photo, ScheduledReply, ScheduleState, Send, SendState
 from contatto.kit.db.hot import Query, insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import ROW, Choice, Serial, instant, metadata, sealed, tenant, text
+from contatto.kit.db.types import ROW, Choice, Serial, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
+from contatto.kit.ids import named_id
 from contatto.kit.looks import note_seen
+from contatto.kit.outbound.store import is_unsure
+from contatto.kit.turns import Queue
 
 messages = Table(
     "messages",
@@ -48,24 +57,26 @@ messages = Table(
 )  # fmt: skip
 
 
-def is_answer_of_person(said: FromClause) -> ColumnElement[bool]:
+def is_answer_of_person(message_table: FromClause) -> ColumnElement[bool]:
     """Return the condition for an answer that a person of the business wrote, for all who count answers."""
-    return and_(said.c.sender == Sender.BUSINESS, said.c.kind != MessageKind.AUTOMATIC)
+    return and_(message_table.c.sender == Sender.BUSINESS, message_table.c.kind != MessageKind.AUTOMATIC)
 
 
 def find_first_answer(
     tx: Tx, business_id: str, conversation_id: str
 ) -> tuple[datetime, datetime | None] | None:
-    """When the customer wrote first, and when a person of the business then did, if ever.
+    """Find the time of the customer's first message, and of the first answer by a person, if any.
 
     None where the customer never wrote. What nobody wrote just then is no answer.
     """
-    mine = messages.c.business_id == business_id, messages.c.conversation_id == conversation_id
+    conditions = messages.c.business_id == business_id, messages.c.conversation_id == conversation_id
     wrote = messages.c.sender == Sender.CUSTOMER
-    began = tx.execute(select(messages.c.at).where(*mine, wrote).order_by(messages.c.at).limit(1)).scalar()
+    began = tx.execute(
+        select(messages.c.at).where(*conditions, wrote).order_by(messages.c.at).limit(1)
+    ).scalar()
     if began is None:
         return None
-    answer = select(messages.c.at).where(*mine, is_answer_of_person(messages), messages.c.at >= began)
+    answer = select(messages.c.at).where(*conditions, is_answer_of_person(messages), messages.c.at >= began)
     return began, tx.execute(answer.order_by(messages.c.at).limit(1)).scalar()
 
 
@@ -74,9 +85,9 @@ def append_message(tx: Tx, business_id: str, message: Message) -> bool:
     return tx.insert_ignore(messages, _row_of(tx, business_id, message))
 
 
-def append_messages(tx: Tx, said: Iterable[tuple[str, Message]]) -> int:
+def append_messages(tx: Tx, pairs: Iterable[tuple[str, Message]]) -> int:
     """Append messages, each with its business, in their order; say how many were not there before."""
-    return insert_new(tx, messages, [_row_of(tx, business_id, message) for business_id, message in said])
+    return insert_new(tx, messages, [_row_of(tx, business_id, message) for business_id, message in pairs])
 
 
 _KNOWN: Final = Query(
@@ -86,7 +97,7 @@ _KNOWN: Final = Query(
 
 def list_known_messages(tx: Tx, business_ids: Collection[str], message_ids: Collection[str]) -> set[str]:
     """Those of the ids of which there is a message; for the worker."""
-    return {each for (each,) in _KNOWN.rows(tx, {"businesses": business_ids, "ids": message_ids})}
+    return {message_id for (message_id,) in _KNOWN.rows(tx, {"businesses": business_ids, "ids": message_ids})}
 
 
 def _row_of(tx: Tx, business_id: str, message: Message) -> dict[str, Any]:
@@ -108,31 +119,31 @@ def list_messages(
     tx: Tx, business_id: str, conversation_id: str, limit: int = 200, before: datetime | None = None
 ) -> list[Message]:
     """The latest messages of a conversation, oldest first, their texts opened."""
-    mine = _messages_of(business_id, conversation_id)
+    query = _messages_of(business_id, conversation_id)
     if before is not None:
-        mine = mine.where(messages.c.at < before)
-    rows = tx.execute(mine.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
-    return [_opened(tx, business_id, row) for row in reversed(list(rows))]
+        query = query.where(messages.c.at < before)
+    rows = tx.execute(query.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
+    return [_message_of(tx, business_id, row) for row in reversed(list(rows))]
 
 
 def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int) -> list[Message]:
     """Messages stored after a sequence number, in order of storage."""
-    mine = _messages_of(business_id, conversation_id).where(messages.c.seq > seq)
-    rows = tx.execute(mine.order_by(messages.c.seq).limit(500)).mappings()
-    return [_opened(tx, business_id, row) for row in rows]
+    query = _messages_of(business_id, conversation_id).where(messages.c.seq > seq)
+    rows = tx.execute(query.order_by(messages.c.seq).limit(500)).mappings()
+    return [_message_of(tx, business_id, row) for row in rows]
 
 
 def list_messages_before(
     tx: Tx, business_id: str, conversation_id: str, seq: int | None, limit: int
 ) -> list[Message]:
     """Messages of a conversation, latest first: all, or those earlier than the one with this number."""
-    mine = _messages_of(business_id, conversation_id)
+    query = _messages_of(business_id, conversation_id)
     if seq is not None:
         at = select(messages.c.at).where(messages.c.business_id == business_id, messages.c.seq == seq)
         when = at.scalar_subquery()
-        mine = mine.where(or_(messages.c.at < when, and_(messages.c.at == when, messages.c.seq < seq)))
-    rows = tx.execute(mine.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
-    return [_opened(tx, business_id, row) for row in rows]
+        query = query.where(or_(messages.c.at < when, and_(messages.c.at == when, messages.c.seq < seq)))
+    rows = tx.execute(query.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
+    return [_message_of(tx, business_id, row) for row in rows]
 
 
 class MessageText(NamedTuple):
@@ -176,21 +187,21 @@ def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> 
         .subquery()
     )
     rows = tx.execute(select(ranked).where(ranked.c.place == 1)).mappings()
-    return {row["conversation_id"]: _opened(tx, business_id, row) for row in rows}
+    return {row["conversation_id"]: _message_of(tx, business_id, row) for row in rows}
 
 
 def find_last_time(tx: Tx, business_id: str, conversation_id: str, sender: Sender) -> datetime | None:
-    """When one side wrote last."""
-    mine = (messages.c.business_id == business_id, messages.c.conversation_id == conversation_id)
-    last = select(func.max(messages.c.at)).where(*mine, messages.c.sender == sender)
-    found: datetime | None = tx.scalar(last)
-    return found
+    """Find the time of one side's last message."""
+    conditions = (messages.c.business_id == business_id, messages.c.conversation_id == conversation_id)
+    last = select(func.max(messages.c.at)).where(*conditions, messages.c.sender == sender)
+    last_at: datetime | None = tx.scalar(last)
+    return last_at
 
 
 def find_message(tx: Tx, business_id: str, message_id: str) -> Message | None:
-    mine = select(messages).where(messages.c.business_id == business_id, messages.c.id == message_id)
-    row = tx.execute(mine).mappings().first()
-    return None if row is None else _opened(tx, business_id, row)
+    query = select(messages).where(messages.c.business_id == business_id, messages.c.id == message_id)
+    row = tx.execute(query).mappings().first()
+    return None if row is None else _message_of(tx, business_id, row)
 
 
 def _messages_of(business_id: str, conversation_id: str) -> Select[Any]:
@@ -199,7 +210,7 @@ def _messages_of(business_id: str, conversation_id: str) -> Select[Any]:
     )
 
 
-def _opened(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
+def _message_of(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
     note_seen("conversation_id", (row["conversation_id"],))
     return Message(
         seq=row["seq"],
@@ -212,4 +223,253 @@ def _opened(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
         at=row["at"],
         photo=row["photo"],
         form=row["form"],
+    )
+
+
+sends = Table(
+    "sends",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    tenant(),
+    Column("message_id", String(36), nullable=False, unique=True),
+    Column("conversation_id", String(36), nullable=False),
+    Column("channel_account_id", String(36), nullable=False),
+    Column("state", Choice(SendState), nullable=False),
+    Column("external_ref", String(36)),
+    Column("reason", String(64)),
+    instant("changed_at"),
+    Index("ix_sends_of_conversation", "business_id", "conversation_id"),
+    Index("ix_sends_external_ref", "business_id", "external_ref"),
+)
+
+UNSETTLED: Final = (SendState.DUE, SendState.FAILED, SendState.DEAD)
+
+
+def append_send(tx: Tx, send: Send) -> bool:
+    """Append a send; False when this message has one."""
+    row = row_of(send, without={"id"})
+    return tx.insert_ignore(sends, row | {"changed_at": tx.now})
+
+
+def record_send(tx: Tx, send: Send, state: SendState, *, reason: str | None = None) -> bool:
+    """Record what became of a request, unless news from the platform has settled it meanwhile."""
+    values = {"state": state, "reason": reason, "changed_at": tx.now}
+    return tx.execute(_change_of(send).where(sends.c.state.in_(UNSETTLED)).values(**values)).rowcount == 1
+
+
+def record_external_ref(tx: Tx, send: Send, external_ref: str) -> None:
+    tx.execute(_change_of(send).values(external_ref=external_ref))
+
+
+def record_delivered(tx: Tx, send: Send) -> bool:
+    statement = _change_of(send).where(sends.c.state != SendState.DELIVERED)
+    values = {"state": SendState.DELIVERED, "reason": None, "changed_at": tx.now}
+    return tx.execute(statement.values(**values)).rowcount == 1
+
+
+def record_refusal(tx: Tx, send: Send, reason: str) -> bool:
+    """Record that the platform took a message and could not deliver it."""
+    statement = _change_of(send).where(sends.c.state != SendState.DELIVERED)
+    values = {"state": SendState.FAILED, "reason": reason, "changed_at": tx.now}
+    return tx.execute(statement.values(**values)).rowcount == 1
+
+
+def record_retry(tx: Tx, send: Send) -> bool:
+    """Make a send that failed due again; False when it did not fail."""
+    statement = _change_of(send).where(sends.c.state.in_((SendState.FAILED, SendState.DEAD)))
+    values = {"state": SendState.DUE, "reason": None, "changed_at": tx.now}
+    return tx.execute(statement.values(**values)).rowcount == 1
+
+
+def _change_of(send: Send) -> Update:
+    return update(sends).where(sends.c.business_id == send.business_id, sends.c.id == send.id)
+
+
+def find_send(tx: Tx, business_id: str, message_id: str) -> Send | None:
+    condition = sends.c.business_id == business_id
+    return tx.find(Send, select(sends).where(condition, sends.c.message_id == message_id))
+
+
+def find_send_by_ref(tx: Tx, business_id: str, external_ref: str) -> Send | None:
+    condition = sends.c.business_id == business_id
+    return tx.find(Send, select(sends).where(condition, sends.c.external_ref == external_ref))
+
+
+def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Send]:
+    """Sends that the platform may have taken without our knowing, oldest first."""
+    on_its_way = and_(
+        sends.c.state == SendState.DUE, is_unsure(sends.c.business_id, REPLY, sends.c.message_id)
+    )
+    lost = and_(sends.c.state == SendState.FAILED, sends.c.reason == "answer_lost")
+    query = select(sends).where(
+        sends.c.business_id == business_id,
+        sends.c.conversation_id == conversation_id,
+        or_(on_its_way, lost),
+        sends.c.external_ref.is_(None),
+    )
+    return tx.list(Send, query.order_by(sends.c.id))
+
+
+def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str, Send]:
+    """Sends by message."""
+    query = select(sends).where(sends.c.business_id == business_id, sends.c.message_id.in_(list(message_ids)))
+    return {send.message_id: send for send in tx.list(Send, query)}
+
+
+def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[datetime | None, int]:
+    """Load the time of the person's last message, and the count of the business's since then (P5)."""
+    conditions = (messages.c.business_id == business_id, messages.c.conversation_id == conversation_id)
+    last = find_last_time(tx, business_id, conversation_id, Sender.CUSTOMER)
+    if last is None:
+        return None, 0
+    stopped = select(sends.c.message_id).where(
+        sends.c.business_id == business_id,
+        sends.c.conversation_id == conversation_id,
+        sends.c.state.in_((SendState.FAILED, SendState.DEAD)),
+    )
+    sent = select(func.count()).where(
+        *conditions,
+        messages.c.sender == Sender.BUSINESS,
+        messages.c.at >= last,
+        messages.c.id.not_in(stopped),
+    )
+    return last, int(tx.scalar(sent))
+
+
+photos = Table(
+    "photos",
+    metadata,
+    key(),
+    tenant(),
+    Column("digest", String(64), nullable=False),
+    Column("media_type", String(32), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    sealed("body"),
+    instant("created_at"),
+    UniqueConstraint("business_id", "digest"),
+)
+
+
+def save_photo(tx: Tx, photo: Photo, body: bytes) -> None:
+    """Keep a picture; the same one again only counts as new, so that nobody forgets it before its message."""
+    row = row_of(photo)
+    row["id"] = named_id(photo.business_id, photo.digest)
+    sealed_body = tx.vault.seal_bytes(body, photo.business_id, "photos.body", row["id"])
+    insert = tx.upsert(photos).values(**row, body=sealed_body)
+    changes = {"created_at": photo.created_at}
+    tx.execute(insert.on_conflict_do_update(index_elements=["business_id", "digest"], set_=changes))
+
+
+def list_photos(tx: Tx, business_id: str, digests: Iterable[str]) -> dict[str, Photo]:
+    """Pictures by digest, without their bytes."""
+    shown = [column for column in photos.c if column.name != "body"]
+    query = select(*shown).where(photos.c.business_id == business_id, photos.c.digest.in_(list(digests)))
+    return {photo.digest: photo for photo in tx.list(Photo, query)}
+
+
+def find_photo_body(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
+    """The media type of a picture and its bytes, opened."""
+    query = select(photos).where(photos.c.business_id == business_id, photos.c.digest == digest)
+    row = tx.execute(query).mappings().first()
+    if row is None:
+        return None
+    return row["media_type"], tx.vault.open_bytes(row["body"], business_id, "photos.body", row["id"])
+
+
+def has_unused_photo(tx: Tx, before: datetime) -> bool:
+    """Report whether any business has a picture without a message; the query scans all of them."""
+    return tx.scalar(select(photos.c.digest).where(*_unused(before)).limit(1)) is not None
+
+
+def delete_unused_photos(tx: Tx, before: datetime) -> int:
+    """Forget some pictures of any business that no message shows (any more); say how many."""
+    return tx.delete_some(photos, *_unused(before), most=20)
+
+
+def _unused(before: datetime) -> tuple[ColumnElement[bool], ...]:
+    shown = exists().where(
+        messages.c.business_id == photos.c.business_id, messages.c.photo == photos.c.digest
+    )
+    return photos.c.created_at < before, ~shown
+
+
+_DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
+
+scheduled_replies = Table(
+    "scheduled_replies",
+    metadata,
+    key(),
+    tenant(),
+    Column("conversation_id", String(36), nullable=False),
+    sealed("body"),
+    text("author"),
+    instant("due_at"),
+    Column("state", Choice(ScheduleState), nullable=False),
+    Column("reason", Text),
+    Index("ix_scheduled_replies_of_conversation", "business_id", "conversation_id"),
+    Index("ix_scheduled_replies_due", "business_id", "due_at", sqlite_where=_DUE, postgresql_where=_DUE),
+)
+
+SCHEDULED: Final = Queue(scheduled_replies, _DUE, scheduled_replies.c.due_at)
+"""Replies for later that nothing has stopped."""
+
+
+def append_scheduled(tx: Tx, reply: ScheduledReply) -> bool:
+    """Append a reply for later, sealed; False when it was there before."""
+    row = row_of(reply, without={"text"})
+    body = tx.vault.seal(reply.text, reply.business_id, "scheduled_replies.body", reply.id)
+    return tx.insert_ignore(scheduled_replies, row | {"body": body})
+
+
+def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[ScheduledReply]:
+    """Replies of a thread that still wait, or that something stopped, in order of their time."""
+    shown = (ScheduleState.DUE, ScheduleState.STOPPED)
+    query = select(scheduled_replies).where(
+        scheduled_replies.c.business_id == business_id,
+        scheduled_replies.c.conversation_id == conversation_id,
+        scheduled_replies.c.state.in_(shown),
+    )
+    return [
+        _scheduled_reply_of(tx, row)
+        for row in tx.execute(query.order_by(scheduled_replies.c.due_at)).mappings()
+    ]
+
+
+def list_due_replies(tx: Tx, business_id: str, limit: int) -> list[ScheduledReply]:
+    """Replies of a business whose time has come, the oldest first; for the timer only."""
+    rows = tx.execute(SCHEDULED.rows(tx), SCHEDULED.values(tx, business_id, limit)).mappings()
+    return [_scheduled_reply_of(tx, row) for row in rows.all()]
+
+
+def record_scheduled(
+    tx: Tx,
+    reply: tuple[str, str, str],
+    state: ScheduleState,
+    *,
+    reason: str | None = None,
+    expected_state: ScheduleState = ScheduleState.DUE,
+) -> bool:
+    """Note what became of a reply, named by business, conversation and id; False if it was not as known."""
+    business_id, conversation_id, reply_id = reply
+    statement = update(scheduled_replies).where(
+        scheduled_replies.c.business_id == business_id,
+        scheduled_replies.c.conversation_id == conversation_id,
+        scheduled_replies.c.id == reply_id,
+        scheduled_replies.c.state == expected_state,
+    )
+    return tx.execute(statement.values(state=state, reason=reason)).rowcount == 1
+
+
+def _scheduled_reply_of(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
+    note_seen("conversation_id", (row["conversation_id"],))
+    return ScheduledReply(
+        id=row["id"],
+        business_id=row["business_id"],
+        conversation_id=row["conversation_id"],
+        text=tx.open_text(row["body"], row["business_id"], "scheduled_replies.body", row["id"]),
+        author=row["author"],
+        due_at=row["due_at"],
+        state=row["state"],
+        reason=row["reason"],
     )

@@ -1,11 +1,13 @@
 """Deliveries as they came in, their bodies sealed, and the ledger that counts them."""
 
 from collections import Counter
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Index,
@@ -23,10 +25,12 @@ from sqlalchemy import (
 )
 
 from contatto.channels.model import Platform
-from contatto.inbox.model import Ledger, Receipt, ReceiptState
+from contatto.channels.store import channel_accounts
+from contatto.inbox.model import AdReferral, Ledger, Receipt, ReceiptState
+from contatto.inbox.store.conversations import conversations
 from contatto.kit.db.hot import update_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
-from contatto.kit.db.types import ROW, Choice, Serial, instant, metadata, sealed, tenant
+from contatto.kit.db.types import ROW, Choice, Serial, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.turns import Queue
 from contatto.kit.vault import Vault, row_key
@@ -59,8 +63,10 @@ WAITING: Final = Queue(receipts, _WAITS, receipts.c.due_at)
 
 def _append_receipt(dialect: str) -> Any:
     insert = insert_for(dialect, receipts)
-    again = {"copies": receipts.c.copies + literal_column("1")}
-    return insert.on_conflict_do_update(index_elements=["business_id", "platform", "natural_key"], set_=again)
+    changes = {"copies": receipts.c.copies + literal_column("1")}
+    return insert.on_conflict_do_update(
+        index_elements=["business_id", "platform", "natural_key"], set_=changes
+    )
 
 
 def seal_receipt(vault: Vault, row: dict[str, Any], body: bytes) -> dict[str, Any]:
@@ -95,8 +101,8 @@ def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]
     if not tx.locks_rows:
         return WAITING.list(tx, Receipt, business_id, limit)
     values = WAITING.values(tx, business_id, limit)
-    ours = _claim_accounts(tx, business_id, values)
-    return tx.list(Receipt, _OF_ACCOUNTS, values | {"accounts": ours}) if ours else []
+    accounts = _claim_accounts(tx, business_id, values)
+    return tx.list(Receipt, _OF_ACCOUNTS, values | {"accounts": accounts}) if accounts else []
 
 
 def _claim_accounts(tx: Tx, business_id: str, values: Row) -> list[str]:
@@ -104,19 +110,19 @@ def _claim_accounts(tx: Tx, business_id: str, values: Row) -> list[str]:
 
     No more than a part of a batch needs: where much waits, others settle the other accounts meanwhile.
     """
-    ours, theirs, enough = list[str](), list[str](), values["most"] // _SHARES
+    own_accounts, other_accounts, enough = list[str](), list[str](), values["most"] // _SHARES
     for _ in range(_LOOKS):
-        seen = Counter(tx.execute(_SEEN, {**values, "theirs": theirs}).scalars())
-        for account in seen:
+        counts = Counter(tx.execute(_SEEN, {**values, "theirs": other_accounts}).scalars())
+        for account in counts:
             if _try_account(tx, business_id, account):
-                ours.append(account)
+                own_accounts.append(account)
             else:
-                theirs.append(account)
-            if sum(seen[each] for each in ours) > enough:
-                return ours
-        if ours or not seen:
+                other_accounts.append(account)
+            if sum(counts[account] for account in own_accounts) > enough:
+                return own_accounts
+        if own_accounts or not counts:
             break  # what waits is little, or nothing is left that others do not settle
-    return ours
+    return own_accounts
 
 
 _LOOKS: Final = 3
@@ -134,7 +140,7 @@ _TRY: Final = select(
 
 
 def _try_account(tx: Tx, business_id: str, account: str) -> bool:
-    """Whether nobody else settles an account; then it is held until the end of the transaction."""
+    """Lock an account until the end of the transaction; False if another worker settles it."""
     return bool(tx.execute(_TRY, {"name": business_id + account}).scalar())
 
 
@@ -147,16 +153,16 @@ def mark_account_held(tx: Tx, business_id: str, account: str) -> None:
 
 def list_receipts_of_account(tx: Tx, business_id: str, account: str) -> list[Receipt]:
     """Return the deliveries of an account that wait, due or not."""
-    mine = select(receipts).where(
+    query = select(receipts).where(
         _WAITS, receipts.c.business_id == business_id, receipts.c.account == account
     )
-    return tx.list(Receipt, mine.order_by(receipts.c.id))
+    return tx.list(Receipt, query.order_by(receipts.c.id))
 
 
 def delete_bodies(tx: Tx, settled: Sequence[Receipt]) -> None:
     if settled:
-        mine = update(receipts).where(receipts.c.business_id == settled[0].business_id)
-        tx.execute(mine.where(receipts.c.id.in_([each.id for each in settled])).values(body=None))
+        statement = update(receipts).where(receipts.c.business_id == settled[0].business_id)
+        tx.execute(statement.where(receipts.c.id.in_([receipt.id for receipt in settled])).values(body=None))
 
 
 _REFUSE: Final = (
@@ -170,7 +176,7 @@ _SETTLE: Final = _REFUSE.values(body=null())
 def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reason: str | None) -> None:
     """Settle receipts. The body of a stored one is let go: the message is kept, the copy is not needed."""
     is_kept = state not in (ReceiptState.STORED, ReceiptState.MERGED)
-    values = {"ids": [each.id for each in settled], "now_state": state, "why": reason}
+    values = {"ids": [receipt.id for receipt in settled], "now_state": state, "why": reason}
     update_rows(tx, _REFUSE if is_kept else _SETTLE, [values])
 
 
@@ -187,7 +193,7 @@ def count_receipts(tx: Tx, business_id: str) -> Ledger:
 
 
 def count_all_receipts(tx: Tx) -> Ledger:
-    """The same of all businesses, for who watches the installation."""
+    """Count receipts of all businesses, for monitoring."""
     return _ledger(tx, _COUNTED)
 
 
@@ -208,3 +214,72 @@ def _ledger(tx: Tx, counted: Select[Any]) -> Ledger:
         waiting=by_state[ReceiptState.RECEIVED],
         reasons={row[1] or "": row[2] for row in rows if row[0] is ReceiptState.REFUSED},
     )
+
+
+ad_referrals = Table(
+    "ad_referrals",
+    metadata,
+    key(),
+    tenant(),
+    Column("conversation_id", String(36), nullable=False),
+    Column("ad_number", BigInteger, nullable=False),
+    text("click_id"),
+    sealed("headline", nullable=True),
+    sealed("ad_text", nullable=True),
+    instant("at"),
+    Column("advertiser", String(64), nullable=False, server_default=""),
+    Index("ix_ad_referrals_of_conversation", "business_id", "conversation_id", "at"),
+    Index("ix_ad_referrals_of_number", "business_id", "ad_number"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTap:
+    """A tap on an ad that a platform told of, and whose it was; ``advertiser`` as in `AdReferral`."""
+
+    conversation_id: str
+    person_id: str
+    platform: Platform
+    ad_number: int
+    advertiser: str
+    at: datetime
+
+
+def append_referral(tx: Tx, referral: AdReferral) -> bool:
+    """Append a referral; False when it was there before."""
+    row = row_of(referral)
+    texts = {
+        name: tx.seal(row[name], referral.business_id, f"ad_referrals.{name}", referral.id)
+        for name in ("headline", "ad_text")
+    }
+    return tx.insert_ignore(ad_referrals, row | texts)
+
+
+def list_taps_on(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> list[NamedTap]:
+    """The taps that were told of ads with these numbers."""
+    query = (
+        select(
+            ad_referrals.c.conversation_id,
+            ad_referrals.c.ad_number,
+            ad_referrals.c.advertiser,
+            ad_referrals.c.at,
+            conversations.c.person_id,
+            channel_accounts.c.platform,
+        )
+        .join(conversations, conversations.c.id == ad_referrals.c.conversation_id)
+        .join(channel_accounts, channel_accounts.c.id == conversations.c.channel_account_id)
+        .where(
+            ad_referrals.c.business_id == business_id,
+            conversations.c.business_id == business_id,
+            channel_accounts.c.business_id == business_id,
+            ad_referrals.c.ad_number.in_(list(ad_numbers)),
+        )
+    )
+    return tx.list(NamedTap, query.order_by(ad_referrals.c.at, ad_referrals.c.id))
+
+
+def list_referrals(tx: Tx, business_id: str, conversation_id: str) -> list[AdReferral]:
+    query = select(ad_referrals).where(
+        ad_referrals.c.business_id == business_id, ad_referrals.c.conversation_id == conversation_id
+    )
+    return tx.list(AdReferral, query.order_by(ad_referrals.c.at))

@@ -1,1 +1,1 @@
-"""What changes leads: capturing and moving them, and the work of people on them."""
+"""Actions that change leads: capture, moves between statuses, and the work of members."""

@@ -1,4 +1,4 @@
-"""What people do with a lead: its owner, labels, notes and tasks; the second of two members is told.
+"""Owner, labels, notes, tasks and saved views of leads; the slower of two members is refused.
 
 Each change carries what the member had before their eyes. Labels are put on and taken off one by one, so two
 members who do so at once do not meet.
@@ -16,13 +16,25 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions.facets import refresh_facets
-from contatto.leads.model.annotations import Actor, Label, Note, Task
-from contatto.leads.model.events import LeadEdited, WorkAssigned
-from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead, LeadId
+from contatto.leads.actions.records import refresh_facets
+from contatto.leads.model import (
+    Actor,
+    HistoryEntry,
+    HistoryKind,
+    Label,
+    Lead,
+    LeadEdited,
+    LeadId,
+    Note,
+    SavedView,
+    Task,
+    WorkAssigned,
+)
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules import annotations as rules
+from contatto.leads.rules import records as rules
+from contatto.leads.rules.records import read_view_name
 from contatto.leads.store import annotations, records
+from contatto.leads.store import annotations as store
 
 _TOLD: Final = frozenset(
     {
@@ -47,17 +59,17 @@ class TaskText:
     due_on: date | None
 
 
-def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen: str | None, owner_id: str | None) -> Lead:
+def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, owner_id: str | None) -> Lead:
     """Give a lead to a member, or to nobody.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT when the owner is not ``seen``.
+        Refused: NOT_FOUND; INVALID for a stranger; CONFLICT unless ``seen_owner_id`` is the owner.
     """
     lead = _owned_lead(tx, actor, lead_id)
     if lead.owner_id == owner_id:
         return lead
     name = check_member(tx, actor.business_id, owner_id)
-    if lead.owner_id != seen or not records.record_owner(tx, lead, owner_id):
+    if lead.owner_id != seen_owner_id or not records.record_owner(tx, lead, owner_id):
         now = _member_name(tx, actor.business_id, lead.owner_id) or LazyText("Nobody")
         raise Refused(
             errors.CONFLICT, "Somebody else changed this. The lead now belongs to %(now)s.", now=now
@@ -95,10 +107,10 @@ def keep_label(tx: Tx, business_id: str, name: str) -> Label:
     Raises:
         Refused: INVALID.
     """
-    wanted = rules.read_label(name)
-    known = annotations.find_label(tx, business_id, wanted)
-    if known is not None:
-        return known
+    label_name = rules.read_label(name)
+    existing_label = annotations.find_label(tx, business_id, label_name)
+    if existing_label is not None:
+        return existing_label
     tx.hold_key("labels", business_id)
     count = annotations.count_labels(tx, business_id)
     if count >= rules.MOST_LABELS:
@@ -107,9 +119,9 @@ def keep_label(tx: Tx, business_id: str, name: str) -> Label:
             "label: you have the maximum of %(most)s labels. Use an existing one.",
             most=rules.MOST_LABELS,
         )
-    label = Label(new_id(), wanted, count % rules.TONES)
+    label = Label(new_id(), label_name, count % rules.TONES)
     annotations.save_label(tx, business_id, label)
-    return annotations.find_label(tx, business_id, wanted) or label
+    return annotations.find_label(tx, business_id, label_name) or label
 
 
 def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
@@ -159,27 +171,27 @@ def remove_note(tx: Tx, actor: Actor, note: Note) -> None:
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
 
-def add_task(tx: Tx, actor: Actor, lead_id: str, wanted: TaskText) -> Task:
+def add_task(tx: Tx, actor: Actor, lead_id: str, task_text: TaskText) -> Task:
     """Note something to do.
 
     Raises:
         Refused: NOT_FOUND; INVALID.
     """
     lead = _owned_lead(tx, actor, lead_id)
-    says = rules.read_task(wanted.text)
-    task = Task(new_id(), lead.id, says, wanted.due_on, 0, actor.name, tx.now, "", None)
+    says = rules.read_task(task_text.text)
+    task = Task(new_id(), lead.id, says, task_text.due_on, 0, actor.name, tx.now, "", None)
     annotations.save_task(tx, actor.business_id, task)
     note_edit(tx, actor, lead.id, HistoryKind.TASK, "")
     return task
 
 
-def edit_task(tx: Tx, actor: Actor, task: Task, wanted: TaskText) -> None:
+def edit_task(tx: Tx, actor: Actor, task: Task, task_text: TaskText) -> None:
     """Change what a task says, or its day.
 
     Raises:
         Refused: INVALID; CONFLICT.
     """
-    new = replace(task, text=rules.read_task(wanted.text), due_on=wanted.due_on)
+    new = replace(task, text=rules.read_task(task_text.text), due_on=task_text.due_on)
     _keep_task(tx, actor, task, new)
 
 
@@ -261,3 +273,75 @@ def _append_step(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: 
     records.append_history(
         tx, actor.business_id, HistoryEntry(new_id(), LeadId(lead_id), what, detail, actor.name, tx.now)
     )
+
+
+MOST_VIEWS: Final = 50
+"""Views that one member may make."""
+
+
+def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -> SavedView:
+    """Keep a query of the list under a name; a new view is pinned.
+
+    Raises:
+        Refused: INVALID.
+    """
+    tx.hold_key("views", actor.business_id, actor.member_id)
+    if store.count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
+        raise Refused(
+            errors.INVALID, "name: you have the maximum of %(most)s views. Delete one first.", most=MOST_VIEWS
+        )
+    view = SavedView(
+        id=new_id(),
+        member_id=actor.member_id,
+        name=read_view_name(name),
+        query=query,
+        is_shared=is_shared,
+        is_pinned=True,
+        created_at=tx.now,
+    )
+    store.save_view(tx, actor.business_id, view)
+    return view
+
+
+def pin_view(tx: Tx, actor: Actor, view_id: str, *, is_pinned: bool) -> None:
+    """Show a view above the list, or only in the menu.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    view = _seen_view(tx, actor, view_id)
+    store.record_view(tx, actor.business_id, replace(view, is_pinned=is_pinned))
+
+
+def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
+    """Let all of the business see a view, or keep it to oneself again.
+
+    Raises:
+        Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
+    """
+    view = _own_view(tx, actor, view_id)
+    store.record_view(tx, actor.business_id, replace(view, is_shared=is_shared))
+
+
+def remove_view(tx: Tx, actor: Actor, view_id: str) -> None:
+    """Delete a view of one's own.
+
+    Raises:
+        Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
+    """
+    store.delete_view(tx, actor.business_id, _own_view(tx, actor, view_id).id)
+
+
+def _seen_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
+    views = store.list_views(tx, actor.business_id, actor.member_id)
+    matching_view = next((view for view in views if view.id == view_id), None)
+    if matching_view is None:
+        raise Refused(errors.NOT_FOUND, "View not found.")
+    return matching_view
+
+
+def _own_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
+    view = _seen_view(tx, actor, view_id)
+    if view.member_id != actor.member_id:
+        raise Refused(errors.FORBIDDEN, "Only the member who made this view can change it.")
+    return view

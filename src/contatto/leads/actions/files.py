@@ -8,8 +8,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.making import LEASE
-from contatto.leads.rules.files import KEEP, LINK, FileState, LeadFile
-from contatto.leads.store import files as store
+from contatto.leads.rules.filters import KEEP, LINK, FileState, LeadFile
+from contatto.leads.store import jobs as store
 
 MOST_TRIES: Final = 3
 """Claims after which a file is given up: it seems to break whoever makes it."""
@@ -50,7 +50,7 @@ def fail_lead_file(tx: Tx, file: LeadFile) -> None:
 
 
 def load_file_content(tx: Tx, file: LeadFile) -> bytes:
-    """What is in a file.
+    """Content of a file of leads.
 
     Raises:
         Refused: TASK_NOT_READY, TASK_FAILED, or LINK_EXPIRED.

@@ -13,20 +13,27 @@ from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, records, statuses
-from contatto.leads.actions.facets import refresh_with_twins
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.jobs import ItemState, Job, JobItem, Plan
-from contatto.leads.model.leads import HistoryKind, Lead, LeadStatus, Origin, Signal
-from contatto.leads.rules.annotations import read_note
-from contatto.leads.rules.columns import guess_columns
-from contatto.leads.rules.importing import MOST_ROWS, Entry, Sheet, UnreadableRow, read_entry
-from contatto.leads.rules.records import MOVES
+from contatto.leads.actions import annotations, records
+from contatto.leads.actions.records import refresh_with_twins
+from contatto.leads.model import (
+    Actor,
+    HistoryKind,
+    ItemState,
+    Job,
+    JobItem,
+    Lead,
+    LeadStatus,
+    Origin,
+    Plan,
+    Signal,
+)
+from contatto.leads.rules.importing import MOST_ROWS, Entry, Sheet, UnreadableRow, guess_columns, read_entry
+from contatto.leads.rules.records import MOVES, read_note
 from contatto.leads.store import annotations as work_store
 from contatto.leads.store import records as store
 from contatto.leads.store.facets import list_sharing_leads
 from contatto.leads.store.jobs import list_told
-from contatto.leads.store.points import delete_contact_point
+from contatto.leads.store.records import delete_contact_point
 
 SHOWN_ROWS: Final = 20
 """Rows of each kind that a preview shows."""
@@ -42,7 +49,7 @@ _NO_MOVE: Final = LazyText("This status cannot follow the current one, so the cu
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What the import of a row will do: create, update or skip, and what of the row cannot be taken."""
+    """Prediction of a row's import: create, update or skip, with the values that cannot be imported."""
 
     number: int
     does: str
@@ -54,7 +61,7 @@ class Foreseen:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an import will do.
+    """Prediction of an import.
 
     Attributes:
         counts: how many rows it creates, updates and skips.
@@ -82,15 +89,17 @@ def foresee_import(tx: Tx, business_id: str, plan: Plan) -> Preview:
     shown: list[Foreseen] = []
     reasons: Counter[str] = Counter()
     texts: dict[str, LazyText] = {}
-    seen: dict[tuple[Field, str], int] = {}
+    rows_by_value: dict[tuple[Field, str], int] = {}
     owners = owners_of(tx, business_id)
     of_kind: Counter[tuple[str, bool]] = Counter()
     for rows in batched(enumerate(plan.rows, 1), _AT_ONCE, strict=False):
         read = [(number, _read(plan.columns, cells, plan.value, owners)) for number, cells in rows]
-        values = {each.value for _, entry in read if isinstance(entry, Entry) for each in entry.contacts}
-        known = store.list_leads_by_value(tx, business_id, values)
+        values = {
+            contact.value for _, entry in read if isinstance(entry, Entry) for contact in entry.contacts
+        }
+        existing_leads = store.list_leads_by_value(tx, business_id, values)
         for number, entry in read:
-            foreseen = _foresee(number, entry, known, seen)
+            foreseen = _foresee(number, entry, existing_leads, rows_by_value)
             counts[foreseen.does] += 1
             in_part += bool(foreseen.problems) and foreseen.does != "skip"
             for reason in foreseen.problems or ([foreseen.reason] if foreseen.does == "skip" else []):
@@ -107,10 +116,12 @@ def foresee_import(tx: Tx, business_id: str, plan: Plan) -> Preview:
 def owners_of(tx: Tx, business_id: str) -> dict[str, str]:
     """Members who may open leads: their ids by name and by e-mail, in small letters."""
     able = [
-        each for each in list_members(tx, BusinessId(business_id)) if is_able(each, Permission.READ_LEADS)
+        member
+        for member in list_members(tx, BusinessId(business_id))
+        if is_able(member, Permission.READ_LEADS)
     ]
-    found: dict[str, str] = {each.display_name.casefold(): each.id for each in able}
-    return found | {each.email.casefold(): each.id for each in able}
+    members_by_name: dict[str, str] = {member.display_name.casefold(): member.id for member in able}
+    return members_by_name | {member.email.casefold(): member.id for member in able}
 
 
 def _read(
@@ -128,18 +139,18 @@ def _read(
 def _foresee(
     number: int,
     entry: Entry | UnreadableRow,
-    known: Mapping[str, list[Lead]],
-    seen: dict[tuple[Field, str], int],
+    existing_leads: Mapping[str, list[Lead]],
+    rows_by_value: dict[tuple[Field, str], int],
 ) -> Foreseen:
-    """What becomes of a row: ``known`` are the leads by their values, ``seen`` the earlier rows by theirs."""
+    """Predict the outcome of a row, from the leads and the earlier rows that hold its values."""
     if isinstance(entry, UnreadableRow):
         return Foreseen(number, "skip", "", (), entry.says)
-    values = tuple((each.field, each.value) for each in entry.contacts)
+    values = tuple((contact.field, contact.value) for contact in entry.contacts)
     details = tuple(value for _, value in values)
-    fitting = {lead.id: lead for value in details for lead in known.get(value, ())}
-    earlier = {seen[value] for value in values if value in seen}
+    fitting = {lead.id: lead for value in details for lead in existing_leads.get(value, ())}
+    earlier = {rows_by_value[value] for value in values if value in rows_by_value}
     for value in values:
-        seen.setdefault(value, number)
+        rows_by_value.setdefault(value, number)
     if len(fitting) > 1:
         return Foreseen(number, "skip", entry.name, details, _several(len(fitting)))
     does, reason = "create", LazyText("")
@@ -176,17 +187,19 @@ def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> Jo
     entry = _read(plan.columns, plan.rows[number - 1], plan.value, owners)
     if isinstance(entry, UnreadableRow):
         return _left(number, entry.says)
-    values = {each.value for each in entry.contacts}
-    known = store.list_leads_with_values(tx, actor.business_id, values)
-    if len(known) > 1:
-        return _left(number, _several(len(known)))
+    values = {contact.value for contact in entry.contacts}
+    existing_leads = store.list_leads_with_values(tx, actor.business_id, values)
+    if len(existing_leads) > 1:
+        return _left(number, _several(len(existing_leads)))
     source_id = f"{job_id}:{number}"
-    lead = records.upsert_lead(tx, _signal(tx, actor, entry, known[0] if known else None, source_id))
+    lead = records.upsert_lead(
+        tx, _signal(tx, actor, entry, existing_leads[0] if existing_leads else None, source_id)
+    )
     if lead is None:
         return _left(number, LazyText("This row has no contact detail."))
-    state = ItemState.CHANGED if known else ItemState.CREATED
-    problems = entry.problems + (_status_problem(entry, lead) if known else ())
-    before = _take_work(tx, actor, entry, lead, owners, is_new=not known)
+    state = ItemState.CHANGED if existing_leads else ItemState.CREATED
+    problems = entry.problems + (_status_problem(entry, lead) if existing_leads else ())
+    before = _take_work(tx, actor, entry, lead, owners, is_new=not existing_leads)
     reason = _kept_reason(number, _joined(problems)) if problems else ""
     return JobItem(0, lead.id, state, ",".join(before), source_id, reason)
 
@@ -199,7 +212,7 @@ def _take_work(
     before = [f"{_LABEL}{label.id}" for label in labels if annotations.put_label(tx, actor, lead.id, label)]
     status = entry.status
     if status is not None and status is not lead.status and (is_new or status in MOVES[lead.status]):
-        statuses.change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor.name)
+        records.change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor.name)
         before.append(f"{_STATUS}{lead.status.value}>{status.value}")
     owner_id = owners.get(entry.owner.casefold()) if entry.owner else None
     if owner_id is not None and owner_id != lead.owner_id:
@@ -217,8 +230,8 @@ def only_rejects(tx: Tx, job: Job) -> Plan:
 
     They are kept for a while, so that they can be fetched, mended and sent again. Nobody needs the others.
     """
-    told = list_told(tx, job.business_id, job.id, _REJECTS)
-    numbers = tuple(item.position for item in told if item.position <= len(job.plan.rows))
+    rejects = list_told(tx, job.business_id, job.id, _REJECTS)
+    numbers = tuple(item.position for item in rejects if item.position <= len(job.plan.rows))
     rows = tuple(job.plan.rows[number - 1] for number in numbers)
     return replace(job.plan, rows=rows, numbers=numbers)
 
@@ -229,10 +242,10 @@ def _kept_reason(number: int, reason: LazyText) -> str:
 
 def _joined(problems: Sequence[LazyText]) -> LazyText:
     """Several reasons as one, to be kept."""
-    found = problems[0]
-    for each in problems[1:3]:
-        found = LazyText("%(first)s %(second)s", first=found, second=each)
-    return found
+    text = problems[0]
+    for problem in problems[1:3]:
+        text = LazyText("%(first)s %(second)s", first=text, second=problem)
+    return text
 
 
 def _left(number: int, reason: LazyText) -> JobItem:
@@ -280,7 +293,7 @@ def _work_back(tx: Tx, actor: Actor, lead: Lead, token: str) -> None:
     if kind == _LABEL:
         work_store.delete_lead_label(tx, lead.business_id, lead.id, value)
     elif kind == _STATUS and lead.status.value == new:
-        statuses.return_lead_status(tx, lead, LeadStatus(old), actor.name)
+        records.return_lead_status(tx, lead, LeadStatus(old), actor.name)
     elif kind == _OWNER and lead.owner_id == new:
         annotations.assign_lead(tx, actor, lead.id, new, old or None)
     elif kind == _NOTE:
@@ -290,10 +303,10 @@ def _work_back(tx: Tx, actor: Actor, lead: Lead, token: str) -> None:
 
 
 def _was_used(tx: Tx, lead: Lead, item: JobItem) -> bool:
-    """Whether anything but the import has added to a lead."""
+    """Report whether anything but the import has added to a lead."""
     job_id = item.after.partition(":")[0]
     evidence = store.list_evidence_of_lead(tx, lead.business_id, lead.id)
-    others = any(each.source_id.partition(":")[0] != job_id for each in evidence)
+    has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in evidence)
     own = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}
     notes = work_store.list_notes(tx, lead.business_id, lead.id)
-    return others or any(note.id not in own or note.revision for note in notes)
+    return has_other_sources or any(note.id not in own or note.revision for note in notes)

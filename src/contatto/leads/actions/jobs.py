@@ -5,7 +5,7 @@ it fails, lets other work in between, and open pages are told how far it is. See
 business run at a time, and the others wait for them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -18,19 +18,35 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions import annotations, erasing, importing, merging, records, statuses
-from contatto.leads.actions.facets import refresh_facets
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.events import LeadJobEnded, LeadJobMoved
-from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
-from contatto.leads.model.leads import STATUS_TEXTS, HistoryKind, Lead, LeadStatus
-from contatto.leads.rules.erasing import MOST_ERASED
+from contatto.kit.tables import change_encoding
+from contatto.leads.actions import annotations, erasing, importing, merging, records
+from contatto.leads.actions.importing import plan_import
+from contatto.leads.actions.merging import MergeRequest, merge_leads
+from contatto.leads.actions.records import refresh_facets
+from contatto.leads.model import (
+    STATUS_TEXTS,
+    Actor,
+    HistoryKind,
+    ItemState,
+    Job,
+    JobItem,
+    JobKind,
+    JobState,
+    Lead,
+    LeadJobEnded,
+    LeadJobMoved,
+    LeadStatus,
+    Picks,
+    Plan,
+)
 from contatto.leads.rules.filters import for_member, read_filter
+from contatto.leads.rules.importing import Sheet, read_columns
+from contatto.leads.rules.records import MOST_ERASED
 from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import append_lead_label, delete_lead_label, find_label
-from contatto.leads.store.erasing import record_plan
+from contatto.leads.store.jobs import record_plan
 
 CHUNK: Final = 100
 """Most leads of one step; how many it does, the time decides."""
@@ -90,7 +106,7 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
 
 
 def has_job_to_start(tx: Tx, most: int) -> bool:
-    """Whether a job waits that may run; of each business ``most`` run at a time."""
+    """Report whether a waiting job may run; each business runs ``most`` at a time."""
     return bool(store.list_free_businesses(tx, most, tx.now - STALLED))
 
 
@@ -214,8 +230,8 @@ def _check_not_merged(tx: Tx, actor: Actor, plan: Plan) -> None:
 
 
 def _count(tx: Tx, actor: Actor, plan: Plan) -> int:
-    wanted = for_member(read_filter(parse_qsl(plan.query)), actor.member_id)
-    return listing.count_leads(tx, actor.business_id, wanted)
+    lead_filter = for_member(read_filter(parse_qsl(plan.query)), actor.member_id)
+    return listing.count_leads(tx, actor.business_id, lead_filter)
 
 
 def _actor(job: Job) -> Actor:
@@ -224,20 +240,20 @@ def _actor(job: Job) -> Actor:
 
 def _change_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     ids = _next_ids(tx, job)
-    found = lead_store.list_leads_to_change(tx, job.business_id, ids)
+    leads = lead_store.list_leads_to_change(tx, job.business_id, ids)
     actor, change = _actor(job), _CHANGES[job.kind]
     value = job.plan.value
-    items = [_attempt(tx, actor, found.get(each), each, change, value) for each in in_time(ids)]
+    items = [_attempt(tx, actor, leads.get(lead_id), lead_id, change, value) for lead_id in in_time(ids)]
     return items, items[-1].lead_id if items else job.cursor
 
 
 def _next_ids(tx: Tx, job: Job) -> list[str]:
     """The next leads by id; one that came after the job began has a greater id than the job's: it is left."""
     if job.plan.lead_ids:
-        return [each for each in job.plan.lead_ids if each > job.cursor][:CHUNK]
-    wanted = for_member(read_filter(parse_qsl(job.plan.query)), job.member_id)
-    found = listing.list_lead_ids_after(tx, job.business_id, wanted, job.cursor, CHUNK)
-    return [each for each in found if each < job.id]
+        return [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
+    lead_filter = for_member(read_filter(parse_qsl(job.plan.query)), job.member_id)
+    lead_ids = listing.list_lead_ids_after(tx, job.business_id, lead_filter, job.cursor, CHUNK)
+    return [lead_id for lead_id in lead_ids if lead_id < job.id]
 
 
 def _attempt(tx: Tx, actor: Actor, lead: Lead | None, lead_id: str, change: Change, value: str) -> JobItem:
@@ -263,7 +279,7 @@ def _change_status(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
         return _skipped(
             lead.id, LazyText("The status is already %(status)s.", status=LazyText(STATUS_TEXTS[new]))
         )
-    statuses.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
+    records.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
     return _changed(lead, lead.status.value, value)
 
 
@@ -315,7 +331,7 @@ def _import_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
 
 def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     """Erase the next leads, also those that were deleted; one that is gone already is left out."""
-    ids = [each for each in job.plan.lead_ids if each > job.cursor][:CHUNK]
+    ids = [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
     items: list[JobItem] = []
     erased: set[str] = set()
     for lead_id in in_time(ids):
@@ -333,9 +349,9 @@ def _undo_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     if undone is None:
         return [], job.cursor
     items = store.list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
-    found = lead_store.list_leads_to_change(tx, job.business_id, {item.lead_id for item in items})
+    leads = lead_store.list_leads_to_change(tx, job.business_id, {item.lead_id for item in items})
     actor, kind = _actor(job), undone.kind
-    results = [_take_back(tx, actor, kind, found.get(item.lead_id), item) for item in in_time(items)]
+    results = [_take_back(tx, actor, kind, leads.get(item.lead_id), item) for item in in_time(items)]
     return results, str(items[len(results) - 1].position) if items else job.cursor
 
 
@@ -354,7 +370,7 @@ def _take_back(tx: Tx, actor: Actor, kind: JobKind, lead: Lead | None, item: Job
 def _status_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     if lead.status.value != item.after:
         return False
-    statuses.return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
+    records.return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
     return True
 
 
@@ -396,3 +412,134 @@ _BACK: Final[dict[JobKind, Callable[[Tx, Actor, Lead, JobItem], bool]]] = {
     JobKind.IMPORT: _import_back,
     JobKind.MERGE: _merge_back,
 }
+
+
+KEEP_DRAFT: Final = timedelta(days=1)
+KEEP_REJECTS: Final = timedelta(days=7)
+"""How long the rows that were left out can be fetched."""
+_LOOK_BACK: Final = timedelta(days=30)
+
+
+def keep_import_draft(tx: Tx, actor: Actor, plan: Plan) -> Job:
+    """Keep a file until its member has looked at it, in place of the one before."""
+    store.delete_drafts(tx, actor.business_id, actor.member_id)
+    job = new_job(tx, actor, new_id(), JobKind.IMPORT, plan, len(plan.rows))
+    draft = replace(job, state=JobState.DRAFT)
+    store.save_job(tx, draft)
+    return draft
+
+
+def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> Job:
+    """The import that a member looks at.
+
+    Raises:
+        Refused: NOT_FOUND, also when it was started.
+    """
+    job = store.find_job(tx, actor.business_id, job_id)
+    if job is None or job.state is not JobState.DRAFT or job.member_id != actor.member_id:
+        raise Refused(errors.NOT_FOUND, "This file has expired. Choose it again.")
+    return job
+
+
+def map_import_columns(tx: Tx, actor: Actor, job_id: str, columns: Sequence[str], country: str) -> Plan:
+    """Say what the columns of a file are taken for.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, when no column holds a contact detail.
+    """
+    draft = load_import_draft(tx, actor, job_id)
+    chosen = read_columns(columns, len(draft.plan.head))
+    plan = replace(draft.plan, columns=chosen, value=country)
+    record_plan(tx, actor.business_id, draft.id, plan)
+    return plan
+
+
+def read_plan_in_encoding(plan: Plan, encoding: str, columns: Sequence[str], country: str) -> Plan:
+    """Return the plan of a text file as it reads in another encoding.
+
+    Columns that the member did not change are detected again, since their heads read differently.
+
+    Raises:
+        Refused: INVALID, when the file is no text in that encoding.
+    """
+    head, *rows = (
+        tuple(change_encoding(cell, plan.encoding, encoding) for cell in row)
+        for row in (plan.head, *plan.rows)
+    )
+    chosen = () if tuple(columns) == plan.columns else read_columns(columns, len(head))
+    return replace(plan_import(Sheet(head, tuple(rows)), country, chosen), encoding=encoding)
+
+
+def replace_import_plan(tx: Tx, actor: Actor, job_id: str, plan: Plan) -> None:
+    """Save another plan for the import that a member looks at.
+
+    Raises:
+        Refused: NOT_FOUND, also when it was started.
+    """
+    record_plan(tx, actor.business_id, load_import_draft(tx, actor, job_id).id, plan)
+
+
+def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
+    """Let an import begin as soon as it is its turn. One that was started before is left alone.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, when no column holds a contact detail; CONFLICT when too many jobs wait.
+    """
+    job = store.find_job(tx, actor.business_id, job_id)
+    if job is not None and job.member_id == actor.member_id and job.state is not JobState.DRAFT:
+        return
+    draft = load_import_draft(tx, actor, job_id)
+    read_columns(draft.plan.columns, len(draft.plan.head))
+    check_waiting_jobs(tx, actor.business_id)
+    store.record_draft_started(tx, draft)
+
+
+def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[Plan, dict[int, str]]:
+    """The rows that an import left out or took in part, and the reason of each, as it was kept.
+
+    Raises:
+        Refused: NOT_FOUND, when there are none, or they are not kept any more.
+    """
+    job = store.find_job(tx, business_id, job_id)
+    if job is None or job.kind is not JobKind.IMPORT or not job.has_ended or not any(job.plan.rows):
+        raise Refused(errors.NOT_FOUND, "These rows have expired. Import the file again.")
+    rejects = store.list_told(tx, business_id, job_id, len(job.plan.rows) + 1)
+    return job.plan, {item.position: item.reason for item in rejects}
+
+
+def purge_imports(tx: Tx) -> int:
+    """Delete what nobody started, and forget rows that were left out long ago; say how many jobs."""
+    until = tx.now - KEEP_REJECTS
+    old = store.list_old_imports(tx, until - _LOOK_BACK, until)
+    for job in old:
+        record_plan(tx, job.business_id, job.id, replace(job.plan, rows=(), numbers=()))
+    return len(old) + store.delete_old_drafts(tx, tx.now - KEEP_DRAFT)
+
+
+MOST_JOINED: Final = 20
+
+
+def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str], reason: str) -> Job:
+    """Merge all of the leads into one of them: either all of them, or none.
+
+    The one that is kept keeps its fields; a name or an owner that it lacks comes from the first that has one.
+
+    Raises:
+        Refused: INVALID for fewer than two leads or too many, or when none of them is kept; NOT_FOUND;
+            CONFLICT when one of them is hidden by now.
+    """
+    chosen = list(dict.fromkeys(lead_ids))
+    if not 2 <= len(chosen) <= MOST_JOINED or kept_id not in chosen:
+        raise Refused(
+            errors.INVALID, "Choose 2 to %(most)s leads, and which of them stays.", most=MOST_JOINED
+        )
+    for lead_id in sorted(chosen):  # in one order, so that two of these never wait for each other
+        lead_store.find_lead_to_change(tx, actor.business_id, lead_id)
+    merges = [
+        merge_leads(tx, actor, MergeRequest(kept_id, lead_id, Picks(), reason))
+        for lead_id in chosen
+        if lead_id != kept_id
+    ]
+    # the last one first: that is the order of undoing
+    items = [JobItem(0, kept_id, ItemState.CHANGED, "", merge.id, "") for merge in reversed(merges)]
+    return record_done_job(tx, actor, JobKind.MERGE, Plan(lead_ids=tuple(sorted(chosen))), items)

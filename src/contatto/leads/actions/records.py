@@ -1,7 +1,7 @@
-"""Making one lead of what a person shares, marking leads by hand, moving them through the statuses."""
+"""Keeping the facets of leads true: every action calls this after it changed what hangs on a lead."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import replace
 
 from contatto.capture.model import ContactMatch
@@ -11,33 +11,62 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.timestamps import micros
-from contatto.leads.actions.facets import refresh_after, refresh_with_twins
 from contatto.leads.index import FreshLead, LeadBatch
-from contatto.leads.model.annotations import Actor
-from contatto.leads.model.events import (
-    LeadCaptured,
-    LeadEdited,
-    LeadRemoved,
-    LeadUpdated,
-)
-from contatto.leads.model.leads import (
+from contatto.leads.model import (
+    Actor,
     ContactPoint,
     Evidence,
     HistoryEntry,
     HistoryKind,
     Lead,
+    LeadCaptured,
+    LeadEdited,
+    LeadEventReceived,
     LeadId,
+    LeadRemoved,
     LeadStatus,
+    LeadStatusChanged,
+    LeadUpdated,
     Origin,
     Signal,
 )
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
-from contatto.leads.rules.facets import facets_of_new
+from contatto.leads.rules.records import facets_of_new
+from contatto.leads.store import facets
 from contatto.leads.store import records as store
-from contatto.leads.store.entries import FormEntry
+from contatto.leads.store.annotations import FormEntry
+from contatto.leads.store.records import append_history
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
+
+
+def refresh_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
+    """Find out anew what leads are filtered by; enough where no contact value came, went, showed or hid."""
+    facets.record_facets(tx, business_id, set(lead_ids))
+
+
+def refresh_with_twins(
+    tx: Tx, business_id: str, lead_ids: Collection[str], before: Collection[str] = ()
+) -> None:
+    """Refresh the facets of leads and of those that share a contact value, or shared one ``before``."""
+    ids = set(lead_ids) | set(before)
+    facets.record_facets(tx, business_id, ids | facets.list_sharing_leads(tx, business_id, ids))
+
+
+def refresh_after(tx: Tx, business_id: str, twins: Set[str], touched: Set[str], fresh: Set[str]) -> None:
+    """Refresh the facets of a batch: leads with new contact values, and leads with other changes.
+
+    ``fresh`` were inserted with their facets; of these only who shares a value with another needs its mark.
+    Nothing went, so of others who share a value those alone change that have no mark of it yet.
+    """
+    if twins:
+        shared = facets.list_shared(tx, business_id, twins)
+        facets.record_twins(tx, business_id, shared.twins & fresh)
+        facets.record_facets(tx, business_id, twins - fresh - shared.unsure, shared.twins)
+        facets.record_facets(tx, business_id, shared.unsure | shared.unmarked)
+    if untouched := touched - twins - fresh:
+        refresh_facets(tx, business_id, untouched)
 
 
 def upsert_lead(tx: Tx, signal: Signal) -> Lead | None:
@@ -53,15 +82,17 @@ def upsert_lead(tx: Tx, signal: Signal) -> Lead | None:
 
 
 def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
-    """The same for many signals, in their order."""
-    made: dict[int, Lead | None] = {}
+    """Create or update the leads of many signals, in their order."""
+    leads_by_place: dict[int, Lead | None] = {}
     for business_id in dict.fromkeys(signal.business_id for signal in signals):
-        mine = {place: each for place, each in enumerate(signals) if each.business_id == business_id}
-        batch = LeadBatch(tx, business_id, {each.person_id for each in mine.values()})
-        _insert_leads(batch, mine.values())
-        made |= {place: _upsert(tx, batch, each) for place, each in mine.items()}
+        own_signals = {
+            place: signal for place, signal in enumerate(signals) if signal.business_id == business_id
+        }
+        batch = LeadBatch(tx, business_id, {signal.person_id for signal in own_signals.values()})
+        _insert_leads(batch, own_signals.values())
+        leads_by_place |= {place: _upsert(tx, batch, signal) for place, signal in own_signals.items()}
         _write(tx, batch)
-    return [made[place] for place in range(len(signals))]
+    return [leads_by_place[place] for place in range(len(signals))]
 
 
 def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
@@ -153,7 +184,7 @@ def _insert_leads(batch: LeadBatch, signals: Iterable[Signal]) -> None:
 def _fresh_lead(signals: Sequence[Signal]) -> FreshLead:
     """The lead that the first of these signals makes, and what all of them make of it."""
     lead = _new_lead(signals[0])
-    makers = [each for each in signals[1:] if rules.makes_lead(each)]
+    makers = [signal for signal in signals[1:] if rules.makes_lead(signal)]
     return FreshLead(lead, rules.after_signals(lead, signals), facets_of_new([signals[0], *makers]))
 
 
@@ -184,8 +215,8 @@ def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     # no ad can have earned what was in a file, or what a program made up
     if signal.origin is not Origin.IMPORT and not signal.is_test:
         batch.earned.append(_earned(lead, signal))
-    of, origin = lead.business_id, signal.origin.value
-    batch.events.append(LeadCaptured(of, lead.id, lead.conversation_id, origin, fields, signal.at))
+    business_id, origin = lead.business_id, signal.origin.value
+    batch.events.append(LeadCaptured(business_id, lead.id, lead.conversation_id, origin, fields, signal.at))
     batch.changed.append(lead)
     return lead
 
@@ -207,8 +238,10 @@ def _add_to_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     if fields:
         step = HistoryEntry(new_id(), lead.id, HistoryKind.UPDATED, ", ".join(fields), signal.actor, tx.now)
         batch.note(step)
-        of, origin = lead.business_id, signal.origin.value
-        batch.events.append(LeadUpdated(of, lead.id, signal.conversation_id, origin, fields, signal.at))
+        business_id, origin = lead.business_id, signal.origin.value
+        batch.events.append(
+            LeadUpdated(business_id, lead.id, signal.conversation_id, origin, fields, signal.at)
+        )
     if fields or signal.form or is_renamed:
         batch.changed.append(lead)
     return lead
@@ -261,3 +294,69 @@ def _evidence_of(point: ContactPoint, match: ContactMatch, signal: Signal) -> Ev
 
 def _note_step(tx: Tx, lead: Lead, what: HistoryKind, detail: str, actor: str) -> None:
     store.append_history(tx, lead.business_id, HistoryEntry(new_id(), lead.id, what, detail, actor, tx.now))
+
+
+def change_lead_status(
+    tx: Tx, business_id: str, lead_id: str, seen_status: LeadStatus, new: LeadStatus, actor: str
+) -> Lead:
+    """Move a lead to another status; ``seen_status`` is the status that the person had before their eyes.
+
+    A lead that has the new status by now stays as it is.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when the move is not allowed or somebody was faster.
+    """
+    lead = _listed_lead(tx, business_id, lead_id)
+    if lead.status is new:
+        return lead
+    rules.check_seen(lead.status, seen_status)
+    rules.check_move(lead.status, new)
+    _move(tx, lead, new, HistoryKind.STATUS, actor)
+    return store.find_lead(tx, business_id, lead_id) or lead
+
+
+def return_lead_status(tx: Tx, lead: Lead, old: LeadStatus, actor: str) -> None:
+    """Give a lead the status back that it had before; undoing may go where no move leads, such as to raw.
+
+    Raises:
+        Refused: CONFLICT when somebody was faster.
+    """
+    _move(tx, lead, old, HistoryKind.STATUS_UNDONE, actor)
+
+
+def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen_status: LeadStatus, actor: str) -> None:
+    """Take back the change that gave a lead its status, which is ``seen_status``.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when somebody was faster, or the change is too long ago.
+    """
+    lead = _listed_lead(tx, business_id, lead_id)
+    rules.check_seen(lead.status, seen_status)
+    step = rules.status_step_to_undo(store.list_history(tx, business_id, lead_id), lead.status, tx.now)
+    if step is None:
+        raise Refused(errors.CONFLICT, "This change can no longer be undone. Choose a status instead.")
+    return_lead_status(tx, lead, rules.status_before(step), actor)
+
+
+def _listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
+    lead = store.find_lead_to_change(tx, business_id, lead_id)
+    if lead is None or lead.hidden_at is not None:
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
+    return lead
+
+
+def _move(tx: Tx, lead: Lead, new: LeadStatus, what: HistoryKind, actor: str) -> None:
+    if not store.record_status(tx, lead, new):
+        raise Refused(errors.CONFLICT)
+    detail = f"{lead.status.value}{rules.ARROW}{new.value}"
+    store.append_history(tx, lead.business_id, HistoryEntry(new_id(), lead.id, what, detail, actor, tx.now))
+    emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, new.value))
+    if not lead.is_test:
+        tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
+
+
+def note_crm_change(tx: Tx, lead: Lead, detail: str, actor: str) -> None:
+    """Write into a lead's history what somebody did to it in a CRM, and tell of it."""
+    step = HistoryEntry(new_id(), lead.id, HistoryKind.CRM_EVENT, detail, actor, tx.now)
+    append_history(tx, lead.business_id, step)
+    emit(tx, lead.business_id, LeadEventReceived(lead.business_id, lead.id))

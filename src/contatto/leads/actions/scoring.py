@@ -13,13 +13,11 @@ from contatto.kit.confined import Confined
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger
 from contatto.kit.work import PeriodicStudy, Study
-from contatto.leads.engines.learning import Answered, Asked, Given, score_round
-from contatto.leads.engines.trees import prepare_trees
-from contatto.leads.model.scores import LeadModel, LeadScore, ScoredLead
-from contatto.leads.rules.drift import Correction
+from contatto.leads.engines import Given, ScoringRequest, ScoringResult, prepare_trees, score_round
+from contatto.leads.model import LeadModel, LeadScore, ScoredLead
+from contatto.leads.rules.prediction import Correction
 from contatto.leads.rules.scoring import is_enough
-from contatto.leads.store.models import find_lead_model, save_lead_model
-from contatto.leads.store.scores import list_leads_to_score, save_scores
+from contatto.leads.store.scores import find_lead_model, list_leads_to_score, save_lead_model, save_scores
 
 EVERY_S: Final = 3_600.0
 _LOOK_BACK: Final = timedelta(days=180)
@@ -44,9 +42,9 @@ class LeadScorer:
         self._is_begun = False
 
     def read_next(self, tx: Tx) -> Study | None:
-        """What the next business with something new asks to have learned or scored; None at the end."""
+        """Return the scoring request of the next business with news; None at the end."""
         if not self._is_begun:
-            self._turns, self._is_begun = iter([str(each.id) for each in list_businesses(tx)]), True
+            self._turns, self._is_begun = iter([str(business.id) for business in list_businesses(tx)]), True
         for business_id in self._turns:
             model = find_lead_model(tx, business_id)
             leads = list_leads_to_score(tx, business_id, tx.now - _LOOK_BACK, MOST)
@@ -66,13 +64,13 @@ def scoring_study() -> PeriodicStudy:
 
 
 def _can_learn(leads: list[ScoredLead], model: LeadModel | None) -> bool:
-    """Whether enough is known, and anything that the model before did not know."""
-    came = [each.is_good for each in leads if each.is_good is not None]
-    return is_enough(came) and (model is None or model.outcomes != len(came) or _has_news(leads))
+    """Report whether there are enough outcomes, and any that the last model has not learned from."""
+    outcomes = [lead.is_good for lead in leads if lead.is_good is not None]
+    return is_enough(outcomes) and (model is None or model.outcomes != len(outcomes) or _has_news(leads))
 
 
 def _has_news(leads: list[ScoredLead]) -> bool:
-    return any(each.said is None or (each.is_good is not None and not each.is_counted) for each in leads)
+    return any(lead.said is None or (lead.is_good is not None and not lead.is_counted) for lead in leads)
 
 
 def _correction(model: LeadModel | None) -> Correction:
@@ -82,13 +80,13 @@ def _correction(model: LeadModel | None) -> Correction:
 def _study(
     business_id: str, leads: list[ScoredLead], model: LeadModel | None, correction: Correction
 ) -> Study:
-    asked = Asked(leads, model.body if model else b"", correction)
-    return Study(msgspec.json.encode(asked), partial(_keep, business_id, model))
+    request = ScoringRequest(leads, model.body if model else b"", correction)
+    return Study(msgspec.json.encode(request), partial(_keep, business_id, model))
 
 
 def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> None:
     """Keep what a round gave: a new model, or how the one before errs, and the scores that changed."""
-    answer = msgspec.json.decode(raw, type=Answered)
+    answer = msgspec.json.decode(raw, type=ScoringResult)
     correction = msgspec.json.encode(answer.correction)
     if (new := answer.learned) is not None:
         model = LeadModel(
@@ -101,10 +99,10 @@ def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> Non
             )
     elif before is not None:
         save_lead_model(tx, replace(before, correction=correction))
-    save_scores(tx, [_score(business_id, tx, each) for each in answer.scores])
+    save_scores(tx, [_score(business_id, tx, lead_score) for lead_score in answer.scores])
 
 
-def _score(business_id: str, tx: Tx, given: Given) -> LeadScore:
+def _score(business_id: str, tx: Tx, scored: Given) -> LeadScore:
     return LeadScore(
-        business_id, given.lead_id, given.score, given.reasons, tx.now, given.log_odds, given.is_counted
+        business_id, scored.lead_id, scored.score, scored.reasons, tx.now, scored.log_odds, scored.is_counted
     )

@@ -1,24 +1,89 @@
-"""What the forms of one lead send: owner, labels, notes and tasks, each with what its sender had seen."""
+"""Forms of one lead: contact details, owner, labels, notes and tasks, each with its expected state."""
 
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Limits
 from starlette.responses import Response
 
 from contatto.accounts.auth import FormCaller
+from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions import annotations as actions
+from contatto.leads.actions import annotations
+from contatto.leads.actions import points as actions
 from contatto.leads.actions.annotations import TaskText
-from contatto.leads.model.annotations import Note, Task
-from contatto.leads.pages.query import actor_of
-from contatto.leads.pages.statuses import change_lead
-from contatto.leads.rules.annotations import NOTE_LIMIT, read_day
+from contatto.leads.model import Note, Task
+from contatto.leads.pages.center import actor_of
+from contatto.leads.pages.detail import change_lead
+from contatto.leads.rules.records import NOTE_LIMIT, read_day
 from contatto.leads.store import annotations as store
 
 router = APIRouter(include_in_schema=False)
+
+
+class _Point(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    do: Literal["save", "main", "wrong", "right"] = "save"
+    value: str = Limits("", max_length=400)
+    seen: str = Limits("", max_length=400)
+
+
+@router.post("/leads/{lead_id}/points")
+async def post_point(
+    request: Request,
+    caller: FormCaller,
+    lead_id: str,
+    field: Annotated[Field, Form()],
+    value: Annotated[str, Form(max_length=400)] = "",
+) -> Response:
+    actor = actor_of(caller)
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.add_contact_point(tx, actor, lead_id, field, value)
+    )
+
+
+@router.post("/leads/{lead_id}/points/{point_id}")
+async def post_point_change(
+    request: Request, caller: FormCaller, lead_id: str, point_id: str, sent: Annotated[_Point, Form()]
+) -> Response:
+    actor = actor_of(caller)
+
+    def change(tx: Tx) -> None:
+        if sent.do == "save":
+            actions.change_contact_point(tx, actor, lead_id, point_id, sent.seen, sent.value)
+        elif sent.do == "main":
+            actions.choose_main_contact(tx, actor, lead_id, point_id, sent.seen)
+        else:
+            is_wrong = sent.do == "wrong"
+            actions.mark_contact_wrong(tx, actor, lead_id, point_id, sent.seen, is_wrong=is_wrong)
+
+    return await change_lead(request, caller, lead_id, change)
+
+
+@router.post("/leads/{lead_id}/points/{point_id}/reject")
+async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_id: str) -> Response:
+    """Not a contact: the point goes, and with the last one a lead that nothing else made."""
+    business_id, actor = caller.business_id, caller.display_name
+    return await change_lead(
+        request,
+        caller,
+        lead_id,
+        lambda tx: actions.reject_contact_point(tx, business_id, lead_id, point_id, actor),
+    )
+
+
+@router.post("/leads/{lead_id}/rejected/{rejected_id}/undo")
+async def post_reject_undo(request: Request, caller: FormCaller, lead_id: str, rejected_id: str) -> Response:
+    actor = actor_of(caller)
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.put_back_contact(tx, actor, lead_id, rejected_id)
+    )
+
+
 _LONGEST: Final = 4 * NOTE_LIMIT
 
 
@@ -27,17 +92,17 @@ class _Sent(BaseModel):
 
 
 class _Owner(_Sent):
-    owner: str = Field("", max_length=36)
-    seen: str = Field("", max_length=36)
+    owner: str = Limits("", max_length=36)
+    seen: str = Limits("", max_length=36)
 
 
 class _Note(_Sent):
-    text: str = Field("", max_length=_LONGEST)
-    seen: int = Field(0, ge=0, le=1_000_000_000)
+    text: str = Limits("", max_length=_LONGEST)
+    seen: int = Limits(0, ge=0, le=1_000_000_000)
 
 
 class _Task(_Note):
-    due_on: str = Field("", max_length=20)
+    due_on: str = Limits("", max_length=20)
 
 
 class _Change(_Task):
@@ -53,7 +118,7 @@ async def post_owner(
         request,
         caller,
         lead_id,
-        lambda tx: actions.assign_lead(tx, actor, lead_id, sent.seen or None, sent.owner or None),
+        lambda tx: annotations.assign_lead(tx, actor, lead_id, sent.seen or None, sent.owner or None),
     )
 
 
@@ -63,7 +128,7 @@ async def post_label(
 ) -> Response:
     actor = actor_of(caller)
     return await change_lead(
-        request, caller, lead_id, lambda tx: actions.label_lead(tx, actor, lead_id, name)
+        request, caller, lead_id, lambda tx: annotations.label_lead(tx, actor, lead_id, name)
     )
 
 
@@ -71,7 +136,7 @@ async def post_label(
 async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label_id: str) -> Response:
     actor = actor_of(caller)
     return await change_lead(
-        request, caller, lead_id, lambda tx: actions.unlabel_lead(tx, actor, lead_id, label_id)
+        request, caller, lead_id, lambda tx: annotations.unlabel_lead(tx, actor, lead_id, label_id)
     )
 
 
@@ -81,7 +146,7 @@ async def post_note(
 ) -> Response:
     actor = actor_of(caller)
     return await change_lead(
-        request, caller, lead_id, lambda tx: actions.add_note(tx, actor, lead_id, sent.text)
+        request, caller, lead_id, lambda tx: annotations.add_note(tx, actor, lead_id, sent.text)
     )
 
 
@@ -94,9 +159,9 @@ async def post_note_change(
     def change(tx: Tx) -> None:
         note = _seen_note(tx, caller.business_id, lead_id, note_id, sent.seen)
         if sent.do == "delete":
-            actions.remove_note(tx, actor, note)
+            annotations.remove_note(tx, actor, note)
         else:
-            actions.edit_note(tx, actor, note, sent.text)
+            annotations.edit_note(tx, actor, note, sent.text)
 
     return await change_lead(request, caller, lead_id, change)
 
@@ -106,9 +171,9 @@ async def post_task(
     request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Task, Form()]
 ) -> Response:
     actor = actor_of(caller)
-    wanted = TaskText(sent.text, read_day(sent.due_on))
+    task_text = TaskText(sent.text, read_day(sent.due_on))
     return await change_lead(
-        request, caller, lead_id, lambda tx: actions.add_task(tx, actor, lead_id, wanted)
+        request, caller, lead_id, lambda tx: annotations.add_task(tx, actor, lead_id, task_text)
     )
 
 
@@ -121,28 +186,28 @@ async def post_task_change(
     def change(tx: Tx) -> None:
         task = _seen_task(tx, caller.business_id, lead_id, task_id, sent.seen)
         if sent.do == "delete":
-            actions.remove_task(tx, actor, task)
+            annotations.remove_task(tx, actor, task)
         elif sent.do == "save":
-            actions.edit_task(tx, actor, task, TaskText(sent.text, read_day(sent.due_on)))
+            annotations.edit_task(tx, actor, task, TaskText(sent.text, read_day(sent.due_on)))
         else:
-            actions.finish_task(tx, actor, task, is_done=sent.do == "done")
+            annotations.finish_task(tx, actor, task, is_done=sent.do == "done")
 
     return await change_lead(request, caller, lead_id, change)
 
 
-def _seen_note(tx: Tx, business_id: str, lead_id: str, note_id: str, seen: int) -> Note:
+def _seen_note(tx: Tx, business_id: str, lead_id: str, note_id: str, revision: int) -> Note:
     note = store.find_note(tx, business_id, lead_id, note_id)
     if note is None:
         raise Refused(errors.NOT_FOUND, "Somebody deleted this note.")
-    if note.revision != seen:
+    if note.revision != revision:
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
     return note
 
 
-def _seen_task(tx: Tx, business_id: str, lead_id: str, task_id: str, seen: int) -> Task:
+def _seen_task(tx: Tx, business_id: str, lead_id: str, task_id: str, revision: int) -> Task:
     task = store.find_task(tx, business_id, lead_id, task_id)
     if task is None:
         raise Refused(errors.NOT_FOUND, "Somebody deleted this task.")
-    if task.revision != seen:
+    if task.revision != revision:
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     return task

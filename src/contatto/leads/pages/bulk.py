@@ -1,34 +1,196 @@
-"""Work on many leads at once: what the selection sends, how far jobs are, what they left out, and undo."""
+"""Leads as a file: the matching or the chosen ones, as CSV or XLSX, page by page: memory stays flat."""
 
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Request
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Limits
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
+from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import read_lazy_text, translator_of
 from contatto.kit.ids import new_id
+from contatto.kit.looks import note_number_seen, note_seen
+from contatto.kit.spreadsheet import SheetFile
+from contatto.kit.table_export import csv_lines
 from contatto.leads.actions import jobs as actions
-from contatto.leads.actions.bulk_merge import MOST_JOINED
+from contatto.leads.actions.jobs import MOST_JOINED, merge_many_leads
 from contatto.leads.actions.records import note_export
-from contatto.leads.model.jobs import ItemState, Job, JobKind, JobState, Plan
-from contatto.leads.pages.downloads import answer_file
-from contatto.leads.pages.query import LeadsQuery, ReadAsked, actor_of, read_query
-from contatto.leads.pages.rows import member_names
-from contatto.leads.store import annotations
+from contatto.leads.model import ContactPoint, ItemState, Job, JobKind, JobState, Lead, Plan
+from contatto.leads.pages.center import (
+    LeadRow,
+    LeadsQuery,
+    ReadAsked,
+    actor_of,
+    credits_of,
+    member_names,
+    read_query,
+    rows_of,
+)
+from contatto.leads.rules.filters import LeadFilter, for_member
+from contatto.leads.store import annotations, listing, records
 from contatto.leads.store import jobs as store
+from contatto.leads.store.listing import Credit
 from contatto.leads.store.merges import find_merge
-from contatto.ui.context import context_of
+from contatto.ui.context import Context, context_of
+from contatto.ui.render import iso
 
 router = APIRouter(include_in_schema=False)
+HEAD: Final = (
+    "lead_id", "created_time", "ad_id", "ad_name", "adgroup_id", "adgroup_name", "campaign_id",
+    "campaign_name", "name", "status", "lead_source", *(field.value for field in Field), "labels", "owner",
+)  # fmt: skip
+"""Columns of the download: the API's own names first, then ours."""
+_XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+type Page = tuple[Lead | None, list[list[str]]]
+type ReadPage = Callable[[Tx], Page]
+type NextPage = Callable[[Lead | None], ReadPage]
+
+
+@router.get("/leads.csv")
+async def download_csv(request: Request, caller: PageCaller, asked: ReadAsked) -> Response:
+    """Stream all matching leads as CSV."""
+    require(caller, Permission.EXPORT_LEADS)
+    return await answer_file(request, caller, asked.wanted, "csv", None)
+
+
+@router.get("/leads.xlsx")
+async def download_xlsx(request: Request, caller: PageCaller, asked: ReadAsked) -> Response:
+    """All matching leads as XLSX; it is written to a file of its own first."""
+    require(caller, Permission.EXPORT_LEADS)
+    return await answer_file(request, caller, asked.wanted, "xlsx", None)
+
+
+async def answer_file(
+    request: Request,
+    caller: Caller,
+    lead_filter: LeadFilter,
+    kind: Literal["csv", "xlsx"],
+    ids: list[str] | None,
+) -> Response:
+    """The leads that match, or those with the ids, as a file."""
+    context, business_id = context_of(request), caller.business_id
+    if ids is None:
+        lead_filter = for_member(lead_filter, caller.subject_id)
+        number = await context.db.read(lambda tx: listing.count_leads(tx, business_id, lead_filter))
+        pages = _matching(business_id, lead_filter)
+    else:
+        leads_by_id = await context.db.read(lambda tx: records.list_leads_by_id(tx, business_id, set(ids)))
+        note_seen("lead_id", leads_by_id)
+        number, pages = len(leads_by_id), _chosen(business_id, ids)
+    note_number_seen("lead_id", number)
+    headers = {"Content-Disposition": f'attachment; filename="leads.{kind}"', "Cache-Control": "no-store"}
+    if kind == "csv":
+        lines = _stream_csv(context, pages)
+        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    path = await _write_xlsx(context, pages)
+    return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
+
+
+async def _stream_csv(context: Context, pages: NextPage) -> AsyncIterator[bytes]:
+    for line in csv_lines([HEAD], bom=True):
+        yield line
+    last: Lead | None = None
+    while True:
+        last, rows = await context.db.read_long(pages(last))
+        for line in csv_lines(rows):
+            yield line
+        if last is None:
+            return
+
+
+async def _write_xlsx(context: Context, pages: NextPage) -> Path:
+    """Write a file of its own, page by page, so that others read between two of them."""
+    with tempfile.NamedTemporaryFile(prefix="leads-", suffix=".xlsx", delete=False) as file:
+        path = Path(file.name)
+    try:
+        sheet = SheetFile(path, HEAD)
+        more, last = True, None
+        while more:
+            last = await context.db.run_aside(partial(_add_page, context, sheet, pages(last)))
+            more = last is not None
+        await context.db.run_aside(sheet.close)
+    except BaseException:
+        path.unlink()
+        raise
+    return path
+
+
+def _add_page(context: Context, sheet: SheetFile, read_page: ReadPage) -> Lead | None:
+    last, rows = context.db.read_now(read_page)
+    sheet.add_rows(rows)
+    return last
+
+
+def _matching(business_id: str, lead_filter: LeadFilter) -> NextPage:
+    """All that match, newest first, page by page; the last page says None."""
+
+    def after(last: Lead | None) -> ReadPage:
+        def read_page(tx: Tx) -> Page:
+            leads = listing.list_leads_after(tx, business_id, lead_filter, last)
+            rows = table_rows(tx, business_id, leads)
+            tx.forget_pages()
+            return leads[-1] if leads else None, rows
+
+        return read_page
+
+    return after
+
+
+def _chosen(business_id: str, ids: list[str]) -> NextPage:
+    """The leads with these ids, in one page."""
+
+    def read_page(tx: Tx) -> Page:
+        leads = records.list_leads_by_id(tx, business_id, set(ids)).values()
+        shown = sorted((lead for lead in leads if lead.hidden_at is None), key=lambda lead: lead.created_at)
+        return None, table_rows(tx, business_id, shown[::-1])
+
+    return lambda _last: read_page
+
+
+def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
+    """Leads as the rows of a table under ``HEAD``, every cell a text."""
+    ids = {lead.id for lead in leads}
+    credits = credits_of(tx, business_id, leads)
+    points = records.list_outgoing_points(tx, business_id, ids)
+    labels = annotations.list_labels_of(tx, business_id, ids)
+    names = member_names(tx, business_id)
+    return [
+        [
+            *_own_cells(lead, points[lead.id], credits.get(lead.id)),
+            ", ".join(label.name for label in labels[lead.id]),
+            names.get(lead.owner_id or "", ""),
+        ]
+        for lead in leads
+    ]
+
+
+def _own_cells(lead: Lead, points: list[ContactPoint], credit: Credit | None) -> list[str]:
+    ad = credit[1] if credit else None
+    of_ad = (
+        [ad.ad_number, ad.ad_name, ad.ad_group_number, ad.ad_group_name, ad.campaign_number, ad.campaign_name]
+        if ad
+        else [""] * 6
+    )
+    by_field = {field: ", ".join(point.value for point in points if point.field is field) for field in Field}
+    own = [lead.name, lead.status.value, lead.origin.value]
+    return [str(lead.number), iso(lead.created_at) or "", *map(str, of_ad), *own, *by_field.values()]
+
+
 RECENT: Final = timedelta(minutes=30)
 """How long a job that has ended is shown above the list."""
 SHOWN_FOR: Final = timedelta(days=30)
@@ -40,24 +202,24 @@ class _Selection(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     do: Literal["status", "owner", "label", "unlabel", "delete", "csv", "xlsx"]
-    ids: list[str] = Field(default_factory=list, max_length=actions.MOST_SELECTED)
+    ids: list[str] = Limits(default_factory=list, max_length=actions.MOST_SELECTED)
     all: bool = False
-    query: str = Field("", max_length=8_000)
-    status: str = Field("", max_length=20)
-    owner: str = Field("", max_length=36)
-    label: str = Field("", max_length=200)
+    query: str = Limits("", max_length=8_000)
+    status: str = Limits("", max_length=20)
+    owner: str = Limits("", max_length=36)
+    label: str = Limits("", max_length=200)
 
-    def plan(self, asked: LeadsQuery) -> Plan:
+    def plan(self, leads_query: LeadsQuery) -> Plan:
         value = {"status": self.status, "owner": self.owner}.get(self.do, self.label)
         if self.all:
-            return Plan(value, query=LeadsQuery(asked.wanted, type(asked.look)()).query)
+            return Plan(value, query=LeadsQuery(leads_query.wanted, type(leads_query.look)()).query)
         return Plan(value, lead_ids=tuple(self.ids))
 
 
 @router.post("/leads/bulk")
 async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selection, Form()]) -> Response:
     """Begin work on the selected leads or on all that match; a file is answered at once."""
-    asked = read_query(sent.query)
+    query = read_query(sent.query)
     if not sent.all and not sent.ids:
         raise Refused(errors.INVALID, "Choose at least one lead.")
     if sent.do in ("csv", "xlsx"):
@@ -65,11 +227,11 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
         chosen = [] if sent.all else sent.ids
         # written before the first byte leaves, with the entry of the audit log that follows each write
         await context_of(request).db.write(lambda tx: note_export(tx, actor_of(caller), chosen))
-        return await answer_file(request, caller, asked.wanted, sent.do, None if sent.all else sent.ids)
+        return await answer_file(request, caller, query.wanted, sent.do, None if sent.all else sent.ids)
     require(caller, Permission.WRITE_LEADS)
-    actor, plan = actor_of(caller), sent.plan(asked)
+    actor, plan = actor_of(caller), sent.plan(query)
     await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind(sent.do), plan))
-    return RedirectResponse(asked.href(), 303)
+    return RedirectResponse(query.href(), 303)
 
 
 @router.get("/leads/jobs")
@@ -87,7 +249,7 @@ async def show_jobs(request: Request, caller: PageCaller, asked: ReadAsked) -> H
 
 @router.get("/leads/jobs/history")
 async def show_history(request: Request, caller: PageCaller, asked: ReadAsked) -> HTMLResponse:
-    """What was done to many leads at once, latest first."""
+    """Show the history of bulk work, latest first."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - SHOWN_FOR, MOST_SHOWN))
@@ -114,7 +276,7 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
         return {
             "job": _shown(job, _names(tx, caller), is_apart=_is_apart(tx, job)),
             "skipped": skipped,
-            "made": sum(counts.get((ItemState.CREATED, told), 0) for told in (True, False)),
+            "made": sum(counts.get((ItemState.CREATED, is_told), 0) for is_told in (True, False)),
             "in_part": sum(counts.get((state, True), 0) for state in (ItemState.CREATED, ItemState.CHANGED)),
             "has_rejects": job.has_ended and any(job.plan.rows) and may(caller, Permission.WRITE_LEADS),
         }
@@ -130,9 +292,9 @@ async def post_undo(
 ) -> RedirectResponse:
     """Ask to take a job back, and go on with the list as it was."""
     require(caller, Permission.WRITE_LEADS)
-    actor, asked = actor_of(caller), read_query(query)
+    actor, leads_query = actor_of(caller), read_query(query)
     await context_of(request).db.write(lambda tx: actions.undo_job(tx, actor, job_id))
-    return RedirectResponse(asked.href(), 303)
+    return RedirectResponse(leads_query.href(), 303)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +317,15 @@ class _JobRow:
 
 
 def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[_JobRow]:
-    found = store.list_jobs(tx, caller.business_id, since, most)
-    if not found:
+    jobs = store.list_jobs(tx, caller.business_id, since, most)
+    if not jobs:
         return []
     names = _names(tx, caller)
-    return [_shown(job, names, is_apart=_is_apart(tx, job)) for job in found]
+    return [_shown(job, names, is_apart=_is_apart(tx, job)) for job in jobs]
 
 
 def _is_apart(tx: Tx, job: Job) -> bool:
-    """Whether all that a job merged was separated again, one by one: there is nothing left to undo."""
+    """Report whether every merge of a job was undone one by one, so that nothing is left to undo."""
     if job.kind is not JobKind.MERGE or not job.has_ended:
         return False
     items = store.list_job_items(tx, job.business_id, job.id, 0, MOST_JOINED)
@@ -196,3 +358,60 @@ def _shown(job: Job, names: dict[str, str], *, is_apart: bool = False) -> _JobRo
         and job.done > 0,
         created_at=job.created_at,
     )
+
+
+class _Chosen(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    ids: list[str] = Limits(default_factory=list, max_length=500)
+    all: bool = False
+    query: str = Limits("", max_length=8_000)
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    ids: list[str] = Limits(max_length=MOST_JOINED)
+    keep: str = Limits(max_length=36)
+    reason: str = Limits("", max_length=1_000)
+
+
+@router.post("/leads/merge/ask")
+async def post_ask_bulk_merge(
+    request: Request, caller: FormCaller, sent: Annotated[_Chosen, Form()]
+) -> HTMLResponse:
+    """Ask which of the chosen leads stays; this changes nothing."""
+    require(caller, Permission.WRITE_LEADS)
+    context = context_of(request)
+    lead_filter = for_member(read_query(sent.query).wanted, caller.subject_id)
+
+    def load(tx: Tx) -> list[LeadRow]:
+        ids = sent.ids
+        if sent.all:
+            ids = listing.list_lead_ids_after(tx, caller.business_id, lead_filter, "", MOST_JOINED + 1)
+        leads_by_id = records.list_leads_by_id(tx, caller.business_id, set(ids))
+        leads = [
+            lead for asked_id, lead in leads_by_id.items() if lead.id == asked_id and lead.hidden_at is None
+        ]
+        if not 2 <= len(leads) <= MOST_JOINED:
+            raise Refused(
+                errors.INVALID, "Choose 2 to %(most)s leads, and which of them stays.", most=MOST_JOINED
+            )
+        return rows_of(tx, caller.business_id, sorted(leads, key=lambda lead: lead.created_at))
+
+    leads = await context.db.read(load)
+    return context.pages.render(request, "leads/join.html", {"caller": caller, "leads": leads})
+
+
+@router.post("/leads/merge")
+async def post_bulk_merge(
+    request: Request, caller: FormCaller, sent: Annotated[_Sent, Form()]
+) -> RedirectResponse:
+    require(caller, Permission.WRITE_LEADS)
+    actor = actor_of(caller)
+
+    def join(tx: Tx) -> None:
+        merge_many_leads(tx, actor, sent.keep, sent.ids, sent.reason)
+
+    await context_of(request).db.write(join)
+    return RedirectResponse(f"/leads/{sent.keep}", 303)

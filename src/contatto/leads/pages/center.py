@@ -1,25 +1,234 @@
-"""The list of the Leads Center: filtered, sorted, page by page, with exact counts."""
+"""Leads as the list shows them, each with what it has around it, read with a handful of statements."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import parse_qsl, urlencode
 
-from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse
+from fastapi import APIRouter, Depends, Form, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import HTMLResponse, RedirectResponse
 
-from contatto.accounts.auth import PageCaller
-from contatto.accounts.model import Caller, Permission
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import BusinessId, Caller, Permission
 from contatto.accounts.rules import may, require
+from contatto.accounts.store import list_able_members, list_members
+from contatto.kit import errors
 from contatto.kit.db.remembered import RememberedCounts
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_
 from contatto.kit.numbers import PageNumber
-from contatto.leads.model.leads import LeadStatus
-from contatto.leads.pages.query import LeadsQuery, ReadAsked, chips_of, choices_of
-from contatto.leads.pages.rows import rows_of
-from contatto.leads.rules.filters import COLUMNS, Look, for_member
-from contatto.leads.store import listing
-from contatto.leads.store.looks import find_look, save_look
+from contatto.leads.actions import annotations as actions
+from contatto.leads.model import Actor, ContactPoint, Label, Lead, LeadStatus, SavedView
+from contatto.leads.ports import LeadPorts
+from contatto.leads.rules import filters
+from contatto.leads.rules.filters import COLUMNS, ME, NOBODY, LeadFilter, Look, Pairs, for_member
+from contatto.leads.rules.records import person_label
+from contatto.leads.store import annotations, listing, records
+from contatto.leads.store import annotations as store
+from contatto.leads.store.annotations import list_form_names
+from contatto.leads.store.listing import Credit, find_look, list_credits, list_winning_ads, save_look
+from contatto.leads.store.scores import list_scores
+from contatto.measurement.store import list_measured_ads
 from contatto.ui.context import context_of, part_of
+
+
+def credits_of(tx: Tx, business_id: str, leads: list[Lead]) -> dict[str, Credit]:
+    """For each lead that an ad earned: the attribution and the ad."""
+    return list_credits(tx, business_id, {lead.id for lead in leads})
+
+
+def member_names(tx: Tx, business_id: str) -> dict[str, str]:
+    """The names of a business's members, in the order of their joining."""
+    return {member.id: member.display_name for member in list_members(tx, BusinessId(business_id))}
+
+
+def assignees(tx: Tx, business_id: str) -> list[tuple[str, str]]:
+    """Ids and names of those whom a lead may be given to: members who may open leads."""
+    able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
+    return [(member.id, member.display_name) for member in able]
+
+
+@dataclass(frozen=True, slots=True)
+class LeadRow:
+    """A lead of the list, with the ad that earned it; ``owner`` is a name, None when nobody has it.
+
+    ``in_crm`` says how far it is in the linked CRMs; empty for one that was never due there.
+    """
+
+    id: str
+    name: str
+    handle: str | None
+    is_test: bool
+    contact_points: Sequence[ContactPoint]
+    status: str
+    source: str
+    campaign_name: str | None
+    ad_group_name: str | None
+    ad_name: str | None
+    created_at: datetime
+    last_activity_at: datetime
+    labels: Sequence[Label]
+    owner: str | None
+    in_crm: str
+    score: int | None
+
+
+def rows_of(tx: Tx, business_id: str, found: list[Lead], *, with_crm: bool = False) -> list[LeadRow]:
+    """With ``with_crm`` each says how far it is in the linked CRMs too."""
+    ids = {lead.id for lead in found}
+    ads = list_winning_ads(tx, business_id, ids)
+    points = records.list_contact_points(tx, business_id, ids)
+    labels = annotations.list_labels_of(tx, business_id, ids)
+    names = member_names(tx, business_id)
+    scores = list_scores(tx, business_id, ids)
+    states = tx.ports[LeadPorts].crm_states(tx, business_id, ids) if with_crm else {}
+    return [
+        LeadRow(
+            id=lead.id,
+            name=person_label(lead.name, lead.person_id),
+            handle=None,
+            is_test=lead.is_test,
+            contact_points=points[lead.id],
+            status=lead.status.value,
+            source=lead.origin.value,
+            campaign_name=ad.campaign_name if ad else None,
+            ad_group_name=ad.ad_group_name if ad else None,
+            ad_name=ad.ad_name if ad else None,
+            created_at=lead.created_at,
+            last_activity_at=lead.updated_at,
+            labels=labels[lead.id],
+            owner=names.get(lead.owner_id or ""),
+            in_crm=states.get(lead.id, ""),
+            score=scores.get(lead.id),
+        )
+        for lead, ad in ((lead, ads.get(lead.id)) for lead in found)
+    ]
+
+
+MOST_PAIRS: Final = 200
+"""Pairs of an address: more than a filter and a look together can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeadsQuery:
+    """The filter and the look that stand in an address."""
+
+    wanted: LeadFilter
+    look: Look
+
+    @property
+    def pairs(self) -> Pairs:
+        return [*filters.write_filter(self.wanted), *filters.write_look(self.look)]
+
+    @property
+    def query(self) -> str:
+        return urlencode(self.pairs)
+
+    def href(self, path: str = "/leads") -> str:
+        return f"{path}?{self.query}" if self.query else path
+
+    def sort_href(self) -> str:
+        """The address with another order, for the heads of the table: it holds the word SORT."""
+        unsorted = replace(self, look=replace(self.look, sort=filters.USUAL_SORT))
+        return f"/leads?{urlencode(unsorted.pairs)}&sort=SORT"
+
+
+def read_leads_query(pairs: Pairs) -> LeadsQuery:
+    return LeadsQuery(filters.read_filter(pairs), filters.read_look(pairs))
+
+
+def read_query(query: str) -> LeadsQuery:
+    """Read what a saved view or a form holds.
+
+    Raises:
+        Refused: INVALID, for more than a filter may have.
+    """
+    return read_leads_query(_few(parse_qsl(query)))
+
+
+def leads_query_of(request: Request) -> LeadsQuery:
+    """Read the address of a request; refused as above."""
+    return read_leads_query(_few(request.query_params.multi_items()))
+
+
+def _few(pairs: Pairs) -> Pairs:
+    if len(pairs) > MOST_PAIRS:
+        raise Refused(
+            errors.INVALID,
+            "The filter has more than %(most)s values. Remove some.",
+            most=filters.MOST_IN_ALL,
+        )
+    return pairs
+
+
+ReadAsked = Annotated[LeadsQuery, Depends(leads_query_of)]
+
+
+def actor_of(caller: Caller) -> Actor:
+    return Actor(caller.business_id, caller.subject_id, caller.display_name)
+
+
+def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
+    """Return the choices for each word of the filter: pairs of value and text."""
+    ads = list_measured_ads(tx, business_id).values()
+    return {
+        "owner": [(ME, N_("Me")), (NOBODY, N_("Nobody")), *member_names(tx, business_id).items()],
+        "assignee": assignees(tx, business_id),
+        "label": [
+            *((label.id, label.name) for label in annotations.list_labels(tx, business_id)),
+            (NOBODY, N_("No label")),
+        ],
+        "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name) for ad in ads}),
+        "ad_group": _by_name(
+            _told_apart({(str(ad.ad_group_number), ad.ad_group_name, ad.campaign_name) for ad in ads})
+        ),
+        "ad": _by_name(_told_apart({(str(ad.ad_number), ad.ad_name, ad.ad_group_name) for ad in ads})),
+        "form": list_form_names(tx, business_id),
+        "country": [
+            (phone_country, phone_country) for phone_country in listing.list_phone_countries(tx, business_id)
+        ],
+    }
+
+
+def _told_apart(names: set[tuple[str, str, str]]) -> set[tuple[str, str]]:
+    """Pairs of number and name; a name that several have comes with the place where each stands."""
+    count = Counter(name for _, name, _ in names)
+    return {(number, f"{name} · {place}" if count[name] > 1 else name) for number, name, place in names}
+
+
+def _by_name(choices: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    return sorted(choices, key=lambda pair: (pair[1].casefold(), pair[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A part of the filter that is on, with the address without it."""
+
+    word: str
+    value: str
+    text: str | None
+    href: str
+
+
+def chips_of(leads_query: LeadsQuery, choices: dict[str, list[tuple[str, str]]]) -> list[Chip]:
+    """The parts of the filter that are on, each with the address without it."""
+    texts = {(word, value): text for word, pairs in choices.items() for value, text in pairs}
+    written = [urlencode([pair]) for pair in leads_query.pairs]
+    return [
+        Chip(
+            word=word,
+            value=value,
+            text=texts.get((word, value)),
+            href=f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
+        )
+        for place, (word, value) in enumerate(filters.write_filter(leads_query.wanted))
+        if word not in ("q", "any")
+    ]
+
 
 router = APIRouter(include_in_schema=False)
 PAGE: Final = 50
@@ -44,20 +253,24 @@ async def show_rows(
     return await _render(request, caller, "leads/_rows.html", asked, page)
 
 
-async def _with_look(request: Request, caller: Caller, asked: LeadsQuery, *, keep: bool) -> LeadsQuery:
+async def _with_look(request: Request, caller: Caller, leads_query: LeadsQuery, *, keep: bool) -> LeadsQuery:
     """Columns and density as the address says, and kept for the member; else as the member had them last."""
     require(caller, Permission.READ_LEADS)
-    db, of, member = context_of(request).db, caller.business_id, caller.subject_id
-    kept = await db.read(lambda tx: find_look(tx, of, member))
+    db, business_id, member = context_of(request).db, caller.business_id, caller.subject_id
+    saved_look = await db.read(lambda tx: find_look(tx, business_id, member))
     if not {"column", "dense"} & set(request.query_params):
-        return asked if kept is None else replace(asked, look=replace(kept, sort=asked.look.sort))
-    if keep and asked.look != replace(kept or Look(), sort=asked.look.sort):
-        await db.write(lambda tx: save_look(tx, of, member, asked.look))
-    return asked
+        return (
+            leads_query
+            if saved_look is None
+            else replace(leads_query, look=replace(saved_look, sort=leads_query.look.sort))
+        )
+    if keep and leads_query.look != replace(saved_look or Look(), sort=leads_query.look.sort):
+        await db.write(lambda tx: save_look(tx, business_id, member, leads_query.look))
+    return leads_query
 
 
 async def _render(
-    request: Request, caller: Caller, template: str, asked: LeadsQuery, page: int
+    request: Request, caller: Caller, template: str, leads_query: LeadsQuery, page: int
 ) -> HTMLResponse:
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
@@ -65,46 +278,138 @@ async def _render(
 
     def load(tx: Tx) -> dict[str, Any]:
         counts = listing.load_lead_counts(tx, caller.business_id, recall)
-        shown = _page_of(tx, caller, asked, page, counts)
-        return shown | _around(tx, caller, asked) if whole else shown
+        shown = _page_of(tx, caller, leads_query, page, counts)
+        return shown | _around(tx, caller, leads_query) if whole else shown
 
     values = await context.db.read(load)
-    values |= {"caller": caller, "asked": asked, "can_edit": may(caller, Permission.WRITE_LEADS)}
+    values |= {"caller": caller, "asked": leads_query, "can_edit": may(caller, Permission.WRITE_LEADS)}
     values |= {"can_export": may(caller, Permission.EXPORT_LEADS)}
     values |= {"can_erase": may(caller, Permission.ERASE_LEADS)}
     return context.pages.render(request, template, values)
 
 
 def _page_of(
-    tx: Tx, caller: Caller, asked: LeadsQuery, page: int, counts: Mapping[LeadStatus, int]
+    tx: Tx, caller: Caller, leads_query: LeadsQuery, page: int, counts: Mapping[LeadStatus, int]
 ) -> dict[str, Any]:
-    wanted = for_member(asked.wanted, caller.subject_id)
-    matches = listing.find_matches(tx, caller.business_id, wanted, counts)
+    lead_filter = for_member(leads_query.wanted, caller.subject_id)
+    matches = listing.find_matches(tx, caller.business_id, lead_filter, counts)
     pages = max(1, -(-matches.total // PAGE))
     shown = min(max(page, 1), pages, _LAST_PAGE)
     offset = (shown - 1) * PAGE
-    place = (asked.look.sort, PAGE, offset)
-    found = listing.list_matches(tx, caller.business_id, wanted, matches, place)
+    place = (leads_query.look.sort, PAGE, offset)
+    page_leads = listing.list_matches(tx, caller.business_id, lead_filter, matches, place)
     return {
         "total": matches.total,
-        "leads": rows_of(tx, caller.business_id, found, with_crm="crm" in asked.look.columns),
+        "leads": rows_of(tx, caller.business_id, page_leads, with_crm="crm" in leads_query.look.columns),
         "page": shown,
         "pages": pages,
         "status_counts": {status.value: counts.get(status, 0) for status in LeadStatus},
-        "all_hrefs": {"any": _joined(asked, any_of=True), "all": _joined(asked, any_of=False)},
+        "all_hrefs": {"any": _joined(leads_query, any_of=True), "all": _joined(leads_query, any_of=False)},
     }
 
 
-def _joined(asked: LeadsQuery, *, any_of: bool) -> str:
-    return replace(asked, wanted=replace(asked.wanted, any_of=any_of)).href()
+def _joined(leads_query: LeadsQuery, *, any_of: bool) -> str:
+    return replace(leads_query, wanted=replace(leads_query.wanted, any_of=any_of)).href()
 
 
-def _around(tx: Tx, caller: Caller, asked: LeadsQuery) -> dict[str, Any]:
-    """What stands around the table: choices, and the chips of what is on."""
+def _around(tx: Tx, caller: Caller, leads_query: LeadsQuery) -> dict[str, Any]:
+    """Return the surroundings of the table: choices, and chips of active filters."""
     choices = choices_of(tx, caller.business_id)
     return {
         "choices": choices,
-        "chips": chips_of(asked, choices),
-        "active": set(asked.pairs),
+        "chips": chips_of(leads_query, choices),
+        "active": set(leads_query.pairs),
         "columns": COLUMNS,
     }
+
+
+class _NewView(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str = Field("", max_length=200)
+    query: str = Field("", max_length=8_000)
+    shared: bool = False
+
+
+@router.get("/leads/views")
+async def show_views(request: Request, caller: PageCaller, asked: ReadAsked) -> HTMLResponse:
+    """The bar of views, each with its count; fetched after the page, so that no list waits for counts."""
+    require(caller, Permission.READ_LEADS)
+    context = context_of(request)
+    view_rows = await context.db.read(lambda tx: _views_of(tx, caller, asked))
+    can_edit = may(caller, Permission.WRITE_LEADS)
+    values = {"caller": caller, "views": view_rows, "asked": asked, "can_edit": can_edit}
+    return context.pages.render(request, "leads/_views.html", values)
+
+
+@dataclass(frozen=True, slots=True)
+class _ViewRow:
+    """A kept view of the list; only pinned ones are counted."""
+
+    id: str
+    name: str
+    href: str
+    is_current: bool
+    is_shared: bool
+    is_pinned: bool
+    is_mine: bool
+    count: int | None
+
+
+def _views_of(tx: Tx, caller: Caller, leads_query: LeadsQuery) -> list[_ViewRow]:
+    views = store.list_views(tx, caller.business_id, caller.subject_id)
+    return [_shown(tx, caller, leads_query, view) for view in views]
+
+
+def _shown(tx: Tx, caller: Caller, leads_query: LeadsQuery, view: SavedView) -> _ViewRow:
+    query = read_query(view.query)
+    lead_filter = for_member(query.wanted, caller.subject_id)
+    return _ViewRow(
+        id=view.id,
+        name=view.name,
+        href=query.href(),
+        is_current=query == leads_query,
+        is_shared=view.is_shared,
+        is_pinned=view.is_pinned,
+        is_mine=view.member_id == caller.subject_id,
+        count=listing.count_leads(tx, caller.business_id, lead_filter) if view.is_pinned else None,
+    )
+
+
+@router.post("/leads/views")
+async def post_view(
+    request: Request, caller: FormCaller, sent: Annotated[_NewView, Form()]
+) -> RedirectResponse:
+    """Keep the list as it is shown; the query is read and written anew, so only known words are kept."""
+    require(caller, Permission.WRITE_LEADS)
+    query = read_query(sent.query)
+    actor = actor_of(caller)
+
+    def keep(tx: Tx) -> SavedView:
+        return actions.keep_view(tx, actor, sent.name, query.query, is_shared=sent.shared)
+
+    await context_of(request).db.write(keep)
+    return RedirectResponse(query.href(), 303)
+
+
+@router.post("/leads/views/{view_id}")
+async def post_view_change(
+    request: Request,
+    caller: FormCaller,
+    view_id: str,
+    do: Annotated[Literal["pin", "unpin", "share", "unshare", "delete"], Form()],
+    query: Annotated[str, Form(max_length=8_000)] = "",
+) -> RedirectResponse:
+    require(caller, Permission.WRITE_LEADS)
+    actor = actor_of(caller)
+
+    def change(tx: Tx) -> None:
+        if do == "delete":
+            actions.remove_view(tx, actor, view_id)
+        elif do in ("pin", "unpin"):
+            actions.pin_view(tx, actor, view_id, is_pinned=do == "pin")
+        else:
+            actions.share_view(tx, actor, view_id, is_shared=do == "share")
+
+    await context_of(request).db.write(change)
+    return RedirectResponse(read_query(query).href(), 303)

@@ -1,11 +1,11 @@
 """One lead: its contact points with their evidence, its work, its history, and the ad that earned it."""
 
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller
@@ -22,16 +22,18 @@ from contatto.kit.sealed import is_unreadable
 from contatto.kit.timestamps import from_micros
 from contatto.leads.actions import records as actions
 from contatto.leads.actions.points import list_put_back
-from contatto.leads.model.erasing import Tombstone
-from contatto.leads.model.leads import (
+from contatto.leads.model import (
     ContactPoint,
     Evidence,
     HistoryEntry,
     HistoryKind,
     Lead,
+    LeadStatus,
     Origin,
     RejectedContact,
+    Tombstone,
 )
+from contatto.leads.pages.center import assignees, credits_of, member_names
 from contatto.leads.pages.lead_view import (
     CreditView,
     Detail,
@@ -42,19 +44,19 @@ from contatto.leads.pages.lead_view import (
     PointView,
     TimelineEvent,
     TwinView,
+    consent_events,
+    look_events,
+    moved_text,
+    undos_of,
 )
-from contatto.leads.pages.rows import assignees, credits_of, member_names
-from contatto.leads.pages.timeline import consent_events, look_events
-from contatto.leads.pages.undoing import moved_text, undos_of
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules.reaching import Reach, reach_of
-from contatto.leads.rules.records import list_moves, person_label
+from contatto.leads.rules.records import Reach, list_moves, person_label, reach_of
 from contatto.leads.rules.scoring import explain_reasons
 from contatto.leads.store import annotations, listing
 from contatto.leads.store import merges as merge_store
 from contatto.leads.store import records as store
-from contatto.leads.store.entries import FormEntry, list_entries
-from contatto.leads.store.erasing import find_tombstone
+from contatto.leads.store.annotations import FormEntry, list_entries
+from contatto.leads.store.jobs import find_tombstone
 from contatto.leads.store.scores import find_score
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
@@ -122,35 +124,35 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
         lead = store.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
             rejected = next(iter(list_put_back(tx, caller.business_id, lead_id)), None)
-            left = rejected or find_tombstone(tx, caller.business_id, lead_id)
-            if left is None:
+            remaining = rejected or find_tombstone(tx, caller.business_id, lead_id)
+            if remaining is None:
                 raise Refused(errors.NOT_FOUND, "Lead not found.")
-            return left
+            return remaining
         return lead if lead.merged_into else _detail(tx, lead, words, sees_looks=sees_looks)
 
-    found = await context.db.read(load)
-    if isinstance(found, Tombstone):
-        left: HTMLResponse = context.pages.render(
-            request, "leads/erased.html", {"caller": caller, "tombstone": found}
+    outcome = await context.db.read(load)
+    if isinstance(outcome, Tombstone):
+        response: HTMLResponse = context.pages.render(
+            request, "leads/erased.html", {"caller": caller, "tombstone": outcome}
         )
-        return left
-    if isinstance(found, RejectedContact):
+        return response
+    if isinstance(outcome, RejectedContact):
         can_edit = may(caller, Permission.WRITE_LEADS)
-        of_gone = {"caller": caller, "rejected": found, "can_edit": can_edit}
-        gone: HTMLResponse = context.pages.render(request, "leads/gone.html", of_gone)
-        return gone
-    if isinstance(found, Lead):
-        return RedirectResponse(f"/leads/{found.merged_into}", 303)
+        tombstone = {"caller": caller, "rejected": outcome, "can_edit": can_edit}
+        not_found: HTMLResponse = context.pages.render(request, "leads/gone.html", tombstone)
+        return not_found
+    if isinstance(outcome, Lead):
+        return RedirectResponse(f"/leads/{outcome.merged_into}", 303)
     can_write = may(caller, Permission.WRITE_LEADS)
     rights = MayDo(
         caller,
-        can_edit=can_write and not found.lead.is_deleted,
+        can_edit=can_write and not outcome.lead.is_deleted,
         can_restore=can_write,
         can_erase=may(caller, Permission.ERASE_LEADS),
         can_see_reports=may(caller, Permission.READ_REPORTS),
     )
     notice = _FIELD.sub("", refused.detail_in(words)) if refused else ""
-    values = row_of(found) | row_of(rights) | {"notice": notice}
+    values = row_of(outcome) | row_of(rights) | {"notice": notice}
     page: HTMLResponse = context.pages.render(
         request, "leads/detail.html", values, refused.code.http_status if refused else 200
     )
@@ -234,7 +236,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
 
 
 def _choices(tx: Tx, lead: Lead, members: dict[str, str]) -> list[tuple[str, str]]:
-    """Whom a lead may be given to; whoever has it stands there too, though they may not be given any more."""
+    """Return possible owners of a lead, with the present owner even without that permission."""
     able = assignees(tx, lead.business_id)
     owner = lead.owner_id or ""
     return able if owner in dict(able) or owner not in members else [*able, (owner, members[owner])]
@@ -242,8 +244,8 @@ def _choices(tx: Tx, lead: Lead, members: dict[str, str]) -> list[tuple[str, str
 
 def _origins(point: ContactPoint, evidence: list[Evidence]) -> list[str]:
     """Each way by which this detail was given, the first one first."""
-    again = [item.origin.value for item in evidence if item.contact_point_id == point.id]
-    return list(dict.fromkeys([point.origin.value, *again]))
+    values = [item.origin.value for item in evidence if item.contact_point_id == point.id]
+    return list(dict.fromkeys([point.origin.value, *values]))
 
 
 def _point(
@@ -291,7 +293,7 @@ def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> CreditView |
 
 def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[MergeView]:
     """The leads that went into this one, with what they earned, which a merge leaves as it is."""
-    names: dict[str, str] = {each.id: person_label(each.name, each.person_id) for each in merged}
+    names: dict[str, str] = {source.id: person_label(source.name, source.person_id) for source in merged}
     credits = credits_of(tx, lead.business_id, merged)
     return [
         MergeView(
@@ -337,8 +339,8 @@ def _timeline(
     events += look_events(tx, lead, words) if sees_looks else []
     touches = [
         touch
-        for each in (lead, *merged)
-        for touch in list_touches_known(tx, lead.business_id, each.person_id, 50)
+        for shown_lead in (lead, *merged)
+        for touch in list_touches_known(tx, lead.business_id, shown_lead.person_id, 50)
     ]
     ads = measurement.list_measured_ads(tx, lead.business_id, {touch.ad_id for touch in touches})
     for touch in touches:
@@ -373,3 +375,44 @@ def _step_detail(step: HistoryEntry, words: Translator) -> str:
             for field in fields
         )
     return step.detail
+
+
+async def change_lead(
+    request: Request, caller: Caller, lead_id: str, change: Callable[[Tx], object]
+) -> Response:
+    """Change a lead and go back to it. A refused change is answered on the lead's page, with the reason."""
+    require(caller, Permission.WRITE_LEADS)
+    try:
+        await context_of(request).db.write(change)
+    except Refused as refused:
+        if refused.code not in (errors.CONFLICT, errors.INVALID):
+            raise
+        return await answer_lead(request, caller, lead_id, refused)
+    return RedirectResponse(f"/leads/{lead_id}", 303)
+
+
+@router.post("/leads/{lead_id}/status")
+async def post_status(
+    request: Request,
+    caller: FormCaller,
+    lead_id: str,
+    status: Annotated[LeadStatus, Form()],
+    seen: Annotated[LeadStatus, Form()],
+) -> Response:
+    business_id, actor = caller.business_id, caller.display_name
+    return await change_lead(
+        request,
+        caller,
+        lead_id,
+        lambda tx: actions.change_lead_status(tx, business_id, lead_id, seen, status, actor),
+    )
+
+
+@router.post("/leads/{lead_id}/status/undo")
+async def post_status_undo(
+    request: Request, caller: FormCaller, lead_id: str, seen: Annotated[LeadStatus, Form()]
+) -> Response:
+    business_id, actor = caller.business_id, caller.display_name
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.undo_lead_status(tx, business_id, lead_id, seen, actor)
+    )

@@ -15,12 +15,10 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.looks import note_seen
 from contatto.leads.actions import jobs as actions
-from contatto.leads.model.jobs import JobKind, Plan
-from contatto.leads.model.leads import Lead
-from contatto.leads.pages.query import actor_of, read_query
-from contatto.leads.rules.erasing import MOST_ERASED
+from contatto.leads.model import JobKind, Lead, Plan
+from contatto.leads.pages.center import actor_of, read_query
 from contatto.leads.rules.filters import for_member
-from contatto.leads.rules.records import person_label
+from contatto.leads.rules.records import MOST_ERASED, person_label
 from contatto.leads.store import listing, records
 from contatto.leads.store.facets import list_sharing_leads
 from contatto.ui.context import context_of
@@ -57,10 +55,10 @@ async def show_erase(request: Request, caller: PageCaller, lead_id: str) -> HTML
 async def post_ask(request: Request, caller: FormCaller, sent: Annotated[_Chosen, Form()]) -> HTMLResponse:
     """Ask before the chosen leads, or all that match by now, are erased; this changes nothing."""
     require(caller, Permission.ERASE_LEADS)
-    wanted = for_member(read_query(sent.query).wanted, caller.subject_id)
+    lead_filter = for_member(read_query(sent.query).wanted, caller.subject_id)
 
     def matching(tx: Tx) -> list[str]:
-        return listing.list_lead_ids_after(tx, caller.business_id, wanted, "", MOST_ERASED + 1)
+        return listing.list_lead_ids_after(tx, caller.business_id, lead_filter, "", MOST_ERASED + 1)
 
     ids = await context_of(request).db.read(matching) if sent.all else sent.ids
     return await _ask(request, caller, tuple(ids))
@@ -90,14 +88,18 @@ async def _ask(
         raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
 
     def load(tx: Tx) -> dict[str, Any]:
-        found = records.list_leads_by_id(tx, caller.business_id, set(ids))
-        leads = [found[each] for each in ids if each in found and found[each].id == each]
+        leads_by_id = records.list_leads_by_id(tx, caller.business_id, set(ids))
+        leads = [
+            leads_by_id[asked_id]
+            for asked_id in ids
+            if asked_id in leads_by_id and leads_by_id[asked_id].id == asked_id
+        ]
         if not leads:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
-        kept = {lead.id for lead in leads}
-        note_seen("lead_id", sorted(kept))
-        twins = list_sharing_leads(tx, caller.business_id, kept)
-        return {"leads": [_named(lead) for lead in leads[:NAMED]], "ids": kept, "twins": len(twins)}
+        lead_ids = {lead.id for lead in leads}
+        note_seen("lead_id", sorted(lead_ids))
+        twins = list_sharing_leads(tx, caller.business_id, lead_ids)
+        return {"leads": [_named(lead) for lead in leads[:NAMED]], "ids": lead_ids, "twins": len(twins)}
 
     values = await context.db.read(load)
     values |= {"count": len(values["ids"]), "ids": ",".join(sorted(values["ids"]))}

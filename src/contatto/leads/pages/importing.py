@@ -24,12 +24,20 @@ from contatto.kit.looks import note_number_seen
 from contatto.kit.regions import languages_of_countries, sorted_countries
 from contatto.kit.table_export import csv_lines
 from contatto.kit.tables import ENCODINGS, TableText
-from contatto.leads.actions import import_drafts as actions
+from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.importing import foresee_import, plan_import
-from contatto.leads.model.jobs import Job, Plan
-from contatto.leads.pages.query import actor_of
-from contatto.leads.rules.columns import KNOWN, NOT_TAKEN, REASON_HEAD
-from contatto.leads.rules.importing import MOST_COLUMNS, Sheet, read_columns, read_sheet, sheet_of
+from contatto.leads.model import Job, Plan
+from contatto.leads.pages.center import actor_of
+from contatto.leads.rules.importing import (
+    KNOWN,
+    MOST_COLUMNS,
+    NOT_TAKEN,
+    REASON_HEAD,
+    Sheet,
+    read_columns,
+    read_sheet,
+    sheet_of,
+)
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
@@ -106,7 +114,7 @@ async def post_file(
 
 @router.get("/leads/import/{job_id}")
 async def show_draft(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
-    """What the import will do; nothing is changed."""
+    """Show the preview of an import; nothing is changed."""
     require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
     draft = await context_of(request).db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
@@ -153,10 +161,10 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
     plan, reasons = await context_of(request).db.read(
         lambda tx: actions.load_rejects(tx, caller.business_id, job_id)
     )
-    said = {number: read_lazy_text(reason).in_language(words) for number, reason in reasons.items()}
+    reasons_by_row = {number: read_lazy_text(reason).in_language(words) for number, reason in reasons.items()}
     width = len(plan.head)
     rows = [
-        [*(row + ("",) * width)[:width], said.get(number, "")]
+        [*(row + ("",) * width)[:width], reasons_by_row.get(number, "")]
         for number, row in zip(plan.numbers, plan.rows, strict=True)
         if row
     ]

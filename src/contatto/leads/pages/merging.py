@@ -13,11 +13,9 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions import merging as actions
-from contatto.leads.actions.merging import Wish
-from contatto.leads.model.leads import Lead
-from contatto.leads.model.merges import Merge, Picks
-from contatto.leads.pages.query import actor_of
-from contatto.leads.pages.rows import rows_of
+from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.model import Lead, Merge, Picks
+from contatto.leads.pages.center import actor_of, rows_of
 from contatto.leads.store import merges as store
 from contatto.leads.store import records
 from contatto.ui.context import context_of
@@ -42,12 +40,12 @@ async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_i
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
-        found = [_open_lead(tx, caller.business_id, each) for each in (lead_id, other_id)]
+        leads = [_open_lead(tx, caller.business_id, requested_id) for requested_id in (lead_id, other_id)]
         if lead_id == other_id:
             raise Refused(errors.INVALID, "Choose two different leads.")
         equal = store.list_equal_points(tx, caller.business_id, lead_id, other_id)
-        sides = rows_of(tx, caller.business_id, found)
-        moves = [_moves(tx, lead, len(equal)) for lead in found]
+        sides = rows_of(tx, caller.business_id, leads)
+        moves = [_moves(tx, lead, len(equal)) for lead in leads]
         return {"sides": sides, "moves": moves, "equal": len(equal)}
 
     values = await context.db.read(load)
@@ -59,15 +57,15 @@ async def post_merge(
     request: Request, caller: FormCaller, lead_id: str, other_id: str, sent: Annotated[_Sent, Form()]
 ) -> RedirectResponse:
     require(caller, Permission.WRITE_LEADS)
-    kept, gone = (lead_id, other_id) if sent.keep == "one" else (other_id, lead_id)
+    target_id, source_id = (lead_id, other_id) if sent.keep == "one" else (other_id, lead_id)
     picks = Picks(*(picked != sent.keep for picked in (sent.name, sent.status, sent.owner)))
-    actor, wish = actor_of(caller), Wish(kept, gone, picks, sent.reason)
+    actor, merge_request = actor_of(caller), MergeRequest(target_id, source_id, picks, sent.reason)
 
     def merge(tx: Tx) -> Merge:
-        return actions.merge_leads(tx, actor, wish)
+        return actions.merge_leads(tx, actor, merge_request)
 
     await context_of(request).db.write(merge)
-    return RedirectResponse(f"/leads/{kept}", 303)
+    return RedirectResponse(f"/leads/{target_id}", 303)
 
 
 @router.post("/leads/{lead_id}/merges/{merge_id}/undo")

@@ -9,7 +9,7 @@ with ``any=1`` words are joined by or too.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.numbers import read_number
 from contatto.kit.timestamps import check_year, day_of
-from contatto.leads.model.leads import LeadStatus, Origin
+from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.rules.scoring import ScoreBand
 
 ME: Final = "me"
@@ -51,14 +51,14 @@ class Has(StrEnum):
 
 
 class ThreadState(StrEnum):
-    """How the chat of a lead stands."""
+    """State of a lead's chat."""
 
     UNREAD = "unread"
     WAITING = "waiting"
 
 
 class InCrm(StrEnum):
-    """How far a lead is in any linked CRM."""
+    """State of a lead in linked CRMs."""
 
     DUE = "due"
     SENT = "sent"
@@ -67,7 +67,7 @@ class InCrm(StrEnum):
 
 
 class Agreed(StrEnum):
-    """Whether a person agreed to one of a form's purposes."""
+    """Consent of a person to a form's purposes."""
 
     GIVEN = "given"
     NONE = "none"
@@ -75,7 +75,7 @@ class Agreed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LeadFilter:
-    """Which leads to list; every part that is empty lets all through."""
+    """Filter of leads; an empty part matches all."""
 
     text: str = ""
     statuses: tuple[LeadStatus, ...] = ()
@@ -104,17 +104,17 @@ class LeadFilter:
 
     @property
     def is_faceted_alone(self) -> bool:
-        """Whether facets are asked for, and nothing else but what an index has beside them."""
+        """Report whether the filter uses facets, and otherwise only columns of the same index."""
         return bool(self._filled & _FACETED) and self._filled <= _FACETED | _BESIDE_FACETS
 
     @property
     def _filled(self) -> set[str]:
-        return {each.name for each in fields(self) if each.name != "any_of" and getattr(self, each.name)}
+        return {part.name for part in fields(self) if part.name != "any_of" and getattr(self, part.name)}
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How the list shows: its order, its columns, and whether rows stand close."""
+    """Layout of the list: order, columns, and density."""
 
     sort: str = USUAL_SORT
     columns: tuple[str, ...] = USUAL_COLUMNS
@@ -125,8 +125,8 @@ type Pairs = list[tuple[str, str]]
 
 
 def _one_of[E: StrEnum](kind: type[E]) -> Callable[[str], E | None]:
-    known = {member.value: member for member in kind}
-    return known.get
+    members = {member.value: member for member in kind}
+    return members.get
 
 
 def _owner(text: str) -> str | None:
@@ -188,7 +188,7 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
             single[_FLAGS[word]] = text == "1"
         elif word == "q":
             single["text"] = read_text(text)
-    return LeadFilter(**single | {name: tuple(found) for name, found in lists.items()})
+    return LeadFilter(**single | {name: tuple(values) for name, values in lists.items()})
 
 
 def read_text(text: str) -> str:
@@ -208,15 +208,15 @@ def _check_count(word: str, lists: Mapping[str, list[Any]]) -> None:
         )
 
 
-def write_filter(wanted: LeadFilter) -> Pairs:
+def write_filter(lead_filter: LeadFilter) -> Pairs:
     """The pairs that ``read_filter`` reads as this filter, in one fixed order."""
-    pairs: Pairs = [("q", wanted.text)] if wanted.text else []
+    pairs: Pairs = [("q", lead_filter.text)] if lead_filter.text else []
     for word, (attribute, _) in _LISTS.items():
-        pairs += [(word, str(value)) for value in getattr(wanted, attribute)]
+        pairs += [(word, str(value)) for value in getattr(lead_filter, attribute)]
     for word, attribute in _DAYS.items():
-        day: date | None = getattr(wanted, attribute)
+        day: date | None = getattr(lead_filter, attribute)
         pairs += [(word, day.isoformat())] if day else []
-    return pairs + [(word, "1") for word, attribute in _FLAGS.items() if getattr(wanted, attribute)]
+    return pairs + [(word, "1") for word, attribute in _FLAGS.items() if getattr(lead_filter, attribute)]
 
 
 def read_look(pairs: Iterable[tuple[str, str]]) -> Look:
@@ -235,8 +235,8 @@ def read_look(pairs: Iterable[tuple[str, str]]) -> Look:
 
 def known_columns(chosen: Iterable[str]) -> tuple[str, ...]:
     """The chosen columns in their order; the usual ones when none of them exists (any more)."""
-    wanted = set(chosen)
-    return tuple(each for each in COLUMNS if each in wanted) or USUAL_COLUMNS
+    chosen_columns = set(chosen)
+    return tuple(column for column in COLUMNS if column in chosen_columns) or USUAL_COLUMNS
 
 
 def write_look(look: Look) -> Pairs:
@@ -247,7 +247,39 @@ def write_look(look: Look) -> Pairs:
     return pairs + ([("dense", "1")] if look.dense else [])
 
 
-def for_member(wanted: LeadFilter, member_id: str) -> LeadFilter:
+def for_member(lead_filter: LeadFilter, member_id: str) -> LeadFilter:
     """The filter as one member means it: "me" is that member."""
-    owners = tuple(dict.fromkeys(member_id if each == ME else each for each in wanted.owners))
-    return replace(wanted, owners=owners)
+    owners = tuple(dict.fromkeys(member_id if owner == ME else owner for owner in lead_filter.owners))
+    return replace(lead_filter, owners=owners)
+
+
+LINK: Final = timedelta(minutes=10)
+"""How long a file can be fetched."""
+KEEP: Final = timedelta(days=1)
+"""How long a task is known after that, so that a late request is told what happened."""
+
+
+class FileState(StrEnum):
+    """State of a file of leads; the values are the API's."""
+
+    CREATED = "CREATED"
+    SUCCEED = "SUCCEED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class LeadFile:
+    """Leads that a program wants as a file: those of a form, or those of an ad; the other number is 0."""
+
+    id: str
+    business_id: str
+    number: int
+    ad_account_id: str
+    page_number: int
+    ad_number: int
+    state: FileState
+    file_type: str
+    created_at: datetime
+    due_at: datetime
+    finished_at: datetime | None = None
+    attempts: int = 0

@@ -1,12 +1,19 @@
-"""Reading a file of leads: columns by their names, each row through the same normaliser as the chat."""
+"""Guesses of what the columns of a file hold, by their heads in twelve languages and by their cells.
+
+The heads are those that CRMs, ad platforms, phones and people write. A guess is only offered: who imports
+sees each column with what it is taken for, and chooses.
+"""
 
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
+from unicodedata import category, normalize
+from urllib.parse import unquote
 
 import phonenumbers
 
@@ -16,9 +23,235 @@ from contatto.kit import errors
 from contatto.kit.emails import InvalidEmail, checked_email
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText, brand_of
-from contatto.leads.model.leads import LeadStatus
-from contatto.leads.rules.annotations import LABEL_LIMIT, NOTE_LIMIT
-from contatto.leads.rules.columns import KNOWN, NOT_TAKEN, Column, bare_contact, read_status
+from contatto.leads.model import LeadStatus
+from contatto.leads.rules.records import LABEL_LIMIT, NOTE_LIMIT
+
+
+class Column(StrEnum):
+    """Kind of a column besides contact details; an empty text marks one that is not imported."""
+
+    NAME = "name"
+    LABELS = "labels"
+    STATUS = "status"
+    NOTES = "notes"
+    OWNER = "owner"
+
+
+NOT_TAKEN: Final = ""
+KNOWN: Final = (*(field.value for field in Column), *(field.value for field in Field))
+"""What a column may be taken for."""
+REASON_HEAD: Final = "contatto: why"
+"""The column of our own file of rejects; when that file comes back, it is not imported."""
+_SAMPLES: Final = 200
+_MOST: Final = 0.6
+"""The share of filled cells that must look like an address or a number for a column to be taken for that."""
+_LONGEST_CELL: Final = 10_000
+"""Characters of a cell in which contact details are searched."""
+_NAMED_ADDRESS: Final = re.compile(
+    r"(?:\"[^\"<>]{0,200}\"\s*|[^<>,;|\n\"]{0,200})<\s*(?P<address>[^<>\n]{1,320}?)\s*>"
+)
+_LINK: Final = re.compile(
+    r"\b(?:mailto|tel|callto|sms):(?://)?(?P<value>[^?,;|\s]{1,320})(?:\?[^,;|\s]{0,500})?", re.IGNORECASE
+)
+_PHONE_PARAMETER: Final = re.compile(r";(?:ext|isub|phone-context)=[^;,|\s]{0,50}", re.IGNORECASE)
+_EMAIL: Final = re.compile(r"\S+@\S+\.\w{2,}")
+_NUMBER: Final = re.compile(r"(?:\+|00)\d[\d\s().\-]{6,20}")
+
+_HEADS: Final[Mapping[str, str]] = {
+    Column.NAME: "name|full name|fullname|first name|last name|given name|family name|surname|contact"
+    "|contact name"
+    "|customer|customer name|lead|lead name|client|client name|person|display name"
+    "|الاسم|اسم|الاسم الكامل|الاسم الاول|اسم العائلة|اسم العميل|العميل"
+    "|nombre|nombre completo|nombres|apellido|apellidos|nombre del cliente|cliente|contacto"
+    "|nama|nama lengkap|nama depan|nama belakang|nama pelanggan|pelanggan|kontak"
+    "|nome|nome completo|cognome|nominativo|nome e cognome|nome cliente|contatto"
+    "|名前|氏名|お名前|姓|名|フルネーム|顧客名|お客様名|担当者名"
+    "|sobrenome|nome do cliente|contato"
+    "|ชื่อ|ชื่อ นามสกุล|ชื่อนามสกุล|ชื่อเต็ม|นามสกุล|ชื่อลูกค้า|ลูกค้า"
+    "|vorname|nachname|vor und nachname|vollständiger name|kunde|kundenname|kontakt|ansprechpartner"
+    "|interessent"
+    "|nom|prénom|nom complet|nom de famille|nom du client|姓名|名字|客户|客户姓名|联系人|客戶|聯絡人"
+    "|tên|họ tên|họ và tên|tên đầy đủ|họ|tên khách hàng|khách hàng",
+    Field.PHONE: "phone|phone number|phone no|phone nr|phone numbers|phones|telephone|telephone number"
+    "|tel|tel no"
+    "|tel number|telno|mobile|mobile number|mobile no|mobile phone|mobile phone number|mob|cell|cell phone"
+    "|cellphone|cell number|handphone|hp|contact number|contact no|contact phone|work phone|home phone"
+    "|business phone|primary phone|phone 1|phone 2|phone 1 value|phone 2 value|msisdn|number|landline"
+    "|الهاتف|هاتف|رقم الهاتف|الجوال|جوال|رقم الجوال|الموبايل|موبايل|رقم الموبايل|المحمول|رقم التواصل|رقم"
+    "|telefono|numero de telefono|numero telefonico|telefono movil|movil|celular|numero de celular"
+    "|n de telefono"
+    "|numero|n telefono|tfno|tlf|telf|num telefono"
+    "|telepon|nomor telepon|no telepon|no telp|nomor telp|telp|no hp|nomor hp|ponsel|nomor ponsel"
+    "|handphone no|nomor"
+    "|telefoni|cellulare|numero di telefono|numero telefono|numero cellulare|cell|recapito"
+    "|recapito telefonico"
+    "|numero di cellulare|n telefono|n tel|telefono cellulare|telefono fisso"
+    "|電話|電話番号|携帯|携帯電話|携帯番号|携帯電話番号|お電話番号|連絡先|tel番号"
+    "|telefone|numero de telefone|numero do telefone|telefone celular|fone|telemovel|n telefone"
+    "|contato telefonico"
+    "|โทรศัพท์|เบอร์โทร|เบอร์โทรศัพท์|หมายเลขโทรศัพท์|มือถือ|เบอร์มือถือ|โทร|เบอร์|เบอร์ติดต่อ"
+    "|telefon|telefonnummer|tel nr|telefon nr|handy|handynummer|handy nr|mobil|mobilnummer|mobiltelefon"
+    "|rufnummer|festnetz|mobilfunknummer"
+    "|téléphone|numéro de téléphone|portable|téléphone portable|tél portable|tél"
+    "|电话|手机|手机号|电话号码|手机号码|联系电话|手機|電話號碼|手機號碼"
+    "|điện thoại|số điện thoại|sđt|sdt|di động|số di động|số đt|đt|điện thoại di động|số máy",
+    Field.EMAIL: "email|e mail|mail|email address|e mail address|emailaddress|mail address|email id"
+    "|e mails|emails"
+    "|work email|personal email|primary email|contact email|e mail 1 value|email 1|email 2"
+    "|البريد الالكتروني|بريد الكتروني|البريد|الايميل|ايميل|عنوان البريد الالكتروني"
+    "|correo|correo electronico|direccion de correo|direccion de correo electronico|direccion de email"
+    "|e correo"
+    "|surel|alamat email|alamat surel|pos el"
+    "|posta|posta elettronica|indirizzo email|indirizzo e mail|indirizzo mail"
+    "|indirizzo di posta elettronica"
+    "|メール|メールアドレス|eメール|電子メール|mailアドレス|メアド"
+    "|endereco de email|endereco de e mail|endereco eletronico|correio eletronico"
+    "|อีเมล|อีเมล์|ที่อยู่อีเมล|เมล"
+    "|e mail adresse|email adresse|mailadresse|emailadresse"
+    "|adresse e mail|adresse email|courriel|adresse mail"
+    "|邮箱|电子邮件|电子邮箱|郵箱|電子郵件"
+    "|thư điện tử|địa chỉ email|địa chỉ thư điện tử|hòm thư",
+    Field.WHATSAPP: "whatsapp|whats app|whatsapp number|wa|wa number|no wa|nomor wa|nomor whatsapp"
+    "|واتساب|واتس اب"
+    "|رقم الواتساب|numero de whatsapp|numero whatsapp|whatsapp番号|เบอร์ whatsapp|số whatsapp|zap",
+    Field.INSTAGRAM: "instagram|ig|instagram handle|instagram username|انستغرام|インスタグラム|インスタ"
+    "|อินสตาแกรม",
+    Field.FACEBOOK: "facebook|fb|facebook profile|facebook url|فيسبوك|フェイスブック|เฟซบุ๊ก",
+    Field.LINE: "line|line id|lineid|ไลน์|ไอดีไลน์|ライン",
+    Field.MESSENGER: "messenger|facebook messenger|ماسنجر|メッセンジャー",
+    Field.TWITTER: "twitter|x|x handle|twitter handle|تويتر|ツイッター",
+    Field.LINKEDIN: "linkedin|linkedin url|linkedin profile|لينكد ان",
+    Field.WEIBO: "weibo|微博",
+    Field.WECHAT: "wechat|weixin|wechat id|微信",
+    Field.SNAPCHAT: "snapchat|snap|سناب شات|سناب",
+    Column.LABELS: "labels|label|tags|tag|groups|group|segments|list|الوسوم|وسوم|وسم|تصنيف|etiquetas"
+    "|etiqueta|label label"
+    "|schlagwörter|stichwörter|gruppe|gruppen|étiquettes|étiquette|标签|標籤"
+    "|tanda|etichette|etichetta|ラベル|タグ|marcadores|ป้าย|ป้ายกำกับ|แท็ก|nhãn|thẻ",
+    Column.STATUS: "status|lead status|stage|lead stage|state|pipeline stage|الحالة|حالة|حالة العميل"
+    "|estado|etapa"
+    "|phase|lead phase|statut|état|étape|状态|狀態|阶段"
+    "|fase|tahap|stato|stato lead|ステータス|状態|状況|situacao|สถานะ|trạng thái|tình trạng",
+    Column.NOTES: "notes|note|comment|comments|remark|remarks|description|message|ملاحظات|الملاحظات"
+    "|ملاحظة|تعليق|تعليقات"
+    "|notas|nota|comentario|comentarios|observaciones|catatan|keterangan|komentar|commento|commenti"
+    "|osservazioni"
+    "|notiz|notizen|bemerkung|bemerkungen|anmerkung|anmerkungen|kommentar|kommentare|beschreibung|nachricht"
+    "|remarque|remarques|commentaire|commentaires|备注|備註|说明"
+    "|annotazioni|メモ|備考|コメント|ノート|observacoes|anotacoes|โน้ต|หมายเหตุ|บันทึก|ความคิดเห็น"
+    "|ghi chú|chú thích|nhận xét|bình luận",
+    Column.OWNER: "owner|lead owner|assigned to|assignee|agent|sales rep|salesperson|responsible"
+    "|account owner|contact owner"
+    "|besitzer|eigentümer|zuständig|zugewiesen an|verantwortlich|verantwortlicher|betreuer|bearbeiter"
+    "|propriétaire|responsable du lead|attribué à|vendeur|负责人|所有者|跟进人|負責人"
+    "|مالك|المالك|المسؤول|الموظف|propietario|responsable|asignado a|vendedor|agente|comercial|pemilik"
+    "|penanggung jawab|sales|proprietario|responsabile|assegnato a|venditore|commerciale|担当|担当者|オーナー"
+    "|responsavel|atribuido a|dono|เจ้าของ|ผู้รับผิดชอบ|พนักงานขาย|chủ sở hữu|người phụ trách|phụ trách",
+}  # fmt: skip
+_STATUSES: Final[Mapping[LeadStatus, str]] = {
+    LeadStatus.RAW: "raw|new|new lead|open|uncontacted|not contacted|جديد|nuevo|nueva|baru|nuovo|nuova"
+    "|neu|nouveau|nouvelle|新|新线索|未対応|新規|novo"
+    "|nova|ใหม่|mới",
+    LeadStatus.CONTACTED: "contacted|in progress|working|attempted to contact|تم التواصل|contactado"
+    "|contactada|dihubungi"
+    "|kontaktiert|contacté|已联系|跟进中|contattato|contattata|連絡済み|対応中|contatado|contatada"
+    "|ติดต่อแล้ว|đã liên hệ",
+    LeadStatus.QUALIFIED: "qualified|sql|mql|opportunity|مؤهل|calificado|calificada|cualificado"
+    "|memenuhi syarat|qualificato"
+    "|qualifiziert|qualifié|合格|有意向|qualificata|見込みあり|qualificado|qualificada|ผ่านเกณฑ์|đạt chuẩn",
+    LeadStatus.UNQUALIFIED: "unqualified|disqualified|lost|junk|bad lead|not interested|غير مؤهل"
+    "|no calificado|descartado"
+    "|unqualifiziert|nicht qualifiziert|verloren|non qualifié|不合格|无效|无意向"
+    "|tidak memenuhi syarat|non qualificato|non qualificata|perso|見込みなし|nao qualificado|perdido"
+    "|ไม่ผ่านเกณฑ์"
+    "|không đạt",
+    LeadStatus.CONVERTED: "converted|customer|client|won|closed won|sold|محول|convertido|convertida"
+    "|ganado|cliente|terkonversi"
+    "|konvertiert|gewonnen|verkauft|converti|gagné|已成交|已转化"
+    "|convertito|convertita|vinto|成約|ganho|ปิดการขาย|đã chuyển đổi",
+}  # fmt: skip
+
+
+def head_key(head: str) -> str:
+    """Normalise the spelling of a head: no case, accents, signs, or text in brackets."""
+    bare = re.sub(r"[(\[（].*?[)\]）]", " ", head)
+    plain = normalize("NFKD", bare.casefold())
+    letters = (letter for letter in plain if category(letter) != "Mn" or "\u0e00" <= letter <= "\u0eff")
+    # Arabic writers leave the hamza out as often as not
+    text = "".join(letters).replace("أ", "ا").replace("إ", "ا").replace("đ", "d").replace("º", " ")
+    return " ".join(
+        "".join(letter if letter.isalnum() or category(letter) == "Mn" else " " for letter in text).split()
+    )
+
+
+def _keys(words: Mapping[Any, str]) -> dict[str, str]:
+    return {head_key(word): str(what) for what, joined in words.items() for word in joined.split("|")}
+
+
+_BY_HEAD: Final = _keys(_HEADS) | {field.value: field.value for field in Field}
+_BY_STATUS: Final = _keys(_STATUSES)
+_WORDS_INSIDE: Final = (
+    "email|e mail|mail|whatsapp|phone|mobile|telephone|telefono|telefone|celular|cellulare|telepon|correo"
+    "|telefon|handy|téléphone|電話|电话|手机|携帯|メール|邮箱|เบอร์โทร|อีเมล"
+)
+_INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS_INSIDE.split("|")}
+"""Words that say what a column holds also inside of a longer head."""
+
+
+def guess_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Guess the kind of each column; ``NOT_TAKEN`` without any evidence.
+
+    Two columns may hold the same: a person may have two numbers.
+    """
+    return tuple(
+        _by_head(head) or _by_cells(row[place] for row in rows[:_SAMPLES] if place < len(row))
+        for place, head in enumerate(heads)
+    )
+
+
+def bare_contact(text: str) -> str:
+    """Return contact details without `mailto:`, `tel:` and the names around addresses in angle brackets.
+
+    Source: RFC 6068 (mailto), RFC 3966 (tel), RFC 5322 (addresses with names).
+    """
+    plain = _NAMED_ADDRESS.sub(r",\g<address>,", text[:_LONGEST_CELL])
+    return _LINK.sub(_read_link, _PHONE_PARAMETER.sub("", plain))
+
+
+def _read_link(link: re.Match[str]) -> str:
+    return unquote(link["value"])
+
+
+def read_status(text: str) -> LeadStatus | None:
+    """A status in any of the languages, or in the words of other CRMs."""
+    status = _BY_STATUS.get(head_key(text))
+    return LeadStatus(status) if status else None
+
+
+def _by_head(head: str) -> str:
+    key = head_key(head)
+    if not key or key == head_key(REASON_HEAD):
+        return NOT_TAKEN
+    if key in _BY_HEAD:
+        return _BY_HEAD[key]
+    padded = f" {key} "
+    return next(
+        (
+            what
+            for word, what in _INSIDE.items()
+            if f" {word} " in padded or (not word.isascii() and word in key)
+        ),
+        NOT_TAKEN,
+    )
+
+
+def _by_cells(cells: Iterable[str]) -> str:
+    filled = [bare_contact(cell.strip().removeprefix("'")).strip(", ") for cell in cells if cell.strip()]
+    for pattern, what in ((_EMAIL, Field.EMAIL), (_NUMBER, Field.PHONE)):
+        if filled and sum(pattern.fullmatch(cell) is not None for cell in filled) >= _MOST * len(filled):
+            return what.value
+    return NOT_TAKEN
+
 
 MOST_ROWS: Final = 20_000
 MOST_COLUMNS: Final = 200
@@ -89,32 +322,32 @@ def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
     Raises:
         Refused: INVALID, when there is no row below the head, or too many rows or columns.
     """
-    found = list(islice((tuple(row) for row in table if any(cell.strip() for cell in row)), MOST_ROWS + 2))
-    head = found[0] if found else ()
+    rows = list(islice((tuple(row) for row in table if any(cell.strip() for cell in row)), MOST_ROWS + 2))
+    head = rows[0] if rows else ()
     width = max((place for place, cell in enumerate(head, 1) if cell.strip()), default=0)
     head = head[:width]
     if width > MOST_COLUMNS:
         raise Refused(errors.INVALID, "file: The file may have at most %(most)s columns.", most=MOST_COLUMNS)
-    if not 1 < len(found) <= MOST_ROWS + 1:
+    if not 1 < len(rows) <= MOST_ROWS + 1:
         raise Refused(
             errors.INVALID, "file: The file needs 1 to %(most)s rows below the column names.", most=MOST_ROWS
         )
-    return Sheet(tuple(_SPACES.sub(" ", cell).strip(" ")[:MOST_HEAD] for cell in head), tuple(found[1:]))
+    return Sheet(tuple(_SPACES.sub(" ", cell).strip(" ")[:MOST_HEAD] for cell in head), tuple(rows[1:]))
 
 
 def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
-    """What each column of a file is to be taken for.
+    """Read the chosen kind of each column of a file.
 
     Raises:
         Refused: INVALID, for what is none of the choices, or when no column holds a contact detail.
     """
-    known = tuple(each if each in KNOWN else NOT_TAKEN for each in columns[:count])
-    if len(known) != count or not set(known) & {field.value for field in Field}:
+    columns_read = tuple(column if column in KNOWN else NOT_TAKEN for column in columns[:count])
+    if len(columns_read) != count or not set(columns_read) & {field.value for field in Field}:
         raise Refused(
             errors.INVALID,
             "column: choose at least one column with a phone number, an e-mail or another contact detail.",
         )
-    return known
+    return columns_read
 
 
 def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Entry:
@@ -123,7 +356,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> En
     Raises:
         UnreadableRow: when no contact detail is left of it, with the reason.
     """
-    found: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     contacts: list[ContactMatch] = []
     problems: list[LazyText] = []
     for column, cell in zip(columns, cells, strict=False):
@@ -138,35 +371,35 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> En
             contacts += good
             problems += bad
         else:
-            found.setdefault(column, []).append(text)
+            texts.setdefault(column, []).append(text)
     if not contacts:
         raise UnreadableRow.saying(problems[0] if problems else LazyText("This row has no contact detail."))
-    once = {(each.field, each.value): each for each in contacts}.values()
-    statuses = [read_status(text) for text in found.get(Column.STATUS, ())]
+    once = {(contact.field, contact.value): contact for contact in contacts}.values()
+    statuses = [read_status(text) for text in texts.get(Column.STATUS, ())]
     if None in statuses:
         problems.append(LazyText("Unknown status."))
-    labels = (part.strip()[:LABEL_LIMIT] for text in found.get(Column.LABELS, ()) for part in text.split(","))
+    labels = (part.strip()[:LABEL_LIMIT] for text in texts.get(Column.LABELS, ()) for part in text.split(","))
     return Entry(
-        name=" ".join(found.get(Column.NAME, ())),
+        name=" ".join(texts.get(Column.NAME, ())),
         contacts=tuple(once),
         labels=tuple(dict.fromkeys(label for label in labels if label)),
         status=next((status for status in statuses if status), None),
-        notes="\n".join(found.get(Column.NOTES, ()))[:NOTE_LIMIT],
-        owner=next(iter(found.get(Column.OWNER, ())), ""),
+        notes="\n".join(texts.get(Column.NOTES, ()))[:NOTE_LIMIT],
+        owner=next(iter(texts.get(Column.OWNER, ())), ""),
         problems=tuple(problems),
     )
 
 
 def _contacts(field: Field, text: str, country: str) -> tuple[list[ContactMatch], list[LazyText]]:
     """The details of a cell: one, or several with commas between them; and why others are none."""
-    found: list[ContactMatch] = []
+    contact_matches: list[ContactMatch] = []
     bad: list[LazyText] = []
     for part in [part.strip() for part in re.split(r"[,;|\n]|:::", bare_contact(text)) if part.strip()][:20]:
         try:
-            found.append(contact_of(field, part, country))
+            contact_matches.append(contact_of(field, part, country))
         except UnreadableRow as unfit:
             bad.append(unfit.says)
-    return found, bad
+    return contact_matches, bad
 
 
 def contact_of(field: Field, text: str, country: str) -> ContactMatch:
@@ -194,7 +427,7 @@ def _phone(field: Field, text: str, country: str) -> str:
 
 def _abroad(text: str) -> phonenumbers.PhoneNumber | None:
     """A number with its country but without a plus: spreadsheets take it away, and people dial 00."""
-    digits = "".join(each for each in text if each.isdecimal()).removeprefix("00")
+    digits = "".join(letter for letter in text if letter.isdecimal()).removeprefix("00")
     if not _DIGITS.fullmatch(text) or len(digits) < _LEAST_ABROAD:
         return None
     try:
@@ -205,9 +438,9 @@ def _abroad(text: str) -> phonenumbers.PhoneNumber | None:
 
 
 def _email(field: Field, text: str, country: str) -> str:
-    found = detect_contacts(text, country or "SG")
-    if len(found) == 1 and found[0].field is field and found[0].raw == text:
-        return found[0].value
+    contacts = detect_contacts(text, country or "SG")
+    if len(contacts) == 1 and contacts[0].field is field and contacts[0].raw == text:
+        return contacts[0].value
     try:
         return checked_email(text)
     except InvalidEmail as error:
@@ -217,9 +450,9 @@ def _email(field: Field, text: str, country: str) -> str:
 def _handle(field: Field, text: str, country: str) -> str:
     plain = text.removeprefix("@")
     written = text if "/" in text else f"{field.value}: @{plain}"
-    found = [match for match in detect_contacts(written, country or "SG") if match.field is field]
-    if len(found) == 1:
-        return found[0].value
+    matches = [match for match in detect_contacts(written, country or "SG") if match.field is field]
+    if len(matches) == 1:
+        return matches[0].value
     if not re.fullmatch(r"[\w.\-]{2,100}", plain):
         raise UnreadableRow("This is not a %(platform)s name.", platform=brand_of(field.value))
     return plain.lower()

@@ -1,20 +1,38 @@
-"""Which details are new to a lead, which status may follow which, and what a search means."""
+"""Rules of leads: new details, statuses, merges, facets, links, and texts that members write."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
 from unicodedata import decimal, normalize
+from urllib.parse import quote
 
 import phonenumbers
 
 from contatto.capture.model import Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
+from contatto.kit.answers import Answer, IdText, TimeText, capitals
+from contatto.kit.api_types import api_time
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
-from contatto.leads.model.leads import STATUS_TEXTS, HistoryEntry, HistoryKind, Lead, LeadStatus, Signal
+from contatto.kit.timestamps import check_year, day_of, micros
+from contatto.leads.model import (
+    STATUS_TEXTS,
+    ContactPoint,
+    HistoryEntry,
+    HistoryKind,
+    Lead,
+    LeadSnapshot,
+    LeadSource,
+    LeadStatus,
+    Origin,
+    Picks,
+    Signal,
+)
+from contatto.measurement.model import MeasuredAd
 
 MOVES: Final = {
     LeadStatus.RAW: frozenset(
@@ -123,7 +141,7 @@ def _status_text(status: LeadStatus) -> LazyText:
 
 
 def makes_lead(signal: Signal) -> bool:
-    """Whether a signal makes a lead where there is none: contact details do, a name alone does not (R36)."""
+    """Report whether a signal makes a new lead: contact details do, a name alone does not (R36)."""
     return bool(signal.contacts)
 
 
@@ -155,12 +173,12 @@ def visitor_mark(text: str) -> str | None:
     """
     words = fold_text(text).split()
     marks = [word for word in words if _MARK_PART.fullmatch(word)]
-    others = [word for word in words if word not in marks]
+    other_words = [word for word in words if word not in marks]
     if len(marks) > 1 or not words:
         return None
-    if any(len(word) < _LEAST_WORD or not "visitor".startswith(word) for word in others):
+    if any(len(word) < _LEAST_WORD or not "visitor".startswith(word) for word in other_words):
         return None
-    return "".join(marks) if others or len(marks[0]) == _MARK else None
+    return "".join(marks) if other_words or len(marks[0]) == _MARK else None
 
 
 def fold_text(text: str) -> str:
@@ -196,7 +214,7 @@ def name_key(name: str) -> str:
 
 
 def detail_key(field: Field, value: str) -> tuple[Field, str]:
-    """What two spellings of one detail have in common.
+    """Return the key that all spellings of one detail share.
 
     An address keeps the capitals that it was written with, but a phone writes ``Mei@`` where its owner means
     ``mei@``, and no mail service tells them apart. Source: RFC 5321, section 2.4.
@@ -251,3 +269,321 @@ def _clean(name: str) -> str:
 def _spaced(text: str) -> str:
     """A text with one space between words. Of all spaces one alone is printable: most names need no more."""
     return text if text.isprintable() and "  " not in text else _SPACES.sub(" ", text)
+
+
+def face_of(lead: Lead) -> LeadSnapshot:
+    created, updated = micros(lead.created_at), micros(lead.updated_at)
+    return LeadSnapshot(lead.name, lead.status, lead.owner_id, created, updated)
+
+
+def merged_face(target: Lead, source: Lead, picks: Picks) -> LeadSnapshot:
+    """The fields after a merge: as picked, with the earlier beginning and the later activity.
+
+    A name or an owner that only one of the two has is never lost.
+    """
+    target_face, source_face = face_of(target), face_of(source)
+    return LeadSnapshot(
+        name=(source_face.name if picks.name else target_face.name) or target_face.name or source_face.name,
+        status=source_face.status if picks.status else target_face.status,
+        owner_id=(source_face.owner_id if picks.owner else target_face.owner_id)
+        or target_face.owner_id
+        or source_face.owner_id,
+        created_at=min(target_face.created_at, source_face.created_at),
+        updated_at=max(target_face.updated_at, source_face.updated_at),
+    )
+
+
+def face_back(now: LeadSnapshot, before: LeadSnapshot, after: LeadSnapshot) -> LeadSnapshot:
+    """The fields after undoing: as before the merge, except what somebody changed since."""
+    return LeadSnapshot(
+        name=before.name if now.name == after.name else now.name,
+        status=before.status if now.status is after.status else now.status,
+        owner_id=before.owner_id if now.owner_id == after.owner_id else now.owner_id,
+        created_at=before.created_at if now.created_at == after.created_at else now.created_at,
+        updated_at=before.updated_at if now.updated_at == after.updated_at else now.updated_at,
+    )
+
+
+NAME: Final = "name"
+CHAT_FIELDS: Final = (NAME, *(field.value for field in Field))
+"""What a lead of a chat may have: a name, and each kind of contact detail."""
+_SOURCES: Final = {
+    Origin.CHAT: LeadSource.DIRECT_MESSAGE,
+    Origin.MANUAL: LeadSource.DIRECT_MESSAGE,
+    Origin.FORM: LeadSource.INSTANT_FORM,
+}
+
+
+def source_of(lead: Lead) -> LeadSource | None:
+    """Return the source of a lead; None for an imported one, which no chat and no form made."""
+    return _SOURCES.get(lead.origin)
+
+
+def origins_of(source: LeadSource) -> tuple[Origin, ...]:
+    return tuple(origin for origin, lead_source in _SOURCES.items() if lead_source is source)
+
+
+def chat_data(lead: Lead, points: Iterable[ContactPoint]) -> dict[str, str]:
+    """The name and the contact details of a lead, by field; several values of a field with commas."""
+    values: dict[str, list[str]] = {NAME: [lead.name]} if lead.name else {}
+    for point in points:
+        values.setdefault(point.field.value, []).append(point.value)
+    return {field: ", ".join(values[field]) for field in CHAT_FIELDS if field in values}
+
+
+def ad_data(ad: MeasuredAd | None) -> Mapping[str, str]:
+    """Ids and names of the ad that earned a lead, with its ad group and campaign; empty without one."""
+    return {
+        "campaign_id": str(ad.campaign_number) if ad else "",
+        "campaign_name": ad.campaign_name if ad else "",
+        "adgroup_id": str(ad.ad_group_number) if ad else "",
+        "adgroup_name": ad.ad_group_name if ad else "",
+        "ad_id": str(ad.ad_number) if ad else "",
+        "ad_name": ad.ad_name if ad else "",
+    }
+
+
+class LeadMeta(Answer, frozen=True):
+    """Context of a lead beside its data; without a form or an ad their ids and names are empty."""
+
+    lead_source: LeadSource
+    lead_id: IdText
+    page_id: str
+    campaign_id: str
+    campaign_name: str
+    adgroup_id: str
+    adgroup_name: str
+    ad_id: str
+    ad_name: str
+    create_time: TimeText
+    status: Annotated[str, capitals(LeadStatus)]
+    is_test: bool
+
+
+def meta_data(lead: Lead, source: LeadSource, ad: MeasuredAd | None, page_id: str = "") -> LeadMeta:
+    """The ``meta_data`` of a lead in the API; ``is_test`` and ``status`` are extensions."""
+    return LeadMeta(
+        lead_source=source,
+        lead_id=str(lead.number),
+        page_id=page_id,
+        **ad_data(ad),
+        create_time=api_time(lead.created_at),
+        status=lead.status.upper(),
+        is_test=lead.is_test,
+    )
+
+
+NOTE_LIMIT: Final = 4_000
+TASK_LIMIT: Final = 200
+LABEL_LIMIT: Final = 40
+VIEW_LIMIT: Final = 60
+MOST_LABELS: Final = 200
+"""Labels of one business; more than one can choose from is a sign of something else."""
+TONES: Final = 6
+_LINE: Final = re.compile(r"\s+")
+
+
+def read_label(text: str) -> str:
+    """A label's name in one line.
+
+    Raises:
+        Refused: INVALID.
+    """
+    return _one_line("label", text, LABEL_LIMIT)
+
+
+def read_task(text: str) -> str:
+    """Read the text of a task, in one line.
+
+    Raises:
+        Refused: INVALID.
+    """
+    return _one_line("text", text, TASK_LIMIT)
+
+
+def read_view_name(text: str) -> str:
+    """The name of a saved view, in one line.
+
+    Raises:
+        Refused: INVALID.
+    """
+    return _one_line("name", text, VIEW_LIMIT)
+
+
+def read_note(text: str) -> str:
+    """A note's text: lines stay, control characters go.
+
+    Raises:
+        Refused: INVALID.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    visible = "".join(letter for letter in lines if letter == "\n" or letter.isprintable()).strip()
+    if not 0 < len(visible) <= NOTE_LIMIT:
+        raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=NOTE_LIMIT)
+    return visible
+
+
+def read_day(text: str) -> date | None:
+    """A day as YYYY-MM-DD; None for an empty text.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if not text.strip():
+        return None
+    check_year("due_on", text)
+    day = day_of(text.strip())
+    if day is None:
+        raise Refused(errors.INVALID, "due_on: enter the day as YYYY-MM-DD.")
+    return day
+
+
+def _one_line(field: str, text: str, most: int) -> str:
+    visible = "".join(letter if letter.isprintable() else " " for letter in text)
+    line = _LINE.sub(" ", visible).strip()
+    if not 0 < len(line) <= most:
+        raise Refused(errors.INVALID, "%(field)s: use 1 to %(most)s characters.", field=field, most=most)
+    return line
+
+
+_ID_SIGNS: Final = 8
+LONGEST: Final = 2_000
+"""PostgreSQL's indexes take no more than some 2,700 bytes in a row."""
+
+
+class Facet(StrEnum):
+    """The kinds of facets; each stands before its value."""
+
+    ORIGIN = "o"
+    REACH = "h"
+    COUNTRY = "c"
+    LABEL = "l"
+    FORM = "f"
+    SIGN = "s"
+
+
+PHONE: Final = "phone"
+EMAIL: Final = "email"
+LABELLED: Final = "labelled"
+CONSENT: Final = "consent"
+TWIN: Final = "twin"
+PHONES: Final = (Field.PHONE, Field.WHATSAPP)
+
+
+def facet_word(facet: Facet, value: str) -> str:
+    """A facet as one word, such as ``o:chat`` or ``l:4d1184e1``."""
+    return f"{facet.value}:{value[-_ID_SIGNS:] if facet in (Facet.LABEL, Facet.FORM) else value}"
+
+
+TWIN_WORD: Final = facet_word(Facet.SIGN, TWIN)
+"""The mark of who shares a contact value: of all words it is the last in order."""
+
+
+def join_words(words: Iterable[str]) -> str:
+    """The words as a lead keeps them: sorted, each between two spaces; of too many the last are left out."""
+    text = " ".join(sorted(set(words)))
+    if len(text) > LONGEST:
+        text = text[:LONGEST].rpartition(" ")[0]
+    return f" {text} "
+
+
+def facets_of_new(signals: Sequence[Signal]) -> str:
+    """The facets of a lead that has nothing but what these signals bring, of which the first makes it."""
+    words = {facet_word(Facet.ORIGIN, signals[0].origin.value)}
+    for signal in signals:
+        if signal.form:
+            form_id, _, _, has_agreed = signal.form
+            words.add(facet_word(Facet.FORM, form_id))
+            words |= {facet_word(Facet.SIGN, CONSENT)} if has_agreed else set()
+        if signal.contacts:
+            words.add(facet_word(Facet.ORIGIN, signal.origin.value))
+        for match in signal.contacts:
+            if match.field in PHONES or match.field is Field.EMAIL:
+                words.add(facet_word(Facet.REACH, PHONE if match.field in PHONES else EMAIL))
+            if (country := phone_country(match.value)) is not None:
+                words.add(facet_word(Facet.COUNTRY, country))
+    return join_words(words)
+
+
+_MOBILE: Final = (
+    phonenumbers.PhoneNumberType.MOBILE,
+    phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A link that calls or mails, and one that opens WhatsApp; "" where there is none."""
+
+    href: str = ""
+    whatsapp: str = ""
+
+
+def reach_of(field: Field, value: str) -> Reach:
+    """The links of a contact detail; a phone has WhatsApp only if it may be a mobile one."""
+    if field is Field.EMAIL:
+        return Reach(f"mailto:{quote(value, safe='@')}")
+    if field not in (Field.PHONE, Field.WHATSAPP):
+        return Reach()
+    digits = value.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()):
+        return Reach()
+    writes = field is Field.WHATSAPP or _is_mobile(value)
+    return Reach(f"tel:+{digits}", f"https://wa.me/{digits}" if writes else "")
+
+
+def _is_mobile(value: str) -> bool:
+    try:
+        return phonenumbers.number_type(phonenumbers.parse(value, None)) in _MOBILE
+    except phonenumbers.NumberParseException:
+        return False
+
+
+LEAST_DIGITS: Final = 7
+"""A number with fewer digits is taken for no phone number."""
+MOST_ERASED: Final = 1_000
+"""Leads of one act."""
+
+
+def tells_of(text: str, contacts: Collection[str], names: Collection[str] = ()) -> bool:
+    """Report whether a text holds one of the contact values, or is one of the names.
+
+    A phone number counts with or without its country code and however it is grouped. A name alone must be the
+    whole text: many people are called Maria.
+    """
+    plain = " ".join(text.casefold().split())
+    if not plain:
+        return False
+    digits = _digits(plain)
+    return any(plain == name.casefold() for name in names) or any(
+        _holds(plain, digits, contact.casefold()) for contact in contacts
+    )
+
+
+def without_person(
+    rows: Sequence[tuple[str, ...]],
+    numbers: Collection[int],
+    contacts: Collection[str],
+    own: Sequence[int] = (),
+) -> tuple[tuple[str, ...], ...]:
+    """The rows of a file with those emptied that have one of the numbers, or tell of a contact.
+
+    ``own`` are the rows' numbers, where they do not count from 1.
+    """
+    return tuple(
+        () if row and (number in numbers or any(tells_of(cell, contacts) for cell in row)) else row
+        for number, row in zip(own or range(1, len(rows) + 1), rows, strict=True)
+    )
+
+
+def _holds(plain: str, digits: str, value: str) -> bool:
+    if plain == value or ("@" in value and value in plain):
+        return True
+    own = _digits(value)
+    if min(len(own), len(digits)) < LEAST_DIGITS or "@" in plain or "@" in value:
+        return False
+    return own in digits or own.endswith(digits)
+
+
+def _digits(text: str) -> str:
+    return "".join(str(int(letter)) for letter in text if letter.isdecimal())

@@ -44,11 +44,11 @@ REASONS: Final = {
 """What a sign is, by the letter before its value."""
 
 
-def is_enough(came: Iterable[bool]) -> bool:
-    """Whether so many leads became good, and so many did not, that something can be learned."""
-    known = list(came)
-    good = sum(known)
-    return min(good, len(known) - good) >= ENOUGH
+def is_enough(outcomes: Iterable[bool]) -> bool:
+    """Report whether there are enough good and enough other leads to learn from."""
+    outcome_list = list(outcomes)
+    good = sum(outcome_list)
+    return min(good, len(outcome_list) - good) >= ENOUGH
 
 
 def choose_reasons(letters: Sequence[str], parts: Sequence[float], words: Iterable[str]) -> tuple[str, ...]:
@@ -74,5 +74,5 @@ def choose_reasons(letters: Sequence[str], parts: Sequence[float], words: Iterab
 
 
 def explain_reasons(reasons: Sequence[str]) -> list[tuple[bool, str]]:
-    """Whether each reason speaks for a lead, and what it is."""
-    return [(each[0] == "+", REASONS[each[1]]) for each in reasons if each[1:2] in REASONS]
+    """Return the text of each reason, and whether it speaks for a lead."""
+    return [(reason[0] == "+", REASONS[reason[1]]) for reason in reasons if reason[1:2] in REASONS]

@@ -1,10 +1,12 @@
 """Tables of what people add to leads: labels, notes, tasks; texts are sealed, as they may quote contacts."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Date,
     Index,
@@ -15,14 +17,16 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     func,
+    or_,
     select,
     update,
 )
 
+from contatto.kit.db.hot import insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.looks import note_seen
-from contatto.leads.model.annotations import Label, Note, Task
+from contatto.leads.model import Label, Note, SavedView, Task
 from contatto.leads.store.records import leads
 
 DUE_LATELY: Final = timedelta(days=7)
@@ -88,8 +92,8 @@ def save_label(tx: Tx, business_id: str, label: Label) -> bool:
 
 def find_label(tx: Tx, business_id: str, name: str) -> Label | None:
     """A label by its name, in any case of letters."""
-    mine = select(labels).where(labels.c.business_id == business_id)
-    return tx.find(Label, mine.where(labels.c.name_key == name.casefold()))
+    query = select(labels).where(labels.c.business_id == business_id)
+    return tx.find(Label, query.where(labels.c.name_key == name.casefold()))
 
 
 def list_labels(tx: Tx, business_id: str) -> list[Label]:
@@ -104,16 +108,16 @@ def count_labels(tx: Tx, business_id: str) -> int:
 
 def list_labels_of(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> dict[str, list[Label]]:
     """Labels by lead, by name."""
-    found: dict[str, list[Label]] = {lead_id: [] for lead_id in lead_ids}
-    mine = (
+    labels_by_lead: dict[str, list[Label]] = {lead_id: [] for lead_id in lead_ids}
+    query = (
         select(lead_labels.c.lead_id, labels)
         .join(labels, labels.c.id == lead_labels.c.label_id)
-        .where(lead_labels.c.business_id == business_id, lead_labels.c.lead_id.in_(found))
+        .where(lead_labels.c.business_id == business_id, lead_labels.c.lead_id.in_(labels_by_lead))
         .order_by(labels.c.name_key)
     )
-    for row in tx.execute(mine).mappings():
-        found[row["lead_id"]].append(Label(row["id"], row["name"], row["tone"]))
-    return found
+    for row in tx.execute(query).mappings():
+        labels_by_lead[row["lead_id"]].append(Label(row["id"], row["name"], row["tone"]))
+    return labels_by_lead
 
 
 def append_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> bool:
@@ -124,12 +128,12 @@ def append_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> 
 
 def delete_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> bool:
     """Take a label off a lead; False when it is not there."""
-    mine = lead_labels.delete().where(
+    statement = lead_labels.delete().where(
         lead_labels.c.business_id == business_id,
         lead_labels.c.lead_id == lead_id,
         lead_labels.c.label_id == label_id,
     )
-    return tx.execute(mine).rowcount == 1
+    return tx.execute(statement).rowcount == 1
 
 
 def save_note(tx: Tx, business_id: str, note: Note) -> bool:
@@ -145,32 +149,33 @@ def find_note(tx: Tx, business_id: str, lead_id: str, note_id: str) -> Note | No
 
 def list_notes(tx: Tx, business_id: str, lead_id: str) -> list[Note]:
     """A lead's notes, newest first, with their texts opened."""
-    mine = select(lead_notes).where(lead_notes.c.business_id == business_id, lead_notes.c.lead_id == lead_id)
-    rows = tx.execute(mine.order_by(lead_notes.c.created_at.desc(), lead_notes.c.id.desc())).mappings()
+    query = select(lead_notes).where(lead_notes.c.business_id == business_id, lead_notes.c.lead_id == lead_id)
+    rows = tx.execute(query.order_by(lead_notes.c.created_at.desc(), lead_notes.c.id.desc())).mappings()
     return [Note(**_opened(tx, row, Note)) for row in rows]
 
 
 def record_note_text(tx: Tx, business_id: str, note: Note, new: str) -> bool:
     """Change a note's text, unless somebody else has changed the note meanwhile."""
-    mine = update(lead_notes).where(
+    statement = update(lead_notes).where(
         lead_notes.c.business_id == business_id,
         lead_notes.c.id == note.id,
         lead_notes.c.revision == note.revision,
     )
     sealed_text = tx.vault.seal(new, business_id, "lead_notes.body", note.id)
     return (
-        tx.execute(mine.values(body=sealed_text, revision=note.revision + 1, edited_at=tx.now)).rowcount == 1
+        tx.execute(statement.values(body=sealed_text, revision=note.revision + 1, edited_at=tx.now)).rowcount
+        == 1
     )
 
 
 def delete_note(tx: Tx, business_id: str, note: Note) -> bool:
     """Delete a note, unless somebody else has changed it meanwhile."""
-    mine = lead_notes.delete().where(
+    statement = lead_notes.delete().where(
         lead_notes.c.business_id == business_id,
         lead_notes.c.id == note.id,
         lead_notes.c.revision == note.revision,
     )
-    return tx.execute(mine).rowcount == 1
+    return tx.execute(statement).rowcount == 1
 
 
 def save_task(tx: Tx, business_id: str, task: Task) -> bool:
@@ -186,8 +191,8 @@ def find_task(tx: Tx, business_id: str, lead_id: str, task_id: str) -> Task | No
 
 def list_tasks(tx: Tx, business_id: str, lead_id: str) -> list[Task]:
     """A lead's tasks in the order of their making, with their texts opened."""
-    mine = select(lead_tasks).where(lead_tasks.c.business_id == business_id, lead_tasks.c.lead_id == lead_id)
-    rows = tx.execute(mine.order_by(lead_tasks.c.created_at, lead_tasks.c.id)).mappings()
+    query = select(lead_tasks).where(lead_tasks.c.business_id == business_id, lead_tasks.c.lead_id == lead_id)
+    rows = tx.execute(query.order_by(lead_tasks.c.created_at, lead_tasks.c.id)).mappings()
     return [Task(**_opened(tx, row, Task)) for row in rows]
 
 
@@ -195,9 +200,9 @@ def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]
     """Tasks of all businesses that are due by a day and not long before: business, lead, its owner, day."""
     due = lead_tasks.c.done_at.is_(None), lead_tasks.c.due_on <= day, lead_tasks.c.due_on > day - DUE_LATELY
     of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
-    told = lead_tasks.c.business_id, lead_tasks.c.lead_id, leads.c.owner_id, lead_tasks.c.due_on
-    found = select(*told).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None)).distinct()
-    return [tuple(row) for row in tx.execute(found)]
+    columns = lead_tasks.c.business_id, lead_tasks.c.lead_id, leads.c.owner_id, lead_tasks.c.due_on
+    query = select(*columns).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None)).distinct()
+    return [tuple(row) for row in tx.execute(query)]
 
 
 def list_due_leads(tx: Tx, business_id: str, day: date) -> list[str]:
@@ -208,24 +213,26 @@ def list_due_leads(tx: Tx, business_id: str, day: date) -> list[str]:
     return list(tx.execute(ids.order_by(lead_tasks.c.due_on, lead_tasks.c.id)).scalars())
 
 
-def record_task(tx: Tx, business_id: str, task: Task, seen: int) -> bool:
-    """Keep a task's text, day and end, unless somebody else has changed it since revision ``seen``."""
-    mine = update(lead_tasks).where(
-        lead_tasks.c.business_id == business_id, lead_tasks.c.id == task.id, lead_tasks.c.revision == seen
+def record_task(tx: Tx, business_id: str, task: Task, seen_revision: int) -> bool:
+    """Save a task's text, day and end, unless it changed since revision ``seen_revision``."""
+    statement = update(lead_tasks).where(
+        lead_tasks.c.business_id == business_id,
+        lead_tasks.c.id == task.id,
+        lead_tasks.c.revision == seen_revision,
     )
     body = tx.vault.seal(task.text, business_id, "lead_tasks.body", task.id)
     values = {"body": body, "due_on": task.due_on, "done_by": task.done_by, "done_at": task.done_at}
-    return tx.execute(mine.values(revision=seen + 1, **values)).rowcount == 1
+    return tx.execute(statement.values(revision=seen_revision + 1, **values)).rowcount == 1
 
 
 def delete_task(tx: Tx, business_id: str, task: Task) -> bool:
     """Delete a task, unless somebody else has changed it meanwhile."""
-    mine = lead_tasks.delete().where(
+    statement = lead_tasks.delete().where(
         lead_tasks.c.business_id == business_id,
         lead_tasks.c.id == task.id,
         lead_tasks.c.revision == task.revision,
     )
-    return tx.execute(mine).rowcount == 1
+    return tx.execute(statement).rowcount == 1
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[str, Any]:
@@ -233,3 +240,115 @@ def _opened(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[st
     note_seen("lead_id", (row["lead_id"],))
     column = "lead_notes.body" if shape is Note else "lead_tasks.body"
     return values | {"text": tx.open_text(row["body"], row["business_id"], column, row["id"])}
+
+
+lead_views = Table(
+    "lead_views",
+    metadata,
+    key(),
+    tenant(),
+    Column("member_id", String(36), nullable=False),
+    Column("name", String(60), nullable=False),
+    sealed("query"),
+    Column("is_shared", Boolean, nullable=False),
+    Column("is_pinned", Boolean, nullable=False),
+    instant("created_at"),
+    Index("ix_lead_views_business_id", "business_id", "created_at"),
+)
+
+
+def save_view(tx: Tx, business_id: str, view: SavedView) -> bool:
+    """Insert a view; False when it is there."""
+    row = row_of(view)
+    sealed_query = tx.vault.seal(view.query, business_id, "lead_views.query", view.id)
+    return tx.insert_ignore(lead_views, row | {"business_id": business_id, "query": sealed_query})
+
+
+def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
+    """The views that a member sees: the own ones and those that others share; pinned ones first."""
+    is_visible = or_(lead_views.c.member_id == member_id, lead_views.c.is_shared.is_(True))
+    query = select(lead_views).where(lead_views.c.business_id == business_id, is_visible)
+    order = (lead_views.c.is_pinned.desc(), lead_views.c.created_at, lead_views.c.id)
+    rows = tx.execute(query.order_by(*order)).mappings()
+    names = SavedView.__dataclass_fields__
+    views = [
+        SavedView(
+            **{name: row[name] for name in names}
+            | {"query": tx.vault.open(row["query"], business_id, "lead_views.query", row["id"])}
+        )
+        for row in rows
+    ]
+    note_seen("view_id", [view.id for view in views if "q=" in view.query])  # what somebody searches for
+    return views
+
+
+def count_views(tx: Tx, business_id: str, member_id: str) -> int:
+    """The views that a member made."""
+    query = select(func.count()).where(lead_views.c.business_id == business_id)
+    return int(tx.scalar(query.where(lead_views.c.member_id == member_id)))
+
+
+def record_view(tx: Tx, business_id: str, view: SavedView) -> None:
+    """Keep a view's name and marks."""
+    statement = update(lead_views).where(lead_views.c.business_id == business_id, lead_views.c.id == view.id)
+    tx.execute(statement.values(name=view.name, is_shared=view.is_shared, is_pinned=view.is_pinned))
+
+
+def delete_view(tx: Tx, business_id: str, view_id: str) -> None:
+    condition = lead_views.c.business_id == business_id
+    tx.execute(lead_views.delete().where(condition, lead_views.c.id == view_id))
+
+
+lead_entries = Table(
+    "lead_entries",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    tenant(),
+    Column("lead_id", String(36), nullable=False),
+    Column("form_id", String(36), nullable=False),
+    text("form_name"),
+    Column("version", Integer, nullable=False),
+    Column("consented", Boolean, nullable=False),
+    instant("at"),
+    Index("ix_lead_entries_of_lead", "business_id", "lead_id"),
+    Index("ix_lead_entries_of_form", "business_id", "form_id", "at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FormEntry:
+    """A form as a lead knows it; ``id`` is that of the answer, ``consented`` says that any purpose was."""
+
+    id: str
+    lead_id: str
+    form_id: str
+    form_name: str
+    version: int
+    consented: bool
+    at: datetime
+
+
+def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> int:
+    """Append entries; those that are there stay as they are. Say how many were new."""
+    return insert_new(tx, lead_entries, [row_of(entry) | {"business_id": business_id} for entry in entries])
+
+
+def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
+    """The forms of a lead, oldest first."""
+    query = select(lead_entries).where(
+        lead_entries.c.business_id == business_id, lead_entries.c.lead_id == lead_id
+    )
+    return tx.list(FormEntry, query.order_by(lead_entries.c.at, lead_entries.c.id))
+
+
+def list_form_names(tx: Tx, business_id: str) -> list[tuple[str, str]]:
+    """The forms that leads came by, with their latest names; each is a jump in the index, not a scan."""
+    condition = lead_entries.c.business_id == business_id
+    next_one = select(func.min(lead_entries.c.form_id)).where(condition)
+    latest = select(lead_entries.c.form_name).where(condition).order_by(lead_entries.c.at.desc()).limit(1)
+    names: list[tuple[str, str]] = []
+    last = ""
+    while form_id := tx.scalar(next_one.where(lead_entries.c.form_id > last)):
+        last = str(form_id)
+        names.append((last, str(tx.scalar(latest.where(lead_entries.c.form_id == last)))))
+    return names

@@ -25,7 +25,7 @@ from contatto.capture.model import Field
 from contatto.kit.db.hot import Query, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.within import within
-from contatto.leads.rules.facets import (
+from contatto.leads.rules.records import (
     CONSENT,
     EMAIL,
     LABELLED,
@@ -37,8 +37,7 @@ from contatto.leads.rules.facets import (
     facet_word,
     join_words,
 )
-from contatto.leads.store.annotations import lead_labels
-from contatto.leads.store.entries import lead_entries
+from contatto.leads.store.annotations import lead_entries, lead_labels
 from contatto.leads.store.records import contact_points, evidence, leads
 
 _AT_ONCE: Final = 500
@@ -48,9 +47,9 @@ _OF: Final = bindparam("of", type_=String())
 
 def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any]) -> Any:
     table = lead_id.table
-    mine = (table.c.business_id == _OF, within(lead_id, "ids"))
+    conditions = (table.c.business_id == _OF, within(lead_id, "ids"))
     return select(lead_id.label("lead_id"), literal(facet.value).label("facet"), value.label("value")).where(
-        *mine
+        *conditions
     )
 
 
@@ -101,17 +100,19 @@ _ENDS: Final = Query(
 
 
 def _list_ends_by_seeks() -> Query:
-    """The same for all values of some leads, with a look at either end of the index for each."""
-    own, other = contact_points.alias("own"), contact_points.alias("other")
-    others = select(other.c.lead_id).where(
-        other.c.business_id == _OF, other.c.value_index == own.c.value_index, ~within(other.c.lead_id, "but")
+    """Find the first and last lead of each value, with a seek at either end of the index."""
+    own, other_points = contact_points.alias("own"), contact_points.alias("other")
+    query = select(other_points.c.lead_id).where(
+        other_points.c.business_id == _OF,
+        other_points.c.value_index == own.c.value_index,
+        ~within(other_points.c.lead_id, "but"),
     )
     first, last = (
-        others.order_by(order).limit(literal_column("1")).scalar_subquery()
-        for order in (other.c.lead_id, other.c.lead_id.desc())
+        query.order_by(order).limit(literal_column("1")).scalar_subquery()
+        for order in (other_points.c.lead_id, other_points.c.lead_id.desc())
     )
-    mine = own.c.business_id == _OF, within(own.c.lead_id, "but")
-    return Query(select(own.c.value_index, first, last).where(*mine))
+    conditions = own.c.business_id == _OF, within(own.c.lead_id, "but")
+    return Query(select(own.c.value_index, first, last).where(*conditions))
 
 
 _SOUGHT_ENDS: Final = _list_ends_by_seeks()
@@ -148,17 +149,19 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
     for start in range(0, len(ids), _AT_ONCE):
         some = ids[start : start + _AT_ONCE]
         values = {"of": business_id, "ids": some}
-        kept = dict(map(tuple, _OWN.rows(tx, values)))
+        saved_words = dict(map(tuple, _OWN.rows(tx, values)))
         words: dict[str, set[str]] = {lead_id: set() for lead_id in some}
         for lead_id, facet, value in _PAIRS.rows(tx, values):
             words[lead_id].add(facet_word(Facet(facet), value))
-        for lead_id in _list_twins(tx, values) if twins is None else _marked(kept) | twins & words.keys():
+        for lead_id in (
+            _list_twins(tx, values) if twins is None else _marked(saved_words) | twins & words.keys()
+        ):
             words[lead_id].add(TWIN_WORD)
-        texts = {lead_id: join_words(found) for lead_id, found in words.items()}
+        texts = {lead_id: join_words(lead_words) for lead_id, lead_words in words.items()}
         rows = [
             {"of": business_id, "of_lead": lead_id, "now": text}
             for lead_id, text in texts.items()
-            if lead_id in kept and text != kept[lead_id]
+            if lead_id in saved_words and text != saved_words[lead_id]
         ]
         update_rows(tx, _KEEP, rows)
 
@@ -198,7 +201,7 @@ def record_twins(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What leads that got contact values have in common with others.
+    """Return the values that leads with new contact values share with others.
 
     Attributes:
         twins: those of the leads that share a value with one in the lists.
@@ -212,7 +215,7 @@ class Shared:
 
 
 def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Shared:
-    """What leads in the lists that got contact values have in common with others, however many these are.
+    """Return the values that listed leads with new contact values share with any number of others.
 
     Where two leads in the lists share a value, all who have it are marked. So of the others the first and the
     last are looked at; only if one of them is hidden or unmarked, all are.
@@ -226,8 +229,8 @@ def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Shared:
     shown = dict(map(tuple, _SHOWN.rows(tx, looked_at))) if ends else dict[str, str]()
     marked = _marked(shown)
     values = [value for value, both in ends.items() if not both <= marked]
-    asked = {"of": business_id, "values": values, "but": list(lead_ids)}
-    unmarked = {lead_id for (lead_id,) in _UNMARKED.rows(tx, asked)} if values else set[str]()
+    values_to_bind = {"of": business_id, "values": values, "but": list(lead_ids)}
+    unmarked = {lead_id for (lead_id,) in _UNMARKED.rows(tx, values_to_bind)} if values else set[str]()
     sure = {value for value, some in having.items() if len(some) > 1 or ends.get(value, set()) & shown.keys()}
     twins = {lead_id for lead_id, value in points if value in sure}
     return Shared(twins, {lead_id for lead_id, value in points if value in ends} - twins, unmarked)
@@ -237,12 +240,12 @@ def _list_ends(
     tx: Tx, business_id: str, values: Iterable[bytes], lead_ids: Collection[str]
 ) -> dict[bytes, set[str]]:
     """The first and the last of the other leads that have a contact value; values of nobody are left out."""
-    asked = {"of": business_id, "but": list(lead_ids)}
+    values_to_bind = {"of": business_id, "but": list(lead_ids)}
     if tx.locks_rows:
-        found = _ENDS.rows(tx, asked | {"values": sorted(values)})
+        rows = _ENDS.rows(tx, values_to_bind | {"values": sorted(values)})
     else:
-        found = _SOUGHT_ENDS.rows(tx, asked)
-    return {bytes(value): {first, last} for value, first, last in found if first is not None}
+        rows = _SOUGHT_ENDS.rows(tx, values_to_bind)
+    return {bytes(value): {first, last} for value, first, last in rows if first is not None}
 
 
 def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:

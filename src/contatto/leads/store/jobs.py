@@ -1,11 +1,12 @@
 """Tables of long work on leads: a job with its sealed plan, and what it did to each lead."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Index,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    Update,
     and_,
     case,
     func,
@@ -24,8 +26,24 @@ from sqlalchemy import (
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.turns import Queue
 from contatto.kit.vault import Vault
-from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
+from contatto.leads.model import (
+    ErasedPeople,
+    ItemState,
+    Job,
+    JobItem,
+    JobKind,
+    JobState,
+    Lead,
+    Plan,
+    Tombstone,
+)
+from contatto.leads.rules.filters import FileState, LeadFile
+from contatto.leads.store.annotations import lead_entries, lead_labels, lead_notes, lead_tasks, lead_views
+from contatto.leads.store.merges import lead_merges
+from contatto.leads.store.records import contact_points, delete_rejected_of, evidence, lead_history, leads
+from contatto.leads.store.scores import lead_scores
 
 _OPEN: Final[ColumnElement[bool]] = literal_column("state <> 'done'")
 
@@ -85,8 +103,8 @@ def open_plan(vault: Vault, row: Mapping[Any, Any]) -> Plan:
 
 def find_job(tx: Tx, business_id: str, job_id: str) -> Job | None:
     """A job, locked until the end of the transaction."""
-    mine = select(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
-    row = tx.execute(mine.with_for_update() if tx.locks_rows else mine).mappings().first()
+    query = select(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
+    row = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().first()
     return None if row is None else _opened(tx, row)
 
 
@@ -94,22 +112,22 @@ def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> lis
     """Jobs that wait or run, or that began after a time, latest first; of their plans only the value."""
     recent = and_(or_(_OPEN, lead_jobs.c.created_at >= since), lead_jobs.c.state != JobState.DRAFT)
     shown = [column for column in lead_jobs.c if column.name != "plan"]
-    mine = select(*shown).where(lead_jobs.c.business_id == business_id, recent)
+    query = select(*shown).where(lead_jobs.c.business_id == business_id, recent)
     rows = tx.execute(
-        mine.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(limit)
+        query.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(limit)
     ).mappings()
     return [_made(row, Plan(row["value"])) for row in rows]
 
 
 def count_waiting_jobs(tx: Tx, business_id: str) -> int:
-    mine = lead_jobs.c.business_id == business_id, lead_jobs.c.state == JobState.WAITING
-    return int(tx.scalar(select(func.count()).select_from(lead_jobs).where(_OPEN, *mine)))
+    conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.state == JobState.WAITING
+    return int(tx.scalar(select(func.count()).select_from(lead_jobs).where(_OPEN, *conditions)))
 
 
 def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
     """Return the ids of leads that an unfinished job will erase."""
-    mine = lead_jobs.c.business_id == business_id, lead_jobs.c.kind == JobKind.ERASE
-    rows = tx.execute(select(lead_jobs).where(_OPEN, *mine)).mappings()
+    conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.kind == JobKind.ERASE
+    rows = tx.execute(select(lead_jobs).where(_OPEN, *conditions)).mappings()
     return {lead_id for row in rows for lead_id in _opened(tx, row).plan.lead_ids}
 
 
@@ -123,31 +141,31 @@ def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple
     """
     waits = func.sum(case((lead_jobs.c.state == JobState.WAITING, 1), else_=0))
     is_held = and_(lead_jobs.c.state == JobState.RUNNING, lead_jobs.c.moved_at > moved_since)
-    held = func.sum(case((is_held, 1), else_=0))
-    of_each = select(lead_jobs.c.business_id, held.label("held")).where(_OPEN)
-    free = of_each.group_by(lead_jobs.c.business_id).having(waits > 0, held < most)
+    held_count = func.sum(case((is_held, 1), else_=0))
+    query = select(lead_jobs.c.business_id, held_count.label("held")).where(_OPEN)
+    free = query.group_by(lead_jobs.c.business_id).having(waits > 0, held_count < most)
     return [(row.business_id, most - row.held) for row in tx.execute(free.order_by(lead_jobs.c.business_id))]
 
 
 def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
     """The ids of the jobs that have waited longest, locked until the end of the transaction."""
-    mine = select(lead_jobs.c.id).where(
+    query = select(lead_jobs.c.id).where(
         _OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == JobState.WAITING
     )
-    mine = mine.order_by(lead_jobs.c.created_at, lead_jobs.c.id).limit(limit)
-    return list(tx.execute(mine.with_for_update(skip_locked=True) if tx.locks_rows else mine).scalars())
+    query = query.order_by(lead_jobs.c.created_at, lead_jobs.c.id).limit(limit)
+    return list(tx.execute(query.with_for_update(skip_locked=True) if tx.locks_rows else query).scalars())
 
 
 def mark_job_running(tx: Tx, business_id: str, job_id: str) -> None:
-    mine = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
-    tx.execute(mine.values(state=JobState.RUNNING, moved_at=tx.now))
+    statement = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
+    tx.execute(statement.values(state=JobState.RUNNING, moved_at=tx.now))
 
 
 def record_job(tx: Tx, job: Job) -> None:
     """Keep how far a job is."""
-    mine = update(lead_jobs).where(lead_jobs.c.business_id == job.business_id, lead_jobs.c.id == job.id)
+    statement = update(lead_jobs).where(lead_jobs.c.business_id == job.business_id, lead_jobs.c.id == job.id)
     names = ("state", "cursor", "done", "skipped", "undone_by", "moved_at", "ended_at")
-    tx.execute(mine.values(**{name: getattr(job, name) for name in names}))
+    tx.execute(statement.values(**{name: getattr(job, name) for name in names}))
 
 
 def append_job_items(tx: Tx, job: Job, items: list[JobItem]) -> None:
@@ -157,50 +175,52 @@ def append_job_items(tx: Tx, job: Job, items: list[JobItem]) -> None:
 
 
 def list_job_items(tx: Tx, business_id: str, job_id: str, after: int, limit: int) -> list[JobItem]:
-    """What a job changed, in its order, after a position; what it skipped is left out."""
-    mine = select(lead_job_items).where(
+    """List changes of a job after a position, in order, without skipped leads."""
+    query = select(lead_job_items).where(
         lead_job_items.c.business_id == business_id,
         lead_job_items.c.job_id == job_id,
         lead_job_items.c.position > after,
         lead_job_items.c.state != ItemState.SKIPPED,
     )
-    return tx.list(JobItem, mine.order_by(lead_job_items.c.position).limit(limit))
+    return tx.list(JobItem, query.order_by(lead_job_items.c.position).limit(limit))
 
 
 def list_told(tx: Tx, business_id: str, job_id: str, limit: int = 500) -> list[JobItem]:
-    """What a job left out, or took in part, with the reasons."""
-    mine = select(lead_job_items).where(
+    """List leads or rows that a job skipped or took in part, with the reasons."""
+    query = select(lead_job_items).where(
         lead_job_items.c.business_id == business_id,
         lead_job_items.c.job_id == job_id,
         lead_job_items.c.reason != "",
     )
-    return tx.list(JobItem, mine.order_by(lead_job_items.c.position).limit(limit))
+    return tx.list(JobItem, query.order_by(lead_job_items.c.position).limit(limit))
 
 
 def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemState, bool], int]:
-    """How many leads or rows a job made, changed and skipped; apart, those with a reason."""
+    """Count leads or rows that a job made, changed and skipped; those with a reason apart."""
     has_reason = lead_job_items.c.reason != ""
-    mine = select(lead_job_items.c.state, has_reason.label("told"), func.count().label("n")).where(
+    query = select(lead_job_items.c.state, has_reason.label("told"), func.count().label("n")).where(
         lead_job_items.c.business_id == business_id, lead_job_items.c.job_id == job_id
     )
-    rows = tx.execute(mine.group_by(lead_job_items.c.state, has_reason)).mappings()
+    rows = tx.execute(query.group_by(lead_job_items.c.state, has_reason)).mappings()
     return {(ItemState(row["state"]), bool(row["told"])): row["n"] for row in rows}
 
 
 def delete_drafts(tx: Tx, business_id: str, member_id: str) -> None:
     """Delete the imports that a member looked at and did not start."""
-    mine = lead_jobs.c.business_id == business_id, lead_jobs.c.member_id == member_id
-    tx.execute(lead_jobs.delete().where(_OPEN, *mine, lead_jobs.c.state == JobState.DRAFT))
+    conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.member_id == member_id
+    tx.execute(lead_jobs.delete().where(_OPEN, *conditions, lead_jobs.c.state == JobState.DRAFT))
 
 
 def record_draft_started(tx: Tx, job: Job) -> bool:
     """Let a draft wait for its turn; False when it was started before."""
-    mine = update(lead_jobs).where(
+    statement = update(lead_jobs).where(
         lead_jobs.c.business_id == job.business_id,
         lead_jobs.c.id == job.id,
         lead_jobs.c.state == JobState.DRAFT,
     )
-    return tx.execute(mine.values(state=JobState.WAITING, created_at=tx.now, moved_at=tx.now)).rowcount == 1
+    return (
+        tx.execute(statement.values(state=JobState.WAITING, created_at=tx.now, moved_at=tx.now)).rowcount == 1
+    )
 
 
 def delete_old_drafts(tx: Tx, until: datetime) -> int:
@@ -214,8 +234,8 @@ def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[Job]:
     old = select(lead_jobs).where(
         lead_jobs.c.kind == JobKind.IMPORT, lead_jobs.c.ended_at >= since, lead_jobs.c.ended_at < until
     )
-    found = [_opened(tx, row) for row in tx.execute(old).mappings()]
-    return [job for job in found if job.plan.rows]
+    jobs = [_opened(tx, row) for row in tx.execute(old).mappings()]
+    return [job for job in jobs if job.plan.rows]
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> Job:
@@ -224,3 +244,168 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> Job:
 
 def _made(row: Mapping[Any, Any], plan: Plan) -> Job:
     return Job(plan=plan, **{name: row[name] for name in Job.__dataclass_fields__ if name != "plan"})
+
+
+_WAITS: Final[ColumnElement[bool]] = literal_column("state = 'CREATED'")
+
+lead_files = Table(
+    "lead_files",
+    metadata,
+    key(),
+    tenant(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("page_number", BigInteger, nullable=False),
+    Column("ad_number", BigInteger, nullable=False),
+    Column("state", Choice(FileState), nullable=False),
+    Column("file_type", String(8), nullable=False),
+    instant("created_at"),
+    instant("due_at"),
+    instant("finished_at", nullable=True),
+    Column("attempts", Integer, nullable=False),
+    sealed("content", nullable=True),
+    Index("ix_lead_files_waiting", "business_id", "due_at", sqlite_where=_WAITS, postgresql_where=_WAITS),
+)
+
+WAITING: Final = Queue(lead_files, _WAITS, lead_files.c.due_at)
+"""Files that are not made yet, or whose maker never came back."""
+
+
+def save_lead_file(tx: Tx, file: LeadFile) -> None:
+    tx.insert(lead_files, row_of(file))
+
+
+def find_lead_file(tx: Tx, business_id: str, number: int) -> LeadFile | None:
+    """A file by the API's ``task_id``."""
+    query = select(lead_files).where(lead_files.c.business_id == business_id)
+    return tx.find(LeadFile, query.where(lead_files.c.number == number))
+
+
+def find_file_content(tx: Tx, business_id: str, number: int) -> bytes | None:
+    """Return the opened content of a file; None before it is made, or after it expired."""
+    query = select(lead_files.c.content, lead_files.c.id).where(lead_files.c.business_id == business_id)
+    row = tx.execute(query.where(lead_files.c.number == number)).first()
+    if row is None or row.content is None:
+        return None
+    return tx.vault.open_bytes(row.content, business_id, "lead_files.content", row.id)
+
+
+def find_waiting_file(tx: Tx, business_id: str) -> LeadFile | None:
+    """The oldest file that waits to be made; for the worker, who claims it."""
+    return next(iter(WAITING.list(tx, LeadFile, business_id, 1)), None)
+
+
+def mark_file_claimed(tx: Tx, file: LeadFile, until: datetime) -> None:
+    """Note that a file is worked on; nobody else takes it before that time."""
+    tx.execute(_waiting(file).values(due_at=until, attempts=file.attempts + 1))
+
+
+def mark_file_renewed(tx: Tx, file: LeadFile, until: datetime) -> None:
+    tx.execute(_waiting(file).values(due_at=until))
+
+
+def record_file(
+    tx: Tx, file: LeadFile, state: FileState, content: bytes | None = None, file_type: str = ""
+) -> None:
+    """Set the state of a file that waited, with its content where it was made."""
+    place = file.business_id, "lead_files.content", file.id
+    sealed_content = None if content is None else tx.vault.seal_bytes(content, *place)
+    tx.execute(
+        _waiting(file).values(state=state, content=sealed_content, file_type=file_type, finished_at=tx.now)
+    )
+
+
+def _waiting(file: LeadFile) -> Update:
+    conditions = (lead_files.c.business_id == file.business_id, lead_files.c.id == file.id)
+    return update(lead_files).where(*conditions, _WAITS)
+
+
+def delete_contents(tx: Tx, before: datetime) -> int:
+    """Drop the contents of files that were finished before a time; their rows stay to say so."""
+    old = update(lead_files).where(lead_files.c.finished_at < before, lead_files.c.content.is_not(None))
+    return tx.execute(old.values(content=None)).rowcount
+
+
+def delete_old_files(tx: Tx, before: datetime) -> int:
+    """Delete some files that were asked for before a time; say how many."""
+    return tx.delete_some(lead_files, lead_files.c.created_at < before)
+
+
+_HANGING: Final = (
+    evidence, contact_points, lead_history, lead_notes, lead_tasks, lead_labels, lead_entries,
+    lead_scores,
+)  # fmt: skip
+
+
+def find_tombstone(tx: Tx, business_id: str, lead_id: str) -> Tombstone | None:
+    """Return the tombstone of an erased lead."""
+    query = select(leads.c.id, leads.c.erased_at, leads.c.erased_by).where(leads.c.business_id == business_id)
+    return tx.find(Tombstone, query.where(leads.c.id == lead_id, leads.c.erased_at.is_not(None)))
+
+
+def list_written_values(tx: Tx, business_id: str, lead_ids: frozenset[str]) -> set[str]:
+    """Contact values of leads as people wrote them."""
+    query = select(evidence.c.raw, evidence.c.id).where(
+        evidence.c.business_id == business_id, evidence.c.lead_id.in_(lead_ids)
+    )
+    return {tx.vault.open(row.raw, business_id, "evidence.raw", row.id) for row in tx.execute(query)}
+
+
+def record_erased(tx: Tx, lead: Lead, actor: str) -> None:
+    """Make a lead its own tombstone: its id, number, status, origin and times stay, for reports."""
+    statement = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
+    blank = {"name": None, "name_key": "", "facets": "", "conversation_id": "", "channel_account_id": ""}
+    cleared = {"person_id": lead.id, "owner_id": None, "merged_into": None}
+    times = {"hidden_at": tx.now, "erased_at": tx.now, "erased_by": actor}
+    tx.execute(statement.values(**blank, **cleared, **times))
+
+
+def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
+    """Delete what hangs on the leads, the journals of their merges, and files that may hold them."""
+    delete_rejected_of(tx, erased.business_id, erased.person_ids, erased.lead_ids)
+    for table in _HANGING:
+        hanging = table.delete().where(table.c.business_id == erased.business_id)
+        tx.execute(hanging.where(table.c.lead_id.in_(erased.lead_ids)))
+    of_merge = lead_merges.c.kept_id.in_(erased.lead_ids) | lead_merges.c.merged_id.in_(erased.lead_ids)
+    tx.execute(lead_merges.delete().where(lead_merges.c.business_id == erased.business_id, of_merge))
+    files = update(lead_files).where(lead_files.c.business_id == erased.business_id)
+    tx.execute(files.where(lead_files.c.content.is_not(None)).values(content=None))
+
+
+def list_view_queries(tx: Tx, business_id: str) -> dict[str, str]:
+    """The queries of all saved views of a business, by their ids."""
+    query = select(lead_views.c.id, lead_views.c.query).where(lead_views.c.business_id == business_id)
+    rows = tx.execute(query).mappings()
+    return {
+        row["id"]: tx.vault.open(row["query"], business_id, "lead_views.query", row["id"]) for row in rows
+    }
+
+
+def delete_views(tx: Tx, business_id: str, view_ids: set[str]) -> None:
+    condition = lead_views.c.business_id == business_id
+    tx.execute(lead_views.delete().where(condition, lead_views.c.id.in_(view_ids)))
+
+
+def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, JobState, Plan]]:
+    """List plans of a business's jobs that have a query or rows."""
+    query = select(lead_jobs).where(lead_jobs.c.business_id == business_id)
+    for row in tx.execute(query.order_by(lead_jobs.c.id)).mappings().all():
+        plan = open_plan(tx.vault, row)
+        if plan.query or plan.rows:
+            yield row["id"], row["kind"], row["state"], plan
+
+
+def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[str]) -> set[int]:
+    """The rows of an import, from 1, that went into leads."""
+    query = select(lead_job_items.c.position).where(
+        lead_job_items.c.business_id == business_id,
+        lead_job_items.c.job_id == job_id,
+        lead_job_items.c.lead_id.in_(lead_ids),
+    )
+    return {row[0] for row in tx.execute(query)}
+
+
+def record_plan(tx: Tx, business_id: str, job_id: str, plan: Plan) -> None:
+    """Write a plan over the one of a job."""
+    statement = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
+    tx.execute(statement.values(plan=seal_plan(tx.vault, business_id, job_id, plan)))

@@ -1,28 +1,441 @@
-"""The lists of the Leads Center: pages of what a filter finds, and exact counts."""
+"""SQL of the Leads Center: credits of ads, filter conditions, pages, counts, and saved layouts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
-from sqlalchemy import CTE, ColumnElement, Select, func, literal, not_, select, tuple_, union_all
+from sqlalchemy import (
+    CTE,
+    Boolean,
+    Column,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    Table,
+    and_,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
+from contatto.accounts.store import ad_accounts
+from contatto.channels.store import list_accounts
 from contatto.kit.db.remembered import Recall
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Instant
-from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.rules.filters import USUAL_SORT, LeadFilter
-from contatto.leads.store.credits import earned_elsewhere
-from contatto.leads.store.matching import (
-    Condition,
-    Conditions,
-    collected,
-    find_conditions,
-    probed,
-    select_by_texts,
-    texts_of_facets,
+from contatto.kit.db.types import Instant, Words, metadata, tenant
+from contatto.kit.numbers import read_number
+from contatto.leads.model import Lead, LeadStatus
+from contatto.leads.ports import LeadPorts
+from contatto.leads.rules.filters import (
+    NOBODY,
+    USUAL_SORT,
+    Agreed,
+    Has,
+    LeadFilter,
+    Look,
+    ThreadState,
+    known_columns,
+)
+from contatto.leads.rules.records import (
+    CONSENT,
+    EMAIL,
+    LABELLED,
+    PHONE,
+    TWIN,
+    Facet,
+    facet_word,
+    fold_text,
+    is_initial,
+    search_values,
+    visitor_mark,
 )
 from contatto.leads.store.records import contact_points, leads
+from contatto.leads.store.scores import select_scored
+from contatto.measurement import store as measurement
+from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
+from contatto.measurement.store import conversions, measured_ads
+
+type Credit = tuple[Attribution, MeasuredAd]
+
+
+@dataclass(frozen=True, slots=True)
+class AdNames:
+    """Names of an ad, its ad group and its campaign."""
+
+    campaign_name: str
+    ad_group_name: str
+    ad_name: str
+
+
+def earned_elsewhere(
+    lead_id: ColumnElement[str], business_id: str, ad_account_id: str
+) -> ColumnElement[bool]:
+    """The condition that an ad of another ad account of ours earned a lead.
+
+    One that no ad earned, or one that another platform shows, is of every account.
+    """
+    return (
+        select(conversions.c.conversion_id)
+        .where(
+            conversions.c.business_id == business_id,
+            conversions.c.subject_id == lead_id,
+            conversions.c.ad_id.is_not(None),
+            conversions.c.ad_account_id != ad_account_id,
+            conversions.c.ad_account_id.in_(
+                select(ad_accounts.c.id).where(ad_accounts.c.business_id == business_id)
+            ),
+        )
+        .exists()
+    )
+
+
+def is_earned_elsewhere(tx: Tx, business_id: str, lead_id: str, ad_account_id: str) -> bool:
+    """Return a condition: an ad of another ad account earned the lead."""
+    return bool(tx.scalar(select(earned_elsewhere(literal(lead_id), business_id, ad_account_id))))
+
+
+def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Credit]:
+    """For each lead that an ad earned: the attribution and the ad."""
+    earned = measurement.list_attributions(tx, business_id, lead_ids)
+    ad_ids = {credit.ad_id for credit in earned.values() if credit.ad_id}
+    ads = measurement.list_measured_ads(tx, business_id, ad_ids)
+    return {
+        lead_id: (credit, ads[credit.ad_id])
+        for lead_id, credit in earned.items()
+        if credit.ad_id and credit.ad_id in ads
+    }
+
+
+def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, AdNames]:
+    """For each lead that an ad earned: what the ad is called. Lists show no more of it."""
+    names = (measured_ads.c.campaign_name, measured_ads.c.ad_group_name, measured_ads.c.ad_name)
+    query = (
+        select(conversions.c.subject_id, *names)
+        .join(measured_ads, measured_ads.c.ad_id == conversions.c.ad_id)
+        .where(
+            conversions.c.business_id == business_id,
+            conversions.c.subject_id.in_(lead_ids),
+            conversions.c.ad_id.is_not(None),
+            measured_ads.c.business_id == business_id,
+        )
+    )
+    rows = tx.execute(query).all()
+    return {row.subject_id: AdNames(row.campaign_name, row.ad_group_name, row.ad_name) for row in rows}
+
+
+type Condition = ColumnElement[bool]
+type Among = Callable[[Select[Any], str], Condition]
+"""How a lead is found among those whose ids a select gives, and on which engine."""
+
+_SHARERS: Final = 500
+"""Leads with one contact value up to which a search names them, and does not ask of each lead for its own."""
+
+
+_MOST_WORDS: Final = 8
+"""Words of a search that count."""
+
+
+class place_of(FunctionElement[int]):  # noqa: N801  # reads as the SQL that it becomes
+    """Return the position of a text in another, from 1; 0 if it is absent. Engines differ in its name."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(place_of)
+def _instr(element: Any, compiler: Any, **more: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **more)})"
+
+
+@compiles(place_of, "postgresql")
+def _strpos(element: Any, compiler: Any, **more: Any) -> str:
+    return f"strpos({compiler.process(element.clauses, **more)})"
+
+
+def collected(ids: Select[Any], engine: str) -> Condition:
+    """All ids are collected first: the quickest for leads in any order, and to count."""
+    return _one_of(leads.c.id, ids, engine)
+
+
+def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Condition:
+    """Return a condition: the column is in the result of a select.
+
+    Of an array PostgreSQL looks for each value in the index, in its order. Of a select it would make a join,
+    which reads all leads, and costs thrice as much.
+    """
+    if engine == "postgresql":
+        return column == func.any(func.array(values.scalar_subquery()))
+    return column.in_(values)
+
+
+def probed(ids: Select[Any], _engine: str) -> Condition:
+    """Each lead is looked up: the quickest for the first leads of an order."""
+    (column,) = ids.selected_columns
+    return ids.where(column == leads.c.id).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The SQL of a filter.
+
+    Attributes:
+        base: what must all hold.
+        parts: one of these must hold; those of a search, each quick in its own way.
+    """
+
+    base: list[Condition]
+    parts: list[Condition]
+
+    def select(self, *what: Any) -> Select[Any]:
+        return select(*what).where(*self.base, or_(*self.parts))
+
+
+def select_by_texts(business_id: str, lead_filter: LeadFilter, texts: CTE) -> Select[Any]:
+    """Leads, text by text: the outer join makes SQLite begin with texts. A text of none is an empty row."""
+    words = _joined(lead_filter, _worded(lead_filter, texts.c.text))
+    leads_of = texts.outerjoin(
+        leads, and_(leads.c.facets == texts.c.text, *_listed(business_id), *_own(lead_filter))
+    )
+    return select(leads).select_from(leads_of).where(words)
+
+
+def find_conditions(
+    tx: Tx, business_id: str, lead_filter: LeadFilter, selection: Among = collected, texts: CTE | None = None
+) -> Conditions:
+    """Translate a filter to SQL; with ``texts``, match texts of facets instead of leads."""
+    base: list[Condition] = _listed(business_id)
+    if lead_filter.channel_account_id is not None:
+        base.append(leads.c.channel_account_id == lead_filter.channel_account_id)
+    context = _FilterContext(tx, business_id, selection)
+    chips = [
+        *_own(lead_filter),
+        *_faceted(lead_filter, texts, tx.connection.dialect.name),
+        *_earned(context, lead_filter),
+        *_chatting(context, lead_filter),
+        *_synced(context, lead_filter),
+        *_scored(context, lead_filter),
+    ]
+    if chips:
+        base.append(_joined(lead_filter, chips))
+    return Conditions(base, _found(context, lead_filter.text) if lead_filter.text else [true()])
+
+
+def texts_of_facets(business_id: str, most: int) -> CTE:
+    """The different texts of facets that listed leads have, up to so many; each is a jump in the index."""
+    listed = _listed(business_id)
+    first = select(func.min(leads.c.facets)).where(*listed).scalar_subquery()
+    texts = select(first.label("text"), literal(1).label("place")).cte("texts", recursive=True)
+    following = select(func.min(leads.c.facets)).where(*listed, leads.c.facets > texts.c.text)
+    further = select(following.correlate(texts).scalar_subquery(), texts.c.place + 1)
+    return texts.union_all(further.where(texts.c.text.is_not(None), texts.c.place < most))
+
+
+def _listed(business_id: str) -> list[Condition]:
+    return [leads.c.business_id == business_id, leads.c.hidden_at.is_(None)]
+
+
+def _joined(lead_filter: LeadFilter, conditions: list[Condition]) -> Condition:
+    return or_(*conditions) if lead_filter.any_of else and_(*conditions)
+
+
+def _own(lead_filter: LeadFilter) -> list[Condition]:
+    """Return conditions on the lead's own row."""
+    conditions: list[Condition] = []
+    if lead_filter.statuses:
+        conditions.append(leads.c.status.in_(lead_filter.statuses))
+    if lead_filter.owners:
+        of_members = leads.c.owner_id.in_([owner for owner in lead_filter.owners if owner != NOBODY])
+        conditions.append(
+            or_(of_members, leads.c.owner_id.is_(None)) if NOBODY in lead_filter.owners else of_members
+        )
+    days: list[Condition] = []
+    if lead_filter.since is not None:
+        days.append(leads.c.created_at >= _start(lead_filter.since))
+    if lead_filter.until is not None:
+        days.append(leads.c.created_at < _start(lead_filter.until + timedelta(days=1)))
+    return [*conditions, and_(*days)] if days else conditions
+
+
+def _start(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _faceted(lead_filter: LeadFilter, texts: CTE | None, engine: str) -> list[Condition]:
+    """Return conditions on the facet words in a lead's row."""
+    groups = _worded(lead_filter, leads.c.facets if texts is None else texts.c.text)
+    if texts is None or not groups:
+        return groups
+    return [_one_of(leads.c.facets, select(texts.c.text).where(_joined(lead_filter, groups)), engine)]
+
+
+def _worded(lead_filter: LeadFilter, text: ColumnElement[str]) -> list[Condition]:
+    """The words of a filter that a text of facets must hold."""
+
+    def word(facet: Facet, value: str) -> Condition:
+        return place_of(text, f" {facet_word(facet, value)} ") > 0
+
+    phone, email = word(Facet.REACH, PHONE), word(Facet.REACH, EMAIL)
+    reach = {Has.PHONE: phone, Has.EMAIL: email, Has.NO_PHONE: not_(phone), Has.NO_EMAIL: not_(email)}
+    labelled, agreed = word(Facet.SIGN, LABELLED), word(Facet.SIGN, CONSENT)
+    consents = {Agreed.GIVEN: agreed, Agreed.NONE: not_(agreed)}
+    groups = (
+        [word(Facet.ORIGIN, reach_name.value) for reach_name in lead_filter.origins],
+        [
+            not_(labelled) if reach_name == NOBODY else word(Facet.LABEL, reach_name)
+            for reach_name in lead_filter.labels
+        ],
+        [word(Facet.COUNTRY, reach_name) for reach_name in lead_filter.countries],
+        [word(Facet.FORM, reach_name) for reach_name in lead_filter.forms],
+        [reach[reach_name] for reach_name in lead_filter.has],
+        [consents[reach_name] for reach_name in lead_filter.consents],
+        [word(Facet.SIGN, TWIN)] if lead_filter.twins else [],
+    )
+    return [or_(*group) for group in groups if group]
+
+
+@dataclass(frozen=True, slots=True)
+class _FilterContext:
+    """Finds leads by what other tables say of them."""
+
+    tx: Tx
+    business_id: str
+    among: Among
+
+    def named_by(self, ids: Select[Any]) -> Condition:
+        """Leads with these ids, and those that one of them was merged into."""
+        merged = select(leads.c.merged_into).where(
+            leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
+        )
+        target_ids = list(self.tx.execute(merged).scalars())
+        condition = self.among(ids, self.tx.connection.dialect.name)
+        return or_(condition, leads.c.id.in_(target_ids)) if target_ids else condition
+
+    def earned_by(self, which: Condition) -> Condition:
+        """Leads that some ads earned."""
+        ads = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == self.business_id, which)
+        earned = select(conversions.c.subject_id).where(
+            conversions.c.business_id == self.business_id,
+            conversions.c.kind == ConversionKind.LEAD,
+            conversions.c.ad_id.in_(ads),
+        )
+        return self.named_by(earned)
+
+
+def _earned(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
+    """Leads that the ads of some campaigns, ad groups or ads earned."""
+    columns = (
+        (measured_ads.c.campaign_number, lead_filter.campaigns),
+        (measured_ads.c.ad_group_number, lead_filter.ad_groups),
+        (measured_ads.c.ad_number, lead_filter.ads),
+    )
+    return [context.earned_by(column.in_(numbers)) for column, numbers in columns if numbers]
+
+
+def _chatting(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
+    """Leads whose chats stand so; a capability above knows them."""
+    ports = context.tx.ports[LeadPorts]
+    chats = {ThreadState.UNREAD: ports.unread_chats, ThreadState.WAITING: ports.waiting_chats}
+    named = [
+        context.named_by(chats[thread](context.tx, context.business_id)) for thread in lead_filter.threads
+    ]
+    return [or_(*named)] if named else []
+
+
+def _synced(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
+    """Leads that stand so in a linked CRM; a capability above knows them."""
+    in_crm = context.tx.ports[LeadPorts].in_crm
+    named = [
+        context.named_by(in_crm(context.tx, context.business_id, crm.value)) for crm in lead_filter.in_crm
+    ]
+    return [or_(*named)] if named else []
+
+
+def _found(context: _FilterContext, text: str) -> list[Condition]:
+    """By a part of the name, by a whole contact value in several spellings, or by names and ids of ads."""
+    conditions = [or_(match_words(leads.c.name_key, text), *_sharing(context, text))]
+    mark = visitor_mark(text)
+    if mark is not None:
+        conditions.append(and_(leads.c.name_key == "", match_mark(leads.c.person_id, mark)))
+    if ads := _list_named_ads(context.tx, context.business_id, text):
+        conditions.append(context.earned_by(measured_ads.c.ad_id.in_(ads)))
+    number = read_number(text)
+    if number is not None:
+        conditions.append(leads.c.number == number)
+    return conditions
+
+
+def match_words(name_key: ColumnElement[str], text: str) -> Condition:
+    """Match names that hold all words of a search, in any order; one letter matches a word's beginning."""
+    spaced = literal(" ").concat(name_key)
+    words = fold_text(text).split()[:_MOST_WORDS]
+    return and_(
+        true() if words else false(),
+        *(
+            place_of(spaced, f" {word}") > 0 if is_initial(word) else place_of(name_key, word) > 0
+            for word in words
+        ),
+    )
+
+
+def match_mark(person_id: ColumnElement[str], mark: str) -> Condition:
+    """Match persons whose id begins with a mark of hexadecimal digits, by the index of ids."""
+    return and_(person_id >= mark, person_id < f"{mark}g") if mark else true()
+
+
+def _sharing(context: _FilterContext, text: str) -> list[Condition]:
+    """Leads that have a text as a contact value."""
+    tx, business_id = context.tx, context.business_id
+    countries = {account.registration_country for account in list_accounts(tx, business_id)}
+    countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
+    indexes = [tx.vault.blind(value, business_id) for value in search_values(text, countries)]
+    by_value = select(contact_points.c.lead_id).where(
+        contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
+    )
+    ids = list(tx.execute(by_value.limit(_SHARERS + 1)).scalars())
+    if not ids:
+        return []
+    return [leads.c.id.in_(by_value if len(ids) > _SHARERS else ids)]
+
+
+def _list_named_ads(tx: Tx, business_id: str, text: str) -> list[str]:
+    """Ads that are called so, or whose ad group or campaign is, or that have this id."""
+    names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
+    which: list[Condition] = [name.icontains(text, autoescape=True) for name in names]
+    requested_number = read_number(text)
+    if requested_number is not None:
+        numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
+        which += [number == requested_number for number in numbers]
+    query = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id, or_(*which))
+    return list(tx.execute(query.limit(500)).scalars())
+
+
+def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
+    """The countries of the phone numbers that leads have; each is a jump in the index, not a scan."""
+    next_one = select(func.min(contact_points.c.country)).where(contact_points.c.business_id == business_id)
+    countries = [""]
+    while country := tx.scalar(next_one.where(contact_points.c.country > countries[-1])):
+        countries.append(country)
+    return countries[1:]
+
+
+def _scored(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
+    """Leads whose scores lie so."""
+    return (
+        [context.named_by(select_scored(context.business_id, lead_filter.scores))]
+        if lead_filter.scores
+        else []
+    )
+
 
 MANY: Final = 2_000
 """Matches up to which all are read and sorted for a page; of more, leads are looked at in their order."""
@@ -48,123 +461,132 @@ class Matches:
 
 
 def find_matches(
-    tx: Tx, business_id: str, wanted: LeadFilter, counts: Mapping[LeadStatus, int] | None = None
+    tx: Tx, business_id: str, lead_filter: LeadFilter, counts: Mapping[LeadStatus, int] | None = None
 ) -> Matches:
     """Count the matches, and say how to read them where they are a few thousand or less.
 
     ``counts`` by status are taken at their word where they are known and enough.
     """
-    if counts is not None and wanted == LeadFilter(statuses=wanted.statuses):
-        return Matches(sum(counts.get(each, 0) for each in wanted.statuses or LeadStatus), None)
-    if wanted.text:
-        return _find_of_search(tx, business_id, find_conditions(tx, business_id, wanted))
-    texts = _few_texts(tx, business_id, wanted)
-    found = find_conditions(tx, business_id, wanted, texts=texts)
-    total = _count(tx, found)
-    if total > MANY or wanted.is_empty:
+    if counts is not None and lead_filter == LeadFilter(statuses=lead_filter.statuses):
+        return Matches(sum(counts.get(status, 0) for status in lead_filter.statuses or LeadStatus), None)
+    if lead_filter.text:
+        return _find_of_search(tx, business_id, find_conditions(tx, business_id, lead_filter))
+    texts = _few_texts(tx, business_id, lead_filter)
+    conditions = find_conditions(tx, business_id, lead_filter, texts=texts)
+    total = _count(tx, conditions)
+    if total > MANY or lead_filter.is_empty:
         return Matches(total, None)
-    if texts is not None and not tx.locks_rows and not (wanted.any_of and (wanted.statuses or wanted.owners)):
-        return Matches(total, select_by_texts(business_id, wanted, texts))
-    return Matches(total, found.select(leads))
+    if (
+        texts is not None
+        and not tx.locks_rows
+        and not (lead_filter.any_of and (lead_filter.statuses or lead_filter.owners))
+    ):
+        return Matches(total, select_by_texts(business_id, lead_filter, texts))
+    return Matches(total, conditions.select(leads))
 
 
-def _find_of_search(tx: Tx, business_id: str, found: Conditions) -> Matches:
-    """Of each part the first few thousand matches; if there are no more, that was the count too."""
-    by_name, *quick = found.parts
+def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches:
+    """Read the first few thousand matches of each part; if there are no more, this is the count too."""
+    by_name, *quick = conditions.parts
     many: list[tuple[Condition, int]] = []
     ids: set[str] = set()
     for part in quick:
-        total = _count(tx, replace(found, parts=[part]))
+        total = _count(tx, replace(conditions, parts=[part]))
         if total > MANY:
             many.append((part, total))
         else:
-            ids.update(_ids(tx, found, part))
-    of_name = _ids(tx, found, by_name)
+            ids.update(_ids(tx, conditions, part))
+    of_name = _ids(tx, conditions, by_name)
     ids.update(of_name)
     if len(of_name) > MANY or len(many) > 1:
-        return Matches(_count(tx, found), None)
+        return Matches(_count(tx, conditions), None)
     if many:
         ((part, total),) = many
-        others = leads.c.id.in_(ids) & not_(part)
-        return Matches(total + (_count(tx, replace(found, parts=[others])) if ids else 0), None)
+        is_other = leads.c.id.in_(ids) & not_(part)
+        return Matches(total + (_count(tx, replace(conditions, parts=[is_other])) if ids else 0), None)
     # As an expression the tenant is no way in: SQLite would rather read all its leads than find some hundred.
     few = select(leads).where(leads.c.business_id.concat("") == business_id, leads.c.id.in_(ids))
     return Matches(len(ids), few if len(ids) <= MANY else None)
 
 
-def _ids(tx: Tx, found: Conditions, part: Condition) -> list[str]:
+def _ids(tx: Tx, conditions: Conditions, part: Condition) -> list[str]:
     """The ids of a part's matches, up to one more than are few."""
-    return list(tx.execute(select(leads.c.id).where(*found.base, part).limit(MANY + 1)).scalars())
+    return list(tx.execute(select(leads.c.id).where(*conditions.base, part).limit(MANY + 1)).scalars())
 
 
 def list_matches(
-    tx: Tx, business_id: str, wanted: LeadFilter, found: Matches, place: tuple[str, int, int]
+    tx: Tx, business_id: str, lead_filter: LeadFilter, matches: Matches, place: tuple[str, int, int]
 ) -> list[Lead]:
     """A page of what was found; ``place`` is its order, its length and how many come before it.
 
     The pages of the second half are read from the end.
     """
     sort, limit, offset = place
-    if found.few is not None:
+    if matches.few is not None:
         # With a limit the engine finds them before it sorts.
-        few = found.few.limit(MANY + MOST_TEXTS).subquery()
+        few = matches.few.limit(MANY + MOST_TEXTS).subquery()
         page = select(few).where(few.c.id.is_not(None)).order_by(*_order(sort, few.c))
         return tx.list(Lead, page.limit(limit).offset(offset))
-    if offset * 2 <= found.total:
-        return list_leads(tx, business_id, wanted, sort, limit, offset)
-    length = max(min(limit, found.total - offset), 0)
-    after = max(found.total - offset - limit, 0)
-    return list_leads(tx, business_id, wanted, _turned(sort), length, after)[::-1]
+    if offset * 2 <= matches.total:
+        return list_leads(tx, business_id, lead_filter, sort, limit, offset)
+    length = max(min(limit, matches.total - offset), 0)
+    after = max(matches.total - offset - limit, 0)
+    return list_leads(tx, business_id, lead_filter, _turned(sort), length, after)[::-1]
 
 
 def list_leads(
-    tx: Tx, business_id: str, wanted: LeadFilter, sort: str = USUAL_SORT, limit: int = 50, offset: int = 0
+    tx: Tx,
+    business_id: str,
+    lead_filter: LeadFilter,
+    sort: str = USUAL_SORT,
+    limit: int = 50,
+    offset: int = 0,
 ) -> list[Lead]:
     """A page of the matching leads; a sort word that is not known counts as the usual one.
 
     Near the beginning leads are looked at one by one in their order; further on all are collected first.
     """
-    among = probed if offset < MANY else collected
-    statement = find_conditions(tx, business_id, wanted, among).select(leads)
+    selection = probed if offset < MANY else collected
+    statement = find_conditions(tx, business_id, lead_filter, selection).select(leads)
     return tx.list(Lead, statement.order_by(*_order(sort, leads.c)).limit(limit).offset(offset))
 
 
-def find_newest_lead(tx: Tx, business_id: str, wanted: LeadFilter, ad_account_id: str) -> Lead | None:
+def find_newest_lead(tx: Tx, business_id: str, lead_filter: LeadFilter, ad_account_id: str) -> Lead | None:
     """The newest of the matching leads that no ad of another ad account earned."""
-    statement = find_conditions(tx, business_id, wanted, probed).select(leads)
-    ours = statement.where(not_(earned_elsewhere(leads.c.id, business_id, ad_account_id)))
-    return tx.find(Lead, ours.order_by(*_order(USUAL_SORT, leads.c)).limit(1))
+    statement = find_conditions(tx, business_id, lead_filter, probed).select(leads)
+    own = statement.where(not_(earned_elsewhere(leads.c.id, business_id, ad_account_id)))
+    return tx.find(Lead, own.order_by(*_order(USUAL_SORT, leads.c)).limit(1))
 
 
-def count_leads(tx: Tx, business_id: str, wanted: LeadFilter) -> int:
-    texts = _few_texts(tx, business_id, wanted)
-    return _count(tx, find_conditions(tx, business_id, wanted, texts=texts))
+def count_leads(tx: Tx, business_id: str, lead_filter: LeadFilter) -> int:
+    texts = _few_texts(tx, business_id, lead_filter)
+    return _count(tx, find_conditions(tx, business_id, lead_filter, texts=texts))
 
 
-def _few_texts(tx: Tx, business_id: str, wanted: LeadFilter) -> CTE | None:
+def _few_texts(tx: Tx, business_id: str, lead_filter: LeadFilter) -> CTE | None:
     """The texts of facets, where they answer a filter alone and are few.
 
     Many leads have the same text. Where only facets are asked for, with what stands beside them in their
     index, the texts that hold the words are found first, and then the leads of those texts.
     """
-    if not wanted.is_faceted_alone:
+    if not lead_filter.is_faceted_alone:
         return None
-    known = texts_of_facets(business_id, MOST_TEXTS + 1)
-    few = tx.scalar(select(func.count(known.c.text))) <= MOST_TEXTS
+    texts = texts_of_facets(business_id, MOST_TEXTS + 1)
+    few = tx.scalar(select(func.count(texts.c.text))) <= MOST_TEXTS
     return texts_of_facets(business_id, MOST_TEXTS) if few else None
 
 
-def _count(tx: Tx, found: Conditions) -> int:
+def _count(tx: Tx, conditions: Conditions) -> int:
     """Count each part by its own best way, without what the parts before it had."""
     total = 0
-    for position, part in enumerate(found.parts):
-        fresh = [not_(each) for each in found.parts[:position]]
-        total += int(tx.scalar(select(func.count()).select_from(leads).where(*found.base, part, *fresh)))
+    for position, part in enumerate(conditions.parts):
+        fresh = [not_(part) for part in conditions.parts[:position]]
+        total += int(tx.scalar(select(func.count()).select_from(leads).where(*conditions.base, part, *fresh)))
     return total
 
 
 def count_leads_by_status(tx: Tx, business_id: str) -> dict[LeadStatus, int]:
-    """How many leads have each status that any has. Each is counted by itself: in groups it takes longer."""
+    """Count leads by status, one query each: a GROUP BY takes longer."""
     shown = (leads.c.business_id == business_id, leads.c.hidden_at.is_(None))
     parts = [
         select(literal(status.value), func.count()).where(*shown, leads.c.status == status)
@@ -182,7 +604,7 @@ def count_leads_since(tx: Tx, business_id: str, moment: datetime) -> int:
 
 
 def load_lead_counts(tx: Tx, business_id: str, recall: Recall) -> Mapping[LeadStatus, int]:
-    """The same, of what is remembered where it can be: for pages, which are made anew all the time."""
+    """Count leads by status through the cache, for pages that reload often."""
     return recall.find(("leads", business_id), lambda: count_leads_by_status(tx, business_id))
 
 
@@ -193,10 +615,10 @@ def list_lead_ids_after(tx: Tx, business_id: str, wanted: LeadFilter, last: str,
 
 
 def list_leads_after(
-    tx: Tx, business_id: str, wanted: LeadFilter, last: Lead | None, limit: int = 500
+    tx: Tx, business_id: str, lead_filter: LeadFilter, last: Lead | None, limit: int = 500
 ) -> list[Lead]:
     """The next matching leads after one, newest first: for downloads of any size, page by page."""
-    statement = find_conditions(tx, business_id, wanted).select(leads)
+    statement = find_conditions(tx, business_id, lead_filter).select(leads)
     if last is not None:
         place = tuple_(leads.c.created_at, leads.c.id)
         statement = statement.where(place < tuple_(literal(last.created_at, Instant), literal(last.id)))
@@ -204,9 +626,9 @@ def list_leads_after(
 
 
 def _turned(sort: str) -> str:
-    """The same order from its end."""
-    known = sort if sort.removeprefix("-") in _KEYS else USUAL_SORT
-    return known.removeprefix("-") if known.startswith("-") else f"-{known}"
+    """Return the reverse order."""
+    known_sort = sort if sort.removeprefix("-") in _KEYS else USUAL_SORT
+    return known_sort.removeprefix("-") if known_sort.startswith("-") else f"-{known_sort}"
 
 
 def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
@@ -219,12 +641,41 @@ def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
 def list_twins(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> list[Lead]:
     """Other leads that share a contact value with one of these: possible duplicates."""
     ids = list(lead_ids)
-    mine = contact_points.c.business_id == business_id
-    own = select(contact_points.c.value_index).where(mine, contact_points.c.lead_id.in_(ids)).distinct()
+    condition = contact_points.c.business_id == business_id
+    own = select(contact_points.c.value_index).where(condition, contact_points.c.lead_id.in_(ids)).distinct()
     indexes = [row[0] for row in tx.execute(own)]
     sharing = (
-        select(contact_points.c.lead_id).where(mine, contact_points.c.value_index.in_(indexes)).distinct()
+        select(contact_points.c.lead_id)
+        .where(condition, contact_points.c.value_index.in_(indexes))
+        .distinct()
     )
-    others = {row[0] for row in tx.execute(sharing)} - set(ids)
-    found = tx.list(Lead, select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(others)))
-    return sorted((lead for lead in found if lead.hidden_at is None), key=lambda lead: lead.created_at)
+    twin_ids = {row[0] for row in tx.execute(sharing)} - set(ids)
+    twins = tx.list(Lead, select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(twin_ids)))
+    return sorted((lead for lead in twins if lead.hidden_at is None), key=lambda lead: lead.created_at)
+
+
+lead_looks = Table(
+    "lead_looks",
+    metadata,
+    Column("member_id", String(36), primary_key=True),
+    tenant(),
+    Column("shown", Words, nullable=False),
+    Column("is_dense", Boolean, nullable=False),
+)
+
+
+def find_look(tx: Tx, business_id: str, member_id: str) -> Look | None:
+    """Find a member's layout of the list; None before the first choice."""
+    query = select(lead_looks).where(
+        lead_looks.c.business_id == business_id, lead_looks.c.member_id == member_id
+    )
+    row = tx.execute(query).mappings().first()
+    return None if row is None else Look(columns=known_columns(row["shown"]), dense=row["is_dense"])
+
+
+def save_look(tx: Tx, business_id: str, member_id: str, look: Look) -> None:
+    """Keep a member's columns and density; the order belongs to the list, not to the member."""
+    chosen = {"shown": look.columns, "is_dense": look.dense}
+    insert = tx.upsert(lead_looks).values(member_id=member_id, business_id=business_id, **chosen)
+    condition = lead_looks.c.business_id == business_id
+    tx.execute(insert.on_conflict_do_update(index_elements=["member_id"], set_=chosen, where=condition))

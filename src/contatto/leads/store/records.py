@@ -1,10 +1,11 @@
 """Tables of leads, contact points, evidence and history; contact values are sealed, with a blind index."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -24,15 +25,15 @@ from sqlalchemy import (
 )
 
 from contatto.capture.model import Field
-from contatto.kit.db.hot import Query
+from contatto.kit.db.hot import Query, Seek, insert_all, insert_new, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, only, row_of, sealed, tenant, text
+from contatto.kit.db.types import Choice, Instant, instant, key, metadata, only, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
 from contatto.kit.sealed import is_unreadable
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
-from contatto.leads.model.leads import (
+from contatto.leads.model import (
     ContactPoint,
     Evidence,
     HistoryEntry,
@@ -41,6 +42,7 @@ from contatto.leads.model.leads import (
     LeadId,
     LeadStatus,
     Origin,
+    RejectedContact,
 )
 from contatto.leads.rules.records import name_key, phone_country
 
@@ -164,75 +166,78 @@ def _kept_of(business_id: str) -> Select[Any]:
 
 def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
     """A lead by the API's ``lead_id``; for one that was merged away, the one that it went into."""
-    found = tx.find(Lead, _kept_of(business_id).where(leads.c.number == number))
-    if found is None or found.merged_into is None:
-        return found
-    return find_lead(tx, business_id, found.merged_into)
+    lead = tx.find(Lead, _kept_of(business_id).where(leads.c.number == number))
+    if lead is None or lead.merged_into is None:
+        return lead
+    return find_lead(tx, business_id, lead.merged_into)
 
 
 def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
     """A lead, locked until the end of the transaction."""
-    mine = _kept_of(business_id).where(leads.c.id == lead_id)
-    return tx.find(Lead, mine.with_for_update() if tx.locks_rows else mine)
+    query = _kept_of(business_id).where(leads.c.id == lead_id)
+    return tx.find(Lead, query.with_for_update() if tx.locks_rows else query)
 
 
 def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Lead]:
     """Return leads by their own id, merged ones too, locked in one order until the end."""
-    mine = _kept_of(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
-    return {lead.id: lead for lead in tx.list(Lead, mine.with_for_update() if tx.locks_rows else mine)}
+    query = _kept_of(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
+    return {lead.id: lead for lead in tx.list(Lead, query.with_for_update() if tx.locks_rows else query)}
 
 
 def list_merged_leads(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
     """The leads that were merged into one."""
-    mine = select(leads).where(leads.c.business_id == business_id, leads.c.merged_into == lead_id)
-    return tx.list(Lead, mine.order_by(leads.c.created_at))
+    query = select(leads).where(leads.c.business_id == business_id, leads.c.merged_into == lead_id)
+    return tx.list(Lead, query.order_by(leads.c.created_at))
 
 
 def find_lead_of_person(tx: Tx, business_id: str, person_id: str) -> Lead | None:
     """The one lead of a person, locked until the end of the transaction."""
-    mine = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
-    return tx.find(Lead, mine.with_for_update() if tx.locks_rows else mine)
+    query = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
+    return tx.find(Lead, query.with_for_update() if tx.locks_rows else query)
 
 
 def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversation_id: str) -> Lead | None:
     """The lead of a person, if it began in this conversation of theirs."""
-    mine = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
-    return tx.find(Lead, mine.where(leads.c.conversation_id == conversation_id))
+    query = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
+    return tx.find(Lead, query.where(leads.c.conversation_id == conversation_id))
 
 
 def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
     """Leads by the id that was asked for; for a lead that was merged away, the one that it went into."""
-    mine = _kept_of(business_id)
-    found = {lead.id: lead for lead in tx.list(Lead, mine.where(leads.c.id.in_(lead_ids)))}
-    targets = {lead.merged_into for lead in found.values() if lead.merged_into}
+    query = _kept_of(business_id)
+    leads_by_id = {lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(lead_ids)))}
+    targets = {lead.merged_into for lead in leads_by_id.values() if lead.merged_into}
     if not targets:
-        return {lead.id: lead for lead in found.values()}
-    kept = {lead.id: lead for lead in tx.list(Lead, mine.where(leads.c.id.in_(targets)))}
-    return {lead_id: kept.get(LeadId(lead.merged_into or ""), lead) for lead_id, lead in found.items()}
+        return {lead.id: lead for lead in leads_by_id.values()}
+    targets_by_id = {lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(targets)))}
+    return {
+        lead_id: targets_by_id.get(LeadId(lead.merged_into or ""), lead)
+        for lead_id, lead in leads_by_id.items()
+    }
 
 
 def record_owner(tx: Tx, lead: Lead, owner_id: str | None) -> bool:
     """Change the owner, unless somebody else has changed it meanwhile."""
-    mine = update(leads).where(
+    statement = update(leads).where(
         leads.c.business_id == lead.business_id,
         leads.c.id == lead.id,
         leads.c.owner_id.is_not_distinct_from(lead.owner_id),
     )
-    return tx.execute(mine.values(owner_id=owner_id)).rowcount == 1
+    return tx.execute(statement.values(owner_id=owner_id)).rowcount == 1
 
 
 def record_hidden(tx: Tx, lead: Lead, at: datetime | None, merged_into: str | None = None) -> None:
     """Take a lead out of all lists, or with None put it back."""
-    mine = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
-    tx.execute(mine.values(hidden_at=at, merged_into=merged_into))
+    statement = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
+    tx.execute(statement.values(hidden_at=at, merged_into=merged_into))
 
 
 def record_status(tx: Tx, lead: Lead, new: LeadStatus) -> bool:
     """Change the status, unless somebody else has changed it meanwhile."""
-    mine = update(leads).where(
+    statement = update(leads).where(
         leads.c.business_id == lead.business_id, leads.c.id == lead.id, leads.c.status == lead.status
     )
-    return tx.execute(mine.values(status=new, updated_at=max(tx.now, lead.updated_at))).rowcount == 1
+    return tx.execute(statement.values(status=new, updated_at=max(tx.now, lead.updated_at))).rowcount == 1
 
 
 def save_contact_point(tx: Tx, business_id: str, point: ContactPoint) -> bool:
@@ -257,7 +262,7 @@ def point_row(vault: Vault, business_id: str, point: ContactPoint) -> dict[str, 
 
 
 _POINTS: Final = Query(
-    select(*(contact_points.c[each.name] for each in fields(ContactPoint)))
+    select(*(contact_points.c[field.name] for field in fields(ContactPoint)))
     .where(contact_points.c.business_id == bindparam("of"), within(contact_points.c.lead_id, "ids"))
     .order_by(contact_points.c.created_at, contact_points.c.id)
 )
@@ -265,17 +270,17 @@ _POINTS: Final = Query(
 
 def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, list[ContactPoint]]:
     """Contact points by lead, their values opened: the main one first, wrong ones last, else by age."""
-    found: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
+    points_by_lead: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
     for row in _POINTS.rows(tx, {"of": business_id, "ids": lead_ids}):
-        point_id, lead_id, field, value, *others = row
+        point_id, lead_id, field, value, *rest = row
         opened = tx.open_text(value, business_id, "contact_points.value", point_id)
-        found[lead_id].append(ContactPoint(point_id, LeadId(lead_id), field, opened, *others))
-    for points in found.values():
+        points_by_lead[lead_id].append(ContactPoint(point_id, LeadId(lead_id), field, opened, *rest))
+    for points in points_by_lead.values():
         points.sort(
             key=lambda each: (each.wrong_at is not None, -micros(each.main_at) if each.main_at else 0)
         )
-    note_seen("lead_id", [lead_id for lead_id, points in found.items() if points])
-    return found
+    note_seen("lead_id", [lead_id for lead_id, points in points_by_lead.items() if points])
+    return points_by_lead
 
 
 def list_outgoing_points(
@@ -294,13 +299,13 @@ def list_outgoing_points(
 
 def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, set[str]]:
     """Return the contact values of leads that members marked wrong; answers to forms may hold them too."""
-    mine = select(contact_points.c.id, contact_points.c.lead_id, contact_points.c.value).where(
+    query = select(contact_points.c.id, contact_points.c.lead_id, contact_points.c.value).where(
         contact_points.c.business_id == business_id,
         contact_points.c.lead_id.in_(lead_ids),
         contact_points.c.wrong_at.is_not(None),
     )
     values: dict[str, set[str]] = {lead_id: set() for lead_id in lead_ids}
-    for row in tx.execute(mine):
+    for row in tx.execute(query):
         opened = tx.open_text(row.value, business_id, "contact_points.value", row.id)
         values[row.lead_id].add(opened)
     return values
@@ -312,12 +317,12 @@ def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) ->
     having = select(contact_points.c.lead_id).where(
         contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
     )
-    mine = select(leads).where(
+    query = select(leads).where(
         leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.id.in_(having)
     )
-    found = tx.list(Lead, mine.order_by(leads.c.created_at, leads.c.id))
-    note_seen("lead_id", [lead.id for lead in found])
-    return found
+    matching_leads = tx.list(Lead, query.order_by(leads.c.created_at, leads.c.id))
+    note_seen("lead_id", [lead.id for lead in matching_leads])
+    return matching_leads
 
 
 def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> dict[str, list[Lead]]:
@@ -327,29 +332,29 @@ def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> di
         contact_points.c.business_id == business_id, contact_points.c.value_index.in_(by_index)
     )
     pairs = {(by_index[row.value_index], row.lead_id) for row in tx.execute(having)}
-    mine = select(leads).where(
+    query = select(leads).where(
         leads.c.business_id == business_id,
         leads.c.hidden_at.is_(None),
         leads.c.id.in_({lead_id for _, lead_id in pairs}),
     )
-    found: dict[str, list[Lead]] = {}
-    known = {lead.id: lead for lead in tx.list(Lead, mine.order_by(leads.c.created_at, leads.c.id))}
-    places = {lead_id: place for place, lead_id in enumerate(known)}
+    leads_by_value: dict[str, list[Lead]] = {}
+    leads_by_id = {lead.id: lead for lead in tx.list(Lead, query.order_by(leads.c.created_at, leads.c.id))}
+    places = {lead_id: place for place, lead_id in enumerate(leads_by_id)}
     for value, lead_id in sorted(pairs, key=lambda pair: places.get(pair[1], 0)):
-        if lead_id in known:
-            found.setdefault(value, []).append(known[lead_id])
-    return found
+        if lead_id in leads_by_id:
+            leads_by_value.setdefault(value, []).append(leads_by_id[lead_id])
+    return leads_by_value
 
 
 def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str) -> list[str]:
     """Ids of the contact points of a lead that a source alone gives evidence for."""
-    mine = select(evidence.c.contact_point_id, evidence.c.source_id).where(
+    query = select(evidence.c.contact_point_id, evidence.c.source_id).where(
         evidence.c.business_id == business_id, evidence.c.lead_id == lead_id
     )
     sources: dict[str, set[str]] = {}
-    for row in tx.execute(mine).mappings():
+    for row in tx.execute(query).mappings():
         sources.setdefault(row["contact_point_id"], set()).add(row["source_id"])
-    return [point_id for point_id, found in sources.items() if found == {source_id}]
+    return [point_id for point_id, source_ids in sources.items() if source_ids == {source_id}]
 
 
 def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
@@ -369,8 +374,8 @@ def evidence_row(vault: Vault, item: Evidence) -> dict[str, Any]:
 
 
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
-    mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
-    rows = tx.execute(mine.order_by(evidence.c.at, evidence.c.start)).mappings().all()
+    query = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
+    rows = tx.execute(query.order_by(evidence.c.at, evidence.c.start)).mappings().all()
     note_seen("lead_id", [lead_id] if rows else [])
     return [load_evidence(tx, business_id, row) for row in rows]
 
@@ -392,7 +397,179 @@ def history_row(vault: Vault, business_id: str, step: HistoryEntry) -> dict[str,
 
 def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
     """A lead's history, oldest first."""
-    mine = select(lead_history).where(
+    query = select(lead_history).where(
         lead_history.c.business_id == business_id, lead_history.c.lead_id == lead_id
     )
-    return tx.list(HistoryEntry, mine.order_by(lead_history.c.at, lead_history.c.id))
+    return tx.list(HistoryEntry, query.order_by(lead_history.c.at, lead_history.c.id))
+
+
+rejected_contacts = Table(
+    "rejected_contacts",
+    metadata,
+    key(),
+    tenant(),
+    Column("lead_id", String(36), nullable=False),
+    Column("person_id", String(36), nullable=False),
+    sealed("content"),
+    instant("at"),
+    Index("ix_rejected_contacts_of_lead", "business_id", "lead_id"),
+    Index("ix_rejected_contacts_at", "at"),
+)
+
+
+def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) -> ContactPoint | None:
+    points = list_contact_points(tx, business_id, {lead_id})[lead_id]
+    return next((point for point in points if point.id == point_id), None)
+
+
+def delete_contact_point(tx: Tx, business_id: str, point_id: str) -> None:
+    """Delete a contact point with its evidence."""
+    condition = evidence.c.business_id == business_id
+    tx.execute(evidence.delete().where(condition, evidence.c.contact_point_id == point_id))
+    own = contact_points.c.business_id == business_id
+    tx.execute(contact_points.delete().where(own, contact_points.c.id == point_id))
+
+
+def record_point(tx: Tx, business_id: str, point: ContactPoint, seen_value: str) -> bool:
+    """Save a member's change of a contact point, unless its value is no longer ``seen_value``."""
+    statement = update(contact_points).where(
+        contact_points.c.business_id == business_id,
+        contact_points.c.id == point.id,
+        contact_points.c.value_index == tx.vault.blind(seen_value, business_id),
+    )
+    changed: dict[str, Any] = {"main_at": point.main_at, "wrong_at": point.wrong_at}
+    if point.value != seen_value:
+        changed |= {
+            "value": tx.vault.seal(point.value, business_id, "contact_points.value", point.id),
+            "value_index": tx.vault.blind(point.value, business_id),
+            "country": phone_country(point.value),
+        }
+    return tx.execute(statement.values(**changed)).rowcount == 1
+
+
+def save_rejected(tx: Tx, business_id: str, rejected: RejectedContact) -> None:
+    place = business_id, "rejected_contacts.content", rejected.id
+    content = tx.vault.seal_bytes(msgspec.json.encode(rejected), *place)
+    row = {"id": rejected.id, "business_id": business_id, "lead_id": rejected.point.lead_id}
+    tx.insert(
+        rejected_contacts, row | {"person_id": rejected.person_id, "content": content, "at": rejected.at}
+    )
+
+
+def list_rejected(tx: Tx, business_id: str, lead_id: str, since: datetime) -> list[RejectedContact]:
+    """List contacts of a lead that were rejected since a time, latest first."""
+    query = select(rejected_contacts.c.content, rejected_contacts.c.id).where(
+        rejected_contacts.c.business_id == business_id,
+        rejected_contacts.c.lead_id == lead_id,
+        rejected_contacts.c.at >= since,
+    )
+    rows = tx.execute(query.order_by(rejected_contacts.c.at.desc(), rejected_contacts.c.id.desc()))
+    contents = [
+        tx.vault.open_bytes(row.content, business_id, "rejected_contacts.content", row.id) for row in rows
+    ]
+    rejected = [msgspec.json.decode(content, type=RejectedContact) for content in contents]
+    note_seen("lead_id", [lead_id] if rejected else [])
+    return rejected
+
+
+def delete_rejected(tx: Tx, business_id: str, rejected_id: str) -> bool:
+    """Delete what was put back; False when somebody else did so."""
+    condition = rejected_contacts.c.business_id == business_id
+    return (
+        tx.execute(
+            rejected_contacts.delete().where(condition, rejected_contacts.c.id == rejected_id)
+        ).rowcount
+        == 1
+    )
+
+
+def delete_rejected_of(
+    tx: Tx, business_id: str, person_ids: Collection[str], lead_ids: Collection[str]
+) -> None:
+    """Forget what was called no contact of some people."""
+    statement = rejected_contacts.delete().where(rejected_contacts.c.business_id == business_id)
+    tx.execute(
+        statement.where(
+            rejected_contacts.c.person_id.in_(person_ids) | rejected_contacts.c.lead_id.in_(lead_ids)
+        )
+    )
+
+
+def delete_old_rejected(tx: Tx, before: datetime) -> int:
+    """Delete what can no longer be put back, of all businesses; say how many."""
+    return tx.delete_some(rejected_contacts, rejected_contacts.c.at < before)
+
+
+def _change_one(table: Table) -> Any:
+    conditions = table.c.business_id == bindparam("of_business"), table.c.id == bindparam("of_id")
+    return update(table).where(*conditions)
+
+
+_MOMENT: Final = bindparam("moment", type_=Instant())
+_ACTIVE: Final = _change_one(leads).values(
+    name=bindparam("now_name", type_=LargeBinary()),
+    name_key=bindparam("now_key", type_=String()),
+    updated_at=_MOMENT,
+)
+_START: Final = _change_one(leads).values(created_at=_MOMENT)
+_POINT_START: Final = _change_one(contact_points).values(created_at=_MOMENT)
+
+
+_MANY: Final = select(leads).where(
+    leads.c.business_id == bindparam("of"), within(leads.c.person_id, "persons")
+)
+_OF_PERSONS: Final = Seek(Lead, _MANY)
+_LOCKED: Final = Seek(Lead, _MANY.order_by(leads.c.id).with_for_update())
+
+
+def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Lead]:
+    """The leads of persons, locked until the end of the transaction."""
+    return (_LOCKED if tx.locks_rows else _OF_PERSONS).list(tx, {"of": business_id, "persons": person_ids})
+
+
+def save_leads(tx: Tx, new: Collection[tuple[Lead, str]]) -> int:
+    """Insert leads with their facets, whose persons have none yet; say how many those are."""
+    rows = [lead_row(tx.vault, lead) | {"facets": facets} for lead, facets in new]
+    return insert_new(tx, leads, rows)
+
+
+def save_contact_points(tx: Tx, business_id: str, new: Iterable[ContactPoint]) -> None:
+    """Insert contact points, their values sealed; those that the leads have already are left out."""
+    insert_new(tx, contact_points, [point_row(tx.vault, business_id, point) for point in new])
+
+
+def append_all_evidence(tx: Tx, items: Iterable[Evidence]) -> None:
+    """Append evidence, its texts sealed; what was there before is left out."""
+    insert_new(tx, evidence, [evidence_row(tx.vault, item) for item in items])
+
+
+def append_steps(tx: Tx, business_id: str, steps: Iterable[HistoryEntry]) -> None:
+    """Append lines to the histories of leads."""
+    insert_all(tx, lead_history, [history_row(tx.vault, business_id, step) for step in steps])
+
+
+def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
+    """Keep the names of leads and their last activity as these have them."""
+    rows = [
+        {
+            "of_business": lead.business_id,
+            "of_id": lead.id,
+            "now_name": tx.seal(lead.name, lead.business_id, "leads.name", lead.id),
+            "now_key": name_key(lead.name),
+            "moment": lead.updated_at,
+        }
+        for lead in moved
+    ]
+    update_rows(tx, _ACTIVE, rows)
+
+
+def record_lead_starts(tx: Tx, moved: Iterable[Lead]) -> None:
+    """Move the beginnings of leads back: earlier messages came in later."""
+    rows = [{"of_business": lead.business_id, "of_id": lead.id, "moment": lead.created_at} for lead in moved]
+    update_rows(tx, _START, rows)
+
+
+def record_point_starts(tx: Tx, business_id: str, moved: Iterable[ContactPoint]) -> None:
+    """Move the beginnings of contact points back."""
+    rows = [{"of_business": business_id, "of_id": point.id, "moment": point.created_at} for point in moved]
+    update_rows(tx, _POINT_START, rows)

@@ -4,12 +4,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import (
     Boolean,
     Column,
     Float,
     Index,
     Integer,
+    LargeBinary,
     Select,
     String,
     Table,
@@ -23,10 +25,9 @@ from sqlalchemy import (
 
 from contatto.kit.db.hot import Query, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Words, instant, metadata, row_of
+from contatto.kit.db.types import Words, instant, metadata, row_of, sealed
 from contatto.kit.db.within import within
-from contatto.leads.model.leads import LeadStatus
-from contatto.leads.model.scores import LeadScore, ScoredLead
+from contatto.leads.model import HeldOut, LeadModel, LeadScore, LeadStatus, ScoredLead
 from contatto.leads.rules.scoring import BANDS, ScoreBand
 from contatto.leads.store.records import leads
 from contatto.measurement.model import ConversionKind
@@ -77,9 +78,9 @@ def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
     """
     if not scores:
         return
-    wanted = {"of": scores[0].business_id, "ids": [each.lead_id for each in scores]}
-    listed = {row[0] for row in _LISTED.rows(tx, wanted)}
-    rows = [row_of(each) for each in scores if each.lead_id in listed]
+    values = {"of": scores[0].business_id, "ids": [score.lead_id for score in scores]}
+    listed = {row[0] for row in _LISTED.rows(tx, values)}
+    rows = [row_of(score) for score in scores if score.lead_id in listed]
     if fresh := [row for row in rows if row["reasons"] is not None]:
         insert = tx.upsert(lead_scores)
         more = {name: insert.excluded[name] for name in fresh[0] if name not in ("business_id", "lead_id")}
@@ -99,20 +100,20 @@ def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
 
 
 def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
-    mine = lead_scores.c.business_id == business_id, lead_scores.c.lead_id == lead_id
-    return tx.find(LeadScore, select(lead_scores).where(*mine))
+    conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id == lead_id
+    return tx.find(LeadScore, select(lead_scores).where(*conditions))
 
 
 def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
     """The scores of leads that have one."""
-    mine = lead_scores.c.business_id == business_id, lead_scores.c.lead_id.in_(sorted(lead_ids))
-    rows = tx.execute(select(lead_scores.c.lead_id, lead_scores.c.score).where(*mine))
+    conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id.in_(sorted(lead_ids))
+    rows = tx.execute(select(lead_scores.c.lead_id, lead_scores.c.score).where(*conditions))
     return dict(map(tuple, rows))
 
 
 def select_scored(business_id: str, bands: Sequence[ScoreBand]) -> Select[Any]:
     """The ids of leads whose scores lie in one of some bands."""
-    spans = [lead_scores.c.score.between(*BANDS[each]) for each in bands]
+    spans = [lead_scores.c.score.between(*BANDS[band]) for band in bands]
     return select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, or_(*spans))
 
 
@@ -129,15 +130,15 @@ def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -
     judged = and_(
         chats.c.business_id == leads.c.business_id, chats.c.conversation_id == leads.c.conversation_id
     )
-    mine = leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.created_at >= since
-    told = select(
+    conditions = leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.created_at >= since
+    query = select(
         *(leads.c[name] for name in ("id", "status", "facets", "channel_account_id", "created_at")),
         *(conversions.c[name] for name in ("ad_id", "ad_group_id", "via", "touch_ts", "ts")),
         *(lead_scores.c[name] for name in ("log_odds", "score", "is_counted")),
         chats.c.chance,
     )
     joined = leads.outerjoin(conversions, earned).outerjoin(lead_scores, scored).outerjoin(chats, judged)
-    newest = told.select_from(joined).where(*mine, leads.c.is_test.is_(False))
+    newest = query.select_from(joined).where(*conditions, leads.c.is_test.is_(False))
     rows = tx.execute(newest.order_by(leads.c.created_at.desc(), leads.c.id).limit(limit)).mappings()
     return [_scored_lead(row) for row in reversed(rows.all())]
 
@@ -151,16 +152,61 @@ def _scored_lead(row: Any) -> ScoredLead:
 
 def _words_of(row: Any) -> tuple[str, ...]:
     words = {word for word in row["facets"].split() if word[0] in _KINDS and word != "s:twin"}
-    others = {"p": row["channel_account_id"], "a": row["ad_id"], "g": row["ad_group_id"], "v": row["via"]}
-    return tuple(sorted(words | {f"{letter}:{value}" for letter, value in others.items() if value}))
+    channel_words = {
+        "p": row["channel_account_id"],
+        "a": row["ad_id"],
+        "g": row["ad_group_id"],
+        "v": row["via"],
+    }
+    return tuple(sorted(words | {f"{letter}:{value}" for letter, value in channel_words.items() if value}))
 
 
 def _measures_of(row: Any) -> dict[str, float]:
-    """When it came (UTC), how long after the touch that earned it, and how much its chat looks like spam."""
-    came = row["created_at"]
-    found = {"w:hour": float(came.hour), "w:day": float(came.weekday())}
+    """Return measures of a lead: hour and day (UTC), delay after its touch, and spam score of its chat."""
+    created_at = row["created_at"]
+    measures = {"w:hour": float(created_at.hour), "w:day": float(created_at.weekday())}
     if row["touch_ts"] is not None:
-        found["d:seconds"] = max(row["ts"] - row["touch_ts"], 0) / _MICROS_A_SECOND
+        measures["d:seconds"] = max(row["ts"] - row["touch_ts"], 0) / _MICROS_A_SECOND
     if row["chance"] is not None:
-        found["t:spam"] = row["chance"]
-    return found
+        measures["t:spam"] = row["chance"]
+    return measures
+
+
+lead_models: Final = Table(
+    "lead_models",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    instant("learned_at"),
+    Column("outcomes", Integer, nullable=False),
+    Column("share", Float, nullable=False),
+    Column("loss", Float, nullable=False),
+    Column("correction", LargeBinary, nullable=False),
+    sealed("body"),
+    Column("held", LargeBinary),
+)
+
+
+def save_lead_model(tx: Tx, model: LeadModel) -> None:
+    """Keep what was learned in place of what was before."""
+    row = {
+        "business_id": model.business_id,
+        "learned_at": model.learned_at,
+        "outcomes": model.outcomes,
+        "share": model.share,
+        "loss": model.loss,
+        "correction": model.correction,
+        "body": tx.vault.seal_bytes(model.body, model.business_id, "lead_models.body", ""),
+        "held": None if model.held is None else msgspec.json.encode(model.held),
+    }
+    insert = tx.upsert(lead_models).values(row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
+
+
+def find_lead_model(tx: Tx, business_id: str) -> LeadModel | None:
+    """Find the model of a business; None before the first attempt."""
+    row = tx.execute(select(lead_models).where(lead_models.c.business_id == business_id)).mappings().first()
+    if row is None:
+        return None
+    opened = tx.vault.open_bytes(bytes(row["body"]), business_id, "lead_models.body", "")
+    held_out = None if row["held"] is None else msgspec.json.decode(row["held"], type=HeldOut)
+    return LeadModel(**dict(row) | {"body": opened, "correction": bytes(row["correction"]), "held": held_out})

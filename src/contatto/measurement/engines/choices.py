@@ -1,12 +1,105 @@
-"""The engines by name; each leaves the results of the definition in the staged database."""
+"""DuckDB, the embedded engine: the definition over the staged tables, in place."""
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from contatto.measurement.engines import clickhouse, duck, postgres, spark
-from contatto.measurement.engines.staging import Staged
+import psycopg
+from psycopg import sql
+
+from contatto.measurement.engines import spark
+from contatto.measurement.engines.staging import EngineFailed, Staged, load_package, sql_of, winners_sql
 from contatto.measurement.model import Policy
+
+
+def fill_with_duckdb(staged: Staged, policy: Policy, _connection: str = "") -> None:
+    staged.db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', policy)}")
+    for name in staged.results:
+        staged.db.execute(f"CREATE TABLE {name} AS {sql_of('duckdb', name)}")
+
+
+_TABLES: Final = {
+    "touches": "touch_id bigint, business_id text, user_id text, adgroup_id text, click bigint, ts bigint,"
+    " expires_ts bigint, day date, cost_micros bigint",
+    "conversions": "conversion_id bigint, business_id text, user_id text, lead bigint, ts bigint, day date",
+}
+_AT_ONCE: Final = 10_000
+
+
+def fill_with_postgres(staged: Staged, policy: Policy, connection: str) -> None:
+    """Compute in one transaction that leaves nothing behind.
+
+    Raises:
+        EngineFailed: no address, or the server refused something.
+    """
+    if not connection:
+        raise EngineFailed("PostgreSQL needs an address: --connection postgresql://user:pass@host/database")
+    try:
+        with psycopg.connect(connection.replace("+psycopg", "", 1)) as server:
+            for table, columns in _TABLES.items():
+                _copy_table(server, staged, table, columns)
+            _execute(server, f"CREATE TEMP TABLE winners ON COMMIT DROP AS {winners_sql('postgres', policy)}")
+            _execute(server, "ANALYZE winners")
+            for name in staged.results:
+                with server.cursor(f"read_{name}") as cursor:
+                    cursor.execute(_own(sql_of("postgres", name)))
+                    names = [column.name for column in cursor.description or ()]
+                    staged.keep(name, (dict(zip(names, row, strict=True)) for row in cursor))
+    except psycopg.Error as error:
+        raise EngineFailed(f"PostgreSQL: {error}") from error
+
+
+def _copy_table(server: psycopg.Connection[Any], staged: Staged, table: str, columns: str) -> None:
+    _execute(server, f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP")
+    rows = staged.db.execute(f"SELECT * FROM {table}")
+    with server.cursor() as cursor, cursor.copy(_own(f"COPY {table} FROM STDIN")) as copy:
+        while some := rows.fetchmany(_AT_ONCE):
+            for row in some:
+                copy.write_row(row)
+    _execute(server, f"ANALYZE {table}")
+
+
+def _execute(server: psycopg.Connection[Any], statement: str) -> None:
+    server.execute(_own(statement))
+
+
+def _own(statement: str) -> sql.SQL:
+    """A text of ours, with no value from outside in it."""
+    return sql.SQL(statement)
+
+
+_SETTINGS: Final = "SET join_use_nulls = 1"
+"""The definition speaks of joins as the SQL standard does: what has no partner is null, not empty or zero."""
+
+
+def fill_with_clickhouse(staged: Staged, policy: Policy, connection: str) -> None:
+    """Compute in this process.
+
+    Raises:
+        EngineFailed: chDB is not installed, it refused something, or an address was given.
+    """
+    if connection:
+        raise EngineFailed("ClickHouse runs in this process and takes no --connection")
+    chdb = load_package("chdb.session", "clickhouse")
+    folder = staged.folder / "clickhouse"
+    session = chdb.Session()
+    try:
+        session.query(_SETTINGS)
+        for name in ("touches", "conversions"):
+            source = folder / name / "part.parquet"
+            staged.export_parquet(name, source)
+            session.query(f"CREATE VIEW {name} AS SELECT * FROM file('{source}', Parquet)")
+        winners = winners_sql("clickhouse", policy)
+        session.query(f"CREATE TABLE winners ENGINE = MergeTree ORDER BY tuple() AS {winners}")
+        for name in staged.results:
+            target = folder / name / "all.parquet"
+            target.parent.mkdir()
+            session.query(f"INSERT INTO FUNCTION file('{target}', Parquet) {sql_of('clickhouse', name)}")
+            staged.keep_parquet(name, target.parent)
+    except RuntimeError as error:
+        raise EngineFailed(f"ClickHouse: {error}") from error
+    finally:
+        session.close()
 
 
 class EngineName(StrEnum):
@@ -21,9 +114,9 @@ type Fill = Callable[[Staged, Policy, str], None]
 """Takes the staged events, the policy, and where the engine is to be found."""
 
 ENGINES: Final[dict[EngineName, Fill]] = {
-    EngineName.DUCKDB: duck.fill_results,
-    EngineName.POSTGRES: postgres.fill_results,
-    EngineName.SPARK: spark.fill_results,
+    EngineName.DUCKDB: fill_with_duckdb,
+    EngineName.POSTGRES: fill_with_postgres,
+    EngineName.SPARK: spark.fill_with_spark,
     EngineName.SAIL: spark.fill_with_sail,
-    EngineName.CLICKHOUSE: clickhouse.fill_results,
+    EngineName.CLICKHOUSE: fill_with_clickhouse,
 }

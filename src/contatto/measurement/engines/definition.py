@@ -145,8 +145,8 @@ def report() -> Any:
 
 def unattributed() -> Any:
     """Conversations and leads of each business that no touch won."""
-    each = CONVERSIONS.select("conversion_id", "business_id", "lead").distinct()
-    left = each.anti_join(WINNERS, "conversion_id")
-    return left.group_by("business_id").agg(
-        conversations=(1 - left.lead).sum().cast("int64"), leads=left.lead.sum().cast("int64")
+    conversions = CONVERSIONS.select("conversion_id", "business_id", "lead").distinct()
+    remaining = conversions.anti_join(WINNERS, "conversion_id")
+    return remaining.group_by("business_id").agg(
+        conversations=(1 - remaining.lead).sum().cast("int64"), leads=remaining.lead.sum().cast("int64")
     )

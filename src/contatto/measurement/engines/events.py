@@ -27,7 +27,7 @@ class MalformedLine(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How to work: all that the caller may choose.
+    """Options of the caller.
 
     Attributes:
         policy: which touch wins; None leaves it to the file, and a file without a word is ``click_first``.

@@ -172,19 +172,19 @@ class LineReader:
 
     def _one_by_one(self, chunk: bytes, first: int) -> list[tuple[int, Row]]:
         """The slow way, for chunks with blank lines or faults."""
-        found: list[tuple[int, Row]] = []
+        rows: list[tuple[int, Row]] = []
         for number, line in enumerate(chunk.split(b"\n"), first):
             if not line.strip():
                 continue
             try:
-                found.append((number, _DECODER.decode(line)))
+                rows.append((number, _DECODER.decode(line)))
             except msgspec.MsgspecError as error:
                 self._complain(number, str(error))
             except UnicodeDecodeError:
                 self._complain(number, "is not UTF-8")
             except RecursionError:
                 self._complain(number, "is nested too deeply")
-        return found
+        return rows
 
     def _sorted(self, rows: list[tuple[int, Row]]) -> Events:
         events = Events()

@@ -47,7 +47,7 @@ class ReportRow(TotalRow, tag="report", tag_field="type", frozen=True, kw_only=T
 
 
 class UnattributedRow(msgspec.Struct, tag="unattributed", tag_field="type", frozen=True):
-    """How many conversions of a business no touch won."""
+    """Count of a business's conversions without a winning touch."""
 
     business_id: Id
     conversations: int
@@ -84,16 +84,16 @@ def load_report(staged: Staged) -> EventReport:
     sums: dict[str, tuple[int, ...]] = dict.fromkeys(setup.adgroups, _NONE)
     days = []
     counted = "spend_micros, impressions, clicks, conversations, leads, rt_conversations, rt_leads"
-    found = staged.db.execute(f"SELECT adgroup_id, day::VARCHAR, {counted} FROM report ORDER BY 1, 2")
-    for adgroup_id, day, *counts in found.fetchall():
+    result = staged.db.execute(f"SELECT adgroup_id, day::VARCHAR, {counted} FROM report ORDER BY 1, 2")
+    for adgroup_id, day, *counts in result.fetchall():
         _, adgroup = setup.adgroups[adgroup_id]
         days.append(ReportRow(day=day, **_figures(adgroup.adgroup_id, adgroup.goal, tuple(counts))))
         sums[adgroup_id] = tuple(map(add, sums[adgroup_id], counts))
     totals = [
         TotalRow(**_figures(row.adgroup_id, row.goal, sums[key])) for key, (_, row) in setup.adgroups.items()
     ]
-    left = "SELECT business_id, conversations, leads FROM unattributed"
-    missed = {key: counts for key, *counts in staged.db.execute(left).fetchall()}
+    query = "SELECT business_id, conversations, leads FROM unattributed"
+    missed = {key: counts for key, *counts in staged.db.execute(query).fetchall()}
     unattributed = [
         UnattributedRow(row.business_id, *missed.get(key, (0, 0))) for key, row in setup.businesses.items()
     ]

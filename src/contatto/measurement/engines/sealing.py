@@ -1,20 +1,78 @@
-"""Sealed files: days of touches, and all conversions, as sorted Parquet that survives a crash at any moment.
+"""The manifest of sealed files: which there are, and how far the database has dropped what they hold."""
 
-A file is written under a temporary name, brought to the disk, renamed, and its folder brought to the disk;
-only then is it listed in the manifest. Its name depends on the day and the part alone, so whoever tries
-again after a crash overwrites what was not listed. The columns are those of the definition, so that any
-engine can read the folder as it is.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Any, Final
 
-from contatto.kit.parquet import Layout, digest_of, write_parquet
+from sqlalchemy import BigInteger, Column, String, Table, select, update
+
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import instant, metadata, row_of, text
+from contatto.kit.parquet import Layout, create_table, digest_of, load_rows, write_parquet
 from contatto.measurement.model import Attribution, ConversionKind, SealedFile, Touch, TouchKind
+
+sealed_files = Table(
+    "sealed_files",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    text("folder"),
+    Column("day", String(10), nullable=False),
+    Column("part", BigInteger, nullable=False),
+    Column("touches", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    instant("sealed_at"),
+    Column("dropped_through", BigInteger, nullable=False, server_default="-1"),
+    Column("dropped", BigInteger, nullable=False, server_default="0"),
+)
+"""A file that is not listed here does not count. A file holds the touches of all businesses."""
+
+ALL_DROPPED: Final = (1 << 63) - 1
+"""How far a file is dropped whose views are all out of the database."""
+
+
+def list_sealed_files(tx: Tx) -> list[SealedFile]:
+    return tx.list(SealedFile, select(sealed_files).order_by(sealed_files.c.day, sealed_files.c.part))
+
+
+def list_sealed_files_of(tx: Tx, days: Collection[str]) -> list[SealedFile]:
+    """The files of some days."""
+    query = select(sealed_files).where(sealed_files.c.day.in_(sorted(days)))
+    return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part)) if days else []
+
+
+def list_sealed_files_between(tx: Tx, first: str, last: str) -> list[SealedFile]:
+    """The files of the days from one to another."""
+    query = select(sealed_files).where(sealed_files.c.day.between(first, last))
+    return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part))
+
+
+def find_sealed_file(tx: Tx, name: str) -> SealedFile | None:
+    return tx.find(SealedFile, select(sealed_files).where(sealed_files.c.name == name))
+
+
+def append_sealed_file(tx: Tx, file: SealedFile) -> bool:
+    """List a file in the manifest; False when it is listed already."""
+    row = row_of(file)
+    return tx.insert_ignore(sealed_files, row | {"sealed_at": tx.now})
+
+
+def record_folder(tx: Tx, file: SealedFile) -> None:
+    """Note where a file is now."""
+    tx.execute(update(sealed_files).where(sealed_files.c.name == file.name).values(folder=file.folder))
+
+
+def record_dropped(tx: Tx, file: SealedFile, through: int, count: int) -> bool:
+    """Note that the database has dropped more views of a file; False when somebody else went on with it."""
+    same = (sealed_files.c.name == file.name, sealed_files.c.dropped_through == file.dropped_through)
+    more = {"dropped_through": through, "dropped": sealed_files.c.dropped + count}
+    return tx.execute(update(sealed_files).where(*same).values(more)).rowcount == 1
+
 
 CONVERSIONS: Final = "conversions/all.parquet"
 _TOUCHES: Final = Layout(
@@ -85,8 +143,8 @@ def write_part(
     """
     part = len(before) + 1
     name = f"touches/day={day}/part-{part}.parquet"
-    held = _held_ids(before)
-    rows = (_touch_row(touch) for touch in touches if touch.touch_id not in held)
+    held_ids = _held_ids(before)
+    rows = (_touch_row(touch) for touch in touches if touch.touch_id not in held_ids)
     path = folder / name
     count = write_parquet(path, _TOUCHES, rows)
     if not count:
@@ -105,9 +163,9 @@ def write_conversions(
         folder / CONVERSIONS,
         _CONVERSIONS,
         (
-            _conversion_row(kept, user_id)
-            for kept in conversions
-            for user_id in (kept.person_id, *seen_as.get(kept.person_id, ()))
+            _conversion_row(conversion, user_id)
+            for conversion in conversions
+            for user_id in (conversion.person_id, *seen_as.get(conversion.person_id, ()))
         ),
         keep_empty=True,
     )
@@ -139,24 +197,24 @@ def check_size(file: SealedFile) -> None:
 
 
 def list_broken(files: Iterable[SealedFile]) -> list[BrokenFile]:
-    """What is wrong with the files that are not whole."""
-    found: list[BrokenFile] = []
+    """List damaged files with their problem."""
+    broken_files: list[BrokenFile] = []
     for file in files:
         try:
             check_size(file)
         except BrokenFile as broken:
-            found.append(broken)
-    return found
+            broken_files.append(broken)
+    return broken_files
 
 
 def _held_ids(files: Sequence[SealedFile]) -> set[int]:
-    held: set[int] = set()
+    ids: set[int] = set()
     for file in files:
         check_file(file)
         query = "SELECT touch_id FROM read_parquet(?)"
-        found = import_module("duckdb").execute(query, [str(path_of(file))])
-        held.update(touch_id for (touch_id,) in found.fetchall())
-    return held
+        result = import_module("duckdb").execute(query, [str(path_of(file))])
+        ids.update(touch_id for (touch_id,) in result.fetchall())
+    return ids
 
 
 def _touch_row(touch: Touch) -> dict[str, object]:
@@ -176,14 +234,215 @@ def _touch_row(touch: Touch) -> dict[str, object]:
     }
 
 
-def _conversion_row(kept: Attribution, user_id: str) -> dict[str, object]:
+def _conversion_row(attribution: Attribution, user_id: str) -> dict[str, object]:
     """Without a winner there is no zone either, and the day is that of UTC."""
-    utc_day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=kept.ts)).date().isoformat()
+    utc_day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=attribution.ts)).date().isoformat()
     return {
-        "conversion_id": kept.conversion_id,
-        "business_id": kept.business_id,
+        "conversion_id": attribution.conversion_id,
+        "business_id": attribution.business_id,
         "user_id": user_id,
-        "lead": int(kept.kind is ConversionKind.LEAD),
-        "ts": kept.ts,
-        "day": kept.rt_day or utc_day,
+        "lead": int(attribution.kind is ConversionKind.LEAD),
+        "ts": attribution.ts,
+        "day": attribution.rt_day or utc_day,
     }
+
+
+_SETTINGS: Final = {"threads": 2, "memory_limit": "512MB", "autoinstall_known_extensions": False}
+_VIEW: Final = {
+    "touch_id": "touch_id",
+    "business_id": "business_id",
+    "user_id": "person_id",
+    "ad_id": "ad_id",
+    "adgroup_id": "ad_group_id",
+    "ad_account_id": "ad_account_id",
+    "ts": "ts",
+    "expires_ts": "expires_ts",
+    "day::VARCHAR": "day",
+    "cost_micros": "cost_micros",
+    "country": "country",
+}
+"""The columns of a view, and what they are called in a touch."""
+_MOMENTS: Final = {"conversion_id": "BIGINT", "user_id": "VARCHAR", "ts": "BIGINT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """Selection of an ad account's views, from a moment on and before another."""
+
+    business_id: str
+    ad_account_id: str
+    since_ts: int | None = None
+    until_ts: int | None = None
+
+    @property
+    def conditions(self) -> tuple[str, list[Any]]:
+        """Conditions of SQL, and the values for them."""
+        values: dict[str, Any] = {
+            "business_id = ?": self.business_id,
+            "ad_account_id = ?": self.ad_account_id,
+        }
+        values |= {} if self.since_ts is None else {"ts >= ?": self.since_ts}
+        values |= {} if self.until_ts is None else {"ts < ?": self.until_ts}
+        return " AND ".join(values), list(values.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A conversion for which the view that may have earned it is sought."""
+
+    conversion_id: int
+    user_id: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSums:
+    """Views of an ad at a place and a time, and what they cost."""
+
+    ad_id: str
+    country: str
+    at: str | int
+    views: int
+    cost_micros: int
+
+
+def list_views_of(files: Sequence[SealedFile], business_id: str, person_id: str) -> list[Touch]:
+    """The views of a person that only these files hold.
+
+    Raises:
+        BrokenFile: one of the files is gone or damaged.
+    """
+    query = f"SELECT {', '.join(_VIEW)} FROM views WHERE business_id = ? AND user_id = ?"
+    return [_touch(row) for row in _read(files, query, [business_id, person_id])]
+
+
+def list_view_sums(
+    files: Sequence[SealedFile], viewed: Viewed, at: str, places: Sequence[str]
+) -> list[ViewSums]:
+    """Sums by those of ``ad_id`` and ``country`` that are asked for, and by an expression of time.
+
+    Raises:
+        BrokenFile: one of the files is gone or damaged.
+    """
+    where, values = viewed.conditions
+    keys = ", ".join(name if name in places else f"'' AS {name}" for name in ("ad_id", "country"))
+    query = (
+        f"SELECT {keys}, {at} AS at, count(*), sum(cost_micros)::BIGINT FROM views WHERE {where} GROUP BY ALL"
+    )
+    return [ViewSums(*row) for row in _read(files, query, values)]
+
+
+def list_viewers(
+    files: Sequence[SealedFile], viewed: Viewed, at: str
+) -> list[tuple[str, str | int, str, str]]:
+    """List each person once for each ad, time and country.
+
+    Raises:
+        BrokenFile: one of the files is gone or damaged.
+    """
+    where, values = viewed.conditions
+    query = f"SELECT DISTINCT ad_id, {at} AS at, country, user_id FROM views WHERE {where}"
+    return _read(files, query, values)
+
+
+def find_latest_views(
+    files: Sequence[SealedFile], business_id: str, moments: Iterable[Moment], window_us: int | None
+) -> dict[int, Touch]:
+    """For each conversion the latest view before it, within a window or within the view's own one.
+
+    Raises:
+        BrokenFile: one of the files is gone or damaged.
+    """
+    oldest = "v.expires_ts >= c.ts" if window_us is None else f"v.ts >= c.ts - {int(window_us)}"
+    query = (
+        f"SELECT c.conversion_id, {', '.join('v.' + name for name in _VIEW)}"
+        f" FROM views v JOIN moments c ON v.user_id = c.user_id AND v.ts <= c.ts AND {oldest}"
+        " WHERE v.business_id = ?"
+        " QUALIFY row_number() OVER (PARTITION BY c.conversion_id ORDER BY v.ts DESC, v.touch_id DESC) = 1"
+    )
+    return {row[0]: _touch(row[1:]) for row in _read(files, query, [business_id], moments)}
+
+
+def holds_view(files: Sequence[SealedFile], touch_id: int) -> bool:
+    """Report whether only one of the files holds a view.
+
+    Raises:
+        BrokenFile: one of the files is gone or damaged.
+    """
+    return bool(_read(files, "SELECT 1 FROM views WHERE touch_id = ? LIMIT 1", [touch_id]))
+
+
+def list_next_views(file: SealedFile, limit: int) -> list[int]:
+    """The ids of views that come next when a file's views are dropped, in their order.
+
+    Raises:
+        BrokenFile: the file is gone or damaged, in any bit of it.
+    """
+    check_file(file)
+    query = "SELECT touch_id FROM sealed WHERE click = 0 AND touch_id > ? ORDER BY touch_id LIMIT ?"
+    return [touch_id for (touch_id,) in _read([file], query, [file.dropped_through, limit])]
+
+
+def load_whole[T](
+    files: Sequence[SealedFile], read: Callable[[Sequence[SealedFile]], T]
+) -> tuple[T, list[BrokenFile]]:
+    """Read what can be read, and say which files could not."""
+    broken: list[BrokenFile] = []
+    remaining_files = list(files)
+    while True:
+        try:
+            return read(remaining_files), broken
+        except BrokenFile as error:
+            broken.append(error)
+            remaining_files.remove(error.file)
+
+
+def _read(
+    files: Sequence[SealedFile], query: str, values: list[Any], moments: Iterable[Moment] | None = None
+) -> list[Any]:
+    """Run a query over the views that the files alone hold, called ``views``; ``sealed`` has all touches."""
+    if not files:
+        return []
+    for file in files:
+        check_size(file)
+    root = _root()
+    try:
+        with root.cursor() as db:
+            _open_views(db, files)
+            if moments is not None:
+                with TemporaryDirectory(prefix="contatto-") as scratch:
+                    create_table(db, "moments", _MOMENTS, kind="TEMP TABLE")
+                    load_rows(db, "moments", _MOMENTS, moments, Path(scratch))
+            return list(db.execute(query, values).fetchall())
+    except import_module("duckdb").Error:
+        for file in files:
+            check_file(file)  # names the one that is damaged
+        raise
+
+
+@cache
+def _root() -> Any:
+    """DuckDB, in memory, for all readings of this process: 27 MiB that one without any does without."""
+    spill = str(Path(gettempdir()) / "contatto-duckdb")  # not where the process was started
+    return import_module("duckdb").connect(config=_SETTINGS | {"temp_directory": spill})
+
+
+def _open_views(db: Any, files: Sequence[SealedFile]) -> None:
+    db.execute(f"CREATE TEMP VIEW sealed AS SELECT * FROM {_scan(files)}")
+    whole = [file for file in files if file.dropped_through == ALL_DROPPED]
+    parts = [f"SELECT * FROM {_scan(whole)} WHERE click = 0"] if whole else []
+    parts += [
+        f"SELECT * FROM {_scan([file])} WHERE click = 0 AND touch_id <= {file.dropped_through}"
+        for file in files
+        if file.dropped_through != ALL_DROPPED
+    ]
+    db.execute(f"CREATE TEMP VIEW views AS {' UNION ALL '.join(parts)}")
+
+
+def _scan(files: Sequence[SealedFile]) -> str:
+    names = ", ".join("'" + str(path_of(file)).replace("'", "''") + "'" for file in files)
+    return f"read_parquet([{names}], hive_partitioning = false)"
+
+
+def _touch(row: Sequence[Any]) -> Touch:
+    return Touch(**dict(zip(_VIEW.values(), row, strict=True)), kind=TouchKind.VIEW)

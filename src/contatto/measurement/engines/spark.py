@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from contatto.measurement.engines.staging import Staged, load_package
-from contatto.measurement.engines.statements import sql_of, winners_sql
+from contatto.measurement.engines.staging import Staged, load_package, sql_of, winners_sql
 from contatto.measurement.model import Policy
 
 CONNECT: Final = "sc://"
 _EVENTS: Final = ("touches", "conversions")
 
 
-def fill_results(staged: Staged, policy: Policy, connection: str) -> None:
+def fill_with_spark(staged: Staged, policy: Policy, connection: str) -> None:
     """Compute on a Spark master, by default all cores of this machine, or at a Spark Connect address.
 
     Workers elsewhere have to see the folder of temporary files (TMPDIR) under the same path.
@@ -33,13 +32,13 @@ def fill_with_sail(staged: Staged, policy: Policy, connection: str) -> None:
         EngineFailed: Sail is not installed.
     """
     if connection:
-        fill_results(staged, policy, connection)
+        fill_with_spark(staged, policy, connection)
         return
     server = load_package("pysail.spark", "sail").SparkConnectServer()
     server.start(background=True)
     try:
         _, port = server.listening_address
-        fill_results(staged, policy, f"{CONNECT}127.0.0.1:{port}")
+        fill_with_spark(staged, policy, f"{CONNECT}127.0.0.1:{port}")
     finally:
         server.stop()
 

@@ -1,24 +1,75 @@
-"""Where files of events are made ready: each touch stamped with its expiry and its day, each event once.
-
-A DuckDB database in a folder of its own, which is deleted afterwards; it spills to disk, so that the size of
-the input is no matter of memory. What comes out are the three tables that the definition speaks of.
-"""
+"""Local time in bulk: what has to be added to the instants of a UTC day to get the time in a zone."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from zoneinfo import ZoneInfo
 
 from contatto.kit.parquet import create_table, load_rows
+from contatto.kit.timestamps import micros
 from contatto.measurement.engines.lines import LINE, Complaint, Events, Setup, Window
-from contatto.measurement.engines.zones import zone_day
+from contatto.measurement.model import Policy
 
 if TYPE_CHECKING:
     import duckdb
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY: Final = timedelta(days=1)
+_SECOND: Final = timedelta(seconds=1)
+
+
+class ZoneDay(NamedTuple):
+    """The offset of a zone within one UTC day, in microseconds: before and from ``change_ts``."""
+
+    before_us: int
+    change_ts: int
+    after_us: int
+
+
+def zone_day(timezone: str, utc_day: int) -> ZoneDay:
+    """The offsets of a zone in a UTC day, counted from 1970; no zone changes its clocks twice in one."""
+    zone = ZoneInfo(timezone)
+    start = _EPOCH + utc_day * _DAY
+    end = start + _DAY - _SECOND
+    before, after = _offset(start, zone), _offset(end, zone)
+    changed = end if before == after else _change(start, end, zone)
+    return ZoneDay(before, micros(changed), after)
+
+
+def _change(start: datetime, end: datetime, zone: ZoneInfo) -> datetime:
+    """The first second of the new offset, found by halving."""
+    before = _offset(start, zone)
+    while end - start > _SECOND:
+        middle = start + (end - start) // 2 // _SECOND * _SECOND
+        if _offset(middle, zone) == before:
+            start = middle
+        else:
+            end = middle
+    return end
+
+
+def _offset(moment: datetime, zone: ZoneInfo) -> int:
+    offset = moment.astimezone(zone).utcoffset() or timedelta()
+    return offset // timedelta(microseconds=1)
+
+
+@cache
+def sql_of(dialect: str, name: str) -> str:
+    return files("contatto.measurement.engines").joinpath("sql", dialect, f"{name}.sql").read_text("utf-8")
+
+
+def winners_sql(dialect: str, policy: Policy) -> str:
+    return sql_of(dialect, f"winners_{policy}")
+
 
 DEFAULT_CLICK_S: Final = 7 * 86_400
 DEFAULT_VIEW_S: Final = 86_400
@@ -200,8 +251,8 @@ class Staged:
         """Keep a result that an engine has written into a folder of Parquet files: none if it is empty."""
         create_table(self.db, name, _RESULTS[name])
         if any(folder.glob("*.parquet")):
-            found = f"read_parquet('{folder}/*.parquet')"
-            self.db.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {found}")
+            relation = f"read_parquet('{folder}/*.parquet')"
+            self.db.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {relation}")
 
     def _settle(self) -> None:
         if self._writing is not None:
@@ -224,8 +275,8 @@ class Staged:
         self._load("spans", _RAW["spans"], spans)
 
     def _stamp(self, zones: list[str]) -> None:
-        seen = self.db.execute(_SEEN_DAYS).fetchall()
-        days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen]
+        seen_days = self.db.execute(_SEEN_DAYS).fetchall()
+        days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen_days]
         self._load("zone_days", _RAW["zone_days"], [{"zone_day": key, **day._asdict()} for key, day in days])
         for stamped, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
             self.db.execute(_STAMPED[stamped])
@@ -234,8 +285,8 @@ class Staged:
     def _load(self, table: str, columns: Mapping[str, str], rows: Iterable[object]) -> None:
         load_rows(self.db, table, columns, rows, self.folder)
 
-    def _drop_strangers(self, table: str, column: str, known: str, complain: Complaint) -> None:
-        strange = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {known})"
+    def _drop_strangers(self, table: str, column: str, known_query: str, complain: Complaint) -> None:
+        strange = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {known_query})"
         for line, name in self.db.execute(f'SELECT "{LINE}", {column} {strange} ORDER BY 1').fetchall():
             complain(line, f"{column} {name!r} has no row of its own")
         self.db.execute(f"DELETE {strange}")

@@ -59,7 +59,7 @@ class MissingTable(ValueError):
 
 
 def holds_tables(path: Path) -> bool:
-    """Whether a path is to be read as tables, and not as JSON Lines."""
+    """Report whether a path holds tables, and not JSON Lines."""
     return path.is_dir() or path.suffix.lower() in _READS
 
 
@@ -83,7 +83,7 @@ def load_tables(staged: Staged, path: Path, complain: Complaint) -> Setup:
 
 
 def _relation(path: Path, name: str) -> str | None:
-    """What to select the rows of a type from; None where there are none."""
+    """Return the relation with rows of a type; None without any."""
     if not path.is_dir():
         read = _READS[path.suffix.lower()].format(_quoted([path]))
         return f"(SELECT * FROM {read} WHERE \"type\" = '{name}')"
@@ -101,9 +101,9 @@ def _quoted(files: list[Path]) -> str:
 
 
 def _add_setup(staged: Staged, setup: Setup, name: str, relation: str, complain: Complaint) -> None:
-    found = staged.db.execute(f"SELECT * FROM {relation}")
-    columns = [column[0] for column in found.description or []]
-    for number, values in enumerate(found.fetchall(), 1):
+    result = staged.db.execute(f"SELECT * FROM {relation}")
+    columns = [column[0] for column in result.description or []]
+    for number, values in enumerate(result.fetchall(), 1):
         row: dict[str, Any] = dict(zip(columns, values, strict=True)) | {"type": name}
         try:
             setup.add(number, msgspec.convert(row, _SETUP[name], strict=False))

@@ -12,8 +12,8 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Business, Caller, Permission
 from contatto.accounts.rules import may, may_use, require
 from contatto.accounts.store import find_business
-from contatto.ads.actions.naming import name_ads
-from contatto.ads.store.nodes import list_ads_by_number
+from contatto.ads.actions.publishing import name_ads
+from contatto.ads.store import list_ads_by_number
 from contatto.kit import errors
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx

@@ -1,7 +1,7 @@
 """What the Ads Manager shows of an ad account: its tree with the figures of the days that are asked for."""
 
 from contatto.accounts.model import AdAccount
-from contatto.ads.actions.outline import load_outline
+from contatto.ads.actions.publishing import load_outline
 from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit.db.tx import Tx
 from contatto.reports.actions.subjects import load_tree, subjects_of

@@ -11,13 +11,12 @@ from zoneinfo import ZoneInfo
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger
 from contatto.kit.timestamps import micros
-from contatto.leads.model.events import LeadsMerged, LeadStatusChanged
+from contatto.leads.model import LeadsMerged, LeadStatusChanged
 from contatto.measurement import actions as measurement
-from contatto.measurement.engines.changed_days import list_changed_accounts, list_changed_days
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, CountedEvent
 from contatto.measurement.rules import LATE, local_day, natural_number
-from contatto.measurement.store import list_measured_ads
+from contatto.measurement.store import list_changed_accounts, list_changed_days, list_measured_ads
 from contatto.reports.engines import counts as store
 from contatto.reports.engines.cold import Part
 from contatto.reports.engines.counts import Counted, CountingProgress

@@ -12,12 +12,10 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.timestamps import from_micros
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from contatto.leads.store.records import list_leads_by_id
 from contatto.measurement.actions import keep_views, list_cold_files_between, list_touches_ever
-from contatto.measurement.engines.coldlog import Moment, find_latest_views, load_whole
-from contatto.measurement.engines.sealing import BrokenFile
-from contatto.measurement.engines.viewers import list_links
+from contatto.measurement.engines.sealing import BrokenFile, Moment, find_latest_views, load_whole
 from contatto.measurement.model import (
     Attribution,
     Conversion,
@@ -26,7 +24,7 @@ from contatto.measurement.model import (
     MeasuredAd,
     SealedFile,
 )
-from contatto.measurement.store import list_measured_ads
+from contatto.measurement.store import list_links, list_measured_ads
 from contatto.reports.actions.overview import UNKNOWN
 from contatto.reports.actions.subjects import Tree, load_tree
 from contatto.reports.model import Span

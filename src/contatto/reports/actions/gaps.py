@@ -6,8 +6,7 @@ from pathlib import Path
 
 from contatto.accounts.model import AdAccount
 from contatto.kit.db.tx import Tx
-from contatto.measurement.engines.manifest import list_sealed_files_between
-from contatto.measurement.engines.sealing import BrokenFile, list_broken
+from contatto.measurement.engines.sealing import BrokenFile, list_broken, list_sealed_files_between
 from contatto.measurement.store import list_dropped_days
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
-from contatto.ad_platforms.actions.mirroring import find_known_ads
+from contatto.ad_platforms.actions.pulling import find_known_ads
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, NodeStatus, OutsideAccount
 from contatto.ad_platforms.registry import AD_PLATFORMS
-from contatto.ad_platforms.store.accounts import list_outside_accounts
-from contatto.ad_platforms.store.mirror import list_account_ads, list_ad_sums, list_nodes
+from contatto.ad_platforms.store import list_account_ads, list_ad_sums, list_nodes, list_outside_accounts
 from contatto.ads.model import NodeFilter
 from contatto.ads.model import NodeStatus as OwnStatus
 from contatto.kit.db.tx import Tx

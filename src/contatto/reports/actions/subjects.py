@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from contatto.accounts.model import AdAccount
+from contatto.ads import store as ads
 from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeStatus, Page
-from contatto.ads.store import nodes as ads
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
 from contatto.kit.db.tx import Tx

@@ -6,8 +6,7 @@ from typing import Final
 
 from contatto.kit.db.tx import Tx
 from contatto.measurement.actions import NEVER_DROPPED, keep_views, list_cold_files
-from contatto.measurement.engines.coldlog import Viewed
-from contatto.measurement.engines.sealing import BrokenFile, list_broken
+from contatto.measurement.engines.sealing import BrokenFile, Viewed, list_broken
 from contatto.measurement.model import ChangedDay, CountedEvent, SealedFile
 from contatto.reports.model import Span, TimeStep
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Column, ColumnElement, Select, and_, func, or_, select
 
 from contatto.kit.db.tx import Tx
-from contatto.measurement.engines.changed_days import list_changed_days
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ChangedDay, CountedEvent
+from contatto.measurement.store import list_changed_days
 from contatto.reports.engines.cold import Part, list_unreadable
 from contatto.reports.engines.counts import CountingProgress, find_progress, report_counts
 from contatto.reports.engines.database import ALL, list_raw_facts

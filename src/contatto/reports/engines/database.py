@@ -13,9 +13,9 @@ from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.within import within
-from contatto.leads.model.leads import LeadStatus, Origin
+from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.records import leads
-from contatto.measurement.engines.coldlog import list_view_sums, list_viewers
+from contatto.measurement.engines.sealing import list_view_sums, list_viewers
 from contatto.measurement.model import ConversionKind, CountedEvent, SealedFile, TouchKind
 from contatto.measurement.store import conversions, list_measured_ads, measured_ads, touches
 from contatto.reports.engines.cold import AT, QUARTER_US, Part, load_with_cold, viewed

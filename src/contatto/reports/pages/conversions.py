@@ -18,7 +18,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.looks import note_seen
 from contatto.kit.numbers import PageNumber, read_number
 from contatto.kit.timestamps import from_micros
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd, TouchKind
 from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.explaining import (

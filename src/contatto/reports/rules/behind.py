@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.leads.model.leads import LeadStatus, Origin
+from contatto.leads.model import LeadStatus, Origin
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 
 _CHAT, _LEAD = ConversionKind.CONVERSATION, ConversionKind.LEAD

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.leads import LeadStatus, Origin
+from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.records import leads
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 from contatto.measurement.store import conversions

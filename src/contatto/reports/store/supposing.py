@@ -7,10 +7,9 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, case, cast, func, null, or_, select
 
 from contatto.kit.db.tx import Tx
-from contatto.measurement.engines.viewers import viewer_links
 from contatto.measurement.model import Policy
 from contatto.measurement.rules import MICROSECONDS
-from contatto.measurement.store import IS_CLICK, WEEK_US, conversions, latest_view, touches
+from contatto.measurement.store import IS_CLICK, WEEK_US, conversions, latest_view, touches, viewer_links
 from contatto.reports.rules.what_if import Rivals, Supposed, Weighed
 
 DAY_US: Final = 86_400 * MICROSECONDS

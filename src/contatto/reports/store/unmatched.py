@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts
 from contatto.inbox.store.conversations import conversations
-from contatto.inbox.store.referrals import ad_referrals
+from contatto.inbox.store.receipts import ad_referrals
 from contatto.kit.db.tx import Tx
 from contatto.kit.sealed import SealedIn
 from contatto.kit.timestamps import micros

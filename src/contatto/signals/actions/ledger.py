@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from contatto.ad_platforms.model import OutsideAccount
-from contatto.ad_platforms.store.accounts import list_outside_accounts
+from contatto.ad_platforms.store import list_outside_accounts
 from contatto.crm.ports import ToldPlatform
 from contatto.crm.rules.alarms import TOLD, Alarm
 from contatto.kit.db.tx import Tx

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contatto.ad_platforms.actions.mirroring import find_known_ads
+from contatto.ad_platforms.actions.pulling import find_known_ads
 from contatto.ad_platforms.model import OutsideAccount
 from contatto.ad_platforms.registry import AD_PLATFORMS
-from contatto.ad_platforms.store.accounts import list_outside_accounts
+from contatto.ad_platforms.store import list_outside_accounts
 from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account
 from contatto.crm.store.deliveries import list_records_of_lead
 from contatto.forms.store import list_receipts_of_lead
 from contatto.inbox.model import AdReferral
-from contatto.inbox.store.persons import list_persons
-from contatto.inbox.store.referrals import list_referrals
+from contatto.inbox.store.conversations import list_persons
+from contatto.inbox.store.receipts import list_referrals
 from contatto.kit.db.tx import Tx
 from contatto.kit.money import to_micros
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from contatto.leads.store.records import list_outgoing_points
 from contatto.signals.model.events import Whom
 from contatto.signals.model.settings import SignalSettings

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from contatto.ad_platforms.model import OutsideAccount
-from contatto.ad_platforms.store.accounts import find_outside_account
+from contatto.ad_platforms.store import find_outside_account
 from contatto.inbox.model import AdTapped, ConversationMarkedSpam
 from contatto.inbox.store.conversations import find_conversation
 from contatto.kit.batches import in_time
@@ -14,7 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id
 from contatto.kit.outbound.model import NewRequest
 from contatto.kit.outbound.store import queue_request
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from contatto.leads.store.records import find_lead, find_lead_of_conversation, list_history
 from contatto.signals.actions.lookup import find_earned, has_agreed
 from contatto.signals.model.events import SIGNAL, AdSignal, SignalState

@@ -1,7 +1,7 @@
 """Brings signals to ad platforms: what is told, and what came of it."""
 
 from contatto.ad_platforms.model import OutsideAccount
-from contatto.ad_platforms.store.accounts import find_outside_account, find_outside_token
+from contatto.ad_platforms.store import find_outside_account, find_outside_token
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -18,7 +18,7 @@ from contatto.kit.outbound.model import (
     Step,
 )
 from contatto.kit.outbound.store import hasten_requests
-from contatto.leads.model.leads import Lead
+from contatto.leads.model import Lead
 from contatto.leads.store.records import find_lead
 from contatto.signals.actions.lookup import find_earned, find_whom, find_worth, has_agreed
 from contatto.signals.actions.scheduling import destination_of_signals

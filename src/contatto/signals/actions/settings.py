@@ -7,7 +7,7 @@ from typing import Final
 
 from contatto.ad_platforms.actions.accounts import load_outside_account
 from contatto.ad_platforms.model import OutsideAccount
-from contatto.ad_platforms.rules.reading import known_currency
+from contatto.ad_platforms.rules.pulling import known_currency
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

@@ -5,7 +5,7 @@ from typing import Final
 
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount
 from contatto.ad_platforms.registry import AD_PLATFORMS
-from contatto.ad_platforms.store.accounts import find_outside_account, find_outside_token
+from contatto.ad_platforms.store import find_outside_account, find_outside_token
 from contatto.channels.model import Platform
 from contatto.channels.store import list_accounts
 from contatto.kit import errors

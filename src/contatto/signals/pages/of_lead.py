@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import may, require
-from contatto.ad_platforms.store.accounts import list_outside_accounts
+from contatto.ad_platforms.store import list_outside_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from contatto.leads.model.leads import LeadStatus
+from contatto.leads.model import LeadStatus
 from contatto.signals.model.settings import Step
 
 _STANDS_IN: Mapping[Step, frozenset[LeadStatus]] = {

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
-from contatto.leads.model.leads import HistoryEntry, HistoryKind, LeadStatus
+from contatto.leads.model import HistoryEntry, HistoryKind, LeadStatus
 from contatto.leads.rules.records import ARROW
 from contatto.signals.model.settings import ConsentRule, SignalSettings, Step
 

@@ -1,6 +1,8 @@
 """Tables of campaigns, ad groups and ads, and what is read and written there."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -12,6 +14,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    and_,
     bindparam,
     func,
     select,
@@ -27,19 +30,26 @@ from contatto.ads.model import (
     BudgetMode,
     Campaign,
     ClickWindow,
+    Draft,
     EventCount,
+    LiveAd,
     NodeFilter,
+    NodeKind,
     NodeStatus,
     Pacing,
     Page,
+    Place,
     ScheduleType,
     Targeting,
     ViewWindow,
+    WelcomeMessage,
 )
-from contatto.kit.db.hot import Seek
+from contatto.kit.db.hot import Listed, Seek
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, row_of, tenant, text
+from contatto.kit.db.types import ROW, Choice, Words, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.db.within import within
+from contatto.kit.ids import new_id
+from contatto.kit.vault import row_key
 from contatto.measurement.model import Goal
 
 
@@ -221,15 +231,15 @@ def find_ad_by_number(tx: Tx, business_id: str, number: int) -> Ad | None:
 
 def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, Ad]:
     """Ads of a business by the API's ``ad_id``; those that are not there are left out."""
-    return {each.number: each for each in tx.list(Ad, _mine(ads, business_id, ads.c.number.in_(numbers)))}
+    return {ad.number: ad for ad in tx.list(Ad, _mine(ads, business_id, ads.c.number.in_(numbers)))}
 
 
 def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, str]:
     """The ad accounts of ad groups by the API's ``adgroup_id``; those that are not there are left out."""
-    wanted = select(ad_groups.c.number, ad_groups.c.ad_account_id).where(
+    query = select(ad_groups.c.number, ad_groups.c.ad_account_id).where(
         ad_groups.c.business_id == business_id, ad_groups.c.number.in_(sorted(numbers))
     )
-    return dict(map(tuple, tx.execute(wanted))) if numbers else {}
+    return dict(map(tuple, tx.execute(query))) if numbers else {}
 
 
 def list_ads_by_name(tx: Tx, business_id: str, names: Collection[str]) -> list[Ad]:
@@ -244,59 +254,59 @@ def find_any_ad(tx: Tx, number: int) -> Ad | None:
 
 def load_campaigns(tx: Tx, business_id: str, ids: Iterable[str]) -> dict[str, Campaign]:
     """Campaigns by their ids."""
-    found = tx.list(Campaign, _mine(campaigns, business_id, campaigns.c.id.in_(sorted(ids))))
-    return {campaign.id: campaign for campaign in found}
+    matching_campaigns = tx.list(Campaign, _mine(campaigns, business_id, campaigns.c.id.in_(sorted(ids))))
+    return {campaign.id: campaign for campaign in matching_campaigns}
 
 
 def load_ad_groups(tx: Tx, business_id: str, ids: Iterable[str]) -> dict[str, AdGroup]:
     """Ad groups by their ids."""
-    found = tx.list(AdGroup, _mine(ad_groups, business_id, ad_groups.c.id.in_(sorted(ids))))
-    return {ad_group.id: ad_group for ad_group in found}
+    matching_ad_groups = tx.list(AdGroup, _mine(ad_groups, business_id, ad_groups.c.id.in_(sorted(ids))))
+    return {ad_group.id: ad_group for ad_group in matching_ad_groups}
 
 
 def list_campaigns(
-    tx: Tx, business_id: str, ad_account_id: str, wanted: NodeFilter, page: Page
+    tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter, page: Page
 ) -> list[Campaign]:
     """Campaigns of an ad account, newest first."""
-    return tx.list(Campaign, _part(_campaigns(business_id, ad_account_id, wanted), campaigns, page))
+    return tx.list(Campaign, _part(_campaigns(business_id, ad_account_id, node_filter), campaigns, page))
 
 
 def list_ad_groups(
-    tx: Tx, business_id: str, ad_account_id: str, wanted: NodeFilter, page: Page
+    tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter, page: Page
 ) -> list[AdGroup]:
     """Ad groups of an ad account, newest first."""
-    return tx.list(AdGroup, _part(_ad_groups(business_id, ad_account_id, wanted), ad_groups, page))
+    return tx.list(AdGroup, _part(_ad_groups(business_id, ad_account_id, node_filter), ad_groups, page))
 
 
-def list_ads(tx: Tx, business_id: str, ad_account_id: str, wanted: NodeFilter, page: Page) -> list[Ad]:
+def list_ads(tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter, page: Page) -> list[Ad]:
     """Ads of an ad account, newest first."""
-    return tx.list(Ad, _part(_ads(business_id, ad_account_id, wanted), ads, page))
+    return tx.list(Ad, _part(_ads(business_id, ad_account_id, node_filter), ads, page))
 
 
-def count_campaigns(tx: Tx, business_id: str, ad_account_id: str, wanted: NodeFilter) -> int:
-    return _count(tx, _campaigns(business_id, ad_account_id, wanted))
+def count_campaigns(tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter) -> int:
+    return _count(tx, _campaigns(business_id, ad_account_id, node_filter))
 
 
-def count_ad_groups(tx: Tx, business_id: str, ad_account_id: str, wanted: NodeFilter) -> int:
-    return _count(tx, _ad_groups(business_id, ad_account_id, wanted))
+def count_ad_groups(tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter) -> int:
+    return _count(tx, _ad_groups(business_id, ad_account_id, node_filter))
 
 
-def count_ads(tx: Tx, business_id: str, ad_account_id: str, wanted: NodeFilter) -> int:
-    return _count(tx, _ads(business_id, ad_account_id, wanted))
+def count_ads(tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter) -> int:
+    return _count(tx, _ads(business_id, ad_account_id, node_filter))
 
 
 def has_ad(tx: Tx, business_id: str) -> bool:
-    """Whether a business has, or had, an ad."""
+    """Report whether a business has, or had, an ad."""
     return tx.execute(select(ads.c.id).where(ads.c.business_id == business_id).limit(1)).first() is not None
 
 
 def list_ad_group_ids(tx: Tx, business_id: str, campaign_ids: Iterable[str]) -> dict[str, list[str]]:
     """All ad groups of campaigns, whatever their status, by the id of the campaign; each has a list."""
     under: dict[str, list[str]] = {campaign_id: [] for campaign_id in campaign_ids}
-    wanted = select(ad_groups.c.campaign_id, ad_groups.c.id).where(
+    query = select(ad_groups.c.campaign_id, ad_groups.c.id).where(
         ad_groups.c.business_id == business_id, ad_groups.c.campaign_id.in_(sorted(under))
     )
-    for campaign_id, ad_group_id in map(tuple, tx.execute(wanted)):
+    for campaign_id, ad_group_id in map(tuple, tx.execute(query)):
         under[campaign_id].append(ad_group_id)
     return under
 
@@ -330,67 +340,204 @@ def _mine(table: Table, business_id: str, *conditions: ColumnElement[bool]) -> S
     return select(table).where(table.c.business_id == business_id, *conditions)
 
 
-def _campaigns(business_id: str, ad_account_id: str, wanted: NodeFilter) -> Select[Any]:
-    found = _of_account(campaigns, business_id, ad_account_id, wanted)
-    return _limited(found, campaigns.c.number, wanted.campaign_numbers)
+def _campaigns(business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Select[Any]:
+    query = _of_account(campaigns, business_id, ad_account_id, node_filter)
+    return _limited(query, campaigns.c.number, node_filter.campaign_numbers)
 
 
-def _ad_groups(business_id: str, ad_account_id: str, wanted: NodeFilter) -> Select[Any]:
-    found = _of_account(ad_groups, business_id, ad_account_id, wanted)
-    if wanted.campaign_numbers is not None:
+def _ad_groups(business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Select[Any]:
+    query = _of_account(ad_groups, business_id, ad_account_id, node_filter)
+    if node_filter.campaign_numbers is not None:
         under = select(campaigns.c.id).where(campaigns.c.business_id == business_id)
-        roofs = _limited(under, campaigns.c.number, wanted.campaign_numbers)
-        found = found.where(ad_groups.c.campaign_id.in_(roofs))
-    if wanted.goals is not None:
-        found = found.where(ad_groups.c.goal.in_(sorted(wanted.goals)))
-    return _limited(found, ad_groups.c.number, wanted.ad_group_numbers)
+        roofs = _limited(under, campaigns.c.number, node_filter.campaign_numbers)
+        query = query.where(ad_groups.c.campaign_id.in_(roofs))
+    if node_filter.goals is not None:
+        query = query.where(ad_groups.c.goal.in_(sorted(node_filter.goals)))
+    return _limited(query, ad_groups.c.number, node_filter.ad_group_numbers)
 
 
-def _ads(business_id: str, ad_account_id: str, wanted: NodeFilter) -> Select[Any]:
-    found = _of_account(ads, business_id, ad_account_id, wanted)
-    if wanted.campaign_numbers is not None:
+def _ads(business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Select[Any]:
+    query = _of_account(ads, business_id, ad_account_id, node_filter)
+    if node_filter.campaign_numbers is not None:
         under = select(campaigns.c.id).where(campaigns.c.business_id == business_id)
-        roofs = _limited(under, campaigns.c.number, wanted.campaign_numbers)
-        found = found.where(ads.c.campaign_id.in_(roofs))
-    if wanted.ad_group_numbers is not None or wanted.goals is not None:
+        roofs = _limited(under, campaigns.c.number, node_filter.campaign_numbers)
+        query = query.where(ads.c.campaign_id.in_(roofs))
+    if node_filter.ad_group_numbers is not None or node_filter.goals is not None:
         under = select(ad_groups.c.id).where(ad_groups.c.business_id == business_id)
-        groups = _limited(under, ad_groups.c.number, wanted.ad_group_numbers)
-        if wanted.goals is not None:
-            groups = groups.where(ad_groups.c.goal.in_(sorted(wanted.goals)))
-        found = found.where(ads.c.ad_group_id.in_(groups))
-    return _limited(found, ads.c.number, wanted.ad_numbers)
+        groups = _limited(under, ad_groups.c.number, node_filter.ad_group_numbers)
+        if node_filter.goals is not None:
+            groups = groups.where(ad_groups.c.goal.in_(sorted(node_filter.goals)))
+        query = query.where(ads.c.ad_group_id.in_(groups))
+    return _limited(query, ads.c.number, node_filter.ad_numbers)
 
 
-def _of_account(table: Table, business_id: str, ad_account_id: str, wanted: NodeFilter) -> Select[Any]:
-    found = _mine(table, business_id, table.c.ad_account_id == ad_account_id)
-    found = found.where(table.c.status.in_(sorted(wanted.statuses)))
-    if wanted.name_part:
-        found = found.where(func.lower(table.c.name).contains(wanted.name_part.lower(), autoescape=True))
-    return found
+def _of_account(table: Table, business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Select[Any]:
+    query = _mine(table, business_id, table.c.ad_account_id == ad_account_id)
+    query = query.where(table.c.status.in_(sorted(node_filter.statuses)))
+    if node_filter.name_part:
+        query = query.where(func.lower(table.c.name).contains(node_filter.name_part.lower(), autoescape=True))
+    return query
 
 
-def _limited(found: Select[Any], column: Column[Any], numbers: frozenset[int] | None) -> Select[Any]:
-    return found if numbers is None else found.where(column.in_(sorted(numbers)))
+def _limited(query: Select[Any], column: Column[Any], numbers: frozenset[int] | None) -> Select[Any]:
+    return query if numbers is None else query.where(column.in_(sorted(numbers)))
 
 
-def _part(found: Select[Any], table: Table, page: Page) -> Select[Any]:
-    return found.order_by(table.c.number.desc()).limit(page.size).offset((page.number - 1) * page.size)
+def _part(query: Select[Any], table: Table, page: Page) -> Select[Any]:
+    return query.order_by(table.c.number.desc()).limit(page.size).offset((page.number - 1) * page.size)
 
 
-def _count(tx: Tx, found: Select[Any]) -> int:
-    return int(tx.scalar(select(func.count()).select_from(found.subquery())))
+def _count(tx: Tx, query: Select[Any]) -> int:
+    return int(tx.scalar(select(func.count()).select_from(query.subquery())))
 
 
 def _record[T: (Campaign, AdGroup, Ad)](tx: Tx, table: Table, before: T, changed: T) -> bool:
-    mine = update(table).where(
+    statement = update(table).where(
         table.c.business_id == before.business_id,
         table.c.id == before.id,
         table.c.updated_at == before.updated_at,
     )
     row = row_of(changed)
-    return tx.execute(mine.values(row)).rowcount == 1
+    return tx.execute(statement.values(row)).rowcount == 1
 
 
 def _mark(tx: Tx, table: Table, business_id: str, which: ColumnElement[bool], status: NodeStatus) -> None:
-    mine = update(table).where(table.c.business_id == business_id, which)
-    tx.execute(mine.values(status=status, updated_at=tx.now))
+    statement = update(table).where(table.c.business_id == business_id, which)
+    tx.execute(statement.values(status=status, updated_at=tx.now))
+
+
+def _active(table: Table, *conditions: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+    condition = table.c.business_id == bindparam("of")
+    return select(table).where(condition, table.c.status == NodeStatus.ACTIVE, *conditions)
+
+
+_CAMPAIGNS: Final = Seek(Campaign, _active(campaigns).order_by(campaigns.c.number))
+_AD_GROUPS: Final = Seek(AdGroup, _active(ad_groups).order_by(ad_groups.c.number))
+_ADS: Final = Seek(Ad, _active(ads, ads.c.audit == Audit.PASS).order_by(ads.c.number))
+
+
+@dataclass(frozen=True, slots=True)
+class LiveNodes:
+    """The live ads of a business, and the active nodes that they are made of."""
+
+    live: tuple[LiveAd, ...]
+    campaigns: Listed[Campaign]
+    ad_groups: Listed[AdGroup]
+    ads: Listed[Ad]
+
+
+def list_live_ads(tx: Tx, business_id: str) -> list[LiveAd]:
+    """Ads that passed their review and are active, as what is above them is; schedules are not looked at."""
+    return list(load_live_nodes(tx, business_id).live)
+
+
+def load_live_nodes(tx: Tx, business_id: str, before: LiveNodes | None = None) -> LiveNodes:
+    """Load live nodes, or return ``before`` itself where nothing has changed since."""
+    values = {"of": business_id}
+    nodes = (
+        _CAMPAIGNS.list_again(tx, values, None if before is None else before.campaigns),
+        _AD_GROUPS.list_again(tx, values, None if before is None else before.ad_groups),
+        _ADS.list_again(tx, values, None if before is None else before.ads),
+    )
+    if before is not None and nodes == (before.campaigns, before.ad_groups, before.ads):
+        return before
+    by_campaign = {campaign.id: campaign for campaign in nodes[0].all}
+    by_group = {group.id: group for group in nodes[1].all}
+    live = tuple(
+        LiveAd(ad, by_group[ad.ad_group_id], by_campaign[ad.campaign_id])
+        for ad in nodes[2].all
+        if ad.ad_group_id in by_group and ad.campaign_id in by_campaign
+    )
+    return LiveNodes(live, *nodes)
+
+
+welcome_messages = Table(
+    "welcome_messages",
+    metadata,
+    key(),
+    tenant(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("ad_account_id", String(36), nullable=False),
+    text("title"),
+    text("content"),
+    Column("questions", Words, nullable=False),
+    Column("answers", Words, nullable=False),
+    instant("created_at"),
+    Index("ix_welcome_messages_of_account", "business_id", "ad_account_id"),
+)
+
+
+def save_welcome_message(tx: Tx, message: WelcomeMessage) -> None:
+    row = row_of(message)
+    tx.insert(welcome_messages, row)
+
+
+def list_welcome_messages(
+    tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
+) -> list[WelcomeMessage]:
+    """Welcome messages of an ad account, newest first: all of them, or those named."""
+    query = select(welcome_messages).where(
+        welcome_messages.c.business_id == business_id, welcome_messages.c.ad_account_id == ad_account_id
+    )
+    if numbers is not None:
+        query = query.where(welcome_messages.c.number.in_(sorted(numbers)))
+    return tx.list(WelcomeMessage, query.order_by(welcome_messages.c.number.desc()))
+
+
+ad_drafts = Table(
+    "ad_drafts",
+    metadata,
+    key(),
+    tenant(),
+    Column("member_id", String(36), nullable=False),
+    Column("kind", Choice(NodeKind), nullable=False),
+    Column("parent", BigInteger, nullable=False),
+    sealed("typed", nullable=True),
+    instant("saved_at"),
+    Index("uq_ad_drafts_place", "business_id", "member_id", "kind", "parent", unique=True),
+    Index("ix_ad_drafts_saved_at", "saved_at"),
+    info={ROW: ("member_id", "kind", "parent")},
+)
+
+
+def save_draft(tx: Tx, draft: Draft) -> None:
+    """Keep a draft in the place of the member's earlier one of the same form."""
+    row: dict[str, Any] = row_of(draft)
+    named = row_key(draft.member_id, draft.kind, draft.parent)
+    typed = tx.seal(draft.typed, draft.business_id, "ad_drafts.typed", named)
+    statement = tx.upsert(ad_drafts).values(row | {"id": new_id(), "typed": typed})
+    changes = {name: statement.excluded[name] for name in ("typed", "saved_at")}
+    place = ["business_id", "member_id", "kind", "parent"]
+    tx.execute(statement.on_conflict_do_update(index_elements=place, set_=changes))
+
+
+def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft | None:
+    """A draft by what is to be made, and the number of what it would stand in (0 for a campaign)."""
+    return tx.find(Draft, select(ad_drafts).where(_at(business_id, member_id, place)))
+
+
+def list_drafts(tx: Tx, business_id: str, member_id: str) -> list[Draft]:
+    """All drafts of a member, those saved last first."""
+    query = select(ad_drafts).where(
+        ad_drafts.c.business_id == business_id, ad_drafts.c.member_id == member_id
+    )
+    return tx.list(Draft, query.order_by(ad_drafts.c.saved_at.desc(), ad_drafts.c.id))
+
+
+def delete_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> None:
+    tx.execute(ad_drafts.delete().where(_at(business_id, member_id, place)))
+
+
+def delete_old_drafts(tx: Tx, before: datetime) -> int:
+    """Delete some drafts of any business that were saved before a time; say how many."""
+    return tx.delete_some(ad_drafts, ad_drafts.c.saved_at < before)
+
+
+def _at(business_id: str, member_id: str, place: Place) -> ColumnElement[bool]:
+    kind, parent = place
+    return and_(
+        ad_drafts.c.business_id == business_id,
+        ad_drafts.c.member_id == member_id,
+        ad_drafts.c.kind == kind,
+        ad_drafts.c.parent == parent,
+    )

@@ -1,0 +1,277 @@
+"""Tables of ad accounts elsewhere and of their access tokens, which stand sealed."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+    select,
+    update,
+)
+
+from contatto.ad_platforms.model import (
+    AdDay,
+    AdPlatform,
+    NodeLevel,
+    NodeStatus,
+    OutsideAccount,
+    OutsideNode,
+    PullState,
+)
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.measurement.model import MeasuredAd
+from contatto.measurement.store import measured_ads
+
+MOST_ACCOUNTS: Final = 100
+
+outside_accounts = Table(
+    "outside_accounts",
+    metadata,
+    key(),
+    tenant(),
+    Column("platform", Choice(AdPlatform), nullable=False),
+    Column("external_id", String(64), nullable=False),
+    text("name"),
+    text("base_url"),
+    Column("currency", String(3), nullable=False),
+    Column("timezone", String(64), nullable=False),
+    Column("state", Choice(PullState), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("backfill_days", Integer, nullable=False),
+    instant("pulled_at", nullable=True),
+    Column("pulled_through", String(10), nullable=False),
+    Column("deep_day", String(10), nullable=False),
+    Column("left_out", Integer, nullable=False),
+    instant("created_at"),
+    UniqueConstraint("business_id", "platform", "external_id"),
+)
+
+outside_tokens = Table(
+    "outside_tokens",
+    metadata,
+    Column("outside_account_id", String(36), primary_key=True),
+    tenant(),
+    sealed("access_token"),
+    instant("changed_at"),
+)
+
+
+def save_outside_account(tx: Tx, account: OutsideAccount) -> bool:
+    """Insert an account; False when the business has it already."""
+    return tx.insert_ignore(outside_accounts, row_of(account))
+
+
+def record_account(tx: Tx, account: OutsideAccount, **changes: Any) -> OutsideAccount:
+    """Change an account; the one that it is now."""
+    conditions = outside_accounts.c.business_id == account.business_id, outside_accounts.c.id == account.id
+    tx.execute(update(outside_accounts).where(*conditions).values(**changes))
+    return replace(account, **changes)
+
+
+def find_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAccount | None:
+    conditions = outside_accounts.c.business_id == business_id, outside_accounts.c.id == account_id
+    return tx.find(OutsideAccount, select(outside_accounts).where(*conditions))
+
+
+def find_account_named(
+    tx: Tx, business_id: str, platform: AdPlatform, external_id: str
+) -> OutsideAccount | None:
+    """An account by the platform's own id of it."""
+    query = select(outside_accounts).where(
+        outside_accounts.c.business_id == business_id,
+        outside_accounts.c.platform == platform,
+        outside_accounts.c.external_id == external_id,
+    )
+    return tx.find(OutsideAccount, query)
+
+
+def list_outside_accounts(tx: Tx, business_id: str) -> list[OutsideAccount]:
+    query = select(outside_accounts).where(outside_accounts.c.business_id == business_id)
+    return tx.list(OutsideAccount, query.order_by(outside_accounts.c.created_at, outside_accounts.c.id))
+
+
+def save_outside_token(tx: Tx, account: OutsideAccount, access_token: str) -> None:
+    """Keep the access token of an account, sealed; a new one replaces the old."""
+    token = tx.vault.seal(access_token, account.business_id, "outside_tokens.access_token", account.id)
+    new = {"access_token": token, "changed_at": tx.now}
+    row = {"outside_account_id": account.id, "business_id": account.business_id} | new
+    insert = tx.upsert(outside_tokens).values(**row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["outside_account_id"], set_=new))
+
+
+def find_outside_token(tx: Tx, account: OutsideAccount) -> str | None:
+    """The access token of an account, opened."""
+    conditions = (
+        outside_tokens.c.business_id == account.business_id,
+        outside_tokens.c.outside_account_id == account.id,
+    )
+    token = tx.scalar(select(outside_tokens.c.access_token).where(*conditions))
+    place = account.business_id, "outside_tokens.access_token", account.id
+    return None if token is None else tx.vault.open(token, *place)
+
+
+def delete_outside_token(tx: Tx, account: OutsideAccount) -> None:
+    condition = outside_tokens.c.business_id == account.business_id
+    tx.execute(outside_tokens.delete().where(condition, outside_tokens.c.outside_account_id == account.id))
+
+
+outside_nodes = Table(
+    "outside_nodes",
+    metadata,
+    tenant(),
+    Column("account_id", String(36), primary_key=True),
+    Column("level", Choice(NodeLevel), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("parent", BigInteger, nullable=False),
+    text("name"),
+    Column("status", Choice(NodeStatus), nullable=False),
+    Column("goal", String(64), nullable=False),
+    Column("click_window_s", BigInteger),
+    Column("view_window_s", BigInteger),
+    Column("mark", BigInteger, nullable=False),
+)
+"""``mark`` is the pull or the file that told of the row last. It grows with time: a late answer of an older
+one changes nothing.
+"""
+
+outside_days = Table(
+    "outside_days",
+    metadata,
+    tenant(),
+    Column("account_id", String(36), primary_key=True),
+    Column("ad_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("day", String(10), primary_key=True),
+    Column("spend_micros", BigInteger, nullable=False),
+    Column("impressions", BigInteger, nullable=False),
+    Column("clicks", BigInteger, nullable=False),
+    Column("mark", BigInteger, nullable=False),
+    Index("ix_outside_days_of_day", "business_id", "account_id", "day"),
+)
+"""Days are those of the account's zone; money is micros of its currency."""
+
+_NODE_KEY: Final = ("account_id", "level", "number")
+_DAY_KEY: Final = ("account_id", "ad_number", "day")
+
+
+def save_nodes(tx: Tx, account: OutsideAccount, nodes: Iterable[OutsideNode], mark: int) -> None:
+    """Insert nodes, or replace what is known of them."""
+    key = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
+    _replace(tx, outside_nodes, _NODE_KEY, {_key(node): row_of(node) | key for node in nodes}.values())
+
+
+def _key(node: OutsideNode) -> tuple[NodeLevel, int]:
+    return node.level, node.number
+
+
+def save_days(tx: Tx, account: OutsideAccount, days: Iterable[AdDay], mark: int) -> None:
+    """Insert what ads cost on days, or replace it: platforms correct their figures."""
+    key = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
+    rows = {(day.ad_number, day.day): row_of(day) | key for day in days}
+    _replace(tx, outside_days, _DAY_KEY, rows.values())
+
+
+def _replace(tx: Tx, table: Table, keys: Collection[str], rows: Iterable[dict[str, Any]]) -> None:
+    new_rows = list(rows)
+    if new_rows:
+        insert = tx.upsert(table)
+        new = {column.name: insert.excluded[column.name] for column in table.c if column.name not in keys}
+        is_newer = table.c.mark <= insert.excluded.mark
+        tx.execute(
+            insert.on_conflict_do_update(index_elements=list(keys), set_=new, where=is_newer), new_rows
+        )
+
+
+def mark_nodes_deleted(tx: Tx, account: OutsideAccount, level: NodeLevel, mark: int) -> None:
+    """Mark as gone what a whole pull did not see. It stays, with all that it cost."""
+    unseen = update(outside_nodes).where(
+        outside_nodes.c.business_id == account.business_id,
+        outside_nodes.c.account_id == account.id,
+        outside_nodes.c.level == level,
+        outside_nodes.c.mark < mark,
+    )
+    tx.execute(unseen.values(status=NodeStatus.DELETED))
+
+
+def delete_unseen_days(tx: Tx, account: OutsideAccount, days: tuple[str, str], mark: int) -> None:
+    """Delete the figures of these days that a whole pull of them did not bring again."""
+    tx.execute(
+        outside_days.delete().where(
+            outside_days.c.business_id == account.business_id,
+            outside_days.c.account_id == account.id,
+            outside_days.c.day.between(*days),
+            outside_days.c.mark < mark,
+        )
+    )
+
+
+def list_nodes(
+    tx: Tx, account: OutsideAccount, level: NodeLevel, numbers: Collection[int] | None = None
+) -> list[OutsideNode]:
+    """The campaigns, ad groups or ads of an account, by their numbers: all of them, or those named."""
+    query = select(outside_nodes).where(
+        outside_nodes.c.business_id == account.business_id,
+        outside_nodes.c.account_id == account.id,
+        outside_nodes.c.level == level,
+    )
+    if numbers is not None:
+        query = query.where(outside_nodes.c.number.in_(list(numbers)))
+    return tx.list(OutsideNode, query.order_by(outside_nodes.c.number))
+
+
+def count_nodes(tx: Tx, business_id: str) -> dict[tuple[str, NodeLevel], int]:
+    """Count nodes of an account by level, without removed ones."""
+    where = outside_nodes.c.account_id, outside_nodes.c.level
+    query = select(*where, func.count().label("count")).where(
+        outside_nodes.c.business_id == business_id, outside_nodes.c.status != NodeStatus.DELETED
+    )
+    rows = tx.execute(query.group_by(*where)).mappings()
+    return {(row["account_id"], NodeLevel(row["level"])): row["count"] for row in rows}
+
+
+def list_ad_days(tx: Tx, account: OutsideAccount, days: tuple[str, str]) -> list[AdDay]:
+    """List costs of ads on each of these days, both ends included."""
+    query = select(outside_days).where(
+        outside_days.c.business_id == account.business_id,
+        outside_days.c.account_id == account.id,
+        outside_days.c.day.between(*days),
+    )
+    return tx.list(AdDay, query.order_by(outside_days.c.day, outside_days.c.ad_number))
+
+
+def list_ad_sums(tx: Tx, account: OutsideAccount, days: tuple[str, str]) -> dict[int, AdDay]:
+    """Sum costs of ads over these days; the day of a sum is empty."""
+    sums = [func.sum(outside_days.c[name]).label(name) for name in ("spend_micros", "impressions", "clicks")]
+    query = select(outside_days.c.ad_number, *sums).where(
+        outside_days.c.business_id == account.business_id,
+        outside_days.c.account_id == account.id,
+        outside_days.c.day.between(*days),
+    )
+    rows = tx.execute(query.group_by(outside_days.c.ad_number))
+    return {int(row[0]): AdDay(int(row[0]), "", *map(int, row[1:])) for row in map(tuple, rows)}
+
+
+def list_account_ads(tx: Tx, account: OutsideAccount) -> list[MeasuredAd]:
+    """All ads of an account that measuring knows, with all above them."""
+    query = select(measured_ads).where(
+        measured_ads.c.business_id == account.business_id, measured_ads.c.ad_account_id == account.id
+    )
+    return tx.list(MeasuredAd, query.order_by(measured_ads.c.ad_number))
+
+
+def list_outside_ads(tx: Tx, business_id: str, ad_numbers: Iterable[int]) -> list[MeasuredAd]:
+    """Ads of other platforms by those platforms' ids; two accounts may have the same."""
+    query = select(measured_ads).where(
+        measured_ads.c.business_id == business_id,
+        measured_ads.c.ad_number.in_(list(ad_numbers)),
+        measured_ads.c.platform != "",
+    )
+    return tx.list(MeasuredAd, query)

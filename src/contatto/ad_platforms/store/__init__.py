@@ -1,1 +1,0 @@
-"""Tables of ad accounts elsewhere, of what was mirrored, and of what it cost."""

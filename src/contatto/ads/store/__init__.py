@@ -1,1 +1,0 @@
-"""Tables of campaigns, ad groups and ads, and of welcome messages."""

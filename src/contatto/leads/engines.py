@@ -1,0 +1,376 @@
+"""Boosted trees (LightGBM): the one place that knows the library, which is loaded when it is first needed.
+
+A model is kept as the library's own text, which is numbers and names: reading it runs nothing.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from contatto.leads.model import HeldOut, ScoredLead
+from contatto.leads.rules.prediction import (
+    Columns,
+    Correction,
+    Described,
+    Floats,
+    Linear,
+    chance_at,
+    choose_columns,
+    correct_by,
+    fill_table,
+    fit_linear,
+    tell_held,
+    weigh_signs,
+)
+from contatto.leads.rules.scoring import choose_reasons, is_enough
+
+ROUNDS: Final = 100
+"""So many trees are grown at most."""
+_SETTINGS: Final = {
+    "objective": "binary",
+    "num_leaves": 31,
+    "learning_rate": 0.05,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "seed": 1,
+    "verbosity": -1,
+}
+"""Sizes from the literature; few threads, and the same trees from the same rows on every run."""
+
+
+class NoTrees(Exception):
+    """The library cannot be loaded here, or a kept model is not whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """A forest that was grown."""
+
+    _forest: Any
+
+    def log_odds(self, table: Floats, rounds: int = 0) -> Floats:
+        """Predict the log-odds of each row, by the first trees or by all."""
+        return np.asarray(self._forest.predict(table, raw_score=True, num_iteration=rounds or None))
+
+    def parts(self, table: Floats) -> Floats:
+        """Return each column's contribution to the log-odds of each row (Shapley values)."""
+        return np.asarray(self._forest.predict(table, pred_contrib=True))[:, :-1]
+
+    def text(self) -> str:
+        """The model as a text of the library."""
+        return str(self._forest.model_to_string())
+
+
+def prepare_trees() -> None:
+    """Use the library once, if it is there: it loads parts of itself, from files, when first needed."""
+    with suppress(NoTrees):
+        table, outcomes = np.arange(80.0)[:, None], np.arange(80.0) % 2.0
+        trees = read_trees(grow_trees(table, outcomes, 2).text())
+        trees.log_odds(table, 1)
+        trees.parts(table)
+
+
+def can_grow_trees() -> bool:
+    """Report whether the library can be loaded: its binary needs the system's OpenMP (libgomp)."""
+    with suppress(NoTrees):
+        return bool(_library())
+    return False
+
+
+def grow_trees(table: Floats, outcomes: Floats, rounds: int) -> Trees:
+    """Grow so many trees on rows of which it is known what they became.
+
+    Raises:
+        NoTrees: where the library is not there.
+    """
+    library = _library()
+    rows = library.Dataset(table, outcomes, params={"verbosity": -1})
+    return Trees(library.train(_SETTINGS, rows, rounds))
+
+
+def read_trees(text: str) -> Trees:
+    """A forest from its text, which is to be whole: the library ends the process on one that is not.
+
+    Raises:
+        NoTrees: where the library is not there.
+    """
+    return Trees(_library().Booster(model_str=text))
+
+
+def _library() -> ModuleType:
+    try:
+        import lightgbm  # noqa: PLC0415 — takes a second and a hundred megabytes, of the process that learns alone
+    except (ImportError, OSError) as error:
+        raise NoTrees("LightGBM cannot be loaded") from error
+    library: ModuleType = lightgbm
+    return library
+
+
+_DIGEST_SIZE: Final = 16
+_PARTS: Final = 4
+_GROWN: Final = (10, 20, 40, 60, 80, ROUNDS)
+_SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How much of the log-odds may come from trees."""
+_FEW: Final = 100
+"""With fewer outcomes trees are not tried: no leaf of theirs would have enough rows."""
+
+
+class SavedQuality(msgspec.Struct, frozen=True):
+    """A model as it is kept: plain values, and the text of the trees."""
+
+    columns: Columns
+    linear: Linear
+    share: float
+    rounds: int
+    loss: float
+    trees: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A model of what becomes of leads.
+
+    ``share`` is how much of the log-odds comes from ``rounds`` trees, the rest from logistic regression.
+    ``loss`` is the mean log loss on leads that were not learned from; ``held`` tells more of these, where the
+    model was learned just now.
+    """
+
+    columns: Columns
+    linear: Linear
+    trees: Trees | None
+    share: float
+    rounds: int
+    loss: float
+    held: HeldOut | None = None
+
+    def log_odds(self, some: Sequence[Described]) -> Floats:
+        """Predict the log-odds of leads."""
+        table = fill_table(self.columns, some)
+        return self._mix(self.linear.log_odds(table), self.trees.log_odds(table) if self.trees else None)
+
+    def parts(self, some: Sequence[Described]) -> Floats:
+        """Return each column's contribution to the log-odds of each lead."""
+        table = fill_table(self.columns, some)
+        return self._mix(self.linear.parts(table), self.trees.parts(table) if self.trees else None)
+
+    def _mix(self, linear: Floats, trees: Floats | None) -> Floats:
+        return linear if trees is None else np.asarray((1.0 - self.share) * linear + self.share * trees)
+
+    def to_bytes(self) -> bytes:
+        """The model as it is kept: a digest and JSON."""
+        text = self.trees.text() if self.trees else ""
+        saved = SavedQuality(self.columns, self.linear, self.share, self.rounds, self.loss, text)
+        raw = msgspec.json.encode(saved)
+        return _digest(raw) + raw
+
+
+def read_quality(raw: bytes) -> Quality:
+    """A kept model.
+
+    Raises:
+        NoTrees: when it is not whole, or the library of its trees is not there.
+    """
+    digest, body = raw[:_DIGEST_SIZE], raw[_DIGEST_SIZE:]
+    if digest != _digest(body):  # the library ends the process on half a text
+        raise NoTrees("the kept model is not whole")
+    saved = msgspec.json.decode(body, type=SavedQuality)
+    trees = read_trees(saved.trees) if saved.trees else None
+    return Quality(saved.columns, saved.linear, trees, saved.share, saved.rounds, saved.loss)
+
+
+def _digest(raw: bytes) -> bytes:
+    return blake2b(raw, digest_size=_DIGEST_SIZE).digest()
+
+
+def learn_quality(some: Sequence[Described], outcomes: Sequence[bool]) -> Quality:
+    """Learn from leads of which it is known what they became; the same model from the same leads.
+
+    Args:
+        some: what is known of each lead.
+        outcomes: whether it became good; some did, some did not.
+    """
+    columns, good = choose_columns(some), np.array(outcomes, np.float64)
+    table = fill_table(columns, some)
+    tries_trees = len(good) >= _FEW and table.shape[1] > 0 and can_grow_trees()
+    best = _compare(table, good, len(columns.words), tries_trees=tries_trees)
+    trees = grow_trees(table, good, best.rounds) if best.share else None
+    linear = fit_linear(table, good, len(columns.words))
+    quality = Quality(columns, linear, trees, best.share, best.rounds, log_loss(best.log_odds, good))
+    signs = weigh_signs(columns.letters(), quality.parts(some))
+    return replace(quality, held=tell_held(chance_at(best.log_odds), good, signs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A way to mix, and the log-odds that it gives leads that were not learned from."""
+
+    share: float
+    rounds: int
+    log_odds: Floats
+
+
+def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> _Choice:
+    """The share and number of trees that lose least on parts that were not learned from."""
+    linear, grown = np.zeros(len(good)), np.zeros((len(_GROWN), len(good)))
+    part_of = _parts_of(good)
+    for part in range(_PARTS):
+        is_held_out = part_of == part
+        learned, outcomes = table[~is_held_out], good[~is_held_out]
+        linear[is_held_out] = fit_linear(learned, outcomes, words).log_odds(table[is_held_out])
+        if tries_trees:
+            trees = grow_trees(learned, outcomes, ROUNDS)
+            for place, rounds in enumerate(_GROWN):
+                grown[place, is_held_out] = trees.log_odds(table[is_held_out], rounds)
+    shares = _SHARES if tries_trees else (0.0,)
+    tried = (
+        _Choice(share, rounds if share else 0, np.asarray((1.0 - share) * linear + share * trees))
+        for share in shares
+        for rounds, trees in zip(_GROWN, grown, strict=True)
+    )
+    return min(tried, key=lambda each: (log_loss(each.log_odds, good), each.share, each.rounds))
+
+
+def _parts_of(good: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """A part for each lead by lot, the good ones and the others shared out alike."""
+    lots = np.random.default_rng(0).permutation(len(good))
+    order, part_of = np.lexsort((lots, good)), np.zeros(len(good), np.int64)
+    part_of[order] = np.arange(len(good)) % _PARTS
+    return part_of
+
+
+def log_loss(log_odds: Floats, good: Floats) -> float:
+    """The mean log loss of what was expected."""
+    chance = chance_at(log_odds)
+    return float(-np.mean(good * np.log(chance) + (1.0 - good) * np.log(1.0 - chance)))
+
+
+_AT_ONCE: Final = 500
+
+
+class ScoringRequest(msgspec.Struct, frozen=True):
+    """Input of a scoring round.
+
+    Args:
+        leads: the newest leads, oldest first; those of which it became known what they are since a model
+            said something have ``said``, and correct it.
+        model: the model that is kept, or nothing: one is to be learned.
+        correction: what is kept of how the model errs.
+    """
+
+    leads: list[ScoredLead]
+    model: bytes
+    correction: Correction
+
+
+class Given(msgspec.Struct, frozen=True):
+    """The score of a lead, as `LeadScore` has it; without reasons those that it has stay."""
+
+    lead_id: str
+    score: int
+    reasons: tuple[str, ...] | None
+    log_odds: float
+    is_counted: bool
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """A new model: as it is kept, from how many outcomes, the share of trees, and the loss on others.
+
+    ``has_trees``: whether the library of trees could be loaded. ``held`` tells more of these others.
+    """
+
+    model: bytes
+    outcomes: int
+    share: float
+    loss: float
+    has_trees: bool
+    held: HeldOut | None
+
+
+class ScoringResult(msgspec.Struct, frozen=True):
+    """Result of a scoring round: changed scores, and the new model, if one was trained."""
+
+    scores: list[Given]
+    correction: Correction
+    learned: Learned | None
+
+
+def score_round(raw: bytes) -> bytes:
+    """Correct, learn if there is no model, and score: an `Asked` becomes an `Answered`."""
+    request = msgspec.json.decode(raw, type=ScoringRequest)
+    return msgspec.json.encode(answer_round(request))
+
+
+def answer_round(request: ScoringRequest) -> ScoringResult:
+    """Run a scoring round on decoded values."""
+    correction = correct_by(_outcomes(request.leads), request.correction)
+    saved = _kept(request.model)
+    quality = saved or _learn(request.leads)
+    if quality is None:
+        return ScoringResult([], correction, None)
+    scores: list[Given] = []
+    for start in range(0, len(request.leads), _AT_ONCE):
+        scores += _scores(quality, correction, request.leads[start : start + _AT_ONCE], is_new=saved is None)
+    known_outcomes = sum(lead.is_good is not None for lead in request.leads)
+    learned = None if saved else _learned(quality, known_outcomes)
+    return ScoringResult(scores, correction, learned)
+
+
+def _learned(quality: Quality, outcome_count: int) -> Learned:
+    body = quality.to_bytes()
+    return Learned(body, outcome_count, quality.share, quality.loss, can_grow_trees(), quality.held)
+
+
+def _outcomes(leads: Sequence[ScoredLead]) -> list[tuple[float, bool]]:
+    return [
+        (lead.said, lead.is_good)
+        for lead in leads
+        if lead.said is not None and lead.is_good is not None and not lead.is_counted
+    ]
+
+
+def _kept(model: bytes) -> Quality | None:
+    """The model that is kept; one that cannot be read is learned anew."""
+    if model:
+        with suppress(NoTrees):
+            return read_quality(model)
+    return None
+
+
+def _learn(leads: Sequence[ScoredLead]) -> Quality | None:
+    labelled = [(lead, lead.is_good) for lead in leads if lead.is_good is not None]
+    outcomes = [is_good for _, is_good in labelled]
+    return (
+        learn_quality([(lead.words, lead.numbers) for lead, _ in labelled], outcomes)
+        if is_enough(outcomes)
+        else None
+    )
+
+
+def _scores(
+    quality: Quality, correction: Correction, leads: Sequence[ScoredLead], *, is_new: bool
+) -> list[Given]:
+    """Return the scores that changed; leads that the model scored before keep their score and reasons."""
+    fresh = [lead for lead in leads if is_new or lead.said is None]
+    described = [(lead.words, lead.numbers) for lead in fresh]
+    judged = dict(zip((lead.lead_id for lead in fresh), quality.log_odds(described).tolist(), strict=True))
+    letters = quality.columns.letters()
+    reasons = {
+        lead.lead_id: choose_reasons(letters, parts, lead.words)
+        for lead, parts in zip(fresh, quality.parts(described).tolist(), strict=True)
+    }
+    scores = []
+    for lead in leads:
+        log_odds = judged.get(lead.lead_id, lead.said or 0.0)
+        score = round(100.0 * correction.chance(log_odds))
+        # What this model has not learned, and the correction has not heard of, is still to be heard of.
+        is_counted = lead.is_good is not None and (is_new or lead.said is not None)
+        if lead.lead_id in judged or (score, is_counted) != (lead.score, lead.is_counted):
+            scores.append(Given(lead.lead_id, score, reasons.get(lead.lead_id), log_odds, is_counted))
+    return scores

@@ -1,1 +1,0 @@
-"""Models of what becomes of leads; their library is loaded by the process that learns, and by no other."""
