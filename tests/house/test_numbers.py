@@ -20,7 +20,7 @@ OURS = {
     "src/contatto/ads/pages/edits.py: int(text)": "the hidden time of a change",
     "src/contatto/ads/pages/edits.py: int(whole.click_window_days)": "days as we wrote them",
     "src/contatto/ads/pages/edits.py: int(whole.view_window_days)": "days as we wrote them",
-    "src/contatto/ads/pages/tree.py: int(made[AUDIT_KEYS[kind]])": "the number of a copy",
+    "src/contatto/ads/pages/tree.py: int(copied[AUDIT_KEYS[kind]])": "the number of a copy",
     "src/contatto/crm/actions/consenting.py: int(asked)": "the time in a state of ours",
     "src/contatto/crm/actions/consenting.py: int(number)": "the number in a state of ours",
     "src/contatto/forms/pages/routes.py: int(at)": "where the next page of answers begins",
