@@ -8,6 +8,8 @@ import pytest
 
 from contatto.delivery.actions.nightly import Span, judge_files, relearn_files
 from contatto.delivery.engines.computing import Computing, Embedded, Engine, computing_on
+from contatto.delivery.predict.nightly import weights_of
+from contatto.delivery.predict.replica import new_marketplace
 from tests.delivery.logs import random_log, write_log
 from tests.delivery.played import Played
 from tests.delivery.small_world import play
@@ -37,17 +39,21 @@ def test_logs_by_lot_come_out_as_on_the_embedded_engine(spark: Computing, tmp_pa
     assert len(here) > 100
 
 
-def test_what_is_learned_again_there_is_the_same_to_the_last_bit(spark: Computing, tmp_path: Path) -> None:
+def test_what_is_learned_from_examples_made_there_is_the_same_to_the_last_bit(
+    spark: Computing, tmp_path: Path
+) -> None:
     made = Played()
     play(made.ask, requests=800)
     write_log(tmp_path / "log.parquet", made.rows)
-    market, sources = made.marketplace.market, [tmp_path / "log.parquet"]
-    here, there = (relearn_files(each, sources, market, market.now) for each in (Embedded(), spark))
-    assert there.examples == here.examples > 500
-    assert there.passes == here.passes > 3
-    assert (there.weights.means == here.weights.means).all()
-    assert (there.weights.bends == here.weights.bends).all()
-    span = Span(0, market.now, market.now)
-    judged = [judge_files(each, sources, market, here.weights, span) for each in (Embedded(), spark)]
+    sources, saved = [tmp_path / "log.parquet"], made.marketplace.save()
+    learned, judged = [], []
+    for computing in (Embedded(), spark):
+        marketplace = new_marketplace(7)
+        marketplace.restore(saved)
+        market = marketplace.market
+        learned.append((relearn_files(computing, sources, market, market.now), weights_of(market)))
+        judged.append(judge_files(computing, sources, market, Span(0, market.now, market.now)))
+    assert learned[0] == learned[1]
+    assert learned[0][0].examples > 500
     assert judged[0] == judged[1]
     assert judged[0].estimated["click"].log_loss < judged[0].told["click"].log_loss

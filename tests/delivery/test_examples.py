@@ -6,7 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from contatto.delivery.engines.computing import SHARDS, Computing, Embedded
+from contatto.delivery.engines import computing as engines
+from contatto.delivery.engines.computing import Computing, Embedded, list_batches, read_batch
 from tests.delivery.logs import COUNTERS, DAY, START, Row, examples_of, random_log, write_log
 
 MOMENTS = (START + 5 * DAY, START + 11 * DAY + 1, START + 60 * DAY)
@@ -15,20 +16,18 @@ MOMENTS = (START + 5 * DAY, START + 11 * DAY + 1, START + 60 * DAY)
 def made(
     computing: Computing, folder: Path, logs: Sequence[list[Row]], as_of_ts: int
 ) -> list[tuple[object, ...]]:
-    """All columns of all examples, with the shard in which they are."""
+    """All columns of all examples."""
     sources = []
     for number, rows in enumerate(logs):
         sources.append(folder / f"log-{number}.parquet")
         write_log(sources[-1], rows)
     computing.make_examples(sources, as_of_ts, folder / "examples")
-    return duckdb.execute(
-        "SELECT * FROM read_parquet(?, hive_types = {'shard': BIGINT}) ORDER BY ALL",
-        [f"{folder}/examples/*/*.parquet"],
-    ).fetchall()
+    found = duckdb.execute("SELECT * FROM read_parquet(?) ORDER BY ALL", [f"{folder}/examples/*.parquet"])
+    return found.fetchall()
 
 
 def columns(folder: Path) -> list[str]:
-    found = duckdb.execute("DESCRIBE FROM read_parquet(?)", [f"{folder}/examples/*/*.parquet"]).fetchall()
+    found = duckdb.execute("DESCRIBE FROM read_parquet(?)", [f"{folder}/examples/*.parquet"]).fetchall()
     return [str(name) for name, *_ in found]
 
 
@@ -59,12 +58,24 @@ def test_what_arrives_later_changes_nothing_of_what_was_known(tmp_path: Path) ->
         assert [row[place] for place in counters] == [late[row[nonce]][place] for place in counters]
 
 
-def test_a_viewer_is_in_one_shard_and_files_are_read_as_one_log(tmp_path: Path) -> None:
+def test_files_are_read_as_one_log(tmp_path: Path) -> None:
     log = random_log(5, decisions=200, viewers=40)
     whole = made(Embedded(), tmp_path / "whole", [log], MOMENTS[-1])
     assert whole == made(Embedded(), tmp_path / "parts", [log[::2], log[1::2]], MOMENTS[-1])
-    names = columns(tmp_path / "whole")
-    viewer, shard = names.index("user_id"), names.index("shard")
-    homes = {(row[viewer], row[shard]) for row in whole if row[viewer]}
-    assert len(homes) == len({name for name, _ in homes}) == 40
-    assert len({row[shard] for row in whole}) > SHARDS // 2
+
+
+@pytest.mark.parametrize("rows", [1, 30, 10_000])
+def test_batches_hold_each_example_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(engines, "BATCH_ROWS", rows)
+    examples = made(Embedded(), tmp_path, [random_log(5, decisions=200, viewers=40)], MOMENTS[-1])
+    parts = list_batches(tmp_path / "examples")
+    batches = [read_batch(tmp_path / "examples", each) for each in parts]
+    assert sum(len(batch["ts"]) for batch in batches) == len(examples) > 100
+    assert (len(batches) > 1) is (rows < 10_000)
+    assert [each.stop for each in parts[:-1]] <= [each.start for each in parts[1:]]
+
+
+def test_of_no_examples_there_is_an_empty_batch(tmp_path: Path) -> None:
+    assert made(Embedded(), tmp_path, [random_log(5)], START - DAY) == []
+    (parts,) = list_batches(tmp_path / "examples")
+    assert len(read_batch(tmp_path / "examples", parts)["ts"]) == 0

@@ -1,11 +1,10 @@
-"""Learning files of decisions again by shards: sums that add up, the same weights however many shards."""
+"""Learning files of decisions again: in batches, by the learner that serves, published and learned on."""
 
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from contatto.cli.seal import seal_decisions
 from contatto.delivery.actions import nightly
@@ -21,13 +20,12 @@ from contatto.delivery.actions.sealing import decision_sealing_job
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.engines import computing
 from contatto.delivery.engines.computing import Embedded
-from contatto.delivery.predict.nightly import lay_over
-from contatto.delivery.predict.relearning import relearn_market
+from contatto.delivery.predict.market import Market as MarketState
+from contatto.delivery.predict.nightly import lay_over, learn_pass, weights_of
+from contatto.delivery.predict.records import Snapshots
+from contatto.delivery.predict.relearning import Observed, relearn_market, tell_missed
 from contatto.delivery.predict.replica import new_marketplace
-from contatto.delivery.rules.columns import FIRST_AGAIN, HEADS, HEADS_AGAIN
-from contatto.delivery.rules.descending import Descent
-from contatto.delivery.rules.relearning import slope_of
-from contatto.delivery.rules.summing import add_slopes, loss_of
+from contatto.delivery.rules.columns import FIRST_AGAIN, HEADS, HEADS_AGAIN, V_FARM
 from contatto.delivery.store import models
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -37,7 +35,6 @@ from tests.delivery.logs import write_log
 from tests.delivery.played import Played
 from tests.delivery.small_world import BEGINS, DAY, play
 
-Floats = NDArray[np.float64]
 SPLIT = BEGINS + 2 * DAY
 
 
@@ -55,75 +52,51 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log.parquet"
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_walk_down_ends_at_the_lowest_point(seed: int) -> None:
-    lots = np.random.default_rng(seed)
-    turned = np.linalg.qr(lots.normal(size=(30, 30)))[0]
-    bowl = turned @ np.diag(np.logspace(-1, 3, 30)) @ turned.T
-    lowest = lots.normal(size=30)
-    walk = Descent(np.zeros(30), 1e-14)
-    for _ in range(400):
-        if not walk.is_done:
-            away = walk.trial - lowest
-            walk.take(1.0 + 0.5 * float(away @ bowl @ away), bowl @ away, np.diag(bowl))
-    assert walk.best == pytest.approx(lowest, abs=1e-3)
+def market_of(made: Played) -> MarketState:
+    """A copy of what it has learned."""
+    copy = new_marketplace(7)
+    copy.restore(made.marketplace.save())
+    return copy.market
 
 
-@pytest.mark.parametrize("came", [-1.0, 1.0, 0.3, 0.9])
-def test_a_loss_is_the_integral_of_its_slopes(came: float) -> None:
-    for z in np.linspace(-6.0, 8.0, 57):
-        steep = (loss_of(z + 1e-5, came) - loss_of(z - 1e-5, came)) / 2e-5
-        assert steep == pytest.approx(-slope_of(float(z), came), abs=1e-6)
+def test_batches_come_to_what_the_whole_comes_to(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nightly, "ENOUGH", 1e-5)
+    monkeypatch.setattr(nightly, "MOST_PASSES", 100)
+    whole, batches = market_of(played()), market_of(played())
+    learned = relearn_files(Embedded(), [log], whole, SPLIT)
+    monkeypatch.setattr(computing, "BATCH_ROWS", 100)
+    assert relearn_files(Embedded(), [log], batches, SPLIT).examples == learned.examples > 800
+    for one, other in (
+        (whole.learned.again, batches.learned.again),
+        (whole.viewers.again, batches.viewers.again),
+    ):
+        assert np.abs(one).max() > 0.2
+        assert float(np.abs(one - other).sum()) < 0.02 * float(np.abs(one).sum())
 
 
-def test_slopes_of_weights_are_right_though_viewers_settle_meanwhile() -> None:
-    lots = np.random.default_rng(5)
-    count, slots = 40, 7
-    offsets = np.arange(0, 6 * count + 1, 6)
-    listed, weights = lots.integers(0, slots, 6 * count), lots.normal(size=6 * count)
-    came = lots.choice([-1.0, 0.0, 0.4, 1.0], size=(count, HEADS_AGAIN))
-    firsts = np.array([0, 8, 9, 25, count])
-    spreads = np.repeat([[0.0], [0.5], [2.0], [0.1]], HEADS_AGAIN, axis=1)
-    counts_for = lots.uniform(0.2, 1.0, size=came.shape)
+def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This is where the likeliest weights are: all slopes and the prior cancel out."""
+    monkeypatch.setattr(nightly, "ENOUGH", 1e-5)
+    monkeypatch.setattr(nightly, "MOST_PASSES", 100)
+    last: list[tuple[Observed, Snapshots]] = []
 
-    def look(means: Floats) -> tuple[Floats, Floats, Floats]:
-        slopes, bends, losses = np.zeros_like(means), np.zeros_like(means), np.zeros(HEADS_AGAIN)
-        add_slopes(
-            firsts, spreads, offsets, listed, weights, came, counts_for, means,
-            np.zeros((4, HEADS_AGAIN)), np.zeros_like(came), slopes, bends, losses,
-        )  # fmt: skip
-        return losses, slopes, bends
+    def learn(market: MarketState, observed: Observed, features: Snapshots, seed: int) -> float:
+        last[:] = [(observed, features)]
+        return learn_pass(market, observed, features, seed)
 
-    means = lots.normal(size=(slots, HEADS_AGAIN))
-    _, slopes, bends = look(means)
-    for slot in range(slots):
-        step = np.zeros_like(means)
-        step[slot] = 1e-5
-        assert (look(means + step)[0] - look(means - step)[0]) / 2e-5 == pytest.approx(slopes[slot], abs=1e-5)
-    assert (bends >= 0.0).all()
-
-
-def test_shards_come_to_what_the_whole_comes_to(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    market = played().marketplace.market
-    sharded = relearn_files(Embedded(), [log], market, SPLIT)
-    for module in (computing, nightly):
-        monkeypatch.setattr(module, "SHARDS", 1)
-    whole = relearn_files(Embedded(), [log], market, SPLIT)
-    assert sharded.examples == whole.examples
-    assert sharded.passes == whole.passes
-    assert (sharded.weights.slots == whole.weights.slots).all()
-    assert sharded.weights.means == pytest.approx(whole.weights.means, abs=1e-6)
-    assert sharded.weights.bends == pytest.approx(whole.weights.bends, rel=1e-6)
-    assert set(sharded.weights.effects) == set(whole.weights.effects)
-    for viewer, effects in whole.weights.effects.items():
-        assert sharded.weights.effects[viewer] == pytest.approx(effects, abs=1e-6)
+    monkeypatch.setattr(nightly, "learn_pass", learn)
+    market = market_of(played())
+    relearn_files(Embedded(), [log], market, SPLIT)
+    ((observed, features),) = last
+    missed = tell_missed(market, observed, features, np.ones_like(features.shares))
+    assert features.held == pytest.approx(missed, abs=5e-3)
 
 
 def test_what_was_learned_again_foretells_the_next_day_as_well_as_the_learner(log: Path) -> None:
     """The learner had the better of it: it went on learning all day."""
-    market = played().marketplace.market
-    found = relearn_files(Embedded(), [log], market, SPLIT)
-    held = judge_files(Embedded(), [log], market, found.weights, Span(SPLIT, market.now, market.now))
+    market = market_of(played())
+    relearn_files(Embedded(), [log], market, SPLIT)
+    held = judge_files(Embedded(), [log], market, Span(SPLIT, market.now, market.now))
     assert {name: each.count for name, each in held.estimated.items()} == {
         name: each.count for name, each in held.told.items()
     }
@@ -133,21 +106,38 @@ def test_what_was_learned_again_foretells_the_next_day_as_well_as_the_learner(lo
     assert held.estimated["click"].normalized < 1.0
 
 
+def test_where_nothing_was_seen_yet_nothing_is_learned_and_nothing_judged(log: Path) -> None:
+    market = market_of(played())
+    assert relearn_files(Embedded(), [log], market, BEGINS - DAY).examples == 0
+    held = judge_files(Embedded(), [log], market, Span(BEGINS - DAY, BEGINS, BEGINS))
+    assert held.estimated == held.told == {}
+
+
 def test_a_model_goes_on_from_weights_that_were_learned_elsewhere(log: Path) -> None:
     """Learning again from what it keeps, it stays about where it was put."""
-    made = new_marketplace(7)
-    made.restore(played().marketplace.save())
-    market = made.market
-    weights = relearn_files(Embedded(), [log], market, market.now).weights
-    sure = market.learned.table[:, HEADS:].copy()
-    lay_over(market, weights)
+    elsewhere, market = market_of(played()), market_of(played())
+    relearn_files(Embedded(), [log], elsewhere, elsewhere.now)
+    variances = market.learned.table[:, HEADS:].copy()
+    market.viewers.table[:, V_FARM] = 0.0  # what a suspected click farm taught would be taken back
+    lay_over(market, weights_of(elsewhere))
     heads = slice(FIRST_AGAIN, FIRST_AGAIN + HEADS_AGAIN)
-    laid = market.learned.table[weights.slots, heads].copy()
-    assert laid == pytest.approx(weights.means, abs=1e-6)
-    assert (market.learned.table[:, HEADS:][sure > 0.0] == sure[sure > 0.0]).all()
+    slots = np.flatnonzero(elsewhere.learned.again.any(axis=1))
+    before = market.learned.table[slots, heads].copy()
+    assert len(slots) > 500
+    assert (before == elsewhere.learned.again[slots]).all()
+    assert (market.learned.table[:, HEADS:] == variances).all()
     relearn_market(market)
-    again = market.learned.table[weights.slots, heads]
-    assert float(np.abs(again - laid).mean()) < 0.1 * float(np.abs(laid).mean())
+    again = market.learned.table[slots, heads]
+    assert float(np.abs(again - before).mean()) < 0.01 * float(np.abs(before).mean())
+
+
+def test_a_weight_that_is_no_number_changes_nothing() -> None:
+    market = market_of(played())
+    before = market.learned.table.copy()
+    market.learned.again[np.flatnonzero(market.learned.again.any(axis=1))[3], 0] = np.nan
+    with pytest.raises(ValueError, match="no number"):
+        lay_over(market, weights_of(market))
+    assert (market.learned.table == before).all()
 
 
 @pytest.fixture
@@ -170,7 +160,7 @@ def test_a_model_that_was_learned_again_is_published_served_and_learned_on(
     now = micros(shop.clock.now())
     found = relearn_files(Embedded(), prepared.sources, prepared.market, now)
     assert found.examples == 60
-    made = shop.db.write_now(lambda tx: publish_relearned(tx, shop.id, found.weights))
+    made = shop.db.write_now(lambda tx: publish_relearned(tx, shop.id, weights_of(prepared.market)))
     assert made is not None
     listed = shop.db.read_now(lambda tx: models.list_models(tx, shop.id))
     assert (made.version, made.through) == (listed[1].version + 1, listed[1].through)

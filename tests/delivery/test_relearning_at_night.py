@@ -13,14 +13,13 @@ from contatto.delivery.actions.relearning import (
     Found,
     Relearner,
     night_before,
-    pack_weights,
     relearn_apart,
     relearning_studies,
-    unpack_weights,
 )
 from contatto.delivery.actions.sealing import decision_sealing_job
 from contatto.delivery.model.relearnings import Compared, Relearning, Stage
 from contatto.delivery.predict.nightly import Weights
+from contatto.delivery.rules.columns import HEADS_AGAIN
 from contatto.delivery.rules.judging import judge_again
 from contatto.delivery.store import models
 from contatto.delivery.store.relearnings import find_relearning
@@ -52,18 +51,6 @@ def compared(loss: float, served: float = 0.5, came: int = 50, question: str = "
 )
 def test_what_foretells_worse_than_what_serves_is_not_used(some: list[Compared], stage: Stage) -> None:
     assert judge_again(some) is stage
-
-
-def test_weights_travel_as_they_are_and_none_that_is_no_number() -> None:
-    slots, families = np.array([3, 9]), np.array([1, 2])
-    means, bends = np.array([[1.0, 2.0], [3.0, 4.0]]), np.ones((2, 2))
-    weights = Weights(slots, families, means, bends, {"viewer": np.array([0.5, 0.25])})
-    again = unpack_weights(pack_weights(weights))
-    assert (again.slots.tolist(), again.families.tolist()) == ([3, 9], [1, 2])
-    assert (again.means.tolist(), again.effects["viewer"].tolist()) == (means.tolist(), [0.5, 0.25])
-    means[1, 0] = math.nan
-    with pytest.raises(ValueError, match="no number"):
-        unpack_weights(pack_weights(weights))
 
 
 def test_it_is_off_without_files_and_where_one_says_so(tmp_path: Path) -> None:
@@ -146,8 +133,8 @@ def test_nothing_is_published_of_what_broke_off_or_is_no_number(shop: Market, we
         assert shop.db.read_now(relearner.read_next) is not None  # its process is killed: nothing is kept
         step(shop, relearner)
     else:
-        bad = Weights(np.array([1]), np.array([1]), np.array([[math.nan]]), np.ones((1, 1)), {})
-        step(shop, relearner, Found(9, weights=pack_weights(bad)))
+        means = np.full((1, HEADS_AGAIN), math.nan, np.float32)
+        step(shop, relearner, Found(9, weights=Weights(np.array([1]).tobytes(), means.tobytes(), [], b"")))
     assert (told(shop).stage, told(shop).version) == (Stage.BROKEN, 0)
     assert shop.newest() == before
     assert shop.db.read_now(relearner.read_next) is None

@@ -22,7 +22,7 @@ from contatto.delivery.actions.rolling_back import roll_back_model
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.engines.computing import Engine, computing_on
 from contatto.delivery.model.log import ModelVersion
-from contatto.delivery.predict.nightly import Weights
+from contatto.delivery.predict.nightly import Weights, weights_of
 from contatto.delivery.rules.evaluating import Value
 from contatto.delivery.store import models
 from contatto.kit.db.tx import Tx
@@ -167,7 +167,7 @@ def train_command() -> None:
 
 @commands.command("relearn")
 def relearn_command(
-    engine: Annotated[Engine, typer.Option(help="Where it is computed.")] = Engine.DUCKDB,
+    engine: Annotated[Engine, typer.Option(help="Where examples are joined.")] = Engine.DUCKDB,
     connection: Annotated[
         str, typer.Option(help="The Spark master; by default all cores of this machine.")
     ] = "",
@@ -181,9 +181,10 @@ def relearn_command(
     ] = 3,
     business: Of = "",
 ) -> None:
-    """Learn all sealed files of decisions again, by shards of viewers, and publish what was learned.
+    """Learn all sealed files of decisions again, and publish what was learned.
 
-    For logs that are longer than what the worker keeps in memory; each night is often enough.
+    For logs that are longer than what the worker keeps in memory; each night is often enough. The engine
+    joins the examples, then this machine learns from them.
     """
     storage = open_whole()
     try:
@@ -201,13 +202,14 @@ def relearn_command(
             out.print(f"{found.examples:,} views of ads, learned in {found.passes} passes.")
             if hold_out_days:
                 span = Span(since, until, now)
-                held = judge_files(computing, prepared.sources, prepared.market, found.weights, span)
+                held = judge_files(computing, prepared.sources, prepared.market, span)
                 out.print("Decisions that were not learned, by these weights and as was told at the time:")
                 print_table(_held_table(held))
                 return
-        made = storage.db.write_now(lambda tx: _publish(tx, of, found.weights))
+        weights = weights_of(prepared.market)
+        made = storage.db.write_now(lambda tx: _publish(tx, of, weights))
         out.print(f"Model {made.version} is published. Servers take it within seconds.")
-    except (EngineFailed, OSError, Refused) as error:
+    except (EngineFailed, OSError, Refused, ValueError) as error:
         out.print(error.detail if isinstance(error, Refused) else str(error))
         raise typer.Exit(1) from error
     finally:

@@ -157,8 +157,10 @@ def _write_in_child(order: WriteOrder, parts: IO[bytes]) -> int:
     return count
 
 
-def copy_to_file(db: "duckdb.DuckDBPyConnection", query: str, path: Path) -> None:
+def copy_to_file(db: "duckdb.DuckDBPyConnection", query: str, path: Path, group_rows: int = 122_880) -> None:
     """Write what a query gives to a file, which has a temporary name until it is on the disk.
+
+    Readers take whole groups of ``group_rows`` rows; the default is DuckDB's own.
 
     Raises:
         OSError: the disk is full, or fails; nothing is left that counts.
@@ -167,7 +169,9 @@ def copy_to_file(db: "duckdb.DuckDBPyConnection", query: str, path: Path) -> Non
     unfinished = path.with_suffix(".tmp")
     target = str(unfinished).replace("'", "''")
     try:
-        db.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+        db.execute(
+            f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group_rows})"
+        )
         sync(unfinished)
         unfinished.replace(path)
     except (import_module("duckdb").IOException, OSError) as error:

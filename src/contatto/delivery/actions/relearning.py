@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from contatto.accounts.store import list_businesses
 from contatto.delivery.actions.nightly import (
@@ -27,7 +26,7 @@ from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.engines.computing import Embedded
 from contatto.delivery.model.relearnings import Compared, Relearning, Stage
 from contatto.delivery.predict.market import Market
-from contatto.delivery.predict.nightly import Weights
+from contatto.delivery.predict.nightly import Weights, weights_of
 from contatto.delivery.predict.replica import new_marketplace
 from contatto.delivery.rules.judging import judge_again
 from contatto.delivery.store import files, models
@@ -50,19 +49,8 @@ WAIT_DAYS: Final = 3
 LEAST_ENTRIES: Final = 50_000
 """With fewer the learner itself keeps all of it in memory, and goes through it again and again."""
 MOST_ENTRIES: Final = 20_000_000
-"""More do not fit into the memory of a usual machine; they are for `contatto model relearn` on Spark."""
+"""Joining more takes too long on one machine; they are for `contatto model relearn` with Spark."""
 _CLOCK_S: Final = 4 * 3_600.0
-
-
-class Weighed(msgspec.Struct, frozen=True):
-    """Weights as they travel between processes: arrays as bytes."""
-
-    slots: bytes
-    families: bytes
-    means: bytes
-    bends: bytes
-    heads: int
-    effects: dict[str, bytes]
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -82,7 +70,7 @@ class Found(msgspec.Struct, frozen=True):
 
     views: int = 0
     compared: list[Compared] = []
-    weights: Weighed | None = None
+    weights: Weights | None = None
 
 
 def relearn_apart(raw: bytes) -> bytes:
@@ -96,13 +84,13 @@ def relearn_apart(raw: bytes) -> bytes:
     if ask.is_judging:
         return msgspec.msgpack.encode(_judge(ask, sources, market))
     made = relearn_files(Embedded(), sources, market, ask.as_of_ts)
-    return msgspec.msgpack.encode(Found(made.examples, weights=pack_weights(made.weights)))
+    return msgspec.msgpack.encode(Found(made.examples, weights=weights_of(market)))
 
 
 def _judge(ask: Ask, sources: list[Path], market: Market) -> Found:
     made = relearn_files(Embedded(), sources, market, ask.from_ts)
     span = Span(ask.from_ts, ask.until_ts, ask.as_of_ts)
-    return Found(made.examples, compare_held(judge_files(Embedded(), sources, market, made.weights, span)))
+    return Found(made.examples, compare_held(judge_files(Embedded(), sources, market, span)))
 
 
 def compare_held(held: Held) -> list[Compared]:
@@ -111,30 +99,6 @@ def compare_held(held: Held) -> list[Compared]:
         Compared(name, each.count, round(each.came), each.log_loss, held.told[name].log_loss)
         for name, each in held.estimated.items()
     ]
-
-
-def pack_weights(weights: Weights) -> Weighed:
-    """Weights as bytes."""
-    effects = {viewer: np.asarray(each, "d").tobytes() for viewer, each in weights.effects.items()}
-    slots, families = (each.astype("q").tobytes() for each in (weights.slots, weights.families))
-    means, bends = (each.astype("d").tobytes() for each in (weights.means, weights.bends))
-    return Weighed(slots, families, means, bends, weights.means.shape[1], effects)
-
-
-def unpack_weights(packed: Weighed) -> Weights:
-    """Weights from bytes.
-
-    Raises:
-        ValueError: one of them is no number.
-    """
-    means, bends = (
-        np.frombuffer(each, "d").reshape(-1, packed.heads) for each in (packed.means, packed.bends)
-    )
-    if not (np.isfinite(means).all() and np.isfinite(bends).all()):
-        raise ValueError("a weight that was learned is no number")
-    slots, families = (np.frombuffer(each, "q") for each in (packed.slots, packed.families))
-    effects = {viewer: np.frombuffer(each, "d") for viewer, each in packed.effects.items()}
-    return Weights(slots, families, means, bends, effects)
 
 
 def night_before(now: datetime) -> datetime:
@@ -220,7 +184,7 @@ class Relearner:
         try:
             if found.weights is None:
                 raise ValueError("there are no weights")
-            made = publish_relearned(tx, now.business_id, unpack_weights(found.weights))
+            made = publish_relearned(tx, now.business_id, found.weights)
         except Refused:
             self._note(tx, learned, Stage.OVERTAKEN)
         except ValueError:

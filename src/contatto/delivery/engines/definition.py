@@ -53,7 +53,8 @@ _DECIDED: Final = (
     "business_id", "nonce", "user_id", "ts", "ad", "ad_group", "model", "propensity", "price_micros",
     "country", "p", "raw", "hashes", "weights", "kinds", "between",
 )  # fmt: skip
-_HEX: Final = "0123456789abcdef"
+PARTS: Final = 256
+"""Impressions are dealt into so many parts, whoever saw them: a part is a fair sample."""
 COUNTERS: Final = {
     "views_day": ("view", DAY_US, False),
     "views_of_ad_day": ("view", DAY_US, True),
@@ -95,15 +96,7 @@ def examples() -> Any:
     counted = _counters(decided, known)
     joined = seen.left_join(counted, ["business_id", "nonce"])
     counts = {name: joined[name].fill_null(0).cast("int64") for name in COUNTERS}
-    return joined.select(*seen.columns, **counts, part=_part(joined))
-
-
-def _part(row: Any) -> Any:
-    """One of 256 parts by the viewer, so that all of a viewer is in one; of nobody by the impression."""
-    digits = [ibis.literal(_HEX).find(row.user_id.right(2).substr(place, 1)) for place in (0, 1)]
-    named = (digits[0] * 16 + digits[1]).cast("int64")
-    part = ibis.ifelse(row.user_id == "", row.nonce % 256, ibis.ifelse(named < 0, 0, named))
-    return part.cast("int64")
+    return joined.select(*seen.columns, **counts, part=(joined.nonce % PARTS).cast("int64"))
 
 
 def _became(known: Any) -> Any:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from contatto.delivery.predict.boldness import weigh_boldness
 from contatto.delivery.predict.learned import MEANS_AGAIN
 from contatto.delivery.predict.market import Market
-from contatto.delivery.predict.records import Shown
+from contatto.delivery.predict.records import Shown, Snapshots
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
     CLICK,
@@ -72,7 +72,10 @@ def relearn_in_slices(market: Market) -> Generator[None]:
         shuffle(order, np.uint64(market.seed + turn))
         for start in range(0, len(order), SLICE):
             some = [kept[i] for i in order[start : start + SLICE].tolist()]
-            _let_agree(market, [shown for shown in some if shown.place >= 0])
+            observed = observe([shown for shown in some if shown.place >= 0])
+            let_agree(
+                market, observed, market.snapshots, np.arange(len(observed.samples)), market.viewers.table
+            )
             yield
     learned, viewers = market.learned, market.viewers
     used = np.flatnonzero(learned.family_of != FAMILIES)
@@ -80,19 +83,23 @@ def relearn_in_slices(market: Market) -> Generator[None]:
     viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + FIRST_AGAIN + HEADS_AGAIN] = viewers.again
 
 
-def _let_agree(market: Market, some: Sequence[Shown]) -> None:
-    """Let some observations agree with all others, one after the other."""
-    if not some:
+def let_agree(
+    market: Market, observed: "Observed", features: Snapshots, order: Numbers, viewers: Numbers
+) -> None:
+    """Let observations agree with all others, one after the other in an order.
+
+    ``viewers`` is the table with the suspicion of click farms.
+    """
+    if not len(order):
         return
-    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
-    observed = observe(some)
+    learned, groups = market.learned, market.groups
     learn_again(
-        np.arange(len(some)), observed.samples, observed.came, kept.hashes, kept.values, kept.kinds,
-        kept.between, kept.counts, kept.held, kept.stacks, kept.shares, kept.stands_for, groups.ads,
-        groups.ad_hashes, groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses,
-        learned.shift, learned.slots, learned.weights, learned.families, learned.alike(),
-        learned.spread[F_VIEWER], viewers.table, float(market.numbers[S_FARM_PRIOR]), learned.again,
-        viewers.again,
+        order, observed.samples, observed.outcomes, features.hashes, features.values, features.kinds,
+        features.between, features.counts, features.held, features.stacks, features.shares,
+        features.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
+        groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
+        learned.families, learned.alike(), learned.spread[F_VIEWER], viewers,
+        float(market.numbers[S_FARM_PRIOR]), learned.again, market.viewers.again,
     )  # fmt: skip
 
 
@@ -102,40 +109,35 @@ def list_kept(market: Market, most: int) -> list[Shown]:
 
 
 class Observed(NamedTuple):
-    """Views that are kept, in the order of time.
-
-    ``samples`` has the place of each, its ad and its viewer; ``came`` what is known of it (see `slope_of`),
-    and ``estimated`` what was estimated, by head.
-    """
+    """Place, ad and viewer of each view, and its outcomes by head (see `slope_of`)."""
 
     samples: Numbers
-    came: Numbers
-    estimated: Numbers
+    outcomes: Numbers
 
 
 def observe(shown: Sequence[Shown]) -> Observed:
-    """What is known of views whose features are kept."""
+    """Return samples and outcomes of views whose features are in memory."""
     return Observed(
         np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64),
         np.array([known_of(each) for each in shown]),
-        np.array([each.raw[:HEADS] for each in shown]),
     )
 
 
-def tell_missed(market: Market, observed: Observed, shares: Numbers) -> tuple[Numbers, Numbers]:
-    """What the weights miss of each observation, and how their likelihood bends there, by head.
+def tell_missed(market: Market, observed: Observed, features: Snapshots, shares: Numbers) -> Numbers:
+    """Return what the weights miss of each observation, by head.
 
     ``shares`` is how much of an observation the shared weights may take, by place.
     """
-    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
-    missed, bends = np.zeros(observed.came.shape), np.zeros(observed.came.shape)
+    learned, groups = market.learned, market.groups
+    missed = np.zeros(observed.outcomes.shape)
     what_is_missed(
-        observed.samples, observed.came, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts,
-        kept.stacks, shares, kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features,
-        groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift, learned.slots,
-        learned.weights, learned.families, learned.again, viewers.again, missed, bends,
+        observed.samples, observed.outcomes, features.hashes, features.values, features.kinds,
+        features.between, features.counts, features.stacks, shares, features.stands_for, groups.ads,
+        groups.ad_hashes, groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses,
+        learned.shift, learned.slots, learned.weights, learned.families, learned.again, market.viewers.again,
+        missed,
     )  # fmt: skip
-    return missed, bends
+    return missed
 
 
 def known_of(shown: Shown) -> tuple[float, ...]:

@@ -194,7 +194,6 @@ def what_is_missed(
     means: Array,
     effects: Array,
     missed: Array,
-    bends: Array,
 ) -> None:
     """Tell what the weights miss of each observation.
 
@@ -222,7 +221,6 @@ def what_is_missed(
         means: see `learn_again`.
         effects: see `learn_again`.
         missed: filled with the slopes of the likelihood, by observation and head; 0 where nothing is known.
-        bends: filled with its curvatures.
     """  # fmt: skip
     for i in range(samples.shape[0]):
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
@@ -238,8 +236,7 @@ def what_is_missed(
             z = float(effects[viewer, k])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
-            p, many = logistic(z), float(shares[place])
+            many = float(shares[place])
             if k == 0:
                 many *= float(stands_for[place])
             missed[i, k] = many * slope_of(z, float(came[i, k]))
-            bends[i, k] = many * p * (1.0 - p) * min(abs(came[i, k]), 1.0)

@@ -55,65 +55,7 @@ SELECT
   COALESCE(`t22`.`conversations`, 0) AS `conversations`,
   COALESCE(`t22`.`leads`, 0) AS `leads`,
   COALESCE(`t22`.`spam`, 0) AS `spam`,
-  IF(
-    `t11`.`user_id` = '',
-    `t11`.`nonce` % 256,
-    IF(
-      (
-        (
-          (
-            LOCATE(
-              SUBSTRING(
-                RIGHT(`t11`.`user_id`, 2),
-                IF((
-                  0 + 1
-                ) >= 1, 0 + 1, 0 + 1 + LENGTH(RIGHT(`t11`.`user_id`, 2))),
-                1
-              ),
-              '0123456789abcdef'
-            ) - 1
-          ) * 16
-        ) + (
-          LOCATE(
-            SUBSTRING(
-              RIGHT(`t11`.`user_id`, 2),
-              IF((
-                1 + 1
-              ) >= 1, 1 + 1, 1 + 1 + LENGTH(RIGHT(`t11`.`user_id`, 2))),
-              1
-            ),
-            '0123456789abcdef'
-          ) - 1
-        )
-      ) < 0,
-      0,
-      (
-        (
-          LOCATE(
-            SUBSTRING(
-              RIGHT(`t11`.`user_id`, 2),
-              IF((
-                0 + 1
-              ) >= 1, 0 + 1, 0 + 1 + LENGTH(RIGHT(`t11`.`user_id`, 2))),
-              1
-            ),
-            '0123456789abcdef'
-          ) - 1
-        ) * 16
-      ) + (
-        LOCATE(
-          SUBSTRING(
-            RIGHT(`t11`.`user_id`, 2),
-            IF((
-              1 + 1
-            ) >= 1, 1 + 1, 1 + 1 + LENGTH(RIGHT(`t11`.`user_id`, 2))),
-            1
-          ),
-          '0123456789abcdef'
-        ) - 1
-      )
-    )
-  ) AS `part`
+  `t11`.`nonce` % 256 AS `part`
 FROM (
   SELECT
     `t5`.`business_id`,
