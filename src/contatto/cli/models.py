@@ -181,7 +181,7 @@ def relearn_command(
     ] = 3,
     business: Of = "",
 ) -> None:
-    """Learn all sealed files of decisions again, and publish what was learned.
+    """Learn all sealed files of decisions again, and publish the new weights.
 
     For logs that are longer than what the worker keeps in memory; each night is often enough. The engine
     joins the examples, then this machine learns from them.
@@ -202,13 +202,13 @@ def relearn_command(
             out.print(f"{found.examples:,} views of ads, learned in {found.passes} passes.")
             if hold_out_days:
                 span = Span(since, until, now)
-                held = judge_files(computing, prepared.sources, prepared.market, span)
+                comparison = judge_files(computing, prepared.sources, prepared.market, span)
                 out.print("Decisions that were not learned, by these weights and as was told at the time:")
-                print_table(_held_table(held))
+                print_table(_held_table(comparison))
                 return
         weights = weights_of(prepared.market)
-        made = storage.db.write_now(lambda tx: _publish(tx, of, weights))
-        out.print(f"Model {made.version} is published. Servers take it within seconds.")
+        model = storage.db.write_now(lambda tx: _publish(tx, of, weights))
+        out.print(f"Model {model.version} is published. Servers take it within seconds.")
     except (EngineFailed, OSError, Refused, ValueError) as error:
         out.print(error.detail if isinstance(error, Refused) else str(error))
         raise typer.Exit(1) from error

@@ -184,13 +184,13 @@ class Relearner:
         try:
             if found.weights is None:
                 raise ValueError("there are no weights")
-            made = publish_relearned(tx, now.business_id, found.weights)
+            model = publish_relearned(tx, now.business_id, found.weights)
         except Refused:
             self._note(tx, learned, Stage.OVERTAKEN)
         except ValueError:
             self._note(tx, learned, Stage.BROKEN)
         else:
-            self._note(tx, replace(learned, version=made.version), Stage.PUBLISHED)
+            self._note(tx, replace(learned, version=model.version), Stage.PUBLISHED)
 
     def _note(self, tx: Tx, now: Relearning, stage: Stage) -> None:
         told = replace(now, stage=stage, told_at=tx.now)

@@ -44,6 +44,8 @@ BLOCK: Final = 16
 """Neighbours on the disk that are read together, …"""
 WINDOW: Final = 32_768
 """… and examples that are in memory together, shuffled."""
+_NO_FARMS: Final = -100.0
+"""No viewer counts as a click farm: the model suspects by later days, which must not judge earlier ones."""
 _YES: Final = -1.0
 _NO: Final = 1.0
 
@@ -194,8 +196,7 @@ def learn_pass(market: Market, observed: Observed, features: Snapshots, seed: in
     order = order[order < count]
     for start in range(0, count, WINDOW):
         shuffle(order[start : start + WINDOW], np.uint64(seed + start))
-    nobody_suspected = np.zeros_like(market.viewers.table)  # a suspicion of later days must not judge these
-    let_agree(market, observed, features, order, nobody_suspected)
+    let_agree(market, observed, features, order, _NO_FARMS)
     return float(np.abs(features.held - before).mean()) if count else 0.0
 
 

@@ -73,9 +73,8 @@ def relearn_in_slices(market: Market) -> Generator[None]:
         for start in range(0, len(order), SLICE):
             some = [kept[i] for i in order[start : start + SLICE].tolist()]
             observed = observe([shown for shown in some if shown.place >= 0])
-            let_agree(
-                market, observed, market.snapshots, np.arange(len(observed.samples)), market.viewers.table
-            )
+            places, farm_prior = np.arange(len(observed.samples)), float(market.numbers[S_FARM_PRIOR])
+            let_agree(market, observed, market.snapshots, places, farm_prior)
             yield
     learned, viewers = market.learned, market.viewers
     used = np.flatnonzero(learned.family_of != FAMILIES)
@@ -84,11 +83,11 @@ def relearn_in_slices(market: Market) -> Generator[None]:
 
 
 def let_agree(
-    market: Market, observed: "Observed", features: Snapshots, order: Numbers, viewers: Numbers
+    market: Market, observed: "Observed", features: Snapshots, order: Numbers, farm_prior: float
 ) -> None:
     """Let observations agree with all others, one after the other in an order.
 
-    ``viewers`` is the table with the suspicion of click farms.
+    ``farm_prior`` is the log-odds of a click farm before any evidence, see `farms`.
     """
     if not len(order):
         return
@@ -98,8 +97,8 @@ def let_agree(
         features.between, features.counts, features.held, features.stacks, features.shares,
         features.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
         groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
-        learned.families, learned.alike(), learned.spread[F_VIEWER], viewers,
-        float(market.numbers[S_FARM_PRIOR]), learned.again, market.viewers.again,
+        learned.families, learned.alike(), learned.spread[F_VIEWER], market.viewers.table,
+        farm_prior, learned.again, market.viewers.again,
     )  # fmt: skip
 
 
@@ -116,7 +115,7 @@ class Observed(NamedTuple):
 
 
 def observe(shown: Sequence[Shown]) -> Observed:
-    """Return samples and outcomes of views whose features are in memory."""
+    """Return samples and outcomes of views with features in memory."""
     return Observed(
         np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64),
         np.array([known_of(each) for each in shown]),
