@@ -61,6 +61,7 @@ WITHOUT_BUSINESS = {
     "inbox/store/receipts.py:count_all_receipts": "For who watches the installation as a whole.",
     "signals/store/settings.py:list_told_businesses": "For who watches the installation as a whole.",
     "subscriptions/store.py:list_settled_pushes": "For the timer, who works for all of them.",
+    "delivery/engines/computing.py:list_batches": "A folder of examples is made of files of one business.",
     "delivery/engines/decisions.py:has_new_files": "For the worker, who keeps the files of all of them.",
     "inbox/store/messages.py:is_answer_of_person": "A condition of a query, which reads nothing itself.",
     "delivery/store/files.py:list_decision_files": "For the worker, who keeps the files of all of them.",
