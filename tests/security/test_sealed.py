@@ -34,7 +34,7 @@ from contatto.kit.sealed import UNREADABLE
 from contatto.kit.vault import Sealed, Vault
 from contatto.leads.model import LeadModel
 from contatto.leads.store.scores import save_lead_model
-from contatto.spam.rules import BITS, Weights
+from contatto.spam.rules import BITS, SpamWeights
 from contatto.spam.store import save_weights
 from contatto.wiring import install
 from tests.security.conftest import copied_world
@@ -188,7 +188,7 @@ def fill_rarer_columns(tx: Tx, of: Tenant) -> None:
     assert trial is not None
     record_trial(tx, trial, TrialState.DONE, found="found")
     flat = np.zeros(1 << BITS, np.float32)
-    save_weights(tx, business_id, Weights(0.0, flat, flat), tx.now)
+    save_weights(tx, business_id, SpamWeights(0.0, flat, flat), tx.now)
     save_influences(tx, business_id, [])
     save_lead_model(tx, LeadModel(business_id, tx.now, 1, 0.5, 0.5, b"correction", b"body", None))
     queue_request(tx, NewRequest(business_id, "poll", "subject", "host", progress="cursor"), RetryPlan((1,)))
