@@ -11,8 +11,7 @@ from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.store import receipts
 from contatto.inbox.store.messages import list_messages
 from contatto.inbox.store.receipts import count_receipts
-from contatto.kit.batches import in_time
-from contatto.kit.clock import FixedClock
+from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.turns import Turns

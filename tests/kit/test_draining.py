@@ -6,8 +6,7 @@ from functools import partial
 import pytest
 
 from contatto.kit import drain as drain_module
-from contatto.kit.batches import in_time
-from contatto.kit.clock import FixedClock
+from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
 from contatto.kit.drain import RETRY_AFTER, Drain, drain
 from contatto.kit.outbox import (

@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from contatto.accounts.store import businesses
 from contatto.kit.db.database import Database
-from contatto.kit.db.savepoints import savepoint
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.writer import savepoint
 from contatto.kit.handing import handing_out
 from contatto.kit.handlers import After, Together
 from contatto.kit.outbox import emit, emit_all, events, jobs

@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.kit import errors
-from contatto.kit.batches import in_time
-from contatto.kit.clock import FixedClock
+from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

@@ -28,7 +28,7 @@ from contatto.audiences.model import (
     MemberChange,
 )
 from contatto.kit import errors
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

@@ -7,7 +7,7 @@ import msgspec
 
 from contatto.jobs.rules import FailedCounts, FailedWork, Replayed, Source, ids_in, read_id
 from contatto.kit import errors, outbox
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound import dead_letters

@@ -17,13 +17,13 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, and_, false, func, literal, literal_column, select, update
 
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.hot import insert_new, update_rows
-from contatto.kit.db.savepoints import savepoint
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
 from contatto.kit.db.within import within
+from contatto.kit.db.writer import savepoint
 from contatto.kit.handlers import After, Handler, Together, interest
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import DUE, FRESH, UNKNOWN, Job, JobState, StoredEvent, event_name, events, jobs

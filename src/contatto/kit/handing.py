@@ -15,8 +15,8 @@ from typing import Any, Final
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.hot import insert_all
-from contatto.kit.db.savepoints import holding, savepoint
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.writer import holding, savepoint
 from contatto.kit.handlers import After, IsInterested, Together, interest
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import events

@@ -33,9 +33,9 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.hot import insert_all
-from contatto.kit.db.savepoints import held_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
+from contatto.kit.db.writer import held_of
 
 UNKNOWN: Final = "unknown handler"
 """Why a job waits whose handler the release that looked at it does not know."""

@@ -15,7 +15,7 @@ from contatto.crm.store.events import delete_lead_events
 from contatto.crm.store.progress import mark_queued
 from contatto.crm.store.targets import LiveTarget, find_swept_target, list_live_targets, record_target
 from contatto.crm.store.trials import delete_trials_of
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import NewRequest
 from contatto.kit.outbound.store import delete_requests_of, queue_request, queue_requests

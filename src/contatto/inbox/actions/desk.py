@@ -24,7 +24,7 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store import desk as store
 from contatto.kit import errors
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id

@@ -52,11 +52,10 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations, messages, receipts
 from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.receipts import WAITING, NamedTap
-from contatto.kit.batches import BATCH_S, LONG_BATCH_S, in_time
+from contatto.kit.clock import BATCH_S, LONG_BATCH_S, in_time
 from contatto.kit.db.database import Database
-from contatto.kit.db.giving_way import is_awaited
-from contatto.kit.db.savepoints import savepoint
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.writer import is_awaited, savepoint
 from contatto.kit.ids import named_id
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import emit

@@ -43,7 +43,7 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations, messages, receipts
 from contatto.kit import errors
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Engine
 
-from contatto.kit.batches import in_time
-from contatto.kit.clock import Clock
+from contatto.kit.clock import Clock, in_time
 from contatto.kit.db.changes import Listener, Tables, concerns
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import MadeLater, Row, Tx

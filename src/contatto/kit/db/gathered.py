@@ -7,9 +7,9 @@ from typing import Any, Final
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Waiting, Work
-from contatto.kit.db.lanes import Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import MadeLater, Row, Tx
+from contatto.kit.db.writer import Write
 
 AT_ONCE: Final = 512
 """Most works of one kind in one transaction; more only make the first of them wait."""

@@ -20,14 +20,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from contatto.kit.clock import Clock
 from contatto.kit.db.array_dumpers import register_dumpers
 from contatto.kit.db.changes import Tables, has_changes, names_of, note_changes, tables_of, take_changes
-from contatto.kit.db.commits import group_alike, settle
 from contatto.kit.db.database import STATEMENTS_KEPT, Database, Work, followed
 from contatto.kit.db.gathered import GatheredRows
 from contatto.kit.db.hot import insert_rows
-from contatto.kit.db.lanes import GROUP_LIMIT, Write, list_made
 from contatto.kit.db.learning import Learner
 from contatto.kit.db.row_security import acting_for, narrow
 from contatto.kit.db.tx import MadeLater, Row, Tx
+from contatto.kit.db.writer import GROUP_LIMIT, Write, group_alike, list_made, settle
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.parts import Parts

@@ -12,11 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from contatto.kit.db.commits import group_alike
 from contatto.kit.db.hot import bind_rows, run_many
-from contatto.kit.db.lanes import Write
-from contatto.kit.db.savepoints import savepoint
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.writer import Write, group_alike, savepoint
 from contatto.kit.log import logger, where
 
 ENDING: Final = "-spool"

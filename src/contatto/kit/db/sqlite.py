@@ -11,17 +11,25 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.clock import Clock
-from contatto.kit.db.beginning import begin, look_again
 from contatto.kit.db.changes import Tables, note_changes, take_changes
-from contatto.kit.db.commits import append_all, attempt, settle
 from contatto.kit.db.database import STATEMENTS_KEPT, Database, Waiting, Work, followed
 from contatto.kit.db.gathered import GatheredRows
-from contatto.kit.db.giving_way import Neighbours, tell_who_waits
-from contatto.kit.db.lanes import Lanes, Taken, Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.spool import Spool
 from contatto.kit.db.tx import MadeLater, Row, Tx
 from contatto.kit.db.within import BYTES_OF
+from contatto.kit.db.writer import (
+    Lanes,
+    Neighbours,
+    Taken,
+    Write,
+    append_all,
+    attempt,
+    begin,
+    look_again,
+    settle,
+    tell_who_waits,
+)
 from contatto.kit.parts import Parts
 from contatto.kit.places import turn_given_up
 from contatto.kit.vault import Vault

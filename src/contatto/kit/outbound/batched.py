@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpOutcome, NoAnswer
 from contatto.kit.ids import new_id

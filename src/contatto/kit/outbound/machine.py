@@ -19,8 +19,8 @@ from typing import Final
 
 from sqlalchemy.exc import OperationalError
 
-from contatto.kit.batches import in_time
 from contatto.kit.client import Client
+from contatto.kit.clock import in_time
 from contatto.kit.db.changes import keep_to_ourselves
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

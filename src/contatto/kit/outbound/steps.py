@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit import errors
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpOutcome, NoAnswer, SendFailure

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from contatto.kit import errors
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText

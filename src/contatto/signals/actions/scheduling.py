@@ -9,7 +9,7 @@ from contatto.ad_platforms.model import OutsideAccount
 from contatto.ad_platforms.store import find_outside_account
 from contatto.inbox.model import AdTapped, ConversationMarkedSpam
 from contatto.inbox.store.conversations import find_conversation
-from contatto.kit.batches import in_time
+from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id
 from contatto.kit.outbound.model import NewRequest
