@@ -220,7 +220,7 @@ def answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
     """What a lead answered to forms, the latest answer to each question; contact details are elsewhere."""
     found: dict[str, str] = {}
     for sent in reversed(list_answers_of_lead(tx, business_id, lead_id)):
-        found |= {each.label: each.shown for each in sent.answers if each.kind not in CONTACTS}
+        found |= {answer.label: answer.shown for answer in sent.answers if answer.kind not in CONTACTS}
     return found
 
 

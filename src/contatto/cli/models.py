@@ -51,16 +51,22 @@ def show_command(
     """Show a model: how far ad groups have learned, what was foretold and came, and what it goes by."""
 
     def work(tx: Tx) -> tuple[ModelVersion | None, bool, list[Table]]:
-        found = find_one_business(tx, business)
-        wanted = version or models.find_newest_version(tx, found.id)
-        of = next((each for each in models.list_models(tx, found.id) if each.version == wanted), None)
+        one_business = find_one_business(tx, business)
+        wanted = version or models.find_newest_version(tx, one_business.id)
+        of = next(
+            (model for model in models.list_models(tx, one_business.id) if model.version == wanted), None
+        )
         table = Table("ad group", "phase", "conversions", "views", "leads", "predicted")
-        for state in models.list_states(tx, found.id):
+        for state in models.list_states(tx, one_business.id):
             table.add_row(
                 str(state.number), state.phase.value, f"{state.earned} of {state.needed}",
                 f"{state.views:,}", f"{state.leads:,}", f"{state.predicted_leads:.1f}",
             )  # fmt: skip
-        return of, models.load_model(tx, found.id, wanted) is not None, [table, *tell_model(tx, found.id)]
+        return (
+            of,
+            models.load_model(tx, one_business.id, wanted) is not None,
+            [table, *tell_model(tx, one_business.id)],
+        )
 
     of, is_whole, tables = carry_out(work)
     if of is None:
@@ -82,10 +88,10 @@ def rollback_command(
     """Go back to an earlier model. What came since then is not learned again."""
 
     def work(tx: Tx) -> ModelVersion:
-        found = find_one_business(tx, business)
-        made = roll_back_model(tx, found.id, version)
-        record_command(tx, found, "model rollback", f"model {version}")
-        return made
+        one_business = find_one_business(tx, business)
+        model_version = roll_back_model(tx, one_business.id, version)
+        record_command(tx, one_business, "model rollback", f"model {version}")
+        return model_version
 
     made = carry_out(work)
     out.print(f"Model {made.version} is model {version} again. Servers take it within seconds.")
@@ -106,10 +112,10 @@ def evaluate_command(
     """Judge estimates by what came, and what a model would have earned instead (IPS, SNIPS, DR)."""
 
     def work(tx: Tx) -> tuple[int, Evaluation | None]:
-        found = find_one_business(tx, business)
+        one_business = find_one_business(tx, business)
         until = micros(tx.now) - wait_days * models.DAY_US
-        wanted = version or models.find_newest_version(tx, found.id)
-        return wanted, evaluate_log(tx, found.id, until - days * models.DAY_US, until, wanted)
+        wanted = version or models.find_newest_version(tx, one_business.id)
+        return wanted, evaluate_log(tx, one_business.id, until - days * models.DAY_US, until, wanted)
 
     wanted, found = carry_out(work)
     if found is None:
@@ -198,8 +204,8 @@ def relearn_command(
         since = until - hold_out_days * models.DAY_US
         with computing_on(engine, connection) as computing:
             as_of = since if hold_out_days else now
-            found = relearn_files(computing, prepared.sources, prepared.market, as_of)
-            out.print(f"{found.examples:,} views of ads, learned in {found.passes} passes.")
+            relearned = relearn_files(computing, prepared.sources, prepared.market, as_of)
+            out.print(f"{relearned.examples:,} views of ads, learned in {relearned.passes} passes.")
             if hold_out_days:
                 span = Span(since, until, now)
                 comparison = judge_files(computing, prepared.sources, prepared.market, span)
@@ -217,9 +223,9 @@ def relearn_command(
 
 
 def _publish(tx: Tx, of: Business, weights: Weights) -> ModelVersion:
-    made = publish_relearned(tx, of.id, weights)
-    record_command(tx, of, "model relearn", f"model {made.version}")
-    return made
+    model_version = publish_relearned(tx, of.id, weights)
+    record_command(tx, of, "model relearn", f"model {model_version.version}")
+    return model_version
 
 
 def _held_table(held: Held) -> Table:
@@ -235,11 +241,16 @@ def _held_table(held: Held) -> Table:
 
 def _table_of(found: list[ModelVersion]) -> Table:
     table = Table("model", "made", "from", "through entry", "entries", "bytes", "kept")
-    for each in found:
-        made = from_micros(each.made_at).strftime("%Y-%m-%d %H:%M:%S")
-        kept = "yes" if each.has_blob else "no"
+    for model_version in found:
+        made = from_micros(model_version.made_at).strftime("%Y-%m-%d %H:%M:%S")
+        kept = "yes" if model_version.has_blob else "no"
         table.add_row(
-            str(each.version), made, each.origin, f"{each.through:,}", f"{each.entries:,}",
-            f"{each.size:,}", kept,
-        )  # fmt: skip
+            str(model_version.version),
+            made,
+            model_version.origin,
+            f"{model_version.through:,}",
+            f"{model_version.entries:,}",
+            f"{model_version.size:,}",
+            kept,
+        )
     return table

@@ -125,11 +125,11 @@ def _list_homes(tx: Tx, business_id: str, ad_group_ids: Collection[str]) -> dict
 def _describe(candidates: Iterable[Candidate]) -> Iterator[AdGroupLine | AdLine]:
     """Each ad group before its ads, as the marketplace knows them."""
     told: set[int] = set()
-    for each in candidates:
-        if each.ad_group.number not in told:
-            told.add(each.ad_group.number)
-            yield describe_group(each.ad_group, each.live.campaign, each.timezone)
-        yield describe_ad(each.live)
+    for candidate in candidates:
+        if candidate.ad_group.number not in told:
+            told.add(candidate.ad_group.number)
+            yield describe_group(candidate.ad_group, candidate.live.campaign, candidate.timezone)
+        yield describe_ad(candidate.live)
 
 
 def _load_members(
@@ -137,9 +137,9 @@ def _load_members(
 ) -> dict[str, frozenset[Member]]:
     """Members by the number of their audience; only what changed is read."""
     wanted: dict[str, set[int]] = {}
-    for each in candidates:
-        chosen = (*each.ad_group.audience_ids, *each.ad_group.excluded_audience_ids)
-        wanted.setdefault(each.ad_group.ad_account_id, set()).update(map(int, chosen))
+    for candidate in candidates:
+        chosen = (*candidate.ad_group.audience_ids, *candidate.ad_group.excluded_audience_ids)
+        wanted.setdefault(candidate.ad_group.ad_account_id, set()).update(map(int, chosen))
     members: dict[str, frozenset[Member]] = {}
     for ad_account_id, numbers in wanted.items():
         for audience in audiences.list_audiences(tx, business_id, ad_account_id, numbers) if numbers else ():

@@ -86,13 +86,13 @@ def load_statement(tx: Tx, account: AdAccount) -> list[StatementLine]:
 def _less(days: list[ChargedDay], placed: list[PlacedDay]) -> list[ChargedDay]:
     """Charged days without what of them was charged in placements of operators."""
     left = {(day.ad_group_id, day.day): day for day in days}
-    for each in placed:
-        place = each.ad_group_id, each.day
+    for placed_day in placed:
+        place = placed_day.ad_group_id, placed_day.day
         had = left[place]
         left[place] = replace(
             had,
-            views=had.views - each.views,
-            clicks=had.clicks - each.clicks,
-            charged_micros=had.charged_micros - each.charged_micros,
+            views=had.views - placed_day.views,
+            clicks=had.clicks - placed_day.clicks,
+            charged_micros=had.charged_micros - placed_day.charged_micros,
         )
     return list(left.values())

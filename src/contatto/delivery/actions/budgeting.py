@@ -58,9 +58,9 @@ def take_grants(
     """
     tx.hold_key("delivery grants", business_id)
     ledger.delete_expired(tx, business_id)
-    groups = {each.ad_group.id: each for each in candidates}
+    groups = {candidate.ad_group.id: candidate for candidate in candidates}
     now = micros(tx.now)
-    days = {zone: local_day(now, zone) for zone in {each.timezone for each in groups.values()}}
+    days = {zone: local_day(now, zone) for zone in {group.timezone for group in groups.values()}}
     spent: dict[str, Spent] = {}
     for zone, day in days.items():
         here = [name for name, each in groups.items() if each.timezone == zone]
@@ -71,12 +71,12 @@ def take_grants(
         for name, each in sorted(groups.items())
     ]
     held = ledger.list_granted(tx, business_id, server_id)
-    taken = ledger.list_promised(tx, business_id)
+    promised = ledger.list_promised(tx, business_id)
     for name, amount in (each for of_server in held.values() for each in of_server.items()):
-        taken[name] = taken.get(name, 0) + amount
+        promised[name] = promised.get(name, 0) + amount
     rooms = _rooms(tx, business_id, server_id, groups.values())
-    rooms |= _campaign_rooms(tx, business_id, groups.values(), days, taken)
-    granted = share_budgets(wants, taken, rooms, others=len(held))
+    rooms |= _campaign_rooms(tx, business_id, groups.values(), days, promised)
+    granted = share_budgets(wants, promised, rooms, others=len(held))
     until = now + GRANT_US
     bounded = {
         want.ad_group_id
@@ -127,9 +127,9 @@ def _campaign_rooms(
     ``taken`` is what others hold and what is promised, by ad group: those that are paused now count too.
     """
     campaigns = {
-        each.live.campaign.id: (each.live.campaign, each.timezone)
-        for each in candidates
-        if has_budget(each.live.campaign)
+        candidate.live.campaign.id: (candidate.live.campaign, candidate.timezone)
+        for candidate in candidates
+        if has_budget(candidate.live.campaign)
     }
     spent = load_campaign_spent(
         tx, business_id, {name: days[timezone] for name, (_, timezone) in campaigns.items()}
@@ -167,7 +167,7 @@ def load_campaign_spent(tx: Tx, business_id: str, day_of: Mapping[str, str]) -> 
 
 def _rooms(tx: Tx, business_id: str, server_id: str, candidates: Iterable[Candidate]) -> dict[str, int]:
     """What is left to grant in each ad account that is limited."""
-    accounts = {each.ad_group.ad_account_id for each in candidates}
+    accounts = {candidate.ad_group.ad_account_id for candidate in candidates}
     limited: dict[str, Balance] = ledger.list_limited_balances(tx, business_id, accounts)
     if not limited:
         return {}

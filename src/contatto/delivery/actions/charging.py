@@ -59,8 +59,8 @@ def charge_impressions(
     ``append`` puts them into the log.
     """
     by_business: defaultdict[str, list[Impression]] = defaultdict(list)
-    for each in impressions:
-        by_business[each.touch.business_id].append(each)
+    for impression in impressions:
+        by_business[impression.touch.business_id].append(impression)
     charged: dict[int, Touch] = {}
     for business_id, mine in sorted(by_business.items()):
         charged |= _charge_business(tx, business_id, mine, append)
@@ -72,8 +72,12 @@ def _charge_business(
 ) -> dict[int, Touch]:
     for account in sorted({each.touch.ad_account_id for each in impressions}):
         tx.hold_key("charges", account)
-    known = list_known_touches(tx, business_id, [each.touch.touch_id for each in impressions])
-    fresh = {each.touch.touch_id: each for each in impressions if each.touch.touch_id not in known}
+    known_touches = list_known_touches(tx, business_id, [each.touch.touch_id for each in impressions])
+    fresh = {
+        impression.touch.touch_id: impression
+        for impression in impressions
+        if impression.touch.touch_id not in known_touches
+    }
     if not fresh:
         return {}
     named = {each.placement for each in fresh.values() if each.placement}
@@ -147,14 +151,14 @@ def _charge(
     accounts = {each.ad_account_id for each in priced}
     left_of = _load_rooms(tx, business_id, accounts, is_placed=bool(owners))
     charged: list[Touch] = []
-    for each in impressions:
-        touch, amount = each.touch, each.touch.cost_micros
+    for impression in impressions:
+        touch, amount = impression.touch, impression.touch.cost_micros
         if amount:
             paying = budgets.get(touch.ad_group_id, [])
             for budget in paying:
                 left = budget.left(touch.day)
                 amount = amount if left is None else min(amount, left)
-            purse: Purse = (owners.get(each.placement, ""), touch.ad_account_id)
+            purse: Purse = (owners.get(impression.placement, ""), touch.ad_account_id)
             if purse in left_of or purse[0]:  # with an operator there is nothing without a balance
                 amount = min(amount, left_of.get(purse, 0))
                 left_of[purse] = left_of.get(purse, 0) - amount
@@ -166,7 +170,7 @@ def _charge(
 
 def _load_budgets(tx: Tx, business_id: str, priced: Sequence[Touch]) -> dict[str, list[_Budget]]:
     """The budgets that pay for each ad group: its own, and that of its campaign if there is one."""
-    groups = list_ad_groups_by_id(tx, business_id, {each.ad_group_id for each in priced})
+    groups = list_ad_groups_by_id(tx, business_id, {touch.ad_group_id for touch in priced})
     days = sorted({each.day for each in priced})
     budgets = {group.id: [_Budget(group, {})] for group in groups}
     for day in days:
@@ -174,7 +178,7 @@ def _load_budgets(tx: Tx, business_id: str, priced: Sequence[Touch]) -> dict[str
         for name, own in budgets.items():
             own[0].spent[day] = spent.get(name, Spent())
     campaigns = list_campaigns_with_budget(tx, business_id, {group.campaign_id for group in groups})
-    shared = {each.id: _Budget(each, {}) for each in campaigns if has_budget(each)}
+    shared = {campaign.id: _Budget(campaign, {}) for campaign in campaigns if has_budget(campaign)}
     for day in days:
         for name, found in load_campaign_spent(tx, business_id, dict.fromkeys(shared, day)).items():
             shared[name].spent[day] = found.spent
@@ -191,7 +195,7 @@ def entry_of(touch: Touch, nonce: int) -> entries.NewEntry:
 
 def note_click(tx: Tx, touch: Touch) -> None:
     """A platform told of a click on an ad: it belongs to the impression that this person saw last, if any."""
-    seen = entries.find_view_of(tx, touch.business_id, touch.person_id, touch.ad_id)
-    if seen is not None and seen.ts <= touch.ts:
-        news = replace(entry_of(touch, seen.nonce), ts=micros(tx.now))  # the log is in the order of the news
+    view = entries.find_view_of(tx, touch.business_id, touch.person_id, touch.ad_id)
+    if view is not None and view.ts <= touch.ts:
+        news = replace(entry_of(touch, view.nonce), ts=micros(tx.now))  # the log is in the order of the news
         entries.append_entries(tx, touch.business_id, [news])

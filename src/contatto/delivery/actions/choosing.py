@@ -116,7 +116,7 @@ def hand_out(shop: Shop, chosen: Candidate, record: Record, request: AdRequest, 
 def _compare(
     shop: Shop, request: AdRequest, now: datetime, viewer: str, floor: int, limits: Limits
 ) -> tuple[list[int], dict[int, float], dict[int, str]]:  # fmt: skip
-    """Which ads may compete, what is left of their ad groups' budgets, and what keeps the others out.
+    """Return which ads may compete, what is left of their ad groups' budgets, and what keeps the others out.
 
     Ads and ad groups are the API's numbers. This goes through all ad groups for each request, so what is the
     same for all of them is looked up before.
@@ -129,7 +129,7 @@ def _compare(
     held_of = shop.held
     is_watched = viewer != NOBODY and shop.limits_views
     now_ts = micros(now)
-    by_terms = [compare_terms(each, request) for each in shop.terms]
+    by_terms = [compare_terms(term, request) for term in shop.terms]
     for bidder in shop.bidders:
         number = bidder.ad_group_number
         hurdle = find_hurdle(bidder.candidate, by_terms[bidder.terms], now, known, members)

@@ -47,8 +47,8 @@ def list_earned(
     """What some impressions earned, as far as the log still has their decisions."""
     if kind not in _CHANGES:
         return []
-    found = entries.list_decisions_of(tx, business_id, {entry.nonce for _, entry in credits})
-    records = {each.nonce: read_record(each.body) for each in found}
+    decisions = entries.list_decisions_of(tx, business_id, {entry.nonce for _, entry in credits})
+    records = {decision.nonce: read_record(decision.body) for decision in decisions}
     return [
         Earned(
             business_id, credit.ad_account_id or "", credit.ad_group_id, credit.day, records[entry.nonce],

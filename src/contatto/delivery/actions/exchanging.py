@@ -88,7 +88,7 @@ async def serve_placement(
 
 
 async def _is_tired(server: AdServer, field: Field, placement: Placement, viewer: str) -> bool:
-    """Whether a viewer who is known saw as many ads here today as they may."""
+    """Return whether a viewer who is known saw as many ads here today as they may."""
     if not placement.most_views or viewer == NOBODY:
         return False
     day = server.operators.day_of(field.operator)

@@ -38,14 +38,14 @@ class Outlook:
 def list_outlooks(tx: Tx, account: AdAccount) -> list[Outlook]:
     """What the ad groups of an account are expected to bring, by the last two weeks."""
     own, like = _load_earned(tx, account)
-    found = []
+    outlooks = []
     for group, earned, days in own.values():
         lately = earned.spend_micros * WEEK // days
         budget = _weekly(group) or lately
         most = 2 * lately or 2 * budget
         one, two = (expect(earned, like[group.goal], min(times * budget, most)) for times in (1, 2))
-        found.append(Outlook(group, budget, lately, one, two))
-    return found
+        outlooks.append(Outlook(group, budget, lately, one, two))
+    return outlooks
 
 
 def expect_of(tx: Tx, account: AdAccount, ad_group: AdGroup, budget_micros: int) -> Expected | None:
@@ -91,4 +91,4 @@ def _weekly(group: AdGroup) -> int:
 
 
 def _sum(some: list[Earned]) -> Earned:
-    return Earned(sum(each.conversions for each in some), sum(each.spend_micros for each in some))
+    return Earned(sum(earned.conversions for earned in some), sum(each.spend_micros for each in some))

@@ -34,7 +34,7 @@ class Explanation:
 
     @property
     def is_erased(self) -> bool:
-        """Whether its viewer was erased: then it cannot be made again."""
+        """Return whether its viewer was erased: then it cannot be made again."""
         return not self.record.known
 
     def verdict_of(self, ad: int, ad_group: int) -> tuple[Verdict, str]:
@@ -75,6 +75,6 @@ def _model_of(tx: Tx, business_id: str, version: int) -> bytes | None:
     raw = models.load_model(tx, business_id, version)
     if raw is not None:
         return raw
-    found = next((each for each in models.list_models(tx, business_id) if each.version == version), None)
+    found = next((model for model in models.list_models(tx, business_id) if model.version == version), None)
     built = None if found is None else rebuild_marketplace(tx, business_id, found.through)
     return None if built is None else built.marketplace.save()

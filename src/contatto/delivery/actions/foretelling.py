@@ -29,7 +29,7 @@ def keep_told(tx: Tx, business_id: str, told: Mapping[Key, Tally]) -> None:
 def list_curves(
     tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None, days: int = SHOWN_DAYS
 ) -> list[Curve]:
-    """How estimates of the last days did, by question, in the order of questions.
+    """Return how estimates of the last days did, by question, in the order of questions.
 
     Args:
         tx: the transaction.
@@ -39,14 +39,14 @@ def list_curves(
     """
     first = tx.now.date() - timedelta(days=days + max(WAIT_DAYS.values()))
     told = foretold.list_told(tx, business_id, first.isoformat(), ad_account_ids)
-    found = []
+    curves = []
     for question, wait in WAIT_DAYS.items():
         last = tx.now.date() - timedelta(days=wait)
         since, until = (last - timedelta(days=days - 1)).isoformat(), last.isoformat()
         curve = curve_of(question, [each for each in told if since <= each.day <= until])
         if curve is not None:
-            found.append(curve)
-    return found
+            curves.append(curve)
+    return curves
 
 
 def purge_told(tx: Tx) -> int:

@@ -43,9 +43,9 @@ def forget_viewers(tx: Tx, gone: ErasedPeople) -> set[str]:
     decisions += [
         each for each in entries.list_decisions_for(tx, business_id, known_as) if each.seq not in seen
     ]
-    for each in decisions:
-        body = encode_record(without_viewer(read_record(each.body)))
-        entries.record_body(tx, business_id, each.seq, body)
+    for decision in decisions:
+        body = encode_record(without_viewer(read_record(decision.body)))
+        entries.record_body(tx, business_id, decision.seq, body)
     entries.record_nobody(tx, business_id, persons | known_as)
     record_nobody_promised(tx, business_id, known_as)
     files.append_forgotten(tx, business_id, persons | known_as)

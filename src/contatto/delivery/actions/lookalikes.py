@@ -63,8 +63,8 @@ class LookalikeFinder:
 
 def _by_account(audiences: Sequence[Audience]) -> list[list[Audience]]:
     accounts: dict[tuple[str, str], list[Audience]] = {}
-    for each in audiences:
-        accounts.setdefault((each.business_id, each.ad_account_id), []).append(each)
+    for audience in audiences:
+        accounts.setdefault((audience.business_id, audience.ad_account_id), []).append(audience)
     return list(accounts.values())
 
 
@@ -93,7 +93,7 @@ def find_alike(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, Al
         if live.ad_group.ad_account_id == account_id
     }.values())  # fmt: skip
     scored: dict[int, list[float]] = {}
-    found = []
+    alike = []
     for audience in audiences:
         scores = dict.fromkeys(viewers, 0.0)
         aimed = _aimed(groups, audience)
@@ -111,8 +111,8 @@ def find_alike(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, Al
             if wanted.takes(last.country, str((last.features or {}).get(DEVICE, "")))
         }
         leads = sum(_leads_of(learning.marketplace, group) for group in aimed)
-        found.append((audience, choose_alike(able, spec.size, left_out, leads)))
-    return found
+        alike.append((audience, choose_alike(able, spec.size, left_out, leads)))
+    return alike
 
 
 def _aimed(groups: Sequence[AdGroup], audience: Audience) -> list[AdGroup]:
@@ -123,18 +123,18 @@ def _aimed(groups: Sequence[AdGroup], audience: Audience) -> list[AdGroup]:
 
 def list_known_viewers(tx: Tx, business_id: str) -> dict[str, Candidate]:
     """Viewers with consent by whom delivery remembers them as, with what the last request for each said."""
-    known: dict[str, Candidate] = {}
+    known_viewers: dict[str, Candidate] = {}
     before = None
     for _ in range(MOST_DECISIONS // _AT_ONCE):
         latest = entries.list_decisions(tx, business_id, _AT_ONCE, before)
         for entry in latest:
             record = read_record(entry.body)
-            if record.viewer != NOBODY and record.viewer not in known:
-                known[record.viewer] = Candidate(record.viewer, record.country, record.features)
-        if len(latest) < _AT_ONCE or len(known) >= MOST_VIEWERS:
+            if record.viewer != NOBODY and record.viewer not in known_viewers:
+                known_viewers[record.viewer] = Candidate(record.viewer, record.country, record.features)
+        if len(latest) < _AT_ONCE or len(known_viewers) >= MOST_VIEWERS:
             break
         before = latest[-1].seq
-    return known
+    return known_viewers
 
 
 def _leads_of(marketplace: Marketplace, group: AdGroup) -> int:
@@ -163,7 +163,7 @@ def list_sources(tx: Tx, audience: Audience) -> frozenset[str]:
     for some in batched(sorted(persons), _AT_ONCE):
         nonces |= entries.list_nonces_of_persons(tx, audience.business_id, some)
     decisions = entries.list_decisions_of(tx, audience.business_id, nonces)
-    return frozenset(read_record(each.body).viewer for each in decisions) - {NOBODY}
+    return frozenset(read_record(decision.body).viewer for decision in decisions) - {NOBODY}
 
 
 def _ignore(_fault: Any) -> None:

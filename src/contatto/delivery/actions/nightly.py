@@ -83,13 +83,13 @@ def prepare_relearning(tx: Tx, business_id: str, days: int) -> Prepared | None:
     """
     learning = load_learning(tx, business_id)
     first_day = from_micros(micros(tx.now) - days * models.DAY_US).date().isoformat()
-    found = files.list_decision_files_of(tx, business_id, first_day)
-    if not learning.through or not found:
+    decision_files = files.list_decision_files_of(tx, business_id, first_day)
+    if not learning.through or not decision_files:
         return None
-    for file in found:
+    for file in decision_files:
         check_decisions(file)
     saved = learning.marketplace.save()
-    return Prepared(saved, learning.marketplace.market, [path_of(file) for file in found])
+    return Prepared(saved, learning.marketplace.market, [path_of(file) for file in decision_files])
 
 
 def relearn_files(computing: Computing, sources: Sequence[Path], market: Market, as_of_ts: int) -> Relearned:
@@ -165,10 +165,10 @@ def publish_relearned(tx: Tx, business_id: str, weights: Weights) -> ModelVersio
     newest = load_learning(tx, business_id)
     lay_over(newest.marketplace.market, weights)
     saved = newest.marketplace.save()
-    made = ModelVersion(
+    model_version = ModelVersion(
         business_id, newest.version + 1, newest.through, micros(tx.now), "relearned from files", len(saved),
         "", 0, has_blob=True,
     )  # fmt: skip
-    if not models.save_model(tx, made, saved):
+    if not models.save_model(tx, model_version, saved):
         raise Refused(errors.CONFLICT)
-    return made
+    return model_version

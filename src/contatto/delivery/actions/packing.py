@@ -76,7 +76,7 @@ def log_decisions(tx: Tx, business_id: str, made: Sequence[Noted]) -> None:
     if not made:
         return
     rows = list_entries(tx, business_id, made)
-    promised = [each.promise for each in made if each.promise is not None]
+    promised = [noted.promise for noted in made if noted.promise is not None]
     early = entries.list_touches_of(tx, business_id, [each.nonce for each in promised])
     entries.append_entries(tx, business_id, rows + early)
     seen = {each.nonce for each in early}
@@ -95,11 +95,11 @@ def write_log(tx: Tx, business_id: str, rows: Sequence[entries.NewEntry]) -> Non
 
 def _new_lines(tx: Tx, business_id: str, made: Sequence[Noted]) -> list[entries.NewEntry]:
     """Ad groups and ads that these decisions name and the log does not have, or has had for long."""
-    named = {each.record.lines: each.record for each in made if each.record.lines}
+    named = {noted.record.lines: noted.record for noted in made if noted.record.lines}
     if not named:
         return []
     since = min(record.ts for record in named.values()) - KEEP_LINES_US
-    known = {each.nonce for each in entries.list_lines(tx, business_id, named, since)}
+    known = {line.nonce for line in entries.list_lines(tx, business_id, named, since)}
     return [
         entries.NewEntry(EntryKind.LINES, record.ts, digest, body=_pack(record.added))
         for digest, record in named.items()
@@ -137,6 +137,6 @@ def read_lines(body: bytes) -> list[AdGroupLine | AdLine]:
 def load_added(tx: Tx, business_id: str, record: Record) -> bool:
     """Give a decision of the log the ad groups and ads that it names; False if they are no longer kept."""
     if record.lines:
-        kept = entries.list_lines(tx, business_id, [record.lines])
-        record.added = read_lines(kept[0].body) if kept else []
+        lines = entries.list_lines(tx, business_id, [record.lines])
+        record.added = read_lines(lines[0].body) if lines else []
     return bool(record.added) or not record.lines

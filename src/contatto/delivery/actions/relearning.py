@@ -80,17 +80,17 @@ def relearn_apart(raw: bytes) -> bytes:
         return msgspec.msgpack.encode(Found())
     marketplace = new_marketplace(ask.seed)
     marketplace.restore(ask.saved)
-    market, sources = marketplace.market, [Path(each) for each in ask.sources]
+    market, sources = marketplace.market, [Path(source) for source in ask.sources]
     if ask.is_judging:
         return msgspec.msgpack.encode(_judge(ask, sources, market))
-    made = relearn_files(Embedded(), sources, market, ask.as_of_ts)
-    return msgspec.msgpack.encode(Found(made.examples, weights=weights_of(market)))
+    relearned = relearn_files(Embedded(), sources, market, ask.as_of_ts)
+    return msgspec.msgpack.encode(Found(relearned.examples, weights=weights_of(market)))
 
 
 def _judge(ask: Ask, sources: list[Path], market: Market) -> Found:
-    made = relearn_files(Embedded(), sources, market, ask.from_ts)
+    relearned = relearn_files(Embedded(), sources, market, ask.from_ts)
     span = Span(ask.from_ts, ask.until_ts, ask.as_of_ts)
-    return Found(made.examples, compare_held(judge_files(Embedded(), sources, market, span)))
+    return Found(relearned.examples, compare_held(judge_files(Embedded(), sources, market, span)))
 
 
 def compare_held(held: Held) -> list[Compared]:
@@ -102,7 +102,7 @@ def compare_held(held: Held) -> list[Compared]:
 
 
 def night_before(now: datetime) -> datetime:
-    """When the latest night began."""
+    """Return when the latest night began."""
     tonight = now.replace(hour=NIGHT_HOUR, minute=0, second=0, microsecond=0)
     return tonight if tonight <= now else tonight - timedelta(days=1)
 
@@ -131,7 +131,7 @@ class Relearner:
         if self._now is not None:
             return self._go_on(tx, self._now)
         if not self._is_begun:
-            self._turns, self._is_begun = iter([str(each.id) for each in list_businesses(tx)]), True
+            self._turns, self._is_begun = iter([str(business.id) for business in list_businesses(tx)]), True
         for business_id in self._turns:
             if self._is_due(tx, business_id):
                 started = Relearning(business_id, tx.now, tx.now, Stage.JUDGING, 0, 0, ())
@@ -163,7 +163,7 @@ class Relearner:
             return self._end(now, Stage.TOO_LITTLE)
         until = micros(tx.now) - WAIT_DAYS * models.DAY_US
         since, at = until - HELD_DAYS * models.DAY_US, micros(tx.now)
-        sources = [str(each) for each in prepared.sources]
+        sources = [str(source) for source in prepared.sources]
         ask = Ask(
             seed_of(now.business_id), prepared.saved, sources, since, until, at, now.stage is Stage.JUDGING
         )

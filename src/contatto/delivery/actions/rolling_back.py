@@ -17,7 +17,7 @@ def roll_back_model(tx: Tx, business_id: str, version: int) -> ModelVersion:
     Raises:
         Refused: NOT_FOUND when there is no such model, or its bytes are no longer kept or damaged.
     """
-    found = next((each for each in models.list_models(tx, business_id) if each.version == version), None)
+    found = next((model for model in models.list_models(tx, business_id) if model.version == version), None)
     raw = models.load_model(tx, business_id, version) if found is not None else None
     if found is None or raw is None:
         raise Refused(

@@ -57,8 +57,8 @@ def decision_sealing_job(folder: Path, age_days: int, keep_days: int) -> Mainten
 
 
 def _day_of_next(tx: Tx, stream: log.Stream) -> date:
-    found = log.list_entries(tx, stream.business_id, stream.sealed_seq, 1)
-    return _day_of(found[0]) if found else date.max
+    entries = log.list_entries(tx, stream.business_id, stream.sealed_seq, 1)
+    return _day_of(entries[0]) if entries else date.max
 
 
 def _day_of(entry: Entry) -> date:
@@ -117,10 +117,10 @@ def _forget(tx: Tx, business_id: str) -> Record:
         OSError: a file is gone or changed, or the disk fails.
     """
     persons = files.list_forgotten(tx, business_id)
-    made = forget_in_files(files.list_decision_files_of(tx, business_id), persons)
+    decision_files = forget_in_files(files.list_decision_files_of(tx, business_id), persons)
 
     def record(tx: Tx) -> None:
-        for file in made:
+        for file in decision_files:
             files.record_decision_file(tx, file)
         files.delete_forgotten(tx, business_id, persons)
 

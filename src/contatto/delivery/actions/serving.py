@@ -82,7 +82,7 @@ class AdServer:
         return shop
 
     def has_shop(self, business_id: str) -> bool:
-        """Whether the ads of a business are here."""
+        """Return whether the ads of a business are here."""
         shop = self._shops.get(business_id)
         return shop is not None and shop.snapshot is not None
 
@@ -120,11 +120,11 @@ class AdServer:
 
 def warm_kernels() -> None:
     """Have the kernels compiled or loaded, which takes a while the first time."""
-    made = Replica(0)
-    made.set_live(
+    replica = Replica(0)
+    replica.set_live(
         [AdGroupLine(ts=1, adgroup_id="1", advertiser_id="1"), AdLine(ts=1, ad_id="1", adgroup_id="1")]
     )
-    made.decide(Asked(1, 1_000_000, "somebody", "SG", {"kind": "none"}, 1, [1], {1: 1.0}))
+    replica.decide(Asked(1, 1_000_000, "somebody", "SG", {"kind": "none"}, 1, [1], {1: 1.0}))
 
 
 class Shop:
@@ -182,9 +182,9 @@ class Shop:
         before, self.snapshot = self.snapshot, found
         if before is None or before.candidates is not found.candidates:
             self.bidders = gather_bidders(found.candidates)
-            self.limits_views = bool(self.server.most_views) or any(each.cap for each in self.bidders)
+            self.limits_views = bool(self.server.most_views) or any(bidder.cap for bidder in self.bidders)
             self.terms = list({each.terms: each.candidate for each in self.bidders}.values())
-            self.candidates = {each.live.ad.number: each for each in found.candidates}
+            self.candidates = {candidate.live.ad.number: candidate for candidate in found.candidates}
             self.revisions = {}
         if found.version not in (self.replica.version, self._refused_version) and self.loading is None:
             self.loading = asyncio.create_task(self._load(found.version))
@@ -219,7 +219,7 @@ class Shop:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether something is still to be written down."""
+        """Return whether something is still to be written down."""
         return bool(self._waiting)
 
     @property
@@ -323,16 +323,16 @@ class Shop:
 
 def load_replica(tx: Tx, business_id: str) -> Replica | None:
     """The newest model of a business that is whole; None when there is none."""
-    for each in models.list_models(tx, business_id):
-        raw = models.load_model(tx, business_id, each.version) if each.has_blob else None
+    for model in models.list_models(tx, business_id):
+        raw = models.load_model(tx, business_id, model.version) if model.has_blob else None
         if raw is None:
-            if each.has_blob:
-                logger().error("delivery.model_damaged", version=each.version)
+            if model.has_blob:
+                logger().error("delivery.model_damaged", version=model.version)
             continue
         try:
-            return Replica(seed_of(business_id), each.version, raw)
+            return Replica(seed_of(business_id), model.version, raw)
         except (Damaged, Different) as error:
-            logger().error("delivery.model_damaged", version=each.version, says=str(error))
+            logger().error("delivery.model_damaged", version=model.version, says=str(error))
     return None
 
 

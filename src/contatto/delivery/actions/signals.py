@@ -27,19 +27,23 @@ _QUALITY: Final = {
 
 def learn_conversations(tx: Tx, events: Sequence[ConversationStarted]) -> None:
     """Conversations began: delivery learns those that an ad earned."""
-    found = [_Said(each.business_id, each.conversation_id) for each in events]
+    found = [_Said(event.business_id, event.conversation_id) for event in events]
     _append(tx, ConversionKind.CONVERSATION, EntryKind.CONVERSATION, found)
 
 
 def learn_leads(tx: Tx, events: Sequence[LeadCaptured]) -> None:
     """Persons became leads, by the chat, by a form or by hand; imported ones are nobody's."""
-    found = [_Said(each.business_id, each.lead_id, _SOURCES.get(Origin(each.origin), "")) for each in events]
+    found = [
+        _Said(event.business_id, event.lead_id, _SOURCES.get(Origin(event.origin), "")) for event in events
+    ]
     _append(tx, ConversionKind.LEAD, EntryKind.LEAD, [each for each in found if each.said])
 
 
 def learn_qualities(tx: Tx, events: Sequence[LeadStatusChanged]) -> None:
     """The business found what leads are worth."""
-    found = [_Said(each.business_id, each.lead_id, _QUALITY.get(LeadStatus(each.new), "")) for each in events]
+    found = [
+        _Said(event.business_id, event.lead_id, _QUALITY.get(LeadStatus(event.new), "")) for event in events
+    ]
     _append(tx, ConversionKind.LEAD, EntryKind.QUALITY, [each for each in found if each.said])
 
 
@@ -62,23 +66,25 @@ def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) 
     """Append those that an impression of ours earned, in their order."""
     for business_id in dict.fromkeys(each.business_id for each in some):
         mine = [each for each in some if each.business_id == business_id]
-        found = list_credited(tx, business_id, {each.subject_id for each in mine})
+        credited = list_credited(tx, business_id, {each.subject_id for each in mine})
         earned = {
             subject_id: credit.touch_id
-            for subject_id, credit in found.items()
+            for subject_id, credit in credited.items()
             if credit.kind is of and credit.touch_id is not None
         }
         if earned:
             touched = entries.list_entries_of_touches(tx, business_id, set(earned.values()))
             said = [(each, touched.get(earned.get(each.subject_id, 0))) for each in mine]
             made = [
-                _entry(tx, kind, each.said, entry, found[each.subject_id].ts)
+                _entry(tx, kind, each.said, entry, credited[each.subject_id].ts)
                 for each, entry in said
                 if entry and entry.nonce
             ]
             if made:
                 entries.append_entries(tx, business_id, made)
-                credits = [(found[each.subject_id], entry) for each, entry in said if entry and entry.nonce]
+                credits = [
+                    (credited[each.subject_id], entry) for each, entry in said if entry and entry.nonce
+                ]
                 counted = list_earned(tx, business_id, kind, credits)
                 count_in_trial(tx, counted)
                 count_in_placements(tx, counted)

@@ -196,22 +196,22 @@ class Trainer:
 def load_learning(tx: Tx, business_id: str) -> Learning:
     """The marketplace of the newest model that is whole, to go on from; a new one if there is none."""
     newest = models.find_newest_version(tx, business_id)
-    for each in models.list_models(tx, business_id):
-        made = _restored(tx, each)
+    for model in models.list_models(tx, business_id):
+        made = _restored(tx, model)
         if made is not None:
-            return Learning(business_id, made, each.through, newest, each.through)
+            return Learning(business_id, made, model.through, newest, model.through)
     return Learning(business_id, new_marketplace(seed_of(business_id)), 0, newest, 0)
 
 
 def rebuild_marketplace(tx: Tx, business_id: str, through: int) -> Learning | None:
     """The marketplace as it was after an entry, from a model before it; None when too little is kept."""
-    for each in models.list_models(tx, business_id):
-        made = _restored(tx, each) if each.through <= through else None
+    for model in models.list_models(tx, business_id):
+        made = _restored(tx, model) if model.through <= through else None
         if made is not None:
-            found = Learning(business_id, made, each.through, each.version, each.through)
-            while learn_entries(tx, found, AT_ONCE, through):
+            learning = Learning(business_id, made, model.through, model.version, model.through)
+            while learn_entries(tx, learning, AT_ONCE, through):
                 pass
-            return found if found.through == through else None
+            return learning if learning.through == through else None
     return None
 
 
@@ -222,12 +222,12 @@ def _restored(tx: Tx, version: ModelVersion) -> Marketplace | None:
     try:
         if raw is None:
             raise Damaged("it is not what was published")
-        made = new_marketplace(seed_of(version.business_id))
-        made.restore(raw)
+        marketplace = new_marketplace(seed_of(version.business_id))
+        marketplace.restore(raw)
     except (Damaged, Different) as error:
         logger().error("delivery.model_damaged", version=version.version, says=str(error))
         return None
-    return made
+    return marketplace
 
 
 def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = None) -> int:
@@ -297,22 +297,22 @@ def _outcome(marketplace: Marketplace, entry: Entry) -> AnyLine:
 def _list_changes(tx: Tx, learning: Learning) -> list[AdGroupLine | AdLine]:
     """Ad groups and ads that are not as the marketplace knows them, with those that no longer serve."""
     groups = learning.marketplace.market.groups
-    found: list[AdGroupLine | AdLine] = []
+    changes: list[AdGroupLine | AdLine] = []
     live: set[str] = set()
     for line in load_snapshot(tx, learning.business_id).lines:
         if isinstance(line, AdGroupLine):
             live.add(line.adgroup_id)
             place = groups.by_id.get(line.adgroup_id)
             if place is None or not is_same(groups.groups[place].line, line):
-                found.append(line)
+                changes.append(line)
         else:
             ad = groups.ad_by_id.get(line.ad_id)
             if ad is None or not is_same(groups.ad_lines[ad], line):
-                found.append(line)
+                changes.append(line)
     for group in groups.groups:
         if group.line.adgroup_id not in live and group.line.status is Status.ON:
-            found.append(msgspec.structs.replace(group.line, status=Status.OFF))
-    return found
+            changes.append(msgspec.structs.replace(group.line, status=Status.OFF))
+    return changes
 
 
 def _entry_of(line: AdGroupLine | AdLine, ts: int) -> entries.NewEntry:

@@ -84,7 +84,7 @@ def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[TrialDay]) ->
         )
         for own in by_group.values()
     ]
-    learned, by_lot = add_arms([each.learned for each in pairs]), add_arms([each.by_lot for each in pairs])
+    learned, by_lot = add_arms([pair.learned for pair in pairs]), add_arms([each.by_lot for each in pairs])
     return CampaignLift(campaign, goal, learned, by_lot, measure_lift(pairs))
 
 

@@ -108,7 +108,7 @@ async def get_delivery_model(request: Request, caller: ApiCaller) -> Answered[Mo
         known = find_influences(tx, business_id) if caller.ad_account_ids is None else None
         return ModelInfo(
             find_newest_version(tx, business_id),
-            [_curve_info(each) for each in list_curves(tx, business_id, [account.id])],
+            [_curve_info(curve) for curve in list_curves(tx, business_id, [account.id])],
             [_influence_info(each) for each in known.found] if known else [],
         )
 
@@ -118,7 +118,7 @@ async def get_delivery_model(request: Request, caller: ApiCaller) -> Answered[Mo
 def _curve_info(curve: Curve) -> CurveInfo:
     return CurveInfo(
         curve.question, curve.asked, curve.came, curve.expected, curve.loss, curve.of_rate, curve.distance,
-        [_bin_info(each) for each in curve.bins], [_loss_info(each) for each in curve.days],
+        [_bin_info(each) for each in curve.bins], [_loss_info(day) for day in curve.days],
     )  # fmt: skip
 
 

@@ -129,7 +129,7 @@ async def get_delivery_lift(request: Request, caller: ApiCaller) -> Answered[Lif
 
     def work(tx: Tx) -> LiftList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        return LiftList([_lift_info(each) for each in list_lifts(tx, account)])
+        return LiftList([_lift_info(lift) for lift in list_lifts(tx, account)])
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
@@ -181,8 +181,8 @@ async def get_expected_results(request: Request, caller: ApiCaller) -> Answered[
         group = find_ad_group_by_number(tx, account.business_id, query.adgroup_id)
         if group is None or group.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND)
-        found = expect_of(tx, account, group, to_micros(query.budget))
-        low, middle, high = (found.low, found.middle, found.high) if found else (None, None, None)
+        expected = expect_of(tx, account, group, to_micros(query.budget))
+        low, middle, high = (expected.low, expected.middle, expected.high) if expected else (None, None, None)
         return ExpectedInfo(str(group.number), group.goal, low, middle, high)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
@@ -238,14 +238,14 @@ async def get_decision(request: Request, caller: ApiCaller) -> Answered[Decision
 
     def work(tx: Tx) -> DecisionInfo:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        found = explain_decision(tx, account.business_id, query.decision_id)
-        record = found.record
+        explanation = explain_decision(tx, account.business_id, query.decision_id)
+        record = explanation.record
         ad = find_ad_by_number(tx, account.business_id, query.ad_id or record.ad)
         if ad is None or ad.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND)
         group = find_ad_group(tx, account.business_id, ad.ad_group_id)
-        verdict, reason = found.verdict_of(ad.number, 0 if group is None else group.number)
-        is_shown, explained = verdict is Verdict.SHOWN, found.explained
+        verdict, reason = explanation.verdict_of(ad.number, 0 if group is None else group.number)
+        is_shown, explained = verdict is Verdict.SHOWN, explanation.explained
         offer = None if explained is None else explained.offers.get(ad.number)
         click, conversation, lead, spam = record.p[:4] if is_shown else (None, None, None, None)
         features = explained.features if explained is not None and is_shown else {}
@@ -292,12 +292,14 @@ async def get_balance(request: Request, caller: ApiCaller) -> Answered[BalanceLi
         account = load_advertiser(tx, caller, query.advertiser_id)
         own = ledger.find_balance(tx, account.business_id, account.id)
         names = {
-            each.operator_id: each.operator_name
-            for each in list_admissions_of_business(tx, account.business_id)
+            admission.operator_id: admission.operator_name
+            for admission in list_admissions_of_business(tx, account.business_id)
         }
-        others = list_balances_of_accounts(tx, account.business_id, [account.id])
+        balances = list_balances_of_accounts(tx, account.business_id, [account.id])
         rows = [_balance_info(account, own, "OPEN" if not own.is_limited else "LIMITED", "")]
-        rows += [_balance_info(account, each, "LIMITED", names[each.operator_id]) for each in others]
+        rows += [
+            _balance_info(account, balance, "LIMITED", names[balance.operator_id]) for balance in balances
+        ]
         return BalanceList(rows)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))

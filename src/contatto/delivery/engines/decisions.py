@@ -216,7 +216,7 @@ def _find_theirs(db: Any, paths: list[str], persons: list[str]) -> None:
 
 
 def has_new_files(files: Iterable[DecisionFile]) -> bool:
-    """Whether any file was written anew beside itself."""
+    """Return whether any file was written anew beside itself."""
     return any(_new_of(file).exists() for file in files)
 
 

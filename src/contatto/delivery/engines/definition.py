@@ -100,7 +100,7 @@ def examples() -> Any:
 
 
 def _became(known: Any) -> Any:
-    """When each impression was seen, and what is known to have come of it; nulls where nothing has."""
+    """Return when each impression was seen, and what is known to have come of it; nulls where nothing has."""
 
     def when(kind: str) -> Any:
         return known.ts.min(where=known.kind == kind)

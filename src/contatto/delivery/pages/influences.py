@@ -63,7 +63,7 @@ class InfluenceRow:
 
     @property
     def is_seen(self) -> bool:
-        """Whether it moves the odds so much that rounding shows it."""
+        """Return whether it moves the odds so much that rounding shows it."""
         return self.times >= 1.005
 
     @property

@@ -114,7 +114,11 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
     context, asked = context_of(request), read_number(request.query_params.get("decision", ""))
 
     def work(tx: Tx) -> dict[str, Any]:
-        accounts = [each for each in list_ad_accounts(tx, caller.business_id) if may_use(caller, each.id)]
+        accounts = [
+            ad_account
+            for ad_account in list_ad_accounts(tx, caller.business_id)
+            if may_use(caller, ad_account.id)
+        ]
         states = {state.number: state for state in models.list_states(tx, caller.business_id)}
         rows = [row for account in accounts for row in _groups(tx, account, states)]
         currencies = {account.currency for account in accounts}
@@ -125,11 +129,13 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
             "rows": rows,
             "balances": [(account, balance) for account, balance in balances if balance.is_limited],
             "currency": currencies.pop() if len(currencies) == 1 else "",
-            "outlooks": [(account, each) for account in accounts for each in list_outlooks(tx, account)],
-            "lifts": [_lift_row(account, each) for account in accounts for each in list_lifts(tx, account)],
+            "outlooks": [
+                (account, outlook) for account in accounts for outlook in list_outlooks(tx, account)
+            ],
+            "lifts": [_lift_row(account, lift) for account in accounts for lift in list_lifts(tx, account)],
             "decisions": _decisions(tx, caller),
             "why": _why(tx, caller, asked) if asked else None,
-        }  # fmt: skip
+        }
 
     values = await context.db.read_long(work, caller.business_id)
     values["trial_share"] = context.settings.trial_share
@@ -155,13 +161,13 @@ def _lift_row(account: AdAccount, measured: CampaignLift) -> _LiftRow:
 
 
 def _groups(tx: Tx, account: AdAccount, states: dict[int, GroupState]) -> list[_GroupRow]:
-    found = []
+    groups = []
     for group in list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page(1, 200)):
         state = states.get(group.number)
         phase = Phase.LEARNING if state is None else state.phase
-        reasons = [REASONS[each] for each in state.reasons] if state else []
-        found.append(_GroupRow(group.name, str(group.number), PHASES[phase], KINDS[phase], reasons, state))
-    return found
+        reasons = [REASONS[reason] for reason in state.reasons] if state else []
+        groups.append(_GroupRow(group.name, str(group.number), PHASES[phase], KINDS[phase], reasons, state))
+    return groups
 
 
 def _decisions(tx: Tx, caller: Caller) -> list[_DecisionRow]:
@@ -208,12 +214,12 @@ def factor_text(name: str) -> LazyText:
 
 
 def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
-    found = explain_decision(tx, caller.business_id, nonce)
-    record = found.record
-    features = found.explained.features if found.explained else {}
+    explanation = explain_decision(tx, caller.business_id, nonce)
+    record = explanation.record
+    features = explanation.explained.features if explanation.explained else {}
     ordered = sorted(features.items(), key=lambda item: abs(item[1] - 1.0), reverse=True)
     names = _name_own_ads(tx, caller, set(record.ads))
-    offers = found.explained.offers if found.explained else {}
+    offers = explanation.explained.offers if explanation.explained else {}
     rivals = [
         _Rival(names[number], offers.get(number, 0), number == record.ad)
         for number in record.ads
@@ -225,8 +231,8 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
         "at": from_micros(record.ts),
         "shown": names.get(record.ad, ""),
         "is_by_lot": record.trial < 0,
-        "is_erased": found.is_erased,
-        "is_same": found.explained is not None and found.explained.is_same,
+        "is_erased": explanation.is_erased,
+        "is_same": explanation.explained is not None and explanation.explained.is_same,
         "placement": record.placement,
         "floor_micros": max(record.floor_micros, record.to_beat_micros),
         "price_micros": record.price_micros,

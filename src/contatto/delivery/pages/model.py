@@ -114,7 +114,7 @@ async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLRespo
 
 
 def _verdict(asked: int, came: int, expected: float) -> str:
-    """Whether so many came as were expected, as far as so many can tell."""
+    """Return whether so many came as were expected, as far as so many can tell."""
     if came < _FEW:
         return "few"
     low, high = interval_of(came, asked)
@@ -129,7 +129,11 @@ def _gain(loss: float, of_rate: float) -> float:
 
 def _card_of(curve: Curve, influences: Influences | None) -> CurveCard:
     found: list[Influence] = influences.found if influences else []
-    own = [each for each in found if each.question is curve.question and each.source is not Source.EARLIER]
+    own = [
+        influence
+        for influence in found
+        if influence.question is curve.question and influence.source is not Source.EARLIER
+    ]
     earlier = [each for each in found if each.question is curve.question and each.source is Source.EARLIER]
     return CurveCard(
         id=curve.question.value,
@@ -147,7 +151,7 @@ def _card_of(curve: Curve, influences: Influences | None) -> CurveCard:
         drawn=draw_bins(curve.bins),
         bins=curve.bins,
         losses=draw_losses(curve.days),
-        days=tuple((each.day, each.asked, each.came, each.loss, each.of_rate) for each in curve.days),
+        days=tuple((day.day, day.asked, day.came, day.loss, day.of_rate) for day in curve.days),
         influences=[row_of_influence(each) for each in [*own, *earlier][:LISTED]],
     )
 

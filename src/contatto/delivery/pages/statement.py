@@ -36,7 +36,10 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
     def work(tx: Tx) -> list[list[str]]:
         head = "ad account,currency,day,ad group,note,views,clicks,amount,balance,marketplace,placement"
         lines = [head.split(",")]
-        markets = {each.operator_id: each for each in list_admissions_of_business(tx, caller.business_id)}
+        markets = {
+            admission.operator_id: admission
+            for admission in list_admissions_of_business(tx, caller.business_id)
+        }
         for account in list_ad_accounts(tx, caller.business_id):
             if not may_use(caller, account.id):
                 continue
@@ -66,6 +69,6 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
 
 def _group_names(tx: Tx, account: AdAccount) -> dict[str, str]:
     """The names of an account's ad groups, also of those that were deleted."""
-    wanted = NodeFilter(statuses=frozenset(NodeStatus))
-    groups = list_ad_groups(tx, account.business_id, account.id, wanted, Page(1, 1_000_000))
+    node_filter = NodeFilter(statuses=frozenset(NodeStatus))
+    groups = list_ad_groups(tx, account.business_id, account.id, node_filter, Page(1, 1_000_000))
     return {group.id: group.name for group in groups}

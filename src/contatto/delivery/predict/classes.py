@@ -105,7 +105,7 @@ class Classes:
         return True
 
     def is_time_to_fit(self) -> bool:
-        """Whether there are enough new viewers."""
+        """Return whether there are enough new viewers."""
         return self.noted >= max(self.fitted_at * 3 // 2, FIRST_FIT)
 
     def refit_in_slices(self, seed: int) -> Generator[None]:

@@ -62,7 +62,7 @@ def _answer(replica: Replica, record: Record, ads: list[int]) -> Record:
     market = replica.market
     market.now = record.ts
     restore_viewer(market, replica.row_of(record.viewer), record.known)
-    known = [each for each in record.groups if str(each.number) in market.groups.by_id]
+    known = [group for group in record.groups if str(group.number) in market.groups.by_id]
     bare = msgspec.structs.replace(
         record, ads=ads, groups=known, floor_micros=1, ad=0, ad_group=0, offer_micros=0, price_micros=0,
         propensity=1.0, p=(), raw=(), shown=None,

@@ -335,7 +335,7 @@ class Groups:
         self.features = {int(key): value for key, value in rest[0].items()}
         self.view_rate = rest[1]
         self.ad_lines = [msgspec.convert(line, AdLine) for line in ad_lines]
-        self.groups = [_restored(*each) for each in groups]
+        self.groups = [_restored(*group) for group in groups]
         for ad, line in enumerate(self.ad_lines):
             self._ads_like(line).append(ad)
         self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)

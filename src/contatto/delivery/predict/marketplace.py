@@ -104,7 +104,7 @@ class Marketplace:
             raise Unusable("its time is more than a minute before that of an earlier line")
 
     def _is_repeated(self, line: AnyLine) -> bool:
-        """Whether the very same was said before; it is remembered, unless its time cannot be."""
+        """Return whether the very same was said before; it is remembered, unless its time cannot be."""
         market = self.market
         digest = hash_once(_ENCODER.encode(line).decode())
         if digest in market.seen:
@@ -218,7 +218,7 @@ class Marketplace:
 
     @property
     def is_busy(self) -> bool:
-        """Whether some work is done in slices between requests now; saving would finish it early."""
+        """Return whether some work is done in slices between requests now; saving would finish it early."""
         return bool(self.market.work)
 
     def restore(self, raw: bytes) -> None:

@@ -68,7 +68,7 @@ def target_of(group: Group) -> float:
 
 
 def is_target_too_low(group: Group, now: int) -> bool:
-    """Whether a cost target holds an ad group back that had its time to learn and won little by it."""
+    """Return whether a cost target holds an ad group back that had its time to learn and won little by it."""
     age_s = (now - max(group.began_at, group.line.starts_ts or 0)) / SECOND
     is_held = target_of(group) > 0.0 and not group.is_paced
     return is_held and age_s >= LEARNING_S and group.lately_expected < FEW_A_DAY
@@ -114,13 +114,13 @@ def _pace(groups: Groups, group: Group, traffic: Traffic, rate: float, now: int)
     asked = float(groups.table[number, G_ASKED])
     group.wanted = _wanted(groups, group, traffic, rate, now)
     wanted = group.wanted * group.correction
-    found = find_multiplier(groups.prices[number], groups.counts[number], asked, wanted)
+    multiplier = find_multiplier(groups.prices[number], groups.counts[number], asked, wanted)
     had = group.paced
-    if had > 0.0 and found > 0.0 and asked >= 50.0:
-        step = math.log(found / had)
-        found = had * math.exp(min(max(step, -0.7), 0.7) * 0.6)
-    group.paced = found
-    return found
+    if had > 0.0 and multiplier > 0.0 and asked >= 50.0:
+        step = math.log(multiplier / had)
+        multiplier = had * math.exp(min(max(step, -0.7), 0.7) * 0.6)
+    group.paced = multiplier
+    return multiplier
 
 
 def _explore(

@@ -57,14 +57,14 @@ def pace_campaigns(
             campaigns.setdefault(group.line.campaign_id, []).append(group)
     shares: dict[int, Share] = {}
     for members in campaigns.values():
-        able = [each for each in members if _is_open(groups, each, now) and has_campaign_budget(each)]
+        able = [member for member in members if _is_open(groups, member, now) and has_campaign_budget(member)]
         if able:
             shares |= _pace(groups, _Pool(members, able), traffic, rates, now)
     return shares
 
 
 def has_campaign_budget(group: Group) -> bool:
-    """Whether the campaign of an ad group has a budget."""
+    """Return whether the campaign of an ad group has a budget."""
     line = group.line
     return line.campaign_micros is not None and line.campaign_mode is not BudgetMode.INFINITE
 
@@ -88,7 +88,7 @@ class _Pool:
     @property
     def counted(self) -> int:
         """What was spent of it."""
-        return sum(each.spent_day if self.is_by_day else each.spent_ever for each in self.members)
+        return sum(member.spent_day if self.is_by_day else member.spent_ever for member in self.members)
 
 
 def _is_open(groups: Groups, group: Group, now: int) -> bool:
@@ -114,12 +114,12 @@ def _pace(
         counts += groups.counts[each.number] * weight
         asked += float(groups.table[each.number, G_ASKED])
     wanted = _due(groups, pool, plan, curve, ahead_s)
-    found = find_multiplier(prices, counts, 1.0, wanted)
+    multiplier = find_multiplier(prices, counts, 1.0, wanted)
     had = able[0].campaign_paced
-    if had > 0.0 and found > 0.0 and asked >= 50.0:
-        step = math.log(found / had)
-        found = had * math.exp(min(max(step, -_FASTEST), _FASTEST) * 0.6)
-    return {each.number: _share(groups, each, found) for each in able}
+    if had > 0.0 and multiplier > 0.0 and asked >= 50.0:
+        step = math.log(multiplier / had)
+        multiplier = had * math.exp(min(max(step, -_FASTEST), _FASTEST) * 0.6)
+    return {each.number: _share(groups, each, multiplier) for each in able}
 
 
 def _share(groups: Groups, group: Group, multiplier: float) -> Share:
@@ -136,7 +136,7 @@ def _due(groups: Groups, pool: _Pool, plan: Plan, curve: NDArray[np.float64], ah
     else:
         whole = amount_between(curve, plan.from_s, plan.until_s)
         due = amount_between(curve, plan.from_s, ahead_s) / max(whole, 1e-9)
-    spent = pool.counted + sum(each.promised for each in pool.members) * groups.view_rate
+    spent = pool.counted + sum(member.promised for member in pool.members) * groups.view_rate
     return max(plan.spent + plan.amount * due - spent, 0.0) / max(groups.view_rate, 0.05)
 
 
@@ -149,7 +149,7 @@ def _plan_of(pool: _Pool, curve: NDArray[np.float64], now_s: float) -> Plan:
     until_s = ends_s if ends_s < math.inf else now_s + NO_END_S
     if pool.is_by_day:
         until_s = min(head.day_until / SECOND, ends_s)
-        is_new = all(each.began_at >= each.day_from and not each.spent_ever for each in pool.members)
+        is_new = all(member.began_at >= member.day_from and not member.spent_ever for member in pool.members)
         if is_new:  # the first day gets the part of it that is left
             whole = amount_between(curve, head.day_from / SECOND, head.day_until / SECOND)
             left *= amount_between(curve, now_s, head.day_until / SECOND) / max(whole, 1e-9)
@@ -158,5 +158,5 @@ def _plan_of(pool: _Pool, curve: NDArray[np.float64], now_s: float) -> Plan:
 
 
 def _end_of(able: Sequence[Group]) -> float:
-    """When the last ad group ends, in seconds since 1970."""
-    return max(math.inf if each.line.ends_ts is None else each.line.ends_ts / SECOND for each in able)
+    """Return when the last ad group ends, in seconds since 1970."""
+    return max(math.inf if group.line.ends_ts is None else group.line.ends_ts / SECOND for group in able)

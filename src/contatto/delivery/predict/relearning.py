@@ -45,7 +45,7 @@ _NO: Final = 1.0
 
 
 def is_time_to_relearn(market: Market) -> bool:
-    """Whether enough time has passed, or enough has come."""
+    """Return whether enough time has passed, or enough has come."""
     is_old = market.now - market.relearned_at >= EVERY_S * SECOND
     return is_old or _count_clicks(market) >= max(MORE * market.clicks_then, FEW)
 
@@ -104,7 +104,9 @@ def let_agree(
 
 def list_kept(market: Market, most: int) -> list[Shown]:
     """The newest views of which something is known and whose features are kept, in the order of time."""
-    return [each for each in market.snapshots.holders.values() if each.clicked_at or each.is_settled][-most:]
+    return [holder for holder in market.snapshots.holders.values() if holder.clicked_at or holder.is_settled][
+        -most:
+    ]
 
 
 class Observed(NamedTuple):

@@ -122,13 +122,13 @@ class Replica:
     """
 
     def __init__(self, business_seed: int, version: int = 0, saved: bytes | None = None) -> None:
-        made = new_marketplace(business_seed)
+        marketplace = new_marketplace(business_seed)
         if saved is not None:
-            made.restore(saved)
+            marketplace.restore(saved)
         self.version = version
         self._business_seed = business_seed
-        self._marketplace = made
-        self.market: Market = made.market
+        self._marketplace = marketplace
+        self.market: Market = marketplace.market
         self.market.asked_fields = _LearnedFields(self.market.asked_fields)
         self._added: dict[str, AdGroupLine | AdLine] = {}
         self._told: tuple[list[AdGroupLine | AdLine], int] = ([], 0)
@@ -239,7 +239,7 @@ class Replica:
         return STRANGER
 
     def shown_lately(self, viewer: str, ad_group: int) -> float:
-        """How often a viewer saw ads of an ad group; views of a day ago count half."""
+        """Return how often a viewer saw ads of an ad group; views of a day ago count half."""
         market = self.market
         row = market.viewers.by_id.get(viewer)
         place = market.groups.by_id.get(str(ad_group))
@@ -256,9 +256,9 @@ class Replica:
         """Set multipliers of ad groups that the learner has not looked at yet; whether any is new."""
         market, groups = self.market, self.market.groups
         fresh = [
-            groups.by_number[each.number]
-            for each in record.groups
-            if each.multiplier == 0.0 and each.number not in self._multipliers
+            groups.by_number[group.number]
+            for group in record.groups
+            if group.multiplier == 0.0 and group.number not in self._multipliers
         ]
         fresh = [place for place in fresh if groups.table[place, G_ASKED] > 0.0]
         if not fresh:
@@ -278,7 +278,7 @@ def answer(market: Market, record: Record) -> None:
     """Hold the auction of a record as it stands, and write the answer into it; nothing is promised here."""
     groups = market.groups
     rows = _set_available(market, record)
-    groups.table[rows, G_MULTIPLIER] = [each.multiplier for each in record.groups]
+    groups.table[rows, G_MULTIPLIER] = [group.multiplier for group in record.groups]
     groups.table[rows, G_OFFSET] = [each.offset_s for each in record.groups]
     _hold(market, record)
 
@@ -286,7 +286,7 @@ def answer(market: Market, record: Record) -> None:
 def _set_available(market: Market, record: Record) -> NDArray[np.int64]:
     """Set what is left of the budgets of a record, which each auction changes; rows of its ad groups."""
     rows = market.groups.by_number.rows_of(each.number for each in record.groups)
-    market.groups.table[rows, G_AVAILABLE] = [each.available for each in record.groups]
+    market.groups.table[rows, G_AVAILABLE] = [group.available for group in record.groups]
     return rows
 
 
@@ -364,7 +364,7 @@ def forget_stranger(market: Market) -> None:
 
 
 def is_same(known: AdGroupLine | AdLine, line: AdGroupLine | AdLine) -> bool:
-    """Whether two lines say the same, whenever they say it."""
+    """Return whether two lines say the same, whenever they say it."""
     return msgspec.structs.replace(known, ts=0) == msgspec.structs.replace(line, ts=0)
 
 

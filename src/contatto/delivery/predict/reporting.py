@@ -50,7 +50,7 @@ def report_group(market: Market, group: Group) -> GroupReport:
 
 
 def rank_candidates(market: Market, line: RankLine, complain: Any) -> Ranking:
-    """How likely each candidate becomes a good lead of an ad group; 0 where it serves no such country.
+    """Return how likely each candidate becomes a good lead of an ad group; 0 where it serves no such country.
 
     What tells candidates apart is believed as far as it came true of viewers: see `fit_slope`.
     """
@@ -61,14 +61,14 @@ def rank_candidates(market: Market, line: RankLine, complain: Any) -> Ranking:
     ]  # fmt: skip
     scores: list[float] = []
     now_s = market.now / SECOND
-    for each in line.candidates:
-        country_name = each.country.upper()
+    for candidate in line.candidates:
+        country_name = candidate.country.upper()
         country = groups.country_of(country_name)
         if number is None or (country_name and not groups.allowed[number, country]):
             scores.append(0.0)
             continue
-        row = viewers.by_id.get(each.viewer_id, 0)
-        count = describe_request(market, row, country_name, each.features, now_s, complain)
+        row = viewers.by_id.get(candidate.viewer_id, 0)
+        count = describe_request(market, row, country_name, candidate.features, now_s, complain)
         scores.append(max((_value(market, ad, row, count) for ad in ads), default=0.0))
     return Ranking(line.ask_id, [float(f"{score:.9g}") for score in scores])
 

@@ -113,7 +113,7 @@ class Waiting:
 
     def restore(self, state: Any) -> None:
         edges, all_waited, all_came, waited, came, shares = state
-        self.at_edge = [deque((at, name) for at, name in each) for each in edges]
+        self.at_edge = [deque((at, name) for at, name in edge) for edge in edges]
         self.all_waited, self.all_came = np.array(all_waited), np.array(all_came)
         self.waited = np.array(waited).reshape(-1, len(EDGES_S))
         self.came = np.array(came).reshape(-1, len(EDGES_S))

@@ -97,7 +97,7 @@ def price_of(ad_group: AdGroup, price_micros: int, p_click: float) -> Price:
 
 
 def has_budget(node: AdGroup | Campaign) -> bool:
-    """Whether an ad group or a campaign has a budget of its own."""
+    """Return whether an ad group or a campaign has a budget of its own."""
     return node.budget_micros is not None and node.budget_mode is not BudgetMode.INFINITE
 
 

@@ -70,7 +70,7 @@ def views_step(count: float) -> int:
 
 @compiled
 def since_step(seconds: float) -> int:
-    """How long ago, in steps: a minute, ten, an hour, six, a day, three days, ten, longer."""
+    """Return how long ago, in steps: a minute, ten, an hour, six, a day, three days, ten, longer."""
     if seconds < 60.0:
         return 0
     if seconds < 600.0:

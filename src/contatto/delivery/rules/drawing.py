@@ -64,7 +64,7 @@ def draw_bins(bins: Sequence[Bin]) -> Calibration:
 
 def draw_losses(days: Sequence[LossOfDay]) -> Losses:
     """The lines of some days, of which each has something that was foretold."""
-    values = [value for each in days for value in (each.loss, each.of_rate)] or [0.0]
+    values = [value for day in days for value in (day.loss, day.of_rate)] or [0.0]
     step = round_up(max(max(values) - min(values), max(values) * 0.05) / 2.0)
     low = max(floor(min(values) / step) * step, 0.0)
     top = max(ceil(max(values) / step) * step, low + step)

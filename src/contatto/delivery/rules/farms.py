@@ -72,5 +72,5 @@ def prior_of(farm_clicks: float, clicks: float) -> float:
 
 @compiled
 def trust_in(viewers: Array, viewer: int, prior: float) -> float:
-    """How likely a viewer is no farm; nobody (row 0) is trusted."""
+    """Return how likely a viewer is no farm; nobody (row 0) is trusted."""
     return 1.0 - logistic(prior + float(viewers[viewer, V_FARM])) if viewer > 0 else 1.0

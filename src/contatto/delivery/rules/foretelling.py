@@ -51,9 +51,9 @@ def note_came(tally: Tally, chance: float) -> None:
 def add_tallies(tallies: Iterable[Tally]) -> Tally:
     """All of them together."""
     whole = Tally()
-    for each in tallies:
-        whole.loss += each.loss
-        for number, cell in each.cells.items():
+    for tally in tallies:
+        whole.loss += tally.loss
+        for number, cell in tally.cells.items():
             into = whole.cells.setdefault(number, Cell())
             into.asked += cell.asked
             into.came += cell.came
@@ -100,12 +100,12 @@ def curve_of(question: Question, days: Sequence[ToldDay]) -> Curve | None:
     distance = sum(each.asked * abs(each.told - each.share) for each in bins) / asked
     return Curve(
         question, asked, came, sum(each.asked * each.told for each in bins), whole.loss / asked,
-        loss_of_rate(came, asked, rate), distance, bins, tuple(each for each in losses if each.asked),
+        loss_of_rate(came, asked, rate), distance, bins, tuple(loss for loss in losses if loss.asked),
     )  # fmt: skip
 
 
 def _loss_of(day: str, tally: Tally, rate: float) -> LossOfDay:
-    asked = sum(each.asked for each in tally.cells.values())
+    asked = sum(cell.asked for cell in tally.cells.values())
     came = sum(each.came for each in tally.cells.values())
     of_rate = loss_of_rate(min(came, asked), asked, rate)
     return LossOfDay(day, asked, came, tally.loss / asked if asked else 0.0, of_rate)

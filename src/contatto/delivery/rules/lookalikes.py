@@ -100,6 +100,6 @@ def powers_after(leads: int) -> tuple[float, float, float]:
 
 
 def _lift(ordered: NDArray[np.float64], count: int, power: float) -> float:
-    """How many times the mean of all that of the first ones is."""
+    """Return how many times the mean of all that of the first ones is."""
     true = (ordered / ordered[0]) ** power
     return float(true[:count].mean() / true.mean())

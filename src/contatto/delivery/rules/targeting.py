@@ -67,7 +67,7 @@ def terms_of(candidate: Candidate) -> tuple[object, ...]:
 
 
 def _is_on_time(ad_group: AdGroup, now: datetime) -> bool:
-    """Whether the schedule of an ad group has begun and not ended."""
+    """Return whether the schedule of an ad group has begun and not ended."""
     return ad_group.starts_at <= now and (ad_group.ends_at is None or now < ad_group.ends_at)
 
 
@@ -110,15 +110,15 @@ def _is_member(audiences: Iterable[str], known: frozenset[Member], members: Memb
 def gather_bidders(candidates: Iterable[Candidate]) -> tuple[Bidder, ...]:
     """Live ads by what a request is compared with: what keeps one of a bidder out keeps out all of it."""
     found: dict[tuple[str, str, bool, bool], list[Candidate]] = {}
-    for each in candidates:
-        ad = each.live.ad
-        key = (each.ad_group.id, ad.channel_account_id, each.may_serve, each.own_chat)
-        found.setdefault(key, []).append(each)
+    for candidate in candidates:
+        ad = candidate.live.ad
+        key = (candidate.ad_group.id, ad.channel_account_id, candidate.may_serve, candidate.own_chat)
+        found.setdefault(key, []).append(candidate)
     terms: dict[tuple[object, ...], int] = {}
     return tuple(_bidder(same, terms.setdefault(terms_of(same[0]), len(terms))) for same in found.values())
 
 
 def _bidder(same: list[Candidate], terms: int) -> Bidder:
     ad_group = same[0].ad_group
-    numbers = tuple(each.live.ad.number for each in same)
+    numbers = tuple(candidate.live.ad.number for candidate in same)
     return Bidder(same[0], numbers, ad_group.id, ad_group.number, terms, ad_group.cap)

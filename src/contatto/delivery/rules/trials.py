@@ -111,7 +111,7 @@ def measure_lift(pairs: Sequence[Pair]) -> Lift:
         _variance([(each / expected, pair.by_lot) for each, pair in zip(factors, both, strict=True)])
         or 1.0 / by_lot,
     ]
-    freedom = sum(variances) ** 2 / sum(each**2 / (BUCKETS - 1) for each in variances)
+    freedom = sum(variances) ** 2 / sum(variance**2 / (BUCKETS - 1) for variance in variances)
     reach = _student(freedom) * math.sqrt(sum(variances))
     return Lift(math.expm1(ratio), math.expm1(ratio - reach), math.expm1(ratio + reach))
 

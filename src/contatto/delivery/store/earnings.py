@@ -26,8 +26,8 @@ def list_charged_since(
     table = charged_days
     mine = table.c.business_id == business_id, table.c.ad_group_id.in_(sorted(ad_group_ids))
     charged = table.c.day >= day.isoformat(), table.c.charged_micros > 0
-    wanted = select(table.c.ad_group_id, func.sum(table.c.charged_micros), func.min(table.c.day))
-    rows = tx.execute(wanted.where(*mine, *charged).group_by(table.c.ad_group_id))
+    query = select(table.c.ad_group_id, func.sum(table.c.charged_micros), func.min(table.c.day))
+    rows = tx.execute(query.where(*mine, *charged).group_by(table.c.ad_group_id))
     return {name: Charged(int(micros), date.fromisoformat(since)) for name, micros, since in map(tuple, rows)}
 
 
@@ -38,6 +38,6 @@ def list_earned_since(
     table = conversions
     mine = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
     stands = table.c.withdrawn_at.is_(None), table.c.day >= day.isoformat()
-    wanted = select(table.c.ad_group_id, table.c.kind, func.count()).where(*mine, *stands)
-    rows = tx.execute(wanted.group_by(table.c.ad_group_id, table.c.kind))
+    query = select(table.c.ad_group_id, table.c.kind, func.count()).where(*mine, *stands)
+    rows = tx.execute(query.group_by(table.c.ad_group_id, table.c.kind))
     return {(name, kind): int(count) for name, kind, count in map(tuple, rows)}

@@ -56,10 +56,10 @@ def append_decision_file(tx: Tx, file: DecisionFile) -> bool:
 
 def record_decision_file(tx: Tx, file: DecisionFile) -> None:
     """Note that a file was moved or written anew."""
-    mine = update(decision_files).where(
+    statement = update(decision_files).where(
         decision_files.c.business_id == file.business_id, decision_files.c.name == file.name
     )
-    tx.execute(mine.values(folder=file.folder, size=file.size, sha256=file.sha256))
+    tx.execute(statement.values(folder=file.folder, size=file.size, sha256=file.sha256))
 
 
 def delete_decision_file(tx: Tx, file: DecisionFile) -> None:
@@ -86,8 +86,8 @@ def list_forgetting_businesses(tx: Tx) -> list[str]:
 
 def list_forgotten(tx: Tx, business_id: str) -> list[str]:
     """Whom the files of a business must forget."""
-    mine = select(forgotten.c.person_id).where(forgotten.c.business_id == business_id)
-    return list(tx.execute(mine.order_by(forgotten.c.person_id)).scalars())
+    query = select(forgotten.c.person_id).where(forgotten.c.business_id == business_id)
+    return list(tx.execute(query.order_by(forgotten.c.person_id)).scalars())
 
 
 def delete_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None:

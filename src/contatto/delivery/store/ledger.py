@@ -154,9 +154,9 @@ def _spent() -> Select[Any]:
     table = charged_days
     today = table.c.day == bindparam("day", type_=String)
     of_day = func.coalesce(func.sum(table.c.charged_micros).filter(today), 0)
-    wanted = select(table.c.ad_group_id, of_day, func.sum(table.c.charged_micros))
+    query = select(table.c.ad_group_id, of_day, func.sum(table.c.charged_micros))
     mine = table.c.business_id == _OF, within(table.c.ad_group_id, "named")
-    return wanted.where(*mine).group_by(table.c.ad_group_id)
+    return query.where(*mine).group_by(table.c.ad_group_id)
 
 
 _SPENT: Final = Query(_spent())
@@ -173,11 +173,11 @@ def list_charged_days(
 ) -> list[ChargedDay]:
     """What an ad account was charged, by day and ad group, in the order of days."""
     table = charged_days
-    mine = select(table).where(
+    query = select(table).where(
         table.c.business_id == business_id, table.c.ad_account_id == ad_account_id,
         table.c.day.between(first, last),
     )  # fmt: skip
-    return tx.list(ChargedDay, mine.order_by(table.c.day, table.c.ad_group_id))
+    return tx.list(ChargedDay, query.order_by(table.c.day, table.c.ad_group_id))
 
 
 _PROMISED_MORE: Final = (
@@ -263,8 +263,8 @@ _GRANTED: Final = select(grants.c.server_id, grants.c.ad_group_id, grants.c.micr
 
 
 def _taken_of_accounts(table: Table, *which: ColumnElement[bool]) -> Select[Any]:
-    wanted = select(table.c.ad_account_id, func.sum(table.c.micros))
-    return wanted.where(table.c.business_id == _OF, *which).group_by(table.c.ad_account_id)
+    query = select(table.c.ad_account_id, func.sum(table.c.micros))
+    return query.where(table.c.business_id == _OF, *which).group_by(table.c.ad_account_id)
 
 
 _TAKEN_OF_ACCOUNTS: Final = (
@@ -281,11 +281,11 @@ def list_promised(tx: Tx, business_id: str) -> dict[str, int]:
 
 def list_granted(tx: Tx, business_id: str, besides: str) -> dict[str, dict[str, int]]:
     """What all processes but one may still promise: by process, and by ad group."""
-    held: dict[str, dict[str, int]] = {}
+    granted: dict[str, dict[str, int]] = {}
     rows = tx.execute(_GRANTED, {"of": business_id, "besides": besides})
     for server_id, ad_group_id, amount in map(tuple, rows):
-        held.setdefault(server_id, {})[ad_group_id] = int(amount)
-    return held
+        granted.setdefault(server_id, {})[ad_group_id] = int(amount)
+    return granted
 
 
 def list_taken_of_accounts(tx: Tx, business_id: str, besides: str) -> dict[str, int]:
@@ -305,7 +305,7 @@ _MY_GRANTS: Final = grants.delete().where(
 def save_grants(tx: Tx, business_id: str, server_id: str, made: Sequence[Grant]) -> None:
     """Put the grants of a process in place of those that it had."""
     tx.execute(_MY_GRANTS, {"of": business_id, "server": server_id})
-    insert_all(tx, grants, [row_of(each) for each in made])
+    insert_all(tx, grants, [row_of(grant) for grant in made])
 
 
 def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
@@ -347,7 +347,7 @@ def append_balance_entry(tx: Tx, entry: BalanceEntry) -> None:
 
 def list_balance_entries(tx: Tx, business_id: str, ad_account_id: str) -> list[BalanceEntry]:
     """The payments of an ad account, in the order of time."""
-    mine = select(balance_entries).where(
+    query = select(balance_entries).where(
         balance_entries.c.business_id == business_id, balance_entries.c.ad_account_id == ad_account_id
     )
-    return tx.list(BalanceEntry, mine.order_by(balance_entries.c.at, balance_entries.c.id))
+    return tx.list(BalanceEntry, query.order_by(balance_entries.c.at, balance_entries.c.id))

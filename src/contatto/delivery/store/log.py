@@ -129,10 +129,10 @@ def list_entries(
     tx: Tx, business_id: str, after_seq: int, limit: int, through: int | None = None
 ) -> list[Entry]:
     """Entries of a business after a number, in their order, opened."""
-    wanted = select(log).where(log.c.business_id == business_id, log.c.seq > after_seq)
+    query = select(log).where(log.c.business_id == business_id, log.c.seq > after_seq)
     if through is not None:
-        wanted = wanted.where(log.c.seq <= through)
-    return [_opened(tx, row) for row in tx.execute(wanted.order_by(log.c.seq).limit(limit)).mappings()]
+        query = query.where(log.c.seq <= through)
+    return [_opened(tx, row) for row in tx.execute(query.order_by(log.c.seq).limit(limit)).mappings()]
 
 
 def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> Iterator[Entry]:
@@ -159,14 +159,14 @@ def list_decisions(tx: Tx, business_id: str, limit: int, before_seq: int | None 
     mine = _mine(business_id, log.c.kind == EntryKind.DECISION)
     if before_seq is not None:
         mine = and_(mine, log.c.seq < before_seq)
-    found = select(log).where(mine).order_by(log.c.seq.desc()).limit(limit)
-    return [_opened(tx, row) for row in tx.execute(found).mappings()]
+    query = select(log).where(mine).order_by(log.c.seq.desc()).limit(limit)
+    return [_opened(tx, row) for row in tx.execute(query).mappings()]
 
 
 def list_entries_of_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> dict[int, Entry]:
     """The views or clicks that touches are, by these."""
-    mine = select(log).where(_mine(business_id, log.c.touch_id.in_(touch_ids)))
-    return {row["touch_id"]: _opened(tx, row) for row in tx.execute(mine).mappings()}
+    query = select(log).where(_mine(business_id, log.c.touch_id.in_(touch_ids)))
+    return {row["touch_id"]: _opened(tx, row) for row in tx.execute(query).mappings()}
 
 
 def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry | None:
@@ -198,11 +198,11 @@ def list_nonces_of_persons(tx: Tx, business_id: str, persons: Collection[str]) -
 
 def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[Entry]:
     """The decisions of some impressions."""
-    found: list[Entry] = []
+    decisions: list[Entry] = []
     for some in batched(sorted(nonces), _AT_ONCE):
         mine = _mine(business_id, log.c.nonce.in_(some), log.c.kind == EntryKind.DECISION)
-        found += [_opened(tx, row) for row in tx.execute(select(log).where(mine)).mappings()]
-    return found
+        decisions += [_opened(tx, row) for row in tx.execute(select(log).where(mine)).mappings()]
+    return decisions
 
 
 def list_decisions_for(tx: Tx, business_id: str, viewers: Collection[str]) -> list[Entry]:
@@ -234,30 +234,30 @@ def list_streams_to_learn(tx: Tx, learner: str) -> list[Stream]:
     now = micros(tx.now)
     stale = and_(streams.c.published_seq < streams.c.trained_seq, streams.c.published_at < now - PUBLISH_US)
     free = or_(streams.c.lease_by == learner, streams.c.lease_until < now)
-    wanted = select(streams).where(or_(streams.c.last_seq > streams.c.trained_seq, stale), free)
-    return tx.list(Stream, wanted.order_by(streams.c.business_id))
+    query = select(streams).where(or_(streams.c.last_seq > streams.c.trained_seq, stale), free)
+    return tx.list(Stream, query.order_by(streams.c.business_id))
 
 
 def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool:
     """Note how far a log is learned; False when somebody else learns it."""
     now = micros(tx.now)
-    mine = update(streams).where(
+    statement = update(streams).where(
         streams.c.business_id == business_id, or_(streams.c.lease_by == learner, streams.c.lease_until < now)
     )
     values = {"trained_seq": through, "lease_by": learner, "lease_until": now + LEASE_US}
-    return tx.execute(mine.values(**values)).rowcount == 1
+    return tx.execute(statement.values(**values)).rowcount == 1
 
 
 def record_published(tx: Tx, business_id: str, through: int) -> None:
     """Note how far the newest model has learned a log."""
-    mine = update(streams).where(streams.c.business_id == business_id)
-    tx.execute(mine.values(published_seq=through, published_at=micros(tx.now)))
+    statement = update(streams).where(streams.c.business_id == business_id)
+    tx.execute(statement.values(published_seq=through, published_at=micros(tx.now)))
 
 
 def list_unsealed_streams(tx: Tx) -> list[Stream]:
     """Logs that go further than their files."""
-    wanted = select(streams).where(streams.c.last_seq > streams.c.sealed_seq)
-    return tx.list(Stream, wanted.order_by(streams.c.business_id))
+    query = select(streams).where(streams.c.last_seq > streams.c.sealed_seq)
+    return tx.list(Stream, query.order_by(streams.c.business_id))
 
 
 def record_sealed(tx: Tx, business_id: str, through: int) -> None:

@@ -59,8 +59,8 @@ def list_models(tx: Tx, business_id: str) -> list[ModelVersion]:
     """The models of a business, newest first."""
     columns = [each for each in models.c if each.name != "blob"]
     kept = models.c.blob.is_not(None).label("has_blob")
-    wanted = select(*columns, kept).where(models.c.business_id == business_id)
-    return tx.list(ModelVersion, wanted.order_by(models.c.version.desc()))
+    query = select(*columns, kept).where(models.c.business_id == business_id)
+    return tx.list(ModelVersion, query.order_by(models.c.version.desc()))
 
 
 _OF: Final = bindparam("of", type_=String)
@@ -81,10 +81,10 @@ def load_model(tx: Tx, business_id: str, version: int) -> bytes | None:
 
     A row that cannot be opened, or whose digest differs, counts as none: the one before it serves.
     """
-    mine = select(models.c.blob, models.c.sha256).where(
+    query = select(models.c.blob, models.c.sha256).where(
         models.c.business_id == business_id, models.c.version == version
     )
-    row = tx.execute(mine).first()
+    row = tx.execute(query).first()
     if row is None or row.blob is None:
         return None
     try:

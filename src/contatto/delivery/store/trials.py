@@ -36,13 +36,15 @@ def _add_to_days(dialect: str) -> Any:
 def save_trial_days(tx: Tx, counted: Sequence[TrialDay]) -> None:
     """Add to what was counted; each day of an ad group and a group of viewers comes once."""
     if counted:
-        insert_rows(tx, _add_to_days(tx.connection.dialect.name), [row_of(each) for each in counted])
+        insert_rows(
+            tx, _add_to_days(tx.connection.dialect.name), [row_of(trial_day) for trial_day in counted]
+        )
 
 
 def list_trials(tx: Tx, business_id: str, ad_group_ids: Collection[str], since: str) -> list[TrialDay]:
     """What was counted of ad groups from a day on, in sum for each group of viewers; the day is empty."""
     sums = [func.sum(trials.c[name]).label(name) for name in _COUNTS]
-    wanted = (
+    query = (
         select(trials.c.ad_group_id, trials.c.trial, *sums)
         .where(
             trials.c.business_id == business_id,
@@ -53,7 +55,7 @@ def list_trials(tx: Tx, business_id: str, ad_group_ids: Collection[str], since: 
     )
     return [
         TrialDay(business_id, ad_group_id, "", trial, *map(int, counts))
-        for ad_group_id, trial, *counts in map(tuple, tx.execute(wanted))
+        for ad_group_id, trial, *counts in map(tuple, tx.execute(query))
     ]
 
 
