@@ -54,7 +54,11 @@ class Keeper:
             raise
         self._waiting: list[bytes] = []
         self._since = 0
-        self._save()
+        if marketplace.is_busy:  # a save would end the work early, and answers would differ
+            self._begin_journal()
+            self._since = every
+        else:
+            self._save()
 
     def note(self, line: bytes) -> None:
         """Remember a line that was taken; it is on its way to the journal."""
@@ -109,6 +113,13 @@ class Keeper:
     def _journal_path(self, count: int) -> Path:
         return self._folder / f"lines-{count:015d}.log"
 
+    def _begin_journal(self) -> None:
+        """Begin the journal of the lines from here on; it goes on from the one before."""
+        if self._journal >= 0:
+            os.close(self._journal)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        self._journal = os.open(self._journal_path(self.count), flags, 0o600)
+
     def _save(self) -> None:
         """Write the whole state, begin a new journal, and drop what is older than the state before."""
         name = f"state-{self.count:015d}.bin"
@@ -119,10 +130,7 @@ class Keeper:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self._folder / name)
-        if self._journal >= 0:
-            os.close(self._journal)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        self._journal = os.open(self._journal_path(self.count), flags, 0o600)
+        self._begin_journal()
         self._since = 0
         states = sorted(self._folder.glob("state-*.bin"))
         for path in states[:-2]:
