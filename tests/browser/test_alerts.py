@@ -63,14 +63,18 @@ def test_a_push_is_shown_by_the_browser_and_the_page_offers_to_subscribe(served:
     told = {"title": "A new lead", "body": "Kopi and Co", "path": "/leads/1", "tag": "lead-1"}
     pushed = {"origin": served.url, "registrationId": known[0], "data": json.dumps(told)}
     tools.send("ServiceWorker.deliverPushMessage", pushed)
-    shown = owner.wait_for_function(
+    shown = owner.evaluate(
         """async () => {
           const made = await navigator.serviceWorker.getRegistration("/static/alerts/worker.js");
-          const [first] = await made.getNotifications();
-          return first && [first.title, first.body, first.tag, first.data.url];
+          for (let look = 0; look < 600; look += 1) {
+            const [first] = await made.getNotifications();
+            if (first) return [first.title, first.body, first.tag, first.data.url];
+            await new Promise((go) => setTimeout(go, 100));
+          }
+          return [];
         }"""
     )
-    assert shown.json_value() == ["A new lead", "Kopi and Co", "lead-1", f"{served.url}/leads/1"]
+    assert shown == ["A new lead", "Kopi and Co", "lead-1", f"{served.url}/leads/1"]
 
 
 def write(served: Served, text: str) -> None:
