@@ -159,10 +159,10 @@ def test_what_waits_is_done_before_a_state_is_saved() -> None:
     marketplace, other = Marketplace(4), Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
-    market.work.append(relearning.relearn_in_slices(market))
+    market.work = relearning.relearn_in_slices(market)
     assert marketplace.is_busy
     other.restore(marketplace.save())
-    assert not market.work
+    assert marketplace.market.work is None
     assert other.save() == marketplace.save()
 
 

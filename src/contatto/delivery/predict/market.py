@@ -28,7 +28,7 @@ from contatto.delivery.rules.columns import (
     S_TEMPERATURE,
 )
 from contatto.delivery.rules.columns import SETTINGS as SETTING_COLUMNS
-from contatto.delivery.rules.farms import prior_of
+from contatto.delivery.rules.farms import FIRST_PRIOR
 
 type Slices = Generator[None]
 FIRST_USUAL: Final = (0.03, 0.3, 0.3, 0.15, 0.15)
@@ -82,7 +82,7 @@ class Market:
         self.learned = Learned(int(self.settings["table_bits"]))
         self.viewers = Viewers()
         self.classes = Classes()
-        self.work: deque[Slices] = deque()
+        self.work: Slices | None = None
         """What is done in slices between requests."""
         self.viewers.row_of("", 0.0)  # nobody: what is thought of a stranger
         self.records = Records()
@@ -124,7 +124,7 @@ class Market:
         self.numbers[S_EXPLORE] = self.settings["explore"]
         self.numbers[S_FLOOR_VARIANCE] = self.settings["floor_variance"]
         self.numbers[S_RANDOM] = float(is_random)
-        self.numbers[S_FARM_PRIOR] = prior_of(0.0, 0.0)
+        self.numbers[S_FARM_PRIOR] = FIRST_PRIOR
         self.hashes = np.zeros(MOST_CONTEXT, np.uint64)
         self.values = np.zeros(MOST_CONTEXT)
         self.kinds = np.zeros(MOST_CONTEXT, np.int64)

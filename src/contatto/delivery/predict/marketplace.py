@@ -120,8 +120,7 @@ class Marketplace:
         if known is not _NEW:
             return nothing(line.request_id) if known is None else tell_shown(market, known)  # type: ignore[arg-type]
         self._pass_time(line.ts)
-        if market.work:
-            do_work(market)
+        do_work(market)
         answer = decide_request(market, line, self.complain)
         if market.requests < 4096 and market.requests & (market.requests - 1) == 0:
             steer_market(market)
@@ -219,7 +218,7 @@ class Marketplace:
     @property
     def is_busy(self) -> bool:
         """Return whether some work is done in slices between requests now; saving would finish it early."""
-        return bool(self.market.work)
+        return self.market.work is not None
 
     def restore(self, raw: bytes) -> None:
         """Go on where the saved one was.

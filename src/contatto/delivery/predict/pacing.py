@@ -69,9 +69,13 @@ def target_of(group: Group) -> float:
 
 def is_target_too_low(group: Group, now: int) -> bool:
     """Return whether a cost target holds an ad group back that had its time to learn and won little by it."""
-    age_s = (now - max(group.began_at, group.line.starts_ts or 0)) / SECOND
     is_held = target_of(group) > 0.0 and not group.is_paced
-    return is_held and age_s >= LEARNING_S and group.lately_expected < FEW_A_DAY
+    return is_held and not _has_time_to_learn(group, now) and group.lately_expected < FEW_A_DAY
+
+
+def _has_time_to_learn(group: Group, now: int) -> bool:
+    """Return whether an ad group may still learn at more than its cost target."""
+    return now - max(group.began_at, group.line.starts_ts or 0) < LEARNING_S * SECOND
 
 
 def _multiplier(
@@ -92,15 +96,13 @@ def _multiplier(
     if not target:
         group.is_paced = True
         return paced
-    limit = find_limit(groups.prices[group.number], target * group.cost_factor)
-    age_s = (now - max(group.began_at, group.line.starts_ts or 0)) / SECOND
-    if group.earned() < LEARNED_AT and age_s < LEARNING_S:
+    if group.earned() < LEARNED_AT and _has_time_to_learn(group, now):
         spent = group.spent_ever / UNITS / target
         worth = (group.earned() + LEARNING_TRUST) / (spent + LEARNING_TRUST)
         budget = LEARNING_A_DAY * target * min(worth, 1.0)
         found = min(paced, _explore(groups, group, traffic, rate, now, budget))
     else:
-        found = min(paced, limit)
+        found = min(paced, find_limit(groups.prices[group.number], target * group.cost_factor))
         if group.lately_expected < FEW_A_DAY:
             starved = _explore(groups, group, traffic, rate, now, STARVED_A_DAY * target)
             found = max(found, min(paced, starved))

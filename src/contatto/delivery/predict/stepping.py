@@ -58,28 +58,28 @@ def step_market(market: Market) -> None:
     market.farm_clicks *= fade
     market.numbers[S_FARM_PRIOR] = prior_of(market.farm_clicks, market.clicks)
     market.usual = (came + ENOUGH * np.array(FIRST_USUAL)) / (tried + ENOUGH)
-    if not market.work and market.classes.is_time_to_fit():
-        market.work.append(market.classes.refit_in_slices(market.seed))
+    if market.work is None and market.classes.is_time_to_fit():
+        market.work = market.classes.refit_in_slices(market.seed)
     if market.now - market.daily_at >= DAY_S * SECOND // 4:
         days = min((market.now - market.daily_at) / SECOND / DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
         market.learned.forget(market.settings["forget"] * days)
         for waiting in (market.talks, market.leads, market.spam):
             waiting.refit(0.5 ** (days / 7.0))
-    if not market.work and is_time_to_relearn(market):
-        market.work.append(relearn_in_slices(market))
+    if market.work is None and is_time_to_relearn(market):
+        market.work = relearn_in_slices(market)
     steer_market(market)
 
 
 def do_work(market: Market) -> None:
-    """Do the next slice of what is done between requests."""
-    if market.work and next(market.work[0], _DONE) is _DONE:
-        market.work.popleft()
+    """Do the next slice of the work between requests, if there is any."""
+    if market.work is not None and next(market.work, _DONE) is _DONE:
+        market.work = None
 
 
 def finish_work(market: Market) -> None:
     """Do all of it: before a state is saved."""
-    while market.work:
+    while market.work is not None:
         do_work(market)
 
 

@@ -29,7 +29,7 @@ from contatto.delivery.rules.columns import (
     V_VIEWS,
 )
 from contatto.delivery.rules.describing import fade_viewer, list_features, list_stacked
-from contatto.delivery.rules.farms import SUSPECT, add_evidence, evidence_of, prior_of, trust_in
+from contatto.delivery.rules.farms import FIRST_PRIOR, SUSPECT, add_evidence, evidence_of, trust_in
 from contatto.delivery.rules.hashing import hash_once
 from contatto.delivery.rules.learner import learn_one
 
@@ -95,7 +95,7 @@ def _weigh(market: Market, shown: Shown, head: int, *, came: bool) -> None:
         add_evidence(table[shown.viewer], evidence_of(head, shown.p[head], usual, came=came))
         if head == CLICK and came:
             market.clicks += 1.0
-            market.farm_clicks += trust_in(table, shown.viewer, prior_of(0.0, 0.0)) < SUSPECT
+            market.farm_clicks += trust_in(table, shown.viewer, FIRST_PRIOR) < SUSPECT
 
 
 def take_view(market: Market, shown: Shown, ts: int) -> None:

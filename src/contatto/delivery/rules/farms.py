@@ -70,6 +70,10 @@ def prior_of(farm_clicks: float, clicks: float) -> float:
     return math.log(share / (1.0 - share))
 
 
+FIRST_PRIOR: Final = prior_of(0.0, 0.0)
+"""Before anything was seen."""
+
+
 @compiled
 def trust_in(viewers: Array, viewer: int, prior: float) -> float:
     """Return how likely a viewer is no farm; nobody (row 0) is trusted."""
