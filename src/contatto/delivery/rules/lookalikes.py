@@ -1,13 +1,13 @@
 """Whom a lookalike takes in: those of the viewers that delivery knows who most likely become good leads.
 
 Theory. What makes a good lead is learned from all ads together, which finds more of them than comparing
-people with the few of a source (docs/decisions/0085). A viewer's score is the chance that a view becomes a
+people with the few of a source (docs/decisions/0027). A viewer's score is the chance that a view becomes a
 lead that is no spam, as the mean over the ad groups that look for the audience.
 
 Those with the best scores owe these to luck too: whom the model overrates is among them, whom it underrates
 is not. How far scores differ from viewer to viewer is right once an ad group has had leads of its own, and
 too much before: then the truth grows as a power below 1 of the score. Which power it is differs from ad group
-to ad group, and that is how unsure a lift is (docs/decisions/0085).
+to ad group, and that is how unsure a lift is (docs/decisions/0027).
 """
 
 from collections.abc import Collection, Mapping
