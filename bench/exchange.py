@@ -17,7 +17,7 @@ from bench.harness import Report, options, percentile, process_rss_mib
 from contatto.delivery.actions.exchanging import serve_placement
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.model.decisions import AdRequest
-from contatto.kit.db.row_security import act_for
+from contatto.kit.db.database import act_for
 from contatto.measurement.rules import TRACKING_KEY
 
 SAYS: Final = "an auction between many businesses: a decision, memory, reading live ads anew"

@@ -23,9 +23,9 @@ from contatto.channels.model import Platform
 from contatto.forms.rules.answers import sign_opening
 from contatto.inbox import auth
 from contatto.inbox.pages.chat import OPENING_KEY
-from contatto.kit.limits import RateLimit
+from contatto.kit.rate_limits import RateLimit
 from contatto.simulator.world import World
-from contatto.ui.visitor import VISITOR_KEY, Carrier, cookie_name, new_visitor, public_id, sign_visitor
+from contatto.ui.sessions import VISITOR_KEY, Carrier, cookie_name, new_visitor, public_id, sign_visitor
 
 SAYS = "instant forms: their sheet served, answers kept, a lead made"
 SHEET, ANSWERS = slice(0, 1), slice(1, 2)

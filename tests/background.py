@@ -4,14 +4,12 @@ import asyncio
 from typing import Any
 
 from contatto import wiring
-from contatto.kit.client import Client
+from contatto.kit.background import Installation, Making, Queued, make_all
 from contatto.kit.db.database import Database
-from contatto.kit.drain import Drain, drain
-from contatto.kit.installation import Installation
-from contatto.kit.making import Making, make_all
+from contatto.kit.dispatch import Drain, drain
+from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbox import count_waiting
-from contatto.kit.work import Queued
 from contatto.leads.actions import jobs
 
 PER_BUSINESS = 2

@@ -7,10 +7,10 @@ from sqlalchemy import select, update
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.drain import Drain
-from contatto.kit.exchange import NoAnswer, SendFailure
+from contatto.kit.dispatch import Drain
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.machine import LEASE
+from contatto.kit.outbound.model import NoAnswer, SendFailure
 from contatto.kit.outbound.steps import start_request
 from contatto.kit.outbound.store import outbound_requests, read_requests
 from contatto.kit.outbox import JobState, emit, jobs, list_failed_jobs

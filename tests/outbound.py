@@ -1,12 +1,10 @@
 """Outbound requests without a worker or a network: a test claims them, and says what is answered."""
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpOutcome
-from contatto.kit.outbound.due import list_due_destinations, list_due_requests
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.machine import LEASE
-from contatto.kit.outbound.model import Ask, OutboundRequest
-from contatto.kit.outbound.steps import next_step, start_request
+from contatto.kit.outbound.model import Ask, HttpOutcome, OutboundRequest
+from contatto.kit.outbound.steps import OutboundKind, next_step, start_request
+from contatto.kit.outbound.store import list_due_destinations, list_due_requests
 
 type Claimed = tuple[OutboundRequest, Ask]
 

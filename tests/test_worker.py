@@ -9,11 +9,11 @@ import pytest
 
 from contatto import worker
 from contatto.inbox.model import NoticePosted
+from contatto.kit.background import MANY, SEVERAL, PeriodicJob, Queued, QueuedWork
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit
 from contatto.kit.settings import Settings
-from contatto.kit.work import MANY, SEVERAL, PeriodicJob, Queued, QueuedWork
 from contatto.wiring import install
 
 
@@ -119,8 +119,8 @@ def test_how_long_a_batch_took_is_known_when_the_next_one_is_waited_for(
     async def rest(seconds: float) -> None:
         rested.append(seconds)
 
-    monkeypatch.setattr("contatto.kit.work.asyncio.sleep", rest)
-    monkeypatch.setattr("contatto.kit.work.perf_counter", lambda: next(moments))
+    monkeypatch.setattr("contatto.kit.background.asyncio.sleep", rest)
+    monkeypatch.setattr("contatto.kit.background.perf_counter", lambda: next(moments))
     work = QueuedWork("work", lambda _: bool(waiting), lambda _: waiting.pop(0), busy_s=0.5, is_brief=True)
     queued = Queued(database, work)
     assert asyncio.run(queued.run()) == 2 * SEVERAL
@@ -141,7 +141,7 @@ def test_between_batches_of_several_it_waits_and_after_a_full_one_it_goes_on(
         steps.append(str(waiting[0]))
         return waiting.pop(0)
 
-    monkeypatch.setattr("contatto.kit.work.asyncio.sleep", rest)
+    monkeypatch.setattr("contatto.kit.background.asyncio.sleep", rest)
     queued = QueuedWork("work", lambda _: bool(waiting), run_batch, busy_s=0.5)
     assert asyncio.run(Queued(database, queued).run()) == 1 + SEVERAL + MANY + SEVERAL
     assert steps == ["1", str(SEVERAL), "rests", str(MANY), str(SEVERAL)]
@@ -157,7 +157,7 @@ def test_where_it_is_known_how_much_waits_that_alone_tells_whether_it_goes_on(
     async def rest(seconds: float) -> None:
         rested.append(seconds)
 
-    monkeypatch.setattr("contatto.kit.work.asyncio.sleep", rest)
+    monkeypatch.setattr("contatto.kit.background.asyncio.sleep", rest)
     queued = QueuedWork(
         "work", lambda _: bool(waiting), lambda _: waiting.pop(0), busy_s=0.5, has_many=lambda _: has_many
     )

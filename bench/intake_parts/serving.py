@@ -27,9 +27,9 @@ from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.cli.beside import run_worker
 from contatto.cli.serving import Serving
-from contatto.kit.db import hot
+from contatto.kit.db import prepared
 from contatto.kit.db.tx import Tx
-from contatto.kit.garbage import keep_loaded
+from contatto.kit.gc_freeze import keep_loaded
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
@@ -294,8 +294,8 @@ class Statements:
     def __init__(self, context: Context) -> None:
         self.count = 0
         event.listen(context.db.engine, "before_cursor_execute", self._note)
-        driver_of = hot.driver_of
-        hot.driver_of = lambda tx: _Counting(driver_of(tx), self)
+        driver_of = prepared.driver_of
+        prepared.driver_of = lambda tx: _Counting(driver_of(tx), self)
 
     def _note(self, *_: object) -> None:
         self.count += 1

@@ -8,13 +8,12 @@ from contextlib import suppress
 from typing import Final
 
 from bench.outbound_parts.servers import HANGS
-from contatto.kit.client import Client
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpRequest
-from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
-from contatto.kit.outbound.model import Ask, Done, NewRequest, OutboundRequest, RetryPlan, Step
+from contatto.kit.outbound.model import Ask, Done, HttpRequest, NewRequest, OutboundRequest, RetryPlan, Step
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import outbound_requests, queue_request
 
 BUSINESSES: Final = 5

@@ -88,31 +88,27 @@ from contatto.accounts.auth import AuditLayer, api_caller
 from contatto.accounts.model import Credential
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
+from contatto.kit.background import Installation
 from contatto.kit.clock import Clock, SystemClock
-from contatto.kit.confined import Confined
+from contatto.kit.concurrency import TurnLayer
 from contatto.kit.db.connect import open_storage
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import split_fault
 from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.i18n import N_, translator_of
-from contatto.kit.installation import Installation
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
-from contatto.kit.pictures import PICTURE_LIMIT
-from contatto.kit.places import TurnLayer
-from contatto.kit.routing import grouped
-from contatto.kit.tables import TABLE_LIMIT
+from contatto.kit.sandbox import Confined
+from contatto.kit.untrusted_files import PICTURE_LIMIT, TABLE_LIMIT
 from contatto.kit.uploads import Uploads
 from contatto.leads.ports import LeadPorts
 from contatto.looks import SHOWS_CONTACTS
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.ports import ChargePort
 from contatto.ui.context import Context, context_of
-from contatto.ui.direct import DirectWay
 from contatto.ui.live import LiveFeed
-from contatto.ui.navigation import is_navigation
-from contatto.ui.render import Renderer, asset_folders
-from contatto.ui.security import SecurityLayer, redirect_slashes
+from contatto.ui.middleware import DirectWay, SecurityLayer, grouped, redirect_slashes
+from contatto.ui.render import Renderer, asset_folders, is_navigation
 from contatto.ui.sessions import CookieRules
 from contatto.worker import Worker
 

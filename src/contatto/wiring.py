@@ -60,24 +60,25 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations, receipts
 from contatto.inbox.store.messages import SCHEDULED, find_first_answer
-from contatto.kit import idempotency, outbox, shared_limits
-from contatto.kit.db.database import Database
-from contatto.kit.db.remembered import RememberedCounts
-from contatto.kit.db.tx import Tx
-from contatto.kit.handing import handing_out
-from contatto.kit.handlers import After, OnlyFor, Together
-from contatto.kit.hashing import HashPool
-from contatto.kit.installation import Installation
-from contatto.kit.limits import GuessLimit, RequestLimit
-from contatto.kit.maintenance import MaintenanceJob
-from contatto.kit.making import Making
-from contatto.kit.outbound.dead_letters import purge_requests
-from contatto.kit.outbound.kinds import OutboundKind
-from contatto.kit.outbound.steps import expire_requests
-from contatto.kit.parts import Parts
-from contatto.kit.purging import KEEP, purge_settled
+from contatto.kit import http, outbox, rate_limits
+from contatto.kit.background import (
+    Installation,
+    MaintenanceJob,
+    Making,
+    PeriodicCount,
+    PeriodicJob,
+    PeriodicStudy,
+    QueuedWork,
+)
+from contatto.kit.concurrency import HashPool
+from contatto.kit.db.database import Database, RememberedCounts
+from contatto.kit.db.tx import Parts, Tx
+from contatto.kit.dispatch import After, OnlyFor, Together, handing_out
+from contatto.kit.outbound.steps import OutboundKind, expire_requests
+from contatto.kit.outbound.store import purge_requests
+from contatto.kit.outbox import KEEP, purge_settled
+from contatto.kit.rate_limits import GuessLimit, RequestLimit
 from contatto.kit.settings import Settings
-from contatto.kit.work import PeriodicCount, PeriodicJob, PeriodicStudy, QueuedWork
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import jobs, points, scoring
 from contatto.leads.model import (
@@ -117,7 +118,7 @@ from contatto.subscriptions import actions as pushes
 from contatto.subscriptions.actions import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
 from contatto.typed.actions import purge_kept_pages
-from contatto.ui.drawn import DrawnParts
+from contatto.ui.render import DrawnParts
 
 _OF_CHATS: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.DIRECT_MESSAGE))
 _OF_LEADS: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.LEAD))
@@ -346,8 +347,8 @@ def periodic_jobs(
         PeriodicJob(3600.0, purge_logins),
         PeriodicJob(3600.0, purge_mails),
         PeriodicJob(3600.0, purge_invitations),
-        PeriodicJob(3600.0, shared_limits.purge_limits),
-        PeriodicJob(3600.0, idempotency.purge_answered_requests),
+        PeriodicJob(3600.0, rate_limits.purge_limits),
+        PeriodicJob(3600.0, http.purge_answered_requests),
         PeriodicJob(3600.0, audiences.purge_files),
         PeriodicJob(3600.0, reports.purge_reports),
     )

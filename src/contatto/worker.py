@@ -7,19 +7,14 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from contatto.kit.client import Client
-from contatto.kit.db.changes import Tables
-from contatto.kit.db.database import Database
-from contatto.kit.drain import Drain
-from contatto.kit.garbage import keep_more
-from contatto.kit.installation import Installation
+from contatto.kit.background import Installation, Maker, Queued, run_maintenance_job
+from contatto.kit.db.database import Database, Tables
+from contatto.kit.dispatch import Drain
+from contatto.kit.gc_freeze import keep_more
 from contatto.kit.log import logger, where
-from contatto.kit.mailer import Mailer
-from contatto.kit.maintenance import run_maintenance_job
-from contatto.kit.making import Maker
+from contatto.kit.outbound.client import Client, Mailer
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.store import outbound_requests
-from contatto.kit.work import Queued
 
 POLL_S: Final = 0.5
 """How often the tables are looked at when nobody pokes: retries fall due."""

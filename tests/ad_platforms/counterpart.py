@@ -9,8 +9,8 @@ import httpx2
 from contatto.ad_platforms.actions.pulling import pull_kind
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
-from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import TouchKind

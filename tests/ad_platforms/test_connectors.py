@@ -23,8 +23,7 @@ from contatto.ad_platforms.model import (
 )
 from contatto.ad_platforms.registry import CONNECTORS
 from contatto.ad_platforms.rules.pulling import Walk, follow_cursor
-from contatto.kit.exchange import HttpAnswer
-from contatto.kit.outbound.model import Failed, NotNow
+from contatto.kit.outbound.model import Failed, HttpAnswer, NotNow
 from contatto.measurement.model import Goal
 from tests.house.test_every_connector import HOSTILE, WRONG
 

@@ -16,10 +16,8 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest, NoAnswer, SendFailure
-from contatto.kit.outbound.dead_letters import list_failed_requests
-from contatto.kit.outbound.model import RequestState
-from contatto.kit.outbound.store import list_requests_of
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NoAnswer, RequestState, SendFailure
+from contatto.kit.outbound.store import list_failed_requests, list_requests_of
 from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.store import list_measured_ads
 from tests import make

@@ -12,7 +12,7 @@ from contatto.ad_platforms.actions import accounts as actions
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount
 from contatto.ad_platforms.model import AdDay, AdPlatform, PullState
 from contatto.kit.db.database import Database
-from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 from contatto.measurement.model import Goal
 from contatto.measurement.store import list_measured_ads
 from tests import make

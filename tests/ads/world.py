@@ -16,7 +16,7 @@ from contatto.channels import store as channels
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.kit.regions import zones_of
+from contatto.kit.languages import zones_of
 from contatto.measurement.model import Goal
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -13,9 +13,8 @@ from contatto.alerts.actions import choose_alerts
 from contatto.alerts.connectors.web_push import Browser, MessageKey, read_service_answer, seal_message
 from contatto.alerts.model import Choices
 from contatto.alerts.store import alerts
-from contatto.kit.base64url import from_base64url, to_base64url
-from contatto.kit.exchange import HttpAnswer
-from contatto.kit.outbound.model import Done, Failed, NotNow
+from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow
+from contatto.kit.texts import from_base64url, to_base64url
 from tests import postgres
 from tests.alerts.push_service import OwnBrowser, PushService, claims_of, running_push_service
 from tests.journeys.running import House, message, running_house, until

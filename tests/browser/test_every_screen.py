@@ -11,7 +11,7 @@ from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
 from contatto.accounts.store import find_business
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import SendFailure
+from contatto.kit.outbound.model import SendFailure
 from contatto.operators import actions as operators_actions
 from contatto.operators.model import AdmissionState, Category
 from contatto.ui.sessions import SESSION_COOKIE

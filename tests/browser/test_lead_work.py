@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
-from contatto.kit.spreadsheet import write_sheet
+from contatto.kit.table_export import write_sheet
 from tests.browser.conftest import Served
 from tests.browser.test_leads_center import leads, sign_in
 from tests.journeys.running import PASSWORD, weak_hash

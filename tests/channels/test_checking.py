@@ -21,7 +21,7 @@ from contatto.channels.rules import CHECK_EVERY_S, check_text
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.model import HttpAnswer
 from contatto.kit.outbox import list_events_of
 from tests import make
 from tests.channels.vendor import Vendor, running_vendor

@@ -23,7 +23,7 @@ from contatto.channels.model import (
 )
 from contatto.channels.registry import CONNECTORS
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.model import HttpAnswer
 from tests import make
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "channels"

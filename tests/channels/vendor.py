@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from contatto.channels.model import Platform
-from contatto.kit.client import Client
 from contatto.kit.db.database import Database
+from contatto.kit.outbound.client import Client
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from tests import background

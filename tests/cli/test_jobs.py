@@ -14,9 +14,9 @@ from contatto.audit.store import list_audit_entries
 from contatto.cli import acting
 from contatto.cli.main import app
 from contatto.jobs import actions
-from contatto.kit.client import Client
 from contatto.kit.db.database import Database
-from contatto.kit.exchange import SendFailure
+from contatto.kit.outbound.client import Client
+from contatto.kit.outbound.model import SendFailure
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from tests import make

@@ -10,9 +10,8 @@ from contatto.app import open_context
 from contatto.channels.model import ChannelApp, Platform
 from contatto.channels.store import find_app, save_app
 from contatto.cli.main import app
-from contatto.kit.keys import KEY_FILE, SecretKey, load_keys
 from contatto.kit.settings import Settings
-from contatto.kit.vault import Vault
+from contatto.kit.vault import KEY_FILE, SecretKey, Vault, load_keys
 from contatto.wiring import install
 from tests import make
 from tests.schema import copy_schema

@@ -15,13 +15,11 @@ from contatto.crm.registry import CONNECTORS
 from contatto.crm.store import deliveries
 from contatto.crm.store import targets as store
 from contatto.crm.store.standings import count_states
-from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpOutcome, HttpRequest
-from contatto.kit.outbound.due import list_due_destinations, list_due_requests
+from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.outbound.machine import LEASE
-from contatto.kit.outbound.model import Ask, OutboundRequest
+from contatto.kit.outbound.model import Ask, HttpOutcome, HttpRequest, OutboundRequest
 from contatto.kit.outbound.steps import next_step, start_request
-from contatto.kit.parts import Parts
+from contatto.kit.outbound.store import list_due_destinations, list_due_requests
 from contatto.kit.settings import Settings
 from contatto.leads.ports import LeadPorts
 from contatto.wiring import PORTS, outbound_kinds

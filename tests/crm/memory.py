@@ -49,7 +49,7 @@ from contatto.crm.model.operations import (
     Written,
 )
 from contatto.crm.model.traits import Setting, Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 CHOICES = ("New", "Working", "Won", "Lost")
 type Record = dict[str, Any]

@@ -6,7 +6,7 @@ from contatto.crm.model.targets import Target
 from contatto.crm.store import deliveries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.model import HttpAnswer
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import HistoryKind, Lead, LeadStatus
 from contatto.leads.store.records import find_lead, list_history

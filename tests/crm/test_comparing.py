@@ -13,7 +13,7 @@ from contatto.crm.rules.plans import COMPARE_AGAIN_S, COMPARE_EVERY_S
 from contatto.crm.store.erasures import list_erasures
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.leads.actions.erasing import erase_leads
 from contatto.leads.actions.records import delete_lead
 from contatto.leads.model import Lead

@@ -18,8 +18,7 @@ from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.ports import CrmPorts
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.targets import list_targets, record_target
-from contatto.kit.db.tx import Tx
-from contatto.kit.parts import Parts
+from contatto.kit.db.tx import Parts, Tx
 from contatto.leads.ports import LeadPorts
 from contatto.measurement.ports import ChargePort
 from contatto.simulator.crms.cases import CASES

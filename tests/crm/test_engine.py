@@ -11,7 +11,7 @@ from contatto.crm.model.targets import MappedField, TargetState, Weakness
 from contatto.crm.store import deliveries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
 from contatto.leads.actions.points import change_contact_point, mark_contact_wrong
 from contatto.leads.actions.records import change_lead_status, delete_lead

@@ -10,7 +10,7 @@ from contatto.crm.store import deliveries
 from contatto.crm.store.erasures import list_erasures
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.kit.outbound.store import outbound_requests
 from contatto.leads.actions.erasing import erase_leads
 from tests import make

@@ -32,7 +32,7 @@ from contatto.crm.model.operations import (
 from contatto.crm.model.sources import ANSWER, PLAIN_SOURCES
 from contatto.crm.model.traits import ErasureLevel, Traits
 from contatto.crm.registry import CONNECTORS
-from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "TWFkZSB1cCBmb3IgdGVzdHMgYWxvbmU="

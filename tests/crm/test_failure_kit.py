@@ -9,7 +9,7 @@ from contatto.cli.main import app
 from contatto.crm.connectors.hubspot import HubSpot
 from contatto.crm.model.operations import Find, Nothing, Operation, Reply, Write, Written
 from contatto.crm.registry import CONNECTORS
-from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 from contatto.simulator.crms.cases import CASES
 from contatto.simulator.crms.faults import FAULTS
 from contatto.simulator.crms.kit import verify_connector

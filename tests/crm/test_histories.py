@@ -22,7 +22,7 @@ from contatto.crm.store.comparisons import list_sent
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
+from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from contatto.kit.vault import Vault
 from contatto.leads.actions.erasing import erase_leads
 from contatto.leads.actions.merging import MergeRequest, merge_leads

@@ -11,9 +11,9 @@ from contatto.crm.model.deliveries import DeliveryState
 from contatto.crm.model.targets import TargetState
 from contatto.crm.store import deliveries
 from contatto.crm.store.targets import list_targets
-from contatto.kit.client import Client
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from tests import make
 from tests.crm.engine import KINDS

@@ -14,7 +14,7 @@ from contatto.crm.model.targets import Target, TargetState
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.kit.vault import Vault
 from tests import make
 from tests.crm.engine import PORTS_WITH_MEMORY, counts, fresh, link, run_all, run_round

@@ -20,7 +20,7 @@ from contatto.crm.store.erasures import list_erasures
 from contatto.crm.store.trials import find_trial
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpOutcome, HttpRequest, NoAnswer, SendFailure
+from contatto.kit.outbound.model import HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from contatto.leads.actions.erasing import erase_leads
 from contatto.leads.actions.merging import MergeRequest, merge_leads
 from contatto.leads.model import Actor, Lead, Picks

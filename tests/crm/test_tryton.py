@@ -35,12 +35,12 @@ from contatto.crm.store import deliveries
 from contatto.crm.store.erasures import list_erasures
 from contatto.crm.store.standings import count_states
 from contatto.crm.store.targets import find_target, list_targets, record_secrets
-from contatto.kit.client import Client
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
+from contatto.kit.outbound.model import HttpAnswer
 from contatto.leads.actions.erasing import erase_leads
 from contatto.leads.actions.merging import MergeRequest, merge_leads
 from contatto.leads.model import Actor, Picks

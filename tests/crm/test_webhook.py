@@ -30,7 +30,7 @@ from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.delivering import begin_course, operation_of
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused as RefusedInput
-from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

@@ -25,7 +25,7 @@ from contatto.delivery.rules.foretelling import (
 from contatto.delivery.store import foretold
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.shares import interval_of
+from contatto.kit.numbers import interval_of
 from contatto.kit.timestamps import micros
 from tests.delivery.learning import Market, add_market
 

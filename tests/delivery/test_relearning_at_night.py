@@ -23,10 +23,10 @@ from contatto.delivery.rules.columns import HEADS_AGAIN
 from contatto.delivery.rules.judging import judge_again
 from contatto.delivery.store import models
 from contatto.delivery.store.relearnings import find_relearning
+from contatto.kit.background import Study
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.settings import Settings
-from contatto.kit.work import Study
 from tests.delivery.learning import Market, add_market
 
 

@@ -21,8 +21,8 @@ from contatto.inbox.store.desk import inline_notices
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.dispatch import handing_out
 from contatto.kit.errors import Refused
-from contatto.kit.handing import handing_out
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events
 from contatto.leads.actions import records

@@ -15,7 +15,7 @@ from contatto.forms.actions import KEEP_UNUSED, purge_form_pictures
 from contatto.forms.store import form_pictures
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.kit.pictures import PICTURE_LIMIT
+from contatto.kit.untrusted_files import PICTURE_LIMIT
 from tests.forms.edges import offer
 from tests.forms.test_pages import make_form, save
 from tests.inbox.test_photos import picture

@@ -9,7 +9,7 @@ import pytest
 from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import SendFailure
+from contatto.kit.outbound.model import SendFailure
 from contatto.leads.actions import annotations
 from contatto.leads.model import Actor
 from contatto.leads.rules.filters import LeadFilter

@@ -17,7 +17,7 @@ BREAKS = {
     "Rooms": ("capture/store.py", "import contatto.capture.actions"),
     "Pure": ("leads/model.py", "import random"),
     "Edges": ("capture/actions.py", "import contatto.capture.pages"),
-    "Decoders": ("kit/pictures.py", "import PIL"),
+    "Decoders": ("kit/untrusted_files.py", "import PIL"),
     "No circles": ("kit/planted.py", "import contatto.kit.planted_too"),
 }
 

@@ -21,7 +21,7 @@ from contatto.channels.model import (
 )
 from contatto.channels.registry import CONNECTORS
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.model import HttpAnswer
 from tests.house.tree import ROOT
 
 FIXTURES = ROOT / "tests" / "fixtures" / "channels"

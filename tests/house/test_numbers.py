@@ -105,7 +105,7 @@ def test_the_parser_of_numbers_is_called_in_one_file() -> None:
         for path in files(ROOT, ".py", under=("src",))
         if re.search(r"\bparse_(?:decimal|number)\b", path.read_text(encoding="utf-8"))
     }
-    assert users == {f"{PACKAGE}/kit/typed_numbers.py"}
+    assert users == {f"{PACKAGE}/kit/form_fields.py"}
 
 
 @pytest.mark.parametrize(

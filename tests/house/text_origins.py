@@ -14,7 +14,7 @@ CARRIERS = {"text", "says", "remedy", "label"}
 MARKING = {*MARKS, *READ}
 COLUMN = "column of"
 """Name of a made-up call: the values of a table of tuples at one place of each."""
-MACHINERY = ("kit/i18n.py", "kit/languages.py", "kit/errors.py", "kit/confined.py", "ui/render.py")
+MACHINERY = ("kit/i18n.py", "kit/languages.py", "kit/errors.py", "kit/sandbox.py", "ui/render.py")
 """Modules that pass any text on; the texts come from the modules that call them."""
 type Function = ast.FunctionDef | ast.AsyncFunctionDef
 type Binder = Function | ast.GeneratorExp

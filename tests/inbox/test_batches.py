@@ -20,8 +20,8 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata, sealed_place
+from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id
-from contatto.kit.turns import Turns
 from contatto.leads.actions import records
 from tests import make
 from tests.inbox.incoming import NUMBER, SECOND, deliver, received

@@ -14,7 +14,7 @@ from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.turns import Turns
+from contatto.kit.fair_queue import Turns
 from tests import make
 from tests.make import Shop
 

@@ -11,8 +11,7 @@ from contatto.forms.model import Content, FormVersion, Hours, Kind, Known
 from contatto.forms.rules.sheet import show_sheet
 from contatto.inbox.pages.chat import SheetReader, fill_sheet
 from contatto.kit.languages import translator_for
-from contatto.ui.drawn import DrawnParts, Holes
-from contatto.ui.render import draw
+from contatto.ui.render import DrawnParts, Holes, draw
 from tests.forms.papers import content, kitchen, question
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from contatto.inbox.store.receipts import count_receipts, receipts
-from contatto.kit.db.spool import ENDING
+from contatto.kit.db.sqlite import ENDING
 from tests.journeys.running import message, running_house
 from tests.quoting import quotes
 

@@ -14,7 +14,7 @@ from contatto.inbox.model import MessageReceived, ThreadState
 from contatto.inbox.store import desk as suspects
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.clock import FixedClock
-from contatto.kit.db import hot
+from contatto.kit.db import prepared
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import Actor
@@ -156,13 +156,13 @@ def test_many_chats_are_judged_with_as_many_statements_as_one(
         at.write(GOOD, user)
     said = list[str]()
     event.listen(at.db.engine, "before_cursor_execute", lambda *told: said.append(told[2]))
-    driver_of = hot.driver_of
+    driver_of = prepared.driver_of
 
     def noted(tx: Tx) -> Any:
         said.append("by the driver")
         return driver_of(tx)
 
-    monkeypatch.setattr(hot, "driver_of", noted)
+    monkeypatch.setattr(prepared, "driver_of", noted)
 
     def judged(some: list[str]) -> int:
         ids = [conversation_id_of(at.shop.tiktok, f"conversation of {user}") for user in some]

@@ -13,8 +13,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import SendFailure
-from contatto.kit.outbound.model import RequestState
+from contatto.kit.outbound.model import RequestState, SendFailure
 from contatto.kit.outbound.store import find_request, outbound_requests
 from contatto.kit.settings import Settings
 from contatto.subscriptions import store as notices

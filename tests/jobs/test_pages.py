@@ -16,13 +16,12 @@ from contatto.accounts.model import BusinessId, Role
 from contatto.audit.store import list_audit_entries
 from contatto.inbox.actions import replies
 from contatto.jobs import actions
-from contatto.kit.client import Client
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
-from contatto.kit.drain import Drain
-from contatto.kit.exchange import NoAnswer, SendFailure
-from contatto.kit.outbound.dead_letters import purge_requests
-from contatto.kit.outbound.store import outbound_requests
+from contatto.kit.dispatch import Drain
+from contatto.kit.outbound.client import Client
+from contatto.kit.outbound.model import NoAnswer, SendFailure
+from contatto.kit.outbound.store import outbound_requests, purge_requests
 from tests import make
 from tests.background import do_all_due, send_all_due
 from tests.failing import fail_job, fail_push

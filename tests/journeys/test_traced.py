@@ -15,8 +15,8 @@ import pytest
 import contatto
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.store.receipts import WAITING
-from contatto.kit.drain import Drain
-from contatto.kit.turns import Turns
+from contatto.kit.dispatch import Drain
+from contatto.kit.fair_queue import Turns
 from contatto.leads.model import LeadSource
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.records import origins_of

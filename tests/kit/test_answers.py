@@ -9,11 +9,18 @@ from fastapi import FastAPI
 from msgspec import UNSET, UnsetType
 from pydantic import create_model
 
-from contatto.kit.answer_schemas import ApiRouter, answer_types, describe_answers
-from contatto.kit.answers import Answer, ChosenList, Nothing, PartialAnswer, capitals, chosen, page_info
-from contatto.kit.api_types import PageQuery
+from contatto.kit.api_types import (
+    Answer,
+    ChosenList,
+    Nothing,
+    PageQuery,
+    PartialAnswer,
+    capitals,
+    chosen,
+    page_info,
+)
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import describe_api
+from contatto.kit.openapi import ApiRouter, answer_types, describe_answers, describe_api
 
 
 class Colour(StrEnum):

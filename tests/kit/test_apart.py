@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from contatto.kit.apart import Apart
-from contatto.kit.confined import Overworked
+from contatto.kit.sandbox import Apart, Overworked
 
 
 def test_a_process_works_on_bytes_and_gives_bytes_back() -> None:

@@ -1,6 +1,6 @@
 """Places of one destination, and the breaker that keeps requests back while it is down."""
 
-from contatto.kit.outbound.breaker import COOL_S, JITTER, OPENS_AFTER, Destination, with_jitter
+from contatto.kit.outbound.model import COOL_S, JITTER, OPENS_AFTER, Destination, with_jitter
 
 
 def down(destination: Destination, now_s: float, tries: int = OPENS_AFTER) -> None:

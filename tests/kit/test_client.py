@@ -6,8 +6,8 @@ import socket
 import httpx2
 import pytest
 
-from contatto.kit.client import ANSWER_LIMIT, Client, is_public, read_address
-from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
+from contatto.kit.outbound.client import ANSWER_LIMIT, Client, is_public, read_address
+from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from tests.channels.vendor import BOMB, Vendor, running_vendor
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from contatto.kit import confined_child
-from contatto.kit.confined import Confined, Overworked
+from contatto.kit import sandbox_child
+from contatto.kit.sandbox import Confined, Overworked
 from contatto.leads.engines import prepare_trees
 from tests.leads.test_quality import needs_trees
 
@@ -84,7 +84,7 @@ def test_work_without_end_is_ended_and_the_next_is_done(confined: Confined) -> N
 
 @linux
 def test_the_kernel_holds_a_child_to_its_processor_time(confined: Confined) -> None:
-    assert limits(confined, "RLIMIT_CPU") == (confined_child.PROCESSOR_S, confined_child.PROCESSOR_S)
+    assert limits(confined, "RLIMIT_CPU") == (sandbox_child.PROCESSOR_S, sandbox_child.PROCESSOR_S)
 
 
 @linux
@@ -168,7 +168,7 @@ def test_closing_ends_all_children_also_one_that_works(confined: Confined) -> No
 
 def test_a_child_ends_with_its_parent() -> None:
     script = (
-        "import asyncio, os, sys\nfrom contatto.kit.confined import Confined\n"
+        "import asyncio, os, sys\nfrom contatto.kit.sandbox import Confined\n"
         f"print(asyncio.run(Confined().run(eval, {PID!r})).decode(), flush=True)\nos._exit(0)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=300)

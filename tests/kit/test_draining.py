@@ -5,18 +5,19 @@ from functools import partial
 
 import pytest
 
-from contatto.kit import drain as drain_module
+from contatto.kit import dispatch as drain_module
 from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
-from contatto.kit.drain import RETRY_AFTER, Drain, drain
+from contatto.kit.dispatch import RETRY_AFTER, Drain, drain
 from contatto.kit.outbox import (
+    KEEP,
     JobState,
     dismiss_job,
     find_failed_job,
     list_failed_jobs,
+    purge_settled,
     replay_job,
 )
-from contatto.kit.purging import KEEP, purge_settled
 from tests.kit.test_outbox import Listener, fill, run, states, told
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contatto.kit.exchange import HttpAnswer, retry_after_s
+from contatto.kit.outbound.model import HttpAnswer, retry_after_s
 
 SAID = "Thu, 01 Jan 2026 12:00:00 GMT"
 

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import gc
-from contatto.kit.garbage import keep_loaded, keep_more
+from contatto.kit.gc_freeze import keep_loaded, keep_more
 
 gc.freeze()
 before = gc.get_freeze_count()

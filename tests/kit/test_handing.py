@@ -10,9 +10,8 @@ from sqlalchemy import func, select
 from contatto.accounts.store import businesses
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.writer import savepoint
-from contatto.kit.handing import handing_out
-from contatto.kit.handlers import After, Together
+from contatto.kit.db.write_queue import savepoint
+from contatto.kit.dispatch import After, Together, handing_out
 from contatto.kit.outbox import emit, emit_all, events, jobs
 from tests.kit.test_outbox import CupFilled, Listener, run
 from tests.kit.test_together import Tray, count, table

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from contatto.kit.concurrency import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES, THREADS, HashPool
 from contatto.kit.errors import Refused
-from contatto.kit.hashing import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES, THREADS, HashPool
 
 
 def test_no_more_hashes_run_at_a_time_than_there_are_threads() -> None:

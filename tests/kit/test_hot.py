@@ -18,11 +18,10 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.hot import Query, Seek, insert_rows, update_rows
+from contatto.kit.db.prepared import Query, Seek, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import Choice
-from contatto.kit.db.within import within
-from contatto.kit.sealed import SealedIn
+from contatto.kit.db.types import Choice, within
+from contatto.kit.i18n import SealedIn
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import append_touches, touch_row, touches
 from tests import make

@@ -13,8 +13,15 @@ from contatto.kit import languages
 from contatto.kit.i18n import N_, LazyText, read_lazy_text
 from contatto.kit.languages import LANGUAGES, SOURCE, translator_for
 from contatto.kit.vault import Vault
-from contatto.ui.language import LANGUAGE_COOKIE, language_of, use_language, wanted_language
-from contatto.ui.render import Renderer, _templates, avatar_of
+from contatto.ui.render import (
+    LANGUAGE_COOKIE,
+    Renderer,
+    _templates,
+    avatar_of,
+    language_of,
+    use_language,
+    wanted_language,
+)
 from contatto.ui.sessions import CookieRules
 from tools.translations import read_catalogue
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.kit.keys import KEY_FILE, SecretKey, add_key, load_keys, mark_retired, parse_keys
+from contatto.kit.vault import KEY_FILE, SecretKey, add_key, load_keys, mark_retired, parse_keys
 
 OLD, NEW = bytes(32), bytes(range(32))
 

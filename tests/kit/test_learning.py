@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import text
 
-from contatto.kit.db import learning
+from contatto.kit.db import postgres
 from contatto.kit.db.database import Database
-from contatto.kit.db.learning import GROWN_ROWS, learn_grown
+from contatto.kit.db.postgres import GROWN_ROWS, learn_grown
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 @pytest.fixture(autouse=True)
 def nobody_looks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the database would look by itself where a test takes longer than that."""
-    monkeypatch.setattr(learning, "LOOKS_AFTER_S", float("inf"))
+    monkeypatch.setattr(postgres, "LOOKS_AFTER_S", float("inf"))
 
 
 def append_events(database: Database, count: int) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.limits import RateLimit, network_of
+from contatto.kit.rate_limits import RateLimit, network_of
 
 
 def test_tries_beyond_the_limit_are_refused_with_the_seconds_to_wait() -> None:
@@ -41,7 +41,7 @@ def test_keys_do_not_count_for_each_other() -> None:
 
 
 def test_the_keys_that_were_quiet_longest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("contatto.kit.limits._MOST_KEYS", 2)
+    monkeypatch.setattr("contatto.kit.rate_limits._MOST_KEYS", 2)
     limit = RateLimit(1, 60)
     for key in ("a", "b", "c"):
         limit.check(key, 0.0)

@@ -7,7 +7,7 @@ from babel.numbers import get_currency_precision
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.kit.money import DECIMALS, amount_written, decimal_places, to_micros, to_units
+from contatto.kit.numbers import DECIMALS, amount_written, decimal_places, to_micros, to_units
 
 
 @given(st.integers(-(10**15), 10**15))

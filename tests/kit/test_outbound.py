@@ -13,25 +13,33 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest, NoAnswer, SendFailure
-from contatto.kit.outbound.dead_letters import list_failed_requests, purge_requests, record_dismissed
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import (
     Ask,
     Done,
     Failed,
+    HttpAnswer,
+    HttpRequest,
     NewRequest,
+    NoAnswer,
     NotNow,
     OutboundRequest,
     Outcome,
     RequestState,
     RetryPlan,
+    SendFailure,
     Step,
 )
-from contatto.kit.outbound.progress import renew_claims
-from contatto.kit.outbound.steps import expire_requests, next_step, replay_request
-from contatto.kit.outbound.store import find_request, outbound_requests, queue_request
+from contatto.kit.outbound.steps import OutboundKind, expire_requests, next_step, replay_request
+from contatto.kit.outbound.store import (
+    find_request,
+    list_failed_requests,
+    outbound_requests,
+    purge_requests,
+    queue_request,
+    record_dismissed,
+    renew_claims,
+)
 from tests.outbound import Claimed, answer, claim_all
 
 PLAN = RetryPlan((10, 60), timedelta(hours=1))

@@ -10,19 +10,18 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import event, func, select
 
-from contatto.kit.client import Client
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
-from contatto.kit.outbound import breaker
-from contatto.kit.outbound.claiming import Limits
-from contatto.kit.outbound.kinds import OutboundKind
-from contatto.kit.outbound.machine import OutboundMachine
+from contatto.kit.outbound import model
+from contatto.kit.outbound.client import Client
+from contatto.kit.outbound.machine import Limits, OutboundMachine
 from contatto.kit.outbound.model import (
     Ask,
     Done,
+    HttpAnswer,
+    HttpRequest,
     NewRequest,
     NotNow,
     OutboundRequest,
@@ -30,7 +29,9 @@ from contatto.kit.outbound.model import (
     RequestState,
     RetryPlan,
     Step,
+    retry_after_s,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import outbound_requests, queue_request
 from tests.kit.servers import outside
 
@@ -158,17 +159,15 @@ def test_a_business_with_many_hanging_destinations_leaves_places_for_others(data
 def test_a_destination_that_is_down_is_left_alone_and_tried_with_one_request(
     database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breaker, "COOL_S", (30.0,))
+    monkeypatch.setattr(model, "COOL_S", (30.0,))
     steady = SimpleNamespace(now_s=1_000.0)
-    monkeypatch.setattr(
-        "contatto.kit.outbound.claiming.time", SimpleNamespace(monotonic=lambda: steady.now_s)
-    )
+    monkeypatch.setattr("contatto.kit.outbound.machine.time", SimpleNamespace(monotonic=lambda: steady.now_s))
 
     async def story(house: House) -> None:
         async with outside(status=503) as down, outside() as sound:
             house.queue(down.host, *(f"down{number}" for number in range(20)))
             await house.machine.send_due()
-            await house.until(lambda: len(down.asked) >= breaker.OPENS_AFTER)
+            await house.until(lambda: len(down.asked) >= model.OPENS_AFTER)
             await house.machine.finish()
             opened = len(down.asked)
             assert opened < 20

@@ -7,12 +7,12 @@ from sqlalchemy import select
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import (
     Ask,
     Done,
+    HttpAnswer,
+    HttpRequest,
     Later,
     NewRequest,
     NotNow,
@@ -20,7 +20,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
-from contatto.kit.outbound.steps import expire_requests, replay_request
+from contatto.kit.outbound.steps import OutboundKind, expire_requests, replay_request
 from contatto.kit.outbound.store import outbound_requests, queue_request
 from tests.kit.test_outbound import PLAN, Owner, claim, found, give, queue
 from tests.outbound import answer, claim_all

@@ -12,10 +12,10 @@ from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.drain import LATER, LEASE, RETRY_AFTER, drain
-from contatto.kit.handlers import After
+from contatto.kit.dispatch import LATER, LEASE, RETRY_AFTER, After, drain
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import (
+    KEEP,
     UNKNOWN,
     JobState,
     emit,
@@ -25,9 +25,9 @@ from contatto.kit.outbox import (
     last_seq,
     list_events_of,
     list_failed_jobs,
+    purge_settled,
     replay_dead,
 )
-from contatto.kit.purging import KEEP, purge_settled
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from contatto.kit import errors
-from contatto.kit.confined import Confined
+from contatto.kit.decoders import MOST_PIXELS
 from contatto.kit.errors import Refused
-from contatto.kit.pictures import LONGEST_SIDE, MOST_KEPT, Picture, read_remade
-from contatto.kit.remaking import MOST_PIXELS
+from contatto.kit.sandbox import Confined
+from contatto.kit.untrusted_files import LONGEST_SIDE, MOST_KEPT, Picture, read_remade
 from contatto.kit.uploads import Uploads
 
 

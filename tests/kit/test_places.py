@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contatto.kit.places import Places, TurnLayer, take_turn, turn_given_up
+from contatto.kit.concurrency import Places, TurnLayer, take_turn, turn_given_up
 
 
 class Visits:

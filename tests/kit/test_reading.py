@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 import pytest
 
 from contatto.kit.errors import Refused
-from contatto.kit.reading import check_texts, read_pairs
+from contatto.kit.texts import check_texts, read_pairs
 from contatto.kit.timestamps import day_of, instant_of
-from contatto.ui.security import _plain
+from contatto.ui.middleware import _plain
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from contatto.kit.languages import translator_for
-from contatto.kit.regions import (
+from contatto.kit.languages import (
     choices_by_country,
     countries,
     country_choices,
     currencies,
     currency_choices,
     is_zone_of,
+    translator_for,
     usual_currency,
     zones_of,
 )

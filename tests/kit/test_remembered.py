@@ -6,8 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.database import Database
-from contatto.kit.db.remembered import MOST_AGE, MOST_CHANGED, RememberedCounts
+from contatto.kit.db.database import MOST_AGE, MOST_CHANGED, Database, RememberedCounts
 from tests import make
 
 MANY = 100_000

@@ -7,10 +7,9 @@ import pytest
 from contatto.channels.model import ChannelApp, Platform
 from contatto.channels.store import channel_apps, find_app, save_app
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.connect import open_database
+from contatto.kit.db.connect import count_sealed_rows, count_sealed_with, open_database, reseal_all
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.rotation import count_sealed_rows, count_sealed_with, reseal_all
 from contatto.kit.vault import Sealed, Vault
 
 OLD, NEW = bytes(32), bytes(range(32))

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.routing import Match
 
 from contatto.app import ROUTERS
-from contatto.kit.routing import group_of, grouped
+from contatto.ui.middleware import group_of, grouped
 
 
 def _all_routes(routers: Any) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
-from contatto.kit.shared_limits import SharedLimit, purge_limits, rate_limits
+from contatto.kit.rate_limits import SharedLimit, purge_limits, rate_limits
 
 LIMIT = SharedLimit("test", 3, timedelta(minutes=3))
 

@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, String, Table, select
 
 from contatto.kit.clock import SystemClock
-from contatto.kit.db.spool import ENDING
-from contatto.kit.db.sqlite import SqliteDatabase
-from contatto.kit.db.tx import insert_for
-from contatto.kit.parts import Parts
+from contatto.kit.db.sqlite import ENDING, SqliteDatabase
+from contatto.kit.db.tx import Parts, insert_for
 from contatto.kit.vault import Vault
 from tests.journeys.running import until
 
@@ -167,7 +165,7 @@ def test_where_another_process_keeps_rows_apart_one_waits_for_the_file(
 def test_no_more_rows_are_kept_apart_than_are_soon_poured(
     db: SqliteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("contatto.kit.db.spool.MOST", 2)
+    monkeypatch.setattr("contatto.kit.db.sqlite.MOST", 2)
     with another_writes(tmp_path):
         append(db, "a", "b")
         with pytest.raises(TimeoutError):

@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from contatto.kit.spreadsheet import write_sheet
+from contatto.kit.table_export import write_sheet
 
 
 def test_numbers_formulas_and_links_are_kept_as_the_texts_that_they_are(tmp_path: Path) -> None:

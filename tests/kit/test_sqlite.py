@@ -17,12 +17,11 @@ from sqlalchemy import Column, Integer, String, Table, event, func, select
 
 from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
-from contatto.kit.db import writer
-from contatto.kit.db.hot import driver_of
+from contatto.kit.db import write_queue
+from contatto.kit.db.prepared import driver_of
 from contatto.kit.db.sqlite import LEARNS_AFTER, SqliteDatabase
-from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.writer import is_awaited
-from contatto.kit.parts import Parts
+from contatto.kit.db.tx import Parts, Tx, insert_for
+from contatto.kit.db.write_queue import is_awaited
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
 
@@ -38,7 +37,7 @@ COUNTING = insert_for("sqlite", things).on_conflict_do_update(
 def db(
     sqlite_template: Path, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SqliteDatabase]:
-    monkeypatch.setattr(writer, "GROUP_S", 10.0)  # on a busy machine the usual time is soon over
+    monkeypatch.setattr(write_queue, "GROUP_S", 10.0)  # on a busy machine the usual time is soon over
     shutil.copy(sqlite_template, tmp_path / "test.db")
     opened = SqliteDatabase(f"sqlite:///{tmp_path / 'test.db'}", clock, Vault({"test": bytes(32)}), Parts())
     things.create(opened.engine)

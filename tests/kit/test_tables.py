@@ -3,8 +3,8 @@
 import pytest
 
 from contatto.kit.errors import Refused
-from contatto.kit.regions import languages_of_countries
-from contatto.kit.tables import ENCODINGS, change_encoding, decode_text
+from contatto.kit.languages import languages_of_countries
+from contatto.kit.untrusted_files import ENCODINGS, change_encoding, decode_text
 
 FILES = {
     "cp932": (

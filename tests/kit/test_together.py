@@ -8,8 +8,7 @@ from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.drain import RETRY_AFTER
-from contatto.kit.handlers import After, Among, OnlyFor, Together, interest
+from contatto.kit.dispatch import RETRY_AFTER, After, Among, OnlyFor, Together, interest
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import jobs, list_failed_jobs
 from tests.kit.test_outbox import CupFilled, Listener, fill, run

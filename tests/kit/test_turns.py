@@ -8,8 +8,8 @@ from sqlalchemy import event
 from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.fair_queue import Queue, Turns, in_turn
 from contatto.kit.outbox import DUE, JobState, jobs
-from contatto.kit.turns import Queue, Turns, in_turn
 
 QUEUE = Queue(jobs, DUE, jobs.c.due_at)
 

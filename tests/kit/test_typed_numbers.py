@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.kit.errors import Refused
-from contatto.kit.languages import LANGUAGES, translator_for
-from contatto.kit.money import decimal_places, to_units
-from contatto.kit.typed_numbers import (
+from contatto.kit.form_fields import (
     Leap,
     Typist,
     check_leap,
@@ -21,6 +19,8 @@ from contatto.kit.typed_numbers import (
     typed_amount,
     typed_number,
 )
+from contatto.kit.languages import LANGUAGES, translator_for
+from contatto.kit.numbers import decimal_places, to_units
 
 COMMA = ("it", "es", "pt-BR", "id", "vi")
 """Languages whose decimals follow a comma."""

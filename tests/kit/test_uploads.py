@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from contatto.kit import errors, uploads
-from contatto.kit.confined import Confined
-from contatto.kit.confined_child import Work
 from contatto.kit.errors import Refused
-from contatto.kit.pictures import PICTURE_LIMIT, Picture
+from contatto.kit.sandbox import Confined
+from contatto.kit.sandbox_child import Work
+from contatto.kit.untrusted_files import PICTURE_LIMIT, Picture
 from contatto.kit.uploads import MOST_OF_ONE, Uploads
 from tests.kit.test_pictures import drawn, webp_header
 

@@ -17,26 +17,24 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import api_refusal, read_body, refusal_answer
 from contatto.kit.log import set_up_logs
 from contatto.kit.vault import Vault
-from contatto.ui.security import BODY_LIMIT, HEADERS, SecurityLayer
+from contatto.ui.middleware import BODY_LIMIT, HEADERS, SecurityLayer
 from contatto.ui.sessions import (
     CSRF_FIELD,
     CSRF_HEADER,
     GUEST_COOKIE,
     SESSION_COOKIE,
+    Carrier,
     CookieRules,
     check_csrf,
     clear_session,
+    cookie_name,
     csrf_token,
     keep_guest,
-    set_session,
-)
-from contatto.ui.visitor import (
-    Carrier,
-    cookie_name,
     new_visitor,
     open_visitor,
     public_id,
     read_visitor,
+    set_session,
     set_visitor,
     sign_visitor,
 )

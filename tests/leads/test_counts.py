@@ -7,8 +7,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contatto.kit.db.database import Database
-from contatto.kit.db.remembered import RememberedCounts
+from contatto.kit.db.database import Database, RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions import merging, records

@@ -14,9 +14,8 @@ from contatto.accounts.model import Role
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
-from contatto.kit.languages import translator_for
-from contatto.kit.regions import sorted_countries
-from contatto.kit.spreadsheet import write_sheet
+from contatto.kit.languages import sorted_countries, translator_for
+from contatto.kit.table_export import write_sheet
 from contatto.leads.actions import jobs
 from contatto.leads.actions.importing import plan_import
 from contatto.leads.model import Actor, JobKind, Lead, LeadStatus

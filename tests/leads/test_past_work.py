@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from contatto.kit.db.database import Database
-from contatto.kit.links import split_links
 from contatto.kit.table_export import safe_cell
+from contatto.kit.texts import split_links
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
 from tests import make

@@ -18,10 +18,10 @@ from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
 from contatto.app import create_app
 from contatto.kit.clock import FixedClock
+from contatto.kit.concurrency import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES, HashPool
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.hashing import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES, HashPool
-from contatto.kit.shared_limits import purge_limits
+from contatto.kit.rate_limits import purge_limits
 from contatto.logins import actions as logins
 from contatto.logins.actions import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
 from contatto.ui.sessions import DEVICE_COOKIE, SESSION_COOKIE

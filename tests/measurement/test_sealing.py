@@ -14,10 +14,10 @@ import duckdb
 import pytest
 
 from contatto.cli.seal import check_sealed, seal_days
+from contatto.kit.background import folder_lock, run_maintenance_job
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.maintenance import folder_lock, run_maintenance_job
 from contatto.kit.settings import Settings
 from contatto.kit.timestamps import micros
 from contatto.measurement.actions import Earned, record_conversion, record_touch, sealing_job

@@ -10,8 +10,7 @@ from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.model.decisions import AdRequest, Served
 from contatto.delivery.store import ledger
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.database import Database
-from contatto.kit.db.row_security import act_for
+from contatto.kit.db.database import Database, act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros

@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from contatto.kit.exchange import HttpAnswer
-from contatto.kit.outbound.model import Done, Failed, NotNow
+from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow
 from contatto.kit.settings import Settings
 from contatto.mail.actions import queue_mail
 from contatto.mail.model import Mail, NewMail, encode_mail, read_reply

@@ -10,12 +10,12 @@ import pytest
 
 from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit import errors
+from contatto.kit.background import LEASE, make_next
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.making import LEASE, make_next
-from contatto.kit.turns import Turns
+from contatto.kit.fair_queue import Turns
 from contatto.measurement.model import ConversionKind, TouchKind
 from contatto.reports.actions import tasks
 from contatto.reports.actions.answers import answer_report, make_report

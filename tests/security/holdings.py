@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from contatto.kit.db.row_security import tenant_column
+from contatto.kit.db.database import tenant_column
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
 from tests.journeys.running import flush_decisions

@@ -12,7 +12,7 @@ from starlette.routing import Mount
 from contatto.access import ACCESS
 from contatto.accounts.model import Access, Credential, Permission
 from contatto.app import create_app
-from contatto.kit.parts import Parts
+from contatto.kit.db.tx import Parts
 from contatto.kit.settings import Settings
 from contatto.ui.context import Context
 from contatto.wiring import install

@@ -18,7 +18,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import BusinessId, Credential, Permission
 from contatto.app import API_PREFIX, OPEN_PATHS, ROUTERS
 from contatto.forms.actions import LEAD_FILES
-from contatto.kit.answer_schemas import answer_types
+from contatto.kit.openapi import answer_types
 from tests.background import make_files
 from tests.journeys.running import API
 from tests.journeys.running import ad_group as new_ad_group

@@ -26,8 +26,8 @@ from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_records
 from contatto.crm.store.targets import list_targets
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.ids import hash_secret
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 from contatto.leads.store.records import leads
 from tests.crm.test_every_connector import link_of
 from tests.journeys.running import PASSWORD

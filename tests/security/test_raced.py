@@ -10,7 +10,7 @@ import httpx2
 from contatto.app import open_context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.shared_limits import SharedLimit
+from contatto.kit.rate_limits import SharedLimit
 from contatto.logins.actions import TRIES as ALLOWED
 from contatto.logins.actions import count_login
 from contatto.logins.store import failed_logins

@@ -16,13 +16,22 @@ from starlette.testclient import TestClient
 from contatto.app import create_app, open_context
 from contatto.forms.rules.answers import check_opening, sign_opening
 from contatto.inbox.rules import FormLink, media_token, read_form_link, read_media_token, sign_form_link
+from contatto.kit.db.connect import count_sealed_with, reseal_all
 from contatto.kit.errors import Refused
-from contatto.kit.rotation import count_sealed_with, reseal_all
 from contatto.kit.vault import Vault
 from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import read_ticket, sign_ticket
-from contatto.ui.sessions import SESSION_COOKIE, CookieRules, csrf_token, device_of, keep_device
-from contatto.ui.visitor import Carrier, open_visitor, public_id, sign_visitor
+from contatto.ui.sessions import (
+    SESSION_COOKIE,
+    Carrier,
+    CookieRules,
+    csrf_token,
+    device_of,
+    keep_device,
+    open_visitor,
+    public_id,
+    sign_visitor,
+)
 from contatto.wiring import install
 from tests.security.test_another_purpose import DOORS, tokens_of
 from tests.security.world import KEYS, URL, World

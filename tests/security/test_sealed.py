@@ -23,14 +23,14 @@ from contatto.crm.store.targets import list_targets
 from contatto.crm.store.trials import find_trial, record_trial, save_trial
 from contatto.delivery.store.foretold import save_influences
 from contatto.inbox.store.messages import messages
+from contatto.kit.db.connect import reseal_all
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata, sealed_place
+from contatto.kit.i18n import UNREADABLE
 from contatto.kit.log import set_up_logs
 from contatto.kit.outbound.model import NewRequest, RetryPlan
 from contatto.kit.outbound.store import queue_request
-from contatto.kit.rotation import reseal_all
-from contatto.kit.sealed import UNREADABLE
 from contatto.kit.vault import Sealed, Vault
 from contatto.leads.model import LeadModel
 from contatto.leads.store.scores import save_lead_model

@@ -14,7 +14,7 @@ from contatto.inbox.auth import MOST_A_MINUTE, MOST_AT_ONCE, limit_newcomers
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.ui.visitor import cookie_name
+from contatto.ui.sessions import cookie_name
 from tests.forms.edges import offer, opening_of
 from tests.inbox.test_photos import picture
 from tests.journeys.running import House, running_house

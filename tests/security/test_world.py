@@ -2,7 +2,7 @@
 
 from sqlalchemy import Table, func, select
 
-from contatto.kit.db.row_security import tenant_column
+from contatto.kit.db.database import tenant_column
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
 from tests.security.ids import PLACES, place_of

@@ -19,8 +19,7 @@ from contatto.app import create_app, open_context
 from contatto.kit.clock import Clock
 from contatto.kit.settings import Settings
 from contatto.ui.context import Context
-from contatto.ui.sessions import GUEST_COOKIE, SESSION_COOKIE
-from contatto.ui.visitor import cookie_name
+from contatto.ui.sessions import GUEST_COOKIE, SESSION_COOKIE, cookie_name
 from contatto.wiring import install
 from tests.client import AppClient
 from tests.journeys.running import API, csrf_of

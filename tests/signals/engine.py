@@ -20,9 +20,8 @@ from contatto.inbox.store.conversations import persons
 from contatto.inbox.store.receipts import append_referral
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpOutcome
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.model import Ask, OutboundRequest
+from contatto.kit.outbound.model import Ask, HttpOutcome, OutboundRequest
 from contatto.kit.outbound.steps import next_step
 from contatto.kit.outbound.store import delete_requests_of
 from contatto.kit.settings import Settings

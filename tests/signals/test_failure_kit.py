@@ -5,8 +5,7 @@ from typer.testing import CliRunner
 
 from contatto.ad_platforms.model import AdPlatform
 from contatto.cli.main import app
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.outbound.model import Done
+from contatto.kit.outbound.model import Done, HttpAnswer, HttpRequest
 from contatto.signals.connectors.meta import MetaSignals
 from contatto.signals.model.events import Feed, SignalEvent, SignalOutcome
 from contatto.signals.registry import CONNECTORS

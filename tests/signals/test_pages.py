@@ -11,8 +11,7 @@ import pytest
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount, connect_outside_account
 from contatto.ad_platforms.model import AdPlatform
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer
-from contatto.kit.outbound.model import Done
+from contatto.kit.outbound.model import Done, HttpAnswer
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads

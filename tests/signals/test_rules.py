@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.channels.model import Platform
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.model import Done, Failed, NotNow
+from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow
 from contatto.leads.model import HistoryEntry, HistoryKind, LeadId, LeadStatus
 from contatto.signals.actions.scheduling import name_event
 from contatto.signals.connectors.meta import MetaSignals

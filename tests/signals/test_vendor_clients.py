@@ -20,7 +20,7 @@ from facebook_business.exceptions import FacebookRequestError
 from requests.adapters import BaseAdapter
 
 from contatto.channels.model import Platform as Channel
-from contatto.kit.exchange import HttpRequest
+from contatto.kit.outbound.model import HttpRequest
 from contatto.signals.connectors.meta import MetaSignals
 from contatto.signals.model.events import Feed, SignalEvent, Whom
 from contatto.signals.rules.hashing import digest, normal_email, plain_phone

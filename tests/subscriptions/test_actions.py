@@ -9,10 +9,8 @@ from sqlalchemy import select
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, NoAnswer, SendFailure
-from contatto.kit.outbound.dead_letters import purge_requests
-from contatto.kit.outbound.model import OutboundRequest, RequestState
-from contatto.kit.outbound.store import list_requests_of, outbound_requests
+from contatto.kit.outbound.model import HttpAnswer, NoAnswer, OutboundRequest, RequestState, SendFailure
+from contatto.kit.outbound.store import list_requests_of, outbound_requests, purge_requests
 from contatto.subscriptions import actions, store
 from contatto.subscriptions.actions import NewSubscription
 from contatto.subscriptions.model import Entity, Push, PushState, Subscription

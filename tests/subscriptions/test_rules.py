@@ -5,9 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contatto.kit.exchange import HttpAnswer
-from contatto.kit.outbound.breaker import with_jitter
-from contatto.kit.outbound.model import Done, NotNow, Step
+from contatto.kit.outbound.model import Done, HttpAnswer, NotNow, Step, with_jitter
 from contatto.subscriptions import rules
 from contatto.subscriptions.model import Entity
 from tests.subscriptions.receiver import Received, is_signed_lead, is_signed_message

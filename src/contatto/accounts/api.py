@@ -14,22 +14,29 @@ from contatto.accounts.rules import may_use, require
 from contatto.audit.model import AuditEntry
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import count_audit_entries, list_audit_entries
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, ChosenRows, IdText, PageInfo, Rows, TimeText, chosen, page_info
 from contatto.kit.api_types import (
+    Answer,
     ApiId,
     ApiModel,
+    ChosenRows,
+    IdText,
     JsonText,
+    PageInfo,
     PageQuery,
+    Rows,
     TextId,
+    TimeText,
     api_time,
+    chosen,
     describe_query,
+    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.limits import GuessLimit, client_network
+from contatto.kit.openapi import ApiRouter
+from contatto.kit.rate_limits import GuessLimit, client_network
 from contatto.ui.context import context_of, part_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Accounts"])

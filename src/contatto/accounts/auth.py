@@ -27,20 +27,18 @@ from contatto.audit import rules as audit_rules
 from contatto.audit.actions import AuditWriter, FoldedReads, append_audit_record
 from contatto.audit.model import AuditRecord, Look
 from contatto.kit import errors
-from contatto.kit.answers import Answer
-from contatto.kit.db.database import FOLLOW
-from contatto.kit.db.row_security import act_for
+from contatto.kit.api_types import Answer
+from contatto.kit.concurrency import take_turn
+from contatto.kit.db.database import FOLLOW, act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
-from contatto.kit.limits import RequestLimit
-from contatto.kit.looks import SEEN, Ids, Seen
 from contatto.kit.outbox import last_seq
-from contatto.kit.places import take_turn
+from contatto.kit.rate_limits import RequestLimit
+from contatto.kit.read_audit import SEEN, Ids, Seen
 from contatto.ui.context import context_of, part_of
-from contatto.ui.language import use_language
 from contatto.ui.live import Reader
-from contatto.ui.render import BEFORE_RENDERING
+from contatto.ui.render import BEFORE_RENDERING, use_language
 from contatto.ui.sessions import check_csrf, session_token
 
 API_HEADER: Final = "access-token"

@@ -21,8 +21,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator, translator_of
 from contatto.kit.languages import LANGUAGES
 from contatto.ui.context import context_of
-from contatto.ui.language import keep_language
-from contatto.ui.navigation import SHOWN_ONCE
+from contatto.ui.render import SHOWN_ONCE, keep_language
 
 router = APIRouter(include_in_schema=False)
 AUDIT_ROWS: Final = 50

@@ -8,10 +8,10 @@ from zoneinfo import available_timezones
 
 from contatto.accounts.model import AdAccount, Caller, Member, Permission, Role
 from contatto.kit import errors
-from contatto.kit.emails import InvalidEmail, checked_email
 from contatto.kit.errors import Refused
-from contatto.kit.faults import Faults
-from contatto.kit.regions import countries, currencies, is_zone_of
+from contatto.kit.form_fields import Faults
+from contatto.kit.languages import countries, currencies, is_zone_of
+from contatto.kit.texts import InvalidEmail, checked_email
 
 _READS: Final = frozenset({
     Permission.READ_INBOX, Permission.READ_LEADS, Permission.READ_ADS, Permission.READ_REPORTS,

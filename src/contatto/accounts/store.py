@@ -11,7 +11,7 @@ from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, Bus
 # isort: split
 from contatto.accounts.model import Member, Permission, Role, Session, User, Workplace
 from contatto.accounts.rules import is_able
-from contatto.kit.db.hot import Seek
+from contatto.kit.db.prepared import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 

@@ -5,8 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.outbound.model import Failed, NotNow
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 from contatto.measurement.model import Goal
 
 PULL: Final = "ad_pull"

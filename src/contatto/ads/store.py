@@ -44,10 +44,21 @@ from contatto.ads.model import (
     ViewWindow,
     WelcomeMessage,
 )
-from contatto.kit.db.hot import Listed, Seek
+from contatto.kit.db.prepared import Listed, Seek
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import ROW, Choice, Words, instant, key, metadata, row_of, sealed, tenant, text
-from contatto.kit.db.within import within
+from contatto.kit.db.types import (
+    ROW,
+    Choice,
+    Words,
+    instant,
+    key,
+    metadata,
+    row_of,
+    sealed,
+    tenant,
+    text,
+    within,
+)
 from contatto.kit.ids import new_id
 from contatto.kit.vault import row_key
 from contatto.measurement.model import Goal

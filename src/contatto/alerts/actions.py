@@ -39,28 +39,29 @@ from contatto.inbox.model import MessageReceived
 from contatto.inbox.store.conversations import find_conversation, list_late_conversations
 from contatto.inbox.store.desk import list_reply_targets
 from contatto.kit import errors
-from contatto.kit.base64url import from_base64url, to_base64url
-from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.i18n import Translator
 from contatto.kit.languages import SOURCE, translator_for
-from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import (
     FORBIDDEN_ADDRESS,
     Ask,
     Done,
     Failed,
+    HttpAnswer,
+    HttpRequest,
     NewRequest,
     OutboundRequest,
     Outcome,
     RequestState,
     Step,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import queue_request
 from contatto.kit.outbox import emit
+from contatto.kit.texts import from_base64url, to_base64url
 from contatto.kit.vault import Vault
 from contatto.leads.model import LeadCaptured, WorkAssigned
 from contatto.leads.store.annotations import list_due_tasks

@@ -12,7 +12,7 @@ from contatto.alerts import actions, rules
 from contatto.alerts.actions import choose_alerts, load_choices
 from contatto.alerts.model import NEEDS, Choices, Kind
 from contatto.alerts.store import list_browsers
-from contatto.kit.db.row_security import act_for
+from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.ui.context import context_of
 

@@ -22,10 +22,10 @@ from sqlalchemy import (
 from contatto.accounts.store import members, sessions
 from contatto.alerts.connectors.web_push import Browser
 from contatto.alerts.model import Alert, Choices, Kind, PushBrowser, Way
-from contatto.kit.base64url import from_base64url, to_base64url
-from contatto.kit.db.hot import Query
+from contatto.kit.db.prepared import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, sealed, tenant
+from contatto.kit.texts import from_base64url, to_base64url
 from contatto.kit.vault import row_key
 
 alert_choices = Table(

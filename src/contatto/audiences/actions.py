@@ -28,14 +28,14 @@ from contatto.audiences.model import (
     MemberChange,
 )
 from contatto.kit import errors
+from contatto.kit.background import QueuedWork
 from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id, new_number, new_secret
-from contatto.kit.turns import Turns
 from contatto.kit.vault import Vault
-from contatto.kit.work import QueuedWork
 from contatto.leads.model import ErasedPeople
 
 PIECE: Final = 500

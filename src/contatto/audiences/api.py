@@ -25,22 +25,29 @@ from contatto.audiences.actions import (
 from contatto.audiences.model import Audience, AudienceKind, FileAction, Fingerprint, Lookalike
 from contatto.audiences.rules import read_digests
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText, Listed, Nothing, Rows, TimeText, capitals, page_info
 from contatto.kit.api_types import (
+    Answer,
     ApiId,
     ApiModel,
+    IdText,
     JsonText,
+    Listed,
+    Nothing,
     PageQuery,
+    Rows,
     TextId,
+    TimeText,
     api_time,
+    capitals,
     describe_query,
+    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])

@@ -31,11 +31,10 @@ from contatto.audiences.model import (
     MemberChange,
 )
 from contatto.audiences.rules import NO_PRINT, PRINT_BYTES, split_prints
-from contatto.kit.db.hot import insert_new
+from contatto.kit.db.prepared import insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text
-from contatto.kit.db.within import within
-from contatto.kit.turns import Queue
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text, within
+from contatto.kit.fair_queue import Queue
 
 audiences = Table(
     "audiences",

@@ -12,7 +12,7 @@ from contatto.audit.model import AuditRecord
 from contatto.audit.store import append_records
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.looks import Ids
+from contatto.kit.read_audit import Ids
 
 
 def append_audit_record(tx: Tx, record: AuditRecord) -> None:

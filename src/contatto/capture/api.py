@@ -14,11 +14,11 @@ from contatto.capture.model import Review
 from contatto.capture.store import CaptureSwitch
 from contatto.channels.store import find_account
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer
+from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router = ApiRouter(prefix="/open_api/v1.3/contatto/capture", tags=["Extensions"])

@@ -17,7 +17,7 @@ from contatto.channels.store import find_account, list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import Translator, translator_of
 from contatto.ui.context import context_of
 

@@ -8,10 +8,9 @@ from typing import Final
 from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstraint, bindparam, select
 
 from contatto.capture.model import Field, Review
-from contatto.kit.db.hot import Query, Seek
+from contatto.kit.db.prepared import Query, Seek
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text
-from contatto.kit.db.within import within
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text, within
 from contatto.kit.ids import new_id
 
 capture_switches = Table(

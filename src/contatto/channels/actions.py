@@ -28,13 +28,12 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Ask,
     Done,
     Failed,
+    HttpAnswer,
     Later,
     NewRequest,
     NotNow,
@@ -43,6 +42,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import delete_requests_of, queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault

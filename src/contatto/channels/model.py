@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
-from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 CHECK: Final = "channel_check"
 """The kind of requests that ask a platform for an account; kept in rows, so it must never change."""

@@ -18,7 +18,7 @@ from contatto.channels.rules import check_text, may_use_message_api, serves_plat
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import Translator, translator_of
 from contatto.ui.context import context_of
 

@@ -12,8 +12,8 @@ from contatto.channels.connectors.whatsapp import WhatsApp
 from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Platform
 from contatto.channels.store import list_apps_named, list_public_accounts
 from contatto.kit.db.database import Database
-from contatto.kit.db.gathered import GatheredWork
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.write_queue import GatheredWork
 
 CONNECTORS: Final[Mapping[Platform, Connector]] = {
     Platform.TIKTOK: TikTok(),

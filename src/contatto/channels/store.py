@@ -7,10 +7,9 @@ from typing import Any, Final
 from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, bindparam, select
 
 from contatto.channels.model import AccountSeen, ChannelAccount, ChannelApp, CheckState, Platform, TokenCheck
-from contatto.kit.db.hot import Seek
+from contatto.kit.db.prepared import Seek
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text
-from contatto.kit.db.within import within
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text, within
 
 MOST_NAMED: Final = 100
 """Most businesses that are looked at for one id of an app."""

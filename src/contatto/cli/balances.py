@@ -15,7 +15,7 @@ from contatto.delivery.store.ledger import find_balance
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.money import amount_written, to_micros
+from contatto.kit.numbers import amount_written, to_micros
 
 AccountId = Annotated[int, typer.Argument(help="Id of the ad account, as the list shows it.")]
 Amount = Annotated[str, typer.Argument(help="Amount in units of the currency; a refund is below 0.")]

@@ -9,11 +9,11 @@ from typing import Final
 from rich.console import Console
 
 from contatto.cli.installation import Storage, bring_up_to_date, read_settings
+from contatto.kit.background import Installation
 from contatto.kit.clock import SystemClock
 from contatto.kit.db.connect import open_storage
 from contatto.kit.db.database import Database
-from contatto.kit.garbage import keep_loaded
-from contatto.kit.installation import Installation
+from contatto.kit.gc_freeze import keep_loaded
 from contatto.kit.log import logger
 from contatto.wiring import PORTS, install
 from contatto.worker import Worker

@@ -27,7 +27,7 @@ from contatto.delivery.predict.marketplace import Marketplace, Unusable
 from contatto.delivery.predict.relearning import FEW as CLICKS_TO_RELEARN
 from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.predict.stepping import finish_work
-from contatto.kit.garbage import keep_loaded
+from contatto.kit.gc_freeze import keep_loaded
 
 LONGEST_LINE: Final = 16 * 1024 * 1024
 _MOST_COMPLAINTS: Final = 1_000

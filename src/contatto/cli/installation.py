@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from contatto.kit.clock import SystemClock
 from contatto.kit.db.connect import open_storage
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Parts
 from contatto.kit.log import set_up_logs
-from contatto.kit.parts import Parts
 from contatto.kit.settings import Settings
 
 _err = Console(stderr=True, highlight=False)

@@ -13,7 +13,7 @@ from contatto.cli.acting import Of, carry_out, find_one_business, out, print_tab
 from contatto.jobs import actions
 from contatto.jobs.rules import FailedCounts, FailedWork, reason_text, work_text
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.settings import Settings
 
 MOST_ROWS: Final = 1_000

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from contatto.cli.acting import print_table
 from contatto.cli.installation import Storage, open_whole
-from contatto.kit.keys import SecretKey, add_key, load_keys, mark_retired
-from contatto.kit.rotation import count_sealed_rows, count_sealed_with, reseal_all
+from contatto.kit.db.connect import count_sealed_rows, count_sealed_with, reseal_all
+from contatto.kit.vault import SecretKey, add_key, load_keys, mark_retired
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)

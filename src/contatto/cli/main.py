@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 from typer.core import TyperGroup
 
-from contatto.kit.private_files import write_privately
+from contatto.kit.db.connect import write_privately
 
 
 class LazyCommand(NamedTuple):

@@ -15,7 +15,7 @@ from contatto.cli.acting import Of, carry_out, find_one_business, out, print_tab
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.money import amount_written, to_micros
+from contatto.kit.numbers import amount_written, to_micros
 from contatto.kit.settings import Settings
 from contatto.operators import actions as operators_actions
 from contatto.operators import store as operators_store

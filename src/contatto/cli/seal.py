@@ -10,8 +10,8 @@ from contatto.cli.installation import open_whole
 from contatto.delivery.actions.sealing import decision_sealing_job
 from contatto.delivery.engines.decisions import check_decisions
 from contatto.delivery.store.files import list_decision_files
+from contatto.kit.background import MaintenanceJob, run_maintenance_job
 from contatto.kit.db.database import Database
-from contatto.kit.maintenance import MaintenanceJob, run_maintenance_job
 from contatto.measurement.actions import sealing_job
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import check_file

@@ -11,10 +11,9 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from contatto.kit.garbage import keep_loaded
-from contatto.ui.connections import Connections
+from contatto.kit.gc_freeze import keep_loaded
+from contatto.ui.connection_limits import Connections, guarded_by
 from contatto.ui.context import Context
-from contatto.ui.guarded import guarded_by
 
 _TURN_S: Final = 0.001
 """How long another thread, such as one that writes or reads anew, may keep answers waiting for its turn."""

@@ -52,16 +52,16 @@ from contatto.forms.store import (
     save_form_picture,
 )
 from contatto.kit import errors
+from contatto.kit.background import Making, Record
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.languages import LANGUAGES
 from contatto.kit.log import logger, where
-from contatto.kit.making import Making, Record
 from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit, emit_all
-from contatto.kit.pictures import Picture
+from contatto.kit.untrusted_files import Picture
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import records as leads
 from contatto.leads.model import ErasedPeople, Lead, Origin, Signal

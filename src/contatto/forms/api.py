@@ -20,22 +20,26 @@ from contatto.forms.model import Form, FormVersion
 from contatto.forms.rules.outside import Entry, answer_data, field_labels, sample_answers, without_wrong
 from contatto.forms.store import list_answers_of_lead
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText, Listed, TimeText, page_info
 from contatto.kit.api_types import (
+    Answer,
     ApiId,
     ApiModel,
     ApiTime,
+    IdText,
     JsonText,
+    Listed,
     PageQuery,
+    TimeText,
     api_time,
     describe_query,
+    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.leads.actions.files import load_file_content, queue_lead_file
 from contatto.leads.actions.records import remove_test_lead
 from contatto.leads.model import Lead, LeadSource

@@ -35,12 +35,11 @@ from contatto.forms.model import (
     FormVerdict,
     FormVersion,
 )
-from contatto.kit.db.hot import Query, insert_all
+from contatto.kit.db.prepared import Query, insert_all
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
-from contatto.kit.db.within import within
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.kit.ids import named_id
-from contatto.kit.looks import note_seen
+from contatto.kit.read_audit import note_seen
 
 forms = Table(
     "forms",

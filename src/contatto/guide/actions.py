@@ -21,7 +21,7 @@ from contatto.guide.rules import SETUP_KEY, TOP, HelpPage, NewInstallation, Step
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import Faults
+from contatto.kit.form_fields import Faults
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 

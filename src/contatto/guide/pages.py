@@ -16,13 +16,13 @@ from contatto.guide import actions, rules
 from contatto.guide.actions import load_pages
 from contatto.guide.rules import NewInstallation, Step
 from contatto.kit import errors
+from contatto.kit.concurrency import HashPool
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import Faults, split_faults
-from contatto.kit.hashing import HashPool
+from contatto.kit.form_fields import Faults, split_faults
 from contatto.kit.i18n import translator_of
-from contatto.kit.limits import client_network
-from contatto.kit.regions import choices_by_country, country_choices, currency_choices, zone_choices
+from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
+from contatto.kit.rate_limits import client_network
 from contatto.ui.context import context_of, part_of
 from contatto.ui.sessions import check_csrf, set_session
 

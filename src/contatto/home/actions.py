@@ -20,9 +20,9 @@ from contatto.guide.actions import list_done_steps
 from contatto.home.model import AdFigures, DayFigures, GoalCost, HomeFigures, LeadFigures, Need, NeedKind
 from contatto.inbox.store.conversations import ConversationFilter, count_active_since, count_tabs
 from contatto.jobs.actions import count_failed_work
-from contatto.kit.db.remembered import Recall
+from contatto.kit.db.database import Recall
 from contatto.kit.db.tx import Tx
-from contatto.kit.shares import interval_of, interval_of_count
+from contatto.kit.numbers import interval_of, interval_of_count
 from contatto.leads.model import LeadStatus
 from contatto.leads.store.annotations import list_due_leads
 from contatto.leads.store.listing import count_leads_since, load_lead_counts

@@ -11,7 +11,7 @@ from contatto.accounts.rules import require
 from contatto.guide.rules import STEP_PAGES, STEP_TEXTS, Step
 from contatto.home.actions import load_home
 from contatto.home.model import AdFigures
-from contatto.kit.db.remembered import RememberedCounts
+from contatto.kit.db.database import RememberedCounts
 from contatto.ui.context import context_of, part_of
 
 router: Final = APIRouter(include_in_schema=False)

@@ -10,10 +10,9 @@ from contatto.kit import errors, outbox
 from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbound import dead_letters
-from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound import store
 from contatto.kit.outbound.model import OutboundRequest, RequestState
-from contatto.kit.outbound.steps import dismiss_request, replay_request
+from contatto.kit.outbound.steps import OutboundKind, dismiss_request, replay_request
 from contatto.kit.outbox import FailedJob, JobState
 
 type Kinds = Mapping[str, OutboundKind]
@@ -25,9 +24,7 @@ REPLAY_BATCH: Final = 100
 def list_failed_work(tx: Tx, business_id: str, limit: int) -> list[FailedWork]:
     """Return failed work, dead letters first, both parts latest first."""
     failed_work = [_from_job(job) for job in outbox.list_failed_jobs(tx, business_id, limit)]
-    failed_work += [
-        _from_request(request) for request in dead_letters.list_failed_requests(tx, business_id, limit)
-    ]
+    failed_work += [_from_request(request) for request in store.list_failed_requests(tx, business_id, limit)]
     failed_work.sort(
         key=lambda failed: failed.failed_at.timestamp() if failed.failed_at else 0.0, reverse=True
     )
@@ -36,7 +33,7 @@ def list_failed_work(tx: Tx, business_id: str, limit: int) -> list[FailedWork]:
 
 def count_failed_work(tx: Tx, business_id: str) -> FailedCounts:
     job_counts = outbox.count_failed_jobs(tx, business_id)
-    request_counts = dead_letters.count_failed_requests(tx, business_id)
+    request_counts = store.count_failed_requests(tx, business_id)
     return FailedCounts(
         dead=job_counts.get(JobState.DEAD, 0) + request_counts.get(RequestState.DEAD, 0),
         waiting=job_counts.get(JobState.DUE, 0) + request_counts.get(RequestState.DUE, 0),
@@ -96,7 +93,7 @@ def replay_dead_requests(tx: Tx, kinds: Kinds, business_id: str, after: int) -> 
     """
     replayed = refused = 0
     last = None
-    for request in in_time(dead_letters.list_dead_requests(tx, business_id, after, REPLAY_BATCH)):
+    for request in in_time(store.list_dead_requests(tx, business_id, after, REPLAY_BATCH)):
         last = request.id
         try:
             with tx.connection.begin_nested():
@@ -109,11 +106,11 @@ def replay_dead_requests(tx: Tx, kinds: Kinds, business_id: str, after: int) -> 
 
 def dismiss_dead_work(tx: Tx, business_id: str) -> int:
     """Dismiss all dead letters, not work with further attempts; return their number."""
-    return outbox.dismiss_dead(tx, business_id) + dead_letters.dismiss_dead_requests(tx, business_id)
+    return outbox.dismiss_dead(tx, business_id) + store.dismiss_dead_requests(tx, business_id)
 
 
 def _load_request(tx: Tx, business_id: str, number: int) -> OutboundRequest:
-    request = dead_letters.find_failed_request(tx, business_id, number)
+    request = store.find_failed_request(tx, business_id, number)
     if request is None:
         raise Refused(errors.NOT_FOUND, "Failed job not found.")
     return request

@@ -1,10 +1,13 @@
-"""How values look in the API v1.3: ids, amounts and times, JSON text in queries, and pages of lists."""
+"""Values and response types of the API v1.3."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final, overload
 
+from msgspec import UNSET, Meta, Struct, field
+from msgspec.structs import replace
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -19,9 +22,8 @@ from starlette.requests import Request
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.money import to_micros, to_units
-from contatto.kit.numbers import read_number
-from contatto.kit.reading import check_texts
+from contatto.kit.numbers import read_number, to_micros, to_units
+from contatto.kit.texts import check_texts
 from contatto.kit.timestamps import YEARS
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
@@ -178,3 +180,74 @@ def number_of(text: str) -> int:
         return _read_id(text)
     except ValueError as error:
         raise Refused(errors.NOT_FOUND) from error
+
+
+type IdText = Annotated[str, Meta(pattern="^[0-9]{1,19}$")]
+"""An id of ours as the API writes it."""
+type TimeText = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")]
+"""An instant in UTC as the API writes it."""
+
+
+def capitals(kinds: type[StrEnum]) -> Meta:
+    """The words of an enum as the API writes them, in capitals."""
+    return Meta(extra_json_schema={"enum": [kind.upper() for kind in kinds]})
+
+
+class Answer(Struct, frozen=True):
+    """The ``data`` of an answer, or a part of it, in the order of its fields.
+
+    A field that may be absent has ``UnsetType`` among its types: what is UNSET is not written.
+    """
+
+
+class PartialAnswer(Answer, frozen=True):
+    """The ``data`` of a request that may be done in part; it says which part was not."""
+
+
+class Nothing(Answer, frozen=True):
+    """An empty object: that the request was carried out says all."""
+
+
+class PageInfo(Answer, frozen=True):
+    """Which page of a list this is, and how much there is in all."""
+
+    page: int
+    page_size: int
+    total_number: int
+    total_page: int
+
+
+class Rows[R](Answer, frozen=True):
+    """A list."""
+
+    rows: list[R] = field(name="list")
+
+
+class Listed[R](Rows[R], frozen=True):
+    """A page of a list."""
+
+    page_info: PageInfo
+
+
+class ChosenRows[R](Rows[R], frozen=True):
+    """A list whose rows have the fields that were asked for; all of them when none were."""
+
+
+class ChosenList[R](Listed[R], frozen=True):
+    """A page of such a list."""
+
+
+def page_info(wanted: PageQuery, total: int) -> PageInfo:
+    """Return where a page stands in a list of so many."""
+    return PageInfo(wanted.page, wanted.page_size, total, -(-total // wanted.page_size))
+
+
+def chosen[R: Answer](rows: Iterable[R], fields: Iterable[str] | None) -> list[R]:
+    """Rows with the fields that were asked for; all of them when none were."""
+    wanted = set(fields or ())
+    return [_with_fields(row, wanted) if wanted else row for row in rows]
+
+
+def _with_fields[R: Answer](row: R, wanted: set[str]) -> R:
+    left_out = {name: UNSET for name in row.__struct_fields__ if name not in wanted}
+    return replace(row, **left_out)

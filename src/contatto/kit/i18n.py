@@ -1,7 +1,8 @@
-"""Marking texts for translation, and the words of a request's language."""
+"""Marked texts for translation, and the translator of a request."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -129,3 +130,29 @@ def translator_of(connection: "HTTPConnection") -> Translator:
     """The words of the language in which this request is answered."""
     words: Translator = connection.app.state.context.pages.translator_of(connection)
     return words
+
+
+UNREADABLE: Final = N_("This value cannot be read")
+
+
+def is_unreadable(text: object) -> bool:
+    """Report whether a text stands in place of a sealed one that does not open.
+
+    The object itself counts: somebody may have written the same words.
+    """
+    return text is UNREADABLE
+
+
+@dataclass(frozen=True, slots=True)
+class SealedIn:
+    """The place of a sealed text: ``name: Annotated[str, SealedIn("leads.name")]``.
+
+    A transaction opens the text as it reads the row. A missing value reads as an empty text.
+
+    Attributes:
+        column: the table and the column, as the vault names them.
+        row: the columns that identify the row, as in `contatto.kit.db.types.row_columns`.
+    """
+
+    column: str
+    row: tuple[str, ...] = ("id",)

@@ -1,4 +1,4 @@
-"""Makers of ids: UUIDv7 for rows, 19-digit numbers for the API, opaque tokens for secrets."""
+"""Identifiers: UUIDv7 for rows, 19-digit API ids, opaque tokens."""
 
 import hashlib
 import itertools

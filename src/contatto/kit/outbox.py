@@ -1,14 +1,9 @@
-"""The transactional outbox: events committed with the rows they are about, and one job for each handler.
-
-An event is a row of the same transaction as the change, so it can be neither lost nor invented. A job that
-fails waits longer each time and ends as a dead letter, which stays until a person replays or dismisses it;
-other handlers of the event are not held up. ``kit/drain`` does the jobs.
-"""
+"""Transactional outbox: events committed with their rows, and one job per handler."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any, Final
@@ -32,10 +27,10 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.hot import insert_all
+from contatto.kit.db.prepared import insert_all
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
-from contatto.kit.db.writer import held_of
+from contatto.kit.db.write_queue import held_of
 
 UNKNOWN: Final = "unknown handler"
 """Why a job waits whose handler the release that looked at it does not know."""
@@ -246,3 +241,35 @@ def find_failed_job(tx: Tx, business_id: str, job_id: int) -> FailedJob | None:
 def _failed_jobs(business_id: str) -> Select[Any]:
     query = select(*jobs.c, events.c.name, events.c.payload).join(events, events.c.seq == jobs.c.event_seq)
     return query.where(jobs.c.business_id == business_id, _FAILED)
+
+
+KEEP: Final = timedelta(days=7)
+"""How long done jobs and heard events stay; a page that was away longer reloads."""
+
+
+def purge_settled(tx: Tx) -> int:
+    """Delete some jobs that were done and events that were heard long ago; say how many.
+
+    The newest event stays, as SQLite would give its number again, and a number must not come twice.
+    """
+    done = tx.delete_some(jobs, OVER, jobs.c.due_at < tx.now - KEEP)
+    heard = tx.delete_some(
+        events,
+        events.c.fanned_out.is_(True),
+        events.c.at < tx.now - KEEP,
+        events.c.seq < select(func.max(events.c.seq)).correlate(None).scalar_subquery(),
+        events.c.seq.not_in(select(jobs.c.event_seq).where(~OVER)),
+    )
+    return done + heard
+
+
+def count_dead_jobs(tx: Tx) -> int:
+    """Jobs of all businesses that wait for a person."""
+    return int(tx.scalar(select(func.count()).select_from(jobs).where(jobs.c.state == JobState.DEAD)))
+
+
+def find_oldest_waiting(tx: Tx) -> datetime | None:
+    """Since when the oldest event waits to be handed out, or the oldest job that is due."""
+    fresh: datetime | None = tx.scalar(select(func.min(events.c.at)).where(FRESH))
+    due: datetime | None = tx.scalar(select(func.min(jobs.c.due_at)).where(DUE, jobs.c.due_at <= tx.now))
+    return min((at for at in (fresh, due) if at is not None), default=None)

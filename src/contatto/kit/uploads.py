@@ -11,19 +11,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.kit import errors
-from contatto.kit.confined import Confined, Overworked
+from contatto.kit.concurrency import turn_given_up
 from contatto.kit.errors import ErrorCode, Refused
-from contatto.kit.limits import client_network
-from contatto.kit.pictures import (
+from contatto.kit.rate_limits import client_network
+from contatto.kit.sandbox import Confined, Overworked
+from contatto.kit.untrusted_files import (
     PICTURE_LIMIT,
     REMAKE,
+    ROWS,
+    TABLE_LIMIT,
     Picture,
+    TableText,
     check_magic,
+    decode_text,
+    is_workbook,
     not_a_photo,
     read_remade,
+    unreadable_workbook,
 )
-from contatto.kit.places import turn_given_up
-from contatto.kit.tables import ROWS, TABLE_LIMIT, TableText, decode_text, is_workbook, unreadable_workbook
 
 READERS_OF_ONE: Final = 3
 """Bodies of one sender that are read at the same time; one of them at a time is decoded."""

@@ -7,8 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Final, NewType
 
 from contatto.capture.model import ContactMatch, Field
-from contatto.kit.i18n import N_
-from contatto.kit.sealed import SealedIn
+from contatto.kit.i18n import N_, SealedIn
 
 LeadId = NewType("LeadId", str)
 

@@ -11,7 +11,7 @@ from contatto.accounts.model import FailedTries, Member
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.shared_limits import SharedLimit
+from contatto.kit.rate_limits import SharedLimit
 from contatto.logins import store
 
 TRIES: Final = 10

@@ -15,12 +15,12 @@ from contatto.accounts.rules import home_path, local_path, normal_email
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
 from contatto.kit import errors
+from contatto.kit.concurrency import HashPool
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.hashing import HashPool
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import hash_secret, new_secret
-from contatto.kit.limits import client_network
+from contatto.kit.rate_limits import client_network
 from contatto.logins import actions
 from contatto.ui.context import context_of, part_of
 from contatto.ui.sessions import (

@@ -1,10 +1,21 @@
 """Queue mails in the transaction of their cause, and send them by a mail server."""
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import MAIL_ADDRESS, MAIL_METHOD, HttpAnswer, HttpRequest
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.kinds import OutboundKind
-from contatto.kit.outbound.model import Ask, Done, NewRequest, OutboundRequest, Outcome, RequestState, Step
+from contatto.kit.outbound.model import (
+    MAIL_ADDRESS,
+    MAIL_METHOD,
+    Ask,
+    Done,
+    HttpAnswer,
+    HttpRequest,
+    NewRequest,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import queue_request
 from contatto.mail import store
 from contatto.mail.model import MAIL, PLAN, RETENTION, NewMail, encode_mail, read_reply

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from contatto.kit.background import Job, MaintenanceJob, Record
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
-from contatto.kit.maintenance import Job, MaintenanceJob, Record
 from contatto.kit.timestamps import from_micros, micros
 from contatto.measurement import rules, store
 from contatto.measurement.engines import sealing

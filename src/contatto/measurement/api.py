@@ -14,14 +14,13 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import DirectRoute
 from contatto.kit.ids import made_at_ms
-from contatto.kit.limits import client_network
-from contatto.kit.shared_limits import SharedLimit
+from contatto.kit.rate_limits import SharedLimit, client_network
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions, rules, store
 from contatto.measurement.index import GatheredTouches
 from contatto.measurement.model import MeasuredAd, Tap, TicketKind, Touch, TrackingTicket
 from contatto.ui.context import Context, context_of, part_of
-from contatto.ui.visitor import VISITOR_KEY, new_visitor, public_id, read_visitor, set_visitor
+from contatto.ui.sessions import VISITOR_KEY, new_visitor, public_id, read_visitor, set_visitor
 
 _GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 _NO_STORE: Final = {"Cache-Control": "no-store"}

@@ -13,10 +13,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, Select, bindparam, select, union_all
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.gathered import GatheredWork
-from contatto.kit.db.hot import Seek
+from contatto.kit.db.prepared import Seek
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.within import within
+from contatto.kit.db.types import within
+from contatto.kit.db.write_queue import GatheredWork
 from contatto.kit.ids import new_id
 from contatto.measurement import store
 from contatto.measurement.model import (

@@ -22,8 +22,8 @@ import msgspec
 from itsdangerous import BadSignature, Signer
 
 from contatto.kit import errors
-from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.errors import Refused
+from contatto.kit.texts import from_base64url, to_base64url
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import (
     Conversion,

@@ -25,10 +25,9 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.hot import Query, Seek, insert_new, insert_rows, update_rows
+from contatto.kit.db.prepared import Query, Seek, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, only, row_of, tenant, text
-from contatto.kit.db.within import within
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, only, row_of, tenant, text, within
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import (
     LONGEST_VIEW_S,

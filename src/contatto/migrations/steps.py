@@ -15,7 +15,7 @@ from contatto.ads import store as _welcomes
 from contatto.audit import store as _audit
 from contatto.crm.store import events as _events
 from contatto.forms import store as _pictures
-from contatto.kit.db.row_security import protect_tables
+from contatto.kit.db.database import protect_tables
 from contatto.kit.db.types import metadata
 from contatto.leads.store import annotations as _work
 from contatto.leads.store import jobs as _jobs

@@ -16,8 +16,8 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_secret
-from contatto.kit.money import MICROS
-from contatto.kit.shared_limits import SharedLimit
+from contatto.kit.numbers import MICROS
+from contatto.kit.rate_limits import SharedLimit
 from contatto.kit.timestamps import micros
 from contatto.measurement.rules import local_day
 from contatto.operators import rules, store

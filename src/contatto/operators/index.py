@@ -5,8 +5,7 @@ from collections import Counter, deque
 from datetime import datetime, timedelta
 from typing import Final
 
-from contatto.kit.db.database import Database
-from contatto.kit.db.row_security import acting
+from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger, where
 from contatto.kit.timestamps import micros

@@ -8,7 +8,7 @@ from typing import Final
 from contatto.ads.model import Ad
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.regions import currencies
+from contatto.kit.languages import currencies
 from contatto.operators.model import Admission, AdmissionState, Category, Placement
 
 MOST_ADMITTED: Final = 1_000

@@ -16,7 +16,7 @@ from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator
 from contatto.kit.ids import new_id
-from contatto.kit.shared_limits import SharedLimit
+from contatto.kit.rate_limits import SharedLimit
 from contatto.logins.actions import is_known_place
 from contatto.mail.actions import queue_mail
 from contatto.mail.model import NewMail

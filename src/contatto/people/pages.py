@@ -18,15 +18,15 @@ from contatto.accounts.rules import check_password, may, may_appoint, normal_ema
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
 from contatto.kit import errors
-from contatto.kit.db.row_security import act_for
+from contatto.kit.concurrency import HashPool
+from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
-from contatto.kit.hashing import HashPool
+from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import hash_secret
 from contatto.kit.languages import translator_for
-from contatto.kit.limits import client_network
+from contatto.kit.rate_limits import client_network
 from contatto.logins.actions import count_login, give_login_back
 from contatto.mail.actions import queue_mail
 from contatto.mail.model import NewMail

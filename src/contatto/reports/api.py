@@ -11,19 +11,23 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter, Schema
-from contatto.kit.answers import Answer, IdText, Listed, TimeText, page_info
 from contatto.kit.api_types import (
+    Answer,
     ApiId,
     ApiModel,
+    IdText,
+    Listed,
+    TimeText,
     api_time,
     describe_query,
+    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter, Schema
 from contatto.reports.actions.answers import answer_report
 from contatto.reports.actions.tasks import cancel_report, queue_report
 from contatto.reports.model import ReportTask, TaskStatus

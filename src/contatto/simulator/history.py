@@ -51,16 +51,14 @@ from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import Message
 from contatto.inbox.rules import receipt_row
 from contatto.inbox.store.receipts import APPEND_RECEIPT, seal_receipt
+from contatto.kit.background import Batch, Installation, PeriodicCount
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.db.types import row_of
-from contatto.kit.drain import Drain
+from contatto.kit.dispatch import Drain
 from contatto.kit.ids import named_id, number_at, seeded_ids
-from contatto.kit.installation import Installation
-from contatto.kit.parts import Parts
 from contatto.kit.timestamps import micros
-from contatto.kit.work import Batch, PeriodicCount
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
@@ -81,7 +79,7 @@ from contatto.simulator.paperwork import plan_paper
 from contatto.simulator.people import Line, Look, Visitor
 from contatto.simulator.traffic import thread_of, wanted_ad
 from contatto.simulator.world import TIMEZONE, World, build_world, invent_logins
-from contatto.ui.visitor import VISITOR_KEY, new_visitor, public_id
+from contatto.ui.sessions import VISITOR_KEY, new_visitor, public_id
 
 STEP_S: Final = 600.0
 PUBLISH_S: Final = 3_600.0

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from contatto.kit.keys import KEY_FILE
+from contatto.kit.vault import KEY_FILE
 from contatto.simulator.world import World
 
 NOTES: Final = "demo.json"

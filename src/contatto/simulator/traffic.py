@@ -22,7 +22,7 @@ from contatto.simulator.paperwork import Paper, plan_paper
 from contatto.simulator.payloads import Thread
 from contatto.simulator.people import Line, Look, Visitor
 from contatto.simulator.world import World
-from contatto.ui.visitor import VISITOR_KEY, Carrier, cookie_name, open_visitor, public_id
+from contatto.ui.sessions import VISITOR_KEY, Carrier, cookie_name, open_visitor, public_id
 
 _SHEET: Final = re.compile(r'data-(page|opening|language)="([^"]*)"')
 """What the chat page says of its form."""

@@ -1,4 +1,4 @@
-"""Spam probability of a chat, from learned word weights and other signs."""
+"""Spam rules: features of a chat, and logistic regression on the chats that people marked."""
 
 import math
 import re
@@ -10,8 +10,60 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.kit.logistic import Floats, chance_of, fit_logistic
 from contatto.spam.model import Chat, Rate, Sign
+
+type Floats = NDArray[np.float64]
+type Row = tuple[NDArray[np.int64], Floats]
+"""Places, each once, and their values."""
+
+_BIAS_SPREAD: Final = 10.0
+_HALVINGS: Final = 14
+
+
+def fit_logistic(
+    rows: Sequence[Row], came: Sequence[bool], size: int, spread: float, rounds: int
+) -> tuple[float, Floats]:
+    """The bias and the weights that make what came likeliest; the same for the same rows.
+
+    Args:
+        rows: what is known of each.
+        came: what came of each.
+        size: how many places there are.
+        spread: the variance expected of a weight.
+        rounds: how often each row is moved.
+    """
+    weights, bias = np.zeros(size), 0.0
+    held = np.zeros(len(rows))
+    order = np.random.default_rng(0).permutation(len(rows)).tolist()
+    totals = [_BIAS_SPREAD + spread * float(values @ values) for _, values in rows]
+    for _ in range(rounds):
+        for row in order:
+            places, values = rows[row]
+            before = float(held[row])
+            score = bias + float(values @ weights[places])
+            held[row] = _settle(score, totals[row], before, did=came[row])
+            step = float(held[row]) - before
+            bias += _BIAS_SPREAD * step
+            weights[places] += spread * step * values
+    return bias, weights
+
+
+def chance_of(log_odds: float) -> float:
+    """The chance that belongs to log-odds."""
+    return 1.0 / (1.0 + math.exp(-max(min(log_odds, 30.0), -30.0)))
+
+
+def _settle(score: float, total: float, held: float, *, did: bool) -> float:
+    """The amount at which a row agrees with all others."""
+    low, high = (0.0, 1.0) if did else (-1.0, 0.0)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        if did - chance_of(score + total * (middle - held)) > middle:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
 
 BITS: Final = 18
 SPREAD: Final = 10.0

@@ -8,10 +8,9 @@ from typing import Any, Final
 import numpy as np
 from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
 
-from contatto.kit.db.hot import Query, Seek, insert_rows
+from contatto.kit.db.prepared import Query, Seek, insert_rows
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, sealed
-from contatto.kit.db.within import within
+from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, sealed, within
 from contatto.spam.model import Mark, Rate, SpamVerdict
 from contatto.spam.rules import BITS, SpamWeights
 

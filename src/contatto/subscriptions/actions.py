@@ -16,18 +16,17 @@ from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
 from contatto.forms.rules.outside import answer_data, sample_answers
 from contatto.forms.store import find_answer, find_version, list_versions_by_id
 from contatto.kit import errors
-from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
+from contatto.kit.dispatch import Among, Businesses
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.handlers import Among, Businesses
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.outbound.dead_letters import send_again
-from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import (
     Ask,
     Done,
     Failed,
+    HttpAnswer,
+    HttpRequest,
     NewRequest,
     NotNow,
     OutboundRequest,
@@ -35,7 +34,8 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
-from contatto.kit.outbound.store import delete_requests_of, queue_request
+from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.outbound.store import delete_requests_of, queue_request, send_again
 from contatto.kit.outbox import emit
 from contatto.leads.model import (
     Lead,

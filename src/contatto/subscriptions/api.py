@@ -14,20 +14,23 @@ from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
 from contatto.forms.store import find_version
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText, PageInfo, page_info
 from contatto.kit.api_types import (
+    Answer,
     ApiId,
     ApiModel,
+    IdText,
+    PageInfo,
     PageQuery,
     TextId,
     describe_query,
+    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.leads.model import LeadSource
 from contatto.subscriptions import rules, store
 from contatto.subscriptions.actions import (

@@ -12,9 +12,9 @@ from contatto.channels.model import ChannelApp
 from contatto.channels.rules import apps_of_secret
 from contatto.channels.store import find_app, list_apps_named
 from contatto.kit import errors
-from contatto.kit.db.row_security import act_for
+from contatto.kit.db.database import act_for
 from contatto.kit.errors import Refused
-from contatto.kit.limits import GuessLimit, client_network
+from contatto.kit.rate_limits import GuessLimit, client_network
 from contatto.subscriptions import rules
 from contatto.ui.context import context_of, part_of
 

@@ -33,7 +33,7 @@ from contatto.subscriptions.actions import (
 from contatto.subscriptions.model import HOOKS, Entity, Push, PushState, Subscription
 from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
 from contatto.ui.context import context_of
-from contatto.ui.navigation import SHOWN_ONCE
+from contatto.ui.render import SHOWN_ONCE
 
 router: Final = APIRouter(include_in_schema=False, prefix="/settings/subscriptions")
 

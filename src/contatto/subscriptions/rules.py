@@ -15,8 +15,7 @@ from contatto.crm.connectors.webhook import sign_event
 from contatto.forms.rules.outside import sample_email, sample_phone
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, retry_after_s
-from contatto.kit.outbound.model import Done, NotNow, RetryPlan, Step
+from contatto.kit.outbound.model import Done, HttpAnswer, NotNow, RetryPlan, Step, retry_after_s
 from contatto.subscriptions.model import HOOKS, Entity
 
 RETRY_AFTER_S: Final = (1, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36_000)

@@ -16,7 +16,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.hot import Query
+from contatto.kit.db.prepared import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, key, metadata, sealed, tenant, text
 from contatto.kit.ids import new_number

@@ -13,17 +13,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contatto.accounts.auth import LOOK_RECORD, PageCaller
 from contatto.accounts.model import Member
 from contatto.accounts.store import find_session_member
-from contatto.kit.db.row_security import act_for
+from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import LONGEST, read_amount, read_decimal, read_whole, split_fault
 from contatto.kit.i18n import Translator, translator_of
 from contatto.kit.ids import hash_secret, new_secret
-from contatto.kit.typed_numbers import LONGEST, read_amount, read_decimal, read_whole
 from contatto.typed.actions import find_kept_page, forget_kept_page, keep_page, note_showing
 from contatto.typed.store import KeptPage
 from contatto.ui.context import context_of
-from contatto.ui.navigation import SHOWN_ONCE, is_navigation
+from contatto.ui.render import SHOWN_ONCE, is_navigation
 from contatto.ui.sessions import session_token
 
 router: Final = APIRouter(include_in_schema=False)

@@ -8,7 +8,7 @@ from sqlalchemy import Boolean, Column, Index, Integer, String, Table, select
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Words, instant, metadata, row_of, sealed, tenant
-from contatto.kit.sealed import SealedIn
+from contatto.kit.i18n import SealedIn
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
-"""Rendering: Jinja2 with autoescape, templates beside their capability, hashed static addresses."""
+"""Rendering of pages: templates, static files, language and fragment cache."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -15,14 +17,131 @@ from jinja2.runtime import Context as Values
 from jinja2.runtime import Macro
 from markupsafe import Markup, escape
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
-from contatto.kit.i18n import Translator, brand_of
-from contatto.kit.languages import LANGUAGES, translator_for
-from contatto.kit.links import split_links
-from contatto.kit.sealed import is_unreadable
-from contatto.ui.language import language_of
+from contatto.kit.i18n import Translator, brand_of, is_unreadable
+from contatto.kit.languages import LANGUAGES, SOURCE, translator_for
+from contatto.kit.texts import split_links
 from contatto.ui.sessions import CookieRules, csrf_token, keep_guest
+
+LANGUAGE_COOKIE: Final = "contatto_language"
+_YEAR_S: Final = 365 * 86_400
+_MOST_ASKED: Final = 20
+
+
+def language_of(connection: HTTPConnection) -> str:
+    """One of our languages, always."""
+    chosen = getattr(connection.state, "language", "") or connection.cookies.get(LANGUAGE_COOKIE, "")
+    if chosen in LANGUAGES:
+        return chosen
+    return wanted_language(connection.headers.get("accept-language", ""))
+
+
+def use_language(connection: HTTPConnection, lang: str) -> None:
+    """Answer this request in the language that its member chose; nothing follows from an empty one."""
+    connection.state.language = lang
+
+
+def keep_language(response: Response, lang: str, rules: CookieRules) -> None:
+    """Remember a visitor's choice in their browser."""
+    response.set_cookie(
+        LANGUAGE_COOKIE, lang, max_age=_YEAR_S, httponly=True, secure=rules.secure, samesite="lax"
+    )
+
+
+def wanted_language(header: str) -> str:
+    """The first of our languages in the order of an ``Accept-Language``; English if it names none.
+
+    ``pt-PT`` finds ``pt-BR`` and ``es-AR`` finds ``es``: a near language is better than a foreign one.
+    """
+    for asked in _by_weight(header):
+        if asked in LANGUAGES:
+            return asked
+        for ours in LANGUAGES:
+            if ours.split("-")[0] == asked.split("-")[0].lower():
+                return ours
+    return SOURCE
+
+
+def _by_weight(header: str) -> Iterator[str]:
+    weighed: list[tuple[float, int, str]] = []
+    for part in header.split(",")[:_MOST_ASKED]:
+        tag, _, weight = part.partition(";")
+        try:
+            q = float(weight.strip().removeprefix("q=") or 1)
+        except ValueError:
+            q = 0.0
+        if q > 0:
+            weighed.append((-q, len(weighed), tag.strip()))
+    return (tag for _, _, tag in sorted(weighed))
+
+
+SHOWN_ONCE: Final = "shown_once"
+"""In a request's state: its answer is to be shown once, as a secret is."""
+
+
+def is_navigation(connection: HTTPConnection) -> bool:
+    """Return whether the answer will be shown as a page, with the address in the browser's line.
+
+    Browsers say so; older ones, and those before a proxy that drops what they say, name HTML among what they
+    take. Source: Fetch Metadata Request Headers, section 2.2.
+    """
+    headers = connection.headers
+    if headers.get("hx-request"):
+        return False
+    mode = headers.get("sec-fetch-mode")
+    return mode == "navigate" if mode else "text/html" in headers.get("accept", "")
+
+
+MOST_CHARACTERS: Final = 8_000_000
+"""How much is kept in a process; what was not asked for longest goes first."""
+
+
+class Holes:
+    """Places in a part that are filled in for each reader; nobody outside of this process can name one.
+
+    Args:
+        names: of the places.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._marks: Final = {name: f"{name}-{secrets.token_hex(16)}" for name in names}
+
+    def mark(self, name: str) -> str:
+        """What stands for a value while the part is drawn."""
+        return self._marks[name]
+
+    def fill(self, part: str, values: Mapping[str, str]) -> Markup:
+        """The part as one reader sees it; the values are escaped."""
+        for name, value in values.items():
+            part = part.replace(self._marks[name], str(escape(value)))
+        return Markup(part)  # noqa: S704  # drawn by a template, and what was filled in is escaped
+
+
+class DrawnParts:
+    """Keeps drawn parts by what they depend on.
+
+    Args:
+        most: characters in all.
+    """
+
+    def __init__(self, most: int = MOST_CHARACTERS) -> None:
+        self._most: Final = most
+        self._parts: OrderedDict[Hashable, str] = OrderedDict()
+        self.characters = 0
+
+    def find(self, key: Hashable, draw: Callable[[], str]) -> str:
+        """The part of this key, which names all that it depends on; it is drawn if it is not there."""
+        if (part := self._parts.get(key)) is not None:
+            self._parts.move_to_end(key)
+            return part
+        part = self._parts[key] = draw()
+        self.characters += len(part)
+        while self.characters > self._most:
+            _, oldest = self._parts.popitem(last=False)
+            self.characters -= len(oldest)
+        return part
+
 
 PACKAGE: Final = Path(str(files("contatto")))
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"

@@ -8,9 +8,8 @@ from contatto.crm.actions.ledger import load_standings
 from contatto.crm.store.targets import list_all_targets
 from contatto.inbox.store.receipts import count_all_receipts
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.counts import count_requests
-from contatto.kit.outbox import count_waiting
-from contatto.kit.waiting import count_dead_jobs, find_oldest_waiting
+from contatto.kit.outbound.store import count_requests
+from contatto.kit.outbox import count_dead_jobs, count_waiting, find_oldest_waiting
 from contatto.signals.actions.ledger import load_signal_ledger
 from contatto.signals.store.settings import list_told_businesses
 from contatto.vitals.rules import Gauge, Sample

@@ -16,12 +16,12 @@ from contatto.ad_platforms.rules.pulling import MOST_BACKFILL, PLAN, Walk, write
 from contatto.channels.model import ChannelApp
 from contatto.channels.store import list_apps
 from contatto.kit import errors
-from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.http import IdempotencyKey, answer_once
 from contatto.kit.i18n import N_
-from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id
+from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import NewRequest
 from contatto.kit.outbound.store import delete_requests_of, queue_request
 from contatto.kit.vault import Vault

@@ -41,13 +41,12 @@ from contatto.ad_platforms.rules.pulling import (
 from contatto.ad_platforms.store import delete_unseen_days, list_outside_accounts, mark_nodes_deleted
 from contatto.channels.store import find_app
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.ids import new_number
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Ask,
     Done,
     Failed,
+    HttpAnswer,
     Later,
     NotNow,
     OutboundRequest,
@@ -55,6 +54,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbox import emit
 from contatto.measurement import actions as measurement
 from contatto.measurement.store import list_measured_ads

@@ -38,9 +38,8 @@ from contatto.ad_platforms.rules.pulling import (
     platform_number,
     short_name,
 )
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
-from contatto.kit.outbound.model import Failed, NotNow
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
+from contatto.kit.texts import JSON_ERRORS
 from contatto.measurement.model import Goal
 
 VERSION: Final = "v23.0"
@@ -145,7 +144,7 @@ def _get(access: Access, edge: str, query: dict[str, str]) -> HttpRequest:
 def _said_in(answer: HttpAnswer) -> _Answer | PullFailure:
     try:
         decoded = _answers.decode(answer.body)
-    except UNREADABLE:
+    except JSON_ERRORS:
         return meta_failure(answer, 0) or NotNow("not_json", retry_after_s(answer))
     return meta_failure(answer, decoded.error.code if decoded.error else 0) or decoded
 

@@ -37,9 +37,8 @@ from contatto.ad_platforms.rules.pulling import (
     platform_number,
     short_name,
 )
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
-from contatto.kit.outbound.model import Failed, NotNow
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
+from contatto.kit.texts import JSON_ERRORS
 from contatto.measurement.model import Goal
 
 _API: Final = "/open_api/v1.3"
@@ -178,7 +177,7 @@ def _json(value: object) -> str:
 def _data_of(answer: HttpAnswer) -> _Data | PullFailure:
     try:
         decoded = _answers.decode(answer.body)
-    except UNREADABLE:
+    except JSON_ERRORS:
         return _without_code(answer)
     return tiktok_failure(answer, decoded.code) or decoded.data or _Data()
 

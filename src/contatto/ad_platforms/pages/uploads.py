@@ -24,7 +24,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
 from contatto.kit.i18n import translator_of
-from contatto.kit.tables import TableText
+from contatto.kit.untrusted_files import TableText
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False, prefix=f"{HOME}/upload")

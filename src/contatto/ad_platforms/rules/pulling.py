@@ -12,8 +12,7 @@ from babel.numbers import is_currency
 
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount, OutsideNode, Part, Place
 from contatto.kit.i18n import N_
-from contatto.kit.money import to_micros
-from contatto.kit.numbers import LARGEST, read_number
+from contatto.kit.numbers import LARGEST, read_number, to_micros
 from contatto.kit.outbound.model import NotNow, RetryPlan
 from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.rules import NameId

@@ -14,7 +14,7 @@ from contatto.ad_platforms.rules.pulling import known_currency, platform_number,
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
-from contatto.kit.money import decimal_places, to_micros
+from contatto.kit.numbers import decimal_places, to_micros
 
 
 class Column(StrEnum):

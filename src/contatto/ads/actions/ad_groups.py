@@ -42,7 +42,7 @@ from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import Faults
+from contatto.kit.form_fields import Faults
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import Goal

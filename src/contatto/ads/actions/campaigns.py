@@ -12,7 +12,7 @@ from contatto.ads.rules import delivering, settings
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import Faults
+from contatto.kit.form_fields import Faults
 from contatto.kit.ids import new_id, new_number
 
 

@@ -20,8 +20,7 @@ from contatto.ads.rules.targeting import normal_countries
 from contatto.ads.rules.typed import AdForm, AdGroupForm, CampaignForm
 from contatto.audiences.store import list_audiences
 from contatto.kit.db.tx import Tx
-from contatto.kit.faults import Faults
-from contatto.kit.typed_numbers import Typist, check_leap, read_amount
+from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount
 
 _START: Final = ("starts_on", "starts_time")
 _END: Final = ("ends_on", "ends_time")

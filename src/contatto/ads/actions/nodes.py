@@ -47,8 +47,8 @@ from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.form_fields import Typist, check_leap
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.typed_numbers import Typist, check_leap
 
 
 def find_node(tx: Tx, business_id: str, place: Place) -> Campaign | AdGroup | Ad:

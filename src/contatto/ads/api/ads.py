@@ -26,12 +26,19 @@ from contatto.ads.model import Ad, AdGroup, Audit
 from contatto.ads.rules.delivering import OPERATIONS, Operation
 from contatto.ads.rules.settings import check_auto_message
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText, chosen, page_info
-from contatto.kit.api_types import describe_query, read_query, request_id_of
+from contatto.kit.api_types import (
+    Answer,
+    IdText,
+    chosen,
+    describe_query,
+    page_info,
+    read_query,
+    request_id_of,
+)
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/ad", tags=["Ads"])

@@ -22,8 +22,7 @@ from contatto.ads.model import (
 from contatto.ads.rules.delivering import OPERATION_OF, Operation, secondary_status
 from contatto.ads.rules.goals import OPTIMIZATION_GOALS
 from contatto.ads.rules.targeting import location_ids_of
-from contatto.kit.answers import Answer, ChosenList, IdText, TimeText
-from contatto.kit.api_types import api_amount, api_time
+from contatto.kit.api_types import Answer, ChosenList, IdText, TimeText, api_amount, api_time
 from contatto.measurement.model import Goal
 
 OBJECTIVE: Final = "LEAD_GENERATION"

@@ -11,11 +11,10 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.audiences import delete_unused_audiences
 from contatto.audiences.actions import finish_changes
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText
-from contatto.kit.api_types import ApiId, ApiModel, request_id_of
+from contatto.kit.api_types import Answer, ApiId, ApiModel, IdText, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])

@@ -13,20 +13,25 @@ from contatto.ads import store
 from contatto.ads.actions.first_messages import NewWelcome, create_welcome_message
 from contatto.ads.api.schemas import Ids
 from contatto.ads.model import WelcomeMessage
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText, Listed, Nothing, TimeText, page_info
 from contatto.kit.api_types import (
+    Answer,
     ApiId,
     ApiModel,
+    IdText,
     JsonText,
+    Listed,
+    Nothing,
     PageQuery,
+    TimeText,
     api_time,
     describe_query,
+    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])

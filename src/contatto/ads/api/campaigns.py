@@ -28,11 +28,18 @@ from contatto.ads.api.schemas import (
 )
 from contatto.ads.rules.delivering import OPERATIONS, Operation
 from contatto.ads.rules.settings import check_frozen
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText, chosen, page_info
-from contatto.kit.api_types import describe_query, read_query, request_id_of
+from contatto.kit.api_types import (
+    Answer,
+    IdText,
+    chosen,
+    describe_query,
+    page_info,
+    read_query,
+    request_id_of,
+)
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/campaign", tags=["Campaigns"])

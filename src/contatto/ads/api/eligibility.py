@@ -13,11 +13,10 @@ from contatto.ads.api.schemas import EligibilityQuery
 from contatto.ads.model import Check, NextStep
 from contatto.ads.rules import goals
 from contatto.ads.rules.targeting import LEAD_MARKETS_ON, countries_of, normal_countries
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer
-from contatto.kit.api_types import describe_query, read_query, request_id_of
+from contatto.kit.api_types import Answer, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/contatto/eligibility", tags=["Extensions"])

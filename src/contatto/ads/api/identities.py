@@ -13,18 +13,20 @@ from contatto.accounts.rules import require
 from contatto.channels import store as channels
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, PageInfo, page_info
 from contatto.kit.api_types import (
+    Answer,
     ApiId,
     ApiModel,
+    PageInfo,
     PageQuery,
     describe_query,
+    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/identity", tags=["Identities"])

@@ -17,10 +17,9 @@ from contatto.ads.rules.targeting import (
     Place,
     country_name,
 )
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer
-from contatto.kit.api_types import ApiId, ApiModel, describe_query, read_query, request_id_of
+from contatto.kit.api_types import Answer, ApiId, ApiModel, describe_query, read_query, request_id_of
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Targeting"])

@@ -21,12 +21,18 @@ from contatto.ads.api.answers import AdGroupInfo, CampaignInfo, show_ad_group, s
 from contatto.ads.api.campaigns import get_campaigns, update_campaign_status, update_one_campaign
 from contatto.ads.api.schemas import ListQuery, SmartAdGroup, SmartCampaign, UpdateSmartAdGroup
 from contatto.ads.rules.delivering import OPERATIONS
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, ChosenList, chosen, page_info
-from contatto.kit.api_types import describe_query, read_query, request_id_of
+from contatto.kit.api_types import (
+    Answer,
+    ChosenList,
+    chosen,
+    describe_query,
+    page_info,
+    read_query,
+    request_id_of,
+)
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import Answered, api_answer
-from contatto.kit.idempotency import IdempotencyKey, answer_once
+from contatto.kit.http import Answered, IdempotencyKey, answer_once, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/smart_plus", tags=["Smart+"])

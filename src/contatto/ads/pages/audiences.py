@@ -29,10 +29,10 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.http import IdempotencyKey, answer_once
 from contatto.kit.i18n import translator_of
-from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id
-from contatto.kit.regions import sorted_countries
+from contatto.kit.languages import sorted_countries
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)

@@ -27,7 +27,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import Faults
+from contatto.kit.form_fields import Faults
 from contatto.kit.i18n import translator_of
 from contatto.ui.context import context_of
 

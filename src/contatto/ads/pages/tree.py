@@ -30,11 +30,10 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_faults
+from contatto.kit.form_fields import Typist, split_faults
+from contatto.kit.http import IdempotencyKey, answer_once
 from contatto.kit.i18n import N_, translator_of
-from contatto.kit.idempotency import IdempotencyKey, answer_once
-from contatto.kit.regions import choices_by_country, country_choices, currency_choices, zone_choices
-from contatto.kit.typed_numbers import Typist
+from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)

@@ -16,10 +16,9 @@ from contatto.forms.store import list_versions
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import Leap, Typist, split_fault
 from contatto.kit.i18n import Translator, translator_of
-from contatto.kit.reading import read_pairs
-from contatto.kit.typed_numbers import Leap, Typist
+from contatto.kit.texts import read_pairs
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.context import Context
 

@@ -25,7 +25,7 @@ from contatto.ads.model import (
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.money import to_units
+from contatto.kit.numbers import to_units
 from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import LONGEST_WINDOW, sign_ticket
 

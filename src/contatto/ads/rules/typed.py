@@ -27,11 +27,10 @@ from contatto.ads.model import (
 from contatto.ads.rules.settings import at_local_time, least_budget_micros
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.faults import Faults
+from contatto.kit.form_fields import Faults, read_amount, read_whole, typed_amount
 from contatto.kit.i18n import N_
 from contatto.kit.numbers import read_number
 from contatto.kit.timestamps import check_year, day_of
-from contatto.kit.typed_numbers import read_amount, read_whole, typed_amount
 from contatto.measurement.model import Goal
 
 type Pairs = Iterable[tuple[str, Any]]

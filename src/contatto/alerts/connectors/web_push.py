@@ -18,9 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from contatto.kit.base64url import to_base64url
-from contatto.kit.exchange import HttpAnswer, retry_after_s
-from contatto.kit.outbound.model import Done, Failed, NotNow, RetryPlan, Step
+from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow, RetryPlan, Step, retry_after_s
+from contatto.kit.texts import to_base64url
 
 PLAN: Final = RetryPlan((10, 60, 300, 1_800), timedelta(hours=4))
 TTL_S: Final = 4 * 3_600

@@ -34,8 +34,8 @@ from contatto.channels.model import (
     Unusable,
     WasRead,
 )
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros
 
 
@@ -108,7 +108,7 @@ class _MetaMessaging(meta.MetaApp):
         try:
             body = _bodies.decode(raw)
             return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if self._is_ours(body) else (raw,)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return (raw,)
 
     def label(self, raw: bytes) -> Label:
@@ -144,14 +144,14 @@ class _MetaMessaging(meta.MetaApp):
             return meta.problem(answer)
         try:
             return Sent(_answers.decode(answer.body).message_id)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return NotTaken("unreadable_answer")
 
     def _event_of(self, raw: bytes) -> tuple[str, _Event] | None:
         """The account and the one event of a delivery; None for anything else."""
         try:
             body = _bodies.decode(raw)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return None
         events = [(entry.id, event) for entry in body.entry for event in entry.messaging]
         return events[0] if self._is_ours(body) and len(events) == 1 else None
@@ -163,7 +163,7 @@ class _MetaMessaging(meta.MetaApp):
         """Why a delivery is not one event."""
         try:
             body = _bodies.decode(raw)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return "unreadable_envelope"
         count = sum(len(entry.messaging) for entry in body.entry)
         return meta.TOO_MANY if count > 1 and self._is_ours(body) else "unreadable_envelope"

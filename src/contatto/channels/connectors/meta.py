@@ -29,9 +29,9 @@ from contatto.channels.model import (
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
 from contatto.kit.numbers import read_number
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.texts import JSON_ERRORS
 
 GRAPH: Final = "https://graph.facebook.com"
 VERSION: Final = "v23.0"
@@ -186,7 +186,7 @@ def read_account(answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
         return problem(answer)
     try:
         profile = _accounts.decode(answer.body)
-    except UNREADABLE:
+    except JSON_ERRORS:
         return NotTaken("unreadable_answer")
     return AccountSeen(
         profile.verified_name or profile.name, profile.display_phone_number or profile.username
@@ -197,7 +197,7 @@ def problem(answer: HttpAnswer) -> NotNow | NotTaken:
     """Interpret an answer other than 200."""
     try:
         error = _answers.decode(answer.body).error or _Error()
-    except UNREADABLE:
+    except JSON_ERRORS:
         error = _Error()
     for reason, codes in (("too_fast", _TOO_FAST), ("platform_away", _AWAY)):
         if error.code in codes:

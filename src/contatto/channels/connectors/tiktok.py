@@ -40,9 +40,9 @@ from contatto.channels.model import (
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
 from contatto.kit.numbers import read_number
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros
 
 SIGNATURE_HEADER: Final = "tiktok-signature"
@@ -168,11 +168,11 @@ class TikTok:
     def label(self, raw: bytes) -> Label:
         try:
             envelope = _envelopes.decode(raw)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
         try:
             message_id = _contents.decode(envelope.content.encode("utf-8", "surrogatepass")).message_id
-        except UNREADABLE:
+        except JSON_ERRORS:
             message_id = ""
         key = message_id if 0 < len(message_id) <= 128 else _digest(envelope.content)
         return Label(f"{envelope.user_openid[:64]}:{envelope.event[:32]}:{key}", envelope.user_openid[:128])
@@ -180,14 +180,14 @@ class TikTok:
     def parse(self, raw: bytes) -> Incoming:
         try:
             envelope = _envelopes.decode(raw)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return Unusable("unreadable_envelope")
         reader = _READERS.get(envelope.event)
         if reader is None:
             return Unusable("unknown_event")
         try:
             content = _contents.decode(envelope.content.encode("utf-8", "surrogatepass"))
-        except UNREADABLE:
+        except JSON_ERRORS:
             return Unusable("unreadable_content")
         moment = content.timestamp or envelope.create_time * 1000
         if not content.conversation_id or not 0 < moment < _LATEST_MS:
@@ -217,7 +217,7 @@ class TikTok:
             return outcome
         try:
             profile = _profiles.decode(answer.body).data or _Profile()
-        except UNREADABLE:
+        except JSON_ERRORS:
             return NotTaken("unreadable_answer")
         return AccountSeen(profile.display_name, profile.username)
 
@@ -226,7 +226,7 @@ class TikTok:
             return NotNow(f"http_{answer.status}", retry_after_s(answer))
         try:
             content = _answers.decode(answer.body)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return NotTaken(f"http_{answer.status}")
         if content.code == 0 and answer.status == 200:
             return Sent(content.data.message.message_id if content.data and content.data.message else "")

@@ -25,8 +25,8 @@ from contatto.channels.model import (
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros
 
 _LATEST_US: Final = 4_102_444_800_000_000
@@ -72,7 +72,7 @@ class Webchat:
     def label(self, raw: bytes) -> Label:
         try:
             delivery = _deliveries.decode(raw)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
         return Label(
             f"{delivery.account_id}:{delivery.visitor}:{delivery.client_message_id}", delivery.account_id
@@ -81,7 +81,7 @@ class Webchat:
     def parse(self, raw: bytes) -> Incoming:
         try:
             delivery = _deliveries.decode(raw)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return Unusable("unreadable_envelope")
         return Chatted(
             message_id=f"{delivery.visitor}:{delivery.client_message_id}",

@@ -34,8 +34,8 @@ from contatto.channels.model import (
     Unusable,
     WasRead,
 )
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros
 
 
@@ -122,7 +122,7 @@ class WhatsApp(meta.MetaApp):
         try:
             body = _bodies.decode(raw)
             return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if _is_ours(body) else (raw,)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return (raw,)
 
     def label(self, raw: bytes) -> Label:
@@ -162,7 +162,7 @@ class WhatsApp(meta.MetaApp):
             return meta.problem(answer)
         try:
             sent = _answers.decode(answer.body).messages
-        except UNREADABLE:
+        except JSON_ERRORS:
             return NotTaken("unreadable_answer")
         return Sent(sent[0].id if sent else "")
 
@@ -208,7 +208,7 @@ def _value_of(raw: bytes) -> _Value | None:
     """The value of a delivery of one event; None for anything else."""
     try:
         body = _bodies.decode(raw)
-    except UNREADABLE:
+    except JSON_ERRORS:
         return None
     changes = [change for entry in body.entry for change in entry.changes]
     if not _is_ours(body) or len(changes) != 1 or changes[0].field != "messages":
@@ -221,7 +221,7 @@ def _fault_of(raw: bytes) -> str:
     """Why a delivery is not one event."""
     try:
         body = _bodies.decode(raw)
-    except UNREADABLE:
+    except JSON_ERRORS:
         return "unreadable_envelope"
     values = [change.value for entry in body.entry for change in entry.changes]
     count = sum(len(value.messages) + len(value.statuses) for value in values)

@@ -11,8 +11,6 @@ from contatto.crm.rules.mapping import check_mapping
 from contatto.crm.rules.plans import CHECK, CHECK_EVERY_S, CHECK_PLAN
 from contatto.crm.store import targets as store
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.dead_letters import poll_again
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Failed,
     Later,
@@ -21,7 +19,8 @@ from contatto.kit.outbound.model import (
     Outcome,
     RetryPlan,
 )
-from contatto.kit.outbound.store import hasten_requests, list_requests_of, queue_request
+from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.outbound.store import hasten_requests, list_requests_of, poll_again, queue_request
 
 UNDESCRIBED: Final = "undescribed"
 _ASKED: Final = (TargetState.ACTIVE, TargetState.PAUSED)

@@ -26,15 +26,14 @@ from contatto.crm.store import comparisons as store
 from contatto.crm.store.erasures import record_erasure_again
 from contatto.crm.store.targets import find_target, record_target
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.dead_letters import send_again
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Failed,
     Later,
     OutboundRequest,
     Outcome,
 )
-from contatto.kit.outbound.store import list_requests_of
+from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.outbound.store import list_requests_of, send_again
 
 
 @dataclass(frozen=True, slots=True)

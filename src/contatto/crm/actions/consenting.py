@@ -32,12 +32,12 @@ from contatto.crm.store import targets as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Ask,
     Done,
     Failed,
+    HttpAnswer,
+    HttpRequest,
     NewRequest,
     NotNow,
     OutboundRequest,
@@ -45,6 +45,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import delete_requests_of, list_requests_of, queue_request
 from contatto.kit.timestamps import from_micros, micros
 from contatto.kit.vault import Vault

@@ -24,7 +24,6 @@ from contatto.crm.store import deliveries as store
 from contatto.crm.store import progress, targets
 from contatto.crm.store.echoes import save_echoes
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Done,
     Failed,
@@ -33,6 +32,7 @@ from contatto.kit.outbound.model import (
     Outcome,
     RequestState,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import delete_requests_of, hasten_requests, mark_requests_done
 from contatto.kit.outbox import emit
 from contatto.leads.model import Lead

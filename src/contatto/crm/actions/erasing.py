@@ -15,7 +15,6 @@ from contatto.crm.rules.plans import ERASURE, ERASURE_PLAN
 from contatto.crm.store import erasures as store
 from contatto.crm.store.targets import find_target
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Done,
     Failed,
@@ -25,6 +24,7 @@ from contatto.kit.outbound.model import (
     Outcome,
     RequestState,
 )
+from contatto.kit.outbound.steps import OutboundKind
 
 ARRIVES_WITHIN: Final = timedelta(seconds=90)
 """What was on its way when a person was erased has arrived by then, or never will: its lease is over."""

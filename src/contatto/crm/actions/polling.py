@@ -17,13 +17,13 @@ from contatto.crm.store import deliveries as store
 from contatto.crm.store.echoes import is_echo
 from contatto.crm.store.targets import find_target
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Failed,
     Later,
     OutboundRequest,
     Outcome,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.leads.actions.records import change_lead_status, note_crm_change
 from contatto.leads.model import Lead
 from contatto.leads.store.records import find_lead_to_change, list_leads_by_id

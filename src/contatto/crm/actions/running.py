@@ -29,13 +29,13 @@ from contatto.crm.ports import CrmPorts
 from contatto.crm.rules.plans import MOST_RENEWALS, RENEWING, SOON_S
 from contatto.crm.store import targets as store
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.log import logger
 from contatto.kit.outbound import model as outbound
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Ask,
     Done,
+    HttpAnswer,
+    HttpRequest,
     NotNow,
     OutboundRequest,
     Outcome,
@@ -43,6 +43,7 @@ from contatto.kit.outbound.model import (
     RetryPlan,
     Step,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbox import emit
 
 MOST_TURNS: Final = 40

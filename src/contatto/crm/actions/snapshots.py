@@ -6,7 +6,7 @@ from contatto.crm.model.sources import ANSWER, OWNER, STATUS, Snapshot
 from contatto.crm.ports import CrmPorts
 from contatto.crm.rules.mapping import name_values
 from contatto.kit.db.tx import Tx
-from contatto.kit.sealed import is_unreadable
+from contatto.kit.i18n import is_unreadable
 from contatto.leads.model import Lead
 from contatto.leads.rules.records import ad_data, source_of
 from contatto.leads.store.annotations import list_entries, list_labels_of

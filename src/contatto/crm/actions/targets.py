@@ -22,11 +22,11 @@ from contatto.crm.store import deliveries
 from contatto.crm.store import targets as store
 from contatto.crm.store.trials import delete_trial
 from contatto.kit import errors
-from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.outbound.client import read_address
 
 MOST_TARGETS: Final = 20
 NAME_LIMIT: Final = 80

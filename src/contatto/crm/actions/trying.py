@@ -22,7 +22,6 @@ from contatto.crm.store.targets import find_target
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Done,
     Failed,
@@ -32,6 +31,7 @@ from contatto.kit.outbound.model import (
     Outcome,
     RequestState,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.leads.store.records import list_leads_by_id
 
 NOT_LET_IN: Final = "not_let_in"

@@ -22,12 +22,14 @@ from contatto.crm.rules import events as rules
 from contatto.crm.rules.events import EventSet
 from contatto.crm.store import events as store
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText, PartialAnswer, TimeText
 from contatto.kit.api_types import (
+    Answer,
     ApiId,
     ApiModel,
+    IdText,
     JsonText,
+    PartialAnswer,
+    TimeText,
     api_time,
     describe_query,
     read_query,
@@ -37,6 +39,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer, api_partial
 from contatto.kit.numbers import LARGEST
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM events"])

@@ -11,7 +11,7 @@ from contatto.crm.model.operations import RecordChange
 from contatto.crm.model.targets import Target
 from contatto.crm.store.targets import find_target, find_target_of_number
 from contatto.kit.api_types import number_of
-from contatto.kit.db.row_security import act_for
+from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import HotRoute, json_answer, read_body
 from contatto.ui.context import context_of

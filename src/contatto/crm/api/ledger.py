@@ -9,11 +9,10 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.crm.actions.ledger import CrmLedger, TargetLedger, load_ledger
 from contatto.crm.model.comparisons import Comparison
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText, TimeText
-from contatto.kit.api_types import api_time, request_id_of
+from contatto.kit.api_types import Answer, IdText, TimeText, api_time, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM"])

@@ -7,8 +7,8 @@ from urllib.parse import quote
 import msgspec
 
 from contatto.crm.model.operations import Denied, Ended, Expired, Later, Refused, Reply
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.texts import JSON_ERRORS
 
 UNREADABLE_ANSWER: Final = "unreadable"
 """An answer that is not what the CRM's documents promise, such as a page in HTML of a proxy."""
@@ -41,7 +41,7 @@ def read_json(answer: HttpAnswer) -> Any:
     """The JSON of an answer; None when it is none."""
     try:
         return msgspec.json.decode(answer.body)
-    except UNREADABLE:
+    except JSON_ERRORS:
         return None
 
 

@@ -36,8 +36,8 @@ from contatto.crm.model.operations import (
     Written,
 )
 from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.i18n import N_
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 NOTE: Final = "Note"
 _ROWS: Final = 5_000

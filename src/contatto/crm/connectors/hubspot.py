@@ -55,8 +55,8 @@ from contatto.crm.model.operations import (
     Written,
 )
 from contatto.crm.model.traits import OAuth, Setting, Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.i18n import N_
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 OUR_ID: Final = "contatto_lead_id"
 NOTE: Final = "message"

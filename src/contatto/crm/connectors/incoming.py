@@ -14,7 +14,7 @@ from contatto.crm.connectors.webhook import sign_event
 from contatto.crm.model.operations import Cursor, RecordChange
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.texts import JSON_ERRORS
 
 CHANGED: Final = "record.changed"
 MOST_CHANGES: Final = 100
@@ -74,7 +74,7 @@ def read_changes(body: bytes) -> list[RecordChange]:
     """
     try:
         event = _event.decode(body)
-    except UNREADABLE as error:
+    except JSON_ERRORS as error:
         raise Refused(errors.INVALID, "The event needs a type and data.") from error
     told = event.data if isinstance(event.data, list) else [event.data]
     return [_change(each) for each in told] if event.type == CHANGED else []

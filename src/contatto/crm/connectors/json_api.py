@@ -24,8 +24,8 @@ from contatto.crm.model.operations import (
     Unsupported,
 )
 from contatto.crm.model.traits import Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.texts import JSON_ERRORS
 
 type Asker = Callable[[Link, Any], HttpRequest | Reply]
 type Reader = Callable[[Link, Any, Any, str], Reply]
@@ -122,7 +122,7 @@ def recall(memory: str) -> Any:
     """The value again; None when it is none, as nothing else than our own memory comes back."""
     try:
         return msgspec.json.decode(memory.encode("utf-8", "replace"))
-    except UNREADABLE:
+    except JSON_ERRORS:
         return None
 
 

@@ -12,8 +12,8 @@ from urllib.parse import urlencode, urlsplit
 from contatto.crm.connectors.contract import BUSY, UNREADABLE_ANSWER, read_json
 from contatto.crm.model.operations import Denied, Later, Link, Renew, Renewed
 from contatto.crm.model.traits import OAuth
-from contatto.kit.base64url import to_base64url
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.texts import to_base64url
 
 ACCESS: Final = "access_token"
 REFRESH: Final = "refresh_token"

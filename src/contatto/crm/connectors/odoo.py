@@ -57,8 +57,8 @@ from contatto.crm.model.operations import (
     Written,
 )
 from contatto.crm.model.traits import Setting, Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.i18n import N_
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 NOTE: Final = "description"
 _LEAD: Final = "crm.lead"

@@ -51,8 +51,8 @@ from contatto.crm.model.operations import (
     Written,
 )
 from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.i18n import N_
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 _PERSONS: Final = "/api/v2/persons"
 _PAGE: Final = 500

@@ -50,8 +50,8 @@ from contatto.crm.model.operations import (
     Written,
 )
 from contatto.crm.model.traits import Setting, Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.i18n import N_
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 PARTY: Final = "model.party.party"
 NOTE: Final = "model.ir.note"

@@ -28,8 +28,8 @@ from contatto.crm.model.operations import (
     Written,
 )
 from contatto.crm.model.traits import ErasureLevel, Setting, Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.i18n import N_
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 PREFIX: Final = "whsec_"
 CHANGED: Final = "lead.changed"

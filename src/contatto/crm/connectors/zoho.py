@@ -51,8 +51,8 @@ from contatto.crm.model.operations import (
     Written,
 )
 from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
 from contatto.kit.i18n import N_
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
 
 OUR_ID: Final = "Contatto_Lead_Id"
 NOTE: Final = "Description"

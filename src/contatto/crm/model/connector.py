@@ -15,7 +15,7 @@ from typing import Protocol
 
 from contatto.crm.model.operations import Link, Operation, Reply
 from contatto.crm.model.traits import Traits
-from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 
 class Connector(Protocol):

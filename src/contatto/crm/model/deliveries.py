@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from contatto.kit.sealed import SealedIn
+from contatto.kit.i18n import SealedIn
 
 
 class DeliveryState(StrEnum):

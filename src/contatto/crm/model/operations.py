@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from contatto.kit.exchange import HttpRequest
+from contatto.kit.outbound.model import HttpRequest
 
 type Values = Mapping[str, str]
 """Values as texts, by the CRM's own names of its fields."""

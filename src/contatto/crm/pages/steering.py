@@ -22,7 +22,7 @@ from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.ui.context import context_of
-from contatto.ui.navigation import SHOWN_ONCE
+from contatto.ui.render import SHOWN_ONCE
 
 router: Final = APIRouter(include_in_schema=False, prefix=HOME)
 

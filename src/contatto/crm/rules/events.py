@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.sealed import SealedIn
+from contatto.kit.i18n import SealedIn
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import MOVES
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from contatto.crm.model.comparisons import Comparison
 from contatto.crm.model.operations import CrmField
 from contatto.crm.model.targets import MappedField, MappingFault, Sweep, Target, TargetState
-from contatto.kit.db.hot import Seek
+from contatto.kit.db.prepared import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 

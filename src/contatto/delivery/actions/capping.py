@@ -12,8 +12,7 @@ from contatto.ads.model import AdGroup, FrequencyCap
 from contatto.delivery.actions.budgeting import PROMISE_US
 from contatto.delivery.model.ledger import Promise
 from contatto.delivery.store import ledger
-from contatto.kit.db.database import Database
-from contatto.kit.db.row_security import acting
+from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.measurement.store import list_view_times

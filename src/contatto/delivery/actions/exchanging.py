@@ -21,7 +21,7 @@ from contatto.delivery.model.decisions import AdRequest, Bidder, Served
 from contatto.delivery.model.log import NOBODY, Hurdle, Record
 from contatto.delivery.rules.exchanging import choose_asked, rank_offers, settle_record
 from contatto.kit import errors
-from contatto.kit.db.row_security import acting
+from contatto.kit.db.database import acting
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_number
 from contatto.operators.index import placement_of

@@ -31,12 +31,12 @@ from contatto.delivery.predict.replica import new_marketplace
 from contatto.delivery.rules.judging import judge_again
 from contatto.delivery.store import files, models
 from contatto.delivery.store.relearnings import find_relearning, save_relearning
-from contatto.kit.apart import Apart
+from contatto.kit.background import PeriodicStudy, Study
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.sandbox import Apart
 from contatto.kit.settings import Settings
 from contatto.kit.timestamps import micros
-from contatto.kit.work import PeriodicStudy, Study
 
 EVERY_S: Final = 900.0
 NIGHT_HOUR: Final = 2

@@ -23,8 +23,8 @@ from contatto.delivery.engines.decisions import (
 from contatto.delivery.model.files import DecisionFile
 from contatto.delivery.model.log import Entry, EntryKind, ViewerSaid
 from contatto.delivery.store import files, log
+from contatto.kit.background import Job, MaintenanceJob, Record
 from contatto.kit.db.tx import Tx
-from contatto.kit.maintenance import Job, MaintenanceJob, Record
 from contatto.kit.timestamps import from_micros
 from contatto.measurement.rules import natural_number
 

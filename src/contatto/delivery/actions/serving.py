@@ -19,10 +19,9 @@ from contatto.delivery.rules.competing import LEAST_VIEW_MICROS
 from contatto.delivery.rules.hashing import name_hash
 from contatto.delivery.rules.targeting import gather_bidders
 from contatto.delivery.store import ledger, models
-from contatto.kit.db.database import Database
-from contatto.kit.db.row_security import acting
+from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.garbage import keep_more
+from contatto.kit.gc_freeze import keep_more
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.timestamps import micros

@@ -19,7 +19,7 @@ from contatto.delivery.model.decisions import AdRequest
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.http import DirectRoute, json_answer, read_body, refusal_answer
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.texts import JSON_ERRORS
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.context import context_of, part_of
 
@@ -100,7 +100,7 @@ async def _read(request: Request) -> DecisionBody:
         asked = _decode(await read_body(request, BODY_LIMIT))
     except msgspec.ValidationError as error:
         raise Refused(errors.INVALID, str(error)) from error
-    except UNREADABLE as error:
+    except JSON_ERRORS as error:
         raise Refused(errors.UNREADABLE) from error
     if not asked.viewer_id.isprintable():
         raise Refused(errors.INVALID, "viewer_id: give printable characters only.")

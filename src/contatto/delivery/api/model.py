@@ -15,11 +15,10 @@ from contatto.delivery.model.influences import Influence, Source, ValueOdds
 from contatto.delivery.rules.asking import OURS
 from contatto.delivery.store.foretold import find_influences
 from contatto.delivery.store.models import find_newest_version
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer
-from contatto.kit.api_types import describe_query, read_query, request_id_of
+from contatto.kit.api_types import Answer, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Extensions"])

@@ -25,13 +25,12 @@ from contatto.delivery.rules.asking import OURS
 from contatto.delivery.rules.trials import Arm
 from contatto.delivery.store import ledger, models
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, Rows
-from contatto.kit.api_types import ApiId, ApiModel, describe_query, read_query, request_id_of
+from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.money import MICROS, to_micros
+from contatto.kit.numbers import MICROS, to_micros
+from contatto.kit.openapi import ApiRouter
 from contatto.measurement.model import Goal
 from contatto.operators.model import OperatorBalance
 from contatto.operators.store import list_admissions_of_business, list_balances_of_accounts

@@ -23,7 +23,7 @@ from contatto.delivery.model.phases import GroupState, Phase, Reason
 from contatto.delivery.pages.influences import FIELDS
 from contatto.delivery.store import ledger, models
 from contatto.delivery.store.log import list_decisions
-from contatto.kit.db.row_security import acting
+from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.numbers import read_number

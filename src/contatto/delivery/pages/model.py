@@ -20,7 +20,7 @@ from contatto.delivery.store.models import list_models
 from contatto.delivery.store.relearnings import find_relearning
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_
-from contatto.kit.shares import interval_of
+from contatto.kit.numbers import interval_of
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model import HeldBin, LeadModel
 from contatto.leads.rules.scoring import REASONS

@@ -12,9 +12,9 @@ from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import NodeFilter, NodeStatus, Page
 from contatto.ads.store import list_ad_groups
 from contatto.delivery.actions.balances import load_statement
-from contatto.kit.db.row_security import acting
+from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.money import MICROS
+from contatto.kit.numbers import MICROS
 from contatto.kit.table_export import csv_lines
 from contatto.operators.actions import statement_rows
 from contatto.operators.store import (

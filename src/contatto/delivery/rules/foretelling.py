@@ -13,7 +13,7 @@ from typing import Final
 
 from contatto.delivery.model.foretold import Bin, Cell, Curve, LossOfDay, Question, Tally, ToldDay
 from contatto.delivery.rules.evaluating import LEAST_CHANCE
-from contatto.kit.shares import interval_of, loss_of_rate
+from contatto.kit.numbers import interval_of, loss_of_rate
 
 BINS: Final = 10
 CELLS_A_UNIT: Final = 20

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, String, Table, delete, exists, select, update
 
 from contatto.delivery.model.files import DecisionFile
-from contatto.kit.db.hot import insert_new
+from contatto.kit.db.prepared import insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata, row_of, text
 

@@ -25,10 +25,9 @@ from sqlalchemy import (
 
 from contatto.ads.model import Spent
 from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay, Grant, Promise
-from contatto.kit.db.hot import Query, Seek, insert_all, insert_new, insert_rows, update_rows
+from contatto.kit.db.prepared import Query, Seek, insert_all, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import instant, key, metadata, only, row_of, tenant, text
-from contatto.kit.db.within import within
+from contatto.kit.db.types import instant, key, metadata, only, row_of, tenant, text, within
 from contatto.kit.timestamps import micros
 
 charged_days = Table(

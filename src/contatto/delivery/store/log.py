@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from contatto.delivery.model.log import Entry, EntryKind
-from contatto.kit.db.hot import insert_all
+from contatto.kit.db.prepared import insert_all
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, metadata, row_of, sealed
 from contatto.kit.timestamps import micros

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, bindparam
 
 from contatto.delivery.model.log import ModelVersion
 from contatto.delivery.model.phases import GroupState
-from contatto.kit.db.hot import Query
+from contatto.kit.db.prepared import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata
 from contatto.kit.timestamps import micros

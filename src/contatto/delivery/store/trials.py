@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, func, select
 
 from contatto.delivery.model.trials import TrialDay
-from contatto.kit.db.hot import insert_rows
+from contatto.kit.db.prepared import insert_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import metadata, row_of
 

@@ -38,15 +38,15 @@ from contatto.forms.store import find_form_picture, list_default_forms
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import split_fault
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import new_id
 from contatto.kit.languages import LANGUAGES, translator_for
-from contatto.kit.looks import note_number_seen
 from contatto.kit.numbers import read_number
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.read_audit import note_number_seen
 from contatto.kit.table_export import csv_lines
+from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros, micros
 from contatto.kit.uploads import picture_answer
 from contatto.leads.store.records import find_lead, list_leads_by_id, list_wrong_values
@@ -417,7 +417,7 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
     require(caller, Permission.READ_ADS)
     try:
         sent = _sent.decode(await read_body(request))
-    except UNREADABLE as error:
+    except JSON_ERRORS as error:
         raise Refused(errors.UNREADABLE, "Send the form from its own page.") from error
     form = await context_of(request).db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
     language = sent.language if sent.language in form.draft.languages else form.draft.languages[0]

@@ -36,11 +36,11 @@ from contatto.forms.model import (
 )
 from contatto.forms.rules.content import CHOOSERS, PHONES, TEXT_LIMIT, label_of, option_text, text_of
 from contatto.kit import errors
-from contatto.kit.emails import InvalidEmail, checked_email
 from contatto.kit.errors import Refused
+from contatto.kit.form_fields import read_whole
 from contatto.kit.i18n import N_
 from contatto.kit.languages import SOURCE
-from contatto.kit.typed_numbers import read_whole
+from contatto.kit.texts import InvalidEmail, checked_email
 
 type Shown = tuple[str, str]
 """Text for people, and normal form."""

@@ -34,9 +34,9 @@ from contatto.forms.rules.content import (
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.form_fields import read_whole
 from contatto.kit.i18n import N_
 from contatto.kit.languages import LANGUAGES, SOURCE
-from contatto.kit.typed_numbers import read_whole
 
 type Sent = Mapping[str, Sequence[str]]
 """Posted form: every field with its values."""

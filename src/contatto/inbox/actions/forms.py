@@ -49,13 +49,13 @@ from contatto.inbox.store import messages
 from contatto.inbox.store.conversations import Move
 from contatto.kit import errors
 from contatto.kit.db.database import Database
-from contatto.kit.db.gathered import GatheredWork
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.write_queue import GatheredWork
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import is_unreadable
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit_all
-from contatto.kit.sealed import is_unreadable
-from contatto.kit.shared_limits import SharedLimit
+from contatto.kit.rate_limits import SharedLimit
 from contatto.leads.model import Actor, Origin
 from contatto.leads.store import records as leads
 from contatto.measurement.index import list_last_taps

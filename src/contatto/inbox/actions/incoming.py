@@ -52,17 +52,17 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations, messages, receipts
 from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.receipts import WAITING, NamedTap
+from contatto.kit.background import MANY, QueuedWork
+from contatto.kit.background import Batch as WorkBatch
 from contatto.kit.clock import BATCH_S, LONG_BATCH_S, in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.writer import is_awaited, savepoint
+from contatto.kit.db.write_queue import is_awaited, savepoint
+from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import named_id
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import emit
 from contatto.kit.timestamps import micros
-from contatto.kit.turns import Turns
-from contatto.kit.work import MANY, QueuedWork
-from contatto.kit.work import Batch as WorkBatch
 from contatto.leads.actions import records as leads
 from contatto.leads.model import Origin, Signal
 from contatto.measurement import actions as measurement

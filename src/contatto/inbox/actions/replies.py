@@ -46,15 +46,15 @@ from contatto.kit import errors
 from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import named_id
 from contatto.kit.outbound import model as outbound
-from contatto.kit.outbound.dead_letters import send_again
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Ask,
     Done,
     Failed,
+    HttpAnswer,
+    HttpRequest,
     NewRequest,
     OutboundRequest,
     Outcome,
@@ -62,11 +62,11 @@ from contatto.kit.outbound.model import (
     RetryPlan,
     Step,
 )
-from contatto.kit.outbound.store import mark_requests_done, queue_request
+from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.outbound.store import mark_requests_done, queue_request, send_again
 from contatto.kit.outbox import emit
-from contatto.kit.pictures import Picture
 from contatto.kit.timestamps import micros
-from contatto.kit.turns import Turns
+from contatto.kit.untrusted_files import Picture
 from contatto.leads.model import Actor
 
 KEEP_UNUSED: Final = timedelta(days=1)

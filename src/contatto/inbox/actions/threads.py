@@ -21,7 +21,7 @@ from contatto.inbox.model import Conversation, InlineNotice, Message, NoticePost
 from contatto.inbox.store import conversations, desk
 from contatto.inbox.store.conversations import is_blocked as is_person_blocked
 from contatto.kit import errors
-from contatto.kit.answers import Answer
+from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, timed_id

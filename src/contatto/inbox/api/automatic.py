@@ -23,12 +23,20 @@ from contatto.inbox.actions.automatic import (
 from contatto.inbox.actions.threads import business_open_id, load_business_account
 from contatto.inbox.model import AutomaticKind, PreparedReply
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText
-from contatto.kit.api_types import ApiId, ApiModel, TextId, describe_query, read_query, request_id_of
+from contatto.kit.api_types import (
+    Answer,
+    ApiId,
+    ApiModel,
+    IdText,
+    TextId,
+    describe_query,
+    read_query,
+    request_id_of,
+)
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/business/message/auto_message", tags=["Business messages"])

@@ -27,11 +27,10 @@ from contatto.inbox.actions.threads import (
 from contatto.inbox.model import Conversation, Message, Person
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.receipts import list_referrals
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer
-from contatto.kit.api_types import ApiModel, TextId, describe_query, read_query, request_id_of
+from contatto.kit.api_types import Answer, ApiModel, TextId, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import list_measured_ads, list_touches_of

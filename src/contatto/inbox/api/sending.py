@@ -24,9 +24,8 @@ from contatto.inbox.model import Conversation, MemberTyping, Message
 from contatto.inbox.rules import TEXT_LIMIT, post_url
 from contatto.inbox.store.messages import find_message, find_photo_body, list_photos
 from contatto.kit import errors
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer
 from contatto.kit.api_types import (
+    Answer,
     ApiId,
     ApiModel,
     JsonText,
@@ -39,7 +38,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, HotRoute, api_answer
 from contatto.kit.ids import new_id
-from contatto.kit.pictures import PICTURE_LIMIT
+from contatto.kit.openapi import ApiRouter
+from contatto.kit.untrusted_files import PICTURE_LIMIT
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])

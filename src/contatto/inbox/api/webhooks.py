@@ -22,12 +22,12 @@ from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_v
 from contatto.inbox.model import Message, Photo
 from contatto.inbox.store import conversations, messages, receipts
 from contatto.kit import errors
-from contatto.kit.answers import Answer
+from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import DirectRoute, HotRoute, json_answer, read_body
 from contatto.kit.ids import new_secret
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import micros
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer
@@ -176,7 +176,7 @@ async def write_chat_message(request: Request) -> Response:
 def _read_written(raw: bytes) -> _Written:
     try:
         written = _written.decode(raw)
-    except UNREADABLE as error:
+    except JSON_ERRORS as error:
         raise Refused(errors.UNREADABLE, "Send client_message_id and text as JSON.") from error
     if not 0 < len(written.text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")

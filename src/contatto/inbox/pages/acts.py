@@ -21,12 +21,11 @@ from contatto.inbox.store.desk import find_reply_target
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import read_whole, split_fault
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.numbers import Revision
 from contatto.kit.timestamps import check_year, instant_of
-from contatto.kit.typed_numbers import read_whole
 from contatto.leads.model import Actor, Lead
 from contatto.ui.context import context_of
 

@@ -48,16 +48,15 @@ from contatto.kit.http import DirectRoute, json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import named_id
 from contatto.kit.languages import LANGUAGES, translator_for
-from contatto.kit.limits import client_network
 from contatto.kit.numbers import read_number
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.rate_limits import client_network
+from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.uploads import picture_answer
 from contatto.measurement.model import MeasuredAd
 from contatto.ui.context import Context, context_of, part_of
-from contatto.ui.drawn import DrawnParts, Holes
-from contatto.ui.render import UNKEPT, draw
-from contatto.ui.security import csp_within
-from contatto.ui.visitor import (
+from contatto.ui.middleware import csp_within
+from contatto.ui.render import UNKEPT, DrawnParts, Holes, draw
+from contatto.ui.sessions import (
     VISITOR_KEY,
     Carrier,
     new_visitor,
@@ -332,7 +331,7 @@ async def read_sent(request: Request) -> SentForm:
     raw = await read_body(request, _BODY_LIMIT)
     try:
         sent = _sent.decode(raw)
-    except UNREADABLE as error:
+    except JSON_ERRORS as error:
         raise Refused(errors.UNREADABLE, "Send the form from its own page.") from error
     if not (8 <= len(sent.submission_id) <= 64 and sent.submission_id.isprintable()):
         raise Refused(errors.INVALID, "submission_id: use 8 to 64 printable characters.")

@@ -33,11 +33,11 @@ from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import ConversationFilter, list_unseen_mentions
 from contatto.inbox.store.desk import find_reply_target, list_label_ids, list_saved_replies
 from contatto.kit import errors
-from contatto.kit.db.remembered import Recall, RememberedCounts
+from contatto.kit.db.database import Recall, RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import split_fault
 from contatto.kit.http import json_answer
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.timestamps import from_micros, micros

@@ -26,8 +26,7 @@ from contatto.inbox.store import desk, messages, receipts
 from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.messages import list_scheduled
 from contatto.kit.db.tx import Tx
-from contatto.kit.i18n import LazyText
-from contatto.kit.sealed import is_unreadable
+from contatto.kit.i18n import LazyText, is_unreadable
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model import Evidence, Label
 from contatto.leads.store import records as lead_store

@@ -31,10 +31,21 @@ from sqlalchemy import (
 from contatto.channels.store import channel_accounts
 from contatto.inbox.model import Conversation, Mention, Person, ThreadState
 from contatto.inbox.store.messages import is_answer_of_person, messages
-from contatto.kit.db.hot import Seek, insert_new, update_rows
+from contatto.kit.db.prepared import Seek, insert_new, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Instant, instant, key, metadata, only, row_of, sealed, tenant, text
-from contatto.kit.db.within import within
+from contatto.kit.db.types import (
+    Choice,
+    Instant,
+    instant,
+    key,
+    metadata,
+    only,
+    row_of,
+    sealed,
+    tenant,
+    text,
+    within,
+)
 from contatto.leads.rules.records import name_key, visitor_mark
 from contatto.leads.store.listing import match_mark, match_words
 

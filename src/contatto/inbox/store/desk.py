@@ -30,11 +30,10 @@ from contatto.channels.model import Sender
 from contatto.inbox.model import AutomaticMessages, InlineNotice, PrivateNote, SavedReply
 from contatto.inbox.store.conversations import conversations, find_conversation
 from contatto.inbox.store.messages import messages
-from contatto.kit.db.hot import Query, insert_new
+from contatto.kit.db.prepared import Query, insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import ROW, Words, instant, key, metadata, row_of, sealed, tenant, text
-from contatto.kit.db.within import within
-from contatto.kit.looks import note_seen
+from contatto.kit.db.types import ROW, Words, instant, key, metadata, row_of, sealed, tenant, text, within
+from contatto.kit.read_audit import note_seen
 from contatto.leads.model import LeadStatus
 from contatto.leads.store.merges import list_leads_ever
 from contatto.leads.store.records import leads

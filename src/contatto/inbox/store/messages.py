@@ -27,14 +27,25 @@ from sqlalchemy import (
 
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import REPLY, Message, Photo, ScheduledReply, ScheduleState, Send, SendState
-from contatto.kit.db.hot import Query, insert_new
+from contatto.kit.db.prepared import Query, insert_new
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import ROW, Choice, Serial, instant, key, metadata, row_of, sealed, tenant, text
-from contatto.kit.db.within import within
+from contatto.kit.db.types import (
+    ROW,
+    Choice,
+    Serial,
+    instant,
+    key,
+    metadata,
+    row_of,
+    sealed,
+    tenant,
+    text,
+    within,
+)
+from contatto.kit.fair_queue import Queue
 from contatto.kit.ids import named_id
-from contatto.kit.looks import note_seen
 from contatto.kit.outbound.store import is_unsure
-from contatto.kit.turns import Queue
+from contatto.kit.read_audit import note_seen
 
 messages = Table(
     "messages",

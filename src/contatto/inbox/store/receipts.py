@@ -28,11 +28,22 @@ from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts
 from contatto.inbox.model import AdReferral, Ledger, Receipt, ReceiptState
 from contatto.inbox.store.conversations import conversations
-from contatto.kit.db.hot import update_rows
+from contatto.kit.db.prepared import update_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
-from contatto.kit.db.types import ROW, Choice, Serial, instant, key, metadata, row_of, sealed, tenant, text
-from contatto.kit.db.within import within
-from contatto.kit.turns import Queue
+from contatto.kit.db.types import (
+    ROW,
+    Choice,
+    Serial,
+    instant,
+    key,
+    metadata,
+    row_of,
+    sealed,
+    tenant,
+    text,
+    within,
+)
+from contatto.kit.fair_queue import Queue
 from contatto.kit.vault import Vault, row_key
 
 _WAITS: Final[ColumnElement[bool]] = literal_column("state = 'received'")

@@ -1,15 +1,43 @@
-"""Opening storage: the keys, the folder, and the engine that the URL names."""
+"""Opening of storage: keys, file rights, engine, and key rotation."""
 
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Column, Table, func, literal, select, tuple_
 
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database
 from contatto.kit.db.sqlite import SqliteDatabase
-from contatto.kit.keys import KEY_FILE, load_keys
-from contatto.kit.parts import NO_PARTS, Parts
-from contatto.kit.private_files import files_of_sqlite, take_from_others
+from contatto.kit.db.tx import NO_PARTS, Parts, Tx
+from contatto.kit.db.types import SEALED, metadata, row_columns, sealed_place
 from contatto.kit.settings import Settings
-from contatto.kit.vault import Vault, vault_of
+from contatto.kit.vault import KEY_FILE, Vault, load_keys, sealed_head, vault_of
+
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_BESIDE: Final = ("", "-wal", "-shm", "-journal")
+"""What SQLite puts beside a database; it gets the rights that the database has."""
+
+
+def write_privately() -> None:
+    """From here on, whatever this process writes only its owner may read: names lie in clear in it."""
+    os.umask(_OTHERS)
+
+
+def take_from_others(paths: Iterable[Path]) -> None:
+    """Take the rights of others on files that were made before, such as by a copy that was put back."""
+    for path in paths:
+        if path.is_file() and (mode := path.stat().st_mode) & _OTHERS:
+            path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+
+
+def files_of_sqlite(url: str) -> list[Path]:
+    """The files of a database by its URL; none where it is no SQLite."""
+    path = url.removeprefix("sqlite:///").partition("?")[0]
+    return [Path(f"{path}{end}") for end in _BESIDE] if path != url else []
 
 
 def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS) -> Database:
@@ -35,3 +63,81 @@ def open_storage(settings: Settings, clock: Clock, ports: Parts) -> Database:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
     return open_database(settings.url, clock, vault, ports)
+
+
+type Progress = Callable[[int], None]
+
+
+def count_sealed_rows(tx: Tx) -> int:
+    """Rows that may hold a sealed value, over all tables."""
+    return sum(int(tx.scalar(select(func.count()).select_from(table))) for table, _ in _sealed_columns())
+
+
+def count_sealed_with(tx: Tx, key_id: str) -> int:
+    """Values, over all tables, that only this key opens."""
+    head = sealed_head(key_id)
+    return sum(
+        int(tx.scalar(select(func.count()).where(func.substr(column, 1, len(head)) == literal(head))))
+        for _, columns in _sealed_columns()
+        for column in columns
+    )
+
+
+def reseal_all(db: Database, progress: Progress, batch: int = 500) -> int:
+    """Seal what older keys sealed anew, in short transactions, while the installation goes on working.
+
+    It may be stopped and started again: what is done is skipped. ``progress`` is told how many rows each step
+    looked at.
+
+    Returns:
+        How many values were sealed anew.
+    """
+    changed = 0
+    for table, columns in _sealed_columns():
+        keys = tuple(table.primary_key.columns)
+        last: tuple[Any, ...] | None = None
+        while True:
+            seen, count, last = db.write_now(_step(table, keys, columns, (last, batch)))
+            changed += count
+            progress(seen)
+            if seen < batch:
+                break
+    return changed
+
+
+def _sealed_columns() -> Iterator[tuple[Table, list[Column[Any]]]]:
+    for table in metadata.sorted_tables:
+        columns = [column for column in table.columns if column.info.get(SEALED)]
+        if columns:
+            yield table, columns
+
+
+def _step(
+    table: Table,
+    keys: tuple[Column[Any], ...],
+    columns: list[Column[Any]],
+    place: tuple[tuple[Any, ...] | None, int],
+) -> Callable[[Tx], tuple[int, int, tuple[Any, ...] | None]]:
+    """One batch: how many rows it saw, how many values it sealed anew, and the key that it ended at."""
+    last, batch = place
+
+    def work(tx: Tx) -> tuple[int, int, tuple[Any, ...] | None]:
+        naming = (table.c[name] for name in row_columns(table))
+        read = list(dict.fromkeys((*keys, table.c.business_id, *naming, *columns)))
+        statement = select(*read).order_by(*keys).limit(batch)
+        wanted = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
+        # Held until the end: else a value that somebody changes meanwhile would be written over.
+        rows = tx.execute(wanted.with_for_update() if tx.locks_rows else wanted).mappings().all()
+        changed = 0
+        for row in rows:
+            fresh = {
+                column.name: tx.vault.reseal(value, *sealed_place(column, row))
+                for column in columns
+                if (value := row[column.name]) is not None and not tx.vault.is_current(value)
+            }
+            if fresh:
+                tx.execute(table.update().where(*(key == row[key.name] for key in keys)).values(**fresh))
+                changed += len(fresh)
+        return len(rows), changed, tuple(rows[-1][key.name] for key in keys) if rows else last
+
+    return work

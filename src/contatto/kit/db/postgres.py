@@ -1,4 +1,4 @@
-"""PostgreSQL for several processes: pooled connections in a small pool of threads."""
+"""PostgreSQL for several processes: connection pool, group commits and fresh statistics."""
 
 import asyncio
 import threading
@@ -9,28 +9,116 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, adapters
 from psycopg import Error as PsycopgError
 from psycopg.abc import Buffer
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import Connection, Dialect, create_engine, event, text
-from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from contatto.kit.clock import Clock
-from contatto.kit.db.array_dumpers import register_dumpers
-from contatto.kit.db.changes import Tables, has_changes, names_of, note_changes, tables_of, take_changes
-from contatto.kit.db.database import STATEMENTS_KEPT, Database, Work, followed
-from contatto.kit.db.gathered import GatheredRows
-from contatto.kit.db.hot import insert_rows
-from contatto.kit.db.learning import Learner
-from contatto.kit.db.row_security import acting_for, narrow
-from contatto.kit.db.tx import MadeLater, Row, Tx
-from contatto.kit.db.writer import GROUP_LIMIT, Write, group_alike, list_made, settle
+from contatto.kit.db.database import (
+    STATEMENTS_KEPT,
+    Database,
+    Tables,
+    Work,
+    acting_for,
+    followed,
+    has_changes,
+    names_of,
+    narrow,
+    note_changes,
+    tables_of,
+    take_changes,
+)
+from contatto.kit.db.prepared import insert_rows
+from contatto.kit.db.tx import MadeLater, Parts, Row, Tx
+from contatto.kit.db.types import KINDS, ArrayKind
+from contatto.kit.db.write_queue import GROUP_LIMIT, GatheredRows, Write, group_alike, list_made, settle
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
-from contatto.kit.parts import Parts
 from contatto.kit.vault import Vault
+
+LOOKS_AFTER_S: Final = 2.0
+"""How long it waits between two looks, and before the first."""
+GROWN_ROWS: Final = 1_000
+"""Changed rows that matter; of a table that has more, as many as it has."""
+
+_GROWN: Final = text(
+    "SELECT quote_ident(relname) FROM pg_class"
+    " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+    " AND pg_has_role(relowner, 'USAGE')"
+    " AND pg_stat_get_mod_since_analyze(oid) > greatest(:rows, reltuples)"
+)
+
+
+def learn_grown(connection: Connection) -> list[str]:
+    """Find out what those tables hold that doubled since that was known; say which these are.
+
+    Args:
+        connection: one that commits each statement by itself.
+    """
+    grown = list(connection.execute(_GROWN, {"rows": GROWN_ROWS}).scalars())
+    for table in grown:
+        connection.exec_driver_sql(f"ANALYZE (SKIP_LOCKED) {table}")
+    return grown
+
+
+class Learner:
+    """Looks for tables that grew, beside the work, now and then while something is written.
+
+    Args:
+        run: runs in a thread.
+    """
+
+    def __init__(self, engine: Engine, run: Callable[[Callable[[], None]], object]) -> None:
+        self._engine = engine
+        self._run = run
+        self._lock = threading.Lock()
+        self._looks_at = time.monotonic() + LOOKS_AFTER_S
+
+    def wrote(self) -> None:
+        """Something was written; it may be time to look."""
+        if time.monotonic() < self._looks_at:
+            return
+        with self._lock:
+            if time.monotonic() < self._looks_at:
+                return
+            self._looks_at = float("inf")  # until this one has ended
+        try:
+            self._run(self._look)
+        except RuntimeError:  # the threads have ended
+            return
+
+    def _look(self) -> None:
+        try:
+            with self._engine.connect() as connection:
+                learn_grown(connection.execution_options(isolation_level="AUTOCOMMIT"))
+        except DBAPIError as error:  # it only makes things quicker
+            logger().warning("database.not_learnt", error_at=where(error))
+        finally:
+            self._looks_at = time.monotonic() + LOOKS_AFTER_S
+
+
+def register_dumpers() -> None:
+    """For all connections of this process that are opened from now on."""
+    for kind in KINDS.values():
+        adapters.register_dumper(kind.shape, _dumper(kind))
+
+
+def _dumper(kind: ArrayKind) -> type[Dumper]:
+    class _AsItIs(Dumper):
+        format = Format.BINARY
+        oid = kind.array
+
+        def dump(self, obj: Any) -> bytes:
+            return bytes(obj)
+
+    return _AsItIs
+
 
 CONNECTIONS: Final = 10
 CHANNEL: Final = "contatto_commits"

@@ -1,4 +1,4 @@
-"""A transaction as stores and actions see it: a connection, the time of the transaction and the vault."""
+"""Transaction: connection, time, vault and dependencies."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from sqlalchemy import (
     ColumnElement,
@@ -20,11 +20,59 @@ from sqlalchemy import (
     tuple_,
 )
 
-from contatto.kit.db.arrays import array_of
+from contatto.kit.db.types import array_of
+from contatto.kit.i18n import UNREADABLE, SealedIn
 from contatto.kit.log import logger
-from contatto.kit.parts import NO_PARTS, Parts
-from contatto.kit.sealed import UNREADABLE, SealedIn
 from contatto.kit.vault import Sealed, Vault, row_key
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A part that holds a thread, a process or a file open."""
+
+    def close(self) -> None: ...
+
+
+class MissingPart(LookupError):
+    """Something needs a part that the installation was built without."""
+
+
+class Parts:
+    """Values of different types, one of each.
+
+    Args:
+        parts: the values; each is found by its own class.
+    """
+
+    def __init__(self, *parts: object) -> None:
+        self._by_type: Final[dict[type, Any]] = {type(part): part for part in parts}
+        if len(self._by_type) != len(parts):
+            raise ValueError("two parts of an installation have the same type")
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._by_type.values())
+
+    def __getitem__[T](self, kind: type[T]) -> T:
+        """The part of this type.
+
+        Raises:
+            MissingPart: the installation has none.
+        """
+        part: T | None = self._by_type.get(kind)
+        if part is None:
+            raise MissingPart(f"this installation was built without {kind.__module__}.{kind.__qualname__}")
+        return part
+
+    def close(self) -> None:
+        """Close the parts that hold something open, the last one first."""
+        for part in reversed(list(self)):
+            if isinstance(part, Closable):
+                part.close()
+
+
+NO_PARTS: Final = Parts()
+"""What an installation has of which nothing was handed in: asking for any part is an error."""
+
 
 _AT_ONCE: Final = 5_000
 _HOLD: Final = text("SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number")

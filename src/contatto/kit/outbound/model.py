@@ -1,15 +1,135 @@
-"""A request to an outside system that waits, its next step, and what becomes of it, as values.
+"""Requests to outside systems as values: exchange, next step, outcome and circuit breaker."""
 
-Each step is either a request that is to be sent next, or the outcome: so one may refresh a token, look
-something up and then write, or poll from a cursor on. Connectors make and read these values, and are pure.
-"""
-
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
-from contatto.kit.exchange import HttpRequest
+MAIL_METHOD: Final = "MAIL"
+MAIL_ADDRESS: Final = "mailto:"
+"""How a mail is named among requests: it goes to the operator's mail server, ``to`` stands in its headers,
+and the status of its answer is the reply code. Source: RFC 6068 for the scheme."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """What is to be sent; ``repr`` hides headers and body, which hold tokens and texts."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """What the other side said; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class SendFailure(StrEnum):
+    """Why there is no answer. After ``LOST`` and ``BROKEN`` the other side may have acted on the request."""
+
+    FORBIDDEN = "forbidden_address"
+    UNREACHED = "unreached"
+    LOST = "answer_lost"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    trouble: SendFailure
+
+
+type HttpOutcome = HttpAnswer | NoAnswer
+
+
+LONGEST_WAIT_S: Final = 3_600.0
+"""No ``Retry-After`` is waited for longer."""
+
+
+def retry_after_s(answer: HttpAnswer) -> float | None:
+    """The seconds of ``Retry-After``, an hour at most.
+
+    A date is counted from the date of the answer, so it does not matter whose clock is wrong.
+    Source: RFC 9110, 10.2.3.
+    """
+    text = answer.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit() and len(text) < 8:
+        return min(float(text), LONGEST_WAIT_S)
+    try:
+        until, said = parsedate_to_datetime(text), parsedate_to_datetime(answer.headers.get("date", ""))
+        return min(max(0.0, (until - said).total_seconds()), LONGEST_WAIT_S)
+    except (ValueError, TypeError, OverflowError):  # no date, or one of the two without its zone
+        return None
+
+
+OPENS_AFTER: Final = 5
+"""Tries in a row without an answer."""
+COOL_S: Final = (5.0, 15.0, 60.0, 300.0)
+"""How long nothing is sent: after it has opened, after the first probe that failed, and so on."""
+JITTER: Final = 0.2
+"""Share of a wait that chance may add, so that not all come back at the same moment."""
+
+
+def with_jitter(seconds: float, chance: float) -> float:
+    """A wait with what chance (0–1) adds to it."""
+    return seconds * (1 + JITTER * chance)
+
+
+class Destination:
+    """What is on its way to one destination, and its breaker.
+
+    Args:
+        places: requests that may be on their way at once.
+        chance: gives numbers from 0 to 1.
+    """
+
+    def __init__(self, places: int, chance: Callable[[], float]) -> None:
+        self._places = places
+        self._chance = chance
+        self._on_its_way = 0
+        self._failures = 0
+        self._opened = 0
+        self._closed_until = 0.0
+
+    def room(self, now_s: float) -> int:
+        """Return how many more requests may be sent now."""
+        if not self._opened:
+            return self._places - self._on_its_way
+        return 0 if now_s < self._closed_until or self._on_its_way else 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether nothing is worth remembering."""
+        return not (self._on_its_way or self._failures or self._opened)
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the breaker keeps requests back."""
+        return bool(self._opened)
+
+    def begin(self) -> None:
+        self._on_its_way += 1
+
+    def end(self) -> None:
+        self._on_its_way -= 1
+
+    def note(self, now_s: float, *, is_answered: bool) -> None:
+        """Note whether a request was answered."""
+        if is_answered:
+            self._failures = self._opened = 0
+            return
+        self._failures += 1
+        if self._failures >= OPENS_AFTER and now_s >= self._closed_until:
+            cool_s = COOL_S[min(self._opened, len(COOL_S) - 1)]
+            self._closed_until = now_s + with_jitter(cool_s, self._chance())
+            self._opened += 1
 
 
 class RequestState(StrEnum):

@@ -4,10 +4,10 @@ from typing import Final
 
 from contatto.accounts.model import AdAccount
 from contatto.kit import errors
+from contatto.kit.background import LEASE
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.making import LEASE
 from contatto.leads.rules.filters import KEEP, LINK, FileState, LeadFile
 from contatto.leads.store import jobs as store
 

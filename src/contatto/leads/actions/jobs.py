@@ -18,7 +18,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.kit.tables import change_encoding
+from contatto.kit.untrusted_files import change_encoding
 from contatto.leads.actions import annotations, erasing, importing, merging, records
 from contatto.leads.actions.importing import plan_import
 from contatto.leads.actions.merging import MergeRequest, merge_leads

@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from contatto.accounts.store import list_businesses
-from contatto.kit.confined import Confined
+from contatto.kit.background import PeriodicStudy, Study
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger
-from contatto.kit.work import PeriodicStudy, Study
+from contatto.kit.sandbox import Confined
 from contatto.leads.engines import Given, ScoringRequest, ScoringResult, prepare_trees, score_round
 from contatto.leads.model import LeadModel, LeadScore, ScoredLead
 from contatto.leads.rules.prediction import Correction

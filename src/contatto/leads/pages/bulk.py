@@ -23,9 +23,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import read_lazy_text, translator_of
 from contatto.kit.ids import new_id
-from contatto.kit.looks import note_number_seen, note_seen
-from contatto.kit.spreadsheet import SheetFile
-from contatto.kit.table_export import csv_lines
+from contatto.kit.read_audit import note_number_seen, note_seen
+from contatto.kit.table_export import SheetFile, csv_lines
 from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.jobs import MOST_JOINED, merge_many_leads
 from contatto.leads.actions.records import note_export

@@ -16,7 +16,7 @@ from contatto.accounts.model import BusinessId, Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.accounts.store import list_able_members, list_members
 from contatto.kit import errors
-from contatto.kit.db.remembered import RememberedCounts
+from contatto.kit.db.database import RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_

@@ -17,8 +17,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, Translator, brand_of, translator_of
-from contatto.kit.sealed import is_unreadable
+from contatto.kit.i18n import N_, Translator, brand_of, is_unreadable, translator_of
 from contatto.kit.timestamps import from_micros
 from contatto.leads.actions import records as actions
 from contatto.leads.actions.points import list_put_back

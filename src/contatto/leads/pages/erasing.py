@@ -13,7 +13,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, translator_of
-from contatto.kit.looks import note_seen
+from contatto.kit.read_audit import note_seen
 from contatto.leads.actions import jobs as actions
 from contatto.leads.model import JobKind, Lead, Plan
 from contatto.leads.pages.center import actor_of, read_query

@@ -17,13 +17,13 @@ from contatto.channels.store import list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import split_fault
 from contatto.kit.http import json_answer
 from contatto.kit.i18n import read_lazy_text, translator_of
-from contatto.kit.looks import note_number_seen
-from contatto.kit.regions import languages_of_countries, sorted_countries
+from contatto.kit.languages import languages_of_countries, sorted_countries
+from contatto.kit.read_audit import note_number_seen
 from contatto.kit.table_export import csv_lines
-from contatto.kit.tables import ENCODINGS, TableText
+from contatto.kit.untrusted_files import ENCODINGS, TableText
 from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.importing import foresee_import, plan_import
 from contatto.leads.model import Job, Plan

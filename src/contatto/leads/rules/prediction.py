@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.kit.shares import loss_of_rate
+from contatto.kit.numbers import loss_of_rate
 from contatto.leads.model import HeldBin, HeldOut, Sign
 
 type Floats = NDArray[np.float64]

@@ -14,8 +14,7 @@ import phonenumbers
 from contatto.capture.model import Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
-from contatto.kit.answers import Answer, IdText, TimeText, capitals
-from contatto.kit.api_types import api_time
+from contatto.kit.api_types import Answer, IdText, TimeText, api_time, capitals
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.timestamps import check_year, day_of, micros

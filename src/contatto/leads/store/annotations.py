@@ -22,10 +22,10 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.hot import insert_new
+from contatto.kit.db.prepared import insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text
-from contatto.kit.looks import note_seen
+from contatto.kit.read_audit import note_seen
 from contatto.leads.model import Label, Note, SavedView, Task
 from contatto.leads.store.records import leads
 

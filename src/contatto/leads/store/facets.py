@@ -22,9 +22,9 @@ from sqlalchemy import (
 )
 
 from contatto.capture.model import Field
-from contatto.kit.db.hot import Query, update_rows
+from contatto.kit.db.prepared import Query, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.within import within
+from contatto.kit.db.types import within
 from contatto.leads.rules.records import (
     CONSENT,
     EMAIL,

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
-from contatto.kit.turns import Queue
+from contatto.kit.fair_queue import Queue
 from contatto.kit.vault import Vault
 from contatto.leads.model import (
     ErasedPeople,

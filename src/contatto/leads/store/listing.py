@@ -30,7 +30,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from contatto.accounts.store import ad_accounts
 from contatto.channels.store import list_accounts
-from contatto.kit.db.remembered import Recall
+from contatto.kit.db.database import Recall
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant, Words, metadata, tenant
 from contatto.kit.numbers import read_number

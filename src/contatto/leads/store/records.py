@@ -25,12 +25,23 @@ from sqlalchemy import (
 )
 
 from contatto.capture.model import Field
-from contatto.kit.db.hot import Query, Seek, insert_all, insert_new, update_rows
+from contatto.kit.db.prepared import Query, Seek, insert_all, insert_new, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Instant, instant, key, metadata, only, row_of, sealed, tenant, text
-from contatto.kit.db.within import within
-from contatto.kit.looks import note_seen
-from contatto.kit.sealed import is_unreadable
+from contatto.kit.db.types import (
+    Choice,
+    Instant,
+    instant,
+    key,
+    metadata,
+    only,
+    row_of,
+    sealed,
+    tenant,
+    text,
+    within,
+)
+from contatto.kit.i18n import is_unreadable
+from contatto.kit.read_audit import note_seen
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.leads.model import (

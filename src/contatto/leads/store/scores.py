@@ -23,10 +23,9 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.hot import Query, update_rows
+from contatto.kit.db.prepared import Query, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Words, instant, metadata, row_of, sealed
-from contatto.kit.db.within import within
+from contatto.kit.db.types import Words, instant, metadata, row_of, sealed, within
 from contatto.leads.model import HeldOut, LeadModel, LeadScore, LeadStatus, ScoredLead
 from contatto.leads.rules.scoring import BANDS, ScoreBand
 from contatto.leads.store.records import leads

@@ -15,10 +15,10 @@ from contatto.accounts.store import find_business
 from contatto.ads.actions.publishing import name_ads
 from contatto.ads.store import list_ads_by_number
 from contatto.kit import errors
-from contatto.kit.db.row_security import acting
+from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import N_, translator_of
 from contatto.operators import actions, store
 from contatto.operators.model import (

@@ -12,15 +12,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
-from contatto.kit.db.row_security import acting
+from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.faults import split_fault
+from contatto.kit.form_fields import read_amount, read_whole, split_fault
 from contatto.kit.i18n import translator_of
-from contatto.kit.regions import currency_choices
+from contatto.kit.languages import currency_choices
 from contatto.kit.table_export import csv_lines
 from contatto.kit.timestamps import micros
-from contatto.kit.typed_numbers import read_amount, read_whole
 from contatto.measurement.rules import local_day
 from contatto.operators import actions, store
 from contatto.operators.actions import name_charged_groups, operator_statement

@@ -6,11 +6,11 @@ from typing import Final
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.kit import errors
+from contatto.kit.background import LEASE, Making, Record
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.log import logger, where
-from contatto.kit.making import LEASE, Making, Record
 from contatto.kit.table_export import csv_lines
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.reports.actions.answers import answer_report

@@ -12,7 +12,7 @@ from sqlalchemy import Column, ColumnElement, Select, and_, case, func, literal,
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.within import within
+from contatto.kit.db.types import within
 from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.records import leads
 from contatto.measurement.engines.sealing import list_view_sums, list_viewers

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contatto.kit.i18n import N_
-from contatto.kit.money import MICROS
+from contatto.kit.numbers import MICROS
 from contatto.reports.actions.overview import HOURS, Overview
 from contatto.reports.model import Counts
 from contatto.reports.rules.charts import Bar, Line, bars, by_weekday, draw_line, label_every, nice_top, shade

@@ -15,8 +15,8 @@ from contatto.accounts.rules import may, require
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.looks import note_seen
 from contatto.kit.numbers import PageNumber, read_number
+from contatto.kit.read_audit import note_seen
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model import Lead
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd, TouchKind

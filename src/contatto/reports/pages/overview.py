@@ -17,8 +17,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, translator_of
-from contatto.kit.spreadsheet import write_sheet
-from contatto.kit.table_export import csv_lines
+from contatto.kit.table_export import csv_lines, write_sheet
 from contatto.measurement.model import Goal
 from contatto.reports.actions.gaps import list_gaps
 from contatto.reports.actions.overview import GoalPart, Overview, load_overview

@@ -12,7 +12,7 @@ from contatto.accounts.auth import FormCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.kit.db.tx import Tx
-from contatto.kit.reading import read_pairs
+from contatto.kit.texts import read_pairs
 from contatto.reports.actions.saved import drop_report, keep_report
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.looks import Look, read_look

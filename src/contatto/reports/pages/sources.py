@@ -14,7 +14,7 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.ad_platforms.store import list_outside_accounts
-from contatto.kit.db.row_security import acting
+from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.table_export import csv_lines

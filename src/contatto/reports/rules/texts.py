@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-from contatto.kit.money import to_units
+from contatto.kit.numbers import to_units
 from contatto.reports.metrics import conversions
 from contatto.reports.model import Figures, Metric, Unit, Value
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text
-from contatto.kit.turns import Queue
+from contatto.kit.fair_queue import Queue
 from contatto.reports.model import ReportTask, TaskStatus
 
 _WAITS: Final[ColumnElement[bool]] = literal_column("status IN ('QUEUING', 'PROCESSING')")

@@ -13,7 +13,7 @@ from contatto.channels.store import channel_accounts
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.receipts import ad_referrals
 from contatto.kit.db.tx import Tx
-from contatto.kit.sealed import SealedIn
+from contatto.kit.i18n import SealedIn
 from contatto.kit.timestamps import micros
 from contatto.leads.store.records import leads
 from contatto.measurement.rules import natural_number

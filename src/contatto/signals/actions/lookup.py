@@ -16,7 +16,7 @@ from contatto.inbox.model import AdReferral
 from contatto.inbox.store.conversations import list_persons
 from contatto.inbox.store.receipts import list_referrals
 from contatto.kit.db.tx import Tx
-from contatto.kit.money import to_micros
+from contatto.kit.numbers import to_micros
 from contatto.leads.model import Lead
 from contatto.leads.store.records import list_outgoing_points
 from contatto.signals.model.events import Whom

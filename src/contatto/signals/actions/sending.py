@@ -5,18 +5,18 @@ from contatto.ad_platforms.store import find_outside_account, find_outside_token
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Ask,
     Done,
     Failed,
+    HttpAnswer,
     NotNow,
     OutboundRequest,
     Outcome,
     RequestState,
     Step,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import hasten_requests
 from contatto.leads.model import Lead
 from contatto.leads.store.records import find_lead

@@ -11,7 +11,7 @@ from contatto.ad_platforms.rules.pulling import known_currency
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.money import MICROS, MOST_UNITS
+from contatto.kit.numbers import MICROS, MOST_UNITS
 from contatto.kit.outbound.store import mark_requests_done
 from contatto.signals.actions.scheduling import make_signal_due
 from contatto.signals.actions.sending import check_resendable

@@ -11,13 +11,12 @@ from contatto.channels.store import list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Ask,
     Done,
     Failed,
+    HttpAnswer,
     NewRequest,
     NotNow,
     OutboundRequest,
@@ -25,6 +24,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
+from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import delete_requests_of, queue_request
 from contatto.signals.actions.scheduling import destination_of_signals
 from contatto.signals.model.events import (

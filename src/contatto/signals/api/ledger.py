@@ -7,11 +7,10 @@ from starlette.requests import Request
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, TimeText
-from contatto.kit.api_types import api_time, request_id_of
+from contatto.kit.api_types import Answer, TimeText, api_time, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
 from contatto.signals.actions.ledger import SignalLedger, load_signal_ledger
 from contatto.signals.store.erasures import list_signal_erasures
 from contatto.ui.context import context_of

@@ -16,10 +16,9 @@ import msgspec
 from contatto.ad_platforms.connectors.meta import VERSION, meta_failure
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
-from contatto.kit.money import to_units
-from contatto.kit.outbound.model import Done, Failed, NotNow
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.numbers import to_units
+from contatto.kit.outbound.model import Done, Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
+from contatto.kit.texts import JSON_ERRORS
 from contatto.signals.model.events import Feed, ShutOut, SignalEvent, SignalOutcome, Whom
 from contatto.signals.model.settings import Step
 from contatto.signals.rules.hashing import digests, normal_email, plain_phone
@@ -104,7 +103,7 @@ class MetaSignals:
     def read(self, answer: HttpAnswer) -> SignalOutcome:
         try:
             said = _answers.decode(answer.body)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return end_of(meta_failure(answer, 0) or NotNow("not_json", retry_after_s(answer)))
         error = said.error or _Error()
         failure = meta_failure(answer, error.code)

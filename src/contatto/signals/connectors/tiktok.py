@@ -13,10 +13,9 @@ import msgspec
 
 from contatto.ad_platforms.connectors.tiktok import tiktok_failure
 from contatto.ad_platforms.model import AdPlatform
-from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
-from contatto.kit.money import to_units
-from contatto.kit.outbound.model import Done, Failed, NotNow
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.numbers import to_units
+from contatto.kit.outbound.model import Done, Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
+from contatto.kit.texts import JSON_ERRORS
 from contatto.signals.model.events import Feed, ShutOut, SignalEvent, SignalOutcome, Whom
 from contatto.signals.model.settings import Step
 from contatto.signals.rules.hashing import digests, normal_email, plus_phone
@@ -90,7 +89,7 @@ class TikTokSignals:
     def read(self, answer: HttpAnswer) -> SignalOutcome:
         try:
             said = _answers.decode(answer.body)
-        except UNREADABLE:
+        except JSON_ERRORS:
             return end_of(tiktok_failure(answer, 0) or NotNow("not_json", retry_after_s(answer)))
         if answer.status == 200 and said.code == _PARTLY:
             return Failed(EVENT_REFUSED)

@@ -7,8 +7,7 @@ from typing import Final, Protocol
 
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform
-from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.outbound.model import Done, Failed, NotNow
+from contatto.kit.outbound.model import Done, Failed, HttpAnswer, HttpRequest, NotNow
 from contatto.signals.model.settings import Step
 
 SIGNAL: Final = "ad_signal"

@@ -16,8 +16,8 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.form_fields import read_amount
 from contatto.kit.i18n import translator_of
-from contatto.kit.typed_numbers import read_amount
 from contatto.signals.actions import settings as actions
 from contatto.signals.actions.ledger import load_signal_ledger
 from contatto.signals.actions.testing import ask_for_test

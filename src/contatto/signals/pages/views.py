@@ -9,8 +9,8 @@ from contatto.ad_platforms.model import AdPlatform, OutsideAccount
 from contatto.crm.rules.alarms import Alarm
 from contatto.crm.store.lead_numbers import list_lead_numbers
 from contatto.kit.db.tx import Tx
+from contatto.kit.form_fields import typed_amount
 from contatto.kit.i18n import N_, LazyText
-from contatto.kit.typed_numbers import typed_amount
 from contatto.signals.model.events import (
     AdSignal,
     SignalErasure,

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Index, String, Table, bindparam, select, update
 
 from contatto.ad_platforms.store import outside_tokens
-from contatto.kit.db.hot import Seek
+from contatto.kit.db.prepared import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, tenant, text
 from contatto.signals.model.events import SignalTest, SignalTestState

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from contatto.crm.model.connector import Connector
-from contatto.kit.base64url import to_base64url
+from contatto.kit.texts import to_base64url
 from contatto.simulator.crms import google_sheets, hubspot, salesforce, zoho
 from contatto.simulator.crms.memory import MemoryCrm
 from contatto.simulator.crms.server import Answered, Asked, Vendor

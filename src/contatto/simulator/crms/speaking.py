@@ -12,7 +12,7 @@ from contatto.crm.model.connector import Connector
 from contatto.crm.model.deliveries import Payload
 from contatto.crm.model.operations import Expired, Link, Onward, Operation, Renew, Renewed, Reply
 from contatto.crm.rules.delivering import Arrived, Halt, begin_course, next_turn, operation_of
-from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 from contatto.simulator.crms.server import PATIENCE_S
 
 MOST_REQUESTS: Final = 8

@@ -5,8 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from contatto.channels.model import Platform as Channel
-from contatto.kit.exchange import HttpRequest, NoAnswer
-from contatto.kit.outbound.model import Done, Failed, NotNow
+from contatto.kit.outbound.model import Done, Failed, HttpRequest, NoAnswer, NotNow
 from contatto.signals.model.events import (
     AdSignal,
     Feed,

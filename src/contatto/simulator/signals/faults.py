@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.model import HttpAnswer
 from contatto.signals.model.events import SignalState
 from contatto.signals.model.settings import Step
 from contatto.signals.rules.reasons import (

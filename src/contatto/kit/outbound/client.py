@@ -1,0 +1,271 @@
+"""HTTP and mail client, guarded against requests to private addresses."""
+
+import asyncio
+import ipaddress
+import re
+import smtplib
+import socket
+import ssl
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parseaddr
+from functools import cache, partial
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import httpx2
+
+from contatto.kit.concurrency import turn_given_up
+from contatto.kit.log import logger
+from contatto.kit.outbound.model import (
+    MAIL_ADDRESS,
+    MAIL_METHOD,
+    HttpAnswer,
+    HttpOutcome,
+    HttpRequest,
+    NoAnswer,
+    SendFailure,
+)
+
+MAIL_ANSWER_S: Final = 20.0
+_PORTS: Final = {"smtp": 25, "smtps": 465}
+_AT_HOME: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_NO_MAILBOX: Final = 553
+"""An address that this server cannot take. Source: RFC 5321, section 4.2.2."""
+
+
+class Mailer:
+    """Sends mails through one server.
+
+    ``smtps`` speaks TLS from the start, ``smtp`` as soon as the server offers it. A password never goes over
+    a plain connection to another machine.
+
+    Args:
+        url: such as ``smtps://user:password@mail.example.com:465``.
+        sender: what stands in ``From``; its address is the one that replies and failures go to.
+    """
+
+    def __init__(self, url: str, sender: str) -> None:
+        parts = urlsplit(url)
+        self._is_wrapped = parts.scheme == "smtps"
+        self._host, self._port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 25)
+        self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
+        self._sender = parseaddr(sender)[1]
+
+    async def send(self, request: HttpRequest) -> HttpOutcome:
+        """Send a mail once; the answer's status is the server's reply code (RFC 5321, section 4.2)."""
+        return await asyncio.to_thread(self._send, request)
+
+    def _send(self, request: HttpRequest) -> HttpOutcome:
+        try:
+            server = self._open()
+        except (OSError, smtplib.SMTPException) as error:
+            code = getattr(error, "smtp_code", 0)
+            logger().warning("mail.not_reached", kind=type(error).__name__, code=code)
+            return NoAnswer(SendFailure.UNREACHED)
+        try:
+            return HttpAnswer(self._hand_over(server, request), {}, b"")
+        except (OSError, smtplib.SMTPServerDisconnected):
+            return NoAnswer(SendFailure.LOST)
+        finally:
+            server.close()
+
+    def _open(self) -> smtplib.SMTP:
+        trust = ssl.create_default_context()
+        if self._is_wrapped:
+            server: smtplib.SMTP = smtplib.SMTP_SSL(
+                self._host, self._port, timeout=MAIL_ANSWER_S, context=trust
+            )
+        else:
+            server = smtplib.SMTP(self._host, self._port, timeout=MAIL_ANSWER_S)
+        try:
+            server.ehlo_or_helo_if_needed()
+            is_private = self._is_wrapped
+            if not is_private and server.has_extn("starttls"):
+                server.starttls(context=trust)
+                server.ehlo()
+                is_private = True
+            if self._user:
+                if not is_private and self._host not in _AT_HOME:
+                    raise smtplib.SMTPNotSupportedError("a password goes over TLS alone")
+                server.login(self._user, self._password)
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def _hand_over(self, server: smtplib.SMTP, request: HttpRequest) -> int:
+        to = request.headers["to"]
+        options = () if to.isascii() else ("SMTPUTF8",)
+        if options and not server.has_extn("smtputf8"):
+            return _NO_MAILBOX
+        try:
+            server.sendmail(self._sender, [to], request.body, options)
+        except smtplib.SMTPRecipientsRefused as error:
+            return next(iter(error.recipients.values()))[0]
+        except smtplib.SMTPResponseException as error:
+            return error.smtp_code
+        return 250
+
+
+CONNECT_S: Final = 5.0
+ANSWER_S: Final = 15.0
+RESOLVING: Final = 64
+"""Names that are looked up at the same time."""
+ANSWER_LIMIT: Final = 256 * 1024
+"""Most bytes of an answer that are read."""
+_UNREACHED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities of this machine, read once in a process: it takes longer than all else of a start."""
+    return ssl.create_default_context()
+
+
+class Client:
+    """Sends requests; close it at the end.
+
+    Args:
+        allowed: hosts that may be private and plain http.
+        answer_s: seconds in which an answer must be there.
+        mailer: takes the mails; without one they are forbidden.
+    """
+
+    def __init__(
+        self, allowed: Collection[str] = (), answer_s: float = ANSWER_S, mailer: Mailer | None = None
+    ) -> None:
+        self._allowed = frozenset(allowed)
+        self._mailer = mailer
+        self._answer_s = answer_s
+        # names that nobody answers for take long: in threads of their own they hold up nothing else
+        self._resolver = ThreadPoolExecutor(RESOLVING, thread_name_prefix="names")
+        timeout = httpx2.Timeout(answer_s, connect=CONNECT_S)
+        self._http = httpx2.AsyncClient(
+            timeout=timeout,
+            follow_redirects=False,
+            trust_env=False,
+            verify=_trusted(),
+            # two names may share an address: a connection that was made for one is not used for the other
+            limits=httpx2.Limits(max_keepalive_connections=0),
+        )
+
+    async def send(self, request: HttpRequest) -> HttpOutcome:
+        """Send a request once; never raises for what the other side or the network does."""
+        if (request.method, request.url) == (MAIL_METHOD, MAIL_ADDRESS):
+            return await self._mailer.send(request) if self._mailer else NoAnswer(SendFailure.FORBIDDEN)
+        async with turn_given_up():
+            return await self._send(request)
+
+    async def _send(self, request: HttpRequest) -> HttpOutcome:
+        try:
+            url, host = await self._checked(request.url)
+        except ValueError:
+            return NoAnswer(SendFailure.FORBIDDEN)
+        except OSError:
+            return NoAnswer(SendFailure.UNREACHED)
+        try:
+            async with asyncio.timeout(CONNECT_S + self._answer_s):
+                return await self._exchange(request, url, host)
+        except _UNREACHED:
+            return NoAnswer(SendFailure.UNREACHED)
+        except (httpx2.HTTPError, httpx2.StreamError, TimeoutError):
+            return NoAnswer(SendFailure.LOST)
+
+    async def _exchange(self, request: HttpRequest, url: httpx2.URL, host: str) -> HttpAnswer:
+        # As it comes: a packed answer of some kilobytes could unpack to gigabytes before it is counted.
+        headers = {**request.headers, "Host": host, "Accept-Encoding": "identity"}
+        name = host.rpartition(":")[0] if ":" in host else host
+        async with self._http.stream(
+            request.method,
+            url,
+            headers=headers,
+            content=request.body,
+            extensions={"sni_hostname": name},
+        ) as answer:
+            body = bytearray()
+            async for part in answer.aiter_raw():
+                body += part
+                if len(body) > ANSWER_LIMIT:
+                    break
+            found = {key.lower(): value for key, value in answer.headers.items()}
+            self._http.cookies.clear()
+            return HttpAnswer(answer.status_code, found, bytes(body[:ANSWER_LIMIT]))
+
+    async def _checked(self, text: str) -> tuple[httpx2.URL, str]:
+        """The address to connect to and the host's own name.
+
+        Raises:
+            ValueError: nobody may be sent there.
+            OSError: the name is not known.
+        """
+        url, is_listed = read_address(text, self._allowed)
+        if is_listed:
+            return url, url.netloc.decode()
+        look_up = partial(socket.getaddrinfo, url.host, 443, type=socket.SOCK_STREAM)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(CONNECT_S):  # a TimeoutError is an OSError
+            found = await loop.run_in_executor(self._resolver, look_up)
+        addresses = [str(entry[4][0]) for entry in found]
+        if not addresses or not all(is_public(address) for address in addresses):
+            raise ValueError("not every address of this name is public")
+        return url.copy_with(host=addresses[0]), url.host
+
+    async def close(self) -> None:
+        self._resolver.shutdown(wait=False, cancel_futures=True)
+        await self._http.aclose()
+
+
+def read_address(text: str, allowed: Collection[str]) -> tuple[httpx2.URL, bool]:
+    """The address that a text names, and whether the operator lists its host; names are not looked up.
+
+    Raises:
+        ValueError: nobody may be sent there, wherever its name leads.
+    """
+    try:
+        url = httpx2.URL(text)
+        if not _HOST.fullmatch(url.raw_host.decode()) or text.split() != [text]:
+            raise ValueError("this is no host")
+    except (httpx2.InvalidURL, UnicodeError) as error:
+        raise ValueError("this is no address") from error
+    port = url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
+    is_listed = f"{url.host}:{port}" in allowed or f"{url.host}:*" in allowed
+    if is_listed and url.scheme in ("https", "http"):
+        return url, True
+    if url.scheme != "https" or port != 443 or url.userinfo or not url.host:
+        raise ValueError("only https on its own port")
+    return url, False
+
+
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9a-fA-F:.]+")
+"""A name as DNS has it (international names in their ASCII form), or an address of IPv4 or IPv6."""
+
+
+def is_public(text: str) -> bool:
+    """Whether an address belongs to the public internet; an IPv4 address inside an IPv6 one never does.
+
+    IPv6 is public only within 2000::/3: nothing else was handed out for it. All that may lead to an IPv4
+    address or stays with the next gateway is left out, whatever Python's version thinks of it.
+
+    Source: IANA, IPv4 and IPv6 Special-Purpose Address Registries; RFC 3879 (fec0::/10), RFC 6052 and 2765
+    (IPv4 translated), RFC 5214 (5efe), RFC 7723 (anycast of the next gateway), RFC 9637 (3fff::/20).
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        embeds = address.sixtofour or (int(address) >> 32) & 0xFDFF_FFFF == _ISATAP
+        if embeds or address.scope_id or address not in _GLOBAL_UNICAST:
+            return False
+    is_special = any(address.version == net.version and address in net for net in _SPECIAL)
+    return address.is_global and not address.is_multicast and not is_special
+
+
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+_ISATAP: Final = 0x0000_5EFE
+_SPECIAL: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+)
+"""Protocol assignments (Teredo among them), 6to4 and its relays, documentation."""

@@ -1,0 +1,217 @@
+"""Rate limits in memory, and limits that all processes share."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, case, select, update
+from starlette.requests import HTTPConnection
+
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import metadata
+from contatto.kit.errors import Refused
+from contatto.kit.timestamps import micros
+
+_MOST_KEYS: Final = 50_000
+
+
+class RateLimit:
+    """A sliding window for each key (an address, a visitor); the oldest keys are forgotten first."""
+
+    def __init__(self, most: int, span_s: float) -> None:
+        self._most = most
+        self._span_s = span_s
+        self._seen: dict[str, deque[float]] = {}
+
+    def check(self, key: str, now_s: float) -> None:
+        """Count a try.
+
+        Raises:
+            Refused: TOO_MANY, with the seconds to wait; a refused try is not counted.
+        """
+        self.look(key, now_s).append(now_s)
+
+    def look(self, key: str, now_s: float) -> deque[float]:
+        """The tries of a key, to which this adds none.
+
+        Raises:
+            Refused: TOO_MANY, when there is no further one.
+        """
+        tries = self._seen.pop(key, None) or deque()
+        while tries and tries[0] <= now_s - self._span_s:
+            tries.popleft()
+        self._seen[key] = tries  # at the end again: the dict is in order of last use
+        if len(self._seen) > _MOST_KEYS:
+            del self._seen[next(iter(self._seen))]
+        if len(tries) >= self._most:
+            wait = int(tries[0] + self._span_s - now_s) + 1
+            raise Refused(
+                errors.TOO_MANY,
+                "The limit is %(most)s in %(span)s s.",
+                wait,
+                most=self._most,
+                span=round(self._span_s),
+            )
+        return tries
+
+
+class RequestLimit(RateLimit):
+    """Requests of one token or program in a minute; 0 are any number."""
+
+    def __init__(self, per_minute: int) -> None:
+        super().__init__(per_minute, 60)
+
+    def check(self, key: str, now_s: float) -> None:
+        if self._most:
+            super().check(key, now_s)
+
+
+class GuessLimit:
+    """Wrong secrets from one network: so many for one name, and so many in all, within a minute.
+
+    A good one costs nothing. Those that come at once from a network wait for each other, so that a burst
+    cannot pass before its first wrong ones are counted.
+    """
+
+    def __init__(self, of_one: int = 10, of_all: int = 60, span_s: float = 60) -> None:
+        self._of_one, self._of_all = RateLimit(of_one, span_s), RateLimit(of_all, span_s)
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    async def judge[T](self, network: str, name: str, look: Callable[[], Awaitable[T]]) -> T:
+        """The answer of ``look``; where that refuses, a wrong guess is counted.
+
+        Args:
+            network: who asks.
+            name: of what the secret is.
+            look: looks for what the secret opens.
+
+        Raises:
+            Refused: TOO_MANY, and whatever ``look`` raises.
+        """
+        async with self._turn(network):
+            now_s = time.monotonic()
+            keys = ((self._of_one, f"{network} {name}"), (self._of_all, network))
+            counts = [limit.look(key, now_s) for limit, key in keys]
+            try:
+                return await look()
+            except Refused:
+                for tries in counts:
+                    tries.append(now_s)
+                raise
+
+    @asynccontextmanager
+    async def _turn(self, network: str) -> AsyncIterator[None]:
+        lock, waiting = self._turns.get(network, (asyncio.Lock(), 0))
+        self._turns[network] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._turns.pop(network)
+            if waiting > 1:
+                self._turns[network] = lock, waiting - 1
+
+
+def network_of(address: str) -> str:
+    """What counts as one stranger: an IPv4 address, or the /64 of IPv6, of which one subscriber has all.
+
+    Source: RFC 6177, and BCP 157 on what sites are given.
+    """
+    try:
+        known: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(known, IPv4Address):
+        return str(known)
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(IPv6Network((known, 64), strict=False))
+
+
+def client_network(connection: HTTPConnection) -> str:
+    """The network that a request comes from; empty when the server does not know."""
+    return network_of(connection.client.host) if connection.client else ""
+
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("busy_until", BigInteger, nullable=False),
+    Index("ix_rate_limits_busy_until", "busy_until"),
+)
+"""One row for each key that was used of late; keys are fingerprints, they may stand for e-mails."""
+
+_SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLimit:
+    """So many tries at once for each key, which come back evenly over a span (a leaky bucket).
+
+    A try is worth ``span / most`` of time. The row holds the moment until which the tries so far are worth;
+    one statement compares and moves it, so two at once cannot both take the last one.
+    Source: the generic cell rate algorithm, ITU-T I.371, annex A.
+
+    Attributes:
+        name: tells the keys of different limits apart.
+        most: tries that come back in a span; without a burst so many may come at once.
+        span: time in which they come back.
+        says: what is told to who has none left, where more is to be said than that they are too many.
+        burst: tries that may come at once, where these are fewer than come back in a span.
+    """
+
+    name: str
+    most: int
+    span: timedelta
+    says: str = ""
+    burst: int = 0
+
+    @property
+    def _worth(self) -> int:
+        """What one try is worth, in microseconds."""
+        return self.span // timedelta(microseconds=1) // self.most
+
+    def take(self, tx: Tx, key: str, tries: int = 1) -> None:
+        """Count a try, or several at once.
+
+        Raises:
+            Refused: TOO_MANY, with the seconds to wait; then none of them is counted.
+        """
+        now, row_key, worth = micros(tx.now), self._row_key(tx, key), self._worth * tries
+        busy = case((rate_limits.c.busy_until > now, rate_limits.c.busy_until), else_=now)
+        latest = now + self._worth * (self.burst or self.most)
+        if now + worth > latest:
+            raise Refused(errors.TOO_MANY, self.says, (now + worth - latest) // _SECOND + 1)
+        insert = tx.upsert(rate_limits).values(key=row_key, busy_until=now + worth)
+        taken = insert.on_conflict_do_update(
+            index_elements=["key"],
+            set_={"busy_until": busy + worth},
+            where=busy + worth <= latest,
+        ).returning(rate_limits.c.busy_until)
+        if tx.execute(taken).first() is None:
+            until = tx.scalar(select(rate_limits.c.busy_until).where(rate_limits.c.key == row_key))
+            wait_s = max((int(until) + worth - latest) // _SECOND, 0) + 1
+            raise Refused(errors.TOO_MANY, self.says, wait_s)
+
+    def give_back(self, tx: Tx, key: str) -> None:
+        """Take a try back: it turned out to be a good one. A key that has all of them again leaves no row."""
+        mine = rate_limits.c.key == self._row_key(tx, key)
+        until = rate_limits.c.busy_until - self._worth
+        tx.execute(rate_limits.delete().where(mine, until <= micros(tx.now)))
+        tx.execute(update(rate_limits).where(mine).values(busy_until=until))
+
+    def _row_key(self, tx: Tx, key: str) -> str:
+        return tx.vault.blind(f"{self.name}\0{key}", "rate limits").hex()
+
+
+def purge_limits(tx: Tx) -> int:
+    """Delete the rows of keys that have all their tries again; say how many."""
+    return tx.execute(rate_limits.delete().where(rate_limits.c.busy_until <= micros(tx.now))).rowcount

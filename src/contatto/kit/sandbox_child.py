@@ -1,0 +1,158 @@
+"""Entry points of the child processes of `contatto.kit.sandbox`."""
+
+import importlib
+import os
+import signal
+import struct
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, Any, Final, NoReturn
+
+import msgspec
+
+from contatto.kit.errors import Refused
+
+type Work = Callable[[bytes], bytes]
+
+MEMORY_BYTES: Final = 320 * 1024 * 1024
+"""Memory that a piece of work may take beyond what its modules take."""
+PROCESSOR_S: Final = 5
+"""Seconds of processor time, unless the pool says otherwise."""
+ANSWER_LIMIT: Final = 64 * 1024 * 1024
+DONE, REFUSED, BROKEN = 0, 1, 2
+_NICE: Final = 5
+_LONG_WORK_NICE: Final = 10
+SANDBOX, LONG_WORK = "sandbox", "long"
+"""Modes of a child: untrusted bytes in a sandbox, or long computing on files of ours."""
+_MOST_FILES: Final = 64
+"""More than a child that has just been started has open."""
+_HEAD: Final = struct.Struct("!BI")
+
+
+def write_part(to: IO[bytes], kind: int, body: bytes) -> None:
+    """Send a piece of work, or its answer."""
+    to.write(_HEAD.pack(kind, len(body)))
+    to.write(body)
+    to.flush()
+
+
+def read_part(back: IO[bytes]) -> tuple[int, bytes]:
+    """What the other side sent: its kind and its body.
+
+    Raises:
+        EOFError: the other side is gone, or sends too much.
+    """
+    kind, size = _HEAD.unpack(_exactly(back, _HEAD.size))
+    if size > ANSWER_LIMIT:
+        raise EOFError("that is too long")
+    return kind, _exactly(back, size)
+
+
+def _exactly(back: IO[bytes], size: int) -> bytes:
+    found = back.read(size)
+    if len(found) != size:
+        raise EOFError("the pipe ended")
+    return found
+
+
+def _serve(name: str, processor_s: str, prepare: str) -> None:
+    """Do what the server sends, until its end of the pipe is closed."""
+    if prepare:
+        _named(prepare)()
+    to, back = sys.stdout.buffer, sys.stdin.buffer
+    work: Work = _named(name)
+    while True:
+        try:
+            _, raw = read_part(back)
+        except EOFError:
+            return
+        write_part(to, *_apart(work, raw, int(processor_s)))
+
+
+def _named(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _answer(work: Work, raw: bytes) -> tuple[int, bytes]:
+    try:
+        return DONE, work(raw)
+    except Refused as refused:
+        return REFUSED, msgspec.json.encode((refused.code.name, refused.text, refused.values))
+    except Exception as error:  # whatever broken bytes bring about
+        return BROKEN, type(error).__name__.encode()
+
+
+if sys.platform == "linux":
+    import resource
+
+    def _apart(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
+        """The answer of a process that does this alone: who takes it over gets nothing of the next."""
+        found, told = os.pipe()
+        child = os.fork()
+        if not child:
+            _work_and_end(work, raw, told, processor_s)
+        os.close(told)
+        with open(found, "rb") as back:  # noqa: PTH123  # it is no path
+            try:
+                answer = read_part(back)
+            except EOFError:
+                answer = BROKEN, b"ended"
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return answer
+
+    def _work_and_end(work: Work, raw: bytes, told: int, processor_s: int) -> NoReturn:
+        try:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(told, 1)
+            os.closerange(3, _MOST_FILES)
+            _lock_in(processor_s)
+            with open(1, "wb", closefd=False) as to:  # it is no path
+                write_part(to, *_answer(work, raw))
+        finally:
+            os._exit(0)
+
+    def _lock_in(processor_s: int) -> None:
+        """Take from this process, for good, all that the work does not need."""
+        os.nice(_NICE)
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
+            score.write("1000")  # where memory is short, the kernel ends this one first
+        with open("/proc/self/statm") as state:  # noqa: PTH123
+            taken = int(state.read().split()[0]) * resource.getpagesize()
+        for name, most in (
+            (resource.RLIMIT_AS, taken + MEMORY_BYTES),
+            (resource.RLIMIT_CPU, processor_s),
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_NPROC, 0),
+            (resource.RLIMIT_NOFILE, 3),  # the pipe is there; nothing else can be opened
+        ):
+            _, hard = resource.getrlimit(name)
+            limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(name, (limit, limit))
+
+else:
+
+    def _apart(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
+        return _answer(work, raw)
+
+
+def _work_long(name: str) -> None:
+    """Work on what stands in the input, and write the answer; whatever else is printed goes elsewhere."""
+    os.nice(_LONG_WORK_NICE)
+    answer = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    done: bytes = _named(name)(sys.stdin.buffer.read())
+    with os.fdopen(answer, "wb") as to:
+        to.write(done)
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt, BrokenPipeError):
+        if sys.argv[1] == SANDBOX:
+            _serve(*sys.argv[2:])
+        else:
+            _work_long(sys.argv[2])

@@ -1,0 +1,328 @@
+"""Connection limits: time and size limits for waiting connections."""
+
+import asyncio
+from abc import abstractmethod
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from contatto.kit.rate_limits import network_of
+
+READ_S: Final = 60.0
+"""Seconds in which the other side must read something of an answer."""
+MOST_WAITING: Final = 1_000
+"""Connections in all that wait for the rest of a request, or for a next one."""
+MOST_WAITING_OF_ONE: Final = 250
+_SHARE_OF_ONE: Final = 4
+"""The part of all connections that one network may have."""
+_SWEEP_S: Final = 1.0
+TOO_SLOW: Final = (408, "Request Timeout")
+
+
+class Connection(Protocol):
+    """What is known here of a connection."""
+
+    network: str
+    client: tuple[str, int] | None
+
+    @abstractmethod
+    def is_late(self, now_s: float) -> bool:
+        """Return whether what it waits for should be there by now."""
+
+    @abstractmethod
+    def end(self, fault: tuple[int, str]) -> None:
+        """End it, with an answer if it began a request that has none yet."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End it at once."""
+
+
+class _Network:
+    """The connections of one network."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.waiting: dict[Connection, None] = {}
+
+
+async def _nothing(*_: object) -> None:
+    """An app that is never called: uvicorn reads lists of proxies only for one."""
+
+
+class Connections:
+    """Knows all connections of a server, and ends those that wait for too long.
+
+    Args:
+        most: how many there may be in all.
+        proxies: addresses of reverse proxies, with commas between them: they stand for many networks.
+    """
+
+    def __init__(self, most: int, proxies: str = "") -> None:
+        self.most = most
+        self._proxies = ProxyHeadersMiddleware(_nothing, proxies).trusted_hosts
+        self._networks: dict[str, _Network] = {}
+        self._count = 0
+        self._waiting: dict[Connection, None] = {}
+        self._unread: dict[Connection, float] = {}
+
+    async def watch(self) -> None:
+        """Look for connections whose time is over, until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self.sweep(loop.time())
+
+    def sweep(self, now_s: float) -> None:
+        """End the connections whose time is over."""
+        for connection in [each for each in self._waiting if each.is_late(now_s)]:
+            connection.end(TOO_SLOW)
+        for connection in [each for each, since in self._unread.items() if now_s - since > READ_S]:
+            connection.abort()
+
+    def has_room(self, connection: Connection) -> bool:
+        """Count a new connection; say whether there is room for it."""
+        own = self._networks.setdefault(connection.network, _Network())
+        own.count += 1
+        self._count += 1
+        is_many = own.count > max(1, self.most // _SHARE_OF_ONE) and not self._is_proxy(connection)
+        return self._count <= self.most and not is_many
+
+    def leave(self, connection: Connection) -> None:
+        self.work(connection)
+        self._unread.pop(connection, None)
+        own = self._networks[connection.network]
+        own.count -= 1
+        self._count -= 1
+        if not own.count:
+            del self._networks[connection.network]
+
+    def wait(self, connection: Connection) -> None:
+        """A connection waits for bytes from now on; where too many do, the oldest ends."""
+        self.work(connection)  # it takes the last place again
+        own = self._networks[connection.network].waiting
+        own[connection] = self._waiting[connection] = None
+        if len(own) > MOST_WAITING_OF_ONE and not self._is_proxy(connection):
+            next(iter(own)).end(TOO_SLOW)
+        elif len(self._waiting) > min(MOST_WAITING, self.most):
+            next(iter(self._waiting)).end(TOO_SLOW)
+
+    def work(self, connection: Connection) -> None:
+        """A connection has sent its request, and waits no more."""
+        self._waiting.pop(connection, None)
+        self._networks[connection.network].waiting.pop(connection, None)
+
+    def note_unread(self, connection: Connection, since_s: float | None) -> None:
+        """The other side reads nothing since then; None when it reads again."""
+        if since_s is None:
+            self._unread.pop(connection, None)
+        else:
+            self._unread[connection] = since_s
+
+    def _is_proxy(self, connection: Connection) -> bool:
+        return connection.client is not None and connection.client[0] in self._proxies
+
+
+HEAD_S: Final = 10.0
+"""Seconds for the head of a request, from its first byte or, if it is the first one, from the connection."""
+BODY_S: Final = 30.0
+BODY_PACE: Final = 8_192
+"""Bytes a second that a body must come with, once its first seconds are over: a slow phone has that."""
+HEAD_LIMIT: Final = 32 * 1024
+"""Bytes of a request's line and headers."""
+MOST_HEADERS: Final = 100
+SLICE: Final = 2_048
+"""Bytes that are parsed together. A request has 18 at least, so some hundred can wait for their turn."""
+_BAD: Final = (400, "Bad Request")
+_NO_ROOM: Final = (503, "Service Unavailable")
+_TOO_LARGE: Final = (431, "Request Header Fields Too Large")
+
+
+class _Stage(Enum):
+    """What a connection waits for: the rest of a head, or of a body, or a next request; or it works."""
+
+    HEAD = auto()
+    BODY = auto()
+    IDLE = auto()
+    WORK = auto()
+
+
+class _HeldFlow(FlowControl):
+    """Flow control that reads nothing more while bytes wait to be parsed."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        if not self.is_held:
+            super().resume_reading()
+
+
+def guarded_by(connections: Connections) -> type[asyncio.Protocol]:
+    """The protocol for a server's configuration, whose connections are all known there."""
+    return type("Guarded", (GuardedProtocol,), {"known": connections})
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with a limit of time and size for all that it waits for."""
+
+    known: Connections
+    """Where all connections of its server are known."""
+    flow: _HeldFlow
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.network = ""
+        self._stage = _Stage.HEAD
+        self._since_s = 0.0
+        self._has_moved = False
+        self._head_bytes = 0
+        self._header_bytes = 0
+        self._body_bytes = 0
+        self._fault = _BAD
+        self._unparsed = b""
+        """Bytes behind the requests that wait for their turn; nothing more is read meanwhile."""
+
+    def is_late(self, now_s: float) -> bool:
+        """Return whether what it waits for should be there by now."""
+        if self._unparsed:  # the client waits for us
+            return False
+        if self._stage is _Stage.BODY:
+            if self.flow.read_paused:  # it is we who do not read
+                self._since_s = now_s - self._body_bytes / BODY_PACE
+            return now_s - self._since_s > BODY_S + self._body_bytes / BODY_PACE
+        return now_s - self._since_s > (self.timeout_keep_alive if self._stage is _Stage.IDLE else HEAD_S)
+
+    def end(self, fault: tuple[int, str]) -> None:
+        """End it: with an answer if it began a request that has none yet."""
+        self.known.work(self)
+        cycle = self.cycle
+        is_answering = bool(cycle) and cycle.response_started and not cycle.response_complete
+        if is_answering or self.transport.is_closing():
+            self.abort()
+            return
+        if self._stage is _Stage.BODY or (self._stage is _Stage.HEAD and self._head_bytes):
+            self._fault = fault
+            self.send_400_response("")
+        self.transport.close()
+        self.known.note_unread(self, self.loop.time())
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = _HeldFlow(transport)
+        self.network = network_of(self.client[0]) if self.client else ""
+        self._since_s = self.loop.time()
+        if self.known.has_room(self):
+            self.known.wait(self)
+        else:
+            self._fault = _NO_ROOM
+            self.send_400_response("")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.known.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse slice by slice, until a request waits for the answer of another one."""
+        data, self._unparsed = self._unparsed + data, b""
+        for start in range(0, len(data), SLICE):
+            if self.transport.is_closing():
+                return
+            if self.pipeline:
+                self._unparsed = data[start:]
+                self.flow.pause_reading()
+                break
+            self._parse(data[start : start + SLICE])
+        self.flow.is_held = bool(self._unparsed)
+
+    def _parse(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._has_moved:  # a request that came as a whole went through all its stages
+            self._take_place()
+        if self._stage is not _Stage.BODY:
+            self._head_bytes += len(data)
+            if self._stage is _Stage.HEAD and self._head_bytes > HEAD_LIMIT:
+                self.end(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begin(_Stage.HEAD)
+        self._head_bytes = self._header_bytes = self._body_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._stage is _Stage.HEAD:  # what comes behind a body is of no use to us
+            self._header_bytes += len(name) + len(value)
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if len(self.url) + self._header_bytes > HEAD_LIMIT or len(self.headers) > MOST_HEADERS:
+            self._fault = _TOO_LARGE
+            raise ValueError("the head is too large")  # the parser ends, and the fault is answered
+        self._begin(_Stage.BODY)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._stage = _Stage.WORK
+        self._has_moved = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's own without its timer: to set one for each answer costs more than to look at all."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._stage is _Stage.WORK:
+            self._begin(_Stage.IDLE)
+            self._take_place()
+            self._head_bytes = 0
+        if not self.pipeline:
+            self.flow.is_held = False
+            self.flow.resume_reading()
+            if self._unparsed:
+                self.data_received(b"")
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.known.note_unread(self, self.loop.time())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.known.note_unread(self, None)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer the fault that was found, and end the connection."""
+        status, says = self._fault
+        lines = (
+            f"HTTP/1.1 {status} {says}",
+            "content-type: text/plain; charset=utf-8",
+            f"content-length: {len(says)}",
+            "connection: close",
+            *(["retry-after: 5"] if status == _NO_ROOM[0] else []),
+        )
+        self.transport.write(("\r\n".join(lines) + f"\r\n\r\n{says}").encode())
+        self.transport.close()
+
+    def _begin(self, stage: _Stage) -> None:
+        """Wait for something else from now on."""
+        self._stage = stage
+        self._since_s = self.loop.time()
+        self._has_moved = True
+
+    def _take_place(self) -> None:
+        """Be known as one that waits, behind all others, or as one that works."""
+        self._has_moved = False
+        if self._stage is _Stage.WORK:
+            self.known.work(self)
+        else:
+            self.known.wait(self)
