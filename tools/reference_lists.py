@@ -9,8 +9,9 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 def decisions_page() -> str:
     says = (
-        "Half a page each: why the house is as it is, and what keeps it so. A decision is not edited into "
-        "its opposite; a new record replaces it and says so."
+        "Why the product is built like this, half a page each, with the check that enforces it. Merged "
+        "records keep the lowest number, so numbers have gaps. Experiments are in "
+        "[research](../research/index.md)."
     )
     return page("Decisions", says, _list(DOCS / "decisions"))
 

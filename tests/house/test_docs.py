@@ -5,6 +5,9 @@ from pathlib import Path
 
 from tests.house.tree import ROOT, files, plant, short
 
+MOST_DECISIONS = 60
+MOST_WORDS = 320
+"""Half a page; the decision on dependencies has a table beside it."""
 SECTIONS = ["Context", "Decision", "Consequences", "Alternatives", "Enforced by"]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -114,6 +117,15 @@ def test_every_page_can_be_reached() -> None:
 
 def test_every_decision_is_whole() -> None:
     assert bad_decisions(ROOT) == []
+
+
+def test_decisions_stay_few_and_short() -> None:
+    records = list(ROOT.glob("docs/decisions/[0-9]*.md"))
+    assert len(records) <= MOST_DECISIONS
+    words = {short(ROOT, page): len(page.read_text(encoding="utf-8").split()) for page in records}
+    assert {name for name, count in words.items() if count > MOST_WORDS} == {
+        "docs/decisions/0013-dependencies.md"
+    }
 
 
 def test_faults_in_documents_are_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Words that were replaced do not come back: the table of the decision record is held against the tree."""
+"""Replaced names do not come back: the tree is compared with the table of replaced names."""
 
 import io
 import re
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.house.tree import ROOT, files, plant, short
 
-RECORD = next((ROOT / "docs" / "decisions").glob("*-plain-words.md"))
+REPLACED = ROOT / "tests" / "house" / "replaced_names.md"
 ROW = re.compile(r"^\| (name|module) \| `([^`]+)` \| `([^`]+)` \| (?:`([^`]+)`)? ?\|$", re.MULTILINE)
 
 
@@ -56,15 +56,15 @@ def old_modules(root: Path, table: list[Word]) -> list[str]:
 
 
 def test_the_table_has_rows_of_both_kinds() -> None:
-    assert {word.kind for word in words(RECORD.read_text(encoding="utf-8"))} == {"name", "module"}
+    assert {word.kind for word in words(REPLACED.read_text(encoding="utf-8"))} == {"name", "module"}
 
 
 def test_no_replaced_name_is_used() -> None:
-    assert old_names(ROOT, words(RECORD.read_text(encoding="utf-8"))) == []
+    assert old_names(ROOT, words(REPLACED.read_text(encoding="utf-8"))) == []
 
 
 def test_no_replaced_module_is_there() -> None:
-    assert old_modules(ROOT, words(RECORD.read_text(encoding="utf-8"))) == []
+    assert old_modules(ROOT, words(REPLACED.read_text(encoding="utf-8"))) == []
 
 
 def test_old_words_are_found(tmp_path: Path) -> None:
