@@ -42,9 +42,9 @@ import contatto.audiences.api
 import contatto.capture.api
 import contatto.capture.pages
 import contatto.channels.pages
-import contatto.crm.api.incoming
-import contatto.crm.api.routes
-import contatto.crm.pages.routes
+import contatto.crm.api
+import contatto.crm.pages.deliveries
+import contatto.crm.pages.targets
 import contatto.delivery.api.decisions
 import contatto.delivery.api.model
 import contatto.delivery.api.records
@@ -113,7 +113,7 @@ from contatto.ui.sessions import CookieRules
 from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
-    *contatto.crm.api.incoming.routes,
+    *contatto.crm.api.routes,
     *contatto.vitals.api.routes,
     *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.sending.routes,
@@ -148,8 +148,12 @@ ROUTERS: Final = (
     contatto.capture.api.router,
     contatto.capture.pages.router,
     contatto.channels.pages.router,
-    contatto.crm.api.routes.router,
-    contatto.crm.pages.routes.router,
+    contatto.crm.api.event_router,
+    contatto.crm.api.ledger_router,
+    contatto.crm.pages.targets.consent_router,
+    contatto.crm.pages.targets.router,
+    contatto.crm.pages.deliveries.router,
+    contatto.crm.pages.deliveries.lead_router,
     contatto.delivery.api.model.router,
     contatto.delivery.api.records.router,
     contatto.delivery.pages.routes.router,

@@ -19,14 +19,18 @@ from contatto.channels.actions import account_check_kind
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.channels.registry import AppIndex, GatheredAccounts
 from contatto.channels.store import list_registration_countries
-from contatto.crm.actions import checking, comparing, consenting, delivering, erasing, polling, trying
-from contatto.crm.actions import scheduling as crm
-from contatto.crm.actions.ledger import has_alarm
-from contatto.crm.model.deliveries import CrmProgressed
-from contatto.crm.ports import CrmPorts, Intake
-from contatto.crm.registry import CONNECTORS
-from contatto.crm.store.deliveries import crm_deliveries, has_held
-from contatto.crm.store.lead_states import list_lead_ids_in_state, list_states_of_leads
+from contatto.crm.actions.changes import poll_kind
+from contatto.crm.actions.checks import check_kind, comparison_kind, erasure_kind, trial_kind
+from contatto.crm.actions.deliveries import delivery_kind, purge_sync, release_deliveries, sweep_leads
+from contatto.crm.actions.targets import consent_kind, has_alarm
+from contatto.crm.model import CrmProgressed
+from contatto.crm.registry import CONNECTORS, CrmPorts, Intake
+from contatto.crm.store.deliveries import (
+    crm_deliveries,
+    has_held,
+    list_lead_ids_in_state,
+    list_states_of_leads,
+)
 from contatto.crm.store.targets import crm_targets, has_sweep
 from contatto.delivery.actions import charging, forgetting, lookalikes, relearning, signals, training
 from contatto.delivery.actions.sealing import decision_sealing_job
@@ -269,10 +273,8 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
             tables={lead_jobs.name},
         ),
         audiences.changes_work(),
-        QueuedWork(
-            "crm_held", has_held, crm.release_deliveries, tables={crm_deliveries.name, crm_targets.name}
-        ),
-        QueuedWork("crm_sweeps", has_sweep, crm.sweep_leads, tables={crm_targets.name}),
+        QueuedWork("crm_held", has_held, release_deliveries, tables={crm_deliveries.name, crm_targets.name}),
+        QueuedWork("crm_sweeps", has_sweep, sweep_leads, tables={crm_targets.name}),
         QueuedWork(
             "signals_held",
             has_held_signal,
@@ -288,9 +290,9 @@ MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, forms_actions.L
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """The kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-    bring = (delivering.delivery_kind(settings.base_url), trying.trial_kind(settings.base_url))
-    asking = (checking.check_kind(), polling.poll_kind(), comparing.comparison_kind())
-    crm_kinds = (*bring, *asking, consenting.consent_kind(), erasing.erasure_kind())
+    bring = (delivery_kind(settings.base_url), trial_kind(settings.base_url))
+    asking = (check_kind(), poll_kind(), comparison_kind())
+    crm_kinds = (*bring, *asking, consent_kind(), erasure_kind())
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
         replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
@@ -336,7 +338,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, purge_settled),
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
         PeriodicJob(3600.0, lambda tx: purge_requests(tx, tx.now - KEEP)),
-        PeriodicJob(3600.0, crm.purge_sync),
+        PeriodicJob(3600.0, purge_sync),
         PeriodicJob(30.0, ad_signals.resume_renewed),
         PeriodicJob(3600.0, purge_photos, has_photo_to_forget),
         PeriodicJob(3600.0, forms_actions.purge_form_pictures, forms_actions.has_form_picture_to_forget),

@@ -7,10 +7,8 @@ from contatto.alerts import actions
 from contatto.alerts.model import Choices, Kind
 from contatto.alerts.rules import path_of
 from contatto.alerts.store import alerts
-from contatto.crm.actions.ledger import has_alarm
-from contatto.crm.actions.targets import NewTarget, link_crm, pause_target
-from contatto.crm.model.comparisons import Comparison
-from contatto.crm.model.targets import Target, TargetState
+from contatto.crm.actions.targets import NewTarget, has_alarm, link_crm, pause_target
+from contatto.crm.model import Comparison, Target, TargetState
 from contatto.crm.store.targets import find_target, record_target
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

@@ -11,7 +11,7 @@ from contatto.app import open_context
 from contatto.audit.store import list_audit_entries
 from contatto.cli import acting
 from contatto.cli.main import app
-from contatto.crm.actions.ledger import load_ledger
+from contatto.crm.actions.targets import load_ledger
 from contatto.kit.db.database import Database
 from contatto.kit.settings import Settings
 from contatto.wiring import install

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from contatto.capture.model import Field
-from contatto.crm.model.targets import Target
+from contatto.crm.model import Target
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from contatto.leads.model import Lead

@@ -5,16 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from contatto.crm.actions import scheduling
-from contatto.crm.actions import targets as actions
-from contatto.crm.actions.targets import NewTarget
-from contatto.crm.model.deliveries import DeliveryState, RecordLink
-from contatto.crm.model.targets import MappedField, Target
-from contatto.crm.ports import CrmPorts
-from contatto.crm.registry import CONNECTORS
-from contatto.crm.store import deliveries
-from contatto.crm.store import targets as store
-from contatto.crm.store.standings import count_states
+from contatto.crm.actions.deliveries import release_deliveries, sweep_leads
+from contatto.crm.actions.targets import NewTarget, link_crm, map_target
+from contatto.crm.model import DeliveryState, MappedField, RecordLink, Target
+from contatto.crm.registry import CONNECTORS, CrmPorts
+from contatto.crm.store.deliveries import count_states, find_record
+from contatto.crm.store.targets import find_target
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import Ask, HttpOutcome, HttpRequest, OutboundRequest
@@ -55,13 +51,13 @@ def later(tx: Tx, **by: float) -> Tx:
 def link(tx: Tx, business_id: str) -> Target:
     """Link the CRM in memory, mapped."""
     new = NewTarget("memory", "", "https://crm.example.com", {"password": "secret"})
-    target = actions.link_crm(tx, business_id, new, ())
-    actions.map_target(tx, target, MAPPING, WORDS)
+    target = link_crm(tx, business_id, new, ())
+    map_target(tx, target, MAPPING, WORDS)
     return fresh(tx, target)
 
 
 def fresh(tx: Tx, target: Target) -> Target:
-    found = store.find_target(tx, target.business_id, target.id)
+    found = find_target(tx, target.business_id, target.id)
     assert found is not None
     return found
 
@@ -95,8 +91,8 @@ def run_all(tx: Tx, fate: Fate, rounds: int = 50) -> None:
 
 def run_round(tx: Tx, fate: Fate) -> int:
     """Let some go that are due; say how many requests that were."""
-    scheduling.sweep_leads(tx)
-    scheduling.release_deliveries(tx)
+    sweep_leads(tx)
+    release_deliveries(tx)
     claimed = claim(tx)
     for each in claimed:
         settle(tx, each, fate)
@@ -104,7 +100,7 @@ def run_round(tx: Tx, fate: Fate) -> int:
 
 
 def record(tx: Tx, target: Target, lead_id: str) -> RecordLink:
-    found = deliveries.find_record(tx, target.business_id, target.id, lead_id)
+    found = find_record(tx, target.business_id, target.id, lead_id)
     assert found is not None
     return found
 

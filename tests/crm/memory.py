@@ -6,49 +6,50 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from contatto.crm.connectors.contract import (
+from contatto.crm.connectors.json_api import (
     UNREADABLE_ANSWER,
     json_request,
     plain_reply,
     read_json,
     same_text,
 )
-from contatto.crm.model.operations import (
-    Changed,
-    Changes,
+from contatto.crm.model import (
+    ChangesListed,
+    ConnectorSetting,
+    ConnectorTraits,
     CrmField,
+    CrmLink,
     CrmRecord,
     Cursor,
     Denied,
-    Describe,
-    Described,
-    Enumerate,
-    Enumerated,
-    Erase,
+    DescribeFields,
     Erased,
+    EraseRecord,
     Exists,
     Expired,
     FieldGone,
     FieldKind,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Later,
-    Link,
-    Merge,
+    FindRecord,
+    FoundRecords,
+    ListChanges,
+    ListRecords,
+    MergeRecords,
     Moved,
-    Nothing,
+    NoRecord,
     Operation,
-    Read,
+    ReadRecord,
     RecordChange,
-    Renew,
-    Renewed,
+    RecordsListed,
+    RenewSecrets,
     Reply,
+    RetryLater,
+    SecretsRenewed,
     ValueGone,
-    Write,
+    WriteRecord,
     Written,
 )
-from contatto.crm.model.traits import Setting, Traits
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 CHOICES = ("New", "Working", "Won", "Lost")
@@ -186,52 +187,54 @@ NAMES: Final = {FindBy.EXTERNAL_ID: "external_id", FindBy.EMAIL: "Email", FindBy
 
 
 def _body(operation: Operation) -> dict[str, Any]:
-    if isinstance(operation, Find):
+    if isinstance(operation, FindRecord):
         return {"do": "find", "by": NAMES[operation.by], "value": operation.value}
-    if isinstance(operation, Write):
+    if isinstance(operation, WriteRecord):
         return {
             "do": "write", "id": operation.record_id, "external_id": operation.external_id,
             "values": dict(operation.values), "note": operation.note, "revision": operation.revision,
         }  # fmt: skip
-    if isinstance(operation, Changes | Enumerate):
-        after = operation.after.at if isinstance(operation, Changes) else operation.after
-        return {"do": type(operation).__name__.lower(), "after": after}
-    if isinstance(operation, Merge):
+    if isinstance(operation, ListChanges | ListRecords):
+        is_feed = isinstance(operation, ListChanges)
+        after = operation.after.at if isinstance(operation, ListChanges) else operation.after
+        return {"do": "changes" if is_feed else "enumerate", "after": after}
+    if isinstance(operation, MergeRecords):
         return {"do": "merge", "id": operation.record_id, "into": operation.into_id}
-    if isinstance(operation, Read | Erase):
-        return {"do": type(operation).__name__.lower(), "id": operation.record_id}
-    return {"do": type(operation).__name__.lower()}
+    if isinstance(operation, ReadRecord | EraseRecord):
+        do = "read" if isinstance(operation, ReadRecord) else "erase"
+        return {"do": do, "id": operation.record_id}
+    return {"do": "renew" if isinstance(operation, RenewSecrets) else "describe"}
 
 
 class MemoryConnector:
     """Speaks to a ``MemoryCrm``."""
 
-    traits = Traits(
+    traits = ConnectorTraits(
         name="memory",
         label="Memory",
-        settings=(Setting("password", "Password", is_secret=True),),
+        settings=(ConnectorSetting("password", "Password", is_secret=True),),
         defaults=(("name", "Name"), ("email", "Email"), ("phone", "Phone"), ("status", "State")),
         merges=True,
         tells_changes=True,
         enumerates=True,
     )
 
-    def ask(self, link: Link, operation: Operation) -> HttpRequest | Reply:
+    def ask(self, link: CrmLink, operation: Operation) -> HttpRequest | Reply:
         token = link.secrets.get("access_token", "")
-        if not isinstance(operation, Renew) and not token:
+        if not isinstance(operation, RenewSecrets) and not token:
             return Expired()
         return json_request("POST", link.address, {"token": token}, _body(operation))
 
-    def read(self, link: Link, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
+    def read(self, link: CrmLink, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
         body = read_json(answer)
         if answer.status in (301, 404, 409, 422):
             return _missed(answer.status, body)
         wrong = plain_reply(answer)
         if wrong is not None:
             return wrong
-        return _good(operation, body) if isinstance(body, dict) else Later(UNREADABLE_ANSWER)
+        return _good(operation, body) if isinstance(body, dict) else RetryLater(UNREADABLE_ANSWER)
 
-    def record_url(self, link: Link, record_id: str) -> str:
+    def record_url(self, link: CrmLink, record_id: str) -> str:
         return f"{link.address}/records/{record_id}"
 
     def agrees(self, field: str, written: str, found: str) -> bool:
@@ -245,24 +248,24 @@ def _missed(status: int, body: Any) -> Reply:
         return Exists(body["id"])
     if status == 422:
         return FieldGone(body["field"]) if "field" in body else ValueGone(body["value"])
-    return Nothing()
+    return NoRecord()
 
 
 def _good(operation: Operation, body: dict[str, Any]) -> Reply:
-    if isinstance(operation, Renew):
-        return Renewed({"access_token": body["token"]}) if body["token"] else Denied("over")
-    if isinstance(operation, Describe):
-        return Described(tuple(_field(each, body["choices"]) for each in body["fields"]))
-    if isinstance(operation, Find | Read):
+    if isinstance(operation, RenewSecrets):
+        return SecretsRenewed({"access_token": body["token"]}) if body["token"] else Denied("over")
+    if isinstance(operation, DescribeFields):
+        return FieldsDescribed(tuple(_field(each, body["choices"]) for each in body["fields"]))
+    if isinstance(operation, FindRecord | ReadRecord):
         found = tuple(CrmRecord(each["id"], each.get("external_id", ""), each) for each in body["records"])
-        return Found(found) if found else Nothing()
-    if isinstance(operation, Changes):
+        return FoundRecords(found) if found else NoRecord()
+    if isinstance(operation, ListChanges):
         changes = tuple(_change(each) for each in body["records"])
-        return Changed(changes, changes[-1].cursor if changes else operation.after, body["is_more"])
-    if isinstance(operation, Enumerate):
+        return ChangesListed(changes, changes[-1].cursor if changes else operation.after, body["is_more"])
+    if isinstance(operation, ListRecords):
         held = tuple((each["id"], each["external_id"]) for each in body["records"])
-        return Enumerated(held, body["after"])
-    return Erased() if isinstance(operation, Erase) else Written(body["id"])
+        return RecordsListed(held, body["after"])
+    return Erased() if isinstance(operation, EraseRecord) else Written(body["id"])
 
 
 def _field(name: str, choices: list[str]) -> CrmField:

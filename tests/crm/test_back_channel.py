@@ -1,9 +1,8 @@
 """What people do in the CRM comes back once: it sets our status, and what we wrote is no news."""
 
-from contatto.crm.actions.ledger import load_ledger
-from contatto.crm.model.deliveries import DeliveryState
-from contatto.crm.model.targets import Target
-from contatto.crm.store import deliveries
+from contatto.crm.actions.targets import load_ledger
+from contatto.crm.model import DeliveryState, Target
+from contatto.crm.store.deliveries import list_deliveries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer
@@ -85,7 +84,7 @@ def test_owner_and_value_are_shown_and_pages_are_read_to_their_end(database: Dat
 
 
 def only_owners(tx: Tx, target: Target) -> set[str]:
-    found = deliveries.list_deliveries(tx, target.business_id, target.id)
+    found = list_deliveries(tx, target.business_id, target.id)
     return {record(tx, target, each.lead_id).owner for each in found}
 
 

@@ -5,25 +5,25 @@ from collections.abc import Iterator
 import pytest
 
 from contatto.crm.connectors.bottlecrm import BottleCrm
-from contatto.crm.model.deliveries import Payload
-from contatto.crm.model.operations import (
-    Describe,
-    Described,
-    Erase,
+from contatto.crm.model import (
+    CrmLink,
+    DescribeFields,
     Erased,
+    EraseRecord,
     Exists,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Link,
-    Merge,
-    Nothing,
-    Read,
+    FindRecord,
+    FoundRecords,
+    MergeRecords,
+    NoRecord,
+    Payload,
+    ReadRecord,
     ValueGone,
-    Write,
+    WriteRecord,
     Written,
 )
-from contatto.crm.rules.delivering import Arrived
+from contatto.crm.rules.deliveries import Arrived
 from contatto.simulator.crms.speaking import Speaker
 from tests import make
 from tests.crm.bottlecrm import BottleServer, Unreachable, install
@@ -55,29 +55,29 @@ def token(server: BottleServer) -> str:
 
 @pytest.fixture
 def speaker(server: BottleServer, token: str) -> Iterator[Speaker]:
-    link = Link(f"http://{server.host}", {}, {"access_token": token}, make.NOON)
+    link = CrmLink(f"http://{server.host}", {}, {"access_token": token}, make.NOON)
     speaker = Speaker(BottleCrm(), link)
     yield speaker
     for email in ("ada@example.com", "bo@example.com"):
-        found = speaker.do(Find(FindBy.EMAIL, email))
-        for record in found.records if isinstance(found, Found) else ():
-            speaker.do(Erase(record.id, record.external_id))
+        found = speaker.do(FindRecord(FindBy.EMAIL, email))
+        for record in found.records if isinstance(found, FoundRecords) else ():
+            speaker.do(EraseRecord(record.id, record.external_id))
     speaker.close()
 
 
 def written(speaker: Speaker, lead: str = ADA, record_id: str | None = None, **changes: str) -> object:
-    return speaker.do(Write(record_id, lead, 1, {**VALUES, **changes}, "Budget: 100", make.NOON))
+    return speaker.do(WriteRecord(record_id, lead, 1, {**VALUES, **changes}, "Budget: 100", make.NOON))
 
 
 def test_a_lead_is_made_found_and_read_back(speaker: Speaker) -> None:
     made = written(speaker)
     assert isinstance(made, Written)
     for by, value in ((FindBy.EMAIL, "Ada@example.com"), (FindBy.PHONE, "+6591234567")):
-        found = speaker.do(Find(by, value))
-        assert isinstance(found, Found), by
+        found = speaker.do(FindRecord(by, value))
+        assert isinstance(found, FoundRecords), by
         assert [record.id for record in found.records] == [made.record_id]
-    read = speaker.do(Read(made.record_id, tuple(VALUES)))
-    assert isinstance(read, Found)
+    read = speaker.do(ReadRecord(made.record_id, tuple(VALUES)))
+    assert isinstance(read, FoundRecords)
     (record,) = read.records
     assert record.external_id == ADA
     for name, value in VALUES.items():
@@ -90,8 +90,8 @@ def test_a_second_of_the_same_person_exists_and_is_changed(speaker: Speaker) -> 
     assert isinstance(made, Written)
     assert written(speaker) == Exists()
     assert written(speaker, record_id=made.record_id, last_name="Lim") == made
-    read = speaker.do(Read(made.record_id, ("last_name",)))
-    assert isinstance(read, Found)
+    read = speaker.do(ReadRecord(made.record_id, ("last_name",)))
+    assert isinstance(read, FoundRecords)
     assert read.records[0].values["last_name"] == "Lim"
 
 
@@ -104,8 +104,8 @@ def test_by_the_rules_of_the_engine_nothing_is_doubled(speaker: Speaker) -> None
 
 
 def test_it_describes_its_fields_and_names_a_value_that_it_does_not_take(speaker: Speaker) -> None:
-    described = speaker.do(Describe())
-    assert isinstance(described, Described)
+    described = speaker.do(DescribeFields())
+    assert isinstance(described, FieldsDescribed)
     fields = {each.name: each for each in described.fields}
     assert set(VALUES) <= set(fields)
     assert fields["status"].choices
@@ -117,7 +117,7 @@ def test_two_are_merged_and_erased_and_a_read_finds_nothing(speaker: Speaker) ->
     two = written(speaker, BO, email="bo@example.com", phone="+6598765432", first_name="Bo")
     assert isinstance(one, Written)
     assert isinstance(two, Written)
-    assert speaker.do(Merge(two.record_id, one.record_id)) == Written(one.record_id)
-    assert speaker.do(Read(two.record_id)) == Nothing()
-    assert isinstance(speaker.do(Erase(one.record_id, ADA)), Erased)
-    assert speaker.do(Read(one.record_id)) == Nothing()
+    assert speaker.do(MergeRecords(two.record_id, one.record_id)) == Written(one.record_id)
+    assert speaker.do(ReadRecord(two.record_id)) == NoRecord()
+    assert isinstance(speaker.do(EraseRecord(one.record_id, ADA)), Erased)
+    assert speaker.do(ReadRecord(one.record_id)) == NoRecord()

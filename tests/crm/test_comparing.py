@@ -4,13 +4,11 @@ import json
 
 import pytest
 
-from contatto.crm.actions import targets as actions
-from contatto.crm.actions.comparing import find_comparison, queue_comparison
-from contatto.crm.model.comparisons import Comparison
-from contatto.crm.model.deliveries import DeliveryState, ErasureState
-from contatto.crm.model.targets import Target
-from contatto.crm.rules.plans import COMPARE_AGAIN_S, COMPARE_EVERY_S
-from contatto.crm.store.erasures import list_erasures
+from contatto.crm.actions.checks import find_comparison, queue_comparison
+from contatto.crm.actions.targets import pause_target
+from contatto.crm.model import Comparison, DeliveryState, ErasureState, Target
+from contatto.crm.rules.deliveries import COMPARE_AGAIN_S, COMPARE_EVERY_S
+from contatto.crm.store.deliveries import list_erasures
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
@@ -165,7 +163,7 @@ def test_a_paused_target_is_compared_and_what_is_missing_waits(database: Databas
     def work(tx: Tx) -> None:
         tx, target, crm, _ = synced(tx)
         crm.records.clear()
-        actions.pause_target(tx, fresh(tx, target))
+        pause_target(tx, fresh(tx, target))
         assert compared(tx, target, crm).sent_again == LEADS
         assert counts(tx, target) == {DeliveryState.DUE: LEADS}
         assert crm.live() == []

@@ -10,12 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from contatto.crm.actions.consenting import STATE_LIVES, Visitor, consent_address, read_consent
-from contatto.crm.connectors.oauth import read_tokens, token_request
-from contatto.crm.model.operations import Denied, Later, Link, Renew, Renewed
-from contatto.crm.model.targets import Target
+from contatto.crm.actions.targets import STATE_LIVES, ConsentVisitor, consent_address, read_consent
+from contatto.crm.connectors.json_api import read_tokens, token_request
+from contatto.crm.model import CrmLink, Denied, RenewSecrets, RetryLater, SecretsRenewed, Target
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.rules.consent import consent_text
+from contatto.crm.rules.reasons import consent_text
 from contatto.crm.store.targets import record_secrets
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -28,7 +27,7 @@ from tests.crm.engine import KINDS, claim, fresh, link, run_all, with_memory
 from tests.crm.memory import MemoryCrm
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-WHO = Visitor("business-1", "member-1", "session-1")
+WHO = ConsentVisitor("business-1", "member-1", "session-1")
 TOKENS = {"access_token": "a", "refresh_token": "r"}
 GONE = HttpAnswer(401, {}, b"{}")
 ZOHO: Final[Any] = CONNECTORS["zoho"].traits.oauth
@@ -37,17 +36,17 @@ ZOHO: Final[Any] = CONNECTORS["zoho"].traits.oauth
 @pytest.mark.parametrize(
     ("status", "body", "reply"),
     [
-        (200, TOKENS, Renewed(TOKENS)),
+        (200, TOKENS, SecretsRenewed(TOKENS)),
         (400, {"error": "invalid_grant", "error_description": "expired"}, Denied("invalid_grant")),
         (400, {"error": "redirect_uri_mismatch"}, Denied("redirect_uri_mismatch")),
         (400, {"status": "BAD_REFRESH_TOKEN", "message": "missing"}, Denied("bad_refresh_token")),
         (200, {"error": "invalid_code"}, Denied("invalid_code")),
         (401, {"error": "invalid_client"}, Denied("invalid_client")),
-        (400, {"error": "Access Denied", "status": "failure"}, Later("400")),  # Zoho: too many requests
-        (429, {"error": "invalid_request"}, Later("429")),
-        (503, {"error": "invalid_grant"}, Later("503")),
-        (200, "<p>Sign in</p>", Later("unreadable")),
-        (200, {"access_token": 7}, Later("unreadable")),
+        (400, {"error": "Access Denied", "status": "failure"}, RetryLater("400")),  # Zoho: too many requests
+        (429, {"error": "invalid_request"}, RetryLater("429")),
+        (503, {"error": "invalid_grant"}, RetryLater("503")),
+        (200, "<p>Sign in</p>", RetryLater("unreadable")),
+        (200, {"access_token": 7}, RetryLater("unreadable")),
     ],
 )
 def test_what_the_answer_of_a_token_end_point_means(status: int, body: Any, reply: Any) -> None:
@@ -60,7 +59,9 @@ def test_only_servers_of_the_vendor_are_asked_for_tokens() -> None:
         ("https://accounts.zoho.eu.example.com", "https://accounts.zoho.com/oauth/v2/token"),
         ("", "https://accounts.zoho.com/oauth/v2/token"),
     ):
-        request = token_request(Link("", {"accounts_server": named}, {}, NOW), ZOHO, Renew("code", "x", "v"))
+        request = token_request(
+            CrmLink("", {"accounts_server": named}, {}, NOW), ZOHO, RenewSecrets("code", "x", "v")
+        )
         assert isinstance(request, HttpRequest)
         assert request.url == asked
 

@@ -13,10 +13,9 @@ import pytest
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
-from contatto.crm.actions.checking import queue_check
-from contatto.crm.model.targets import Target, TargetState
-from contatto.crm.ports import CrmPorts
-from contatto.crm.registry import CONNECTORS
+from contatto.crm.actions.checks import queue_check
+from contatto.crm.model import Target, TargetState
+from contatto.crm.registry import CONNECTORS, CrmPorts
 from contatto.crm.store.targets import list_targets, record_target
 from contatto.kit.db.tx import Parts, Tx
 from contatto.leads.ports import LeadPorts

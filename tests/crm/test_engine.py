@@ -4,11 +4,17 @@ from typing import Any
 
 import pytest
 
-from contatto.crm.actions import targets as actions
-from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
-from contatto.crm.model.deliveries import DeliveryState
-from contatto.crm.model.targets import MappedField, TargetState, Weakness
-from contatto.crm.store import deliveries
+from contatto.crm.actions.deliveries import narrow_target, schedule_delivery
+from contatto.crm.actions.targets import (
+    edit_dead,
+    map_target,
+    pause_target,
+    reconnect_target,
+    resend_dead,
+    resume_target,
+)
+from contatto.crm.model import DeliveryState, MappedField, TargetState, Weakness
+from contatto.crm.store.deliveries import list_deliveries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
@@ -83,7 +89,7 @@ def test_an_expired_token_is_renewed_once_for_all_that_wait(database: Database) 
             )
         run_all(tx, crm.handle)
         before, crm.token = crm.renewals, "2"
-        for each in deliveries.list_deliveries(tx, target.business_id, target.id):
+        for each in list_deliveries(tx, target.business_id, target.id):
             schedule_delivery(tx, narrow_target(target), each.lead_id)
         for seconds in range(5):
             run_all(later(tx, seconds=2 * seconds), crm.handle)
@@ -103,7 +109,7 @@ def test_a_token_that_cannot_be_renewed_disconnects_and_all_waits_for_a_person(d
         run_all(later(tx, days=7), crm.handle)
         assert counts(tx, target) == {DeliveryState.DUE: 2}
         crm.token = "3"
-        actions.reconnect_target(tx, fresh(tx, target), "", {"password": "new"}, ())
+        reconnect_target(tx, fresh(tx, target), "", {"password": "new"}, ())
         run_all(later(tx, days=7), crm.handle)
         assert counts(tx, target) == {VERIFIED: 2}
 
@@ -113,12 +119,12 @@ def test_a_token_that_cannot_be_renewed_disconnects_and_all_waits_for_a_person(d
 def test_a_paused_target_keeps_what_is_due_and_gets_it_by_itself_later(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx, target, lead, crm = begun(tx)
-        actions.pause_target(tx, target)
+        pause_target(tx, target)
         for status in (LeadStatus.CONTACTED, LeadStatus.CONVERTED):
             change_lead_status(tx, target.business_id, lead.id, _status(tx, lead), status, "Ana")
         run_all(later(tx, days=7), crm.handle)
         assert crm.records == {}
-        actions.resume_target(tx, fresh(tx, target))
+        resume_target(tx, fresh(tx, target))
         run_all(later(tx, days=7), crm.handle)
         assert counts(tx, target) == {VERIFIED: 1}
         assert [revision for _, revision in crm.writes] == [3], "it goes there once, as it is by now"
@@ -169,7 +175,7 @@ def test_the_id_that_a_duplicate_names_is_taken_unless_another_lead_has_it(datab
         make.lead(tx, target.business_id, EMAIL, person_id="p2")
         run_all(tx, crm.handle)
         assert counts(tx, target) == {VERIFIED: 1, DeliveryState.DEAD: 1}
-        (dead,) = deliveries.list_deliveries(tx, target.business_id, target.id, (DeliveryState.DEAD,))
+        (dead,) = list_deliveries(tx, target.business_id, target.id, (DeliveryState.DEAD,))
         assert dead.reason == "taken_by_another_lead"
 
     database.write_now(work)
@@ -236,15 +242,13 @@ def test_a_dead_letter_is_edited_and_sent_again(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx, target, lead, crm = begun(tx)
         run_all(tx, Faulty(crm, write=[HttpAnswer(400, {}, b"{}")]))
-        (dead,) = deliveries.list_deliveries(tx, target.business_id, target.id)
+        (dead,) = list_deliveries(tx, target.business_id, target.id)
         assert (dead.state, dead.reason) == (DeliveryState.DEAD, "400")
-        actions.edit_dead(tx, target, dead.id, {"Phone": "+65 9999 9999", "Name": ""})
+        edit_dead(tx, target, dead.id, {"Phone": "+65 9999 9999", "Name": ""})
         run_all(tx, crm.handle)
         assert (only(crm)["Phone"], "Name" in only(crm)) == ("+65 9999 9999", False)
         assert counts(tx, target) == {VERIFIED: 1}
-        assert {each.state for each in deliveries.list_deliveries(tx, target.business_id, target.id)} == {
-            VERIFIED
-        }
+        assert {each.state for each in list_deliveries(tx, target.business_id, target.id)} == {VERIFIED}
         assert record(tx, target, lead.id).revision == 2
 
     database.write_now(work)
@@ -257,7 +261,7 @@ def test_all_dead_letters_are_sent_again_at_once(database: Database) -> None:
             make.lead(tx, target.business_id, make.contact(f"+659123456{number}"), person_id=f"p {number}")
         run_all(tx, Faulty(crm, write=[HttpAnswer(400, {}, b"{}")] * 6))
         assert counts(tx, target) == {DeliveryState.DEAD: 6}
-        assert actions.resend_dead(tx, target) == 6
+        assert resend_dead(tx, target) == 6
         run_all(tx, crm.handle)
         assert counts(tx, target) == {VERIFIED: 6}
 
@@ -296,7 +300,7 @@ def test_a_crm_that_keeps_something_else_is_asked_some_times_and_then_a_person(d
         for hours in (0, 1, 2, 6):
             run_all(later(tx, hours=hours), other)
         assert counts(tx, target) == {DeliveryState.DEAD: 1}
-        (dead,) = deliveries.list_deliveries(tx, target.business_id, target.id)
+        (dead,) = list_deliveries(tx, target.business_id, target.id)
         assert dead.reason == "differs_Email"
         assert len(crm.live()) == 1
 
@@ -306,7 +310,7 @@ def test_a_crm_that_keeps_something_else_is_asked_some_times_and_then_a_person(d
 def test_what_has_no_field_stands_in_the_note(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx, target, _, crm = begun(tx)
-        actions.map_target(tx, target, (MappedField("email", "Email"),), WORDS)
+        map_target(tx, target, (MappedField("email", "Email"),), WORDS)
         run_all(tx, crm.handle)
         assert set(only(crm)["note"].splitlines()) == {"name: mei", f"phone: {PHONE.value}"}
 
@@ -318,7 +322,7 @@ def test_the_mapping_is_held_against_what_the_crm_has(database: Database) -> Non
         tx, target, _, crm = begun(tx)
         assert target.faults == ()
         assert {each.name for each in target.described} == crm.fields
-        actions.map_target(tx, target, (*MAPPING, MappedField("labels", "Tags")), WORDS)
+        map_target(tx, target, (*MAPPING, MappedField("labels", "Tags")), WORDS)
         assert [(each.field, each.weakness) for each in fresh(tx, target).faults] == [
             ("Tags", Weakness.NO_FIELD)
         ]
@@ -336,7 +340,7 @@ def test_another_business_has_neither_the_target_nor_its_deliveries(database: Da
         make.lead(tx, other, EMAIL)
         run_all(tx, crm.handle)
         assert len(crm.live()) == 1
-        assert deliveries.list_deliveries(tx, other, target.id) == []
+        assert list_deliveries(tx, other, target.id) == []
 
     database.write_now(work)
 

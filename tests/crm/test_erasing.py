@@ -2,12 +2,10 @@
 
 from sqlalchemy import select
 
-from contatto.crm.actions import targets as actions
-from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
-from contatto.crm.model.deliveries import ErasureState
-from contatto.crm.model.targets import Target
-from contatto.crm.store import deliveries
-from contatto.crm.store.erasures import list_erasures
+from contatto.crm.actions.deliveries import narrow_target, schedule_delivery
+from contatto.crm.actions.targets import pause_target, remove_target, resume_target
+from contatto.crm.model import ErasureState, Target
+from contatto.crm.store.deliveries import list_deliveries, list_erasures
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
@@ -31,7 +29,7 @@ def test_the_record_goes_and_nothing_is_found_by_our_id(database: Database) -> N
         run_all(later(tx, minutes=2), crm.handle)
         assert states(tx, target) == [ErasureState.FINISHED]
         assert crm.records == {}
-        assert deliveries.list_deliveries(tx, target.business_id, target.id) == []
+        assert list_deliveries(tx, target.business_id, target.id) == []
         kept = tx.execute(select(outbound_requests.c.kind)).scalars()
         assert set(kept) == {"crm_erasure", "crm_check", "crm_comparison", "crm_poll"}, (
             "what was on its way is forgotten with its payload"
@@ -102,12 +100,12 @@ def test_a_paused_target_is_told_when_it_is_active_again(database: Database) -> 
     def work(tx: Tx) -> None:
         tx, target, lead, crm = begun(tx)
         run_all(tx, crm.handle)
-        actions.pause_target(tx, target)
+        pause_target(tx, target)
         schedule_delivery(tx, narrow_target(fresh(tx, target)), lead.id)
         erase_leads(tx, target.business_id, [lead], "Ana")
         run_all(later(tx, days=3), crm.handle)
         assert states(tx, target) == [ErasureState.DUE]
-        actions.resume_target(later(tx, days=3), fresh(tx, target))
+        resume_target(later(tx, days=3), fresh(tx, target))
         run_all(later(tx, days=3), crm.handle)
         assert states(tx, target) == [ErasureState.FINISHED]
         assert crm.records == {}
@@ -118,7 +116,7 @@ def test_a_paused_target_is_told_when_it_is_active_again(database: Database) -> 
 def test_a_lead_that_no_target_ever_had_needs_no_erasure(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx, target, _, _ = begun(tx)
-        actions.remove_target(tx, target)
+        remove_target(tx, target)
         other = make.lead(tx, target.business_id, make.contact("+6591111111"), person_id="p2")
         erase_leads(tx, target.business_id, [other], "Ana")
         assert states(tx, target) == []

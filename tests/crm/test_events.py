@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from contatto.crm.rules import events as rules
-from contatto.crm.rules.events import LeadEvent
-from contatto.crm.store.events import lead_events
+from contatto.crm.rules.mapping import LeadEvent, check_event_time, follows, status_of_event
+from contatto.crm.store.deliveries import lead_events
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.model import Lead, LeadStatus
@@ -40,7 +39,7 @@ DIGEST = hashlib.sha256(b"mei@example.com").hexdigest()
     ],
 )
 def test_an_event_stands_for_a_status_however_it_is_written(name: str, status: LeadStatus | None) -> None:
-    assert rules.status_of_event(name) is status
+    assert status_of_event(name) is status
 
 
 @pytest.mark.parametrize(
@@ -59,13 +58,13 @@ def test_an_event_stands_for_a_status_however_it_is_written(name: str, status: L
 def test_a_late_word_of_an_earlier_stage_takes_nothing_back(
     current: LeadStatus, wanted: LeadStatus | None, moves: bool
 ) -> None:
-    assert rules.follows(current, wanted) is moves
+    assert follows(current, wanted) is moves
 
 
 @pytest.mark.parametrize("at_s", [0, -5, int((NOW + timedelta(days=2)).timestamp()), 1_795_000_000_000])
 def test_a_time_in_the_future_or_in_another_unit_is_refused(at_s: int) -> None:
     with pytest.raises(Refused, match="seconds"):
-        rules.check_event_time("x", at_s, NOW)
+        check_event_time("x", at_s, NOW)
 
 
 @pytest.fixture(scope="module")

@@ -7,31 +7,32 @@ from typing import get_args
 import httpx2
 import pytest
 
-from contatto.crm.model.connector import Connector
-from contatto.crm.model.operations import (
-    Changes,
+from contatto.crm.model import (
+    ConnectorTraits,
+    CrmConnector,
+    CrmLink,
     Cursor,
     Denied,
-    Describe,
-    Enumerate,
-    Erase,
+    DescribeFields,
+    EraseRecord,
+    ErasureLevel,
     Expired,
-    Find,
     FindBy,
-    Later,
-    Link,
-    Merge,
+    FindRecord,
+    ListChanges,
+    ListRecords,
+    MergeRecords,
     Operation,
-    Read,
-    Refused,
-    Renew,
+    ReadRecord,
+    Rejected,
+    RenewSecrets,
     Reply,
+    RetryLater,
     Unsupported,
-    Write,
+    WriteRecord,
 )
-from contatto.crm.model.sources import ANSWER, PLAIN_SOURCES
-from contatto.crm.model.traits import ErasureLevel, Traits
 from contatto.crm.registry import CONNECTORS
+from contatto.crm.rules.mapping import ANSWER, PLAIN_SOURCES
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,33 +79,33 @@ STATUSES = [
 THROTTLED = HttpAnswer(429, {"retry-after": "17"}, b"<html>slow down</html>")
 
 
-def link_of(traits: Traits) -> Link:
+def link_of(traits: ConnectorTraits) -> CrmLink:
     """A link with every setting, and with a session."""
     given = {each.name: each.example or each.default or "7" for each in traits.settings if not each.is_secret}
     secrets = {each.name: SECRET for each in traits.settings if each.is_secret}
     secrets |= {"access_token": SECRET, "refresh_token": SECRET, "session": SECRET}
-    return Link(traits.address or "https://crm.example.com", given, secrets, NOW)
+    return CrmLink(traits.address or "https://crm.example.com", given, secrets, NOW)
 
 
-def operations(traits: Traits) -> list[Operation]:
+def operations(traits: ConnectorTraits) -> list[Operation]:
     written = {target: "value" for _, target in traits.defaults} or {"email": "ada@example.com"}
     return [
-        Renew(),
-        Describe(),
-        *(Find(by, "ada@example.com") for by in traits.finds_by),
-        Read("17"),
-        Write(None, "0195e2a7-0000-7000-8000-000000000001", 1, written, "Budget: 100", NOW),
-        Write("17", "0195e2a7-0000-7000-8000-000000000001", 2, written, "", NOW),
-        Merge("18", "17"),
-        Erase("17", "0195e2a7-0000-7000-8000-000000000001"),
-        Changes(Cursor()),
-        Changes(Cursor("2026-01-01T00:00:00Z", "17")),
-        Enumerate(),
-        Enumerate("17"),
+        RenewSecrets(),
+        DescribeFields(),
+        *(FindRecord(by, "ada@example.com") for by in traits.finds_by),
+        ReadRecord("17"),
+        WriteRecord(None, "0195e2a7-0000-7000-8000-000000000001", 1, written, "Budget: 100", NOW),
+        WriteRecord("17", "0195e2a7-0000-7000-8000-000000000001", 2, written, "", NOW),
+        MergeRecords("18", "17"),
+        EraseRecord("17", "0195e2a7-0000-7000-8000-000000000001"),
+        ListChanges(Cursor()),
+        ListChanges(Cursor("2026-01-01T00:00:00Z", "17")),
+        ListRecords(),
+        ListRecords("17"),
     ]
 
 
-def asked(connector: Connector) -> Iterator[tuple[Operation, HttpRequest]]:
+def asked(connector: CrmConnector) -> Iterator[tuple[Operation, HttpRequest]]:
     link = link_of(connector.traits)
     for operation in operations(connector.traits):
         request = connector.ask(link, operation)
@@ -113,7 +114,7 @@ def asked(connector: Connector) -> Iterator[tuple[Operation, HttpRequest]]:
 
 
 @pytest.fixture(params=sorted(CONNECTORS))
-def connector(request: pytest.FixtureRequest) -> Connector:
+def connector(request: pytest.FixtureRequest) -> CrmConnector:
     return CONNECTORS[request.param]
 
 
@@ -133,7 +134,7 @@ HOSTILE_IDS = [
 
 
 @pytest.mark.parametrize("record_id", HOSTILE_IDS)
-def test_an_id_that_a_crm_chose_leads_to_no_other_path(connector: Connector, record_id: str) -> None:
+def test_an_id_that_a_crm_chose_leads_to_no_other_path(connector: CrmConnector, record_id: str) -> None:
     """A program that may post changes could else use our token for whatever the CRM has."""
     link = link_of(connector.traits)
     written = {target: "value" for _, target in connector.traits.defaults}
@@ -141,12 +142,12 @@ def test_an_id_that_a_crm_chose_leads_to_no_other_path(connector: Connector, rec
 
     def ask(name: str) -> Iterator[HttpRequest]:
         for operation in (
-            Find(FindBy.EXTERNAL_ID, name),
-            Read(name),
-            Write(name, lead_id, 1, written, "", NOW),
-            Merge("17", name),
-            Merge(name, "17"),
-            Erase(name, lead_id),
+            FindRecord(FindBy.EXTERNAL_ID, name),
+            ReadRecord(name),
+            WriteRecord(name, lead_id, 1, written, "", NOW),
+            MergeRecords("17", name),
+            MergeRecords(name, "17"),
+            EraseRecord(name, lead_id),
         ):
             request = connector.ask(link, operation)
             if isinstance(request, HttpRequest):
@@ -169,7 +170,7 @@ MEMORIES = ("", "{}", "x", "[1]")
 """What a connector may have kept of its last step."""
 
 
-def test_no_answer_makes_it_raise_and_a_reason_is_a_short_code(connector: Connector) -> None:
+def test_no_answer_makes_it_raise_and_a_reason_is_a_short_code(connector: CrmConnector) -> None:
     link = link_of(connector.traits)
     for operation, _ in asked(connector):
         for body in HOSTILE:
@@ -178,57 +179,59 @@ def test_no_answer_makes_it_raise_and_a_reason_is_a_short_code(connector: Connec
                 for memory in MEMORIES if status == 200 else (MEMORIES[number % len(MEMORIES)],):
                     reply = connector.read(link, operation, HttpAnswer(status, {}, body), memory)
                     assert isinstance(reply, get_args(Reply.__value__))
-                    if isinstance(reply, Later | Denied | Refused):
+                    if isinstance(reply, RetryLater | Denied | Rejected):
                         assert reply.reason.replace("_", "").isalnum()
                         assert len(reply.reason) <= 40
 
 
-def test_a_page_in_html_is_never_taken_for_success(connector: Connector) -> None:
+def test_a_page_in_html_is_never_taken_for_success(connector: CrmConnector) -> None:
     link = link_of(connector.traits)
     if not connector.traits.reads_back:
         pytest.skip("its 2xx says all: nothing is read from it")
     for operation, _ in asked(connector):
         reply = connector.read(link, operation, HttpAnswer(200, {}, HOSTILE[-1]), "")
-        assert isinstance(reply, Later), operation
+        assert isinstance(reply, RetryLater), operation
 
 
-def test_who_is_throttled_waits_as_long_as_the_other_side_says(connector: Connector) -> None:
+def test_who_is_throttled_waits_as_long_as_the_other_side_says(connector: CrmConnector) -> None:
     link = link_of(connector.traits)
     for operation, _ in asked(connector):
         reply = connector.read(link, operation, THROTTLED, "")
-        assert isinstance(reply, Later), operation
+        assert isinstance(reply, RetryLater), operation
         assert reply.after_s == 17.0
 
 
-def test_what_is_down_is_tried_again_and_who_is_not_let_in_is_renewed_or_told(connector: Connector) -> None:
+def test_what_is_down_is_tried_again_and_who_is_not_let_in_is_renewed_or_told(
+    connector: CrmConnector,
+) -> None:
     link = link_of(connector.traits)
     for operation, _ in asked(connector):
         for status in (500, 502, 503, 504):
-            assert isinstance(connector.read(link, operation, HttpAnswer(status, {}, b""), ""), Later)
+            assert isinstance(connector.read(link, operation, HttpAnswer(status, {}, b""), ""), RetryLater)
         out = connector.read(link, operation, HttpAnswer(401, {}, b""), "")
         assert isinstance(out, Expired | Denied), operation
 
 
-def test_secrets_stand_in_no_address_and_in_no_text(connector: Connector) -> None:
+def test_secrets_stand_in_no_address_and_in_no_text(connector: CrmConnector) -> None:
     for operation, request in asked(connector):
         assert SECRET not in request.url
         assert SECRET not in repr(request)
         assert "ada@example.com" not in repr(operation)
 
 
-def test_its_traits_hold_together(connector: Connector) -> None:
+def test_its_traits_hold_together(connector: CrmConnector) -> None:
     traits = connector.traits
     link = link_of(traits)
     assert traits.name.isidentifier()
     assert traits.name.islower()
     assert all(source in PLAIN_SOURCES or source.startswith(ANSWER) for source, _ in traits.defaults)
     for operation, works in (
-        (Describe(), traits.describes),
-        (Read("17"), traits.reads_back),
-        (Merge("18", "17"), traits.merges),
-        (Erase("17", "x"), traits.erases is not ErasureLevel.NONE),
-        (Changes(Cursor()), traits.tells_changes),
-        (Enumerate(), traits.enumerates),
+        (DescribeFields(), traits.describes),
+        (ReadRecord("17"), traits.reads_back),
+        (MergeRecords("18", "17"), traits.merges),
+        (EraseRecord("17", "x"), traits.erases is not ErasureLevel.NONE),
+        (ListChanges(Cursor()), traits.tells_changes),
+        (ListRecords(), traits.enumerates),
     ):
         is_there = not isinstance(connector.ask(link, operation), Unsupported)
         assert is_there is works, operation

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from contatto.cli.main import app
 from contatto.crm.connectors.hubspot import HubSpot
-from contatto.crm.model.operations import Find, Nothing, Operation, Reply, Write, Written
+from contatto.crm.model import FindRecord, NoRecord, Operation, Reply, WriteRecord, Written
 from contatto.crm.registry import CONNECTORS
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 from contatto.simulator.crms.cases import CASES
@@ -27,13 +27,13 @@ class Forgetful(HubSpot):
     """Makes a record without looking, and by another id each time."""
 
     def ask(self, link: Any, operation: Operation) -> HttpRequest | Reply:
-        if isinstance(operation, Find):
-            return Nothing()
+        if isinstance(operation, FindRecord):
+            return NoRecord()
         return super().ask(link, operation)
 
     def read(self, link: Any, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
         reply = super().read(link, operation, answer, memory)
-        return Written("1001") if isinstance(operation, Write) and answer.status >= 400 else reply
+        return Written("1001") if isinstance(operation, WriteRecord) and answer.status >= 400 else reply
 
 
 def test_the_kit_finds_a_connector_that_takes_refusals_for_success() -> None:

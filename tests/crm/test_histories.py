@@ -14,11 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import func, select
 
 from contatto.capture.model import Field
-from contatto.crm.actions import targets as actions
-from contatto.crm.model.deliveries import DeliveryState, RecordLink
-from contatto.crm.model.targets import TargetState
-from contatto.crm.store import deliveries
-from contatto.crm.store.comparisons import list_sent
+from contatto.crm.actions.targets import pause_target, resume_target, resync_target
+from contatto.crm.model import DeliveryState, RecordLink, TargetState
+from contatto.crm.store.deliveries import list_deliveries, list_sent
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.tx import Tx
@@ -174,12 +172,12 @@ class Histories(RuleBasedStateMachine):
 
     @rule(days=st.integers(0, 7))
     def pause(self, days: int) -> None:
-        self.do(lambda tx: actions.pause_target(tx, fresh(tx, self.target)))
+        self.do(lambda tx: pause_target(tx, fresh(tx, self.target)))
         self.clock.advance(days=days)
 
     @rule()
     def resume(self) -> None:
-        self.do(lambda tx: actions.resume_target(tx, fresh(tx, self.target)))
+        self.do(lambda tx: resume_target(tx, fresh(tx, self.target)))
 
     @rule(which=st.integers(0, 9))
     def delete(self, which: int) -> None:
@@ -230,15 +228,15 @@ class Histories(RuleBasedStateMachine):
 
     def settle_all(self) -> None:
         """In the end all is well again, every lead is sent once more, and everything has its time."""
-        self.do(lambda tx: actions.resume_target(tx, fresh(tx, self.target)))
-        self.do(lambda tx: actions.resync_target(tx, fresh(tx, self.target)))
+        self.do(lambda tx: resume_target(tx, fresh(tx, self.target)))
+        self.do(lambda tx: resync_target(tx, fresh(tx, self.target)))
         for _ in range(12):
             self.clock.advance(hours=7)
             self.do(lambda tx: run_all(tx, self.crm.handle))
 
     def check_end(self, tx: Tx) -> None:
         assert fresh(tx, self.target).state is TargetState.ACTIVE
-        left = deliveries.list_deliveries(tx, self.business_id, self.target.id)
+        left = list_deliveries(tx, self.business_id, self.target.id)
         states = {*counts(tx, self.target), *(each.state for each in left)}
         assert states <= {DeliveryState.VERIFIED, DeliveryState.SENT}, left
         carried = [each["external_id"] for each in self.crm.live()]

@@ -4,12 +4,10 @@ import asyncio
 
 import standardwebhooks
 
-from contatto.crm.actions import targets as actions
-from contatto.crm.actions.scheduling import release_deliveries
-from contatto.crm.actions.targets import NewTarget
-from contatto.crm.model.deliveries import DeliveryState
-from contatto.crm.model.targets import TargetState
-from contatto.crm.store import deliveries
+from contatto.crm.actions.deliveries import release_deliveries
+from contatto.crm.actions.targets import NewTarget, link_crm, reconnect_target
+from contatto.crm.model import DeliveryState, TargetState
+from contatto.crm.store.deliveries import list_deliveries
 from contatto.crm.store.targets import list_targets
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -39,7 +37,7 @@ def linked(database: Database, receiver: Receiver) -> str:
     def work(tx: Tx) -> str:
         business_id = make.business(tx).id
         new = NewTarget("webhook", "Hook", receiver.url, {"secret": SECRET})
-        actions.link_crm(tx, business_id, new, (receiver.host,))
+        link_crm(tx, business_id, new, (receiver.host,))
         make.lead(tx, business_id, make.contact("+6591111111"))
         return business_id
 
@@ -48,7 +46,7 @@ def linked(database: Database, receiver: Receiver) -> str:
 
 def only(tx: Tx, business_id: str) -> tuple[TargetState, list[DeliveryState]]:
     (target,) = list_targets(tx, business_id)
-    found = deliveries.list_deliveries(tx, business_id, target.id)
+    found = list_deliveries(tx, business_id, target.id)
     return target.state, [each.state for each in found]
 
 
@@ -79,7 +77,7 @@ def test_410_disconnects_and_leads_wait_until_it_is_connected_again(database: Da
         def reconnect(tx: Tx) -> None:
             (target,) = list_targets(tx, business_id)
             assert target.reason == "410"
-            actions.reconnect_target(tx, target, "", {}, (receiver.host,))
+            reconnect_target(tx, target, "", {}, (receiver.host,))
             assert release_deliveries(tx) == 1
 
         database.write_now(reconnect)

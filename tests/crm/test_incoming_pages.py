@@ -10,12 +10,10 @@ import httpx2
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from contatto.crm.actions import targets as actions
-from contatto.crm.actions.incoming import incoming_path, open_incoming
-from contatto.crm.actions.targets import NewTarget
-from contatto.crm.model.targets import Target
-from contatto.crm.store import deliveries
-from contatto.crm.store.echoes import save_echoes
+from contatto.crm.actions.changes import incoming_path, open_incoming
+from contatto.crm.actions.targets import NewTarget, link_crm, load_target, map_target
+from contatto.crm.model import Target
+from contatto.crm.store.deliveries import find_record, record_told, save_echoes
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import HistoryKind, Lead, LeadStatus
 from contatto.leads.store.records import find_lead, list_history
@@ -36,11 +34,11 @@ class Desk:
     def _begin(self, tx: Tx) -> tuple[Lead, Target, str]:
         given = {"secret": SECRET}
         new = NewTarget("webhook", "Desk", "https://crm.example.com", given)
-        target = actions.link_crm(tx, self.house.business_id, new, ())
-        actions.map_target(tx, target, (), {"gewonnen": "converted"})
+        target = link_crm(tx, self.house.business_id, new, ())
+        map_target(tx, target, (), {"gewonnen": "converted"})
         lead = make.lead(tx, self.house.business_id, make.contact())
         secret = open_incoming(tx, target)
-        found = actions.load_target(tx, self.house.business_id, target.number)
+        found = load_target(tx, self.house.business_id, target.number)
         return lead, found, secret
 
     def post(self, data: Any, *, message_id: str = "", age_s: int = 0, **changes: Any) -> httpx2.Response:
@@ -92,9 +90,9 @@ def test_what_is_signed_is_taken_once_and_shown_with_its_writer(desk: Desk) -> N
 
 def test_what_we_wrote_there_ourselves_is_no_news(desk: Desk) -> None:
     def write(tx: Tx) -> None:
-        found = deliveries.find_record(tx, desk.house.business_id, desk.target.id, desk.lead.id)
+        found = find_record(tx, desk.house.business_id, desk.target.id, desk.lead.id)
         assert found is not None
-        deliveries.record_told(tx, found, record_id="r-1")
+        record_told(tx, found, record_id="r-1")
         save_echoes(tx, desk.target, "r-1", {"status": "gewonnen"})
 
     desk.house.context.db.write_now(write)
@@ -110,7 +108,7 @@ def test_what_is_not_signed_for_this_target_changes_nothing(desk: Desk) -> None:
     def another(tx: Tx) -> tuple[str, str]:
         rival = make.business(tx, "Rivals")
         new = NewTarget("webhook", "", "https://rival.example.com", {"secret": SECRET})
-        theirs = actions.link_crm(tx, rival.id, new, ())
+        theirs = link_crm(tx, rival.id, new, ())
         return incoming_path(theirs.number), open_incoming(tx, theirs)
 
     path, secret = desk.house.context.db.write_now(another)

@@ -8,9 +8,8 @@ from typing import Final
 
 import pytest
 
-from contatto.crm.actions import targets as actions
-from contatto.crm.model.deliveries import DeliveryState
-from contatto.crm.model.targets import Target, TargetState
+from contatto.crm.actions.targets import reconnect_target
+from contatto.crm.model import DeliveryState, Target, TargetState
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.tx import Tx
@@ -58,7 +57,7 @@ def test_what_was_missed_arrives_by_itself_once_it_is_connected_again(
     clock.advance(days=7)
     crm.token = "2"
     given = {"password": "new"}
-    db.write_now(lambda tx: actions.reconnect_target(tx, fresh(tx, target), "", given, ()))
+    db.write_now(lambda tx: reconnect_target(tx, fresh(tx, target), "", given, ()))
     for _ in range(ROUNDS):
         clock.advance(seconds=1)
         if not db.write_now(lambda tx: run_round(tx, crm.handle)):

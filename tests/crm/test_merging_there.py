@@ -7,17 +7,23 @@ import msgspec
 import pytest
 
 from contatto.capture.model import Field
-from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
-from contatto.crm.actions.trying import try_lead
+from contatto.crm.actions.checks import try_lead
+from contatto.crm.actions.deliveries import narrow_target, schedule_delivery
 from contatto.crm.connectors.hubspot import HubSpot
-from contatto.crm.model.deliveries import DeliveryState, ErasureState, Payload
-from contatto.crm.model.operations import CrmRecord, Found, Moved, Nothing
-from contatto.crm.model.targets import Target
-from contatto.crm.model.trials import TrialResult
-from contatto.crm.rules.trials import begin_trial, next_trial_turn
-from contatto.crm.store import deliveries
-from contatto.crm.store.erasures import list_erasures
-from contatto.crm.store.trials import find_trial
+from contatto.crm.model import (
+    CrmRecord,
+    DeliveryState,
+    ErasureState,
+    FoundRecords,
+    Moved,
+    NoRecord,
+    Payload,
+    Target,
+    TrialResult,
+)
+from contatto.crm.rules.deliveries import begin_trial, next_trial_turn
+from contatto.crm.store.deliveries import list_deliveries, list_erasures
+from contatto.crm.store.targets import find_trial
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpOutcome, HttpRequest, NoAnswer, SendFailure
@@ -107,7 +113,7 @@ def test_what_was_made_of_a_lead_before_it_was_merged_away_leaves_no_delivery_be
             run_all(later(tx, hours=hours), crm.handle)
         (left,) = crm.live()
         assert (left["external_id"], counts(tx, target)) == (kept.id, {DeliveryState.VERIFIED: 1})
-        states = {each.state for each in deliveries.list_deliveries(tx, business_id, target.id)}
+        states = {each.state for each in list_deliveries(tx, business_id, target.id)}
         assert states == {DeliveryState.VERIFIED}
 
     database.write_now(work)
@@ -286,8 +292,8 @@ def tried(tx: Tx, crm: MemoryCrm, target: Target, lead: Lead | None = None) -> T
 def test_a_trial_says_that_nothing_would_be_written_to_another_leads_record() -> None:
     traits = HubSpot().traits
     payload = Payload("bo", 2, {"email": "bo@example.com"}, "", "", "", make.NOON.isoformat())
-    ada = Found((CrmRecord("9", "ada", {"email": "ada@example.com"}),))
+    ada = FoundRecords((CrmRecord("9", "ada", {"email": "ada@example.com"}),))
     trial: Any = begin_trial(traits, payload, ("7",))
-    for reply in (Nothing(), Moved("9"), ada):
+    for reply in (NoRecord(), Moved("9"), ada):
         trial = next_trial_turn(traits, trial, reply, lambda field, written, found: written == found)
     assert trial == TrialResult("7", (), "")

@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-from contatto.crm.actions.delivering import payload_of
-from contatto.crm.model.operations import Write
-from contatto.crm.rules.delivering import Course, Stage, operation_of
-from contatto.crm.rules.trials import compare
+from contatto.crm.actions.deliveries import payload_of
+from contatto.crm.model import WriteRecord
+from contatto.crm.rules.deliveries import DeliveryCourse, DeliveryStage, compare, operation_of
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from tests import make
@@ -22,10 +21,10 @@ def test_they_are_made_under_a_contact_detail_where_a_name_is_required_and_never
         wants = tuple(replace(each, is_required=each.name == "Name") for each in target.described)
         lead = make.lead(tx, target.business_id, make.contact(NUMBER), person_id="p2", profile_name="")
         payload = payload_of(tx, replace(target, described=wants), lead, 1, "http://localhost")
-        course = Course(payload, Stage.WRITE)
+        course = DeliveryCourse(payload, DeliveryStage.WRITE)
         made, changed = operation_of(course), operation_of(replace(course, record_id="7"))
-        assert isinstance(made, Write)
-        assert isinstance(changed, Write)
+        assert isinstance(made, WriteRecord)
+        assert isinstance(changed, WriteRecord)
         assert "Name" not in changed.values, "what a person there called them stays"
         assert dict(made.values) == {**changed.values, "Name": NUMBER}
         tried = compare(payload, "", {}, lambda field, written, found: False)

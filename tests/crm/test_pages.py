@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from contatto.crm.model.targets import TargetState
+from contatto.crm.model import TargetState
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.targets import list_targets
 from contatto.leads.rules.filters import LeadFilter

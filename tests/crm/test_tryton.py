@@ -12,28 +12,28 @@ from typing import Any
 import pytest
 
 from contatto.capture.model import Field
-from contatto.crm.actions import scheduling
-from contatto.crm.actions import targets as actions
-from contatto.crm.actions.targets import NewTarget
+from contatto.crm.actions.deliveries import release_deliveries, sweep_leads
+from contatto.crm.actions.targets import NewTarget, link_crm, map_target, reconnect_target, resync_target
 from contatto.crm.connectors.tryton import MARK, Tryton
-from contatto.crm.model.deliveries import DeliveryState, ErasureState
-from contatto.crm.model.operations import (
-    Enumerate,
-    Enumerated,
-    Find,
+from contatto.crm.model import (
+    CrmLink,
+    DeliveryState,
+    ErasureState,
     FindBy,
-    Found,
-    Link,
-    Onward,
-    Renew,
-    Renewed,
-    Write,
+    FindRecord,
+    FollowUp,
+    FoundRecords,
+    ListRecords,
+    MappedField,
+    RecordsListed,
+    RenewSecrets,
+    SecretsRenewed,
+    Target,
+    TargetState,
+    WriteRecord,
     Written,
 )
-from contatto.crm.model.targets import MappedField, Target, TargetState
-from contatto.crm.store import deliveries
-from contatto.crm.store.erasures import list_erasures
-from contatto.crm.store.standings import count_states
+from contatto.crm.store.deliveries import count_states, list_deliveries, list_erasures
 from contatto.crm.store.targets import find_target, list_targets, record_secrets
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -81,7 +81,7 @@ class Linked:
             machine = OutboundMachine(self.db, client, KINDS)
             for _ in range(3):
                 self.clock.advance(seconds=2)
-                await self.db.write(lambda tx: scheduling.sweep_leads(tx) + scheduling.release_deliveries(tx))
+                await self.db.write(lambda tx: sweep_leads(tx) + release_deliveries(tx))
                 await machine.send_due()
                 await machine.finish()
             await client.close()
@@ -94,7 +94,7 @@ class Linked:
 
     def again(self) -> None:
         """Send all leads once more."""
-        self.db.write_now(lambda tx: actions.resync_target(tx, self.target(tx)))
+        self.db.write_now(lambda tx: resync_target(tx, self.target(tx)))
         self.go()
 
     def target(self, tx: Tx) -> Target:
@@ -106,7 +106,7 @@ class Linked:
 
     def reasons(self, tx: Tx) -> set[str]:
         """Why deliveries are not there."""
-        listed = deliveries.list_deliveries(tx, self.business_id, self.target(tx).id)
+        listed = list_deliveries(tx, self.business_id, self.target(tx).id)
         return {each.reason for each in listed} - {""}
 
     def lead(self, number: int, *more: Any) -> str:
@@ -121,9 +121,9 @@ def linked(database: Database, clock: FixedClock, tryton: Trytond) -> Linked:
         business_id = make.business(tx).id
         given = {"database": "crm", "user": "admin", "password": PASSWORD}
         new = NewTarget("tryton", "", f"http://{tryton.host}", given)
-        target = actions.link_crm(tx, business_id, new, (tryton.host,))
+        target = link_crm(tx, business_id, new, (tryton.host,))
         rows = (*target.mapping, MappedField("labels", "nosuch"))
-        actions.map_target(tx, target, rows, {})
+        map_target(tx, target, rows, {})
         return business_id
 
     found = Linked(database, clock, tryton, database.write_now(work))
@@ -134,10 +134,10 @@ def linked(database: Database, clock: FixedClock, tryton: Trytond) -> Linked:
 def speaking(tryton: Trytond) -> Speaker:
     """Who asks Tryton as a person's own script would."""
     settings = {"database": "crm", "user": "admin"}
-    link = Link(f"http://{tryton.host}", settings, {"password": PASSWORD}, make.NOON)
+    link = CrmLink(f"http://{tryton.host}", settings, {"password": PASSWORD}, make.NOON)
     speaker = Speaker(Tryton(), link)
-    renewed = speaker.do(Renew())
-    assert isinstance(renewed, Renewed)
+    renewed = speaker.do(RenewSecrets())
+    assert isinstance(renewed, SecretsRenewed)
     speaker.link = replace(link, secrets=renewed.secrets)
     return speaker
 
@@ -146,8 +146,8 @@ def held(tryton: Trytond) -> list[str]:
     """Our ids in its parties, as often as they stand there."""
     speaker, after, found = speaking(tryton), "", []
     while True:
-        page = speaker.do(Enumerate(after))
-        assert isinstance(page, Enumerated)
+        page = speaker.do(ListRecords(after))
+        assert isinstance(page, RecordsListed)
         found += [lead_id for _, lead_id in page.records]
         if not page.after:
             speaker.close()
@@ -158,9 +158,9 @@ def held(tryton: Trytond) -> list[str]:
 def parties(tryton: Trytond) -> list[dict[str, Any]]:
     """What Tryton holds of each of them."""
     speaker = speaking(tryton)
-    replies = [speaker.do(Find(FindBy.EXTERNAL_ID, each)) for each in sorted(set(held(tryton)))]
+    replies = [speaker.do(FindRecord(FindBy.EXTERNAL_ID, each)) for each in sorted(set(held(tryton)))]
     speaker.close()
-    records = [record for reply in replies if isinstance(reply, Found) for record in reply.records]
+    records = [record for reply in replies if isinstance(reply, FoundRecords) for record in reply.records]
     return [{"id": each.id, "external_id": each.external_id, **each.values} for each in records]
 
 
@@ -210,7 +210,7 @@ async def send_until(linked: Linked, verified: int, *, kills: bool) -> None:
     machine = OutboundMachine(linked.db, client, KINDS)
     while linked.counts().get(VERIFIED, 0) < verified:
         linked.clock.advance(seconds=0.1)
-        await linked.db.write(lambda tx: scheduling.sweep_leads(tx) + scheduling.release_deliveries(tx))
+        await linked.db.write(lambda tx: sweep_leads(tx) + release_deliveries(tx))
         await machine.send_due()
         await asyncio.sleep(0.05)
     if kills:
@@ -266,7 +266,7 @@ def test_a_wrong_password_disconnects_and_the_right_one_brings_what_waited(linke
     def reconnect(tx: Tx) -> None:
         (target,) = list_targets(tx, linked.business_id)
         given = {"database": "crm", "user": "admin", "password": PASSWORD}
-        actions.reconnect_target(tx, target, "", given, (linked.tryton.host,))
+        reconnect_target(tx, target, "", given, (linked.tryton.host,))
 
     linked.db.write_now(reconnect)
     linked.go()
@@ -277,10 +277,12 @@ def test_a_wrong_password_disconnects_and_the_right_one_brings_what_waited(linke
 def test_a_new_party_costs_no_look_for_a_note_that_cannot_be_there() -> None:
     connector, link = (
         Tryton(),
-        Link("http://crm.example.com", {"database": "crm"}, {"session": "s"}, make.NOON),
+        CrmLink("http://crm.example.com", {"database": "crm"}, {"session": "s"}, make.NOON),
     )
-    new = Write(None, "0195e2a7-0000-7000-8000-000000000001", 1, {"name": "Ada"}, "Budget: 100", make.NOON)
+    new = WriteRecord(
+        None, "0195e2a7-0000-7000-8000-000000000001", 1, {"name": "Ada"}, "Budget: 100", make.NOON
+    )
     reply = connector.read(link, new, HttpAnswer(200, {}, b'{"result": [7]}'), "")
-    assert isinstance(reply, Onward)
+    assert isinstance(reply, FollowUp)
     assert json.loads(reply.request.body)["method"] == "model.ir.note.create"
     assert connector.read(link, new, HttpAnswer(200, {}, b'{"result": [1]}'), reply.memory) == Written("7")

@@ -10,39 +10,39 @@ from typing import Any
 
 import pytest
 
-from contatto.crm.model.deliveries import Payload
-from contatto.crm.model.operations import (
-    Changed,
-    Changes,
+from contatto.crm.model import (
+    ChangesListed,
+    CrmLink,
     Cursor,
     Denied,
-    Describe,
-    Described,
-    Enumerate,
-    Enumerated,
-    Erase,
+    DescribeFields,
     Erased,
+    EraseRecord,
     Exists,
     Expired,
     FieldGone,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Later,
-    Link,
-    Merge,
+    FindRecord,
+    FoundRecords,
+    ListChanges,
+    ListRecords,
+    MergeRecords,
     Moved,
-    Nothing,
-    Read,
-    Refused,
-    Renew,
-    Renewed,
+    NoRecord,
+    Payload,
+    ReadRecord,
+    RecordsListed,
+    Rejected,
+    RenewSecrets,
+    RetryLater,
+    SecretsRenewed,
     ValueGone,
-    Write,
+    WriteRecord,
     Written,
 )
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.rules.delivering import Arrived
+from contatto.crm.rules.deliveries import Arrived
 from contatto.simulator.crms import odoo, pipedrive, salesforce
 from contatto.simulator.crms.cases import CASES, Case
 from contatto.simulator.crms.server import CrmServer, Fault
@@ -65,19 +65,19 @@ def server(case: Case) -> Iterator[CrmServer]:
 
 @pytest.fixture
 def speaker(case: Case, server: CrmServer) -> Iterator[Speaker]:
-    speaker = Speaker(CONNECTORS[case.connector], Link(server.address, case.settings, case.secrets, NOW))
+    speaker = Speaker(CONNECTORS[case.connector], CrmLink(server.address, case.settings, case.secrets, NOW))
     yield speaker
     speaker.close()
 
 
-def write(case: Case, record_id: str | None = None, lead: str = LEAD, **more: Any) -> Write:
-    return Write(record_id, lead, 1, {**case.ada, **more}, "Budget: 100", NOW)
+def write(case: Case, record_id: str | None = None, lead: str = LEAD, **more: Any) -> WriteRecord:
+    return WriteRecord(record_id, lead, 1, {**case.ada, **more}, "Budget: 100", NOW)
 
 
 def made(speaker: Speaker, case: Case, lead: str = LEAD, **more: Any) -> str:
     """As the engine makes a record: it looks for it first where the CRM has no upsert."""
-    found = None if speaker.connector.traits.upserts else speaker.do(Find(FindBy.EXTERNAL_ID, lead))
-    record_id = found.records[0].id if isinstance(found, Found) else None
+    found = None if speaker.connector.traits.upserts else speaker.do(FindRecord(FindBy.EXTERNAL_ID, lead))
+    record_id = found.records[0].id if isinstance(found, FoundRecords) else None
     reply = speaker.do(write(case, record_id, lead=lead, **more))
     assert isinstance(reply, Written), reply
     return reply.record_id
@@ -85,14 +85,14 @@ def made(speaker: Speaker, case: Case, lead: str = LEAD, **more: Any) -> str:
 
 def test_a_lead_is_made_found_by_our_id_and_read_back(case: Case, speaker: Speaker) -> None:
     record_id = made(speaker, case)
-    found = speaker.do(Find(FindBy.EXTERNAL_ID, LEAD))
-    assert isinstance(found, Found)
+    found = speaker.do(FindRecord(FindBy.EXTERNAL_ID, LEAD))
+    assert isinstance(found, FoundRecords)
     assert [record.id for record in found.records] == [record_id]
-    read = speaker.do(Read(record_id, tuple(case.ada)))
-    assert isinstance(read, Found)
+    read = speaker.do(ReadRecord(record_id, tuple(case.ada)))
+    assert isinstance(read, FoundRecords)
     for name, value in case.ada.items():
         assert speaker.connector.agrees(name, value, read.records[0].values[name])
-    assert speaker.do(Find(FindBy.EXTERNAL_ID, OTHER)) == Nothing()
+    assert speaker.do(FindRecord(FindBy.EXTERNAL_ID, OTHER)) == NoRecord()
 
 
 def test_a_write_whose_answer_was_lost_makes_no_second_record(
@@ -104,18 +104,18 @@ def test_a_write_whose_answer_was_lost_makes_no_second_record(
             made(speaker, case)
         server.faults.clear()
     record_id = made(speaker, case)
-    found = speaker.do(Find(FindBy.EXTERNAL_ID, LEAD))
-    assert isinstance(found, Found)
+    found = speaker.do(FindRecord(FindBy.EXTERNAL_ID, LEAD))
+    assert isinstance(found, FoundRecords)
     assert [record.id for record in found.records] == [record_id]
 
 
 def test_a_change_names_only_what_changes(case: Case, speaker: Speaker) -> None:
     record_id = made(speaker, case)
     name = next(name for name in case.ada if "hone" in name)
-    reply = speaker.do(Write(record_id, LEAD, 2, {name: "+6598765432"}, "", NOW))
+    reply = speaker.do(WriteRecord(record_id, LEAD, 2, {name: "+6598765432"}, "", NOW))
     assert reply == Written(record_id)
-    read = speaker.do(Read(record_id, tuple(case.ada)))
-    assert isinstance(read, Found)
+    read = speaker.do(ReadRecord(record_id, tuple(case.ada)))
+    assert isinstance(read, FoundRecords)
     values = read.records[0].values
     assert {each: values[each] for each in case.ada} == {**case.ada, name: "+6598765432"}
 
@@ -127,16 +127,16 @@ def test_who_is_there_already_is_named_or_found_by_e_mail(case: Case, speaker: S
     if case.one_per_email:
         assert speaker.do(write(case, lead=OTHER)) == Exists(record_id)
     for by, value in ((FindBy.EMAIL, "ada@example.com"), (FindBy.PHONE, "+6591234567")):
-        found = speaker.do(Find(by, value))
-        assert isinstance(found, Found)
+        found = speaker.do(FindRecord(by, value))
+        assert isinstance(found, FoundRecords)
         assert [record.id for record in found.records] == [record_id]
-    assert speaker.do(Find(FindBy.EMAIL, "o'hara\\@example.com")) == Nothing()
+    assert speaker.do(FindRecord(FindBy.EMAIL, "o'hara\\@example.com")) == NoRecord()
 
 
 def test_it_describes_the_fields_that_a_lead_may_be_written_to(case: Case, speaker: Speaker) -> None:
     made(speaker, case)
-    reply = speaker.do(Describe())
-    assert isinstance(reply, Described)
+    reply = speaker.do(DescribeFields())
+    assert isinstance(reply, FieldsDescribed)
     names = {field.name: field for field in reply.fields}
     assert set(case.ada) <= set(names)
     if case.bad_value is not None:
@@ -160,11 +160,11 @@ def test_a_record_that_was_merged_or_deleted_is_followed_or_gone(
     first = made(speaker, case)
     second = made(speaker, case, lead=OTHER, **{case.email: "ada@example.org"})
     left = server.vendor.crm.merge(first, second).id
-    assert speaker.do(Read(first)) == (Moved(left) if case.tells_merges else Nothing())
+    assert speaker.do(ReadRecord(first)) == (Moved(left) if case.tells_merges else NoRecord())
     server.vendor.crm.delete(left)
-    assert speaker.do(Read(left)) == Nothing()
+    assert speaker.do(ReadRecord(left)) == NoRecord()
     gone = speaker.do(write(case, record_id="987654321"))
-    assert gone in (Nothing(), Refused("server_error"))
+    assert gone in (NoRecord(), Rejected("server_error"))
 
 
 def test_it_merges_two_records_where_it_can(case: Case, speaker: Speaker) -> None:
@@ -172,18 +172,18 @@ def test_it_merges_two_records_where_it_can(case: Case, speaker: Speaker) -> Non
         pytest.skip("it cannot")
     first = made(speaker, case)
     second = made(speaker, case, lead=OTHER, **{case.email: "ada@example.org"})
-    merged = speaker.do(Merge(first, second))
+    merged = speaker.do(MergeRecords(first, second))
     assert isinstance(merged, Written)
-    assert speaker.do(Read(first)) == (Moved(merged.record_id) if case.tells_merges else Nothing())
-    again = speaker.do(Merge(first, second))  # the answer was lost
-    assert again in (merged, Nothing()), "they are one already"
+    assert speaker.do(ReadRecord(first)) == (Moved(merged.record_id) if case.tells_merges else NoRecord())
+    again = speaker.do(MergeRecords(first, second))  # the answer was lost
+    assert again in (merged, NoRecord()), "they are one already"
 
 
 def test_after_erasing_a_read_finds_nothing(case: Case, speaker: Speaker) -> None:
     record_id = made(speaker, case)
-    assert isinstance(speaker.do(Erase(record_id, LEAD)), Erased)
-    assert speaker.do(Read(record_id)) == Nothing()
-    assert speaker.do(Find(FindBy.EXTERNAL_ID, LEAD)) == Nothing()
+    assert isinstance(speaker.do(EraseRecord(record_id, LEAD)), Erased)
+    assert speaker.do(ReadRecord(record_id)) == NoRecord()
+    assert speaker.do(FindRecord(FindBy.EXTERNAL_ID, LEAD)) == NoRecord()
 
 
 def test_changes_are_told_once_each_and_in_order(case: Case, speaker: Speaker, server: CrmServer) -> None:
@@ -200,8 +200,8 @@ def test_changes_are_told_once_each_and_in_order(case: Case, speaker: Speaker, s
         record.changed_at = list(crm.records.values())[10].changed_at
     told, cursor = [], Cursor()
     for _ in range(10):
-        reply = speaker.do(Changes(cursor))
-        assert isinstance(reply, Changed)
+        reply = speaker.do(ListChanges(cursor))
+        assert isinstance(reply, ChangesListed)
         told += [(change.record_id, change.external_id, change.cursor.at) for change in reply.changes]
         if not reply.changes:
             break
@@ -220,8 +220,8 @@ def test_it_enumerates_the_records_that_carry_our_id(case: Case, speaker: Speake
         made(speaker, case, lead=lead, **values)
     held, after = [], ""
     for _ in range(5):
-        reply = speaker.do(Enumerate(after))
-        assert isinstance(reply, Enumerated)
+        reply = speaker.do(ListRecords(after))
+        assert isinstance(reply, RecordsListed)
         held += [lead for _, lead in reply.records]
         after = reply.after
         if not after:
@@ -231,18 +231,18 @@ def test_it_enumerates_the_records_that_carry_our_id(case: Case, speaker: Speake
 
 def test_faults_are_told_apart(case: Case, speaker: Speaker, server: CrmServer) -> None:
     record_id = made(speaker, case)
-    for fault, reply in ((Fault.EXPIRED, Expired()), (Fault.THROTTLED, Later), (Fault.DOWN, Later)):
+    for fault, reply in ((Fault.EXPIRED, Expired()), (Fault.THROTTLED, RetryLater), (Fault.DOWN, RetryLater)):
         server.faults.append(fault)
-        got = speaker.do(Read(record_id))
+        got = speaker.do(ReadRecord(record_id))
         assert got == reply or (isinstance(reply, type) and isinstance(got, reply)), fault
         if fault is Fault.THROTTLED:
-            assert isinstance(got, Later)
+            assert isinstance(got, RetryLater)
             assert got.after_s == 1.0
     server.faults.append(Fault.HTML)
-    assert isinstance(speaker.do(Read(record_id)), Later)
+    assert isinstance(speaker.do(ReadRecord(record_id)), RetryLater)
     server.faults.append(Fault.RESET)
     with pytest.raises(NoReply):
-        speaker.do(Read(record_id))
+        speaker.do(ReadRecord(record_id))
 
 
 def test_a_lead_that_was_converted_is_followed_to_its_contact() -> None:
@@ -250,14 +250,14 @@ def test_a_lead_that_was_converted_is_followed_to_its_contact() -> None:
     vendor = case.vendor()
     assert isinstance(vendor, salesforce.SalesforceFake)
     with CrmServer(vendor).running() as server:
-        speaker = Speaker(CONNECTORS["salesforce"], Link(server.address, case.settings, case.secrets, NOW))
+        speaker = Speaker(CONNECTORS["salesforce"], CrmLink(server.address, case.settings, case.secrets, NOW))
         record_id = made(speaker, case)
         contact = vendor.convert(record_id)
         assert speaker.do(write(case, record_id)) == Moved(contact)
-        assert speaker.do(write(case)) in (Moved(contact), Nothing())
+        assert speaker.do(write(case)) in (Moved(contact), NoRecord())
         assert speaker.do(write(case, contact)) == Written(contact)
         assert "Company" not in vendor.contacts[contact]
-        (change,) = speaker.do(Changes(Cursor())).changes  # type: ignore[union-attr]
+        (change,) = speaker.do(ListChanges(Cursor())).changes  # type: ignore[union-attr]
         assert (change.moved_to, change.value, change.owner) == (contact, "1200.5 EUR", "sam@example.com")
         speaker.close()
 
@@ -267,7 +267,7 @@ def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> 
     vendor = case.vendor()
     assert isinstance(vendor, pipedrive.PipedriveFake)
     with CrmServer(vendor).running() as server:
-        speaker = Speaker(CONNECTORS["pipedrive"], Link(server.address, case.settings, case.secrets, NOW))
+        speaker = Speaker(CONNECTORS["pipedrive"], CrmLink(server.address, case.settings, case.secrets, NOW))
         person = made(speaker, case)
         for _ in range(3):
             made(speaker, case)
@@ -276,8 +276,8 @@ def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> 
         vendor.deals = [{"id": number, "update_time": "2026-01-02T00:00:00Z", **deal} for number in (1, 2)]
         told, cursor = [], Cursor()
         for _ in range(3):
-            reply = speaker.do(Changes(cursor))
-            assert isinstance(reply, Changed)
+            reply = speaker.do(ListChanges(cursor))
+            assert isinstance(reply, ChangesListed)
             told += [(change.record_id, change.status, change.value) for change in reply.changes]
             cursor = reply.cursor
         assert told == [(person, "won", "250 SGD")] * 2
@@ -288,12 +288,12 @@ def test_odoo_gives_a_session_for_the_right_key_alone() -> None:
     case = CASES["odoo"]
     with CrmServer(case.vendor()).running() as server:
         speaker = Speaker(
-            CONNECTORS["odoo"], Link(server.address, case.settings, {"password": odoo.KEY}, NOW)
+            CONNECTORS["odoo"], CrmLink(server.address, case.settings, {"password": odoo.KEY}, NOW)
         )
-        assert speaker.do(Read("1")) == Expired()
-        assert speaker.do(Renew()) == Renewed({"session": str(odoo.UID)})
+        assert speaker.do(ReadRecord("1")) == Expired()
+        assert speaker.do(RenewSecrets()) == SecretsRenewed({"session": str(odoo.UID)})
         speaker.link = replace(speaker.link, secrets={"password": "wrong"})
-        assert speaker.do(Renew()) == Denied("access_denied")
+        assert speaker.do(RenewSecrets()) == Denied("access_denied")
         speaker.close()
 
 
@@ -308,14 +308,16 @@ def test_a_value_that_is_marked_wrong_leaves_the_record_and_what_people_wrote_th
     case = readable_case
     phone, email = case.phone, case.ada[case.email]
     with CrmServer(case.vendor()).running() as server:
-        speaker = Speaker(CONNECTORS[case.connector], Link(server.address, case.settings, case.secrets, NOW))
+        speaker = Speaker(
+            CONNECTORS[case.connector], CrmLink(server.address, case.settings, case.secrets, NOW)
+        )
         first = Payload(LEAD, 1, dict(case.ada), "", email, case.ada[phone], NOW.isoformat())
         arrived = speaker.deliver(first)
         assert isinstance(arrived, Arrived)
 
         def phone_there() -> str:
-            read = speaker.do(Read(arrived.record_id, (phone,)))
-            assert isinstance(read, Found)
+            read = speaker.do(ReadRecord(arrived.record_id, (phone,)))
+            assert isinstance(read, FoundRecords)
             return read.records[0].values.get(phone, "")
 
         kept = {name: text for name, text in case.ada.items() if name != phone}

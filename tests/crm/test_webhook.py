@@ -10,43 +10,43 @@ import standardwebhooks
 
 from contatto.crm.actions.targets import NewTarget, link_crm
 from contatto.crm.connectors.webhook import Webhook
-from contatto.crm.model.deliveries import Payload
-from contatto.crm.model.operations import (
+from contatto.crm.model import (
+    CrmLink,
     Denied,
-    Ended,
-    Erase,
     Erased,
-    Later,
-    Link,
-    Read,
-    Refused,
+    EraseRecord,
+    Payload,
+    ReadRecord,
+    Rejected,
     Reply,
+    RetryLater,
+    Unsubscribed,
     Unsupported,
-    Write,
+    WriteRecord,
     Written,
 )
-from contatto.crm.pages.views import show_settings
+from contatto.crm.pages.targets import show_settings
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.rules.delivering import begin_course, operation_of
+from contatto.crm.rules.deliveries import begin_course, operation_of
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused as RefusedInput
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-LINK = Link("https://hooks.example.com/leads", {}, {"secret": SECRET}, datetime(2026, 1, 1, tzinfo=UTC))
-WRITE = Write(
+LINK = CrmLink("https://hooks.example.com/leads", {}, {"secret": SECRET}, datetime(2026, 1, 1, tzinfo=UTC))
+WRITE = WriteRecord(
     None, "lead-1", 3, {"email": "ada@example.com"}, "Budget: 100", datetime(2026, 1, 1, tzinfo=UTC)
 )
 CONNECTOR = Webhook()
 
 
-def now() -> Link:
+def now() -> CrmLink:
     """The link at this moment: receivers refuse what is older than some minutes."""
     return replace(LINK, now=datetime.now(UTC))
 
 
-def asked(link: Link, operation: Write | Erase) -> HttpRequest:
+def asked(link: CrmLink, operation: WriteRecord | EraseRecord) -> HttpRequest:
     request = CONNECTOR.ask(link, operation)
     assert isinstance(request, HttpRequest)
     return request
@@ -94,27 +94,29 @@ def test_a_copy_has_the_same_id_and_another_revision_another() -> None:
 
 
 def test_an_erased_person_is_told_by_id_alone() -> None:
-    request = asked(now(), Erase("", "lead-1"))
+    request = asked(now(), EraseRecord("", "lead-1"))
     event = standardwebhooks.Webhook(SECRET).verify(request.body, dict(request.headers))
     assert event["type"] == "lead.erased"
     assert event["data"] == {"id": "lead-1"}
-    assert CONNECTOR.read(LINK, Erase("", "lead-1"), HttpAnswer(204, {}, b""), "") == Erased(is_partial=True)
+    assert CONNECTOR.read(LINK, EraseRecord("", "lead-1"), HttpAnswer(204, {}, b""), "") == Erased(
+        is_partial=True
+    )
 
 
 def test_answers_are_read_by_their_status() -> None:
     assert answered(200) == Written()
     assert answered(204) == Written()
-    assert answered(429, {"retry-after": "7"}) == Later("429", 7.0)
-    assert answered(500) == Later("500")
-    assert answered(302) == Later("302")
-    assert answered(400) == Refused("400")
+    assert answered(429, {"retry-after": "7"}) == RetryLater("429", 7.0)
+    assert answered(500) == RetryLater("500")
+    assert answered(302) == RetryLater("302")
+    assert answered(400) == Rejected("400")
     assert answered(401) == Denied("401")
     assert answered(403) == Denied("403")
-    assert answered(410) == Ended("410")
+    assert answered(410) == Unsubscribed("410")
 
 
 def test_what_it_cannot_do_it_says() -> None:
-    assert CONNECTOR.ask(LINK, Read("1")) == Unsupported()
+    assert CONNECTOR.ask(LINK, ReadRecord("1")) == Unsupported()
     assert CONNECTOR.ask(replace(LINK, secrets={"secret": "no base64!"}), WRITE) == Denied("bad_secret")
 
 
@@ -161,5 +163,5 @@ def test_a_webhook_clears_the_field_of_a_number_that_is_marked_wrong() -> None:
     at = "2026-01-01T00:00:00+00:00"
     payload = Payload("lead-1", 2, {}, "", "", "", at, wrong={"phone": ["+6591234567"]})
     operation = operation_of(begin_course(CONNECTOR.traits, payload))
-    assert isinstance(operation, Write)
+    assert isinstance(operation, WriteRecord)
     assert msgspec.json.decode(asked(LINK, operation).body)["data"]["fields"] == {"phone": ""}

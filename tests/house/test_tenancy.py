@@ -13,7 +13,7 @@ WITHOUT_BUSINESS = {
     "crm/store/deliveries.py:has_held": "For the worker, who works for all of them.",
     "crm/store/deliveries.py:list_held": "For the worker, who works for all of them.",
     "crm/store/deliveries.py:list_unknown_leads": "The target that it takes names the business.",
-    "crm/store/echoes.py:is_echo": "The target that it takes names the business.",
+    "crm/store/deliveries.py:is_echo": "The target that it takes names the business.",
     "crm/store/targets.py:find_swept_target": "For the worker, who works for all of them.",
     "crm/store/targets.py:has_sweep": "For the worker, who works for all of them.",
     "crm/store/targets.py:find_target_of_number": "For who signs with the secret of that target.",

@@ -10,10 +10,9 @@ from sqlalchemy import event, select
 from contatto.capture.model import Field
 from contatto.channels.actions import set_access_token
 from contatto.channels.model import MessageKind, Sender
-from contatto.crm.actions.polling import take_crm_change
-from contatto.crm.actions.scheduling import schedule_lead
-from contatto.crm.model.operations import Cursor, RecordChange
-from contatto.crm.model.targets import Target
+from contatto.crm.actions.changes import take_crm_change
+from contatto.crm.actions.deliveries import schedule_lead
+from contatto.crm.model import Cursor, RecordChange, Target
 from contatto.inbox.actions.desk import add_private_note
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.incoming import settle_receipts

@@ -12,7 +12,7 @@ from sqlalchemy import select
 import contatto
 from contatto.accounts.actions import NewAdAccount, add_ad_account
 from contatto.accounts.model import BusinessId
-from contatto.crm.actions.snapshots import read_snapshot
+from contatto.crm.actions.deliveries import read_snapshot
 from contatto.forms.actions import list_form_entries, submit_form
 from contatto.forms.model import FormSubmitted, Kind
 from contatto.forms.rules.outside import form_table
@@ -39,7 +39,7 @@ from tests.forms import papers
 
 WRONG, RIGHT, CORRECTED = "+60129876543", "+60123456789", "+60123334444"
 READS_ALL: Final = {
-    "crm/actions/snapshots.py",
+    "crm/actions/deliveries.py",
     "inbox/actions/forms.py",
     "inbox/pages/desk.py",
     "inbox/pages/thread.py",

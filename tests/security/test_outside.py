@@ -15,13 +15,19 @@ from contatto.accounts.model import Role
 from contatto.ad_platforms.actions import accounts as authorizing
 from contatto.ad_platforms.actions.accounts import RETURN_PATH, authorize_url
 from contatto.ad_platforms.store import list_outside_accounts
-from contatto.crm.actions import consenting
-from contatto.crm.actions.consenting import CALLBACK, consent_address
-from contatto.crm.actions.incoming import incoming_path, open_incoming
-from contatto.crm.actions.targets import NewTarget, link_crm
+from contatto.crm.actions.changes import incoming_path, open_incoming
+from contatto.crm.actions.targets import CALLBACK, ConsentVisitor, NewTarget, consent_address, link_crm
 from contatto.crm.connectors.google_sheets import GoogleSheets
-from contatto.crm.model.operations import Erase, Find, FindBy, Link, Operation, Read, Write
-from contatto.crm.model.targets import Target
+from contatto.crm.model import (
+    CrmLink,
+    EraseRecord,
+    FindBy,
+    FindRecord,
+    Operation,
+    ReadRecord,
+    Target,
+    WriteRecord,
+)
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_records
 from contatto.crm.store.targets import list_targets
@@ -120,7 +126,7 @@ def crm_state(world: World, of: Tenant, role: Role) -> str:
 
     target = world.context.db.write_now(link)
     session = hash_secret(of.sessions[role])
-    visitor = consenting.Visitor(of.business_id, of.members[role], session)
+    visitor = ConsentVisitor(of.business_id, of.members[role], session)
     oauth = CONNECTORS["hubspot"].traits.oauth
     assert oauth is not None
     context = world.context
@@ -194,7 +200,7 @@ def test_a_state_of_a_consent_is_good_for_its_own_session_alone_and_once(
 SHEET = GoogleSheets()
 
 
-def sheet_requests(operation: Operation, link: Link, cells: tuple[str, ...]) -> list[HttpRequest]:
+def sheet_requests(operation: Operation, link: CrmLink, cells: tuple[str, ...]) -> list[HttpRequest]:
     """What is sent to Google for an operation, on a sheet with these names of columns and one row of ours."""
     ours = "0195e2a7-0000-7000-8000-000000000001"
     sent, memory = list[HttpRequest](), ""
@@ -217,7 +223,7 @@ def test_a_sheet_takes_what_people_write_as_text_and_not_as_a_formula(columns: t
     link = link_of(SHEET.traits)
     values = {"Name": FORMULA, FORMULA: "+1+1"}
     for known in (None, "0195e2a7-0000-7000-8000-000000000001"):
-        write = Write(known, "0195e2a7-0000-7000-8000-000000000001", 1, values, FORMULA, link.now)
+        write = WriteRecord(known, "0195e2a7-0000-7000-8000-000000000001", 1, values, FORMULA, link.now)
         sent = [each for each in sheet_requests(write, link, columns) if FORMULA.encode()[:9] in each.body]
         assert sent
         assert {parse_qs(urlsplit(each.url).query)["valueInputOption"][0] for each in sent} == {"RAW"}
@@ -231,11 +237,11 @@ def test_a_sheets_settings_lead_to_no_other_address_of_google(named: str) -> Non
     plain = link_of(SHEET.traits)
     lead_id = "0195e2a7-0000-7000-8000-000000000001"
     operations: list[Operation] = [
-        Read(lead_id), Find(FindBy.EXTERNAL_ID, lead_id), Erase(lead_id, lead_id),
-        Write(None, lead_id, 1, {"Name": "Mei"}, "", plain.now),
+        ReadRecord(lead_id), FindRecord(FindBy.EXTERNAL_ID, lead_id), EraseRecord(lead_id, lead_id),
+        WriteRecord(None, lead_id, 1, {"Name": "Mei"}, "", plain.now),
     ]  # fmt: skip
     for setting in ("spreadsheet", "sheet"):
-        link = Link(plain.address, {**plain.settings, setting: named}, plain.secrets, plain.now)
+        link = CrmLink(plain.address, {**plain.settings, setting: named}, plain.secrets, plain.now)
         for operation in operations:
             hostile, usual = (sheet_requests(operation, at, ("Name",)) for at in (link, plain))
             assert len(hostile) == len(usual) > 1

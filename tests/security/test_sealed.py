@@ -16,11 +16,9 @@ from starlette.testclient import TestClient
 
 from contatto.app import create_app, open_context
 from contatto.cli.seal import seal_days
-from contatto.crm.model.trials import TrialState
-from contatto.crm.store.deliveries import find_record, list_deliveries, record_told
-from contatto.crm.store.progress import record_due
-from contatto.crm.store.targets import list_targets
-from contatto.crm.store.trials import find_trial, record_trial, save_trial
+from contatto.crm.model import TrialState
+from contatto.crm.store.deliveries import find_record, list_deliveries, record_due, record_told
+from contatto.crm.store.targets import find_trial, list_targets, record_trial, save_trial
 from contatto.delivery.store.foretold import save_influences
 from contatto.inbox.store.messages import messages
 from contatto.kit.db.connect import reseal_all

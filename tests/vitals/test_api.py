@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.crm.actions import targets as actions
-from contatto.crm.actions.targets import NewTarget
+from contatto.crm.actions.targets import NewTarget, link_crm, load_target
 from contatto.kit.db.tx import Tx
 from tests import make
 from tests.journeys.running import House, running_house
@@ -45,10 +44,10 @@ def test_what_waits_and_how_far_leads_are_is_counted_and_nobody_is_named(house: 
     def work(tx: Tx) -> None:
         given = {"database": "crm", "user": "u", "password": "p"}
         new = NewTarget("tryton", "Kopi CRM", "https://crm.example.com", given)
-        target = actions.link_crm(tx, house.business_id, new, ())
+        target = link_crm(tx, house.business_id, new, ())
         for number in range(3):
             make.lead(tx, house.business_id, make.contact(f"+659123456{number}"), person_id=f"p{number}")
-        actions.load_target(tx, house.business_id, target.number)
+        load_target(tx, house.business_id, target.number)
 
     house.context.db.write_now(work)
     found = scrape(house)

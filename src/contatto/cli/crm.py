@@ -9,16 +9,25 @@ from rich.table import Table
 
 from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.cli.crm_kit import verify_command
-from contatto.crm.actions import targets as actions
-from contatto.crm.actions.comparing import queue_comparison
-from contatto.crm.actions.consenting import start_path
-from contatto.crm.actions.incoming import incoming_path, open_incoming
-from contatto.crm.actions.ledger import CrmLedger, load_ledger
-from contatto.crm.actions.targets import NewTarget
-from contatto.crm.model.targets import Target, TargetState
-from contatto.crm.model.traits import Traits
+from contatto.crm.actions.changes import incoming_path, open_incoming
+from contatto.crm.actions.checks import queue_comparison
+from contatto.crm.actions.targets import (
+    CrmLedger,
+    NewTarget,
+    link_crm,
+    load_ledger,
+    load_target,
+    pause_target,
+    reconnect_target,
+    remove_target,
+    resend_dead,
+    resume_target,
+    resync_target,
+    start_path,
+)
+from contatto.crm.model import ConnectorTraits, Target, TargetState
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.rules.alarms import Alarm
+from contatto.crm.rules.reasons import Alarm
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 
@@ -65,7 +74,7 @@ def link_command(
 
     def work(tx: Tx) -> Target:
         of = find_one_business(tx, business)
-        target = actions.link_crm(tx, of.id, new, allowed)
+        target = link_crm(tx, of.id, new, allowed)
         record_command(tx, of, "crm link", f"target={target.number}")
         return target
 
@@ -74,14 +83,14 @@ def link_command(
     _print_consent(found.traits, made)
 
 
-def _print_consent(traits: Traits, target: Target) -> None:
+def _print_consent(traits: ConnectorTraits, target: Target) -> None:
     """Where a member allows it, if the vendor has to be asked; a browser has to do that, not a command."""
     if traits.oauth is not None and target.state is TargetState.DISCONNECTED:
         out.print("Sign in as an administrator, and allow it there:")
         out.print(f"{Settings().link_address}{start_path(target)}", soft_wrap=True)
 
 
-def _given(traits: Traits, pairs: list[str] | None) -> dict[str, str]:
+def _given(traits: ConnectorTraits, pairs: list[str] | None) -> dict[str, str]:
     """Settings from the options, secrets from variables or from whoever sits there."""
     given = dict(_pair(each) for each in pairs or ())
     secret = {each.name for each in traits.settings if each.is_secret}
@@ -139,7 +148,7 @@ def list_command(business: Of = "") -> None:
 def _change(number: int, business: str, command: str, change: Callable[[Tx, Target], None]) -> None:
     def work(tx: Tx) -> None:
         of = find_one_business(tx, business)
-        change(tx, actions.load_target(tx, of.id, number))
+        change(tx, load_target(tx, of.id, number))
         record_command(tx, of, f"crm {command}", f"target={number}")
 
     carry_out(work)
@@ -149,13 +158,13 @@ def _change(number: int, business: str, command: str, change: Callable[[Tx, Targ
 @commands.command("pause")
 def pause_command(number: Number, business: Of = "") -> None:
     """Let leads queue until `resume`."""
-    _change(number, business, "pause", actions.pause_target)
+    _change(number, business, "pause", pause_target)
 
 
 @commands.command("resume")
 def resume_command(number: Number, business: Of = "") -> None:
     """Let leads go there again; those that waited go by themselves."""
-    _change(number, business, "resume", actions.resume_target)
+    _change(number, business, "resume", resume_target)
 
 
 @commands.command("compare")
@@ -167,7 +176,7 @@ def compare_command(number: Number, business: Of = "") -> None:
 @commands.command("resync")
 def resync_command(number: Number, business: Of = "") -> None:
     """Send every lead once more."""
-    _change(number, business, "resync", actions.resync_target)
+    _change(number, business, "resync", resync_target)
 
 
 @commands.command("resend")
@@ -175,7 +184,7 @@ def resend_command(number: Number, business: Of = "") -> None:
     """Send dead letters again, 500 at a time."""
 
     def resend(tx: Tx, target: Target) -> None:
-        actions.resend_dead(tx, target)
+        resend_dead(tx, target)
 
     _change(number, business, "resend", resend)
 
@@ -190,14 +199,12 @@ def reconnect_command(number: Number, pairs: Pairs = None, address: str = "", bu
         number,
         business,
         "reconnect",
-        lambda tx, target: actions.reconnect_target(
-            tx, target, address, {**target.settings, **given}, allowed
-        ),
+        lambda tx, target: reconnect_target(tx, target, address, {**target.settings, **given}, allowed),
     )
 
 
-def _traits_of(tx: Tx, business: str, number: int) -> Traits:
-    target = actions.load_target(tx, find_one_business(tx, business).id, number)
+def _traits_of(tx: Tx, business: str, number: int) -> ConnectorTraits:
+    target = load_target(tx, find_one_business(tx, business).id, number)
     return CONNECTORS[target.connector].traits
 
 
@@ -207,7 +214,7 @@ def webhook_command(number: Number, business: Of = "") -> None:
 
     def work(tx: Tx) -> tuple[Target, str]:
         of = find_one_business(tx, business)
-        target = actions.load_target(tx, of.id, number)
+        target = load_target(tx, of.id, number)
         secret = open_incoming(tx, target)
         record_command(tx, of, "crm webhook", f"target={number}")
         return target, secret
@@ -226,4 +233,4 @@ def remove_command(
     """Unlink a CRM: nothing more goes there, and its secrets are forgotten. What is there stays there."""
     if not yes:
         typer.confirm("Nothing more goes there. Remove it?", abort=True)
-    _change(number, business, "remove", actions.remove_target)
+    _change(number, business, "remove", remove_target)

@@ -1,6 +1,7 @@
-"""Which connectors there are, by the names that are kept in rows."""
+"""Registry of CRM connectors, and ports that the installation fills."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from contatto.crm.connectors.bottlecrm import BottleCrm
@@ -12,9 +13,10 @@ from contatto.crm.connectors.salesforce import Salesforce
 from contatto.crm.connectors.tryton import Tryton
 from contatto.crm.connectors.webhook import Webhook
 from contatto.crm.connectors.zoho import Zoho
-from contatto.crm.model.connector import Connector
+from contatto.crm.model import CrmConnector
+from contatto.kit.db.tx import Tx
 
-_ALL: Final[tuple[Connector, ...]] = (
+_ALL: Final[tuple[CrmConnector, ...]] = (
     BottleCrm(),
     GoogleSheets(),
     HubSpot(),
@@ -26,4 +28,52 @@ _ALL: Final[tuple[Connector, ...]] = (
     Zoho(),
 )
 
-CONNECTORS: Final[Mapping[str, Connector]] = {each.traits.name: each for each in _ALL}
+CONNECTORS: Final[Mapping[str, CrmConnector]] = {each.traits.name: each for each in _ALL}
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What came in from platforms and chats, by what became of it; it adds up at any moment.
+
+    ``received`` is the sum of the others; ``stored`` became a message, ``merged`` was a copy of one.
+    """
+
+    waiting: int
+    stored: int
+    merged: int
+    refused: int
+
+    @property
+    def received(self) -> int:
+        return self.waiting + self.stored + self.merged + self.refused
+
+
+@dataclass(frozen=True, slots=True)
+class ToldPlatform:
+    """An ad account elsewhere that is told of leads: ``signals`` is the sum of those after it."""
+
+    name: str
+    href: str
+    signals: int
+    due: int
+    sent: int
+    withheld: int
+    dead: int
+    adds_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrmPorts:
+    """Ports of CRM sync.
+
+    Attributes:
+        answers: the latest answers of a lead to forms, by the labels of the questions.
+        intake: counts of incoming messages.
+        signals: counts of signals to ad platforms.
+        connectors: those of the registry; tests hand in others.
+    """
+
+    answers: Callable[[Tx, str, str], Mapping[str, str]]
+    intake: Callable[[Tx, str], Intake]
+    told: Callable[[Tx, str], Sequence[ToldPlatform]]
+    connectors: Mapping[str, CrmConnector]

@@ -10,9 +10,8 @@ from contatto.accounts.rules import may
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import NodeStatus
 from contatto.ads.store import load_ad_groups
-from contatto.crm.model.deliveries import DeliveryState
-from contatto.crm.model.targets import TargetState
-from contatto.crm.store.standings import count_states
+from contatto.crm.model import DeliveryState, TargetState
+from contatto.crm.store.deliveries import count_states
 from contatto.crm.store.targets import list_targets
 from contatto.delivery.rules.competing import budget_left
 from contatto.delivery.store.ledger import list_charged_days, list_spent

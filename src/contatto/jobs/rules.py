@@ -11,8 +11,8 @@ from contatto.ad_platforms.model import PULL
 from contatto.ad_platforms.rules.pulling import STOPS
 from contatto.channels.model import CHECK
 from contatto.channels.rules import check_text
-from contatto.crm.rules.consent import consent_text
-from contatto.crm.rules.plans import CONSENT
+from contatto.crm.rules.deliveries import CONSENT
+from contatto.crm.rules.reasons import consent_text
 from contatto.crm.rules.reasons import reason_text as crm_reason
 from contatto.inbox.model import REPLY
 from contatto.inbox.rules import stop_text

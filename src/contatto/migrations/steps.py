@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from contatto import wiring
 from contatto.ads import store as _welcomes
 from contatto.audit import store as _audit
-from contatto.crm.store import events as _events
+from contatto.crm.store import deliveries as _events
 from contatto.forms import store as _pictures
 from contatto.kit.db.database import protect_tables
 from contatto.kit.db.types import metadata

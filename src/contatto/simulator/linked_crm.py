@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from contatto.crm.actions.targets import NewTarget, link_crm, reconnect_target
-from contatto.crm.model.targets import Target
+from contatto.crm.model import Target
 from contatto.crm.store.targets import list_targets
 from contatto.kit.db.tx import Tx
 from contatto.simulator.crms import odoo

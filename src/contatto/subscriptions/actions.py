@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
-from contatto.crm.actions.snapshots import read_snapshot
+from contatto.crm.actions.deliveries import read_snapshot
 from contatto.crm.connectors.webhook import PREFIX
 from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
 from contatto.forms.rules.outside import answer_data, sample_answers

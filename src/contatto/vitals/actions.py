@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
-from contatto.crm.actions.ledger import load_standings
+from contatto.crm.actions.targets import load_standings
 from contatto.crm.store.targets import list_all_targets
 from contatto.inbox.store.receipts import count_all_receipts
 from contatto.kit.db.tx import Tx

@@ -10,7 +10,6 @@ Source: the OpenAPI document of django-crm 1.35.0 (``/schema/``), "Leads".
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from contatto.crm.connectors.contract import json_request, path_id
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
@@ -20,31 +19,34 @@ from contatto.crm.connectors.json_api import (
     as_pairs,
     as_text,
     as_values,
+    bearer,
+    json_request,
+    path_id,
 )
-from contatto.crm.connectors.oauth import bearer
-from contatto.crm.model.operations import (
+from contatto.crm.model import (
+    ConnectorSetting,
+    ConnectorTraits,
     CrmField,
+    CrmLink,
     CrmRecord,
-    Describe,
-    Described,
-    Erase,
+    DescribeFields,
     Erased,
+    EraseRecord,
     Exists,
     FieldKind,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Link,
-    Merge,
-    Nothing,
+    FindRecord,
+    FoundRecords,
+    MergeRecords,
+    NoRecord,
     Operation,
-    Read,
+    ReadRecord,
     Reply,
     ValueGone,
-    Write,
+    WriteRecord,
     Written,
 )
-from contatto.crm.model.traits import Setting, Traits
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -68,25 +70,25 @@ _LIMITS: Final = {"title": 64, "salutation": 64, "phone": 25, "source_detail": 1
 _TAKEN: Final = "already"
 
 
-def _send(link: Link, method: str, path: str, body: Any = None) -> HttpRequest:
+def _send(link: CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
     return json_request(method, f"{link.address}{_LEADS}{path}", bearer(link) or {}, body)
 
 
-def _describe(link: Link, _: Describe) -> HttpRequest:
+def _describe(link: CrmLink, _: DescribeFields) -> HttpRequest:
     return _send(link, "GET", "?limit=1")
 
 
-def _find(link: Link, find: Find) -> HttpRequest:
+def _find(link: CrmLink, find: FindRecord) -> HttpRequest:
     if find.by is FindBy.EMAIL:
         return _send(link, "GET", f"?limit=20&email={quote(find.value)}")
     return _send(link, "POST", "duplicates/", {"phone": find.value})
 
 
-def _read(link: Link, read: Read) -> HttpRequest:
+def _read(link: CrmLink, read: ReadRecord) -> HttpRequest:
     return _send(link, "GET", f"{path_id(read.record_id)}/")
 
 
-def _write(link: Link, write: Write) -> HttpRequest:
+def _write(link: CrmLink, write: WriteRecord) -> HttpRequest:
     values = {**write.values, OUR_ID: write.external_id}
     if write.note:
         values[NOTE] = write.note
@@ -95,15 +97,15 @@ def _write(link: Link, write: Write) -> HttpRequest:
     return _send(link, "POST", "", values)
 
 
-def _merge(link: Link, merge: Merge) -> HttpRequest:
+def _merge(link: CrmLink, merge: MergeRecords) -> HttpRequest:
     return _send(link, "POST", f"{path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id})
 
 
-def _erase(link: Link, erase: Erase) -> HttpRequest:
+def _erase(link: CrmLink, erase: EraseRecord) -> HttpRequest:
     return _send(link, "DELETE", f"{path_id(erase.record_id)}/")
 
 
-def _read_description(_link: Link, _: Describe, body: Any, _memory: str) -> Reply:
+def _read_description(_link: CrmLink, _: DescribeFields, body: Any, _memory: str) -> Reply:
     lists = as_dict(body)
     if "open_leads" not in lists:
         return UNCLEAR
@@ -112,10 +114,10 @@ def _read_description(_link: Link, _: Describe, body: Any, _memory: str) -> Repl
     fields.append(CrmField("phone", "Phone", FieldKind.PHONE, limit=_LIMITS["phone"]))
     for name, (listed, label) in _CHOICES.items():
         fields.append(CrmField(name, label, FieldKind.CHOICE, choices=as_pairs(lists.get(listed))))
-    return Described(tuple(fields))
+    return FieldsDescribed(tuple(fields))
 
 
-def _read_found(_link: Link, find: Find, body: Any, _memory: str) -> Reply:
+def _read_found(_link: CrmLink, find: FindRecord, body: Any, _memory: str) -> Reply:
     answer = as_dict(body)
     if find.by is FindBy.PHONE:
         if not isinstance(answer.get("duplicates"), list):
@@ -130,7 +132,7 @@ def _read_found(_link: Link, find: Find, body: Any, _memory: str) -> Reply:
         near = [each for page in pages for each in as_dicts(page)]
         listed = [each for each in near if as_text(each.get("email")).casefold() == find.value.casefold()]
     records = tuple(record for record in map(_record, listed) if record.id)
-    return Found(records) if records else Nothing()
+    return FoundRecords(records) if records else NoRecord()
 
 
 def _record(one: dict[str, Any]) -> CrmRecord:
@@ -138,12 +140,12 @@ def _record(one: dict[str, Any]) -> CrmRecord:
     return CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values, values.get("updated_at", ""))
 
 
-def _read_record(_link: Link, _: Read, body: Any, _memory: str) -> Reply:
+def _read_record(_link: CrmLink, _: ReadRecord, body: Any, _memory: str) -> Reply:
     record = _record(as_dict(as_dict(body).get("lead_obj")))
-    return Found((record,)) if record.id else UNCLEAR
+    return FoundRecords((record,)) if record.id else UNCLEAR
 
 
-def _read_written(_link: Link, write: Write, body: Any, _memory: str) -> Reply:
+def _read_written(_link: CrmLink, write: WriteRecord, body: Any, _memory: str) -> Reply:
     answer = as_dict(body)
     if answer.get("error") is not False:
         return UNCLEAR
@@ -151,22 +153,22 @@ def _read_written(_link: Link, write: Write, body: Any, _memory: str) -> Reply:
     return Written(record_id) if record_id else UNCLEAR
 
 
-def _read_merged(_link: Link, merge: Merge, body: Any, _memory: str) -> Reply:
+def _read_merged(_link: CrmLink, merge: MergeRecords, body: Any, _memory: str) -> Reply:
     return Written(merge.into_id) if as_dict(body).get("error") is False else UNCLEAR
 
 
-def _read_erased(_link: Link, _: Erase, body: Any, _memory: str) -> Reply:
+def _read_erased(_link: CrmLink, _: EraseRecord, body: Any, _memory: str) -> Reply:
     return Erased() if as_dict(body).get("error") is False else UNCLEAR
 
 
 class BottleCrm(JsonApi):
     """The connector of BottleCRM; it tells no changes: its lists cannot be read by the time of a change."""
 
-    traits = Traits(
+    traits = ConnectorTraits(
         name="bottlecrm",
         label="BottleCRM",
         settings=(
-            Setting(
+            ConnectorSetting(
                 "access_token",
                 N_("Personal access token"),
                 is_secret=True,
@@ -186,25 +188,25 @@ class BottleCrm(JsonApi):
         merges=True,
     )
     abilities: ClassVar[Abilities] = {
-        Describe: (_describe, _read_description),
-        Find: (_find, _read_found),
-        Read: (_read, _read_record),
-        Write: (_write, _read_written),
-        Merge: (_merge, _read_merged),
-        Erase: (_erase, _read_erased),
+        DescribeFields: (_describe, _read_description),
+        FindRecord: (_find, _read_found),
+        ReadRecord: (_read, _read_record),
+        WriteRecord: (_write, _read_written),
+        MergeRecords: (_merge, _read_merged),
+        EraseRecord: (_erase, _read_erased),
     }
 
     def trouble(
-        self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: CrmLink, operation: Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> Reply | None:
         if answer.status == 404:
-            return Nothing()
+            return NoRecord()
         errors = as_dict(as_dict(body).get("errors"))
-        if answer.status != 400 or not isinstance(operation, Write) or not errors:
+        if answer.status != 400 or not isinstance(operation, WriteRecord) or not errors:
             return None
         if _TAKEN in str(errors.get("email", "")):
             return Exists()
         return ValueGone(next(iter(errors)))
 
-    def record_url(self, link: Link, record_id: str) -> str:
+    def record_url(self, link: CrmLink, record_id: str) -> str:
         return f"{link.address}/leads/{record_id}"

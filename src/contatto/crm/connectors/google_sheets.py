@@ -10,32 +10,44 @@ import re
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from contatto.crm.connectors.contract import json_request, path_id
-from contatto.crm.connectors.json_api import UNCLEAR, Abilities, JsonApi, as_dict, as_text, keep, recall
-from contatto.crm.connectors.oauth import bearer
-from contatto.crm.model.operations import (
+from contatto.crm.connectors.json_api import (
+    UNCLEAR,
+    Abilities,
+    JsonApi,
+    as_dict,
+    as_text,
+    bearer,
+    json_request,
+    keep,
+    path_id,
+    recall,
+)
+from contatto.crm.model import (
+    ConnectorSetting,
+    ConnectorTraits,
     CrmField,
+    CrmLink,
     CrmRecord,
-    Describe,
-    Described,
-    Enumerate,
-    Enumerated,
-    Erase,
+    DescribeFields,
     Erased,
+    EraseRecord,
+    ErasureLevel,
     FieldGone,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Link,
-    Nothing,
-    Onward,
+    FindRecord,
+    FollowUp,
+    FoundRecords,
+    ListRecords,
+    NoRecord,
+    OAuth,
     Operation,
-    Read,
+    ReadRecord,
+    RecordsListed,
     Reply,
-    Write,
+    WriteRecord,
     Written,
 )
-from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -47,26 +59,26 @@ _HEAD, _AGAIN, _SCAN, _ROW, _PUT = "head", "again", "scan", "row", "put"
 _RAW: Final = "valueInputOption=RAW"
 
 
-def _send(link: Link, method: str, cells: str, end: str = "", body: Any = None) -> HttpRequest:
+def _send(link: CrmLink, method: str, cells: str, end: str = "", body: Any = None) -> HttpRequest:
     sheet = link.settings.get("sheet", "").replace("'", "''")
     where = quote(f"'{sheet}'!{cells}", safe="")
     path = f"/v4/spreadsheets/{path_id(link.settings.get('spreadsheet', ''))}/values/{where}{end}"
     return json_request(method, link.address + path, bearer(link) or {}, body)
 
 
-def _head(link: Link, _: Operation) -> HttpRequest:
+def _head(link: CrmLink, _: Operation) -> HttpRequest:
     return _send(link, "GET", "1:1")
 
 
-def _scan(link: Link, first: int) -> HttpRequest:
+def _scan(link: CrmLink, first: int) -> HttpRequest:
     return _send(link, "GET", f"A{first}:A{first + _ROWS - 1}", "?majorDimension=COLUMNS")
 
 
-def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
+def _enumerate(link: CrmLink, enumerate_: ListRecords) -> HttpRequest:
     return _scan(link, int(enumerate_.after or 2))
 
 
-def _row_of(link: Link, row: int) -> HttpRequest:
+def _row_of(link: CrmLink, row: int) -> HttpRequest:
     return _send(link, "GET", f"{row}:{row}")
 
 
@@ -82,45 +94,45 @@ def _cells(body: Any) -> list[str] | None:
 
 def _wanted(operation: Any) -> str:
     """Our id in an operation."""
-    if isinstance(operation, Find):
+    if isinstance(operation, FindRecord):
         return operation.value
-    return operation.record_id if isinstance(operation, Read) else operation.external_id
+    return operation.record_id if isinstance(operation, ReadRecord) else operation.external_id
 
 
-def _read_description(_link: Link, _: Describe, body: Any, _memory: str) -> Reply:
+def _read_description(_link: CrmLink, _: DescribeFields, body: Any, _memory: str) -> Reply:
     names = _cells(body)
     if names is None:
         return UNCLEAR
-    return Described(tuple(CrmField(name, name) for name in names[1:] if name))
+    return FieldsDescribed(tuple(CrmField(name, name) for name in names[1:] if name))
 
 
-def _read_enumerated(_link: Link, enumerate_: Enumerate, body: Any, _memory: str) -> Reply:
+def _read_enumerated(_link: CrmLink, enumerate_: ListRecords, body: Any, _memory: str) -> Reply:
     """What people type into rows of their own is no id of ours."""
     cells = _cells(body)
     if cells is None:
         return UNCLEAR
     after = str(int(enumerate_.after or 2) + _ROWS) if len(cells) == _ROWS else ""
-    return Enumerated(tuple((cell, cell) for cell in cells if _OUR_ID.fullmatch(cell)), after)
+    return RecordsListed(tuple((cell, cell) for cell in cells if _OUR_ID.fullmatch(cell)), after)
 
 
-def _go_on(link: Link, operation: Any, body: Any, memory: str) -> Reply:
+def _go_on(link: CrmLink, operation: Any, body: Any, memory: str) -> Reply:
     """Read the head, then the first column until the id is there, then do what is asked with its row."""
     cells, known = _cells(body), as_dict(recall(memory)) if memory else {}
     step = as_text(known.get("step"))
     if step == _PUT:
         return _ended(operation, body)
     if step == _HEAD:
-        return Onward(_head(link, operation), keep({"step": _AGAIN})) if body is not None else UNCLEAR
+        return FollowUp(_head(link, operation), keep({"step": _AGAIN})) if body is not None else UNCLEAR
     if cells is None:
         return UNCLEAR
     if step == _ROW:
-        return Found((_record(operation, known, cells),))
+        return FoundRecords((_record(operation, known, cells),))
     if step == _SCAN:
         return _scanned(link, operation, known, cells)
-    return Onward(_scan(link, 2), keep({"step": _SCAN, "head": cells, "first": 2}))
+    return FollowUp(_scan(link, 2), keep({"step": _SCAN, "head": cells, "first": 2}))
 
 
-def _scanned(link: Link, operation: Any, known: dict[str, Any], cells: list[str]) -> Reply:
+def _scanned(link: CrmLink, operation: Any, known: dict[str, Any], cells: list[str]) -> Reply:
     first = known.get("first")
     if not isinstance(first, int):
         return UNCLEAR
@@ -129,27 +141,27 @@ def _scanned(link: Link, operation: Any, known: dict[str, Any], cells: list[str]
         return _with_row(link, operation, known, first + cells.index(wanted))
     if len(cells) == _ROWS:
         following = first + _ROWS
-        return Onward(_scan(link, following), keep({**known, "first": following}))
-    if isinstance(operation, Write):
+        return FollowUp(_scan(link, following), keep({**known, "first": following}))
+    if isinstance(operation, WriteRecord):
         return _put(link, operation, known, None)
-    return Nothing()
+    return NoRecord()
 
 
-def _with_row(link: Link, operation: Any, known: dict[str, Any], row: int) -> Reply:
-    if isinstance(operation, Write):
+def _with_row(link: CrmLink, operation: Any, known: dict[str, Any], row: int) -> Reply:
+    if isinstance(operation, WriteRecord):
         return _put(link, operation, known, row)
-    if isinstance(operation, Erase):
-        return Onward(_send(link, "POST", f"{row}:{row}", ":clear", {}), keep({"step": _PUT}))
-    return Onward(_row_of(link, row), keep({**known, "step": _ROW}))
+    if isinstance(operation, EraseRecord):
+        return FollowUp(_send(link, "POST", f"{row}:{row}", ":clear", {}), keep({"step": _PUT}))
+    return FollowUp(_row_of(link, row), keep({**known, "step": _ROW}))
 
 
-def _put(link: Link, write: Write, known: dict[str, Any], row: int | None) -> Reply:
+def _put(link: CrmLink, write: WriteRecord, known: dict[str, Any], row: int | None) -> Reply:
     """Fill the cells of the columns that are named; an empty sheet gets its head first."""
     head = [as_text(name) for name in known.get("head") or ()]
     if not head:
         names = ["Lead ID", *write.values, NOTE]
         request = _send(link, "PUT", "1:1", f"?{_RAW}", {"values": [names]})
-        return Onward(request, keep({"step": _HEAD}))
+        return FollowUp(request, keep({"step": _HEAD}))
     values = {**write.values, **({NOTE: write.note} if write.note and NOTE in head else {})}
     missing = next((name for name in write.values if name not in head), None)
     if missing is not None:
@@ -161,14 +173,14 @@ def _put(link: Link, write: Write, known: dict[str, Any], row: int | None) -> Re
         )
     else:
         request = _send(link, "PUT", f"A{row}", f"?{_RAW}", {"values": [line]})  # null leaves a cell as it is
-    return Onward(request, keep({"step": _PUT}))
+    return FollowUp(request, keep({"step": _PUT}))
 
 
 def _ended(operation: Any, body: Any) -> Reply:
     if "spreadsheetId" not in as_dict(body):
         return UNCLEAR
     # earlier versions of the sheet stay in Google's version history
-    return Erased(is_partial=True) if isinstance(operation, Erase) else Written(operation.external_id)
+    return Erased(is_partial=True) if isinstance(operation, EraseRecord) else Written(operation.external_id)
 
 
 def _record(operation: Any, known: dict[str, Any], cells: list[str]) -> CrmRecord:
@@ -180,29 +192,29 @@ def _record(operation: Any, known: dict[str, Any], cells: list[str]) -> CrmRecor
 class GoogleSheets(JsonApi):
     """The connector of Google Sheets, by OAuth."""
 
-    traits = Traits(
+    traits = ConnectorTraits(
         name="google_sheets",
         label="Google Sheets",
         address="https://sheets.googleapis.com",
         settings=(
-            Setting(
+            ConnectorSetting(
                 "spreadsheet",
                 N_("Spreadsheet ID"),
                 example="1BxiMVs0XRA5nF…",
                 help=N_("The long part of its web address, between /d/ and /edit."),
             ),
-            Setting(
+            ConnectorSetting(
                 "sheet",
                 N_("Sheet name"),
                 default="Leads",
                 help=N_("The tab at the bottom of the spreadsheet."),
             ),
-            Setting(
+            ConnectorSetting(
                 "client_id",
                 N_("Client ID"),
                 help=N_("In the Google Cloud console: Credentials, OAuth client of a web application."),
             ),
-            Setting(
+            ConnectorSetting(
                 "client_secret",
                 N_("Client secret"),
                 is_secret=True,
@@ -231,16 +243,16 @@ class GoogleSheets(JsonApi):
         ),
     )
     abilities: ClassVar[Abilities] = {
-        Describe: (_head, _read_description),
-        Find: (_head, _go_on),
-        Read: (_head, _go_on),
-        Write: (_head, _go_on),
-        Erase: (_head, _go_on),
-        Enumerate: (_enumerate, _read_enumerated),
+        DescribeFields: (_head, _read_description),
+        FindRecord: (_head, _go_on),
+        ReadRecord: (_head, _go_on),
+        WriteRecord: (_head, _go_on),
+        EraseRecord: (_head, _go_on),
+        ListRecords: (_enumerate, _read_enumerated),
     }
 
     def trouble(
-        self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: CrmLink, operation: Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> Reply | None:
         """A missing spreadsheet or sheet is a matter for a person, not a missing record."""
         return None
@@ -249,7 +261,7 @@ class GoogleSheets(JsonApi):
         """What was written as it is comes back as it is, but for spaces at its end."""
         return written.strip() == found.strip()
 
-    def record_url(self, link: Link, record_id: str) -> str:
+    def record_url(self, link: CrmLink, record_id: str) -> str:
         return (
             f"https://docs.google.com/spreadsheets/d/{quote(link.settings.get('spreadsheet', ''), safe='')}"
         )

@@ -1,17 +1,16 @@
-"""HubSpot: contacts, by the CRM API v3.
+"""HubSpot contacts, by the CRM API v3.
 
 A property of its own, with unique values, holds our id, and contacts are made by the upsert over it. The
-connector makes that property when the first write finds it missing. The note goes into ``message``. Two that
-are merged become a third contact, to which the ids of both lead.
+connector makes that property when the first write finds it missing. The note goes into ``message``. HubSpot
+merges two contacts into a third one, to which the ids of both lead.
 
 Source: developers.hubspot.com, "CRM API | Contacts", "Search", "Properties", "Owners", v3; changelog,
 "Updated merge functionality for contacts and companies".
 """
 
+import re
 from typing import Any, ClassVar, Final
 
-from contatto.crm.connectors.contract import json_request, path_id
-from contatto.crm.connectors.hubspot_errors import trouble_of_write
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
@@ -19,44 +18,82 @@ from contatto.crm.connectors.json_api import (
     as_dict,
     as_dicts,
     as_text,
+    bearer,
+    json_request,
     keep,
     past,
+    path_id,
     recall,
 )
-from contatto.crm.connectors.oauth import bearer
-from contatto.crm.model.operations import (
-    Changed,
-    Changes,
+from contatto.crm.model import (
+    ChangesListed,
+    ConnectorSetting,
+    ConnectorTraits,
     CrmField,
+    CrmLink,
     CrmRecord,
     Cursor,
-    Describe,
-    Described,
-    Enumerate,
-    Enumerated,
-    Erase,
+    DescribeFields,
     Erased,
+    EraseRecord,
+    Exists,
     FieldGone,
     FieldKind,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Link,
-    Merge,
+    FindRecord,
+    FollowUp,
+    FoundRecords,
+    ListChanges,
+    ListRecords,
+    MergeRecords,
     Moved,
-    Nothing,
-    Onward,
+    NoRecord,
+    OAuth,
     Operation,
-    Read,
+    ReadRecord,
     RecordChange,
-    Refused,
+    RecordsListed,
+    Rejected,
     Reply,
-    Write,
+    ValueGone,
+    WriteRecord,
     Written,
 )
-from contatto.crm.model.traits import OAuth, Setting, Traits
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+
+_EXISTING: Final = re.compile(r"[Ee]xisting ID: ?([0-9]+)")
+_MISSING: Final = re.compile(r'[Pp]roperty "?\'?([A-Za-z0-9_]+)"?\'? does not exist')
+
+
+def trouble_of_write(body: dict[str, Any]) -> Reply | None:
+    """What HubSpot says more exactly than by its status: in the body, or one by one in a batch."""
+    for error in (body, *as_dicts(body.get("errors"))):
+        text = as_text(error.get("message"))
+        existing = _EXISTING.search(text)
+        if existing is not None:
+            return Exists(existing[1])
+        missing = _MISSING.search(text)
+        if missing is not None:
+            return FieldGone(missing[1])
+        code = as_text(error.get("code") or error.get("error"))
+        name = _property_named(error)
+        if code == "PROPERTY_DOESNT_EXIST":
+            return FieldGone(name)
+        if code in ("INVALID_OPTION", "INVALID_EMAIL", "INVALID_LONG", "INVALID_DATE", "INVALID_STRING"):
+            return ValueGone(name)
+        if as_text(error.get("category")) == "CONFLICT":
+            return Exists()
+    return None
+
+
+def _property_named(error: dict[str, Any]) -> str:
+    """The property that an error is about: HubSpot names it in one of two places."""
+    named = as_dict(error.get("context")).get("propertyName")
+    first = named[0] if isinstance(named, list) and named else error.get("name")
+    return as_text(first)
+
 
 OUR_ID: Final = "contatto_lead_id"
 NOTE: Final = "message"
@@ -78,15 +115,15 @@ _WRITE_AGAIN: Final = "write_again"
 _LEADS_TO: Final = "leads_to"
 
 
-def _send(link: Link, method: str, path: str, body: Any = None) -> HttpRequest:
+def _send(link: CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
     return json_request(method, link.address + path, bearer(link) or {}, body)
 
 
-def _describe(link: Link, _: Describe) -> HttpRequest:
+def _describe(link: CrmLink, _: DescribeFields) -> HttpRequest:
     return _send(link, "GET", "/crm/v3/properties/contacts?archived=false")
 
 
-def _find(link: Link, find: Find) -> HttpRequest:
+def _find(link: CrmLink, find: FindRecord) -> HttpRequest:
     if find.by is FindBy.EXTERNAL_ID:
         return _send(
             link, "GET", f"{_CONTACTS}/{path_id(find.value)}?idProperty={OUR_ID}&properties={OUR_ID}"
@@ -99,12 +136,12 @@ def _find(link: Link, find: Find) -> HttpRequest:
     return _send(link, "POST", f"{_CONTACTS}/search", search)
 
 
-def _read(link: Link, read: Read) -> HttpRequest:
+def _read(link: CrmLink, read: ReadRecord) -> HttpRequest:
     names = ",".join(dict.fromkeys((OUR_ID, _CHANGED_AT, *read.fields)))
     return _send(link, "GET", f"{_CONTACTS}/{path_id(read.record_id)}?properties={names}")
 
 
-def _write(link: Link, write: Write) -> HttpRequest:
+def _write(link: CrmLink, write: WriteRecord) -> HttpRequest:
     values = {**write.values, OUR_ID: write.external_id}
     if write.note:
         values[NOTE] = write.note
@@ -114,7 +151,7 @@ def _write(link: Link, write: Write) -> HttpRequest:
     return _send(link, "POST", f"{_CONTACTS}/batch/upsert", {"inputs": [made]})
 
 
-def _our_property(link: Link) -> HttpRequest:
+def _our_property(link: CrmLink) -> HttpRequest:
     made = {
         "name": OUR_ID,
         "label": "Contatto lead ID",
@@ -126,16 +163,16 @@ def _our_property(link: Link) -> HttpRequest:
     return _send(link, "POST", "/crm/v3/properties/contacts", made)
 
 
-def _merge(link: Link, merge: Merge) -> HttpRequest:
+def _merge(link: CrmLink, merge: MergeRecords) -> HttpRequest:
     body = {"primaryObjectId": merge.into_id, "objectIdToMerge": merge.record_id}
     return _send(link, "POST", f"{_CONTACTS}/merge", body)
 
 
-def _erase(link: Link, erase: Erase) -> HttpRequest:
+def _erase(link: CrmLink, erase: EraseRecord) -> HttpRequest:
     return _send(link, "POST", f"{_CONTACTS}/gdpr-delete", {"objectId": erase.record_id})
 
 
-def _changes(link: Link, changes: Changes) -> HttpRequest:
+def _changes(link: CrmLink, changes: ListChanges) -> HttpRequest:
     """Contacts of ours that changed since, but for those that were read at that very time."""
     after = changes.after
     filters: list[dict[str, Any]] = [{"propertyName": OUR_ID, "operator": "HAS_PROPERTY"}]
@@ -150,7 +187,7 @@ def _changes(link: Link, changes: Changes) -> HttpRequest:
     return _send(link, "POST", f"{_CONTACTS}/search", search)
 
 
-def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
+def _enumerate(link: CrmLink, enumerate_: ListRecords) -> HttpRequest:
     """By the number of the record: a search gives no more than 10,000 results, however they are paged."""
     filters = [{"propertyName": OUR_ID, "operator": "HAS_PROPERTY"}]
     if enumerate_.after:
@@ -161,52 +198,52 @@ def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
     return _send(link, "POST", f"{_CONTACTS}/search", search)
 
 
-def _read_description(_link: Link, _: Describe, body: Any, _memory: str) -> Reply:
+def _read_description(_link: CrmLink, _: DescribeFields, body: Any, _memory: str) -> Reply:
     results = as_dict(body).get("results")
     if not isinstance(results, list):
         return UNCLEAR
-    return Described(tuple(_field(each) for each in as_dicts(results) if _is_ours_to_write(each)))
+    return FieldsDescribed(tuple(_field(each) for each in as_dicts(results) if _is_ours_to_write(each)))
 
 
-def _read_found(_link: Link, find: Find, body: Any, _memory: str) -> Reply:
+def _read_found(_link: CrmLink, find: FindRecord, body: Any, _memory: str) -> Reply:
     if find.by is FindBy.EXTERNAL_ID:
         record = _record(as_dict(body))
-        return Found((record,)) if record.id else UNCLEAR
+        return FoundRecords((record,)) if record.id else UNCLEAR
     results = as_dict(body).get("results")
     if not isinstance(results, list):
         return UNCLEAR
     records = tuple(record for record in map(_record, as_dicts(results)) if record.id)
-    return Found(records) if records else Nothing()
+    return FoundRecords(records) if records else NoRecord()
 
 
-def _read_record(_link: Link, read: Read, body: Any, _memory: str) -> Reply:
+def _read_record(_link: CrmLink, read: ReadRecord, body: Any, _memory: str) -> Reply:
     record = _record(as_dict(body))
     if not record.id:
         return UNCLEAR
     # of a contact that was merged, HubSpot gives the one that is left
-    return Found((record,)) if record.id == read.record_id else Moved(record.id)
+    return FoundRecords((record,)) if record.id == read.record_id else Moved(record.id)
 
 
-def _read_written(link: Link, write: Write, body: Any, memory: str) -> Reply:
+def _read_written(link: CrmLink, write: WriteRecord, body: Any, memory: str) -> Reply:
     if memory == _CREATE_ID:
-        return Onward(_write(link, write), _WRITE_AGAIN)
+        return FollowUp(_write(link, write), _WRITE_AGAIN)
     made = as_dicts(as_dict(body).get("results"))
     record_id = as_text((made[0] if made else as_dict(body)).get("id"))
     return Written(record_id) if record_id else UNCLEAR
 
 
-def _read_merged(_link: Link, merge: Merge, body: Any, memory: str) -> Reply:
+def _read_merged(_link: CrmLink, merge: MergeRecords, body: Any, memory: str) -> Reply:
     record_id = as_text(as_dict(body).get("id"))
     if memory == _LEADS_TO and record_id == merge.record_id:
-        return Refused("merge")
+        return Rejected("merge")
     return Written(record_id) if record_id else UNCLEAR
 
 
-def _read_erased(_link: Link, _: Erase, body: Any, _memory: str) -> Reply:
+def _read_erased(_link: CrmLink, _: EraseRecord, body: Any, _memory: str) -> Reply:
     return Erased() if body == {} else UNCLEAR
 
 
-def _read_changes(link: Link, changes: Changes, body: Any, memory: str) -> Reply:
+def _read_changes(link: CrmLink, changes: ListChanges, body: Any, memory: str) -> Reply:
     if memory:
         return _told(changes.after, as_dicts(recall(memory)), _owners(as_dict(body)))
     results = as_dict(body).get("results")
@@ -214,18 +251,18 @@ def _read_changes(link: Link, changes: Changes, body: Any, memory: str) -> Reply
         return UNCLEAR
     records = [record for record in map(_record, as_dicts(results)) if record.id]
     if not records:
-        return Changed((), changes.after)
+        return ChangesListed((), changes.after)
     page = [{"id": each.id, "at": each.changed_at, **dict(each.values)} for each in records]
-    return Onward(_send(link, "GET", "/crm/v3/owners/?limit=500"), keep(page))
+    return FollowUp(_send(link, "GET", "/crm/v3/owners/?limit=500"), keep(page))
 
 
-def _read_enumerated(_link: Link, _: Enumerate, body: Any, _memory: str) -> Reply:
+def _read_enumerated(_link: CrmLink, _: ListRecords, body: Any, _memory: str) -> Reply:
     results = as_dict(body).get("results")
     if not isinstance(results, list):
         return UNCLEAR
     records = [record for record in map(_record, as_dicts(results)) if record.id]
     after = records[-1].id if len(records) == _PAGE else ""
-    return Enumerated(tuple((each.id, each.external_id) for each in records if each.external_id), after)
+    return RecordsListed(tuple((each.id, each.external_id) for each in records if each.external_id), after)
 
 
 def _record(one: dict[str, Any]) -> CrmRecord:
@@ -255,7 +292,7 @@ def _owners(body: dict[str, Any]) -> dict[str, str]:
     return {as_text(each.get("id")): as_text(each.get("email")) for each in as_dicts(body.get("results"))}
 
 
-def _told(after: Cursor, page: list[dict[str, Any]], owners: dict[str, str]) -> Changed:
+def _told(after: Cursor, page: list[dict[str, Any]], owners: dict[str, str]) -> ChangesListed:
     changes, cursor = [], after
     for each in page:
         at, record_id = as_text(each.get("at")), as_text(each.get("id"))
@@ -269,18 +306,18 @@ def _told(after: Cursor, page: list[dict[str, Any]], owners: dict[str, str]) -> 
             owner=owners.get(owner, owner) or None,
         )
         changes.append(change)
-    return Changed(tuple(changes), cursor, is_more=len(page) == _PAGE)
+    return ChangesListed(tuple(changes), cursor, is_more=len(page) == _PAGE)
 
 
 class HubSpot(JsonApi):
     """The connector of HubSpot; by OAuth, or with the access token of a private app."""
 
-    traits = Traits(
+    traits = ConnectorTraits(
         name="hubspot",
         label="HubSpot",
         address="https://api.hubapi.com",
         settings=(
-            Setting(
+            ConnectorSetting(
                 "access_token",
                 N_("Access token of a private app"),
                 is_secret=True,
@@ -290,20 +327,20 @@ class HubSpot(JsonApi):
                     "contacts."
                 ),
             ),
-            Setting(
+            ConnectorSetting(
                 "client_id",
                 N_("Client ID of the app"),
                 is_required=False,
                 help=N_("In HubSpot: your app, Auth. Needed only to connect without a token."),
             ),
-            Setting(
+            ConnectorSetting(
                 "client_secret",
                 N_("Client secret of the app"),
                 is_secret=True,
                 is_required=False,
                 help=N_("Next to the client ID."),
             ),
-            Setting(
+            ConnectorSetting(
                 "portal_id",
                 N_("Hub ID"),
                 is_required=False,
@@ -340,34 +377,34 @@ class HubSpot(JsonApi):
         ),
     )
     abilities: ClassVar[Abilities] = {
-        Describe: (_describe, _read_description),
-        Find: (_find, _read_found),
-        Read: (_read, _read_record),
-        Write: (_write, _read_written),
-        Merge: (_merge, _read_merged),
-        Erase: (_erase, _read_erased),
-        Changes: (_changes, _read_changes),
-        Enumerate: (_enumerate, _read_enumerated),
+        DescribeFields: (_describe, _read_description),
+        FindRecord: (_find, _read_found),
+        ReadRecord: (_read, _read_record),
+        WriteRecord: (_write, _read_written),
+        MergeRecords: (_merge, _read_merged),
+        EraseRecord: (_erase, _read_erased),
+        ListChanges: (_changes, _read_changes),
+        ListRecords: (_enumerate, _read_enumerated),
     }
 
     def trouble(
-        self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: CrmLink, operation: Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> Reply | None:
-        if isinstance(operation, Merge) and answer.status == 400 and not memory:
+        if isinstance(operation, MergeRecords) and answer.status == 400 and not memory:
             # they may be one already, such as after an answer that was lost: where does the old id lead?
-            return Onward(_read(link, Read(operation.record_id)), _LEADS_TO)
-        if not isinstance(operation, Write):
+            return FollowUp(_read(link, ReadRecord(operation.record_id)), _LEADS_TO)
+        if not isinstance(operation, WriteRecord):
             return super().trouble(link, operation, answer, body, memory)
         if memory == _CREATE_ID:
             # 409: somebody else has made the property meanwhile
-            return Onward(_write(link, operation), _WRITE_AGAIN) if answer.status == 409 else None
+            return FollowUp(_write(link, operation), _WRITE_AGAIN) if answer.status == 409 else None
         if answer.status == 404 and operation.record_id:
-            return Nothing()
+            return NoRecord()
         wrong = trouble_of_write(as_dict(body))
         if wrong == FieldGone(OUR_ID) and memory != _WRITE_AGAIN:
-            return Onward(_our_property(link), _CREATE_ID)
+            return FollowUp(_our_property(link), _CREATE_ID)
         return wrong
 
-    def record_url(self, link: Link, record_id: str) -> str:
+    def record_url(self, link: CrmLink, record_id: str) -> str:
         portal = link.settings.get("portal_id", "")
         return f"https://app.hubspot.com/contacts/{portal}/record/0-1/{record_id}" if portal else ""

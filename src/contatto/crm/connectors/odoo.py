@@ -1,16 +1,16 @@
-"""Odoo: leads and opportunities (``crm.lead``), by its external API over JSON-RPC.
+"""Odoo leads and opportunities (``crm.lead``), by its external API over JSON-RPC.
 
-Our id is the record's external id, ``contatto.lead_…``: Odoo's import over external ids, ``load``, makes a
+Our id is the record's external id, ``contatto.lead_…``. Odoo's import over external ids, ``load``, makes a
 lead or changes it, so that a repeat makes no second. The note goes into ``description``.
 
-Source: odoo.com/documentation, 17.0, "External API", "ORM API" (load, fields_get, search_read, unlink).
+Source: odoo.com/documentation, 17.0, "External API", "ORM API" (load, fields_get, search_read, unlink,
+odoo.exceptions); ``odoo/http.py`` (the names in answers).
 """
 
 import html
 import re
 from typing import Any, ClassVar, Final
 
-from contatto.crm.connectors.contract import json_request, plain_reply, read_json
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
@@ -19,46 +19,74 @@ from contatto.crm.connectors.json_api import (
     as_dicts,
     as_pairs,
     as_text,
+    json_request,
     keep,
     past,
+    plain_reply,
+    read_json,
     recall,
 )
-from contatto.crm.connectors.odoo_errors import trouble_of
-from contatto.crm.model.operations import (
-    Changed,
-    Changes,
+from contatto.crm.model import (
+    ChangesListed,
+    ConnectorSetting,
+    ConnectorTraits,
     CrmField,
+    CrmLink,
     CrmRecord,
     Cursor,
     Denied,
-    Describe,
-    Described,
-    Enumerate,
-    Enumerated,
-    Erase,
+    DescribeFields,
     Erased,
+    EraseRecord,
     Expired,
+    FieldGone,
     FieldKind,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Link,
-    Nothing,
-    Onward,
+    FindRecord,
+    FollowUp,
+    FoundRecords,
+    ListChanges,
+    ListRecords,
+    NoRecord,
     Operation,
-    Read,
+    ReadRecord,
     RecordChange,
-    Refused,
-    Renew,
-    Renewed,
+    RecordsListed,
+    Rejected,
+    RenewSecrets,
     Reply,
+    RetryLater,
+    SecretsRenewed,
     ValueGone,
-    Write,
+    WriteRecord,
     Written,
 )
-from contatto.crm.model.traits import Setting, Traits
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+
+_NO_FIELD: Final = re.compile(r"[Ii]nvalid field '?\"?(\w+)")
+
+
+def trouble_of(error: dict[str, Any]) -> Reply:
+    """What an exception of Odoo means, by its name."""
+    data = as_dict(error.get("data"))
+    name = as_text(data.get("name")).rpartition(".")[2]
+    missing = _NO_FIELD.search(as_text(data.get("message")))
+    if missing is not None:
+        return FieldGone(missing[1])
+    if name in ("OperationalError", "SerializationFailure", "LockNotAvailable"):
+        return RetryLater(name.lower())
+    replies: dict[str, Reply] = {
+        "MissingError": NoRecord(),
+        "AccessDenied": Denied("access_denied"),
+        "AccessError": Denied("access_error"),
+        "SessionExpiredException": Expired(),
+        "ValidationError": Rejected("validation_error"),
+        "UserError": Rejected("user_error"),
+    }
+    return replies.get(name, Rejected("server_error"))
+
 
 NOTE: Final = "description"
 _LEAD: Final = "crm.lead"
@@ -86,14 +114,14 @@ _KNOWN: Final = {"email_from": FieldKind.EMAIL, "phone": FieldKind.PHONE, "mobil
 _UNNAMED: Final = re.compile(r"<[^>]*>")
 
 
-def _call(link: Link, service: str, method: str, args: list[Any]) -> HttpRequest:
+def _call(link: CrmLink, service: str, method: str, args: list[Any]) -> HttpRequest:
     params = {"service": service, "method": method, "args": args}
     return json_request(
         "POST", f"{link.address}/jsonrpc", {}, {"jsonrpc": "2.0", "method": "call", "id": 1, "params": params}
     )
 
 
-def _ask(link: Link, model: str, method: str, args: list[Any], **more: Any) -> HttpRequest:
+def _ask(link: CrmLink, model: str, method: str, args: list[Any], **more: Any) -> HttpRequest:
     uid = int(link.secrets.get("session", "0") or 0)
     who = [link.settings.get("database", ""), uid, link.secrets.get("password", "")]
     return _call(link, "object", "execute_kw", [*who, model, method, args, more])
@@ -108,23 +136,23 @@ def _our_id(name: str) -> str:
     return name.removeprefix("lead_").replace("_", "-")
 
 
-def _links(link: Link, *domain: list[Any], **more: str) -> HttpRequest:
+def _links(link: CrmLink, *domain: list[Any], **more: str) -> HttpRequest:
     """The external ids of ours that fit."""
     ours = [["module", "=", _MODULE], ["model", "=", _LEAD], *domain]
     return _ask(link, "ir.model.data", "search_read", [ours], fields=["name", "res_id"], limit=_PAGE, **more)
 
 
-def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
+def _enumerate(link: CrmLink, enumerate_: ListRecords) -> HttpRequest:
     """External ids of leads that were deleted go with them."""
     return _links(link, ["res_id", ">", int(enumerate_.after or 0)], order="res_id asc")
 
 
-def _describe(link: Link, _: Describe) -> HttpRequest:
+def _describe(link: CrmLink, _: DescribeFields) -> HttpRequest:
     attributes = ["string", "type", "required", "readonly", "selection", "size"]
     return _ask(link, _LEAD, "fields_get", [], attributes=attributes)
 
 
-def _find(link: Link, find: Find) -> HttpRequest:
+def _find(link: CrmLink, find: FindRecord) -> HttpRequest:
     if find.by is FindBy.EXTERNAL_ID:
         return _links(link, ["name", "=", _name_of(find.value)])
     of_email: list[Any] = [["email_normalized", "=", find.value.lower()]]
@@ -138,19 +166,19 @@ def _number(record_id: str) -> int:
     return int(record_id) if record_id.isascii() and record_id.isdigit() and len(record_id) < 16 else 0
 
 
-def _read(link: Link, read: Read) -> HttpRequest:
+def _read(link: CrmLink, read: ReadRecord) -> HttpRequest:
     names = sorted({"write_date", *read.fields})
     domain = [["id", "=", _number(read.record_id)]]
     return _ask(link, _LEAD, "search_read", [domain], fields=names, context=_ALL)
 
 
-def _write(link: Link, write: Write) -> HttpRequest:
+def _write(link: CrmLink, write: WriteRecord) -> HttpRequest:
     if write.record_id is None:
         return _load(link, write)
     return _links(link, ["name", "=", _name_of(write.external_id)])
 
 
-def _load(link: Link, write: Write) -> HttpRequest:
+def _load(link: CrmLink, write: WriteRecord) -> HttpRequest:
     values = dict(write.values)
     if write.note:
         values[NOTE] = html.escape(write.note).replace("\n", "<br/>")
@@ -160,11 +188,11 @@ def _load(link: Link, write: Write) -> HttpRequest:
     )
 
 
-def _erase(link: Link, erase: Erase) -> HttpRequest:
+def _erase(link: CrmLink, erase: EraseRecord) -> HttpRequest:
     return _ask(link, _LEAD, "unlink", [[_number(erase.record_id)]])
 
 
-def _changes(link: Link, changes: Changes) -> HttpRequest:
+def _changes(link: CrmLink, changes: ListChanges) -> HttpRequest:
     """Leads that changed since, to the second, but for those that were read in that second."""
     after = changes.after
     domain: list[Any] = [["write_date", ">=", after.at]] if after.at else []
@@ -183,11 +211,11 @@ def _rows(body: Any) -> list[dict[str, Any]] | None:
     return as_dicts(rows) if isinstance(rows, list) else None
 
 
-def _read_description(_link: Link, _: Describe, body: Any, _memory: str) -> Reply:
+def _read_description(_link: CrmLink, _: DescribeFields, body: Any, _memory: str) -> Reply:
     fields = as_dict(_result(body))
     if not fields:
         return UNCLEAR
-    return Described(tuple(_field(name, as_dict(one)) for name, one in fields.items() if _takes(one)))
+    return FieldsDescribed(tuple(_field(name, as_dict(one)) for name, one in fields.items() if _takes(one)))
 
 
 def _takes(one: Any) -> bool:
@@ -206,7 +234,7 @@ def _field(name: str, one: dict[str, Any]) -> CrmField:
     )
 
 
-def _read_found(_link: Link, find: Find, body: Any, _memory: str) -> Reply:
+def _read_found(_link: CrmLink, find: FindRecord, body: Any, _memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
@@ -215,7 +243,7 @@ def _read_found(_link: Link, find: Find, body: Any, _memory: str) -> Reply:
     else:
         records = [_record(each) for each in rows]
     found = tuple(record for record in records if record.id)
-    return Found(found) if found else Nothing()
+    return FoundRecords(found) if found else NoRecord()
 
 
 def _record(one: dict[str, Any]) -> CrmRecord:
@@ -224,15 +252,15 @@ def _record(one: dict[str, Any]) -> CrmRecord:
     return CrmRecord(values.get("id", ""), "", values, values.get("write_date", ""))
 
 
-def _read_record(_link: Link, _: Read, body: Any, _memory: str) -> Reply:
+def _read_record(_link: CrmLink, _: ReadRecord, body: Any, _memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
     records = tuple(record for record in map(_record, rows) if record.id)
-    return Found(records) if records else Nothing()
+    return FoundRecords(records) if records else NoRecord()
 
 
-def _read_written(link: Link, write: Write, body: Any, memory: str) -> Reply:
+def _read_written(link: CrmLink, write: WriteRecord, body: Any, memory: str) -> Reply:
     result = _result(body)
     if write.record_id is not None and memory != "load":
         return _tie(link, write, body, memory)
@@ -242,19 +270,19 @@ def _read_written(link: Link, write: Write, body: Any, memory: str) -> Reply:
     return _trouble_of_load(as_dicts(as_dict(result).get("messages")))
 
 
-def _tie(link: Link, write: Write, body: Any, memory: str) -> Reply:
+def _tie(link: CrmLink, write: WriteRecord, body: Any, memory: str) -> Reply:
     """See to it that our external id is that of the record, and then load the values over it."""
     if memory == "tie":
-        return Onward(_load(link, write), "load") if _result(body) else UNCLEAR
+        return FollowUp(_load(link, write), "load") if _result(body) else UNCLEAR
     rows, record = _rows(body), _number(write.record_id or "")
     if rows is None:
         return UNCLEAR
     if not rows:
         made = {"module": _MODULE, "name": _name_of(write.external_id), "model": _LEAD, "res_id": record}
-        return Onward(_ask(link, "ir.model.data", "create", [made]), "tie")
+        return FollowUp(_ask(link, "ir.model.data", "create", [made]), "tie")
     if rows[0].get("res_id") == record:
-        return Onward(_load(link, write), "load")
-    return Onward(_ask(link, "ir.model.data", "write", [[rows[0].get("id")], {"res_id": record}]), "tie")
+        return FollowUp(_load(link, write), "load")
+    return FollowUp(_ask(link, "ir.model.data", "write", [[rows[0].get("id")], {"res_id": record}]), "tie")
 
 
 def _trouble_of_load(messages: list[dict[str, Any]]) -> Reply:
@@ -262,30 +290,30 @@ def _trouble_of_load(messages: list[dict[str, Any]]) -> Reply:
         field = as_text(message.get("field"))
         if field:
             return ValueGone(field)
-    return Refused("not_taken") if messages else UNCLEAR
+    return Rejected("not_taken") if messages else UNCLEAR
 
 
-def _read_erased(_link: Link, _: Erase, body: Any, _memory: str) -> Reply:
+def _read_erased(_link: CrmLink, _: EraseRecord, body: Any, _memory: str) -> Reply:
     return Erased() if _result(body) is True else UNCLEAR
 
 
-def _read_enumerated(_link: Link, _: Enumerate, body: Any, _memory: str) -> Reply:
+def _read_enumerated(_link: CrmLink, _: ListRecords, body: Any, _memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
     records = tuple((as_text(row.get("res_id")), _our_id(as_text(row.get("name")))) for row in rows)
-    return Enumerated(records, records[-1][0] if len(records) == _PAGE else "")
+    return RecordsListed(records, records[-1][0] if len(records) == _PAGE else "")
 
 
-def _read_changes(link: Link, changes: Changes, body: Any, memory: str) -> Reply:
+def _read_changes(link: CrmLink, changes: ListChanges, body: Any, memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
     if not memory:
         if not rows:
-            return Changed((), changes.after)
+            return ChangesListed((), changes.after)
         ids = [each.get("id") for each in rows]
-        return Onward(_links(link, ["res_id", "in", ids]), keep(rows))
+        return FollowUp(_links(link, ["res_id", "in", ids]), keep(rows))
     ours = {as_text(row.get("res_id")): _our_id(as_text(row.get("name"))) for row in rows}
     page, cursor, told = as_dicts(recall(memory)), changes.after, []
     for each in page:
@@ -293,7 +321,7 @@ def _read_changes(link: Link, changes: Changes, body: Any, memory: str) -> Reply
         cursor = past(cursor, at, record_id)
         if record_id in ours:
             told.append(_change(each, record_id, ours[record_id], cursor))
-    return Changed(tuple(told), cursor, is_more=len(page) == _PAGE)
+    return ChangesListed(tuple(told), cursor, is_more=len(page) == _PAGE)
 
 
 def _change(one: dict[str, Any], record_id: str, external_id: str, cursor: Cursor) -> RecordChange:
@@ -318,11 +346,11 @@ def _label(pair: Any) -> str:
 class Odoo(JsonApi):
     """The connector of Odoo, with the API key of a user in place of their password."""
 
-    traits = Traits(
+    traits = ConnectorTraits(
         name="odoo",
         label="Odoo",
         settings=(
-            Setting(
+            ConnectorSetting(
                 "database",
                 N_("Database"),
                 example="crm",
@@ -330,13 +358,13 @@ class Odoo(JsonApi):
                     "As shown on Odoo's log-in page. On odoo.com, it is the first part of the web address."
                 ),
             ),
-            Setting(
+            ConnectorSetting(
                 "user",
                 N_("User"),
                 example="sync@example.com",
                 help=N_("Log-in name of the user who creates the leads."),
             ),
-            Setting(
+            ConnectorSetting(
                 "password",
                 N_("API key"),
                 is_secret=True,
@@ -354,36 +382,36 @@ class Odoo(JsonApi):
         enumerates=True,
     )
     abilities: ClassVar[Abilities] = {
-        Describe: (_describe, _read_description),
-        Find: (_find, _read_found),
-        Read: (_read, _read_record),
-        Write: (_write, _read_written),
-        Erase: (_erase, _read_erased),
-        Changes: (_changes, _read_changes),
-        Enumerate: (_enumerate, _read_enumerated),
+        DescribeFields: (_describe, _read_description),
+        FindRecord: (_find, _read_found),
+        ReadRecord: (_read, _read_record),
+        WriteRecord: (_write, _read_written),
+        EraseRecord: (_erase, _read_erased),
+        ListChanges: (_changes, _read_changes),
+        ListRecords: (_enumerate, _read_enumerated),
     }
 
-    def ask(self, link: Link, operation: Operation) -> HttpRequest | Reply:
-        if isinstance(operation, Renew):
+    def ask(self, link: CrmLink, operation: Operation) -> HttpRequest | Reply:
+        if isinstance(operation, RenewSecrets):
             given = [link.settings.get(name, "") for name in ("database", "user")]
             return _call(link, "common", "authenticate", [*given, link.secrets.get("password", ""), {}])
         return super().ask(link, operation)
 
-    def read(self, link: Link, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
-        if not isinstance(operation, Renew):
+    def read(self, link: CrmLink, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
+        if not isinstance(operation, RenewSecrets):
             return super().read(link, operation, answer, memory)
         return _read_session(answer)
 
-    def is_open(self, link: Link) -> bool:
+    def is_open(self, link: CrmLink) -> bool:
         return link.secrets.get("session", "").isdigit()
 
     def trouble(
-        self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: CrmLink, operation: Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> Reply | None:
         error = as_dict(as_dict(body).get("error"))
         return trouble_of(error) if error and answer.status == 200 else None
 
-    def record_url(self, link: Link, record_id: str) -> str:
+    def record_url(self, link: CrmLink, record_id: str) -> str:
         return f"{link.address}/web#id={record_id}&model={_LEAD}&view_type=form"
 
 
@@ -399,4 +427,8 @@ def _read_session(answer: HttpAnswer) -> Reply:
     uid = _result(body)
     if uid is False:
         return Denied("access_denied")
-    return Renewed({"session": str(uid)}) if isinstance(uid, int) and not isinstance(uid, bool) else UNCLEAR
+    return (
+        SecretsRenewed({"session": str(uid)})
+        if isinstance(uid, int) and not isinstance(uid, bool)
+        else UNCLEAR
+    )

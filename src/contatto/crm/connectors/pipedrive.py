@@ -9,8 +9,8 @@ Source: developers.pipedrive.com, "API Reference": Persons, PersonFields, Deals 
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from contatto.crm.connectors.contract import json_request, path_id
 from contatto.crm.connectors.json_api import (
+    ACCESS,
     UNCLEAR,
     Abilities,
     JsonApi,
@@ -18,39 +18,44 @@ from contatto.crm.connectors.json_api import (
     as_dicts,
     as_text,
     as_values,
+    bearer,
+    json_request,
     past,
+    path_id,
 )
-from contatto.crm.connectors.oauth import ACCESS, bearer
-from contatto.crm.model.operations import (
-    Changed,
-    Changes,
+from contatto.crm.model import (
+    ChangesListed,
+    ConnectorSetting,
+    ConnectorTraits,
     CrmField,
+    CrmLink,
     CrmRecord,
     Cursor,
-    Describe,
-    Described,
-    Enumerate,
-    Enumerated,
-    Erase,
+    DescribeFields,
     Erased,
+    EraseRecord,
+    ErasureLevel,
     FieldGone,
     FieldKind,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Link,
-    Merge,
-    Nothing,
-    Onward,
+    FindRecord,
+    FollowUp,
+    FoundRecords,
+    ListChanges,
+    ListRecords,
+    MergeRecords,
+    NoRecord,
+    OAuth,
     Operation,
-    Read,
+    ReadRecord,
     RecordChange,
+    RecordsListed,
     Reply,
     ValueGone,
-    Write,
+    WriteRecord,
     Written,
 )
-from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -74,35 +79,35 @@ _NOTE: Final = "note"
 _DONE: Final = "done"
 
 
-def _headers(link: Link) -> dict[str, str]:
+def _headers(link: CrmLink) -> dict[str, str]:
     """By OAuth, or with the API token of a user."""
     token = link.secrets.get("api_token", "")
     return {"x-api-token": token} if token and not link.secrets.get(ACCESS) else bearer(link) or {}
 
 
-def _send(link: Link, method: str, path: str, body: Any = None) -> HttpRequest:
+def _send(link: CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
     return json_request(method, link.address + path, _headers(link), body)
 
 
-def _our_field(link: Link) -> str:
+def _our_field(link: CrmLink) -> str:
     return link.settings.get("id_field", "")
 
 
-def _describe(link: Link, _: Describe) -> HttpRequest:
+def _describe(link: CrmLink, _: DescribeFields) -> HttpRequest:
     return _send(link, "GET", "/v1/personFields?limit=500")
 
 
-def _find(link: Link, find: Find) -> HttpRequest:
+def _find(link: CrmLink, find: FindRecord) -> HttpRequest:
     fields = {FindBy.EXTERNAL_ID: "custom_fields", FindBy.EMAIL: "email", FindBy.PHONE: "phone"}[find.by]
     term = quote(find.value, safe="")
     return _send(link, "GET", f"{_PERSONS}/search?fields={fields}&exact_match=true&limit=5&term={term}")
 
 
-def _read(link: Link, read: Read) -> HttpRequest:
+def _read(link: CrmLink, read: ReadRecord) -> HttpRequest:
     return _send(link, "GET", f"{_PERSONS}/{path_id(read.record_id)}")
 
 
-def _write(link: Link, write: Write) -> HttpRequest:
+def _write(link: CrmLink, write: WriteRecord) -> HttpRequest:
     body: dict[str, Any] = {}
     custom = {_our_field(link): write.external_id}
     for name, value in write.values.items():
@@ -118,7 +123,7 @@ def _write(link: Link, write: Write) -> HttpRequest:
     return _send(link, "POST", _PERSONS, body)
 
 
-def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
+def _enumerate(link: CrmLink, enumerate_: ListRecords) -> HttpRequest:
     """All persons, since they cannot be searched by having our field."""
     after = f"&cursor={quote(enumerate_.after, safe='')}" if enumerate_.after else ""
     ours = quote(_our_field(link), safe="")
@@ -130,17 +135,17 @@ def _number(record_id: str) -> int | str:
     return int(record_id) if record_id.isascii() and record_id.isdigit() else record_id
 
 
-def _merge(link: Link, merge: Merge) -> HttpRequest:
+def _merge(link: CrmLink, merge: MergeRecords) -> HttpRequest:
     """The one that stays is named in the body. Source: "Merge two persons", v1."""
     body = {"merge_with_id": _number(merge.into_id)}
     return _send(link, "PUT", f"/v1/persons/{path_id(merge.record_id)}/merge", body)
 
 
-def _erase(link: Link, erase: Erase) -> HttpRequest:
+def _erase(link: CrmLink, erase: EraseRecord) -> HttpRequest:
     return _send(link, "DELETE", f"{_PERSONS}/{path_id(erase.record_id)}")
 
 
-def _changes(link: Link, changes: Changes) -> HttpRequest:
+def _changes(link: CrmLink, changes: ListChanges) -> HttpRequest:
     since = f"&updated_since={quote(changes.after.at)}" if changes.after.at else ""
     return _send(link, "GET", f"/api/v2/deals?sort_by=update_time&sort_direction=asc&limit={_PAGE}{since}")
 
@@ -151,13 +156,15 @@ def _data(body: Any) -> dict[str, Any] | None:
     return data if answer.get("success") is True and isinstance(data, dict) else None
 
 
-def _read_description(link: Link, _: Describe, body: Any, _memory: str) -> Reply:
+def _read_description(link: CrmLink, _: DescribeFields, body: Any, _memory: str) -> Reply:
     listed = as_dict(body).get("data")
     if not isinstance(listed, list):
         return UNCLEAR
     taken = {"", _our_field(link)}
     fields = [each for each in as_dicts(listed) if as_text(each.get("key")) not in taken]
-    return Described(tuple(_field(field) for field in fields if field.get("bulk_edit_allowed") is not False))
+    return FieldsDescribed(
+        tuple(_field(field) for field in fields if field.get("bulk_edit_allowed") is not False)
+    )
 
 
 def _field(one: dict[str, Any]) -> CrmField:
@@ -173,35 +180,35 @@ def _field(one: dict[str, Any]) -> CrmField:
     )
 
 
-def _read_found(link: Link, find: Find, body: Any, _memory: str) -> Reply:
+def _read_found(link: CrmLink, find: FindRecord, body: Any, _memory: str) -> Reply:
     data = _data(body)
     if data is None or not isinstance(data.get("items"), list):
         return UNCLEAR
     items = [as_dict(each.get("item")) for each in as_dicts(data["items"])]
     records = tuple(CrmRecord(as_text(item.get("id"))) for item in items if as_text(item.get("id")))
     return (
-        Found(tuple(sorted(records, key=lambda record: (len(record.id), record.id))))
+        FoundRecords(tuple(sorted(records, key=lambda record: (len(record.id), record.id))))
         if records
-        else Nothing()
+        else NoRecord()
     )
 
 
-def _read_record(link: Link, _: Read, body: Any, _memory: str) -> Reply:
+def _read_record(link: CrmLink, _: ReadRecord, body: Any, _memory: str) -> Reply:
     data = _data(body)
     if data is None or not as_text(data.get("id")):
         return UNCLEAR
     if data.get("is_deleted") is True:
-        return Nothing()
+        return NoRecord()
     values = as_values(data)
     values |= {name: as_text(value) for name, value in as_dict(data.get("custom_fields")).items()}
     for name, listed in _LISTS.items():
         first = [each for each in as_dicts(data.get(listed)) if each.get("primary") is True]
         values[name] = as_text(first[0].get("value")) if first else ""
     external_id = values.get(_our_field(link), "")
-    return Found((CrmRecord(values["id"], external_id, values, values.get("update_time", "")),))
+    return FoundRecords((CrmRecord(values["id"], external_id, values, values.get("update_time", "")),))
 
 
-def _read_written(link: Link, write: Write, body: Any, memory: str) -> Reply:
+def _read_written(link: CrmLink, write: WriteRecord, body: Any, memory: str) -> Reply:
     if memory.startswith(_DONE):
         return Written(memory.removeprefix(_DONE))
     if memory.startswith(_NOTE):
@@ -213,10 +220,10 @@ def _read_written(link: Link, write: Write, body: Any, memory: str) -> Reply:
     if not write.note:
         return Written(record_id)
     notes = f"/v1/notes?person_id={quote(record_id, safe='')}&sort=add_time%20ASC&limit=100"
-    return Onward(_send(link, "GET", notes), _NOTE + record_id)
+    return FollowUp(_send(link, "GET", notes), _NOTE + record_id)
 
 
-def _put_note(link: Link, write: Write, body: Any, record_id: str) -> Reply:
+def _put_note(link: CrmLink, write: WriteRecord, body: Any, record_id: str) -> Reply:
     """Change the note that is ours, or add it: never a second one."""
     listed = as_dict(body).get("data")
     if listed is not None and not isinstance(listed, list):
@@ -225,23 +232,23 @@ def _put_note(link: Link, write: Write, body: Any, record_id: str) -> Reply:
     ours = [each for each in as_dicts(listed) if as_text(each.get("content")).startswith(_MARK)]
     if ours:
         path, method = f"/v1/notes/{as_text(ours[0].get('id'))}", "PUT"
-        return Onward(_send(link, method, path, {"content": text}), _DONE + record_id)
-    return Onward(
+        return FollowUp(_send(link, method, path, {"content": text}), _DONE + record_id)
+    return FollowUp(
         _send(link, "POST", "/v1/notes", {"content": text, "person_id": _number(record_id)}),
         _DONE + record_id,
     )
 
 
-def _read_merged(_link: Link, merge: Merge, body: Any, _memory: str) -> Reply:
+def _read_merged(_link: CrmLink, merge: MergeRecords, body: Any, _memory: str) -> Reply:
     return Written(merge.into_id) if _data(body) is not None else UNCLEAR
 
 
-def _read_erased(_link: Link, _: Erase, body: Any, _memory: str) -> Reply:
+def _read_erased(_link: CrmLink, _: EraseRecord, body: Any, _memory: str) -> Reply:
     """A deleted person can be brought back for thirty days."""
     return Erased(is_partial=True) if _data(body) is not None else UNCLEAR
 
 
-def _read_enumerated(link: Link, _: Enumerate, body: Any, _memory: str) -> Reply:
+def _read_enumerated(link: CrmLink, _: ListRecords, body: Any, _memory: str) -> Reply:
     answer = as_dict(body)
     listed, more = answer.get("data"), as_dict(answer.get("additional_data"))
     if not isinstance(listed, list):
@@ -251,10 +258,10 @@ def _read_enumerated(link: Link, _: Enumerate, body: Any, _memory: str) -> Reply
         for each in as_dicts(listed)
     ]
     records = tuple((record_id, lead_id) for record_id, lead_id in ours if record_id and lead_id)
-    return Enumerated(records, as_text(more.get("next_cursor")))
+    return RecordsListed(records, as_text(more.get("next_cursor")))
 
 
-def _read_changes(_link: Link, changes: Changes, body: Any, _memory: str) -> Reply:
+def _read_changes(_link: CrmLink, changes: ListChanges, body: Any, _memory: str) -> Reply:
     listed = as_dict(body).get("data")
     if not isinstance(listed, list):
         return UNCLEAR
@@ -267,7 +274,7 @@ def _read_changes(_link: Link, changes: Changes, body: Any, _memory: str) -> Rep
         cursor = past(cursor, at, deal)
         if person:
             told.append(_change(each, person, cursor))
-    return Changed(tuple(told), cursor, is_more=len(listed) == _PAGE and cursor != changes.after)
+    return ChangesListed(tuple(told), cursor, is_more=len(listed) == _PAGE and cursor != changes.after)
 
 
 def _change(deal: dict[str, Any], person: str, cursor: Cursor) -> RecordChange:
@@ -283,31 +290,31 @@ def _change(deal: dict[str, Any], person: str, cursor: Cursor) -> RecordChange:
 class Pipedrive(JsonApi):
     """The connector of Pipedrive, by OAuth or with an API token."""
 
-    traits = Traits(
+    traits = ConnectorTraits(
         name="pipedrive",
         label="Pipedrive",
         address="https://api.pipedrive.com",
         settings=(
-            Setting(
+            ConnectorSetting(
                 "id_field",
                 N_("Key of the person field for the Contatto ID"),
                 example="4f1c…",
                 help=N_("In Pipedrive: Data fields, Person. Add a text field, and copy its API key."),
             ),
-            Setting(
+            ConnectorSetting(
                 "api_token",
                 N_("API token"),
                 is_secret=True,
                 is_required=False,
                 help=N_("In Pipedrive: your avatar, Personal preferences, API."),
             ),
-            Setting(
+            ConnectorSetting(
                 "client_id",
                 N_("Client ID"),
                 is_required=False,
                 help=N_("In Pipedrive: Developer Hub, your app. Needed only to connect without a token."),
             ),
-            Setting(
+            ConnectorSetting(
                 "client_secret",
                 N_("Client secret"),
                 is_secret=True,
@@ -329,25 +336,25 @@ class Pipedrive(JsonApi):
     )
     address_field = "api_domain"
     abilities: ClassVar[Abilities] = {
-        Describe: (_describe, _read_description),
-        Find: (_find, _read_found),
-        Read: (_read, _read_record),
-        Write: (_write, _read_written),
-        Merge: (_merge, _read_merged),
-        Erase: (_erase, _read_erased),
-        Changes: (_changes, _read_changes),
-        Enumerate: (_enumerate, _read_enumerated),
+        DescribeFields: (_describe, _read_description),
+        FindRecord: (_find, _read_found),
+        ReadRecord: (_read, _read_record),
+        WriteRecord: (_write, _read_written),
+        MergeRecords: (_merge, _read_merged),
+        EraseRecord: (_erase, _read_erased),
+        ListChanges: (_changes, _read_changes),
+        ListRecords: (_enumerate, _read_enumerated),
     }
 
-    def is_open(self, link: Link) -> bool:
+    def is_open(self, link: CrmLink) -> bool:
         return bool(link.secrets.get(ACCESS) or link.secrets.get("api_token"))
 
     def trouble(
-        self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: CrmLink, operation: Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> Reply | None:
         if answer.status in (404, 410):
-            return Nothing()
-        if answer.status != 400 or not isinstance(operation, Write):
+            return NoRecord()
+        if answer.status != 400 or not isinstance(operation, WriteRecord):
             return None
         field = as_text(as_dict(as_dict(body).get("additional_data")).get("field"))
         text = as_text(as_dict(body).get("error")) + as_text(as_dict(body).get("error_info"))
@@ -356,5 +363,5 @@ class Pipedrive(JsonApi):
             return FieldGone(named)
         return ValueGone(named) if named else None
 
-    def record_url(self, link: Link, record_id: str) -> str:
+    def record_url(self, link: CrmLink, record_id: str) -> str:
         return f"{link.address}/person/{record_id}"

@@ -10,46 +10,48 @@ import base64
 from collections.abc import Iterator
 from typing import Any, Final
 
-from contatto.crm.connectors.contract import (
+from contatto.crm.connectors.json_api import (
     UNREADABLE_ANSWER,
+    as_dict,
+    as_dicts,
     json_request,
     plain_reply,
     read_json,
     same_text,
 )
-from contatto.crm.connectors.json_api import as_dict, as_dicts
-from contatto.crm.model.operations import (
+from contatto.crm.model import (
+    ConnectorSetting,
+    ConnectorTraits,
     CrmField,
+    CrmLink,
     CrmRecord,
     Denied,
-    Describe,
-    Described,
-    Enumerate,
-    Enumerated,
-    Erase,
+    DescribeFields,
     Erased,
+    EraseRecord,
     Expired,
     FieldGone,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Later,
-    Link,
-    Merge,
+    FindRecord,
+    FollowUp,
+    FoundRecords,
+    ListRecords,
+    MergeRecords,
     Moved,
-    Nothing,
-    Onward,
+    NoRecord,
     Operation,
-    Read,
-    Refused,
-    Renew,
-    Renewed,
+    ReadRecord,
+    RecordsListed,
+    Rejected,
+    RenewSecrets,
     Reply,
+    RetryLater,
+    SecretsRenewed,
     Unsupported,
-    Write,
+    WriteRecord,
     Written,
 )
-from contatto.crm.model.traits import Setting, Traits
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -76,53 +78,53 @@ sequence, and the second be refused; this one also keeps a repeat from making a 
 class Tryton:
     """The connector; it keeps no state."""
 
-    traits = Traits(
+    traits = ConnectorTraits(
         name="tryton",
         label="Tryton",
         settings=(
-            Setting(
+            ConnectorSetting(
                 "database", N_("Database"), example="company", help=N_("As shown on Tryton's log-in page.")
             ),
-            Setting(
+            ConnectorSetting(
                 "user",
                 N_("User"),
                 example="contatto",
                 help=N_("Log-in name of a user with write access to parties."),
             ),
-            Setting("password", N_("Password"), is_secret=True, is_password=True),
+            ConnectorSetting("password", N_("Password"), is_secret=True, is_password=True),
         ),
         defaults=(("name", "name"), ("email", "email"), ("phone", "phone"), ("whatsapp", "mobile")),
         merges=True,
         enumerates=True,
     )
 
-    def ask(self, link: Link, operation: Operation) -> HttpRequest | Reply:
-        if isinstance(operation, Renew):
+    def ask(self, link: CrmLink, operation: Operation) -> HttpRequest | Reply:
+        if isinstance(operation, RenewSecrets):
             given = {"password": link.secrets.get("password", "")}
             return _call(link, "common.db.login", [link.settings.get("user", ""), given], is_login=True)
         if not link.secrets.get(SESSION):
             return Expired()
-        if isinstance(operation, Describe):
+        if isinstance(operation, DescribeFields):
             return _call(link, "model.party.contact_mechanism.fields_get", [["type"], {}])
-        if isinstance(operation, Find):
+        if isinstance(operation, FindRecord):
             return _search(link, _domain(operation))
-        if isinstance(operation, Enumerate):
+        if isinstance(operation, ListRecords):
             return _search(link, _ours(operation.after), _PAGE)
         return _asked(link, operation)
 
-    def read(self, link: Link, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
+    def read(self, link: CrmLink, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
         wrong = plain_reply(answer)
         if wrong is not None:
-            is_login = isinstance(operation, Renew) and isinstance(wrong, Expired)
+            is_login = isinstance(operation, RenewSecrets) and isinstance(wrong, Expired)
             return Denied("login") if is_login else wrong
         body = read_json(answer)
         if not isinstance(body, dict) or not body.keys() & {"result", "error"}:
-            return Later(UNREADABLE_ANSWER)
+            return RetryLater(UNREADABLE_ANSWER)
         if body.get("error") is not None:
             return _failed(link, operation, body["error"], memory)
         return _done(link, operation, body.get("result"), memory)
 
-    def record_url(self, link: Link, record_id: str) -> str:
+    def record_url(self, link: CrmLink, record_id: str) -> str:
         database = link.settings.get("database", "")
         return f"{link.address}/#{database}/model/party.party/{record_id}"
 
@@ -134,23 +136,23 @@ class Tryton:
         return all(_plain(field, each) in there for each in written.split(", "))
 
 
-def _asked(link: Link, operation: Operation) -> HttpRequest | Reply:
+def _asked(link: CrmLink, operation: Operation) -> HttpRequest | Reply:
     """The first request of what concerns one party; a change begins with a look at it."""
-    if isinstance(operation, Write) and operation.record_id is None:
+    if isinstance(operation, WriteRecord) and operation.record_id is None:
         return _call(link, f"{PARTY}.create", [[_made(operation)], {}])
-    if isinstance(operation, Read | Write):
+    if isinstance(operation, ReadRecord | WriteRecord):
         return _search(link, [["id", "=", _number(operation.record_id or "")]])
-    if isinstance(operation, Merge):
+    if isinstance(operation, MergeRecords):
         return _call(link, f"{REPLACE}.create", [{}])
-    return _notes(link, operation.record_id) if isinstance(operation, Erase) else Unsupported()
+    return _notes(link, operation.record_id) if isinstance(operation, EraseRecord) else Unsupported()
 
 
-def _done(link: Link, operation: Operation, result: Any, memory: str) -> Reply:
-    if isinstance(operation, Write):
+def _done(link: CrmLink, operation: Operation, result: Any, memory: str) -> Reply:
+    if isinstance(operation, WriteRecord):
         return _after_write(link, operation, result, memory)
-    if isinstance(operation, Merge):
+    if isinstance(operation, MergeRecords):
         return _after_merge(link, operation, result, memory)
-    if isinstance(operation, Erase):
+    if isinstance(operation, EraseRecord):
         return _after_erase(link, operation, result, memory)
     return _answered(link, operation, result)
 
@@ -161,14 +163,14 @@ def _plain(field: str, text: str) -> str:
     return text.strip().casefold()
 
 
-def _call(link: Link, method: str, params: list[Any], *, is_login: bool = False) -> HttpRequest:
+def _call(link: CrmLink, method: str, params: list[Any], *, is_login: bool = False) -> HttpRequest:
     headers = {} if is_login else {"Authorization": f"Session {link.secrets.get(SESSION, '')}"}
     database = link.settings.get("database", "")
     body = {"id": 1, "method": method, "params": params}
     return json_request("POST", f"{link.address}/{database}/rpc/", headers, body)
 
 
-def _search(link: Link, domain: list[Any], limit: int = 20) -> HttpRequest:
+def _search(link: CrmLink, domain: list[Any], limit: int = 20) -> HttpRequest:
     oldest = [["id", "ASC"]]
     return _call(link, f"{PARTY}.search_read", [domain, 0, limit, oldest, list(_NAMES), _ALL])
 
@@ -177,12 +179,12 @@ def _ours(after: str) -> list[Any]:
     return [["identifiers.code", "like", f"{MARK}%"], ["active", "=", True], ["id", ">", _number(after)]]
 
 
-def _notes(link: Link, record_id: str) -> HttpRequest:
+def _notes(link: CrmLink, record_id: str) -> HttpRequest:
     domain = [["resource", "=", f"party.party,{_number(record_id)}"]]
     return _call(link, f"{NOTE}.search_read", [domain, 0, 100, None, ["message"], {}])
 
 
-def _domain(find: Find) -> list[Any]:
+def _domain(find: FindRecord) -> list[Any]:
     if find.by is FindBy.EXTERNAL_ID:
         return [["identifiers.code", "=", f"{MARK}{find.value}"], ["active", "=", True]]
     kinds = list(_KINDS[find.by])
@@ -196,7 +198,7 @@ def _number(record_id: str) -> int:
     return int(record_id) if record_id.isascii() and record_id.isdigit() and len(record_id) < 16 else 0
 
 
-def _made(operation: Write) -> dict[str, Any]:
+def _made(operation: WriteRecord) -> dict[str, Any]:
     row: dict[str, Any] = {
         "code": CODE + operation.external_id.replace("-", "")[-16:],
         "identifiers": [["create", [{"code": MARK + operation.external_id}]]],
@@ -207,7 +209,7 @@ def _made(operation: Write) -> dict[str, Any]:
     return row | {name: text for name, text in operation.values.items() if name == "name"}
 
 
-def _mechanisms(operation: Write) -> Iterator[tuple[str, str]]:
+def _mechanisms(operation: WriteRecord) -> Iterator[tuple[str, str]]:
     for kind, text in operation.values.items():
         if kind != "name":
             yield from ((kind, each) for each in text.split(", ") if each)
@@ -227,57 +229,57 @@ def _record(row: dict[str, Any]) -> CrmRecord:
     return CrmRecord(str(row["id"]), ours, values)
 
 
-def _answered(link: Link, operation: Operation, result: Any) -> Reply:
-    if isinstance(operation, Renew):
+def _answered(link: CrmLink, operation: Operation, result: Any) -> Reply:
+    if isinstance(operation, RenewSecrets):
         return _logged_in(link, result)
-    if isinstance(operation, Describe):
+    if isinstance(operation, DescribeFields):
         return _described(result)
     if not isinstance(result, list):
-        return Later(UNREADABLE_ANSWER)
+        return RetryLater(UNREADABLE_ANSWER)
     rows = _records(result)
-    if isinstance(operation, Enumerate):
+    if isinstance(operation, ListRecords):
         held = tuple((each.id, each.external_id) for each in map(_record, rows))
-        return Enumerated(held, held[-1][0] if len(held) == _PAGE else "")
-    if isinstance(operation, Read) and rows and isinstance(rows[0].get("replaced_by"), int):
+        return RecordsListed(held, held[-1][0] if len(held) == _PAGE else "")
+    if isinstance(operation, ReadRecord) and rows and isinstance(rows[0].get("replaced_by"), int):
         return Moved(str(rows[0]["replaced_by"]))
-    return Found(tuple(_record(row) for row in rows)) if rows else Nothing()
+    return FoundRecords(tuple(_record(row) for row in rows)) if rows else NoRecord()
 
 
-def _logged_in(link: Link, result: Any) -> Reply:
+def _logged_in(link: CrmLink, result: Any) -> Reply:
     """The user's number and a session; a third value says how long it lasts."""
     if not isinstance(result, list) or len(result) < 2 or not isinstance(result[1], str):
         return Denied("login")
     text = f"{link.settings.get('user', '')}:{result[0]}:{result[1]}"
-    return Renewed({SESSION: base64.b64encode(text.encode("utf-8", "replace")).decode()})
+    return SecretsRenewed({SESSION: base64.b64encode(text.encode("utf-8", "replace")).decode()})
 
 
 def _described(result: Any) -> Reply:
     choices = as_dict(as_dict(result).get("type")).get("selection")
     if not isinstance(choices, list):
-        return Later(UNREADABLE_ANSWER)
+        return RetryLater(UNREADABLE_ANSWER)
     pairs = [choice for choice in choices if isinstance(choice, list) and len(choice) == 2]
     of_kinds = tuple(CrmField(str(name), str(label)) for name, label in pairs)
-    return Described((CrmField("name", "Name"), *of_kinds))
+    return FieldsDescribed((CrmField("name", "Name"), *of_kinds))
 
 
-def _failed(link: Link, operation: Operation, error: Any, memory: str) -> Reply:
+def _failed(link: CrmLink, operation: Operation, error: Any, memory: str) -> Reply:
     """An error in an answer 200: its first text is the name of an exception of theirs, or a missing key."""
     kind = error[0] if isinstance(error, list) and error and isinstance(error[0], str) else ""
-    if isinstance(operation, Renew):
-        return Denied("login") if kind.startswith(("Login", "RateLimit")) else Later("login")
+    if isinstance(operation, RenewSecrets):
+        return Denied("login") if kind.startswith(("Login", "RateLimit")) else RetryLater("login")
     if kind not in ("UserError", "UserWarning"):
-        return Later("fault")
+        return RetryLater("fault")
     says = str(error[1:2])
-    if kind == "UserWarning" and isinstance(operation, Merge):
-        return _confirm(link, error[1], memory) if len(error) > 1 else Refused("user_warning")
-    if isinstance(operation, Write):
+    if kind == "UserWarning" and isinstance(operation, MergeRecords):
+        return _confirm(link, error[1], memory) if len(error) > 1 else Rejected("user_warning")
+    if isinstance(operation, WriteRecord):
         unknown = next((kind for kind, _ in _mechanisms(operation) if f'"{kind}"' in says), "")
         if unknown:
             return FieldGone(unknown)
-    return Refused("user_error")
+    return Rejected("user_error")
 
 
-def _after_write(link: Link, operation: Write, result: Any, memory: str) -> Reply:
+def _after_write(link: CrmLink, operation: WriteRecord, result: Any, memory: str) -> Reply:
     """Create, or look and change; then look for the note, and write it if it is not there."""
     step, _, record_id = memory.partition(":")
     if step == "changed":
@@ -289,30 +291,30 @@ def _after_write(link: Link, operation: Write, result: Any, memory: str) -> Repl
     if operation.record_id is not None:
         return _change(link, operation, result)
     if not isinstance(result, list) or not result or not isinstance(result[0], int):
-        return Later(UNREADABLE_ANSWER)
+        return RetryLater(UNREADABLE_ANSWER)
     made = str(result[0])  # it has no note yet
     return _add_note(link, operation, made) if operation.note else Written(made)
 
 
-def _note(link: Link, operation: Write, result: Any, record_id: str) -> Reply:
+def _note(link: CrmLink, operation: WriteRecord, result: Any, record_id: str) -> Reply:
     """Write the note, unless it stands there."""
     if not isinstance(result, list):
-        return Later(UNREADABLE_ANSWER)
+        return RetryLater(UNREADABLE_ANSWER)
     stands = any(row.get("message") == operation.note for row in _records(result))
     return Written(record_id) if stands else _add_note(link, operation, record_id)
 
 
-def _add_note(link: Link, operation: Write, record_id: str) -> Onward:
+def _add_note(link: CrmLink, operation: WriteRecord, record_id: str) -> FollowUp:
     new = {"resource": f"party.party,{_number(record_id)}", "message": operation.note}
-    return Onward(_call(link, f"{NOTE}.create", [[new], {}]), f"noted:{record_id}")
+    return FollowUp(_call(link, f"{NOTE}.create", [[new], {}]), f"noted:{record_id}")
 
 
-def _change(link: Link, operation: Write, result: Any) -> Reply:
+def _change(link: CrmLink, operation: WriteRecord, result: Any) -> Reply:
     if not isinstance(result, list):
-        return Later(UNREADABLE_ANSWER)
+        return RetryLater(UNREADABLE_ANSWER)
     rows = _records(result)
     if not rows:
-        return Nothing()
+        return NoRecord()
     row = rows[0]
     if isinstance(row.get("replaced_by"), int):
         return Moved(str(row["replaced_by"]))
@@ -345,47 +347,47 @@ def _change(link: Link, operation: Write, result: Any) -> Reply:
     if not changes:
         return _with_note(link, operation, record_id)
     request = _call(link, f"{PARTY}.write", [[_number(record_id)], changes, {}])
-    return Onward(request, f"changed:{record_id}")
+    return FollowUp(request, f"changed:{record_id}")
 
 
-def _with_note(link: Link, operation: Write, record_id: str) -> Reply:
-    looked = Onward(_notes(link, record_id), f"notes:{record_id}")
+def _with_note(link: CrmLink, operation: WriteRecord, record_id: str) -> Reply:
+    looked = FollowUp(_notes(link, record_id), f"notes:{record_id}")
     return looked if operation.note else Written(record_id)
 
 
-def _after_merge(link: Link, operation: Merge, result: Any, memory: str) -> Reply:
+def _after_merge(link: CrmLink, operation: MergeRecords, result: Any, memory: str) -> Reply:
     """The wizard is begun, told what replaces what, and ended."""
     step, _, rest = memory.partition(":")
     session, _, tries = rest.partition(":")
     if not step:
         if not isinstance(result, list) or not result or not isinstance(result[0], int):
-            return Later(UNREADABLE_ANSWER)
+            return RetryLater(UNREADABLE_ANSWER)
         return _replace(link, operation, str(result[0]), 0)
     if step == "warned":
         return _replace(link, operation, session, _number(tries) + 1)
     if step == "replaced":
-        return Onward(_call(link, f"{REPLACE}.delete", [_number(session), {}]), "ended:")
+        return FollowUp(_call(link, f"{REPLACE}.delete", [_number(session), {}]), "ended:")
     return Written(operation.into_id)
 
 
-def _replace(link: Link, operation: Merge, session: str, tries: int) -> Onward:
+def _replace(link: CrmLink, operation: MergeRecords, session: str, tries: int) -> FollowUp:
     ask = {"ask": {"source": _number(operation.record_id), "destination": _number(operation.into_id)}}
     request = _call(link, f"{REPLACE}.execute", [_number(session), ask, "replace", {}])
-    return Onward(request, f"replaced:{session}:{tries}")
+    return FollowUp(request, f"replaced:{session}:{tries}")
 
 
-def _confirm(link: Link, warning: Any, memory: str) -> Reply:
+def _confirm(link: CrmLink, warning: Any, memory: str) -> Reply:
     """Tryton warns when names differ: a person would say yes, and so do we, as its own client does."""
     step, _, rest = memory.partition(":")
     session, _, tries = rest.partition(":")
     key = warning[0] if isinstance(warning, list) and warning else ""
     if step != "replaced" or _number(tries) >= MOST_WARNINGS or not isinstance(key, str):
-        return Refused("user_warning")
+        return Rejected("user_warning")
     row = {"user": _user_number(link), "name": key, "always": False}
-    return Onward(_call(link, "model.res.user.warning.create", [[row], {}]), f"warned:{session}:{tries}")
+    return FollowUp(_call(link, "model.res.user.warning.create", [[row], {}]), f"warned:{session}:{tries}")
 
 
-def _user_number(link: Link) -> int:
+def _user_number(link: CrmLink) -> int:
     """Our user's number, which the session holds between its colons."""
     try:
         parts = base64.b64decode(link.secrets.get(SESSION, "")).decode("utf-8", "replace").split(":")
@@ -394,17 +396,17 @@ def _user_number(link: Link) -> int:
     return _number(parts[-2]) if len(parts) > 2 else 0
 
 
-def _after_erase(link: Link, operation: Erase, result: Any, memory: str) -> Reply:
+def _after_erase(link: CrmLink, operation: EraseRecord, result: Any, memory: str) -> Reply:
     """Notes first, which would stay behind; then the party, with those that it has replaced."""
     record_id = _number(operation.record_id)
     if not memory or memory == "replaced":
         if not isinstance(result, list):
-            return Later(UNREADABLE_ANSWER)
+            return RetryLater(UNREADABLE_ANSWER)
         ids = [row["id"] for row in _records(result)]
         if memory == "replaced":
-            return Onward(_call(link, f"{PARTY}.delete", [[record_id, *ids], {}]), "party")
+            return FollowUp(_call(link, f"{PARTY}.delete", [[record_id, *ids], {}]), "party")
         if ids:
-            return Onward(_call(link, f"{NOTE}.delete", [ids, {}]), "notes")
+            return FollowUp(_call(link, f"{NOTE}.delete", [ids, {}]), "notes")
     if memory == "party":
         return Erased()
-    return Onward(_search(link, [["replaced_by", "=", record_id]]), "replaced")
+    return FollowUp(_search(link, [["replaced_by", "=", record_id]]), "replaced")

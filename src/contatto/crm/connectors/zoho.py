@@ -9,8 +9,8 @@ and Errors).
 
 from typing import Any, ClassVar, Final
 
-from contatto.crm.connectors.contract import json_request, path_id
 from contatto.crm.connectors.json_api import (
+    ACCESS,
     UNCLEAR,
     Abilities,
     JsonApi,
@@ -18,39 +18,43 @@ from contatto.crm.connectors.json_api import (
     as_dicts,
     as_text,
     as_values,
+    json_request,
     past,
+    path_id,
 )
-from contatto.crm.connectors.oauth import ACCESS
-from contatto.crm.model.operations import (
-    Changed,
-    Changes,
+from contatto.crm.model import (
+    ChangesListed,
+    ConnectorSetting,
+    ConnectorTraits,
     CrmField,
+    CrmLink,
     CrmRecord,
     Denied,
-    Describe,
-    Described,
-    Erase,
+    DescribeFields,
     Erased,
+    EraseRecord,
+    ErasureLevel,
     Exists,
     Expired,
     FieldGone,
     FieldKind,
-    Find,
+    FieldsDescribed,
     FindBy,
-    Found,
-    Later,
-    Link,
+    FindRecord,
+    FoundRecords,
+    ListChanges,
     Moved,
-    Nothing,
+    NoRecord,
+    OAuth,
     Operation,
-    Read,
+    ReadRecord,
     RecordChange,
     Reply,
+    RetryLater,
     ValueGone,
-    Write,
+    WriteRecord,
     Written,
 )
-from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
 
@@ -79,17 +83,17 @@ _SERVERS: Final = tuple(
 _SHUT: Final = frozenset({"NO_PERMISSION", "OAUTH_SCOPE_MISMATCH", "AUTHORIZATION_FAILED", "LICENSE_EXPIRED"})
 
 
-def _send(link: Link, method: str, path: str, body: Any = None) -> HttpRequest:
+def _send(link: CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
     """Zoho's name for the kind of its token is its own."""
     headers = {"Authorization": f"Zoho-oauthtoken {link.secrets.get(ACCESS, '')}"}
     return json_request(method, link.address + path, headers, body)
 
 
-def _describe(link: Link, _: Describe) -> HttpRequest:
+def _describe(link: CrmLink, _: DescribeFields) -> HttpRequest:
     return _send(link, "GET", "/crm/v6/settings/fields?module=Leads")
 
 
-def _find(link: Link, find: Find) -> HttpRequest:
+def _find(link: CrmLink, find: FindRecord) -> HttpRequest:
     """A search by criteria reads an index that lags; COQL reads the records themselves."""
     value = find.value.replace("\\", "\\\\").replace("'", "\\'")
     where = {
@@ -100,17 +104,17 @@ def _find(link: Link, find: Find) -> HttpRequest:
     return _select(link, f"id, {OUR_ID}, Modified_Time", where, "Created_Time asc", 5)
 
 
-def _select(link: Link, columns: str, where: str, order: str, most: int) -> HttpRequest:
+def _select(link: CrmLink, columns: str, where: str, order: str, most: int) -> HttpRequest:
     """A query in COQL; whatever somebody typed had its quotes escaped."""
     coql = f"select {columns} from Leads where {where} order by {order} limit {most}"  # noqa: S608 - values are quoted
     return _send(link, "POST", "/crm/v6/coql", {"select_query": coql})
 
 
-def _read(link: Link, read: Read) -> HttpRequest:
+def _read(link: CrmLink, read: ReadRecord) -> HttpRequest:
     return _send(link, "GET", f"{_LEADS}/{path_id(read.record_id)}")
 
 
-def _write(link: Link, write: Write) -> HttpRequest:
+def _write(link: CrmLink, write: WriteRecord) -> HttpRequest:
     values: dict[str, str | None] = {name: value or None for name, value in write.values.items()}
     values[OUR_ID] = write.external_id
     if write.note:
@@ -120,11 +124,11 @@ def _write(link: Link, write: Write) -> HttpRequest:
     return _send(link, "POST", f"{_LEADS}/upsert", {"data": [values], "duplicate_check_fields": [OUR_ID]})
 
 
-def _erase(link: Link, erase: Erase) -> HttpRequest:
+def _erase(link: CrmLink, erase: EraseRecord) -> HttpRequest:
     return _send(link, "DELETE", f"{_LEADS}?ids={path_id(erase.record_id)}")
 
 
-def _changes(link: Link, changes: Changes) -> HttpRequest:
+def _changes(link: CrmLink, changes: ListChanges) -> HttpRequest:
     """Leads of ours that changed since; those that were read at that very time are left out."""
     after = changes.after
     columns = f"id, {OUR_ID}, Lead_Status, Owner.email, Modified_By.full_name, Modified_Time"
@@ -145,11 +149,11 @@ def _rows(body: Any) -> list[dict[str, Any]] | None:
     return as_dicts(rows) if isinstance(rows, list) else None
 
 
-def _read_description(_link: Link, _: Describe, body: Any, _memory: str) -> Reply:
+def _read_description(_link: CrmLink, _: DescribeFields, body: Any, _memory: str) -> Reply:
     fields = as_dict(body).get("fields")
     if not isinstance(fields, list):
         return UNCLEAR
-    return Described(tuple(_field(each) for each in as_dicts(fields) if _is_writable(each)))
+    return FieldsDescribed(tuple(_field(each) for each in as_dicts(fields) if _is_writable(each)))
 
 
 def _is_writable(one: dict[str, Any]) -> bool:
@@ -172,12 +176,12 @@ def _field(one: dict[str, Any]) -> CrmField:
     )
 
 
-def _read_found(_link: Link, _: Find, body: Any, _memory: str) -> Reply:
+def _read_found(_link: CrmLink, _: FindRecord, body: Any, _memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
     records = tuple(record for record in map(_record, rows) if record.id)
-    return Found(records) if records else Nothing()
+    return FoundRecords(records) if records else NoRecord()
 
 
 def _record(one: dict[str, Any]) -> CrmRecord:
@@ -185,31 +189,31 @@ def _record(one: dict[str, Any]) -> CrmRecord:
     return CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values, values.get("Modified_Time", ""))
 
 
-def _read_record(_link: Link, _: Read, body: Any, _memory: str) -> Reply:
+def _read_record(_link: CrmLink, _: ReadRecord, body: Any, _memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
     if not rows:
-        return Nothing()
+        return NoRecord()
     became = as_text(as_dict(as_dict(rows[0].get("$converted_detail")).get("contact")).get("id"))
     if became or rows[0].get("$converted") is True:
-        return Moved(became) if became else Nothing()
+        return Moved(became) if became else NoRecord()
     record = _record(rows[0])
-    return Found((record,)) if record.id else UNCLEAR
+    return FoundRecords((record,)) if record.id else UNCLEAR
 
 
-def _read_written(_link: Link, _: Write, body: Any, _memory: str) -> Reply:
+def _read_written(_link: CrmLink, _: WriteRecord, body: Any, _memory: str) -> Reply:
     rows = _rows(body)
     record_id = as_text(as_dict(rows[0].get("details")).get("id")) if rows else ""
     return Written(record_id) if record_id else UNCLEAR
 
 
-def _read_erased(_link: Link, _: Erase, body: Any, _memory: str) -> Reply:
+def _read_erased(_link: CrmLink, _: EraseRecord, body: Any, _memory: str) -> Reply:
     """It lies in the recycle bin for sixty days."""
     return Erased(is_partial=True) if _rows(body) else UNCLEAR
 
 
-def _read_changes(_link: Link, changes: Changes, body: Any, _memory: str) -> Reply:
+def _read_changes(_link: CrmLink, changes: ListChanges, body: Any, _memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
         return UNCLEAR
@@ -226,21 +230,23 @@ def _read_changes(_link: Link, changes: Changes, body: Any, _memory: str) -> Rep
             by=as_text(row.get("Modified_By.full_name")),
         )
         told.append(change)
-    return Changed(tuple(told), cursor, is_more=len(rows) == _PAGE)
+    return ChangesListed(tuple(told), cursor, is_more=len(rows) == _PAGE)
 
 
 class Zoho(JsonApi):
     """The connector of Zoho CRM, by OAuth; its tokens come with the address of the data centre."""
 
-    traits = Traits(
+    traits = ConnectorTraits(
         name="zoho",
         label="Zoho CRM",
         address="https://www.zohoapis.com",
         settings=(
-            Setting(
+            ConnectorSetting(
                 "client_id", N_("Client ID"), help=N_("In the Zoho API console: a server-based application.")
             ),
-            Setting("client_secret", N_("Client secret"), is_secret=True, help=N_("Next to the client ID.")),
+            ConnectorSetting(
+                "client_secret", N_("Client secret"), is_secret=True, help=N_("Next to the client ID.")
+            ),
         ),
         defaults=(
             ("last_name", "Last_Name"),
@@ -264,16 +270,16 @@ class Zoho(JsonApi):
     )
     address_field = "api_domain"
     abilities: ClassVar[Abilities] = {
-        Describe: (_describe, _read_description),
-        Find: (_find, _read_found),
-        Read: (_read, _read_record),
-        Write: (_write, _read_written),
-        Erase: (_erase, _read_erased),
-        Changes: (_changes, _read_changes),
+        DescribeFields: (_describe, _read_description),
+        FindRecord: (_find, _read_found),
+        ReadRecord: (_read, _read_record),
+        WriteRecord: (_write, _read_written),
+        EraseRecord: (_erase, _read_erased),
+        ListChanges: (_changes, _read_changes),
     }
 
     def trouble(
-        self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
+        self, link: CrmLink, operation: Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> Reply | None:
         """Zoho says what is wrong at the top, or of each record: also with a status of 200 or 202."""
         rows = _rows(body) or []
@@ -281,9 +287,9 @@ class Zoho(JsonApi):
             reply = _trouble(error, answer)
             if reply is not None:
                 return reply
-        return Nothing() if answer.status == 404 else None
+        return NoRecord() if answer.status == 404 else None
 
-    def record_url(self, link: Link, record_id: str) -> str:
+    def record_url(self, link: CrmLink, record_id: str) -> str:
         return f"{link.address.replace('www.zohoapis', 'crm.zoho')}/crm/tab/Leads/{record_id}"
 
 
@@ -291,17 +297,17 @@ def _trouble(error: dict[str, Any], answer: HttpAnswer) -> Reply | None:
     code, details = as_text(error.get("code")), as_dict(error.get("details"))
     field = as_text(details.get("api_name"))
     if code in _BUSY:
-        return Later(code.lower(), retry_after_s(answer))
+        return RetryLater(code.lower(), retry_after_s(answer))
     if code in _SHUT:
         return Denied(code.lower())
     if code == "INVALID_DATA":
         # of a whole record it means that there is none of this id; of a field, that the value does not fit
-        return ValueGone(field) if field and field != "id" else Nothing()
+        return ValueGone(field) if field and field != "id" else NoRecord()
     taken = as_text(details.get("id") or as_dict(details.get("duplicate_record")).get("id"))
     replies: dict[str, Reply] = {
         "INVALID_TOKEN": Expired(),
         "DUPLICATE_DATA": Exists(taken),
-        "RECORD_NOT_FOUND": Nothing(),
+        "RECORD_NOT_FOUND": NoRecord(),
         "INVALID_QUERY": FieldGone(as_text(details.get("column_name"))),
         "MANDATORY_NOT_FOUND": ValueGone(field),
     }

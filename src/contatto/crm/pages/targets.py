@@ -1,37 +1,565 @@
-"""The page of one linked CRM: how it stands, what to do next, and its connection."""
+"""Pages of linked CRMs: list, connection, consent, settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from datetime import datetime
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.crm.actions.checking import find_check
-from contatto.crm.actions.comparing import find_comparison
-from contatto.crm.actions.incoming import INCOMING, incoming_path
-from contatto.crm.actions.ledger import load_standings
-from contatto.crm.actions.targets import load_target
-from contatto.crm.model.targets import Sweep, Target
-from contatto.crm.pages.views import (
-    HOME,
-    show_check,
-    show_comparing,
-    show_connectors,
-    show_settings,
-    show_target,
+from contatto.crm.actions.changes import (
+    INCOMING,
+    close_incoming,
+    incoming_path,
+    make_signing_secret,
+    open_incoming,
 )
-from contatto.crm.ports import CrmPorts
+from contatto.crm.actions.checks import find_check, find_comparison, queue_check, queue_comparison
+from contatto.crm.actions.deliveries import connector_of
+from contatto.crm.actions.targets import (
+    CALLBACK,
+    CLIENT_ID,
+    NOT_CONNECTED,
+    NOT_STARTED,
+    OAUTH_HOME,
+    PAUSED,
+    VALUE_LIMIT,
+    ConsentVisitor,
+    NewTarget,
+    TargetLedger,
+    change_app,
+    consent_address,
+    find_exchange,
+    link_crm,
+    load_ledger,
+    load_standings,
+    load_target,
+    oauth_of,
+    pause_target,
+    read_consent,
+    reconnect_target,
+    remove_target,
+    resume_target,
+    resync_target,
+    start_path,
+    take_consent,
+)
+from contatto.crm.connectors.json_api import ACCESS
+from contatto.crm.model import (
+    APP_SECRET,
+    Comparison,
+    ConnectorSetting,
+    ConnectorTraits,
+    CrmConnector,
+    Sweep,
+    Target,
+    TargetState,
+)
+from contatto.crm.registry import CrmPorts
+from contatto.crm.rules.reasons import DENIED, Alarm, DeliveryCounts, consent_text, idle_text, reason_text
+from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import translator_of
+from contatto.kit.i18n import N_, LazyText, translator_of
+from contatto.kit.ids import hash_secret
+from contatto.kit.outbound.model import OutboundRequest, RequestState
 from contatto.ui.context import context_of
+from contatto.ui.render import SHOWN_ONCE
+from contatto.ui.sessions import session_token
 
+HOME: Final = "/settings/integrations"
 router: Final = APIRouter(include_in_schema=False, prefix=HOME)
+consent_router: Final = APIRouter(include_in_schema=False, prefix=OAUTH_HOME)
+BROKEN: Final = (N_("Error"), "failed")
+STATES: Final = {
+    TargetState.ACTIVE: (N_("Syncing"), "on"),
+    TargetState.PAUSED: (N_("Paused"), "paused"),
+    TargetState.DISCONNECTED: (N_("Disconnected"), "failed"),
+    TargetState.REMOVED: (N_("Removed"), "off"),
+}
+WAITING: Final = {
+    NOT_STARTED: (N_("Not started"), "review"),
+    NOT_CONNECTED: (N_("Not connected"), "review"),
+}
+"""States of a target that nobody has let go yet, by the reason that it has."""
+_SAID: Final = (NOT_STARTED, NOT_CONNECTED, PAUSED)
+"""Reasons that the state itself says."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """A linked CRM; ``why`` says why it is not written to, and is empty for one that is."""
+
+    number: str
+    name: str
+    label: str
+    state: str
+    tone: str
+    why: LazyText | str
+    is_started: bool
+    is_active: bool
+    is_paused: bool
+    is_disconnected: bool
+    reads_back: bool
+    standing: DeliveryCounts
+    alarms: tuple[Alarm, ...]
+    verified_at: datetime | None
+    comparison: Comparison | None
+
+    @property
+    def href(self) -> str:
+        return f"{HOME}/{self.number}"
+
+
+def show_target(found: TargetLedger, connectors: Mapping[str, CrmConnector]) -> TargetRow:
+    target = found.target
+    connector = connectors.get(target.connector)
+    state, tone = state_of(target, found.alarms)
+    is_started = target.reason not in WAITING
+    return TargetRow(
+        number=str(target.number),
+        name=target.name,
+        label=connector.traits.label if connector else target.connector,
+        state=state,
+        tone=tone,
+        why="" if target.is_active or target.reason in _SAID else idle_text(target.reason),
+        is_started=is_started,
+        is_active=target.is_active,
+        is_paused=target.state is TargetState.PAUSED,
+        is_disconnected=target.state is TargetState.DISCONNECTED,
+        reads_back=connector is None or connector.traits.reads_back,
+        standing=found.standing,
+        alarms=tuple(alarm for alarm in found.alarms if is_started or alarm is Alarm.MAPPING),
+        verified_at=target.verified_at,
+        comparison=target.comparison,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FieldCheck:
+    """How asking a CRM for its fields stands; ``why`` it failed last, ``next_at`` when it is asked again."""
+
+    is_asking: bool
+    described_at: datetime | None
+    why: LazyText | str
+    next_at: datetime | None
+    fields: int
+
+
+def show_check(target: Target, request: OutboundRequest | None) -> FieldCheck:
+    why = "" if request is None or not request.reason else reason_text(request.reason)
+    is_asking = request is not None and not why and target.described_at is None
+    next_at = request.due_at if request is not None and why else None
+    return FieldCheck(is_asking, target.described_at, why, next_at, len(target.described))
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonView:
+    """How comparing a CRM with our ledger stands; ``why`` it failed last. Some cannot list their records."""
+
+    is_able: bool
+    is_asking: bool
+    why: LazyText | str
+
+
+def show_comparing(
+    connector: CrmConnector | None, request: OutboundRequest | None, now: datetime
+) -> ComparisonView:
+    is_able = connector is not None and connector.traits.enumerates
+    if request is None:
+        return ComparisonView(is_able, is_asking=False, why="")
+    is_asking = not request.reason and (request.claim is not None or request.due_at <= now)
+    return ComparisonView(is_able, is_asking, reason_text(request.reason) if request.reason else "")
+
+
+def state_of(target: Target, alarms: tuple[Alarm, ...]) -> tuple[str, str]:
+    """Its state in a word, and the colour of that."""
+    if target.is_active and Alarm.NONE_ARRIVES in alarms:
+        return BROKEN
+    return WAITING.get(target.reason, STATES[target.state])
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorCard:
+    """A CRM that can be linked, and how: by a key that a person pastes, by consent there, or both."""
+
+    name: str
+    label: str
+    takes_key: bool
+    takes_consent: bool
+    reads_back: bool
+    tells_changes: bool
+
+
+def show_connectors(connectors: Mapping[str, CrmConnector]) -> list[ConnectorCard]:
+    """Each once, in the order of their names for people."""
+    cards = [_card(connector.traits) for connector in connectors.values()]
+    return sorted(cards, key=lambda card: card.label.casefold())
+
+
+def _card(traits: ConnectorTraits) -> ConnectorCard:
+    return ConnectorCard(
+        traits.name,
+        traits.label,
+        takes_key=bool(traits.keys),
+        takes_consent=traits.oauth is not None,
+        reads_back=traits.reads_back,
+        tells_changes=traits.tells_changes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingField:
+    """A field of a form. The value of a secret is shown only while it is offered, before it is kept."""
+
+    name: str
+    label: str
+    help: str
+    value: str
+    example: str
+    is_secret: bool
+    is_offered: bool
+    is_required: bool
+    is_kept: bool
+
+    @property
+    def attrs(self) -> dict[str, str | int]:
+        """Further attributes of the input."""
+        found: dict[str, str | int] = {"maxlength": VALUE_LIMIT, "autocomplete": "off"}
+        if self.example:
+            found["placeholder"] = self.example
+        return found if self.is_required else found | {"data-optional": "1"}
+
+
+GIVEN: Final = "given."
+"""Before the names of settings in a form."""
+
+
+def show_settings(
+    traits: ConnectorTraits, values: Mapping[str, str], kept: Mapping[str, str]
+) -> list[SettingField]:
+    """The fields of a form that connects a CRM; ``kept`` are the secrets that it has."""
+    return [
+        _field(setting, values.get(setting.name, setting.default), is_kept=bool(kept.get(setting.name)))
+        for setting in traits.settings
+    ]
+
+
+def _field(setting: ConnectorSetting, value: str, *, is_kept: bool) -> SettingField:
+    is_offered = bool(setting.prefix) and setting.is_required and not is_kept
+    if setting.is_secret:
+        value = (value or make_signing_secret(setting.prefix)) if is_offered else ""
+    return SettingField(
+        name=f"{GIVEN}{setting.name}",
+        label=setting.label,
+        help=setting.help,
+        value=value,
+        example=setting.example,
+        is_secret=setting.is_secret,
+        is_offered=is_offered,
+        is_required=setting.is_required and not is_kept,
+        is_kept=is_kept,
+    )
+
+
+class LinkForm(BaseModel):
+    """What links a CRM; its own settings come besides, named as its connector does, behind ``given.``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Annotated[str, Field(max_length=200)] = ""
+    address: Annotated[str, Field(max_length=2_100)] = ""
+
+    @property
+    def given(self) -> dict[str, str]:
+        more = self.model_extra or {}
+        return {
+            name.removeprefix(GIVEN): text
+            for name, text in more.items()
+            if name.startswith(GIVEN) and isinstance(text, str)
+        }
+
+
+@router.get("")
+async def show_integrations(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        connectors = tx.ports[CrmPorts].connectors
+        ledger = load_ledger(tx, caller.business_id)
+        return {
+            "targets": [show_target(target, connectors) for target in ledger.targets],
+            "connectors": show_connectors(connectors),
+        }
+
+    values = await context.db.read(load)
+    return context.pages.render(request, "crm/integrations.html", values | {"caller": caller})
+
+
+@router.get("/ledger")
+async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        ledger = load_ledger(tx, caller.business_id)
+        connectors = tx.ports[CrmPorts].connectors
+        return {
+            "intake": ledger.intake,
+            "told": ledger.told,
+            "targets": [show_target(target, connectors) for target in ledger.targets],
+        }
+
+    values = await context.db.read(load)
+    return context.pages.render(request, "crm/ledger.html", values | {"caller": caller})
+
+
+@router.get("/connect/{connector}")
+async def show_connect(request: Request, caller: PageCaller, connector: str) -> HTMLResponse:
+    require(caller, Permission.ADMINISTER)
+    return _render_connect(request, caller, _connector(request, connector), LinkForm())
+
+
+@router.post("/connect/{connector}")
+async def post_connect(
+    request: Request, caller: FormCaller, connector: str, form: Annotated[LinkForm, Form()]
+) -> Response:
+    """Link a CRM; nothing goes there before somebody starts it on its own page."""
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+    of = _connector(request, connector)
+    new = NewTarget(of.traits.name, form.name, form.address, form.given)
+    allowed = context.settings.allowed_hosts
+
+    def link(tx: Tx) -> Target:
+        return link_crm(tx, caller.business_id, new, allowed, is_started=False)
+
+    try:
+        made = await context.db.write(link)
+    except Refused as refused:
+        return _render_connect(request, caller, of, form, refused)
+    has_to_ask = made.reason == NOT_CONNECTED
+    return RedirectResponse(start_path(made) if has_to_ask else f"{HOME}/{made.number}", 303)
+
+
+def _connector(request: Request, name: str) -> CrmConnector:
+    found = context_of(request).installation.ports[CrmPorts].connectors.get(name)
+    if found is None:
+        raise Refused(errors.NOT_FOUND, "This version of Contatto does not support this CRM.")
+    return found
+
+
+def _render_connect(
+    request: Request, caller: Caller, connector: CrmConnector, form: LinkForm, refused: Refused | None = None
+) -> HTMLResponse:
+    """The form; after a refusal, with what was typed (never a secret) and what is wrong with it."""
+    traits = connector.traits
+    (card,) = show_connectors({traits.name: connector})
+    values = {
+        "caller": caller,
+        "card": card,
+        "fields": show_settings(traits, form.given, {}),
+        "asks_address": not traits.address,
+        "name": form.name,
+        "address": form.address,
+        "error": refused.detail_in(translator_of(request)) if refused else "",
+    }
+    status = refused.code.http_status if refused else 200
+    return context_of(request).pages.render(request, "crm/connect.html", values, status)
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How far a connection is.
+
+    Attributes:
+        label: the CRM, as its vendor writes it.
+        is_connected: whether the vendor lets us in.
+        is_started: whether leads go there.
+        is_waiting: whether a code is being changed into tokens.
+        refusal: why the last one was not; None when it was, or there was none.
+        href: where a person lets us in; empty while the app is not known.
+        client_id: of the app at the vendor.
+    """
+
+    name: str
+    label: str
+    is_connected: bool
+    is_started: bool
+    is_waiting: bool
+    refusal: LazyText | None
+    href: str
+    client_id: str
+
+
+class AppForm(BaseModel):
+    """The app of a business at a vendor; an empty secret leaves the one that is there."""
+
+    target_id: Annotated[str, Field(max_length=32)] = ""
+    client_id: Annotated[str, Field(max_length=VALUE_LIMIT)] = ""
+    client_secret: Annotated[str, Field(max_length=VALUE_LIMIT, repr=False)] = ""
+
+
+@consent_router.get("/{connector}/start")
+async def show_start(
+    request: Request, caller: PageCaller, connector: str, target_id: str = "", refused: str = ""
+) -> Response:
+    """The page of a connection; without a target, the form that makes one."""
+    require(caller, Permission.ADMINISTER)
+    if not target_id:
+        await context_of(request).db.read(lambda tx: _check_connector(tx, connector))
+        return RedirectResponse(f"{HOME}/connect/{connector}", 303)
+    return await _render(request, caller, connector, target_id, refused)
+
+
+@consent_router.post("/{connector}/start")
+async def post_start(
+    request: Request, caller: FormCaller, connector: str, form: Annotated[AppForm, Form()]
+) -> Response:
+    """Keep another app of a target."""
+    require(caller, Permission.ADMINISTER)
+
+    def save(tx: Tx) -> Target:
+        target = _load(tx, caller, connector, form.target_id)
+        change_app(tx, target, form.client_id, form.client_secret)
+        return target
+
+    try:
+        target = await context_of(request).db.write(save)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await _render(request, caller, connector, form.target_id, refusal=(refused, form.client_id))
+    return RedirectResponse(start_path(target), 303)
+
+
+@consent_router.get("/callback")
+async def show_callback(request: Request, caller: PageCaller) -> Response:
+    """Return where a vendor leads a member back to; nothing happens before they say so here."""
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+    sent = request.query_params
+    state = sent.get("state", "")
+    consent = read_consent(context.vault, state, _visitor(request, caller), context.clock.now())
+    target = await context.db.read(lambda tx: load_target(tx, caller.business_id, consent.number))
+    code = sent.get("code", "")
+    if not code:
+        refused = sent.get("error", "") or DENIED
+        return RedirectResponse(f"{start_path(target)}&refused={_plain(refused)}", 303)
+    values = {
+        "caller": caller, "name": target.name, "state": state, "code": code,
+        "server": sent.get("accounts-server", ""),
+    }  # fmt: skip
+    return context.pages.render(request, "crm/consent_return.html", values)
+
+
+@consent_router.post("/callback")
+async def post_callback(
+    request: Request,
+    caller: FormCaller,
+    state: Annotated[str, Form(max_length=300)],
+    code: Annotated[str, Form(max_length=2_000)],
+    server: Annotated[str, Form(max_length=200)] = "",
+) -> RedirectResponse:
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+    consent = read_consent(context.vault, state, _visitor(request, caller), context.clock.now())
+    base_url = context.settings.base_url
+
+    def take(tx: Tx) -> Target:
+        return take_consent(tx, caller.business_id, consent, code, server, base_url)
+
+    return RedirectResponse(start_path(await context.db.write(take)), 303)
+
+
+def _visitor(request: Request, caller: Caller) -> ConsentVisitor:
+    return ConsentVisitor(caller.business_id, caller.subject_id, hash_secret(session_token(request)))
+
+
+def _plain(text: str) -> str:
+    """A vendor's code as a part of an address."""
+    return "".join(sign for sign in text[:60] if sign.isascii() and (sign.isalnum() or sign == "_"))
+
+
+def _check_connector(tx: Tx, name: str) -> None:
+    found = tx.ports[CrmPorts].connectors.get(name)
+    if found is None or found.traits.oauth is None:
+        raise Refused(
+            errors.NOT_FOUND, "This CRM does not connect with OAuth. Connect it with a token or password."
+        )
+
+
+def _load(tx: Tx, caller: Caller, connector: str, target_id: str) -> Target:
+    target = load_target(tx, caller.business_id, number_of(target_id))
+    if target.connector != connector:
+        raise Refused(errors.NOT_FOUND, "Connected CRM not found.")
+    return target
+
+
+async def _render(
+    request: Request,
+    caller: Caller,
+    connector: str,
+    target_id: str,
+    said: str = "",
+    refusal: tuple[Refused, str] | None = None,
+) -> HTMLResponse:
+    """The page; after a refusal, with what is wrong and the client id that was typed, but no secret."""
+    context = context_of(request)
+    wrong, typed = refusal or (None, "")
+
+    def load(tx: Tx) -> Stand:
+        target = _load(tx, caller, connector, target_id)
+        return _stand(tx, target, _href(tx, request, caller, target), said)
+
+    stand = await context.db.read(load)
+    values = {
+        "caller": caller,
+        "connector": connector,
+        "target_id": target_id,
+        "stand": stand,
+        "client_id": typed or stand.client_id,
+        "return_address": context.settings.base_url + CALLBACK,
+        "error": wrong.detail_in(translator_of(request)) if wrong else "",
+    }
+    status = wrong.code.http_status if wrong else 200
+    return context.pages.render(request, "crm/consent.html", values, status)
+
+
+def _href(tx: Tx, request: Request, caller: Caller, target: Target) -> str:
+    """Return where the member lets us in; empty while the app is not known."""
+    context, oauth = context_of(request), oauth_of(tx, target)
+    if not (target.settings.get(CLIENT_ID) and target.secrets.get(APP_SECRET)):
+        return ""
+    who, now = _visitor(request, caller), context.clock.now()
+    return consent_address(context.vault, target, oauth, who, now, context.settings.base_url)
+
+
+def _stand(tx: Tx, target: Target, href: str, said: str) -> Stand:
+    exchange, connector = find_exchange(tx, target), connector_of(tx, target)
+    state = exchange.state if exchange else None
+    reason = said or (exchange.reason if exchange and state is RequestState.DEAD else "")
+    has_tokens = target.state is not TargetState.DISCONNECTED and bool(target.secrets.get(ACCESS))
+    return Stand(
+        name=target.name,
+        label=connector.traits.label if connector else target.connector,
+        is_connected=has_tokens,
+        is_started=target.is_active,
+        is_waiting=state is RequestState.DUE,
+        refusal=consent_text(reason) if reason else None,
+        href=href,
+        client_id=target.settings.get(CLIENT_ID, ""),
+    )
+
+
+type Change = Callable[[Tx, Target], object]
 
 
 @router.get("/{target_id}")
@@ -41,7 +569,7 @@ async def show_integration(request: Request, caller: PageCaller, target_id: str)
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
+class PageNotice:
     """What a page says this once.
 
     Attributes:
@@ -56,9 +584,9 @@ class Once:
 
 
 async def render_target(
-    request: Request, caller: Caller, target_id: str, once: Once | None = None
+    request: Request, caller: Caller, target_id: str, once: PageNotice | None = None
 ) -> HTMLResponse:
-    context, said = context_of(request), once or Once()
+    context, said = context_of(request), once or PageNotice()
     refused = said.refused
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -99,3 +627,97 @@ def _facts(target: Target) -> dict[str, Any]:
         "is_sweeping": target.sweep is not Sweep.NONE,
         "rows": len(target.mapping),
     }
+
+
+async def _change(request: Request, caller: Caller, target_id: str, change: Change) -> RedirectResponse:
+    require(caller, Permission.ADMINISTER)
+
+    def work(tx: Tx) -> None:
+        change(tx, load_target(tx, caller.business_id, number_of(target_id)))
+
+    await context_of(request).db.write(work)
+    return RedirectResponse(f"{HOME}/{target_id}", 303)
+
+
+@router.post("/{target_id}/resume")
+async def post_resume(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
+    """Let leads go there: those that waited go by themselves."""
+    return await _change(request, caller, target_id, resume_target)
+
+
+@router.post("/{target_id}/pause")
+async def post_pause(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
+    return await _change(request, caller, target_id, pause_target)
+
+
+@router.post("/{target_id}/resync")
+async def post_resync(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
+    return await _change(request, caller, target_id, resync_target)
+
+
+@router.post("/{target_id}/check")
+async def post_check(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
+    """Ask the CRM for its fields now."""
+    return await _change(request, caller, target_id, queue_check)
+
+
+@router.post("/{target_id}/compare")
+async def post_compare(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
+    """Compare its records with our ledger now."""
+    return await _change(request, caller, target_id, queue_comparison)
+
+
+@router.post("/{target_id}/webhook")
+async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> HTMLResponse:
+    """Let it post changes, signed with a new secret, which is shown this once; one before is good no more."""
+    require(caller, Permission.ADMINISTER)
+
+    def open_it(tx: Tx) -> str:
+        return open_incoming(tx, load_target(tx, caller.business_id, number_of(target_id)))
+
+    secret = await context_of(request).db.write(open_it)
+    setattr(request.state, SHOWN_ONCE, True)
+    return await render_target(request, caller, target_id, PageNotice(secret=secret))
+
+
+@router.post("/{target_id}/webhook/close")
+async def post_webhook_close(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
+    return await _change(request, caller, target_id, close_incoming)
+
+
+@router.post("/{target_id}/reconnect")
+async def post_reconnect(
+    request: Request, caller: FormCaller, target_id: str, form: Annotated[LinkForm, Form()]
+) -> Response:
+    """Connect it anew, with other secrets if some are given; what waited goes there by itself."""
+    allowed = context_of(request).settings.allowed_hosts
+
+    def reconnect(tx: Tx, target: Target) -> None:
+        reconnect_target(tx, target, form.address, form.given, allowed)
+
+    try:
+        return await _change(request, caller, target_id, reconnect)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await render_target(request, caller, target_id, PageNotice(refused, "reconnect", form.given))
+
+
+@router.post("/{target_id}/remove")
+async def post_remove(
+    request: Request, caller: FormCaller, target_id: str, word: Annotated[str, Form(max_length=200)] = ""
+) -> Response:
+    """Unlink it, for who writes its name: its secrets are forgotten, what is there stays there."""
+
+    def remove(tx: Tx, target: Target) -> None:
+        if " ".join(word.split()).casefold() != target.name.casefold():
+            raise Refused(errors.INVALID, "Nothing was removed. Enter the name exactly as shown above.")
+        remove_target(tx, target)
+
+    try:
+        await _change(request, caller, target_id, remove)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await render_target(request, caller, target_id, PageNotice(refused, "remove"))
+    return RedirectResponse(HOME, 303)

@@ -1,10 +1,71 @@
-"""Why something did not arrive in a CRM, or why that CRM is not written to, in words for people."""
+"""Alarms of linked CRMs, and reason codes as texts."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
-from contatto.crm.rules.delivering import DIFFERS, WRONG_STAYS
+from contatto.crm.model import Target, TargetState
+from contatto.crm.rules.deliveries import ALARM_AFTER, DIFFERS, WRONG_STAYS
 from contatto.kit.i18n import N_, LazyText
+
+
+class Alarm(StrEnum):
+    """Why a linked CRM wants somebody's attention, the worst first."""
+
+    SHUT_OUT = "shut_out"
+    NONE_ARRIVES = "none_arrives"
+    DEAD = "dead"
+    MISCOUNTED = "miscounted"
+    DIFFERS = "differs"
+    MAPPING = "mapping"
+
+
+TOLD: Final = frozenset({Alarm.SHUT_OUT, Alarm.NONE_ARRIVES, Alarm.DEAD, Alarm.DIFFERS})
+"""Alarms that members are alerted of wherever they are; the others wait on the pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryCounts:
+    """How a linked CRM stands: counts of leads by what became of them, and since when the oldest is due.
+
+    ``leads`` is counted by itself, and is the sum of the others at any moment; ``to_come`` were there before
+    the CRM was linked, and are not due yet.
+    """
+
+    leads: int = 0
+    to_come: int = 0
+    due: int = 0
+    sent: int = 0
+    verified: int = 0
+    dead: int = 0
+    due_since: datetime | None = None
+
+    @property
+    def adds_up(self) -> bool:
+        return self.leads == self.to_come + self.due + self.sent + self.verified + self.dead
+
+
+def none_arrives(target: Target, due_since: datetime | None, now: datetime) -> bool:
+    """Return whether leads have been due for five minutes and none has arrived since."""
+    if not target.is_active or due_since is None or due_since > now - ALARM_AFTER:
+        return False
+    return target.verified_at is None or target.verified_at < now - ALARM_AFTER
+
+
+def find_alarms(target: Target, standing: DeliveryCounts, now: datetime) -> tuple[Alarm, ...]:
+    """What is wrong with a linked CRM, the worst first."""
+    found = {
+        Alarm.SHUT_OUT: target.state is TargetState.DISCONNECTED,
+        Alarm.NONE_ARRIVES: none_arrives(target, standing.due_since, now),
+        Alarm.DEAD: standing.dead > 0,
+        Alarm.MISCOUNTED: not standing.adds_up,
+        Alarm.DIFFERS: target.comparison is not None and target.comparison.differs,
+        Alarm.MAPPING: bool(target.faults),
+    }
+    return tuple(alarm for alarm, is_so in found.items() if is_so)
+
 
 _KEY: Final = N_("The CRM rejects the token or password")
 _RULE: Final = N_("A rule in the CRM rejects this lead")
@@ -73,3 +134,32 @@ def reason_text(reason: str) -> LazyText | str:
 def idle_text(reason: str) -> LazyText | str:
     """Why a linked CRM is not written to."""
     return LazyText(IDLE[reason]) if reason in IDLE else reason_text(reason)
+
+
+DENIED: Final = "access_denied"
+"""The person said no. Source: RFC 6749, 4.1.2.1."""
+_EXPIRED_PERMISSION: Final = N_("The permission has expired or was already used. Grant access again.")
+_APP: Final = N_("The client ID and client secret do not match. Correct them below.")
+_RETURN: Final = N_("The app at the CRM vendor has a different return address. Register the address below.")
+_TEXTS: Final[Mapping[str, str]] = {
+    DENIED: N_("Access was not granted. Nothing was changed."),
+    "answer_lost": N_("No response received. Grant access again."),
+    "expired": _EXPIRED_PERMISSION,
+    "unreached": N_("The CRM vendor could not be reached. Grant access again."),
+}
+_PARTS: Final = (
+    ("redirect", _RETURN),
+    ("client", _APP),
+    ("code", _EXPIRED_PERMISSION),
+    ("grant", _EXPIRED_PERMISSION),
+)
+"""What stands in a vendor's code, in the order in which it is looked for."""
+_UNKNOWN_REFUSAL: Final = N_("The CRM vendor refused: %(code)s")
+
+
+def consent_text(reason: str) -> LazyText:
+    """What a code of a vendor, or of the machine, means for a person."""
+    if reason in _TEXTS:
+        return LazyText(_TEXTS[reason])
+    found = next((text for part, text in _PARTS if part in reason), "")
+    return LazyText(found) if found else LazyText(_UNKNOWN_REFUSAL, code=reason[:60])

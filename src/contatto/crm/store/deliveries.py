@@ -1,4 +1,4 @@
-"""Tables of deliveries, of the records that they reached, and of erasures."""
+"""Tables of deliveries, records, erasures, echoes and CRM events."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -6,31 +6,60 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     Boolean,
     Column,
     ColumnElement,
     Index,
     Integer,
+    LargeBinary,
     Select,
     String,
     Table,
     UniqueConstraint,
     and_,
     bindparam,
+    case,
     exists,
+    func,
+    literal,
     literal_column,
+    or_,
     select,
     union_all,
     update,
 )
 
-from contatto.crm.model.deliveries import Delivery, DeliveryState, LeadRecords, RecordLink
-from contatto.crm.model.targets import Target, TargetState
+from contatto.crm.model import (
+    Delivery,
+    DeliveryState,
+    Erasure,
+    ErasureState,
+    LeadRecords,
+    RecordLink,
+    Target,
+    TargetState,
+)
+from contatto.crm.rules.mapping import EventSet, LeadEvent
 from contatto.crm.store.targets import LiveTarget, crm_targets
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import ROW, Choice, Serial, instant, metadata, sealed, tenant, text
+from contatto.kit.db.types import (
+    ROW,
+    Choice,
+    Instant,
+    Serial,
+    instant,
+    key,
+    metadata,
+    row_of,
+    sealed,
+    tenant,
+    text,
+)
 from contatto.kit.vault import Vault, row_key
+from contatto.leads.model import LeadStatus
+from contatto.leads.store.records import leads
 
 RECORD_LIMIT: Final = 255
 """Most characters of a CRM's id that are kept."""
@@ -333,3 +362,482 @@ def delete_old_deliveries(tx: Tx, before: datetime) -> int:
     """Delete some deliveries that were settled long ago; say how many. Dead letters stay."""
     over = crm_deliveries.c.settled_at < before, crm_deliveries.c.state != DeliveryState.DEAD
     return tx.delete_some(crm_deliveries, *over)
+
+
+def mark_queued(tx: Tx, delivery: Delivery) -> None:
+    """Note that a delivery has a request that brings it."""
+    tx.execute(_one(delivery).values(is_queued=True))
+
+
+def record_reason(tx: Tx, delivery: Delivery, reason: str) -> None:
+    """Say why a delivery is not there yet."""
+    tx.execute(_one(delivery).values(reason=reason[:64]))
+
+
+def _one(delivery: Delivery) -> Any:
+    return update(crm_deliveries).where(
+        crm_deliveries.c.business_id == delivery.business_id, crm_deliveries.c.id == delivery.id
+    )
+
+
+def record_sent(tx: Tx, delivery: Delivery, record_id: str) -> None:
+    """Note that the CRM took a delivery, before it was read back."""
+    values = {"of": delivery.business_id, "number": delivery.id, "now": tx.now}
+    tx.execute(_SENT, values)
+    _set_record(tx, delivery, {"record_id": record_id[:RECORD_LIMIT]}, DeliveryState.SENT)
+
+
+def record_arrived(
+    tx: Tx, delivery: Delivery, record_id: str, *, is_verified: bool, reason: str = ""
+) -> tuple[list[int], str | None]:
+    """Note that a delivery arrived, and with it the earlier ones of the same lead.
+
+    Returns:
+        The ids of all of them, and the lead that theirs was merged into meanwhile.
+    """
+    state = DeliveryState.VERIFIED if is_verified else DeliveryState.SENT
+    changes = {"now": tx.now, "state_now": state, "why": reason}
+    ids = list(tx.execute(_ARRIVED, _lead_up_to(delivery) | changes).scalars())
+    known: dict[str, Any] = {"record_id": record_id[:RECORD_LIMIT]}
+    if is_verified:
+        known |= {"verified_revision": delivery.revision, "verified_at": tx.now}
+    return ids, _set_record(tx, delivery, known, state)
+
+
+_NOW: Final = bindparam("now", type_=Instant)
+_STATE_NOW: Final = bindparam("state_now", type_=Choice(DeliveryState))
+_SENT: Final = (
+    update(crm_deliveries)
+    .where(crm_deliveries.c.business_id == bindparam("of"), crm_deliveries.c.id == bindparam("number"))
+    .values(state=literal(DeliveryState.SENT, Choice(DeliveryState)), sent_at=_NOW, reason="")
+)
+_UP_TO: Final = (
+    crm_deliveries.c.business_id == bindparam("of"),
+    crm_deliveries.c.target_id == bindparam("target"),
+    crm_deliveries.c.lead_id == bindparam("lead"),
+    crm_deliveries.c.revision <= bindparam("up_to"),
+    or_(crm_deliveries.c.settled_at.is_(None), crm_deliveries.c.state == DeliveryState.DEAD),
+)
+"""A delivery and those before it of the same lead that have not arrived."""
+_ARRIVED: Final = (
+    update(crm_deliveries)
+    .where(*_UP_TO)
+    .values(
+        state=_STATE_NOW,
+        settled_at=_NOW,
+        sent_at=func.coalesce(crm_deliveries.c.sent_at, _NOW),
+        reason=bindparam("why", type_=String),
+        edited=None,
+    )
+    .returning(crm_deliveries.c.id)
+)
+_GIVEN_UP: Final = (
+    update(crm_deliveries)
+    .where(*_UP_TO)
+    .values(state=_STATE_NOW, settled_at=_NOW, reason=bindparam("why", type_=String))
+)
+
+
+def _lead_up_to(delivery: Delivery) -> dict[str, Any]:
+    names = {"of": delivery.business_id, "target": delivery.target_id, "lead": delivery.lead_id}
+    return names | {"up_to": delivery.revision}
+
+
+def record_dead(tx: Tx, delivery: Delivery, reason: str) -> None:
+    """Give a delivery up, and the earlier ones that it would have settled."""
+    values = {"now": tx.now, "state_now": DeliveryState.DEAD, "why": reason[:64]}
+    tx.execute(_GIVEN_UP, _lead_up_to(delivery) | values)
+    _set_record(tx, delivery, {}, DeliveryState.DEAD)
+
+
+def record_due(tx: Tx, delivery: Delivery, edited: str, *, is_queued: bool) -> None:
+    """Make a delivery due again, with the values that a member put into it."""
+    values = {"state": DeliveryState.DUE, "settled_at": None, "reason": "", "is_queued": is_queued}
+    named = delivery.target_id, delivery.lead_id, delivery.revision
+    sealed_text = seal_edited(tx.vault, delivery.business_id, named, edited)
+    tx.execute(_one(delivery).values(**values, edited=sealed_text))
+    _set_record(tx, delivery, {}, DeliveryState.DUE)
+
+
+def _set_record(tx: Tx, delivery: Delivery, values: Mapping[str, Any], state: DeliveryState) -> str | None:
+    """Change a lead's record link; the state is that of the latest revision alone.
+
+    Returns:
+        The lead that this one was merged into.
+    """
+    given = _lead_up_to(delivery) | {"state_now": state}
+    found = tx.execute(_setting(tuple(values)), given | dict(values)).first()
+    return None if found is None else found[0]
+
+
+@cache
+def _setting(names: tuple[str, ...]) -> Any:
+    """Made once for each choice of columns: it is asked at each step of each delivery."""
+    latest = crm_records.c.revision == bindparam("up_to")
+    values: dict[str, Any] = {name: bindparam(name, type_=crm_records.c[name].type) for name in names}
+    values["state"] = case((latest, _STATE_NOW), else_=crm_records.c.state)
+    statement = update(crm_records).where(
+        crm_records.c.business_id == bindparam("of"),
+        crm_records.c.target_id == bindparam("target"),
+        crm_records.c.lead_id == bindparam("lead"),
+    )
+    return statement.values(values).returning(crm_records.c.merged_into)
+
+
+def delete_unsettled(tx: Tx, delivery: Delivery) -> list[int]:
+    """Delete a delivery, and those before it, that are due no more, as their lead went into another one.
+
+    Returns:
+        Their ids.
+    """
+    statement = crm_deliveries.delete().where(*_UP_TO).returning(crm_deliveries.c.id)
+    return list(tx.execute(statement, _lead_up_to(delivery)).scalars())
+
+
+def count_states(tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]]:
+    """Leads of each target by what became of their latest revision; of those that are in the lists."""
+    state = crm_records.c.state
+    counted = select(crm_records.c.target_id, state, func.count().label("n")).join(
+        leads, leads.c.id == crm_records.c.lead_id
+    )
+    counted = counted.where(
+        crm_records.c.business_id == business_id,
+        leads.c.business_id == business_id,
+        leads.c.hidden_at.is_(None),
+    )
+    states: dict[str, dict[DeliveryState, int]] = {}
+    for row in tx.execute(counted.group_by(crm_records.c.target_id, state)).mappings():
+        states.setdefault(row["target_id"], {})[row["state"]] = row["n"]
+    return states
+
+
+def count_listed_leads(tx: Tx, business_id: str) -> int:
+    """Leads that are in the lists; test leads are told to nobody."""
+    return int(tx.scalar(select(func.count()).select_from(leads).where(*_in_lists(business_id))))
+
+
+def count_leads_to_come(tx: Tx, business_id: str, target_id: str) -> int:
+    """Leads of the lists that a target was never due for."""
+    known = exists().where(
+        crm_records.c.business_id == business_id,
+        crm_records.c.target_id == target_id,
+        crm_records.c.lead_id == leads.c.id,
+    )
+    return int(tx.scalar(select(func.count()).select_from(leads).where(*_in_lists(business_id), ~known)))
+
+
+def _in_lists(business_id: str) -> tuple[ColumnElement[bool], ...]:
+    return leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False)
+
+
+def has_dead(tx: Tx, business_id: str, target_id: str) -> bool:
+    """Return whether a lead waits at a target for a person."""
+    dead = crm_records.c.state == DeliveryState.DEAD
+    mine = crm_records.c.business_id == business_id, crm_records.c.target_id == target_id, dead
+    return tx.scalar(select(crm_records.c.lead_id).where(*mine).limit(1)) is not None
+
+
+def find_oldest_due(tx: Tx, business_id: str, target_id: str) -> datetime | None:
+    """Since when the oldest delivery of a target is due."""
+    oldest = select(func.min(crm_deliveries.c.created_at)).where(
+        crm_deliveries.c.business_id == business_id,
+        crm_deliveries.c.target_id == target_id,
+        crm_deliveries.c.state == DeliveryState.DUE,
+    )
+    oldest_due: datetime | None = tx.scalar(oldest)
+    return oldest_due
+
+
+_WORST_FIRST: Final = (
+    DeliveryState.DEAD,
+    DeliveryState.DUE,
+    DeliveryState.SENT,
+    DeliveryState.VERIFIED,
+)
+
+
+def _records(business_id: str, *what: Any) -> Select[Any]:
+    """Of the CRMs that are linked now."""
+    live = select(crm_targets.c.id).where(
+        crm_targets.c.business_id == business_id, crm_targets.c.state != TargetState.REMOVED
+    )
+    return select(*what).where(crm_records.c.business_id == business_id, crm_records.c.target_id.in_(live))
+
+
+def list_lead_ids_in_state(tx: Tx, business_id: str, state: str) -> Select[Any]:
+    """Selects the leads that stand so in any CRM."""
+    return _records(business_id, crm_records.c.lead_id).where(crm_records.c.state == DeliveryState(state))
+
+
+def list_states_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, str]:
+    """The worst state of each lead among the CRMs; a lead that was never due is left out."""
+    mine = _records(business_id, crm_records.c.lead_id, crm_records.c.state)
+    found: dict[str, DeliveryState] = {}
+    for row in tx.execute(mine.where(crm_records.c.lead_id.in_(list(lead_ids)))).mappings():
+        known = found.get(row["lead_id"], DeliveryState.VERIFIED)
+        found[row["lead_id"]] = min(known, row["state"], key=_WORST_FIRST.index)
+    return {lead_id: state.value for lead_id, state in found.items()}
+
+
+def list_seen_at(
+    tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]
+) -> dict[str, datetime | None]:
+    """Return when the records of some leads were seen last; leads that were never due there are left out."""
+    query = select(crm_records.c.lead_id, crm_records.c.seen_at).where(
+        crm_records.c.business_id == business_id,
+        crm_records.c.target_id == target_id,
+        crm_records.c.lead_id.in_(list(lead_ids)),
+    )
+    return {row["lead_id"]: row["seen_at"] for row in tx.execute(query).mappings()}
+
+
+def mark_seen(tx: Tx, target: Target, lead_ids: Collection[str], at: datetime) -> None:
+    """Note that the records of some leads are there."""
+    statement = update(crm_records).where(
+        crm_records.c.business_id == target.business_id,
+        crm_records.c.target_id == target.id,
+        crm_records.c.lead_id.in_(list(lead_ids)),
+    )
+    tx.execute(statement.values(seen_at=at))
+
+
+def list_sent(tx: Tx, business_id: str, target_id: str, most: int) -> list[RecordLink]:
+    """Leads of the lists that were sent and have no record of their own that could be verified.
+
+    Those that are still being tried are left to that: begun anew each day they would never end.
+    """
+    tried = exists().where(
+        crm_deliveries.c.business_id == business_id,
+        crm_deliveries.c.target_id == target_id,
+        crm_deliveries.c.lead_id == crm_records.c.lead_id,
+        crm_deliveries.c.settled_at.is_(None),
+    )
+    mine = _of_lists(business_id, target_id).where(crm_records.c.state == DeliveryState.SENT, ~tried)
+    return tx.list(RecordLink, mine.order_by(crm_records.c.lead_id).limit(most))
+
+
+def _of_lists(business_id: str, target_id: str) -> Select[Any]:
+    return (
+        select(crm_records)
+        .join(leads, leads.c.id == crm_records.c.lead_id)
+        .where(
+            crm_records.c.business_id == business_id,
+            crm_records.c.target_id == target_id,
+            crm_records.c.merged_into.is_(None),
+            leads.c.business_id == business_id,
+            leads.c.hidden_at.is_(None),
+        )
+    )
+
+
+def list_missing(
+    tx: Tx, business_id: str, target_id: str, not_seen_since: datetime, verified_before: datetime
+) -> list[RecordLink]:
+    """Leads of the lists that were verified and are not seen there any more."""
+    seen = crm_records.c.seen_at
+    mine = _of_lists(business_id, target_id).where(
+        crm_records.c.state == DeliveryState.VERIFIED,
+        crm_records.c.verified_at < verified_before,
+        or_(seen.is_(None), seen < not_seen_since),
+    )
+    return tx.list(RecordLink, mine.order_by(crm_records.c.lead_id))
+
+
+def mark_gone(tx: Tx, record: RecordLink) -> None:
+    """Note that a record is not there, and is made anew this once."""
+    statement = update(crm_records).where(
+        crm_records.c.business_id == record.business_id,
+        crm_records.c.target_id == record.target_id,
+        crm_records.c.lead_id == record.lead_id,
+    )
+    tx.execute(statement.values(gone_at=tx.now))
+
+
+def list_erasures_of(tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]) -> list[Erasure]:
+    """Erasures of some leads at a target, whatever became of them."""
+    query = select(crm_erasures).where(
+        crm_erasures.c.business_id == business_id,
+        crm_erasures.c.target_id == target_id,
+        crm_erasures.c.lead_id.in_(list(lead_ids)),
+    )
+    return tx.list(Erasure, query.order_by(crm_erasures.c.id))
+
+
+crm_erasures = Table(
+    "crm_erasures",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    tenant(),
+    Column("target_id", String(36), nullable=False),
+    Column("lead_id", String(36), nullable=False),
+    Column("record_id", String(RECORD_LIMIT), nullable=False),
+    Column("state", Choice(ErasureState), nullable=False),
+    Column("reason", String(64), nullable=False),
+    instant("created_at"),
+    instant("settled_at", nullable=True),
+    UniqueConstraint("business_id", "target_id", "lead_id"),
+)
+
+
+def save_erasure(tx: Tx, target: LiveTarget, lead_id: str, record_id: str) -> int | None:
+    """Keep that a person is to be erased in a target; None when that is known."""
+    row = {
+        "business_id": target.business_id,
+        "target_id": target.id,
+        "lead_id": lead_id,
+        "record_id": record_id,
+        "state": ErasureState.DUE,
+        "reason": "",
+        "created_at": tx.now,
+    }
+    insert = tx.upsert(crm_erasures).values(**row).on_conflict_do_nothing()
+    return tx.execute(insert.returning(crm_erasures.c.id)).scalar()
+
+
+def find_erasure(tx: Tx, business_id: str, erasure_id: int) -> Erasure | None:
+    mine = crm_erasures.c.business_id == business_id, crm_erasures.c.id == erasure_id
+    return tx.find(Erasure, select(crm_erasures).where(*mine))
+
+
+def list_erasures(tx: Tx, business_id: str, target_id: str, limit: int = 50) -> list[Erasure]:
+    mine = crm_erasures.c.business_id == business_id, crm_erasures.c.target_id == target_id
+    return tx.list(Erasure, select(crm_erasures).where(*mine).order_by(crm_erasures.c.id.desc()).limit(limit))
+
+
+def record_erasure(tx: Tx, erasure: Erasure, state: ErasureState, reason: str = "") -> None:
+    settled = None if state is ErasureState.DUE else tx.now
+    statement = update(crm_erasures).where(
+        crm_erasures.c.business_id == erasure.business_id, crm_erasures.c.id == erasure.id
+    )
+    tx.execute(statement.values(state=state, reason=reason[:64], settled_at=settled))
+
+
+def record_erasure_again(tx: Tx, erasure: Erasure, record_id: str) -> None:
+    """Make the erasure of a person due once more, whose record is there again."""
+    statement = update(crm_erasures).where(
+        crm_erasures.c.business_id == erasure.business_id, crm_erasures.c.id == erasure.id
+    )
+    due = {"state": ErasureState.DUE, "reason": "", "settled_at": None, "created_at": tx.now}
+    tx.execute(statement.values(**due, record_id=record_id[:RECORD_LIMIT]))
+
+
+def list_due_erasures(tx: Tx, business_id: str, target_id: str) -> list[Erasure]:
+    """All of a target that are still to be carried out."""
+    query = select(crm_erasures).where(
+        crm_erasures.c.business_id == business_id,
+        crm_erasures.c.target_id == target_id,
+        crm_erasures.c.state == ErasureState.DUE,
+    )
+    return tx.list(Erasure, query.order_by(crm_erasures.c.id))
+
+
+crm_echoes = Table(
+    "crm_echoes",
+    metadata,
+    Column("target_id", String(36), primary_key=True),
+    Column("record_id", String(RECORD_LIMIT), primary_key=True),
+    Column("field", String(32), primary_key=True),
+    tenant(),
+    Column("digest", LargeBinary(16), nullable=False),
+    instant("at"),
+    Index("ix_crm_echoes_at", "at"),
+)
+
+
+def save_echoes(tx: Tx, target: Target, record_id: str, values: Mapping[str, str]) -> None:
+    """Remember fingerprints of what was written into fields of a record."""
+    for name, value in values.items():
+        row = {
+            "target_id": target.id,
+            "record_id": record_id[:RECORD_LIMIT],
+            "field": name,
+            "business_id": target.business_id,
+            "digest": tx.vault.blind(value, target.business_id),
+            "at": tx.now,
+        }
+        insert = tx.upsert(crm_echoes).values(**row)
+        changed = {"digest": row["digest"], "at": tx.now}
+        key = ["target_id", "record_id", "field"]
+        tx.execute(insert.on_conflict_do_update(index_elements=key, set_=changed))
+
+
+def is_echo(tx: Tx, target: Target, record_id: str, name: str, text: str) -> bool:
+    """Return whether a value is the one that we wrote into a field last."""
+    query = select(crm_echoes.c.digest).where(
+        crm_echoes.c.business_id == target.business_id,
+        crm_echoes.c.target_id == target.id,
+        crm_echoes.c.record_id == record_id[:RECORD_LIMIT],
+        crm_echoes.c.field == name,
+    )
+    found = tx.scalar(query)
+    return found is not None and bytes(found) == tx.vault.blind(text, target.business_id)
+
+
+def delete_old_echoes(tx: Tx, before: datetime) -> int:
+    return tx.delete_some(crm_echoes, crm_echoes.c.at < before)
+
+
+crm_event_sets = Table(
+    "crm_event_sets",
+    metadata,
+    key(),
+    tenant(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("ad_account_id", String(36), nullable=False),
+    text("name"),
+    instant("created_at"),
+    UniqueConstraint("business_id", "ad_account_id", "name"),
+)
+
+lead_events = Table(
+    "lead_events",
+    metadata,
+    key(),
+    tenant(),
+    Column("lead_id", String(36), nullable=False),
+    Column("set_number", BigInteger, nullable=False),
+    sealed("name", nullable=True),
+    Column("natural_key", String(64), nullable=False),
+    Column("status", Choice(LeadStatus)),
+    instant("occurred_at"),
+    instant("received_at"),
+    UniqueConstraint("business_id", "natural_key"),
+    Index("ix_lead_events_of_lead", "business_id", "lead_id", "occurred_at"),
+)
+
+
+def _row(found: Any) -> dict[str, Any]:
+    return row_of(found)
+
+
+def save_event_set(tx: Tx, made: EventSet) -> bool:
+    """Insert an event set; False when the ad account has one of this name."""
+    return tx.insert_ignore(crm_event_sets, _row(made))
+
+
+def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) -> list[EventSet]:
+    """The event sets of an ad account, or of all, oldest first."""
+    query = select(crm_event_sets).where(crm_event_sets.c.business_id == business_id)
+    if ad_account_id is not None:
+        query = query.where(crm_event_sets.c.ad_account_id == ad_account_id)
+    return tx.list(EventSet, query.order_by(crm_event_sets.c.number))
+
+
+def append_lead_event(tx: Tx, event: LeadEvent) -> bool:
+    """Append an event; False when it was there before."""
+    name = tx.seal(event.name, event.business_id, "lead_events.name", event.id)
+    return tx.insert_ignore(lead_events, _row(event) | {"name": name})
+
+
+def delete_lead_events(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
+    """Forget what CRMs sent of some leads."""
+    mine = lead_events.c.business_id == business_id, lead_events.c.lead_id.in_(list(lead_ids))
+    tx.execute(lead_events.delete().where(*mine))
+
+
+def list_lead_numbers(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
+    """Numbers by the ids of leads."""
+    query = select(leads.c.id, leads.c.number).where(
+        leads.c.business_id == business_id, leads.c.id.in_(list(lead_ids))
+    )
+    return {row["id"]: row["number"] for row in tx.execute(query).mappings()}

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from contatto.ad_platforms.model import OutsideAccount
 from contatto.ad_platforms.store import list_outside_accounts
-from contatto.crm.ports import ToldPlatform
-from contatto.crm.rules.alarms import TOLD, Alarm
+from contatto.crm.registry import ToldPlatform
+from contatto.crm.rules.reasons import TOLD, Alarm
 from contatto.kit.db.tx import Tx
 from contatto.signals.model.events import SignalState
 from contatto.signals.model.settings import SignalMode, SignalSettings

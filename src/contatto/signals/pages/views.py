@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount
-from contatto.crm.rules.alarms import Alarm
-from contatto.crm.store.lead_numbers import list_lead_numbers
+from contatto.crm.rules.reasons import Alarm
+from contatto.crm.store.deliveries import list_lead_numbers
 from contatto.kit.db.tx import Tx
 from contatto.kit.form_fields import typed_amount
 from contatto.kit.i18n import N_, LazyText

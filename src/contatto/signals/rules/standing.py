@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from contatto.crm.rules.alarms import Alarm
-from contatto.crm.rules.plans import ALARM_AFTER
+from contatto.crm.rules.deliveries import ALARM_AFTER
+from contatto.crm.rules.reasons import Alarm
 from contatto.signals.model.settings import SignalMode, SignalSettings
 
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from contatto.crm.model.deliveries import Payload
-from contatto.crm.model.operations import CrmField
-from contatto.crm.rules.delivering import Halt
+from contatto.crm.model import CrmField, Payload
+from contatto.crm.rules.deliveries import Halt
 from contatto.simulator.crms.cases import Case
 from contatto.simulator.crms.google_sheets import GoogleSheetsFake
 from contatto.simulator.crms.server import CrmServer, Fault

@@ -5,7 +5,7 @@ A real one answers the connector in ``tests/crm/test_bottlecrm.py``.
 
 from typing import Any
 
-from contatto.crm.model.operations import CrmField, FieldKind
+from contatto.crm.model import CrmField, FieldKind
 from contatto.simulator.crms.memory import MemoryCrm, StoredRecord, WrongValue
 from contatto.simulator.crms.server import Answered, Asked, stamp
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from contatto.crm.model.connector import Connector
+from contatto.crm.model import CrmConnector
 from contatto.kit.texts import to_base64url
 from contatto.simulator.crms import google_sheets, hubspot, salesforce, zoho
 from contatto.simulator.crms.memory import MemoryCrm
@@ -184,7 +184,7 @@ class ConsentFake:
         return Answered(self.dialect.error_status, {self.dialect.error_field: code, "message": "refused"})
 
 
-def led_to(connector: Connector, address: str) -> Connector:
+def led_to(connector: CrmConnector, address: str) -> CrmConnector:
     """The connector of a vendor whose pages and API are at this address; whoever asks elsewhere is lost."""
     traits, oauth = connector.traits, connector.traits.oauth
     if oauth is None:
@@ -194,7 +194,7 @@ def led_to(connector: Connector, address: str) -> Connector:
         own = replace(own, token_url="https://accounts.example.com/token", servers=(address,))  # noqa: S106
     moved = replace(traits, address=address, oauth=own)
     kind: Any = type(type(connector).__name__, (type(connector),), {"traits": moved})
-    made: Connector = kind()
+    made: CrmConnector = kind()
     return made
 
 

@@ -6,9 +6,18 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from contatto.crm.model.operations import Changed, Changes, Cursor, Erase, FindBy, Found, Read, Unsupported
-from contatto.crm.model.traits import ErasureLevel
-from contatto.crm.rules.delivering import Arrived
+from contatto.crm.model import (
+    ChangesListed,
+    Cursor,
+    EraseRecord,
+    ErasureLevel,
+    FindBy,
+    FoundRecords,
+    ListChanges,
+    ReadRecord,
+    Unsupported,
+)
+from contatto.crm.rules.deliveries import Arrived
 from contatto.simulator.crms.bench import LEADS, Bench, NotApplicable, Wrong
 from contatto.simulator.crms.google_sheets import GoogleSheetsFake
 from contatto.simulator.crms.salesforce import SalesforceFake
@@ -194,8 +203,8 @@ def _told_once(bench: Bench) -> None:
     told: list[str] = []
     cursor = Cursor()
     for _ in range(12):
-        reply = bench.speaker.do(Changes(cursor))
-        if not isinstance(reply, Changed):
+        reply = bench.speaker.do(ListChanges(cursor))
+        if not isinstance(reply, ChangesListed):
             raise Wrong("changes are not told")
         told += [change.external_id for change in reply.changes]
         if not reply.changes:
@@ -211,9 +220,9 @@ def _repeated(bench: Bench) -> None:
     """A page comes again and again: no loop, and the cursor does not go back."""
     _needs_changes(bench)
     bench.deliver(bench.payload())
-    first = bench.speaker.do(Changes(Cursor()))
-    again = bench.speaker.do(Changes(Cursor()))
-    if not isinstance(first, Changed) or not isinstance(again, Changed):
+    first = bench.speaker.do(ListChanges(Cursor()))
+    again = bench.speaker.do(ListChanges(Cursor()))
+    if not isinstance(first, ChangesListed) or not isinstance(again, ChangesListed):
         raise Wrong("changes are not told")
     if first.cursor != again.cursor or again.is_more:
         raise Wrong("the same page gives another cursor")
@@ -242,9 +251,9 @@ def _erased(bench: Bench) -> None:
     bench.fail(Fault.DOWN, Fault.LOST)
     for _ in range(4):
         with suppress(NoReply):
-            bench.speaker.do(Erase(record_id, LEADS[0]))
-    found = bench.speaker.do(Read(record_id)) if bench.traits.reads_back else Unsupported()
-    if isinstance(found, Found) or bench.records():
+            bench.speaker.do(EraseRecord(record_id, LEADS[0]))
+    found = bench.speaker.do(ReadRecord(record_id)) if bench.traits.reads_back else Unsupported()
+    if isinstance(found, FoundRecords) or bench.records():
         raise Wrong("something of the person is left")
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Any, Final
 from urllib.parse import unquote
 
-from contatto.crm.model.operations import CrmField
+from contatto.crm.model import CrmField
 from contatto.simulator.crms.memory import MemoryCrm
 from contatto.simulator.crms.server import Answered, Asked
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from contatto.crm.connectors.hubspot import OUR_ID
-from contatto.crm.model.operations import CrmField, FieldKind
+from contatto.crm.model import CrmField, FieldKind
 from contatto.simulator.crms.memory import MemoryCrm, StoredRecord, WrongValue
 from contatto.simulator.crms.server import Answered, Asked, stamp
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from contatto.crm.model.connector import Connector
-from contatto.crm.model.operations import Link
+from contatto.crm.model import CrmConnector, CrmLink
 from contatto.simulator.crms.bench import Bench, NotApplicable, Wrong
 from contatto.simulator.crms.cases import Case
 from contatto.simulator.crms.faults import FAULTS, Play
@@ -27,11 +26,11 @@ class Result:
     detail: str
 
 
-def verify_connector(connector: Connector, case: Case) -> Iterator[Result]:
+def verify_connector(connector: CrmConnector, case: Case) -> Iterator[Result]:
     """Play every fault with a connector, each in a CRM of its own."""
     for fault, play in FAULTS.items():
         with CrmServer(case.vendor()).running() as server:
-            link = Link(server.address, case.settings, case.secrets, datetime.now(UTC))
+            link = CrmLink(server.address, case.settings, case.secrets, datetime.now(UTC))
             speaker = Speaker(connector, link, server.patience_s)
             try:
                 yield _played(case, fault, play, Bench(case, server, speaker))

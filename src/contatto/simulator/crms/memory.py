@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contatto.crm.model.operations import CrmField, FieldKind
+from contatto.crm.model import CrmField, FieldKind
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -8,10 +8,18 @@ from typing import Final
 
 import httpx2
 
-from contatto.crm.model.connector import Connector
-from contatto.crm.model.deliveries import Payload
-from contatto.crm.model.operations import Expired, Link, Onward, Operation, Renew, Renewed, Reply
-from contatto.crm.rules.delivering import Arrived, Halt, begin_course, next_turn, operation_of
+from contatto.crm.model import (
+    CrmConnector,
+    CrmLink,
+    Expired,
+    FollowUp,
+    Operation,
+    Payload,
+    RenewSecrets,
+    Reply,
+    SecretsRenewed,
+)
+from contatto.crm.rules.deliveries import Arrived, Halt, begin_course, next_turn, operation_of
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 from contatto.simulator.crms.server import PATIENCE_S
 
@@ -27,7 +35,7 @@ class Speaker:
     """Does one operation after another with one connector; ``patience_s`` says how long to wait each time."""
 
     def __init__(
-        self, connector: Connector, link: Link, patience_s: Callable[[], float] = lambda: PATIENCE_S
+        self, connector: CrmConnector, link: CrmLink, patience_s: Callable[[], float] = lambda: PATIENCE_S
     ) -> None:
         self.connector, self.link, self._patience_s = connector, link, patience_s
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -45,7 +53,7 @@ class Speaker:
             if not isinstance(asked, HttpRequest):
                 return asked
             reply = self.connector.read(self.link, operation, self._send(asked), memory)
-            if not isinstance(reply, Onward):
+            if not isinstance(reply, FollowUp):
                 return reply
             asked, memory = reply.request, reply.memory
         raise NoReply
@@ -84,8 +92,8 @@ class Speaker:
     def _renew(self) -> None:
         """A CRM with a session gives a new one; a token in memory is as good as it was."""
         if self.connector.traits.oauth is None:
-            reply = self.do(Renew())
-            if isinstance(reply, Renewed):
+            reply = self.do(RenewSecrets())
+            if isinstance(reply, SecretsRenewed):
                 self.link = replace(self.link, secrets={**self.link.secrets, **reply.secrets})
 
     def _send(self, request: HttpRequest) -> HttpAnswer:

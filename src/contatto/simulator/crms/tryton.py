@@ -7,7 +7,7 @@ import base64
 from typing import Any, Final
 
 from contatto.crm.connectors.tryton import MARK
-from contatto.crm.model.operations import CrmField, FieldKind
+from contatto.crm.model import CrmField, FieldKind
 from contatto.simulator.crms.memory import MemoryCrm, StoredRecord, WrongValue
 from contatto.simulator.crms.server import Answered, Asked
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from contatto.crm.connectors.webhook import ERASED, sign_event
-from contatto.crm.model.operations import CrmField
+from contatto.crm.model import CrmField
 from contatto.simulator.crms.memory import MemoryCrm
 from contatto.simulator.crms.server import Answered, Asked
 

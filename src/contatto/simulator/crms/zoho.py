@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from contatto.crm.connectors.zoho import OUR_ID
-from contatto.crm.model.operations import CrmField, FieldKind
+from contatto.crm.model import CrmField, FieldKind
 from contatto.simulator.crms.memory import MemoryCrm, StoredRecord, WrongValue
 from contatto.simulator.crms.server import Answered, Asked, stamp
 

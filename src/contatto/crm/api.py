@@ -1,0 +1,394 @@
+"""API of CRM events, of the ledger, and of changes that CRMs post."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import UNSET, UnsetType
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.crm.actions.changes import (
+    INCOMING,
+    IncomingEvent,
+    create_event_set,
+    find_event_lead,
+    load_event_set,
+    take_lead_event,
+    take_posted_changes,
+)
+from contatto.crm.actions.targets import CrmLedger, TargetLedger, load_ledger
+from contatto.crm.connectors.webhook import check_signature, read_changes
+from contatto.crm.model import Comparison, RecordChange, Target
+from contatto.crm.rules.mapping import (
+    EVENT_LIMIT,
+    MOST_EVENTS,
+    MOST_SETS,
+    EventSet,
+    check_event_time,
+    check_hashes,
+)
+from contatto.crm.store.deliveries import list_event_sets
+from contatto.crm.store.targets import find_target, find_target_of_number
+from contatto.kit import errors
+from contatto.kit.api_types import (
+    Answer,
+    ApiId,
+    ApiModel,
+    IdText,
+    JsonText,
+    PartialAnswer,
+    TimeText,
+    api_time,
+    describe_query,
+    number_of,
+    read_query,
+    request_id_of,
+)
+from contatto.kit.db.database import act_for
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import Answered, HotRoute, api_answer, api_partial, json_answer, read_body
+from contatto.kit.numbers import LARGEST
+from contatto.kit.openapi import ApiRouter
+from contatto.ui.context import context_of
+
+event_router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM events"])
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+type Digests = Annotated[
+    list[Annotated[str, Field(max_length=256)]], BeforeValidator(_listed), Field(max_length=20)
+]
+type EventName = Annotated[str, Field(min_length=1, max_length=EVENT_LIMIT)]
+
+
+class HashedUser(ApiModel):
+    """SHA-256 digests; what is in clear is refused."""
+
+    email: Digests = Field(default_factory=list)
+    phone: Digests = Field(default_factory=list)
+    external_id: Digests = Field(default_factory=list)
+
+
+class LeadReference(ApiModel):
+    lead_id: ApiId
+    lead_event_source: Annotated[str, Field(max_length=128)] = ""
+
+
+class TrackedEvent(ApiModel):
+    """``event`` is any name. Names such as qualified_lead or closed_won also move the lead."""
+
+    event: EventName
+    event_time: int = Field(le=LARGEST, description="Seconds since 1970, UTC.")
+    event_id: Annotated[str, Field(max_length=128)] = ""
+    user: HashedUser = Field(default_factory=HashedUser)
+    properties: dict[str, Any] = Field(default_factory=dict)
+    lead: LeadReference | None = None
+
+
+class TrackBody(ApiModel):
+    """With ``test_event_code`` the events are checked and not kept."""
+
+    event_source: Literal["web", "app", "offline", "crm"]
+    event_source_id: ApiId
+    test_event_code: Annotated[str, Field(max_length=128)] = ""
+    data: Annotated[list[TrackedEvent], Field(min_length=1)]
+
+
+class SetBody(ApiModel):
+    advertiser_id: ApiId
+    name: str
+
+
+class SetQuery(ApiModel):
+    advertiser_id: ApiId
+    name: str | None = None
+    event_set_ids: JsonText[Annotated[list[ApiId], Field(max_length=MOST_SETS)] | None] = None
+
+
+class FailedEvent(Answer, frozen=True):
+    """An event that was not taken; ``order_in_request`` counts from 0."""
+
+    order_in_request: int
+    event: str
+    error_message: str
+
+
+class TrackedEvents(PartialAnswer, frozen=True):
+    """Empty when all events were taken."""
+
+    failed_events: list[FailedEvent] | UnsetType = UNSET
+
+
+class EventSetInfo(Answer, frozen=True):
+    event_set_id: IdText
+    name: str
+    create_time: TimeText
+
+
+class EventSets(Answer, frozen=True):
+    crm_event_sets: list[EventSetInfo]
+
+
+@event_router.post("/event/track/")
+async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> Answered[TrackedEvents]:
+    """Take up to 1,000 events of leads from a CRM.
+
+    ``event_source`` is ``crm``, and each event names its lead by ``lead.lead_id``. An event that stands for a
+    status moves the lead on, never back; every event is kept with the lead. The same event again changes
+    nothing. A request with a wrong event is refused whole; events of leads that are not here are named in
+    ``failed_events``, and the others taken (code 20001).
+    """
+    require(caller, Permission.WRITE_LEADS)
+    _check_request(body)
+    db = context_of(request).db
+    event_set = await db.read(lambda tx: load_event_set(tx, caller, body.event_source_id))
+    received_at = context_of(request).clock.now()
+    events = [_told(index, event, received_at) for index, event in enumerate(body.data)]
+    failed: list[int] = []
+    if not body.test_event_code:
+
+        def has_lead(tx: Tx) -> bool:
+            return any(find_event_lead(tx, event_set, event) for event in events)
+
+        def take(tx: Tx, event: IncomingEvent) -> bool:
+            return take_lead_event(tx, event_set, event, caller.display_name)
+
+        if not await db.read_long(has_lead):
+            raise Refused(errors.NOT_FOUND, "data[0].lead.lead_id: there is no such lead.")
+        outcomes = await db.write_each(events, take)
+        failed = [index for index, is_taken in enumerate(outcomes) if not is_taken]
+    if not failed:
+        return api_answer(TrackedEvents(), request_id_of(request))
+    says = "Lead not found."
+    rows = [FailedEvent(index, body.data[index].event, says) for index in failed]
+    message = "Some events are of leads that are not here."
+    return api_partial(TrackedEvents(rows), message, request_id_of(request))
+
+
+@event_router.post("/crm/create/")
+async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBody) -> Answered[EventSetInfo]:
+    """Make a CRM event set, 50 at most for an ad account; its id is the ``event_source_id`` of events."""
+    require(caller, Permission.WRITE_LEADS)
+
+    def work(tx: Tx) -> EventSet:
+        return create_event_set(tx, load_advertiser(tx, caller, body.advertiser_id), body.name)
+
+    return api_answer(_show_event_set(await context_of(request).db.write(work)), request_id_of(request))
+
+
+@event_router.get("/crm/list/", openapi_extra=describe_query(SetQuery))
+async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Answered[EventSets]:
+    """List the CRM event sets of an ad account, by their exact name or their ids if given."""
+    require(caller, Permission.READ_LEADS)
+    query = read_query(request, SetQuery)
+
+    def work(tx: Tx) -> list[EventSet]:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        return list_event_sets(tx, caller.business_id, account.id)
+
+    found = await context_of(request).db.read(work)
+    rows = [
+        _show_event_set(each)
+        for each in found
+        if query.name in (None, each.name)
+        and (query.event_set_ids is None or each.number in query.event_set_ids)
+    ]
+    return api_answer(EventSets(rows), request_id_of(request))
+
+
+def _check_request(body: TrackBody) -> None:
+    if body.event_source != "crm":
+        raise Refused(errors.INVALID, "event_source: only crm is taken here; there is no web, app or shop.")
+    if len(body.data) > MOST_EVENTS:
+        raise Refused(errors.BATCH_SIZE, f"data: send {MOST_EVENTS} events at most.")
+
+
+def _told(index: int, event: TrackedEvent, now: datetime) -> IncomingEvent:
+    """An event, checked.
+
+    Raises:
+        Refused: INVALID or NOT_HASHED, naming the event and the field.
+    """
+    where = f"data[{index}]"
+    if event.lead is None:
+        raise Refused(errors.INVALID, f"{where}.lead.lead_id: it is needed with event_source crm.")
+    if not event.event.isprintable():
+        raise Refused(errors.INVALID, f"{where}.event: write one line of visible characters.")
+    for name in ("email", "phone", "external_id"):
+        check_hashes(f"{where}.user.{name}", getattr(event.user, name))
+    at = check_event_time(f"{where}.event_time", event.event_time, now)
+    return IncomingEvent(event.lead.lead_id, event.event, event.event_id, at)
+
+
+def _show_event_set(found: EventSet) -> EventSetInfo:
+    return EventSetInfo(str(found.number), found.name, api_time(found.created_at))
+
+
+ledger_router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM"])
+
+
+class IntakeInfo(Answer, frozen=True):
+    """What came in from platforms and chats; ``received`` is the sum of the others."""
+
+    received: int
+    stored: int
+    merged: int
+    refused: int
+    waiting: int
+
+
+class ComparisonInfo(Answer, frozen=True):
+    """The last comparison of the CRM's records with the ledger; ``held`` carry an id of ours."""
+
+    ended_time: TimeText
+    held: int
+    sent_again: int
+    left_gone: int
+    doubled: int
+    unknown: int
+    erased_again: int
+
+
+class TargetInfo(Answer, frozen=True):
+    """A linked CRM: ``leads`` is counted by itself, and is the sum of ``to_come`` to ``dead``."""
+
+    target_id: IdText
+    name: str
+    connector: str
+    state: str
+    reason: str
+    leads: int
+    to_come: int
+    due: int
+    sent: int
+    verified: int
+    dead: int
+    adds_up: bool
+    alarms: list[str]
+    last_arrived_time: TimeText | None
+    due_since_time: TimeText | None
+    comparison: ComparisonInfo | None
+
+
+class ToldInfo(Answer, frozen=True):
+    """An ad account elsewhere that is told of leads: ``signals`` is the sum of the four after it."""
+
+    name: str
+    signals: int
+    due: int
+    sent: int
+    withheld: int
+    dead: int
+    adds_up: bool
+
+
+class LedgerInfo(Answer, frozen=True):
+    """The ledger of a business at one moment; ``ad_platforms`` are told by signals."""
+
+    intake: IntakeInfo
+    targets: list[TargetInfo]
+    ad_platforms: list[ToldInfo]
+
+
+@ledger_router.get("/contatto/crm/ledger/get/")
+async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[LedgerInfo]:
+    """Extension: what came in, and how far the leads are in each linked CRM; the sums hold at any moment.
+
+    ``alarms`` are ``shut_out`` (the CRM lets us in no more), ``none_arrives`` (leads are due for five minutes
+    and none has arrived), ``dead``, ``miscounted``, ``differs`` (its records are not those of the ledger) and
+    ``mapping``, the worst first. ``due_since_time`` is since when the oldest lead is due.
+    """
+    require(caller, Permission.ADMINISTER)
+
+    def work(tx: Tx) -> CrmLedger:
+        return load_ledger(tx, caller.business_id)
+
+    found = await context_of(request).db.read(work)
+    intake = found.intake
+    shown = IntakeInfo(intake.received, intake.stored, intake.merged, intake.refused, intake.waiting)
+    told = [
+        ToldInfo(each.name, each.signals, each.due, each.sent, each.withheld, each.dead, each.adds_up)
+        for each in found.told
+    ]
+    targets = [_show_target(target) for target in found.targets]
+    return api_answer(LedgerInfo(shown, targets, told), request_id_of(request))
+
+
+def _show_target(found: TargetLedger) -> TargetInfo:
+    target, has = found.target, found.standing
+    return TargetInfo(
+        target_id=str(target.number),
+        name=target.name,
+        connector=target.connector,
+        state=target.state.value,
+        reason=target.reason,
+        leads=has.leads,
+        to_come=has.to_come,
+        due=has.due,
+        sent=has.sent,
+        verified=has.verified,
+        dead=has.dead,
+        adds_up=has.adds_up,
+        alarms=[alarm.value for alarm in found.alarms],
+        last_arrived_time=api_time(target.verified_at),
+        due_since_time=api_time(has.due_since),
+        comparison=_compared(target.comparison),
+    )
+
+
+def _compared(last: Comparison | None) -> ComparisonInfo | None:
+    if last is None:
+        return None
+    return ComparisonInfo(
+        ended_time=api_time(last.ended_at),
+        held=last.held,
+        sent_again=last.sent_again,
+        left_gone=last.left_gone,
+        doubled=last.doubled,
+        unknown=last.unknown,
+        erased_again=last.erased_again,
+    )
+
+
+BODY_LIMIT: Final = 64 * 1024
+
+
+async def receive_crm_changes(request: Request) -> Response:
+    """Check the signature over the raw body, take each change that is news, and say how many were told.
+
+    Whether there is such a target shows in no answer: it is answered as one whose secret did not sign.
+    """
+    context = context_of(request)
+    number = number_of(request.path_params["target_id"])
+    body = await read_body(request, BODY_LIMIT)
+    target = await context.db.read(lambda tx: find_target_of_number(tx, number))
+    secret = target.secrets.get(INCOMING, "") if target else ""
+    now, tolerance_s = context.clock.now(), context.settings.webhook_tolerance_s
+    message_id = check_signature(request.headers, body, secret, now, tolerance_s)
+    changes = read_changes(body)
+    if target is not None:
+        await _take(request, target, message_id, changes)
+    return json_answer({"received": len(changes)})
+
+
+async def _take(request: Request, target: Target, message_id: str, changes: list[RecordChange]) -> None:
+    act_for(target.business_id)
+
+    def work(tx: Tx) -> None:
+        fresh = find_target(tx, target.business_id, target.id)
+        if fresh is not None:
+            take_posted_changes(tx, fresh, message_id, changes)
+
+    await context_of(request).db.write(work)
+
+
+routes: Final = [HotRoute("/integrations/webhooks/{target_id}", receive_crm_changes, methods=["POST"])]

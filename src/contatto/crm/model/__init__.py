@@ -1,1 +1,0 @@
-"""The nouns of CRM sync, one file for each family."""
