@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.capture.fields.emails import labels
+from contatto.capture.fields.addresses import labels
 from contatto.capture.rules import detect_contacts
 
 

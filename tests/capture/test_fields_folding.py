@@ -1,6 +1,6 @@
 import pytest
 
-from contatto.capture.fields.folding import BLANK, both_ends, fold
+from contatto.capture.fields.text import BLANK, both_ends, fold
 
 
 @pytest.mark.parametrize(

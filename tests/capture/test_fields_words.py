@@ -6,7 +6,7 @@ import pytest
 import re2
 
 import contatto.capture
-from contatto.capture.fields.words import linear_pattern, pattern, tlds, words
+from contatto.capture.fields.text import linear_pattern, pattern, tlds, words
 
 LEXICONS = Path(contatto.capture.__file__).parent / "lexicons"
 KEYS = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from contatto.capture.fields.folding import fold
 from contatto.capture.fields.numbers import read_number
+from contatto.capture.fields.text import fold
 from contatto.capture.rules import MARKETS, detect_contacts, detect_contacts_batch, warm
 from tests.examples import examples
 

@@ -1,1 +1,1 @@
-"""One module per family of contact fields, and what they share: folding, words, context."""
+"""Families of contact fields, and the text functions that they share."""

@@ -1,16 +1,292 @@
-"""Handles of letters alone, where a statement names them: "my instagram is lunadecor".
-
-A word without a digit or a sign has no handle's shape, so two conditions must hold. First, the words around
-it make a statement in one language: an owner, the platform, and a copula or a colon. Second, no lexicon
-knows the word, because "my instagram is private" is a statement too.
-"""
+"""Stated names, ids and handles: "my name is …", "line id …"."""
 
 import re
 from functools import cache
+from typing import NamedTuple
 
-from contatto.capture.fields.folding import Folded
-from contatto.capture.fields.ids import PICTURES, Cue
-from contatto.capture.fields.words import LATIN, key, languages, lexicons, pattern, words
+from contatto.capture.fields.text import (
+    LATIN,
+    Find,
+    Folded,
+    Match,
+    as_bytes,
+    key,
+    languages,
+    lexicons,
+    linear_pattern,
+    match_of,
+    pattern,
+    words,
+)
+from contatto.capture.model import Field
+
+#: Openings that say so little that a small letter after them is no name: "I am late", "this is nice".
+_VAGUE = frozenset(
+    {
+        *(
+            "i'm",
+            "i am",
+            "this is",
+            "call me",
+            "name",
+            "soy",
+            "sou o",
+            "sou a",
+            "je suis",
+            "nom",
+            "nama",
+            "an",
+            "a n",
+        ),
+        *(
+            "moi c'est",
+            "nombre",
+            "nome",
+            "tên",
+            "mình là",
+            "tôi là",
+            "jina",
+            "mimi ni",
+            "mimi",
+            "they call me",
+        ),
+        *("contact person", "full name", "saya dengan", "le habla", "te habla", "name ko", "ako ay si"),
+    }
+)
+_BETWEEN = re.compile(
+    r"[ \t]*(?:[:：=\-]|is\b|es\b|é\b|est\b|adalah\b|ay\b|ni\b|là\b|は|是|คือ|គឺ|هو|है|ہے)?[ \t]*"
+)
+_MEMORY = 8 << 20  # bytes that the automaton of all openings may take
+_LETTER = rf"[{LATIN}]"
+_LATIN = re.compile(
+    rf"{_LETTER}[{LATIN}'\u2019\-]{{1,24}}(?: {_LETTER}[{LATIN}'\u2019\-]{{0,24}}){{0,3}}", re.IGNORECASE
+)
+_OTHER = re.compile(
+    r"[\u0e01-\u0e4e]{2,24}(?: [\u0e01-\u0e4e]{2,24})?"
+    r"|[\u3041-\u30ff\u3400-\u9fff]{1,12}(?:[ \u30fb][\u3041-\u30ff\u3400-\u9fff]{1,12})?"
+    r"|[\uac00-\ud7a3]{2,8}"
+    r"|[\u0621-\u064a\u066e-\u06d3]{2,20}(?: [\u0621-\u064a\u066e-\u06d3]{2,20})?"
+    r"|[\u05d0-\u05ea]{2,20}(?: [\u05d0-\u05ea]{2,20})?|[\u0900-\u0963]{2,20}(?: [\u0900-\u0963]{2,20})?"
+    r"|[\u0b80-\u0bff]{2,24}|[\u0d80-\u0dff]{2,24}|[\u1780-\u17d3]{2,24}"
+)
+_PARTICLES = re.compile(
+    r"(?:ครับผม|ครับ|ค่ะ|คะ|นะ|จ้า|と申します|ともうします|といいます|と言います"
+    r"|です|입니다|이에요|예요|이라고 합니다"
+    r"|बोल रहा.*| है| ہے| வணக்கம்|បាទ|ចា៎)+.*$"
+)
+_SMALL = frozenset(
+    {
+        "de",
+        "da",
+        "do",
+        "dos",
+        "del",
+        "la",
+        "las",
+        "los",
+        "van",
+        "von",
+        "bin",
+        "binti",
+        "binte",
+        "al",
+        "el",
+        "y",
+        "e",
+    }
+)
+
+
+class NameFind(NamedTuple):
+    """A stated name with its span in the folded text."""
+
+    value: str
+    start: int
+    end: int
+    rule: str
+
+
+@cache
+def intro() -> re.Pattern[str]:
+    """The words that come before a name."""
+    return re.compile(pattern(words("names", "intro"), grouped=True))
+
+
+@cache
+def may_open() -> Match:
+    """Report whether a folded lower-case text has any opening; this costs a tenth of the full search."""
+    return match_of((f"(?-i:{linear_pattern(words('names', 'intro'))})",), _MEMORY)
+
+
+@cache
+def _ordinary() -> frozenset[str]:
+    return frozenset(words("words", "stop")) | frozenset(words("words", "negations"))
+
+
+def find_name(text: Folded) -> NameFind | None:
+    """The first stated name."""
+    if not may_open()(as_bytes(text.low)):
+        return None
+    for opening in intro().finditer(text.low):
+        gap = _BETWEEN.match(text.low, opening.end())
+        start = gap.end() if gap is not None else opening.end()
+        name = _latin(text, opening, start) or _other(text, start)
+        if name is not None:
+            return name
+    return None
+
+
+def _latin(text: Folded, opening: re.Match[str], start: int) -> NameFind | None:
+    match = _LATIN.match(text.text, start)
+    if match is None:
+        return None
+    vague = opening[0].strip() in _VAGUE or not opening[0].isascii()
+    end = start
+    for word in re.finditer(r"[^ ]+", match[0]):
+        if not _goes_on(word[0], first=word.start() == 0, vague=vague):
+            break
+        end = start + word.end()
+    value = text.text[start:end].rstrip("-'\u2019 ")
+    while value.split(" ")[-1].lower() in _SMALL:
+        value = value[: value.rfind(" ")] if " " in value else ""
+    return NameFind(value, start, start + len(value), "name.stated") if len(value) > 1 else None
+
+
+def _goes_on(word: str, *, first: bool, vague: bool) -> bool:
+    """Report whether a word belongs to the name: capitals do, and "de" or "bin" inside it."""
+    plain = word.lower()
+    if first:
+        return plain not in _ordinary() and (word[0].isupper() or not vague)
+    return word[0].isupper() or plain in _SMALL
+
+
+def _other(text: Folded, start: int) -> NameFind | None:
+    match = _OTHER.match(text.text, start)
+    if match is None:
+        return None
+    value = _PARTICLES.sub("", match[0]).strip()
+    if not value or value in _ordinary():
+        return None
+    return NameFind(value, start, start + len(value), "name.stated")
+
+
+_NUMBER = re.compile(r"\+?[0-9(][0-9 .\-()]{4,17}[0-9](?![0-9a-z_@])")
+_NUMBER_BEFORE = re.compile(
+    r"(?<![0-9a-z_+])\+?[0-9(][0-9 .\-()]{5,17}[0-9](?=[ \t]*[(\[,|/\uff0c\u3001]?[ \t]*$)"
+)
+_CLOSED = re.compile(r"[ \t]*(?:[)\].,!;\n\uff0c\uff01\u3002]|$)")
+_CUE_SPAN = 12
+_SHARED = ".same-number"
+#: Arrows and emoji, as a character class.
+PICTURES = "\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff"
+
+
+class Cue(NamedTuple):
+    """One or more platform names that share what follows: "IG/FB"."""
+
+    fields: tuple[Field, ...]
+    start: int
+    end: int
+    plain: bool
+
+
+@cache
+def gap_pattern() -> re.Pattern[str]:
+    """Return the pattern between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
+    joiners = [
+        *words("words", "joiners"),
+        *words("words", "markers"),
+        *words("words", "around"),
+        *words("words", "is"),
+    ]
+    marks = (
+        "['\u2019]s(?![a-z])"
+        "|[:/\uff1a\u17d6\uff0c\uff01=~>|\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u3008-\u3011*_\u3001,!\u2026"
+        f"{PICTURES}]|\\.(?= )|-(?=[ @])|(?<= )-|[\u2013\u2014]"
+    )
+    whole = r"(?:(?<![a-z])|(?![.\-]?[a-z0-9_]))"  # "shop.luna" begins with no joiner
+    step = rf"[ \t\n]{{0,3}}(?:{marks}|{_inside(joiners)}{whole})"
+    return re.compile(rf"(?:{step}){{0,7}}[ \t\n]{{0,3}}")
+
+
+def _inside(options: list[str]) -> str:
+    return pattern(option for option in options if option.strip("@ "))
+
+
+@cache
+def _same() -> re.Pattern[str]:
+    return re.compile(pattern(words("words", "same_number")))
+
+
+@cache
+def _denied_id() -> re.Pattern[str]:
+    """A negation right before a cue: "no line, call …", "ไม่มีไลน์ เบอร์ …"."""
+    return re.compile(rf"(?:{pattern(words('words', 'negations'))})[ \t]*$")
+
+
+@cache
+def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A phone or WhatsApp cue that shares the number: "Tel/WeChat", "電話・LINE"."""
+    cues = pattern([*words("cues", "phone"), *words("cues", "whatsapp")])
+    joint = f"[ \\t]*(?:[/&+|,\u3001\u30fb]|{pattern(words('words', 'and'))})[ \\t]*"
+    return re.compile(f"{cues}{joint}$"), re.compile(f"(?:{joint}|(?<=[^ -~])){cues}")
+
+
+def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
+    """The digits that are a LINE or WeChat id; the rule says when they are a phone as well."""
+    fields = [field for field in cue.fields if field in (Field.LINE, Field.WECHAT)]
+    if not fields or _denied_id().search(text.low, max(0, cue.start - _CUE_SPAN), cue.start):
+        return None
+    field = fields[0]
+    span = _after(text, cue) or _before(text, cue)
+    if span is None or (field is Field.LINE and not _is_line(text, cue, span, country)):
+        return None
+    digits = "".join(sign for sign in text.low[span[0] : span[1]] if sign.isdigit())
+    rule = _SHARED if _shares_a_phone(text, cue, span) else ".number"
+    return Find(field, digits, *span, 0.85, f"{field.value}{rule}")
+
+
+def is_shared(find: Find) -> bool:
+    """Report whether an id is also a phone number, so that phones may read it again."""
+    return find.rule.endswith(_SHARED)
+
+
+def _after(text: Folded, cue: Cue) -> tuple[int, int] | None:
+    shared = _shared_phone()[1].match(text.low, cue.end)
+    start = shared.end() if shared is not None else cue.end
+    same = _same().match(text.low, start)
+    gap = gap_pattern().match(text.low, same.end() if same is not None else start)
+    number = _NUMBER.match(text.low, gap.end() if gap is not None else start)
+    if number is None or sum(sign.isdigit() for sign in number[0]) < 6:
+        return None
+    return number.span()
+
+
+def _before(text: Folded, cue: Cue) -> tuple[int, int] | None:
+    number = _NUMBER_BEFORE.search(text.low, max(0, cue.start - 28), cue.start)
+    if number is None:
+        return None
+    same = _same().match(text.low, cue.end)
+    closed = _CLOSED.match(text.low, same.end() if same is not None else cue.end)
+    shared = same is not None or _same().search(text.low, cue.end, cue.end + _CUE_SPAN) is not None
+    return number.span() if closed is not None or shared else None
+
+
+def _is_line(text: Folded, cue: Cue, span: tuple[int, int], country: str) -> bool:
+    """In many countries a "line" is a phone line; there only "LINE" and "line id" mean the app."""
+    written = text.text[cue.start : cue.end]
+    if written.lower() != "line" or written == "LINE":
+        return True
+    return country.lower() in words("words", "line_app") and text.low[span[0]] != "+"
+
+
+def _shares_a_phone(text: Folded, cue: Cue, span: tuple[int, int]) -> bool:
+    first, last = min(cue.start, span[0]), max(cue.end, span[1])
+    if _same().search(text.low, max(0, first - _CUE_SPAN), min(len(text.low), last + _CUE_SPAN)):
+        return True
+    before, ahead = _shared_phone()
+    return bool(before.search(text.low, max(0, cue.start - 30), cue.start) or ahead.match(text.low, cue.end))
+
 
 _WORD = re.compile(r"[a-z]{5,30}(?![a-z0-9_]|[.\-][a-z0-9_]|[@#%]|://)")
 _WORD_LAST = re.compile(r"(?<![a-z0-9_.@/\-])(?P<id>[a-z]{5,30})[\"'\u201d\u2019\u00bb\u300d)*]?[ \t]*$")
@@ -18,7 +294,7 @@ _CLAUSE = re.compile(rf"[.,;:!?()\n\u3001\u3002\uff0c\uff01\uff1f\u060c\u061f{PI
 _COLON = re.compile(r"[:=\uff1a][ \t]*[\"'\u201c\u2018\u00ab\u300c(*]?$")
 _LONGEST_ENDED = 10
 """Letters up to which an ending such as "-ing" makes an ordinary word; names of shops are longer."""
-_NEAR = 32
+_STATEMENT_SPAN = 32
 _ANY_LANGUAGE = "any"
 _PLATFORMS = (
     *("instagram", "facebook", "messenger", "line", "twitter", "linkedin", "weibo", "wechat", "snapchat"),
@@ -59,7 +335,7 @@ def _end() -> re.Pattern[str]:
 
 
 @cache
-def _denied() -> re.Pattern[str]:
+def _denied_statement() -> re.Pattern[str]:
     """Match a negation behind the word, in languages that write it there."""
     return re.compile(rf"[ \t]*[^\x00-\x7f{LATIN}]{{0,3}}?(?:{pattern(words('words', 'negations'))})")
 
@@ -101,7 +377,7 @@ def _stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str
     word = _WORD.match(low, gap.end()) if gap is not None else None
     if word is None or (gap is not None and gap.end() == cue.end and low[cue.end - 1].isascii()):
         return None
-    first = max(claimed, cue.start - _NEAR)
+    first = max(claimed, cue.start - _STATEMENT_SPAN)
     for stop in _CLAUSE.finditer(low, first, cue.start):
         first = stop.end()
     between = low[cue.end : word.start()]
@@ -207,4 +483,4 @@ def _is_ordinary(word: str, spoken: frozenset[str]) -> bool:
 
 
 def _ends(low: str, end: int) -> bool:
-    return _end().match(low, end) is not None and _denied().match(low, end) is None
+    return _end().match(low, end) is not None and _denied_statement().match(low, end) is None
