@@ -10,7 +10,7 @@ from contatto.kit.dispatch import Drain, drain
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbox import count_waiting
-from contatto.leads.actions import jobs
+from contatto.leads.actions.jobs import start_waiting_jobs
 
 PER_BUSINESS = 2
 """Jobs on leads that run at a time."""
@@ -21,7 +21,7 @@ def work_off(db: Database, rounds: int = 1_000) -> int:
 
     async def work_on() -> int:
         for done in range(rounds):
-            started = await db.write(lambda tx: jobs.start_waiting_jobs(tx, PER_BUSINESS))
+            started = await db.write(lambda tx: start_waiting_jobs(tx, PER_BUSINESS))
             drained = await drain(db, wiring.AFTER)
             if not (started or drained or db.read_now(count_waiting)):
                 return done

@@ -11,12 +11,13 @@ from typing import Final
 from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors import meta
 from contatto.channels.model import ChannelApp, Platform
-from contatto.inbox.actions import automatic, desk
+from contatto.inbox.actions.automatic import keep_automatic
+from contatto.inbox.actions.desk import add_private_note, keep_saved_reply, label_conversation
 from contatto.inbox.model import AutomaticMessages, PreparedReply
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations as lead_work
+from contatto.leads.actions.annotations import add_note
 from contatto.leads.model import Actor
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
@@ -122,13 +123,13 @@ def _talks(tx: Tx, house: House) -> list[str]:
 def _write_as_member(tx: Tx, house: House) -> None:
     actor = Actor(house.business_id, new_id(), evil("member"))
     for conversation_id in _talks(tx, house):
-        desk.add_private_note(tx, actor, conversation_id, new_id(), evil("note"))
-        desk.label_conversation(tx, actor, conversation_id, evil("l")[:40])
+        add_private_note(tx, actor, conversation_id, new_id(), evil("note"))
+        label_conversation(tx, actor, conversation_id, evil("l")[:40])
     for lead in list_leads(tx, house.business_id, LeadFilter()):
-        lead_work.add_note(tx, actor, lead.id, evil("leadnote"))
-    desk.keep_saved_reply(tx, house.business_id, "evil", evil("saved"))
+        add_note(tx, actor, lead.id, evil("leadnote"))
+    keep_saved_reply(tx, house.business_id, "evil", evil("saved"))
     said = AutomaticMessages(welcome=evil("welcome"), prompts=(PreparedReply("x", evil("prompt")),))
-    automatic.keep_automatic(tx, house.business_id, house.webchat_id, said, 0)
+    keep_automatic(tx, house.business_id, house.webchat_id, said, 0)
 
 
 _LINK: Final = re.compile(r'(?:href|hx-get|action)="(/[^"#]*)"')

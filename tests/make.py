@@ -18,11 +18,11 @@ from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules as inbox_rules
-from contatto.inbox.store import receipts
+from contatto.inbox.store.receipts import append_receipt, seal_receipt
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.timestamps import micros
-from contatto.leads.actions import records as leads
+from contatto.leads.actions.records import upsert_lead
 from contatto.leads.model import Lead, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import Conversion, ConversionKind, Goal, MeasuredAd, Touch, TouchKind
@@ -156,7 +156,7 @@ def signal(business_id: str, *contacts: ContactMatch, **changes: Any) -> Signal:
 
 
 def lead(tx: Tx, business_id: str, *contacts: ContactMatch, **changes: Any) -> Lead:
-    made = leads.upsert_lead(tx, signal(business_id, *(contacts or (contact(),)), **changes))
+    made = upsert_lead(tx, signal(business_id, *(contacts or (contact(),)), **changes))
     assert made is not None
     return made
 
@@ -208,7 +208,7 @@ def signed(body: bytes, secret: str, at: datetime) -> dict[str, str]:
 def receipt(tx: Tx, business_id: str, body: bytes, platform: Platform = Platform.TIKTOK) -> None:
     """Store a delivery as the webhook's door does."""
     row = inbox_rules.receipt_row(business_id, platform, CONNECTORS[platform].label(body), tx.now)
-    receipts.append_receipt(tx, receipts.seal_receipt(tx.vault, row, body))
+    append_receipt(tx, seal_receipt(tx.vault, row, body))
 
 
 def caller_of(member: Member, of: Business) -> Caller:

@@ -22,21 +22,21 @@ import contatto.accounts.api
 import contatto.accounts.pages
 import contatto.ad_platforms.pages.accounts
 import contatto.ad_platforms.pages.uploads
-import contatto.ads.api.ad_groups
-import contatto.ads.api.ads
-import contatto.ads.api.audiences
-import contatto.ads.api.auto_messages
 import contatto.ads.api.campaigns
-import contatto.ads.api.eligibility
-import contatto.ads.api.identities
-import contatto.ads.api.regions
+import contatto.ads.api.campaigns
+import contatto.ads.api.options
+import contatto.ads.api.options
+import contatto.ads.api.campaigns
+import contatto.ads.api.options
+import contatto.ads.api.options
+import contatto.ads.api.options
 import contatto.ads.api.smart_plus
-import contatto.ads.api.smart_plus_ads
-import contatto.ads.pages.ad_groups
-import contatto.ads.pages.audiences
-import contatto.ads.pages.edits
+import contatto.ads.api.smart_plus
 import contatto.ads.pages.forms
-import contatto.ads.pages.tree
+import contatto.ads.pages.audiences
+import contatto.ads.pages.manager
+import contatto.ads.pages.forms
+import contatto.ads.pages.manager
 import contatto.alerts.pages
 import contatto.audiences.api
 import contatto.capture.api
@@ -53,23 +53,23 @@ import contatto.forms.api
 import contatto.forms.pages.routes
 import contatto.guide.pages
 import contatto.home.pages
-import contatto.inbox.api.automatic
-import contatto.inbox.api.conversations
-import contatto.inbox.api.sending
 import contatto.inbox.api.webhooks
-import contatto.inbox.pages.acts
-import contatto.inbox.pages.automatic
+import contatto.inbox.api.conversations
+import contatto.inbox.api.conversations
+import contatto.inbox.api.webhooks
+import contatto.inbox.pages.desk
+import contatto.inbox.pages.chat
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.desk
-import contatto.inbox.pages.form_link
+import contatto.inbox.pages.chat
 import contatto.jobs.pages
 import contatto.leads.pages.annotations
 import contatto.leads.pages.bulk
 import contatto.leads.pages.center
 import contatto.leads.pages.detail
-import contatto.leads.pages.erasing
-import contatto.leads.pages.importing
-import contatto.leads.pages.merging
+import contatto.leads.pages.bulk
+import contatto.leads.pages.bulk
+import contatto.leads.pages.annotations
 import contatto.logins.pages
 import contatto.measurement.api
 import contatto.operators.pages.routes
@@ -116,7 +116,7 @@ HOT_ROUTES: Final = (
     *contatto.crm.api.routes,
     *contatto.vitals.api.routes,
     *contatto.inbox.api.webhooks.routes,
-    *contatto.inbox.api.sending.routes,
+    *contatto.inbox.api.conversations.routes,
     *contatto.inbox.pages.chat.routes,
     *contatto.measurement.api.routes,
     *contatto.delivery.api.decisions.routes,
@@ -128,21 +128,18 @@ ROUTERS: Final = (
     contatto.accounts.pages.router,
     contatto.ad_platforms.pages.uploads.router,
     contatto.ad_platforms.pages.accounts.router,
-    contatto.ads.api.campaigns.router,
-    contatto.ads.api.ad_groups.router,
-    contatto.ads.api.ads.router,
+    contatto.ads.api.campaigns.campaign_router,
+    contatto.ads.api.campaigns.ad_group_router,
+    contatto.ads.api.campaigns.ad_router,
     contatto.ads.api.smart_plus.router,
-    contatto.ads.api.smart_plus_ads.router,
-    contatto.ads.api.auto_messages.router,
-    contatto.ads.api.identities.router,
-    contatto.ads.api.regions.router,
-    contatto.ads.api.eligibility.router,
-    contatto.ads.api.audiences.router,
-    contatto.ads.pages.tree.router,
+    contatto.ads.api.options.welcome_router,
+    contatto.ads.api.options.identity_router,
+    contatto.ads.api.options.targeting_router,
+    contatto.ads.api.options.eligibility_router,
+    contatto.ads.api.options.audience_router,
+    contatto.ads.pages.manager.router,
     contatto.ads.pages.audiences.router,
-    contatto.ads.pages.edits.router,
     contatto.ads.pages.forms.router,
-    contatto.ads.pages.ad_groups.router,
     contatto.alerts.pages.router,
     contatto.audiences.api.router,
     contatto.capture.api.router,
@@ -160,23 +157,16 @@ ROUTERS: Final = (
     contatto.forms.api.router,
     contatto.forms.pages.routes.router,
     contatto.guide.pages.router,
-    contatto.inbox.api.sending.router,
     contatto.inbox.api.conversations.router,
-    contatto.inbox.api.automatic.router,
+    contatto.inbox.api.webhooks.router,
     contatto.inbox.pages.chat.router,
-    contatto.inbox.pages.form_link.router,
-    contatto.inbox.pages.acts.router,
     contatto.inbox.pages.desk.router,
-    contatto.inbox.pages.automatic.router,
     contatto.home.pages.router,
     contatto.jobs.pages.router,
     contatto.leads.pages.center.router,
     contatto.leads.pages.bulk.router,
-    contatto.leads.pages.importing.router,
-    contatto.leads.pages.erasing.router,
     contatto.leads.pages.detail.router,
     contatto.leads.pages.annotations.router,
-    contatto.leads.pages.merging.router,
     contatto.logins.pages.router,
     contatto.operators.pages.routes.router,
     contatto.people.pages.router,

@@ -41,13 +41,15 @@ from contatto.forms import actions as forms
 from contatto.forms import actions as forms_actions
 from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
 from contatto.forms.store import list_answers_of_lead, list_receipts_of_lead
-from contatto.inbox.actions import desk, incoming, replies, threads
 from contatto.inbox.actions import forms as lead_forms
+from contatto.inbox.actions import incoming
+from contatto.inbox.actions.desk import judge_messages, learn_marked_chats, wake_conversations
 from contatto.inbox.actions.erasing import forget_chats, hold_chats
 from contatto.inbox.actions.forms import GatheredSheets
 from contatto.inbox.actions.incoming import Backlog, settling_work
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
-from contatto.inbox.actions.replies import has_photo_to_forget, purge_photos
+from contatto.inbox.actions.replies import has_photo_to_forget, purge_photos, reply_kind, send_scheduled
+from contatto.inbox.actions.threads import forget_lead, post_notices
 from contatto.inbox.auth import ChatLimits
 from contatto.inbox.model import (
     AdTapped,
@@ -62,8 +64,9 @@ from contatto.inbox.model import (
     NoticePosted,
     ReplyProgressed,
 )
-from contatto.inbox.store import conversations, receipts
+from contatto.inbox.store import conversations
 from contatto.inbox.store.messages import SCHEDULED, find_first_answer
+from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import http, outbox, rate_limits
 from contatto.kit.background import (
     Installation,
@@ -84,7 +87,9 @@ from contatto.kit.outbox import KEEP, purge_settled
 from contatto.kit.rate_limits import GuessLimit, RequestLimit
 from contatto.kit.settings import Settings
 from contatto.leads.actions import files as lead_files
-from contatto.leads.actions import jobs, points, scoring
+from contatto.leads.actions import jobs
+from contatto.leads.actions.points import purge_rejected
+from contatto.leads.actions.scoring import scoring_study
 from contatto.leads.model import (
     ContactRejected,
     LeadCaptured,
@@ -148,7 +153,7 @@ AFTER: Final[After] = {
     LeadCaptured: {
         "alert_lead": _ALERTED(alerts_actions.alert_lead),
         "learn_lead": Together(signals.learn_leads),
-        "post_notice": Together(threads.post_notices),
+        "post_notice": Together(post_notices),
         "push_hooks": _OF_NEW(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
@@ -156,7 +161,7 @@ AFTER: Final[After] = {
     LeadEventReceived: {},
     LeadJobEnded: {},
     LeadJobMoved: {"continue_job": jobs.continue_job},
-    LeadRemoved: {"forget_lead": threads.forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
+    LeadRemoved: {"forget_lead": forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
     LeadStatusChanged: {
         "learn_quality": Together(signals.learn_qualities),
         "note_lead": counting.note_lead,
@@ -164,13 +169,13 @@ AFTER: Final[After] = {
     },
     LeadsMerged: {"note_lead": counting.note_lead},
     LeadUpdated: {
-        "post_notice": Together(threads.post_notices),
+        "post_notice": Together(post_notices),
         "push_hooks": _OF_CHANGED(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
     MessageReceived: {
         "alert_message": _ALERTED(alerts_actions.alert_message),
-        "judge_message": Together(desk.judge_messages),
+        "judge_message": Together(judge_messages),
         "push_message": _OF_CHATS(push_message),
     },
     MessageSent: {"push_message": _OF_CHATS(push_message)},
@@ -231,7 +236,7 @@ def answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
 
 def count_intake(tx: Tx, business_id: str) -> Intake:
     """What came in from platforms and chats, as the ledger of the CRMs shows it."""
-    found = receipts.count_receipts(tx, business_id)
+    found = count_receipts(tx, business_id)
     return Intake(found.waiting, found.stored, found.merged, found.refused)
 
 
@@ -295,7 +300,7 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     crm_kinds = (*bring, *asking, consent_kind(), erasure_kind())
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
-        replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
+        reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
         account_check_kind(urls), alerts_actions.alert_push_kind(settings.mail_from, settings.base_url),
         signal_kind(), signal_test_kind(),
     )  # fmt: skip
@@ -315,14 +320,14 @@ def periodic_jobs(
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
         PeriodicCount(3.0, sender.start_over, sender.read_next),
-        scoring.scoring_study(),
+        scoring_study(),
         *relearning.relearning_studies(settings),
         PeriodicCount(600.0, finder.start_over, finder.read_next),
         PeriodicJob(3600.0, purge_admission_codes),
         PeriodicJob(3600.0, purge_sightings),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
-        PeriodicJob(600.0, desk.learn_marked_chats),
-        PeriodicJob(5.0, replies.send_scheduled, SCHEDULED.is_due),
+        PeriodicJob(600.0, learn_marked_chats),
+        PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
         PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),
         PeriodicJob(1.0, alerts_actions.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
         PeriodicJob(60.0, alerts_actions.alert_due_tasks),
@@ -330,10 +335,10 @@ def periodic_jobs(
         PeriodicJob(60.0, alerts_actions.alert_linked_crms, has_alarm),
         PeriodicJob(60.0, partial(alerts_actions.alert_signals, list_signal_alarms), has_signal_alarm),
         PeriodicJob(3600.0, alerts_actions.purge_alerts),
-        PeriodicJob(30.0, desk.wake_conversations),
+        PeriodicJob(30.0, wake_conversations),
         PeriodicJob(30.0, lead_files.purge_lead_files),
         PeriodicJob(3600.0, jobs.purge_imports),
-        PeriodicJob(3600.0, points.purge_rejected),
+        PeriodicJob(3600.0, purge_rejected),
         PeriodicJob(3600.0, pushes.purge_pushes),
         PeriodicJob(3600.0, purge_settled),
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),

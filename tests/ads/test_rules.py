@@ -20,7 +20,26 @@ from contatto.ads.model import (
     ScheduleType,
     ViewWindow,
 )
-from contatto.ads.rules import delivering, goals, settings
+from contatto.ads.rules.delivering import check_move
+from contatto.ads.rules.goals import (
+    check_billing,
+    check_event,
+    check_goal,
+    eligibility,
+    goal_of,
+    is_eligible,
+    next_steps,
+)
+from contatto.ads.rules.settings import (
+    MOST_MONEY_MICROS,
+    at_local_time,
+    check_budget,
+    check_money,
+    check_name,
+    check_schedule,
+    window_seconds,
+    windows_of,
+)
 from contatto.ads.rules.targeting import (
     COUNTRIES,
     DM_ADS_MARKETS,
@@ -107,7 +126,7 @@ def test_the_form_shows_what_the_goal_lead_cannot_target_in_a_group_of_its_own()
 def test_each_failing_check_is_named_with_its_countries(
     given_facts: Facts, failing: list[tuple[Check, tuple[str, ...]]]
 ) -> None:
-    results = goals.eligibility(Goal.LEAD, given_facts)
+    results = eligibility(Goal.LEAD, given_facts)
     assert [result.check for result in results] == list(Check)
     assert [(result.check, result.failing) for result in results if not result.passed] == failing
 
@@ -117,31 +136,31 @@ def test_lead_is_available_exactly_when_all_three_checks_hold(
     account: str, ad_account: str, targets: list[str]
 ) -> None:
     asked = facts(account, ad_account, tuple(targets))
-    assert goals.is_eligible(Goal.LEAD, asked) == ({account, ad_account, *targets} <= LEAD_MARKETS)
+    assert is_eligible(Goal.LEAD, asked) == ({account, ad_account, *targets} <= LEAD_MARKETS)
 
 
 def test_the_goal_conversation_may_target_every_country_from_a_registered_market() -> None:
-    assert goals.is_eligible(Goal.CONVERSATION, facts("KR", "SA", ("IT", "US")))
-    assert not goals.is_eligible(Goal.CONVERSATION, facts("IT"))
+    assert is_eligible(Goal.CONVERSATION, facts("KR", "SA", ("IT", "US")))
+    assert not is_eligible(Goal.CONVERSATION, facts("IT"))
 
 
 def test_the_refusal_names_every_failing_check() -> None:
     with pytest.raises(Refused) as refused:
-        goals.check_goal(Goal.LEAD, facts("GB", "US", ("IT", "SG")))
+        check_goal(Goal.LEAD, facts("GB", "US", ("IT", "SG")))
     assert refused.value.code is errors.NOT_ELIGIBLE
     for part in ("identity_id", "GB", "advertiser_id", "US", "location_ids", "IT"):
         assert part in refused.value.detail
 
 
 def test_lead_needs_capture_and_conversation_does_not() -> None:
-    assert goals.next_steps(Goal.LEAD, facts(capture=False)) == (NextStep.TURN_ON_CAPTURE,)
-    assert goals.next_steps(Goal.LEAD, facts()) == ()
-    assert goals.next_steps(Goal.CONVERSATION, facts(capture=False)) == ()
+    assert next_steps(Goal.LEAD, facts(capture=False)) == (NextStep.TURN_ON_CAPTURE,)
+    assert next_steps(Goal.LEAD, facts()) == ()
+    assert next_steps(Goal.CONVERSATION, facts(capture=False)) == ()
 
 
 def test_with_capture_off_the_refusal_names_remedy_and_account() -> None:
     with pytest.raises(Refused) as refused:
-        goals.check_goal(Goal.LEAD, facts(capture=False))
+        check_goal(Goal.LEAD, facts(capture=False))
     assert refused.value.code is errors.CAPTURE_OFF
     assert "channel-1" in refused.value.detail
     assert "/contatto/capture/turn_on/" in refused.value.code.remedy
@@ -152,7 +171,7 @@ def test_with_capture_off_the_refusal_names_remedy_and_account() -> None:
     [("LEAD_GENERATION", Goal.LEAD), ("LEAD", Goal.LEAD), ("CONVERSATION", Goal.CONVERSATION)],
 )
 def test_a_goal_is_an_optimization_goal_with_the_direct_message_promotion(name: str, goal: Goal) -> None:
-    assert goals.goal_of(name, "LEAD_GEN_CLICK_TO_TT_DIRECT_MESSAGE") is goal
+    assert goal_of(name, "LEAD_GEN_CLICK_TO_TT_DIRECT_MESSAGE") is goal
 
 
 @pytest.mark.parametrize(
@@ -172,82 +191,80 @@ def test_a_goal_is_an_optimization_goal_with_the_direct_message_promotion(name: 
 )
 def test_other_goals_are_refused_with_the_allowed_ones(name: str, promotion: str, says: str) -> None:
     with pytest.raises(Refused, match=says):
-        goals.goal_of(name, promotion)
+        goal_of(name, promotion)
 
 
 def test_both_goals_are_billed_by_views() -> None:
-    assert goals.check_billing(Goal.LEAD, None) is BillingEvent.OCPM
-    assert goals.check_billing(Goal.CONVERSATION, "OCPM") is BillingEvent.OCPM
+    assert check_billing(Goal.LEAD, None) is BillingEvent.OCPM
+    assert check_billing(Goal.CONVERSATION, "OCPM") is BillingEvent.OCPM
     with pytest.raises(Refused, match="billing_event"):
-        goals.check_billing(Goal.LEAD, "CPC")
+        check_billing(Goal.LEAD, "CPC")
 
 
 def test_conversation_takes_no_other_event_than_message() -> None:
-    goals.check_event(Goal.CONVERSATION, "MESSAGE")
-    goals.check_event(Goal.CONVERSATION, None)
+    check_event(Goal.CONVERSATION, "MESSAGE")
+    check_event(Goal.CONVERSATION, None)
     with pytest.raises(Refused, match="optimization_event"):
-        goals.check_event(Goal.CONVERSATION, "FORM")
+        check_event(Goal.CONVERSATION, "FORM")
 
 
 def test_windows_are_given_both_or_neither() -> None:
-    usual = settings.windows_of(None, None)
+    usual = windows_of(None, None)
     assert (usual.click, usual.view) == (ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
-    own = settings.windows_of(ClickWindow.TWENTY_EIGHT_DAYS, ViewWindow.OFF)
-    assert settings.window_seconds(own.click) == 28 * 86_400
-    assert settings.window_seconds(own.view) is None
+    own = windows_of(ClickWindow.TWENTY_EIGHT_DAYS, ViewWindow.OFF)
+    assert window_seconds(own.click) == 28 * 86_400
+    assert window_seconds(own.view) is None
     with pytest.raises(Refused, match=r"view_attribution_window: .* sent together"):
-        settings.windows_of(ClickWindow.ONE_DAY, None)
+        windows_of(ClickWindow.ONE_DAY, None)
     with pytest.raises(Refused, match=r"click_attribution_window: .* sent together"):
-        settings.windows_of(None, ViewWindow.ONE_DAY)
+        windows_of(None, ViewWindow.ONE_DAY)
 
 
-@pytest.mark.parametrize("budget", [None, 0, -1, settings.MOST_MONEY_MICROS + 1])
+@pytest.mark.parametrize("budget", [None, 0, -1, MOST_MONEY_MICROS + 1])
 def test_a_budget_lies_between_nothing_and_ten_million(budget: int | None) -> None:
     with pytest.raises(Refused, match="budget"):
-        settings.check_budget(BudgetMode.DAY, budget)
+        check_budget(BudgetMode.DAY, budget)
 
 
 def test_an_infinite_budget_has_no_amount() -> None:
-    assert settings.check_budget(BudgetMode.INFINITE, 50_000_000) is None
+    assert check_budget(BudgetMode.INFINITE, 50_000_000) is None
 
 
 def test_a_bid_needs_its_type_and_stays_within_the_budget() -> None:
-    free = settings.check_money(Money(BudgetMode.DAY, 50_000_000, BidType.NO_BID, 3_000_000))
+    free = check_money(Money(BudgetMode.DAY, 50_000_000, BidType.NO_BID, 3_000_000))
     assert free.bid_micros is None
     with pytest.raises(Refused, match="conversion_bid_price"):
-        settings.check_money(Money(BudgetMode.DAY, 50_000_000, BidType.CUSTOM, None))
+        check_money(Money(BudgetMode.DAY, 50_000_000, BidType.CUSTOM, None))
     with pytest.raises(Refused, match="enter at most the budget"):
-        settings.check_money(Money(BudgetMode.DAY, 50_000_000, BidType.CUSTOM, 50_000_001))
+        check_money(Money(BudgetMode.DAY, 50_000_000, BidType.CUSTOM, 50_000_001))
 
 
 def test_a_schedule_ends_after_its_start_and_after_now() -> None:
     fine = Schedule(ScheduleType.START_END, NOW, NOW + timedelta(days=1))
-    assert settings.check_schedule(fine, NOW) == fine
+    assert check_schedule(fine, NOW) == fine
     for start, end in [(NOW, NOW), (NOW - timedelta(days=2), NOW - timedelta(days=1))]:
         with pytest.raises(Refused, match="schedule_end_time"):
-            settings.check_schedule(Schedule(ScheduleType.START_END, start, end), NOW)
+            check_schedule(Schedule(ScheduleType.START_END, start, end), NOW)
 
 
 def test_a_day_begins_at_midnight_of_the_zone() -> None:
-    assert settings.at_local_time(date(2026, 1, 2), time(), "Asia/Singapore") == datetime(
-        2026, 1, 1, 16, tzinfo=UTC
-    )
+    assert at_local_time(date(2026, 1, 2), time(), "Asia/Singapore") == datetime(2026, 1, 1, 16, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "a\nb", "x" * 513])
 def test_a_name_is_one_line_of_some_length(name: str) -> None:
     with pytest.raises(Refused, match="campaign_name"):
-        settings.check_name("campaign_name", name)
+        check_name("campaign_name", name)
 
 
 def test_deleted_is_final_and_staying_is_always_allowed() -> None:
     for status in NodeStatus:
-        delivering.check_move(status, status)
-    delivering.check_move(NodeStatus.ACTIVE, NodeStatus.PAUSED)
-    delivering.check_move(NodeStatus.PAUSED, NodeStatus.ACTIVE)
+        check_move(status, status)
+    check_move(NodeStatus.ACTIVE, NodeStatus.PAUSED)
+    check_move(NodeStatus.PAUSED, NodeStatus.ACTIVE)
     for wanted in (NodeStatus.ACTIVE, NodeStatus.PAUSED):
         with pytest.raises(Refused, match="operation_status"):
-            delivering.check_move(NodeStatus.DELETED, wanted)
+            check_move(NodeStatus.DELETED, wanted)
 
 
 @given(st.lists(st.sampled_from(["SG", "sg ", "UAE", "EAU", "AE", "TR"])))

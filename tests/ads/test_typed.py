@@ -6,8 +6,20 @@ from datetime import UTC, datetime
 import pytest
 
 from contatto.ads.model import BidType, BudgetMode, ClickWindow, Money, Targeting, ViewWindow
-from contatto.ads.rules import typed
-from contatto.ads.rules.typed import AdGroupForm
+from contatto.ads.rules.typed import (
+    LONGEST_TEXT,
+    MOST_VALUES,
+    AdGroupForm,
+    new_ad_group_form,
+    pairs_of,
+    read_form,
+    read_money,
+    read_pacing,
+    read_targeting,
+    read_times,
+    read_windows,
+    typed_ad_group,
+)
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from tests.ads.world import add_chain, add_world
@@ -23,40 +35,38 @@ def test_a_form_takes_known_names_and_lists_and_leaves_the_rest_as_usual() -> No
         ("languages", "en"),
         ("csrf_token", "x"),
     ]
-    form = typed.read_form(AdGroupForm, pairs)
+    form = read_form(AdGroupForm, pairs)
     assert form == AdGroupForm(name="Lunch", countries=("SG", "MY"), languages=("en",))
 
 
 def test_a_form_that_was_kept_as_an_object_is_read_again_as_it_was() -> None:
     form = AdGroupForm(name="Lunch", budget="12.50", countries=("SG",), audience_ids=("7", "8"))
     kept = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(form).items()}
-    assert typed.read_form(AdGroupForm, typed.pairs_of(kept)) == form
+    assert read_form(AdGroupForm, pairs_of(kept)) == form
 
 
 def test_what_is_typed_has_its_limits() -> None:
-    form = typed.read_form(AdGroupForm, [("name", "x" * 9_999), *(("country", "SG") for _ in range(999))])
-    assert (len(form.name), len(form.countries)) == (typed.LONGEST_TEXT, typed.MOST_VALUES)
+    form = read_form(AdGroupForm, [("name", "x" * 9_999), *(("country", "SG") for _ in range(999))])
+    assert (len(form.name), len(form.countries)) == (LONGEST_TEXT, MOST_VALUES)
 
 
 def test_no_bid_is_the_lowest_cost_and_without_a_budget_of_its_own_the_amount_does_not_count() -> None:
     form = AdGroupForm(budget="1,250.50", bid="")
-    assert typed.read_money(form, "SGD", "en") == Money(
-        BudgetMode.DYNAMIC_DAY, 1_250_500_000, BidType.NO_BID, None
-    )
+    assert read_money(form, "SGD", "en") == Money(BudgetMode.DYNAMIC_DAY, 1_250_500_000, BidType.NO_BID, None)
     form = AdGroupForm(budget="50", bid="3", budget_mode=BudgetMode.INFINITE.value)
-    assert typed.read_money(form, "SGD", "en") == Money(BudgetMode.INFINITE, None, BidType.CUSTOM, 3_000_000)
+    assert read_money(form, "SGD", "en") == Money(BudgetMode.INFINITE, None, BidType.CUSTOM, 3_000_000)
 
 
 def test_days_and_times_are_of_the_ad_accounts_zone_and_a_last_day_is_whole() -> None:
     form = AdGroupForm(starts_on="2026-12-01", ends_on="2026-12-24")
-    assert typed.read_times(form, ZONE) == (
+    assert read_times(form, ZONE) == (
         datetime(2026, 11, 30, 16, tzinfo=UTC), datetime(2026, 12, 24, 16, tzinfo=UTC),
     )  # fmt: skip
     form = replace(form, starts_time="09:30", ends_time="18:00")
-    assert typed.read_times(form, ZONE) == (
+    assert read_times(form, ZONE) == (
         datetime(2026, 12, 1, 1, 30, tzinfo=UTC), datetime(2026, 12, 24, 10, tzinfo=UTC),
     )  # fmt: skip
-    assert typed.read_times(AdGroupForm(), ZONE) == (None, None)
+    assert read_times(AdGroupForm(), ZONE) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +80,7 @@ def test_days_and_times_are_of_the_ad_accounts_zone_and_a_last_day_is_whole() ->
 )
 def test_a_day_or_time_that_cannot_be_is_refused_beside_its_day(changes: dict[str, str], field: str) -> None:
     with pytest.raises(Refused, match=f"{field}: "):
-        typed.read_times(replace(AdGroupForm(), **changes), ZONE)
+        read_times(replace(AdGroupForm(), **changes), ZONE)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +90,12 @@ def test_a_day_or_time_that_cannot_be_is_refused_beside_its_day(changes: dict[st
 def test_a_choice_that_is_not_of_the_list_is_refused_beside_its_field(field: str, value: str) -> None:
     form = replace(AdGroupForm(budget="5"), **{field: value})
     with pytest.raises(Refused, match=f"{field}: "):
-        typed.read_money(form, "SGD", "en"), typed.read_pacing(form), typed.read_windows(form)
+        read_money(form, "SGD", "en"), read_pacing(form), read_windows(form)
 
 
 def test_windows_are_read_by_their_days() -> None:
     form = AdGroupForm(click_window_days="28", view_window_days="0")
-    assert typed.read_windows(form) == (ClickWindow.TWENTY_EIGHT_DAYS, ViewWindow.OFF)
+    assert read_windows(form) == (ClickWindow.TWENTY_EIGHT_DAYS, ViewWindow.OFF)
 
 
 def test_an_ad_group_is_typed_as_it_was_made(database: Database) -> None:
@@ -94,20 +104,20 @@ def test_an_ad_group_is_typed_as_it_was_made(database: Database) -> None:
         age_groups=("AGE_25_34",), starts_on="2026-12-01", ends_on="2026-12-24", ends_time="18:00",
         click_window_days="14", view_window_days="0",
     )  # fmt: skip
-    money, (starts_at, ends_at) = typed.read_money(form, "SGD", "en"), typed.read_times(form, ZONE)
-    click, view = typed.read_windows(form)
+    money, (starts_at, ends_at) = read_money(form, "SGD", "en"), read_times(form, ZONE)
+    click, view = read_windows(form)
     chosen = {
         "countries": form.countries, "budget_micros": money.budget_micros, "bid_type": money.bid_type,
         "bid_micros": money.bid_micros, "starts_at": starts_at, "ends_at": ends_at, "click_window": click,
-        "view_window": view, "targeting": typed.read_targeting(form),
+        "view_window": view, "targeting": read_targeting(form),
     }  # fmt: skip
     world = database.write_now(add_world)
     made = database.write_now(lambda tx: add_chain(tx, world, **chosen)).ad_group
-    shown = typed.typed_ad_group(made, world.ad_account, "en")
+    shown = typed_ad_group(made, world.ad_account, "en")
     assert replace(shown, channel_account_id="") == form
-    assert typed.read_targeting(shown) == Targeting(languages=("en",), age_groups=("AGE_25_34",))
+    assert read_targeting(shown) == Targeting(languages=("en",), age_groups=("AGE_25_34",))
 
 
 def test_a_new_form_holds_a_budget_that_its_currency_allows() -> None:
-    assert typed.new_ad_group_form("SGD", "en").budget == "50"
-    assert typed.new_ad_group_form("IDR", "it").budget == "500000"
+    assert new_ad_group_form("SGD", "en").budget == "50"
+    assert new_ad_group_form("IDR", "it").budget == "500000"

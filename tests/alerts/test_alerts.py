@@ -12,7 +12,7 @@ from contatto.alerts import actions, store
 from contatto.alerts.model import Choices, Kind
 from contatto.channels.actions import set_access_token
 from contatto.channels.model import ChannelLost, MessageKind, Sender
-from contatto.inbox.actions import desk
+from contatto.inbox.actions.desk import set_reply_target
 from contatto.inbox.model import Message
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import append_message, find_first_answer
@@ -268,7 +268,7 @@ def test_a_customer_who_waits_too_long_is_told_of_once_and_who_was_answered_is_n
     take(database, shop, received("Hello?"))
     clock.advance(minutes=31)
     assert database.write_now(actions.alert_waiting_chats) == 0
-    database.write_now(lambda tx: desk.set_reply_target(tx, shop.business_id, 30))
+    database.write_now(lambda tx: set_reply_target(tx, shop.business_id, 30))
     assert database.write_now(actions.alert_waiting_chats) == 2
     assert database.write_now(actions.alert_waiting_chats) == 0
     assert mailed(database) == 2

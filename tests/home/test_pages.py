@@ -10,7 +10,7 @@ from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import SendFailure
-from contatto.leads.actions import annotations
+from contatto.leads.actions.annotations import TaskText, add_task
 from contatto.leads.model import Actor
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
@@ -91,7 +91,7 @@ def test_a_task_that_is_due_leads_to_its_lead(house: House) -> None:
 
     def plan(tx: Tx) -> None:
         for day in (today, today + timedelta(days=1)):
-            annotations.add_task(tx, actor, lead_id, annotations.TaskText("Call", day))
+            add_task(tx, actor, lead_id, TaskText("Call", day))
 
     house.context.db.write_now(plan)
     page = house.client.get("/home").text

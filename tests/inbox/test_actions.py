@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.channels.model import MessageKind, Platform, Sender
-from contatto.inbox.actions import desk, replies
+from contatto.inbox.actions.desk import mark_conversation_as_lead, note_conversation_read
+from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.model import Message, ReceiptState
 from contatto.inbox.rules import TEXT_LIMIT, cut_segments
@@ -24,7 +25,7 @@ from contatto.kit.db.types import sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, list_events_of
-from contatto.leads.actions import merging
+from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
 from contatto.leads.model import Actor, Picks
 from contatto.leads.store.merges import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
@@ -135,7 +136,7 @@ def test_a_message_that_comes_in_late_is_unread_however_old_it_is(
     take(database, shop, received("first"))
     clock.advance(minutes=5)
     of = conversation_id_of(shop.tiktok, "conversation of u1")
-    database.write_now(lambda tx: desk.note_conversation_read(tx, shop.business_id, of, "m1"))
+    database.write_now(lambda tx: note_conversation_read(tx, shop.business_id, of, "m1"))
     take(database, shop, received("late", at_ms=make.NOON_MS + SECOND))
     found = conversation(database, shop)
     assert found is not None
@@ -191,12 +192,12 @@ def test_notices_stay_in_their_thread_wherever_the_lead_of_its_person_went(
     take(database, shop, received(NUMBER), received("lin@example.com", user="u2", at_ms=make.NOON_MS + 1))
     own, other = sorted(leads_of(database, shop), key=lambda lead: lead.created_at)
     actor = Actor(shop.business_id, "", "Owner")
-    wish = merging.MergeRequest(other.id, own.id, Picks(), "")
-    made = database.write_now(lambda tx: merging.merge_leads(tx, actor, wish))
+    wish = MergeRequest(other.id, own.id, Picks(), "")
+    made = database.write_now(lambda tx: merge_leads(tx, actor, wish))
     take(database, shop, received("mei@example.com", at_ms=make.NOON_MS + SECOND))
     hear_leads(database, shop)
     assert notices(database, shop) == [("phone",), ("email",)]
-    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    database.write_now(lambda tx: undo_merge(tx, actor, made.id))
     assert notices(database, shop) == [("phone",), ("email",)]
 
 
@@ -216,7 +217,7 @@ def test_a_notice_is_no_message_anywhere(database: Database, shop: Shop) -> None
 def test_a_lead_by_hand_posts_no_notice(database: Database, shop: Shop) -> None:
     take(database, shop, received("Hi"))
     of = conversation_id_of(shop.tiktok, "conversation of u1")
-    mark = desk.mark_conversation_as_lead
+    mark = mark_conversation_as_lead
     lead = database.write_now(lambda tx: mark(tx, shop.business_id, of, "Owner"))
     assert database.write_now(lambda tx: mark(tx, shop.business_id, of, "Owner")) == lead
     hear_leads(database, shop)
@@ -264,7 +265,7 @@ def test_a_reply_on_our_chat_page_is_stored_once_and_told(database: Database, sh
     of = conversation_id_of(shop.webchat, "v1")
     written = reply(of, at=make.NOON + timedelta(seconds=1))
     for _ in range(2):
-        kept = database.write_now(lambda tx: replies.send_reply(tx, shop.business_id, of, written))
+        kept = database.write_now(lambda tx: send_reply(tx, shop.business_id, of, written))
         assert (kept.text, kept.author) == ("Hello", "Owner")
     said = database.read_now(lambda tx: messages.list_messages_after(tx, shop.business_id, of, 0))
     assert [message.text for message in said] == ["Hi", "Hello"]
@@ -278,7 +279,7 @@ def test_an_empty_or_endless_reply_is_refused(database: Database, shop: Shop, te
     settle(database)
     of = conversation_id_of(shop.webchat, "v1")
     with pytest.raises(Refused, match="text"):
-        database.write_now(lambda tx: replies.send_reply(tx, shop.business_id, of, reply(of, text)))
+        database.write_now(lambda tx: send_reply(tx, shop.business_id, of, reply(of, text)))
 
 
 def test_a_reply_where_we_cannot_send_and_one_to_another_business_are_refused(
@@ -287,9 +288,9 @@ def test_a_reply_where_we_cannot_send_and_one_to_another_business_are_refused(
     take(database, shop, received())
     of = conversation_id_of(shop.tiktok, "conversation of u1")
     with pytest.raises(Refused, match="no access token"):
-        database.write_now(lambda tx: replies.send_reply(tx, shop.business_id, of, reply(of)))
+        database.write_now(lambda tx: send_reply(tx, shop.business_id, of, reply(of)))
     with pytest.raises(Refused) as refused:
-        database.write_now(lambda tx: replies.send_reply(tx, "other", of, reply(of)))
+        database.write_now(lambda tx: send_reply(tx, "other", of, reply(of)))
     assert refused.value.code is errors.NOT_FOUND
 
 

@@ -10,8 +10,23 @@ from sqlalchemy import select
 
 from contatto.accounts.model import Role
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox.actions import desk
-from contatto.inbox.actions.desk import SeenConversation
+from contatto.inbox.actions.desk import (
+    SPAM_NOTE,
+    SeenConversation,
+    add_private_note,
+    assign_conversation,
+    block_person,
+    keep_saved_reply,
+    label_conversation,
+    mark_conversation_as_lead,
+    remove_saved_reply,
+    reopen_conversation,
+    resolve_conversation,
+    snooze_conversation,
+    unblock_person,
+    unlabel_conversation,
+    wake_conversations,
+)
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.replies import load_window, send_reply
 from contatto.inbox.actions.threads import conversation_id_of
@@ -97,10 +112,10 @@ def at(database: Database, clock: FixedClock) -> Desk:
 def test_a_conversation_is_nobodys_until_a_member_takes_it(at: Desk) -> None:
     assert (at.count("unassigned"), at.count("mine")) == (1, 0)
     seen = at.seen()
-    at.do(lambda tx: desk.assign_conversation(tx, at.actor, seen, at.actor.member_id))
+    at.do(lambda tx: assign_conversation(tx, at.actor, seen, at.actor.member_id))
     assert (at.count("unassigned"), at.count("mine"), at.count("all")) == (0, 1, 1)
     seen = at.seen()
-    at.do(lambda tx: desk.assign_conversation(tx, at.actor, seen, None))
+    at.do(lambda tx: assign_conversation(tx, at.actor, seen, None))
     assert at.count("unassigned") == 1
     assert at.events("conversation_changed") == 2
 
@@ -110,17 +125,17 @@ def test_only_a_member_of_the_business_can_be_given_a_conversation(at: Desk) -> 
     stranger = at.do(lambda tx: make.member(tx, other.id, "else@example.com", Role.AGENT))
     for member_id in (stranger.id, "nobody", ""):
         with pytest.raises(Refused) as refused:
-            at.do(lambda tx, who=member_id: desk.assign_conversation(tx, at.actor, at.seen(), who))  # type: ignore[misc]
+            at.do(lambda tx, who=member_id: assign_conversation(tx, at.actor, at.seen(), who))  # type: ignore[misc]
         assert refused.value.code is errors.INVALID
     assert at.now().assignee_id is None
 
 
 CHANGES: dict[str, Callable[[Tx, Actor, SeenConversation], None]] = {
-    "assign": lambda tx, actor, seen: desk.assign_conversation(tx, actor, seen, actor.member_id),
-    "snooze": lambda tx, actor, seen: desk.snooze_conversation(tx, actor, seen, "day"),
-    "resolve": desk.resolve_conversation,
-    "reopen": desk.reopen_conversation,
-    "block": lambda tx, actor, seen: desk.block_person(tx, actor, seen, is_spam=False),
+    "assign": lambda tx, actor, seen: assign_conversation(tx, actor, seen, actor.member_id),
+    "snooze": lambda tx, actor, seen: snooze_conversation(tx, actor, seen, "day"),
+    "resolve": resolve_conversation,
+    "reopen": reopen_conversation,
+    "block": lambda tx, actor, seen: block_person(tx, actor, seen, is_spam=False),
 }
 
 
@@ -129,7 +144,7 @@ def test_when_two_members_change_one_conversation_the_second_is_told_and_overwri
     at: Desk, change: Callable[[Tx, Actor, SeenConversation], None]
 ) -> None:
     seen = at.seen()
-    at.do(lambda tx: desk.assign_conversation(tx, at.actor, seen, at.actor.member_id))
+    at.do(lambda tx: assign_conversation(tx, at.actor, seen, at.actor.member_id))
     before = at.now()
     with pytest.raises(Refused, match="Somebody else changed this conversation") as refused:
         at.do(lambda tx: change(tx, at.actor, seen))
@@ -153,14 +168,14 @@ def test_another_business_changes_nothing(
 @pytest.mark.parametrize("span", SNOOZES)
 def test_a_snoozed_conversation_comes_back_by_itself_when_its_time_has_come(at: Desk, span: str) -> None:
     seen = at.seen()
-    at.do(lambda tx: desk.snooze_conversation(tx, at.actor, seen, span))
+    at.do(lambda tx: snooze_conversation(tx, at.actor, seen, span))
     assert (at.count("all", ThreadState.OPEN), at.count("all", ThreadState.SNOOZED)) == (0, 1)
     at.clock.moment += SNOOZES[span] - timedelta(microseconds=1)
-    assert at.do(desk.wake_conversations) == 0
+    assert at.do(wake_conversations) == 0
     at.clock.moment += timedelta(microseconds=1)
-    assert at.do(desk.wake_conversations) == 1
+    assert at.do(wake_conversations) == 1
     assert (at.now().state, at.now().snoozed_until) == (ThreadState.OPEN, None)
-    assert at.do(desk.wake_conversations) == 0
+    assert at.do(wake_conversations) == 0
 
 
 @pytest.mark.parametrize("put_away", [CHANGES["snooze"], CHANGES["resolve"]], ids=["snoozed", "resolved"])
@@ -177,8 +192,8 @@ def test_a_customers_new_message_brings_a_conversation_back(
 
 def test_a_resolved_conversation_can_be_reopened(at: Desk) -> None:
     for change, state in (
-        (desk.resolve_conversation, ThreadState.RESOLVED),
-        (desk.reopen_conversation, ThreadState.OPEN),
+        (resolve_conversation, ThreadState.RESOLVED),
+        (reopen_conversation, ThreadState.OPEN),
     ):
         seen = at.seen()
         at.do(lambda tx, change=change, seen=seen: change(tx, at.actor, seen))  # type: ignore[misc]
@@ -187,7 +202,7 @@ def test_a_resolved_conversation_can_be_reopened(at: Desk) -> None:
 
 def test_a_lead_waits_from_its_first_unanswered_message_until_somebody_answers(at: Desk) -> None:
     at.write("my number is +65 8123 4567")
-    at.do(lambda tx: desk.mark_conversation_as_lead(tx, at.shop.business_id, at.conversation_id, "Owner"))
+    at.do(lambda tx: mark_conversation_as_lead(tx, at.shop.business_id, at.conversation_id, "Owner"))
     assert at.now().waiting_since == make.NOON + timedelta(minutes=1)
     assert at.count("waiting") == 1
     at.minutes += 1
@@ -215,7 +230,7 @@ def leads(at: Desk) -> Any:
 
 def test_what_a_blocked_person_writes_is_kept_and_makes_no_lead_and_no_news(at: Desk) -> None:
     seen = at.seen()
-    at.do(lambda tx: desk.block_person(tx, at.actor, seen, is_spam=False))
+    at.do(lambda tx: block_person(tx, at.actor, seen, is_spam=False))
     heard, unread = at.events("message_received"), at.now().unread
     at.write("my number is +65 8123 4567")
     assert leads(at) is None
@@ -228,7 +243,7 @@ def test_what_a_blocked_person_writes_is_kept_and_makes_no_lead_and_no_news(at: 
 
 def test_a_new_conversation_of_a_blocked_person_is_blocked_too(at: Desk) -> None:
     seen = at.seen()
-    at.do(lambda tx: desk.block_person(tx, at.actor, seen, is_spam=False))
+    at.do(lambda tx: block_person(tx, at.actor, seen, is_spam=False))
     content = make.said("me again, +65 8123 4567", at_ms=make.NOON_MS + 600_000, conversation_id="another")
     at.do(lambda tx: make.receipt(tx, at.shop.business_id, make.webhook("im_receive_msg", content)))
     at.do(settle_receipts)
@@ -238,20 +253,20 @@ def test_a_new_conversation_of_a_blocked_person_is_blocked_too(at: Desk) -> None
 
 def test_spam_marks_the_lead_unqualified_and_says_why(at: Desk) -> None:
     at.write("my number is +65 8123 4567")
-    at.do(lambda tx: desk.mark_conversation_as_lead(tx, at.shop.business_id, at.conversation_id, "Owner"))
+    at.do(lambda tx: mark_conversation_as_lead(tx, at.shop.business_id, at.conversation_id, "Owner"))
     seen = at.seen()
-    at.do(lambda tx: desk.block_person(tx, at.actor, seen, is_spam=True))
+    at.do(lambda tx: block_person(tx, at.actor, seen, is_spam=True))
     lead = leads(at)
     assert lead.status is LeadStatus.UNQUALIFIED
     notes = at.db.read_now(lambda tx: list_notes(tx, at.shop.business_id, lead.id))
-    assert [note.text for note in notes] == [desk.SPAM_NOTE]
+    assert [note.text for note in notes] == [SPAM_NOTE]
 
 
 def test_an_unblocked_persons_next_message_counts_again(at: Desk) -> None:
     seen = at.seen()
-    at.do(lambda tx: desk.block_person(tx, at.actor, seen, is_spam=False))
+    at.do(lambda tx: block_person(tx, at.actor, seen, is_spam=False))
     at.write("my number is +65 8123 4567")
-    at.do(lambda tx: desk.unblock_person(tx, at.actor, at.conversation_id))
+    at.do(lambda tx: unblock_person(tx, at.actor, at.conversation_id))
     assert leads(at) is None
     at.write("my number is +65 8123 4568")
     assert leads(at) is not None
@@ -260,7 +275,7 @@ def test_an_unblocked_persons_next_message_counts_again(at: Desk) -> None:
 
 def test_nobody_writes_to_a_blocked_person(at: Desk) -> None:
     seen = at.seen()
-    at.do(lambda tx: desk.block_person(tx, at.actor, seen, is_spam=False))
+    at.do(lambda tx: block_person(tx, at.actor, seen, is_spam=False))
     window = at.db.read_now(lambda tx: load_window(tx, at.shop.tiktok, at.now()))
     assert (window.is_open, window.reason) == (False, "blocked")
     said = (Sender.BUSINESS, MessageKind.TEXT, "Hello", "Owner", make.NOON)
@@ -268,12 +283,12 @@ def test_nobody_writes_to_a_blocked_person(at: Desk) -> None:
     with pytest.raises(Refused, match="blocked"):
         at.do(lambda tx: send_reply(tx, at.shop.business_id, at.conversation_id, reply))
     with pytest.raises(Refused, match="Unblock"):
-        at.do(lambda tx: desk.reopen_conversation(tx, at.actor, at.seen()))
+        at.do(lambda tx: reopen_conversation(tx, at.actor, at.seen()))
 
 
 def test_labels_are_those_of_the_leads_and_each_is_worn_once(at: Desk) -> None:
     for name in ("Urgent", "urgent", "Later"):
-        at.do(lambda tx, name=name: desk.label_conversation(tx, at.actor, at.conversation_id, name))  # type: ignore[misc]
+        at.do(lambda tx, name=name: label_conversation(tx, at.actor, at.conversation_id, name))  # type: ignore[misc]
     known = at.db.read_now(lambda tx: list_labels(tx, at.shop.business_id))
     assert sorted(label.name for label in known) == ["Later", "Urgent"]
 
@@ -282,20 +297,16 @@ def test_labels_are_those_of_the_leads_and_each_is_worn_once(at: Desk) -> None:
         return found[at.conversation_id]
 
     assert worn() == {label.id for label in known}
-    at.do(lambda tx: desk.unlabel_conversation(tx, at.actor, at.conversation_id, known[0].id))
+    at.do(lambda tx: unlabel_conversation(tx, at.actor, at.conversation_id, known[0].id))
     assert worn() == {known[1].id}
     with pytest.raises(Refused):
-        at.do(lambda tx: desk.label_conversation(tx, at.actor, at.conversation_id, "  "))
+        at.do(lambda tx: label_conversation(tx, at.actor, at.conversation_id, "  "))
 
 
 def test_a_private_note_is_sealed_kept_once_and_is_no_message(at: Desk) -> None:
     note_id = new_id()
     for _ in range(2):
-        at.do(
-            lambda tx: desk.add_private_note(
-                tx, at.actor, at.conversation_id, note_id, " Call back on Monday "
-            )
-        )
+        at.do(lambda tx: add_private_note(tx, at.actor, at.conversation_id, note_id, " Call back on Monday "))
     notes = at.db.read_now(lambda tx: list_private_notes(tx, at.shop.business_id, at.conversation_id))
     assert [(note.text, note.author) for note in notes] == [("Call back on Monday", "Owner")]
     row = at.db.read_now(lambda tx: tx.execute(select(private_notes)).mappings().one())
@@ -308,14 +319,14 @@ def test_a_private_note_is_sealed_kept_once_and_is_no_message(at: Desk) -> None:
     assert at.events("message_sent") == 0
     for text in ("", "  ", "x" * (NOTE_LIMIT + 1)):
         with pytest.raises(Refused):
-            at.do(lambda tx, text=text: desk.add_private_note(  # type: ignore[misc]
+            at.do(lambda tx, text=text: add_private_note(  # type: ignore[misc]
                 tx, at.actor, at.conversation_id, new_id(), text))  # fmt: skip
 
 
 def test_saved_replies_are_sealed_and_one_shortcut_holds_one_text(at: Desk) -> None:
     business_id = at.shop.business_id
     for shortcut, text in (("/Hours", "Nine to five"), ("hours", "Nine to six"), ("price", "From 9,000")):
-        at.do(lambda tx, of=(shortcut, text): desk.keep_saved_reply(tx, business_id, *of))  # type: ignore[misc]
+        at.do(lambda tx, of=(shortcut, text): keep_saved_reply(tx, business_id, *of))  # type: ignore[misc]
     kept = at.db.read_now(lambda tx: list_saved_replies(tx, business_id))
     assert [(reply.shortcut, reply.text) for reply in kept] == [
         ("hours", "Nine to six"),
@@ -324,8 +335,8 @@ def test_saved_replies_are_sealed_and_one_shortcut_holds_one_text(at: Desk) -> N
     rows = at.db.read_now(lambda tx: tx.execute(select(saved_replies)).mappings().all())
     assert not any(b"Nine" in row["body"] for row in rows)
     with pytest.raises(Refused):
-        at.do(lambda tx: desk.remove_saved_reply(tx, "other", kept[0].id))
-    at.do(lambda tx: desk.remove_saved_reply(tx, business_id, kept[0].id))
+        at.do(lambda tx: remove_saved_reply(tx, "other", kept[0].id))
+    at.do(lambda tx: remove_saved_reply(tx, business_id, kept[0].id))
     assert len(at.db.read_now(lambda tx: list_saved_replies(tx, business_id))) == 1
 
 
@@ -334,15 +345,15 @@ def test_saved_replies_are_sealed_and_one_shortcut_holds_one_text(at: Desk) -> N
 )
 def test_a_saved_reply_needs_one_word_and_a_text(at: Desk, shortcut: str, text: str) -> None:
     with pytest.raises(Refused) as refused:
-        at.do(lambda tx: desk.keep_saved_reply(tx, at.shop.business_id, shortcut, text))
+        at.do(lambda tx: keep_saved_reply(tx, at.shop.business_id, shortcut, text))
     assert refused.value.code is errors.INVALID
 
 
 def test_saved_replies_do_not_grow_without_end(at: Desk) -> None:
     def fill(tx: Tx) -> None:
         for number in range(MOST_SAVED):
-            desk.keep_saved_reply(tx, at.shop.business_id, f"r{number}", "x")
+            keep_saved_reply(tx, at.shop.business_id, f"r{number}", "x")
 
     at.do(fill)
     with pytest.raises(Refused, match="maximum"):
-        at.do(lambda tx: desk.keep_saved_reply(tx, at.shop.business_id, "more", "x"))
+        at.do(lambda tx: keep_saved_reply(tx, at.shop.business_id, "more", "x"))

@@ -8,9 +8,8 @@ import pytest
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import conversation_id_of
-from contatto.inbox.store import receipts
 from contatto.inbox.store.messages import list_messages
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.receipts import WAITING, count_receipts
 from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -77,7 +76,7 @@ def test_batches_that_hold_one_delivery_go_round(
     write(database, shops[0], 4)
     write(database, shops[1], 1)
     write(database, shops[2], 2)
-    turns = Turns(receipts.WAITING)
+    turns = Turns(WAITING)
     seen = []
     while database.write_now(lambda tx: settle_receipts(tx, turns=turns)):
         seen.append(waiting(database, shops))
@@ -90,7 +89,7 @@ def test_messages_of_a_business_keep_their_order_through_all_turns(
     monkeypatch.setattr(incoming, "in_time", one_each)
     for shop in shops:
         write(database, shop, 5)
-    turns = Turns(receipts.WAITING)
+    turns = Turns(WAITING)
     while database.write_now(lambda tx: settle_receipts(tx, 3, turns)):
         pass
 
@@ -115,12 +114,12 @@ def test_deliveries_that_fail_take_no_turn_from_those_of_another(
     monkeypatch.setattr(incoming, "receive_message", fail)
     write(database, shops[0], 30)
     write(database, shops[1], 3)
-    turns = Turns(receipts.WAITING)
+    turns = Turns(WAITING)
     database.write_now(lambda tx: settle_receipts(tx, 10, turns))
     assert waiting(database, shops)[1] == 0
     while database.write_now(lambda tx: settle_receipts(tx, 10, turns)):
         pass
     assert waiting(database, shops) == [30, 0, 0]
-    assert not database.read_now(receipts.WAITING.is_due)
+    assert not database.read_now(WAITING.is_due)
     clock.advance(seconds=4)
-    assert database.read_now(receipts.WAITING.is_due)
+    assert database.read_now(WAITING.is_due)

@@ -12,7 +12,8 @@ from contatto.inbox.actions import incoming
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import message_id_of
 from contatto.inbox.model import Message
-from contatto.inbox.store import messages, receipts
+from contatto.inbox.store import messages
+from contatto.inbox.store.receipts import WAITING
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from tests import make
@@ -148,7 +149,7 @@ def test_a_delivery_that_breaks_our_code_is_tried_again_then_refused_and_leaves_
     assert (ledger(database, shop).stored, ledger(database, shop).waiting) == (1, 1)
     for tries in range(1, incoming.MOST_TRIES):
         clock.moment = make.NOON + timedelta(seconds=4 * tries**2, microseconds=-1)
-        assert not database.read_now(receipts.WAITING.is_due)
+        assert not database.read_now(WAITING.is_due)
         clock.moment = make.NOON + timedelta(seconds=4 * tries**2)
         settle(database)
     assert ledger(database, shop).reasons == {"processing_failed": 1}

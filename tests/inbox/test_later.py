@@ -11,8 +11,13 @@ from contatto.channels.actions import allow_embedding, set_access_token
 from contatto.channels.rules import embed_origins
 from contatto.channels.store import list_embed_origins
 from contatto.inbox import rules
-from contatto.inbox.actions import desk as desk_actions
-from contatto.inbox.actions.desk import FoundConversations, search_conversations
+from contatto.inbox.actions.desk import (
+    FoundConversations,
+    add_private_note,
+    note_conversation_read,
+    search_conversations,
+    set_reply_target,
+)
 from contatto.inbox.actions.forms import FormOffer, send_form
 from contatto.inbox.actions.replies import cancel_scheduled, schedule_reply, send_scheduled
 from contatto.inbox.model import ScheduledReply, ScheduleState
@@ -167,9 +172,7 @@ def test_a_member_who_is_mentioned_has_it_in_a_tab_until_they_looked(desk: Desk)
     other = Actor(business_id, new.id, "Ana")
     note = new_id()
     for _ in range(2):
-        desk.do(
-            lambda tx: desk_actions.add_private_note(tx, other, desk.conversation_id, note, "@Owner look")
-        )
+        desk.do(lambda tx: add_private_note(tx, other, desk.conversation_id, note, "@Owner look"))
 
     def unseen(member_id: str) -> set[str]:
         return desk.db.read_now(lambda tx: list_unseen_mentions(tx, business_id, member_id))
@@ -177,7 +180,7 @@ def test_a_member_who_is_mentioned_has_it_in_a_tab_until_they_looked(desk: Desk)
     assert unseen(desk.actor.member_id) == {desk.conversation_id}
     assert desk.count("mentions") == 1
     of = (business_id, desk.conversation_id, desk.actor.member_id)
-    desk.do(lambda tx: desk_actions.note_conversation_read(tx, *of))
+    desk.do(lambda tx: note_conversation_read(tx, *of))
     assert unseen(desk.actor.member_id) == set()
     assert desk.count("mentions") == 1  # it stays in the tab
     assert unseen(new.id) == set()
@@ -192,7 +195,7 @@ def test_who_waits_longer_than_the_target_is_late_until_somebody_answers(desk: D
         wanted = ConversationFilter("late", late_before=desk.clock.moment - target)
         return desk.db.read_now(lambda tx: count_conversations(tx, business_id, wanted))
 
-    desk.do(lambda tx: desk_actions.set_reply_target(tx, business_id, 15))
+    desk.do(lambda tx: set_reply_target(tx, business_id, 15))
     assert count_late() == 0
     desk.clock.advance(minutes=15)
     assert count_late() == 1
@@ -200,11 +203,11 @@ def test_who_waits_longer_than_the_target_is_late_until_somebody_answers(desk: D
     desk.clock.advance(minutes=1)
     desk.do(send_scheduled)
     assert count_late() == 0
-    desk.do(lambda tx: desk_actions.set_reply_target(tx, business_id, 0))
+    desk.do(lambda tx: set_reply_target(tx, business_id, 0))
     assert desk.db.read_now(lambda tx: find_reply_target(tx, business_id)) is None
     for wrong in (-1, 99_999_999):
         with pytest.raises(Refused):
-            desk.do(lambda tx, minutes=wrong: desk_actions.set_reply_target(tx, business_id, minutes))  # type: ignore[misc]
+            desk.do(lambda tx, minutes=wrong: set_reply_target(tx, business_id, minutes))  # type: ignore[misc]
 
 
 def test_the_tabs_counted_together_are_the_tabs_counted_one_by_one(desk: Desk) -> None:

@@ -6,8 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from contatto.inbox.actions import desk
-from contatto.inbox.actions.desk import judge_messages, learn_marked_chats, mark_conversation
+from contatto.inbox.actions.desk import (
+    block_person,
+    judge_messages,
+    learn_marked_chats,
+    mark_conversation,
+    unblock_person,
+)
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import MessageReceived, ThreadState
@@ -68,9 +73,9 @@ def test_a_chat_is_judged_as_it_stands_and_what_a_member_says_of_it_stays(at: De
     judged = judge(at)
     assert (judged.mark, judged.is_suspicious) == (Mark.NONE, False)
     seen = at.seen()
-    at.do(lambda tx: desk.block_person(tx, at.actor, seen, is_spam=True))
+    at.do(lambda tx: block_person(tx, at.actor, seen, is_spam=True))
     assert judge(at).mark is Mark.SPAM
-    at.do(lambda tx: desk.unblock_person(tx, at.actor, at.conversation_id, is_fine=True))
+    at.do(lambda tx: unblock_person(tx, at.actor, at.conversation_id, is_fine=True))
     assert (judge(at).mark, at.now().state) == (Mark.FINE, ThreadState.OPEN)
 
 

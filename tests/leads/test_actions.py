@@ -18,7 +18,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
 from contatto.kit.timestamps import micros
-from contatto.leads.actions import records as actions
+from contatto.leads.actions.records import change_lead_status, mark_as_lead, upsert_lead
 from contatto.leads.model import Lead, LeadStatus, Origin
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
@@ -39,7 +39,7 @@ def business_id(database: Database) -> str:
 
 def tell(db: Database, business_id: str, *contacts: ContactMatch, **changes: Any) -> Lead | None:
     said = make.signal(business_id, *contacts, **changes)
-    return db.write_now(lambda tx: actions.upsert_lead(tx, said))
+    return db.write_now(lambda tx: upsert_lead(tx, said))
 
 
 def all_leads(db: Database, business_id: str, wanted: LeadFilter | None = None) -> list[Lead]:
@@ -192,7 +192,7 @@ def test_two_transactions_at_once_make_one_lead_with_both_details(
         def work(tx: Tx, contact: ContactMatch, person: str, barrier: threading.Barrier) -> None:
             assert store.find_lead_of_person(tx, business_id, person) is None
             barrier.wait(60)
-            actions.upsert_lead(tx, make.signal(business_id, contact, person_id=person))
+            upsert_lead(tx, make.signal(business_id, contact, person_id=person))
 
         both = [lambda tx, c=c, b=together, p=f"p{number}": work(tx, c, p, b) for c in (PHONE, MAIL)]
         with ThreadPoolExecutor(2) as threads:
@@ -207,8 +207,8 @@ def test_two_transactions_at_once_make_one_lead_with_both_details(
 
 def test_a_lead_by_hand_is_one_too_and_later_details_join_it(database: Database, business_id: str) -> None:
     by_hand = make.signal(business_id, origin=Origin.MANUAL, actor="Owner", at=make.NOON)
-    lead = database.write_now(lambda tx: actions.mark_as_lead(tx, by_hand))
-    assert database.write_now(lambda tx: actions.mark_as_lead(tx, by_hand)) == lead
+    lead = database.write_now(lambda tx: mark_as_lead(tx, by_hand))
+    assert database.write_now(lambda tx: mark_as_lead(tx, by_hand)) == lead
     joined = tell(database, business_id, PHONE, at=make.NOON + MINUTE)
     assert joined is not None
     assert (joined.id, joined.origin) == (lead.id, Origin.MANUAL)
@@ -217,7 +217,7 @@ def test_a_lead_by_hand_is_one_too_and_later_details_join_it(database: Database,
 
 
 def move(db: Database, business_id: str, lead: Lead, seen: LeadStatus, new: LeadStatus) -> Lead:
-    return db.write_now(lambda tx: actions.change_lead_status(tx, business_id, lead.id, seen, new, "Owner"))
+    return db.write_now(lambda tx: change_lead_status(tx, business_id, lead.id, seen, new, "Owner"))
 
 
 def test_a_status_change_is_kept_told_and_noted(database: Database, business_id: str) -> None:
@@ -255,7 +255,7 @@ def test_of_two_changes_at_once_one_wins_and_the_other_hears_of_it(
         def work(tx: Tx) -> None:
             assert store.find_lead(tx, business_id, lead.id) == lead
             together.wait(60)
-            actions.change_lead_status(tx, business_id, lead.id, LeadStatus.RAW, new, "Owner")
+            change_lead_status(tx, business_id, lead.id, LeadStatus.RAW, new, "Owner")
 
         try:
             database.write_now(work)

@@ -16,7 +16,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
 from contatto.capture.model import Field
-from contatto.leads.actions import records as actions
+from contatto.leads.actions.records import delete_lead
 from contatto.leads.pages.center import choices_of
 from contatto.leads.store.records import find_lead
 from tests import make
@@ -178,7 +178,7 @@ def test_a_phone_an_address_and_whatsapp_are_links_that_a_deleted_lead_and_an_an
     assert [f'href="{link}"' in page for link in links] == [True] * 3
     assert 'data-copy="mei&amp;co@example.com"' in page
     house.context.db.write_now(
-        lambda tx: actions.delete_lead(tx, find_lead(tx, house.business_id, lead_id), "Agent")  # type: ignore[arg-type]
+        lambda tx: delete_lead(tx, find_lead(tx, house.business_id, lead_id), "Agent")  # type: ignore[arg-type]
     )
     gone = house.client.get(f"/leads/{lead_id}").text
     assert not any(link in gone for link in links)
@@ -194,7 +194,7 @@ def test_a_deleted_lead_says_so_and_can_be_restored(house: House) -> None:
     db = house.context.db
     lead = db.read_now(lambda tx: find_lead(tx, house.business_id, lead_id))
     assert lead
-    db.write_now(lambda tx: actions.delete_lead(tx, lead, "Owner"))
+    db.write_now(lambda tx: delete_lead(tx, lead, "Owner"))
     assert "This lead was deleted" in house.client.get(f"/leads/{lead_id}").text
     assert post(house, f"/leads/{lead_id}/restore") == 303
     assert "This lead was deleted" not in house.client.get(f"/leads/{lead_id}").text

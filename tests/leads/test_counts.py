@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from contatto.kit.db.database import Database, RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions import merging, records
 from contatto.leads.actions.erasing import erase_leads
-from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, Lead, LeadStatus, Picks
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads_by_status, list_leads, load_lead_counts
@@ -28,14 +28,14 @@ def arrive(tx: Tx, actor: Actor, _: list[Lead], number: int) -> None:
 
 def move(tx: Tx, actor: Actor, ours: list[Lead], number: int) -> None:
     lead, new = ours[number % len(ours)], list(LeadStatus)[number % len(LeadStatus)]
-    records.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, "Owner")
+    change_lead_status(tx, actor.business_id, lead.id, lead.status, new, "Owner")
 
 
 def merge(tx: Tx, actor: Actor, ours: list[Lead], number: int) -> None:
     one, other = ours[number % len(ours)], ours[(number + 1) % len(ours)]
-    made = merging.merge_leads(tx, actor, MergeRequest(one.id, other.id, Picks(), "the same person"))
+    made = merge_leads(tx, actor, MergeRequest(one.id, other.id, Picks(), "the same person"))
     if number % 2:
-        merging.undo_merge(tx, actor, made.id)
+        undo_merge(tx, actor, made.id)
 
 
 def erase(tx: Tx, actor: Actor, ours: list[Lead], number: int) -> None:

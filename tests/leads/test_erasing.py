@@ -25,12 +25,12 @@ from contatto.kit.db.types import (
 )
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.leads.actions import jobs, merging
-from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.actions.jobs import start_job, undo_job
+from contatto.leads.actions.merging import MergeRequest, merge_leads
 from contatto.leads.model import Actor, Job, JobKind, JobState, Lead, Picks, Plan
 from contatto.leads.rules.records import tells_of, without_person
-from contatto.leads.store import jobs as job_store
 from contatto.leads.store import records as lead_store
+from contatto.leads.store.jobs import find_job, find_tombstone
 from contatto.leads.store.listing import count_leads_by_status
 from contatto.measurement.store import conversions
 from tests import make
@@ -256,9 +256,9 @@ def house(database: Database) -> House:
 
 
 def erase(db: Database, actor: Actor, *lead_ids: str) -> Job:
-    job = db.write_now(lambda tx: jobs.start_job(tx, actor, JobKind.ERASE, Plan(lead_ids=lead_ids)))
+    job = db.write_now(lambda tx: start_job(tx, actor, JobKind.ERASE, Plan(lead_ids=lead_ids)))
     work_off(db)
-    found = db.read_now(lambda tx: job_store.find_job(tx, actor.business_id, job.id))
+    found = db.read_now(lambda tx: find_job(tx, actor.business_id, job.id))
     assert found
     return found
 
@@ -292,13 +292,11 @@ def test_a_tombstone_says_when_and_by_whom_and_keeps_what_reports_count(
 ) -> None:
     earned = database.read_now(lambda tx: tx.execute(select(conversions)).all())
     erase(database, house.actor, house.gone.id)
-    found = database.read_now(lambda tx: job_store.find_tombstone(tx, house.business_id, house.gone.id))
+    found = database.read_now(lambda tx: find_tombstone(tx, house.business_id, house.gone.id))
     assert found is not None
     assert (found.erased_by, found.erased_at) == ("Owner", database.read_now(lambda tx: tx.now))
-    assert (
-        database.read_now(lambda tx: job_store.find_tombstone(tx, house.business_id, house.stays.id)) is None
-    )
-    assert database.read_now(lambda tx: job_store.find_tombstone(tx, "another", house.gone.id)) is None
+    assert database.read_now(lambda tx: find_tombstone(tx, house.business_id, house.stays.id)) is None
+    assert database.read_now(lambda tx: find_tombstone(tx, "another", house.gone.id)) is None
     assert database.read_now(lambda tx: lead_store.find_lead(tx, house.business_id, house.gone.id)) is None
     number = house.gone.number
     assert database.read_now(lambda tx: lead_store.find_lead_by_number(tx, house.business_id, number)) is None
@@ -320,16 +318,16 @@ def test_erasing_cannot_be_undone_nor_what_was_done_to_the_lead_before(
     database: Database, house: House
 ) -> None:
     deleting = database.write_now(
-        lambda tx: jobs.start_job(tx, house.actor, JobKind.DELETE, Plan(lead_ids=(house.gone.id,)))
+        lambda tx: start_job(tx, house.actor, JobKind.DELETE, Plan(lead_ids=(house.gone.id,)))
     )
     work_off(database)
     job = erase(database, house.actor, house.gone.id)
     assert job.done == 1, "a deleted lead can be erased"
     with pytest.raises(Refused, match="cannot be undone"):
-        database.write_now(lambda tx: jobs.undo_job(tx, house.actor, job.id))
-    undo = database.write_now(lambda tx: jobs.undo_job(tx, house.actor, deleting.id))
+        database.write_now(lambda tx: undo_job(tx, house.actor, job.id))
+    undo = database.write_now(lambda tx: undo_job(tx, house.actor, deleting.id))
     work_off(database)
-    found = database.read_now(lambda tx: job_store.find_job(tx, house.business_id, undo.id))
+    found = database.read_now(lambda tx: find_job(tx, house.business_id, undo.id))
     assert found is not None
     assert (found.done, found.skipped) == (0, 1)
     assert traces(database, house.business_id, MARKS) == []
@@ -342,10 +340,10 @@ def test_who_was_merged_into_a_lead_goes_with_it(database: Database, house: Hous
         )
     )
     wish = MergeRequest(house.gone.id, other.id, Picks(), f"{NAME} is Zed Twin")
-    database.write_now(lambda tx: merging.merge_leads(tx, house.actor, wish))
+    database.write_now(lambda tx: merge_leads(tx, house.actor, wish))
     erase(database, house.actor, house.gone.id)
     assert traces(database, house.business_id, (*MARKS, "+6590000001", "Zed Twin")) == []
-    assert database.read_now(lambda tx: job_store.find_tombstone(tx, house.business_id, other.id)) is not None
+    assert database.read_now(lambda tx: find_tombstone(tx, house.business_id, other.id)) is not None
     job = erase(database, house.actor, house.gone.id, other.id)
     assert (job.done, job.skipped) == (0, 2), "what is gone is left out"
 
@@ -366,7 +364,7 @@ def test_at_most_a_thousand_are_erased_in_one_act_and_never_all_that_match(
 ) -> None:
     for plan in (Plan(query="status=raw"), Plan(lead_ids=tuple(new_id() for _ in range(1_001)))):
         with pytest.raises(Refused, match="at most"):
-            database.write_now(lambda tx, plan=plan: jobs.start_job(tx, house.actor, JobKind.ERASE, plan))
+            database.write_now(lambda tx, plan=plan: start_job(tx, house.actor, JobKind.ERASE, plan))
 
 
 def test_twins_that_stay_are_no_duplicates_any_more(database: Database, house: House) -> None:

@@ -24,11 +24,13 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, jobs, merging, points, records
-from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.actions import annotations, points
+from contatto.leads.actions.jobs import continue_job, start_job
+from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, JobKind, Lead, LeadJobMoved, LeadStatus, Picks, Plan
-from contatto.leads.store import jobs as job_store
 from contatto.leads.store import records as lead_store
+from contatto.leads.store.jobs import mark_job_running
 from contatto.leads.store.merges import list_merges
 from tests import make
 from tests.background import work_off
@@ -91,13 +93,13 @@ class World:
         return self.db.read_now(lambda tx: lead_store.find_lead(tx, self.business_id, lead.id))
 
     def merge(self, tx: Tx, kept: Lead, gone: Lead) -> None:
-        merging.merge_leads(tx, self.actor, MergeRequest(kept.id, gone.id, Picks(), self.text))
+        merge_leads(tx, self.actor, MergeRequest(kept.id, gone.id, Picks(), self.text))
 
     def start(self, kind: JobKind, plan: Plan) -> Step:
         """Start a job and return its next step."""
-        job = self.db.write_now(lambda tx: jobs.start_job(tx, self.actor, kind, plan))
-        self.db.write_now(lambda tx: job_store.mark_job_running(tx, self.business_id, job.id))
-        return lambda tx: jobs.continue_job(tx, LeadJobMoved(self.business_id, job.id))
+        job = self.db.write_now(lambda tx: start_job(tx, self.actor, kind, plan))
+        self.db.write_now(lambda tx: mark_job_running(tx, self.business_id, job.id))
+        return lambda tx: continue_job(tx, LeadJobMoved(self.business_id, job.id))
 
 
 def merge_away(world: World) -> Step:
@@ -111,7 +113,7 @@ def merge_into(world: World) -> Step:
 def split(world: World) -> Step:
     world.db.write_now(lambda tx: world.merge(tx, world.gone, world.stays))
     (merge,) = world.db.read_now(lambda tx: list_merges(tx, world.business_id, world.gone.id))
-    return lambda tx: merging.undo_merge(tx, world.actor, merge.id)
+    return lambda tx: undo_merge(tx, world.actor, merge.id)
 
 
 def import_row(world: World) -> Step:
@@ -136,7 +138,7 @@ def add_note(world: World) -> Step:
 
 def change_status(world: World) -> Step:
     of, seen, new = world.business_id, LeadStatus.RAW, LeadStatus.CONTACTED
-    return lambda tx: records.change_lead_status(tx, of, world.gone.id, seen, new, world.mail)
+    return lambda tx: change_lead_status(tx, of, world.gone.id, seen, new, world.mail)
 
 
 def change_point(world: World) -> Step:
@@ -292,7 +294,7 @@ def test_work_that_comes_between_the_request_and_the_erasure_saves_nothing(
     world = World(database, 1)
     step = begin(world)
     plan = Plan(lead_ids=(world.gone.id,))
-    database.write_now(lambda tx: jobs.start_job(tx, world.actor, JobKind.ERASE, plan))
+    database.write_now(lambda tx: start_job(tx, world.actor, JobKind.ERASE, plan))
     if begin in (merge_away, merge_into, split):
         with pytest.raises(Refused, match="is being erased"):
             database.write_now(step)

@@ -12,9 +12,9 @@ from contatto.capture.model import Field
 from contatto.kit.db.database import Database
 from contatto.kit.db.prepared import driver_of
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, merging, records
-from contatto.leads.actions.merging import MergeRequest
-from contatto.leads.actions.records import refresh_with_twins
+from contatto.leads.actions.annotations import label_lead
+from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.records import delete_lead, refresh_with_twins, upsert_lead, upsert_leads
 from contatto.leads.model import Actor, Lead, Origin, Picks
 from contatto.leads.rules.filters import Agreed, LeadFilter
 from contatto.leads.store import listing
@@ -51,7 +51,7 @@ def test_a_lead_by_chat_and_form_is_found_by_each_and_by_its_form(database: Data
         lead = make.lead(tx, business_id, MAIL)
         form = (form_id, "Trial", 2, True)
         said = make.signal(business_id, MAIL, origin=Origin.FORM, source_id="answer-1", form=form)
-        records.upsert_lead(tx, said)
+        upsert_lead(tx, said)
         make.lead(tx, business_id, person_id="p2")
         return lead
 
@@ -74,15 +74,15 @@ def test_the_mark_of_a_duplicate_comes_and_goes_with_what_is_shared(database: Da
     both = {one.id, two.id}
     assert found(database, business_id, twins=True) == both
     merge = database.write_now(
-        lambda tx: merging.merge_leads(tx, actor, MergeRequest(one.id, two.id, Picks(), "same person"))
+        lambda tx: merge_leads(tx, actor, MergeRequest(one.id, two.id, Picks(), "same person"))
     )
     assert found(database, business_id, twins=True) == set()
     stays_true(database, business_id)
-    database.write_now(lambda tx: merging.undo_merge(tx, actor, merge.id))
+    database.write_now(lambda tx: undo_merge(tx, actor, merge.id))
     assert found(database, business_id, twins=True) == both
-    database.write_now(lambda tx: records.delete_lead(tx, two, "Owner"))
+    database.write_now(lambda tx: delete_lead(tx, two, "Owner"))
     assert found(database, business_id, twins=True) == set()
-    database.write_now(lambda tx: annotations.label_lead(tx, actor, one.id, "vip"))
+    database.write_now(lambda tx: label_lead(tx, actor, one.id, "vip"))
     assert found(database, business_id, labels=("none",)) == set()
     stays_true(database, business_id)
 
@@ -117,7 +117,7 @@ def test_new_leads_of_one_batch_are_found_by_all_that_the_batch_brought_them(dat
         make.signal(business_id, make.contact("kim@example.com", Field.EMAIL), person_id="p3", form=form),
         make.signal(business_id, make.contact("zoe", Field.LINE), person_id="p4", source_id="m5"),
     ]
-    both = database.write_now(lambda tx: records.upsert_leads(tx, told))
+    both = database.write_now(lambda tx: upsert_leads(tx, told))
     made = {each.person_id: each.id for each in both if each}
     assert found(database, business_id, twins=True) == {made["p1"], made["p2"]}
     assert found(database, business_id, origins=(Origin.FORM,)) == {made["p1"]}
@@ -138,7 +138,7 @@ def test_new_leads_are_found_by_their_forms_whatever_comes_with_them_in_a_batch(
         make.signal(business_id, make.contact("zoe@example.com", Field.EMAIL), person_id="p3", source_id="a3",
                     form=shared),
     ]  # fmt: skip
-    found_ones = database.write_now(lambda tx: records.upsert_leads(tx, told))
+    found_ones = database.write_now(lambda tx: upsert_leads(tx, told))
     made = {each.person_id: each.id for each in found_ones if each}
     assert found(database, business_id, forms=(plain[0],)) == {made["p1"]}
     assert found(database, business_id, consents=(Agreed.GIVEN,)) == {made["p1"]}
@@ -173,10 +173,10 @@ def test_the_marks_of_duplicates_are_true_whoever_comes_or_hides(
     for person, value, is_hidden in steps:
         at = make.contact(f"mei{value}@example.com", Field.EMAIL)
         said = make.signal(business_id, at, person_id=f"p{person}")
-        (lead,) = database.write_now(partial(records.upsert_leads, signals=[said]))
+        (lead,) = database.write_now(partial(upsert_leads, signals=[said]))
         assert lead is not None
         if is_hidden:
-            database.write_now(partial(records.delete_lead, lead=lead, actor="Owner"))
+            database.write_now(partial(delete_lead, lead=lead, actor="Owner"))
     stays_true(database, business_id)
 
 
@@ -195,7 +195,7 @@ def test_a_new_lead_is_inserted_with_what_its_batch_names_it_and_its_row_is_writ
         event.listen(tx.connection, "before_cursor_execute", lambda *told: said.append(told[2]))
         if not tx.locks_rows:
             driver_of(tx).set_trace_callback(said.append)
-        return records.upsert_leads(tx, told)
+        return upsert_leads(tx, told)
 
     *_, last = database.write_now(tell)
     assert last is not None

@@ -14,10 +14,23 @@ from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
-from contatto.leads.actions import annotations
+from contatto.leads.actions.annotations import label_lead
 from contatto.leads.model import Actor, Lead, LeadStatus, Origin
-from contatto.leads.rules import filters
-from contatto.leads.rules.filters import COLUMNS, SORTS, Has, LeadFilter, Look
+from contatto.leads.rules.filters import (
+    COLUMNS,
+    MOST_VALUES,
+    SORTS,
+    USUAL_SORT,
+    Has,
+    LeadFilter,
+    Look,
+    for_member,
+    read_filter,
+    read_look,
+    read_text,
+    write_filter,
+    write_look,
+)
 from contatto.leads.rules.records import fold_text, is_initial, visitor_mark
 from contatto.leads.store import listing, records
 from contatto.leads.store.annotations import list_labels
@@ -37,7 +50,7 @@ texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40), ids, st.intege
 addresses = st.lists(st.tuples(st.sampled_from(WORDS) | st.text(max_size=8), texts), max_size=12)
 wanted_filters = st.builds(
     LeadFilter,
-    text=st.text(max_size=30).map(filters.read_text),
+    text=st.text(max_size=30).map(read_text),
     statuses=st.lists(st.sampled_from(LeadStatus), unique=True).map(tuple),
     origins=st.lists(st.sampled_from(Origin), unique=True).map(tuple),
     owners=st.lists(st.sampled_from(["me", "none"]) | ids, unique=True, max_size=3).map(tuple),
@@ -61,36 +74,36 @@ looks = st.builds(
 
 @given(wanted=wanted_filters, look=looks)
 def test_what_is_written_into_an_address_is_read_back(wanted: LeadFilter, look: Look) -> None:
-    pairs = parse_qsl(urlencode([*filters.write_filter(wanted), *filters.write_look(look)]))
-    assert (filters.read_filter(pairs), filters.read_look(pairs)) == (wanted, look)
+    pairs = parse_qsl(urlencode([*write_filter(wanted), *write_look(look)]))
+    assert (read_filter(pairs), read_look(pairs)) == (wanted, look)
 
 
 @given(pairs=addresses)
 def test_whatever_an_address_holds_only_known_values_come_through(pairs: list[tuple[str, str]]) -> None:
-    found = filters.read_filter(pairs)
+    found = read_filter(pairs)
     assert set(found.statuses) <= set(LeadStatus)
     assert all(each in ("me", "none") or len(each) == 36 for each in (*found.owners, *found.labels))
     assert all(type(each) is int and 0 <= each < 1 << 63 for each in (*found.campaigns, *found.ads))
-    assert filters.read_look(pairs).sort.removeprefix("-") in SORTS
-    assert set(filters.read_look(pairs).columns) <= set(COLUMNS)
-    assert filters.read_filter(filters.write_filter(found)) == found
+    assert read_look(pairs).sort.removeprefix("-") in SORTS
+    assert set(read_look(pairs).columns) <= set(COLUMNS)
+    assert read_filter(write_filter(found)) == found
 
 
 def test_a_filter_has_few_values_of_a_word_and_in_all() -> None:
-    ids = [new_id() for _ in range(filters.MOST_VALUES + 1)]
-    assert len(filters.read_filter([("owner", each) for each in ids[:-1] * 2]).owners) == filters.MOST_VALUES
+    ids = [new_id() for _ in range(MOST_VALUES + 1)]
+    assert len(read_filter([("owner", each) for each in ids[:-1] * 2]).owners) == MOST_VALUES
     with pytest.raises(Refused, match="owner: choose 50 values at most"):
-        filters.read_filter([("owner", each) for each in ids])
+        read_filter([("owner", each) for each in ids])
     many = [(word, each) for word in ("owner", "label", "form") for each in ids[:30]]
     with pytest.raises(Refused, match="more than 80 values"):
-        filters.read_filter(many)
+        read_filter(many)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs=addresses)
 def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: list[tuple[str, str]]) -> None:
-    wanted = filters.read_filter(pairs)
+    wanted = read_filter(pairs)
 
     def look(tx: Any) -> str:
         words = fold_text(wanted.text).split()
@@ -102,7 +115,7 @@ def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: li
         if visitor_mark(wanted.text) is None and not (wanted.text.isdecimal() and wanted.text.isascii()):
             assert statements[0] == statements[1]
         listing.count_leads(tx, "b1", wanted)
-        listing.list_leads(tx, "b1", wanted, filters.read_look(pairs).sort)
+        listing.list_leads(tx, "b1", wanted, read_look(pairs).sort)
         return statements[0]
 
     assert "DROP" not in database.read_now(look)
@@ -112,7 +125,7 @@ def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: li
 def test_a_hostile_search_finds_nothing_and_breaks_nothing(database: Database, text: str) -> None:
     business_id = new_id()
     database.write_now(lambda tx: make.lead(tx, business_id))
-    wanted = LeadFilter(text=filters.read_text(text))
+    wanted = LeadFilter(text=read_text(text))
     count = database.read_now(lambda tx: listing.count_leads(tx, business_id, wanted))
     assert count == (1 if wanted.text in ("", "me") else 0)  # the lead is called mei
     assert database.read_now(lambda tx: tx.execute(select(records.leads)).all())
@@ -133,7 +146,7 @@ def _world(db: Database, business_id: str) -> dict[str, Lead]:
             "mail": make.lead(tx, business_id, mail, person_id="p4", origin=Origin.FORM),
         }
         actor = Actor(business_id, "m1", "Owner")
-        annotations.label_lead(tx, actor, found["mail"].id, "vip")
+        label_lead(tx, actor, found["mail"].id, "vip")
         records.record_owner(tx, found["both"], "m1")
         return found
 
@@ -187,7 +200,7 @@ def test_each_word_of_the_filter_means_what_it_says_however_leads_are_counted(
         count = database.read_now(lambda tx, w=wanted: listing.count_leads(tx, business_id, w))
         assert {lead.id for lead in found} == {world[name].id for name in names}, wanted
         matches = database.read_now(lambda tx, w=wanted: listing.find_matches(tx, business_id, w))
-        place = (filters.USUAL_SORT, 50, 0)
+        place = (USUAL_SORT, 50, 0)
         page = database.read_now(
             lambda tx, w=wanted, m=matches, p=place: listing.list_matches(tx, business_id, w, m, p)
         )
@@ -239,7 +252,7 @@ def test_a_lead_that_a_search_finds_twice_counts_once(
     wanted = LeadFilter(text=name)
     found = database.read_now(lambda tx: listing.find_matches(tx, business_id, wanted))
     assert found.total == 3
-    place = (filters.USUAL_SORT, 50, 0)
+    place = (USUAL_SORT, 50, 0)
     page = database.read_now(lambda tx: listing.list_matches(tx, business_id, wanted, found, place))
     assert {lead.person_id for lead in page} == {"p1", "p2", "p3"}
 
@@ -285,5 +298,5 @@ def test_the_later_pages_go_on_where_the_ones_before_end(
 
 def test_me_is_whoever_looks() -> None:
     wanted = LeadFilter(owners=("me", "none"))
-    assert filters.for_member(wanted, "m1").owners == ("m1", "none")
+    assert for_member(wanted, "m1").owners == ("m1", "none")
     assert datetime.now(UTC).year < 2200  # days beyond are read as none

@@ -16,13 +16,21 @@ from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from contatto.kit.languages import sorted_countries, translator_for
 from contatto.kit.table_export import write_sheet
-from contatto.leads.actions import jobs
 from contatto.leads.actions.importing import plan_import
+from contatto.leads.actions.jobs import (
+    keep_import_draft,
+    load_import_draft,
+    load_rejects,
+    purge_imports,
+    start_job,
+    undo_job,
+)
 from contatto.leads.model import Actor, JobKind, Lead, LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.importing import guess_columns, read_entry, read_sheet, read_status
-from contatto.leads.store import annotations, listing
-from contatto.leads.store import jobs as job_store
+from contatto.leads.store import listing
+from contatto.leads.store.annotations import list_labels_of, list_notes
+from contatto.leads.store.jobs import find_job, lead_jobs
 from contatto.leads.store.records import list_contact_points
 from tests import make
 from tests.background import work_off
@@ -244,9 +252,7 @@ def test_small_files_of_excel_in_other_scripts_are_imported(
 def test_a_wrong_encoding_is_shown_and_can_be_changed_before_the_import(house: House) -> None:
     code, path = send_file(house, "Name;Telefon\nРусский;+34612345678\n".encode("cp1251"))
     assert code == 200
-    plan = house.context.db.read_now(
-        lambda tx: job_store.find_job(tx, house.business_id, path.rpartition("/")[2])
-    )
+    plan = house.context.db.read_now(lambda tx: find_job(tx, house.business_id, path.rpartition("/")[2]))
     assert plan is not None
     assert f'<option value="{plan.plan.encoding}" selected>' in page_of(house, path)
     token = csrf_of(page_of(house, path))
@@ -306,7 +312,7 @@ def test_countries_are_sorted_by_name_in_the_language_of_the_reader(house: House
 )
 def test_a_broken_workbook_is_refused_and_nothing_is_kept(house: House, raw: bytes) -> None:
     assert send_file(house, raw)[0] == 422
-    drafts = house.context.db.read_now(lambda tx: tx.execute(job_store.lead_jobs.select()).all())
+    drafts = house.context.db.read_now(lambda tx: tx.execute(lead_jobs.select()).all())
     assert drafts == []
 
 
@@ -358,17 +364,17 @@ def test_a_member_keeps_one_unstarted_file_and_it_goes_after_a_day(
     actor = actor_of(database)
     sheet = read_sheet("phone\n+6591234567\n")
     first, second = (
-        database.write_now(lambda tx: jobs.keep_import_draft(tx, actor, plan_import(sheet, "SG")))
+        database.write_now(lambda tx: keep_import_draft(tx, actor, plan_import(sheet, "SG")))
         for _ in range(2)
     )
     with pytest.raises(Refused, match="expired"):
-        database.read_now(lambda tx: jobs.load_import_draft(tx, actor, first.id))
+        database.read_now(lambda tx: load_import_draft(tx, actor, first.id))
     work_off(database)
     assert database.read_now(lambda tx: listing.count_leads(tx, actor.business_id, LeadFilter())) == 0
     clock.advance(days=2)
-    assert database.write_now(jobs.purge_imports) == 1
+    assert database.write_now(purge_imports) == 1
     with pytest.raises(Refused, match="expired"):
-        database.read_now(lambda tx: jobs.load_import_draft(tx, actor, second.id))
+        database.read_now(lambda tx: load_import_draft(tx, actor, second.id))
 
 
 def test_rows_that_were_left_out_are_kept_for_a_week_and_no_others(
@@ -376,14 +382,14 @@ def test_rows_that_were_left_out_are_kept_for_a_week_and_no_others(
 ) -> None:
     actor = actor_of(database)
     plan = plan_import(read_sheet("name,phone\nMei,+6591234567\nBo,12\n"), "SG")
-    job = database.write_now(lambda tx: jobs.start_job(tx, actor, JobKind.IMPORT, plan))
+    job = database.write_now(lambda tx: start_job(tx, actor, JobKind.IMPORT, plan))
     work_off(database)
-    kept, _ = database.read_now(lambda tx: jobs.load_rejects(tx, actor.business_id, job.id))
+    kept, _ = database.read_now(lambda tx: load_rejects(tx, actor.business_id, job.id))
     assert (kept.rows, kept.numbers) == ((("Bo", "12"),), (2,))
     clock.advance(days=8)
-    database.write_now(jobs.purge_imports)
+    database.write_now(purge_imports)
     with pytest.raises(Refused, match="expired"):
-        database.read_now(lambda tx: jobs.load_rejects(tx, actor.business_id, job.id))
+        database.read_now(lambda tx: load_rejects(tx, actor.business_id, job.id))
 
 
 def test_an_undone_import_takes_back_what_it_did_to_leads_that_were_there(database: Database) -> None:
@@ -391,19 +397,19 @@ def test_an_undone_import_takes_back_what_it_did_to_leads_that_were_there(databa
     lead = database.write_now(lambda tx: make.lead(tx, actor.business_id, make.contact("+6591234567")))
     text = "phone,status,notes,owner,labels\n+6591234567,Qualified,hello,Owner,vip\n"
     plan = plan_import(read_sheet(text), "SG")
-    job = database.write_now(lambda tx: jobs.start_job(tx, actor, JobKind.IMPORT, plan))
+    job = database.write_now(lambda tx: start_job(tx, actor, JobKind.IMPORT, plan))
     work_off(database)
 
     def state():  # type: ignore[no-untyped-def]
         def read(tx):  # type: ignore[no-untyped-def]
             [found] = listing.list_leads(tx, actor.business_id, LeadFilter())
-            labels = annotations.list_labels_of(tx, actor.business_id, [found.id])[found.id]
-            notes = annotations.list_notes(tx, actor.business_id, found.id)
+            labels = list_labels_of(tx, actor.business_id, [found.id])[found.id]
+            notes = list_notes(tx, actor.business_id, found.id)
             return found.status.value, found.owner_id, [each.name for each in labels], [n.text for n in notes]
 
         return database.read_now(read)
 
     assert state() == ("qualified", actor.member_id, ["vip"], ["hello"])
-    database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
+    database.write_now(lambda tx: undo_job(tx, actor, job.id))
     work_off(database)
     assert state() == ("raw", lead.owner_id, [], [])

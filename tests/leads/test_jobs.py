@@ -13,13 +13,15 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import read_lazy_text
 from contatto.kit.outbox import events
-from contatto.leads.actions import jobs, records
+from contatto.leads.actions import jobs
 from contatto.leads.actions.importing import foresee_import, plan_import
+from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, Job, JobKind, JobState, LeadJobMoved, LeadStatus, Plan
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.importing import read_columns, read_sheet
-from contatto.leads.store import annotations, listing
-from contatto.leads.store import jobs as store
+from contatto.leads.store import listing
+from contatto.leads.store.annotations import list_labels_of
+from contatto.leads.store.jobs import find_job, lead_job_items, lead_jobs, list_jobs, list_told
 from contatto.leads.store.records import list_contact_points
 from tests import make
 from tests.background import work_off
@@ -46,7 +48,7 @@ def many(db: Database, actor: Actor, count: int) -> list[str]:
 
 
 def look(db: Database, job: Job) -> Job:
-    found = db.read_now(lambda tx: store.find_job(tx, job.business_id, job.id))
+    found = db.read_now(lambda tx: find_job(tx, job.business_id, job.id))
     assert found
     return found
 
@@ -62,7 +64,7 @@ def start(db: Database, actor: Actor, kind: JobKind, plan: Plan) -> Job:
 def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database, actor: Actor) -> None:
     ids = many(database, actor, 250)
     database.write_now(
-        lambda tx: records.change_lead_status(
+        lambda tx: change_lead_status(
             tx, actor.business_id, ids[7], LeadStatus.RAW, LeadStatus.CONTACTED, "Owner"
         )
     )
@@ -80,7 +82,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     assert counts(database, actor) == {LeadStatus.QUALIFIED: 249, LeadStatus.CONTACTED: 1}
 
     database.write_now(
-        lambda tx: records.change_lead_status(
+        lambda tx: change_lead_status(
             tx, actor.business_id, ids[0], LeadStatus.QUALIFIED, LeadStatus.CONVERTED, "Agent"
         )
     )
@@ -89,7 +91,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     taken_back = look(database, undo)
     assert (taken_back.done, taken_back.skipped) == (248, 1)
     assert counts(database, actor) == {LeadStatus.RAW: 248, LeadStatus.CONTACTED: 1, LeadStatus.CONVERTED: 1}
-    [left] = database.read_now(lambda tx: store.list_told(tx, actor.business_id, undo.id))
+    [left] = database.read_now(lambda tx: list_told(tx, actor.business_id, undo.id))
     assert (left.lead_id, left.reason) == (ids[0], str(jobs.SKIPPED_FIRST))
     with pytest.raises(Refused, match="cannot be undone"):
         database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
@@ -125,7 +127,7 @@ def test_each_kind_of_work_on_the_chosen_leads_can_be_undone(
 def whole(db: Database, actor: Actor) -> Any:
     def read(tx: Tx) -> Any:
         found = listing.list_leads(tx, actor.business_id, LeadFilter())
-        labels = annotations.list_labels_of(tx, actor.business_id, [lead.id for lead in found])
+        labels = list_labels_of(tx, actor.business_id, [lead.id for lead in found])
         return found, labels
 
     return db.read_now(read)
@@ -136,7 +138,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
 ) -> None:
     [lead_id] = many(database, actor, 1)
     database.write_now(
-        lambda tx: records.change_lead_status(
+        lambda tx: change_lead_status(
             tx, actor.business_id, lead_id, LeadStatus.RAW, LeadStatus.CONVERTED, "Owner"
         )
     )
@@ -145,7 +147,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
     assert (look(database, job).done, look(database, job).skipped) == (0, 2)
     reasons = [
         str(read_lazy_text(item.reason))
-        for item in database.read_now(lambda tx: store.list_told(tx, actor.business_id, job.id))
+        for item in database.read_now(lambda tx: list_told(tx, actor.business_id, job.id))
     ]
     assert "A lead cannot change from Converted to Contacted." in reasons
     assert "This lead no longer exists." in reasons
@@ -158,7 +160,7 @@ def test_no_contact_value_stands_in_the_tables_of_jobs_or_in_events(database: Da
     start(database, actor, JobKind.IMPORT, plan_import(sheet, "SG"))
     work_off(database)
     rows = database.read_now(
-        lambda tx: [tx.execute(select(t)).all() for t in (store.lead_jobs, store.lead_job_items, events)]
+        lambda tx: [tx.execute(select(t)).all() for t in (lead_jobs, lead_job_items, events)]
     )
     assert not quotes(str(rows), "91200001")
     assert not quotes(str(rows), "91234567")
@@ -209,7 +211,7 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
     } | {name: values for name, values in before.items() if name != "mei"}
     reasons = [
         str(read_lazy_text(item.reason))
-        for item in database.read_now(lambda tx: store.list_told(tx, actor.business_id, job.id))
+        for item in database.read_now(lambda tx: list_told(tx, actor.business_id, job.id))
     ]
     assert [reason.partition(":")[0] for reason in reasons] == ["Row 4", "Row 5", "Row 6"]
 
@@ -338,7 +340,7 @@ def test_the_rows_of_a_file_are_forgotten_once_they_are_imported(database: Datab
 
 def test_a_list_of_jobs_opens_none_of_their_plans(database: Database, actor: Actor) -> None:
     job = start(database, actor, JobKind.IMPORT, plan_import(read_sheet("phone\n+65 9120 0001\n"), "SG"))
-    spoiled = store.lead_jobs.update().values(plan=b"spoiled")
+    spoiled = lead_jobs.update().values(plan=b"spoiled")
     database.write_now(lambda tx: tx.execute(spoiled).rowcount)
-    [listed] = database.read_now(lambda tx: store.list_jobs(tx, actor.business_id, job.created_at))
+    [listed] = database.read_now(lambda tx: list_jobs(tx, actor.business_id, job.created_at))
     assert (listed.id, listed.plan) == (job.id, Plan("SG"))

@@ -10,10 +10,12 @@ from contatto.capture.model import Field
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions import annotations, jobs, records
+from contatto.leads.actions.annotations import label_lead
+from contatto.leads.actions.jobs import merge_many_leads, undo_job
+from contatto.leads.actions.records import delete_lead
 from contatto.leads.model import Actor, Job, Lead
-from contatto.leads.store import jobs as job_store
 from contatto.leads.store import records as store
+from contatto.leads.store.jobs import find_job
 from contatto.leads.store.listing import count_leads_by_status
 from tests import make
 from tests.background import work_off
@@ -32,7 +34,7 @@ def five(db: Database) -> tuple[Actor, list[Lead]]:
             make.lead(tx, actor.business_id, mail, *phones, person_id=f"more{n}", profile_name=f"M{n}")
             for n, phones in enumerate(([make.contact()], [make.contact("+6590000002")], []))
         ]
-        annotations.label_lead(tx, actor, more[1].id, "both")
+        label_lead(tx, actor, more[1].id, "both")
         return more
 
     return actor, [one, other, *db.write_now(build)]
@@ -40,7 +42,7 @@ def five(db: Database) -> tuple[Actor, list[Lead]]:
 
 def join(db: Database, actor: Actor, kept: Lead, found: list[Lead]) -> Job:
     ids = [lead.id for lead in found]
-    return db.write_now(lambda tx: jobs.merge_many_leads(tx, actor, kept.id, ids, "one person"))
+    return db.write_now(lambda tx: merge_many_leads(tx, actor, kept.id, ids, "one person"))
 
 
 @pytest.mark.parametrize("place", [0, 1, 4])
@@ -57,9 +59,9 @@ def test_five_become_the_chosen_one_and_one_undo_leaves_every_row_as_it_was(
     points = database.read_now(lambda tx: store.list_contact_points(tx, actor.business_id, {kept.id}))
     values = sorted(point.value for point in points[kept.id])
     assert values == ["+6590000002", "+6591234567", "five@example.com", "mei@example.com"]
-    undo = database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
+    undo = database.write_now(lambda tx: undo_job(tx, actor, job.id))
     work_off(database)
-    done = database.read_now(lambda tx: job_store.find_job(tx, actor.business_id, undo.id))
+    done = database.read_now(lambda tx: find_job(tx, actor.business_id, undo.id))
     assert done is not None
     assert (done.done, done.skipped) == (4, 0)
     assert tables(database) == before
@@ -67,7 +69,7 @@ def test_five_become_the_chosen_one_and_one_undo_leaves_every_row_as_it_was(
 
 def test_if_one_cannot_be_merged_none_is(database: Database) -> None:
     actor, found = five(database)
-    database.write_now(lambda tx: records.delete_lead(tx, found[3], "Owner"))
+    database.write_now(lambda tx: delete_lead(tx, found[3], "Owner"))
     before = tables(database)
     with pytest.raises(Refused, match="merged or deleted"):
         join(database, actor, found[0], found)
@@ -82,7 +84,7 @@ def test_two_to_twenty_are_merged_and_one_of_them_stays(database: Database) -> N
             join(database, actor, kept, chosen)
     ids = [found[0].id, *(f"id{n}" for n in range(20))]
     with pytest.raises(Refused, match="2 to"):
-        database.write_now(lambda tx: jobs.merge_many_leads(tx, actor, found[0].id, ids, ""))
+        database.write_now(lambda tx: merge_many_leads(tx, actor, found[0].id, ids, ""))
     assert tables(database) == before
 
 

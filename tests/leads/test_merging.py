@@ -16,15 +16,23 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, merging, records
-from contatto.leads.actions.annotations import TaskText
-from contatto.leads.actions.merging import MergeRequest
+from contatto.leads.actions.annotations import TaskText, add_note, add_task, assign_lead, label_lead
+from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.records import change_lead_status, upsert_lead
 from contatto.leads.model import Actor, Lead, LeadStatus, Merge, Picks
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import annotations as work_store
 from contatto.leads.store import listing
-from contatto.leads.store import merges as store
 from contatto.leads.store import records as lead_store
+from contatto.leads.store.annotations import (
+    lead_labels,
+    lead_notes,
+    lead_tasks,
+    list_labels_of,
+    list_notes,
+    list_tasks,
+)
+from contatto.leads.store.merges import lead_merges, list_evidence_of_sources
 from contatto.measurement import actions as measurement
 from contatto.measurement.store import conversions, list_measured_ads
 from tests import make
@@ -32,7 +40,7 @@ from tests.examples import examples
 
 TABLES = (
     lead_store.leads, lead_store.contact_points, lead_store.evidence, lead_store.lead_history,
-    work_store.lead_notes, work_store.lead_tasks, work_store.lead_labels, work_store.labels, conversions,
+    lead_notes, lead_tasks, lead_labels, work_store.labels, conversions,
 )  # fmt: skip
 MAIL = make.contact("mei@example.com", Field.EMAIL)
 
@@ -51,12 +59,12 @@ def two(db: Database) -> tuple[Actor, Lead, Lead]:
             profile_name="Mei Lin", at=make.NOON - timedelta(minutes=1),
         )  # fmt: skip
         for lead in (one, other):
-            annotations.add_note(tx, actor, lead.id, f"note of {lead.name}")
-            annotations.add_task(tx, actor, lead.id, TaskText(f"task of {lead.name}", None))
-            annotations.label_lead(tx, actor, lead.id, lead.name)
-            annotations.label_lead(tx, actor, lead.id, "both")
-        annotations.assign_lead(tx, actor, other.id, None, actor.member_id)
-        records.change_lead_status(tx, business.id, other.id, LeadStatus.RAW, LeadStatus.QUALIFIED, "Owner")
+            add_note(tx, actor, lead.id, f"note of {lead.name}")
+            add_task(tx, actor, lead.id, TaskText(f"task of {lead.name}", None))
+            label_lead(tx, actor, lead.id, lead.name)
+            label_lead(tx, actor, lead.id, "both")
+        assign_lead(tx, actor, other.id, None, actor.member_id)
+        change_lead_status(tx, business.id, other.id, LeadStatus.RAW, LeadStatus.QUALIFIED, "Owner")
         return actor, one, other
 
     return db.write_now(build)
@@ -77,7 +85,7 @@ def _rows(tx: Tx, table: Table) -> Iterator[str]:
 
 def merge(db: Database, actor: Actor, kept: Lead, gone: Lead, picks: Picks | None = None) -> Merge:
     wish = MergeRequest(kept.id, gone.id, picks or Picks(), " the same  person ")
-    return db.write_now(lambda tx: merging.merge_leads(tx, actor, wish))
+    return db.write_now(lambda tx: merge_leads(tx, actor, wish))
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -90,7 +98,7 @@ def test_a_merge_that_is_undone_leaves_every_row_as_it_was(
     before = tables(database)
     made = merge(database, actor, kept, gone, picks)
     assert tables(database) != before
-    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    database.write_now(lambda tx: undo_merge(tx, actor, made.id))
     assert tables(database) == before
 
 
@@ -101,21 +109,21 @@ def test_evidence_of_a_message_is_found_by_its_person_wherever_their_lead_went(d
     third = database.write_now(lambda tx: make.lead(tx, of, person_id="p3"))
 
     def share(source_id: str) -> None:
-        database.write_now(lambda tx: records.upsert_lead(tx, replace(say, source_id=source_id)))
+        database.write_now(lambda tx: upsert_lead(tx, replace(say, source_id=source_id)))
 
     def found() -> set[str]:
         asked = {"m1", "m2", "m3"}
-        return set(database.read_now(lambda tx: store.list_evidence_of_sources(tx, of, "p1", asked)))
+        return set(database.read_now(lambda tx: list_evidence_of_sources(tx, of, "p1", asked)))
 
     share("m1")
     made = merge(database, actor, other, one)
     share("m2")
-    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    database.write_now(lambda tx: undo_merge(tx, actor, made.id))
     share("m3")
     assert found() == {"m1", "m2", "m3"}
     merge(database, actor, third, other)
     assert found() == {"m1", "m2", "m3"}
-    assert database.read_now(lambda tx: store.list_evidence_of_sources(tx, of, "p9", {"m1"})) == {}
+    assert database.read_now(lambda tx: list_evidence_of_sources(tx, of, "p9", {"m1"})) == {}
 
 
 def test_the_kept_lead_has_all_of_both_and_the_picked_fields(database: Database) -> None:
@@ -131,9 +139,9 @@ def test_the_kept_lead_has_all_of_both_and_the_picked_fields(database: Database)
         points = lead_store.list_contact_points(tx, business_id, {one.id})[one.id]
         assert sorted(point.value for point in points) == ["+6591234567", "mei@example.com"]
         assert len(lead_store.list_evidence_of_lead(tx, business_id, one.id)) == 3
-        assert len(work_store.list_notes(tx, business_id, one.id)) == 2
-        assert len(work_store.list_tasks(tx, business_id, one.id)) == 2
-        labels = work_store.list_labels_of(tx, business_id, [one.id])[one.id]
+        assert len(list_notes(tx, business_id, one.id)) == 2
+        assert len(list_tasks(tx, business_id, one.id)) == 2
+        labels = list_labels_of(tx, business_id, [one.id])[one.id]
         assert [label.name for label in labels] == ["both", "Mei", "Mei Lin"]
         assert listing.list_twins(tx, business_id, [one.id]) == []
         assert lead_store.list_leads_by_id(tx, business_id, {other.id}) == {other.id: lead}
@@ -166,10 +174,10 @@ def test_what_the_merged_person_shares_later_goes_to_the_kept_lead(database: Dat
     said = make.signal(
         actor.business_id, make.contact("+6598887777"), person_id="p2", conversation_id="conversation-2"
     )
-    lead = database.write_now(lambda tx: records.upsert_lead(tx, said))
+    lead = database.write_now(lambda tx: upsert_lead(tx, said))
     assert lead
     assert lead.id == one.id
-    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    database.write_now(lambda tx: undo_merge(tx, actor, made.id))
     points = database.read_now(
         lambda tx: lead_store.list_contact_points(tx, actor.business_id, {one.id, other.id})
     )
@@ -181,11 +189,11 @@ def test_undoing_keeps_what_somebody_changed_since(database: Database) -> None:
     made = merge(database, actor, one, other, Picks(status=True))
     business_id = actor.business_id
     database.write_now(
-        lambda tx: records.change_lead_status(
+        lambda tx: change_lead_status(
             tx, business_id, one.id, LeadStatus.QUALIFIED, LeadStatus.CONVERTED, "Agent"
         )
     )
-    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    database.write_now(lambda tx: undo_merge(tx, actor, made.id))
     found = database.read_now(lambda tx: lead_store.list_leads_by_id(tx, business_id, {one.id, other.id}))
     assert (found[one.id].status, found[other.id].status) == (LeadStatus.CONVERTED, LeadStatus.QUALIFIED)
 
@@ -201,11 +209,11 @@ def test_a_merge_needs_two_leads_of_the_business_that_are_there(database: Databa
     with pytest.raises(Refused, match="merged or deleted one of these leads"):
         merge(database, actor, other, one)
     with pytest.raises(Refused, match="Merge not found"):
-        database.write_now(lambda tx: merging.undo_merge(tx, stranger, made.id))
-    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+        database.write_now(lambda tx: undo_merge(tx, stranger, made.id))
+    database.write_now(lambda tx: undo_merge(tx, actor, made.id))
     with pytest.raises(Refused, match="already undone"):
-        database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
-    raw = database.read_now(lambda tx: repr(tx.execute(select(store.lead_merges)).all()))
+        database.write_now(lambda tx: undo_merge(tx, actor, made.id))
+    raw = database.read_now(lambda tx: repr(tx.execute(select(lead_merges)).all()))
     assert "Mei" not in raw
 
 
@@ -223,7 +231,7 @@ def test_any_chain_of_merges_undone_from_its_end_leaves_every_row_as_it_was(
             for n, value in enumerate(values)
         ]
         actor = Actor(business.id, "m", "Owner")
-        annotations.label_lead(tx, actor, leads[2].id, "vip")
+        label_lead(tx, actor, leads[2].id, "vip")
         return actor, leads
 
     actor, leads = database.write_now(build)
@@ -232,13 +240,13 @@ def test_any_chain_of_merges_undone_from_its_end_leaves_every_row_as_it_was(
     made = []
     for n in range(3):
         wish = MergeRequest(chain[n + 1].id, chain[n].id, Picks(*picks[3 * n : 3 * n + 3]), "")
-        made.append(database.write_now(lambda tx, w=wish: merging.merge_leads(tx, actor, w)))
+        made.append(database.write_now(lambda tx, w=wish: merge_leads(tx, actor, w)))
     [left] = database.read_now(lambda tx: listing.list_leads(tx, actor.business_id, LeadFilter()))
     assert left.id == chain[3].id
     gone = database.read_now(lambda tx: lead_store.list_merged_leads(tx, actor.business_id, left.id))
     assert len(gone) == 3
     with pytest.raises(Refused, match="later merges"):
-        database.write_now(lambda tx: merging.undo_merge(tx, actor, made[0].id))
+        database.write_now(lambda tx: undo_merge(tx, actor, made[0].id))
     for each in reversed(made):
-        database.write_now(lambda tx, e=each: merging.undo_merge(tx, actor, e.id))  # type: ignore[misc]
+        database.write_now(lambda tx, e=each: undo_merge(tx, actor, e.id))  # type: ignore[misc]
     assert tables(database) == before

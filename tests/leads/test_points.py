@@ -13,7 +13,12 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions import points
+from contatto.leads.actions.points import (
+    list_put_back,
+    purge_rejected,
+    put_back_contact,
+    reject_contact_point,
+)
 from contatto.leads.model import Actor, Lead
 from contatto.leads.store import records
 from contatto.measurement.model import ConversionKind
@@ -162,10 +167,8 @@ def rejected(database: Database, actor: Actor) -> tuple[Lead, str]:
     [point] = database.read_now(lambda tx: records.list_contact_points(tx, actor.business_id, {lead.id}))[
         lead.id
     ]
-    database.write_now(
-        lambda tx: points.reject_contact_point(tx, actor.business_id, lead.id, point.id, actor.name)
-    )
-    [kept] = database.read_now(lambda tx: points.list_put_back(tx, actor.business_id, lead.id))
+    database.write_now(lambda tx: reject_contact_point(tx, actor.business_id, lead.id, point.id, actor.name))
+    [kept] = database.read_now(lambda tx: list_put_back(tx, actor.business_id, lead.id))
     return lead, kept.id
 
 
@@ -177,7 +180,7 @@ def test_a_person_who_is_a_lead_again_meanwhile_is_not_made_one_twice(
         lambda tx: make.lead(tx, actor.business_id, make.contact(MAIL), person_id=lead.person_id)
     )
     with pytest.raises(Refused, match="now a lead again"):
-        database.write_now(lambda tx: points.put_back_contact(tx, actor, lead.id, kept))
+        database.write_now(lambda tx: put_back_contact(tx, actor, lead.id, kept))
 
 
 def test_what_was_no_contact_is_sealed_and_forgotten_after_a_month(
@@ -188,13 +191,11 @@ def test_what_was_no_contact_is_sealed_and_forgotten_after_a_month(
     assert not quotes(str(rows), "91234567")
     clock.advance(days=31)
     with pytest.raises(Refused, match="time to restore it is over"):
-        database.write_now(lambda tx: points.put_back_contact(tx, actor, lead.id, kept))
-    assert database.write_now(points.purge_rejected) == 1
+        database.write_now(lambda tx: put_back_contact(tx, actor, lead.id, kept))
+    assert database.write_now(purge_rejected) == 1
 
 
 def test_nobody_of_another_business_puts_a_contact_back(database: Database, actor: Actor) -> None:
     lead, kept = rejected(database, actor)
     with pytest.raises(Refused, match="already restored"):
-        database.write_now(
-            lambda tx: points.put_back_contact(tx, Actor("other", "m", "Stranger"), lead.id, kept)
-        )
+        database.write_now(lambda tx: put_back_contact(tx, Actor("other", "m", "Stranger"), lead.id, kept))

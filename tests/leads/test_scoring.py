@@ -19,8 +19,8 @@ from contatto.leads.model import Lead, LeadModel, LeadScore, LeadStatus, ScoredL
 from contatto.leads.rules.filters import LeadFilter, Look, read_filter, write_filter
 from contatto.leads.rules.prediction import Correction
 from contatto.leads.rules.scoring import BANDS, ENOUGH, ScoreBand
-from contatto.leads.store import listing, scores
-from contatto.leads.store.scores import find_lead_model, save_lead_model
+from contatto.leads.store import listing
+from contatto.leads.store.scores import find_lead_model, find_score, list_scores, save_lead_model, save_scores
 from tests import make
 from tests.journeys.running import running_house
 from tests.leads.test_quality import crossed, needs_trees
@@ -57,7 +57,7 @@ def change_status(database: Database, business_id: str, lead: Lead, status: Lead
 
 
 def score_of(database: Database, business_id: str, lead: Lead) -> LeadScore:
-    found = database.read_now(lambda tx: scores.find_score(tx, business_id, lead.id))
+    found = database.read_now(lambda tx: find_score(tx, business_id, lead.id))
     assert found is not None
     return found
 
@@ -75,9 +75,9 @@ def test_leads_are_scored_each_night_and_listed_by_it(database: Database, busine
     good = add(database, business_id, 901, "phone", None)
     bad = add(database, business_id, 902, "email", None)
     assert scored_all(database) == 1
-    found = database.read_now(lambda tx: scores.list_scores(tx, business_id, {good.id, bad.id}))
+    found = database.read_now(lambda tx: list_scores(tx, business_id, {good.id, bad.id}))
     assert found[good.id] > 70 > 30 > found[bad.id]
-    scored = database.read_now(lambda tx: scores.find_score(tx, business_id, good.id))
+    scored = database.read_now(lambda tx: find_score(tx, business_id, good.id))
     assert scored is not None
     assert scored.reasons is not None
     assert "+h:phone" in scored.reasons
@@ -171,17 +171,17 @@ def test_one_business_teaches_no_other(database: Database, business_id: str) -> 
     stranger = add(database, other, 1, "phone", None)
     assert scored_all(database) == 1
     assert database.read_now(lambda tx: find_lead_model(tx, other)) is None
-    assert database.read_now(lambda tx: scores.list_scores(tx, other, {stranger.id})) == {}
+    assert database.read_now(lambda tx: list_scores(tx, other, {stranger.id})) == {}
 
 
 def test_a_new_score_takes_the_place_of_the_old_one(database: Database, business_id: str) -> None:
     lead_id = add(database, business_id, 1, "phone", None).id
     for score, reasons in ((20, ("+a:x",)), (80, ("-a:x",)), (60, None)):
         kept = LeadScore(business_id, lead_id, score, reasons, make.NOON, 0.5, is_counted=False)
-        database.write_now(partial(scores.save_scores, scores=[kept]))
-    assert database.read_now(lambda tx: scores.list_scores(tx, business_id, {lead_id})) == {lead_id: 60}
-    assert database.read_now(lambda tx: scores.list_scores(tx, new_id(), {lead_id})) == {}
-    found = database.read_now(lambda tx: scores.find_score(tx, business_id, lead_id))
+        database.write_now(partial(save_scores, scores=[kept]))
+    assert database.read_now(lambda tx: list_scores(tx, business_id, {lead_id})) == {lead_id: 60}
+    assert database.read_now(lambda tx: list_scores(tx, new_id(), {lead_id})) == {}
+    found = database.read_now(lambda tx: find_score(tx, business_id, lead_id))
     assert found is not None
     assert found.reasons == ("-a:x",)
 
@@ -189,8 +189,8 @@ def test_a_new_score_takes_the_place_of_the_old_one(database: Database, business
 def test_a_lead_that_is_gone_meanwhile_gets_no_score(database: Database, business_id: str) -> None:
     lead_id = new_id()
     kept = LeadScore(business_id, lead_id, 20, ("+a:x",), make.NOON, 0.5, is_counted=False)
-    database.write_now(partial(scores.save_scores, scores=[kept]))
-    assert database.read_now(lambda tx: scores.list_scores(tx, business_id, {lead_id})) == {}
+    database.write_now(partial(save_scores, scores=[kept]))
+    assert database.read_now(lambda tx: list_scores(tx, business_id, {lead_id})) == {}
 
 
 def test_the_page_of_a_lead_and_the_list_show_its_score_with_reasons(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_the_page_of_a_lead_and_the_list_show_its_score_with_reasons(tmp_path: P
             lead = make.lead(tx, house.business_id)
             reasons = ("+h:phone", "-a:x")
             kept = LeadScore(house.business_id, lead.id, 83, reasons, tx.now, 1.5, is_counted=False)
-            scores.save_scores(tx, [kept])
+            save_scores(tx, [kept])
             return lead
 
         lead = house.context.db.write_now(keep)

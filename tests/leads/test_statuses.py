@@ -10,7 +10,7 @@ from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
-from contatto.leads.actions import records as statuses
+from contatto.leads.actions.records import change_lead_status, undo_lead_status
 from contatto.leads.model import HistoryKind, LeadStatus
 from contatto.leads.rules.records import MOVES
 from contatto.leads.store import records
@@ -108,10 +108,10 @@ def test_a_change_of_two_days_ago_is_not_undone(database: Database, clock: Fixed
     business_id = database.write_now(make.business).id
     lead = database.write_now(lambda tx: make.lead(tx, business_id))
     raw, new = LeadStatus.RAW, LeadStatus.CONTACTED
-    database.write_now(lambda tx: statuses.change_lead_status(tx, business_id, lead.id, raw, new, "Owner"))
+    database.write_now(lambda tx: change_lead_status(tx, business_id, lead.id, raw, new, "Owner"))
     clock.advance(days=2)
     with pytest.raises(Refused) as refused:
-        database.write_now(lambda tx: statuses.undo_lead_status(tx, business_id, lead.id, new, "Owner"))
+        database.write_now(lambda tx: undo_lead_status(tx, business_id, lead.id, new, "Owner"))
     assert refused.value.code is errors.CONFLICT
 
 
@@ -120,15 +120,13 @@ def test_undoing_needs_the_status_that_was_seen(database: Database) -> None:
     lead = database.write_now(lambda tx: make.lead(tx, business_id))
     for seen, new in ((LeadStatus.RAW, LeadStatus.CONTACTED), (LeadStatus.CONTACTED, LeadStatus.QUALIFIED)):
         database.write_now(
-            lambda tx, a=seen, b=new: statuses.change_lead_status(tx, business_id, lead.id, a, b, "Owner")  # type: ignore[misc]
+            lambda tx, a=seen, b=new: change_lead_status(tx, business_id, lead.id, a, b, "Owner")  # type: ignore[misc]
         )
     with pytest.raises(Refused, match="Somebody else changed this"):
         database.write_now(
-            lambda tx: statuses.undo_lead_status(tx, business_id, lead.id, LeadStatus.CONTACTED, "Owner")
+            lambda tx: undo_lead_status(tx, business_id, lead.id, LeadStatus.CONTACTED, "Owner")
         )
-    database.write_now(
-        lambda tx: statuses.undo_lead_status(tx, business_id, lead.id, LeadStatus.QUALIFIED, "Owner")
-    )
+    database.write_now(lambda tx: undo_lead_status(tx, business_id, lead.id, LeadStatus.QUALIFIED, "Owner"))
     found = database.read_now(lambda tx: records.find_lead(tx, business_id, lead.id))
     assert found
     assert found.status is LeadStatus.CONTACTED

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from contatto.ads import store
-from contatto.ads.actions import ads as actions
+from contatto.ads.actions.ads import approve_ad, reject_ad
 from contatto.ads.model import Ad
 from contatto.cli.acting import carry_out, out, print_table
 from contatto.kit.db.tx import Tx
@@ -29,7 +29,7 @@ def list_command() -> None:
 @commands.command("approve")
 def approve_command(ad_id: AdId) -> None:
     """Approve an ad: it may be shown."""
-    _review(lambda tx: actions.approve_ad(tx, ad_id), "Approved")
+    _review(lambda tx: approve_ad(tx, ad_id), "Approved")
 
 
 @commands.command("reject")
@@ -37,7 +37,7 @@ def reject_command(
     ad_id: AdId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
 ) -> None:
     """Reject an ad: it is not shown, and the business sees the reason."""
-    _review(lambda tx: actions.reject_ad(tx, ad_id, reason), "Rejected")
+    _review(lambda tx: reject_ad(tx, ad_id, reason), "Rejected")
 
 
 def _review(work: Callable[[Tx], Ad], says: str) -> None:

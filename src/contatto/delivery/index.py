@@ -10,7 +10,7 @@ from typing import Final
 from contatto.accounts import store as accounts
 from contatto.accounts.model import Business, BusinessId
 from contatto.ads.actions.publishing import facts_of
-from contatto.ads.rules import goals
+from contatto.ads.rules.goals import is_eligible, next_steps
 from contatto.ads.store import LiveNodes, load_live_nodes
 from contatto.audiences import store as audiences
 from contatto.audiences.model import Audience, AudienceKind
@@ -105,7 +105,7 @@ def _load_candidates(tx: Tx, business: Business, known: Known) -> None:
         account, channel = account_of[each.ad.ad_account_id], channel_of[each.ad.channel_account_id]
         facts = facts_of(account, channel, each.ad_group.countries, capture_on=channel.id in capturing)
         goal = each.ad_group.goal
-        may_serve = goals.is_eligible(goal, facts) and not goals.next_steps(goal, facts)
+        may_serve = is_eligible(goal, facts) and not next_steps(goal, facts)
         own_chat = channel.platform is Platform.WEBCHAT
         of_group = homes.get(each.ad_group.id, ())
         found.append(Candidate(each, may_serve, account.timezone, own_chat, account.currency, of_group))

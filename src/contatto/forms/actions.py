@@ -63,7 +63,7 @@ from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.untrusted_files import Picture
 from contatto.leads.actions import files as lead_files
-from contatto.leads.actions import records as leads
+from contatto.leads.actions.records import mark_as_lead, upsert_lead, upsert_leads
 from contatto.leads.model import ErasedPeople, Lead, Origin, Signal
 from contatto.leads.rules.filters import LeadFile, LeadFilter
 from contatto.leads.store.jobs import WAITING
@@ -262,7 +262,7 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
         profile_name="",
         is_test=True,
     )
-    lead = leads.upsert_lead(tx, signal) or leads.mark_as_lead(tx, signal)
+    lead = upsert_lead(tx, signal) or mark_as_lead(tx, signal)
     emit(tx, business_id, TestLeadMade(business_id, lead.id, number))
     return lead
 
@@ -422,7 +422,7 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
     accepted = [
         new_answer for new_answer in new_answers.values() if new_answer.answer.verdict is FormVerdict.TAKEN
     ]
-    new_leads = leads.upsert_leads(tx, [_signal_of(new_answer) for new_answer in accepted])
+    new_leads = upsert_leads(tx, [_signal_of(new_answer) for new_answer in accepted])
     lead_of = {new_answer.answer.id: lead for new_answer, lead in zip(accepted, new_leads, strict=True)}
     saved_answers = {
         number: _kept(new_answer.answer, lead_of.get(number)) for number, new_answer in new_answers.items()

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from contatto.measurement import actions as measurement
 from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import ContactPoint, Evidence, HistoryEntry, Lead, Origin
@@ -11,8 +12,6 @@ from contatto.leads.rules.records import detail_key
 from contatto.leads.store import records
 from contatto.leads.store.annotations import FormEntry, append_entries
 
-if TYPE_CHECKING:
-    from contatto.measurement import actions as measurement
 
 type Points = dict[tuple[Field, str], ContactPoint]
 """The contact points of a lead by what the spellings of one detail have in common."""

@@ -35,7 +35,22 @@ from contatto.ads.model import (
     ViewWindow,
 )
 from contatto.ads.ports import SpendPort
-from contatto.ads.rules import delivering, goals, settings
+from contatto.ads.rules.delivering import check_alive, check_move, check_seen
+from contatto.ads.rules.goals import BILLING_EVENTS, check_goal
+from contatto.ads.rules.settings import (
+    DEFAULT_WINDOWS,
+    MOST_AD_GROUPS,
+    cap_of,
+    changed_cap,
+    changed_money,
+    changed_schedule,
+    check_least,
+    check_money,
+    check_name,
+    check_not_below_spent,
+    check_schedule,
+    windows_of,
+)
 from contatto.ads.rules.targeting import check_targeting, normal_countries
 from contatto.audiences.store import list_audiences
 from contatto.channels.model import ChannelAccount
@@ -129,7 +144,7 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
     """
     ad_account = load_ad_account(tx, campaign.business_id, campaign.ad_account_id)
     faults = Faults()
-    name = faults.read(lambda: settings.check_name("adgroup_name", new.name), "")
+    name = faults.read(lambda: check_name("adgroup_name", new.name), "")
     countries = faults.read(lambda: _checked_countries(new.countries), ())
     wanted = Money(new.budget_mode, new.budget_micros, new.bid_type, new.bid_micros)
     money = faults.read(lambda: _checked_money(wanted, ad_account), wanted)
@@ -137,10 +152,8 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
         lambda: check_targeting(new.targeting, _audience_numbers(tx, ad_account)), new.targeting
     )
     schedule = faults.read(lambda: _schedule(tx, new), Schedule(ScheduleType.FROM_NOW, tx.now, None))
-    windows = faults.read(
-        lambda: settings.windows_of(new.click_window, new.view_window), settings.DEFAULT_WINDOWS
-    )
-    cap = faults.read(lambda: settings.cap_of(new.frequency, new.frequency_schedule), None)
+    windows = faults.read(lambda: windows_of(new.click_window, new.view_window), DEFAULT_WINDOWS)
+    cap = faults.read(lambda: cap_of(new.frequency, new.frequency_schedule), None)
     faults.read(lambda: check_form(tx, campaign.business_id, new.page_id), None)
     if faults.found and countries:  # what is wrong with its goal is told along
         faults.read(lambda: _checked_channel(tx, ad_account, countries, new), None)
@@ -157,7 +170,7 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
         goal=new.goal,
         promotion_type=DIRECT_MESSAGE,
         countries=countries,
-        billing_event=goals.BILLING_EVENTS[new.goal],
+        billing_event=BILLING_EVENTS[new.goal],
         budget_mode=money.budget_mode,
         budget_micros=money.budget_micros,
         bid_type=money.bid_type,
@@ -192,13 +205,13 @@ def _checked_channel(
     tx: Tx, account: AdAccount, countries: tuple[str, ...], new: NewAdGroup
 ) -> ChannelAccount:
     channel = choose_account(tx, account, countries, new.goal, new.channel_account_id)
-    goals.check_goal(new.goal, load_facts(tx, account, channel, countries))
+    check_goal(new.goal, load_facts(tx, account, channel, countries))
     return channel
 
 
 def _checked_money(requested_money: Money, account: AdAccount) -> Money:
-    money = settings.check_money(requested_money)
-    settings.check_least(money.budget_micros, account.currency)
+    money = check_money(requested_money)
+    check_least(money.budget_micros, account.currency)
     return money
 
 
@@ -226,11 +239,8 @@ def check_room(tx: Tx, campaign: Campaign) -> None:
     """
     tx.hold_key("ad groups", campaign.id)
     under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
-    if (
-        store.count_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under)
-        >= settings.MOST_AD_GROUPS
-    ):
-        most = settings.MOST_AD_GROUPS
+    if store.count_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under) >= MOST_AD_GROUPS:
+        most = MOST_AD_GROUPS
         raise Refused(
             errors.AD_LIMIT, "campaign_id: a campaign can have at most %(most)s ad groups.", most=most
         )
@@ -246,25 +256,23 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     before = find_own_ad_group(tx, account, number)
-    delivering.check_alive("adgroup_id", before.status)
-    delivering.check_seen(before.updated_at, changes.seen_at)
+    check_alive("adgroup_id", before.status)
+    check_seen(before.updated_at, changes.seen_at)
     name, page_id, faults = changes.name, changes.page_id, Faults()
     if name is not None:
-        faults.read(lambda: settings.check_name("adgroup_name", name), "")
+        faults.read(lambda: check_name("adgroup_name", name), "")
     as_before = Money(before.budget_mode, before.budget_micros, before.bid_type, before.bid_micros)
     money = faults.read(lambda: _changed_money(tx, account, before, changes), as_before)
     times = (changes.schedule_type, changes.starts_at, changes.ends_at)
     schedule = faults.read(
-        lambda: settings.changed_schedule(before, times, tx.now),
+        lambda: changed_schedule(before, times, tx.now),
         Schedule(before.schedule_type, before.starts_at, before.ends_at),
     )
     countries = faults.read(
         lambda: _changed_countries(tx, account, before, changes.countries), before.countries
     )
     targeting = faults.read(lambda: _changed_targeting(tx, account, before, changes), {})
-    cap = faults.read(
-        lambda: settings.changed_cap(before, changes.frequency, changes.frequency_schedule), before.cap
-    )
+    cap = faults.read(lambda: changed_cap(before, changes.frequency, changes.frequency_schedule), before.cap)
     if page_id is not None and page_id != before.page_id:
         check_form(tx, account.business_id, page_id)
     faults.check()
@@ -293,9 +301,9 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
 
 
 def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges) -> Money:
-    money = settings.changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
+    money = changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
     if changes.budget_micros is not None:
-        settings.check_least(money.budget_micros, account.currency)
+        check_least(money.budget_micros, account.currency)
         _check_spent(tx, account, before, money.budget_micros or 0)
     return money
 
@@ -316,7 +324,7 @@ def _check_spent(tx: Tx, account: AdAccount, before: AdGroup, budget_micros: int
     if before.budget_mode is BudgetMode.TOTAL:
         day = local_day(micros(tx.now), account.timezone)
         spent = tx.ports[SpendPort].list_spent(tx, before.business_id, {before.id}, day)
-        settings.check_not_below_spent(budget_micros, spent.get(before.id, Spent()).ever_micros)
+        check_not_below_spent(budget_micros, spent.get(before.id, Spent()).ever_micros)
 
 
 def _changed_countries(
@@ -327,7 +335,7 @@ def _changed_countries(
     countries = _checked_countries(countries_sent)
     if countries != before.countries:
         channel = find_channel(tx, account.business_id, before.channel_account_id)
-        goals.check_goal(before.goal, load_facts(tx, account, channel, countries))
+        check_goal(before.goal, load_facts(tx, account, channel, countries))
     return countries
 
 
@@ -341,10 +349,10 @@ def change_ad_group_status(tx: Tx, account: AdAccount, numbers: Sequence[int], s
     for ad_group in ad_groups:
         if ad_group is None or ad_group.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND, "adgroup_ids: ad group not found.")
-        delivering.check_move(ad_group.status, status)
+        check_move(ad_group.status, status)
         store.mark_ad_group_status(tx, ad_group, status)
 
 
 def _schedule(tx: Tx, new: NewAdGroup) -> Schedule:
     kind = ScheduleType.FROM_NOW if new.ends_at is None else ScheduleType.START_END
-    return settings.check_schedule(Schedule(kind, new.starts_at or tx.now, new.ends_at), tx.now)
+    return check_schedule(Schedule(kind, new.starts_at or tx.now, new.ends_at), tx.now)

@@ -16,8 +16,9 @@ from contatto.ads.actions.publishing import (
     publish_one_ad,
 )
 from contatto.ads.model import Ad, AdGroup, Audit, NodeFilter, NodeStatus
-from contatto.ads.rules import delivering, goals, settings
-from contatto.ads.rules.goals import check_audit_reason, shown_of
+from contatto.ads.rules.delivering import check_alive, check_move, check_seen
+from contatto.ads.rules.goals import check_audit_reason, check_goal, shown_of
+from contatto.ads.rules.settings import SEND_MESSAGE, check_call_to_action, check_name
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
@@ -35,7 +36,7 @@ class NewAd:
     headline: str = ""
     channel_account_id: str | None = None
     ad_format: str = "SINGLE_VIDEO"
-    call_to_action: str = settings.SEND_MESSAGE
+    call_to_action: str = SEND_MESSAGE
     auto_message_id: str = ""
     page_id: str = ""
     video_id: str = ""
@@ -89,8 +90,8 @@ def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False
     business_id = ad_group.business_id
     ad_account = load_ad_account(tx, business_id, ad_group.ad_account_id)
     channel = find_channel(tx, business_id, new.channel_account_id or ad_group.channel_account_id)
-    goals.check_goal(ad_group.goal, load_facts(tx, ad_account, channel, ad_group.countries))
-    name = settings.check_name("ad_name", new.name)
+    check_goal(ad_group.goal, load_facts(tx, ad_account, channel, ad_group.countries))
+    name = check_name("ad_name", new.name)
     check_message(tx, ad_account, new.auto_message_id)
     check_form(tx, business_id, new.page_id)
     return Ad(
@@ -105,7 +106,7 @@ def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False
         headline=new.headline.strip() or channel.name,
         text=new.text.strip(),
         ad_format=new.ad_format,
-        call_to_action=settings.check_call_to_action(new.call_to_action),
+        call_to_action=check_call_to_action(new.call_to_action),
         auto_message_id=new.auto_message_id,
         page_id=new.page_id,
         video_id=new.video_id,
@@ -137,13 +138,13 @@ def update_ad(
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     before = find_own_ad(tx, account, number)
-    delivering.check_alive("ad_id", before.status)
-    delivering.check_seen(before.updated_at, changes.seen_at)
+    check_alive("ad_id", before.status)
+    check_seen(before.updated_at, changes.seen_at)
     changed_values = row_of(changes, without={"seen_at"})
     changed_values = {name: value.strip() for name, value in changed_values.items() if value is not None}
     if "name" in changed_values:
-        settings.check_name("ad_name", changed_values["name"])
-    settings.check_call_to_action(changed_values.get("call_to_action", before.call_to_action))
+        check_name("ad_name", changed_values["name"])
+    check_call_to_action(changed_values.get("call_to_action", before.call_to_action))
     if changed_values.get("channel_account_id"):
         changed_values["channel_account_id"] = _changed_channel(
             tx, account, before, changed_values["channel_account_id"]
@@ -165,7 +166,7 @@ def _changed_channel(tx: Tx, account: AdAccount, before: Ad, account_number: str
     channel = find_channel(tx, account.business_id, account_number)
     ad_group = store.find_ad_group(tx, account.business_id, before.ad_group_id)
     if ad_group is not None and channel.id != before.channel_account_id:
-        goals.check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
+        check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
     return channel.id
 
 
@@ -179,7 +180,7 @@ def change_ad_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status:
     for ad in ads:
         if ad is None or ad.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND, "ad_ids: ad not found.")
-        delivering.check_move(ad.status, status)
+        check_move(ad.status, status)
         store.mark_ad_status(tx, ad, status)
 
 

@@ -8,7 +8,8 @@ from contatto.accounts.model import AdAccount
 from contatto.ads import store
 from contatto.ads.actions.publishing import EVERY_STATUS, load_ad_account, publish_ads
 from contatto.ads.model import BudgetMode, Campaign, NodeFilter, NodeStatus
-from contatto.ads.rules import delivering, settings
+from contatto.ads.rules.delivering import check_alive, check_move, check_seen
+from contatto.ads.rules.settings import changed_budget, check_budget, check_least, check_name
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -41,9 +42,9 @@ def plan_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
         Refused: NO_ADVERTISER, INVALID.
     """
     account, faults = load_ad_account(tx, business_id, new.ad_account_id), Faults()
-    name = faults.read(lambda: settings.check_name("campaign_name", new.name), "")
-    budget = faults.read(lambda: settings.check_budget(new.budget_mode, new.budget_micros), None)
-    faults.read(lambda: settings.check_least(budget, account.currency), None)
+    name = faults.read(lambda: check_name("campaign_name", new.name), "")
+    budget = faults.read(lambda: check_budget(new.budget_mode, new.budget_micros), None)
+    faults.read(lambda: check_least(budget, account.currency), None)
     faults.check()
     return Campaign(
         id=new_id(),
@@ -89,11 +90,11 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
         Refused: NOT_FOUND, INVALID, CONFLICT.
     """
     campaign = find_own_campaign(tx, account, number)
-    delivering.check_alive("campaign_id", campaign.status)
-    delivering.check_seen(campaign.updated_at, changes.seen_at)
+    check_alive("campaign_id", campaign.status)
+    check_seen(campaign.updated_at, changes.seen_at)
     name, budget, faults = changes.name, campaign.budget_micros, Faults()
     if name is not None:
-        faults.read(lambda: settings.check_name("campaign_name", name), "")
+        faults.read(lambda: check_name("campaign_name", name), "")
     if changes.budget_micros is not None:
         budget = faults.read(lambda: _changed_budget(account, campaign, changes.budget_micros or 0), None)
     faults.check()
@@ -110,8 +111,8 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
 
 
 def _changed_budget(account: AdAccount, campaign: Campaign, budget_micros: int) -> int | None:
-    budget = settings.changed_budget(campaign.budget_mode, budget_micros)
-    settings.check_least(budget, account.currency)
+    budget = changed_budget(campaign.budget_mode, budget_micros)
+    check_least(budget, account.currency)
     return budget
 
 
@@ -125,5 +126,5 @@ def change_campaign_status(tx: Tx, account: AdAccount, numbers: Sequence[int], s
     for campaign in campaigns:
         if campaign is None or campaign.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND, "campaign_ids: campaign not found.")
-        delivering.check_move(campaign.status, status)
+        check_move(campaign.status, status)
         store.mark_campaign_status(tx, campaign, status)

@@ -14,10 +14,21 @@ from contatto.ads.actions.ads import AdChanges, update_ad
 from contatto.ads.actions.campaigns import CampaignChanges, update_campaign
 from contatto.ads.actions.first_messages import choose_first_message
 from contatto.ads.model import Ad, AdGroup, BidType, BudgetMode, Campaign, ScheduleType, Targeting
-from contatto.ads.rules import typed as rules
 from contatto.ads.rules.settings import cap_of
 from contatto.ads.rules.targeting import normal_countries
-from contatto.ads.rules.typed import AdForm, AdGroupForm, CampaignForm
+from contatto.ads.rules.typed import (
+    AdForm,
+    AdGroupForm,
+    CampaignForm,
+    need_amount,
+    need_headline,
+    read_frequency,
+    read_pacing,
+    read_times,
+    typed_ad,
+    typed_ad_group,
+    typed_campaign,
+)
 from contatto.audiences.store import list_audiences
 from contatto.kit.db.tx import Tx
 from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount
@@ -42,10 +53,10 @@ def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: Edit[Campa
         Refused: INVALID, CONFLICT.
     """
     form, faults, lang = edit.form, Faults(), edit.typist.words.lang
-    shown = rules.typed_campaign(before, account.currency, lang)
+    shown = typed_campaign(before, account.currency, lang)
     budget = None
     if before.budget_mode is not BudgetMode.INFINITE and form.budget != shown.budget:
-        budget = faults.read(lambda: rules.need_amount("budget", form.budget, account.currency, lang), None)
+        budget = faults.read(lambda: need_amount("budget", form.budget, account.currency, lang), None)
         _ask(account, "budget", (before.budget_micros, budget), edit.typist, faults)
     changes = CampaignChanges(name=_anew(form, shown, "name"), budget_micros=budget, seen_at=edit.seen_at)
     return faults.finish(lambda: update_campaign(tx, account, before.number, changes))
@@ -59,7 +70,7 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: Edit[AdGrou
     """
     form, faults = edit.form, Faults()
     shown = shown_ad_group(tx, account, before, edit.typist.words.lang)
-    pacing = faults.read(lambda: rules.read_pacing(form), before.pacing)
+    pacing = faults.read(lambda: read_pacing(form), before.pacing)
     times: dict[str, Any] = {}
     cap: dict[str, Any] = {}
     faults.read(lambda: times.update(_changed_times(tx, account, before, form, shown)), None)
@@ -90,8 +101,8 @@ def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: Edit[AdForm], *, needs
         Refused: INVALID, CONFLICT.
     """
     form, faults = edit.form, Faults()
-    shown = rules.typed_ad(before)
-    faults.read(lambda: rules.need_headline(form), "")
+    shown = typed_ad(before)
+    faults.read(lambda: need_headline(form), "")
     message = None
     if _differs(form, shown, "auto_message_id"):
         message = faults.read(lambda: choose_first_message(tx, account, form), None)
@@ -109,7 +120,7 @@ def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: Edit[AdForm], *, needs
 def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> AdGroupForm:
     """An ad group as its form shows it: without audiences that are gone, or a start that has come."""
     audience_numbers = {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
-    typed = rules.typed_ad_group(before, account, lang)
+    typed = typed_ad_group(before, account, lang)
     if before.starts_at <= tx.now:
         typed = replace(typed, starts_on="", starts_time="")
     return replace(
@@ -125,7 +136,7 @@ def _changed_money(
     changed: dict[str, Any] = {}
     form, typist, currency, lang = edit.form, edit.typist, account.currency, edit.typist.words.lang
     if before.budget_mode is not BudgetMode.INFINITE and form.budget != shown.budget:
-        budget = faults.read(lambda: rules.need_amount("budget", form.budget, currency, lang), None)
+        budget = faults.read(lambda: need_amount("budget", form.budget, currency, lang), None)
         _ask(account, "budget", (before.budget_micros, budget), typist, faults)
         changed["budget_micros"] = budget
     if form.bid != shown.bid:
@@ -147,7 +158,7 @@ def _changed_times(
     tx: Tx, account: AdAccount, before: AdGroup, form: AdGroupForm, shown: AdGroupForm
 ) -> dict[str, Any]:
     changed: dict[str, Any] = {}
-    starts_at, ends_at = rules.read_times(form, account.timezone)
+    starts_at, ends_at = read_times(form, account.timezone)
     if before.starts_at > tx.now and any(_differs(form, shown, name) for name in _START):
         changed["starts_at"] = starts_at or tx.now
     if any(_differs(form, shown, name) for name in _END):
@@ -158,7 +169,7 @@ def _changed_times(
 
 def _changed_frequency(form: AdGroupForm, lang: str) -> dict[str, int | None]:
     """Views and days of the frequency cap; 0 where both were left empty, which ends it."""
-    views, days = rules.read_frequency(form, lang)
+    views, days = read_frequency(form, lang)
     cap = cap_of(views, days)
     return {"frequency": cap.views if cap else 0, "frequency_schedule": cap.days if cap else None}
 

@@ -30,7 +30,8 @@ from contatto.ads.model import (
     NodeStatus,
     Place,
 )
-from contatto.ads.rules import goals, settings
+from contatto.ads.rules.goals import check_goal
+from contatto.ads.rules.settings import LONGEST_NAME
 from contatto.ads.rules.typed import (
     FORMS,
     STATUS_AFTER,
@@ -146,7 +147,7 @@ def copy_node(
         Refused: NOT_FOUND; NOT_ELIGIBLE or CAPTURE_OFF for a goal that could not be chosen anew.
     """
     item = find_node(tx, business_id, place)
-    name = named(item.name)[: settings.LONGEST_NAME].strip()
+    name = named(item.name)[:LONGEST_NAME].strip()
     if isinstance(item, Campaign):
         return _copy_campaign(tx, item, name, needs_review=needs_review)
     campaign = store.find_campaign(tx, business_id, item.campaign_id)
@@ -222,7 +223,7 @@ def _check_goal(tx: Tx, group: AdGroup, channel_account_id: str) -> tuple[AdAcco
     """Refuse a goal that could not be chosen anew; give the ad account and the channel account."""
     account = load_ad_account(tx, group.business_id, group.ad_account_id)
     channel = find_channel(tx, group.business_id, channel_account_id)
-    goals.check_goal(group.goal, load_facts(tx, account, channel, group.countries))
+    check_goal(group.goal, load_facts(tx, account, channel, group.countries))
     return account, channel
 
 

@@ -21,9 +21,9 @@ from contatto.ads.model import (
     WelcomeMessage,
 )
 from contatto.ads.ports import SpendPort
-from contatto.ads.rules import goals, settings
 from contatto.ads.rules.delivering import Above, Node, add_spent, build_outline
-from contatto.ads.rules.settings import name_apart
+from contatto.ads.rules.goals import eligibility, next_steps
+from contatto.ads.rules.settings import name_apart, window_seconds
 from contatto.ads.store import count_campaigns, list_ads_by_name, list_welcome_messages, load_ad_groups
 from contatto.capture import store as capture
 from contatto.channels import registry as channel_registry
@@ -67,8 +67,8 @@ def choose_account(
 
     def hurdles(account: ChannelAccount) -> int:
         facts = facts_of(ad_account, account, countries, capture_on=account.id in capturing)
-        failed = sum(not result.passed for result in goals.eligibility(goal, facts))
-        return failed * 2 + len(goals.next_steps(goal, facts))
+        failed = sum(not result.passed for result in eligibility(goal, facts))
+        return failed * 2 + len(next_steps(goal, facts))
 
     return min(accounts, key=hurdles)
 
@@ -186,8 +186,8 @@ def measured_ad(
         ad_account_id=account.id,
         channel_account_id=channel.id,
         goal=ad_group.goal,
-        click_window_s=settings.window_seconds(ad_group.click_window),
-        view_window_s=settings.window_seconds(ad_group.view_window),
+        click_window_s=window_seconds(ad_group.click_window),
+        view_window_s=window_seconds(ad_group.view_window),
         timezone=account.timezone,
         currency=account.currency,
         landing_path=channel_registry.landing_path(channel),

@@ -21,8 +21,8 @@ from contatto.ads.actions.campaigns import find_own_campaign
 from contatto.ads.api.answers import AdGroupInfo, AdGroupList, show_ad_group
 from contatto.ads.api.schemas import CreateAdGroup, ListQuery, MoveAdGroups, UpdateAdGroup, page_of, wanted_of
 from contatto.ads.model import AdGroup, EventCount, ScheduleType, Targeting, ViewWindow
-from contatto.ads.rules import goals
 from contatto.ads.rules.delivering import OPERATIONS, Operation
+from contatto.ads.rules.goals import GOAL_ALIASES, OPTIMIZATION_GOALS, check_billing, check_event, goal_of
 from contatto.ads.rules.settings import check_frozen
 from contatto.ads.rules.targeting import countries_of
 from contatto.kit import errors
@@ -41,7 +41,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/adgroup", tags=["Ad groups"])
+ad_group_router: Final = ApiRouter(prefix="/open_api/v1.3/adgroup", tags=["Ad groups"])
 
 
 class MovedAdGroups(Answer, frozen=True):
@@ -49,7 +49,7 @@ class MovedAdGroups(Answer, frozen=True):
     adgroup_ids: list[IdText]
 
 
-@router.post("/create/")
+@ad_group_router.post("/create/")
 async def create_one_ad_group(
     request: Request, caller: ApiCaller, body: CreateAdGroup
 ) -> Answered[AdGroupInfo]:
@@ -70,9 +70,9 @@ async def create_one_ad_group(
 
 
 def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
-    goal = goals.goal_of(body.optimization_goal, body.promotion_type)
-    goals.check_billing(goal, body.billing_event)
-    goals.check_event(goal, body.optimization_event)
+    goal = goal_of(body.optimization_goal, body.promotion_type)
+    check_billing(goal, body.billing_event)
+    check_event(goal, body.optimization_event)
     _check_engaged(body)
     ends_at = body.schedule_end_time if body.schedule_type is ScheduleType.START_END else None
     if ends_at is None and body.schedule_type is ScheduleType.START_END:
@@ -113,7 +113,7 @@ def _check_engaged(body: CreateAdGroup) -> None:
         )
 
 
-@router.post("/update/")
+@ad_group_router.post("/update/")
 async def update_one_ad_group(
     request: Request, caller: ApiCaller, body: UpdateAdGroup
 ) -> Answered[AdGroupInfo]:
@@ -135,15 +135,15 @@ def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
     account = load_advertiser(tx, caller, body.advertiser_id)
     before = find_own_ad_group(tx, account, body.adgroup_id)
     check_frozen(_frozen(body, before))
-    changed = update_ad_group(tx, account, before.number, _changes(body))
+    changed = update_ad_group(tx, account, before.number, _ad_group_changes(body))
     above = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
     return show_ad_group(changed, above[changed.campaign_id], account)
 
 
 def _frozen(body: UpdateAdGroup, before: AdGroup) -> dict[str, tuple[object, object]]:
-    goal = goals.GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
+    goal = GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
     return {
-        "optimization_goal": (goal, goals.OPTIMIZATION_GOALS[before.goal]),
+        "optimization_goal": (goal, OPTIMIZATION_GOALS[before.goal]),
         "promotion_type": (body.promotion_type, before.promotion_type),
         "billing_event": (body.billing_event, before.billing_event),
         "budget_mode": (body.budget_mode, before.budget_mode),
@@ -154,7 +154,7 @@ def _frozen(body: UpdateAdGroup, before: AdGroup) -> dict[str, tuple[object, obj
     }
 
 
-def _changes(body: UpdateAdGroup) -> AdGroupChanges:
+def _ad_group_changes(body: UpdateAdGroup) -> AdGroupChanges:
     return AdGroupChanges(
         name=body.adgroup_name,
         countries=None if body.location_ids is None else countries_of(body.location_ids),
@@ -172,7 +172,7 @@ def _changes(body: UpdateAdGroup) -> AdGroupChanges:
     )
 
 
-@router.get("/get/", openapi_extra=describe_query(ListQuery))
+@ad_group_router.get("/get/", openapi_extra=describe_query(ListQuery))
 async def get_ad_groups(request: Request, caller: ApiCaller) -> Answered[AdGroupList]:
     """List ad groups, newest first."""
     require(caller, Permission.READ_ADS)
@@ -195,7 +195,7 @@ def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[AdGrou
     return [show_ad_group(one, above[one.campaign_id], account) for one in ad_groups], total
 
 
-@router.post("/status/update/")
+@ad_group_router.post("/status/update/")
 async def update_ad_group_status(
     request: Request, caller: ApiCaller, body: MoveAdGroups
 ) -> Answered[MovedAdGroups]:

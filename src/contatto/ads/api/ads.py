@@ -41,7 +41,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/ad", tags=["Ads"])
+ad_router: Final = ApiRouter(prefix="/open_api/v1.3/ad", tags=["Ads"])
 
 
 class SavedAds(Answer, frozen=True):
@@ -57,7 +57,7 @@ class MovedAds(Answer, frozen=True):
     ad_ids: list[IdText]
 
 
-@router.post("/create/")
+@ad_router.post("/create/")
 async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) -> Answered[SavedAds]:
     """Make the ads of an ad group: all creatives, or none of them."""
     require(caller, Permission.WRITE_ADS)
@@ -91,7 +91,7 @@ def _new_ad(creative: Creative, ad_group_id: str) -> NewAd:
     )
 
 
-@router.post("/update/")
+@ad_router.post("/update/")
 async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) -> Answered[SavedAds]:
     """Change ads of one ad group, all that are named or none of them; what is not sent stays."""
     require(caller, Permission.WRITE_ADS)
@@ -100,7 +100,7 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
     def work(tx: Tx) -> list[AdInfo]:
         account = load_advertiser(tx, caller, body.advertiser_id)
         group = find_own_ad_group(tx, account, body.adgroup_id)
-        changes = [(change.ad_id, _changes(tx, account, group, change)) for change in body.creatives]
+        changes = [(change.ad_id, _ad_changes(tx, account, group, change)) for change in body.creatives]
         changed = [update_ad(tx, account, *change, needs_review=needs_review) for change in changes]
         return show_ads(tx, account, changed)
 
@@ -110,7 +110,7 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
     return api_answer(data, request_id_of(request))
 
 
-def _changes(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCreative) -> AdChanges:
+def _ad_changes(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCreative) -> AdChanges:
     if find_own_ad(tx, account, creative.ad_id).ad_group_id != group.id:
         raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
     return AdChanges(
@@ -126,7 +126,7 @@ def _changes(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCreati
     )
 
 
-@router.get("/get/", openapi_extra=describe_query(ListQuery))
+@ad_router.get("/get/", openapi_extra=describe_query(ListQuery))
 async def get_ads(request: Request, caller: ApiCaller) -> Answered[AdList]:
     """List ads, newest first."""
     require(caller, Permission.READ_ADS)
@@ -150,7 +150,7 @@ def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
     return [show_ad(ad, groups[ad.ad_group_id], campaigns[ad.campaign_id], account) for ad in ads]
 
 
-@router.post("/status/update/")
+@ad_router.post("/status/update/")
 async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -> Answered[MovedAds]:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
     require(caller, Permission.WRITE_ADS)

@@ -17,7 +17,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
+audience_router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
 
 
 class DeleteAudiences(ApiModel):
@@ -29,7 +29,7 @@ class DeletedAudiences(Answer, frozen=True):
     custom_audience_ids: list[IdText]
 
 
-@router.post("/delete/")
+@audience_router.post("/delete/")
 async def delete_custom_audiences(
     request: Request, caller: ApiCaller, body: DeleteAudiences
 ) -> Answered[DeletedAudiences]:

@@ -34,7 +34,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])
+welcome_router: Final = ApiRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])
 KIND: Final = "WELCOME_MESSAGE"
 
 
@@ -86,7 +86,7 @@ class WelcomeList(Listed[WelcomeInfo], frozen=True):
     """Welcome messages, newest first."""
 
 
-@router.post("/create/")
+@welcome_router.post("/create/")
 async def create_auto_message(
     request: Request, caller: ApiCaller, body: CreateAutoMessage
 ) -> Answered[Nothing]:
@@ -106,7 +106,7 @@ async def create_auto_message(
     return api_answer(Nothing(), request_id_of(request))
 
 
-@router.get("/get/", openapi_extra=describe_query(AutoMessageQuery))
+@welcome_router.get("/get/", openapi_extra=describe_query(AutoMessageQuery))
 async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[WelcomeList]:
     """List welcome messages, newest first. Each passes its audit at once: nobody else reads them."""
     require(caller, Permission.READ_ADS)
@@ -118,13 +118,13 @@ async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[Wel
             tx, caller.business_id, account.id, query.auto_message_ids
         )
         first = (query.page - 1) * query.page_size
-        rows = [_shown(message) for message in welcome_messages[first : first + query.page_size]]
+        rows = [_show_welcome(message) for message in welcome_messages[first : first + query.page_size]]
         return WelcomeList(rows, page_info(query, len(welcome_messages)))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _shown(message: WelcomeMessage) -> WelcomeInfo:
+def _show_welcome(message: WelcomeMessage) -> WelcomeInfo:
     pairs = zip(message.questions, message.answers, strict=True)
     questions = [WelcomeQuestion(question, answer) for question, answer in pairs]
     return WelcomeInfo(

@@ -42,7 +42,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/campaign", tags=["Campaigns"])
+campaign_router: Final = ApiRouter(prefix="/open_api/v1.3/campaign", tags=["Campaigns"])
 
 
 class MovedCampaigns(Answer, frozen=True):
@@ -50,7 +50,7 @@ class MovedCampaigns(Answer, frozen=True):
     campaign_ids: list[IdText]
 
 
-@router.post("/create/")
+@campaign_router.post("/create/")
 async def create_one_campaign(
     request: Request, caller: ApiCaller, body: CreateCampaign
 ) -> Answered[CampaignInfo]:
@@ -67,7 +67,7 @@ async def create_one_campaign(
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-@router.post("/update/")
+@campaign_router.post("/update/")
 async def update_one_campaign(
     request: Request, caller: ApiCaller, body: UpdateCampaign
 ) -> Answered[CampaignInfo]:
@@ -87,7 +87,7 @@ async def update_one_campaign(
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-@router.get("/get/", openapi_extra=describe_query(ListQuery))
+@campaign_router.get("/get/", openapi_extra=describe_query(ListQuery))
 async def get_campaigns(request: Request, caller: ApiCaller) -> Answered[CampaignList]:
     """List campaigns, newest first."""
     require(caller, Permission.READ_ADS)
@@ -104,7 +104,7 @@ async def get_campaigns(request: Request, caller: ApiCaller) -> Answered[Campaig
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@router.post("/status/update/")
+@campaign_router.post("/status/update/")
 async def update_campaign_status(
     request: Request, caller: ApiCaller, body: MoveCampaigns
 ) -> Answered[MovedCampaigns]:

@@ -12,6 +12,7 @@ from contatto.ads.actions.publishing import choose_account, load_facts
 from contatto.ads.api.schemas import EligibilityQuery
 from contatto.ads.model import Check, NextStep
 from contatto.ads.rules import goals
+from contatto.ads.rules.goals import OPTIMIZATION_GOALS, eligibility, goal_of
 from contatto.ads.rules.targeting import LEAD_MARKETS_ON, countries_of, normal_countries
 from contatto.kit.api_types import Answer, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
@@ -19,7 +20,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/contatto/eligibility", tags=["Extensions"])
+eligibility_router: Final = ApiRouter(prefix="/open_api/v1.3/contatto/eligibility", tags=["Extensions"])
 
 
 class CheckInfo(Answer, frozen=True):
@@ -42,22 +43,22 @@ class Eligibility(Answer, frozen=True):
     markets_as_of: str
 
 
-@router.get("/check/", openapi_extra=describe_query(EligibilityQuery))
+@eligibility_router.get("/check/", openapi_extra=describe_query(EligibilityQuery))
 async def check_eligibility(request: Request, caller: ApiCaller) -> Answered[Eligibility]:
     """Extension: the three country checks of a goal, and what is still to do before it can be used."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, EligibilityQuery)
-    goal = goals.goal_of(query.optimization_goal, query.promotion_type)
+    goal = goal_of(query.optimization_goal, query.promotion_type)
     countries = normal_countries((*countries_of(query.location_ids), *query.countries))
 
     def work(tx: Tx) -> Eligibility:
         account = load_advertiser(tx, caller, query.advertiser_id)
         channel = choose_account(tx, account, countries, goal, query.identity_id)
         facts = load_facts(tx, account, channel, countries)
-        checks = goals.eligibility(goal, facts)
+        checks = eligibility(goal, facts)
         return Eligibility(
             eligible=all(result.passed for result in checks),
-            optimization_goal=goals.OPTIMIZATION_GOALS[goal],
+            optimization_goal=OPTIMIZATION_GOALS[goal],
             identity_id=channel.id,
             checks=[
                 CheckInfo(result.check, result.passed, list(result.countries), list(result.failing))

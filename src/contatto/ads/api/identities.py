@@ -29,7 +29,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/identity", tags=["Identities"])
+identity_router: Final = ApiRouter(prefix="/open_api/v1.3/identity", tags=["Identities"])
 type IdentityType = Literal["TT_USER", "CUSTOMIZED_USER"]
 TYPES: Final[Mapping[Platform, IdentityType]] = {
     Platform.TIKTOK: "TT_USER",
@@ -66,7 +66,7 @@ class IdentityId(Answer, frozen=True):
     identity_id: str
 
 
-@router.get("/get/", openapi_extra=describe_query(IdentityQuery))
+@identity_router.get("/get/", openapi_extra=describe_query(IdentityQuery))
 async def get_identities(request: Request, caller: ApiCaller) -> Answered[Identities]:
     """List the accounts that ads can speak for: TikTok accounts, and chat pages as CUSTOMIZED_USER."""
     require(caller, Permission.READ_ADS)
@@ -75,7 +75,7 @@ async def get_identities(request: Request, caller: ApiCaller) -> Answered[Identi
     def work(tx: Tx) -> Identities:
         load_advertiser(tx, caller, query.advertiser_id)
         accounts = channels.list_accounts(tx, caller.business_id)
-        rows = [_shown(account) for account in accounts if account.platform in TYPES]
+        rows = [_show_identity(account) for account in accounts if account.platform in TYPES]
         rows = [row for row in rows if query.identity_type in (None, row.identity_type)]
         first = (query.page - 1) * query.page_size
         shown = rows[first : first + query.page_size]
@@ -84,7 +84,7 @@ async def get_identities(request: Request, caller: ApiCaller) -> Answered[Identi
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@router.post("/create/")
+@identity_router.post("/create/")
 async def create_identity(request: Request, caller: ApiCaller, body: CreateIdentity) -> Answered[IdentityId]:
     """Make a chat page of our own, registered where the ad account is; capture is off to begin with."""
     require(caller, Permission.WRITE_ADS)
@@ -98,7 +98,7 @@ async def create_identity(request: Request, caller: ApiCaller, body: CreateIdent
     return api_answer(IdentityId(identity.id), request_id_of(request))
 
 
-def _shown(account: ChannelAccount) -> IdentityInfo:
+def _show_identity(account: ChannelAccount) -> IdentityInfo:
     return IdentityInfo(
         identity_id=account.id,
         identity_type=TYPES[account.platform],

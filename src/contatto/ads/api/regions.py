@@ -22,7 +22,7 @@ from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Targeting"])
+targeting_router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Targeting"])
 
 
 type RegionLevel = Literal["COUNTRY", "CITY"]
@@ -90,7 +90,7 @@ class InterestCategories(Answer, frozen=True):
     interest_categories: list[InterestInfo]
 
 
-@router.get("/tool/region/", openapi_extra=describe_query(RegionQuery))
+@targeting_router.get("/tool/region/", openapi_extra=describe_query(RegionQuery))
 async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
     """List countries, and below them the cities that are known; ids are those of GeoNames."""
     require(caller, Permission.READ_ADS)
@@ -102,7 +102,7 @@ async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
     return api_answer(Regions(rows), request_id_of(request))
 
 
-@router.get("/search/region/", openapi_extra=describe_query(SearchRegionQuery))
+@targeting_router.get("/search/region/", openapi_extra=describe_query(SearchRegionQuery))
 async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundRegions]:
     """Find regions whose name contains the keyword; all of them without one."""
     require(caller, Permission.READ_ADS)
@@ -113,7 +113,7 @@ async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundR
     return api_answer(FoundRegions(rows, rows), request_id_of(request))
 
 
-@router.get("/tool/language/", openapi_extra=describe_query(ToolQuery))
+@targeting_router.get("/tool/language/", openapi_extra=describe_query(ToolQuery))
 async def get_languages(request: Request, caller: ApiCaller) -> Answered[Languages]:
     """List the languages that ad groups can choose: ISO 639 codes, each with its own name for itself."""
     require(caller, Permission.READ_ADS)
@@ -123,7 +123,7 @@ async def get_languages(request: Request, caller: ApiCaller) -> Answered[Languag
     return api_answer(Languages(rows), request_id_of(request))
 
 
-@router.get("/tool/interest_category/", openapi_extra=describe_query(ToolQuery))
+@targeting_router.get("/tool/interest_category/", openapi_extra=describe_query(ToolQuery))
 async def get_interest_categories(request: Request, caller: ApiCaller) -> Answered[InterestCategories]:
     """List the interests that ad groups can choose; they have one level."""
     require(caller, Permission.READ_ADS)

@@ -24,7 +24,7 @@ from contatto.ads.rules.goals import GOAL_ALIASES, OPTIMIZATION_GOALS
 from contatto.kit.api_types import Amount, ApiId, ApiModel, ApiTime, JsonText, PageQuery, TextId
 from contatto.measurement.model import Goal
 
-type Operation = Literal["ENABLE", "DISABLE"]
+type StartStatus = Literal["ENABLE", "DISABLE"]
 type PrimaryStatus = Literal[
     "STATUS_NOT_DELETE",
     "STATUS_ALL",
@@ -83,7 +83,7 @@ class CreateCampaign(ApiModel):
     objective_type: Literal["LEAD_GENERATION"]
     budget_mode: BudgetMode = BudgetMode.INFINITE
     budget: Amount | None = None
-    operation_status: Operation = "ENABLE"
+    operation_status: StartStatus = "ENABLE"
 
 
 class TargetingShape(ApiModel):
@@ -139,7 +139,7 @@ class CreateAdGroup(TargetingShape):
     page_id: TextId | None = Field(
         None, description="Extension: the instant form of ads that name none themselves."
     )
-    operation_status: Operation = "ENABLE"
+    operation_status: StartStatus = "ENABLE"
 
 
 class Creative(ApiModel):
@@ -155,7 +155,7 @@ class Creative(ApiModel):
     identity_type: Literal["TT_USER", "BC_AUTH_TT", "CUSTOMIZED_USER", "AUTH_CODE"] | None = None
     identity_id: TextId | None = None
     video_id: Annotated[str, Field(max_length=128)] | None = None
-    operation_status: Operation = "ENABLE"
+    operation_status: StartStatus = "ENABLE"
 
 
 class CreateAds(ApiModel):
@@ -369,7 +369,7 @@ class SmartAd(_SmartAdParts):
 
     adgroup_id: ApiId
     ad_name: str
-    operation_status: Operation = "ENABLE"
+    operation_status: StartStatus = "ENABLE"
     request_id: RequestId | None = None
 
 

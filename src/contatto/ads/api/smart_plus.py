@@ -97,7 +97,7 @@ async def create_smart_ad_group(
         def make() -> SmartAdGroupInfo:
             check_room(tx, campaign)
             ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body.plain(), campaign.id))
-            return _shown(show_ad_group(ad_group, campaign, account))
+            return _show_smart_ad_group(show_ad_group(ad_group, campaign, account))
 
         return answer_once(tx, key, body.model_dump_json(), SmartAdGroupInfo, make)
 
@@ -112,7 +112,7 @@ async def update_smart_ad_group(
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> SmartAdGroupInfo:
-        return _shown(patch_ad_group(tx, caller, body.plain()))
+        return _show_smart_ad_group(patch_ad_group(tx, caller, body.plain()))
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
@@ -126,13 +126,13 @@ async def get_smart_ad_groups(request: Request, caller: ApiCaller) -> Answered[S
     def work(tx: Tx) -> SmartAdGroupList:
         account = load_advertiser(tx, caller, query.advertiser_id)
         rows, total = list_rows(tx, account, query)
-        shown = [_shown(row) for row in rows]
+        shown = [_show_smart_ad_group(row) for row in rows]
         return SmartAdGroupList(chosen(shown, query.fields), page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _shown(ad_group: AdGroupInfo) -> SmartAdGroupInfo:
+def _show_smart_ad_group(ad_group: AdGroupInfo) -> SmartAdGroupInfo:
     spec = TargetingInfo(*(getattr(ad_group, name) for name in TargetingInfo.__struct_fields__))
     return SmartAdGroupInfo(**asdict(ad_group), targeting_spec=spec)
 

@@ -43,7 +43,6 @@ from contatto.kit.http import Answered, IdempotencyKey, answer_once, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/smart_plus/ad", tags=["Smart+"])
 
 
 class VideoId(Answer, frozen=True):
@@ -92,7 +91,7 @@ class MovedSmartAds(Answer, frozen=True):
     smart_plus_ad_ids: list[IdText]
 
 
-@router.post("/create/")
+@router.post("/ad/create/")
 async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) -> Answered[SmartAdInfo]:
     """Make an ad, once for each ``request_id`` if there is one; the answer names its ``smart_plus_ad_id``."""
     require(caller, Permission.WRITE_ADS)
@@ -106,7 +105,7 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
 
         def make() -> SmartAdInfo:
             ad = create_ad(tx, caller.business_id, _new_ad(body, group.id), needs_review=needs_review)
-            return _shown(tx, account, [ad])[0]
+            return _show_ads(tx, account, [ad])[0]
 
         return answer_once(tx, key, body.model_dump_json(), SmartAdInfo, make)
 
@@ -141,7 +140,7 @@ def _new_ad(body: SmartAd, ad_group_id: str) -> NewAd:
     )
 
 
-@router.post("/update/")
+@router.post("/ad/update/")
 async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Answered[SmartAdInfo]:
     """Change an ad; what is not sent stays."""
     require(caller, Permission.WRITE_ADS)
@@ -151,7 +150,7 @@ async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmart
     def work(tx: Tx) -> SmartAdInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
         changed = update_ad(tx, account, body.smart_plus_ad_id, _changes(body), needs_review=needs_review)
-        return _shown(tx, account, [changed])[0]
+        return _show_ads(tx, account, [changed])[0]
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
@@ -169,7 +168,7 @@ def _changes(body: UpdateSmartAd) -> AdChanges:
     )
 
 
-@router.get("/get/", openapi_extra=describe_query(ListQuery))
+@router.get("/ad/get/", openapi_extra=describe_query(ListQuery))
 async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAdList]:
     """List ads, newest first."""
     require(caller, Permission.READ_ADS)
@@ -180,13 +179,13 @@ async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAd
         node_filter = wanted_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, node_filter)
         ads = store.list_ads(tx, caller.business_id, account.id, node_filter, page_of(query))
-        rows = chosen(_shown(tx, account, ads), query.fields)
+        rows = chosen(_show_ads(tx, account, ads), query.fields)
         return SmartAdList(rows, page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _shown(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[SmartAdInfo]:
+def _show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[SmartAdInfo]:
     return [_show(row) for row in show_ads(tx, account, ads)]
 
 
@@ -202,7 +201,7 @@ def _show(ad: AdInfo) -> SmartAdInfo:
     )
 
 
-@router.post("/status/update/")
+@router.post("/ad/status/update/")
 async def update_smart_ad_status(
     request: Request, caller: ApiCaller, body: MoveSmartAds
 ) -> Answered[MovedSmartAds]:

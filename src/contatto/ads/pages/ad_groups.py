@@ -19,11 +19,23 @@ from contatto.ads.actions.nodes import Owner, check_place, drop_draft, find_draf
 from contatto.ads.actions.publishing import find_channel, load_facts
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, Money, NodeKind, Pacing, Place
 from contatto.ads.pages.views import check_choice, field_errors, form_choices, show_check
-from contatto.ads.rules import goals, targeting
-from contatto.ads.rules import typed as rules
+from contatto.ads.rules import targeting
+from contatto.ads.rules.goals import eligibility
 from contatto.ads.rules.settings import least_budget_micros, new_form_path, tell_apart
 from contatto.ads.rules.targeting import LEAD_MARKETS, countries_by_region, normal_countries
-from contatto.ads.rules.typed import FORMS, AdGroupForm, read_form
+from contatto.ads.rules.typed import (
+    FORMS,
+    AdGroupForm,
+    new_ad_group_form,
+    read_form,
+    read_frequency,
+    read_goal,
+    read_money,
+    read_pacing,
+    read_targeting,
+    read_times,
+    read_windows,
+)
 from contatto.audiences.model import AudienceKind
 from contatto.audiences.rules import span_of
 from contatto.audiences.store import count_members, list_audiences, list_lookalikes
@@ -118,7 +130,7 @@ def eligibility_of(tx: Tx, account: AdAccount, form: AdGroupForm) -> dict[str, A
     if channel is None or not form.countries:
         return None
     facts = load_facts(tx, account, channel, normal_countries(form.countries))
-    checks = goals.eligibility(Goal.LEAD, facts)
+    checks = eligibility(Goal.LEAD, facts)
     return {
         "allowed": all(result.passed for result in checks),
         "checks": [show_check(result) for result in checks],
@@ -264,7 +276,7 @@ async def show_eligibility(request: Request, caller: PageCaller, number: str) ->
     """The three checks for what is chosen at this moment."""
     require(caller, Permission.READ_ADS)
     context = context_of(request)
-    form = rules.read_form(AdGroupForm, request.query_params.multi_items())
+    form = read_form(AdGroupForm, request.query_params.multi_items())
 
     def work(tx: Tx) -> dict[str, Any] | None:
         _, account = _load_campaign(tx, caller, number)
@@ -279,7 +291,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
     """Make an ad group; if its goal needs capture, offer to turn it on, and then do both in one step."""
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
-    form = rules.read_form(AdGroupForm, sent.multi_items())
+    form = read_form(AdGroupForm, sent.multi_items())
     company = {name: str(sent.get(name, "")) for name in CAPTURE_FIELDS}
     turn_on = sent.get("turn_on_capture") == "1"
     needs_review = context_of(request).settings.needs_capture_review
@@ -355,29 +367,29 @@ def _new_ad_group(
     """The ad group of a form; what cannot be read is among the faults and has its usual value."""
     usual = NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
     usual_money = Money(usual.budget_mode, least_budget_micros(account.currency), usual.bid_type, None)
-    money = faults.read(lambda: rules.read_money(form, account.currency, lang), usual_money)
+    money = faults.read(lambda: read_money(form, account.currency, lang), usual_money)
     if money.budget_mode is BudgetMode.INFINITE and campaign.budget_micros is None:
         says = N_("budget_mode: the campaign has no budget, so this ad group needs one.")
         faults.note(Refused(errors.INVALID, says))
-    starts_at, ends_at = faults.read(lambda: rules.read_times(form, account.timezone), (None, None))
-    frequency, schedule = faults.read(lambda: rules.read_frequency(form, lang), (None, None))
-    click, view = faults.read(lambda: rules.read_windows(form), (None, None))
+    starts_at, ends_at = faults.read(lambda: read_times(form, account.timezone), (None, None))
+    frequency, schedule = faults.read(lambda: read_frequency(form, lang), (None, None))
+    click, view = faults.read(lambda: read_windows(form), (None, None))
     return replace(
         usual,
-        goal=faults.read(lambda: rules.read_goal(form), usual.goal),
+        goal=faults.read(lambda: read_goal(form), usual.goal),
         countries=normal_countries(form.countries),
         channel_account_id=form.channel_account_id or None,
         budget_mode=money.budget_mode,
         budget_micros=money.budget_micros,
         bid_type=money.bid_type,
         bid_micros=money.bid_micros,
-        pacing=faults.read(lambda: rules.read_pacing(form), usual.pacing),
+        pacing=faults.read(lambda: read_pacing(form), usual.pacing),
         starts_at=starts_at,
         ends_at=ends_at,
         click_window=click,
         view_window=view,
         page_id=form.page_id,
-        targeting=rules.read_targeting(form),
+        targeting=read_targeting(form),
         frequency=frequency,
         frequency_schedule=schedule,
     )
@@ -391,7 +403,7 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
     def work(tx: Tx) -> dict[str, Any]:
         campaign, account = _load_campaign(tx, caller, number)
         place = (NodeKind.AD_GROUP, campaign.number)
-        opened = open_form(tx, request, caller, place, rules.new_ad_group_form(account.currency, words.lang))
+        opened = open_form(tx, request, caller, place, new_ad_group_form(account.currency, words.lang))
         shown = typed or Typed(opened.form)
         accounts = channels.list_accounts(tx, caller.business_id)
         if not shown.form.channel_account_id and accounts:

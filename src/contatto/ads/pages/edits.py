@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from fastapi import APIRouter
-from starlette.requests import Request
+from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller
@@ -33,8 +33,8 @@ from contatto.ads.pages.views import (
     show_first_messages,
     typist_of,
 )
-from contatto.ads.rules import typed as rules
 from contatto.ads.rules.settings import least_budget_micros
+from contatto.ads.rules.typed import FORMS, AdGroupForm, read_form, typed_ad, typed_ad_group, typed_campaign
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
@@ -43,7 +43,6 @@ from contatto.kit.i18n import N_, Translator, translator_of
 from contatto.kit.timestamps import from_micros, micros
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(include_in_schema=False)
 TEMPLATES: Final = {
     NodeKind.CAMPAIGN: "ads/campaign_edit.html",
     NodeKind.AD_GROUP: "ads/ad_group_form.html",
@@ -78,7 +77,7 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
     """Change what the form changed; the second of two editors is told, and nothing is written over."""
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
-    form: Any = rules.read_form(rules.FORMS[kind], sent.multi_items())
+    form: Any = read_form(FORMS[kind], sent.multi_items())
     seen_version = str(sent.get("seen", ""))
     place, over = (kind, number_of(number)), str(sent.get("over", ""))
     needs_review = context_of(request).settings.needs_ad_review
@@ -158,7 +157,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
 def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Sent | None, words: Translator) -> dict[str, Any]:
     node, account = places
     return {
-        "form": asdict(edit.form if edit else rules.typed_campaign(node, account.currency, words.lang)),
+        "form": asdict(edit.form if edit else typed_campaign(node, account.currency, words.lang)),
         "currency": account.currency,
         "least_micros": least_budget_micros(account.currency),
         "has_budget": node.budget_mode is not BudgetMode.INFINITE,
@@ -176,7 +175,7 @@ def _of_ad_group(
     campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
     channel = find_channel(tx, node.business_id, node.channel_account_id)
     shown = edit.form if edit else shown_ad_group(tx, account, node, words.lang)
-    whole = rules.typed_ad_group(node, account, words.lang)
+    whole = typed_ad_group(node, account, words.lang)
     has_begun = node.starts_at <= tx.now
     choices = load_choices(tx, campaign, account)
     checked = _frozen_in(shown, whole)
@@ -206,13 +205,13 @@ def _of_ad_group(
     }
 
 
-def _frozen_in(shown: rules.AdGroupForm, whole: rules.AdGroupForm) -> rules.AdGroupForm:
+def _frozen_in(shown: AdGroupForm, whole: AdGroupForm) -> AdGroupForm:
     """Return the typed form with its frozen fields, which browsers do not send."""
     frozen = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
     return replace(shown, **{name: getattr(whole, name) for name in frozen})
 
 
-def _windows(whole: rules.AdGroupForm, words: Translator) -> str:
+def _windows(whole: AdGroupForm, words: Translator) -> str:
     click, view = int(whole.click_window_days), int(whole.view_window_days)
     shown = words.plural("%(num)s-day click", "%(num)s-day click", click) % {"num": click}
     if not view:
@@ -238,7 +237,7 @@ def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Sent | None) -> dict[str
         },
         "forms": forms,
         **show_first_messages(tx, account),
-        "form": asdict(edit.form if edit else rules.typed_ad(node)),
+        "form": asdict(edit.form if edit else typed_ad(node)),
         "frozen": [
             (N_("Ad group"), group.name, _HOME),
             (N_("Channel account"), channel.name, N_("The ad group's account is used.")),

@@ -31,7 +31,6 @@ from contatto.kit.form_fields import Faults
 from contatto.kit.i18n import translator_of
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(include_in_schema=False)
 type Text = Annotated[str, Form()]
 WRONG: Final = 422
 NEW_CAMPAIGN: Final = (NodeKind.CAMPAIGN, 0)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from contatto.ads.model import Ad, AdGroup, Audit, BudgetMode, Campaign, Facts, NodeKind, NodeStatus, Spent
-from contatto.ads.rules import goals
+from contatto.ads.rules.goals import is_eligible, next_steps
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
@@ -218,9 +218,9 @@ def _group_hurdles(ad_group: AdGroup, above: Above, now: datetime) -> Iterator[D
         yield Delivering.CAMPAIGN_OFF
     if ad_group.status is not NodeStatus.ACTIVE:
         yield Delivering.OFF
-    if not goals.is_eligible(ad_group.goal, above.facts):
+    if not is_eligible(ad_group.goal, above.facts):
         yield Delivering.NOT_ELIGIBLE
-    if goals.next_steps(ad_group.goal, above.facts):
+    if next_steps(ad_group.goal, above.facts):
         yield Delivering.CAPTURE_OFF
     if now < ad_group.starts_at:
         yield Delivering.NOT_STARTED

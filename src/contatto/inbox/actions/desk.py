@@ -30,8 +30,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.timestamps import micros
-from contatto.leads.actions import annotations as lead_work
 from contatto.leads.actions import records as leads
+from contatto.leads.actions.annotations import add_note, check_member, keep_label
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, Lead, LeadStatus, Origin, Signal, WorkAssigned
 from contatto.leads.rules.filters import LeadFilter
@@ -214,7 +214,7 @@ def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member
     Raises:
         Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT.
     """
-    lead_work.check_member(tx, actor.business_id, member_id, Permission.READ_INBOX)
+    check_member(tx, actor.business_id, member_id, Permission.READ_INBOX)
     changed = _change(tx, actor, expected, {"assignee_id": member_id})
     if member_id and member_id not in (actor.member_id, changed.assignee_id):
         event = WorkAssigned(actor.business_id, "", changed.id, member_id, tx.now)
@@ -299,7 +299,7 @@ def _disqualify(tx: Tx, actor: Actor, lead_id: str) -> None:
     if lead is None or lead.hidden_at is not None or LeadStatus.UNQUALIFIED not in MOVES[lead.status]:
         return
     change_lead_status(tx, actor.business_id, lead_id, lead.status, LeadStatus.UNQUALIFIED, actor.name)
-    lead_work.add_note(tx, actor, lead_id, SPAM_NOTE)
+    add_note(tx, actor, lead_id, SPAM_NOTE)
 
 
 def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool = False) -> None:
@@ -340,7 +340,7 @@ def label_conversation(tx: Tx, actor: Actor, conversation_id: str, name: str) ->
         Refused: NOT_FOUND; INVALID.
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
-    label = lead_work.keep_label(tx, actor.business_id, name)
+    label = keep_label(tx, actor.business_id, name)
     if desk.append_conversation_label(tx, actor.business_id, conversation_id, label.id):
         _tell(tx, conversation)
 

@@ -49,9 +49,18 @@ from contatto.inbox.model import (
     ReceiptState,
     ThreadState,
 )
-from contatto.inbox.store import conversations, messages, receipts
+from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import Move
-from contatto.inbox.store.receipts import WAITING, NamedTap
+from contatto.inbox.store.receipts import (
+    WAITING,
+    NamedTap,
+    append_referral,
+    list_taps_on,
+    list_waiting_receipts,
+    mark_receipt_tried,
+    mark_receipts,
+    open_receipt,
+)
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
 from contatto.kit.clock import BATCH_S, LONG_BATCH_S, in_time
@@ -63,7 +72,7 @@ from contatto.kit.ids import named_id
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import emit
 from contatto.kit.timestamps import micros
-from contatto.leads.actions import records as leads
+from contatto.leads.actions.records import upsert_leads
 from contatto.leads.model import Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
@@ -167,9 +176,7 @@ def keep_tap(tx: Tx, platform: Platform, conversation: Conversation, tap: AdTap,
     referral_id = named_id(conversation.id, f"referral:{tap.ad_number}:{tap.click_id}:{micros(at)}")
     shown = (tap.click_id, tap.headline, tap.text)
     reported_tap = (tap.ad_number, *shown, at, tap.advertiser)
-    is_new = receipts.append_referral(
-        tx, AdReferral(referral_id, business_id, conversation.id, *reported_tap)
-    )
+    is_new = append_referral(tx, AdReferral(referral_id, business_id, conversation.id, *reported_tap))
     if is_new:
         _credit_taps(tx, business_id, [named])
     return is_new
@@ -178,7 +185,7 @@ def keep_tap(tx: Tx, platform: Platform, conversation: Conversation, tap: AdTap,
 def credit_referrals(tx: Tx, event: OutsideAdsMirrored) -> None:
     """Credit the chats that named an ad before it was known; a handler of the outbox."""
     for numbers in batched(map(int, event.ad_numbers), _AT_ONCE, strict=False):
-        _credit_taps(tx, event.business_id, receipts.list_taps_on(tx, event.business_id, numbers))
+        _credit_taps(tx, event.business_id, list_taps_on(tx, event.business_id, numbers))
 
 
 def _credit_taps(tx: Tx, business_id: str, taps: Sequence[NamedTap]) -> None:
@@ -225,9 +232,9 @@ def settle_receipts(tx: Tx, limit: int = 0, turns: Turns | None = None) -> int:
     Returns:
         How many were tried; call again until it is 0.
     """
-    turns = turns or Turns(receipts.WAITING)
+    turns = turns or Turns(WAITING)
     limit = limit or (SETTLED_AT_ONCE if is_awaited(tx) else MANY_AT_ONCE)
-    waiting = turns.list_rows(tx, limit, partial(receipts.list_waiting_receipts, tx))
+    waiting = turns.list_rows(tx, limit, partial(list_waiting_receipts, tx))
     tried = _settle_together(tx, waiting)
     if isinstance(tried, Exception):
         tried = _settle_apart(tx, waiting, tried)
@@ -297,7 +304,7 @@ def _settle_together(tx: Tx, waiting: list[Receipt]) -> list[Receipt] | Exceptio
                 receipts_by_outcome[_settle(tx, batch, receipt, incoming)].append(receipt)
             _write(tx, batch)
             for outcome, settled in receipts_by_outcome.items():
-                receipts.mark_receipts(tx, settled, outcome.state, outcome.reason)
+                mark_receipts(tx, settled, outcome.state, outcome.reason)
     except Exception as error:  # whatever it is, it concerns these alone
         return error
     return tried
@@ -305,14 +312,14 @@ def _settle_together(tx: Tx, waiting: list[Receipt]) -> list[Receipt] | Exceptio
 
 def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
     logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
-    receipts.mark_receipt_tried(tx, receipt)
+    mark_receipt_tried(tx, receipt)
     # Trouble of the database is not the delivery's fault, however long it lasts.
     if receipt.attempts + 1 >= MOST_TRIES and not isinstance(error, OperationalError | Overtaken):
-        receipts.mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")
+        mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")
 
 
 def _read(tx: Tx, receipt: Receipt) -> Incoming:
-    return CONNECTORS[receipt.platform].parse(receipts.open_receipt(tx.vault, receipt))
+    return CONNECTORS[receipt.platform].parse(open_receipt(tx.vault, receipt))
 
 
 def _read_ahead(tx: Tx, batch: Batch, incoming_receipts: list[tuple[Receipt, Incoming]]) -> None:
@@ -430,7 +437,7 @@ def _write(tx: Tx, batch: Batch) -> None:
     signals = _list_signals(tx, batch)
     batch.tell()
     measurement.record_conversions(tx, batch.earned)
-    for signal, lead in zip(signals, leads.upsert_leads(tx, signals), strict=True):
+    for signal, lead in zip(signals, upsert_leads(tx, signals), strict=True):
         batch.threads.note_lead(signal.conversation_id, lead)
     batch.write()
 

@@ -41,7 +41,8 @@ from contatto.inbox.model import (
     SendState,
     ThreadState,
 )
-from contatto.inbox.store import conversations, messages, receipts
+from contatto.inbox.store import conversations, messages
+from contatto.inbox.store.receipts import append_receipt, seal_receipt
 from contatto.kit import errors
 from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
@@ -93,7 +94,7 @@ def take_photo(
     body = msgspec.json.encode(delivery)
     label = CONNECTORS[Platform.WEBCHAT].label(body)
     row = rules.receipt_row(account.business_id, Platform.WEBCHAT, label, tx.now)
-    receipts.append_receipt(tx, receipts.seal_receipt(tx.vault, row, body))
+    append_receipt(tx, seal_receipt(tx.vault, row, body))
     return message_id_of(account, f"{visitor}:{client_message_id}")
 
 

@@ -42,7 +42,6 @@ from contatto.kit.openapi import ApiRouter
 from contatto.kit.untrusted_files import PICTURE_LIMIT
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
 _BUTTON_LIMITS: Final = {"QA_BUTTON_CARD": 20, "QA_LINK_CARD": 40}
 
 

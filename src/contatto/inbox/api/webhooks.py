@@ -20,7 +20,8 @@ from contatto.inbox.actions.incoming import Backlog
 from contatto.inbox.actions.threads import conversation_id_of, message_id_of
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import Message, Photo
-from contatto.inbox.store import conversations, messages, receipts
+from contatto.inbox.store import conversations, messages
+from contatto.inbox.store.receipts import APPEND_RECEIPT, seal_receipt
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Row, Tx
@@ -146,9 +147,9 @@ def _store_receipt(context: Context, business_id: str, connector: Connector, raw
 
     def row() -> Row:
         receipt = rules.receipt_row(business_id, connector.platform, connector.label(raw), at)
-        return receipts.seal_receipt(context.vault, receipt, raw)
+        return seal_receipt(context.vault, receipt, raw)
 
-    return context.db.append(receipts.APPEND_RECEIPT[context.db.engine.dialect.name], row)
+    return context.db.append(APPEND_RECEIPT[context.db.engine.dialect.name], row)
 
 
 async def write_chat_message(request: Request) -> Response:

@@ -11,9 +11,22 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox import rules
-from contatto.inbox.actions import desk, replies
-from contatto.inbox.actions.desk import SeenConversation, set_reply_target
-from contatto.inbox.actions.replies import cancel_scheduled, schedule_reply
+from contatto.inbox.actions.desk import (
+    SeenConversation,
+    add_private_note,
+    assign_conversation,
+    block_person,
+    label_conversation,
+    mark_conversation_as_lead,
+    note_conversation_read,
+    reopen_conversation,
+    resolve_conversation,
+    set_reply_target,
+    snooze_conversation,
+    unblock_person,
+    unlabel_conversation,
+)
+from contatto.inbox.actions.replies import cancel_scheduled, retry_reply, schedule_reply, send_reply
 from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.model import MemberTyping, Message
 from contatto.inbox.pages.desk import after_post, is_uuid
@@ -29,7 +42,6 @@ from contatto.kit.timestamps import check_year, instant_of
 from contatto.leads.model import Actor, Lead
 from contatto.ui.context import context_of
 
-router = APIRouter(include_in_schema=False)
 
 
 @router.post("/inbox/{conversation_id}/messages")
@@ -54,7 +66,7 @@ async def post_reply(
             author=caller.display_name,
             at=tx.now,
         )
-        return replies.send_reply(tx, caller.business_id, conversation_id, message)
+        return send_reply(tx, caller.business_id, conversation_id, message)
 
     await context_of(request).db.write(reply)
     return await after_post(request, caller, conversation_id)
@@ -65,7 +77,7 @@ async def post_retry(request: Request, caller: FormCaller, conversation_id: str,
     require(caller, Permission.WRITE_INBOX)
 
     def retry(tx: Tx) -> None:
-        replies.retry_reply(tx, caller.business_id, conversation_id, message_id)
+        retry_reply(tx, caller.business_id, conversation_id, message_id)
 
     await context_of(request).db.write(retry)
     return await after_post(request, caller, conversation_id)
@@ -76,7 +88,7 @@ async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_i
     require(caller, Permission.WRITE_LEADS)
 
     def mark(tx: Tx) -> Lead:
-        return desk.mark_conversation_as_lead(tx, caller.business_id, conversation_id, caller.display_name)
+        return mark_conversation_as_lead(tx, caller.business_id, conversation_id, caller.display_name)
 
     await context_of(request).db.write(mark)
     return await after_post(request, caller, conversation_id)
@@ -86,7 +98,7 @@ async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_i
 async def post_read(request: Request, caller: FormCaller, conversation_id: str) -> Response:
     require(caller, Permission.WRITE_INBOX)
     await context_of(request).db.write(
-        lambda tx: desk.note_conversation_read(tx, caller.business_id, conversation_id, caller.subject_id)
+        lambda tx: note_conversation_read(tx, caller.business_id, conversation_id, caller.subject_id)
     )
     return Response(status_code=204)
 
@@ -119,9 +131,7 @@ async def post_assign(
     member_id: Annotated[str, Form()] = "",
 ) -> Response:
     actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(
-        lambda tx: desk.assign_conversation(tx, actor, expected, member_id or None)
-    )
+    await context_of(request).db.write(lambda tx: assign_conversation(tx, actor, expected, member_id or None))
     return await after_post(request, caller, conversation_id)
 
 
@@ -134,7 +144,7 @@ async def post_snooze(
     span: Annotated[str, Form()] = "",
 ) -> Response:
     actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: desk.snooze_conversation(tx, actor, expected, span))
+    await context_of(request).db.write(lambda tx: snooze_conversation(tx, actor, expected, span))
     return await after_post(request, caller, conversation_id)
 
 
@@ -143,7 +153,7 @@ async def post_resolve(
     request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
 ) -> Response:
     actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: desk.resolve_conversation(tx, actor, expected))
+    await context_of(request).db.write(lambda tx: resolve_conversation(tx, actor, expected))
     return await after_post(request, caller, conversation_id)
 
 
@@ -152,7 +162,7 @@ async def post_reopen(
     request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
 ) -> Response:
     actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: desk.reopen_conversation(tx, actor, expected))
+    await context_of(request).db.write(lambda tx: reopen_conversation(tx, actor, expected))
     return await after_post(request, caller, conversation_id)
 
 
@@ -168,7 +178,7 @@ async def post_block(
     is_spam = spam == "1"
     if is_spam:
         require(caller, Permission.WRITE_LEADS)
-    await context_of(request).db.write(lambda tx: desk.block_person(tx, actor, expected, is_spam=is_spam))
+    await context_of(request).db.write(lambda tx: block_person(tx, actor, expected, is_spam=is_spam))
     return await after_post(request, caller, conversation_id)
 
 
@@ -177,9 +187,7 @@ async def post_unblock(
     request: Request, caller: FormCaller, conversation_id: str, fine: Annotated[str, Form()] = "0"
 ) -> Response:
     actor, is_fine = _actor(caller), fine == "1"
-    await context_of(request).db.write(
-        lambda tx: desk.unblock_person(tx, actor, conversation_id, is_fine=is_fine)
-    )
+    await context_of(request).db.write(lambda tx: unblock_person(tx, actor, conversation_id, is_fine=is_fine))
     return await after_post(request, caller, conversation_id)
 
 
@@ -188,16 +196,14 @@ async def post_label(
     request: Request, caller: FormCaller, conversation_id: str, name: Annotated[str, Form()] = ""
 ) -> Response:
     actor = _actor(caller)
-    await context_of(request).db.write(lambda tx: desk.label_conversation(tx, actor, conversation_id, name))
+    await context_of(request).db.write(lambda tx: label_conversation(tx, actor, conversation_id, name))
     return await after_post(request, caller, conversation_id)
 
 
 @router.post("/inbox/{conversation_id}/labels/{label_id}/remove")
 async def post_unlabel(request: Request, caller: FormCaller, conversation_id: str, label_id: str) -> Response:
     actor = _actor(caller)
-    await context_of(request).db.write(
-        lambda tx: desk.unlabel_conversation(tx, actor, conversation_id, label_id)
-    )
+    await context_of(request).db.write(lambda tx: unlabel_conversation(tx, actor, conversation_id, label_id))
     return await after_post(request, caller, conversation_id)
 
 
@@ -212,9 +218,7 @@ async def post_private_note(
     actor = _actor(caller)
     is_named = bool(client_message_id) and is_uuid(conversation_id)
     note_id = named_id(conversation_id, f"note:{client_message_id}") if is_named else new_id()
-    await context_of(request).db.write(
-        lambda tx: desk.add_private_note(tx, actor, conversation_id, note_id, text)
-    )
+    await context_of(request).db.write(lambda tx: add_private_note(tx, actor, conversation_id, note_id, text))
     return await after_post(request, caller, conversation_id)
 
 

@@ -23,17 +23,16 @@ from contatto.kit.i18n import translator_of
 from contatto.kit.numbers import Revision
 from contatto.ui.context import context_of
 
-router = APIRouter(include_in_schema=False, prefix="/settings/chat")
 KEYWORD_ROWS: Final = 6
 _SEPARATOR: Final = re.compile(r"[,\n]")
 
 
-@router.get("/{account_id}")
+@router.get("/settings/chat/{account_id}")
 async def show_automatic(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
-    return await _render(request, caller, account_id)
+    return await _render_automatic(request, caller, account_id)
 
 
-@router.get("/{account_id}/first")
+@router.get("/settings/chat/{account_id}/first")
 async def show_first(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
     """Return the first message of a chat without an ad's own one, for the preview of an ad."""
     require(caller, Permission.READ_ADS)
@@ -52,7 +51,7 @@ async def show_first(request: Request, caller: PageCaller, account_id: str) -> H
     return context.pages.render(request, "inbox/_first.html", await context.db.read(load))
 
 
-@router.post("/{account_id}")
+@router.post("/settings/chat/{account_id}")
 async def post_automatic(
     request: Request, caller: FormCaller, account_id: str, revision: Annotated[Revision, Form()]
 ) -> Response:
@@ -65,7 +64,7 @@ async def post_automatic(
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
-        return await _render(request, caller, account_id, refused, (content, revision))
+        return await _render_automatic(request, caller, account_id, refused, (content, revision))
     return RedirectResponse(f"/settings/chat/{account_id}", 303)
 
 
@@ -90,7 +89,7 @@ def _read_content(sent: FormData) -> AutomaticMessages:
     )
 
 
-async def _render(
+async def _render_automatic(
     request: Request,
     caller: Caller,
     account_id: str,

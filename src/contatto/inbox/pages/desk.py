@@ -17,7 +17,7 @@ from contatto.accounts.store import list_members
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import list_accounts
 from contatto.inbox import rules
-from contatto.inbox.actions import desk
+from contatto.inbox.actions.desk import keep_saved_reply, remove_saved_reply
 from contatto.inbox.actions.desk import FoundConversations, search_conversations
 from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.pages.thread import (
@@ -52,6 +52,9 @@ from contatto.spam.model import Mark, Sign
 from contatto.spam.store import find_verdict
 from contatto.ui.context import context_of, part_of
 from contatto.ui.live import resume_point, sse_answer, stream_events
+
+router = APIRouter(include_in_schema=False)
+
 
 SIGNS: Final = {
     Sign.WORDS: N_("The text resembles chats that were marked as spam."),
@@ -361,7 +364,6 @@ def is_uuid(text: str) -> bool:
     return len(text) == 36 and text.replace("-", "").isalnum()
 
 
-router = APIRouter(include_in_schema=False)
 
 
 @router.get("/live")
@@ -441,7 +443,7 @@ async def show_contact(request: Request, caller: PageCaller, conversation_id: st
 
 @router.get("/settings/replies")
 async def show_saved_replies(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render(request, caller)
+    return await _render_replies(request, caller)
 
 
 @router.post("/settings/replies")
@@ -454,23 +456,23 @@ async def post_saved_reply(
     require(caller, Permission.WRITE_INBOX)
     try:
         await context_of(request).db.write(
-            lambda tx: desk.keep_saved_reply(tx, caller.business_id, shortcut, text)
+            lambda tx: keep_saved_reply(tx, caller.business_id, shortcut, text)
         )
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
-        return await _render(request, caller, refused, {"shortcut": shortcut, "text": text})
+        return await _render_replies(request, caller, refused, {"shortcut": shortcut, "text": text})
     return RedirectResponse("/settings/replies", 303)
 
 
 @router.post("/settings/replies/{reply_id}/remove")
 async def post_remove_saved_reply(request: Request, caller: FormCaller, reply_id: str) -> Response:
     require(caller, Permission.WRITE_INBOX)
-    await context_of(request).db.write(lambda tx: desk.remove_saved_reply(tx, caller.business_id, reply_id))
+    await context_of(request).db.write(lambda tx: remove_saved_reply(tx, caller.business_id, reply_id))
     return RedirectResponse("/settings/replies", 303)
 
 
-async def _render(
+async def _render_replies(
     request: Request, caller: Caller, refused: Refused | None = None, typed: dict[str, str] | None = None
 ) -> HTMLResponse:
     """The page; after a refusal, with what was typed and what is wrong with it."""

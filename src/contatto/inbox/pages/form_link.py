@@ -36,7 +36,6 @@ from contatto.leads.model import Actor
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.render import UNKEPT
 
-router = APIRouter(include_in_schema=False)
 LINK_KEY = "form-link"
 """The purpose under which the vault gives the signer of links."""
 

@@ -22,9 +22,10 @@ from contatto.inbox.model import (
     Send,
     SendState,
 )
-from contatto.inbox.store import desk, messages, receipts
+from contatto.inbox.store import desk, messages
 from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.messages import list_scheduled
+from contatto.inbox.store.receipts import list_referrals
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText, is_unreadable
 from contatto.kit.timestamps import from_micros, micros
@@ -411,7 +412,7 @@ def _ad_entries(tx: Tx, conversation: Conversation) -> list[AdEntry]:
         for touch in touches
         if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # these are told of below
     ]
-    referrals = receipts.list_referrals(tx, business_id, conversation.id)
+    referrals = list_referrals(tx, business_id, conversation.id)
     return own_entries + [_told_ad(referral) for referral in referrals]
 
 

@@ -25,7 +25,7 @@ def list_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[st
     return {row["id"]: row["channel_account_id"] for row in tx.execute(query).mappings()}
 
 
-def list_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> Iterator[tuple[str, str]]:
+def list_erased_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> Iterator[tuple[str, str]]:
     """Every message of some conversations, as its id and its text."""
     query = select(messages.c.id, messages.c.body).where(
         messages.c.business_id == business_id, messages.c.conversation_id.in_(chat_ids)

@@ -33,8 +33,26 @@ from contatto.leads.model import (
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.rules.records import read_view_name
-from contatto.leads.store import annotations, records
-from contatto.leads.store import annotations as store
+from contatto.leads.store import records
+from contatto.leads.store.annotations import (
+    append_lead_label,
+    count_labels,
+    count_views,
+    delete_lead_label,
+    delete_note,
+    delete_task,
+    delete_view,
+    find_label,
+    list_labels,
+    list_views,
+    record_note_text,
+    record_task,
+    record_view,
+    save_label,
+    save_note,
+    save_task,
+    save_view,
+)
 
 _TOLD: Final = frozenset(
     {
@@ -94,7 +112,7 @@ def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> Label:
 
 def put_label(tx: Tx, actor: Actor, lead_id: str, label: Label) -> bool:
     """Put a label on a lead; False when it is there."""
-    is_new = annotations.append_lead_label(tx, actor.business_id, lead_id, label.id)
+    is_new = append_lead_label(tx, actor.business_id, lead_id, label.id)
     if is_new:
         refresh_facets(tx, actor.business_id, {lead_id})
         note_edit(tx, actor, lead_id, HistoryKind.LABELLED, label.name)
@@ -108,11 +126,11 @@ def keep_label(tx: Tx, business_id: str, name: str) -> Label:
         Refused: INVALID.
     """
     label_name = rules.read_label(name)
-    existing_label = annotations.find_label(tx, business_id, label_name)
+    existing_label = find_label(tx, business_id, label_name)
     if existing_label is not None:
         return existing_label
     tx.hold_key("labels", business_id)
-    count = annotations.count_labels(tx, business_id)
+    count = count_labels(tx, business_id)
     if count >= rules.MOST_LABELS:
         raise Refused(
             errors.INVALID,
@@ -120,8 +138,8 @@ def keep_label(tx: Tx, business_id: str, name: str) -> Label:
             most=rules.MOST_LABELS,
         )
     label = Label(new_id(), label_name, count % rules.TONES)
-    annotations.save_label(tx, business_id, label)
-    return annotations.find_label(tx, business_id, label_name) or label
+    save_label(tx, business_id, label)
+    return find_label(tx, business_id, label_name) or label
 
 
 def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
@@ -131,7 +149,7 @@ def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
         Refused: NOT_FOUND, for the lead.
     """
     lead = _owned_lead(tx, actor, lead_id)
-    if annotations.delete_lead_label(tx, actor.business_id, lead.id, label_id):
+    if delete_lead_label(tx, actor.business_id, lead.id, label_id):
         refresh_facets(tx, actor.business_id, {lead.id})
         note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, label_id))
 
@@ -144,7 +162,7 @@ def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
     """
     lead = _owned_lead(tx, actor, lead_id)
     note = Note(new_id(), lead.id, rules.read_note(text), actor.name, 0, tx.now, None)
-    annotations.save_note(tx, actor.business_id, note)
+    save_note(tx, actor.business_id, note)
     note_edit(tx, actor, lead.id, HistoryKind.NOTE, "")
     return note
 
@@ -155,7 +173,7 @@ def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
     Raises:
         Refused: INVALID; CONFLICT.
     """
-    if not annotations.record_note_text(tx, actor.business_id, note, rules.read_note(text)):
+    if not record_note_text(tx, actor.business_id, note, rules.read_note(text)):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
@@ -166,7 +184,7 @@ def remove_note(tx: Tx, actor: Actor, note: Note) -> None:
     Raises:
         Refused: CONFLICT.
     """
-    if not annotations.delete_note(tx, actor.business_id, note):
+    if not delete_note(tx, actor.business_id, note):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
@@ -180,7 +198,7 @@ def add_task(tx: Tx, actor: Actor, lead_id: str, task_text: TaskText) -> Task:
     lead = _owned_lead(tx, actor, lead_id)
     says = rules.read_task(task_text.text)
     task = Task(new_id(), lead.id, says, task_text.due_on, 0, actor.name, tx.now, "", None)
-    annotations.save_task(tx, actor.business_id, task)
+    save_task(tx, actor.business_id, task)
     note_edit(tx, actor, lead.id, HistoryKind.TASK, "")
     return task
 
@@ -215,13 +233,13 @@ def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
     Raises:
         Refused: CONFLICT.
     """
-    if not annotations.delete_task(tx, actor.business_id, task):
+    if not delete_task(tx, actor.business_id, task):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
 
 def _keep_task(tx: Tx, actor: Actor, task: Task, new: Task) -> None:
-    if not annotations.record_task(tx, actor.business_id, new, task.revision):
+    if not record_task(tx, actor.business_id, new, task.revision):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
@@ -264,9 +282,7 @@ def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str
 
 
 def label_name(tx: Tx, business_id: str, label_id: str) -> str:
-    return next(
-        (label.name for label in annotations.list_labels(tx, business_id) if label.id == label_id), ""
-    )
+    return next((label.name for label in list_labels(tx, business_id) if label.id == label_id), "")
 
 
 def _append_step(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:
@@ -286,7 +302,7 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
         Refused: INVALID.
     """
     tx.hold_key("views", actor.business_id, actor.member_id)
-    if store.count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
+    if count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
         raise Refused(
             errors.INVALID, "name: you have the maximum of %(most)s views. Delete one first.", most=MOST_VIEWS
         )
@@ -299,7 +315,7 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
         is_pinned=True,
         created_at=tx.now,
     )
-    store.save_view(tx, actor.business_id, view)
+    save_view(tx, actor.business_id, view)
     return view
 
 
@@ -310,7 +326,7 @@ def pin_view(tx: Tx, actor: Actor, view_id: str, *, is_pinned: bool) -> None:
         Refused: NOT_FOUND.
     """
     view = _seen_view(tx, actor, view_id)
-    store.record_view(tx, actor.business_id, replace(view, is_pinned=is_pinned))
+    record_view(tx, actor.business_id, replace(view, is_pinned=is_pinned))
 
 
 def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
@@ -320,7 +336,7 @@ def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
         Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
     """
     view = _own_view(tx, actor, view_id)
-    store.record_view(tx, actor.business_id, replace(view, is_shared=is_shared))
+    record_view(tx, actor.business_id, replace(view, is_shared=is_shared))
 
 
 def remove_view(tx: Tx, actor: Actor, view_id: str) -> None:
@@ -329,11 +345,11 @@ def remove_view(tx: Tx, actor: Actor, view_id: str) -> None:
     Raises:
         Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
     """
-    store.delete_view(tx, actor.business_id, _own_view(tx, actor, view_id).id)
+    delete_view(tx, actor.business_id, _own_view(tx, actor, view_id).id)
 
 
 def _seen_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
-    views = store.list_views(tx, actor.business_id, actor.member_id)
+    views = list_views(tx, actor.business_id, actor.member_id)
     matching_view = next((view for view in views if view.id == view_id), None)
     if matching_view is None:
         raise Refused(errors.NOT_FOUND, "View not found.")

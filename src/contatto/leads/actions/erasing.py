@@ -15,9 +15,18 @@ from contatto.leads.actions.records import refresh_facets
 from contatto.leads.model import ErasedPeople, JobKind, JobState, Lead, LeadRemoved
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.records import tells_of, without_person
-from contatto.leads.store import jobs as store
 from contatto.leads.store import records
 from contatto.leads.store.facets import list_sharing_leads
+from contatto.leads.store.jobs import (
+    delete_traces,
+    delete_views,
+    list_plans,
+    list_row_numbers,
+    list_view_queries,
+    list_written_values,
+    record_erased,
+    record_plan,
+)
 from contatto.typed.actions import forget_kept_pages
 
 NOBODY: Final = "q=%E2%90%80"
@@ -45,9 +54,9 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
     _forget_plans(tx, erased_people)
     _forget_views(tx, erased_people)
     forget_kept_pages(tx, business_id)
-    store.delete_traces(tx, erased_people)
+    delete_traces(tx, erased_people)
     for lead in erased.values():
-        store.record_erased(tx, lead, actor)
+        record_erased(tx, lead, actor)
         emit(tx, business_id, LeadRemoved(business_id, lead.id, lead.conversation_id))
     ports.leads_gone(tx, business_id, set(erased))
     refresh_facets(tx, business_id, twins - set(erased))
@@ -78,16 +87,16 @@ def _gone(tx: Tx, business_id: str, erased: list[Lead]) -> ErasedPeople:
         business_id,
         lead_ids=ids,
         person_ids=frozenset(lead.person_id for lead in erased),
-        contacts=frozenset(values | store.list_written_values(tx, business_id, ids)),
+        contacts=frozenset(values | list_written_values(tx, business_id, ids)),
         names=frozenset(lead.name for lead in erased if lead.name),
     )
 
 
 def _forget_plans(tx: Tx, erased: ErasedPeople) -> None:
     """Empty the rows of imports that were about the person, and the searches of jobs."""
-    for job_id, kind, state, plan in store.list_plans(tx, erased.business_id):
+    for job_id, kind, state, plan in list_plans(tx, erased.business_id):
         if kind is JobKind.IMPORT:
-            numbers = store.list_row_numbers(tx, erased.business_id, job_id, erased.lead_ids)
+            numbers = list_row_numbers(tx, erased.business_id, job_id, erased.lead_ids)
             rows = without_person(plan.rows, numbers, erased.contacts, plan.numbers)
             fresh = replace(plan, rows=rows)
         elif _searches(plan.query, erased):
@@ -95,14 +104,14 @@ def _forget_plans(tx: Tx, erased: ErasedPeople) -> None:
         else:
             continue
         if fresh != plan:
-            store.record_plan(tx, erased.business_id, job_id, fresh)
+            record_plan(tx, erased.business_id, job_id, fresh)
 
 
 def _forget_views(tx: Tx, erased: ErasedPeople) -> None:
-    queries = store.list_view_queries(tx, erased.business_id)
+    queries = list_view_queries(tx, erased.business_id)
     about = {view_id for view_id, query in queries.items() if _searches(query, erased)}
     if about:
-        store.delete_views(tx, erased.business_id, about)
+        delete_views(tx, erased.business_id, about)
 
 
 def _searches(query: str, erased: ErasedPeople) -> bool:

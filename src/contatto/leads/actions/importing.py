@@ -13,8 +13,21 @@ from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, records
-from contatto.leads.actions.records import refresh_with_twins
+from contatto.leads.actions.annotations import (
+    add_note,
+    assign_lead,
+    keep_label,
+    note_edit,
+    put_label,
+    remove_note,
+)
+from contatto.leads.actions.records import (
+    change_lead_status,
+    delete_lead,
+    refresh_with_twins,
+    return_lead_status,
+    upsert_lead,
+)
 from contatto.leads.model import (
     Actor,
     HistoryKind,
@@ -29,8 +42,8 @@ from contatto.leads.model import (
 )
 from contatto.leads.rules.importing import MOST_ROWS, Entry, Sheet, UnreadableRow, guess_columns, read_entry
 from contatto.leads.rules.records import MOVES, read_note
-from contatto.leads.store import annotations as work_store
 from contatto.leads.store import records as store
+from contatto.leads.store.annotations import delete_lead_label, find_note, list_notes
 from contatto.leads.store.facets import list_sharing_leads
 from contatto.leads.store.jobs import list_told
 from contatto.leads.store.records import delete_contact_point
@@ -192,7 +205,7 @@ def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> Jo
     if len(existing_leads) > 1:
         return _left(number, _several(len(existing_leads)))
     source_id = f"{job_id}:{number}"
-    lead = records.upsert_lead(
+    lead = upsert_lead(
         tx, _signal(tx, actor, entry, existing_leads[0] if existing_leads else None, source_id)
     )
     if lead is None:
@@ -208,20 +221,20 @@ def _take_work(
     tx: Tx, actor: Actor, entry: Entry, lead: Lead, owners: Mapping[str, str], *, is_new: bool
 ) -> list[str]:
     """Take the labels, status, owner and notes of a row; what undoing needs to know of it."""
-    labels = [annotations.keep_label(tx, actor.business_id, name) for name in entry.labels]
-    before = [f"{_LABEL}{label.id}" for label in labels if annotations.put_label(tx, actor, lead.id, label)]
+    labels = [keep_label(tx, actor.business_id, name) for name in entry.labels]
+    before = [f"{_LABEL}{label.id}" for label in labels if put_label(tx, actor, lead.id, label)]
     status = entry.status
     if status is not None and status is not lead.status and (is_new or status in MOVES[lead.status]):
-        records.change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor.name)
+        change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor.name)
         before.append(f"{_STATUS}{lead.status.value}>{status.value}")
     owner_id = owners.get(entry.owner.casefold()) if entry.owner else None
     if owner_id is not None and owner_id != lead.owner_id:
-        annotations.assign_lead(tx, actor, lead.id, lead.owner_id, owner_id)
+        assign_lead(tx, actor, lead.id, lead.owner_id, owner_id)
         before.append(f"{_OWNER}{lead.owner_id or ''}>{owner_id}")
     if entry.notes:
         text = read_note(entry.notes)
-        if all(note.text != text for note in work_store.list_notes(tx, lead.business_id, lead.id)):
-            before.append(f"{_NOTE}{annotations.add_note(tx, actor, lead.id, text).id}")
+        if all(note.text != text for note in list_notes(tx, lead.business_id, lead.id)):
+            before.append(f"{_NOTE}{add_note(tx, actor, lead.id, text).id}")
     return before
 
 
@@ -273,7 +286,7 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     if item.state is ItemState.CREATED:
         if _was_used(tx, lead, item):
             return False
-        records.delete_lead(tx, lead, actor.name)
+        delete_lead(tx, lead, actor.name)
         return True
     own = store.list_points_of_source(tx, lead.business_id, lead.id, item.after)
     shared = list_sharing_leads(tx, lead.business_id, {lead.id})
@@ -282,7 +295,7 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     for token in filter(None, item.before.split(",")):
         _work_back(tx, actor, lead, token)
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)
-    annotations.note_edit(tx, actor, lead.id, HistoryKind.IMPORT_UNDONE, "")
+    note_edit(tx, actor, lead.id, HistoryKind.IMPORT_UNDONE, "")
     return True
 
 
@@ -291,15 +304,15 @@ def _work_back(tx: Tx, actor: Actor, lead: Lead, token: str) -> None:
     kind, value = token[0], token[1:]
     old, _, new = value.partition(">")
     if kind == _LABEL:
-        work_store.delete_lead_label(tx, lead.business_id, lead.id, value)
+        delete_lead_label(tx, lead.business_id, lead.id, value)
     elif kind == _STATUS and lead.status.value == new:
-        records.return_lead_status(tx, lead, LeadStatus(old), actor.name)
+        return_lead_status(tx, lead, LeadStatus(old), actor.name)
     elif kind == _OWNER and lead.owner_id == new:
-        annotations.assign_lead(tx, actor, lead.id, new, old or None)
+        assign_lead(tx, actor, lead.id, new, old or None)
     elif kind == _NOTE:
-        note = work_store.find_note(tx, lead.business_id, lead.id, value)
+        note = find_note(tx, lead.business_id, lead.id, value)
         if note is not None and note.revision == 0:
-            annotations.remove_note(tx, actor, note)
+            remove_note(tx, actor, note)
 
 
 def _was_used(tx: Tx, lead: Lead, item: JobItem) -> bool:
@@ -308,5 +321,5 @@ def _was_used(tx: Tx, lead: Lead, item: JobItem) -> bool:
     evidence = store.list_evidence_of_lead(tx, lead.business_id, lead.id)
     has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in evidence)
     own = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}
-    notes = work_store.list_notes(tx, lead.business_id, lead.id)
+    notes = list_notes(tx, lead.business_id, lead.id)
     return has_other_sources or any(note.id not in own or note.revision for note in notes)

@@ -19,10 +19,18 @@ from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
 from contatto.kit.untrusted_files import change_encoding
-from contatto.leads.actions import annotations, erasing, importing, merging, records
+from contatto.leads.actions import importing
+from contatto.leads.actions.annotations import assign_lead, check_member, keep_label, label_name, note_edit
+from contatto.leads.actions.erasing import erase_leads
 from contatto.leads.actions.importing import plan_import
-from contatto.leads.actions.merging import MergeRequest, merge_leads
-from contatto.leads.actions.records import refresh_facets
+from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.records import (
+    change_lead_status,
+    delete_lead,
+    refresh_facets,
+    restore_lead,
+    return_lead_status,
+)
 from contatto.leads.model import (
     STATUS_TEXTS,
     Actor,
@@ -42,11 +50,26 @@ from contatto.leads.model import (
 from contatto.leads.rules.filters import for_member, read_filter
 from contatto.leads.rules.importing import Sheet, read_columns
 from contatto.leads.rules.records import MOST_ERASED
-from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import append_lead_label, delete_lead_label, find_label
-from contatto.leads.store.jobs import record_plan
+from contatto.leads.store.jobs import (
+    append_job_items,
+    count_waiting_jobs,
+    delete_drafts,
+    delete_old_drafts,
+    find_job,
+    list_free_businesses,
+    list_job_items,
+    list_next_jobs,
+    list_old_imports,
+    list_told,
+    mark_job_running,
+    record_draft_started,
+    record_job,
+    record_plan,
+    save_job,
+)
 
 CHUNK: Final = 100
 """Most leads of one step; how many it does, the time decides."""
@@ -81,8 +104,8 @@ def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan, items: list
     """Write down work that this transaction did at once, so that it is shown, and undone, like any other."""
     begun = new_job(tx, actor, new_id(), kind, plan, len(items))
     job = replace(begun, state=JobState.DONE, done=len(items), ended_at=tx.now)
-    store.save_job(tx, job)
-    store.append_job_items(tx, job, [replace(item, position=n) for n, item in enumerate(items, 1)])
+    save_job(tx, job)
+    append_job_items(tx, job, [replace(item, position=n) for n, item in enumerate(items, 1)])
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
     return job
 
@@ -93,7 +116,7 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
     Raises:
         Refused: NOT_FOUND; CONFLICT when the job still runs, was undone, or cannot be.
     """
-    job = store.find_job(tx, actor.business_id, job_id)
+    job = find_job(tx, actor.business_id, job_id)
     if job is None:
         raise Refused(errors.NOT_FOUND, "Task not found.")
     if job.kind is JobKind.ERASE:
@@ -101,22 +124,22 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
     if not job.has_ended or job.undone_by or job.kind is JobKind.UNDO:
         raise Refused(errors.CONFLICT, "This cannot be undone. It is still running, or was already undone.")
     undo = new_job(tx, actor, new_id(), JobKind.UNDO, Plan(), job.done)
-    store.record_job(tx, replace(job, undone_by=undo.id))
+    record_job(tx, replace(job, undone_by=undo.id))
     return _queue_job(tx, replace(undo, undo_of=job.id))
 
 
 def has_job_to_start(tx: Tx, most: int) -> bool:
     """Report whether a waiting job may run; each business runs ``most`` at a time."""
-    return bool(store.list_free_businesses(tx, most, tx.now - STALLED))
+    return bool(list_free_businesses(tx, most, tx.now - STALLED))
 
 
 def start_waiting_jobs(tx: Tx, most: int) -> int:
     """Let the jobs that have waited longest run, up to so many of each business; say how many these are."""
     tx.hold_key("starting jobs on leads")
     started = 0
-    for business_id, places in store.list_free_businesses(tx, most, tx.now - STALLED):
-        for job_id in store.list_next_jobs(tx, business_id, places):
-            store.mark_job_running(tx, business_id, job_id)
+    for business_id, places in list_free_businesses(tx, most, tx.now - STALLED):
+        for job_id in list_next_jobs(tx, business_id, places):
+            mark_job_running(tx, business_id, job_id)
             emit(tx, business_id, LeadJobMoved(business_id, job_id))
             started += 1
     return started
@@ -125,7 +148,7 @@ def start_waiting_jobs(tx: Tx, most: int) -> int:
 def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     """Do the next step of a job, and tell of it; a handler of the outbox."""
     tx.hold_key("imports and erasures", event.business_id)  # a step that began must not bring rows back
-    job = store.find_job(tx, event.business_id, event.job_id)
+    job = find_job(tx, event.business_id, event.job_id)
     if job is None or job.state is not JobState.RUNNING:
         return
     steps = {JobKind.UNDO: _undo_step, JobKind.IMPORT: _import_step, JobKind.ERASE: _erase_step}
@@ -134,14 +157,14 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
         refresh_facets(tx, job.business_id, {item.lead_id for item in items})
     skipped = sum(item.state is ItemState.SKIPPED for item in items)
     first = job.done + job.skipped + 1
-    store.append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])
+    append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])
     done = job.done + len(items) - skipped
     moved = replace(job, cursor=cursor, done=done, skipped=job.skipped + skipped, moved_at=tx.now)
     if items:
-        store.record_job(tx, moved)
+        record_job(tx, moved)
         emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
         return
-    store.record_job(tx, replace(moved, state=JobState.DONE, ended_at=tx.now))
+    record_job(tx, replace(moved, state=JobState.DONE, ended_at=tx.now))
     if job.plan.rows:
         record_plan(tx, job.business_id, job.id, importing.only_rejects(tx, job))
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
@@ -149,7 +172,7 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
 
 def _queue_job(tx: Tx, job: Job) -> Job:
     check_waiting_jobs(tx, job.business_id)
-    store.save_job(tx, job)
+    save_job(tx, job)
     return job
 
 
@@ -160,7 +183,7 @@ def check_waiting_jobs(tx: Tx, business_id: str) -> None:
         Refused: CONFLICT.
     """
     tx.hold_key("jobs on leads", business_id)
-    if store.count_waiting_jobs(tx, business_id) >= MOST_WAITING:
+    if count_waiting_jobs(tx, business_id) >= MOST_WAITING:
         raise Refused(
             errors.CONFLICT, "%(most)s jobs are already waiting. Try again later.", most=MOST_WAITING
         )
@@ -196,9 +219,9 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
     if kind is JobKind.ERASE:
         _check_not_merged(tx, actor, plan)
     if kind is JobKind.OWNER:
-        annotations.check_member(tx, actor.business_id, value or None)
+        check_member(tx, actor.business_id, value or None)
     if kind is JobKind.LABEL:
-        value = annotations.keep_label(tx, actor.business_id, value).id
+        value = keep_label(tx, actor.business_id, value).id
     if kind is JobKind.UNLABEL:
         label = find_label(tx, actor.business_id, value)
         if label is None:
@@ -279,37 +302,33 @@ def _change_status(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
         return _skipped(
             lead.id, LazyText("The status is already %(status)s.", status=LazyText(STATUS_TEXTS[new]))
         )
-    records.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
+    change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
     return _changed(lead, lead.status.value, value)
 
 
 def _change_owner(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if (lead.owner_id or "") == value:
         return _skipped(lead.id, LazyText("The lead already has this owner."))
-    annotations.assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
+    assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
     return _changed(lead, lead.owner_id or "", value)
 
 
 def _put_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not append_lead_label(tx, actor.business_id, lead.id, value):
         return _skipped(lead.id, LazyText("The lead already has this label."))
-    annotations.note_edit(
-        tx, actor, lead.id, HistoryKind.LABELLED, annotations.label_name(tx, actor.business_id, value)
-    )
+    note_edit(tx, actor, lead.id, HistoryKind.LABELLED, label_name(tx, actor.business_id, value))
     return _changed(lead, "", value)
 
 
 def _take_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not delete_lead_label(tx, actor.business_id, lead.id, value):
         return _skipped(lead.id, LazyText("The lead does not have this label."))
-    annotations.note_edit(
-        tx, actor, lead.id, HistoryKind.UNLABELLED, annotations.label_name(tx, actor.business_id, value)
-    )
+    note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, value))
     return _changed(lead, value, "")
 
 
 def _delete(tx: Tx, actor: Actor, lead: Lead, _value: str) -> JobItem:
-    records.delete_lead(tx, lead, actor.name)
+    delete_lead(tx, lead, actor.name)
     return _changed(lead, "", "deleted")
 
 
@@ -337,7 +356,7 @@ def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     for lead_id in in_time(ids):
         lead = lead_store.find_lead(tx, job.business_id, lead_id)
         if lead is not None and lead_id not in erased:
-            erased |= erasing.erase_leads(tx, job.business_id, [lead], job.actor)
+            erased |= erase_leads(tx, job.business_id, [lead], job.actor)
         is_gone = lead_id in erased
         changed = JobItem(0, lead_id, ItemState.CHANGED, "", "erased", "")
         items.append(changed if is_gone else _skipped(lead_id, LazyText("This lead no longer exists.")))
@@ -345,10 +364,10 @@ def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
 
 
 def _undo_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
-    undone = store.find_job(tx, job.business_id, job.undo_of or "")
+    undone = find_job(tx, job.business_id, job.undo_of or "")
     if undone is None:
         return [], job.cursor
-    items = store.list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
+    items = list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
     leads = lead_store.list_leads_to_change(tx, job.business_id, {item.lead_id for item in items})
     actor, kind = _actor(job), undone.kind
     results = [_take_back(tx, actor, kind, leads.get(item.lead_id), item) for item in in_time(items)]
@@ -370,14 +389,14 @@ def _take_back(tx: Tx, actor: Actor, kind: JobKind, lead: Lead | None, item: Job
 def _status_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     if lead.status.value != item.after:
         return False
-    records.return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
+    return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
     return True
 
 
 def _owner_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     if (lead.owner_id or "") != item.after:
         return False
-    annotations.assign_lead(tx, actor, lead.id, lead.owner_id, item.before or None)
+    assign_lead(tx, actor, lead.id, lead.owner_id, item.before or None)
     return True
 
 
@@ -390,7 +409,7 @@ def _label_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
 def _delete_back(tx: Tx, actor: Actor, lead: Lead, _item: JobItem) -> bool:
     if lead.merged_into is not None:
         return False
-    records.restore_lead(tx, lead, actor.name)
+    restore_lead(tx, lead, actor.name)
     return True
 
 
@@ -399,7 +418,7 @@ def _import_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
 
 
 def _merge_back(tx: Tx, actor: Actor, _lead: Lead, item: JobItem) -> bool:
-    merging.undo_merge(tx, actor, item.after)
+    undo_merge(tx, actor, item.after)
     return True
 
 
@@ -417,15 +436,15 @@ _BACK: Final[dict[JobKind, Callable[[Tx, Actor, Lead, JobItem], bool]]] = {
 KEEP_DRAFT: Final = timedelta(days=1)
 KEEP_REJECTS: Final = timedelta(days=7)
 """How long the rows that were left out can be fetched."""
-_LOOK_BACK: Final = timedelta(days=30)
+_IMPORTS_KEPT_FOR: Final = timedelta(days=30)
 
 
 def keep_import_draft(tx: Tx, actor: Actor, plan: Plan) -> Job:
     """Keep a file until its member has looked at it, in place of the one before."""
-    store.delete_drafts(tx, actor.business_id, actor.member_id)
+    delete_drafts(tx, actor.business_id, actor.member_id)
     job = new_job(tx, actor, new_id(), JobKind.IMPORT, plan, len(plan.rows))
     draft = replace(job, state=JobState.DRAFT)
-    store.save_job(tx, draft)
+    save_job(tx, draft)
     return draft
 
 
@@ -435,7 +454,7 @@ def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> Job:
     Raises:
         Refused: NOT_FOUND, also when it was started.
     """
-    job = store.find_job(tx, actor.business_id, job_id)
+    job = find_job(tx, actor.business_id, job_id)
     if job is None or job.state is not JobState.DRAFT or job.member_id != actor.member_id:
         raise Refused(errors.NOT_FOUND, "This file has expired. Choose it again.")
     return job
@@ -485,13 +504,13 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
     Raises:
         Refused: NOT_FOUND; INVALID, when no column holds a contact detail; CONFLICT when too many jobs wait.
     """
-    job = store.find_job(tx, actor.business_id, job_id)
+    job = find_job(tx, actor.business_id, job_id)
     if job is not None and job.member_id == actor.member_id and job.state is not JobState.DRAFT:
         return
     draft = load_import_draft(tx, actor, job_id)
     read_columns(draft.plan.columns, len(draft.plan.head))
     check_waiting_jobs(tx, actor.business_id)
-    store.record_draft_started(tx, draft)
+    record_draft_started(tx, draft)
 
 
 def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[Plan, dict[int, str]]:
@@ -500,20 +519,20 @@ def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[Plan, dict[int,
     Raises:
         Refused: NOT_FOUND, when there are none, or they are not kept any more.
     """
-    job = store.find_job(tx, business_id, job_id)
+    job = find_job(tx, business_id, job_id)
     if job is None or job.kind is not JobKind.IMPORT or not job.has_ended or not any(job.plan.rows):
         raise Refused(errors.NOT_FOUND, "These rows have expired. Import the file again.")
-    rejects = store.list_told(tx, business_id, job_id, len(job.plan.rows) + 1)
+    rejects = list_told(tx, business_id, job_id, len(job.plan.rows) + 1)
     return job.plan, {item.position: item.reason for item in rejects}
 
 
 def purge_imports(tx: Tx) -> int:
     """Delete what nobody started, and forget rows that were left out long ago; say how many jobs."""
     until = tx.now - KEEP_REJECTS
-    old = store.list_old_imports(tx, until - _LOOK_BACK, until)
+    old = list_old_imports(tx, until - _IMPORTS_KEPT_FOR, until)
     for job in old:
         record_plan(tx, job.business_id, job.id, replace(job.plan, rows=(), numbers=()))
-    return len(old) + store.delete_old_drafts(tx, tx.now - KEEP_DRAFT)
+    return len(old) + delete_old_drafts(tx, tx.now - KEEP_DRAFT)
 
 
 MOST_JOINED: Final = 20

@@ -11,10 +11,22 @@ from contatto.leads.actions.records import refresh_with_twins
 from contatto.leads.model import Actor, Journal, Lead, LeadsMerged, Merge, Picks
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.records import face_back, face_of, merged_face
-from contatto.leads.store import merges as store
 from contatto.leads.store import records
 from contatto.leads.store.annotations import append_lead_label, delete_lead_label
 from contatto.leads.store.jobs import list_leads_to_erase
+from contatto.leads.store.merges import (
+    find_merge,
+    list_equal_points,
+    list_evidence_of_points,
+    list_label_ids,
+    list_row_ids,
+    record_face,
+    record_followers,
+    record_merge_undone,
+    record_moved,
+    record_rehung,
+    save_merge,
+)
 
 REASON_LIMIT = 200
 
@@ -39,12 +51,12 @@ def merge_leads(tx: Tx, actor: Actor, merge_request: MergeRequest) -> Merge:
     target, source = _both(tx, actor, merge_request.kept_id, merge_request.merged_id)
     after = merged_face(target, source, merge_request.picks)
     journal = _move(tx, target, source, Journal(face_of(target), after, {}, [], [], []))
-    store.record_face(tx, actor.business_id, target.id, after)
+    record_face(tx, actor.business_id, target.id, after)
     records.record_hidden(tx, source, tx.now, merged_into=target.id)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
     reason = " ".join(merge_request.reason.split())[:REASON_LIMIT]
     merge = Merge(new_id(), target.id, source.id, actor.name, reason, journal, tx.now, "", None)
-    store.save_merge(tx, actor.business_id, merge)
+    save_merge(tx, actor.business_id, merge)
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=False))
     tx.ports[LeadPorts].leads_merged(tx, actor.business_id, target.id, source.id, is_undone=False)
     return merge
@@ -57,12 +69,12 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
         Refused: NOT_FOUND; CONFLICT when it was undone, the kept lead itself went into another since, or is
             to be erased.
     """
-    merge = store.find_merge(tx, actor.business_id, merge_id)
+    merge = find_merge(tx, actor.business_id, merge_id)
     target = source = None
     if merge is not None:
         leads = records.list_leads_to_change(tx, actor.business_id, (merge.kept_id, merge.merged_id))
         target, source = leads.get(merge.kept_id), leads.get(merge.merged_id)
-        merge = store.find_merge(tx, actor.business_id, merge_id)  # somebody may have undone it meanwhile
+        merge = find_merge(tx, actor.business_id, merge_id)  # somebody may have undone it meanwhile
     if merge is None or target is None or source is None:
         raise Refused(errors.NOT_FOUND, "Merge not found.")
     if merge.undone_at is not None or source.merged_into != target.id or target.merged_into:
@@ -74,10 +86,10 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     _check_not_erasing(tx, actor, target.id)
     _move_back(tx, target, source, merge.journal)
     snapshot = face_back(face_of(target), merge.journal.before, merge.journal.after)
-    store.record_face(tx, actor.business_id, target.id, snapshot)
+    record_face(tx, actor.business_id, target.id, snapshot)
     records.record_hidden(tx, source, None)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
-    store.record_merge_undone(tx, actor.business_id, merge, actor.name)
+    record_merge_undone(tx, actor.business_id, merge, actor.name)
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=True))
     tx.ports[LeadPorts].leads_merged(tx, actor.business_id, target.id, source.id, is_undone=True)
     return merge
@@ -112,32 +124,32 @@ def _move(tx: Tx, target: Lead, source: Lead, journal: Journal) -> Journal:
     A contact point that both have stays where it is; its evidence goes to the equal one.
     """
     business_id = target.business_id
-    equal = store.list_equal_points(tx, business_id, target.id, source.id)
-    proofs = store.list_evidence_of_points(tx, business_id, list(equal))
-    moved = store.list_row_ids(tx, business_id, source.id)
+    equal = list_equal_points(tx, business_id, target.id, source.id)
+    proofs = list_evidence_of_points(tx, business_id, list(equal))
+    moved = list_row_ids(tx, business_id, source.id)
     moved["contact_points"] = [
         contact_point for contact_point in moved["contact_points"] if contact_point not in equal
     ]
     for rows in moved.items():
-        store.record_moved(tx, business_id, rows, source.id, target.id)
+        record_moved(tx, business_id, rows, source.id, target.id)
     for evidence_id, point_id in proofs:
-        store.record_rehung(tx, business_id, evidence_id, equal[point_id])
+        record_rehung(tx, business_id, evidence_id, equal[point_id])
     journal.moved.update(moved)
     journal.rehung.extend((evidence_id, point_id, equal[point_id]) for evidence_id, point_id in proofs)
-    for label_id in sorted(store.list_label_ids(tx, business_id, source.id)):
+    for label_id in sorted(list_label_ids(tx, business_id, source.id)):
         if append_lead_label(tx, business_id, target.id, label_id):
             journal.labels.append(label_id)
     journal.followers.extend(lead.id for lead in records.list_merged_leads(tx, business_id, source.id))
-    store.record_followers(tx, business_id, journal.followers, target.id)
+    record_followers(tx, business_id, journal.followers, target.id)
     return journal
 
 
 def _move_back(tx: Tx, target: Lead, source: Lead, journal: Journal) -> None:
     business_id = target.business_id
     for rows in journal.moved.items():
-        store.record_moved(tx, business_id, rows, target.id, source.id)
+        record_moved(tx, business_id, rows, target.id, source.id)
     for evidence_id, point_id, _ in journal.rehung:
-        store.record_rehung(tx, business_id, evidence_id, point_id)
+        record_rehung(tx, business_id, evidence_id, point_id)
     for label_id in journal.labels:
         delete_lead_label(tx, business_id, target.id, label_id)
-    store.record_followers(tx, business_id, journal.followers, source.id)
+    record_followers(tx, business_id, journal.followers, source.id)

@@ -33,9 +33,9 @@ from contatto.leads.model import (
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.rules.records import facets_of_new
-from contatto.leads.store import facets
 from contatto.leads.store import records as store
 from contatto.leads.store.annotations import FormEntry
+from contatto.leads.store.facets import list_shared, list_sharing_leads, record_facets, record_twins
 from contatto.leads.store.records import append_history
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
@@ -43,7 +43,7 @@ from contatto.measurement.model import ConversionKind
 
 def refresh_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     """Find out anew what leads are filtered by; enough where no contact value came, went, showed or hid."""
-    facets.record_facets(tx, business_id, set(lead_ids))
+    record_facets(tx, business_id, set(lead_ids))
 
 
 def refresh_with_twins(
@@ -51,7 +51,7 @@ def refresh_with_twins(
 ) -> None:
     """Refresh the facets of leads and of those that share a contact value, or shared one ``before``."""
     ids = set(lead_ids) | set(before)
-    facets.record_facets(tx, business_id, ids | facets.list_sharing_leads(tx, business_id, ids))
+    record_facets(tx, business_id, ids | list_sharing_leads(tx, business_id, ids))
 
 
 def refresh_after(tx: Tx, business_id: str, twins: Set[str], touched: Set[str], fresh: Set[str]) -> None:
@@ -61,10 +61,10 @@ def refresh_after(tx: Tx, business_id: str, twins: Set[str], touched: Set[str], 
     Nothing went, so of others who share a value those alone change that have no mark of it yet.
     """
     if twins:
-        shared = facets.list_shared(tx, business_id, twins)
-        facets.record_twins(tx, business_id, shared.twins & fresh)
-        facets.record_facets(tx, business_id, twins - fresh - shared.unsure, shared.twins)
-        facets.record_facets(tx, business_id, shared.unsure | shared.unmarked)
+        shared = list_shared(tx, business_id, twins)
+        record_twins(tx, business_id, shared.twins & fresh)
+        record_facets(tx, business_id, twins - fresh - shared.unsure, shared.twins)
+        record_facets(tx, business_id, shared.unsure | shared.unmarked)
     if untouched := touched - twins - fresh:
         refresh_facets(tx, business_id, untouched)
 

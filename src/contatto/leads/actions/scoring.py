@@ -20,7 +20,7 @@ from contatto.leads.rules.scoring import is_enough
 from contatto.leads.store.scores import find_lead_model, list_leads_to_score, save_lead_model, save_scores
 
 EVERY_S: Final = 3_600.0
-_LOOK_BACK: Final = timedelta(days=180)
+_SCORED_FOR: Final = timedelta(days=180)
 MOST: Final = 5_000
 """So many leads of a business are learned from and scored, the newest."""
 _OLD: Final = timedelta(hours=20)
@@ -47,7 +47,7 @@ class LeadScorer:
             self._turns, self._is_begun = iter([str(business.id) for business in list_businesses(tx)]), True
         for business_id in self._turns:
             model = find_lead_model(tx, business_id)
-            leads = list_leads_to_score(tx, business_id, tx.now - _LOOK_BACK, MOST)
+            leads = list_leads_to_score(tx, business_id, tx.now - _SCORED_FOR, MOST)
             is_old = model is None or model.learned_at <= tx.now - _OLD
             if is_old and _can_learn(leads, model):
                 return _study(business_id, leads, None, _correction(model))

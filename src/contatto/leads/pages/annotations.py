@@ -12,14 +12,32 @@ from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions import annotations
-from contatto.leads.actions import points as actions
-from contatto.leads.actions.annotations import TaskText
+from contatto.leads.actions.annotations import (
+    TaskText,
+    add_note,
+    add_task,
+    assign_lead,
+    edit_note,
+    edit_task,
+    finish_task,
+    label_lead,
+    remove_note,
+    remove_task,
+    unlabel_lead,
+)
+from contatto.leads.actions.points import (
+    add_contact_point,
+    change_contact_point,
+    choose_main_contact,
+    mark_contact_wrong,
+    put_back_contact,
+    reject_contact_point,
+)
 from contatto.leads.model import Note, Task
 from contatto.leads.pages.center import actor_of
 from contatto.leads.pages.detail import change_lead
 from contatto.leads.rules.records import NOTE_LIMIT, read_day
-from contatto.leads.store import annotations as store
+from contatto.leads.store.annotations import find_note, find_task
 
 router = APIRouter(include_in_schema=False)
 
@@ -42,7 +60,7 @@ async def post_point(
 ) -> Response:
     actor = actor_of(caller)
     return await change_lead(
-        request, caller, lead_id, lambda tx: actions.add_contact_point(tx, actor, lead_id, field, value)
+        request, caller, lead_id, lambda tx: add_contact_point(tx, actor, lead_id, field, value)
     )
 
 
@@ -54,12 +72,12 @@ async def post_point_change(
 
     def change(tx: Tx) -> None:
         if sent.do == "save":
-            actions.change_contact_point(tx, actor, lead_id, point_id, sent.seen, sent.value)
+            change_contact_point(tx, actor, lead_id, point_id, sent.seen, sent.value)
         elif sent.do == "main":
-            actions.choose_main_contact(tx, actor, lead_id, point_id, sent.seen)
+            choose_main_contact(tx, actor, lead_id, point_id, sent.seen)
         else:
             is_wrong = sent.do == "wrong"
-            actions.mark_contact_wrong(tx, actor, lead_id, point_id, sent.seen, is_wrong=is_wrong)
+            mark_contact_wrong(tx, actor, lead_id, point_id, sent.seen, is_wrong=is_wrong)
 
     return await change_lead(request, caller, lead_id, change)
 
@@ -72,7 +90,7 @@ async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_
         request,
         caller,
         lead_id,
-        lambda tx: actions.reject_contact_point(tx, business_id, lead_id, point_id, actor),
+        lambda tx: reject_contact_point(tx, business_id, lead_id, point_id, actor),
     )
 
 
@@ -80,7 +98,7 @@ async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_
 async def post_reject_undo(request: Request, caller: FormCaller, lead_id: str, rejected_id: str) -> Response:
     actor = actor_of(caller)
     return await change_lead(
-        request, caller, lead_id, lambda tx: actions.put_back_contact(tx, actor, lead_id, rejected_id)
+        request, caller, lead_id, lambda tx: put_back_contact(tx, actor, lead_id, rejected_id)
     )
 
 
@@ -118,7 +136,7 @@ async def post_owner(
         request,
         caller,
         lead_id,
-        lambda tx: annotations.assign_lead(tx, actor, lead_id, sent.seen or None, sent.owner or None),
+        lambda tx: assign_lead(tx, actor, lead_id, sent.seen or None, sent.owner or None),
     )
 
 
@@ -127,17 +145,13 @@ async def post_label(
     request: Request, caller: FormCaller, lead_id: str, name: Annotated[str, Form(max_length=200)]
 ) -> Response:
     actor = actor_of(caller)
-    return await change_lead(
-        request, caller, lead_id, lambda tx: annotations.label_lead(tx, actor, lead_id, name)
-    )
+    return await change_lead(request, caller, lead_id, lambda tx: label_lead(tx, actor, lead_id, name))
 
 
 @router.post("/leads/{lead_id}/labels/{label_id}/remove")
 async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label_id: str) -> Response:
     actor = actor_of(caller)
-    return await change_lead(
-        request, caller, lead_id, lambda tx: annotations.unlabel_lead(tx, actor, lead_id, label_id)
-    )
+    return await change_lead(request, caller, lead_id, lambda tx: unlabel_lead(tx, actor, lead_id, label_id))
 
 
 @router.post("/leads/{lead_id}/notes")
@@ -145,9 +159,7 @@ async def post_note(
     request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Note, Form()]
 ) -> Response:
     actor = actor_of(caller)
-    return await change_lead(
-        request, caller, lead_id, lambda tx: annotations.add_note(tx, actor, lead_id, sent.text)
-    )
+    return await change_lead(request, caller, lead_id, lambda tx: add_note(tx, actor, lead_id, sent.text))
 
 
 @router.post("/leads/{lead_id}/notes/{note_id}")
@@ -159,9 +171,9 @@ async def post_note_change(
     def change(tx: Tx) -> None:
         note = _seen_note(tx, caller.business_id, lead_id, note_id, sent.seen)
         if sent.do == "delete":
-            annotations.remove_note(tx, actor, note)
+            remove_note(tx, actor, note)
         else:
-            annotations.edit_note(tx, actor, note, sent.text)
+            edit_note(tx, actor, note, sent.text)
 
     return await change_lead(request, caller, lead_id, change)
 
@@ -172,9 +184,7 @@ async def post_task(
 ) -> Response:
     actor = actor_of(caller)
     task_text = TaskText(sent.text, read_day(sent.due_on))
-    return await change_lead(
-        request, caller, lead_id, lambda tx: annotations.add_task(tx, actor, lead_id, task_text)
-    )
+    return await change_lead(request, caller, lead_id, lambda tx: add_task(tx, actor, lead_id, task_text))
 
 
 @router.post("/leads/{lead_id}/tasks/{task_id}")
@@ -186,17 +196,17 @@ async def post_task_change(
     def change(tx: Tx) -> None:
         task = _seen_task(tx, caller.business_id, lead_id, task_id, sent.seen)
         if sent.do == "delete":
-            annotations.remove_task(tx, actor, task)
+            remove_task(tx, actor, task)
         elif sent.do == "save":
-            annotations.edit_task(tx, actor, task, TaskText(sent.text, read_day(sent.due_on)))
+            edit_task(tx, actor, task, TaskText(sent.text, read_day(sent.due_on)))
         else:
-            annotations.finish_task(tx, actor, task, is_done=sent.do == "done")
+            finish_task(tx, actor, task, is_done=sent.do == "done")
 
     return await change_lead(request, caller, lead_id, change)
 
 
 def _seen_note(tx: Tx, business_id: str, lead_id: str, note_id: str, revision: int) -> Note:
-    note = store.find_note(tx, business_id, lead_id, note_id)
+    note = find_note(tx, business_id, lead_id, note_id)
     if note is None:
         raise Refused(errors.NOT_FOUND, "Somebody deleted this note.")
     if note.revision != revision:
@@ -205,7 +215,7 @@ def _seen_note(tx: Tx, business_id: str, lead_id: str, note_id: str, revision: i
 
 
 def _seen_task(tx: Tx, business_id: str, lead_id: str, task_id: str, revision: int) -> Task:
-    task = store.find_task(tx, business_id, lead_id, task_id)
+    task = find_task(tx, business_id, lead_id, task_id)
     if task is None:
         raise Refused(errors.NOT_FOUND, "Somebody deleted this task.")
     if task.revision != revision:

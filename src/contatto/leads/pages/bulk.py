@@ -25,8 +25,7 @@ from contatto.kit.i18n import read_lazy_text, translator_of
 from contatto.kit.ids import new_id
 from contatto.kit.read_audit import note_number_seen, note_seen
 from contatto.kit.table_export import SheetFile, csv_lines
-from contatto.leads.actions import jobs as actions
-from contatto.leads.actions.jobs import MOST_JOINED, merge_many_leads
+from contatto.leads.actions.jobs import MOST_JOINED, MOST_SELECTED, merge_many_leads, start_job, undo_job
 from contatto.leads.actions.records import note_export
 from contatto.leads.model import ContactPoint, ItemState, Job, JobKind, JobState, Lead, Plan
 from contatto.leads.pages.center import (
@@ -40,8 +39,9 @@ from contatto.leads.pages.center import (
     rows_of,
 )
 from contatto.leads.rules.filters import LeadFilter, for_member
-from contatto.leads.store import annotations, listing, records
-from contatto.leads.store import jobs as store
+from contatto.leads.store import listing, records
+from contatto.leads.store.annotations import list_labels, list_labels_of
+from contatto.leads.store.jobs import count_job_items, find_job, list_job_items, list_jobs, list_told
 from contatto.leads.store.listing import Credit
 from contatto.leads.store.merges import find_merge
 from contatto.ui.context import Context, context_of
@@ -166,7 +166,7 @@ def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
     ids = {lead.id for lead in leads}
     credits = credits_of(tx, business_id, leads)
     points = records.list_outgoing_points(tx, business_id, ids)
-    labels = annotations.list_labels_of(tx, business_id, ids)
+    labels = list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)
     return [
         [
@@ -201,7 +201,7 @@ class _Selection(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     do: Literal["status", "owner", "label", "unlabel", "delete", "csv", "xlsx"]
-    ids: list[str] = Limits(default_factory=list, max_length=actions.MOST_SELECTED)
+    ids: list[str] = Limits(default_factory=list, max_length=MOST_SELECTED)
     all: bool = False
     query: str = Limits("", max_length=8_000)
     status: str = Limits("", max_length=20)
@@ -229,7 +229,7 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
         return await answer_file(request, caller, query.wanted, sent.do, None if sent.all else sent.ids)
     require(caller, Permission.WRITE_LEADS)
     actor, plan = actor_of(caller), sent.plan(query)
-    await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind(sent.do), plan))
+    await context_of(request).db.write(lambda tx: start_job(tx, actor, JobKind(sent.do), plan))
     return RedirectResponse(query.href(), 303)
 
 
@@ -264,14 +264,14 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
     context, words = context_of(request), translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
-        job = store.find_job(tx, caller.business_id, job_id)
+        job = find_job(tx, caller.business_id, job_id)
         if job is None:
             raise Refused(errors.NOT_FOUND, "Task not found.")
         skipped = [
             {"lead_id": item.lead_id, "reason": read_lazy_text(item.reason).in_language(words)}
-            for item in store.list_told(tx, caller.business_id, job_id)
+            for item in list_told(tx, caller.business_id, job_id)
         ]
-        counts = store.count_job_items(tx, caller.business_id, job_id)
+        counts = count_job_items(tx, caller.business_id, job_id)
         return {
             "job": _shown(job, _names(tx, caller), is_apart=_is_apart(tx, job)),
             "skipped": skipped,
@@ -292,7 +292,7 @@ async def post_undo(
     """Ask to take a job back, and go on with the list as it was."""
     require(caller, Permission.WRITE_LEADS)
     actor, leads_query = actor_of(caller), read_query(query)
-    await context_of(request).db.write(lambda tx: actions.undo_job(tx, actor, job_id))
+    await context_of(request).db.write(lambda tx: undo_job(tx, actor, job_id))
     return RedirectResponse(leads_query.href(), 303)
 
 
@@ -316,7 +316,7 @@ class _JobRow:
 
 
 def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[_JobRow]:
-    jobs = store.list_jobs(tx, caller.business_id, since, most)
+    jobs = list_jobs(tx, caller.business_id, since, most)
     if not jobs:
         return []
     names = _names(tx, caller)
@@ -327,13 +327,13 @@ def _is_apart(tx: Tx, job: Job) -> bool:
     """Report whether every merge of a job was undone one by one, so that nothing is left to undo."""
     if job.kind is not JobKind.MERGE or not job.has_ended:
         return False
-    items = store.list_job_items(tx, job.business_id, job.id, 0, MOST_JOINED)
+    items = list_job_items(tx, job.business_id, job.id, 0, MOST_JOINED)
     merged = [find_merge(tx, job.business_id, item.after) for item in items]
     return all(merge is None or merge.undone_at is not None for merge in merged)
 
 
 def _names(tx: Tx, caller: Caller) -> dict[str, str]:
-    labels = {label.id: label.name for label in annotations.list_labels(tx, caller.business_id)}
+    labels = {label.id: label.name for label in list_labels(tx, caller.business_id)}
     return labels | member_names(tx, caller.business_id)
 
 

@@ -21,15 +21,27 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.kit.numbers import PageNumber
-from contatto.leads.actions import annotations as actions
+from contatto.leads.actions.annotations import keep_view, pin_view, remove_view, share_view
 from contatto.leads.model import Actor, ContactPoint, Label, Lead, LeadStatus, SavedView
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules import filters
-from contatto.leads.rules.filters import COLUMNS, ME, NOBODY, LeadFilter, Look, Pairs, for_member
+from contatto.leads.rules.filters import (
+    COLUMNS,
+    ME,
+    MOST_IN_ALL,
+    NOBODY,
+    USUAL_SORT,
+    LeadFilter,
+    Look,
+    Pairs,
+    for_member,
+    read_filter,
+    read_look,
+    write_filter,
+    write_look,
+)
 from contatto.leads.rules.records import person_label
-from contatto.leads.store import annotations, listing, records
-from contatto.leads.store import annotations as store
-from contatto.leads.store.annotations import list_form_names
+from contatto.leads.store import listing, records
+from contatto.leads.store.annotations import list_form_names, list_labels, list_labels_of, list_views
 from contatto.leads.store.listing import Credit, find_look, list_credits, list_winning_ads, save_look
 from contatto.leads.store.scores import list_scores
 from contatto.measurement.store import list_measured_ads
@@ -82,7 +94,7 @@ def rows_of(tx: Tx, business_id: str, found: list[Lead], *, with_crm: bool = Fal
     ids = {lead.id for lead in found}
     ads = list_winning_ads(tx, business_id, ids)
     points = records.list_contact_points(tx, business_id, ids)
-    labels = annotations.list_labels_of(tx, business_id, ids)
+    labels = list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)
     scores = list_scores(tx, business_id, ids)
     states = tx.ports[LeadPorts].crm_states(tx, business_id, ids) if with_crm else {}
@@ -122,7 +134,7 @@ class LeadsQuery:
 
     @property
     def pairs(self) -> Pairs:
-        return [*filters.write_filter(self.wanted), *filters.write_look(self.look)]
+        return [*write_filter(self.wanted), *write_look(self.look)]
 
     @property
     def query(self) -> str:
@@ -133,12 +145,12 @@ class LeadsQuery:
 
     def sort_href(self) -> str:
         """The address with another order, for the heads of the table: it holds the word SORT."""
-        unsorted = replace(self, look=replace(self.look, sort=filters.USUAL_SORT))
+        unsorted = replace(self, look=replace(self.look, sort=USUAL_SORT))
         return f"/leads?{urlencode(unsorted.pairs)}&sort=SORT"
 
 
 def read_leads_query(pairs: Pairs) -> LeadsQuery:
-    return LeadsQuery(filters.read_filter(pairs), filters.read_look(pairs))
+    return LeadsQuery(read_filter(pairs), read_look(pairs))
 
 
 def read_query(query: str) -> LeadsQuery:
@@ -160,7 +172,7 @@ def _few(pairs: Pairs) -> Pairs:
         raise Refused(
             errors.INVALID,
             "The filter has more than %(most)s values. Remove some.",
-            most=filters.MOST_IN_ALL,
+            most=MOST_IN_ALL,
         )
     return pairs
 
@@ -179,7 +191,7 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
         "owner": [(ME, N_("Me")), (NOBODY, N_("Nobody")), *member_names(tx, business_id).items()],
         "assignee": assignees(tx, business_id),
         "label": [
-            *((label.id, label.name) for label in annotations.list_labels(tx, business_id)),
+            *((label.id, label.name) for label in list_labels(tx, business_id)),
             (NOBODY, N_("No label")),
         ],
         "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name) for ad in ads}),
@@ -225,7 +237,7 @@ def chips_of(leads_query: LeadsQuery, choices: dict[str, list[tuple[str, str]]])
             text=texts.get((word, value)),
             href=f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
         )
-        for place, (word, value) in enumerate(filters.write_filter(leads_query.wanted))
+        for place, (word, value) in enumerate(write_filter(leads_query.wanted))
         if word not in ("q", "any")
     ]
 
@@ -357,7 +369,7 @@ class _ViewRow:
 
 
 def _views_of(tx: Tx, caller: Caller, leads_query: LeadsQuery) -> list[_ViewRow]:
-    views = store.list_views(tx, caller.business_id, caller.subject_id)
+    views = list_views(tx, caller.business_id, caller.subject_id)
     return [_shown(tx, caller, leads_query, view) for view in views]
 
 
@@ -386,7 +398,7 @@ async def post_view(
     actor = actor_of(caller)
 
     def keep(tx: Tx) -> SavedView:
-        return actions.keep_view(tx, actor, sent.name, query.query, is_shared=sent.shared)
+        return keep_view(tx, actor, sent.name, query.query, is_shared=sent.shared)
 
     await context_of(request).db.write(keep)
     return RedirectResponse(query.href(), 303)
@@ -405,11 +417,11 @@ async def post_view_change(
 
     def change(tx: Tx) -> None:
         if do == "delete":
-            actions.remove_view(tx, actor, view_id)
+            remove_view(tx, actor, view_id)
         elif do in ("pin", "unpin"):
-            actions.pin_view(tx, actor, view_id, is_pinned=do == "pin")
+            pin_view(tx, actor, view_id, is_pinned=do == "pin")
         else:
-            actions.share_view(tx, actor, view_id, is_shared=do == "share")
+            share_view(tx, actor, view_id, is_shared=do == "share")
 
     await context_of(request).db.write(change)
     return RedirectResponse(read_query(query).href(), 303)

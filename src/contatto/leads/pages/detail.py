@@ -19,8 +19,8 @@ from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, Translator, brand_of, is_unreadable, translator_of
 from contatto.kit.timestamps import from_micros
-from contatto.leads.actions import records as actions
 from contatto.leads.actions.points import list_put_back
+from contatto.leads.actions.records import change_lead_status, restore_lead, undo_lead_status
 from contatto.leads.model import (
     ContactPoint,
     Evidence,
@@ -51,11 +51,18 @@ from contatto.leads.pages.lead_view import (
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.records import Reach, list_moves, person_label, reach_of
 from contatto.leads.rules.scoring import explain_reasons
-from contatto.leads.store import annotations, listing
-from contatto.leads.store import merges as merge_store
+from contatto.leads.store import listing
 from contatto.leads.store import records as store
-from contatto.leads.store.annotations import FormEntry, list_entries
+from contatto.leads.store.annotations import (
+    FormEntry,
+    list_entries,
+    list_labels,
+    list_labels_of,
+    list_notes,
+    list_tasks,
+)
 from contatto.leads.store.jobs import find_tombstone
+from contatto.leads.store.merges import list_merges
 from contatto.leads.store.scores import find_score
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
@@ -169,7 +176,7 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
         if lead is None:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
         if lead.hidden_at is not None and lead.merged_into is None:
-            actions.restore_lead(tx, lead, caller.display_name)
+            restore_lead(tx, lead, caller.display_name)
 
     await context_of(request).db.write(restore)
     return RedirectResponse(f"/leads/{lead_id}", 303)
@@ -209,12 +216,10 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
         moves=[status.value for status in list_moves(lead.status)],
         undos=undos_of(tx, lead, history, words),
         members=_choices(tx, lead, members),
-        labels=annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
-        known_labels=annotations.list_labels(tx, business_id),
-        notes=annotations.list_notes(tx, business_id, lead.id),
-        tasks=sorted(
-            annotations.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None
-        ),
+        labels=list_labels_of(tx, business_id, [lead.id])[lead.id],
+        known_labels=list_labels(tx, business_id),
+        notes=list_notes(tx, business_id, lead.id),
+        tasks=sorted(list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None),
         today=tx.now.date(),
         fields=[field.value for field in Field],
         contact_points=[
@@ -303,14 +308,14 @@ def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[MergeView]:
             reason=merge.reason,
             credit=credits[merge.merged_id][1].ad_group_name if merge.merged_id in credits else None,
         )
-        for merge in merge_store.list_merges(tx, lead.business_id, lead.id)
+        for merge in list_merges(tx, lead.business_id, lead.id)
         if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
     ]
 
 
 def _merge_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
     events = []
-    for merge in merge_store.list_merges(tx, lead.business_id, lead.id):
+    for merge in list_merges(tx, lead.business_id, lead.id):
         text = words.gettext("Merged with another lead")
         if merge.reason:
             text = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
@@ -403,7 +408,7 @@ async def post_status(
         request,
         caller,
         lead_id,
-        lambda tx: actions.change_lead_status(tx, business_id, lead_id, seen, status, actor),
+        lambda tx: change_lead_status(tx, business_id, lead_id, seen, status, actor),
     )
 
 
@@ -413,5 +418,5 @@ async def post_status_undo(
 ) -> Response:
     business_id, actor = caller.business_id, caller.display_name
     return await change_lead(
-        request, caller, lead_id, lambda tx: actions.undo_lead_status(tx, business_id, lead_id, seen, actor)
+        request, caller, lead_id, lambda tx: undo_lead_status(tx, business_id, lead_id, seen, actor)
     )

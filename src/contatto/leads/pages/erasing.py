@@ -3,7 +3,8 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Limits
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller
@@ -14,7 +15,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.read_audit import note_seen
-from contatto.leads.actions import jobs as actions
+from contatto.leads.actions.jobs import start_job
 from contatto.leads.model import JobKind, Lead, Plan
 from contatto.leads.pages.center import actor_of, read_query
 from contatto.leads.rules.filters import for_member
@@ -23,26 +24,25 @@ from contatto.leads.store import listing, records
 from contatto.leads.store.facets import list_sharing_leads
 from contatto.ui.context import context_of
 
-router = APIRouter(include_in_schema=False)
 WORD: Final = N_("erase")
 """What has to be typed, in the reader's language or in English."""
 NAMED: Final = 20
 """Leads that the page names; of more it says the number."""
 
 
-class _Chosen(BaseModel):
+class _ErasedChoice(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    ids: list[str] = Field(default_factory=list, max_length=MOST_ERASED)
+    ids: list[str] = Limits(default_factory=list, max_length=MOST_ERASED)
     all: bool = False
-    query: str = Field("", max_length=8_000)
+    query: str = Limits("", max_length=8_000)
 
 
 class _Sure(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    ids: str = Field(max_length=40 * MOST_ERASED)
-    word: str = Field("", max_length=100)
+    ids: str = Limits(max_length=40 * MOST_ERASED)
+    word: str = Limits("", max_length=100)
 
 
 @router.get("/leads/{lead_id}/erase")
@@ -52,7 +52,7 @@ async def show_erase(request: Request, caller: PageCaller, lead_id: str) -> HTML
 
 
 @router.post("/leads/erase/ask")
-async def post_ask(request: Request, caller: FormCaller, sent: Annotated[_Chosen, Form()]) -> HTMLResponse:
+async def post_ask(request: Request, caller: FormCaller, sent: Annotated[_ErasedChoice, Form()]) -> HTMLResponse:
     """Ask before the chosen leads, or all that match by now, are erased; this changes nothing."""
     require(caller, Permission.ERASE_LEADS)
     lead_filter = for_member(read_query(sent.query).wanted, caller.subject_id)
@@ -74,7 +74,7 @@ async def post_erase(request: Request, caller: FormCaller, sent: Annotated[_Sure
     actor, plan = actor_of(caller), Plan(lead_ids=ids)
 
     def start(tx: Tx) -> str:
-        return actions.start_job(tx, actor, JobKind.ERASE, plan).id
+        return start_job(tx, actor, JobKind.ERASE, plan).id
 
     job_id = await context_of(request).db.write(start)
     return RedirectResponse(f"/leads/jobs/{job_id}", 303)

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 import phonenumbers
 from fastapi import APIRouter, Form, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Limits
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller
@@ -24,8 +25,16 @@ from contatto.kit.languages import languages_of_countries, sorted_countries
 from contatto.kit.read_audit import note_number_seen
 from contatto.kit.table_export import csv_lines
 from contatto.kit.untrusted_files import ENCODINGS, TableText
-from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.importing import foresee_import, plan_import
+from contatto.leads.actions.jobs import (
+    keep_import_draft,
+    load_import_draft,
+    load_rejects,
+    map_import_columns,
+    read_plan_in_encoding,
+    replace_import_plan,
+    start_import,
+)
 from contatto.leads.model import Job, Plan
 from contatto.leads.pages.center import actor_of
 from contatto.leads.rules.importing import (
@@ -40,7 +49,6 @@ from contatto.leads.rules.importing import (
 )
 from contatto.ui.context import context_of
 
-router = APIRouter(include_in_schema=False)
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
 _SAMPLES: Final = 3
 
@@ -48,16 +56,16 @@ _SAMPLES: Final = 3
 class _Text(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    text: str = Field("", max_length=1_000_000)
-    country: str = Field("", max_length=2)
+    text: str = Limits("", max_length=1_000_000)
+    country: str = Limits("", max_length=2)
 
 
 class _Mapping(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    column: list[str] = Field(default_factory=list, max_length=MOST_COLUMNS)
-    encoding: str = Field("", max_length=20)
-    country: str = Field("", max_length=2)
+    column: list[str] = Limits(default_factory=list, max_length=MOST_COLUMNS)
+    encoding: str = Limits("", max_length=20)
+    country: str = Limits("", max_length=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ async def show_draft(request: Request, caller: PageCaller, job_id: str) -> HTMLR
     """Show the preview of an import; nothing is changed."""
     require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
-    draft = await context_of(request).db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
+    draft = await context_of(request).db.read(lambda tx: load_import_draft(tx, actor, job_id))
     return await _draft_page(request, caller, draft, draft.plan, None)
 
 
@@ -128,16 +136,16 @@ async def post_columns(
     require(caller, Permission.WRITE_LEADS)
     actor, country = actor_of(caller), _country(sent.country)
     db = context_of(request).db
-    draft = await db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
+    draft = await db.read(lambda tx: load_import_draft(tx, actor, job_id))
     try:
         if sent.encoding and draft.plan.encoding not in ("", sent.encoding):
             # In a thread, before the write: it reads all cells anew.
             plan = await db.run_aside(
-                partial(actions.read_plan_in_encoding, draft.plan, sent.encoding, sent.column, country)
+                partial(read_plan_in_encoding, draft.plan, sent.encoding, sent.column, country)
             )
-            await db.write(lambda tx: actions.replace_import_plan(tx, actor, job_id, plan))
+            await db.write(lambda tx: replace_import_plan(tx, actor, job_id, plan))
         else:
-            await db.write(lambda tx: actions.map_import_columns(tx, actor, job_id, sent.column, country))
+            await db.write(lambda tx: map_import_columns(tx, actor, job_id, sent.column, country))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
@@ -149,7 +157,7 @@ async def post_columns(
 async def post_start(request: Request, caller: FormCaller, job_id: str) -> RedirectResponse:
     require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
-    await context_of(request).db.write(lambda tx: actions.start_import(tx, actor, job_id))
+    await context_of(request).db.write(lambda tx: start_import(tx, actor, job_id))
     return RedirectResponse(f"/leads/jobs/{job_id}", 303)
 
 
@@ -158,9 +166,7 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
     """The rows that were left out or taken in part, as they came, each with its reason: to be mended."""
     require(caller, Permission.WRITE_LEADS)
     words = translator_of(request)
-    plan, reasons = await context_of(request).db.read(
-        lambda tx: actions.load_rejects(tx, caller.business_id, job_id)
-    )
+    plan, reasons = await context_of(request).db.read(lambda tx: load_rejects(tx, caller.business_id, job_id))
     reasons_by_row = {number: read_lazy_text(reason).in_language(words) for number, reason in reasons.items()}
     width = len(plan.head)
     rows = [
@@ -178,7 +184,7 @@ async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str, en
     actor, db = actor_of(caller), context_of(request).db
     # In a thread: it looks at many cells to guess what the columns hold.
     plan = replace(await db.run_aside(partial(plan_import, sheet, country)), encoding=encoding)
-    return await db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
+    return await db.write(lambda tx: keep_import_draft(tx, actor, plan))
 
 
 async def _draft_page(

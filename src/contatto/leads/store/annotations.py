@@ -151,7 +151,7 @@ def list_notes(tx: Tx, business_id: str, lead_id: str) -> list[Note]:
     """A lead's notes, newest first, with their texts opened."""
     query = select(lead_notes).where(lead_notes.c.business_id == business_id, lead_notes.c.lead_id == lead_id)
     rows = tx.execute(query.order_by(lead_notes.c.created_at.desc(), lead_notes.c.id.desc())).mappings()
-    return [Note(**_opened(tx, row, Note)) for row in rows]
+    return [Note(**_open_text(tx, row, Note)) for row in rows]
 
 
 def record_note_text(tx: Tx, business_id: str, note: Note, new: str) -> bool:
@@ -193,7 +193,7 @@ def list_tasks(tx: Tx, business_id: str, lead_id: str) -> list[Task]:
     """A lead's tasks in the order of their making, with their texts opened."""
     query = select(lead_tasks).where(lead_tasks.c.business_id == business_id, lead_tasks.c.lead_id == lead_id)
     rows = tx.execute(query.order_by(lead_tasks.c.created_at, lead_tasks.c.id)).mappings()
-    return [Task(**_opened(tx, row, Task)) for row in rows]
+    return [Task(**_open_text(tx, row, Task)) for row in rows]
 
 
 def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]:
@@ -235,7 +235,7 @@ def delete_task(tx: Tx, business_id: str, task: Task) -> bool:
     return tx.execute(statement).rowcount == 1
 
 
-def _opened(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[str, Any]:
+def _open_text(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[str, Any]:
     values = {name: row[name] for name in shape.__dataclass_fields__ if name != "text"}
     note_seen("lead_id", (row["lead_id"],))
     column = "lead_notes.body" if shape is Note else "lead_tasks.body"

@@ -105,7 +105,7 @@ def find_job(tx: Tx, business_id: str, job_id: str) -> Job | None:
     """A job, locked until the end of the transaction."""
     query = select(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
     row = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().first()
-    return None if row is None else _opened(tx, row)
+    return None if row is None else _open_job(tx, row)
 
 
 def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> list[Job]:
@@ -128,7 +128,7 @@ def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
     """Return the ids of leads that an unfinished job will erase."""
     conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.kind == JobKind.ERASE
     rows = tx.execute(select(lead_jobs).where(_OPEN, *conditions)).mappings()
-    return {lead_id for row in rows for lead_id in _opened(tx, row).plan.lead_ids}
+    return {lead_id for row in rows for lead_id in _open_job(tx, row).plan.lead_ids}
 
 
 def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple[str, int]]:
@@ -234,11 +234,11 @@ def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[Job]:
     old = select(lead_jobs).where(
         lead_jobs.c.kind == JobKind.IMPORT, lead_jobs.c.ended_at >= since, lead_jobs.c.ended_at < until
     )
-    jobs = [_opened(tx, row) for row in tx.execute(old).mappings()]
+    jobs = [_open_job(tx, row) for row in tx.execute(old).mappings()]
     return [job for job in jobs if job.plan.rows]
 
 
-def _opened(tx: Tx, row: Mapping[Any, Any]) -> Job:
+def _open_job(tx: Tx, row: Mapping[Any, Any]) -> Job:
     return _made(row, open_plan(tx.vault, row))
 
 

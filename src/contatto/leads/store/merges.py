@@ -52,7 +52,7 @@ def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
     """Return a merge; who changes it locks its two leads first and reads it again."""
     query = select(lead_merges).where(lead_merges.c.business_id == business_id, lead_merges.c.id == merge_id)
     row = tx.execute(query).mappings().first()
-    return None if row is None else _opened(tx, row)
+    return None if row is None else _open_merge(tx, row)
 
 
 def list_merges(tx: Tx, business_id: str, lead_id: str) -> list[Merge]:
@@ -60,7 +60,7 @@ def list_merges(tx: Tx, business_id: str, lead_id: str) -> list[Merge]:
     either = or_(lead_merges.c.kept_id == lead_id, lead_merges.c.merged_id == lead_id)
     query = select(lead_merges).where(lead_merges.c.business_id == business_id, either)
     rows = tx.execute(query.order_by(lead_merges.c.at.desc(), lead_merges.c.id.desc())).mappings()
-    return [_opened(tx, row) for row in rows]
+    return [_open_merge(tx, row) for row in rows]
 
 
 def record_merge_undone(tx: Tx, business_id: str, merge: Merge, actor: str) -> None:
@@ -183,7 +183,7 @@ def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str
     tx.execute(statement.values(merged_into=kept_id))
 
 
-def _opened(tx: Tx, row: Mapping[Any, Any]) -> Merge:
+def _open_merge(tx: Tx, row: Mapping[Any, Any]) -> Merge:
     business_id, merge_id, sealed_reason = row["business_id"], row["id"], row["reason"]
     journal = tx.vault.open_bytes(row["journal"], business_id, "lead_merges.journal", merge_id)
     place = business_id, "lead_merges.reason", merge_id
