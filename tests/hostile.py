@@ -11,8 +11,8 @@ from typing import Final
 from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors import meta
 from contatto.channels.model import ChannelApp, Platform
-from contatto.inbox.actions.automatic import keep_automatic
-from contatto.inbox.actions.desk import add_private_note, keep_saved_reply, label_conversation
+from contatto.inbox.actions.replies import keep_automatic
+from contatto.inbox.actions.threads import add_private_note, keep_saved_reply, label_conversation
 from contatto.inbox.model import AutomaticMessages, PreparedReply
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx

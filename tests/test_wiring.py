@@ -11,7 +11,7 @@ from contatto.kit.db.connect import open_database
 from contatto.kit.db.tx import MissingPart, Parts, Tx
 from contatto.kit.settings import Settings
 from contatto.kit.vault import Vault
-from contatto.leads.actions.erasing import erase_leads
+from contatto.leads.actions.merging import erase_leads
 from contatto.leads.ports import LeadPorts
 from contatto.wiring import PORTS, install
 

@@ -7,9 +7,14 @@ from typing import Final
 from bench.decision_parts.shop import BUDGET_MICROS
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount
-from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
-from contatto.ads.actions.ads import NewAd, create_ad
-from contatto.ads.actions.campaigns import NewCampaign, create_campaign
+from contatto.ads.actions.campaigns import (
+    NewAd,
+    NewAdGroup,
+    NewCampaign,
+    create_ad,
+    create_ad_group,
+    create_campaign,
+)
 from contatto.app import open_context
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import Platform

@@ -19,9 +19,14 @@ from bench.pages_parts.filling import EMAIL, PASSWORD
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import AdAccount, Role
-from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
-from contatto.ads.actions.ads import NewAd, create_ad
-from contatto.ads.actions.campaigns import NewCampaign, create_campaign
+from contatto.ads.actions.campaigns import (
+    NewAd,
+    NewAdGroup,
+    NewCampaign,
+    create_ad,
+    create_ad_group,
+    create_campaign,
+)
 from contatto.ads.model import Ad
 from contatto.app import open_context
 from contatto.channels.actions import NewAccount, connect_account

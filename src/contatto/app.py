@@ -23,20 +23,11 @@ import contatto.accounts.pages
 import contatto.ad_platforms.pages.accounts
 import contatto.ad_platforms.pages.uploads
 import contatto.ads.api.campaigns
-import contatto.ads.api.campaigns
-import contatto.ads.api.options
-import contatto.ads.api.options
-import contatto.ads.api.campaigns
-import contatto.ads.api.options
-import contatto.ads.api.options
 import contatto.ads.api.options
 import contatto.ads.api.smart_plus
-import contatto.ads.api.smart_plus
-import contatto.ads.pages.forms
 import contatto.ads.pages.audiences
-import contatto.ads.pages.manager
 import contatto.ads.pages.forms
-import contatto.ads.pages.manager
+import contatto.ads.pages.tree
 import contatto.alerts.pages
 import contatto.audiences.api
 import contatto.capture.api
@@ -53,23 +44,15 @@ import contatto.forms.api
 import contatto.forms.pages.routes
 import contatto.guide.pages
 import contatto.home.pages
-import contatto.inbox.api.webhooks
-import contatto.inbox.api.conversations
 import contatto.inbox.api.conversations
 import contatto.inbox.api.webhooks
-import contatto.inbox.pages.desk
-import contatto.inbox.pages.chat
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.desk
-import contatto.inbox.pages.chat
 import contatto.jobs.pages
 import contatto.leads.pages.annotations
 import contatto.leads.pages.bulk
 import contatto.leads.pages.center
 import contatto.leads.pages.detail
-import contatto.leads.pages.bulk
-import contatto.leads.pages.bulk
-import contatto.leads.pages.annotations
 import contatto.logins.pages
 import contatto.measurement.api
 import contatto.operators.pages.routes
@@ -137,7 +120,7 @@ ROUTERS: Final = (
     contatto.ads.api.options.targeting_router,
     contatto.ads.api.options.eligibility_router,
     contatto.ads.api.options.audience_router,
-    contatto.ads.pages.manager.router,
+    contatto.ads.pages.tree.router,
     contatto.ads.pages.audiences.router,
     contatto.ads.pages.forms.router,
     contatto.alerts.pages.router,

@@ -8,7 +8,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
 from contatto.ad_platforms.actions.pulling import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
-from contatto.ads.actions.nodes import purge_drafts
+from contatto.ads.actions.edits import purge_drafts
 from contatto.ads.ports import SpendPort
 from contatto.alerts import actions as alerts_actions
 from contatto.alerts.model import AlertRaised, Way
@@ -43,13 +43,26 @@ from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
 from contatto.forms.store import list_answers_of_lead, list_receipts_of_lead
 from contatto.inbox.actions import forms as lead_forms
 from contatto.inbox.actions import incoming
-from contatto.inbox.actions.desk import judge_messages, learn_marked_chats, wake_conversations
-from contatto.inbox.actions.erasing import forget_chats, hold_chats
 from contatto.inbox.actions.forms import GatheredSheets
 from contatto.inbox.actions.incoming import Backlog, settling_work
-from contatto.inbox.actions.pushes import push_message, push_read, push_tap
-from contatto.inbox.actions.replies import has_photo_to_forget, purge_photos, reply_kind, send_scheduled
-from contatto.inbox.actions.threads import forget_lead, post_notices
+from contatto.inbox.actions.replies import (
+    has_photo_to_forget,
+    purge_photos,
+    push_message,
+    push_read,
+    push_tap,
+    reply_kind,
+    send_scheduled,
+)
+from contatto.inbox.actions.threads import (
+    forget_chats,
+    forget_lead,
+    hold_chats,
+    judge_messages,
+    learn_marked_chats,
+    post_notices,
+    wake_conversations,
+)
 from contatto.inbox.auth import ChatLimits
 from contatto.inbox.model import (
     AdTapped,
@@ -88,8 +101,8 @@ from contatto.kit.rate_limits import GuessLimit, RequestLimit
 from contatto.kit.settings import Settings
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import jobs
-from contatto.leads.actions.points import purge_rejected
-from contatto.leads.actions.scoring import scoring_study
+from contatto.leads.actions.annotations import purge_rejected
+from contatto.leads.actions.jobs import scoring_study
 from contatto.leads.model import (
     ContactRejected,
     LeadCaptured,

@@ -3,9 +3,16 @@
 import pytest
 
 from contatto.ads import store
-from contatto.ads.actions.ad_groups import change_ad_group_status, create_ad_group
-from contatto.ads.actions.ads import NewAd, change_ad_status, create_ad
-from contatto.ads.actions.campaigns import NewCampaign, change_campaign_status, create_campaign
+from contatto.ads.actions.campaigns import (
+    NewAd,
+    NewCampaign,
+    change_ad_group_status,
+    change_ad_status,
+    change_campaign_status,
+    create_ad,
+    create_ad_group,
+    create_campaign,
+)
 from contatto.ads.actions.publishing import find_channel
 from contatto.ads.model import BudgetMode, ClickWindow, NodeFilter, NodeStatus, Page, ViewWindow
 from contatto.ads.store import list_live_ads

@@ -11,7 +11,7 @@ import pytest
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
-from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
+from contatto.ads.actions.campaigns import AdGroupChanges, update_ad_group
 from contatto.audiences import store
 from contatto.audiences.actions import create_customer_list
 from contatto.audiences.model import Audience, ListKind

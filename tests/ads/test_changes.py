@@ -6,10 +6,16 @@ from functools import partial
 import pytest
 
 from contatto.ads import store
-from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
-from contatto.ads.actions.ads import AdChanges, update_ad
-from contatto.ads.actions.campaigns import CampaignChanges, change_campaign_status, update_campaign
-from contatto.ads.actions.first_messages import NewWelcome, create_welcome_message
+from contatto.ads.actions.campaigns import (
+    AdChanges,
+    AdGroupChanges,
+    CampaignChanges,
+    change_campaign_status,
+    update_ad,
+    update_ad_group,
+    update_campaign,
+)
+from contatto.ads.actions.publishing import NewWelcome, create_welcome_message
 from contatto.ads.model import BidType, BudgetMode, NodeStatus, ScheduleType
 from contatto.kit import errors
 from contatto.kit.db.database import Database

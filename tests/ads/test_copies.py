@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from contatto.ads import store
-from contatto.ads.actions.ad_groups import create_ad_group
-from contatto.ads.actions.ads import NewAd, change_ad_status, create_ad, reject_ad
-from contatto.ads.actions.nodes import copy_node
+from contatto.ads.actions.campaigns import NewAd, change_ad_status, create_ad, create_ad_group, reject_ad
+from contatto.ads.actions.edits import copy_node
 from contatto.ads.model import Ad, AdGroup, Audit, Campaign, NodeFilter, NodeKind, NodeStatus, Page, Place
 from contatto.capture.actions import turn_off_capture
 from contatto.kit import errors

@@ -8,7 +8,7 @@ import pytest
 
 from contatto.accounts.model import Role
 from contatto.ads.actions.campaigns import change_campaign_status
-from contatto.ads.actions.nodes import (
+from contatto.ads.actions.edits import (
     KEEP_DRAFTS,
     drop_draft,
     find_draft,
@@ -18,7 +18,7 @@ from contatto.ads.actions.nodes import (
     purge_drafts,
 )
 from contatto.ads.model import NodeKind, NodeStatus
-from contatto.ads.rules.typed import AdForm, AdGroupForm, CampaignForm
+from contatto.ads.rules.settings import AdForm, AdGroupForm, CampaignForm
 from contatto.audit.store import count_audit_entries
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock

@@ -9,8 +9,8 @@ import pytest
 
 from contatto.accounts.model import Role
 from contatto.ads import store
-from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
-from contatto.ads.actions.nodes import load_node_account
+from contatto.ads.actions.campaigns import AdGroupChanges, update_ad_group
+from contatto.ads.actions.edits import load_node_account
 from contatto.ads.model import Audit, NodeKind
 from contatto.kit.db.tx import Tx
 from tests.ads.test_pages import add_audience, post

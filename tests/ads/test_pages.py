@@ -10,7 +10,7 @@ import pytest
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.ads import store
-from contatto.ads.actions.ads import reject_ad
+from contatto.ads.actions.campaigns import reject_ad
 from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.ads.store import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience

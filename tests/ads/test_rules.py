@@ -20,11 +20,11 @@ from contatto.ads.model import (
     ScheduleType,
     ViewWindow,
 )
-from contatto.ads.rules.delivering import check_move
 from contatto.ads.rules.goals import (
     check_billing,
     check_event,
     check_goal,
+    check_move,
     eligibility,
     goal_of,
     is_eligible,

@@ -3,15 +3,17 @@
 import pytest
 
 from contatto.ads import store
-from contatto.ads.actions.ad_groups import AdGroupChanges, create_ad_group, update_ad_group
-from contatto.ads.actions.ads import (
+from contatto.ads.actions.campaigns import (
     AdChanges,
+    AdGroupChanges,
     NewAd,
     approve_ad,
     change_ad_status,
     create_ad,
+    create_ad_group,
     reject_ad,
     update_ad,
+    update_ad_group,
 )
 from contatto.ads.model import Ad, Audit, NodeStatus, Targeting
 from contatto.ads.store import list_live_ads

@@ -6,9 +6,14 @@ from datetime import UTC, datetime
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import AdAccount, Business
 from contatto.accounts.store import record_ad_account
-from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
-from contatto.ads.actions.ads import NewAd, create_ad
-from contatto.ads.actions.campaigns import NewCampaign, create_campaign
+from contatto.ads.actions.campaigns import (
+    NewAd,
+    NewAdGroup,
+    NewCampaign,
+    create_ad,
+    create_ad_group,
+    create_campaign,
+)
 from contatto.ads.model import Ad, AdGroup, Campaign
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData

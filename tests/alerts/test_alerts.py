@@ -12,7 +12,7 @@ from contatto.alerts import actions, store
 from contatto.alerts.model import Choices, Kind
 from contatto.channels.actions import set_access_token
 from contatto.channels.model import ChannelLost, MessageKind, Sender
-from contatto.inbox.actions.desk import set_reply_target
+from contatto.inbox.actions.threads import set_reply_target
 from contatto.inbox.model import Message
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import append_message, find_first_answer

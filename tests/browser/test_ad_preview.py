@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from contatto.inbox.actions.automatic import keep_automatic
+from contatto.inbox.actions.replies import keep_automatic
 from contatto.inbox.model import AutomaticMessages, PreparedReply
 from tests.browser.conftest import Served
 from tests.journeys.running import EMAIL, PASSWORD

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from contatto.forms.model import Consent, Content, Kind, Option
-from contatto.inbox.actions.automatic import keep_automatic
+from contatto.inbox.actions.replies import keep_automatic
 from tests.browser.conftest import Served
 from tests.forms.edges import offer
 from tests.forms.papers import content, question

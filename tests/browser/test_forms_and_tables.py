@@ -9,9 +9,14 @@ from playwright.sync_api import Browser, Page, expect
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount
 from contatto.accounts.model import BusinessId
-from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
-from contatto.ads.actions.ads import NewAd, create_ad
-from contatto.ads.actions.campaigns import NewCampaign, create_campaign
+from contatto.ads.actions.campaigns import (
+    NewAd,
+    NewAdGroup,
+    NewCampaign,
+    create_ad,
+    create_ad_group,
+    create_campaign,
+)
 from contatto.channels.store import find_token
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal

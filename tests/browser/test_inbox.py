@@ -8,7 +8,7 @@ from playwright.sync_api import APIResponse, Browser, Locator, Page, Route, expe
 
 from contatto.accounts.model import Role
 from contatto.channels.actions import set_access_token
-from contatto.inbox.actions.desk import keep_saved_reply
+from contatto.inbox.actions.threads import keep_saved_reply
 from tests import make
 from tests.browser.conftest import Served
 from tests.browser.test_main_job import _sign_in

@@ -18,8 +18,8 @@ from contatto.crm.store.deliveries import list_deliveries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
+from contatto.leads.actions.annotations import change_contact_point, mark_contact_wrong
 from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
-from contatto.leads.actions.points import change_contact_point, mark_contact_wrong
 from contatto.leads.actions.records import change_lead_status, delete_lead
 from contatto.leads.model import Actor, Lead, LeadStatus, Picks
 from contatto.leads.store.records import find_lead, list_contact_points

@@ -22,8 +22,7 @@ from contatto.kit.db.connect import open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from contatto.kit.vault import Vault
-from contatto.leads.actions.erasing import erase_leads
-from contatto.leads.actions.merging import MergeRequest, merge_leads
+from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads
 from contatto.leads.actions.records import change_lead_status, delete_lead
 from contatto.leads.model import Actor, LeadStatus, Picks
 from contatto.leads.rules.records import MOVES

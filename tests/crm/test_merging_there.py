@@ -27,8 +27,7 @@ from contatto.crm.store.targets import find_trial
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpOutcome, HttpRequest, NoAnswer, SendFailure
-from contatto.leads.actions.erasing import erase_leads
-from contatto.leads.actions.merging import MergeRequest, merge_leads
+from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads
 from contatto.leads.model import Actor, Lead, Picks
 from tests import make
 from tests.crm.engine import counts, later, link, record, run_all, with_memory

@@ -41,8 +41,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.model import HttpAnswer
-from contatto.leads.actions.erasing import erase_leads
-from contatto.leads.actions.merging import MergeRequest, merge_leads
+from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads
 from contatto.leads.model import Actor, Picks
 from contatto.leads.store.records import find_lead
 from contatto.simulator.crms.speaking import Speaker

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy.event import listen
 
 from contatto.ads import store as ads
-from contatto.ads.actions.ads import change_ad_status
+from contatto.ads.actions.campaigns import change_ad_status
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.budgeting import PROMISE_US

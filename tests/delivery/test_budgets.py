@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from contatto.ads import store as ads
-from contatto.ads.actions.ad_groups import create_ad_group
-from contatto.ads.actions.ads import NewAd, create_ad
+from contatto.ads.actions.campaigns import NewAd, create_ad, create_ad_group
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.delivery.actions.balances import pay_in, set_balance_limit
 from contatto.delivery.actions.packing import read_record

@@ -25,7 +25,7 @@ from contatto.delivery.store.foretold import save_influences, save_told
 from contatto.delivery.store.trials import save_trial_days
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import HeldBin, HeldOut, LeadModel, Sign
-from contatto.leads.store.scores import save_lead_model
+from contatto.leads.store.jobs import save_lead_model
 from contatto.measurement.model import Goal
 from tests.journeys.running import House, flush_decisions, running_house
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contatto.ads import store as ads
-from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
+from contatto.ads.actions.campaigns import AdGroupChanges, update_ad_group
 from contatto.ads.model import NodeStatus, Pacing
 from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.explaining import Verdict, explain_decision

@@ -16,20 +16,18 @@ from contatto.forms.model import CONTACTS, Content, HiddenValue, Kind, Option, S
 from contatto.forms.rules import drafts
 from contatto.forms.rules.answers import (
     UnreadableAnswer,
+    accepted_languages,
+    best_language,
     check_opening,
     check_submission,
     contacts_of,
     count_score,
     find_way,
-    read_text,
-    sign_opening,
-)
-from contatto.forms.rules.content import (
-    accepted_languages,
-    best_language,
     is_call,
     is_link,
     may_become_link,
+    read_text,
+    sign_opening,
     text_of,
 )
 from contatto.forms.rules.drafts import list_problems

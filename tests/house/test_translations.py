@@ -31,7 +31,7 @@ FOR_PROGRAMS = (
     "reports/rules/queries.py",
 )
 """Rooms outside of the API whose refusals only programs get: they are English."""
-OF_THE_BUSINESS = ("src/contatto/forms/rules/answers.py:", "text_of(content,")
+OF_THE_BUSINESS = ("src/contatto/forms/rules/answers.py:", "content.words")
 """The one text that a business writes itself: what its form says of a wrong answer."""
 PLACEHOLDER = re.compile(r"%\(\w+\)s")
 FIELD = re.compile(r"(?:[a-z_.]+|%\(\w+\)s): ")

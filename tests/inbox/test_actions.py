@@ -8,9 +8,13 @@ from sqlalchemy import select
 
 from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.channels.model import MessageKind, Platform, Sender
-from contatto.inbox.actions.desk import mark_conversation_as_lead, note_conversation_read
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.threads import conversation_id_of, person_id_of
+from contatto.inbox.actions.threads import (
+    conversation_id_of,
+    mark_conversation_as_lead,
+    note_conversation_read,
+    person_id_of,
+)
 from contatto.inbox.model import Message, ReceiptState
 from contatto.inbox.rules import TEXT_LIMIT, cut_segments
 from contatto.inbox.store import conversations, messages, receipts
@@ -27,7 +31,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, list_events_of
 from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
 from contatto.leads.model import Actor, Picks
-from contatto.leads.store.merges import list_evidence_of_sources
+from contatto.leads.store.annotations import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind
 from tests import make

@@ -10,12 +10,15 @@ from sqlalchemy import select
 
 from contatto.accounts.model import Role
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox.actions.desk import (
+from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.actions.replies import load_window, send_reply
+from contatto.inbox.actions.threads import (
     SPAM_NOTE,
     SeenConversation,
     add_private_note,
     assign_conversation,
     block_person,
+    conversation_id_of,
     keep_saved_reply,
     label_conversation,
     mark_conversation_as_lead,
@@ -27,9 +30,6 @@ from contatto.inbox.actions.desk import (
     unlabel_conversation,
     wake_conversations,
 )
-from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.replies import load_window, send_reply
-from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import Conversation, Message, ThreadState
 from contatto.inbox.rules import MOST_SAVED, NOTE_LIMIT, SNOOZES
 from contatto.inbox.store import conversations, messages

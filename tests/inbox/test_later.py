@@ -11,15 +11,15 @@ from contatto.channels.actions import allow_embedding, set_access_token
 from contatto.channels.rules import embed_origins
 from contatto.channels.store import list_embed_origins
 from contatto.inbox import rules
-from contatto.inbox.actions.desk import (
+from contatto.inbox.actions.forms import FormOffer, send_form
+from contatto.inbox.actions.replies import cancel_scheduled, schedule_reply, send_scheduled
+from contatto.inbox.actions.threads import (
     FoundConversations,
     add_private_note,
     note_conversation_read,
     search_conversations,
     set_reply_target,
 )
-from contatto.inbox.actions.forms import FormOffer, send_form
-from contatto.inbox.actions.replies import cancel_scheduled, schedule_reply, send_scheduled
 from contatto.inbox.model import ScheduledReply, ScheduleState
 from contatto.inbox.rules import (
     MOST_SCHEDULED,

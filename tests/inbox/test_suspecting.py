@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from contatto.inbox.actions.desk import (
+from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.actions.threads import (
     block_person,
+    conversation_id_of,
     judge_messages,
     learn_marked_chats,
     mark_conversation,
     unblock_person,
 )
-from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import MessageReceived, ThreadState
 from contatto.inbox.store import desk as suspects
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from contatto.kit.db.database import Database, RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions.erasing import erase_leads
-from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads, undo_merge
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, Lead, LeadStatus, Picks
 from contatto.leads.rules.filters import LeadFilter

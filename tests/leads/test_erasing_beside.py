@@ -13,10 +13,10 @@ from contatto.channels.model import MessageKind, Sender
 from contatto.crm.actions.changes import take_crm_change
 from contatto.crm.actions.deliveries import schedule_lead
 from contatto.crm.model import Cursor, RecordChange, Target
-from contatto.inbox.actions.desk import add_private_note
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.replies import send_reply
+from contatto.inbox.actions.threads import add_private_note
 from contatto.inbox.model import Message
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import messages
@@ -24,14 +24,14 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, points
+from contatto.leads.actions import annotations
 from contatto.leads.actions.jobs import continue_job, start_job
 from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, JobKind, Lead, LeadJobMoved, LeadStatus, Picks, Plan
 from contatto.leads.store import records as lead_store
+from contatto.leads.store.annotations import list_merges
 from contatto.leads.store.jobs import mark_job_running
-from contatto.leads.store.merges import list_merges
 from tests import make
 from tests.background import work_off
 from tests.crm.engine import link, with_memory
@@ -143,7 +143,7 @@ def change_status(world: World) -> Step:
 
 def change_point(world: World) -> Step:
     field = Field.EMAIL
-    return lambda tx: points.add_contact_point(tx, world.actor, world.gone.id, field, f"x.{world.mail}")
+    return lambda tx: annotations.add_contact_point(tx, world.actor, world.gone.id, field, f"x.{world.mail}")
 
 
 def reply(world: World) -> Step:

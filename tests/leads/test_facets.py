@@ -18,7 +18,7 @@ from contatto.leads.actions.records import delete_lead, refresh_with_twins, upse
 from contatto.leads.model import Actor, Lead, Origin, Picks
 from contatto.leads.rules.filters import Agreed, LeadFilter
 from contatto.leads.store import listing
-from contatto.leads.store.facets import record_facets
+from contatto.leads.store.annotations import record_facets
 from contatto.leads.store.records import find_lead, leads
 from tests import make
 from tests.examples import examples

@@ -26,13 +26,14 @@ from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import (
     lead_labels,
+    lead_merges,
     lead_notes,
     lead_tasks,
+    list_evidence_of_sources,
     list_labels_of,
     list_notes,
     list_tasks,
 )
-from contatto.leads.store.merges import lead_merges, list_evidence_of_sources
 from contatto.measurement import actions as measurement
 from contatto.measurement.store import conversions, list_measured_ads
 from tests import make

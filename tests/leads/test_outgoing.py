@@ -18,7 +18,7 @@ from contatto.forms.model import FormSubmitted, Kind
 from contatto.forms.rules.outside import form_table
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.leads.actions.points import change_contact_point, mark_contact_wrong
+from contatto.leads.actions.annotations import change_contact_point, mark_contact_wrong
 from contatto.leads.model import Actor, LeadCaptured, LeadSource
 from contatto.leads.pages.bulk import table_rows
 from contatto.leads.rules.records import chat_data

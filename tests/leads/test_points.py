@@ -13,7 +13,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions.points import (
+from contatto.leads.actions.annotations import (
     list_put_back,
     purge_rejected,
     put_back_contact,

@@ -11,27 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.leads.engines import (
-    NoTrees,
-    ScoringRequest,
-    ScoringResult,
-    answer_round,
-    learn_quality,
-    read_quality,
-    score_round,
-)
-from contatto.leads.model import ScoredLead
-from contatto.leads.rules.prediction import (
     LEAST,
     Columns,
     Correction,
     Described,
+    NoTrees,
+    ScoringRequest,
+    ScoringResult,
+    answer_round,
     chance_at,
     choose_columns,
     correct_by,
     fill_table,
     fit_linear,
+    learn_quality,
+    read_quality,
+    score_round,
 )
-from contatto.leads.rules.scoring import ENOUGH, choose_reasons, explain_reasons
+from contatto.leads.model import ScoredLead
+from contatto.leads.rules.filters import ENOUGH, choose_reasons, explain_reasons
 
 WORDS = st.lists(
     st.sampled_from([f"{letter}:{number}" for letter in "acf" for number in range(3)]), max_size=4

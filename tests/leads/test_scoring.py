@@ -12,15 +12,13 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
+from contatto.leads.actions.jobs import scoring_study
 from contatto.leads.actions.records import change_lead_status
-from contatto.leads.actions.scoring import scoring_study
-from contatto.leads.engines import ScoringRequest, ScoringResult
+from contatto.leads.engines import Correction, ScoringRequest, ScoringResult
 from contatto.leads.model import Lead, LeadModel, LeadScore, LeadStatus, ScoredLead
-from contatto.leads.rules.filters import LeadFilter, Look, read_filter, write_filter
-from contatto.leads.rules.prediction import Correction
-from contatto.leads.rules.scoring import BANDS, ENOUGH, ScoreBand
+from contatto.leads.rules.filters import BANDS, ENOUGH, LeadFilter, Look, ScoreBand, read_filter, write_filter
 from contatto.leads.store import listing
-from contatto.leads.store.scores import find_lead_model, find_score, list_scores, save_lead_model, save_scores
+from contatto.leads.store.jobs import find_lead_model, find_score, list_scores, save_lead_model, save_scores
 from tests import make
 from tests.journeys.running import running_house
 from tests.leads.test_quality import crossed, needs_trees

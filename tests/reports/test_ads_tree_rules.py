@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from contatto.ads.model import BudgetMode, Campaign, NodeKind, NodeStatus
-from contatto.ads.rules.delivering import Delivering, Node
+from contatto.ads.rules.goals import Delivering, Node
 from contatto.measurement.model import Goal
 from contatto.reports.model import Counts, Figures, Span
 from contatto.reports.registry import METRICS

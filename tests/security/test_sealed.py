@@ -31,7 +31,7 @@ from contatto.kit.outbound.model import NewRequest, RetryPlan
 from contatto.kit.outbound.store import queue_request
 from contatto.kit.vault import Sealed, Vault
 from contatto.leads.model import LeadModel
-from contatto.leads.store.scores import save_lead_model
+from contatto.leads.store.jobs import save_lead_model
 from contatto.spam.rules import BITS, SpamWeights
 from contatto.spam.store import save_weights
 from contatto.wiring import install

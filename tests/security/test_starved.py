@@ -24,7 +24,7 @@ from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.jobs import MOST_WAITING
 from contatto.leads.model import Job, JobState
-from contatto.leads.pages import bulk, importing
+from contatto.leads.pages import bulk
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.jobs import list_jobs
 from contatto.leads.store.listing import count_leads
@@ -190,7 +190,7 @@ def test_a_long_export_or_preview_holds_up_no_lead_of_another(
 ) -> None:
     """It reads until the lead of the other is there."""
     place, name = {
-        "preview": (importing, "foresee_import"),
+        "preview": (bulk, "foresee_import"),
         "file": (lead_files, "_file_table"),
     }.get(what, (bulk, "table_rows"))
     gate = Gate(getattr(place, name))

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Column, func, select
 from structlog.testing import capture_logs
 
-from contatto.inbox.actions.desk import keep_saved_reply
+from contatto.inbox.actions.threads import keep_saved_reply
 from contatto.inbox.store.conversations import persons
 from contatto.inbox.store.desk import private_notes, saved_replies
 from contatto.inbox.store.messages import messages

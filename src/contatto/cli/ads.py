@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from contatto.ads import store
-from contatto.ads.actions.ads import approve_ad, reject_ad
+from contatto.ads.actions.campaigns import approve_ad, reject_ad
 from contatto.ads.model import Ad
 from contatto.cli.acting import carry_out, out, print_table
 from contatto.kit.db.tx import Tx

@@ -10,7 +10,7 @@ from contatto.delivery.store.foretold import find_influences
 from contatto.delivery.store.relearnings import find_relearning
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import LeadModel
-from contatto.leads.store.scores import find_lead_model
+from contatto.leads.store.jobs import find_lead_model
 
 
 def tell_model(tx: Tx, business_id: str) -> list[Table]:

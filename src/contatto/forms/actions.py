@@ -28,11 +28,12 @@ from contatto.forms.rules.answers import (
     Checked,
     check_submission,
     clean,
+    consent_text,
     contacts_of,
     count_score,
+    hash_text,
     list_hours,
 )
-from contatto.forms.rules.content import consent_text, hash_text
 from contatto.forms.rules.drafts import list_problems, start_content
 from contatto.forms.rules.outside import (
     TEST_NAME,

@@ -17,10 +17,10 @@ from contatto.crm.store import deliveries as _events
 from contatto.forms import store as _pictures
 from contatto.kit.db.database import protect_tables
 from contatto.kit.db.types import metadata
+from contatto.leads.store import annotations as _merges
 from contatto.leads.store import annotations as _work
 from contatto.leads.store import jobs as _jobs
 from contatto.leads.store import listing as _looks
-from contatto.leads.store import merges as _merges
 from contatto.reports.store import saved as _saved
 
 TABLES_OF: Final = (

@@ -44,10 +44,9 @@ from contatto.delivery.store import ledger
 from contatto.delivery.store.log import NewEntry, find_stream
 from contatto.delivery.store.models import DAY_US, list_states
 from contatto.forms.model import Submission
-from contatto.inbox.actions.desk import note_conversation_read
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.threads import conversation_id_of
+from contatto.inbox.actions.threads import conversation_id_of, note_conversation_read
 from contatto.inbox.model import Message
 from contatto.inbox.rules import receipt_row
 from contatto.inbox.store.receipts import APPEND_RECEIPT, seal_receipt

@@ -9,10 +9,15 @@ from itsdangerous import Signer
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import AdAccount, Business, Permission, Role
-from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
-from contatto.ads.actions.ads import NewAd, create_ad
-from contatto.ads.actions.campaigns import NewCampaign, create_campaign
-from contatto.ads.actions.first_messages import NewWelcome, create_welcome_message
+from contatto.ads.actions.campaigns import (
+    NewAd,
+    NewAdGroup,
+    NewCampaign,
+    create_ad,
+    create_ad_group,
+    create_campaign,
+)
+from contatto.ads.actions.publishing import NewWelcome, create_welcome_message
 from contatto.ads.model import Ad, AdGroup
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData

@@ -1,20 +1,83 @@
-"""Making campaigns and changing them."""
+"""Creation and changes of campaigns, ad groups and ads."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from contatto.accounts.model import AdAccount
 from contatto.ads import store
-from contatto.ads.actions.publishing import EVERY_STATUS, load_ad_account, publish_ads
-from contatto.ads.model import BudgetMode, Campaign, NodeFilter, NodeStatus
-from contatto.ads.rules.delivering import check_alive, check_move, check_seen
-from contatto.ads.rules.settings import changed_budget, check_budget, check_least, check_name
+from contatto.ads.actions.publishing import (
+    EVERY_STATUS,
+    check_form,
+    check_message,
+    choose_account,
+    find_channel,
+    load_ad_account,
+    load_facts,
+    publish_ads,
+    publish_one_ad,
+)
+from contatto.ads.model import (
+    DIRECT_MESSAGE,
+    Ad,
+    AdGroup,
+    Audit,
+    BidType,
+    BudgetMode,
+    Campaign,
+    ClickWindow,
+    EventCount,
+    Money,
+    NodeFilter,
+    NodeStatus,
+    Pacing,
+    Schedule,
+    ScheduleType,
+    Spent,
+    Targeting,
+    ViewWindow,
+)
+from contatto.ads.ports import SpendPort
+from contatto.ads.rules.goals import (
+    BILLING_EVENTS,
+    check_alive,
+    check_audit_reason,
+    check_goal,
+    check_move,
+    check_seen,
+    shown_of,
+)
+from contatto.ads.rules.settings import (
+    DEFAULT_WINDOWS,
+    MOST_AD_GROUPS,
+    SEND_MESSAGE,
+    cap_of,
+    changed_budget,
+    changed_cap,
+    changed_money,
+    changed_schedule,
+    check_budget,
+    check_call_to_action,
+    check_least,
+    check_money,
+    check_name,
+    check_not_below_spent,
+    check_schedule,
+    windows_of,
+)
+from contatto.ads.rules.targeting import check_targeting, normal_countries
+from contatto.audiences.store import list_audiences
+from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.timestamps import micros
+from contatto.measurement.model import Goal
+from contatto.measurement.rules import local_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +191,483 @@ def change_campaign_status(tx: Tx, account: AdAccount, numbers: Sequence[int], s
             raise Refused(errors.NOT_FOUND, "campaign_ids: campaign not found.")
         check_move(campaign.status, status)
         store.mark_campaign_status(tx, campaign, status)
+
+
+@dataclass(frozen=True, slots=True)
+class NewAdGroup:
+    """An ad group to make.
+
+    Without a channel account the first one that may have the goal is taken. ``starts_at`` None means now.
+    Windows are both given, or neither for the default of 7 days after a click and 1 day after a view.
+    """
+
+    campaign_id: str
+    name: str
+    goal: Goal
+    countries: tuple[str, ...]
+    channel_account_id: str | None = None
+    budget_mode: BudgetMode = BudgetMode.DYNAMIC_DAY
+    budget_micros: int | None = 50_000_000
+    bid_type: BidType = BidType.NO_BID
+    bid_micros: int | None = None
+    pacing: Pacing = Pacing.SMOOTH
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    click_window: ClickWindow | None = None
+    view_window: ViewWindow | None = None
+    engaged_window: ViewWindow = ViewWindow.OFF
+    event_count: EventCount = EventCount.UNSET
+    status: NodeStatus = NodeStatus.ACTIVE
+    page_id: str = ""
+    location_ids: tuple[str, ...] = ()
+    targeting: Targeting = field(default_factory=Targeting)
+    frequency: int | None = None
+    frequency_schedule: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdGroupChanges:
+    """Changes of the node; None leaves a value as it is.
+
+    Goal, promotion type, budget mode and windows are not here: they stay as they were made. ``targeting``
+    names the parts that change. A ``frequency`` of 0 ends the frequency cap. ``seen_at`` is when what the
+    writer saw was last changed; without it he writes over whatever is there.
+    """
+
+    name: str | None = None
+    countries: tuple[str, ...] | None = None
+    budget_micros: int | None = None
+    bid_type: BidType | None = None
+    bid_micros: int | None = None
+    pacing: Pacing | None = None
+    schedule_type: ScheduleType | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    page_id: str | None = None
+    location_ids: tuple[str, ...] = ()
+    targeting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    frequency: int | None = None
+    frequency_schedule: int | None = None
+    seen_at: datetime | None = None
+
+
+def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
+    """Make an ad group, if its goal is available for the three countries and capture is on where needed.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    """
+    campaign = store.find_campaign(tx, business_id, new.campaign_id)
+    if campaign is None or campaign.status is NodeStatus.DELETED:
+        raise Refused(errors.NOT_FOUND, "campaign_id: campaign not found.")
+    ad_group = plan_ad_group(tx, campaign, new)
+    store.save_ad_group(tx, ad_group)
+    return ad_group
+
+
+def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
+    """The ad group that would be made in a campaign, which may be a plan too; nothing is written.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    """
+    ad_account = load_ad_account(tx, campaign.business_id, campaign.ad_account_id)
+    faults = Faults()
+    name = faults.read(lambda: check_name("adgroup_name", new.name), "")
+    countries = faults.read(lambda: _checked_countries(new.countries), ())
+    wanted = Money(new.budget_mode, new.budget_micros, new.bid_type, new.bid_micros)
+    money = faults.read(lambda: _checked_money(wanted, ad_account), wanted)
+    targeting = faults.read(
+        lambda: check_targeting(new.targeting, _audience_numbers(tx, ad_account)), new.targeting
+    )
+    schedule = faults.read(lambda: _schedule(tx, new), Schedule(ScheduleType.FROM_NOW, tx.now, None))
+    windows = faults.read(lambda: windows_of(new.click_window, new.view_window), DEFAULT_WINDOWS)
+    cap = faults.read(lambda: cap_of(new.frequency, new.frequency_schedule), None)
+    faults.read(lambda: check_form(tx, campaign.business_id, new.page_id), None)
+    if faults.found and countries:  # what is wrong with its goal is told along
+        faults.read(lambda: _checked_channel(tx, ad_account, countries, new), None)
+    faults.check()
+    channel = _checked_channel(tx, ad_account, countries, new)
+    return AdGroup(
+        id=new_id(),
+        business_id=campaign.business_id,
+        number=new_number(),
+        campaign_id=campaign.id,
+        ad_account_id=ad_account.id,
+        channel_account_id=channel.id,
+        name=name,
+        goal=new.goal,
+        promotion_type=DIRECT_MESSAGE,
+        countries=countries,
+        billing_event=BILLING_EVENTS[new.goal],
+        budget_mode=money.budget_mode,
+        budget_micros=money.budget_micros,
+        bid_type=money.bid_type,
+        bid_micros=money.bid_micros,
+        pacing=new.pacing,
+        schedule_type=schedule.kind,
+        starts_at=schedule.starts_at,
+        ends_at=schedule.ends_at,
+        click_window=windows.click,
+        view_window=windows.view,
+        status=new.status,
+        created_at=tx.now,
+        updated_at=tx.now,
+        page_id=new.page_id,
+        location_ids=new.location_ids,
+        engaged_window=new.engaged_window,
+        event_count=new.event_count,
+        frequency=cap.views if cap else None,
+        frequency_schedule=cap.days if cap else None,
+        **asdict(targeting),
+    )
+
+
+def _checked_countries(requested_countries: tuple[str, ...]) -> tuple[str, ...]:
+    countries = normal_countries(requested_countries)
+    if not countries:
+        raise Refused(errors.INVALID, "location_ids: choose at least one country.")
+    return countries
+
+
+def _checked_channel(
+    tx: Tx, account: AdAccount, countries: tuple[str, ...], new: NewAdGroup
+) -> ChannelAccount:
+    channel = choose_account(tx, account, countries, new.goal, new.channel_account_id)
+    check_goal(new.goal, load_facts(tx, account, channel, countries))
+    return channel
+
+
+def _checked_money(requested_money: Money, account: AdAccount) -> Money:
+    money = check_money(requested_money)
+    check_least(money.budget_micros, account.currency)
+    return money
+
+
+def _audience_numbers(tx: Tx, account: AdAccount) -> frozenset[str]:
+    return frozenset(str(audience.number) for audience in list_audiences(tx, account.business_id, account.id))
+
+
+def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
+    """An ad group of an ad account by the API's ``adgroup_id``.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    ad_group = store.find_ad_group_by_number(tx, account.business_id, number)
+    if ad_group is None or ad_group.ad_account_id != account.id:
+        raise Refused(errors.NOT_FOUND, "adgroup_id: ad group not found.")
+    return ad_group
+
+
+def check_room(tx: Tx, campaign: Campaign) -> None:
+    """Refuse one more ad group in a campaign that is full.
+
+    Raises:
+        Refused: AD_LIMIT.
+    """
+    tx.hold_key("ad groups", campaign.id)
+    under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
+    if store.count_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under) >= MOST_AD_GROUPS:
+        most = MOST_AD_GROUPS
+        raise Refused(
+            errors.AD_LIMIT, "campaign_id: a campaign can have at most %(most)s ad groups.", most=most
+        )
+
+
+def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupChanges) -> AdGroup:
+    """Change an ad group; its ads are published anew.
+
+    New target countries are checked as at the beginning; all else is allowed also while the goal is not
+    available, so that an ad group can always be put right.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
+    """
+    before = find_own_ad_group(tx, account, number)
+    check_alive("adgroup_id", before.status)
+    check_seen(before.updated_at, changes.seen_at)
+    name, page_id, faults = changes.name, changes.page_id, Faults()
+    if name is not None:
+        faults.read(lambda: check_name("adgroup_name", name), "")
+    as_before = Money(before.budget_mode, before.budget_micros, before.bid_type, before.bid_micros)
+    money = faults.read(lambda: _changed_money(tx, account, before, changes), as_before)
+    times = (changes.schedule_type, changes.starts_at, changes.ends_at)
+    schedule = faults.read(
+        lambda: changed_schedule(before, times, tx.now),
+        Schedule(before.schedule_type, before.starts_at, before.ends_at),
+    )
+    countries = faults.read(
+        lambda: _changed_countries(tx, account, before, changes.countries), before.countries
+    )
+    targeting = faults.read(lambda: _changed_targeting(tx, account, before, changes), {})
+    cap = faults.read(lambda: changed_cap(before, changes.frequency, changes.frequency_schedule), before.cap)
+    if page_id is not None and page_id != before.page_id:
+        check_form(tx, account.business_id, page_id)
+    faults.check()
+    changed = replace(
+        before,
+        name=before.name if name is None else name.strip(),
+        countries=countries,
+        budget_micros=money.budget_micros,
+        bid_type=money.bid_type,
+        bid_micros=money.bid_micros,
+        pacing=changes.pacing or before.pacing,
+        schedule_type=schedule.kind,
+        starts_at=schedule.starts_at,
+        ends_at=schedule.ends_at,
+        page_id=before.page_id if page_id is None else page_id,
+        location_ids=before.location_ids if changes.countries is None else changes.location_ids,
+        updated_at=tx.now,
+        frequency=cap.views if cap else None,
+        frequency_schedule=cap.days if cap else None,
+        **targeting,
+    )
+    if not store.record_ad_group(tx, before, changed):
+        raise Refused(errors.CONFLICT)
+    publish_ads(tx, account, NodeFilter(ad_group_numbers=frozenset({number}), statuses=EVERY_STATUS))
+    return changed
+
+
+def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges) -> Money:
+    money = changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
+    if changes.budget_micros is not None:
+        check_least(money.budget_micros, account.currency)
+        _check_spent(tx, account, before, money.budget_micros or 0)
+    return money
+
+
+def _changed_targeting(
+    tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges
+) -> dict[str, Any]:
+    """The parts of the targeting that change, checked together with those that stay."""
+    if not changes.targeting:
+        return {}
+    targeting = replace(before.targeting, **changes.targeting)
+    # an audience that was deleted meanwhile may stay: it only has nobody in it
+    audience_numbers = {*_audience_numbers(tx, account), *before.audience_ids, *before.excluded_audience_ids}
+    return asdict(check_targeting(targeting, audience_numbers))
+
+
+def _check_spent(tx: Tx, account: AdAccount, before: AdGroup, budget_micros: int) -> None:
+    if before.budget_mode is BudgetMode.TOTAL:
+        day = local_day(micros(tx.now), account.timezone)
+        spent = tx.ports[SpendPort].list_spent(tx, before.business_id, {before.id}, day)
+        check_not_below_spent(budget_micros, spent.get(before.id, Spent()).ever_micros)
+
+
+def _changed_countries(
+    tx: Tx, account: AdAccount, before: AdGroup, countries_sent: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    if countries_sent is None:
+        return before.countries
+    countries = _checked_countries(countries_sent)
+    if countries != before.countries:
+        channel = find_channel(tx, account.business_id, before.channel_account_id)
+        check_goal(before.goal, load_facts(tx, account, channel, countries))
+    return countries
+
+
+def change_ad_group_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: NodeStatus) -> None:
+    """Change the status of ad groups, of all or of none.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID.
+    """
+    ad_groups = [store.find_ad_group_by_number(tx, account.business_id, number) for number in numbers]
+    for ad_group in ad_groups:
+        if ad_group is None or ad_group.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND, "adgroup_ids: ad group not found.")
+        check_move(ad_group.status, status)
+        store.mark_ad_group_status(tx, ad_group, status)
+
+
+def _schedule(tx: Tx, new: NewAdGroup) -> Schedule:
+    kind = ScheduleType.FROM_NOW if new.ends_at is None else ScheduleType.START_END
+    return check_schedule(Schedule(kind, new.starts_at or tx.now, new.ends_at), tx.now)
+
+
+@dataclass(frozen=True, slots=True)
+class NewAd:
+    """An ad to make; without a channel account it speaks for the one of its ad group."""
+
+    ad_group_id: str
+    name: str
+    text: str
+    headline: str = ""
+    channel_account_id: str | None = None
+    ad_format: str = "SINGLE_VIDEO"
+    call_to_action: str = SEND_MESSAGE
+    auto_message_id: str = ""
+    page_id: str = ""
+    video_id: str = ""
+    status: NodeStatus = NodeStatus.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class AdChanges:
+    """Changes of the node; None leaves a value as it is. ``seen_at`` is as in ``AdGroupChanges``."""
+
+    name: str | None = None
+    text: str | None = None
+    headline: str | None = None
+    channel_account_id: str | None = None
+    ad_format: str | None = None
+    call_to_action: str | None = None
+    auto_message_id: str | None = None
+    page_id: str | None = None
+    video_id: str | None = None
+    seen_at: datetime | None = None
+
+
+def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = False) -> Ad:
+    """Make an ad and tell measuring of it; with ``needs_review`` it waits for the operator.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    """
+    ad_group = store.find_ad_group(tx, business_id, new.ad_group_id)
+    if ad_group is None or ad_group.status is NodeStatus.DELETED:
+        raise Refused(errors.NOT_FOUND, "adgroup_id: ad group not found.")
+    campaign = store.find_campaign(tx, business_id, ad_group.campaign_id)
+    if campaign is None:
+        raise Refused(errors.NOT_FOUND)
+    ad = plan_ad(tx, ad_group, new, needs_review=needs_review)
+    store.save_ad(tx, ad)
+    homes = (
+        load_ad_account(tx, business_id, ad.ad_account_id),
+        find_channel(tx, business_id, ad.channel_account_id),
+    )
+    publish_one_ad(tx, ad, ad_group, campaign, homes)
+    return ad
+
+
+def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False) -> Ad:
+    """The ad that would be made in an ad group, which may be a plan too; nothing is written.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    """
+    business_id = ad_group.business_id
+    ad_account = load_ad_account(tx, business_id, ad_group.ad_account_id)
+    channel = find_channel(tx, business_id, new.channel_account_id or ad_group.channel_account_id)
+    check_goal(ad_group.goal, load_facts(tx, ad_account, channel, ad_group.countries))
+    name = check_name("ad_name", new.name)
+    check_message(tx, ad_account, new.auto_message_id)
+    check_form(tx, business_id, new.page_id)
+    return Ad(
+        id=new_id(),
+        business_id=business_id,
+        number=new_number(),
+        ad_group_id=ad_group.id,
+        campaign_id=ad_group.campaign_id,
+        ad_account_id=ad_group.ad_account_id,
+        channel_account_id=channel.id,
+        name=name,
+        headline=new.headline.strip() or channel.name,
+        text=new.text.strip(),
+        ad_format=new.ad_format,
+        call_to_action=check_call_to_action(new.call_to_action),
+        auto_message_id=new.auto_message_id,
+        page_id=new.page_id,
+        video_id=new.video_id,
+        status=new.status,
+        created_at=tx.now,
+        updated_at=tx.now,
+        audit=Audit.AUDITING if needs_review else Audit.PASS,
+    )
+
+
+def find_own_ad(tx: Tx, account: AdAccount, number: int) -> Ad:
+    """An ad of an ad account by the API's ``ad_id``.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    ad = store.find_ad_by_number(tx, account.business_id, number)
+    if ad is None or ad.ad_account_id != account.id:
+        raise Refused(errors.NOT_FOUND, "ad_id: ad not found.")
+    return ad
+
+
+def update_ad(
+    tx: Tx, account: AdAccount, number: int, changes: AdChanges, *, needs_review: bool = False
+) -> Ad:
+    """Change an ad and tell measuring of it; with ``needs_review`` what people see waits for the operator.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
+    """
+    before = find_own_ad(tx, account, number)
+    check_alive("ad_id", before.status)
+    check_seen(before.updated_at, changes.seen_at)
+    changed_values = row_of(changes, without={"seen_at"})
+    changed_values = {name: value.strip() for name, value in changed_values.items() if value is not None}
+    if "name" in changed_values:
+        check_name("ad_name", changed_values["name"])
+    check_call_to_action(changed_values.get("call_to_action", before.call_to_action))
+    if changed_values.get("channel_account_id"):
+        changed_values["channel_account_id"] = _changed_channel(
+            tx, account, before, changed_values["channel_account_id"]
+        )
+    if changed_values.get("auto_message_id", before.auto_message_id) != before.auto_message_id:
+        check_message(tx, account, changed_values["auto_message_id"])
+    if changed_values.get("page_id", before.page_id) != before.page_id:
+        check_form(tx, account.business_id, changed_values["page_id"])
+    changed = replace(before, **changed_values, updated_at=tx.now)
+    if needs_review and shown_of(changed) != shown_of(before):
+        changed = replace(changed, audit=Audit.AUDITING, audit_reason="")
+    if not store.record_ad(tx, before, changed):
+        raise Refused(errors.CONFLICT)
+    publish_ads(tx, account, NodeFilter(ad_numbers=frozenset({number}), statuses=EVERY_STATUS))
+    return changed
+
+
+def _changed_channel(tx: Tx, account: AdAccount, before: Ad, account_number: str) -> str:
+    channel = find_channel(tx, account.business_id, account_number)
+    ad_group = store.find_ad_group(tx, account.business_id, before.ad_group_id)
+    if ad_group is not None and channel.id != before.channel_account_id:
+        check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
+    return channel.id
+
+
+def change_ad_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: NodeStatus) -> None:
+    """Change the status of ads, of all or of none.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID.
+    """
+    ads = [store.find_ad_by_number(tx, account.business_id, number) for number in numbers]
+    for ad in ads:
+        if ad is None or ad.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND, "ad_ids: ad not found.")
+        check_move(ad.status, status)
+        store.mark_ad_status(tx, ad, status)
+
+
+def approve_ad(tx: Tx, number: int) -> Ad:
+    """Let an ad be shown. For the operator.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    return _audit(tx, number, Audit.PASS, "")
+
+
+def reject_ad(tx: Tx, number: int, reason: str) -> Ad:
+    """Keep an ad from being shown; the business sees the reason. For the operator.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID without a reason.
+    """
+    return _audit(tx, number, Audit.REJECTED, check_audit_reason(reason))
+
+
+def _audit(tx: Tx, number: int, audit: Audit, reason: str) -> Ad:
+    ad = store.find_any_ad(tx, number)
+    if ad is None or ad.status is NodeStatus.DELETED:
+        raise Refused(errors.NOT_FOUND, "Ad not found.")
+    changed = replace(ad, audit=audit, audit_reason=reason, updated_at=tx.now)
+    if not store.record_ad(tx, ad, changed):
+        raise Refused(errors.CONFLICT)
+    return changed

@@ -1,7 +1,7 @@
-"""Finding the ad account and the channel account that an ad works with, and the facts that goals ask for."""
+"""Ad accounts, channel accounts, welcome messages and audiences that ads use."""
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from contatto.accounts import store as accounts
@@ -21,18 +21,31 @@ from contatto.ads.model import (
     WelcomeMessage,
 )
 from contatto.ads.ports import SpendPort
-from contatto.ads.rules.delivering import Above, Node, add_spent, build_outline
-from contatto.ads.rules.goals import eligibility, next_steps
-from contatto.ads.rules.settings import name_apart, window_seconds
+from contatto.ads.rules.goals import (
+    Above,
+    Node,
+    add_spent,
+    build_outline,
+    check_welcome,
+    eligibility,
+    next_steps,
+)
+from contatto.ads.rules.settings import NEW_MESSAGE, AdForm, name_apart, read_questions, window_seconds
 from contatto.ads.store import count_campaigns, list_ads_by_name, list_welcome_messages, load_ad_groups
+from contatto.audiences import actions as audiences
+from contatto.audiences.model import Audience
+from contatto.audiences.rules import source_number
+from contatto.audiences.store import list_audiences
 from contatto.capture import store as capture
 from contatto.channels import registry as channel_registry
 from contatto.channels import store as channels
 from contatto.channels.actions import load_channel
 from contatto.channels.model import ChannelAccount
+from contatto.forms.actions import find_published
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id, new_number
 from contatto.kit.numbers import read_number
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measurement
@@ -241,3 +254,157 @@ def _load_above(
             )
             groups_above.append((group, above))
     return groups_above
+
+
+@dataclass(frozen=True, slots=True)
+class NewWelcome:
+    """A welcome message to make; each question stands with its answer."""
+
+    title: str
+    content: str
+    questions: tuple[tuple[str, str], ...]
+
+
+def create_welcome_message(tx: Tx, account: AdAccount, new: NewWelcome) -> WelcomeMessage:
+    """Make a welcome message; it may be used at once.
+
+    Raises:
+        Refused: INVALID.
+    """
+    content = new.content.strip()
+    pairs = [(question.strip(), answer.strip()) for question, answer in new.questions]
+    check_welcome(content, pairs)
+    message = WelcomeMessage(
+        id=new_id(),
+        business_id=account.business_id,
+        number=new_number(),
+        ad_account_id=account.id,
+        title=new.title.strip(),
+        content=content,
+        questions=tuple(question for question, _ in pairs),
+        answers=tuple(answer for _, answer in pairs),
+        created_at=tx.now,
+    )
+    store.save_welcome_message(tx, message)
+    return message
+
+
+_FIELDS = {"welcome_message.content": "welcome", "welcome_message.suggested_questions": "questions"}
+
+
+def list_first_messages(tx: Tx, account: AdAccount) -> list[WelcomeMessage]:
+    """The welcome messages of an ad account that an ad may open with, newest first."""
+    return list_welcome_messages(tx, account.business_id, account.id)
+
+
+def check_message(tx: Tx, account: AdAccount, auto_message_id: str) -> None:
+    """Refuse a welcome message that the ad account does not have; an empty id names none.
+
+    Raises:
+        Refused: INVALID.
+    """
+    number = read_number(auto_message_id)
+    welcome_messages = list_welcome_messages(tx, account.business_id, account.id, [number]) if number else []
+    if auto_message_id and not welcome_messages:
+        raise Refused(errors.INVALID, "auto_message_id: welcome message not found.")
+
+
+def check_form(tx: Tx, business_id: str, page_id: str) -> None:
+    """Refuse a form that the business has not published; an empty id names none.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if page_id and find_published(tx, business_id, page_id) is None:
+        raise Refused(errors.INVALID, "page_id: published form not found.")
+
+
+def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
+    """The ``auto_message_id`` that a form chooses; a message that was written in it is made.
+
+    Raises:
+        Refused: INVALID.
+    """
+    chosen = form.auto_message_id
+    if chosen == NEW_MESSAGE:
+        content = form.welcome.strip()
+        try:
+            welcome_message = create_welcome_message(
+                tx,
+                account,
+                NewWelcome(content.splitlines()[0] if content else "", content, read_questions(form)),
+            )
+        except Refused as refused:
+            raise _beside_its_field(refused) from refused
+        return str(welcome_message.number)
+    if chosen and chosen not in {str(one.number) for one in list_first_messages(tx, account)}:
+        raise Refused(errors.INVALID, "auto_message_id: choose one from the list.")
+    return chosen
+
+
+def _beside_its_field(refused: Refused) -> Refused:
+    """The API's name of a part of a message as the field of the form that holds it."""
+    field = str(refused.values.get("field", ""))
+    name = next(
+        (
+            field_of_form
+            for field_of_message, field_of_form in _FIELDS.items()
+            if field.startswith(field_of_message)
+        ),
+        field,
+    )
+    return Refused(refused.code, refused.text, **refused.values | {"field": name})
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """Ad groups and lookalikes that use an audience."""
+
+    included: list[AdGroup] = field(default_factory=list)
+    excluded: list[AdGroup] = field(default_factory=list)
+    lookalikes: list[Audience] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.included) + len(self.excluded) + len(self.lookalikes)
+
+
+def load_uses(tx: Tx, account: AdAccount) -> dict[int, Uses]:
+    """Load the uses of each audience of an ad account by number, without deleted users."""
+    audiences = list_audiences(tx, account.business_id, account.id)
+    uses = {audience.number: Uses() for audience in audiences}
+    by_text = {str(number): use for number, use in uses.items()}
+    for group in store.list_ad_groups(tx, account.business_id, account.id, NodeFilter(), NO_PAGES):
+        for number in set(group.audience_ids) & set(by_text):
+            by_text[number].included.append(group)
+        for number in set(group.excluded_audience_ids) & set(by_text):
+            by_text[number].excluded.append(group)
+    for audience in audiences:
+        source = uses.get(source_number(audience) or 0)
+        if source is not None:
+            source.lookalikes.append(audience)
+    return uses
+
+
+def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> list[str]:
+    """Delete audiences, all that are named or none of them, and return their ids.
+
+    One that is in use stays: its ads would reach other people. A lookalike that goes as well is no use.
+
+    Raises:
+        Refused: NOT_FOUND; IN_USE, with the first one that is used.
+    """
+    deleted_numbers = set(numbers)
+    ids = [audiences.load_audience(tx, account, number).id for number in deleted_numbers]
+    uses = load_uses(tx, account)
+    for number in sorted(deleted_numbers):
+        used = uses[number]
+        staying = [lookalike for lookalike in used.lookalikes if lookalike.number not in deleted_numbers]
+        if used.included or used.excluded or staying:
+            raise Refused(
+                errors.IN_USE,
+                "The audience %(number)s is still in use.",
+                number=str(number),
+            )
+    audiences.delete_audiences(tx, account, sorted(deleted_numbers))
+    return ids

@@ -1,29 +1,63 @@
-"""Smart+ campaigns and ad groups in the API v1.3: the same things, made safely with a ``request_id``."""
+"""Smart+ campaigns, ad groups and ads in the API v1.3; a ``request_id`` makes creation safe to retry."""
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec.structs import asdict
 from starlette.requests import Request
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.ad_groups import check_room, create_ad_group
-from contatto.ads.actions.campaigns import NewCampaign, create_campaign, find_own_campaign
-from contatto.ads.api.ad_groups import (
+from contatto.ads import store
+from contatto.ads.actions.campaigns import (
+    AdChanges,
+    NewAd,
+    NewCampaign,
+    change_ad_status,
+    check_room,
+    create_ad,
+    create_ad_group,
+    create_campaign,
+    find_own_ad_group,
+    find_own_campaign,
+    update_ad,
+)
+from contatto.ads.api.campaigns import (
+    get_campaigns,
     list_rows,
     new_ad_group,
     patch_ad_group,
+    show_ads,
     update_ad_group_status,
+    update_campaign_status,
+    update_one_campaign,
 )
-from contatto.ads.api.answers import AdGroupInfo, CampaignInfo, show_ad_group, show_campaign
-from contatto.ads.api.campaigns import get_campaigns, update_campaign_status, update_one_campaign
-from contatto.ads.api.schemas import ListQuery, SmartAdGroup, SmartCampaign, UpdateSmartAdGroup
-from contatto.ads.rules.delivering import OPERATIONS
+from contatto.ads.api.schemas import (
+    AdGroupInfo,
+    AdInfo,
+    CampaignInfo,
+    CreativeInfo,
+    ListQuery,
+    MoveSmartAds,
+    SmartAd,
+    SmartAdGroup,
+    SmartCampaign,
+    UpdateSmartAd,
+    UpdateSmartAdGroup,
+    page_of,
+    show_ad_group,
+    show_campaign,
+    wanted_of,
+)
+from contatto.ads.model import Ad
+from contatto.ads.rules.goals import OPERATIONS, Operation
+from contatto.ads.rules.settings import check_auto_message
+from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
     ChosenList,
+    IdText,
     chosen,
     describe_query,
     page_info,
@@ -31,6 +65,7 @@ from contatto.kit.api_types import (
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, IdempotencyKey, answer_once, api_answer
 from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
@@ -143,3 +178,175 @@ router.add_api_route(
     "/campaign/get/", get_campaigns, methods=["GET"], openapi_extra=describe_query(ListQuery)
 )
 router.add_api_route("/adgroup/status/update/", update_ad_group_status, methods=["POST"])
+
+
+class VideoId(Answer, frozen=True):
+    video_id: str | None
+
+
+class CreativeParts(Answer, frozen=True):
+    ad_format: str
+    identity_type: Literal["TT_USER"]
+    identity_id: str
+    video_info: VideoId
+
+
+class CreativeEntry(Answer, frozen=True):
+    creative_info: CreativeParts
+
+
+class AdTextEntry(Answer, frozen=True):
+    ad_text: str
+
+
+class AutoMessageEntry(Answer, frozen=True):
+    auto_message_id: str
+
+
+class PageEntry(Answer, frozen=True):
+    page_id: str
+
+
+class SmartAdInfo(AdInfo, frozen=True, kw_only=True):
+    """An ad, whose parts also stand in lists."""
+
+    smart_plus_ad_id: IdText
+    creative_list: list[CreativeEntry]
+    ad_text_list: list[AdTextEntry]
+    auto_message_list: list[AutoMessageEntry]
+    page_list: list[PageEntry]
+
+
+class SmartAdList(ChosenList[SmartAdInfo], frozen=True):
+    """Ads, newest first."""
+
+
+class MovedSmartAds(Answer, frozen=True):
+    status: Operation
+    smart_plus_ad_ids: list[IdText]
+
+
+@router.post("/ad/create/")
+async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) -> Answered[SmartAdInfo]:
+    """Make an ad, once for each ``request_id`` if there is one; the answer names its ``smart_plus_ad_id``."""
+    require(caller, Permission.WRITE_ADS)
+    _check_call_to_action(body)
+    needs_review = context_of(request).settings.needs_ad_review
+    key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
+
+    def work(tx: Tx) -> SmartAdInfo:
+        account = load_advertiser(tx, caller, body.advertiser_id)
+        group = find_own_ad_group(tx, account, body.adgroup_id)
+
+        def make() -> SmartAdInfo:
+            ad = create_ad(tx, caller.business_id, _new_ad(body, group.id), needs_review=needs_review)
+            return _show_ads(tx, account, [ad])[0]
+
+        return answer_once(tx, key, body.model_dump_json(), SmartAdInfo, make)
+
+    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+def _check_call_to_action(body: SmartAd | UpdateSmartAd) -> None:
+    if body.call_to_action_list:
+        raise Refused(
+            errors.INVALID,
+            "call_to_action_list: not for LEAD_GENERATION; use call_to_action_id in its place.",
+        )
+
+
+def _creative(body: SmartAd | UpdateSmartAd) -> CreativeInfo:
+    return body.creative_list[0].creative_info if body.creative_list else CreativeInfo()
+
+
+def _new_ad(body: SmartAd, ad_group_id: str) -> NewAd:
+    creative = _creative(body)
+    message = body.auto_message_list[0].auto_message_id if body.auto_message_list else ""
+    return NewAd(
+        ad_group_id=ad_group_id,
+        name=body.ad_name,
+        text=body.ad_text_list[0].ad_text if body.ad_text_list else "",
+        channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
+        ad_format=creative.ad_format or "SINGLE_VIDEO",
+        auto_message_id=check_auto_message(message),
+        page_id=body.page_list[0].page_id if body.page_list else "",
+        video_id=creative.video_info.video_id or "",
+        status=OPERATIONS[body.operation_status],
+    )
+
+
+@router.post("/ad/update/")
+async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Answered[SmartAdInfo]:
+    """Change an ad; what is not sent stays."""
+    require(caller, Permission.WRITE_ADS)
+    _check_call_to_action(body)
+    needs_review = context_of(request).settings.needs_ad_review
+
+    def work(tx: Tx) -> SmartAdInfo:
+        account = load_advertiser(tx, caller, body.advertiser_id)
+        changed = update_ad(tx, account, body.smart_plus_ad_id, _changes(body), needs_review=needs_review)
+        return _show_ads(tx, account, [changed])[0]
+
+    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+def _changes(body: UpdateSmartAd) -> AdChanges:
+    creative = _creative(body)
+    return AdChanges(
+        name=body.ad_name,
+        text=body.ad_text_list[0].ad_text if body.ad_text_list else None,
+        channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
+        ad_format=creative.ad_format,
+        auto_message_id=body.auto_message_list[0].auto_message_id if body.auto_message_list else None,
+        page_id=body.page_list[0].page_id if body.page_list else None,
+        video_id=creative.video_info.video_id,
+    )
+
+
+@router.get("/ad/get/", openapi_extra=describe_query(ListQuery))
+async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAdList]:
+    """List ads, newest first."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ListQuery)
+
+    def work(tx: Tx) -> SmartAdList:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        node_filter = wanted_of(query.filtering, "ad_name")
+        total = store.count_ads(tx, caller.business_id, account.id, node_filter)
+        ads = store.list_ads(tx, caller.business_id, account.id, node_filter, page_of(query))
+        rows = chosen(_show_ads(tx, account, ads), query.fields)
+        return SmartAdList(rows, page_info(query, total))
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[SmartAdInfo]:
+    return [_show(row) for row in show_ads(tx, account, ads)]
+
+
+def _show(ad: AdInfo) -> SmartAdInfo:
+    creative = CreativeParts(ad.ad_format, ad.identity_type, ad.identity_id, VideoId(ad.video_id))
+    return SmartAdInfo(
+        **asdict(ad),
+        smart_plus_ad_id=ad.ad_id,
+        creative_list=[CreativeEntry(creative)],
+        ad_text_list=[AdTextEntry(ad.ad_text)],
+        auto_message_list=[AutoMessageEntry(ad.auto_message_id)] if ad.auto_message_id else [],
+        page_list=[PageEntry(ad.page_id)] if ad.page_id else [],
+    )
+
+
+@router.post("/ad/status/update/")
+async def update_smart_ad_status(
+    request: Request, caller: ApiCaller, body: MoveSmartAds
+) -> Answered[MovedSmartAds]:
+    """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> None:
+        account = load_advertiser(tx, caller, body.advertiser_id)
+        change_ad_status(tx, account, body.smart_plus_ad_ids, OPERATIONS[body.operation_status])
+
+    await context_of(request).db.write(work)
+    ids = [str(number) for number in body.smart_plus_ad_ids]
+    return api_answer(MovedSmartAds(body.operation_status, ids), request_id_of(request))

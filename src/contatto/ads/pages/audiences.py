@@ -18,9 +18,8 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, require
-from contatto.ads.actions.audiences import Uses, delete_unused_audiences, load_uses
-from contatto.ads.actions.publishing import load_ad_account
-from contatto.ads.pages.views import field_errors
+from contatto.ads.actions.publishing import Uses, delete_unused_audiences, load_ad_account, load_uses
+from contatto.ads.pages.forms import field_errors
 from contatto.audiences import actions, rules, store
 from contatto.audiences.model import Audience, AudienceKind, ListKind, Lookalike, LookalikeSize
 from contatto.audiences.rules import span_of

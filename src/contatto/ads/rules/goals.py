@@ -1,10 +1,29 @@
-"""Goals: API names, markets, billing, conditions, and rules of reviews and welcome messages."""
+"""Goals and their checks, and reasons why an ad does not deliver."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from functools import reduce
-from typing import Final
+from typing import Final, Literal
 
-from contatto.ads.model import DIRECT_MESSAGE, Ad, BillingEvent, Check, CheckResult, Facts, NextStep
+from contatto.ads.model import (
+    DIRECT_MESSAGE,
+    Ad,
+    AdGroup,
+    Audit,
+    BillingEvent,
+    BudgetMode,
+    Campaign,
+    Check,
+    CheckResult,
+    Facts,
+    NextStep,
+    NodeKind,
+    NodeStatus,
+    Spent,
+)
 from contatto.ads.rules.targeting import DM_ADS_MARKETS, LEAD_MARKETS, normal_countries
 from contatto.kit import errors
 from contatto.kit.errors import Refused
@@ -187,3 +206,290 @@ def check_welcome(content: str, questions: Sequence[tuple[str, str]]) -> None:
 def _check_length(field: str, text: str, most: int) -> None:
     if not 0 < len(text) <= most:
         raise Refused(errors.INVALID, "%(field)s: use 1 to %(most)s characters.", field=field, most=most)
+
+
+MOVES: Final = {
+    NodeStatus.ACTIVE: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
+    NodeStatus.PAUSED: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
+    NodeStatus.DELETED: frozenset({NodeStatus.DELETED}),
+}
+"""From each status, where it may go; to stay is always allowed, so a repeated request is harmless."""
+
+type Operation = Literal["ENABLE", "DISABLE", "DELETE"]
+"""What the API wants done with a campaign, an ad group or an ad; of one that is, how it stands."""
+OPERATIONS: Final[Mapping[Operation, NodeStatus]] = {
+    "ENABLE": NodeStatus.ACTIVE,
+    "DISABLE": NodeStatus.PAUSED,
+    "DELETE": NodeStatus.DELETED,
+}
+OPERATION_OF: Final = {status: operation for operation, status in OPERATIONS.items()}
+
+PRIMARY_STATUSES: Final = {
+    "STATUS_NOT_DELETE": frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED}),
+    "STATUS_ALL": frozenset(NodeStatus),
+    "STATUS_DELETE": frozenset({NodeStatus.DELETED}),
+    "STATUS_DELIVERY_OK": frozenset({NodeStatus.ACTIVE}),
+    "STATUS_DISABLE": frozenset({NodeStatus.PAUSED}),
+    "STATUS_NOT_DELIVERY": frozenset({NodeStatus.PAUSED}),
+    "STATUS_TIME_DONE": frozenset[NodeStatus](),
+}
+"""The API's filters and the statuses that they select."""
+
+
+def check_move(now: NodeStatus, wanted: NodeStatus) -> None:
+    """Refuse a move that the table does not have.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if wanted not in MOVES[now]:
+        raise Refused(
+            errors.INVALID,
+            "operation_status: %(now)s cannot change to %(wanted)s.",
+            now=now.value,
+            wanted=wanted.value,
+        )
+
+
+def check_alive(field: str, now: NodeStatus) -> None:
+    """Refuse to change what is deleted.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if now is NodeStatus.DELETED:
+        raise Refused(errors.INVALID, "%(field)s: deleted items cannot be changed.", field=field)
+
+
+def check_seen(changed_at: datetime, seen_at: datetime | None) -> None:
+    """Refuse to write over a change that its writer has not seen; None stands for "whatever is there".
+
+    Raises:
+        Refused: CONFLICT.
+    """
+    if seen_at is not None and seen_at != changed_at:
+        raise Refused(errors.CONFLICT)
+
+
+def secondary_status(
+    prefix: str,
+    own: NodeStatus,
+    ad_group: AdGroup | None,
+    campaign: Campaign | None,
+    audit: Audit = Audit.PASS,
+) -> str:
+    """The API's delivery status: the first reason that holds; prefixes are CAMPAIGN, ADGROUP and AD."""
+    if own is NodeStatus.DELETED:
+        return f"{prefix}_STATUS_DELETE"
+    if campaign is not None and campaign.status is not NodeStatus.ACTIVE:
+        return f"{prefix}_STATUS_CAMPAIGN_DISABLE"
+    if ad_group is not None and ad_group.status is not NodeStatus.ACTIVE:
+        return f"{prefix}_STATUS_ADGROUP_DISABLE"
+    if own is NodeStatus.PAUSED:
+        return f"{prefix}_STATUS_DISABLE"
+    if audit is not Audit.PASS:
+        return f"{prefix}_STATUS_AUDIT" if audit is Audit.AUDITING else f"{prefix}_STATUS_AUDIT_DENY"
+    return "CAMPAIGN_STATUS_ENABLE" if prefix == "CAMPAIGN" else f"{prefix}_STATUS_DELIVERY_OK"
+
+
+DYNAMIC_SHARE: Final = 1.25
+"""Of its average, a dynamic daily budget may spend so much in one day."""
+
+
+class Delivering(StrEnum):
+    """The delivery status, derived from all that stands in its way."""
+
+    ON = "on"
+    CAMPAIGN_OFF = "campaign_off"
+    AD_GROUP_OFF = "ad_group_off"
+    OFF = "off"
+    NO_AD = "no_ad"
+    IN_REVIEW = "in_review"
+    REJECTED = "rejected"
+    NOT_ELIGIBLE = "not_eligible"
+    CAPTURE_OFF = "capture_off"
+    NO_WELCOME = "no_welcome"
+    NOT_STARTED = "not_started"
+    ENDED = "ended"
+    SPENT_TODAY = "spent_today"
+    SPENT = "spent"
+
+
+SAYS: Final = {
+    Delivering.ON: N_("Delivering"),
+    Delivering.CAMPAIGN_OFF: N_("Campaign is paused"),
+    Delivering.AD_GROUP_OFF: N_("Ad group is paused"),
+    Delivering.OFF: N_("Paused"),
+    Delivering.NO_AD: N_("No ad is on"),
+    Delivering.IN_REVIEW: N_("In review"),
+    Delivering.REJECTED: N_("Rejected"),
+    Delivering.NOT_ELIGIBLE: N_("Goal not available"),
+    Delivering.CAPTURE_OFF: N_("Lead capture is off"),
+    Delivering.NO_WELCOME: N_("Delivering without a welcome message"),
+    Delivering.NOT_STARTED: N_("Not started yet"),
+    Delivering.ENDED: N_("Schedule has ended"),
+    Delivering.SPENT_TODAY: N_("Today's budget is spent"),
+    Delivering.SPENT: N_("Budget is spent"),
+}
+REMEDIES: Final = {
+    Delivering.NO_AD: N_("Add an ad, or turn one on."),
+    Delivering.IN_REVIEW: N_("The operator reviews the ad before it is shown."),
+    Delivering.REJECTED: N_("Correct what the reason names. The ad is then reviewed again."),
+    Delivering.NOT_ELIGIBLE: N_(
+        "One of the three countries is not available for this goal. Open the ad group."
+    ),
+    Delivering.CAPTURE_OFF: N_("Turn on automatic lead capture in Settings. Ads with the goal Lead need it."),
+    Delivering.NO_WELCOME: N_("Add a welcome message with questions, so that people know what to write."),
+    Delivering.NOT_STARTED: N_("Delivery starts on the first day of the schedule."),
+    Delivering.ENDED: N_("Choose a later last day to run it again."),
+    Delivering.SPENT_TODAY: N_("Delivery continues tomorrow. Raise the budget to continue now."),
+    Delivering.SPENT: N_("Raise the total budget to run it again."),
+}
+PROBLEMS: Final = frozenset({Delivering.REJECTED, Delivering.NOT_ELIGIBLE, Delivering.CAPTURE_OFF})
+"""States that only somebody's work ends."""
+
+
+NOTHING: Final = Spent()
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """Facts that an ad group's delivery depends on besides itself; spend is in micros."""
+
+    campaign: Campaign
+    facts: Facts
+    spent_today: int = 0
+    spent_ever: int = 0
+    of_campaign: Spent = NOTHING
+    """What all ad groups of the campaign have spent."""
+
+
+def is_showing(delivery: Delivering) -> bool:
+    """Report whether ads are shown in this state."""
+    return delivery in (Delivering.ON, Delivering.NO_WELCOME)
+
+
+def campaign_delivery(campaign: Campaign, under: list[Delivering]) -> Delivering:
+    """The state of a campaign, given that of its ad groups."""
+    if campaign.status is not NodeStatus.ACTIVE:
+        return Delivering.OFF
+    if not under:
+        return Delivering.NO_AD
+    return next((group_delivery for group_delivery in under if is_showing(group_delivery)), under[0])
+
+
+def ad_group_delivery(ad_group: AdGroup, above: Above, ads: list[Ad], now: datetime) -> Delivering:
+    """The state of an ad group with its ads."""
+    own = ad_group_hurdle(ad_group, above, now)
+    if own is not None:
+        return own
+    states = [ad_delivery(ad, None) for ad in ads]
+    if not states:
+        return Delivering.NO_AD
+    best = next((state for state in states if is_showing(state)), states[0])
+    return Delivering.NO_AD if best is Delivering.OFF else best
+
+
+def ad_delivery(ad: Ad, above: Delivering | None) -> Delivering:
+    """The state of an ad; ``above`` is what stands in the way of its ad group itself, None for nothing."""
+    if above is Delivering.OFF:
+        return Delivering.AD_GROUP_OFF
+    if above is not None:
+        return above
+    if ad.status is not NodeStatus.ACTIVE:
+        return Delivering.OFF
+    if ad.audit is not Audit.PASS:
+        return Delivering.IN_REVIEW if ad.audit is Audit.AUDITING else Delivering.REJECTED
+    return Delivering.ON if ad.auto_message_id else Delivering.NO_WELCOME
+
+
+def ad_group_hurdle(ad_group: AdGroup, above: Above, now: datetime) -> Delivering | None:
+    """Return the reason that stops all ads of an ad group; None without one."""
+    return next(_group_hurdles(ad_group, above, now), None)
+
+
+def _group_hurdles(ad_group: AdGroup, above: Above, now: datetime) -> Iterator[Delivering]:
+    if above.campaign.status is not NodeStatus.ACTIVE:
+        yield Delivering.CAMPAIGN_OFF
+    if ad_group.status is not NodeStatus.ACTIVE:
+        yield Delivering.OFF
+    if not is_eligible(ad_group.goal, above.facts):
+        yield Delivering.NOT_ELIGIBLE
+    if next_steps(ad_group.goal, above.facts):
+        yield Delivering.CAPTURE_OFF
+    if now < ad_group.starts_at:
+        yield Delivering.NOT_STARTED
+    if ad_group.ends_at is not None and ad_group.ends_at <= now:
+        yield Delivering.ENDED
+    yield from _spent_hurdles(ad_group, above)
+
+
+def _spent_hurdles(ad_group: AdGroup, above: Above) -> Iterator[Delivering]:
+    own = Spent(above.spent_today, above.spent_ever)
+    for node, spent in ((ad_group, own), (above.campaign, above.of_campaign)):
+        if is_spent(node, spent):
+            total = node.budget_mode is BudgetMode.TOTAL
+            yield Delivering.SPENT if total else Delivering.SPENT_TODAY
+
+
+def is_spent(node: AdGroup | Campaign, spent: Spent) -> bool:
+    """Report whether the whole budget, or the day's, is used up."""
+    budget = node.budget_micros
+    if budget is None:
+        return False
+    if node.budget_mode is BudgetMode.TOTAL:
+        return spent.ever_micros >= budget
+    return spent.day_micros >= most_of_day(node.budget_mode, budget)
+
+
+def add_spent(spent: Iterable[Spent]) -> Spent:
+    """Add the spend of several ad groups."""
+    sums = list(spent)
+    return Spent(
+        sum(spent_sum.day_micros for spent_sum in sums), sum(spent_sum.ever_micros for spent_sum in sums)
+    )
+
+
+def most_of_day(mode: BudgetMode, budget_micros: int) -> float:
+    """Return the most that one day may spend of a daily budget."""
+    return budget_micros * DYNAMIC_SHARE if mode is BudgetMode.DYNAMIC_DAY else float(budget_micros)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A campaign, an ad group or an ad with what lies under it."""
+
+    kind: NodeKind
+    item: Campaign | AdGroup | Ad
+    state: Delivering
+    under: "tuple[Node, ...]" = ()
+
+    def walk(self) -> "Iterator[Node]":
+        """The node itself and all that lies under it."""
+        yield self
+        for node in self.under:
+            yield from node.walk()
+
+
+def build_outline(
+    campaigns: Iterable[Campaign], groups: Iterable[tuple[AdGroup, Above]], ads: Iterable[Ad], now: datetime
+) -> list[Node]:
+    """The campaigns as a tree; everything keeps the order in which it was given."""
+    ads_of: defaultdict[str, list[Ad]] = defaultdict(list)
+    for ad in ads:
+        ads_of[ad.ad_group_id].append(ad)
+    groups_of: defaultdict[str, list[Node]] = defaultdict(list)
+    for group, above in groups:
+        groups_of[group.campaign_id].append(_group_node(group, above, ads_of[group.id], now))
+    return [_campaign_node(campaign, groups_of[campaign.id]) for campaign in campaigns]
+
+
+def _campaign_node(campaign: Campaign, under: Sequence[Node]) -> Node:
+    state = campaign_delivery(campaign, [node.state for node in under])
+    return Node(NodeKind.CAMPAIGN, campaign, state, tuple(under))
+
+
+def _group_node(group: AdGroup, above: Above, ads: list[Ad], now: datetime) -> Node:
+    hurdle = ad_group_hurdle(group, above, now)
+    under = tuple(Node(NodeKind.AD, ad, ad_delivery(ad, hurdle)) for ad in ads)
+    return Node(NodeKind.AD_GROUP, group, ad_group_delivery(group, above, ads, now), under)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contatto.ads.model import Spent
-from contatto.ads.rules.delivering import add_spent
+from contatto.ads.rules.goals import add_spent
 from contatto.ads.store import list_ad_group_ids
 from contatto.delivery.model.decisions import Candidate
 from contatto.delivery.model.ledger import Balance, Grant, Promise

@@ -23,8 +23,8 @@ from contatto.kit.i18n import N_
 from contatto.kit.numbers import interval_of
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model import HeldBin, LeadModel
-from contatto.leads.rules.scoring import REASONS
-from contatto.leads.store.scores import find_lead_model
+from contatto.leads.rules.filters import REASONS
+from contatto.leads.store.jobs import find_lead_model
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)

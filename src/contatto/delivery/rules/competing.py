@@ -14,7 +14,7 @@ from contatto.ads.model import (
     Pacing,
     Spent,
 )
-from contatto.ads.rules.delivering import most_of_day
+from contatto.ads.rules.goals import most_of_day
 from contatto.delivery.model import lines
 from contatto.delivery.model.decisions import Price
 from contatto.delivery.model.lines import AdGroupLine, AdLine

@@ -29,8 +29,7 @@ from contatto.forms.pages.views import (
     show_form_row,
     show_version,
 )
-from contatto.forms.rules.answers import check_submission, clean, count_score
-from contatto.forms.rules.content import CHOOSERS
+from contatto.forms.rules.answers import CHOOSERS, check_submission, clean, count_score
 from contatto.forms.rules.drafts import PICTURE_ID, change_content, edit_content, place_hours
 from contatto.forms.rules.outside import sample_details, without_wrong
 from contatto.forms.rules.sheet import REGIONS, picture_path, show_sheet

@@ -19,14 +19,17 @@ from contatto.forms.model import (
     HiddenValue,
     Kind,
 )
-from contatto.forms.rules.answers import DAYS_AHEAD, SLOT_LENGTHS, day_names, list_zones
-from contatto.forms.rules.content import (
+from contatto.forms.rules.answers import (
     AUTOCOMPLETE,
     CHOOSERS,
+    DAYS_AHEAD,
     PHONES,
+    SLOT_LENGTHS,
     TEXTS,
     USUAL,
+    day_names,
     label_of,
+    list_zones,
     option_text,
     text_of,
 )

@@ -18,16 +18,20 @@ from contatto.forms.model import (
     Option,
     Problem,
 )
-from contatto.forms.rules.answers import DAYS_AHEAD, MOST_SLOTS, clean, count_a_day, list_zones
-from contatto.forms.rules.content import (
+from contatto.forms.rules.answers import (
     AUTOCOMPLETE,
     CHOOSERS,
+    DAYS_AHEAD,
+    MOST_SLOTS,
     PHONES,
     USUAL,
+    clean,
     consent_text,
+    count_a_day,
     is_call,
     is_link,
     label_of,
+    list_zones,
     may_become_link,
     option_text,
     text_of,

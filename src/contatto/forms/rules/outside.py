@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contatto.forms.model import CONTACTS, Answer, Content, FormQuestion, FormVersion, Kind
-from contatto.forms.rules.content import CHOOSERS, PHONES, label_of, option_text
+from contatto.forms.rules.answers import CHOOSERS, PHONES, label_of, option_text
 from contatto.kit.api_types import api_time
 from contatto.kit.table_export import csv_lines
 from contatto.leads.model import ContactPoint, Lead

@@ -7,8 +7,7 @@ from typing import Any, Final
 import phonenumbers
 
 from contatto.forms.model import NOBODY, Content, FormQuestion, Kind, Known
-from contatto.forms.rules.answers import place_of, show_slots
-from contatto.forms.rules.content import (
+from contatto.forms.rules.answers import (
     CHOOSERS,
     PHONES,
     TEXT_LIMIT,
@@ -16,6 +15,8 @@ from contatto.forms.rules.content import (
     direction_of,
     label_of,
     option_text,
+    place_of,
+    show_slots,
     shown_link,
     text_of,
 )

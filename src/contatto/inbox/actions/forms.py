@@ -28,8 +28,7 @@ from contatto.forms.model import (
     Respondent,
     Submission,
 )
-from contatto.forms.rules.answers import list_hours
-from contatto.forms.rules.content import text_of
+from contatto.forms.rules.answers import list_hours, text_of
 from contatto.forms.store import list_bookings, list_versions_by_number, list_who_sent
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import (

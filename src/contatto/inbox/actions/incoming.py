@@ -31,8 +31,7 @@ from contatto.channels.model import (
 )
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
-from contatto.inbox.actions.automatic import answer_by_itself
-from contatto.inbox.actions.replies import settle_echo, settle_progress
+from contatto.inbox.actions.replies import answer_by_itself, settle_echo, settle_progress
 from contatto.inbox.actions.threads import conversation_id_of, ids_of, message_id_of, open_conversation
 from contatto.inbox.index import AccountSwitch, Batch, Overtaken, Shared
 from contatto.inbox.model import (

@@ -1,12 +1,15 @@
-"""Keeping pictures of conversations, and forgetting those that no message shows."""
+"""Messages that a business sends: replies, photos, automatic messages, and pushes to subscribers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from contatto.accounts.model import BusinessId
+from contatto.accounts.store import list_ad_accounts
 from contatto.channels import store as channel_store
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import (
@@ -25,15 +28,34 @@ from contatto.channels.model import (
 )
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
+from contatto.channels.store import find_account
 from contatto.inbox import rules
-from contatto.inbox.actions.threads import conversation_to_change, message_id_of
+from contatto.inbox.actions.threads import (
+    MESSAGE_TYPES,
+    SideInfo,
+    business_open_id,
+    conversation_to_change,
+    find_tapped_of,
+    message_id_of,
+    show_sides,
+    shown_id,
+    source_of_message,
+)
+from contatto.inbox.index import AccountSwitch
 from contatto.inbox.model import (
     REPLY,
+    AdTapped,
+    AutomaticKind,
+    AutomaticMessages,
     Conversation,
     ConversationChanged,
+    ConversationRead,
     Message,
+    MessageReceived,
     MessageSent,
+    Person,
     Photo,
+    PreparedReply,
     ReplyProgressed,
     ScheduledReply,
     ScheduleState,
@@ -42,6 +64,8 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, messages
+from contatto.inbox.store.conversations import Move
+from contatto.inbox.store.desk import find_automatic, save_automatic
 from contatto.inbox.store.receipts import append_receipt, seal_receipt
 from contatto.kit import errors
 from contatto.kit.clock import in_time
@@ -69,6 +93,11 @@ from contatto.kit.outbox import emit
 from contatto.kit.timestamps import micros
 from contatto.kit.untrusted_files import Picture
 from contatto.leads.model import Actor
+from contatto.measurement.rules import natural_number
+from contatto.measurement.store import find_measured_ad_by_number
+from contatto.subscriptions.actions import queue_message_pushes
+from contatto.subscriptions.model import Subscription
+from contatto.subscriptions.rules import message_payload
 
 KEEP_UNUSED: Final = timedelta(days=1)
 """A picture is kept before its message is; that long it may wait for it."""
@@ -438,3 +467,302 @@ def send_scheduled(tx: Tx) -> int:
 
 def _emit_change(tx: Tx, business_id: str, conversation_id: str) -> None:
     emit(tx, business_id, ConversationChanged(business_id, conversation_id))
+
+
+def keep_automatic(
+    tx: Tx, business_id: str, account_id: str, content: AutomaticMessages, revision: int
+) -> None:
+    """Keep the automatic messages of a chat page, as the page that showed ``revision`` has them now.
+
+    The page shows words alone: kinds that are turned off stay off, and messages whose question or title is
+    the same keep the ids that the API knows them by.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID beyond a limit; CONFLICT when somebody was faster.
+    """
+    account = channel_store.find_account(tx, business_id, account_id)
+    if account is None or account.platform is not Platform.WEBCHAT:
+        raise Refused(errors.NOT_FOUND, "Chat page not found.")
+    saved = find_automatic(tx, business_id, account_id)
+    new_content = content if saved is None else rules.with_what_stays(content, saved[0])
+    keep_account_automatic(tx, account, new_content, revision)
+
+
+def keep_account_automatic(
+    tx: Tx, account: ChannelAccount, content: AutomaticMessages, revision: int
+) -> None:
+    """Keep the automatic messages of any account.
+
+    Raises:
+        Refused: INVALID beyond a limit; CONFLICT when somebody was faster.
+    """
+    problem = rules.automatic_problem(content)
+    if problem is not None:
+        raise Refused(errors.INVALID, problem.text, **problem.values)
+    if not save_automatic(tx, account.business_id, account.id, content, revision):
+        raise Refused(errors.CONFLICT, "Somebody else changed these messages. Nothing was overwritten.")
+
+
+def answer_by_itself(
+    tx: Tx, account_switch: AccountSwitch, conversation: Conversation, question: Message
+) -> None:
+    """Answer a customer's message that is exactly a suggested question or a keyword; once for each.
+
+    The questions of the ad that opened the chat come first, then those of the account.
+    """
+    account, batch = account_switch.account, account_switch.batch
+    if account.platform is not Platform.WEBCHAT:
+        return
+    saved = find_automatic(tx, account.business_id, account.id)
+    active = saved[0].active if saved else AutomaticMessages()
+    tapped = find_tapped_of(tx, account.business_id, conversation.person_id)
+    of_ad = rules.with_ad(active, tapped[1] if tapped else None)
+    text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
+    if text is None:
+        return
+    reply = Message(
+        seq=0,
+        id=named_id(question.id, "automatic"),
+        conversation_id=conversation.id,
+        sender=Sender.BUSINESS,
+        kind=MessageKind.AUTOMATIC,
+        text=text,
+        author="",
+        at=question.at,
+    )
+    if batch.threads.append(account.business_id, reply):
+        batch.threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
+        batch.emit(account.business_id, MessageSent(account.business_id, conversation.id, reply.id))
+
+
+_LISTS: Final = {AutomaticKind.QUESTION: "questions", AutomaticKind.PROMPT: "prompts"}
+_PARTS: Final = {AutomaticKind.WELCOME: "welcome", **_LISTS}
+
+
+def load_automatic(tx: Tx, account: ChannelAccount) -> tuple[AutomaticMessages, int]:
+    """The automatic messages of an account, and their revision."""
+    return find_automatic(tx, account.business_id, account.id) or (AutomaticMessages(), 0)
+
+
+def numbered_messages(
+    account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind
+) -> dict[int, PreparedReply]:
+    """The messages of a kind by the API's ``auto_message_id``, in their order."""
+    if kind is AutomaticKind.WELCOME:
+        welcome = PreparedReply("", content.welcome)
+        return {natural_number(account.id, kind, ""): welcome} if content.welcome else {}
+    listed: tuple[PreparedReply, ...] = getattr(content, _LISTS[kind])
+    return {message.number or natural_number(account.id, kind, message.ask): message for message in listed}
+
+
+def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: PreparedReply) -> int:
+    """Add a message and give its id; an account has one welcome message, and no question or prompt twice.
+
+    Raises:
+        Refused: INVALID beyond a limit, or for one that is there.
+    """
+    content, revision = load_automatic(tx, account)
+    messages_by_number = numbered_messages(account, content, kind)
+    if any(message.ask == new.ask for message in messages_by_number.values()):
+        name = _PARTS[kind]
+        raise Refused(
+            errors.INVALID,
+            "%(name)s: this account already has one. Update it, or delete it first.",
+            name=name,
+        )
+    _keep(tx, account, content, revision, kind, [*messages_by_number.values(), new])
+    return natural_number(account.id, kind, new.ask)
+
+
+def change_auto_message(
+    tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int, new: PreparedReply
+) -> None:
+    """Change a message; it keeps its id and its place.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID beyond a limit, or for one that is there.
+    """
+    content, revision = load_automatic(tx, account)
+    messages_by_number = _known(account, content, kind, number)
+    if any(
+        message.ask == new.ask
+        for other_number, message in messages_by_number.items()
+        if other_number != number
+    ):
+        raise Refused(errors.INVALID, "%(name)s: this account already has one.", name=_PARTS[kind])
+    messages_by_number[number] = replace(new, number=number)
+    _keep(tx, account, content, revision, kind, list(messages_by_number.values()))
+
+
+def drop_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int) -> None:
+    """Take a message away.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    content, revision = load_automatic(tx, account)
+    messages_by_number = _known(account, content, kind, number)
+    del messages_by_number[number]
+    _keep(tx, account, content, revision, kind, list(messages_by_number.values()))
+
+
+def sort_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, order: list[int]) -> None:
+    """Put messages first, in the order that is given; the others follow as they were.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    content, revision = load_automatic(tx, account)
+    messages_by_number = numbered_messages(account, content, kind)
+    for number in order:
+        _known(account, content, kind, number)
+    first = [messages_by_number[number] for number in dict.fromkeys(order)]
+    rest = [message for number, message in messages_by_number.items() if number not in order]
+    _keep(tx, account, content, revision, kind, [*first, *rest])
+
+
+def turn_auto_messages(tx: Tx, account: ChannelAccount, kind: AutomaticKind, *, is_on: bool) -> None:
+    """Turn all messages of a kind on or off; turned off they are kept."""
+    content, revision = load_automatic(tx, account)
+    off = {switched_kind for switched_kind in content.off if switched_kind != kind} | (
+        set() if is_on else {kind.value}
+    )
+    changed = replace(content, off=tuple(sorted(off)))
+    keep_account_automatic(tx, account, changed, revision)
+
+
+def _known(
+    account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind, number: int
+) -> dict[int, PreparedReply]:
+    messages_by_number = numbered_messages(account, content, kind)
+    if number not in messages_by_number:
+        raise Refused(errors.NOT_FOUND, "auto_message_id: no message of this type has this id.")
+    return messages_by_number
+
+
+def _keep(
+    tx: Tx,
+    account: ChannelAccount,
+    content: AutomaticMessages,
+    revision: int,
+    kind: AutomaticKind,
+    listed: list[PreparedReply],
+) -> None:
+    if kind is AutomaticKind.WELCOME:
+        changed = replace(content, welcome=listed[-1].say if listed else "")
+    elif kind is AutomaticKind.QUESTION:
+        changed = replace(content, questions=tuple(listed))
+    else:
+        changed = replace(content, prompts=tuple(listed))
+    keep_account_automatic(tx, account, changed, revision)
+
+
+type _Chat = tuple[ChannelAccount, Conversation, Person]
+
+
+def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
+    """Tell programs of a message; a handler of the outbox. Notices and notes are no messages."""
+    message = messages.find_message(tx, event.business_id, event.message_id)
+    chat = _load(tx, event.business_id, event.conversation_id)
+    if message is None or chat is None:
+        return
+    kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
+    _queue(tx, chat, message.id, (kind, message.at, _message_content(*chat, message)))
+
+
+def push_tap(tx: Tx, event: AdTapped) -> None:
+    """Tell programs which ad a person came from; a handler of the outbox."""
+    chat = _load(tx, event.business_id, event.conversation_id)
+    if chat is None:
+        return
+    ad = find_measured_ad_by_number(tx, event.business_id, int(event.ad_number))
+    ad_accounts = list_ad_accounts(tx, BusinessId(event.business_id)) if ad else []
+    advertiser = next(
+        (str(ad_account.number) for ad_account in ad_accounts if ad and ad_account.id == ad.ad_account_id), ""
+    )
+    shown = {
+        "advertiser_id": advertiser,
+        "ad_id": event.ad_number,
+        "timestamp": micros(event.at) // 1_000,
+        "ad_name": ad.ad_name if ad else "",
+        "embed_url": "",
+    }
+    content = _envelope(*chat, Sender.CUSTOMER) | {
+        "timestamp": shown["timestamp"],
+        "referral": {"source": "ad", "ad": shown},
+    }
+    _queue(tx, chat, event.conversation_id, ("im_referral_msg", event.at, content))
+
+
+def push_read(tx: Tx, event: ConversationRead) -> None:
+    """Tell programs up to when one side has read; a handler of the outbox."""
+    chat = _load(tx, event.business_id, event.conversation_id)
+    if chat is None:
+        return
+    conversation = chat[1]
+    from_customer = event.reader is Sender.CUSTOMER
+    at = conversation.customer_read_at if from_customer else conversation.business_read_at
+    if at is None:
+        return
+    read_ms = micros(at) // 1_000
+    content = _envelope(*chat, event.reader) | {
+        "timestamp": read_ms,
+        "read": {"last_read_timestamp": read_ms},
+    }
+    _queue(tx, chat, event.conversation_id, ("im_mark_read_msg", at, content))
+
+
+def _load(tx: Tx, business_id: str, conversation_id: str) -> _Chat | None:
+    conversation = conversations.find_conversation(tx, business_id, conversation_id)
+    account = find_account(tx, business_id, conversation.channel_account_id) if conversation else None
+    if conversation is None or account is None:
+        return None
+    return account, conversation, conversations.load_person(tx, business_id, conversation.person_id)
+
+
+def _queue(tx: Tx, chat: _Chat, subject_id: str, what: tuple[str, datetime, dict[str, Any]]) -> None:
+    kind, at, content = what
+    account = chat[0]
+    at_s = micros(at) // 1_000_000
+
+    def body(subscription: Subscription) -> bytes:
+        return message_payload(kind, business_open_id(account), subscription.app_id, content, at_s)
+
+    queue_message_pushes(tx, account.business_id, subject_id, body)
+
+
+def _envelope(
+    account: ChannelAccount, conversation: Conversation, person: Person, sender: Sender
+) -> dict[str, Any]:
+    """Sender, recipient and place of an event. Roles are lower case here."""
+    sides = show_sides(account, person, sender)
+    return {
+        "from": sides.from_user.display_name,
+        "to": sides.to_user.display_name,
+        "unique_identifier": person.external_id,
+        "from_user": _user(sides.from_user),
+        "to_user": _user(sides.to_user),
+        "conversation_id": shown_id(account, conversation),
+    }
+
+
+def _user(side: SideInfo) -> dict[str, str]:
+    return {"id": side.id, "role": side.role.lower()}
+
+
+def _message_content(
+    account: ChannelAccount, conversation: Conversation, person: Person, message: Message
+) -> dict[str, Any]:
+    """The content of a message's event. Its types are written small, its time in milliseconds."""
+    kind = MESSAGE_TYPES[message.kind].lower()
+    body: dict[str, Any] = {"text": {"body": message.text}} if kind == "text" else {}
+    if message.photo:
+        body = {"image": {"media_id": message.photo}}
+    return {
+        **_envelope(account, conversation, person, message.sender),
+        "message_id": message.id,
+        "timestamp": micros(message.at) // 1_000,
+        "type": kind,
+        **body,
+        "message_tag": {"source": source_of_message(message)},
+    }

@@ -1,17 +1,25 @@
-"""Conversations and their messages in the API v1.3."""
+"""Conversations, messages and sending in the API v1.3."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Annotated, Final, Literal
+from urllib.parse import quote
 
+from fastapi import File, Form, UploadFile
 from msgspec import UNSET, Meta, UnsetType
 from pydantic import Field
 from starlette.requests import Request
+from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import BusinessId, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.accounts.store import list_ad_accounts
-from contatto.channels.model import ChannelAccount
+from contatto.accounts.store import is_token_live, list_ad_accounts
+from contatto.channels.model import ChannelAccount, MessageKind, Sender
+from contatto.channels.registry import CONNECTORS
+from contatto.inbox import rules
+from contatto.inbox.actions.replies import keep_photo, send_reply
 from contatto.inbox.actions.threads import (
     MESSAGE_TYPES,
     MessageSource,
@@ -20,18 +28,34 @@ from contatto.inbox.actions.threads import (
     business_open_id,
     load_business_account,
     load_business_conversation,
+    note_conversation_read,
     show_sides,
     shown_id,
     source_of_message,
 )
-from contatto.inbox.model import Conversation, Message, Person
+from contatto.inbox.model import Conversation, MemberTyping, Message, Person
+from contatto.inbox.rules import TEXT_LIMIT, post_url
 from contatto.inbox.store import conversations, messages
+from contatto.inbox.store.messages import find_message, find_photo_body, list_photos
 from contatto.inbox.store.receipts import list_referrals
-from contatto.kit.api_types import Answer, ApiModel, TextId, describe_query, read_query, request_id_of
+from contatto.kit import errors
+from contatto.kit.api_types import (
+    Answer,
+    ApiId,
+    ApiModel,
+    JsonText,
+    TextId,
+    describe_query,
+    read_query,
+    request_id_of,
+)
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import Answered, api_answer
+from contatto.kit.errors import Refused
+from contatto.kit.http import Answered, HotRoute, api_answer
+from contatto.kit.ids import new_id
 from contatto.kit.openapi import ApiRouter
 from contatto.kit.timestamps import micros
+from contatto.kit.untrusted_files import PICTURE_LIMIT
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import list_measured_ads, list_touches_of
 from contatto.ui.context import context_of
@@ -235,3 +259,270 @@ def _show_message(
         to_user=sides.to_user,
         message_tag=MessageTag(source_of_message(message)),
     )
+
+
+_BUTTON_LIMITS: Final = {"QA_BUTTON_CARD": 20, "QA_LINK_CARD": 40}
+
+
+class TextPart(ApiModel):
+    body: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
+
+
+class ImagePart(ApiModel):
+    media_id: Annotated[str, Field(max_length=64)]
+
+
+class Button(ApiModel):
+    type: Literal["REPLY"] = "REPLY"
+    title: Annotated[str, Field(min_length=1, max_length=40)]
+    id: Annotated[str, Field(max_length=40)] = ""
+
+
+class Template(ApiModel):
+    """A question with 1 to 3 answers; here it is sent as a text with numbered lines."""
+
+    type: Literal["QA_BUTTON_CARD", "QA_LINK_CARD"]
+    title: Annotated[str, Field(min_length=1, max_length=40)]
+    buttons: Annotated[list[Button], Field(min_length=1, max_length=3)]
+
+
+class SharedPost(ApiModel):
+    """A post of the account; here it is sent as a text with its address."""
+
+    item_id: ApiId
+
+
+class SendBody(ApiModel):
+    """``business_id`` is a channel account: its id on the platform, or the one of Settings."""
+
+    business_id: TextId
+    recipient_type: Literal["CONVERSATION"] = "CONVERSATION"
+    recipient: TextId
+    message_type: Literal["TEXT", "IMAGE", "SHARE_POST", "TEMPLATE", "SENDER_ACTION"]
+    text: TextPart | None = None
+    image: ImagePart | None = None
+    share_post: SharedPost | None = None
+    template: Template | None = None
+    sender_action: Literal["TYPING", "MARK_READ"] | None = None
+
+
+class CapabilityQuery(ApiModel):
+    business_id: TextId
+    conversation_id: TextId
+    conversation_type: Literal["STRANGER", "SINGLE"] = "SINGLE"
+    capability_types: JsonText[Annotated[list[Literal["IMAGE_SEND"]], Field(min_length=1, max_length=10)]]
+
+
+class MessageId(Answer, frozen=True):
+    """Empty after a SENDER_ACTION, which sends no message."""
+
+    message_id: str
+
+
+class SentMessage(Answer, frozen=True):
+    message: MessageId
+
+
+class MediaInfo(Answer, frozen=True):
+    media_id: str
+    media_type: Literal["IMAGE"]
+
+
+class CapabilityInfo(Answer, frozen=True):
+    capability_type: Literal["IMAGE_SEND"]
+    capability_result: bool
+
+
+class Capabilities(Answer, frozen=True):
+    capability_infos: list[CapabilityInfo]
+
+
+@router.post("/send/")
+async def send_business_message(request: Request, caller: ApiCaller, body: SendBody) -> Answered[SentMessage]:
+    """Send a message into a conversation.
+
+    A business cannot write first. On TikTok it may send 10 messages within 48 hours of the person's last
+    one; the eleventh is refused with code 40064, a later one with 40002. ``SENDER_ACTION`` sends no message,
+    and its ``message_id`` is empty. A template and a shared post leave as texts.
+    """
+    require(caller, Permission.WRITE_INBOX)
+    _check_part(body)
+    if body.message_type == "SENDER_ACTION":
+        await _act(request, caller, body)
+        return api_answer(SentMessage(MessageId("")), request_id_of(request))
+
+    def work(tx: Tx) -> Message:
+        account = load_business_account(tx, caller.business_id, body.business_id)
+        conversation = load_business_conversation(tx, account, body.recipient)
+        message = _message(tx, conversation, body, caller.display_name)
+        if body.share_post and body.message_type == "SHARE_POST":
+            message = replace(message, text=post_url(account, body.share_post.item_id))
+        return send_reply(tx, caller.business_id, conversation.id, message)
+
+    sent = await context_of(request).db.write(work)
+    return api_answer(SentMessage(MessageId(sent.id)), request_id_of(request))
+
+
+@router.post("/media/upload/")
+async def upload_business_media(
+    request: Request,
+    caller: ApiCaller,
+    business_id: Annotated[TextId, Form()],
+    file: Annotated[
+        UploadFile, File(description="A picture; it is written anew, without what it says of its maker.")
+    ],
+    media_type: Annotated[Literal["IMAGE"], Form()] = "IMAGE",
+) -> Answered[MediaInfo]:
+    """Upload a picture; its ``media_id`` is good for a day, or as long as a message shows it."""
+    require(caller, Permission.WRITE_INBOX)
+    context = context_of(request)
+    await context.db.read(lambda tx: load_business_account(tx, caller.business_id, business_id))
+    if (file.size or 0) > PICTURE_LIMIT:
+        raise Refused(errors.PHOTO_TOO_LARGE)
+    picture = await context.uploads.remake(await file.read(), caller.subject_id)
+    photo = await context.db.write(lambda tx: keep_photo(tx, caller.business_id, picture))
+    return api_answer(MediaInfo(photo.digest, media_type), request_id_of(request))
+
+
+@router.get("/capabilities/get/", openapi_extra=describe_query(CapabilityQuery))
+async def get_capabilities(request: Request, caller: ApiCaller) -> Answered[Capabilities]:
+    """Return whether an account can send pictures into a conversation."""
+    require(caller, Permission.READ_INBOX)
+    query = read_query(request, CapabilityQuery)
+
+    def work(tx: Tx) -> bool:
+        account = load_business_account(tx, caller.business_id, query.business_id)
+        load_business_conversation(tx, account, query.conversation_id)
+        return CONNECTORS[account.platform].dialect.takes_photos
+
+    can = await context_of(request).db.read(work)
+    infos = [CapabilityInfo(capability_type, can) for capability_type in query.capability_types]
+    return api_answer(Capabilities(infos), request_id_of(request))
+
+
+def _check_part(body: SendBody) -> None:
+    """Refuse a message without the part that its type needs, or with a button that is too long."""
+    name = body.message_type.lower()
+    if getattr(body, name) is None:
+        raise Refused(errors.INVALID, f"{name}: it is needed with message_type {body.message_type}.")
+    if body.message_type == "TEMPLATE" and body.template is not None:
+        most = _BUTTON_LIMITS[body.template.type]
+        if any(len(button.title) > most for button in body.template.buttons):
+            raise Refused(errors.INVALID, f"template.buttons.title: write {most} characters at most.")
+
+
+def _conversation(tx: Tx, caller: Caller, body: SendBody) -> Conversation:
+    account = load_business_account(tx, caller.business_id, body.business_id)
+    return load_business_conversation(tx, account, body.recipient)
+
+
+async def _act(request: Request, caller: Caller, body: SendBody) -> None:
+    context = context_of(request)
+    conversation = await context.db.read(lambda tx: _conversation(tx, caller, body))
+    if body.sender_action == "MARK_READ":
+        await context.db.write(lambda tx: note_conversation_read(tx, caller.business_id, conversation.id))
+    else:
+        typing = MemberTyping(caller.business_id, conversation.id, caller.subject_id, caller.display_name)
+        context.live.broadcast_transient(caller.business_id, typing)
+
+
+def _message(tx: Tx, conversation: Conversation, body: SendBody, author: str) -> Message:
+    photo = body.image.media_id if body.message_type == "IMAGE" and body.image else None
+    if photo is not None and photo not in list_photos(tx, conversation.business_id, {photo}):
+        raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
+    return Message(
+        seq=0,
+        id=new_id(),
+        conversation_id=conversation.id,
+        sender=Sender.BUSINESS,
+        kind=MessageKind.PHOTO if photo else MessageKind.TEXT,
+        text="" if photo else _text(body),
+        author=author,
+        at=tx.now,
+        photo=photo,
+    )
+
+
+def _text(body: SendBody) -> str:
+    if body.message_type == "TEMPLATE" and body.template is not None:
+        answers = [f"{number}. {button.title}" for number, button in enumerate(body.template.buttons, 1)]
+        return "\n".join([body.template.title, *answers])
+    return body.text.body if body.text else ""
+
+
+MEDIA_KEY: Final = "media links"
+LINK: Final = timedelta(minutes=10)
+_SAFE: Final = {
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cache-Control": "no-store",
+}
+
+
+class MediaBody(ApiModel):
+    """``media_id`` is what a message of the conversation names as its picture."""
+
+    business_id: TextId
+    conversation_id: TextId
+    message_id: TextId
+    media_id: Annotated[str, Field(min_length=1, max_length=64)]
+    media_type: Literal["IMAGE", "VIDEO"] = "IMAGE"
+
+
+class MediaLink(Answer, frozen=True):
+    download_url: str
+
+
+@router.post("/media/download/")
+async def download_business_media(
+    request: Request, caller: ApiCaller, body: MediaBody
+) -> Answered[MediaLink]:
+    """A link to the picture of a message. Whoever has it needs no token.
+
+    It is good for ten minutes, and no longer than the access token that asked for it.
+    """
+    require(caller, Permission.READ_INBOX)
+    context = context_of(request)
+
+    def work(tx: Tx) -> None:
+        account = load_business_account(tx, caller.business_id, body.business_id)
+        conversation = load_business_conversation(tx, account, body.conversation_id)
+        message = find_message(tx, caller.business_id, body.message_id)
+        if message is None or message.conversation_id != conversation.id:
+            raise Refused(errors.NOT_FOUND, "message_id: there is no such message in this conversation.")
+        stored_photos = list_photos(tx, caller.business_id, {body.media_id})
+        if message.photo != body.media_id or not stored_photos:
+            raise Refused(errors.NOT_FOUND, "media_id: this message has no such picture.")
+
+    await context.db.read(work)
+    until = int((context.clock.now() + LINK).timestamp())
+    signer = context.vault.signer(MEDIA_KEY)
+    token = rules.media_token(caller.business_id, caller.subject_id, body.media_id, until, signer)
+    url = f"{context.settings.base_url}/media?token={quote(token)}"
+    return api_answer(MediaLink(url), request_id_of(request))
+
+
+async def send_media(request: Request) -> Response:
+    """The picture of a link that we signed.
+
+    Raises:
+        Refused: UNSIGNED, LINK_EXPIRED, NOT_FOUND.
+    """
+    context = context_of(request)
+    signer = context.vault.signer(MEDIA_KEY)
+    now_s = int(context.clock.now().timestamp())
+    token = request.query_params.get("token", "")
+    business_id, holder, digest = rules.read_media_token(token, now_s, signer)
+
+    def load(tx: Tx) -> tuple[str, bytes] | None:
+        if not is_token_live(tx, BusinessId(business_id), holder):
+            raise Refused(errors.LINK_EXPIRED, "The access token that asked for it was revoked.")
+        return find_photo_body(tx, business_id, digest)
+
+    photo = await context.db.read(load)
+    if photo is None:
+        raise Refused(errors.NOT_FOUND, "There is no such picture any more.")
+    media_type, picture = photo
+    return Response(picture, media_type=media_type, headers=_SAFE)
+
+
+routes = [HotRoute("/media", send_media, methods=["GET"])]

@@ -1,44 +1,55 @@
-"""The sheet of a form as markup. What is the same for all who see a version in a language is drawn once."""
+"""Chat page of a customer: form sheet, messages, photos, forms that a link opens, and its settings."""
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Form, Query, Request
 from markupsafe import Markup
+from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Permission
-from contatto.accounts.rules import require
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import may, require
 from contatto.capture import store as capture_store
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
-from contatto.channels.store import find_public_account, list_embed_origins
-from contatto.forms.actions import Unanswered, choose_form
+from contatto.channels.store import find_account, find_public_account, list_embed_origins
+from contatto.forms.actions import Unanswered, choose_form, find_published
 from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Known, Submission
-from contatto.forms.rules.answers import TAKEN, check_opening, sign_opening
-from contatto.forms.rules.content import accepted_languages, best_language, text_of
+from contatto.forms.rules.answers import (
+    TAKEN,
+    accepted_languages,
+    best_language,
+    check_opening,
+    sign_opening,
+    text_of,
+)
 from contatto.forms.rules.sheet import picture_path, show_sheet
 from contatto.inbox import rules
 from contatto.inbox.actions.forms import (
     ChatVisitor,
+    FormOffer,
     GatheredForms,
     GatheredSheets,
     HandedIn,
     Opening,
+    find_bookings,
     find_known,
+    send_form,
 )
 from contatto.inbox.actions.incoming import note_visitor_read, typing_of
-from contatto.inbox.actions.replies import keep_photo, send_reply, take_photo
+from contatto.inbox.actions.replies import keep_automatic, keep_photo, send_reply, take_photo
 from contatto.inbox.actions.threads import conversation_id_of, find_tapped_ad, owned_conversation
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
-from contatto.inbox.model import AutomaticMessages, Message
+from contatto.inbox.model import AutomaticMessages, Conversation, KeywordReply, Message, PreparedReply
 from contatto.inbox.pages.desk import after_post, is_uuid
-from contatto.inbox.rules import with_ad
+from contatto.inbox.rules import FormLink, with_ad
 from contatto.inbox.store.desk import find_automatic
 from contatto.inbox.store.messages import find_message, find_photo_body
 from contatto.kit import errors
@@ -46,12 +57,13 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import DirectRoute, json_answer, read_body
 from contatto.kit.i18n import translator_of
-from contatto.kit.ids import named_id
+from contatto.kit.ids import named_id, new_id
 from contatto.kit.languages import LANGUAGES, translator_for
-from contatto.kit.numbers import read_number
+from contatto.kit.numbers import Revision, read_number
 from contatto.kit.rate_limits import client_network
 from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.uploads import picture_answer
+from contatto.leads.model import Actor
 from contatto.measurement.model import MeasuredAd
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.middleware import csp_within
@@ -472,3 +484,230 @@ async def post_chat_typing(request: Request) -> Response:
     if typing is not None:
         context.live.broadcast_transient(account.business_id, typing)
     return Response(status_code=_DONE)
+
+
+LINK_KEY = "form-link"
+"""The purpose under which the vault gives the signer of links."""
+
+
+@router.post("/inbox/{conversation_id}/forms")
+async def post_send_form(
+    request: Request,
+    caller: FormCaller,
+    conversation_id: str,
+    page_id: Annotated[str, Form(max_length=20)] = "",
+    client_message_id: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    require(caller, Permission.WRITE_INBOX)
+    context = context_of(request)
+    actor = Actor(caller.business_id, caller.subject_id, caller.display_name)
+    is_named = bool(client_message_id) and is_uuid(conversation_id)
+    message_id = named_id(conversation_id, f"form:{client_message_id}") if is_named else new_id()
+
+    def send(tx: Tx) -> Message:
+        owned_conversation(tx, caller.business_id, conversation_id)
+        version = _published(tx, caller.business_id, page_id)
+        until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
+        link = FormLink(caller.business_id, conversation_id, version.number, int(until.timestamp()))
+        token = rules.sign_form_link(link, context.vault.signer(LINK_KEY))
+        offer = FormOffer(version, f"{context.settings.base_url}/form/{token}")
+        return send_form(tx, actor, conversation_id, message_id, offer)
+
+    await context.db.write(send)
+    return await after_post(request, caller, conversation_id)
+
+
+@router.get("/form/{token}")
+async def show_form_link(request: Request, token: str) -> HTMLResponse:
+    """The form of a link, as a page of its own."""
+    context, link = _open_link(request, token)
+
+    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Known]:
+        conversation = _linked(tx, link)
+        account = find_account(tx, link.business_id, conversation.channel_account_id)
+        if account is None:
+            raise Refused(errors.NOT_FOUND)
+        version = _published(tx, link.business_id, str(link.number))
+        return account, version, Known(bookings=find_bookings(tx, version))
+
+    account, version, prefill = await context.db.read(load)
+    values = {
+        "account": {"id": account.id, "display_name": account.name},
+        "form": draw_sheet(request, version, _reader(account, link, token, prefill)),
+        "conversation_id": link.conversation_id,
+    }
+    return context.pages.render(request, "inbox/form.html", values)
+
+
+@router.get("/form/{token}/{page_id}")
+async def show_linked_sheet(request: Request, token: str, page_id: str, lang: str = "") -> HTMLResponse:
+    """The sheet alone, in another language; ``page_id`` is the one of the link."""
+    context, link = _open_link(request, token)
+
+    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Known]:
+        conversation = _linked(tx, link)
+        account = find_account(tx, link.business_id, conversation.channel_account_id)
+        if account is None or page_id != str(link.number):
+            raise Refused(errors.NOT_FOUND, "Form not found.")
+        version = _published(tx, link.business_id, page_id)
+        return account, version, Known(bookings=find_bookings(tx, version))
+
+    account, version, prefill = await context.db.read(load)
+    return HTMLResponse(
+        draw_sheet(request, version, _reader(account, link, token, prefill), lang).html, headers=UNKEPT
+    )
+
+
+def _reader(account: ChannelAccount, link: FormLink, token: str, prefill: Known) -> SheetReader:
+    """Whoever opens the link; they are shown no details, as it may be passed on to somebody else."""
+    return SheetReader(account, link.conversation_id, prefill, base=f"/form/{token}")
+
+
+@router.post("/form/{token}")
+async def post_linked_form(request: Request, token: str) -> Response:
+    """Take what the person of the link sends; the same ``submission_id`` again gives the same answer."""
+    context, link = _open_link(request, token)
+    sent = await read_sent(request)
+    now_s = context.clock.now().timestamp()
+    part_of(request, ChatLimits).linked_forms.check(link.conversation_id, now_s)
+
+    misopened = find_misopening(context, sent, link.number, link.conversation_id)
+    submission = submission_of(sent)
+    handed = HandedIn(link.business_id, link.number, link.conversation_id, submission, misopened=misopened)
+    return await answer_form(request, sent, handed)
+
+
+def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
+    """Return the content of a form link while it may be opened.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    context = context_of(request)
+    link = rules.read_form_link(token, context.vault.signer(LINK_KEY)) if len(token) < 200 else None
+    if link is None or link.until_s < context.clock.now().timestamp():
+        raise Refused(errors.NOT_FOUND, "This link has expired. Ask in the chat for a new one.")
+    return context, link
+
+
+def _linked(tx: Tx, link: FormLink) -> Conversation:
+    return owned_conversation(tx, link.business_id, link.conversation_id)
+
+
+def _published(tx: Tx, business_id: str, page_id: str) -> FormVersion:
+    version = find_published(tx, business_id, page_id)
+    if version is None:
+        raise Refused(errors.NOT_FOUND, "Form not found.")
+    return version
+
+
+KEYWORD_ROWS: Final = 6
+_SEPARATOR: Final = re.compile(r"[,\n]")
+
+
+@router.get("/settings/chat/{account_id}")
+async def show_automatic(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
+    return await _render_automatic(request, caller, account_id)
+
+
+@router.get("/settings/chat/{account_id}/first")
+async def show_first(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
+    """Return the first message of a chat without an ad's own one, for the preview of an ad."""
+    require(caller, Permission.READ_ADS)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        account = find_account(tx, caller.business_id, account_id)
+        if account is None:
+            raise Refused(errors.NOT_FOUND)
+        saved = find_automatic(tx, caller.business_id, account_id)
+        # what another platform says by itself is not known here, unless it was written here
+        is_own = account.platform is Platform.WEBCHAT
+        active = saved[0].active if saved else AutomaticMessages()
+        return {"first": active if saved or is_own else None, "is_own": is_own}
+
+    return context.pages.render(request, "inbox/_first.html", await context.db.read(load))
+
+
+@router.post("/settings/chat/{account_id}")
+async def post_automatic(
+    request: Request, caller: FormCaller, account_id: str, revision: Annotated[Revision, Form()]
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+    content = _read_content(await request.form(max_files=0))
+    try:
+        await context_of(request).db.write(
+            lambda tx: keep_automatic(tx, caller.business_id, account_id, content, revision)
+        )
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        return await _render_automatic(request, caller, account_id, refused, (content, revision))
+    return RedirectResponse(f"/settings/chat/{account_id}", 303)
+
+
+def _read_content(sent: FormData) -> AutomaticMessages:
+    """Return the typed rows without empty ones."""
+
+    def column(name: str) -> list[str]:
+        return [str(value).strip() for value in sent.getlist(name)]
+
+    def rows(first: str, second: str) -> list[tuple[str, str]]:
+        return [pair for pair in zip(column(first), column(second), strict=False) if any(pair)]
+
+    words = (
+        (tuple(word.strip() for word in _SEPARATOR.split(typed) if word.strip()), reply)
+        for typed, reply in rows("keywords", "reply")
+    )
+    return AutomaticMessages(
+        welcome=str(sent.get("welcome", "")).strip(),
+        questions=tuple(PreparedReply(*pair) for pair in rows("question", "answer")),
+        prompts=tuple(PreparedReply(*pair) for pair in rows("title", "content")),
+        keywords=tuple(KeywordReply(*pair) for pair in words),
+    )
+
+
+async def _render_automatic(
+    request: Request,
+    caller: Caller,
+    account_id: str,
+    refused: Refused | None = None,
+    typed: tuple[AutomaticMessages, int] | None = None,
+) -> HTMLResponse:
+    """The page; after a refusal, with what was typed and what is wrong with it."""
+    require(caller, Permission.READ_INBOX)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        account = find_account(tx, caller.business_id, account_id)
+        if account is None or account.platform is not Platform.WEBCHAT:
+            raise Refused(errors.NOT_FOUND, "Chat page not found.")
+        saved = find_automatic(tx, caller.business_id, account_id) or (AutomaticMessages(), 0)
+        content, revision = typed or saved
+        return {
+            "account": {"id": account.id, "display_name": account.name},
+            "revision": revision,
+            "welcome": content.welcome,
+            "questions": _padded(
+                [(question.ask, question.say) for question in content.questions], rules.MOST_QUESTIONS
+            ),
+            "prompts": _padded([(prompt.ask, prompt.say) for prompt in content.prompts], rules.MOST_PROMPTS),
+            "keywords": _padded(
+                [(", ".join(keyword.words), keyword.say) for keyword in content.keywords],
+                max(KEYWORD_ROWS, len(content.keywords) + 1),
+            ),
+        }
+
+    values = await context.db.read(load)
+    values |= {
+        "caller": caller,
+        "can_manage": may(caller, Permission.ADMINISTER),
+        "error": refused.detail_in(translator_of(request)) if refused else "",
+        "limits": rules.AUTOMATIC_LIMITS,
+    }
+    status = refused.code.http_status if refused else 200
+    return context.pages.render(request, "inbox/automatic.html", values, status)
+
+
+def _padded(rows: list[tuple[str, str]], row_count: int) -> list[tuple[str, str]]:
+    return rows + [("", "")] * (row_count - len(rows))

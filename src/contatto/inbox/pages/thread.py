@@ -31,7 +31,7 @@ from contatto.kit.i18n import LazyText, is_unreadable
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model import Evidence, Label
 from contatto.leads.store import records as lead_store
-from contatto.leads.store.merges import list_evidence_of_sources
+from contatto.leads.store.annotations import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import MeasuredAd
 

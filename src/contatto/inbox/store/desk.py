@@ -35,7 +35,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import ROW, Words, instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.kit.read_audit import note_seen
 from contatto.leads.model import LeadStatus
-from contatto.leads.store.merges import list_leads_ever
+from contatto.leads.store.annotations import list_leads_ever
 from contatto.leads.store.records import leads
 from contatto.measurement.store import IS_CLICK, touches
 from contatto.spam.model import Mark

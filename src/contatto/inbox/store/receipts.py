@@ -1,7 +1,7 @@
-"""Deliveries as they came in, their bodies sealed, and the ledger that counts them."""
+"""Tables of deliveries with their sealed bodies and ledger, and the erasure of persons."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -27,7 +27,9 @@ from sqlalchemy import (
 from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts
 from contatto.inbox.model import AdReferral, Ledger, Receipt, ReceiptState
-from contatto.inbox.store.conversations import conversations
+from contatto.inbox.store.conversations import conversations, mentions, persons
+from contatto.inbox.store.desk import conversation_labels, delete_notices, private_notes
+from contatto.inbox.store.messages import messages, photos, scheduled_replies, sends
 from contatto.kit.db.prepared import update_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import (
@@ -294,3 +296,84 @@ def list_referrals(tx: Tx, business_id: str, conversation_id: str) -> list[AdRef
         ad_referrals.c.business_id == business_id, ad_referrals.c.conversation_id == conversation_id
     )
     return tx.list(AdReferral, query.order_by(ad_referrals.c.at))
+
+
+_HANGING: Final = (
+    sends, ad_referrals, conversation_labels, private_notes, mentions, scheduled_replies, messages,
+)  # fmt: skip
+
+
+def list_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, str]:
+    """The conversations of some persons: the channel account of each by its id."""
+    query = select(conversations.c.id, conversations.c.channel_account_id).where(
+        conversations.c.business_id == business_id, conversations.c.person_id.in_(person_ids)
+    )
+    return {row["id"]: row["channel_account_id"] for row in tx.execute(query).mappings()}
+
+
+def list_erased_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Every message of some conversations, as its id and its text."""
+    query = select(messages.c.id, messages.c.body).where(
+        messages.c.business_id == business_id, messages.c.conversation_id.in_(chat_ids)
+    )
+    for row in tx.execute(query).mappings().all():
+        yield row["id"], tx.vault.open(row["body"], business_id, "messages.body", row["id"])
+
+
+def list_external_ids(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
+    """The ids of persons on their platforms, and their addresses there."""
+    query = select(persons.c.id, persons.c.external_id, persons.c.address).where(
+        persons.c.business_id == business_id, persons.c.id.in_(person_ids)
+    )
+    external_ids: set[str] = set()
+    for row in tx.execute(query).mappings():
+        external_ids.add(row["external_id"])
+        if row["address"] is not None:
+            external_ids.add(tx.vault.open(row["address"], business_id, "persons.address", row["id"]))
+    return external_ids
+
+
+def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids: Collection[str]) -> None:
+    """Delete persons and their conversations with all that hangs on them.
+
+    The conversation goes first: who writes into it meanwhile waits for its row.
+    """
+    own = conversations.delete().where(conversations.c.business_id == business_id)
+    tx.execute(own.where(conversations.c.id.in_(chat_ids)))
+    _delete_pictures(tx, business_id, chat_ids)
+    delete_notices(tx, business_id, person_ids, chat_ids)
+    for table in _HANGING:
+        hanging = table.delete().where(table.c.business_id == business_id)
+        tx.execute(hanging.where(table.c.conversation_id.in_(chat_ids)))
+    statement = persons.delete().where(persons.c.business_id == business_id)
+    tx.execute(statement.where(persons.c.id.in_(person_ids)))
+
+
+def _delete_pictures(tx: Tx, business_id: str, chat_ids: Collection[str]) -> None:
+    """Delete the pictures of conversations that no other conversation shows."""
+    shown = select(messages.c.photo).where(
+        messages.c.business_id == business_id, messages.c.photo.is_not(None)
+    )
+    elsewhere = shown.where(messages.c.conversation_id.not_in(chat_ids))
+    statement = photos.delete().where(
+        photos.c.business_id == business_id,
+        photos.c.digest.in_(shown.where(messages.c.conversation_id.in_(chat_ids))),
+        photos.c.digest.not_in(elsewhere),
+    )
+    tx.execute(statement)
+
+
+def delete_refused_bodies(tx: Tx, business_id: str, words: Collection[bytes]) -> int:
+    """Let go of the bodies of refused deliveries in which one of the words stands; say how many."""
+    query = select(receipts).where(
+        receipts.c.business_id == business_id,
+        receipts.c.state == ReceiptState.REFUSED,
+        receipts.c.body.is_not(None),
+    )
+    about = [
+        receipt.id
+        for receipt in tx.list(Receipt, query)
+        if any(word in open_receipt(tx.vault, receipt) for word in words)
+    ]
+    statement = update(receipts).where(receipts.c.business_id == business_id, receipts.c.id.in_(about))
+    return tx.execute(statement.values(body=None)).rowcount if about else 0

@@ -43,8 +43,7 @@ from contatto.leads.model import (
 from contatto.leads.rules.importing import MOST_ROWS, Entry, Sheet, UnreadableRow, guess_columns, read_entry
 from contatto.leads.rules.records import MOVES, read_note
 from contatto.leads.store import records as store
-from contatto.leads.store.annotations import delete_lead_label, find_note, list_notes
-from contatto.leads.store.facets import list_sharing_leads
+from contatto.leads.store.annotations import delete_lead_label, find_note, list_notes, list_sharing_leads
 from contatto.leads.store.jobs import list_told
 from contatto.leads.store.records import delete_contact_point
 

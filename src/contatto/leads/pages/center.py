@@ -42,8 +42,8 @@ from contatto.leads.rules.filters import (
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing, records
 from contatto.leads.store.annotations import list_form_names, list_labels, list_labels_of, list_views
+from contatto.leads.store.jobs import list_scores
 from contatto.leads.store.listing import Credit, find_look, list_credits, list_winning_ads, save_look
-from contatto.leads.store.scores import list_scores
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.context import context_of, part_of
 

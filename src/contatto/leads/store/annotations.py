@@ -1,13 +1,17 @@
-"""Tables of what people add to leads: labels, notes, tasks; texts are sealed, as they may quote contacts."""
+"""Tables of annotations, facets and merges of leads."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
+    CompoundSelect,
     Date,
     Index,
     Integer,
@@ -16,18 +20,39 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     and_,
+    bindparam,
+    case,
+    cast,
     func,
+    literal,
+    literal_column,
     or_,
     select,
+    union_all,
     update,
 )
 
-from contatto.kit.db.prepared import insert_new
+from contatto.capture.model import Field
+from contatto.kit.db.prepared import Query, insert_new, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.kit.read_audit import note_seen
-from contatto.leads.model import Label, Note, SavedView, Task
-from contatto.leads.store.records import leads
+from contatto.kit.timestamps import from_micros
+from contatto.leads.model import Evidence, Journal, Label, LeadSnapshot, Merge, Note, SavedView, Task
+from contatto.leads.rules.records import (
+    CONSENT,
+    EMAIL,
+    LABELLED,
+    LONGEST,
+    PHONE,
+    PHONES,
+    TWIN_WORD,
+    Facet,
+    facet_word,
+    join_words,
+    name_key,
+)
+from contatto.leads.store.records import contact_points, evidence, lead_history, leads, load_evidence
 
 DUE_LATELY: Final = timedelta(days=7)
 """Tasks that were due before that are nobody's news any more."""
@@ -352,3 +377,403 @@ def list_form_names(tx: Tx, business_id: str) -> list[tuple[str, str]]:
         last = str(form_id)
         names.append((last, str(tx.scalar(latest.where(lead_entries.c.form_id == last)))))
     return names
+
+
+_AT_ONCE: Final = 500
+_VALUES_AT_ONCE: Final = 5_000
+_OF: Final = bindparam("of", type_=String())
+
+
+def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any]) -> Any:
+    table = lead_id.table
+    conditions = (table.c.business_id == _OF, within(lead_id, "ids"))
+    return select(lead_id.label("lead_id"), literal(facet.value).label("facet"), value.label("value")).where(
+        *conditions
+    )
+
+
+def _all_pairs() -> CompoundSelect[Any]:
+    point = contact_points.c
+    is_phone = or_(*(point.field == field for field in PHONES))  # an IN would be spelled out each time
+    kind = case((is_phone, PHONE), else_=EMAIL)
+    of_evidence, of_entry = evidence.c.lead_id, lead_entries.c.lead_id
+    return union_all(
+        _pairs(Facet.ORIGIN, leads.c.id, cast(leads.c.origin, String)),
+        _pairs(Facet.ORIGIN, point.lead_id, cast(point.origin, String)),
+        _pairs(Facet.ORIGIN, of_evidence, cast(evidence.c.origin, String)),
+        _pairs(Facet.REACH, point.lead_id, kind).where(
+            or_(is_phone, point.field == Field.EMAIL), point.wrong_at.is_(None)
+        ),
+        _pairs(Facet.COUNTRY, point.lead_id, point.country).where(point.country.is_not(None)),
+        _pairs(Facet.LABEL, lead_labels.c.lead_id, lead_labels.c.label_id),
+        _pairs(Facet.SIGN, lead_labels.c.lead_id, literal(LABELLED)),
+        _pairs(Facet.FORM, of_entry, lead_entries.c.form_id),
+        _pairs(Facet.SIGN, of_entry, literal(CONSENT)).where(lead_entries.c.consented),
+    )
+
+
+_PAIRS: Final = Query(_all_pairs())
+_POINTS: Final = Query(
+    select(contact_points.c.lead_id, contact_points.c.value_index).where(
+        contact_points.c.business_id == _OF, within(contact_points.c.lead_id, "ids")
+    )
+)
+_ALL_HAVING: Final = select(contact_points.c.lead_id, contact_points.c.value_index).where(
+    contact_points.c.business_id == _OF, within(contact_points.c.value_index, "values")
+)
+_HAVING: Final = Query(_ALL_HAVING)
+"""Who has some contact values. Asked in two steps, not as a join of a table with itself: while PostgreSQL
+knows little of a table, it may go through all of it for each value then, half a second for each batch.
+"""
+_LISTED: Final = Query(
+    _ALL_HAVING.join(leads, leads.c.id == contact_points.c.lead_id).where(leads.c.hidden_at.is_(None))
+)
+_OTHERS: Final = ~within(contact_points.c.lead_id, "but")
+_ENDS: Final = Query(
+    _ALL_HAVING.where(_OTHERS)
+    .with_only_columns(
+        contact_points.c.value_index, func.min(contact_points.c.lead_id), func.max(contact_points.c.lead_id)
+    )
+    .group_by(contact_points.c.value_index)
+)
+
+
+def _list_ends_by_seeks() -> Query:
+    """Find the first and last lead of each value, with a seek at either end of the index."""
+    own, other_points = contact_points.alias("own"), contact_points.alias("other")
+    query = select(other_points.c.lead_id).where(
+        other_points.c.business_id == _OF,
+        other_points.c.value_index == own.c.value_index,
+        ~within(other_points.c.lead_id, "but"),
+    )
+    first, last = (
+        query.order_by(order).limit(literal_column("1")).scalar_subquery()
+        for order in (other_points.c.lead_id, other_points.c.lead_id.desc())
+    )
+    conditions = own.c.business_id == _OF, within(own.c.lead_id, "but")
+    return Query(select(own.c.value_index, first, last).where(*conditions))
+
+
+_SOUGHT_ENDS: Final = _list_ends_by_seeks()
+"""On PostgreSQL such a statement may go through all of a table for each value, as above."""
+_IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {TWIN_WORD} '"))
+_SHOWN: Final = Query(
+    select(leads.c.id, leads.c.facets).where(
+        leads.c.business_id == _OF, within(leads.c.id, "ids"), leads.c.hidden_at.is_(None)
+    )
+)
+_UNMARKED: Final = Query(
+    _ALL_HAVING.where(_OTHERS, ~_IS_MARKED)
+    .join(leads, leads.c.id == contact_points.c.lead_id)
+    .with_only_columns(contact_points.c.lead_id)
+    .distinct()
+)
+_OWN: Final = Query(
+    select(leads.c.id, leads.c.facets).where(leads.c.business_id == _OF, within(leads.c.id, "ids"))
+)
+_KEEP: Final = (
+    update(leads)
+    .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"))
+    .values(facets=bindparam("now"))
+)
+
+
+def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Set[str] | None = None) -> None:
+    """Find out the facets of leads anew and keep those that are not as kept.
+
+    With ``twins`` these are the ones that share a value, beside those that are marked so: it need not be
+    found out from all who have one of their values.
+    """
+    ids = sorted(lead_ids)
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        values = {"of": business_id, "ids": some}
+        saved_words = dict(map(tuple, _OWN.rows(tx, values)))
+        words: dict[str, set[str]] = {lead_id: set() for lead_id in some}
+        for lead_id, facet, value in _PAIRS.rows(tx, values):
+            words[lead_id].add(facet_word(Facet(facet), value))
+        for lead_id in (
+            _list_twins(tx, values) if twins is None else _marked(saved_words) | twins & words.keys()
+        ):
+            words[lead_id].add(TWIN_WORD)
+        texts = {lead_id: join_words(lead_words) for lead_id, lead_words in words.items()}
+        rows = [
+            {"of": business_id, "of_lead": lead_id, "now": text}
+            for lead_id, text in texts.items()
+            if lead_id in saved_words and text != saved_words[lead_id]
+        ]
+        update_rows(tx, _KEEP, rows)
+
+
+def _marked(facets: Mapping[str, str]) -> set[str]:
+    """The leads whose facets have the mark of who shares a value."""
+    return {lead_id for lead_id, text in facets.items() if f" {TWIN_WORD} " in text}
+
+
+def _list_twins(tx: Tx, values: dict[str, Any]) -> set[str]:
+    """Those of some leads that share a contact value with another lead of the lists."""
+    points = _list_points(tx, values)
+    having: dict[bytes, set[str]] = defaultdict(set)
+    for lead_id, value in _list_having(tx, _LISTED, values["of"], points):
+        having[value].add(lead_id)
+    return {lead_id for lead_id, value in points if having[value] - {lead_id}}
+
+
+def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> set[str]:
+    """Other leads that have a contact value of these leads, whether they are in the lists or not."""
+    points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
+    return {lead_id for lead_id, _ in _list_having(tx, _HAVING, business_id, points)} - set(lead_ids)
+
+
+_MARK: Final = (
+    update(leads)
+    .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"), ~_IS_MARKED)
+    .where(func.length(leads.c.facets) < literal_column(str(LONGEST - len(TWIN_WORD))))
+    .values(facets=leads.c.facets + literal_column(f"'{TWIN_WORD} '"))
+)
+
+
+def record_twins(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
+    """Mark leads as such that share a contact value, whose facets are true but for that."""
+    update_rows(tx, _MARK, [{"of": business_id, "of_lead": lead_id} for lead_id in sorted(lead_ids)])
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Return the values that leads with new contact values share with others.
+
+    Attributes:
+        twins: those of the leads that share a value with one in the lists.
+        unsure: those who share values, as far as was looked, with hidden ones only.
+        unmarked: others with such a value that have no mark of a duplicate yet.
+    """
+
+    twins: set[str]
+    unsure: set[str]
+    unmarked: set[str]
+
+
+def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Shared:
+    """Return the values that listed leads with new contact values share with any number of others.
+
+    Where two leads in the lists share a value, all who have it are marked. So of the others the first and the
+    last are looked at; only if one of them is hidden or unmarked, all are.
+    """
+    points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
+    having: dict[bytes, set[str]] = defaultdict(set)
+    for lead_id, value in points:
+        having[value].add(lead_id)
+    ends = _list_ends(tx, business_id, having, lead_ids)
+    looked_at = {"of": business_id, "ids": sorted(set().union(*ends.values()))}
+    shown = dict(map(tuple, _SHOWN.rows(tx, looked_at))) if ends else dict[str, str]()
+    marked = _marked(shown)
+    values = [value for value, both in ends.items() if not both <= marked]
+    values_to_bind = {"of": business_id, "values": values, "but": list(lead_ids)}
+    unmarked = {lead_id for (lead_id,) in _UNMARKED.rows(tx, values_to_bind)} if values else set[str]()
+    sure = {value for value, some in having.items() if len(some) > 1 or ends.get(value, set()) & shown.keys()}
+    twins = {lead_id for lead_id, value in points if value in sure}
+    return Shared(twins, {lead_id for lead_id, value in points if value in ends} - twins, unmarked)
+
+
+def _list_ends(
+    tx: Tx, business_id: str, values: Iterable[bytes], lead_ids: Collection[str]
+) -> dict[bytes, set[str]]:
+    """The first and the last of the other leads that have a contact value; values of nobody are left out."""
+    values_to_bind = {"of": business_id, "but": list(lead_ids)}
+    if tx.locks_rows:
+        rows = _ENDS.rows(tx, values_to_bind | {"values": sorted(values)})
+    else:
+        rows = _SOUGHT_ENDS.rows(tx, values_to_bind)
+    return {bytes(value): {first, last} for value, first, last in rows if first is not None}
+
+
+def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:
+    return [(lead_id, bytes(value)) for lead_id, value in _POINTS.rows(tx, values)]
+
+
+def _list_having(
+    tx: Tx, which: Query, business_id: str, points: Collection[tuple[str, bytes]]
+) -> Iterator[tuple[str, bytes]]:
+    """The leads that have one of the contact values of these points."""
+    distinct = sorted({value for _, value in points})
+    for start in range(0, len(distinct), _VALUES_AT_ONCE):
+        some = {"of": business_id, "values": distinct[start : start + _VALUES_AT_ONCE]}
+        yield from ((lead_id, bytes(value)) for lead_id, value in which.rows(tx, some))
+
+
+lead_merges = Table(
+    "lead_merges",
+    metadata,
+    key(),
+    tenant(),
+    Column("kept_id", String(36), nullable=False),
+    Column("merged_id", String(36), nullable=False),
+    text("actor"),
+    sealed("reason", nullable=True),
+    sealed("journal"),
+    instant("at"),
+    text("undone_by"),
+    instant("undone_at", nullable=True),
+    Index("ix_lead_merges_kept", "business_id", "kept_id"),
+    Index("ix_lead_merges_merged", "business_id", "merged_id"),
+)
+
+MOVING: Final = {
+    table.name: table
+    for table in (contact_points, evidence, lead_history, lead_notes, lead_tasks, lead_entries)
+}
+"""The tables whose rows go from one lead to the other."""
+
+
+def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
+    row = row_of(merge)
+    journal = msgspec.json.encode(merge.journal)
+    sealed_values = {
+        "journal": tx.vault.seal_bytes(journal, business_id, "lead_merges.journal", merge.id),
+        "reason": tx.seal(merge.reason, business_id, "lead_merges.reason", merge.id),
+    }
+    tx.insert(lead_merges, row | {"business_id": business_id} | sealed_values)
+
+
+def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
+    """Return a merge; who changes it locks its two leads first and reads it again."""
+    query = select(lead_merges).where(lead_merges.c.business_id == business_id, lead_merges.c.id == merge_id)
+    row = tx.execute(query).mappings().first()
+    return None if row is None else _open_merge(tx, row)
+
+
+def list_merges(tx: Tx, business_id: str, lead_id: str) -> list[Merge]:
+    """The merges that a lead took part in, latest first."""
+    either = or_(lead_merges.c.kept_id == lead_id, lead_merges.c.merged_id == lead_id)
+    query = select(lead_merges).where(lead_merges.c.business_id == business_id, either)
+    rows = tx.execute(query.order_by(lead_merges.c.at.desc(), lead_merges.c.id.desc())).mappings()
+    return [_open_merge(tx, row) for row in rows]
+
+
+def record_merge_undone(tx: Tx, business_id: str, merge: Merge, actor: str) -> None:
+    statement = update(lead_merges).where(
+        lead_merges.c.business_id == business_id, lead_merges.c.id == merge.id
+    )
+    tx.execute(statement.values(undone_by=actor, undone_at=tx.now))
+
+
+def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]:
+    """Ids of what hangs on a lead, by table."""
+    return {
+        name: [
+            row[0]
+            for row in tx.execute(
+                select(table.c.id)
+                .where(table.c.business_id == business_id, table.c.lead_id == lead_id)
+                .order_by(table.c.id)
+            )
+        ]
+        for name, table in MOVING.items()
+    }
+
+
+def list_leads_ever(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
+    """The ids of the leads of some persons, and of those that these went into, though they may be two again.
+
+    What a message of theirs brought hangs on one of them.
+    """
+    persons = select(leads.c.id).where(leads.c.business_id == business_id, leads.c.person_id.in_(person_ids))
+    ids, ids_by_person = set[str](), set(tx.execute(persons).scalars())
+    while ids_by_person:
+        ids |= ids_by_person
+        query = select(lead_merges.c.kept_id).where(
+            lead_merges.c.business_id == business_id, lead_merges.c.merged_id.in_(ids_by_person)
+        )
+        ids_by_person = set(tx.execute(query).scalars()) - ids
+    return ids
+
+
+def list_evidence_of_sources(
+    tx: Tx, business_id: str, person_id: str, source_ids: set[str]
+) -> dict[str, list[Evidence]]:
+    """Evidence by the message of a person that it was read in, in reading order."""
+    query = select(evidence).where(
+        evidence.c.business_id == business_id,
+        evidence.c.lead_id.in_(list_leads_ever(tx, business_id, {person_id})),
+        evidence.c.source_id.in_(source_ids),
+    )
+    evidence_by_source: dict[str, list[Evidence]] = {}
+    for row in tx.execute(query.order_by(evidence.c.source_id, evidence.c.start)).mappings():
+        evidence_by_source.setdefault(row["source_id"], []).append(load_evidence(tx, business_id, row))
+    return evidence_by_source
+
+
+def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) -> dict[str, str]:
+    """Contact points of the lead that goes whose equal the kept one has: from the one to the other."""
+    other_points = contact_points.alias()
+    equal = select(contact_points.c.id.label("gone"), other_points.c.id.label("kept")).where(
+        contact_points.c.business_id == business_id,
+        other_points.c.business_id == business_id,
+        contact_points.c.lead_id == merged_id,
+        other_points.c.lead_id == kept_id,
+        contact_points.c.field == other_points.c.field,
+        contact_points.c.value_index == other_points.c.value_index,
+    )
+    return {row["gone"]: row["kept"] for row in tx.execute(equal).mappings()}
+
+
+def list_evidence_of_points(tx: Tx, business_id: str, point_ids: list[str]) -> list[tuple[str, str]]:
+    """Evidence of contact points: pairs of its id and the point's."""
+    query = select(evidence.c.id, evidence.c.contact_point_id).where(
+        evidence.c.business_id == business_id, evidence.c.contact_point_id.in_(point_ids)
+    )
+    return [
+        (row["id"], row["contact_point_id"]) for row in tx.execute(query.order_by(evidence.c.id)).mappings()
+    ]
+
+
+def record_moved(tx: Tx, business_id: str, rows: tuple[str, list[str]], old: str, new: str) -> None:
+    """Hang rows of a table on another lead, those that still hang on the old one."""
+    name, ids = rows
+    table = MOVING[name]
+    statement = update(table).where(table.c.business_id == business_id, table.c.lead_id == old)
+    tx.execute(statement.where(table.c.id.in_(ids)).values(lead_id=new))
+
+
+def record_rehung(tx: Tx, business_id: str, evidence_id: str, point_id: str) -> None:
+    """Hang evidence on another contact point."""
+    statement = update(evidence).where(evidence.c.business_id == business_id, evidence.c.id == evidence_id)
+    tx.execute(statement.values(contact_point_id=point_id))
+
+
+def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
+    query = select(lead_labels.c.label_id).where(
+        lead_labels.c.business_id == business_id, lead_labels.c.lead_id == lead_id
+    )
+    return {row[0] for row in tx.execute(query)}
+
+
+def record_face(tx: Tx, business_id: str, lead_id: str, snapshot: LeadSnapshot) -> None:
+    """Write the fields that a merge may change."""
+    statement = update(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id)
+    name = tx.seal(snapshot.name, business_id, "leads.name", lead_id)
+    values: dict[str, Any] = {
+        "name": name,
+        "name_key": name_key(snapshot.name),
+        "status": snapshot.status,
+    }
+    values |= {
+        "created_at": from_micros(snapshot.created_at),
+        "updated_at": from_micros(snapshot.updated_at),
+    }
+    tx.execute(statement.values(**values, owner_id=snapshot.owner_id))
+
+
+def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:
+    """Let leads that were merged earlier point to another lead."""
+    statement = update(leads).where(leads.c.business_id == business_id, leads.c.id.in_(lead_ids))
+    tx.execute(statement.values(merged_into=kept_id))
+
+
+def _open_merge(tx: Tx, row: Mapping[Any, Any]) -> Merge:
+    business_id, merge_id, sealed_reason = row["business_id"], row["id"], row["reason"]
+    journal = tx.vault.open_bytes(row["journal"], business_id, "lead_merges.journal", merge_id)
+    place = business_id, "lead_merges.reason", merge_id
+    reason = tx.vault.open(sealed_reason, *place) if sealed_reason is not None else ""
+    opened = {"journal": msgspec.json.decode(journal, type=Journal), "reason": reason}
+    return Merge(**{name: row[name] for name in Merge.__dataclass_fields__} | opened)

@@ -59,8 +59,8 @@ from contatto.leads.rules.records import (
     search_values,
     visitor_mark,
 )
+from contatto.leads.store.jobs import select_scored
 from contatto.leads.store.records import contact_points, leads
-from contatto.leads.store.scores import select_scored
 from contatto.measurement import store as measurement
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
 from contatto.measurement.store import conversions, measured_ads

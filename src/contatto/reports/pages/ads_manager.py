@@ -13,9 +13,9 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, require
-from contatto.ads.actions.nodes import OpenDraft, list_open_drafts
+from contatto.ads.actions.edits import OpenDraft, list_open_drafts
 from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup, BudgetMode, Campaign, NodeKind, NodeStatus
-from contatto.ads.rules.delivering import PROBLEMS, REMEDIES, SAYS, Delivering, is_showing
+from contatto.ads.rules.goals import PROBLEMS, REMEDIES, SAYS, Delivering, is_showing
 from contatto.ads.rules.settings import chat_link, new_form_path
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_

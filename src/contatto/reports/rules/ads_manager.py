@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlencode
 
-from contatto.ads.rules.delivering import PROBLEMS, Delivering, is_showing
+from contatto.ads.rules.goals import PROBLEMS, Delivering, is_showing
 from contatto.kit.numbers import read_number
 from contatto.measurement.model import Goal
 from contatto.reports.model import Span

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from contatto.ads.model import AdGroup
-from contatto.ads.rules.delivering import Delivering, Node
+from contatto.ads.rules.goals import Delivering, Node
 from contatto.measurement.model import Goal
 from contatto.reports.model import Counts, Figures, Metric, Value
 from contatto.reports.rules.ads_manager import TreeLook, state_of

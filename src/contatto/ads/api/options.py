@@ -1,0 +1,466 @@
+"""Options of ads in the API v1.3: identities, welcome messages, regions, eligibility, audiences."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+from starlette.requests import Request
+
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import require
+from contatto.ads import store
+from contatto.ads.actions.publishing import (
+    NewWelcome,
+    choose_account,
+    create_welcome_message,
+    delete_unused_audiences,
+    load_facts,
+)
+from contatto.ads.api.schemas import EligibilityQuery, Ids
+from contatto.ads.model import Check, NextStep, WelcomeMessage
+from contatto.ads.rules import goals
+from contatto.ads.rules.goals import OPTIMIZATION_GOALS, eligibility, goal_of
+from contatto.ads.rules.targeting import (
+    CITIES,
+    INTERESTS,
+    LANGUAGES,
+    LEAD_MARKETS,
+    LEAD_MARKETS_ON,
+    LOCATION_IDS,
+    Place,
+    countries_of,
+    country_name,
+    normal_countries,
+)
+from contatto.audiences.actions import finish_changes
+from contatto.channels import store as channels
+from contatto.channels.actions import NewAccount, connect_account
+from contatto.channels.model import ChannelAccount, Platform
+from contatto.kit.api_types import (
+    Answer,
+    ApiId,
+    ApiModel,
+    IdText,
+    JsonText,
+    Listed,
+    Nothing,
+    PageInfo,
+    PageQuery,
+    TimeText,
+    api_time,
+    describe_query,
+    page_info,
+    read_query,
+    request_id_of,
+)
+from contatto.kit.db.tx import Tx
+from contatto.kit.http import Answered, api_answer
+from contatto.kit.openapi import ApiRouter
+from contatto.ui.context import context_of
+
+targeting_router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Targeting"])
+
+
+type RegionLevel = Literal["COUNTRY", "CITY"]
+
+
+class RegionQuery(ApiModel):
+    """Fields that TikTok needs here, such as ``placements``, are accepted and do not narrow the list."""
+
+    advertiser_id: ApiId
+    level_range: Literal["ALL", "TO_COUNTRY", "TO_PROVINCE", "TO_CITY", "TO_DISTRICT"] = "ALL"
+
+
+class SearchRegionQuery(ApiModel):
+    advertiser_id: ApiId
+    keyword: str = ""
+
+
+class ToolQuery(ApiModel):
+    """Fields that TikTok takes here, such as ``language``, are accepted: the names are in English."""
+
+    advertiser_id: ApiId
+
+
+class RegionInfo(Answer, frozen=True):
+    """A country or a city. Extension: whether the goal Lead is available there."""
+
+    location_id: str
+    name: str
+    level: RegionLevel
+    region_code: str
+    parent_id: str
+    next_level_ids: list[str]
+    lead_goal_available: bool
+
+
+class Regions(Answer, frozen=True):
+    region_info: list[RegionInfo]
+
+
+class FoundRegions(Answer, frozen=True):
+    """The regions that were found, under both names that are in use."""
+
+    region_list: list[RegionInfo]
+    region_info: list[RegionInfo]
+
+
+class LanguageInfo(Answer, frozen=True):
+    code: str
+    name: str
+
+
+class Languages(Answer, frozen=True):
+    languages: list[LanguageInfo]
+
+
+class InterestInfo(Answer, frozen=True):
+    interest_category_id: str
+    interest_category_name: str
+    level: int
+    sub_category_ids: list[str]
+    placements: list[Literal["PLACEMENT_TIKTOK"]]
+
+
+class InterestCategories(Answer, frozen=True):
+    interest_categories: list[InterestInfo]
+
+
+@targeting_router.get("/tool/region/", openapi_extra=describe_query(RegionQuery))
+async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
+    """List countries, and below them the cities that are known; ids are those of GeoNames."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, RegionQuery)
+    await _check_advertiser(request, caller, query.advertiser_id)
+    rows = _rows()
+    if query.level_range == "TO_COUNTRY":
+        rows = [row for row in rows if row.level == "COUNTRY"]
+    return api_answer(Regions(rows), request_id_of(request))
+
+
+@targeting_router.get("/search/region/", openapi_extra=describe_query(SearchRegionQuery))
+async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundRegions]:
+    """Find regions whose name contains the keyword; all of them without one."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, SearchRegionQuery)
+    await _check_advertiser(request, caller, query.advertiser_id)
+    keyword = query.keyword.casefold()
+    rows = [row for row in _rows() if keyword in row.name.casefold()]
+    return api_answer(FoundRegions(rows, rows), request_id_of(request))
+
+
+@targeting_router.get("/tool/language/", openapi_extra=describe_query(ToolQuery))
+async def get_languages(request: Request, caller: ApiCaller) -> Answered[Languages]:
+    """List the languages that ad groups can choose: ISO 639 codes, each with its own name for itself."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ToolQuery)
+    await _check_advertiser(request, caller, query.advertiser_id)
+    rows = [LanguageInfo(code, name) for code, name in LANGUAGES.items()]
+    return api_answer(Languages(rows), request_id_of(request))
+
+
+@targeting_router.get("/tool/interest_category/", openapi_extra=describe_query(ToolQuery))
+async def get_interest_categories(request: Request, caller: ApiCaller) -> Answered[InterestCategories]:
+    """List the interests that ad groups can choose; they have one level."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ToolQuery)
+    await _check_advertiser(request, caller, query.advertiser_id)
+    rows = [InterestInfo(number, name, 1, [], ["PLACEMENT_TIKTOK"]) for number, name in INTERESTS.items()]
+    return api_answer(InterestCategories(rows), request_id_of(request))
+
+
+async def _check_advertiser(request: Request, caller: Caller, number: int) -> None:
+    await context_of(request).db.read(lambda tx: load_advertiser(tx, caller, number))
+
+
+def _rows() -> list[RegionInfo]:
+    return [_country(code) for code in LOCATION_IDS] + [_city(place) for place in CITIES]
+
+
+def _country(code: str) -> RegionInfo:
+    below = [place.location_id for place in CITIES if place.country == code]
+    return RegionInfo(
+        location_id=LOCATION_IDS[code],
+        name=country_name(code),
+        level="COUNTRY",
+        region_code=code,
+        parent_id="0",
+        next_level_ids=below,
+        lead_goal_available=code in LEAD_MARKETS,
+    )
+
+
+def _city(place: Place) -> RegionInfo:
+    return RegionInfo(
+        location_id=place.location_id,
+        name=place.name,
+        level="CITY",
+        region_code=place.country,
+        parent_id=LOCATION_IDS[place.country],
+        next_level_ids=[],
+        lead_goal_available=place.country in LEAD_MARKETS,
+    )
+
+
+eligibility_router: Final = ApiRouter(prefix="/open_api/v1.3/contatto/eligibility", tags=["Extensions"])
+
+
+class CheckInfo(Answer, frozen=True):
+    """One of the three country checks."""
+
+    check: Check
+    passed: bool
+    countries: list[str]
+    failing_countries: list[str]
+
+
+class Eligibility(Answer, frozen=True):
+    """Eligibility of a goal, with the steps that remain; ``markets_as_of`` is a day."""
+
+    eligible: bool
+    optimization_goal: str
+    identity_id: str
+    checks: list[CheckInfo]
+    next_steps: list[NextStep]
+    markets_as_of: str
+
+
+@eligibility_router.get("/check/", openapi_extra=describe_query(EligibilityQuery))
+async def check_eligibility(request: Request, caller: ApiCaller) -> Answered[Eligibility]:
+    """Extension: the three country checks of a goal, and what is still to do before it can be used."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, EligibilityQuery)
+    goal = goal_of(query.optimization_goal, query.promotion_type)
+    countries = normal_countries((*countries_of(query.location_ids), *query.countries))
+
+    def work(tx: Tx) -> Eligibility:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        channel = choose_account(tx, account, countries, goal, query.identity_id)
+        facts = load_facts(tx, account, channel, countries)
+        checks = eligibility(goal, facts)
+        return Eligibility(
+            eligible=all(result.passed for result in checks),
+            optimization_goal=OPTIMIZATION_GOALS[goal],
+            identity_id=channel.id,
+            checks=[
+                CheckInfo(result.check, result.passed, list(result.countries), list(result.failing))
+                for result in checks
+            ],
+            next_steps=list(goals.next_steps(goal, facts)),
+            markets_as_of=LEAD_MARKETS_ON.isoformat(),
+        )
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+identity_router: Final = ApiRouter(prefix="/open_api/v1.3/identity", tags=["Identities"])
+type IdentityType = Literal["TT_USER", "CUSTOMIZED_USER"]
+TYPES: Final[Mapping[Platform, IdentityType]] = {
+    Platform.TIKTOK: "TT_USER",
+    Platform.WEBCHAT: "CUSTOMIZED_USER",
+}
+"""What the API calls an account of a platform, and one of our own chat page."""
+
+
+class IdentityQuery(PageQuery):
+    advertiser_id: ApiId
+    identity_type: Literal["TT_USER", "BC_AUTH_TT", "CUSTOMIZED_USER", "AUTH_CODE"] | None = None
+
+
+class CreateIdentity(ApiModel):
+    advertiser_id: ApiId
+    display_name: Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class IdentityInfo(Answer, frozen=True):
+    identity_id: str
+    identity_type: IdentityType
+    display_name: str
+    username: str
+    available_status: Literal["AVAILABLE"]
+    country: str
+
+
+class Identities(Answer, frozen=True):
+    identity_list: list[IdentityInfo]
+    page_info: PageInfo
+
+
+class IdentityId(Answer, frozen=True):
+    identity_id: str
+
+
+@identity_router.get("/get/", openapi_extra=describe_query(IdentityQuery))
+async def get_identities(request: Request, caller: ApiCaller) -> Answered[Identities]:
+    """List the accounts that ads can speak for: TikTok accounts, and chat pages as CUSTOMIZED_USER."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, IdentityQuery)
+
+    def work(tx: Tx) -> Identities:
+        load_advertiser(tx, caller, query.advertiser_id)
+        accounts = channels.list_accounts(tx, caller.business_id)
+        rows = [_show_identity(account) for account in accounts if account.platform in TYPES]
+        rows = [row for row in rows if query.identity_type in (None, row.identity_type)]
+        first = (query.page - 1) * query.page_size
+        shown = rows[first : first + query.page_size]
+        return Identities(shown, page_info(query, len(rows)))
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@identity_router.post("/create/")
+async def create_identity(request: Request, caller: ApiCaller, body: CreateIdentity) -> Answered[IdentityId]:
+    """Make a chat page of our own, registered where the ad account is; capture is off to begin with."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> ChannelAccount:
+        account = load_advertiser(tx, caller, body.advertiser_id)
+        new = NewAccount(Platform.WEBCHAT, "", body.display_name, "", account.country)
+        return connect_account(tx, caller.business_id, new)
+
+    identity = await context_of(request).db.write(work)
+    return api_answer(IdentityId(identity.id), request_id_of(request))
+
+
+def _show_identity(account: ChannelAccount) -> IdentityInfo:
+    return IdentityInfo(
+        identity_id=account.id,
+        identity_type=TYPES[account.platform],
+        display_name=account.name,
+        username=account.handle,
+        available_status="AVAILABLE",
+        country=account.registration_country,
+    )
+
+
+welcome_router: Final = ApiRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])
+KIND: Final = "WELCOME_MESSAGE"
+
+
+class SuggestedQuestion(ApiModel):
+    question: str
+    answer: str
+
+
+class WelcomeBody(ApiModel):
+    """Content of at most 200 characters with 1 to 3 questions of 70 and answers of 500 characters."""
+
+    title: Annotated[str, Field(max_length=100)] = ""
+    content: str
+    suggested_questions: Annotated[list[SuggestedQuestion], Field(max_length=100)]
+
+
+class CreateAutoMessage(ApiModel):
+    advertiser_id: ApiId
+    auto_message_type: Literal["WELCOME_MESSAGE"]
+    welcome_message: WelcomeBody
+
+
+class AutoMessageQuery(PageQuery):
+    advertiser_id: ApiId
+    auto_message_type: Literal["WELCOME_MESSAGE"] = "WELCOME_MESSAGE"
+    auto_message_ids: JsonText[Ids | None] = None
+
+
+class WelcomeQuestion(Answer, frozen=True):
+    question: str
+    answer: str
+
+
+class WelcomeText(Answer, frozen=True):
+    title: str
+    content: str
+    suggested_questions: list[WelcomeQuestion]
+
+
+class WelcomeInfo(Answer, frozen=True):
+    auto_message_id: IdText
+    auto_message_type: Literal["WELCOME_MESSAGE"]
+    audit_status: Literal["PASS"]
+    welcome_message: WelcomeText
+    create_time: TimeText
+
+
+class WelcomeList(Listed[WelcomeInfo], frozen=True):
+    """Welcome messages, newest first."""
+
+
+@welcome_router.post("/create/")
+async def create_auto_message(
+    request: Request, caller: ApiCaller, body: CreateAutoMessage
+) -> Answered[Nothing]:
+    """Make a welcome message. The answer is empty: its id is read with ``/creative/auto_message/get/``."""
+    require(caller, Permission.WRITE_ADS)
+    welcome = body.welcome_message
+    pairs = tuple(
+        (suggested_question.question, suggested_question.answer)
+        for suggested_question in welcome.suggested_questions
+    )
+
+    def work(tx: Tx) -> None:
+        account = load_advertiser(tx, caller, body.advertiser_id)
+        create_welcome_message(tx, account, NewWelcome(welcome.title, welcome.content, pairs))
+
+    await context_of(request).db.write(work)
+    return api_answer(Nothing(), request_id_of(request))
+
+
+@welcome_router.get("/get/", openapi_extra=describe_query(AutoMessageQuery))
+async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[WelcomeList]:
+    """List welcome messages, newest first. Each passes its audit at once: nobody else reads them."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, AutoMessageQuery)
+
+    def work(tx: Tx) -> WelcomeList:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        welcome_messages = store.list_welcome_messages(
+            tx, caller.business_id, account.id, query.auto_message_ids
+        )
+        first = (query.page - 1) * query.page_size
+        rows = [_show_welcome(message) for message in welcome_messages[first : first + query.page_size]]
+        return WelcomeList(rows, page_info(query, len(welcome_messages)))
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _show_welcome(message: WelcomeMessage) -> WelcomeInfo:
+    pairs = zip(message.questions, message.answers, strict=True)
+    questions = [WelcomeQuestion(question, answer) for question, answer in pairs]
+    return WelcomeInfo(
+        auto_message_id=str(message.number),
+        auto_message_type=KIND,
+        audit_status="PASS",
+        welcome_message=WelcomeText(message.title, message.content, questions),
+        create_time=api_time(message.created_at),
+    )
+
+
+audience_router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
+
+
+class DeleteAudiences(ApiModel):
+    advertiser_id: ApiId
+    custom_audience_ids: Annotated[list[ApiId], Field(min_length=1, max_length=100)]
+
+
+class DeletedAudiences(Answer, frozen=True):
+    custom_audience_ids: list[IdText]
+
+
+@audience_router.post("/delete/")
+async def delete_custom_audiences(
+    request: Request, caller: ApiCaller, body: DeleteAudiences
+) -> Answered[DeletedAudiences]:
+    """Delete audiences with their members: all that are named, or none of them if one is still in use."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> list[str]:
+        account = load_advertiser(tx, caller, body.advertiser_id)
+        return delete_unused_audiences(tx, account, body.custom_audience_ids)
+
+    db = context_of(request).db
+    await finish_changes(db, caller.business_id, await db.write(work))
+    ids = [str(number) for number in body.custom_audience_ids]
+    return api_answer(DeletedAudiences(ids), request_id_of(request))
