@@ -23,9 +23,15 @@ from bench.delivery_parts.targets import (
     show_bounds,
 )
 from bench.harness import Report, options
-from contatto.simulator.worlds.choices import BUILDING_SEEDS, REPORTING_SEEDS, Size, make_world
-from contatto.simulator.worlds.compare import ENGINES, Compared
-from contatto.simulator.worlds.engine import Program
+from contatto.simulator.worlds.players import Program
+from contatto.simulator.worlds.simulation import (
+    BUILDING_SEEDS,
+    ENGINES,
+    REPORTING_SEEDS,
+    Compared,
+    Size,
+    make_world,
+)
 
 SAYS = "delivery beside a plain learner and the best possible, in worlds with known truth"
 USUAL = tuple(name for name in NAMED if name != "tension 2")

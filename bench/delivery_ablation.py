@@ -12,8 +12,7 @@ from statistics import mean, stdev
 from bench.delivery_parts.arms import NAMED
 from bench.delivery_parts.without import PARTS, engine_without
 from bench.harness import Report, options
-from contatto.simulator.worlds.choices import Size, make_world
-from contatto.simulator.worlds.compare import Arm, Compared, compare
+from contatto.simulator.worlds.simulation import Arm, Compared, Size, compare, make_world
 
 SAYS = "the engine without each of its parts"
 WHOLE = "nothing"

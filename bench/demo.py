@@ -19,7 +19,7 @@ from contatto.kit.settings import Settings
 from contatto.measurement.model import Goal
 from contatto.simulator.history import GoalResult, Stage, make_history
 from contatto.simulator.people import plan_people
-from contatto.simulator.run import DAY_S
+from contatto.simulator.traffic import DAY_S
 from contatto.wiring import PORTS, install
 
 SAYS: Final = "history of the demo; goal: a lead costs less with the goal Lead in 9 of 10 starts"

@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from contatto.simulator.worlds.choices import Size, WorldName, make_world
-from contatto.simulator.worlds.compare import Arm, Compared, compare
-from contatto.simulator.worlds.engine import Program
+from contatto.simulator.worlds.players import Program
+from contatto.simulator.worlds.simulation import Arm, Compared, Size, WorldName, compare, make_world
 
 TARGET = {"bid_micros": 350_000.0}
 """The cost target of the default world; its budget is three times the usual one, so that it does not bind."""

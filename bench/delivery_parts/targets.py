@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from contatto.simulator.worlds.compare import Arm, Compared
+from contatto.simulator.worlds.simulation import Arm, Compared
 
 PLAIN, BEST = "plain", "best"
 FARM_LIMIT = 0.006

@@ -24,7 +24,7 @@ from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.db.tx import Tx
-from contatto.simulator.payloads import Thread, received_message
+from contatto.simulator.traffic import Thread, received_message
 
 LOOK_S = 0.005
 PATIENCE_S = 30

@@ -9,9 +9,8 @@ from typing import Final
 
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.simulator.payloads import Thread, received_message
-from contatto.simulator.people import plan_people
-from contatto.simulator.phrases import phrases_of
+from contatto.simulator.people import phrases_of, plan_people
+from contatto.simulator.traffic import Thread, received_message
 from contatto.simulator.world import World
 
 HOST: Final = "127.0.0.1"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from contatto.simulator.crms import odoo
+from contatto.simulator.crms.self_hosted import ODOO_DATABASE, ODOO_KEY, ODOO_USER, OdooFake
 from contatto.simulator.crms.server import CrmServer
 from tests.conformance.conftest import running_server_house
 from tests.journeys.running import EMAIL, PASSWORD, House, message, until
@@ -25,7 +25,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def crm() -> Iterator[CrmServer]:
-    with CrmServer(odoo.OdooFake()).running() as server:
+    with CrmServer(OdooFake()).running() as server:
         yield server
 
 
@@ -58,9 +58,9 @@ def link(house: House, crm: CrmServer, page: Page) -> str:
     expect(page.get_by_text("No CRM connected yet")).to_be_visible()
     page.get_by_role("link", name=re.compile("Odoo")).click()
     page.get_by_label("Address").fill(crm.address)
-    page.get_by_label("Database").fill(odoo.DATABASE)
-    page.get_by_label("User", exact=True).fill(odoo.USER)
-    page.get_by_label("API key").fill(odoo.KEY)
+    page.get_by_label("Database").fill(ODOO_DATABASE)
+    page.get_by_label("User", exact=True).fill(ODOO_USER)
+    page.get_by_label("API key").fill(ODOO_KEY)
     page.get_by_role("button", name="Connect CRM").click()
     expect(page.locator("#state")).to_have_text("Not started")
     return page.url

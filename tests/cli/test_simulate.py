@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from contatto.cli.simulate import simulate_command
-from contatto.simulator.worlds.compare import Arm
+from contatto.simulator.worlds.simulation import Arm
 from tests.simulator import reference
 
 app = typer.Typer()

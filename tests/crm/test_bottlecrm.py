@@ -24,7 +24,7 @@ from contatto.crm.model import (
     Written,
 )
 from contatto.crm.rules.deliveries import Arrived
-from contatto.simulator.crms.speaking import Speaker
+from contatto.simulator.crms.failure_kit import Speaker
 from tests import make
 from tests.crm.bottlecrm import BottleServer, Unreachable, install
 

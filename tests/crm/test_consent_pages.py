@@ -20,10 +20,10 @@ from contatto.crm.store.targets import list_targets, record_target
 from contatto.kit.db.tx import Parts, Tx
 from contatto.leads.ports import LeadPorts
 from contatto.measurement.ports import ChargePort
-from contatto.simulator.crms.cases import CASES
-from contatto.simulator.crms.consent import CLIENT_ID, CLIENT_SECRET, ConsentFake, landed, led_to
+from contatto.simulator.crms.failure_kit import CASES
 from contatto.simulator.crms.server import CrmServer
 from contatto.wiring import PORTS
+from tests.crm.consent import CLIENT_ID, CLIENT_SECRET, ConsentFake, landed, led_to
 from tests.journeys.running import PASSWORD, House, csrf_of, running_house, until, weak_hash
 
 HOME = "/integrations/oauth"

@@ -10,9 +10,7 @@ from contatto.crm.connectors.hubspot import HubSpot
 from contatto.crm.model import FindRecord, NoRecord, Operation, Reply, WriteRecord, Written
 from contatto.crm.registry import CONNECTORS
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
-from contatto.simulator.crms.cases import CASES
-from contatto.simulator.crms.faults import FAULTS
-from contatto.simulator.crms.kit import verify_connector
+from contatto.simulator.crms.failure_kit import CASES, FAULTS, verify_connector
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -15,13 +15,17 @@ from contatto.crm.store.targets import list_targets
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_contact_points
-from contatto.simulator.crms import odoo
+from contatto.simulator.crms.self_hosted import ODOO_DATABASE, ODOO_KEY, ODOO_USER, OdooFake
 from contatto.simulator.crms.server import CrmServer
 from tests import postgres
 from tests.journeys.running import House, csrf_of, message, running_house, until
 
 HOME = "/settings/integrations"
-GIVEN = {"given.database": odoo.DATABASE, "given.user": odoo.USER, "given.password": odoo.KEY}
+GIVEN = {
+    "given.database": ODOO_DATABASE,
+    "given.user": ODOO_USER,
+    "given.password": ODOO_KEY,
+}
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -43,7 +47,7 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def crm() -> Iterator[CrmServer]:
-    with CrmServer(odoo.OdooFake()).running() as server:
+    with CrmServer(OdooFake()).running() as server:
         yield server
 
 
@@ -108,7 +112,11 @@ def test_a_wrong_secret_is_shown_where_it_is_mended(house: House, crm: CrmServer
     place = link(house, crm, "Wrong key", **{"given.password": "wrong"})
     assert until(lambda: "rejects the token or password" in see(house, place))
     assert state(house, place) is TargetState.PAUSED  # nobody has started it
-    given = {"given.database": odoo.DATABASE, "given.user": odoo.USER, "given.password": odoo.KEY}
+    given = {
+        "given.database": ODOO_DATABASE,
+        "given.user": ODOO_USER,
+        "given.password": ODOO_KEY,
+    }
     assert post(house, f"{place}/reconnect", address=crm.address, **given) == (303, place)
     assert until(lambda: "fields," in see(house, place))
     post(house, f"{place}/remove", word="Wrong key")

@@ -44,7 +44,7 @@ from contatto.kit.outbound.model import HttpAnswer
 from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads
 from contatto.leads.model import Actor, Picks
 from contatto.leads.store.records import find_lead
-from contatto.simulator.crms.speaking import Speaker
+from contatto.simulator.crms.failure_kit import Speaker
 from tests import make
 from tests.crm.engine import KINDS
 from tests.crm.trytond import PASSWORD, Trytond, started

@@ -23,8 +23,16 @@ from simple_salesforce.exceptions import SalesforceMalformedRequest, SalesforceR
 
 from contatto.crm.connectors.hubspot import OUR_ID as HUBSPOT_ID
 from contatto.crm.connectors.salesforce import OUR_ID as SALESFORCE_ID
-from contatto.simulator.crms import google_sheets, salesforce
-from contatto.simulator.crms import hubspot as hubspot_in_memory
+from contatto.simulator.crms.hosted import (
+    GOOGLE_TOKEN,
+    HUBSPOT_TOKEN,
+    SALESFORCE_TOKEN,
+    SHEET,
+    SPREADSHEET,
+    GoogleSheetsFake,
+    HubSpotFake,
+    SalesforceFake,
+)
 from contatto.simulator.crms.server import CrmServer
 
 
@@ -55,12 +63,12 @@ def errors_of(raised: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def hubspot_server() -> Iterator[CrmServer]:
-    with CrmServer(hubspot_in_memory.HubSpotFake()).running() as server:
+    with CrmServer(HubSpotFake()).running() as server:
         yield server
 
 
 def test_hubspots_client_makes_upserts_finds_merges_and_erases_contacts(hubspot_server: CrmServer) -> None:
-    client = hubspot.Client.create(access_token=hubspot_in_memory.TOKEN, host=hubspot_server.address)
+    client = hubspot.Client.create(access_token=HUBSPOT_TOKEN, host=hubspot_server.address)
     contacts = client.crm.contacts
     made = contacts.basic_api.create(
         simple_public_object_input_for_create=SimplePublicObjectInputForCreate(
@@ -104,18 +112,18 @@ def test_hubspots_client_makes_upserts_finds_merges_and_erases_contacts(hubspot_
 
 
 def test_hubspots_client_reads_properties_and_owners(hubspot_server: CrmServer) -> None:
-    client = hubspot.Client.create(access_token=hubspot_in_memory.TOKEN, host=hubspot_server.address)
+    client = hubspot.Client.create(access_token=HUBSPOT_TOKEN, host=hubspot_server.address)
     properties = client.crm.properties.core_api.get_all("contacts").results
     assert {"email", "hs_lead_status"} <= {each.name for each in properties}
     assert client.crm.owners.owners_api.get_page().results[0].email == "sam@example.com"
 
 
 def test_salesforces_client_upserts_reads_queries_and_deletes_leads() -> None:
-    vendor = salesforce.SalesforceFake()
+    vendor = SalesforceFake()
     with CrmServer(vendor).running() as server:
         client: Any = Salesforce(  # its records are attributes that nobody has described
             instance_url="https://example.my.salesforce.com",
-            session_id=salesforce.TOKEN,
+            session_id=SALESFORCE_TOKEN,
             session=session_to(server.address),
             version="62.0",
         )
@@ -142,11 +150,11 @@ def test_salesforces_client_upserts_reads_queries_and_deletes_leads() -> None:
 
 
 def test_gspread_appends_reads_and_changes_rows() -> None:
-    with CrmServer(google_sheets.GoogleSheetsFake(("Lead ID", "Name"))).running() as server:
+    with CrmServer(GoogleSheetsFake(("Lead ID", "Name"))).running() as server:
         session = session_to(server.address)
-        session.headers["Authorization"] = f"Bearer {google_sheets.TOKEN}"
+        session.headers["Authorization"] = f"Bearer {GOOGLE_TOKEN}"
         client = gspread.Client(cast("Any", None), session=session, http_client=HTTPClient)
-        sheet = client.open_by_key(google_sheets.SPREADSHEET).worksheet(google_sheets.SHEET)
+        sheet = client.open_by_key(SPREADSHEET).worksheet(SHEET)
         sheet.append_row(["lead-1", "=1+1"])
         assert sheet.get_all_values() == [["Lead ID", "Name"], ["lead-1", "=1+1"]]
         assert sheet.col_values(1) == ["Lead ID", "lead-1"]

@@ -43,10 +43,10 @@ from contatto.crm.model import (
 )
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.deliveries import Arrived
-from contatto.simulator.crms import odoo, pipedrive, salesforce
-from contatto.simulator.crms.cases import CASES, Case
+from contatto.simulator.crms.failure_kit import CASES, Case, NoReply, Speaker
+from contatto.simulator.crms.hosted import PipedriveFake, SalesforceFake
+from contatto.simulator.crms.self_hosted import ODOO_KEY, ODOO_UID
 from contatto.simulator.crms.server import CrmServer, Fault
-from contatto.simulator.crms.speaking import NoReply, Speaker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LEAD, OTHER = "0195e2a7-0000-7000-8000-000000000001", "0195e2a7-0000-7000-8000-000000000002"
@@ -248,7 +248,7 @@ def test_faults_are_told_apart(case: Case, speaker: Speaker, server: CrmServer) 
 def test_a_lead_that_was_converted_is_followed_to_its_contact() -> None:
     case = CASES["salesforce"]
     vendor = case.vendor()
-    assert isinstance(vendor, salesforce.SalesforceFake)
+    assert isinstance(vendor, SalesforceFake)
     with CrmServer(vendor).running() as server:
         speaker = Speaker(CONNECTORS["salesforce"], CrmLink(server.address, case.settings, case.secrets, NOW))
         record_id = made(speaker, case)
@@ -265,7 +265,7 @@ def test_a_lead_that_was_converted_is_followed_to_its_contact() -> None:
 def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> None:
     case = CASES["pipedrive"]
     vendor = case.vendor()
-    assert isinstance(vendor, pipedrive.PipedriveFake)
+    assert isinstance(vendor, PipedriveFake)
     with CrmServer(vendor).running() as server:
         speaker = Speaker(CONNECTORS["pipedrive"], CrmLink(server.address, case.settings, case.secrets, NOW))
         person = made(speaker, case)
@@ -288,10 +288,11 @@ def test_odoo_gives_a_session_for_the_right_key_alone() -> None:
     case = CASES["odoo"]
     with CrmServer(case.vendor()).running() as server:
         speaker = Speaker(
-            CONNECTORS["odoo"], CrmLink(server.address, case.settings, {"password": odoo.KEY}, NOW)
+            CONNECTORS["odoo"],
+            CrmLink(server.address, case.settings, {"password": ODOO_KEY}, NOW),
         )
         assert speaker.do(ReadRecord("1")) == Expired()
-        assert speaker.do(RenewSecrets()) == SecretsRenewed({"session": str(odoo.UID)})
+        assert speaker.do(RenewSecrets()) == SecretsRenewed({"session": str(ODOO_UID)})
         speaker.link = replace(speaker.link, secrets={"password": "wrong"})
         assert speaker.do(RenewSecrets()) == Denied("access_denied")
         speaker.close()

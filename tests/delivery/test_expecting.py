@@ -10,9 +10,9 @@ from contatto.delivery.rules.expecting import DRIFT, Earned, Expected, expect
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.simulator.worlds.choices import Size, WorldName, make_world
-from contatto.simulator.worlds.engine import Engine
-from contatto.simulator.worlds.lines import Play, run_of
+from contatto.simulator.worlds.game import Play, run_of
+from contatto.simulator.worlds.players import Engine
+from contatto.simulator.worlds.simulation import Size, WorldName, make_world
 from tests.delivery.learning import add_market
 
 UNIT = 1_000_000

@@ -32,8 +32,8 @@ from contatto.signals.model.events import AdSignal, SignalState
 from contatto.signals.model.settings import ConsentRule, SignalSettings, Step
 from contatto.signals.store.settings import find_signal_settings
 from contatto.signals.store.signals import list_signals
-from contatto.simulator.signals.platforms import TOKEN, Meta, TikTok
-from contatto.simulator.signals.platforms import Platform as InMemory
+from contatto.simulator.ad_platforms import TOKEN, Meta, TikTok
+from contatto.simulator.ad_platforms import Platform as InMemory
 from contatto.wiring import PORTS, outbound_kinds
 from tests import make
 from tests.crm.engine import claim

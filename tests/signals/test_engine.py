@@ -19,7 +19,7 @@ from contatto.signals.actions.ledger import load_signal_ledger
 from contatto.signals.actions.scheduling import schedule_signals
 from contatto.signals.model.events import SignalState
 from contatto.signals.model.settings import SignalMode, Step
-from contatto.simulator.signals.platforms import LOST, RESET, Meta, TikTok, said
+from contatto.simulator.ad_platforms import LOST, RESET, Meta, TikTok, said
 from tests import make
 from tests.crm.engine import claim
 from tests.signals.engine import (

@@ -15,7 +15,7 @@ from contatto.signals.actions.scheduling import schedule_signals
 from contatto.signals.model.events import SIGNAL, SignalErasureState
 from contatto.signals.model.settings import ConsentRule
 from contatto.signals.store.erasures import list_signal_erasures
-from contatto.simulator.signals.platforms import LOST
+from contatto.simulator.ad_platforms import LOST
 from tests.crm.engine import claim
 from tests.signals.engine import Side, begun, in_house, later, run_all
 

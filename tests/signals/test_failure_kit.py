@@ -9,8 +9,7 @@ from contatto.kit.outbound.model import Done, HttpAnswer, HttpRequest
 from contatto.signals.connectors.meta import MetaSignals
 from contatto.signals.model.events import Feed, SignalEvent, SignalOutcome
 from contatto.signals.registry import CONNECTORS
-from contatto.simulator.signals.faults import FAULTS
-from contatto.simulator.signals.kit import verify_signals
+from contatto.simulator.ad_platforms import FAULTS, verify_signals
 
 
 @pytest.mark.parametrize("platform", sorted(AdPlatform))

@@ -27,7 +27,7 @@ from contatto.signals.model.events import (
 from contatto.signals.model.settings import ConsentRule, SignalMode, Step
 from contatto.signals.store.settings import find_signal_settings, find_signal_test
 from contatto.signals.store.signals import list_signals, record_signal_state
-from contatto.simulator.signals.platforms import TOKEN, TikTok
+from contatto.simulator.ad_platforms import TOKEN, TikTok
 from tests import make
 from tests.background import do_all_due
 from tests.journeys.running import House, csrf_of, message, running_house

@@ -24,7 +24,7 @@ from contatto.kit.outbound.model import HttpRequest
 from contatto.signals.connectors.meta import MetaSignals
 from contatto.signals.model.events import Feed, SignalEvent, Whom
 from contatto.signals.rules.hashing import digest, normal_email, plain_phone
-from contatto.simulator.signals.platforms import TOKEN, Meta, TikTok
+from contatto.simulator.ad_platforms import TOKEN, Meta, TikTok
 
 EMAILS = ("Ada@Example.COM", "  ada+tag@example.com ", "a.d.a@example.org")
 PHONES = ("+6591234567", "+39 333 123-4567", "+1 (650) 555-1212")

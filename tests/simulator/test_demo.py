@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from contatto.channels.connectors.tiktok import sign_body
-from contatto.simulator.home import CRM, NOTES, Home, HomeState
+from contatto.simulator.demo import CRM, NOTES, Home, HomeState
 from tests.journeys.running import message, until, webhook_body
 from tests.subscriptions.receiver import is_signed_lead, running_receiver
 

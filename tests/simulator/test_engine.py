@@ -6,13 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contatto.simulator.worlds.choices import Size, WorldName, make_world
-from contatto.simulator.worlds.compare import Arm, Compared, play_program, program_players
-from contatto.simulator.worlds.engine import Engine, Piped, Program, ProgramError
-from contatto.simulator.worlds.linear import LinearSetting, LinearWorld
-from contatto.simulator.worlds.lines import play_lines
+from contatto.simulator.worlds.features import LinearSetting, LinearWorld
+from contatto.simulator.worlds.game import play_lines
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import World
+from contatto.simulator.worlds.players import Engine, Piped, Program, ProgramError
+from contatto.simulator.worlds.simulation import (
+    Arm,
+    Compared,
+    Size,
+    WorldName,
+    make_world,
+    play_program,
+    program_players,
+)
 from tests.simulator import reference
 
 

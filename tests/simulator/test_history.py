@@ -27,7 +27,7 @@ from contatto.leads.store.listing import list_leads
 from contatto.measurement.model import Goal
 from contatto.simulator.history import GoalResult, MadeHistory, Stage, make_history
 from contatto.simulator.people import Visitor, plan_people
-from contatto.simulator.run import DAY_S
+from contatto.simulator.traffic import DAY_S
 from contatto.simulator.world import BUDGET_MICROS, TIMEZONE
 from contatto.wiring import PORTS, install
 from tests.schema import copy_schema

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.simulator.home import NOTES, Home, HomeState, Occupied, write_private
+from contatto.simulator.demo import NOTES, Home, HomeState, Occupied, write_private
 from contatto.simulator.world import World
 
 WORLD = World("b1", "Harbour", "7", "token", "app", "secret", (), {}, (), "", "")

@@ -6,11 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contatto.simulator.worlds.choices import BUILDING_SEEDS, REPORTING_SEEDS, Size, WorldName, make_world
-from contatto.simulator.worlds.compare import Arm, compare
+from contatto.simulator.worlds.game import Run, Shown
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import DAY, HOUR, STARTS_TS, World
-from contatto.simulator.worlds.record import Run, Shown
+from contatto.simulator.worlds.simulation import (
+    BUILDING_SEEDS,
+    REPORTING_SEEDS,
+    Arm,
+    Size,
+    WorldName,
+    compare,
+    make_world,
+)
 
 
 def run_of_views(world: World, rows: list[dict[str, Any]], goal: str = "lead") -> Run:

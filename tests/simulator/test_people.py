@@ -7,10 +7,19 @@ import pytest
 
 from contatto.capture.rules import detect_contacts
 from contatto.channels.model import Platform
-from contatto.simulator.contacts import MARKETS, email, phone
-from contatto.simulator.people import HOME, plan_people
-from contatto.simulator.phrases import phrases_of, say
-from contatto.simulator.wishes import OFFER, STORY, Appeal, Wish
+from contatto.simulator.people import (
+    HOME,
+    MARKETS,
+    OFFER,
+    STORY,
+    Appeal,
+    Wish,
+    email,
+    phone,
+    phrases_of,
+    plan_people,
+    say,
+)
 
 DAY_S = 86_400.0
 

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contatto.simulator.worlds.choices import Size, WorldName, make_world
-from contatto.simulator.worlds.linear import LinearSetting, LinearWorld
-from contatto.simulator.worlds.lines import Play, play_lines, run_of
-from contatto.simulator.worlds.lookalike import (
+from contatto.simulator.worlds.features import LinearSetting, LinearWorld
+from contatto.simulator.worlds.game import Play, play_lines, run_of
+from contatto.simulator.worlds.metrics import (
     Lifts,
     first_leads,
     known_worth,
+    measure,
     measure_lifts,
     measure_shown,
     rank_by_lines,
     rank_by_worth,
     true_worth,
 )
-from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import DAY, HOUR, STARTS_TS, Edit, World
+from contatto.simulator.worlds.simulation import Size, WorldName, make_world
 from tests.simulator.reference import Line, RandomPlayer
 
 

@@ -14,8 +14,7 @@ from contatto.leads.store.records import find_lead_of_person, list_contact_point
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution, list_measured_ads
 from contatto.simulator.people import plan_people
-from contatto.simulator.run import list_coming
-from contatto.simulator.traffic import Truth
+from contatto.simulator.traffic import Truth, list_coming
 from tests.simulator.running import Replay, Running, running_world
 
 DAYS, PEOPLE = 1, 150

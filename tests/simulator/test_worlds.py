@@ -5,14 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from contatto.simulator.worlds.auction import play
-from contatto.simulator.worlds.choices import NoSuchSetting, Size, WorldName, make_world, settings_of
-from contatto.simulator.worlds.linear import LinearSetting, LinearWorld
+from contatto.simulator.worlds.features import LinearSetting, LinearWorld
 from contatto.simulator.worlds.metrics import measure
-from contatto.simulator.worlds.model import DAY, STARTS_TS, Past, World
-from contatto.simulator.worlds.policies import POLICIES, Blind, Observer, Oracle
-from contatto.simulator.worlds.setup import Spans, midnights, offset_s
-from contatto.simulator.worlds.stream import sigmoid
+from contatto.simulator.worlds.model import DAY, STARTS_TS, Past, Spans, World, midnights, offset_s, sigmoid
+from contatto.simulator.worlds.policies import POLICIES, Blind, Observer, Oracle, play
+from contatto.simulator.worlds.simulation import NoSuchSetting, Size, WorldName, make_world, settings_of
 
 NAMES = list(WorldName)
 

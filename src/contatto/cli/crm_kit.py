@@ -12,9 +12,8 @@ from rich.table import Table
 from contatto.cli.acting import out, print_table
 from contatto.crm.registry import CONNECTORS
 from contatto.signals.registry import CONNECTORS as SIGNALS
-from contatto.simulator.crms.cases import CASES
-from contatto.simulator.crms.kit import Result, verify_connector
-from contatto.simulator.signals.kit import verify_signals
+from contatto.simulator.ad_platforms import verify_signals
+from contatto.simulator.crms.failure_kit import CASES, Result, verify_connector
 
 _PLATFORMS = {each.value: each for each in SIGNALS}
 _MARKS = {True: "passed", False: "FAILED", None: "-"}

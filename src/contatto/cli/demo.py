@@ -26,15 +26,11 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_storage
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.simulator.browser import Browser
-from contatto.simulator.desk import Desk
+from contatto.simulator.browser import Browser, Desk
+from contatto.simulator.demo import PLATFORM_PATH, Home, HomeState, LinkedCrm, Occupied, routes, write_private
 from contatto.simulator.history import GoalResult, Stage, make_history
-from contatto.simulator.home import Home, HomeState, Occupied, write_private
-from contatto.simulator.linked_crm import LinkedCrm
 from contatto.simulator.people import Visitor, plan_people
-from contatto.simulator.platform import PLATFORM_PATH, routes
-from contatto.simulator.run import DAY_S, play_live
-from contatto.simulator.traffic import Street
+from contatto.simulator.traffic import DAY_S, Street, play_live
 from contatto.simulator.world import TIMEZONE, World
 from contatto.ui.context import Context
 from contatto.wiring import PORTS, install

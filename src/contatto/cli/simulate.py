@@ -12,12 +12,20 @@ from rich.table import Table
 
 from contatto.cli.acting import print_table
 from contatto.cli.deliver import read_settings
-from contatto.simulator.worlds.choices import NoSuchSetting, Size, WorldName, make_world, settings_of
-from contatto.simulator.worlds.compare import Arm, Compared, compare, program_players
-from contatto.simulator.worlds.engine import Program
 from contatto.simulator.worlds.model import World
-from contatto.simulator.worlds.plots import draw_page, player_label
-from contatto.simulator.worlds.summary import as_values, make_table, say_lifts
+from contatto.simulator.worlds.players import Program
+from contatto.simulator.worlds.report import as_values, draw_page, make_table, player_label, say_lifts
+from contatto.simulator.worlds.simulation import (
+    Arm,
+    Compared,
+    NoSuchSetting,
+    Size,
+    WorldName,
+    compare,
+    make_world,
+    program_players,
+    settings_of,
+)
 
 _out: Final = Console(highlight=False)
 _err: Final = Console(stderr=True, highlight=False)

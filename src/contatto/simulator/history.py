@@ -72,12 +72,10 @@ from contatto.reports.actions.counting import DayCounter
 from contatto.reports.actions.overview import load_overview
 from contatto.reports.rules.looks import Look as ReportLook
 from contatto.reports.rules.looks import Period
-from contatto.simulator import payloads
-from contatto.simulator.desk import NEXT_STATUSES
-from contatto.simulator.paperwork import plan_paper
+from contatto.simulator.browser import NEXT_STATUSES
 from contatto.simulator.people import Line, Look, Visitor
-from contatto.simulator.traffic import thread_of, wanted_ad
-from contatto.simulator.world import TIMEZONE, World, build_world, invent_logins
+from contatto.simulator.traffic import opened_from_ad, received_message, sent_message, thread_of, wanted_ad
+from contatto.simulator.world import TIMEZONE, World, build_world, invent_logins, plan_paper
 from contatto.ui.sessions import VISITOR_KEY, new_visitor, public_id
 
 STEP_S: Final = 600.0
@@ -296,13 +294,13 @@ class History:
         self, visitor: Visitor, ad: MeasuredAd, lines: tuple[Line, ...], at: datetime
     ) -> Iterator[_Event]:
         thread = thread_of(self._world, visitor)
-        referral = payloads.opened_from_ad(
+        referral = opened_from_ad(
             thread, self._world.advertiser_id, str(ad.ad_number), ad.ad_name, _millis(at)
         )
         yield _Event(at, referral)
         for number, line in enumerate(lines):
             at += timedelta(seconds=line.after_s)
-            make_body = payloads.sent_message if line.from_business else payloads.received_message
+            make_body = sent_message if line.from_business else received_message
             yield _Event(at, make_body(thread, f"{visitor.viewer_id}.{number}", line.text, _millis(at)))
         conversation_id = conversation_id_of(self._world.accounts[Platform.TIKTOK], thread.conversation_id)
         if lines:

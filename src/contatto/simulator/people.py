@@ -1,24 +1,157 @@
-"""Who the people are and what each of them will do, drawn from a seed: the same seed, the same people."""
+"""People of the demo world: traits, intents, contacts and planned visits."""
 
+import math
 import random
+import tomllib
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
 from typing import Final
 
 from contatto.channels.model import Platform
-from contatto.simulator.contacts import Contact, email, phone
-from contatto.simulator.phrases import handle, say
-from contatto.simulator.wishes import (
-    OFFER,
-    P_CONSENT,
-    P_SHARE,
-    STORY,
-    Appeal,
-    Traits,
-    Wish,
-    draw_floor,
-    draw_traits,
-    draw_wish,
-)
+
+
+class Wish(StrEnum):
+    """What brings a person to an ad; no publisher sees it."""
+
+    PLAN = "plan"
+    """They are about to buy a kitchen."""
+    LOOK = "look"
+    """They like to look at kitchens, and to talk about them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a publisher knows of a person who agreed to be known."""
+
+    age: int
+    device: str
+    follows: tuple[str, ...]
+
+    @property
+    def is_keen(self) -> bool:
+        return "renovation" in self.follows or "new home" in self.follows
+
+
+@dataclass(frozen=True, slots=True)
+class Appeal:
+    """How an ad speaks to people: by what it multiplies how likely they tap, and how likely they share."""
+
+    taps: dict[Wish, float]
+    shares: float
+
+
+OFFER: Final = Appeal({Wish.PLAN: 1.3, Wish.LOOK: 0.7}, 1.15)
+"""It promises a price, a visit, an answer in a day."""
+STORY: Final = Appeal({Wish.PLAN: 0.8, Wish.LOOK: 1.3}, 0.9)
+"""It shows how a kitchen became another."""
+P_SHARE: Final = {Wish.PLAN: 0.66, Wish.LOOK: 0.18}
+"""How many of those who chat share a contact detail, whatever the ad."""
+P_CONSENT: Final = 0.9
+_USUAL_FLOOR: Final = 40_000_000
+_DEARER: Final = 1.25
+_FLOOR_SPREAD: Final = 0.5
+_TOPICS: Final = ("renovation", "new home", "cooking", "football", "travel")
+_DEVICES: Final = (("phone", 78), ("tablet", 8), ("desktop", 14))
+
+
+def draw_traits(rng: random.Random) -> Traits:
+    device = rng.choices([name for name, _ in _DEVICES], [share for _, share in _DEVICES])[0]
+    return Traits(rng.randint(19, 68), device, (rng.choice(_TOPICS),))
+
+
+def draw_wish(rng: random.Random, traits: Traits) -> Wish:
+    """Those who follow renovation or have a new home plan one much more often, and more so past thirty."""
+    chance = 0.08
+    if traits.is_keen:
+        chance = 0.8 if traits.age >= 30 else 0.45
+    return Wish.PLAN if rng.random() < chance else Wish.LOOK
+
+
+def draw_floor(rng: random.Random, traits: Traits) -> int:
+    """Draw what other bidders pay for a thousand views, in micros: more where a new kitchen is likely."""
+    usual = _USUAL_FLOOR * (_DEARER if traits.is_keen else 1.0)
+    return round(usual * math.exp(rng.gauss(0.0, _FLOOR_SPREAD)))
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """How mobile numbers look in a country: code, trunk prefix, first digits, lengths of the groups."""
+
+    code: str
+    trunk: str
+    first: tuple[str, ...]
+    groups: tuple[int, ...]
+
+
+MARKETS: Final = {
+    "SG": Market("65", "", ("81", "82", "83", "91", "92", "93", "96", "97"), (4, 4)),
+    "MY": Market("60", "0", ("122", "133", "163", "174", "192"), (2, 3, 4)),
+    "ID": Market("62", "0", ("812", "813", "821", "852"), (3, 4, 4)),
+    "TH": Market("66", "0", ("81", "86", "89", "95"), (2, 3, 4)),
+    "VN": Market("84", "0", ("90", "91", "93", "97"), (2, 3, 4)),
+    "PH": Market("63", "0", ("917", "918", "927", "928"), (3, 3, 4)),
+}
+"""Source: national numbering plans, mobile ranges in wide use."""
+
+_DOMAINS: Final = ("example.com", "example.net", "example.org", "mail.example.com")
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A contact detail as it is known (``value``: E.164 or an address) and as it is typed (``shown``)."""
+
+    value: str
+    shown: str
+
+
+def phone(rng: random.Random, country: str, account_country: str) -> Contact:
+    """A mobile number of a country.
+
+    People write it as at home when the business is at home there too, else with the country code.
+    """
+    market = MARKETS[country]
+    start = rng.choice(market.first)
+    digits = start + "".join(str(rng.randint(0, 9)) for _ in range(sum(market.groups) - len(start)))
+    parts: list[str] = []
+    done = 0
+    for size in market.groups:
+        parts.append(digits[done : done + size])
+        done += size
+    gap = rng.choice((" ", "-", " ", ""))
+    written = gap.join(parts)
+    at_home = country == account_country and rng.random() < 0.7
+    shown = f"{market.trunk}{written}" if at_home else f"+{market.code} {written}"
+    return Contact(f"+{market.code}{digits}", shown)
+
+
+def email(rng: random.Random, owner: str) -> Contact:
+    """An address at an example domain, made of the owner's handle."""
+    address = f"{owner.replace('_', rng.choice(('.', '_', '')))}@{rng.choice(_DOMAINS)}"
+    return Contact(address, address)
+
+
+@cache
+def phrases_of(language: str) -> dict[str, list[str]]:
+    """The lines of a language by their kind, such as ``openers`` or ``phones``."""
+    text = (files("contatto.simulator") / "lines" / f"{language}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def say(rng: random.Random, language: str, kind: str, contact: str = "") -> str:
+    """One line of a kind, with a contact detail or with digits that reach nobody put in."""
+    line = rng.choice(phrases_of(language)[kind])
+    while "{n}" in line:
+        line = line.replace("{n}", str(rng.randint(12, 4_800)), 1)
+    return line.replace("{contact}", contact)
+
+
+def handle(rng: random.Random) -> str:
+    """A handle such as ``sunny_kettle41``."""
+    words = phrases_of("words")
+    return f"{rng.choice(words['first'])}_{rng.choice(words['second'])}{rng.randint(1, 99)}"
+
 
 HOME: Final = {Platform.WEBCHAT: "SG", Platform.TIKTOK: "MY"}
 """The registration country of the business's account on each platform."""

@@ -1,9 +1,11 @@
-"""What people do, step by step, over HTTP: they see an ad, tap it, chat, and the platform tells us of it."""
+"""Visits of people over HTTP: ads, taps, chats and platform webhooks."""
 
 import asyncio
 import random
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -14,15 +16,84 @@ from contatto.channels.model import Platform
 from contatto.delivery.model.decisions import AdRequest
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.clock import Clock
+from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
-from contatto.simulator import payloads
-from contatto.simulator.browser import Browser, Profile
-from contatto.simulator.desk import Desk, expect
-from contatto.simulator.paperwork import Paper, plan_paper
-from contatto.simulator.payloads import Thread
-from contatto.simulator.people import Line, Look, Visitor
-from contatto.simulator.world import World
+from contatto.simulator.browser import Browser, Desk, Profile, expect
+from contatto.simulator.people import Line, Look, Visitor, plan_people
+from contatto.simulator.world import Paper, World, plan_paper
 from contatto.ui.sessions import VISITOR_KEY, Carrier, cookie_name, open_visitor, public_id
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """Between whom: the app, the business's open id and handle, the person's open id and handle."""
+
+    app_id: str
+    business_open_id: str
+    business_handle: str
+    person_open_id: str
+    person_handle: str
+
+    @property
+    def conversation_id(self) -> str:
+        return f"conv_{self.person_open_id}"
+
+
+def received_message(thread: Thread, message_id: str, text: str, at_ms: int) -> bytes:
+    """The person wrote to the business."""
+    content = _between(thread, at_ms, from_person=True) | _text(message_id, text)
+    return _envelope(thread, "im_receive_msg", content, at_ms)
+
+
+def sent_message(thread: Thread, message_id: str, text: str, at_ms: int) -> bytes:
+    """The business wrote to the person, in the platform's own app."""
+    content = _between(thread, at_ms, from_person=False) | _text(message_id, text)
+    return _envelope(thread, "im_send_msg", content, at_ms)
+
+
+def opened_from_ad(thread: Thread, advertiser_id: str, ad_id: str, ad_name: str, at_ms: int) -> bytes:
+    """The person opened the chat by a tap on an ad."""
+    ad = {"advertiser_id": advertiser_id, "ad_id": ad_id, "ad_name": ad_name, "timestamp": at_ms}
+    content = _between(thread, at_ms, from_person=True) | {"referral": {"source": "ad", "ad": ad}}
+    return _envelope(thread, "im_referral_msg", content, at_ms)
+
+
+def read_by_person(thread: Thread, at_ms: int) -> bytes:
+    """The person has read all up to a moment."""
+    content = _between(thread, at_ms, from_person=True) | {"read": {"last_read_timestamp": at_ms}}
+    return _envelope(thread, "im_mark_read_msg", content, at_ms)
+
+
+def _between(thread: Thread, at_ms: int, *, from_person: bool) -> dict[str, Any]:
+    person = {"id": thread.person_open_id, "role": "personal_account"}
+    business = {"id": thread.business_open_id, "role": "business_account"}
+    sides = [(thread.person_handle, person), (thread.business_handle, business)]
+    (sender, from_user), (receiver, to_user) = sides if from_person else reversed(sides)
+    return {
+        "from": sender,
+        "to": receiver,
+        "unique_identifier": thread.person_open_id,
+        "from_user": from_user,
+        "to_user": to_user,
+        "conversation_id": thread.conversation_id,
+        "timestamp": at_ms,
+    }
+
+
+def _text(message_id: str, text: str) -> dict[str, Any]:
+    return {"message_id": message_id, "type": "text", "text": {"body": text}, "is_follower": False}
+
+
+def _envelope(thread: Thread, event: str, content: dict[str, Any], at_ms: int) -> bytes:
+    envelope = {
+        "client_key": thread.app_id,
+        "event": event,
+        "create_time": at_ms // 1000,
+        "user_openid": thread.business_open_id,
+        "content": msgspec.json.encode(content).decode(),
+    }
+    return msgspec.json.encode(envelope)
+
 
 _SHEET: Final = re.compile(r'data-(page|opening|language)="([^"]*)"')
 """What the chat page says of its form."""
@@ -209,18 +280,18 @@ class _TikTokVisit:
             self.served["ad_id"],
             self.served["ad_name"],
         )
-        await self._tell(payloads.opened_from_ad(thread, advertiser_id, ad_id, ad_name, street.at_ms()))
+        await self._tell(opened_from_ad(thread, advertiser_id, ad_id, ad_name, street.at_ms()))
         for number, line in enumerate(self.lines):
             moment += line.after_s
             await time.until(moment)
             street.tally.messages += 1
-            made = payloads.sent_message if line.from_business else payloads.received_message
+            made = sent_message if line.from_business else received_message
             await self._tell(made(thread, f"{self.visitor.viewer_id}.{number}", line.text, street.at_ms()))
         random.Random(self.visitor.viewer_id).shuffle(self.late)
         for body in self.late:
             await self._send(body)
         if any(line.from_business for line in self.lines):
-            await self._send(payloads.read_by_person(thread, street.at_ms()))
+            await self._send(read_by_person(thread, street.at_ms()))
 
     async def _tell(self, body: bytes) -> None:
         if self.visitor.disorderly:
@@ -274,3 +345,58 @@ def body_of(request: AdRequest) -> dict[str, Any]:
         "consent": request.has_consent,
         "floor_micros": request.floor_micros,
     }
+
+
+DAY_S: Final = 86_400.0
+
+
+class _Now:
+    """Time as it is; moments count from a beginning, which may lie days back."""
+
+    def __init__(self, began_after_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began_at = self._loop.time() - began_after_s
+
+    async def until(self, at_s: float) -> None:
+        await asyncio.sleep(max(0.0, self._began_at + at_s - self._loop.time()))
+
+
+async def play_live(street: Street, people: Sequence[Visitor], starts_at: datetime, days: int) -> None:
+    """Play visits until cancelled: first the looks that remain of a plan, then new people without end.
+
+    Args:
+        street: where they come.
+        people: visitors of the plan from ``starts_at`` on.
+        starts_at: the moment from which they count their time.
+        days: how many days are planned at once.
+    """
+    since_s = (street.clock.now() - starts_at).total_seconds()
+    timeline = _Now(since_s)
+    async with asyncio.TaskGroup() as group:
+        for visitor in list_coming(people, since_s, days):
+            await timeline.until(visitor.looks[0].at_s)
+            group.create_task(_visit_on_air(street, visitor, timeline))
+
+
+def list_coming(people: Sequence[Visitor], since_s: float, days: int) -> Iterator[Visitor]:
+    """Yield people from a moment on without end, by their next look."""
+    seed, starts_s, span_s = 0, 0.0, days * DAY_S
+    while True:
+        yield from leave_out_past(people, since_s)
+        seed, starts_s = seed + 1, starts_s + span_s
+        people = [visitor.moved(starts_s) for visitor in plan_people(seed, len(people), span_s)]
+
+
+def leave_out_past(people: Sequence[Visitor], since_s: float) -> list[Visitor]:
+    """Return the people who have looks left, without those that are over."""
+    coming = [visitor.from_moment(since_s) for visitor in people]
+    remaining = [visitor for visitor in coming if visitor.looks]
+    return sorted(remaining, key=lambda visitor: visitor.looks[0].at_s)
+
+
+async def _visit_on_air(street: Street, visitor: Visitor, timeline: Timeline) -> None:
+    """Play a visit; one that fails, as when somebody paused all ads, must not end the show."""
+    try:
+        await street.visit(visitor, timeline)
+    except Exception as error:
+        logger().warning("simulator.visit_failed", error_at=where(error))

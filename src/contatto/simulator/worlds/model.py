@@ -1,8 +1,11 @@
-"""What a world is made of: ad groups, ads, requests of a day, and the true chances of everything."""
+"""Worlds: ad groups, requests, true chances and what a request shows."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,3 +222,283 @@ class Past:
     def sleep(self, nature: Nature) -> None:
         """A night passes."""
         self.seen *= nature.night
+
+
+_PER_MILLE: Final = 1e9
+"""Micros of a thousand views for one unit of currency a view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Offers of outside bidders for a view: log-normal, higher for valuable viewers.
+
+    Of several bidders the highest counts. ``by_tick`` moves the logarithm of prices in each tick of a day.
+    """
+
+    price: float = 0.004
+    sigma: float = 0.55
+    for_value: float = 0.12
+    bidders: int = 1
+    by_tick: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where ads are shown: how often each place asks, and what it adds to the logit of a click."""
+
+    shares: Floats
+    shifts: Floats
+
+
+def chance(seed: int, *purpose: int) -> np.random.Generator:
+    """A source of chance for one purpose; other purposes do not move it."""
+    return np.random.default_rng([seed, *purpose])
+
+
+def day_curve(peak_hour: float, depth: float, second: float = 0.0) -> Floats:
+    """The shares of a day's requests in its ticks by local time: a wave, and another at noon."""
+    hours = (np.arange(TICKS) + 0.5) * 24 / TICKS
+    wave = 1 + depth * np.cos((hours - peak_hour) * 2 * np.pi / 24)
+    wave += second * np.exp(-(((hours - 12.5) / 1.5) ** 2))
+    return np.asarray(wave / wave.sum())
+
+
+def local(curve: Floats, offset_s: int) -> Floats:
+    """The same curve by UTC, for a place that is so many seconds ahead of it."""
+    return np.roll(curve, -round(offset_s / 86_400 * TICKS))
+
+
+def draw_requests(
+    rng: np.random.Generator,
+    day: int,
+    flow: Floats,
+    viewers: "Crowd",
+    places: Places,
+    market: Market,
+) -> Requests:
+    """Draw the requests of a day.
+
+    ``flow`` has the expected number of requests by tick and country; its viewers share it by weight.
+    """
+    expected = flow.ravel()
+    count = round(float(expected.sum()))
+    cells = np.searchsorted(np.cumsum(expected / expected.sum()), rng.random(count), side="right")
+    tick, country = np.divmod(np.minimum(cells, len(expected) - 1), flow.shape[1])
+    ts = STARTS_TS + day * DAY + tick * TICK + (rng.random(count) * TICK).astype(np.int64)
+    order = np.argsort(ts, kind="stable")
+    ts, tick, country = ts[order], tick[order], country[order]
+    viewer = viewers.pick(country, rng.random(count))
+    place = np.searchsorted(np.cumsum(places.shares), rng.random(count) * places.shares.sum(), side="right")
+    place = np.minimum(place, len(places.shares) - 1)
+    offers = rng.normal(np.log(market.price), market.sigma, (market.bidders, count))
+    price = offers.max(0) + market.for_value * viewers.value[viewer]
+    if market.by_tick is not None:
+        price += market.by_tick[tick]
+    floor = np.maximum(1, np.exp(price) * _PER_MILLE).astype(np.int64)
+    return Requests(ts, viewer, place, floor, places.shifts[place], rng.random((count, DRAWS)))
+
+
+def merge_requests(one: Requests, two: Requests) -> Requests:
+    """Return the requests of both in order of time."""
+    order = np.argsort(np.concatenate([one.ts, two.ts]), kind="stable")
+    columns = (np.concatenate([getattr(one, name), getattr(two, name)]) for name in Requests.__slots__)
+    return Requests(*(column[order] for column in columns))
+
+
+class Crowd:
+    """The viewers of a world by country, to be picked by how often they look."""
+
+    def __init__(self, country: Ints, weight: Floats, value: Floats, countries: int) -> None:
+        self.value = value
+        self._order = np.argsort(country, kind="stable")
+        sums = np.cumsum(weight[self._order])
+        ends = np.searchsorted(country[self._order], np.arange(countries), side="right")
+        before = np.concatenate([[0.0], sums])
+        self._sums = sums
+        self._upper = before[ends]
+        self._lower = np.concatenate([[0.0], self._upper[:-1]])
+
+    def pick(self, country: Ints, draws: Floats) -> Ints:
+        """A viewer of each country, by uniform draws."""
+        low, high = self._lower[country], self._upper[country]
+        found = np.searchsorted(self._sums, low + draws * (high - low), side="right")
+        return np.asarray(self._order[np.minimum(found, len(self._order) - 1)])
+
+
+def sigmoid(logit: Floats) -> Floats:
+    return (1 / (1 + np.exp(-logit))).astype(np.float32)
+
+
+def weary(nature: Nature, of_ad: Floats, of_advertiser: Floats) -> Floats:
+    """Return the loss in the logit of a click by earlier views of the ad and of its advertiser."""
+    most = np.float32(nature.most_weary)
+    by_ad = np.float32(nature.weariness) * np.minimum(of_ad, most)
+    return np.asarray(
+        by_ad + np.float32(nature.weariness_of_advertiser) * np.minimum(of_advertiser, 2 * most)
+    )
+
+
+@dataclass(slots=True)
+class Standing:
+    """An ad group as it stands now, after the edits so far."""
+
+    group: Group
+    is_on: bool = True
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        known = dict(changes)
+        self.is_on = known.pop("status", "on" if self.is_on else "off") == "on"
+        self.group = replace(self.group, **known)
+
+    def runs(self, ts: int) -> bool:
+        group = self.group
+        return self.is_on and group.starts_ts <= ts and (not group.ends_ts or ts < group.ends_ts)
+
+
+@dataclass(slots=True)
+class Standings:
+    """All ad groups of a world as they stand; moments may only go on."""
+
+    world: World
+    groups: list[Standing] = field(init=False)
+    _next: int = 0
+
+    def __post_init__(self) -> None:
+        self.groups = [Standing(group) for group in self.world.groups]
+
+    def move_to(self, ts: int) -> list[int]:
+        """Apply the edits up to a moment; the ad groups that changed come back."""
+        changed = []
+        edits = self.world.edits
+        while self._next < len(edits) and edits[self._next].ts <= ts:
+            edit = edits[self._next]
+            self.groups[edit.group].change(edit.changes)
+            changed.append(edit.group)
+            self._next += 1
+        return changed
+
+    def running(self, ts: int) -> Flags:
+        """Return which ad groups may show ads at a moment, budgets aside."""
+        return np.array([group.runs(ts) for group in self.groups])
+
+
+class Spans:
+    """The span over which a budget lasts: a day of the ad group's time zone, or its whole schedule."""
+
+    def __init__(self, world: World) -> None:
+        self._last = STARTS_TS + world.days * DAY
+        zones = {group.timezone for group in world.groups}
+        self._midnights = {zone: midnights(zone, world.days) for zone in zones}
+
+    def at(self, group: Group, ts: int) -> tuple[int, int]:
+        """Beginning and end of the span that a moment lies in."""
+        if group.budget_mode != "day":
+            return group.starts_ts, group.ends_ts or self._last
+        known = self._midnights[group.timezone]
+        place = bisect_right(known, ts)
+        return known[place - 1], known[place]
+
+
+def midnights(timezone: str, days: int) -> list[int]:
+    """Each midnight of a time zone, from before a world's beginning until after its end."""
+    zone = ZoneInfo(timezone)
+    first = datetime.fromtimestamp(STARTS_TS // SECOND, UTC).date() - timedelta(days=2)
+    found = []
+    for number in range(days + 5):
+        day = first + timedelta(days=number)
+        found.append(round(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * SECOND)
+    return found
+
+
+def offset_s(timezone: str, day: int) -> int:
+    """Return how far a time zone is ahead of UTC at noon of a day, in seconds."""
+    moment = datetime.fromtimestamp((STARTS_TS + day * DAY + DAY // 2) // SECOND, ZoneInfo(timezone))
+    offset = moment.utcoffset()
+    return round(offset.total_seconds()) if offset else 0
+
+
+def expected_flow(world: World) -> Floats:
+    """Requests that each ad group may expect in each tick (rows) of the whole world, by its countries."""
+    aimed = np.array([[country in group.countries for country in world.countries] for group in world.groups])
+    days = [world.flow(day) @ aimed.T for day in range(world.days)]
+    return np.asarray(np.concatenate(days))
+
+
+def tick_of(ts: int) -> int:
+    """The number of the tick since the world began."""
+    return (ts - STARTS_TS) // TICK
+
+
+WHOLE_DAYS: Final = 14
+"""Days of the usual world; in a shorter one all moves together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How an ad group of the bazaar is set up; budgets are in days of the usual budget, 0 has none.
+
+    ``target`` is what a lead may cost as a share of the usual cost of a lead; ``joins`` and
+    ``leaves`` are days of a world of fourteen.
+    """
+
+    mode: str
+    budget: float
+    joins: float = 0.0
+    leaves: float = 0.0
+    target: float = 0.0
+    window_days: float = 7.0
+    delay: str = ""
+    """How late leads come, by a name of the world; by turns fast, mixed and slow where it is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """The usual budget of a day for who reaches all, what a lead usually costs, the countries' shares."""
+
+    budget_micros: int
+    lead_micros: int
+    shares: tuple[float, ...]
+    days: int
+
+
+def make_groups(
+    rng: np.random.Generator,
+    kinds: Sequence[Kind],
+    money: Money,
+    zones: Mapping[str, str],
+    advertisers: int,
+    *,
+    one_country: bool = False,
+) -> tuple[Group, ...]:
+    """Make an ad group of each kind, for some of the countries of ``zones``; advertisers take turns.
+
+    With ``one_country`` each ad group has one country, by turns, so that few meet in one auction.
+    """
+    countries, whole = list(zones), money.days / WHOLE_DAYS
+    groups = []
+    for number, kind in enumerate(kinds):
+        some = rng.choice(countries, size=int(rng.integers(2, max(3, len(countries)))), replace=False)
+        if one_country:
+            some = np.array([countries[number % len(countries)]])
+        reach = sum(money.shares[countries.index(str(name))] for name in some)
+        lasts = whole if kind.mode == "total" else 1.0
+        group = Group(
+            f"line-{number}",
+            number % advertisers,
+            kind.mode,
+            round(kind.budget * money.budget_micros * reach * lasts),
+            tuple(sorted(str(name) for name in some)),
+            _moment(kind.joins * whole),
+            _moment(kind.leaves * whole) if kind.leaves else 0,
+            zones[str(some[0])],
+            round(kind.target * money.lead_micros),
+            click_window_s=int(kind.window_days * 86_400),
+            kind=kind.delay or ("fast", "mixed", "slow")[number % 3],
+        )
+        groups.append(group)
+    return tuple(groups)
+
+
+def _moment(days: float) -> int:
+    """Return the start of the tick that lies this many days after the start of a world."""
+    return STARTS_TS + int(days * DAY) // TICK * TICK

@@ -1,35 +1,273 @@
-"""A world of hidden segments: people alike within, tastes that drift, ads that tire, farms that click."""
+"""World of hidden viewer segments, with drifting tastes and click farms."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from contatto.simulator.worlds.bazaar import COUNTRIES, STYLES, THEMES, ZONES, Money, set_up_stalls
 from contatto.simulator.worlds.model import (
     DAY,
+    HOUR,
     STARTS_TS,
+    WHOLE_DAYS,
+    Ad,
+    Crowd,
+    Edit,
     Features,
     Floats,
+    Group,
     Ints,
+    Kind,
     Known,
+    Market,
+    Money,
     Nature,
     Past,
+    Places,
     Requests,
     Tables,
-)
-from contatto.simulator.worlds.setup import offset_s
-from contatto.simulator.worlds.stream import (
-    Crowd,
-    Market,
-    Places,
     chance,
     day_curve,
     draw_requests,
     local,
+    make_groups,
+    offset_s,
     sigmoid,
 )
-from contatto.simulator.worlds.viewers import Emissions, draw_emissions, draw_seen, likelihoods, posterior
+
+SEGMENT_COUNTRIES: Final = ("BR", "US", "IT", "IN", "SG", "MX")
+SEGMENT_ZONES: Final = {
+    "BR": "America/Sao_Paulo",
+    "US": "America/New_York",
+    "IT": "Europe/Rome",
+    "IN": "Asia/Kolkata",
+    "SG": "Asia/Singapore",
+    "MX": "America/Mexico_City",
+}
+THEMES: Final = ("home", "money", "beauty", "courses", "cars")
+STYLES: Final = 6
+_WORDS: Final = 60
+_ADVERTISERS: Final = 9
+_GROUP_KINDS: Final = (
+    Kind("day", 1.0),
+    Kind("day", 1.4),
+    Kind("day", 0.7),
+    Kind("day", 1.0, joins=3.4),
+    Kind("day", 1.2, window_days=1.0),
+    Kind("day", 1.0, target=1.3),
+    Kind("total", 9.0, leaves=10.5),
+    Kind("total", 6.0, joins=7.2, leaves=13.0),
+    Kind("infinite", 0.0, target=0.8),
+    Kind("day", 2.0, target=0.9),
+    Kind("day", 0.8, joins=7.2),
+    Kind("day", 1.0),
+    Kind("infinite", 0.0, target=0.6, joins=2.6),
+    Kind("day", 1.3),
+    Kind("day", 0.9, joins=9.6),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stalls:
+    """The ad groups and ads with what one does not see of ads: theme and style."""
+
+    advertisers: tuple[str, ...]
+    groups: tuple[Group, ...]
+    ads: tuple[Ad, ...]
+    edits: tuple[Edit, ...]
+    theme: Ints
+    style: Ints
+
+
+def set_up_stalls(rng: np.random.Generator, money: Money) -> Stalls:
+    """Fifteen ad groups of nine advertisers, with two or three ads each."""
+    groups = make_groups(rng, _GROUP_KINDS, money, SEGMENT_ZONES, _ADVERTISERS)
+    theme_of = rng.integers(0, len(THEMES), _ADVERTISERS)
+    ads: list[Ad] = []
+    themes, styles = [], []
+    for number, group in enumerate(groups):
+        for _ in range(int(rng.integers(2, 4))):
+            theme = int(theme_of[group.advertiser])
+            style = int(rng.integers(0, STYLES))
+            ads.append(Ad(f"ad-{len(ads)}", number, _draw_ad_features(rng, theme, style)))
+            themes.append(theme)
+            styles.append(style)
+    names = tuple(f"shop-{number}" for number in range(_ADVERTISERS))
+    return Stalls(
+        names, groups, tuple(ads), _make_edits(groups, money.days), np.array(themes), np.array(styles)
+    )
+
+
+def _draw_ad_features(rng: np.random.Generator, theme: int, style: int) -> dict[str, Any]:
+    """What one sees of an ad: words that hint at its theme and style, some numbers, not always all."""
+    hints = [f"w{(theme * 8 + int(rng.integers(0, 8))) % _WORDS}" for _ in range(2)]
+    hints += [f"w{40 + style * 3 + int(rng.integers(0, 3))}" for _ in range(2)]
+    features: dict[str, Any] = {"words": sorted({*hints, f"w{int(rng.integers(0, _WORDS))}"})}
+    if rng.random() < 0.7:
+        features["theme"] = THEMES[theme]
+    if style % 2:
+        features["video_seconds"] = float(rng.integers(6, 60))
+    features["price_level"] = int(rng.integers(1, 6))
+    return features
+
+
+def _make_edits(groups: tuple[Group, ...], days: int) -> tuple[Edit, ...]:
+    """More budget and less in the middle of a day, a pause of a day and a half, another cost target."""
+
+    def at(day: float, group: int, **changes: Any) -> Edit:
+        return Edit(STARTS_TS + int(day * days / WHOLE_DAYS * DAY) + HOUR // 3, group, changes)
+
+    budgets = [group.budget_micros for group in groups]
+    found = (
+        at(5.6, 1, budget_micros=round(1.6 * budgets[1])),
+        at(6.4, 2, status="off"),
+        at(7.7, 2, status="on"),
+        at(8.5, 4, budget_micros=round(0.4 * budgets[4])),
+        at(8.3, 9, bid_micros=round(1.3 * groups[9].bid_micros)),
+        at(9.1, 6, budget_micros=round(0.8 * budgets[6])),
+        at(4.2, 13, budget_micros=round(0.5 * budgets[13])),
+        at(4.9, 13, budget_micros=budgets[13]),
+    )
+    return tuple(sorted(found, key=lambda edit: edit.ts))
+
+
+TAGS: Final = 240
+CATEGORIES: Final = {"os": 3, "city": 40, "referrer": 12, "plan": 4}
+"""Fields with one value each, and how many values there are."""
+NUMBERS: Final = ("app_minutes", "joined_year", "battery")
+"""Fields with numbers; the last of them tells nothing."""
+MISSING: Final = {
+    "os": 0.02,
+    "city": 0.1,
+    "referrer": 0.4,
+    "plan": 0.25,
+    "app_minutes": 0.15,
+    "joined_year": 0.3,
+    "battery": 0.5,
+}
+"""How often a field is missing, on the whole; some segments hide more."""
+_MOST_TAGS: Final = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Emissions:
+    """What each segment (rows) shows: chances of values, means of numbers, chances of gaps."""
+
+    share: Floats
+    country: Floats
+    tags: Floats
+    categories: dict[str, Floats]
+    numbers: dict[str, Floats]
+    missing: dict[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is seen of viewers; -1 and NaN stand for nothing."""
+
+    country: Ints
+    tags: list[Ints]
+    categories: dict[str, Ints]
+    numbers: dict[str, Floats]
+
+    def features(self, number: int) -> Features:
+        """The features of one viewer as a request shows them."""
+        found: Features = {}
+        if len(self.tags[number]):
+            found["follows"] = [f"t{tag}" for tag in self.tags[number]]
+        for name, values in self.categories.items():
+            if values[number] >= 0:
+                found[name] = f"{name}-{values[number]}"
+        for name, numbers in self.numbers.items():
+            if not np.isnan(numbers[number]):
+                found[name] = round(float(numbers[number]), 2)
+        return found
+
+
+def draw_emissions(rng: np.random.Generator, segments: int, countries: int) -> Emissions:
+    """Segments that share much and differ in part: no single field tells them apart."""
+
+    def values(count: int, alike: float, even: float = 1.0) -> Floats:
+        base = rng.dirichlet(np.full(count, even))
+        own = rng.dirichlet(np.full(count, 0.25), segments)
+        return np.asarray(alike * base + (1 - alike) * own)
+
+    return Emissions(
+        rng.dirichlet(np.full(segments, 4.0)),
+        values(countries, 0.8, 8.0),
+        values(TAGS, 0.35),
+        {name: values(count, 0.7) for name, count in CATEGORIES.items()},
+        {name: rng.normal(0, 0.0 if name == "battery" else 0.8, segments) for name in NUMBERS},
+        {name: np.clip(share * rng.lognormal(0, 0.5, segments), 0, 0.9) for name, share in MISSING.items()},
+    )
+
+
+def draw_seen(rng: np.random.Generator, emissions: Emissions, segment: Ints) -> Seen:
+    """What viewers of these segments show."""
+    count = len(segment)
+    categories, numbers = {}, {}
+    for name, chances in emissions.categories.items():
+        hidden = rng.random(count) < emissions.missing[name][segment]
+        categories[name] = np.where(hidden, -1, _pick(rng, chances, segment))
+    for name, means in emissions.numbers.items():
+        hidden = rng.random(count) < emissions.missing[name][segment]
+        numbers[name] = np.where(hidden, np.nan, _field_value(name, means[segment] + rng.normal(0, 1, count)))
+    many = rng.integers(0, _MOST_TAGS + 1, count)
+    drawn = [_pick(rng, emissions.tags, segment) for _ in range(_MOST_TAGS)]
+    table = np.stack(drawn, 1)
+    tags = [np.unique(row[:some]) for row, some in zip(table, many, strict=True)]
+    return Seen(_pick(rng, emissions.country, segment), tags, categories, numbers)
+
+
+def likelihoods(emissions: Emissions, seen: Seen) -> Floats:
+    """Logarithm of how likely what is seen of each viewer (rows) is in each segment (columns)."""
+    count = len(seen.country)
+    found = np.log(emissions.country.T[seen.country])
+    logs = np.log(emissions.tags.T)
+    lengths = [len(tags) for tags in seen.tags]
+    owner = np.repeat(np.arange(count), lengths)
+    np.add.at(found, owner, logs[np.concatenate(seen.tags).astype(np.int64)])
+    for name, values in seen.categories.items():
+        missing = emissions.missing[name]
+        there = np.log(1 - missing) + np.log(emissions.categories[name].T[values])
+        found += np.where((values >= 0)[:, None], there, np.log(missing))
+    for name, numbers in seen.numbers.items():
+        missing = emissions.missing[name]
+        off = _standard_value(name, numbers)[:, None] - emissions.numbers[name]
+        there = np.log(1 - missing) - 0.5 * off**2 - 0.5 * np.log(2 * np.pi)
+        found += np.where(np.isnan(numbers)[:, None], np.log(missing), there)
+    return np.asarray(found)
+
+
+def posterior(log_likelihood: Floats, log_prior: Floats) -> Floats:
+    """Chances of the segments (columns) of each viewer (rows)."""
+    score = log_likelihood + log_prior
+    score = np.exp(score - score.max(1, keepdims=True))
+    return np.asarray(score / score.sum(1, keepdims=True))
+
+
+def _pick(rng: np.random.Generator, chances: Floats, segment: Ints) -> Ints:
+    sums = np.cumsum(chances, 1)
+    draws = rng.random(len(segment))[:, None] * sums[segment, -1:]
+    return np.asarray((draws > sums[segment]).sum(1), np.int64)
+
+
+def _field_value(name: str, standard: Floats) -> Floats:
+    """A number as an app would tell it."""
+    if name == "app_minutes":
+        return np.asarray(np.exp(2.5 + 0.9 * standard))
+    if name == "joined_year":
+        return np.asarray(2019.0 + 2.2 * standard)
+    return np.asarray(np.clip(50.0 + 20.0 * standard, 0.0, 100.0))
+
+
+def _standard_value(name: str, shown: Floats) -> Floats:
+    if name == "app_minutes":
+        return np.asarray((np.log(shown) - 2.5) / 0.9)
+    if name == "joined_year":
+        return np.asarray((shown - 2019.0) / 2.2)
+    return np.asarray((shown - 50.0) / 20.0)
+
 
 _PLACES: Final[tuple[Features, ...]] = (
     {"screen": "home"},
@@ -79,7 +317,7 @@ class SegmentsWorld:
     """
 
     name = "segments"
-    countries = COUNTRIES
+    countries = SEGMENT_COUNTRIES
 
     def __init__(self, setting: SegmentsSetting, seed: int) -> None:
         self.setting, self.seed, self.days = setting, seed, setting.days
@@ -92,7 +330,7 @@ class SegmentsWorld:
             spam_after_s=(1_200.0, 6 * 3_600.0),
         )
         rng = chance(seed, 11)
-        self._emissions: Emissions = draw_emissions(rng, setting.segments, len(COUNTRIES))
+        self._emissions: Emissions = draw_emissions(rng, setting.segments, len(SEGMENT_COUNTRIES))
         shares = self._emissions.share @ self._emissions.country
         money = Money(setting.budget_micros, setting.lead_micros, tuple(shares.tolist()), setting.days)
         stalls = set_up_stalls(rng, money)
@@ -232,7 +470,7 @@ class SegmentsWorld:
         weight = np.where(
             self.is_farm, self._farm_activity if day >= self.setting.farm_day else 0.0, self._activity
         )
-        crowd = Crowd(self.viewer_country, weight, self._value, len(COUNTRIES))
+        crowd = Crowd(self.viewer_country, weight, self._value, len(SEGMENT_COUNTRIES))
         rng = chance(self.seed, 13, day)
         drawn = draw_requests(rng, day, self.flow(day), crowd, self._places, self._market)
         if day % 7 >= 5:
@@ -242,12 +480,13 @@ class SegmentsWorld:
     def flow(self, day: int) -> Floats:
         farms = self._farm_activity if day >= self.setting.farm_day else 0.0
         usual = self._activity * ~self.is_farm
-        weight = np.bincount(self.viewer_country, usual + farms, len(COUNTRIES)) / usual.sum()
+        weight = np.bincount(self.viewer_country, usual + farms, len(SEGMENT_COUNTRIES)) / usual.sum()
         curves = [
             local(
-                day_curve(20.5 if country in {"BR", "MX"} else 19.0, 0.75, 0.3), offset_s(ZONES[country], day)
+                day_curve(20.5 if country in {"BR", "MX"} else 19.0, 0.75, 0.3),
+                offset_s(SEGMENT_ZONES[country], day),
             )
-            for country in COUNTRIES
+            for country in SEGMENT_COUNTRIES
         ]
         return np.asarray(self.setting.requests * _WEEK[day % 7] * np.stack(curves, 1) * weight)
 

@@ -1,4 +1,4 @@
-"""Players that speak the lines protocol: the engine in this process, and any program behind a pipe."""
+"""Players: the engine in this process, and programs behind a pipe."""
 
 import json
 import os

@@ -13,9 +13,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from contatto.crm.model import CrmConnector
 from contatto.kit.texts import to_base64url
-from contatto.simulator.crms import google_sheets, hubspot, salesforce, zoho
-from contatto.simulator.crms.memory import MemoryCrm
-from contatto.simulator.crms.server import Answered, Asked, Vendor
+from contatto.simulator.crms.hosted import GOOGLE_TOKEN, HUBSPOT_TOKEN, SALESFORCE_TOKEN, ZOHO_TOKEN
+from contatto.simulator.crms.server import Answered, Asked, MemoryCrm, Vendor
 
 CLIENT_ID, CLIENT_SECRET = "client-1", "client-secret-1"
 _CODE, _CLIENT, _RETURN, _REFRESH = "code", "client", "return", "refresh"
@@ -47,18 +46,18 @@ _STANDARD: Final = dict.fromkeys((_CODE, _REFRESH), "invalid_grant") | {
     _CLIENT: "invalid_client", _RETURN: "redirect_uri_mismatch",
 }  # fmt: skip
 DIALECTS: Final[Mapping[str, Dialect]] = {
-    "google_sheets": Dialect(google_sheets.TOKEN, _STANDARD),
+    "google_sheets": Dialect(GOOGLE_TOKEN, _STANDARD),
     "hubspot": Dialect(
-        hubspot.TOKEN,
+        HUBSPOT_TOKEN,
         {
             _CODE: "BAD_AUTH_CODE", _CLIENT: "BAD_CLIENT_SECRET", _REFRESH: "BAD_REFRESH_TOKEN",
             _RETURN: "MISMATCHED_REDIRECT_URI_AUTH_CODE",
         },
         error_field="status",
     ),
-    "salesforce": Dialect(salesforce.TOKEN, _STANDARD, address_field="instance_url"),
+    "salesforce": Dialect(SALESFORCE_TOKEN, _STANDARD, address_field="instance_url"),
     "zoho": Dialect(
-        zoho.TOKEN,
+        ZOHO_TOKEN,
         {
             _CODE: "invalid_code", _CLIENT: "invalid_client_secret", _REFRESH: "invalid_code",
             _RETURN: "invalid_redirect_uri",
@@ -191,7 +190,7 @@ def led_to(connector: CrmConnector, address: str) -> CrmConnector:
         raise ValueError(traits.name)
     own = replace(oauth, authorise_url=f"{address}/authorise", token_url=f"{address}/token")
     if oauth.servers:  # tokens come from the server that it names, and from no other
-        own = replace(own, token_url="https://accounts.example.com/token", servers=(address,))  # noqa: S106
+        own = replace(own, token_url="https://accounts.example.com/token", servers=(address,))
     moved = replace(traits, address=address, oauth=own)
     kind: Any = type(type(connector).__name__, (type(connector),), {"traits": moved})
     made: CrmConnector = kind()

@@ -1,22 +1,228 @@
-"""A world played over lines: requests go to a player, and what becomes of its ads comes back to it."""
+"""A world played over lines: outcomes, ledger, and views of a run."""
 
 import heapq
 import itertools
 import math
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from contatto.simulator.worlds.engine import ProgramError
-from contatto.simulator.worlds.fates import CLICK, DELAY, FAKE, LEAD, MARK, MIX, SPAM, TALK, VIEW, WAIT, Fates
-from contatto.simulator.worlds.ledger import Ledger
-from contatto.simulator.worlds.model import DAY, HOUR, SECOND, STARTS_TS, Floats, Group, Past, World
-from contatto.simulator.worlds.policies import weary
-from contatto.simulator.worlds.record import Run, Shown
-from contatto.simulator.worlds.setup import Standings
+from contatto.simulator.worlds.model import (
+    DAY,
+    DRAWS,
+    HOUR,
+    SECOND,
+    STARTS_TS,
+    Columns,
+    Floats,
+    Group,
+    Ints,
+    Past,
+    Spans,
+    Standings,
+    Tables,
+    World,
+    sigmoid,
+    weary,
+)
+from contatto.simulator.worlds.players import ProgramError
+
+VIEW, CLICK, TALK, SPAM, LEAD, MIX, DELAY, MARK, FAKE, WAIT = range(DRAWS)
+"""Which of a request's random numbers decides what."""
+_SAMPLES: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """True chances of some views, one after the other as a viewer goes."""
+
+    click: Floats
+    talk: Floats
+    spam: Floats
+    lead: Floats
+
+
+class Fates:
+    """The fates of views in one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.owner = np.array([world.groups[ad.group].advertiser for ad in world.ads])
+        self.group = np.array([ad.group for ad in world.ads])
+        self.in_time = self._in_time()
+        nature = world.nature
+        contact, recall = nature.farm_contact, nature.farm_recall
+        self.fake_contact = np.where(world.is_farm & (contact is not None), contact or 0, nature.fake_contact)
+        self.spam_recall = np.where(world.is_farm & (recall is not None), recall or 0, nature.spam_recall)
+
+    def _in_time(self) -> Floats:
+        """Return which share of the leads of each ad group comes within the window of its clicks."""
+        rng = np.random.default_rng(0)
+        draws = rng.random((_SAMPLES, 2))
+        groups = self.world.groups
+        return np.array(
+            [
+                np.mean(self.world.delays_s(number, draws) < group.click_window_s)
+                for number, group in enumerate(groups)
+            ]
+        )
+
+    def truth(self, tables: Tables, viewer: Ints, ad: Ints, shift: Floats, past: Past) -> Truth:
+        """What is true of these views, at this moment."""
+        nature = self.world.nature
+        logit = tables.click[viewer, ad] + shift
+        if nature.tires:
+            of_advertiser = (past.seen[viewer] * (self.owner == self.owner[ad][:, None])).sum(1)
+            logit = logit - weary(nature, past.seen[viewer, ad], of_advertiser)
+        lead = tables.lead[viewer, ad]
+        if nature.once:
+            lead = lead * ~past.is_lead[viewer, self.owner[ad]]
+        return Truth(sigmoid(logit), tables.talk[viewer, ad], tables.spam[viewer, ad], lead)
+
+    def caught(self, truth: Truth, viewer: Ints, ad: Ints) -> Floats:
+        """The chance, for one view, of a lead that is noticed in time, be it genuine or a fake."""
+        genuine = (1 - truth.spam) * truth.lead * self.in_time[self.group[ad]]
+        return np.asarray(truth.click * truth.talk * (genuine + truth.spam * self.fake_contact[viewer]))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Every view of a run in order of time. Prices are micros of a thousand views.
+
+    ``click``, ``talk``, ``spam`` and ``lead`` are true chances, one after the other as a viewer goes;
+    ``lead`` is of a genuine one and 0 for who is the advertiser's lead already, ``caught`` of any that is
+    noticed within the window of a click, fake ones too, for one view; ``predicted`` is what the player
+    thought of that.
+    """
+
+    ts: Ints
+    viewer: Ints
+    ad: Ints
+    price: Ints
+    click: Floats
+    talk: Floats
+    spam: Floats
+    lead: Floats
+    caught: Floats
+    predicted: Floats
+    predicted_talk: Floats
+
+    @property
+    def talks(self) -> Floats:
+        """Expected conversations of each view."""
+        return np.asarray(self.click * self.talk)
+
+    @property
+    def spams(self) -> Floats:
+        return np.asarray(self.talks * self.spam)
+
+    @property
+    def leads(self) -> Floats:
+        """Expected genuine leads of each view."""
+        return np.asarray(self.talks * (1 - self.spam) * self.lead)
+
+    @property
+    def spend(self) -> Floats:
+        """What each view cost, in units of currency."""
+        return np.asarray(self.price / 1e9)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One player in one world: its views, what it did against the rules, and what it answered when asked."""
+
+    world: World
+    player: str
+    goal: str
+    shown: Shown
+    faults: dict[str, int]
+    seconds: float = 0.0
+    reports: tuple[dict[str, Any], ...] = ()
+    """What it reported at the end of each day."""
+
+
+def joined(parts: list[Columns]) -> Shown:
+    """The views of all days as one."""
+    names = Shown.__slots__
+    return Shown(**{name: np.concatenate([part[name] for part in parts]) for name in names})
+
+
+_DAY_LIMIT: Final = 1.25
+_PER_VIEW: Final = 1_000
+"""Prices are of a thousand views."""
+RULES: Final = (
+    "price below floor",
+    "price above offer",
+    "ad may not run",
+    "day over 125 %",
+    "total over budget",
+    "report is not the ledger",
+    "answer makes no sense",
+)
+
+
+class Ledger:
+    """What each ad group was charged, and every rule that was broken; money in micros of a thousand views."""
+
+    def __init__(self, world: World, standings: Standings) -> None:
+        self.world, self.standings = world, standings
+        self.faults: Counter[str] = Counter()
+        self.charged = [0] * len(world.groups)
+        self._spans = Spans(world)
+        self._span: list[tuple[int, int]] = [(0, 0)] * len(world.groups)
+        self._spent = [0] * len(world.groups)
+        self._limit: list[float] = [0.0] * len(world.groups)
+        self._aims = [frozenset(group.countries) for group in world.groups]
+
+    def check_answer(self, group: int, ts: int, country: str, floor: int, answer: dict[str, Any]) -> None:
+        """Whether this ad could be shown, at this price."""
+        price, offer = answer["price_micros"], answer["offer_micros"]
+        if price < floor:
+            self.faults["price below floor"] += 1
+        if price > offer:
+            self.faults["price above offer"] += 1
+        if country not in self._aims[group] or not self.standings.groups[group].runs(ts):
+            self.faults["ad may not run"] += 1
+        chances = (answer["p_click"], answer["p_conversation"], answer["p_spam"], answer["p_lead"])
+        if not all(0 <= chance <= 1 for chance in chances) or not 0 < answer["propensity"] <= 1:
+            self.faults["answer makes no sense"] += 1
+
+    def charge(self, group: int, ts: int, price: int) -> None:
+        """A view came: it costs a thousandth of the price of a thousand."""
+        self.charged[group] += price
+        budget = self.standings.groups[group].group
+        if budget.budget_mode == "infinite":
+            return
+        if not self._span[group][0] <= ts < self._span[group][1]:
+            self._span[group], self._spent[group] = self._spans.at(budget, ts), 0
+            self._limit[group] = self._allowed(group)
+        self._spent[group] += price
+        if self._spent[group] > self._limit[group]:
+            day = budget.budget_mode == "day"
+            self.faults["day over 125 %" if day else "total over budget"] += 1
+
+    def change(self, group: int, promised: int) -> None:
+        """Its budget may have changed: what was spent or promised before may stay, and no more."""
+        begun = self._spent[group] + promised
+        self._limit[group] = max(self._allowed(group), begun if begun <= self._limit[group] else 0.0)
+
+    def check_report(self, report: dict[str, Any], views: list[int]) -> None:
+        """Whether what it says was spent is what it cost, to a micro a view."""
+        told = {row["adgroup_id"]: row["spend_micros"] for row in report["adgroups"]}
+        for number, group in enumerate(self.world.groups):
+            off = abs(told.get(group.id, 0) - self.charged[number] / _PER_VIEW)
+            if off > views[number] + 1:
+                self.faults["report is not the ledger"] += 1
+
+    def _allowed(self, group: int) -> float:
+        budget = self.standings.groups[group].group
+        return budget.budget_micros * _PER_VIEW * (_DAY_LIMIT if budget.budget_mode == "day" else 1.0)
+
 
 type Line = dict[str, Any]
 type OnDay = Callable[[int], None]

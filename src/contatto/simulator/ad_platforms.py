@@ -1,0 +1,553 @@
+"""Ad platforms in memory, and the failure kit for signal connectors."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from contatto.ad_platforms.model import AdPlatform
+from contatto.channels.model import Platform as Channel
+from contatto.kit.outbound.model import (
+    Done,
+    Failed,
+    HttpAnswer,
+    HttpOutcome,
+    HttpRequest,
+    NoAnswer,
+    NotNow,
+    SendFailure,
+)
+from contatto.signals.model.events import (
+    AdSignal,
+    Feed,
+    ShutOut,
+    SignalConnector,
+    SignalEvent,
+    SignalState,
+    Whom,
+)
+from contatto.signals.model.settings import Step
+from contatto.signals.rules.plans import cannot_be_sent
+from contatto.signals.rules.reasons import (
+    DATASET_GONE,
+    EVENT_REFUSED,
+    MAYBE_COUNTED,
+    NOBODY_TO_MATCH,
+    TOKEN_REFUSED,
+    TOO_OLD,
+)
+from contatto.simulator.crms.failure_kit import Result, Wrong
+
+HEX = re.compile(r"[0-9a-f]{64}")
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TOKEN = "platform-token"  # noqa: S105 - of a platform in memory
+FORGETS = timedelta(hours=48)
+OLDEST = timedelta(days=7)
+LOST, RESET = "taken, and the answer lost", "lost on the way"
+MESSAGING = (
+    "AddToCart CartAbandoned InitiateCheckout LeadSubmitted OrderCanceled OrderCreated OrderDelivered",
+    "OrderReturned OrderShipped Purchase QualifiedLead RatingProvided ReviewProvided ViewContent",
+)
+
+
+def said(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpAnswer(status, {name.replace("_", "-"): text for name, text in headers.items()}, raw)
+
+
+@dataclass
+class Platform:
+    """What a platform counts. ``fates`` are those of the requests to come, one each; None is as usual."""
+
+    dataset: str = "1800000000000000001"
+    token: str = TOKEN
+    now: datetime = START
+    fates: list[HttpAnswer | str | None] = field(default_factory=list)
+    asked: list[HttpRequest] = field(default_factory=list)
+    counted: list[dict[str, Any]] = field(default_factory=list)
+    tested: list[dict[str, Any]] = field(default_factory=list)
+    _seen: dict[tuple[str, str], datetime] = field(default_factory=dict)
+
+    def send(self, request: HttpRequest) -> HttpOutcome:
+        """What comes of a request."""
+        self.asked.append(request)
+        fate = self.fates.pop(0) if self.fates else None
+        if isinstance(fate, HttpAnswer):
+            return fate
+        if fate == RESET:
+            return NoAnswer(SendFailure.LOST)
+        answer = self.answer(request)
+        return NoAnswer(SendFailure.LOST) if fate == LOST else answer
+
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        raise NotImplementedError
+
+    def throttled(self, after_s: int) -> HttpAnswer:
+        """What it says when it is asked too often."""
+        raise NotImplementedError
+
+    def refused(self) -> HttpAnswer:
+        """What it says of an event that it does not take."""
+        raise NotImplementedError
+
+    def count(self, name: str, event: dict[str, Any], test_code: str) -> None:
+        """Count an event, unless one of its id and name was counted in the last two days."""
+        if test_code:
+            self.tested.append(event)
+            return
+        key = name, event["event_id"]
+        if key in self._seen and self.now - self._seen[key] < FORGETS:
+            return
+        self._seen[key] = self.now
+        self.counted.append(event)
+
+    def is_timely(self, at: int) -> bool:
+        return self.now - OLDEST <= datetime.fromtimestamp(at, UTC) <= self.now + timedelta(minutes=10)
+
+    @property
+    def names(self) -> list[str]:
+        return [event.get("event") or event["event_name"] for event in self.counted]
+
+
+class TikTok(Platform):
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        if urlsplit(request.url).path != "/open_api/v1.3/event/track/" or request.method != "POST":
+            return said({"code": 40400, "message": "no such path"})
+        headers = {name.lower(): text for name, text in request.headers.items()}
+        if headers.get("access-token") != self.token:
+            return said({"code": 40105, "message": "Access token is incorrect or has been revoked."})
+        body = json.loads(request.body)
+        if body["event_source"] != "crm":
+            return said({"code": 40002, "message": "event_source: Invalid value."})
+        if body["event_source_id"] != self.dataset:
+            return said({"code": 40002, "message": "event_source_id: no such CRM event set."})
+        failed = [
+            {"order_in_request": place, "event": event["event"], "error_message": wrong}
+            for place, event in enumerate(body["data"])
+            if (wrong := self._wrong(event))
+        ]
+        for event in body["data"]:
+            if not self._wrong(event):
+                self.count(event["event"], event, body.get("test_event_code", ""))
+        code = 20001 if failed else 0
+        data = {"failed_events": failed} if failed else {}
+        return said({"code": code, "message": "OK", "request_id": "r1", "data": data})
+
+    def throttled(self, after_s: int) -> HttpAnswer:
+        return said({"code": 40100, "message": "Too many requests."}, retry_after=str(after_s))
+
+    def refused(self) -> HttpAnswer:
+        failed = [{"order_in_request": 0, "error_message": "Invalid event."}]
+        return said({"code": 20001, "message": "OK", "data": {"failed_events": failed}})
+
+    def _wrong(self, event: dict[str, Any]) -> str:
+        user = event["user"]
+        for name in ("email", "phone", "external_id"):
+            values = user.get(name, [])
+            if not all(HEX.fullmatch(text) for text in ([values] if isinstance(values, str) else values)):
+                return f"user.{name}: not hashed"
+        if not event.get("lead", {}).get("lead_id"):
+            return "lead.lead_id: Missing data for required field."
+        if not self.is_timely(event["event_time"]):
+            return "event_time: too old"
+        worth = event.get("properties", {})
+        return "properties.currency: missing" if "value" in worth and not worth.get("currency") else ""
+
+
+class Meta(Platform):
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        path = urlsplit(request.url).path.strip("/").split("/")
+        body = self._body(request)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ") or body.get("access_token")
+        if token != self.token:
+            return _error(190, "Error validating access token")
+        if path[1:] != [self.dataset, "events"]:
+            return _error(100, "Unsupported post request. Object does not exist", 33)
+        wrong = next((text for event in body["data"] if (text := self._wrong(event))), "")
+        if wrong:
+            return _error(100, wrong, 2804066)
+        for event in body["data"]:
+            self.count(event["event_name"], event, body.get("test_event_code", ""))
+        return said({"events_received": len(body["data"]), "messages": [], "fbtrace_id": "t1"})
+
+    def throttled(self, after_s: int) -> HttpAnswer:
+        error = {"error": {"code": 4, "message": "Application request limit reached"}}
+        return said(error, 400, retry_after=str(after_s))
+
+    def refused(self) -> HttpAnswer:
+        return _error(100, "Messaging Event Invalid Event Type", 2804066)
+
+    @staticmethod
+    def _body(request: HttpRequest) -> dict[str, Any]:
+        """As JSON, or as the form that their own client sends: each event is a text of JSON in it."""
+        if request.body[:1] == b"{":
+            whole: dict[str, Any] = json.loads(request.body)
+            return whole
+        form: dict[str, Any] = dict(parse_qsl(f"{urlsplit(request.url).query}&{request.body.decode()}"))
+        events = [json.loads(each) if isinstance(each, str) else each for each in json.loads(form["data"])]
+        return form | {"data": events}
+
+    def _wrong(self, event: dict[str, Any]) -> str:
+        user = event["user_data"]
+        for name in ("em", "ph", "external_id"):
+            if not all(HEX.fullmatch(text) for text in user.get(name, [])):
+                return f"{name} is not hashed"
+        if (
+            event["action_source"] != "business_messaging"
+            or event["event_name"] not in " ".join(MESSAGING).split()
+        ):
+            return "Messaging Event Invalid Event Type"
+        needed = {
+            "whatsapp": ("ctwa_clid",),
+            "messenger": ("page_id", "page_scoped_user_id"),
+            "instagram": ("instagram_business_account_id", "ig_sid"),
+        }[event["messaging_channel"]]
+        if not all(user.get(name) for name in needed):
+            return f"{needed} are required"
+        if not self.is_timely(event["event_time"]):
+            return "event_time is too old"
+        worth = event.get("custom_data", {})
+        if event["event_name"] == "Purchase" and not (worth.get("value") and worth.get("currency")):
+            return "Purchase needs a value and a currency"
+        return ""
+
+
+def _error(code: int, message: str, subcode: int = 0) -> HttpAnswer:
+    return said({"error": {"code": code, "error_subcode": subcode, "message": message}}, 400)
+
+
+MOST_TRIES: Final = 12
+ADA: Final = Whom(
+    "person-1", ("Ada@example.com",), ("+6591234567",), "click-1", Channel.WHATSAPP, "waba-1", "scoped-1"
+)
+WAIT: Final = timedelta(minutes=1)
+"""Between two tries, where the platform asks for no longer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of telling: sent, or held or dead for a reason."""
+
+    state: SignalState
+    reason: str = ""
+
+
+@dataclass
+class SignalBench:
+    """Tells events by the rules of the engine; ``now`` is our own clock, ``feed`` where they go."""
+
+    connector: SignalConnector
+    platform: Platform
+    feed: Feed
+    unsure: set[str] = field(default_factory=set)
+
+    def event(self, number: int = 0, step: Step = Step.CAPTURED, whom: Whom = ADA) -> SignalEvent:
+        """One step of one lead; a conversion is worth something."""
+        name, event_id = self.connector.names[step], f"{number}-{step.value}"
+        is_sale = step is Step.CONVERTED
+        value, currency = (12_500_000, "EUR") if is_sale else (None, "")
+        return SignalEvent(event_id, name, START, 100 + number, whom, value, currency)
+
+    def tell(self, event: SignalEvent) -> Told:
+        """Tell an event, as often as it takes; the wait between two tries passes on the platform's clock."""
+        for _ in range(MOST_TRIES):
+            told = self._try(event)
+            if told.state is not SignalState.DUE:
+                return told
+        return Told(SignalState.DUE)
+
+    def _try(self, event: SignalEvent) -> Told:
+        if reason := self.connector.lacks(event):
+            return Told(SignalState.WITHHELD, reason)
+        if reason := cannot_be_sent(self._signal(event), self.platform.now):
+            return Told(SignalState.DEAD, reason)
+        answer = self.platform.send(self.connector.ask(self.feed, event))
+        if isinstance(answer, NoAnswer):
+            self.unsure.add(event.event_id)
+            self.platform.now += WAIT
+            return Told(SignalState.DUE)
+        outcome = self.connector.read(answer)
+        if isinstance(outcome, NotNow):
+            self.platform.now += max(WAIT, timedelta(seconds=outcome.after_s or 0))
+            return Told(SignalState.DUE, outcome.reason)
+        return _ended(outcome)
+
+    def _signal(self, event: SignalEvent) -> AdSignal:
+        """The event as the engine keeps it, for its rules of what may be sent still."""
+        unsure_at = START if event.event_id in self.unsure else None
+        return AdSignal(
+            0, "", "", "", Step.CAPTURED, event.event_id, SignalState.DUE, "", None, "",
+            event.occurred_at, event.occurred_at, unsure_at, unsure_at, None,
+        )  # fmt: skip
+
+    def arrives(self, *events: SignalEvent) -> None:
+        """Tell events.
+
+        Raises:
+            Wrong: one is not taken.
+        """
+        for event in events:
+            told = self.tell(event)
+            if told.state is not SignalState.SENT:
+                raise Wrong(f"{event.event_id} is {told.state.value}: {told.reason}")
+
+    def ends(self, event: SignalEvent, state: SignalState, reason: str) -> None:
+        """Tell an event that may not be taken.
+
+        Raises:
+            Wrong: it ends in another way.
+        """
+        told = self.tell(event)
+        if told != Told(state, reason):
+            raise Wrong(f"it is {told.state.value} ({told.reason}) instead of {state.value} ({reason})")
+
+    def check(self, *events: SignalEvent) -> None:
+        """Each event counts once, nothing else does, and no contact detail left in clear.
+
+        Raises:
+            Wrong.
+        """
+        counted = sorted(each["event_id"] for each in self.platform.counted)
+        if counted != sorted(event.event_id for event in events):
+            raise Wrong(f"{len(counted)} events count of {len(events)}")
+        if any(_shows_whom(request) for request in self.platform.asked):
+            raise Wrong("a contact detail left in clear")
+
+
+def _ended(outcome: Done | Failed | ShutOut) -> Told:
+    if isinstance(outcome, Done):
+        return Told(SignalState.SENT)
+    state = SignalState.WITHHELD if isinstance(outcome, ShutOut) else SignalState.DEAD
+    return Told(state, outcome.reason)
+
+
+def _shows_whom(request: HttpRequest) -> bool:
+    body = request.body.lower()
+    return any(text.strip("+").lower().encode() in body for text in (*ADA.emails, *ADA.phones))
+
+
+def new_bench(connector: SignalConnector, platform: Platform) -> SignalBench:
+    """A bench whose feed goes to the platform."""
+    feed = Feed(f"https://{connector.platform.value}.example.com", platform.dataset, platform.token)
+    return SignalBench(connector, platform, feed)
+
+
+def let_in(bench: SignalBench) -> None:
+    """A person gives the token, or names the data set, that the platform takes now."""
+    bench.feed = replace(bench.feed, access_token=bench.platform.token, dataset_id=bench.platform.dataset)
+
+
+type Play = Callable[[SignalBench], None]
+type Fate = HttpAnswer | str | None
+
+STORM: Final = 10
+DOWN: Final = HttpAnswer(503, {}, b"")
+HTML: Final = HttpAnswer(200, {}, b"<!doctype html><title>Sign in</title>")
+EMPTY: Final = HttpAnswer(200, {}, b"{}")
+AFTER_S: Final = 600
+THROTTLED: Final = "throttled"
+"""Stands for what the platform says then: each says it in its own way."""
+
+
+def _meets(*fates: Fate) -> Play:
+    """What comes of the first tries of a step; another step follows."""
+
+    def play(bench: SignalBench) -> None:
+        events = bench.event(), bench.event(0, Step.QUALIFIED)
+        for event in events:
+            bench.platform.fates = [
+                bench.platform.throttled(AFTER_S) if fate == THROTTLED else fate for fate in fates
+            ]
+            bench.arrives(event)
+        bench.check(*events)
+
+    return play
+
+
+def _expired(bench: SignalBench) -> None:
+    """What is due waits until a person has given another token."""
+    bench.platform.token = "another"  # noqa: S105 - of a platform in memory
+    _waits_for_a_person(bench, TOKEN_REFUSED)
+
+
+def _data_set_gone(bench: SignalBench) -> None:
+    bench.platform.dataset = "1800000000000000002"
+    _waits_for_a_person(bench, DATASET_GONE)
+
+
+def _waits_for_a_person(bench: SignalBench, reason: str) -> None:
+    events = [bench.event(number) for number in range(3)]
+    for event in events:
+        bench.ends(event, SignalState.WITHHELD, reason)
+    let_in(bench)
+    bench.arrives(*events)
+    bench.check(*events)
+
+
+def _forbidden(bench: SignalBench) -> None:
+    bench.platform.fates = [HttpAnswer(403, {}, b"")]
+    bench.ends(bench.event(), SignalState.WITHHELD, TOKEN_REFUSED)
+    bench.arrives(bench.event())
+    bench.check(bench.event())
+
+
+def _again(bench: SignalBench) -> None:
+    """The same step again, as after a restore of our own backup."""
+    bench.arrives(bench.event(), bench.event(), bench.event())
+    bench.check(bench.event())
+
+
+def _keeps_to_retry_after(bench: SignalBench) -> None:
+    bench.platform.fates = [bench.platform.throttled(AFTER_S)]
+    bench.arrives(bench.event())
+    if bench.platform.now < START + timedelta(seconds=AFTER_S):
+        raise Wrong("it did not wait as long as it was asked to")
+    bench.check(bench.event())
+
+
+def _refused(bench: SignalBench) -> None:
+    """Refused in an answer that says 200: a dead letter, which counts once it is sent again."""
+    bench.platform.fates = [bench.platform.refused()]
+    bench.ends(bench.event(), SignalState.DEAD, EVENT_REFUSED)
+    bench.arrives(bench.event())
+    bench.check(bench.event())
+
+
+def _killed(bench: SignalBench) -> None:
+    """Killed between the request and the note of it."""
+    for step in (Step.CAPTURED, Step.QUALIFIED):
+        bench.platform.send(bench.connector.ask(bench.feed, bench.event(0, step)))
+        bench.arrives(bench.event(0, step))
+    bench.check(bench.event(), bench.event(0, Step.QUALIFIED))
+
+
+def _off_for_a_week(bench: SignalBench) -> None:
+    """After eight days what is older than a week is not told; what is younger is."""
+    bench.platform.now = START + timedelta(days=8)
+    young = replace(bench.event(1), occurred_at=START + timedelta(days=6))
+    bench.ends(bench.event(), SignalState.DEAD, TOO_OLD)
+    bench.arrives(young)
+    bench.check(young)
+
+
+def _lost_for_two_days(bench: SignalBench) -> None:
+    """The platform forgets ids after two days: what may have been counted is not sent again."""
+    bench.platform.send(bench.connector.ask(bench.feed, bench.event()))
+    bench.unsure.add(bench.event().event_id)
+    bench.platform.now = START + timedelta(hours=49)
+    bench.ends(bench.event(), SignalState.DEAD, MAYBE_COUNTED)
+    bench.check(bench.event())
+
+
+def _skewed(bench: SignalBench) -> None:
+    """The platform's clock is a day behind: it takes no event of tomorrow, and takes it once it is right."""
+    bench.platform.now = START - timedelta(days=1)
+    bench.ends(bench.event(), SignalState.DEAD, EVENT_REFUSED)
+    bench.platform.now = START
+    bench.arrives(bench.event())
+    bench.check(bench.event())
+
+
+def _wrong_order(bench: SignalBench) -> None:
+    """The answer of the first step is lost, and the second is there before it is sent again."""
+    first, second = bench.event(), bench.event(0, Step.QUALIFIED)
+    bench.platform.fates = [LOST]
+    bench.platform.send(bench.connector.ask(bench.feed, first))
+    bench.arrives(second, first)
+    bench.check(first, second)
+
+
+def _one_phone(bench: SignalBench) -> None:
+    """Two people with one phone are two leads."""
+    other = bench.event(1, whom=replace(ADA, external_id="person-2"))
+    bench.arrives(bench.event(), other)
+    bench.check(bench.event(), other)
+
+
+def _worth(bench: SignalBench) -> None:
+    """What a conversion is worth arrives as it is, in its currency."""
+    sale = bench.event(0, Step.CONVERTED)
+    bench.platform.fates = [LOST, DOWN]
+    bench.arrives(sale)
+    (counted,) = bench.platform.counted
+    if (counted.get("properties") or counted.get("custom_data")) != {"value": 12.5, "currency": "EUR"}:
+        raise Wrong("the value is another one")
+    bench.check(sale)
+
+
+def _nobody(bench: SignalBench) -> None:
+    """Without anything to find the person by, nothing is sent."""
+    blank = replace(ADA, emails=(), phones=(), click_id="", channel=None, business_id="", scoped_id="")
+    bench.ends(bench.event(whom=blank), SignalState.WITHHELD, NOBODY_TO_MATCH)
+    if bench.platform.asked:
+        raise Wrong("something was sent all the same")
+
+
+def _spelled_oddly(bench: SignalBench) -> None:
+    """A detail that is spelled in another way is the same person: what leaves is the same hash."""
+    odd = replace(ADA, emails=("  ADA@Example.com ",), phones=("+65 9123-4567",))
+    bench.arrives(bench.event(), bench.event(1, whom=odd))
+    one, two = (each.get("user") or each["user_data"] for each in bench.platform.counted)
+    if any(one.get(name) != two.get(name) for name in ("email", "em", "phone", "ph")):
+        raise Wrong("one person has two hashes")
+
+
+def _many(bench: SignalBench) -> None:
+    """A hundred steps, of which every third meets something."""
+    fates: list[Fate] = [LOST, DOWN, RESET, HTML, bench.platform.throttled(1), EMPTY]
+    events = [bench.event(number) for number in range(100)]
+    for number, event in enumerate(events):
+        bench.platform.fates = [] if number % 3 else [fates[number // 3 % len(fates)]]
+        bench.arrives(event)
+    bench.check(*events)
+
+
+FAULTS: Final[Mapping[str, Play]] = {
+    "expired token": _expired,
+    "not allowed": _forbidden,
+    "told already": _again,
+    "too many requests": _meets(THROTTLED),
+    "a storm of 429": _meets(*[THROTTLED] * STORM),
+    "told to wait": _keeps_to_retry_after,
+    "server error": _meets(DOWN),
+    "connection reset": _meets(RESET),
+    "slow": _meets(LOST),
+    "taken, and the answer lost": _meets(LOST, LOST),
+    "lost, and lost again": _meets(RESET, LOST, RESET, LOST),
+    "HTML instead of JSON": _meets(HTML),
+    "an answer that says nothing": _meets(EMPTY),
+    "down and slow in turn": _meets(DOWN, RESET, THROTTLED, LOST, HTML),
+    "refused in a good answer": _refused,
+    "data set deleted": _data_set_gone,
+    "killed between request and note": _killed,
+    "off for more than a week": _off_for_a_week,
+    "no answer for two days": _lost_for_two_days,
+    "clock a day off": _skewed,
+    "answers in the wrong order": _wrong_order,
+    "one phone of two people": _one_phone,
+    "spelled in two ways": _spelled_oddly,
+    "worth something": _worth,
+    "nobody to find": _nobody,
+    "a hundred, and all that goes wrong": _many,
+}
+"""Fault → how it is played."""
+
+
+PLATFORMS: Final[Mapping[AdPlatform, Callable[[], Platform]]] = {
+    AdPlatform.TIKTOK: TikTok,
+    AdPlatform.META: Meta,
+}
+
+
+def verify_signals(name: str, connector: SignalConnector) -> Iterator[Result]:
+    """Play every fault with a connector, each with a platform of its own."""
+    for fault, play in FAULTS.items():
+        detail = ""
+        try:
+            play(new_bench(connector, PLATFORMS[connector.platform]()))
+        except Wrong as wrong:
+            detail = str(wrong)
+        yield Result(name, fault, is_right=not detail, detail=detail)

@@ -1,0 +1,685 @@
+"""Failure kit: faults of real CRMs, played against one connector."""
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import httpx2
+
+from contatto.crm.model import (
+    ChangesListed,
+    CrmConnector,
+    CrmField,
+    CrmLink,
+    Cursor,
+    EraseRecord,
+    ErasureLevel,
+    Expired,
+    FindBy,
+    FollowUp,
+    FoundRecords,
+    ListChanges,
+    Operation,
+    Payload,
+    ReadRecord,
+    RenewSecrets,
+    Reply,
+    SecretsRenewed,
+    Unsupported,
+)
+from contatto.crm.rules.deliveries import Arrived, Halt, begin_course, next_turn, operation_of
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.simulator.crms.hosted import (
+    GOOGLE_TOKEN,
+    HUBSPOT_TOKEN,
+    PIPEDRIVE_ID_FIELD,
+    PIPEDRIVE_TOKEN,
+    SALESFORCE_TOKEN,
+    SHEET,
+    SPREADSHEET,
+    ZOHO_TOKEN,
+    GoogleSheetsFake,
+    HubSpotFake,
+    PipedriveFake,
+    SalesforceFake,
+    ZohoFake,
+)
+from contatto.simulator.crms.self_hosted import (
+    BOTTLECRM_TOKEN,
+    ODOO_DATABASE,
+    ODOO_KEY,
+    ODOO_UID,
+    ODOO_USER,
+    TRYTON_DATABASE,
+    TRYTON_PASSWORD,
+    TRYTON_SESSION,
+    TRYTON_USER,
+    WEBHOOK_SECRET,
+    BottleFake,
+    OdooFake,
+    TrytonFake,
+    WebhookReceiver,
+)
+from contatto.simulator.crms.server import PATIENCE_S, CrmServer, Fault, Vendor
+
+
+@dataclass(frozen=True)
+class Case:
+    """One CRM in memory.
+
+    Attributes:
+        vendor: makes it, empty.
+        settings, secrets: what a link to it has.
+        ada: a lead, by the CRM's own names of its fields.
+        email, phone: which of those hold contact details.
+        bad_value: a field with a list, and a value that it does not have.
+        one_per_email: it refuses a second record with the same e-mail address.
+        tells_merges: it says which record a merged one became.
+        names_fields: it refuses a field that it does not have, and names it.
+    """
+
+    connector: str
+    vendor: Callable[[], Vendor]
+    settings: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
+    ada: Mapping[str, str]
+    email: str
+    phone: str
+    bad_value: tuple[str, str] | None = None
+    one_per_email: bool = True
+    tells_merges: bool = True
+    names_fields: bool = True
+
+
+_ALL: Final = (
+    Case(
+        "hubspot",
+        HubSpotFake,
+        {},
+        {"access_token": HUBSPOT_TOKEN},
+        {"email": "ada@example.com", "phone": "+6591234567", "firstname": "Ada", "lastname": "Tan"},
+        "email",
+        "phone",
+        ("hs_lead_status", "SMITTEN"),
+    ),
+    Case(
+        "salesforce",
+        SalesforceFake,
+        {"client_id": "x", "currency": "EUR"},
+        {"access_token": SALESFORCE_TOKEN},
+        {"Email": "ada@example.com", "Phone": "+6591234567", "LastName": "Tan", "Company": "Ada's"},
+        "Email",
+        "Phone",
+        ("LeadSource", "Dream"),
+    ),
+    Case(
+        "google_sheets",
+        GoogleSheetsFake,
+        {"spreadsheet": SPREADSHEET, "sheet": SHEET},
+        {"access_token": GOOGLE_TOKEN},
+        {"Name": "Ada Tan", "E-mail": "ada@example.com", "Phone": "+6591234567"},
+        "E-mail",
+        "Phone",
+        one_per_email=False,
+        tells_merges=False,
+    ),
+    Case(
+        "zoho",
+        ZohoFake,
+        {"client_id": "x"},
+        {"access_token": ZOHO_TOKEN},
+        {"Email": "ada@example.com", "Phone": "+6591234567", "Last_Name": "Tan"},
+        "Email",
+        "Phone",
+        ("Lead_Status", "Smitten"),
+        tells_merges=False,
+        names_fields=False,
+    ),
+    Case(
+        "pipedrive",
+        PipedriveFake,
+        {"id_field": PIPEDRIVE_ID_FIELD},
+        {"api_token": PIPEDRIVE_TOKEN},
+        {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
+        "email",
+        "phone",
+        ("b7d1", "9"),
+        one_per_email=False,
+        tells_merges=False,
+    ),
+    Case(
+        "odoo",
+        OdooFake,
+        {"database": ODOO_DATABASE, "user": ODOO_USER},
+        {"password": ODOO_KEY, "session": str(ODOO_UID)},
+        {"email_from": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
+        "email_from",
+        "phone",
+        ("priority", "9"),
+        one_per_email=False,
+        tells_merges=False,
+    ),
+    Case(
+        "tryton",
+        TrytonFake,
+        {"database": TRYTON_DATABASE, "user": TRYTON_USER},
+        {"password": TRYTON_PASSWORD, "session": TRYTON_SESSION},
+        {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
+        "email",
+        "phone",
+        one_per_email=False,
+    ),
+    Case(
+        "bottlecrm",
+        BottleFake,
+        {},
+        {"access_token": BOTTLECRM_TOKEN},
+        {"email": "ada@example.com", "phone": "+6591234567", "last_name": "Tan", "title": "Ada Tan"},
+        "email",
+        "phone",
+        ("status", "smitten"),
+        tells_merges=False,
+        names_fields=False,
+    ),
+    Case(
+        "webhook",
+        WebhookReceiver,
+        {},
+        {"secret": WEBHOOK_SECRET},
+        {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
+        "email",
+        "phone",
+        one_per_email=False,
+        tells_merges=False,
+        names_fields=False,
+    ),
+)
+
+CASES: Final[Mapping[str, Case]] = {each.connector: each for each in _ALL}
+"""By the name of the connector. Tryton and BottleCRM are tried as they are, too."""
+
+
+MOST_REQUESTS: Final = 8
+MOST_TRIES: Final = 12
+
+
+class NoReply(Exception):
+    """No answer came, or the requests of one operation never end."""
+
+
+class Speaker:
+    """Does one operation after another with one connector; ``patience_s`` says how long to wait each time."""
+
+    def __init__(
+        self, connector: CrmConnector, link: CrmLink, patience_s: Callable[[], float] = lambda: PATIENCE_S
+    ) -> None:
+        self.connector, self.link, self._patience_s = connector, link, patience_s
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._client = httpx2.Client(trust_env=False, verify=tls)
+
+    def do(self, operation: Operation) -> Reply:
+        """The reply to an operation.
+
+        Raises:
+            NoReply: there is none.
+        """
+        asked = self.connector.ask(replace(self.link, now=datetime.now(UTC)), operation)
+        memory = ""
+        for _ in range(MOST_REQUESTS):
+            if not isinstance(asked, HttpRequest):
+                return asked
+            reply = self.connector.read(self.link, operation, self._send(asked), memory)
+            if not isinstance(reply, FollowUp):
+                return reply
+            asked, memory = reply.request, reply.memory
+        raise NoReply
+
+    def deliver(self, payload: Payload, stored_id: str = "") -> Arrived | Halt:
+        """Bring a lead there by the rules of the engine, as often as it takes.
+
+        The engine waits between two tries; nobody waits here.
+        """
+        outcome: Arrived | Halt = Halt("never_tried", is_final=True)
+        for _ in range(MOST_TRIES):
+            try:
+                outcome = self._try(payload, stored_id)
+            except NoReply:
+                outcome = Halt("answer_lost", is_final=False)
+            if isinstance(outcome, Arrived) or outcome.is_final:
+                break
+        return outcome
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _try(self, payload: Payload, stored_id: str) -> Arrived | Halt:
+        traits = self.connector.traits
+        course = begin_course(traits, payload, (stored_id,) if stored_id else ())
+        while True:
+            reply = self.do(operation_of(course))
+            if isinstance(reply, Expired):
+                self._renew()
+                reply = self.do(operation_of(course))
+            turn = next_turn(traits, course, reply, self.connector.agrees)
+            if isinstance(turn, Arrived | Halt):
+                return turn
+            course = turn
+
+    def _renew(self) -> None:
+        """A CRM with a session gives a new one; a token in memory is as good as it was."""
+        if self.connector.traits.oauth is None:
+            reply = self.do(RenewSecrets())
+            if isinstance(reply, SecretsRenewed):
+                self.link = replace(self.link, secrets={**self.link.secrets, **reply.secrets})
+
+    def _send(self, request: HttpRequest) -> HttpAnswer:
+        try:
+            done = self._client.request(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                content=request.body,
+                timeout=self._patience_s(),
+            )
+        except httpx2.HTTPError as error:
+            raise NoReply from error
+        headers = {name.lower(): value for name, value in done.headers.items()}
+        return HttpAnswer(done.status_code, headers, done.content)
+
+
+LEADS: Final = tuple(f"0195e2a7-0000-7000-8000-{number:012d}" for number in range(12))
+
+
+class Wrong(Exception):
+    """What a connector got wrong, in words."""
+
+
+class NotApplicable(Exception):
+    """A fault that this CRM cannot have, and why."""
+
+
+class Bench:
+    """One connector and one CRM in memory, with what a fault needs to be done and looked at."""
+
+    def __init__(self, case: Case, server: CrmServer, speaker: Speaker) -> None:
+        self.case, self.server, self.speaker = case, server, speaker
+        self.crm = server.vendor.crm
+        self.traits = speaker.connector.traits
+
+    def payload(self, number: int = 0, revision: int = 1, **more: str) -> Payload:
+        """A lead: the first is Ada, the others have e-mail addresses and phone numbers of their own."""
+        values = dict(self.case.ada)
+        if number:
+            values |= {
+                self.case.email: f"lead{number}@example.com",
+                self.case.phone: f"+65912345{number:02d}",
+            }
+        values |= more
+        email, phone = values[self.case.email], values[self.case.phone]
+        at = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
+        return Payload(LEADS[number], revision, values, "Budget: 100", email, phone, at)
+
+    def deliver(self, payload: Payload, stored_id: str = "") -> str:
+        """Bring a lead there; the id of its record.
+
+        Raises:
+            Wrong: it does not arrive.
+        """
+        outcome = self.speaker.deliver(payload, stored_id)
+        if isinstance(outcome, Halt):
+            raise Wrong(f"the lead does not arrive: {outcome.reason}")
+        return outcome.record_id
+
+    def fail(self, *faults: Fault | None) -> None:
+        self.server.faults.extend(faults)
+
+    def check(self, *payloads: Payload) -> None:
+        """Each lead is there once, as it was sent last, and nothing else is.
+
+        Raises:
+            Wrong: one is missing, doubled or different.
+        """
+        self.server.faults.clear()
+        self.crm.lag = 0
+        records = self.records()
+        for payload in payloads:
+            ours = [record for record in records if record.get(self.crm.our_id, "").endswith(_tail(payload))]
+            if len(ours) != 1:
+                raise Wrong(f"{len(ours)} records of one lead")
+            for name, value in payload.values.items():
+                has = ours[0].get(name, "")
+                if name in self.crm.fields and not self.speaker.connector.agrees(name, value, has):
+                    raise Wrong(f"{name} is not what was sent")
+        if len(records) != len(payloads):
+            raise Wrong(f"{len(records)} records of {len(payloads)} leads")
+
+    def records(self) -> list[Mapping[str, str]]:
+        """What is in the CRM."""
+        vendor = self.server.vendor
+        if isinstance(vendor, GoogleSheetsFake):
+            head = vendor.rows[0] if vendor.rows else []
+            vendor.crm.fields = {name: CrmField(name, name) for name in head}
+            return [dict(zip(head, row, strict=False)) for row in vendor.rows[1:] if any(row)]
+        return [record.values for record in self.crm.live()]
+
+    def needs(self, is_there: object, why: str) -> None:
+        if not is_there:
+            raise NotApplicable(why)
+
+
+def _tail(payload: Payload) -> str:
+    """Our id as each CRM writes it: one of them takes no hyphens."""
+    return payload.external_id[-12:]
+
+
+type Play = Callable[[Bench], None]
+
+STORM: Final = 10
+"""Requests in a row that are turned away."""
+
+
+def _expired(bench: Bench) -> None:
+    bench.needs(bench.case.connector != "webhook", "a signature does not expire")
+    bench.fail(None, Fault.EXPIRED)
+    bench.deliver(bench.payload())
+    bench.check(bench.payload())
+
+
+def _exists(bench: Bench) -> None:
+    """Somebody typed the person in by hand before."""
+    bench.needs(FindBy.EMAIL in bench.traits.finds_by, "it is not searched by contact details")
+    values = {name: value for name, value in bench.case.ada.items() if name != bench.crm.our_id}
+    bench.server.vendor.crm.make(values)
+    bench.deliver(bench.payload())
+    bench.check(bench.payload())
+
+
+def _one(*faults: Fault | None) -> Play:
+    """A fault of some requests while a lead is brought there for the first time."""
+
+    def play(bench: Bench) -> None:
+        bench.needs(bench.traits.reads_back or Fault.HTML not in faults, "its 2xx says all")
+        for before in range(4):  # at each request of the sequence
+            bench.fail(*[None] * before, *faults)
+            bench.deliver(bench.payload(before))
+            bench.server.faults.clear()
+        bench.check(*map(bench.payload, range(4)))
+
+    return play
+
+
+def _lag(bench: Bench) -> None:
+    """The answer is lost, and a search does not find yet what was made."""
+    bench.crm.lag = 1
+    bench.fail(*[None] * (len(bench.traits.finds_by)), Fault.LOST)
+    outcome = bench.speaker.deliver(bench.payload())
+    bench.crm.lag = 0
+    if not isinstance(outcome, Arrived):
+        bench.deliver(bench.payload())
+    records = bench.records()
+    if len(records) > 1 and not bench.traits.upserts and bench.traits.search_lag_s > 0:
+        raise NotApplicable(f"the engine waits {bench.traits.search_lag_s:g} s before it looks again")
+    bench.check(bench.payload())
+
+
+def _merged(bench: Bench) -> None:
+    _merge_with_a_stranger(bench, keeps_our_id=True)
+
+
+def _merged_without_our_id(bench: Bench) -> None:
+    """What is left of both does not carry our id: that of the other record, none, won."""
+    _merge_with_a_stranger(bench, keeps_our_id=False)
+
+
+def _merge_with_a_stranger(bench: Bench, *, keeps_our_id: bool) -> None:
+    bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no merges")
+    first = bench.deliver(bench.payload())
+    second = bench.server.vendor.crm.make({**bench.case.ada, bench.case.email: "ada@example.org"})
+    second.values.pop(bench.crm.our_id, None)
+    left = bench.crm.merge(first, second.id)
+    if not keeps_our_id:
+        left.values.pop(bench.crm.our_id, None)
+    changed = bench.payload(0, 2, **{bench.case.phone: "+6598765432", bench.case.email: "ada@example.org"})
+    bench.deliver(changed, first)
+    bench.check(changed)
+
+
+def _two_merged(bench: Bench) -> None:
+    """People make one record of two leads': it stays that of the one whose id it carries."""
+    bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no merges")
+    first, second = bench.deliver(bench.payload()), bench.deliver(bench.payload(1))
+    bench.crm.merge(second, first)
+    ada, other = bench.payload(0, 2), bench.payload(1, 2)
+    for _ in range(2):
+        bench.deliver(other, second)
+        bench.deliver(ada, first)
+    # who is not told of the merge finds nothing of the other lead, and makes it anew
+    bench.check(*([ada] if bench.case.tells_merges else [ada, other]))
+
+
+def _converted(bench: Bench) -> None:
+    vendor = bench.server.vendor
+    bench.needs(isinstance(vendor, SalesforceFake), "it converts no records into others")
+    assert isinstance(vendor, SalesforceFake)  # noqa: S101 - for the types
+    contact = vendor.convert(bench.deliver(bench.payload()))
+    changed = bench.payload(0, 2, **{bench.case.phone: "+6598765432"})
+    if bench.deliver(changed, contact) != contact or vendor.contacts[contact]["Phone"] != "+6598765432":
+        raise Wrong("the contact that the lead became was not written to")
+
+
+def _deleted(bench: Bench) -> None:
+    bench.needs(bench.traits.reads_back, "it has no records to be read")
+    first = bench.deliver(bench.payload())
+    if _is_sheet(bench):
+        vendor = bench.server.vendor
+        assert isinstance(vendor, GoogleSheetsFake)  # noqa: S101 - for the types
+        vendor.rows.pop()
+    else:
+        bench.crm.delete(first)
+    bench.deliver(bench.payload(0, 2), first)
+    bench.check(bench.payload(0, 2))
+
+
+def _field_gone(bench: Bench) -> None:
+    """A field that is mapped does not exist: the rest arrives, and the value stands in the note."""
+    bench.needs(bench.case.names_fields, "it passes over fields that it does not have")
+    bench.deliver(bench.payload())
+    bench.deliver(bench.payload(1, Gone="Blue"))
+    bench.check(bench.payload(), bench.payload(1))
+    if not any("Blue" in str(text) for text in _notes(bench)):
+        raise Wrong("the value of the field is in no note")
+
+
+def _value_gone(bench: Bench) -> None:
+    bench.needs(bench.case.bad_value, "it has no lists")
+    name, value = bench.case.bad_value or ("", "")
+    bench.deliver(bench.payload(0, 1, **{name: value}))
+    bench.check(bench.payload())
+    if not any(value in str(text) for text in _notes(bench)):
+        raise Wrong("the value is in no note")
+
+
+def _killed(bench: Bench) -> None:
+    """Killed between the write and the note of it: all begins again, and nothing is remembered."""
+    for number in range(4):
+        bench.deliver(bench.payload(number))
+        bench.deliver(bench.payload(number))
+    bench.check(*map(bench.payload, range(4)))
+
+
+def _disabled(bench: Bench) -> None:
+    """A target was off for seven days: only the latest of each lead goes there, and is all there is."""
+    for number in range(6):
+        if number % 2:
+            bench.deliver(bench.payload(number))
+    late = [bench.payload(number, 5, **{bench.case.phone: f"+6587654{number:03d}"}) for number in range(6)]
+    for payload in late:
+        bench.deliver(payload)
+    bench.check(*late)
+
+
+def _restored(bench: Bench) -> None:
+    """Restored from an older backup: what came after it is gone, and ids are given anew to strangers."""
+    bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no ids of its own")
+    bench.deliver(bench.payload())
+    old = bench.crm.backup()
+    ids = [bench.deliver(bench.payload(number)) for number in (1, 2)]
+    bench.crm.records = old
+    bo = {bench.case.email: "bo@example.org", bench.case.phone: "+6580000000"}
+    stranger = bench.crm.make({**bench.case.ada, **bo})
+    if stranger.id != ids[0]:
+        del bench.crm.records[stranger.id]
+        bench.crm.records[ids[0]] = replace(stranger, id=ids[0])
+    for number, stored in ((1, ids[0]), (2, ids[1])):
+        bench.deliver(bench.payload(number, 2), stored)
+    left = bench.crm.records.pop(ids[0])
+    if left.values.get(bench.case.email) != "bo@example.org" or left.values.get(bench.crm.our_id):
+        raise Wrong("a stranger's record was written to")
+    bench.check(bench.payload(), bench.payload(1, 2), bench.payload(2, 2))
+
+
+def _skewed(bench: Bench) -> None:
+    """The CRM's clock is a day off: changes are told all the same, since its own times are compared."""
+    bench.crm.skew = timedelta(days=-1)
+    _told_once(bench)
+
+
+def _told_once(bench: Bench) -> None:
+    _needs_changes(bench)
+    for number in range(6):
+        bench.deliver(bench.payload(number))
+    told: list[str] = []
+    cursor = Cursor()
+    for _ in range(12):
+        reply = bench.speaker.do(ListChanges(cursor))
+        if not isinstance(reply, ChangesListed):
+            raise Wrong("changes are not told")
+        told += [change.external_id for change in reply.changes]
+        if not reply.changes:
+            break
+        cursor = reply.cursor
+    else:
+        raise Wrong("changes never end")
+    if sorted(told) != sorted(LEADS[:6]):
+        raise Wrong(f"{len(told)} changes of 6 leads are told")
+
+
+def _repeated(bench: Bench) -> None:
+    """A page comes again and again: no loop, and the cursor does not go back."""
+    _needs_changes(bench)
+    bench.deliver(bench.payload())
+    first = bench.speaker.do(ListChanges(Cursor()))
+    again = bench.speaker.do(ListChanges(Cursor()))
+    if not isinstance(first, ChangesListed) or not isinstance(again, ChangesListed):
+        raise Wrong("changes are not told")
+    if first.cursor != again.cursor or again.is_more:
+        raise Wrong("the same page gives another cursor")
+
+
+def _needs_changes(bench: Bench) -> None:
+    bench.needs(bench.traits.tells_changes, "it tells no changes")
+    bench.needs(bench.case.connector != "pipedrive", "it tells of deals, which nobody has made here")
+
+
+def _twice(bench: Bench) -> None:
+    """Two revisions of a lead in the wrong order of their answers: the latest one stays."""
+    bench.deliver(bench.payload())
+    late = bench.payload(0, 2, **{bench.case.phone: "+6598765432"})
+    bench.fail(*[None] * 3, Fault.LOST)
+    with suppress(Wrong):
+        bench.deliver(late)
+    bench.deliver(late)
+    bench.check(late)
+
+
+def _erased(bench: Bench) -> None:
+    """A person is erased while the CRM is down, and a read finds nothing in the end."""
+    bench.needs(bench.traits.erases is not ErasureLevel.NONE, "it cannot erase")
+    record_id = bench.deliver(bench.payload())
+    bench.fail(Fault.DOWN, Fault.LOST)
+    for _ in range(4):
+        with suppress(NoReply):
+            bench.speaker.do(EraseRecord(record_id, LEADS[0]))
+    found = bench.speaker.do(ReadRecord(record_id)) if bench.traits.reads_back else Unsupported()
+    if isinstance(found, FoundRecords) or bench.records():
+        raise Wrong("something of the person is left")
+
+
+def _notes(bench: Bench) -> Iterator[object]:
+    vendor = bench.server.vendor
+    yield from getattr(vendor, "notes", {}).values()
+    for record in bench.records():
+        yield from record.values()
+
+
+def _is_sheet(bench: Bench) -> bool:
+    return isinstance(bench.server.vendor, GoogleSheetsFake)
+
+
+FAULTS: Final[Mapping[str, Play]] = {
+    "expired token": _expired,
+    "exists already": _exists,
+    "too many requests": _one(Fault.THROTTLED),
+    "a storm of 429": _one(*[Fault.THROTTLED] * STORM),
+    "server error": _one(Fault.DOWN),
+    "connection reset": _one(Fault.RESET),
+    "slow": _one(Fault.SLOW),
+    "made, and the answer lost": _one(Fault.LOST),
+    "lost, and lost again": _one(Fault.LOST, Fault.LOST, Fault.LOST),
+    "HTML instead of JSON": _one(Fault.HTML),
+    "down and slow in turn": _one(Fault.DOWN, Fault.RESET, Fault.THROTTLED, Fault.LOST),
+    "search lags behind": _lag,
+    "merged there": _merged,
+    "merged there, our id lost": _merged_without_our_id,
+    "two leads merged there": _two_merged,
+    "converted there": _converted,
+    "deleted there": _deleted,
+    "field deleted": _field_gone,
+    "value of a list gone": _value_gone,
+    "killed between write and note": _killed,
+    "off for seven days": _disabled,
+    "restored from a backup": _restored,
+    "clock a day off": _skewed,
+    "changes of one moment": _told_once,
+    "a page comes again": _repeated,
+    "answers in the wrong order": _twice,
+    "erased while it is down": _erased,
+}
+"""Fault → how it is played."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one fault: passed, failed with what was wrong, or why it cannot happen there."""
+
+    connector: str
+    fault: str
+    is_right: bool | None
+    detail: str
+
+
+def verify_connector(connector: CrmConnector, case: Case) -> Iterator[Result]:
+    """Play every fault with a connector, each in a CRM of its own."""
+    for fault, play in FAULTS.items():
+        with CrmServer(case.vendor()).running() as server:
+            link = CrmLink(server.address, case.settings, case.secrets, datetime.now(UTC))
+            speaker = Speaker(connector, link, server.patience_s)
+            try:
+                yield _played(case, fault, play, Bench(case, server, speaker))
+            finally:
+                speaker.close()
+
+
+def _played(case: Case, fault: str, play: Play, bench: Bench) -> Result:
+    try:
+        play(bench)
+    except NotApplicable as why:
+        return Result(case.connector, fault, None, str(why))
+    except Wrong as wrong:
+        return Result(case.connector, fault, is_right=False, detail=str(wrong))
+    except NoReply:
+        return Result(case.connector, fault, is_right=False, detail="no answer came")
+    return Result(case.connector, fault, is_right=True, detail="")

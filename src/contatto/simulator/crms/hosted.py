@@ -1,0 +1,785 @@
+"""CRMs in memory that speak the APIs of hosted vendors."""
+
+import re
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import unquote
+
+from contatto.crm.connectors.hubspot import OUR_ID as HUBSPOT_ID
+from contatto.crm.connectors.salesforce import OUR_ID as SALESFORCE_ID
+from contatto.crm.connectors.zoho import OUR_ID as ZOHO_ID
+from contatto.crm.model import CrmField, FieldKind
+from contatto.simulator.crms.server import Answered, Asked, MemoryCrm, StoredRecord, WrongValue, stamp
+
+HUBSPOT_TOKEN = "hubspot-token"  # noqa: S105 - of a CRM in memory
+_HUBSPOT_CONTACTS = "/crm/v3/objects/contacts"
+
+
+class HubSpotFake:
+    """Answers as HubSpot does; requests without the token are turned away."""
+
+    def __init__(self) -> None:
+        # Contacts as a new account has them: our property is not there yet.
+        statuses = (
+            ("NEW", "New"),
+            ("OPEN", "Open"),
+            ("CONNECTED", "Connected"),
+            ("UNQUALIFIED", "Unqualified"),
+        )
+        listed = [
+            CrmField("email", "Email", FieldKind.EMAIL),
+            CrmField("phone", "Phone number", FieldKind.PHONE),
+            CrmField("mobilephone", "Mobile phone", FieldKind.PHONE),
+            CrmField("hs_whatsapp_phone_number", "WhatsApp", FieldKind.PHONE),
+            CrmField("firstname", "First name"),
+            CrmField("lastname", "Last name"),
+            CrmField("message", "Message"),
+            CrmField("hubspot_owner_id", "Owner"),
+            CrmField("hs_lead_status", "Lead status", FieldKind.CHOICE, choices=statuses),
+        ]
+        fields = {each.name: each for each in listed}
+        self.crm = MemoryCrm(fields, HUBSPOT_ID, {"email", HUBSPOT_ID}, merges_anew=True)
+
+    def expired(self) -> Answered:
+        return _hubspot_error(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired")
+
+    def throttled(self, after_s: int) -> Answered:
+        body = {
+            "status": "error",
+            "message": "You have reached your secondly limit.",
+            "category": "RATE_LIMITS",
+        }
+        return Answered(429, body, {"retry-after": str(after_s)})
+
+    def answer(self, asked: Asked) -> Answered:
+        if asked.headers.get("authorization") != f"Bearer {HUBSPOT_TOKEN}":
+            return _hubspot_error(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
+        try:
+            return self._route(asked)
+        except WrongValue as wrong:
+            return _refuse_hubspot_write(wrong)
+        except KeyError:
+            return _hubspot_error(404, "OBJECT_NOT_FOUND", "Object not found.")
+
+    def _route(self, asked: Asked) -> Answered:
+        path, body = asked.path.rstrip("/"), asked.json()
+        if path == "/crm/v3/properties/contacts":
+            return self._properties(asked.method, body)
+        if path == "/crm/v3/owners":
+            return Answered(200, {"results": [{"id": "7", "email": "sam@example.com"}]})
+        posts = {
+            f"{_HUBSPOT_CONTACTS}/search": self._search,
+            f"{_HUBSPOT_CONTACTS}/batch/upsert": self._upsert,
+            f"{_HUBSPOT_CONTACTS}/merge": self._merge,
+            f"{_HUBSPOT_CONTACTS}/gdpr-delete": self._erase,
+            _HUBSPOT_CONTACTS: self._create,
+        }
+        if asked.method == "POST" and path in posts:
+            return posts[path](body)
+        record = self._named(path.removeprefix(f"{_HUBSPOT_CONTACTS}/"), asked.query.get("idProperty", ""))
+        if asked.method == "PATCH":
+            self.crm.change(record, body["properties"])
+        names = asked.query.get("properties", "").split(",")
+        return Answered(200, self._shown(record, names if asked.method == "GET" else None))
+
+    def _named(self, name: str, id_property: str) -> StoredRecord:
+        if id_property:
+            found = self.crm.find(id_property, name, at_once=True)
+            if not found:
+                raise KeyError(name)
+            return found[0]
+        record = self.crm.records[name]
+        while record.became:
+            record = self.crm.records[record.became]
+        if record.is_deleted:
+            raise KeyError(name)
+        return record
+
+    def _shown(self, record: StoredRecord, names: list[str] | None = None) -> dict[str, Any]:
+        former = ";".join(each.id for each in self.crm.records.values() if each.became == record.id)
+        values = {**record.values, "lastmodifieddate": stamp(record.changed_at), "hs_object_id": record.id,
+                  "hs_merged_object_ids": former}  # fmt: skip
+        if names is not None:
+            values = {name: values.get(name, "") for name in (*names, "hs_object_id") if name}
+        times = {"createdAt": stamp(record.made_at), "updatedAt": stamp(record.changed_at)}
+        return {"id": record.id, "properties": values, "archived": False, **times}
+
+    def _properties(self, method: str, body: dict[str, Any]) -> Answered:
+        if method == "POST":
+            if body["name"] in self.crm.fields:
+                return _hubspot_error(409, "CONFLICT", f"Property named {body['name']} already exists")
+            self.crm.fields[body["name"]] = CrmField(body["name"], body["label"])
+            return Answered(201, _hubspot_property(self.crm.fields[body["name"]]))
+        return Answered(200, {"results": [_hubspot_property(field) for field in self.crm.fields.values()]})
+
+    def _create(self, body: dict[str, Any]) -> Answered:
+        return Answered(201, self._shown(self.crm.make(body["properties"])))
+
+    def _upsert(self, body: dict[str, Any]) -> Answered:
+        results = []
+        for given in body["inputs"]:
+            if given["idProperty"] not in self.crm.fields:
+                raise WrongValue("field", given["idProperty"])
+            known = self.crm.find(given["idProperty"], given["id"], at_once=True)
+            if known:
+                self.crm.change(known[0], given["properties"])
+            record = known[0] if known else self.crm.make(given["properties"])
+            results.append({**self._shown(record), "new": not known})
+        done = {
+            "startedAt": stamp(self.crm.now()),
+            "completedAt": stamp(self.crm.now()),
+            "status": "COMPLETE",
+        }
+        return Answered(200, {"results": results, **done})
+
+    def _merge(self, body: dict[str, Any]) -> Answered:
+        gone, left = (self._named(body[name], "") for name in ("objectIdToMerge", "primaryObjectId"))
+        if gone is left:
+            return _hubspot_error(400, "VALIDATION_ERROR", "These records have been merged already.")
+        return Answered(200, self._shown(self.crm.merge(gone.id, left.id)))
+
+    def _erase(self, body: dict[str, Any]) -> Answered:
+        record = self._named(body["objectId"], body.get("idProperty", ""))
+        record.values, record.is_deleted = {}, True
+        return Answered(204)
+
+    def _search(self, body: dict[str, Any]) -> Answered:
+        newest = len(self.crm.records) - self.crm.lag
+        known = [record for record in self.crm.live() if record.number <= newest]
+        found = [
+            record for record in known if any(self._fits(record, group) for group in body["filterGroups"])
+        ]
+        name = body["sorts"][0]["propertyName"] if body.get("sorts") else "createdate"
+        found.sort(
+            key=lambda each: (each.changed_at if name == "lastmodifieddate" else each.made_at, each.number)
+        )
+        page = [self._shown(record, body.get("properties")) for record in found[: body.get("limit", 10)]]
+        return Answered(200, {"total": len(found), "results": page})
+
+    def _fits(self, record: StoredRecord, group: dict[str, Any]) -> bool:
+        return all(
+            _passes_hubspot_filter(self._shown(record)["properties"], each) for each in group["filters"]
+        )
+
+
+def _passes_hubspot_filter(values: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    has = str(values.get(wanted["propertyName"]) or "")
+    if wanted["operator"] == "GTE":
+        return _moment(has) >= _moment(wanted["value"])
+    if wanted["operator"] == "GT":
+        return int(has) > int(wanted["value"])
+    if wanted["operator"] == "NOT_IN":
+        return has not in wanted["values"]
+    return bool(has) and has.casefold() == wanted.get("value", has).casefold()
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _hubspot_property(one: CrmField) -> dict[str, Any]:
+    kinds = {FieldKind.CHOICE: ("enumeration", "select"), FieldKind.PHONE: ("string", "phonenumber")}
+    kind, form = kinds.get(one.kind, ("string", "text"))
+    options = [{"value": value, "label": label, "hidden": False} for value, label in one.choices]
+    return {
+        "name": one.name, "label": one.label, "type": kind, "fieldType": form, "options": options,
+        "description": "", "groupName": "contactinformation", "hidden": False,
+        "modificationMetadata": {"readOnlyValue": False, "readOnlyDefinition": False, "archivable": True},
+    }  # fmt: skip
+
+
+def _hubspot_error(status: int, category: str, message: str, **more: Any) -> Answered:
+    body = {"status": "error", "message": message, "category": category, "correlationId": "0195e2a7", **more}
+    return Answered(status, body)
+
+
+def _refuse_hubspot_write(wrong: WrongValue) -> Answered:
+    if wrong.kind == "exists":
+        return _hubspot_error(409, "CONFLICT", f"Contact already exists. Existing ID: {wrong.subject}")
+    code = "PROPERTY_DOESNT_EXIST" if wrong.kind == "field" else "INVALID_OPTION"
+    text = (
+        f'Property "{wrong.subject}" does not exist'
+        if wrong.kind == "field"
+        else "is not one of the allowed options"
+    )
+    inner = {"message": text, "code": code, "context": {"propertyName": [wrong.subject]}}
+    return _hubspot_error(400, "VALIDATION_ERROR", "Property values were not valid", errors=[inner])
+
+
+SALESFORCE_TOKEN = "salesforce-session"  # noqa: S105 - of a CRM in memory
+_SALESFORCE_PATH: Final = re.compile(r"^/services/data/v[0-9.]+")
+_SOQL: Final = re.compile(
+    r"SELECT (?P<columns>.+?) FROM (?P<source>\w+)(?: WHERE (?P<where>.+?))?"
+    r"(?: ORDER BY (?P<order>.+?))?(?: LIMIT (?P<limit>\d+))?$",
+    re.DOTALL,
+)
+_SOQL_TEST: Final = re.compile(
+    r"(?P<name>[\w.]+) (?P<sign>=|!=|>=|>|NOT IN) (?P<value>'(?:[^'\\]|\\.)*'|\([^)]*\)|\S+?)(?=\)|$)"
+)
+_SALESFORCE_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldKind.CHOICE: "picklist"}
+
+
+class SalesforceFake:
+    """Answers as Salesforce does; a duplicate rule blocks a second lead of one e-mail address."""
+
+    def __init__(self) -> None:
+        # Leads as an organisation has them once an administrator has made our field.
+        statuses = (("Open", "Open"), ("Working", "Working"), ("Qualified", "Qualified"))
+        sources = (("Web", "Web"), ("Ad", "Ad"))
+        listed = [
+            CrmField("LastName", "Last Name", is_required=True, limit=80),
+            CrmField("FirstName", "First Name", limit=40),
+            CrmField("Company", "Company", is_required=True, limit=255),
+            CrmField("Email", "Email", FieldKind.EMAIL),
+            CrmField("Phone", "Phone", FieldKind.PHONE),
+            CrmField("MobilePhone", "Mobile", FieldKind.PHONE),
+            CrmField("Description", "Description"),
+            CrmField("Status", "Status", FieldKind.CHOICE, choices=statuses),
+            CrmField("LeadSource", "Lead Source", FieldKind.CHOICE, choices=sources),
+            CrmField(SALESFORCE_ID, "Contatto Lead ID"),
+        ]
+        self.crm = MemoryCrm({each.name: each for each in listed}, SALESFORCE_ID, {"Email", SALESFORCE_ID})
+        self.contacts: dict[str, dict[str, str]] = {}
+
+    def convert(self, record_id: str) -> str:
+        """A person converts a lead to a contact; its id."""
+        record = self.crm.records[record_id]
+        contact = f"003{record.number:015d}"
+        self.contacts[contact] = {"Id": contact, "LastName": record.values.get("LastName", "")}
+        record.is_converted, record.became, record.changed_at = True, contact, self.crm.now()
+        return contact
+
+    def expired(self) -> Answered:
+        return _salesforce_error(401, "INVALID_SESSION_ID", "Session expired or invalid")
+
+    def throttled(self, after_s: int) -> Answered:
+        return _salesforce_error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", after_s)
+
+    def answer(self, asked: Asked) -> Answered:
+        if asked.headers.get("authorization") != f"Bearer {SALESFORCE_TOKEN}":
+            return self.expired()
+        path = _SALESFORCE_PATH.sub("", asked.path).rstrip("/")
+        try:
+            if path in ("/query", "/queryAll"):
+                return self._query(asked.query["q"], deleted=path == "/queryAll")
+            return self._object(asked, path.split("/")[2:])
+        except WrongValue as wrong:
+            return _refuse_salesforce_write(wrong)
+        except KeyError:
+            return _salesforce_error(404, "NOT_FOUND", "The requested resource does not exist")
+
+    def _object(self, asked: Asked, names: list[str]) -> Answered:
+        kind, *rest = names
+        if kind == "Contact":
+            return self._contact(asked, rest[0])
+        if rest and rest[0] == SALESFORCE_ID:
+            return self._by_our_id(asked, rest[1])
+        if not rest:
+            made = self._make(asked.json())
+            return Answered(201, {"id": made.id, "success": True, "errors": []})
+        return self._lead(asked, self.crm.records[rest[0]])
+
+    def _lead(self, asked: Asked, record: StoredRecord) -> Answered:
+        if record.is_deleted:
+            return _salesforce_error(404, "ENTITY_IS_DELETED", "entity is deleted")
+        if asked.method == "GET":
+            return Answered(200, self._row(record))
+        if asked.method == "DELETE":
+            self.crm.delete(record.id)
+            return Answered(204)
+        if record.is_converted:
+            return _salesforce_error(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
+        self.crm.change(record, asked.json())
+        return Answered(204)
+
+    def _contact(self, asked: Asked, contact: str) -> Answered:
+        known = self.contacts[contact]
+        if asked.method == "GET":
+            return Answered(200, known)
+        if asked.method == "DELETE":
+            del self.contacts[contact]
+            return Answered(204)
+        known |= asked.json()
+        return Answered(204)
+
+    def _by_our_id(self, asked: Asked, our_id: str) -> Answered:
+        known = self.crm.find(SALESFORCE_ID, our_id, at_once=True)
+        if asked.method == "GET":
+            if not known:
+                raise KeyError(our_id)
+            return Answered(200, self._row(known[0]))
+        if known and known[0].is_converted:
+            return _salesforce_error(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
+        if known:
+            self.crm.change(known[0], asked.json())
+            return Answered(200, {"id": known[0].id, "success": True, "errors": [], "created": False})
+        made = self._make({**asked.json(), SALESFORCE_ID: our_id})
+        return Answered(201, {"id": made.id, "success": True, "errors": [], "created": True})
+
+    def _make(self, values: dict[str, Any]) -> StoredRecord:
+        for name in ("LastName", "Company"):
+            if not values.get(name):
+                raise WrongValue("required", name)
+        return self.crm.make(values, f"00Q{len(self.crm.records) + 1:015d}")
+
+    def _row(self, record: StoredRecord) -> dict[str, Any]:
+        is_merged = record.is_deleted and bool(record.became)
+        return {
+            "attributes": {"type": "Lead"}, **dict.fromkeys(self.crm.fields), **record.values,
+            "Id": record.id,
+            "SystemModstamp": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%S.000+0000"),
+            "IsDeleted": record.is_deleted, "MasterRecordId": record.became if is_merged else None,
+            "IsConverted": record.is_converted,
+            "ConvertedContactId": record.became if record.is_converted else None,
+            "Owner": {"Email": "sam@example.com", "Name": "Sam"}, "LastModifiedBy": {"Name": "Sam"},
+            "ConvertedOpportunity": {"Amount": 1200.5} if record.is_converted else None,
+        }  # fmt: skip
+
+    def _query(self, soql: str, *, deleted: bool) -> Answered:
+        parts = _SOQL.match(soql)
+        if parts is None:
+            return _salesforce_error(400, "MALFORMED_QUERY", "unexpected token")
+        sources = {"EntityParticle": self._particles, "PicklistValueInfo": self._choices}
+        if parts["source"] in sources:
+            rows = sources[parts["source"]]()
+        else:
+            kept = [record for record in self.crm.records.values() if deleted or not record.is_deleted]
+            rows = [row for row in map(self._row, kept) if _matches_soql(row, parts["where"] or "")]
+            if "SystemModstamp" in (parts["order"] or ""):
+                rows.sort(key=lambda row: (row["SystemModstamp"], row["Id"]))
+        rows = rows[: int(parts["limit"] or 2000)]
+        return Answered(200, {"totalSize": len(rows), "done": True, "records": rows})
+
+    def _particles(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "QualifiedApiName": field.name, "Label": field.label, "Length": field.limit,
+                "DataType": _SALESFORCE_TYPES.get(field.kind, "string"),
+                "IsCreatable": True, "IsUpdatable": True,
+                "IsNillable": not field.is_required, "IsDefaultedOnCreate": False,
+            }
+            for field in self.crm.fields.values()
+        ]  # fmt: skip
+
+    def _choices(self) -> list[dict[str, Any]]:
+        return [
+            {"EntityParticle": {"QualifiedApiName": field.name}, "Value": value, "Label": label}
+            for field in self.crm.fields.values()
+            for value, label in field.choices
+        ]
+
+
+def _matches_soql(row: dict[str, Any], where: str) -> bool:
+    """Return whether a row passes: tests with AND between them, and in brackets with OR."""
+    parts = [part for part in where.split(" AND ") if part]
+    options = [part.strip("()").split(" OR ") if part.startswith("(") else [part] for part in parts]
+    return all(any(_passes_soql_test(row, test) for test in tests) for tests in options)
+
+
+def _passes_soql_test(row: dict[str, Any], test: str) -> bool:
+    match = _SOQL_TEST.match(test)
+    if match is None:
+        raise WrongValue("field", test)
+    if match["name"] not in row:
+        raise WrongValue("field", match["name"])
+    has, value = row[match["name"]], match["value"]
+    if match["sign"] == "NOT IN":
+        return f"'{has}'" not in value
+    if match["sign"] == ">":
+        return bool(has > value.strip("'"))
+    if match["sign"] == ">=":
+        return datetime.fromisoformat(has) >= datetime.fromisoformat(value)
+    plain = None if value == "null" else re.sub(r"\\(.)", r"\1", value.strip("'"))
+    is_same = has == plain or str(has or "").casefold() == (plain or "").casefold()
+    return is_same is (match["sign"] == "=")
+
+
+def _salesforce_error(
+    status: int, code: str, message: str, after_s: int | None = None, **more: Any
+) -> Answered:
+    headers = {} if after_s is None else {"retry-after": str(after_s)}
+    return Answered(status, [{"errorCode": code, "message": message, **more}], headers)
+
+
+def _refuse_salesforce_write(wrong: WrongValue) -> Answered:
+    if wrong.kind == "exists":
+        match = {"matchRecords": [{"record": {"Id": wrong.subject}}]}
+        result = {"matchResults": [match], "allowSave": False}
+        return _salesforce_error(
+            400, "DUPLICATES_DETECTED", "Use one of these records?", duplicateResult=result
+        )
+    if wrong.kind == "field":
+        return _salesforce_error(
+            400, "INVALID_FIELD", f"No such column '{wrong.subject}' on sobject of type Lead"
+        )
+    code = "REQUIRED_FIELD_MISSING" if wrong.kind == "required" else "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
+    return _salesforce_error(400, code, "bad value for restricted picklist field", fields=[wrong.subject])
+
+
+ZOHO_TOKEN = "zoho-token"  # noqa: S105 - of a CRM in memory
+_ZOHO_LEADS: Final = "/crm/v6/Leads"
+_COQL: Final = re.compile(r"from Leads where (?P<where>.+) order by (?P<order>\w+).* limit (?P<limit>\d+)$")
+_COQL_TEST: Final = re.compile(
+    r"(?P<name>\w+) (?P<sign>=|>=|not in|is not null) ?(?P<value>'(?:[^'\\]|\\.)*'|\([^)]*\))?"
+)
+_ZOHO_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldKind.CHOICE: "picklist"}
+
+
+class ZohoFake:
+    """Answers as Zoho does: what is wrong stands beside the record, and unknown fields are passed over."""
+
+    def __init__(self) -> None:
+        # Leads as an organisation has them once an administrator has made our field.
+        statuses = (("Attempted to Contact", "Attempted to Contact"), ("Qualified", "Qualified"))
+        listed = [
+            CrmField("Last_Name", "Last Name", is_required=True, limit=80),
+            CrmField("First_Name", "First Name", limit=40),
+            CrmField("Email", "Email", FieldKind.EMAIL, limit=100),
+            CrmField("Phone", "Phone", FieldKind.PHONE, limit=30),
+            CrmField("Mobile", "Mobile", FieldKind.PHONE, limit=30),
+            CrmField("Description", "Description"),
+            CrmField("Lead_Status", "Lead Status", FieldKind.CHOICE, choices=statuses),
+            CrmField(ZOHO_ID, "Contatto Lead ID"),
+        ]
+        self.crm = MemoryCrm({each.name: each for each in listed}, ZOHO_ID, {"Email", ZOHO_ID})
+
+    def expired(self) -> Answered:
+        return Answered(
+            401, {"code": "INVALID_TOKEN", "details": {}, "message": "invalid", "status": "error"}
+        )
+
+    def throttled(self, after_s: int) -> Answered:
+        body = {"code": "TOO_MANY_REQUESTS", "details": {}, "message": "wait", "status": "error"}
+        return Answered(429, body, {"retry-after": str(after_s)})
+
+    def answer(self, asked: Asked) -> Answered:
+        if asked.headers.get("authorization") != f"Zoho-oauthtoken {ZOHO_TOKEN}":
+            return self.expired()
+        if asked.path == "/crm/v6/coql":
+            return self._query(asked.json()["select_query"])
+        if asked.path == "/crm/v6/settings/fields":
+            return Answered(200, {"fields": [_zoho_field(field) for field in self.crm.fields.values()]})
+        try:
+            return self._leads(asked)
+        except WrongValue as wrong:
+            return Answered(202 if asked.method == "PUT" else 200, {"data": [_refuse_zoho_write(wrong)]})
+
+    def _leads(self, asked: Asked) -> Answered:
+        if asked.method == "POST":
+            values = self._known(asked.json())
+            known = self.crm.find(ZOHO_ID, values[ZOHO_ID], at_once=True)
+            if known:
+                return self._changed(known[0], values)
+            return self._done(201, self._make(values))
+        record_id = asked.query.get("ids") or asked.path.removeprefix(f"{_ZOHO_LEADS}/")
+        record = self.crm.records.get(record_id)
+        if record is None or record.is_deleted:
+            gone = {
+                "code": "INVALID_DATA",
+                "details": {"id": record_id},
+                "message": "invalid",
+                "status": "error",
+            }
+            return Answered(204) if asked.method == "GET" else Answered(400, {"data": [gone]})
+        if asked.method == "GET":
+            return Answered(200, {"data": [self._row(record)]})
+        if asked.method == "DELETE":
+            self.crm.delete(record_id)
+            return self._done(200, record)
+        return self._changed(record, self._known(asked.json()))
+
+    def _known(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in body["data"][0].items() if name in self.crm.fields}
+
+    def _make(self, values: dict[str, Any]) -> StoredRecord:
+        if not values.get("Last_Name"):
+            raise WrongValue("required", "Last_Name")
+        return self.crm.make(values)
+
+    def _changed(self, record: StoredRecord, values: dict[str, Any]) -> Answered:
+        self.crm.change(record, values)
+        return self._done(200, record)
+
+    def _done(self, status: int, record: StoredRecord) -> Answered:
+        details = {"id": record.id, "Modified_Time": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%S+00:00")}
+        one = {"code": "SUCCESS", "details": details, "message": "done", "status": "success"}
+        return Answered(status, {"data": [one]})
+
+    def _row(self, record: StoredRecord) -> dict[str, Any]:
+        return {
+            **dict.fromkeys(self.crm.fields), **record.values, "id": record.id,
+            "Modified_Time": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%S+00:00"),
+            "Owner.email": "sam@example.com", "Modified_By.full_name": "Sam", "$converted": False,
+        }  # fmt: skip
+
+    def _query(self, coql: str) -> Answered:
+        parts = _COQL.search(coql)
+        if parts is None:
+            return Answered(400, {"code": "SYNTAX_ERROR", "details": {}, "message": "?", "status": "error"})
+        rows = [self._row(each) for each in self.crm.live()]
+        is_any = " or " in parts["where"]
+        found = [row for row in rows if _matches_coql(row, parts["where"], is_any=is_any)]
+        if parts["order"] == "Modified_Time":
+            found.sort(key=lambda row: (row["Modified_Time"], row["id"]))
+        if not found:
+            return Answered(204)
+        most = int(parts["limit"])
+        return Answered(
+            200, {"data": found[:most], "info": {"count": len(found), "more_records": len(found) > most}}
+        )
+
+
+def _matches_coql(row: dict[str, Any], where: str, *, is_any: bool) -> bool:
+    tests = [_passes_coql_test(row, test) for test in _COQL_TEST.finditer(where)]
+    return any(tests) if is_any else all(tests)
+
+
+def _passes_coql_test(row: dict[str, Any], test: re.Match[str]) -> bool:
+    has, value = str(row.get(test["name"]) or ""), test["value"] or ""
+    if test["sign"] == "is not null":
+        return bool(has)
+    if test["sign"] == "not in":
+        return f"'{has}'" not in value
+    plain = re.sub(r"\\(.)", r"\1", value.strip("'"))
+    if test["sign"] == ">=":
+        return datetime.fromisoformat(has) >= datetime.fromisoformat(plain)
+    return has.casefold() == plain.casefold()
+
+
+def _zoho_field(one: CrmField) -> dict[str, Any]:
+    values = [{"actual_value": value, "display_value": label} for value, label in one.choices]
+    return {
+        "api_name": one.name, "field_label": one.label, "data_type": _ZOHO_TYPES.get(one.kind, "text"),
+        "system_mandatory": one.is_required, "read_only": False, "length": one.limit or 2000,
+        "pick_list_values": values,
+    }  # fmt: skip
+
+
+def _refuse_zoho_write(wrong: WrongValue) -> dict[str, Any]:
+    plain: dict[str, Any] = {"message": "invalid data", "status": "error"}
+    if wrong.kind == "exists":
+        return {**plain, "code": "DUPLICATE_DATA", "details": {"api_name": "Email", "id": wrong.subject}}
+    code = "MANDATORY_NOT_FOUND" if wrong.kind == "required" else "INVALID_DATA"
+    return {**plain, "code": code, "details": {"api_name": wrong.subject}}
+
+
+PIPEDRIVE_TOKEN = "pipedrive-token"  # noqa: S105 - of a CRM in memory
+PIPEDRIVE_ID_FIELD: Final = "4f1c0b6a5d2e"
+_PIPEDRIVE_PERSONS: Final = "/api/v2/persons"
+_PIPEDRIVE_LISTS: Final = {"emails": "email", "phones": "phone"}
+_PIPEDRIVE_SEARCH_FIELDS: Final = {"email": "email", "phone": "phone", "custom_fields": PIPEDRIVE_ID_FIELD}
+
+
+class PipedriveFake:
+    """Answers as Pipedrive does: it takes a second person with the same e-mail address."""
+
+    def __init__(self) -> None:
+        # Persons as a company has them once it has made our field; e-mail addresses may stand there twice.
+        levels = (("1", "Hot"), ("2", "Cold"))
+        listed = [
+            CrmField("name", "Name", is_required=True),
+            CrmField("email", "Email", FieldKind.EMAIL),
+            CrmField("phone", "Phone", FieldKind.PHONE),
+            CrmField("b7d1", "Level", FieldKind.CHOICE, choices=levels),
+            CrmField(PIPEDRIVE_ID_FIELD, "Contatto lead ID"),
+        ]
+        self.crm = MemoryCrm({each.name: each for each in listed}, PIPEDRIVE_ID_FIELD)
+        self.notes: dict[str, dict[str, Any]] = {}
+        self.deals: list[dict[str, Any]] = []
+
+    def expired(self) -> Answered:
+        return _pipedrive_error(401, "unauthorized access")
+
+    def throttled(self, after_s: int) -> Answered:
+        return Answered(429, _pipedrive_error(429, "rate limit exceeded").body, {"retry-after": str(after_s)})
+
+    def answer(self, asked: Asked) -> Answered:
+        if asked.headers.get("x-api-token") != PIPEDRIVE_TOKEN:
+            return self.expired()
+        try:
+            if asked.path == "/api/v2/deals":
+                return self._deals(asked.query)
+            if asked.path == "/v1/personFields":
+                return Answered(
+                    200,
+                    {
+                        "success": True,
+                        "data": [_pipedrive_field(field) for field in self.crm.fields.values()],
+                    },
+                )
+            return self._notes(asked) if asked.path.startswith("/v1/notes") else self._persons(asked)
+        except WrongValue as wrong:
+            text = "does not exist" if wrong.kind == "field" else "validation failed"
+            return _pipedrive_error(400, f"{wrong.subject}: {text}")
+        except KeyError:
+            return _pipedrive_error(404, "not found")
+
+    def _persons(self, asked: Asked) -> Answered:
+        if asked.path == f"{_PIPEDRIVE_PERSONS}/search":
+            found = self.crm.find(_PIPEDRIVE_SEARCH_FIELDS[asked.query["fields"]], asked.query["term"])
+            items = [{"result_score": 1, "item": {"id": int(each.id), "type": "person"}} for each in found]
+            return _pipedrive_data({"items": items})
+        if asked.method == "POST":
+            return _pipedrive_data(self._row(self.crm.make(self._values(asked.json()))), 201)
+        if asked.path == _PIPEDRIVE_PERSONS:
+            return self._list(asked.query)
+        name = asked.path.removeprefix(f"{_PIPEDRIVE_PERSONS}/").removeprefix("/v1/persons/")
+        record = self.crm.records[name.removesuffix("/merge")]
+        if record.is_deleted:
+            raise KeyError(name)
+        if name.endswith("/merge"):
+            self.crm.merge(record.id, str(asked.json()["merge_with_id"]))
+        elif asked.method == "PATCH":
+            self.crm.change(record, self._values(asked.json()))
+        elif asked.method == "DELETE":
+            self.crm.delete(record.id)
+        return _pipedrive_data(self._row(record))
+
+    def _list(self, query: Any) -> Answered:
+        rows = [self._row(each) for each in self.crm.live()]
+        first, most = int(query.get("cursor") or 0), int(query["limit"])
+        following = str(first + most) if len(rows) > first + most else None
+        page = {"data": rows[first : first + most], "additional_data": {"next_cursor": following}}
+        return Answered(200, {"success": True, **page})
+
+    def _values(self, body: dict[str, Any]) -> dict[str, Any]:
+        values = {name: value for name, value in body.items() if not isinstance(value, list | dict)}
+        for listed, name in _PIPEDRIVE_LISTS.items():
+            if listed in body:
+                values[name] = body[listed][0]["value"] if body[listed] else ""
+        return {**values, **body.get("custom_fields", {})}
+
+    def _row(self, record: StoredRecord) -> dict[str, Any]:
+        values = record.values
+        return {
+            "id": int(record.id), "name": values.get("name", ""), "is_deleted": record.is_deleted,
+            "emails": [{"value": values.get("email", ""), "primary": True, "label": "work"}],
+            "phones": [{"value": values.get("phone", ""), "primary": True, "label": "work"}],
+            "custom_fields": {name: values.get(name) for name in (PIPEDRIVE_ID_FIELD, "b7d1")},
+            "update_time": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%SZ"),
+        }  # fmt: skip
+
+    def _notes(self, asked: Asked) -> Answered:
+        if asked.method == "GET":
+            person = int(asked.query["person_id"])
+            mine = [note for note in self.notes.values() if note["person_id"] == person]
+            return Answered(200, {"success": True, "data": mine or None})
+        if asked.method == "POST":
+            number = str(len(self.notes) + 1)
+            self.notes[number] = {"id": int(number), **asked.json()}
+        else:
+            number = asked.path.removeprefix("/v1/notes/")
+            self.notes[number] |= asked.json()
+        return _pipedrive_data(self.notes[number])
+
+    def _deals(self, query: Any) -> Answered:
+        since = query.get("updated_since", "")
+        found = sorted(
+            (each for each in self.deals if each["update_time"] >= since),
+            key=lambda deal: deal["update_time"],
+        )
+        return Answered(200, {"success": True, "data": found, "additional_data": {"next_cursor": None}})
+
+
+def _pipedrive_field(one: CrmField) -> dict[str, Any]:
+    kind = {FieldKind.CHOICE: "enum", FieldKind.PHONE: "phone"}.get(one.kind, "varchar")
+    options = [{"id": int(value), "label": label} for value, label in one.choices]
+    return {
+        "key": one.name, "name": one.label, "field_type": kind, "mandatory_flag": one.is_required,
+        "bulk_edit_allowed": True, "options": options,
+    }  # fmt: skip
+
+
+def _pipedrive_data(data: Any, status: int = 200) -> Answered:
+    return Answered(status, {"success": True, "data": data})
+
+
+def _pipedrive_error(status: int, text: str) -> Answered:
+    return Answered(status, {"success": False, "error": text, "error_info": "", "data": None})
+
+
+GOOGLE_TOKEN = "google-token"  # noqa: S105 - of a CRM in memory
+SPREADSHEET: Final = "1BxiMVs0XRA5nF"
+SHEET: Final = "Leads"
+_SHEET_RANGE: Final = re.compile(
+    r"^'?(?P<sheet>[^'!]+)'?(?:!(?P<first>[A-Z]*)(?P<from>\d*)(?::(?P<last>[A-Z]*)(?P<to>\d*))?)?$"
+)
+
+
+class GoogleSheetsFake:
+    """One sheet as rows of texts; ``crm`` counts its columns as fields and is otherwise empty."""
+
+    def __init__(self, head: tuple[str, ...] = ()) -> None:
+        self.rows: list[list[str]] = [list(head)] if head else []
+        self.crm = MemoryCrm({name: CrmField(name, name) for name in head}, "Lead ID")
+
+    def expired(self) -> Answered:
+        return _google_error(401, "UNAUTHENTICATED")
+
+    def throttled(self, after_s: int) -> Answered:
+        return Answered(429, _google_error(429, "RESOURCE_EXHAUSTED").body, {"retry-after": str(after_s)})
+
+    def answer(self, asked: Asked) -> Answered:
+        if asked.headers.get("authorization") != f"Bearer {GOOGLE_TOKEN}":
+            return self.expired()
+        path, home = unquote(asked.path), f"/v4/spreadsheets/{SPREADSHEET}"
+        if path == home:
+            grid = {"rowCount": 1_000, "columnCount": 26}
+            sheet = {"sheetId": 0, "title": SHEET, "index": 0, "gridProperties": grid}
+            about = {"spreadsheetId": SPREADSHEET, "properties": {"title": "Leads of ours"}}
+            return Answered(200, {**about, "sheets": [{"properties": sheet}]})
+        cells, _, verb = path.removeprefix(f"{home}/values/").rpartition(":")
+        if verb not in ("append", "clear"):
+            cells, verb = path.removeprefix(f"{home}/values/"), asked.method
+        where = _SHEET_RANGE.match(cells)
+        if where is None or where["sheet"] != SHEET or not path.startswith(home):
+            return _google_error(400, "INVALID_ARGUMENT")
+        return self._act(asked, verb, cells, where)
+
+    def _act(self, asked: Asked, verb: str, cells: str, where: re.Match[str]) -> Answered:
+        first = int(where["from"] or 1)
+        is_open = ":" in cells and not where["to"]
+        last = len(self.rows) if is_open else int(where["to"] or where["from"] or len(self.rows) or 1)
+        if verb == "append":
+            return self._append(asked.json(), cells)
+        if verb == "clear":
+            self._clear(first, last)
+            return Answered(200, {"spreadsheetId": SPREADSHEET, "clearedRange": cells})
+        if verb == "PUT":
+            return self._put(asked.json(), first, cells)
+        return self._get(asked, cells, first, last, is_column=where["first"] == where["last"] == "A")
+
+    def _get(self, asked: Asked, cells: str, first: int, last: int, *, is_column: bool) -> Answered:
+        rows = self.rows[first - 1 : last]
+        if is_column:
+            rows = [row[:1] for row in rows]
+        if asked.query.get("majorDimension") == "COLUMNS":
+            column = [row[0] if row else "" for row in rows]
+            while column and not column[-1]:
+                column.pop()
+            rows = [column] if column else []
+        answer: dict[str, Any] = {"range": cells, "majorDimension": asked.query.get("majorDimension", "ROWS")}
+        return Answered(200, {**answer, "values": rows} if any(rows) else answer)
+
+    def _put(self, body: dict[str, Any], first: int, cells: str) -> Answered:
+        while len(self.rows) < first:
+            self.rows.append([])
+        row = self.rows[first - 1]
+        for place, value in enumerate(body["values"][0]):
+            while len(row) <= place:
+                row.append("")
+            row[place] = row[place] if value is None else str(value)
+        return Answered(200, {"spreadsheetId": SPREADSHEET, "updatedRange": cells, "updatedRows": 1})
+
+    def _append(self, body: dict[str, Any], cells: str) -> Answered:
+        self.rows += [["" if value is None else str(value) for value in row] for row in body["values"]]
+        updates = {"spreadsheetId": SPREADSHEET, "updatedRows": len(body["values"])}
+        return Answered(200, {"spreadsheetId": SPREADSHEET, "tableRange": cells, "updates": updates})
+
+    def _clear(self, first: int, last: int) -> None:
+        for place in range(first - 1, min(last, len(self.rows))):
+            self.rows[place] = []
+
+
+def _google_error(status: int, code: str) -> Answered:
+    return Answered(status, {"error": {"code": status, "message": code.lower(), "status": code}})

@@ -1,0 +1,490 @@
+"""CRMs in memory that speak the APIs of self-hosted products, and webhooks."""
+
+import base64
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from contatto.crm.connectors.tryton import MARK
+from contatto.crm.connectors.webhook import ERASED, sign_event
+from contatto.crm.model import CrmField, FieldKind
+from contatto.simulator.crms.server import Answered, Asked, MemoryCrm, StoredRecord, WrongValue, stamp
+
+ODOO_DATABASE, ODOO_USER, ODOO_KEY = "crm", "sync@example.com", "odoo-key"
+ODOO_UID: Final = 2
+ODOO_STAGE, ODOO_REVENUE = "stage_id.name", "expected_revenue"
+"""Values that only people in the CRM write."""
+_ODOO_ID: Final = "external id"
+_ODOO_TYPES: Final = {FieldKind.CHOICE: "selection", FieldKind.NUMBER: "float"}
+
+
+class OdooError(Exception):
+    """An exception of Odoo's, by its name."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(name, message)
+        self.name, self.message = name, message
+
+
+class OdooFake:
+    """Answers as Odoo does: always with a status of 200, and an exception in the body."""
+
+    def __init__(self) -> None:
+        # Leads as a new database has them; external ids stand in a table of their own.
+        levels = (("0", "Low"), ("1", "Medium"), ("2", "High"))
+        listed = [
+            CrmField("name", "Opportunity", is_required=True),
+            CrmField("contact_name", "Contact Name"),
+            CrmField("email_from", "Email", FieldKind.EMAIL),
+            CrmField("phone", "Phone", FieldKind.PHONE),
+            CrmField("description", "Notes"),
+            CrmField("priority", "Priority", FieldKind.CHOICE, choices=levels),
+            CrmField(_ODOO_ID, "External ID"),
+        ]
+        self.crm = MemoryCrm({each.name: each for each in listed}, _ODOO_ID)
+
+    def expired(self) -> Answered:
+        return _odoo_fault(1, "odoo.http.SessionExpiredException", "Session expired")
+
+    def throttled(self, after_s: int) -> Answered:
+        return Answered(429, "too many requests", {"retry-after": str(after_s)})
+
+    def answer(self, asked: Asked) -> Answered:
+        call = asked.json()
+        params = call["params"]
+        try:
+            if params["service"] == "common":
+                is_right = params["args"][:3] == [ODOO_DATABASE, ODOO_USER, ODOO_KEY]
+                return _odoo_result(call["id"], ODOO_UID if is_right else False)
+            database, uid, key, model, method, args, *more = params["args"]
+            if (database, uid, key) != (ODOO_DATABASE, ODOO_UID, ODOO_KEY):
+                return _odoo_fault(call["id"], "odoo.exceptions.AccessDenied", "Access Denied")
+            words = more[0] if more else {}
+            return _odoo_result(call["id"], self._act(model, method, args, words))
+        except OdooError as error:
+            return _odoo_fault(call["id"], error.name, error.message)
+
+    def _act(self, model: str, method: str, args: list[Any], words: dict[str, Any]) -> Any:
+        if model == "ir.model.data":
+            return self._external_ids(method, args, words)
+        if method == "load":
+            return self._load(*args)
+        if method == "unlink":
+            return self._unlink(*args)
+        if method == "write":
+            return self._write(*args)
+        if method == "fields_get":
+            return {
+                field.name: _odoo_field(field) for field in self.crm.fields.values() if field.name != _ODOO_ID
+            }
+        return self._search(args[0], words)
+
+    def _load(self, names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
+        values = dict(zip(names, rows[0], strict=True))
+        external = values.pop("id")
+        known = self.crm.find(_ODOO_ID, external, at_once=True)
+        try:
+            if known:
+                self.crm.change(known[0], values)
+            record = known[0] if known else self._made({**values, _ODOO_ID: external})
+        except WrongValue as wrong:
+            if wrong.kind == "field":
+                raise OdooError(
+                    "builtins.ValueError", f"Invalid field '{wrong.subject}' on model 'crm.lead'"
+                ) from None
+            message = {
+                "type": "error",
+                "message": "No matching record found",
+                "field": wrong.subject,
+                "record": 0,
+            }
+            return {"ids": False, "messages": [message], "nextrow": 0}
+        return {"ids": [int(record.id)], "messages": [], "nextrow": 0}
+
+    def _made(self, values: dict[str, Any]) -> StoredRecord:
+        if not values.get("name"):
+            raise WrongValue("choice", "name")
+        return self.crm.make(values)
+
+    def _write(self, ids: list[int], values: dict[str, Any]) -> bool:
+        for each in ids:
+            self.crm.change(self._there(each), values)
+        return True
+
+    def _unlink(self, ids: list[int]) -> bool:
+        for each in ids:
+            self._there(each)
+            self.crm.delete(str(each))
+        return True
+
+    def _there(self, number: int) -> StoredRecord:
+        record = self.crm.records.get(str(number))
+        if record is None or record.is_deleted:
+            raise OdooError("odoo.exceptions.MissingError", "Record does not exist or has been deleted.")
+        return record
+
+    def _external_ids(self, method: str, args: list[Any], words: dict[str, Any]) -> Any:
+        if method == "create":
+            made = args[0]
+            self._there(made["res_id"]).values[_ODOO_ID] = f"{made['module']}.{made['name']}"
+            return 1
+        if method == "write":
+            (ids, values) = args
+            old = next(each for each in self.crm.live() if each.number == ids[0])
+            self._there(values["res_id"]).values[_ODOO_ID] = old.values.pop(_ODOO_ID)
+            return True
+        wanted = {name: value for name, _, value in args[0]}
+        rows = [
+            {"id": each.number, "name": each.values[_ODOO_ID].partition(".")[2], "res_id": int(each.id)}
+            for each in self.crm.live()
+            if each.values.get(_ODOO_ID)
+        ]
+        if "name" in wanted:
+            return [row for row in rows if row["name"] == wanted["name"]]
+        if isinstance(wanted["res_id"], int):
+            later = [each for each in rows if int(str(each["res_id"])) > wanted["res_id"]]
+            return later[: words["limit"]]
+        return [row for row in rows if row["res_id"] in wanted["res_id"]]
+
+    def _search(self, domain: list[Any], words: dict[str, Any]) -> list[dict[str, Any]]:
+        rows = [self._row(each) for each in self.crm.live()]
+        tests = [each for each in domain if isinstance(each, list)]
+        fits = any if "|" in domain else all
+        found = [row for row in rows if fits(_passes_odoo_clause(row, *test) for test in tests)]
+        if words.get("order", "").startswith("write_date"):
+            found.sort(key=lambda row: (row["write_date"], row["id"]))
+        names = {"id", *words.get("fields", ())}
+        page = found[: words.get("limit", 1_000)]
+        return [{name: value for name, value in row.items() if name in names} for row in page]
+
+    def _row(self, record: StoredRecord) -> dict[str, Any]:
+        values = {name: record.values.get(name) or False for name in self.crm.fields}
+        return {
+            **values, "id": int(record.id), "write_date": stamp(record.changed_at, "%Y-%m-%d %H:%M:%S"),
+            "email_normalized": str(values["email_from"]).lower(), "phone_sanitized": values["phone"],
+            "stage_id": [1, record.values.get(ODOO_STAGE, "New")], "user_id": [ODOO_UID, "Sam"],
+            "expected_revenue": float(record.values.get(ODOO_REVENUE, "0")),
+            "company_currency": [1, "EUR"], "active": True, "write_uid": [ODOO_UID, "Sam"],
+        }  # fmt: skip
+
+
+def _passes_odoo_clause(row: dict[str, Any], name: str, sign: str, value: Any) -> bool:
+    has = row[name]
+    if sign == "not in":
+        return has not in value
+    return bool(has >= value) if sign == ">=" else bool(has == value)
+
+
+def _odoo_field(one: CrmField) -> dict[str, Any]:
+    kind = _ODOO_TYPES.get(one.kind, "char")
+    shown = {"string": one.label, "type": kind, "required": one.is_required, "readonly": False}
+    return {**shown, "selection": [list(choice) for choice in one.choices]} if one.choices else shown
+
+
+def _odoo_result(number: Any, result: Any) -> Answered:
+    return Answered(200, {"jsonrpc": "2.0", "id": number, "result": result})
+
+
+def _odoo_fault(number: Any, name: str, message: str) -> Answered:
+    data = {"name": name, "message": message, "arguments": [message], "debug": ""}
+    error = {"code": 200, "message": "Odoo Server Error", "data": data}
+    return Answered(200, {"jsonrpc": "2.0", "id": number, "error": error})
+
+
+TRYTON_DATABASE, TRYTON_USER, TRYTON_PASSWORD = "crm", "sync", "tryton-password"
+_TRYTON_UID, _TRYTON_TOKEN = 7, "0" * 32
+TRYTON_SESSION: Final = base64.b64encode(f"{TRYTON_USER}:{_TRYTON_UID}:{_TRYTON_TOKEN}".encode()).decode()
+_MECHANISMS: Final = {"phone": FieldKind.PHONE, "mobile": FieldKind.PHONE, "email": FieldKind.EMAIL}
+_TRYTON_ID: Final = "identifier"
+
+
+class TrytonError(Exception):
+    """An exception of Tryton's, by its name and what it says."""
+
+    def __init__(self, name: str, *says: Any) -> None:
+        super().__init__(name, *says)
+        self.body = [name, *says]
+
+
+class TrytonFake:
+    """Answers as Tryton does: an exception stands in the body of an answer 200."""
+
+    def __init__(self) -> None:
+        # Parties with a name, their contact mechanisms by kind, and an identifier.
+        listed = [CrmField(name, name, kind) for name, kind in _MECHANISMS.items()]
+        listed += [CrmField("name", "Name"), CrmField(_TRYTON_ID, "Identifier"), CrmField("code", "Code")]
+        self.crm = MemoryCrm({each.name: each for each in listed}, _TRYTON_ID, {"code"})
+        self.notes: dict[int, dict[str, Any]] = {}
+        self.confirmed: set[str] = set()
+
+    def expired(self) -> Answered:
+        return Answered(401, {"error": "Unauthorized"})
+
+    def throttled(self, after_s: int) -> Answered:
+        return Answered(429, None, {"retry-after": str(after_s)})
+
+    def answer(self, asked: Asked) -> Answered:
+        call = asked.json()
+        method, params = call["method"], call["params"]
+        if method == "common.db.login":
+            is_right = params[0] == TRYTON_USER and params[1].get("password") == TRYTON_PASSWORD
+            return _tryton_result([_TRYTON_UID, _TRYTON_TOKEN, 3_600] if is_right else None)
+        if asked.headers.get("authorization") != f"Session {TRYTON_SESSION}":
+            return self.expired()
+        try:
+            return _tryton_result(self._act(method, params))
+        except WrongValue as wrong:
+            error = [f'The value "{wrong.subject}" is not valid.', ""]
+            return Answered(200, {"id": 1, "error": ["UserError", error, None]})
+        except TrytonError as error:
+            return Answered(200, {"id": 1, "error": error.body})
+
+    def _act(self, method: str, params: list[Any]) -> Any:
+        acts: dict[str, Any] = {
+            "model.party.contact_mechanism.fields_get": self._kinds,
+            "model.party.party.search_read": self._search,
+            "model.party.party.create": self._create,
+            "model.party.party.write": self._write,
+            "model.party.party.delete": self._delete,
+            "model.ir.note.search_read": self._notes_of,
+            "model.ir.note.create": self._add_note,
+            "model.ir.note.delete": self._delete_notes,
+            "model.res.user.warning.create": self._confirm,
+            "wizard.party.replace.create": lambda _: [1, "start", "end"],
+            "wizard.party.replace.execute": self._replace,
+            "wizard.party.replace.delete": lambda *_: None,
+        }
+        return acts[method](*params)
+
+    @staticmethod
+    def _kinds(_names: list[str], _context: Any) -> dict[str, Any]:
+        return {"type": {"selection": [[kind, kind.title()] for kind in _MECHANISMS]}}
+
+    def _search(self, domain: list[Any], _first: int, limit: int, *_more: Any) -> list[dict[str, Any]]:
+        rows = [record for record in self.crm.records.values() if self._fits(record, domain)]
+        return [self._row(row) for row in sorted(rows, key=lambda each: int(each.id))[:limit]]
+
+    def _fits(self, record: StoredRecord, domain: list[Any]) -> bool:
+        if record.is_deleted and not record.became:
+            return False
+        return all(self._holds(record, *clause) for clause in domain)
+
+    def _holds(self, record: StoredRecord, name: str, operator: str, value: Any) -> bool:
+        if name == "active":
+            return bool(record.is_deleted is not value)
+        if name == "id":
+            return bool(int(record.id) > value if operator == ">" else int(record.id) == value)
+        if name == "replaced_by":
+            return record.became == str(value)
+        if name == "identifiers.code":
+            code = MARK + record.values.get(_TRYTON_ID, "")
+            return code != MARK and (operator == "like" or bool(code == value))
+        (_, _, text), (_, _, kinds) = value
+        there = [each for kind in kinds for each in record.values.get(kind, "").split(", ")]
+        return text in there
+
+    def _row(self, record: StoredRecord) -> dict[str, Any]:
+        kept = [(kind, one) for kind in _MECHANISMS for one in record.values.get(kind, "").split(", ") if one]
+        ours = record.values.get(_TRYTON_ID)
+        return {
+            "id": int(record.id),
+            "name": record.values.get("name") or None,
+            "replaced_by": int(record.became) if record.became else None,
+            "contact_mechanisms.": [
+                {"id": number, "type": kind, "value": one} for number, (kind, one) in enumerate(kept, 1)
+            ],
+            "identifiers.": [{"id": int(record.id), "code": MARK + ours}] if ours else [],
+        }
+
+    def _values(self, given: dict[str, Any], known: dict[str, str]) -> dict[str, str]:
+        """Plain values; mechanisms are added to those that are there."""
+        values: dict[str, str] = {name: given[name] for name in ("name", "code") if name in given}
+        there = [(kind, one) for kind in _MECHANISMS for one in known.get(kind, "").split(", ") if one]
+        for act, rows in given.get("contact_mechanisms", ()):
+            if act == "delete":
+                left = [pair for number, pair in enumerate(there, 1) if number not in rows]
+                values |= {kind: ", ".join(one for name, one in left if name == kind) for kind in _MECHANISMS}
+            for row in rows if act == "create" else ():
+                kind = row["type"]
+                if kind not in _MECHANISMS:
+                    raise WrongValue("field", kind)
+                before = values.get(kind, known.get(kind, ""))
+                values[kind] = f"{before}, {row['value']}" if before else row["value"]
+        for act, rows in given.get("identifiers", ()):
+            if act == "create":
+                values[_TRYTON_ID] = rows[0]["code"].removeprefix(MARK)
+        return values
+
+    def _create(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
+        return [int(self.crm.make(self._values(row, {})).id) for row in rows]
+
+    def _write(self, ids: Any, given: dict[str, Any], _context: Any) -> None:
+        for each in ids if isinstance(ids, list) else [ids]:
+            record = self.crm.records[str(each)]
+            self.crm.change(record, self._values(given, record.values))
+
+    def _delete(self, ids: list[int], _context: Any) -> None:
+        for each in ids:
+            record = self.crm.records[str(each)]
+            record.values, record.is_deleted, record.became = {}, True, ""
+
+    def _notes_of(self, domain: list[Any], *_more: Any) -> list[dict[str, Any]]:
+        return [note for note in self.notes.values() if note["resource"] == domain[0][2]]
+
+    def _add_note(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
+        number = len(self.notes) + 1
+        self.notes[number] = {"id": number, **rows[0]}
+        return [number]
+
+    def _delete_notes(self, ids: list[int], _context: Any) -> None:
+        for each in ids:
+            self.notes.pop(each, None)
+
+    def _confirm(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
+        self.confirmed.add(rows[0]["name"])
+        return [1]
+
+    def _replace(self, _session: int, given: dict[str, Any], _state: str, _context: Any) -> dict[str, Any]:
+        gone, left = (self.crm.records[str(given["ask"][name])] for name in ("source", "destination"))
+        key = f"replace.{gone.id}"
+        if gone.values.get("name") != left.values.get("name") and key not in self.confirmed:
+            raise TrytonError("UserWarning", [key, "The names differ.", ""])
+        if not gone.became:
+            self.crm.merge(gone.id, left.id)
+        return {}
+
+
+def _tryton_result(value: Any) -> Answered:
+    return Answered(200, {"id": 1, "result": value})
+
+
+BOTTLECRM_TOKEN = "bottlecrm-token"  # noqa: S105 - of a CRM in memory
+_BOTTLECRM_LEADS = "/api/leads/"
+_BOTTLECRM_ID = "source_ref"
+_EMAIL_EXISTS = "Another lead in this organisation already uses that email address."
+
+
+class BottleFake:
+    """Answers as BottleCRM does; it passes over fields that it does not have."""
+
+    def __init__(self) -> None:
+        # Leads as a new organisation has them: one for each e-mail address.
+        statuses = (("assigned", "Assigned"), ("in process", "In process"), ("converted", "Converted"))
+        names = ("title", "first_name", "last_name", "company_name", "description", _BOTTLECRM_ID)
+        listed = [
+            *(CrmField(name, name) for name in names),
+            CrmField("email", "E-mail", FieldKind.EMAIL),
+            CrmField("phone", "Phone", FieldKind.PHONE),
+            CrmField("status", "Status", FieldKind.CHOICE, choices=statuses),
+        ]
+        self.crm = MemoryCrm({each.name: each for each in listed}, _BOTTLECRM_ID, {"email"})
+
+    def expired(self) -> Answered:
+        return Answered(401, {"detail": "Invalid token."})
+
+    def throttled(self, after_s: int) -> Answered:
+        return Answered(429, {"detail": "Request was throttled."}, {"retry-after": str(after_s)})
+
+    def answer(self, asked: Asked) -> Answered:
+        if asked.headers.get("authorization") != f"Bearer {BOTTLECRM_TOKEN}":
+            return self.expired()
+        try:
+            path = asked.path.removeprefix(_BOTTLECRM_LEADS).strip("/")
+            return self._one(asked, path) if path not in ("", "duplicates") else self._all(asked, path)
+        except WrongValue as wrong:
+            text = _EMAIL_EXISTS if wrong.kind == "exists" else f"{wrong.subject} is not a valid choice."
+            name = "email" if wrong.kind == "exists" else wrong.subject
+            return Answered(400, {"error": True, "errors": {name: [text]}})
+        except KeyError:
+            return Answered(404, {"detail": "No Lead matches the given query."})
+
+    def _all(self, asked: Asked, path: str) -> Answered:
+        if path:
+            near = self.crm.find("phone", asked.json()["phone"], at_once=True)
+            return Answered(
+                200, {"duplicates": [{**_bottlecrm_lead(one), "matched_on": ["phone"]} for one in near]}
+            )
+        if asked.method == "POST":
+            made = self.crm.make(self._known(asked.json()))
+            return Answered(201, {"error": False, "message": "Lead Created Successfully", "id": made.id})
+        wanted = asked.query.get("email", "").casefold()
+        rows = [
+            _bottlecrm_lead(one)
+            for one in self.crm.live()
+            if wanted in one.values.get("email", "").casefold()
+        ]
+        page = {"open_leads": rows[: int(asked.query["limit"])]}
+        lists = {"status": list(self.crm.fields["status"].choices), "source": [], "industries": []}
+        return Answered(
+            200, {"open_leads": page, "close_leads": {"close_leads": []}, "countries": [], **lists}
+        )
+
+    def _one(self, asked: Asked, path: str) -> Answered:
+        record_id, _, act = path.partition("/")
+        record = self._named(record_id)
+        if act == "merge":
+            self.crm.merge(self._named(asked.json()["merge_id"]).id, record.id)
+        elif asked.method == "PATCH":
+            self.crm.change(record, self._known(asked.json()))
+        elif asked.method == "DELETE":
+            record.values, record.is_deleted = {}, True
+        else:
+            return Answered(200, {"lead_obj": _bottlecrm_lead(record)})
+        return Answered(200, {"error": False, "message": "Done"})
+
+    def _named(self, record_id: str) -> StoredRecord:
+        record = self.crm.records[record_id]
+        if record.is_deleted:
+            raise KeyError(record_id)
+        return record
+
+    def _known(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name in self.crm.fields}
+
+
+def _bottlecrm_lead(record: StoredRecord) -> dict[str, Any]:
+    return {"id": record.id, **record.values, "updated_at": stamp(record.changed_at)}
+
+
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of a receiver in memory
+_WEBHOOK_ID = "id"
+
+
+class WebhookReceiver:
+    """Keeps one record for each lead, and takes any field."""
+
+    def __init__(self) -> None:
+        names = (_WEBHOOK_ID, "email", "phone", "name", "note")
+        self.crm = MemoryCrm({name: CrmField(name, name) for name in names}, _WEBHOOK_ID)
+        self.seen: set[str] = set()
+
+    def expired(self) -> Answered:
+        return Answered(503)
+
+    def throttled(self, after_s: int) -> Answered:
+        return Answered(429, None, {"retry-after": str(after_s)})
+
+    def answer(self, asked: Asked) -> Answered:
+        message_id, at = asked.headers.get("webhook-id", ""), asked.headers.get("webhook-timestamp", "0")
+        signature = sign_event(WEBHOOK_SECRET, message_id, int(at), asked.body)
+        if signature not in asked.headers.get("webhook-signature", "").split():
+            return Answered(401)
+        if abs(datetime.now(UTC).timestamp() - int(at)) > 300:
+            return Answered(400)
+        if message_id not in self.seen:
+            self.seen.add(message_id)
+            self._take(asked)
+        return Answered(204)
+
+    def _take(self, asked: Asked) -> None:
+        event = asked.json()
+        known = self.crm.find(_WEBHOOK_ID, event["data"]["id"], at_once=True)
+        if event["type"] == ERASED:
+            for record in known:
+                self.crm.delete(record.id)
+            return
+        values = {_WEBHOOK_ID: event["data"]["id"], "note": event["data"]["note"], **event["data"]["fields"]}
+        fields = {name: value for name, value in values.items() if name in self.crm.fields}
+        if known:
+            self.crm.change(known[0], fields)
+        else:
+            self.crm.make(fields)

@@ -1,0 +1,227 @@
+"""Folder, ad platform and CRM of a demo world."""
+
+import asyncio
+import os
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from contatto.crm.actions.targets import NewTarget, link_crm, reconnect_target
+from contatto.crm.model import Target
+from contatto.crm.store.targets import list_targets
+from contatto.kit.db.tx import Tx
+from contatto.kit.ids import new_id
+from contatto.kit.vault import KEY_FILE
+from contatto.simulator.crms.self_hosted import (
+    ODOO_DATABASE,
+    ODOO_KEY,
+    ODOO_REVENUE,
+    ODOO_STAGE,
+    ODOO_USER,
+    OdooFake,
+)
+from contatto.simulator.crms.server import Asked, StoredRecord
+from contatto.simulator.world import World
+
+NOTES: Final = "demo.json"
+LOG: Final = "demo.log"
+CRM: Final = "crm.json"
+_LOCK: Final = "demo.lock"
+_DATABASE: Final = "contatto.sqlite3"
+_OURS: Final = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", KEY_FILE, CRM, NOTES, LOG)
+
+
+class HomeState(StrEnum):
+    """What is in the folder."""
+
+    EMPTY = "empty"
+    SEEDING = "seeding"
+    """A world whose history was not played to its end."""
+    READY = "ready"
+
+
+class Occupied(Exception):
+    """The folder cannot be used: something else lives in it, or another demo runs there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    state: HomeState
+    world: World | None
+
+
+class Home:
+    """One folder. It is only ever emptied of what a demo made itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG
+
+    @property
+    def crm(self) -> Path:
+        return self.folder / CRM
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other demos out; the lock goes with the process, however it ends.
+
+        Raises:
+            Occupied: another demo runs here.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.folder / _LOCK, timeout=0, isolation_level=None)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            connection.close()
+            raise Occupied(f"Another demo runs in {self.folder}.") from error
+        try:
+            yield
+        finally:
+            connection.close()
+
+    def look(self) -> tuple[HomeState, World | None]:
+        """What is here.
+
+        Raises:
+            Occupied: a database that no demo made, or notes that cannot be read.
+        """
+        path = self.folder / NOTES
+        if not path.exists():
+            if (self.folder / _DATABASE).exists():
+                raise Occupied(f"{self.folder} holds an installation that is no demo; choose another folder.")
+            return HomeState.EMPTY, None
+        try:
+            notes = msgspec.json.decode(path.read_bytes(), type=_Notes)
+        except msgspec.MsgspecError:
+            return (
+                HomeState.SEEDING,
+                None,
+            )  # of another release, or cut off: it can be built anew, not gone on with
+        if notes.world is None or notes.state is not HomeState.READY:
+            return HomeState.SEEDING, None
+        return HomeState.READY, notes.world
+
+    def note(self, state: HomeState, world: World | None) -> None:
+        write_private(self.folder / NOTES, _Notes(state, world))
+
+    def clear(self) -> None:
+        """Remove what a demo made here; its notes go last, so a removal that was cut off is finished."""
+        for name in sorted(_OURS, key=lambda each: each == NOTES):
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def write_private(path: Path, content: Any) -> None:
+    """Write JSON that only its owner may read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+    fresh.replace(path)
+
+
+PLATFORM_PATH: Final = "/simulated/tiktok"
+"""Where the demo's own TikTok stands, in place of the real one."""
+
+
+async def take_message(request: Request) -> Response:
+    """Take a message; nobody reads it, and nobody answers."""
+    message = {"message": {"message_id": new_id()}}
+    return JSONResponse({"code": 0, "message": "OK", "request_id": new_id(), "data": message})
+
+
+routes: Final = (
+    Route(f"{PLATFORM_PATH}/open_api/v1.3/business/message/send/", take_message, methods=["POST"]),
+)
+
+
+CRM_PATH: Final = "/simulated/odoo"
+"""Where the demo's own Odoo stands."""
+NAME: Final = "Odoo of this demo"
+_LOOKS_EVERY_S: Final = 5.0
+_ACTS_IN: Final = 4
+"""One look in so many ends with a record that is moved on."""
+_NEXT: Final = {"New": "Qualified", "Qualified": "Won"}
+
+
+class _Kept(msgspec.Struct):
+    """What the file of the CRM holds."""
+
+    ticks: int
+    records: dict[str, StoredRecord]
+
+
+class LinkedCrm:
+    """The records, the address that the connector speaks to, and those who work there."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._vendor = OdooFake()
+        self._saved = 0
+        with suppress(OSError, msgspec.MsgspecError):  # else it is a new CRM, and leads come again
+            kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
+            self._vendor.crm.ticks, self._vendor.crm.records = kept.ticks, kept.records
+        self.route = Route(f"{CRM_PATH}/{{path:path}}", self.answer, methods=["POST"])
+
+    async def answer(self, request: Request) -> Response:
+        """Answer as Odoo does."""
+        path = f"/{request.path_params['path']}"
+        asked = Asked("POST", path, request.query_params, request.headers, await request.body())
+        answered = self._vendor.answer(asked)
+        return JSONResponse(answered.body, answered.status)
+
+    def link(self, tx: Tx, business_id: str, base_url: str, allowed: tuple[str, ...]) -> Target:
+        """Link it to a business, or again after the demo has moved to another port."""
+        address = f"{base_url}{CRM_PATH}"
+        for target in list_targets(tx, business_id):
+            if target.name == NAME:
+                if target.address != address:
+                    reconnect_target(tx, target, address, target.settings, allowed)
+                return target
+        given = {
+            "database": ODOO_DATABASE,
+            "user": ODOO_USER,
+            "password": ODOO_KEY,
+        }
+        return link_crm(tx, business_id, NewTarget("odoo", NAME, address, given), allowed)
+
+    async def work(self, rng: random.Random) -> None:
+        """Move a record on now and then, as people of the sales team do; keep what is there in the file."""
+        while True:
+            await asyncio.sleep(_LOOKS_EVERY_S)
+            if rng.randrange(_ACTS_IN) == 0:
+                self.move_on(rng)
+            self.save()
+
+    def move_on(self, rng: random.Random) -> None:
+        """One record goes to its next stage; what was won has a value."""
+        open_ones = [each for each in self._vendor.crm.live() if each.values.get(ODOO_STAGE, "New") in _NEXT]
+        if not open_ones:
+            return
+        record = rng.choice(open_ones)
+        record.values[ODOO_STAGE] = _NEXT[record.values.get(ODOO_STAGE, "New")]
+        if record.values[ODOO_STAGE] == "Won":
+            record.values[ODOO_REVENUE] = str(rng.randrange(40, 160) * 100)
+        record.changed_at = self._vendor.crm.now()
+
+    def save(self) -> None:
+        """Keep the records, if something was changed since the last time."""
+        crm = self._vendor.crm
+        if crm.ticks != self._saved:
+            write_private(self._file, _Kept(crm.ticks, crm.records))
+            self._saved = crm.ticks

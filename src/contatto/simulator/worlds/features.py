@@ -1,0 +1,542 @@
+"""Worlds in which visible features decide: linearly, or by thresholds."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from contatto.simulator.worlds.model import (
+    DAY,
+    HOUR,
+    STARTS_TS,
+    Ad,
+    Crowd,
+    Edit,
+    Features,
+    Flags,
+    Floats,
+    Group,
+    Ints,
+    Known,
+    Market,
+    Nature,
+    Past,
+    Places,
+    Requests,
+    Tables,
+    chance,
+    day_curve,
+    draw_requests,
+    local,
+    offset_s,
+    sigmoid,
+)
+
+FIELDS: Final = {
+    "country": 8,
+    "age": 6,
+    "gender": 3,
+    "device": 4,
+    "language": 5,
+    "interest_1": 16,
+    "interest_2": 16,
+    "account_age": 5,
+    "verified": 2,
+    "activity": 5,
+}
+"""What is seen of a viewer, and how many values each has; they are ever rarer, by Zipf's law with 0.7."""
+COUNTRIES: Final = ("SG", "MY", "ID", "TH", "VN", "PH", "BR", "MX")
+_ZIPF: Final = 0.7
+_TASTES: Final = 6
+_VERTICALS: Final = 8
+_FORMATS: Final = ("video", "carousel", "image")
+_SLOTS: Final = ("feed", "story", "search", "profile")
+_NOISE: Final = 0.6
+"""Standard deviation of what one does not see; with what one sees, the variance is 1."""
+_OWN_WAY: Final = 0.35
+"""How far an ad's direction in the space of tastes is from its vertical's, which has length 1."""
+_NODES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LinearSetting:
+    """How the default world is set up.
+
+    ``tension`` says how much more spam those write who like to chat, ``delay`` stretches all delays,
+    ``competition`` raises what others offer, ``late_ads`` start on day ``late_day``. Money is in micros.
+    """
+
+    viewers: int = 30_000
+    ads: int = 20
+    days: int = 14
+    requests: int = 120_000
+    tension: float = 1.0
+    delay: float = 1.0
+    competition: float = 1.0
+    late_ads: int = 5
+    late_day: int = 7
+    budget_micros: int = 8_000_000
+    bid_micros: int = 0
+
+
+class LinearWorld:
+    """Thirty thousand viewers, twenty ads of as many advertisers, one competitor.
+
+    Theory. A viewer has tastes (six numbers), likes to chat or not, is prone to spam or not, and willing
+    to share or not: each a sum of weights of what one sees plus noise. An ad has a direction in the space of
+    tastes. Chances are logistic in their products, so crosses of viewer and ad can learn the seen part.
+    """
+
+    name = "linear"
+    countries = COUNTRIES
+
+    def __init__(self, setting: LinearSetting, seed: int) -> None:
+        self.setting, self.seed, self.days = setting, seed, setting.days
+        self.nature = Nature()
+        self.edits: tuple[Edit, ...] = ()
+        rng = chance(seed, 1)
+        self._draw_viewers(rng)
+        self._draw_ads(rng)
+        self._shift_slot = rng.normal(0, 0.25, len(_SLOTS))
+        self.places = tuple({"slot": slot} for slot in _SLOTS)
+        self._places = Places(np.array([0.5, 0.25, 0.15, 0.1]), self._shift_slot)
+        self._market = Market(0.004 * setting.competition)
+        self._flow = setting.requests * np.outer(day_curve(20.0, 0.7), self._country_shares)
+        self._tables = self._true()
+        self._known: Known | None = None
+
+    def _draw_viewers(self, rng: np.random.Generator) -> None:
+        count = self.setting.viewers
+        seen = {
+            name: np.searchsorted(np.cumsum(_zipf(size)), rng.random(count)).clip(0, size - 1)
+            for name, size in FIELDS.items()
+        }
+        shuffled = {
+            name: rng.permutation(size)[values] for name, values in seen.items() if (size := FIELDS[name])
+        }
+        seen = {
+            **shuffled,
+            "verified": (rng.random(count) < 0.12).astype(int),
+            "activity": shuffled["activity"],
+        }
+        self.seen = seen
+        self.viewer_country: Ints = seen["country"].astype(np.int64)
+        self.viewer_ids = tuple(f"v{number}" for number in range(count))
+        self.is_farm = np.zeros(count, np.bool_)
+        self.farm_of: Ints = np.full(count, -1)
+        self.farm_starts: tuple[int, ...] = ()
+        self.viewer_features = tuple(_features(seen, number) for number in range(count))
+        self._tastes = np.stack([_linear(rng, seen) for _ in range(_TASTES)], 1)
+        self._chatty, self._willing, self._spammy = (_linear(rng, seen) for _ in range(3))
+        self._noise = rng.normal(0, 1, (count, _TASTES + 3)).astype(np.float32)
+        weight = np.array([0.3, 0.6, 1.0, 1.6, 2.5])[seen["activity"]]
+        shares = np.bincount(self.viewer_country, weight, len(COUNTRIES))
+        self._country_shares = shares / shares.sum()
+        self._weight = weight
+
+    def _draw_ads(self, rng: np.random.Generator) -> None:
+        setting = self.setting
+        count = setting.ads
+        vertical = np.arange(count) % _VERTICALS
+        base = rng.normal(0, 1, (_VERTICALS, _TASTES))
+        base /= np.linalg.norm(base, axis=1, keepdims=True)
+        noise = rng.normal(0, _OWN_WAY / np.sqrt(_TASTES), (count, _TASTES))
+        self._vectors = (base[vertical] + noise).astype(np.float32)
+        self._format = rng.integers(0, len(_FORMATS), count)
+        self._form = rng.random(count) < 0.5
+        self._pull = rng.normal(0, 0.3, (3, count)).astype(np.float32)
+        self._format_shift = rng.normal(0, 0.15, len(_FORMATS))
+        self._xi = rng.normal(0, 1, (2, _VERTICALS, FIELDS["age"], FIELDS["gender"])).astype(np.float32)
+        self._vertical = vertical
+        kinds = rng.permutation(np.arange(count) % 3)
+        aimed = rng.random((count, len(COUNTRIES))) < 0.7
+        aimed[~aimed.any(1), 0] = True
+        late = STARTS_TS + setting.late_day * DAY
+        self.advertisers = tuple(f"adv{number}" for number in range(count))
+        self.groups = tuple(
+            Group(
+                f"g{number}",
+                number,
+                "day",
+                setting.budget_micros,
+                tuple(country for country, wanted in zip(COUNTRIES, aimed[number], strict=True) if wanted),
+                late if number >= count - setting.late_ads else STARTS_TS,
+                bid_micros=setting.bid_micros,
+                kind=("fast", "mixed", "slow")[kinds[number]],
+            )
+            for number in range(count)
+        )
+        self.ads = tuple(
+            Ad(
+                f"a{number}",
+                number,
+                {
+                    "vertical": f"c{vertical[number]}",
+                    "format": _FORMATS[self._format[number]],
+                    "form": "yes" if self._form[number] else "no",
+                },
+            )
+            for number in range(count)
+        )
+
+    def _parts(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """What one sees of the logits, of viewers (rows) and ads (columns): tastes, and what else adds up."""
+        seen = self.seen
+        tastes = (self._tastes @ self._vectors.T).astype(np.float32)
+        xi = self._xi[:, self._vertical[None, :], seen["age"][:, None], seen["gender"][:, None]]
+        click = -3.3 + self._format_shift[self._format] + self._pull[0] + 0.4 * xi[0]
+        spam = -1.1 - 1.3 * (seen["verified"] == 1) - 0.5 * seen["account_age"] / 4 + self._spammy
+        lead = -1.5 + 0.5 * self._form + self._pull[2] + 0.6 * xi[1]
+        return tastes, click.astype(np.float32), (spam[:, None] + self._pull[1]).astype(np.float32), lead
+
+    def _chances(
+        self, chat: Floats, taste: Floats, spam: Floats, lead: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """Conversation, spam and lead: ``chat`` is the liking to chat, the rest as summed up so far."""
+        tension = self.setting.tension
+        talk = sigmoid(-0.8 + 0.9 * chat + 0.25 * taste)
+        return talk, sigmoid(spam + 1.1 * tension * chat), sigmoid(lead + 1.1 * taste - 0.35 * tension * chat)
+
+    def _true(self) -> Tables:
+        tastes, click, spam, lead = self._parts()
+        noise = _NOISE * self._noise
+        taste = tastes + noise[:, :_TASTES] @ self._vectors.T
+        chat = (self._chatty + noise[:, _TASTES])[:, None]
+        willing = (self._willing + noise[:, _TASTES + 1])[:, None]
+        spams = spam + noise[:, _TASTES + 2][:, None]
+        talk, spams, leads = self._chances(chat, taste, spams, lead + 0.7 * willing)
+        return Tables((click + 0.45 * chat + 0.45 * taste).astype(np.float32), talk, spams, leads)
+
+    def requests(self, day: int) -> Requests:
+        crowd = Crowd(self.viewer_country, self._weight, self._value(), len(COUNTRIES))
+        return draw_requests(chance(self.seed, 2, day), day, self._flow, crowd, self._places, self._market)
+
+    def _value(self) -> Floats:
+        """Return how much others want each viewer: who clicks and shares more is dearer."""
+        tables = self._tables
+        value = np.log(sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead).mean(1)
+        return _standard(value)
+
+    def tables(self, day: int) -> Tables:  # every day is alike here
+        return self._tables
+
+    def flow(self, day: int) -> Floats:
+        return self._flow
+
+    def known(self, day: int, past: Past) -> Known:
+        if self._known is None:
+            self._known = self._expected()
+        return self._known
+
+    def _expected(self) -> Known:
+        """Means over the noise: Gauss-Hermite in chattiness and taste, a widened logit for the rest."""
+        tastes, click, spam, lead = self._parts()
+        nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+        weights = weights / weights.sum()
+        spread = _NOISE * np.linalg.norm(self._vectors, axis=1)
+        sums = [np.zeros_like(tastes) for _ in range(4)]
+        for chat_node, chat_weight in zip(nodes, weights, strict=True):
+            chat = (self._chatty + _NOISE * chat_node)[:, None].astype(np.float32)
+            for node, weight in zip(nodes, weights, strict=True):
+                taste = (tastes + node * spread).astype(np.float32)
+                clicks = sigmoid(click + 0.45 * chat + 0.45 * taste)
+                talk, spams, leads = self._softened(chat, taste, spam, lead + 0.7 * self._willing[:, None])
+                talks = clicks * talk
+                part = np.float32(chat_weight * weight)
+                for total, value in zip(
+                    sums, (clicks, talks, talks * (1 - spams) * leads, talks * spams), strict=True
+                ):
+                    total += part * value
+        return Known(*sums)
+
+    def _softened(
+        self, chat: Floats, taste: Floats, spam: Floats, lead: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """As `_chances`, but means over the noise in spamminess and willingness."""
+        tension = self.setting.tension
+        soft_spam, soft_lead = (
+            1 / np.sqrt(1 + np.pi * variance / 8) for variance in (_NOISE**2, (0.7 * _NOISE) ** 2)
+        )
+        talk = sigmoid(-0.8 + 0.9 * chat + 0.25 * taste)
+        spams = sigmoid((spam + 1.1 * tension * chat) * np.float32(soft_spam))
+        return talk, spams, sigmoid((lead + 1.1 * taste - 0.35 * tension * chat) * np.float32(soft_lead))
+
+    def delays_s(self, group: int, draws: Floats) -> Floats:
+        """Fast: 0.03 days; mixed: half of them 1.5 days; slow: four fifths 3 days."""
+        share, fast, slow = {"fast": (0.0, 0.03, 1.0), "mixed": (0.5, 0.04, 1.5), "slow": (0.8, 0.1, 3.0)}[
+            self.groups[group].kind
+        ]
+        mean = np.where(draws[:, 0] < share, slow, fast) * self.setting.delay * 86_400
+        return np.asarray(-np.log1p(-draws[:, 1]) * mean)
+
+
+def _zipf(size: int) -> Floats:
+    weights = np.arange(1, size + 1, dtype=float) ** -_ZIPF
+    return np.asarray(weights / weights.sum())
+
+
+def _standard(values: Floats) -> Floats:
+    return np.asarray((values - values.mean()) / values.std(), np.float32)
+
+
+def _linear(rng: np.random.Generator, seen: dict[str, Ints]) -> Floats:
+    """A sum of weights of what one sees, so scaled that with its noise the variance is 1."""
+    parts = [rng.normal(0, 1, FIELDS[name])[values] for name, values in seen.items()]
+    return np.asarray(_standard(np.sum(parts, 0)) * np.sqrt(1 - _NOISE**2), np.float32)
+
+
+def _features(seen: dict[str, Ints], number: int) -> Features:
+    return {name: f"{name[0]}{values[number]}" for name, values in seen.items() if name != "country"}
+
+
+THRESHOLD_COUNTRIES: Final = ("US", "GB", "AU")
+_THRESHOLD_ZONES: Final = {"US": "America/New_York", "GB": "Europe/London", "AU": "Australia/Sydney"}
+_NUMBERS: Final = ("visits", "basket", "distance", "age_days", "hour_pref", "score_x")
+_TOPICS: Final = 30
+_RULES: Final = 5
+"""How many yes-or-no questions are asked of a viewer; ads answer to combinations of the answers."""
+_VIEWER_NOISE: Final = 0.6
+_FARM_DAYS: Final = (5, 8)
+_FARM: Final = (-0.5, 0.7, 0.95, 0.01)
+_OFFERS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdsSetting:
+    """How the small world is set up."""
+
+    viewers: int = 8_000
+    days: int = 14
+    requests: int = 50_000
+    groups: int = 10
+    weariness: float = 1.0
+    farms: float = 1.0
+    delay: float = 1.0
+    competition: float = 1.0
+    budget_micros: int = 5_000_000
+
+
+class ThresholdsWorld:
+    """Eight thousand viewers, ten ad groups, two of which always look for conversations.
+
+    Theory. Five questions with yes or no are answered by thresholds in what one sees, some by two fields of
+    which exactly one must hold. The chances of an ad hang on pairs of answers, so no sum of single fields
+    tells them. A field that is missing is missing for a reason. What sets a viewer apart is never seen.
+    """
+
+    name = "thresholds"
+    countries = THRESHOLD_COUNTRIES
+    places: tuple[Features, ...] = ({"slot": "top"}, {"slot": "side", "size": 250.0})
+
+    def __init__(self, setting: ThresholdsSetting, seed: int) -> None:
+        self.setting, self.seed, self.days = setting, seed, setting.days
+        self.nature = Nature(
+            weariness=0.08 * setting.weariness,
+            night=0.7,
+            once=True,
+            view_lost=0.01,
+            view_after_s=1.0,
+            spam_recall=0.7,
+            spam_after_s=(600.0, 86_400.0),
+            qualities=True,
+        )
+        rng = chance(seed, 21)
+        self._draw_viewers(rng)
+        self._draw_ads(rng)
+        self._draw_answers(rng)
+        self._places = Places(np.array([0.6, 0.4]), np.array([0.2, -0.3]))
+        self._market = Market(0.004 * setting.competition, 0.5, 0.2)
+        self._tables = self._chances()
+        worth = np.log(self._worth()).mean(1)
+        self._value = ((worth - worth.mean()) / worth.std()).astype(np.float32)
+
+    def _draw_viewers(self, rng: np.random.Generator) -> None:
+        count = self.setting.viewers
+        self.viewer_country: Ints = rng.choice(3, count, p=[0.5, 0.3, 0.2])
+        self.viewer_ids = tuple(f"{rng.integers(0, 1 << 62):016x}" for _ in range(count))
+        numbers = rng.normal(0, 1, (len(_NUMBERS), count))
+        topics = rng.random((count, _TOPICS)) < rng.beta(0.5, 5, _TOPICS)
+        sure = rng.random(count)
+        hidden = np.stack([sure < 0.5 / (1 + np.exp(-1.5 * row)) for row in numbers])
+        hidden[0] = hidden[5] = False
+        self._answers = self._ask(numbers, topics, hidden)
+        self.is_farm = rng.random(count) < 0.02 * self.setting.farms
+        self.farm_of: Ints = np.where(self.is_farm, 0, -1)
+        self.farm_starts = (STARTS_TS + _FARM_DAYS[0] * DAY,)
+        self._answers[self.is_farm] = self._answers[rng.integers(0, count, int(self.is_farm.sum()))]
+        self._noise = _VIEWER_NOISE * rng.normal(0, 1, (3, count, 1)).astype(np.float32)
+        self._activity = rng.lognormal(0, 0.8, count)
+        self.viewer_features = tuple(_shown(numbers[:, n], topics[n], hidden[:, n]) for n in range(count))
+
+    def _ask(self, numbers: Floats, topics: Flags, hidden: Flags) -> Flags:
+        """The five answers of each viewer (rows)."""
+        there = np.where(hidden, -np.inf, numbers)
+        few = topics[:, :10].sum(1)
+        return np.stack(
+            [
+                numbers[0] > 0.4,
+                (there[1] > 0.3) ^ (few > 1),
+                hidden[2] | (numbers[2] < -0.5),
+                np.abs(numbers[5]) < 0.6,
+                topics[:, 10:16].any(1) ^ (there[3] > 0.0),
+            ],
+            1,
+        )
+
+    def _draw_ads(self, rng: np.random.Generator) -> None:
+        self.advertisers = tuple(f"client {number}" for number in range(6))
+        groups: list[Group] = []
+        ads: list[Ad] = []
+        self._offer = []
+        for number in range(self.setting.groups):
+            group = self._group(rng, number)
+            groups.append(group)
+            for _ in range(1 + number % 2):
+                offer = int(rng.integers(0, _OFFERS))
+                self._offer.append(offer)
+                features: dict[str, Any] = {
+                    "offer": f"offer {offer}",
+                    "discount": float(rng.choice([0, 5, 10, 30])),
+                }
+                if rng.random() < 0.5:
+                    features["tags"] = [f"topic {each}" for each in rng.integers(0, _TOPICS, 3)]
+                if rng.random() < 0.3:
+                    features["form"] = "yes"
+                ads.append(Ad(f"creative {len(ads)}", number, features))
+        self.groups, self.ads = tuple(groups), tuple(ads)
+        midday = STARTS_TS + int(self.days * 0.6) * DAY + 15 * HOUR
+        self.edits: tuple[Edit, ...] = (
+            Edit(midday, 0, {"budget_micros": 2 * groups[0].budget_micros}),
+            Edit(midday + HOUR, 3, {"budget_micros": groups[3].budget_micros // 2}),
+            Edit(midday + 2 * HOUR, 4, {"status": "off"}),
+            Edit(midday + 30 * HOUR, 4, {"status": "on"}),
+        )
+
+    def _group(self, rng: np.random.Generator, number: int) -> Group:
+        aimed = [name for name in THRESHOLD_COUNTRIES if rng.random() < 0.6] or ["US"]
+        shares = {"US": 0.5, "GB": 0.3, "AU": 0.2}
+        reach = sum(shares[name] for name in aimed)
+        total = number == 5
+        budget = (
+            self.setting.budget_micros * reach * (self.days if total else 1) * float(rng.uniform(0.5, 1.5))
+        )
+        joins = (number - 5) * self.days // 7 if number > 5 else 0
+        return Group(
+            f"set {number}",
+            number % 6,
+            "total" if total else "day",
+            round(budget),
+            tuple(aimed),
+            STARTS_TS + joins * DAY + (9 * HOUR if joins else 0),
+            STARTS_TS + self.days * DAY if total else 0,
+            _THRESHOLD_ZONES[aimed[0]],
+            goal="conversation" if number in {1, 7} else "",
+            kind=("office", "evening")[number % 2],
+        )
+
+    def _draw_answers(self, rng: np.random.Generator) -> None:
+        """What each pair of answers does to the logits of each offer."""
+        offers = np.array(self._offer)
+        pairs = [(a, b) for a in range(_RULES) for b in range(a)]
+        both = np.stack([self._answers[:, a] & self._answers[:, b] for a, b in pairs], 1).astype(np.float32)
+        weights = rng.normal(0, 1, (3, len(pairs), _OFFERS))
+        self._parts = [
+            (both @ weights[stage].astype(np.float32) * scale)[:, offers]
+            for stage, scale in enumerate((0.5, 0.5, 0.9))
+        ]
+        self._parts = [part - part.mean() for part in self._parts]
+        self._by_ad = rng.normal(0, 0.3, (3, len(offers))).astype(np.float32)
+
+    def _logits(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """What one can see of the logits of viewers (rows) and ads (columns)."""
+        bait = np.array([float(ad.features["discount"]) for ad in self.ads], np.float32) / 30
+        click = -3.5 + self._parts[0] + self._by_ad[0] + 0.4 * bait
+        talk = -0.9 + self._parts[1]
+        spam = -1.5 + 0.8 * self._parts[1] + 0.8 * bait + self._by_ad[1]
+        lead = -1.3 + self._parts[2] + self._by_ad[2]
+        return click, talk, spam, lead
+
+    def _chances(self) -> Tables:
+        click, talk, spam, lead = self._logits()
+        chat, trust, will = self._noise
+        tables = Tables(click + 0.3 * chat, sigmoid(talk + chat), sigmoid(spam + trust), sigmoid(lead + will))
+        tables.click[self.is_farm] = _FARM[0]
+        for table, value in zip((tables.talk, tables.spam, tables.lead), _FARM[1:], strict=True):
+            table[self.is_farm] = value
+        return tables
+
+    def _worth(self) -> Floats:
+        tables = self._tables
+        return np.asarray(sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead)
+
+    def tables(self, day: int) -> Tables:
+        return self._tables
+
+    def known(self, day: int, past: Past) -> Known:
+        """Means over what sets viewers apart; who wrote much spam is likely a farm."""
+        click, talk, spam, lead = self._logits()
+        soft = np.float32(1 / np.sqrt(1 + np.pi * _VIEWER_NOISE**2 / 8))
+        nodes, weights = np.polynomial.hermite_e.hermegauss(5)
+        sums = [np.zeros(click.shape, np.float32) for _ in range(3)]
+        for node, weight in zip(_VIEWER_NOISE * nodes, weights / weights.sum(), strict=True):
+            clicks = sigmoid(click + np.float32(0.3 * node))
+            for total, value in zip(sums, (clicks, clicks * sigmoid(talk + np.float32(node))), strict=False):
+                total += np.float32(weight) * value
+        spams, leads = sigmoid(soft * spam), sigmoid(soft * lead)
+        farm = self._farm_chance(day, past)[:, None]
+        there = 1 / (1 + np.exp(-_FARM[0]))
+        tables = (sums[0], sums[1], sums[1] * (1 - spams) * leads, sums[1] * spams)
+        at_farms = (there, there * _FARM[1], there * _FARM[1] * 0.05 * _FARM[3], there * _FARM[1] * _FARM[2])
+        mixed = [(1 - farm) * table + farm * value for table, value in zip(tables, at_farms, strict=True)]
+        return Known(*(table.astype(np.float32) for table in mixed))
+
+    def _farm_chance(self, day: int, past: Past) -> Floats:
+        if not _FARM_DAYS[0] <= day < _FARM_DAYS[1]:
+            return np.zeros(self.setting.viewers)
+        odds = 0.02 * self.setting.farms * (_FARM[2] / 0.25) ** past.spams
+        odds *= ((1 - _FARM[2]) / 0.75) ** (past.chats - past.spams)
+        return np.asarray(odds / (1 + odds))
+
+    def _weights(self, day: int) -> Floats:
+        busy = _FARM_DAYS[0] <= day < _FARM_DAYS[1]
+        return np.asarray(np.where(self.is_farm, 8.0 if busy else 0.0, self._activity))
+
+    def requests(self, day: int) -> Requests:
+        crowd = Crowd(self.viewer_country, self._weights(day), self._value, len(THRESHOLD_COUNTRIES))
+        return draw_requests(
+            chance(self.seed, 23, day), day, self.flow(day), crowd, self._places, self._market
+        )
+
+    def flow(self, day: int) -> Floats:
+        usual = (self._activity * ~self.is_farm).sum()
+        weight = np.bincount(self.viewer_country, self._weights(day), len(THRESHOLD_COUNTRIES)) / usual
+        curves = [
+            local(day_curve(13.0, 0.8, 0.2), offset_s(_THRESHOLD_ZONES[name], day))
+            for name in THRESHOLD_COUNTRIES
+        ]
+        week = 0.6 if day % 7 >= 5 else 1.1
+        return np.asarray(self.setting.requests * week * np.stack(curves, 1) * weight)
+
+    def delays_s(self, group: int, draws: Floats) -> Floats:
+        """In the office leads take hours, in the evening days; a tenth comes later than any window."""
+        mean = 6 * 3_600 if self.groups[group].kind == "office" else 1.5 * 86_400
+        late = draws[:, 0] < 0.1
+        return np.asarray(self.setting.delay * np.where(late, 10 * 86_400, -np.log1p(-draws[:, 1]) * mean))
+
+
+def _shown(numbers: Floats, topics: Flags, hidden: Flags) -> Features:
+    """What one sees of a viewer: numbers on many scales, a list of topics, and gaps."""
+    scales = {
+        "visits": round(float(np.exp(2 + numbers[0])), 0),
+        "basket": round(float(np.exp(4 + 0.7 * numbers[1])), 2),
+        "distance": round(float(np.exp(1 + numbers[2])), 3),
+        "age_days": int(400 + 120 * numbers[3]),
+        "hour_pref": round(float(12 + 3 * numbers[4]), 1),
+        "score_x": round(float(np.clip(50 + 12 * numbers[5], 0, 100)), 3),
+    }
+    found: Features = {
+        name: value for (name, value), gap in zip(scales.items(), hidden, strict=True) if not gap
+    }
+    if topics.any():
+        found["topics"] = [f"topic {number}" for number in np.flatnonzero(topics)]
+    return found
