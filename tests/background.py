@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from contatto import wiring
-from contatto.kit.background import Installation, Making, Queued, make_all
+from contatto.kit.background import ExportJob, Installation, Queued, export_all
 from contatto.kit.db.database import Database
 from contatto.kit.dispatch import Drain, drain
 from contatto.kit.outbound.client import Client
@@ -30,9 +30,9 @@ def work_off(db: Database, rounds: int = 1_000) -> int:
     return asyncio.run(work_on())
 
 
-def make_files(db: Database, kind: Making[Any]) -> int:
+def make_files(db: Database, kind: ExportJob[Any]) -> int:
     """Make the files of a kind that wait; say of how many businesses they were."""
-    return asyncio.run(make_all(db, kind))
+    return asyncio.run(export_all(db, kind))
 
 
 async def do_all_due(db: Database, installation: Installation) -> int:
@@ -41,8 +41,8 @@ async def do_all_due(db: Database, installation: Installation) -> int:
     for work in installation.queued_work(1):
         done += await Queued(db, work).run()
     done += await Drain(installation.after).run_all(db)
-    for kind in installation.makings:
-        done += await make_all(db, kind)
+    for kind in installation.export_jobs:
+        done += await export_all(db, kind)
     for job in installation.periodic_jobs():
         await job.run(db)
     return done

@@ -29,7 +29,7 @@ from contatto.cli.beside import run_worker
 from contatto.cli.serving import Serving
 from contatto.kit.db import prepared
 from contatto.kit.db.tx import Tx
-from contatto.kit.gc_freeze import keep_loaded
+from contatto.kit.gc_freeze import freeze_loaded_objects
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
@@ -205,7 +205,7 @@ def work(home: str, url: str, *, counts: bool = False, waits: bool = False) -> N
     set_up_logs("warning", "json")
     context = Place(Path(home), url).open()
     statements = Statements(context) if counts else None
-    keep_loaded()
+    freeze_loaded_objects()
     if waits:
         context.installation.prepare()
         (Path(home) / f"{os.getpid()}{READY}").touch()

@@ -73,7 +73,7 @@ from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
 from contatto.kit.background import Installation
 from contatto.kit.clock import Clock, SystemClock
-from contatto.kit.concurrency import TurnLayer
+from contatto.kit.concurrency import RequestSlotLayer
 from contatto.kit.db.connect import open_storage
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
@@ -81,7 +81,7 @@ from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
-from contatto.kit.sandbox import Confined
+from contatto.kit.sandbox import SandboxPool
 from contatto.kit.untrusted_files import PICTURE_LIMIT, TABLE_LIMIT
 from contatto.kit.uploads import Uploads
 from contatto.leads.ports import LeadPorts
@@ -212,7 +212,7 @@ def open_context(installation: Installation, clock: Clock | None = None) -> Cont
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
     pages = Renderer(db.vault.signer("csrf"), cookies, may_open)
     live = LiveFeed(db, installation.told_to)
-    return Context(installation, db, used_clock, db.vault, live, pages, Uploads(Confined()))
+    return Context(installation, db, used_clock, db.vault, live, pages, Uploads(SandboxPool()))
 
 
 def create_app(context: Context) -> FastAPI:
@@ -243,7 +243,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     # Where reads run on the event loop, two requests at once gain nothing.
-    app.add_middleware(TurnLayer, most_of_one=context.db.parallel_batches)
+    app.add_middleware(RequestSlotLayer, most_of_one=context.db.parallel_batches)
     app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS)
     app.add_middleware(contatto.typed.pages.KeptAnswers)
     app.secured = partial(

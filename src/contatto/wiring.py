@@ -82,18 +82,18 @@ from contatto.inbox.store.messages import SCHEDULED, find_first_answer
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import http, outbox, rate_limits
 from contatto.kit.background import (
+    ExportJob,
     Installation,
     MaintenanceJob,
-    Making,
     PeriodicCount,
     PeriodicJob,
     PeriodicStudy,
     QueuedWork,
 )
 from contatto.kit.concurrency import HashPool
-from contatto.kit.db.database import Database, RememberedCounts
+from contatto.kit.db.database import CachedCounts, Database
 from contatto.kit.db.tx import Parts, Tx
-from contatto.kit.dispatch import After, OnlyFor, Together, handing_out
+from contatto.kit.dispatch import After, BatchHandler, TenantHandler, handing_out
 from contatto.kit.outbound.steps import OutboundKind, expire_requests
 from contatto.kit.outbound.store import purge_requests
 from contatto.kit.outbox import KEEP, purge_settled
@@ -140,15 +140,15 @@ from contatto.subscriptions import actions as pushes
 from contatto.subscriptions.actions import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
 from contatto.typed.actions import purge_kept_pages
-from contatto.ui.render import DrawnParts
+from contatto.ui.render import FragmentCache
 
-_OF_CHATS: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.DIRECT_MESSAGE))
-_OF_LEADS: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.LEAD))
-_OF_NEW: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.LEAD_CREATED))
-_OF_CHANGED: Final = partial(OnlyFor, pushes.subscribed_businesses(Entity.LEAD_CHANGED))
+_OF_CHATS: Final = partial(TenantHandler, pushes.subscribed_businesses(Entity.DIRECT_MESSAGE))
+_OF_LEADS: Final = partial(TenantHandler, pushes.subscribed_businesses(Entity.LEAD))
+_OF_NEW: Final = partial(TenantHandler, pushes.subscribed_businesses(Entity.LEAD_CREATED))
+_OF_CHANGED: Final = partial(TenantHandler, pushes.subscribed_businesses(Entity.LEAD_CHANGED))
 """Handlers for the businesses that some program asked to be told of chats, or of leads."""
 
-_ALERTED: Final = partial(OnlyFor, list_alerted_businesses)
+_ALERTED: Final = partial(TenantHandler, list_alerted_businesses)
 """Handlers for the businesses in which somebody wants to be told elsewhere than on open pages."""
 
 AFTER: Final[After] = {
@@ -160,13 +160,13 @@ AFTER: Final[After] = {
     ConversationChanged: {},
     ConversationMarkedSpam: {"learn_spam": signals.learn_spam, "signal_spam": ad_signals.signal_spam},
     ConversationRead: {"push_read": _OF_CHATS(push_read)},
-    ConversationStarted: {"learn_conversation": Together(signals.learn_conversations)},
+    ConversationStarted: {"learn_conversation": BatchHandler(signals.learn_conversations)},
     CrmProgressed: {},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
     LeadCaptured: {
         "alert_lead": _ALERTED(alerts_actions.alert_lead),
-        "learn_lead": Together(signals.learn_leads),
-        "post_notice": Together(post_notices),
+        "learn_lead": BatchHandler(signals.learn_leads),
+        "post_notice": BatchHandler(post_notices),
         "push_hooks": _OF_NEW(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
@@ -176,19 +176,19 @@ AFTER: Final[After] = {
     LeadJobMoved: {"continue_job": jobs.continue_job},
     LeadRemoved: {"forget_lead": forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
     LeadStatusChanged: {
-        "learn_quality": Together(signals.learn_qualities),
+        "learn_quality": BatchHandler(signals.learn_qualities),
         "note_lead": counting.note_lead,
         "push_hooks": _OF_CHANGED(push_hooks),
     },
     LeadsMerged: {"note_lead": counting.note_lead},
     LeadUpdated: {
-        "post_notice": Together(post_notices),
+        "post_notice": BatchHandler(post_notices),
         "push_hooks": _OF_CHANGED(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
     MessageReceived: {
         "alert_message": _ALERTED(alerts_actions.alert_message),
-        "judge_message": Together(judge_messages),
+        "judge_message": BatchHandler(judge_messages),
         "push_message": _OF_CHATS(push_message),
     },
     MessageSent: {"push_message": _OF_CHATS(push_message)},
@@ -302,7 +302,7 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
     )
 
 
-MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, forms_actions.LEAD_FILES)
+EXPORT_JOBS: Final[tuple[ExportJob[Any], ...]] = (reports.REPORT_FILES, forms_actions.LEAD_FILES)
 
 
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
@@ -391,11 +391,11 @@ def resources(db: Database, settings: Settings) -> Parts:
     """What one app has for itself."""
     return Parts(
         AppIndex(db), Backlog(db), GatheredAccounts(db), GatheredSheets(db), HashPool(), GuessLimit(),
-        ChatLimits(), RecentCallers(), DrawnParts(), RequestLimit(settings.api_requests_per_minute),
+        ChatLimits(), RecentCallers(), FragmentCache(), RequestLimit(settings.api_requests_per_minute),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db, measurement.record_taps),
         lead_forms.GatheredForms(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),
-        RememberedCounts(db, {"leads", "conversations", "reply_targets"}),
+        CachedCounts(db, {"leads", "conversations", "reply_targets"}),
     )  # fmt: skip
 
 
@@ -414,7 +414,7 @@ def install(settings: Settings) -> Installation:
         told_to={outbox.event_name(kind): permission.value for kind, permission in TOLD_TO.items()},
         prepare=prepare,
         queued_work=partial(queued_work, settings),
-        makings=MAKINGS,
+        export_jobs=EXPORT_JOBS,
         outbound=kinds,
         periodic_jobs=partial(periodic_jobs, settings, kinds),
         maintenance=maintenance(settings),

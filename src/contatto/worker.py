@@ -7,10 +7,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from contatto.kit.background import Installation, Maker, Queued, run_maintenance_job
+from contatto.kit.background import Exporter, Installation, Queued, run_maintenance_job
 from contatto.kit.db.database import Database, Tables
 from contatto.kit.dispatch import Drain
-from contatto.kit.gc_freeze import keep_more
+from contatto.kit.gc_freeze import freeze_new_objects
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.client import Client, Mailer
 from contatto.kit.outbound.machine import OutboundMachine
@@ -51,7 +51,7 @@ class Worker:
         client = Client(settings.allowed_hosts, mailer=mailer)
         drain = Drain(self._installation.after)
         machine = OutboundMachine(self._db, client, self._installation.outbound)
-        makers = [Maker(self._db, kind) for kind in self._installation.makings]
+        makers = [Exporter(self._db, kind) for kind in self._installation.export_jobs]
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._try("prepare", self._prepare))
@@ -77,7 +77,7 @@ class Worker:
     async def _prepare(self) -> int:
         """Load what the first message would wait for, such as the words of all languages."""
         await asyncio.to_thread(self._installation.prepare, self._db)
-        keep_more()
+        freeze_new_objects()
         return 0
 
     async def _keep_maintenance(self) -> None:

@@ -11,7 +11,7 @@ from contatto.forms.model import Content, FormVersion, Hours, Kind, Known
 from contatto.forms.rules.sheet import show_sheet
 from contatto.inbox.pages.chat import SheetReader, fill_sheet
 from contatto.kit.languages import translator_for
-from contatto.ui.render import DrawnParts, Holes, draw
+from contatto.ui.render import FragmentCache, Holes, draw
 from tests.forms.papers import content, kitchen, question
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
@@ -44,7 +44,7 @@ def anew(version: FormVersion, reader: SheetReader, language: str, opening: str,
 
 
 def test_a_sheet_is_the_same_whether_it_is_drawn_anew_or_was_kept() -> None:
-    kept = DrawnParts()
+    kept = FragmentCache()
     told: list[dict[Kind, str]] = [{}, {Kind.EMAIL: "mei@example.com"}, {Kind.EMAIL: HOSTILE}]
     names, visitors = ("Kopi", HOSTILE), (("one", ""), (HOSTILE, f"/form/{HOSTILE}"))
     versions = [version_of(asking()), version_of(content(), 8)]
@@ -60,7 +60,7 @@ def test_a_sheet_is_the_same_whether_it_is_drawn_anew_or_was_kept() -> None:
 
 
 def test_nothing_of_a_reader_is_kept() -> None:
-    kept, version = DrawnParts(), version_of(asking())
+    kept, version = FragmentCache(), version_of(asking())
     reader = SheetReader(ACCOUNT, "v_1", Known(details={Kind.EMAIL: "mei@example.com"}))
     assert "mei@example.com" in fill_sheet(kept, version, reader, "en", "token of v_1", NOW)
     assert kept.characters == 0
@@ -76,7 +76,7 @@ def test_times_to_choose_from_are_those_of_now() -> None:
         version_of(content(question("q1", Kind.APPOINTMENT, hours=hours))),
         SheetReader(ACCOUNT, "v"),
     )
-    kept = DrawnParts()
+    kept = FragmentCache()
     for seconds in range(0, 3_600, 29):
         now = NOW + timedelta(seconds=seconds)
         sheet = fill_sheet(kept, version, reader, "en", "token", now)
@@ -84,7 +84,7 @@ def test_times_to_choose_from_are_those_of_now() -> None:
 
 
 def test_what_was_not_asked_for_longest_is_forgotten() -> None:
-    kept, drawn = DrawnParts(most=10), list[str]()
+    kept, drawn = FragmentCache(most=10), list[str]()
 
     def draw_one(key: str) -> str:
         drawn.append(key)

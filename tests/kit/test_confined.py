@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from contatto.kit import sandbox_child
-from contatto.kit.sandbox import Confined, Overworked
+from contatto.kit.sandbox import Overworked, SandboxPool
 from contatto.leads.engines import prepare_trees
 from tests.leads.test_quality import needs_trees
 
@@ -23,18 +23,18 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's limits 
 
 
 @pytest.fixture
-def confined(monkeypatch: pytest.MonkeyPatch) -> Iterator[Confined]:
+def confined(monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxPool]:
     monkeypatch.setenv("CONTATTO_SECRET_KEYS", "a:secret")
-    pool = Confined(clock_s=60)
+    pool = SandboxPool(clock_s=60)
     yield pool
     pool.close()
 
 
-def told(confined: Confined, code: bytes) -> bytes:
+def told(confined: SandboxPool, code: bytes) -> bytes:
     return asyncio.run(confined.run(eval, code))
 
 
-def limits(confined: Confined, name: str) -> tuple[int, int]:
+def limits(confined: SandboxPool, name: str) -> tuple[int, int]:
     resource = "__import__('resource')"
     found = told(confined, f"repr({resource}.getrlimit({resource}.{name})).encode()".encode())
     soft, hard = ast.literal_eval(found.decode())
@@ -49,14 +49,14 @@ def is_there(pid: int) -> bool:
     return True
 
 
-def test_a_function_works_on_bytes_in_another_process(confined: Confined) -> None:
+def test_a_function_works_on_bytes_in_another_process(confined: SandboxPool) -> None:
     packed = zlib.compress(b"some bytes")
     assert asyncio.run(confined.run(zlib.decompress, packed)) == b"some bytes"
     assert told(confined, PID) != str(os.getpid()).encode()
 
 
 @linux
-def test_nothing_of_one_work_stays_for_the_next(confined: Confined) -> None:
+def test_nothing_of_one_work_stays_for_the_next(confined: SandboxPool) -> None:
     told(confined, b"[setattr(__import__('builtins'), 'left', b'behind'), b'done'][1]")
     with pytest.raises(Overworked, match="AttributeError"):
         told(confined, b"__import__('builtins').left")
@@ -67,14 +67,14 @@ def test_nothing_of_one_work_stays_for_the_next(confined: Confined) -> None:
 
 
 @linux
-def test_what_unpacks_to_more_than_its_memory_ends_as_broken_work(confined: Confined) -> None:
+def test_what_unpacks_to_more_than_its_memory_ends_as_broken_work(confined: SandboxPool) -> None:
     bomb = zlib.compress(bytes(500_000_000), 1)
     with pytest.raises(Overworked, match="MemoryError"):
         asyncio.run(confined.run(zlib.decompress, bomb))
     assert asyncio.run(confined.run(zlib.decompress, zlib.compress(b"x"))) == b"x"
 
 
-def test_work_without_end_is_ended_and_the_next_is_done(confined: Confined) -> None:
+def test_work_without_end_is_ended_and_the_next_is_done(confined: SandboxPool) -> None:
     confined._clock_s = 0.2
     with pytest.raises(Overworked):
         told(confined, b"sum(iter(int, 1))")
@@ -83,7 +83,7 @@ def test_work_without_end_is_ended_and_the_next_is_done(confined: Confined) -> N
 
 
 @linux
-def test_the_kernel_holds_a_child_to_its_processor_time(confined: Confined) -> None:
+def test_the_kernel_holds_a_child_to_its_processor_time(confined: SandboxPool) -> None:
     assert limits(confined, "RLIMIT_CPU") == (sandbox_child.PROCESSOR_S, sandbox_child.PROCESSOR_S)
 
 
@@ -94,7 +94,9 @@ def test_the_kernel_holds_a_child_to_its_processor_time(confined: Confined) -> N
      b"__import__('os').memfd_create('x')", b"__import__('os').pipe()", b"open('/tmp/x', 'wb').write(b'x')",
      b"__import__('socket').socket()"],
 )  # fmt: skip
-def test_a_child_that_was_taken_over_reaches_no_file_and_no_socket(confined: Confined, code: bytes) -> None:
+def test_a_child_that_was_taken_over_reaches_no_file_and_no_socket(
+    confined: SandboxPool, code: bytes
+) -> None:
     with pytest.raises(Overworked):
         told(confined, code)
 
@@ -103,30 +105,30 @@ def test_a_child_that_was_taken_over_reaches_no_file_and_no_socket(confined: Con
 @pytest.mark.parametrize(
     "name", ["RLIMIT_AS", "RLIMIT_NOFILE", "RLIMIT_FSIZE", "RLIMIT_NPROC", "RLIMIT_CORE"]
 )
-def test_what_a_child_gave_up_it_does_not_get_back(confined: Confined, name: str) -> None:
+def test_what_a_child_gave_up_it_does_not_get_back(confined: SandboxPool, name: str) -> None:
     soft, hard = limits(confined, name)
     assert soft == hard >= 0
 
 
-def test_a_child_has_nothing_of_our_environment(confined: Confined) -> None:
+def test_a_child_has_nothing_of_our_environment(confined: SandboxPool) -> None:
     found = told(confined, b"repr(dict(__import__('os').environ)).encode()")
     threads = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
     assert set(ast.literal_eval(found.decode())) <= {"LC_CTYPE", "SYSTEMROOT", *threads}
 
 
 @needs_trees
-def test_what_a_child_prepared_is_there_when_no_file_can_be_opened(confined: Confined) -> None:
+def test_what_a_child_prepared_is_there_when_no_file_can_be_opened(confined: SandboxPool) -> None:
     look = b"__import__('lightgbm').__name__.encode()"
     with pytest.raises(Overworked):
         told(confined, look)
-    prepared = Confined(clock_s=60, prepare=prepare_trees)
+    prepared = SandboxPool(clock_s=60, prepare=prepare_trees)
     try:
         assert told(prepared, look) == b"lightgbm"
     finally:
         prepared.close()
 
 
-def test_an_answer_that_is_no_answer_is_broken_work(confined: Confined) -> None:
+def test_an_answer_that_is_no_answer_is_broken_work(confined: SandboxPool) -> None:
     for code in (
         b"1",
         b"None",
@@ -139,7 +141,7 @@ def test_an_answer_that_is_no_answer_is_broken_work(confined: Confined) -> None:
 
 
 def test_no_more_work_at_once_than_was_said() -> None:
-    pool = Confined(most=2)
+    pool = SandboxPool(most=2)
 
     parent = b"str(__import__('os').getppid()).encode()"
 
@@ -150,7 +152,7 @@ def test_no_more_work_at_once_than_was_said() -> None:
     pool.close()
 
 
-def test_closing_ends_all_children_also_one_that_works(confined: Confined) -> None:
+def test_closing_ends_all_children_also_one_that_works(confined: SandboxPool) -> None:
     pid = int(told(confined, b"str(__import__('os').getppid()).encode()"))
     assert is_there(pid)
 
@@ -168,8 +170,8 @@ def test_closing_ends_all_children_also_one_that_works(confined: Confined) -> No
 
 def test_a_child_ends_with_its_parent() -> None:
     script = (
-        "import asyncio, os, sys\nfrom contatto.kit.sandbox import Confined\n"
-        f"print(asyncio.run(Confined().run(eval, {PID!r})).decode(), flush=True)\nos._exit(0)\n"
+        "import asyncio, os, sys\nfrom contatto.kit.sandbox import SandboxPool\n"
+        f"print(asyncio.run(SandboxPool().run(eval, {PID!r})).decode(), flush=True)\nos._exit(0)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=300)
     for _ in range(1_200):

@@ -5,18 +5,18 @@ import sys
 
 PROGRAM = """
 import gc
-from contatto.kit.gc_freeze import keep_loaded, keep_more
+from contatto.kit.gc_freeze import freeze_loaded_objects, freeze_new_objects
 
 gc.freeze()
 before = gc.get_freeze_count()
 one = [[] for _ in range(1_000)]
-keep_more()
+freeze_new_objects()
 assert gc.get_freeze_count() <= before, "nobody has told it"
-keep_loaded()
+freeze_loaded_objects()
 kept = gc.get_freeze_count()
 assert kept >= before + 1_000
 more = [[] for _ in range(1_000)]
-keep_more()
+freeze_new_objects()
 assert gc.get_freeze_count() >= kept + 1_000
 """
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import MadeLater, Row, Tx, insert_for
-from contatto.kit.db.write_queue import GatheredWork
+from contatto.kit.db.write_queue import WorkBatcher
 
 THINGS = Table(
     "gathered_things",
@@ -100,7 +100,7 @@ def count_up(tx: Tx, numbers: Sequence[int]) -> list[int | Exception]:
 
 def test_works_that_come_together_share_a_transaction_and_each_has_its_own_answer(database: Database) -> None:
     THINGS.create(database.engine)
-    work = GatheredWork(database.write, count_up, most=3)
+    work = WorkBatcher(database.write, count_up, most=3)
 
     async def all_at_once() -> list[Any]:
         return await asyncio.gather(*(work.put(n) for n in (1, 7, 2, 3)), return_exceptions=True)
@@ -113,7 +113,7 @@ def test_works_that_come_together_share_a_transaction_and_each_has_its_own_answe
 
 def test_a_broken_work_is_found_and_leaves_the_others_alone(database: Database) -> None:
     THINGS.create(database.engine)
-    work = GatheredWork(database.write, count_up)
+    work = WorkBatcher(database.write, count_up)
 
     async def all_at_once() -> list[Any]:
         told = await asyncio.gather(*(work.put(n) for n in (1, 13, 2)), return_exceptions=True)
@@ -137,7 +137,7 @@ def test_works_stay_together_when_none_is_at_fault_and_are_tried_once_more(
             raise OperationalError("select", {}, RuntimeError("the database is away"))
         return list(numbers)
 
-    work = GatheredWork(database.write, count)
+    work = WorkBatcher(database.write, count)
 
     async def all_at_once() -> list[Any]:
         return await asyncio.gather(*(work.put(n) for n in (1, 2)), return_exceptions=True)
@@ -149,7 +149,7 @@ def test_works_stay_together_when_none_is_at_fault_and_are_tried_once_more(
 
 def test_whoever_stops_waiting_for_a_work_keeps_nobody_waiting(database: Database) -> None:
     THINGS.create(database.engine)
-    work = GatheredWork(database.write, count_up)
+    work = WorkBatcher(database.write, count_up)
 
     async def one_goes() -> int:
         gone, stays = (asyncio.ensure_future(work.put(n)) for n in (1, 2))

@@ -11,7 +11,7 @@ from contatto.accounts.store import businesses
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.write_queue import savepoint
-from contatto.kit.dispatch import After, Together, handing_out
+from contatto.kit.dispatch import After, BatchHandler, handing_out
 from contatto.kit.outbox import emit, emit_all, events, jobs
 from tests.kit.test_outbox import CupFilled, Listener, run
 from tests.kit.test_together import Tray, count, table
@@ -59,7 +59,7 @@ def test_a_batch_does_not_wait_for_what_somebody_else_holds(database: Database) 
         with ThreadPoolExecutor(1) as threads:
             return threads.submit(serve, database, after, "a", "b").result()
 
-    after: After = {CupFilled: {"tray": Together(wipe)}}
+    after: After = {CupFilled: {"tray": BatchHandler(wipe)}}
     assert database.write_now(serve_beside) == 2
     assert (tray.heard, count_fresh(database)) == ([], 2)
     run(database, after)
@@ -126,7 +126,7 @@ def test_what_handlers_lead_to_is_told_too(database: Database) -> None:
         emit_all(tx, [("b1", CupFilled("b1", f"{each.cup}+")) for each in some if len(each.cup) < 6])
         tray(tx, some)
 
-    after: After = {CupFilled: {"tray": Together(pour)}}
+    after: After = {CupFilled: {"tray": BatchHandler(pour)}}
     serve(database, after, "a")
     run(database, after)
     assert tray.heard == [["a"], ["a+"], ["a++"], ["a+++"], ["a++++"], ["a+++++"]]

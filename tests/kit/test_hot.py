@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.prepared import Query, Seek, insert_rows, update_rows
+from contatto.kit.db.prepared import PreparedQuery, Query, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, within
 from contatto.kit.i18n import SealedIn
@@ -57,7 +57,7 @@ def seal_said(tx: Tx, text: str, business_id: str, number: int) -> bytes | None:
     return tx.seal(text, business_id, "hot_secrets.said", str(number))
 
 
-MARKED = Seek(Secret, select(SECRETS).where(within(SECRETS.c.mark, "marks")).order_by(SECRETS.c.id))
+MARKED = PreparedQuery(Secret, select(SECRETS).where(within(SECRETS.c.mark, "marks")).order_by(SECRETS.c.id))
 MARKS = Query(select(SECRETS.c.id, SECRETS.c.mark).where(within(SECRETS.c.id, "ids")).order_by(SECRETS.c.id))
 
 
@@ -68,7 +68,7 @@ class Note:
     kind: TouchKind
 
 
-OF_KIND = Seek(
+OF_KIND = PreparedQuery(
     Note, select(NOTES).where(NOTES.c.kind == bindparam("of")).order_by(NOTES.c.id.desc()).limit(2)
 )
 

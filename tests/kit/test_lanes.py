@@ -16,7 +16,7 @@ from contatto.kit.db import write_queue
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database, act_for
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.write_queue import Lanes, Write, is_awaited
+from contatto.kit.db.write_queue import Write, WriteQueue, is_awaited
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
 from tests.kit.feeds import PATIENCE_S, Rang
@@ -26,16 +26,16 @@ NOBODY: Any = None
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
-def waiting(names: str) -> Lanes:
+def waiting(names: str) -> WriteQueue:
     """Lanes with writes that are named by their business; capitals are background work, digits are rows."""
-    made = Lanes()
+    made = WriteQueue()
     for name in names:
         work = None if name.isdigit() else str
         made.put(Write(NOBODY, name.lower(), work=work, in_background=name.isupper()))
     return made
 
 
-def commits(made: Lanes, most: int = 20) -> list[str]:
+def commits(made: WriteQueue, most: int = 20) -> list[str]:
     """The writes of each commit that follows, by their names."""
     found: list[Any] = []
     while len(found) < most and (

@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from contatto.kit.db import postgres
 from contatto.kit.db.database import Database
-from contatto.kit.db.postgres import GROWN_ROWS, learn_grown
+from contatto.kit.db.postgres import GROWN_ROWS, analyze_grown_tables
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events
@@ -31,7 +31,7 @@ def append_events(database: Database, count: int) -> None:
 def learn(database: Database) -> list[str]:
     """Whether it is learnt about our table; tests before this one have left others that shrank."""
     with database.engine.connect() as connection:
-        learnt = learn_grown(connection.execution_options(isolation_level="AUTOCOMMIT"))
+        learnt = analyze_grown_tables(connection.execution_options(isolation_level="AUTOCOMMIT"))
     return [name for name in learnt if name == events.name]
 
 

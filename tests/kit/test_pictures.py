@@ -15,20 +15,20 @@ from PIL import Image
 from contatto.kit import errors
 from contatto.kit.decoders import MOST_PIXELS
 from contatto.kit.errors import Refused
-from contatto.kit.sandbox import Confined
+from contatto.kit.sandbox import SandboxPool
 from contatto.kit.untrusted_files import LONGEST_SIDE, MOST_KEPT, Picture, read_remade
 from contatto.kit.uploads import Uploads
 
 
 @pytest.fixture(scope="module")
-def confined() -> Iterator[Confined]:
-    pool = Confined(clock_s=60)  # on a busy machine a child waits for its turn
+def confined() -> Iterator[SandboxPool]:
+    pool = SandboxPool(clock_s=60)  # on a busy machine a child waits for its turn
     yield pool
     pool.close()
 
 
 @pytest.fixture
-def remade(confined: Confined) -> Any:
+def remade(confined: SandboxPool) -> Any:
     """Make a picture anew as the edges do: in a child."""
     return lambda raw: asyncio.run(Uploads(confined).remake(raw, "a member"))
 

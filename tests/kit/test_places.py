@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from contatto.kit.concurrency import Places, TurnLayer, take_turn, turn_given_up
+from contatto.kit.concurrency import RequestSlotLayer, TenantSlots, slot_released, take_slot
 
 
 class Visits:
     """Who is inside, who was let in so far, and a way to let each out."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: TenantSlots) -> None:
         self.places = places
         self.came: list[str] = []
         self.inside: dict[str, asyncio.Event] = {}
@@ -35,7 +35,7 @@ class Visits:
             await asyncio.sleep(0)
 
 
-def play(places: Places, story: Callable[[Visits], Awaitable[None]]) -> None:
+def play(places: TenantSlots, story: Callable[[Visits], Awaitable[None]]) -> None:
     async def go() -> None:
         visits = Visits(places)
         await story(visits)
@@ -56,7 +56,7 @@ def test_a_business_has_no_more_than_its_places_however_many_are_free() -> None:
         await visits.leave("a1")
         assert visits.came == ["a1", "b1", "a2"]
 
-    play(Places(3, 1), story)
+    play(TenantSlots(3, 1), story)
 
 
 def test_who_waits_is_served_in_turn_by_business() -> None:
@@ -67,7 +67,7 @@ def test_who_waits_is_served_in_turn_by_business() -> None:
             await visits.leave(next(iter(visits.inside)))
         assert visits.came == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
 
-    play(Places(1, 1), story)
+    play(TenantSlots(1, 1), story)
 
 
 def test_who_gave_up_takes_no_place_and_stands_in_nobodys_way() -> None:
@@ -81,7 +81,7 @@ def test_who_gave_up_takes_no_place_and_stands_in_nobodys_way() -> None:
         await visits.come("d1")
         assert visits.came[-1] == "d1"
 
-    play(Places(1, 1), story)
+    play(TenantSlots(1, 1), story)
 
 
 def test_a_place_that_was_given_to_one_who_gives_up_at_that_moment_is_free_again() -> None:
@@ -96,7 +96,7 @@ def test_a_place_that_was_given_to_one_who_gives_up_at_that_moment_is_free_again
         await visits.come("c1")
         assert visits.came == ["a1", "c1"]
 
-    play(Places(1, 1), story)
+    play(TenantSlots(1, 1), story)
 
 
 class Requests:
@@ -108,11 +108,11 @@ class Requests:
         self.answers: list[str] = []
         self.most_at_once = self.at_once = 0
         self.thread = asyncio.Event()
-        self.layer = TurnLayer(self.answer, most_of_one=1)
+        self.layer = RequestSlotLayer(self.answer, most_of_one=1)
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
         name = scope["path"]
-        await take_turn(name[0])
+        await take_slot(name[0])
         self.works.append(name)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -120,7 +120,7 @@ class Requests:
             await asyncio.sleep(0)
         self.at_once -= 1
         if name.endswith("thread"):
-            async with turn_given_up():
+            async with slot_released():
                 await self.thread.wait()
         if name.endswith("fault"):
             raise ValueError(name)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.database import MOST_AGE, MOST_CHANGED, Database, RememberedCounts
+from contatto.kit.db.database import MOST_AGE, MOST_CHANGED, CachedCounts, Database
 from tests import make
 
 MANY = 100_000
@@ -18,7 +18,7 @@ class Counting:
     """Counts that say how often they were made."""
 
     def __init__(self, db: Database, rows: int = MANY) -> None:
-        self.remembered = RememberedCounts(db, {"businesses"})
+        self.remembered = CachedCounts(db, {"businesses"})
         self.rows, self.times = rows, 0
 
     def ask(self, key: str = "mine") -> int:

@@ -8,7 +8,7 @@ from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.dispatch import RETRY_AFTER, After, Among, OnlyFor, Together, interest
+from contatto.kit.dispatch import RETRY_AFTER, After, BatchHandler, TenantHandler, TenantsOfKind, interest
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import jobs, list_failed_jobs
 from tests.kit.test_outbox import CupFilled, Listener, fill, run
@@ -31,7 +31,7 @@ class Tray:
 
 def table(tray: Tray, *, beside: Listener | None = None) -> After:
     alone = {"beside": beside} if beside else {}
-    return {CupFilled: {"tray": Together(tray), **alone}}
+    return {CupFilled: {"tray": BatchHandler(tray), **alone}}
 
 
 def count(db: Database, table: Table) -> int:
@@ -70,7 +70,7 @@ def test_a_business_that_nobody_asked_for_is_left_out(database: Database) -> Non
     tray = Tray("none")
     fill(database, "a", "b1")
     fill(database, "b", "b2")
-    only = OnlyFor(lambda _tx: {"b2"}, Together(tray))
+    only = TenantHandler(lambda _tx: {"b2"}, BatchHandler(tray))
     run(database, {CupFilled: {"tray": only}})
     assert tray.heard == [["b"]]
 
@@ -82,7 +82,9 @@ def test_what_tells_the_businesses_of_several_handlers_is_asked_once(database: D
         asked.append(tx)
         return {"cups": {"b1"}, "plates": {"b2"}}
 
-    cups, plates, forks = (OnlyFor(Among(ask, kind), Tray(kind)) for kind in ("cups", "plates", "forks"))
+    cups, plates, forks = (
+        TenantHandler(TenantsOfKind(ask, kind), Tray(kind)) for kind in ("cups", "plates", "forks")
+    )
 
     def look(tx: Tx) -> list[list[bool]]:
         is_interested = interest(tx)

@@ -9,7 +9,7 @@ from starlette.types import Message
 
 from contatto.kit import errors, uploads
 from contatto.kit.errors import Refused
-from contatto.kit.sandbox import Confined
+from contatto.kit.sandbox import SandboxPool
 from contatto.kit.sandbox_child import Work
 from contatto.kit.untrusted_files import PICTURE_LIMIT, Picture
 from contatto.kit.uploads import MOST_OF_ONE, Uploads
@@ -22,8 +22,8 @@ HOME, NEIGHBOUR, ELSEWHERE = "2001:db8:1:1::1", "2001:db8:1:1:ffff::2", "2001:db
 
 
 @pytest.fixture
-def confined() -> Iterator[Confined]:
-    pool = Confined(clock_s=60)  # on a busy machine a child waits for its turn
+def confined() -> Iterator[SandboxPool]:
+    pool = SandboxPool(clock_s=60)  # on a busy machine a child waits for its turn
     yield pool
     pool.close()
 
@@ -59,7 +59,7 @@ async def outcomes(*asked: asyncio.Task[Picture]) -> list[str]:
 
 
 def test_a_network_has_one_picture_at_a_time_and_strangers_never_all_places(
-    confined: Confined, monkeypatch: pytest.MonkeyPatch
+    confined: SandboxPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = confined.run
 
@@ -86,7 +86,7 @@ def test_a_network_has_one_picture_at_a_time_and_strangers_never_all_places(
     assert asyncio.run(ask()) == ["taken", "too_many", "busy", "taken"]
 
 
-def test_a_sender_has_few_requests_here_and_their_place_is_free_again(confined: Confined) -> None:
+def test_a_sender_has_few_requests_here_and_their_place_is_free_again(confined: SandboxPool) -> None:
     async def ask() -> list[str]:
         desk, go_on = Uploads(confined), asyncio.Event()
         slow = [
@@ -109,7 +109,7 @@ def test_a_sender_has_few_requests_here_and_their_place_is_free_again(confined: 
 
 
 def test_all_bodies_together_take_a_bounded_number_of_bytes(
-    confined: Confined, monkeypatch: pytest.MonkeyPatch
+    confined: SandboxPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "MOST_BYTES", 25)
 
@@ -131,7 +131,7 @@ def test_all_bodies_together_take_a_bounded_number_of_bytes(
     assert asyncio.run(ask()) == ["busy"]
 
 
-def test_what_is_too_large_or_no_picture_is_refused_before_anything_decodes_it(confined: Confined) -> None:
+def test_what_is_too_large_or_no_picture_is_refused_before_anything_decodes_it(confined: SandboxPool) -> None:
     async def ask(raw: bytes) -> None:
         await Uploads(confined).take_from_stranger(request(raw, HOME))
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contatto.kit.db.database import Database, RememberedCounts
+from contatto.kit.db.database import CachedCounts, Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads, undo_merge
@@ -54,7 +54,7 @@ def test_whatever_happens_to_leads_their_counts_are_those_that_are_there(
     database: Database, taken: list[tuple[Step, int]]
 ) -> None:
     actor, *_ = two(database)
-    remembered = RememberedCounts(database, {"leads", "conversations"}, least=0, per_row=timedelta())
+    remembered = CachedCounts(database, {"leads", "conversations"}, least=0, per_row=timedelta())
 
     def check(tx: Tx) -> None:
         counts = load_lead_counts(tx, actor.business_id, remembered.begin())

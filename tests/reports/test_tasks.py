@@ -10,7 +10,7 @@ import pytest
 
 from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit import errors
-from contatto.kit.background import LEASE, make_next
+from contatto.kit.background import LEASE, export_next
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -243,7 +243,7 @@ def test_each_business_has_its_report_made_however_many_another_asked_for(databa
         for _ in range(2):
             due = await database.read(Turns(store.WAITING).list_businesses)
             for business_id in due:
-                assert await make_next(database, REPORT_FILES, business_id)
+                assert await export_next(database, REPORT_FILES, business_id)
                 made.append(business_id)
 
     asyncio.run(go())

@@ -28,14 +28,14 @@ from contatto.audit.actions import AuditWriter, FoldedReads, append_audit_record
 from contatto.audit.model import AuditRecord, Look
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
-from contatto.kit.concurrency import take_turn
+from contatto.kit.concurrency import take_slot
 from contatto.kit.db.database import FOLLOW, act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbox import last_seq
 from contatto.kit.rate_limits import RequestLimit
-from contatto.kit.read_audit import SEEN, Ids, Seen
+from contatto.kit.read_audit import CONTACT_READS, ContactReads, Ids
 from contatto.ui.context import context_of, part_of
 from contatto.ui.live import Reader
 from contatto.ui.render import BEFORE_RENDERING, use_language
@@ -161,8 +161,8 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
         Refused: FORBIDDEN or NO_SCOPE, when the table of routes asks for more than the caller has.
     """
     check_access(request, caller)
-    request.state.caller, request.state.seen = caller, Seen()
-    SEEN.set(request.state.seen)
+    request.state.caller, request.state.seen = caller, ContactReads()
+    CONTACT_READS.set(request.state.seen)
     if request.method == "POST":
         fields = request.state.named = await _named_fields(request)
 
@@ -172,7 +172,7 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
             request.state.is_written = True
 
         FOLLOW.set(follow)
-    await take_turn(caller.business_id)
+    await take_slot(caller.business_id)
     return caller
 
 
@@ -260,7 +260,7 @@ class AuditLayer:
         look = self.shows.get(f"{scope['method']} {getattr(scope.get('route'), 'path', '')}")
         if "caller" not in state or state.get("is_refused") or _LOOK in state:
             return
-        seen: Seen = state["seen"]
+        seen: ContactReads = state["seen"]
         if (look is None and state.get("is_written")) or (look is not Look.EACH and not seen):
             return
         request, caller = Request(scope), state["caller"]
@@ -285,7 +285,7 @@ class AuditLayer:
             self.late.keep(state["caller"].subject_id, _act(scope), fresh, now)
 
 
-def _seen_text(audit_record: AuditRecord, reads: Seen, fresh: Ids) -> str:
+def _seen_text(audit_record: AuditRecord, reads: ContactReads, fresh: Ids) -> str:
     """Format the ids that a read showed, without its own object."""
     named = set(audit_record.object.split())
     counts = {kind: len(ids) for kind, ids in reads.ids.items()} | reads.counts

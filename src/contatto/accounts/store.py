@@ -11,7 +11,7 @@ from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, Bus
 # isort: split
 from contatto.accounts.model import Member, Permission, Role, Session, User, Workplace
 from contatto.accounts.rules import is_able
-from contatto.kit.db.prepared import Seek
+from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 
@@ -131,7 +131,7 @@ def save_business(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(businesses, row)
 
 
-_OF_ID: Final = Seek(Business, sa.select(businesses).where(businesses.c.id == sa.bindparam("of")))
+_OF_ID: Final = PreparedQuery(Business, sa.select(businesses).where(businesses.c.id == sa.bindparam("of")))
 
 
 def find_business(tx: Tx, business_id: BusinessId) -> Business | None:
@@ -416,7 +416,7 @@ def save_ad_account(tx: Tx, row: dict[str, Any]) -> None:
 
 
 _OF_BUSINESS: Final = sa.select(ad_accounts).where(ad_accounts.c.business_id == sa.bindparam("of"))
-_AD_ACCOUNTS: Final = Seek(AdAccount, _OF_BUSINESS.order_by(ad_accounts.c.created_at))
+_AD_ACCOUNTS: Final = PreparedQuery(AdAccount, _OF_BUSINESS.order_by(ad_accounts.c.created_at))
 
 
 def list_ad_accounts(tx: Tx, business_id: BusinessId) -> list[AdAccount]:

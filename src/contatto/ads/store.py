@@ -44,7 +44,7 @@ from contatto.ads.model import (
     ViewWindow,
     WelcomeMessage,
 )
-from contatto.kit.db.prepared import Listed, Seek
+from contatto.kit.db.prepared import PreparedQuery, QuerySnapshot
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import (
     ROW,
@@ -202,7 +202,7 @@ def find_ad_group(tx: Tx, business_id: str, ad_group_id: str) -> AdGroup | None:
     return tx.find(AdGroup, _mine(ad_groups, business_id, ad_groups.c.id == ad_group_id))
 
 
-_NAMED_AD_GROUPS: Final = Seek(
+_NAMED_AD_GROUPS: Final = PreparedQuery(
     AdGroup,
     select(ad_groups).where(ad_groups.c.business_id == bindparam("of"), within(ad_groups.c.id, "named")),
 )
@@ -214,7 +214,7 @@ def list_ad_groups_by_id(tx: Tx, business_id: str, ad_group_ids: Collection[str]
     return _NAMED_AD_GROUPS.list(tx, values) if ad_group_ids else []
 
 
-_NAMED_CAMPAIGNS: Final = Seek(
+_NAMED_CAMPAIGNS: Final = PreparedQuery(
     Campaign,
     select(campaigns).where(
         campaigns.c.business_id == bindparam("of"),
@@ -422,9 +422,9 @@ def _active(table: Table, *conditions: ColumnElement[bool]) -> Select[tuple[obje
     return select(table).where(condition, table.c.status == NodeStatus.ACTIVE, *conditions)
 
 
-_CAMPAIGNS: Final = Seek(Campaign, _active(campaigns).order_by(campaigns.c.number))
-_AD_GROUPS: Final = Seek(AdGroup, _active(ad_groups).order_by(ad_groups.c.number))
-_ADS: Final = Seek(Ad, _active(ads, ads.c.audit == Audit.PASS).order_by(ads.c.number))
+_CAMPAIGNS: Final = PreparedQuery(Campaign, _active(campaigns).order_by(campaigns.c.number))
+_AD_GROUPS: Final = PreparedQuery(AdGroup, _active(ad_groups).order_by(ad_groups.c.number))
+_ADS: Final = PreparedQuery(Ad, _active(ads, ads.c.audit == Audit.PASS).order_by(ads.c.number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,9 +432,9 @@ class LiveNodes:
     """The live ads of a business, and the active nodes that they are made of."""
 
     live: tuple[LiveAd, ...]
-    campaigns: Listed[Campaign]
-    ad_groups: Listed[AdGroup]
-    ads: Listed[Ad]
+    campaigns: QuerySnapshot[Campaign]
+    ad_groups: QuerySnapshot[AdGroup]
+    ads: QuerySnapshot[Ad]
 
 
 def list_live_ads(tx: Tx, business_id: str) -> list[LiveAd]:

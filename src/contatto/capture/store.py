@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstraint, bindparam, select
 
 from contatto.capture.model import Field, Review
-from contatto.kit.db.prepared import Query, Seek
+from contatto.kit.db.prepared import PreparedQuery, Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text, within
 from contatto.kit.ids import new_id
@@ -72,7 +72,7 @@ def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
     tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=changed))
 
 
-_SWITCH: Final = Seek(
+_SWITCH: Final = PreparedQuery(
     CaptureSwitch,
     select(capture_switches).where(
         capture_switches.c.business_id == bindparam("of"),
@@ -108,7 +108,7 @@ def list_capturing(tx: Tx, business_id: str) -> set[str]:
     return {channel_id for channel_id, switch in list_switches(tx, business_id).items() if switch.is_on}
 
 
-_SWITCHES: Final = Seek(
+_SWITCHES: Final = PreparedQuery(
     CaptureSwitch, select(capture_switches).where(capture_switches.c.business_id == bindparam("of"))
 )
 

@@ -13,7 +13,7 @@ from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Platf
 from contatto.channels.store import list_apps_named, list_public_accounts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.write_queue import GatheredWork
+from contatto.kit.db.write_queue import WorkBatcher
 
 CONNECTORS: Final[Mapping[Platform, Connector]] = {
     Platform.TIKTOK: TikTok(),
@@ -46,7 +46,7 @@ class GatheredAccounts:
     """Batching reader of web chat accounts: concurrent requests share one query."""
 
     def __init__(self, db: Database) -> None:
-        self.accounts: Final = GatheredWork(db.read, _list_public)
+        self.accounts: Final = WorkBatcher(db.read, _list_public)
 
 
 def _list_public(tx: Tx, account_ids: Sequence[str]) -> Sequence[ChannelAccount | None]:

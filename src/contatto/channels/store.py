@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, bindparam, select
 
 from contatto.channels.model import AccountSeen, ChannelAccount, ChannelApp, CheckState, Platform, TokenCheck
-from contatto.kit.db.prepared import Seek
+from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text, within
 
@@ -91,7 +91,9 @@ def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | 
     )
 
 
-_PUBLIC: Final = Seek(ChannelAccount, select(channel_accounts).where(within(channel_accounts.c.id, "ids")))
+_PUBLIC: Final = PreparedQuery(
+    ChannelAccount, select(channel_accounts).where(within(channel_accounts.c.id, "ids"))
+)
 
 
 def list_registration_countries(tx: Tx) -> list[str]:
@@ -109,7 +111,7 @@ def find_public_account(tx: Tx, account_id: str) -> ChannelAccount | None:
     return next(iter(list_public_accounts(tx, [account_id])), None)
 
 
-_BY_EXTERNAL: Final = Seek(
+_BY_EXTERNAL: Final = PreparedQuery(
     ChannelAccount,
     select(channel_accounts).where(
         channel_accounts.c.business_id == bindparam("of"),
@@ -127,7 +129,7 @@ def find_account_by_external(
     return accounts[0] if accounts else None
 
 
-_OF_BUSINESS: Final = Seek(
+_OF_BUSINESS: Final = PreparedQuery(
     ChannelAccount,
     select(channel_accounts)
     .where(channel_accounts.c.business_id == bindparam("of"))

@@ -13,7 +13,7 @@ from contatto.kit.background import Installation
 from contatto.kit.clock import SystemClock
 from contatto.kit.db.connect import open_storage
 from contatto.kit.db.database import Database
-from contatto.kit.gc_freeze import keep_loaded
+from contatto.kit.gc_freeze import freeze_loaded_objects
 from contatto.kit.log import logger
 from contatto.wiring import PORTS, install
 from contatto.worker import Worker
@@ -81,7 +81,7 @@ async def _work_until_left(db: Database, installation: Installation) -> None:
 def main() -> None:
     """What the process runs."""
     settings, db = _open()
-    keep_loaded()
+    freeze_loaded_objects()
     try:
         asyncio.run(_work_until_left(db, install(settings)))
     finally:
@@ -98,7 +98,7 @@ def _open() -> Storage:
 def worker_command() -> None:
     """Do the background work in a process of its own; run as many as you like on PostgreSQL."""
     settings, db = _open()
-    keep_loaded()
+    freeze_loaded_objects()
     _out.print("The worker runs. Stop it with Ctrl+C.")
     try:
         asyncio.run(run_worker(db, install(settings)))

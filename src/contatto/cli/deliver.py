@@ -27,7 +27,7 @@ from contatto.delivery.predict.marketplace import Marketplace, Unusable
 from contatto.delivery.predict.relearning import FEW as CLICKS_TO_RELEARN
 from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.predict.stepping import finish_work
-from contatto.kit.gc_freeze import keep_loaded
+from contatto.kit.gc_freeze import freeze_loaded_objects
 
 LONGEST_LINE: Final = 16 * 1024 * 1024
 _MOST_COMPLAINTS: Final = 1_000
@@ -99,7 +99,7 @@ def load_kernels() -> None:
         scratch.take(LeadLine(ts, viewer, "a", LeadSource.CHAT))
     scratch.take(RequestLine(ts + 7 * 3_600_000_000, "last", "v", "SG", {"language": "en"}, 1))
     finish_work(scratch.market)
-    keep_loaded()
+    freeze_loaded_objects()
 
 
 class Faults:

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 from typer.core import TyperGroup
 
-from contatto.kit.db.connect import write_privately
-
 
 class LazyCommand(NamedTuple):
     """A command's place under ``contatto.cli``, and its line in the list of commands."""
@@ -138,4 +136,4 @@ app = typer.Typer(
 @app.callback()
 def _start() -> None:
     """Whatever a command writes is for its owner alone."""
-    write_privately()
+    os.umask(0o077)  # only the owner may read written files, which hold names in clear text

@@ -11,7 +11,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from contatto.kit.gc_freeze import keep_loaded
+from contatto.kit.gc_freeze import freeze_loaded_objects
 from contatto.ui.connection_limits import Connections, guarded_by
 from contatto.ui.context import Context
 
@@ -75,7 +75,7 @@ class Serving:
         second.
         """
         await self.until_started()
-        keep_loaded()
+        freeze_loaded_objects()
 
     async def _rest(self) -> None:
         await asyncio.Event().wait()

@@ -53,7 +53,7 @@ from contatto.forms.store import (
     save_form_picture,
 )
 from contatto.kit import errors
-from contatto.kit.background import Making, Record
+from contatto.kit.background import ExportJob, Record
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
@@ -495,7 +495,7 @@ def make_lead_file(tx: Tx, file: LeadFile) -> Record:
     return lambda tx: lead_files.keep_lead_file(tx, file, *packed)
 
 
-LEAD_FILES: Final = Making(WAITING, lead_files.claim_lead_file, lead_files.renew_lead_file, make_lead_file)
+LEAD_FILES: Final = ExportJob(WAITING, lead_files.claim_lead_file, lead_files.renew_lead_file, make_lead_file)
 """Files of leads that programs asked for."""
 
 

@@ -19,7 +19,7 @@ from contatto.guide.actions import list_done_steps
 from contatto.home.model import AdFigures, DayFigures, GoalCost, HomeFigures, LeadFigures, Need, NeedKind
 from contatto.inbox.store.conversations import ConversationFilter, count_active_since, count_tabs
 from contatto.jobs.actions import count_failed_work
-from contatto.kit.db.database import Recall
+from contatto.kit.db.database import CountReader
 from contatto.kit.db.tx import Tx
 from contatto.kit.numbers import interval_of, interval_of_count
 from contatto.leads.model import LeadStatus
@@ -37,7 +37,7 @@ WEEK: Final = Look(period=Period.LAST_7)
 """Seven days up to today: one day has too few leads to compare costs."""
 
 
-def load_home(tx: Tx, caller: Caller, recall: Recall) -> HomeFigures:
+def load_home(tx: Tx, caller: Caller, recall: CountReader) -> HomeFigures:
     """Read all that a member may see of today, of the ads' week, and of what waits."""
     accounts = list_ad_accounts(tx, caller.business_id)
     account = accounts[0] if accounts else None
@@ -100,7 +100,7 @@ def _leads_of(counts: Counts) -> LeadFigures | None:
     )
 
 
-def list_needs(tx: Tx, caller: Caller, account: AdAccount | None, recall: Recall) -> Iterator[Need]:
+def list_needs(tx: Tx, caller: Caller, account: AdAccount | None, recall: CountReader) -> Iterator[Need]:
     """Yield what waits for a person and can be dealt with by this member, the most urgent first."""
     if may(caller, Permission.ADMINISTER):
         yield from _crm_needs(tx, caller.business_id)
@@ -126,7 +126,7 @@ def _ad_needs(tx: Tx, business_id: str, account: AdAccount | None) -> Iterator[N
         yield Need(NeedKind.ADS_REFUSED, refused, "/settings/marketplaces")
 
 
-def _lead_needs(tx: Tx, business_id: str, recall: Recall) -> Iterator[Need]:
+def _lead_needs(tx: Tx, business_id: str, recall: CountReader) -> Iterator[Need]:
     if due := list_due_leads(tx, business_id, tx.now.date()):
         yield Need(NeedKind.TASKS_DUE, len(due), f"/leads/{due[0]}")
     if raw := load_lead_counts(tx, business_id, recall).get(LeadStatus.RAW, 0):

@@ -11,7 +11,7 @@ from contatto.accounts.rules import require
 from contatto.guide.rules import STEP_PAGES, STEP_TEXTS, Step
 from contatto.home.actions import load_home
 from contatto.home.model import AdFigures
-from contatto.kit.db.database import RememberedCounts
+from contatto.kit.db.database import CachedCounts
 from contatto.ui.context import context_of, part_of
 
 router: Final = APIRouter(include_in_schema=False)
@@ -22,7 +22,7 @@ TALLEST: Final = 72
 @router.get("/home")
 async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
     require(caller, Permission.READ_REPORTS)
-    context, recall = context_of(request), part_of(request, RememberedCounts).begin()
+    context, recall = context_of(request), part_of(request, CachedCounts).begin()
     figures = await context.db.read(lambda tx: load_home(tx, caller, recall))
     step = figures.next_step
     values = {

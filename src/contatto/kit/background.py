@@ -277,7 +277,7 @@ RENEW_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Making[T]:
+class ExportJob[T]:
     """One kind of file.
 
     Args:
@@ -293,10 +293,10 @@ class Making[T]:
     make: Callable[[Tx, T], Record]
 
 
-class Maker:
+class Exporter:
     """Makes the files of one kind that are due, beside each other."""
 
-    def __init__(self, db: Database, kind: Making[Any]) -> None:
+    def __init__(self, db: Database, kind: ExportJob[Any]) -> None:
         self._db = db
         self._kind = kind
         self._turns = Turns(kind.queue)
@@ -319,7 +319,7 @@ class Maker:
 
     async def _keep_making(self, business_id: str) -> None:
         try:
-            while await make_next(self._db, self._kind, business_id):
+            while await export_next(self._db, self._kind, business_id):
                 pass
         except Exception as error:  # a database that is away for a while: the lease ends, and it is due again
             logger().error("making.failed", error_at=where(error))
@@ -337,7 +337,7 @@ class Maker:
             await asyncio.gather(*self._running.values())
 
 
-async def make_next(db: Database, kind: Making[Any], business_id: str) -> bool:
+async def export_next(db: Database, kind: ExportJob[Any], business_id: str) -> bool:
     """Make the next file of a business; False when there is none."""
     claimed: list[Any] = []
     making = asyncio.ensure_future(db.run_aside(lambda: _make(db, kind, business_id, claimed), business_id))
@@ -349,11 +349,11 @@ async def make_next(db: Database, kind: Making[Any], business_id: str) -> bool:
             await db.write(partial(_renew, kind, file), in_background=True)
 
 
-def _renew[T](kind: Making[T], file: T, tx: Tx) -> None:
+def _renew[T](kind: ExportJob[T], file: T, tx: Tx) -> None:
     kind.renew(tx, file)
 
 
-def _make(db: Database, kind: Making[Any], business_id: str, claimed: list[Any]) -> bool:
+def _make(db: Database, kind: ExportJob[Any], business_id: str, claimed: list[Any]) -> bool:
     file = db.write_now(lambda tx: kind.claim(tx, business_id), in_background=True)
     if file is None:
         return False
@@ -364,9 +364,9 @@ def _make(db: Database, kind: Making[Any], business_id: str, claimed: list[Any])
     return True
 
 
-async def make_all(db: Database, kind: Making[Any]) -> int:
+async def export_all(db: Database, kind: ExportJob[Any]) -> int:
     """Make all files of a kind that are due, and wait for them; say of how many businesses they were."""
-    maker, count = Maker(db, kind), 0
+    maker, count = Exporter(db, kind), 0
     while started := await maker.start_due():
         count += started
         await maker.finish()
@@ -383,7 +383,7 @@ class Installation:
         told_to: the permission that an open page needs to be told of an event, by the event's name.
         prepare: loads what the first work would wait for, in a thread of its own.
         queued_work: work that waits in tables, for so many batches at a time; its turns are new.
-        makings: files that are made in the background.
+        export_jobs: files that are made in the background.
         outbound: the kinds of requests to outside systems, by the names that are kept with them.
         periodic_jobs: work by the clock.
         maintenance: long work on files by the clock.
@@ -396,7 +396,7 @@ class Installation:
     told_to: Mapping[str, str]
     prepare: Callable[[Database], None]
     queued_work: Callable[[int], tuple[QueuedWork, ...]]
-    makings: tuple[Making[Any], ...]
+    export_jobs: tuple[ExportJob[Any], ...]
     outbound: Mapping[str, OutboundKind]
     periodic_jobs: Callable[[], tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]]
     maintenance: tuple[MaintenanceJob, ...]

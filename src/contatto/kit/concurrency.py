@@ -20,7 +20,7 @@ REQUESTS_AT_ONCE: Final = 10_000
 """Requests of all businesses together; the limit of connections is lower."""
 
 
-class Places:
+class TenantSlots:
     """Places of one process; to be used from event loops alone.
 
     Args:
@@ -86,13 +86,13 @@ class Places:
         return None
 
 
-class Turn:
+class RequestSlot:
     """The place that one request holds among the requests of its business.
 
     A request frees it while it waits for a client, a thread or another server. Then it queues again.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: TenantSlots) -> None:
         self._places = places
         self._business_id = ""
         self._is_held = False
@@ -136,17 +136,17 @@ class Turn:
             asyncio.get_running_loop().call_soon(self._places.leave, self._business_id)
 
 
-_TURN: ContextVar[Turn | None] = ContextVar("turn", default=None)
+_TURN: ContextVar[RequestSlot | None] = ContextVar("turn", default=None)
 
 
-async def take_turn(business_id: str) -> None:
+async def take_slot(business_id: str) -> None:
     """Wait until the running request may work for its business; outside of requests, go on at once."""
     if (turn := _TURN.get()) is not None:
         await turn.take(business_id)
 
 
 @asynccontextmanager
-async def turn_given_up() -> AsyncIterator[None]:
+async def slot_released() -> AsyncIterator[None]:
     """Let other requests of the business work while this one waits."""
     if (turn := _TURN.get()) is None:
         yield
@@ -155,7 +155,7 @@ async def turn_given_up() -> AsyncIterator[None]:
         yield
 
 
-class TurnLayer:
+class RequestSlotLayer:
     """Runs few requests of one business at a time, so that those of others wait for one of them at most.
 
     A request takes its turn where its caller is identified, and ends it with the first byte of its answer.
@@ -167,13 +167,13 @@ class TurnLayer:
 
     def __init__(self, app: ASGIApp, most_of_one: int) -> None:
         self.app = app
-        self._places = Places(REQUESTS_AT_ONCE, most_of_one)
+        self._places = TenantSlots(REQUESTS_AT_ONCE, most_of_one)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        turn = Turn(self._places)
+        turn = RequestSlot(self._places)
 
         async def receive_meanwhile() -> Message:
             async with turn.given_up():
@@ -237,7 +237,7 @@ class HashPool:
     async def run[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work in the pool's thread; only for who holds a place."""
         job = self._threads.submit(work, *args, **kwargs)
-        async with turn_given_up():
+        async with slot_released():
             return await asyncio.wrap_future(job)
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ type Businesses = Callable[[Tx], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Among[K]:
+class TenantsOfKind[K]:
     """The businesses of one kind, where one question tells those of all kinds."""
 
     ask: Callable[[Tx], Mapping[K, Collection[str]]]
@@ -41,7 +41,7 @@ class Among[K]:
 
 
 @dataclass(frozen=True, slots=True)
-class OnlyFor:
+class TenantHandler:
     """A handler for the events of some businesses, which are named anew for each batch of events."""
 
     businesses: Businesses
@@ -52,7 +52,7 @@ class OnlyFor:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class BatchHandler:
     """A handler of many events, in their order; to do one is a batch of one.
 
     It runs as soon as events are handed out, in that transaction, and without a job: many events need a
@@ -76,10 +76,10 @@ def interest(tx: Tx) -> IsInterested:
         return answer
 
     def is_interested(handler: Handler, business_id: str) -> bool:
-        if not isinstance(handler, OnlyFor):
+        if not isinstance(handler, TenantHandler):
             return True
         of = handler.businesses
-        return business_id in (ask(of.ask).get(of.kind, ()) if isinstance(of, Among) else ask(of))
+        return business_id in (ask(of.ask).get(of.kind, ()) if isinstance(of, TenantsOfKind) else ask(of))
 
     return is_interested
 
@@ -113,7 +113,7 @@ def handing_out[T](after: After, work: Callable[[Tx], T]) -> Callable[[Tx], T]:
 
 def _hand_out(tx: Tx, after: After, held: list[_Happened], is_interested: IsInterested) -> None:
     """Tell the handlers of many, and write the events; what these led to is held instead."""
-    happened, together = list(held), dict[Together, list[Any]]()
+    happened, together = list(held), dict[BatchHandler, list[Any]]()
     held.clear()
     kinds = dict.fromkeys((type(event), row["business_id"]) for event, row in happened)
     of_many = {kind: _list_of_many(after, kind, is_interested) for kind in kinds}
@@ -136,16 +136,16 @@ def _hand_out(tx: Tx, after: After, held: list[_Happened], is_interested: IsInte
 
 def _list_of_many(
     after: After, of: tuple[type[Any], str], is_interested: IsInterested
-) -> list[Together] | None:
+) -> list[BatchHandler] | None:
     """The handlers of a kind of events of a business; None if one of them takes each event alone."""
     kind, business_id = of
     wanted = [each for each in after.get(kind, {}).values() if is_interested(each, business_id)]
-    of_many = [each for each in wanted if isinstance(each, Together)]
+    of_many = [each for each in wanted if isinstance(each, BatchHandler)]
     return of_many if kind in after and len(of_many) == len(wanted) else None
 
 
 @contextmanager
-def _hardly_waiting(tx: Tx, handlers: Collection[Together]) -> Iterator[None]:
+def _hardly_waiting(tx: Tx, handlers: Collection[BatchHandler]) -> Iterator[None]:
     """What somebody else holds ends a statement soon, if there is anything to run.
 
     Source: https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
@@ -321,9 +321,9 @@ class Drain:
 
 def _tell_together(tx: Tx, told: list[_Told]) -> list[_Told]:
     """Run the handlers of many events, each in a savepoint; give what is left or has failed."""
-    alone, together = list[_Told](), dict[Together, list[_Told]]()
+    alone, together = list[_Told](), dict[BatchHandler, list[_Told]]()
     for each in told:
-        if isinstance(each.handler, Together):
+        if isinstance(each.handler, BatchHandler):
             together.setdefault(each.handler, []).append(each)
         else:
             alone.append(each)

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, literal, select
 
-from contatto.kit.db.prepared import Query, Seek
+from contatto.kit.db.prepared import PreparedQuery, Query
 from contatto.kit.db.tx import Tx
 
 MOST_TURNS: Final = 50
@@ -54,7 +54,7 @@ class Queue:
         rows = rows if also is None else rows.where(also)
         self.unlocked = rows.order_by(due, *table.primary_key.columns).limit(most)
         self.locked = self.unlocked.with_for_update(skip_locked=True)
-        self._seeks: dict[type[Any], Seek[Any]] = {}
+        self._seeks: dict[type[Any], PreparedQuery[Any]] = {}
 
     def given(self, **values: Any) -> Self:
         """The same queue with the parameters of what waits."""
@@ -89,7 +89,7 @@ class Queue:
         if tx.locks_rows or not self._has_fields_of(shape):
             return tx.list(shape, self.rows(tx), values)
         if shape not in self._seeks:
-            self._seeks[shape] = Seek(shape, self.unlocked)
+            self._seeks[shape] = PreparedQuery(shape, self.unlocked)
         return self._seeks[shape].list(tx, values)
 
     def _has_fields_of(self, shape: type[Any]) -> bool:

@@ -14,7 +14,7 @@ _is_told: Final = Event()
 """Whether this process keeps what it loads. The collector would count all that it keeps to tell it."""
 
 
-def keep_loaded() -> None:
+def freeze_loaded_objects() -> None:
     """Tell the collector that what is here stays, and to look less often at what is new.
 
     Else it goes through all of it now and then, for a fifth of a second, while others wait.
@@ -26,7 +26,7 @@ def keep_loaded() -> None:
     gc.set_threshold(_YOUNG, *older)
 
 
-def keep_more() -> None:
+def freeze_new_objects() -> None:
     """The same for what was loaded since; in a process that was not told before, nothing."""
     if _is_told.is_set():
         gc.collect()

@@ -9,7 +9,7 @@ type Ids = dict[str, list[str]]
 
 
 @dataclass(slots=True)
-class Seen:
+class ContactReads:
     """What a request has seen so far; of a file that is written while it is sent, the number alone."""
 
     _ids: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -26,19 +26,19 @@ class Seen:
         return bool(self.counts or self.ids)
 
 
-SEEN: ContextVar[Seen | None] = ContextVar("seen", default=None)
+CONTACT_READS: ContextVar[ContactReads | None] = ContextVar("seen", default=None)
 
 
-def note_seen(kind: str, ids: Iterable[str]) -> None:
+def record_contact_reads(kind: str, ids: Iterable[str]) -> None:
     """Say that values of these were opened for whoever asks."""
-    seen = SEEN.get()
+    seen = CONTACT_READS.get()
     if seen is not None:
         seen.add(kind, ids)
 
 
-def note_number_seen(kind: str, number: int) -> None:
+def record_contact_count(kind: str, number: int) -> None:
     """Say of how many values will be opened for a file; those that are opened from here on are not named."""
-    seen = SEEN.get()
+    seen = CONTACT_READS.get()
     if seen is not None:
         seen.counts[kind] = number
-    SEEN.set(None)
+    CONTACT_READS.set(None)

@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from contatto.kit import errors, sandbox_child
-from contatto.kit.concurrency import turn_given_up
+from contatto.kit.concurrency import slot_released
 from contatto.kit.errors import Refused
 from contatto.kit.log import logger
 from contatto.kit.sandbox_child import DONE, PROCESSOR_S, REFUSED, Work, read_part, write_part
@@ -31,7 +31,7 @@ class Overworked(Exception):
     """The work broke a limit, or broke on its bytes."""
 
 
-class Confined:
+class SandboxPool:
     """A pool of children, started when they are first needed.
 
     Args:
@@ -70,7 +70,7 @@ class Confined:
             Overworked: when it broke, or broke a limit.
         """
         loop = asyncio.get_running_loop()
-        async with turn_given_up():
+        async with slot_released():
             kind, answer = await loop.run_in_executor(self._threads, self._call, work, raw)
         if kind == REFUSED:
             raise _refusal(answer)
@@ -196,7 +196,7 @@ def _refusal(answer: bytes) -> Refused:
 _OURS: Final = "CONTATTO_"
 
 
-class Apart:
+class LongProcess:
     """Starts a process for each piece of work; one that is cancelled is ended with it.
 
     Args:

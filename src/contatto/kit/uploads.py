@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.kit import errors
-from contatto.kit.concurrency import turn_given_up
+from contatto.kit.concurrency import slot_released
 from contatto.kit.errors import ErrorCode, Refused
 from contatto.kit.rate_limits import client_network
-from contatto.kit.sandbox import Confined, Overworked
+from contatto.kit.sandbox import Overworked, SandboxPool
 from contatto.kit.untrusted_files import (
     PICTURE_LIMIT,
     REMAKE,
@@ -68,7 +68,7 @@ class Uploads:
         confined: where they are decoded. Close it with this.
     """
 
-    def __init__(self, confined: Confined) -> None:
+    def __init__(self, confined: SandboxPool) -> None:
         self._confined = confined
         self._strangers = _Line(asyncio.Semaphore(max(1, confined.most - 1)))
         self._members = _Line(asyncio.Semaphore(confined.most))
@@ -187,7 +187,7 @@ async def _in_time(turn: asyncio.Semaphore, code: ErrorCode) -> AsyncIterator[No
         Refused: with the code.
     """
     try:
-        async with turn_given_up(), asyncio.timeout(WAIT_S):
+        async with slot_released(), asyncio.timeout(WAIT_S):
             await turn.acquire()
     except TimeoutError:
         raise Refused(code, retry_after_s=RETRY_S) from None

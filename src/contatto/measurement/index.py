@@ -13,10 +13,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, Select, bindparam, select, union_all
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.prepared import Seek
+from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import within
-from contatto.kit.db.write_queue import GatheredWork
+from contatto.kit.db.write_queue import WorkBatcher
 from contatto.kit.ids import new_id
 from contatto.measurement import store
 from contatto.measurement.model import (
@@ -58,7 +58,7 @@ def _touched(*which: ColumnElement[bool]) -> Select[tuple[str]]:
 _LINKED: Final = select(viewer_links.c.person_id).where(
     viewer_links.c.business_id == bindparam("of"), within(viewer_links.c.person_id, "persons")
 )
-_TOUCHED: Final = Seek(
+_TOUCHED: Final = PreparedQuery(
     _Person,
     select(
         union_all(_touched(IS_CLICK), _touched(IS_VIEW, within(WEEK, "weeks")), _LINKED).subquery()
@@ -66,7 +66,7 @@ _TOUCHED: Final = Seek(
 )
 
 
-_CONVERTED: Final = Seek(
+_CONVERTED: Final = PreparedQuery(
     Conversion,
     select(conversions)
     .where(
@@ -78,7 +78,7 @@ _CONVERTED: Final = Seek(
 )
 
 
-_CLICKS: Final = Seek(
+_CLICKS: Final = PreparedQuery(
     Touch,
     select(touches)
     .where(touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons"), IS_CLICK)
@@ -125,7 +125,7 @@ def _asked(business_id: str, line: Sequence[Conversion]) -> dict[str, object]:
     return {"of": business_id, "persons": persons, "weeks": sorted(weeks | {week - 1 for week in weeks})}
 
 
-_CREDITED: Final = Seek(
+_CREDITED: Final = PreparedQuery(
     Attribution,
     select(conversions).where(
         conversions.c.business_id == bindparam("of"),
@@ -150,12 +150,12 @@ class GatheredTouches:
     """
 
     def __init__(self, db: Database, record_taps: Callable[[Tx, Sequence[Tap]], object]) -> None:
-        self.ads: Final = GatheredWork(db.read, _list_ads)
-        self.views: Final = GatheredWork(db.write, _of_each(record_views))
-        self.taps: Final = GatheredWork(db.write, _of_each(record_taps))
+        self.ads: Final = WorkBatcher(db.read, _list_ads)
+        self.views: Final = WorkBatcher(db.write, _of_each(record_views))
+        self.taps: Final = WorkBatcher(db.write, _of_each(record_taps))
 
 
-_ADS: Final = Seek(
+_ADS: Final = PreparedQuery(
     MeasuredAd,
     select(measured_ads).where(
         within(measured_ads.c.business_id, "businesses"), within(measured_ads.c.ad_id, "ads")

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.prepared import Query, Seek, insert_new, insert_rows, update_rows
+from contatto.kit.db.prepared import PreparedQuery, Query, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, only, row_of, tenant, text, within
 from contatto.kit.timestamps import micros
@@ -164,7 +164,7 @@ def save_measured_ad(tx: Tx, ad: MeasuredAd) -> None:
 
 
 _AD: Final = measured_ads.c.business_id == bindparam("of"), measured_ads.c.ad_id == bindparam("ad")
-_MEASURED_AD: Final = Seek(MeasuredAd, select(measured_ads).where(*_AD))
+_MEASURED_AD: Final = PreparedQuery(MeasuredAd, select(measured_ads).where(*_AD))
 
 
 def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
@@ -234,7 +234,7 @@ def latest_view(find: Callable[[ColumnElement[bool]], ColumnElement[Any]], week:
 _AT_WEEK: Final = bindparam("at_ts", type_=BigInteger) // literal_column(str(WEEK_US), BigInteger)
 _CLICK: Final = select(_latest(IS_CLICK, touches).subquery())
 _VIEW: Final = select(touches).where(touches.c.touch_id == latest_view(_latest_id, _AT_WEEK))
-_CANDIDATES: Final = Seek(Touch, select(union_all(_CLICK, _VIEW).subquery()))
+_CANDIDATES: Final = PreparedQuery(Touch, select(union_all(_CLICK, _VIEW).subquery()))
 
 
 def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
@@ -243,7 +243,7 @@ def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
     return _CANDIDATES.list(tx, values | {"at_ts": conversion.ts})
 
 
-_LAST_TAP: Final = Seek(
+_LAST_TAP: Final = PreparedQuery(
     Touch,
     select(touches)
     .where(
@@ -308,7 +308,7 @@ _THESE: Final = (
     within(conversions.c.business_id, "businesses"),
     within(conversions.c.conversion_id, "numbers"),
 )
-_ATTRIBUTED: Final = Seek(Attribution, select(conversions).where(*_THESE))
+_ATTRIBUTED: Final = PreparedQuery(Attribution, select(conversions).where(*_THESE))
 
 
 def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
@@ -503,7 +503,7 @@ class _Viewer:
     viewer_id: str
 
 
-_VIEWERS: Final = Seek(
+_VIEWERS: Final = PreparedQuery(
     _Viewer,
     select(viewer_links.c.viewer_id)
     .where(

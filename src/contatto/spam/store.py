@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
 
-from contatto.kit.db.prepared import Query, Seek, insert_rows
+from contatto.kit.db.prepared import PreparedQuery, Query, insert_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, sealed, within
 from contatto.spam.model import Mark, Rate, SpamVerdict
@@ -48,7 +48,9 @@ weights = Table(
 """Learned weights of hashed n-grams; they contain no texts."""
 
 _IN_BUSINESS: Final = chats.c.business_id == bindparam("in_business")
-_JUDGED: Final = Seek(SpamVerdict, select(chats).where(_IN_BUSINESS, within(chats.c.conversation_id, "ids")))
+_JUDGED: Final = PreparedQuery(
+    SpamVerdict, select(chats).where(_IN_BUSINESS, within(chats.c.conversation_id, "ids"))
+)
 _COUNTED: Final = Query(
     select(counts.c.channel_account_id, counts.c.spam, counts.c.chats).where(
         counts.c.business_id == bindparam("in_business")

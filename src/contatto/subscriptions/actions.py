@@ -17,7 +17,7 @@ from contatto.forms.rules.outside import answer_data, sample_answers
 from contatto.forms.store import find_answer, find_version, list_versions_by_id
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.dispatch import Among, Businesses
+from contatto.kit.dispatch import Businesses, TenantsOfKind
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound.client import read_address
@@ -62,7 +62,7 @@ RETENTION: Final = timedelta(days=7)
 
 def subscribed_businesses(entity: Entity) -> Businesses:
     """Return the businesses with subscriptions to an entity; the outbox makes no jobs for others."""
-    return Among(store.list_subscribed_businesses, entity)
+    return TenantsOfKind(store.list_subscribed_businesses, entity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class Holes:
         return Markup(part)  # noqa: S704  # drawn by a template, and what was filled in is escaped
 
 
-class DrawnParts:
+class FragmentCache:
     """Keeps drawn parts by what they depend on.
 
     Args:

@@ -34,7 +34,7 @@ from contatto.crm.model import (
     Trial,
     TrialState,
 )
-from contatto.kit.db.prepared import Seek
+from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 
@@ -87,7 +87,7 @@ class LiveTarget:
     address: str
 
 
-_LIVE: Final = Seek(
+_LIVE: Final = PreparedQuery(
     LiveTarget,
     select(crm_targets).where(
         crm_targets.c.business_id == bindparam("of"), crm_targets.c.state != TargetState.REMOVED

@@ -34,7 +34,7 @@ from contatto.delivery.store.relearnings import find_relearning, save_relearning
 from contatto.kit.background import PeriodicStudy, Study
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.sandbox import Apart
+from contatto.kit.sandbox import LongProcess
 from contatto.kit.settings import Settings
 from contatto.kit.timestamps import micros
 
@@ -204,6 +204,6 @@ def relearning_studies(settings: Settings) -> tuple[PeriodicStudy, ...]:
         return ()
     relearner = Relearner()
     study = PeriodicStudy(
-        EVERY_S, relearner.start_over, relearner.read_next, relearn_apart, lambda: Apart(_CLOCK_S)
+        EVERY_S, relearner.start_over, relearner.read_next, relearn_apart, lambda: LongProcess(_CLOCK_S)
     )
     return (study,)

@@ -21,7 +21,7 @@ from contatto.delivery.rules.targeting import gather_bidders
 from contatto.delivery.store import ledger, models
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.gc_freeze import keep_more
+from contatto.kit.gc_freeze import freeze_new_objects
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.timestamps import micros
@@ -71,7 +71,7 @@ class AdServer:
         if not self._is_warm:
             await asyncio.to_thread(warm_kernels)
             self._is_warm = True
-            keep_more()
+            freeze_new_objects()
         shop = self._shops.pop(business_id, None) or Shop(self, business_id)
         self._shops[business_id] = shop
         if len(self._shops) > KEPT_MODELS:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from contatto.ads.model import Spent
 from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay, Grant, Promise
-from contatto.kit.db.prepared import Query, Seek, insert_all, insert_new, insert_rows, update_rows
+from contatto.kit.db.prepared import PreparedQuery, Query, insert_all, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import instant, key, metadata, only, row_of, tenant, text, within
 from contatto.kit.timestamps import micros
@@ -314,7 +314,7 @@ def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
     return found or Balance(business_id, ad_account_id, is_limited=False)
 
 
-_LIMITED: Final = Seek(
+_LIMITED: Final = PreparedQuery(
     Balance,
     select(balances).where(
         balances.c.business_id == _OF, within(balances.c.ad_account_id, "named"), balances.c.is_limited

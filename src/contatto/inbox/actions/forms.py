@@ -49,7 +49,7 @@ from contatto.inbox.store.conversations import Move
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.write_queue import GatheredWork
+from contatto.kit.db.write_queue import WorkBatcher
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import is_unreadable
 from contatto.kit.ids import named_id
@@ -111,7 +111,7 @@ class GatheredForms:
         def take(tx: Tx, handed: Sequence[HandedIn]) -> list[Outcome]:
             return handing(partial(take_forms, handed=handed, most_new=most_new))(tx)
 
-        self.forms: Final = GatheredWork(db.write, take, AT_ONCE)
+        self.forms: Final = WorkBatcher(db.write, take, AT_ONCE)
 
 
 def take_form(tx: Tx, handed: HandedIn) -> FormAnswer:
@@ -322,7 +322,7 @@ class GatheredSheets:
     """Forms that are opened beside chats; those opened at the same time are read together."""
 
     def __init__(self, db: Database) -> None:
-        self.sheets: Final = GatheredWork(db.read, list_opened)
+        self.sheets: Final = WorkBatcher(db.read, list_opened)
 
 
 def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:

@@ -67,7 +67,7 @@ from contatto.leads.model import Actor
 from contatto.measurement.model import MeasuredAd
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.middleware import csp_within
-from contatto.ui.render import UNKEPT, DrawnParts, Holes, draw
+from contatto.ui.render import UNKEPT, FragmentCache, Holes, draw
 from contatto.ui.sessions import (
     VISITOR_KEY,
     Carrier,
@@ -121,13 +121,18 @@ def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, lang
     chosen, now = best_language(version.content, languages), context.clock.now()
     signer = context.vault.signer(OPENING_KEY)
     opening = sign_opening(version.number, reader.visitor, int(now.timestamp()), signer)
-    html = fill_sheet(part_of(request, DrawnParts), version, reader, chosen, opening, now)
+    html = fill_sheet(part_of(request, FragmentCache), version, reader, chosen, opening, now)
     headline = text_of(version.content, "headline", chosen)
     return DrawnSheet(headline, html, chosen, translator_for(chosen).dir)
 
 
 def fill_sheet(
-    drawn: DrawnParts, version: FormVersion, reader: SheetReader, language: str, opening: str, now: datetime
+    drawn: FragmentCache,
+    version: FormVersion,
+    reader: SheetReader,
+    language: str,
+    opening: str,
+    now: datetime,
 ) -> Markup:
     """The sheet in one of the form's languages, kept if it can be; ``opening`` is its signed token."""
     fresh = partial(_draw, version, reader.account, language, now, reader.known)

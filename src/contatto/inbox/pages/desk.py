@@ -53,7 +53,7 @@ from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import ConversationFilter, list_unseen_mentions
 from contatto.inbox.store.desk import find_reply_target, list_label_ids, list_saved_replies
 from contatto.kit import errors
-from contatto.kit.db.database import Recall, RememberedCounts
+from contatto.kit.db.database import CachedCounts, CountReader
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
@@ -154,7 +154,7 @@ def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: 
 
 
 def inbox_values(
-    tx: Tx, caller: Caller, view: View, selected: str | None, recall: Recall, *, whole: bool = True
+    tx: Tx, caller: Caller, view: View, selected: str | None, recall: CountReader, *, whole: bool = True
 ) -> dict[str, Any]:
     """Return the values of all three panes, or of the list alone."""
     business_id = caller.business_id
@@ -206,7 +206,7 @@ def _search_href(view: View, matches: FoundConversations) -> str | None:
 
 
 def _tab_counts(
-    tx: Tx, business_id: str, conversation_filter: ConversationFilter, recall: Recall
+    tx: Tx, business_id: str, conversation_filter: ConversationFilter, recall: CountReader
 ) -> dict[str, int]:
     """Count conversations by tab: all of them through the cache, matches of a search anew."""
     if conversation_filter.among is not None:
@@ -369,7 +369,7 @@ async def render_inbox(
     """Render one of the inbox's templates; with ``strict`` an unknown conversation is refused."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
-    pane, recall = _PANES.get(template), part_of(request, RememberedCounts).begin()
+    pane, recall = _PANES.get(template), part_of(request, CachedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
         if pane is not None:
@@ -394,7 +394,7 @@ async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse
 
 @router.get("/nav")
 async def show_nav(request: Request, caller: PageCaller, section: str = "") -> HTMLResponse:
-    context, recall = context_of(request), part_of(request, RememberedCounts).begin()
+    context, recall = context_of(request), part_of(request, CachedCounts).begin()
 
     def count(tx: Tx) -> dict[str, int]:
         counts: dict[str, int] = {}

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from contatto.channels.store import channel_accounts
 from contatto.inbox.model import Conversation, Mention, Person, ThreadState
 from contatto.inbox.store.messages import is_answer_of_person, messages
-from contatto.kit.db.prepared import Seek, insert_new, update_rows
+from contatto.kit.db.prepared import PreparedQuery, insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import (
     Choice,
@@ -173,7 +173,7 @@ def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
     return tx.list(Person, select(persons).where(condition, persons.c.id == person_id))[0]
 
 
-_PERSONS_OF_MANY: Final = Seek(
+_PERSONS_OF_MANY: Final = PreparedQuery(
     Person, select(persons).where(within(persons.c.business_id, "businesses"), within(persons.c.id, "ids"))
 )
 
@@ -350,8 +350,8 @@ _START: Final = (
 _OF_MANY: Final = select(conversations).where(
     within(conversations.c.business_id, "businesses"), within(conversations.c.id, "ids")
 )
-_TO_MOVE: Final = Seek(Conversation, _OF_MANY)
-_LOCKED: Final = Seek(Conversation, _OF_MANY.order_by(conversations.c.id).with_for_update())
+_TO_MOVE: Final = PreparedQuery(Conversation, _OF_MANY)
+_LOCKED: Final = PreparedQuery(Conversation, _OF_MANY.order_by(conversations.c.id).with_for_update())
 
 
 def list_conversations_to_move(

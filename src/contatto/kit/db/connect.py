@@ -1,6 +1,5 @@
 """Opening of storage: keys, file rights, engine, and key rotation."""
 
-import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -20,11 +19,6 @@ from contatto.kit.vault import KEY_FILE, Vault, load_keys, sealed_head, vault_of
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite puts beside a database; it gets the rights that the database has."""
-
-
-def write_privately() -> None:
-    """From here on, whatever this process writes only its owner may read: names lie in clear in it."""
-    os.umask(_OTHERS)
 
 
 def take_from_others(paths: Iterable[Path]) -> None:

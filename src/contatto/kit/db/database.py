@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Engine, Table, event, text
 
 from contatto.kit.clock import Clock, in_time
-from contatto.kit.concurrency import Places, turn_given_up
+from contatto.kit.concurrency import TenantSlots, slot_released
 from contatto.kit.db.tx import MadeLater, Parts, Row, Tx
 from contatto.kit.db.types import metadata
 from contatto.kit.log import logger
@@ -24,8 +24,8 @@ from contatto.kit.vault import Vault
 
 _acting_for: ContextVar[str] = ContextVar("acting_for", default="")
 POLICY: Final = "own_business"
-_EARLIER: Final = "one_business"
-"""It read the setting for each row that it let through: of a hundred thousand, that took most of the time."""
+_OLD_POLICY: Final = "one_business"
+"""Predecessor, which read the setting for each row and was slow."""
 _SETTING: Final = "contatto.business_id"
 _ACT: Final = text(f"SELECT set_config('{_SETTING}', :business_id, true)")
 _PROTECTED: Final = text("SELECT tablename FROM pg_policies WHERE policyname = :policy")
@@ -33,13 +33,13 @@ _ABOVE_POLICIES: Final = text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHE
 
 
 def act_for(business_id: str) -> None:
-    """From here on, transactions of this request concern this business alone."""
+    """Restrict later transactions of this request to one tenant."""
     _acting_for.set(business_id)
 
 
 @contextmanager
 def acting(business_id: str) -> Iterator[None]:
-    """For a while, transactions and tasks that begin here concern another business; with an empty id, all."""
+    """Restrict transactions and tasks within to another tenant; an empty id means all tenants."""
     before = _acting_for.set(business_id)
     try:
         yield
@@ -48,32 +48,34 @@ def acting(business_id: str) -> Iterator[None]:
 
 
 def acting_for() -> str:
-    """The business that this request acts for; empty where there is none."""
+    """Return the tenant of this request; empty outside of requests."""
     return _acting_for.get()
 
 
 def narrow(connection: Connection, business_id: str) -> None:
-    """Let the open transaction see the rows of one business; with an empty id, all."""
+    """Restrict the open transaction to the rows of one tenant; an empty id means all tenants."""
     if business_id:
         connection.execute(_ACT, {"business_id": business_id})
 
 
 def tenant_column(table: Table) -> str | None:
-    """The column that names the tenant of a row."""
+    """Return the column that names the tenant of a row."""
     return "id" if table.name == "businesses" else "business_id" if "business_id" in table.c else None
 
 
 def tenant_columns(table: Table) -> tuple[str, ...]:
-    """The columns that name whose a row is: what an operator and a business share is of both."""
+    """Return the columns that name a row's owners: an operator and a tenant may share a row."""
     column = tenant_column(table)
     shared = ("operator_id",) if column and "operator_id" in table.c else ()
     return (*shared, column) if column else ()
 
 
 def protect_tables(connection: Connection) -> None:
-    """Give every table of a tenant its policy; those that have it stay as they are.
+    """Create the missing row-security policies of the tenants' tables.
 
-    A role that no policy holds (a superuser, or one with BYPASSRLS) is warned about in the log.
+    Log a warning where the role bypasses policies: a superuser, or one with BYPASSRLS.
+
+    Source: https://www.postgresql.org/docs/current/ddl-rowsecurity.html
     """
     if connection.dialect.name != "postgresql":
         return
@@ -87,7 +89,7 @@ def protect_tables(connection: Connection) -> None:
         # As a sub-select the setting is read once for a statement, not once for each row.
         allowed = f"(SELECT coalesce(current_setting('{_SETTING}', true), '')) IN ('', {', '.join(columns)})"
         for statement in (
-            f"DROP POLICY IF EXISTS {_EARLIER} ON {table.name}",
+            f"DROP POLICY IF EXISTS {_OLD_POLICY} ON {table.name}",
             f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY",
             f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY",
             f"CREATE POLICY {POLICY} ON {table.name} USING ({allowed}) WITH CHECK ({allowed})",
@@ -97,22 +99,22 @@ def protect_tables(connection: Connection) -> None:
 
 type Listener = Callable[[], None]
 type Tables = Collection[str] | None
-"""Names of tables; None stands for any."""
+"""Names of tables; None means any table."""
 
 _ANY: Final = "*"
 _NO_TABLE: Final = ""
-"""Stands for a change of which nobody is told; without it a transaction would look as if all were unknown."""
-_KEPT: Final = "changed_tables"
+"""Marker of a change without listeners, so that the set of changes is not empty."""
+_CHANGES: Final = "changed_tables"
 _WRITES_WITHIN: Final = re.compile(
     r"\b(?:INSERT(?: OR \w+)?\s+INTO|DELETE\s+FROM|MERGE\s+INTO|(?<!FOR )(?<!KEY )UPDATE)\b"
 )
-"""A query may begin with WITH too; locking its rows changes none of them."""
+"""Writes inside of a ``WITH``; row locks do not count."""
 _WRITES: Final = re.compile(r'\s*(?:INSERT(?: OR \w+)? INTO|UPDATE(?: OR \w+)?|DELETE FROM|(WITH))\s+"?(\w+)')
 
 
 @lru_cache(maxsize=2_048)
 def table_of(sql: str) -> str:
-    """The table that a statement writes to, ``*`` for one that is not plain to see, empty for a query."""
+    """Return the table that a statement writes to, ``*`` for an unclear one, empty for a query."""
     match = _WRITES.match(sql)
     if match is None:
         return ""
@@ -122,73 +124,72 @@ def table_of(sql: str) -> str:
 
 
 def note_changes(source: Engine | Connection) -> None:
-    """Note the tables of all that is written through an engine or a connection from now on."""
-    event.listen(source, "before_cursor_execute", _note)
+    """Record the tables that later statements of an engine or a connection write to."""
 
+    def note(connection: Connection, _cursor: object, sql: str, *_rest: Any) -> None:
+        note_change(connection, sql)
 
-def _note(connection: Connection, _cursor: object, sql: str, *_rest: Any) -> None:
-    note_change(connection, sql)
+    event.listen(source, "before_cursor_execute", note)
 
 
 def note_change(connection: Connection, sql: str) -> None:
-    """Note what a statement changes that goes past SQLAlchemy."""
+    """Record the table of a statement that bypasses SQLAlchemy."""
     table = table_of(sql)
     if table:
-        connection.info.setdefault(_KEPT, set()).add(table)
+        connection.info.setdefault(_CHANGES, set()).add(table)
 
 
 def take_changes(connection: Connection) -> Tables:
-    """The tables that were written to since this was asked last; None when that is not known."""
-    changed: set[str] = connection.info.pop(_KEPT, set())
+    """Return the tables written to since the last call; None when unknown."""
+    changed: set[str] = connection.info.pop(_CHANGES, set())
     return None if not changed or _ANY in changed else changed
 
 
 def has_changes(connection: Connection) -> bool:
-    """Return whether anything was written since the changes were taken last, as far as its words tell."""
-    return bool(connection.info.get(_KEPT))
+    """Return whether a recorded statement wrote since the last `take_changes`."""
+    return bool(connection.info.get(_CHANGES))
 
 
 def keep_to_ourselves(connection: Connection, table: str) -> None:
-    """Wake nobody here for what was changed of a table up to now: who changed it has seen to all of it."""
-    changed: set[str] = connection.info.get(_KEPT, set())
+    """Suppress notices of the changes to a table so far, as the caller has handled them."""
+    changed: set[str] = connection.info.get(_CHANGES, set())
     if table in changed:
         changed.remove(table)
         changed.add(_NO_TABLE)
 
 
 def names_of(tables: Tables) -> str:
-    """Changed tables in a line to other processes; empty where they have to look at all of theirs.
+    """Return changed tables as one line for other processes; empty when unknown.
 
-    What was seen to here alone is among these.
+    Changes that this process suppressed for itself count as unknown.
     """
     return "" if tables is None or _NO_TABLE in tables else ",".join(sorted(tables))
 
 
 def tables_of(names: str) -> Tables:
-    """The changed tables of such a line."""
+    """Parse the line of `names_of`."""
     return names.split(",") if names else None
 
 
-def concerns(wanted: Tables, changed: Tables) -> bool:
-    """Return whether who waits for changes of some tables is concerned by one of others."""
-    return wanted is None or changed is None or not set(wanted).isdisjoint(changed)
+def concerns(tables: Tables, changed: Tables) -> bool:
+    """Return whether a listener of some tables is affected by changes of others."""
+    return tables is None or changed is None or not set(tables).isdisjoint(changed)
 
 
 type Work[T] = Callable[[Tx], T]
 
 LONG_AT_ONCE: Final = 2
-"""Long reads of one process at a time, one for each business: they take time from all that is quick."""
+"""Concurrent long reads of a process, at most one per tenant, so that short work stays fast."""
 
 STATEMENTS_KEPT: Final = 2_000
-"""Compiled statements, of some 25 kB each. Pages, API and jobs have over a thousand; one that was dropped is
-compiled again, which takes a millisecond."""
+"""Size of the cache of compiled statements, some 25 kB each; compiling one takes a millisecond."""
 
 FOLLOW: ContextVar[Callable[[Tx, Any], None] | None] = ContextVar("follow", default=None)
-"""What is done at the end of each write of the running task, in its transaction and with its result."""
+"""Hook at the end of each write of the running task, in its transaction and with its result."""
 
 
 def followed[T](work: Work[T]) -> Work[T]:
-    """A write with what follows it; both are kept, or neither."""
+    """Return a write that also runs the `FOLLOW` hook in its transaction."""
     follow = FOLLOW.get()
     if follow is None:
         return work
@@ -201,17 +202,13 @@ def followed[T](work: Work[T]) -> Work[T]:
     return both
 
 
-def _run_some[I, R](tx: Tx, items: Sequence[I], work: Callable[[Tx, I], R]) -> list[R]:
-    return [work(tx, item) for item in in_time(items)]
-
-
 class Database(ABC):
     """Storage of one installation.
 
     ``read`` and ``write`` are for the event loop, ``read_now`` and ``write_now`` for plain code. A write
-    returns after its commit is durable; when its work raises, nothing of it is kept. What reads for long goes
-    through ``read_long`` or ``run_aside``, and long work writes in batches, ``in_background``: they give way.
-    A request that may change many rows writes with ``write_each``, so that others write in between.
+    returns after a durable commit; an exception rolls it back. Long reads use ``read_long`` or ``run_aside``.
+    Long work writes in batches, ``in_background``, which yield to requests. A request that may change many
+    rows uses ``write_each``, so that other writes come in between.
     """
 
     def __init__(self, engine: Engine, clock: Clock, vault: Vault, ports: Parts) -> None:
@@ -220,11 +217,11 @@ class Database(ABC):
         self.vault = vault
         self.ports = ports
         self._listeners: list[tuple[Listener, Tables]] = []
-        self._long = Places(LONG_AT_ONCE, 1)
+        self._long = TenantSlots(LONG_AT_ONCE, 1)
         self._aside = ThreadPoolExecutor(LONG_AT_ONCE, thread_name_prefix="aside")
 
     parallel_batches: int
-    """How many batches of one kind of work, or requests of one business, are worth doing at the same time."""
+    """Useful concurrency of batches of one kind of work, or of requests of one tenant."""
 
     @abstractmethod
     async def read[T](self, work: Work[T]) -> T: ...
@@ -233,19 +230,22 @@ class Database(ABC):
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T: ...
 
     async def write_each[I, R](self, items: Sequence[I], work: Callable[[Tx, I], R]) -> list[R]:
-        """Run a write for each item, as many in one transaction as fit into the time of a batch.
+        """Run a write for each item, with as many per transaction as fit into the time of a batch.
 
-        Writes of other tenants come in between. When an item raises, the transactions before its own remain.
-        What follows a write, such as its audit entry, follows the first transaction alone.
+        Writes of other tenants come in between. When an item raises, earlier transactions remain committed.
+        The `FOLLOW` hook, such as an audit entry, runs in the first transaction only.
         """
         results: list[R] = []
+
+        def write_batch(tx: Tx) -> list[R]:
+            return [work(tx, item) for item in in_time(items[len(results) :])]
+
         while len(results) < len(items):
-            some = partial(_run_some, items=items[len(results) :], work=work)
-            results += await (self.write_more(some) if results else self.write(some))
+            results += await (self.write_more(write_batch) if results else self.write(write_batch))
         return results
 
     async def write_more[T](self, work: Work[T]) -> T:
-        """Write for a request whose audit entry exists already."""
+        """Write for a request that has its audit entry already."""
         before = FOLLOW.set(None)
         try:
             return await self.write(work)
@@ -259,51 +259,51 @@ class Database(ABC):
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T: ...
 
     async def read_long[T](self, work: Work[T], business_id: str = "") -> T:
-        """A read that may take long, beside the event loop; few run at once, in turn by business."""
+        """Read in a thread beside the event loop; few run at once, in turn by tenant."""
         return await self.run_aside(lambda: self.read_now(work), business_id)
 
     async def run_aside[T](self, work: Callable[[], T], business_id: str = "") -> T:
-        """Plain code that reads for long, in a thread; few run at once, in turn by business.
+        """Run plain code with long reads in a thread; few run at once, in turn by tenant.
 
-        Without a business it is that of the request.
+        The default tenant is that of the request.
         """
-        async with turn_given_up(), self._long.of(business_id or acting_for()):
-            here = copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._aside, here.run, work)
+        async with slot_released(), self._long.of(business_id or acting_for()):
+            run = copy_context().run
+            return await asyncio.get_running_loop().run_in_executor(self._aside, run, work)
 
     @abstractmethod
     async def append(self, statement: Any, row: Row | MadeLater) -> None:
-        """Run one insert of a hot path, grouped with others that wait for the same commit.
+        """Run one insert of a hot path, in a commit group with others.
 
-        What makes a row later runs in another thread, and what it raises is raised here.
+        A row may be a function, which runs in the writer's thread; its exception is raised here.
         """
 
     def close(self) -> None:
-        """End what runs aside; storage closes the rest."""
+        """Stop the threads of `run_aside`; subclasses close the rest."""
         self._aside.shutdown(wait=True, cancel_futures=True)
 
     @abstractmethod
     async def watch(self) -> None:
-        """Tell the listeners of commits of other processes too, until cancelled."""
+        """Notify listeners of commits by other processes, until cancelled."""
 
     def on_commit(self, listener: Listener, tables: Tables = None) -> None:
-        """Call ``listener`` after every commit that changed something, from whichever thread committed.
+        """Call ``listener`` after every commit that changed something, in the committing thread.
 
-        It must return at once. A commit without a change tells nobody: the worker would wake itself for ever.
-        With ``tables`` it is told of changes of those alone, and of those of which it is not known: such as
-        the commits of other processes.
+        It must return at once. Commits without a change do not count, else the worker would wake itself
+        forever. With ``tables`` it is called for changes of these tables, and for unknown changes, such as
+        commits of other processes.
         """
         self._listeners.append((listener, tables))
 
     def _committed(self, changed: Tables = None) -> None:
         for listener, tables in self._listeners:
             if concerns(tables, changed):
-                with suppress(RuntimeError):  # its event loop is closed: nobody listens any more
+                with suppress(RuntimeError):  # its event loop is closed
                     listener()
 
 
 class Waiting[T]:
-    """The caller of a write: a future of its event loop, or of its thread."""
+    """Pending result of a write: a future of an event loop, or of a thread."""
 
     __slots__ = ("future", "loop")
 
@@ -312,15 +312,15 @@ class Waiting[T]:
         self.future: asyncio.Future[T] | Future[T] = loop.create_future() if loop else Future()
 
     def tell(self, result: T | None, error: BaseException | None) -> None:
-        """Hand over the outcome from any thread."""
+        """Set the outcome from any thread."""
         if self.loop is None:
             self.settle(result, error)
             return
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed
             self.loop.call_soon_threadsafe(self.settle, result, error)
 
     def settle(self, result: T | None, error: BaseException | None) -> None:
-        """Hand over the outcome; to be called in the loop's own thread if there is a loop."""
+        """Set the outcome; call it in the loop's own thread if there is a loop."""
         if self.future.done():  # or cancelled
             return
         if error is not None:
@@ -330,34 +330,38 @@ class Waiting[T]:
 
 
 LEAST: Final = 2_000
-"""Rows; fewer are never remembered."""
+"""Fewest rows that are cached."""
 PER_ROW: Final = timedelta(microseconds=5)
-"""How old a count may be for each row in it although something changed: 50 times as long as it takes."""
+"""Greatest age per counted row after a change: 50 times as long as counting takes."""
 MOST_CHANGED: Final = timedelta(seconds=1)
-"""However much it is: somebody may have changed it on this very page."""
+"""Upper bound of that age, as the reader may have made the change."""
 MOST_AGE: Final = timedelta(seconds=10)
-"""How old a count may be where nothing changed: what is late becomes so by itself."""
-_MOST_KEPT: Final = 2_000
+"""Greatest age without a change, as tasks become overdue without one."""
+_MOST_CACHED: Final = 2_000
 
 type Counts[K] = Mapping[K, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _CachedCount:
     counts: Counts[Any]
     rows: int
     state: object
     at: datetime
 
 
-class RememberedCounts:
-    """The counts of an app, by what was counted.
+class CachedCounts:
+    """Cache of counts.
+
+    A count costs as much as it counts. While no commit changes the tables, the last one is right. Where
+    commits never end, it is reused for a time in proportion to its size, so that counting takes a constant
+    share of a process. Few rows are counted each time, so that small tenants see each change at once.
 
     Args:
-        db: where they come from.
-        tables: they are counted from these.
-        least: rows; fewer are never remembered.
-        per_row: how old a count may be for each of its rows although something changed.
+        db: database to count in.
+        tables: changes of these invalidate the counts.
+        least: fewest rows that are cached.
+        per_row: greatest age per counted row after a change.
     """
 
     def __init__(
@@ -365,49 +369,47 @@ class RememberedCounts:
     ) -> None:
         self._clock = db.clock
         self._least, self._per_row = least, per_row
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._cached: OrderedDict[Hashable, _CachedCount] = OrderedDict()
         self._state = object()
-        db.on_commit(self._note_change, tables)
+        db.on_commit(self._invalidate, tables)
 
-    def _note_change(self) -> None:
+    def _invalidate(self) -> None:
         self._state = object()
 
-    def begin(self) -> "Recall":
-        """To be called before the transaction begins that may count."""
-        return Recall(self, self._state)
+    def begin(self) -> "CountReader":
+        """Return a reader; call this before the transaction that may count."""
+        return CountReader(self, self._state)
 
     def find[K](self, key: Hashable, state: object, count: Callable[[], Counts[K]]) -> Counts[K]:
-        """What is remembered by this key, which names all that is counted; else what `count` tells.
+        """Return the cached count of this key, or the result of ``count``.
 
         ``state`` is that of before the transaction that counts.
         """
-        now, kept = self._clock.now(), self._kept.get(key)
-        if kept is not None and self._is_good(kept, now):
-            return cast("Counts[K]", kept.counts)
+        at, cached = self._clock.now(), self._cached.get(key)
+        if cached is not None:
+            is_current = cached.state is self._state
+            most = MOST_AGE if is_current else min(MOST_CHANGED, cached.rows * self._per_row)
+            if timedelta() <= at - cached.at < most:
+                return cast("Counts[K]", cached.counts)
         counts = count()
         rows = sum(counts.values())
         if rows >= self._least:
-            self._kept[key] = _Kept(counts, rows, state, now)
-            self._kept.move_to_end(key)
-            if len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._cached[key] = _CachedCount(counts, rows, state, at)
+            self._cached.move_to_end(key)
+            if len(self._cached) > _MOST_CACHED:
+                self._cached.popitem(last=False)
         else:
-            self._kept.pop(key, None)
+            self._cached.pop(key, None)
         return counts
-
-    def _is_good(self, kept: _Kept, now: datetime) -> bool:
-        age = now - kept.at
-        most = MOST_AGE if kept.state is self._state else min(MOST_CHANGED, kept.rows * self._per_row)
-        return timedelta() <= age < most
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
-    """What one transaction may take from memory."""
+class CountReader:
+    """Counts for one transaction, from the cache or the tables."""
 
-    remembered: RememberedCounts
+    cache: CachedCounts
     state: object
 
     def find[K](self, key: Hashable, count: Callable[[], Counts[K]]) -> Counts[K]:
-        """What is remembered by this key, which names all that is counted; else it is counted now."""
-        return self.remembered.find(key, self.state, count)
+        """Return the count of this key, which identifies all that is counted."""
+        return self.cache.find(key, self.state, count)

@@ -37,7 +37,7 @@ from contatto.kit.db.database import (
 from contatto.kit.db.prepared import insert_rows
 from contatto.kit.db.tx import MadeLater, Parts, Row, Tx
 from contatto.kit.db.types import KINDS, ArrayKind
-from contatto.kit.db.write_queue import GROUP_LIMIT, GatheredRows, Write, group_alike, list_made, settle
+from contatto.kit.db.write_queue import GROUP_LIMIT, InsertBatcher, Write, group_alike, list_made, settle
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
@@ -55,7 +55,7 @@ _GROWN: Final = text(
 )
 
 
-def learn_grown(connection: Connection) -> list[str]:
+def analyze_grown_tables(connection: Connection) -> list[str]:
     """Find out what those tables hold that doubled since that was known; say which these are.
 
     Args:
@@ -67,7 +67,7 @@ def learn_grown(connection: Connection) -> list[str]:
     return grown
 
 
-class Learner:
+class StatisticsRefresher:
     """Looks for tables that grew, beside the work, now and then while something is written.
 
     Args:
@@ -96,7 +96,7 @@ class Learner:
     def _look(self) -> None:
         try:
             with self._engine.connect() as connection:
-                learn_grown(connection.execution_options(isolation_level="AUTOCOMMIT"))
+                analyze_grown_tables(connection.execution_options(isolation_level="AUTOCOMMIT"))
         except DBAPIError as error:  # it only makes things quicker
             logger().warning("database.not_learnt", error_at=where(error))
         finally:
@@ -153,9 +153,9 @@ class PostgresDatabase(Database):
         note_changes(engine)
         super().__init__(engine, clock, vault, ports)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
-        self._learner = Learner(engine, self._threads.submit)
+        self._learner = StatisticsRefresher(engine, self._threads.submit)
         self._process = new_id()
-        self._rows = GatheredRows(self._take_rows)
+        self._rows = InsertBatcher(self._take_rows)
         self._lock = threading.Lock()
         self._waiting_rows: list[Write] = []
         self._is_appending = False

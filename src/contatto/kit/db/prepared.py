@@ -22,41 +22,36 @@ _DIALECT: Final = sqlite.dialect()
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """The text of a statement, the values it takes in their order, and what converts some of them."""
+    """Statement for SQLite's driver: SQL, parameter names, converters and constant values."""
 
     sql: str
     names: tuple[str, ...]
     converts: tuple[tuple[int, _Convert], ...]
     standing: dict[str, Any]
-    """Values that are part of the statement itself, such as its limit."""
-
-    @property
-    def pick(self) -> Callable[[Row], Sequence[Any]]:
-        """Takes the values out of a row."""
-        if len(self.names) > 1:
-            return itemgetter(*self.names)
-        return lambda row: [row[name] for name in self.names]
+    """Constants of the statement, such as its limit."""
 
     def with_standing(self, rows: Sequence[Row]) -> Sequence[Row]:
         return [{**self.standing, **row} for row in rows] if self.standing else rows
 
     def values_of(self, rows: Iterable[Row]) -> list[Sequence[Any]]:
-        pick = self.pick
+        """Return the converted values of each row, in the order of the parameters."""
+        names = self.names
+        pick: _Convert = itemgetter(*names) if len(names) > 1 else lambda row: [row[name] for name in names]
         if not self.converts:
             return [pick(row) for row in rows]
-        found: list[Sequence[Any]] = []
+        converted: list[Sequence[Any]] = []
         for row in rows:
             values = list(pick(row))
             for place, convert in self.converts:
                 values[place] = convert(values[place])
-            found.append(values)
-        return found
+            converted.append(values)
+        return converted
 
 
 @lru_cache(maxsize=256)
-def _bound(statement: Any, given: tuple[str, ...] | None) -> _Bound | None:
-    """How the driver runs a statement; None where SQLAlchemy must: it makes some of the values itself."""
-    compiled = statement.compile(dialect=_DIALECT, column_keys=given)
+def _bound(statement: Any, columns: tuple[str, ...] | None) -> _Bound | None:
+    """Compile a statement for the driver; None where SQLAlchemy must make some values itself."""
+    compiled = statement.compile(dialect=_DIALECT, column_keys=columns)
     names = tuple(compiled.positiontup or ())
     if any(compiled.binds[name].expanding for name in names):
         return None
@@ -70,8 +65,8 @@ def _bound(statement: Any, given: tuple[str, ...] | None) -> _Bound | None:
 
 
 def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
-    """Run an insert that is made once and kept, for all rows; each has the same columns."""
-    if tx.locks_rows and len(rows) > 1 and upsert_unnested(tx, statement, rows):
+    """Run a cached insert for all rows; each has the same columns."""
+    if tx.locks_rows and len(rows) > 1 and bulk_upsert(tx, statement, rows):
         return
     bound = None if tx.locks_rows or not rows else _bound(statement, tuple(rows[0]))
     if bound is None:
@@ -81,28 +76,27 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
 
 
 def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows of the same columns; none of them may be there."""
-    if rows and not (tx.locks_rows and insert_unnested(tx, table, rows) is not None):
+    """Insert new rows of the same columns."""
+    if rows and not (tx.locks_rows and bulk_insert(tx, table, rows) is not None):
         insert_rows(tx, plain_insert(table), rows)
 
 
 def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
-    """Insert those of the rows whose unique keys are not taken; say how many were new."""
+    """Insert the rows with unique keys that are not taken; return how many."""
     if not rows:
         return 0
     statement = insert_or_ignore(tx.connection.dialect.name, table)
     bound = None if tx.locks_rows else _bound(statement, tuple(rows[0]))
     if bound is not None:
         return int(run_many(tx, bound.sql, bound.values_of(rows)).rowcount)
-    if tx.locks_rows and (new := insert_unnested(tx, table, rows, if_new=True)) is not None:
-        return new
-    kept = {"preserve_rowcount": True}
-    return tx.connection.execute(statement, list(rows), execution_options=kept).rowcount
+    if tx.locks_rows and (count := bulk_insert(tx, table, rows, if_new=True)) is not None:
+        return count
+    return tx.connection.execute(statement, list(rows), execution_options=_ROWCOUNT).rowcount
 
 
 def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
-    """Run an update that is made once and kept, for each of the rows, in their order."""
-    if tx.locks_rows and len(rows) > 1 and update_unnested(tx, statement, rows):
+    """Run a cached update for each of the rows, in their order."""
+    if tx.locks_rows and len(rows) > 1 and bulk_update(tx, statement, rows):
         return
     bound = None if tx.locks_rows or not rows else _bound(statement, None)
     if bound is not None:
@@ -112,32 +106,35 @@ def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
 
 
 def _one_or_many(rows: Sequence[Row]) -> Row | Sequence[Row]:
-    """A single row as such: what is made for many costs a driver of PostgreSQL twice as much."""
+    """Return a single row as such, since psycopg's ``executemany`` costs twice as much."""
     return rows[0] if len(rows) == 1 else rows
 
 
 class Query:
-    """A query that is made once and asked all the time.
+    """Prepared query.
+
+    SQLAlchemy takes some 60 µs to answer a query that SQLite answers in 4, so SQLite's driver runs it
+    directly, with the same type conversions. On PostgreSQL the network costs more, so SQLAlchemy runs it.
 
     Args:
-        statement: what differs is a ``bindparam``, and many values are one of them (``kit/db/types``).
+        statement: parameters are ``bindparam``; a list of values is one parameter (``kit/db/types``).
     """
 
     def __init__(self, statement: Any) -> None:
         self._statement = statement
 
     def rows(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
-        """The rows, each with its values in the order of the query."""
+        """Return the rows as sequences in the order of the columns."""
         return self._read_all(tx, self._raw(tx, values))
 
     def _raw(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
-        """The rows as SQLite's driver has them; those of PostgreSQL are read already."""
+        """Return the rows as SQLite's driver returns them; those of PostgreSQL are converted already."""
         bound = None if tx.locks_rows else _bound(self._statement, None)
         if bound is None:
             return [tuple(row) for row in tx.execute(self._statement, values)]
-        (asked,) = bound.values_of([bound.standing | values])
-        found: list[Sequence[Any]] = driver_of(tx).execute(bound.sql, asked).fetchall()
-        return found
+        (parameters,) = bound.values_of([bound.standing | values])
+        rows: list[Sequence[Any]] = driver_of(tx).execute(bound.sql, parameters).fetchall()
+        return rows
 
     def _read_all(self, tx: Tx, raw: list[Sequence[Any]]) -> list[Sequence[Any]]:
         return [self._read(row) for row in raw] if self._reads and not tx.locks_rows else raw
@@ -156,18 +153,18 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Listed[T]:
-    """What a query listed, and the rows that it was made of, as they came from storage."""
+class QuerySnapshot[T]:
+    """Result of a query, with the raw rows to detect changes."""
 
     all: list[T]
     raw: list[Sequence[Any]]
 
 
-class Seek[T](Query):
-    """The same for the columns of one table that a dataclass has; sealed texts come opened.
+class PreparedQuery[T](Query):
+    """Prepared query of one table, whose rows become dataclasses with opened fields.
 
     Args:
-        shape: the dataclass of a row.
+        shape: dataclass of a row.
         statement: as in ``Query``.
     """
 
@@ -184,28 +181,30 @@ class Seek[T](Query):
             )
         )
 
-    def _made(self, tx: Tx, raw: list[Sequence[Any]]) -> list[T]:
+    def _to_values(self, tx: Tx, raw: list[Sequence[Any]]) -> list[T]:
         rows = self._read_all(tx, raw)
-        return [self._shape(*(self._opened(tx, row) if self._sealed else row)) for row in rows]
+        return [self._shape(*(self._open_row(tx, row) if self._sealed else row)) for row in rows]
 
     def list(self, tx: Tx, values: dict[str, Any]) -> list[T]:
-        """All rows, in the order of the query."""
+        """Return all rows, in the order of the query."""
         if tx.locks_rows:
             return tx.list(self._shape, self._statement, values)
-        return self._made(tx, self._raw(tx, values))
+        return self._to_values(tx, self._raw(tx, values))
 
-    def list_again(self, tx: Tx, values: dict[str, Any], before: "Listed[T] | None" = None) -> "Listed[T]":
-        """The same for what is asked every few seconds and hardly changes; it is made of changed rows only.
+    def list_again(
+        self, tx: Tx, values: dict[str, Any], before: "QuerySnapshot[T] | None" = None
+    ) -> "QuerySnapshot[T]":
+        """Return all rows, for frequent queries that hardly change.
 
         Returns:
-            What was listed before, itself, if all rows are as they were then.
+            ``before`` itself if no row has changed.
         """
         raw = self._raw(tx, values)
         if before is not None and raw == before.raw:
             return before
-        return Listed(self._made(tx, raw), raw)
+        return QuerySnapshot(self._to_values(tx, raw), raw)
 
-    def _opened(self, tx: Tx, row: Sequence[Any]) -> Sequence[Any]:
+    def _open_row(self, tx: Tx, row: Sequence[Any]) -> Sequence[Any]:
         values = list(row)
         for at, open_field in self._sealed:
             values[at] = open_field(tx.field_opener, row)
@@ -213,7 +212,7 @@ class Seek[T](Query):
 
 
 def bind_rows(statement: Any, rows: Sequence[Row]) -> tuple[str, list[Sequence[Any]]] | None:
-    """An insert for SQLite's driver, and the values that it takes; None where only SQLAlchemy can run it."""
+    """Return an insert for SQLite's driver and its values; None where only SQLAlchemy can run it."""
     bound = _bound(statement, tuple(rows[0]))
     return (bound.sql, bound.values_of(bound.with_standing(rows))) if bound else None
 
@@ -225,115 +224,119 @@ def run_many(tx: Tx, sql: str, values: Sequence[Sequence[Any]]) -> Any:
 
 
 def driver_of(tx: Tx) -> Any:
-    """The connection of the driver, within the transaction that is open."""
+    """Return the driver's connection, inside of an open transaction."""
     if not tx.connection.in_transaction():
         tx.connection.begin()
     return tx.connection.connection.driver_connection
 
 
-_KEPT: Final = {"preserve_rowcount": True}
-_UNLISTED: Final = (ARRAY, JSON, NullType)
-"""Types of which there is no list here."""
+_ROWCOUNT: Final = {"preserve_rowcount": True}
+_UNSUPPORTED: Final = (ARRAY, JSON, NullType)
+"""Types without an array encoding in `contatto.kit.db.types`."""
 _MARK: Final = re.compile(r"%\((\w+)\)s")
 _COMPARED: Final = re.compile(rf" = {_MARK.pattern}")
 
 
 @cache
 def _dialect() -> Any:
-    """Load the dialect of PostgreSQL, which a process on SQLite does without."""
+    """Load the dialect of PostgreSQL lazily, as processes on SQLite do not need it."""
     return import_module("sqlalchemy.dialects.postgresql").dialect()
 
 
-type _Listed = tuple[str, str, Callable[[Any], Any] | None]
-"""The name of a column, the type of its values in SQL, and what converts them."""
+type _ArrayColumn = tuple[str, str, _Convert | None]
+"""Name, SQL type and converter of a column."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Unnested:
-    """The text of a statement, and each of its columns."""
+class _BulkStatement:
+    """Statement of PostgreSQL on many rows, with an array parameter per column.
+
+    Its text is the same for any number of rows, so the server plans it once; a statement per row takes
+    several times as long.
+
+    Source: https://www.postgresql.org/docs/current/functions-array.html
+    """
 
     sql: str
-    columns: tuple[_Listed, ...]
+    columns: tuple[_ArrayColumn, ...]
     key: tuple[str, ...] = ()
-    """The columns by which a row is found to be there, of a statement that changes it then."""
+    """Columns that identify an existing row, of an update or an upsert."""
     standing: dict[str, Any] = field(default_factory=dict)
-    """Values that are part of the statement itself."""
+    """Constants of the statement."""
 
-    def lists_of(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Each column's values of all rows, as one parameter."""
+    def arrays_of(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the values of each column as one parameter."""
         return {
             name: array_of(kind, [row[name] if convert is None else convert(row[name]) for row in rows])
             for name, kind, convert in self.columns
         }
 
 
-def insert_unnested(tx: Tx, table: Table, rows: Sequence[Row], *, if_new: bool = False) -> int | None:
-    """Insert rows of the same columns, in their order; with ``if_new`` those whose unique keys are not taken.
+def bulk_insert(tx: Tx, table: Table, rows: Sequence[Row], *, if_new: bool = False) -> int | None:
+    """Insert rows of the same columns, in their order; ``if_new`` skips rows with taken unique keys.
 
     Returns:
-        How many were inserted; None where the table makes some values itself, and nothing was done.
+        The number of inserted rows; None, without an insert, where the table makes some values itself.
     """
-    made = _unnested(table, tuple(rows[0]), if_new)
-    if made is None:
-        return None
-    return _run(tx, made, rows)
+    bulk = _compile_insert(table, tuple(rows[0]), if_new)
+    return None if bulk is None else _run(tx, bulk, rows)
 
 
-def upsert_unnested(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
-    """Run an insert with ``ON CONFLICT`` that is made once and kept, for all rows; each has the same columns.
+def bulk_upsert(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
+    """Run a cached insert with ``ON CONFLICT`` for all rows; each has the same columns.
 
-    A statement may change a row once only, so rows whose key comes again are left to the next one.
+    A statement may change a row only once, so repeated keys go to further statements.
 
     Returns:
-        False for a statement that cannot be run so, and nothing was done.
+        False, without an insert, for an unsupported statement.
     """
-    made = _merging(statement, tuple(rows[0]))
-    if made is None:
+    bulk = _compile_upsert(statement, tuple(rows[0]))
+    if bulk is None:
         return False
-    for some in _rounds(rows, made.key):
-        _run(tx, made, some)
+    for batch in _split_by_key(rows, bulk.key):
+        _run(tx, bulk, batch)
     return True
 
 
-def _rounds(rows: Sequence[Row], key: Sequence[str]) -> list[list[Row]]:
-    """The rows in their order, in as many lists as the most frequent key has rows; in one without a key."""
+def _split_by_key(rows: Sequence[Row], key: Sequence[str]) -> list[list[Row]]:
+    """Split rows into lists without repeated keys, and keep their order."""
     if not key:
         return [list(rows)]
-    rounds, seen = list[list[Row]](), dict[tuple[Any, ...], int]()
+    rounds, last_round = list[list[Row]](), dict[tuple[Any, ...], int]()
     for row in rows:
-        of = tuple(row[name] for name in key)
-        place = seen[of] = seen.get(of, -1) + 1
+        values = tuple(row[name] for name in key)
+        place = last_round[values] = last_round.get(values, -1) + 1
         if place == len(rounds):
             rounds.append([])
         rounds[place].append(row)
     return rounds
 
 
-def _run(tx: Tx, made: _Unnested, rows: Sequence[Row]) -> int:
-    values = tuple(made.lists_of(rows).values())
-    return tx.connection.exec_driver_sql(made.sql, values, execution_options=_KEPT).rowcount
+def _run(tx: Tx, bulk: _BulkStatement, rows: Sequence[Row]) -> int:
+    values = tuple(bulk.arrays_of(rows).values())
+    return tx.connection.exec_driver_sql(bulk.sql, values, execution_options=_ROWCOUNT).rowcount
 
 
-def update_unnested(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
-    """Run an update that is made once and kept, for all rows; those of one row of the table in their order.
+def bulk_update(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
+    """Run a cached update for all rows; repeated keys keep their order.
 
     Returns:
-        False for a statement that cannot be run so, and nothing was done.
+        False, without an update, for an unsupported statement.
     """
-    made = _updating(statement, tuple(rows[0]))
-    if made is None:
+    bulk = _compile_update(statement, tuple(rows[0]))
+    if bulk is None:
         return False
-    for some in _rounds(rows, made.key):
-        tx.connection.exec_driver_sql(made.sql, made.standing | made.lists_of(some))
+    for batch in _split_by_key(rows, bulk.key):
+        tx.connection.exec_driver_sql(bulk.sql, bulk.standing | bulk.arrays_of(batch))
     return True
 
 
 @lru_cache(maxsize=128)
-def _updating(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
-    """An update of what a list of rows says; a row is found by what is compared with its own columns."""
+def _compile_update(statement: Any, names: tuple[str, ...]) -> _BulkStatement | None:
+    """Return the bulk form of an update, which finds a row by the columns that it compares."""
     compiled = statement.compile(dialect=_dialect())
     kinds = {name: bind.type.dialect_impl(_dialect()) for name, bind in compiled.binds.items()}
-    if not set(names) <= set(kinds) or any(isinstance(_inner(kinds[name]), _UNLISTED) for name in names):
+    if not set(names) <= set(kinds) or any(isinstance(_inner(kinds[name]), _UNSUPPORTED) for name in names):
         return None
     convert = {name: kind.bind_processor(_dialect()) for name, kind in kinds.items()}
     changes, _, where = str(compiled).partition(" WHERE ")
@@ -341,60 +344,55 @@ def _updating(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
     texts = {name: _text_of(kinds[name]) for name in names}
     lists = ", ".join(f"%({name})s::{text}[]" for name, text in texts.items())
     columns = ", ".join(f'"{name}"' for name in names)
-    given = f" FROM unnest({lists}) AS given({columns}) WHERE "
+    source = f" FROM unnest({lists}) AS given({columns}) WHERE "
 
-    def own(found: re.Match[str]) -> str:
-        return f'given."{found[1]}"' if found[1] in names else found[0]
+    def to_column(match: re.Match[str]) -> str:
+        return f'given."{match[1]}"' if match[1] in names else match[0]
 
-    sql = _MARK.sub(own, changes) + given + _MARK.sub(own, where)
-    standing = {
-        name: (convert[name] or _as_it_is)(value)
-        for name, value in compiled.params.items()
-        if name not in names
-    }
+    sql = _MARK.sub(to_column, changes) + source + _MARK.sub(to_column, where)
+    standing = {name: value for name, value in compiled.params.items() if name not in names}
+    for name, value in standing.items():
+        if process := convert[name]:
+            standing[name] = process(value)
     listed = tuple((name, text, convert[name]) for name, text in texts.items())
-    return _Unnested(sql, listed, key, standing) if key else None
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+    return _BulkStatement(sql, listed, key, standing) if key else None
 
 
 @lru_cache(maxsize=128)
-def _unnested(table: Table, names: tuple[str, ...], if_new: bool) -> _Unnested | None:  # noqa: FBT001  # a key
+def _compile_insert(table: Table, names: tuple[str, ...], if_new: bool) -> _BulkStatement | None:  # noqa: FBT001  # a key
     insert = insert_or_ignore("postgresql", table) if if_new else plain_insert(table)
-    return _inserting(insert, names, " ON CONFLICT DO NOTHING" if if_new else "")
+    return _with_arrays(insert, names, " ON CONFLICT DO NOTHING" if if_new else "")
 
 
 @lru_cache(maxsize=128)
-def _merging(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
+def _compile_upsert(statement: Any, names: tuple[str, ...]) -> _BulkStatement | None:
     clause = getattr(statement, "_post_values_clause", None)
     key = tuple(getattr(clause, "inferred_target_elements", None) or ())
     compiled = str(statement.compile(dialect=_dialect(), column_keys=names))
     match = re.search(r"\)( ON CONFLICT .*?)(?: RETURNING .*)?$", compiled, re.DOTALL)
     if not isinstance(statement, Insert) or not set(key) <= set(names) or (clause is not None and not match):
         return None
-    which = match[1] if match else ""
-    return _inserting(statement, names, which, key) if "%" not in which else None
+    suffix = match[1] if match else ""
+    return _with_arrays(statement, names, suffix, key) if "%" not in suffix else None
 
 
-def _inserting(
-    insert: Any, names: tuple[str, ...], which: str, key: tuple[str, ...] = ()
-) -> _Unnested | None:
-    """An insert of lists; None where the table makes some values itself, or a list of it is none of ours."""
+def _with_arrays(
+    insert: Any, names: tuple[str, ...], suffix: str, key: tuple[str, ...] = ()
+) -> _BulkStatement | None:
+    """Return the bulk form of an insert; None where the table or a type does not support it."""
     if getattr(insert.compile(dialect=_dialect(), column_keys=names), "insert_prefetch", ()):
         return None
     table = insert.table
     columns = [table.c[name] for name in names]
-    if any(isinstance(column.type, _UNLISTED) for column in columns):
+    if any(isinstance(column.type, _UNSUPPORTED) for column in columns):
         return None
     into = ", ".join(map(_dialect().identifier_preparer.format_column, columns))
     texts = list(map(_kind, columns))
     lists = ", ".join(f"%s::{text}[]" for text in texts)
     name = _dialect().identifier_preparer.format_table(table)
-    sql = f"INSERT INTO {name} ({into}) SELECT * FROM unnest({lists}){which}"  # noqa: S608  # names of ours
+    sql = f"INSERT INTO {name} ({into}) SELECT * FROM unnest({lists}){suffix}"  # noqa: S608  # names of ours
     processors = [column.type.dialect_impl(_dialect()).bind_processor(_dialect()) for column in columns]
-    return _Unnested(sql, tuple(zip(names, texts, processors, strict=True)), key)
+    return _BulkStatement(sql, tuple(zip(names, texts, processors, strict=True)), key)
 
 
 def _kind(column: Column[Any]) -> str:
@@ -402,10 +400,10 @@ def _kind(column: Column[Any]) -> str:
 
 
 def _text_of(kind: Any) -> str:
-    """The type of a value; a text has no length yet, since what is too long must be refused, not cut."""
+    """Return the SQL type of values; texts have no length, so that a longer one is refused, not cut."""
     return "TEXT" if isinstance(_inner(kind), String) else str(kind.compile(dialect=_dialect()))
 
 
 def _inner(kind: Any) -> Any:
-    """The type of the database behind one of ours."""
+    """Return the database's type behind a type of ours."""
     return getattr(kind, "impl_instance", kind)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.clock import Clock
-from contatto.kit.concurrency import turn_given_up
+from contatto.kit.concurrency import slot_released
 from contatto.kit.db.database import (
     STATEMENTS_KEPT,
     Database,
@@ -31,11 +31,11 @@ from contatto.kit.db.prepared import bind_rows, run_many
 from contatto.kit.db.tx import MadeLater, Parts, Row, Tx
 from contatto.kit.db.types import BYTES_OF
 from contatto.kit.db.write_queue import (
-    GatheredRows,
-    Lanes,
-    Neighbours,
+    InsertBatcher,
+    ProcessContention,
     Taken,
     Write,
+    WriteQueue,
     append_all,
     attempt,
     begin,
@@ -66,7 +66,7 @@ class _Rows(msgspec.Struct, array_like=True):
 _kept: Final = msgspec.msgpack.Decoder(list[_Rows])
 
 
-class Spool:
+class WriteBuffer:
     """Rows of hot paths on their way to their tables; of one thread alone.
 
     They are poured into these in the order of their arrival by the next transaction of their writer. After a
@@ -257,10 +257,10 @@ class SqliteDatabase(Database):
         event.listen(engine, "begin", begin)
         event.listen(engine, "checkout", self._renew)
         super().__init__(engine, clock, vault, ports)
-        self._lanes = Lanes()
-        self._rows = GatheredRows(self._enqueue)
-        self._spool = Spool(str(engine.url.database))
-        self._neighbours = Neighbours(str(engine.url.database))
+        self._lanes = WriteQueue()
+        self._rows = InsertBatcher(self._enqueue)
+        self._spool = WriteBuffer(str(engine.url.database))
+        self._neighbours = ProcessContention(str(engine.url.database))
         self._closed = False
         self._learnt = 0
         with engine.connect() as connection:  # a new file becomes WAL here, before anybody else has it open
@@ -281,7 +281,7 @@ class SqliteDatabase(Database):
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
         waiting: Waiting[T] = Waiting(asyncio.get_running_loop())
         self._enqueue(Write(waiting, acting_for(), work=followed(work), in_background=in_background))
-        async with turn_given_up():
+        async with slot_released():
             return await waiting.future  # type: ignore[misc, no-any-return]  # a loop's future, as there is a loop
 
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:

@@ -28,20 +28,22 @@ from contatto.kit.vault import Sealed, Vault, row_key
 
 @runtime_checkable
 class Closable(Protocol):
-    """A part that holds a thread, a process or a file open."""
+    """Dependency that holds a thread, a process or a file open."""
 
     def close(self) -> None: ...
 
 
 class MissingPart(LookupError):
-    """Something needs a part that the installation was built without."""
+    """Error of a dependency that the installation was built without."""
 
 
 class Parts:
-    """Values of different types, one of each.
+    """Dependency container with one value per type.
+
+    Capabilities declare what they need by type; `wiring` provides it.
 
     Args:
-        parts: the values; each is found by its own class.
+        parts: the values, stored by their class.
     """
 
     def __init__(self, *parts: object) -> None:
@@ -53,7 +55,7 @@ class Parts:
         return iter(self._by_type.values())
 
     def __getitem__[T](self, kind: type[T]) -> T:
-        """The part of this type.
+        """Return the dependency of this type.
 
         Raises:
             MissingPart: the installation has none.
@@ -71,14 +73,14 @@ class Parts:
 
 
 NO_PARTS: Final = Parts()
-"""What an installation has of which nothing was handed in: asking for any part is an error."""
+"""Empty container, in which each look-up raises `MissingPart`."""
 
 
 _AT_ONCE: Final = 5_000
 _HOLD: Final = text("SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number")
 type Row = Mapping[str, Any]
 type MadeLater = Callable[[], Row]
-"""Makes a row where rows are written, many after the other: by itself each costs several times as much."""
+"""Build a row in the writer's thread, where many rows in sequence cost less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ class Tx:
     Attributes:
         now: the one time of this transaction, in UTC.
         vault: seals and opens contact values.
-        ports: what capabilities ask of those above them.
-        is_reading: nothing is written, so words may stand in place of a field that does not open.
+        ports: dependencies on the packages above.
+        is_reading: the transaction only reads, so a fixed text may replace a field that does not open.
     """
 
     connection: Connection
@@ -103,24 +105,24 @@ class Tx:
         return self.connection.execute(statement, rows)
 
     def find[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> T | None:
-        """The first row as a dataclass, or None. Columns are matched to fields by name, sealed ones opened.
+        """Return the first row as a dataclass, or None.
 
-        ``values`` are those of a statement with ``bindparam`` in it: on hot paths a statement is made once
-        and kept, since building it anew costs several times what running it does.
+        Fields are matched to columns by name, and sealed fields are opened. ``values`` fill the ``bindparam``
+        marks of a statement: on hot paths it is built once, since building costs more than running.
         """
         result = self.connection.execute(statement, values)
-        made = _maker(shape, tuple(result.keys()), self)
+        to_value = _maker(shape, tuple(result.keys()), self)
         row = result.first()
-        return None if row is None else made(row)
+        return None if row is None else to_value(row)
 
     def list[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> list[T]:
-        """All rows as dataclasses; ``values`` as in ``find``."""
+        """Return all rows as dataclasses; ``values`` as in ``find``."""
         result = self.connection.execute(statement, values)
-        made = _maker(shape, tuple(result.keys()), self)
-        return [made(row) for row in result.all()]
+        to_value = _maker(shape, tuple(result.keys()), self)
+        return [to_value(row) for row in result.all()]
 
     def stream[T](self, shape: type[T], statement: Executable) -> Iterator[T]:
-        """Rows as dataclasses, some thousands at a time, for what does not fit into memory."""
+        """Yield rows as dataclasses, some thousands at a time, for results larger than memory."""
         some = {"yield_per": _AT_ONCE}
         result = self.connection.execute(statement, execution_options=some)
         return map(_maker(shape, tuple(result.keys()), self), result)
@@ -130,7 +132,7 @@ class Tx:
         return self.vault.seal(text, business_id, column, row) if text else None
 
     def open_text(self, sealed: bytes, business_id: str, column: str, row: str) -> str:
-        """Open a text for a reader; where it does not open, return `UNREADABLE` and log its place."""
+        """Open a text for a reader; log a text that does not open and return `UNREADABLE`."""
         try:
             return self.vault.open(sealed, business_id, column, row)
         except Sealed:
@@ -139,7 +141,7 @@ class Tx:
 
     @property
     def field_opener(self) -> "OpenText":
-        """Opens sealed fields; one that writes raises `Sealed`, lest it stores or sends the words."""
+        """Return the opener of sealed fields; while writing, it raises `Sealed` instead of `UNREADABLE`."""
         return self.open_text if self.is_reading else self.vault.open
 
     def scalar(self, statement: Executable) -> Any:
@@ -149,62 +151,62 @@ class Tx:
         self.connection.execute(plain_insert(table), dict(row))
 
     def insert_ignore(self, table: Table, row: Row) -> bool:
-        """Insert unless a unique key is taken; say whether the row is new."""
+        """Insert unless a unique key is taken; return whether the row is new."""
         statement = insert_or_ignore(self.connection.dialect.name, table)
         # Without the option an INSERT's row count is lost on PostgreSQL.
-        kept = {"preserve_rowcount": True}
-        return self.connection.execute(statement, dict(row), execution_options=kept).rowcount == 1
+        options = {"preserve_rowcount": True}
+        return self.connection.execute(statement, dict(row), execution_options=options).rowcount == 1
 
     def upsert(self, table: Table) -> Any:
-        """The dialect's own INSERT, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+        """Return the dialect's INSERT, with ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return insert_for(self.connection.dialect.name, table)
 
     def delete_some(self, table: Table, *where: ColumnElement[bool], most: int = 500) -> int:
-        """Delete some rows that a condition holds for, no more than a batch may; say how many."""
+        """Delete at most ``most`` rows that match, and return how many."""
         keys = list(table.primary_key.columns)
         some = select(*keys).where(*where).limit(most)
         statement = table.delete().where((tuple_(*keys) if len(keys) > 1 else keys[0]).in_(some))
         return self.connection.execute(statement).rowcount
 
     def advisory_lock(self, number: int) -> None:
-        """Wait until no other transaction holds this number, and hold it until the end of this one.
+        """Wait for the lock of this number, and hold it until the transaction ends.
 
         Needed where two transactions must not miss each other's new rows. SQLite has one writer anyway.
         """
         self.advisory_locks([number])
 
     def advisory_locks(self, numbers: Collection[int]) -> None:
-        """The same for many, in an order that all keep to."""
+        """Take several locks, in the same order everywhere."""
         if numbers and self.locks_rows:
             self.connection.execute(_HOLD, {"numbers": array_of("BIGINT", sorted(numbers))})
 
     def hold_key(self, *parts: str) -> None:
-        """The same for what is named: to be held before counting what there is, where there may be so many.
+        """Take the lock of a name, before counting rows that have an upper limit.
 
-        Two that count at once would both find room for the last one.
+        Without it two transactions that count at once would both find room for the last row.
         """
         digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
         self.advisory_lock(int.from_bytes(digest[:7]))
 
     def share(self, number: int) -> None:
-        """Wait until nobody holds this number, and let nobody hold it until the end; others may share it."""
+        """Take the shared lock of this number until the transaction ends."""
         if self.locks_rows:
             self.connection.execute(select(func.pg_advisory_xact_lock_shared(number)))
 
     def forget_pages(self) -> None:
-        """Give back the memory of pages that were read; for work through all rows, which reads none twice."""
+        """Free SQLite's page cache; for work that reads each row once."""
         if self.connection.dialect.name == "sqlite":
             self.connection.exec_driver_sql("PRAGMA shrink_memory")
 
     @property
     def locks_rows(self) -> bool:
-        """Return whether ``SELECT … FOR UPDATE`` is needed (SQLite has one writer and does not know it)."""
+        """Return whether ``SELECT … FOR UPDATE`` is needed; SQLite has one writer and does not support it."""
         return self.connection.dialect.name == "postgresql"
 
 
 @cache
 def plain_insert(table: Table) -> Any:
-    """Kept, because building a statement anew costs more than running it."""
+    """Return the cached INSERT of a table: building it costs more than running it."""
     return table.insert()
 
 
@@ -214,12 +216,11 @@ def insert_or_ignore(dialect: str, table: Table) -> Any:
 
 
 def insert_for(dialect: str, table: Table) -> Any:
-    """The INSERT of a dialect by its name."""
     return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
 def sealed_fields(shape: type[Any]) -> dict[str, SealedIn]:
-    """Return the fields of a dataclass that stand sealed in their rows."""
+    """Return the sealed fields of a dataclass."""
     return {
         field.name: place
         for field in fields(shape)
@@ -230,7 +231,7 @@ def sealed_fields(shape: type[Any]) -> dict[str, SealedIn]:
 
 type OpenText = Callable[[bytes, str, str, str], str]
 type Opener = Callable[[OpenText, Sequence[Any]], str]
-"""Opens one field of a row."""
+"""Open one field of a row."""
 
 
 def opener(place: SealedIn, at: int, columns: Sequence[str]) -> Opener:
@@ -248,7 +249,7 @@ def opener(place: SealedIn, at: int, columns: Sequence[str]) -> Opener:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The places of a dataclass's fields in a row, and the openers of those that are sealed in it."""
+    """Positions of a dataclass's fields in a row, and openers of the sealed ones."""
 
     plain: tuple[tuple[str, int], ...]
     sealed: tuple[tuple[str, Opener], ...]
@@ -256,7 +257,7 @@ class _Plan:
 
 @cache
 def _plan(shape: type[Any], columns: tuple[str, ...]) -> _Plan:
-    """Find the places once for all rows."""
+    """Find the positions once for all rows."""
     matches = [(field.name, columns.index(field.name)) for field in fields(shape) if field.name in columns]
     places = sealed_fields(shape)
     plain = tuple((name, at) for name, at in matches if name not in places)
@@ -265,18 +266,18 @@ def _plan(shape: type[Any], columns: tuple[str, ...]) -> _Plan:
 
 
 def _maker[T](shape: type[T], columns: tuple[str, ...], tx: Tx) -> Callable[[Any], T]:
-    """What makes a dataclass of a row with these columns."""
+    """Return a function that converts rows with these columns to a dataclass."""
     plan = _plan(shape, columns)  # type: ignore[arg-type]  # a class is hashable
     plain, sealed = plan.plain, plan.sealed
     open_text = tx.field_opener
 
-    def made(row: Any) -> T:
+    def plain_value(row: Any) -> T:
         return shape(**{name: row[place] for name, place in plain})
 
-    def opened(row: Any) -> T:
+    def opened_value(row: Any) -> T:
         values = {name: row[place] for name, place in plain}
         for name, open_field in sealed:
             values[name] = open_field(open_text, row)
         return shape(**values)
 
-    return opened if sealed else made
+    return opened_value if sealed else plain_value

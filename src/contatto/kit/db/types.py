@@ -44,18 +44,18 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-"""The one schema: every store declares its tables on it."""
+"""Schema on which every store declares its tables."""
 
 SEALED: Final = "sealed"
 ROW: Final = "row"
-"""The key of a table's ``info`` under which the columns stand that name a row for the vault."""
+"""Key of a table's ``info`` for the columns that identify a row to the vault."""
 
 Serial = BigInteger().with_variant(Integer, "sqlite")
-"""A number that the database counts up by itself; SQLite does so for INTEGER only."""
+"""Auto-incrementing number; SQLite supports it for INTEGER only."""
 
 
 class Instant(TypeDecorator[datetime]):
-    """A UTC instant, stored as whole microseconds since 1970: exact, sortable, alike on both engines."""
+    """UTC instant, stored as whole microseconds since 1970 on both engines."""
 
     impl = BigInteger
     cache_ok = True
@@ -79,7 +79,7 @@ def _to_instant(value: int | None) -> datetime | None:
 
 
 class Choice[E: StrEnum](TypeDecorator[E]):
-    """A member of a StrEnum, stored as its text."""
+    """Member of a StrEnum, stored as its text."""
 
     impl = String(32)
     cache_ok = True
@@ -87,8 +87,8 @@ class Choice[E: StrEnum](TypeDecorator[E]):
     def __init__(self, kind: type[E]) -> None:
         super().__init__()
         self.kind = kind
-        self._texts: dict[str | None, str | None] = {None: None} | {each: each.value for each in kind}
-        self._members: dict[str | None, E | None] = {None: None} | {each.value: each for each in kind}
+        self._texts: dict[str | None, str | None] = {None: None} | {member: member.value for member in kind}
+        self._members: dict[str | None, E | None] = {None: None} | {member.value: member for member in kind}
 
     def process_bind_param(self, value: E | str | None, dialect: Dialect) -> str | None:
         return self._texts[value]
@@ -101,11 +101,11 @@ class Choice[E: StrEnum](TypeDecorator[E]):
 
 
 _WORDS: Final = json.JSONEncoder(ensure_ascii=False).encode
-"""Made once: with options of its own `json.dumps` makes one for each value."""
+"""Built once, because `json.dumps` with options builds an encoder per call."""
 
 
 class Words(TypeDecorator[tuple[str, ...]]):
-    """A tuple of short texts, stored as a JSON list."""
+    """Tuple of short texts, stored as a JSON list."""
 
     impl = Text
     cache_ok = True
@@ -118,17 +118,17 @@ class Words(TypeDecorator[tuple[str, ...]]):
 
 
 def only(which: str) -> dict[str, Any]:
-    """Makes an index one of some rows alone, on either engine; what asks for them says so in these words."""
+    """Return the options of a partial index; queries must repeat the condition verbatim."""
     return {"sqlite_where": literal_column(which), "postgresql_where": literal_column(which)}
 
 
 def key() -> Column[str]:
-    """The primary key of a table: a UUID as text."""
+    """Return the primary key of a table: a UUID as text."""
     return Column("id", String(36), primary_key=True)
 
 
 def tenant() -> Column[str]:
-    """The tenant of a row; every table has one."""
+    """Return the tenant column, which every table has."""
     return Column("business_id", String(36), nullable=False)
 
 
@@ -137,23 +137,23 @@ def instant(name: str, *, nullable: bool = False) -> Column[datetime]:
 
 
 def sealed(name: str, *, nullable: bool = False) -> Column[bytes]:
-    """A value that the vault sealed; the mark tells the rotation of keys where to look."""
+    """Return a column of sealed values, marked for the rotation of keys."""
     return Column(name, LargeBinary, nullable=nullable, info={SEALED: True})
 
 
 def row_columns(table: Table) -> tuple[str, ...]:
-    """Return the columns that name a row for the vault: the primary key without the tenant.
+    """Return the columns that identify a row to the vault: the primary key without the tenant.
 
-    Where the database counts the key up, the table names other columns: a value is sealed before.
+    A table with an auto-incrementing key declares other columns, as values are sealed before the insert.
     """
-    named: tuple[str, ...] = table.info.get(ROW) or tuple(
+    names: tuple[str, ...] = table.info.get(ROW) or tuple(
         column.name for column in table.primary_key.columns if column.name != "business_id"
     )
-    return named
+    return names
 
 
 def sealed_place(column: Column[Any], row: Mapping[Any, Any]) -> tuple[str, str, str]:
-    """Return the tenant, the column and the row for which a value was sealed, as the vault takes them."""
+    """Return tenant, column and row of a sealed value, as the vault takes them."""
     named = row_key(*(row[name] for name in row_columns(column.table)))
     return row["business_id"], str(column), named
 
@@ -163,11 +163,11 @@ def text(name: str, *, nullable: bool = False, default: Any = None) -> Column[st
 
 
 def row_of(value: "DataclassInstance", without: Collection[str] = ()) -> dict[str, Any]:
-    """Return the fields of a dataclass by name, as an insert takes them; nested values stay what they are.
+    """Return the fields of a dataclass by name, as an insert takes them.
 
     Args:
-        value: has a column for each field.
-        without: fields that no column holds as they are.
+        value: dataclass with a column per field; nested values stay as they are.
+        without: fields without a column.
     """
     names, read = _plan(type(value), tuple(without))
     return dict(zip(names, read(value), strict=True))
@@ -177,7 +177,7 @@ def row_of(value: "DataclassInstance", without: Collection[str] = ()) -> dict[st
 def _plan(
     kind: "type[DataclassInstance]", without: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    """Return the names of the fields that a row takes, and a reader of all of them."""
+    """Return the field names of a row, and a reader of their values."""
     names = tuple(name for name in kind.__dataclass_fields__ if name not in without)
     if len(names) > 1:
         return names, attrgetter(*names)
@@ -194,7 +194,7 @@ _LENGTHS: Final = tuple(map(_LENGTH, range(512)))
 
 
 class _Array(bytes):
-    """A whole array; each kind of element has a class, by which the driver knows it (``array_dumpers``)."""
+    """PostgreSQL array in its binary format; the driver picks a dumper by the subclass."""
 
 
 class _Texts(_Array):
@@ -217,33 +217,21 @@ class _Booleans(_Array):
     pass
 
 
-def _of_text(value: str | None) -> bytes:
-    """PostgreSQL knows no NUL character; one in a stranger's text becomes U+FFFD, as in a single text."""
-    return _NULL if value is None else _of_bytes(value.replace("\0", "\ufffd").encode())
-
-
-def _of_bytes(value: bytes | None) -> bytes:
+def _encode_bytes(value: bytes | None) -> bytes:
     if value is None:
         return _NULL
     length = len(value)
     return (_LENGTHS[length] if length < len(_LENGTHS) else _LENGTH(length)) + value
 
 
-def _of_number(value: int | None) -> bytes:
-    return _NULL if value is None else _NUMBER(8, value)
-
-
-def _of_float(value: float | None) -> bytes:
-    return _NULL if value is None else _FLOAT(8, value)
-
-
-def _of_boolean(value: bool | None) -> bytes:  # noqa: FBT001  # it is what is written
-    return _NULL if value is None else _TRUE if value else _FALSE
+def _encode_text(value: str | None) -> bytes:
+    """Encode a text; PostgreSQL stores no NUL character, so it becomes U+FFFD."""
+    return _NULL if value is None else _encode_bytes(value.replace("\0", "\ufffd").encode())
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayKind:
-    """How a list of values of one type is sent; the numbers are those of the element and of its array.
+    """Binary encoding of an array: the type ids of its element and of the array.
 
     Source: https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/catalog/pg_type.dat
     """
@@ -254,11 +242,13 @@ class ArrayKind:
     write: Callable[[Any], bytes]
 
 
-_TEXT: Final = ArrayKind(_Texts, 25, 1009, _of_text)
-_LONG: Final = ArrayKind(_Numbers, 20, 1016, _of_number)
-_DOUBLE: Final = ArrayKind(_Floats, 701, 1022, _of_float)
-_BYTEA: Final = ArrayKind(_Bytes, 17, 1001, _of_bytes)
-_BOOLEAN: Final = ArrayKind(_Booleans, 16, 1000, _of_boolean)
+_TEXT: Final = ArrayKind(_Texts, 25, 1009, _encode_text)
+_LONG: Final = ArrayKind(_Numbers, 20, 1016, lambda value: _NULL if value is None else _NUMBER(8, value))
+_DOUBLE: Final = ArrayKind(_Floats, 701, 1022, lambda value: _NULL if value is None else _FLOAT(8, value))
+_BYTEA: Final = ArrayKind(_Bytes, 17, 1001, _encode_bytes)
+_BOOLEAN: Final = ArrayKind(
+    _Booleans, 16, 1000, lambda value: _NULL if value is None else _TRUE if value else _FALSE
+)
 KINDS: Final = {
     "TEXT": _TEXT,
     "BIGINT": _LONG,
@@ -272,27 +262,33 @@ KINDS: Final = {
 
 
 def array_of(kind: str, values: Sequence[Any]) -> bytes | Sequence[Any]:
-    """The values as an array, to be cast to one of a kind; where one is of another type, the list itself."""
-    known = KINDS.get(kind)
-    if known is None:
+    """Return values as a binary array of a type, or the list itself where a value has another type.
+
+    The driver checks each text of a list by a regular expression, and the server parses text arrays letter by
+    letter. Both take the binary format as it is.
+
+    Source: `array_recv` in https://github.com/postgres/postgres/blob/REL_18_STABLE/src/backend/utils/adt/arrayfuncs.c
+    """
+    encoding = KINDS.get(kind)
+    if encoding is None:
         return values
     try:
-        written = b"".join(map(known.write, values))
+        written = b"".join(map(encoding.write, values))
     except (AttributeError, TypeError, struct.error):
         return values
     if not values:
-        return known.shape(_HEAD(0, 0, known.element, 0, 0)[:12])
-    return known.shape(_HEAD(1, None in values, known.element, len(values), 1) + written)
+        return encoding.shape(_HEAD(0, 0, encoding.element, 0, 0)[:12])
+    return encoding.shape(_HEAD(1, None in values, encoding.element, len(values), 1) + written)
 
 
 class _Values(TypeDecorator[Collection[Any]]):
-    """Many texts, numbers or bytes as one parameter: a list of JSON on SQLite, an array on PostgreSQL."""
+    """List of texts, numbers or bytes as one parameter: JSON on SQLite, an array on PostgreSQL."""
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """On PostgreSQL none, as the parameter is cast to an array where it stands."""
+        """Return no type on PostgreSQL, where the SQL casts the parameter to an array."""
         return NullType() if dialect.name == "postgresql" else dialect.type_descriptor(Text())
 
     def __init__(self, item: type[TypeEngine[Any]]) -> None:
@@ -300,22 +296,22 @@ class _Values(TypeDecorator[Collection[Any]]):
         self.item = item
 
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
-        given = list(value or ())
+        values = list(value or ())
         if dialect.name == "postgresql":
-            return array_of(_KINDS[self.item], given)
-        return json.dumps([each.hex() for each in given] if self.item is LargeBinary else given)
+            return array_of(_KINDS[self.item], values)
+        return json.dumps([item.hex() for item in values] if self.item is LargeBinary else values)
 
 
 _TEXTS: Final = _Values(String)
 _NUMBERS: Final = _Values(BigInteger)
 _BYTES: Final = _Values(LargeBinary)
 _KINDS: Final = {String: "TEXT", BigInteger: "BIGINT", LargeBinary: "BYTEA"}
-"""Texts have no length here: a longer one is not there, and must not be cut to one that is."""
+"""Texts have no length, so that the cast never truncates a longer value to an existing one."""
 BYTES_OF: Final = "bytes_of"
-"""A function of ours on SQLite that reads hexadecimal digits; its own came late, with 3.41."""
+"""Name of our `unhex` function on SQLite, which has its own only since 3.41."""
 
 
-class _Within(FunctionElement[bool]):
+class _Membership(FunctionElement[bool]):
     name = "within"
     type = Boolean()
     inherit_cache = True
@@ -323,24 +319,27 @@ class _Within(FunctionElement[bool]):
 
 
 def within(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """Whether a column of texts, whole numbers or bytes is one of the values of a parameter of this name."""
+    """Return the condition that a column is one of the values of a named list parameter.
+
+    The SQL is the same for any number of values, unlike ``IN``, so the engine prepares it once.
+    """
     if isinstance(column.type, LargeBinary):
         kind = _BYTES
     else:
         kind = _NUMBERS if isinstance(column.type, Integer | BigInteger) else _TEXTS
-    return _Within(column, bindparam(name, type_=kind))
+    return _Membership(column, bindparam(name, type_=kind))
 
 
-@compiles(_Within, "sqlite")
-def _on_sqlite(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_Membership, "sqlite")
+def _on_sqlite(element: _Membership, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
     is_bytes = isinstance(next(iter(element.clauses)).type, LargeBinary)
     value = f"{BYTES_OF}(value)" if is_bytes else "value"
     return f"{column} IN (SELECT {value} FROM json_each({values}))"  # noqa: S608  # both are compiled: no values
 
 
-@compiles(_Within, "postgresql")
-def _on_postgres(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_Membership, "postgresql")
+def _on_postgres(element: _Membership, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
     kind: Any = list(element.clauses)[1].type
     return f"{column} = ANY({values}::{_KINDS[kind.item]}[])"

@@ -59,7 +59,7 @@ type Taken = tuple[list[Write], Iterator[Write]]
 """What goes into a commit: rows of hot paths, and writes one by one until the time is up."""
 
 
-class Lanes:
+class WriteQueue:
     """The writes of requests, one business after the other, and those of the background.
 
     A commit takes rows of hot paths and writes of requests, or some of the background; while both wait they
@@ -336,7 +336,7 @@ def is_awaited(tx: Tx) -> bool:
     return asked is not None and asked()
 
 
-class Neighbours:
+class ProcessContention:
     """Other processes that write to the same file: they are told that a request waits here, and tell it.
 
     Who waits shares the lock of a file, so whoever gets it alone knows that nobody does. Where there are no
@@ -379,7 +379,7 @@ AT_ONCE: Final = 512
 """Most works of one kind in one transaction; more only make the first of them wait."""
 
 
-class GatheredRows:
+class InsertBatcher:
     """Gathers the rows of a turn: to wake a writer for each of them costs more than to write it.
 
     Args:
@@ -411,7 +411,7 @@ class GatheredRows:
                 write.waiting.settle(None, error)
 
 
-class GatheredWork[T, R]:
+class WorkBatcher[T, R]:
     """Works of one kind, many in one transaction: what comes while one is on its way goes into the next.
 
     Args:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
-from contatto.kit.concurrency import turn_given_up
+from contatto.kit.concurrency import slot_released
 from contatto.kit.log import logger
 from contatto.kit.outbound.model import (
     MAIL_ADDRESS,
@@ -154,7 +154,7 @@ class Client:
         """Send a request once; never raises for what the other side or the network does."""
         if (request.method, request.url) == (MAIL_METHOD, MAIL_ADDRESS):
             return await self._mailer.send(request) if self._mailer else NoAnswer(SendFailure.FORBIDDEN)
-        async with turn_given_up():
+        async with slot_released():
             return await self._send(request)
 
     async def _send(self, request: HttpRequest) -> HttpOutcome:

@@ -170,8 +170,8 @@ class Claiming:
         full, each = rooms.full, self._limits.each_destination + 1
         waiting = store.list_due(tx, self._last, full, MOST_DESTINATIONS, each)
         if self._last and len(waiting) < MOST_DESTINATIONS:
-            others = store.list_due(tx, "", full, MOST_DESTINATIONS - len(waiting), each)
-            waiting |= {name: rows for name, rows in others.items() if name not in waiting}
+            due = store.list_due(tx, "", full, MOST_DESTINATIONS - len(waiting), each)
+            waiting |= {name: rows for name, rows in due.items() if name not in waiting}
         lists = [self._within(tx, rooms, name, rows) for name, rows in waiting.items()]
         of_business = Counter(rooms.of_business)
         chosen: list[OutboundRequest] = []

@@ -19,7 +19,7 @@ from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
 from contatto.kit.outbox import emit
-from contatto.kit.sandbox import Confined
+from contatto.kit.sandbox import SandboxPool
 from contatto.kit.untrusted_files import change_encoding
 from contatto.leads.actions import importing
 from contatto.leads.actions.annotations import assign_lead, check_member, keep_label, label_name, note_edit
@@ -127,7 +127,7 @@ class LeadScorer:
 def scoring_study() -> PeriodicStudy:
     """The work by the clock that does it: one process, which ends after each round."""
     scorer = LeadScorer()
-    confined = partial(Confined, 1, _CLOCK_S, _PROCESSOR_S, prepare_trees)
+    confined = partial(SandboxPool, 1, _CLOCK_S, _PROCESSOR_S, prepare_trees)
     return PeriodicStudy(EVERY_S, scorer.start_over, scorer.read_next, score_round, confined)
 
 

@@ -28,7 +28,7 @@ from contatto.kit.http import json_answer
 from contatto.kit.i18n import N_, read_lazy_text, translator_of
 from contatto.kit.ids import new_id
 from contatto.kit.languages import languages_of_countries, sorted_countries
-from contatto.kit.read_audit import note_number_seen, note_seen
+from contatto.kit.read_audit import record_contact_count, record_contact_reads
 from contatto.kit.table_export import SheetFile, csv_lines
 from contatto.kit.untrusted_files import ENCODINGS, TableText
 from contatto.leads.actions.importing import foresee_import, plan_import
@@ -119,9 +119,9 @@ async def answer_file(
         pages = _matching(business_id, lead_filter)
     else:
         leads_by_id = await context.db.read(lambda tx: records.list_leads_by_id(tx, business_id, set(ids)))
-        note_seen("lead_id", leads_by_id)
+        record_contact_reads("lead_id", leads_by_id)
         number, pages = len(leads_by_id), _chosen(business_id, ids)
-    note_number_seen("lead_id", number)
+    record_contact_count("lead_id", number)
     headers = {"Content-Disposition": f'attachment; filename="leads.{kind}"', "Cache-Control": "no-store"}
     if kind == "csv":
         lines = _stream_csv(context, pages)
@@ -571,7 +571,7 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
         for number, row in zip(plan.numbers, plan.rows, strict=True)
         if row
     ]
-    note_number_seen("lead_id", len(rows))
+    record_contact_count("lead_id", len(rows))
     headers = {"Content-Disposition": 'attachment; filename="rejects.csv"', "Cache-Control": "no-store"}
     lines = csv_lines([[*plan.head, REASON_HEAD], *rows], bom=True)
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
@@ -720,7 +720,7 @@ async def _ask(
         if not leads:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
         lead_ids = {lead.id for lead in leads}
-        note_seen("lead_id", sorted(lead_ids))
+        record_contact_reads("lead_id", sorted(lead_ids))
         twins = list_sharing_leads(tx, caller.business_id, lead_ids)
         return {"leads": [_named(lead) for lead in leads[:NAMED]], "ids": lead_ids, "twins": len(twins)}
 

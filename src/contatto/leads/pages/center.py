@@ -16,7 +16,7 @@ from contatto.accounts.model import BusinessId, Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.accounts.store import list_able_members, list_members
 from contatto.kit import errors
-from contatto.kit.db.database import RememberedCounts
+from contatto.kit.db.database import CachedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
@@ -286,7 +286,7 @@ async def _render(
 ) -> HTMLResponse:
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
-    whole, recall = template == "leads/list.html", part_of(request, RememberedCounts).begin()
+    whole, recall = template == "leads/list.html", part_of(request, CachedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
         counts = listing.load_lead_counts(tx, caller.business_id, recall)

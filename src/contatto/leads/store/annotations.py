@@ -36,7 +36,7 @@ from contatto.capture.model import Field
 from contatto.kit.db.prepared import Query, insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text, within
-from contatto.kit.read_audit import note_seen
+from contatto.kit.read_audit import record_contact_reads
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model import Evidence, Journal, Label, LeadSnapshot, Merge, Note, SavedView, Task
 from contatto.leads.rules.records import (
@@ -262,7 +262,7 @@ def delete_task(tx: Tx, business_id: str, task: Task) -> bool:
 
 def _open_text(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[str, Any]:
     values = {name: row[name] for name in shape.__dataclass_fields__ if name != "text"}
-    note_seen("lead_id", (row["lead_id"],))
+    record_contact_reads("lead_id", (row["lead_id"],))
     column = "lead_notes.body" if shape is Note else "lead_tasks.body"
     return values | {"text": tx.open_text(row["body"], row["business_id"], column, row["id"])}
 
@@ -303,7 +303,9 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
         )
         for row in rows
     ]
-    note_seen("view_id", [view.id for view in views if "q=" in view.query])  # what somebody searches for
+    record_contact_reads(
+        "view_id", [view.id for view in views if "q=" in view.query]
+    )  # what somebody searches for
     return views
 
 

@@ -30,7 +30,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from contatto.accounts.store import ad_accounts
 from contatto.channels.store import list_accounts
-from contatto.kit.db.database import Recall
+from contatto.kit.db.database import CountReader
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant, Words, metadata, tenant
 from contatto.kit.numbers import read_number
@@ -603,7 +603,7 @@ def count_leads_since(tx: Tx, business_id: str, moment: datetime) -> int:
     return int(tx.scalar(count))
 
 
-def load_lead_counts(tx: Tx, business_id: str, recall: Recall) -> Mapping[LeadStatus, int]:
+def load_lead_counts(tx: Tx, business_id: str, recall: CountReader) -> Mapping[LeadStatus, int]:
     """Count leads by status through the cache, for pages that reload often."""
     return recall.find(("leads", business_id), lambda: count_leads_by_status(tx, business_id))
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from contatto.capture.model import Field
-from contatto.kit.db.prepared import Query, Seek, insert_all, insert_new, update_rows
+from contatto.kit.db.prepared import PreparedQuery, Query, insert_all, insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import (
     Choice,
@@ -41,7 +41,7 @@ from contatto.kit.db.types import (
     within,
 )
 from contatto.kit.i18n import is_unreadable
-from contatto.kit.read_audit import note_seen
+from contatto.kit.read_audit import record_contact_reads
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.leads.model import (
@@ -290,7 +290,7 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
         points.sort(
             key=lambda each: (each.wrong_at is not None, -micros(each.main_at) if each.main_at else 0)
         )
-    note_seen("lead_id", [lead_id for lead_id, points in points_by_lead.items() if points])
+    record_contact_reads("lead_id", [lead_id for lead_id, points in points_by_lead.items() if points])
     return points_by_lead
 
 
@@ -332,7 +332,7 @@ def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) ->
         leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.id.in_(having)
     )
     matching_leads = tx.list(Lead, query.order_by(leads.c.created_at, leads.c.id))
-    note_seen("lead_id", [lead.id for lead in matching_leads])
+    record_contact_reads("lead_id", [lead.id for lead in matching_leads])
     return matching_leads
 
 
@@ -387,7 +387,7 @@ def evidence_row(vault: Vault, item: Evidence) -> dict[str, Any]:
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
     query = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
     rows = tx.execute(query.order_by(evidence.c.at, evidence.c.start)).mappings().all()
-    note_seen("lead_id", [lead_id] if rows else [])
+    record_contact_reads("lead_id", [lead_id] if rows else [])
     return [load_evidence(tx, business_id, row) for row in rows]
 
 
@@ -479,7 +479,7 @@ def list_rejected(tx: Tx, business_id: str, lead_id: str, since: datetime) -> li
         tx.vault.open_bytes(row.content, business_id, "rejected_contacts.content", row.id) for row in rows
     ]
     rejected = [msgspec.json.decode(content, type=RejectedContact) for content in contents]
-    note_seen("lead_id", [lead_id] if rejected else [])
+    record_contact_reads("lead_id", [lead_id] if rejected else [])
     return rejected
 
 
@@ -529,8 +529,8 @@ _POINT_START: Final = _change_one(contact_points).values(created_at=_MOMENT)
 _MANY: Final = select(leads).where(
     leads.c.business_id == bindparam("of"), within(leads.c.person_id, "persons")
 )
-_OF_PERSONS: Final = Seek(Lead, _MANY)
-_LOCKED: Final = Seek(Lead, _MANY.order_by(leads.c.id).with_for_update())
+_OF_PERSONS: Final = PreparedQuery(Lead, _MANY)
+_LOCKED: Final = PreparedQuery(Lead, _MANY.order_by(leads.c.id).with_for_update())
 
 
 def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Lead]:

@@ -6,7 +6,7 @@ from typing import Final
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.kit import errors
-from contatto.kit.background import LEASE, Making, Record
+from contatto.kit.background import LEASE, ExportJob, Record
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
@@ -80,7 +80,7 @@ def make_report_file(tx: Tx, task: ReportTask) -> Record:
     return lambda tx: store.mark_task(tx, task, TaskStatus.SUCCESS, content=content)
 
 
-REPORT_FILES: Final = Making(store.WAITING, claim_report, renew_report, make_report_file)
+REPORT_FILES: Final = ExportJob(store.WAITING, claim_report, renew_report, make_report_file)
 """Reports that programs asked for as files."""
 
 

@@ -16,7 +16,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.numbers import PageNumber, read_number
-from contatto.kit.read_audit import note_seen
+from contatto.kit.read_audit import record_contact_reads
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model import Lead
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd, TouchKind
@@ -65,7 +65,7 @@ def _behind(tx: Tx, caller: Caller, look: Look, cell: tuple[str, str], page: int
         tx, caller.business_id, conversion_filter, PAGE_SIZE, (page - 1) * PAGE_SIZE
     )
     leads = names_of(tx, caller.business_id, conversions) if may(caller, Permission.READ_LEADS) else {}
-    note_seen("lead_id", [lead.id for lead in leads.values()])
+    record_contact_reads("lead_id", [lead.id for lead in leads.values()])
     ads = list_measured_ads(tx, caller.business_id, {one.ad_id for one in conversions if one.ad_id})
     pairs = [*report_page_query.look.pairs(), ("metric", metric), ("key", key)]
     return {
@@ -123,7 +123,7 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
 
 def _explained(found: Explained, *, can_see: bool) -> dict[str, Any]:
     one = found.conversion
-    note_seen("lead_id", [found.lead.id] if found.lead and can_see else [])
+    record_contact_reads("lead_id", [found.lead.id] if found.lead and can_see else [])
     place = "leads" if one.kind is ConversionKind.LEAD else "inbox"
     return {
         "kind": one.kind,

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Index, String, Table, bindparam, select, update
 
 from contatto.ad_platforms.store import outside_tokens
-from contatto.kit.db.prepared import Seek
+from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, tenant, text
 from contatto.signals.model.events import SignalTest, SignalTestState
@@ -116,7 +116,7 @@ def find_signal_settings(tx: Tx, business_id: str, outside_account_id: str) -> S
     return _settings(found) if found else None
 
 
-_ON: Final = Seek(
+_ON: Final = PreparedQuery(
     _Row,
     select(signal_settings)
     .where(signal_settings.c.business_id == bindparam("of"), signal_settings.c.mode != SignalMode.OFF)
