@@ -6,7 +6,7 @@ from pathlib import Path
 from tools.reference_api import api_page
 from tools.reference_dependencies import dependencies_page
 from tools.reference_events import events_page
-from tools.reference_lists import decisions_page, how_to_page
+from tools.reference_lists import decisions_page, how_to_page, tutorials_page
 from tools.reference_metrics import metrics_page
 from tools.reference_routes import routes_page
 from tools.reference_settings import delivery_settings_page, errors_page, settings_page
@@ -23,6 +23,7 @@ PAGES = {
     "reference/dependencies.md": dependencies_page,
     "decisions/index.md": decisions_page,
     "how-to/index.md": how_to_page,
+    "tutorials/index.md": tutorials_page,
 }
 
 

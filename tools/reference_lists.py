@@ -1,4 +1,4 @@
-"""The lists of decisions and how-tos, so that a new page is found without a second edit."""
+"""Index pages of decisions, how-tos and tutorials, so that a new page needs no second edit."""
 
 from pathlib import Path
 
@@ -19,6 +19,11 @@ def decisions_page() -> str:
 def how_to_page() -> str:
     says = "Each page names the exact files to write, and the test that proves the work."
     return page("How to", says, _list(DOCS / "how-to"))
+
+
+def tutorials_page() -> str:
+    says = "One continuous example for each kind of reader. A test runs each of them as it is written."
+    return page("Tutorials", says, _list(DOCS / "tutorials"))
 
 
 def _list(folder: Path) -> str:

@@ -25,7 +25,7 @@ from contatto.kit.form_fields import Faults
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 
-FOLDERS: Final = ("", "how-to", "reference", "research", "decisions")
+FOLDERS: Final = ("", "tutorials", "how-to", "reference", "research", "decisions")
 """Shipped folders of documents; pictures are not shipped."""
 _PICTURES: Final = {"screens.md"}
 
