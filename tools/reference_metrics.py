@@ -1,11 +1,11 @@
 """The reference page of the report metrics."""
 
-from contatto.reports.registry import METRICS
+from contatto.reports.metrics import METRICS
 from tools.markdown import page, table
 
 
 def metrics_page() -> str:
-    rows = [(f"`{each.name}`", each.unit.value, each.says) for each in METRICS.values()]
+    rows = [(f"`{metric.name}`", metric.unit.value, metric.description) for metric in METRICS.values()]
     says = (
         "What a report can count. A metric is data: its definition is the only one, for every engine. "
         "Money is in micros of the ad account's currency, a share lies between 0 and 1. A metric has no "

@@ -58,7 +58,9 @@ import contatto.measurement.api
 import contatto.operators.pages.routes
 import contatto.people.pages
 import contatto.reports.api
-import contatto.reports.pages.routes
+import contatto.reports.pages.ads
+import contatto.reports.pages.attribution
+import contatto.reports.pages.report
 import contatto.signals.api.routes
 import contatto.signals.pages.routes
 import contatto.subscriptions.api
@@ -158,7 +160,9 @@ ROUTERS: Final = (
     contatto.subscriptions.api.router,
     contatto.subscriptions.pages.router,
     contatto.reports.api.router,
-    contatto.reports.pages.routes.router,
+    contatto.reports.pages.ads.router,
+    contatto.reports.pages.report.router,
+    contatto.reports.pages.attribution.router,
     contatto.typed.pages.router,
 )
 API_PREFIX: Final = "/open_api/"

@@ -126,8 +126,7 @@ from contatto.measurement.ports import ChargePort
 from contatto.operators import actions as operators_actions
 from contatto.operators.actions import purge_admission_codes, purge_sightings
 from contatto.people.actions import purge_invitations
-from contatto.reports.actions import counting
-from contatto.reports.actions import tasks as reports
+from contatto.reports.actions import counting, reports
 from contatto.signals.actions import scheduling as ad_signals
 from contatto.signals.actions.carrying import carry_change, carry_erasure, carry_merge
 from contatto.signals.actions.ledger import has_signal_alarm, list_signal_alarms, list_told_platforms

@@ -20,7 +20,7 @@ from contatto.ads.actions.campaigns import (
 from contatto.channels.store import find_token
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal
-from contatto.reports.rules.ads_manager import COLUMNS
+from contatto.reports.rules.queries import TREE_COLUMNS
 from tests.browser.conftest import Served
 from tests.browser.test_ads_manager import _sign_in
 
@@ -159,7 +159,7 @@ def test_cost_per_conversion_is_in_sight_at_a_desk_and_heads_stay(
 def test_a_table_that_is_too_wide_shows_it_and_keeps_its_names(served: Served, tab: Page) -> None:
     _sign_in(tab, served)
     tab.set_viewport_size({"width": 1000, "height": 700})
-    tab.goto(f"{served.url}/ads?tree=open&" + "&".join(f"column={name}" for name in COLUMNS))
+    tab.goto(f"{served.url}/ads?tree=open&" + "&".join(f"column={name}" for name in TREE_COLUMNS))
     frame = tab.locator("#ads-results .table-wrap")
     expect(frame).to_have_attribute("data-more-end", "")
     before = frame.evaluate(EDGES)["first"]

@@ -92,15 +92,15 @@ WITHOUT_BUSINESS = {
     "operators/store.py:list_operators": "What is open to all businesses, by its name alone.",
     "operators/store.py:list_owners_of_placements": "A signed link names the placement.",
     "operators/store.py:list_placement_names": "Of placements that charged it, by name alone.",
-    "reports/engines/counts.py:list_accounts_behind": "For the worker, who works for all of them.",
-    "reports/engines/counts.py:list_busy_accounts": "For the worker, who works for all of them.",
+    "reports/engines.py:list_accounts_behind": "For the worker, who works for all of them.",
+    "reports/engines.py:list_busy_accounts": "For the worker, who works for all of them.",
 }
 """The reads that may span businesses, each with its reason."""
 
 
 def reads_without_business(root: Path) -> list[str]:
-    """A part of an account (``reports/engines/cold.Part``) names its business; an operator is a tenant."""
-    found, names = [], {"business_id", "operator_id", "part"}
+    """A filter of events (``reports/engines.EventFilter``) names its business; an operator is a tenant."""
+    found, names = [], {"business_id", "operator_id", "events"}
     for path in storage(root):
         for function in public_functions(parse(path)):
             if function.name.startswith(READS) and not names & arguments(function):

@@ -26,9 +26,9 @@ FOR_PROGRAMS = (
     "leads/actions/files.py",
     "crm/rules/mapping.py",
     "subscriptions/actions.py",
-    "reports/actions/tasks.py",
-    "reports/rules/filters.py",
-    "reports/rules/queries.py",
+    "reports/actions/reports.py",
+    "reports/rules/api_reports.py",
+    "reports/rules/api_reports.py",
 )
 """Rooms outside of the API whose refusals only programs get: they are English."""
 OF_THE_BUSINESS = ("src/contatto/forms/rules/answers.py:", "content.words")

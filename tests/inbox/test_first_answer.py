@@ -11,7 +11,7 @@ from contatto.inbox.store.messages import append_message, find_first_answer, lis
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.reports.store.responses import list_first_answers
+from contatto.reports.store import list_first_replies
 from tests import make
 from tests.forms.papers import published, sent
 from tests.inbox.incoming import received, take
@@ -53,7 +53,7 @@ def test_the_thank_you_of_a_form_is_no_answer_on_the_page_in_the_inbox_and_in_th
 
     def count_answers(tx: Tx) -> int:
         between = make.NOON - timedelta(days=1), make.NOON + timedelta(days=1)
-        answers = list_first_answers(tx, shop.business_id, between, {version.name}, 10)
+        answers = list_first_replies(tx, shop.business_id, between, {version.name}, 10)
         return sum(answer.answered_at is not None for answer in answers)
 
     last = database.read_now(lambda tx: list_messages(tx, shop.business_id, talk))[-1]

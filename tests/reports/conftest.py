@@ -12,6 +12,8 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind, TouchKind
+from contatto.reports.engines import CountQuery, load_counted
+from contatto.reports.model import Counts, Grain, Span
 from tests.journeys.running import House, running_house
 
 DAY_ONE = datetime(2026, 11, 20, 3, tzinfo=UTC)
@@ -52,3 +54,8 @@ def see(tx: Tx, house: House, ids: dict[str, str], person: str, at: datetime) ->
 
 def earn(tx: Tx, house: House, kind: ConversionKind, person: str, at: datetime) -> None:
     measurement.record_conversion(tx, Earned(house.business_id, person, kind, f"of {person}", micros(at)))
+
+
+def hours_of(tx: Tx, account: tuple[str, str], span: Span) -> dict[str, Counts]:
+    """Return the counts of an account by hour."""
+    return load_counted(tx, *account, span, CountQuery(Grain.AD_DAY, hours=Grain.ACCOUNT_HOUR)).hours

@@ -6,15 +6,19 @@ import pytest
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
-from contatto.reports.actions.answers import make_report
+from contatto.reports.actions.overview import MOST_SAVED, remove_saved_report, save_report_query
+from contatto.reports.actions.reports import make_report
 from contatto.reports.model import Level, Report, Span, TimeStep
-from contatto.reports.rules.queries import ReportQuestion
+from contatto.reports.rules.api_reports import ReportSpec
+from contatto.reports.store import list_saved_reports
 from tests.ads.world import NOW, Chain, World, add_chain, add_world
+from tests.unchanged import nothing_changes
 
 EVER = Span()
 DAY_S = 86_400
@@ -32,7 +36,7 @@ def earn(tx: Tx, world: World, kind: ConversionKind, at: datetime, person: str =
 
 
 def report(database: Database, world: World, level: Level = Level.AD_GROUP, span: Span = EVER) -> Report:
-    return database.read_now(lambda tx: make_report(tx, world.ad_account, ReportQuestion(span, level)))
+    return database.read_now(lambda tx: make_report(tx, world.ad_account, ReportSpec(span, level)))
 
 
 def figures(found: Report, number: int) -> tuple[int, int, int | None]:
@@ -117,7 +121,7 @@ def test_days_follow_the_zone_through_the_change_of_the_clock(database: Database
 
     world = database.write_now(tell)
     by_day = database.read_now(
-        lambda tx: make_report(tx, world.ad_account, ReportQuestion(EVER, step=TimeStep.DAY))
+        lambda tx: make_report(tx, world.ad_account, ReportSpec(EVER, step=TimeStep.DAY))
     )
     assert [(row.day, row.figures.counts.impressions) for row in by_day.rows] == [
         ("2026-09-05", 1),
@@ -177,3 +181,35 @@ def test_another_business_sees_nothing_of_it(database: Database) -> None:
 
     other = database.write_now(tell)
     assert report(database, other).rows == ()
+
+
+ANA, BO, STRANGER = ("business", "ana"), ("business", "bo"), ("another", "ana")
+
+
+def names(database: Database, owner: tuple[str, str]) -> list[str]:
+    return [report.name for report in database.read_now(lambda tx: list_saved_reports(tx, *owner))]
+
+
+def test_a_shared_report_is_there_for_all_members_and_no_other_business(database: Database) -> None:
+    database.write_now(lambda tx: save_report_query(tx, ANA, "Mine", "by=ad"))
+    database.write_now(lambda tx: save_report_query(tx, ANA, "Ours", "by=day", is_shared=True))
+    assert sorted(names(database, ANA)) == ["Mine", "Ours"]
+    assert names(database, BO) == ["Ours"]
+    assert names(database, STRANGER) == []
+
+
+@pytest.mark.parametrize("somebody", [BO, STRANGER])
+def test_nobody_removes_the_report_of_somebody_else(database: Database, somebody: tuple[str, str]) -> None:
+    kept = database.write_now(lambda tx: save_report_query(tx, ANA, "Ours", "by=day", is_shared=True))
+    with nothing_changes(database), pytest.raises(Refused):
+        database.write_now(lambda tx: remove_saved_report(tx, somebody, kept.id))
+    database.write_now(lambda tx: remove_saved_report(tx, ANA, kept.id))
+    assert names(database, BO) == []
+
+
+def test_a_member_keeps_so_many_and_no_more(database: Database) -> None:
+    for number in range(MOST_SAVED):
+        database.write_now(lambda tx, number=number: save_report_query(tx, ANA, f"Report {number}", ""))  # type: ignore[misc]
+    with pytest.raises(Refused, match="Remove one first"):
+        database.write_now(lambda tx: save_report_query(tx, ANA, "One more", ""))
+    database.write_now(lambda tx: save_report_query(tx, BO, "Another's first", ""))

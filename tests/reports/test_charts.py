@@ -6,27 +6,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.reports.model import Counts
-from contatto.reports.rules.charts import (
+from contatto.reports.rules.figures import (
     HEIGHT,
     WIDTH,
-    Line,
+    ChartLine,
+    FirstReply,
     bars,
     by_weekday,
+    daily_reply_times,
     draw_line,
     funnel,
     label_every,
+    member_reply_times,
     nice_top,
     points,
+    reply_times_of,
     shade,
 )
-from contatto.reports.rules.responses import FirstAnswer, speed_of, speeds, speeds_by_day
 
 MANY = st.lists(st.integers(0, 10**9), min_size=1, max_size=60)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def test_a_line_goes_through_the_middle_of_each_day() -> None:
-    assert draw_line([0, 4], 4) == Line("M250.0 200.0L750.0 0.0", "M250.0 200.0h.01M750.0 0.0h.01")
+    assert draw_line([0, 4], 4) == ChartLine("M250.0 200.0L750.0 0.0", "M250.0 200.0h.01M750.0 0.0h.01")
 
 
 @given(st.integers(1, 10**15))
@@ -73,25 +76,25 @@ def test_hours_fall_on_their_weekday() -> None:
     assert sum(map(sum, rows)) == 7
 
 
-def answer(author: str, minutes: float | None) -> FirstAnswer:
-    return FirstAnswer(NOW, None if minutes is None else NOW + timedelta(minutes=minutes), author)
+def answer(author: str, minutes: float | None) -> FirstReply:
+    return FirstReply(NOW, None if minutes is None else NOW + timedelta(minutes=minutes), author)
 
 
 def test_answers_are_counted_by_how_long_they_took() -> None:
-    found = speed_of("", [answer("A", at) for at in (1, 5, 6, 60, 61, 3_000, None)])
+    found = reply_times_of("", [answer("A", at) for at in (1, 5, 6, 60, 61, 3_000, None)])
     assert found.buckets == (2, 2, 1, 1)
     assert (found.answered, found.median_s) == (6, 1_980)
-    assert speed_of("", [answer("A", None)]).median_s is None
+    assert reply_times_of("", [answer("A", None)]).median_s is None
 
 
 def test_each_person_has_a_speed_and_the_busiest_comes_first() -> None:
-    found = speeds([answer("A", 1), answer("B", 2), answer("B", 4), answer("", None)])
+    found = member_reply_times([answer("A", 1), answer("B", 2), answer("B", 4), answer("", None)])
     assert [(one.author, one.answered, one.median_s) for one in found] == [("B", 2, 180), ("A", 1, 60)]
 
 
 def test_each_day_of_a_zone_has_a_speed_and_the_latest_comes_first() -> None:
-    late = FirstAnswer(NOW + timedelta(hours=6), None, "")
-    found = speeds_by_day([answer("A", 1), answer("A", 3), late], "Asia/Singapore", 31)
-    told = [((one.day - NOW.date()).days, one.started, one.speed.median_s) for one in found]
+    late = FirstReply(NOW + timedelta(hours=6), None, "")
+    found = daily_reply_times([answer("A", 1), answer("A", 3), late], "Asia/Singapore", 31)
+    told = [((one.day - NOW.date()).days, one.started, one.times.median_s) for one in found]
     assert told == [(1, 1, None), (0, 2, 120)]
-    assert len(speeds_by_day([answer("A", 1), late], "Asia/Singapore", 1)) == 1
+    assert len(daily_reply_times([answer("A", 1), late], "Asia/Singapore", 1)) == 1

@@ -26,20 +26,16 @@ from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import ALL_DROPPED, BrokenFile
 from contatto.measurement.model import Attribution, ConversionKind, Goal, Policy, Touch, TouchKind
 from contatto.measurement.store import list_changed_days
-from contatto.reports.actions.answers import make_report
 from contatto.reports.actions.counting import count_days_ahead, counted_until
-from contatto.reports.actions.explaining import suppose_windows, trace_conversion
-from contatto.reports.actions.gaps import list_gaps
-from contatto.reports.engines.counted import list_counted_facts
-from contatto.reports.engines.counts import find_first_day
-from contatto.reports.model import Counts, Fact, Level, ReachBy, Span, TimeStep
-from contatto.reports.registry import ENGINE
-from contatto.reports.rules.queries import ReportQuestion
-from contatto.reports.rules.what_if import Supposed
+from contatto.reports.actions.reports import compare_windows, list_gaps, make_report, trace_conversion
+from contatto.reports.engines import find_first_day, list_counted_facts, list_live_facts, list_reach
+from contatto.reports.model import Counts, Fact, Level, ReachQuery, Span, TimeStep
+from contatto.reports.rules.api_reports import ReportSpec
+from contatto.reports.rules.figures import WhatIfWindows
 from contatto.wiring import PORTS
 from tests.ads.world import Chain, World, add_chain, add_world
 from tests.make import NOON
-from tests.reports.asking import hours_of
+from tests.reports.conftest import hours_of
 
 EVER = Span()
 A_DAY = timedelta(days=1)
@@ -47,13 +43,18 @@ HOT = 30
 PEOPLE = [f"person {number}" for number in range(5)]
 LOOKERS = PEOPLE[3:]
 """Those who never tap: only a view may win them."""
-SUPPOSED = [Supposed(0, 7), Supposed(1, 7, Policy.LAST_TOUCH), Supposed(28, 1), Supposed(7, 0)]
+SUPPOSED = [
+    WhatIfWindows(0, 7),
+    WhatIfWindows(1, 7, Policy.LAST_TOUCH),
+    WhatIfWindows(28, 1),
+    WhatIfWindows(7, 0),
+]
 REACHES = [
-    ReachBy(Level.AD),
-    ReachBy(Level.AD_GROUP, TimeStep.DAY),
-    ReachBy(Level.GOAL),
-    ReachBy(Level.AD_ACCOUNT, TimeStep.HOUR),
-    ReachBy(Level.CAMPAIGN, TimeStep.DAY, by_country=True),
+    ReachQuery(Level.AD),
+    ReachQuery(Level.AD_GROUP, TimeStep.DAY),
+    ReachQuery(Level.GOAL),
+    ReachQuery(Level.AD_ACCOUNT, TimeStep.HOUR),
+    ReachQuery(Level.CAMPAIGN, TimeStep.DAY, by_country=True),
 ]
 
 
@@ -145,14 +146,14 @@ def everything(tx: Tx, world: World) -> dict[str, Any]:
     return {
         "counted": [together(list_counted_facts(tx, *mine, part, TimeStep.DAY)) for part in (EVER, span)],
         "hours": hours_of(tx, mine, EVER),
-        "raw": [together(ENGINE.list_facts(tx, *mine, EVER, step)) for step in TimeStep],
-        "some": together(ENGINE.list_facts(tx, *mine, span, TimeStep.DAY)),
-        "reach": [ENGINE.list_reach(tx, *mine, EVER, by) for by in REACHES],
-        "report": make_report(tx, world.ad_account, ReportQuestion(EVER)),
+        "raw": [together(list_live_facts(tx, *mine, EVER, step)) for step in TimeStep],
+        "some": together(list_live_facts(tx, *mine, span, TimeStep.DAY)),
+        "reach": [list_reach(tx, *mine, EVER, by) for by in REACHES],
+        "report": make_report(tx, world.ad_account, ReportSpec(EVER)),
         "first": find_first_day(tx, *mine),
         "winners": kept,
         "explained": [(one.touches, one.broken) for one in explained],
-        "supposed": [suppose_windows(tx, world.ad_account, between, each) for each in SUPPOSED],
+        "supposed": [compare_windows(tx, world.ad_account, between, each) for each in SUPPOSED],
     }
 
 
@@ -182,7 +183,7 @@ def test_while_views_are_dropped_every_reading_is_the_same(story: Story) -> None
 
     def look(tx: Tx) -> tuple[object, ...]:
         seen, _ = measurement.list_touches_ever(tx, story.world.id, person, 500)
-        return together(ENGINE.list_facts(tx, *mine, EVER, TimeStep.DAY)), seen
+        return together(list_live_facts(tx, *mine, EVER, TimeStep.DAY)), seen
 
     before = story.database.read_now(look)
     with ThreadPoolExecutor(1) as threads:
@@ -293,17 +294,17 @@ def test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays(story: Story
     def look(tx: Tx) -> None:
         mine = (story.world.id, account.id)
         assert together(list_counted_facts(tx, *mine, EVER, TimeStep.DAY)) == before["counted"][0]
-        assert make_report(tx, account, ReportQuestion(EVER)) == before["report"]
+        assert make_report(tx, account, ReportSpec(EVER)) == before["report"]
         with pytest.raises(BrokenFile, match=r"day=2026-01-07/part-1\.parquet"):
-            ENGINE.list_facts(tx, *mine, EVER, TimeStep.HOUR)
+            list_live_facts(tx, *mine, EVER, TimeStep.HOUR)
         with pytest.raises(BrokenFile):
-            ENGINE.list_reach(tx, *mine, EVER, ReachBy(Level.AD))
-        (gap,) = list_gaps(tx, account, days)
+            list_reach(tx, *mine, EVER, ReachQuery(Level.AD))
+        (gap,) = list_gaps(tx, account, *days)
         assert (str(gap.day), gap.is_gone, gap.is_kept) == ("2026-01-07", False, False)
         explained = trace_conversion(tx, story.world.id, before["winners"][0].conversion_id)
         assert [error.file.day for error in explained.broken] == ["2026-01-07"]
         between = (micros(NOON), micros(NOON + 8 * A_DAY))
-        _, broken = suppose_windows(tx, account, between, Supposed())
+        _, broken = compare_windows(tx, account, between, WhatIfWindows())
         assert [error.file.day for error in broken] == ["2026-01-07"]
 
     story.database.read_now(look)
@@ -324,7 +325,7 @@ def test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back(story:
     story.database.write_now(count_days_ahead)
     assert story.database.read_now(counted) == before
     with pytest.raises(BrokenFile):
-        story.database.read_now(lambda tx: make_report(tx, story.world.ad_account, ReportQuestion(EVER)))
+        story.database.read_now(lambda tx: make_report(tx, story.world.ad_account, ReportSpec(EVER)))
     path.write_bytes(content)
     assert sum(story.database.read_now(counted).values()) == sum(before.values()) + 1 + tap.cost_micros
     story.database.write_now(count_days_ahead)
@@ -342,6 +343,6 @@ def test_a_file_that_is_damaged_is_not_built_upon(story: Story) -> None:
     ids = {touch.touch_id for touch in story.touches if touch.day == "2026-01-07"}
     assert ids <= kept_ids(story.database)
     (gap,) = story.database.read_now(
-        lambda tx: list_gaps(tx, story.world.ad_account, (NOON.date(), (NOON + 9 * A_DAY).date()))
+        lambda tx: list_gaps(tx, story.world.ad_account, NOON.date(), (NOON + 9 * A_DAY).date())
     )
     assert gap.is_kept

@@ -27,15 +27,13 @@ from contatto.measurement.actions import Earned
 from contatto.measurement.index import record_views
 from contatto.measurement.model import ChangedDay, ConversionKind, Goal, Impression, TouchKind
 from contatto.measurement.store import list_changed_days
+from contatto.reports import engines as reading
 from contatto.reports.actions import counting
 from contatto.reports.actions.counting import SETTLED, count_days_ahead, note_lead
-from contatto.reports.engines import counted as reading
-from contatto.reports.engines.counted import list_counted_facts
-from contatto.reports.engines.counts import find_progress, report_counts
+from contatto.reports.engines import find_progress, list_counted_facts, list_live_facts, report_counts
 from contatto.reports.model import Counts, Fact, Grain, Span, TimeStep
-from contatto.reports.registry import ENGINE
 from tests.ads.world import Chain, World, add_chain, add_world
-from tests.reports.asking import hours_of
+from tests.reports.conftest import hours_of
 
 EVER = Span()
 PEOPLE = [f"person {number}" for number in range(12)]
@@ -61,8 +59,8 @@ def same_as_all_events(database: Database, world: World, span: Span = EVER) -> N
         mine = (world.id, world.ad_account.id)
         for step in (TimeStep.WHOLE, TimeStep.DAY):
             counted = list_counted_facts(tx, *mine, span, step)
-            assert together(counted, whole) == together(ENGINE.list_facts(tx, *mine, span, step), whole)
-        hours = ENGINE.list_facts(tx, *mine, span, TimeStep.HOUR)
+            assert together(counted, whole) == together(list_live_facts(tx, *mine, span, step), whole)
+        hours = list_live_facts(tx, *mine, span, TimeStep.HOUR)
         by_hour = together(hours, lambda fact: ("", fact.day, ""))
         counted_hours = hours_of(tx, mine, span)
         assert {("", hour, ""): counts for hour, counts in counted_hours.items()} == by_hour
@@ -188,14 +186,14 @@ def test_a_reader_is_not_confused_by_a_count_that_ends_meanwhile(
         database.write_now(count_days_ahead)
         database.write_now(lambda tx: see(tx, chains[0], TouchKind.CLICK, "p", timedelta()))
         clock.advance(hours=3)
-    read_counts, counted = reading._read, []
+    read_counts, counted = reading._read_counts, []
 
     def count_first(*asked: Any) -> list[Any]:
         if not counted:
             counted.append(database.write_now(count_days_ahead))
         return read_counts(*asked)
 
-    monkeypatch.setattr(reading, "_read", count_first)
+    monkeypatch.setattr(reading, "_read_counts", count_first)
     mine = (world.id, world.ad_account.id)
     found = database.read_now(lambda tx: list_counted_facts(tx, *mine, EVER, TimeStep.WHOLE))
     assert counted == [1]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from contatto.measurement.model import Conversion, ConversionKind, Policy, Touch, TouchKind
 from contatto.measurement.rules import last_touch
-from contatto.reports.rules.explained import TouchVerdict, judge_touches
+from contatto.reports.rules.figures import TouchVerdict, judge_touches
 
 DAY = 86_400 * 1_000_000
 LEAD = Conversion(1, "b", "p", ConversionKind.LEAD, "lead", 100 * DAY)

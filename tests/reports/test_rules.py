@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
+from contatto.reports.metrics import METRICS
 from contatto.reports.model import COUNTED, Counts, Fact, Figures, Level, Span, Subject, TimeStep
-from contatto.reports.registry import METRICS
-from contatto.reports.rules.filters import Condition, matching
-from contatto.reports.rules.rows import build_report, total_of
-from contatto.reports.rules.texts import amount_text, metric_number, metric_text
+from contatto.reports.rules.api_reports import Condition, filter_rows
+from contatto.reports.rules.figures import amount_text, build_report, metric_number, metric_text, total_of
 
 COUNTS = Counts(12_345_678, 4_000, 100, 7, 3, 6, 2, 2, 1, 1, 1, 2, 1, 2)
 LEAD, TALK = frozenset({Goal.LEAD}), frozenset({Goal.CONVERSATION})
@@ -206,7 +205,7 @@ def test_a_filter_keeps_the_rows_that_meet_it(condition: Condition, keys: list[s
     facts = [Fact(f"a{n}", "", Counts(spend_micros=n, leads=n)) for n in (1, 2, 3)]
     owners = {f"a{n}": str(n) for n in (1, 2, 3)}
     report = build_report([group(str(n)) for n in (1, 2, 3)], facts, owners, TimeStep.WHOLE)
-    assert [row.subject.key for row in matching(report.rows, [condition], METRICS)] == keys
+    assert [row.subject.key for row in filter_rows(report.rows, [condition])] == keys
 
 
 @pytest.mark.parametrize(
@@ -221,7 +220,7 @@ def test_a_filter_keeps_the_rows_that_meet_it(condition: Condition, keys: list[s
 )
 def test_a_filter_that_makes_no_sense_is_refused(condition: Condition) -> None:
     with pytest.raises(Refused, match="filtering"):
-        matching([], [condition], METRICS)
+        filter_rows([], [condition])
 
 
 def test_numbers_compare_in_the_units_of_the_api() -> None:

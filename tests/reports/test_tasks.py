@@ -17,18 +17,19 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.fair_queue import Turns
 from contatto.measurement.model import ConversionKind, TouchKind
-from contatto.reports.actions import tasks
-from contatto.reports.actions.answers import answer_report, make_report
-from contatto.reports.actions.tasks import (
+from contatto.reports import store
+from contatto.reports.actions import reports
+from contatto.reports.actions.reports import (
     KEEP_FILES,
     REPORT_FILES,
+    answer_report,
     cancel_report,
+    make_report,
     purge_reports,
     queue_report,
 )
 from contatto.reports.model import Level, ReportTask, Span, TaskStatus, TimeStep
-from contatto.reports.rules.queries import Filter, ReportBody, ReportQuestion
-from contatto.reports.store import tasks as store
+from contatto.reports.rules.api_reports import Filter, ReportBody, ReportSpec
 from tests.ads.world import NOW, World, add_chain, add_world
 from tests.background import make_files
 from tests.reports.test_actions import earn, touch
@@ -57,7 +58,7 @@ def test_reach_counts_each_person_once_on_every_level(database: Database) -> Non
     world = database.write_now(seen_world)
 
     def reach(level: Level) -> list[int]:
-        question = ReportQuestion(Span(), level, with_reach=True)
+        question = ReportSpec(Span(), level, with_reach=True)
         report = database.read_now(lambda tx: make_report(tx, world.ad_account, question))
         return sorted(row.figures.reach or 0 for row in report.rows)
 
@@ -69,18 +70,18 @@ def test_reach_counts_each_person_once_on_every_level(database: Database) -> Non
 def test_reach_does_not_add_up_so_each_row_and_the_total_count_persons_anew(database: Database) -> None:
     world = database.write_now(seen_world)
 
-    def reach(question: ReportQuestion) -> tuple[list[int], int | None]:
+    def reach(question: ReportSpec) -> tuple[list[int], int | None]:
         report = database.read_now(lambda tx: make_report(tx, world.ad_account, question))
         return sorted(row.figures.reach or 0 for row in report.rows), report.total.reach
 
-    everything = ReportQuestion(Span(), Level.AD, with_reach=True)
+    everything = ReportSpec(Span(), Level.AD, with_reach=True)
     assert reach(everything) == ([1, 2], 2)
     assert reach(replace(everything, level=Level.AD_ACCOUNT, by_country=True)) == ([2], 2)
     assert reach(replace(everything, step=TimeStep.DAY)) == ([1, 2], 2)
     report = database.read_now(lambda tx: make_report(tx, world.ad_account, everything))
     rare = next(row.subject for row in report.rows if row.figures.reach == 1)
     only = NodeFilter(statuses=frozenset(NodeStatus), ad_numbers=frozenset({rare.ad_number}))
-    assert reach(replace(everything, wanted=only, level=Level.AD_ACCOUNT)) == ([1], 1)
+    assert reach(replace(everything, nodes=only, level=Level.AD_ACCOUNT)) == ([1], 1)
 
 
 def test_a_total_without_some_rows_has_no_reach(database: Database) -> None:
@@ -104,7 +105,7 @@ def test_a_total_without_some_rows_has_no_reach(database: Database) -> None:
 )
 def test_hours_are_hours_of_the_ad_account(database: Database, timezone: str, hours: list[str]) -> None:
     world = database.write_now(lambda tx: seen_world(tx, timezone))
-    question = ReportQuestion(TODAY, Level.AD_ACCOUNT, step=TimeStep.HOUR, with_reach=True)
+    question = ReportSpec(TODAY, Level.AD_ACCOUNT, step=TimeStep.HOUR, with_reach=True)
 
     def work(tx: Tx) -> list[tuple[str | None, int, int | None]]:
         earn(tx, world, ConversionKind.LEAD, NOW + timedelta(minutes=59))
@@ -211,7 +212,7 @@ def test_a_report_is_made_outside_of_any_write(database: Database, monkeypatch: 
         seen.append(found.status)
         return answer_report(*asked)
 
-    monkeypatch.setattr(tasks, "answer_report", look)
+    monkeypatch.setattr(reports, "answer_report", look)
     make_files(database, REPORT_FILES)
     assert seen == [TaskStatus.PROCESSING]
     assert state(database, task)[0] is TaskStatus.SUCCESS
@@ -227,7 +228,7 @@ def test_a_report_that_was_cancelled_in_the_making_stays_so(
         database.write_now(lambda tx: cancel_report(tx, task))
         return answer_report(*asked)
 
-    monkeypatch.setattr(tasks, "answer_report", cancel)
+    monkeypatch.setattr(reports, "answer_report", cancel)
     make_files(database, REPORT_FILES)
     assert state(database, task) == (TaskStatus.CANCELED, None)
 
@@ -257,11 +258,11 @@ def test_a_report_whose_maker_died_is_made_by_another_and_given_up_after_three(
 ) -> None:
     world = database.write_now(seen_world)
     task = queue(database, world)
-    claim = partial(tasks.claim_report, business_id=world.id)
+    claim = partial(reports.claim_report, business_id=world.id)
     assert database.write_now(claim) is not None
     assert database.write_now(claim) is None
     clock.advance(seconds=LEASE.total_seconds() - 1)
-    database.write_now(lambda tx: tasks.renew_report(tx, task))
+    database.write_now(lambda tx: reports.renew_report(tx, task))
     clock.advance(seconds=LEASE.total_seconds() - 1)
     assert database.write_now(claim) is None
     for _ in range(2):

@@ -12,14 +12,22 @@ from contatto.measurement.actions import Earned, publish_ad, record_conversion, 
 from contatto.measurement.model import Attribution, Conversion, ConversionKind, Policy, Touch, TouchKind
 from contatto.measurement.rules import last_touch
 from contatto.measurement.store import append_touches, conversions, touch_row, touches
-from contatto.reports.rules.what_if import CLICK_DAYS, VIEW_DAYS, Side, Supposed, Weighed, WhatIf, weigh
-from contatto.reports.store.supposing import list_weighed
+from contatto.reports.rules.figures import (
+    CLICK_DAYS,
+    VIEW_DAYS,
+    ConversionCounts,
+    WhatIf,
+    WhatIfConversion,
+    WhatIfWindows,
+    compare_winners,
+)
+from contatto.reports.store import list_what_if_conversions
 from tests import make
 
 DAY = 86_400_000_000
 ALWAYS = (0, 1 << 60)
 ACCOUNT = "ad-account"
-ALL = [Supposed(click, view, policy) for click in CLICK_DAYS for view in VIEW_DAYS for policy in Policy]
+ALL = [WhatIfWindows(click, view, policy) for click in CLICK_DAYS for view in VIEW_DAYS for policy in Policy]
 
 
 def grow_world(tx: Tx, dice: random.Random) -> str:
@@ -48,7 +56,7 @@ def grow_world(tx: Tx, dice: random.Random) -> str:
     return owner
 
 
-def supposed_by_the_rule(stored: Attribution, seen: list[Touch], supposed: Supposed) -> str | None:
+def supposed_by_the_rule(stored: Attribution, seen: list[Touch], supposed: WhatIfWindows) -> str | None:
     days = {TouchKind.CLICK: supposed.click_days, TouchKind.VIEW: supposed.view_days}
     stamped = [
         replace(one, expires_ts=one.ts + days[one.kind] * DAY if days[one.kind] else one.ts - 1)
@@ -68,9 +76,9 @@ def test_under_any_windows_and_policy_the_winner_is_that_of_the_rule(database: D
         seen = tx.list(Touch, select(touches))
         winners: set[str | None] = set()
         for supposed in ALL:
-            found = list(list_weighed(tx, owner, ACCOUNT, ALWAYS, supposed))
+            found = list(list_what_if_conversions(tx, owner, ACCOUNT, ALWAYS, supposed))
             wanted = {one.conversion_id: supposed_by_the_rule(one, seen, supposed) for one in kept}
-            assert {one.conversion_id: one.supposed for one in found} == wanted
+            assert {one.conversion_id: one.what_if for one in found} == wanted
             assert [one.ts for one in found] == sorted((one.ts for one in kept), reverse=True)
             winners |= set(wanted.values())
         return winners
@@ -103,10 +111,10 @@ def test_more_conversions_than_any_page_could_hold_are_all_weighed(database: Dat
         return owner
 
     owner = database.write_now(many)
-    for supposed, changed in ((Supposed(), 0), (Supposed(0, 0), 6_000)):
+    for supposed, changed in ((WhatIfWindows(), 0), (WhatIfWindows(0, 0), 6_000)):
 
-        def look(tx: Tx, supposed: Supposed = supposed) -> WhatIf:
-            return weigh(list_weighed(tx, owner, ACCOUNT, ALWAYS, supposed), 50)
+        def look(tx: Tx, supposed: WhatIfWindows = supposed) -> WhatIf:
+            return compare_winners(list_what_if_conversions(tx, owner, ACCOUNT, ALWAYS, supposed), 50)
 
         found = database.read_now(look)
         assert (found.count, found.changed_count, len(found.changed)) == (6_000, changed, min(changed, 50))
@@ -114,13 +122,18 @@ def test_more_conversions_than_any_page_could_hold_are_all_weighed(database: Dat
 
 def test_both_sides_add_up_to_the_same_conversions() -> None:
     lead, chat = ConversionKind.LEAD, ConversionKind.CONVERSATION
-    found = weigh(
-        [Weighed(1, lead, 9, "a", "b"), Weighed(2, lead, 8, None, "b"), Weighed(3, chat, 7, "a", "a")], 1
+    found = compare_winners(
+        [
+            WhatIfConversion(1, lead, 9, "a", "b"),
+            WhatIfConversion(2, lead, 8, None, "b"),
+            WhatIfConversion(3, chat, 7, "a", "a"),
+        ],
+        1,
     )
-    assert found.sides == {
-        "a": (Side(1, 1), Side(1, 0)),
-        None: (Side(0, 1), Side()),
-        "b": (Side(), Side(0, 2)),
+    assert found.counts == {
+        "a": (ConversionCounts(1, 1), ConversionCounts(1, 0)),
+        None: (ConversionCounts(0, 1), ConversionCounts()),
+        "b": (ConversionCounts(), ConversionCounts(0, 2)),
     }
     assert (found.count, found.changed_count) == (3, 2)
     assert [one.conversion_id for one in found.changed] == [1]
@@ -130,5 +143,8 @@ def test_both_sides_add_up_to_the_same_conversions() -> None:
 def test_a_conversion_of_a_neighbour_is_never_weighed(database: Database, policy: Policy) -> None:
     dice = random.Random(3)  # noqa: S311  # seeded
     database.write_now(lambda tx: grow_world(tx, dice))
-    supposed = Supposed(28, 7, policy)
-    assert database.read_now(lambda tx: list(list_weighed(tx, "nobody", ACCOUNT, ALWAYS, supposed))) == []
+    supposed = WhatIfWindows(28, 7, policy)
+    assert (
+        database.read_now(lambda tx: list(list_what_if_conversions(tx, "nobody", ACCOUNT, ALWAYS, supposed)))
+        == []
+    )

@@ -102,7 +102,7 @@ def scheduled(served: Served, number: int, made: dict[str, str]) -> Sent:
 PAGES: dict[str, tuple[str, str, Callable[[Served, int, dict[str, str]], Sent]]] = {
     "labels": ("contatto.leads.rules.records.MOST_LABELS", "labels", label),
     "views": ("contatto.leads.actions.annotations.MOST_VIEWS", "lead_views", view),
-    "reports": ("contatto.reports.actions.saved.MOST_SAVED", "saved_reports", report),
+    "reports": ("contatto.reports.actions.overview.MOST_SAVED", "saved_reports", report),
     "saved replies": ("contatto.inbox.rules.MOST_SAVED", "saved_replies", saved_reply),
     "scheduled replies": ("contatto.inbox.rules.MOST_SCHEDULED", "scheduled_replies", scheduled),
 }

@@ -29,11 +29,11 @@ from contatto.measurement.model import Goal
 from contatto.operators.model import ReviewState
 from contatto.operators.store import list_reviews_of_business
 from contatto.reports.actions.overview import GoalPart, load_overview
-from contatto.reports.metrics.shares import cost_each
+from contatto.reports.metrics import cost_each
 from contatto.reports.model import Counts
-from contatto.reports.rules.looks import Look, Period
+from contatto.reports.rules.queries import OverviewQuery, Period
 
-WEEK: Final = Look(period=Period.LAST_7)
+WEEK: Final = OverviewQuery(period=Period.LAST_7)
 """Seven days up to today: one day has too few leads to compare costs."""
 
 

@@ -21,11 +21,11 @@ from contatto.leads.store import annotations as _merges
 from contatto.leads.store import annotations as _work
 from contatto.leads.store import jobs as _jobs
 from contatto.leads.store import listing as _looks
-from contatto.reports.store import saved as _saved
+from contatto.reports import store as _reports
 
 TABLES_OF: Final = (
     wiring,
-    _welcomes, _audit, _work, _events, _jobs, _looks, _merges, _pictures, _saved, _work, _welcomes, _work,
+    _welcomes, _audit, _work, _events, _jobs, _looks, _merges, _pictures, _reports, _work, _welcomes, _work,
 )  # fmt: skip
 """Importing these makes every table known."""
 

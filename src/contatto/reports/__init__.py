@@ -1,1 +1,1 @@
-"""What ads cost and earned: metrics, the report of ad groups, and its tables."""
+"""Reports of costs and results of ads: metrics, days counted ahead, pages and files."""

@@ -28,17 +28,22 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter, Schema
-from contatto.reports.actions.answers import answer_report
-from contatto.reports.actions.tasks import cancel_report, queue_report
+from contatto.reports import store
+from contatto.reports.actions.reports import answer_report, cancel_report, queue_report
+from contatto.reports.metrics import METRICS
 from contatto.reports.model import ReportTask, TaskStatus
-from contatto.reports.registry import METRICS
-from contatto.reports.rules.answers import show_row, show_total
-from contatto.reports.rules.queries import TEXTS, Dimension, ReportBody, ReportQuery
-from contatto.reports.store import tasks as store
+from contatto.reports.rules.api_reports import (
+    TEXT_METRICS,
+    Dimension,
+    ReportBody,
+    ReportQuery,
+    row_texts,
+    total_texts,
+)
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/report", tags=["Reports"])
-_NOT_MADE_YET: Final = (TaskStatus.QUEUING, TaskStatus.PROCESSING)
+_UNFINISHED: Final = (TaskStatus.QUEUING, TaskStatus.PROCESSING)
 
 
 class ReportTaskBody(ReportBody):
@@ -48,7 +53,7 @@ class ReportTaskBody(ReportBody):
     file_name: str = ""
 
 
-class TaskQuery(ApiModel):
+class ReportTaskQuery(ApiModel):
     advertiser_id: ApiId
     task_id: ApiId
 
@@ -60,21 +65,23 @@ def _texts(*names: str) -> dict[str, Schema]:
 type Dimensions = Annotated[
     dict[str, str], Meta(extra_json_schema={"properties": _texts(*get_args(Dimension.__value__))})
 ]
-type Metrics = Annotated[dict[str, str], Meta(extra_json_schema={"properties": _texts(*TEXTS, *METRICS)})]
+type Metrics = Annotated[
+    dict[str, str], Meta(extra_json_schema={"properties": _texts(*TEXT_METRICS, *METRICS)})
+]
 type Totals = Annotated[
     dict[str, str | bool],
     Meta(extra_json_schema={"properties": _texts(*METRICS) | {"mixed_goals": {"type": "boolean"}}}),
 ]
 
 
-class ReportLine(Answer, frozen=True):
-    """The dimensions and metrics that were asked for, as texts."""
+class ReportPageRow(Answer, frozen=True):
+    """Dimensions and metrics of a row, as texts."""
 
     dimensions: Dimensions
     metrics: Metrics
 
 
-class Report(Listed[ReportLine], frozen=True):
+class ReportPage(Listed[ReportPageRow], frozen=True):
     """A page of rows, and the total of all."""
 
     total_metrics: Totals
@@ -94,7 +101,7 @@ class TaskInfo(Answer, frozen=True):
 
 
 @router.get("/integrated/get/", openapi_extra=describe_query(ReportQuery))
-async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered[Report]:
+async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered[ReportPage]:
     """The report in which conversions follow the goal of each ad group.
 
     Metrics are texts. Over ad groups of both goals ``mixed_goals`` is true and the metrics that follow the
@@ -104,15 +111,15 @@ async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered
     require(caller, Permission.READ_REPORTS)
     query = read_query(request, ReportQuery)
 
-    def work(tx: Tx) -> Report:
+    def work(tx: Tx) -> ReportPage:
         account = load_advertiser(tx, caller, query.advertiser_id)
         report = answer_report(tx, account, query)
         first = (query.page - 1) * query.page_size
-        shown = report.rows[first : first + query.page_size]
-        return Report(
-            [ReportLine(*show_row(row, account, query, METRICS)) for row in shown],
+        rows = report.rows[first : first + query.page_size]
+        return ReportPage(
+            [ReportPageRow(*row_texts(row, account, query)) for row in rows],
             page_info(query, len(report.rows)),
-            show_total(report.total, query, METRICS),
+            total_texts(report.total, query),
         )
 
     return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
@@ -131,56 +138,56 @@ async def create_report_task(request: Request, caller: ApiCaller, body: ReportTa
     return api_answer(TaskId(str(task.number)), request_id_of(request))
 
 
-@router.get("/task/check/", openapi_extra=describe_query(TaskQuery))
+@router.get("/task/check/", openapi_extra=describe_query(ReportTaskQuery))
 async def check_report_task(request: Request, caller: ApiCaller) -> Answered[TaskInfo]:
     """Return how far a task is: QUEUING, PROCESSING, SUCCESS, FAILED or CANCELED."""
     require(caller, Permission.READ_REPORTS)
-    query = read_query(request, TaskQuery)
-    task = await context_of(request).db.read(lambda tx: _task(tx, caller, query))
-    asked = f"advertiser_id={query.advertiser_id}&task_id={query.task_id}"
+    query = read_query(request, ReportTaskQuery)
+    task = await context_of(request).db.read(lambda tx: _load_task(tx, caller, query))
+    task_address = f"advertiser_id={query.advertiser_id}&task_id={query.task_id}"
     data = TaskInfo(
         task_id=str(task.number),
         status=task.status,
         message=task.message,
         file_name=f"{task.file_name}.csv",
-        download_path=f"/open_api/v1.3/report/task/download/?{asked}",
+        download_path=f"/open_api/v1.3/report/task/download/?{task_address}",
         create_time=api_time(task.created_at),
     )
     return api_answer(data, request_id_of(request))
 
 
 @router.post("/task/cancel/")
-async def cancel_report_task(request: Request, caller: ApiCaller, body: TaskQuery) -> Answered[TaskId]:
+async def cancel_report_task(request: Request, caller: ApiCaller, body: ReportTaskQuery) -> Answered[TaskId]:
     """Cancel a task that is not made yet; one that has ended is refused."""
     require(caller, Permission.READ_REPORTS)
-    await context_of(request).db.write(lambda tx: cancel_report(tx, _task(tx, caller, body)))
+    await context_of(request).db.write(lambda tx: cancel_report(tx, _load_task(tx, caller, body)))
     return api_answer(TaskId(str(body.task_id)), request_id_of(request))
 
 
 @router.get(
     "/task/download/",
-    openapi_extra=describe_query(TaskQuery),
+    openapi_extra=describe_query(ReportTaskQuery),
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 async def download_report(request: Request, caller: ApiCaller) -> Response:
     """The file of a task as CSV in UTF-8: dimensions, then metrics, in the order of the question."""
     require(caller, Permission.READ_REPORTS)
-    query = read_query(request, TaskQuery)
+    query = read_query(request, ReportTaskQuery)
 
     def work(tx: Tx) -> str:
-        task = _task(tx, caller, query)
+        task = _load_task(tx, caller, query)
         content = store.find_report_file(tx, caller.business_id, task.number)
         if task.status is not TaskStatus.SUCCESS or content is None:
-            code = errors.TASK_NOT_READY if task.status in _NOT_MADE_YET else errors.TASK_ENDED
+            code = errors.TASK_NOT_READY if task.status in _UNFINISHED else errors.TASK_ENDED
             raise Refused(code, f"task_id: the task is {task.status.value}.")
         return content
 
     return Response(await context_of(request).db.read(work), media_type="text/csv")
 
 
-def _task(tx: Tx, caller: Caller, wanted: TaskQuery) -> ReportTask:
-    account = load_advertiser(tx, caller, wanted.advertiser_id)
-    task = store.find_report_task(tx, caller.business_id, wanted.task_id)
+def _load_task(tx: Tx, caller: Caller, query: ReportTaskQuery) -> ReportTask:
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    task = store.find_report_task(tx, caller.business_id, query.task_id)
     if task is None or task.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "task_id: there is no such task.")
     return task

@@ -13,7 +13,7 @@ from contatto.measurement.model import Goal
 
 
 class Level(StrEnum):
-    """What a row of a report stands for; a page is the instant form of ads."""
+    """Level of the rows of a report; a page is the instant form of ads."""
 
     AD_ACCOUNT = "ad_account"
     PAGE = "page"
@@ -24,7 +24,7 @@ class Level(StrEnum):
 
 
 class Grain(StrEnum):
-    """How finely something is counted ahead: each grain answers another question with few rows."""
+    """Granularity of the counts made ahead: each serves another query with few rows."""
 
     AD_DAY = "ad_day"
     AD_COUNTRY_DAY = "ad_country_day"
@@ -34,7 +34,7 @@ class Grain(StrEnum):
 
 
 class TimeStep(StrEnum):
-    """Whether a report has one row for the whole span, or rows of their own for each day or hour."""
+    """Time step of a report: one row for the whole span, or one per day or hour."""
 
     WHOLE = "whole"
     DAY = "day"
@@ -43,7 +43,7 @@ class TimeStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Days of the ad account's zone as ``YYYY-MM-DD``, both ends included; None stands for no limit."""
+    """Days in the ad account's zone, ``YYYY-MM-DD``, both included; None for no limit."""
 
     first: str | None = None
     last: str | None = None
@@ -54,12 +54,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What can be added up.
+    """Counts that can be added up.
 
     The ``rt_`` ("real-time") counts fall on the day of the conversion, all others on the day of the touch.
-    ``_by_view`` are those that a view won, for want of a click. ``form_leads`` came by the instant form,
-    ``manual_leads`` by a person's mark, the others by chat. ``qualified`` leads are those that are qualified
-    or converted now. ``app_conversations`` are the conversations that began in another messaging app.
+    ``_by_view`` are those that a view won, for want of a click. ``form_leads`` come from the instant form,
+    ``manual_leads`` from a member's mark, the others from chat. ``qualified`` leads are qualified or
+    converted now. ``app_conversations`` are the conversations that began in another messaging app.
     """
 
     spend_micros: int = 0
@@ -77,32 +77,31 @@ class Counts:
     converted: int = 0
     app_conversations: int = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*map(add, values_of(self), values_of(other)))
+    def __add__(self, counts: "Counts") -> "Counts":
+        return Counts(*map(add, values_of(self), values_of(counts)))
 
 
 COUNTED: Final = tuple(Counts.__dataclass_fields__)
 """The names of all counts, in their order."""
 STORED: Final = tuple(name for name in COUNTED if name != "app_conversations")
-"""Those that are read from events; in which app a conversation began is known from its ad."""
+"""The counts read from events; the app of a conversation is known from its ad."""
 values_of: Final = attrgetter(*COUNTED)
 
 
-def add_up[K](counted: Iterable[tuple[K, Counts]]) -> dict[K, Counts]:
-    """Counts added up by their keys: of many, several times as fast as one after another."""
+def sum_counts[K](keyed_counts: Iterable[tuple[K, Counts]]) -> dict[K, Counts]:
+    """Add up counts by their keys, several times as fast as one after another."""
     grouped: defaultdict[K, list[tuple[int, ...]]] = defaultdict(list)
-    for key, counts in counted:
+    for key, counts in keyed_counts:
         grouped[key].append(values_of(counts))
     return {key: Counts(*map(sum, zip(*values, strict=True))) for key, values in grouped.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """The counts of one ad, on one day or in one hour of the ad account's zone, and in one country.
+    """Counts of one ad by day or hour, country and placement.
 
-    ``day`` is empty, ``YYYY-MM-DD`` or ``YYYY-MM-DD HH``, as the step of the report has it; ``country`` is
-    empty where it is unknown or was not asked for. Facts of placements are of an ad group, whose id stands
-    for that of its ads.
+    ``day`` is empty, ``YYYY-MM-DD`` or ``YYYY-MM-DD HH``, depending on the step of the report. ``country`` is
+    empty where it is unknown or not part of the query. In facts of placements ``ad_id`` is an ad group's id.
     """
 
     ad_id: str
@@ -113,8 +112,8 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class ReachBy:
-    """The rows of a report that persons are counted for; ``ad_ids`` are the ads that count, None for all."""
+class ReachQuery:
+    """Rows of a report to count persons for; ``ad_ids`` is None for all ads."""
 
     level: Level
     step: TimeStep = TimeStep.WHOLE
@@ -124,7 +123,7 @@ class ReachBy:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Persons who saw ads, by subject, day or hour, and country; and in all rows together."""
+    """Persons who saw ads, by subject, day or hour, and country; and in total."""
 
     rows: dict[tuple[str, str, str], int]
     total: int
@@ -132,9 +131,9 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Counts together with the goals of the ad groups that they come from.
+    """Counts with the goals of their ad groups.
 
-    ``reach`` is the number of persons who saw the ads; None where nobody counted them. It does not add up,
+    ``reach`` is the number of persons who saw the ads; None if not counted. It does not add up,
     because the same person may be in several rows.
     """
 
@@ -144,12 +143,17 @@ class Figures:
 
     @property
     def mixed_goals(self) -> bool:
-        """Return whether conversions of unlike kinds meet here, so that they must not be added up."""
+        """Report whether conversions of both kinds are included, which must not be added up."""
         return len(self.goals) > 1
 
     @property
+    def goal(self) -> Goal | None:
+        """The only goal; None for both or none."""
+        return next(iter(self.goals)) if len(self.goals) == 1 else None
+
+    @property
     def conversions(self) -> int | None:
-        """What the goal counts (R53, R55); None over mixed goals."""
+        """Return what the goal counts; None over mixed goals."""
         return self._by_goal(self.counts.leads, self.counts.conversations)
 
     @property
@@ -172,7 +176,7 @@ class Figures:
 
 
 class Unit(StrEnum):
-    """What a metric's value is: a number, micros of money, a share between 0 and 1, or so many for each."""
+    """Unit of a metric: a number, micros of money, a share from 0 to 1, or a ratio."""
 
     COUNT = "count"
     MICROS = "micros"
@@ -185,18 +189,18 @@ type Value = int | Decimal | None
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric as data: its name in the API, its title, its unit, what it says, and how it is computed."""
+    """Metric as data: its name in the API, title, unit, description and formula."""
 
     name: str
     title: str
     unit: Unit
-    says: str
+    description: str
     value: Callable[[Figures], Value]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An ad account, campaign, ad group or ad that has a row; numbers are the API's ids, 0 where not set."""
+    """Subject of a row, such as a campaign; numbers are the API's ids, 0 if unset."""
 
     key: str
     level: Level
@@ -209,10 +213,24 @@ class Subject:
     ad_group_name: str = ""
     ad_number: int = 0
 
+    @property
+    def number(self) -> str:
+        """The API's id of the subject; empty for an account, a page or a goal."""
+        return str(self.ad_number or self.ad_group_number or self.campaign_number or "")
+
+    @property
+    def parent(self) -> str:
+        """The names of the campaign and the ad group above the subject."""
+        parents = {
+            Level.AD_GROUP: self.campaign_name,
+            Level.AD: f"{self.campaign_name} › {self.ad_group_name}",
+        }
+        return parents.get(self.level, "")
+
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """One line of a report; ``day`` is the day or the hour, and None for the whole span."""
+    """Row of a report; ``day`` is a day or an hour, None for the whole span."""
 
     subject: Subject
     day: str | None
@@ -220,15 +238,24 @@ class ReportRow:
     country: str = ""
     placement: str = ""
 
+    @property
+    def sort_key(self) -> tuple[str, int, int, int, str, str, str]:
+        subject = self.subject
+        key = subject.key if subject.level in (Level.PAGE, Level.GOAL) else ""
+        numbers = (subject.campaign_number, subject.ad_group_number, subject.ad_number)
+        return (self.day or "", *numbers, key, self.country, self.placement)
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    """Rows of a report with their total."""
+
     rows: tuple[ReportRow, ...]
     total: Figures
 
 
 class TaskStatus(StrEnum):
-    """How far the making of a report's file is; the values are the API's."""
+    """Status of a report file; the values are the API's."""
 
     QUEUING = "QUEUING"
     PROCESSING = "PROCESSING"
@@ -239,7 +266,7 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReportTask:
-    """A report that is made in the background; ``question`` is the API's body as JSON."""
+    """Report file that the worker makes; ``question`` is the API's body as JSON."""
 
     id: str
     business_id: str
@@ -256,7 +283,7 @@ class ReportTask:
 
 @dataclass(frozen=True, slots=True)
 class SavedReport:
-    """A question of the report page that a member keeps under a name; all members see a shared one."""
+    """Query of the report page that a member saved; all members see a shared one."""
 
     id: str
     business_id: str

@@ -70,8 +70,7 @@ from contatto.measurement.ports import ChargePort
 from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.counting import DayCounter
 from contatto.reports.actions.overview import load_overview
-from contatto.reports.rules.looks import Look as ReportLook
-from contatto.reports.rules.looks import Period
+from contatto.reports.rules.queries import OverviewQuery, Period
 from contatto.simulator.browser import NEXT_STATUSES
 from contatto.simulator.people import Line, Look, Visitor
 from contatto.simulator.traffic import opened_from_ad, received_message, sent_message, thread_of, wanted_ad
@@ -428,7 +427,7 @@ def load_results(tx: Tx, world: World) -> list[GoalResult]:
     states = {state.number: state for state in list_states(tx, world.business_id)}
     today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
     results = []
-    for part in load_overview(tx, account, ReportLook(period=Period.LAST_30), today).by_goal:
+    for part in load_overview(tx, account, OverviewQuery(period=Period.LAST_30), today).by_goal:
         groups = {int(ad.adgroup_id) for ad in world.ads if ad.goal is part.goal}
         learned = [states[number] for number in sorted(groups) if number in states]
         counts = part.figures.counts

@@ -1,1 +1,1 @@
-"""What is done about reports: making, counting, keeping and explaining them."""
+"""Building, counting, saving and explaining of reports."""

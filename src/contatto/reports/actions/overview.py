@@ -1,44 +1,68 @@
-"""All that the report page shows, from one reading of the counts: rows, totals, days, hours, days before."""
+"""Values of the report page, the Ads Manager and the ads of all platforms."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 
-from contatto.accounts.model import AdAccount
-from contatto.ads.model import NodeFilter, NodeStatus
+from contatto.accounts import store as accounts
+from contatto.accounts.model import AdAccount, BusinessId
+from contatto.ad_platforms.actions.pulling import find_known_ads
+from contatto.ad_platforms.model import AdPlatform, NodeLevel, NodeStatus, OutsideAccount
+from contatto.ad_platforms.registry import AD_PLATFORMS
+from contatto.ad_platforms.store import list_account_ads, list_ad_sums, list_nodes, list_outside_accounts
+from contatto.ads.actions.publishing import load_outline
+from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
 from contatto.measurement.engines.sealing import BrokenFile
-from contatto.measurement.model import Goal
-from contatto.reports.actions.answers import with_reach
-from contatto.reports.actions.subjects import Tree, load_tree, subjects_of
-from contatto.reports.engines.counted import Wanted, load_counted
+from contatto.measurement.model import Goal, MeasuredAd
+from contatto.reports import store
+from contatto.reports.actions.reports import AdTree, list_subjects, load_tree, with_reach
+from contatto.reports.engines import (
+    CountQuery,
+    list_counted_facts,
+    list_live_facts,
+    list_placed_facts,
+    load_counted,
+)
 from contatto.reports.model import (
     Counts,
     Fact,
     Figures,
     Grain,
     Level,
-    ReachBy,
+    ReachQuery,
     Report,
     ReportRow,
+    SavedReport,
     Span,
     Subject,
     TimeStep,
-    add_up,
+    sum_counts,
 )
-from contatto.reports.rules.looks import LEVELS, By, Look, before, days_of, span_of
-from contatto.reports.rules.rows import build_report, total_of, without_days
-from contatto.reports.rules.texts import NEED_REACH
+from contatto.reports.rules.figures import REACH_METRICS, build_report, merge_days, total_of
+from contatto.reports.rules.queries import (
+    GROUP_LEVELS,
+    UNKNOWN_COUNTRY,
+    AdSource,
+    Branch,
+    GroupBy,
+    OverviewQuery,
+    SourceQuery,
+    build_branches,
+    days_of,
+    previous_days,
+    span_of,
+)
 
-UNKNOWN: Final = "-"
-"""The country that nobody told, as the key of a row."""
 HOURS: Final = tuple(f"{hour:02d}" for hour in range(24))
 
 
 @dataclass(frozen=True, slots=True)
 class GoalPart:
-    """What the ad groups of one goal have together."""
+    """Figures of the ad groups of one goal."""
 
     goal: Goal
     ad_groups: int
@@ -47,9 +71,9 @@ class GoalPart:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A report page's figures. ``before`` has those of the days before by the key of a row.
+    """Figures of the report page; ``previous`` has those of the previous days by the key of a row.
 
-    ``days`` has every day of the span, ``hours`` the hours with something in them (``YYYY-MM-DD HH``).
+    ``days`` has every day of the span, ``hours`` only the hours with counts (``YYYY-MM-DD HH``).
     """
 
     first: date
@@ -59,130 +83,333 @@ class Overview:
     by_goal: tuple[GoalPart, ...]
     days: dict[str, Counts]
     hours: dict[str, Counts]
-    before: dict[str, Figures]
-    total_before: Figures | None
+    previous: dict[str, Figures]
+    previous_total: Figures | None
     campaigns: list[tuple[str, str]]
 
 
-def key_of(row: ReportRow, by: By) -> str:
-    """What a row stands for, in a word that the same row of other days has too."""
-    if by is By.COUNTRY:
-        return row.country or UNKNOWN
-    return row.day or "" if by in (By.DAY, By.HOUR) else row.subject.key
+def key_of(row: ReportRow, group_by: GroupBy) -> str:
+    """Return a key of the row that is the same in other periods."""
+    if group_by is GroupBy.COUNTRY:
+        return row.country or UNKNOWN_COUNTRY
+    return row.day or "" if group_by in (GroupBy.DAY, GroupBy.HOUR) else row.subject.key
 
 
-def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overview:
-    first, last = days_of(look, today)
-    everything = load_tree(tx, account, NodeFilter(statuses=frozenset(NodeStatus)))
-    tree = _narrowed(everything, look)
-    span = span_of((first, last))
-    found = _load(tx, account, tree, look, span, with_hours=True)
-    facts, hours = found.facts, found.hours
-    whole = without_days(facts) if look.by is By.DAY else facts
-    report = _report(account, found.places, look, facts, hours)
-    by_group = found.places.groups
-    groups = build_report(subjects_of(account, tree, Level.AD_GROUP), whole, by_group, TimeStep.WHOLE)
-    total = replace(report, total=total_of(groups.rows))
-    report = _with_persons(tx, account, tree, look, total, span)
-    earlier = _before(tx, account, tree, look, (first, last)) if look.compare else None
-    by_key = {} if earlier is None else {key_of(row, look.by): row.figures for row in earlier.rows}
+def load_overview(tx: Tx, account: AdAccount, query: OverviewQuery, today: date) -> Overview:
+    """Load the figures of the report page from one reading of the counts."""
+    first, last = days_of(query, today)
+    whole_tree = load_tree(tx, account)
+    tree = whole_tree.select_campaign(query.campaign)
+    counted = _load_counts(tx, account, tree, query, span_of(first, last), with_hours=True)
+    facts = merge_days(counted.facts) if query.group_by is GroupBy.DAY else counted.facts
+    subjects = list_subjects(account, tree, Level.AD_GROUP)
+    groups = build_report(subjects, facts, counted.tree.groups, TimeStep.WHOLE).rows
+    report = replace(_group_rows(account, query, counted), total=total_of(groups))
+    report = _add_reach(tx, account, tree, query, report, span_of(first, last))
+    previous: Report | None = None
+    if query.compare:
+        span = span_of(*previous_days(first, last))
+        with_hours = query.group_by is GroupBy.HOUR
+        counts_before = _load_counts(tx, account, tree, query, span, with_hours=with_hours)
+        previous = _add_reach(tx, account, tree, query, _group_rows(account, query, counts_before), span)
+    rows_by_goal = {goal: [row for row in groups if goal in row.figures.goals] for goal in Goal}
+    no_counts = {(first + timedelta(days=n)).isoformat(): Counts() for n in range((last - first).days + 1)}
     return Overview(
         first,
         last,
         report.rows,
         report.total,
-        _by_goal(groups.rows),
-        _by_day(hours, first, last),
-        hours,
-        by_key,
-        earlier.total if earlier else None,
-        [(str(one.number), one.name) for one in everything.campaigns.values()],
+        tuple(GoalPart(goal, len(rows), total_of(rows)) for goal, rows in rows_by_goal.items() if rows),
+        no_counts | sum_counts((hour[:10], counts) for hour, counts in counted.hours.items()),
+        counted.hours,
+        {key_of(row, query.group_by): row.figures for row in previous.rows} if previous else {},
+        previous.total if previous else None,
+        [(str(campaign.number), campaign.name) for campaign in whole_tree.campaigns.values()],
     )
 
 
-def _step_of(look: Look) -> TimeStep:
-    return TimeStep.DAY if look.by is By.DAY else TimeStep.WHOLE
-
-
-def _narrowed(tree: Tree, look: Look) -> Tree:
-    """The part of one campaign, if the page asks for one."""
-    if not look.campaign:
-        return tree
-    campaigns = {key: one for key, one in tree.campaigns.items() if str(one.number) == look.campaign}
-    groups = {key: one for key, one in tree.ad_groups.items() if one.campaign_id in campaigns}
-    under = [ad for ad in tree.ads if ad.campaign_id in campaigns]
-    return Tree(campaigns, groups, under, tree.in_app)
-
-
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    """Facts of the places of a tree, which are ads or, of countries, ad groups; and the hours."""
+class _TreeCounts:
+    """Facts and hours of a tree; rows by country have ad groups in place of ads."""
 
-    places: Tree
+    tree: AdTree
     facts: list[Fact]
     hours: dict[str, Counts]
 
 
-def _load(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span, *, with_hours: bool) -> _Loaded:
+def _load_counts(
+    tx: Tx, account: AdAccount, tree: AdTree, query: OverviewQuery, span: Span, *, with_hours: bool
+) -> _TreeCounts:
     grain, places = Grain.AD_DAY, tree
-    if look.by is By.COUNTRY:
+    if query.group_by is GroupBy.COUNTRY:
         of_groups = tree.of_groups()
         grain = Grain.GROUP_COUNTRY_DAY if of_groups else Grain.AD_COUNTRY_DAY
         places = of_groups or tree
-    hours = (Grain.GROUP_HOUR if look.campaign else Grain.ACCOUNT_HOUR) if with_hours else None
-    wanted = Wanted(grain, _step_of(look), hours, tree.groups)
-    counted = load_counted(tx, account.business_id, account.id, span, wanted)
-    return _Loaded(places, places.wanted(counted.facts), counted.hours)
+    hours = (Grain.GROUP_HOUR if query.campaign else Grain.ACCOUNT_HOUR) if with_hours else None
+    count_query = CountQuery(grain, _step_of(query), hours, tree.groups)
+    counted = load_counted(tx, account.business_id, account.id, span, count_query)
+    return _TreeCounts(places, places.select_facts(counted.facts), counted.hours)
 
 
-def _before(tx: Tx, account: AdAccount, tree: Tree, look: Look, days: tuple[date, date]) -> Report:
-    span = span_of(before(*days))
-    found = _load(tx, account, tree, look, span, with_hours=look.by is By.HOUR)
-    report = _report(account, found.places, look, found.facts, found.hours)
-    return _with_persons(tx, account, tree, look, report, span)
+def _step_of(query: OverviewQuery) -> TimeStep:
+    return TimeStep.DAY if query.group_by is GroupBy.DAY else TimeStep.WHOLE
 
 
-def _with_persons(tx: Tx, account: AdAccount, tree: Tree, look: Look, report: Report, span: Span) -> Report:
-    """Add the reach, if a column needs it; hours of the day have none, as they stand for many days."""
-    if NEED_REACH.isdisjoint(look.columns):
+def _group_rows(account: AdAccount, query: OverviewQuery, counted: _TreeCounts) -> Report:
+    level = GROUP_LEVELS.get(query.group_by, Level.AD_ACCOUNT)
+    subjects = list_subjects(account, counted.tree, level)
+    if query.group_by is GroupBy.HOUR:
+        sums = sum_counts((hour[11:], counts) for hour, counts in counted.hours.items())
+        rows = tuple(
+            ReportRow(subjects[0], hour, Figures(sums.get(hour, Counts()), subjects[0].goals))
+            for hour in HOURS
+        )
+        return Report(rows, total_of(rows))
+    by_country = query.group_by is GroupBy.COUNTRY
+    owners = counted.tree.owners(level)
+    return build_report(subjects, counted.facts, owners, _step_of(query), by_country=by_country)
+
+
+def _add_reach(
+    tx: Tx, account: AdAccount, tree: AdTree, query: OverviewQuery, report: Report, span: Span
+) -> Report:
+    """Add the reach if a column needs it; rows by hour of the day have none."""
+    if REACH_METRICS.isdisjoint(query.columns):
         return report
-    ad_ids = frozenset(ad.id for ad in tree.ads) if look.campaign else None
-    by = ReachBy(LEVELS.get(look.by, Level.AD_ACCOUNT), _step_of(look), look.by is By.COUNTRY, ad_ids)
+    reach_query = ReachQuery(
+        GROUP_LEVELS.get(query.group_by, Level.AD_ACCOUNT),
+        _step_of(query),
+        query.group_by is GroupBy.COUNTRY,
+        frozenset(ad.id for ad in tree.ads) if query.campaign else None,
+    )
     try:
-        reached = with_reach(tx, account, report, span, by)
+        reached = with_reach(tx, account, report, span, reach_query)
     except BrokenFile:  # the page names the damaged file
         return report
-    return Report(report.rows, reached.total) if look.by is By.HOUR else reached
+    return Report(report.rows, reached.total) if query.group_by is GroupBy.HOUR else reached
 
 
-def _report(
-    account: AdAccount, tree: Tree, look: Look, facts: list[Fact], hours: Mapping[str, Counts]
-) -> Report:
-    level = LEVELS.get(look.by, Level.AD_ACCOUNT)
-    subjects = subjects_of(account, tree, level)
-    if look.by is By.HOUR:
-        return _by_hour(subjects[0], hours)
-    step = _step_of(look)
-    by_country = look.by is By.COUNTRY
-    return build_report(subjects, facts, tree.owners(level), step, by_country=by_country)
+MOST_SAVED: Final = 50
+LONGEST_NAME: Final = 60
 
 
-def _by_hour(subject: Subject, hours: Mapping[str, Counts]) -> Report:
-    """A row for each hour of the day, all days together."""
-    sums = add_up((hour[11:], counts) for hour, counts in hours.items())
-    rows = tuple(ReportRow(subject, hour, Figures(sums.get(hour, Counts()), subject.goals)) for hour in HOURS)
-    return Report(rows, total_of(rows))
+def save_report_query(
+    tx: Tx, owner: tuple[str, str], name: str, query: str, *, is_shared: bool = False
+) -> SavedReport:
+    """Save a query of the report page for a member of a business.
+
+    Raises:
+        Refused: INVALID without a name, or with too many saved reports.
+    """
+    business_id, member_id = owner
+    title = " ".join(name.split())[:LONGEST_NAME]
+    if not title:
+        raise Refused(errors.INVALID, "name: Enter a name for the report.")
+    tx.hold_key("saved reports", business_id, member_id)
+    if store.count_saved_reports(tx, business_id, member_id) >= MOST_SAVED:
+        raise Refused(
+            errors.INVALID,
+            "name: You can save up to %(most)s reports. Remove one first.",
+            most=MOST_SAVED,
+        )
+    report = SavedReport(new_id(), business_id, member_id, title, query, is_shared, tx.now)
+    store.save_report(tx, report)
+    return report
 
 
-def _by_goal(rows: Iterable[ReportRow]) -> tuple[GoalPart, ...]:
-    found: list[GoalPart] = []
-    for goal in Goal:
-        mine = [row for row in rows if goal in row.figures.goals]
-        if mine:
-            found.append(GoalPart(goal, len(mine), total_of(mine)))
-    return tuple(found)
+def remove_saved_report(tx: Tx, owner: tuple[str, str], report_id: str) -> None:
+    """Remove a member's own saved report.
+
+    Raises:
+        Refused: NOT_FOUND, also for a report that another member shares.
+    """
+    business_id, member_id = owner
+    saved_report = store.find_saved_report(tx, business_id, report_id)
+    if saved_report is None or saved_report.member_id != member_id:
+        raise Refused(errors.NOT_FOUND, "Saved report not found.")
+    store.delete_saved_report(tx, business_id, report_id)
 
 
-def _by_day(hours: Mapping[str, Counts], first: date, last: date) -> dict[str, Counts]:
-    days = {(first + timedelta(days=n)).isoformat(): Counts() for n in range((last - first).days + 1)}
-    return days | add_up((hour[:10], counts) for hour, counts in hours.items())
+def load_branches(tx: Tx, account: AdAccount, span: Span) -> tuple[Branch, ...]:
+    """Load the ads tree without deleted nodes, newest first, with figures.
+
+    Deleted nodes count for their parents.
+    """
+    tree = load_tree(tx, account)
+    counted = list_counted_facts(tx, account.business_id, account.id, span, TimeStep.WHOLE, by_country=False)
+    facts = tree.select_facts(counted)
+    figures: dict[str, Figures] = {}
+    for level in (Level.CAMPAIGN, Level.AD_GROUP, Level.AD):
+        subjects = list_subjects(account, tree, level)
+        report = build_report(subjects, facts, tree.owners(level), TimeStep.WHOLE)
+        figures |= {row.subject.key: row.figures for row in report.rows}
+    return build_branches(load_outline(tx, account), figures)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """Row with the platform that shows its ads and the account that pays for them."""
+
+    source: AdSource
+    account: str
+    row: ReportRow
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyPart:
+    """Rows paid in one currency; amounts of two currencies are never added up."""
+
+    currency: str
+    rows: tuple[SourceRow, ...]
+    total: Figures
+
+
+def load_sources(tx: Tx, business_id: str, query: SourceQuery) -> tuple[CurrencyPart, ...]:
+    """Load the ads of all platforms by the currencies that they are paid in."""
+    by_currency: defaultdict[str, list[SourceRow]] = defaultdict(list)
+    if query.source in (None, AdSource.CONTATTO):
+        span = span_of(query.first, query.last)
+        for account in accounts.list_ad_accounts(tx, BusinessId(business_id)):
+            tree = load_tree(tx, account)
+            facts = list_counted_facts(tx, business_id, account.id, span, TimeStep.WHOLE, by_country=False)
+            subjects, owners = list_subjects(account, tree, query.level), tree.owners(query.level)
+            report = build_report(subjects, tree.select_facts(facts), owners, TimeStep.WHOLE)
+            by_currency[account.currency] += [
+                SourceRow(AdSource.CONTATTO, account.name, row) for row in report.rows
+            ]
+    for outside in list_outside_accounts(tx, business_id):
+        source = AdSource(outside.platform.value)
+        if query.source in (None, source):
+            name = outside.name or outside.external_id
+            rows = _report_outside(tx, outside, query).rows
+            by_currency[outside.currency] += [SourceRow(source, name, row) for row in rows]
+    parts: list[CurrencyPart] = []
+    for currency, source_rows in sorted(by_currency.items()):
+        with_goals = [source_row for source_row in source_rows if source_row.row.figures.goals]
+        if with_goals:
+            total = total_of([source_row.row for source_row in with_goals])
+            parts.append(CurrencyPart(currency, tuple(with_goals), total))
+    return tuple(parts)
+
+
+def _report_outside(tx: Tx, account: OutsideAccount, query: SourceQuery) -> Report:
+    """Join the costs and counts of the platform with the credited chats and leads."""
+    ads = list_account_ads(tx, account)
+    span = span_of(query.first, query.last)
+    credited = list_live_facts(tx, account.business_id, account.id, span, TimeStep.WHOLE)
+    # The platform knows the clicks and views of its ads better than we do.
+    facts = [
+        replace(fact, country="", counts=replace(fact.counts, spend_micros=0, impressions=0, clicks=0))
+        for fact in credited
+    ]
+    sums = list_ad_sums(tx, account, (query.first.isoformat(), query.last.isoformat()))
+    facts += [
+        Fact(ad.ad_id, "", Counts(paid.spend_micros, paid.impressions, paid.clicks))
+        for ad in ads
+        if (paid := sums.get(ad.ad_number))
+    ]
+    nodes = list_nodes(tx, account, NodeLevel.AD)
+    live = {node.number for node in nodes if node.status is not NodeStatus.DELETED}
+    ads_by_key: defaultdict[str, list[MeasuredAd]] = defaultdict(list)
+    owners: dict[str, str] = {}
+    for ad in ads:
+        keys = {
+            Level.AD_ACCOUNT: account.id,
+            Level.CAMPAIGN: ad.campaign_id,
+            Level.AD_GROUP: ad.ad_group_id,
+        }
+        owners[ad.ad_id] = keys.get(query.level, ad.ad_id)
+        ads_by_key[owners[ad.ad_id]].append(ad)
+    subjects = [
+        _outside_subject(account, key, key_ads, live, query.level) for key, key_ads in ads_by_key.items()
+    ]
+    return build_report(subjects, facts, owners, TimeStep.WHOLE)
+
+
+def _outside_subject(
+    account: OutsideAccount, key: str, ads: list[MeasuredAd], live: set[int], level: Level
+) -> Subject:
+    """Return a possible row; one without live ads counts as deleted."""
+    ad = ads[0]
+    names = {
+        Level.AD_ACCOUNT: account.name or account.external_id,
+        Level.CAMPAIGN: ad.campaign_name,
+        Level.AD_GROUP: ad.ad_group_name,
+    }
+    has_group = level in (Level.AD_GROUP, Level.AD)
+    return Subject(
+        key,
+        level,
+        names.get(level, ad.ad_name),
+        frozenset(ad.goal for ad in ads),
+        deleted=not any(ad.ad_number in live for ad in ads),
+        campaign_number=0 if level is Level.AD_ACCOUNT else ad.campaign_number,
+        campaign_name="" if level is Level.AD_ACCOUNT else ad.campaign_name,
+        ad_group_number=ad.ad_group_number if has_group else 0,
+        ad_group_name=ad.ad_group_name if has_group else "",
+        ad_number=ad.ad_number if level is Level.AD else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UnmatchedAd:
+    """Ad that a platform named and that could not be credited.
+
+    ``is_ambiguous`` if two connected accounts have an ad with this number, and the tap fits both.
+    """
+
+    source: AdSource
+    ad_number: int
+    advertiser: str
+    headline: str
+    chats: int
+    leads: int
+    is_ambiguous: bool
+
+
+def list_unmatched_ads(tx: Tx, business_id: str, query: SourceQuery) -> list[UnmatchedAd]:
+    """Return the ads of chats without credit, those with the most chats first."""
+    grouped: defaultdict[tuple[AdSource, int, str], list[store.UnmatchedTap]] = defaultdict(list)
+    for tap in store.list_unmatched_taps(tx, business_id, (query.first, query.last)):
+        platform = AD_PLATFORMS.get(tap.platform)
+        if platform is not None and query.source in (None, AdSource(platform.value)):
+            grouped[AdSource(platform.value), tap.ad_number, tap.advertiser].append(tap)
+    known_ads = find_known_ads(tx, business_id, {number for _, number, _ in grouped})
+    person_ids = {tap.person_id for taps in grouped.values() for tap in taps}
+    leads = store.count_leads_by_person(tx, business_id, person_ids)
+    unmatched_ads = [
+        UnmatchedAd(
+            source,
+            number,
+            advertiser,
+            next((tap.headline for tap in taps if tap.headline), ""),
+            len({tap.conversation_id for tap in taps}),
+            sum(leads.get(person_id, 0) for person_id in {tap.person_id for tap in taps}),
+            known_ads.is_ambiguous(AdPlatform(source.value), number),
+        )
+        for (source, number, advertiser), taps in grouped.items()
+    ]
+    return sorted(unmatched_ads, key=lambda ad: (-ad.chats, ad.ad_number))
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRow:
+    """Placement of a marketplace in one currency, and its name once that is known."""
+
+    placement: str
+    currency: str
+    figures: Figures
+    name: str = ""
+
+
+def load_placed(tx: Tx, business_id: str, query: SourceQuery) -> list[PlacedRow]:
+    """Return our ads by placement, the most expensive first; none for other platforms."""
+    if query.source not in (None, AdSource.CONTATTO):
+        return []
+    span = span_of(query.first, query.last)
+    sums: defaultdict[tuple[str, str], Counts] = defaultdict(Counts)
+    for account in accounts.list_ad_accounts(tx, BusinessId(business_id)):
+        for fact in list_placed_facts(tx, business_id, account.id, span):
+            sums[fact.placement, account.currency] += fact.counts
+    rows = [PlacedRow(*key, Figures(counts, frozenset())) for key, counts in sums.items()]
+    return sorted(rows, key=lambda row: (row.currency, -row.figures.counts.spend_micros, row.placement))

@@ -1,1 +1,1 @@
-"""The report page, its files, what it keeps, and what explains it."""
+"""Pages of reports, ads and credited conversions, and their files."""

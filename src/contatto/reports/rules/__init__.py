@@ -1,1 +1,1 @@
-"""From facts to report rows, as pure functions."""
+"""Queries and figures of reports, as pure functions."""

@@ -1,225 +1,526 @@
-"""The questions of the API v1.3 about reports: their shape, and what may be asked."""
+"""Queries of the report pages, read from an address and written into one.
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
-from typing import Annotated, Any, Final, Literal
+Addresses hold pairs of a word and a value. Unknown words are ignored, and default values are left out.
+"""
 
-from pydantic import BeforeValidator, Field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Final
+from urllib.parse import urlencode
 
-from contatto.ads.model import NodeFilter, NodeStatus
+from contatto.ads.model import AdGroup
+from contatto.ads.rules.goals import PROBLEMS, Delivering, Node, is_showing
 from contatto.kit import errors
-from contatto.kit.api_types import ApiId, ApiModel, JsonText, PageQuery
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import check_year
-from contatto.reports.model import Level, Metric, Span, TimeStep
-from contatto.reports.rules.filters import Condition
-from contatto.reports.rules.texts import NEED_REACH
+from contatto.kit.numbers import read_number
+from contatto.kit.timestamps import check_year, day_of
+from contatto.leads.model import LeadStatus, Origin
+from contatto.measurement.model import ConversionKind, Goal, TouchKind
+from contatto.reports.metrics import METRICS
+from contatto.reports.model import Counts, Figures, Level, Span, Value
 
-EVERYTHING: Final = NodeFilter(statuses=frozenset(NodeStatus))
-LEVELS: Final = {
-    "advertiser_id": Level.AD_ACCOUNT,
-    "page_id": Level.PAGE,
-    "campaign_id": Level.CAMPAIGN,
-    "adgroup_id": Level.AD_GROUP,
-    "ad_id": Level.AD,
+type Pairs = list[tuple[str, str]]
+
+
+class Period(StrEnum):
+    """Days relative to today in the calendar of the ad account; ``CUSTOM`` is fixed."""
+
+    TODAY = "today"
+    YESTERDAY = "yesterday"
+    LAST_7 = "last_7"
+    LAST_14 = "last_14"
+    LAST_30 = "last_30"
+    LAST_90 = "last_90"
+    THIS_MONTH = "this_month"
+    LAST_MONTH = "last_month"
+    CUSTOM = "custom"
+
+
+class GroupBy(StrEnum):
+    """Dimension of the rows of the report page."""
+
+    CAMPAIGN = "campaign"
+    AD_GROUP = "ad_group"
+    AD = "ad"
+    GOAL = "goal"
+    COUNTRY = "country"
+    DAY = "day"
+    HOUR = "hour"
+
+
+class Basis(StrEnum):
+    """Day that conversions count on: that of the credited touch, or their own."""
+
+    TOUCH = "touch"
+    OWN = "own"
+
+
+GROUP_LEVELS: Final = {
+    GroupBy.CAMPAIGN: Level.CAMPAIGN,
+    GroupBy.AD_GROUP: Level.AD_GROUP,
+    GroupBy.AD: Level.AD,
+    GroupBy.GOAL: Level.GOAL,
 }
-"""Id dimensions, each finer than the one before, and the level that they make."""
-DATA_LEVELS: Final = {
-    "AUCTION_ADVERTISER": Level.AD_ACCOUNT,
-    "AUCTION_CAMPAIGN": Level.CAMPAIGN,
-    "AUCTION_ADGROUP": Level.AD_GROUP,
-    "AUCTION_AD": Level.AD,
+"""Rows of these dimensions are subjects of the account; rows of the others are of the whole account."""
+UNKNOWN_COUNTRY: Final = "-"
+"""The key of the row whose country is unknown."""
+DEFAULT_COLUMNS: Final = (
+    "spend", "impressions", "clicks", "ctr", "conversations", "leads", "conversion", "cost_per_conversion",
+)  # fmt: skip
+OWN_DAY: Final = {
+    "conversations": "real_time_conversations",
+    "leads": "real_time_leads",
+    "conversion": "real_time_conversion",
+    "cost_per_conversion": "real_time_cost_per_conversion",
+    "conversion_rate": "real_time_conversion_rate",
+    "conversion_rate_v2": "real_time_conversion_rate_v2",
+    "result": "real_time_result",
+    "cost_per_result": "real_time_cost_per_result",
+    "result_rate": "real_time_result_rate",
 }
-STEPS: Final = {"stat_time_day": TimeStep.DAY, "stat_time_hour": TimeStep.HOUR}
-MOST_DAYS: Final = {TimeStep.WHOLE: 365, TimeStep.DAY: 30, TimeStep.HOUR: 1}
-"""Longest span in days, by what has rows of its own."""
-TEXTS: Final = (
-    "campaign_id",
-    "campaign_name",
-    "adgroup_id",
-    "adgroup_name",
-    "ad_name",
-    "currency",
-    "objective_type",
-    "promotion_type",
-)
-"""What can be asked for beside the metrics that are numbers."""
-PLACED: Final = frozenset({
-    "spend", "impressions", "clicks", "ctr", "cpc", "cpm",
-    "conversations", "cost_per_conversation", "conversation_rate", "leads", "cost_per_lead", "lead_rate",
-    "conversion", "cost_per_conversion", "conversion_rate", "conversion_rate_v2",
-    "result", "cost_per_result", "result_rate",
-})  # fmt: skip
-"""The metrics that are known by placement."""
-_IDS: Final = {"campaign_ids": "campaign_numbers", "adgroup_ids": "ad_group_numbers", "ad_ids": "ad_numbers"}
-
-type Dimension = Literal[
-    "advertiser_id",
-    "page_id",
-    "campaign_id",
-    "adgroup_id",
-    "ad_id",
-    "country_code",
-    "placement",
-    "stat_time_day",
-    "stat_time_hour",
-]
-
-
-def _read_value(value: object) -> object:
-    """JSON text inside JSON; what is no JSON, such as a part of a name, stands for itself."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        return value
-
-
-class Filter(ApiModel):
-    """``filter_value`` is JSON text inside JSON, or a plain text."""
-
-    field_name: str
-    filter_type: Literal[
-        "IN", "MATCH", "GREATER_EQUAL", "GREATER_THAN", "LOWER_EQUAL", "LOWER_THAN", "BETWEEN"
-    ]
-    filter_value: Annotated[Any, BeforeValidator(_read_value)]
-
-    def values(self) -> tuple[str, ...]:
-        found = self.filter_value if isinstance(self.filter_value, list) else [self.filter_value]
-        return tuple(str(value) for value in found)
-
-
-class ReportBody(ApiModel):
-    """What a report is asked, whether it is answered at once or made into a file.
-
-    ``start_date`` and ``end_date`` are days of the ad account's zone, or ``query_lifetime`` is set.
-    """
-
-    advertiser_id: ApiId
-    report_type: Literal["BASIC"]
-    service_type: Literal["AUCTION"] = "AUCTION"
-    data_level: Literal["AUCTION_ADVERTISER", "AUCTION_CAMPAIGN", "AUCTION_ADGROUP", "AUCTION_AD"] | None = (
-        None
-    )
-    dimensions: JsonText[Annotated[list[Dimension], Field(min_length=1, max_length=5)]]
-    metrics: JsonText[tuple[str, ...]] = ("spend", "impressions")
-    start_date: date | None = None
-    end_date: date | None = None
-    query_lifetime: bool = False
-    filtering: JsonText[tuple[Filter, ...]] = ()
-    order_field: str | None = None
-    order_type: Literal["ASC", "DESC"] = "DESC"
-
-
-class ReportQuery(PageQuery, ReportBody):
-    """A question with the page of its answer that is wanted."""
-
-    query_mode: Literal["REGULAR", "CHUNK"] = "REGULAR"
+"""The metric by the day of the conversion for each metric by the day of the touch."""
+HEATS: Final = ("conversations", "leads", "clicks")
+MOST_DAYS: Final = 366
+_PERIOD_DAYS: Final = {Period.LAST_7: 7, Period.LAST_14: 14, Period.LAST_30: 30, Period.LAST_90: 90}
 
 
 @dataclass(frozen=True, slots=True)
-class ReportQuestion:
-    """What a report is asked: days, what a row stands for, of which ads, by which steps, and with reach."""
+class OverviewQuery:
+    """Query of the report page; ``since`` and ``until`` are set for custom days only."""
 
-    span: Span
-    level: Level = Level.AD_GROUP
-    wanted: NodeFilter = EVERYTHING
-    step: TimeStep = TimeStep.WHOLE
-    with_reach: bool = False
-    by_country: bool = False
-    by_placement: bool = False
+    advertiser: str = ""
+    period: Period = Period.LAST_7
+    since: date | None = None
+    until: date | None = None
+    group_by: GroupBy = GroupBy.AD_GROUP
+    basis: Basis = Basis.TOUCH
+    compare: bool = False
+    campaign: str = ""
+    columns: tuple[str, ...] = DEFAULT_COLUMNS
+    sort: str = ""
+    heat: str = HEATS[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics in the columns, on the day of the basis."""
+        if self.basis is Basis.TOUCH:
+            return self.columns
+        return tuple(OWN_DAY.get(name, name) for name in self.columns)
+
+    def pairs(self) -> Pairs:
+        days = [("since", str(self.since)), ("until", str(self.until))] if self.since and self.until else []
+        words = {
+            "advertiser_id": self.advertiser,
+            "period": "" if days else self.period.value,
+            "by": self.group_by.value,
+            "basis": self.basis.value if self.basis is not Basis.TOUCH else "",
+            "compare": "yes" if self.compare else "",
+            "campaign_id": self.campaign,
+            "sort": self.sort,
+            "heat": self.heat if self.heat != HEATS[0] else "",
+        }
+        columns = [("column", name) for name in self.columns] if self.columns != DEFAULT_COLUMNS else []
+        return [(name, value) for name, value in words.items() if value] + days + columns
+
+    def href(self, path: str = "/reports") -> str:
+        return f"{path}?{urlencode(self.pairs())}"
 
 
-def question_of(query: ReportBody) -> ReportQuestion:
-    """The question that a request asks.
+def read_overview_query(pairs: Iterable[tuple[str, str]]) -> OverviewQuery:
+    """Read the query of the report page from an address.
 
     Raises:
-        Refused: INVALID, naming the field.
+        Refused: INVALID, for days that do not exist, or too many.
     """
-    steps = [STEPS[name] for name in query.dimensions if name in STEPS]
-    step = steps[-1] if steps else TimeStep.WHOLE
-    finest = [level for name, level in LEVELS.items() if name in query.dimensions]
-    asked = DATA_LEVELS[query.data_level] if query.data_level else None
-    level = finest[-1] if finest else asked or Level.AD_ACCOUNT
-    if len(set(steps)) > 1:
-        raise Refused(errors.INVALID, "dimensions: stat_time_day and stat_time_hour cannot be combined.")
-    if asked is not None and asked is not level and level is not Level.PAGE:
-        raise Refused(errors.INVALID, f"data_level: {query.data_level} does not fit the dimensions.")
-    if "page_id" in query.dimensions and level is not Level.PAGE:
-        raise Refused(errors.INVALID, "dimensions: page_id cannot be combined with ids of campaigns or ads.")
-    named = {*query.metrics, query.order_field, *(one.field_name for one in query.filtering)}
-    by_country = "country_code" in query.dimensions
-    with_reach = bool(named & NEED_REACH)
-    by_placement = "placement" in query.dimensions
-    if by_placement:
-        _check_placed(query, level)
-    return ReportQuestion(
-        _span(query, step), level, _wanted(query), step, with_reach, by_country, by_placement
+    pairs = list(pairs)
+    words = dict(pairs)
+    is_custom = words.get("period", Period.CUSTOM) == Period.CUSTOM
+    since = _read_day(words.get("since")) if is_custom else None
+    until = _read_day(words.get("until")) if is_custom else None
+    if (since is None) != (until is None):
+        since = until = since or until
+    if since and until:
+        _check_days(since, until)
+    columns = dict.fromkeys(value for name, value in pairs if name == "column" and value in METRICS)
+    return OverviewQuery(
+        advertiser=words.get("advertiser_id", ""),
+        period=Period.CUSTOM if since else _member(Period, words.get("period"), Period.LAST_7),
+        since=since,
+        until=until,
+        group_by=_member(GroupBy, words.get("by") or words.get("level"), GroupBy.AD_GROUP),
+        basis=_member(Basis, words.get("basis"), Basis.TOUCH),
+        compare=words.get("compare") == "yes",
+        campaign=words.get("campaign_id", ""),
+        columns=tuple(columns) or DEFAULT_COLUMNS,
+        sort=words.get("sort", ""),
+        heat=words["heat"] if words.get("heat") in HEATS else HEATS[0],
     )
 
 
-def _check_placed(query: ReportBody, level: Level) -> None:
-    """Refuse what is not counted by placement."""
-    with_others = {"country_code", "stat_time_hour"} & set(query.dimensions)
-    if level in (Level.PAGE, Level.AD) or with_others:
+def _read_day(text: str | None) -> date | None:
+    if not text:
+        return None
+    check_year("since", text)
+    day = day_of(text)
+    if day is None:
+        raise Refused(errors.INVALID, "since: Write dates as YYYY-MM-DD.")
+    return day
+
+
+def _check_days(first: date, last: date) -> None:
+    if not first <= last <= first + timedelta(days=MOST_DAYS - 1):
         raise Refused(
             errors.INVALID,
-            "dimensions: placement can only be combined with advertiser_id, campaign_id, adgroup_id "
-            "and stat_time_day.",
+            "until: Choose a period of 1 to %(most)s days. The last day must not be before the first.",
+            most=MOST_DAYS,
         )
-    asked = [*query.metrics, *(one.field_name for one in query.filtering if one.field_name not in _IDS)]
-    unknown = [name for name in asked if name not in PLACED and name not in TEXTS]
-    if unknown:
-        raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is not known by placement.")
 
 
-def _span(query: ReportBody, step: TimeStep) -> Span:
-    if query.query_lifetime:
-        if step is not TimeStep.WHOLE:
-            raise Refused(errors.INVALID, f"query_lifetime: it does not go together with a {step.value}.")
-        return Span()
-    if query.start_date is None or query.end_date is None:
-        missing = "start_date" if query.start_date is None else "end_date"
-        raise Refused(errors.INVALID, f"{missing}: give both days, or query_lifetime.")
-    for field, day in (("start_date", query.start_date), ("end_date", query.end_date)):
-        check_year(field, day.isoformat())
-    days = (query.end_date - query.start_date).days + 1
-    if not 1 <= days <= MOST_DAYS[step]:
-        raise Refused(errors.INVALID, f"end_date: the span may have 1 to {MOST_DAYS[step]} days here.")
-    return Span(query.start_date.isoformat(), query.end_date.isoformat())
+def _member[E: StrEnum](kind: type[E], text: str | None, default: E) -> E:
+    return kind(text) if text in set(kind) else default
 
 
-def conditions_of(query: ReportBody) -> list[Condition]:
-    """The filters by names and figures; those by ids are part of the question."""
-    return [
-        Condition(one.field_name, one.filter_type, one.values())
-        for one in query.filtering
-        if one.field_name not in _IDS
-    ]
+def days_of(query: OverviewQuery, today: date) -> tuple[date, date]:
+    """Return the first and the last day of a query in the calendar of the account."""
+    if query.since and query.until:
+        return query.since, query.until
+    if query.period is Period.YESTERDAY:
+        return today - timedelta(days=1), today - timedelta(days=1)
+    if query.period is Period.THIS_MONTH:
+        return today.replace(day=1), today
+    if query.period is Period.LAST_MONTH:
+        end = today.replace(day=1) - timedelta(days=1)
+        return end.replace(day=1), end
+    return today - timedelta(days=_PERIOD_DAYS.get(query.period, 1) - 1), today
 
 
-def _wanted(query: ReportBody) -> NodeFilter:
-    numbers: dict[str, Any] = {}
-    for one in query.filtering:
-        if one.field_name not in _IDS:
-            continue
-        values = one.values()
-        if one.filter_type != "IN" or not all(value.isascii() and value.isdigit() for value in values):
-            raise Refused(errors.INVALID, f"filtering: {one.field_name} allows IN with a list of ids.")
-        numbers[_IDS[one.field_name]] = frozenset(number for number in map(int, values) if number < 1 << 63)
-    return NodeFilter(statuses=frozenset(NodeStatus), **numbers)
+def previous_days(first: date, last: date) -> tuple[date, date]:
+    """Return the same number of days right before."""
+    length = last - first
+    return first - length - timedelta(days=1), first - timedelta(days=1)
 
 
-def check_metrics(query: ReportBody, metrics: Mapping[str, Metric]) -> None:
-    """Refuse metrics that there are not, and an order by what is not in the report.
+def span_of(first: date, last: date) -> Span:
+    return Span(first.isoformat(), last.isoformat())
+
+
+_CHAT, _LEAD = ConversionKind.CONVERSATION, ConversionKind.LEAD
+GOAL_KINDS: Final = {Goal.LEAD: _LEAD, Goal.CONVERSATION: _CHAT}
+
+
+@dataclass(frozen=True, slots=True)
+class DrillDown:
+    """Conversions that a metric counts; ``kind`` is None if it follows the goal."""
+
+    kind: ConversionKind | None = None
+    own_day: bool = False
+    via: TouchKind | None = None
+    origins: frozenset[Origin] = frozenset()
+    statuses: frozenset[LeadStatus] = frozenset()
+
+
+DRILL_DOWNS: Final[Mapping[str, DrillDown]] = {
+    "conversion": DrillDown(),
+    "result": DrillDown(),
+    "real_time_conversion": DrillDown(own_day=True),
+    "real_time_result": DrillDown(own_day=True),
+    "cta_conversion": DrillDown(via=TouchKind.CLICK),
+    "vta_conversion": DrillDown(via=TouchKind.VIEW),
+    "conversations": DrillDown(_CHAT),
+    "real_time_conversations": DrillDown(_CHAT, own_day=True),
+    "leads": DrillDown(_LEAD),
+    "real_time_leads": DrillDown(_LEAD, own_day=True),
+    "onsite_form": DrillDown(_LEAD, origins=frozenset({Origin.FORM})),
+    "chat_leads": DrillDown(_LEAD, origins=frozenset({Origin.CHAT})),
+    "manual_leads": DrillDown(_LEAD, origins=frozenset({Origin.MANUAL})),
+    "qualified_leads": DrillDown(_LEAD, statuses=frozenset({LeadStatus.QUALIFIED, LeadStatus.CONVERTED})),
+    "converted_leads": DrillDown(_LEAD, statuses=frozenset({LeadStatus.CONVERTED})),
+}
+"""The metrics that count conversions."""
+
+
+class AdSource(StrEnum):
+    """Platform that shows an ad; ``CONTATTO`` is this installation."""
+
+    CONTATTO = "ours"
+    TIKTOK = "tiktok"
+    META = "meta"
+
+
+SOURCE_LEVELS: Final = (Level.AD_ACCOUNT, Level.CAMPAIGN, Level.AD_GROUP, Level.AD)
+_SOURCE_DAYS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class SourceQuery:
+    """Query of the page of all ads; ``source`` is None for all platforms."""
+
+    first: date
+    last: date
+    level: Level = Level.CAMPAIGN
+    source: AdSource | None = None
+
+    def href(self, path: str = "/reports/sources") -> str:
+        pairs = [("since", str(self.first)), ("until", str(self.last)), ("by", self.level.value)]
+        return f"{path}?{urlencode([*pairs, ('source', self.source.value if self.source else '')])}"
+
+
+def read_source_query(words: Mapping[str, str], today: date) -> SourceQuery:
+    """Read the query of the page of all ads from an address.
 
     Raises:
-        Refused: INVALID.
+        Refused: INVALID, for days that do not exist, or too many.
     """
-    unknown = [name for name in query.metrics if name not in metrics and name not in TEXTS]
-    if unknown:
-        allowed = ", ".join([*metrics, *TEXTS])
-        raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is unknown; allowed: {allowed}.")
-    if query.order_field and query.order_field not in (*metrics, *query.dimensions):
-        raise Refused(errors.INVALID, "order_field: Choose a metric or a dimension of the report.")
+    for name in ("since", "until"):
+        check_year(name, words.get(name, ""))
+    last = day_of(words.get("until", "")) or today
+    first = day_of(words.get("since", "")) or last - timedelta(days=_SOURCE_DAYS - 1)
+    _check_days(first, last)
+    level = next((level for level in SOURCE_LEVELS if level == words.get("by")), Level.CAMPAIGN)
+    source = next((source for source in AdSource if source == words.get("source")), None)
+    return SourceQuery(first, last, level, source)
+
+
+TREE_METRICS: Final = (
+    "spend", "impressions", "clicks", "ctr", "conversations", "leads", "conversion", "cost_per_conversion",
+    "qualified_leads", "cost_per_qualified_lead",
+)  # fmt: skip
+TREE_COLUMNS: Final = ("status", "budget", "bid", "places", *TREE_METRICS)
+"""The columns after the name, in their order; the name is always shown."""
+_OPTIONAL_COLUMNS: Final = frozenset({"bid", "places", "ctr", "qualified_leads", "cost_per_qualified_lead"})
+DEFAULT_TREE_COLUMNS: Final = tuple(name for name in TREE_COLUMNS if name not in _OPTIONAL_COLUMNS)
+TREE_SORTS: Final = ("name", "status", "budget", "bid", *TREE_METRICS)
+TEXT_LIMIT: Final = 200
+MOST_PAIRS: Final = 400
+"""Pairs of an address that are read; more are ignored."""
+
+
+class TreePeriod(StrEnum):
+    """Days of the Ads Manager relative to today in the calendar of the ad account."""
+
+    TODAY = "today"
+    YESTERDAY = "yesterday"
+    LAST_7 = "last_7"
+    LAST_28 = "last_28"
+
+
+_TREE_DAYS: Final = {TreePeriod.LAST_7: 7, TreePeriod.LAST_28: 28}
+
+
+class RowState(StrEnum):
+    """Filter that combines delivery statuses."""
+
+    SHOWING = "showing"
+    NOT_SHOWING = "not_showing"
+    IN_REVIEW = "in_review"
+    PROBLEM = "problem"
+
+
+class Fold(StrEnum):
+    """State of all rows of the tree; by default rows are open if few match."""
+
+    DEFAULT = ""
+    OPEN = "open"
+    SHUT = "shut"
+
+
+@dataclass(frozen=True, slots=True)
+class AdsTreeQuery:
+    """Query of the Ads Manager; an empty ``sort`` puts the newest first.
+
+    ``tree`` opens or closes all rows, and ``folds`` single ones by their numbers. In an address the last pair
+    that names a row counts, so a button only appends its own pair.
+    """
+
+    advertiser: int = 0
+    text: str = ""
+    states: tuple[RowState, ...] = ()
+    goals: tuple[Goal, ...] = ()
+    days: TreePeriod = TreePeriod.LAST_7
+    sort: str = ""
+    columns: tuple[str, ...] = DEFAULT_TREE_COLUMNS
+    tree: Fold = Fold.DEFAULT
+    folds: dict[int, bool] = field(default_factory=dict)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Report whether a text or a filter hides some rows."""
+        return bool(self.text or self.states or self.goals)
+
+    def is_open(self, number: int, *, default: bool) -> bool:
+        """Report whether a row shows its children."""
+        return self.folds.get(number, default if self.tree is Fold.DEFAULT else self.tree is Fold.OPEN)
+
+    def is_chosen(self, number: int) -> bool:
+        """Report whether the query opened or closed a row, or filters the tree."""
+        return self.is_narrow or self.tree is not Fold.DEFAULT or number in self.folds
+
+    def fold_pairs(self) -> Pairs:
+        tree = [("tree", self.tree.value)] if self.tree is not Fold.DEFAULT else []
+        return tree + [("open" if is_open else "shut", str(number)) for number, is_open in self.folds.items()]
+
+    def pairs(self) -> Pairs:
+        words = {
+            "account": str(self.advertiser or ""),
+            "q": self.text,
+            "days": "" if self.days is TreePeriod.LAST_7 else self.days.value,
+            "sort": self.sort,
+        }
+        pairs = [(name, value) for name, value in words.items() if value]
+        pairs += [("status", state.value) for state in self.states]
+        pairs += [("goal", goal.value) for goal in self.goals]
+        if self.columns != DEFAULT_TREE_COLUMNS:
+            pairs += [("column", name) for name in self.columns]
+        return pairs + self.fold_pairs()
+
+    @property
+    def encoded(self) -> str:
+        return urlencode(self.pairs())
+
+    def href(self, **more: str) -> str:
+        """Return the address of the query, with more pairs at its end."""
+        query = urlencode(self.pairs() + list(more.items()))
+        return f"/ads?{query}" if query else "/ads"
+
+
+def read_ads_tree_query(pairs: Iterable[tuple[str, str]]) -> AdsTreeQuery:
+    """Read the query of the Ads Manager from an address."""
+    pairs = list(pairs)[:MOST_PAIRS]
+    words = dict(pairs)
+    states, goals, columns = (
+        {value for word, value in pairs if word == name} for name in ("status", "goal", "column")
+    )
+    tree, folds = Fold.DEFAULT, dict[int, bool]()
+    for word, value in pairs:
+        if word == "tree" and value in set(Fold):
+            tree, folds = Fold(value), {}
+        elif word in (Fold.OPEN, Fold.SHUT) and (number := read_number(value)):
+            folds[number] = word == Fold.OPEN
+    sort = words.get("sort", "")
+    return AdsTreeQuery(
+        advertiser=read_number(words.get("account", "")) or 0,
+        text="".join(filter(str.isprintable, words.get("q", "").strip()))[:TEXT_LIMIT],
+        states=tuple(state for state in RowState if state.value in states),
+        goals=tuple(goal for goal in Goal if goal.value in goals),
+        days=_member(TreePeriod, words.get("days"), TreePeriod.LAST_7),
+        sort=sort if sort.removeprefix("-") in TREE_SORTS else "",
+        columns=tuple(name for name in TREE_COLUMNS if name in columns) or DEFAULT_TREE_COLUMNS,
+        tree=tree,
+        folds=folds,
+    )
+
+
+def tree_span(period: TreePeriod, today: date) -> Span:
+    """Return the days of a period in the calendar of the account."""
+    if period is TreePeriod.YESTERDAY:
+        today -= timedelta(days=1)
+    return span_of(today - timedelta(days=_TREE_DAYS.get(period, 1) - 1), today)
+
+
+MOST_OPEN_ROWS: Final = 60
+"""Rows that may be open at once by default."""
+_STATE_ORDER: Final = tuple(Delivering)
+"""From ads that are delivering to ads without budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Node of the ads tree with its figures and its matching children."""
+
+    node: Node
+    figures: Figures
+    children: "tuple[Branch, ...]" = ()
+
+    @property
+    def number(self) -> int:
+        return self.node.item.number
+
+    @property
+    def size(self) -> int:
+        return 1 + sum(branch.size for branch in self.children)
+
+    def sort_value(self, name: str) -> Value:
+        if name == "status":
+            return _STATE_ORDER.index(self.node.state)
+        if name in ("budget", "bid"):
+            amount: int | None = getattr(self.node.item, f"{name}_micros", None)
+            return amount
+        return METRICS[name].value(self.figures)
+
+
+def build_branches(nodes: Sequence[Node], figures: Mapping[str, Figures]) -> tuple[Branch, ...]:
+    """Join the nodes with their figures, which are by id."""
+    zero = Figures(Counts(), frozenset())
+    return tuple(
+        Branch(node, figures.get(node.item.id, zero), build_branches(node.under, figures)) for node in nodes
+    )
+
+
+def sum_branches(branches: Sequence[Branch]) -> Figures:
+    counts, goals = Counts(), frozenset[Goal]()
+    for branch in branches:
+        counts, goals = counts + branch.figures.counts, goals | branch.figures.goals
+    return Figures(counts, goals)
+
+
+def filter_branches(branches: Sequence[Branch], query: AdsTreeQuery) -> tuple[Branch, ...]:
+    """Return the matching branches with their ancestors; a name that matches includes its descendants."""
+    if not query.is_narrow:
+        return tuple(branches)
+    matches = (_match_branch(branch, query, frozenset(), in_match=False) for branch in branches)
+    return tuple(branch for branch in matches if branch)
+
+
+def _match_branch(
+    branch: Branch, query: AdsTreeQuery, goals: frozenset[Goal], *, in_match: bool
+) -> Branch | None:
+    node = branch.node
+    ad_groups = (node.item for node in node.walk() if isinstance(node.item, AdGroup))
+    goals = frozenset(ad_group.goal for ad_group in ad_groups) or goals
+    in_match = (
+        in_match or query.text.casefold() in node.item.name.casefold() or query.text == str(node.item.number)
+    )
+    matches = (_match_branch(child, query, goals, in_match=in_match) for child in branch.children)
+    children = tuple(child for child in matches if child is not None)
+    has_goal = not query.goals or not goals.isdisjoint(query.goals)
+    has_state = not query.states or state_of(node.state) in query.states
+    return replace(branch, children=children) if children or (in_match and has_goal and has_state) else None
+
+
+def state_of(state: Delivering) -> RowState:
+    if is_showing(state):
+        return RowState.SHOWING
+    if state is Delivering.IN_REVIEW:
+        return RowState.IN_REVIEW
+    return RowState.PROBLEM if state in PROBLEMS else RowState.NOT_SHOWING
+
+
+def sort_branches(branches: Sequence[Branch], query: AdsTreeQuery) -> list[Branch]:
+    """Sort each level as the query says; branches without a value come last in either direction."""
+    branches = [replace(branch, children=tuple(sort_branches(branch.children, query))) for branch in branches]
+    name, is_descending = query.sort.removeprefix("-"), query.sort.startswith("-")
+    if not name:
+        return branches
+    if name == "name":
+        return sorted(branches, key=lambda branch: branch.node.item.name.casefold(), reverse=is_descending)
+    values = [(branch.sort_value(name), branch) for branch in branches]
+    with_value = [(value, branch) for value, branch in values if value is not None]
+    with_value.sort(key=lambda pair: pair[0], reverse=is_descending)
+    return [branch for _, branch in with_value] + [branch for value, branch in values if value is None]
+
+
+def list_tree_rows(branches: Sequence[Branch], query: AdsTreeQuery) -> Iterator[tuple[Branch, bool]]:
+    """Yield the visible rows from top to bottom, each with whether its children follow."""
+    return _walk_open(branches, query, default=sum(branch.size for branch in branches) <= MOST_OPEN_ROWS)
+
+
+def _walk_open(
+    branches: Sequence[Branch], query: AdsTreeQuery, *, default: bool
+) -> Iterator[tuple[Branch, bool]]:
+    for branch in branches:
+        is_open = bool(branch.children) and query.is_open(branch.number, default=default)
+        yield branch, is_open
+        if is_open:
+            yield from _walk_open(branch.children, query, default=default)

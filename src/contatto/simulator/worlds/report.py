@@ -7,7 +7,7 @@ from itertools import accumulate
 from math import isfinite, isnan, nan
 from typing import Any, Final
 
-from contatto.reports.rules.charts import HEIGHT, WIDTH, label_every, nice_top, points
+from contatto.reports.rules.figures import HEIGHT, WIDTH, label_every, nice_top, points
 from contatto.simulator.worlds.metrics import Figures
 from contatto.simulator.worlds.simulation import Arm, Compared
 

@@ -1,0 +1,502 @@
+"""Reports of an ad account: rows, files, and credited conversions."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+from contatto.accounts import store as accounts
+from contatto.accounts.model import AdAccount, BusinessId
+from contatto.ads import store as ads
+from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeStatus, Page
+from contatto.channels import store as channels
+from contatto.channels.model import Platform
+from contatto.kit import errors
+from contatto.kit.background import LEASE, ExportJob, Record
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id, new_number
+from contatto.kit.log import logger, where
+from contatto.kit.table_export import csv_lines
+from contatto.kit.timestamps import from_micros
+from contatto.leads.model import Lead
+from contatto.leads.store.records import list_leads_by_id
+from contatto.measurement.actions import keep_views, list_cold_files_between, list_touches_ever
+from contatto.measurement.engines.sealing import (
+    BrokenFile,
+    Moment,
+    find_latest_views,
+    list_broken,
+    list_sealed_files_between,
+    load_whole,
+)
+from contatto.measurement.model import Attribution, Conversion, ConversionKind, Goal, MeasuredAd
+from contatto.measurement.store import list_dropped_days, list_links, list_measured_ads
+from contatto.reports import store
+from contatto.reports.engines import (
+    find_unreadable,
+    list_counted_facts,
+    list_live_facts,
+    list_placed_facts,
+    list_reach,
+)
+from contatto.reports.model import (
+    Fact,
+    Level,
+    ReachQuery,
+    Report,
+    ReportRow,
+    ReportTask,
+    Span,
+    Subject,
+    TaskStatus,
+    TimeStep,
+)
+from contatto.reports.rules.api_reports import (
+    ALL_NODES,
+    ReportBody,
+    ReportSpec,
+    check_metrics,
+    conditions_of,
+    filter_rows,
+    read_spec,
+    row_texts,
+    sort_rows,
+)
+from contatto.reports.rules.figures import (
+    JudgedTouch,
+    WhatIf,
+    WhatIfWindows,
+    build_report,
+    compare_winners,
+    judge_touches,
+    total_of,
+)
+from contatto.reports.rules.queries import (
+    DRILL_DOWNS,
+    GOAL_KINDS,
+    GROUP_LEVELS,
+    UNKNOWN_COUNTRY,
+    GroupBy,
+    OverviewQuery,
+)
+
+APPS: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
+"""Messaging apps other than the platform of the ads and our own chat page."""
+_ALL_ROWS: Final = Page(1, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class AdTree:
+    """Campaigns, ad groups and ads of an account; ``in_app`` are ads that lead to another messaging app."""
+
+    campaigns: dict[str, Campaign]
+    ad_groups: dict[str, AdGroup]
+    ads: list[Ad]
+    in_app: frozenset[str]
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The ad group of each ad."""
+        return {ad.id: ad.ad_group_id for ad in self.ads}
+
+    def select_campaign(self, number: str) -> "AdTree":
+        """Return the part of one campaign; an empty number selects all."""
+        if not number:
+            return self
+        campaigns = {
+            key: campaign for key, campaign in self.campaigns.items() if str(campaign.number) == number
+        }
+        groups = {key: group for key, group in self.ad_groups.items() if group.campaign_id in campaigns}
+        return AdTree(campaigns, groups, [ad for ad in self.ads if ad.campaign_id in campaigns], self.in_app)
+
+    def of_groups(self) -> "AdTree | None":
+        """Replace the ads by their ad groups; None if a group has ads in another app besides others."""
+        first_ads = {ad.ad_group_id: ad for ad in self.ads}
+        in_app = {ad.ad_group_id for ad in self.ads if ad.id in self.in_app}
+        if any(ad.ad_group_id in in_app and ad.id not in self.in_app for ad in self.ads):
+            return None
+        ads = [replace(ad, id=group_id) for group_id, ad in first_ads.items()]
+        return replace(self, ads=ads, in_app=frozenset(in_app))
+
+    def owner(self, ad: Ad, level: Level) -> str:
+        """Return the key of the subject that an ad belongs to."""
+        group = self.ad_groups[ad.ad_group_id]
+        owners = {
+            Level.AD_ACCOUNT: ad.ad_account_id,
+            Level.PAGE: ad.page_id or group.page_id,
+            Level.GOAL: group.goal.value,
+            Level.CAMPAIGN: ad.campaign_id,
+            Level.AD_GROUP: ad.ad_group_id,
+            Level.AD: ad.id,
+        }
+        return owners[level]
+
+    def owners(self, level: Level) -> dict[str, str]:
+        """Return the subject's key by ad id."""
+        return {ad.id: self.owner(ad, level) for ad in self.ads}
+
+    def select_facts(self, facts: Iterable[Fact]) -> list[Fact]:
+        """Return the facts of these ads, with their conversations in other messaging apps."""
+        ad_ids = {ad.id for ad in self.ads}
+        return [
+            replace(fact, counts=replace(fact.counts, app_conversations=fact.counts.conversations))
+            if fact.ad_id in self.in_app
+            else fact
+            for fact in facts
+            if fact.ad_id in ad_ids
+        ]
+
+
+def load_tree(tx: Tx, ad_account: AdAccount, nodes: NodeFilter = ALL_NODES) -> AdTree:
+    account = (ad_account.business_id, ad_account.id)
+    campaigns = ads.list_campaigns(tx, *account, nodes, _ALL_ROWS)
+    groups = ads.list_ad_groups(tx, *account, nodes, _ALL_ROWS)
+    tree_ads = ads.list_ads(tx, *account, nodes, _ALL_ROWS)
+    channel_accounts = channels.list_accounts(tx, ad_account.business_id)
+    apps = {channel_account.id for channel_account in channel_accounts if channel_account.platform in APPS}
+    return AdTree(
+        {campaign.id: campaign for campaign in campaigns},
+        {group.id: group for group in groups},
+        tree_ads,
+        frozenset(ad.id for ad in tree_ads if ad.channel_account_id in apps),
+    )
+
+
+def list_subjects(ad_account: AdAccount, tree: AdTree, level: Level) -> list[Subject]:
+    """Return the possible rows of a level."""
+    if level is Level.AD_ACCOUNT:
+        account_goals = frozenset(group.goal for group in tree.ad_groups.values())
+        return [Subject(ad_account.id, level, ad_account.name, account_goals)]
+    if level in (Level.PAGE, Level.GOAL):
+        goals: defaultdict[str, set[Goal]] = defaultdict(set)
+        for ad in tree.ads:
+            goals[tree.owner(ad, level)].add(tree.ad_groups[ad.ad_group_id].goal)
+        return [Subject(key, level, key, frozenset(key_goals)) for key, key_goals in goals.items()]
+    if level is Level.CAMPAIGN:
+        return _campaign_subjects(tree)
+    subjects = {key: _ad_group_subject(tree, group) for key, group in tree.ad_groups.items()}
+    if level is Level.AD_GROUP:
+        return list(subjects.values())
+    return [
+        replace(
+            subjects[ad.ad_group_id],
+            key=ad.id,
+            level=Level.AD,
+            name=ad.name,
+            deleted=ad.status is NodeStatus.DELETED,
+            ad_number=ad.number,
+        )
+        for ad in tree.ads
+    ]
+
+
+def _campaign_subjects(tree: AdTree) -> list[Subject]:
+    goals: defaultdict[str, frozenset[Goal]] = defaultdict(frozenset)
+    for group in tree.ad_groups.values():
+        goals[group.campaign_id] |= {group.goal}
+    return [
+        Subject(
+            campaign.id,
+            Level.CAMPAIGN,
+            campaign.name,
+            goals[campaign.id],
+            deleted=campaign.status is NodeStatus.DELETED,
+            campaign_number=campaign.number,
+            campaign_name=campaign.name,
+        )
+        for campaign in tree.campaigns.values()
+    ]
+
+
+def _ad_group_subject(tree: AdTree, group: AdGroup) -> Subject:
+    campaign = tree.campaigns[group.campaign_id]
+    return Subject(
+        group.id,
+        Level.AD_GROUP,
+        group.name,
+        frozenset({group.goal}),
+        deleted=group.status is NodeStatus.DELETED,
+        campaign_number=campaign.number,
+        campaign_name=campaign.name,
+        ad_group_number=group.number,
+        ad_group_name=group.name,
+    )
+
+
+def make_report(tx: Tx, ad_account: AdAccount, spec: ReportSpec) -> Report:
+    """Build the report of an ad account; days are those of its zone."""
+    tree = load_tree(tx, ad_account, spec.nodes)
+    subjects, owners = list_subjects(ad_account, tree, spec.level), tree.owners(spec.level)
+    account = (ad_account.business_id, ad_account.id)
+    if spec.by_placement:
+        facts = list_placed_facts(tx, *account, spec.span)
+        group_owners = {ad.ad_group_id: owners[ad.id] for ad in tree.ads}
+        return build_report(subjects, facts, group_owners, spec.step, by_placement=True)
+    if spec.step is TimeStep.HOUR:
+        facts = list_live_facts(tx, *account, spec.span, spec.step)
+    else:
+        broken = find_unreadable(tx, *account, spec.span)
+        if broken is not None:
+            raise broken
+        facts = list_counted_facts(tx, *account, spec.span, spec.step, by_country=spec.by_country)
+    facts = tree.select_facts(facts)
+    report = build_report(subjects, facts, owners, spec.step, by_country=spec.by_country)
+    if not spec.with_reach:
+        return report
+    ad_ids = None if spec.nodes == ALL_NODES else frozenset(ad.id for ad in tree.ads)
+    query = ReachQuery(spec.level, spec.step, spec.by_country, ad_ids)
+    return with_reach(tx, ad_account, report, spec.span, query)
+
+
+def with_reach(tx: Tx, ad_account: AdAccount, report: Report, span: Span, query: ReachQuery) -> Report:
+    """Add to each row of a report, and to its total, the number of persons who saw the ads."""
+    reach = list_reach(tx, ad_account.business_id, ad_account.id, span, query)
+
+    def reached(row: ReportRow) -> ReportRow:
+        count = reach.rows.get((row.subject.key, row.day or "", row.country), 0)
+        return replace(row, figures=replace(row.figures, reach=count))
+
+    return Report(tuple(map(reached, report.rows)), replace(report.total, reach=reach.total))
+
+
+def answer_report(tx: Tx, ad_account: AdAccount, body: ReportBody) -> Report:
+    """Build the report of a request, filtered and sorted, with the total of its rows.
+
+    The total has no reach if a filter leaves out rows.
+
+    Raises:
+        Refused: INVALID.
+    """
+    check_metrics(body)
+    report = make_report(tx, ad_account, read_spec(body))
+    rows = filter_rows(report.rows, conditions_of(body))
+    total = report.total if len(rows) == len(report.rows) else total_of(rows)
+    return Report(tuple(sort_rows(rows, body)), total)
+
+
+MOST_TRIES: Final = 3
+"""Claims after which a report file fails: it seems to break the worker."""
+FILE_ERROR: Final = "The report could not be made; ask for it again."
+KEEP_FILES: Final = timedelta(days=30)
+
+
+def queue_report(tx: Tx, ad_account: AdAccount, body: ReportBody, file_name: str) -> ReportTask:
+    """Queue a report file for the worker.
+
+    Raises:
+        Refused: INVALID.
+    """
+    read_spec(body)
+    check_metrics(body)
+    filter_rows([], conditions_of(body))
+    task = ReportTask(
+        id=new_id(),
+        business_id=ad_account.business_id,
+        number=new_number(),
+        ad_account_id=ad_account.id,
+        question=body.model_dump_json(),
+        file_name=file_name.strip() or "report",
+        status=TaskStatus.QUEUING,
+        message="",
+        created_at=tx.now,
+        due_at=tx.now,
+    )
+    store.save_report_task(tx, task)
+    return task
+
+
+def claim_report(tx: Tx, business_id: str) -> ReportTask | None:
+    """Lease the next report file of a business; one that was claimed too often fails."""
+    while (task := store.find_waiting_task(tx, business_id)) is not None:
+        if task.attempts < MOST_TRIES:
+            store.mark_task_claimed(tx, task, tx.now + LEASE)
+            return task
+        store.mark_task(tx, task, TaskStatus.FAILED, FILE_ERROR)
+    return None
+
+
+def renew_report(tx: Tx, task: ReportTask) -> None:
+    """Renew the lease of a report file."""
+    store.mark_task_renewed(tx, task, tx.now + LEASE)
+
+
+def make_report_file(tx: Tx, task: ReportTask) -> Record:
+    """Read a report, and return a function that saves its file or its error."""
+    try:
+        body = ReportBody.model_validate_json(task.question)
+        account = accounts.find_ad_account(tx, BusinessId(task.business_id), task.ad_account_id)
+        if account is None:
+            raise Refused(errors.NO_ADVERTISER)
+        names = (*body.dimensions, *body.metrics)
+        rows = [row_texts(row, account, body) for row in answer_report(tx, account, body).rows]
+        lines = [[(row.dimensions | row.metrics)[name] for name in names] for row in rows]
+        content = b"".join(csv_lines([names, *lines])).decode()
+    except BrokenFile as error:
+        message = f"The archive file {error.file.name} is missing or damaged. {errors.FILE_BAD.remedy}"
+        return lambda tx: store.mark_task(tx, task, TaskStatus.FAILED, message)
+    except Exception as error:  # one bad report must not hold up the others
+        logger().warning("report.failed", task_id=task.id, error_at=where(error))
+        return lambda tx: store.mark_task(tx, task, TaskStatus.FAILED, FILE_ERROR)
+    return lambda tx: store.mark_task(tx, task, TaskStatus.SUCCESS, content=content)
+
+
+REPORT_FILES: Final = ExportJob(store.WAITING, claim_report, renew_report, make_report_file)
+
+
+def cancel_report(tx: Tx, task: ReportTask) -> None:
+    """Cancel a report file that the worker has not finished.
+
+    Raises:
+        Refused: TASK_ENDED.
+    """
+    if task.status not in (TaskStatus.QUEUING, TaskStatus.PROCESSING):
+        raise Refused(errors.TASK_ENDED, f"task_id: the task is {task.status.value}.")
+    store.mark_task(tx, task, TaskStatus.CANCELED)
+
+
+def purge_reports(tx: Tx) -> int:
+    """Delete a batch of expired files; return their number."""
+    return store.delete_old_tasks(tx, tx.now - KEEP_FILES)
+
+
+def find_drill_down(
+    tx: Tx, account: AdAccount, query: OverviewQuery, span: Span, metric: str, key: str
+) -> store.ConversionFilter:
+    """Return the filter of the conversions that a cell of the report counts.
+
+    Raises:
+        Refused: INVALID, for a metric that counts no conversions, or that adds up two goals.
+    """
+    drill_down = DRILL_DOWNS.get(metric)
+    if drill_down is None:
+        raise Refused(
+            errors.INVALID, "metric: This metric does not count conversions. Choose leads or conversations."
+        )
+    tree = load_tree(tx, account).select_campaign(query.campaign)
+    tree_ads, level = tree.ads, GROUP_LEVELS.get(query.group_by)
+    if level is not None and key:
+        tree_ads = [ad for ad in tree_ads if tree.owner(ad, level) == key]
+    goals = {tree.ad_groups[ad.ad_group_id].goal for ad in tree_ads}
+    if drill_down.kind is None and len(goals) > 1:
+        raise Refused(
+            errors.INVALID,
+            "metric: Conversions of two goals cannot be added up. Choose leads or conversations.",
+        )
+    goal_kind = GOAL_KINDS[goals.pop()] if goals else ConversionKind.LEAD
+    return store.ConversionFilter(
+        account.id,
+        Span(key, key) if query.group_by is GroupBy.DAY and key else span,
+        frozenset(ad.id for ad in tree_ads),
+        drill_down.kind or goal_kind,
+        own_day=drill_down.own_day,
+        via=drill_down.via,
+        country=key.removeprefix(UNKNOWN_COUNTRY) if query.group_by is GroupBy.COUNTRY and key else None,
+        origins=drill_down.origins,
+        statuses=drill_down.statuses,
+    )
+
+
+def list_conversion_leads(tx: Tx, business_id: str, conversions: list[Attribution]) -> dict[str, Lead]:
+    """Return the leads of lead conversions by id."""
+    lead_ids = {conversion.subject_id for conversion in conversions if conversion.kind is ConversionKind.LEAD}
+    return list_leads_by_id(tx, business_id, lead_ids)
+
+
+MOST_TOUCHES: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionTrace:
+    """Conversion with the judged touches of its person, their ads, and damaged files."""
+
+    conversion: Attribution
+    lead: Lead | None
+    touches: list[JudgedTouch]
+    ads: dict[str, MeasuredAd]
+    broken: list[BrokenFile]
+
+
+def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> ConversionTrace:
+    """Explain the credit of a conversion.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    attribution = store.find_conversion(tx, business_id, conversion_id)
+    if attribution is None:
+        raise Refused(errors.NOT_FOUND, "Conversion not found.")
+    touches, broken = list_touches_ever(tx, business_id, attribution.person_id, MOST_TOUCHES)
+    fields = {name: getattr(attribution, name) for name in Conversion.__dataclass_fields__}
+    judged_touches = judge_touches(touches, Conversion(**fields))
+    lead = list_conversion_leads(tx, business_id, [attribution]).get(attribution.subject_id)
+    ads = list_measured_ads(tx, business_id, {judged.touch.ad_id for judged in judged_touches})
+    return ConversionTrace(attribution, lead, judged_touches, ads, broken)
+
+
+MOST_LISTED: Final = 50
+"""Changed conversions that a what-if lists; it counts all of them."""
+
+
+def compare_windows(
+    tx: Tx, account: AdAccount, between: tuple[int, int], windows: WhatIfWindows
+) -> tuple[WhatIf, list[BrokenFile]]:
+    """Compare the stored winners in a span of microseconds with those of other windows.
+
+    Also return the damaged files: their views are missing from the comparison.
+    """
+    account_key = (account.business_id, account.id)
+    keep_views(tx)
+    first, last = (from_micros(edge) for edge in between)
+    view_days = windows.view_days
+    files = (
+        list_cold_files_between(tx, account.business_id, first - timedelta(days=view_days), last)
+        if view_days
+        else []
+    )
+    if not files:
+        conversions = store.list_what_if_conversions(tx, *account_key, between, windows)
+        return compare_winners(conversions, MOST_LISTED), []
+    rivals = store.list_rival_touches(tx, *account_key, between, windows)
+    links = list_links(tx, account.business_id)
+    moments = [
+        Moment(rival.conversion_id, user_id, rival.ts)
+        for rival in rivals
+        for user_id in (rival.person_id, *links.get(rival.person_id, ()))
+    ]
+    views, broken = load_whole(
+        files,
+        lambda batch: find_latest_views(batch, account.business_id, moments, view_days * store.DAY_US),
+    )
+    with_views = (rival.with_view(views.get(rival.conversion_id)) for rival in rivals)
+    return compare_winners((rival.apply_policy(windows.policy) for rival in with_views), MOST_LISTED), broken
+
+
+@dataclass(frozen=True, slots=True)
+class FileGap:
+    """Sealed file that is missing or damaged; ``is_kept`` if the database still has its whole day."""
+
+    name: str
+    day: date
+    is_gone: bool
+    is_kept: bool = False
+
+
+def describe_gap(error: BrokenFile, *, is_kept: bool = False) -> FileGap:
+    return FileGap(error.file.name, date.fromisoformat(error.file.day), error.is_gone, is_kept)
+
+
+def list_gaps(tx: Tx, account: AdAccount, first: date, last: date) -> list[FileGap]:
+    """Return the damaged files of some days; a folder that this machine lacks is no damage of its own."""
+    broken = list_broken(list_sealed_files_between(tx, first.isoformat(), last.isoformat()))
+    if not broken:
+        return []
+    dropped_days = set(list_dropped_days(tx, account.business_id, account.id))
+    gaps: list[FileGap] = []
+    for error in broken:
+        is_kept = error.file.day not in dropped_days or error.file.dropped_through < 0
+        if not is_kept or Path(error.file.folder).is_dir():
+            gaps.append(describe_gap(error, is_kept=is_kept))
+    return gaps

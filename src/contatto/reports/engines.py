@@ -1,0 +1,634 @@
+"""Facts of reports: from counts made ahead, from events, and from sealed files.
+
+Theory. To count a page's figures from all touches would take seconds. So the worker counts ahead: days of
+each ad and country, hours of each ad group and account. It counts touches and conversions up to a moment
+of their own time, because nearly all of them arrive in order; few are newer, however long the log.
+A change of older events marks its day in the same transaction. ``load_counted`` takes the counts of days
+without a mark, and reads the rest from the events. So the figures do not depend on the worker's progress.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Select,
+    String,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
+
+from contatto.accounts import store as accounts
+from contatto.accounts.model import BusinessId
+from contatto.accounts.store import ad_accounts
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, metadata, row_of, tenant, within
+from contatto.leads.model import LeadStatus, Origin
+from contatto.leads.store.records import leads
+from contatto.measurement.actions import NEVER_DROPPED, keep_views, list_cold_files
+from contatto.measurement.engines.sealing import BrokenFile, Viewed, list_broken, list_view_sums, list_viewers
+from contatto.measurement.model import ChangedDay, ConversionKind, CountedEvent, SealedFile, TouchKind
+from contatto.measurement.store import (
+    conversions,
+    list_changed_days,
+    list_dropped_days,
+    list_measured_ads,
+    measured_ads,
+    touches,
+)
+from contatto.operators.store import list_placed_days_of_account
+from contatto.reports.model import STORED, Counts, Fact, Grain, Level, Reach, ReachQuery, Span, TimeStep
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Filter of the events of an ad account by day and moment.
+
+    ``days`` replaces the span, and ``except_days`` excludes days from either. Moments are in microseconds:
+    ``since_ts`` is the first one, ``until_ts`` the first one after the last.
+    """
+
+    business_id: str
+    ad_account_id: str
+    span: Span
+    days: frozenset[str] | None = None
+    since_ts: int | None = None
+    until_ts: int | None = None
+    except_days: frozenset[str] = frozenset()
+
+    @property
+    def edges(self) -> tuple[str | None, str | None]:
+        """The first and the last day."""
+        if self.days is None:
+            return self.span.first, self.span.last
+        return min(self.days, default=None), max(self.days, default=None)
+
+    @property
+    def account(self) -> tuple[str, str]:
+        return self.business_id, self.ad_account_id
+
+    def since_day(self, day: str) -> "EventFilter":
+        """Return the events from a day on.
+
+        A few days are listed by name, so that the index leads to the moment in each.
+        """
+        span = Span(max(self.span.first or day, day), self.span.last)
+        days = None
+        if span.last is not None:
+            first = date.fromisoformat(str(span.first))
+            count = (date.fromisoformat(span.last) - first).days + 1
+            if count <= _MOST_DAY_NAMES:
+                days = frozenset((first + timedelta(days=n)).isoformat() for n in range(count))
+        return replace(self, span=span, days=days)
+
+
+report_counts = Table(
+    "report_counts",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("ad_account_id", String(36), primary_key=True),
+    Column("grain", Choice(Grain), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("source", Choice(CountedEvent), primary_key=True),
+    Column("hour", String(2), primary_key=True),
+    Column("place_id", String(36), primary_key=True),
+    Column("country", String(2), primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in STORED),
+    sqlite_with_rowid=False,
+)
+"""``place_id`` is the ad, the ad group or the account that the grain names."""
+
+report_progress = Table(
+    "report_progress",
+    metadata,
+    Column("ad_account_id", String(36), primary_key=True),
+    tenant(),
+    Column("counted_until", BigInteger, nullable=False),
+    Column("day", String(10), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CountingProgress:
+    """Moment (microseconds) and its day up to which an ad account is counted."""
+
+    business_id: str
+    ad_account_id: str
+    counted_until: int
+    day: str
+
+
+def find_progress(tx: Tx, business_id: str, ad_account_id: str) -> CountingProgress | None:
+    query = select(report_progress).where(report_progress.c.business_id == business_id)
+    return tx.find(CountingProgress, query.where(report_progress.c.ad_account_id == ad_account_id))
+
+
+def find_first_day(tx: Tx, business_id: str, ad_account_id: str) -> str | None:
+    """Return the day of an account's first touch, in the database or in files."""
+    query = select(func.min(touches.c.day)).where(touches.c.business_id == business_id)
+    stored_day: str | None = tx.scalar(query.where(touches.c.ad_account_id == ad_account_id))
+    dropped_days = list_dropped_days(tx, business_id, ad_account_id)
+    return min([day for day in (stored_day, *dropped_days[:1]) if day], default=None)
+
+
+def list_accounts_behind(tx: Tx, before: int) -> list[tuple[str, str, str]]:
+    """Return business, id and zone of ad accounts not counted up to a moment, the oldest first."""
+    query = select(ad_accounts.c.business_id, ad_accounts.c.id, ad_accounts.c.timezone)
+    query = query.outerjoin(report_progress, report_progress.c.ad_account_id == ad_accounts.c.id)
+    until = func.coalesce(report_progress.c.counted_until, 0)
+    return [
+        (row.business_id, row.id, row.timezone)
+        for row in tx.execute(query.where(until < before).order_by(until, ad_accounts.c.id))
+    ]
+
+
+def list_busy_accounts(tx: Tx, until: int, min_touches: int) -> list[tuple[str, str, str]]:
+    """Return business, id and zone of ad accounts with this many uncounted touches before a moment."""
+    progress = report_progress.c
+    uncounted = (
+        select(literal(1))
+        .where(
+            touches.c.business_id == progress.business_id,
+            touches.c.ad_account_id == progress.ad_account_id,
+            touches.c.day == progress.day,
+            touches.c.ts >= progress.counted_until,
+            touches.c.ts < until,
+        )
+        .limit(1)
+        .offset(min_touches - 1)
+    )
+    query = select(ad_accounts.c.business_id, ad_accounts.c.id, ad_accounts.c.timezone)
+    query = query.join(report_progress, progress.ad_account_id == ad_accounts.c.id).where(exists(uncounted))
+    return [(row.business_id, row.id, row.timezone) for row in tx.execute(query)]
+
+
+def save_progress(tx: Tx, progress: CountingProgress) -> None:
+    changes = {"counted_until": progress.counted_until, "day": progress.day}
+    insert = tx.upsert(report_progress).values(**row_of(progress))
+    tx.execute(insert.on_conflict_do_update(index_elements=["ad_account_id"], set_=changes))
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRows:
+    """Counts of an event source of an ad account, as rows of ``report_counts``."""
+
+    business_id: str
+    ad_account_id: str
+    source: CountedEvent
+    rows: list[dict[str, Any]]
+
+
+def save_day(tx: Tx, counted: CountedRows, day: str) -> None:
+    """Replace the counts of a source on a day of an account."""
+    tx.execute(
+        report_counts.delete().where(
+            report_counts.c.business_id == counted.business_id,
+            report_counts.c.ad_account_id == counted.ad_account_id,
+            report_counts.c.grain.in_(Grain),
+            report_counts.c.day == day,
+            report_counts.c.source == counted.source,
+        )
+    )
+    if counted.rows:
+        tx.execute(report_counts.insert(), counted.rows)
+
+
+def save_more(tx: Tx, counted: CountedRows) -> None:
+    """Add to the saved counts."""
+    if counted.rows:
+        insert = tx.upsert(report_counts)
+        sums = {name: report_counts.c[name] + insert.excluded[name] for name in STORED}
+        keys = list(report_counts.primary_key)
+        tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=sums), counted.rows)
+
+
+_MOST_READS: Final = 3
+_MOST_DAY_NAMES: Final = 10
+"""Up to this many uncounted days are listed in the query; more are given as a range."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountQuery:
+    """Query of counts, all read at once.
+
+    Attributes:
+        grain: facts by ad, by ad and country, or by ad group and country.
+        step: facts of each day, or of all days together.
+        hours: the grain of counts by hour: of the account, or of some ad groups; None for no hours.
+        groups: the ad group of each ad to include; None for all ads, without facts by ad group.
+    """
+
+    grain: Grain = Grain.AD_COUNTRY_DAY
+    step: TimeStep = TimeStep.WHOLE
+    hours: Grain | None = None
+    groups: Mapping[str, str] | None = None
+
+    @property
+    def by_country(self) -> bool:
+        return self.grain is not Grain.AD_DAY
+
+
+@dataclass(frozen=True, slots=True)
+class CountedFacts:
+    """Facts, possibly several per place, and counts by hour (``YYYY-MM-DD HH``).
+
+    Facts by ad group have the ad group's id as ``ad_id``.
+    """
+
+    facts: list[Fact]
+    hours: dict[str, Counts]
+
+
+@dataclass(frozen=True, slots=True)
+class _CountingState:
+    """Progress of the worker for an account, and the days marked since."""
+
+    progress: CountingProgress | None
+    marks: tuple[ChangedDay, ...]
+
+    def is_part_of(self, later: "_CountingState") -> bool:
+        """Report whether the worker counted nothing in between; new marks are harmless."""
+        return self.progress == later.progress and set(self.marks) <= set(later.marks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """Split of a source into valid counts and events to read."""
+
+    is_valid: ColumnElement[bool] | None
+    live: tuple[EventFilter, ...]
+
+
+type Splits = Mapping[CountedEvent, _Split]
+
+
+def load_counted(tx: Tx, business_id: str, ad_account_id: str, span: Span, query: CountQuery) -> CountedFacts:
+    """Read counts by place and by hour; each event is read only once."""
+    events = EventFilter(business_id, ad_account_id, span)
+    # PostgreSQL shows each statement the latest commit, so the worker may count in between: then read again.
+    for _ in range(_MOST_READS):
+        state = _load_state(tx, events)
+        counted = _read_split(tx, events, query, _split_sources(state, events))
+        if not tx.locks_rows or state.is_part_of(_load_state(tx, events)):
+            break
+    return counted
+
+
+def list_counted_facts(
+    tx: Tx, business_id: str, ad_account_id: str, span: Span, step: TimeStep, *, by_country: bool = True
+) -> list[Fact]:
+    """Return counts by ad, optionally by day and by country."""
+    grain = Grain.AD_COUNTRY_DAY if by_country else Grain.AD_DAY
+    return load_counted(tx, business_id, ad_account_id, span, CountQuery(grain, step)).facts
+
+
+def _load_state(tx: Tx, events: EventFilter) -> _CountingState:
+    progress, marks = find_progress(tx, *events.account), list_changed_days(tx, *events.account)
+    missing = {error.file.day for error in list_unreadable(tx, events, marks)}
+    if missing:  # the earlier counts stay until the file is back
+        marks = [mark for mark in marks if mark.source is not CountedEvent.TOUCH or mark.day not in missing]
+    return _CountingState(progress, tuple(marks))
+
+
+def _split_sources(state: _CountingState, events: EventFilter) -> Splits:
+    progress = state.progress
+    if progress is None:
+        return {source: _Split(None, (events,)) for source in CountedEvent}
+    splits: dict[CountedEvent, _Split] = {}
+    for source in CountedEvent:
+        marked = {mark.day for mark in state.marks if mark.source is source and events.span.holds(mark.day)}
+        is_valid = and_(report_counts.c.source == source, report_counts.c.day.not_in(sorted(marked)))
+        live = [replace(events, days=frozenset(marked))] if marked else []
+        fresh = replace(events, since_ts=progress.counted_until, except_days=frozenset(marked))
+        if source is CountedEvent.TOUCH:  # conversions count for the day of their touch, however old it is
+            fresh = fresh.since_day(progress.day)
+        live += [fresh] if fresh.days is None or fresh.days else []
+        splits[source] = _Split(is_valid, tuple(live))
+    return splits
+
+
+def _read_split(tx: Tx, events: EventFilter, query: CountQuery, splits: Splits) -> CountedFacts:
+    by_day, by_country, groups = query.step is TimeStep.DAY, query.by_country, query.groups or {}
+    facts: list[Fact] = []
+    keys: list[Column[Any]] = [report_counts.c.place_id]
+    keys += [report_counts.c.day] if by_day else []
+    keys += [report_counts.c.country] if by_country else []
+    for places, counts in _read_counts(tx, _select_counts(events, query.grain, keys), splits, len(keys)):
+        day, country = places[1] if by_day else "", places[-1] if by_country else ""
+        facts.append(Fact(places[0], day, counts, country))
+
+    hours: dict[str, Counts] = {}
+    if query.hours is not None:
+        select_hours = _select_counts(events, query.hours, [report_counts.c.day, report_counts.c.hour])
+        if query.hours is Grain.GROUP_HOUR:
+            select_hours = select_hours.where(report_counts.c.place_id.in_(set(groups.values())))
+        hours = {f"{day} {hour}": counts for (day, hour), counts in _read_counts(tx, select_hours, splits, 2)}
+
+    # Live events are read by hour if the query has hours, so that they are read once.
+    step = query.step if query.hours is None else TimeStep.HOUR
+    dimensions = DIMENSIONS if by_country else ("ad_id",)
+    for source, split in splits.items():
+        for live in split.live:
+            for fact in list_raw_facts(tx, live, source, step, dimensions):
+                if query.hours is Grain.ACCOUNT_HOUR or (query.hours and fact.ad_id in groups):
+                    hours[fact.day] = hours.get(fact.day, Counts()) + fact.counts
+                is_of_group = query.grain is Grain.GROUP_COUNTRY_DAY
+                place = groups.get(fact.ad_id, "") if is_of_group else fact.ad_id
+                facts.append(replace(fact, ad_id=place, day=fact.day[:10] if by_day else ""))
+    return CountedFacts(facts, hours)
+
+
+def _select_counts(events: EventFilter, grain: Grain, keys: list[Column[Any]]) -> Select[Any]:
+    query = select(*keys, *(func.sum(report_counts.c[name]).label(name) for name in STORED)).group_by(*keys)
+    query = query.where(
+        report_counts.c.business_id == events.business_id,
+        report_counts.c.ad_account_id == events.ad_account_id,
+        report_counts.c.grain == grain,
+    )
+    if events.span.first is not None:
+        query = query.where(report_counts.c.day >= events.span.first)
+    return query if events.span.last is None else query.where(report_counts.c.day <= events.span.last)
+
+
+def _read_counts(
+    tx: Tx, query: Select[Any], splits: Splits, key_count: int
+) -> Iterator[tuple[tuple[str, ...], Counts]]:
+    """Yield keys and counts of the valid rows; the first ``key_count`` columns are the keys."""
+    valid = [split.is_valid for split in splits.values() if split.is_valid is not None]
+    if valid:
+        for row in map(tuple, tx.execute(query.where(or_(*valid))).all()):
+            yield row[:key_count], Counts(*map(int, row[key_count:]))
+
+
+QUARTER_US: Final = 900 * 1_000_000
+"""Hours are computed from quarters, because time zones differ by quarters of an hour."""
+DIMENSIONS: Final = ("ad_id", "country")
+_STANDING: Final = conversions.c.withdrawn_at.is_(None)
+_CHAT: Final = and_(conversions.c.kind == ConversionKind.CONVERSATION, _STANDING)
+_LEAD: Final = and_(conversions.c.kind == ConversionKind.LEAD, _STANDING)
+_BY_VIEW: Final = conversions.c.via == TouchKind.VIEW
+
+
+def _count_if(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((and_(*conditions), 1), else_=0))
+
+
+_TOUCH_SUMS: Final = {
+    "spend_micros": func.sum(touches.c.cost_micros),
+    "impressions": _count_if(touches.c.kind == TouchKind.VIEW),
+    "clicks": _count_if(touches.c.kind == TouchKind.CLICK),
+}
+_CREDITED_SUMS: Final = {
+    "conversations": _count_if(_CHAT),
+    "leads": _count_if(_LEAD),
+    "conversations_by_view": _count_if(_CHAT, _BY_VIEW),
+    "leads_by_view": _count_if(_LEAD, _BY_VIEW),
+    "form_leads": _count_if(_LEAD, leads.c.origin == Origin.FORM),
+    "manual_leads": _count_if(_LEAD, leads.c.origin == Origin.MANUAL),
+    "qualified": _count_if(_LEAD, leads.c.status.in_((LeadStatus.QUALIFIED, LeadStatus.CONVERTED))),
+    "converted": _count_if(_LEAD, leads.c.status == LeadStatus.CONVERTED),
+}
+_OWN_DAY_SUMS: Final = {"rt_conversations": _count_if(_CHAT), "rt_leads": _count_if(_LEAD)}
+type Sums = dict[str, ColumnElement[Any]]
+
+
+def list_live_facts(tx: Tx, business_id: str, ad_account_id: str, span: Span, step: TimeStep) -> list[Fact]:
+    """Return counts by ad and country, optionally by day or hour, from the events."""
+    events = EventFilter(business_id, ad_account_id, span)
+    return [fact for source in CountedEvent for fact in list_raw_facts(tx, events, source, step)]
+
+
+def list_raw_facts(
+    tx: Tx,
+    events: EventFilter,
+    source: CountedEvent,
+    step: TimeStep,
+    dimensions: Sequence[str] = DIMENSIONS,
+) -> list[Fact]:
+    """Return facts of touches or conversions, possibly several per ad."""
+    time_name = _time_namer(tx, events, step)
+
+    def read(query: Select[Any]) -> list[Fact]:
+        rows = tx.execute(query)
+        names = list(rows.keys())[3:]
+        return [
+            Fact(ad_id, time_name(at), Counts(**dict(zip(names, map(int, sums), strict=True))), country)
+            for ad_id, country, at, *sums in map(tuple, rows.all())
+        ]
+
+    if source is CountedEvent.TOUCH:
+        files = load_cold_files(tx, events)
+        query = _select_sums(dimensions, (touches.c.day, touches.c.ts), _TOUCH_SUMS, step)
+        query = query.where(touches.c.business_id == events.business_id)
+        query = query.where(touches.c.ad_account_id == events.ad_account_id)
+        query = query.where(*_in_days(touches.c.day, events), *_in_moments(touches.c.ts, events))
+        return read(query) + [
+            Fact(sums.ad_id, time_name(sums.at), Counts(sums.cost_micros, sums.views), sums.country)
+            for sums in list_view_sums(files, viewed(events), _FILE_TIMES[step], dimensions)
+        ]
+    return read(_select_conversions(events, step, dimensions, _CREDITED_SUMS)) + read(
+        _select_conversions(events, step, dimensions, _OWN_DAY_SUMS)
+    )
+
+
+def _time_namer(tx: Tx, events: EventFilter, step: TimeStep) -> Callable[[Any], str]:
+    """Return a function from a day, or a quarter of an hour, to its text in the report."""
+    if step is not TimeStep.HOUR:
+        return str
+    account = accounts.find_ad_account(tx, BusinessId(events.business_id), events.ad_account_id)
+    zone = ZoneInfo(account.timezone if account else "UTC")
+
+    @cache
+    def hour(quarter: int) -> str:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=15 * int(quarter))
+        return moment.astimezone(zone).strftime("%Y-%m-%d %H")
+
+    return hour
+
+
+def _select_conversions(
+    events: EventFilter, step: TimeStep, dimensions: Sequence[str], sums: Sums
+) -> Select[Any]:
+    """Select conversions by one of their two days, with the status of their leads."""
+    is_own_day = sums is _OWN_DAY_SUMS
+    day, ts = (
+        (conversions.c.rt_day, conversions.c.ts)
+        if is_own_day
+        else (conversions.c.day, conversions.c.touch_ts)
+    )
+    query = _select_sums(dimensions, (day, ts), sums, step)
+    query = query.where(conversions.c.business_id == events.business_id)
+    query = query.where(conversions.c.ad_account_id == events.ad_account_id)
+    # For recent events the index of days would lead through the whole span, so hide it.
+    key = day if events.since_ts is None else func.coalesce(day, literal_column("''"))
+    query = query.where(*_in_days(key, events), *_in_moments(conversions.c.ts, events))
+    if is_own_day:
+        return query
+    is_lead = and_(leads.c.id == conversions.c.subject_id, leads.c.business_id == events.business_id)
+    return query.select_from(conversions.outerjoin(leads, is_lead))
+
+
+def _select_sums(
+    dimensions: Sequence[str], time: tuple[Column[Any], Column[Any]], sums: Sums, step: TimeStep
+) -> Select[Any]:
+    table = time[0].table
+    at = _time_column(*time, step)
+    # Bare columns would lead SQLite along an index of ads, through the conversions of all days.
+    keys = {name: func.coalesce(table.c[name], literal_column("''")) for name in dimensions}
+    places = [keys.get(name, literal("")).label(name) for name in DIMENSIONS]
+    query = select(*places, at, *(value.label(name) for name, value in sums.items()))
+    return query.group_by(*keys.values(), *([] if step is TimeStep.WHOLE else [at]))
+
+
+def _time_column(day: Column[Any], ts: Column[Any], step: TimeStep) -> Any:
+    if step is TimeStep.WHOLE:
+        return literal("").label("at")
+    return day.label("at") if step is TimeStep.DAY else (ts // QUARTER_US).label("at")
+
+
+def _in_days(day: ColumnElement[Any], events: EventFilter) -> list[ColumnElement[bool]]:
+    if events.days is not None:  # with a range besides, SQLite would read all of a day
+        return [day.in_(sorted(events.days - events.except_days))]
+    conditions = [] if events.span.first is None else [day >= events.span.first]
+    conditions += [] if events.span.last is None else [day <= events.span.last]
+    return conditions + ([day.not_in(sorted(events.except_days))] if events.except_days else [])
+
+
+def _in_moments(ts: Column[Any], events: EventFilter) -> list[ColumnElement[bool]]:
+    since = [] if events.since_ts is None else [ts >= events.since_ts]
+    return since if events.until_ts is None else [*since, ts < events.until_ts]
+
+
+_PERSONS: Final = func.count(func.distinct(touches.c.person_id))
+_SUBJECTS: Final[dict[Level, Column[Any]]] = {
+    Level.AD_ACCOUNT: touches.c.ad_account_id,
+    Level.PAGE: measured_ads.c.page_id,
+    Level.GOAL: measured_ads.c.goal,
+    Level.CAMPAIGN: measured_ads.c.campaign_id,
+    Level.AD_GROUP: touches.c.ad_group_id,
+    Level.AD: touches.c.ad_id,
+}
+"""The key column of each level."""
+
+
+def list_reach(tx: Tx, business_id: str, ad_account_id: str, span: Span, query: ReachQuery) -> Reach:
+    """Count the persons who saw the ads of each row of a report, and of all rows together."""
+    events = EventFilter(business_id, ad_account_id, span)
+    files = load_cold_files(tx, events)
+    subject = _SUBJECTS[query.level]
+    day = _time_column(touches.c.day, touches.c.ts, query.step)
+    country = touches.c.country if query.by_country else literal("")
+    views = select(touches.c.person_id).where(
+        touches.c.business_id == events.business_id,
+        touches.c.kind == TouchKind.VIEW,
+        touches.c.ad_account_id == events.ad_account_id,
+        *_in_days(touches.c.day, events),
+    )
+    if query.ad_ids is not None:
+        views = views.where(within(touches.c.ad_id, "ads"))
+    values = {} if query.ad_ids is None else {"ads": sorted(query.ad_ids)}
+    rows = views.with_only_columns(subject, day, country, maintain_column_froms=True)
+    if subject.table is measured_ads:
+        rows = rows.join(measured_ads, measured_ads.c.ad_id == touches.c.ad_id)
+    if not files and query.step is not TimeStep.HOUR:
+        keys = [subject, *([] if query.step is TimeStep.WHOLE else [day])]
+        keys += [country] if query.by_country else []
+        counts = tx.execute(rows.add_columns(_PERSONS).group_by(*keys), values)
+        total = tx.execute(views.with_only_columns(_PERSONS), values).scalar_one()
+        return Reach({(key, at, place): int(count) for key, at, place, count in map(tuple, counts)}, total)
+    time_name = _time_namer(tx, events, query.step)
+    persons: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
+    viewers = tx.execute(rows.add_columns(touches.c.person_id).distinct(), values)
+    for key, at, place, person_id in map(tuple, viewers):
+        persons[key, time_name(at), place].add(person_id)
+    if files:
+        ads = list_measured_ads(tx, business_id)
+        for ad_id, at, place, person_id in list_viewers(files, viewed(events), _FILE_TIMES[query.step]):
+            ad = ads.get(ad_id)
+            if ad is not None and (query.ad_ids is None or ad_id in query.ad_ids):
+                key, place = getattr(ad, subject.name), place if query.by_country else ""
+                persons[key, time_name(at), place].add(person_id)
+    total = len(set[str]().union(*persons.values()))
+    return Reach({row: len(person_ids) for row, person_ids in persons.items()}, total)
+
+
+_FILE_TIMES: Final[Mapping[TimeStep, str]] = {
+    TimeStep.WHOLE: "''",
+    TimeStep.DAY: "day::VARCHAR",
+    TimeStep.HOUR: f"ts // {QUARTER_US}",
+}
+"""The SQL expression of the time in sealed files."""
+
+
+def load_cold_files(tx: Tx, events: EventFilter) -> list[SealedFile]:
+    """Return the sealed files with dropped views, and keep the other views until the commit.
+
+    Recent events need no file and no lock.
+    """
+    if not _may_be_cold(tx, events):
+        return []
+    keep_views(tx)
+    return list_files(tx, events)
+
+
+def list_files(tx: Tx, events: EventFilter) -> list[SealedFile]:
+    """Return the sealed files with views that the database has dropped."""
+    if not _may_be_cold(tx, events):
+        return []
+    files = list_cold_files(tx, events.business_id, events.edges, events.ad_account_id)
+    return [
+        file
+        for file in files
+        if file.day not in events.except_days and (events.days is None or file.day in events.days)
+    ]
+
+
+def _may_be_cold(tx: Tx, events: EventFilter) -> bool:
+    first, _ = events.edges
+    return first is None or first <= (tx.now - NEVER_DROPPED).date().isoformat()
+
+
+def viewed(events: EventFilter) -> Viewed:
+    return Viewed(events.business_id, events.ad_account_id, events.since_ts, events.until_ts)
+
+
+def list_unreadable(tx: Tx, events: EventFilter, marks: Iterable[ChangedDay]) -> list[BrokenFile]:
+    """Return the damaged files that block the counting of marked days."""
+    days = frozenset(
+        mark.day for mark in marks if mark.source is CountedEvent.TOUCH and events.span.holds(mark.day)
+    )
+    return list_broken(list_files(tx, replace(events, days=days))) if days else []
+
+
+def find_unreadable(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> BrokenFile | None:
+    """Return a damaged or missing file that blocks the counting of a day."""
+    events = EventFilter(business_id, ad_account_id, span)
+    return next(iter(list_unreadable(tx, events, list_changed_days(tx, business_id, ad_account_id))), None)
+
+
+def list_placed_facts(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> list[Fact]:
+    """Return counts by ad group, day and placement of the marketplaces."""
+    first, last = span.first or "", span.last or "9999-99-99"
+    return [
+        Fact(
+            row.ad_group_id,
+            row.day,
+            Counts(row.charged_micros, row.views, row.clicks, row.conversations, row.leads),
+            placement=row.placement_id,
+        )
+        for row in list_placed_days_of_account(tx, business_id, ad_account_id, first, last)
+    ]

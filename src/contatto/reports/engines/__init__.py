@@ -1,1 +1,0 @@
-"""What reads the facts of a report: one file for each store of touches and conversions."""

@@ -1,1 +1,0 @@
-"""The metrics of reports as data, one file for each family."""

@@ -1,0 +1,336 @@
+"""The Ads Manager, and the ads of all platforms."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, StreamingResponse
+
+from contatto.accounts import store as accounts
+from contatto.accounts.auth import PageCaller
+from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.rules import may, require
+from contatto.ad_platforms.store import list_outside_accounts
+from contatto.ads.actions.edits import OpenDraft, list_open_drafts
+from contatto.ads.model import WINDOW_DAYS, Ad, BudgetMode, Campaign, NodeKind, NodeStatus
+from contatto.ads.rules.goals import PROBLEMS, REMEDIES, SAYS, Delivering, is_showing
+from contatto.ads.rules.settings import chat_link, new_form_path
+from contatto.kit.db.database import acting
+from contatto.kit.db.tx import Tx
+from contatto.kit.i18n import N_, translator_of
+from contatto.kit.ids import new_id
+from contatto.kit.numbers import read_number
+from contatto.kit.table_export import csv_lines
+from contatto.measurement.model import Goal
+from contatto.measurement.rules import TRACKING_KEY
+from contatto.operators.store import list_placement_names
+from contatto.reports.actions.overview import (
+    CurrencyPart,
+    list_unmatched_ads,
+    load_branches,
+    load_placed,
+    load_sources,
+)
+from contatto.reports.metrics import METRICS
+from contatto.reports.model import Figures, Level, Metric, Value
+from contatto.reports.rules.figures import FOLLOW_GOAL, value_text
+from contatto.reports.rules.queries import (
+    SOURCE_LEVELS,
+    TREE_COLUMNS,
+    TREE_METRICS,
+    AdSource,
+    AdsTreeQuery,
+    Branch,
+    RowState,
+    SourceQuery,
+    TreePeriod,
+    filter_branches,
+    list_tree_rows,
+    read_ads_tree_query,
+    read_source_query,
+    sort_branches,
+    sum_branches,
+    tree_span,
+)
+from contatto.ui.context import Context, context_of
+
+router: Final = APIRouter(include_in_schema=False)
+CAMPAIGNS_PER_PAGE: Final = 25
+TREE_PERIODS: Final = {
+    TreePeriod.TODAY: N_("Today"),
+    TreePeriod.YESTERDAY: N_("Yesterday"),
+    TreePeriod.LAST_7: N_("Last 7 days"),
+    TreePeriod.LAST_28: N_("Last 28 days"),
+}
+STATES: Final = {
+    RowState.SHOWING: N_("Delivering"),
+    RowState.NOT_SHOWING: N_("Not delivering"),
+    RowState.IN_REVIEW: N_("In review"),
+    RowState.PROBLEM: N_("Needs attention"),
+}
+TREE_TITLES: Final = {
+    "status": N_("Status"),
+    "budget": N_("Budget"),
+    "bid": N_("Bid"),
+    "places": N_("Countries"),
+} | {name: METRICS[name].title for name in TREE_METRICS}
+
+
+@dataclass(frozen=True, slots=True)
+class FigureCells:
+    """Cells of a row of the tree; ``is_mixed`` if they include both goals."""
+
+    cells: Sequence[tuple[Metric, Value]]
+    is_mixed: bool
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowSettings:
+    """Settings with a column; those that a level lacks are empty."""
+
+    budget_micros: int | None = None
+    budget_mode: BudgetMode | None = None
+    bid_micros: int | None = None
+    goal: Goal | None = None
+    countries: Sequence[str] = ()
+    click_window_days: int = 0
+    view_window_days: int = 0
+    headline: str = ""
+    chat_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRow:
+    """Campaign, ad group or ad in the tree.
+
+    ``is_default`` if the row is open by default: then phones show an ad group closed.
+    """
+
+    kind: NodeKind
+    id: str
+    name: str
+    status: NodeStatus
+    is_open: bool
+    is_default: bool
+    child_count: int
+    account_name: str
+    state_kind: str
+    state: str
+    remedy: str
+    figures: FigureCells
+    settings: RowSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _AdsTree:
+    """Matching branches of all ad accounts, which are by id."""
+
+    accounts: dict[str, AdAccount]
+    branches: list[Branch]
+    is_empty: bool
+    drafts: list[OpenDraft]
+
+
+@router.get("/ads")
+async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -> HTMLResponse:
+    require(caller, Permission.READ_ADS)
+    require(caller, Permission.READ_REPORTS)
+    context = context_of(request)
+    query = read_ads_tree_query(request.query_params.multi_items())
+    can_edit = may(caller, Permission.WRITE_ADS)
+
+    def load(tx: Tx) -> _AdsTree:
+        ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+        branches: list[Branch] = []
+        is_empty = True
+        for account in ad_accounts:
+            if query.advertiser in (0, account.number):
+                today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
+                account_branches = load_branches(tx, account, tree_span(query.days, today))
+                is_empty = is_empty and not account_branches
+                branches += sort_branches(filter_branches(account_branches, query), query)
+        drafts = list_open_drafts(tx, (caller.business_id, caller.subject_id)) if can_edit else []
+        return _AdsTree({str(account.id): account for account in ad_accounts}, branches, is_empty, drafts)
+
+    tree = await context.db.read(load)
+    values = {
+        "caller": caller,
+        "can_edit": can_edit,
+        "can_see_leads": may(caller, Permission.READ_LEADS),
+        "can_export_leads": may(caller, Permission.EXPORT_LEADS),
+        **_tree_values(context, tree, query, read_number(page) or 1),
+    }
+    response = context.pages.render(request, "reports/ads_tree.html", values)
+    response.headers["HX-Push-Url"] = query.href()  # without default values
+    return response
+
+
+def _tree_values(context: Context, tree: _AdsTree, query: AdsTreeQuery, page: int) -> dict[str, Any]:
+    pages = max(1, -(-len(tree.branches) // CAMPAIGNS_PER_PAGE))
+    page = min(max(page, 1), pages)
+    first = (page - 1) * CAMPAIGNS_PER_PAGE
+    rows = list_tree_rows(tree.branches[first : first + CAMPAIGNS_PER_PAGE], query)
+    account_ids = {branch.node.item.ad_account_id for branch in tree.branches}
+    shown_accounts = [tree.accounts[account_id] for account_id in account_ids]
+    currencies = {account.currency for account in shown_accounts}
+    total: FigureCells | None = None
+    if len(shown_accounts) == 1:
+        total = _figure_cells(query, sum_branches(tree.branches), shown_accounts[0])
+    return {
+        "query": query,
+        "once": new_id(),
+        "currency": currencies.pop() if len(currencies) == 1 else "",
+        "sort_href": replace(query, sort="").href(sort="SORT"),
+        "rows": [_tree_row(context, tree, query, branch, is_open=is_open) for branch, is_open in rows],
+        "total": total,
+        "count": len(tree.branches),
+        "page": page,
+        "pages": pages,
+        "page_href": query.href(page="PAGE"),
+        "is_empty": tree.is_empty,
+        "drafts": [(draft, new_form_path(draft.kind, draft.parent)) for draft in tree.drafts],
+        "ad_accounts": [("", N_("All"))]
+        + [(str(account.number), account.name) for account in tree.accounts.values()],
+        "zones": sorted({account.timezone for account in shown_accounts}),
+        "days": TREE_PERIODS,
+        "states": STATES,
+        "columns": TREE_COLUMNS,
+        "titles": TREE_TITLES,
+        "metrics": [METRICS[name] for name in query.columns if name in TREE_METRICS],
+        "follows_goal": FOLLOW_GOAL,
+    }
+
+
+def _figure_cells(query: AdsTreeQuery, figures: Figures, account: AdAccount) -> FigureCells:
+    cells = [(METRICS[name], METRICS[name].value(figures)) for name in query.columns if name in TREE_METRICS]
+    return FigureCells(cells, figures.mixed_goals, account.currency)
+
+
+def _tree_row(
+    context: Context, tree: _AdsTree, query: AdsTreeQuery, branch: Branch, *, is_open: bool
+) -> TreeRow:
+    kind, item, state = branch.node.kind, branch.node.item, branch.node.state
+    account = tree.accounts[item.ad_account_id]
+    if isinstance(item, Ad):
+        chat_url = chat_link(context.settings.base_url, item, context.vault.signer(TRACKING_KEY))
+        settings = RowSettings(headline=item.headline, chat_url=chat_url)
+    elif isinstance(item, Campaign):
+        settings = RowSettings(item.budget_micros, item.budget_mode)
+    else:
+        settings = RowSettings(
+            item.budget_micros,
+            item.budget_mode,
+            item.bid_micros,
+            item.goal,
+            item.countries,
+            WINDOW_DAYS[item.click_window] or 0,
+            WINDOW_DAYS[item.view_window] or 0,
+        )
+    state_kind = "on" if is_showing(state) else "review" if state is Delivering.IN_REVIEW else "off"
+    return TreeRow(
+        kind=kind,
+        id=str(item.number),
+        name=item.name,
+        status=item.status,
+        is_open=is_open,
+        is_default=is_open and kind == "ad-groups" and not query.is_chosen(item.number),
+        child_count=len(branch.children),
+        account_name=account.name,
+        state_kind="rejected" if state in PROBLEMS else state_kind,
+        state=SAYS[state],
+        remedy=REMEDIES.get(state, ""),
+        figures=_figure_cells(query, branch.figures, account),
+        settings=settings,
+    )
+
+
+PLACEMENT_COLUMNS: Final = tuple(
+    METRICS[name] for name in ("spend", "impressions", "clicks", "conversations", "leads", "cost_per_lead")
+)
+"""The columns of placements, which count no qualified leads."""
+SOURCE_COLUMNS: Final = (
+    *PLACEMENT_COLUMNS,
+    METRICS["qualified_leads"],
+    METRICS["cost_per_qualified_lead"],
+)
+SOURCES: Final = {
+    AdSource.CONTATTO: N_("Contatto ads"),
+    AdSource.TIKTOK: N_("TikTok Ads"),
+    AdSource.META: N_("Meta Ads"),
+}
+LEVEL_TITLES: Final = {
+    Level.AD_ACCOUNT: N_("Ad account"),
+    Level.CAMPAIGN: N_("Campaign"),
+    Level.AD_GROUP: N_("Ad group"),
+    Level.AD: N_("Ad"),
+}
+
+
+@router.get("/reports/sources")
+async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.READ_REPORTS)
+    context = context_of(request)
+    words = dict(request.query_params)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        query = _read_source_query(tx, caller, words)
+        return {
+            "query": query,
+            "parts": load_sources(tx, caller.business_id, query),
+            "unmatched": list_unmatched_ads(tx, caller.business_id, query),
+            "placed": load_placed(tx, caller.business_id, query),
+            "has_accounts": bool(list_outside_accounts(tx, caller.business_id)),
+        }
+
+    values = await context.db.read_long(load)
+    if values["placed"]:
+        placement_ids = {row.placement for row in values["placed"]}
+        with acting(""):  # placements belong to the operator, who publishes the names of charged ones
+            names = await context.db.read(lambda tx: list_placement_names(tx, placement_ids))
+        values["placed"] = [replace(row, name=names.get(row.placement, "")) for row in values["placed"]]
+    values |= {"placed_columns": PLACEMENT_COLUMNS}
+    values |= {"caller": caller, "columns": SOURCE_COLUMNS, "sources": SOURCES, "titles": LEVEL_TITLES}
+    values |= {"levels": [(level.value, LEVEL_TITLES[level]) for level in SOURCE_LEVELS]}
+    values |= {"can_connect": may(caller, Permission.ADMINISTER)}
+    return context.pages.render(request, "reports/sources.html", values)
+
+
+@router.get("/reports/sources/csv")
+async def download_sources(request: Request, caller: PageCaller) -> StreamingResponse:
+    """Download the rows of the page as a CSV file; each names its currency."""
+    require(caller, Permission.READ_REPORTS)
+    words = dict(request.query_params)
+
+    def load(tx: Tx) -> tuple[SourceQuery, tuple[CurrencyPart, ...]]:
+        query = _read_source_query(tx, caller, words)
+        return query, load_sources(tx, caller.business_id, query)
+
+    query, parts = await context_of(request).db.read_long(load)
+    translate = translator_of(request).gettext
+    titles = [N_("Source"), N_("Ad account"), "ID", LEVEL_TITLES[query.level], N_("Part of"), N_("Currency")]
+    head = [translate(title) for title in [*titles, *(metric.title for metric in SOURCE_COLUMNS)]]
+
+    def rows() -> Iterator[list[str]]:
+        yield head
+        for part in parts:
+            for source_row in part.rows:
+                subject, figures = source_row.row.subject, source_row.row.figures
+                source = translate(SOURCES[source_row.source])
+                place = [source, source_row.account, subject.number, subject.name, subject.parent]
+                values = [value_text(metric.unit, metric.value(figures)) for metric in SOURCE_COLUMNS]
+                yield [*place, part.currency, *values]
+
+    name = f"ads-{query.level}-{query.first}-{query.last}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    lines = csv_lines(rows(), bom=True)
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _read_source_query(tx: Tx, caller: Caller, words: dict[str, str]) -> SourceQuery:
+    ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+    zone = ad_accounts[0].timezone if ad_accounts else "UTC"
+    return read_source_query(words, tx.now.astimezone(ZoneInfo(zone)).date())

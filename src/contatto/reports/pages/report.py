@@ -1,0 +1,551 @@
+"""The report page, its charts and files, and saved reports."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Form
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
+
+from contatto.accounts import store as accounts
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.rules import require
+from contatto.kit import errors
+from contatto.kit.api_types import number_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_, translator_of
+from contatto.kit.numbers import MICROS
+from contatto.kit.table_export import csv_lines, write_sheet
+from contatto.kit.texts import read_pairs
+from contatto.measurement.model import Goal
+from contatto.reports import store
+from contatto.reports.actions.overview import (
+    HOURS,
+    Overview,
+    key_of,
+    load_overview,
+    remove_saved_report,
+    save_report_query,
+)
+from contatto.reports.actions.reports import list_gaps
+from contatto.reports.metrics import METRICS
+from contatto.reports.model import Counts, Figures, Metric, ReportRow, Value
+from contatto.reports.rules.figures import (
+    FOLLOW_GOAL,
+    REACH_METRICS,
+    ChartBar,
+    ChartLine,
+    bars,
+    by_weekday,
+    draw_line,
+    funnel,
+    label_every,
+    metric_number,
+    nice_top,
+    shade,
+    value_text,
+)
+from contatto.reports.rules.queries import (
+    DRILL_DOWNS,
+    HEATS,
+    OWN_DAY,
+    UNKNOWN_COUNTRY,
+    GroupBy,
+    OverviewQuery,
+    Period,
+    days_of,
+    previous_days,
+    read_overview_query,
+)
+from contatto.ui.context import context_of
+
+router: Final = APIRouter(include_in_schema=False)
+PERIODS: Final = {
+    Period.TODAY: N_("Today"),
+    Period.YESTERDAY: N_("Yesterday"),
+    Period.LAST_7: N_("Last 7 days"),
+    Period.LAST_14: N_("Last 14 days"),
+    Period.LAST_30: N_("Last 30 days"),
+    Period.LAST_90: N_("Last 90 days"),
+    Period.THIS_MONTH: N_("This month"),
+    Period.LAST_MONTH: N_("Last month"),
+    Period.CUSTOM: N_("Custom days"),
+}
+GROUP_TITLES: Final = {
+    GroupBy.CAMPAIGN: N_("Campaign"),
+    GroupBy.AD_GROUP: N_("Ad group"),
+    GroupBy.AD: N_("Ad"),
+    GroupBy.GOAL: N_("Goal"),
+    GroupBy.COUNTRY: N_("Country"),
+    GroupBy.DAY: N_("Day"),
+    GroupBy.HOUR: N_("Hour"),
+}
+GOALS: Final = {Goal.LEAD: N_("Lead"), Goal.CONVERSATION: N_("Conversation")}
+CHOICES: Final = tuple(metric for metric in METRICS.values() if metric.name not in set(OWN_DAY.values()))
+"""The metrics to choose columns from; the basis of the days is chosen for all of them."""
+KPIS: Final = (
+    "spend", "impressions", "clicks", "ctr", "conversations", "leads", "qualified_leads", "cost_per_lead",
+)  # fmt: skip
+_XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_TIME_GROUPS: Final = frozenset({GroupBy.DAY, GroupBy.HOUR})
+_NUMBERS_FROM: Final = 5
+"""The first column of a file that holds numbers."""
+_LONGEST_QUERY: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewRequest:
+    """Query of the report page with its ad account and the date there."""
+
+    account: AdAccount
+    query: OverviewQuery
+    today: date
+
+    @property
+    def days(self) -> tuple[date, date]:
+        return days_of(self.query, self.today)
+
+    @property
+    def between(self) -> tuple[datetime, datetime]:
+        """The first moment of the days, and the first one after them."""
+        first, last = self.days
+        zone = ZoneInfo(self.account.timezone)
+        end = last + timedelta(days=1)
+        return (
+            datetime(first.year, first.month, first.day, tzinfo=zone),
+            datetime(end.year, end.month, end.day, tzinfo=zone),
+        )
+
+
+def query_of(request: Request) -> OverviewQuery:
+    return read_overview_query(request.query_params.multi_items())
+
+
+def load_overview_request(tx: Tx, caller: Caller, query: OverviewQuery) -> OverviewRequest:
+    """Load the ad account of the query, or the first one.
+
+    Raises:
+        Refused: NO_AD_ACCOUNT, if the business has none; NO_ADVERTISER for one of another business.
+    """
+    if query.advertiser:
+        account = load_advertiser(tx, caller, number_of(query.advertiser))
+    else:
+        ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+        if not ad_accounts:
+            raise Refused(errors.NO_AD_ACCOUNT)
+        account = ad_accounts[0]
+    today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
+    return OverviewRequest(account, replace(query, advertiser=str(account.number)), today)
+
+
+@dataclass(frozen=True, slots=True)
+class Kpi:
+    """Figure at the top of the page, with that of the previous days."""
+
+    value: Value
+    previous: Value
+
+
+@router.get("/reports")
+async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.READ_REPORTS)
+    context = context_of(request)
+    query = query_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        overview_request = load_overview_request(tx, caller, query)
+        account, page_query = overview_request.account, overview_request.query
+        overview = load_overview(tx, account, page_query, overview_request.today)
+        first, last = overview.first, overview.last
+        total, previous = overview.total, overview.previous_total
+        return {
+            "query": page_query,
+            "sort_href": replace(page_query, sort="SORT").href(),
+            "heat_href": replace(page_query, heat="HEAT").href(),
+            "follows_goal": FOLLOW_GOAL,
+            "first": first,
+            "last": last,
+            "previous_days": previous_days(first, last),
+            "ad_accounts": [
+                (str(ad_account.number), ad_account.name)
+                for ad_account in accounts.list_ad_accounts(tx, caller.business_id)
+            ],
+            "campaigns": overview.campaigns,
+            "periods": PERIODS,
+            "group_titles": GROUP_TITLES,
+            "metrics": METRICS,
+            "choices": CHOICES,
+            "currency": account.currency,
+            "time_zone": account.timezone,
+            "is_empty": total.counts == Counts(),
+            "table": build_table(page_query, overview),
+            "kpis": {
+                name: Kpi(METRICS[name].value(total), METRICS[name].value(previous) if previous else None)
+                for name in KPIS
+            },
+            "goals": overview.by_goal,
+            "days": draw_days(overview),
+            "funnel": funnel(total.counts),
+            "sources": draw_sources(total.counts),
+            "heat": draw_hours(overview, page_query),
+            "saved": list_report_links(tx, caller, page_query),
+            "gaps": list_gaps(tx, account, first, last),
+            "updated_at": tx.now,
+        }
+
+    # Reach is counted from all views of the days, so other readers must not wait for it.
+    read = context.db.read if REACH_METRICS.isdisjoint(query.columns) else context.db.read_long
+    values = await read(load)
+    return context.pages.render(request, "reports/report.html", {"caller": caller, **values})
+
+
+@dataclass(frozen=True, slots=True)
+class TableCell:
+    """Value with that of the previous days; ``href`` leads to its conversions, if it counts some."""
+
+    metric: Metric
+    value: Value
+    previous: Value = None
+    href: str = ""
+
+    @property
+    def change(self) -> Decimal | None:
+        """The change as a share of the previous value."""
+        if self.value is None or not self.previous:
+            return None
+        return (Decimal(self.value) - Decimal(self.previous)) / Decimal(self.previous)
+
+
+@dataclass(frozen=True, slots=True)
+class TableLine:
+    """Row of the table; ``goal`` is None for both, ``number`` the API's id or empty."""
+
+    key: str
+    name: str
+    parent: str
+    goal: Goal | None
+    is_mixed: bool
+    cells: tuple[TableCell, ...]
+    inside_href: str = ""
+    number: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTable:
+    """Table of the report page, its CSV file and its spreadsheet."""
+
+    columns: tuple[Metric, ...]
+    lines: tuple[TableLine, ...]
+    total: TableLine
+
+
+def build_table(query: OverviewQuery, overview: Overview) -> ReportTable:
+    columns = tuple(METRICS[name] for name in query.metrics)
+    address = urlencode(query.pairs())
+    lines: list[TableLine] = []
+    for row in _sort_rows(overview.rows, query):
+        subject, key = row.subject, key_of(row, query.group_by)
+        has_name = query.group_by in (GroupBy.CAMPAIGN, GroupBy.AD_GROUP, GroupBy.AD)
+        inside_href = ""
+        if query.group_by is GroupBy.CAMPAIGN:
+            campaign = str(subject.campaign_number)
+            inside_href = replace(query, group_by=GroupBy.AD_GROUP, campaign=campaign, sort="").href()
+        lines.append(
+            TableLine(
+                key,
+                subject.name if has_name else key.removeprefix(UNKNOWN_COUNTRY),
+                subject.parent,
+                row.figures.goal,
+                row.figures.mixed_goals,
+                _table_cells(query, address, key, row.figures, overview.previous.get(key)),
+                inside_href,
+                subject.number,
+            )
+        )
+    total = overview.total
+    cells = _table_cells(query, address, "", total, overview.previous_total)
+    return ReportTable(columns, tuple(lines), TableLine("", "", "", total.goal, total.mixed_goals, cells))
+
+
+def _sort_rows(rows: tuple[ReportRow, ...], query: OverviewQuery) -> list[ReportRow]:
+    """Sort the rows with goals or of times; by default the most expensive come first."""
+    name, is_descending = query.sort.removeprefix("-"), query.sort.startswith("-")
+    is_by_time = query.group_by in _TIME_GROUPS
+    visible = [row for row in rows if row.figures.goals or is_by_time]
+    if not name and is_by_time:
+        return visible
+    if name == "name":
+        return sorted(visible, key=lambda row: row.subject.name, reverse=is_descending)
+    metric = METRICS.get(name, METRICS["spend"])
+
+    def rank(row: ReportRow) -> Decimal:
+        number = metric_number(metric, row.figures)
+        return Decimal(-1) if number is None else number
+
+    return sorted(visible, key=rank, reverse=not name or is_descending)
+
+
+def _table_cells(
+    query: OverviewQuery, address: str, key: str, figures: Figures, previous: Figures | None
+) -> tuple[TableCell, ...]:
+    cells: list[TableCell] = []
+    for name in query.metrics:
+        metric, drill_down = METRICS[name], DRILL_DOWNS.get(name)
+        value = metric.value(figures)
+        href = ""
+        is_hour = bool(key) and query.group_by is GroupBy.HOUR
+        if value and drill_down and not is_hour and (drill_down.kind or not figures.mixed_goals):
+            href = f"/reports/conversions?{address}&metric={name}&{urlencode([('key', key)])}"
+        cells.append(TableCell(metric, value, metric.value(previous) if previous else None, href))
+    return tuple(cells)
+
+
+@router.get("/reports/csv")
+async def download_report_csv(request: Request, caller: PageCaller) -> StreamingResponse:
+    """Download the table as a CSV file that opens safely in a spreadsheet."""
+    require(caller, Permission.READ_REPORTS)
+    overview_request, table = await _read_table(request, caller)
+    lines = csv_lines(_file_lines(overview_request, table, translator_of(request).gettext), bom=True)
+    headers = _file_headers(overview_request, "csv")
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get("/reports/xlsx")
+async def download_report_sheet(request: Request, caller: PageCaller) -> Response:
+    """Download the table as a spreadsheet."""
+    require(caller, Permission.READ_REPORTS)
+    overview_request, table = await _read_table(request, caller)
+    head, *rows = _file_lines(overview_request, table, translator_of(request).gettext)
+
+    def write() -> Path:
+        with tempfile.NamedTemporaryFile(prefix="report-", suffix=".xlsx", delete=False) as file:
+            path = Path(file.name)
+        write_sheet(path, head, rows, range(_NUMBERS_FROM, len(head)))
+        return path
+
+    path = await context_of(request).db.run_aside(write)
+    headers = _file_headers(overview_request, "xlsx")
+    return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
+
+
+async def _read_table(request: Request, caller: Caller) -> tuple[OverviewRequest, ReportTable]:
+    query = query_of(request)
+
+    def work(tx: Tx) -> tuple[OverviewRequest, ReportTable]:
+        loaded = load_overview_request(tx, caller, query)
+        return loaded, build_table(
+            loaded.query, load_overview(tx, loaded.account, loaded.query, loaded.today)
+        )
+
+    return await context_of(request).db.read_long(work)
+
+
+def _file_headers(overview_request: OverviewRequest, kind: str) -> dict[str, str]:
+    first, last = overview_request.days
+    name = f"report-{overview_request.query.group_by}-{first}-{last}.{kind}"
+    return {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+
+
+def _file_lines(
+    overview_request: OverviewRequest, table: ReportTable, translate: Callable[[str], str]
+) -> Iterator[list[str]]:
+    """Yield the lines of a file: plain numbers, money in units, shares in percent."""
+    compare = overview_request.query.compare
+    group_title = GROUP_TITLES[overview_request.query.group_by]
+    head = [translate(title) for title in ("ID", group_title, N_("Part of"), N_("Goal"), N_("Currency"))]
+    for metric in table.columns:
+        title = translate(metric.title)
+        head += [title, f"{title} ({translate(N_('before'))})"] if compare else [title]
+    yield head
+    for line in (*table.lines, table.total):
+        name = line.name or (translate(N_("Total")) if line is table.total else translate(N_("Unknown")))
+        goal = translate(GOALS[line.goal]) if line.goal else ""
+        row = [line.number, name, line.parent, goal, overview_request.account.currency]
+        for cell in line.cells:
+            values = (cell.value, cell.previous) if compare else (cell.value,)
+            row += [value_text(cell.metric.unit, value) for value in values]
+        yield row
+
+
+@dataclass(frozen=True, slots=True)
+class ChartDay:
+    """Day of the chart; ``is_minor`` hides its label on narrow screens."""
+
+    day: str
+    counts: Counts
+    has_label: bool
+    is_minor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DayChart:
+    """Conversations and leads as lines, spend as bars; tops are the ends of the scales."""
+
+    days: tuple[ChartDay, ...]
+    top: int
+    conversations: ChartLine
+    leads: ChartLine
+    spend_top_micros: int
+    spend: list[ChartBar]
+
+
+def draw_days(overview: Overview) -> DayChart:
+    days = list(overview.days.items())
+    every = label_every(len(days))
+    conversations = [counts.conversations for _, counts in days]
+    leads = [counts.leads for _, counts in days]
+    spend = [counts.spend_micros for _, counts in days]
+    top = nice_top(max(*conversations, *leads, 4))
+    spend_top = nice_top(-(-max(*spend, MICROS) // MICROS)) * MICROS
+    chart_days = [
+        ChartDay(day, counts, n % every == 0, n % (2 * every) != 0) for n, (day, counts) in enumerate(days)
+    ]
+    return DayChart(
+        tuple(chart_days),
+        top,
+        draw_line(conversations, top),
+        draw_line(leads, top),
+        spend_top,
+        bars(spend, spend_top),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OriginShare:
+    """Origin of leads, with its share and its place in a bar of 1000."""
+
+    origin: str
+    count: int
+    share: float
+    x: float
+    width: float
+
+
+def draw_sources(counts: Counts) -> list[OriginShare]:
+    """Return the origins of leads, side by side in one bar."""
+    chat_leads = counts.leads - counts.form_leads - counts.manual_leads
+    shares: list[OriginShare] = []
+    x = 0.0
+    for origin, count in (("chat", chat_leads), ("form", counts.form_leads), ("manual", counts.manual_leads)):
+        share = count / counts.leads if counts.leads else 0.0
+        shares.append(OriginShare(origin, count, share, round(x, 1), round(1000 * share, 1)))
+        x += 1000 * share
+    return shares
+
+
+HEAT_TITLES: Final = {
+    "conversations": N_("Conversations"),
+    "leads": N_("Leads"),
+    "clicks": N_("Clicks"),
+}
+WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_HEAT_COUNTS: Final[dict[str, Callable[[Counts], int]]] = {
+    "conversations": lambda counts: counts.rt_conversations,
+    "leads": lambda counts: counts.rt_leads,
+    "clicks": lambda counts: counts.clicks,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """Counts by weekday and hour, each with its shade, and the counts to choose from."""
+
+    rows: list[tuple[str, list[tuple[int, int]]]]
+    hours: tuple[str, ...]
+    total: int
+    busiest: tuple[str, str] | None
+    choices: list[tuple[str, str]]
+
+
+def draw_hours(overview: Overview, query: OverviewQuery) -> Heatmap:
+    count_of = _HEAT_COUNTS[query.heat]
+    rows = by_weekday({hour: count_of(counts) for hour, counts in overview.hours.items()})
+    most = max(max(row) for row in rows)
+    busiest = [
+        (name, HOURS[row.index(most)]) for name, row in zip(WEEKDAYS, rows, strict=True) if most in row
+    ]
+    return Heatmap(
+        [
+            (name, [(count, shade(count, most)) for count in row])
+            for name, row in zip(WEEKDAYS, rows, strict=True)
+        ],
+        HOURS,
+        sum(map(sum, rows)),
+        busiest[0] if most else None,
+        [(name, HEAT_TITLES[name]) for name in HEATS],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLink:
+    """Link to a saved report; ``is_current`` if the page shows it."""
+
+    id: str
+    name: str
+    href: str
+    is_current: bool
+    is_mine: bool
+    is_shared: bool
+
+
+def read_saved_query(text: str) -> OverviewQuery:
+    """Read the query of a saved report or a form; unknown words are dropped."""
+    return read_overview_query(read_pairs(text, 100))
+
+
+def list_report_links(tx: Tx, caller: Caller, query: OverviewQuery) -> list[ReportLink]:
+    return [
+        ReportLink(
+            id=report.id,
+            name=report.name,
+            href=f"/reports?{report.query}",
+            is_current=replace(read_saved_query(report.query), advertiser=query.advertiser) == query,
+            is_mine=report.member_id == caller.subject_id,
+            is_shared=report.is_shared,
+        )
+        for report in store.list_saved_reports(tx, caller.business_id, caller.subject_id)
+    ]
+
+
+@router.post("/reports/saved")
+async def post_saved_report(
+    request: Request,
+    caller: FormCaller,
+    name: Annotated[str, Form(max_length=200)] = "",
+    query: Annotated[str, Form(max_length=_LONGEST_QUERY)] = "",
+    shared: Annotated[bool, Form()] = False,  # noqa: FBT002 - a box that is ticked or not
+) -> RedirectResponse:
+    """Save the query of the page; it is read and written anew, so only known words are kept."""
+    require(caller, Permission.READ_REPORTS)
+    overview_query = read_saved_query(query)
+    owner = (caller.business_id, caller.subject_id)
+
+    def save(tx: Tx) -> None:
+        save_report_query(tx, owner, name, urlencode(overview_query.pairs()), is_shared=shared)
+
+    await context_of(request).db.write(save)
+    return RedirectResponse(overview_query.href(), 303)
+
+
+@router.post("/reports/saved/{report_id}/delete")
+async def post_saved_report_away(
+    request: Request,
+    caller: FormCaller,
+    report_id: str,
+    query: Annotated[str, Form(max_length=_LONGEST_QUERY)] = "",
+) -> RedirectResponse:
+    require(caller, Permission.READ_REPORTS)
+    owner = (caller.business_id, caller.subject_id)
+    await context_of(request).db.write(lambda tx: remove_saved_report(tx, owner, report_id))
+    return RedirectResponse(read_saved_query(query).href(), 303)

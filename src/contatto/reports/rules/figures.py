@@ -1,0 +1,448 @@
+"""Figures of reports: rows, texts, charts, reply times, and credited touches."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from math import log10
+from operator import attrgetter
+from statistics import median
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from contatto.kit.numbers import to_units
+from contatto.measurement.model import Conversion, ConversionKind, Policy, Touch, TouchKind
+from contatto.measurement.rules import is_eligible, last_touch
+from contatto.reports.metrics import CONVERSIONS
+from contatto.reports.model import (
+    Counts,
+    Fact,
+    Figures,
+    Metric,
+    Report,
+    ReportRow,
+    Subject,
+    TimeStep,
+    Unit,
+    Value,
+    sum_counts,
+)
+
+
+def build_report(
+    subjects: Sequence[Subject],
+    facts: Iterable[Fact],
+    owners: Mapping[str, str],
+    step: TimeStep,
+    *,
+    by_country: bool = False,
+    by_placement: bool = False,
+) -> Report:
+    """Group facts into the rows of subjects, with a total.
+
+    Without days, countries and placements each subject that is not deleted has a row, even one of zeros.
+    With them only subjects with counts have rows.
+
+    Args:
+        subjects: the possible rows.
+        facts: counts of ads; those of ads without an owner are left out.
+        owners: the subject's key by ad id.
+        step: separate rows for each day or hour.
+        by_country: separate rows for each country.
+        by_placement: separate rows for each placement of a marketplace.
+    """
+    by_day = step is not TimeStep.WHOLE
+    sums = sum_counts(
+        (
+            (
+                owners[fact.ad_id],
+                fact.day if by_day else "",
+                fact.country if by_country else "",
+                fact.placement if by_placement else "",
+            ),
+            fact.counts,
+        )
+        for fact in facts
+        if fact.ad_id in owners
+    )
+    by_key = {subject.key: subject for subject in subjects}
+    if step is TimeStep.WHOLE and not by_country and not by_placement:
+        for subject in subjects:
+            if not subject.deleted:
+                sums.setdefault((subject.key, "", "", ""), Counts())
+    rows = [
+        ReportRow(by_key[key], day or None, Figures(counts, by_key[key].goals), country, placement)
+        for (key, day, country, placement), counts in sums.items()
+        if key in by_key
+    ]
+    rows.sort(key=attrgetter("sort_key"))
+    return Report(tuple(rows), total_of(rows))
+
+
+def merge_days(facts: Iterable[Fact]) -> list[Fact]:
+    """Add up all days: one fact for each ad."""
+    sums = sum_counts((fact.ad_id, fact.counts) for fact in facts)
+    return [Fact(ad_id, "", counts) for ad_id, counts in sums.items()]
+
+
+def total_of(rows: Sequence[ReportRow]) -> Figures:
+    counts = Counts()
+    for row in rows:
+        counts += row.figures.counts
+    return Figures(counts, frozenset(goal for row in rows for goal in row.figures.goals))
+
+
+NO_VALUE: Final = "-"
+"""The text of a missing number, such as conversions over mixed goals."""
+ZERO_RATE: Final = "0.00"
+"""The API's text of a cost or a rate whose divisor is zero."""
+REACH_METRICS: Final = frozenset({"reach", "cost_per_1000_reached", "frequency"})
+"""Metrics that need distinct persons, so they cannot be added up."""
+FOLLOW_GOAL: Final = frozenset(metric.name for metric in CONVERSIONS)
+
+
+def metric_number(metric: Metric, figures: Figures) -> Decimal | None:
+    """Return a metric's value in the API's unit: money in units, shares in percent."""
+    value = metric.value(figures)
+    if value is None:
+        return None
+    if metric.unit is Unit.MICROS:
+        return to_units(int(value))
+    return Decimal(value) * 100 if metric.unit is Unit.SHARE else Decimal(value)
+
+
+def metric_text(metric: Metric, figures: Figures) -> str:
+    """Return a metric as the API writes it."""
+    value = metric.value(figures)
+    if value is None:
+        mixed = figures.mixed_goals and metric.name in FOLLOW_GOAL
+        return NO_VALUE if mixed or (metric.name in REACH_METRICS and figures.reach is None) else ZERO_RATE
+    return value_text(metric.unit, value)
+
+
+def value_text(unit: Unit, value: Value) -> str:
+    """Return a value as a plain number for a file; empty for None."""
+    if value is None:
+        return ""
+    if unit is Unit.MICROS:
+        return amount_text(int(value))
+    if unit is Unit.RATIO:
+        return f"{Decimal(value):.2f}"
+    return f"{Decimal(value) * 100:.2f}" if unit is Unit.SHARE else str(value)
+
+
+def amount_text(amount_micros: int) -> str:
+    """Return micros as exact units, with two decimals or more."""
+    whole, _, part = f"{to_units(amount_micros):.6f}".partition(".")
+    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
+
+
+WIDTH: Final = 1000
+HEIGHT: Final = 200
+SHADES: Final = 5
+LABELS: Final = 7
+_STEPS: Final = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class ChartBar:
+    """Bar in the box of a chart, which is 1000 by 200 and stretched by the page."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChartLine:
+    """Line of a chart and its points, as paths of an SVG."""
+
+    line: str
+    points: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelStep:
+    """Step of the funnel: its count, and its share of the step before."""
+
+    name: str
+    count: int
+    share: float | None
+    width: float
+
+
+def nice_top(highest: int) -> int:
+    """Return the end of a scale: 1, 2 or 5 with zeros, not below the highest value."""
+    power = 1
+    while power * 10 < highest:
+        power *= 10
+    return next(step * power for step in _STEPS if step * power >= highest)
+
+
+def points(values: Sequence[int], top: int) -> list[tuple[float, float]]:
+    """Return the points of a line: each in the middle of its slot, zero at the bottom."""
+    slot = WIDTH / max(len(values), 1)
+    return [
+        (round(slot * (n + 0.5), 1), round(HEIGHT * (1 - value / top), 1)) for n, value in enumerate(values)
+    ]
+
+
+def draw_line(values: Sequence[int], top: int) -> ChartLine:
+    places = [f"{x} {y}" for x, y in points(values, top)]
+    return ChartLine("M" + "L".join(places), "".join(f"M{place}h.01" for place in places))
+
+
+def bars(values: Sequence[int], top: int) -> list[ChartBar]:
+    """Return a bar for each value; even the smallest is visible."""
+    slot = WIDTH / max(len(values), 1)
+    chart_bars: list[ChartBar] = []
+    for n, value in enumerate(values):
+        height = max(HEIGHT * value / top, 2.0) if value else 0.0
+        place = (slot * (n + 0.15), HEIGHT - height, slot * 0.7, height)
+        chart_bars.append(ChartBar(*(round(number, 1) for number in place)))
+    return chart_bars
+
+
+def label_every(count: int) -> int:
+    """Return the number of slots per label below the axis."""
+    return max(1, -(-count // LABELS))
+
+
+def funnel(counts: Counts) -> list[FunnelStep]:
+    """Return the steps from impressions to customers; widths are logarithmic, 0 to 100."""
+    steps = {
+        "impressions": counts.impressions,
+        "clicks": counts.clicks,
+        "conversations": counts.conversations,
+        "leads": counts.leads,
+        "qualified": counts.qualified,
+        "converted": counts.converted,
+    }
+    most = max(steps.values())
+    funnel_steps: list[FunnelStep] = []
+    previous: int | None = None
+    for name, count in steps.items():
+        share = count / previous if previous else None
+        width = round(100 * log10(count + 1) / log10(most + 1), 1) if count else 0.0
+        funnel_steps.append(FunnelStep(name, count, share, width))
+        previous = count
+    return funnel_steps
+
+
+def shade(value: int, most: int) -> int:
+    """Return the darkness of a cell, from 0 for zero to 5."""
+    return 0 if not value or not most else max(1, -(-SHADES * value // most))
+
+
+def by_weekday(hours: Mapping[str, int]) -> list[list[int]]:
+    """Add up hours (``YYYY-MM-DD HH``) into seven rows of 24, from Monday on."""
+    weekdays = [[0] * 24 for _ in range(7)]
+    for hour, value in hours.items():
+        weekdays[date.fromisoformat(hour[:10]).weekday()][int(hour[11:])] += value
+    return weekdays
+
+
+BUCKETS_S: Final = (300, 3_600, 86_400)
+"""Up to five minutes, an hour, a day; a last bucket holds longer times."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstReply:
+    """Conversation that a customer began, with the first reply of a member."""
+
+    started_at: datetime
+    answered_at: datetime | None
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTimes:
+    """Reply times of a member: the median, and the number of replies per bucket."""
+
+    author: str
+    answered: int
+    median_s: int | None
+    buckets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DayReplyTimes:
+    """Reply times of the conversations that began on a day."""
+
+    day: date
+    started: int
+    times: ReplyTimes
+
+
+def reply_times_of(author: str, replies: Iterable[FirstReply]) -> ReplyTimes:
+    seconds = sorted(
+        max(int((reply.answered_at - reply.started_at).total_seconds()), 0)
+        for reply in replies
+        if reply.answered_at
+    )
+    buckets = [0] * (len(BUCKETS_S) + 1)
+    for second in seconds:
+        buckets[sum(second > limit for limit in BUCKETS_S)] += 1
+    return ReplyTimes(author, len(seconds), int(median(seconds)) if seconds else None, tuple(buckets))
+
+
+def member_reply_times(replies: Iterable[FirstReply]) -> list[ReplyTimes]:
+    """Return the reply times of each member, the busiest first."""
+    by_author: defaultdict[str, list[FirstReply]] = defaultdict(list)
+    for reply in replies:
+        if reply.answered_at:
+            by_author[reply.author].append(reply)
+    reply_times = [reply_times_of(author, replies) for author, replies in by_author.items()]
+    return sorted(reply_times, key=lambda times: (-times.answered, times.author))
+
+
+def daily_reply_times(replies: Iterable[FirstReply], zone: str, most: int) -> list[DayReplyTimes]:
+    """Return the reply times of the latest days in a zone, the latest first."""
+    by_day: defaultdict[date, list[FirstReply]] = defaultdict(list)
+    for reply in replies:
+        by_day[reply.started_at.astimezone(ZoneInfo(zone)).date()].append(reply)
+    latest = sorted(by_day.items(), reverse=True)[:most]
+    return [DayReplyTimes(day, len(replies), reply_times_of("", replies)) for day, replies in latest]
+
+
+class TouchVerdict(StrEnum):
+    """Reason why a touch won or lost the credit for a conversion."""
+
+    WON = "won"
+    EARLIER = "earlier"
+    BEHIND_CLICK = "behind_click"
+    EXPIRED = "expired"
+    NEVER_COUNTS = "never_counts"
+    AFTERWARDS = "afterwards"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedTouch:
+    """Touch with its verdict."""
+
+    touch: Touch
+    verdict: TouchVerdict
+
+
+def judge_touches(
+    touches: Iterable[Touch], conversion: Conversion, policy: Policy = Policy.CLICK_FIRST
+) -> list[JudgedTouch]:
+    """Return every touch with its verdict, the latest first."""
+    ordered = sorted(touches, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
+    winner = last_touch(ordered, conversion, policy)
+    return [JudgedTouch(touch, _verdict(touch, conversion, winner)) for touch in ordered]
+
+
+def _verdict(touch: Touch, conversion: Conversion, winner: Touch | None) -> TouchVerdict:
+    if winner is not None and touch.touch_id == winner.touch_id:
+        return TouchVerdict.WON
+    if touch.expires_ts < touch.ts:
+        return TouchVerdict.NEVER_COUNTS
+    if touch.ts > conversion.ts:
+        return TouchVerdict.AFTERWARDS
+    if winner is None or not is_eligible(touch, conversion):
+        return TouchVerdict.EXPIRED
+    later = (touch.ts, touch.touch_id) > (winner.ts, winner.touch_id)
+    is_view_after_click = touch.kind is TouchKind.VIEW and winner.kind is TouchKind.CLICK
+    return TouchVerdict.BEHIND_CLICK if is_view_after_click and later else TouchVerdict.EARLIER
+
+
+CLICK_DAYS: Final = (0, 1, 7, 14, 28)
+VIEW_DAYS: Final = (0, 1, 7)
+"""The windows that an ad group may have, in days; 0 is off."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIfWindows:
+    """Windows in days (0 is off) and policy that a what-if applies to all ad groups."""
+
+    click_days: int = 7
+    view_days: int = 1
+    policy: Policy = Policy.CLICK_FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIfConversion:
+    """Conversion with its stored ad group and its what-if ad group; None without one."""
+
+    conversion_id: int
+    kind: ConversionKind
+    ts: int
+    stored: str | None
+    what_if: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RivalTouches:
+    """Conversion with the latest click and the latest view within the what-if windows."""
+
+    conversion_id: int
+    person_id: str
+    kind: ConversionKind
+    ts: int
+    stored: str | None
+    click_ts: int | None
+    click_group: str | None
+    view_ts: int | None
+    view_id: int | None
+    view_group: str | None
+
+    def with_view(self, view: Touch | None) -> "RivalTouches":
+        """Replace the view if another one is later."""
+        if view is None:
+            return self
+        if self.view_ts is not None and (view.ts, view.touch_id) < (self.view_ts, self.view_id):
+            return self
+        return replace(self, view_ts=view.ts, view_id=view.touch_id, view_group=view.ad_group_id)
+
+    def apply_policy(self, policy: Policy) -> WhatIfConversion:
+        """Choose between the two touches as ``measurement.rules.last_touch`` does."""
+        by_click = self.click_ts is not None
+        if by_click and self.view_ts is not None and policy is Policy.LAST_TOUCH:
+            by_click = self.view_ts <= (self.click_ts or 0)
+        winner = self.click_group if by_click else self.view_group
+        return WhatIfConversion(self.conversion_id, self.kind, self.ts, self.stored, winner)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionCounts:
+    """Conversations and leads of an ad group."""
+
+    conversations: int = 0
+    leads: int = 0
+
+    def plus(self, kind: ConversionKind) -> "ConversionCounts":
+        if kind is ConversionKind.LEAD:
+            return replace(self, leads=self.leads + 1)
+        return replace(self, conversations=self.conversations + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Stored and what-if counts of each ad group (None without one), and the latest changes."""
+
+    count: int
+    counts: dict[str | None, tuple[ConversionCounts, ConversionCounts]]
+    changed_count: int
+    changed: tuple[WhatIfConversion, ...]
+
+
+def compare_winners(conversions: Iterable[WhatIfConversion], most_listed: int) -> WhatIf:
+    """Count stored and what-if winners in one pass, and list the first changes."""
+    stored: defaultdict[str | None, ConversionCounts] = defaultdict(ConversionCounts)
+    what_if: defaultdict[str | None, ConversionCounts] = defaultdict(ConversionCounts)
+    changed: list[WhatIfConversion] = []
+    count = changed_count = 0
+    for conversion in conversions:
+        count += 1
+        stored[conversion.stored] = stored[conversion.stored].plus(conversion.kind)
+        what_if[conversion.what_if] = what_if[conversion.what_if].plus(conversion.kind)
+        if conversion.stored != conversion.what_if:
+            changed_count += 1
+            if len(changed) < most_listed:
+                changed.append(conversion)
+    counts = {key: (stored[key], what_if[key]) for key in {*stored, *what_if}}
+    return WhatIf(count, counts, changed_count, tuple(changed))

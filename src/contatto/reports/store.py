@@ -1,0 +1,460 @@
+"""Saved reports and report files, and conversions, taps and replies behind figures."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import batched
+from typing import Annotated, Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    FromClause,
+    Index,
+    Integer,
+    Select,
+    String,
+    Table,
+    Text,
+    Update,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from contatto.channels.model import Platform
+from contatto.channels.store import channel_accounts
+from contatto.inbox.store.conversations import conversations
+from contatto.inbox.store.messages import is_answer_of_person, messages
+from contatto.inbox.store.receipts import ad_referrals
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text
+from contatto.kit.fair_queue import Queue
+from contatto.kit.i18n import SealedIn
+from contatto.kit.timestamps import micros
+from contatto.leads.model import LeadStatus, Origin
+from contatto.leads.store.records import leads
+from contatto.measurement.model import Attribution, ConversionKind, Policy, TouchKind
+from contatto.measurement.rules import MICROSECONDS, natural_number
+from contatto.measurement.store import IS_CLICK, WEEK_US, conversions, latest_view, touches, viewer_links
+from contatto.reports.model import ReportTask, SavedReport, Span, TaskStatus
+from contatto.reports.rules.figures import FirstReply, RivalTouches, WhatIfConversion, WhatIfWindows
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionFilter:
+    """Filter of the conversions of an ad account.
+
+    ``own_day`` takes the day of the conversion instead of its touch. ``origins`` and ``statuses`` are those
+    of a lead; empty for any.
+    """
+
+    ad_account_id: str
+    span: Span
+    ad_ids: frozenset[str]
+    kind: ConversionKind | None = None
+    own_day: bool = False
+    via: TouchKind | None = None
+    country: str | None = None
+    origins: frozenset[Origin] = frozenset()
+    statuses: frozenset[LeadStatus] = frozenset()
+
+
+def list_conversions(
+    tx: Tx, business_id: str, conversion_filter: ConversionFilter, limit: int, skip: int = 0
+) -> list[Attribution]:
+    """Return conversions, the latest first."""
+    query = _filter_conversions(select(conversions), business_id, conversion_filter)
+    query = query.order_by(conversions.c.ts.desc(), conversions.c.conversion_id)
+    return tx.list(Attribution, query.limit(limit).offset(skip))
+
+
+def count_conversions(tx: Tx, business_id: str, conversion_filter: ConversionFilter) -> int:
+    query = select(func.count()).select_from(conversions)
+    return int(tx.scalar(_filter_conversions(query, business_id, conversion_filter)))
+
+
+def _filter_conversions(
+    query: Select[Any], business_id: str, conversion_filter: ConversionFilter
+) -> Select[Any]:
+    day = conversions.c.rt_day if conversion_filter.own_day else conversions.c.day
+    query = query.where(
+        conversions.c.business_id == business_id,
+        conversions.c.ad_account_id == conversion_filter.ad_account_id,
+        conversions.c.withdrawn_at.is_(None),
+        day >= conversion_filter.span.first,
+        day <= conversion_filter.span.last,
+        conversions.c.ad_id.in_(conversion_filter.ad_ids),
+    )
+    equal_values = {
+        conversions.c.kind: conversion_filter.kind,
+        conversions.c.via: conversion_filter.via,
+        conversions.c.country: conversion_filter.country,
+    }
+    query = query.where(*(column == value for column, value in equal_values.items() if value is not None))
+    lead_values = {
+        leads.c.origin: conversion_filter.origins,
+        leads.c.status: conversion_filter.statuses,
+    }
+    if any(lead_values.values()):
+        is_lead = (leads.c.id == conversions.c.subject_id) & (leads.c.business_id == business_id)
+        query = query.join(leads, is_lead)
+    return query.where(*(column.in_(values) for column, values in lead_values.items() if values))
+
+
+def find_conversion(tx: Tx, business_id: str, conversion_id: int) -> Attribution | None:
+    query = select(conversions).where(conversions.c.business_id == business_id)
+    return tx.find(Attribution, query.where(conversions.c.conversion_id == conversion_id))
+
+
+DAY_US: Final = 86_400 * MICROSECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class _TouchJoin:
+    """Conversions joined with their latest click and latest view within the windows."""
+
+    conversions: FromClause
+    click: FromClause
+    view_ts: ColumnElement[Any]
+    view_id: ColumnElement[Any]
+    view_group: ColumnElement[Any]
+    joined: FromClause
+
+
+def list_what_if_conversions(
+    tx: Tx, business_id: str, ad_account_id: str, between: tuple[int, int], windows: WhatIfWindows
+) -> Iterator[WhatIfConversion]:
+    """Yield conversions of an account, and those without an ad, in a span of microseconds, latest first.
+
+    As in ``measurement.rules.last_touch`` the policy chooses between the latest click and the latest view
+    within their windows.
+    """
+    touch_join = _join_touches(business_id, ad_account_id, between, windows)
+    winner: ColumnElement[Any] = func.coalesce(touch_join.click.c.ad_group_id, touch_join.view_group)
+    if windows.policy is Policy.LAST_TOUCH:
+        winner = case((touch_join.view_ts > touch_join.click.c.ts, touch_join.view_group), else_=winner)
+    columns = touch_join.conversions.c
+    query = select(
+        columns.conversion_id, columns.kind, columns.ts, columns.stored, winner.label("what_if")
+    ).select_from(touch_join.joined)
+    return tx.stream(WhatIfConversion, query.order_by(columns.ts.desc(), columns.conversion_id))
+
+
+def list_rival_touches(
+    tx: Tx, business_id: str, ad_account_id: str, between: tuple[int, int], windows: WhatIfWindows
+) -> list[RivalTouches]:
+    """Return the same conversions with both touches, to compare them with views in files."""
+    touch_join = _join_touches(business_id, ad_account_id, between, windows)
+    columns = touch_join.conversions.c
+    query = select(
+        *(columns[name] for name in ("conversion_id", "person_id", "kind", "ts", "stored")),
+        touch_join.click.c.ts.label("click_ts"),
+        touch_join.click.c.ad_group_id.label("click_group"),
+        touch_join.view_ts.label("view_ts"),
+        touch_join.view_id.label("view_id"),
+        touch_join.view_group.label("view_group"),
+    ).select_from(touch_join.joined)
+    return tx.list(RivalTouches, query.order_by(columns.ts.desc(), columns.conversion_id))
+
+
+def _join_touches(
+    business_id: str, ad_account_id: str, between: tuple[int, int], windows: WhatIfWindows
+) -> _TouchJoin:
+    """Join the latest touches: two lookups in an index for each kind.
+
+    Views are looked up twice: those of the person, and those of the viewers linked to the person.
+    """
+    is_of_account = conversions.c.ad_account_id.is_(None) | (conversions.c.ad_account_id == ad_account_id)
+    week = conversions.c.ts // WEEK_US
+
+    def latest(persons: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Any:
+        return latest_view(
+            lambda is_view: _latest_touch(windows.view_days, persons, is_view, *conditions), week
+        )
+
+    touched = (
+        select(
+            conversions.c.conversion_id,
+            conversions.c.person_id,
+            conversions.c.kind,
+            conversions.c.ts,
+            conversions.c.ad_group_id.label("stored"),
+            _latest_touch(windows.click_days, conversions.c.person_id, IS_CLICK).label("click_id"),
+            latest(conversions.c.person_id).label("view_id"),
+            latest(viewer_links.c.viewer_id, *_IS_VIEWER).label("linked_view_id"),
+        )
+        .where(conversions.c.business_id == business_id, is_of_account)
+        .where(conversions.c.ts.between(*between), conversions.c.withdrawn_at.is_(None))
+        .subquery("touched")
+    )
+    click, view, linked = (touches.alias(name) for name in ("click", "view", "linked"))
+    joined: FromClause = touched
+    touch_ids = touched.c.click_id, touched.c.view_id, touched.c.linked_view_id
+    for table, touch_id in zip((click, view, linked), touch_ids, strict=True):
+        joined = joined.outerjoin(
+            table, and_(table.c.touch_id == touch_id, table.c.business_id == business_id)
+        )
+    is_older = or_(
+        view.c.ts < linked.c.ts, and_(view.c.ts == linked.c.ts, view.c.touch_id < linked.c.touch_id)
+    )
+    is_linked = and_(linked.c.ts.is_not(None), or_(view.c.ts.is_(None), is_older))
+    ts, view_id, group = (
+        case((is_linked, linked.c[name]), else_=view.c[name]) for name in ("ts", "touch_id", "ad_group_id")
+    )
+    return _TouchJoin(touched, click, ts, view_id, group, joined)
+
+
+_IS_VIEWER: Final = (
+    viewer_links.c.business_id == conversions.c.business_id,
+    viewer_links.c.person_id == conversions.c.person_id,
+)
+
+
+def _latest_touch(
+    days: int, persons: ColumnElement[Any], *conditions: ColumnElement[bool]
+) -> ColumnElement[Any]:
+    """Select the latest touch before a conversion within a window."""
+    if not days:
+        return cast(null(), BigInteger)
+    query = select(touches.c.touch_id).where(
+        touches.c.business_id == conversions.c.business_id,
+        touches.c.person_id == persons,
+        touches.c.ts <= conversions.c.ts,
+        touches.c.ts >= conversions.c.ts - days * DAY_US,
+        *conditions,
+    )
+    query = query.order_by(touches.c.ts.desc(), touches.c.touch_id.desc()).limit(1)
+    return query.correlate(conversions).scalar_subquery()
+
+
+MOST_TAPS: Final = 20_000
+"""The number of latest taps to read."""
+_IDS_PER_QUERY: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class UnmatchedTap:
+    """Tap on an ad, as its platform reported it."""
+
+    business_id: str
+    conversation_id: str
+    person_id: str
+    platform: Platform
+    ad_number: int
+    advertiser: str
+    headline: Annotated[str, SealedIn("ad_referrals.headline")]
+    at: datetime
+
+
+def list_unmatched_taps(tx: Tx, business_id: str, days: tuple[date, date]) -> list[UnmatchedTap]:
+    """Return the taps of some days (UTC, both included) that no ad was credited for."""
+    since = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)
+    until = datetime(days[1].year, days[1].month, days[1].day, tzinfo=UTC) + timedelta(days=1)
+    query = (
+        select(
+            ad_referrals.c.id,
+            ad_referrals.c.business_id,
+            ad_referrals.c.conversation_id,
+            ad_referrals.c.ad_number,
+            ad_referrals.c.advertiser,
+            ad_referrals.c.headline,
+            ad_referrals.c.at,
+            conversations.c.person_id,
+            channel_accounts.c.platform,
+        )
+        .join(conversations, conversations.c.id == ad_referrals.c.conversation_id)
+        .join(channel_accounts, channel_accounts.c.id == conversations.c.channel_account_id)
+        .where(
+            ad_referrals.c.business_id == business_id,
+            conversations.c.business_id == business_id,
+            channel_accounts.c.business_id == business_id,
+            ad_referrals.c.at >= since,
+            ad_referrals.c.at < until,
+        )
+        .order_by(ad_referrals.c.at.desc())
+        .limit(MOST_TAPS)
+    )
+    taps = {
+        # the id that the inbox gives to the touch once the ad is known
+        natural_number("referral", tap.conversation_id, tap.ad_number, micros(tap.at)): tap
+        for tap in tx.list(UnmatchedTap, query)
+    }
+    for touch_ids in batched(list(taps), _IDS_PER_QUERY, strict=False):
+        matched = select(touches.c.touch_id).where(
+            touches.c.business_id == business_id, touches.c.touch_id.in_(touch_ids)
+        )
+        for touch_id in tx.execute(matched).scalars().all():
+            taps.pop(touch_id, None)
+    return list(taps.values())
+
+
+def count_leads_by_person(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for batch in batched(sorted(person_ids), _IDS_PER_QUERY, strict=False):
+        query = select(leads.c.person_id, func.count()).where(
+            leads.c.business_id == business_id, leads.c.person_id.in_(batch), leads.c.hidden_at.is_(None)
+        )
+        rows = map(tuple, tx.execute(query.group_by(leads.c.person_id)))
+        counts |= {person_id: int(count) for person_id, count in rows}
+    return counts
+
+
+def list_first_replies(
+    tx: Tx, business_id: str, between: tuple[datetime, datetime], members: set[str], limit: int
+) -> list[FirstReply]:
+    """Return the latest conversations begun between two moments, with the first reply of a person.
+
+    Replies from another tool have no author.
+    """
+    started = conversations.c.started_at
+    replies = messages.alias("replies")
+    first = (
+        select(replies.c.seq)
+        .where(
+            replies.c.business_id == business_id,
+            replies.c.conversation_id == conversations.c.id,
+            is_answer_of_person(replies),
+            replies.c.author.in_({*members, ""}),
+            replies.c.at >= started,
+        )
+        .order_by(replies.c.at, replies.c.seq)
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = select(started, messages.c.at.label("answered_at"), messages.c.author)
+    query = query.select_from(conversations).outerjoin(messages, messages.c.seq == first)
+    query = query.where(
+        conversations.c.business_id == business_id, started >= between[0], started < between[1]
+    )
+    return [
+        FirstReply(row.started_at, row.answered_at, row.author or "")
+        for row in tx.execute(query.order_by(started.desc()).limit(limit))
+    ]
+
+
+_IS_WAITING: Final[ColumnElement[bool]] = literal_column("status IN ('QUEUING', 'PROCESSING')")
+
+report_tasks = Table(
+    "report_tasks",
+    metadata,
+    key(),
+    tenant(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("ad_account_id", String(36), nullable=False),
+    text("question"),
+    text("file_name"),
+    Column("status", Choice(TaskStatus), nullable=False),
+    text("message"),
+    instant("created_at"),
+    instant("due_at"),
+    Column("attempts", Integer, nullable=False),
+    Column("content", Text),
+    Index(
+        "ix_report_tasks_waiting",
+        "business_id",
+        "due_at",
+        sqlite_where=_IS_WAITING,
+        postgresql_where=_IS_WAITING,
+    ),
+)
+
+WAITING: Final = Queue(report_tasks, _IS_WAITING, report_tasks.c.due_at)
+"""Reports that are queued, or whose worker stopped."""
+
+
+def save_report_task(tx: Tx, task: ReportTask) -> None:
+    tx.insert(report_tasks, row_of(task))
+
+
+def find_report_task(tx: Tx, business_id: str, number: int) -> ReportTask | None:
+    """Return a task by the API's ``task_id``."""
+    query = select(report_tasks).where(report_tasks.c.business_id == business_id)
+    return tx.find(ReportTask, query.where(report_tasks.c.number == number))
+
+
+def find_report_file(tx: Tx, business_id: str, number: int) -> str | None:
+    """Return the file of a finished task, as text."""
+    query = select(report_tasks.c.content).where(report_tasks.c.business_id == business_id)
+    content: str | None = tx.scalar(query.where(report_tasks.c.number == number))
+    return content
+
+
+def find_waiting_task(tx: Tx, business_id: str) -> ReportTask | None:
+    """Return the oldest waiting task, for the worker to claim."""
+    return next(iter(WAITING.list(tx, ReportTask, business_id, 1)), None)
+
+
+def mark_task_claimed(tx: Tx, task: ReportTask, until: datetime) -> None:
+    """Lease a task to a worker until a time."""
+    values = {"status": TaskStatus.PROCESSING, "due_at": until, "attempts": task.attempts + 1}
+    tx.execute(_waiting(task).values(**values))
+
+
+def mark_task_renewed(tx: Tx, task: ReportTask, until: datetime) -> None:
+    tx.execute(_waiting(task).values(due_at=until))
+
+
+def mark_task(
+    tx: Tx, task: ReportTask, status: TaskStatus, message: str = "", content: str | None = None
+) -> None:
+    """Set the status of a task that has not ended, with its file or an error message."""
+    tx.execute(_waiting(task).values(status=status, message=message, content=content))
+
+
+def _waiting(task: ReportTask) -> Update:
+    is_task = (report_tasks.c.business_id == task.business_id, report_tasks.c.id == task.id)
+    return update(report_tasks).where(*is_task, _IS_WAITING)
+
+
+def delete_old_tasks(tx: Tx, before: datetime) -> int:
+    """Delete a batch of tasks created before a time, with their files; return their number."""
+    return tx.delete_some(report_tasks, report_tasks.c.created_at < before)
+
+
+saved_reports = Table(
+    "saved_reports",
+    metadata,
+    key(),
+    tenant(),
+    Column("member_id", String(36), nullable=False),
+    Column("name", String(60), nullable=False),
+    text("query"),
+    Column("is_shared", Boolean, nullable=False),
+    instant("created_at"),
+    Index("ix_saved_reports_business_id", "business_id", "created_at"),
+)
+
+
+def save_report(tx: Tx, report: SavedReport) -> None:
+    tx.insert(saved_reports, row_of(report))
+
+
+def list_saved_reports(tx: Tx, business_id: str, member_id: str) -> list[SavedReport]:
+    """Return the reports of a member, and those that other members share."""
+    is_visible = or_(saved_reports.c.member_id == member_id, saved_reports.c.is_shared.is_(True))
+    query = select(saved_reports).where(saved_reports.c.business_id == business_id, is_visible)
+    return tx.list(SavedReport, query.order_by(saved_reports.c.created_at, saved_reports.c.id))
+
+
+def find_saved_report(tx: Tx, business_id: str, report_id: str) -> SavedReport | None:
+    query = select(saved_reports).where(saved_reports.c.business_id == business_id)
+    return tx.find(SavedReport, query.where(saved_reports.c.id == report_id))
+
+
+def count_saved_reports(tx: Tx, business_id: str, member_id: str) -> int:
+    query = select(func.count()).where(saved_reports.c.business_id == business_id)
+    return int(tx.scalar(query.where(saved_reports.c.member_id == member_id)))
+
+
+def delete_saved_report(tx: Tx, business_id: str, report_id: str) -> None:
+    is_report = (saved_reports.c.business_id == business_id, saved_reports.c.id == report_id)
+    tx.execute(saved_reports.delete().where(*is_report))

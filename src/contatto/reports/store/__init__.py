@@ -1,1 +1,0 @@
-"""The tables of reports: files in the making, counts, and saved reports."""
