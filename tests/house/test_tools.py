@@ -49,9 +49,11 @@ def test_make_run_and_pip_bring_nothing_that_only_tests_need() -> None:
         if name not in runtime:
             runtime.add(name)
             names += [needed["name"] for needed in packages[name].get("dependencies", ())]
-    of_tests = {each["name"] for each in packages["contatto"]["dev-dependencies"]["test"]}
-    assert {"facebook-business", "trytond", "playwright"} <= of_tests
-    assert runtime.isdisjoint(of_tests)
+    groups = packages["contatto"]["dev-dependencies"]
+    clients, of_tests = ({package["name"] for package in groups[name]} for name in ("vendors", "test"))
+    assert {"facebook-business", "trytond"} <= clients
+    assert clients.isdisjoint(of_tests)
+    assert runtime.isdisjoint(of_tests | clients)
 
 
 def test_make_run_needs_the_runtime_alone_and_make_test_the_tests_too() -> None:
@@ -60,4 +62,4 @@ def test_make_run_needs_the_runtime_alone_and_make_test_the_tests_too() -> None:
     assert re.search(r"^test: \$\(STAMP\)", makefile, re.MULTILINE)
     assert re.search(r"^\$\(RUNTIME\):.*\n.*tools\.bootstrap --runtime$", makefile, re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert project["tool"]["uv"]["default-groups"] == ["dev", "test"]
+    assert project["tool"]["uv"]["default-groups"] == ["dev", "test", "vendors"]

@@ -1,18 +1,26 @@
 """Connections that send nothing, or a byte now and then, or read no answer: they end; others are served."""
 
 import asyncio
+import hashlib
+import inspect
 import time
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import httpx2
 import pytest
+import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from contatto.ui import connection_limits as limits
+from tests.house.tree import ROOT
 from tests.security.serving import Server, serving
 
 SHORTER = """
-from contatto.ui import connections, guarded
-guarded.HEAD_S, guarded.BODY_S, connections.READ_S, connections._SWEEP_S = 1.0, 1.5, 2.0, 0.1
+from contatto.ui import connection_limits as limits
+limits.HEAD_S, limits.BODY_S, limits.READ_S, limits._SWEEP_S = 1.0, 1.5, 2.0, 0.1
 """
 """The same limits with less time, so that a test can wait for them."""
 LONGER_S = 6.0
@@ -247,3 +255,36 @@ def test_one_network_takes_a_part_of_all_connections_and_leaves_the_rest(
     assert all(b"retry-after: 5" in line for line in refused)
     assert sum(line.startswith(b"HTTP/1.1 200 ") for line in lines) == 10
     assert elsewhere < ENDS_S
+
+
+OVERRIDDEN = {
+    "connection_made": "6efb565ff3d3", "connection_lost": "c91a4c9bf2e2", "data_received": "010a7ae59a5d",
+    "on_message_begin": "96d377fdc7c2", "on_header": "65d62c044f61", "on_headers_complete": "1ea8589acfad",
+    "on_body": "dba9c32aeba3", "on_message_complete": "1fbad42dc31f", "on_response_complete": "64e254f28e38",
+    "pause_writing": "17a8fd215d96", "resume_writing": "7844bbaa8cce", "send_400_response": "ae5a4a3782b6",
+    "_start_asgi_task": "9c08c2571ae9",
+}  # fmt: skip
+"""Hashes of uvicorn's methods that our protocol overrides, repeats or calls."""
+
+
+def test_the_parts_of_uvicorn_that_are_overridden_are_those_that_were_tested() -> None:
+    hashes = {
+        name: hashlib.sha256(inspect.getsource(getattr(HttpToolsProtocol, name)).encode()).hexdigest()[:12]
+        for name in OVERRIDDEN
+    }
+    assert hashes == OVERRIDDEN, (
+        "read what changed in uvicorn, then renew ui/connection_limits and this table"
+    )
+    own = set(vars(limits.GuardedProtocol)) & set(vars(HttpToolsProtocol))
+    assert own - {"__init__", "__module__", "__doc__", "__static_attributes__", "__firstlineno__"} <= set(
+        OVERRIDDEN
+    )
+    assert [*inspect.signature(FlowControl).parameters] == ["transport"]
+    assert {"pause_reading", "resume_reading"} <= set(vars(FlowControl))
+
+
+def test_one_minor_version_of_uvicorn_is_allowed_and_it_is_the_tested_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [needed] = [text for text in project["dependencies"] if text.startswith("uvicorn")]
+    major, minor = map(int, uvicorn.__version__.split(".")[:2])
+    assert needed == f"uvicorn>={major}.{minor},<{major}.{minor + 1}"

@@ -1,4 +1,17 @@
-"""Connection limits: time and size limits for waiting connections."""
+"""Connection limits: time and size limits for waiting connections.
+
+Clients that send nothing, or a byte now and then, would exhaust a server. So a head must arrive within
+seconds, a body at a least pace, and the client must read the answer. Where too many connections wait, the
+oldest one of the network, or of all, is closed.
+
+A reverse proxy does the same: in nginx `client_header_timeout`, `client_body_timeout`, `send_timeout`,
+`large_client_header_buffers` and `limit_conn`. It also reads each request whole before it passes it on. So
+these limits protect servers without a proxy, and rarely act behind one.
+
+The classes override private parts of uvicorn. ``pyproject.toml`` therefore allows one minor version, and
+``tests/security/test_half_open.py`` compares these parts with the tested ones. To move on, read the changes
+of `httptools_impl.py` and `flow_control.py`, then renew the test.
+"""
 
 import asyncio
 from abc import abstractmethod
@@ -12,79 +25,78 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from contatto.kit.rate_limits import network_of
 
 READ_S: Final = 60.0
-"""Seconds in which the other side must read something of an answer."""
+"""Seconds in which the client must read some bytes of an answer."""
 MOST_WAITING: Final = 1_000
-"""Connections in all that wait for the rest of a request, or for a next one."""
+"""Greatest number of connections that wait for the rest of a request, or for a next one."""
 MOST_WAITING_OF_ONE: Final = 250
 _SHARE_OF_ONE: Final = 4
-"""The part of all connections that one network may have."""
+"""One network may have a quarter of all connections."""
 _SWEEP_S: Final = 1.0
 TOO_SLOW: Final = (408, "Request Timeout")
 
 
 class Connection(Protocol):
-    """What is known here of a connection."""
+    """Connection as `Connections` sees it."""
 
     network: str
     client: tuple[str, int] | None
 
     @abstractmethod
     def is_late(self, now_s: float) -> bool:
-        """Return whether what it waits for should be there by now."""
+        """Return whether the awaited bytes are overdue."""
 
     @abstractmethod
     def end(self, fault: tuple[int, str]) -> None:
-        """End it, with an answer if it began a request that has none yet."""
+        """Close it, with an answer if a request has none yet."""
 
     @abstractmethod
     def abort(self) -> None:
-        """End it at once."""
+        """Close it at once."""
 
 
 class _Network:
-    """The connections of one network."""
+    """Connections of one network."""
 
     def __init__(self) -> None:
         self.count = 0
         self.waiting: dict[Connection, None] = {}
 
 
-async def _nothing(*_: object) -> None:
-    """An app that is never called: uvicorn reads lists of proxies only for one."""
-
-
 class Connections:
-    """Knows all connections of a server, and ends those that wait for too long.
+    """Registry of a server's connections, which closes those that wait for too long.
 
     Args:
-        most: how many there may be in all.
-        proxies: addresses of reverse proxies, with commas between them: they stand for many networks.
+        most: greatest number of connections.
+        proxies: comma-separated addresses of reverse proxies, which represent many networks.
     """
 
     def __init__(self, most: int, proxies: str = "") -> None:
         self.most = most
-        self._proxies = ProxyHeadersMiddleware(_nothing, proxies).trusted_hosts
+
+        async def no_app(*_: object) -> None: ...  # uvicorn parses lists of proxies only around an app
+
+        self._proxies = ProxyHeadersMiddleware(no_app, proxies).trusted_hosts
         self._networks: dict[str, _Network] = {}
         self._count = 0
         self._waiting: dict[Connection, None] = {}
         self._unread: dict[Connection, float] = {}
 
     async def watch(self) -> None:
-        """Look for connections whose time is over, until it is cancelled."""
+        """Close overdue connections every second, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_SWEEP_S)
             self.sweep(loop.time())
 
     def sweep(self, now_s: float) -> None:
-        """End the connections whose time is over."""
-        for connection in [each for each in self._waiting if each.is_late(now_s)]:
+        """Close overdue connections."""
+        for connection in [waiting for waiting in self._waiting if waiting.is_late(now_s)]:
             connection.end(TOO_SLOW)
-        for connection in [each for each, since in self._unread.items() if now_s - since > READ_S]:
+        for connection in [unread for unread, since in self._unread.items() if now_s - since > READ_S]:
             connection.abort()
 
     def has_room(self, connection: Connection) -> bool:
-        """Count a new connection; say whether there is room for it."""
+        """Count a new connection, and return whether the limits allow it."""
         own = self._networks.setdefault(connection.network, _Network())
         own.count += 1
         self._count += 1
@@ -101,7 +113,7 @@ class Connections:
             del self._networks[connection.network]
 
     def wait(self, connection: Connection) -> None:
-        """A connection waits for bytes from now on; where too many do, the oldest ends."""
+        """Mark a connection as waiting for bytes; close the oldest one where too many wait."""
         self.work(connection)  # it takes the last place again
         own = self._networks[connection.network].waiting
         own[connection] = self._waiting[connection] = None
@@ -111,12 +123,12 @@ class Connections:
             next(iter(self._waiting)).end(TOO_SLOW)
 
     def work(self, connection: Connection) -> None:
-        """A connection has sent its request, and waits no more."""
+        """Mark a connection as working on a complete request."""
         self._waiting.pop(connection, None)
         self._networks[connection.network].waiting.pop(connection, None)
 
     def note_unread(self, connection: Connection, since_s: float | None) -> None:
-        """The other side reads nothing since then; None when it reads again."""
+        """Record since when the client reads nothing; None when it reads again."""
         if since_s is None:
             self._unread.pop(connection, None)
         else:
@@ -127,22 +139,22 @@ class Connections:
 
 
 HEAD_S: Final = 10.0
-"""Seconds for the head of a request, from its first byte or, if it is the first one, from the connection."""
+"""Seconds for the head of a request, from its first byte, or from the connection for the first request."""
 BODY_S: Final = 30.0
 BODY_PACE: Final = 8_192
-"""Bytes a second that a body must come with, once its first seconds are over: a slow phone has that."""
+"""Least bytes per second of a body after its first seconds; slow phones reach it."""
 HEAD_LIMIT: Final = 32 * 1024
-"""Bytes of a request's line and headers."""
+"""Bytes of the request line and headers."""
 MOST_HEADERS: Final = 100
 SLICE: Final = 2_048
-"""Bytes that are parsed together. A request has 18 at least, so some hundred can wait for their turn."""
+"""Bytes per parse, at most a hundred pipelined requests, as a request has at least 18 bytes."""
 _BAD: Final = (400, "Bad Request")
 _NO_ROOM: Final = (503, "Service Unavailable")
 _TOO_LARGE: Final = (431, "Request Header Fields Too Large")
 
 
 class _Stage(Enum):
-    """What a connection waits for: the rest of a head, or of a body, or a next request; or it works."""
+    """State of a connection: reading a head or a body, idle, or working."""
 
     HEAD = auto()
     BODY = auto()
@@ -151,7 +163,7 @@ class _Stage(Enum):
 
 
 class _HeldFlow(FlowControl):
-    """Flow control that reads nothing more while bytes wait to be parsed."""
+    """Flow control that stays paused while bytes wait for the parser."""
 
     is_held = False
 
@@ -161,15 +173,14 @@ class _HeldFlow(FlowControl):
 
 
 def guarded_by(connections: Connections) -> type[asyncio.Protocol]:
-    """The protocol for a server's configuration, whose connections are all known there."""
-    return type("Guarded", (GuardedProtocol,), {"known": connections})
+    """Return the protocol class for a server's configuration, bound to its connections."""
+    return type("Guarded", (GuardedProtocol,), {"registry": connections})
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a limit of time and size for all that it waits for."""
+    """uvicorn's protocol with limits of time and size."""
 
-    known: Connections
-    """Where all connections of its server are known."""
+    registry: Connections
     flow: _HeldFlow
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -183,21 +194,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._fault = _BAD
         self._unparsed = b""
-        """Bytes behind the requests that wait for their turn; nothing more is read meanwhile."""
+        """Bytes after a pipelined request that waits; reading is paused meanwhile."""
 
     def is_late(self, now_s: float) -> bool:
-        """Return whether what it waits for should be there by now."""
+        """Return whether the awaited bytes are overdue."""
         if self._unparsed:  # the client waits for us
             return False
         if self._stage is _Stage.BODY:
-            if self.flow.read_paused:  # it is we who do not read
+            if self.flow.read_paused:  # we have paused reading
                 self._since_s = now_s - self._body_bytes / BODY_PACE
             return now_s - self._since_s > BODY_S + self._body_bytes / BODY_PACE
         return now_s - self._since_s > (self.timeout_keep_alive if self._stage is _Stage.IDLE else HEAD_S)
 
     def end(self, fault: tuple[int, str]) -> None:
-        """End it: with an answer if it began a request that has none yet."""
-        self.known.work(self)
+        """Close it, with an answer if a request has none yet."""
+        self.registry.work(self)
         cycle = self.cycle
         is_answering = bool(cycle) and cycle.response_started and not cycle.response_complete
         if is_answering or self.transport.is_closing():
@@ -207,7 +218,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._fault = fault
             self.send_400_response("")
         self.transport.close()
-        self.known.note_unread(self, self.loop.time())
+        self.registry.note_unread(self, self.loop.time())
 
     def abort(self) -> None:
         self.transport.abort()
@@ -217,18 +228,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self.flow = _HeldFlow(transport)
         self.network = network_of(self.client[0]) if self.client else ""
         self._since_s = self.loop.time()
-        if self.known.has_room(self):
-            self.known.wait(self)
+        if self.registry.has_room(self):
+            self.registry.wait(self)
         else:
             self._fault = _NO_ROOM
             self.send_400_response("")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.known.leave(self)
+        self.registry.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse slice by slice, until a request waits for the answer of another one."""
+        """Parse slice by slice, until a pipelined request must wait."""
         data, self._unparsed = self._unparsed + data, b""
         for start in range(0, len(data), SLICE):
             if self.transport.is_closing():
@@ -242,7 +253,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         super().data_received(data)
-        if self._has_moved:  # a request that came as a whole went through all its stages
+        if self._has_moved:  # a complete request has passed all stages
             self._take_place()
         if self._stage is not _Stage.BODY:
             self._head_bytes += len(data)
@@ -255,7 +266,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = self._header_bytes = self._body_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._stage is _Stage.HEAD:  # what comes behind a body is of no use to us
+        if self._stage is _Stage.HEAD:  # trailers are ignored
             self._header_bytes += len(name) + len(value)
             super().on_header(name, value)
 
@@ -276,7 +287,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """As uvicorn's own without its timer: to set one for each answer costs more than to look at all."""
+        """Repeat uvicorn's method without its timer: one sweep is cheaper than a timer per answer."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -294,14 +305,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.known.note_unread(self, self.loop.time())
+        self.registry.note_unread(self, self.loop.time())
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.known.note_unread(self, None)
+        self.registry.note_unread(self, None)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer the fault that was found, and end the connection."""
+        """Answer the recorded fault, and close the connection."""
         status, says = self._fault
         lines = (
             f"HTTP/1.1 {status} {says}",
@@ -314,15 +325,15 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _begin(self, stage: _Stage) -> None:
-        """Wait for something else from now on."""
+        """Enter a stage."""
         self._stage = stage
         self._since_s = self.loop.time()
         self._has_moved = True
 
     def _take_place(self) -> None:
-        """Be known as one that waits, behind all others, or as one that works."""
+        """Register it as working, or as the last of those that wait."""
         self._has_moved = False
         if self._stage is _Stage.WORK:
-            self.known.work(self)
+            self.registry.work(self)
         else:
-            self.known.wait(self)
+            self.registry.wait(self)
