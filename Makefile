@@ -42,7 +42,7 @@ test-all: $(STAMP) ## run all tests, the slow ones too (with a longer fuzz, all 
 test-engines: ## run attribution on Spark (a cluster too), Sail and ClickHouse; brings what they need, E=sail runs one
 	@$(PYTHON) -m tools.engines $(E)
 
-check: lint imports ## what must be green before a commit: lint, types, imports, house rules
+check: lint imports ## what must be green before a commit: lint, types, imports, architecture tests
 	@$(BIN)/mypy & types=$$!; $(BIN)/pytest -q tests/house; house=$$?; wait $$types && exit $$house
 	@$(BIN)/python -m tools.translations --count
 
@@ -54,7 +54,7 @@ lint: $(STAMP) ## find mistakes and bad format in the code, and mistakes in the 
 types: $(STAMP) ## check the types, strictly
 	@$(BIN)/mypy
 
-imports: $(STAMP) ## check that imports keep to the floors and rooms
+imports: $(STAMP) ## check that imports keep to the layers and modules
 	@$(BIN)/lint-imports --no-logo
 
 fix: $(STAMP) ## repair what can be repaired by itself, and format
@@ -68,14 +68,14 @@ audit: $(STAMP) ## look for known vulnerabilities in what uv.lock pins
 bench: $(STAMP) ## run every benchmark for a minute at most; FULL=1 takes longer, B=name runs one
 	@$(BIN)/python -m tools.benches $(if $(FULL),,--quick) $(B)
 
-docs: $(STAMP) ## write docs/reference, and the SQL of the engines, anew from the code
+docs: $(STAMP) ## write docs/reference, and the SQL of the engines, from the code
 	@$(BIN)/python -m tools.reference
 	@$(BIN)/python -m tools.statements
 
 translations: $(STAMP) ## bring the catalogues of translations up to date with the marked texts
 	@$(BIN)/python -m tools.translations
 
-map: $(STAMP) ## print the floors and their sizes from the real imports
+map: $(STAMP) ## print the layers and their sizes from the real imports
 	@$(BIN)/python -m tools.map
 
 screenshots: $(STAMP) ## take the pictures of docs/images from a running demo

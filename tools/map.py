@@ -1,4 +1,4 @@
-"""Prints the floors of the house with their sizes and what each really imports: `python -m tools.map`."""
+"""Table of the layers, with sizes and real imports of each package: `python -m tools.map`."""
 
 import tomllib
 from pathlib import Path
@@ -11,10 +11,10 @@ SOURCE = ROOT / "src" / "contatto"
 
 def main() -> None:
     graph = grimp.build_graph("contatto", cache_dir=None)
-    print(f"{'floor':>5}  {'capability':<13}{'files':>6}{'lines':>8}{'html':>6}   imports")
+    print(f"{'layer':>5}  {'package':<13}{'files':>6}{'lines':>8}{'html':>6}   imports")
     total_files = total_lines = 0
-    for number, floor in enumerate(reversed(floors())):
-        for name in floor:
+    for number, layer in enumerate(reversed(layers()), 1):
+        for name in layer:
             files, lines, html = sizes(name)
             total_files, total_lines = total_files + files, total_lines + lines
             if files:
@@ -23,11 +23,11 @@ def main() -> None:
     print(f"{'':>5}  {'in all':<13}{total_files:>6}{total_lines:>8,}")
 
 
-def floors() -> list[list[str]]:
-    """The floors of the contract in pyproject.toml, the upper first."""
+def layers() -> list[list[str]]:
+    """List the layers of the contract in pyproject.toml, the highest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    layers: list[str] = next(each["layers"] for each in contracts if each["name"].startswith("Floors"))
-    return [[name.strip(" ()") for name in layer.replace(":", "|").split("|")] for layer in layers]
+    lines: list[str] = next(each["layers"] for each in contracts if each["name"].startswith("Layers"))
+    return [[name.strip(" ()") for name in line.replace(":", "|").split("|")] for line in lines]
 
 
 def sizes(name: str) -> tuple[int, int, int]:
