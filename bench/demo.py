@@ -12,10 +12,10 @@ from typing import Final
 from bench.harness import Report, measured, options
 from contatto.cli.demo import DAYS, PEOPLE, SEED
 from contatto.cli.installation import bring_up_to_date
-from contatto.delivery.model.phases import Phase
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_storage
 from contatto.kit.settings import Settings
+from contatto.learning.model import Phase
 from contatto.measurement.model import Goal
 from contatto.simulator.history import GoalResult, Stage, make_history
 from contatto.simulator.people import plan_people

@@ -5,9 +5,9 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from contatto.delivery.predict.market import SETTINGS
 from contatto.kit import errors
 from contatto.kit.settings import SETTINGS_FILE, Settings
+from contatto.learning.market import SETTINGS
 from tools.markdown import page, table
 
 

@@ -3,18 +3,18 @@
 import sys
 from pathlib import Path
 
-from contatto.delivery.engines import definition as of_examples
+from contatto.delivery import engines as of_examples
 from contatto.measurement.engines import definition as of_winners
 
 FOLDER = Path(__file__).resolve().parent.parent / "src" / "contatto"
-DEFINITIONS = {"delivery": of_examples, "measurement": of_winners}
+DEFINITIONS = {"delivery": of_examples, "measurement/engines": of_winners}
 
 
 def emitted() -> dict[str, str]:
     """The text of every file of statements, by its path below the package."""
     return {
-        f"{capability}/engines/sql/{dialect}/{name}.sql": definition.emit_sql(expression, dialect)
-        for capability, definition in DEFINITIONS.items()
+        f"{folder}/sql/{dialect}/{name}.sql": definition.emit_sql(expression, dialect)
+        for folder, definition in DEFINITIONS.items()
         for dialect in definition.DIALECTS
         for name, expression in definition.statements().items()
     }

@@ -10,25 +10,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from contatto.app import create_app, open_context
+from contatto.delivery import api
 from contatto.delivery.actions import choosing, serving
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.api import decisions
-from contatto.delivery.predict import serving as predicting
-from contatto.delivery.predict.replica import Replica
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
+from contatto.learning import marketplace as predicting
+from contatto.learning.replica import Replica
 from contatto.wiring import install
 
 WHOLE: Final = "the whole answer, all layers"
 PARTS: Final = (
-    ("read and validate the body", decisions, "_read"),
-    ("choose the ad and sign its links", decisions, "serve_ad"),
+    ("read and validate the body", api, "_read"),
+    ("choose the ad and sign its links", api, "serve_ad"),
     ("compare with ad groups", choosing, "_compare"),
     ("decide, with its record", Replica, "decide"),
     ("features of the request", predicting, "describe_request"),
     ("auction (kernel)", predicting, "hold_auction"),
     ("sign two links", choosing, "_served"),
-    ("write the answer", decisions, "json_answer"),
+    ("write the answer", api, "json_answer"),
     ("log, behind the answer", serving, "log_decisions"),
 )
 """Parts by where they stand; each contains those below it that it calls."""

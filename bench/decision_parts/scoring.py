@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from contatto.delivery.model.lines import AdGroupLine, AdLine, RequestLine
-from contatto.delivery.predict.marketplace import Marketplace
+from contatto.learning.lines import AdGroupLine, AdLine, RequestLine
+from contatto.learning.marketplace import Marketplace
 
 FEATURES: Final = {
     "language": "en",

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.decision_parts.scoring import request_line, shop_lines
-from contatto.delivery.model.lines import ClickLine, ConversationLine, LeadLine, LeadSource, ViewLine
-from contatto.delivery.predict.learned import Learned, Viewers
-from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.rules.columns import CLICK, CONVERSATION, F_ASKED, F_VIEWER, LEAD
-from contatto.delivery.rules.hashing import slot_of
-from contatto.delivery.rules.learner import learn_one
 from contatto.kit.kernels import Array
+from contatto.learning.columns import CLICK, CONVERSATION, F_ASKED, F_VIEWER, LEAD
+from contatto.learning.features import slot_of
+from contatto.learning.learner import learn_one
+from contatto.learning.lines import ClickLine, ConversationLine, LeadLine, LeadSource, ViewLine
+from contatto.learning.market import Learned, Viewers
+from contatto.learning.marketplace import Marketplace
 
 FEATURES: Final = 24
 """Hashed features of an event, as many as the learners have that ours is compared with."""

@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from contatto.delivery.predict import (
-    boldness,
-    classes,
+from contatto.learning import (
+    batch_learning,
+    calibration,
+    columns,
     groups,
-    learned,
+    latent_classes,
+    market,
+    outcomes,
     pacing,
-    stepping,
-    teaching,
-    waiting,
 )
-from contatto.delivery.rules import columns
 
 _NOTHING = 1e-9
 """A weight of which so little variance is expected never moves."""
@@ -28,7 +27,7 @@ def _family(number: int) -> Part:
     """Without the weights of one family."""
 
     def part() -> Iterator[dict[str, float]]:
-        with _replaced(learned.FIRST_SPREAD, number, _NOTHING):
+        with _replaced(market.FIRST_SPREAD, number, _NOTHING):
             yield {}
 
     return part
@@ -67,31 +66,31 @@ def _replaced(table: dict[int, Any], key: int, value: Any) -> Iterator[None]:
         table[key] = before
 
 
-def _at_once(self: waiting.Waiting, group: int, edge: int, window_s: float) -> float:
+def _at_once(self: calibration.Waiting, group: int, edge: int, window_s: float) -> float:
     """What has not come by the first look is thought to never come, until it does."""
     return 1.0
 
 
-def _as_estimated(self: learned.Calibration) -> Any:
+def _as_estimated(self: market.Calibration) -> Any:
     return np.ones_like(self.came)
 
 
 def _far_from_all(share: float) -> Part:
-    return _attribute(waiting, "_SHRINK", share)
+    return _attribute(calibration, "_SHRINK", share)
 
 
 PARTS: dict[str, Part] = {
     "nothing": _settings(),
-    "delay model": _attribute(waiting.Waiting, "share_by", _at_once),
+    "delay model": _attribute(calibration.Waiting, "share_by", _at_once),
     "delay by ad group": _far_from_all(1e9),
-    "calibration": _attribute(learned.Calibration, "factors", _as_estimated),
-    "calibration by ad group": _attribute(learned, "_GROUP_TRUST", 1e9),
-    "learning again": _attribute(stepping, "is_time_to_relearn", lambda market: False),
-    "questions alike": _attribute(learned, "HOW_ALIKE", 0.0),
-    "viewers as far as it came true": _attribute(boldness, "FEW", float("inf")),
+    "calibration": _attribute(market.Calibration, "factors", _as_estimated),
+    "calibration by ad group": _attribute(market, "_GROUP_TRUST", 1e9),
+    "learning again": _attribute(outcomes, "is_time_to_relearn", lambda market: False),
+    "questions alike": _attribute(market, "HOW_ALIKE", 0.0),
+    "viewers as far as it came true": _attribute(batch_learning, "SLOPE_LEADS", float("inf")),
     "viewer's own effect": _family(columns.F_VIEWER),
     "viewer's history": _family(columns.F_COUNTED),
-    "classes of viewers": _attribute(classes, "LEAST_GAIN", float("inf")),
+    "classes of viewers": _attribute(latent_classes, "LEAST_GAIN", float("inf")),
     "request x ad": _family(columns.F_ASKED_AD),
     "request x ad feature": _family(columns.F_ASKED_FEATURE),
     "advertiser of several ads": _attribute(groups, "SEVERAL", float("inf")),
@@ -99,7 +98,7 @@ PARTS: dict[str, Part] = {
     "between viewer and ad": _family(columns.F_BETWEEN),
     "hour of the day": _family(columns.F_TIMED),
     "earlier heads in later": _family(columns.F_STACKED),
-    "click farms told": _attribute(teaching, "evidence_of", lambda *_, **__: 0.0),
+    "click farms told": _attribute(outcomes, "evidence_of", lambda *_, **__: 0.0),
     "spam power": _settings(spam_power=0.0),
     "drawing by lot": _settings(temperature=0.001, explore=0.0),
     "forgetting": _settings(forget=0.0),

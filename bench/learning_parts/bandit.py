@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from bench.learning_parts.ours import Floats
-from contatto.delivery.rules.evaluating import doubly_robust, inverse_propensity, self_normalized
+from contatto.learning.evaluation import doubly_robust, inverse_propensity, self_normalized
 
 RANDOM: Final = "obd_small_random_all.csv.gz"
 THOMPSON: Final = "obd_small_bts_all.csv.gz"

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 
 from bench.learning_parts.ours import Floats, Hashed, Learner, area_under_curve, hash_rows
-from contatto.delivery.predict.learned import Calibration
-from contatto.delivery.rules.columns import LEAD
-from contatto.delivery.rules.estimating import calibrated
-from contatto.delivery.rules.evaluating import judge_estimates
+from contatto.learning.auction import calibrated
+from contatto.learning.columns import LEAD
+from contatto.learning.evaluation import judge_estimates
+from contatto.learning.market import Calibration
 
 FILE: Final = "uci_bank_additional_full.csv.gz"
 KNOWN_LATER: Final = "duration"

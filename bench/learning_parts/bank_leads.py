@@ -9,9 +9,9 @@ import numpy as np
 
 from bench.learning_parts.bank import FOLDS, judge_in_periods, read_calls
 from bench.learning_parts.ours import Floats, area_under_curve
-from contatto.delivery.rules.evaluating import judge_estimates
 from contatto.leads.actions.jobs import MOST
 from contatto.leads.engines import Correction, Described, chance_at, learn_quality
+from contatto.learning.evaluation import judge_estimates
 
 EVERY: Final = 500
 """A model is learned after so many calls: the work of some eight days."""

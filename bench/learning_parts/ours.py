@@ -6,12 +6,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.delivery.predict.fields import Fields
-from contatto.delivery.predict.learned import FIRST_MEANS, FIRST_SPREAD
-from contatto.delivery.rules.columns import BIAS, F_ASKED, FAMILIES, HEADS, LEAD
-from contatto.delivery.rules.hashing import slot_of
-from contatto.delivery.rules.learner import forget, learn_one, logistic, score_features
-from contatto.delivery.rules.relearning import settle, shuffle
+from contatto.learning.columns import BIAS, F_ASKED, FAMILIES, HEADS, LEAD
+from contatto.learning.features import Fields, slot_of
+from contatto.learning.learner import forget, learn_one, logistic, score_features, settle, shuffle
+from contatto.learning.market import FIRST_MEANS, FIRST_SPREAD
 
 BITS: Final = 20
 MOST: Final = 2_000

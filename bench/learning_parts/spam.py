@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from bench.learning_parts.ours import Floats, area_under_curve
-from contatto.delivery.rules.evaluating import judge_estimates
+from contatto.learning.evaluation import judge_estimates
 from contatto.spam.rules import fit_weights, hash_ngrams, score_text
 
 FILE: Final = "sms_spam_collection.tsv.gz"

@@ -36,10 +36,8 @@ import contatto.channels.pages
 import contatto.crm.api
 import contatto.crm.pages.deliveries
 import contatto.crm.pages.targets
-import contatto.delivery.api.decisions
-import contatto.delivery.api.model
-import contatto.delivery.api.records
-import contatto.delivery.pages.routes
+import contatto.delivery.api
+import contatto.delivery.pages
 import contatto.forms.api
 import contatto.forms.pages.routes
 import contatto.guide.pages
@@ -55,7 +53,7 @@ import contatto.leads.pages.center
 import contatto.leads.pages.detail
 import contatto.logins.pages
 import contatto.measurement.api
-import contatto.operators.pages.routes
+import contatto.operators.pages
 import contatto.people.pages
 import contatto.reports.api
 import contatto.reports.pages.ads
@@ -104,7 +102,7 @@ HOT_ROUTES: Final = (
     *contatto.inbox.api.conversations.routes,
     *contatto.inbox.pages.chat.routes,
     *contatto.measurement.api.routes,
-    *contatto.delivery.api.decisions.routes,
+    *contatto.delivery.api.routes,
 )
 """Plain Starlette routes: messages and forms in, ad decisions, tracking."""
 
@@ -136,9 +134,8 @@ ROUTERS: Final = (
     contatto.crm.pages.targets.router,
     contatto.crm.pages.deliveries.router,
     contatto.crm.pages.deliveries.lead_router,
-    contatto.delivery.api.model.router,
-    contatto.delivery.api.records.router,
-    contatto.delivery.pages.routes.router,
+    contatto.delivery.api.router,
+    contatto.delivery.pages.router,
     contatto.forms.api.router,
     contatto.forms.pages.routes.router,
     contatto.guide.pages.router,
@@ -153,7 +150,7 @@ ROUTERS: Final = (
     contatto.leads.pages.detail.router,
     contatto.leads.pages.annotations.router,
     contatto.logins.pages.router,
-    contatto.operators.pages.routes.router,
+    contatto.operators.pages.router,
     contatto.people.pages.router,
     contatto.signals.api.routes.router,
     contatto.signals.pages.routes.router,

@@ -32,10 +32,9 @@ from contatto.crm.store.deliveries import (
     list_states_of_leads,
 )
 from contatto.crm.store.targets import crm_targets, has_sweep
-from contatto.delivery.actions import charging, forgetting, lookalikes, relearning, signals, training
-from contatto.delivery.actions.sealing import decision_sealing_job
-from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.auth import RecentCallers
+from contatto.delivery.actions import budgets, log, relearning, results, training
+from contatto.delivery.actions.log import decision_sealing_job
+from contatto.delivery.actions.serving import AdServer, RecentCallers
 from contatto.delivery.store import ledger
 from contatto.forms import actions as forms
 from contatto.forms import actions as forms_actions
@@ -157,14 +156,14 @@ AFTER: Final[After] = {
     ChannelLost: {"alert_channel": alerts_actions.alert_channel},
     ContactRejected: {},
     ConversationChanged: {},
-    ConversationMarkedSpam: {"learn_spam": signals.learn_spam, "signal_spam": ad_signals.signal_spam},
+    ConversationMarkedSpam: {"learn_spam": log.learn_spam, "signal_spam": ad_signals.signal_spam},
     ConversationRead: {"push_read": _OF_CHATS(push_read)},
-    ConversationStarted: {"learn_conversation": BatchHandler(signals.learn_conversations)},
+    ConversationStarted: {"learn_conversation": BatchHandler(log.learn_conversations)},
     CrmProgressed: {},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
     LeadCaptured: {
         "alert_lead": _ALERTED(alerts_actions.alert_lead),
-        "learn_lead": BatchHandler(signals.learn_leads),
+        "learn_lead": BatchHandler(log.learn_leads),
         "post_notice": BatchHandler(post_notices),
         "push_hooks": _OF_NEW(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
@@ -175,7 +174,7 @@ AFTER: Final[After] = {
     LeadJobMoved: {"continue_job": jobs.continue_job},
     LeadRemoved: {"forget_lead": forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
     LeadStatusChanged: {
-        "learn_quality": BatchHandler(signals.learn_qualities),
+        "learn_quality": BatchHandler(log.learn_qualities),
         "note_lead": counting.note_lead,
         "push_hooks": _OF_CHANGED(push_hooks),
     },
@@ -264,13 +263,13 @@ PORTS: Final = Parts(
         forget_chats=forget_chats,
         forget_answers=forms.forget_answers,
         forget_audiences=audiences.forget_members,
-        forget_viewers=forgetting.forget_viewers,
+        forget_viewers=log.forget_viewers,
         lead_changed=carry_change,
         leads_merged=carry_merge,
         leads_gone=carry_erasure,
     ),
     CrmPorts(answers=answers_by_label, intake=count_intake, told=list_told_platforms, connectors=CONNECTORS),
-    ChargePort(charge=charging.charge_impressions, note_click=charging.note_click),
+    ChargePort(charge=budgets.charge_impressions, note_click=budgets.note_click),
     SpendPort(list_spent=ledger.list_spent),
 )
 """What capabilities ask of those above them."""
@@ -324,7 +323,7 @@ def periodic_jobs(
 ) -> tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]:
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
-    sender, finder = operators_actions.Sender(), lookalikes.LookalikeFinder()
+    sender, finder = operators_actions.Sender(), results.LookalikeFinder()
     mail_alerts = partial(
         alerts_actions.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail
     )

@@ -5,14 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 
-from contatto.delivery.actions import signals
+from contatto.delivery.actions import log
 from contatto.delivery.actions.choosing import serve_ad
-from contatto.delivery.actions.packing import load_added, read_record
+from contatto.delivery.actions.log import load_added, read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
-from contatto.delivery.model.decisions import AdRequest, Served
-from contatto.delivery.model.log import Entry, EntryKind, Record
-from contatto.delivery.model.phases import GroupState
+from contatto.delivery.model import AdRequest, Served
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.inbox.model import ConversationStarted
@@ -23,6 +21,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.leads.model import LeadCaptured, LeadStatusChanged
+from contatto.learning.model import Entry, EntryKind, GroupState, Record
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
@@ -105,17 +104,17 @@ class Market:
             ts = micros(tx.now)
             chat = Earned(self.id, person, ConversionKind.CONVERSATION, subject, ts)
             measurement.record_conversion(tx, chat)
-            signals.learn_conversations(tx, [ConversationStarted(self.id, subject, person)])
+            log.learn_conversations(tx, [ConversationStarted(self.id, subject, person)])
             if is_lead:
                 measurement.record_conversion(tx, replace(chat, kind=ConversionKind.LEAD))
-                signals.learn_leads(tx, [LeadCaptured(self.id, subject, subject, "chat", (), tx.now)])
+                log.learn_leads(tx, [LeadCaptured(self.id, subject, subject, "chat", (), tx.now)])
 
         self.db.write_now(work)
         return subject
 
     def find_lead_to_be(self, subject: str, status: str) -> None:
         event = LeadStatusChanged(self.id, subject, "raw", status)
-        self.db.write_now(lambda tx: signals.learn_qualities(tx, [event]))
+        self.db.write_now(lambda tx: log.learn_qualities(tx, [event]))
 
     def play(self, count: int) -> None:
         """Ask, see all, tap every third, talk after every second tap."""

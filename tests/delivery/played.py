@@ -5,7 +5,8 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from contatto.delivery.model.lines import (
+from contatto.learning.impressions import Shown
+from contatto.learning.lines import (
     AnyLine,
     ClickLine,
     ConversationLine,
@@ -15,8 +16,7 @@ from contatto.delivery.model.lines import (
     SpamLine,
     ViewLine,
 )
-from contatto.delivery.predict.records import Shown
-from contatto.delivery.predict.replica import new_marketplace
+from contatto.learning.replica import new_marketplace
 from tests.delivery.logs import Row
 
 Line = dict[str, Any]

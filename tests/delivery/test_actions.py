@@ -10,11 +10,10 @@ from contatto.ads import store as ads
 from contatto.ads.actions.campaigns import change_ad_status
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.capture.actions import turn_off_capture
-from contatto.delivery.actions.budgeting import PROMISE_US
+from contatto.delivery.actions.budgets import PROMISE_US
 from contatto.delivery.actions.choosing import serve_ad
-from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.index import FRESH, TOO_OLD, Known, load_snapshot
-from contatto.delivery.model.decisions import AdRequest, Served, Snapshot
+from contatto.delivery.actions.serving import FRESH, TOO_OLD, AdServer, Known, load_snapshot
+from contatto.delivery.model import AdRequest, Served, Snapshot
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.predict import boldness
-from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.predict.relearning import relearn_market
-from contatto.delivery.rules.calibrating import BOUNDS, fit_slope
-from contatto.delivery.rules.columns import G_GOAL, O_AD, O_SCORE, O_VIEWER, S_VIEWER_MEAN, S_VIEWER_SLOPE
+from contatto.learning import batch_learning
+from contatto.learning.batch_learning import relearn_market
+from contatto.learning.calibration import BOUNDS, fit_slope
+from contatto.learning.columns import G_GOAL, O_AD, O_SCORE, O_VIEWER, S_VIEWER_MEAN, S_VIEWER_SLOPE
+from contatto.learning.marketplace import Marketplace
 from tests.delivery.small_world import play
 from tests.delivery.test_marketplace import teller
 
@@ -85,7 +85,7 @@ def score_of(saved: bytes, slope: float, viewer: str) -> tuple[float, float, flo
 
 
 def test_without_leads_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boldness, "FEW", 10_000)
+    monkeypatch.setattr(batch_learning, "SLOPE_LEADS", 10_000)
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=600, days=0.9)
     relearn_market(marketplace.market)

@@ -13,16 +13,16 @@ from sqlalchemy import func, select
 from contatto.ads import store as ads
 from contatto.ads.actions.campaigns import NewAd, create_ad, create_ad_group
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
-from contatto.delivery.actions.balances import pay_in, set_balance_limit
-from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.budgets import pay_in, set_balance_limit
+from contatto.delivery.actions.log import read_record
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.model.log import EntryKind
 from contatto.delivery.store import ledger
 from contatto.kit.clock import Clock, FixedClock, SystemClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.vault import Vault
+from contatto.learning.model import EntryKind
 from contatto.measurement.store import touches
 from contatto.wiring import PORTS
 from tests.ads.world import Chain, World, new_ad_group

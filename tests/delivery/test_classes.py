@@ -11,10 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.predict.classes import CLASSES, FIRST_FIT, LISTED, MOST_WORDS, REMEMBERED, Classes
-from contatto.delivery.predict.fields import Fields
-from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.rules.latent import add_classes, begin_classes, fit_classes, weigh_classes
+from contatto.learning.features import Fields
+from contatto.learning.latent_classes import (
+    CLASSES,
+    FIRST_FIT,
+    LISTED,
+    MOST_WORDS,
+    REMEMBERED,
+    Classes,
+    add_classes,
+    begin_classes,
+    fit_classes,
+    weigh_classes,
+)
+from contatto.learning.marketplace import Marketplace
 
 WORDS = 40
 KINDS = 4

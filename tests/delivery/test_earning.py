@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from contatto.delivery.actions import signals
-from contatto.delivery.model.decisions import Served
+from contatto.delivery.actions import log
+from contatto.delivery.model import Served
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -38,9 +38,9 @@ def talk(market: Marketplace, served: Served) -> tuple[str, str]:
     def work(tx: Tx) -> None:
         chat = Earned(business_id, person, ConversionKind.CONVERSATION, subject, micros(tx.now))
         measurement.record_conversion(tx, chat)
-        signals.learn_conversations(tx, [ConversationStarted(business_id, subject, person)])
+        log.learn_conversations(tx, [ConversationStarted(business_id, subject, person)])
         measurement.record_conversion(tx, replace(chat, kind=ConversionKind.LEAD, subject_id=lead))
-        signals.learn_leads(tx, [LeadCaptured(business_id, lead, subject, "chat", (), tx.now)])
+        log.learn_leads(tx, [LeadCaptured(business_id, lead, subject, "chat", (), tx.now)])
 
     market.db.write_now(work)
     return business_id, subject
@@ -70,7 +70,7 @@ def test_a_chat_that_is_spam_earned_nothing(market: Marketplace) -> None:
     (served,) = market.ask(1)
     business_id, chat = talk(market, served)
     spam = ConversationMarkedSpam(business_id, chat)
-    market.db.write_now(lambda tx: signals.learn_spam(tx, spam))
+    market.db.write_now(lambda tx: log.learn_spam(tx, spam))
     (day,) = placed(market, market.owner_of(served))
     assert (day.conversations, day.leads) == (0, 1)
 

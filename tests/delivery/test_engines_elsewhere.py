@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from contatto.delivery.actions.nightly import Span, judge_files, relearn_files
-from contatto.delivery.engines.computing import Computing, Embedded, Engine, computing_on
-from contatto.delivery.predict.nightly import weights_of
-from contatto.delivery.predict.replica import new_marketplace
+from contatto.delivery.actions.relearning import Span, judge_files, relearn_files
+from contatto.delivery.engines import Computing, Embedded, Engine, computing_on
+from contatto.learning.batch_learning import weights_of
+from contatto.learning.replica import new_marketplace
 from tests.delivery.logs import random_log, write_log
 from tests.delivery.played import Played
 from tests.delivery.small_world import play

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.actions.evaluating import evaluate_log
-from contatto.delivery.model.log import NOBODY
-from contatto.delivery.predict.evaluated import weigh_record
-from contatto.delivery.predict.replica import Replica
-from contatto.delivery.rules.evaluating import (
+from contatto.delivery.actions.results import evaluate_log
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.timestamps import micros
+from contatto.learning.evaluation import (
     Floats,
     choice_chances,
     doubly_robust,
@@ -20,10 +20,10 @@ from contatto.delivery.rules.evaluating import (
     inverse_propensity,
     judge_estimates,
     self_normalized,
+    weigh_record,
 )
-from contatto.kit.clock import FixedClock
-from contatto.kit.db.database import Database
-from contatto.kit.timestamps import micros
+from contatto.learning.model import NOBODY
+from contatto.learning.replica import Replica
 from tests.delivery.learning import add_market
 from tests.delivery.test_replica import BEGINS, LIVE, SECOND, ask, learned
 

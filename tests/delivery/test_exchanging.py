@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from contatto.accounts.store import record_ad_account
 from contatto.ads.store import record_ad
-from contatto.delivery.actions.packing import load_added, read_record
+from contatto.delivery.actions.log import load_added, read_record
 from contatto.delivery.actions.serving import AdServer, seed_of
-from contatto.delivery.model.log import EntryKind, Hurdle, Record
-from contatto.delivery.predict.replica import replay_record
-from contatto.delivery.rules import exchanging
-from contatto.delivery.rules.exchanging import BY_OFFER, MOST_ASKED, TURN_S, choose_asked, rank_offers
+from contatto.delivery.rules import targeting
+from contatto.delivery.rules.targeting import BY_OFFER, MOST_ASKED, TURN_S, choose_asked, rank_offers
 from contatto.delivery.store import log as entries
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
+from contatto.learning.model import EntryKind, Hurdle, Record
+from contatto.learning.replica import replay_record
 from contatto.operators import store as operators_store
 from contatto.operators.model import AdmissionState, Category, ReviewState
 from tests.ads.world import add_chain
@@ -77,8 +77,8 @@ def test_ads_of_all_admitted_businesses_win_places(market: Marketplace) -> None:
 def test_whose_turn_it_is_among_many_is_read_behind_the_answer_and_competes_then(
     database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchanging, "MOST_ASKED", 2)
-    monkeypatch.setattr(exchanging, "BY_OFFER", 1)
+    monkeypatch.setattr(targeting, "MOST_ASKED", 2)
+    monkeypatch.setattr(targeting, "BY_OFFER", 1)
     market = add_marketplace(database, clock, businesses=3)
     known = []
     for _ in range(6):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.actions.expecting import expect_of, list_outlooks
-from contatto.delivery.rules.expecting import DRIFT, Earned, Expected, expect
+from contatto.delivery.actions.results import expect_of, list_outlooks
+from contatto.delivery.rules.results import DRIFT, Earned, Expected, expect
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -14,18 +14,17 @@ from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store import list_ad_groups, list_ads_by_name
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
-from contatto.delivery.model.foretold import Question, Tally
-from contatto.delivery.model.influences import Influence, Source, ValueOdds
-from contatto.delivery.model.trials import TrialDay
-from contatto.delivery.pages.learning import factor_text
-from contatto.delivery.rules.asking import OURS
-from contatto.delivery.rules.foretelling import note_came, tell_chance
-from contatto.delivery.rules.trials import BUCKETS
-from contatto.delivery.store.foretold import save_influences, save_told
-from contatto.delivery.store.trials import save_trial_days
+from contatto.delivery.model import TrialDay
+from contatto.delivery.pages import factor_text
+from contatto.delivery.rules.results import BUCKETS
+from contatto.delivery.rules.targeting import OURS
+from contatto.delivery.store.ledger import save_trial_days
+from contatto.delivery.store.models import save_influences, save_told
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import HeldBin, HeldOut, LeadModel, Sign
 from contatto.leads.store.jobs import save_lead_model
+from contatto.learning.evaluation import note_came, tell_chance
+from contatto.learning.model import Influence, Question, Source, Tally, ValueOdds
 from contatto.measurement.model import Goal
 from tests.journeys.running import House, flush_decisions, running_house
 

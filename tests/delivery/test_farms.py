@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.model.lines import (
+from contatto.learning.columns import CLICK, LEAD, SPAM, V_FARM, VIEWER_COLUMNS
+from contatto.learning.learner import (
+    CLICKS,
+    LEADS,
+    MOST_EXPECTED,
+    SPAMS,
+    add_evidence,
+    evidence_of,
+    prior_of,
+    trust_in,
+)
+from contatto.learning.lines import (
     AdGroupLine,
     AdLine,
     ClickLine,
@@ -18,18 +29,7 @@ from contatto.delivery.model.lines import (
     SpamLine,
     ViewLine,
 )
-from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.rules.columns import CLICK, LEAD, SPAM, V_FARM, VIEWER_COLUMNS
-from contatto.delivery.rules.farms import (
-    CLICKS,
-    LEADS,
-    MOST_EXPECTED,
-    SPAMS,
-    add_evidence,
-    evidence_of,
-    prior_of,
-    trust_in,
-)
+from contatto.learning.marketplace import Marketplace
 
 MINUTE = 60_000_000
 

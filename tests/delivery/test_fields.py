@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from contatto.delivery.predict.fields import KNOTS, MOST_KNOTS, Fields, Values
-from contatto.delivery.predict.replica import Replica
+from contatto.learning.features import KNOTS, MOST_KNOTS, Fields, Values
+from contatto.learning.replica import Replica
 from tests.delivery.test_replica import learned
 
 

@@ -8,25 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.actions.evaluating import evaluate_log
-from contatto.delivery.actions.foretelling import list_curves, purge_told
-from contatto.delivery.actions.training import Trainer
-from contatto.delivery.model.foretold import Bin, Cell, LossOfDay, Question, Tally, ToldDay
-from contatto.delivery.rules.drawing import draw_bins, draw_losses, round_up
-from contatto.delivery.rules.evaluating import judge_estimates
-from contatto.delivery.rules.foretelling import (
-    add_tallies,
-    bins_of,
-    cell_of,
-    curve_of,
-    note_came,
-    tell_chance,
-)
-from contatto.delivery.store import foretold
+from contatto.delivery.actions.results import evaluate_log
+from contatto.delivery.actions.training import Trainer, list_curves, purge_told
+from contatto.delivery.rules.results import draw_bins, draw_losses, round_up
+from contatto.delivery.store import models
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.numbers import interval_of
 from contatto.kit.timestamps import micros
+from contatto.learning.evaluation import (
+    add_tallies,
+    bins_of,
+    cell_of,
+    curve_of,
+    judge_estimates,
+    note_came,
+    tell_chance,
+)
+from contatto.learning.model import Bin, Cell, LossOfDay, Question, Tally, ToldDay
 from tests.delivery.learning import Market, add_market
 
 DAY_US = 86_400_000_000
@@ -144,7 +143,7 @@ def test_days_whose_outcome_may_still_come_are_left_out_and_old_ones_go(market: 
     market.clock.advance(days=91)
     assert market.db.write_now(purge_told) > 0
     first = (market.clock.now() - timedelta(days=200)).date().isoformat()
-    assert market.db.read_now(lambda tx: foretold.list_told(tx, market.id, first)) == []
+    assert market.db.read_now(lambda tx: models.list_told(tx, market.id, first)) == []
 
 
 def test_curves_stay_in_their_box_whatever_they_say() -> None:

@@ -5,15 +5,14 @@ import asyncio
 import pytest
 
 from contatto.delivery.actions.choosing import serve_ad
-from contatto.delivery.actions.explaining import explain_decision
-from contatto.delivery.actions.forgetting import forget_viewers
-from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.log import forget_viewers, read_record
+from contatto.delivery.actions.results import explain_decision
 from contatto.delivery.actions.training import Trainer
-from contatto.delivery.model.decisions import Served
-from contatto.delivery.model.log import NOBODY, Entry, EntryKind
+from contatto.delivery.model import Served
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.leads.model import ErasedPeople
+from contatto.learning.model import NOBODY, Entry, EntryKind
 from tests.delivery.learning import ASKED, KEY, Market, add_market
 
 

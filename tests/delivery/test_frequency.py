@@ -14,16 +14,16 @@ from contatto.ads import store as ads
 from contatto.ads.actions.campaigns import AdGroupChanges, update_ad_group
 from contatto.ads.model import NodeStatus, Pacing
 from contatto.delivery.actions.choosing import serve_ad
-from contatto.delivery.actions.explaining import Verdict, explain_decision
+from contatto.delivery.actions.results import Verdict, explain_decision
 from contatto.delivery.actions.serving import AdServer, seed_of
-from contatto.delivery.model.decisions import Served
-from contatto.delivery.model.log import Hurdle
-from contatto.delivery.predict.replica import replay_record
+from contatto.delivery.model import Served
 from contatto.kit.clock import FixedClock, SystemClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.vault import Vault
+from contatto.learning.model import Hurdle
+from contatto.learning.replica import replay_record
 from contatto.wiring import PORTS
 from tests.ads.world import Chain, World
 from tests.delivery.learning import ASKED, KEY, Market, add_market

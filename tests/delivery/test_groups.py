@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from contatto.delivery.model.lines import AdGroupLine, AdLine
-from contatto.delivery.predict.groups import Groups
-from contatto.delivery.rules.columns import A_FEATURES, MOST_AD_FEATURES
-from contatto.delivery.rules.hashing import name_hash
+from contatto.learning.columns import A_FEATURES, MOST_AD_FEATURES
+from contatto.learning.features import name_hash
+from contatto.learning.groups import Groups
+from contatto.learning.lines import AdGroupLine, AdLine
 
 WORD = name_hash("is", "word")
 

@@ -4,9 +4,8 @@ import random
 
 import pytest
 
-from contatto.delivery.model.foretold import Question
-from contatto.delivery.model.influences import Influence, Source
-from contatto.delivery.model.lines import (
+from contatto.learning.explanations import FEW, weigh_influences
+from contatto.learning.lines import (
     AdGroupLine,
     AdLine,
     BudgetMode,
@@ -15,8 +14,8 @@ from contatto.delivery.model.lines import (
     RequestLine,
     ViewLine,
 )
-from contatto.delivery.predict.influences import FEW, weigh_influences
-from contatto.delivery.predict.replica import new_marketplace
+from contatto.learning.model import Influence, Question, Source
+from contatto.learning.replica import new_marketplace
 
 SECOND = 1_000_000
 BEGINS = 1_767_225_600 * SECOND

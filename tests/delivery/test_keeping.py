@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contatto.delivery.model.lines import AnyLine
-from contatto.delivery.predict.keeping import InUse, Keeper
-from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.predict.saving import Damaged
+from contatto.learning.journal import InUse, Keeper
+from contatto.learning.lines import AnyLine
+from contatto.learning.marketplace import Marketplace
+from contatto.learning.storage import Damaged
 from tests.delivery.small_world import Line, play
 from tests.delivery.test_marketplace import teller
 

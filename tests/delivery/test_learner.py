@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.predict.learned import Learned, Viewers
-from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.predict.waiting import EDGES_S, Waiting
-from contatto.delivery.rules.columns import (
+from contatto.learning.auction import estimate_all
+from contatto.learning.calibration import EDGES_S, Waiting
+from contatto.learning.columns import (
     A_FEATURES,
     A_GROUP,
     F_AD,
@@ -25,9 +24,8 @@ from contatto.delivery.rules.columns import (
     RAWS,
     V_EFFECT,
 )
-from contatto.delivery.rules.describing import list_features
-from contatto.delivery.rules.estimating import estimate_all
-from contatto.delivery.rules.learner import (
+from contatto.learning.features import list_features
+from contatto.learning.learner import (
     agreed_step,
     evidence,
     learn_one,
@@ -35,12 +33,14 @@ from contatto.delivery.rules.learner import (
     score_features,
     stack_scores,
 )
+from contatto.learning.market import Learned, Viewers
+from contatto.learning.marketplace import Marketplace
 from tests.delivery.small_world import Line, play
 from tests.delivery.test_marketplace import teller
 
 PLAYED = """
 import hashlib
-from contatto.delivery.predict.marketplace import Marketplace
+from contatto.learning.marketplace import Marketplace
 from tests.delivery.small_world import play
 from tests.delivery.test_marketplace import teller
 marketplace = Marketplace(4)

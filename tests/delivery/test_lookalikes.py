@@ -19,10 +19,10 @@ from contatto.audiences.model import (
     LookalikeSize,
     LookalikeSpec,
 )
-from contatto.delivery.actions.forgetting import forget_viewers
-from contatto.delivery.actions.lookalikes import LookalikeFinder, list_known_viewers, print_of
-from contatto.delivery.rules import lookalikes
-from contatto.delivery.rules.lookalikes import Alike, Wanted, choose_alike
+from contatto.delivery.actions.log import forget_viewers
+from contatto.delivery.actions.results import LookalikeFinder, list_known_viewers, print_of
+from contatto.delivery.rules import results
+from contatto.delivery.rules.results import Alike, Wanted, choose_alike
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -65,8 +65,8 @@ def test_who_cannot_be_reached_or_is_of_the_source_is_not_taken_in() -> None:
 
 
 def test_among_few_viewers_nobody_is_found() -> None:
-    scores = {f"v{number}": 1.0 for number in range(lookalikes.LEAST_KNOWN - 1)}
-    assert choose_alike(scores, LookalikeSize.BROAD, ()) == Alike((), lookalikes.LEAST_KNOWN - 1)
+    scores = {f"v{number}": 1.0 for number in range(results.LEAST_KNOWN - 1)}
+    assert choose_alike(scores, LookalikeSize.BROAD, ()) == Alike((), results.LEAST_KNOWN - 1)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_places_and_systems_leave_out_who_was_last_elsewhere(
 @pytest.fixture
 def market(database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> Market:
     """A business whose viewers become leads where they like tea; every second of these did."""
-    monkeypatch.setattr(lookalikes, "LEAST_KNOWN", 20)
+    monkeypatch.setattr(results, "LEAST_KNOWN", 20)
     made = add_market(database, clock)
     for number in range(48):
         likes_tea = number % 2 == 0

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contatto.delivery.model.lines import AnyLine, Decision
-from contatto.delivery.predict.marketplace import Marketplace, Unusable
-from contatto.delivery.predict.saving import Damaged, Different
-from contatto.delivery.rules.budgets import UNITS, limit_units
+from contatto.learning.budgets import UNITS, limit_units
+from contatto.learning.lines import AnyLine, Decision
+from contatto.learning.marketplace import Marketplace, Unusable
+from contatto.learning.storage import Damaged, Different
 from tests.delivery.small_world import BEGINS, DAY, SECOND, Line, play, set_up
 from tests.examples import examples
 

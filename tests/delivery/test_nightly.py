@@ -7,29 +7,34 @@ import numpy as np
 import pytest
 
 from contatto.cli.seal import seal_decisions
-from contatto.delivery.actions import nightly
-from contatto.delivery.actions.nightly import (
+from contatto.delivery import engines
+from contatto.delivery.actions import relearning
+from contatto.delivery.actions.log import decision_sealing_job, read_record
+from contatto.delivery.actions.relearning import (
     Span,
     judge_files,
     prepare_relearning,
     publish_relearned,
     relearn_files,
 )
-from contatto.delivery.actions.packing import read_record
-from contatto.delivery.actions.sealing import decision_sealing_job
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.engines import computing
-from contatto.delivery.engines.computing import Embedded
-from contatto.delivery.predict.market import Market as MarketState
-from contatto.delivery.predict.nightly import lay_over, learn_pass, weights_of
-from contatto.delivery.predict.records import Snapshots
-from contatto.delivery.predict.relearning import Observed, relearn_market, tell_missed
-from contatto.delivery.predict.replica import new_marketplace
-from contatto.delivery.rules.columns import FIRST_AGAIN, HEADS, HEADS_AGAIN, V_FARM
+from contatto.delivery.engines import Embedded
 from contatto.delivery.store import models
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.timestamps import micros
+from contatto.learning.batch_learning import (
+    Observed,
+    lay_over,
+    learn_pass,
+    relearn_market,
+    tell_missed,
+    weights_of,
+)
+from contatto.learning.columns import FIRST_AGAIN, HEADS, HEADS_AGAIN, V_FARM
+from contatto.learning.impressions import Snapshots
+from contatto.learning.market import Market as MarketState
+from contatto.learning.replica import new_marketplace
 from tests.delivery.learning import Market, add_market
 from tests.delivery.logs import write_log
 from tests.delivery.played import Played
@@ -60,11 +65,11 @@ def market_of(made: Played) -> MarketState:
 
 
 def test_batches_come_to_what_the_whole_comes_to(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nightly, "ENOUGH", 1e-5)
-    monkeypatch.setattr(nightly, "MOST_PASSES", 100)
+    monkeypatch.setattr(relearning, "ENOUGH", 1e-5)
+    monkeypatch.setattr(relearning, "MOST_PASSES", 100)
     whole, batches = market_of(played()), market_of(played())
     learned = relearn_files(Embedded(), [log], whole, SPLIT)
-    monkeypatch.setattr(computing, "BATCH_ROWS", 100)
+    monkeypatch.setattr(engines, "BATCH_ROWS", 100)
     assert relearn_files(Embedded(), [log], batches, SPLIT).examples == learned.examples > 800
     for one, other in (
         (whole.learned.again, batches.learned.again),
@@ -76,15 +81,15 @@ def test_batches_come_to_what_the_whole_comes_to(log: Path, monkeypatch: pytest.
 
 def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This is where the likeliest weights are: all slopes and the prior cancel out."""
-    monkeypatch.setattr(nightly, "ENOUGH", 1e-5)
-    monkeypatch.setattr(nightly, "MOST_PASSES", 100)
+    monkeypatch.setattr(relearning, "ENOUGH", 1e-5)
+    monkeypatch.setattr(relearning, "MOST_PASSES", 100)
     last: list[tuple[Observed, Snapshots]] = []
 
     def learn(market: MarketState, observed: Observed, features: Snapshots, seed: int) -> float:
         last[:] = [(observed, features)]
         return learn_pass(market, observed, features, seed)
 
-    monkeypatch.setattr(nightly, "learn_pass", learn)
+    monkeypatch.setattr(relearning, "learn_pass", learn)
     market = market_of(played())
     relearn_files(Embedded(), [log], market, SPLIT)
     ((observed, features),) = last

@@ -7,23 +7,24 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from contatto.delivery.model.phases import Phase, Reason
-from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.predict.pacing import is_target_too_low
-from contatto.delivery.predict.phases import reasons_of
-from contatto.delivery.predict.traffic import SLOTS, Traffic, usual_day
-from contatto.delivery.rules.budgets import (
+from contatto.learning.auction import bin_of
+from contatto.learning.budgets import (
     SECOND,
+    SLOTS,
     UNITS,
+    Traffic,
     day_bounds,
     find_limit,
     find_multiplier,
     find_quantile,
     multiplier_at,
     spend_at,
+    usual_day,
 )
-from contatto.delivery.rules.columns import BINS, G_MULTIPLIER
-from contatto.delivery.rules.deciding import bin_of
+from contatto.learning.columns import BINS, G_MULTIPLIER
+from contatto.learning.marketplace import Marketplace, reasons_of
+from contatto.learning.model import Phase, Reason
+from contatto.learning.pacing import is_target_too_low
 from tests.delivery.small_world import BEGINS, DAY, Line, play, set_up
 from tests.delivery.test_marketplace import report_of, teller
 

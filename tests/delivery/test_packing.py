@@ -2,8 +2,8 @@
 
 import asyncio
 
-from contatto.delivery.actions.packing import Noted, Packer, encode_record, read_record
-from contatto.delivery.model.log import Record
+from contatto.delivery.actions.log import Noted, Packer, encode_record, read_record
+from contatto.learning.model import Record
 
 
 def decision(number: int) -> Noted:

@@ -5,11 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.predict import relearning, teaching
-from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.predict.records import Shown
-from contatto.delivery.predict.relearning import known_of, relearn_market
-from contatto.delivery.rules.columns import (
+from contatto.learning import batch_learning, outcomes
+from contatto.learning.batch_learning import known_of, relearn_market
+from contatto.learning.columns import (
     CLICK,
     CONVERSATION,
     F_ASKED,
@@ -21,7 +19,9 @@ from contatto.delivery.rules.columns import (
     SPAM,
     V_EFFECT,
 )
-from contatto.delivery.rules.relearning import settle, shuffle, slope_of
+from contatto.learning.impressions import Shown
+from contatto.learning.learner import settle, shuffle, slope_of
+from contatto.learning.marketplace import Marketplace
 from tests.delivery.small_world import play
 from tests.delivery.test_marketplace import teller
 
@@ -93,7 +93,7 @@ def test_with_all_rounds_done_no_observation_moves_any_more_and_this_is_what_ser
 def test_what_clicks_tell_of_a_fit_is_expected_of_conversations_and_leads_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(relearning, "known_of", lambda shown: (known_of(shown)[CLICK], 0.0, 0.0, 0.0))
+    monkeypatch.setattr(batch_learning, "known_of", lambda shown: (known_of(shown)[CLICK], 0.0, 0.0, 0.0))
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
@@ -128,7 +128,7 @@ def test_while_there_are_few_views_all_are_kept() -> None:
 
 
 def test_some_views_without_a_click_are_kept_and_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teaching, "ENOUGH_BESIDE", 0.0)
+    monkeypatch.setattr(outcomes, "ENOUGH_BESIDE", 0.0)
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=3_000, days=0.9)
     market = marketplace.market
@@ -146,20 +146,20 @@ def test_some_views_without_a_click_are_kept_and_stand_for_all(monkeypatch: pyte
 def test_all_that_is_kept_is_learned_again_in_slices_between_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(relearning, "SLICE", 20)
+    monkeypatch.setattr(batch_learning, "SLICE", 20)
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
-    kept = len(relearning.list_kept(market, relearning.MOST))
-    slices = sum(1 for _ in relearning.relearn_in_slices(market))
-    assert slices >= relearning.ROUNDS * kept // 20
+    kept = len(batch_learning.list_kept(market, batch_learning.MOST))
+    slices = sum(1 for _ in batch_learning.relearn_in_slices(market))
+    assert slices >= batch_learning.ROUNDS * kept // 20
 
 
 def test_what_waits_is_done_before_a_state_is_saved() -> None:
     marketplace, other = Marketplace(4), Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
-    market.work = relearning.relearn_in_slices(market)
+    market.work = batch_learning.relearn_in_slices(market)
     assert marketplace.is_busy
     other.restore(marketplace.save())
     assert marketplace.market.work is None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from contatto.cli.seal import seal_decisions
+from contatto.delivery.actions.log import decision_sealing_job
 from contatto.delivery.actions.relearning import (
     Ask,
     Found,
@@ -16,17 +17,16 @@ from contatto.delivery.actions.relearning import (
     relearn_apart,
     relearning_studies,
 )
-from contatto.delivery.actions.sealing import decision_sealing_job
-from contatto.delivery.model.relearnings import Compared, Relearning, Stage
-from contatto.delivery.predict.nightly import Weights
-from contatto.delivery.rules.columns import HEADS_AGAIN
-from contatto.delivery.rules.judging import judge_again
+from contatto.delivery.model import Compared, Relearning, Stage
+from contatto.delivery.rules.results import judge_again
 from contatto.delivery.store import models
-from contatto.delivery.store.relearnings import find_relearning
+from contatto.delivery.store.models import find_relearning
 from contatto.kit.background import Study
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.settings import Settings
+from contatto.learning.batch_learning import Weights
+from contatto.learning.columns import HEADS_AGAIN
 from tests.delivery.learning import Market, add_market
 
 

@@ -7,10 +7,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from contatto.delivery.model.lines import AdGroupLine, AdLine, ClickLine, ConversationLine, LeadLine, ViewLine
-from contatto.delivery.model.log import NOBODY, Record
-from contatto.delivery.predict.logged import name_stranger, take_record
-from contatto.delivery.predict.replica import Asked, Replica, new_marketplace, replay_record
+from contatto.learning.lines import (
+    AdGroupLine,
+    AdLine,
+    ClickLine,
+    ConversationLine,
+    LeadLine,
+    ViewLine,
+)
+from contatto.learning.model import NOBODY, Record
+from contatto.learning.replica import (
+    Asked,
+    Replica,
+    name_stranger,
+    new_marketplace,
+    replay_record,
+    take_record,
+)
 
 BEGINS = 1_767_225_600_000_000
 SECOND = 1_000_000

@@ -24,12 +24,20 @@ from contatto.ads.model import (
     Spent,
     ViewWindow,
 )
-from contatto.delivery.model.decisions import AdRequest, Candidate
-from contatto.delivery.model.log import Hurdle
-from contatto.delivery.rules.asking import features_of
-from contatto.delivery.rules.competing import budget_left, charge_left, describe_group, price_of
-from contatto.delivery.rules.sharing import Want, share_budgets
-from contatto.delivery.rules.targeting import compare_terms, find_hurdle, gather_bidders
+from contatto.delivery.model import AdRequest, Candidate
+from contatto.delivery.rules.targeting import (
+    Want,
+    budget_left,
+    charge_left,
+    compare_terms,
+    describe_group,
+    features_of,
+    find_hurdle,
+    gather_bidders,
+    price_of,
+    share_budgets,
+)
+from contatto.learning.model import Hurdle
 from contatto.measurement.model import Goal
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -4,11 +4,11 @@ import random
 
 import msgspec
 
-from contatto.delivery.model.lines import AnyLine
-from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.rules.budgets import UNITS
-from contatto.delivery.rules.columns import CLICK
-from contatto.delivery.rules.hashing import name_hash
+from contatto.learning.budgets import UNITS
+from contatto.learning.columns import CLICK
+from contatto.learning.features import name_hash
+from contatto.learning.lines import AnyLine
+from contatto.learning.marketplace import Marketplace
 from tests.delivery.small_world import BEGINS, SECOND, Line, set_up
 
 MINUTE = 60 * SECOND

@@ -9,8 +9,7 @@ from sqlalchemy import update
 
 from contatto.ads import store as ads
 from contatto.delivery.actions.choosing import serve_ad
-from contatto.delivery.actions.packing import read_lines, read_record
-from contatto.delivery.actions.rolling_back import roll_back_model
+from contatto.delivery.actions.log import read_lines, read_record
 from contatto.delivery.actions.serving import AdServer, load_replica, seed_of
 from contatto.delivery.actions.training import (
     Trainer,
@@ -18,10 +17,8 @@ from contatto.delivery.actions.training import (
     load_learning,
     purge_log,
     rebuild_marketplace,
+    roll_back_model,
 )
-from contatto.delivery.model.log import Entry, EntryKind
-from contatto.delivery.model.phases import Phase, Reason
-from contatto.delivery.predict.replica import replay_record
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.kit.clock import FixedClock
@@ -29,6 +26,8 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros
+from contatto.learning.model import Entry, EntryKind, Phase, Reason
+from contatto.learning.replica import replay_record
 from contatto.measurement.actions import record_touch, stamp_touch
 from contatto.measurement.model import TicketKind, TouchKind
 from contatto.measurement.store import find_measured_ad

@@ -7,13 +7,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from contatto.delivery.actions.results import CampaignLift, list_lifts
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.actions.trials import CampaignLift, list_lifts, purge_trials
-from contatto.delivery.model.log import Record
-from contatto.delivery.predict.replica import Asked, Replica, replay_record
-from contatto.delivery.rules.trials import BUCKETS, Arm, Lift, Pair, add_arms, measure_lift, trial_of
+from contatto.delivery.actions.training import purge_trials
+from contatto.delivery.rules.results import BUCKETS, Arm, Lift, Pair, add_arms, measure_lift, trial_of
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.learning.model import Record
+from contatto.learning.replica import Asked, Replica, replay_record
 from contatto.measurement.model import Goal, TicketKind, TrackingTicket
 from contatto.measurement.rules import read_ticket, sign_ticket
 from tests.delivery.learning import KEY, Market, add_market

@@ -5,15 +5,18 @@ from pathlib import Path
 
 from tests.house.tree import ROOT, capability, files, parse, plant, short
 
-LENT = {"model", "fields", "metrics", "rules", "connectors", "registry", "auth", "index", "predict", "limits",
+LENT = {"model", "fields", "metrics", "rules", "connectors", "registry", "auth", "index", "limits",
         "ports", "actions", "store", "engines"}  # fmt: skip
 """The rooms that others may import from; what writes in `store` and `engines` is kept back by test_owners."""
 
 
 def capabilities(root: Path) -> set[str]:
-    """Folders with a model; what has none is ground for all."""
+    """Folders with a model; the others, audit and learning are ground for all."""
     package = root / "src" / "contatto"
-    return {path.parent.name for path in (*package.glob("*/model.py"), *package.glob("*/model"))} - {"audit"}
+    return {path.parent.name for path in (*package.glob("*/model.py"), *package.glob("*/model"))} - {
+        "audit",
+        "learning",
+    }
 
 
 def bad_loans(root: Path) -> list[str]:

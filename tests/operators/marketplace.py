@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import func, select
 
-from contatto.delivery.actions.exchanging import serve_placement
+from contatto.delivery.actions.choosing import serve_placement
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.model.decisions import AdRequest, Served
+from contatto.delivery.model import AdRequest, Served
 from contatto.delivery.store import ledger
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database, act_for

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contatto.delivery.actions.lookalikes import LookalikeFinder
+from contatto.delivery.actions.results import LookalikeFinder
 from tests.journeys.running import flush_decisions
 from tests.security.world import Tenant, World
 

@@ -15,7 +15,7 @@ import pytest
 from contatto.accounts import actions, store
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Ended, Member, Permission, Role
-from contatto.delivery.auth import KEEP_S
+from contatto.delivery.actions.serving import KEEP_S
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.ui.live import WATCH_S

@@ -19,7 +19,7 @@ from contatto.cli.seal import seal_days
 from contatto.crm.model import TrialState
 from contatto.crm.store.deliveries import find_record, list_deliveries, record_due, record_told
 from contatto.crm.store.targets import find_trial, list_targets, record_trial, save_trial
-from contatto.delivery.store.foretold import save_influences
+from contatto.delivery.store.models import save_influences
 from contatto.inbox.store.messages import messages
 from contatto.kit.db.connect import reseal_all
 from contatto.kit.db.database import Database

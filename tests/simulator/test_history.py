@@ -12,8 +12,7 @@ import pytest
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.cli.demo import DAYS, PEOPLE, SEED
-from contatto.delivery.actions.explaining import explain_decision
-from contatto.delivery.model.phases import Phase
+from contatto.delivery.actions.results import explain_decision
 from contatto.delivery.store.log import find_stream, list_decisions
 from contatto.home.actions import load_ad_figures
 from contatto.inbox.store.receipts import count_receipts
@@ -24,6 +23,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.settings import Settings
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
+from contatto.learning.model import Phase
 from contatto.measurement.model import Goal
 from contatto.simulator.history import GoalResult, MadeHistory, Stage, make_history
 from contatto.simulator.people import Visitor, plan_people

@@ -9,8 +9,8 @@ from rich.table import Table
 from contatto.accounts.model import AdAccount
 from contatto.accounts.store import find_ad_account_by_number, list_ad_accounts
 from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
-from contatto.delivery.actions.balances import pay_in, set_balance_limit
-from contatto.delivery.model.ledger import Balance
+from contatto.delivery.actions.budgets import pay_in, set_balance_limit
+from contatto.delivery.model import Balance
 from contatto.delivery.store.ledger import find_balance
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx

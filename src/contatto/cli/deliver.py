@@ -8,7 +8,11 @@ from typing import Annotated, BinaryIO, Final, TextIO
 import msgspec
 import typer
 
-from contatto.delivery.model.lines import (
+from contatto.kit.gc_freeze import freeze_loaded_objects
+from contatto.learning.batch_learning import FEW as CLICKS_TO_RELEARN
+from contatto.learning.journal import InUse, Keeper
+from contatto.learning.latent_classes import FIRST_FIT
+from contatto.learning.lines import (
     AdGroupLine,
     AdLine,
     AnyLine,
@@ -20,14 +24,10 @@ from contatto.delivery.model.lines import (
     SpamLine,
     ViewLine,
 )
-from contatto.delivery.predict.classes import FIRST_FIT
-from contatto.delivery.predict.keeping import InUse, Keeper
-from contatto.delivery.predict.market import SETTINGS
-from contatto.delivery.predict.marketplace import Marketplace, Unusable
-from contatto.delivery.predict.relearning import FEW as CLICKS_TO_RELEARN
-from contatto.delivery.predict.saving import Damaged, Different
-from contatto.delivery.predict.stepping import finish_work
-from contatto.kit.gc_freeze import freeze_loaded_objects
+from contatto.learning.market import SETTINGS
+from contatto.learning.marketplace import Marketplace, Unusable
+from contatto.learning.outcomes import finish_work
+from contatto.learning.storage import Damaged, Different
 
 LONGEST_LINE: Final = 16 * 1024 * 1024
 _MOST_COMPLAINTS: Final = 1_000

@@ -2,15 +2,13 @@
 
 from rich.table import Table
 
-from contatto.delivery.actions.foretelling import SHOWN_DAYS, list_curves
-from contatto.delivery.model.foretold import Curve
-from contatto.delivery.model.influences import Influence, ValueOdds
-from contatto.delivery.model.relearnings import Relearning
-from contatto.delivery.store.foretold import find_influences
-from contatto.delivery.store.relearnings import find_relearning
+from contatto.delivery.actions.training import SHOWN_DAYS, list_curves
+from contatto.delivery.model import Relearning
+from contatto.delivery.store.models import find_influences, find_relearning
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import LeadModel
 from contatto.leads.store.jobs import find_lead_model
+from contatto.learning.model import Curve, Influence, ValueOdds
 
 
 def tell_model(tx: Tx, business_id: str) -> list[Table]:

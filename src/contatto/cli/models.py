@@ -9,8 +9,7 @@ from contatto.accounts.model import Business
 from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
 from contatto.cli.installation import open_whole
 from contatto.cli.model_tables import tell_model
-from contatto.delivery.actions.evaluating import Evaluation, evaluate_log
-from contatto.delivery.actions.nightly import (
+from contatto.delivery.actions.relearning import (
     Held,
     Span,
     judge_files,
@@ -18,16 +17,16 @@ from contatto.delivery.actions.nightly import (
     publish_relearned,
     relearn_files,
 )
-from contatto.delivery.actions.rolling_back import roll_back_model
-from contatto.delivery.actions.training import Trainer
-from contatto.delivery.engines.computing import Engine, computing_on
-from contatto.delivery.model.log import ModelVersion
-from contatto.delivery.predict.nightly import Weights, weights_of
-from contatto.delivery.rules.evaluating import Value
+from contatto.delivery.actions.results import Evaluation, evaluate_log
+from contatto.delivery.actions.training import Trainer, roll_back_model
+from contatto.delivery.engines import Engine, computing_on
 from contatto.delivery.store import models
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.timestamps import from_micros, micros
+from contatto.learning.batch_learning import Weights, weights_of
+from contatto.learning.evaluation import Value
+from contatto.learning.model import ModelVersion
 from contatto.measurement.engines.staging import EngineFailed
 
 commands = typer.Typer(no_args_is_help=True, help=__doc__)

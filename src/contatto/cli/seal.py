@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 
 from contatto.cli.installation import open_whole
-from contatto.delivery.actions.sealing import decision_sealing_job
-from contatto.delivery.engines.decisions import check_decisions
-from contatto.delivery.store.files import list_decision_files
+from contatto.delivery.actions.log import decision_sealing_job
+from contatto.delivery.engines import check_decisions
+from contatto.delivery.store.log import list_decision_files
 from contatto.kit.background import MaintenanceJob, run_maintenance_job
 from contatto.kit.db.database import Database
 from contatto.measurement.actions import sealing_job

@@ -13,7 +13,7 @@ from contatto.ads.store import load_ad_groups
 from contatto.crm.model import DeliveryState, TargetState
 from contatto.crm.store.deliveries import count_states
 from contatto.crm.store.targets import list_targets
-from contatto.delivery.rules.competing import budget_left
+from contatto.delivery.rules.targeting import budget_left
 from contatto.delivery.store.ledger import list_charged_days, list_spent
 from contatto.guide.actions import list_done_steps
 from contatto.home.model import AdFigures, DayFigures, GoalCost, HomeFigures, LeadFigures, Need, NeedKind

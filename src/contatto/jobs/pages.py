@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.delivery.store.relearnings import find_relearning
+from contatto.delivery.store.models import find_relearning
 from contatto.jobs.actions import (
     count_failed_work,
     dismiss_dead_work,

@@ -26,20 +26,21 @@ from contatto.ads.model import Spent
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.registry import CONNECTORS
-from contatto.delivery.actions.charging import charge_impressions, entry_of
-from contatto.delivery.actions.packing import Noted, list_entries, write_log
-from contatto.delivery.actions.serving import load_replica, seed_of
+from contatto.delivery.actions.budgets import charge_impressions, entry_of
+from contatto.delivery.actions.log import Noted, list_entries, write_log
+from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
 from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
-from contatto.delivery.index import load_snapshot
-from contatto.delivery.model.decisions import AdRequest, Candidate
-from contatto.delivery.model.log import NOBODY, Entry, EntryKind, Record
-from contatto.delivery.model.phases import Phase
-from contatto.delivery.predict.replica import Asked, Replica
-from contatto.delivery.rules.asking import features_of
-from contatto.delivery.rules.columns import G_MULTIPLIER
-from contatto.delivery.rules.competing import RESERVE_MICROS, budget_left, price_of
-from contatto.delivery.rules.targeting import compare_terms, find_hurdle, gather_bidders
-from contatto.delivery.rules.trials import trial_of
+from contatto.delivery.model import AdRequest, Candidate
+from contatto.delivery.rules.results import trial_of
+from contatto.delivery.rules.targeting import (
+    RESERVE_MICROS,
+    budget_left,
+    compare_terms,
+    features_of,
+    find_hurdle,
+    gather_bidders,
+    price_of,
+)
 from contatto.delivery.store import ledger
 from contatto.delivery.store.log import NewEntry, find_stream
 from contatto.delivery.store.models import DAY_US, list_states
@@ -62,6 +63,9 @@ from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
+from contatto.learning.columns import G_MULTIPLIER
+from contatto.learning.model import NOBODY, Entry, EntryKind, Phase, Record
+from contatto.learning.replica import Asked, Replica
 from contatto.measurement import rules
 from contatto.measurement.actions import record_taps, stamp_ticket
 from contatto.measurement.index import record_views

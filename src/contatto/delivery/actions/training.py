@@ -1,27 +1,31 @@
-"""Learning from the log: entry by entry in its order, and publishing what was learned as models.
-
-Theory. The marketplace of a business is a value that depends on the entries that it took, and on nothing
-else. A published model holds it whole, with the number of the last entry. So whoever goes on from a model
-with the entries behind it comes to the same value, wherever and whenever that is: nothing is learned twice,
-and nothing is lost when a process is killed.
-"""
+"""Learning from the log: new models, their publication, and the return to an earlier one."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import islice
 from typing import Final
 
 import msgspec
 
-from contatto.delivery.actions.foretelling import keep_told, purge_told
-from contatto.delivery.actions.packing import read_lines, read_record
-from contatto.delivery.actions.serving import seed_of
-from contatto.delivery.actions.trials import purge_trials
-from contatto.delivery.index import load_snapshot
-from contatto.delivery.model.foretold import Tally
-from contatto.delivery.model.influences import Influence
-from contatto.delivery.model.lines import (
+from contatto.ads.store import list_accounts_of_ad_groups
+from contatto.delivery.actions.log import read_lines, read_record
+from contatto.delivery.actions.serving import load_snapshot, seed_of
+from contatto.delivery.store import log as entries
+from contatto.delivery.store import models
+from contatto.delivery.store.ledger import delete_old_trials
+from contatto.delivery.store.log import delete_forgotten_without_files
+from contatto.delivery.store.models import save_influences
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
+from contatto.kit.log import logger
+from contatto.kit.timestamps import micros
+from contatto.learning.evaluation import Key, add_tallies, count_happened, curve_of
+from contatto.learning.explanations import weigh_influences
+from contatto.learning.lines import (
     AdGroupLine,
     AdLine,
     AnyLine,
@@ -35,23 +39,65 @@ from contatto.delivery.model.lines import (
     Status,
     ViewLine,
 )
-from contatto.delivery.model.log import NOBODY, Entry, EntryKind, ModelVersion, ViewerSaid
-from contatto.delivery.model.phases import GroupState
-from contatto.delivery.predict.foretold import Key, count_happened
-from contatto.delivery.predict.influences import weigh_influences
-from contatto.delivery.predict.logged import name_stranger, take_line, take_record
-from contatto.delivery.predict.marketplace import Marketplace, Unusable
-from contatto.delivery.predict.phases import state_of
-from contatto.delivery.predict.replica import is_same, new_marketplace
-from contatto.delivery.predict.saving import Damaged, Different
-from contatto.delivery.store import log as entries
-from contatto.delivery.store import models
-from contatto.delivery.store.files import delete_forgotten_without_files
-from contatto.delivery.store.foretold import save_influences
-from contatto.kit.db.tx import Tx
-from contatto.kit.ids import new_id
-from contatto.kit.log import logger
-from contatto.kit.timestamps import micros
+from contatto.learning.marketplace import Marketplace, Unusable, state_of
+from contatto.learning.model import (
+    NOBODY,
+    Curve,
+    Entry,
+    EntryKind,
+    GroupState,
+    Influence,
+    ModelVersion,
+    Question,
+    Tally,
+    ViewerSaid,
+)
+from contatto.learning.replica import is_same, name_stranger, new_marketplace, take_line, take_record
+from contatto.learning.storage import Damaged, Different
+
+CURVES_KEPT: Final = timedelta(days=90)
+TRIALS_KEPT: Final = timedelta(days=120)
+SHOWN_DAYS: Final = 28
+WAIT_DAYS: Final = {Question.CLICK: 0, Question.CONVERSATION: 1, Question.LEAD: 3, Question.SPAM: 3}
+"""So many of the newest days are left out: what comes of them may still come."""
+
+
+def keep_told(tx: Tx, business_id: str, told: Mapping[Key, Tally]) -> None:
+    """Add what a learner counted by ad group to what is kept by ad account."""
+    accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in told})
+    by_account: dict[models.Key, list[Tally]] = {}
+    for (number, day, question), tally in told.items():
+        by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)
+    models.save_told(tx, business_id, {key: add_tallies(some) for key, some in by_account.items()})
+
+
+def list_curves(
+    tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None, days: int = SHOWN_DAYS
+) -> list[Curve]:
+    """Return how estimates of the last days did, by question, in the order of questions.
+
+    Args:
+        tx: the transaction.
+        business_id: whose ads.
+        ad_account_ids: of these ad accounts alone; None for all.
+        days: so many are told, behind those that are waited for.
+    """
+    first = tx.now.date() - timedelta(days=days + max(WAIT_DAYS.values()))
+    told = models.list_told(tx, business_id, first.isoformat(), ad_account_ids)
+    curves = []
+    for question, wait in WAIT_DAYS.items():
+        last = tx.now.date() - timedelta(days=wait)
+        since, until = (last - timedelta(days=days - 1)).isoformat(), last.isoformat()
+        curve = curve_of(question, [each for each in told if since <= each.day <= until])
+        if curve is not None:
+            curves.append(curve)
+    return curves
+
+
+def purge_told(tx: Tx) -> int:
+    """Delete some counts that are too old to be shown; say how many."""
+    return models.delete_old_told(tx, (tx.now - CURVES_KEPT).date().isoformat())
+
 
 AT_ONCE: Final = 500
 """Entries that are read at once."""
@@ -325,3 +371,31 @@ def purge_log(tx: Tx, keep_days: int) -> int:
     delete_forgotten_without_files(tx)
     old = entries.delete_old_entries(tx, micros(tx.now) - keep_days * models.DAY_US)
     return old + purge_told(tx) + purge_trials(tx)
+
+
+def roll_back_model(tx: Tx, business_id: str, version: int) -> ModelVersion:
+    """Publish an earlier model anew; what came after it is not learned again, what comes now is.
+
+    Raises:
+        Refused: NOT_FOUND when there is no such model, or its bytes are no longer kept or damaged.
+    """
+    found = next((model for model in models.list_models(tx, business_id) if model.version == version), None)
+    raw = models.load_model(tx, business_id, version) if found is not None else None
+    if found is None or raw is None:
+        raise Refused(
+            errors.NOT_FOUND, "Model not found, or its file is missing or damaged. Choose another version."
+        )
+    stream = entries.find_stream(tx, business_id)
+    through = 0 if stream is None else stream.last_seq
+    newest = models.find_newest_version(tx, business_id)
+    now, origin = micros(tx.now), f"model {version}"
+    made = replace(found, version=newest + 1, through=through, made_at=now, origin=origin, entries=0)
+    if not models.save_model(tx, made, raw):
+        raise Refused(errors.CONFLICT)
+    entries.record_rolled_back(tx, business_id, through)
+    return made
+
+
+def purge_trials(tx: Tx) -> int:
+    """Delete some counts that are too old to be shown; say how many."""
+    return delete_old_trials(tx, (tx.now - TRIALS_KEPT).date().isoformat())

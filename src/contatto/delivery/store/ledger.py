@@ -1,12 +1,9 @@
-"""The ledger: what was charged on each day, what is promised or granted, and what ad accounts have left.
-
-A charge is a touch with its price. The ledger counts it in the same transaction, so at any moment what was
-charged, what reports show as spend and what the balance lost are one amount. Money is micros.
-"""
+"""Tables of money: charges, promises, grants, balances, earnings and counts of the trial."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -14,6 +11,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Index,
+    Integer,
     Select,
     String,
     Table,
@@ -24,11 +22,13 @@ from sqlalchemy import (
 )
 
 from contatto.ads.model import Spent
-from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay, Grant, Promise
+from contatto.delivery.model import Balance, BalanceEntry, ChargedDay, Grant, Promise, TrialDay
 from contatto.kit.db.prepared import PreparedQuery, Query, insert_all, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import instant, key, metadata, only, row_of, tenant, text, within
 from contatto.kit.timestamps import micros
+from contatto.measurement.model import ConversionKind
+from contatto.measurement.store import conversions
 
 charged_days = Table(
     "charged_days",
@@ -350,3 +350,87 @@ def list_balance_entries(tx: Tx, business_id: str, ad_account_id: str) -> list[B
         balance_entries.c.business_id == business_id, balance_entries.c.ad_account_id == ad_account_id
     )
     return tx.list(BalanceEntry, query.order_by(balance_entries.c.at, balance_entries.c.id))
+
+
+class Charged(NamedTuple):
+    """What an ad group was charged, in micros, and on which day that began."""
+
+    micros: int
+    since: date
+
+
+def list_charged_since(
+    tx: Tx, business_id: str, ad_group_ids: Collection[str], day: date
+) -> dict[str, Charged]:
+    """What ad groups were charged from a day on; those that were not are left out."""
+    table = charged_days
+    mine = table.c.business_id == business_id, table.c.ad_group_id.in_(sorted(ad_group_ids))
+    charged = table.c.day >= day.isoformat(), table.c.charged_micros > 0
+    query = select(table.c.ad_group_id, func.sum(table.c.charged_micros), func.min(table.c.day))
+    rows = tx.execute(query.where(*mine, *charged).group_by(table.c.ad_group_id))
+    return {name: Charged(int(micros), date.fromisoformat(since)) for name, micros, since in map(tuple, rows)}
+
+
+def list_earned_since(
+    tx: Tx, business_id: str, ad_account_id: str, day: date
+) -> dict[tuple[str, ConversionKind], int]:
+    """Conversions that ad groups of an account earned from a day on, by ad group and kind."""
+    table = conversions
+    mine = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
+    stands = table.c.withdrawn_at.is_(None), table.c.day >= day.isoformat()
+    query = select(table.c.ad_group_id, table.c.kind, func.count()).where(*mine, *stands)
+    rows = tx.execute(query.group_by(table.c.ad_group_id, table.c.kind))
+    return {(name, kind): int(count) for name, kind, count in map(tuple, rows)}
+
+
+_COUNTS = ("views", "clicks", "charged_micros", "conversations", "leads")
+
+trials = Table(
+    "delivery_trials",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("ad_group_id", String(36), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("trial", Integer, primary_key=True, autoincrement=False),
+    *(Column(name, BigInteger, nullable=False) for name in _COUNTS),
+    Index("ix_delivery_trials_day", "day"),
+)
+
+
+@cache
+def _add_to_trial_days(dialect: str) -> Any:
+    insert = insert_for(dialect, trials)
+    more = {name: trials.c[name] + insert.excluded[name] for name in _COUNTS}
+    keys = ["business_id", "ad_group_id", "day", "trial"]
+    return insert.on_conflict_do_update(index_elements=keys, set_=more)
+
+
+def save_trial_days(tx: Tx, counted: Sequence[TrialDay]) -> None:
+    """Add to what was counted; each day of an ad group and a group of viewers comes once."""
+    if counted:
+        insert_rows(
+            tx, _add_to_trial_days(tx.connection.dialect.name), [row_of(trial_day) for trial_day in counted]
+        )
+
+
+def list_trials(tx: Tx, business_id: str, ad_group_ids: Collection[str], since: str) -> list[TrialDay]:
+    """What was counted of ad groups from a day on, in sum for each group of viewers; the day is empty."""
+    sums = [func.sum(trials.c[name]).label(name) for name in _COUNTS]
+    query = (
+        select(trials.c.ad_group_id, trials.c.trial, *sums)
+        .where(
+            trials.c.business_id == business_id,
+            trials.c.ad_group_id.in_(sorted(ad_group_ids)),
+            trials.c.day >= since,
+        )
+        .group_by(trials.c.ad_group_id, trials.c.trial)
+    )
+    return [
+        TrialDay(business_id, ad_group_id, "", trial, *map(int, counts))
+        for ad_group_id, trial, *counts in map(tuple, tx.execute(query))
+    ]
+
+
+def delete_old_trials(tx: Tx, before: str) -> int:
+    """Delete some counts of days before one; say how many."""
+    return tx.delete_some(trials, trials.c.day < before)

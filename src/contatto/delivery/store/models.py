@@ -1,19 +1,40 @@
-"""Published models of each business, whole, with their digests; and what the learner says of ad groups."""
+"""Published models, their curves and influences, states of ad groups, and relearning runs."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, bindparam, delete, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    delete,
+    select,
+    update,
+)
 
-from contatto.delivery.model.log import ModelVersion
-from contatto.delivery.model.phases import GroupState
+from contatto.delivery.model import Compared, Relearning, Stage
 from contatto.kit.db.prepared import Query
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import SEALED, metadata
+from contatto.kit.db.types import SEALED, Choice, instant, metadata, row_of, sealed
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Sealed
+from contatto.learning.evaluation import add_tallies
+from contatto.learning.model import (
+    GroupState,
+    Influence,
+    Influences,
+    ModelVersion,
+    Question,
+    Tally,
+    ToldDay,
+)
 
 models = Table(
     "delivery_models",
@@ -125,3 +146,115 @@ def list_states(tx: Tx, business_id: str) -> list[GroupState]:
     """What the learner said last of each ad group of a business."""
     found = _STATES.rows(tx, {"of": business_id})
     return msgspec.msgpack.decode(found[0][0], type=list[GroupState]) if found else []
+
+
+foretold: Final = Table(
+    "delivery_foretold",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("ad_account_id", String(36), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("question", Choice(Question), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_delivery_foretold_day", "day"),
+)
+"""Counts alone: nobody's own. A day takes about a kB for each question, however much was told."""
+
+influences: Final = Table(
+    "delivery_influences",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    sealed("body"),
+)
+"""Sealed, as values of what requests said stand in it."""
+
+type Key = tuple[str, str, Question]
+"""Ad account, day, question."""
+
+
+def save_told(tx: Tx, business_id: str, told: Mapping[Key, Tally]) -> None:
+    """Add to what was counted. One learner counts for a business at a time (see `store/log`)."""
+    if not told:
+        return
+    days = sorted({day for _, day, _ in told})
+    mine = foretold.c.business_id == business_id, foretold.c.day.in_(days)
+    had = {(each.ad_account_id, each.day, each.question): each.tally for each in _read(tx, *mine)}
+    rows = [
+        {
+            "business_id": business_id, "ad_account_id": key[0], "day": key[1], "question": key[2],
+            "body": msgspec.msgpack.encode(add_tallies([had.get(key, Tally()), tally])),
+        }
+        for key, tally in sorted(told.items())
+    ]  # fmt: skip
+    insert = tx.upsert(foretold)
+    keys = ["business_id", "ad_account_id", "day", "question"]
+    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_={"body": insert.excluded.body}), rows)
+
+
+def list_told(
+    tx: Tx, business_id: str, since: str, ad_account_ids: Collection[str] | None = None
+) -> list[ToldDay]:
+    """What was counted from a day on; of some ad accounts alone, if they are given."""
+    mine = [foretold.c.business_id == business_id, foretold.c.day >= since]
+    if ad_account_ids is not None:
+        mine.append(foretold.c.ad_account_id.in_(sorted(ad_account_ids)))
+    return _read(tx, *mine)
+
+
+def _read(tx: Tx, *which: ColumnElement[bool]) -> list[ToldDay]:
+    return [
+        ToldDay(row.ad_account_id, row.day, row.question, msgspec.msgpack.decode(row.body, type=Tally))
+        for row in tx.execute(select(foretold).where(*which))
+    ]
+
+
+def delete_old_told(tx: Tx, before: str) -> int:
+    """Delete some counts of days before one; say how many."""
+    return tx.delete_some(foretold, foretold.c.day < before)
+
+
+def save_influences(tx: Tx, business_id: str, found: list[Influence]) -> None:
+    """Keep what the newest model goes by, in place of what was before."""
+    body = tx.vault.seal_bytes(msgspec.msgpack.encode(found), business_id, "delivery_influences.body", "")
+    values = {"at": micros(tx.now), "body": body}
+    insert = tx.upsert(influences).values(business_id=business_id, **values)
+    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=values))
+
+
+def find_influences(tx: Tx, business_id: str) -> Influences | None:
+    """What the model goes by; None before it was looked at."""
+    row = tx.execute(select(influences).where(influences.c.business_id == business_id)).first()
+    if row is None:
+        return None
+    raw = tx.vault.open_bytes(row.body, business_id, "delivery_influences.body", "")
+    return Influences(row.at, msgspec.msgpack.decode(raw, type=list[Influence]))
+
+
+relearnings: Final = Table(
+    "delivery_relearnings",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    instant("started_at"),
+    instant("told_at"),
+    Column("stage", Choice(Stage), nullable=False),
+    Column("views", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("compared", LargeBinary, nullable=False),
+)
+
+
+def save_relearning(tx: Tx, made: Relearning) -> None:
+    """Note how far it is, in place of what was noted before."""
+    row = row_of(made) | {"compared": msgspec.msgpack.encode(made.compared)}
+    insert = tx.upsert(relearnings).values(row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
+
+
+def find_relearning(tx: Tx, business_id: str) -> Relearning | None:
+    """The last time; None before the first."""
+    row = tx.execute(select(relearnings).where(relearnings.c.business_id == business_id)).mappings().first()
+    if row is None:
+        return None
+    compared = msgspec.msgpack.decode(row["compared"], type=tuple[Compared, ...])
+    return Relearning(**dict(row) | {"compared": compared})

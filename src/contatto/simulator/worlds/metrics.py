@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from contatto.delivery.rules.lookalikes import SHARES, choose_alike
+from contatto.delivery.rules.results import SHARES, choose_alike
 from contatto.simulator.worlds.game import Play, Run, Shown
 from contatto.simulator.worlds.model import (
     DAY,

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import msgspec
 
-from contatto.delivery.model import lines
-from contatto.delivery.predict.marketplace import Marketplace, Unusable
+from contatto.learning import lines
+from contatto.learning.marketplace import Marketplace, Unusable
 
 type Line = dict[str, Any]
 

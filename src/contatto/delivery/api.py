@@ -1,0 +1,559 @@
+"""The API of delivery: ad decisions, learning phases, lift, explanations, balances and the model."""
+
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
+
+import msgspec
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.rules import require
+from contatto.ads.model import NodeFilter, Page
+from contatto.ads.store import (
+    find_ad_by_number,
+    find_ad_group,
+    find_ad_group_by_number,
+    list_ad_groups,
+)
+from contatto.audiences.actions import blind_digests
+from contatto.audiences.model import Fingerprint
+from contatto.delivery.actions.choosing import serve_ad, serve_placement
+from contatto.delivery.actions.results import CampaignLift, Verdict, expect_of, explain_decision, list_lifts
+from contatto.delivery.actions.serving import AdServer, RecentCallers
+from contatto.delivery.actions.training import list_curves
+from contatto.delivery.model import AdRequest, Balance
+from contatto.delivery.rules.results import Arm
+from contatto.delivery.rules.targeting import OURS
+from contatto.delivery.store import ledger, models
+from contatto.delivery.store.models import find_influences, find_newest_version
+from contatto.kit import errors
+from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, describe_query, read_query, request_id_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import Answered, DirectRoute, api_answer, json_answer, read_body, refusal_answer
+from contatto.kit.numbers import MICROS, to_micros
+from contatto.kit.openapi import ApiRouter
+from contatto.kit.texts import JSON_ERRORS
+from contatto.learning.model import (
+    Bin,
+    Curve,
+    GroupState,
+    Influence,
+    LossOfDay,
+    Phase,
+    Question,
+    Reason,
+    Source,
+    ValueOdds,
+)
+from contatto.measurement.model import Goal
+from contatto.measurement.rules import TRACKING_KEY
+from contatto.operators.model import OperatorBalance
+from contatto.operators.store import list_admissions_of_business, list_balances_of_accounts
+from contatto.ui.context import context_of, part_of
+
+BODY_LIMIT: Final = 8 * 1024
+
+type Viewer = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+type Country = Annotated[str, msgspec.Meta(min_length=2, max_length=3)]
+type AccountId = Annotated[str, msgspec.Meta(max_length=36)]
+type Language = Annotated[str, msgspec.Meta(min_length=2, max_length=35)]
+type Age = Annotated[int, msgspec.Meta(ge=0, le=150)]
+type Interests = Annotated[
+    frozenset[Annotated[str, msgspec.Meta(max_length=36)]], msgspec.Meta(max_length=200)
+]
+type Digests = Annotated[
+    frozenset[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]], msgspec.Meta(max_length=20)
+]
+
+type Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+type Value = Annotated[str, msgspec.Meta(max_length=128)]
+type Feature = Value | float | bool | Annotated[list[Value], msgspec.Meta(max_length=32)] | None
+type Features = Annotated[dict[Name, Feature], msgspec.Meta(max_length=40)]
+type Floor = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+
+
+class DecisionBody(msgspec.Struct):
+    """The body of a decision request; fields that we do not know are ignored.
+
+    ``features`` are what the publisher knows of the viewer and the place: texts, numbers or lists of texts
+    under any name. Without ``consent`` they take no part, nor does what the viewer did before.
+    ``floor_micros`` is the least price of a thousand views that wins the place. To an operator ``placement``
+    names one of its placements, by id or name.
+    """
+
+    viewer_id: Viewer
+    country: Country
+    channel_account_id: AccountId | None = None
+    language: Language | None = None
+    age: Age | None = None
+    interest_category_ids: Interests | None = None
+    digests: Digests = frozenset()
+    placement: Name | None = None
+    device: Name | None = None
+    features: Features = {}
+    consent: bool = False
+    floor_micros: Floor = 0
+
+
+_decode = msgspec.json.Decoder(DecisionBody).decode
+
+
+async def decide_ad(request: Request) -> Response:
+    """Answer with the ad that won, or with null."""
+    try:
+        caller = await part_of(request, RecentCallers).caller_of(request)
+        require(caller, Permission.READ_ADS)
+        asked = await _read(request)
+        context = context_of(request)
+        signer, now = context.vault.signer(TRACKING_KEY), context.clock.now()
+        server = part_of(request, AdServer)
+
+        def blind_for(business_id: str) -> Iterable[Fingerprint]:
+            return blind_digests(context.vault, business_id, asked.digests)
+
+        field = await server.operators.field(caller.business_id)
+        if field is None:
+            wanted = _wanted(asked, caller, blind_for(caller.business_id))
+            served = await serve_ad(server, caller.business_id, wanted, now, signer)
+        else:
+            wanted = _wanted(asked, caller, ())
+            served = await serve_placement(server, field, wanted, blind_for, now, signer)
+    except Refused as refused:
+        return refusal_answer(refused, getattr(request.state, "request_id", ""))
+    return json_answer({"ad": served})
+
+
+async def _read(request: Request) -> DecisionBody:
+    try:
+        asked = _decode(await read_body(request, BODY_LIMIT))
+    except msgspec.ValidationError as error:
+        raise Refused(errors.INVALID, str(error)) from error
+    except JSON_ERRORS as error:
+        raise Refused(errors.UNREADABLE) from error
+    if not asked.viewer_id.isprintable():
+        raise Refused(errors.INVALID, "viewer_id: give printable characters only.")
+    return asked
+
+
+def _wanted(asked: DecisionBody, caller: Caller, prints: Iterable[Fingerprint]) -> AdRequest:
+    language = asked.language and asked.language.partition("-")[0].lower()
+    return AdRequest(
+        asked.viewer_id,
+        asked.country,
+        asked.channel_account_id,
+        language,
+        asked.age,
+        asked.interest_category_ids,
+        frozenset(prints),
+        caller.ad_account_ids,
+        asked.placement or "",
+        asked.device or "",
+        asked.features,
+        asked.consent,
+        asked.floor_micros,
+    )
+
+
+routes = [DirectRoute("/delivery/decide", decide_ad, methods=["POST"])]
+
+
+router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Extensions"])
+
+
+class StatusQuery(ApiModel):
+    advertiser_id: ApiId
+
+
+class LearningInfo(Answer, frozen=True):
+    """How far an ad group has learned; ``needed`` is how many conversions it takes."""
+
+    adgroup_id: str
+    phase: Phase
+    reasons: list[Reason]
+    conversions: int
+    needed: int
+    impressions: int
+    clicks: int
+    conversations: int
+    spam: int
+    leads: int
+    predicted_leads: float
+
+
+class LearningList(Rows[LearningInfo], frozen=True):
+    pass
+
+
+@router.get("/contatto/delivery/status/get/", openapi_extra=describe_query(StatusQuery))
+async def get_delivery_status(request: Request, caller: ApiCaller) -> Answered[LearningList]:
+    """Extension: the learning phase of each ad group of an ad account, and why it has not learned."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, StatusQuery)
+
+    def work(tx: Tx) -> LearningList:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        groups = list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
+        states = {state.number: state for state in models.list_states(tx, account.business_id)}
+        return LearningList([_learning(group.number, states.get(group.number)) for group in groups])
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _learning(number: int, state: GroupState | None) -> LearningInfo:
+    if state is None:
+        return LearningInfo(str(number), Phase.LEARNING, [], 0, 0, 0, 0, 0, 0, 0, 0.0)
+    return LearningInfo(
+        str(number), state.phase, state.reasons, state.earned, state.needed, state.views, state.clicks,
+        state.conversations, state.spam, state.leads, state.predicted_leads,
+    )  # fmt: skip
+
+
+class ArmInfo(Answer, frozen=True):
+    """What one way of choosing ads showed, cost and brought; money is in the account's currency."""
+
+    impressions: int
+    spend: float
+    conversions: int
+    cost_per_conversion: float | None
+
+
+class LiftInfo(Answer, frozen=True):
+    """What learning brought to the ad groups of one goal in a campaign, in the last 28 days.
+
+    ``lift`` is 0.23 for 23 % more conversions in the same number of views than with ads drawn by lot, at
+    the same prices; ``low`` and ``high`` are its 95 % interval. All are null as long as there is too
+    little: then so many conversions are ``missing`` of those served by lot, or of the others. Without a
+    ``campaign_id``: all campaigns.
+    """
+
+    campaign_id: str
+    goal: Goal
+    lift: float | None
+    low: float | None
+    high: float | None
+    missing_by_lot: int
+    missing_learned: int
+    learned: ArmInfo
+    by_lot: ArmInfo
+
+
+class LiftList(Rows[LiftInfo], frozen=True):
+    pass
+
+
+@router.get("/contatto/delivery/lift/get/", openapi_extra=describe_query(StatusQuery))
+async def get_delivery_lift(request: Request, caller: ApiCaller) -> Answered[LiftList]:
+    """Extension: how many more conversions each campaign had than ads drawn by lot, with its interval."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, StatusQuery)
+
+    def work(tx: Tx) -> LiftList:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        return LiftList([_lift_info(lift) for lift in list_lifts(tx, account)])
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _lift_info(measured: CampaignLift) -> LiftInfo:
+    campaign, lift = measured.campaign, measured.lift
+    return LiftInfo(
+        "" if campaign is None else str(campaign.number), measured.goal, lift.lift, lift.low, lift.high,
+        *lift.missing, _arm_info(measured.learned), _arm_info(measured.by_lot),
+    )  # fmt: skip
+
+
+def _arm_info(arm: Arm) -> ArmInfo:
+    cost = arm.cost_micros
+    return ArmInfo(
+        arm.views, _units(arm.spend_micros), arm.conversions, None if cost is None else _units(cost)
+    )
+
+
+class ExpectedQuery(ApiModel):
+    """``budget`` is in the account's currency, for any number of days."""
+
+    advertiser_id: ApiId
+    adgroup_id: ApiId
+    budget: Annotated[float, Field(gt=0, le=1e9)]
+
+
+class ExpectedInfo(Answer, frozen=True):
+    """Conversions that a budget is expected to bring: in eight of ten cases from ``low`` to ``high``.
+
+    All are null where there is nothing to go by yet.
+    """
+
+    adgroup_id: str
+    goal: Goal
+    low: int | None
+    expected: float | None
+    high: int | None
+
+
+@router.get("/contatto/delivery/expected/get/", openapi_extra=describe_query(ExpectedQuery))
+async def get_expected_results(request: Request, caller: ApiCaller) -> Answered[ExpectedInfo]:
+    """Extension: what a budget is expected to bring an ad group, by what conversions cost lately."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ExpectedQuery)
+
+    def work(tx: Tx) -> ExpectedInfo:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        group = find_ad_group_by_number(tx, account.business_id, query.adgroup_id)
+        if group is None or group.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND)
+        expected = expect_of(tx, account, group, to_micros(query.budget))
+        low, middle, high = (expected.low, expected.middle, expected.high) if expected else (None, None, None)
+        return ExpectedInfo(str(group.number), group.goal, low, middle, high)
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+class DecisionQuery(ApiModel):
+    """``decision_id`` is that of the answer; ``ad_id`` is the ad that is meant, by default the winner."""
+
+    advertiser_id: ApiId
+    decision_id: ApiId
+    ad_id: ApiId | None = None
+
+
+class FeatureInfo(Answer, frozen=True):
+    """By what a feature of the request multiplied the chance that the ad that was shown brings a lead."""
+
+    feature: str
+    factor: float
+
+
+class DecisionInfo(Answer, frozen=True):
+    """Why an ad was shown, or was not. Prices are for a thousand views, in the account's currency.
+
+    ``reason`` says why an ad was left out. What another ad account of the business offered is not told.
+    ``placement`` is the id of a marketplace's placement, and ``to_beat`` the least offer that would have won
+    it from other businesses.
+    """
+
+    decision_id: str
+    ad_id: str
+    verdict: Verdict
+    reason: str
+    is_reproduced: bool
+    model_version: int
+    offer: float | None
+    price: float
+    floor: float
+    placement: str
+    to_beat: float
+    p_click: float | None
+    p_conversation: float | None
+    p_lead: float | None
+    p_spam: float | None
+    propensity: float | None
+    features: list[FeatureInfo]
+
+
+@router.get("/contatto/delivery/decision/get/", openapi_extra=describe_query(DecisionQuery))
+async def get_decision(request: Request, caller: ApiCaller) -> Answered[DecisionInfo]:
+    """Extension: why an ad was shown, or why another one was not; the decision is made again for it."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, DecisionQuery)
+
+    def work(tx: Tx) -> DecisionInfo:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        explanation = explain_decision(tx, account.business_id, query.decision_id)
+        record = explanation.record
+        ad = find_ad_by_number(tx, account.business_id, query.ad_id or record.ad)
+        if ad is None or ad.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND)
+        group = find_ad_group(tx, account.business_id, ad.ad_group_id)
+        verdict, reason = explanation.verdict_of(ad.number, 0 if group is None else group.number)
+        is_shown, explained = verdict is Verdict.SHOWN, explanation.explained
+        offer = None if explained is None else explained.offers.get(ad.number)
+        click, conversation, lead, spam = record.p[:4] if is_shown else (None, None, None, None)
+        features = explained.features if explained is not None and is_shown else {}
+        return DecisionInfo(
+            str(record.nonce), str(ad.number), verdict, reason,
+            explained is not None and explained.is_same, record.version,
+            None if offer is None else _units(offer), _units(record.price_micros),
+            _units(record.floor_micros), record.placement, _units(record.to_beat_micros),
+            click, conversation, lead, spam,
+            record.propensity if is_shown else None,
+            [FeatureInfo(name.removeprefix(OURS), factor) for name, factor in features.items()],
+        )  # fmt: skip
+
+    return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
+
+
+class BalanceInfo(Answer, frozen=True):
+    """What an ad account has, in its currency; LIMITED: it is charged no more than this and its credit.
+
+    ``marketplace`` names the operator in whose placements it pays; empty for places of the business's own.
+    """
+
+    advertiser_id: str
+    currency: str
+    mode: Literal["LIMITED", "OPEN"]
+    balance: float
+    paid_in: float
+    charged: float
+    credit: float
+    marketplace: str
+
+
+class BalanceList(Rows[BalanceInfo], frozen=True):
+    pass
+
+
+@router.get("/advertiser/balance/get/", openapi_extra=describe_query(StatusQuery))
+async def get_balance(request: Request, caller: ApiCaller) -> Answered[BalanceList]:
+    """Show what an ad account paid in, was charged and has left: itself, and with each marketplace."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, StatusQuery)
+
+    def work(tx: Tx) -> BalanceList:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        own = ledger.find_balance(tx, account.business_id, account.id)
+        names = {
+            admission.operator_id: admission.operator_name
+            for admission in list_admissions_of_business(tx, account.business_id)
+        }
+        balances = list_balances_of_accounts(tx, account.business_id, [account.id])
+        rows = [_balance_info(account, own, "OPEN" if not own.is_limited else "LIMITED", "")]
+        rows += [
+            _balance_info(account, balance, "LIMITED", names[balance.operator_id]) for balance in balances
+        ]
+        return BalanceList(rows)
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _balance_info(
+    account: AdAccount, found: Balance | OperatorBalance, mode: Literal["LIMITED", "OPEN"], marketplace: str
+) -> BalanceInfo:
+    return BalanceInfo(
+        str(account.number), account.currency, mode, _units(found.left_micros),
+        _units(found.paid_in_micros), _units(found.charged_micros), _units(found.credit_micros), marketplace,
+    )  # fmt: skip
+
+
+def _units(amount_micros: int) -> float:
+    return amount_micros / MICROS
+
+
+class BinInfo(Answer, frozen=True):
+    """About a tenth of the estimates: their mean, the share that came and its 95 % interval, 0 to 1."""
+
+    cases: int
+    came: int
+    foretold: float
+    share: float
+    low: float
+    high: float
+
+
+class LossInfo(Answer, frozen=True):
+    """The mean log loss of a day (UTC), and of who knows the rate of all days alone; in nats."""
+
+    day: str
+    cases: int
+    came: int
+    log_loss: float
+    log_loss_of_rate: float
+
+
+class CurveInfo(Answer, frozen=True):
+    """How the estimates of one question did in the last 28 days.
+
+    ``question`` is click (of views), conversation (of clicks), lead or spam (of conversations); ``expected``
+    is how many were foretold, ``calibration_error`` the mean distance of foretold and came over the bins.
+    """
+
+    question: Question
+    cases: int
+    came: int
+    expected: float
+    log_loss: float
+    log_loss_of_rate: float
+    calibration_error: float
+    bins: list[BinInfo]
+    days: list[LossInfo]
+
+
+class SaidInfo(Answer, frozen=True):
+    """A value of a field that many viewers have, and by what it multiplies the odds on average."""
+
+    value: str
+    times: float
+
+
+class InfluenceInfo(Answer, frozen=True):
+    """What estimates go by; ``times`` is by what it typically multiplies or divides the odds.
+
+    ``name`` is that of a field of requests (field) or of ads (ad_field).
+    """
+
+    question: Question
+    source: Source
+    name: str
+    times: float
+    most: SaidInfo | None
+    least: SaidInfo | None
+
+
+class ModelInfo(Answer, frozen=True):
+    """The newest model: its version (0 before there is one), its curves, and what it goes by.
+
+    A token for some ad accounts is not told what the model goes by: it is learned from all of them.
+    """
+
+    version: int
+    curves: list[CurveInfo]
+    influences: list[InfluenceInfo]
+
+
+@router.get("/contatto/delivery/model/get/", openapi_extra=describe_query(StatusQuery))
+async def get_delivery_model(request: Request, caller: ApiCaller) -> Answered[ModelInfo]:
+    """Extension: what was foretold of the ads of an account beside what came, and what the model goes by."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, StatusQuery)
+
+    def work(tx: Tx) -> ModelInfo:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        business_id = account.business_id
+        known = find_influences(tx, business_id) if caller.ad_account_ids is None else None
+        return ModelInfo(
+            find_newest_version(tx, business_id),
+            [_curve_info(curve) for curve in list_curves(tx, business_id, [account.id])],
+            [_influence_info(each) for each in known.found] if known else [],
+        )
+
+    return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
+
+
+def _curve_info(curve: Curve) -> CurveInfo:
+    return CurveInfo(
+        curve.question, curve.asked, curve.came, curve.expected, curve.loss, curve.of_rate, curve.distance,
+        [_bin_info(each) for each in curve.bins], [_loss_info(day) for day in curve.days],
+    )  # fmt: skip
+
+
+def _bin_info(each: Bin) -> BinInfo:
+    return BinInfo(each.asked, each.came, each.told, each.share, each.low, each.high)
+
+
+def _loss_info(each: LossOfDay) -> LossInfo:
+    return LossInfo(each.day, each.asked, each.came, each.loss, each.of_rate)
+
+
+def _influence_info(each: Influence) -> InfluenceInfo:
+    return InfluenceInfo(
+        each.question, each.source, each.name.removeprefix(OURS), each.times,
+        _said_info(each.most), _said_info(each.least),
+    )  # fmt: skip
+
+
+def _said_info(said: ValueOdds | None) -> SaidInfo | None:
+    return None if said is None else SaidInfo(said.value, said.times)

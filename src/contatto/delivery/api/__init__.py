@@ -1,1 +1,0 @@
-"""The ad decision, and what programs ask about delivery."""

@@ -1,1 +1,0 @@
-"""Files of decisions, and what engines make of them."""

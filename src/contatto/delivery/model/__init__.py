@@ -1,1 +1,0 @@
-"""What is asked of delivery and decided, and the lines by which any program can play the world."""

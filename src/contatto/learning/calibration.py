@@ -1,0 +1,158 @@
+"""Calibration of predictions: label delay, actual over predicted rates, and shrinkage of viewer effects."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contatto.kit.kernels import compiled
+
+TRUST: Final = 10.0
+"""The precision with which the slope is expected to be 0."""
+BOUNDS: Final = (-0.8, 0.5)
+_STEPS: Final = 8
+LEAST_WORTH: Final = 1e-30
+"""No viewer is worth less, so that there is a logarithm."""
+
+
+@compiled
+def boldness(score: float, slope: float, mean: float) -> float:
+    """How many times an estimate counts: by a slope that was fitted, and the mean at which it counts once."""
+    return math.exp(slope * (score - mean))
+
+
+def fit_slope(
+    scores: NDArray[np.float64], expected: NDArray[np.float64], came: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Fit the slope.
+
+    Args:
+        scores: logarithms of estimates.
+        expected: how much was expected of each, greater than 0.
+        came: how much came.
+
+    Returns:
+        The slope, and the mean score at which it changes nothing.
+    """
+    mean = float(expected @ scores / expected.sum())
+    away = scores - mean
+    slope, level = 0.0, came.sum() / expected.sum()
+    for _ in range(_STEPS):
+        now = expected * np.exp(np.clip(slope * away, -5.0, 5.0))
+        level = max(came.sum(), 1.0) / now.sum()
+        now *= level
+        middle = float(now @ away / now.sum())
+        rise = float((came - now) @ away) - TRUST * slope
+        bend = float(now @ (away - middle) ** 2) + TRUST
+        slope += min(max(rise / bend, -0.5), 0.5)
+    return min(max(slope, BOUNDS[0]), BOUNDS[1]), mean
+
+
+MINUTE: Final = 60.0
+HOUR: Final = 3_600.0
+DAY: Final = 86_400.0
+EDGES_S: Final = (
+    2 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 16 * HOUR,
+    DAY, 1.5 * DAY, 2 * DAY, 3 * DAY, 4 * DAY, 5 * DAY, 7 * DAY, 14 * DAY, 28 * DAY,
+)  # fmt: skip
+"""Ages at which a sample that waits is looked at."""
+_SHRINK: Final = 40.0
+"""How many samples at an edge the whole market's experience is worth."""
+
+
+class Waiting:
+    """The samples of one head that wait for their label, and how long labels take."""
+
+    def __init__(self, prior_rate: float) -> None:
+        self.prior_rate = prior_rate
+        self.at_edge: list[deque[tuple[int, str]]] = [deque() for _ in EDGES_S]
+        self.waited = np.zeros((0, len(EDGES_S)))
+        self.came = np.zeros((0, len(EDGES_S)))
+        self.all_waited = np.full(len(EDGES_S), 4.0)
+        # Before anything was seen: a fifth of what is left comes in each span.
+        self.all_came = self.all_waited * prior_rate * np.array([0.2 * 0.8**i for i in range(len(EDGES_S))])
+        self.shares: dict[int, list[float]] = {}
+
+    def grow(self, groups: int) -> None:
+        if len(self.waited) < groups:
+            more = ((0, groups - len(self.waited)), (0, 0))
+            self.waited, self.came = np.pad(self.waited, more), np.pad(self.came, more)
+
+    def add(self, started_at: int, name: str) -> None:
+        """A sample begins to wait."""
+        self.at_edge[0].append((started_at, name))
+
+    def next_due(self, now: int) -> list[tuple[int, int, str]]:
+        """Take the samples whose age has passed an edge: the edge, when waiting began, and its name."""
+        due: list[tuple[int, int, str]] = []
+        for edge, queue in enumerate(self.at_edge):
+            limit = now - int(EDGES_S[edge] * 1e6)
+            while queue and queue[0][0] <= limit:
+                started_at, name = queue.popleft()
+                due.append((edge, started_at, name))
+                if edge + 1 < len(EDGES_S):
+                    self.at_edge[edge + 1].append((started_at, name))
+        return due
+
+    def count_wait(self, group: int, edge: int) -> None:
+        self.waited[group, edge] += 1.0
+        self.all_waited[edge] += 1.0
+
+    def count_arrival(self, group: int, edge: int, age_s: float) -> None:
+        """Count a sample whose label came at an age, once its age has passed the edge after that.
+
+        Not at once: else an edge that nobody else has reached yet would seem to have arrivals alone.
+        """
+        if (EDGES_S[edge - 1] if edge else -1.0) < age_s <= EDGES_S[edge]:
+            self.count_wait(group, edge)
+            self.came[group, edge] += 1.0
+            self.all_came[edge] += 1.0
+
+    def shares_by_edge(self, windows_s: Sequence[float]) -> NDArray[np.float64]:
+        """`share_by` of all ad groups and edges, by the windows of the ad groups."""
+        return np.array(
+            [
+                [self.share_by(group, edge, window_s) for edge in range(len(EDGES_S))]
+                for group, window_s in enumerate(windows_s)
+            ]
+        ).reshape(-1, len(EDGES_S))
+
+    def share_by(self, group: int, edge: int, window_s: float) -> float:
+        """The share of an ad group's labels that have come by an edge, of those that come in its window."""
+        shares = self.shares.get(group)
+        if shares is None:
+            shares = self.shares[group] = self._shares(group)
+        last = next((i for i, each in enumerate(EDGES_S) if window_s <= each), len(EDGES_S) - 1)
+        return 1.0 if edge >= last else min(shares[edge] / max(shares[last], 1e-9), 1.0)
+
+    def _shares(self, group: int) -> list[float]:
+        whole = self.all_came / self.all_waited
+        hazards = (self.came[group] + _SHRINK * whole) / (self.waited[group] + _SHRINK)
+        return [float(each) for each in 1.0 - np.cumprod(1.0 - np.minimum(hazards, 0.95))]
+
+    def refit(self, fade: float) -> None:
+        """Fade what was seen, and let the shares be computed anew."""
+        self.waited *= fade
+        self.came *= fade
+        self.shares.clear()
+
+    def state(self) -> Any:
+        return [
+            [list(each) for each in self.at_edge],
+            self.all_waited.tolist(),
+            self.all_came.tolist(),
+            self.waited.tolist(),
+            self.came.tolist(),
+            self.shares,
+        ]
+
+    def restore(self, state: Any) -> None:
+        edges, all_waited, all_came, waited, came, shares = state
+        self.at_edge = [deque((at, name) for at, name in edge) for edge in edges]
+        self.all_waited, self.all_came = np.array(all_waited), np.array(all_came)
+        self.waited = np.array(waited).reshape(-1, len(EDGES_S))
+        self.came = np.array(came).reshape(-1, len(EDGES_S))
+        self.shares = {int(key): list(value) for key, value in shares.items()}

@@ -1,0 +1,362 @@
+"""Ad groups and ads as they compete: their tables, budgets, plans and multipliers."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contatto.learning.budgets import SECOND, Plan, day_bounds, goal_units, limit_units
+from contatto.learning.columns import (
+    A_FEATURES,
+    A_GROUP,
+    A_ON,
+    AD_COLUMNS,
+    BINS,
+    G_ADVERTISER,
+    G_ASKED,
+    G_AVAILABLE,
+    G_CALIBRATION,
+    G_ENDS,
+    G_GOAL,
+    G_OFFSET,
+    G_OPEN,
+    G_STARTS,
+    GROUP_COLUMNS,
+    HEADS,
+    MOST_AD_FEATURES,
+    RAWS,
+)
+from contatto.learning.features import Hashed, name_hash
+from contatto.learning.lines import AdGroupLine, AdLine, BudgetMode, Goal, Status
+
+HALF_LIFE: Final = 1_500.0
+"""So many requests later a request of the landscape counts half."""
+
+
+@dataclass(slots=True)
+class Group:
+    """An ad group: what its advertiser wants, what it spent and earned. Spend is in units (see `budgets`)."""
+
+    line: AdGroupLine
+    number: int
+    day_from: int = 0
+    day_until: int = 0
+    spent_day: int = 0
+    spent_ever: int = 0
+    promised: int = 0
+    plan: Plan = field(default_factory=Plan)
+    views: int = 0
+    clicks: int = 0
+    conversations: int = 0
+    spam: int = 0
+    leads: int = 0
+    predicted: float = 0.0
+    began_at: int = 0
+    wanted: float = 0.0
+    spent_then: float = 0.0
+    correction: float = 1.0
+    paced: float = 0.0
+    is_paced: bool = False
+    cost_factor: float = 1.0
+    lately_spent: float = 0.0
+    lately_expected: float = 0.0
+    expected: float = 0.0
+    ahead: float = math.inf
+    """How much may be spent under the present budget before multipliers are set anew."""
+    campaign_plan: Plan = field(default_factory=Plan)
+    """That of the campaign, where it has a budget and this is the first of its ad groups that serve."""
+    campaign_paced: float = 0.0
+
+    @property
+    def counted(self) -> int:
+        """Spend under the present budget: of the day, or ever."""
+        return self.spent_day if self.line.budget_mode is BudgetMode.DAY else self.spent_ever
+
+    def earned(self) -> int:
+        """Conversions, as the goal counts them."""
+        return self.leads if self.line.goal is Goal.LEAD else self.conversations
+
+    def charge(self, price: int) -> int:
+        """Charge a view, never over the limit; what was charged comes back, in units."""
+        amount = max(0, min(price, int(min(limit_units(self.line) - self.counted, 1e18))))
+        self.spent_day += amount
+        self.spent_ever += amount
+        return amount
+
+
+SEVERAL: Final = 2
+"""From so many ads on, their advertiser is a feature of each of them."""
+MOST_SETS: Final = 32
+"""So many sets of numbers are remembered with their rows."""
+
+
+class Places(dict[int, int]):
+    """Rows by the API's numbers, which are the ids of a marketplace as texts; looked up once.
+
+    Raises:
+        KeyError: there is no such id.
+    """
+
+    def __init__(self, by_id: dict[str, int]) -> None:
+        super().__init__()
+        self._by_id = by_id
+        self._sets: dict[tuple[int, ...], NDArray[np.int64]] = {}
+
+    def rows_of(self, numbers: Iterable[int]) -> NDArray[np.int64]:
+        """The rows of some numbers; request after request asks for the same ones."""
+        wanted = tuple(numbers)
+        rows = self._sets.get(wanted)
+        if rows is None:
+            if len(self._sets) >= MOST_SETS:
+                self._sets.clear()
+            rows = np.fromiter(map(self.__getitem__, wanted), np.int64, len(wanted))
+            self._sets[wanted] = rows
+        return rows
+
+    def __missing__(self, number: int) -> int:
+        place = self[number] = self._by_id[str(number)]
+        return place
+
+
+class Groups:
+    """All ad groups and ads, and their tables."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+        self.by_id: dict[str, int] = {}
+        self.ad_ids: list[str] = []
+        self.ad_by_id: dict[str, int] = {}
+        self.ad_lines: list[AdLine] = []
+        self.advertisers: dict[str, int] = {}
+        self.ads_of: dict[str, list[int]] = {}
+        self.countries: dict[str, int] = {"": 0}
+        self.features: dict[int, int] = {}
+        self.view_rate = 1.0
+        self.curves: dict[int, tuple[int, NDArray[np.float64]]] = {}
+        self.table = np.zeros((8, GROUP_COLUMNS))
+        self.allowed = np.zeros((8, 8), np.uint8)
+        self.prices = np.zeros((8, BINS))
+        self.counts = np.zeros((8, BINS))
+        self.best_of = np.zeros((8, 2))
+        self.ads = np.zeros((8, AD_COLUMNS), np.int64)
+        self.ad_hashes = np.zeros(8, np.uint64)
+        self.ad_features = np.zeros((8, MOST_AD_FEATURES), np.int64)
+        self.ad_values = np.zeros((8, MOST_AD_FEATURES))
+        self.feature_hashes = np.zeros(8, np.uint64)
+        self.crosses = np.ones(8, np.uint8)
+        self.stamps = np.zeros(8, np.int64)
+        self.sums = np.zeros((8, HEADS + 1))
+        self.able = np.zeros(9, np.int64)
+        self.offers = np.zeros(9)
+        self.raws = np.zeros((9, RAWS))
+        self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)
+
+    def country_of(self, name: str) -> int:
+        """The number of a country; new ones are open to ad groups that serve everywhere."""
+        known = self.countries.get(name)
+        if known is not None:
+            return known
+        if len(self.countries) >= 1_000:
+            return 0
+        number = self.countries[name] = len(self.countries)
+        if number >= self.allowed.shape[1]:
+            self.allowed = np.pad(self.allowed, ((0, 0), (0, number)))
+        for group in self.groups:
+            self.allowed[group.number, number] = _serves(group.line, name)
+        self.curves.clear()
+        return number
+
+    def set_group(self, line: AdGroupLine, now: int) -> Group:
+        """Take an ad group as it is from now on."""
+        number = self.by_id.get(line.adgroup_id)
+        if number is None:
+            number = self.by_id[line.adgroup_id] = len(self.groups)
+            self.groups.append(Group(line, number, began_at=now))
+            self._grow_groups()
+            self.table[number, G_CALIBRATION:] = 1.0
+        group = self.groups[number]
+        before, group.line = group.line, line
+        for name, country in list(self.countries.items()):
+            self.allowed[number, country] = _serves(line, name)
+        for name in line.countries or ():
+            self.country_of(name.upper())
+        row = self.table[number]
+        row[G_OPEN] = line.status is Status.ON
+        row[G_STARTS] = (line.starts_ts or 0) / SECOND
+        row[G_ENDS] = math.inf if line.ends_ts is None else line.ends_ts / SECOND
+        row[G_GOAL] = 0.0 if line.goal is Goal.LEAD else 1.0
+        row[G_ADVERTISER] = self.advertisers.setdefault(line.advertiser_id, len(self.advertisers))
+        if before.timezone != line.timezone or not group.day_until:
+            group.day_from, group.day_until = day_bounds(now, line.timezone)
+        self._set_offset(group, now)
+        group.plan, group.campaign_plan = Plan(), Plan()
+        self.curves.clear()
+        self.refresh(group)
+        return group
+
+    def set_ad(self, line: AdLine, hashed: Hashed) -> int:
+        """Take an ad as it is from now on.
+
+        Who likes one ad of an advertiser tends to like the others: where there are several, the advertiser is
+        a feature of each.
+        """
+        alike = self._ads_like(line)
+        ad = self.ad_by_id.get(line.ad_id)
+        is_new = ad is None
+        if ad is None:
+            ad = self.ad_by_id[line.ad_id] = len(self.ad_ids)
+            self.ad_ids.append(line.ad_id)
+            self.ad_lines.append(line)
+            self._grow_ads()
+            self.ad_hashes[ad] = name_hash("ad", line.ad_id)
+            alike.append(ad)
+        self.ad_lines[ad] = line
+        self.ads[ad, A_GROUP] = self.by_id[line.adgroup_id]
+        self.ads[ad, A_ON] = 1
+        self.ads[ad, A_FEATURES] = 0
+        for named, value in zip(*hashed, strict=True):
+            self._add_feature(ad, named, value)
+        if len(alike) >= SEVERAL:
+            named = name_hash("advertiser", self._advertiser_of(line))
+            for each in alike if is_new and len(alike) == SEVERAL else [ad]:
+                self._add_feature(each, named, 1.0)
+        return ad
+
+    def _advertiser_of(self, line: AdLine) -> str:
+        return self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
+
+    def _ads_like(self, line: AdLine) -> list[int]:
+        """The ads of the advertiser of an ad, in the order in which they came."""
+        return self.ads_of.setdefault(self._advertiser_of(line), [])
+
+    def _add_feature(self, ad: int, named: int, value: float) -> None:
+        count = self.ads[ad, A_FEATURES]
+        if count < MOST_AD_FEATURES:
+            self.ad_features[ad, count] = self._feature(named)
+            self.ad_values[ad, count] = value
+            self.ads[ad, A_FEATURES] = count + 1
+
+    def _feature(self, named: int) -> int:
+        known = self.features.get(named)
+        if known is None:
+            known = self.features[named] = len(self.features)
+            if known >= len(self.feature_hashes):
+                self.feature_hashes = np.pad(self.feature_hashes, (0, known))
+                self.crosses = np.pad(self.crosses, (0, known), constant_values=1)
+                self.stamps = np.pad(self.stamps, (0, known))
+                self.sums = np.pad(self.sums, ((0, known), (0, 0)))
+            self.feature_hashes[known] = named
+        return known
+
+    def _grow_groups(self) -> None:
+        had = len(self.table)
+        if len(self.groups) > had:
+            for name in ("table", "allowed", "prices", "counts", "best_of"):
+                setattr(self, name, np.pad(getattr(self, name), ((0, had), (0, 0))))
+
+    def _grow_ads(self) -> None:
+        had = len(self.ads)
+        if len(self.ad_ids) > had:
+            for name in ("ads", "ad_features", "ad_values", "raws"):
+                setattr(self, name, np.pad(getattr(self, name), ((0, had), (0, 0))))
+            for name in ("ad_hashes", "able", "offers"):
+                setattr(self, name, np.pad(getattr(self, name), (0, had)))
+
+    def _set_offset(self, group: Group, now: int) -> None:
+        local = datetime.fromtimestamp(now // SECOND, ZoneInfo(group.line.timezone)).utcoffset()
+        self.table[group.number, G_OFFSET] = local.total_seconds() if local else 0.0
+
+    def refresh(self, group: Group) -> None:
+        """Tell the auction what is left of a budget, and of the plan of the next half hour.
+
+        Estimates move most while they are young. Who is worth five times as much as it seemed a moment ago
+        would else spend a day's budget in an hour.
+        """
+        left = goal_units(group.line) - group.counted - group.promised
+        ahead = group.ahead - group.counted - group.promised * self.view_rate
+        self.table[group.number, G_AVAILABLE] = max(min(left, ahead), 0.0)
+
+    def turn_days(self, now: int) -> None:
+        """Begin the new day of each ad group whose local day has ended."""
+        for group in self.groups:
+            if now >= group.day_until:
+                group.day_from, group.day_until = day_bounds(now, group.line.timezone)
+                group.spent_day = 0
+                self._set_offset(group, now)
+                if group.line.budget_mode is BudgetMode.DAY:
+                    group.plan = Plan()
+                if group.line.campaign_mode is BudgetMode.DAY:
+                    group.campaign_plan = Plan()
+                self.refresh(group)
+
+    def fade(self, newest: NDArray[np.float64]) -> None:
+        """Let each ad group's landscape fade with the requests that came since (``newest``)."""
+        shares = 0.5 ** (newest / HALF_LIFE)
+        self.prices *= shares[:, None]
+        self.counts *= shares[:, None]
+        self.table[:, G_ASKED] *= shares
+
+    def state(self) -> Any:
+        return [
+            [
+                [
+                    msgspec.to_builtins(group.line), group.number, group.day_from, group.day_until,
+                    group.spent_day, group.spent_ever, group.promised,
+                    _figures_of(group.plan),
+                    group.views, group.clicks, group.conversations, group.spam, group.leads, group.predicted,
+                    group.began_at, group.wanted, group.spent_then, group.correction, group.paced,
+                    group.is_paced, group.cost_factor, group.lately_spent, group.lately_expected,
+                    group.expected, group.ahead, _figures_of(group.campaign_plan), group.campaign_paced,
+                ]
+                for group in self.groups
+            ],
+            [msgspec.to_builtins(line) for line in self.ad_lines],
+            self.by_id, self.ad_ids, self.ad_by_id, self.advertisers, self.countries,
+            {str(key): value for key, value in self.features.items()}, self.view_rate,
+        ]  # fmt: skip
+
+    def restore(self, state: Any) -> None:
+        groups, ad_lines, self.by_id, self.ad_ids, self.ad_by_id, self.advertisers, self.countries, *rest = (
+            state
+        )
+        self.features = {int(key): value for key, value in rest[0].items()}
+        self.view_rate = rest[1]
+        self.ad_lines = [msgspec.convert(line, AdLine) for line in ad_lines]
+        self.groups = [_restored(*group) for group in groups]
+        for ad, line in enumerate(self.ad_lines):
+            self._ads_like(line).append(ad)
+        self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)
+
+
+GROUP_ARRAYS: Final = (
+    "table", "allowed", "prices", "counts", "best_of", "ads", "ad_hashes", "ad_features", "ad_values",
+    "feature_hashes", "crosses", "stamps", "sums", "able", "offers", "raws",
+)  # fmt: skip
+"""The tables of `Groups` that are kept with its state."""
+
+
+_FIELDS: Final = [each.name for each in fields(Group)]
+_PLANS: Final = (_FIELDS.index("plan"), _FIELDS.index("campaign_plan"))
+
+
+def _restored(line: Any, number: int, *figures: Any) -> Group:
+    made: list[Any] = [msgspec.convert(line, AdGroupLine), number, *figures]
+    for place in _PLANS:
+        made[place] = Plan(*made[place])
+    return Group(*made)
+
+
+def _figures_of(plan: Plan) -> list[float]:
+    return [plan.from_s, plan.until_s, plan.spent, plan.amount]
+
+
+def _serves(line: AdGroupLine, country: str) -> bool:
+    return (
+        line.countries is None or not line.countries or country in {each.upper() for each in line.countries}
+    )

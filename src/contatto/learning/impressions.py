@@ -1,0 +1,216 @@
+"""Impressions of the last days, with their features, and frequency caps."""
+
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from contatto.learning.budgets import SECOND
+from contatto.learning.columns import BETWEEN, HEADS_AGAIN, MOST_CONTEXT, STACKED
+from contatto.learning.lines import AdGroupLine
+
+_FIRST: Final = 1024
+
+
+class Shown(msgspec.Struct, gc=False):
+    """An ad that was chosen for a request, and what became of it.
+
+    Instants are microseconds, 0 for never. ``view_until`` and ``click_until`` end the windows that were in
+    force at the touch. ``raw`` is what was estimated before calibration, by head, how well the ad fits, and
+    what the viewer is worth. ``place`` is where its features are kept, -1 when they no longer are;
+    ``waited`` is the share of late labels that was allowed for, by head.
+    """
+
+    request_id: str
+    ad: int
+    group: int
+    viewer: int
+    asked_at: int
+    offer: int
+    price: int
+    propensity: float
+    p: tuple[float, ...]
+    raw: tuple[float, ...]
+    place: int
+    viewed_at: int = 0
+    clicked_at: int = 0
+    early_click_at: int = 0
+    view_until: int = 0
+    click_until: int = 0
+    is_promised: bool = True
+    is_settled: bool = False
+    talked_at: int = 0
+    lead_at: int = 0
+    spam_at: int = 0
+    waited_talk: float = 0.0
+    waited_lead: float = 0.0
+    waited_spam: float = 0.0
+
+
+class Snapshots:
+    """The features of requests as they were: rows of arrays that are used again when nobody needs them.
+
+    ``held`` is what each has moved (see `relearning`), ``stacks`` what its earlier heads said, ``shares`` how
+    much of it shared weights may take, ``stands_for`` for how many views without a click it was kept,
+    itself included.
+    """
+
+    def __init__(self) -> None:
+        self.hashes = np.zeros((_FIRST, MOST_CONTEXT), np.uint64)
+        self.values = np.zeros((_FIRST, MOST_CONTEXT), np.float32)
+        self.kinds = np.zeros((_FIRST, MOST_CONTEXT), np.uint8)
+        self.between = np.zeros((_FIRST, BETWEEN), np.uint64)
+        self.counts = np.zeros(_FIRST, np.int64)
+        self.held = np.zeros((_FIRST, HEADS_AGAIN), np.float32)
+        self.stacks = np.zeros((_FIRST, STACKED), np.float32)
+        self.shares = np.ones(_FIRST, np.float32)
+        self.stands_for = np.ones(_FIRST, np.float32)
+        self.free = list(range(_FIRST - 1, -1, -1))
+        self.holders: dict[int, Shown] = {}
+        """Whose features the rows in use are, in the order of time."""
+
+    def take(self) -> int:
+        """A free row; who takes it becomes its holder."""
+        if not self.free:
+            self._grow()
+        place = self.free.pop()
+        self.held[place], self.shares[place], self.stands_for[place] = 0.0, 1.0, 1.0
+        return place
+
+    def _grow(self) -> None:
+        had = len(self.counts)
+        for name in SNAPSHOT_ARRAYS:
+            old = getattr(self, name)
+            made = np.zeros((2 * had, *old.shape[1:]), old.dtype)
+            made[:had] = old
+            setattr(self, name, made)
+        self.free = list(range(2 * had - 1, had - 1, -1))
+
+    def give_back(self, shown: Shown) -> None:
+        if shown.place >= 0:
+            self.free.append(shown.place)
+            self.holders.pop(shown.place, None)
+            shown.place = -1
+
+
+SNAPSHOT_ARRAYS: Final = (
+    "hashes", "values", "kinds", "between", "counts", "held", "stacks", "shares", "stands_for",
+)  # fmt: skip
+
+
+class Records:
+    """What was shown, by request, and by viewer in the order of time."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, Shown | None] = {}
+        self.touches: dict[int, list[str]] = {}
+        self.promised: deque[str] = deque()
+        self.unsettled: deque[str] = deque()
+        self.kept: deque[tuple[int, str]] = deque()
+        self.long_kept: deque[tuple[int, str]] = deque()
+
+    def state(self) -> Any:
+        return [
+            self.shown,
+            self.touches,
+            list(self.promised),
+            list(self.unsettled),
+            list(self.kept),
+            list(self.long_kept),
+        ]
+
+    def restore(self, state: Any) -> None:
+        shown, touches, promised, unsettled, kept, long_kept = state
+        self.shown = msgspec.convert(shown, dict[str, Shown | None])
+        self.touches = touches
+        self.promised, self.unsettled = deque(promised), deque(unsettled)
+        self.kept = deque((ts, name) for ts, name in kept)
+        self.long_kept = deque((ts, name) for ts, name in long_kept)
+
+
+_DAY: Final = 86_400 * SECOND
+_REMEMBERED: Final = 31 * _DAY
+"""For so long a view is remembered at least: a cap of fewer days may be made longer."""
+
+type Pair = tuple[int, int]
+"""The rows of an ad group and of a viewer."""
+
+
+class FrequencyCaps:
+    """The caps of ad groups, and the views that count under them.
+
+    A view counts from its decision on. One that does not come is given up with its place in the budget.
+    """
+
+    def __init__(self) -> None:
+        self.caps: dict[int, tuple[int, int]] = {}
+        """Views and microseconds, by the row of the ad group."""
+        self.views: dict[Pair, list[int]] = {}
+        """Times of views."""
+        self.waiting: dict[Pair, dict[str, int]] = {}
+        """Times of decisions without a view, by request."""
+        self._dropped_at = 0
+
+    def set_cap(self, line: AdGroupLine, group: int, records: Records) -> None:
+        """Take the cap of an ad group; a new one counts the views that are still remembered."""
+        had = self.caps.pop(group, None)
+        if line.frequency and line.frequency_schedule:
+            self.caps[group] = (line.frequency, line.frequency_schedule * _DAY)
+        if had is not None and group in self.caps:
+            return
+        self.views = {pair: times for pair, times in self.views.items() if pair[0] != group}
+        self.waiting = {pair: requests for pair, requests in self.waiting.items() if pair[0] != group}
+        for shown in records.shown.values() if group in self.caps else ():
+            if shown is not None and shown.group == group:
+                (self.note_view if shown.viewed_at else self.note_decision)(shown)
+
+    def list_reached(self, viewer: int, ts: int, wait: int) -> list[int]:
+        """List the ad groups that a viewer may not see now; a decision counts for ``wait`` microseconds."""
+        return [group for group in self.caps if self._is_reached((group, viewer), ts, wait)]
+
+    def _is_reached(self, pair: Pair, ts: int, wait: int) -> bool:
+        most, period = self.caps[pair[0]]
+        count = sum(at > ts - period for at in self.views.get(pair, ()))
+        return count + sum(at > ts - wait for at in self.waiting.get(pair, {}).values()) >= most
+
+    def note_decision(self, shown: Shown) -> None:
+        """Count an ad that was chosen, until its view comes or is given up."""
+        if shown.group in self.caps:
+            self.waiting.setdefault((shown.group, shown.viewer), {})[shown.request_id] = shown.asked_at
+
+    def note_view(self, shown: Shown) -> None:
+        """Count a view."""
+        if shown.group in self.caps:
+            pair = shown.group, shown.viewer
+            self.waiting.get(pair, {}).pop(shown.request_id, None)
+            self.views.setdefault(pair, []).append(shown.viewed_at)
+
+    def drop_old(self, ts: int, wait: int) -> None:
+        """Forget once a day what no longer counts."""
+        if not self.caps or ts - self._dropped_at < _DAY:
+            return
+        self._dropped_at = ts
+        for pair, times in list(self.views.items()):
+            period = max(self.caps[pair[0]][1], _REMEMBERED)
+            self.views[pair] = [at for at in times if at > ts - period]
+        for pair, requests in list(self.waiting.items()):
+            self.waiting[pair] = {name: at for name, at in requests.items() if at > ts - wait}
+        self.views = {pair: times for pair, times in self.views.items() if times}
+        self.waiting = {pair: requests for pair, requests in self.waiting.items() if requests}
+
+    def state(self) -> list[Any]:
+        """Return all of it for `restore`."""
+        return [
+            [[group, *cap] for group, cap in self.caps.items()],
+            [[*pair, times] for pair, times in self.views.items()],
+            [[*pair, requests] for pair, requests in self.waiting.items()],
+            self._dropped_at,
+        ]
+
+    def restore(self, state: list[Any]) -> None:
+        """Go on from what `state` gave."""
+        caps, views, waiting, self._dropped_at = state
+        self.caps = {group: (most, period) for group, most, period in caps}
+        self.views = {(group, viewer): times for group, viewer, times in views}
+        self.waiting = {(group, viewer): requests for group, viewer, requests in waiting}

@@ -1,0 +1,180 @@
+"""A folder that keeps a marketplace: each line in a journal before it is answered, the whole now and then.
+
+After a kill at any moment the newest whole state is loaded, and the lines of the journal are taken again:
+the marketplace is where it was. What is damaged is found by its digest; then the state before it is used,
+with the journal since. The journal survives the end of the process, whatever ends it. A loss of power may
+take its newest lines; then the caller has to begin further back.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from contatto.learning.lines import AnyLine
+from contatto.learning.marketplace import Marketplace, Unusable
+from contatto.learning.storage import Damaged
+
+SAVE_EVERY: Final = 200_000
+"""Lines between two whole states."""
+_HEAD: Final = struct.Struct("<II")
+
+
+class InUse(Exception):
+    """Another process keeps its state in this folder."""
+
+
+class Keeper:
+    """The folder of one marketplace.
+
+    Raises:
+        InUse: the folder belongs to a process that runs.
+        Damaged: none of its states can be used.
+        Different: it is of another seed, policy or settings.
+    """
+
+    def __init__(
+        self, folder: Path, marketplace: Marketplace, say: Callable[[str], None], every: int = SAVE_EVERY
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._marketplace, self._say, self._every = folder, marketplace, say, every
+        self._lock = (folder / "lock").open("w")
+        self.count = 0
+        self._journal = -1
+        try:
+            _lock(self._lock.fileno())
+            self._load()
+        except BaseException:
+            self._lock.close()
+            raise
+        self._waiting: list[bytes] = []
+        self._since = 0
+        if marketplace.is_busy:  # a save would end the work early, and answers would differ
+            self._begin_journal()
+            self._since = every
+        else:
+            self._save()
+
+    def note(self, line: bytes) -> None:
+        """Remember a line that was taken; it is on its way to the journal."""
+        self._waiting.append(_HEAD.pack(len(line), zlib.crc32(line)) + line)
+
+    def flush(self) -> None:
+        """Write what waits to the journal: before an answer goes out."""
+        if not self._waiting:
+            return
+        _write_all(self._journal, b"".join(self._waiting))
+        self.count += len(self._waiting)
+        self._since += len(self._waiting)
+        self._waiting.clear()
+        if self._since >= self._every and not self._marketplace.is_busy:
+            self._save()
+
+    def close(self) -> None:
+        self.flush()
+        os.close(self._journal)
+        self._lock.close()
+
+    def _load(self) -> None:
+        states = sorted(self._folder.glob("state-*.bin"), reverse=True)
+        wrong: Damaged | None = None
+        for path in states:
+            try:
+                self._marketplace.restore(path.read_bytes())
+            except Damaged as error:
+                wrong = error
+                self._say(f"{path.name} is not used: {error}")
+                continue
+            self.count = int(path.stem.removeprefix("state-"))
+            break
+        else:
+            if states and not self._journal_path(0).exists():
+                raise wrong or Damaged("no state can be used")
+        while self._replay(self._journal_path(self.count)):
+            pass
+
+    def _replay(self, path: Path) -> bool:
+        """Take the lines of a journal again; whether there were any."""
+        if not path.exists():
+            return False
+        decode = msgspec.json.Decoder(AnyLine.__value__).decode
+        before = self.count
+        for line in read_journal(path, self._say):
+            with suppress(Unusable):
+                self._marketplace.take(decode(line))
+            self.count += 1
+        return self.count > before
+
+    def _journal_path(self, count: int) -> Path:
+        return self._folder / f"lines-{count:015d}.log"
+
+    def _begin_journal(self) -> None:
+        """Begin the journal of the lines from here on; it goes on from the one before."""
+        if self._journal >= 0:
+            os.close(self._journal)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        self._journal = os.open(self._journal_path(self.count), flags, 0o600)
+
+    def _save(self) -> None:
+        """Write the whole state, begin a new journal, and drop what is older than the state before."""
+        name = f"state-{self.count:015d}.bin"
+        part = self._folder / "state.part"
+        part.touch(0o600)
+        with part.open("wb") as file:
+            file.write(self._marketplace.save())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._folder / name)
+        self._begin_journal()
+        self._since = 0
+        states = sorted(self._folder.glob("state-*.bin"))
+        for path in states[:-2]:
+            path.unlink()
+        oldest = int(states[-2:][0].stem.removeprefix("state-"))
+        for path in self._folder.glob("lines-*.log"):
+            if int(path.stem.removeprefix("lines-")) < oldest:
+                path.unlink()
+
+
+def read_journal(path: Path, say: Callable[[str], None]) -> Iterator[bytes]:
+    """The lines of a journal up to its end, or to the first that is not whole."""
+    raw = path.read_bytes()
+    at = 0
+    while at < len(raw):
+        if at + _HEAD.size > len(raw):
+            break
+        size, digest = _HEAD.unpack_from(raw, at)
+        line = raw[at + _HEAD.size : at + _HEAD.size + size]
+        if len(line) < size or zlib.crc32(line) != digest:
+            break
+        yield line
+        at += _HEAD.size + size
+    if at < len(raw):
+        say(f"{path.name}: {len(raw) - at} bytes at its end are not whole and are left out")
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _lock(file: int) -> None:
+    """Hold the folder for this process alone, where the system can.
+
+    Raises:
+        InUse: another process holds it.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 — not on every system
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise InUse("another process uses this folder") from error

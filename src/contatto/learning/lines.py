@@ -1,0 +1,217 @@
+"""The lines of the protocol of contatto deliver: events, questions and answers."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import msgspec
+
+LONGEST_ID: Final = 128
+LATEST_TS: Final = 253_402_300_800_000_000
+"""The year 10000: no calendar goes further."""
+
+type Id = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
+type Ts = Annotated[int, msgspec.Meta(ge=0, lt=LATEST_TS)]
+type Amount = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+type Window = Annotated[int, msgspec.Meta(ge=0, le=28 * 86_400)]
+type Count = Annotated[int, msgspec.Meta(ge=0, le=10**6)]
+type Days = Annotated[int, msgspec.Meta(ge=0, le=366)]
+type Features = dict[str, Any]
+
+
+class Goal(StrEnum):
+    LEAD = "lead"
+    CONVERSATION = "conversation"
+
+
+class Status(StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
+class BudgetMode(StrEnum):
+    DAY = "day"
+    TOTAL = "total"
+    INFINITE = "infinite"
+
+
+class BidType(StrEnum):
+    NO_BID = "no_bid"
+    CUSTOM = "custom"
+
+
+class Pacing(StrEnum):
+    SMOOTH = "smooth"
+    FAST = "fast"
+
+
+class LeadSource(StrEnum):
+    CHAT = "chat"
+    FORM = "form"
+    MARKED = "marked"
+
+
+class Quality(StrEnum):
+    QUALIFIED = "qualified"
+    UNQUALIFIED = "unqualified"
+    CONVERTED = "converted"
+
+
+class BillingEvent(StrEnum):
+    OCPM = "OCPM"
+
+
+class Line(msgspec.Struct, tag_field="type", gc=False):
+    """Anything that happens; ``ts`` says when."""
+
+    ts: Ts
+
+
+class AdGroupLine(Line, tag="adgroup"):
+    """An ad group as it is from now on; ad groups of one campaign share its budget, if it has one.
+
+    One viewer sees its ads at most ``frequency`` times in any ``frequency_schedule`` days.
+    """
+
+    adgroup_id: Id
+    advertiser_id: Id
+    goal: Goal = Goal.LEAD
+    status: Status = Status.ON
+    budget_mode: BudgetMode = BudgetMode.INFINITE
+    budget_micros: Amount | None = None
+    bid_type: BidType = BidType.NO_BID
+    bid_micros: Amount | None = None
+    pacing: Pacing = Pacing.SMOOTH
+    billing_event: BillingEvent = BillingEvent.OCPM
+    countries: list[str] | None = None
+    timezone: str = "UTC"
+    starts_ts: Ts | None = None
+    ends_ts: Ts | None = None
+    click_window_s: Window | None = 7 * 86_400
+    view_window_s: Window | None = 86_400
+    campaign_id: str = ""
+    campaign_mode: BudgetMode = BudgetMode.INFINITE
+    campaign_micros: Amount | None = None
+    frequency: Count | None = None
+    frequency_schedule: Days | None = None
+
+
+class AdLine(Line, tag="ad"):
+    ad_id: Id
+    adgroup_id: Id
+    features: Features | None = None
+
+
+class RequestLine(Line, tag="request"):
+    """A place for an ad; ``floor_micros`` is the least price that wins it."""
+
+    request_id: Id
+    viewer_id: Id
+    country: str = ""
+    features: Features | None = None
+    floor_micros: Amount = 0
+
+
+class ViewLine(Line, tag="view"):
+    request_id: Id
+
+
+class ClickLine(Line, tag="click"):
+    request_id: Id
+
+
+class ConversationLine(Line, tag="conversation"):
+    viewer_id: Id
+    advertiser_id: Id
+
+
+class SpamLine(Line, tag="spam"):
+    viewer_id: Id
+    advertiser_id: Id
+
+
+class LeadLine(Line, tag="lead"):
+    viewer_id: Id
+    advertiser_id: Id
+    source: LeadSource = LeadSource.CHAT
+
+
+class QualityLine(Line, tag="quality"):
+    viewer_id: Id
+    advertiser_id: Id
+    status: Quality
+
+
+class Candidate(msgspec.Struct, gc=False):
+    viewer_id: Id
+    country: str = ""
+    features: Features | None = None
+
+
+class RankLine(Line, tag="rank"):
+    """A lookalike: which of the candidates are most like the best leads of an ad group."""
+
+    ask_id: Id
+    advertiser_id: Id
+    adgroup_id: Id
+    candidates: list[Candidate]
+    seeds: list[str] = []
+
+
+class ReportLine(Line, tag="report"):
+    ask_id: Id
+
+
+type AnyLine = (
+    AdGroupLine
+    | AdLine
+    | RequestLine
+    | ViewLine
+    | ClickLine
+    | ConversationLine
+    | SpamLine
+    | LeadLine
+    | QualityLine
+    | RankLine
+    | ReportLine
+)
+
+
+class Decision(msgspec.Struct, gc=False):
+    """The answer to a request; the probabilities are 0 where no ad is shown."""
+
+    request_id: str
+    ad_id: str | None
+    adgroup_id: str | None
+    offer_micros: int
+    price_micros: int
+    p_click: float
+    p_conversation: float
+    p_spam: float
+    p_lead: float
+    propensity: float
+
+
+class Ranking(msgspec.Struct, gc=False):
+    ask_id: str
+    scores: list[float]
+
+
+class GroupReport(msgspec.Struct, gc=False):
+    adgroup_id: str
+    spend_micros: int
+    views: int
+    clicks: int
+    conversations: int
+    spam: int
+    leads: int
+    predicted_leads: float
+    phase: str
+    bid_multiplier: float
+
+
+class Reporting(msgspec.Struct, gc=False):
+    ask_id: str
+    adgroups: list[GroupReport]
+
+
+type Answer = Decision | Ranking | Reporting

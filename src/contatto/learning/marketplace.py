@@ -1,0 +1,542 @@
+"""The marketplace of one tenant: it takes lines in order of time and answers which ad is shown."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+
+from contatto.learning.auction import hold_auction, keep_snapshot
+from contatto.learning.budgets import SECOND, UNITS
+from contatto.learning.calibration import LEAST_WORTH, boldness
+from contatto.learning.columns import (
+    A_FEATURES,
+    A_GROUP,
+    A_ON,
+    ASKED,
+    CLICK,
+    CONVERSATION,
+    F_VIEWER,
+    G_ASKED,
+    G_MULTIPLIER,
+    G_OPEN,
+    HEADS,
+    LEAD,
+    MOST_AD_FEATURES,
+    O_AD,
+    O_OFFER,
+    O_P,
+    O_PRICE,
+    O_PROPENSITY,
+    O_RAW,
+    O_VIEWER,
+    S_VIEWER_MEAN,
+    S_VIEWER_SLOPE,
+    SPAM,
+    TIMED,
+    V_ASKED_AT,
+    V_EFFECT,
+)
+from contatto.learning.features import (
+    describe_viewer,
+    fade_viewer,
+    hash_once,
+    list_features,
+    name_hash,
+    said_by,
+)
+from contatto.learning.groups import Group
+from contatto.learning.impressions import Shown
+from contatto.learning.latent_classes import LISTED, STRENGTH, add_classes
+from contatto.learning.learner import logistic, score_features, stack_scores
+from contatto.learning.lines import (
+    AdGroupLine,
+    AdLine,
+    Answer,
+    AnyLine,
+    BidType,
+    BudgetMode,
+    ClickLine,
+    ConversationLine,
+    Decision,
+    Goal,
+    GroupReport,
+    LeadLine,
+    QualityLine,
+    Ranking,
+    RankLine,
+    Reporting,
+    ReportLine,
+    RequestLine,
+    SpamLine,
+    ViewLine,
+)
+from contatto.learning.market import Market
+from contatto.learning.model import GroupState, Phase, Reason
+from contatto.learning.outcomes import (
+    STEP_S,
+    do_work,
+    finish_work,
+    steer_market,
+    step_market,
+    take_click,
+    take_conversation,
+    take_lead,
+    take_quality,
+    take_spam,
+    take_view,
+)
+from contatto.learning.pacing import is_target_too_low
+from contatto.learning.storage import restore_market, save_market
+
+MOST_ASKED: Final = 40
+"""Hashed features that one request may bring."""
+
+
+def nothing(request_id: str) -> Decision:
+    """The answer when no ad is shown."""
+    return Decision(request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def decide_request(market: Market, line: RequestLine, complain: Any) -> Decision:
+    """Choose the ad of a request."""
+    groups, viewers, learned = market.groups, market.viewers, market.learned
+    now_s = market.now / SECOND
+    country_name = line.country.upper()
+    country = groups.country_of(country_name)
+    market.traffic.count(country, int(now_s))
+    row = viewers.row_of(line.viewer_id, now_s)
+    count = describe_request(market, row, country_name, line.features, now_s, complain)
+    market.requests += 1
+    market.first_asked = market.first_asked or market.now
+    reached = market.caps.list_reached(row, market.now, int(market.promise_wait * SECOND))
+    capped = [number for number in reached if groups.table[number, G_OPEN]]
+    if capped:
+        groups.table[capped, G_OPEN] = 0.0
+    hold_auction(
+        now_s, float(line.floor_micros), country, row, count, market.hashes, market.values, market.kinds,
+        learned.table, learned.shift, viewers.table, viewers.recent, viewers.shown, viewers.weekly,
+        viewers.shown_at, viewers.known, viewers.flags, groups.ads, groups.ad_hashes, groups.ad_features,
+        groups.ad_values, len(groups.ad_ids), groups.table, groups.allowed, groups.feature_hashes,
+        groups.crosses, groups.stamps, groups.sums, market.requests, learned.names, market.numbers,
+        np.uint64(market.seed), np.uint64(market.requests), groups.prices, groups.counts, groups.able,
+        groups.offers, groups.raws, market.base, market.between, groups.best_of, market.chosen,
+        market.outcome,
+    )  # fmt: skip
+    if capped:
+        groups.table[capped, G_OPEN] = 1.0
+    viewers.table[row, V_ASKED_AT] = now_s
+    out = market.outcome.tolist()
+    ad = int(out[O_AD])
+    if ad < 0:
+        market.records.shown[line.request_id] = None
+        market.records.kept.append((market.now, line.request_id))
+        return nothing(line.request_id)
+    return _promise(market, line, row, count, out)
+
+
+def describe_request(
+    market: Market, row: int, country: str, features: dict[str, Any] | None, now_s: float, complain: Any
+) -> int:
+    """Fill the context of the market with the features of a request; how many there are comes back."""
+    viewers = market.viewers
+    names: list[int] = []
+    values: list[float] = []
+    said: list[int] = []
+    if features:
+        names, values = market.asked_fields.hash_features(features, MOST_ASKED, complain, said)
+    place = market.asked_fields.values_of("\0country")
+    if place is not None:
+        names.append(place.hash_of(country))
+        values.append(1.0)
+        said.append(names[-1])
+    count = len(names)
+    kinds = [ASKED] * count
+    hour = int(now_s) // 3600 % 24
+    names.append(_hour_hash(country, hour))
+    values.append(1.0)
+    kinds.append(TIMED)
+    count += 1
+    market.hashes[:count] = names
+    market.values[:count] = values
+    market.kinds[:count] = kinds
+    classes = market.classes
+    if row:
+        classes.note(row, said, is_new=bool(viewers.table[row, V_ASKED_AT] < 0.0))
+    if classes.read(said):
+        count = add_classes(
+            classes.chances,
+            classes.named,
+            LISTED,
+            STRENGTH,
+            market.hashes,
+            market.values,
+            market.kinds,
+            count,
+        )
+    fade_viewer(viewers.table, row, now_s)
+    return int(
+        describe_viewer(
+            viewers.table, row, now_s, market.learned.spread[F_VIEWER], market.hashes, market.values,
+            market.kinds, count,
+        )
+    )  # fmt: skip
+
+
+_hours: dict[tuple[str, int], int] = {}
+
+
+def _hour_hash(country: str, hour: int) -> int:
+    key = (country, hour)
+    known = _hours.get(key)
+    if known is None:
+        known = _hours[key] = name_hash("hour", country, str(hour))
+    return known
+
+
+def _promise(market: Market, line: RequestLine, row: int, count: int, out: list[float]) -> Decision:
+    groups, records, snapshots = market.groups, market.records, market.snapshots
+    ad, price = int(out[O_AD]), int(out[O_PRICE])
+    number = int(groups.ads[ad, A_GROUP])
+    place = snapshots.take()
+    keep_snapshot(
+        count, market.hashes, market.values, market.kinds, market.chosen, place,
+        snapshots.hashes, snapshots.values, snapshots.kinds, snapshots.between,
+    )  # fmt: skip
+    snapshots.counts[place] = count
+    p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_VIEWER + 1]
+    shown = Shown(
+        line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
+        tuple(p), tuple(raw), place,
+    )  # fmt: skip
+    snapshots.holders[place] = shown
+    snapshots.stacks[place] = said_by(shown.raw)
+    records.shown[line.request_id] = shown
+    records.promised.append(line.request_id)
+    market.caps.note_decision(shown)
+    records.kept.append((market.now, line.request_id))
+    group = groups.groups[number]
+    group.promised += price
+    groups.refresh(group)
+    return tell_shown(market, shown)
+
+
+def tell_shown(market: Market, shown: Shown) -> Decision:
+    """The answer that was given when this ad was chosen."""
+    groups, p = market.groups, shown.p
+    return Decision(
+        shown.request_id,
+        groups.ad_ids[shown.ad],
+        groups.groups[shown.group].line.adgroup_id,
+        shown.offer,
+        shown.price,
+        p[CLICK],
+        p[CONVERSATION],
+        p[SPAM],
+        p[LEAD],
+        shown.propensity,
+    )
+
+
+FEW_REQUESTS: Final = 20.0
+"""Requests, fading, below which an ad group has hardly any to learn from."""
+
+
+def state_of(market: Market, group: Group) -> GroupState:
+    """What is to be said of an ad group now."""
+    report = report_group(market, group)
+    multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
+    phase = Phase(report.phase)
+    return GroupState(
+        int(group.line.adgroup_id),
+        multiplier if np.isfinite(multiplier) else 0.0,
+        phase,
+        [] if phase is Phase.LEARNED else reasons_of(market, group, phase),
+        group.earned(),
+        ENOUGH,
+        report.views,
+        report.clicks,
+        report.conversations,
+        report.spam,
+        report.leads,
+        report.predicted_leads,
+        report.spend_micros,
+    )
+
+
+def reasons_of(market: Market, group: Group, phase: Phase) -> list[Reason]:
+    """List what keeps an ad group from learning."""
+    is_low = is_target_too_low(group, market.now)
+    if phase is Phase.LEARNING:
+        return [Reason.FEW_CONVERSIONS, *([Reason.LOW_BID] if is_low else [])]
+    line = group.line
+    few = Reason.TOO_FEW_LEADS if line.goal is Goal.LEAD else Reason.TOO_FEW_CONVERSATIONS
+    found = [few]
+    if float(market.groups.table[group.number, G_ASKED]) < FEW_REQUESTS:
+        found.append(Reason.LITTLE_TRAFFIC)
+    elif is_low or (line.bid_type is BidType.CUSTOM and group.views < FEW_REQUESTS):
+        found.append(Reason.LOW_BID)
+    cost = group.spent_ever / 1_000 / max(group.earned(), 1)
+    if line.budget_mode is BudgetMode.DAY and line.budget_micros and 7 * line.budget_micros < ENOUGH * cost:
+        found.append(Reason.LITTLE_BUDGET)
+    return found
+
+
+ENOUGH: Final = 30
+"""Conversions after which an ad group has learned."""
+LIMITED_S: Final = 7 * 86_400
+"""An ad group that has not learned after this time is limited."""
+
+
+def phase_of(group: Group, now: int) -> str:
+    if group.earned() >= ENOUGH:
+        return "learned"
+    return "limited" if now - group.began_at > LIMITED_S * SECOND else "learning"
+
+
+def report_group(market: Market, group: Group) -> GroupReport:
+    multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
+    return GroupReport(
+        group.line.adgroup_id, group.spent_ever // UNITS, group.views, group.clicks, group.conversations,
+        group.spam, group.leads, round(group.predicted, 6), phase_of(group, market.now),
+        multiplier if np.isfinite(multiplier) else 0.0,
+    )  # fmt: skip
+
+
+def rank_candidates(market: Market, line: RankLine, complain: Any) -> Ranking:
+    """Return how likely each candidate becomes a good lead of an ad group; 0 where it serves no such country.
+
+    What tells candidates apart is believed as far as it came true of viewers: see `fit_slope`.
+    """
+    groups, viewers = market.groups, market.viewers
+    number = groups.by_id.get(line.adgroup_id)
+    ads = [] if number is None else [
+        ad for ad in range(len(groups.ad_ids)) if groups.ads[ad, A_GROUP] == number and groups.ads[ad, A_ON]
+    ]  # fmt: skip
+    scores: list[float] = []
+    now_s = market.now / SECOND
+    for candidate in line.candidates:
+        country_name = candidate.country.upper()
+        country = groups.country_of(country_name)
+        if number is None or (country_name and not groups.allowed[number, country]):
+            scores.append(0.0)
+            continue
+        row = viewers.by_id.get(candidate.viewer_id, 0)
+        count = describe_request(market, row, country_name, candidate.features, now_s, complain)
+        scores.append(max((_value(market, ad, row, count) for ad in ads), default=0.0))
+    return Ranking(line.ask_id, [float(f"{score:.9g}") for score in scores])
+
+
+def _value(market: Market, ad: int, row: int, count: int) -> float:
+    groups, learned = market.groups, market.learned
+    between = learned.names[:, 0].copy()
+    total = list_features(
+        market.hashes, market.values, market.kinds, count, ad, groups.ad_hashes[ad], groups.ad_features[ad],
+        groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses, between,
+        learned.shift, learned.slots, learned.weights, learned.families,
+    )  # fmt: skip
+    effects = market.viewers.table[row, V_EFFECT : V_EFFECT + HEADS]
+    p = [0.0] * HEADS
+    for head in range(HEADS):
+        count = stack_scores(
+            learned.table, learned.slots, learned.weights, learned.families, total, head, effects,
+            learned.shift, learned.stack,
+        )  # fmt: skip
+        score = score_features(learned.table, learned.slots, learned.weights, count, head)
+        p[head] = logistic(score + effects[head])
+    worth = p[CLICK] * p[CONVERSATION] * p[LEAD]
+    slope, mean = market.numbers[S_VIEWER_SLOPE], market.numbers[S_VIEWER_MEAN]
+    bold = boldness(math.log(max(worth, LEAST_WORTH)), slope, mean)
+    return float(worth * bold * (1.0 - p[SPAM]))
+
+
+MOST_ASKS: Final = 64
+"""So many answers to reports and ranks are remembered, for who asks again."""
+BACK_S: Final = 60
+AHEAD_S: Final = 366 * 86_400
+"""A line that is further ahead than this is not believed."""
+
+
+class Unusable(Exception):
+    """A line that cannot be used; its text says why."""
+
+
+class Marketplace:
+    """See the module; ``complain`` is told what was left out of a line that was used otherwise."""
+
+    def __init__(
+        self, seed: int = 0, *, is_random: bool = False, settings: dict[str, float] | None = None,
+        complain: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self.market = Market(seed, is_random=is_random, settings=settings or {})
+        self.complain = complain
+
+    def take(self, line: AnyLine) -> Answer | None:
+        """Take a line; the answer comes back where the line is answered.
+
+        Raises:
+            Unusable: with the reason; nothing was changed.
+        """
+        if isinstance(line, RequestLine):
+            return self._take_request(line)
+        if isinstance(line, ViewLine | ClickLine):
+            self._take_touch(line)
+        elif isinstance(line, ReportLine | RankLine):
+            return self._answer_ask(line)
+        elif not self._is_repeated(line):
+            if isinstance(line, AdGroupLine):
+                self._take_group(line)
+            elif isinstance(line, AdLine):
+                self._take_ad(line)
+            else:
+                self._take_outcome(line)
+        return None
+
+    def _pass_time(self, ts: int) -> None:
+        market = self.market
+        if ts > market.now:
+            if market.requests and ts - market.now > AHEAD_S * SECOND:
+                raise Unusable("its time is more than a year ahead of the line before")
+            market.now = ts
+            if ts - market.stepped_at >= STEP_S * SECOND:
+                step_market(market)
+                market.caps.drop_old(ts, int(market.promise_wait * SECOND))
+            for group in market.groups.groups:
+                if ts >= group.day_until:
+                    market.groups.turn_days(ts)
+                    steer_market(market)
+                    break
+        elif market.now - ts > BACK_S * SECOND:
+            raise Unusable("its time is more than a minute before that of an earlier line")
+
+    def _is_repeated(self, line: AnyLine) -> bool:
+        """Return whether the very same was said before; it is remembered, unless its time cannot be."""
+        market = self.market
+        digest = hash_once(_ENCODER.encode(line).decode())
+        if digest in market.seen:
+            return True
+        self._pass_time(line.ts)
+        market.seen.add(digest)
+        market.seen_order.append((market.now, digest))
+        return False
+
+    def _take_request(self, line: RequestLine) -> Answer:
+        market = self.market
+        known = market.records.shown.get(line.request_id, _NEW)
+        if known is not _NEW:
+            return nothing(line.request_id) if known is None else tell_shown(market, known)  # type: ignore[arg-type]
+        self._pass_time(line.ts)
+        do_work(market)
+        answer = decide_request(market, line, self.complain)
+        if market.requests < 4096 and market.requests & (market.requests - 1) == 0:
+            steer_market(market)
+        return answer
+
+    def _take_touch(self, line: ViewLine | ClickLine) -> None:
+        market = self.market
+        is_click = isinstance(line, ClickLine)
+        shown = market.records.shown.get(line.request_id)
+        if shown is None:
+            raise Unusable("no ad was shown for this request, or it was too long ago")
+        if (shown.clicked_at or shown.early_click_at) if is_click else shown.viewed_at:
+            return
+        self._pass_time(line.ts)
+        if not is_click:
+            take_view(market, shown, line.ts)
+            market.caps.note_view(shown)
+        elif shown.viewed_at:
+            take_click(market, shown, line.ts)
+        else:
+            shown.early_click_at = max(line.ts, 1)
+
+    def _take_group(self, line: AdGroupLine) -> None:
+        try:
+            ZoneInfo(line.timezone)
+        except (KeyError, ValueError, OSError) as error:
+            raise Unusable(f"there is no time zone {line.timezone[:40]!r}") from error
+        if line.bid_type is BidType.CUSTOM and not line.bid_micros:
+            self.complain("a custom bid without bid_micros counts as no bid")
+        if bool(line.frequency) != bool(line.frequency_schedule):
+            self.complain("a frequency cap needs both frequency and frequency_schedule, so there is none")
+        market = self.market
+        known = market.groups.by_id.get(line.adgroup_id)
+        if known is not None and market.groups.groups[known].line.advertiser_id != line.advertiser_id:
+            raise Unusable("an ad group stays with its advertiser")
+        group = market.groups.set_group(line, market.now)
+        market.caps.set_cap(line, group.number, market.records)
+        for each in (market.talks, market.leads, market.spam, market.calibration):
+            each.grow(len(market.groups.groups))
+        if market.requests:
+            steer_market(market)
+
+    def _take_ad(self, line: AdLine) -> None:
+        groups = self.market.groups
+        if line.adgroup_id not in groups.by_id:
+            raise Unusable("its ad group is not known")
+        known = groups.ad_by_id.get(line.ad_id)
+        if known is not None and groups.ad_lines[known].adgroup_id != line.adgroup_id:
+            raise Unusable("an ad stays in its ad group")
+        hashed = self.market.ad_fields.hash_features(line.features or {}, MOST_AD_FEATURES, self.complain)
+        groups.set_ad(line, hashed)
+
+    def _take_outcome(self, line: ConversationLine | SpamLine | LeadLine | QualityLine) -> None:
+        market = self.market
+        viewer = market.viewers.by_id.get(line.viewer_id)
+        advertiser = market.groups.advertisers.get(line.advertiser_id)
+        if advertiser is None:
+            raise Unusable("its advertiser has no ad group")
+        if viewer is None:
+            raise Unusable("its viewer was never asked for")
+        if isinstance(line, ConversationLine):
+            take_conversation(market, line, viewer, advertiser)
+        elif isinstance(line, LeadLine):
+            take_lead(market, line, viewer, advertiser)
+        elif isinstance(line, SpamLine):
+            take_spam(market, viewer, advertiser)
+        else:
+            take_quality(market, line, viewer, advertiser)
+
+    def _answer_ask(self, line: ReportLine | RankLine) -> Answer:
+        """Answer a question, or repeat the answer to one that was asked before."""
+        market = self.market
+        known = market.asked.get(line.ask_id)
+        if known is not None:
+            if known[0] == "report":
+                return msgspec.msgpack.decode(known[1], type=Reporting)
+            return msgspec.msgpack.decode(known[1], type=Ranking)
+        self._pass_time(line.ts)
+        answer: Answer
+        if isinstance(line, ReportLine):
+            answer = Reporting(line.ask_id, [report_group(market, group) for group in market.groups.groups])
+        else:
+            answer = rank_candidates(market, line, self.complain)
+        kind = "report" if isinstance(line, ReportLine) else "rank"
+        market.asked[line.ask_id] = (kind, msgspec.msgpack.encode(answer))
+        if len(market.asked) > MOST_ASKS:
+            market.asked.pop(next(iter(market.asked)))
+        return answer
+
+    def save(self) -> bytes:
+        """All that is known, for `restore`; work that is done in slices is finished first."""
+        finish_work(self.market)
+        return save_market(self.market)
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether some work is done in slices between requests now; saving would finish it early."""
+        return self.market.work is not None
+
+    def restore(self, raw: bytes) -> None:
+        """Go on where the saved one was.
+
+        Raises:
+            Damaged: these bytes are not whole.
+            Different: they are of another seed, policy or settings.
+        """
+        restore_market(self.market, raw)
+
+
+_NEW: Final = object()
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")

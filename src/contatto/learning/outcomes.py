@@ -1,0 +1,521 @@
+"""Outcomes of impressions, from the view to the quality of a lead, and the work that time brings."""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contatto.learning.batch_learning import is_time_to_relearn, relearn_in_slices
+from contatto.learning.budgets import SECOND
+from contatto.learning.calibration import Waiting
+from contatto.learning.columns import (
+    A_FEATURES,
+    BAD,
+    CLICK,
+    CONVERSATION,
+    DAY_S,
+    F_VIEWER,
+    G_ADVERTISER,
+    G_ASKED,
+    G_CALIBRATION,
+    HEADS,
+    IS_LEAD,
+    LEAD,
+    S_FARM_PRIOR,
+    S_FLOOR_VARIANCE,
+    SPAM,
+    TALKED,
+    V_ALL_VIEWS,
+    V_CLICKS,
+    V_CONVERSATIONS,
+    V_LEADS,
+    V_SPAM,
+    V_VIEWS,
+)
+from contatto.learning.features import fade_viewer, hash_once, list_features, list_stacked
+from contatto.learning.impressions import Shown
+from contatto.learning.learner import (
+    FIRST_PRIOR,
+    SUSPECT,
+    add_evidence,
+    evidence_of,
+    learn_one,
+    prior_of,
+    trust_in,
+)
+from contatto.learning.lines import ConversationLine, Goal, LeadLine, LeadSource, Quality, QualityLine
+from contatto.learning.market import FIRST_USUAL, SEEN, Market
+from contatto.learning.pacing import check_spend, steer_groups
+
+NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
+"""Kinds of evidence, see `learner`."""
+BESIDE_A_CLICK: Final = 4.0
+"""So many views without a click are kept beside each click: all of them would tell a fifth more."""
+ENOUGH_BESIDE: Final = 30_000.0
+"""So many are kept in any case: while clicks are few, all that is known counts."""
+FEW_VIEWS: Final = 20.0
+"""Before so many views nearly all are kept."""
+
+
+def teach(
+    market: Market, shown: Shown, head: int, kind: int, before: float = 0.0, after: float = 0.0
+) -> float:
+    """Learn one observation of a head, with the features as they were when the ad was chosen.
+
+    Returns:
+        What would be estimated of it now, before it is learned; where its features are no longer kept, what
+        was estimated then.
+    """
+    if shown.place < 0:
+        return shown.raw[head]
+    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
+    place, ad = shown.place, shown.ad
+    count = list_features(
+        kept.hashes[place], kept.values[place], kept.kinds[place], int(kept.counts[place]), ad,
+        groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]),
+        groups.feature_hashes, groups.crosses, kept.between[place], learned.shift,
+        learned.slots, learned.weights, learned.families,
+    )  # fmt: skip
+    count = list_stacked(
+        kept.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
+    )
+    share = float(trust_in(viewers.table, shown.viewer, float(market.numbers[S_FARM_PRIOR])))
+    kept.shares[place] = share
+    estimated: float = learn_one(
+        learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
+        learned.spread, float(market.numbers[S_FLOOR_VARIANCE]), viewers.table, shown.viewer,
+        learned.spread[F_VIEWER], kind, before, after, share,
+    )  # fmt: skip
+    return estimated
+
+
+def _expect(market: Market, shown: Shown, head: int, estimated: float, before: float, after: float) -> None:
+    """Count what was expected of a label between two shares of those that come.
+
+    Nothing of a label that was silent until now was learned, so what is estimated of it now says what the
+    learner still misses. What was estimated when the ad was chosen would blame it again for what it has
+    learned since, and calibration and learner would both mend the same error. Once something of the label
+    itself was learned, only the old estimate is not of it.
+    """
+    p = shown.raw[head] if before > 0.0 else estimated
+    market.calibration.expect(shown.group, head, (after - before) * p, after - before)
+
+
+def _weigh(market: Market, shown: Shown, head: int, *, came: bool) -> None:
+    """Let what came, or did not, say whether its viewer is a click farm; nothing is known of a stranger."""
+    if shown.viewer:
+        usual = float(market.usual[head])
+        table = market.viewers.table
+        add_evidence(table[shown.viewer], evidence_of(head, shown.p[head], usual, came=came))
+        if head == CLICK and came:
+            market.clicks += 1.0
+            market.farm_clicks += trust_in(table, shown.viewer, FIRST_PRIOR) < SUSPECT
+
+
+def take_view(market: Market, shown: Shown, ts: int) -> None:
+    """An ad was seen: charge it, and count it for its viewer."""
+    groups, viewers = market.groups, market.viewers
+    group = groups.groups[shown.group]
+    shown.viewed_at = max(ts, 1)
+    shown.view_until = shown.viewed_at + (group.line.view_window_s or 0) * SECOND
+    market.views_seen += 1.0
+    market.note(SEEN, shown)
+    waited_s = (market.now - shown.asked_at) / SECOND
+    market.promise_wait = min(max(market.promise_wait, 2.0 * waited_s), DAY_S)
+    if shown.is_promised:
+        shown.is_promised = False
+        group.promised -= shown.price
+    group.charge(shown.price)
+    groups.refresh(group)
+    group.views += 1
+    p = shown.p
+    group.predicted += p[CLICK] * p[CONVERSATION] * p[LEAD]
+    group.expected += p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is Goal.LEAD else 1.0)
+    now_s = market.now / SECOND
+    row = viewers.table[shown.viewer]
+    fade_viewer(viewers.table, shown.viewer, now_s)
+    row[V_VIEWS] += 1.0
+    row[V_ALL_VIEWS] += 1.0
+    viewers.note_shown(shown.viewer, shown.ad, now_s)
+    market.records.unsettled.append(shown.request_id)
+    market.records.touches.setdefault(shown.viewer, []).append(shown.request_id)
+    if shown.early_click_at:
+        take_click(market, shown, shown.early_click_at)
+
+
+def take_click(market: Market, shown: Shown, ts: int) -> None:
+    """A view was clicked."""
+    viewers = market.viewers
+    group = market.groups.groups[shown.group]
+    shown.clicked_at = max(ts, 1)
+    shown.click_until = shown.clicked_at + (group.line.click_window_s or 0) * SECOND
+    group.clicks += 1
+    market.note(CLICK, shown)
+    now_s = market.now / SECOND
+    fade_viewer(viewers.table, shown.viewer, now_s)
+    row = viewers.table[shown.viewer]
+    row[V_CLICKS] += 1.0
+    recent = viewers.recent[shown.viewer].tolist()
+    if shown.ad in recent:
+        place = recent.index(shown.ad)
+        viewers.shown[shown.viewer, place] = -abs(viewers.shown[shown.viewer, place])
+    waited_s = (shown.clicked_at - shown.viewed_at) / SECOND
+    if waited_s > market.click_wait / 2:
+        market.click_wait = min(max(market.click_wait, 2.0 * waited_s), 6 * 3600.0)
+    if shown.is_settled:
+        if shown.place >= 0:
+            market.snapshots.stands_for[shown.place] = 1.0
+        teach(market, shown, CLICK, WRONG_NO)
+        _weigh(market, shown, CLICK, came=True)
+        market.calibration.count(shown.group, CLICK)
+    market.talks.add(market.now, shown.request_id)
+
+
+def credited(market: Market, viewer: int, advertiser: int, ts: int) -> Shown | None:
+    """The touch that earned a conversion: the latest click in its window, else the latest view in its own."""
+    best_view: Shown | None = None
+    best_click: Shown | None = None
+    groups = market.groups
+    for name in reversed(market.records.touches.get(viewer, ())):
+        shown = market.records.shown.get(name)
+        if shown is None or groups.table[shown.group, G_ADVERTISER] != advertiser:
+            continue
+        if shown.clicked_at and shown.clicked_at <= ts <= shown.click_until:
+            if best_click is None or shown.clicked_at > best_click.clicked_at:
+                best_click = shown
+        elif best_view is None and shown.viewed_at <= ts <= shown.view_until:
+            best_view = shown
+    return best_click or best_view
+
+
+def _flag(market: Market, viewer: int, advertiser: int, flag: int) -> None:
+    known = market.viewers.known[viewer].tolist()
+    place = known.index(advertiser) if advertiser in known else (known.index(-1) if -1 in known else 0)
+    if known[place] != advertiser:
+        market.viewers.flags[viewer, place] = 0
+    market.viewers.known[viewer, place] = advertiser
+    market.viewers.flags[viewer, place] |= flag
+
+
+def take_conversation(market: Market, line: ConversationLine, viewer: int, advertiser: int) -> None:
+    """A viewer wrote to an advertiser."""
+    shown = credited(market, viewer, advertiser, line.ts)
+    fade_viewer(market.viewers.table, viewer, market.now / SECOND)
+    market.viewers.table[viewer, V_CONVERSATIONS] += 1.0
+    _flag(market, viewer, advertiser, TALKED)
+    if shown is None:
+        return
+    market.groups.groups[shown.group].conversations += 1
+    begin_talk(market, shown)
+    market.talk_of[viewer, advertiser] = shown.request_id
+
+
+def begin_talk(market: Market, shown: Shown) -> None:
+    """The click led to a conversation: now it waits for a lead and for spam."""
+    if shown.talked_at or not shown.clicked_at:
+        return
+    shown.talked_at = max(market.now, 1)
+    market.note(CONVERSATION, shown)
+    estimated = teach(market, shown, CONVERSATION, CAME_LATE, shown.waited_talk)
+    market.calibration.count(shown.group, CONVERSATION)
+    _expect(market, shown, CONVERSATION, estimated, shown.waited_talk, 1.0)
+    market.leads.add(market.now, shown.request_id)
+    market.spam.add(market.now, shown.request_id)
+
+
+def _chat_without_lead(market: Market, viewer: int, advertiser: int, ts: int) -> Shown | None:
+    """The latest conversation that no lead came of yet: a slow lead may come after that of a later one."""
+    for name in reversed(market.records.touches.get(viewer, ())):
+        shown = market.records.shown.get(name)
+        if shown is None or market.groups.table[shown.group, G_ADVERTISER] != advertiser:
+            continue
+        if shown.talked_at and not shown.lead_at and not shown.spam_at and ts <= shown.click_until:
+            return shown
+    return None
+
+
+def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> None:
+    """A viewer became a lead of an advertiser: once, and again only when a later conversation brought it.
+
+    Were such a lead no label, its conversation would teach that whoever is a lead already has no worth; where
+    nobody becomes a lead twice, that is learned from those who do not.
+    """
+    talk = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
+    if (viewer, advertiser) in market.lead_of and (talk is None or talk.lead_at):
+        talk = (
+            None
+            if line.source is LeadSource.MARKED
+            else _chat_without_lead(market, viewer, advertiser, line.ts)
+        )
+        if talk is None:
+            return
+    shown = credited(market, viewer, advertiser, line.ts)
+    fade_viewer(market.viewers.table, viewer, market.now / SECOND)
+    if talk is None or not talk.spam_at:
+        market.viewers.table[viewer, V_LEADS] += 1.0
+    _flag(market, viewer, advertiser, IS_LEAD)
+    market.lead_of[viewer, advertiser] = "" if shown is None else shown.request_id
+    if shown is None:
+        return
+    market.groups.groups[shown.group].leads += 1
+    if (shown.lead_at or not shown.talked_at) and talk is not None and not talk.lead_at:
+        shown = talk
+    begin_talk(market, shown)
+    if not shown.talked_at or shown.lead_at:
+        return
+    shown.lead_at = max(market.now, 1)
+    market.lead_of[viewer, advertiser] = shown.request_id
+    estimated = shown.raw[LEAD]
+    if shown.spam_at:
+        teach(market, shown, BAD, YES)
+    else:
+        _weigh(market, shown, LEAD, came=True)
+        estimated = teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
+    market.note(LEAD, shown)
+    market.calibration.count(shown.group, LEAD)
+    _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
+
+
+def take_spam(market: Market, viewer: int, advertiser: int) -> None:
+    """The last conversation of a viewer with an advertiser was spam."""
+    fade_viewer(market.viewers.table, viewer, market.now / SECOND)
+    market.viewers.table[viewer, V_SPAM] += 1.0
+    shown = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
+    if shown is None or shown.spam_at:
+        return
+    market.groups.groups[shown.group].spam += 1
+    shown.spam_at = max(market.now, 1)
+    if not shown.talked_at:
+        return
+    market.note(SPAM, shown)
+    _weigh(market, shown, SPAM, came=True)
+    estimated = teach(market, shown, SPAM, CAME_LATE, shown.waited_spam)
+    market.calibration.count(shown.group, SPAM)
+    _expect(market, shown, SPAM, estimated, shown.waited_spam, 1.0)
+    if shown.lead_at:
+        teach(market, shown, BAD, YES)
+        teach(market, shown, LEAD, TAKEN_BACK)
+        row = market.viewers.table[viewer]
+        row[V_LEADS] = max(row[V_LEADS] - 1.0, 0.0)
+    elif shown.waited_lead < 1.0:
+        _wait_no_longer(market, shown)
+
+
+def _wait_no_longer(market: Market, shown: Shown) -> None:
+    """No good lead comes of a spam chat: that it has none is learned at once.
+
+    A contact that a spammer leaves is still expected and counted as a lead, so that reports foretell what
+    they will count; only who leaves it is not learned.
+    """
+    estimated = teach(market, shown, LEAD, NOT_YET, shown.waited_lead, 1.0)
+    _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
+    shown.waited_lead = 1.0
+    _weigh(market, shown, LEAD, came=False)
+
+
+def take_quality(market: Market, line: QualityLine, viewer: int, advertiser: int) -> None:
+    """What an advertiser found a lead to be."""
+    shown = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
+    if shown is not None:
+        teach(market, shown, BAD, YES if line.status is Quality.UNQUALIFIED else NO)
+
+
+def learn_due(market: Market) -> None:
+    """Learn from what did not happen: views without a click, and labels that are still missing at an age."""
+    records, now = market.records, market.now
+    limit = now - int(market.click_wait * SECOND)
+    unsettled = records.unsettled
+    while unsettled:
+        shown = records.shown.get(unsettled[0])
+        if shown is not None and shown.viewed_at > limit:
+            break
+        unsettled.popleft()
+        if shown is not None and not shown.is_settled:
+            estimated = teach(market, shown, CLICK, YES if shown.clicked_at else NO)
+            _expect(market, shown, CLICK, estimated, 0.0, 1.0)
+            shown.is_settled = True
+            _weigh(market, shown, CLICK, came=bool(shown.clicked_at))
+            if shown.clicked_at:
+                market.calibration.count(shown.group, CLICK)
+            else:
+                _keep_some(market, shown)
+    _learn_waits(market, market.talks, CONVERSATION, "talked_at", "waited_talk")
+    _learn_waits(market, market.leads, LEAD, "lead_at", "waited_lead")
+    _learn_waits(market, market.spam, SPAM, "spam_at", "waited_spam")
+
+
+def _keep_some(market: Market, shown: Shown) -> None:
+    """Keep some of the views without a click, by lot, so that clicks can be learned again beside them."""
+    calibration, kept = market.calibration, market.snapshots
+    clicks, views = calibration.came[:, CLICK].sum(), calibration.tried[:, CLICK].sum()
+    wanted = max(BESIDE_A_CLICK * float(clicks + 1.0), ENOUGH_BESIDE)
+    share = min(wanted / float(views + FEW_VIEWS), 1.0)
+    if hash_once("kept", shown.request_id) >= share * 2.0**64:
+        kept.give_back(shown)
+    elif shown.place >= 0:
+        kept.stands_for[shown.place] = 1.0 / share
+
+
+def _learn_waits(market: Market, waiting: Waiting, head: int, arrived: str, waited: str) -> None:
+    for edge, started_at, name in waiting.next_due(market.now):
+        shown = market.records.shown.get(name)
+        if shown is None:
+            continue
+        arrived_at: int = getattr(shown, arrived)
+        if arrived_at:
+            waiting.count_arrival(shown.group, edge, (arrived_at - started_at) / SECOND)
+            continue
+        waiting.count_wait(shown.group, edge)
+        window_s = market.groups.groups[shown.group].line.click_window_s or 0
+        before, after = getattr(shown, waited), waiting.share_by(shown.group, edge, window_s)
+        if after - before > 0.02 or (after == 1.0 and before < 1.0):
+            estimated = teach(market, shown, head, NOT_YET, before, after)
+            _expect(market, shown, head, estimated, before, after)
+            setattr(shown, waited, after)
+            if head in (SPAM, LEAD) and after == 1.0:
+                _weigh(market, shown, head, came=False)
+
+
+STEP_S: Final = 300
+"""So often multipliers are set anew."""
+LEAST_KEPT_S: Final = 2 * int(DAY_S)
+"""So long a request is remembered, whatever became of it."""
+REMEMBERED_S: Final = 30 * int(DAY_S)
+ENOUGH: Final = 20.0
+"""So many answers the usual rates before anything was seen are worth."""
+RATE_S: Final = 1_200.0
+"""So long until the newest requests make up two thirds of the rate."""
+_DONE: Final = object()
+HALF_LIVES_S: Final = {CLICK: DAY_S, CONVERSATION: 2 * DAY_S, LEAD: 3 * DAY_S, SPAM: 2 * DAY_S}
+
+
+def step_market(market: Market) -> None:
+    """Let time do its work: promises end, labels are given up, multipliers follow."""
+    passed_s = (market.now - market.stepped_at) / SECOND if market.stepped_at else float(STEP_S)
+    market.stepped_at = market.now
+    newest = measure_rates(market, passed_s)
+    check_spend(market.groups, newest, passed_s)
+    market.groups.fade(newest)
+    market.asked_before = market.groups.table[:, G_ASKED].copy()
+    end_promises(market)
+    learn_due(market)
+    drop_records(market)
+    shares = np.ones(HEADS)
+    for head, half_life_s in HALF_LIVES_S.items():
+        shares[head] = 0.5 ** (passed_s / half_life_s)
+    market.calibration.fade(shares)
+    came, tried = market.calibration.came.sum(axis=0), market.calibration.tried.sum(axis=0)
+    fade = 0.5 ** (passed_s / DAY_S)
+    market.clicks *= fade
+    market.farm_clicks *= fade
+    market.numbers[S_FARM_PRIOR] = prior_of(market.farm_clicks, market.clicks)
+    market.usual = (came + ENOUGH * np.array(FIRST_USUAL)) / (tried + ENOUGH)
+    if market.work is None and market.classes.is_time_to_fit():
+        market.work = market.classes.refit_in_slices(market.seed)
+    if market.now - market.daily_at >= DAY_S * SECOND // 4:
+        days = min((market.now - market.daily_at) / SECOND / DAY_S, 1.0) if market.daily_at else 0.25
+        market.daily_at = market.now
+        market.learned.forget(market.settings["forget"] * days)
+        for waiting in (market.talks, market.leads, market.spam):
+            waiting.refit(0.5 ** (days / 7.0))
+    if market.work is None and is_time_to_relearn(market):
+        market.work = relearn_in_slices(market)
+    steer_market(market)
+
+
+def do_work(market: Market) -> None:
+    """Do the next slice of the work between requests, if there is any."""
+    if market.work is not None and next(market.work, _DONE) is _DONE:
+        market.work = None
+
+
+def finish_work(market: Market) -> None:
+    """Do all of it: before a state is saved."""
+    while market.work is not None:
+        do_work(market)
+
+
+def measure_rates(market: Market, passed_s: float) -> NDArray[np.float64]:
+    """Measure how many requests a second each ad group could serve; the newest ones come back, in number."""
+    asked = market.groups.table[:, G_ASKED]
+    before = np.zeros(len(asked))
+    before[: len(market.asked_before)] = market.asked_before
+    came: NDArray[np.float64] = np.maximum(asked - before, 0.0)
+    newest = came / max(passed_s, 1.0)
+    rates = np.zeros(len(asked))
+    rates[: len(market.rates)] = market.rates
+    share = 1.0 - math.exp(-passed_s / RATE_S)
+    market.rates = np.where(rates > 0.0, rates + share * (newest - rates), newest)
+    return came
+
+
+def steer_market(market: Market) -> None:
+    """Set calibrations and multipliers anew."""
+    groups = market.groups
+    count = len(groups.groups)
+    groups.table[:count, G_CALIBRATION : G_CALIBRATION + HEADS] = market.calibration.factors()[:count]
+    rates = market.rates
+    if not rates.any():
+        elapsed_s = max((market.now - market.first_asked) / SECOND, 60.0)
+        rates = groups.table[:, G_ASKED] / elapsed_s
+    if len(rates) < len(groups.table):
+        rates = np.pad(rates, (0, len(groups.table) - len(rates)))
+    steer_groups(groups, market.traffic, rates, market.now)
+
+
+def end_promises(market: Market) -> None:
+    """Give back what was kept for views that did not come."""
+    promised = market.records.promised
+    limit = market.now - int(market.promise_wait * SECOND)
+    while promised:
+        shown = market.records.shown.get(promised[0])
+        if shown is not None and shown.asked_at > limit:
+            break
+        promised.popleft()
+        if shown is not None and shown.is_promised:
+            group = market.groups.groups[shown.group]
+            shown.is_promised = False
+            group.promised -= shown.price
+            market.groups.refresh(group)
+            market.snapshots.give_back(shown)
+            market.views_lost += 1.0
+    total = market.views_seen + market.views_lost
+    market.groups.view_rate = (market.views_seen + 1.0) / (total + 1.0)
+    if total > 20_000.0:
+        market.views_seen *= 0.5
+        market.views_lost *= 0.5
+
+
+def drop_records(market: Market) -> None:
+    """Forget requests that nothing can become of any more."""
+    records = market.records
+    lines = [group.line for group in market.groups.groups]
+    view_s = max([LEAST_KEPT_S, *((line.view_window_s or 0) + 3_600 for line in lines)])
+    click_s = max([view_s, *((line.click_window_s or 0) + int(DAY_S) for line in lines)])
+    kept, limit = records.kept, market.now - view_s * SECOND
+    while kept and kept[0][0] < limit:
+        asked_at, name = kept.popleft()
+        shown = records.shown.get(name)
+        if shown is not None and (shown.clicked_at or shown.place >= 0):
+            records.long_kept.append((asked_at, name))
+        else:
+            forget_record(market, name)
+    long_kept, limit = records.long_kept, market.now - click_s * SECOND
+    while long_kept and long_kept[0][0] < limit:
+        forget_record(market, long_kept.popleft()[1])
+    order, limit = market.seen_order, market.now - REMEMBERED_S * SECOND
+    while order and order[0][0] < limit:
+        market.seen.discard(order.popleft()[1])
+
+
+def forget_record(market: Market, name: str) -> None:
+    shown = market.records.shown.pop(name, None)
+    if shown is None:
+        return
+    market.snapshots.give_back(shown)
+    touches = market.records.touches.get(shown.viewer)
+    if touches and name in touches:
+        touches.remove(name)
+        if not touches:
+            del market.records.touches[shown.viewer]

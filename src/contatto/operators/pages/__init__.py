@@ -1,1 +1,0 @@
-"""The pages of an operator, and those on which a business joins one."""
