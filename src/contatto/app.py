@@ -59,8 +59,8 @@ import contatto.reports.api
 import contatto.reports.pages.ads
 import contatto.reports.pages.attribution
 import contatto.reports.pages.report
-import contatto.signals.api.routes
-import contatto.signals.pages.routes
+import contatto.signals.api
+import contatto.signals.pages
 import contatto.subscriptions.api
 import contatto.subscriptions.pages
 import contatto.typed.pages
@@ -152,8 +152,8 @@ ROUTERS: Final = (
     contatto.logins.pages.router,
     contatto.operators.pages.router,
     contatto.people.pages.router,
-    contatto.signals.api.routes.router,
-    contatto.signals.pages.routes.router,
+    contatto.signals.api.router,
+    contatto.signals.pages.router,
     contatto.subscriptions.api.router,
     contatto.subscriptions.pages.router,
     contatto.reports.api.router,

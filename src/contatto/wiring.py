@@ -126,14 +126,19 @@ from contatto.operators import actions as operators_actions
 from contatto.operators.actions import purge_admission_codes, purge_sightings
 from contatto.people.actions import purge_invitations
 from contatto.reports.actions import counting, reports
-from contatto.signals.actions import scheduling as ad_signals
-from contatto.signals.actions.carrying import carry_change, carry_erasure, carry_merge
-from contatto.signals.actions.ledger import has_signal_alarm, list_signal_alarms, list_told_platforms
-from contatto.signals.actions.sending import signal_kind
-from contatto.signals.actions.testing import signal_test_kind
-from contatto.signals.store.settings import signal_settings
-from contatto.signals.store.signals import ad_signals as ad_signal_rows
-from contatto.signals.store.signals import has_held_signal
+from contatto.signals import actions as ad_signals
+from contatto.signals.actions import (
+    carry_change,
+    carry_erasure,
+    carry_merge,
+    has_signal_alarm,
+    list_platform_counts,
+    list_signal_alarms,
+    signal_kind,
+    signal_test_kind,
+)
+from contatto.signals.store import ad_signals as ad_signal_rows
+from contatto.signals.store import has_waiting_signal, signal_settings
 from contatto.subscriptions import actions as pushes
 from contatto.subscriptions.actions import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
@@ -268,7 +273,7 @@ PORTS: Final = Parts(
         leads_merged=carry_merge,
         leads_gone=carry_erasure,
     ),
-    CrmPorts(answers=answers_by_label, intake=count_intake, told=list_told_platforms, connectors=CONNECTORS),
+    CrmPorts(answers=answers_by_label, intake=count_intake, told=list_platform_counts, connectors=CONNECTORS),
     ChargePort(charge=budgets.charge_impressions, note_click=budgets.note_click),
     SpendPort(list_spent=ledger.list_spent),
 )
@@ -293,7 +298,7 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
         QueuedWork("crm_sweeps", has_sweep, sweep_leads, tables={crm_targets.name}),
         QueuedWork(
             "signals_held",
-            has_held_signal,
+            has_waiting_signal,
             ad_signals.release_signals,
             tables={ad_signal_rows.name, signal_settings.name},
         ),

@@ -14,9 +14,9 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.signals.actions.ledger import has_signal_alarm, list_signal_alarms
-from contatto.signals.model.settings import SignalMode
-from contatto.signals.store.settings import record_signal_settings
+from contatto.signals.actions import has_signal_alarm, list_signal_alarms
+from contatto.signals.model import SignalMode
+from contatto.signals.store import record_signal_settings
 from tests import make
 from tests.signals.engine import Side, begun, with_ports
 

@@ -14,7 +14,7 @@ OURS = {
     "src/contatto/ad_platforms/rules/sheets.py: float(text)": "the day of a spreadsheet, by its number",
     "src/contatto/ad_platforms/rules/sheets.py: int(float(text))": "the day of a spreadsheet, by its number",
     "src/contatto/ad_platforms/rules/sheets.py: int(plain)": "a count of a file, digits alone",
-    "src/contatto/signals/actions/lookup.py: to_micros(text.strip())": "an amount as a CRM told it",
+    "src/contatto/signals/actions.py: to_micros(record.value.strip())": "an amount as a CRM told it",
     "src/contatto/ad_platforms/rules/sheets.py: to_micros(plain)": "an amount of a file",
     "src/contatto/ads/pages/tree.py: int(row['number'])": "the number of a row, as we read it before",
     "src/contatto/ads/pages/tree.py: int(text)": "the hidden time of a change",

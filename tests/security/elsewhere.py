@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from contatto.kit.ids import new_id
-from contatto.signals.store.erasures import save_signal_erasure
+from contatto.signals.store import save_signal_erasure
 from tests.security.world import Tenant, World
 
 

@@ -26,12 +26,10 @@ from contatto.kit.outbound.steps import next_step
 from contatto.kit.outbound.store import delete_requests_of
 from contatto.kit.settings import Settings
 from contatto.leads.model import Lead
-from contatto.signals.actions import scheduling
-from contatto.signals.actions.settings import NewSignalSettings, save_choices
-from contatto.signals.model.events import AdSignal, SignalState
-from contatto.signals.model.settings import ConsentRule, SignalSettings, Step
-from contatto.signals.store.settings import find_signal_settings
-from contatto.signals.store.signals import list_signals
+from contatto.signals import actions
+from contatto.signals.actions import NewSignalSettings, change_signal_settings
+from contatto.signals.model import AdSignal, ConsentRule, SignalSettings, SignalState, SignalStep
+from contatto.signals.store import find_signal_settings, list_signals
 from contatto.simulator.ad_platforms import TOKEN, Meta, TikTok
 from contatto.simulator.ad_platforms import Platform as InMemory
 from contatto.wiring import PORTS, outbound_kinds
@@ -39,7 +37,7 @@ from tests import make
 from tests.crm.engine import claim
 
 KINDS: Final = outbound_kinds(Settings(base_url="https://contatto.example.com"))
-ALL: Final = tuple(Step)
+ALL: Final = tuple(SignalStep)
 EMAIL: Final = make.contact("Ada@example.com", Field.EMAIL)
 PHONE: Final = make.contact("+6591234567")
 ADVERTISER: Final = "7001"
@@ -105,7 +103,7 @@ def turn_on(tx: Tx, side: Side, **changes: Any) -> None:
         side.platform.dataset, ALL, ConsentRule.NOT_REFUSED, whatsapp_id="901", currency="EUR",
         value_micros=50_000_000,
     )  # fmt: skip
-    save_choices(tx, side.business_id, side.account.id, replace(chosen, **changes))
+    change_signal_settings(tx, side.business_id, side.account.id, replace(chosen, **changes))
 
 
 def with_ports(tx: Tx) -> Tx:
@@ -127,8 +125,8 @@ def settle(tx: Tx, claimed: tuple[OutboundRequest, Ask], outcome: HttpOutcome) -
 def run_all(tx: Tx, side: Side, rounds: int = 20) -> None:
     """Let all go that is due now."""
     for _ in range(rounds):
-        scheduling.resume_renewed(tx)
-        scheduling.release_signals(tx)
+        actions.resume_renewed(tx)
+        actions.release_signals(tx)
         begun_now = claim(tx)
         if not begun_now:
             return

@@ -14,11 +14,9 @@ from contatto.kit.errors import Refused
 from contatto.leads.actions.merging import erase_leads
 from contatto.leads.actions.records import change_lead_status, delete_lead, restore_lead, undo_lead_status
 from contatto.leads.model import Lead, LeadStatus
-from contatto.signals.actions import settings as actions
-from contatto.signals.actions.ledger import load_signal_ledger
-from contatto.signals.actions.scheduling import schedule_signals
-from contatto.signals.model.events import SignalState
-from contatto.signals.model.settings import SignalMode, Step
+from contatto.signals import actions
+from contatto.signals.actions import load_signal_ledger, schedule_signals
+from contatto.signals.model import SignalMode, SignalState, SignalStep
 from contatto.simulator.ad_platforms import LOST, RESET, Meta, TikTok, said
 from tests import make
 from tests.crm.engine import claim
@@ -211,7 +209,7 @@ def test_what_a_platform_refuses_in_a_good_answer_is_a_dead_letter_that_is_mende
         move(tx, side, lead, LeadStatus.CONVERTED)
         run_all(tx, side)
         (dead,) = side.signals(tx, SignalState.DEAD)
-        assert (dead.step, dead.reason) == (Step.CONVERTED, "event_refused")
+        assert (dead.step, dead.reason) == (SignalStep.CONVERTED, "event_refused")
         actions.resend_signal(tx, side.settings(tx), dead, 70_000_000, "USD")
         run_all(tx, side)
         told = side.platform.counted[-1]

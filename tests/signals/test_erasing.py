@@ -11,10 +11,9 @@ from contatto.kit.outbound.store import outbound_requests
 from contatto.leads.actions.merging import erase_leads
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Lead, LeadStatus
-from contatto.signals.actions.scheduling import schedule_signals
-from contatto.signals.model.events import SIGNAL, SignalErasureState
-from contatto.signals.model.settings import ConsentRule
-from contatto.signals.store.erasures import list_signal_erasures
+from contatto.signals.actions import schedule_signals
+from contatto.signals.model import SIGNAL, ConsentRule, SignalErasureState
+from contatto.signals.store import list_signal_erasures
 from contatto.simulator.ad_platforms import LOST
 from tests.crm.engine import claim
 from tests.signals.engine import Side, begun, in_house, later, run_all
@@ -38,7 +37,7 @@ def say(tx: Tx, side: Side, lead: Lead, *, is_given: bool) -> None:
 
 def test_nothing_leaves_before_the_person_agreed_and_all_of_it_when_they_do(database: Database) -> None:
     def work(tx: Tx) -> None:
-        side = begun(tx, consent=ConsentRule.GIVEN)
+        side = begun(tx, consent=ConsentRule.REQUIRED)
         lead = side.lead(tx)
         run_all(tx, side)
         assert side.standing(tx) == [("captured", "withheld", "no_consent")]

@@ -6,9 +6,8 @@ from typer.testing import CliRunner
 from contatto.ad_platforms.model import AdPlatform
 from contatto.cli.main import app
 from contatto.kit.outbound.model import Done, HttpAnswer, HttpRequest
-from contatto.signals.connectors.meta import MetaSignals
-from contatto.signals.model.events import Feed, SignalEvent, SignalOutcome
-from contatto.signals.registry import CONNECTORS
+from contatto.signals.connectors import CONNECTORS, MetaSignals
+from contatto.signals.model import SignalEvent, SignalOutcome, SignalTarget
 from contatto.simulator.ad_platforms import FAULTS, verify_signals
 
 
@@ -22,7 +21,7 @@ def test_each_step_counts_once_whatever_a_platform_does(platform: AdPlatform) ->
 class Careless(MetaSignals):
     """Gives an event another id each time, takes every answer for success, and hashes nothing."""
 
-    def ask(self, feed: Feed, event: SignalEvent) -> HttpRequest:
+    def ask(self, feed: SignalTarget, event: SignalEvent) -> HttpRequest:
         made = super().ask(feed, event)
         again = event.event_id.encode() + str(id(made)).encode()
         body = made.body.replace(event.event_id.encode(), again).replace(b"partner_agent", b"ada@example.com")

@@ -15,18 +15,19 @@ from contatto.kit.outbound.model import Done, HttpAnswer
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
-from contatto.signals.connectors.tiktok import TikTokSignals
-from contatto.signals.model.events import (
-    Feed,
-    ShutOut,
+from contatto.signals.connectors import TikTokSignals
+from contatto.signals.model import (
+    ConsentRule,
+    MatchKeys,
     SignalEvent,
+    SignalMode,
+    SignalsBlocked,
     SignalState,
+    SignalStep,
+    SignalTarget,
     SignalTestState,
-    Whom,
 )
-from contatto.signals.model.settings import ConsentRule, SignalMode, Step
-from contatto.signals.store.settings import find_signal_settings, find_signal_test
-from contatto.signals.store.signals import list_signals, record_signal_state
+from contatto.signals.store import find_signal_settings, find_signal_test, list_signals, record_signal_state
 from contatto.simulator.ad_platforms import TOKEN, TikTok
 from tests import make
 from tests.background import do_all_due
@@ -74,7 +75,10 @@ def test_signals_are_turned_on_held_back_and_turned_off(house: House, account: s
     assert post(house, account, **CHOSEN).status_code == 303
     kept = settings(house, account)
     assert (kept.mode, kept.dataset_id, kept.consent) == (SignalMode.ACTIVE, "1800", ConsentRule.NOT_REFUSED)
-    assert (kept.steps, kept.names) == ((Step.CAPTURED, Step.CONVERTED), {Step.CONVERTED: "deal_won"})
+    assert (kept.steps, kept.names) == (
+        (SignalStep.CAPTURED, SignalStep.CONVERTED),
+        {SignalStep.CONVERTED: "deal_won"},
+    )
     assert (kept.value_micros, kept.currency) == (50_000_000, "EUR")
     shown = page(house, account)
     assert 'value="deal_won"' in shown
@@ -121,7 +125,7 @@ def test_a_test_event_goes_the_real_way_and_shows_what_the_platform_said(house: 
     assert (platform.counted, told["event"]) == ([], "SubmitForm")
     test = house.context.db.read_now(lambda tx: find_signal_test(tx, house.business_id, account))
     assert test is not None
-    assert test.state is SignalTestState.TAKEN
+    assert test.state is SignalTestState.ACCEPTED
     assert "request_id" in page(house, account)
 
 
@@ -183,10 +187,10 @@ def test_another_contatto_takes_our_events_as_tiktok_does(house: House, account:
     captured(house)
     event_set = house.data("POST", "/crm/create/", name="Signals")["event_set_id"]
     (lead,) = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
-    whom = Whom(lead.person_id, ("ada@example.com",), ("+6591234567",))
+    whom = MatchKeys(lead.person_id, ("ada@example.com",), ("+6591234567",))
     event = SignalEvent("event-1", "qualified_lead", house.context.clock.now(), lead.number, whom)
-    for set_id, means in ((event_set, Done()), ("404", ShutOut("dataset_gone"))):
-        feed = Feed("http://127.0.0.1:8000", set_id, house.token)
+    for set_id, means in ((event_set, Done()), ("404", SignalsBlocked("dataset_gone"))):
+        feed = SignalTarget("http://127.0.0.1:8000", set_id, house.token)
         request = TikTokSignals().ask(feed, event)
         said = house.client.post(request.url, content=request.body, headers=dict(request.headers))
         assert TikTokSignals().read(HttpAnswer(said.status_code, {}, said.content)) == means

@@ -13,26 +13,45 @@ from contatto.channels.model import Platform
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow
 from contatto.leads.model import HistoryEntry, HistoryKind, LeadId, LeadStatus
-from contatto.signals.actions.scheduling import name_event
-from contatto.signals.connectors.meta import MetaSignals
-from contatto.signals.connectors.tiktok import TikTokSignals
-from contatto.signals.model.events import Feed, ShutOut, SignalEvent, Whom
-from contatto.signals.model.settings import ConsentRule, SignalMode, SignalSettings, Step
-from contatto.signals.registry import CONNECTORS
-from contatto.signals.rules.hashing import digest, digests, normal_email, plain_phone, plus_phone
-from contatto.signals.rules.reasons import REASONS, reason_text
-from contatto.signals.rules.sources import earning_account, last_before, still_stands
-from contatto.signals.rules.steps import may_leave, reached_at, steps_due
+from contatto.signals.actions import name_event
+from contatto.signals.connectors import CONNECTORS, MetaSignals, TikTokSignals
+from contatto.signals.model import (
+    ConsentRule,
+    MatchKeys,
+    SignalEvent,
+    SignalMode,
+    SignalsBlocked,
+    SignalSettings,
+    SignalStep,
+    SignalTarget,
+)
+from contatto.signals.rules import (
+    REASONS,
+    credited_account,
+    digest,
+    digests,
+    has_consent,
+    is_still_valid,
+    last_before,
+    normal_email,
+    plain_phone,
+    plus_phone,
+    reached_at,
+    reason_text,
+    steps_due,
+)
 from tests.make import NOON
 
 ACCOUNT, LEAD = new_id(), new_id()
 SETTINGS = SignalSettings(
-    ACCOUNT, "b1", SignalMode.ACTIVE, "", "1800", "901", tuple(Step), ConsentRule.GIVEN, "EUR", None,
+    ACCOUNT, "b1", SignalMode.ACTIVE, "", "1800", "901", tuple(SignalStep), ConsentRule.REQUIRED, "EUR", None,
     NOON, NOON, None,
 )  # fmt: skip
-FEED = Feed("https://platform.example.com", "1800", "token")
-WHOM = Whom("person-1", ("Ada@Example.com",), ("+6591234567",), "click-1", Platform.WHATSAPP, "901", "s1")
-EVENT = SignalEvent("event-1", "Purchase", NOON, 18, WHOM, 12_500_000, "EUR")
+TARGET = SignalTarget("https://platform.example.com", "1800", "token")
+KEYS = MatchKeys(
+    "person-1", ("Ada@Example.com",), ("+6591234567",), "click-1", Platform.WHATSAPP, "901", "s1"
+)
+EVENT = SignalEvent("event-1", "Purchase", NOON, 18, KEYS, 12_500_000, "EUR")
 
 
 @dataclass(frozen=True)
@@ -43,19 +62,22 @@ class Consented:
 
 
 def test_an_event_id_is_the_same_for_the_same_step_and_for_no_other() -> None:
-    assert name_event(ACCOUNT, LEAD, Step.CAPTURED) == name_event(ACCOUNT, LEAD, Step.CAPTURED)
-    assert len({name_event(ACCOUNT, LEAD, step) for step in Step}) == len(Step)
-    assert name_event(new_id(), LEAD, Step.SPAM) != name_event(ACCOUNT, LEAD, Step.SPAM)
+    assert name_event(ACCOUNT, LEAD, SignalStep.CAPTURED) == name_event(ACCOUNT, LEAD, SignalStep.CAPTURED)
+    assert len({name_event(ACCOUNT, LEAD, step) for step in SignalStep}) == len(SignalStep)
+    assert name_event(new_id(), LEAD, SignalStep.SPAM) != name_event(ACCOUNT, LEAD, SignalStep.SPAM)
 
 
 def test_only_steps_that_are_chosen_named_and_not_of_before_are_due_in_their_order() -> None:
-    reached = {Step.CONVERTED: NOON + timedelta(hours=1), Step.CAPTURED: NOON}
-    assert list(steps_due(SETTINGS, tuple(Step), reached)) == [Step.CAPTURED, Step.CONVERTED]
-    assert list(steps_due(SETTINGS, (Step.CAPTURED,), reached)) == [Step.CAPTURED]
-    chosen = replace(SETTINGS, steps=(Step.CONVERTED,))
-    assert list(steps_due(chosen, tuple(Step), reached)) == [Step.CONVERTED]
+    reached = {SignalStep.CONVERTED: NOON + timedelta(hours=1), SignalStep.CAPTURED: NOON}
+    assert list(steps_due(SETTINGS, tuple(SignalStep), reached)) == [
+        SignalStep.CAPTURED,
+        SignalStep.CONVERTED,
+    ]
+    assert list(steps_due(SETTINGS, (SignalStep.CAPTURED,), reached)) == [SignalStep.CAPTURED]
+    chosen = replace(SETTINGS, steps=(SignalStep.CONVERTED,))
+    assert list(steps_due(chosen, tuple(SignalStep), reached)) == [SignalStep.CONVERTED]
     begun = replace(SETTINGS, started_at=NOON + timedelta(minutes=1))
-    assert list(steps_due(begun, tuple(Step), reached)) == [Step.CONVERTED]
+    assert list(steps_due(begun, tuple(SignalStep), reached)) == [SignalStep.CONVERTED]
 
 
 def test_a_status_is_reached_when_it_was_given_last() -> None:
@@ -88,19 +110,19 @@ def test_a_status_is_reached_when_it_was_given_last() -> None:
 def test_only_who_agreed_or_was_not_asked_may_be_told_of(
     consents: list[Consented], given: bool, not_refused: bool
 ) -> None:
-    assert may_leave(ConsentRule.GIVEN, consents) is given
-    assert may_leave(ConsentRule.NOT_REFUSED, consents) is not_refused
+    assert has_consent(ConsentRule.REQUIRED, consents) is given
+    assert has_consent(ConsentRule.NOT_REFUSED, consents) is not_refused
 
 
 def test_a_tap_belongs_to_the_account_that_is_named_or_has_the_ad_or_is_the_only_one() -> None:
     accounts = {"ours-1": "7001", "ours-2": "7002"}
-    assert earning_account("7002", "ours-1", accounts) == "ours-2"
-    assert earning_account("7009", "ours-1", accounts) == ""
-    assert earning_account("", "ours-1", accounts) == "ours-1"
-    assert earning_account("", "ours-9", {"ours-1": "7001"}) == "", "another account has the ad"
-    assert earning_account("", "", accounts) == "", "nobody knows which"
-    assert earning_account("", "", {"ours-1": "7001"}) == "ours-1"
-    assert earning_account("", "", {}) == ""
+    assert credited_account("7002", "ours-1", accounts) == "ours-2"
+    assert credited_account("7009", "ours-1", accounts) == ""
+    assert credited_account("", "ours-1", accounts) == "ours-1"
+    assert credited_account("", "ours-9", {"ours-1": "7001"}) == "", "another account has the ad"
+    assert credited_account("", "", accounts) == "", "nobody knows which"
+    assert credited_account("", "", {"ours-1": "7001"}) == "ours-1"
+    assert credited_account("", "", {}) == ""
 
 
 def test_the_last_tap_before_the_lead_counts() -> None:
@@ -110,11 +132,11 @@ def test_the_last_tap_before_the_lead_counts() -> None:
 
 
 def test_a_step_stands_as_long_as_its_status_or_one_beyond_it() -> None:
-    assert still_stands(Step.QUALIFIED, LeadStatus.CONVERTED)
-    assert not still_stands(Step.QUALIFIED, LeadStatus.RAW)
-    assert not still_stands(Step.CONVERTED, LeadStatus.QUALIFIED)
-    assert not still_stands(Step.DISQUALIFIED, LeadStatus.QUALIFIED)
-    assert still_stands(Step.CAPTURED, LeadStatus.UNQUALIFIED)
+    assert is_still_valid(SignalStep.QUALIFIED, LeadStatus.CONVERTED)
+    assert not is_still_valid(SignalStep.QUALIFIED, LeadStatus.RAW)
+    assert not is_still_valid(SignalStep.CONVERTED, LeadStatus.QUALIFIED)
+    assert not is_still_valid(SignalStep.DISQUALIFIED, LeadStatus.QUALIFIED)
+    assert is_still_valid(SignalStep.CAPTURED, LeadStatus.UNQUALIFIED)
 
 
 def test_normal_forms_are_those_of_the_platforms() -> None:
@@ -133,12 +155,12 @@ def test_hashes_are_of_each_text_once_and_of_no_empty_one(texts: list[str]) -> N
     assert all(len(each) == 64 and set(each) <= set("0123456789abcdef") for each in found)
 
 
-def body_of(connector: Any, event: SignalEvent = EVENT, feed: Feed = FEED) -> Any:
-    return json.loads(connector.ask(feed, event).body)
+def body_of(connector: Any, event: SignalEvent = EVENT, target: SignalTarget = TARGET) -> Any:
+    return json.loads(connector.ask(target, event).body)
 
 
 def test_tiktok_is_told_as_events_api_2_asks() -> None:
-    request = TikTokSignals().ask(replace(FEED, test_code="T1"), EVENT)
+    request = TikTokSignals().ask(replace(TARGET, test_code="T1"), EVENT)
     assert request.url == "https://platform.example.com/open_api/v1.3/event/track/"
     assert request.headers["Access-Token"] == "token"
     assert json.loads(request.body) == {
@@ -172,7 +194,7 @@ def test_tiktok_is_told_as_events_api_2_asks() -> None:
     ],
 )
 def test_meta_is_told_as_its_business_messaging_asks(channel: Platform, ids: dict[str, str]) -> None:
-    request = MetaSignals().ask(FEED, replace(EVENT, whom=replace(WHOM, channel=channel)))
+    request = MetaSignals().ask(TARGET, replace(EVENT, match_keys=replace(KEYS, channel=channel)))
     assert request.url == "https://platform.example.com/v23.0/1800/events"
     assert request.headers["Authorization"] == "Bearer token"
     (told,) = json.loads(request.body)["data"]
@@ -185,17 +207,19 @@ def test_meta_is_told_as_its_business_messaging_asks(channel: Platform, ids: dic
 def test_what_is_missing_is_said_before_anything_is_sent() -> None:
     meta, tiktok = MetaSignals(), TikTokSignals()
 
-    def lacks(connector: Any, value: int | None = 1, **changes: Any) -> str:
-        found: str = connector.lacks(replace(EVENT, value_micros=value, whom=replace(WHOM, **changes)))
+    def find_gap(connector: Any, value: int | None = 1, **changes: Any) -> str:
+        found: str = connector.find_gap(
+            replace(EVENT, value_micros=value, match_keys=replace(KEYS, **changes))
+        )
         return found
 
-    assert lacks(meta) == lacks(tiktok) == ""
-    assert lacks(meta, click_id="") == "no_click_id"
-    assert lacks(meta, business_id="") == "no_whatsapp_account"
-    assert lacks(meta, value=None) == "no_value"
-    assert lacks(meta, channel=Platform.MESSENGER, scoped_id="") == "nobody_to_match"
-    assert lacks(meta, channel=Platform.TIKTOK) == lacks(meta, channel=None) == "nobody_to_match"
-    assert lacks(tiktok, emails=(), phones=("12",), click_id="") == "nobody_to_match"
+    assert find_gap(meta) == find_gap(tiktok) == ""
+    assert find_gap(meta, click_id="") == "no_click_id"
+    assert find_gap(meta, business_id="") == "no_whatsapp_account"
+    assert find_gap(meta, value=None) == "no_value"
+    assert find_gap(meta, channel=Platform.MESSENGER, scoped_id="") == "nobody_to_match"
+    assert find_gap(meta, channel=Platform.TIKTOK) == find_gap(meta, channel=None) == "nobody_to_match"
+    assert find_gap(tiktok, emails=(), phones=("12",), click_id="") == "nobody_to_match"
 
 
 def answer(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
@@ -209,19 +233,19 @@ def answer(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
         ("tiktok", answer({"code": 0, "data": None}), Done()),
         ("tiktok", answer({"code": 20001, "data": {"failed_events": [{}]}}), Failed("event_refused")),
         ("tiktok", answer({"code": 0, "data": {"failed_events": [{}]}}), Failed("event_refused")),
-        ("tiktok", answer({"code": 40105, "message": "revoked"}), ShutOut("token_refused")),
-        ("tiktok", answer({"code": 40002, "message": "event_source_id: no"}), ShutOut("dataset_gone")),
+        ("tiktok", answer({"code": 40105, "message": "revoked"}), SignalsBlocked("token_refused")),
+        ("tiktok", answer({"code": 40002, "message": "event_source_id: no"}), SignalsBlocked("dataset_gone")),
         ("tiktok", answer({"code": 40002, "message": "data[0].event_time: no"}), Failed("platform_40002")),
         ("tiktok", answer({"code": 40100, "message": "slow"}), NotNow("too_fast")),
         ("tiktok", answer({}, 502), NotNow("http_502")),
-        ("tiktok", answer({}, 401), ShutOut("token_refused")),
+        ("tiktok", answer({}, 401), SignalsBlocked("token_refused")),
         ("meta", answer({"events_received": 1}), Done()),
         ("meta", answer({"events_received": 0, "messages": ["no"]}), Failed("event_refused")),
         ("meta", answer({}), NotNow("not_json")),
-        ("meta", HttpAnswer(401, {}, b"<html>log in</html>"), ShutOut("token_refused")),
-        ("tiktok", HttpAnswer(401, {}, b"<html>log in</html>"), ShutOut("token_refused")),
-        ("meta", answer({"error": {"code": 190}}, 400), ShutOut("token_refused")),
-        ("meta", answer({"error": {"code": 100, "error_subcode": 33}}, 400), ShutOut("dataset_gone")),
+        ("meta", HttpAnswer(401, {}, b"<html>log in</html>"), SignalsBlocked("token_refused")),
+        ("tiktok", HttpAnswer(401, {}, b"<html>log in</html>"), SignalsBlocked("token_refused")),
+        ("meta", answer({"error": {"code": 190}}, 400), SignalsBlocked("token_refused")),
+        ("meta", answer({"error": {"code": 100, "error_subcode": 33}}, 400), SignalsBlocked("dataset_gone")),
         ("meta", answer({"error": {"code": 100, "error_subcode": 2804066}}, 400), Failed("event_refused")),
         ("meta", answer({"error": {"code": 4}}, 400), NotNow("too_fast")),
         ("meta", answer({"error": {"code": 1}}, 500), NotNow("platform_away")),

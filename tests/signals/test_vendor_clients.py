@@ -21,9 +21,9 @@ from requests.adapters import BaseAdapter
 
 from contatto.channels.model import Platform as Channel
 from contatto.kit.outbound.model import HttpRequest
-from contatto.signals.connectors.meta import MetaSignals
-from contatto.signals.model.events import Feed, SignalEvent, Whom
-from contatto.signals.rules.hashing import digest, normal_email, plain_phone
+from contatto.signals.connectors import MetaSignals
+from contatto.signals.model import MatchKeys, SignalEvent, SignalTarget
+from contatto.signals.rules import digest, normal_email, plain_phone
 from contatto.simulator.ad_platforms import TOKEN, Meta, TikTok
 
 EMAILS = ("Ada@Example.COM", "  ada+tag@example.com ", "a.d.a@example.org")
@@ -106,9 +106,11 @@ def test_our_event_is_the_one_that_metas_own_client_makes() -> None:
         events=[event_of_meta(platform, custom_data=worth)],
         partner_agent="contatto",
     ).execute()
-    whom = Whom("", (EMAILS[0],), (PHONES[0],), "click-1", Channel.WHATSAPP, "901")
+    whom = MatchKeys("", (EMAILS[0],), (PHONES[0],), "click-1", Channel.WHATSAPP, "901")
     event = SignalEvent("event-2", "LeadSubmitted", platform.now, 1, whom, 12_500_000, "EUR")
-    platform.send(MetaSignals().ask(Feed("https://graph.facebook.com", platform.dataset, TOKEN), event))
+    platform.send(
+        MetaSignals().ask(SignalTarget("https://graph.facebook.com", platform.dataset, TOKEN), event)
+    )
     made, ours = platform.counted
     assert ours["user_data"].pop("whatsapp_business_account_id") == "901", "their client does not know it yet"
     assert ours.pop("event_id") != made.pop("event_id")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from contatto.cli.acting import out, print_table
 from contatto.crm.registry import CONNECTORS
-from contatto.signals.registry import CONNECTORS as SIGNALS
+from contatto.signals.connectors import CONNECTORS as SIGNALS
 from contatto.simulator.ad_platforms import verify_signals
 from contatto.simulator.crms.failure_kit import CASES, Result, verify_connector
 

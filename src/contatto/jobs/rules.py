@@ -19,8 +19,8 @@ from contatto.inbox.rules import stop_text
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
-from contatto.signals.model.events import SIGNAL, SIGNAL_TEST
-from contatto.signals.rules.reasons import reason_text as signal_reason
+from contatto.signals.model import SIGNAL, SIGNAL_TEST
+from contatto.signals.rules import reason_text as signal_reason
 
 
 class Source(StrEnum):

@@ -1,1 +1,1 @@
-"""Signals: what became of leads, told to the ad platforms whose ads earned them."""
+"""Signals to ad platforms: outcomes of the leads that their ads earned, with consent."""

@@ -20,24 +20,24 @@ from contatto.kit.outbound.model import (
     NotNow,
     SendFailure,
 )
-from contatto.signals.model.events import (
+from contatto.signals.model import (
     AdSignal,
-    Feed,
-    ShutOut,
+    MatchKeys,
     SignalConnector,
     SignalEvent,
+    SignalsBlocked,
     SignalState,
-    Whom,
+    SignalStep,
+    SignalTarget,
 )
-from contatto.signals.model.settings import Step
-from contatto.signals.rules.plans import cannot_be_sent
-from contatto.signals.rules.reasons import (
+from contatto.signals.rules import (
     DATASET_GONE,
     EVENT_REFUSED,
     MAYBE_COUNTED,
     NOBODY_TO_MATCH,
     TOKEN_REFUSED,
     TOO_OLD,
+    cannot_be_sent,
 )
 from contatto.simulator.crms.failure_kit import Result, Wrong
 
@@ -220,7 +220,7 @@ def _error(code: int, message: str, subcode: int = 0) -> HttpAnswer:
 
 
 MOST_TRIES: Final = 12
-ADA: Final = Whom(
+ADA: Final = MatchKeys(
     "person-1", ("Ada@example.com",), ("+6591234567",), "click-1", Channel.WHATSAPP, "waba-1", "scoped-1"
 )
 WAIT: Final = timedelta(minutes=1)
@@ -241,15 +241,17 @@ class SignalBench:
 
     connector: SignalConnector
     platform: Platform
-    feed: Feed
+    feed: SignalTarget
     unsure: set[str] = field(default_factory=set)
 
-    def event(self, number: int = 0, step: Step = Step.CAPTURED, whom: Whom = ADA) -> SignalEvent:
+    def event(
+        self, number: int = 0, step: SignalStep = SignalStep.CAPTURED, keys: MatchKeys = ADA
+    ) -> SignalEvent:
         """One step of one lead; a conversion is worth something."""
         name, event_id = self.connector.names[step], f"{number}-{step.value}"
-        is_sale = step is Step.CONVERTED
+        is_sale = step is SignalStep.CONVERTED
         value, currency = (12_500_000, "EUR") if is_sale else (None, "")
-        return SignalEvent(event_id, name, START, 100 + number, whom, value, currency)
+        return SignalEvent(event_id, name, START, 100 + number, keys, value, currency)
 
     def tell(self, event: SignalEvent) -> Told:
         """Tell an event, as often as it takes; the wait between two tries passes on the platform's clock."""
@@ -260,7 +262,7 @@ class SignalBench:
         return Told(SignalState.DUE)
 
     def _try(self, event: SignalEvent) -> Told:
-        if reason := self.connector.lacks(event):
+        if reason := self.connector.find_gap(event):
             return Told(SignalState.WITHHELD, reason)
         if reason := cannot_be_sent(self._signal(event), self.platform.now):
             return Told(SignalState.DEAD, reason)
@@ -279,7 +281,7 @@ class SignalBench:
         """The event as the engine keeps it, for its rules of what may be sent still."""
         unsure_at = START if event.event_id in self.unsure else None
         return AdSignal(
-            0, "", "", "", Step.CAPTURED, event.event_id, SignalState.DUE, "", None, "",
+            0, "", "", "", SignalStep.CAPTURED, event.event_id, SignalState.DUE, "", None, "",
             event.occurred_at, event.occurred_at, unsure_at, unsure_at, None,
         )  # fmt: skip
 
@@ -317,10 +319,10 @@ class SignalBench:
             raise Wrong("a contact detail left in clear")
 
 
-def _ended(outcome: Done | Failed | ShutOut) -> Told:
+def _ended(outcome: Done | Failed | SignalsBlocked) -> Told:
     if isinstance(outcome, Done):
         return Told(SignalState.SENT)
-    state = SignalState.WITHHELD if isinstance(outcome, ShutOut) else SignalState.DEAD
+    state = SignalState.WITHHELD if isinstance(outcome, SignalsBlocked) else SignalState.DEAD
     return Told(state, outcome.reason)
 
 
@@ -331,7 +333,7 @@ def _shows_whom(request: HttpRequest) -> bool:
 
 def new_bench(connector: SignalConnector, platform: Platform) -> SignalBench:
     """A bench whose feed goes to the platform."""
-    feed = Feed(f"https://{connector.platform.value}.example.com", platform.dataset, platform.token)
+    feed = SignalTarget(f"https://{connector.platform.value}.example.com", platform.dataset, platform.token)
     return SignalBench(connector, platform, feed)
 
 
@@ -356,7 +358,7 @@ def _meets(*fates: Fate) -> Play:
     """What comes of the first tries of a step; another step follows."""
 
     def play(bench: SignalBench) -> None:
-        events = bench.event(), bench.event(0, Step.QUALIFIED)
+        events = bench.event(), bench.event(0, SignalStep.QUALIFIED)
         for event in events:
             bench.platform.fates = [
                 bench.platform.throttled(AFTER_S) if fate == THROTTLED else fate for fate in fates
@@ -418,10 +420,10 @@ def _refused(bench: SignalBench) -> None:
 
 def _killed(bench: SignalBench) -> None:
     """Killed between the request and the note of it."""
-    for step in (Step.CAPTURED, Step.QUALIFIED):
+    for step in (SignalStep.CAPTURED, SignalStep.QUALIFIED):
         bench.platform.send(bench.connector.ask(bench.feed, bench.event(0, step)))
         bench.arrives(bench.event(0, step))
-    bench.check(bench.event(), bench.event(0, Step.QUALIFIED))
+    bench.check(bench.event(), bench.event(0, SignalStep.QUALIFIED))
 
 
 def _off_for_a_week(bench: SignalBench) -> None:
@@ -453,7 +455,7 @@ def _skewed(bench: SignalBench) -> None:
 
 def _wrong_order(bench: SignalBench) -> None:
     """The answer of the first step is lost, and the second is there before it is sent again."""
-    first, second = bench.event(), bench.event(0, Step.QUALIFIED)
+    first, second = bench.event(), bench.event(0, SignalStep.QUALIFIED)
     bench.platform.fates = [LOST]
     bench.platform.send(bench.connector.ask(bench.feed, first))
     bench.arrives(second, first)
@@ -462,14 +464,14 @@ def _wrong_order(bench: SignalBench) -> None:
 
 def _one_phone(bench: SignalBench) -> None:
     """Two people with one phone are two leads."""
-    other = bench.event(1, whom=replace(ADA, external_id="person-2"))
+    other = bench.event(1, keys=replace(ADA, external_id="person-2"))
     bench.arrives(bench.event(), other)
     bench.check(bench.event(), other)
 
 
 def _worth(bench: SignalBench) -> None:
     """What a conversion is worth arrives as it is, in its currency."""
-    sale = bench.event(0, Step.CONVERTED)
+    sale = bench.event(0, SignalStep.CONVERTED)
     bench.platform.fates = [LOST, DOWN]
     bench.arrives(sale)
     (counted,) = bench.platform.counted
@@ -481,7 +483,7 @@ def _worth(bench: SignalBench) -> None:
 def _nobody(bench: SignalBench) -> None:
     """Without anything to find the person by, nothing is sent."""
     blank = replace(ADA, emails=(), phones=(), click_id="", channel=None, business_id="", scoped_id="")
-    bench.ends(bench.event(whom=blank), SignalState.WITHHELD, NOBODY_TO_MATCH)
+    bench.ends(bench.event(keys=blank), SignalState.WITHHELD, NOBODY_TO_MATCH)
     if bench.platform.asked:
         raise Wrong("something was sent all the same")
 
@@ -489,7 +491,7 @@ def _nobody(bench: SignalBench) -> None:
 def _spelled_oddly(bench: SignalBench) -> None:
     """A detail that is spelled in another way is the same person: what leaves is the same hash."""
     odd = replace(ADA, emails=("  ADA@Example.com ",), phones=("+65 9123-4567",))
-    bench.arrives(bench.event(), bench.event(1, whom=odd))
+    bench.arrives(bench.event(), bench.event(1, keys=odd))
     one, two = (each.get("user") or each["user_data"] for each in bench.platform.counted)
     if any(one.get(name) != two.get(name) for name in ("email", "em", "phone", "ph")):
         raise Wrong("one person has two hashes")

@@ -10,8 +10,8 @@ from contatto.inbox.store.receipts import count_all_receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.store import count_requests
 from contatto.kit.outbox import count_dead_jobs, count_waiting, find_oldest_waiting
-from contatto.signals.actions.ledger import load_signal_ledger
-from contatto.signals.store.settings import list_told_businesses
+from contatto.signals.actions import load_signal_ledger
+from contatto.signals.store import list_signal_businesses
 from contatto.vitals.rules import Gauge, Sample
 
 _STATES = ("to_come", "due", "sent", "verified", "dead")
@@ -52,7 +52,7 @@ def _age_s(tx: Tx, since: datetime | None) -> float:
 def _load_signals(tx: Tx) -> Iterator[Gauge]:
     signals: list[Sample] = []
     ages: list[Sample] = []
-    for business_id in list_told_businesses(tx):
+    for business_id in list_signal_businesses(tx):
         for row in load_signal_ledger(tx, business_id):
             labels = (("account", row.account.id), ("platform", row.account.platform.value))
             standing = row.standing

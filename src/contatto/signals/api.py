@@ -1,4 +1,4 @@
-"""The ledger of signals to ad platforms, in the API v1.3."""
+"""Ledger of signals to ad platforms, in the API v1.3."""
 
 from typing import Final
 
@@ -11,8 +11,8 @@ from contatto.kit.api_types import Answer, TimeText, api_time, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
-from contatto.signals.actions.ledger import SignalLedger, load_signal_ledger
-from contatto.signals.store.erasures import list_signal_erasures
+from contatto.signals.actions import load_signal_ledger
+from contatto.signals.store import list_signal_erasures
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Signals"])
@@ -29,7 +29,7 @@ class SignalErasureInfo(Answer, frozen=True):
 
 
 class SignalAccountInfo(Answer, frozen=True):
-    """An ad account elsewhere: ``signals`` is counted by itself, and is the sum of the four after it.
+    """An external ad account: ``signals`` is a separate count, and is the sum of the four after it.
 
     ``erasures`` are the latest 100.
     """
@@ -56,7 +56,7 @@ class SignalAccounts(Answer, frozen=True):
 
 @router.get("/contatto/signals/ledger/get/")
 async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[SignalAccounts]:
-    """Extension: what each ad platform was told of leads; the sums hold at any moment.
+    """Extension: the signals of each external ad account; the sums hold at any moment.
 
     ``mode`` is ``off``, ``active``, ``paused`` or ``shut_out``; ``alarms`` are ``shut_out``, ``none_arrives``
     (signals are due for five minutes and none has arrived), ``dead`` and ``miscounted``, the worst first. An
@@ -65,30 +65,33 @@ async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[Sig
     require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> list[SignalAccountInfo]:
-        return [_show(tx, signal_ledger) for signal_ledger in load_signal_ledger(tx, caller.business_id)]
+        infos: list[SignalAccountInfo] = []
+        for ledger in load_signal_ledger(tx, caller.business_id):
+            account, settings, standing = ledger.account, ledger.settings, ledger.standing
+            erasures = list_signal_erasures(tx, account.business_id, account.id, MOST_ERASURES)
+            infos.append(
+                SignalAccountInfo(
+                    outside_account_id=account.id,
+                    platform=account.platform.value,
+                    external_id=account.external_id,
+                    mode=settings.mode.value,
+                    reason=settings.reason,
+                    signals=standing.signals,
+                    due=standing.due,
+                    sent=standing.sent,
+                    withheld=standing.withheld,
+                    dead=standing.dead,
+                    adds_up=standing.adds_up,
+                    alarms=[alarm.value for alarm in ledger.alarms],
+                    last_arrived_time=api_time(settings.arrived_at),
+                    erasures=[
+                        SignalErasureInfo(
+                            erasure.lead_id, erasure.state.value, erasure.sent, api_time(erasure.created_at)
+                        )
+                        for erasure in erasures
+                    ],
+                )
+            )
+        return infos
 
     return api_answer(SignalAccounts(await context_of(request).db.read(work)), request_id_of(request))
-
-
-def _show(tx: Tx, row: SignalLedger) -> SignalAccountInfo:
-    account, settings, has = row.account, row.settings, row.standing
-    erased = list_signal_erasures(tx, account.business_id, account.id, MOST_ERASURES)
-    return SignalAccountInfo(
-        outside_account_id=account.id,
-        platform=account.platform.value,
-        external_id=account.external_id,
-        mode=settings.mode.value,
-        reason=settings.reason,
-        signals=has.signals,
-        due=has.due,
-        sent=has.sent,
-        withheld=has.withheld,
-        dead=has.dead,
-        adds_up=has.adds_up,
-        alarms=[alarm.value for alarm in row.alarms],
-        last_arrived_time=api_time(settings.arrived_at),
-        erasures=[
-            SignalErasureInfo(each.lead_id, each.state.value, each.sent, api_time(each.created_at))
-            for each in erased
-        ],
-    )

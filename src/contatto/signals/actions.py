@@ -1,0 +1,765 @@
+"""Signals: settings, scheduling, sending, test events, erasure and counts.
+
+A change of a lead makes a signal due at the ad account that earned the lead. A request brings it to the
+platform, and the response settles it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from contatto.ad_platforms.actions.accounts import load_outside_account
+from contatto.ad_platforms.actions.pulling import find_known_ads
+from contatto.ad_platforms.model import AdPlatform, OutsideAccount
+from contatto.ad_platforms.registry import AD_PLATFORMS
+from contatto.ad_platforms.rules.pulling import known_currency
+from contatto.ad_platforms.store import find_outside_account, find_outside_token, list_outside_accounts
+from contatto.capture.model import Field
+from contatto.channels.model import ChannelAccount, Platform
+from contatto.channels.store import find_account, list_accounts
+from contatto.crm.actions.deliveries import schedule_erasure, schedule_lead, schedule_merge
+from contatto.crm.registry import ToldPlatform
+from contatto.crm.rules.reasons import TOLD, Alarm
+from contatto.crm.store.deliveries import list_records_of_lead
+from contatto.forms.store import list_receipts_of_lead
+from contatto.inbox.model import AdReferral, AdTapped, ConversationMarkedSpam
+from contatto.inbox.store.conversations import find_conversation, list_persons
+from contatto.inbox.store.receipts import list_referrals
+from contatto.kit import errors
+from contatto.kit.clock import in_time
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import named_id, new_id
+from contatto.kit.numbers import MICROS, MOST_UNITS, to_micros
+from contatto.kit.outbound.model import (
+    Ask,
+    Done,
+    Failed,
+    HttpAnswer,
+    NewRequest,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.outbound.store import (
+    delete_requests_of,
+    hasten_requests,
+    mark_requests_done,
+    queue_request,
+)
+from contatto.leads.model import Lead
+from contatto.leads.store.records import (
+    find_lead,
+    find_lead_of_conversation,
+    list_history,
+    list_outgoing_points,
+)
+from contatto.signals import rules, store
+from contatto.signals.connectors import CONNECTORS
+from contatto.signals.model import (
+    SIGNAL,
+    SIGNAL_TEST,
+    AdSignal,
+    ConsentRule,
+    MatchKeys,
+    SignalEvent,
+    SignalMode,
+    SignalsBlocked,
+    SignalSettings,
+    SignalState,
+    SignalStep,
+    SignalTarget,
+    SignalTest,
+    SignalTestState,
+)
+
+_DATASET: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
+_MOST_MICROS: Final = MOST_UNITS * MICROS
+
+
+@dataclass(frozen=True, slots=True)
+class NewSignalSettings:
+    """Settings of a member; see `SignalSettings`. An empty name keeps the platform's."""
+
+    dataset_id: str
+    steps: tuple[SignalStep, ...]
+    consent: ConsentRule = ConsentRule.REQUIRED
+    whatsapp_id: str = ""
+    currency: str = ""
+    value_micros: int | None = None
+    names: Mapping[SignalStep, str] = field(default_factory=dict)
+
+
+def change_signal_settings(
+    tx: Tx, business_id: str, account_id: str, new: NewSignalSettings
+) -> SignalSettings:
+    """Turn on signals of an ad account, or change them.
+
+    Paused signals stay paused; blocked ones are tried again.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, naming the field.
+    """
+    account = load_outside_account(tx, business_id, account_id)
+    current = store.find_signal_settings(tx, business_id, account.id)
+    is_paused = current is not None and current.mode is SignalMode.PAUSED
+    dataset_id, whatsapp_id = new.dataset_id.strip(), new.whatsapp_id.strip()
+    if not _DATASET.fullmatch(dataset_id):
+        raise Refused(errors.INVALID, "dataset_id: Paste the ID shown in the platform's Events Manager.")
+    if whatsapp_id and not _NUMBER.fullmatch(whatsapp_id):
+        raise Refused(errors.INVALID, "whatsapp_id: Enter the account ID, which is a number.")
+    names = CONNECTORS[account.platform].names
+    steps = tuple(step for step in SignalStep if step in new.steps and step in names)
+    if not steps:
+        raise Refused(errors.INVALID, "steps: Choose at least one lead stage.")
+    settings = SignalSettings(
+        outside_account_id=account.id,
+        business_id=business_id,
+        mode=SignalMode.PAUSED if is_paused else SignalMode.ACTIVE,
+        reason=rules.PAUSED if is_paused else "",
+        dataset_id=dataset_id,
+        whatsapp_id=whatsapp_id,
+        steps=steps,
+        consent=new.consent,
+        currency=_check_amount(new.value_micros, new.currency),
+        value_micros=new.value_micros,
+        started_at=tx.now if current is None or current.mode is SignalMode.OFF else current.started_at,
+        changed_at=tx.now,
+        arrived_at=current.arrived_at if current else None,
+        names=_check_names(account, new.names),
+    )
+    store.save_signal_settings(tx, settings)
+    return settings
+
+
+def _check_amount(value_micros: int | None, text: str) -> str:
+    """Return the currency of an amount."""
+    currency = known_currency(text)
+    if text.strip() and not currency:
+        raise Refused(errors.INVALID, "currency: Enter three letters, such as EUR.")
+    if value_micros is not None and not currency:
+        raise Refused(errors.INVALID, "currency: Enter the currency of the amount.")
+    if value_micros is not None and not 0 < value_micros <= _MOST_MICROS:
+        raise Refused(errors.INVALID, "value: Enter an amount above 0.")
+    return currency
+
+
+def _check_names(account: OutsideAccount, names: Mapping[SignalStep, str]) -> dict[SignalStep, str]:
+    """Return the event names that differ from the platform's."""
+    connector = CONNECTORS[account.platform]
+    own_names: dict[SignalStep, str] = {}
+    for step, text in names.items() if connector.takes_any_name else ():
+        name = text.strip()
+        if name and not rules.EVENT_NAME.fullmatch(name):
+            raise Refused(errors.INVALID, "names: Use up to 50 letters, digits and underscores.")
+        if name and name != connector.names.get(step):
+            own_names[step] = name
+    return own_names
+
+
+def load_signal_settings(tx: Tx, business_id: str, account_id: str) -> SignalSettings:
+    """Load the settings of an ad account.
+
+    Raises:
+        Refused: NOT_FOUND, also for an account without settings.
+    """
+    account = load_outside_account(tx, business_id, account_id)
+    settings = store.find_signal_settings(tx, business_id, account.id)
+    if settings is None:
+        raise Refused(errors.NOT_FOUND, "Signals are off for this ad account. Turn them on first.")
+    return settings
+
+
+def pause_signals(tx: Tx, settings: SignalSettings) -> None:
+    """Keep signals until a member resumes them."""
+    if settings.mode is not SignalMode.OFF:
+        _set_mode(tx, settings, SignalMode.PAUSED, rules.PAUSED)
+
+
+def resume_signals(tx: Tx, settings: SignalSettings) -> None:
+    """Resume signals; the worker queues the waiting ones."""
+    if settings.mode is not SignalMode.OFF:
+        _set_mode(tx, settings, SignalMode.ACTIVE, "")
+
+
+def stop_signals(tx: Tx, settings: SignalSettings) -> None:
+    """Turn off signals, and withhold those that are due."""
+    _set_mode(tx, settings, SignalMode.OFF, "")
+    store.record_due_withheld(tx, settings, rules.NOT_WANTED)
+
+
+def _set_mode(tx: Tx, settings: SignalSettings, mode: SignalMode, reason: str) -> SignalSettings:
+    return store.record_signal_settings(tx, settings, mode=mode, reason=reason, changed_at=tx.now)
+
+
+def resume_renewed(tx: Tx) -> int:
+    """Resume blocked signals of accounts with a new token; return the number of accounts."""
+    renewed = store.list_renewed_settings(tx, SIGNALS_PER_RUN)
+    for settings in renewed:
+        _set_mode(tx, settings, SignalMode.ACTIVE, "")
+    return len(renewed)
+
+
+_PHONES: Final = (Field.PHONE, Field.WHATSAPP)
+
+
+@dataclass(frozen=True, slots=True)
+class CreditedTap:
+    """Tap of a lead, with its channel and the signal settings of the ad's account."""
+
+    settings: SignalSettings
+    channel: ChannelAccount
+    tap: AdReferral
+
+
+def find_credited_tap(tx: Tx, lead: Lead, candidates: Sequence[SignalSettings]) -> CreditedTap | None:
+    """Return the last tap before the lead, as in reports, if its ad is of one of these accounts."""
+    taps = list_referrals(tx, lead.business_id, lead.conversation_id)
+    place = rules.last_before([tap.at for tap in taps], lead.created_at)
+    channel = find_account(tx, lead.business_id, lead.channel_account_id)
+    if place is None or channel is None:
+        return None
+    tap, platform = taps[place], AD_PLATFORMS.get(channel.platform)
+    by_account = {settings.outside_account_id: settings for settings in candidates}
+    external_ids = {
+        account.id: account.external_id
+        for account in list_outside_accounts(tx, lead.business_id)
+        if account.id in by_account and account.platform is platform
+    }
+    ad = find_known_ads(tx, lead.business_id, {tap.ad_number}).find(platform, tap.ad_number, tap.advertiser)
+    account_id = rules.credited_account(tap.advertiser, ad.ad_account_id if ad else "", external_ids)
+    return CreditedTap(by_account[account_id], channel, tap) if account_id in by_account else None
+
+
+def has_agreed(tx: Tx, settings: SignalSettings, lead: Lead) -> bool:
+    """Report whether the consents of a lead allow signals."""
+    return rules.has_consent(settings.consent, list_receipts_of_lead(tx, lead.business_id, lead.id))
+
+
+def load_match_keys(tx: Tx, credited: CreditedTap, lead: Lead) -> MatchKeys:
+    """Load the match keys of a lead, without contact details that a member marked as wrong."""
+    points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
+    person = list_persons(tx, lead.business_id, {lead.person_id}).get(lead.person_id)
+    is_whatsapp = credited.channel.platform is Platform.WHATSAPP
+    return MatchKeys(
+        external_id=lead.person_id,
+        emails=tuple(point.value for point in points if point.field is Field.EMAIL),
+        phones=tuple(point.value for point in points if point.field in _PHONES),
+        click_id=credited.tap.click_id,
+        channel=credited.channel.platform,
+        business_id=credited.settings.whatsapp_id if is_whatsapp else credited.channel.external_id,
+        scoped_id=person.external_id if person else "",
+    )
+
+
+def find_value(tx: Tx, settings: SignalSettings, lead: Lead) -> int | None:
+    """Return the value of a converted lead in micros: the latest of a CRM, or that of the settings."""
+    amounts: list[tuple[datetime, int]] = []
+    for record in list_records_of_lead(tx, lead.business_id, lead.id):
+        try:
+            amount = to_micros(record.value.strip())
+        except ValueError:
+            continue
+        if record.told_at is not None and amount > 0:
+            amounts.append((record.told_at, amount))
+    return max(amounts)[1] if amounts else settings.value_micros
+
+
+SIGNALS_PER_RUN: Final = 200
+
+
+def schedule_signals(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
+    """Make steps of leads due at the ad accounts that earned them; part of a port of leads.
+
+    Signals of an inactive account wait until it is active again.
+    """
+    all_settings = store.list_signal_settings(tx, business_id)
+    for lead_id in lead_ids if all_settings else ():
+        lead = find_lead(tx, business_id, lead_id)
+        if lead is not None:
+            _schedule_steps(tx, lead, all_settings, _list_reached_steps(tx, lead))
+
+
+def signal_tap(tx: Tx, event: AdTapped) -> None:
+    """Schedule signals after a platform reported a tap, maybe later than the lead; an event handler."""
+    _schedule_conversation(tx, event.business_id, event.conversation_id, is_spam=False)
+
+
+def signal_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
+    """Schedule the spam step of a conversation's lead; an event handler."""
+    _schedule_conversation(tx, event.business_id, event.conversation_id, is_spam=True)
+
+
+def _schedule_conversation(tx: Tx, business_id: str, conversation_id: str, *, is_spam: bool) -> None:
+    all_settings = store.list_signal_settings(tx, business_id)
+    chat = find_conversation(tx, business_id, conversation_id) if all_settings else None
+    lead = find_lead_of_conversation(tx, business_id, chat.person_id, chat.id) if chat else None
+    if lead is not None:
+        reached = {SignalStep.SPAM: tx.now} if is_spam else _list_reached_steps(tx, lead)
+        _schedule_steps(tx, lead, all_settings, reached)
+
+
+def _list_reached_steps(tx: Tx, lead: Lead) -> dict[SignalStep, datetime]:
+    reached = {SignalStep.CAPTURED: lead.created_at}
+    if lead.status in rules.STEP_OF:
+        history = list_history(tx, lead.business_id, lead.id)
+        reached[rules.STEP_OF[lead.status]] = rules.reached_at(lead.status, history, lead.created_at)
+    return reached
+
+
+def _schedule_steps(
+    tx: Tx, lead: Lead, candidates: Sequence[SignalSettings], reached: dict[SignalStep, datetime]
+) -> None:
+    credited = None if lead.hidden_at is not None or lead.is_test else find_credited_tap(tx, lead, candidates)
+    if credited is None:
+        return
+    settings = credited.settings
+    account = find_outside_account(tx, lead.business_id, settings.outside_account_id)
+    due = rules.steps_due(settings, CONNECTORS[account.platform].names, reached) if account else {}
+    if account is None or not due:
+        return
+    agreed = has_agreed(tx, settings, lead)
+    signals = {
+        signal.step: signal
+        for signal in store.list_signals_of_leads(tx, lead.business_id, {lead.id})
+        if signal.outside_account_id == account.id
+    }
+    for step, at in due.items():
+        if step in signals:
+            if signals[step].state is SignalState.WITHHELD and agreed:
+                make_signal_due(tx, account, settings, signals[step], at)
+            continue
+        signal = AdSignal(
+            id=0,
+            business_id=lead.business_id,
+            outside_account_id=account.id,
+            lead_id=lead.id,
+            step=step,
+            event_id=name_event(account.id, lead.id, step),
+            state=SignalState.DUE if agreed else SignalState.WITHHELD,
+            reason="" if agreed else rules.NO_CONSENT,
+            value_micros=None,
+            currency="",
+            occurred_at=at,
+            created_at=tx.now,
+            asked_at=None,
+            unsure_at=None,
+            settled_at=None if agreed else tx.now,
+        )
+        is_queued = settings.is_active and agreed
+        signal_id = store.append_signal(tx, signal, is_queued=is_queued)
+        if signal_id is not None and is_queued:
+            queue_request(tx, signal_request(account, signal_id, lead.id), rules.SIGNAL_PLAN)
+
+
+def name_event(outside_account_id: str, lead_id: str, step: SignalStep) -> str:
+    """Return the event id of a signal, which is always the same, so that a platform counts it once.
+
+    Source: TikTok and Meta leave out an event with the same id and name for 48 hours.
+    """
+    return named_id(outside_account_id, f"signal:{lead_id}:{step}")
+
+
+def make_signal_due(
+    tx: Tx, account: OutsideAccount, settings: SignalSettings, signal: AdSignal, occurred_at: datetime
+) -> None:
+    """Make a withheld or failed signal due."""
+    store.record_signal_due(tx, signal, occurred_at, is_queued=settings.is_active)
+    if settings.is_active:
+        queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
+
+
+def signal_request(account: OutsideAccount, signal_id: int, lead_id: str) -> NewRequest:
+    """Return the request of a signal; those of one lead run one after the other."""
+    return NewRequest(account.business_id, SIGNAL, str(signal_id), destination_of_signals(account), lead_id)
+
+
+def destination_of_signals(account: OutsideAccount) -> str:
+    """Return the destination of requests: one per account, so that none waits for another."""
+    return f"signals-{account.id}-{urlsplit(account.base_url).netloc.lower()}"[:300]
+
+
+def release_signals(tx: Tx) -> int:
+    """Queue some waiting signals of active accounts; return their number."""
+    count = 0
+    for signal in in_time(store.list_waiting_signals(tx, SIGNALS_PER_RUN)):
+        account = find_outside_account(tx, signal.business_id, signal.outside_account_id)
+        if account is not None:
+            queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
+        store.mark_signal_queued(tx, signal)
+        count += 1
+    return count
+
+
+def signal_kind() -> OutboundKind:
+    """Return the kind of outbound requests that send signals."""
+    return OutboundKind(
+        SIGNAL, begin_signal, read_signal_answer, settle_signal, rules.SIGNAL_PLAN, ready_signal
+    )
+
+
+def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
+    """Return the request of a signal, or withhold it, or let it wait for its account."""
+    signal = _find_due_signal(tx, request)
+    if signal is None:
+        return Done()
+    settings = store.find_signal_settings(tx, signal.business_id, signal.outside_account_id)
+    account = find_outside_account(tx, signal.business_id, signal.outside_account_id)
+    if settings is None or account is None or settings.mode is SignalMode.OFF:
+        store.record_signal_state(tx, signal, SignalState.WITHHELD, rules.NOT_WANTED)
+        return Done()
+    token = find_outside_token(tx, account)
+    if settings.is_active and token is None:
+        settings = _set_mode(tx, settings, SignalMode.SHUT_OUT, rules.TOKEN_MISSING)
+    if not settings.is_active or token is None:
+        return _wait_for_account(tx, signal, settings)
+    if reason := rules.cannot_be_sent(signal, tx.now):
+        return Failed(reason)
+    event = _load_event(tx, account, settings, signal)
+    if not isinstance(event, SignalEvent):
+        store.record_signal_state(tx, signal, SignalState.WITHHELD, event)
+        return Done()
+    store.record_signal_try(tx, signal)
+    target = SignalTarget(account.base_url, settings.dataset_id, token)
+    return Ask(CONNECTORS[account.platform].ask(target, event))
+
+
+def _find_due_signal(tx: Tx, request: OutboundRequest) -> AdSignal | None:
+    signal = store.find_signal(tx, request.business_id, int(request.subject))
+    return signal if signal is not None and signal.state is SignalState.DUE else None
+
+
+def _wait_for_account(tx: Tx, signal: AdSignal, settings: SignalSettings) -> Done:
+    store.record_signal_due(tx, signal, signal.occurred_at, is_queued=False)
+    store.record_signal_failure(tx, signal, settings.reason or rules.PAUSED, is_sure=False)
+    return Done()
+
+
+def _load_event(
+    tx: Tx, account: OutsideAccount, settings: SignalSettings, signal: AdSignal
+) -> SignalEvent | str:
+    """Return the event of a signal, or the reason to withhold it."""
+    connector = CONNECTORS[account.platform]
+    lead = find_lead(tx, signal.business_id, signal.lead_id)
+    if lead is None or lead.hidden_at is not None:
+        return rules.LEAD_GONE
+    name = rules.name_of(settings, connector.names, signal.step)
+    if signal.step not in settings.steps or not name:
+        return rules.NOT_WANTED
+    if not rules.is_still_valid(signal.step, lead.status):
+        return rules.TAKEN_BACK
+    if not has_agreed(tx, settings, lead):
+        return rules.NO_CONSENT
+    credited = find_credited_tap(tx, lead, [settings])
+    if credited is None:
+        return rules.NOT_WANTED
+    value, currency = signal.value_micros, signal.currency or settings.currency
+    if signal.step is not SignalStep.CONVERTED or not currency:
+        value = None
+    elif value is None:
+        value = find_value(tx, settings, lead)
+    event = SignalEvent(
+        signal.event_id,
+        name,
+        signal.occurred_at,
+        lead.number,
+        load_match_keys(tx, credited, lead),
+        value,
+        currency if value is not None else "",
+    )
+    return connector.find_gap(event) or event
+
+
+def read_signal_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """Settle a signal by the platform's response, or block its account."""
+    signal = _find_due_signal(tx, request)
+    account = find_outside_account(tx, request.business_id, signal.outside_account_id) if signal else None
+    if signal is None or account is None:
+        return Done()
+    outcome = CONNECTORS[account.platform].read(answer)
+    settings = store.find_signal_settings(tx, signal.business_id, account.id)
+    if isinstance(outcome, SignalsBlocked):
+        store.record_signal_failure(tx, signal, outcome.reason, is_sure=True)
+        if settings is None:
+            return Failed(outcome.reason)
+        blocked = _set_mode(tx, settings, SignalMode.SHUT_OUT, outcome.reason)
+        return _wait_for_account(tx, signal, blocked)
+    if isinstance(outcome, Done):
+        store.record_signal_state(tx, signal, SignalState.SENT)
+        if settings is not None:
+            store.record_signal_settings(tx, settings, arrived_at=tx.now)
+        if request.failed_at is not None:  # the platform is back, so the others need not wait for hours
+            hasten_requests(tx, request.business_id, SIGNAL, destination_of_signals(account), tx.now)
+    return outcome
+
+
+def settle_signal(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Record a failed try; after the last one the signal is dead."""
+    signal = _find_due_signal(tx, request)
+    if signal is None or not isinstance(outcome, NotNow | Failed):
+        return
+    store.record_signal_failure(tx, signal, outcome.reason, is_sure=rules.is_sure(outcome.reason))
+    if state is not RequestState.DUE:
+        store.record_signal_state(tx, signal, SignalState.DEAD, outcome.reason)
+
+
+def ready_signal(tx: Tx, request: OutboundRequest) -> None:
+    """Make a dead signal due, before its request runs again.
+
+    Raises:
+        Refused: CONFLICT, if the platform might count it twice.
+    """
+    signal = store.find_signal(tx, request.business_id, int(request.subject))
+    if signal is not None and signal.state is SignalState.DEAD:
+        _check_resendable(tx, signal)
+        store.record_signal_due(tx, signal, signal.occurred_at, is_queued=True)
+
+
+def _check_resendable(tx: Tx, signal: AdSignal) -> None:
+    if reason := rules.cannot_be_sent(signal, tx.now):
+        raise Refused(errors.CONFLICT, rules.REASONS[reason])
+
+
+RESENDS_PER_REQUEST: Final = 500
+
+
+def load_signal(tx: Tx, settings: SignalSettings, signal_id: int) -> AdSignal:
+    """Load a signal of an account.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    signal = store.find_signal(tx, settings.business_id, signal_id)
+    if signal is None or signal.outside_account_id != settings.outside_account_id:
+        raise Refused(errors.NOT_FOUND, "Signal not found.")
+    return signal
+
+
+def resend_signal(
+    tx: Tx, settings: SignalSettings, signal: AdSignal, value_micros: int | None = None, currency: str = ""
+) -> None:
+    """Send a dead signal again with the same event id, optionally with another amount.
+
+    Raises:
+        Refused: CONFLICT if it is not dead, or might be counted twice; INVALID.
+    """
+    if signal.state is not SignalState.DEAD:
+        raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
+    _check_resendable(tx, signal)
+    if value_micros is not None:
+        currency = _check_amount(value_micros, currency or settings.currency)
+        store.record_signal_value(tx, signal, value_micros, currency)
+    mark_requests_done(tx, signal.business_id, SIGNAL, str(signal.id))
+    account = load_outside_account(tx, settings.business_id, settings.outside_account_id)
+    make_signal_due(tx, account, settings, signal, signal.occurred_at)
+
+
+def resend_dead_signals(tx: Tx, settings: SignalSettings) -> int:
+    """Send again all dead signals that the platform counts once; return their number."""
+    count = 0
+    account = settings.business_id, settings.outside_account_id
+    for signal in store.list_signals(tx, *account, (SignalState.DEAD,), RESENDS_PER_REQUEST):
+        try:
+            resend_signal(tx, settings, signal)
+        except Refused:
+            continue
+        count += 1
+    return count
+
+
+ANSWER_LIMIT: Final = 500
+"""Characters of the platform's response that are kept."""
+_CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_TEST_EMAIL: Final = "nobody@example.com"
+_TEST_PHONE: Final = "+15005550006"
+_TEST_ID: Final = "contatto-test"
+
+
+def queue_signal_test(tx: Tx, settings: SignalSettings, step: SignalStep, code: str) -> None:
+    """Queue a test event with the platform's test code.
+
+    Raises:
+        Refused: INVALID, naming the field; CONFLICT, if the account has no token.
+    """
+    code = code.strip()
+    if not _CODE.fullmatch(code):
+        raise Refused(errors.INVALID, "code: Paste the test code shown in the platform's Events Manager.")
+    account = find_outside_account(tx, settings.business_id, settings.outside_account_id)
+    if account is None or find_outside_token(tx, account) is None:
+        raise Refused(errors.CONFLICT, "This account is not connected. Add an access token first.")
+    if not rules.name_of(settings, CONNECTORS[account.platform].names, step):
+        raise Refused(errors.INVALID, "steps: The platform has no event for this stage.")
+    key = account.id, account.business_id
+    store.save_signal_test(tx, SignalTest(*key, step, code, SignalTestState.PENDING, "", "", tx.now, None))
+    delete_requests_of(tx, account.business_id, SIGNAL_TEST, [account.id])
+    request = NewRequest(
+        account.business_id, SIGNAL_TEST, account.id, destination_of_signals(account), account.id
+    )
+    queue_request(tx, request, rules.TEST_PLAN)
+
+
+def signal_test_kind() -> OutboundKind:
+    """Return the kind of outbound requests that send test events."""
+    return OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle_signal_test, rules.TEST_PLAN)
+
+
+def begin_signal_test(tx: Tx, request: OutboundRequest) -> Step:
+    """Return the request of a test event."""
+    test = store.find_signal_test(tx, request.business_id, request.subject)
+    settings = store.find_signal_settings(tx, request.business_id, request.subject)
+    account = find_outside_account(tx, request.business_id, request.subject)
+    if test is None or settings is None or account is None:
+        return Done()
+    token = find_outside_token(tx, account)
+    if token is None:
+        return Failed(rules.TOKEN_MISSING)
+    connector = CONNECTORS[account.platform]
+    name = rules.name_of(settings, connector.names, test.step)
+    keys = MatchKeys(_TEST_ID, (_TEST_EMAIL,), (_TEST_PHONE,))
+    if account.platform is AdPlatform.META:  # made-up contact details, but the business's own channel
+        pages = [
+            channel
+            for channel in list_accounts(tx, account.business_id)
+            if AD_PLATFORMS.get(channel.platform) is account.platform
+            and channel.platform is not Platform.WHATSAPP
+        ]
+        if settings.whatsapp_id or not pages:
+            channel, business_id = Platform.WHATSAPP, settings.whatsapp_id or "0"
+            keys = replace(keys, click_id=_TEST_ID, channel=channel, business_id=business_id, scoped_id="0")
+        else:
+            channel, business_id = pages[0].platform, pages[0].external_id
+            keys = replace(keys, channel=channel, business_id=business_id, scoped_id="0")
+    amount = (1_000_000, settings.currency or "USD") if test.step is SignalStep.CONVERTED else (None, "")
+    event = SignalEvent(new_id(), name, test.created_at, 1, keys, *amount)
+    target = SignalTarget(account.base_url, settings.dataset_id, token, test.code)
+    return Ask(connector.ask(target, event))
+
+
+def read_signal_test(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """Keep the platform's response to a test event, and its outcome."""
+    test = store.find_signal_test(tx, request.business_id, request.subject)
+    account = find_outside_account(tx, request.business_id, request.subject)
+    if test is None or account is None:
+        return Done()
+    text = answer.body[: 4 * ANSWER_LIMIT].decode("utf-8", "replace").replace("\0", "")[:ANSWER_LIMIT]
+    store.record_signal_test(tx, test, answer=text)
+    outcome = CONNECTORS[account.platform].read(answer)
+    if isinstance(outcome, SignalsBlocked):
+        return Failed(outcome.reason)
+    if isinstance(outcome, Done):
+        store.record_signal_test(tx, test, state=SignalTestState.ACCEPTED, reason="", settled_at=tx.now)
+    return outcome
+
+
+def settle_signal_test(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Record the reason of a failed try; after the last one the test has failed."""
+    test = store.find_signal_test(tx, request.business_id, request.subject)
+    if test is None or not isinstance(outcome, NotNow | Failed):
+        return
+    is_last = state is not RequestState.DUE
+    changes = {"state": SignalTestState.FAILED, "settled_at": tx.now} if is_last else {}
+    store.record_signal_test(tx, test, reason=outcome.reason[:64], **changes)
+
+
+def carry_change(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
+    """Schedule changes of leads for CRMs and ad platforms; a port of leads."""
+    schedule_lead(tx, business_id, *lead_ids)
+    schedule_signals(tx, business_id, *lead_ids)
+
+
+def carry_merge(tx: Tx, business_id: str, kept_id: str, merged_id: str, *, is_undone: bool) -> None:
+    """Schedule a merge of leads for CRMs and ad platforms; a port of leads.
+
+    `begin_signal` withholds the due signals of the merged lead.
+    """
+    schedule_merge(tx, business_id, kept_id, merged_id, is_undone=is_undone)
+    schedule_signals(tx, business_id, kept_id)
+    if is_undone:
+        schedule_signals(tx, business_id, merged_id)
+
+
+def carry_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
+    """Schedule an erasure for CRMs, and erase signals; a port of leads.
+
+    TikTok and Meta have no request to delete an event. So the signals that they may have are counted, for
+    the business to inform the person.
+    """
+    schedule_erasure(tx, business_id, lead_ids)
+    signals = store.list_signals_of_leads(tx, business_id, lead_ids)
+    sent = Counter(
+        (signal.outside_account_id, signal.lead_id)
+        for signal in signals
+        if signal.state is SignalState.SENT or signal.unsure_at is not None
+    )
+    for account_id, lead_id in sorted({(signal.outside_account_id, signal.lead_id) for signal in signals}):
+        store.save_signal_erasure(tx, business_id, account_id, lead_id, sent[account_id, lead_id])
+    store.delete_signals_of(tx, business_id, lead_ids)
+    delete_requests_of(tx, business_id, SIGNAL, [str(signal.id) for signal in signals])
+
+
+@dataclass(frozen=True, slots=True)
+class SignalLedger:
+    """Settings, counts and alarms of an ad account."""
+
+    account: OutsideAccount
+    settings: SignalSettings
+    standing: rules.SignalStanding
+    alarms: tuple[Alarm, ...]
+
+
+def load_signal_ledger(tx: Tx, business_id: str) -> list[SignalLedger]:
+    """Load the ledgers of all ad accounts with signal settings, in one transaction."""
+    counts, totals = store.count_signals(tx, business_id), store.count_all_signals(tx, business_id)
+    ledgers: list[SignalLedger] = []
+    for account in list_outside_accounts(tx, business_id):
+        settings = store.find_signal_settings(tx, business_id, account.id)
+        if settings is None:
+            continue
+        by_state = counts.get(account.id, {})
+        standing = rules.SignalStanding(
+            signals=totals.get(account.id, 0),
+            due=by_state.get(SignalState.DUE, 0),
+            sent=by_state.get(SignalState.SENT, 0),
+            withheld=by_state.get(SignalState.WITHHELD, 0),
+            dead=by_state.get(SignalState.DEAD, 0),
+            due_since=store.find_oldest_due(tx, business_id, account.id),
+        )
+        alarms = rules.find_signal_alarms(settings, standing, tx.now)
+        ledgers.append(SignalLedger(account, settings, standing, alarms))
+    return ledgers
+
+
+def list_signal_alarms(tx: Tx) -> list[tuple[str, str, Alarm]]:
+    """Return business, ad account and kind of the alarms to notify members of, for all businesses."""
+    return [
+        (business_id, ledger.account.id, alarm)
+        for business_id in store.list_signal_businesses(tx)
+        for ledger in load_signal_ledger(tx, business_id)
+        if ledger.settings.mode is not SignalMode.OFF
+        for alarm in ledger.alarms
+        if alarm in TOLD
+    ]
+
+
+def has_signal_alarm(tx: Tx) -> bool:
+    return bool(list_signal_alarms(tx))
+
+
+def list_platform_counts(tx: Tx, business_id: str) -> list[ToldPlatform]:
+    """Return counts of signals for the ledger of the CRMs; a port."""
+    platforms: list[ToldPlatform] = []
+    for ledger in load_signal_ledger(tx, business_id):
+        standing, account = ledger.standing, ledger.account
+        href = f"/settings/ad-platforms/{account.id}/signals"
+        counts = standing.signals, standing.due, standing.sent, standing.withheld, standing.dead
+        name = account.name or account.external_id
+        platforms.append(ToldPlatform(name, href, *counts, standing.adds_up))
+    return platforms

@@ -1,1 +1,0 @@
-"""What is done with signals: settings, scheduling, sending, testing, erasing, and the ledger."""

@@ -1,1 +1,0 @@
-"""Signals in the API v1.3."""

@@ -1,3 +1,0 @@
-"""All endpoints of signals as one router."""
-
-from contatto.signals.api.ledger import router as router

@@ -1,1 +1,0 @@
-"""The nouns of signals: what is told, to whom, and by which connector."""

@@ -1,1 +1,0 @@
-"""The page of an ad account's signals."""

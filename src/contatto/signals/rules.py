@@ -1,0 +1,273 @@
+"""Rules of signals: due steps, consent, credit, hashing, retries, reasons and alarms."""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from contatto.ad_platforms.rules.pulling import STOPS
+from contatto.crm.rules.deliveries import ALARM_AFTER
+from contatto.crm.rules.reasons import Alarm
+from contatto.kit.i18n import N_, LazyText
+from contatto.kit.outbound.model import ANSWER_LOST, BROKEN, DISMISSED, EXPIRED, Failed, NotNow, RetryPlan
+from contatto.leads.model import HistoryEntry, HistoryKind, LeadStatus
+from contatto.leads.rules.records import ARROW
+from contatto.signals.model import (
+    AdSignal,
+    ConsentRule,
+    SignalMode,
+    SignalsBlocked,
+    SignalSettings,
+    SignalStep,
+)
+
+STEP_OF: Final[Mapping[LeadStatus, SignalStep]] = {
+    LeadStatus.QUALIFIED: SignalStep.QUALIFIED,
+    LeadStatus.CONVERTED: SignalStep.CONVERTED,
+    LeadStatus.UNQUALIFIED: SignalStep.DISQUALIFIED,
+}
+_VALID_IN: Final[Mapping[SignalStep, frozenset[LeadStatus]]] = {
+    SignalStep.QUALIFIED: frozenset({LeadStatus.QUALIFIED, LeadStatus.CONVERTED}),
+    SignalStep.CONVERTED: frozenset({LeadStatus.CONVERTED}),
+    SignalStep.DISQUALIFIED: frozenset({LeadStatus.UNQUALIFIED}),
+}
+EVENT_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_ .-]{0,49}", re.ASCII)
+"""Valid event names. Source: TikTok, Events API: up to 50 characters."""
+
+
+def reached_at(status: LeadStatus, history: Iterable[HistoryEntry], created_at: datetime) -> datetime:
+    """Return the time when a lead got its status."""
+    changes = (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE)
+    times = [
+        entry.at
+        for entry in history
+        if entry.what in changes and entry.detail.endswith(f"{ARROW}{status.value}")
+    ]
+    return max(times, default=created_at)
+
+
+def steps_due(
+    settings: SignalSettings, named: Collection[SignalStep], reached: Mapping[SignalStep, datetime]
+) -> dict[SignalStep, datetime]:
+    """Return the steps to send to an account with their times, the earliest first.
+
+    Args:
+        settings: the chosen steps, and the start of signals.
+        named: the steps with an event name at the platform.
+        reached: the steps of the lead; platforms know times by the second.
+    """
+    start = settings.started_at.replace(microsecond=0)
+    due = {
+        step: at for step, at in reached.items() if step in settings.steps and step in named and at >= start
+    }
+    return dict(sorted(due.items(), key=lambda pair: (pair[1], list(SignalStep).index(pair[0]))))
+
+
+def is_still_valid(step: SignalStep, status: LeadStatus) -> bool:
+    """Report whether the status still includes a step that was not sent yet."""
+    return step not in _VALID_IN or status in _VALID_IN[step]
+
+
+def name_of(settings: SignalSettings, names: Mapping[SignalStep, str], step: SignalStep) -> str:
+    """Return the event name of a step: the business's own, or the platform's."""
+    return settings.names.get(step) or names.get(step, "")
+
+
+class ConsentAnswer(Protocol):
+    """Answer to a question for consent, with its text."""
+
+    @property
+    def at(self) -> datetime: ...
+
+    @property
+    def given(self) -> bool: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+def has_consent(rule: ConsentRule, answers: Iterable[ConsentAnswer]) -> bool:
+    """Report whether signals of a person may be sent; the last answer to each question counts."""
+    agreed: dict[str, bool] = {}
+    for answer in sorted(answers, key=lambda answer: answer.at):
+        agreed[answer.text] = answer.given
+    return all(agreed.values()) and (bool(agreed) or rule is ConsentRule.NOT_REFUSED)
+
+
+def credited_account(advertiser: str, ad_account_id: str, accounts: Mapping[str, str]) -> str:
+    """Return which of some ad accounts of one platform a tap belongs to; "" if none or ambiguous.
+
+    Args:
+        advertiser: the platform's id of the ad's account, if it reported it.
+        ad_account_id: our id of the account that has the ad, if one has it.
+        accounts: the platform's ids of the accounts by our ids.
+    """
+    if advertiser:
+        return next((account_id for account_id, number in accounts.items() if number == advertiser), "")
+    if ad_account_id:
+        return ad_account_id if ad_account_id in accounts else ""
+    return next(iter(accounts)) if len(accounts) == 1 else ""
+
+
+def last_before(times: Iterable[datetime], until: datetime) -> int | None:
+    """Return the place of the last time up to another; None without one."""
+    earlier = [(at, place) for place, at in enumerate(times) if at <= until]
+    return max(earlier)[1] if earlier else None
+
+
+# Normal forms of contact details and their SHA-256. Source: TikTok, Events API 2.0: e-mail in small letters
+# without spaces around it, phone in E.164 with its plus sign, both and ``external_id`` as SHA-256 in hex.
+# Meta, Conversions API, customer information parameters: the same, but phones are digits alone.
+
+
+def normal_email(text: str) -> str:
+    """Return an e-mail address in small letters without outer spaces; dots and tags stay."""
+    return text.strip().lower()
+
+
+def plus_phone(text: str) -> str:
+    """Return a phone number as TikTok hashes it: a plus sign and digits; "" unless international."""
+    text = text.strip()
+    digits = "".join(char for char in text if char.isascii() and char.isdigit())
+    return f"+{digits}" if digits and text.startswith("+") else ""
+
+
+def plain_phone(text: str) -> str:
+    """Return a phone number as Meta hashes it: digits with the country code; "" unless international."""
+    return plus_phone(text).removeprefix("+")
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text in UTF-8, in small hex letters."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digests(texts: Iterable[str]) -> list[str]:
+    """Return the digests of the texts that are not empty, without duplicates, in their order."""
+    return list(dict.fromkeys(digest(text) for text in texts if text))
+
+
+NO_CONSENT: Final = "no_consent"
+LEAD_GONE: Final = "lead_gone"
+NOBODY_TO_MATCH: Final = "nobody_to_match"
+NO_CLICK_ID: Final = "no_click_id"
+NO_WHATSAPP_ACCOUNT: Final = "no_whatsapp_account"
+NO_VALUE: Final = "no_value"
+NOT_WANTED: Final = "not_wanted"
+TAKEN_BACK: Final = "taken_back"
+TOO_OLD: Final = "too_old"
+MAYBE_COUNTED: Final = "maybe_counted"
+EVENT_REFUSED: Final = "event_refused"
+DATASET_GONE: Final = "dataset_gone"
+TOKEN_REFUSED: Final = "token_refused"  # noqa: S105  # a code for people
+TOKEN_MISSING: Final = "token_missing"  # noqa: S105  # a code for people
+PAUSED: Final = "paused"
+
+REASONS: Final[Mapping[str, str]] = {
+    **STOPS,
+    NO_CONSENT: N_("The person has not given consent"),
+    LEAD_GONE: N_("This lead was removed"),
+    NOBODY_TO_MATCH: N_("The lead has no e-mail or phone to match the person"),
+    NO_CLICK_ID: N_("WhatsApp sent no click ID of the ad, and Meta requires one"),
+    NO_WHATSAPP_ACCOUNT: N_("Add the ID of the WhatsApp Business account in the signal settings"),
+    NO_VALUE: N_(
+        "Meta requires an amount for a purchase: the CRM sent none, and the signal settings have none"
+    ),
+    NOT_WANTED: N_("This stage is no longer selected"),
+    TAKEN_BACK: N_("The status changed again before the signal was sent"),
+    TOO_OLD: N_("Older than seven days, which the platform does not accept"),
+    MAYBE_COUNTED: N_(
+        "The platform may have counted this event already. Sent again after two days, it could count twice"
+    ),
+    EVENT_REFUSED: N_("The platform rejects this event"),
+    DATASET_GONE: N_("The data set does not exist, or the token has no access to it"),
+    PAUSED: N_("A member paused signals"),
+    "answer_lost": N_("No response received"),
+    "broken": N_("Something went wrong in Contatto and was logged. Try again."),
+    "expired": N_("The time limit for sending has passed"),
+    "forbidden_address": N_("Address not allowed"),
+    "dismissed": N_("Cancelled by a member"),
+    "unreached": N_("Server not reached"),
+}
+"""Texts by the codes of connectors, of these rules and of outbound requests."""
+
+
+def reason_text(reason: str) -> LazyText | str:
+    """Return the text of a code; a code of the platform's own is shown as its number."""
+    if reason in REASONS:
+        return LazyText(REASONS[reason])
+    kind, _, number = reason.partition("_")
+    if kind in ("platform", "http") and number.isdigit():
+        return LazyText(N_("The platform returned error %(code)s"), code=number)
+    return reason
+
+
+def block_signals(failure: NotNow | Failed) -> NotNow | Failed | SignalsBlocked:
+    """Turn a failure of the token or the data set into one of all signals."""
+    if failure.reason in (TOKEN_REFUSED, TOKEN_MISSING, DATASET_GONE):
+        return SignalsBlocked(failure.reason)
+    return failure
+
+
+SIGNAL_PLAN: Final = RetryPlan((30, 120, 600, 1_800, 7_200, *(21_600,) * 26), timedelta(days=7))
+"""Soon, then every six hours for a week: platforms accept no older event."""
+TEST_PLAN: Final = RetryPlan((5, 20))
+OLDEST: Final = timedelta(days=7)
+"""Source: Meta, Conversions API: ``event_time`` is at most seven days before the event is sent."""
+COUNTED_ONCE: Final = timedelta(hours=47)
+"""Time in which it is safe to send the same event id again after a lost response.
+
+Source: TikTok and Meta leave out an event with the same id and name for 48 hours; an hour is for clocks.
+"""
+_UNSURE: Final = frozenset(
+    {ANSWER_LOST, BROKEN, EXPIRED, DISMISSED, MAYBE_COUNTED, TOO_OLD, "not_json", "platform_away"}
+)
+"""After these the platform may have the event, from this try or an earlier one."""
+
+
+def cannot_be_sent(signal: AdSignal, now: datetime) -> str:
+    """Return the reason why a platform would ignore a signal or might count it twice, or "" for neither."""
+    if signal.unsure_at is not None and now - signal.unsure_at > COUNTED_ONCE:
+        return MAYBE_COUNTED
+    return TOO_OLD if now - signal.occurred_at > OLDEST else ""
+
+
+def is_sure(reason: str) -> bool:
+    """Report whether the platform certainly has no event after a failure."""
+    return reason not in _UNSURE and not reason.startswith(("http_5", "http_408"))
+
+
+@dataclass(frozen=True, slots=True)
+class SignalStanding:
+    """Counts of signals by state; ``signals`` is a separate count, and is their sum.
+
+    ``due_since`` is the creation time of the oldest due signal.
+    """
+
+    signals: int = 0
+    due: int = 0
+    sent: int = 0
+    withheld: int = 0
+    dead: int = 0
+    due_since: datetime | None = None
+
+    @property
+    def adds_up(self) -> bool:
+        return self.signals == self.due + self.sent + self.withheld + self.dead
+
+
+def find_signal_alarms(
+    settings: SignalSettings, standing: SignalStanding, now: datetime
+) -> tuple[Alarm, ...]:
+    """Return the alarms of an account, the worst first."""
+    waits_long = standing.due_since is not None and standing.due_since <= now - ALARM_AFTER
+    is_quiet = settings.arrived_at is None or settings.arrived_at < now - ALARM_AFTER
+    alarms = {
+        Alarm.SHUT_OUT: settings.mode is SignalMode.SHUT_OUT,
+        Alarm.NONE_ARRIVES: settings.is_active and waits_long and is_quiet,
+        Alarm.DEAD: standing.dead > 0,
+        Alarm.MISCOUNTED: not standing.adds_up,
+    }
+    return tuple(alarm for alarm, is_raised in alarms.items() if is_raised)

@@ -1,1 +1,0 @@
-"""Tables of signals, of the settings of each account, of erasures and of tests."""
