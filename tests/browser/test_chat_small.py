@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from contatto.forms.model import Consent, Content, Kind, Option
+from contatto.forms.model import Content, FormConsent, Option, QuestionKind
 from contatto.inbox.actions.replies import keep_automatic
 from tests.browser.conftest import Served
 from tests.forms.edges import offer
@@ -50,14 +50,14 @@ def customer(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]
 def crowded() -> Content:
     """A form with every control, whose texts have words that nothing can break in two."""
     made = content(
-        question("q1", Kind.PHONE, required=True, country="ID"),
-        question("q2", Kind.EMAIL),
-        question("q3", Kind.CHOICE, options=(Option("a"), Option("b"))),
-        question("q4", Kind.CHOICES, options=(Option("a"), Option("b"))),
-        question("q5", Kind.DATE),
-        question("q6", Kind.COUNTRY),
-        question("q7", Kind.LONG_TEXT),
-        consents=(Consent("c1", required=True),),
+        question("q1", QuestionKind.PHONE, required=True, country="ID"),
+        question("q2", QuestionKind.EMAIL),
+        question("q3", QuestionKind.CHOICE, options=(Option("a"), Option("b"))),
+        question("q4", QuestionKind.CHOICES, options=(Option("a"), Option("b"))),
+        question("q5", QuestionKind.DATE),
+        question("q6", QuestionKind.COUNTRY),
+        question("q7", QuestionKind.LONG_TEXT),
+        consents=(FormConsent("c1", required=True),),
         languages=("en", "pt-BR", "ar"),
         review=True,
         end_phone="+62 812-3456-7890",

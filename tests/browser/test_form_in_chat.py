@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from contatto.forms.model import Consent, Content, Hours, Kind
+from contatto.forms.model import Content, FormConsent, Hours, QuestionKind
 from contatto.forms.rules.answers import find_way
 from contatto.forms.rules.sheet import show_sheet
 from tests.browser.conftest import Served
@@ -177,10 +177,10 @@ def test_who_loses_a_time_to_somebody_else_keeps_the_rest_and_chooses_another(
 ) -> None:
     hours = Hours("Asia/Singapore", (1, 2, 3, 4, 5, 6, 7), "09:00", "12:00", 60, 7)
     asked = (
-        question("q1", Kind.EMAIL, required=True),
-        question("q2", Kind.APPOINTMENT, required=True, hours=hours),
+        question("q1", QuestionKind.EMAIL, required=True),
+        question("q2", QuestionKind.APPOINTMENT, required=True, hours=hours),
     )
-    form = content(*asked, consents=(Consent("c1", required=True),))
+    form = content(*asked, consents=(FormConsent("c1", required=True),))
     words = {**form.words["en"], "c1.text": "Contact me about this."}
     open_form(customer, served, replace(form, words={"en": words}))
     context = browser.new_context(viewport={"width": width, "height": 800}, locale="en-SG")
@@ -241,7 +241,7 @@ def test_the_page_and_the_server_walk_the_questions_alike(served: Served, custom
 def test_what_the_person_just_wrote_is_filled_in_confirmed_and_remembered(
     served: Served, customer: Page
 ) -> None:
-    asked = content(question("q1", Kind.EMAIL, required=True, prefill=True))
+    asked = content(question("q1", QuestionKind.EMAIL, required=True, prefill=True))
     words = {**asked.words["en"], "again_title": "Good to see you"}
     offer(served.house, Content(**{**_fields(asked), "words": {"en": words}}))  # type: ignore[arg-type]
     customer.goto(f"{served.url}/chat/{served.house.webchat_id}")

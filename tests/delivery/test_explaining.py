@@ -21,7 +21,7 @@ from contatto.delivery.rules.targeting import OURS
 from contatto.delivery.store.ledger import save_trial_days
 from contatto.delivery.store.models import save_influences, save_told
 from contatto.kit.db.tx import Tx
-from contatto.leads.model import HeldBin, HeldOut, LeadModel, Sign
+from contatto.leads.model import HeldBin, HeldOut, LeadModel, ReasonGroup
 from contatto.leads.store.jobs import save_lead_model
 from contatto.learning.evaluation import note_came, tell_chance
 from contatto.learning.model import Influence, Question, Source, Tally, ValueOdds
@@ -209,7 +209,7 @@ def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes
         values = ValueOdds("tea", 1.9), ValueOdds("AGE_55_100", 0.5)
         likes = Influence(Question.LEAD, Source.FIELD, "likes", 1.3, *values)
         save_influences(tx, house.business_id, [by, likes])
-        held = HeldOut(30, 0.69, (HeldBin(40, 10, 0.3), HeldBin(40, 20, 0.5)), (Sign("h", 1.4),))
+        held = HeldOut(30, 0.69, (HeldBin(40, 10, 0.3), HeldBin(40, 20, 0.5)), (ReasonGroup("h", 1.4),))
         scorer = LeadModel(house.business_id, tx.now, 80, 0.25, 0.6, b"{}", b"", held)
         save_lead_model(tx, scorer)
 

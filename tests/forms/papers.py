@@ -6,13 +6,13 @@ from contatto.forms import actions as forms
 from contatto.forms.model import (
     END,
     REFUSE,
-    Consent,
     Content,
+    FormConsent,
     FormQuestion,
     FormVersion,
     HiddenValue,
-    Kind,
     Option,
+    QuestionKind,
     Respondent,
     Submission,
 )
@@ -21,13 +21,13 @@ from contatto.kit.db.tx import Tx
 POLICY = "https://kopi.example.com/privacy"
 
 
-def question(key: str, kind: Kind, **changes: object) -> FormQuestion:
+def question(key: str, kind: QuestionKind, **changes: object) -> FormQuestion:
     return replace(FormQuestion(key, kind), **changes)  # type: ignore[arg-type]
 
 
 def content(*questions: FormQuestion, **changes: object) -> Content:
     """A form that can be published: the questions given, else one for an e-mail."""
-    asked = questions or (question("q1", Kind.EMAIL, required=True),)
+    asked = questions or (question("q1", QuestionKind.EMAIL, required=True),)
     words = {"headline": "Ask us", "thanks_title": "Thank you!", "thanks_text": "We write soon."}
     words |= {f"{each.key}.label": f"Label of {each.key}" for each in asked}
     words |= {
@@ -40,17 +40,18 @@ def content(*questions: FormQuestion, **changes: object) -> Content:
 def kitchen() -> Content:
     """Choice with jumps, a dependent question, consents, hidden fields, two languages."""
     made = content(
-        question("q1", Kind.CHOICE, required=True, options=(
+        question("q1", QuestionKind.CHOICE, required=True, options=(
             Option("a", 5), Option("b", 2, "q4"), Option("c", 0, REFUSE), Option("d", 1, END))),
-        question("q2", Kind.CHOICES, options=(Option("a", 1), Option("b", 1)), show_if="q1", show_value="a"),
-        question("q3", Kind.NUMBER, low=1, high=30),
-        question("q4", Kind.NAME, high=120),
-        question("q5", Kind.EMAIL, required=True),
-        question("q6", Kind.PHONE, country="SG"),
-        question("q7", Kind.INSTAGRAM),
-        question("q8", Kind.LONG_TEXT, high=500),
-        question("q9", Kind.HIDDEN, source=HiddenValue.AD),
-        consents=(Consent("c1", required=True), Consent("c2")),
+        question("q2", QuestionKind.CHOICES, options=(Option("a", 1), Option("b", 1)), show_if="q1",
+        show_value="a"),
+        question("q3", QuestionKind.NUMBER, low=1, high=30),
+        question("q4", QuestionKind.NAME, high=120),
+        question("q5", QuestionKind.EMAIL, required=True),
+        question("q6", QuestionKind.PHONE, country="SG"),
+        question("q7", QuestionKind.INSTAGRAM),
+        question("q8", QuestionKind.LONG_TEXT, high=500),
+        question("q9", QuestionKind.HIDDEN, source=HiddenValue.AD),
+        consents=(FormConsent("c1", required=True), FormConsent("c2")),
         languages=("en", "ar"),
     )  # fmt: skip
     english = {**made.words["en"], "c1.text": "Contact me about this.", "c2.text": "Send me news."}

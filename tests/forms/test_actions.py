@@ -11,7 +11,7 @@ import pytest
 from contatto.capture.model import Field
 from contatto.channels.model import Platform
 from contatto.forms import actions, store
-from contatto.forms.model import Form, FormAnswer, FormVerdict, FormVersion, Kind, Submission
+from contatto.forms.model import Form, FormAnswer, FormVerdict, FormVersion, QuestionKind, Submission
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -264,8 +264,8 @@ def test_of_what_does_not_fit_and_of_programs_only_a_count_is_kept(
 def test_a_form_whose_contact_question_was_passed_over_makes_no_lead(
     database: Database, business_id: str
 ) -> None:
-    hidden = question("q2", Kind.EMAIL, required=True, show_if="q1", show_value="a")
-    asked = content(question("q1", Kind.CHOICE, options=kitchen().questions[0].options[:2]), hidden)
+    hidden = question("q2", QuestionKind.EMAIL, required=True, show_if="q1", show_value="a")
+    asked = content(question("q1", QuestionKind.CHOICE, options=kitchen().questions[0].options[:2]), hidden)
     asked = replace(asked, questions=(replace(asked.questions[0], options=(
         *(replace(each, goto="") for each in asked.questions[0].options),)), hidden))  # fmt: skip
     version = database.write_now(lambda tx: published(tx, business_id, asked))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contatto.forms import actions
-from contatto.forms.model import Content, FormVersion, Kind
+from contatto.forms.model import Content, FormVersion, QuestionKind
 from contatto.forms.rules.drafts import edit_content
 from contatto.forms.rules.sheet import show_sheet
 from contatto.kit.db.tx import Tx
@@ -33,9 +33,9 @@ def house(tmp_path: Path) -> Iterator[House]:
 def asking(**texts: str) -> Content:
     """A form that fills in the address and the number, but no other number."""
     made = content(
-        question("q1", Kind.EMAIL, required=True, prefill=True),
-        question("q2", Kind.PHONE, prefill=True, country="SG"),
-        question("q3", Kind.WHATSAPP, country="SG"),
+        question("q1", QuestionKind.EMAIL, required=True, prefill=True),
+        question("q2", QuestionKind.PHONE, prefill=True, country="SG"),
+        question("q3", QuestionKind.WHATSAPP, country="SG"),
     )
     return edit_content(made, {f"w:{key}": [text] for key, text in texts.items()}, "en")
 
@@ -124,7 +124,7 @@ def published_again(house: House, version: FormVersion) -> int:
 
 
 def test_the_builder_offers_it_for_contact_details_alone(house: House) -> None:
-    form = content(question("q1", Kind.EMAIL), question("q2", Kind.NAME))
+    form = content(question("q1", QuestionKind.EMAIL), question("q2", QuestionKind.NAME))
     ticked = {f"q:{key}:{name}": ["1"] for key in ("q1", "q2") for name in ("sent", "prefill")}
     assert [each.prefill for each in edit_content(form, ticked, "en").questions] == [True, False]
     unticked = {"q:q1:sent": ["1"]}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from contatto.forms import actions
-from contatto.forms.model import Content, Kind, Option
+from contatto.forms.model import Content, Option, QuestionKind
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.measurement.store import list_measured_ads
@@ -370,9 +370,10 @@ HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}"
 
 def _hostile_form() -> Content:
     asked = content(
-        question("q1", Kind.NAME), question("q2", Kind.EMAIL, required=True), question("q3", Kind.LONG_TEXT),
-        question("q4", Kind.TEXT), question("q5", Kind.CITY),
-        question("q6", Kind.CHOICE, options=(Option("a"), Option("b"))),
+        question("q1", QuestionKind.NAME), question("q2", QuestionKind.EMAIL, required=True),
+        question("q3", QuestionKind.LONG_TEXT),
+        question("q4", QuestionKind.TEXT), question("q5", QuestionKind.CITY),
+        question("q6", QuestionKind.CHOICE, options=(Option("a"), Option("b"))),
     )  # fmt: skip
     words = {key: f"{text}{HOSTILE}"[:120] for key, text in asked.words["en"].items()}
     more = dict.fromkeys(("intro", "benefits", "submit", "end_label", "no_fit_title", "no_fit_text"), HOSTILE)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from contatto.capture.model import Field
 from contatto.capture.rules import detect_contacts
-from contatto.forms.model import CONTACTS, Content, HiddenValue, Kind, Option, Submission
+from contatto.forms.model import CONTACTS, Content, HiddenValue, Option, QuestionKind, Submission
 from contatto.forms.rules import drafts
 from contatto.forms.rules.answers import (
     UnreadableAnswer,
@@ -120,45 +120,47 @@ def test_the_person_may_pick_another_country_for_the_number() -> None:
 def test_every_market_s_own_way_of_writing_a_number_is_read(region: str) -> None:
     example = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
     assert example is not None
-    asked = question("q1", Kind.PHONE, country=region)
+    asked = question("q1", QuestionKind.PHONE, country=region)
     whole = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
     for style in (phonenumbers.PhoneNumberFormat.NATIONAL, phonenumbers.PhoneNumberFormat.INTERNATIONAL):
         assert read_text(asked, phonenumbers.format_number(example, style))[1] == whole
 
 
 @pytest.mark.parametrize(("kind", "typed", "chat"), [
-    (Kind.EMAIL, "Mei.Tan@Example.COM", "Mei.Tan@Example.COM"),
-    (Kind.INSTAGRAM, "@Mei_Tan", "instagram: @Mei_Tan"),
-    (Kind.INSTAGRAM, "https://instagram.com/mei_tan", "https://instagram.com/mei_tan"),
-    (Kind.WHATSAPP, "8123 4567", "WhatsApp: 8123 4567"),
-    (Kind.WECHAT, "mei_tan99", "wechat: mei_tan99"),
-    (Kind.LINKEDIN, "https://linkedin.com/in/mei-tan", "https://linkedin.com/in/mei-tan"),
+    (QuestionKind.EMAIL, "Mei.Tan@Example.COM", "Mei.Tan@Example.COM"),
+    (QuestionKind.INSTAGRAM, "@Mei_Tan", "instagram: @Mei_Tan"),
+    (QuestionKind.INSTAGRAM, "https://instagram.com/mei_tan", "https://instagram.com/mei_tan"),
+    (QuestionKind.WHATSAPP, "8123 4567", "WhatsApp: 8123 4567"),
+    (QuestionKind.WECHAT, "mei_tan99", "wechat: mei_tan99"),
+    (QuestionKind.LINKEDIN, "https://linkedin.com/in/mei-tan", "https://linkedin.com/in/mei-tan"),
 ])  # fmt: skip
-def test_the_form_gives_the_same_normal_form_as_the_chat(kind: Kind, typed: str, chat: str) -> None:
+def test_the_form_gives_the_same_normal_form_as_the_chat(kind: QuestionKind, typed: str, chat: str) -> None:
     (match,) = detect_contacts(chat, "SG")
     assert match.field is CONTACTS[kind]
     assert read_text(question("q1", kind, country="SG"), typed)[1] == match.value
 
 
 @pytest.mark.parametrize(("kind", "typed"), [
-    (Kind.EMAIL, "mei"), (Kind.EMAIL, "a@b"), (Kind.EMAIL, "a b@example.com"),
-    (Kind.EMAIL, "<a>@example.com"),
-    (Kind.PHONE, "12"), (Kind.PHONE, "call me"), (Kind.INSTAGRAM, "mei tan"), (Kind.INSTAGRAM, "<script>"),
-    (Kind.DATE, "2026-02-30"), (Kind.DATE, "9999-12-31"), (Kind.NUMBER, "7.5"), (Kind.NUMBER, "1e9"),
-    (Kind.COUNTRY, "XX"), (Kind.COUNTRY, "sg"), (Kind.POSTCODE, "<1>"),
+    (QuestionKind.EMAIL, "mei"), (QuestionKind.EMAIL, "a@b"), (QuestionKind.EMAIL, "a b@example.com"),
+    (QuestionKind.EMAIL, "<a>@example.com"),
+    (QuestionKind.PHONE, "12"), (QuestionKind.PHONE, "call me"), (QuestionKind.INSTAGRAM, "mei tan"),
+    (QuestionKind.INSTAGRAM, "<script>"),
+    (QuestionKind.DATE, "2026-02-30"), (QuestionKind.DATE, "9999-12-31"), (QuestionKind.NUMBER, "7.5"),
+    (QuestionKind.NUMBER, "1e9"),
+    (QuestionKind.COUNTRY, "XX"), (QuestionKind.COUNTRY, "sg"), (QuestionKind.POSTCODE, "<1>"),
 ])  # fmt: skip
-def test_what_does_not_fit_its_question_is_refused(kind: Kind, typed: str) -> None:
+def test_what_does_not_fit_its_question_is_refused(kind: QuestionKind, typed: str) -> None:
     with pytest.raises(UnreadableAnswer):
         read_text(question("q1", kind, country="SG"), typed)
 
 
 def test_bounds_hold() -> None:
-    number = question("q1", Kind.NUMBER, low=1, high=30)
+    number = question("q1", QuestionKind.NUMBER, low=1, high=30)
     assert read_text(number, "30")[1] == "30"
     for typed in ("0", "31", "-5"):
         with pytest.raises(UnreadableAnswer):
             read_text(number, typed)
-    text = question("q1", Kind.TEXT, low=3, high=5)
+    text = question("q1", QuestionKind.TEXT, low=3, high=5)
     assert read_text(text, "abc")[1] == "abc"
     for typed in ("ab", "abcdef"):
         with pytest.raises(UnreadableAnswer):
@@ -245,17 +247,17 @@ def test_a_form_to_begin_with_lacks_nothing() -> None:
     ({"words": {"en": {"q1.label": "x", "headline": "x"}}}, "thanks_title"),
     ({"words": {"en": {"headline": "x", "thanks_title": "x"}}}, "q1"),
     ({"questions": ()}, "questions"),
-    ({"questions": (question("q1", Kind.NAME, required=True),)}, "questions"),
-    ({"questions": (question("q1", Kind.EMAIL),)}, "q1"),
+    ({"questions": (question("q1", QuestionKind.NAME, required=True),)}, "questions"),
+    ({"questions": (question("q1", QuestionKind.EMAIL),)}, "q1"),
 ])  # fmt: skip
 def test_each_thing_that_is_missing_names_its_place(change: dict[str, object], at: str) -> None:
     assert [each.at for each in list_problems(content(**change))] == [at]
 
 
 def test_logic_that_leads_nowhere_cannot_be_published() -> None:
-    back = question("q2", Kind.CHOICE, options=(Option("a", goto="q1"), Option("b")))
-    alone = question("q3", Kind.TEXT, show_if="q9", show_value="a")
-    first = question("q1", Kind.EMAIL, required=True)
+    back = question("q2", QuestionKind.CHOICE, options=(Option("a", goto="q1"), Option("b")))
+    alone = question("q3", QuestionKind.TEXT, show_if="q9", show_value="a")
+    first = question("q1", QuestionKind.EMAIL, required=True)
     assert [each.at for each in list_problems(content(first, back, alone))] == ["q2", "q3"]
     assert list_problems(kitchen()) == []
 
@@ -365,5 +367,5 @@ def test_the_sheet_shows_no_hidden_question_and_holds_the_logic_of_all() -> None
 
 def test_a_form_without_a_phone_number_does_not_carry_the_calling_codes() -> None:
     assert show_sheet(content(), "en", 7, "", NOW)["regions"] == ""
-    phone = replace(content(), questions=(question("q1", Kind.PHONE),))
+    phone = replace(content(), questions=(question("q1", QuestionKind.PHONE),))
     assert "SG+65" in show_sheet(phone, "en", 7, "", NOW)["regions"]

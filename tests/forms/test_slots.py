@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from contatto.forms.actions import Unanswered, forget_answers, submit_form
-from contatto.forms.model import Booking, FormAnswer, FormVersion, Hours, Kind
+from contatto.forms.model import Booking, FormAnswer, FormVersion, Hours, QuestionKind
 from contatto.forms.rules.answers import (
-    TAKEN,
+    SLOT_TAKEN,
     check_submission,
     count_a_day,
     list_slots,
@@ -74,7 +74,10 @@ def test_a_clock_is_read_or_refused(text: str, minute: int | None) -> None:
 
 
 def test_a_chosen_time_is_kept_with_its_zone_and_any_other_is_refused() -> None:
-    form = content(question("q1", Kind.EMAIL, required=True), question("q2", Kind.APPOINTMENT, hours=OPEN))
+    form = content(
+        question("q1", QuestionKind.EMAIL, required=True),
+        question("q2", QuestionKind.APPOINTMENT, hours=OPEN),
+    )
 
     def check(text: str) -> tuple[list[tuple[str, str]], list[str]]:
         checked = check_submission(form, sent(q1="mei@example.com", q2=text), {}, NOW)
@@ -93,7 +96,7 @@ def test_the_sheet_names_days_and_times_in_the_language_of_the_form() -> None:
     assert (day, found[0]) == ("Thursday, November 26, 2026", ("2026-11-26T09:00", "Thu, Nov 26, 09:00"))
     ((day, _), *_) = show_slots(OPEN, "it", NOW)
     assert day == "giovedì 26 novembre 2026"
-    form = content(question("q1", Kind.APPOINTMENT, hours=OPEN))
+    form = content(question("q1", QuestionKind.APPOINTMENT, hours=OPEN))
     (shown,) = show_sheet(form, "ar", 7, "", NOW)["questions"]
     assert (shown["control"], shown["place"], len(shown["days"])) == ("slots", "Singapore", 5)
 
@@ -114,13 +117,16 @@ def test_the_sheet_names_days_and_times_in_the_language_of_the_form() -> None:
     ],
 )
 def test_hours_that_offer_nothing_cannot_be_published(hours: Hours, says: str) -> None:
-    form = content(question("q1", Kind.EMAIL, required=True), question("q2", Kind.APPOINTMENT, hours=hours))
+    form = content(
+        question("q1", QuestionKind.EMAIL, required=True),
+        question("q2", QuestionKind.APPOINTMENT, hours=hours),
+    )
     (problem,) = list_problems(form)
     assert (problem.at, problem.says[: len(says)]) == ("q2", says)
 
 
 def test_new_hours_take_the_zone_of_the_business_and_keep_the_one_that_was_chosen() -> None:
-    form = place_hours(add_question(content(), Kind.APPOINTMENT), "Asia/Jakarta")
+    form = place_hours(add_question(content(), QuestionKind.APPOINTMENT), "Asia/Jakarta")
     key = form.questions[-1].key
     typed = {f"q:{key}:sent": ["1"], f"q:{key}:day": ["6", "7", "8"], f"q:{key}:opens": ["10:00"]}
     edited = place_hours(edit_content(form, typed, "en"), "Asia/Singapore")
@@ -133,7 +139,10 @@ class Clinic:
 
     def __init__(self, tx: Tx) -> None:
         self.business_id = make.shop(tx).business_id
-        asked = question("q1", Kind.EMAIL, required=True), question("q2", Kind.APPOINTMENT, hours=HOURS)
+        asked = (
+            question("q1", QuestionKind.EMAIL, required=True),
+            question("q2", QuestionKind.APPOINTMENT, hours=HOURS),
+        )
         self.version = published(tx, self.business_id, content(*asked))
 
     def take(self, tx: Tx, person: str, slot: str, version: FormVersion | None = None) -> FormAnswer:
@@ -163,7 +172,7 @@ def test_a_time_that_one_person_chose_is_offered_to_nobody_else(database: Databa
     assert LATER in database.read_now(clinic.offered)
     with pytest.raises(Unanswered) as lost:
         database.write_now(lambda tx: clinic.take(tx, "ada", TIME))
-    assert [(each.at, each.says) for each in lost.value.problems] == [("q2", TAKEN)]
+    assert [(each.at, each.says) for each in lost.value.problems] == [("q2", SLOT_TAKEN)]
     database.write_now(lambda tx: clinic.take(tx, "ada", LATER))
 
 
@@ -176,7 +185,10 @@ def test_a_longer_appointment_of_a_later_version_takes_no_part_of_a_booked_time(
     database: Database, clinic: Clinic
 ) -> None:
     hours = replace(HOURS, slot_minutes=120)
-    asked = question("q1", Kind.EMAIL, required=True), question("q2", Kind.APPOINTMENT, hours=hours)
+    asked = (
+        question("q1", QuestionKind.EMAIL, required=True),
+        question("q2", QuestionKind.APPOINTMENT, hours=hours),
+    )
     longer = replace(clinic.version, content=content(*asked))
     database.write_now(lambda tx: clinic.take(tx, "mei", LATER))
     with pytest.raises(Unanswered):

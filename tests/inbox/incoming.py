@@ -7,7 +7,7 @@ import msgspec
 from contatto.channels.model import Platform
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import conversation_id_of, post_notices
-from contatto.inbox.model import Conversation, Ledger, Message
+from contatto.inbox.model import Conversation, Message, ReceiptCounts
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.desk import list_notices
 from contatto.inbox.store.receipts import count_receipts
@@ -37,13 +37,13 @@ def settle(db: Database) -> None:
         pass
 
 
-def take(db: Database, shop: Shop, *bodies: bytes) -> Ledger:
+def take(db: Database, shop: Shop, *bodies: bytes) -> ReceiptCounts:
     deliver(db, shop, *bodies)
     settle(db)
     return ledger(db, shop)
 
 
-def ledger(db: Database, shop: Shop) -> Ledger:
+def ledger(db: Database, shop: Shop) -> ReceiptCounts:
     found = db.read_now(lambda tx: count_receipts(tx, shop.business_id))
     assert found.received == found.stored + found.merged + found.refused + found.waiting
     return found

@@ -143,7 +143,9 @@ def test_a_delivery_that_breaks_our_code_is_tried_again_then_refused_and_leaves_
     database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch, clock: FixedClock
 ) -> None:
     failing(monkeypatch, KeyError("x"), "bad")
-    monkeypatch.setattr(incoming, "_batch_s", lambda _tx: 60.0)  # both in one batch, however slow the machine
+    monkeypatch.setattr(
+        incoming, "batch_seconds", lambda _tx: 60.0
+    )  # both in one batch, however slow the machine
     deliver(database, shop, received("bad"), received("good"))
     assert database.write_now(settle_receipts) == 2
     assert (ledger(database, shop).stored, ledger(database, shop).waiting) == (1, 1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import person_id_of
-from contatto.inbox.model import Ledger
+from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import ConversationFilter
 from contatto.kit.db.database import Database
@@ -125,7 +125,7 @@ def numbered_shops() -> Iterator[str]:
 OPEN_IDS = numbered_shops()
 
 
-def played(db: Database, order: list[int], batch: int) -> tuple[dict[str, Any], Ledger]:
+def played(db: Database, order: list[int], batch: int) -> tuple[dict[str, Any], ReceiptCounts]:
     """The story in an order, settled in batches, in a shop of its own; ids of the shop taken out."""
 
     def build(tx: Tx) -> tuple[Shop, Any]:

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.forms.model import Content, FormVersion, Hours, Kind, Known
+from contatto.forms.model import Content, FormVersion, Hours, Prefill, QuestionKind
 from contatto.forms.rules.sheet import show_sheet
 from contatto.inbox.pages.chat import SheetReader, fill_sheet
 from contatto.kit.languages import translator_for
@@ -26,7 +26,7 @@ def version_of(of: Content, number: int = 7) -> FormVersion:
 def asking() -> Content:
     """A form in two languages that fills in an address, and welcomes those who come back."""
     made = kitchen()
-    questions = [replace(each, prefill=each.kind is Kind.EMAIL) for each in made.questions]
+    questions = [replace(each, prefill=each.kind is QuestionKind.EMAIL) for each in made.questions]
     english = {**made.words["en"], "again_title": "Welcome back"}
     return replace(made, questions=tuple(questions), words={**made.words, "en": english})
 
@@ -45,14 +45,18 @@ def anew(version: FormVersion, reader: SheetReader, language: str, opening: str,
 
 def test_a_sheet_is_the_same_whether_it_is_drawn_anew_or_was_kept() -> None:
     kept = FragmentCache()
-    told: list[dict[Kind, str]] = [{}, {Kind.EMAIL: "mei@example.com"}, {Kind.EMAIL: HOSTILE}]
+    told: list[dict[QuestionKind, str]] = [
+        {},
+        {QuestionKind.EMAIL: "mei@example.com"},
+        {QuestionKind.EMAIL: HOSTILE},
+    ]
     names, visitors = ("Kopi", HOSTILE), (("one", ""), (HOSTILE, f"/form/{HOSTILE}"))
     versions = [version_of(asking()), version_of(content(), 8)]
     for _ in range(2):  # the second time they are kept
         for version, details, is_back, name, (opening, base) in product(
             versions, told, (False, True), names, visitors
         ):
-            reader = SheetReader(replace(ACCOUNT, name=name), "v_1", Known(is_back, details), base)
+            reader = SheetReader(replace(ACCOUNT, name=name), "v_1", Prefill(is_back, details), base)
             for language in version.content.languages:
                 sheet = fill_sheet(kept, version, reader, language, opening, NOW)
                 assert sheet == anew(version, reader, language, opening, NOW)
@@ -61,7 +65,7 @@ def test_a_sheet_is_the_same_whether_it_is_drawn_anew_or_was_kept() -> None:
 
 def test_nothing_of_a_reader_is_kept() -> None:
     kept, version = FragmentCache(), version_of(asking())
-    reader = SheetReader(ACCOUNT, "v_1", Known(details={Kind.EMAIL: "mei@example.com"}))
+    reader = SheetReader(ACCOUNT, "v_1", Prefill(details={QuestionKind.EMAIL: "mei@example.com"}))
     assert "mei@example.com" in fill_sheet(kept, version, reader, "en", "token of v_1", NOW)
     assert kept.characters == 0
     fill_sheet(kept, version, SheetReader(ACCOUNT, "v_1"), "en", "token of v_1", NOW)
@@ -73,7 +77,7 @@ def test_nothing_of_a_reader_is_kept() -> None:
 def test_times_to_choose_from_are_those_of_now() -> None:
     hours = Hours("UTC", opens="00:00", closes="24:00", slot_minutes=15)
     version, reader = (
-        version_of(content(question("q1", Kind.APPOINTMENT, hours=hours))),
+        version_of(content(question("q1", QuestionKind.APPOINTMENT, hours=hours))),
         SheetReader(ACCOUNT, "v"),
     )
     kept = FragmentCache()

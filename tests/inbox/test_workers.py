@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.model import Ledger
+from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.inbox.store.messages import list_messages
 from contatto.inbox.store.receipts import count_receipts, list_waiting_receipts
@@ -51,7 +51,7 @@ def test_workers_that_settle_at_once_lose_and_double_nothing(database: Database)
 
     database.write_now(store_all)
 
-    def ledger() -> Ledger:
+    def ledger() -> ReceiptCounts:
         return database.read_now(lambda tx: count_receipts(tx, shop.business_id))
 
     def work(_worker: int) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from contatto.app import open_context
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
-from contatto.inbox.model import Ledger
+from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.settings import Settings
 from contatto.simulator.browser import Browser, Profile
@@ -138,7 +138,7 @@ async def send_some(port: int, bodies: dict[str, bytes], answered: set[str]) -> 
     browser.close()
 
 
-def wait_until_settled(home: Path, business_id: str) -> Ledger:
+def wait_until_settled(home: Path, business_id: str) -> ReceiptCounts:
     context = open_context(install(Settings(data_dir=home)))
     end = time.monotonic() + 120
     try:

@@ -27,7 +27,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.leads.actions.jobs import start_job, undo_job
 from contatto.leads.actions.merging import MergeRequest, merge_leads
-from contatto.leads.model import Actor, Job, JobKind, JobState, Lead, Picks, Plan
+from contatto.leads.model import Actor, JobKind, JobPlan, Lead, LeadJob, LeadJobState, Picks
 from contatto.leads.rules.records import tells_of, without_person
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.jobs import find_job, find_tombstone
@@ -138,15 +138,17 @@ class House:
             plant.row("audience_members", fingerprint=prints[1])
             plant.row("audience_files", prints=b"".join(prints))
         plant.row("lead_views", query=f"q={phone}&sort=name")
-        plant.row("lead_jobs", kind=JobKind.STATUS, state=JobState.DONE, plan=self.plan(query=f"q={mail}"))
+        plant.row(
+            "lead_jobs", kind=JobKind.STATUS, state=LeadJobState.DONE, plan=self.plan(query=f"q={mail}")
+        )
         rows = (("Anna", "+6581112222"), (name, ""), ("", phone))
-        done = {"kind": JobKind.IMPORT, "state": JobState.DONE}
+        done = {"kind": JobKind.IMPORT, "state": LeadJobState.DONE}
         job_id = plant.row("lead_jobs", **done, plan=self.plan(rows=rows))["id"]
         plant.row("lead_job_items", job_id=job_id, position=2, before="", after="", reason="")
         return lead
 
     def plan(self, **values: Any) -> str:
-        return msgspec.json.encode(Plan(**values)).decode()
+        return msgspec.json.encode(JobPlan(**values)).decode()
 
 
 class Planted:
@@ -255,8 +257,8 @@ def house(database: Database) -> House:
     return database.write_now(House)
 
 
-def erase(db: Database, actor: Actor, *lead_ids: str) -> Job:
-    job = db.write_now(lambda tx: start_job(tx, actor, JobKind.ERASE, Plan(lead_ids=lead_ids)))
+def erase(db: Database, actor: Actor, *lead_ids: str) -> LeadJob:
+    job = db.write_now(lambda tx: start_job(tx, actor, JobKind.ERASE, JobPlan(lead_ids=lead_ids)))
     work_off(db)
     found = db.read_now(lambda tx: find_job(tx, actor.business_id, job.id))
     assert found
@@ -273,7 +275,7 @@ def test_no_table_holds_a_value_of_an_erased_person_in_any_form(database: Databa
 
     job = erase(database, house.actor, house.gone.id)
 
-    assert (job.state, job.done, job.skipped) == (JobState.DONE, 1, 0)
+    assert (job.state, job.done, job.skipped) == (LeadJobState.DONE, 1, 0)
     assert traces(database, house.business_id, MARKS) == []
     kept_files = [place for place in others if not place.startswith(("lead_files", "kept_pages"))]
     assert traces(database, house.business_id, OTHERS) == kept_files
@@ -318,7 +320,7 @@ def test_erasing_cannot_be_undone_nor_what_was_done_to_the_lead_before(
     database: Database, house: House
 ) -> None:
     deleting = database.write_now(
-        lambda tx: start_job(tx, house.actor, JobKind.DELETE, Plan(lead_ids=(house.gone.id,)))
+        lambda tx: start_job(tx, house.actor, JobKind.DELETE, JobPlan(lead_ids=(house.gone.id,)))
     )
     work_off(database)
     job = erase(database, house.actor, house.gone.id)
@@ -362,7 +364,7 @@ def test_the_leads_of_another_business_are_out_of_reach(database: Database, hous
 def test_at_most_a_thousand_are_erased_in_one_act_and_never_all_that_match(
     database: Database, house: House
 ) -> None:
-    for plan in (Plan(query="status=raw"), Plan(lead_ids=tuple(new_id() for _ in range(1_001)))):
+    for plan in (JobPlan(query="status=raw"), JobPlan(lead_ids=tuple(new_id() for _ in range(1_001)))):
         with pytest.raises(Refused, match="at most"):
             database.write_now(lambda tx, plan=plan: start_job(tx, house.actor, JobKind.ERASE, plan))
 

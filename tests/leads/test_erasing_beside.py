@@ -28,7 +28,7 @@ from contatto.leads.actions import annotations
 from contatto.leads.actions.jobs import continue_job, start_job
 from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
 from contatto.leads.actions.records import change_lead_status
-from contatto.leads.model import Actor, JobKind, Lead, LeadJobMoved, LeadStatus, Picks, Plan
+from contatto.leads.model import Actor, JobKind, JobPlan, Lead, LeadJobMoved, LeadStatus, Picks
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import list_merges
 from contatto.leads.store.jobs import mark_job_running
@@ -95,7 +95,7 @@ class World:
     def merge(self, tx: Tx, kept: Lead, gone: Lead) -> None:
         merge_leads(tx, self.actor, MergeRequest(kept.id, gone.id, Picks(), self.text))
 
-    def start(self, kind: JobKind, plan: Plan) -> Step:
+    def start(self, kind: JobKind, plan: JobPlan) -> Step:
         """Start a job and return its next step."""
         job = self.db.write_now(lambda tx: start_job(tx, self.actor, kind, plan))
         self.db.write_now(lambda tx: mark_job_running(tx, self.business_id, job.id))
@@ -119,12 +119,12 @@ def split(world: World) -> Step:
 def import_row(world: World) -> Step:
     rows = ((world.phone, world.mail),)
     return world.start(
-        JobKind.IMPORT, Plan("SG", rows=rows, head=("Phone", "Mail"), columns=("phone", "email"))
+        JobKind.IMPORT, JobPlan("SG", rows=rows, head=("Phone", "Mail"), columns=("phone", "email"))
     )
 
 
 def change_many(world: World) -> Step:
-    return world.start(JobKind.STATUS, Plan("contacted", lead_ids=(world.gone.id,)))
+    return world.start(JobKind.STATUS, JobPlan("contacted", lead_ids=(world.gone.id,)))
 
 
 def settle_late_message(world: World) -> Step:
@@ -293,7 +293,7 @@ def test_work_that_comes_between_the_request_and_the_erasure_saves_nothing(
 ) -> None:
     world = World(database, 1)
     step = begin(world)
-    plan = Plan(lead_ids=(world.gone.id,))
+    plan = JobPlan(lead_ids=(world.gone.id,))
     database.write_now(lambda tx: start_job(tx, world.actor, JobKind.ERASE, plan))
     if begin in (merge_away, merge_into, split):
         with pytest.raises(Refused, match="is being erased"):

@@ -23,7 +23,7 @@ from contatto.leads.rules.filters import (
     USUAL_SORT,
     Has,
     LeadFilter,
-    Look,
+    ListLayout,
     for_member,
     read_filter,
     read_look,
@@ -63,7 +63,7 @@ wanted_filters = st.builds(
     any_of=st.booleans(),
 )
 looks = st.builds(
-    Look,
+    ListLayout,
     sort=st.sampled_from([sign + word for sign in ("", "-") for word in SORTS]),
     columns=st.sets(st.sampled_from(COLUMNS), min_size=1).map(
         lambda chosen: tuple(each for each in COLUMNS if each in chosen)
@@ -73,7 +73,7 @@ looks = st.builds(
 
 
 @given(wanted=wanted_filters, look=looks)
-def test_what_is_written_into_an_address_is_read_back(wanted: LeadFilter, look: Look) -> None:
+def test_what_is_written_into_an_address_is_read_back(wanted: LeadFilter, look: ListLayout) -> None:
     pairs = parse_qsl(urlencode([*write_filter(wanted), *write_look(look)]))
     assert (read_filter(pairs), read_look(pairs)) == (wanted, look)
 

@@ -16,7 +16,7 @@ from contatto.kit.outbox import events
 from contatto.leads.actions import jobs
 from contatto.leads.actions.importing import foresee_import, plan_import
 from contatto.leads.actions.records import change_lead_status
-from contatto.leads.model import Actor, Job, JobKind, JobState, LeadJobMoved, LeadStatus, Plan
+from contatto.leads.model import Actor, JobKind, JobPlan, LeadJob, LeadJobMoved, LeadJobState, LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.importing import read_columns, read_sheet
 from contatto.leads.store import listing
@@ -47,7 +47,7 @@ def many(db: Database, actor: Actor, count: int) -> list[str]:
     return db.write_now(build)
 
 
-def look(db: Database, job: Job) -> Job:
+def look(db: Database, job: LeadJob) -> LeadJob:
     found = db.read_now(lambda tx: find_job(tx, job.business_id, job.id))
     assert found
     return found
@@ -57,7 +57,7 @@ def counts(db: Database, actor: Actor) -> dict[LeadStatus, int]:
     return db.read_now(lambda tx: listing.count_leads_by_status(tx, actor.business_id))
 
 
-def start(db: Database, actor: Actor, kind: JobKind, plan: Plan) -> Job:
+def start(db: Database, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
     return db.write_now(lambda tx: jobs.start_job(tx, actor, kind, plan))
 
 
@@ -68,17 +68,17 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
             tx, actor.business_id, ids[7], LeadStatus.RAW, LeadStatus.CONTACTED, "Owner"
         )
     )
-    job = start(database, actor, JobKind.STATUS, Plan("qualified", query="status=raw"))
+    job = start(database, actor, JobKind.STATUS, JobPlan("qualified", query="status=raw"))
     assert job.total == 249
     assert work_off(database, rounds=4) == 4
     half = look(database, job)
-    assert half.state is JobState.RUNNING
+    assert half.state is LeadJobState.RUNNING
     assert 0 < half.done < 249
     late = many(database, actor, 1)  # the same person again: no new lead
     assert late == [ids[0]]
     work_off(database)  # as after a restart: all that is left stands in the tables
     ended = look(database, job)
-    assert (ended.state, ended.done, ended.skipped) == (JobState.DONE, 249, 0)
+    assert (ended.state, ended.done, ended.skipped) == (LeadJobState.DONE, 249, 0)
     assert counts(database, actor) == {LeadStatus.QUALIFIED: 249, LeadStatus.CONTACTED: 1}
 
     database.write_now(
@@ -99,7 +99,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
 
 def test_a_lead_that_comes_while_a_job_runs_is_left_alone(database: Database, actor: Actor) -> None:
     many(database, actor, 3)
-    job = start(database, actor, JobKind.STATUS, Plan("contacted"))
+    job = start(database, actor, JobKind.STATUS, JobPlan("contacted"))
     newcomer = database.write_now(lambda tx: make.lead(tx, actor.business_id, person_id="newcomer"))
     work_off(database)
     assert look(database, job).done == 3
@@ -114,7 +114,7 @@ def test_each_kind_of_work_on_the_chosen_leads_can_be_undone(
     ids = many(database, actor, 3)
     value = {JobKind.OWNER: actor.member_id, JobKind.LABEL: "vip"}.get(kind, "")
     before = whole(database, actor)
-    job = start(database, actor, kind, Plan(value, lead_ids=(ids[0], ids[2], ids[0])))
+    job = start(database, actor, kind, JobPlan(value, lead_ids=(ids[0], ids[2], ids[0])))
     assert job.total == 2
     work_off(database)
     assert look(database, job).done == 2
@@ -142,7 +142,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
             tx, actor.business_id, lead_id, LeadStatus.RAW, LeadStatus.CONVERTED, "Owner"
         )
     )
-    job = start(database, actor, JobKind.STATUS, Plan("contacted", lead_ids=(lead_id, "no such lead")))
+    job = start(database, actor, JobKind.STATUS, JobPlan("contacted", lead_ids=(lead_id, "no such lead")))
     work_off(database)
     assert (look(database, job).done, look(database, job).skipped) == (0, 2)
     reasons = [
@@ -155,7 +155,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
 
 def test_no_contact_value_stands_in_the_tables_of_jobs_or_in_events(database: Database, actor: Actor) -> None:
     many(database, actor, 2)
-    start(database, actor, JobKind.STATUS, Plan("contacted", query="q=%2B6591200001"))
+    start(database, actor, JobKind.STATUS, JobPlan("contacted", query="q=%2B6591200001"))
     sheet = read_sheet("name,phone\nMei,+65 9120 0001\nBob,hello 91234567\n")
     start(database, actor, JobKind.IMPORT, plan_import(sheet, "SG"))
     work_off(database)
@@ -168,12 +168,12 @@ def test_no_contact_value_stands_in_the_tables_of_jobs_or_in_events(database: Da
 
 def test_another_business_cannot_see_or_undo_a_job(database: Database, actor: Actor) -> None:
     ids = many(database, actor, 1)
-    job = start(database, actor, JobKind.DELETE, Plan(lead_ids=tuple(ids)))
+    job = start(database, actor, JobKind.DELETE, JobPlan(lead_ids=tuple(ids)))
     work_off(database)
     stranger = Actor("other", "m", "Stranger")
     with pytest.raises(Refused, match="Task not found"):
         database.write_now(lambda tx: jobs.undo_job(tx, stranger, job.id))
-    foreign = start(database, stranger, JobKind.STATUS, Plan("contacted", lead_ids=tuple(ids)))
+    foreign = start(database, stranger, JobKind.STATUS, JobPlan("contacted", lead_ids=tuple(ids)))
     work_off(database)
     assert look(database, foreign).done == 0
 
@@ -245,7 +245,7 @@ def test_a_file_of_which_no_column_holds_a_contact_is_not_imported() -> None:
         read_columns(plan_import(sheet, "SG").columns, 2)
 
 
-def states(db: Database, jobs_of: list[Job]) -> list[JobState]:
+def states(db: Database, jobs_of: list[LeadJob]) -> list[LeadJobState]:
     return [look(db, job).state for job in jobs_of]
 
 
@@ -255,18 +255,19 @@ def test_so_many_jobs_of_a_business_run_and_the_others_wait_for_them(
     many(database, actor, 3)
     other = database.write_now(lambda tx: Actor(make.business(tx, "Other").id, "m", "Other"))
     database.write_now(lambda tx: make.lead(tx, other.business_id))
-    mine = [start(database, actor, JobKind.LABEL, Plan(f"label {number}")) for number in range(4)]
-    theirs = start(database, other, JobKind.STATUS, Plan("contacted"))
-    assert states(database, mine) == [JobState.WAITING] * 4
+    mine = [start(database, actor, JobKind.LABEL, JobPlan(f"label {number}")) for number in range(4)]
+    theirs = start(database, other, JobKind.STATUS, JobPlan("contacted"))
+    assert states(database, mine) == [LeadJobState.WAITING] * 4
     assert database.read_now(lambda tx: jobs.has_job_to_start(tx, 2))
     assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 2)) == 3
     assert states(database, [*mine, theirs]) == [
-        JobState.RUNNING, JobState.RUNNING, JobState.WAITING, JobState.WAITING, JobState.RUNNING,
+        LeadJobState.RUNNING, LeadJobState.RUNNING, LeadJobState.WAITING, LeadJobState.WAITING,
+        LeadJobState.RUNNING,
     ]  # fmt: skip
     assert not database.read_now(lambda tx: jobs.has_job_to_start(tx, 2))
     assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 2)) == 0
     work_off(database)
-    assert states(database, mine) == [JobState.DONE] * 4
+    assert states(database, mine) == [LeadJobState.DONE] * 4
     ended = [look(database, job).ended_at for job in mine]
     assert ended == sorted(ended, key=str)
 
@@ -275,13 +276,13 @@ def test_a_job_that_makes_no_step_for_an_hour_holds_no_place(
     database: Database, actor: Actor, clock: FixedClock
 ) -> None:
     many(database, actor, 1)
-    first, second = (start(database, actor, JobKind.LABEL, Plan(name)) for name in ("a", "b"))
+    first, second = (start(database, actor, JobKind.LABEL, JobPlan(name)) for name in ("a", "b"))
     assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 1)) == 1
     clock.advance(seconds=jobs.STALLED.total_seconds() - 1)
     assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 1)) == 0
     clock.advance(seconds=1)
     assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 1)) == 1
-    assert states(database, [first, second]) == [JobState.RUNNING, JobState.RUNNING]
+    assert states(database, [first, second]) == [LeadJobState.RUNNING, LeadJobState.RUNNING]
 
 
 def test_no_more_jobs_wait_than_a_business_may_have(
@@ -290,17 +291,17 @@ def test_no_more_jobs_wait_than_a_business_may_have(
     monkeypatch.setattr(jobs, "MOST_WAITING", 2)
     many(database, actor, 1)
     for _ in range(2):
-        start(database, actor, JobKind.LABEL, Plan("a"))
+        start(database, actor, JobKind.LABEL, JobPlan("a"))
     with pytest.raises(Refused, match="2 jobs are already waiting") as refused:
-        start(database, actor, JobKind.LABEL, Plan("a"))
+        start(database, actor, JobKind.LABEL, JobPlan("a"))
     assert refused.value.code is errors.CONFLICT
     work_off(database)
-    start(database, actor, JobKind.LABEL, Plan("b"))
+    start(database, actor, JobKind.LABEL, JobPlan("b"))
 
 
 def test_a_job_that_waits_cannot_be_undone(database: Database, actor: Actor) -> None:
     many(database, actor, 1)
-    job = start(database, actor, JobKind.LABEL, Plan("a"))
+    job = start(database, actor, JobKind.LABEL, JobPlan("a"))
     with pytest.raises(Refused, match="cannot be undone"):
         database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
 
@@ -314,9 +315,9 @@ def test_a_step_ends_when_its_time_is_up_and_the_next_goes_on(
         rows = "".join(f"+65 9220 000{number}\n" for number in range(5))
         job = start(database, actor, kind, plan_import(read_sheet("phone\n" + rows), "SG"))
     elif kind is JobKind.ERASE:
-        job = start(database, actor, kind, Plan(lead_ids=tuple(ids)))
+        job = start(database, actor, kind, JobPlan(lead_ids=tuple(ids)))
     else:
-        job = start(database, actor, JobKind.LABEL, Plan("vip"))
+        job = start(database, actor, JobKind.LABEL, JobPlan("vip"))
     if kind is JobKind.UNDO:
         work_off(database)
         labelled = job
@@ -328,7 +329,7 @@ def test_a_step_ends_when_its_time_is_up_and_the_next_goes_on(
         assert look(database, job).done == done
     work_off(database)
     ended = look(database, job)
-    assert (ended.state, ended.done, ended.skipped) == (JobState.DONE, 5, 0)
+    assert (ended.state, ended.done, ended.skipped) == (LeadJobState.DONE, 5, 0)
 
 
 def test_the_rows_of_a_file_are_forgotten_once_they_are_imported(database: Database, actor: Actor) -> None:
@@ -343,4 +344,4 @@ def test_a_list_of_jobs_opens_none_of_their_plans(database: Database, actor: Act
     spoiled = lead_jobs.update().values(plan=b"spoiled")
     database.write_now(lambda tx: tx.execute(spoiled).rowcount)
     [listed] = database.read_now(lambda tx: list_jobs(tx, actor.business_id, job.created_at))
-    assert (listed.id, listed.plan) == (job.id, Plan("SG"))
+    assert (listed.id, listed.plan) == (job.id, JobPlan("SG"))

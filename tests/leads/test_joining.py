@@ -13,7 +13,7 @@ from contatto.kit.errors import Refused
 from contatto.leads.actions.annotations import label_lead
 from contatto.leads.actions.jobs import merge_many_leads, undo_job
 from contatto.leads.actions.records import delete_lead
-from contatto.leads.model import Actor, Job, Lead
+from contatto.leads.model import Actor, Lead, LeadJob
 from contatto.leads.store import records as store
 from contatto.leads.store.jobs import find_job
 from contatto.leads.store.listing import count_leads_by_status
@@ -40,7 +40,7 @@ def five(db: Database) -> tuple[Actor, list[Lead]]:
     return actor, [one, other, *db.write_now(build)]
 
 
-def join(db: Database, actor: Actor, kept: Lead, found: list[Lead]) -> Job:
+def join(db: Database, actor: Actor, kept: Lead, found: list[Lead]) -> LeadJob:
     ids = [lead.id for lead in found]
     return db.write_now(lambda tx: merge_many_leads(tx, actor, kept.id, ids, "one person"))
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from contatto.accounts.model import Role
 from contatto.kit.db.database import Database
-from contatto.leads.rules.filters import USUAL_COLUMNS, Look, known_columns
+from contatto.leads.rules.filters import USUAL_COLUMNS, ListLayout, known_columns
 from contatto.leads.store.listing import find_look, lead_looks, save_look
 from tests.journeys.running import House, running_house
 from tests.leads.test_center_pages import a_lead, sign_in_as
@@ -24,11 +24,11 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def test_a_look_is_kept_for_one_member_of_one_business(database: Database) -> None:
-    for look in (Look(columns=("owner",), dense=True), Look(columns=("status", "owner"))):
+    for look in (ListLayout(columns=("owner",), dense=True), ListLayout(columns=("status", "owner"))):
         database.write_now(lambda tx, look=look: save_look(tx, "b1", "m1", look))  # type: ignore[misc]
         assert database.read_now(lambda tx: find_look(tx, "b1", "m1")) == look
-    database.write_now(lambda tx: save_look(tx, "b2", "m1", Look(dense=True)))
-    assert database.read_now(lambda tx: find_look(tx, "b1", "m1")) == Look(columns=("status", "owner"))
+    database.write_now(lambda tx: save_look(tx, "b2", "m1", ListLayout(dense=True)))
+    assert database.read_now(lambda tx: find_look(tx, "b1", "m1")) == ListLayout(columns=("status", "owner"))
     # an id belongs to one member: nobody else can write over it
     assert database.read_now(lambda tx: find_look(tx, "b2", "m1")) is None
     assert database.read_now(lambda tx: find_look(tx, "b1", "m2")) is None

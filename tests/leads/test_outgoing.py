@@ -14,7 +14,7 @@ from contatto.accounts.actions import NewAdAccount, add_ad_account
 from contatto.accounts.model import BusinessId
 from contatto.crm.actions.deliveries import read_snapshot
 from contatto.forms.actions import list_form_entries, submit_form
-from contatto.forms.model import FormSubmitted, Kind
+from contatto.forms.model import FormSubmitted, QuestionKind
 from contatto.forms.rules.outside import form_table
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -53,7 +53,7 @@ class Case:
     def __init__(self, tx: Tx) -> None:
         self.business_id = make.shop(tx).business_id
         self.actor = Actor(self.business_id, make.member(tx, self.business_id).id, "Owner")
-        phone = papers.question("q1", Kind.PHONE, required=True, country="MY")
+        phone = papers.question("q1", QuestionKind.PHONE, required=True, country="MY")
         self.version = papers.published(tx, self.business_id, papers.content(phone))
         sent = papers.sent(q1=WRONG)
         self.answer = submit_form(tx, self.version, papers.respondent(self.business_id), sent)

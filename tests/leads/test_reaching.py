@@ -3,7 +3,7 @@
 import pytest
 
 from contatto.capture.model import Field
-from contatto.leads.rules.records import Reach, reach_of
+from contatto.leads.rules.records import ContactLinks, reach_of
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from contatto.leads.rules.records import Reach, reach_of
     ],
 )
 def test_a_detail_leads_to_what_reaches_it(field: Field, value: str, href: str, whatsapp: str) -> None:
-    assert reach_of(field, value) == Reach(href, whatsapp)
+    assert reach_of(field, value) == ContactLinks(href, whatsapp)

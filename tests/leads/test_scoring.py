@@ -16,7 +16,15 @@ from contatto.leads.actions.jobs import scoring_study
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.engines import Correction, ScoringRequest, ScoringResult
 from contatto.leads.model import Lead, LeadModel, LeadScore, LeadStatus, ScoredLead
-from contatto.leads.rules.filters import BANDS, ENOUGH, LeadFilter, Look, ScoreBand, read_filter, write_filter
+from contatto.leads.rules.filters import (
+    BANDS,
+    ENOUGH,
+    LeadFilter,
+    ListLayout,
+    ScoreBand,
+    read_filter,
+    write_filter,
+)
 from contatto.leads.store import listing
 from contatto.leads.store.jobs import find_lead_model, find_score, list_scores, save_lead_model, save_scores
 from tests import make
@@ -30,7 +38,7 @@ def test_bands_share_all_scores_and_a_filter_reads_them_back() -> None:
     wanted = LeadFilter(scores=(ScoreBand.HIGH, ScoreBand.LOW))
     assert read_filter(write_filter(wanted)) == wanted
     assert read_filter([("score", "none"), ("score", "high")]) == LeadFilter(scores=(ScoreBand.HIGH,))
-    assert "score" not in Look().columns
+    assert "score" not in ListLayout().columns
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors import meta
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
-from contatto.forms.model import Consent, Hours, Kind
+from contatto.forms.model import FormConsent, Hours, QuestionKind
 from contatto.forms.rules.answers import show_slots
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.tx import Tx
@@ -230,10 +230,10 @@ class Filling:
         raw = {"content": picture(f"form of {word}"), "headers": {"Content-Type": "image/png"}}
         image = self.press(f"{builder}/photos", **raw).json()["image"]
         asked = content(
-            question("q1", Kind.EMAIL, required=True),
-            question("q2", Kind.LONG_TEXT, high=500),
-            question("q3", Kind.APPOINTMENT, hours=HOURS),
-            consents=(Consent("c1", required=True),),
+            question("q1", QuestionKind.EMAIL, required=True),
+            question("q2", QuestionKind.LONG_TEXT, high=500),
+            question("q3", QuestionKind.APPOINTMENT, hours=HOURS),
+            consents=(FormConsent("c1", required=True),),
             image=image,
         )
         words = asked.words["en"] | {"headline": f"{word} asks", "c1.text": f"{word} may write to me."}

@@ -23,7 +23,7 @@ from contatto.forms import actions as lead_files
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.jobs import MOST_WAITING
-from contatto.leads.model import Job, JobState
+from contatto.leads.model import LeadJob, LeadJobState
 from contatto.leads.pages import bulk
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.jobs import list_jobs
@@ -85,7 +85,7 @@ class Street:
     def read[T](self, look: Callable[[Tx], T]) -> T:
         return self.busy.context.db.read_now(look)
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[LeadJob]:
         return self.read(lambda tx: list_jobs(tx, self.busy.business_id, make.NOON))
 
 
@@ -145,8 +145,8 @@ def test_six_imports_at_once_hold_up_no_lead_of_another_and_two_of_them_run(stre
     assert until(street.has_lead, PATIENCE_S)
     jobs = street.jobs()
     states = [job.state for job in jobs]
-    assert states.count(JobState.RUNNING) <= 2
-    assert states.count(JobState.WAITING) >= 3
+    assert states.count(LeadJobState.RUNNING) <= 2
+    assert states.count(LeadJobState.WAITING) >= 3
     assert sum(job.done for job in jobs) < 3 * ROWS
     page = street.busy.client.get("/leads/jobs/history").text
     assert page.count("Waiting for other jobs to finish") >= 3

@@ -14,7 +14,7 @@ import uvicorn
 
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
-from contatto.inbox.model import Ledger
+from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock, SystemClock
@@ -89,7 +89,7 @@ class Running:
     clock: ShiftedClock
     street: Street
 
-    async def settled(self) -> Ledger:
+    async def settled(self) -> ReceiptCounts:
         """The ledger, once nothing waits."""
         business_id = self.street.world.business_id
         for _ in range(3_000):

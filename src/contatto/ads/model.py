@@ -125,7 +125,7 @@ class Targeting:
 
 @dataclass(frozen=True, slots=True)
 class FrequencyCap:
-    """The most views of an ad group that one person may have in any period of so many days."""
+    """Frequency cap: most views of an ad group by one person in any period of this many days."""
 
     views: int
     days: int
@@ -290,7 +290,7 @@ class Ad:
 class Draft:
     """Draft: a form of a new campaign, ad group or ad as a member typed it.
 
-    ``parent`` is the number of what it would stand in, 0 for a campaign; ``typed`` is the form as JSON.
+    ``parent`` is the number of its parent, 0 for a campaign; ``typed`` is the form as JSON.
     """
 
     business_id: str
@@ -332,7 +332,7 @@ class NextStep(StrEnum):
 class Facts:
     """Facts for the checks of an ad group: three sets of countries, and the capture switch.
 
-    ``channel_account_id`` is only named in what is said.
+    ``channel_account_id`` only appears in messages.
     """
 
     channel_account_id: str

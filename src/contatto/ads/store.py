@@ -1,4 +1,4 @@
-"""Tables of campaigns, ad groups and ads, and what is read and written there."""
+"""Tables of campaigns, ad groups, ads, welcome messages and drafts."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -190,16 +190,16 @@ def record_ad(tx: Tx, before: Ad, changed: Ad) -> bool:
 
 
 def find_campaign(tx: Tx, business_id: str, campaign_id: str) -> Campaign | None:
-    return tx.find(Campaign, _mine(campaigns, business_id, campaigns.c.id == campaign_id))
+    return tx.find(Campaign, _select(campaigns, business_id, campaigns.c.id == campaign_id))
 
 
 def find_campaign_by_number(tx: Tx, business_id: str, number: int) -> Campaign | None:
     """A campaign by the API's ``campaign_id``."""
-    return tx.find(Campaign, _mine(campaigns, business_id, campaigns.c.number == number))
+    return tx.find(Campaign, _select(campaigns, business_id, campaigns.c.number == number))
 
 
 def find_ad_group(tx: Tx, business_id: str, ad_group_id: str) -> AdGroup | None:
-    return tx.find(AdGroup, _mine(ad_groups, business_id, ad_groups.c.id == ad_group_id))
+    return tx.find(AdGroup, _select(ad_groups, business_id, ad_groups.c.id == ad_group_id))
 
 
 _NAMED_AD_GROUPS: Final = PreparedQuery(
@@ -232,17 +232,17 @@ def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collectio
 
 def find_ad_group_by_number(tx: Tx, business_id: str, number: int) -> AdGroup | None:
     """An ad group by the API's ``adgroup_id``."""
-    return tx.find(AdGroup, _mine(ad_groups, business_id, ad_groups.c.number == number))
+    return tx.find(AdGroup, _select(ad_groups, business_id, ad_groups.c.number == number))
 
 
 def find_ad_by_number(tx: Tx, business_id: str, number: int) -> Ad | None:
     """An ad by the API's ``ad_id``."""
-    return tx.find(Ad, _mine(ads, business_id, ads.c.number == number))
+    return tx.find(Ad, _select(ads, business_id, ads.c.number == number))
 
 
 def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, Ad]:
     """Ads of a business by the API's ``ad_id``; those that are not there are left out."""
-    return {ad.number: ad for ad in tx.list(Ad, _mine(ads, business_id, ads.c.number.in_(numbers)))}
+    return {ad.number: ad for ad in tx.list(Ad, _select(ads, business_id, ads.c.number.in_(numbers)))}
 
 
 def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, str]:
@@ -255,7 +255,7 @@ def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int
 
 def list_ads_by_name(tx: Tx, business_id: str, names: Collection[str]) -> list[Ad]:
     """All ads of a business that have one of some names."""
-    return tx.list(Ad, _mine(ads, business_id, ads.c.name.in_(sorted(names)))) if names else []
+    return tx.list(Ad, _select(ads, business_id, ads.c.name.in_(sorted(names)))) if names else []
 
 
 def find_any_ad(tx: Tx, number: int) -> Ad | None:
@@ -265,13 +265,13 @@ def find_any_ad(tx: Tx, number: int) -> Ad | None:
 
 def load_campaigns(tx: Tx, business_id: str, ids: Iterable[str]) -> dict[str, Campaign]:
     """Campaigns by their ids."""
-    matching_campaigns = tx.list(Campaign, _mine(campaigns, business_id, campaigns.c.id.in_(sorted(ids))))
+    matching_campaigns = tx.list(Campaign, _select(campaigns, business_id, campaigns.c.id.in_(sorted(ids))))
     return {campaign.id: campaign for campaign in matching_campaigns}
 
 
 def load_ad_groups(tx: Tx, business_id: str, ids: Iterable[str]) -> dict[str, AdGroup]:
     """Ad groups by their ids."""
-    matching_ad_groups = tx.list(AdGroup, _mine(ad_groups, business_id, ad_groups.c.id.in_(sorted(ids))))
+    matching_ad_groups = tx.list(AdGroup, _select(ad_groups, business_id, ad_groups.c.id.in_(sorted(ids))))
     return {ad_group.id: ad_group for ad_group in matching_ad_groups}
 
 
@@ -347,7 +347,7 @@ def mark_ad_status(tx: Tx, ad: Ad, status: NodeStatus) -> None:
     _mark(tx, ads, ad.business_id, ads.c.id == ad.id, status)
 
 
-def _mine(table: Table, business_id: str, *conditions: ColumnElement[bool]) -> Select[Any]:
+def _select(table: Table, business_id: str, *conditions: ColumnElement[bool]) -> Select[Any]:
     return select(table).where(table.c.business_id == business_id, *conditions)
 
 
@@ -383,7 +383,7 @@ def _ads(business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Selec
 
 
 def _of_account(table: Table, business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Select[Any]:
-    query = _mine(table, business_id, table.c.ad_account_id == ad_account_id)
+    query = _select(table, business_id, table.c.ad_account_id == ad_account_id)
     query = query.where(table.c.status.in_(sorted(node_filter.statuses)))
     if node_filter.name_part:
         query = query.where(func.lower(table.c.name).contains(node_filter.name_part.lower(), autoescape=True))
@@ -438,7 +438,7 @@ class LiveNodes:
 
 
 def list_live_ads(tx: Tx, business_id: str) -> list[LiveAd]:
-    """Ads that passed their review and are active, as what is above them is; schedules are not looked at."""
+    """Return reviewed ads that are active, with active parents; schedules are not checked."""
     return list(load_live_nodes(tx, business_id).live)
 
 
@@ -523,7 +523,7 @@ def save_draft(tx: Tx, draft: Draft) -> None:
 
 
 def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft | None:
-    """A draft by what is to be made, and the number of what it would stand in (0 for a campaign)."""
+    """Return a draft by the kind of its node and the number of its parent (0 for a campaign)."""
     return tx.find(Draft, select(ad_drafts).where(_at(business_id, member_id, place)))
 
 

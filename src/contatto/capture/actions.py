@@ -23,8 +23,8 @@ class CompanyData:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Result of one message: contact details, and a stated name, which alone is no contact (R36)."""
+class MessageContacts:
+    """Contact details of one message, and a stated name, which alone is no contact (R36)."""
 
     contacts: tuple[ContactMatch, ...]
     name: NameMatch | None
@@ -150,14 +150,14 @@ def turn_off_capture(tx: Tx, business_id: str, channel_account_id: str) -> None:
 
 def capture_contacts(
     switch: CaptureSwitch | None, text: str, country: str, received_at: datetime
-) -> Found | None:
+) -> MessageContacts | None:
     """Match one message, by its formats alone (R21, R22); None when capture is off or came on later."""
     if switch is None or not switch.is_on or switch.turned_on_at is None or received_at < switch.turned_on_at:
         return None
-    return Found(tuple(rules.detect_contacts(text, country)), rules.detect_name(text))
+    return MessageContacts(tuple(rules.detect_contacts(text, country)), rules.detect_name(text))
 
 
-def drop_corrected(tx: Tx, business_id: str, candidates: Sequence[Found]) -> list[Found]:
+def drop_corrected(tx: Tx, business_id: str, candidates: Sequence[MessageContacts]) -> list[MessageContacts]:
     """Return results of messages in order, without values that a member marked "not a contact"."""
     values = {(contact.field, contact.value) for one in candidates for contact in one.contacts}
     if not values:
@@ -188,7 +188,9 @@ def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> Non
 
 def list_contacts(text: str, country: str) -> set[str]:
     """Every contact value in a text, normalised and as written, whether capture is on or not."""
-    return {each for contact in rules.detect_contacts(text, country) for each in (contact.value, contact.raw)}
+    return {
+        value for contact in rules.detect_contacts(text, country) for value in (contact.value, contact.raw)
+    }
 
 
 def _check_url(field: str, text: str) -> None:

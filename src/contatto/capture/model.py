@@ -38,7 +38,7 @@ class ContactMatch:
 
 @dataclass(frozen=True, slots=True)
 class NameMatch:
-    """A name that somebody stated; an attribute of a person, never a lead by itself."""
+    """Stated name; an attribute of a person, which alone makes no lead."""
 
     value: str
     start: int

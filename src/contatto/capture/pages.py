@@ -85,7 +85,7 @@ def _check_owned(tx: Tx, caller: Caller, account_id: str) -> None:
 async def _render(
     request: Request, caller: Caller, failed: tuple[str, CompanyData, Refused] | None = None
 ) -> HTMLResponse:
-    """The page; after a refused application, with what was typed and what is wrong with it."""
+    """Render the page; after a refused application, with the entered values and the error."""
     context = context_of(request)
     words = translator_of(request)
 

@@ -140,7 +140,7 @@ def _places(texts: Iterable[bytes]) -> dict[tuple[int, ...], list[int]]:
 
 
 def hints_of_all(texts: Sequence[str]) -> dict[frozenset[Hint], list[int]]:
-    """The places of the texts that may hold anything, by what they may hold.
+    """Return the places of texts that may hold contacts, grouped by their hints.
 
     All texts go through stage one before any other work, and then like with like: each pattern's tables stay
     in the processor's cache, which is worth a third of the time.
@@ -193,7 +193,7 @@ def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[Contact
 
 
 def detect_name(text: str) -> NameMatch | None:
-    """The name that somebody states in a message ("my name is …"); an attribute, never a lead by itself."""
+    """Return the name that a person states ("my name is …"); an attribute, which alone makes no lead."""
     folded = fold(text[:LONGEST_END])
     name = find_name(folded)
     if name is None:

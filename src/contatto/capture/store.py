@@ -1,4 +1,4 @@
-"""The capture switch of each channel account, and the corrections that people made to what was found."""
+"""Tables of the capture switch of each channel account, and of members' corrections of matches."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -147,8 +147,8 @@ def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> 
     if not _ANY_CORRECTED.rows(tx, {"of": business_id}):
         return set()
     indexes = {(field, tx.vault.blind(value, business_id)): (field, value) for field, value in values}
-    asked = {"of": business_id, "values": {index for _, index in indexes}}
-    corrected = {(field, bytes(index)) for field, index in _CORRECTED.rows(tx, asked)}
+    parameters = {"of": business_id, "values": {index for _, index in indexes}}
+    corrected = {(field, bytes(index)) for field, index in _CORRECTED.rows(tx, parameters)}
     return {value for key, value in indexes.items() if key in corrected}
 
 

@@ -18,8 +18,8 @@ from contatto.forms.model import (
     FormSubmitted,
     FormVerdict,
     FormVersion,
-    Kind,
     Problem,
+    QuestionKind,
     Respondent,
     Submission,
     TestLeadMade,
@@ -37,7 +37,7 @@ from contatto.forms.rules.answers import (
 from contatto.forms.rules.drafts import list_problems, start_content
 from contatto.forms.rules.outside import (
     TEST_NAME,
-    Entry,
+    LeadEntry,
     ad_table,
     form_table,
     pack_file,
@@ -277,9 +277,9 @@ def _test_person(business_id: str, version: FormVersion | None) -> str:
     return named_id(business_id, f"test:{version.number if version else 0}")
 
 
-def forget_answers(tx: Tx, gone: ErasedPeople) -> set[str]:
+def forget_answers(tx: Tx, erased: ErasedPeople) -> set[str]:
     """Delete answers of erased persons; consent receipts stay, without the person."""
-    store.delete_answers_of(tx, gone.business_id, gone.lead_ids, gone.person_ids)
+    store.delete_answers_of(tx, erased.business_id, erased.lead_ids, erased.person_ids)
     return set()
 
 
@@ -377,7 +377,7 @@ def _bookings_of(fresh: FreshAnswer) -> list[Booking]:
     answer, hours = fresh.answer, list_hours(fresh.filled.version.content)
     bookings: list[Booking] = []
     for field in answer.answers:
-        if field.kind is Kind.APPOINTMENT:
+        if field.kind is QuestionKind.APPOINTMENT:
             starts_at = datetime.fromisoformat(field.value).astimezone(UTC)
             ends_at = starts_at + timedelta(minutes=hours[field.key].slot_minutes)
             bookings.append(Booking(answer.form_id, answer.person_id, answer.id, starts_at, ends_at))
@@ -426,7 +426,8 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
     new_leads = upsert_leads(tx, [_signal_of(new_answer) for new_answer in accepted])
     lead_of = {new_answer.answer.id: lead for new_answer, lead in zip(accepted, new_leads, strict=True)}
     saved_answers = {
-        number: _kept(new_answer.answer, lead_of.get(number)) for number, new_answer in new_answers.items()
+        number: _kept_answer(new_answer.answer, lead_of.get(number))
+        for number, new_answer in new_answers.items()
     }
     store.append_answers(tx, [saved.answer for saved in saved_answers.values()])
     store.append_receipts(tx, [receipt for new_answer in accepted for receipt in _receipts_of(new_answer)])
@@ -436,7 +437,7 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
     return [saved_answers[new_answer.answer.id] for new_answer in fresh]
 
 
-def _kept(answer: FormAnswer, lead: Lead | None) -> KeptAnswer:
+def _kept_answer(answer: FormAnswer, lead: Lead | None) -> KeptAnswer:
     return KeptAnswer(replace(answer, lead_id=lead.id if lead else ""), lead)
 
 
@@ -512,12 +513,12 @@ def _file_table(tx: Tx, file: LeadFile) -> list[Sequence[str]]:
 
 def list_form_entries(
     tx: Tx, version: FormVersion, ad_account_id: str, most: int | None = None
-) -> list[Entry]:
+) -> list[LeadEntry]:
     """The leads of a form that no other ad account of ours earned: its test lead, then the latest first."""
     business_id = version.business_id
     test = find_test_lead(tx, business_id, version)
     sample = sample_answers(version.content, version.number)
-    entries = {test.id: Entry(test, None, version=version, answers=sample)} if test else {}
+    entries = {test.id: LeadEntry(test, None, version=version, answers=sample)} if test else {}
     before: store.Place | None = None
     while page := store.list_answers_of_version(tx, business_id, version.id, before, most or 500):
         owners = list_leads_by_id(tx, business_id, {answer.lead_id for answer in page})
@@ -529,16 +530,16 @@ def list_form_entries(
             is_of_another = ad is not None and not ad.is_outside and ad.ad_account_id != ad_account_id
             if lead and lead.hidden_at is None and not is_of_another:
                 answers = without_wrong(answer.answers, wrong[lead.id])
-                entries.setdefault(lead.id, Entry(lead, ad, version=version, answers=answers))
+                entries.setdefault(lead.id, LeadEntry(lead, ad, version=version, answers=answers))
         before = (page[-1].at, page[-1].id)
         if most is not None and len(entries) >= most:
             break
     return list(entries.values())
 
 
-def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersion | None) -> list[Entry]:
+def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersion | None) -> list[LeadEntry]:
     """The leads that an ad earned, of the chat and of its form, latest first."""
-    entries: list[Entry] = []
+    entries: list[LeadEntry] = []
     ad_filter = LeadFilter(ads=(ad_number,))
     page = list_leads_after(tx, business_id, ad_filter, None)
     while page:
@@ -551,6 +552,6 @@ def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersi
             own = [answer for answer in sent.get(lead.id, ()) if version and answer.version_id == version.id]
             ad = earned[lead.id][1] if lead.id in earned else None
             form = (version, without_wrong(own[0].answers, wrong[lead.id])) if own else (None, ())
-            entries.append(Entry(lead, ad, points[lead.id], *form))
+            entries.append(LeadEntry(lead, ad, points[lead.id], *form))
         page = list_leads_after(tx, business_id, ad_filter, page[-1])
     return entries

@@ -17,7 +17,7 @@ from contatto.accounts.rules import require
 from contatto.forms import store
 from contatto.forms.actions import create_test_lead, find_test_lead, list_form_entries
 from contatto.forms.model import Form, FormVersion
-from contatto.forms.rules.outside import Entry, answer_data, field_labels, sample_answers, without_wrong
+from contatto.forms.rules.outside import LeadEntry, answer_data, field_labels, sample_answers, without_wrong
 from contatto.forms.store import list_answers_of_lead
 from contatto.kit import errors
 from contatto.kit.api_types import (
@@ -164,7 +164,7 @@ class PageFields(Answer, frozen=True):
 async def get_pages(request: Request, caller: ApiCaller) -> Answered[PageList]:
     """List instant forms, last changed first: each published version, and each draft that is not published.
 
-    There are no other kinds of pages here, so other values of ``business_type`` list none.
+    Other values of ``business_type`` list no page.
     """
     require(caller, Permission.READ_ADS)
     query = read_query(request, FormsQuery)
@@ -519,7 +519,7 @@ def _chat_lead(tx: Tx, account: AdAccount, query: LeadQuery) -> Lead:
     return lead
 
 
-def _form_entry(tx: Tx, account: AdAccount, version: FormVersion, query: LeadQuery) -> Entry:
+def _form_entry(tx: Tx, account: AdAccount, version: FormVersion, query: LeadQuery) -> LeadEntry:
     if query.lead_id is None:
         matches = list_form_entries(tx, version, account.id, most=2)
         if not matches:
@@ -533,7 +533,7 @@ def _form_entry(tx: Tx, account: AdAccount, version: FormVersion, query: LeadQue
         sent = list_answers_of_lead(tx, version.business_id, lead.id)
         wrong = list_wrong_values(tx, version.business_id, {lead.id})[lead.id]
         entries = [
-            Entry(lead, None, version=version, answers=without_wrong(each.answers, wrong))
+            LeadEntry(lead, None, version=version, answers=without_wrong(each.answers, wrong))
             for each in sent
             if each.version_id == version.id
         ]
@@ -553,7 +553,7 @@ def _named_lead(tx: Tx, account: AdAccount, number: int) -> Lead:
     return lead
 
 
-def _show_lead(tx: Tx, lead: Lead, entry: Entry | None) -> LeadInfo:
+def _show_lead(tx: Tx, lead: Lead, entry: LeadEntry | None) -> LeadInfo:
     earned = list_credits(tx, lead.business_id, {lead.id}).get(lead.id)
     ad = earned[1] if earned else None
     if entry is None or entry.version is None:

@@ -15,7 +15,7 @@ type Answers = Mapping[str, str | list[str]]
 """What a person sends: by the question's key; a list for many choices."""
 
 
-class Kind(StrEnum):
+class QuestionKind(StrEnum):
     """Kind of a question; kinds of contact details have the values of the capture fields."""
 
     NAME = "name"
@@ -44,7 +44,9 @@ class Kind(StrEnum):
     HIDDEN = "hidden"
 
 
-CONTACTS: Final[Mapping[Kind, Field]] = {Kind(each.value): each for each in Field if each.value in list(Kind)}
+CONTACTS: Final[Mapping[QuestionKind, Field]] = {
+    QuestionKind(each.value): each for each in Field if each.value in list(QuestionKind)
+}
 """Which questions ask for a contact detail, and for which one."""
 
 
@@ -98,7 +100,7 @@ class FormQuestion:
     """
 
     key: str
-    kind: Kind
+    kind: QuestionKind
     required: bool = False
     autocomplete: str = ""
     low: int | None = None
@@ -113,7 +115,7 @@ class FormQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
+class FormConsent:
     """A purpose that a person agrees to; a required one must be ticked to send, and none is ticked before."""
 
     key: str
@@ -130,7 +132,7 @@ class Content:
 
     languages: tuple[str, ...] = ("en",)
     questions: tuple[FormQuestion, ...] = ()
-    consents: tuple[Consent, ...] = ()
+    consents: tuple[FormConsent, ...] = ()
     review: bool = False
     image: str = ""
     policy_url: str = ""
@@ -178,7 +180,7 @@ class FormVersion:
 class Problem:
     """Problem of a draft or an answer; ``at`` names the field.
 
-    ``num`` fills in the ``%(num)s`` of what it says, if it has one.
+    ``num`` fills in the ``%(num)s`` of its text, if it has one.
     """
 
     at: str
@@ -218,7 +220,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """A time of a form's appointments that a person chose; nobody else gets it."""
+    """Time of a form's appointments that a person chose; it is free for no other person."""
 
     form_id: str
     person_id: str
@@ -231,15 +233,15 @@ class Booking:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Prefill:
     """Context of an opened form: details of the person, and booked appointments."""
 
     is_back: bool = False
-    details: Mapping[Kind, str] = field(default_factory=dict)
+    details: Mapping[QuestionKind, str] = field(default_factory=dict)
     bookings: tuple[Booking, ...] = ()
 
 
-NOBODY: Final = Known()
+NOBODY: Final = Prefill()
 
 
 class FormVerdict(StrEnum):
@@ -251,12 +253,12 @@ class FormVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QuestionAnswer:
     """One question as it was answered: the text for people, and the normal form of it."""
 
     key: str
     label: str
-    kind: Kind
+    kind: QuestionKind
     shown: str
     value: str
 
@@ -277,7 +279,7 @@ class FormAnswer:
     ad_id: str | None
     verdict: FormVerdict
     score: int
-    answers: tuple[Answer, ...]
+    answers: tuple[QuestionAnswer, ...]
     at: datetime
 
 

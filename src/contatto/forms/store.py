@@ -26,7 +26,6 @@ from sqlalchemy import (
 )
 
 from contatto.forms.model import (
-    Answer,
     Booking,
     ConsentReceipt,
     Content,
@@ -34,6 +33,7 @@ from contatto.forms.model import (
     FormAnswer,
     FormVerdict,
     FormVersion,
+    QuestionAnswer,
 )
 from contatto.kit.db.prepared import Query, insert_all
 from contatto.kit.db.tx import Tx
@@ -130,7 +130,7 @@ type Place = tuple[datetime, str]
 """Time and id of an answer: what a page of a list begins after."""
 _VERSION: Final = tuple(FormVersion.__dataclass_fields__)
 _content: Final = msgspec.json.Decoder(Content)
-_answers: Final = msgspec.json.Decoder(tuple[Answer, ...])
+_answers: Final = msgspec.json.Decoder(tuple[QuestionAnswer, ...])
 
 
 def _as_text(content: Content) -> str:
@@ -292,7 +292,7 @@ def list_answers(
     tx: Tx, business_id: str, form_id: str, before: Place | None = None, limit: int = 50
 ) -> list[FormAnswer]:
     """Taken answers of a form, latest first; ``before`` is time and id of the last one that was read."""
-    statement = _taken(select(form_answers), business_id, form_id)
+    statement = _answers_between(select(form_answers), business_id, form_id)
     if before is not None:
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
@@ -342,7 +342,7 @@ def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]
     return counts
 
 
-def _taken(statement: Select[Any], business_id: str, form_id: str) -> Select[Any]:
+def _answers_between(statement: Select[Any], business_id: str, form_id: str) -> Select[Any]:
     return statement.where(
         form_answers.c.business_id == business_id,
         form_answers.c.form_id == form_id,
@@ -398,7 +398,7 @@ def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, l
 
 
 def list_receipts_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[ConsentReceipt]:
-    """Every consent that a lead's person was asked for, in the order of asking."""
+    """Return the consents that a lead's person was shown, in order."""
     answers = select(form_answers.c.id).where(
         form_answers.c.business_id == business_id, form_answers.c.lead_id == lead_id
     )
@@ -504,7 +504,7 @@ form_pictures = Table(
 
 
 def save_form_picture(tx: Tx, business_id: str, digest: str, media_type: str, body: bytes) -> None:
-    """Keep a picture; the same one again only counts as new, so that nobody forgets it before its form."""
+    """Save a picture; saving it again only renews it, so that it is not deleted before its form."""
     picture_id = named_id(business_id, digest)
     row = {
         "id": picture_id,

@@ -1,4 +1,4 @@
-"""Visitors of the chat page: authentication, and rate limits that each app counts by itself."""
+"""Visitors of the chat page: authentication, and rate limits that each process counts."""
 
 from datetime import timedelta
 from typing import Final
@@ -91,9 +91,9 @@ def admit_sender(request: Request, account: ChannelAccount) -> None:
 
 
 def admit_newcomer(tx: Tx, request: Request, account: ChannelAccount, conversation_id: str) -> None:
-    """Count what is sent by somebody of whom nothing is there yet, more strictly, and across all processes.
+    """Count a newcomer's first submission, with a stricter limit that all processes share.
 
-    A new identity costs nothing, so a limit for each visitor holds back nobody who wants to flood a business.
+    A new identity costs nothing, so a limit for each visitor would not stop a flood.
 
     Raises:
         Refused: TOO_MANY, with the seconds to wait.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from contatto.capture.actions import Found
+from contatto.capture.actions import MessageContacts
 from contatto.capture.store import CaptureSwitch, find_switch
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account_by_external
@@ -37,13 +37,13 @@ class ThreadIds:
 
 
 class Threads:
-    """Persons, conversations and messages: read once, and what comes of them is written for all together.
+    """Persons, conversations and messages of a batch: read once, changed in memory, written together.
 
-    What it has read, it knows without asking again; the rest it reads when it is asked. Until ``write``
-    nothing else may look for what it keeps.
+    Rows that were read are not read again; others are read when they are needed. Until ``write``
+    no other query sees the changes.
 
     Attributes:
-        ids: those that follow from the account and from what the platform calls the person and the thread.
+        ids: our ids by the account and the platform's ids of person and thread.
     """
 
     def __init__(self, tx: Tx) -> None:
@@ -179,10 +179,10 @@ class Threads:
         self._conversations.pop(conversation.id, None)
 
     def write(self) -> None:
-        """Write what there is to write.
+        """Write the collected changes.
 
         Raises:
-            Overtaken: what was not there was stored by somebody else.
+            Overtaken: another transaction stored a row that was missing.
         """
         tx, moves = self._tx, self._new_moves
         fresh = [self._as_left(new_conversation) for new_conversation in self._new_conversations.values()]
@@ -210,16 +210,16 @@ class Threads:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedContacts:
     """Contact details that a message shares, and the person's platform name at that time."""
 
     account: ChannelAccount
     message: Message
-    found: Found
+    contacts: MessageContacts
     person: Person
 
 
-class Batch:
+class DeliveryBatch:
     """One batch of deliveries; each of its lists is in the order in which things happened.
 
     Attributes:
@@ -229,14 +229,14 @@ class Batch:
 
     def __init__(self, tx: Tx) -> None:
         self.threads = Threads(tx)
-        self.shared: list[Shared] = []
+        self.shared: list[SharedContacts] = []
         self.earned: list[measurement.Earned] = []
         self._tx = tx
         self._events: list[tuple[str, Any]] = []
         self._accounts: dict[tuple[str, Platform, str], AccountSwitch | None] = {}
 
     def find_account(self, receipt: Receipt) -> "AccountSwitch | None":
-        """The account that a delivery came to, read once; None when the business has no such account."""
+        """Return the account of a delivery, read once; None when the business has no account with this id."""
         key = (receipt.business_id, receipt.platform, receipt.account)
         if key not in self._accounts:
             business_id, platform, external_id = receipt.business_id, receipt.platform, receipt.account
@@ -252,7 +252,7 @@ class Batch:
         """Append an event to those of the batch."""
         self._events.append((business_id, event))
 
-    def tell(self) -> None:
+    def write_events(self) -> None:
         """Write the events."""
         emit_all(self._tx, self._events)
         self._events = []
@@ -264,7 +264,7 @@ class Batch:
             Overtaken: see ``Threads.write``.
         """
         self.threads.write()
-        self.tell()
+        self.write_events()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,4 +273,4 @@ class AccountSwitch:
 
     account: ChannelAccount
     switch: CaptureSwitch | None
-    batch: Batch
+    batch: DeliveryBatch

@@ -20,7 +20,7 @@ class ReceiptState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A delivery as it came in; ``copies`` counts how often the same one arrived."""
+    """A stored delivery; ``copies`` counts how often the same one arrived."""
 
     id: int
     business_id: str
@@ -34,7 +34,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class ReceiptCounts:
     """Deliveries of a business; ``received`` is the sum of all others at any moment."""
 
     received: int
@@ -181,8 +181,8 @@ class AdReferral:
 class InlineNotice:
     """The line "Contact information has been updated in Leads Center" in our own inbox.
 
-    It is no message: it stands in a table of its own, so no path that sends or shows messages can leak it to
-    the customer, the API or a partner (R37, R38).
+    It is no message: it has a table of its own, so no path that sends or shows messages can leak it to the
+    customer, the API or a partner (R37, R38).
     """
 
     id: str
@@ -195,7 +195,7 @@ class InlineNotice:
 
 @dataclass(frozen=True, slots=True)
 class PreparedReply:
-    """A question with its answer, or the title of a prompt with what it sends.
+    """A question with its answer, or the title of a prompt with its message.
 
     ``number`` is the id that the API keeps for it when its words are changed; 0 where they give it its id.
     """
@@ -291,7 +291,7 @@ class ScheduledReply:
 
 @dataclass(frozen=True, slots=True)
 class SavedReply:
-    """A text that members use again; ``shortcut`` is what they type after a slash."""
+    """A text that members use again; ``shortcut`` follows a slash."""
 
     id: str
     business_id: str

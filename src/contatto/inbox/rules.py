@@ -240,7 +240,7 @@ def automatic_answer(content: AutomaticMessages, text: str) -> str | None:
 
 
 def mentioned_members(text: str, members: Mapping[str, str]) -> set[str]:
-    """The members whom a text names with an at sign, by id; of two names that fit, the longer one counts."""
+    """Return the members that a text mentions with an at sign, by id; the longer of two names wins."""
     member_ids = set()
     rest = text.casefold()
     for member_id, name in sorted(members.items(), key=lambda each: -len(each[1])):

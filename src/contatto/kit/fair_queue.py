@@ -1,22 +1,33 @@
-"""Fair order of waiting work: tenants are served in turn."""
+"""Fair order of waiting work: tenants are served in turn, in batches that a failing row does not stop."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+import math
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, literal, select
 
+from contatto.kit.clock import BATCH_S, LONG_BATCH_S
 from contatto.kit.db.prepared import PreparedQuery, Query
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.write_queue import is_awaited, savepoint
 
 MOST_TURNS: Final = 50
 """Businesses that one batch serves; the next batch goes on with those after them."""
 
 type ListRows[T] = Callable[[str, int], list[T]]
-"""Lists so many rows of one business at most."""
+"""Lists at most this number of rows of one business."""
+
+
+class TenantRow(Protocol):
+    """Row that belongs to a business."""
+
+    @property
+    def business_id(self) -> str: ...
 
 
 class Queue:
@@ -139,3 +150,71 @@ def in_turn[T](lists: Iterable[Iterable[T]]) -> Iterator[T]:
             yield item
             waiting.append(following)
             break
+
+
+def batch_seconds(tx: Tx) -> float:
+    """Return the time budget of a batch; it is shorter while a request waits for this transaction."""
+    return BATCH_S if is_awaited(tx) else LONG_BATCH_S
+
+
+def run_batch[Row: TenantRow](
+    tx: Tx,
+    turns: Turns,
+    limit: int,
+    list_rows: ListRows[Row],
+    work: Callable[[Sequence[Row]], list[Row]],
+    note_failure: Callable[[Row, Exception], None],
+) -> int:
+    """Work on due rows of many businesses, in turn; halve the batch until a row that fails is alone.
+
+    Each attempt runs in a savepoint. After a failure each business is tried apart, so it stops no other;
+    a business that has had its time waits for the next batch. Rows of a business keep their order.
+
+    Args:
+        tx: transaction of the batch.
+        turns: order of the businesses, from batch to batch.
+        limit: most rows to read.
+        list_rows: reads the rows of one business, oldest first.
+        work: works on rows in order, for as long as a batch may take, and returns those that it tried.
+        note_failure: records that a row failed.
+
+    Returns:
+        The number of tried rows; call again until it is 0.
+    """
+    rows = turns.list_rows(tx, limit, list_rows)
+    pieces = [rows] if rows else []
+    tried, begun, end = list[Row](), set[str](), math.inf
+    while pieces:
+        piece = pieces.pop()
+        business_id = piece[0].business_id
+        if tried and business_id in begun and time.perf_counter() > end:
+            continue
+        begun.add(business_id)
+        try:
+            with savepoint(tx):
+                finished = work(piece)
+        except Exception as error:  # a failure concerns these rows alone
+            end = min(end, time.perf_counter() + batch_seconds(tx))
+            if parts := _split(piece):
+                pieces += parts
+            else:
+                note_failure(piece[0], error)
+                tried += piece
+            continue
+        tried += finished
+        if len(finished) < len(piece):  # later rows of the business must not overtake the rest
+            pieces = [waiting for waiting in pieces if waiting[0].business_id != business_id]
+    if tried:
+        turns.served(tried[-1].business_id)
+    return len(tried)
+
+
+def _split[Row: TenantRow](rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of each business, or the halves of one, the first last; nothing of a single row."""
+    rows_by_business: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        rows_by_business[row.business_id].append(row)
+    if len(rows_by_business) > 1:
+        return list(rows_by_business.values())[::-1]
+    half = len(rows) // 2
+    return [list(rows[half:]), list(rows[:half])] if half else []

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.kit.numbers import loss_of_rate
-from contatto.leads.model import HeldBin, HeldOut, ScoredLead, Sign
+from contatto.leads.model import HeldBin, HeldOut, ReasonGroup, ScoredLead
 from contatto.leads.rules.filters import choose_reasons, is_enough
 
 type Floats = NDArray[np.float64]
@@ -87,8 +87,8 @@ class Linear:
         words: how many columns of the table are words.
         steps: for each measure the values from which on its steps are taken.
         bias: the log-odds of a lead that has all at the mean.
-        weights: of the words, then of the steps, of which a measure has one more for what is unknown.
-        means: of the same, in what was learned from.
+        weights: of the words, then of the steps, of which a measure has one more for a missing value.
+        means: of the same, in the training data.
     """
 
     words: int
@@ -182,7 +182,7 @@ _LEAST: Final = 20
 """Bins hold at least so many leads, so that a few dozen leads make two or three."""
 
 
-def tell_held(chances: Floats, good: Floats, signs: tuple[Sign, ...]) -> HeldOut:
+def tell_held(chances: Floats, good: Floats, signs: tuple[ReasonGroup, ...]) -> HeldOut:
     """Chances of leads beside what became of them, in bins of as many leads each.
 
     Args:
@@ -199,7 +199,7 @@ def tell_held(chances: Floats, good: Floats, signs: tuple[Sign, ...]) -> HeldOut
     return HeldOut(good_count, loss_of_rate(good_count, lead_count, good_count / lead_count), bins, signs)
 
 
-def weigh_signs(letters: Sequence[str], parts: Floats) -> tuple[Sign, ...]:
+def weigh_signs(letters: Sequence[str], parts: Floats) -> tuple[ReasonGroup, ...]:
     """By what the signs of each letter typically move the odds, strongest first.
 
     Args:
@@ -209,7 +209,7 @@ def weigh_signs(letters: Sequence[str], parts: Floats) -> tuple[Sign, ...]:
     moved: dict[str, Floats] = {}
     for letter, part in zip(letters, parts.T, strict=True):
         moved[letter] = moved[letter] + part if letter in moved else part
-    signs = (Sign(letter, exp(float(added.std()))) for letter, added in moved.items())
+    signs = (ReasonGroup(letter, exp(float(added.std()))) for letter, added in moved.items())
     return tuple(sorted(signs, key=lambda sign: (-sign.times, sign.letter)))
 
 
@@ -233,12 +233,12 @@ class Correction:
 
     def chance(self, log_odds: float) -> float:
         """The corrected chance that belongs to what the model says."""
-        corrected = self.shift + self.slope * _held(log_odds)
+        corrected = self.shift + self.slope * _clamp(log_odds)
         return 1.0 / (1.0 + exp(-max(min(corrected, _STEEPEST), -_STEEPEST)))
 
     def learn(self, log_odds: float, came: float) -> "Correction":
         """Return the correction after one more outcome, 1 or 0, for a prediction of these log-odds."""
-        expected, bounded = self.chance(log_odds), _held(log_odds)
+        expected, bounded = self.chance(log_odds), _clamp(log_odds)
         of_shift, of_slope = self.of_shift + _SHIFT_WANDERS, self.of_slope + _SLOPE_WANDERS
         to_shift = of_shift + self.of_both * bounded
         to_slope = self.of_both + of_slope * bounded
@@ -255,18 +255,18 @@ class Correction:
 
 
 def correct_by(outcomes: Iterable[tuple[float, bool]], before: Correction) -> Correction:
-    """A correction after outcomes, in their order: what the model had said, and what came."""
+    """Return a correction after outcomes, in their order: the model's prediction, and the outcome."""
     for log_odds, outcome in outcomes:
         before = before.learn(log_odds, float(outcome))
     return before
 
 
-def _held(log_odds: float) -> float:
+def _clamp(log_odds: float) -> float:
     return 0.0 if isnan(log_odds) else max(min(log_odds, _MOST_LOG_ODDS), -_MOST_LOG_ODDS)
 
 
 ROUNDS: Final = 100
-"""So many trees are grown at most."""
+"""Most trees of a model."""
 _SETTINGS: Final = {
     "objective": "binary",
     "num_leaves": 31,
@@ -304,7 +304,7 @@ class Trees:
 
 
 def prepare_trees() -> None:
-    """Use the library once, if it is there: it loads parts of itself, from files, when first needed."""
+    """Use the library once, if it is installed: it loads parts from files when they are first needed."""
     with suppress(NoTrees):
         table, outcomes = np.arange(80.0)[:, None], np.arange(80.0) % 2.0
         trees = read_trees(grow_trees(table, outcomes, 2).text())
@@ -320,10 +320,10 @@ def can_grow_trees() -> bool:
 
 
 def grow_trees(table: Floats, outcomes: Floats, rounds: int) -> Trees:
-    """Grow so many trees on rows of which it is known what they became.
+    """Grow trees on rows with outcomes.
 
     Raises:
-        NoTrees: where the library is not there.
+        NoTrees: when the library is not installed.
     """
     library = _library()
     rows = library.Dataset(table, outcomes, params={"verbosity": -1})
@@ -369,7 +369,7 @@ class SavedQuality(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class LeadQuality:
     """A model of what becomes of leads.
 
     ``share`` is how much of the log-odds comes from ``rounds`` trees, the rest from logistic regression.
@@ -406,7 +406,7 @@ class Quality:
         return _digest(raw) + raw
 
 
-def read_quality(raw: bytes) -> Quality:
+def read_quality(raw: bytes) -> LeadQuality:
     """A kept model.
 
     Raises:
@@ -417,18 +417,18 @@ def read_quality(raw: bytes) -> Quality:
         raise NoTrees("the kept model is not whole")
     saved = msgspec.json.decode(body, type=SavedQuality)
     trees = read_trees(saved.trees) if saved.trees else None
-    return Quality(saved.columns, saved.linear, trees, saved.share, saved.rounds, saved.loss)
+    return LeadQuality(saved.columns, saved.linear, trees, saved.share, saved.rounds, saved.loss)
 
 
 def _digest(raw: bytes) -> bytes:
     return blake2b(raw, digest_size=_DIGEST_SIZE).digest()
 
 
-def learn_quality(some: Sequence[Described], outcomes: Sequence[bool]) -> Quality:
-    """Learn from leads of which it is known what they became; the same model from the same leads.
+def learn_quality(some: Sequence[Described], outcomes: Sequence[bool]) -> LeadQuality:
+    """Train on leads with outcomes; the same leads give the same model.
 
     Args:
-        some: what is known of each lead.
+        some: features of each lead.
         outcomes: whether it became good; some did, some did not.
     """
     columns, good = choose_columns(some), np.array(outcomes, np.float64)
@@ -437,7 +437,7 @@ def learn_quality(some: Sequence[Described], outcomes: Sequence[bool]) -> Qualit
     best = _compare(table, good, len(columns.words), tries_trees=tries_trees)
     trees = grow_trees(table, good, best.rounds) if best.share else None
     linear = fit_linear(table, good, len(columns.words))
-    quality = Quality(columns, linear, trees, best.share, best.rounds, log_loss(best.log_odds, good))
+    quality = LeadQuality(columns, linear, trees, best.share, best.rounds, log_loss(best.log_odds, good))
     signs = weigh_signs(columns.letters(), quality.parts(some))
     return replace(quality, held=tell_held(chance_at(best.log_odds), good, signs))
 
@@ -481,7 +481,7 @@ def _parts_of(good: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 def log_loss(log_odds: Floats, good: Floats) -> float:
-    """The mean log loss of what was expected."""
+    """Return the mean log loss of predictions."""
     chance = chance_at(log_odds)
     return float(-np.mean(good * np.log(chance) + (1.0 - good) * np.log(1.0 - chance)))
 
@@ -493,10 +493,10 @@ class ScoringRequest(msgspec.Struct, frozen=True):
     """Input of a scoring round.
 
     Args:
-        leads: the newest leads, oldest first; those of which it became known what they are since a model
-            said something have ``said``, and correct it.
-        model: the model that is kept, or nothing: one is to be learned.
-        correction: what is kept of how the model errs.
+        leads: the newest leads, oldest first; those with an outcome since their last prediction correct the
+            calibration.
+        model: the saved model, or None to train one.
+        correction: calibration of the model's errors.
     """
 
     leads: list[ScoredLead]
@@ -504,7 +504,7 @@ class ScoringRequest(msgspec.Struct, frozen=True):
     correction: Correction
 
 
-class Given(msgspec.Struct, frozen=True):
+class GivenScore(msgspec.Struct, frozen=True):
     """The score of a lead, as `LeadScore` has it; without reasons those that it has stay."""
 
     lead_id: str
@@ -514,7 +514,7 @@ class Given(msgspec.Struct, frozen=True):
     is_counted: bool
 
 
-class Learned(msgspec.Struct, frozen=True):
+class TrainedModel(msgspec.Struct, frozen=True):
     """A new model: as it is kept, from how many outcomes, the share of trees, and the loss on others.
 
     ``has_trees``: whether the library of trees could be loaded. ``held`` tells more of these others.
@@ -531,13 +531,13 @@ class Learned(msgspec.Struct, frozen=True):
 class ScoringResult(msgspec.Struct, frozen=True):
     """Result of a scoring round: changed scores, and the new model, if one was trained."""
 
-    scores: list[Given]
+    scores: list[GivenScore]
     correction: Correction
-    learned: Learned | None
+    learned: TrainedModel | None
 
 
 def score_round(raw: bytes) -> bytes:
-    """Correct, learn if there is no model, and score: an `Asked` becomes an `Answered`."""
+    """Run a scoring round on JSON, for a process of its own."""
     request = msgspec.json.decode(raw, type=ScoringRequest)
     return msgspec.json.encode(answer_round(request))
 
@@ -545,11 +545,11 @@ def score_round(raw: bytes) -> bytes:
 def answer_round(request: ScoringRequest) -> ScoringResult:
     """Run a scoring round on decoded values."""
     correction = correct_by(_outcomes(request.leads), request.correction)
-    saved = _kept(request.model)
+    saved = _load_quality(request.model)
     quality = saved or _learn(request.leads)
     if quality is None:
         return ScoringResult([], correction, None)
-    scores: list[Given] = []
+    scores: list[GivenScore] = []
     for start in range(0, len(request.leads), _AT_ONCE):
         scores += _scores(quality, correction, request.leads[start : start + _AT_ONCE], is_new=saved is None)
     known_outcomes = sum(lead.is_good is not None for lead in request.leads)
@@ -557,9 +557,9 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
     return ScoringResult(scores, correction, learned)
 
 
-def _learned(quality: Quality, outcome_count: int) -> Learned:
+def _learned(quality: LeadQuality, outcome_count: int) -> TrainedModel:
     body = quality.to_bytes()
-    return Learned(body, outcome_count, quality.share, quality.loss, can_grow_trees(), quality.held)
+    return TrainedModel(body, outcome_count, quality.share, quality.loss, can_grow_trees(), quality.held)
 
 
 def _outcomes(leads: Sequence[ScoredLead]) -> list[tuple[float, bool]]:
@@ -570,7 +570,7 @@ def _outcomes(leads: Sequence[ScoredLead]) -> list[tuple[float, bool]]:
     ]
 
 
-def _kept(model: bytes) -> Quality | None:
+def _load_quality(model: bytes) -> LeadQuality | None:
     """The model that is kept; one that cannot be read is learned anew."""
     if model:
         with suppress(NoTrees):
@@ -578,7 +578,7 @@ def _kept(model: bytes) -> Quality | None:
     return None
 
 
-def _learn(leads: Sequence[ScoredLead]) -> Quality | None:
+def _learn(leads: Sequence[ScoredLead]) -> LeadQuality | None:
     labelled = [(lead, lead.is_good) for lead in leads if lead.is_good is not None]
     outcomes = [is_good for _, is_good in labelled]
     return (
@@ -589,8 +589,8 @@ def _learn(leads: Sequence[ScoredLead]) -> Quality | None:
 
 
 def _scores(
-    quality: Quality, correction: Correction, leads: Sequence[ScoredLead], *, is_new: bool
-) -> list[Given]:
+    quality: LeadQuality, correction: Correction, leads: Sequence[ScoredLead], *, is_new: bool
+) -> list[GivenScore]:
     """Return the scores that changed; leads that the model scored before keep their score and reasons."""
     fresh = [lead for lead in leads if is_new or lead.said is None]
     described = [(lead.words, lead.numbers) for lead in fresh]
@@ -604,8 +604,8 @@ def _scores(
     for lead in leads:
         log_odds = judged.get(lead.lead_id, lead.said or 0.0)
         score = round(100.0 * correction.chance(log_odds))
-        # What this model has not learned, and the correction has not heard of, is still to be heard of.
+        # An outcome that neither this model nor the correction has learned is still to be learned.
         is_counted = lead.is_good is not None and (is_new or lead.said is not None)
         if lead.lead_id in judged or (score, is_counted) != (lead.score, lead.is_counted):
-            scores.append(Given(lead.lead_id, score, reasons.get(lead.lead_id), log_odds, is_counted))
+            scores.append(GivenScore(lead.lead_id, score, reasons.get(lead.lead_id), log_odds, is_counted))
     return scores

@@ -76,7 +76,7 @@ class Lead:
 class ContactPoint:
     """A contact detail of a lead, opened for reading.
 
-    A member may say that it is the main one, or that it is wrong: nobody is reached by it any more.
+    A member may mark it as the main one, or as wrong.
     """
 
     id: str
@@ -188,7 +188,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The member who changes something, and the business whose rows it concerns."""
+    """Member who changes something, and the business of the changed rows."""
 
     business_id: str
     member_id: str
@@ -196,7 +196,7 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class LeadLabel:
     """A word that a business sorts its leads by; ``tone`` picks the colour of its dot."""
 
     id: str
@@ -310,7 +310,7 @@ class JobKind(StrEnum):
     UNDO = "undo"
 
 
-class JobState(StrEnum):
+class LeadJobState(StrEnum):
     """State of a job; a waiting one begins as soon as fewer others of its business run.
 
     A draft is an import that its member still looks at; nothing is done with it.
@@ -334,12 +334,11 @@ class ItemState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class JobPlan:
     """Plan of a job: for named leads, for the matches of a query, or for the rows of a file.
 
-    Of a file ``head`` is its first line, ``columns`` says what each column is taken for, and ``numbers`` are
-    the rows' own numbers once only those are left that could not be taken, or not wholly. ``encoding`` is
-    that of a text file, and empty for a workbook or a pasted text.
+    For a file, ``head`` is its first line and ``columns`` the meaning of each column. ``numbers`` are the
+    original row numbers in a plan of rejected rows. ``encoding`` is empty for a workbook or a pasted text.
     """
 
     value: str = ""
@@ -353,16 +352,16 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """Long work on leads. ``cursor`` stands behind what was worked on last, at ``moved_at``."""
+class LeadJob:
+    """Long work on leads. ``cursor`` is the last finished lead, at ``moved_at``."""
 
     id: str
     business_id: str
     kind: JobKind
-    state: JobState
+    state: LeadJobState
     member_id: str
     actor: str
-    plan: Plan
+    plan: JobPlan
     cursor: str
     total: int
     done: int
@@ -375,7 +374,7 @@ class Job:
 
     @property
     def has_ended(self) -> bool:
-        return self.state is JobState.DONE
+        return self.state is LeadJobState.DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +391,7 @@ class JobItem:
 
 @dataclass(frozen=True, slots=True)
 class ErasedPeople:
-    """People who are to be forgotten: their leads, their ids on channels, and what is known of them.
+    """People to be forgotten: their leads, their ids on channels, and their data.
 
     ``contacts`` are contact values, normalised and as they were written; ``names`` are whole names.
     """
@@ -406,7 +405,7 @@ class ErasedPeople:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """Tombstone of an erased lead: its id, when it was erased, and by whom."""
+    """Tombstone of an erased lead: its id, the time, and the member who erased it."""
 
     id: str
     erased_at: datetime
@@ -437,8 +436,8 @@ class ScoredLead:
 
     Args:
         lead_id: its id.
-        words: what it has, such as ``c:SG``: a letter that says what it is, and a value.
-        numbers: what was measured, by names such as ``w:hour``; what is not known is left out, or NaN.
+        words: categories, such as ``c:SG``: a letter for the kind, and a value.
+        numbers: measures, by names such as ``w:hour``; a missing one is left out, or NaN.
         is_good: whether it became good; None while that is not known.
         said: the log-odds that the model gave when it last judged this lead; None before it did.
         score: the score that it has.
@@ -464,7 +463,7 @@ class HeldBin:
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class ReasonGroup:
     """Reason group of a score: columns of one letter (see `rules/scoring`), with their odds ratio."""
 
     letter: str
@@ -481,7 +480,7 @@ class HeldOut:
     good: int
     of_rate: float
     bins: tuple[HeldBin, ...]
-    signs: tuple[Sign, ...]
+    signs: tuple[ReasonGroup, ...]
 
 
 @dataclass(frozen=True, slots=True)

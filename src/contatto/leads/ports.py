@@ -11,8 +11,8 @@ from contatto.kit.db.tx import Tx
 from contatto.leads.model import ErasedPeople
 
 
-class Consent(Protocol):
-    """One answer to a question for consent, with the text that was asked."""
+class ShownConsent(Protocol):
+    """One answer to a question for consent, with its text."""
 
     @property
     def at(self) -> datetime: ...
@@ -48,11 +48,11 @@ type Forget = Callable[[Tx, ErasedPeople], set[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeadPorts:
-    """All of them are required: erasing a person must not leave out what nobody handed in.
+    """All of them are required: erasing a person must not leave a table out.
 
     Attributes:
-        unread_chats: leads whose chat has something that no member has read.
-        waiting_chats: leads whose chat waits for an answer.
+        unread_chats: leads with unread chats.
+        waiting_chats: leads with chats that wait for an answer.
         first_answer: when somebody first wrote in a business's conversation, and was first answered.
         in_crm: leads that stand so in any of the linked CRMs.
         crm_states: how far leads are in those, the worst of each; none for a lead that was never due.
@@ -72,7 +72,7 @@ class LeadPorts:
     crm_states: Callable[[Tx, str, Collection[str]], Mapping[str, str]]
     waiting_chats: LeadIds
     first_answer: Callable[[Tx, str, str], tuple[datetime, datetime | None] | None]
-    consents: Callable[[Tx, str, str], Sequence[Consent]]
+    consents: Callable[[Tx, str, str], Sequence[ShownConsent]]
     hold_chats: Callable[[Tx, str, Collection[str]], None]
     forget_chats: Forget
     forget_answers: Forget

@@ -444,7 +444,7 @@ def _changed_targeting(
     if not changes.targeting:
         return {}
     targeting = replace(before.targeting, **changes.targeting)
-    # an audience that was deleted meanwhile may stay: it only has nobody in it
+    # a deleted audience may stay in the ad group: it has no members
     audience_numbers = {*_audience_numbers(tx, account), *before.audience_ids, *before.excluded_audience_ids}
     return asdict(check_targeting(targeting, audience_numbers))
 

@@ -117,13 +117,13 @@ def load_node_account(tx: Tx, business_id: str, place: Place) -> AdAccount:
 
 
 def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str, typist: Typist) -> None:
-    """Do to one row what was chosen for many.
+    """Apply a bulk change to one row.
 
     Args:
         tx: of this row alone, so that its refusal keeps no other row from being changed.
-        business_id: whose row it is.
+        business_id: business of the row.
         place: the row.
-        act: what is done to it.
+        act: the change.
         amount: a budget or a bid as it was typed, in units of the ad account's currency.
         typist: who typed it.
 
@@ -156,12 +156,12 @@ def copy_node(
 ) -> Campaign | AdGroup | Ad:
     """Copy what stands at a place, beside it, with all under it that is not deleted.
 
-    The copy itself is paused; what is under it keeps its status, so that one switch starts it all.
+    The copy itself is paused; its children keep their status, so that one switch starts it all.
 
     Args:
         tx: holds the whole copy or nothing of it.
-        business_id: whose it is.
-        place: what is copied.
+        business_id: business of the node.
+        place: the node to copy.
         named: makes the name of the copy from that of the original.
         needs_review: whether copied ads wait for the operator.
 
@@ -270,10 +270,10 @@ class OpenDraft:
 
 
 def keep_draft(tx: Tx, owner: Owner, place: Place, form: Form) -> Draft:
-    """Keep a form as it is typed now, in the place of what was kept of it before.
+    """Keep a form as the member typed it, in place of an earlier draft.
 
     Raises:
-        Refused: NOT_FOUND, when what it would stand in is not there (any more).
+        Refused: NOT_FOUND, when its parent does not exist (any more).
     """
     check_place(tx, owner, place)
     draft = Draft(*owner, *place, json.dumps(asdict(form)), tx.now)
@@ -295,7 +295,7 @@ def check_place(tx: Tx, owner: Owner, place: Place) -> None:
 
 
 def drop_draft(tx: Tx, owner: Owner, place: Place) -> None:
-    """Forget a draft; one that is not there is no mistake."""
+    """Delete a draft; a missing one is no error."""
     store.delete_draft(tx, *owner, place)
 
 
@@ -330,7 +330,7 @@ def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
 
 
 def purge_drafts(tx: Tx) -> int:
-    """Delete drafts that nobody touched for a month; say how many."""
+    """Delete drafts without a change for a month; return their number."""
     return store.delete_old_drafts(tx, tx.now - KEEP_DRAFTS)
 
 
@@ -345,7 +345,7 @@ _END: Final = ("ends_on", "ends_time")
 
 
 @dataclass(frozen=True, slots=True)
-class Edit[F]:
+class NodeEdit[F]:
     """A form that was sent: who typed it, and the change that its writer has seen."""
 
     form: F
@@ -353,7 +353,7 @@ class Edit[F]:
     seen_at: datetime
 
 
-def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: Edit[CampaignForm]) -> Campaign:
+def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: NodeEdit[CampaignForm]) -> Campaign:
     """Change a campaign to what its form says.
 
     Raises:
@@ -369,7 +369,7 @@ def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: Edit[Campa
     return faults.finish(lambda: update_campaign(tx, account, before.number, changes))
 
 
-def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: Edit[AdGroupForm]) -> AdGroup:
+def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[AdGroupForm]) -> AdGroup:
     """Change an ad group to what its form says; account, goal, kind of budget and windows stay as they are.
 
     Raises:
@@ -401,7 +401,7 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: Edit[AdGrou
     return faults.finish(lambda: update_ad_group(tx, account, before.number, changes))
 
 
-def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: Edit[AdForm], *, needs_review: bool) -> Ad:
+def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: NodeEdit[AdForm], *, needs_review: bool) -> Ad:
     """Change an ad to what its form says; with ``needs_review`` new texts wait for the operator.
 
     Raises:
@@ -438,7 +438,7 @@ def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> Ad
 
 
 def _changed_money(
-    account: AdAccount, before: AdGroup, edit: Edit[AdGroupForm], shown: AdGroupForm, faults: Faults
+    account: AdAccount, before: AdGroup, edit: NodeEdit[AdGroupForm], shown: AdGroupForm, faults: Faults
 ) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     form, typist, currency, lang = edit.form, edit.typist, account.currency, edit.typist.words.lang
@@ -456,7 +456,7 @@ def _changed_money(
 def _ask(
     account: AdAccount, field: str, values: tuple[int | None, int | None], typist: Typist, faults: Faults
 ) -> None:
-    """Note it if an amount leaps from the first value to the second, and nobody confirmed that."""
+    """Add a field if its amount leaps from the first value to the second without a confirmation."""
     before, after = values
     faults.read(lambda: check_leap(field, before, after, account.currency, typist), None)
 

@@ -125,7 +125,7 @@ def is_counted(tx: Tx, account: AdAccount) -> bool:
 
 
 def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new: NewAdAccount) -> None:
-    """Correct what was mistyped of an ad account.
+    """Correct mistyped settings of an ad account.
 
     Its money is counted in its currency and its days in its zone, so both stay from the first campaign on.
 

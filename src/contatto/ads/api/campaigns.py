@@ -49,11 +49,11 @@ from contatto.ads.api.schemas import (
     UpdateAdGroup,
     UpdateAds,
     UpdateCampaign,
+    node_filter_of,
     page_of,
     show_ad,
     show_ad_group,
     show_campaign,
-    wanted_of,
 )
 from contatto.ads.model import Ad, AdGroup, Audit, EventCount, ScheduleType, Targeting, ViewWindow
 from contatto.ads.rules.goals import (
@@ -112,7 +112,7 @@ async def create_one_campaign(
 async def update_one_campaign(
     request: Request, caller: ApiCaller, body: UpdateCampaign
 ) -> Answered[CampaignInfo]:
-    """Change the name or the budget of a campaign; what is not sent stays."""
+    """Change the name or the budget of a campaign; omitted fields keep their values."""
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> CampaignInfo:
@@ -136,7 +136,7 @@ async def get_campaigns(request: Request, caller: ApiCaller) -> Answered[Campaig
 
     def work(tx: Tx) -> CampaignList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        node_filter = wanted_of(query.filtering, "campaign_name")
+        node_filter = node_filter_of(query.filtering, "campaign_name")
         total = store.count_campaigns(tx, caller.business_id, account.id, node_filter)
         campaigns = store.list_campaigns(tx, caller.business_id, account.id, node_filter, page_of(query))
         rows = [show_campaign(campaign, account) for campaign in campaigns]
@@ -237,7 +237,7 @@ def _check_engaged(body: CreateAdGroup) -> None:
 async def update_one_ad_group(
     request: Request, caller: ApiCaller, body: UpdateAdGroup
 ) -> Answered[AdGroupInfo]:
-    """Change an ad group; what is not sent stays.
+    """Change an ad group; omitted fields keep their values.
 
     Goal, promotion type, billing event, budget mode and attribution windows stay as they were made: another
     value for one of them is refused. The start can be moved until it has come.
@@ -308,7 +308,7 @@ async def get_ad_groups(request: Request, caller: ApiCaller) -> Answered[AdGroup
 
 def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[AdGroupInfo], int]:
     """The ad groups of a page of the list, as they are shown, and how many there are in all."""
-    node_filter = wanted_of(query.filtering, "adgroup_name")
+    node_filter = node_filter_of(query.filtering, "adgroup_name")
     total = store.count_ad_groups(tx, account.business_id, account.id, node_filter)
     ad_groups = store.list_ad_groups(tx, account.business_id, account.id, node_filter, page_of(query))
     above = store.load_campaigns(tx, account.business_id, {one.campaign_id for one in ad_groups})
@@ -383,7 +383,7 @@ def _new_ad(creative: Creative, ad_group_id: str) -> NewAd:
 
 @ad_router.post("/update/")
 async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) -> Answered[SavedAds]:
-    """Change ads of one ad group, all that are named or none of them; what is not sent stays."""
+    """Change ads of one ad group, all of them or none; omitted fields keep their values."""
     require(caller, Permission.WRITE_ADS)
     needs_review = context_of(request).settings.needs_ad_review
 
@@ -424,7 +424,7 @@ async def get_ads(request: Request, caller: ApiCaller) -> Answered[AdList]:
 
     def work(tx: Tx) -> AdList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        node_filter = wanted_of(query.filtering, "ad_name")
+        node_filter = node_filter_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, node_filter)
         ads = store.list_ads(tx, caller.business_id, account.id, node_filter, page_of(query))
         rows = show_ads(tx, account, ads)
@@ -434,7 +434,7 @@ async def get_ads(request: Request, caller: ApiCaller) -> Answered[AdList]:
 
 
 def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
-    """Ads as the API shows them, with what is above each."""
+    """Return ads as the API shows them, with their ad groups and campaigns."""
     campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in ads})
     groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in ads})
     return [show_ad(ad, groups[ad.ad_group_id], campaigns[ad.campaign_id], account) for ad in ads]

@@ -29,7 +29,7 @@ from contatto.ads.rules.targeting import (
     LEAD_MARKETS,
     LEAD_MARKETS_ON,
     LOCATION_IDS,
-    Place,
+    Region,
     countries_of,
     country_name,
     normal_countries,
@@ -142,7 +142,7 @@ async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
 
 @targeting_router.get("/search/region/", openapi_extra=describe_query(SearchRegionQuery))
 async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundRegions]:
-    """Find regions whose name contains the keyword; all of them without one."""
+    """Find regions by a keyword in their names; all of them without one."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, SearchRegionQuery)
     await _check_advertiser(request, caller, query.advertiser_id)
@@ -192,7 +192,7 @@ def _country(code: str) -> RegionInfo:
     )
 
 
-def _city(place: Place) -> RegionInfo:
+def _city(place: Region) -> RegionInfo:
     return RegionInfo(
         location_id=place.location_id,
         name=place.name,
@@ -229,7 +229,7 @@ class Eligibility(Answer, frozen=True):
 
 @eligibility_router.get("/check/", openapi_extra=describe_query(EligibilityQuery))
 async def check_eligibility(request: Request, caller: ApiCaller) -> Answered[Eligibility]:
-    """Extension: the three country checks of a goal, and what is still to do before it can be used."""
+    """Extension: the three country checks of a goal, and the remaining steps before it can be used."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, EligibilityQuery)
     goal = goal_of(query.optimization_goal, query.promotion_type)
@@ -409,7 +409,7 @@ async def create_auto_message(
 
 @welcome_router.get("/get/", openapi_extra=describe_query(AutoMessageQuery))
 async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[WelcomeList]:
-    """List welcome messages, newest first. Each passes its audit at once: nobody else reads them."""
+    """List welcome messages, newest first. Each passes its audit at once, because no moderator reads it."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, AutoMessageQuery)
 

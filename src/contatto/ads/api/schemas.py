@@ -195,7 +195,7 @@ class CreateAds(ApiModel):
 
 
 class UpdateCampaign(ApiModel):
-    """A patch: what is not given stays. ``budget_mode`` and ``objective_type`` stay as they were made."""
+    """A patch: omitted fields keep their values. ``budget_mode`` and ``objective_type`` cannot be changed."""
 
     advertiser_id: ApiId
     campaign_id: ApiId
@@ -206,7 +206,7 @@ class UpdateCampaign(ApiModel):
 
 
 class UpdateAdGroup(TargetingShape):
-    """A patch: what is not given stays. Goal, promotion type, budget mode and windows cannot be changed."""
+    """A patch: omitted fields keep their values. Goal, promotion type, budget mode and windows are fixed."""
 
     advertiser_id: ApiId
     adgroup_id: ApiId
@@ -402,7 +402,7 @@ class SmartAd(_SmartAdParts):
 
 
 class UpdateSmartAd(_SmartAdParts):
-    """A patch: what is not given stays."""
+    """A patch: omitted fields keep their values."""
 
     smart_plus_ad_id: ApiId
     ad_name: str | None = None
@@ -414,7 +414,7 @@ class MoveSmartAds(ApiModel):
     smart_plus_ad_ids: FewIds
 
 
-def wanted_of(
+def node_filter_of(
     filtering: Filtering | None, name_field: Literal["campaign_name", "adgroup_name", "ad_name"]
 ) -> NodeFilter:
     """Return the node filter of a list's filters."""
@@ -430,7 +430,7 @@ def wanted_of(
 
 
 def _goals(name: str | None) -> frozenset[Goal] | None:
-    """The goals that a filter's word stands for; a goal of other ads has no ad group here."""
+    """Return the goals of a filter's word; a goal of other ads has no ad group here."""
     if name is None:
         return None
     goal_alias = GOAL_ALIASES.get(name, name)

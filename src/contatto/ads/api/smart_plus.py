@@ -45,10 +45,10 @@ from contatto.ads.api.schemas import (
     SmartCampaign,
     UpdateSmartAd,
     UpdateSmartAdGroup,
+    node_filter_of,
     page_of,
     show_ad_group,
     show_campaign,
-    wanted_of,
 )
 from contatto.ads.model import Ad
 from contatto.ads.rules.goals import OPERATIONS, Operation
@@ -83,7 +83,7 @@ class TargetingInfo(Answer, frozen=True):
 
 
 class SmartAdGroupInfo(AdGroupInfo, frozen=True, kw_only=True):
-    """An ad group, whose targeting also stands in ``targeting_spec``."""
+    """Ad group with its targeting in ``targeting_spec`` as well."""
 
     targeting_spec: TargetingInfo
 
@@ -143,7 +143,7 @@ async def create_smart_ad_group(
 async def update_smart_ad_group(
     request: Request, caller: ApiCaller, body: UpdateSmartAdGroup
 ) -> Answered[SmartAdGroupInfo]:
-    """Change an ad group; what is not sent stays."""
+    """Change an ad group; omitted fields keep their values."""
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> SmartAdGroupInfo:
@@ -208,7 +208,7 @@ class PageEntry(Answer, frozen=True):
 
 
 class SmartAdInfo(AdInfo, frozen=True, kw_only=True):
-    """An ad, whose parts also stand in lists."""
+    """Ad with its parts in lists as well."""
 
     smart_plus_ad_id: IdText
     creative_list: list[CreativeEntry]
@@ -277,7 +277,7 @@ def _new_ad(body: SmartAd, ad_group_id: str) -> NewAd:
 
 @router.post("/ad/update/")
 async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Answered[SmartAdInfo]:
-    """Change an ad; what is not sent stays."""
+    """Change an ad; omitted fields keep their values."""
     require(caller, Permission.WRITE_ADS)
     _check_call_to_action(body)
     needs_review = context_of(request).settings.needs_ad_review
@@ -311,7 +311,7 @@ async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAd
 
     def work(tx: Tx) -> SmartAdList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        node_filter = wanted_of(query.filtering, "ad_name")
+        node_filter = node_filter_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, node_filter)
         ads = store.list_ads(tx, caller.business_id, account.id, node_filter, page_of(query))
         rows = chosen(_show_ads(tx, account, ads), query.fields)

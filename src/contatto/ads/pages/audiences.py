@@ -1,4 +1,4 @@
-"""Audiences: what there is and what uses it, a list of customers as text, and a lookalike of one."""
+"""Pages of audiences and their uses: lists of customers as text, and lookalikes."""
 
 import hashlib
 from collections.abc import Sequence
@@ -208,7 +208,7 @@ async def _make_list(request: Request, caller: Caller, sent: _List, digests: tup
 async def _list_form(
     request: Request, caller: Caller, form: _List, wrong: dict[str, str], faults: tuple[rules.Fault, ...]
 ) -> HTMLResponse:
-    """The form with what was typed; wrong lines by their numbers, without their text."""
+    """Render the form with the entered values; wrong lines by their numbers, without their text."""
     context = context_of(request)
     ad_accounts = await context.db.read(lambda tx: accounts.list_ad_accounts(tx, caller.business_id))
     values = {

@@ -96,13 +96,13 @@ _FORM_FIELDS: Final = {
 
 
 def tree_href(query: str) -> str:
-    """The address of the tree as it was asked for."""
+    """Return the address of the tree with its filter."""
     pairs = read_pairs(query, MOST_PAIRS)
     return f"/ads?{urlencode(pairs)}" if pairs else "/ads"
 
 
 def back_to_tree(query: str, kind: NodeKind | None = None, number: int = 0) -> RedirectResponse:
-    """Back to the tree as it was asked for, at the row that was worked on."""
+    """Redirect to the tree with its filter, at the changed row."""
     return RedirectResponse(tree_href(query) + (f"#{kind}-{number}" if kind else ""), 303)
 
 
@@ -411,7 +411,7 @@ async def show_ad_group_form(request: Request, caller: PageCaller, number: str) 
 
 @router.get("/ads/campaigns/{number}/eligibility")
 async def show_eligibility(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
-    """The three checks for what is chosen at this moment."""
+    """Return the three checks for the chosen countries and account."""
     require(caller, Permission.READ_ADS)
     context = context_of(request)
     form = read_form(AdGroupForm, request.query_params.multi_items())
@@ -534,7 +534,7 @@ def _new_ad_group(
 
 
 async def _ad_group_form(request: Request, caller: Caller, number: str, typed: Typed | None) -> HTMLResponse:
-    """The form with what was typed, or as it is opened first."""
+    """Render the form with the entered or the first values."""
     context = context_of(request)
     words = translator_of(request)
 
@@ -619,7 +619,7 @@ async def _campaign_form(
 
 
 def _opened[F](tx: Tx, request: Request, caller: Caller, place: Place, form: F, *, is_new: bool) -> Opened[F]:
-    """The form as it is opened first, or with what was typed."""
+    """Render the form with the first or the entered values."""
     return open_form(tx, request, caller, place, form) if is_new else Opened(form, draft_view(place))
 
 

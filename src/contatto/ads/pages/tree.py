@@ -16,7 +16,7 @@ from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.ads import store
 from contatto.ads.actions.edits import (
-    Edit,
+    NodeEdit,
     change_node_status,
     copy_node,
     edit_ad,
@@ -104,7 +104,7 @@ async def copy_row(
     once: Annotated[str, Form(max_length=64)] = "",
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
-    """Copy a campaign, an ad group or an ad with what is under it; a page makes one copy of each at most."""
+    """Copy a campaign, an ad group or an ad with its children; a page makes one copy of each at most."""
     require(caller, Permission.WRITE_ADS)
     context, words, node_number = context_of(request), translator_of(request), number_of(number)
     needs_review = context.settings.needs_ad_review
@@ -156,7 +156,7 @@ LEVELS: Final = {NodeKind.CAMPAIGN: N_("Campaign"), NodeKind.AD_GROUP: N_("Ad gr
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _BulkChange:
     """Bulk change of rows; ``amount`` is a budget or a bid as it was typed."""
 
     act: Act
@@ -204,7 +204,7 @@ async def _work(request: Request, caller: Caller, act: Act) -> HTMLResponse:
     """
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
-    requested = _Asked(
+    requested = _BulkChange(
         act=act,
         places=read_places(str(value) for value in sent.getlist("rows")),
         amount=str(sent.get(act.value, ""))[:40],
@@ -229,7 +229,7 @@ async def _work(request: Request, caller: Caller, act: Act) -> HTMLResponse:
     return context.pages.render(request, "ads/bulk.html", values)
 
 
-def _names(tx: Tx, caller: Caller, requested: _Asked) -> dict[Place, str]:
+def _names(tx: Tx, caller: Caller, requested: _BulkChange) -> dict[Place, str]:
     names: dict[Place, str] = {}
     for place in requested.places:
         try:
@@ -239,7 +239,7 @@ def _names(tx: Tx, caller: Caller, requested: _Asked) -> dict[Place, str]:
     return names
 
 
-async def _row(request: Request, caller: Caller, requested: _Asked, place: Place) -> dict[str, Any]:
+async def _row(request: Request, caller: Caller, requested: _BulkChange, place: Place) -> dict[str, Any]:
     kind, number = place
 
     def work(tx: Tx) -> dict[str, str]:
@@ -368,7 +368,7 @@ async def show_edit(request: Request, caller: PageCaller, kind: NodeKind, number
 
 @router.post("/ads/{kind}/{number}/edit")
 async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number: str) -> Response:
-    """Change what the form changed; the second of two editors is told, and nothing is written over."""
+    """Save the changes of the form; the second of two editors is refused, and nothing is overwritten."""
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
     form: Any = read_form(FORMS[kind], sent.multi_items())
@@ -380,7 +380,7 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
     def work(tx: Tx) -> Campaign | AdGroup | Ad:
         node = find_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
-        edit: Edit[Any] = Edit(form, typist, _read_seen(over or seen_version))
+        edit: NodeEdit[Any] = NodeEdit(form, typist, _read_seen(over or seen_version))
         if not isinstance(node, Campaign) and form.page_id != node.page_id:
             check_choice(tx, caller.business_id, form.page_id)
         if isinstance(node, Campaign):
@@ -413,7 +413,7 @@ def _read_seen(text: str) -> datetime:
 
 
 async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent | None) -> HTMLResponse:
-    """The form as it was sent, or with what is there."""
+    """Render the form as it was sent, or with the current values."""
     context, words = context_of(request), translator_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:

@@ -43,7 +43,7 @@ OPTIMIZATION_GOALS: Final = {goal: name for (name, _), goal in GOALS.items()}
 BILLING_EVENTS: Final = {Goal.LEAD: BillingEvent.OCPM, Goal.CONVERSATION: BillingEvent.OCPM}
 
 REGISTRATION_MARKETS: Final = {
-    # Lead is a goal of direct-message ads, so those are sold wherever Lead is available.
+    # Lead is a goal of direct-message ads, so those are sold in all countries where Lead is available.
     Goal.CONVERSATION: DM_ADS_MARKETS | LEAD_MARKETS,
     Goal.LEAD: LEAD_MARKETS,
 }
@@ -184,7 +184,7 @@ LONGEST_ANSWER: Final = 500
 
 
 def check_welcome(content: str, questions: Sequence[tuple[str, str]]) -> None:
-    """Refuse a welcome message that is too long, or whose questions are too few, too many or too long.
+    """Refuse a welcome message with a length, or a number of questions, outside the limits.
 
     Raises:
         Refused: INVALID.
@@ -236,33 +236,33 @@ PRIMARY_STATUSES: Final = {
 """The API's filters and the statuses that they select."""
 
 
-def check_move(now: NodeStatus, wanted: NodeStatus) -> None:
+def check_move(status: NodeStatus, new_status: NodeStatus) -> None:
     """Refuse a move that the table does not have.
 
     Raises:
         Refused: INVALID.
     """
-    if wanted not in MOVES[now]:
+    if new_status not in MOVES[status]:
         raise Refused(
             errors.INVALID,
             "operation_status: %(now)s cannot change to %(wanted)s.",
-            now=now.value,
-            wanted=wanted.value,
+            now=status.value,
+            wanted=new_status.value,
         )
 
 
-def check_alive(field: str, now: NodeStatus) -> None:
-    """Refuse to change what is deleted.
+def check_alive(field: str, status: NodeStatus) -> None:
+    """Refuse to change a deleted node.
 
     Raises:
         Refused: INVALID.
     """
-    if now is NodeStatus.DELETED:
+    if status is NodeStatus.DELETED:
         raise Refused(errors.INVALID, "%(field)s: deleted items cannot be changed.", field=field)
 
 
 def check_seen(changed_at: datetime, seen_at: datetime | None) -> None:
-    """Refuse to write over a change that its writer has not seen; None stands for "whatever is there".
+    """Refuse to overwrite a change that the writer has not seen; None matches any state.
 
     Raises:
         Refused: CONFLICT.
@@ -378,9 +378,9 @@ def campaign_delivery(campaign: Campaign, under: list[Delivering]) -> Delivering
     return next((group_delivery for group_delivery in under if is_showing(group_delivery)), under[0])
 
 
-def ad_group_delivery(ad_group: AdGroup, above: Above, ads: list[Ad], now: datetime) -> Delivering:
+def ad_group_delivery(ad_group: AdGroup, above: Above, ads: list[Ad], at: datetime) -> Delivering:
     """The state of an ad group with its ads."""
-    own = ad_group_hurdle(ad_group, above, now)
+    own = ad_group_hurdle(ad_group, above, at)
     if own is not None:
         return own
     states = [ad_delivery(ad, None) for ad in ads]
@@ -403,12 +403,12 @@ def ad_delivery(ad: Ad, above: Delivering | None) -> Delivering:
     return Delivering.ON if ad.auto_message_id else Delivering.NO_WELCOME
 
 
-def ad_group_hurdle(ad_group: AdGroup, above: Above, now: datetime) -> Delivering | None:
+def ad_group_hurdle(ad_group: AdGroup, above: Above, at: datetime) -> Delivering | None:
     """Return the reason that stops all ads of an ad group; None without one."""
-    return next(_group_hurdles(ad_group, above, now), None)
+    return next(_group_hurdles(ad_group, above, at), None)
 
 
-def _group_hurdles(ad_group: AdGroup, above: Above, now: datetime) -> Iterator[Delivering]:
+def _group_hurdles(ad_group: AdGroup, above: Above, at: datetime) -> Iterator[Delivering]:
     if above.campaign.status is not NodeStatus.ACTIVE:
         yield Delivering.CAMPAIGN_OFF
     if ad_group.status is not NodeStatus.ACTIVE:
@@ -417,9 +417,9 @@ def _group_hurdles(ad_group: AdGroup, above: Above, now: datetime) -> Iterator[D
         yield Delivering.NOT_ELIGIBLE
     if next_steps(ad_group.goal, above.facts):
         yield Delivering.CAPTURE_OFF
-    if now < ad_group.starts_at:
+    if at < ad_group.starts_at:
         yield Delivering.NOT_STARTED
-    if ad_group.ends_at is not None and ad_group.ends_at <= now:
+    if ad_group.ends_at is not None and ad_group.ends_at <= at:
         yield Delivering.ENDED
     yield from _spent_hurdles(ad_group, above)
 
@@ -472,7 +472,7 @@ class Node:
 
 
 def build_outline(
-    campaigns: Iterable[Campaign], groups: Iterable[tuple[AdGroup, Above]], ads: Iterable[Ad], now: datetime
+    campaigns: Iterable[Campaign], groups: Iterable[tuple[AdGroup, Above]], ads: Iterable[Ad], at: datetime
 ) -> list[Node]:
     """The campaigns as a tree; everything keeps the order in which it was given."""
     ads_of: defaultdict[str, list[Ad]] = defaultdict(list)
@@ -480,7 +480,7 @@ def build_outline(
         ads_of[ad.ad_group_id].append(ad)
     groups_of: defaultdict[str, list[Node]] = defaultdict(list)
     for group, above in groups:
-        groups_of[group.campaign_id].append(_group_node(group, above, ads_of[group.id], now))
+        groups_of[group.campaign_id].append(_group_node(group, above, ads_of[group.id], at))
     return [_campaign_node(campaign, groups_of[campaign.id]) for campaign in campaigns]
 
 
@@ -489,7 +489,7 @@ def _campaign_node(campaign: Campaign, under: Sequence[Node]) -> Node:
     return Node(NodeKind.CAMPAIGN, campaign, state, tuple(under))
 
 
-def _group_node(group: AdGroup, above: Above, ads: list[Ad], now: datetime) -> Node:
-    hurdle = ad_group_hurdle(group, above, now)
+def _group_node(group: AdGroup, above: Above, ads: list[Ad], at: datetime) -> Node:
+    hurdle = ad_group_hurdle(group, above, at)
     under = tuple(Node(NodeKind.AD, ad, ad_delivery(ad, hurdle)) for ad in ads)
-    return Node(NodeKind.AD_GROUP, group, ad_group_delivery(group, above, ads, now), under)
+    return Node(NodeKind.AD_GROUP, group, ad_group_delivery(group, above, ads, at), under)

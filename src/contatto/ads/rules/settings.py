@@ -178,7 +178,7 @@ def _amount(field: str, value: int | None) -> int:
 
 
 def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
-    """A schedule whose end lies after its start and after now.
+    """Return a schedule that ends after its start and after now.
 
     Raises:
         Refused: INVALID.
@@ -193,7 +193,7 @@ def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
 
 
 def changed_budget(mode: BudgetMode, budget_micros: int) -> int | None:
-    """A new budget; what was made without one stays without.
+    """Return a new budget; a node without a budget stays without one.
 
     Raises:
         Refused: INVALID.
@@ -258,7 +258,7 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
     """Refuse another value for what stays as it was made.
 
     Args:
-        fields: by name, what was sent (None where nothing was) and what is.
+        fields: by name, the sent value (None if omitted) and the current one.
 
     Raises:
         Refused: INVALID.
@@ -326,7 +326,7 @@ def tell_apart(named: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def name_apart(ads: Sequence[Ad], groups: Mapping[str, AdGroup]) -> dict[int, str]:
-    """The names of ads by their numbers; what is alike gets its ad group, and if that is alike the number."""
+    """Return the names of ads by their numbers; equal names get their ad group, or else their number."""
     by_group = tell_apart([(ad.name, groups[ad.ad_group_id].name) for ad in ads])
     names = tell_apart([(name, str(ad.number)) for name, ad in zip(by_group, ads, strict=True)])
     return {ad.number: name for ad, name in zip(ads, names, strict=True)}
@@ -338,7 +338,7 @@ def chat_link(base_url: str, ad: Ad, signer: Signer) -> str:
 
 
 def new_form_path(kind: NodeKind, parent: int) -> str:
-    """The address of the form of something new; ``parent`` is the number of what it would stand in."""
+    """Return the address of the form of a new node below ``parent``."""
     return {
         NodeKind.CAMPAIGN: "/ads/campaigns/new",
         NodeKind.AD_GROUP: f"/ads/campaigns/{parent}/ad-groups/new",
@@ -419,7 +419,7 @@ FORMS: Final[dict[NodeKind, type[CampaignForm | AdGroupForm | AdForm]]] = {
 
 
 def read_form[F](kind: type[F], pairs: Pairs) -> F:
-    """A form of texts and lists; what was not sent has its usual value, unknown names are dropped."""
+    """Form of texts and lists; omitted fields have their usual value, unknown names are dropped."""
     sent: dict[str, list[str]] = {}
     for name, value in pairs:
         values = sent.setdefault(_HTML_NAMES.get(name, name), [])
@@ -649,13 +649,13 @@ _DEPTH: Final = {NodeKind.AD: 0, NodeKind.AD_GROUP: 1, NodeKind.CAMPAIGN: 2}
 
 
 def read_places(values: Iterable[str]) -> tuple[Place, ...]:
-    """The chosen rows, each once and those furthest down first: what is above may take them along.
+    """Return the chosen rows, each once and the lowest level first: a parent may include its children.
 
     Args:
         values: level and number of each row, such as ``ad-groups-17``.
 
     Raises:
-        Refused: INVALID, for no row, too many, or what is no row.
+        Refused: INVALID, for no row, too many rows, or an invalid row.
     """
     places = list(dict.fromkeys(_place(value) for value in values))
     if not places:

@@ -51,7 +51,7 @@ def normal_countries(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Region:
     """A place below a country, by its GeoNames id."""
 
     location_id: str
@@ -127,7 +127,7 @@ _CITY_TABLE: Final = """
 4568127 PR San Juan
 """
 
-CITIES: Final = tuple(Place(*line.split(" ", 2)) for line in _CITY_TABLE.strip().splitlines())
+CITIES: Final = tuple(Region(*line.split(" ", 2)) for line in _CITY_TABLE.strip().splitlines())
 
 
 _PLACE_TABLE: Final = """
@@ -311,7 +311,7 @@ MOST_AUDIENCES: Final = 50
 
 
 def age_group_of(age: int) -> AgeGroup | None:
-    """The age group of a person; None for a child under 13, to whom nothing is shown by age."""
+    """The age group of a person; None for a child under 13, who gets no ad with an age group."""
     return next((group for least, group in _LEAST_AGES if age >= least), None)
 
 
@@ -319,7 +319,7 @@ def check_targeting(chosen: Targeting, audiences: Collection[str]) -> Targeting:
     """The choices, each once and in order.
 
     Args:
-        chosen: what was chosen.
+        chosen: the chosen targeting.
         audiences: the numbers of the ad account's own audiences.
 
     Raises:
@@ -338,15 +338,15 @@ def check_targeting(chosen: Targeting, audiences: Collection[str]) -> Targeting:
                 errors.INVALID, "%(field)s: choose at most %(most)s.", field=name, most=MOST_AUDIENCES
             )
     return Targeting(
-        languages=_known("languages", chosen.languages, LANGUAGES),
-        age_groups=_known("age_groups", chosen.age_groups, [group.value for group in AgeGroup]),
-        interest_category_ids=_known("interest_category_ids", chosen.interest_category_ids, INTERESTS),
-        audience_ids=_known("audience_ids", chosen.audience_ids, audiences),
-        excluded_audience_ids=_known("excluded_audience_ids", chosen.excluded_audience_ids, audiences),
+        languages=_checked("languages", chosen.languages, LANGUAGES),
+        age_groups=_checked("age_groups", chosen.age_groups, [group.value for group in AgeGroup]),
+        interest_category_ids=_checked("interest_category_ids", chosen.interest_category_ids, INTERESTS),
+        audience_ids=_checked("audience_ids", chosen.audience_ids, audiences),
+        excluded_audience_ids=_checked("excluded_audience_ids", chosen.excluded_audience_ids, audiences),
     )
 
 
-def _known(field: str, chosen: Iterable[str], allowed: Collection[str]) -> tuple[str, ...]:
+def _checked(field: str, chosen: Iterable[str], allowed: Collection[str]) -> tuple[str, ...]:
     ordered = sorted(set(chosen))
     unknown = [value for value in ordered if value not in allowed]
     if unknown:

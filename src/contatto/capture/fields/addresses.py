@@ -93,7 +93,7 @@ def is_cut(text: str, start: int) -> bool:
     """Report whether the local part begins inside a longer one, which would give a wrong address.
 
     RFC 5322 lets a name hold many signs. In a chat they mostly stand round an address, or between it and
-    its label; behind any other word nobody can say, and a wrong address is worse than none.
+    its label; behind any other word it is ambiguous, and a wrong address is worse than none.
     """
     edge = start
     while edge > max(0, start - 64) and text[edge - 1] in _INSIDE:
@@ -111,7 +111,7 @@ def is_cut(text: str, start: int) -> bool:
 
 @cache
 def labels() -> frozenset[str]:
-    """Words before a sign that tell what follows, and are no part of it."""
+    """Words before a sign that announce an address, and are no part of it."""
     cues = (cue for kind in ("email", "number", "phone") for cue in words("cues", kind))
     last = {re.split(r"[\s\x1f\-]", cue)[-1] for cue in cues}
     return frozenset(last) | {"contact", "contacto", "contato", "mailto", "to", "cc", "user", "login"}
@@ -176,7 +176,7 @@ def _dots() -> str:
 
 @cache
 def _joined() -> re.Pattern[str]:
-    """A word that stands for a sign between two pieces of the name, and the piece before it."""
+    """Word for a sign between two pieces of the name, and the piece before it."""
     signs = "|".join(
         f"(?P<{name}>{pattern(word for word in words('email', name) if word != '.')})"
         for name in ("dot", "underscore", "dash")
@@ -200,7 +200,7 @@ def _dot_word() -> re.Pattern[str]:
 
 
 def find_spelled_emails(text: Folded) -> list[Find]:
-    """Addresses whose `@` or dots are words, bracketed, or have spaces round them."""
+    """Find addresses with words for `@` or dots, with brackets, or with spaces round their signs."""
     matches: list[Find] = []
     done = 0
     for match in both_ends(_at().finditer(text.low)):
@@ -363,7 +363,7 @@ _WHATSAPP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link of the folded text, and what it names, if it names somebody."""
+    """One link of the folded text, and the profile that it names, if any."""
 
     start: int
     end: int
@@ -463,7 +463,7 @@ _JOINED = re.compile(r"[a-z0-9][_.][a-z0-9]")
 _GLUED = re.compile(r"[a-z][0-9]")
 _WORD_BEFORE = re.compile(rf"([{LATIN}]+)[ \t]{{1,2}}$")
 _MOST_WORDS = 3
-_OTHER_THINGS = frozenset({MarkKind.LABEL, MarkKind.NEGATION, MarkKind.PHONE, MarkKind.WHATSAPP})
+_NO_HANDLE = frozenset({MarkKind.LABEL, MarkKind.NEGATION, MarkKind.PHONE, MarkKind.WHATSAPP})
 _PARTS = re.compile(r"[._\-]+")
 
 
@@ -543,7 +543,7 @@ def find_handles(text: Folded, country: str) -> list[Find]:
             claimed = max(claimed, cue.end, number.end)
             continue
         handles = (
-            _behind(text, cue)
+            _handle_after(text, cue)
             or _ahead(text, cue, claimed)
             or _far_behind(text, cue)
             or find_stated(text, cue, claimed)
@@ -604,7 +604,7 @@ def _is_platform(text: Folded, cue: Cue) -> bool:
     return before is None or before[1] in _leading_words()
 
 
-def _behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
+def _handle_after(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
     """The handle after the cue."""
     gap = gap_pattern().match(text.low, cue.end)
     start = gap.end() if gap is not None else cue.end
@@ -636,7 +636,7 @@ def _far_behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
     between, mark = far["words"], far["mark"]
     if between.isascii() and (mark or len(between.split()) > _MOST_WORDS):
         return None
-    if _cue_words()[0].search(between) or not kinds_near(between).isdisjoint(_OTHER_THINGS):
+    if _cue_words()[0].search(between) or not kinds_near(between).isdisjoint(_NO_HANDLE):
         return None
     token = _TOKEN.match(text.low, far.end())
     if token is None:

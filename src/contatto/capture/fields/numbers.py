@@ -15,7 +15,7 @@ from contatto.capture.fields.text import (
     NO_WHATSAPP,
     SUM_LAST,
     UNIT_FIRST,
-    WISH,
+    WISH_LAST,
     Find,
     Folded,
     MarkKind,
@@ -130,7 +130,7 @@ class Reading(NamedTuple):
     form: NumberForm
 
 
-class Run(NamedTuple):
+class DigitRun(NamedTuple):
     """A stretch of digits and the signs between them, as it stands in the folded text."""
 
     start: int
@@ -139,7 +139,7 @@ class Run(NamedTuple):
 
 
 def _only_digits(written: str) -> str:
-    """The digits of what is written, letters O read as zeros."""
+    """Return the digits of a number, letters O read as zeros."""
     if written.isdigit():
         return written
     if "O" in written or "o" in written:
@@ -147,14 +147,14 @@ def _only_digits(written: str) -> str:
     return "".join(_GROUP.findall(written))
 
 
-def find_runs(text: str) -> list[Run]:
+def find_runs(text: str) -> list[DigitRun]:
     """Stretches of at least four digits and a few signs, in order."""
     runs = []
     for match in _RUN.finditer(text):
         start, end = match.span()
         fronted = start > 0 and (text[start - 1] in "+(Oo" or text[start - 2 : start] == "+ ")
         if not fronted and match[0].isdigit():
-            runs.append(Run(start, end, match[0]))
+            runs.append(DigitRun(start, end, match[0]))
             continue
         if text[end - 1] in _NOT_LAST:
             end = start + len(match[0].rstrip(_NOT_LAST))
@@ -172,7 +172,7 @@ def find_runs(text: str) -> list[Run]:
             end = figure.start() if figure is not None else end
         digits = _only_digits(text[start:end])
         if len(digits) > 3:
-            runs.append(Run(start, end, digits))
+            runs.append(DigitRun(start, end, digits))
     return runs
 
 
@@ -209,8 +209,8 @@ def read_number(digits: str, country: str | None) -> Reading | None:
     except rphonenumbers.NumberParseException:
         return None
     if not _is_valid(number):
-        meant = _without_extra(digits)
-        return read_number(meant, country) if meant else None
+        shorter = _without_extra(digits)
+        return read_number(shorter, country) if shorter else None
     value: str = _format(number, _E164)
     is_home = country is not None and country_code(country) == number.country_code
     return Reading(value, _form(digits, value, number, is_home=is_home))
@@ -237,7 +237,7 @@ def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber, *, is_home
     return NumberForm.NO_TRUNK if usual.lstrip("(").startswith("0") else NumberForm.NATIONAL
 
 
-def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Reading]]:
+def numbers_in(text: str, run: DigitRun, country: str) -> list[tuple[int, int, Reading]]:
     """The valid numbers of a run: all of it, or its parts where several were written in a row."""
     written = text[run.start : run.end]
     if is_another_shape(written):
@@ -245,7 +245,7 @@ def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Readin
     date = _LEADING_DATE.match(written)
     if date is not None:
         start = run.start + date.end()
-        run = Run(start, run.end, _only_digits(text[start : run.end]))
+        run = DigitRun(start, run.end, _only_digits(text[start : run.end]))
         written = text[start : run.end]
     if len(run.digits) <= 18:
         whole = read_number("+" + run.digits if "+" in written[:3] else run.digits, country)
@@ -288,14 +288,14 @@ def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tu
             written = text[start:end]
             tries -= 1
             reading = None if is_another_shape(written) else _read(written, country)
-            if reading is not None and (upto - index in (1, len(parts)) or _stands_alone(written, reading)):
+            if reading is not None and (upto - index in (1, len(parts)) or _is_separate(written, reading)):
                 match.append((start, end, reading))
                 step = upto - index
                 break
         index += step
     if len(match) == len(parts) or (match and match[0][0] == parts[0][0] and match[0][1] == parts[-1][1]):
         return match
-    match = [number for number in match if _stands_alone(text[number[0] : number[1]], number[2])]
+    match = [number for number in match if _is_separate(text[number[0] : number[1]], number[2])]
     return match or _one_among_figures(text, parts, country)
 
 
@@ -325,7 +325,7 @@ def _one_beside_a_figure(
     return [(start, end, reading)] if reading is not None else []
 
 
-def _stands_alone(written: str, reading: Reading) -> bool:
+def _is_separate(written: str, reading: Reading) -> bool:
     """Report whether a part of a longer run is plain enough to be a separate number."""
     if reading.form not in (NumberForm.INTERNATIONAL, NumberForm.NATIONAL):
         return False
@@ -361,13 +361,13 @@ def is_written_out(written: str, country: str) -> bool:
     )
 
 
-def without_figure(text: str, run: Run, country: str) -> Run:
-    """The run without the figure before it, if what follows is written out; else the run as it is."""
+def without_figure(text: str, run: DigitRun, country: str) -> DigitRun:
+    """Return the run without its first figure if a written-out number follows; else the run itself."""
     figure = _FIGURE_FIRST.match(text, run.start, run.end)
     if figure is None or not is_written_out(text[figure.end() : run.end], country):
         return run
     rest = text[figure.end() : run.end]
-    return Run(figure.end(), run.end, plain_digits(rest).lstrip("+"))
+    return DigitRun(figure.end(), run.end, plain_digits(rest).lstrip("+"))
 
 
 _WINDOW = 64
@@ -379,12 +379,12 @@ _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-_]?$")
 _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
 _NUMBER_CUES = (MarkKind.PHONE, MarkKind.NUMBER, MarkKind.WHATSAPP)
 _STRONG_KINDS = frozenset({MarkKind.PHONE, MarkKind.WHATSAPP, MarkKind.LINE, MarkKind.WECHAT})
-_TO_WEIGH = frozenset({*_STRONG_KINDS, WISH})
+_TO_WEIGH = frozenset({*_STRONG_KINDS, WISH_LAST})
 _TELLING = frozenset({LABEL_LAST, MarkKind.WHATSAPP})
 _DOUBTFUL = frozenset({LABEL_LAST, MarkKind.PHONE, MarkKind.NEGATION, NO_WHATSAPP})
 _CUES = frozenset({MarkKind.PHONE, MarkKind.NUMBER, MarkKind.WHATSAPP})
 _NONE: frozenset[int] = frozenset()
-_ALONE = ("", " ", "\t", "\n", "(", "[", "=", ",")
+_CLEAR_BORDERS = ("", " ", "\t", "\n", "(", "[", "=", ",")
 
 
 @cache
@@ -470,14 +470,14 @@ def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool
     return tail is not None and _cue_word().search(tail[0]) is None
 
 
-def _judge_rest(text: Folded, run: Run, place: _Place) -> tuple[Run, _Verdict]:
+def _judge_rest(text: Folded, run: DigitRun, place: _Place) -> tuple[DigitRun, _Verdict]:
     """A run that is no phone may be one without the price that it begins with."""
     before = kinds_near(text.low[max(place.first, run.start - _WINDOW) : run.start])
     rest = without_figure(text.text, run, place.country) if SUM_LAST in before else run
     return (run, _VETO) if rest is run or LABEL_LAST in before else (rest, _judge_run(text, rest, place))
 
 
-def _is_excluded(low: str, run: Run, before: frozenset[int], country: str) -> bool:
+def _is_excluded(low: str, run: DigitRun, before: frozenset[int], country: str) -> bool:
     """Report whether the text right before the digits rules out a phone."""
     if LABEL_LAST in before and before.isdisjoint(_TO_WEIGH):
         return True
@@ -499,14 +499,14 @@ def _is_part_of_more(low: str, start: int, before: frozenset[int]) -> bool:
     return _is_glued_before(low, start)
 
 
-def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
+def _judge_run(text: Folded, run: DigitRun, place: _Place) -> _Verdict:
     start, end, digits = run
     if start and text.low[start - 1] in _WRAPS and text.low[end : end + 1] == text.low[start - 1]:
         start, end = start - 1, end + 1  # bold or italic, as chat programs write it
     first = place.first if start - place.first < _WINDOW else start - _WINDOW
     last = place.limit if place.limit - end < _WINDOW else end + _WINDOW
     before = kinds_near(text.low[first:start]) if start > first else _NONE
-    if before and _is_excluded(text.low, Run(start, end, digits), before, place.country):
+    if before and _is_excluded(text.low, DigitRun(start, end, digits), before, place.country):
         return _VETO
     after = kinds_near(text.low[end:last]) if last > end else _NONE
     if (
@@ -530,11 +530,11 @@ def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
     return _judge_by_marks(around)
 
 
-def _is_negative(text: str, run: Run) -> bool:
+def _is_negative(text: str, run: DigitRun) -> bool:
     """Report whether a minus without a word stands right before unspaced digits: "-2208960000"."""
     return (
         text[run.start - 1 : run.start] == "-"
-        and text[run.start - 2 : run.start - 1] in _ALONE
+        and text[run.start - 2 : run.start - 1] in _CLEAR_BORDERS
         and (text[run.start : run.end].isdigit())
     )
 
@@ -547,7 +547,7 @@ def _judge_by_marks(around: Surroundings) -> _Verdict:
     return _Verdict(whatsapp, cued)
 
 
-def _finds_of_run(text: Folded, run: Run, place: _Place, verdict: _Verdict) -> list[Find]:
+def _finds_of_run(text: Folded, run: DigitRun, place: _Place, verdict: _Verdict) -> list[Find]:
     if verdict.whatsapp is None:
         return []
     field = Field.WHATSAPP if verdict.whatsapp else Field.PHONE

@@ -61,7 +61,7 @@ _LETTER = rf"[{LATIN}]"
 _LATIN = re.compile(
     rf"{_LETTER}[{LATIN}'\u2019\-]{{1,24}}(?: {_LETTER}[{LATIN}'\u2019\-]{{0,24}}){{0,3}}", re.IGNORECASE
 )
-_OTHER = re.compile(
+_NAME_IN_SCRIPT = re.compile(
     r"[\u0e01-\u0e4e]{2,24}(?: [\u0e01-\u0e4e]{2,24})?"
     r"|[\u3041-\u30ff\u3400-\u9fff]{1,12}(?:[ \u30fb][\u3041-\u30ff\u3400-\u9fff]{1,12})?"
     r"|[\uac00-\ud7a3]{2,8}"
@@ -130,7 +130,7 @@ def find_name(text: Folded) -> NameFind | None:
     for opening in intro().finditer(text.low):
         gap = _BETWEEN.match(text.low, opening.end())
         start = gap.end() if gap is not None else opening.end()
-        name = _latin(text, opening, start) or _other(text, start)
+        name = _latin(text, opening, start) or _name_in_script(text, start)
         if name is not None:
             return name
     return None
@@ -160,8 +160,8 @@ def _goes_on(word: str, *, first: bool, vague: bool) -> bool:
     return word[0].isupper() or plain in _SMALL
 
 
-def _other(text: Folded, start: int) -> NameFind | None:
-    match = _OTHER.match(text.text, start)
+def _name_in_script(text: Folded, start: int) -> NameFind | None:
+    match = _NAME_IN_SCRIPT.match(text.text, start)
     if match is None:
         return None
     value = _PARTICLES.sub("", match[0]).strip()
@@ -182,7 +182,7 @@ PICTURES = "\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff"
 
 
 class Cue(NamedTuple):
-    """One or more platform names that share what follows: "IG/FB"."""
+    """Return a pattern of platform names that share an id: "IG/FB"."""
 
     fields: tuple[Field, ...]
     start: int

@@ -128,7 +128,7 @@ def _plain(cluster: str) -> str:
 
 
 def fold(text: str) -> Folded:
-    """Fold a whole text; what has nothing to fold comes back as it is, with no map."""
+    """Fold a whole text; a text with nothing to fold is returned unchanged, with no map."""
     if text.isascii() or _ANY.search(text) is None:
         return Folded(text, text, text.lower())
     pieces: list[str] = []
@@ -160,7 +160,7 @@ SEMITIC = "\u05d0-\u05ea\u0621-\u064a\u066e-\u06d3\u06fa-\u06ff"
 _BEFORE = "(?:[وف]?(?:عال|بال|لل|كال|ال|[بلع])?|[ושה]?[הבלמ]?)"
 _AFTER = "(?:ي|ى|نا|ك|كم|ه|ها|و|י)?"
 
-#: Letters that Arabic and Urdu keyboards mix up; the first of each stands for all of them.
+#: Letters that Arabic and Urdu keyboards mix up; each is folded to the first of its row.
 _SAME = (
     "\u0627\u0623\u0625\u0622\u0671",
     "\u0647\u0629\u06c1\u06c3",
@@ -207,7 +207,7 @@ def words(section: str, kind: str) -> tuple[str, ...]:
 
 @cache
 def languages(section: str, kind: str) -> dict[str, frozenset[str]]:
-    """Map the words of a kind to the languages that use them; "any" stands for all."""
+    """Map the words of a kind to the languages that use them; "any" means all languages."""
     spoken: dict[str, set[str]] = {}
     for language, lexicon in zip(_language_names(), lexicons(), strict=True):
         for word in lexicon.get(section, {}).get(kind, ()):
@@ -246,9 +246,9 @@ def _without_accents(word: str) -> str:
     return "".join(part for part in parts if not unicodedata.combining(part))
 
 
-def key(found: str, *, spaces: str = "") -> str:
+def key(word: str, *, spaces: str = "") -> str:
     """Return the lookup key of a matched word: one letter for those that are mixed up, no spaces."""
-    return " ".join(found.translate(_ONE_LETTER).replace("-", " ").split()).replace(" ", spaces)
+    return " ".join(word.translate(_ONE_LETTER).replace("-", " ").split()).replace(" ", spaces)
 
 
 @cache
@@ -335,7 +335,7 @@ def _begins(options: list[str]) -> str:
 def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") -> str:
     """Return the pattern for RE2, which has no look-around: the borders are part of the match.
 
-    With `starts` or `ends` the word must stand there, such as at the end of the text, and the border is that.
+    With `starts` or `ends` the word must begin or end the text, and that is its border.
     """
     latin, semitic, other_words = _groups(options)
     arms = []
@@ -395,11 +395,11 @@ _SECTIONS = {
     MarkKind.NEGATION: ("words", "negations"),
 }
 
-#: What comes back from `kinds_near` beside the kinds. At the end of what stands before a number: a label with
-#: nothing but words after it, a sign or a word for money, letters written onto the digits. At the start of
-#: what stands after it: a unit or a sign, letters written onto the digits. Anywhere: "no WhatsApp", which
-#: means "number" in Malay and Indonesian, "on" in Portuguese, and none elsewhere.
-LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP, WISH = 0, 8, 9, 10, 11, 12, 13
+#: Other results of `kinds_near`. Directly before a number: a label with nothing but words after it, a sign or
+#: a word for money, letters attached to the digits. Directly after it: a unit or a sign, letters attached to
+#: the digits. Anywhere: "no WhatsApp", which means "number" in Malay and Indonesian, "on" in Portuguese, and
+#: none elsewhere.
+LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP, WISH_LAST = 0, 8, 9, 10, 11, 12, 13
 _NO_IS_NUMBER = frozenset({"ID", "MY"})
 _NO_IS_ON = frozenset({"BR"})
 _NEAR = 48
@@ -420,7 +420,7 @@ _HARD_END = re.compile(r"[\n;]|(?<=[^\W\d_]{4})[.!?](?=\s)")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class NumberMark:
     """One telling word."""
 
     kind: MarkKind
@@ -460,7 +460,7 @@ def _small_words() -> list[str]:
 
 
 @cache
-def _wish() -> re.Pattern[str]:
+def _wish_words() -> re.Pattern[str]:
     return re.compile(rf"{pattern(words('words', 'wishes'))}[ \t]*$")
 
 
@@ -548,13 +548,13 @@ def _same() -> re.Pattern[str]:
     return re.compile(rf"[ \t:\uff1a=\-(]*{pattern(words('words', 'same_number'))}")
 
 
-def find_marks(low: str, first: int, last: int) -> list[Mark]:
+def find_marks(low: str, first: int, last: int) -> list[NumberMark]:
     """Every telling word of a stretch of lower-cased text, in order."""
     finder, kinds = _marks_pattern()
     marks = []
     for match in finder.finditer(low, first, last):
         word = match[match.lastindex or 0]
-        marks.append(Mark(kinds[key(word)], match.start(), match.end()))
+        marks.append(NumberMark(kinds[key(word)], match.start(), match.end()))
     return marks
 
 
@@ -565,8 +565,8 @@ class Surroundings:
     low: str
     start: int
     end: int
-    before: list[Mark]
-    after: list[Mark]
+    before: list[NumberMark]
+    after: list[NumberMark]
     limit: int
     country: str
 
@@ -589,11 +589,11 @@ class Surroundings:
                 return False
         return self._label_after()
 
-    def _wished(self, label: Mark) -> bool:
+    def _wished(self, label: NumberMark) -> bool:
         """Report whether somebody asks for the thing: "I want to place an order 0412 …"."""
         if _NUMBERING.search(self.low[label.start : label.end]):
             return False
-        return _wish().search(self.low, max(0, label.start - 24), label.start) is not None
+        return _wish_words().search(self.low, max(0, label.start - 24), label.start) is not None
 
     def _label_after(self) -> bool:
         if self.cue(MarkKind.PHONE) or self.cue(MarkKind.WHATSAPP):
@@ -615,7 +615,7 @@ class Surroundings:
         """Report whether a word of one of these kinds leads to the number."""
         return any(mark.kind in kinds and self.start - mark.end <= _NEAR for mark in self.before)
 
-    def cue_after(self, *kinds: MarkKind) -> Mark | None:
+    def cue_after(self, *kinds: MarkKind) -> NumberMark | None:
         """A word of one of these kinds shortly after the number, in the same clause."""
         for mark in self.after:
             gap = self.low[self.end : mark.start]
@@ -637,14 +637,14 @@ class Surroundings:
             return ""
         return "whatsapp.cue-after"
 
-    def _clause_between(self, phone: Mark) -> bool:
+    def _clause_between(self, phone: NumberMark) -> bool:
         """Report whether the phone cue opens a new clause after an earlier WhatsApp cue."""
         earlier = [
             mark.end for mark in self.before if mark.kind is MarkKind.WHATSAPP and mark.end <= phone.start
         ]
         return bool(earlier) and _SENTENCE_END.search(self.low, earlier[-1], phone.start + 1) is not None
 
-    def _belongs_to_next(self, mark: Mark) -> bool:
+    def _belongs_to_next(self, mark: NumberMark) -> bool:
         """Report whether a cue between two numbers leads to the second: "tel 021 … wa 0812 …"."""
         if not self.followed:
             return False
@@ -652,7 +652,7 @@ class Surroundings:
             return False
         return not _PARTING.search(self.low, mark.end, self.limit)
 
-    def _negated(self, cue: Mark) -> bool:
+    def _negated(self, cue: NumberMark) -> bool:
         """Report whether the cue is negated: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""
         has_negation = self.low.startswith(("no ", "no-"), cue.start)
         if cue.kind is MarkKind.WHATSAPP and (

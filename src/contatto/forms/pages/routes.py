@@ -19,10 +19,10 @@ from contatto.channels.model import Platform
 from contatto.channels.store import list_accounts
 from contatto.forms import actions, store
 from contatto.forms.actions import keep_form_picture
-from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict, FormVersion, Known, Submission
+from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict, FormVersion, Prefill, Submission
 from contatto.forms.model import Form as InstantForm
 from contatto.forms.pages.views import (
-    SentForm,
+    SubmittedForm,
     kind_groups,
     show_answer,
     show_draft,
@@ -173,7 +173,7 @@ def _cursor(text: str) -> tuple[datetime, str] | None:
     return (from_micros(int(at)), answer_id[:36]) if is_number else None
 
 
-def _shown(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[SentForm]:
+def _shown(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[SubmittedForm]:
     versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
     receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
     ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
@@ -196,7 +196,7 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
 
-    def load(tx: Tx) -> list[SentForm]:
+    def load(tx: Tx) -> list[SubmittedForm]:
         if find_lead(tx, caller.business_id, lead_id) is None:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
         return _shown(tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id))
@@ -294,7 +294,7 @@ PUBLISH: Final = "publish"
 
 @router.get("/forms/{form_id}")
 async def show_builder(request: Request, caller: PageCaller, form_id: str, lang: str = "") -> HTMLResponse:
-    """The builder; ``lang`` chooses the language whose texts are edited."""
+    """Show the builder; ``lang`` chooses the edited language."""
     require(caller, Permission.READ_ADS)
     return await _render(request, caller, form_id, lang)
 
@@ -328,16 +328,16 @@ async def _render(
     return context.pages.render(request, "forms/builder.html", values)
 
 
-def _sheet(form: InstantForm, language: str, now: datetime) -> dict[str, Any]:
+def _sheet(form: InstantForm, language: str, at: datetime) -> dict[str, Any]:
     """The draft as people will see it; what the chat would fill in is filled in with examples."""
-    respondent = Known(details=sample_details(form.draft, form.number))
-    sheet = show_sheet(form.draft, language, form.number, "", now, respondent)
+    respondent = Prefill(details=sample_details(form.draft, form.number))
+    sheet = show_sheet(form.draft, language, form.number, "", at, respondent)
     return sheet | {"image": picture_path(form.business_id, form.draft.image)}
 
 
 @router.post("/forms/{form_id}/draft")
 async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Response:
-    """Save what is typed, then do what the pressed button asks for (``do``)."""
+    """Save the draft, then do the action of the pressed button (``do``)."""
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
     language, editor, change = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
@@ -360,7 +360,7 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
     except Refused as refused:
         if change != PUBLISH or refused.code is not errors.INVALID:
             raise
-        # the draft is kept all the same; the page lists what is missing
+        # the draft is saved all the same; the page lists its problems
         change = ""
         await context_of(request).db.write(save)
     if request.headers.get("hx-request"):
@@ -385,7 +385,7 @@ def _values(sent: FormData) -> dict[str, list[str]]:
 @router.get("/forms/{form_id}/test")
 @router.get("/forms/{form_id}/test/{page_id}")
 async def show_test(request: Request, caller: PageCaller, form_id: str, lang: str = "") -> HTMLResponse:
-    """The draft as a customer meets it; what is sent here is checked and thrown away."""
+    """Show the draft as a customer sees it; answers are checked and discarded."""
     require(caller, Permission.READ_ADS)
     context = context_of(request)
     form = await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
@@ -412,7 +412,7 @@ _sent: Final = msgspec.json.Decoder(_Sent)
 
 @router.post("/forms/{form_id}/test")
 async def post_test(request: Request, caller: FormCaller, form_id: str) -> Response:
-    """Check what was typed against the draft, and say what would be taken."""
+    """Check a test submission against the draft, and show the values that would be stored."""
     require(caller, Permission.READ_ADS)
     try:
         sent = _sent.decode(await read_body(request))
@@ -456,7 +456,7 @@ async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Re
 
 @router.get("/form-pictures/{business_id}/{digest}")
 async def show_picture(request: Request, business_id: str, digest: str) -> Response:
-    """A picture by the hash of its content, which nobody can guess; it never changes."""
+    """Return a picture by the hash of its content, which cannot be guessed; it never changes."""
     picture = None
     if _BUSINESS.fullmatch(business_id) and PICTURE_ID.fullmatch(digest):
         picture = await context_of(request).db.read(lambda tx: find_form_picture(tx, business_id, digest))

@@ -17,7 +17,7 @@ from contatto.forms.model import (
     FormVerdict,
     FormVersion,
     HiddenValue,
-    Kind,
+    QuestionKind,
 )
 from contatto.forms.rules.answers import (
     AUTOCOMPLETE,
@@ -40,27 +40,31 @@ from contatto.leads.model import Lead
 from contatto.measurement.model import MeasuredAd
 
 KIND_NAMES = {
-    Kind.NAME: N_("Name"),
-    Kind.TEXT: N_("Short text"),
-    Kind.LONG_TEXT: N_("Long text"),
-    Kind.NUMBER: N_("Number"),
-    Kind.APPOINTMENT: N_("Appointment"),
-    Kind.CHOICE: N_("One choice"),
-    Kind.CHOICES: N_("Several choices"),
-    Kind.HIDDEN: N_("Hidden"),
+    QuestionKind.NAME: N_("Name"),
+    QuestionKind.TEXT: N_("Short text"),
+    QuestionKind.LONG_TEXT: N_("Long text"),
+    QuestionKind.NUMBER: N_("Number"),
+    QuestionKind.APPOINTMENT: N_("Appointment"),
+    QuestionKind.CHOICE: N_("One choice"),
+    QuestionKind.CHOICES: N_("Several choices"),
+    QuestionKind.HIDDEN: N_("Hidden"),
 }
 GROUPS = (
-    (N_("Contact details"), (Kind.NAME, Kind.EMAIL, Kind.PHONE, Kind.WHATSAPP)),
+    (N_("Contact details"), (QuestionKind.NAME, QuestionKind.EMAIL, QuestionKind.PHONE,
+    QuestionKind.WHATSAPP)),
     (
         N_("Messaging names"),
         (
-            Kind.INSTAGRAM, Kind.FACEBOOK, Kind.LINE, Kind.MESSENGER, Kind.TWITTER, Kind.LINKEDIN, Kind.WEIBO,
-            Kind.WECHAT, Kind.SNAPCHAT,
+            QuestionKind.INSTAGRAM, QuestionKind.FACEBOOK, QuestionKind.LINE, QuestionKind.MESSENGER,
+            QuestionKind.TWITTER, QuestionKind.LINKEDIN, QuestionKind.WEIBO,
+            QuestionKind.WECHAT, QuestionKind.SNAPCHAT,
         ),
     ),
-    (N_("Place and time"), (Kind.CITY, Kind.POSTCODE, Kind.COUNTRY, Kind.DATE, Kind.APPOINTMENT)),
-    (N_("Questions"), (Kind.CHOICE, Kind.CHOICES, Kind.TEXT, Kind.LONG_TEXT, Kind.NUMBER)),
-    (N_("Not shown"), (Kind.HIDDEN,)),
+    (N_("Place and time"), (QuestionKind.CITY, QuestionKind.POSTCODE, QuestionKind.COUNTRY,
+    QuestionKind.DATE, QuestionKind.APPOINTMENT)),
+    (N_("Questions"), (QuestionKind.CHOICE, QuestionKind.CHOICES, QuestionKind.TEXT,
+    QuestionKind.LONG_TEXT, QuestionKind.NUMBER)),
+    (N_("Not shown"), (QuestionKind.HIDDEN,)),
 )  # fmt: skip
 """The kinds of questions in the groups of the builder's list."""
 SOURCE_NAMES = {
@@ -71,7 +75,7 @@ SOURCE_NAMES = {
 }
 
 
-def kind_name(kind: Kind) -> str:
+def kind_name(kind: QuestionKind) -> str:
     return KIND_NAMES.get(kind, USUAL[kind].label)
 
 
@@ -163,8 +167,8 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
         "prefill": question.prefill,
         "is_phone": question.kind in PHONES,
         "is_chooser": question.kind in CHOOSERS,
-        "has_jumps": question.kind is Kind.CHOICE,
-        "is_hidden": question.kind is Kind.HIDDEN,
+        "has_jumps": question.kind is QuestionKind.CHOICE,
+        "is_hidden": question.kind is QuestionKind.HIDDEN,
         "options": question.options,
         "show": f"{question.show_if}={question.show_value}" if question.show_if else "",
         "shows": _shows(content, place, words),
@@ -186,8 +190,8 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
     }
 
 
-def _bounds(kind: Kind) -> str:
-    if kind is Kind.NUMBER:
+def _bounds(kind: QuestionKind) -> str:
+    if kind is QuestionKind.NUMBER:
         return "number"
     return "length" if kind in TEXTS else ""
 
@@ -263,7 +267,7 @@ class GivenConsent:
 
 
 @dataclass(frozen=True, slots=True)
-class SentForm:
+class SubmittedForm:
     """An answer as it was submitted, with its consents, and its lead and its ad, if they are there."""
 
     id: str
@@ -288,8 +292,8 @@ def show_answer(
     receipts: list[ConsentReceipt],
     lead: Lead | None,
     ad: MeasuredAd | None,
-) -> SentForm:
-    return SentForm(
+) -> SubmittedForm:
+    return SubmittedForm(
         id=answer.id,
         form_id=answer.form_id,
         form_name=version.name if version else "",

@@ -24,17 +24,17 @@ from contatto.forms.model import (
     CONTACTS,
     END,
     REFUSE,
-    Answer,
     Answers,
     Booking,
-    Consent,
     Content,
+    FormConsent,
     FormQuestion,
     HiddenValue,
     Hours,
-    Kind,
     Option,
     Problem,
+    QuestionAnswer,
+    QuestionKind,
     Submission,
 )
 from contatto.kit import errors
@@ -56,38 +56,40 @@ class Usual:
 
 
 USUAL: Final = {
-    Kind.NAME: Usual("Your name", "name", 120),
-    Kind.EMAIL: Usual("E-mail", "email", 254, required=True),
-    Kind.PHONE: Usual("Phone number", "tel-national", 32, required=True),
-    Kind.WHATSAPP: Usual("WhatsApp number", "tel-national", 32),
-    Kind.INSTAGRAM: Usual("Instagram name", high=100),
-    Kind.FACEBOOK: Usual("Facebook name", high=100),
-    Kind.LINE: Usual("LINE id", high=100),
-    Kind.MESSENGER: Usual("Messenger name", high=100),
-    Kind.TWITTER: Usual("Name on X (Twitter)", high=100),
-    Kind.LINKEDIN: Usual("LinkedIn profile", high=200),
-    Kind.WEIBO: Usual("Weibo name", high=100),
-    Kind.WECHAT: Usual("WeChat id", high=100),
-    Kind.SNAPCHAT: Usual("Snapchat name", high=100),
-    Kind.CITY: Usual("City", "address-level2", 100),
-    Kind.POSTCODE: Usual("Postcode", "postal-code", 16),
-    Kind.COUNTRY: Usual("Country", "country"),
-    Kind.DATE: Usual("Date"),
-    Kind.APPOINTMENT: Usual("When would you like to come?"),
-    Kind.NUMBER: Usual("How many?"),
-    Kind.TEXT: Usual("Your answer", high=200),
-    Kind.LONG_TEXT: Usual("Tell us more", high=1_000),
-    Kind.CHOICE: Usual("Choose one"),
-    Kind.CHOICES: Usual("Choose one or more"),
-    Kind.HIDDEN: Usual("Hidden"),
+    QuestionKind.NAME: Usual("Your name", "name", 120),
+    QuestionKind.EMAIL: Usual("E-mail", "email", 254, required=True),
+    QuestionKind.PHONE: Usual("Phone number", "tel-national", 32, required=True),
+    QuestionKind.WHATSAPP: Usual("WhatsApp number", "tel-national", 32),
+    QuestionKind.INSTAGRAM: Usual("Instagram name", high=100),
+    QuestionKind.FACEBOOK: Usual("Facebook name", high=100),
+    QuestionKind.LINE: Usual("LINE id", high=100),
+    QuestionKind.MESSENGER: Usual("Messenger name", high=100),
+    QuestionKind.TWITTER: Usual("Name on X (Twitter)", high=100),
+    QuestionKind.LINKEDIN: Usual("LinkedIn profile", high=200),
+    QuestionKind.WEIBO: Usual("Weibo name", high=100),
+    QuestionKind.WECHAT: Usual("WeChat id", high=100),
+    QuestionKind.SNAPCHAT: Usual("Snapchat name", high=100),
+    QuestionKind.CITY: Usual("City", "address-level2", 100),
+    QuestionKind.POSTCODE: Usual("Postcode", "postal-code", 16),
+    QuestionKind.COUNTRY: Usual("Country", "country"),
+    QuestionKind.DATE: Usual("Date"),
+    QuestionKind.APPOINTMENT: Usual("When would you like to come?"),
+    QuestionKind.NUMBER: Usual("How many?"),
+    QuestionKind.TEXT: Usual("Your answer", high=200),
+    QuestionKind.LONG_TEXT: Usual("Tell us more", high=1_000),
+    QuestionKind.CHOICE: Usual("Choose one"),
+    QuestionKind.CHOICES: Usual("Choose one or more"),
+    QuestionKind.HIDDEN: Usual("Hidden"),
 }
 AUTOCOMPLETE: Final = (
     "off", "name", "given-name", "family-name", "email", "tel", "tel-national", "address-level2",
     "postal-code", "country", "bday", "organization", "organization-title", "street-address",
 )  # fmt: skip
-PHONES: Final = frozenset({Kind.PHONE, Kind.WHATSAPP})
-CHOOSERS: Final = frozenset({Kind.CHOICE, Kind.CHOICES})
-TEXTS: Final = frozenset({Kind.NAME, Kind.CITY, Kind.POSTCODE, Kind.TEXT, Kind.LONG_TEXT})
+PHONES: Final = frozenset({QuestionKind.PHONE, QuestionKind.WHATSAPP})
+CHOOSERS: Final = frozenset({QuestionKind.CHOICE, QuestionKind.CHOICES})
+TEXTS: Final = frozenset(
+    {QuestionKind.NAME, QuestionKind.CITY, QuestionKind.POSTCODE, QuestionKind.TEXT, QuestionKind.LONG_TEXT}
+)
 TEXT_LIMIT: Final = 2_000
 """Most characters that any answer may have, whatever its question says."""
 
@@ -109,7 +111,7 @@ def option_text(content: Content, question: FormQuestion, option: Option, langua
     return text_of(content, f"{question.key}.option.{option.key}", language)
 
 
-def consent_text(content: Content, consent: Consent, language: str) -> str:
+def consent_text(content: Content, consent: FormConsent, language: str) -> str:
     return text_of(content, f"{consent.key}.text", language)
 
 
@@ -231,15 +233,15 @@ def read_text(question: FormQuestion, text: str, lang: str = SOURCE) -> Shown:
         UnreadableAnswer: with an instruction for the person.
     """
     most = min(TEXT_LIMIT, question.high or TEXT_LIMIT)
-    if len(text) > most and question.kind is not Kind.NUMBER:
+    if len(text) > most and question.kind is not QuestionKind.NUMBER:
         raise UnreadableAnswer("Use at most %(num)s characters.", most)
-    if question.kind is Kind.NUMBER:
+    if question.kind is QuestionKind.NUMBER:
         return _number(question, text, lang)
     return _READERS[question.kind](question, text)
 
 
 def _plain(question: FormQuestion, text: str) -> Shown:
-    if question.kind is not Kind.LONG_TEXT:
+    if question.kind is not QuestionKind.LONG_TEXT:
         text = " ".join(text.split())
     if question.low is not None and len(text) < question.low:
         raise UnreadableAnswer("Use at least %(num)s characters.", question.low)
@@ -247,7 +249,7 @@ def _plain(question: FormQuestion, text: str) -> Shown:
 
 
 def _email(_question: FormQuestion, text: str) -> Shown:
-    captured = _as_captured(Kind.EMAIL, text, text, "")
+    captured = _as_captured(QuestionKind.EMAIL, text, text, "")
     if captured:
         return captured, captured
     try:
@@ -279,7 +281,7 @@ def _handle(question: FormQuestion, text: str) -> Shown:
     return plain, value or plain.lower()
 
 
-def _as_captured(kind: Kind, written: str, typed: str, country: str) -> str | None:
+def _as_captured(kind: QuestionKind, written: str, typed: str, country: str) -> str | None:
     """Normalize a contact detail like the chat, so that both ways give the same value."""
     matches = detect_contacts(written, country or "SG")
     fitting = [match for match in matches if match.field is CONTACTS[kind]]
@@ -325,30 +327,30 @@ def _number(question: FormQuestion, text: str, lang: str) -> Shown:
     return str(value), str(value)
 
 
-_READERS: Final[dict[Kind, Callable[[FormQuestion, str], Shown]]] = {
+_READERS: Final[dict[QuestionKind, Callable[[FormQuestion, str], Shown]]] = {
     **dict.fromkeys(CONTACTS, _handle),
-    Kind.EMAIL: _email,
-    Kind.PHONE: _phone,
-    Kind.WHATSAPP: _phone,
-    Kind.NAME: _plain,
-    Kind.CITY: _plain,
-    Kind.TEXT: _plain,
-    Kind.LONG_TEXT: _plain,
-    Kind.POSTCODE: _postcode,
-    Kind.COUNTRY: _country,
-    Kind.DATE: _date,
+    QuestionKind.EMAIL: _email,
+    QuestionKind.PHONE: _phone,
+    QuestionKind.WHATSAPP: _phone,
+    QuestionKind.NAME: _plain,
+    QuestionKind.CITY: _plain,
+    QuestionKind.TEXT: _plain,
+    QuestionKind.LONG_TEXT: _plain,
+    QuestionKind.POSTCODE: _postcode,
+    QuestionKind.COUNTRY: _country,
+    QuestionKind.DATE: _date,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class FormPath:
     """Keys of the visible questions, and whether the answers refuse the person."""
 
     met: tuple[str, ...]
     refused: bool
 
 
-def find_way(content: Content, answers: Answers) -> Way:
+def find_way(content: Content, answers: Answers) -> FormPath:
     """Walk the questions with these answers."""
     met: list[str] = []
     skip_to = ""
@@ -361,9 +363,9 @@ def find_way(content: Content, answers: Answers) -> Way:
         met.append(question.key)
         goto = _jump_of(question, answers)
         if goto in (END, REFUSE):
-            return Way(tuple(met), goto == REFUSE)
+            return FormPath(tuple(met), goto == REFUSE)
         skip_to = goto
-    return Way(tuple(met), refused=False)
+    return FormPath(tuple(met), refused=False)
 
 
 def count_score(content: Content, answers: Answers) -> int:
@@ -391,7 +393,7 @@ def _is_wanted(question: FormQuestion, met: list[str], answers: Answers) -> bool
 
 
 def _jump_of(question: FormQuestion, answers: Answers) -> str:
-    if question.kind is not Kind.CHOICE:
+    if question.kind is not QuestionKind.CHOICE:
         return ""
     return next((option.goto for option in chosen_options(question, answers)), "")
 
@@ -416,7 +418,7 @@ def list_hours(content: Content) -> dict[str, Hours]:
     return {
         question.key: question.hours or Hours()
         for question in content.questions
-        if question.kind is Kind.APPOINTMENT
+        if question.kind is QuestionKind.APPOINTMENT
     }
 
 
@@ -438,18 +440,18 @@ def count_a_day(hours: Hours) -> int:
     return max(0, (closes - opens) // hours.slot_minutes)
 
 
-TAKEN: Final = N_("Somebody has just taken this time. Choose another one.")
+SLOT_TAKEN: Final = N_("Somebody has just taken this time. Choose another one.")
 
 
-def list_slots(hours: Hours, now: datetime, bookings: Sequence[Booking] = ()) -> list[datetime]:
+def list_slots(hours: Hours, at: datetime, bookings: Sequence[Booking] = ()) -> list[datetime]:
     """Return the times that can still be chosen, soonest first, with the zone of the business.
 
     Args:
         hours: the opening hours.
-        now: times before it are over.
+        at: times before it are over.
         bookings: what others hold.
     """
-    free = _list_open_slots(hours, now)
+    free = _list_open_slots(hours, at)
     if not bookings:
         return free
     length = timedelta(minutes=hours.slot_minutes)
@@ -464,12 +466,12 @@ def list_slots(hours: Hours, now: datetime, bookings: Sequence[Booking] = ()) ->
     ]
 
 
-def _list_open_slots(hours: Hours, now: datetime) -> list[datetime]:
+def _list_open_slots(hours: Hours, at: datetime) -> list[datetime]:
     opens = read_clock(hours.opens)
     if opens is None or hours.zone not in list_zones():
         return []
     zone = ZoneInfo(hours.zone)
-    today = now.astimezone(zone).date()
+    today = at.astimezone(zone).date()
     slots: list[datetime] = []
     for after in range(min(hours.ahead_days, max(DAYS_AHEAD)) + 1):
         day = today + timedelta(days=after)
@@ -480,33 +482,33 @@ def _list_open_slots(hours: Hours, now: datetime) -> list[datetime]:
             slot = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
             # a time that the clock skips in spring changes on its way through UTC
             real_slot = slot.astimezone(UTC).astimezone(zone)
-            if slot > now and real_slot.replace(tzinfo=None) == slot.replace(tzinfo=None):
+            if slot > at and real_slot.replace(tzinfo=None) == slot.replace(tzinfo=None):
                 slots.append(slot)
     return slots[:MOST_SLOTS]
 
 
-def read_slot(hours: Hours, text: str, now: datetime, bookings: Sequence[Booking] = ()) -> Shown:
+def read_slot(hours: Hours, text: str, at: datetime, bookings: Sequence[Booking] = ()) -> Shown:
     """Return the chosen time: for people with its zone, and with its distance from UTC as the normal form.
 
     Raises:
         UnreadableAnswer: for a time that is not offered, or that somebody else holds.
     """
-    for slot in _list_open_slots(hours, now):
+    for slot in _list_open_slots(hours, at):
         if slot.strftime(_KEY) == text:
             until = slot.astimezone(UTC) + timedelta(minutes=hours.slot_minutes)
             if any(booking.overlaps(slot, until) for booking in bookings):
-                raise UnreadableAnswer(TAKEN)
+                raise UnreadableAnswer(SLOT_TAKEN)
             return f"{slot:%Y-%m-%d %H:%M} ({hours.zone})", slot.isoformat(timespec="minutes")
     raise UnreadableAnswer("Choose a time from the list.")
 
 
 def show_slots(
-    hours: Hours, language: str, now: datetime, bookings: Sequence[Booking] = ()
+    hours: Hours, language: str, at: datetime, bookings: Sequence[Booking] = ()
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return free days and times in a language: the day's name, then key and text of each slot."""
     locale = _locale(language)
     days: dict[str, list[tuple[str, str]]] = {}
-    for slot in list_slots(hours, now, bookings):
+    for slot in list_slots(hours, at, bookings):
         day = str(format_date(slot, "full", locale=locale))
         text = f"{format_skeleton('MMMEd', slot, tzinfo=slot.tzinfo, locale=locale)}, {slot:%H:%M}"
         days.setdefault(day, []).append((slot.strftime(_KEY), text))
@@ -566,20 +568,20 @@ COUNTRY_PART: Final = ".country"
 class Checked:
     """Result of a validation: answers of visible questions, problems, and the refusal."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[QuestionAnswer, ...]
     problems: tuple[Problem, ...]
     refused: bool
 
     @property
     def name(self) -> str:
-        return next((answer.value for answer in self.answers if answer.kind is Kind.NAME), "")
+        return next((answer.value for answer in self.answers if answer.kind is QuestionKind.NAME), "")
 
 
 def check_submission(
     content: Content,
     sent: Submission,
     hidden: Mapping[HiddenValue, str],
-    now: datetime,
+    at: datetime,
     bookings: Sequence[Booking] = (),
 ) -> Checked:
     """Validate a submission; answers to hidden questions are ignored.
@@ -587,16 +589,16 @@ def check_submission(
     ``bookings`` are appointments of other persons.
     """
     way = find_way(content, sent.answers)
-    answers: list[Answer] = []
+    answers: list[QuestionAnswer] = []
     problems: list[Problem] = []
     for question in content.questions:
         if question.key not in way.met:
             continue
         try:
-            answer = _answer(content, question, sent, hidden, now, bookings)
+            answer = _answer(content, question, sent, hidden, at, bookings)
         except UnreadableAnswer as unfit:
             own = text_of(content, f"{question.key}.message", sent.language)
-            is_own = own and unfit.says != TAKEN
+            is_own = own and unfit.says != SLOT_TAKEN
             problems.append(Problem(question.key, own) if is_own else _unfit(question, unfit))
         else:
             answers += [answer] if answer else []
@@ -617,7 +619,7 @@ def _missing_consents(content: Content, sent: Submission) -> list[Problem]:
     ]
 
 
-def contacts_of(answers: tuple[Answer, ...]) -> tuple[ContactMatch, ...]:
+def contacts_of(answers: tuple[QuestionAnswer, ...]) -> tuple[ContactMatch, ...]:
     """Return the contact details among the answers, with the question as their evidence."""
     return tuple(
         ContactMatch(
@@ -633,13 +635,13 @@ def _answer(
     question: FormQuestion,
     sent: Submission,
     hidden: Mapping[HiddenValue, str],
-    now: datetime,
+    at: datetime,
     bookings: Sequence[Booking],
-) -> Answer | None:
+) -> QuestionAnswer | None:
     label = label_of(content, question, sent.language)
-    if question.kind is Kind.HIDDEN:
+    if question.kind is QuestionKind.HIDDEN:
         value = hidden.get(question.source, "") if question.source else ""
-        return Answer(question.key, label, question.kind, value, value) if value else None
+        return QuestionAnswer(question.key, label, question.kind, value, value) if value else None
     if question.kind in CHOOSERS:
         return _chosen(content, question, sent, label)
     raw_answer = sent.answers.get(question.key, "")
@@ -648,11 +650,11 @@ def _answer(
         if question.required:
             raise UnreadableAnswer(MISSING)
         return None
-    if question.kind is Kind.APPOINTMENT:
-        shown, value = read_slot(question.hours or Hours(), text, now, bookings)
+    if question.kind is QuestionKind.APPOINTMENT:
+        shown, value = read_slot(question.hours or Hours(), text, at, bookings)
     else:
         shown, value = read_text(_in_country(question, sent), text, sent.language)
-    return Answer(question.key, label, question.kind, shown, value)
+    return QuestionAnswer(question.key, label, question.kind, shown, value)
 
 
 def _in_country(question: FormQuestion, sent: Submission) -> FormQuestion:
@@ -663,15 +665,15 @@ def _in_country(question: FormQuestion, sent: Submission) -> FormQuestion:
     return replace(question, country=picked.upper())
 
 
-def _chosen(content: Content, question: FormQuestion, sent: Submission, label: str) -> Answer | None:
+def _chosen(content: Content, question: FormQuestion, sent: Submission, label: str) -> QuestionAnswer | None:
     options = chosen_options(question, sent.answers)
-    if question.kind is Kind.CHOICE:
+    if question.kind is QuestionKind.CHOICE:
         options = options[:1]
     if not options:
         if question.required:
             raise UnreadableAnswer("Please choose an answer.")
         return None
     texts = [option_text(content, question, option, sent.language) for option in options]
-    return Answer(
+    return QuestionAnswer(
         question.key, label, question.kind, ", ".join(texts), " ".join(option.key for option in options)
     )

@@ -9,14 +9,14 @@ from contatto.forms.model import (
     CONTACTS,
     END,
     REFUSE,
-    Consent,
     Content,
+    FormConsent,
     FormQuestion,
     HiddenValue,
     Hours,
-    Kind,
     Option,
     Problem,
+    QuestionKind,
 )
 from contatto.forms.rules.answers import (
     AUTOCOMPLETE,
@@ -73,7 +73,7 @@ _MOST_NUMBER: Final = 10**9
 def start_content(language: str, policy_url: str, country: str) -> Content:
     """Return the content of a new form: name, e-mail, phone, and the privacy policy."""
     empty = Content(languages=(language,), policy_url=policy_url)
-    for kind in (Kind.NAME, Kind.EMAIL, Kind.PHONE):
+    for kind in (QuestionKind.NAME, QuestionKind.EMAIL, QuestionKind.PHONE):
         empty = add_question(empty, kind)
     words = dict(empty.words[language]) | {
         "headline": "Ask for a free quote",
@@ -147,7 +147,7 @@ def change_content(content: Content, change: str) -> Content:
     return act(content, rest) if act else content
 
 
-def add_question(content: Content, kind: Kind) -> Content:
+def add_question(content: Content, kind: QuestionKind) -> Content:
     """Append a question with its usual settings, labelled in the form's first language."""
     if len(content.questions) >= MOST_QUESTIONS:
         return content
@@ -161,7 +161,7 @@ def add_question(content: Content, kind: Kind) -> Content:
         autocomplete=usual.autocomplete,
         high=usual.high,
         options=options,
-        hours=Hours() if kind is Kind.APPOINTMENT else None,
+        hours=Hours() if kind is QuestionKind.APPOINTMENT else None,
     )
     texts = {f"{key}.label": usual.label}
     texts |= {f"{key}.option.{option.key}": f"Answer {option.key.upper()}" for option in options}
@@ -175,7 +175,7 @@ def _with_texts(content: Content, texts: Mapping[str, str]) -> Content:
 
 
 def _add(content: Content, kind: str) -> Content:
-    return add_question(content, Kind(kind)) if kind in list(Kind) else content
+    return add_question(content, QuestionKind(kind)) if kind in list(QuestionKind) else content
 
 
 def _remove(content: Content, key: str) -> Content:
@@ -227,7 +227,7 @@ def _add_consent(content: Content, _rest: str) -> Content:
         return content
     key = f"c{max((int(consent.key[1:]) for consent in content.consents), default=0) + 1}"
     texts = {f"{key}.text": "I agree to be contacted about this request."}
-    return _with_texts(replace(content, consents=(*content.consents, Consent(key))), texts)
+    return _with_texts(replace(content, consents=(*content.consents, FormConsent(key))), texts)
 
 
 def _remove_consent(content: Content, key: str) -> Content:
@@ -312,7 +312,7 @@ def _edit_option(option: Option, at: str, sent: Sent, lang: str) -> Option:
     return Option(option.key, _number(sent, f"{at}:score", option.score, lang) or 0, goto if is_valid else "")
 
 
-def _edit_consent(consent: Consent, sent: Sent) -> Consent:
+def _edit_consent(consent: FormConsent, sent: Sent) -> FormConsent:
     if f"c:{consent.key}:sent" not in sent:
         return consent
     return replace(consent, required=f"c:{consent.key}:required" in sent)
@@ -382,13 +382,13 @@ def _question_problems(content: Content, question: FormQuestion, place: int) -> 
     later = {next_question.key for next_question in content.questions[place + 1 :]}
     earlier = {previous_question.key: previous_question for previous_question in content.questions[:place]}
     problems: list[Problem] = []
-    if question.kind is not Kind.HIDDEN and not label_of(content, question, first):
+    if question.kind is not QuestionKind.HIDDEN and not label_of(content, question, first):
         problems.append(Problem(question.key, "Enter the question."))
-    if question.kind is Kind.HIDDEN and question.source is None:
+    if question.kind is QuestionKind.HIDDEN and question.source is None:
         problems.append(Problem(question.key, "Choose the hidden value."))
     if question.kind in CHOOSERS:
         problems += _option_problems(content, question, later)
-    if question.kind is Kind.APPOINTMENT:
+    if question.kind is QuestionKind.APPOINTMENT:
         problems += _hours_problems(question)
     condition = earlier.get(question.show_if)
     condition_options = {option.key for option in condition.options} if condition else set()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.forms.model import CONTACTS, Answer, Content, FormQuestion, FormVersion, Kind
+from contatto.forms.model import CONTACTS, Content, FormQuestion, FormVersion, QuestionAnswer, QuestionKind
 from contatto.forms.rules.answers import CHOOSERS, PHONES, label_of, option_text
 from contatto.kit.api_types import api_time
 from contatto.kit.table_export import csv_lines
@@ -16,13 +16,13 @@ from contatto.measurement.model import MeasuredAd
 
 TEST_NAME: Final = "Test lead"
 _SAMPLES: Final = {
-    Kind.NAME: TEST_NAME,
-    Kind.CITY: "Test city",
-    Kind.POSTCODE: "00000",
-    Kind.COUNTRY: "SG",
-    Kind.DATE: "2026-01-01",
-    Kind.APPOINTMENT: "2026-01-01T09:00+00:00",
-    Kind.HIDDEN: "test",
+    QuestionKind.NAME: TEST_NAME,
+    QuestionKind.CITY: "Test city",
+    QuestionKind.POSTCODE: "00000",
+    QuestionKind.COUNTRY: "SG",
+    QuestionKind.DATE: "2026-01-01",
+    QuestionKind.APPOINTMENT: "2026-01-01T09:00+00:00",
+    QuestionKind.HIDDEN: "test",
 }
 
 
@@ -37,7 +37,7 @@ def field_labels(content: Content) -> dict[str, str]:
 
 
 def answer_data(
-    content: Content, answers: Iterable[Answer], wrong: Collection[str] = frozenset()
+    content: Content, answers: Iterable[QuestionAnswer], wrong: Collection[str] = frozenset()
 ) -> dict[str, str]:
     """Return answers by the label of their field, each in its normal form; choices in words.
 
@@ -50,12 +50,12 @@ def answer_data(
     }
 
 
-def without_wrong(answers: Iterable[Answer], wrong: Collection[str]) -> tuple[Answer, ...]:
+def without_wrong(answers: Iterable[QuestionAnswer], wrong: Collection[str]) -> tuple[QuestionAnswer, ...]:
     """Return answers without the contact details that a member marked wrong."""
     return tuple(answer for answer in answers if answer.kind not in CONTACTS or answer.value not in wrong)
 
 
-def sample_answers(content: Content, number: int) -> tuple[Answer, ...]:
+def sample_answers(content: Content, number: int) -> tuple[QuestionAnswer, ...]:
     """Return the sample answers of a form; its contact details are fictional.
 
     Source: RFC 2606 (example.com), NANP (numbers 555-0100 to 555-0199 are for fiction).
@@ -63,7 +63,7 @@ def sample_answers(content: Content, number: int) -> tuple[Answer, ...]:
     return tuple(_sample(content, question, number) for question in content.questions)
 
 
-def sample_details(content: Content, number: int) -> dict[Kind, str]:
+def sample_details(content: Content, number: int) -> dict[QuestionKind, str]:
     """Return sample details for the prefilled questions of a preview."""
     return {
         question.kind: _sample_text(question, number) for question in content.questions if question.prefill
@@ -78,22 +78,22 @@ def sample_phone(number: int) -> str:
     return f"+120255501{number % 100:02}"
 
 
-def _sample(content: Content, question: FormQuestion, number: int) -> Answer:
+def _sample(content: Content, question: FormQuestion, number: int) -> QuestionAnswer:
     label = label_of(content, question, content.languages[0])
     if question.kind in CHOOSERS and question.options:
         option = question.options[0]
         shown = option_text(content, question, option, content.languages[0])
-        return Answer(question.key, label, question.kind, shown, option.key)
+        return QuestionAnswer(question.key, label, question.kind, shown, option.key)
     text = _sample_text(question, number)
-    return Answer(question.key, label, question.kind, text, text)
+    return QuestionAnswer(question.key, label, question.kind, text, text)
 
 
 def _sample_text(question: FormQuestion, number: int) -> str:
-    if question.kind is Kind.EMAIL:
+    if question.kind is QuestionKind.EMAIL:
         return sample_email(number)
     if question.kind in PHONES:
         return sample_phone(number)
-    if question.kind is Kind.NUMBER:
+    if question.kind is QuestionKind.NUMBER:
         return str(question.low or 1)
     if question.kind in _SAMPLES:
         return _SAMPLES[question.kind]
@@ -110,17 +110,17 @@ CSV_LIMIT: Final = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LeadEntry:
     """Row of a file: a lead with its ad, contact details, and form, if any."""
 
     lead: Lead
     ad: MeasuredAd | None
     points: Sequence[ContactPoint] = ()
     version: FormVersion | None = None
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[QuestionAnswer, ...] = ()
 
 
-def form_table(version: FormVersion, entries: Iterable[Entry]) -> list[Sequence[str]]:
+def form_table(version: FormVersion, entries: Iterable[LeadEntry]) -> list[Sequence[str]]:
     """Return the leads of a form: common columns, one for each question, and the test flag."""
     labels = list(field_labels(version.content).values())
     rows: list[Sequence[str]] = [(*HEAD, *labels, "is_test")]
@@ -128,7 +128,7 @@ def form_table(version: FormVersion, entries: Iterable[Entry]) -> list[Sequence[
     return rows
 
 
-def ad_table(version: FormVersion | None, entries: Iterable[Entry]) -> list[Sequence[str]]:
+def ad_table(version: FormVersion | None, entries: Iterable[LeadEntry]) -> list[Sequence[str]]:
     """Return the leads of an ad, from form and chat, with contact details and source."""
     labels = list(field_labels(version.content).values()) if version else []
     rows: list[Sequence[str]] = [(*HEAD, *labels, *CHAT_FIELDS, "lead_source", "is_test")]
@@ -152,17 +152,17 @@ def pack_file(rows: Iterable[Sequence[str]]) -> tuple[bytes, str]:
     return packed.getvalue(), "zip"
 
 
-def _own(entry: Entry) -> tuple[str, ...]:
+def _own(entry: LeadEntry) -> tuple[str, ...]:
     of_ad = ad_data(entry.ad)
     form = (str(entry.version.number), entry.version.name) if entry.version else ("", "")
     created = api_time(entry.lead.created_at) or ""
     return (str(entry.lead.number), created, *(of_ad[name] for name in _OF_AD), *form)
 
 
-def _answered(entry: Entry, labels: Sequence[str]) -> list[str]:
+def _answered(entry: LeadEntry, labels: Sequence[str]) -> list[str]:
     data = answer_data(entry.version.content, entry.answers) if entry.version else {}
     return [data.get(label, "") for label in labels]
 
 
-def _flag(entry: Entry) -> str:
+def _flag(entry: LeadEntry) -> str:
     return "TRUE" if entry.lead.is_test else "FALSE"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import phonenumbers
 
-from contatto.forms.model import NOBODY, Content, FormQuestion, Kind, Known
+from contatto.forms.model import NOBODY, Content, FormQuestion, Prefill, QuestionKind
 from contatto.forms.rules.answers import (
     CHOOSERS,
     PHONES,
@@ -22,14 +22,18 @@ from contatto.forms.rules.answers import (
 )
 from contatto.kit.languages import LANGUAGES
 
-_INPUTS: Final = {Kind.EMAIL: "email", Kind.DATE: "date"}
-_CONTROLS: Final = {Kind.LONG_TEXT: "long", Kind.COUNTRY: "country", Kind.APPOINTMENT: "slots"}
-_WITH_REGIONS: Final = PHONES | {Kind.COUNTRY}
-_MODES: Final = {Kind.NUMBER: "numeric", Kind.EMAIL: "email"}
+_INPUTS: Final = {QuestionKind.EMAIL: "email", QuestionKind.DATE: "date"}
+_CONTROLS: Final = {
+    QuestionKind.LONG_TEXT: "long",
+    QuestionKind.COUNTRY: "country",
+    QuestionKind.APPOINTMENT: "slots",
+}
+_WITH_REGIONS: Final = PHONES | {QuestionKind.COUNTRY}
+_MODES: Final = {QuestionKind.NUMBER: "numeric", QuestionKind.EMAIL: "email"}
 
 
 def show_sheet(
-    content: Content, language: str, number: int, opening: str, now: datetime, respondent: Known = NOBODY
+    content: Content, language: str, number: int, opening: str, at: datetime, respondent: Prefill = NOBODY
 ) -> dict[str, Any]:
     """Return the values of ``forms/_sheet.html``; ``opening`` is the signed opening time.
 
@@ -50,9 +54,9 @@ def show_sheet(
         "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
         "benefits": [line for line in text_of(content, "benefits", language).split("\n") if line],
         "questions": [
-            _question(content, question, language, now, respondent) | {"value": values.get(question.key, "")}
+            _question(content, question, language, at, respondent) | {"value": values.get(question.key, "")}
             for question in content.questions
-            if question.kind is not Kind.HIDDEN
+            if question.kind is not QuestionKind.HIDDEN
         ],
         "consents": [
             {
@@ -91,9 +95,9 @@ def picture_path(business_id: str, image: str) -> str:
 
 
 def _question(
-    content: Content, question: FormQuestion, language: str, now: datetime, respondent: Known
+    content: Content, question: FormQuestion, language: str, at: datetime, respondent: Prefill
 ) -> dict[str, Any]:
-    is_number = question.kind is Kind.NUMBER
+    is_number = question.kind is QuestionKind.NUMBER
     return {
         "key": question.key,
         "kind": question.kind.value,
@@ -110,7 +114,7 @@ def _question(
         "high": question.high if is_number else None,
         "shortest": None if is_number else question.low,
         "longest": None if is_number else min(question.high or TEXT_LIMIT, TEXT_LIMIT),
-        "days": show_slots(question.hours, language, now, respondent.bookings) if question.hours else [],
+        "days": show_slots(question.hours, language, at, respondent.bookings) if question.hours else [],
         "place": place_of(question.hours.zone) if question.hours else "",
         "options": [
             {"key": option.key, "text": option_text(content, question, option, language)}
@@ -131,7 +135,7 @@ def _logic(question: FormQuestion) -> dict[str, Any]:
     return {
         "key": question.key,
         "jumps": {option.key: option.goto for option in question.options if option.goto}
-        if question.kind is Kind.CHOICE
+        if question.kind is QuestionKind.CHOICE
         else {},
         "show_if": question.show_if,
         "show_value": question.show_value,

@@ -24,7 +24,7 @@ from contatto.forms.model import (
     FormVerdict,
     FormVersion,
     HiddenValue,
-    Known,
+    Prefill,
     Respondent,
     Submission,
 )
@@ -83,7 +83,7 @@ class HandedIn:
         number: that of the version that they opened.
         conversation_id: the thread that they stand in; beside a chat it may be a new one.
         beside: the chat that it was filled in beside; None where a link opened it.
-        misopened: what is wrong with how it was opened.
+        misopened: the fault of its opening.
     """
 
     business_id: str
@@ -103,7 +103,7 @@ class GatheredForms:
 
     Args:
         db: where they are kept.
-        most_new: so many newcomers may come to an account in an hour, by network; 0 for any number.
+        most_new: newcomers that an account may have in an hour, by network; 0 for any number.
         handing: makes a transaction hand out its events.
     """
 
@@ -119,7 +119,7 @@ def take_form(tx: Tx, handed: HandedIn) -> FormAnswer:
 
     Raises:
         Unanswered: with a problem for each field that lacks something.
-        Refused: NOT_FOUND, or what was wrong with its opening.
+        Refused: NOT_FOUND, or the fault of its opening.
     """
     (outcome,) = take_forms(tx, [handed])
     if isinstance(outcome, Exception):
@@ -141,7 +141,7 @@ def take_forms(tx: Tx, handed: Sequence[HandedIn], most_new: int = 0) -> list[Ou
 
 
 class _FormBatch:
-    """Forms of one business: what they need is read once."""
+    """Forms of one business; the rows that they need are read once."""
 
     def __init__(self, tx: Tx, business_id: str, handed: Sequence[HandedIn]) -> None:
         self._tx = tx
@@ -194,7 +194,7 @@ class _FormBatch:
         return FilledForm(version, respondent, _in_language_of(version, handed.sent))
 
     def _refuse_newcomers(self, outcomes: Sequence[Looked | Refused], most: int) -> dict[str, Refused]:
-        """Count threads that begin against the networks they come from; what is told to those too many."""
+        """Count new threads against their networks; return the refusals of those above the limit."""
         limit, lines = limit_newcomers(most), defaultdict[str, list[str]](list)
         for form, one in zip(self._handed, outcomes, strict=True):
             is_known = self._threads.find_conversation(self._business_id, form.conversation_id) is not None
@@ -234,7 +234,7 @@ class _FormBatch:
         return outcomes
 
     def _thank(self, answers: Sequence[Outcome]) -> list[Message]:
-        """Open the threads of those who answered beside a chat, and append what they are told there."""
+        """Open the threads of persons who answered outside a chat, and append the thank-you messages."""
         is_taken = [
             isinstance(answer, FormAnswer) and answer.verdict is FormVerdict.TAKEN for answer in answers
         ]
@@ -275,7 +275,7 @@ def _thanks_id(answer: FormAnswer) -> str:
 
 
 def _thanks_of(conversation: Conversation, version: FormVersion, answer: FormAnswer) -> Message:
-    """The form's own thank-you, with what was handed in, as a message of the business, once for an answer."""
+    """Return the thank-you with the submitted answers as a message of the business, once for an answer."""
     handed_in = "\n".join(
         f"{form_answer.label}: {form_answer.shown[:SHOWN]}"
         for form_answer in answer.answers
@@ -298,7 +298,7 @@ def _thanks_of(conversation: Conversation, version: FormVersion, answer: FormAns
 
 
 @dataclass(frozen=True, slots=True)
-class FormOffer:
+class OfferedForm:
     """A published form, and the address at which the person of one conversation may fill it in."""
 
     version: FormVersion
@@ -314,7 +314,7 @@ class Opening:
     number: int
 
 
-type Opened = tuple[FormVersion, Known]
+type Opened = tuple[FormVersion, Prefill]
 """A form, and what it may show to who opened it."""
 
 
@@ -338,7 +338,7 @@ def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
         for opening in own_openings:
             if version := versions.get(opening.number):
                 is_back = (version.form_id, who[opening]) in sent
-                prefill = _known_of(tx, opening, who[opening], version, is_back=is_back)
+                prefill = _prefill_of(tx, opening, who[opening], version, is_back=is_back)
                 opened_by_opening[opening] = (
                     version,
                     replace(prefill, bookings=bookings.get(version.form_id, ())),
@@ -346,16 +346,16 @@ def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
     return [opened_by_opening.get(opening) for opening in openings]
 
 
-def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersion) -> Known:
+def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersion) -> Prefill:
     """Return a visitor's prefill of a form: whether they sent it before, and their own details.
 
     Only what stands in this visitor's own messages counts. Their lead may hold more: what a member typed or
-    imported, or what came from somebody whose lead was merged with theirs.
+    imported, or that came from a person with a merged lead.
     """
     person_id = person_id_of(tx.vault, account, visitor)
     is_back = bool(list_who_sent(tx, account.business_id, [version.form_id], [person_id]))
     opening = Opening(account, visitor, version.number)
-    prefill = _known_of(tx, opening, person_id, version, is_back=is_back)
+    prefill = _prefill_of(tx, opening, person_id, version, is_back=is_back)
     return replace(prefill, bookings=find_bookings(tx, version))
 
 
@@ -369,15 +369,15 @@ def _bookings_of(tx: Tx, business_id: str, versions: Iterable[FormVersion]) -> d
     return list_bookings(tx, business_id, forms, tx.now)
 
 
-def _known_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *, is_back: bool) -> Known:
+def _prefill_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *, is_back: bool) -> Prefill:
     if not any(question.prefill for question in version.content.questions):
-        return Known(is_back)
+        return Prefill(is_back)
     account, visitor = opening.account, opening.visitor
     business_id = account.business_id
     conversation_id = conversation_id_of(account, visitor)
     lead = leads.find_lead_of_conversation(tx, business_id, person_id, conversation_id)
     if lead is None or lead.hidden_at is not None:
-        return Known(is_back)
+        return Prefill(is_back)
     points = {
         contact_point.id: contact_point
         for contact_point in leads.list_contact_points(tx, business_id, {lead.id})[lead.id]
@@ -395,7 +395,7 @@ def _known_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *,
         message = messages.find_message(tx, business_id, proof.source_id)
         if message is not None and message.conversation_id == conversation_id:
             values_by_kind[point.field] = point.value
-    return Known(
+    return Prefill(
         is_back,
         {
             kind: values_by_kind[lead_field]
@@ -405,7 +405,7 @@ def _known_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *,
     )
 
 
-def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer: FormOffer) -> Message:
+def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer: OfferedForm) -> Message:
     """Send a published form into a thread: a card in our own chat, a link on a platform.
 
     Raises:

@@ -133,7 +133,7 @@ def has_photo_to_forget(tx: Tx) -> bool:
 
 
 def purge_photos(tx: Tx) -> int:
-    """Forget some pictures whose messages are gone, or never came; say how many."""
+    """Delete some pictures without a message; return their number."""
     return messages.delete_unused_photos(tx, tx.now - KEEP_UNUSED)
 
 
@@ -214,7 +214,7 @@ def _check_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -
 
 
 def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str) -> None:
-    """Send a reply again that was turned down, or whose answer was lost.
+    """Send a reply again after a refusal or a lost response.
 
     Raises:
         Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
@@ -320,7 +320,7 @@ def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
 
 
 def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-    """Show in the thread what came of a try that brought nothing."""
+    """Show the result of a failed attempt in the thread."""
     send = messages.find_send(tx, request.business_id, request.subject)
     if send is None or not isinstance(outcome, outbound.NotNow | Failed):
         return
@@ -390,7 +390,7 @@ def schedule_reply(
 ) -> None:
     """Write a reply down that goes out later; the same ``reply_id`` again changes nothing.
 
-    Whether the platform then still allows it is asked when the time has come.
+    The platform's window is checked again at the time of sending.
 
     Raises:
         Refused: NOT_FOUND; INVALID for a time or a text that cannot be.
@@ -439,7 +439,7 @@ def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: s
 
 
 def send_scheduled(tx: Tx) -> int:
-    """Send replies whose time has come; say how many. What cannot be sent stays, with the reason."""
+    """Send replies that are due; return their number. A reply that cannot be sent stays, with the reason."""
     due = Turns(messages.SCHEDULED).list_rows(tx, 100, partial(messages.list_due_replies, tx))
     sent = 0
     for reply in in_time(due):
@@ -472,10 +472,10 @@ def _emit_change(tx: Tx, business_id: str, conversation_id: str) -> None:
 def keep_automatic(
     tx: Tx, business_id: str, account_id: str, content: AutomaticMessages, revision: int
 ) -> None:
-    """Keep the automatic messages of a chat page, as the page that showed ``revision`` has them now.
+    """Save the automatic messages of a chat page, edited from ``revision``.
 
-    The page shows words alone: kinds that are turned off stay off, and messages whose question or title is
-    the same keep the ids that the API knows them by.
+    The page edits texts alone: disabled kinds stay disabled, and messages with an unchanged question or
+    title keep their ids in the API.
 
     Raises:
         Refused: NOT_FOUND; INVALID beyond a limit; CONFLICT when somebody was faster.
@@ -583,7 +583,7 @@ def change_auto_message(
         Refused: NOT_FOUND; INVALID beyond a limit, or for one that is there.
     """
     content, revision = load_automatic(tx, account)
-    messages_by_number = _known(account, content, kind, number)
+    messages_by_number = _numbered(account, content, kind, number)
     if any(
         message.ask == new.ask
         for other_number, message in messages_by_number.items()
@@ -601,7 +601,7 @@ def drop_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, numb
         Refused: NOT_FOUND.
     """
     content, revision = load_automatic(tx, account)
-    messages_by_number = _known(account, content, kind, number)
+    messages_by_number = _numbered(account, content, kind, number)
     del messages_by_number[number]
     _keep(tx, account, content, revision, kind, list(messages_by_number.values()))
 
@@ -615,7 +615,7 @@ def sort_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, orde
     content, revision = load_automatic(tx, account)
     messages_by_number = numbered_messages(account, content, kind)
     for number in order:
-        _known(account, content, kind, number)
+        _numbered(account, content, kind, number)
     first = [messages_by_number[number] for number in dict.fromkeys(order)]
     rest = [message for number, message in messages_by_number.items() if number not in order]
     _keep(tx, account, content, revision, kind, [*first, *rest])
@@ -631,7 +631,7 @@ def turn_auto_messages(tx: Tx, account: ChannelAccount, kind: AutomaticKind, *, 
     keep_account_automatic(tx, account, changed, revision)
 
 
-def _known(
+def _numbered(
     account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind, number: int
 ) -> dict[int, PreparedReply]:
     messages_by_number = numbered_messages(account, content, kind)

@@ -181,7 +181,7 @@ def kept_id(tx: Tx, account: ChannelAccount, external_id: str) -> str:
 def person_id_of(vault: Vault, account: ChannelAccount, external_id: str) -> str:
     """A person's id follows from the account and the platform's id: no look-up, whatever comes first.
 
-    It stands in files for analysts too, so it takes our key to find out whose it is by trying ids.
+    Files for analysts contain it too, so guessing a person from ids takes our key.
     """
     return vault.named_id(account.id, external_id)
 
@@ -345,7 +345,7 @@ class FoundConversations:
 def search_conversations(
     tx: Tx, business_id: str, query: str, limit: int = 200, before: int | None = None
 ) -> FoundConversations:
-    """Find conversations whose person, lead or messages hold all words of a query.
+    """Find conversations with all words of a query in their person, lead or messages.
 
     Names and contact details are searched at once. Messages are encrypted, so a search reads some thousand,
     newest first. With ``before`` it goes on to messages older than that sequence number, and reads no names.
@@ -418,7 +418,7 @@ def learn_marked_chats(tx: Tx) -> int:
 
 
 def _list_chats(tx: Tx, business_id: str, conversation_ids: Sequence[str]) -> list[Chat]:
-    """Chats as they are judged, with one query for each thing that is asked about them."""
+    """Return chats for the spam filter, with one query for each kind of input."""
     suspects = store.list_suspects(tx, business_id, conversation_ids)
     people = sorted({suspect.person_id for suspect in suspects})
     marked = store.list_marked_chats(tx, business_id, people)
@@ -493,7 +493,7 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, membe
 
 
 def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member_id: str | None) -> None:
-    """Give a conversation to a member, or to nobody.
+    """Assign a conversation to a member, or unassign it.
 
     Raises:
         Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT.
@@ -506,7 +506,7 @@ def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member
 
 
 def snooze_conversation(tx: Tx, actor: Actor, expected: SeenConversation, span: str) -> None:
-    """Put a conversation away for a while; it comes back by itself, or when the customer writes.
+    """Snooze a conversation; it returns at the end of the time, or when the customer writes.
 
     Raises:
         Refused: NOT_FOUND; INVALID for a span that is none; CONFLICT.
@@ -518,7 +518,7 @@ def snooze_conversation(tx: Tx, actor: Actor, expected: SeenConversation, span: 
 
 
 def resolve_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> None:
-    """Lay a conversation down as done; nobody waits in it any more.
+    """Close a conversation; it waits for no answer any more.
 
     Raises:
         Refused: NOT_FOUND; CONFLICT.
@@ -553,7 +553,7 @@ def _tell(tx: Tx, conversation: Conversation) -> None:
 
 
 def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: bool) -> None:
-    """Block the person of a conversation: what they write later is kept, makes no lead and tells nobody.
+    """Block the person of a conversation: later messages are kept, but make no lead and no notification.
 
     Spam marks their lead Unqualified too, and its note says why.
 
@@ -587,7 +587,7 @@ def _disqualify(tx: Tx, actor: Actor, lead_id: str) -> None:
 
 
 def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool = False) -> None:
-    """Let a person's messages count again, from now on; those of the time before stay what they are.
+    """Count a person's messages again from now on; earlier ones stay as they are.
 
     Where a member says that the chat ``is_fine``, it is no longer suspected, and learned from as such.
 
@@ -608,7 +608,7 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool 
 
 
 def wake_conversations(tx: Tx) -> int:
-    """Bring back conversations whose snooze has ended; say how many."""
+    """Return conversations to the inbox at the end of their snooze; return their number."""
     woken = 0
     for conversation in in_time(conversations.list_ended_snoozes(tx, 200)):
         conversations.record_desk(tx, conversation, state=ThreadState.OPEN, snoozed_until=None)
@@ -656,7 +656,7 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
 
 
 def _mention_members(tx: Tx, actor: Actor, note: PrivateNote) -> None:
-    """Note whom a note names; who wrote it knows already."""
+    """Notify the members that a note mentions, except its author."""
     able = list_able_members(tx, BusinessId(note.business_id), Permission.READ_INBOX)
     names_by_id: dict[str, str] = {member.id: member.display_name for member in able}
     for member_id in rules.mentioned_members(note.text, names_by_id) - {actor.member_id}:

@@ -476,7 +476,7 @@ class MediaLink(Answer, frozen=True):
 async def download_business_media(
     request: Request, caller: ApiCaller, body: MediaBody
 ) -> Answered[MediaLink]:
-    """A link to the picture of a message. Whoever has it needs no token.
+    """A link to the picture of a message. It works without a token.
 
     It is good for ten minutes, and no longer than the access token that asked for it.
     """

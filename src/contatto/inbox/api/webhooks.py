@@ -88,7 +88,7 @@ class FormOffer(Answer, frozen=True):
 
 
 class ChatMessage(Answer, frozen=True):
-    """A message as the chat page is told of it; a picture that is gone is null."""
+    """A message as the chat page shows it; a deleted picture is null."""
 
     seq: int
     id: str
@@ -122,7 +122,7 @@ async def receive_webhook(request: Request) -> Response:
 
 
 async def answer_challenge(request: Request) -> Response:
-    """Answer a platform's question whether this address is ours, with what it sent along."""
+    """Answer a platform's check that this address is ours, with the value that it sent."""
     connector, apps = await _list_apps(request)
     for app in apps:
         token = webhook_verify_token(context_of(request).vault, app)
@@ -136,7 +136,7 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
     """The connector of a webhook's platform, and the apps of its address: each business has ids of its own.
 
     Raises:
-        Refused: NOT_FOUND, for a platform that there is not.
+        Refused: NOT_FOUND, for an unknown platform.
     """
     platform = _PLATFORMS.get(request.path_params["platform"])
     if platform is None:
@@ -148,10 +148,10 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
 def _list_signers(
     context: Context, headers: Headers, connector: Connector, apps: list[ChannelApp], raw: bytes
 ) -> list[ChannelApp]:
-    """The apps whose secret signed a body: that of one business, or of several that share an app.
+    """Return the apps with a secret that signed a body: of one business, or of several that share an app.
 
-    Each of these gets it, and refuses what is for an account that it has not. Whether anybody has an app of
-    this id shows in no answer.
+    Each business gets the delivery, and refuses it for an account of another one. No response reveals
+    whether an app with this id exists.
 
     Raises:
         Refused: UNSIGNED or STALE.
@@ -170,7 +170,7 @@ def _list_signers(
 
 
 def _store_receipt(context: Context, business_id: str, connector: Connector, raw: bytes) -> Awaitable[None]:
-    """Hand a delivery over; it is durable, and sealed, once what is given back has been awaited."""
+    """Store a delivery; it is durable, and sealed, once the returned value has been awaited."""
     at = context.clock.now()
 
     def row() -> Row:
@@ -216,8 +216,8 @@ def _read_written(raw: bytes) -> _Written:
 async def list_chat_messages(request: Request) -> Response:
     """The visitor's own thread: messages only; inline notices are no messages and never leave here.
 
-    ``unsent`` are the ids that the page gave to what it could not send for certain; it is told under which
-    ids these stand in the thread, if they ever came.
+    ``unsent`` are the page's ids of messages without a response; the answer names their ids in the thread,
+    if they arrived.
     """
     context = context_of(request)
     account, visitor = await chat_visitor(request)
@@ -288,7 +288,7 @@ async def _read_after(
 
 
 def show_messages(tx: Tx, account: ChannelAccount, chat_messages: list[Message]) -> list[ChatMessage]:
-    """Messages as the chat page is told of them."""
+    """Return messages as the chat page shows them."""
     photos = messages.list_photos(
         tx, account.business_id, {message.photo for message in chat_messages if message.photo}
     )
@@ -324,11 +324,11 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-class WelcomeBody(ApiModel):
+class AutoWelcome(ApiModel):
     content: str
 
 
-class SuggestedQuestion(ApiModel):
+class AutoQuestion(ApiModel):
     question: str
     answer: str
 
@@ -352,8 +352,8 @@ class MessageBody(OfKind):
     content 150.
     """
 
-    welcome_message: WelcomeBody | None = None
-    suggested_question: SuggestedQuestion | None = None
+    welcome_message: AutoWelcome | None = None
+    suggested_question: AutoQuestion | None = None
     chat_prompt: Prompt | None = None
 
 
@@ -495,7 +495,7 @@ async def update_auto_message_status(
 
 @router.get("/get/", openapi_extra=describe_query(AutoQuery))
 async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Answered[AutoMessages]:
-    """The messages of a type, in their order; each is approved at once, as nobody else reads them."""
+    """The messages of a type, in their order; each is approved at once, without a moderator."""
     require(caller, Permission.READ_INBOX)
     query = read_query(request, AutoQuery)
 

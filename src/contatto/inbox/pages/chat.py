@@ -21,9 +21,9 @@ from contatto.capture import store as capture_store
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.store import find_account, find_public_account, list_embed_origins
 from contatto.forms.actions import Unanswered, choose_form, find_published
-from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Known, Submission
+from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Prefill, Submission
 from contatto.forms.rules.answers import (
-    TAKEN,
+    SLOT_TAKEN,
     accepted_languages,
     best_language,
     check_opening,
@@ -34,10 +34,10 @@ from contatto.forms.rules.sheet import picture_path, show_sheet
 from contatto.inbox import rules
 from contatto.inbox.actions.forms import (
     ChatVisitor,
-    FormOffer,
     GatheredForms,
     GatheredSheets,
     HandedIn,
+    OfferedForm,
     Opening,
     find_bookings,
     find_known,
@@ -90,8 +90,8 @@ class SheetReader:
     """Reader of a form.
 
     Attributes:
-        account: whose form it is.
-        visitor: for whom it is opened: a visitor's public id, or the thread of a link.
+        account: account of the form.
+        visitor: reader of the form: a visitor's public id, or the thread of a link.
         known: what may be shown of them; nothing where the address alone opens the form, since a link may be
             passed on to somebody else.
         base: the address that the sheet sends to; that beside the chat if it is empty.
@@ -99,7 +99,7 @@ class SheetReader:
 
     account: ChannelAccount
     visitor: str
-    known: Known = NOBODY
+    known: Prefill = NOBODY
     base: str = ""
 
 
@@ -127,22 +127,17 @@ def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, lang
 
 
 def fill_sheet(
-    drawn: FragmentCache,
-    version: FormVersion,
-    reader: SheetReader,
-    language: str,
-    opening: str,
-    now: datetime,
+    drawn: FragmentCache, version: FormVersion, reader: SheetReader, language: str, opening: str, at: datetime
 ) -> Markup:
     """The sheet in one of the form's languages, kept if it can be; ``opening`` is its signed token."""
-    fresh = partial(_draw, version, reader.account, language, now, reader.known)
-    key = _key_of(version, reader, language, now)
+    fresh = partial(_draw, version, reader.account, language, at, reader.known)
+    key = _key_of(version, reader, language, at)
     part = drawn.find(key, fresh) if key is not None else fresh()
     base = reader.base or f"/chat/{reader.account.id}/form"
     return _HOLES.fill(part, {"opening": opening, "base": base})
 
 
-def _key_of(version: FormVersion, reader: SheetReader, language: str, now: datetime) -> Hashable | None:
+def _key_of(version: FormVersion, reader: SheetReader, language: str, at: datetime) -> Hashable | None:
     """All that a sheet depends on; None if it shows details of its reader.
 
     A version never changes. Times to choose from lie on whole minutes.
@@ -150,7 +145,7 @@ def _key_of(version: FormVersion, reader: SheetReader, language: str, now: datet
     questions = version.content.questions
     if any(question.prefill and reader.known.details.get(question.kind) for question in questions):
         return None
-    minute = int(now.timestamp()) // 60 if any(question.hours for question in questions) else 0
+    minute = int(at.timestamp()) // 60 if any(question.hours for question in questions) else 0
     account, prefill = reader.account, reader.known
     return (
         version.business_id, version.id, account.id, account.name, language, prefill.is_back, minute,
@@ -158,8 +153,10 @@ def _key_of(version: FormVersion, reader: SheetReader, language: str, now: datet
     )  # fmt: skip
 
 
-def _draw(version: FormVersion, account: ChannelAccount, language: str, now: datetime, prefill: Known) -> str:
-    sheet = show_sheet(version.content, language, version.number, _HOLES.mark("opening"), now, prefill)
+def _draw(
+    version: FormVersion, account: ChannelAccount, language: str, at: datetime, prefill: Prefill
+) -> str:
+    sheet = show_sheet(version.content, language, version.number, _HOLES.mark("opening"), at, prefill)
     values = {
         "account": {"id": account.id, "display_name": account.name},
         "form": sheet | {"image": picture_path(version.business_id, version.content.image)},
@@ -174,7 +171,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/chat/{account_id}")
 async def show_chat(request: Request, account_id: str) -> HTMLResponse:
-    """The customer's page. It is public: whoever opens it is given an identity at this account."""
+    """Show the customer's page. It is public: each visitor gets an identity at this account."""
     context = context_of(request)
     signer = context.vault.signer(VISITOR_KEY)
     secret = read_visitor(request, account_id, signer) or new_visitor()
@@ -328,10 +325,10 @@ async def answer_form(request: Request, sent: SentForm, handed: HandedIn) -> Res
         words = translator_for(sent.language) if sent.language in LANGUAGES else translator_of(request)
         problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
         message = words.gettext("Some answers need a correction.")
-        is_stale = any(problem.says == TAKEN for problem in unanswered.problems)
+        is_stale = any(problem.says == SLOT_TAKEN for problem in unanswered.problems)
         body = {"code": "unanswered", "message": message, "problems": problems, "stale": is_stale}
         return json_answer(body, 422)
-    # A program that filled in the trap is told the same as a person.
+    # A program that filled in the trap gets the same response as a person.
     verdict = "no_fit" if answer.verdict is FormVerdict.NO_FIT else "taken"
     return json_answer({"accepted": True, "verdict": verdict})
 
@@ -515,7 +512,7 @@ async def post_send_form(
         until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
         link = FormLink(caller.business_id, conversation_id, version.number, int(until.timestamp()))
         token = rules.sign_form_link(link, context.vault.signer(LINK_KEY))
-        offer = FormOffer(version, f"{context.settings.base_url}/form/{token}")
+        offer = OfferedForm(version, f"{context.settings.base_url}/form/{token}")
         return send_form(tx, actor, conversation_id, message_id, offer)
 
     await context.db.write(send)
@@ -527,13 +524,13 @@ async def show_form_link(request: Request, token: str) -> HTMLResponse:
     """The form of a link, as a page of its own."""
     context, link = _open_link(request, token)
 
-    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Known]:
+    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Prefill]:
         conversation = _linked(tx, link)
         account = find_account(tx, link.business_id, conversation.channel_account_id)
         if account is None:
             raise Refused(errors.NOT_FOUND)
         version = _published(tx, link.business_id, str(link.number))
-        return account, version, Known(bookings=find_bookings(tx, version))
+        return account, version, Prefill(bookings=find_bookings(tx, version))
 
     account, version, prefill = await context.db.read(load)
     values = {
@@ -549,13 +546,13 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
     """The sheet alone, in another language; ``page_id`` is the one of the link."""
     context, link = _open_link(request, token)
 
-    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Known]:
+    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Prefill]:
         conversation = _linked(tx, link)
         account = find_account(tx, link.business_id, conversation.channel_account_id)
         if account is None or page_id != str(link.number):
             raise Refused(errors.NOT_FOUND, "Form not found.")
         version = _published(tx, link.business_id, page_id)
-        return account, version, Known(bookings=find_bookings(tx, version))
+        return account, version, Prefill(bookings=find_bookings(tx, version))
 
     account, version, prefill = await context.db.read(load)
     return HTMLResponse(
@@ -563,8 +560,8 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
     )
 
 
-def _reader(account: ChannelAccount, link: FormLink, token: str, prefill: Known) -> SheetReader:
-    """Whoever opens the link; they are shown no details, as it may be passed on to somebody else."""
+def _reader(account: ChannelAccount, link: FormLink, token: str, prefill: Prefill) -> SheetReader:
+    """Reader of a link; they see no details, as the link may be passed on to another person."""
     return SheetReader(account, link.conversation_id, prefill, base=f"/form/{token}")
 
 
@@ -626,7 +623,7 @@ async def show_first(request: Request, caller: PageCaller, account_id: str) -> H
         if account is None:
             raise Refused(errors.NOT_FOUND)
         saved = find_automatic(tx, caller.business_id, account_id)
-        # what another platform says by itself is not known here, unless it was written here
+        # automatic messages of another platform are unknown here, unless they were written here
         is_own = account.platform is Platform.WEBCHAT
         active = saved[0].active if saved else AutomaticMessages()
         return {"first": active if saved or is_own else None, "is_own": is_own}
@@ -679,7 +676,7 @@ async def _render_automatic(
     refused: Refused | None = None,
     typed: tuple[AutomaticMessages, int] | None = None,
 ) -> HTMLResponse:
-    """The page; after a refusal, with what was typed and what is wrong with it."""
+    """Render the page; after a refusal, with the entered values and the error."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
 

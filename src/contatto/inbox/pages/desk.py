@@ -135,7 +135,7 @@ def _read_whole(text: str) -> int | None:
 
 
 class Pane(StrEnum):
-    """A part of the inbox that is fetched alone: what it does not show is not read."""
+    """Load a part of the inbox that is fetched alone, without the rows that it does not show."""
 
     THREAD = "thread"
     CONTACT = "contact"
@@ -411,16 +411,16 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
 
 @router.get("/inbox")
 async def show_inbox(
-    request: Request, caller: PageCaller, asked: Annotated[ViewQuery, Query()], before: str = ""
+    request: Request, caller: PageCaller, query: Annotated[ViewQuery, Query()], before: str = ""
 ) -> HTMLResponse:
-    return await render_inbox(request, caller, "inbox/inbox.html", read_view(asked, before), None)
+    return await render_inbox(request, caller, "inbox/inbox.html", read_view(query, before), None)
 
 
 @router.get("/inbox/list")
 async def show_list(
-    request: Request, caller: PageCaller, asked: Annotated[ViewQuery, Query()], selected: str = ""
+    request: Request, caller: PageCaller, query: Annotated[ViewQuery, Query()], selected: str = ""
 ) -> HTMLResponse:
-    return await render_inbox(request, caller, "inbox/_list.html", read_view(asked), selected or None)
+    return await render_inbox(request, caller, "inbox/_list.html", read_view(query), selected or None)
 
 
 @router.get("/inbox/search")
@@ -439,10 +439,10 @@ async def show_conversation(
     request: Request,
     caller: PageCaller,
     conversation_id: str,
-    asked: Annotated[ViewQuery, Query()],
+    query: Annotated[ViewQuery, Query()],
     before: str = "",
 ) -> HTMLResponse:
-    view = read_view(asked, older=before)
+    view = read_view(query, older=before)
     return await render_inbox(request, caller, "inbox/inbox.html", view, conversation_id, strict=True)
 
 
@@ -495,7 +495,7 @@ async def post_remove_saved_reply(request: Request, caller: FormCaller, reply_id
 async def _render_replies(
     request: Request, caller: Caller, refused: Refused | None = None, typed: dict[str, str] | None = None
 ) -> HTMLResponse:
-    """The page; after a refusal, with what was typed and what is wrong with it."""
+    """Render the page; after a refusal, with the entered values and the error."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
     field, says = split_fault(refused, translator_of(request)) if refused else ("", "")
@@ -757,7 +757,7 @@ async def post_inbox_settings(
 async def _render(
     request: Request, caller: Caller, refused: Refused | None = None, typed: str = ""
 ) -> HTMLResponse:
-    """The page; after a refusal, with what was typed and what is wrong with it."""
+    """Render the page; after a refusal, with the entered values and the error."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
     target = await context.db.read(lambda tx: find_reply_target(tx, caller.business_id))

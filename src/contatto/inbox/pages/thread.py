@@ -29,7 +29,7 @@ from contatto.inbox.store.receipts import list_referrals
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText, is_unreadable
 from contatto.kit.timestamps import from_micros, micros
-from contatto.leads.model import Evidence, Label
+from contatto.leads.model import Evidence, LeadLabel
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
@@ -46,8 +46,8 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """Something in a thread; of what came at the same time, the lower order is first."""
+class ThreadEntry:
+    """Entry of a thread; of entries with the same time, the lower order is first."""
 
     kind: ClassVar[str]
     order: ClassVar[int]
@@ -57,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class AdEntry(Entry):
+class AdEntry(ThreadEntry):
     """An ad that was tapped; without an id it is not one of ours."""
 
     kind = "ad"
@@ -83,7 +83,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageEntry(Entry):
+class MessageEntry(ThreadEntry):
     """A message, its text in parts; a picture that was forgotten is shown as gone."""
 
     kind = "message"
@@ -101,7 +101,7 @@ class MessageEntry(Entry):
 
 
 @dataclass(frozen=True, slots=True)
-class NoticeEntry(Entry):
+class NoticeEntry(ThreadEntry):
     kind = "notice"
     order = 2
 
@@ -110,7 +110,7 @@ class NoticeEntry(Entry):
 
 
 @dataclass(frozen=True, slots=True)
-class NoteEntry(Entry):
+class NoteEntry(ThreadEntry):
     kind = "note"
     order = 3
 
@@ -119,7 +119,7 @@ class NoteEntry(Entry):
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduledEntry(Entry):
+class ScheduledEntry(ThreadEntry):
     """A reply for later; it stands after all that was said."""
 
     kind = "scheduled"
@@ -145,7 +145,7 @@ class AdCard:
 class ThreadPart:
     """The entries of a thread, or of an older page of it, and what may be answered."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ThreadEntry]
     earlier_href: str | None
     newest_href: str | None
     before: int | None
@@ -182,7 +182,7 @@ class RowView:
     waiting_since: datetime | None
     answer_by: datetime | None
     is_mentioned: bool
-    labels: Sequence[Label]
+    labels: Sequence[LeadLabel]
     revision: int
 
 
@@ -193,7 +193,7 @@ class ThreadView(ThreadPart):
     conversation: RowView
     members: Sequence[tuple[str, str]]
     me: str
-    known_labels: Sequence[Label]
+    known_labels: Sequence[LeadLabel]
     can_act: bool
     signs: Sequence[str]
     """Why it looks like spam; empty where it does not."""
@@ -271,7 +271,7 @@ def thread_part(
     business_id = conversation.business_id
     chat_messages = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
     start = chat_messages[0].at if chat_messages and len(chat_messages) == THREAD_PAGE else None
-    entries: list[Entry] = [*_message_entries(tx, conversation, chat_messages)]
+    entries: list[ThreadEntry] = [*_message_entries(tx, conversation, chat_messages)]
     entries += [notice_entry(notice) for notice in desk.list_notices(tx, business_id, conversation.id)]
     entries += [
         note_entry(private_note) for private_note in list_private_notes(tx, business_id, conversation.id)
@@ -298,10 +298,10 @@ def thread_part(
     )
 
 
-def _each_ad_once(entries: list[Entry]) -> list[Entry]:
+def _each_ad_once(entries: list[ThreadEntry]) -> list[ThreadEntry]:
     """The entries, of which a card is whole where an ad is met first; later it is one line."""
     met: set[tuple[str | None, str]] = set()
-    shown: list[Entry] = []
+    shown: list[ThreadEntry] = []
     for entry in entries:
         if isinstance(entry, AdEntry):
             key = (entry.ad_id, entry.ad_name or entry.headline)

@@ -71,7 +71,7 @@ persons = Table(
 _UNNAMED: Final = persons.c.name.is_(None)
 _FIRST: Final = bindparam("first", type_=Instant())
 _LATER: Final = persons.c.created_at > _FIRST
-_SEEN: Final = (
+_UPDATE_PERSON: Final = (
     update(persons)
     .where(persons.c.business_id == bindparam("of_business"), persons.c.id == bindparam("of_id"))
     .where(or_(_UNNAMED, _LATER))
@@ -122,7 +122,7 @@ def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
         }
         for person in seen_persons
     ]
-    update_rows(tx, _SEEN, rows)
+    update_rows(tx, _UPDATE_PERSON, rows)
 
 
 def record_blocked(tx: Tx, business_id: str, person_id: str, *, is_blocked: bool) -> None:
@@ -274,11 +274,11 @@ class ConversationFilter:
     """Filter of conversations.
 
     Attributes:
-        tab: all, mine, mentions, unassigned, waiting (leads that nobody has answered), late (answered by
-            nobody since ``late_before``), unread or leads.
+        tab: all, mine, mentions, unassigned, waiting (leads without an answer), late (without an answer
+            since ``late_before``), unread or leads.
         among: these alone; None for all.
         state: where on the desk they lie; None for everywhere but blocked.
-        member_id: whose desk it is.
+        member_id: member who reads the list.
     """
 
     tab: str = "all"
@@ -450,7 +450,7 @@ def _matching(
 
 
 def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) -> list[str]:
-    """List conversations whose person has these words in the name, or exactly this id on the platform."""
+    """List conversations with these words in the person's name, or exactly this id on the platform."""
     accounts = select(channel_accounts.c.id).where(channel_accounts.c.business_id == business_id)
     has_external_id = and_(persons.c.channel_account_id.in_(accounts), persons.c.external_id == text)
     ways = [match_words(persons.c.name_key, text), has_external_id]
@@ -498,7 +498,7 @@ def list_late_conversations(
 
 
 def list_unread_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
-    """Leads whose chats hold something unread, as a select for a larger statement."""
+    """Return a select of leads with unread chats, for a larger statement."""
     conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
     return select(conversations.c.lead_id).where(*conditions, conversations.c.unread > literal_column("0"))
 
@@ -512,7 +512,7 @@ def list_waiting_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
 def record_message_time(
     tx: Tx, conversation: Conversation, at: datetime, *, from_customer: bool, is_automatic: bool = False
 ) -> None:
-    """Move a conversation along: its last message, what is unread, and whether somebody waits.
+    """Record a message in its conversation: the last message, the unread count, and the waiting state.
 
     A customer's message opens it again; what a blocked person writes moves nothing but the time. An automatic
     message of the business is no answer to who waits.
@@ -578,7 +578,7 @@ def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> li
 
 
 def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
-    """Snoozed conversations of all businesses whose time has come; for the timer only."""
+    """Return snoozed conversations of all businesses that are due; for the timer only."""
     ended = select(conversations).where(
         conversations.c.state == ThreadState.SNOOZED, conversations.c.snoozed_until <= tx.now
     )
@@ -609,7 +609,7 @@ def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> bo
     return tx.execute(statement.values(customer_read_at=at)).rowcount == 1
 
 
-_MADE: Final = (
+_UPDATE_LEAD: Final = (
     update(conversations)
     .where(*_ONE, or_(conversations.c.lead_id.is_(None), conversations.c.lead_id != bindparam("lead")))
     .values(lead_id=bindparam("lead"))
@@ -623,7 +623,7 @@ def record_leads(tx: Tx, lead_marks: Iterable[LeadMade]) -> None:
         {"of_business": business_id, "of_id": talk, "lead": last[business_id, talk]}
         for business_id, talk in sorted(last)
     ]
-    update_rows(tx, _MADE, rows)
+    update_rows(tx, _UPDATE_LEAD, rows)
 
 
 def _change_of(business_id: str, conversation_id: str) -> Update:

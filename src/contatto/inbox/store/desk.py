@@ -206,7 +206,7 @@ _decode = msgspec.json.Decoder(AutomaticMessages).decode
 
 
 def find_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[AutomaticMessages, int] | None:
-    """The automatic messages of an account, with their revision; None when nobody wrote any."""
+    """Return the automatic messages of an account and their revision; None if there are none."""
     query = select(automatic_messages).where(
         automatic_messages.c.business_id == business_id,
         automatic_messages.c.channel_account_id == account_id,
@@ -248,7 +248,7 @@ inline_notices = Table(
 )
 
 
-_THERE: Final = Query(
+_EXISTING: Final = Query(
     select(inline_notices.c.id).where(
         within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
     )
@@ -261,7 +261,7 @@ def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]
     if not first:
         return []
     values = {"businesses": {notice.business_id for notice in first.values()}, "ids": list(first)}
-    existing_ids = {notice for (notice,) in _THERE.rows(tx, values)}
+    existing_ids = {notice for (notice,) in _EXISTING.rows(tx, values)}
     new = [notice for notice in first.values() if notice.id not in existing_ids]
     insert_new(tx, inline_notices, [row_of(notice) for notice in new])
     return new
@@ -284,7 +284,7 @@ def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineN
     """
     conversation = find_conversation(tx, business_id, conversation_id)
     leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
-    query = select(inline_notices).where(*_within(business_id, leads, {conversation_id}))
+    query = select(inline_notices).where(*_among(business_id, leads, {conversation_id}))
     return tx.list(InlineNotice, query.order_by(inline_notices.c.at))
 
 
@@ -293,10 +293,10 @@ def delete_notices(
 ) -> None:
     """Delete the notices in the threads of some persons."""
     leads = list_leads_ever(tx, business_id, person_ids)
-    tx.execute(inline_notices.delete().where(*_within(business_id, leads, conversation_ids)))
+    tx.execute(inline_notices.delete().where(*_among(business_id, leads, conversation_ids)))
 
 
-def _within(
+def _among(
     business_id: str, lead_ids: Collection[str], conversation_ids: Collection[str]
 ) -> tuple[ColumnElement[bool], ...]:
     return (
@@ -306,11 +306,11 @@ def _within(
     )
 
 
-_OF: Final = bindparam("of", type_=String())
+_BUSINESS: Final = bindparam("of", type_=String())
 
 
 def list_chats_of_good_leads(tx: Tx, business_id: str, limit: int) -> list[str]:
-    """The latest chats whose leads are qualified or converted, by their ids."""
+    """Return the latest chats with qualified or converted leads, by their ids."""
     condition = and_(
         leads.c.id == conversations.c.lead_id, leads.c.business_id == conversations.c.business_id
     )
@@ -331,7 +331,7 @@ class Suspect:
 
 _SUSPECTS: Final = Query(
     select(conversations.c.id, conversations.c.channel_account_id, conversations.c.person_id).where(
-        conversations.c.business_id == _OF, within(conversations.c.id, "ids")
+        conversations.c.business_id == _BUSINESS, within(conversations.c.id, "ids")
     )
 )
 
@@ -344,7 +344,7 @@ def list_suspects(tx: Tx, business_id: str, conversation_ids: Collection[str]) -
 _TAPS: Final = Query(
     select(touches.c.person_id, func.count())
     .where(
-        touches.c.business_id == _OF, within(touches.c.person_id, "persons"), IS_CLICK,
+        touches.c.business_id == _BUSINESS, within(touches.c.person_id, "persons"), IS_CLICK,
         touches.c.ts >= bindparam("since", type_=BigInteger()),
     )
     .group_by(touches.c.person_id)
@@ -367,7 +367,7 @@ _MARKED: Final = Query(
         ),
     )
     .where(
-        conversations.c.business_id == _OF, within(conversations.c.person_id, "persons"),
+        conversations.c.business_id == _BUSINESS, within(conversations.c.person_id, "persons"),
         judged_chats.c.mark == bindparam("spam", type_=judged_chats.c.mark.type),
     )
 )  # fmt: skip
@@ -405,20 +405,20 @@ def _latest_of_each(on: str) -> Query:
         message_rows.c.seq,
         message_rows.c.id,
     )
-    conditions = conversations.c.business_id == _OF, within(conversations.c.id, "ids")
+    conditions = conversations.c.business_id == _BUSINESS, within(conversations.c.id, "ids")
     return Query(query.select_from(both).where(*conditions))
 
 
 _LATEST: Final = {on: _latest_of_each(on) for on in ("sqlite", "postgresql")}
 
 
-def list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str], each: int) -> dict[str, list[str]]:
-    """List customers' texts among the latest ``each`` messages of chats, oldest first.
+def list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str], most: int) -> dict[str, list[str]]:
+    """List customers' texts among the latest ``most`` messages of chats, oldest first.
 
     However long a chat is, no more of it is read.
     """
     latest = _LATEST[tx.connection.dialect.name]
-    rows = latest.rows(tx, {"of": business_id, "ids": conversation_ids, "each": each})
+    rows = latest.rows(tx, {"of": business_id, "ids": conversation_ids, "each": most})
     texts_by_conversation: dict[str, list[str]] = {
         conversation_id: [] for conversation_id in conversation_ids
     }

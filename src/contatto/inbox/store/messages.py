@@ -78,7 +78,7 @@ def find_first_answer(
 ) -> tuple[datetime, datetime | None] | None:
     """Find the time of the customer's first message, and of the first answer by a person, if any.
 
-    None where the customer never wrote. What nobody wrote just then is no answer.
+    None where the customer never wrote. An automatic message is no answer.
     """
     conditions = messages.c.business_id == business_id, messages.c.conversation_id == conversation_id
     wrote = messages.c.sender == Sender.CUSTOMER
@@ -101,14 +101,16 @@ def append_messages(tx: Tx, pairs: Iterable[tuple[str, Message]]) -> int:
     return insert_new(tx, messages, [_row_of(tx, business_id, message) for business_id, message in pairs])
 
 
-_KNOWN: Final = Query(
+_EXISTING: Final = Query(
     select(messages.c.id).where(within(messages.c.business_id, "businesses"), within(messages.c.id, "ids"))
 )
 
 
 def list_known_messages(tx: Tx, business_ids: Collection[str], message_ids: Collection[str]) -> set[str]:
     """Those of the ids of which there is a message; for the worker."""
-    return {message_id for (message_id,) in _KNOWN.rows(tx, {"businesses": business_ids, "ids": message_ids})}
+    return {
+        message_id for (message_id,) in _EXISTING.rows(tx, {"businesses": business_ids, "ids": message_ids})
+    }
 
 
 def _row_of(tx: Tx, business_id: str, message: Message) -> dict[str, Any]:
@@ -363,7 +365,7 @@ photos = Table(
 
 
 def save_photo(tx: Tx, photo: Photo, body: bytes) -> None:
-    """Keep a picture; the same one again only counts as new, so that nobody forgets it before its message."""
+    """Save a picture; saving it again only renews it, so that it is not deleted before its message."""
     row = row_of(photo)
     row["id"] = named_id(photo.business_id, photo.digest)
     sealed_body = tx.vault.seal_bytes(body, photo.business_id, "photos.body", row["id"])
@@ -448,7 +450,7 @@ def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[Sched
 
 
 def list_due_replies(tx: Tx, business_id: str, limit: int) -> list[ScheduledReply]:
-    """Replies of a business whose time has come, the oldest first; for the timer only."""
+    """Return due replies of a business, oldest first; for the timer only."""
     rows = tx.execute(SCHEDULED.rows(tx), SCHEDULED.values(tx, business_id, limit)).mappings()
     return [_scheduled_reply_of(tx, row) for row in rows.all()]
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts
-from contatto.inbox.model import AdReferral, Ledger, Receipt, ReceiptState
+from contatto.inbox.model import AdReferral, Receipt, ReceiptCounts, ReceiptState
 from contatto.inbox.store.conversations import conversations, mentions, persons
 from contatto.inbox.store.desk import conversation_labels, delete_notices, private_notes
 from contatto.inbox.store.messages import messages, photos, scheduled_replies, sends
@@ -119,13 +119,13 @@ def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]
 
 
 def _claim_accounts(tx: Tx, business_id: str, values: Row) -> list[str]:
-    """Accounts that nobody else settles, held until the end of the transaction; the longest waiting first.
+    """Claim accounts that no other batch settles, until the transaction ends; the longest waiting first.
 
     No more than a part of a batch needs: where much waits, others settle the other accounts meanwhile.
     """
     own_accounts, other_accounts, enough = list[str](), list[str](), values["most"] // _SHARES
     for _ in range(_LOOKS):
-        counts = Counter(tx.execute(_SEEN, {**values, "theirs": other_accounts}).scalars())
+        counts = Counter(tx.execute(_OTHER_ACCOUNTS, {**values, "theirs": other_accounts}).scalars())
         for account in counts:
             if _try_account(tx, business_id, account):
                 own_accounts.append(account)
@@ -142,7 +142,7 @@ _LOOKS: Final = 3
 """How often it is looked behind the deliveries of accounts that others settle."""
 _SHARES: Final = 4
 """An account with more than such a part of a batch is enough for it."""
-_SEEN: Final = WAITING.unlocked.where(~within(receipts.c.account, "theirs")).with_only_columns(
+_OTHER_ACCOUNTS: Final = WAITING.unlocked.where(~within(receipts.c.account, "theirs")).with_only_columns(
     receipts.c.account
 )
 _OF_ACCOUNTS: Final = WAITING.unlocked.where(within(receipts.c.account, "accounts"))
@@ -200,12 +200,12 @@ def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
     tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
 
 
-def count_receipts(tx: Tx, business_id: str) -> Ledger:
+def count_receipts(tx: Tx, business_id: str) -> ReceiptCounts:
     """The ledger of a business: received = stored + merged + refused + waiting."""
     return _ledger(tx, _COUNTED.where(receipts.c.business_id == business_id))
 
 
-def count_all_receipts(tx: Tx) -> Ledger:
+def count_all_receipts(tx: Tx) -> ReceiptCounts:
     """Count receipts of all businesses, for monitoring."""
     return _ledger(tx, _COUNTED)
 
@@ -215,11 +215,11 @@ _COUNTED: Final = select(
 ).group_by(receipts.c.state, receipts.c.reason)
 
 
-def _ledger(tx: Tx, counted: Select[Any]) -> Ledger:
+def _ledger(tx: Tx, counted: Select[Any]) -> ReceiptCounts:
     rows: list[Any] = list(tx.execute(counted))
     by_state = {state: sum(row[2] for row in rows if row[0] is state) for state in ReceiptState}
     copies = sum(int(row[3]) for row in rows)
-    return Ledger(
+    return ReceiptCounts(
         received=copies,
         stored=by_state[ReceiptState.STORED],
         merged=by_state[ReceiptState.MERGED] + copies - sum(by_state.values()),
@@ -248,7 +248,7 @@ ad_referrals = Table(
 
 @dataclass(frozen=True, slots=True)
 class NamedTap:
-    """A tap on an ad that a platform told of, and whose it was; ``advertiser`` as in `AdReferral`."""
+    """Tap on an ad that a platform reported, with its person; ``advertiser`` as in `AdReferral`."""
 
     conversation_id: str
     person_id: str
@@ -269,7 +269,7 @@ def append_referral(tx: Tx, referral: AdReferral) -> bool:
 
 
 def list_taps_on(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> list[NamedTap]:
-    """The taps that were told of ads with these numbers."""
+    """Return the reported taps on ads with these numbers."""
     query = (
         select(
             ad_referrals.c.conversation_id,

@@ -22,10 +22,10 @@ from contatto.leads.model import (
     ContactRejected,
     HistoryEntry,
     HistoryKind,
-    Label,
     Lead,
     LeadEdited,
     LeadId,
+    LeadLabel,
     LeadRemoved,
     LeadUpdated,
     Note,
@@ -63,7 +63,7 @@ from contatto.leads.store.annotations import (
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
-_TOLD: Final = frozenset(
+_REPORTED_KINDS: Final = frozenset(
     {
         HistoryKind.OWNER,
         HistoryKind.LABELLED,
@@ -75,7 +75,7 @@ _TOLD: Final = frozenset(
         HistoryKind.CONTACT_RIGHT,
     }
 )
-"""What outside systems are told of; notes and tasks stay with us."""
+"""Changes that outside systems receive; notes and tasks stay with us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class TaskText:
 
 
 def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, owner_id: str | None) -> Lead:
-    """Give a lead to a member, or to nobody.
+    """Assign a lead to a member, or unassign it.
 
     Raises:
         Refused: NOT_FOUND; INVALID for a stranger; CONFLICT unless ``seen_owner_id`` is the owner.
@@ -107,7 +107,7 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, o
     return replace(lead, owner_id=owner_id)
 
 
-def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> Label:
+def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> LeadLabel:
     """Put a label on a lead; a name that is new becomes a label of the business.
 
     Raises:
@@ -119,7 +119,7 @@ def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> Label:
     return label
 
 
-def put_label(tx: Tx, actor: Actor, lead_id: str, label: Label) -> bool:
+def put_label(tx: Tx, actor: Actor, lead_id: str, label: LeadLabel) -> bool:
     """Put a label on a lead; False when it is there."""
     is_new = append_lead_label(tx, actor.business_id, lead_id, label.id)
     if is_new:
@@ -128,7 +128,7 @@ def put_label(tx: Tx, actor: Actor, lead_id: str, label: Label) -> bool:
     return is_new
 
 
-def keep_label(tx: Tx, business_id: str, name: str) -> Label:
+def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
     """The label of that name, in any case of letters; it is made when the business has none.
 
     Raises:
@@ -146,7 +146,7 @@ def keep_label(tx: Tx, business_id: str, name: str) -> Label:
             "label: you have the maximum of %(most)s labels. Use an existing one.",
             most=rules.MOST_LABELS,
         )
-    label = Label(new_id(), label_name, count % rules.TONES)
+    label = LeadLabel(new_id(), label_name, count % rules.TONES)
     save_label(tx, business_id, label)
     return find_label(tx, business_id, label_name) or label
 
@@ -263,7 +263,7 @@ def _owned_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:
 def check_member(
     tx: Tx, business_id: str, member_id: str | None, permission: Permission = Permission.READ_LEADS
 ) -> str:
-    """The name of a member who may open what they are given, empty for None.
+    """Return the name of a member who may open assigned leads, empty for None.
 
     Raises:
         Refused: INVALID for somebody who is no member, or lacks the permission.
@@ -286,7 +286,7 @@ def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str
     """Write a change into the lead's history, and tell of it."""
     _append_step(tx, actor, lead_id, what, detail)
     emit(tx, actor.business_id, LeadEdited(actor.business_id, lead_id, what))
-    if what in _TOLD:
+    if what in _REPORTED_KINDS:
         tx.ports[LeadPorts].lead_changed(tx, actor.business_id, lead_id)
 
 
@@ -375,14 +375,14 @@ def _own_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
 MOST_POINTS: Final = 50
 """Contact details that a member may add to one lead."""
 KEEP_REJECTED: Final = timedelta(days=30)
-"""For so long what was called no contact can be put back."""
+"""Time within which a rejected contact can be restored."""
 
 
 def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: str) -> ContactPoint:
     """Add a contact detail that a member knows.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for what is none, or is there already, or when there are too many.
+        Refused: NOT_FOUND; INVALID for an invalid or duplicate detail, or when there are too many.
     """
     lead = _listed_lead(tx, actor, lead_id)
     existing_points = records.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
@@ -405,7 +405,7 @@ def change_contact_point(
     """Correct a contact detail; ``seen_value`` is the value that the member had before their eyes.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for what is none, or is there already; CONFLICT when somebody was faster.
+        Refused: NOT_FOUND; INVALID for an invalid or duplicate detail; CONFLICT when somebody was faster.
     """
     lead = _listed_lead(tx, actor, lead_id)
     point = _point(tx, actor, lead, point_id)
@@ -435,7 +435,7 @@ def choose_main_contact(tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_
 def mark_contact_wrong(
     tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str, *, is_wrong: bool
 ) -> None:
-    """Say that nobody is reached by a contact detail, or take that back. It stays, but is not the main one.
+    """Mark a contact detail as wrong, or take that back. It stays, but is not the main one.
 
     Raises:
         Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
@@ -456,7 +456,7 @@ def mark_contact_wrong(
 def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, actor: str) -> Lead | None:
     """Take "not a contact" at its word: remove the point, and keep the correction for the next match.
 
-    A lead that nothing else made (no other contact, no form, nobody's mark) goes too, and its conversion is
+    A lead without another contact, form or mark of a member is removed too, and its conversion is
     withdrawn from the reports. All of it can be put back for a while.
 
     Returns:
@@ -592,7 +592,7 @@ def _check_new(existing_points: list[ContactPoint], field: Field, value: str, ow
 
 
 def _note_change(tx: Tx, lead: Lead) -> None:
-    """Let those who tell outside systems take note; test leads are told to nobody."""
+    """Queue the change for outside systems, except for test leads."""
     if not lead.is_test:
         tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
 

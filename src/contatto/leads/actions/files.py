@@ -1,4 +1,4 @@
-"""Files of leads that programs asked for: asking, keeping what was made, and forgetting it soon."""
+"""Files of leads for API clients: requests, sealed content, and deletion."""
 
 from typing import Final
 
@@ -50,7 +50,7 @@ def renew_lead_file(tx: Tx, file: LeadFile) -> None:
 
 
 def keep_lead_file(tx: Tx, file: LeadFile, content: bytes, file_type: str) -> None:
-    """Keep what was made, sealed, for as long as it can be fetched."""
+    """Save the content of a file, sealed, for as long as clients can fetch it."""
     record_file(tx, file, FileState.SUCCEED, content, file_type)
 
 

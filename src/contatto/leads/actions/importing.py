@@ -32,15 +32,22 @@ from contatto.leads.model import (
     Actor,
     HistoryKind,
     ItemState,
-    Job,
     JobItem,
+    JobPlan,
     Lead,
+    LeadJob,
     LeadStatus,
     Origin,
-    Plan,
     Signal,
 )
-from contatto.leads.rules.importing import MOST_ROWS, Entry, Sheet, UnreadableRow, guess_columns, read_entry
+from contatto.leads.rules.importing import (
+    MOST_ROWS,
+    ImportEntry,
+    Sheet,
+    UnreadableRow,
+    guess_columns,
+    read_entry,
+)
 from contatto.leads.rules.records import MOVES, read_note
 from contatto.leads.store import records as store
 from contatto.leads.store.annotations import delete_lead_label, find_note, list_notes, list_sharing_leads
@@ -88,13 +95,13 @@ class Preview:
     rows: list[Foreseen]
 
 
-def plan_import(sheet: Sheet, country: str, columns: Sequence[str] = ()) -> Plan:
-    """The plan of a job; without ``columns`` each column is taken for what it probably is."""
+def plan_import(sheet: Sheet, country: str, columns: Sequence[str] = ()) -> JobPlan:
+    """Return the plan of a job; without ``columns`` each column gets its most probable meaning."""
     chosen = tuple(columns) or guess_columns(sheet.head, sheet.rows)
-    return Plan(value=country, rows=sheet.rows, head=sheet.head, columns=chosen)
+    return JobPlan(value=country, rows=sheet.rows, head=sheet.head, columns=chosen)
 
 
-def foresee_import(tx: Tx, business_id: str, plan: Plan) -> Preview:
+def foresee_import(tx: Tx, business_id: str, plan: JobPlan) -> Preview:
     """Say for each row what its import will do, without doing it."""
     counts = {"create": 0, "update": 0, "skip": 0}
     in_part = 0
@@ -107,7 +114,7 @@ def foresee_import(tx: Tx, business_id: str, plan: Plan) -> Preview:
     for rows in batched(enumerate(plan.rows, 1), _AT_ONCE, strict=False):
         read = [(number, _read(plan.columns, cells, plan.value, owners)) for number, cells in rows]
         values = {
-            contact.value for _, entry in read if isinstance(entry, Entry) for contact in entry.contacts
+            contact.value for _, entry in read if isinstance(entry, ImportEntry) for contact in entry.contacts
         }
         existing_leads = store.list_leads_by_value(tx, business_id, values)
         for number, entry in read:
@@ -138,7 +145,7 @@ def owners_of(tx: Tx, business_id: str) -> dict[str, str]:
 
 def _read(
     columns: tuple[str, ...], cells: tuple[str, ...], country: str, owners: Mapping[str, str]
-) -> Entry | UnreadableRow:
+) -> ImportEntry | UnreadableRow:
     try:
         entry = read_entry(columns, cells, country)
     except UnreadableRow as unfit:
@@ -150,7 +157,7 @@ def _read(
 
 def _foresee(
     number: int,
-    entry: Entry | UnreadableRow,
+    entry: ImportEntry | UnreadableRow,
     existing_leads: Mapping[str, list[Lead]],
     rows_by_value: dict[tuple[Field, str], int],
 ) -> Foreseen:
@@ -176,7 +183,7 @@ def _foresee(
     return Foreseen(number, does, entry.name, details, reason, problems)
 
 
-def _status_problem(entry: Entry, lead: Lead) -> tuple[LazyText, ...]:
+def _status_problem(entry: ImportEntry, lead: Lead) -> tuple[LazyText, ...]:
     """Why a lead that is there does not get the status of its row."""
     if entry.status in (None, lead.status) or entry.status in MOVES[lead.status]:
         return ()
@@ -193,22 +200,22 @@ def _several(count: int) -> LazyText:
     )
 
 
-def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> JobItem:
-    """Do what was foreseen for a row, as things are by now."""
+def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) -> JobItem:
+    """Apply the forecast of a row, checked against the current rows."""
     owners = owners_of(tx, actor.business_id)
     entry = _read(plan.columns, plan.rows[number - 1], plan.value, owners)
     if isinstance(entry, UnreadableRow):
-        return _left(number, entry.says)
+        return _skipped_item(number, entry.says)
     values = {contact.value for contact in entry.contacts}
     existing_leads = store.list_leads_with_values(tx, actor.business_id, values)
     if len(existing_leads) > 1:
-        return _left(number, _several(len(existing_leads)))
+        return _skipped_item(number, _several(len(existing_leads)))
     source_id = f"{job_id}:{number}"
     lead = upsert_lead(
         tx, _signal(tx, actor, entry, existing_leads[0] if existing_leads else None, source_id)
     )
     if lead is None:
-        return _left(number, LazyText("This row has no contact detail."))
+        return _skipped_item(number, LazyText("This row has no contact detail."))
     state = ItemState.CHANGED if existing_leads else ItemState.CREATED
     problems = entry.problems + (_status_problem(entry, lead) if existing_leads else ())
     before = _take_work(tx, actor, entry, lead, owners, is_new=not existing_leads)
@@ -217,7 +224,7 @@ def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> Jo
 
 
 def _take_work(
-    tx: Tx, actor: Actor, entry: Entry, lead: Lead, owners: Mapping[str, str], *, is_new: bool
+    tx: Tx, actor: Actor, entry: ImportEntry, lead: Lead, owners: Mapping[str, str], *, is_new: bool
 ) -> list[str]:
     """Take the labels, status, owner and notes of a row; what undoing needs to know of it."""
     labels = [keep_label(tx, actor.business_id, name) for name in entry.labels]
@@ -237,10 +244,10 @@ def _take_work(
     return before
 
 
-def only_rejects(tx: Tx, job: Job) -> Plan:
+def only_rejects(tx: Tx, job: LeadJob) -> JobPlan:
     """The plan of an import that ended, with the rows alone that were left out or taken in part.
 
-    They are kept for a while, so that they can be fetched, mended and sent again. Nobody needs the others.
+    They are kept for a while, so that a member can fetch, correct and send them again.
     """
     rejects = list_told(tx, job.business_id, job.id, _REJECTS)
     numbers = tuple(item.position for item in rejects if item.position <= len(job.plan.rows))
@@ -260,11 +267,11 @@ def _joined(problems: Sequence[LazyText]) -> LazyText:
     return text
 
 
-def _left(number: int, reason: LazyText) -> JobItem:
+def _skipped_item(number: int, reason: LazyText) -> JobItem:
     return JobItem(0, "", ItemState.SKIPPED, "", "", _kept_reason(number, reason))
 
 
-def _signal(tx: Tx, actor: Actor, entry: Entry, lead: Lead | None, source_id: str) -> Signal:
+def _signal(tx: Tx, actor: Actor, entry: ImportEntry, lead: Lead | None, source_id: str) -> Signal:
     return Signal(
         business_id=actor.business_id,
         person_id=lead.person_id if lead else new_id(),

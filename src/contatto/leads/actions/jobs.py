@@ -34,7 +34,7 @@ from contatto.leads.actions.records import (
 )
 from contatto.leads.engines import (
     Correction,
-    Given,
+    GivenScore,
     ScoringRequest,
     ScoringResult,
     prepare_trees,
@@ -45,18 +45,18 @@ from contatto.leads.model import (
     Actor,
     HistoryKind,
     ItemState,
-    Job,
     JobItem,
     JobKind,
-    JobState,
+    JobPlan,
     Lead,
+    LeadJob,
     LeadJobEnded,
     LeadJobMoved,
+    LeadJobState,
     LeadModel,
     LeadScore,
     LeadStatus,
     Picks,
-    Plan,
     ScoredLead,
 )
 from contatto.leads.rules.filters import for_member, is_enough, read_filter
@@ -170,7 +170,7 @@ def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> Non
     save_scores(tx, [_score(business_id, tx, lead_score) for lead_score in answer.scores])
 
 
-def _score(business_id: str, tx: Tx, scored: Given) -> LeadScore:
+def _score(business_id: str, tx: Tx, scored: GivenScore) -> LeadScore:
     return LeadScore(
         business_id, scored.lead_id, scored.score, scored.reasons, tx.now, scored.log_odds, scored.is_counted
     )
@@ -190,7 +190,7 @@ SKIPPED_FIRST: Final = LazyText("Somebody changed this lead in the meantime.")
 type Change = Callable[[Tx, Actor, Lead, str], JobItem]
 
 
-def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Job:
+def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
     """Ask for work on the chosen leads, on all that match, or on the rows of a file.
 
     Raises:
@@ -205,17 +205,17 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Job:
     return _queue_job(tx, new_job(tx, actor, job_id, kind, plan, total))
 
 
-def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan, items: list[JobItem]) -> Job:
+def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan, items: list[JobItem]) -> LeadJob:
     """Write down work that this transaction did at once, so that it is shown, and undone, like any other."""
     begun = new_job(tx, actor, new_id(), kind, plan, len(items))
-    job = replace(begun, state=JobState.DONE, done=len(items), ended_at=tx.now)
+    job = replace(begun, state=LeadJobState.DONE, done=len(items), ended_at=tx.now)
     save_job(tx, job)
     append_job_items(tx, job, [replace(item, position=n) for n, item in enumerate(items, 1)])
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
     return job
 
 
-def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
+def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
     """Ask to take back what a job did; leads that somebody changed since stay as they are.
 
     Raises:
@@ -228,7 +228,7 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
         raise Refused(errors.CONFLICT, "Erasing cannot be undone, because no data is left.")
     if not job.has_ended or job.undone_by or job.kind is JobKind.UNDO:
         raise Refused(errors.CONFLICT, "This cannot be undone. It is still running, or was already undone.")
-    undo = new_job(tx, actor, new_id(), JobKind.UNDO, Plan(), job.done)
+    undo = new_job(tx, actor, new_id(), JobKind.UNDO, JobPlan(), job.done)
     record_job(tx, replace(job, undone_by=undo.id))
     return _queue_job(tx, replace(undo, undo_of=job.id))
 
@@ -239,7 +239,7 @@ def has_job_to_start(tx: Tx, most: int) -> bool:
 
 
 def start_waiting_jobs(tx: Tx, most: int) -> int:
-    """Let the jobs that have waited longest run, up to so many of each business; say how many these are."""
+    """Start the jobs that have waited longest, a limited number for each business; return their number."""
     tx.hold_key("starting jobs on leads")
     started = 0
     for business_id, places in list_free_businesses(tx, most, tx.now - STALLED):
@@ -254,7 +254,7 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     """Do the next step of a job, and tell of it; a handler of the outbox."""
     tx.hold_key("imports and erasures", event.business_id)  # a step that began must not bring rows back
     job = find_job(tx, event.business_id, event.job_id)
-    if job is None or job.state is not JobState.RUNNING:
+    if job is None or job.state is not LeadJobState.RUNNING:
         return
     steps = {JobKind.UNDO: _undo_step, JobKind.IMPORT: _import_step, JobKind.ERASE: _erase_step}
     items, cursor = steps.get(job.kind, _change_step)(tx, job)
@@ -269,13 +269,13 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
         record_job(tx, moved)
         emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
         return
-    record_job(tx, replace(moved, state=JobState.DONE, ended_at=tx.now))
+    record_job(tx, replace(moved, state=LeadJobState.DONE, ended_at=tx.now))
     if job.plan.rows:
         record_plan(tx, job.business_id, job.id, importing.only_rejects(tx, job))
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
 
 
-def _queue_job(tx: Tx, job: Job) -> Job:
+def _queue_job(tx: Tx, job: LeadJob) -> LeadJob:
     check_waiting_jobs(tx, job.business_id)
     save_job(tx, job)
     return job
@@ -294,12 +294,12 @@ def check_waiting_jobs(tx: Tx, business_id: str) -> None:
         )
 
 
-def new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total: int) -> Job:
-    return Job(
+def new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: JobPlan, total: int) -> LeadJob:
+    return LeadJob(
         id=job_id,
         business_id=actor.business_id,
         kind=kind,
-        state=JobState.WAITING,
+        state=LeadJobState.WAITING,
         member_id=actor.member_id,
         actor=actor.name,
         plan=plan,
@@ -315,7 +315,7 @@ def new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total:
     )
 
 
-def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
+def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
     """The plan with its value as an id or a known word, and its leads in order."""
     _check_number(kind, plan)
     value = plan.value
@@ -335,7 +335,7 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
     return replace(plan, value=value, lead_ids=tuple(sorted(set(plan.lead_ids))))
 
 
-def _check_number(kind: JobKind, plan: Plan) -> None:
+def _check_number(kind: JobKind, plan: JobPlan) -> None:
     if kind is JobKind.ERASE:
         if not 0 < len(plan.lead_ids) <= MOST_ERASED:
             raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
@@ -347,8 +347,8 @@ def _check_number(kind: JobKind, plan: Plan) -> None:
         )
 
 
-def _check_not_merged(tx: Tx, actor: Actor, plan: Plan) -> None:
-    """Refuse to erase a lead without the one that it went into; from here on nobody merges them."""
+def _check_not_merged(tx: Tx, actor: Actor, plan: JobPlan) -> None:
+    """Refuse to erase a lead without its target lead; from here on it cannot be merged."""
     leads = lead_store.list_leads_to_change(tx, actor.business_id, plan.lead_ids)
     if any(lead.merged_into and lead.merged_into not in leads for lead in leads.values()):
         raise Refused(
@@ -357,16 +357,16 @@ def _check_not_merged(tx: Tx, actor: Actor, plan: Plan) -> None:
         )
 
 
-def _count(tx: Tx, actor: Actor, plan: Plan) -> int:
+def _count(tx: Tx, actor: Actor, plan: JobPlan) -> int:
     lead_filter = for_member(read_filter(parse_qsl(plan.query)), actor.member_id)
     return listing.count_leads(tx, actor.business_id, lead_filter)
 
 
-def _actor(job: Job) -> Actor:
+def _actor(job: LeadJob) -> Actor:
     return Actor(job.business_id, job.member_id, job.actor)
 
 
-def _change_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
+def _change_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     ids = _next_ids(tx, job)
     leads = lead_store.list_leads_to_change(tx, job.business_id, ids)
     actor, change = _actor(job), _CHANGES[job.kind]
@@ -375,7 +375,7 @@ def _change_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     return items, items[-1].lead_id if items else job.cursor
 
 
-def _next_ids(tx: Tx, job: Job) -> list[str]:
+def _next_ids(tx: Tx, job: LeadJob) -> list[str]:
     """The next leads by id; one that came after the job began has a greater id than the job's: it is left."""
     if job.plan.lead_ids:
         return [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
@@ -446,14 +446,14 @@ _CHANGES: Final[dict[JobKind, Change]] = {
 }
 
 
-def _import_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
+def _import_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     start = int(job.cursor or 0)
     numbers = in_time(range(start + 1, min(start + CHUNK, len(job.plan.rows)) + 1))
     items = [importing.import_row(tx, _actor(job), job.plan, job.id, number) for number in numbers]
     return items, str(start + len(items))
 
 
-def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
+def _erase_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     """Erase the next leads, also those that were deleted; one that is gone already is left out."""
     ids = [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
     items: list[JobItem] = []
@@ -468,7 +468,7 @@ def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     return items, items[-1].lead_id if items else job.cursor
 
 
-def _undo_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
+def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     undone = find_job(tx, job.business_id, job.undo_of or "")
     if undone is None:
         return [], job.cursor
@@ -544,28 +544,28 @@ KEEP_REJECTS: Final = timedelta(days=7)
 _IMPORTS_KEPT_FOR: Final = timedelta(days=30)
 
 
-def keep_import_draft(tx: Tx, actor: Actor, plan: Plan) -> Job:
+def keep_import_draft(tx: Tx, actor: Actor, plan: JobPlan) -> LeadJob:
     """Keep a file until its member has looked at it, in place of the one before."""
     delete_drafts(tx, actor.business_id, actor.member_id)
     job = new_job(tx, actor, new_id(), JobKind.IMPORT, plan, len(plan.rows))
-    draft = replace(job, state=JobState.DRAFT)
+    draft = replace(job, state=LeadJobState.DRAFT)
     save_job(tx, draft)
     return draft
 
 
-def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> Job:
+def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
     """The import that a member looks at.
 
     Raises:
         Refused: NOT_FOUND, also when it was started.
     """
     job = find_job(tx, actor.business_id, job_id)
-    if job is None or job.state is not JobState.DRAFT or job.member_id != actor.member_id:
+    if job is None or job.state is not LeadJobState.DRAFT or job.member_id != actor.member_id:
         raise Refused(errors.NOT_FOUND, "This file has expired. Choose it again.")
     return job
 
 
-def map_import_columns(tx: Tx, actor: Actor, job_id: str, columns: Sequence[str], country: str) -> Plan:
+def map_import_columns(tx: Tx, actor: Actor, job_id: str, columns: Sequence[str], country: str) -> JobPlan:
     """Say what the columns of a file are taken for.
 
     Raises:
@@ -578,7 +578,7 @@ def map_import_columns(tx: Tx, actor: Actor, job_id: str, columns: Sequence[str]
     return plan
 
 
-def read_plan_in_encoding(plan: Plan, encoding: str, columns: Sequence[str], country: str) -> Plan:
+def read_plan_in_encoding(plan: JobPlan, encoding: str, columns: Sequence[str], country: str) -> JobPlan:
     """Return the plan of a text file as it reads in another encoding.
 
     Columns that the member did not change are detected again, since their heads read differently.
@@ -594,7 +594,7 @@ def read_plan_in_encoding(plan: Plan, encoding: str, columns: Sequence[str], cou
     return replace(plan_import(Sheet(head, tuple(rows)), country, chosen), encoding=encoding)
 
 
-def replace_import_plan(tx: Tx, actor: Actor, job_id: str, plan: Plan) -> None:
+def replace_import_plan(tx: Tx, actor: Actor, job_id: str, plan: JobPlan) -> None:
     """Save another plan for the import that a member looks at.
 
     Raises:
@@ -610,7 +610,7 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
         Refused: NOT_FOUND; INVALID, when no column holds a contact detail; CONFLICT when too many jobs wait.
     """
     job = find_job(tx, actor.business_id, job_id)
-    if job is not None and job.member_id == actor.member_id and job.state is not JobState.DRAFT:
+    if job is not None and job.member_id == actor.member_id and job.state is not LeadJobState.DRAFT:
         return
     draft = load_import_draft(tx, actor, job_id)
     read_columns(draft.plan.columns, len(draft.plan.head))
@@ -618,7 +618,7 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
     record_draft_started(tx, draft)
 
 
-def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[Plan, dict[int, str]]:
+def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[int, str]]:
     """The rows that an import left out or took in part, and the reason of each, as it was kept.
 
     Raises:
@@ -632,7 +632,7 @@ def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[Plan, dict[int,
 
 
 def purge_imports(tx: Tx) -> int:
-    """Delete what nobody started, and forget rows that were left out long ago; say how many jobs."""
+    """Delete jobs that were not started, and old rejected rows of imports; return the number of jobs."""
     until = tx.now - KEEP_REJECTS
     old = list_old_imports(tx, until - _IMPORTS_KEPT_FOR, until)
     for job in old:
@@ -643,7 +643,7 @@ def purge_imports(tx: Tx) -> int:
 MOST_JOINED: Final = 20
 
 
-def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str], reason: str) -> Job:
+def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str], reason: str) -> LeadJob:
     """Merge all of the leads into one of them: either all of them, or none.
 
     The one that is kept keeps its fields; a name or an owner that it lacks comes from the first that has one.
@@ -666,4 +666,4 @@ def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str]
     ]
     # the last one first: that is the order of undoing
     items = [JobItem(0, kept_id, ItemState.CHANGED, "", merge.id, "") for merge in reversed(merges)]
-    return record_done_job(tx, actor, JobKind.MERGE, Plan(lead_ids=tuple(sorted(chosen))), items)
+    return record_done_job(tx, actor, JobKind.MERGE, JobPlan(lead_ids=tuple(sorted(chosen))), items)

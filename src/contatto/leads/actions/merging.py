@@ -16,16 +16,22 @@ from contatto.leads.model import (
     Actor,
     ErasedPeople,
     JobKind,
-    JobState,
     Journal,
     Lead,
+    LeadJobState,
     LeadRemoved,
     LeadsMerged,
     Merge,
     Picks,
 )
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules.records import face_back, face_of, merged_face, tells_of, without_person
+from contatto.leads.rules.records import (
+    merged_snapshot,
+    snapshot_of,
+    tells_of,
+    undone_snapshot,
+    without_person,
+)
 from contatto.leads.store import records
 from contatto.leads.store.annotations import (
     append_lead_label,
@@ -70,15 +76,15 @@ class MergeRequest:
 
 
 def merge_leads(tx: Tx, actor: Actor, merge_request: MergeRequest) -> Merge:
-    """Make two leads one. What they earned stays as it was recorded: reports do not change.
+    """Merge two leads. Their conversions stay as recorded: reports do not change.
 
     Raises:
         Refused: NOT_FOUND; INVALID for a lead and itself; CONFLICT when one of them is hidden by now, or is
             to be erased.
     """
     target, source = _both(tx, actor, merge_request.kept_id, merge_request.merged_id)
-    after = merged_face(target, source, merge_request.picks)
-    journal = _move(tx, target, source, Journal(face_of(target), after, {}, [], [], []))
+    after = merged_snapshot(target, source, merge_request.picks)
+    journal = _move(tx, target, source, Journal(snapshot_of(target), after, {}, [], [], []))
     record_face(tx, actor.business_id, target.id, after)
     records.record_hidden(tx, source, tx.now, merged_into=target.id)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
@@ -91,7 +97,7 @@ def merge_leads(tx: Tx, actor: Actor, merge_request: MergeRequest) -> Merge:
 
 
 def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
-    """Make the two leads of a merge two again, each row as it was; what came since stays with the kept one.
+    """Undo a merge, each row as it was before; later rows stay with the target lead.
 
     Raises:
         Refused: NOT_FOUND; CONFLICT when it was undone, the kept lead itself went into another since, or is
@@ -113,7 +119,7 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
         )
     _check_not_erasing(tx, actor, target.id)
     _move_back(tx, target, source, merge.journal)
-    snapshot = face_back(face_of(target), merge.journal.before, merge.journal.after)
+    snapshot = undone_snapshot(snapshot_of(target), merge.journal.before, merge.journal.after)
     record_face(tx, actor.business_id, target.id, snapshot)
     records.record_hidden(tx, source, None)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
@@ -200,7 +206,7 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
     locked = [_with_merged(tx, lead) for lead in chosen_leads]
     erased = {lead.id: lead for leads in locked for lead in leads}
     twins = list_sharing_leads(tx, business_id, set(erased))
-    erased_people = _gone(tx, business_id, list(erased.values()))
+    erased_people = _erased_people(tx, business_id, list(erased.values()))
     forget_ports = ports.forget_chats, ports.forget_answers, ports.forget_audiences, ports.forget_viewers
     for forget in forget_ports:
         erased_people = replace(erased_people, contacts=erased_people.contacts | forget(tx, erased_people))
@@ -233,7 +239,7 @@ def _with_merged(tx: Tx, lead: Lead) -> list[Lead]:
     return list(records.list_leads_to_change(tx, lead.business_id, ids).values())
 
 
-def _gone(tx: Tx, business_id: str, erased: list[Lead]) -> ErasedPeople:
+def _erased_people(tx: Tx, business_id: str, erased: list[Lead]) -> ErasedPeople:
     ids = frozenset(lead.id for lead in erased)
     points = records.list_contact_points(tx, business_id, ids)
     values = {point.value for lead_points in points.values() for point in lead_points}
@@ -254,7 +260,7 @@ def _forget_plans(tx: Tx, erased: ErasedPeople) -> None:
             rows = without_person(plan.rows, numbers, erased.contacts, plan.numbers)
             fresh = replace(plan, rows=rows)
         elif _searches(plan.query, erased):
-            fresh = replace(plan, query="" if state is JobState.DONE else NOBODY)
+            fresh = replace(plan, query="" if state is LeadJobState.DONE else NOBODY)
         else:
             continue
         if fresh != plan:

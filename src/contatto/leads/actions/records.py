@@ -61,12 +61,12 @@ class FreshLead:
 
 
 class LeadBatch:
-    """Leads of one business with what they get; each of its lists is in the order in which things happened.
+    """Leads of one business with their changes; each list is in chronological order.
 
     Attributes:
         earned: leads that were captured, or earlier than was known, for who earned them.
-        events: what is told of them.
-        changed: ids of leads that outside systems are told of, once for each change.
+        events: events about them.
+        changed: leads that outside systems receive, once for each change.
         twins: ids of leads that got contact values.
         touched: ids of leads that got something else that they are filtered by.
         fresh: ids of leads that were inserted here with the facets that they have after it.
@@ -285,7 +285,7 @@ def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
 
 
 def delete_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
-    """Take a lead out of all lists. Its rows and what it earned stay: it can be restored."""
+    """Hide a lead from all lists. Its rows and its conversion stay: it can be restored."""
     store.record_hidden(tx, lead, tx.now)
     refresh_with_twins(tx, lead.business_id, {lead.id})
     _note_step(tx, lead, HistoryKind.DELETED, "", actor)
@@ -313,12 +313,12 @@ def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:
 
 
 def _note_changes(tx: Tx, business_id: str, changed: Iterable[Lead]) -> None:
-    """Let those who tell outside systems take note, in this transaction; test leads are told to nobody."""
+    """Queue changes for outside systems in this transaction, except for test leads."""
     tx.ports[LeadPorts].lead_changed(tx, business_id, *[lead.id for lead in changed if not lead.is_test])
 
 
 def _write(tx: Tx, batch: LeadBatch) -> None:
-    """Write what a batch did to its leads, and what follows from it."""
+    """Write the changes of a batch, then the conversions, events and deliveries that follow."""
     batch.write()
     refresh_after(tx, batch.business_id, batch.twins, batch.touched, batch.fresh)
     measurement.record_conversions(tx, batch.earned)
@@ -368,7 +368,7 @@ def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     batch.twins.add(lead.id)
     what = HistoryKind.CAPTURED if fields else HistoryKind.MARKED
     batch.note(HistoryEntry(new_id(), lead.id, what, ", ".join(fields), signal.actor, tx.now))
-    # no ad can have earned what was in a file, or what a program made up
+    # no ad can have earned a lead from a file, or a test lead
     if signal.origin is not Origin.IMPORT and not signal.is_test:
         batch.earned.append(_earned(lead, signal))
     business_id, origin = lead.business_id, signal.origin.value

@@ -47,7 +47,7 @@ from contatto.leads.actions.jobs import (
     undo_job,
 )
 from contatto.leads.actions.records import note_export
-from contatto.leads.model import ContactPoint, ItemState, Job, JobKind, JobState, Lead, Plan
+from contatto.leads.model import ContactPoint, ItemState, JobKind, JobPlan, Lead, LeadJob, LeadJobState
 from contatto.leads.pages.center import (
     LeadRow,
     LeadsQuery,
@@ -91,17 +91,17 @@ type NextPage = Callable[[Lead | None], ReadPage]
 
 
 @router.get("/leads.csv")
-async def download_csv(request: Request, caller: PageCaller, asked: ReadAsked) -> Response:
+async def download_csv(request: Request, caller: PageCaller, query: ReadAsked) -> Response:
     """Stream all matching leads as CSV."""
     require(caller, Permission.EXPORT_LEADS)
-    return await answer_file(request, caller, asked.wanted, "csv", None)
+    return await answer_file(request, caller, query.wanted, "csv", None)
 
 
 @router.get("/leads.xlsx")
-async def download_xlsx(request: Request, caller: PageCaller, asked: ReadAsked) -> Response:
+async def download_xlsx(request: Request, caller: PageCaller, query: ReadAsked) -> Response:
     """All matching leads as XLSX; it is written to a file of its own first."""
     require(caller, Permission.EXPORT_LEADS)
-    return await answer_file(request, caller, asked.wanted, "xlsx", None)
+    return await answer_file(request, caller, query.wanted, "xlsx", None)
 
 
 async def answer_file(
@@ -238,11 +238,11 @@ class _Selection(BaseModel):
     owner: str = Limits("", max_length=36)
     label: str = Limits("", max_length=200)
 
-    def plan(self, leads_query: LeadsQuery) -> Plan:
+    def plan(self, leads_query: LeadsQuery) -> JobPlan:
         value = {"status": self.status, "owner": self.owner}.get(self.do, self.label)
         if self.all:
-            return Plan(value, query=LeadsQuery(leads_query.wanted, type(leads_query.look)()).query)
-        return Plan(value, lead_ids=tuple(self.ids))
+            return JobPlan(value, query=LeadsQuery(leads_query.wanted, type(leads_query.look)()).query)
+        return JobPlan(value, lead_ids=tuple(self.ids))
 
 
 @router.post("/leads/bulk")
@@ -264,26 +264,26 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
 
 
 @router.get("/leads/jobs")
-async def show_jobs(request: Request, caller: PageCaller, asked: ReadAsked) -> HTMLResponse:
+async def show_jobs(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
     """The latest job that runs, or ended a short while ago, in one line; fetched anew at each step."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - RECENT))
     open_ones = [job for job in jobs if job.is_open]
     can_edit = may(caller, Permission.WRITE_LEADS)
-    values = {"caller": caller, "jobs": (open_ones or jobs)[:1], "others": len(jobs) - 1, "asked": asked}
+    values = {"caller": caller, "jobs": (open_ones or jobs)[:1], "others": len(jobs) - 1, "asked": query}
     values |= {"can_edit": can_edit, "look": new_id()}
     return context.pages.render(request, "leads/_jobs.html", values)
 
 
 @router.get("/leads/jobs/history")
-async def show_history(request: Request, caller: PageCaller, asked: ReadAsked) -> HTMLResponse:
+async def show_history(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
     """Show the history of bulk work, latest first."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - SHOWN_FOR, MOST_SHOWN))
     can_edit = may(caller, Permission.WRITE_LEADS)
-    values = {"caller": caller, "jobs": jobs, "others": 0, "can_edit": can_edit, "asked": asked}
+    values = {"caller": caller, "jobs": jobs, "others": 0, "can_edit": can_edit, "asked": query}
     return context.pages.render(request, "leads/jobs.html", values | {"look": ""})
 
 
@@ -353,7 +353,7 @@ def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[_J
     return [_shown(job, names, is_apart=_is_apart(tx, job)) for job in jobs]
 
 
-def _is_apart(tx: Tx, job: Job) -> bool:
+def _is_apart(tx: Tx, job: LeadJob) -> bool:
     """Report whether every merge of a job was undone one by one, so that nothing is left to undo."""
     if job.kind is not JobKind.MERGE or not job.has_ended:
         return False
@@ -367,13 +367,13 @@ def _names(tx: Tx, caller: Caller) -> dict[str, str]:
     return labels | member_names(tx, caller.business_id)
 
 
-def _shown(job: Job, names: dict[str, str], *, is_apart: bool = False) -> _JobRow:
+def _shown(job: LeadJob, names: dict[str, str], *, is_apart: bool = False) -> _JobRow:
     return _JobRow(
         id=job.id,
         kind=job.kind.value,
         value=names.get(job.plan.value, "" if job.kind is not JobKind.STATUS else job.plan.value),
         actor=job.actor,
-        is_waiting=job.state is JobState.WAITING,
+        is_waiting=job.state is LeadJobState.WAITING,
         is_open=not job.has_ended,
         total=job.total,
         through=min(job.done + job.skipped, job.total),
@@ -467,7 +467,7 @@ class _Mapping(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ColumnView:
-    """A column of a file: its head, some of its cells, what it holds, and whether another holds the same."""
+    """Column of a file: its head, some cells, its meaning, and a flag for a duplicate meaning."""
 
     head: str
     samples: Sequence[str]
@@ -577,7 +577,7 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str, encoding: str = "") -> Job:
+async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str, encoding: str = "") -> LeadJob:
     actor, db = actor_of(caller), context_of(request).db
     # In a thread: it looks at many cells to guess what the columns hold.
     plan = replace(await db.run_aside(partial(plan_import, sheet, country)), encoding=encoding)
@@ -585,7 +585,7 @@ async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str, en
 
 
 async def _draft_page(
-    request: Request, caller: Caller, draft: Job, plan: Plan, refused: Refused | None
+    request: Request, caller: Caller, draft: LeadJob, plan: JobPlan, refused: Refused | None
 ) -> HTMLResponse:
     context = context_of(request)
     words = translator_of(request)
@@ -611,7 +611,7 @@ async def _draft_page(
     return context.pages.render(request, "leads/import_draft.html", values, status)
 
 
-def _problem(plan: Plan) -> Refused | None:
+def _problem(plan: JobPlan) -> Refused | None:
     """Why a file cannot be imported as its columns are taken."""
     try:
         read_columns(plan.columns, len(plan.head))
@@ -620,7 +620,7 @@ def _problem(plan: Plan) -> Refused | None:
     return None
 
 
-def _columns(plan: Plan) -> list[ColumnView]:
+def _columns(plan: JobPlan) -> list[ColumnView]:
     views = []
     for place, head in enumerate(plan.head):
         cells = (row[place].strip() for row in plan.rows if place < len(row))
@@ -694,7 +694,7 @@ async def post_erase(request: Request, caller: FormCaller, sent: Annotated[_Sure
     typed = sent.word.strip().casefold()
     if typed not in (WORD, translator_of(request).gettext(WORD).casefold()):
         return await _ask(request, caller, ids, is_wrong=True)
-    actor, plan = actor_of(caller), Plan(lead_ids=ids)
+    actor, plan = actor_of(caller), JobPlan(lead_ids=ids)
 
     def start(tx: Tx) -> str:
         return start_job(tx, actor, JobKind.ERASE, plan).id

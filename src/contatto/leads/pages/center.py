@@ -1,4 +1,4 @@
-"""Leads as the list shows them, each with what it has around it, read with a handful of statements."""
+"""Leads Center: the list with its filters, tabs, columns and saved views."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.kit.numbers import PageNumber
 from contatto.leads.actions.annotations import keep_view, pin_view, remove_view, share_view
-from contatto.leads.model import Actor, ContactPoint, Label, Lead, LeadStatus, SavedView
+from contatto.leads.model import Actor, ContactPoint, Lead, LeadLabel, LeadStatus, SavedView
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.filters import (
     COLUMNS,
@@ -31,7 +31,7 @@ from contatto.leads.rules.filters import (
     NOBODY,
     USUAL_SORT,
     LeadFilter,
-    Look,
+    ListLayout,
     Pairs,
     for_member,
     read_filter,
@@ -59,14 +59,14 @@ def member_names(tx: Tx, business_id: str) -> dict[str, str]:
 
 
 def assignees(tx: Tx, business_id: str) -> list[tuple[str, str]]:
-    """Ids and names of those whom a lead may be given to: members who may open leads."""
+    """Ids and names of possible owners: members who may open leads."""
     able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
     return [(member.id, member.display_name) for member in able]
 
 
 @dataclass(frozen=True, slots=True)
 class LeadRow:
-    """A lead of the list, with the ad that earned it; ``owner`` is a name, None when nobody has it.
+    """A lead of the list, with the ad that earned it; ``owner`` is a name, None for an unassigned lead.
 
     ``in_crm`` says how far it is in the linked CRMs; empty for one that was never due there.
     """
@@ -83,15 +83,15 @@ class LeadRow:
     ad_name: str | None
     created_at: datetime
     last_activity_at: datetime
-    labels: Sequence[Label]
+    labels: Sequence[LeadLabel]
     owner: str | None
     in_crm: str
     score: int | None
 
 
-def rows_of(tx: Tx, business_id: str, found: list[Lead], *, with_crm: bool = False) -> list[LeadRow]:
+def rows_of(tx: Tx, business_id: str, matches: list[Lead], *, with_crm: bool = False) -> list[LeadRow]:
     """With ``with_crm`` each says how far it is in the linked CRMs too."""
-    ids = {lead.id for lead in found}
+    ids = {lead.id for lead in matches}
     ads = list_winning_ads(tx, business_id, ids)
     points = records.list_contact_points(tx, business_id, ids)
     labels = list_labels_of(tx, business_id, ids)
@@ -117,7 +117,7 @@ def rows_of(tx: Tx, business_id: str, found: list[Lead], *, with_crm: bool = Fal
             in_crm=states.get(lead.id, ""),
             score=scores.get(lead.id),
         )
-        for lead, ad in ((lead, ads.get(lead.id)) for lead in found)
+        for lead, ad in ((lead, ads.get(lead.id)) for lead in matches)
     ]
 
 
@@ -130,7 +130,7 @@ class LeadsQuery:
     """The filter and the look that stand in an address."""
 
     wanted: LeadFilter
-    look: Look
+    look: ListLayout
 
     @property
     def pairs(self) -> Pairs:
@@ -196,9 +196,9 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
         ],
         "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name) for ad in ads}),
         "ad_group": _by_name(
-            _told_apart({(str(ad.ad_group_number), ad.ad_group_name, ad.campaign_name) for ad in ads})
+            _distinct_names({(str(ad.ad_group_number), ad.ad_group_name, ad.campaign_name) for ad in ads})
         ),
-        "ad": _by_name(_told_apart({(str(ad.ad_number), ad.ad_name, ad.ad_group_name) for ad in ads})),
+        "ad": _by_name(_distinct_names({(str(ad.ad_number), ad.ad_name, ad.ad_group_name) for ad in ads})),
         "form": list_form_names(tx, business_id),
         "country": [
             (phone_country, phone_country) for phone_country in listing.list_phone_countries(tx, business_id)
@@ -206,7 +206,7 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def _told_apart(names: set[tuple[str, str, str]]) -> set[tuple[str, str]]:
+def _distinct_names(names: set[tuple[str, str, str]]) -> set[tuple[str, str]]:
     """Pairs of number and name; a name that several have comes with the place where each stands."""
     count = Counter(name for _, name, _ in names)
     return {(number, f"{name} · {place}" if count[name] > 1 else name) for number, name, place in names}
@@ -249,20 +249,20 @@ _LAST_PAGE: Final = 1_000_000
 
 @router.get("/leads")
 async def show_leads(
-    request: Request, caller: PageCaller, asked: ReadAsked, page: PageNumber = 1
+    request: Request, caller: PageCaller, query: ReadAsked, page: PageNumber = 1
 ) -> HTMLResponse:
-    asked = await _with_look(request, caller, asked, keep=True)
-    response = await _render(request, caller, "leads/list.html", asked, page)
-    response.headers["HX-Push-Url"] = asked.href()  # without the fields that were left empty
+    query = await _with_look(request, caller, query, keep=True)
+    response = await _render(request, caller, "leads/list.html", query, page)
+    response.headers["HX-Push-Url"] = query.href()  # without the fields that were left empty
     return response
 
 
 @router.get("/leads/rows")
 async def show_rows(
-    request: Request, caller: PageCaller, asked: ReadAsked, page: PageNumber = 1
+    request: Request, caller: PageCaller, query: ReadAsked, page: PageNumber = 1
 ) -> HTMLResponse:
-    asked = await _with_look(request, caller, asked, keep=False)
-    return await _render(request, caller, "leads/_rows.html", asked, page)
+    query = await _with_look(request, caller, query, keep=False)
+    return await _render(request, caller, "leads/_rows.html", query, page)
 
 
 async def _with_look(request: Request, caller: Caller, leads_query: LeadsQuery, *, keep: bool) -> LeadsQuery:
@@ -276,7 +276,7 @@ async def _with_look(request: Request, caller: Caller, leads_query: LeadsQuery, 
             if saved_look is None
             else replace(leads_query, look=replace(saved_look, sort=leads_query.look.sort))
         )
-    if keep and leads_query.look != replace(saved_look or Look(), sort=leads_query.look.sort):
+    if keep and leads_query.look != replace(saved_look or ListLayout(), sort=leads_query.look.sort):
         await db.write(lambda tx: save_look(tx, business_id, member, leads_query.look))
     return leads_query
 
@@ -344,13 +344,13 @@ class _NewView(BaseModel):
 
 
 @router.get("/leads/views")
-async def show_views(request: Request, caller: PageCaller, asked: ReadAsked) -> HTMLResponse:
+async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
     """The bar of views, each with its count; fetched after the page, so that no list waits for counts."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
-    view_rows = await context.db.read(lambda tx: _views_of(tx, caller, asked))
+    view_rows = await context.db.read(lambda tx: _views_of(tx, caller, query))
     can_edit = may(caller, Permission.WRITE_LEADS)
-    values = {"caller": caller, "views": view_rows, "asked": asked, "can_edit": can_edit}
+    values = {"caller": caller, "views": view_rows, "asked": query, "can_edit": can_edit}
     return context.pages.render(request, "leads/_views.html", values)
 
 

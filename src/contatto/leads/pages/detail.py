@@ -32,8 +32,8 @@ from contatto.leads.model import (
     Evidence,
     HistoryEntry,
     HistoryKind,
-    Label,
     Lead,
+    LeadLabel,
     LeadStatus,
     Note,
     Origin,
@@ -47,7 +47,7 @@ from contatto.leads.rules.filters import explain_reasons
 from contatto.leads.rules.records import (
     ARROW,
     UNDO_WITHIN,
-    Reach,
+    ContactLinks,
     list_moves,
     person_label,
     reach_of,
@@ -73,7 +73,7 @@ from contatto.ui.context import context_of
 
 @dataclass(frozen=True, slots=True)
 class LeadView:
-    """The lead itself; ``owner`` is a name, and None when nobody has it.
+    """The lead itself; ``owner`` is a name, None for an unassigned lead.
 
     ``wrote_at`` is when the person first wrote, ``answer_s`` the seconds until they were first answered.
     """
@@ -113,7 +113,7 @@ class PointView:
     id: str
     field: str
     value: str
-    reach: Reach
+    reach: ContactLinks
     captured_at: datetime
     primary: bool
     is_wrong: bool
@@ -165,7 +165,7 @@ class TimelineEvent:
 
 @dataclass(frozen=True, slots=True)
 class UndoView:
-    """A change of a short while ago that can be taken back: what it was, and the form that does it.
+    """A recent change that can be undone: its text, and the form that undoes it.
 
     ``path`` comes after the lead's own address.
     """
@@ -178,15 +178,15 @@ class UndoView:
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
+class LeadDetails:
     """All that is known of a lead."""
 
     lead: LeadView
     moves: Sequence[str]
     undos: Sequence[UndoView]
     members: Sequence[tuple[str, str]]
-    labels: Sequence[Label]
-    known_labels: Sequence[Label]
+    labels: Sequence[LeadLabel]
+    known_labels: Sequence[LeadLabel]
     notes: Sequence[Note]
     tasks: Sequence[Task]
     today: date
@@ -220,7 +220,7 @@ _LOOK: Final = "GET /leads/{lead_id}"
 
 
 def consent_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
-    """An event for each consent that the person was asked for."""
+    """Return an event for each consent that the person was shown."""
     consents = tx.ports[LeadPorts].consents(tx, lead.business_id, lead.id)
     return [
         TimelineEvent(
@@ -364,7 +364,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     context, words = context_of(request), translator_of(request)
     sees_looks = may(caller, Permission.ADMINISTER)
 
-    def load(tx: Tx) -> Lead | Tombstone | RejectedContact | Detail:
+    def load(tx: Tx) -> Lead | Tombstone | RejectedContact | LeadDetails:
         lead = store.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
             rejected = next(iter(list_put_back(tx, caller.business_id, lead_id)), None)
@@ -420,7 +420,7 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
-def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detail:
+def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadDetails:
     business_id = lead.business_id
     account = find_account(tx, business_id, lead.channel_account_id)
     points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
@@ -432,7 +432,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
     history = store.list_history(tx, business_id, lead.id)
     answer = tx.ports[LeadPorts].first_answer(tx, business_id, lead.conversation_id)
     scored = find_score(tx, business_id, lead.id)
-    return Detail(
+    return LeadDetails(
         lead=LeadView(
             id=lead.id,
             name=person_label(lead.name, lead.person_id),
@@ -497,7 +497,7 @@ def _point(
         id=point.id,
         field=point.field.value,
         value=point.value,
-        reach=Reach()
+        reach=ContactLinks()
         if lead.hidden_at or point.wrong_at or is_unreadable(point.value)
         else reach_of(point.field, point.value),
         captured_at=point.created_at,
@@ -534,7 +534,7 @@ def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> CreditView |
 
 
 def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[MergeView]:
-    """The leads that went into this one, with what they earned, which a merge leaves as it is."""
+    """Return the leads that were merged into this one, with their conversions, which a merge keeps."""
     names: dict[str, str] = {source.id: person_label(source.name, source.person_id) for source in merged}
     credits = credits_of(tx, lead.business_id, merged)
     return [

@@ -116,7 +116,7 @@ class Has(StrEnum):
     NO_EMAIL = "no_email"
 
 
-class ThreadState(StrEnum):
+class ChatState(StrEnum):
     """State of a lead's chat."""
 
     UNREAD = "unread"
@@ -155,7 +155,7 @@ class LeadFilter:
     has: tuple[Has, ...] = ()
     forms: tuple[str, ...] = ()
     consents: tuple[Agreed, ...] = ()
-    threads: tuple[ThreadState, ...] = ()
+    threads: tuple[ChatState, ...] = ()
     in_crm: tuple[InCrm, ...] = ()
     scores: tuple[ScoreBand, ...] = ()
     since: date | None = None
@@ -179,7 +179,7 @@ class LeadFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ListLayout:
     """Layout of the list: order, columns, and density."""
 
     sort: str = USUAL_SORT
@@ -223,7 +223,7 @@ _LISTS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "has": ("has", _one_of(Has)),
     "form": ("forms", _form),
     "consent": ("consents", _one_of(Agreed)),
-    "thread": ("threads", _one_of(ThreadState)),
+    "thread": ("threads", _one_of(ChatState)),
     "crm": ("in_crm", _one_of(InCrm)),
     "score": ("scores", _one_of(ScoreBand)),
 }
@@ -285,9 +285,9 @@ def write_filter(lead_filter: LeadFilter) -> Pairs:
     return pairs + [(word, "1") for word, attribute in _FLAGS.items() if getattr(lead_filter, attribute)]
 
 
-def read_look(pairs: Iterable[tuple[str, str]]) -> Look:
+def read_look(pairs: Iterable[tuple[str, str]]) -> ListLayout:
     """Read order, columns and density out of the pairs of an address."""
-    look = Look()
+    look = ListLayout()
     columns: list[str] = []
     for word, text in pairs:
         if word == "sort" and text.removeprefix("-") in SORTS and not text.startswith("--"):
@@ -305,8 +305,8 @@ def known_columns(chosen: Iterable[str]) -> tuple[str, ...]:
     return tuple(column for column in COLUMNS if column in chosen_columns) or USUAL_COLUMNS
 
 
-def write_look(look: Look) -> Pairs:
-    """The pairs that ``read_look`` reads as this look; what is usual is left out."""
+def write_look(look: ListLayout) -> Pairs:
+    """Return the pairs that ``read_look`` reads as this look, without usual values."""
     pairs: Pairs = [("sort", look.sort)] if look.sort != USUAL_SORT else []
     if look.columns != USUAL_COLUMNS:
         pairs += [("column", column) for column in look.columns]

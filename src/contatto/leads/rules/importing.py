@@ -1,7 +1,7 @@
 """Guesses of what the columns of a file hold, by their heads in twelve languages and by their cells.
 
 The heads are those that CRMs, ad platforms, phones and people write. A guess is only offered: who imports
-sees each column with what it is taken for, and chooses.
+sees each column with its proposed meaning, and chooses.
 """
 
 import csv
@@ -27,7 +27,7 @@ from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import LABEL_LIMIT, NOTE_LIMIT
 
 
-class Column(StrEnum):
+class ImportColumn(StrEnum):
     """Kind of a column besides contact details; an empty text marks one that is not imported."""
 
     NAME = "name"
@@ -38,7 +38,7 @@ class Column(StrEnum):
 
 
 NOT_TAKEN: Final = ""
-KNOWN: Final = (*(field.value for field in Column), *(field.value for field in Field))
+KNOWN: Final = (*(field.value for field in ImportColumn), *(field.value for field in Field))
 """What a column may be taken for."""
 REASON_HEAD: Final = "contatto: why"
 """The column of our own file of rejects; when that file comes back, it is not imported."""
@@ -58,7 +58,7 @@ _EMAIL: Final = re.compile(r"\S+@\S+\.\w{2,}")
 _NUMBER: Final = re.compile(r"(?:\+|00)\d[\d\s().\-]{6,20}")
 
 _HEADS: Final[Mapping[str, str]] = {
-    Column.NAME: "name|full name|fullname|first name|last name|given name|family name|surname|contact"
+    ImportColumn.NAME: "name|full name|fullname|first name|last name|given name|family name|surname|contact"
     "|contact name"
     "|customer|customer name|lead|lead name|client|client name|person|display name"
     "|الاسم|اسم|الاسم الكامل|الاسم الاول|اسم العائلة|اسم العميل|العميل"
@@ -124,15 +124,15 @@ _HEADS: Final[Mapping[str, str]] = {
     Field.WEIBO: "weibo|微博",
     Field.WECHAT: "wechat|weixin|wechat id|微信",
     Field.SNAPCHAT: "snapchat|snap|سناب شات|سناب",
-    Column.LABELS: "labels|label|tags|tag|groups|group|segments|list|الوسوم|وسوم|وسم|تصنيف|etiquetas"
+    ImportColumn.LABELS: "labels|label|tags|tag|groups|group|segments|list|الوسوم|وسوم|وسم|تصنيف|etiquetas"
     "|etiqueta|label label"
     "|schlagwörter|stichwörter|gruppe|gruppen|étiquettes|étiquette|标签|標籤"
     "|tanda|etichette|etichetta|ラベル|タグ|marcadores|ป้าย|ป้ายกำกับ|แท็ก|nhãn|thẻ",
-    Column.STATUS: "status|lead status|stage|lead stage|state|pipeline stage|الحالة|حالة|حالة العميل"
+    ImportColumn.STATUS: "status|lead status|stage|lead stage|state|pipeline stage|الحالة|حالة|حالة العميل"
     "|estado|etapa"
     "|phase|lead phase|statut|état|étape|状态|狀態|阶段"
     "|fase|tahap|stato|stato lead|ステータス|状態|状況|situacao|สถานะ|trạng thái|tình trạng",
-    Column.NOTES: "notes|note|comment|comments|remark|remarks|description|message|ملاحظات|الملاحظات"
+    ImportColumn.NOTES: "notes|note|comment|comments|remark|remarks|description|message|ملاحظات|الملاحظات"
     "|ملاحظة|تعليق|تعليقات"
     "|notas|nota|comentario|comentarios|observaciones|catatan|keterangan|komentar|commento|commenti"
     "|osservazioni"
@@ -140,7 +140,7 @@ _HEADS: Final[Mapping[str, str]] = {
     "|remarque|remarques|commentaire|commentaires|备注|備註|说明"
     "|annotazioni|メモ|備考|コメント|ノート|observacoes|anotacoes|โน้ต|หมายเหตุ|บันทึก|ความคิดเห็น"
     "|ghi chú|chú thích|nhận xét|bình luận",
-    Column.OWNER: "owner|lead owner|assigned to|assignee|agent|sales rep|salesperson|responsible"
+    ImportColumn.OWNER: "owner|lead owner|assigned to|assignee|agent|sales rep|salesperson|responsible"
     "|account owner|contact owner"
     "|besitzer|eigentümer|zuständig|zugewiesen an|verantwortlich|verantwortlicher|betreuer|bearbeiter"
     "|propriétaire|responsable du lead|attribué à|vendeur|负责人|所有者|跟进人|負責人"
@@ -285,8 +285,8 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One row, read: what it says of a person, and what of it cannot be taken."""
+class ImportEntry:
+    """Parsed row: its values of a person, and its invalid cells."""
 
     name: str
     contacts: tuple[ContactMatch, ...]
@@ -320,7 +320,7 @@ def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
     """The head and the rows of a table; lines without any cell are left out, and empty columns at the end.
 
     Raises:
-        Refused: INVALID, when there is no row below the head, or too many rows or columns.
+        Refused: INVALID, for no row below the head, or too many rows or columns.
     """
     rows = list(islice((tuple(row) for row in table if any(cell.strip() for cell in row)), MOST_ROWS + 2))
     head = rows[0] if rows else ()
@@ -339,7 +339,7 @@ def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
     """Read the chosen kind of each column of a file.
 
     Raises:
-        Refused: INVALID, for what is none of the choices, or when no column holds a contact detail.
+        Refused: INVALID, for an unknown choice, or without a column of contact details.
     """
     columns_read = tuple(column if column in KNOWN else NOT_TAKEN for column in columns[:count])
     if len(columns_read) != count or not set(columns_read) & {field.value for field in Field}:
@@ -350,7 +350,7 @@ def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
     return columns_read
 
 
-def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Entry:
+def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> ImportEntry:
     """Read one row. What cannot be taken is named in ``problems``; the rest counts.
 
     Raises:
@@ -361,7 +361,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> En
     problems: list[LazyText] = []
     for column, cell in zip(columns, cells, strict=False):
         text = cell.strip().removeprefix("'")  # our own downloads guard cells with an apostrophe
-        most = NOTE_LIMIT if column == Column.NOTES else MOST_CELL
+        most = NOTE_LIMIT if column == ImportColumn.NOTES else MOST_CELL
         if not text or not column:
             continue
         if len(text) > most:
@@ -375,17 +375,19 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> En
     if not contacts:
         raise UnreadableRow.saying(problems[0] if problems else LazyText("This row has no contact detail."))
     once = {(contact.field, contact.value): contact for contact in contacts}.values()
-    statuses = [read_status(text) for text in texts.get(Column.STATUS, ())]
+    statuses = [read_status(text) for text in texts.get(ImportColumn.STATUS, ())]
     if None in statuses:
         problems.append(LazyText("Unknown status."))
-    labels = (part.strip()[:LABEL_LIMIT] for text in texts.get(Column.LABELS, ()) for part in text.split(","))
-    return Entry(
-        name=" ".join(texts.get(Column.NAME, ())),
+    labels = (
+        part.strip()[:LABEL_LIMIT] for text in texts.get(ImportColumn.LABELS, ()) for part in text.split(",")
+    )
+    return ImportEntry(
+        name=" ".join(texts.get(ImportColumn.NAME, ())),
         contacts=tuple(once),
         labels=tuple(dict.fromkeys(label for label in labels if label)),
         status=next((status for status in statuses if status), None),
-        notes="\n".join(texts.get(Column.NOTES, ()))[:NOTE_LIMIT],
-        owner=next(iter(texts.get(Column.OWNER, ())), ""),
+        notes="\n".join(texts.get(ImportColumn.NOTES, ()))[:NOTE_LIMIT],
+        owner=next(iter(texts.get(ImportColumn.OWNER, ())), ""),
         problems=tuple(problems),
     )
 

@@ -104,28 +104,28 @@ def check_move(old: LeadStatus, new: LeadStatus) -> None:
         )
 
 
-def check_seen(now: LeadStatus, seen: LeadStatus) -> None:
+def check_seen(status: LeadStatus, seen_status: LeadStatus) -> None:
     """Refuse a change by somebody who had another status before their eyes.
 
     Raises:
         Refused: CONFLICT.
     """
-    if now is not seen:
+    if status is not seen_status:
         raise Refused(
             errors.CONFLICT,
             "Somebody else changed this. The status is now %(now)s; you saw %(seen)s.",
-            now=_status_text(now),
-            seen=_status_text(seen),
+            now=_status_text(status),
+            seen=_status_text(seen_status),
         )
 
 
 def status_step_to_undo(
-    steps: Iterable[HistoryEntry], status: LeadStatus, now: datetime
+    steps: Iterable[HistoryEntry], status: LeadStatus, until: datetime
 ) -> HistoryEntry | None:
     """The change that gave a lead its status, if it is the last one, was no undoing, and is not long ago."""
     changes = [step for step in steps if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE)]
     last = changes[-1] if changes else None
-    if last is None or last.what is not HistoryKind.STATUS or now - last.at > UNDO_WITHIN:
+    if last is None or last.what is not HistoryKind.STATUS or until - last.at > UNDO_WITHIN:
         return None
     return last if last.detail.endswith(f"{ARROW}{status.value}") else None
 
@@ -145,7 +145,7 @@ def makes_lead(signal: Signal) -> bool:
 
 
 def better_name(current: str, signal: Signal) -> str:
-    """A name that the person stated beats the profile's; a name that is there is not lost."""
+    """Return the better name: a stated one beats the profile's, and an existing one is not lost."""
     stated = _clean(signal.stated_name or "")
     return stated or current or _clean(signal.profile_name)
 
@@ -215,8 +215,8 @@ def name_key(name: str) -> str:
 def detail_key(field: Field, value: str) -> tuple[Field, str]:
     """Return the key that all spellings of one detail share.
 
-    An address keeps the capitals that it was written with, but a phone writes ``Mei@`` where its owner means
-    ``mei@``, and no mail service tells them apart. Source: RFC 5321, section 2.4.
+    An address keeps its capitals, but a phone may write ``Mei@`` for ``mei@``, and no mail service tells
+    them apart. Source: RFC 5321, section 2.4.
     """
     return field, value.casefold() if field is Field.EMAIL else value
 
@@ -227,11 +227,11 @@ _ONLY_REGION: Final = {
     for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()
     if len(regions) == 1
 }
-"""The countries that have their code to themselves: for most numbers nothing else need be looked at."""
+"""Countries with a code of their own: for most numbers no other check is needed."""
 
 
 def phone_country(value: str) -> str | None:
-    """The country of an international phone number, or None for what is none."""
+    """Return the country of an international phone number, or None for an invalid one."""
     if not value.startswith("+"):
         return None
     if _PLAIN_NUMBER.fullmatch(value):
@@ -270,17 +270,17 @@ def _spaced(text: str) -> str:
     return text if text.isprintable() and "  " not in text else _SPACES.sub(" ", text)
 
 
-def face_of(lead: Lead) -> LeadSnapshot:
+def snapshot_of(lead: Lead) -> LeadSnapshot:
     created, updated = micros(lead.created_at), micros(lead.updated_at)
     return LeadSnapshot(lead.name, lead.status, lead.owner_id, created, updated)
 
 
-def merged_face(target: Lead, source: Lead, picks: Picks) -> LeadSnapshot:
+def merged_snapshot(target: Lead, source: Lead, picks: Picks) -> LeadSnapshot:
     """The fields after a merge: as picked, with the earlier beginning and the later activity.
 
     A name or an owner that only one of the two has is never lost.
     """
-    target_face, source_face = face_of(target), face_of(source)
+    target_face, source_face = snapshot_of(target), snapshot_of(source)
     return LeadSnapshot(
         name=(source_face.name if picks.name else target_face.name) or target_face.name or source_face.name,
         status=source_face.status if picks.status else target_face.status,
@@ -292,14 +292,14 @@ def merged_face(target: Lead, source: Lead, picks: Picks) -> LeadSnapshot:
     )
 
 
-def face_back(now: LeadSnapshot, before: LeadSnapshot, after: LeadSnapshot) -> LeadSnapshot:
+def undone_snapshot(current: LeadSnapshot, before: LeadSnapshot, after: LeadSnapshot) -> LeadSnapshot:
     """The fields after undoing: as before the merge, except what somebody changed since."""
     return LeadSnapshot(
-        name=before.name if now.name == after.name else now.name,
-        status=before.status if now.status is after.status else now.status,
-        owner_id=before.owner_id if now.owner_id == after.owner_id else now.owner_id,
-        created_at=before.created_at if now.created_at == after.created_at else now.created_at,
-        updated_at=before.updated_at if now.updated_at == after.updated_at else now.updated_at,
+        name=before.name if current.name == after.name else current.name,
+        status=before.status if current.status is after.status else current.status,
+        owner_id=before.owner_id if current.owner_id == after.owner_id else current.owner_id,
+        created_at=before.created_at if current.created_at == after.created_at else current.created_at,
+        updated_at=before.updated_at if current.updated_at == after.updated_at else current.updated_at,
     )
 
 
@@ -511,24 +511,24 @@ _MOBILE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ContactLinks:
     """A link that calls or mails, and one that opens WhatsApp; "" where there is none."""
 
     href: str = ""
     whatsapp: str = ""
 
 
-def reach_of(field: Field, value: str) -> Reach:
+def reach_of(field: Field, value: str) -> ContactLinks:
     """The links of a contact detail; a phone has WhatsApp only if it may be a mobile one."""
     if field is Field.EMAIL:
-        return Reach(f"mailto:{quote(value, safe='@')}")
+        return ContactLinks(f"mailto:{quote(value, safe='@')}")
     if field not in (Field.PHONE, Field.WHATSAPP):
-        return Reach()
+        return ContactLinks()
     digits = value.removeprefix("+")
     if not (digits.isascii() and digits.isdigit()):
-        return Reach()
+        return ContactLinks()
     writes = field is Field.WHATSAPP or _is_mobile(value)
-    return Reach(f"tel:+{digits}", f"https://wa.me/{digits}" if writes else "")
+    return ContactLinks(f"tel:+{digits}", f"https://wa.me/{digits}" if writes else "")
 
 
 def _is_mobile(value: str) -> bool:

@@ -38,7 +38,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.kit.read_audit import record_contact_reads
 from contatto.kit.timestamps import from_micros
-from contatto.leads.model import Evidence, Journal, Label, LeadSnapshot, Merge, Note, SavedView, Task
+from contatto.leads.model import Evidence, Journal, LeadLabel, LeadSnapshot, Merge, Note, SavedView, Task
 from contatto.leads.rules.records import (
     CONSENT,
     EMAIL,
@@ -109,21 +109,21 @@ lead_tasks = Table(
 )
 
 
-def save_label(tx: Tx, business_id: str, label: Label) -> bool:
+def save_label(tx: Tx, business_id: str, label: LeadLabel) -> bool:
     """Insert a label; False when the business has one of that name, in any case of letters."""
     row = {"id": label.id, "business_id": business_id, "name": label.name, "tone": label.tone}
     return tx.insert_ignore(labels, row | {"name_key": label.name.casefold()})
 
 
-def find_label(tx: Tx, business_id: str, name: str) -> Label | None:
+def find_label(tx: Tx, business_id: str, name: str) -> LeadLabel | None:
     """A label by its name, in any case of letters."""
     query = select(labels).where(labels.c.business_id == business_id)
-    return tx.find(Label, query.where(labels.c.name_key == name.casefold()))
+    return tx.find(LeadLabel, query.where(labels.c.name_key == name.casefold()))
 
 
-def list_labels(tx: Tx, business_id: str) -> list[Label]:
+def list_labels(tx: Tx, business_id: str) -> list[LeadLabel]:
     return tx.list(
-        Label, select(labels).where(labels.c.business_id == business_id).order_by(labels.c.name_key)
+        LeadLabel, select(labels).where(labels.c.business_id == business_id).order_by(labels.c.name_key)
     )
 
 
@@ -131,9 +131,9 @@ def count_labels(tx: Tx, business_id: str) -> int:
     return int(tx.scalar(select(func.count()).where(labels.c.business_id == business_id)))
 
 
-def list_labels_of(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> dict[str, list[Label]]:
+def list_labels_of(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> dict[str, list[LeadLabel]]:
     """Labels by lead, by name."""
-    labels_by_lead: dict[str, list[Label]] = {lead_id: [] for lead_id in lead_ids}
+    labels_by_lead: dict[str, list[LeadLabel]] = {lead_id: [] for lead_id in lead_ids}
     query = (
         select(lead_labels.c.lead_id, labels)
         .join(labels, labels.c.id == lead_labels.c.label_id)
@@ -141,7 +141,7 @@ def list_labels_of(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> dict[st
         .order_by(labels.c.name_key)
     )
     for row in tx.execute(query).mappings():
-        labels_by_lead[row["lead_id"]].append(Label(row["id"], row["name"], row["tone"]))
+        labels_by_lead[row["lead_id"]].append(LeadLabel(row["id"], row["name"], row["tone"]))
     return labels_by_lead
 
 
@@ -383,12 +383,12 @@ def list_form_names(tx: Tx, business_id: str) -> list[tuple[str, str]]:
 
 _AT_ONCE: Final = 500
 _VALUES_AT_ONCE: Final = 5_000
-_OF: Final = bindparam("of", type_=String())
+_BUSINESS: Final = bindparam("of", type_=String())
 
 
 def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any]) -> Any:
     table = lead_id.table
-    conditions = (table.c.business_id == _OF, within(lead_id, "ids"))
+    conditions = (table.c.business_id == _BUSINESS, within(lead_id, "ids"))
     return select(lead_id.label("lead_id"), literal(facet.value).label("facet"), value.label("value")).where(
         *conditions
     )
@@ -417,11 +417,11 @@ def _all_pairs() -> CompoundSelect[Any]:
 _PAIRS: Final = Query(_all_pairs())
 _POINTS: Final = Query(
     select(contact_points.c.lead_id, contact_points.c.value_index).where(
-        contact_points.c.business_id == _OF, within(contact_points.c.lead_id, "ids")
+        contact_points.c.business_id == _BUSINESS, within(contact_points.c.lead_id, "ids")
     )
 )
 _ALL_HAVING: Final = select(contact_points.c.lead_id, contact_points.c.value_index).where(
-    contact_points.c.business_id == _OF, within(contact_points.c.value_index, "values")
+    contact_points.c.business_id == _BUSINESS, within(contact_points.c.value_index, "values")
 )
 _HAVING: Final = Query(_ALL_HAVING)
 """Who has some contact values. Asked in two steps, not as a join of a table with itself: while PostgreSQL
@@ -430,9 +430,9 @@ knows little of a table, it may go through all of it for each value then, half a
 _LISTED: Final = Query(
     _ALL_HAVING.join(leads, leads.c.id == contact_points.c.lead_id).where(leads.c.hidden_at.is_(None))
 )
-_OTHERS: Final = ~within(contact_points.c.lead_id, "but")
+_OTHER_LEADS: Final = ~within(contact_points.c.lead_id, "but")
 _ENDS: Final = Query(
-    _ALL_HAVING.where(_OTHERS)
+    _ALL_HAVING.where(_OTHER_LEADS)
     .with_only_columns(
         contact_points.c.value_index, func.min(contact_points.c.lead_id), func.max(contact_points.c.lead_id)
     )
@@ -444,7 +444,7 @@ def _list_ends_by_seeks() -> Query:
     """Find the first and last lead of each value, with a seek at either end of the index."""
     own, other_points = contact_points.alias("own"), contact_points.alias("other")
     query = select(other_points.c.lead_id).where(
-        other_points.c.business_id == _OF,
+        other_points.c.business_id == _BUSINESS,
         other_points.c.value_index == own.c.value_index,
         ~within(other_points.c.lead_id, "but"),
     )
@@ -452,7 +452,7 @@ def _list_ends_by_seeks() -> Query:
         query.order_by(order).limit(literal_column("1")).scalar_subquery()
         for order in (other_points.c.lead_id, other_points.c.lead_id.desc())
     )
-    conditions = own.c.business_id == _OF, within(own.c.lead_id, "but")
+    conditions = own.c.business_id == _BUSINESS, within(own.c.lead_id, "but")
     return Query(select(own.c.value_index, first, last).where(*conditions))
 
 
@@ -461,17 +461,17 @@ _SOUGHT_ENDS: Final = _list_ends_by_seeks()
 _IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {TWIN_WORD} '"))
 _SHOWN: Final = Query(
     select(leads.c.id, leads.c.facets).where(
-        leads.c.business_id == _OF, within(leads.c.id, "ids"), leads.c.hidden_at.is_(None)
+        leads.c.business_id == _BUSINESS, within(leads.c.id, "ids"), leads.c.hidden_at.is_(None)
     )
 )
 _UNMARKED: Final = Query(
-    _ALL_HAVING.where(_OTHERS, ~_IS_MARKED)
+    _ALL_HAVING.where(_OTHER_LEADS, ~_IS_MARKED)
     .join(leads, leads.c.id == contact_points.c.lead_id)
     .with_only_columns(contact_points.c.lead_id)
     .distinct()
 )
 _OWN: Final = Query(
-    select(leads.c.id, leads.c.facets).where(leads.c.business_id == _OF, within(leads.c.id, "ids"))
+    select(leads.c.id, leads.c.facets).where(leads.c.business_id == _BUSINESS, within(leads.c.id, "ids"))
 )
 _KEEP: Final = (
     update(leads)
@@ -508,7 +508,7 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
 
 
 def _marked(facets: Mapping[str, str]) -> set[str]:
-    """The leads whose facets have the mark of who shares a value."""
+    """Return the leads with the mark of a shared value in their facets."""
     return {lead_id for lead_id, text in facets.items() if f" {TWIN_WORD} " in text}
 
 
@@ -536,12 +536,12 @@ _MARK: Final = (
 
 
 def record_twins(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
-    """Mark leads as such that share a contact value, whose facets are true but for that."""
+    """Mark leads that share a contact value; their other facets are current."""
     update_rows(tx, _MARK, [{"of": business_id, "of_lead": lead_id} for lead_id in sorted(lead_ids)])
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedValues:
     """Return the values that leads with new contact values share with others.
 
     Attributes:
@@ -555,11 +555,11 @@ class Shared:
     unmarked: set[str]
 
 
-def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Shared:
+def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> SharedValues:
     """Return the values that listed leads with new contact values share with any number of others.
 
     Where two leads in the lists share a value, all who have it are marked. So of the others the first and the
-    last are looked at; only if one of them is hidden or unmarked, all are.
+    last are read; only if one of them is hidden or unmarked, all are.
     """
     points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
     having: dict[bytes, set[str]] = defaultdict(set)
@@ -574,13 +574,13 @@ def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Shared:
     unmarked = {lead_id for (lead_id,) in _UNMARKED.rows(tx, values_to_bind)} if values else set[str]()
     sure = {value for value, some in having.items() if len(some) > 1 or ends.get(value, set()) & shown.keys()}
     twins = {lead_id for lead_id, value in points if value in sure}
-    return Shared(twins, {lead_id for lead_id, value in points if value in ends} - twins, unmarked)
+    return SharedValues(twins, {lead_id for lead_id, value in points if value in ends} - twins, unmarked)
 
 
 def _list_ends(
     tx: Tx, business_id: str, values: Iterable[bytes], lead_ids: Collection[str]
 ) -> dict[bytes, set[str]]:
-    """The first and the last of the other leads that have a contact value; values of nobody are left out."""
+    """Return the first and the last of the other leads with a contact value; unshared values are left out."""
     values_to_bind = {"of": business_id, "but": list(lead_ids)}
     if tx.locks_rows:
         rows = _ENDS.rows(tx, values_to_bind | {"values": sorted(values)})
@@ -706,7 +706,7 @@ def list_evidence_of_sources(
 
 
 def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) -> dict[str, str]:
-    """Contact points of the lead that goes whose equal the kept one has: from the one to the other."""
+    """Map contact points of the source lead to equal ones of the target lead."""
     other_points = contact_points.alias()
     equal = select(contact_points.c.id.label("gone"), other_points.c.id.label("kept")).where(
         contact_points.c.business_id == business_id,

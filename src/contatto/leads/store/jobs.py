@@ -38,15 +38,15 @@ from contatto.leads.model import (
     ErasedPeople,
     HeldOut,
     ItemState,
-    Job,
     JobItem,
     JobKind,
-    JobState,
+    JobPlan,
     Lead,
+    LeadJob,
+    LeadJobState,
     LeadModel,
     LeadScore,
     LeadStatus,
-    Plan,
     ScoredLead,
     Tombstone,
 )
@@ -142,13 +142,13 @@ def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str
 
 
 def select_scored(business_id: str, bands: Sequence[ScoreBand]) -> Select[Any]:
-    """The ids of leads whose scores lie in one of some bands."""
+    """Return the ids of leads with scores in some bands."""
     spans = [lead_scores.c.score.between(*BANDS[band]) for band in bands]
     return select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, or_(*spans))
 
 
 def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -> list[ScoredLead]:
-    """The newest leads of a business, oldest first, with what they are scored by."""
+    """Return the newest leads of a business, oldest first, with their features."""
     earned = and_(
         conversions.c.business_id == leads.c.business_id,
         conversions.c.subject_id == leads.c.id,
@@ -217,7 +217,7 @@ lead_models: Final = Table(
 
 
 def save_lead_model(tx: Tx, model: LeadModel) -> None:
-    """Keep what was learned in place of what was before."""
+    """Save a model in place of the previous one."""
     row = {
         "business_id": model.business_id,
         "learned_at": model.learned_at,
@@ -250,7 +250,7 @@ lead_jobs = Table(
     key(),
     tenant(),
     Column("kind", Choice(JobKind), nullable=False),
-    Column("state", Choice(JobState), nullable=False),
+    Column("state", Choice(LeadJobState), nullable=False),
     Column("member_id", String(36), nullable=False),
     text("actor"),
     sealed("plan"),
@@ -283,41 +283,41 @@ lead_job_items = Table(
 )
 
 
-def save_job(tx: Tx, job: Job) -> None:
+def save_job(tx: Tx, job: LeadJob) -> None:
     row = row_of(job)
     plan = seal_plan(tx.vault, job.business_id, job.id, job.plan)
     tx.insert(lead_jobs, row | {"plan": plan, "value": job.plan.value})
 
 
-def seal_plan(vault: Vault, business_id: str, job_id: str, plan: Plan) -> bytes:
+def seal_plan(vault: Vault, business_id: str, job_id: str, plan: JobPlan) -> bytes:
     return vault.seal_bytes(msgspec.json.encode(plan), business_id, "lead_jobs.plan", job_id)
 
 
-def open_plan(vault: Vault, row: Mapping[Any, Any]) -> Plan:
+def open_plan(vault: Vault, row: Mapping[Any, Any]) -> JobPlan:
     raw = vault.open_bytes(row["plan"], row["business_id"], "lead_jobs.plan", row["id"])
-    return msgspec.json.decode(raw, type=Plan)
+    return msgspec.json.decode(raw, type=JobPlan)
 
 
-def find_job(tx: Tx, business_id: str, job_id: str) -> Job | None:
+def find_job(tx: Tx, business_id: str, job_id: str) -> LeadJob | None:
     """A job, locked until the end of the transaction."""
     query = select(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
     row = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().first()
     return None if row is None else _open_job(tx, row)
 
 
-def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> list[Job]:
+def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> list[LeadJob]:
     """Jobs that wait or run, or that began after a time, latest first; of their plans only the value."""
-    recent = and_(or_(_OPEN, lead_jobs.c.created_at >= since), lead_jobs.c.state != JobState.DRAFT)
+    recent = and_(or_(_OPEN, lead_jobs.c.created_at >= since), lead_jobs.c.state != LeadJobState.DRAFT)
     shown = [column for column in lead_jobs.c if column.name != "plan"]
     query = select(*shown).where(lead_jobs.c.business_id == business_id, recent)
     rows = tx.execute(
         query.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(limit)
     ).mappings()
-    return [_made(row, Plan(row["value"])) for row in rows]
+    return [_job_of(row, JobPlan(row["value"])) for row in rows]
 
 
 def count_waiting_jobs(tx: Tx, business_id: str) -> int:
-    conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.state == JobState.WAITING
+    conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.state == LeadJobState.WAITING
     return int(tx.scalar(select(func.count()).select_from(lead_jobs).where(_OPEN, *conditions)))
 
 
@@ -336,8 +336,8 @@ def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple
         most: how many jobs of one business may run at a time.
         moved_since: a job that runs and has made no step since holds no place.
     """
-    waits = func.sum(case((lead_jobs.c.state == JobState.WAITING, 1), else_=0))
-    is_held = and_(lead_jobs.c.state == JobState.RUNNING, lead_jobs.c.moved_at > moved_since)
+    waits = func.sum(case((lead_jobs.c.state == LeadJobState.WAITING, 1), else_=0))
+    is_held = and_(lead_jobs.c.state == LeadJobState.RUNNING, lead_jobs.c.moved_at > moved_since)
     held_count = func.sum(case((is_held, 1), else_=0))
     query = select(lead_jobs.c.business_id, held_count.label("held")).where(_OPEN)
     free = query.group_by(lead_jobs.c.business_id).having(waits > 0, held_count < most)
@@ -347,7 +347,7 @@ def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple
 def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
     """The ids of the jobs that have waited longest, locked until the end of the transaction."""
     query = select(lead_jobs.c.id).where(
-        _OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == JobState.WAITING
+        _OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == LeadJobState.WAITING
     )
     query = query.order_by(lead_jobs.c.created_at, lead_jobs.c.id).limit(limit)
     return list(tx.execute(query.with_for_update(skip_locked=True) if tx.locks_rows else query).scalars())
@@ -355,17 +355,17 @@ def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
 
 def mark_job_running(tx: Tx, business_id: str, job_id: str) -> None:
     statement = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
-    tx.execute(statement.values(state=JobState.RUNNING, moved_at=tx.now))
+    tx.execute(statement.values(state=LeadJobState.RUNNING, moved_at=tx.now))
 
 
-def record_job(tx: Tx, job: Job) -> None:
+def record_job(tx: Tx, job: LeadJob) -> None:
     """Keep how far a job is."""
     statement = update(lead_jobs).where(lead_jobs.c.business_id == job.business_id, lead_jobs.c.id == job.id)
     names = ("state", "cursor", "done", "skipped", "undone_by", "moved_at", "ended_at")
     tx.execute(statement.values(**{name: getattr(job, name) for name in names}))
 
 
-def append_job_items(tx: Tx, job: Job, items: list[JobItem]) -> None:
+def append_job_items(tx: Tx, job: LeadJob, items: list[JobItem]) -> None:
     rows = [row_of(item) | {"business_id": job.business_id, "job_id": job.id} for item in items]
     if rows:
         tx.execute(lead_job_items.insert(), rows)
@@ -405,28 +405,31 @@ def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemSta
 def delete_drafts(tx: Tx, business_id: str, member_id: str) -> None:
     """Delete the imports that a member looked at and did not start."""
     conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.member_id == member_id
-    tx.execute(lead_jobs.delete().where(_OPEN, *conditions, lead_jobs.c.state == JobState.DRAFT))
+    tx.execute(lead_jobs.delete().where(_OPEN, *conditions, lead_jobs.c.state == LeadJobState.DRAFT))
 
 
-def record_draft_started(tx: Tx, job: Job) -> bool:
+def record_draft_started(tx: Tx, job: LeadJob) -> bool:
     """Let a draft wait for its turn; False when it was started before."""
     statement = update(lead_jobs).where(
         lead_jobs.c.business_id == job.business_id,
         lead_jobs.c.id == job.id,
-        lead_jobs.c.state == JobState.DRAFT,
+        lead_jobs.c.state == LeadJobState.DRAFT,
     )
     return (
-        tx.execute(statement.values(state=JobState.WAITING, created_at=tx.now, moved_at=tx.now)).rowcount == 1
+        tx.execute(statement.values(state=LeadJobState.WAITING, created_at=tx.now, moved_at=tx.now)).rowcount
+        == 1
     )
 
 
 def delete_old_drafts(tx: Tx, until: datetime) -> int:
-    """Delete imports that nobody started, of all businesses."""
-    old = lead_jobs.delete().where(_OPEN, lead_jobs.c.state == JobState.DRAFT, lead_jobs.c.moved_at < until)
+    """Delete imports that were not started, of all businesses."""
+    old = lead_jobs.delete().where(
+        _OPEN, lead_jobs.c.state == LeadJobState.DRAFT, lead_jobs.c.moved_at < until
+    )
     return int(tx.execute(old).rowcount)
 
 
-def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[Job]:
+def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[LeadJob]:
     """Imports of all businesses that ended within this time and still have rows."""
     old = select(lead_jobs).where(
         lead_jobs.c.kind == JobKind.IMPORT, lead_jobs.c.ended_at >= since, lead_jobs.c.ended_at < until
@@ -435,12 +438,12 @@ def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[Job]:
     return [job for job in jobs if job.plan.rows]
 
 
-def _open_job(tx: Tx, row: Mapping[Any, Any]) -> Job:
-    return _made(row, open_plan(tx.vault, row))
+def _open_job(tx: Tx, row: Mapping[Any, Any]) -> LeadJob:
+    return _job_of(row, open_plan(tx.vault, row))
 
 
-def _made(row: Mapping[Any, Any], plan: Plan) -> Job:
-    return Job(plan=plan, **{name: row[name] for name in Job.__dataclass_fields__ if name != "plan"})
+def _job_of(row: Mapping[Any, Any], plan: JobPlan) -> LeadJob:
+    return LeadJob(plan=plan, **{name: row[name] for name in LeadJob.__dataclass_fields__ if name != "plan"})
 
 
 _WAITS: Final[ColumnElement[bool]] = literal_column("state = 'CREATED'")
@@ -493,7 +496,7 @@ def find_waiting_file(tx: Tx, business_id: str) -> LeadFile | None:
 
 
 def mark_file_claimed(tx: Tx, file: LeadFile, until: datetime) -> None:
-    """Note that a file is worked on; nobody else takes it before that time."""
+    """Lease a file to one worker until that time."""
     tx.execute(_waiting(file).values(due_at=until, attempts=file.attempts + 1))
 
 
@@ -524,7 +527,7 @@ def delete_contents(tx: Tx, before: datetime) -> int:
 
 
 def delete_old_files(tx: Tx, before: datetime) -> int:
-    """Delete some files that were asked for before a time; say how many."""
+    """Delete some files that were requested before a time; return their number."""
     return tx.delete_some(lead_files, lead_files.c.created_at < before)
 
 
@@ -583,7 +586,7 @@ def delete_views(tx: Tx, business_id: str, view_ids: set[str]) -> None:
     tx.execute(lead_views.delete().where(condition, lead_views.c.id.in_(view_ids)))
 
 
-def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, JobState, Plan]]:
+def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, LeadJobState, JobPlan]]:
     """List plans of a business's jobs that have a query or rows."""
     query = select(lead_jobs).where(lead_jobs.c.business_id == business_id)
     for row in tx.execute(query.order_by(lead_jobs.c.id)).mappings().all():
@@ -602,7 +605,7 @@ def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[
     return {row[0] for row in tx.execute(query)}
 
 
-def record_plan(tx: Tx, business_id: str, job_id: str, plan: Plan) -> None:
+def record_plan(tx: Tx, business_id: str, job_id: str, plan: JobPlan) -> None:
     """Write a plan over the one of a job."""
     statement = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
     tx.execute(statement.values(plan=seal_plan(tx.vault, business_id, job_id, plan)))

@@ -40,10 +40,10 @@ from contatto.leads.rules.filters import (
     NOBODY,
     USUAL_SORT,
     Agreed,
+    ChatState,
     Has,
     LeadFilter,
-    Look,
-    ThreadState,
+    ListLayout,
     known_columns,
 )
 from contatto.leads.rules.records import (
@@ -134,7 +134,7 @@ def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dic
 
 
 type Condition = ColumnElement[bool]
-type Among = Callable[[Select[Any], str], Condition]
+type LeadsAmong = Callable[[Select[Any], str], Condition]
 """How a lead is found among those whose ids a select gives, and on which engine."""
 
 _SHARERS: Final = 500
@@ -210,7 +210,11 @@ def select_by_texts(business_id: str, lead_filter: LeadFilter, texts: CTE) -> Se
 
 
 def find_conditions(
-    tx: Tx, business_id: str, lead_filter: LeadFilter, selection: Among = collected, texts: CTE | None = None
+    tx: Tx,
+    business_id: str,
+    lead_filter: LeadFilter,
+    selection: LeadsAmong = collected,
+    texts: CTE | None = None,
 ) -> Conditions:
     """Translate a filter to SQL; with ``texts``, match texts of facets instead of leads."""
     base: list[Condition] = _listed(business_id)
@@ -227,11 +231,11 @@ def find_conditions(
     ]
     if chips:
         base.append(_joined(lead_filter, chips))
-    return Conditions(base, _found(context, lead_filter.text) if lead_filter.text else [true()])
+    return Conditions(base, _search_conditions(context, lead_filter.text) if lead_filter.text else [true()])
 
 
 def texts_of_facets(business_id: str, most: int) -> CTE:
-    """The different texts of facets that listed leads have, up to so many; each is a jump in the index."""
+    """Return different texts of facets of listed leads, up to a limit; each is a jump in the index."""
     listed = _listed(business_id)
     first = select(func.min(leads.c.facets)).where(*listed).scalar_subquery()
     texts = select(first.label("text"), literal(1).label("place")).cte("texts", recursive=True)
@@ -309,7 +313,7 @@ class _FilterContext:
 
     tx: Tx
     business_id: str
-    among: Among
+    among: LeadsAmong
 
     def named_by(self, ids: Select[Any]) -> Condition:
         """Leads with these ids, and those that one of them was merged into."""
@@ -342,9 +346,9 @@ def _earned(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]
 
 
 def _chatting(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
-    """Leads whose chats stand so; a capability above knows them."""
+    """Return the condition for a state of chats, which the inbox answers."""
     ports = context.tx.ports[LeadPorts]
-    chats = {ThreadState.UNREAD: ports.unread_chats, ThreadState.WAITING: ports.waiting_chats}
+    chats = {ChatState.UNREAD: ports.unread_chats, ChatState.WAITING: ports.waiting_chats}
     named = [
         context.named_by(chats[thread](context.tx, context.business_id)) for thread in lead_filter.threads
     ]
@@ -360,7 +364,7 @@ def _synced(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]
     return [or_(*named)] if named else []
 
 
-def _found(context: _FilterContext, text: str) -> list[Condition]:
+def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
     """By a part of the name, by a whole contact value in several spellings, or by names and ids of ads."""
     conditions = [or_(match_words(leads.c.name_key, text), *_sharing(context, text))]
     mark = visitor_mark(text)
@@ -388,7 +392,7 @@ def match_words(name_key: ColumnElement[str], text: str) -> Condition:
 
 
 def match_mark(person_id: ColumnElement[str], mark: str) -> Condition:
-    """Match persons whose id begins with a mark of hexadecimal digits, by the index of ids."""
+    """Match persons by a prefix of hexadecimal digits of their id, with the index of ids."""
     return and_(person_id >= mark, person_id < f"{mark}g") if mark else true()
 
 
@@ -408,7 +412,7 @@ def _sharing(context: _FilterContext, text: str) -> list[Condition]:
 
 
 def _list_named_ads(tx: Tx, business_id: str, text: str) -> list[str]:
-    """Ads that are called so, or whose ad group or campaign is, or that have this id."""
+    """Return ads by a part of their name, ad group or campaign, or by their id."""
     names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
     which: list[Condition] = [name.icontains(text, autoescape=True) for name in names]
     requested_number = read_number(text)
@@ -429,7 +433,7 @@ def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
 
 
 def _scored(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
-    """Leads whose scores lie so."""
+    """Return the condition for bands of scores."""
     return (
         [context.named_by(select_scored(context.business_id, lead_filter.scores))]
         if lead_filter.scores
@@ -486,7 +490,7 @@ def find_matches(
 
 
 def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches:
-    """Read the first few thousand matches of each part; if there are no more, this is the count too."""
+    """Read the first few thousand matches of each part; fewer matches are the count too."""
     by_name, *quick = conditions.parts
     many: list[tuple[Condition, int]] = []
     ids: set[str] = set()
@@ -517,7 +521,7 @@ def _ids(tx: Tx, conditions: Conditions, part: Condition) -> list[str]:
 def list_matches(
     tx: Tx, business_id: str, lead_filter: LeadFilter, matches: Matches, place: tuple[str, int, int]
 ) -> list[Lead]:
-    """A page of what was found; ``place`` is its order, its length and how many come before it.
+    """Return a page of matches; ``place`` is its order, its length and how many come before it.
 
     The pages of the second half are read from the end.
     """
@@ -544,7 +548,7 @@ def list_leads(
 ) -> list[Lead]:
     """A page of the matching leads; a sort word that is not known counts as the usual one.
 
-    Near the beginning leads are looked at one by one in their order; further on all are collected first.
+    Near the beginning leads are read one by one in their order; further on all are collected first.
     """
     selection = probed if offset < MANY else collected
     statement = find_conditions(tx, business_id, lead_filter, selection).select(leads)
@@ -566,8 +570,8 @@ def count_leads(tx: Tx, business_id: str, lead_filter: LeadFilter) -> int:
 def _few_texts(tx: Tx, business_id: str, lead_filter: LeadFilter) -> CTE | None:
     """The texts of facets, where they answer a filter alone and are few.
 
-    Many leads have the same text. Where only facets are asked for, with what stands beside them in their
-    index, the texts that hold the words are found first, and then the leads of those texts.
+    Many leads have the same text. A filter of facets and other columns of their index first finds the texts
+    with the words, and then the leads of those texts.
     """
     if not lead_filter.is_faceted_alone:
         return None
@@ -608,9 +612,11 @@ def load_lead_counts(tx: Tx, business_id: str, recall: CountReader) -> Mapping[L
     return recall.find(("leads", business_id), lambda: count_leads_by_status(tx, business_id))
 
 
-def list_lead_ids_after(tx: Tx, business_id: str, wanted: LeadFilter, last: str, limit: int) -> list[str]:
+def list_lead_ids_after(
+    tx: Tx, business_id: str, lead_filter: LeadFilter, last: str, limit: int
+) -> list[str]:
     """Ids of matching leads that come after one, by id: for work through all of them, page by page."""
-    statement = find_conditions(tx, business_id, wanted).select(leads.c.id).where(leads.c.id > last)
+    statement = find_conditions(tx, business_id, lead_filter).select(leads.c.id).where(leads.c.id > last)
     return [row[0] for row in tx.execute(statement.order_by(leads.c.id).limit(limit))]
 
 
@@ -664,16 +670,16 @@ lead_looks = Table(
 )
 
 
-def find_look(tx: Tx, business_id: str, member_id: str) -> Look | None:
+def find_look(tx: Tx, business_id: str, member_id: str) -> ListLayout | None:
     """Find a member's layout of the list; None before the first choice."""
     query = select(lead_looks).where(
         lead_looks.c.business_id == business_id, lead_looks.c.member_id == member_id
     )
     row = tx.execute(query).mappings().first()
-    return None if row is None else Look(columns=known_columns(row["shown"]), dense=row["is_dense"])
+    return None if row is None else ListLayout(columns=known_columns(row["shown"]), dense=row["is_dense"])
 
 
-def save_look(tx: Tx, business_id: str, member_id: str, look: Look) -> None:
+def save_look(tx: Tx, business_id: str, member_id: str, look: ListLayout) -> None:
     """Keep a member's columns and density; the order belongs to the list, not to the member."""
     chosen = {"shown": look.columns, "is_dense": look.dense}
     insert = tx.upsert(lead_looks).values(member_id=member_id, business_id=business_id, **chosen)

@@ -167,17 +167,17 @@ def lead_row(vault: Vault, lead: Lead) -> dict[str, Any]:
 
 
 def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
-    return tx.find(Lead, _kept_of(business_id).where(leads.c.id == lead_id))
+    return tx.find(Lead, _unerased_of(business_id).where(leads.c.id == lead_id))
 
 
-def _kept_of(business_id: str) -> Select[Any]:
+def _unerased_of(business_id: str) -> Select[Any]:
     """The leads of a business without the tombstones of those that were erased."""
     return select(leads).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
 
 
 def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
     """A lead by the API's ``lead_id``; for one that was merged away, the one that it went into."""
-    lead = tx.find(Lead, _kept_of(business_id).where(leads.c.number == number))
+    lead = tx.find(Lead, _unerased_of(business_id).where(leads.c.number == number))
     if lead is None or lead.merged_into is None:
         return lead
     return find_lead(tx, business_id, lead.merged_into)
@@ -185,13 +185,13 @@ def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
 
 def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
     """A lead, locked until the end of the transaction."""
-    query = _kept_of(business_id).where(leads.c.id == lead_id)
+    query = _unerased_of(business_id).where(leads.c.id == lead_id)
     return tx.find(Lead, query.with_for_update() if tx.locks_rows else query)
 
 
 def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Lead]:
     """Return leads by their own id, merged ones too, locked in one order until the end."""
-    query = _kept_of(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
+    query = _unerased_of(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
     return {lead.id: lead for lead in tx.list(Lead, query.with_for_update() if tx.locks_rows else query)}
 
 
@@ -214,8 +214,8 @@ def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversa
 
 
 def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
-    """Leads by the id that was asked for; for a lead that was merged away, the one that it went into."""
-    query = _kept_of(business_id)
+    """Return leads by the requested id; for a merged lead, its target lead."""
+    query = _unerased_of(business_id)
     leads_by_id = {lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(lead_ids)))}
     targets = {lead.merged_into for lead in leads_by_id.values() if lead.merged_into}
     if not targets:
@@ -484,7 +484,7 @@ def list_rejected(tx: Tx, business_id: str, lead_id: str, since: datetime) -> li
 
 
 def delete_rejected(tx: Tx, business_id: str, rejected_id: str) -> bool:
-    """Delete what was put back; False when somebody else did so."""
+    """Delete a restored contact; False when another member restored it first."""
     condition = rejected_contacts.c.business_id == business_id
     return (
         tx.execute(
@@ -497,7 +497,7 @@ def delete_rejected(tx: Tx, business_id: str, rejected_id: str) -> bool:
 def delete_rejected_of(
     tx: Tx, business_id: str, person_ids: Collection[str], lead_ids: Collection[str]
 ) -> None:
-    """Forget what was called no contact of some people."""
+    """Delete the rejected contacts of some people."""
     statement = rejected_contacts.delete().where(rejected_contacts.c.business_id == business_id)
     tx.execute(
         statement.where(
@@ -539,7 +539,7 @@ def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str])
 
 
 def save_leads(tx: Tx, new: Collection[tuple[Lead, str]]) -> int:
-    """Insert leads with their facets, whose persons have none yet; say how many those are."""
+    """Insert leads with their facets for persons without a lead; return the number of inserted ones."""
     rows = [lead_row(tx.vault, lead) | {"facets": facets} for lead, facets in new]
     return insert_new(tx, leads, rows)
 
@@ -550,7 +550,7 @@ def save_contact_points(tx: Tx, business_id: str, new: Iterable[ContactPoint]) -
 
 
 def append_all_evidence(tx: Tx, items: Iterable[Evidence]) -> None:
-    """Append evidence, its texts sealed; what was there before is left out."""
+    """Append evidence, its texts sealed; existing rows are left out."""
     insert_new(tx, evidence, [evidence_row(tx.vault, item) for item in items])
 
 
