@@ -28,7 +28,7 @@ from contatto.ads.actions.campaigns import (
 from contatto.app import create_app, open_context
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import Platform
-from contatto.cli.serving import Serving
+from contatto.cli.serve import Serving
 from contatto.delivery.actions.training import Trainer
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import set_up_logs

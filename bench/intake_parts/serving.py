@@ -25,8 +25,8 @@ from contatto.app import create_app, open_context
 from contatto.capture.actions import turn_on_capture
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.cli.beside import run_worker
-from contatto.cli.serving import Serving
+from contatto.cli.serve import Serving
+from contatto.cli.worker import run_worker
 from contatto.kit.db import prepared
 from contatto.kit.db.tx import Tx
 from contatto.kit.gc_freeze import freeze_loaded_objects

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from contatto.app import open_context
 from contatto.audit.store import list_audit_entries
-from contatto.cli import acting
+from contatto.cli.installation import out
 from contatto.cli.main import app
 from contatto.crm.actions.targets import load_ledger
 from contatto.kit.db.database import Database
@@ -26,7 +26,7 @@ HOOK = ("link", "webhook", "--address", "https://hooks.example.com/leads", "--na
 def kopi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Database, str]]:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("CONTATTO_DATABASE_URL", "")
-    monkeypatch.setattr(acting.out, "width", 200)  # made when the module was loaded, by what ran first
+    monkeypatch.setattr(out, "width", 200)  # made when the module was loaded, by what ran first
     copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings()))
     yield context.db, context.db.write_now(lambda tx: make.business(tx, "Kopi").id)

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from contatto.cli.detect import detect_command
+from contatto.cli.files import detect_command
 
 app = typer.Typer()
 app.command()(detect_command)

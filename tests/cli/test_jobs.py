@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from contatto.app import open_context
 from contatto.audit.store import list_audit_entries
-from contatto.cli import acting
+from contatto.cli.installation import out
 from contatto.cli.main import app
 from contatto.jobs import actions
 from contatto.kit.db.database import Database
@@ -52,7 +52,7 @@ def installation(
     url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_copy")
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("CONTATTO_DATABASE_URL", url)
-    monkeypatch.setattr(acting.out, "width", 200)  # made when the module was loaded, by what ran first
+    monkeypatch.setattr(out, "width", 200)  # made when the module was loaded, by what ran first
     copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings()))
     kopi, other = context.db.write_now(

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from contatto.app import open_context
 from contatto.cli.main import app
-from contatto.cli.seal import seal_decisions
+from contatto.cli.models import seal_decisions
 from contatto.delivery.actions.log import decision_sealing_job
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contatto.cli.seal import seal_decisions
+from contatto.cli.models import seal_decisions
 from contatto.delivery import engines
 from contatto.delivery.actions import relearning
 from contatto.delivery.actions.log import decision_sealing_job, read_record

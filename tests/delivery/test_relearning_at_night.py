@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from contatto.cli.seal import seal_decisions
+from contatto.cli.models import seal_decisions
 from contatto.delivery.actions.log import decision_sealing_job
 from contatto.delivery.actions.relearning import (
     Ask,

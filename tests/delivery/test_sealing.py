@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from contatto.cli.seal import check_sealed, seal_decisions
+from contatto.cli.models import check_sealed, seal_decisions
 from contatto.delivery.actions.log import decision_sealing_job, read_record
 from contatto.delivery.actions.training import purge_log
 from contatto.delivery.store import log

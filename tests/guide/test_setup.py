@@ -12,7 +12,7 @@ from contatto.accounts import store
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.cli.main import app
-from contatto.cli.serving import Serving
+from contatto.cli.serve import Serving
 from contatto.guide.actions import setup_path
 from contatto.kit.settings import Settings
 from contatto.ui.context import Context

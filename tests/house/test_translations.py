@@ -18,8 +18,8 @@ from tools.translations import API_ROOM, READ, count_left, gone, marked_texts, r
 FOR_PROGRAMS = (
     "contatto/app.py",
     "audiences/actions.py",
-    "cli/acting.py",
-    "cli/tokens.py",
+    "cli/installation.py",
+    "cli/access.py",
     "kit/http.py",
     "kit/api_types.py",
     "crm/actions/changes.py",

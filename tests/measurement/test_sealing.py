@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from contatto.cli.seal import check_sealed, seal_days
+from contatto.cli.models import check_sealed, seal_days
 from contatto.kit.background import folder_lock, run_maintenance_job
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

@@ -15,7 +15,7 @@ from sqlalchemy import Column, select
 from starlette.testclient import TestClient
 
 from contatto.app import create_app, open_context
-from contatto.cli.seal import seal_days
+from contatto.cli.models import seal_days
 from contatto.crm.model import TrialState
 from contatto.crm.store.deliveries import find_record, list_deliveries, record_due, record_told
 from contatto.crm.store.targets import find_trial, list_targets, record_trial, save_trial

@@ -1,14 +1,23 @@
-"""The operator's commands for linked CRMs: link, list, pause, resume, send again, remove, verify."""
+"""Commands for linked CRMs, and the failure kit of connectors."""
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
-from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
-from contatto.cli.crm_kit import verify_command
+from contatto.cli.installation import (
+    BusinessOption,
+    carry_out,
+    find_one_business,
+    out,
+    print_table,
+    record_command,
+)
 from contatto.crm.actions.changes import incoming_path, open_incoming
 from contatto.crm.actions.checks import queue_comparison
 from contatto.crm.actions.targets import (
@@ -30,13 +39,57 @@ from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.reasons import Alarm
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
+from contatto.signals.connectors import CONNECTORS as SIGNALS
+from contatto.simulator.ad_platforms import verify_signals
+from contatto.simulator.crms.failure_kit import CASES, Result, verify_connector
+
+_PLATFORMS = {platform.value: platform for platform in SIGNALS}
+_MARKS = {True: "passed", False: "FAILED", None: "-"}
+
+
+def verify_command(
+    connector: Annotated[list[str] | None, typer.Option(help="A connector to try, such as hubspot.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them, of ad platforms too.")] = False,
+    to: Annotated[Path | None, typer.Option("--json", help="A file for the results.")] = None,
+) -> None:
+    """Play the failure kit: expired tokens, lost answers, merges, outages and more.
+
+    A CRM in memory that speaks the vendor's API over HTTP does each of them. Every lead has to be there once
+    in the end, with its latest values. An ad platform has to count each step of a lead once.
+    The exit code is 1 if one connector fails one fault.
+    """
+    names = (*sorted(CASES), *sorted(_PLATFORMS))
+    chosen = list(names if every else connector or ())
+    if not chosen or not set(chosen) <= set(names):
+        raise typer.BadParameter(f"name one of {', '.join(names)}, or --all", param_hint="--connector")
+    results: list[Result] = []
+    for name in chosen:
+        if name in _PLATFORMS:
+            title, verified = f"{name}: signals", verify_signals(name, SIGNALS[_PLATFORMS[name]])
+        else:
+            title, verified = CONNECTORS[name].traits.label, verify_connector(CONNECTORS[name], CASES[name])
+        table = Table("fault", "result", "", title=title)
+        for result in verified:
+            table.add_row(result.fault, _MARKS[result.is_right], result.detail)
+            results.append(result)
+        print_table(table)
+    wrong = [result for result in results if result.is_right is False]
+    tried = [result for result in results if result.is_right is not None]
+    out.print(f"{len(tried)} faults played with {len(chosen)} connectors, {len(wrong)} failed.")
+    if to is not None:
+        to.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
+    raise typer.Exit(1 if wrong else 0)
+
 
 SECRET: Final = "CONTATTO_CRM_"  # noqa: S105  # begins names of variables
 Number = Annotated[int, typer.Argument(help="Number of the linked CRM, as `contatto crm list` shows it.")]
 Pairs = Annotated[
     list[str] | None, typer.Option("--set", help="A setting as name=value; `connectors` shows the names.")
 ]
-commands = typer.Typer(no_args_is_help=True, help=__doc__)
+commands = typer.Typer(
+    no_args_is_help=True,
+    help="The operator's commands for linked CRMs: link, list, pause, resume, send again, remove, verify.",
+)
 commands.command("verify")(verify_command)
 
 
@@ -47,7 +100,7 @@ def connectors_command() -> None:
     for name in sorted(CONNECTORS):
         traits = CONNECTORS[name].traits
         settings = ", ".join(setting.name for setting in traits.settings if not setting.is_secret)
-        secrets = ", ".join(each.name for each in traits.settings if each.is_secret)
+        secrets = ", ".join(setting.name for setting in traits.settings if setting.is_secret)
         table.add_row(name, traits.label, settings, secrets)
     print_table(table)
 
@@ -58,129 +111,129 @@ def link_command(
     address: Annotated[str, typer.Option(help="Where the CRM is; not needed where the vendor has one.")] = "",
     name: Annotated[str, typer.Option(help="What it is called in lists.")] = "",
     pairs: Pairs = None,
-    business: Of = "",
+    business: BusinessOption = "",
 ) -> None:
     """Link a CRM: leads that are there go to it, and each change from now on.
 
-    Secrets are asked for, or read from variables such as CONTATTO_CRM_PASSWORD. Where the vendor has to be
-    asked (OAuth), it prints the address to open.
+    The command prompts for secrets, or reads them from variables such as CONTATTO_CRM_PASSWORD. Where the
+    vendor asks for consent (OAuth), it prints the address to open.
     """
-    found = CONNECTORS.get(connector)
-    if found is None:
+    linked_connector = CONNECTORS.get(connector)
+    if linked_connector is None:
         raise typer.BadParameter(f"connector: one of {', '.join(sorted(CONNECTORS))}.")
-    given = _given(found.traits, pairs)
-    new = NewTarget(connector, name, address, given)
+    settings = _read_target_settings(linked_connector.traits, pairs)
+    new = NewTarget(connector, name, address, settings)
     allowed = Settings().allowed_hosts
 
     def work(tx: Tx) -> Target:
-        of = find_one_business(tx, business)
-        target = link_crm(tx, of.id, new, allowed)
-        record_command(tx, of, "crm link", f"target={target.number}")
+        one_business = find_one_business(tx, business)
+        target = link_crm(tx, one_business.id, new, allowed)
+        record_command(tx, one_business, "crm link", f"target={target.number}")
         return target
 
-    made = carry_out(work)
-    out.print(f"Linked as {made.number}.")
-    _print_consent(found.traits, made)
-
-
-def _print_consent(traits: ConnectorTraits, target: Target) -> None:
-    """Where a member allows it, if the vendor has to be asked; a browser has to do that, not a command."""
-    if traits.oauth is not None and target.state is TargetState.DISCONNECTED:
+    target = carry_out(work)
+    out.print(f"Linked as {target.number}.")
+    if linked_connector.traits.oauth is not None and target.state is TargetState.DISCONNECTED:
         out.print("Sign in as an administrator, and allow it there:")
         out.print(f"{Settings().link_address}{start_path(target)}", soft_wrap=True)
 
 
-def _given(traits: ConnectorTraits, pairs: list[str] | None) -> dict[str, str]:
-    """Settings from the options, secrets from variables or from whoever sits there."""
-    given = dict(_pair(each) for each in pairs or ())
-    secret = {each.name for each in traits.settings if each.is_secret}
-    if secret & given.keys():
+def _read_target_settings(traits: ConnectorTraits, pairs: list[str] | None) -> dict[str, str]:
+    """Read settings from the options, and secrets from variables or a prompt."""
+    settings: dict[str, str] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--set: write name=value, not {pair}.")
+        settings[name.strip()] = value
+    secret_names = {setting.name for setting in traits.settings if setting.is_secret}
+    if secret_names & settings.keys():
         raise typer.BadParameter("--set: a secret would stay in the shell's history; leave it out.")
     for setting in traits.settings:
         if setting.is_secret:
-            found = os.environ.get(f"{SECRET}{setting.name.upper()}", "")
-            if not found and setting.is_required:
-                found = typer.prompt(setting.label, hide_input=True)
-            given[setting.name] = found
-    return given
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"--set: write name=value, not {text}.")
-    return name.strip(), value
+            secret = os.environ.get(f"{SECRET}{setting.name.upper()}", "")
+            if not secret and setting.is_required:
+                secret = typer.prompt(setting.label, hide_input=True)
+            settings[setting.name] = secret
+    return settings
 
 
 @commands.command("list")
-def list_command(business: Of = "") -> None:
+def list_command(business: BusinessOption = "") -> None:
     """Show the linked CRMs with their ledger: each lead is to come, due, sent, verified or dead."""
 
     def work(tx: Tx) -> CrmLedger:
         return load_ledger(tx, find_one_business(tx, business).id)
 
-    found = carry_out(work)
+    ledger = carry_out(work)
     columns = ("leads", "to come", "due", "sent", "verified", "dead", "oldest due")
     table = Table("number", "name", "state", *columns, "why")
-    for each in found.targets:
-        has = each.standing
-        counts = (has.leads, has.to_come, has.due, has.sent, has.verified, has.dead)
-        why = each.target.reason or ("none arrives" if each.is_alarming else "")
-        why = why or ("differs there" if Alarm.DIFFERS in each.alarms else "")
+    for target_row in ledger.targets:
+        counts_row = target_row.standing
+        counts = (
+            counts_row.leads,
+            counts_row.to_come,
+            counts_row.due,
+            counts_row.sent,
+            counts_row.verified,
+            counts_row.dead,
+        )
+        why = target_row.target.reason or ("none arrives" if target_row.is_alarming else "")
+        why = why or ("differs there" if Alarm.DIFFERS in target_row.alarms else "")
         numbers = (f"{count:,}" for count in counts)
-        since = f"{has.due_since:%Y-%m-%d %H:%M}" if has.due_since else ""
-        target = each.target
+        since = f"{counts_row.due_since:%Y-%m-%d %H:%M}" if counts_row.due_since else ""
+        target = target_row.target
         table.add_row(str(target.number), target.name, target.state.value, *numbers, since, why)
-    intake = found.intake
+    intake = ledger.intake
     out.print(
         f"Received {intake.received:,} = stored {intake.stored:,} + merged {intake.merged:,} + "
         f"refused {intake.refused:,} + waiting {intake.waiting:,}"
     )
-    if found.targets:
+    if ledger.targets:
         print_table(table)
     else:
         out.print("No CRM is linked.")
-    if not all(each.standing.adds_up for each in found.targets):
+    if not all(target_row.standing.adds_up for target_row in ledger.targets):
         out.print("The counts of a CRM do not add up.")
         raise typer.Exit(1)
 
 
 def _change(number: int, business: str, command: str, change: Callable[[Tx, Target], None]) -> None:
     def work(tx: Tx) -> None:
-        of = find_one_business(tx, business)
-        change(tx, load_target(tx, of.id, number))
-        record_command(tx, of, f"crm {command}", f"target={number}")
+        one_business = find_one_business(tx, business)
+        change(tx, load_target(tx, one_business.id, number))
+        record_command(tx, one_business, f"crm {command}", f"target={number}")
 
     carry_out(work)
     out.print("Done.")
 
 
 @commands.command("pause")
-def pause_command(number: Number, business: Of = "") -> None:
+def pause_command(number: Number, business: BusinessOption = "") -> None:
     """Let leads queue until `resume`."""
     _change(number, business, "pause", pause_target)
 
 
 @commands.command("resume")
-def resume_command(number: Number, business: Of = "") -> None:
+def resume_command(number: Number, business: BusinessOption = "") -> None:
     """Let leads go there again; those that waited go by themselves."""
     _change(number, business, "resume", resume_target)
 
 
 @commands.command("compare")
-def compare_command(number: Number, business: Of = "") -> None:
-    """Compare its records with our ledger now; `list` and the API tell what came of it."""
+def compare_command(number: Number, business: BusinessOption = "") -> None:
+    """Compare its records with our ledger now; `list` and the API show the result."""
     _change(number, business, "compare", queue_comparison)
 
 
 @commands.command("resync")
-def resync_command(number: Number, business: Of = "") -> None:
+def resync_command(number: Number, business: BusinessOption = "") -> None:
     """Send every lead once more."""
     _change(number, business, "resync", resync_target)
 
 
 @commands.command("resend")
-def resend_command(number: Number, business: Of = "") -> None:
+def resend_command(number: Number, business: BusinessOption = "") -> None:
     """Send dead letters again, 500 at a time."""
 
     def resend(tx: Tx, target: Target) -> None:
@@ -190,33 +243,31 @@ def resend_command(number: Number, business: Of = "") -> None:
 
 
 @commands.command("reconnect")
-def reconnect_command(number: Number, pairs: Pairs = None, address: str = "", business: Of = "") -> None:
-    """Connect a CRM again, with new secrets; what waited goes there by itself."""
+def reconnect_command(
+    number: Number, pairs: Pairs = None, address: str = "", business: BusinessOption = ""
+) -> None:
+    """Connect a CRM again, with new secrets; waiting leads go there then."""
     allowed = Settings().allowed_hosts
-    traits = carry_out(lambda tx: _traits_of(tx, business, number))
-    given = _given(traits, pairs)
+    target = carry_out(lambda tx: load_target(tx, find_one_business(tx, business).id, number))
+    traits = CONNECTORS[target.connector].traits
+    settings = _read_target_settings(traits, pairs)
     _change(
         number,
         business,
         "reconnect",
-        lambda tx, target: reconnect_target(tx, target, address, {**target.settings, **given}, allowed),
+        lambda tx, target: reconnect_target(tx, target, address, {**target.settings, **settings}, allowed),
     )
 
 
-def _traits_of(tx: Tx, business: str, number: int) -> ConnectorTraits:
-    target = load_target(tx, find_one_business(tx, business).id, number)
-    return CONNECTORS[target.connector].traits
-
-
 @commands.command("webhook")
-def webhook_command(number: Number, business: Of = "") -> None:
+def webhook_command(number: Number, business: BusinessOption = "") -> None:
     """Let a CRM post what people change there: shows the address, and a new secret, this once."""
 
     def work(tx: Tx) -> tuple[Target, str]:
-        of = find_one_business(tx, business)
-        target = load_target(tx, of.id, number)
+        one_business = find_one_business(tx, business)
+        target = load_target(tx, one_business.id, number)
         secret = open_incoming(tx, target)
-        record_command(tx, of, "crm webhook", f"target={number}")
+        record_command(tx, one_business, "crm webhook", f"target={number}")
         return target, secret
 
     target, secret = carry_out(work)
@@ -228,9 +279,9 @@ def webhook_command(number: Number, business: Of = "") -> None:
 def remove_command(
     number: Number,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    business: Of = "",
+    business: BusinessOption = "",
 ) -> None:
-    """Unlink a CRM: nothing more goes there, and its secrets are forgotten. What is there stays there."""
+    """Unlink a CRM: nothing more goes there, and its secrets are forgotten. Its records stay there."""
     if not yes:
         typer.confirm("Nothing more goes there. Remove it?", abort=True)
     _change(number, business, "remove", remove_target)

@@ -123,20 +123,20 @@ class Faults:
         print(f"{self.count} {'fault' if self.count == 1 else 'faults'}", file=self._out, flush=True)
 
 
-def read_settings(given: list[str]) -> dict[str, float]:
+def read_settings(texts: list[str]) -> dict[str, float]:
     """Settings from NAME=VALUE.
 
     Raises:
         typer.BadParameter: an unknown name, or a value out of its bounds.
     """
     settings: dict[str, float] = {}
-    for each in given:
-        name, _, text = each.partition("=")
+    for text in texts:
+        name, _, value_text = text.partition("=")
         if name not in SETTINGS:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(SETTINGS)}", param_hint="--setting")
         bounds = SETTINGS[name]
         try:
-            value = float(text)
+            value = float(value_text)
         except ValueError:
             value = float("nan")
         if not bounds.least <= value <= bounds.most:
@@ -158,13 +158,13 @@ def answer_lines(
         faults.line += 1
         answer = None
         try:
-            known = decode(line)
+            line_object = decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             if line.strip():
                 faults.add(str(error))
             continue
         try:
-            answer = take(known)
+            answer = take(line_object)
         except Unusable as error:
             faults.add(str(error))
         if keeper is not None:

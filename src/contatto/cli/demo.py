@@ -21,7 +21,7 @@ from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.channels.model import Platform
 from contatto.cli.installation import bring_up_to_date, read_settings
-from contatto.cli.serving import Serving
+from contatto.cli.serve import Serving
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_storage
 from contatto.kit.log import set_up_logs
@@ -47,7 +47,7 @@ _out = Console(highlight=False)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for on the command line."""
+    """Options of the command line."""
 
     port: int
     data_dir: Path
@@ -96,7 +96,7 @@ def demo_command(
 
 @contextmanager
 def _listening(port: int) -> Iterator[socket.socket]:
-    """A socket on the port that was asked for, or on a free one when that is taken."""
+    """Listen on the requested port, or on a free one when that is taken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -243,15 +243,15 @@ class Demo:
             browser.close()
 
     async def _link_crm(self, world: World) -> None:
-        """Leads go to a CRM that lives in this process; those that are there already come by themselves."""
-        known, settings = world.business_id, self.context.settings
+        """Link the CRM of this process; existing leads go there too."""
+        business_id, settings = world.business_id, self.context.settings
         await self.context.db.write(
-            lambda tx: self.crm.link(tx, known, settings.base_url, settings.allowed_hosts)
+            lambda tx: self.crm.link(tx, business_id, settings.base_url, settings.allowed_hosts)
         )
 
 
 def ready_values(world: World, base_url: str) -> dict[str, Any]:
-    """What the ready file holds, for scripts that drive the world."""
+    """Return the content of the ready file, for scripts that drive the world."""
     return {
         "base_url": base_url,
         "login_url": f"{base_url}/login",

@@ -1,23 +1,30 @@
-"""Opening the installation that a command works on, with no more of it than the command needs."""
+"""Access to an installation for commands: settings, storage, business, tables."""
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from contatto.accounts import store
+from contatto.accounts.model import Business
+from contatto.audit.actions import append_audit_record
+from contatto.audit.model import AuditRecord
+from contatto.kit import errors
 from contatto.kit.clock import SystemClock
 from contatto.kit.db.connect import open_storage
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Parts
+from contatto.kit.db.tx import Parts, Tx
+from contatto.kit.errors import Refused
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-
-_err = Console(stderr=True, highlight=False)
 
 
 class Storage(NamedTuple):
@@ -36,7 +43,7 @@ class _LatePorts(Parts):
 
 
 def read_settings(**chosen: Any) -> Settings:
-    """Read the settings, and print what is wrong with them.
+    """Read the settings, and print those that are wrong.
 
     Args:
         chosen: settings from the command line; they win over the rest.
@@ -49,8 +56,8 @@ def read_settings(**chosen: Any) -> Settings:
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"]).upper()
-            _err.print(f"CONTATTO_{name}: {problem['msg']}.")
-        _err.print("Every setting is in docs/reference/settings.md.")
+            err.print(f"CONTATTO_{name}: {problem['msg']}.")
+        err.print("Every setting is in docs/reference/settings.md.")
         raise typer.Exit(2) from error
     set_up_logs(settings.log_level, settings.log_format)
     return settings
@@ -111,5 +118,68 @@ def bring_up_to_date(db: Database) -> None:
         steps.migrate_schema(db.engine)
     except steps.UnknownSchema as error:
         db.close()
-        _err.print(str(error))
+        err.print(str(error))
         raise typer.Exit(2) from error
+
+
+out: Final = Console(highlight=False)
+err: Final = Console(stderr=True, highlight=False)
+OPERATOR: Final = "operator"
+"""Who acted, in the audit log: nobody who signs in."""
+_MOST_COLUMNS: Final = 10_000
+BusinessOption = Annotated[
+    str, typer.Option("--business", help="Name or id of the business; needed when there are several.")
+]
+
+
+def find_one_business(tx: Tx, name_or_id: str) -> Business:
+    """Return the business with this name or id, or the only one.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    matches = [
+        business for business in store.list_businesses(tx) if name_or_id in ("", business.id, business.name)
+    ]
+    if len(matches) != 1:
+        names = (
+            ", ".join(tenant.name for tenant in store.list_businesses(tx)) or "none yet; run contatto init"
+        )
+        raise Refused(errors.NOT_FOUND, f"--business: use one of {names}.")
+    return matches[0]
+
+
+def carry_out[T](work: Callable[[Tx], T]) -> T:
+    """Do a command's work in one transaction; print a refusal, and end the command with 1."""
+    db = open_small().db
+    try:
+        return db.write_now(work)
+    except Refused as refused:
+        err.print(f"{refused.detail} Nothing was changed.")
+        raise typer.Exit(1) from refused
+    finally:
+        db.close()
+
+
+def print_table(table: Table) -> None:
+    """Print a table with every id, address and link whole, past the edge of the screen where it must be."""
+    wide = out.options.update(width=_MOST_COLUMNS)
+    columns = [
+        [Measurement.get(out, wide, cell) for cell in (column.header, *column.cells)]
+        for column in table.columns
+    ]
+    longest_words = [max(cell.minimum for cell in cells) for cells in columns]
+    frame = Measurement.get(out, wide, table).maximum - sum(
+        max(cell.maximum for cell in cells) for cells in columns
+    )
+    room = max(0, out.width - frame - sum(longest_words))
+    for column, cells, word in zip(table.columns, columns, longest_words, strict=True):
+        more = min(room, max(cell.maximum for cell in cells) - word)
+        column.width, room = word + more, room - more
+    width = max(out.width, frame + sum(column.width or 0 for column in table.columns))
+    Console(highlight=False, width=width).print(table)
+
+
+def record_command(tx: Tx, business: Business, command: str, objects: str = "") -> None:
+    """Write into the audit log what a command did."""
+    append_audit_record(tx, AuditRecord(business.id, OPERATOR, OPERATOR, f"contatto {command}", objects, ""))

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from contatto import __version__
+
 
 class LazyCommand(NamedTuple):
     """A command's place under ``contatto.cli``, and its line in the list of commands."""
@@ -21,37 +23,42 @@ class LazyCommand(NamedTuple):
 
 COMMANDS: Final[dict[str, LazyCommand]] = {
     "serve": LazyCommand("serve:serve_command", "Serve pages, API and webhooks, and do the background work."),
-    "worker": LazyCommand("beside:worker_command", "Do the background work in a process of its own."),
+    "worker": LazyCommand("worker:worker_command", "Do the background work in a process of its own."),
     "demo": LazyCommand("demo:demo_command", "Build a lively world, and serve it until Ctrl+C."),
-    "init": LazyCommand("setup:init_command", "Create the first business with its owner and an ad account."),
-    "migrate": LazyCommand("setup:migrate_command", "Bring the database to the schema of this release."),
-    "member": LazyCommand("members:commands", "Members: add, list, roles, passwords, access."),
-    "token": LazyCommand("tokens:commands", "Access tokens: make, list, revoke."),
-    "ads": LazyCommand("ads:commands", "The review of ads: list, approve, reject."),
-    "capture": LazyCommand("capture:commands", "Applications for automatic lead capture: list, approve."),
-    "model": LazyCommand("models:commands", "What delivery learned: list, show, train, relearn, roll back."),
-    "balance": LazyCommand("balances:commands", "Balances of ad accounts: show, pay in, limit."),
-    "operator": LazyCommand("operators:commands", "Marketplaces: placements, who takes part, money."),
-    "jobs": LazyCommand("jobs:commands", "Background work that failed: list, show, replay, dismiss."),
+    "init": LazyCommand("access:init_command", "Create the first business with its owner and an ad account."),
+    "migrate": LazyCommand("access:migrate_command", "Bring the database to the schema of this release."),
+    "member": LazyCommand("access:member_commands", "Members: add, list, roles, passwords, access."),
+    "token": LazyCommand("access:token_commands", "Access tokens: make, list, revoke."),
+    "ads": LazyCommand("queues:ad_review_commands", "The review of ads: list, approve, reject."),
+    "capture": LazyCommand(
+        "queues:capture_commands", "Applications for automatic lead capture: list, approve."
+    ),
+    "model": LazyCommand(
+        "models:model_commands", "What delivery learned: list, show, train, relearn, roll back."
+    ),
+    "balance": LazyCommand("operators:balance_commands", "Balances of ad accounts: show, pay in, limit."),
+    "operator": LazyCommand(
+        "operators:operator_commands", "Marketplaces: placements, who takes part, money."
+    ),
+    "jobs": LazyCommand("queues:job_commands", "Background work that failed: list, show, replay, dismiss."),
     "crm": LazyCommand("crm:commands", "Linked CRMs: link, ledger, pause, send again, verify connectors."),
-    "keys": LazyCommand("keys:commands", "The secret keys: list, rotate, retire one that leaked."),
+    "keys": LazyCommand("access:key_commands", "The secret keys: list, rotate, retire one that leaked."),
     "seal": LazyCommand(
-        "seal:seal_command", "Write days of touches and decisions, and conversions, as sorted Parquet files."
+        "models:seal_command",
+        "Write days of touches and decisions, and conversions, as sorted Parquet files.",
     ),
-    "detect": LazyCommand("detect:detect_command", "Find contact details in messages.", opens_data=False),
+    "detect": LazyCommand("files:detect_command", "Find contact details in messages.", opens_data=False),
     "attribute": LazyCommand(
-        "attribute:attribute_command", "Say who won each conversion in files of events.", opens_data=False
+        "files:attribute_command", "Say who won each conversion in files of events.", opens_data=False
     ),
-    "report": LazyCommand(
-        "attribute:report_command", "Report files of events by day and ad.", opens_data=False
-    ),
+    "report": LazyCommand("files:report_command", "Report files of events by day and ad.", opens_data=False),
     "deliver": LazyCommand(
         "deliver:deliver_command", "Decide which ad is shown, line by line, and learn.", opens_data=False
     ),
     "simulate": LazyCommand(
         "simulate:simulate_command", "See what delivery reaches in a world of known truth.", opens_data=False
     ),
-    "version": LazyCommand("version:version_command", "Print the version.", opens_data=False),
+    "version": LazyCommand("main:version_command", "Print the version.", opens_data=False),
 }
 """Every command. A module is imported when its command is called, so that small commands start at once."""
 
@@ -84,9 +91,9 @@ def _load(name: str, place: str) -> Any:
     finally:
         gc.enable()
     if not isinstance(target, typer.Typer):
-        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(name)(target)
-        target = alone
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command(name)(target)
+        target = single
     return typer.main.get_command(target)
 
 
@@ -137,3 +144,8 @@ app = typer.Typer(
 def _start() -> None:
     """Whatever a command writes is for its owner alone."""
     os.umask(0o077)  # only the owner may read written files, which hold names in clear text
+
+
+def version_command() -> None:
+    """Print the version."""
+    typer.echo(__version__)

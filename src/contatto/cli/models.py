@@ -1,14 +1,23 @@
-"""The operator's commands for what delivery learned: list, show, evaluate, train, relearn, roll back."""
+"""Commands for models of delivery, and for the sealed files of their log."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from contatto.accounts.model import Business
-from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
-from contatto.cli.installation import open_whole
-from contatto.cli.model_tables import tell_model
+from contatto.cli.installation import (
+    BusinessOption,
+    carry_out,
+    find_one_business,
+    open_whole,
+    out,
+    print_table,
+    record_command,
+)
+from contatto.delivery.actions.log import decision_sealing_job
 from contatto.delivery.actions.relearning import (
     Held,
     Span,
@@ -18,42 +27,121 @@ from contatto.delivery.actions.relearning import (
     relearn_files,
 )
 from contatto.delivery.actions.results import Evaluation, evaluate_log
-from contatto.delivery.actions.training import Trainer, roll_back_model
-from contatto.delivery.engines import Engine, computing_on
+from contatto.delivery.actions.training import SHOWN_DAYS, Trainer, list_curves, roll_back_model
+from contatto.delivery.engines import Engine, check_decisions, computing_on
 from contatto.delivery.store import models
+from contatto.delivery.store.log import list_decision_files
+from contatto.delivery.store.models import find_influences, find_relearning
+from contatto.kit.background import MaintenanceJob, run_maintenance_job
+from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.timestamps import from_micros, micros
+from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.batch_learning import Weights, weights_of
-from contatto.learning.evaluation import Value
-from contatto.learning.model import ModelVersion
+from contatto.learning.model import Curve, ModelVersion, ValueOdds
+from contatto.measurement.actions import sealing_job
+from contatto.measurement.engines import sealing
+from contatto.measurement.engines.sealing import check_file
 from contatto.measurement.engines.staging import EngineFailed
 
-commands = typer.Typer(no_args_is_help=True, help=__doc__)
+
+def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
+    """Return the tables of a business's newest model and of its lead scorer, without empty ones."""
+    curves, influences = list_curves(tx, business_id, None), find_influences(tx, business_id)
+    relearning, scorer = find_relearning(tx, business_id), find_lead_model(tx, business_id)
+    tables = [_summary(curves), *map(_bins, curves)] if curves else []
+    if influences is not None:
+        table = Table(
+            "step", "factor", "odds ratio", "most likely with", "least likely with", title="Factors"
+        )
+        for influence in influences.found:
+            factor = f"{influence.source.value} {influence.name}".strip()
+            odds = _odds_text(influence.most), _odds_text(influence.least)
+            table.add_row(influence.question.value, factor, f"{influence.times:.2f}", *odds)
+        tables.append(table)
+    if relearning is not None:
+        stage = relearning.stage.value.replace("_", " ")
+        title = f"Nightly training: {stage}, started {relearning.started_at:%Y-%m-%d %H:%M}"
+        table = Table("step", "cases", "actual", "log loss", "current model", title=title)
+        for step in relearning.compared:
+            losses = f"{step.loss:.4f}", f"{step.served:.4f}"
+            table.add_row(step.question, f"{step.asked:,}", f"{step.came:,}", *losses)
+        tables.append(table)
+    if scorer is not None:
+        table = Table(
+            "learned", "leads", "good", "trees' share", "log loss", "of the rate's", title="Lead scores"
+        )
+        good = f"{scorer.held.good:,}" if scorer.held else ""
+        relative_loss = f"{scorer.loss / scorer.held.of_rate:.3f}" if scorer.held else ""
+        shares = f"{scorer.share:.0%}", f"{scorer.loss:.4f}", relative_loss
+        table.add_row(f"{scorer.learned_at:%Y-%m-%d %H:%M}", f"{scorer.outcomes:,}", good, *shares)
+        tables.append(table)
+    return tables
 
 
-@commands.command("list")
-def list_command(business: Of = "") -> None:
+def _summary(curves: list[Curve]) -> Table:
+    table = Table(
+        "step", "cases", "actual", "predicted", "log loss", "of the base rate's", "calibration error",
+        title=f"Predictions of the last {SHOWN_DAYS} days",
+    )  # fmt: skip
+    for curve in curves:
+        share = curve.loss / curve.of_rate if curve.of_rate else float("nan")
+        table.add_row(
+            curve.question.value, f"{curve.asked:,}", f"{curve.came:,}", f"{curve.expected:,.1f}",
+            f"{curve.loss:.4f}", f"{share:.3f}", f"{curve.distance:.4f}",
+        )  # fmt: skip
+    return table
+
+
+def _bins(curve: Curve) -> Table:
+    table = Table("predicted", "actual", "95 % interval", "cases", title=curve.question.value.capitalize())
+    for curve_bin in curve.bins:
+        table.add_row(
+            f"{100 * curve_bin.told:.2f} %", f"{100 * curve_bin.share:.2f} %",
+            f"{100 * curve_bin.low:.2f} to {100 * curve_bin.high:.2f} %", f"{curve_bin.asked:,}",
+        )  # fmt: skip
+    return table
+
+
+def _odds_text(odds: ValueOdds | None) -> str:
+    return "" if odds is None else f"{odds.value} ({odds.times:.2f})"
+
+
+model_commands = typer.Typer(
+    no_args_is_help=True,
+    help="The operator's commands for what delivery learned: list, show, evaluate, train, relearn, "
+    "roll back.",
+)
+
+
+@model_commands.command("list")
+def list_models_command(business: BusinessOption = "") -> None:
     """Show the models that were published, newest first."""
-    found = carry_out(lambda tx: models.list_models(tx, find_one_business(tx, business).id))
-    if found:
-        print_table(_table_of(found))
+    table = Table("model", "made", "from", "through entry", "entries", "bytes", "kept")
+    for model in carry_out(lambda tx: models.list_models(tx, find_one_business(tx, business).id)):
+        published_at = from_micros(model.made_at).strftime("%Y-%m-%d %H:%M:%S")
+        counts = f"{model.through:,}", f"{model.entries:,}", f"{model.size:,}"
+        is_stored = "yes" if model.has_blob else "no"
+        table.add_row(str(model.version), published_at, model.origin, *counts, is_stored)
+    if table.rows:
+        print_table(table)
     else:
         out.print("Nothing is learned yet.")
 
 
-@commands.command("show")
-def show_command(
+@model_commands.command("show")
+def show_model_command(
     version: Annotated[int, typer.Argument(help="Number of the model; by default the newest.")] = 0,
-    business: Of = "",
+    business: BusinessOption = "",
 ) -> None:
-    """Show a model: how far ad groups have learned, what was foretold and came, and what it goes by."""
+    """Show a model: progress of ad groups, predictions beside actual outcomes, and its factors."""
 
     def work(tx: Tx) -> tuple[ModelVersion | None, bool, list[Table]]:
         one_business = find_one_business(tx, business)
-        wanted = version or models.find_newest_version(tx, one_business.id)
-        of = next(
-            (model for model in models.list_models(tx, one_business.id) if model.version == wanted), None
+        number = version or models.find_newest_version(tx, one_business.id)
+        version_row = next(
+            (model for model in models.list_models(tx, one_business.id) if model.version == number), None
         )
         table = Table("ad group", "phase", "conversions", "views", "leads", "predicted")
         for state in models.list_states(tx, one_business.id):
@@ -62,29 +150,33 @@ def show_command(
                 f"{state.views:,}", f"{state.leads:,}", f"{state.predicted_leads:.1f}",
             )  # fmt: skip
         return (
-            of,
-            models.load_model(tx, one_business.id, wanted) is not None,
-            [table, *tell_model(tx, one_business.id)],
+            version_row,
+            models.load_model(tx, one_business.id, number) is not None,
+            [table, *make_model_tables(tx, one_business.id)],
         )
 
-    of, is_whole, tables = carry_out(work)
-    if of is None:
+    version_row, is_whole, tables = carry_out(work)
+    if version_row is None:
         out.print("There is no such model.")
         raise typer.Exit(1)
-    gone = "damaged, so the one before it serves" if of.has_blob else "not kept any more"
-    whole = "whole" if is_whole else gone
-    out.print(f"Model {of.version} ({of.origin}), learned through entry {of.through:,}: {whole}.")
-    out.print(f"{of.size:,} bytes, SHA-256 {of.sha256}.")
+    missing = "damaged, so the one before it serves" if version_row.has_blob else "not kept any more"
+    whole = "whole" if is_whole else missing
+    out.print(
+        f"Model {version_row.version} ({version_row.origin}), "
+        f"learned through entry {version_row.through:,}: {whole}."
+    )
+    out.print(f"{version_row.size:,} bytes, SHA-256 {version_row.sha256}.")
     out.print("Ad groups, estimates and what these go by, as they are now:")
     for table in tables:
         print_table(table)
 
 
-@commands.command("rollback")
+@model_commands.command("rollback")
 def rollback_command(
-    version: Annotated[int, typer.Argument(help="Number of the model to go back to.")], business: Of = ""
+    version: Annotated[int, typer.Argument(help="Number of the model to go back to.")],
+    business: BusinessOption = "",
 ) -> None:
-    """Go back to an earlier model. What came since then is not learned again."""
+    """Go back to an earlier model. Later outcomes are not learned again."""
 
     def work(tx: Tx) -> ModelVersion:
         one_business = find_one_business(tx, business)
@@ -92,11 +184,11 @@ def rollback_command(
         record_command(tx, one_business, "model rollback", f"model {version}")
         return model_version
 
-    made = carry_out(work)
-    out.print(f"Model {made.version} is model {version} again. Servers take it within seconds.")
+    new_version = carry_out(work)
+    out.print(f"Model {new_version.version} is model {version} again. Servers take it within seconds.")
 
 
-@commands.command("evaluate")
+@model_commands.command("evaluate")
 def evaluate_command(
     version: Annotated[
         int,
@@ -106,58 +198,53 @@ def evaluate_command(
     wait_days: Annotated[
         int, typer.Option(help="Newer decisions are left out: what comes of them may still come.", min=0)
     ] = 3,
-    business: Of = "",
+    business: BusinessOption = "",
 ) -> None:
-    """Judge estimates by what came, and what a model would have earned instead (IPS, SNIPS, DR)."""
+    """Judge predictions by actual outcomes, and estimate what a model would have earned (IPS, SNIPS, DR)."""
 
     def work(tx: Tx) -> tuple[int, Evaluation | None]:
         one_business = find_one_business(tx, business)
         until = micros(tx.now) - wait_days * models.DAY_US
-        wanted = version or models.find_newest_version(tx, one_business.id)
-        return wanted, evaluate_log(tx, one_business.id, until - days * models.DAY_US, until, wanted)
+        number = version or models.find_newest_version(tx, one_business.id)
+        return number, evaluate_log(tx, one_business.id, until - days * models.DAY_US, until, number)
 
-    wanted, found = carry_out(work)
-    if found is None:
+    number, evaluation = carry_out(work)
+    if evaluation is None:
         out.print("There is no such model, or it is not kept any more.")
         raise typer.Exit(1)
-    out.print(f"{found.decisions:,} decisions. Estimates, as they were told at the time:")
-    print_table(_judged_table(found))
-    if found.choices:
+    out.print(f"{evaluation.decisions:,} decisions. Estimates, as they were told at the time:")
+    print_table(_judged_table(evaluation))
+    if evaluation.choices:
         out.print(
-            f"What a thousand decisions bring if model {wanted} chooses, with standard errors;"
-            f" {found.effective:,.0f} decisions speak for it:"
+            f"What a thousand decisions bring if model {number} chooses, with standard errors;"
+            f" {evaluation.effective:,.0f} decisions speak for it:"
         )
-        print_table(_choices_table(found))
+        print_table(_choices_table(evaluation))
 
 
-def _judged_table(found: Evaluation) -> Table:
+def _judged_table(evaluation: Evaluation) -> Table:
     table = Table(
         "question", "asked", "came", "expected / came", "log loss", "of the mean's", "calibration error"
     )
-    for name, each in found.judged.items():
+    for name, step in evaluation.judged.items():
         table.add_row(
-            name, f"{each.count:,}", f"{each.came:,.0f}", f"{each.ratio:.3f}", f"{each.log_loss:.4f}",
-            f"{each.normalized:.3f}", f"{each.calibration_error:.4f}",
+            name, f"{step.count:,}", f"{step.came:,.0f}", f"{step.ratio:.3f}", f"{step.log_loss:.4f}",
+            f"{step.normalized:.3f}", f"{step.calibration_error:.4f}",
         )  # fmt: skip
     return table
 
 
-def _choices_table(found: Evaluation) -> Table:
+def _choices_table(evaluation: Evaluation) -> Table:
     table = Table("of", "as it was", "IPS", "SNIPS", "DR")
-    for stage, each in found.choices.items():
-        table.add_row(
-            stage, *(_thousand(value) for value in (each.logged, each.inverse, each.normalized, each.robust))
-        )
+    for stage, choice in evaluation.choices.items():
+        values = (choice.logged, choice.inverse, choice.normalized, choice.robust)
+        table.add_row(stage, *(f"{1_000 * value.mean:.2f} ± {1_000 * value.error:.2f}" for value in values))
     return table
 
 
-def _thousand(value: Value) -> str:
-    return f"{1_000 * value.mean:.2f} ± {1_000 * value.error:.2f}"
-
-
-@commands.command("train")
+@model_commands.command("train")
 def train_command() -> None:
-    """Learn all that is waiting, of every business, and publish it. The worker does so by itself."""
+    """Learn all that is waiting, of every business, and publish it. The worker does so too."""
     storage = open_whole()
     try:
         trainer, rounds = Trainer(storage.settings.decision_log_days, is_hasty=True), 0
@@ -170,7 +257,7 @@ def train_command() -> None:
     out.print(f"Learned in {rounds} {'step' if rounds == 1 else 'steps'}." if rounds else "Nothing waits.")
 
 
-@commands.command("relearn")
+@model_commands.command("relearn")
 def relearn_command(
     engine: Annotated[Engine, typer.Option(help="Where examples are joined.")] = Engine.DUCKDB,
     connection: Annotated[
@@ -184,7 +271,7 @@ def relearn_command(
     wait_days: Annotated[
         int, typer.Option(help="So long is waited for what comes of those that are judged.", min=0)
     ] = 3,
-    business: Of = "",
+    business: BusinessOption = "",
 ) -> None:
     """Learn all sealed files of decisions again, and publish the new weights.
 
@@ -193,26 +280,26 @@ def relearn_command(
     """
     storage = open_whole()
     try:
-        of = storage.db.read_now(lambda tx: find_one_business(tx, business))
-        prepared = storage.db.read_now(lambda tx: prepare_relearning(tx, of.id, days))
+        one_business = storage.db.read_now(lambda tx: find_one_business(tx, business))
+        prepared = storage.db.read_now(lambda tx: prepare_relearning(tx, one_business.id, days))
         if prepared is None:
             out.print("Nothing to learn again: there is no model yet, or no sealed file of decisions.")
             raise typer.Exit(1)
-        now = storage.db.read_now(lambda tx: micros(tx.now))
-        until = now - wait_days * models.DAY_US
+        as_of_ts = storage.db.read_now(lambda tx: micros(tx.now))
+        until = as_of_ts - wait_days * models.DAY_US
         since = until - hold_out_days * models.DAY_US
         with computing_on(engine, connection) as computing:
-            as_of = since if hold_out_days else now
+            as_of = since if hold_out_days else as_of_ts
             relearned = relearn_files(computing, prepared.sources, prepared.market, as_of)
             out.print(f"{relearned.examples:,} views of ads, learned in {relearned.passes} passes.")
             if hold_out_days:
-                span = Span(since, until, now)
+                span = Span(since, until, as_of_ts)
                 comparison = judge_files(computing, prepared.sources, prepared.market, span)
                 out.print("Decisions that were not learned, by these weights and as was told at the time:")
-                print_table(_held_table(comparison))
+                print_table(_comparison_table(comparison))
                 return
         weights = weights_of(prepared.market)
-        model = storage.db.write_now(lambda tx: _publish(tx, of, weights))
+        model = storage.db.write_now(lambda tx: _publish(tx, one_business, weights))
         out.print(f"Model {model.version} is published. Servers take it within seconds.")
     except (EngineFailed, OSError, Refused, ValueError) as error:
         out.print(error.detail if isinstance(error, Refused) else str(error))
@@ -221,35 +308,86 @@ def relearn_command(
         storage.db.close()
 
 
-def _publish(tx: Tx, of: Business, weights: Weights) -> ModelVersion:
-    model_version = publish_relearned(tx, of.id, weights)
-    record_command(tx, of, "model relearn", f"model {model_version.version}")
+def _publish(tx: Tx, one_business: Business, weights: Weights) -> ModelVersion:
+    model_version = publish_relearned(tx, one_business.id, weights)
+    record_command(tx, one_business, "model relearn", f"model {model_version.version}")
     return model_version
 
 
-def _held_table(held: Held) -> Table:
+def _comparison_table(comparison: Held) -> Table:
     table = Table("question", "asked", "log loss", "told then", "expected / came", "told then")
-    for name, each in held.estimated.items():
-        told = held.told[name]
-        table.add_row(
-            name, f"{each.count:,}", f"{each.log_loss:.4f}", f"{told.log_loss:.4f}", f"{each.ratio:.3f}",
-            f"{told.ratio:.3f}",
-        )  # fmt: skip
+    for name, learned in comparison.estimated.items():
+        logged = comparison.told[name]
+        losses = f"{learned.log_loss:.4f}", f"{logged.log_loss:.4f}"
+        table.add_row(name, f"{learned.count:,}", *losses, f"{learned.ratio:.3f}", f"{logged.ratio:.3f}")
     return table
 
 
-def _table_of(found: list[ModelVersion]) -> Table:
-    table = Table("model", "made", "from", "through entry", "entries", "bytes", "kept")
-    for model_version in found:
-        made = from_micros(model_version.made_at).strftime("%Y-%m-%d %H:%M:%S")
-        kept = "yes" if model_version.has_blob else "no"
-        table.add_row(
-            str(model_version.version),
-            made,
-            model_version.origin,
-            f"{model_version.through:,}",
-            f"{model_version.entries:,}",
-            f"{model_version.size:,}",
-            kept,
-        )
-    return table
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def seal_command(
+    days: Annotated[
+        int, typer.Option(min=2, help="How old a day must be, in days; late touches make a new part.")
+    ] = 30,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write; by default as the settings say.")
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Only see that every sealed file is as written.")] = False,
+) -> None:
+    """Write days of touches and decisions, and all conversions, as sorted Parquet. The worker does so too.
+
+    Whatever was interrupted is done again by the next run.
+    """
+    storage = open_whole()
+    try:
+        if check:
+            check_sealed(storage.db)
+        else:
+            target = folder or storage.settings.sealed_dir or storage.settings.data_dir / "sealed"
+            seal_days(storage.db, target.resolve(), days)
+            if kept_days := storage.settings.decision_files_days:
+                seal_decisions(storage.db, decision_sealing_job(target.resolve(), days, kept_days))
+    except OSError as error:
+        _err.print(str(error))
+        raise typer.Exit(1) from error
+    finally:
+        storage.db.close()
+
+
+def seal_days(db: Database, folder: Path, age_days: int) -> None:
+    """Seal every day of some age, and say which files are new."""
+    before = {file.name for file in db.read_now(sealing.list_sealed_files)}
+    if run_maintenance_job(db, sealing_job(folder, age_days)) is None:
+        _out.print("Somebody else is sealing into this folder now.")
+        return
+    for file in db.read_now(sealing.list_sealed_files):
+        if file.name not in before:
+            _out.print(f"{file.name}: {file.touches} touches")
+
+
+def seal_decisions(db: Database, job: MaintenanceJob) -> None:
+    """Do what files of decisions need, and say which are new."""
+    before = {file.name for file in db.read_now(list_decision_files)}
+    if run_maintenance_job(db, job) is None:
+        _out.print("Somebody else is sealing into this folder now.")
+        return
+    for file in db.read_now(list_decision_files):
+        if file.name not in before:
+            _out.print(f"{file.name}: {file.entries} entries")
+
+
+def check_sealed(db: Database) -> None:
+    """See that every listed file is as it was written.
+
+    Raises:
+        OSError: at the first that is not.
+    """
+    files = db.read_now(sealing.list_sealed_files)
+    for file in files:
+        check_file(file)
+    of_decisions = db.read_now(list_decision_files)
+    for of_decision in of_decisions:
+        check_decisions(of_decision)
+    _out.print(f"{len(files) + len(of_decisions)} files are as they were written.")

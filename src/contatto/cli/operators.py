@@ -1,4 +1,4 @@
-"""Marketplaces: open one, its placements, who takes part, the review of their ads, what they pay."""
+"""Commands for marketplaces, and for balances of ad accounts."""
 
 import csv
 import sys
@@ -9,9 +9,19 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from contatto.accounts.model import Role
-from contatto.accounts.store import find_business
-from contatto.cli.acting import Of, carry_out, find_one_business, out, print_table, record_command
+from contatto.accounts.model import AdAccount, Role
+from contatto.accounts.store import find_ad_account_by_number, find_business, list_ad_accounts
+from contatto.cli.installation import (
+    BusinessOption,
+    carry_out,
+    find_one_business,
+    out,
+    print_table,
+    record_command,
+)
+from contatto.delivery.actions.budgets import pay_in, set_balance_limit
+from contatto.delivery.model import Balance
+from contatto.delivery.store.ledger import find_balance
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -36,45 +46,48 @@ At = Annotated[
 ]
 Why = Annotated[str, typer.Option(help="The reason, which the business reads.")]
 Who = Annotated[str, typer.Argument(help="Name or id of the business.")]
-AccountId = Annotated[int, typer.Argument(help="Id of the ad account, as `balances` shows it.")]
-Amount = Annotated[str, typer.Argument(help="Amount in units of the currency; one paid back is below 0.")]
+OperatorAccountId = Annotated[int, typer.Argument(help="Id of the ad account, as `balances` shows it.")]
+PaidAmount = Annotated[str, typer.Argument(help="Amount in units of the currency; one paid back is below 0.")]
 Categories = Annotated[list[Category], typer.Option("--category", help="One that is taken; else all are.")]
 Plain = Annotated[bool, typer.Option("--plain", help="The ids alone, one a line, for a script.")]
-commands = typer.Typer(no_args_is_help=True, help=__doc__)
+operator_commands = typer.Typer(
+    no_args_is_help=True,
+    help="Marketplaces: open one, its placements, who takes part, the review of their ads, what they pay.",
+)
 
 
-def _find_operator(tx: Tx, wanted: str) -> Operator:
-    """The operator that is meant: by its name or id, or the only one.
+def _find_operator(tx: Tx, name_or_id: str) -> Operator:
+    """Return the marketplace with this name or id, or the only one.
 
     Raises:
         Refused: NOT_FOUND.
     """
     operators = operators_store.list_operators(tx)
-    found = [operator for operator in operators if wanted in ("", operator.business_id, operator.name)]
-    if len(found) != 1:
-        names = ", ".join(each.name for each in operators) or "none yet; run contatto operator add"
+    matches = [operator for operator in operators if name_or_id in ("", operator.business_id, operator.name)]
+    if len(matches) != 1:
+        names = ", ".join(operator.name for operator in operators) or "none yet; run contatto operator add"
         raise Refused(errors.NOT_FOUND, "--operator: use one of %(names)s.", names=names)
-    return found[0]
+    return matches[0]
 
 
 def _act[T](operator: str, command: str, work: Callable[[Tx, Operator], T]) -> T:
     def follow(tx: Tx) -> T:
-        of = _find_operator(tx, operator)
-        result = work(tx, of)
-        _record(tx, of, command)
+        marketplace = _find_operator(tx, operator)
+        result = work(tx, marketplace)
+        _record(tx, marketplace, command)
         return result
 
     return carry_out(follow)
 
 
-def _record(tx: Tx, of: Operator, command: str) -> None:
-    tenant = find_business(tx, of.business_id)  # type: ignore[arg-type]  # an id of a tenant as a plain text
+def _record(tx: Tx, marketplace: Operator, command: str) -> None:
+    tenant = find_business(tx, marketplace.business_id)  # type: ignore[arg-type]  # an id of a tenant as a plain text
     if tenant is not None:
         record_command(tx, tenant, f"operator {command}")
 
 
-@commands.command("add")
-def add_command(
+@operator_commands.command("add")
+def add_operator_command(
     name: Annotated[str, typer.Argument(help="Name of the marketplace.")],
     email: Annotated[str, typer.Option(help="E-mail of who runs it.")],
     timezone: Annotated[str, typer.Option(help="Time zone of its days, an IANA name.")] = "UTC",
@@ -83,7 +96,7 @@ def add_command(
     """Open a marketplace, and print the link by which its owner comes in."""
 
     def work(tx: Tx) -> str:
-        if name in [each.name for each in operators_store.list_operators(tx)]:
+        if name in [operator.name for operator in operators_store.list_operators(tx)]:
             raise Refused(errors.INVALID, "name: another marketplace has this name.")
         operator = operators_actions.open_operator(tx, name, timezone, is_listed=not unlisted)
         invitation = invite_member(tx, operator.business_id, email, Role.OWNER)  # type: ignore[arg-type]  # as above
@@ -93,16 +106,18 @@ def add_command(
     out.print(carry_out(work), soft_wrap=True)
 
 
-@commands.command("list")
-def list_command() -> None:
+@operator_commands.command("list")
+def list_operators_command() -> None:
     """Show the marketplaces of this installation."""
     table = Table("id", "name", "time zone", "open to all")
-    for each in carry_out(operators_store.list_operators):
-        table.add_row(each.business_id, each.name, each.timezone, "yes" if each.is_listed else "no")
+    for operator in carry_out(operators_store.list_operators):
+        table.add_row(
+            operator.business_id, operator.name, operator.timezone, "yes" if operator.is_listed else "no"
+        )
     print_table(table)
 
 
-@commands.command("placement")
+@operator_commands.command("placement")
 def placement_command(
     name: Annotated[str, typer.Argument(help="Name of the placement; a known one is changed.")],
     currency: Annotated[str, typer.Option(help="Currency of its prices, such as SGD.")] = "",
@@ -115,24 +130,24 @@ def placement_command(
 ) -> None:
     """Add a placement, or set the rules of one."""
 
-    def work(tx: Tx, of: Operator) -> str:
-        known = next(
-            (each for each in operators_store.list_placements(tx, of.business_id) if each.name == name), None
-        )
-        blocked = tuple(_find_admission(tx, of, each).business_id for each in block)
+    def work(tx: Tx, marketplace: Operator) -> str:
+        placements = operators_store.list_placements(tx, marketplace.business_id)
+        existing = next((placement for placement in placements if placement.name == name), None)
+        blocked = tuple(_find_admission(tx, marketplace, name_or_id).business_id for name_or_id in block)
         placement = Placement(
-            known.id if known else "", of.business_id, name, currency or (known.currency if known else ""),
+            existing.id if existing else "", marketplace.business_id, name,
+            currency or (existing.currency if existing else ""),
             _micros(floor), tuple(category), blocked, most_views, not off, tx.now,
         )  # fmt: skip
-        if known is None:
-            return operators_actions.add_placement(tx, of, placement).id
-        operators_actions.change_placement(tx, of, placement)
-        return known.id
+        if existing is None:
+            return operators_actions.add_placement(tx, marketplace, placement).id
+        operators_actions.change_placement(tx, marketplace, placement)
+        return existing.id
 
     out.print(_act(operator, "placement", work))
 
 
-@commands.command("placements")
+@operator_commands.command("placements")
 def placements_command(operator: At = "") -> None:
     """Show the placements and their rules."""
 
@@ -140,60 +155,64 @@ def placements_command(operator: At = "") -> None:
         return operators_store.list_placements(tx, _find_operator(tx, operator).business_id)
 
     table = Table("id", "name", "floor", "categories", "blocked", "a day", "state")
-    for each in carry_out(work):
-        floor = f"{amount_written(each.floor_micros, each.currency)} {each.currency}"
-        taken = ", ".join(each.categories) or "all"
-        state = "on" if each.is_on else "off"
-        views = str(each.most_views or "any")
-        table.add_row(each.id, each.name, floor, taken, str(len(each.blocked)), views, state)
+    for placement in carry_out(work):
+        floor = f"{amount_written(placement.floor_micros, placement.currency)} {placement.currency}"
+        category_names = ", ".join(placement.categories) or "all"
+        state = "on" if placement.is_on else "off"
+        views = str(placement.most_views or "any")
+        table.add_row(
+            placement.id, placement.name, floor, category_names, str(len(placement.blocked)), views, state
+        )
     print_table(table)
 
 
-@commands.command("code")
+@operator_commands.command("code")
 def code_command(operator: At = "") -> None:
     """Print a code that lets one business in at once; it is good for fourteen days and shown this once."""
     out.print(_act(operator, "code", operators_actions.make_code), soft_wrap=True)
 
 
-@commands.command("join")
+@operator_commands.command("join")
 def join_command(
     category: Annotated[Category, typer.Option(help="What the business advertises.")],
     code: Annotated[str, typer.Option(help="A code of the marketplace; else it decides.")] = "",
     operator: At = "",
-    business: Of = "",
+    business: BusinessOption = "",
 ) -> None:
     """Let a business ask a marketplace to take part, or join it by a code."""
 
     def work(tx: Tx) -> Admission:
-        of = find_one_business(tx, business)
+        one_business = find_one_business(tx, business)
         if code:
-            admission = operators_actions.join_by_code(tx, code, of, category)
+            admission = operators_actions.join_by_code(tx, code, one_business, category)
         else:
             admission = operators_actions.ask_admission(
-                tx, _find_operator(tx, operator).business_id, of, category
+                tx, _find_operator(tx, operator).business_id, one_business, category
             )
         if admission.state is AdmissionState.ADMITTED:
             operators_actions.send_ads(tx, admission)
-        record_command(tx, of, "operator join")
+        record_command(tx, one_business, "operator join")
         return admission
 
-    made = carry_out(work)
-    out.print(f"{made.business_name} at {made.operator_name}: {made.state.value}.")
+    admission = carry_out(work)
+    out.print(f"{admission.business_name} at {admission.operator_name}: {admission.state.value}.")
 
 
-def _find_admission(tx: Tx, of: Operator, wanted: str) -> Admission:
+def _find_admission(tx: Tx, marketplace: Operator, name_or_id: str) -> Admission:
     """Raises NOT_FOUND for a business that never asked."""
-    admissions = operators_store.list_admissions(tx, of.business_id)
-    found = [
-        admission for admission in admissions if wanted in (admission.business_id, admission.business_name)
+    admissions = operators_store.list_admissions(tx, marketplace.business_id)
+    matches = [
+        admission
+        for admission in admissions
+        if name_or_id in (admission.business_id, admission.business_name)
     ]
-    if len(found) != 1:
-        names = ", ".join(each.business_name for each in admissions) or "none yet"
+    if len(matches) != 1:
+        names = ", ".join(admission.business_name for admission in admissions) or "none yet"
         raise Refused(errors.NOT_FOUND, "Use one of the businesses that applied: %(names)s.", names=names)
-    return found[0]
+    return matches[0]
 
 
-@commands.command("businesses")
+@operator_commands.command("businesses")
 def businesses_command(operator: At = "") -> None:
     """Show who takes part, and who wants to."""
 
@@ -201,35 +220,40 @@ def businesses_command(operator: At = "") -> None:
         return operators_store.list_admissions(tx, _find_operator(tx, operator).business_id)
 
     table = Table("id", "name", "category", "state", "asked on", "reason")
-    for each in carry_out(work):
-        asked = f"{each.asked_at:%Y-%m-%d}"
-        row = (each.business_id, each.business_name, each.category.value, each.state.value)
-        table.add_row(*row, asked, each.reason)
+    for admission in carry_out(work):
+        asked_on = f"{admission.asked_at:%Y-%m-%d}"
+        row = (
+            admission.business_id,
+            admission.business_name,
+            admission.category.value,
+            admission.state.value,
+        )
+        table.add_row(*row, asked_on, admission.reason)
     print_table(table)
 
 
-@commands.command("admit")
+@operator_commands.command("admit")
 def admit_command(business: Who, operator: At = "") -> None:
     """Let a business take part; its ads come to the review."""
     _decide(operator, business, AdmissionState.ADMITTED, "")
 
 
-@commands.command("refuse")
+@operator_commands.command("refuse")
 def refuse_command(business: Who, reason: Why, operator: At = "") -> None:
     """Do not let a business take part."""
     _decide(operator, business, AdmissionState.REFUSED, reason)
 
 
-@commands.command("suspend")
+@operator_commands.command("suspend")
 def suspend_command(business: Who, reason: Why, operator: At = "") -> None:
     """Let a business take part no more until it is admitted again."""
     _decide(operator, business, AdmissionState.SUSPENDED, reason)
 
 
 def _decide(operator: str, business: str, state: AdmissionState, reason: str) -> None:
-    def work(tx: Tx, of: Operator) -> Admission:
-        admission = _find_admission(tx, of, business)
-        decided = operators_actions.decide_admission(tx, of, admission.business_id, state, reason)
+    def work(tx: Tx, marketplace: Operator) -> Admission:
+        admission = _find_admission(tx, marketplace, business)
+        decided = operators_actions.decide_admission(tx, marketplace, admission.business_id, state, reason)
         if state is AdmissionState.ADMITTED:
             operators_actions.send_ads(tx, decided)
         return decided
@@ -238,7 +262,7 @@ def _decide(operator: str, business: str, state: AdmissionState, reason: str) ->
     out.print(f"{decided.business_name} is {decided.state.value}.")
 
 
-@commands.command("ads")
+@operator_commands.command("ads")
 def ads_command(
     state: Annotated[ReviewState, typer.Option(help="Which ones.")] = ReviewState.PENDING,
     plain: Plain = False,
@@ -249,108 +273,114 @@ def ads_command(
     def work(tx: Tx) -> list[AdReview]:
         return operators_store.list_reviews(tx, _find_operator(tx, operator).business_id, state)
 
-    found = carry_out(work)
+    reviews = carry_out(work)
     if plain:
-        _print_ids(each.number for each in found)
+        _print_ids(review.number for review in reviews)
         return
     table = Table("ad", "business", "headline", "text", "sent on", "reason")
-    for each in found:
-        sent = f"{each.sent_at:%Y-%m-%d}"
-        table.add_row(str(each.number), each.business_name, each.headline, each.text, sent, each.reason)
+    for review in reviews:
+        sent_on = f"{review.sent_at:%Y-%m-%d}"
+        table.add_row(
+            str(review.number), review.business_name, review.headline, review.text, sent_on, review.reason
+        )
     print_table(table)
 
 
 Number = Annotated[int, typer.Argument(help="The ad, as `ads` shows it.")]
 
 
-@commands.command("approve-ad")
+@operator_commands.command("approve-ad")
 def approve_command(number: Number, operator: At = "") -> None:
     """Let an ad as it is now into the placements."""
     _review(operator, number, ReviewState.APPROVED, "")
 
 
-@commands.command("refuse-ad")
+@operator_commands.command("refuse-ad")
 def refuse_ad_command(number: Number, reason: Why, operator: At = "") -> None:
     """Keep an ad as it is now out of the placements."""
     _review(operator, number, ReviewState.REFUSED, reason)
 
 
 def _review(operator: str, number: int, state: ReviewState, reason: str) -> None:
-    def work(tx: Tx, of: Operator) -> AdReview:
+    def work(tx: Tx, marketplace: Operator) -> AdReview:
         latest = [
-            review for review in operators_store.list_reviews(tx, of.business_id) if review.number == number
+            review
+            for review in operators_store.list_reviews(tx, marketplace.business_id)
+            if review.number == number
         ]
         if not latest:
             raise Refused(errors.NOT_FOUND, "Ad not found.")
-        return operators_actions.decide_review(tx, of, latest[0].ad_id, latest[0].digest, state, reason)
+        return operators_actions.decide_review(
+            tx, marketplace, latest[0].ad_id, latest[0].digest, state, reason
+        )
 
     review = _act(operator, f"{state.value} ad", work)
     out.print(f"{review.name} of {review.business_name} is {state.value}.")
 
 
-@commands.command("balances")
+@operator_commands.command("balances")
 def balances_command(plain: Plain = False, operator: At = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
 
     def work(tx: Tx) -> list[OperatorBalance]:
         return operators_store.list_balances(tx, _find_operator(tx, operator).business_id)
 
-    found = carry_out(work)
+    balances = carry_out(work)
     if plain:
-        _print_ids(each.number for each in found)
+        _print_ids(balance.number for balance in balances)
         return
     table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit")
-    for each in found:
-        amounts = (each.paid_in_micros, each.charged_micros, each.left_micros, each.credit_micros)
-        shown = [amount_written(amount, each.currency) for amount in amounts]
-        table.add_row(str(each.number), each.name, each.currency, *shown)
+    for balance in balances:
+        amounts = (balance.paid_in_micros, balance.charged_micros, balance.left_micros, balance.credit_micros)
+        shown = [amount_written(amount, balance.currency) for amount in amounts]
+        table.add_row(str(balance.number), balance.name, balance.currency, *shown)
     print_table(table)
 
 
-@commands.command("pay")
-def pay_command(
-    account_id: AccountId,
-    amount: Amount,
+@operator_commands.command("pay")
+def pay_operator_command(
+    account_id: OperatorAccountId,
+    amount: PaidAmount,
     note: Annotated[str, typer.Option(help="What the statement says of it.")] = "",
     operator: At = "",
 ) -> None:
     """Note a payment of an ad account."""
 
-    def change(tx: Tx, of: Operator, account: str) -> OperatorBalance:
-        return operators_actions.pay_operator(tx, of, account, _micros(amount), note)
+    def change(tx: Tx, marketplace: Operator, account: str) -> OperatorBalance:
+        return operators_actions.pay_operator(tx, marketplace, account, _micros(amount), note)
 
-    _change(operator, account_id, "pay", change)
+    _change_operator_balance(operator, account_id, "pay", change)
 
 
-@commands.command("credit")
-def credit_command(account_id: AccountId, amount: Amount, operator: At = "") -> None:
+@operator_commands.command("credit")
+def credit_command(account_id: OperatorAccountId, amount: PaidAmount, operator: At = "") -> None:
     """Say what an ad account may owe."""
 
-    def change(tx: Tx, of: Operator, account: str) -> OperatorBalance:
-        return operators_actions.set_credit(tx, of, account, _micros(amount))
+    def change(tx: Tx, marketplace: Operator, account: str) -> OperatorBalance:
+        return operators_actions.set_credit(tx, marketplace, account, _micros(amount))
 
-    _change(operator, account_id, "credit", change)
+    _change_operator_balance(operator, account_id, "credit", change)
 
 
-def _change(
+def _change_operator_balance(
     operator: str, number: int, what: str, change: Callable[[Tx, Operator, str], OperatorBalance]
 ) -> None:
-    def work(tx: Tx, of: Operator) -> OperatorBalance:
-        known = {
+    def work(tx: Tx, marketplace: Operator) -> OperatorBalance:
+        account_ids = {
             balance.number: balance.ad_account_id
-            for balance in operators_store.list_balances(tx, of.business_id)
+            for balance in operators_store.list_balances(tx, marketplace.business_id)
         }
-        if number not in known:
+        if number not in account_ids:
             raise Refused(errors.NOT_FOUND, "No ad account with this id is in the marketplace.")
-        return change(tx, of, known[number])
+        return change(tx, marketplace, account_ids[number])
 
     balance = _act(operator, what, work)
-    left = amount_written(balance.left_micros, balance.currency)
-    owed = amount_written(balance.credit_micros, balance.currency)
-    out.print(f"{balance.name} has {left} {balance.currency}, and may owe {owed}.")
+    amount_left = amount_written(balance.left_micros, balance.currency)
+    credit = amount_written(balance.credit_micros, balance.currency)
+    out.print(f"{balance.name} has {amount_left} {balance.currency}, and may owe {credit}.")
 
 
-@commands.command("statement")
+@operator_commands.command("statement")
 def statement_command(operator: At = "") -> None:
     """Print all payments and charges by day, placement and ad account, as CSV."""
     csv.writer(sys.stdout).writerows(carry_out(partial(_statement, operator)))
@@ -371,3 +401,75 @@ def _micros(text: str) -> int:
         return to_micros(text)
     except ValueError as error:
         raise Refused(errors.INVALID, "Enter the amount as a number.") from error
+
+
+AccountId = Annotated[int, typer.Argument(help="Id of the ad account, as the list shows it.")]
+Amount = Annotated[str, typer.Argument(help="Amount in units of the currency; a refund is below 0.")]
+balance_commands = typer.Typer(
+    no_args_is_help=True,
+    help="The operator's commands for balances of ad accounts: show, pay in, limit.",
+)
+
+
+@balance_commands.command("show")
+def show_balances_command(business: BusinessOption = "") -> None:
+    """Show what each ad account paid in, was charged and has left."""
+
+    def work(tx: Tx) -> list[tuple[AdAccount, Balance]]:
+        one_business = find_one_business(tx, business)
+        return [
+            (ad_account, find_balance(tx, one_business.id, ad_account.id))
+            for ad_account in list_ad_accounts(tx, one_business.id)
+        ]
+
+    table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit", "mode")
+    for account, balance in carry_out(work):
+        amounts = (balance.paid_in_micros, balance.charged_micros, balance.left_micros, balance.credit_micros)
+        mode = "limited" if balance.is_limited else "open"
+        shown = [amount_written(amount, account.currency) for amount in amounts]
+        table.add_row(str(account.number), account.name, account.currency, *shown, mode)
+    print_table(table)
+
+
+@balance_commands.command("pay")
+def pay_in_command(
+    account_id: AccountId,
+    amount: Amount,
+    note: Annotated[str, typer.Option(help="What the statement says of it.")] = "",
+    business: BusinessOption = "",
+) -> None:
+    """Note a payment. It sets no limit: see `limit`."""
+    _change_balance(
+        account_id, business, "pay", lambda tx, account: pay_in(tx, account, _micros(amount), note)
+    )
+
+
+@balance_commands.command("limit")
+def limit_balance_command(
+    account_id: AccountId,
+    credit: Annotated[str, typer.Option(help="What the account may owe.")] = "0",
+    is_open: Annotated[bool, typer.Option("--open", help="No limit but the budgets.")] = False,
+    business: BusinessOption = "",
+) -> None:
+    """Charge an account no more than it paid in and may owe, or end that with --open."""
+
+    def work(tx: Tx, account: AdAccount) -> Balance:
+        return set_balance_limit(tx, account, is_limited=not is_open, credit_micros=_micros(credit))
+
+    _change_balance(account_id, business, "limit", work)
+
+
+def _change_balance(number: int, business: str, what: str, work: Callable[[Tx, AdAccount], Balance]) -> None:
+    def change(tx: Tx) -> tuple[AdAccount, Balance]:
+        one_business = find_one_business(tx, business)
+        account = find_ad_account_by_number(tx, one_business.id, number)
+        if account is None:
+            raise Refused(errors.NOT_FOUND, "No ad account has this id.")
+        balance = work(tx, account)
+        record_command(tx, one_business, f"balance {what}", f"ad account {number}")
+        return account, balance
+
+    account, balance = carry_out(change)
+    amount_left = f"{amount_written(balance.left_micros, account.currency)} {account.currency}"
+    says = "is limited to it and its credit" if balance.is_limited else "is not limited to it"
+    out.print(f"{account.name} has {amount_left}, and {says}.")

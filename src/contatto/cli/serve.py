@@ -1,18 +1,130 @@
-"""`contatto serve`: the server of an installation."""
+"""`contatto serve`: the server, and the worker process beside it."""
 
+import asyncio
+import signal
 import socket
-from typing import Annotated, Final
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, Any, Final
 
 import typer
+import uvicorn
 from rich.console import Console
+from starlette.types import ASGIApp
 
 from contatto import __version__
 from contatto.app import create_app, open_context
-from contatto.cli.beside import keep_worker
 from contatto.cli.installation import bring_up_to_date, read_settings
-from contatto.cli.serving import Serving
+from contatto.cli.worker import keep_worker
 from contatto.guide.actions import setup_path
+from contatto.kit.gc_freeze import freeze_loaded_objects
+from contatto.ui.connection_limits import Connections, guarded_by
+from contatto.ui.context import Context
 from contatto.wiring import install
+
+_TURN_S: Final = 0.001
+"""How long another thread, such as one that writes or reads anew, may keep answers waiting for its turn."""
+_OTHER_FILES: Final = 256
+"""Files that a server has open besides its connections: the database, the children, the feeds."""
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to us: first the open event streams must end, then the rest."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Serving:
+    """A server and what runs beside it, until a signal comes or one of both ends.
+
+    Args:
+        context: its live streams end first; the caller closes it afterwards.
+        app: the application.
+        options: how uvicorn serves it, where it does so otherwise than by the settings.
+    """
+
+    def __init__(self, context: Context, app: ASGIApp, **options: Any) -> None:
+        settings = context.settings
+        self._context = context
+        self._connections = Connections(_room_for(settings.max_connections), settings.trusted_proxies)
+        usual: dict[str, Any] = {
+            "host": settings.host,
+            "port": settings.port,
+            "http": guarded_by(self._connections),
+            "ws": "none",
+            "access_log": False,
+            "log_config": None,
+            "proxy_headers": bool(settings.trusted_proxies),
+            "forwarded_allow_ips": settings.trusted_proxies or None,
+            "server_header": False,
+            "timeout_graceful_shutdown": 3,
+        }
+        self._server = _Server(uvicorn.Config(app, **usual | options))
+
+    def run(
+        self, companion: Coroutine[Any, Any, None] | None = None, sockets: list[socket.socket] | None = None
+    ) -> None:
+        """Serve in an event loop of its own; what goes wrong in the server or beside it is raised here."""
+        sys.setswitchinterval(_TURN_S)
+        factory = self._server.config.get_loop_factory()
+        asyncio.run(self._serve(companion or self._rest(), sockets), loop_factory=factory)
+
+    async def until_started(self) -> None:
+        while not self._server.started:
+            await asyncio.sleep(0.01)
+
+    async def _freeze(self) -> None:
+        """Exclude objects that the start loaded from garbage collection.
+
+        Else a collection takes a fifth of a second every hundred pages, and the next page waits for it.
+        """
+        await self.until_started()
+        freeze_loaded_objects()
+
+    async def _rest(self) -> None:
+        await asyncio.Event().wait()
+
+    async def _serve(self, companion: Coroutine[Any, Any, None], sockets: list[socket.socket] | None) -> None:
+        stop = asyncio.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):  # not on Windows, where Ctrl+C interrupts by itself
+                asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        serving = asyncio.create_task(self._server.serve(sockets))
+        companion_task = asyncio.create_task(companion)
+        stopping = asyncio.create_task(stop.wait())
+        helpers = [asyncio.create_task(self._freeze()), asyncio.create_task(self._connections.watch())]
+        try:
+            await asyncio.wait((serving, companion_task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*helpers, stopping, companion_task):
+                task.cancel()
+            self._context.live.close()
+            self._server.should_exit = True
+            ended = await asyncio.gather(serving, companion_task, return_exceptions=True)
+        for result in ended:
+            if isinstance(result, Exception):
+                raise result
+        if not (self._server.started or stop.is_set()):
+            raise SystemExit(3)  # the log says what kept it from starting
+
+
+def _room_for(most: int) -> int:
+    """Return the limit of connections: the setting, unless this process may open fewer files."""
+    if sys.platform == "win32":
+        return most
+    import resource  # noqa: PLC0415  # there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed_files = most + _OTHER_FILES
+    if soft < needed_files:
+        soft = needed_files if hard == resource.RLIM_INFINITY else min(hard, needed_files)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(most, soft - _OTHER_FILES))
+
 
 _out = Console(highlight=False)
 LOCAL_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
@@ -27,7 +139,8 @@ def serve_command(
     settings = read_settings(**named)
     sockets = None
     if settings.port == 0:  # the links are to carry the port that was found
-        sockets = [_listen(settings.host)]
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        sockets = [socket.create_server((settings.host, 0), family=family)]
         named["port"] = sockets[0].getsockname()[1]
         settings = read_settings(**named)
     context = open_context(install(settings))
@@ -48,11 +161,6 @@ def serve_command(
     try:
         serving.run(keep_worker(chosen) if settings.worker == "beside" else None, sockets)
     finally:
-        for each in sockets or ():
-            each.close()
+        for listener in sockets or ():
+            listener.close()
         context.db.close()
-
-
-def _listen(host: str) -> socket.socket:
-    """A socket on a free port."""
-    return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)

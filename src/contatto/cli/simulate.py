@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from contatto.cli.acting import print_table
 from contatto.cli.deliver import read_settings
+from contatto.cli.installation import print_table
 from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.players import Program
 from contatto.simulator.worlds.report import as_values, draw_page, make_table, player_label, say_lifts
@@ -29,7 +29,7 @@ from contatto.simulator.worlds.simulation import (
 
 _out: Final = Console(highlight=False)
 _err: Final = Console(stderr=True, highlight=False)
-_BESIDE: Final = {
+_ARMS_BY_GOAL: Final = {
     Arm.LEAD: tuple(Arm),
     Arm.CONVERSATION: (Arm.CONVERSATION, Arm.RANDOM, Arm.ORACLE_CONV, Arm.ORACLE_OBS),
 }
@@ -57,31 +57,41 @@ def simulate_command(
             metavar="PROGRAM",
         ),
     ] = None,
-    alone: Annotated[bool, typer.Option(help="Leave out the players to compare with.")] = False,
+    is_alone: Annotated[
+        bool, typer.Option("--alone/--no-alone", help="Leave out the players to compare with.")
+    ] = False,
     plots: Annotated[Path | None, typer.Option(help="Write plots to this file, as one HTML page.")] = None,
     to_json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
 ) -> None:
-    """Play a world of viewers and ads whose chances are known, and see what delivery reaches.
+    """Play a world of viewers and ads with known chances, and see what delivery reaches.
 
     The same code as in production decides, learns and paces; only the viewers are made up. Leads and spam are
     counted by the true chances of the world, so that luck plays no part.
     """
     played = _world(world, seed, size, [*(world_setting or []), *([f"days={days}"] if days else [])])
-    arms = _arms(goal, alone=alone)
+    if goal not in _ARMS_BY_GOAL:
+        raise typer.BadParameter("the goal is lead or conversation", param_hint="--goal")
+    arms = (Arm(goal),) if is_alone else _ARMS_BY_GOAL[Arm(goal)]
     programs = _programs(command or [])
     compared = _play(played, arms, read_settings(setting or []), programs)
     says = (
         f"World {world.value}, size {size.value}, seed {seed}, {played.days} days; figures of the second half"
     )
-    _print(compared, says)
+    _print_figures(compared, says)
     if plots:
         plots.write_text(
             draw_page(compared, f"Delivery in the world {world.value}", says, make_table(compared)), "utf-8"
         )
         _out.print(f"Plots: {plots}")
     if to_json:
-        told = {"world": world.value, "size": size.value, "seed": seed, "days": played.days, "goal": goal}
-        to_json.write_text(json.dumps(as_values(compared, told), indent=2) + "\n", "utf-8")
+        run_settings = {
+            "world": world.value,
+            "size": size.value,
+            "seed": seed,
+            "days": played.days,
+            "goal": goal,
+        }
+        to_json.write_text(json.dumps(as_values(compared, run_settings), indent=2) + "\n", "utf-8")
         _out.print(f"Figures: {to_json}")
     if any(compared.faults.values()):
         _err.print(f"Rules were broken: {compared.faults}")
@@ -91,22 +101,16 @@ def simulate_command(
         raise typer.Exit(1)
 
 
-def _arms(goal: str, *, alone: bool) -> tuple[Arm, ...]:
-    if goal not in (Arm.LEAD, Arm.CONVERSATION):
-        raise typer.BadParameter("the goal is lead or conversation", param_hint="--goal")
-    return (Arm(goal),) if alone else _BESIDE[Arm(goal)]
-
-
-def _world(name: WorldName, seed: int, size: Size, given: list[str]) -> World:
+def _world(name: WorldName, seed: int, size: Size, texts: list[str]) -> World:
     changes: dict[str, float] = {}
-    for each in given:
-        setting, _, text = each.partition("=")
+    for text in texts:
+        setting, _, value_text = text.partition("=")
         try:
-            changes[setting] = float(text)
+            changes[setting] = float(value_text)
         except ValueError as error:
-            known = ", ".join(f"{name}={value:g}" for name, value in settings_of(name).items())
+            usual = ", ".join(f"{name}={value:g}" for name, value in settings_of(name).items())
             raise typer.BadParameter(
-                f"{each!r} is not NAME=VALUE; there are {known}", param_hint="--world-setting"
+                f"{text!r} is not NAME=VALUE; there are {usual}", param_hint="--world-setting"
             ) from error
     try:
         return make_world(name, seed, size, **changes)
@@ -142,16 +146,15 @@ def _play(
         return compare(world, arms, settings, show, programs)
 
 
-def _print(found: Compared, says: str) -> None:
+def _print_figures(compared: Compared, says: str) -> None:
     table = Table(title=says, title_justify="left")
-    turned = list(zip(*make_table(found), strict=True))
-    for name in turned[0]:
+    columns = list(zip(*make_table(compared), strict=True))
+    for name in columns[0]:
         table.add_column(name, justify="right" if name else "left")
-    for row in turned[1:]:
+    for row in columns[1:]:
         table.add_row(*row)
     print_table(table)
-    lifts = say_lifts(found)
-    if lifts:
+    if lifts := say_lifts(compared):
         _out.print("Lookalikes of the first leads:")
         for line in lifts:
             _out.print(f"  {line}.")

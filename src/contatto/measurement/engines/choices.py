@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from importlib import import_module
 from typing import Any, Final
-
-import psycopg
-from psycopg import sql
 
 from contatto.measurement.engines import spark
 from contatto.measurement.engines.staging import EngineFailed, Staged, load_package, sql_of, winners_sql
@@ -34,38 +32,30 @@ def fill_with_postgres(staged: Staged, policy: Policy, connection: str) -> None:
     """
     if not connection:
         raise EngineFailed("PostgreSQL needs an address: --connection postgresql://user:pass@host/database")
+    psycopg = import_module("psycopg")  # the other engines start without it
     try:
         with psycopg.connect(connection.replace("+psycopg", "", 1)) as server:
             for table, columns in _TABLES.items():
                 _copy_table(server, staged, table, columns)
-            _execute(server, f"CREATE TEMP TABLE winners ON COMMIT DROP AS {winners_sql('postgres', policy)}")
-            _execute(server, "ANALYZE winners")
+            server.execute(f"CREATE TEMP TABLE winners ON COMMIT DROP AS {winners_sql('postgres', policy)}")
+            server.execute("ANALYZE winners")
             for name in staged.results:
                 with server.cursor(f"read_{name}") as cursor:
-                    cursor.execute(_own(sql_of("postgres", name)))
+                    cursor.execute(sql_of("postgres", name))
                     names = [column.name for column in cursor.description or ()]
                     staged.keep(name, (dict(zip(names, row, strict=True)) for row in cursor))
     except psycopg.Error as error:
         raise EngineFailed(f"PostgreSQL: {error}") from error
 
 
-def _copy_table(server: psycopg.Connection[Any], staged: Staged, table: str, columns: str) -> None:
-    _execute(server, f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP")
+def _copy_table(server: Any, staged: Staged, table: str, columns: str) -> None:
+    server.execute(f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP")
     rows = staged.db.execute(f"SELECT * FROM {table}")
-    with server.cursor() as cursor, cursor.copy(_own(f"COPY {table} FROM STDIN")) as copy:
+    with server.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
         while some := rows.fetchmany(_AT_ONCE):
             for row in some:
                 copy.write_row(row)
-    _execute(server, f"ANALYZE {table}")
-
-
-def _execute(server: psycopg.Connection[Any], statement: str) -> None:
-    server.execute(_own(statement))
-
-
-def _own(statement: str) -> sql.SQL:
-    """A text of ours, with no value from outside in it."""
-    return sql.SQL(statement)
+    server.execute(f"ANALYZE {table}")
 
 
 _SETTINGS: Final = "SET join_use_nulls = 1"

@@ -1,4 +1,4 @@
-"""`contatto worker`, and the worker process that `contatto serve` starts, watches and ends with itself."""
+"""`contatto worker`, and the worker process that a server starts and ends."""
 
 import asyncio
 import os
@@ -21,19 +21,19 @@ from contatto.worker import Worker
 _out = Console(highlight=False)
 _AGAIN_S: Final = 1.0
 _MOST_S: Final = 60.0
-"""A worker that ended by itself is started again after a second, then after twice as long, up to a minute."""
+"""A worker that ended early is started again after a second, then after twice as long, up to a minute."""
 _ENDS_WITHIN_S: Final = 10.0
 
 
 async def run_worker(db: Database, installation: Installation) -> None:
-    """Do the background work until cancelled, and hear of what other processes commit."""
+    """Do the background work until cancelled, and watch for commits of other processes."""
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Worker(db, installation).run())
         tasks.create_task(db.watch())
 
 
 async def keep_worker(chosen: dict[str, str]) -> None:
-    """Keep a worker's process running until cancelled; then it ends what it is at.
+    """Keep a worker process running until cancelled; then it finishes its current work.
 
     Args:
         chosen: settings that the command line named, which the worker's links must carry too.
@@ -64,26 +64,25 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             await process.wait()
 
 
-async def _work_until_left(db: Database, installation: Installation) -> None:
-    """Work until the input ends: the server closes it, or is gone."""
-    loop, working = asyncio.get_running_loop(), asyncio.create_task(run_worker(db, installation))
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        loop.call_soon_threadsafe(working.cancel)
-
-    threading.Thread(target=watch, name="server-watch", daemon=True).start()
-    await asyncio.wait([working])
-    if not working.cancelled():
-        working.result()
-
-
 def main() -> None:
-    """What the process runs."""
+    """Work until the standard input ends: the server closes it, or has died."""
     settings, db = _open()
     freeze_loaded_objects()
+
+    async def work_until_input_ends() -> None:
+        loop, working = asyncio.get_running_loop(), asyncio.create_task(run_worker(db, install(settings)))
+
+        def watch() -> None:
+            sys.stdin.buffer.read()
+            loop.call_soon_threadsafe(working.cancel)
+
+        threading.Thread(target=watch, name="server-watch", daemon=True).start()
+        await asyncio.wait([working])
+        if not working.cancelled():
+            working.result()
+
     try:
-        asyncio.run(_work_until_left(db, install(settings)))
+        asyncio.run(work_until_input_ends())
     finally:
         db.close()
 

@@ -1,0 +1,443 @@
+"""Commands for access: first business, members, tokens, secret keys."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from contatto.accounts import actions as account_actions
+from contatto.accounts import store as account_store
+from contatto.accounts.actions import NewAdAccount, NewMember
+from contatto.accounts.model import ApiToken, Business, Ended, Member, Permission, Role
+from contatto.accounts.rules import normal_email
+from contatto.cli.installation import (
+    BusinessOption,
+    Storage,
+    carry_out,
+    err,
+    find_one_business,
+    open_whole,
+    out,
+    print_table,
+    record_command,
+)
+from contatto.kit import errors
+from contatto.kit.db.connect import count_sealed_rows, count_sealed_with, reseal_all
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.settings import Settings
+from contatto.kit.vault import SecretKey, add_key, load_keys, mark_retired
+from contatto.people.actions import invitation_path, invite_member, reset_path
+from contatto.people.rules import HANDED_FOR
+
+
+def init_command(
+    business: Annotated[str, typer.Option(prompt=True, help="Name of the business.")],
+    email: Annotated[str, typer.Option(prompt=True, help="E-mail of its owner.")],
+    country: Annotated[
+        str, typer.Option(prompt=True, help="Registration country of the ad account, such as SG.")
+    ],
+    currency: Annotated[str, typer.Option(prompt=True, help="Currency of the ad account, such as SGD.")],
+    timezone: Annotated[str, typer.Option(prompt=True, help="Time zone of the ad account, an IANA name.")],
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
+) -> None:
+    """Create the first business with its owner and an ad account."""
+    storage = open_whole()
+
+    def create(tx: Tx) -> str:
+        new_business = account_actions.create_business(tx, business)
+        owner = NewMember(email, email.partition("@")[0], Role.OWNER, password)
+        account_actions.add_member(tx, new_business.id, owner, hashed)
+        account = account_actions.add_ad_account(
+            tx, new_business.id, NewAdAccount(business, country, currency, timezone)
+        )
+        return str(account.number)
+
+    try:
+        hashed = account_actions.hash_password(password)
+        number = storage.db.write_now(create)
+    except Refused as refused:
+        err.print(f"{refused.detail} Nothing was kept. {refused.code.remedy}")
+        raise typer.Exit(1) from refused
+    finally:
+        storage.db.close()
+    out.print(f"Created {business} with advertiser_id {number}. Sign in as {email}.")
+
+
+def migrate_command() -> None:
+    """Bring the database to the schema of this release."""
+    storage = open_whole()
+    out.print(f"The schema is up to date ({storage.db.engine.dialect.name}).")
+    storage.db.close()
+
+
+Who = Annotated[str, typer.Argument(help="E-mail or id of the member.")]
+
+
+def _load_member_named(tx: Tx, business: Business, name_or_id: str) -> Member:
+    """Load and lock the member with this e-mail or id.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    for member in account_store.list_members(tx, business.id):
+        if name_or_id.strip().lower() in (member.email, member.id):
+            return account_actions.load_member(tx, business.id, member.id)
+    raise Refused(errors.NOT_FOUND, "Member not found.")
+
+
+def _print_ended(done: str, ended: Ended) -> None:
+    out.print(f"{done} {ended.sessions} sessions and {ended.tokens} access tokens have ended.")
+
+
+member_commands = typer.Typer(
+    no_args_is_help=True,
+    help="The operator's commands for members: add, list, change a role or a password, "
+    "end access, give it back.",
+)
+
+
+def _act_on_member[T](command: str, who: str, business: str, work: Callable[[Tx, Member], T]) -> T:
+    def follow(tx: Tx) -> T:
+        one_business = find_one_business(tx, business)
+        member = _load_member_named(tx, one_business, who)
+        result = work(tx, member)
+        record_command(tx, one_business, f"member {command}", f"member_id={member.id}")
+        return result
+
+    return carry_out(follow)
+
+
+@member_commands.command("add")
+def add_member_command(
+    email: Annotated[str, typer.Argument(help="E-mail that they log in with.")],
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.AGENT,
+    name: Annotated[str, typer.Option(help="How they are called; the e-mail by default.")] = "",
+    business: BusinessOption = "",
+    invite: Annotated[bool, typer.Option(help="Print a link to hand over, and ask for no password.")] = False,
+) -> None:
+    """Add a member. Who works in another business already keeps the password that they have."""
+    if invite:
+
+        def invite_work(tx: Tx, one_business: Business) -> str:
+            invitation = invite_member(tx, one_business.id, email, role)
+            return Settings().link_address + invitation_path(tx, invitation, invitation.email)
+
+        out.print(_act_on_business("invite", business, invite_work), soft_wrap=True)
+        return
+    account = carry_out(lambda tx: account_store.find_user_by_email(tx, normal_email(email)))
+    hashed = "" if account else _asked_hash()
+
+    def work(tx: Tx, one_business: Business) -> str:
+        if account is not None:
+            return account_actions.join_business(tx, one_business.id, account, name, role).email
+        return account_actions.add_member(tx, one_business.id, NewMember(email, name, role, ""), hashed).email
+
+    out.print(f"{_act_on_business('add', business, work)} may log in as {role.value}.")
+
+
+def _act_on_business[T](command: str, business: str, work: Callable[[Tx, Business], T]) -> T:
+    def follow(tx: Tx) -> T:
+        one_business = find_one_business(tx, business)
+        result = work(tx, one_business)
+        record_command(tx, one_business, f"member {command}")
+        return result
+
+    return carry_out(follow)
+
+
+def _asked_hash() -> str:
+    """A password, asked for twice, as its hash."""
+    return _hash(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _hash(password: str) -> str:
+    try:
+        return account_actions.hash_password(password)
+    except Refused as refused:
+        raise typer.BadParameter(refused.detail) from refused
+
+
+@member_commands.command("list")
+def list_members_command(business: BusinessOption = "") -> None:
+    """Show the members, their roles and how many sessions each has open."""
+
+    def work(tx: Tx) -> tuple[list[Member], dict[str, int]]:
+        one_business = find_one_business(tx, business)
+        return account_store.list_members(tx, one_business.id), account_store.count_sessions(
+            tx, one_business.id
+        )
+
+    members, sessions = carry_out(work)
+    table = Table("id", "e-mail", "name", "role", "sessions", "deactivated on")
+    for member in members:
+        since = f"{member.deactivated_at:%Y-%m-%d}" if member.deactivated_at else ""
+        open_now = str(sessions.get(member.id, 0))
+        table.add_row(member.id, member.email, member.display_name, member.role.value, open_now, since)
+    print_table(table)
+
+
+@member_commands.command("set-role")
+def set_role_command(who: Who, role: Role, business: BusinessOption = "") -> None:
+    """Give a member another role; they have to sign in anew."""
+    ended = _act_on_member(
+        "set-role", who, business, lambda tx, member: account_actions.set_member_role(tx, member, role)
+    )
+    _print_ended(f"The role is {role.value}.", ended)
+
+
+@member_commands.command("reset-password")
+def reset_password_command(
+    who: Who,
+    business: BusinessOption = "",
+    password: Annotated[str, typer.Option(help="The new one; asked for when it is not named.")] = "",
+    keep_tokens: Annotated[bool, typer.Option(help="Let access tokens that they made go on.")] = False,
+    link: Annotated[bool, typer.Option(help="Print a link to hand over, by which they choose it.")] = False,
+) -> None:
+    """Give a member a new password, and confirm their address; all that came in with the old one is out."""
+    if link:
+        path = _act_on_member(
+            "reset-password", who, business, lambda tx, member: reset_path(tx, member, HANDED_FOR)
+        )
+        out.print(Settings().link_address + path, soft_wrap=True)
+        return
+    hashed = _hash(password) if password else _asked_hash()
+
+    def work(tx: Tx, member: Member) -> Ended:
+        ended = account_actions.change_password(tx, member, hashed, keep_tokens=keep_tokens)
+        account_actions.confirm_email(tx, member)
+        return ended
+
+    _print_ended("The password is changed.", _act_on_member("reset-password", who, business, work))
+
+
+@member_commands.command("deactivate")
+def deactivate_command(who: Who, business: BusinessOption = "") -> None:
+    """Let a member in no more; their messages keep their name."""
+    _print_ended(
+        "The member is deactivated.",
+        _act_on_member("deactivate", who, business, account_actions.deactivate_member),
+    )
+
+
+@member_commands.command("reactivate")
+def reactivate_command(who: Who, business: BusinessOption = "") -> None:
+    """Let a member in again, with the role and the password that they had."""
+    _act_on_member("reactivate", who, business, account_actions.reactivate_member)
+    out.print("The member may sign in again.")
+
+
+@member_commands.command("sign-out")
+def sign_out_command(who: Who, business: BusinessOption = "") -> None:
+    """End all sessions of a member; they may sign in again."""
+    count = _act_on_member("sign-out", who, business, account_actions.end_member_sessions)
+    out.print(f"{count} sessions have ended.")
+
+
+TokenName = Annotated[str, typer.Argument(help="What it is for, such as the name of the script.")]
+Scopes = Annotated[
+    list[str],
+    typer.Option("--scope", help=f"Once for each: {', '.join(Permission)}. All when none is named."),
+]
+AdAccounts = Annotated[
+    list[str],
+    typer.Option("--ad-account", help="advertiser_id of an ad account, once for each; else all."),
+]
+
+
+def _ad_account_ids(tx: Tx, business: Business, numbers: list[str]) -> list[str] | None:
+    """Return the ids of the ad accounts with these numbers; None for all.
+
+    Raises:
+        Refused: NO_ADVERTISER.
+    """
+    ids_by_number = {
+        str(account.number): account.id for account in account_store.list_ad_accounts(tx, business.id)
+    }
+    if set(numbers) - set(ids_by_number):
+        raise Refused(errors.NO_ADVERTISER, f"--ad-account: name some of these: {', '.join(ids_by_number)}.")
+    return [ids_by_number[number] for number in numbers] or None
+
+
+token_commands = typer.Typer(
+    no_args_is_help=True,
+    help="The operator's commands for access tokens: make one, make an auth code, list, revoke.",
+)
+
+
+@token_commands.command("make")
+def make_token_command(
+    name: TokenName,
+    scope: Scopes = [],  # noqa: B006  # typer copies it
+    ad_account: AdAccounts = [],  # noqa: B006
+    business: BusinessOption = "",
+) -> None:
+    """Make an access token and print it; it is shown this once only."""
+
+    def work(tx: Tx) -> str:
+        one_business = find_one_business(tx, business)
+        limits = _ad_account_ids(tx, one_business, ad_account)
+        api_token, token = account_actions.issue_token(
+            tx, one_business.id, name, scope or list(Permission), ad_account_ids=limits
+        )
+        record_command(tx, one_business, "token make", f"token_id={api_token.id}")
+        return token
+
+    out.print(carry_out(work), soft_wrap=True)
+
+
+@token_commands.command("code")
+def make_auth_code_command(
+    name: TokenName,
+    scope: Scopes = [],  # noqa: B006
+    ad_account: AdAccounts = [],  # noqa: B006
+    business: BusinessOption = "",
+) -> None:
+    """Make an auth code and print it: a program changes it into a token, once, within ten minutes."""
+
+    def work(tx: Tx) -> str:
+        one_business = find_one_business(tx, business)
+        limits = _ad_account_ids(tx, one_business, ad_account)
+        code = account_actions.issue_auth_code(
+            tx, one_business.id, name, scope or list(Permission), ad_account_ids=limits
+        )
+        record_command(tx, one_business, "token code")
+        return code
+
+    out.print(carry_out(work), soft_wrap=True)
+
+
+@token_commands.command("list")
+def list_tokens_command(business: BusinessOption = "") -> None:
+    """Show the tokens that have not been revoked."""
+
+    def work(tx: Tx) -> tuple[list[ApiToken], dict[str, str]]:
+        one_business = find_one_business(tx, business)
+        ad_accounts = account_store.list_ad_accounts(tx, one_business.id)
+        return account_store.list_tokens(tx, one_business.id), {
+            str(account.id): str(account.number) for account in ad_accounts
+        }
+
+    tokens, numbers = carry_out(work)
+    table = Table("id", "name", "scopes", "ad accounts", "made on", "last used on")
+    for token in tokens:
+        if token.revoked_at is None:
+            used = f"{token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never"
+            only = (
+                "all"
+                if token.ad_account_ids is None
+                else " ".join(numbers[account] for account in token.ad_account_ids)
+            )
+            made_on = f"{token.created_at:%Y-%m-%d}"
+            table.add_row(token.id, token.name, " ".join(token.scopes), only, made_on, used)
+    print_table(table)
+
+
+@token_commands.command("revoke")
+def revoke_token_command(
+    token_id: Annotated[str, typer.Argument(help="As the list shows it.")], business: BusinessOption = ""
+) -> None:
+    """End a token at once."""
+
+    def work(tx: Tx) -> None:
+        one_business = find_one_business(tx, business)
+        account_actions.revoke_token(tx, one_business.id, token_id)
+        record_command(tx, one_business, "token revoke", f"token_id={token_id}")
+
+    carry_out(work)
+    out.print("The token is revoked. Programs that use it are turned down from now on.")
+
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+key_commands = typer.Typer(
+    no_args_is_help=True,
+    help="The secret keys: list them, rotate to a new one, retire one that somebody else may know.",
+)
+
+
+@key_commands.command("list")
+def list_keys_command() -> None:
+    """Show the keys, newest first: how many values each still opens, and its use."""
+    storage = open_whole()
+    keys = _keys_of(storage)
+    table = Table("id", "sealed values", "use")
+    for key in keys:
+        count = storage.db.read_now(partial(count_sealed_with, key_id=key.id))
+        use = "retired" if key.is_retired else "opens and verifies"
+        use = "seals and signs" if key is keys[0] else use
+        table.add_row(key.id, str(count), f"{use}; index and derived ids" if key is keys[-1] else use)
+    storage.db.close()
+    print_table(table)
+
+
+@key_commands.command("rotate")
+def rotate_keys_command(
+    new_key: Annotated[bool, typer.Option(help="Put a new key into the key file first.")] = True,
+) -> None:
+    """Seal every contact value, message text and secret with the newest key. Stop the server first."""
+    storage = open_whole()
+    if new_key and not storage.settings.secret_keys:
+        storage.db.close()
+        add_key(storage.settings.data_dir)
+        storage = open_whole()
+    total = storage.db.read_now(count_sealed_rows)
+    with Progress(console=_err, transient=True) as bar:
+        task = bar.add_task("Sealing anew", total=total)
+        changed = reseal_all(storage.db, lambda seen: bar.advance(task, seen))
+    storage.db.close()
+    _out.print(
+        f"{changed} values are sealed with the newest key. The older keys still verify what they signed: "
+        "if one of them leaked, run contatto keys retire."
+    )
+
+
+@key_commands.command("retire")
+def retire_key_command(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The id, as contatto keys list shows it.")],
+) -> None:
+    """Retire a key that leaked: it opens nothing and verifies no signature any more. Stop the server first.
+
+    Its signatures end: members confirm their forms again, and older links to ads, forms and pictures are
+    refused. Visitors of the chat page begin anew if they have not come back since the rotation.
+    """
+    storage = open_whole()
+    try:
+        keys = _keys_of(storage)
+        if refusal := _refusal(storage, keys, key_id):
+            _err.print(f"{refusal} Nothing was changed.")
+            raise typer.Exit(1)
+        if storage.settings.secret_keys:
+            _out.print(f"Nothing needs it. Write :retired behind the key {key_id} in CONTATTO_SECRET_KEYS.")
+        else:
+            mark_retired(storage.settings.data_dir, key_id)
+            _out.print(f"{key_id} is retired. Start the server again.")
+    finally:
+        storage.db.close()
+    if key_id == keys[-1].id:
+        _out.print(
+            "It is the oldest key, so it must stay where it is: the index that finds contact values and the "
+            "ids of visitors follow from it. It does nothing else."
+        )
+    else:
+        _out.print("Keep it as long as you keep backups from before: without it they cannot be read.")
+
+
+def _keys_of(storage: Storage) -> tuple[SecretKey, ...]:
+    return load_keys(storage.settings.secret_keys, storage.settings.data_dir)
+
+
+def _refusal(storage: Storage, keys: tuple[SecretKey, ...], key_id: str) -> str:
+    """Return the reason why a key cannot be retired, or an empty text."""
+    live = [key.id for key in keys if not key.is_retired]
+    if key_id not in live:
+        return f"There is no key {key_id} that could be retired; name one of these: {', '.join(live[1:])}."
+    if key_id == live[0]:
+        return "This is the newest key: put a new one in front of it with contatto keys rotate."
+    count = storage.db.read_now(partial(count_sealed_with, key_id=key_id))
+    return f"{count} values are still sealed with it: run contatto keys rotate first." if count else ""

@@ -1,0 +1,367 @@
+"""Commands that filter files: contact detection, attribution, reports."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from importlib import import_module
+from io import BufferedReader
+from itertools import batched, chain
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final, NamedTuple, Protocol, TextIO, cast
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from contatto.capture.model import ContactMatch
+from contatto.capture.rules import detect_contacts_batch, has_number_plan
+from contatto.measurement.engines.choices import EngineName
+from contatto.measurement.engines.events import Choices, answered
+from contatto.measurement.engines.rows import list_attributions, load_report
+from contatto.measurement.engines.staging import EngineFailed, Staged
+from contatto.measurement.engines.tables import MissingTable, holds_tables
+from contatto.measurement.model import Policy
+
+STDIN = "-"
+
+
+def open_error_output() -> Console:
+    """Return a console on standard error that prints lines as they are."""
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def open_source(file: str, stack: ExitStack) -> BufferedReader:
+    """Open the file, or standard input for ``-``."""
+    if file == STDIN:
+        return cast("BufferedReader", sys.stdin.buffer)
+    try:
+        return stack.enter_context(Path(file).open("rb"))
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from error
+
+
+def open_out(output: Path | None, stack: ExitStack) -> TextIO:
+    """Open the file to write to, or standard output in UTF-8."""
+    if output is not None:
+        return stack.enter_context(output.open("w", encoding="utf-8", errors="backslashreplace", newline=""))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return sys.stdout
+
+
+def watch_bytes(file: str, console: Console, stack: ExitStack) -> Callable[[int], None]:
+    """Return a callback for the number of bytes read; on a terminal it moves a bar."""
+    if not console.is_terminal:
+        return lambda _: None
+    total = None if file == STDIN else Path(file).stat().st_size
+    progress = stack.enter_context(Progress(console=console, transient=True))
+    task = progress.add_task("Reading", total=total)
+    return lambda size: progress.advance(task, size)
+
+
+class OutputForm(StrEnum):
+    """Form of messages: one a line, one JSON object a line, or a table with a header."""
+
+    TEXT = "text"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+_MESSAGES_AT_ONCE = 2_000
+_ENDINGS = {
+    ".jsonl": OutputForm.JSONL,
+    ".ndjson": OutputForm.JSONL,
+    ".json": OutputForm.JSONL,
+    ".csv": OutputForm.CSV,
+}
+_COLUMNS = ("id", "field", "value", "start", "end", "raw", "confidence", "rule", "extension")
+
+
+class Message(NamedTuple):
+    """One message to read, under the id it came with."""
+
+    id: str | int
+    text: str
+    country: str
+
+
+class BadLine(Exception):
+    """A line that is no message; its text says why."""
+
+
+class _Line(msgspec.Struct):
+    text: str
+    id: str | int | None = None
+    country: str | None = None
+
+
+class Sink(Protocol):
+    """Writer of results."""
+
+    def write(self, message: Message, matches: list[ContactMatch]) -> None: ...
+
+
+class JsonLines:
+    """One object a message: `{"id", "contacts": [...]}`."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, message: Message, matches: list[ContactMatch]) -> None:
+        line = {"id": message.id, "contacts": [asdict(match) for match in matches]}
+        self._out.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class TableSink:
+    """One row a contact."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._rows = csv.writer(out, lineterminator="\n")
+        self._rows.writerow(_COLUMNS)
+
+    def write(self, message: Message, matches: list[ContactMatch]) -> None:
+        self._rows.writerows((message.id, *asdict(match).values()) for match in matches)
+
+
+def detect_command(
+    file: Annotated[str, typer.Argument(help="A file, or - for standard input.")] = "-",
+    country: Annotated[
+        str,
+        typer.Option(
+            help="Country of messages that name none, such as IT. Without it, only numbers with + count.",
+            metavar="CODE",
+        ),
+    ] = "",
+    form: Annotated[
+        OutputForm | None, typer.Option("--from", help="Form of the input; else by its name or first sign.")
+    ] = None,
+    to: Annotated[
+        OutputForm, typer.Option("--to", help="Form of the output: jsonl or csv.")
+    ] = OutputForm.JSONL,
+    output: Annotated[Path | None, typer.Option(help="A file to write to, instead of the terminal.")] = None,
+) -> None:
+    """Find contact details in messages.
+
+    Reads text (a message a line), JSON Lines ({"id", "text", "country"}) or CSV (columns id, text, country)
+    and writes JSON Lines or CSV. Lines that cannot be read are reported and skipped; then the exit code is 1.
+    """
+    if to is OutputForm.TEXT:
+        raise typer.BadParameter("the output is jsonl or csv", param_hint="--to")
+    if country and not has_number_plan(country.upper()):
+        raise typer.BadParameter(_no_country(country), param_hint="--country")
+    complaints = open_error_output()
+    with ExitStack() as stack:
+        source = open_source(file, stack)
+        out = open_out(output, stack)
+        sink: Sink = TableSink(out) if to is OutputForm.CSV else JsonLines(out)
+        lines = _watched(source, watch_bytes(file, complaints, stack))
+        if file == STDIN:
+            first = source.readline()
+            guess = OutputForm.JSONL if first.lstrip()[:1] == b"{" else OutputForm.TEXT
+            lines = chain([first], lines)
+        else:
+            guess = _ENDINGS.get(Path(file).suffix.lower(), OutputForm.TEXT)
+        bad = _detect_all(_parse_messages(lines, form or guess, country.upper()), sink, complaints)
+    if bad:
+        complaints.print(f"{bad} {'line' if bad == 1 else 'lines'} skipped")
+        raise typer.Exit(1)
+
+
+def _watched(source: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
+    for line in source:
+        advance(len(line))
+        yield line
+
+
+def _parse_messages(
+    lines: Iterable[bytes], form: OutputForm, country: str
+) -> Iterator[tuple[int, Message | BadLine]]:
+    """Yield each message, or the fault of its line, with the number of the line."""
+    if form is OutputForm.CSV:
+        yield from _csv_rows(lines, country)
+        return
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, _parse_message(number, line.rstrip(b"\r\n"), form, country)
+            except BadLine as error:
+                yield number, error
+
+
+def _parse_message(number: int, line: bytes, form: OutputForm, country: str) -> Message:
+    try:
+        if form is OutputForm.TEXT:
+            return _checked(number, None, line.decode(), country, country)
+        parsed = msgspec.json.decode(line, type=_Line)
+    except UnicodeDecodeError as error:
+        raise BadLine("is not UTF-8") from error
+    except msgspec.MsgspecError as error:
+        raise BadLine(str(error)) from error
+    return _checked(number, parsed.id, parsed.text, parsed.country, country)
+
+
+def _csv_rows(lines: Iterable[bytes], country: str) -> Iterator[tuple[int, Message | BadLine]]:
+    texts = (line.decode("utf-8", "replace") for line in lines)
+    rows = csv.DictReader(texts, strict=True)
+    while True:
+        try:
+            row = next(rows, None)
+            if row is None:
+                return
+            text = row.get("text")
+            if text is None:
+                raise BadLine("has no column `text`")
+            yield rows.line_num, _checked(rows.line_num, row.get("id"), text, row.get("country"), country)
+        except csv.Error as error:
+            yield rows.line_num, BadLine(str(error))
+        except BadLine as error:
+            yield rows.line_num, error
+
+
+def _checked(
+    number: int, message_id: str | int | None, text: str, market: str | None, default: str
+) -> Message:
+    country = (market or default).upper()
+    if country and not has_number_plan(country):
+        raise BadLine(f"country {_no_country(country)}")
+    return Message(number if message_id is None else message_id, text, country)
+
+
+def _no_country(code: str) -> str:
+    return f"{code!r} is no ISO 3166 country code with phone numbers, such as IT"
+
+
+def _detect_all(messages: Iterator[tuple[int, Message | BadLine]], sink: Sink, complaints: Console) -> int:
+    """Detect and write, some thousand at once, and return the number of bad lines."""
+    bad = 0
+    for several in batched(messages, _MESSAGES_AT_ONCE):
+        good = []
+        for number, message in several:
+            if isinstance(message, BadLine):
+                bad += 1
+                complaints.print(f"line {number}: {message}")
+            else:
+                good.append(message)
+        matches_of_all = detect_contacts_batch([(message.text, message.country) for message in good])
+        for message, matches in zip(good, matches_of_all, strict=True):
+            sink.write(message, matches)
+    return bad
+
+
+_MOST_COMPLAINTS: Final = 100
+_ROWS_AT_ONCE: Final = 1_000
+_ENCODER: Final = msgspec.json.Encoder()
+
+File = Annotated[
+    str, typer.Argument(help="A file of JSON Lines, Parquet or CSV, a folder of tables, or - for stdin.")
+]
+ChosenPolicy = Annotated[
+    Policy | None, typer.Option("--policy", help="Which touch wins; else as the file says, or click_first.")
+]
+ChosenEngine = Annotated[EngineName, typer.Option("--engine", help="What computes it.")]
+Connection = Annotated[
+    str,
+    typer.Option(
+        envvar="CONTATTO_CONNECTION",
+        help="Where the engine is: a PostgreSQL URL, a Spark master, or a Spark Connect address (sc://…).",
+    ),
+]
+MemoryLimit = Annotated[str, typer.Option(help="Most memory of the embedded engine, such as 1GB.")]
+Output = Annotated[Path | None, typer.Option(help="A file to write to, instead of the terminal.")]
+
+
+def attribute_command(
+    file: File = STDIN,
+    policy: ChosenPolicy = None,
+    engine: ChosenEngine = EngineName.DUCKDB,
+    connection: Connection = "",
+    memory_limit: MemoryLimit = "",
+    output: Output = None,
+) -> None:
+    """Find the touch that won each conversion, and make the report.
+
+    Reads and writes JSON Lines: rows of type config, business, adgroup, window, touch and conversion come in,
+    rows of type attribution, report, total and unattributed go out. Lines that cannot be read are reported
+    and skipped; then the exit code is 1.
+    """
+    choices = Choices(policy, engine, connection, memory_limit)
+    with _answered(file, choices, output) as (staged, out):
+        report = load_report(staged)
+        _write(out, chain(list_attributions(staged), report.days, report.totals, report.unattributed))
+
+
+def report_command(
+    file: File = STDIN,
+    policy: ChosenPolicy = None,
+    engine: ChosenEngine = EngineName.DUCKDB,
+    connection: Connection = "",
+    memory_limit: MemoryLimit = "",
+    output: Output = None,
+) -> None:
+    """Make the report of ad groups by day, their totals, and what no touch won.
+
+    Reads what `contatto attribute` reads, and writes rows of type report, total and unattributed.
+    """
+    choices = Choices(policy, engine, connection, memory_limit)
+    with _answered(file, choices, output) as (staged, out):
+        report = load_report(staged)
+        _write(out, chain(report.days, report.totals, report.unattributed))
+
+
+class _Faults:
+    """Tells of the first faults, and counts all of them."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.count = 0
+
+    def add(self, line: int, fault: str) -> None:
+        self.count += 1
+        if self.count <= _MOST_COMPLAINTS:
+            self._console.print(f"line {line}: {fault}")
+
+    def finish(self) -> None:
+        """Say how many lines were left out.
+
+        Raises:
+            typer.Exit: with 1 if there were any.
+        """
+        if self.count:
+            more = f" ({_MOST_COMPLAINTS} are shown)" if self.count > _MOST_COMPLAINTS else ""
+            self._console.print(f"{self.count} {'line' if self.count == 1 else 'lines'} skipped{more}")
+            raise typer.Exit(1)
+
+
+@contextmanager
+def _answered(file: str, choices: Choices, output: Path | None) -> Iterator[tuple[Staged, TextIO]]:
+    console = open_error_output()
+    faults = _Faults(console)
+    try:
+        with ExitStack() as stack:
+            is_table = file != STDIN and holds_tables(Path(file))
+            source = file if is_table else open_source(file, stack)
+            out = open_out(output, stack)
+            with ExitStack() as bar:
+                advance = watch_bytes(file, console, bar)
+                staged = stack.enter_context(answered(source, choices, faults.add, advance))
+            yield staged, out
+    except MissingTable as error:
+        raise typer.BadParameter(str(error), param_hint="FILE") from error
+    except EngineFailed as error:
+        console.print(str(error))
+        raise typer.Exit(2) from error
+    except import_module("duckdb").Error as error:
+        console.print(f"The engine gave up: {error}")
+        raise typer.Exit(2) from error
+    faults.finish()
+
+
+def _write(out: TextIO, rows: Iterable[msgspec.Struct]) -> None:
+    for several in batched(rows, _ROWS_AT_ONCE):
+        out.write(_ENCODER.encode_lines(several).decode())

@@ -1,0 +1,247 @@
+"""Commands for work that waits: ads in review, applications, failed jobs."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+
+from contatto.accounts import store as account_store
+from contatto.accounts.model import Business
+from contatto.ads import store as ad_store
+from contatto.ads.actions.campaigns import approve_ad, reject_ad
+from contatto.ads.model import Ad
+from contatto.capture import actions as capture_actions
+from contatto.capture import store as capture_store
+from contatto.capture.store import CaptureSwitch
+from contatto.cli.installation import (
+    BusinessOption,
+    carry_out,
+    find_one_business,
+    out,
+    print_table,
+    record_command,
+)
+from contatto.jobs import actions as job_actions
+from contatto.jobs.rules import FailedCounts, FailedWork, reason_text, work_text
+from contatto.kit.db.tx import Tx
+from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.settings import Settings
+
+AdId = Annotated[int, typer.Argument(help="Id of the ad, as the list shows it.")]
+ad_review_commands = typer.Typer(
+    no_args_is_help=True,
+    help="The operator's commands for the review of ads: list, approve, reject.",
+)
+
+
+@ad_review_commands.command("list")
+def list_ads_command() -> None:
+    """Show the ads that wait for your review."""
+    table = Table("ad", "name", "headline", "text", "changed")
+    for ad in carry_out(ad_store.list_ads_in_review):
+        table.add_row(str(ad.number), ad.name, ad.headline, ad.text, f"{ad.updated_at:%Y-%m-%d %H:%M}")
+    if table.rows:
+        print_table(table)
+    else:
+        out.print("No ad waits.")
+
+
+@ad_review_commands.command("approve")
+def approve_ad_command(ad_id: AdId) -> None:
+    """Approve an ad: it may be shown."""
+    _review_ad(lambda tx: approve_ad(tx, ad_id), "Approved")
+
+
+@ad_review_commands.command("reject")
+def reject_ad_command(
+    ad_id: AdId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
+) -> None:
+    """Reject an ad: it is not shown, and the business sees the reason."""
+    _review_ad(lambda tx: reject_ad(tx, ad_id, reason), "Rejected")
+
+
+def _review_ad(work: Callable[[Tx], Ad], says: str) -> None:
+    ad = carry_out(work)
+    out.print(f"{says} {ad.name} ({ad.number}).")
+
+
+ChannelAccountId = Annotated[str, typer.Argument(help="Id of the channel account, as the list shows it.")]
+capture_commands = typer.Typer(
+    no_args_is_help=True,
+    help="The operator's commands for applications for automatic lead capture: list, approve, refuse.",
+)
+
+
+@capture_commands.command("list")
+def list_applications_command() -> None:
+    """Show the applications that wait for you."""
+    table = Table("account", "company", "site", "privacy policy", "applied")
+    for switch in carry_out(capture_store.list_applications):
+        applied = f"{switch.applied_at:%Y-%m-%d %H:%M}" if switch.applied_at else ""
+        company = switch.company_name, switch.company_site, switch.privacy_policy_url
+        table.add_row(switch.channel_account_id, *company, applied)
+    if table.rows:
+        print_table(table)
+    else:
+        out.print("No application waits.")
+
+
+@capture_commands.command("approve")
+def approve_capture_command(account: ChannelAccountId) -> None:
+    """Approve an application; the business may turn capture on then."""
+    _review_capture(lambda tx: capture_actions.approve_capture(tx, account), "Approved")
+
+
+@capture_commands.command("refuse")
+def refuse_capture_command(
+    account: ChannelAccountId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
+) -> None:
+    """Refuse an application; the business sees the reason, and capture is turned off."""
+    _review_capture(lambda tx: capture_actions.refuse_capture(tx, account, reason), "Refused")
+
+
+def _review_capture(work: Callable[[Tx], CaptureSwitch], says: str) -> None:
+    switch = carry_out(work)
+    out.print(f"{says} {switch.company_name} ({switch.channel_account_id}).")
+
+
+MOST_ROWS: Final = 1_000
+JobIds = Annotated[list[str] | None, typer.Argument(help="Ids of failed jobs, such as job-7 or request-7.")]
+AllDead = Annotated[bool, typer.Option("--all", help="All that were given up.")]
+job_commands = typer.Typer(
+    no_args_is_help=True,
+    help="The operator's commands for background work that failed: list, show, replay, dismiss.",
+)
+
+
+@job_commands.command("list")
+def list_jobs_command(business: BusinessOption = "") -> None:
+    """Show what failed, given up first, of all businesses or one."""
+
+    def work(tx: Tx) -> list[tuple[Business, FailedCounts, list[FailedWork]]]:
+        chosen = [find_one_business(tx, business)] if business else account_store.list_businesses(tx)
+        return [
+            (
+                one_business,
+                job_actions.count_failed_work(tx, one_business.id),
+                job_actions.list_failed_work(tx, one_business.id, MOST_ROWS),
+            )
+            for one_business in chosen
+        ]
+
+    has_failed = False
+    for one_business, counts, jobs in carry_out(work):
+        table = Table("id", "what", "state", "since", "tries", "why")
+        for job in jobs:
+            state = "given up" if job.is_dead else f"again at {job.next_at:%Y-%m-%d %H:%M}"
+            since = f"{job.failed_at:%Y-%m-%d %H:%M}" if job.failed_at else ""
+            texts = str(work_text(job)), state, since, str(job.attempts), str(reason_text(job))
+            table.add_row(job.id, *texts)
+        if jobs:
+            has_failed = True
+            out.print(f"{one_business.name}: {counts.dead:,} given up, {counts.waiting:,} tried again.")
+            print_table(table)
+    if not has_failed:
+        out.print("No failed jobs.")
+
+
+@job_commands.command("show")
+def show_job_command(
+    failed_id: Annotated[str, typer.Argument(help="Id of a failed job.")], business: BusinessOption = ""
+) -> None:
+    """Show one failed job: its subject, since when it fails, and why."""
+    job = carry_out(
+        lambda tx: job_actions.load_failed_work(tx, find_one_business(tx, business).id, failed_id)
+    )
+    table = Table(show_header=False)
+    rows = {
+        "id": job.id,
+        "what": f"{work_text(job)} ({job.name})",
+        "to": job.destination,
+        **dict(job.about),
+        "state": "given up" if job.is_dead else "tried again",
+        "since": f"{job.failed_at:%Y-%m-%d %H:%M:%S}" if job.failed_at else "",
+        "tried again at": f"{job.next_at:%Y-%m-%d %H:%M:%S}" if job.next_at else "",
+        "tries": str(job.attempts),
+        "why": f"{reason_text(job)} ({job.reason})",
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value)
+    print_table(table)
+
+
+@job_commands.command("replay")
+def replay_jobs_command(
+    failed_ids: JobIds = None, every: AllDead = False, business: BusinessOption = ""
+) -> None:
+    """Do failed jobs again, as if they had never been tried: some by their ids, or all that were given up."""
+    chosen = _chosen_jobs(failed_ids, every)
+    kinds = _outbound_kinds()
+
+    def work(tx: Tx) -> tuple[int, int]:
+        one_business = find_one_business(tx, business)
+        done = refused = 0
+        if every:
+            done, after = job_actions.replay_dead_jobs(tx, one_business.id).done, 0
+            while (
+                some := job_actions.replay_dead_requests(tx, kinds, one_business.id, after)
+            ).last is not None:
+                done, refused, after = done + some.done, refused + some.refused, some.last
+        for job_id in chosen:
+            job_actions.replay_failed_work(tx, kinds, one_business.id, job_id)
+        record_command(tx, one_business, "jobs replay", _job_objects(chosen))
+        return done + len(chosen), refused
+
+    done, refused = carry_out(work)
+    out.print(f"{done:,} jobs are due again.")
+    if refused:
+        out.print(f"{refused:,} may not be sent any more, and stay as they are.")
+
+
+@job_commands.command("dismiss")
+def dismiss_jobs_command(
+    failed_ids: JobIds = None,
+    every: AllDead = False,
+    business: BusinessOption = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Give failed jobs up: some by their ids, or all that were given up already."""
+    chosen = _chosen_jobs(failed_ids, every)
+    if not yes:
+        typer.confirm("They are not done any more. Dismiss them?", abort=True)
+    kinds = _outbound_kinds()
+
+    def work(tx: Tx) -> int:
+        one_business = find_one_business(tx, business)
+        count = job_actions.dismiss_dead_work(tx, one_business.id) if every else len(chosen)
+        for job_id in chosen:
+            job_actions.dismiss_failed_work(tx, kinds, one_business.id, job_id)
+        record_command(tx, one_business, "jobs dismiss", _job_objects(chosen))
+        return count
+
+    out.print(f"{carry_out(work):,} jobs are dismissed.")
+
+
+def _chosen_jobs(failed_ids: list[str] | None, every: bool) -> list[str]:
+    """The ids that were given, each once.
+
+    Raises:
+        typer.BadParameter: ids and all, or neither.
+    """
+    chosen = list(dict.fromkeys(failed_ids or ()))
+    if bool(chosen) is every:
+        raise typer.BadParameter("give ids, or --all.")
+    return chosen
+
+
+def _outbound_kinds() -> Mapping[str, OutboundKind]:
+    """Load every kind of outbound request, which `list` and `show` do without."""
+    kinds: Mapping[str, OutboundKind] = import_module("contatto.wiring").outbound_kinds(Settings())
+    return kinds
+
+
+def _job_objects(chosen: list[str]) -> str:
+    return " ".join(f"failed_id={job_id}" for job_id in chosen)
