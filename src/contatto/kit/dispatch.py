@@ -1,4 +1,13 @@
-"""Dispatch of outbox events to handlers, and retries of their jobs."""
+"""Dispatch of outbox events to handlers, and retries of their jobs.
+
+A batch of background work dispatches its own events to batch handlers, in its transaction. Other events are
+left to `Drain`: batch handlers run at once for all new events, and each other handler gets a job per event.
+A job runs in a savepoint or a transaction of its own, together with its "done". Tenants take turns, so that
+one with thousands of events delays no other; a batch lasts some 50 ms at most.
+
+A job stores the name of its handler, so code may move while jobs wait. A job with a name that this release
+does not have waits for a release that has it.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +32,7 @@ from contatto.kit.outbox import DUE, FRESH, UNKNOWN, Job, JobState, StoredEvent,
 
 type Handler = Callable[[Tx, Any], None]
 type After = Mapping[type[Any], Mapping[str, Handler]]
-"""For each event its handlers by their names, which are kept in jobs and must never change."""
+"""Handlers of each event by their durable names, which jobs store."""
 type HandlerOfMany = Callable[[Tx, Sequence[Any]], None]
 type IsInterested = Callable[[Handler, str], bool]
 type Businesses = Callable[[Tx], Collection[str]]
@@ -31,7 +40,7 @@ type Businesses = Callable[[Tx], Collection[str]]
 
 @dataclass(frozen=True, slots=True)
 class TenantsOfKind[K]:
-    """The businesses of one kind, where one question tells those of all kinds."""
+    """Tenants of one kind, from a query that returns the tenants of all kinds."""
 
     ask: Callable[[Tx], Mapping[K, Collection[str]]]
     kind: K
@@ -42,7 +51,7 @@ class TenantsOfKind[K]:
 
 @dataclass(frozen=True, slots=True)
 class TenantHandler:
-    """A handler for the events of some businesses, which are named anew for each batch of events."""
+    """Handler for the events of some tenants, which are queried anew for each batch."""
 
     businesses: Businesses
     handler: Handler
@@ -53,10 +62,10 @@ class TenantHandler:
 
 @dataclass(frozen=True, slots=True)
 class BatchHandler:
-    """A handler of many events, in their order; to do one is a batch of one.
+    """Handler of many events, in their order.
 
-    It runs as soon as events are handed out, in that transaction, and without a job: many events need a
-    statement for each table then. Where it fails, each of these events gets a job, which is tried by itself.
+    It runs in the transaction of the dispatch, without jobs, so that many events need one statement per
+    table. If it fails, each of these events gets a job.
     """
 
     run: HandlerOfMany
@@ -66,7 +75,7 @@ class BatchHandler:
 
 
 def interest(tx: Tx) -> IsInterested:
-    """Return whether a handler is interested in events of a business, with each question asked once."""
+    """Return a function that tells if a handler takes a tenant's events; each query runs once."""
     answers: dict[Callable[[Tx], Any], Any] = {}
 
     def ask[A](question: Callable[[Tx], A]) -> A:
@@ -78,75 +87,79 @@ def interest(tx: Tx) -> IsInterested:
     def is_interested(handler: Handler, business_id: str) -> bool:
         if not isinstance(handler, TenantHandler):
             return True
-        of = handler.businesses
-        return business_id in (ask(of.ask).get(of.kind, ()) if isinstance(of, TenantsOfKind) else ask(of))
+        tenants = handler.businesses
+        if isinstance(tenants, TenantsOfKind):
+            return business_id in ask(tenants.ask).get(tenants.kind, ())
+        return business_id in ask(tenants)
 
     return is_interested
 
 
-type _Happened = tuple[Any, dict[str, Any]]
-"""An event, and its row."""
+type _EventRow = tuple[Any, dict[str, Any]]
+"""Event and its row."""
 
 _WAIT_LITTLE: Final = "SET LOCAL lock_timeout = '20ms'"
 _WAIT_AS_BEFORE: Final = "SET LOCAL lock_timeout = DEFAULT"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 """Source: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 _ROUNDS: Final = 3
-"""How often events are handed out that handlers led to; what these lead to is left to the drain."""
+"""Rounds in which events of handlers are dispatched; the drain takes the rest."""
 
 
 def handing_out[T](after: After, work: Callable[[Tx], T]) -> Callable[[Tx], T]:
-    """The same work; where it may, it hands out its events itself."""
+    """Return work that dispatches its own events to batch handlers, where all handlers allow it."""
 
     def both(tx: Tx) -> T:
-        with holding(tx.connection) as held:
-            done = work(tx)
+        with holding(tx.connection) as deferred:
+            result = work(tx)
             is_interested = interest(tx)
             for _ in range(_ROUNDS):
-                if held:
-                    _hand_out(tx, after, held, is_interested)
-            _write(tx, held)
-        return done
+                if deferred:
+                    _dispatch(tx, after, deferred, is_interested)
+            insert_all(tx, events, [row for _, row in deferred])
+        return result
 
     return both
 
 
-def _hand_out(tx: Tx, after: After, held: list[_Happened], is_interested: IsInterested) -> None:
-    """Tell the handlers of many, and write the events; what these led to is held instead."""
-    happened, together = list(held), dict[BatchHandler, list[Any]]()
-    held.clear()
-    kinds = dict.fromkeys((type(event), row["business_id"]) for event, row in happened)
-    of_many = {kind: _list_of_many(after, kind, is_interested) for kind in kinds}
-    for event, row in happened:
-        handlers = of_many[type(event), row["business_id"]]
+def _dispatch(tx: Tx, after: After, deferred: list[_EventRow], is_interested: IsInterested) -> None:
+    """Run batch handlers, then write the events; events of these handlers are deferred."""
+    emitted, batches = list(deferred), dict[BatchHandler, list[Any]]()
+    deferred.clear()
+    kinds = dict.fromkeys((type(event), row["business_id"]) for event, row in emitted)
+    handlers_of = {kind: _list_batch_handlers(after, *kind, is_interested) for kind in kinds}
+    for event, row in emitted:
+        handlers = handlers_of[type(event), row["business_id"]]
         row["fanned_out"] = handlers is not None
         for handler in handlers or ():
-            together.setdefault(handler, []).append(event)
+            batches.setdefault(handler, []).append(event)
     try:
-        with _hardly_waiting(tx, together), savepoint(tx):
-            for handler, some in together.items():
-                handler.run(tx, some)
-    except Exception as error:  # found again, and put down to the event at fault, by the drain
-        if not _is_held_elsewhere(error):
+        with _short_lock_timeout(tx, batches), savepoint(tx):
+            for handler, batch in batches.items():
+                handler.run(tx, batch)
+    except Exception as error:  # the drain runs the events again, and finds the faulty one
+        is_locked = isinstance(error, OperationalError) and (
+            getattr(error.orig, "sqlstate", "") == _LOCK_NOT_AVAILABLE
+        )
+        if not is_locked:
             logger().warning("outbox.failed_at_once", error_at=where(error))
-        for _, row in happened:
+        for _, row in emitted:
             row["fanned_out"] = False
-    _write(tx, happened)
+    insert_all(tx, events, [row for _, row in emitted])
 
 
-def _list_of_many(
-    after: After, of: tuple[type[Any], str], is_interested: IsInterested
+def _list_batch_handlers(
+    after: After, kind: type[Any], business_id: str, is_interested: IsInterested
 ) -> list[BatchHandler] | None:
-    """The handlers of a kind of events of a business; None if one of them takes each event alone."""
-    kind, business_id = of
-    wanted = [each for each in after.get(kind, {}).values() if is_interested(each, business_id)]
-    of_many = [each for each in wanted if isinstance(each, BatchHandler)]
-    return of_many if kind in after and len(of_many) == len(wanted) else None
+    """Return the handlers of a tenant's events; None if one of them needs a job per event."""
+    handlers = [handler for handler in after.get(kind, {}).values() if is_interested(handler, business_id)]
+    batch_handlers = [handler for handler in handlers if isinstance(handler, BatchHandler)]
+    return batch_handlers if kind in after and len(batch_handlers) == len(handlers) else None
 
 
 @contextmanager
-def _hardly_waiting(tx: Tx, handlers: Collection[BatchHandler]) -> Iterator[None]:
-    """What somebody else holds ends a statement soon, if there is anything to run.
+def _short_lock_timeout(tx: Tx, handlers: Collection[BatchHandler]) -> Iterator[None]:
+    """Wait only briefly for rows that other transactions lock, so that no two wait for each other.
 
     Source: https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
     """
@@ -160,35 +173,27 @@ def _hardly_waiting(tx: Tx, handlers: Collection[BatchHandler]) -> Iterator[None
         tx.connection.exec_driver_sql(_WAIT_AS_BEFORE)
 
 
-def _is_held_elsewhere(error: Exception) -> bool:
-    return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", "") == _LOCK_NOT_AVAILABLE
-
-
-def _write(tx: Tx, happened: Sequence[_Happened]) -> None:
-    insert_all(tx, events, [row for _, row in happened])
-
-
 RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
-"""Seconds to wait before each further try; when they are used up the job is dead."""
+"""Seconds before each retry; after the last one the job is dead."""
 LEASE: Final = timedelta(seconds=60)
 LATER: Final = timedelta(minutes=10)
-"""How long a job waits whose handler is not known here, before it is looked at again."""
+"""Delay of a job with a handler that this release does not have."""
 FANNED_OUT: Final = 500
-"""New events that are handed out together."""
+"""Greatest number of events per dispatch."""
 CLAIMED: Final = 50
-"""Jobs that are claimed together: few, so that who comes next does not wait for long."""
+"""Jobs per claim; few, so that other tenants do not wait long."""
 
 
 _HANDED_OUT: Final = update(events).where(within(events.c.seq, "seqs")).values(fanned_out=True)
 
 
 class UnknownHandler(Exception):
-    """A job names a handler that is not in the table of this release."""
+    """Error of a job with a handler that this release does not have."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """An event that one of its handlers is told of."""
+class _Delivery:
+    """Event for one of its handlers."""
 
     event: StoredEvent
     kind: type[Any]
@@ -197,26 +202,24 @@ class _Told:
 
 
 class Drain:
-    """Hands new events to their handlers and runs the jobs that are due, in turn by business.
+    """Dispatches new events and runs due jobs, in turn by tenant.
 
     Args:
-        after: the handlers of each event.
-        claimed: jobs that are claimed together.
+        after: handlers of each event.
+        claimed: jobs per claim.
     """
 
     def __init__(self, after: After, claimed: int = CLAIMED) -> None:
         self._kinds = {event_name(kind): (kind, handlers) for kind, handlers in after.items()}
         self._claimed = claimed
-        known: ColumnElement[bool] = literal_column(
-            f"name IN ({', '.join(f"'{name}'" for name in self._kinds)})"
-        )
-        is_known = known if self._kinds else false()
+        names = ", ".join(f"'{name}'" for name in self._kinds)
+        is_known: ColumnElement[bool] = literal_column(f"name IN ({names})") if names else false()
         self._events = Turns(Queue(events, and_(FRESH, is_known), events.c.at))
         self._jobs = Turns(Queue(jobs, DUE, jobs.c.due_at))
 
     @property
     def tables(self) -> frozenset[str]:
-        """Whose changes may bring work."""
+        """Return the tables that may bring work when they change."""
         return self._events.queue.tables | self._jobs.queue.tables
 
     def is_due(self, tx: Tx) -> bool:
@@ -224,45 +227,45 @@ class Drain:
         return self._events.queue.is_due(tx) or self._jobs.queue.is_due(tx)
 
     async def run_batch(self, db: Database) -> int:
-        """Give new events their jobs and run some jobs that are due.
+        """Dispatch new events, and run some due jobs.
 
         Returns:
-            How many jobs ran, and how often handlers of many events were told; call again until it is 0.
+            The number of jobs and of deliveries to batch handlers; call again until it is 0.
         """
         if not await db.read(self.is_due):
             return 0
-        together, claimed = await db.write(self._claim, in_background=True)
+        delivered, claimed = await db.write(self._claim, in_background=True)
         waiting = claimed
         while waiting:
             done = await db.write(partial(self._run_some, waiting=waiting), in_background=True)
             waiting = waiting[done:]
-        return together + len(claimed)
+        return delivered + len(claimed)
 
     async def run_all(self, db: Database) -> int:
-        """Run all that is due; say how many jobs that were."""
+        """Run all that is due, and return how many jobs."""
         done = 0
         while count := await self.run_batch(db):
             done += count
         return done
 
     def _claim(self, tx: Tx) -> tuple[int, list[tuple[Job, StoredEvent]]]:
-        together = self._fan_out(tx)
+        delivered = self._fan_out(tx)
 
         def list_jobs(business_id: str, limit: int) -> list[Job]:
             return self._jobs.queue.list(tx, Job, business_id, limit)
 
         claimed = self._jobs.list_rows(tx, self._claimed, list_jobs)
         if not claimed:
-            return together, []
+            return delivered, []
         self._jobs.served(claimed[-1].business_id)
         lease = update(jobs).where(jobs.c.id.in_([job.id for job in claimed]))
         tx.execute(lease.values(due_at=tx.now + LEASE, attempts=jobs.c.attempts + 1))
-        of = select(events).where(events.c.seq.in_({job.event_seq for job in claimed}))
-        found = {event.seq: event for event in tx.list(StoredEvent, of)}
-        return together, [(job, found[job.event_seq]) for job in claimed]
+        query = select(events).where(events.c.seq.in_({job.event_seq for job in claimed}))
+        event_of = {event.seq: event for event in tx.list(StoredEvent, query)}
+        return delivered, [(job, event_of[job.event_seq]) for job in claimed]
 
     def _fan_out(self, tx: Tx) -> int:
-        """Hand new events out; say how often handlers of many were told of one."""
+        """Dispatch new events, and return the number of deliveries to batch handlers."""
 
         def list_fresh(business_id: str, limit: int) -> list[StoredEvent]:
             return self._events.queue.list(tx, StoredEvent, business_id, limit)
@@ -272,27 +275,32 @@ class Drain:
             return 0
         self._events.served(fresh[-1].business_id)
         is_interested = interest(tx)
-        told = [
-            _Told(event, kind, name, handler)
+        deliveries = [
+            _Delivery(event, kind, name, handler)
             for event in sorted(fresh, key=lambda event: event.seq)
             for kind, handlers in (self._kinds[event.name],)
             for name, handler in handlers.items()
             if is_interested(handler, event.business_id)
         ]
-        alone = _tell_together(tx, told)
+        with_job = _run_batch_handlers(tx, deliveries)
         new = {"state": JobState.DUE, "attempts": 0, "due_at": tx.now}
         rows = [
-            {"business_id": each.event.business_id, "event_seq": each.event.seq, "handler": each.name} | new
-            for each in alone
+            {
+                "business_id": delivery.event.business_id,
+                "event_seq": delivery.event.seq,
+                "handler": delivery.name,
+            }
+            | new
+            for delivery in with_job
         ]
         insert_new(tx, jobs, rows)
         update_rows(tx, _HANDED_OUT, [{"seqs": [event.seq for event in fresh]}])
-        return len(told) - len(alone)
+        return len(deliveries) - len(with_job)
 
     def _run_some(self, tx: Tx, waiting: list[tuple[Job, StoredEvent]]) -> int:
-        """Run jobs in their order until the time is up; say how many.
+        """Run jobs in their order until the time is up, and return how many.
 
-        On PostgreSQL each has a transaction of its own: it keeps its rows locked for no other.
+        On PostgreSQL each job has its own transaction, so that it locks rows only while it runs.
         """
         done = 0
         for job, event in in_time(waiting[:1] if tx.locks_rows else waiting):
@@ -301,7 +309,9 @@ class Drain:
                     self._run(tx, job, event)
             except UnknownHandler:
                 logger().warning("outbox.unknown_handler", job_id=str(job.id), handler=job.handler)
-                _put_off(tx, job)
+                # A release that knows the handler runs it; this was no try.
+                values = {"due_at": tx.now + LATER, "attempts": job.attempts, "last_error": UNKNOWN}
+                tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values))
             except Exception as error:  # whatever a handler raises becomes a retry
                 logger().warning(
                     "outbox.failed", job_id=str(job.id), handler=job.handler, error_at=where(error)
@@ -319,33 +329,28 @@ class Drain:
             handlers[job.handler](tx, msgspec.json.decode(event.payload, type=kind))
 
 
-def _tell_together(tx: Tx, told: list[_Told]) -> list[_Told]:
-    """Run the handlers of many events, each in a savepoint; give what is left or has failed."""
-    alone, together = list[_Told](), dict[BatchHandler, list[_Told]]()
-    for each in told:
-        if isinstance(each.handler, BatchHandler):
-            together.setdefault(each.handler, []).append(each)
+def _run_batch_handlers(tx: Tx, deliveries: list[_Delivery]) -> list[_Delivery]:
+    """Run the batch handlers, each in a savepoint; return the deliveries that need a job."""
+    with_job, batches = list[_Delivery](), dict[BatchHandler, list[_Delivery]]()
+    for delivery in deliveries:
+        if isinstance(delivery.handler, BatchHandler):
+            batches.setdefault(delivery.handler, []).append(delivery)
         else:
-            alone.append(each)
-    for handler, some in together.items():
+            with_job.append(delivery)
+    for handler, batch in batches.items():
+        payloads = [(delivery.event.payload, delivery.kind) for delivery in batch]
         try:
             with savepoint(tx):
-                handler.run(tx, [msgspec.json.decode(each.event.payload, type=each.kind) for each in some])
-        except Exception as error:  # found again, and put down to the event at fault, when each has its job
-            logger().warning("outbox.failed_together", handler=some[0].name, error_at=where(error))
-            alone += some
-    return alone
+                handler.run(tx, [msgspec.json.decode(payload, type=kind) for payload, kind in payloads])
+        except Exception as error:  # each event gets a job, which finds the faulty one
+            logger().warning("outbox.failed_together", handler=batch[0].name, error_at=where(error))
+            with_job += batch
+    return with_job
 
 
 async def drain(db: Database, after: After, limit: int = 200) -> int:
-    """Run jobs that are due, once; say how many, so call again until it is 0."""
+    """Run due jobs once, and return how many; call again until it is 0."""
     return await Drain(after, limit).run_batch(db)
-
-
-def _put_off(tx: Tx, job: Job) -> None:
-    """Leave a job to a release that knows its handler; that was no try."""
-    values = {"due_at": tx.now + LATER, "attempts": job.attempts, "last_error": UNKNOWN}
-    tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values))
 
 
 def _note_failure(tx: Tx, job: Job, error: Exception) -> None:

@@ -1,4 +1,9 @@
-"""Transactional outbox: events committed with their rows, and one job per handler."""
+"""Transactional outbox: events committed with their rows, and one job per handler.
+
+An event is a row of the transaction that it describes, so none is lost or invented. A failed job is retried
+with back-off and ends as a dead letter, until a member replays or dismisses it. Other handlers of the event
+are not delayed. ``kit/dispatch`` runs the jobs.
+"""
 
 import re
 from collections.abc import Iterable
@@ -33,11 +38,11 @@ from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
 from contatto.kit.db.write_queue import held_of
 
 UNKNOWN: Final = "unknown handler"
-"""Why a job waits whose handler the release that looked at it does not know."""
+"""Error of a job with a handler that this release does not have."""
 
 
 class JobState(StrEnum):
-    """What became of a job; a dead one waits for a person, who replays or dismisses it."""
+    """State of a job; a dead one waits for a member's decision."""
 
     DUE = "due"
     DONE = "done"
@@ -47,11 +52,11 @@ class JobState(StrEnum):
 
 _NAME_PARTS: Final = re.compile(r"(?<!^)(?=[A-Z])")
 FRESH: Final[ColumnElement[bool]] = literal_column("NOT fanned_out")
-"""Whether an event has no jobs yet, in the words of its index."""
+"""Condition of undispatched events, verbatim as in the index."""
 DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
-"""Whether a job is still to be done, in the words of its index."""
+"""Condition of due jobs, verbatim as in the index."""
 OVER: Final[ColumnElement[bool]] = literal_column("state IN ('done', 'dismissed')")
-"""Whether nobody looks at a job again, in the words of its index."""
+"""Condition of finished jobs, verbatim as in the index."""
 _FAILED: Final[ColumnElement[bool]] = literal_column(
     "(state = 'dead' OR (state = 'due' AND last_error IS NOT NULL))"
 )
@@ -90,7 +95,7 @@ jobs = Table(
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as its row; ``payload`` is the JSON of its fields (ids and times, no contact values)."""
+    """Event as a row; ``payload`` is the JSON of its fields, without contact values."""
 
     seq: int
     business_id: str
@@ -109,7 +114,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class FailedJob:
-    """A job that failed, with the event that it is about; ``failed_at`` is the first time of those since."""
+    """Failed job with its event; ``failed_at`` is the first failure of the current series."""
 
     id: int
     business_id: str
@@ -124,33 +129,33 @@ class FailedJob:
 
 
 def event_name(kind: type[Any]) -> str:
-    """``LeadCaptured`` → ``lead_captured``."""
-    return _spelled(kind.__name__)
+    """Return the durable name of an event: ``LeadCaptured`` → ``lead_captured``."""
+    return _snake_case(kind.__name__)
 
 
 @cache
-def _spelled(name: str) -> str:
+def _snake_case(name: str) -> str:
     return _NAME_PARTS.sub("_", name).lower()
 
 
 def emit(tx: Tx, business_id: str, event: Any) -> None:
     """Append an event (a frozen dataclass of ids, texts and numbers) to this transaction."""
     row = _row_of_event(tx, business_id, event)
-    held = held_of(tx.connection)
-    if held is None:
+    deferred = held_of(tx.connection)
+    if deferred is None:
         tx.insert(events, row)
     else:
-        held.append((event, row))
+        deferred.append((event, row))
 
 
 def emit_all(tx: Tx, happened: Iterable[tuple[str, Any]]) -> None:
-    """Append events, each with its business, in their order."""
-    made = [(event, _row_of_event(tx, business_id, event)) for business_id, event in happened]
-    held = held_of(tx.connection)
-    if held is None:
-        insert_all(tx, events, [row for _, row in made])
+    """Append events, each with its tenant, in their order."""
+    rows = [(event, _row_of_event(tx, business_id, event)) for business_id, event in happened]
+    deferred = held_of(tx.connection)
+    if deferred is None:
+        insert_all(tx, events, [row for _, row in rows])
     else:
-        held += made
+        deferred += rows
 
 
 def _row_of_event(tx: Tx, business_id: str, event: Any) -> dict[str, Any]:
@@ -164,19 +169,19 @@ def _row_of_event(tx: Tx, business_id: str, event: Any) -> dict[str, Any]:
 
 
 def list_events(tx: Tx, after_seq: int, limit: int = 500) -> list[StoredEvent]:
-    """Events of all businesses after a sequence number, oldest first; for the live feed."""
+    """Return events of all tenants after a sequence number, oldest first, for the live feed."""
     statement = select(events).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
     return tx.list(StoredEvent, statement)
 
 
 def list_events_of(tx: Tx, business_id: str, after_seq: int, limit: int = 500) -> list[StoredEvent]:
-    """Events of one business after a sequence number, oldest first; for a stream that resumes."""
+    """Return events of one tenant after a sequence number, oldest first, for a stream that resumes."""
     query = select(events).where(events.c.business_id == business_id, events.c.seq > after_seq)
     return tx.list(StoredEvent, query.order_by(events.c.seq).limit(limit))
 
 
 def count_waiting(tx: Tx) -> int:
-    """Events that were not handed out yet, and jobs that are due by now."""
+    """Count undispatched events and due jobs."""
     fresh = select(func.count()).select_from(events).where(FRESH)
     due = select(func.count()).where(DUE, jobs.c.due_at <= tx.now)
     return int(tx.scalar(fresh)) + int(tx.scalar(due))
@@ -190,19 +195,19 @@ def last_seq(tx: Tx) -> int:
 
 
 def replay_dead(tx: Tx, business_id: str) -> int:
-    """Make all dead letters of a business due again; say how many."""
+    """Make all dead letters of a tenant due again, and return how many."""
     dead = _FAILED, jobs.c.business_id == business_id, jobs.c.state == JobState.DEAD
     return tx.execute(_replay(tx).where(*dead)).rowcount
 
 
 def dismiss_dead(tx: Tx, business_id: str) -> int:
-    """Give up all dead letters of a business; say how many."""
+    """Dismiss all dead letters of a tenant, and return how many."""
     dead = _FAILED, jobs.c.business_id == business_id, jobs.c.state == JobState.DEAD
     return tx.execute(update(jobs).where(*dead).values(state=JobState.DISMISSED, due_at=tx.now)).rowcount
 
 
 def count_failed_jobs(tx: Tx, business_id: str) -> dict[JobState, int]:
-    """Return how many are dead, and how many failed and are tried again."""
+    """Count the dead jobs, and the failed ones with a retry."""
     query = select(jobs.c.state, func.count().label("count")).where(
         _FAILED, jobs.c.business_id == business_id
     )
@@ -211,9 +216,9 @@ def count_failed_jobs(tx: Tx, business_id: str) -> dict[JobState, int]:
 
 
 def replay_job(tx: Tx, business_id: str, job_id: int) -> bool:
-    """Make a job that failed due again, as if it had never been tried; False when there is no such job."""
-    mine = jobs.c.business_id == business_id, jobs.c.id == job_id, _FAILED
-    return tx.execute(_replay(tx).where(*mine)).rowcount == 1
+    """Make a failed job due again with all its tries; return False when it does not exist."""
+    own = jobs.c.business_id == business_id, jobs.c.id == job_id, _FAILED
+    return tx.execute(_replay(tx).where(*own)).rowcount == 1
 
 
 def _replay(tx: Tx) -> Update:
@@ -222,16 +227,16 @@ def _replay(tx: Tx) -> Update:
 
 
 def dismiss_job(tx: Tx, business_id: str, job_id: int) -> bool:
-    """Give a job up that failed; False when there is no such job."""
-    mine = jobs.c.business_id == business_id, jobs.c.id == job_id, _FAILED
-    over = update(jobs).where(*mine).values(state=JobState.DISMISSED, due_at=tx.now)
+    """Dismiss a failed job; return False when it does not exist."""
+    own = jobs.c.business_id == business_id, jobs.c.id == job_id, _FAILED
+    over = update(jobs).where(*own).values(state=JobState.DISMISSED, due_at=tx.now)
     return tx.execute(over).rowcount == 1
 
 
 def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[FailedJob]:
-    """Jobs of a business that are dead, then those that failed and are tried again, the latest first."""
-    found = _failed_jobs(business_id).order_by(jobs.c.state, jobs.c.id.desc())
-    return tx.list(FailedJob, found.limit(limit))
+    """Return the dead jobs of a tenant, then the failed ones with a retry, latest first."""
+    query = _failed_jobs(business_id).order_by(jobs.c.state, jobs.c.id.desc())
+    return tx.list(FailedJob, query.limit(limit))
 
 
 def find_failed_job(tx: Tx, business_id: str, job_id: int) -> FailedJob | None:
@@ -244,32 +249,32 @@ def _failed_jobs(business_id: str) -> Select[Any]:
 
 
 KEEP: Final = timedelta(days=7)
-"""How long done jobs and heard events stay; a page that was away longer reloads."""
+"""Time for which finished jobs and events stay, so that a page can resume its stream."""
 
 
 def purge_settled(tx: Tx) -> int:
-    """Delete some jobs that were done and events that were heard long ago; say how many.
+    """Delete some old finished jobs and dispatched events, and return how many.
 
-    The newest event stays, as SQLite would give its number again, and a number must not come twice.
+    The newest event stays, because SQLite would assign its sequence number again.
     """
-    done = tx.delete_some(jobs, OVER, jobs.c.due_at < tx.now - KEEP)
-    heard = tx.delete_some(
+    job_count = tx.delete_some(jobs, OVER, jobs.c.due_at < tx.now - KEEP)
+    event_count = tx.delete_some(
         events,
         events.c.fanned_out.is_(True),
         events.c.at < tx.now - KEEP,
         events.c.seq < select(func.max(events.c.seq)).correlate(None).scalar_subquery(),
         events.c.seq.not_in(select(jobs.c.event_seq).where(~OVER)),
     )
-    return done + heard
+    return job_count + event_count
 
 
 def count_dead_jobs(tx: Tx) -> int:
-    """Jobs of all businesses that wait for a person."""
+    """Count the dead jobs of all tenants."""
     return int(tx.scalar(select(func.count()).select_from(jobs).where(jobs.c.state == JobState.DEAD)))
 
 
 def find_oldest_waiting(tx: Tx) -> datetime | None:
-    """Since when the oldest event waits to be handed out, or the oldest job that is due."""
+    """Return the time of the oldest undispatched event or due job."""
     fresh: datetime | None = tx.scalar(select(func.min(events.c.at)).where(FRESH))
     due: datetime | None = tx.scalar(select(func.min(jobs.c.due_at)).where(DUE, jobs.c.due_at <= tx.now))
     return min((at for at in (fresh, due) if at is not None), default=None)

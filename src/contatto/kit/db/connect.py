@@ -16,26 +16,26 @@ from contatto.kit.db.types import SEALED, metadata, row_columns, sealed_place
 from contatto.kit.settings import Settings
 from contatto.kit.vault import KEY_FILE, Vault, load_keys, sealed_head, vault_of
 
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_BESIDE: Final = ("", "-wal", "-shm", "-journal")
-"""What SQLite puts beside a database; it gets the rights that the database has."""
+_OTHER_USERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_FILE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
+"""Suffixes of SQLite's files, which inherit the rights of the database."""
 
 
 def take_from_others(paths: Iterable[Path]) -> None:
-    """Take the rights of others on files that were made before, such as by a copy that was put back."""
+    """Remove the rights of other users from existing files, such as a restored backup."""
     for path in paths:
-        if path.is_file() and (mode := path.stat().st_mode) & _OTHERS:
-            path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+        if path.is_file() and (mode := path.stat().st_mode) & _OTHER_USERS:
+            path.chmod(stat.S_IMODE(mode) & ~_OTHER_USERS)
 
 
 def files_of_sqlite(url: str) -> list[Path]:
-    """The files of a database by its URL; none where it is no SQLite."""
+    """Return the files of a SQLite URL; none for another engine."""
     path = url.removeprefix("sqlite:///").partition("?")[0]
-    return [Path(f"{path}{end}") for end in _BESIDE] if path != url else []
+    return [Path(f"{path}{end}") for end in _FILE_SUFFIXES] if path != url else []
 
 
 def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS) -> Database:
-    """Open the storage that a SQLAlchemy URL names; work that needs a port which is not handed in fails.
+    """Open the storage of a SQLAlchemy URL.
 
     Raises:
         ValueError: the scheme is neither sqlite nor postgresql.
@@ -43,7 +43,7 @@ def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS)
     if url.startswith("sqlite:"):
         return SqliteDatabase(url, clock, vault, ports)
     if url.startswith("postgresql"):
-        # Its driver takes 10 MiB of memory, which a process on SQLite does without.
+        # Loaded lazily: its driver takes 10 MiB of memory.
         postgres = import_module("contatto.kit.db.postgres")
         used = url.replace("postgresql://", "postgresql+psycopg://", 1)
         opened: Database = postgres.PostgresDatabase(used, clock, vault, ports)
@@ -52,7 +52,7 @@ def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS)
 
 
 def open_storage(settings: Settings, clock: Clock, ports: Parts) -> Database:
-    """Open the storage of an installation with its keys, in a folder that is for its owner alone."""
+    """Open the storage of an installation with its keys, readable by its owner only."""
     vault = vault_of(load_keys(settings.secret_keys, settings.data_dir))
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
@@ -63,12 +63,12 @@ type Progress = Callable[[int], None]
 
 
 def count_sealed_rows(tx: Tx) -> int:
-    """Rows that may hold a sealed value, over all tables."""
+    """Count the rows of all tables with sealed columns."""
     return sum(int(tx.scalar(select(func.count()).select_from(table))) for table, _ in _sealed_columns())
 
 
 def count_sealed_with(tx: Tx, key_id: str) -> int:
-    """Values, over all tables, that only this key opens."""
+    """Count the values of all tables that only this key opens."""
     head = sealed_head(key_id)
     return sum(
         int(tx.scalar(select(func.count()).where(func.substr(column, 1, len(head)) == literal(head))))
@@ -78,23 +78,23 @@ def count_sealed_with(tx: Tx, key_id: str) -> int:
 
 
 def reseal_all(db: Database, progress: Progress, batch: int = 500) -> int:
-    """Seal what older keys sealed anew, in short transactions, while the installation goes on working.
+    """Seal all values of older keys with the newest one, in short transactions.
 
-    It may be stopped and started again: what is done is skipped. ``progress`` is told how many rows each step
-    looked at.
+    The installation goes on working. A second run skips finished rows. ``progress`` gets the number of rows
+    per step.
 
     Returns:
-        How many values were sealed anew.
+        The number of values that were sealed again.
     """
     changed = 0
     for table, columns in _sealed_columns():
         keys = tuple(table.primary_key.columns)
         last: tuple[Any, ...] | None = None
         while True:
-            seen, count, last = db.write_now(_step(table, keys, columns, (last, batch)))
+            row_count, count, last = db.write_now(_step(table, keys, columns, (last, batch)))
             changed += count
-            progress(seen)
-            if seen < batch:
+            progress(row_count)
+            if row_count < batch:
                 break
     return changed
 
@@ -112,16 +112,16 @@ def _step(
     columns: list[Column[Any]],
     place: tuple[tuple[Any, ...] | None, int],
 ) -> Callable[[Tx], tuple[int, int, tuple[Any, ...] | None]]:
-    """One batch: how many rows it saw, how many values it sealed anew, and the key that it ended at."""
+    """Return a batch; it returns its row count, its sealed values and its last key."""
     last, batch = place
 
     def work(tx: Tx) -> tuple[int, int, tuple[Any, ...] | None]:
         naming = (table.c[name] for name in row_columns(table))
         read = list(dict.fromkeys((*keys, table.c.business_id, *naming, *columns)))
         statement = select(*read).order_by(*keys).limit(batch)
-        wanted = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
-        # Held until the end: else a value that somebody changes meanwhile would be written over.
-        rows = tx.execute(wanted.with_for_update() if tx.locks_rows else wanted).mappings().all()
+        query = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
+        # Locked, so that a concurrent change is not overwritten.
+        rows = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().all()
         changed = 0
         for row in rows:
             fresh = {

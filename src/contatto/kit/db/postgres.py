@@ -15,7 +15,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -23,7 +23,6 @@ from contatto.kit.clock import Clock
 from contatto.kit.db.database import (
     STATEMENTS_KEPT,
     Database,
-    Tables,
     Work,
     acting_for,
     followed,
@@ -36,16 +35,16 @@ from contatto.kit.db.database import (
 )
 from contatto.kit.db.prepared import insert_rows
 from contatto.kit.db.tx import MadeLater, Parts, Row, Tx
-from contatto.kit.db.types import KINDS, ArrayKind
-from contatto.kit.db.write_queue import GROUP_LIMIT, InsertBatcher, Write, group_alike, list_made, settle
+from contatto.kit.db.types import KINDS
+from contatto.kit.db.write_queue import GROUP_LIMIT, InsertBatcher, Write, group_alike, settle, with_rows
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
 
 LOOKS_AFTER_S: Final = 2.0
-"""How long it waits between two looks, and before the first."""
+"""Interval of checks, and delay of the first one."""
 GROWN_ROWS: Final = 1_000
-"""Changed rows that matter; of a table that has more, as many as it has."""
+"""Least changed rows for an update; of larger tables as many as they have."""
 
 _GROWN: Final = text(
     "SELECT quote_ident(relname) FROM pg_class"
@@ -56,10 +55,15 @@ _GROWN: Final = text(
 
 
 def analyze_grown_tables(connection: Connection) -> list[str]:
-    """Find out what those tables hold that doubled since that was known; say which these are.
+    """Update the statistics of tables that doubled, and return their names.
+
+    The server does so once a minute at the earliest; until then prepared statements keep plans for empty
+    tables.
 
     Args:
-        connection: one that commits each statement by itself.
+        connection: in autocommit mode.
+
+    Source: https://www.postgresql.org/docs/current/routine-vacuuming.html#VACUUM-FOR-STATISTICS
     """
     grown = list(connection.execute(_GROWN, {"rows": GROWN_ROWS}).scalars())
     for table in grown:
@@ -68,10 +72,10 @@ def analyze_grown_tables(connection: Connection) -> list[str]:
 
 
 class StatisticsRefresher:
-    """Looks for tables that grew, beside the work, now and then while something is written.
+    """Updates statistics of grown tables from time to time, while something is written.
 
     Args:
-        run: runs in a thread.
+        run: runs a function in a thread.
     """
 
     def __init__(self, engine: Engine, run: Callable[[Callable[[], None]], object]) -> None:
@@ -81,13 +85,13 @@ class StatisticsRefresher:
         self._looks_at = time.monotonic() + LOOKS_AFTER_S
 
     def wrote(self) -> None:
-        """Something was written; it may be time to look."""
+        """Check for grown tables if it is time."""
         if time.monotonic() < self._looks_at:
             return
         with self._lock:
             if time.monotonic() < self._looks_at:
                 return
-            self._looks_at = float("inf")  # until this one has ended
+            self._looks_at = float("inf")  # until this check has ended
         try:
             self._run(self._look)
         except RuntimeError:  # the threads have ended
@@ -97,48 +101,38 @@ class StatisticsRefresher:
         try:
             with self._engine.connect() as connection:
                 analyze_grown_tables(connection.execution_options(isolation_level="AUTOCOMMIT"))
-        except DBAPIError as error:  # it only makes things quicker
+        except DBAPIError as error:  # statistics only make queries faster
             logger().warning("database.not_learnt", error_at=where(error))
         finally:
             self._looks_at = time.monotonic() + LOOKS_AFTER_S
 
 
 def register_dumpers() -> None:
-    """For all connections of this process that are opened from now on."""
+    """Let the driver send binary arrays as they are, on connections that open later."""
     for kind in KINDS.values():
-        adapters.register_dumper(kind.shape, _dumper(kind))
-
-
-def _dumper(kind: ArrayKind) -> type[Dumper]:
-    class _AsItIs(Dumper):
-        format = Format.BINARY
-        oid = kind.array
-
-        def dump(self, obj: Any) -> bytes:
-            return bytes(obj)
-
-    return _AsItIs
+        members = {"format": Format.BINARY, "oid": kind.array, "dump": lambda _self, array: bytes(array)}
+        adapters.register_dumper(kind.shape, type("ArrayDumper", (Dumper,), members))
 
 
 CONNECTIONS: Final = 10
 CHANNEL: Final = "contatto_commits"
-_TELL: Final = text(
-    f"SELECT pg_notify('{CHANNEL}', :told) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
+_NOTIFY: Final = text(
+    f"SELECT pg_notify('{CHANNEL}', :payload) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
 )
-"""Tells other processes of a change, and us by a row: a transaction has a number from its first change on.
+"""Notifies other processes, and returns a row, if the transaction changed something and so has an id.
 
 Source: https://www.postgresql.org/docs/current/sql-notify.html
 """
 _AGAIN_S: Final = 1.0
 _RESTED_S: Final = 1.0
-"""A connection that rested for longer is tried before it is used: the server may have been started anew.
+"""Idle time after which a connection is pinged before use, as the server may have restarted.
 
-To try each would be one more way to the server for each transaction, of some five.
+Pinging always would add a round trip to each transaction, which has some five.
 """
 
 
 class PostgresDatabase(Database):
-    """Each transaction has a connection of its own; the event loop never waits for the server."""
+    """Connection per transaction, in threads, so that the event loop never waits for the server."""
 
     parallel_batches = 3
 
@@ -148,8 +142,19 @@ class PostgresDatabase(Database):
             url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True, query_cache_size=STATEMENTS_KEPT
         )
         event.listen(engine, "connect", _prepare)
-        event.listen(engine, "checkin", _note_rest)
-        event.listen(engine, "checkout", partial(_try_rested, engine.dialect))
+
+        @event.listens_for(engine, "checkin")
+        def note_rest(_connection: Any, record: ConnectionPoolEntry) -> None:
+            record.info["rests_since"] = time.monotonic()
+
+        @event.listens_for(engine, "checkout")
+        def ping_rested(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+            if time.monotonic() - record.info.get("rests_since", time.monotonic()) > _RESTED_S:
+                try:
+                    engine.dialect.do_ping(connection)
+                except PsycopgError as error:
+                    raise DisconnectionError from error  # the pool opens another one
+
         note_changes(engine)
         super().__init__(engine, clock, vault, ports)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
@@ -167,9 +172,9 @@ class PostgresDatabase(Database):
         return await self._in_thread(self.write_now, followed(work))
 
     async def _in_thread[T](self, run: Callable[[Work[T]], T], work: Work[T]) -> T:
-        """Run in one of our threads, for the same business as here."""
-        here = copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, here.run, run, work)
+        """Run in a thread of the pool, with the context of the caller."""
+        context = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, run, work)
 
     def read_now[T](self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
@@ -183,16 +188,12 @@ class PostgresDatabase(Database):
             result = work(Tx(connection, self.clock.now(), self.vault, self.ports))
             may_have_changed = has_changes(connection)
             tables = take_changes(connection)
-            is_changed = may_have_changed and self._tell(connection, tables)
+            payload = {"payload": f"{self._process} {names_of(tables)}"}
+            is_changed = may_have_changed and connection.execute(_NOTIFY, payload).first() is not None
         if is_changed:
             self._committed(tables)
             self._learner.wrote()
         return result
-
-    def _tell(self, connection: Connection, tables: Tables) -> bool:
-        """Tell other processes of a change at the commit; False where nothing was changed."""
-        told = f"{self._process} {names_of(tables)}"
-        return connection.execute(_TELL, {"told": told}).first() is not None
 
     async def append(self, statement: Any, row: Row | MadeLater) -> None:
         await self._rows.put(statement, row)
@@ -205,7 +206,7 @@ class PostgresDatabase(Database):
                 self._is_appending = True
 
     def _append_rows(self) -> None:
-        """Append what waits: one transaction after the other, each with all that came meanwhile."""
+        """Append queued rows, one transaction after the other."""
         while True:
             with self._lock:
                 rows = self._waiting_rows[:GROUP_LIMIT]
@@ -213,25 +214,25 @@ class PostgresDatabase(Database):
                 if not rows:
                     self._is_appending = False
                     return
-            for alike in group_alike(list_made(rows)):
-                self._append_alike(alike)
+            for group in group_alike(with_rows(rows)):
+                self._append_alike(group)
 
     def _append_alike(self, rows: list[Write]) -> None:
-        """Append rows of one statement and one business together; if that fails, each by itself."""
+        """Append rows of one statement and one tenant together; if that fails, one by one."""
 
-        def insert(tx: Tx, some: list[Write]) -> None:
-            narrow(tx.connection, some[0].business_id)
-            insert_rows(tx, some[0].statement, [write.row or {} for write in some])
+        def insert(tx: Tx, writes: list[Write]) -> None:
+            narrow(tx.connection, writes[0].business_id)
+            insert_rows(tx, writes[0].statement, [write.row or {} for write in writes])
 
         try:
-            self.write_now(partial(insert, some=rows))
-        except OperationalError as error:  # no row is at fault: the database is away, or has no room
+            self.write_now(partial(insert, writes=rows))
+        except OperationalError as error:  # no row is at fault: the database is away, or full
             for write in rows:
                 write.error = error
-        except Exception:  # found again, and given to its caller
+        except Exception:  # the single insert finds the bad row
             for write in rows:
                 try:
-                    self.write_now(partial(insert, some=[write]))
+                    self.write_now(partial(insert, writes=[write]))
                 except BaseException as error:
                     write.error = error
         settle(rows)
@@ -242,11 +243,11 @@ class PostgresDatabase(Database):
             try:
                 async with await AsyncConnection.connect(url, autocommit=True) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
-                    async for told in connection.notifies():
-                        process, _, names = told.payload.partition(" ")
+                    async for notice in connection.notifies():
+                        process, _, names = notice.payload.partition(" ")
                         if process != self._process:
                             self._committed(tables_of(names))
-            except PsycopgError as error:  # until it is back, the tables are looked at now and then
+            except PsycopgError as error:  # meanwhile the worker polls the tables
                 logger().warning("database.not_watched", error_at=where(error))
                 await asyncio.sleep(_AGAIN_S)
 
@@ -256,20 +257,8 @@ class PostgresDatabase(Database):
         self.engine.dispose()
 
 
-def _note_rest(_connection: Any, record: ConnectionPoolEntry) -> None:
-    record.info["rests_since"] = time.monotonic()
-
-
-def _try_rested(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-    if time.monotonic() - record.info.get("rests_since", time.monotonic()) > _RESTED_S:
-        try:
-            dialect.do_ping(connection)
-        except PsycopgError as error:
-            raise DisconnectionError from error  # another takes its place
-
-
 class _TextWithoutNul(StrDumperUnknown):
-    """Sends texts. PostgreSQL knows no NUL character; one in a stranger's text becomes U+FFFD."""
+    """Dumper of texts; PostgreSQL stores no NUL character, so it becomes U+FFFD."""
 
     def dump(self, obj: str) -> Buffer | None:
         return super().dump(obj.replace("\0", "\ufffd"))

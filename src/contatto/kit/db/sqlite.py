@@ -31,9 +31,9 @@ from contatto.kit.db.prepared import bind_rows, run_many
 from contatto.kit.db.tx import MadeLater, Parts, Row, Tx
 from contatto.kit.db.types import BYTES_OF
 from contatto.kit.db.write_queue import (
+    CommitContent,
     InsertBatcher,
     ProcessContention,
-    Taken,
     Write,
     WriteQueue,
     append_all,
@@ -49,32 +49,33 @@ from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
 
 ENDING: Final = "-spool"
-"""What the name of the file ends with, behind that of the database."""
+"""Suffix of the buffer's file."""
 MOST: Final = 20_000
-"""So many rows are kept apart; more would hold the database for over a second when they are poured."""
+"""Greatest number of buffered rows; flushing more would lock the database for over a second."""
 _BUFFER_PRAGMAS: Final = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL")
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS spooled (id INTEGER PRIMARY KEY, rows BLOB NOT NULL)"
 
 
 class _Rows(msgspec.Struct, array_like=True):
-    """Rows of one statement, with the values that the driver takes."""
+    """Rows of one statement, as the driver takes them."""
 
     sql: str
     values: list[Sequence[Any]]
 
 
-_kept: Final = msgspec.msgpack.Decoder(list[_Rows])
+_rows_decoder: Final = msgspec.msgpack.Decoder(list[_Rows])
 
 
 class WriteBuffer:
-    """Rows of hot paths on their way to their tables; of one thread alone.
+    """Write-ahead buffer of hot-path rows while another process has locked SQLite's file.
 
-    They are poured into these in the order of their arrival by the next transaction of their writer. After a
-    crash whoever opens the database first pours what was left: a row that the crash kept from being crossed
-    out is inserted once more then, so the insert of a hot path must bear that.
+    SQLite lets one process write at a time, and a batch of the worker takes a tenth of a second. Rows that
+    arrive meanwhile become durable in a file of this process. Its next transaction flushes them in their
+    order. After a crash the next process does, and may insert a row twice, which hot-path inserts must
+    tolerate. Use it from one thread.
 
     Args:
-        database: the file of the database, beside which this one lies while it is needed.
+        database: file of the database; the buffer lies beside it.
     """
 
     def __init__(self, database: str) -> None:
@@ -83,23 +84,14 @@ class WriteBuffer:
         self._rows: list[_Rows] = []
         if self._path.exists():
             try:
-                self._read_rows()
+                if file := self._opened():
+                    saved = file.execute("SELECT rows FROM spooled ORDER BY id").fetchall()
+                    self._rows = [rows for (raw,) in saved for rows in _rows_decoder.decode(raw)]
             except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
                 self._set_aside(error)
 
-    def _read_rows(self) -> None:
-        """Read the rows that a process left.
-
-        Raises:
-            sqlite3.DatabaseError: the file is no database, or is damaged.
-            msgspec.MsgspecError: something else wrote into it.
-        """
-        if file := self._opened():
-            kept = file.execute("SELECT rows FROM spooled ORDER BY id").fetchall()
-            self._rows = [rows for (raw,) in kept for rows in _kept.decode(raw)]
-
     def _set_aside(self, error: Exception) -> None:
-        """Rename a file that cannot be read, so that the start goes on and nothing is lost."""
+        """Rename an unreadable file, so that the start goes on and nothing is lost."""
         self.close()
         self._file = None
         aside = self._path.with_name(f"{self._path.name}-unreadable-{time.time_ns()}")
@@ -110,7 +102,7 @@ class WriteBuffer:
         logger().error("spool.unreadable", set_aside_as=aside.name, error_at=where(error))
 
     def _opened(self) -> sqlite3.Connection | None:
-        """The file, once it is ours alone; None while another process has it."""
+        """Return the file once it is locked; None while another process has locked it."""
         if self._file is None:
             try:
                 self._file = _open(self._path)
@@ -122,41 +114,46 @@ class WriteBuffer:
     def has_rows(self) -> bool:
         return bool(self._rows)
 
-    def keep(self, writes: list[Write]) -> bool:
-        """Make the rows of writes durable; False where that cannot be, such as where another has the file."""
+    def append(self, writes: list[Write]) -> bool:
+        """Make the rows of writes durable; return False where that is impossible."""
         if sum(len(rows.values) for rows in self._rows) >= MOST:
             return False
         try:
             if (file := self._opened()) is None:
                 return False
-            rows = [_bound(alike) for alike in group_alike(writes)]
+            rows = []
+            for group in group_alike(writes):
+                bound = bind_rows(group[0].statement, [write.row or {} for write in group])
+                if bound is None:
+                    raise ValueError("the driver cannot run the statement")
+                rows.append(_Rows(*bound))
             file.execute("INSERT INTO spooled (rows) VALUES (?)", (msgspec.msgpack.encode(rows),))
-        except Exception as error:  # such as a full disk, or a bad row: they wait for the database then
+        except Exception as error:  # such as a full disk, or a bad row: the rows wait for the database
             logger().error("spool.failed", rows=len(writes), error_at=where(error))
             return False
         self._rows += rows
         return True
 
-    def pour(self, tx: Tx) -> bool:
-        """Put all rows into their tables; say whether any are there once the transaction is committed."""
+    def flush(self, tx: Tx) -> bool:
+        """Insert all rows into their tables; return whether that wrote any."""
         if not self._rows:
             return False
         try:
             with savepoint(tx):
                 for rows in self._rows:
                     _insert(tx, rows)
-        except sqlite3.Error as error:  # they stay, and are tried again
+        except sqlite3.Error as error:  # the rows stay buffered, and are tried again
             logger().error("spool.failed", rows=len(self._rows), error_at=where(error))
             return False
         return True
 
-    def clear(self) -> None:
-        """Cross out all rows: they are in their tables."""
+    def truncate(self) -> None:
+        """Delete all rows from the buffer, as they are in their tables."""
         self._rows = []
         if self._file:
             try:
                 self._file.execute("DELETE FROM spooled")
-            except sqlite3.Error as error:  # such as a full disk; they are crossed out with the next ones
+            except sqlite3.Error as error:  # such as a full disk; the next truncation deletes them
                 logger().error("spool.failed", error_at=where(error))
 
     def close(self) -> None:
@@ -176,20 +173,8 @@ def _open(path: Path) -> sqlite3.Connection:
     return file
 
 
-def _bound(alike: list[Write]) -> _Rows:
-    """The rows of one statement for the driver.
-
-    Raises:
-        ValueError: only SQLAlchemy can run it.
-    """
-    bound = bind_rows(alike[0].statement, [write.row or {} for write in alike])
-    if bound is None:
-        raise ValueError("the driver cannot run the statement")
-    return _Rows(*bound)
-
-
 def _insert(tx: Tx, rows: _Rows) -> None:
-    """Insert rows together, or one by one, without those that what they belong to has gone of meanwhile."""
+    """Insert rows together, or one by one without those that lost their parent row meanwhile."""
     try:
         with savepoint(tx):
             run_many(tx, rows.sql, rows.values)
@@ -202,30 +187,29 @@ def _insert(tx: Tx, rows: _Rows) -> None:
                 logger().warning("spool.row_refused", error_at=where(error))
 
 
-LEARNS_AFTER: Final = 2_000
-"""Changed rows after which the database finds out anew what its tables hold; then after twice as many."""
-_LEARNS_AT_LEAST_AFTER: Final = 64_000
+ANALYZES_AFTER: Final = 2_000
+"""Changed rows between two updates of statistics; it doubles each time."""
+_MOST_CHANGES: Final = 64_000
 _GROWN_PAGES: Final = 2_000
-"""Pages of a file that has more in it than empty tables."""
-_LEARN: Final = "PRAGMA optimize=0x10002"
-"""Without it SQLite takes a tenant for as rare as a lead, and reads all rows of a tenant to find one lead's.
+"""Pages of a file with more than empty tables."""
+_ANALYZE: Final = "PRAGMA optimize=0x10002"
+"""Without statistics SQLite considers a tenant as selective as a lead, and scans all rows of a tenant.
 
-It looks at some hundred rows of each index, and only of tables that grew tenfold since the last time.
+It samples some hundred rows of each index, of tables that grew tenfold since the last time.
 Source: https://www.sqlite.org/lang_analyze.html
 """
 
 _HAS_FIGURES: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'"
 
-_HELD_S: Final = 0.02
+_BUSY_S: Final = 0.02
 _REST_S: Final = 0.003
-"""Whoever has just written begins again at once, so another process would hardly ever write. So after some
-commits in a row the writer leaves the file alone for longer than others take to look."""
+"""A busy writer would starve other processes, so it rests after some commits for longer than they poll."""
 
 _AGAIN_S: Final = 0.5
-"""How long rows stay in the spool whose tables could not be written to, before that is tried again."""
+"""Pause before another try to flush the buffer."""
 
 _WATCH_S: Final = 0.02
-"""How often it is looked whether another process has committed: a page in memory tells, in microseconds."""
+"""Interval of checks for commits of other processes, each of some microseconds."""
 
 _PRAGMAS: Final = (
     "PRAGMA busy_timeout=10000",  # first, as the change to WAL of a new file may have to wait too
@@ -242,8 +226,8 @@ _PRAGMAS: Final = (
 class SqliteDatabase(Database):
     """One file, many readers, one writer thread.
 
-    Writes queue up while a commit is on its way to the disk; the next commit takes all of them. Each keeps
-    its own savepoint, so one that fails takes nothing from the others.
+    Writes queue up during a commit, and the next commit takes all of them. Each has its own savepoint, so a
+    failed one does not affect the others.
     """
 
     parallel_batches = 1
@@ -257,17 +241,17 @@ class SqliteDatabase(Database):
         event.listen(engine, "begin", begin)
         event.listen(engine, "checkout", self._renew)
         super().__init__(engine, clock, vault, ports)
-        self._lanes = WriteQueue()
+        self._queue = WriteQueue()
         self._rows = InsertBatcher(self._enqueue)
-        self._spool = WriteBuffer(str(engine.url.database))
-        self._neighbours = ProcessContention(str(engine.url.database))
+        self._buffer = WriteBuffer(str(engine.url.database))
+        self._contention = ProcessContention(str(engine.url.database))
         self._closed = False
-        self._learnt = 0
-        with engine.connect() as connection:  # a new file becomes WAL here, before anybody else has it open
+        self._analyzed = 0
+        with engine.connect() as connection:  # a new file becomes WAL here, before any other connection
             has_grown = connection.exec_driver_sql("PRAGMA page_count").scalar_one() > _GROWN_PAGES
             connection.rollback()
             if has_grown:
-                _learn(connection)
+                _analyze(connection)
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
 
@@ -295,100 +279,97 @@ class SqliteDatabase(Database):
     def _enqueue(self, write: Write | list[Write]) -> None:
         if self._closed:
             raise RuntimeError("the database is closed")
-        self._lanes.put(write)
+        self._queue.put(write)
 
     async def watch(self) -> None:
         connection = self.engine.raw_connection()
         try:
-            known = _data_version(connection)
+            last = _data_version(connection)
             while True:
                 await asyncio.sleep(_WATCH_S)
-                if (version := _data_version(connection)) != known:
-                    known = version
+                if (version := _data_version(connection)) != last:
+                    last = version
                     self._committed()
         finally:
             connection.close()
 
     def close(self) -> None:
         self._closed = True
-        self._lanes.close()
+        self._queue.close()
         self._writer.join()
         super().close()
         self.engine.dispose()
 
     def _write_groups(self) -> None:
-        writer = self.engine.connect().execution_options(writes=True, meanwhile=self._keep_appends)
-        with writer as connection, closing(self._spool), closing(self._neighbours):
+        writer = self.engine.connect().execution_options(writes=True, meanwhile=self._buffer_appends)
+        with writer as connection, closing(self._buffer), closing(self._contention):
             note_changes(connection)
-            learnt, learns_after, held_s = 0, LEARNS_AFTER, 0.0
-            while self._lanes.wait(_AGAIN_S if self._spool.has_rows else None):
+            analyzed, analyzes_after, busy_s = 0, ANALYZES_AFTER, 0.0
+            while self._queue.wait(_AGAIN_S if self._buffer.has_rows else None):
                 started = time.perf_counter()
                 self._commit_group(connection)
-                held_s += time.perf_counter() - started
-                if held_s > _HELD_S:
+                busy_s += time.perf_counter() - started
+                if busy_s > _BUSY_S:
                     time.sleep(_REST_S)
-                    held_s = 0.0
-                if _count_changes(connection) - learnt > learns_after:
-                    learns_after = min(2 * learns_after, _LEARNS_AT_LEAST_AFTER)
-                    self._learnt += _learn(connection)
-                    learnt = _count_changes(connection)
+                    busy_s = 0.0
+                if _count_changes(connection) - analyzed > analyzes_after:
+                    analyzes_after = min(2 * analyzes_after, _MOST_CHANGES)
+                    self._analyzed += _analyze(connection)
+                    analyzed = _count_changes(connection)
 
-    def _is_awaited(self) -> bool:
-        return self._lanes.is_awaited() or self._neighbours.ask_us()
-
-    def _keep_appends(self) -> None:
-        """Make rows of hot paths durable that came while another process holds the file."""
-        if self._lanes.is_awaited():
-            self._neighbours.ask()
-        if (rows := self._lanes.take_appends()) and self._spool.keep(rows):
+    def _buffer_appends(self) -> None:
+        """Buffer hot-path rows while another process has locked the file."""
+        if self._queue.is_awaited():
+            self._contention.ask()
+        if (rows := self._queue.take_appends()) and self._buffer.append(rows):
             settle(rows)
         else:
-            self._lanes.give_back(rows)
+            self._queue.give_back(rows)
             look_again()
 
     def _renew(self, _connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        """A connection reads the figures when it opens; of an older one another takes the place."""
-        if record.info.setdefault("learnt", self._learnt) != self._learnt:
+        """Replace connections that opened before the last update of statistics, which they read only then."""
+        if record.info.setdefault("analyzed", self._analyzed) != self._analyzed:
             raise DisconnectionError
 
     def _commit_group(self, connection: Connection) -> None:
-        taken: Taken | None = None
+        content: CommitContent | None = None
         changed: Tables = ()
-        is_poured = False
+        is_flushed = False
         try:
             with connection.begin():
-                self._neighbours.rest()
-                group, works = taken = self._lanes.next_commit()
+                self._contention.rest()
+                group, works = content = self._queue.next_commit()
                 before = _count_changes(connection)
                 take_changes(connection)
-                tell_who_waits(connection, self._is_awaited)
+                tell_who_waits(connection, lambda: self._queue.is_awaited() or self._contention.ask_us())
                 tx = Tx(connection, self.clock.now(), self.vault, self.ports)
-                is_poured = self._spool.pour(tx)
+                is_flushed = self._buffer.flush(tx)
                 append_all(tx, group)
                 for write in works:
                     group.append(write)
                     attempt(tx, write)
                 if _count_changes(connection) != before:
                     changed = take_changes(connection)
-            if is_poured:
-                self._spool.clear()
-        except Exception as error:  # the commit itself failed: every caller must be told
-            self._neighbours.rest()
-            connection.invalidate()  # it may still be inside of the failed transaction; the next is fresh
-            group, works = taken or self._lanes.next_commit()
+            if is_flushed:
+                self._buffer.truncate()
+        except Exception as error:  # the commit itself failed, for every caller
+            self._contention.rest()
+            connection.invalidate()  # it may still be in the failed transaction
+            group, works = content or self._queue.next_commit()
             group += works
             for write in group:
                 write.error = write.error or error
-        if changed != ():  # before the callers hear of it: what they ask for next must not be of before
+        if changed != ():  # before callers go on, so that their next read is current
             self._committed(changed)
         settle(group)
 
 
-def _learn(connection: Connection) -> bool:
-    """Find out what the tables hold; say whether anything is known now that was not."""
+def _analyze(connection: Connection) -> bool:
+    """Update the statistics, and return whether they changed."""
     with suppress(DBAPIError), connection.begin():
         before = _list_figures(connection)
-        connection.exec_driver_sql(_LEARN)
+        connection.exec_driver_sql(_ANALYZE)
         return _list_figures(connection) != before
     return False
 
@@ -400,19 +381,19 @@ def _list_figures(connection: Connection) -> list[Any]:
 
 
 def _data_version(connection: Any) -> int:
-    """A number that changes with each commit through another connection."""
+    """Return a number that changes with each commit of another connection."""
     version: int = connection.driver_connection.execute("PRAGMA data_version").fetchone()[0]
     return version
 
 
 def _count_changes(connection: Connection) -> int:
-    """Rows that were changed through this connection so far."""
+    """Return the number of rows changed through this connection."""
     changes: int = connection.connection.dbapi_connection.total_changes  # type: ignore[union-attr]
     return changes
 
 
 def _prepare(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves; the driver's own habit breaks savepoints
+    connection.isolation_level = None  # the driver's own BEGIN breaks savepoints
     for pragma in _PRAGMAS:
         connection.execute(pragma)
     connection.create_function(BYTES_OF, 1, bytes.fromhex, deterministic=True)

@@ -9,6 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -21,14 +22,14 @@ from contatto.kit.db.prepared import driver_of, insert_rows
 from contatto.kit.db.tx import MadeLater, Row, Tx
 
 GROUP_LIMIT: Final = 512
-"""Most rows of hot paths that share one commit; more only makes the first of them wait."""
+"""Greatest number of hot-path rows per commit; more only delay the first of them."""
 GROUP_S: Final = 0.02
-"""How long a commit goes on taking up writes that wait."""
+"""Time for which a commit takes further writes."""
 
 
 @dataclass(slots=True)
 class Write:
-    """One write that waits: either work, or an insert that may be grouped with its like."""
+    """Queued write: either work, or an insert that may be grouped."""
 
     waiting: Waiting[Any]
     business_id: str = ""
@@ -41,30 +42,29 @@ class Write:
     error: BaseException | None = None
 
 
-def list_made(writes: list[Write]) -> list[Write]:
-    """Those whose rows could be made, or were there; the callers of the others are told what went wrong."""
-    made: list[Write] = []
+def with_rows(writes: list[Write]) -> list[Write]:
+    """Build the rows of writes, report errors to their callers, and return the other writes."""
+    ready: list[Write] = []
     for write in writes:
         try:
             if write.make is not None:
                 write.row, write.make = write.make(), None
-        except Exception as error:  # it belongs to the caller, not to the writer
+        except Exception as error:  # it belongs to the caller
             write.waiting.tell(None, error)
         else:
-            made.append(write)
-    return made
+            ready.append(write)
+    return ready
 
 
-type Taken = tuple[list[Write], Iterator[Write]]
-"""What goes into a commit: rows of hot paths, and writes one by one until the time is up."""
+type CommitContent = tuple[list[Write], Iterator[Write]]
+"""Content of a commit: hot-path rows, and writes one by one until the time is up."""
 
 
 class WriteQueue:
-    """The writes of requests, one business after the other, and those of the background.
+    """Queue of writes: those of requests in turn by tenant, and those of the background.
 
-    A commit takes rows of hot paths and writes of requests, or some of the background; while both wait they
-    alternate. So neither who asks for much nor long work in the background keeps a request waiting for more
-    than a batch of it, and requests without end do not stop the background.
+    A commit takes hot-path rows and writes of requests, or some of the background; while both wait they
+    alternate. So a request waits for one batch at most, and requests do not starve the background.
     """
 
     def __init__(self) -> None:
@@ -77,21 +77,21 @@ class WriteQueue:
         self._has_asked = False
 
     def put(self, write: Write | list[Write]) -> None:
-        """Let a write wait, or a list of rows of hot paths."""
+        """Enqueue a write, or a list of hot-path rows."""
         self._arrived.put(write)
         if isinstance(write, Write) and write.work is not None and not write.in_background:
             self._has_asked = True
 
     def is_awaited(self) -> bool:
-        """Return whether a request waits until the commit that is on its way has ended."""
+        """Return whether a request waits for the end of the current commit."""
         return self._has_asked or bool(self._requests)
 
     def close(self) -> None:
-        """Let the writer end once it has done what waits."""
+        """Let the writer end after the queued writes."""
         self._arrived.put(None)
 
     def wait(self, most_s: float | None = None) -> bool:
-        """Wait until there is something to write, or for so long; False when nothing comes any more."""
+        """Wait for a write, at most ``most_s`` seconds; return False when the queue is closed and empty."""
         self._sort_arrived()
         while not (self._appends or self._requests or self._background):
             if self._is_closing:
@@ -104,7 +104,7 @@ class WriteQueue:
         return True
 
     def take_appends(self) -> list[Write]:
-        """Rows of hot paths that wait, in the order of their arrival; no more than share a commit."""
+        """Return hot-path rows in the order of arrival, at most as many as share a commit."""
         self._sort_arrived()
         return [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
 
@@ -119,7 +119,7 @@ class WriteQueue:
         if write is None:
             self._is_closing = True
         elif isinstance(write, list):
-            self._appends += list_made(write)
+            self._appends += with_rows(write)
         elif write.in_background:
             self._background.append(write)
         elif write.work is None:
@@ -128,11 +128,11 @@ class WriteQueue:
             self._requests.setdefault(write.business_id, deque()).append(write)
 
     def give_back(self, appends: list[Write]) -> None:
-        """Let rows that were taken wait again, before all others."""
+        """Return rows to the front of the queue."""
         self._appends.extendleft(reversed(appends))
 
-    def next_commit(self) -> Taken:
-        """Take what goes into the next commit."""
+    def next_commit(self) -> CommitContent:
+        """Return the content of the next commit."""
         self._has_asked = False
         has_requests = bool(self._appends or self._requests)
         if self._background and (self._is_background_next or not has_requests):
@@ -155,43 +155,43 @@ class WriteQueue:
             yield write
 
 
-_HELD: Final = "held_back"
+_DEFERRED: Final = "held_back"
 
 
 @contextmanager
 def holding(connection: Connection) -> Iterator[list[Any]]:
-    """Hold back what is appended to `held_of` within; who holds it sees to all that is in the list."""
-    held: list[Any] = []
-    connection.info[_HELD] = held
+    """Defer appends to `held_of` within; the caller handles the list."""
+    deferred: list[Any] = []
+    connection.info[_DEFERRED] = deferred
     try:
-        yield held
+        yield deferred
     finally:
-        del connection.info[_HELD]
+        del connection.info[_DEFERRED]
 
 
 def held_of(connection: Connection) -> list[Any] | None:
-    """What is held back; None where nothing is."""
-    held: list[Any] | None = connection.info.get(_HELD)
-    return held
+    """Return the deferred list of `holding`; None outside of it."""
+    deferred: list[Any] | None = connection.info.get(_DEFERRED)
+    return deferred
 
 
 @contextmanager
 def savepoint(tx: Tx) -> Iterator[None]:
-    """Undo what is done within, if it raises; what was done before stays."""
-    held = held_of(tx.connection)
-    before = len(held or ())
+    """Undo the work within if it raises; earlier work stays."""
+    deferred = held_of(tx.connection)
+    before = len(deferred or ())
     try:
         with _part(tx):
             yield
     except BaseException:
-        if held:
-            del held[before:]
+        if deferred:
+            del deferred[before:]
         raise
 
 
 @contextmanager
 def _part(tx: Tx) -> Iterator[None]:
-    """On SQLite the driver is told itself: SQLAlchemy's own savepoints take as long as a small write."""
+    """Open a savepoint; on SQLite through the driver, since SQLAlchemy's takes as long as a small write."""
     if tx.locks_rows:
         with tx.connection.begin_nested():
             yield
@@ -213,40 +213,38 @@ def append_all(tx: Tx, writes: list[Write]) -> None:
         try:
             with savepoint(tx):
                 insert_rows(tx, batch[0].statement, [write.row or {} for write in batch])
-        except Exception:  # found again, and given to its caller, below
+        except Exception:  # the single insert finds the bad row, and its caller gets the error
             for write in batch:
-                write.work = _insert(write.statement, write.row)
+                write.work = partial(Tx.execute, statement=write.statement, rows=write.row)
                 attempt(tx, write)
 
 
 def group_alike(writes: list[Write]) -> list[list[Write]]:
-    """Rows of one statement and of one caller's business together, each in their order."""
-    alike: dict[tuple[int, str], list[Write]] = defaultdict(list)
+    """Group rows by statement and tenant, and keep their order."""
+    groups: dict[tuple[int, str], list[Write]] = defaultdict(list)
     for write in writes:
-        alike[id(write.statement), write.business_id].append(write)
-    return list(alike.values())
-
-
-def _insert(statement: Any, row: Row | None) -> Callable[[Tx], None]:
-    def insert_one(tx: Tx) -> None:
-        tx.execute(statement, row)
-
-    return insert_one
+        groups[id(write.statement), write.business_id].append(write)
+    return list(groups.values())
 
 
 def attempt(tx: Tx, write: Write) -> None:
-    """Do one write in a savepoint of its own; what goes wrong belongs to its caller."""
+    """Run one write in a savepoint of its own, and record its error for the caller."""
     if write.work is None or write.error is not None:
         return
     try:
         with savepoint(tx):
             write.result = write.work(tx)
-    except BaseException as error:  # it belongs to the caller, not to the writer
+    except BaseException as error:  # it belongs to the caller
         write.error = error
 
 
 def settle(group: list[Write]) -> None:
-    """Wake the callers, with one call for each event loop."""
+    """Wake the callers, with one call per event loop."""
+
+    def settle_here(writes: list[Write]) -> None:
+        for write in writes:
+            write.waiting.settle(write.result, write.error)
+
     by_loop: dict[Any, list[Write]] = defaultdict(list)
     for write in group:
         if write.waiting.loop is None:
@@ -254,30 +252,25 @@ def settle(group: list[Write]) -> None:
         else:
             by_loop[write.waiting.loop].append(write)
     for loop, writes in by_loop.items():
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle_here, writes)
-
-
-def _settle_here(writes: list[Write]) -> None:
-    for write in writes:
-        write.waiting.settle(write.result, write.error)
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle_here, writes)
 
 
 _WAIT_S: Final = 10.0
-"""How long a writer waits for another process that holds the file."""
+"""Greatest wait for another process that has locked the file."""
 _LOOK_S: Final = 0.001
-"""How often it asks meanwhile: SQLite's own waiting sleeps up to 100 ms between two tries."""
+"""Pause between two tries; SQLite's own busy handler sleeps up to 100 ms."""
 
 
 def begin(connection: Connection) -> None:
-    """Begin a transaction; one that writes has the file at once, or waits for it.
+    """Begin a transaction; one that writes locks the file at once, or waits for it.
 
-    Whoever writes says so by the option ``writes``, and may have something to do ``meanwhile``.
+    The option ``writes`` marks it, and ``meanwhile`` is called between two tries.
 
     Raises:
-        OperationalError: another process had the file for too long.
+        OperationalError: another process had locked the file for too long.
     """
-    driver: Any = connection.connection.driver_connection  # to ask it itself is a tenth of the way
+    driver: Any = connection.connection.driver_connection  # a tenth of the time of SQLAlchemy's way
     options = connection.get_execution_options()
     if not options.get("writes", False):
         driver.execute("BEGIN")
@@ -289,7 +282,9 @@ def begin(connection: Connection) -> None:
         try:
             driver.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > end:
+            # Extended codes have the plain code in their low byte.
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > end:
                 raise OperationalError("BEGIN IMMEDIATE", None, error) from error
             meanwhile()
         else:
@@ -297,17 +292,12 @@ def begin(connection: Connection) -> None:
 
 
 def look_again() -> None:
-    """Wait until it is time to ask for the file once more."""
+    """Sleep until the next try."""
     time.sleep(_LOOK_S)
 
 
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    """Return whether another process holds the file; extended codes carry the plain one in their low byte."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-
-
 if sys.platform == "win32":
-    _SHARED, _ALONE, _FREE = 0, 0, 0
+    _SHARED, _EXCLUSIVE, _FREE = 0, 0, 0
 
     def _flock(file: int, kind: int) -> None: ...
 
@@ -315,35 +305,35 @@ else:
     from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN
     from fcntl import flock as _flock
 
-    _SHARED, _ALONE, _FREE = LOCK_SH, LOCK_EX | LOCK_NB, LOCK_UN
+    _SHARED, _EXCLUSIVE, _FREE = LOCK_SH, LOCK_EX | LOCK_NB, LOCK_UN
 
 _IS_AWAITED: Final = "is_awaited"
 ENDING: Final = "-awaited"
-"""What the name of the file ends with by whose lock processes know of each other."""
+"""Suffix of the lock file through which processes signal contention."""
 
 
 def tell_who_waits(connection: Connection, is_awaited: Callable[[], bool]) -> None:
-    """Let what works through a connection ask whether somebody waits for it."""
+    """Attach the contention check of a connection's writer."""
     connection.info[_IS_AWAITED] = is_awaited
 
 
 def is_awaited(tx: Tx) -> bool:
-    """Whether a request waits until this transaction ends; never on PostgreSQL, where others write meanwhile.
+    """Return whether a request waits for the end of this transaction; never on PostgreSQL.
 
-    What is kept by ``Database.append`` is no such request: nobody looks at a page until it is answered.
+    Rows of ``Database.append`` do not count, as no page waits for them.
     """
-    asked: Callable[[], bool] | None = tx.connection.info.get(_IS_AWAITED)
-    return asked is not None and asked()
+    check: Callable[[], bool] | None = tx.connection.info.get(_IS_AWAITED)
+    return check is not None and check()
 
 
 class ProcessContention:
-    """Other processes that write to the same file: they are told that a request waits here, and tell it.
+    """Contention signal between processes that write to the same file.
 
-    Who waits shares the lock of a file, so whoever gets it alone knows that nobody does. Where there are no
-    such locks (Windows) nobody is ever told: a request then waits for a whole batch of another process.
+    A waiting process shares the lock of a file; another process that gets it exclusively knows that none
+    waits. Without such locks (Windows) a request waits for a whole batch of another process.
 
     Args:
-        database: the file that all write to.
+        database: file that all write to.
     """
 
     def __init__(self, database: str) -> None:
@@ -351,21 +341,21 @@ class ProcessContention:
         self._is_asking = False
 
     def ask(self) -> None:
-        """Tell that a request waits here, until `rest` is called."""
+        """Signal that a request waits here, until `rest`."""
         if not self._is_asking:
             self._is_asking = True
             _flock(self._file, _SHARED)
 
     def rest(self) -> None:
-        """Tell that none waits any more."""
+        """Signal that no request waits any more."""
         if self._is_asking:
             self._is_asking = False
             _flock(self._file, _FREE)
 
     def ask_us(self) -> bool:
-        """Return whether a request waits in another process, while none is told of here."""
+        """Return whether a request of another process waits."""
         try:
-            _flock(self._file, _ALONE)
+            _flock(self._file, _EXCLUSIVE)
         except BlockingIOError:
             return True
         _flock(self._file, _FREE)
@@ -376,11 +366,11 @@ class ProcessContention:
 
 
 AT_ONCE: Final = 512
-"""Most works of one kind in one transaction; more only make the first of them wait."""
+"""Greatest number of works per transaction; more only delay the first of them."""
 
 
 class InsertBatcher:
-    """Gathers the rows of a turn: to wake a writer for each of them costs more than to write it.
+    """Gathers the rows of one turn of an event loop, as waking a writer costs more than a row.
 
     Args:
         hand_over: takes the rows of one turn; it must return at once.
@@ -391,18 +381,22 @@ class InsertBatcher:
         self._rows: dict[asyncio.AbstractEventLoop, list[Write]] = {}
 
     def put(self, statement: Any, row: Row | MadeLater) -> Awaitable[None]:
-        """Insert a row with a statement that is made once and kept; it is durable once that was awaited."""
+        """Insert a row with a cached statement; await the result for durability."""
         loop = asyncio.get_running_loop()
         rows = self._rows.get(loop)
         if rows is None:
             rows = self._rows[loop] = []
-            loop.call_soon(self._end_turn, loop)
+            loop.call_soon(self._flush, loop)
         waiting: Waiting[None] = Waiting(loop)
-        now, later = (None, row) if callable(row) else (row, None)
-        rows.append(Write(waiting, acting_for(), statement=statement, row=now, make=later))
+        write = Write(waiting, acting_for(), statement=statement)
+        if callable(row):
+            write.make = row
+        else:
+            write.row = row
+        rows.append(write)
         return waiting.future  # type: ignore[return-value]  # a loop's future, as there is a loop
 
-    def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         rows = self._rows.pop(loop)
         try:
             self._hand_over(rows)
@@ -412,13 +406,13 @@ class InsertBatcher:
 
 
 class WorkBatcher[T, R]:
-    """Works of one kind, many in one transaction: what comes while one is on its way goes into the next.
+    """Runs works of one kind, many per transaction; later ones wait for the next transaction.
 
     Args:
         run: reads or writes, such as ``Database.write``.
-        work: does many, in their order, and says of each what came of it; an exception in its place is what
-            its caller gets, and of such a one nothing may have been written.
-        most: so many in one transaction.
+        work: does many works, in their order, and returns a result or an exception for each.
+            A work with an exception must have written nothing.
+        most: greatest number of works per transaction.
     """
 
     def __init__(
@@ -434,7 +428,7 @@ class WorkBatcher[T, R]:
         self._going: asyncio.Task[None] | None = None
 
     async def put(self, one: T) -> R:
-        """Do one work; what it wrote is durable when this returns."""
+        """Do one work; its writes are durable when this returns."""
         waiting: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((one, waiting))
         if self._going is None or self._going.done():
@@ -445,38 +439,35 @@ class WorkBatcher[T, R]:
         while self._waiting:
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             if not await self._do(batch, is_last_try=len(batch) == 1):
-                for each in batch:  # one of them is at fault, and the others are not
-                    await self._do([each], is_last_try=True)
-
-    async def _run_again(self, work: Work[Sequence[R | Exception]]) -> Sequence[R | Exception]:
-        """Run a work; once more where none is at fault: another was in the way, or the database was away."""
-        try:
-            return await self._run(work)
-        except OperationalError:
-            return await self._run(work)
+                for item in batch:  # one of them is at fault
+                    await self._do([item], is_last_try=True)
 
     async def _do(self, batch: list[tuple[T, asyncio.Future[R]]], *, is_last_try: bool) -> bool:
-        """Say whether no work has to be tried again."""
+        """Return False where each work has to be tried alone."""
         works = [one for one, _ in batch]
+
+        def run_all(tx: Tx) -> Sequence[R | Exception]:
+            return self._work(tx, works)
+
+        outcomes: Sequence[R | BaseException]
         try:
-            outcomes = await self._run_again(lambda tx: self._work(tx, works))
+            try:
+                outcomes = await self._run(run_all)
+            except OperationalError:  # no work is at fault: a conflict, or the database was away
+                outcomes = await self._run(run_all)
         except OperationalError as error:
-            for _, waiting in batch:
-                _settle(waiting, error)
-            return True
+            outcomes = [error] * len(batch)
         except BaseException as error:
-            is_over = is_last_try or not isinstance(error, Exception)
-            if is_over:
-                for _, waiting in batch:
-                    _settle(waiting, error)
-            return is_over
+            if not is_last_try and isinstance(error, Exception):
+                return False
+            outcomes = [error] * len(batch)
         for (_, waiting), outcome in zip(batch, outcomes, strict=True):
             _settle(waiting, outcome)
         return True
 
 
 def _settle[R](waiting: asyncio.Future[R], outcome: R | BaseException) -> None:
-    if waiting.done():  # whoever asked went away
+    if waiting.done():  # its caller gave up
         return
     if isinstance(outcome, BaseException):
         waiting.set_exception(outcome)
