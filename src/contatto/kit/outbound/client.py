@@ -1,4 +1,10 @@
-"""HTTP and mail client, guarded against requests to private addresses."""
+"""HTTP and mail client, guarded against requests to private addresses.
+
+It allows https on port 443 to public addresses. A name is resolved once, each of its addresses is checked,
+and the connection goes to the checked address, so a second look-up cannot differ. It follows no redirects,
+and ignores proxies of the environment and cookies. Hosts in the operator's list (``host:port``) may be
+private and use plain http.
+"""
 
 import asyncio
 import ipaddress
@@ -31,18 +37,18 @@ MAIL_ANSWER_S: Final = 20.0
 _PORTS: Final = {"smtp": 25, "smtps": 465}
 _AT_HOME: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _NO_MAILBOX: Final = 553
-"""An address that this server cannot take. Source: RFC 5321, section 4.2.2."""
+"""Reply code of an unsupported address. Source: RFC 5321, section 4.2.2."""
 
 
 class Mailer:
     """Sends mails through one server.
 
-    ``smtps`` speaks TLS from the start, ``smtp`` as soon as the server offers it. A password never goes over
-    a plain connection to another machine.
+    ``smtps`` uses TLS from the start, ``smtp`` as soon as the server offers it. A password never goes over a
+    plain connection to another machine.
 
     Args:
         url: such as ``smtps://user:password@mail.example.com:465``.
-        sender: what stands in ``From``; its address is the one that replies and failures go to.
+        sender: ``From`` of mails; its address receives replies and bounces.
     """
 
     def __init__(self, url: str, sender: str) -> None:
@@ -53,7 +59,7 @@ class Mailer:
         self._sender = parseaddr(sender)[1]
 
     async def send(self, request: HttpRequest) -> HttpOutcome:
-        """Send a mail once; the answer's status is the server's reply code (RFC 5321, section 4.2)."""
+        """Send a mail once; the status is the server's reply code (RFC 5321, section 4.2)."""
         return await asyncio.to_thread(self._send, request)
 
     def _send(self, request: HttpRequest) -> HttpOutcome:
@@ -111,15 +117,15 @@ class Mailer:
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0
 RESOLVING: Final = 64
-"""Names that are looked up at the same time."""
+"""Concurrent DNS look-ups."""
 ANSWER_LIMIT: Final = 256 * 1024
-"""Most bytes of an answer that are read."""
+"""Bytes of a response that are read."""
 _UNREACHED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """The authorities of this machine, read once in a process: it takes longer than all else of a start."""
+    """Return the machine's certificate authorities; loading them dominates the start, so it is cached."""
     return ssl.create_default_context()
 
 
@@ -127,9 +133,9 @@ class Client:
     """Sends requests; close it at the end.
 
     Args:
-        allowed: hosts that may be private and plain http.
-        answer_s: seconds in which an answer must be there.
-        mailer: takes the mails; without one they are forbidden.
+        allowed: hosts that may be private and use plain http.
+        answer_s: timeout of a response in seconds.
+        mailer: sends mails; without one they are forbidden.
     """
 
     def __init__(
@@ -138,7 +144,7 @@ class Client:
         self._allowed = frozenset(allowed)
         self._mailer = mailer
         self._answer_s = answer_s
-        # names that nobody answers for take long: in threads of their own they hold up nothing else
+        # in threads of their own, as unresolvable names take long
         self._resolver = ThreadPoolExecutor(RESOLVING, thread_name_prefix="names")
         timeout = httpx2.Timeout(answer_s, connect=CONNECT_S)
         self._http = httpx2.AsyncClient(
@@ -146,12 +152,12 @@ class Client:
             follow_redirects=False,
             trust_env=False,
             verify=_trusted(),
-            # two names may share an address: a connection that was made for one is not used for the other
+            # names may share an address, but must not share a connection
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
 
     async def send(self, request: HttpRequest) -> HttpOutcome:
-        """Send a request once; never raises for what the other side or the network does."""
+        """Send a request once; failures of network or outside system are values, not exceptions."""
         if (request.method, request.url) == (MAIL_METHOD, MAIL_ADDRESS):
             return await self._mailer.send(request) if self._mailer else NoAnswer(SendFailure.FORBIDDEN)
         async with slot_released():
@@ -173,7 +179,7 @@ class Client:
             return NoAnswer(SendFailure.LOST)
 
     async def _exchange(self, request: HttpRequest, url: httpx2.URL, host: str) -> HttpAnswer:
-        # As it comes: a packed answer of some kilobytes could unpack to gigabytes before it is counted.
+        # Uncompressed: some kilobytes could decompress to gigabytes.
         headers = {**request.headers, "Host": host, "Accept-Encoding": "identity"}
         name = host.rpartition(":")[0] if ":" in host else host
         async with self._http.stream(
@@ -188,16 +194,16 @@ class Client:
                 body += part
                 if len(body) > ANSWER_LIMIT:
                     break
-            found = {key.lower(): value for key, value in answer.headers.items()}
+            response_headers = {key.lower(): value for key, value in answer.headers.items()}
             self._http.cookies.clear()
-            return HttpAnswer(answer.status_code, found, bytes(body[:ANSWER_LIMIT]))
+            return HttpAnswer(answer.status_code, response_headers, bytes(body[:ANSWER_LIMIT]))
 
     async def _checked(self, text: str) -> tuple[httpx2.URL, str]:
-        """The address to connect to and the host's own name.
+        """Return the address to connect to, and the host's own name.
 
         Raises:
-            ValueError: nobody may be sent there.
-            OSError: the name is not known.
+            ValueError: the address is forbidden.
+            OSError: the name does not resolve.
         """
         url, is_listed = read_address(text, self._allowed)
         if is_listed:
@@ -205,8 +211,8 @@ class Client:
         look_up = partial(socket.getaddrinfo, url.host, 443, type=socket.SOCK_STREAM)
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_S):  # a TimeoutError is an OSError
-            found = await loop.run_in_executor(self._resolver, look_up)
-        addresses = [str(entry[4][0]) for entry in found]
+            entries = await loop.run_in_executor(self._resolver, look_up)
+        addresses = [str(entry[4][0]) for entry in entries]
         if not addresses or not all(is_public(address) for address in addresses):
             raise ValueError("not every address of this name is public")
         return url.copy_with(host=addresses[0]), url.host
@@ -217,10 +223,10 @@ class Client:
 
 
 def read_address(text: str, allowed: Collection[str]) -> tuple[httpx2.URL, bool]:
-    """The address that a text names, and whether the operator lists its host; names are not looked up.
+    """Parse an address, and return whether the operator lists its host; names are not resolved.
 
     Raises:
-        ValueError: nobody may be sent there, wherever its name leads.
+        ValueError: the address is forbidden.
     """
     try:
         url = httpx2.URL(text)
@@ -238,14 +244,14 @@ def read_address(text: str, allowed: Collection[str]) -> tuple[httpx2.URL, bool]
 
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9a-fA-F:.]+")
-"""A name as DNS has it (international names in their ASCII form), or an address of IPv4 or IPv6."""
+"""DNS name (international names in ASCII), or IP address."""
 
 
 def is_public(text: str) -> bool:
-    """Whether an address belongs to the public internet; an IPv4 address inside an IPv6 one never does.
+    """Return whether an address belongs to the public internet.
 
-    IPv6 is public only within 2000::/3: nothing else was handed out for it. All that may lead to an IPv4
-    address or stays with the next gateway is left out, whatever Python's version thinks of it.
+    IPv6 is public only within 2000::/3, the allocated range. Addresses that embed or lead to IPv4, or stay
+    with the next gateway, never count, independent of Python's version.
 
     Source: IANA, IPv4 and IPv6 Special-Purpose Address Registries; RFC 3879 (fec0::/10), RFC 6052 and 2765
     (IPv4 translated), RFC 5214 (5efe), RFC 7723 (anycast of the next gateway), RFC 9637 (3fff::/20).

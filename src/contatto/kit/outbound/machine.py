@@ -1,4 +1,9 @@
-"""Sender of due requests, with limits per destination and per business."""
+"""Sender of due requests, with limits per destination and per tenant.
+
+A free place is filled at once. A request belongs to this process by a lease, which is renewed while it is in
+flight; after a crash another process continues from the last stored step. One transaction stores all
+responses and claims due requests; the next batch gathers meanwhile, so load makes each request cheaper.
+"""
 
 import asyncio
 import random
@@ -43,16 +48,16 @@ from contatto.kit.outbound.steps import (
 )
 
 MOST_DESTINATIONS: Final = 50
-"""Destinations that one look serves; the next goes on with those after them."""
+"""Destinations per pass; the next pass continues after them."""
 AWAY: Final = frozenset({502, 503, 504})
-"""Answers that say that nobody was there to answer."""
+"""Status codes of gateways without a backend."""
 REMEMBERED: Final = 10_000
-"""Destinations of which it is known whose turn it is."""
+"""Destinations with remembered turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Requests that may be on their way at once: in all, of one business, and to one destination."""
+    """Greatest numbers of requests in flight: in all, per tenant, per destination."""
 
     places: int = 256
     each_business: int = 64
@@ -63,14 +68,14 @@ USUAL: Final = Limits()
 
 
 @dataclass(slots=True)
-class Rooms:
-    """How many more requests may be taken, as it is at one moment; a transaction counts on in its own copy.
+class FreePlaces:
+    """Free places at one moment; a transaction counts on in its own copy.
 
     Attributes:
         places: in all.
-        of_business: on their way, of each business.
-        of_destination: how many more may go to each that something is known of.
-        open: destinations whose breaker keeps requests back.
+        of_business: requests in flight per tenant.
+        of_destination: free places per active destination.
+        open: destinations with an open breaker.
     """
 
     places: int
@@ -80,11 +85,11 @@ class Rooms:
 
     @property
     def full(self) -> list[str]:
-        """Destinations that take no more."""
+        """Return the destinations without a free place."""
         return [name for name, room in self.of_destination.items() if room <= 0]
 
     def free(self, request: OutboundRequest) -> None:
-        """Count the place of a request that was settled."""
+        """Release the place of a settled request."""
         self.places += 1
         self.of_business[request.business_id] -= 1
         if request.destination not in self.open:
@@ -92,12 +97,12 @@ class Rooms:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """Requests that come next.
+class ClaimableRequests:
+    """Requests to claim next.
 
     Attributes:
-        is_cut: there may be destinations that were not looked at.
-        is_all: nothing else is due, with room or without.
+        is_cut: further destinations may be due.
+        is_all: no other request is due.
     """
 
     requests: list[OutboundRequest]
@@ -105,12 +110,12 @@ class Chosen:
     is_all: bool
 
 
-class Claiming:
-    """Counts what is on its way, and chooses what comes next; to be used by one machine.
+class ClaimPolicy:
+    """Counts requests in flight, and chooses the next ones; for one machine.
 
     Args:
         limits: see ``Limits``.
-        chance: gives numbers from 0 to 1, for the waits of breakers.
+        chance: returns random numbers from 0 to 1, for waits of breakers.
     """
 
     def __init__(self, limits: Limits, chance: Callable[[], float]) -> None:
@@ -122,31 +127,30 @@ class Claiming:
         self._turns: dict[str, Turns] = {}
         self._last = ""
 
-    def rooms(self) -> Rooms:
-        """Return how much may be taken now."""
-        now = time.monotonic()
-        return Rooms(
+    def rooms(self) -> FreePlaces:
+        """Return the free places."""
+        at_s = time.monotonic()
+        return FreePlaces(
             self._limits.places - len(self._begun),
             Counter(self._of_business),
-            {name: each.room(now) for name, each in self._destinations.items()},
-            frozenset(name for name, each in self._destinations.items() if each.is_open),
+            {name: destination.room(at_s) for name, destination in self._destinations.items()},
+            frozenset(name for name, destination in self._destinations.items() if destination.is_open),
         )
 
     def _destination(self, name: str) -> Destination:
-        """What is known of a destination."""
-        made = self._destinations.get(name)
-        if made is None:
-            made = self._destinations[name] = Destination(self._limits.each_destination, self._chance)
-        return made
+        destination = self._destinations.get(name)
+        if destination is None:
+            destination = self._destinations[name] = Destination(self._limits.each_destination, self._chance)
+        return destination
 
     def begin(self, request: OutboundRequest) -> None:
-        """Count a request that is on its way."""
+        """Count a request in flight."""
         self._begun.add(request.claim or "")
         self._destination(request.destination).begin()
         self._of_business[request.business_id] += 1
 
     def end(self, request: OutboundRequest) -> bool:
-        """Count it no more; False when that was done already."""
+        """Uncount it; return False when that was done before."""
         claim = request.claim or ""
         if claim not in self._begun:
             return False
@@ -159,20 +163,20 @@ class Claiming:
         return True
 
     def is_due(self, tx: Tx, full: list[str]) -> bool:
-        """Return whether there is anything to take."""
+        """Return whether a request may be claimed."""
         return bool(store.list_due_destinations(tx, "", full, 1))
 
-    def choose(self, tx: Tx, rooms: Rooms) -> Chosen:
-        """Requests that have room: of each destination in turn, and within it of each business in turn.
+    def choose(self, tx: Tx, rooms: FreePlaces) -> ClaimableRequests:
+        """Return due requests with free places: of each destination and of each tenant in turn.
 
-        Whatever of it is begun has to be told by ``note_served``.
+        The caller reports the begun ones to ``note_served``.
         """
-        full, each = rooms.full, self._limits.each_destination + 1
-        waiting = store.list_due(tx, self._last, full, MOST_DESTINATIONS, each)
+        full, limit = rooms.full, self._limits.each_destination + 1
+        waiting = store.list_due(tx, self._last, full, MOST_DESTINATIONS, limit)
         if self._last and len(waiting) < MOST_DESTINATIONS:
-            due = store.list_due(tx, "", full, MOST_DESTINATIONS - len(waiting), each)
+            due = store.list_due(tx, "", full, MOST_DESTINATIONS - len(waiting), limit)
             waiting |= {name: rows for name, rows in due.items() if name not in waiting}
-        lists = [self._within(tx, rooms, name, rows) for name, rows in waiting.items()]
+        lists = [self._limit_rows(tx, rooms, name, rows) for name, rows in waiting.items()]
         of_business = Counter(rooms.of_business)
         chosen: list[OutboundRequest] = []
         for request in in_turn(lists):
@@ -182,27 +186,25 @@ class Claiming:
                 of_business[request.business_id] += 1
                 chosen.append(request)
         is_cut = len(waiting) >= MOST_DESTINATIONS
-        return Chosen(chosen, is_cut, not is_cut and len(chosen) == sum(map(len, waiting.values())))
+        return ClaimableRequests(
+            chosen, is_cut, not is_cut and len(chosen) == sum(map(len, waiting.values()))
+        )
 
-    def _within(
-        self, tx: Tx, rooms: Rooms, destination: str, rows: list[OutboundRequest]
+    def _limit_rows(
+        self, tx: Tx, rooms: FreePlaces, destination: str, rows: list[OutboundRequest]
     ) -> list[OutboundRequest]:
-        """Requests to a destination, no more than have room; where more are due, businesses have turns."""
+        """Return as many requests as the destination has places, in turn by tenant."""
         room = rooms.of_destination.get(destination, self._limits.each_destination)
         if len(rows) <= room:
             return rows
-        turns = self._turns_of(destination)
-        return turns.list_rows(tx, room, partial(store.list_due_requests_of, tx, turns.queue))[:room]
-
-    def _turns_of(self, destination: str) -> Turns:
         turns = self._turns.pop(destination, None) or Turns(store.WAITING.given(destination=destination))
-        self._turns[destination] = turns  # at the end again: those not used for longest are forgotten
+        self._turns[destination] = turns  # at the end: the least recently used ones are forgotten
         if len(self._turns) > REMEMBERED:
             del self._turns[next(iter(self._turns))]
-        return turns
+        return turns.list_rows(tx, room, partial(store.list_due_requests_of, tx, turns.queue))[:room]
 
     def note_served(self, requests: list[OutboundRequest], *, is_all: bool = False) -> None:
-        """Note whose requests were begun: the next look goes on after them, unless they were all."""
+        """Remember the last begun requests, so that the next pass continues after them."""
         for request in requests:
             self._last = request.destination
             if (turns := self._turns.get(request.destination)) is not None:
@@ -211,9 +213,9 @@ class Claiming:
             self._last = ""
 
     def note_exchange(self, name: str, exchange: HttpOutcome) -> None:
-        """Note whether a destination answered."""
+        """Record whether a destination responded."""
         if isinstance(exchange, NoAnswer) and exchange.trouble in (SendFailure.FORBIDDEN, SendFailure.BROKEN):
-            return  # it says nothing of who is there
+            return  # nothing was sent
         is_answered = isinstance(exchange, HttpAnswer) and exchange.status not in AWAY
         destination = self._destination(name)
         was_open = destination.is_open
@@ -225,22 +227,22 @@ class Claiming:
 LEASE: Final = timedelta(seconds=60)
 RENEW_S: Final = 20.0
 END_S: Final = 3.0
-"""How long what is on its way has at the end: what is cut off may have to be told of as lost."""
+"""Time for requests in flight at the end; responses of cut ones are lost."""
 AGAIN_S: Final = 1.0
-"""Before what was answered is written down again, when the database did not take it."""
+"""Pause before another try to store a response."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    """An answer that waits to be written down, and who waits for the step after it."""
+class _PendingAnswer:
+    """Response to store, and the future of the next step."""
 
     answered: Answered
     following: asyncio.Future[Ask | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
-    """What one transaction brought: the steps after the first answers, what was begun, and if more is due."""
+class _PassResult:
+    """Result of one transaction: next steps, begun requests, and whether more is due."""
 
     following: list[Ask | None]
     begun: Begun
@@ -248,14 +250,14 @@ class _Turn:
 
 
 class OutboundMachine:
-    """Sends the requests of all kinds; several processes may do so at once.
+    """Sends requests of all kinds; several processes may run one each.
 
     Args:
-        db: keeps the requests.
-        client: sends one.
+        db: stores the requests.
+        client: sends one request.
         kinds: by their names.
         limits: see ``Limits``.
-        chance: gives numbers from 0 to 1, for the jitter of waits.
+        chance: returns random numbers from 0 to 1, for jitter.
     """
 
     def __init__(
@@ -270,19 +272,19 @@ class OutboundMachine:
         self._client = client
         self._kinds = kinds
         self._chance = chance
-        self._claiming = Claiming(limits, chance)
+        self._claiming = ClaimPolicy(limits, chance)
         self._tasks: dict[asyncio.Task[None], str] = {}
-        self._answers: list[_Waiting] = []
+        self._answers: list[_PendingAnswer] = []
         self._looking: asyncio.Task[int] | None = None
         self._look_again = False
         self._is_ending = False
 
     async def run(self) -> None:
-        """Renew the leases of what is on its way, until cancelled; then give it a moment to arrive."""
+        """Renew leases until cancelled; then give requests in flight a moment to finish."""
         try:
             while True:
                 await asyncio.sleep(RENEW_S)
-                with suppress(OperationalError):  # the database is away for a while; the leases are longer
+                with suppress(OperationalError):  # the database is away; the leases last longer
                     await self._renew()
         finally:
             self._is_ending = True
@@ -297,7 +299,7 @@ class OutboundMachine:
             await self._db.write(lambda tx: store.renew_claims(tx, claims, tx.now + LEASE))
 
     async def send_due(self) -> int:
-        """Begin to send all that is due and has a place; say how many requests that were."""
+        """Begin to send all due requests with a free place, and return how many."""
         self._look_again = True
         return await asyncio.shield(self._look_soon())
 
@@ -312,38 +314,38 @@ class OutboundMachine:
             answers, self._answers = self._answers, []
             self._look_again = False
             if answers or await self._is_due():
-                begun += await self._take_turn(answers)
+                begun += await self._run_pass(answers)
         return begun
 
     async def _is_due(self) -> bool:
-        """Return whether looking is worth a write; where writes do not wait for each other, it always is."""
+        """Return whether a pass is worth a write; on PostgreSQL it always is."""
         if self._db.parallel_batches > 1:
             return True
         full = self._claiming.rooms().full
         return await self._db.read(lambda tx: self._claiming.is_due(tx, full))
 
-    async def _take_turn(self, answers: list[_Waiting]) -> int:
-        """Write answers down and take what is due; say how many requests were begun."""
+    async def _run_pass(self, answers: list[_PendingAnswer]) -> int:
+        """Store responses and claim due requests; return how many were begun."""
         rooms = self._claiming.rooms()
         try:
-            turn = await self._db.write(partial(self._turn, [answer.answered for answer in answers], rooms))
-        except Exception as error:  # one of them is at fault, or the database: one by one it shows which
+            result = await self._db.write(partial(self._pass, [answer.answered for answer in answers], rooms))
+        except Exception as error:  # one request, or the database, is at fault
             logger().warning("outbound.one_by_one", error_at=where(error))
             return await self._go_one_by_one(answers)
-        for waiting, ask in zip(answers, turn.following, strict=False):
+        for waiting, ask in zip(answers, result.following, strict=False):
             self._go_on(waiting, ask)
-        self._answers[:0] = answers[len(turn.following) :]
-        self._look_again |= turn.is_more
-        for claimed in turn.begun.claimed:
+        self._answers[:0] = answers[len(result.following) :]
+        self._look_again |= result.is_more
+        for claimed in result.begun.claimed:
             self._begin(*claimed)
-        return len(turn.begun.claimed)
+        return len(result.begun.claimed)
 
-    def _turn(self, answers: list[Answered], rooms: Rooms, tx: Tx) -> _Turn:
+    def _pass(self, answers: list[Answered], rooms: FreePlaces, tx: Tx) -> _PassResult:
         if answers:
-            steps.give_way(tx)
+            steps.shorten_lock_timeout(tx)
         following = steps.take_answers(tx, self._kinds, answers, self._chance)
         if self._is_ending or len(following) < len(answers):
-            return _Turn(following, Begun([], 0), is_more=True)
+            return _PassResult(following, Begun([], 0), is_more=True)
         for answered, ask in zip(answers, following, strict=True):
             if ask is None:
                 rooms.free(answered.request)
@@ -351,28 +353,28 @@ class OutboundMachine:
         begun = steps.begin_requests(tx, self._kinds, chosen.requests, tx.now + LEASE, self._chance)
         is_in_time = begun.handled == len(chosen.requests)
         self._claiming.note_served(chosen.requests[: begun.handled], is_all=chosen.is_all and is_in_time)
-        keep_to_ourselves(tx.connection, store.outbound_requests.name)  # what is due by now is taken here
-        # What was settled at once, such as the first of a line, may have made room for another.
+        keep_to_ourselves(tx.connection, store.outbound_requests.name)  # this pass took all that is due
+        # A request that was settled at once, such as the first of a line, may free another.
         is_more = chosen.is_cut or not is_in_time or begun.handled > len(begun.claimed)
-        return _Turn(following, begun, is_more=is_more and begun.handled > 0)
+        return _PassResult(following, begun, is_more=is_more and begun.handled > 0)
 
-    async def _go_one_by_one(self, answers: list[_Waiting]) -> int:
-        """The same, each in a savepoint: what is wrong with one concerns it alone."""
+    async def _go_one_by_one(self, answers: list[_PendingAnswer]) -> int:
+        """Store responses and claim requests one by one, so that a faulty one affects no other."""
         for waiting in answers:
             try:
                 self._go_on(waiting, await self._record(waiting.answered))
-            except Exception as error:  # its lease ends, and it is taken up again
+            except Exception as error:  # its lease ends, and it is claimed again
                 if not waiting.following.done():
                     waiting.following.set_exception(error)
         if self._is_ending:
             return 0
         handled, claimed = await self._db.write(partial(self._claim_one_by_one, self._claiming.rooms()))
         self._look_again |= handled > 0
-        for each in claimed:
-            self._begin(*each)
+        for request, ask in claimed:
+            self._begin(request, ask)
         return len(claimed)
 
-    def _claim_one_by_one(self, rooms: Rooms, tx: Tx) -> tuple[int, list[Claimed]]:
+    def _claim_one_by_one(self, rooms: FreePlaces, tx: Tx) -> tuple[int, list[Claimed]]:
         claimed: list[Claimed] = []
         handled = 0
         for request in in_time(self._claiming.choose(tx, rooms).requests):
@@ -386,13 +388,13 @@ class OutboundMachine:
         return handled, claimed
 
     def _start(self, tx: Tx, kind: OutboundKind, request: OutboundRequest) -> Claimed | None:
-        """Take a request; one that the database does not take counts as an attempt that failed."""
+        """Claim a request; one that the database rejects counts as a failed attempt."""
         try:
             with tx.connection.begin_nested():
                 return start_request(tx, kind, request, tx.now + LEASE, self._chance)
         except OperationalError:  # the database is away
             raise
-        except Exception as error:  # it concerns this request alone
+        except Exception as error:  # only this request is affected
             logger().error("outbound.broken", kind=kind.name, error_at=where(error))
             tried = replace(request, attempts=request.attempts + 1)
             settle_request(tx, kind, tried, NotNow(BROKEN), self._chance)
@@ -400,29 +402,32 @@ class OutboundMachine:
 
     async def _record(self, answered: Answered) -> Ask | None:
         kind = self._kinds[answered.request.kind]
-        asked: tuple[Ask, HttpOutcome] = (answered.ask, answered.exchange)
         while True:
             try:
                 step = partial(
-                    next_step, kind=kind, request=answered.request, asked=asked, chance=self._chance
+                    next_step,
+                    kind=kind,
+                    request=answered.request,
+                    exchanged=(answered.ask, answered.exchange),
+                    chance=self._chance,
                 )
                 return await self._db.write(step)
-            except OperationalError as error:  # what was answered must not be forgotten
+            except OperationalError as error:  # a response must not get lost
                 logger().error("outbound.not_recorded", kind=kind.name, error_at=where(error))
                 await asyncio.sleep(AGAIN_S)
-            except Exception as error:  # the database takes no such step: the try counts as one that failed
+            except Exception as error:  # the database rejects the step: a failed attempt
                 logger().error("outbound.broken", kind=kind.name, error_at=where(error))
-                asked = (answered.ask, NoAnswer(SendFailure.BROKEN))
+                answered = replace(answered, exchange=NoAnswer(SendFailure.BROKEN))
 
-    def _go_on(self, waiting: _Waiting, ask: Ask | None) -> None:
-        """Let a request go to its next step; one that has an outcome gives its place away."""
+    def _go_on(self, waiting: _PendingAnswer, ask: Ask | None) -> None:
+        """Resume a request with its next step, or free its place after an outcome."""
         if ask is None:
             self._claiming.end(waiting.answered.request)
         if not waiting.following.done():
             waiting.following.set_result(ask)
 
     async def finish(self) -> None:
-        """Wait for all that is on its way, and for what takes its place."""
+        """Wait for requests in flight, and for those that follow them."""
         while self._tasks or (self._looking is not None and not self._looking.done()):
             await asyncio.wait([*self._tasks, *([self._looking] if self._looking else [])])
 
@@ -434,12 +439,12 @@ class OutboundMachine:
 
     def _end(self, task: asyncio.Task[None], request: OutboundRequest) -> None:
         del self._tasks[task]
-        if self._claiming.end(request) and not self._is_ending:  # no transaction gave its place away
+        if self._claiming.end(request) and not self._is_ending:  # no transaction freed its place
             self._look_again = True
             self._look_soon()
 
     async def _send(self, request: OutboundRequest, ask: Ask) -> HttpOutcome:
-        """Send a request once; whatever the client raises is an outcome, so that it counts as an attempt."""
+        """Send a request once; an exception of the client counts as a failed attempt."""
         try:
             return await self._client.send(ask.request)
         except Exception as error:
@@ -453,8 +458,8 @@ class OutboundMachine:
                 exchange = await self._send(request, ask)
                 self._claiming.note_exchange(request.destination, exchange)
                 following = asyncio.get_running_loop().create_future()
-                self._answers.append(_Waiting(Answered(request, ask, exchange), following))
+                self._answers.append(_PendingAnswer(Answered(request, ask, exchange), following))
                 self._look_soon()
                 ask = await following
-        except Exception as error:  # its lease ends, and it is taken up again
+        except Exception as error:  # its lease ends, and it is claimed again
             logger().error("outbound.failed", kind=request.kind, error_at=where(error))

@@ -1,4 +1,8 @@
-"""Requests to outside systems as values: exchange, next step, outcome and circuit breaker."""
+"""Requests to outside systems as values: exchange, next step, outcome and circuit breaker.
+
+Each step is a request to send next, or the outcome. So a delivery may refresh a token, look something up and
+then write, or poll from a cursor. Connectors build and parse these values, and do no I/O.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,13 +13,14 @@ from typing import Final
 
 MAIL_METHOD: Final = "MAIL"
 MAIL_ADDRESS: Final = "mailto:"
-"""How a mail is named among requests: it goes to the operator's mail server, ``to`` stands in its headers,
-and the status of its answer is the reply code. Source: RFC 6068 for the scheme."""
+"""Address of a mail: the operator's mail server takes it, ``to`` is a header, the status is the reply code.
+
+Source: RFC 6068 for the scheme."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What is to be sent; ``repr`` hides headers and body, which hold tokens and texts."""
+    """Request to send; ``repr`` hides headers and body, which contain tokens and texts."""
 
     method: str
     url: str
@@ -25,7 +30,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What the other side said; header names are in lower case."""
+    """Response of an outside system; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,7 +38,7 @@ class HttpAnswer:
 
 
 class SendFailure(StrEnum):
-    """Why there is no answer. After ``LOST`` and ``BROKEN`` the other side may have acted on the request."""
+    """Reason of a missing response; after ``LOST`` and ``BROKEN`` the request may have arrived."""
 
     FORBIDDEN = "forbidden_address"
     UNREACHED = "unreached"
@@ -50,44 +55,50 @@ type HttpOutcome = HttpAnswer | NoAnswer
 
 
 LONGEST_WAIT_S: Final = 3_600.0
-"""No ``Retry-After`` is waited for longer."""
+"""Upper bound of ``Retry-After``."""
 
 
 def retry_after_s(answer: HttpAnswer) -> float | None:
-    """The seconds of ``Retry-After``, an hour at most.
+    """Return the seconds of ``Retry-After``, an hour at most.
 
-    A date is counted from the date of the answer, so it does not matter whose clock is wrong.
+    A date counts from the date of the response, so that wrong clocks do not matter.
+
     Source: RFC 9110, 10.2.3.
     """
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit() and len(text) < 8:
         return min(float(text), LONGEST_WAIT_S)
     try:
-        until, said = parsedate_to_datetime(text), parsedate_to_datetime(answer.headers.get("date", ""))
-        return min(max(0.0, (until - said).total_seconds()), LONGEST_WAIT_S)
+        until, sent_at = parsedate_to_datetime(text), parsedate_to_datetime(answer.headers.get("date", ""))
+        return min(max(0.0, (until - sent_at).total_seconds()), LONGEST_WAIT_S)
     except (ValueError, TypeError, OverflowError):  # no date, or one of the two without its zone
         return None
 
 
 OPENS_AFTER: Final = 5
-"""Tries in a row without an answer."""
+"""Consecutive failures that open the breaker."""
 COOL_S: Final = (5.0, 15.0, 60.0, 300.0)
-"""How long nothing is sent: after it has opened, after the first probe that failed, and so on."""
+"""Seconds until the next probe: after opening, after the first failed probe, and so on."""
 JITTER: Final = 0.2
-"""Share of a wait that chance may add, so that not all come back at the same moment."""
+"""Random share added to a wait, so that retries do not coincide."""
 
 
 def with_jitter(seconds: float, chance: float) -> float:
-    """A wait with what chance (0–1) adds to it."""
+    """Return a wait with jitter, for a random number from 0 to 1."""
     return seconds * (1 + JITTER * chance)
 
 
 class Destination:
-    """What is on its way to one destination, and its breaker.
+    """Requests in flight to one destination, and its circuit breaker.
+
+    After some failures in a row nothing is sent for a while, then one probe. A response closes the breaker; a
+    failed probe extends the pause.
+
+    Source: Michael T. Nygard, "Release It!", chapter 5, "Circuit Breaker".
 
     Args:
-        places: requests that may be on their way at once.
-        chance: gives numbers from 0 to 1.
+        places: greatest number of requests in flight.
+        chance: returns random numbers from 0 to 1.
     """
 
     def __init__(self, places: int, chance: Callable[[], float]) -> None:
@@ -99,19 +110,19 @@ class Destination:
         self._closed_until = 0.0
 
     def room(self, now_s: float) -> int:
-        """Return how many more requests may be sent now."""
+        """Return the number of requests that may be sent."""
         if not self._opened:
             return self._places - self._on_its_way
         return 0 if now_s < self._closed_until or self._on_its_way else 1
 
     @property
     def is_idle(self) -> bool:
-        """Return whether nothing is worth remembering."""
+        """Return whether it has no state worth remembering."""
         return not (self._on_its_way or self._failures or self._opened)
 
     @property
     def is_open(self) -> bool:
-        """Return whether the breaker keeps requests back."""
+        """Return whether the breaker is open."""
         return bool(self._opened)
 
     def begin(self) -> None:
@@ -121,7 +132,7 @@ class Destination:
         self._on_its_way -= 1
 
     def note(self, now_s: float, *, is_answered: bool) -> None:
-        """Note whether a request was answered."""
+        """Record the result of a request."""
         if is_answered:
             self._failures = self._opened = 0
             return
@@ -133,7 +144,7 @@ class Destination:
 
 
 class RequestState(StrEnum):
-    """What became of a request; dead is a dead letter, which waits for a person."""
+    """State of a request; a dead one is a dead letter, which waits for a member."""
 
     DUE = "due"
     DONE = "done"
@@ -143,15 +154,15 @@ class RequestState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request to keep.
+    """Request to queue.
 
     Attributes:
-        business_id: whose it is; businesses have turns.
-        kind: the name of its kind, which is kept and must never change.
-        subject: what its owner calls it; no contact value.
-        destination: what is slow or down as a whole, such as a host; shared by all that go there.
-        line: requests of one line are sent one after the other, in their order; empty for none.
-        progress: from where a poll goes on; sealed.
+        business_id: its tenant; tenants take turns.
+        kind: durable name of its kind.
+        subject: the owner's name for it; no contact value.
+        destination: unit of the circuit breaker, such as a host.
+        line: requests of one line are sent in sequence; empty for none.
+        progress: cursor of a poll; sealed.
     """
 
     business_id: str
@@ -164,10 +175,10 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class OutboundRequest:
-    """A request as its row.
+    """Request as a row.
 
-    ``is_unsure`` says that the other side may have acted on what was sent last. ``failed_at`` is the first
-    failure since it was last taken, ``claim`` says who is at it.
+    ``is_unsure``: the last step may have arrived. ``failed_at`` is the first failure of the
+    current series, ``claim`` identifies the sender.
     """
 
     id: int
@@ -190,13 +201,13 @@ class OutboundRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Send this next.
+    """Next request to send.
 
     Attributes:
-        request: what is sent.
-        progress: what the step after it has to know; kept sealed before it is sent.
-        is_repeatable: whether it may be sent again when its answer was lost. If not, a lost answer is the
-            end, until a person or the other side's own news say more.
+        request: the HTTP request.
+        progress: state for the step after it; sealed and stored before sending.
+        is_repeatable: whether it may be sent again after a lost response. If not, a lost response ends the
+            delivery, until a member or news of the outside system decide.
     """
 
     request: HttpRequest
@@ -206,12 +217,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The other side has taken it, or nothing is to be done any more."""
+    """The outside system accepted it, or nothing remains to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """Not taken, and worth another try, after so many seconds at the earliest if the other side says so."""
+    """Not accepted, but worth a retry, after ``after_s`` seconds at the earliest."""
 
     reason: str
     after_s: float | None = None
@@ -219,14 +230,14 @@ class NotNow:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Not taken, and no repeat will change that."""
+    """Not accepted, and no retry would help."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A poll: all is taken up to here, and is to be asked again from here after so many seconds."""
+    """Poll that is complete up to ``progress``, and continues after ``after_s`` seconds."""
 
     progress: str = field(repr=False)
     after_s: float
@@ -238,7 +249,7 @@ type Step = Ask | Outcome
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an outcome makes of a request; with a time it is tried again then."""
+    """State of a request after an outcome; ``due_at`` is the time of a retry."""
 
     state: RequestState
     reason: str = ""
@@ -251,12 +262,12 @@ ANSWER_LOST: Final = "answer_lost"
 EXPIRED: Final = "expired"
 BROKEN: Final = "broken"
 DISMISSED: Final = "dismissed"
-"""Why there is no answer, or no further try; the rest of the reasons are those of the kinds."""
+"""Reasons of the machine; kinds have further ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPlan:
-    """Seconds before each further try; when they are used up, or the lifetime is over, it is dead."""
+    """Seconds before each retry; after the last one, or after the lifetime, the request is dead."""
 
     waits_s: tuple[int, ...]
     lifetime: timedelta | None = None

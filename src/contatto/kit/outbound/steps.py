@@ -44,17 +44,17 @@ from contatto.kit.outbound.store import list_expired_requests, record_dismissed,
 
 @dataclass(frozen=True, slots=True)
 class OutboundKind:
-    """What the owner of a kind of requests gives.
+    """Functions of the owner of a kind of requests.
 
     Attributes:
-        name: kept in rows; it must never change.
-        begin: the first step, or the next one of a request that was begun: its progress says where it stands.
-        read: the next step after an answer. It may write down what it learns, such as a fresh token, in the
-            same transaction as the step.
-        settle: tell the owner what came of a try. The state is due where another try follows.
-        plan: when it is tried again.
-        replay: make ready again what a person replays; refuses where that cannot be.
-        keeps_progress: whether a replay goes on from where it stood, as a poll does, and not from the start.
+        name: durable name, stored in rows.
+        begin: return the first step, or the step after the stored progress.
+        read: return the step after a response. It may store findings, such as a fresh token, in the same
+            transaction.
+        settle: notify the owner of an outcome. The state is due where a retry follows.
+        plan: times of retries.
+        replay: prepare a replay by a member; it raises `Refused` where that is impossible.
+        keeps_progress: whether a replay continues from the stored progress, as a poll does.
     """
 
     name: str
@@ -67,66 +67,63 @@ class OutboundKind:
 
 
 type Chance = Callable[[], float]
-"""Gives numbers from 0 to 1."""
+"""Source of random numbers from 0 to 1."""
 
 _NO_CHANCE: Final = float
-"""Of what is not tried again no wait is drawn."""
+"""Constant 0, where no retry follows."""
 
 
 def start_request(
     tx: Tx, kind: OutboundKind, request: OutboundRequest, until: datetime, chance: Chance
 ) -> tuple[OutboundRequest, Ask] | None:
-    """Take a request until a time, and give what is to be sent; None where that is settled at once."""
-    if request.is_unsure:  # whoever sent it never came back: it may have arrived
+    """Claim a request until a time, and return its first step; None where it was settled at once."""
+    if request.is_unsure:  # its sender died: it may have arrived
         settle_request(tx, kind, request, Failed(ANSWER_LOST), chance)
         return None
-    mine = replace(request, claim=new_id(), attempts=request.attempts + 1)
-    step = _begin(tx, kind, mine)
+    claimed = replace(request, claim=new_id(), attempts=request.attempts + 1)
+    try:
+        with tx.connection.begin_nested():
+            step = kind.begin(tx, claimed)
+    except Exception as error:  # only this request is affected
+        logger().error("outbound.broken", kind=kind.name, error_at=where(error))
+        step = NotNow(BROKEN)
     if not isinstance(step, Ask):
-        settle_request(tx, kind, mine, step, chance)
+        settle_request(tx, kind, claimed, step, chance)
         return None
-    store.mark_claimed(tx, [(mine, step)], until)
-    return mine, step
+    store.mark_claimed(tx, [(claimed, step)], until)
+    return claimed, step
 
 
 def next_step(
     tx: Tx,
     kind: OutboundKind,
     request: OutboundRequest,
-    asked: tuple[Ask, HttpOutcome],
+    exchanged: tuple[Ask, HttpOutcome],
     chance: Chance,
 ) -> Ask | None:
-    """Write down what came of a step, and give the next one; None when there is an outcome."""
-    step = _read(tx, kind, request, *asked)
-    if store.list_claimed(tx, [request]):
-        return _follow(tx, kind, request, step, chance)
-    if isinstance(step, Done):  # another took it over meanwhile, and knew less
+    """Store the result of a step, and return the next one; None when there is an outcome."""
+    ask, exchange = exchanged
+    step: Step
+    if isinstance(exchange, NoAnswer):
+        step = step_without_answer(ask, exchange)
+    else:
+        try:
+            with tx.connection.begin_nested():
+                step = kind.read(tx, replace(request, progress=ask.progress), exchange)
+        except Exception as error:  # only this request is affected
+            logger().error("outbound.broken", kind=kind.name, error_at=where(error))
+            step = NotNow(BROKEN) if ask.is_repeatable else Failed(BROKEN)
+    is_claimed = bool(store.list_claimed(tx, [request]))
+    if is_claimed and isinstance(step, Ask):
+        store.record_asked(tx, [(request, step)])
+        return step
+    if not isinstance(step, Ask) and (is_claimed or isinstance(step, Done)):  # a new claimant knows less
         settle_request(tx, kind, request, step, chance)
     return None
 
 
-def _begin(tx: Tx, kind: OutboundKind, request: OutboundRequest) -> Step:
-    try:
-        with tx.connection.begin_nested():
-            return kind.begin(tx, request)
-    except Exception as error:  # it concerns this request alone
-        logger().error("outbound.broken", kind=kind.name, error_at=where(error))
-        return NotNow(BROKEN)
-
-
-def _read(tx: Tx, kind: OutboundKind, request: OutboundRequest, ask: Ask, exchange: HttpOutcome) -> Step:
-    if isinstance(exchange, NoAnswer):
-        return step_without_answer(ask, exchange)
-    try:
-        with tx.connection.begin_nested():
-            return kind.read(tx, replace(request, progress=ask.progress), exchange)
-    except Exception as error:  # it concerns this request alone
-        logger().error("outbound.broken", kind=kind.name, error_at=where(error))
-        return NotNow(BROKEN) if ask.is_repeatable else Failed(BROKEN)
-
-
 def step_without_answer(ask: Ask, exchange: NoAnswer) -> NotNow | Failed:
-    """What is next where no answer came; what may have arrived is repeated only where that does no harm."""
+    """Return the outcome of a missing response; steps that may have arrived repeat only if repeatable."""
     if exchange.trouble is SendFailure.FORBIDDEN:
         return Failed(FORBIDDEN_ADDRESS)
     if exchange.trouble is SendFailure.UNREACHED:
@@ -136,70 +133,55 @@ def step_without_answer(ask: Ask, exchange: NoAnswer) -> NotNow | Failed:
     return NotNow(ANSWER_LOST) if ask.is_repeatable else Failed(ANSWER_LOST)
 
 
-def _follow(tx: Tx, kind: OutboundKind, request: OutboundRequest, step: Step, chance: Chance) -> Ask | None:
-    if isinstance(step, Ask):
-        store.record_asked(tx, [(request, step)])
-        return step
-    settle_request(tx, kind, request, step, chance)
-    return None
-
-
 def settle_request(
     tx: Tx, kind: OutboundKind, request: OutboundRequest, outcome: Outcome, chance: Chance
 ) -> None:
-    """Write an outcome down, and tell the owner."""
+    """Store an outcome, and notify the owner."""
     if isinstance(outcome, Later):
         record_poll(tx, kind.plan, request, outcome)
-        _tell(tx, kind, request, outcome, RequestState.DUE)
+        _notify_owner(tx, kind, request, outcome, RequestState.DUE)
         return
     result = result_of(tx, kind.plan, request, outcome, chance)
     store.record_outcomes(tx, [(request, result)])
-    _tell(tx, kind, request, outcome, result.state)
+    _notify_owner(tx, kind, request, outcome, result.state)
 
 
 def record_poll(tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: Later) -> None:
-    """Note up to where a poll has come, and when it goes on."""
-    asked_at = tx.now + timedelta(seconds=outcome.after_s)
-    expires_at = None if plan.lifetime is None else asked_at + plan.lifetime
-    store.record_poll(tx, request, outcome.progress, asked_at, expires_at)
+    """Store the progress of a poll, and when it continues."""
+    next_at = tx.now + timedelta(seconds=outcome.after_s)
+    expires_at = None if plan.lifetime is None else next_at + plan.lifetime
+    store.record_poll(tx, request, outcome.progress, next_at, expires_at)
 
 
 def result_of(
     tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: Done | NotNow | Failed, chance: Chance
 ) -> Result:
-    """What an outcome makes of a request."""
+    """Return the state of a request after an outcome."""
     if isinstance(outcome, Done):
         return Result(RequestState.DONE)
-    due_at = _next_try(tx, plan, request, outcome, chance) if isinstance(outcome, NotNow) else None
-    return Result(RequestState.DEAD if due_at is None else RequestState.DUE, outcome.reason, due_at)
+    if isinstance(outcome, NotNow) and request.attempts <= len(plan.waits_s):
+        wait_s = max(with_jitter(plan.waits_s[request.attempts - 1], chance()), outcome.after_s or 0.0)
+        due_at = tx.now + timedelta(seconds=wait_s)
+        if request.expires_at is None or due_at <= request.expires_at:
+            return Result(RequestState.DUE, outcome.reason, due_at)
+    return Result(RequestState.DEAD, outcome.reason)
 
 
-def _tell(
+def _notify_owner(
     tx: Tx, kind: OutboundKind, request: OutboundRequest, outcome: Outcome, state: RequestState
 ) -> None:
-    """Tell the owner; what is wrong with the owner's code neither repeats a request nor holds up others."""
+    """Notify the owner; its errors neither repeat a request nor delay others."""
     try:
         with tx.connection.begin_nested():
             kind.settle(tx, request, outcome, state)
-    except OperationalError:  # the database is away: the transaction as a whole comes to nothing
+    except OperationalError:  # the database is away: the whole transaction fails
         raise
-    except Exception as error:  # it concerns this request alone
+    except Exception as error:  # only this request is affected
         logger().error("outbound.broken", kind=kind.name, error_at=where(error))
 
 
-def _next_try(
-    tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: NotNow, chance: Chance
-) -> datetime | None:
-    """Return when it is tried again, no earlier than the other side asks for; None when it is given up."""
-    if request.attempts > len(plan.waits_s):
-        return None
-    wait_s = max(with_jitter(plan.waits_s[request.attempts - 1], chance()), outcome.after_s or 0.0)
-    due_at = tx.now + timedelta(seconds=wait_s)
-    return None if request.expires_at is not None and due_at > request.expires_at else due_at
-
-
 def expire_requests(tx: Tx, kinds: Mapping[str, OutboundKind]) -> int:
-    """Give requests up whose lifetime is over, as their destination was down all the while; say how many."""
+    """Settle requests past their lifetime as failed, and return how many."""
     count = 0
     for request in in_time(list_expired_requests(tx, list(kinds), 100)):
         settle_request(tx, kinds[request.kind], request, Failed(request.reason or EXPIRED), _NO_CHANCE)
@@ -208,10 +190,10 @@ def expire_requests(tx: Tx, kinds: Mapping[str, OutboundKind]) -> int:
 
 
 def replay_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundRequest) -> None:
-    """Send again what was given up, from its first step on.
+    """Send a failed request again from its first step.
 
     Raises:
-        Refused: CONFLICT, when it is on its way, or nobody here knows its kind; what its owner refuses.
+        Refused: CONFLICT, when it is in flight, or its kind is unknown; reasons of its owner.
     """
     kind = kinds.get(request.kind)
     if kind is None or request.claim is not None or request.state is RequestState.DONE:
@@ -222,24 +204,24 @@ def replay_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundR
 
 
 def dismiss_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundRequest) -> None:
-    """Give up a request that failed. The owner of a dead letter knows already; one that waits is told.
+    """Dismiss a failed request. Owners of dead letters were notified before; others are notified now.
 
     Raises:
-        Refused: CONFLICT, when it is on its way, or did not fail.
+        Refused: CONFLICT, when it is in flight, or did not fail.
     """
     if not record_dismissed(tx, request):
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     kind = kinds.get(request.kind)
     if kind is not None and request.state is RequestState.DUE:
-        _tell(tx, kind, request, Failed(DISMISSED), RequestState.DISMISSED)
+        _notify_owner(tx, kind, request, Failed(DISMISSED), RequestState.DISMISSED)
 
 
 UNKNOWN_KIND: Final = timedelta(minutes=10)
-"""How long a request waits whose kind is not known here, before it is looked at again."""
-_GIVE_WAY: Final = text("SET LOCAL lock_timeout = '500ms'")
-"""Two that hold rows of many leads may wait for each other: the machine gives up first, and goes one by one.
+"""Delay of requests of a kind that this release does not have."""
+_SHORT_TIMEOUT: Final = text("SET LOCAL lock_timeout = '500ms'")
+"""In a deadlock over many leads the machine gives up first, and goes one by one.
 
-PostgreSQL itself ends one of the two after a second, whichever it may be.
+PostgreSQL itself would end either of the two after a second.
 """
 
 type Kinds = Mapping[str, OutboundKind]
@@ -248,54 +230,55 @@ type Claimed = tuple[OutboundRequest, Ask]
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A request, what was sent of it, and what came of that."""
+    """Request with the step that was sent and its response."""
 
     request: OutboundRequest
     ask: Ask
     exchange: HttpOutcome
 
 
-def give_way(tx: Tx) -> None:
-    """Let this transaction wait for others for a moment only."""
+def shorten_lock_timeout(tx: Tx) -> None:
+    """Let this transaction wait for locks only briefly."""
     if tx.locks_rows:
-        tx.execute(_GIVE_WAY)
+        tx.execute(_SHORT_TIMEOUT)
 
 
 def take_answers(tx: Tx, kinds: Kinds, answered: Sequence[Answered], chance: Chance) -> list[Ask | None]:
-    """Write down what came of some steps, and give the next ones; None where there is an outcome.
+    """Store the results of steps, and return the next ones; None where there is an outcome.
 
-    It goes on for as long as a batch may: the list may be shorter than what was given.
+    It writes each table once, without savepoints: an error undoes the whole batch. It stops when the time of
+    a batch is up, so the list may be shorter than ``answered``.
     """
     if not answered:
         return []
-    steps = [_read_answered(tx, kinds, each) for each in in_time(answered)]
-    claimed = store.list_claimed(tx, [each.request for each in answered[: len(steps)]])
-    asked: list[Claimed] = []
+    steps: list[Step] = []
+    for item in in_time(answered):
+        if isinstance(item.exchange, NoAnswer):
+            steps.append(step_without_answer(item.ask, item.exchange))
+        else:
+            request = replace(item.request, progress=item.ask.progress)
+            steps.append(kinds[request.kind].read(tx, request, item.exchange))
+    handled = answered[: len(steps)]
+    claims = store.list_claimed(tx, [item.request for item in handled])
+    next_steps: dict[str | None, Claimed] = {}
     settled: list[tuple[OutboundRequest, Outcome]] = []
-    for each, step in zip(answered, steps, strict=False):
-        is_ours = each.request.claim in claimed
+    for item, step in zip(handled, steps, strict=True):
+        is_claimed = item.request.claim in claims
         if isinstance(step, Ask):
-            if is_ours:
-                asked.append((each.request, step))
-        elif is_ours or isinstance(step, Done):  # else another took it over meanwhile, and knows more
-            settled.append((each.request, step))
-    store.record_asked(tx, asked)
+            if is_claimed:
+                next_steps[item.request.claim] = (item.request, step)
+        elif is_claimed or isinstance(step, Done):  # otherwise another sender knows more
+            settled.append((item.request, step))
+    store.record_asked(tx, list(next_steps.values()))
     _settle_all(tx, kinds, settled, chance)
-    going = {request.claim: ask for request, ask in asked}
-    return [going.get(each.request.claim) for each in answered[: len(steps)]]
-
-
-def _read_answered(tx: Tx, kinds: Kinds, answered: Answered) -> Step:
-    exchange = answered.exchange
-    if isinstance(exchange, NoAnswer):
-        return step_without_answer(answered.ask, exchange)
-    request = replace(answered.request, progress=answered.ask.progress)
-    return kinds[request.kind].read(tx, request, exchange)
+    return [
+        next_steps[item.request.claim][1] if item.request.claim in next_steps else None for item in handled
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What became of requests that were due: those to send, and how many were looked at."""
+    """First steps of due requests, and how many requests were handled."""
 
     claimed: list[Claimed]
     handled: int
@@ -304,9 +287,9 @@ class Begun:
 def begin_requests(
     tx: Tx, kinds: Kinds, requests: Sequence[OutboundRequest], until: datetime, chance: Chance
 ) -> Begun:
-    """Take requests until a time, and give what is to be sent; the rest of them is settled at once.
+    """Claim requests until a time, and return their first steps; settle those without one.
 
-    It goes on for as long as a batch may: so many as were ``handled``, the first ones.
+    It stops when the time of a batch is up, after the first ``handled`` ones.
     """
     claimed: list[Claimed] = []
     settled: list[tuple[OutboundRequest, Outcome]] = []
@@ -314,18 +297,18 @@ def begin_requests(
     for request in in_time(requests):
         handled += 1
         kind = kinds.get(request.kind)
-        if kind is None:  # another release queued it: it waits for one that knows its kind
+        if kind is None:  # another release queued it
             store.put_off(tx, request, tx.now + UNKNOWN_KIND)
             continue
-        if request.is_unsure:  # whoever sent it never came back: it may have arrived
+        if request.is_unsure:  # its sender died: it may have arrived
             settled.append((request, Failed(ANSWER_LOST)))
             continue
-        mine = replace(request, claim=new_id(), attempts=request.attempts + 1)
-        step = kind.begin(tx, mine)
+        taken_request = replace(request, claim=new_id(), attempts=request.attempts + 1)
+        step = kind.begin(tx, taken_request)
         if isinstance(step, Ask):
-            claimed.append((mine, step))
+            claimed.append((taken_request, step))
         else:
-            settled.append((mine, step))
+            settled.append((taken_request, step))
     store.mark_claimed(tx, claimed, until)
     _settle_all(tx, kinds, settled, chance)
     return Begun(claimed, handled)
@@ -334,18 +317,18 @@ def begin_requests(
 def _settle_all(
     tx: Tx, kinds: Kinds, settled: Sequence[tuple[OutboundRequest, Outcome]], chance: Chance
 ) -> None:
-    """Write outcomes down, all of them; then tell the owners."""
-    told: list[tuple[OutboundRequest, Outcome, RequestState]] = []
+    """Store all outcomes, then notify the owners."""
+    outcomes: list[tuple[OutboundRequest, Outcome, RequestState]] = []
     results: list[tuple[OutboundRequest, Result]] = []
     for request, outcome in settled:
         kind = kinds[request.kind]
         if isinstance(outcome, Later):
             record_poll(tx, kind.plan, request, outcome)
-            told.append((request, outcome, RequestState.DUE))
+            outcomes.append((request, outcome, RequestState.DUE))
         else:
             result = result_of(tx, kind.plan, request, outcome, chance)
             results.append((request, result))
-            told.append((request, outcome, result.state))
+            outcomes.append((request, outcome, result.state))
     store.record_outcomes(tx, results)
-    for request, outcome, state in told:
+    for request, outcome, state in outcomes:
         kinds[request.kind].settle(tx, request, outcome, state)

@@ -37,12 +37,12 @@ from contatto.kit.outbound.model import Ask, NewRequest, OutboundRequest, Reques
 from contatto.kit.vault import row_key
 
 DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
-"""Whether a request is still to be carried out, in the words of its indexes."""
+"""Condition of due requests, verbatim as in the indexes."""
 _LINED: Final[ColumnElement[bool]] = literal_column("(state = 'due' AND line <> '')")
 FAILED: Final[ColumnElement[bool]] = literal_column(
     "(state = 'dead' OR (state = 'due' AND failed_at IS NOT NULL))"
 )
-"""Whether a request is a dead letter, or failed and is tried again, in the words of its index."""
+"""Condition of dead letters, and of failed requests with a retry, verbatim as in the index."""
 
 outbound_requests = Table(
     "outbound_requests",
@@ -79,12 +79,12 @@ outbound_requests = Table(
 
 
 def queue_request(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
-    """Keep a request; it is due at once."""
+    """Store a request that is due at once."""
     queue_requests(tx, [new], plan)
 
 
 def queue_requests(tx: Tx, news: Collection[NewRequest], plan: RetryPlan) -> None:
-    """Keep requests, in their order; they are due at once."""
+    """Store requests that are due at once, in their order."""
     fresh = {
         "state": RequestState.DUE,
         "attempts": 0,
@@ -96,13 +96,13 @@ def queue_requests(tx: Tx, news: Collection[NewRequest], plan: RetryPlan) -> Non
     }
     rows = []
     for new in news:
-        own = {name: getattr(new, name) for name in _GIVEN}
+        own = {name: getattr(new, name) for name in _COPIED}
         progress = seal_progress(tx, new, tx.now, new.progress)
         rows.append(fresh | own | {"progress": progress})
     insert_all(tx, outbound_requests, rows)
 
 
-_GIVEN: Final = ("business_id", "kind", "subject", "destination", "line")
+_COPIED: Final = ("business_id", "kind", "subject", "destination", "line")
 
 
 def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
@@ -111,7 +111,7 @@ def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest |
 
 
 def list_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> list[OutboundRequest]:
-    """Requests by what their owner calls them."""
+    """Return requests by their owner's names."""
     query = select(outbound_requests).where(
         outbound_requests.c.business_id == business_id,
         outbound_requests.c.kind == kind,
@@ -121,7 +121,7 @@ def list_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[s
 
 
 def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> ColumnElement[bool]:
-    """Whether the other side may have acted on a request of which no answer came yet; a part of a query."""
+    """Return the condition that the last step of a request may have arrived, for a query."""
     return exists().where(
         outbound_requests.c.business_id == business_id,
         outbound_requests.c.kind == kind,
@@ -131,7 +131,7 @@ def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> Colu
 
 
 def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> None:
-    """Settle what the other side's own news have settled."""
+    """Settle requests that news of the outside system settled."""
     statement = update(outbound_requests).where(
         outbound_requests.c.business_id == business_id,
         outbound_requests.c.kind == kind,
@@ -142,7 +142,7 @@ def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> Non
 
 
 def hasten_requests(tx: Tx, business_id: str, kind: str, destination: str, at: datetime) -> None:
-    """Try those that wait longer by that time: their destination is there again, or there is news."""
+    """Retry waiting requests by that time, as their destination is back, or news arrived."""
     waiting = update(outbound_requests).where(
         DUE,
         outbound_requests.c.business_id == business_id,
@@ -155,8 +155,8 @@ def hasten_requests(tx: Tx, business_id: str, kind: str, destination: str, at: d
 
 
 def delete_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> None:
-    mine = outbound_requests.c.business_id == business_id, outbound_requests.c.kind == kind
-    tx.execute(outbound_requests.delete().where(*mine, outbound_requests.c.subject.in_(list(subjects))))
+    own = outbound_requests.c.business_id == business_id, outbound_requests.c.kind == kind
+    tx.execute(outbound_requests.delete().where(*own, outbound_requests.c.subject.in_(list(subjects))))
 
 
 _ONE: Final = select(outbound_requests).where(
@@ -165,33 +165,33 @@ _ONE: Final = select(outbound_requests).where(
 
 
 def change_of(request: OutboundRequest) -> Update:
-    """A change of the row of a request."""
-    mine = outbound_requests.c.business_id == request.business_id, outbound_requests.c.id == request.id
-    return update(outbound_requests).where(*mine)
+    """Return an update of a request's row."""
+    own = outbound_requests.c.business_id == request.business_id, outbound_requests.c.id == request.id
+    return update(outbound_requests).where(*own)
 
 
 def seal_progress(
     tx: Tx, request: NewRequest | OutboundRequest, created_at: datetime, progress: str
 ) -> bytes | None:
-    """Seal the progress of a request; an empty one is none."""
+    """Seal the progress of a request; return None for an empty one."""
     row = row_key(request.kind, request.subject, created_at)
     return tx.seal(progress, request.business_id, "outbound_requests.progress", row)
 
 
-def read_requests(tx: Tx, statement: Select[Any], given: Row | None = None) -> list[OutboundRequest]:
-    """What a query of whole rows finds."""
+def read_requests(tx: Tx, statement: Select[Any], parameters: Row | None = None) -> list[OutboundRequest]:
+    """Return the requests of a query of whole rows."""
     requests = []
-    for row in tx.execute(statement, given).mappings().all():
+    for row in tx.execute(statement, parameters).mappings().all():
         values = {name: row[name] for name in OutboundRequest.__dataclass_fields__}
-        named = row_key(row["kind"], row["subject"], row["created_at"])
-        place = row["business_id"], "outbound_requests.progress", named
+        row_name = row_key(row["kind"], row["subject"], row["created_at"])
+        place = row["business_id"], "outbound_requests.progress", row_name
         values["progress"] = tx.vault.open(row["progress"], *place) if row["progress"] else ""
         requests.append(OutboundRequest(**values))
     return requests
 
 
 def mark_claimed(tx: Tx, claimed: Sequence[tuple[OutboundRequest, Ask]], until: datetime) -> None:
-    """Note that somebody is at requests, and what is sent first; until that time nobody else takes them."""
+    """Claim requests until a time, and store their first steps."""
     rows = []
     for request, ask in claimed:
         values = _key(request) | {"claim": request.claim, "due_at": until, "attempts": request.attempts}
@@ -201,34 +201,35 @@ def mark_claimed(tx: Tx, claimed: Sequence[tuple[OutboundRequest, Ask]], until: 
 
 
 def put_off(tx: Tx, request: OutboundRequest, until: datetime) -> None:
-    """Leave a request alone until a time; that is no try."""
+    """Postpone a request, without counting an attempt."""
     tx.execute(change_of(request).values(due_at=until))
 
 
-def record_asked(tx: Tx, asked: Sequence[tuple[OutboundRequest, Ask]]) -> None:
-    """Note what is sent next, before it is: whoever finds the requests later goes on from here."""
+def record_asked(tx: Tx, next_steps: Sequence[tuple[OutboundRequest, Ask]]) -> None:
+    """Store next steps before they are sent, so that another process can continue."""
     rows = []
-    for request, ask in asked:
+    for request, ask in next_steps:
         sealed_progress = seal_progress(tx, request, request.created_at, ask.progress)
         rows.append(_key(request) | {"progress": sealed_progress, "is_unsure": not ask.is_repeatable})
     update_rows(tx, _ASK, rows)
 
 
 def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
-    """Keep the requests that are worked on from being taken by others."""
+    """Extend the leases of claimed requests."""
     statement = update(outbound_requests).where(DUE, outbound_requests.c.claim.in_(list(claims)))
     tx.execute(statement.values(due_at=until))
 
 
 def list_claimed(tx: Tx, requests: Collection[OutboundRequest]) -> set[str]:
-    """Those of some claims that still hold their request; no other process changes them meanwhile."""
-    given = {"of": [each.business_id for each in requests], "numbers": [each.id for each in requests]}
-    kept = set(tx.execute(_LOCKED_CLAIMS if tx.locks_rows else _CLAIMS, given).scalars())
-    return {request.claim for request in requests if request.claim and request.claim in kept}
+    """Return the claims that still hold their request, and lock these rows."""
+    tenants, numbers = [request.business_id for request in requests], [request.id for request in requests]
+    query = _LOCKED_CLAIMS if tx.locks_rows else _CLAIMS
+    claims = set(tx.execute(query, {"of": tenants, "numbers": numbers}).scalars())
+    return {request.claim for request in requests if request.claim and request.claim in claims}
 
 
 def record_outcomes(tx: Tx, results: Sequence[tuple[OutboundRequest, Result]]) -> None:
-    """Note what came of tries."""
+    """Store the results of attempts."""
     rows = []
     for request, result in results:
         values = {
@@ -248,19 +249,18 @@ def record_outcomes(tx: Tx, results: Sequence[tuple[OutboundRequest, Result]]) -
 def record_poll(
     tx: Tx, request: OutboundRequest, progress: str, due_at: datetime, expires_at: datetime | None
 ) -> None:
-    """Note up to where a poll has come, when it goes on, and until when that is worth a try."""
+    """Store the progress of a poll, when it continues, and its expiry."""
     fresh = {"attempts": 0, "claim": None, "is_unsure": False, "reason": "", "failed_at": None}
     sealed_progress = seal_progress(tx, request, request.created_at, progress)
-    wanted = outbound_requests.c.is_wanted_again
-    at = case((wanted, literal(tx.now, Instant)), else_=literal(due_at, Instant))
-    mine = change_of(request).values(**fresh, progress=sealed_progress, due_at=at, expires_at=expires_at)
-    tx.execute(mine.values(is_wanted_again=False))
+    at = case((outbound_requests.c.is_wanted_again, literal(tx.now, Instant)), else_=literal(due_at, Instant))
+    change = change_of(request).values(**fresh, progress=sealed_progress, due_at=at, expires_at=expires_at)
+    tx.execute(change.values(is_wanted_again=False))
 
 
 def _changing(*names: str) -> Update:
-    """A change of one row; it is made once and kept, for these are asked for each request."""
-    mine = outbound_requests.c.business_id == bindparam("of"), outbound_requests.c.id == bindparam("number")
-    return update(outbound_requests).where(*mine).values({name: bindparam(name) for name in names})
+    """Build the cached update of one row."""
+    own = outbound_requests.c.business_id == bindparam("of"), outbound_requests.c.id == bindparam("number")
+    return update(outbound_requests).where(*own).values({name: bindparam(name) for name in names})
 
 
 _ASK: Final = _changing("progress", "is_unsure")
@@ -280,7 +280,7 @@ def _key(request: OutboundRequest) -> dict[str, Any]:
     return {"of": request.business_id, "number": request.id}
 
 
-_NOW: Final = bindparam("now", type_=Instant)
+_AT: Final = bindparam("now", type_=Instant)
 _MOST: Final = bindparam("most", type_=Integer)
 _BUT: Final[BindParameter[Any]] = bindparam("but", type_=String, expanding=True)
 
@@ -292,7 +292,7 @@ def _destinations() -> Select[Any]:
     following = select(func.min(place)).where(DUE, place > turn.c.place).scalar_subquery()
     turn = turn.union_all(select(following).where(turn.c.place.is_not(None)))
     first_due = select(func.min(due_at)).where(DUE, place == turn.c.place).scalar_subquery()
-    query = select(turn.c.place).where(turn.c.place.is_not(None), first_due <= _NOW)
+    query = select(turn.c.place).where(turn.c.place.is_not(None), first_due <= _AT)
     return query.where(turn.c.place.not_in(_BUT)).limit(_MOST)
 
 
@@ -307,12 +307,12 @@ def _comes_first_in_its_line() -> ColumnElement[bool]:
 
 
 def _of_each_destination() -> Select[Any]:
-    """Some requests of each of some destinations, in one query: each is a way to the server."""
+    """Build the query of some requests of several destinations, in one round trip."""
     turn = _DESTINATIONS.subquery("turn_of")
     rows = select(outbound_requests).where(
         DUE,
         outbound_requests.c.destination == turn.c.place,
-        outbound_requests.c.due_at <= _NOW,
+        outbound_requests.c.due_at <= _AT,
         _comes_first_in_its_line(),
     )
     rows = rows.order_by(outbound_requests.c.due_at, outbound_requests.c.id)
@@ -321,41 +321,42 @@ def _of_each_destination() -> Select[Any]:
     return query.order_by(some.c.destination, some.c.due_at, some.c.id)
 
 
-_THERE: Final = outbound_requests.c.destination == bindparam("destination")
-# These are asked after each commit, so they are made once and kept.
+_SAME_DESTINATION: Final = outbound_requests.c.destination == bindparam("destination")
+# They run after each commit, so they are built once.
 _DESTINATIONS: Final = _destinations()
 _REQUESTS: Final = (
     select(outbound_requests)
-    .where(DUE, _THERE, outbound_requests.c.due_at <= _NOW, _comes_first_in_its_line())
+    .where(DUE, _SAME_DESTINATION, outbound_requests.c.due_at <= _AT, _comes_first_in_its_line())
     .order_by(outbound_requests.c.due_at, outbound_requests.c.id)
     .limit(_MOST)
 )
 _LOCKED_REQUESTS: Final = _REQUESTS.with_for_update(skip_locked=True)
 _ALL_LOCKED: Final = _of_each_destination()
 WAITING: Final = Queue(
-    outbound_requests, and_(DUE, _THERE), outbound_requests.c.due_at, _comes_first_in_its_line()
+    outbound_requests, and_(DUE, _SAME_DESTINATION), outbound_requests.c.due_at, _comes_first_in_its_line()
 )
-"""What waits for one ``destination``, which has to be given."""
+"""Queue of one ``destination``, which is a parameter."""
 
 
 def list_due_destinations(tx: Tx, after: str, but: Collection[str], most: int) -> list[str]:
-    """Destinations with a request that is due, after one of them, by their names.
+    """Return destinations with a due request, after one of them, by name.
 
-    Each is looked for in the index, so the many requests to one of them are not read.
+    An index skip scan avoids reading many requests to one destination.
     """
     values = {"after": after, "now": tx.now, "but": list(but), "most": most}
     return list(tx.execute(_DESTINATIONS, values).scalars())
 
 
 def list_due(
-    tx: Tx, after: str, but: Collection[str], most: int, each: int
+    tx: Tx, after: str, but: Collection[str], most: int, limit_each: int
 ) -> dict[str, list[OutboundRequest]]:
-    """Requests that are due, by their destination: of ``most`` destinations so many ``each``."""
-    if not tx.locks_rows:  # a query costs little there, and there is no other way to have some rows of each
+    """Return due requests of at most ``most`` destinations, ``limit_each`` per destination."""
+    if not tx.locks_rows:  # SQLite has no lateral join, and its queries are cheap
         return {
-            name: list_due_requests(tx, name, each) for name in list_due_destinations(tx, after, but, most)
+            name: list_due_requests(tx, name, limit_each)
+            for name in list_due_destinations(tx, after, but, most)
         }
-    values = {"after": after, "now": tx.now, "but": list(but), "most": most, "each": each}
+    values = {"after": after, "now": tx.now, "but": list(but), "most": most, "each": limit_each}
     waiting: dict[str, list[OutboundRequest]] = {}
     for request in read_requests(tx, _ALL_LOCKED, values):
         waiting.setdefault(request.destination, []).append(request)
@@ -363,18 +364,18 @@ def list_due(
 
 
 def list_due_requests(tx: Tx, destination: str, most: int) -> list[OutboundRequest]:
-    """Requests to a destination that are due, of each line the first that is not settled."""
+    """Return due requests to a destination, of each line only the first unsettled one."""
     values = {"destination": destination, "now": tx.now, "most": most}
     return read_requests(tx, _LOCKED_REQUESTS if tx.locks_rows else _REQUESTS, values)
 
 
 def list_due_requests_of(tx: Tx, queue: Queue, business_id: str, most: int) -> list[OutboundRequest]:
-    """The same of one business."""
+    """Return due requests of one tenant."""
     return read_requests(tx, queue.rows(tx), queue.values(tx, business_id, most))
 
 
 def record_replay(tx: Tx, request: OutboundRequest, plan: RetryPlan, *, keeps_progress: bool = False) -> None:
-    """Make a request due again that nobody is at, as if it had never been tried."""
+    """Make an unclaimed request due again with all its tries."""
     fresh = {"state": RequestState.DUE, "attempts": 0, "due_at": tx.now, "reason": "", "failed_at": None}
     fresh |= {"settled_at": None, "expires_at": plan.lifetime and tx.now + plan.lifetime}
     fresh["is_wanted_again"] = False
@@ -384,14 +385,14 @@ def record_replay(tx: Tx, request: OutboundRequest, plan: RetryPlan, *, keeps_pr
 
 
 def poll_again(tx: Tx, poll: OutboundRequest, plan: RetryPlan) -> None:
-    """Make a poll due now; one that is under way is due again when it has ended, as it saw less than now."""
+    """Make a poll due now, or again after the running one, which may have missed the news."""
     under_way = change_of(poll).where(outbound_requests.c.claim.is_not(None))
     tx.execute(under_way.values(is_wanted_again=True))
     record_replay(tx, poll, plan, keeps_progress=True)
 
 
 def send_again(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
-    """Make the request of a subject due again; one that was deleted meanwhile is queued anew."""
+    """Make the request of a subject due again; queue it anew if it was deleted."""
     requests = list_requests_of(tx, new.business_id, new.kind, [new.subject])
     for request in requests:
         record_replay(tx, request, plan)
@@ -400,27 +401,27 @@ def send_again(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
 
 
 def record_dismissed(tx: Tx, request: OutboundRequest) -> bool:
-    """Give a request up that failed; False when it did not, or somebody is at it."""
-    mine = change_of(request).where(FAILED, outbound_requests.c.claim.is_(None))
-    return tx.execute(mine.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount == 1
+    """Dismiss a failed request; return False when it did not fail, or is claimed."""
+    own = change_of(request).where(FAILED, outbound_requests.c.claim.is_(None))
+    return tx.execute(own.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount == 1
 
 
 def list_failed_requests(tx: Tx, business_id: str, limit: int) -> list[OutboundRequest]:
-    """Requests of a business that are dead, then those that failed and are tried again, the latest first."""
+    """Return dead requests of a tenant, then failed ones with a retry, latest first."""
     query = select(outbound_requests).where(FAILED, outbound_requests.c.business_id == business_id)
     query = query.order_by(outbound_requests.c.state, outbound_requests.c.id.desc())
     return read_requests(tx, query.limit(limit))
 
 
 def find_failed_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
-    """One of them, locked."""
-    mine = FAILED, outbound_requests.c.business_id == business_id, outbound_requests.c.id == request_id
-    one = select(outbound_requests).where(*mine)
+    """Return a failed request, locked."""
+    own = FAILED, outbound_requests.c.business_id == business_id, outbound_requests.c.id == request_id
+    one = select(outbound_requests).where(*own)
     return next(iter(read_requests(tx, one.with_for_update() if tx.locks_rows else one)), None)
 
 
 def list_dead_requests(tx: Tx, business_id: str, after: int, limit: int) -> list[OutboundRequest]:
-    """Dead letters of a business after one of them, the oldest first, locked."""
+    """Return dead letters of a tenant after one of them, oldest first, locked."""
     dead = FAILED, outbound_requests.c.state == RequestState.DEAD
     query = select(outbound_requests).where(
         *dead, outbound_requests.c.business_id == business_id, outbound_requests.c.id > after
@@ -430,7 +431,7 @@ def list_dead_requests(tx: Tx, business_id: str, after: int, limit: int) -> list
 
 
 def count_failed_requests(tx: Tx, business_id: str) -> dict[RequestState, int]:
-    """Return how many are dead, and how many are tried again."""
+    """Count the dead requests, and the failed ones with a retry."""
     state = outbound_requests.c.state
     query = select(state, func.count().label("count")).where(
         FAILED, outbound_requests.c.business_id == business_id
@@ -440,14 +441,14 @@ def count_failed_requests(tx: Tx, business_id: str) -> dict[RequestState, int]:
 
 
 def dismiss_dead_requests(tx: Tx, business_id: str) -> int:
-    """Give up all dead letters of a business; say how many."""
-    mine = FAILED, outbound_requests.c.business_id == business_id
-    dead = update(outbound_requests).where(*mine, outbound_requests.c.state == RequestState.DEAD)
+    """Dismiss all dead letters of a tenant, and return how many."""
+    own = FAILED, outbound_requests.c.business_id == business_id
+    dead = update(outbound_requests).where(*own, outbound_requests.c.state == RequestState.DEAD)
     return tx.execute(dead.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount
 
 
 def list_expired_requests(tx: Tx, kinds: Collection[str], limit: int) -> list[OutboundRequest]:
-    """Requests of all businesses whose lifetime is over and that nobody is at; for the timer."""
+    """Return unclaimed requests of all tenants past their lifetime."""
     over = select(outbound_requests).where(
         DUE,
         outbound_requests.c.expires_at <= tx.now,
@@ -459,7 +460,7 @@ def list_expired_requests(tx: Tx, kinds: Collection[str], limit: int) -> list[Ou
 
 
 def purge_requests(tx: Tx, before: datetime) -> int:
-    """Delete some requests that were done or dismissed before a time; say how many. Dead letters stay."""
+    """Delete some requests that were settled before a time, and return how many; dead letters stay."""
     over = outbound_requests.c.state.in_((RequestState.DONE, RequestState.DISMISSED))
     return tx.delete_some(outbound_requests, over, outbound_requests.c.settled_at < before)
 
@@ -469,7 +470,7 @@ _WAITS: Final = (RequestState.DUE, RequestState.DEAD)
 
 @dataclass(frozen=True, slots=True)
 class RequestCount:
-    """``due_since`` is when the first of those that are due, and that nobody is at, was to be sent."""
+    """Count of requests; ``due_since`` is the due time of the oldest unclaimed one."""
 
     kind: str
     state: RequestState
@@ -478,10 +479,10 @@ class RequestCount:
 
 
 def count_requests(tx: Tx) -> list[RequestCount]:
-    """Requests that are due or dead, of all businesses."""
-    of = outbound_requests.c.kind, outbound_requests.c.state
+    """Count due and dead requests of all tenants."""
+    group = outbound_requests.c.kind, outbound_requests.c.state
     waits = (outbound_requests.c.state == RequestState.DUE) & outbound_requests.c.claim.is_(None)
     late = waits & (outbound_requests.c.due_at <= tx.now)
     since = func.min(case((late, outbound_requests.c.due_at))).label("due_since")
-    counted = select(*of, func.count().label("count"), since).where(outbound_requests.c.state.in_(_WAITS))
-    return tx.list(RequestCount, counted.group_by(*of))
+    counted = select(*group, func.count().label("count"), since).where(outbound_requests.c.state.in_(_WAITS))
+    return tx.list(RequestCount, counted.group_by(*group))
