@@ -63,10 +63,10 @@ def _read_json(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        found = json.loads(value)
+        decoded = json.loads(value)
     except (ValueError, RecursionError) as error:
         raise ValueError("lists and objects in a query are JSON text") from error
-    return check_texts(found)
+    return check_texts(decoded)
 
 
 _ID_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,18}$"})
@@ -79,9 +79,9 @@ _TIME_SCHEMA: Final = WithJsonSchema(
 _AMOUNT_SCHEMA: Final = WithJsonSchema({"type": "number", "minimum": 0})
 
 type ApiId = Annotated[int, BeforeValidator(_read_id), PlainSerializer(str), _ID_SCHEMA]
-"""An id of ours: 19 digits, sent as text; a number is accepted too."""
+"""Own id: 19 digits, sent as text; a number is accepted too."""
 type TextId = Annotated[str, BeforeValidator(_read_text_id), Field(max_length=128)]
-"""An id that others made, as text or number; always kept as text."""
+"""Foreign id, as text or number; stored as text."""
 type ApiTime = Annotated[datetime, BeforeValidator(_read_time), _TIME_SCHEMA]
 type Amount = Annotated[int, BeforeValidator(_read_amount), _AMOUNT_SCHEMA]
 """An amount in units of the currency, read into micros."""
@@ -90,9 +90,9 @@ type JsonText[T] = Annotated[T, BeforeValidator(_read_json)]
 
 
 class ApiModel(BaseModel):
-    """A body or a query; fields that we do not know are ignored, as the SDK adds many.
+    """Body or query; unknown fields are ignored, as the SDK adds many.
 
-    JSON can spell NUL and half of a surrogate pair, which is no letter; no database keeps them: refused.
+    JSON can spell NUL and half of a surrogate pair, which no database stores: refused.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -104,21 +104,21 @@ class ApiModel(BaseModel):
 
 
 class PageQuery(ApiModel):
-    """Which page of a list is wanted."""
+    """Page of a list in a query."""
 
     page: int = Field(1, ge=1, le=1_000_000)
     page_size: int = Field(10, ge=1, le=1_000)
 
 
 def read_query[S: ApiModel](request: Request, shape: type[S]) -> S:
-    """The query of a request in its shape; parameters that were given as ``null`` count as absent.
+    """Parse the query of a request; parameters parameters as ``null`` count as absent.
 
     Raises:
         Refused: INVALID, naming the field.
     """
-    given = {name: value for name, value in request.query_params.items() if value not in ("null", "")}
+    parameters = {name: value for name, value in request.query_params.items() if value not in ("null", "")}
     try:
-        return shape.model_validate(given)
+        return shape.model_validate(parameters)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -127,7 +127,7 @@ def read_query[S: ApiModel](request: Request, shape: type[S]) -> S:
 
 
 def describe_query(shape: type[ApiModel]) -> dict[str, Any]:
-    """The parameters of a query for the OpenAPI document."""
+    """Return the parameters of a query for the OpenAPI document."""
     schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.get("$defs", {})
     needed = set(schema.get("required", ()))
@@ -142,7 +142,7 @@ def describe_query(shape: type[ApiModel]) -> dict[str, Any]:
 
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
     if isinstance(schema, list):
-        return [_inlined(each, definitions) for each in schema]
+        return [_inlined(part, definitions) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
@@ -157,12 +157,12 @@ def api_time(moment: None) -> None: ...
 @overload
 def api_time(moment: datetime | None) -> str | None: ...
 def api_time(moment: datetime | None) -> str | None:
-    """An instant as the API writes it, in UTC."""
+    """Format an instant in UTC."""
     return None if moment is None else moment.astimezone(UTC).strftime(_TIME)
 
 
 def api_amount(amount_micros: int | None) -> float | None:
-    """Micros as units, the number that bodies of the API carry."""
+    """Return micros as a number of units."""
     return None if amount_micros is None else float(to_units(amount_micros))
 
 
@@ -171,7 +171,7 @@ def request_id_of(request: Request) -> str:
 
 
 def number_of(text: str) -> int:
-    """The id in a path.
+    """Parse the id in a path.
 
     Raises:
         Refused: NOT_FOUND, for a text that is no id.
@@ -194,22 +194,22 @@ def capitals(kinds: type[StrEnum]) -> Meta:
 
 
 class Answer(Struct, frozen=True):
-    """The ``data`` of an answer, or a part of it, in the order of its fields.
+    """``data`` of a response, or a part of it, in the order of its fields.
 
-    A field that may be absent has ``UnsetType`` among its types: what is UNSET is not written.
+    A field that may be absent includes ``UnsetType`` in its type; UNSET is not written.
     """
 
 
 class PartialAnswer(Answer, frozen=True):
-    """The ``data`` of a request that may be done in part; it says which part was not."""
+    """``data`` of a request that was done in part; it names the failed part."""
 
 
 class Nothing(Answer, frozen=True):
-    """An empty object: that the request was carried out says all."""
+    """Empty object, for requests without a result."""
 
 
 class PageInfo(Answer, frozen=True):
-    """Which page of a list this is, and how much there is in all."""
+    """Position of a page in its list, and the size of the list."""
 
     page: int
     page_size: int
@@ -230,24 +230,24 @@ class Listed[R](Rows[R], frozen=True):
 
 
 class ChosenRows[R](Rows[R], frozen=True):
-    """A list whose rows have the fields that were asked for; all of them when none were."""
+    """List of rows with the requested fields, or with all of them."""
 
 
 class ChosenList[R](Listed[R], frozen=True):
-    """A page of such a list."""
+    """Page of a list of rows with the requested fields."""
 
 
-def page_info(wanted: PageQuery, total: int) -> PageInfo:
-    """Return where a page stands in a list of so many."""
-    return PageInfo(wanted.page, wanted.page_size, total, -(-total // wanted.page_size))
+def page_info(query: PageQuery, total: int) -> PageInfo:
+    """Return the position of a page in a list of ``total`` rows."""
+    return PageInfo(query.page, query.page_size, total, -(-total // query.page_size))
 
 
 def chosen[R: Answer](rows: Iterable[R], fields: Iterable[str] | None) -> list[R]:
-    """Rows with the fields that were asked for; all of them when none were."""
-    wanted = set(fields or ())
-    return [_with_fields(row, wanted) if wanted else row for row in rows]
-
-
-def _with_fields[R: Answer](row: R, wanted: set[str]) -> R:
-    left_out = {name: UNSET for name in row.__struct_fields__ if name not in wanted}
-    return replace(row, **left_out)
+    """Return rows with the requested fields only, or with all of them."""
+    requested = set(fields or ())
+    if not requested:
+        return list(rows)
+    return [
+        replace(row, **{name: UNSET for name in row.__struct_fields__ if name not in requested})
+        for row in rows
+    ]

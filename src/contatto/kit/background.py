@@ -23,33 +23,33 @@ from contatto.kit.sandbox_child import Work as Thought
 from contatto.kit.settings import Settings
 
 type Batch = Callable[[Tx], int]
-"""Does some of the work, for as long as a batch may take; says how much that was, 0 when nothing is left."""
+"""Do some of the work within the time of a batch; return how much, 0 when nothing is left."""
 SEVERAL: Final = 4
-"""From so many rows in one batch on, more come than are worked off one by one."""
+"""Least rows of a batch that indicate load."""
 MANY: Final = 100
-"""So many rows share what a batch costs whatever is in it, where that is not much."""
+"""Rows that make the fixed costs of a batch negligible."""
 _CROWDED: Final = 2.5
-"""So many times as long it waits where a hundred come at once."""
+"""Factor of the wait under high load."""
 type IsDue = Callable[[Tx], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedWork:
-    """Work that waits in tables, and is looked for whenever something was committed.
+    """Work that waits in tables, and is looked for after commits.
 
     Args:
         name: for the log.
-        is_due: whether there is any; it is asked first, so that looking costs no write.
+        is_due: whether there is any; a read, so that looking costs no write.
         run_batch: does some of it.
-        in_background: whether it gives way to what people and platforms write.
-        gather_s: how long it waits after a commit before it looks: what is less urgent looks less often.
-        busy_s: at least so long where several rows came at once, so that many share a batch.
-        many: so many rows share what a batch costs whatever is in it.
-        tables: those whose changes may bring work; commits that change no other wake it for nothing.
-        has_many: whether so much waits that the next batch begins at once. Without it a batch of many says
-            so; with it such a batch says that more will come, and that is waited for longer.
-        is_brief: whether it waits no longer than the last batch took. Where little comes that is soon enough,
-            and where the machine is busy batches take longer, so that more share the next one.
+        in_background: whether it yields to writes of people and platforms.
+        gather_s: wait after a commit, longer for less urgent work.
+        busy_s: least wait under load, so that rows share a batch.
+        many: rows that make the fixed costs of a batch negligible.
+        tables: tables that may bring work when they change.
+        has_many: whether the next batch should begin at once. Without it a batch of many says so; with it
+            such a batch means that more will arrive, and waits longer.
+        is_brief: whether the wait is at most the time of the last batch. Under little load that is soon
+            enough, and on a busy machine batches take longer and so gather more.
     """
 
     name: str
@@ -64,11 +64,11 @@ class QueuedWork:
     is_brief: bool = False
 
     def gather_after(self, count: int, took_s: float = math.inf) -> float:
-        """Seconds to wait after a commit, when the last time so many rows were worked on.
+        """Return the seconds to wait after a commit.
 
         Args:
-            count: those rows.
-            took_s: seconds that the last batch of them took.
+            count: rows of the last batch.
+            took_s: seconds that the last batch took.
         """
         if count < SEVERAL:
             return self.gather_s
@@ -79,14 +79,14 @@ class QueuedWork:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """Work by the clock; ``is_due`` may spare it a write, and may take long."""
+    """Scheduled work; ``is_due`` may spare it a write, and may take long."""
 
     every_s: float
     run_batch: Batch
     is_due: IsDue | None = None
 
     async def run(self, db: Database) -> int:
-        """Do it to its end; say how much that was."""
+        """Do all of it, and return how much."""
         if self.is_due is not None and not await db.read_long(self.is_due):
             return 0
         done = 0
@@ -97,12 +97,12 @@ class PeriodicJob:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicCount:
-    """Work by the clock that reads for long and writes little.
+    """Scheduled work with long reads and small writes.
 
     Args:
         every_s: seconds between two runs.
-        start: before each run.
-        read_next: read for the next piece of work, and give what keeps it; None when nothing is left.
+        start: called before each run.
+        read_next: reads for the next piece, and returns its write; None when nothing is left.
     """
 
     every_s: float
@@ -110,7 +110,7 @@ class PeriodicCount:
     read_next: Callable[[Tx], Callable[[Tx], None] | None]
 
     async def run(self, db: Database) -> int:
-        """Do it to its end; say how many pieces that were."""
+        """Do all of it, and return the number of pieces."""
         self.start()
         done = 0
         while (record := await db.read_long(self.read_next)) is not None:
@@ -121,37 +121,36 @@ class PeriodicCount:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A piece of long thinking: bytes for the process that does it, and what keeps its answer."""
+    """Piece of long computing: input for a process, and the write of its result."""
 
     raw: bytes
     keep: Callable[[bytes, Tx], None]
 
 
 class Pool(Protocol):
-    """Where a study is thought through: a process, which ends when the pool is closed."""
+    """Runner of long computing in a process, which ends with the pool."""
 
     async def run(self, work: Thought, raw: bytes) -> bytes:
-        """Have a function work on bytes.
+        """Run a function on bytes.
 
         Raises:
-            Overworked: it broke, or broke a limit.
+            Overworked: it failed, or exceeded a limit.
         """
 
     def close(self) -> None:
-        """End what is left."""
+        """End remaining processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodicStudy:
-    """Work by the clock that reads, has a process of its own think for long, and writes little.
+    """Scheduled work with long computing in a process, and small writes.
 
     Args:
         every_s: seconds between two runs.
-        start: before each run.
-        read_next: read for the next piece of work; None when nothing is left.
-        think: what the process does, a function at the top of its module.
-        confined: makes the pool of one process, which ends after each run; `kit/sandbox` makes one that may
-            open files.
+        start: called before each run.
+        read_next: reads the next piece; None when nothing is left.
+        think: top-level function that the process runs.
+        confined: makes the pool of one process, which ends after each run; a `LongProcess` may open files.
     """
 
     every_s: float
@@ -161,14 +160,14 @@ class PeriodicStudy:
     confined: Callable[[], Pool]
 
     async def run(self, db: Database) -> int:
-        """Do it to its end; say how many pieces that were. A piece that breaks is left for the next run."""
+        """Do all of it, and return the number of pieces; a failed piece waits for the next run."""
         self.start()
         done, confined = 0, self.confined()
         try:
             while (study := await db.read_long(self.read_next)) is not None:
                 try:
                     answer = await confined.run(self.think, study.raw)
-                except Overworked:  # the pool has written it down
+                except Overworked:  # the pool has logged it
                     continue
                 await db.write(partial(study.keep, answer), in_background=True)
                 done += 1
@@ -178,7 +177,7 @@ class PeriodicStudy:
 
 
 class Queued:
-    """A kind of work that waits in tables, as it is worked off here: how long its last batch took."""
+    """Queued work in this process, with the time of its last batch."""
 
     def __init__(self, db: Database, work: QueuedWork) -> None:
         self._db = db
@@ -186,11 +185,11 @@ class Queued:
         self._took_s = math.inf
 
     def gather_after(self, count: int) -> float:
-        """Seconds to wait after a commit, when the last time so many rows were worked on."""
+        """Return the seconds to wait after a commit."""
         return self._work.gather_after(count, self._took_s)
 
     async def run(self) -> int:
-        """Do all that is due; say how much that was."""
+        """Do all that is due, and return how much."""
         done = count = 0
         while await self._db.read(self._work.is_due):
             if self._work.busy_s and count >= SEVERAL and not await self._has_many(count):
@@ -210,16 +209,16 @@ class Queued:
 
 type Record = Callable[[Tx], object]
 type Job = Callable[[Tx], Record | None]
-"""Reads in the transaction it is given, works on files, and returns what is then to be written down."""
+"""Read in a transaction, work on files, and return the final write."""
 
 _LOCK: Final = "in-use.lock"
 
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceJob:
-    """Jobs of one folder, each done in full before the next.
+    """Scheduled jobs of one folder, in sequence.
 
-    ``number`` is held in the database, for machines that share it and whose folders do not know locks.
+    ``number`` is an advisory lock of the database, for machines with separate file locks.
     """
 
     folder: Path
@@ -230,9 +229,9 @@ class MaintenanceJob:
 def run_maintenance_job(
     db: Database, kind: MaintenanceJob, should_continue: Callable[[], bool] = lambda: True
 ) -> int | None:
-    """Do all that is due; say how many jobs that were, or None when somebody else is at it.
+    """Do all due jobs, and return how many; None when another process does.
 
-    Whoever dies holds nothing any more. A job that dies half-way is found again by the next run.
+    A process that dies releases its locks, and the next run repeats its job.
     """
     with folder_lock(kind.folder) as is_mine:
         if not is_mine:
@@ -255,9 +254,10 @@ def _do(db: Database, kind: MaintenanceJob, job: Job, tx: Tx) -> None:
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[bool]:
-    """Hold a folder as long as this lasts; False when another does. A dead process holds nothing.
+    """Lock a folder, and yield False where another process has locked it.
 
-    The lock is that of an empty SQLite file, which every operating system knows how to keep.
+    The lock is that of an empty SQLite file, which works on every operating system, and ends with the
+    process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(folder / _LOCK, timeout=0, isolation_level=None)) as lock:
@@ -272,19 +272,22 @@ def folder_lock(folder: Path) -> Iterator[bool]:
 
 
 LEASE: Final = timedelta(seconds=60)
-"""How long a claimed file belongs to its maker, who renews this as long as it works."""
+"""Lease of a claimed file, renewed during the work."""
 RENEW_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class ExportJob[T]:
-    """One kind of file.
+    """Kind of file that is written in the background.
+
+    A thread reads for it, so neither the event loop nor SQLite's writer waits. Each tenant has one file at a
+    time.
 
     Args:
-        queue: the rows of files that are asked for.
-        claim: take the first of a business until a time, or give None.
-        renew: keep it until a later time.
-        make: read what it holds; give what keeps it, or what notes why it cannot be made.
+        queue: rows of requested files.
+        claim: claim the first one of a tenant until a time, or return None.
+        renew: extend the lease.
+        make: read the content, and return the write that stores it or its failure.
     """
 
     queue: Queue
@@ -294,7 +297,7 @@ class ExportJob[T]:
 
 
 class Exporter:
-    """Makes the files of one kind that are due, beside each other."""
+    """Writes due files of one kind, concurrently."""
 
     def __init__(self, db: Database, kind: ExportJob[Any]) -> None:
         self._db = db
@@ -304,41 +307,41 @@ class Exporter:
 
     @property
     def tables(self) -> frozenset[str]:
-        """Whose changes may bring work."""
+        """Return the tables that may bring work when they change."""
         return self._kind.queue.tables
 
     async def start_due(self) -> int:
-        """Begin with a file of each business that has none in the making; say how many these were."""
+        """Start a file for each tenant without one, and return how many."""
         due = await self._db.read(self._turns.list_businesses)
         fresh = [business_id for business_id in due if business_id not in self._running]
         for business_id in fresh:
             self._turns.served(business_id)
-            task = asyncio.create_task(self._keep_making(business_id))
+            task = asyncio.create_task(self._export_all(business_id))
             self._running[business_id] = task
         return len(fresh)
 
-    async def _keep_making(self, business_id: str) -> None:
+    async def _export_all(self, business_id: str) -> None:
         try:
             while await export_next(self._db, self._kind, business_id):
                 pass
-        except Exception as error:  # a database that is away for a while: the lease ends, and it is due again
+        except Exception as error:  # such as a database that is away: the lease ends
             logger().error("making.failed", error_at=where(error))
         finally:
             del self._running[business_id]
 
     def stop(self) -> None:
-        """Leave what is in the making: its lease ends, and another makes it."""
+        """Abandon running files: their leases end, and another process writes them."""
         for task in self._running.values():
             task.cancel()
 
     async def finish(self) -> None:
-        """Wait for the files that are in the making."""
+        """Wait for running files."""
         while self._running:
             await asyncio.gather(*self._running.values())
 
 
 async def export_next(db: Database, kind: ExportJob[Any], business_id: str) -> bool:
-    """Make the next file of a business; False when there is none."""
+    """Write the next file of a tenant; return False when there is none."""
     claimed: list[Any] = []
     making = asyncio.ensure_future(db.run_aside(lambda: _make(db, kind, business_id, claimed), business_id))
     while True:
@@ -365,7 +368,7 @@ def _make(db: Database, kind: ExportJob[Any], business_id: str, claimed: list[An
 
 
 async def export_all(db: Database, kind: ExportJob[Any]) -> int:
-    """Make all files of a kind that are due, and wait for them; say of how many businesses they were."""
+    """Write all due files of a kind, and return the number of tenants."""
     maker, count = Exporter(db, kind), 0
     while started := await maker.start_due():
         count += started
@@ -375,19 +378,21 @@ async def export_all(db: Database, kind: ExportJob[Any]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """The tables that tie the capabilities of one process together.
+    """Composition of one process: a frozen value that `wiring` builds.
+
+    Nothing registers itself at import. Tests build their own, and a missing part fails where it is built.
 
     Attributes:
-        ports: what capabilities ask of those above them; every transaction carries them.
-        after: the handlers of each event, by their durable names.
-        told_to: the permission that an open page needs to be told of an event, by the event's name.
-        prepare: loads what the first work would wait for, in a thread of its own.
-        queued_work: work that waits in tables, for so many batches at a time; its turns are new.
-        export_jobs: files that are made in the background.
-        outbound: the kinds of requests to outside systems, by the names that are kept with them.
-        periodic_jobs: work by the clock.
-        maintenance: long work on files by the clock.
-        resources: what one app has for itself, such as rate limits, indexes and pools.
+        ports: dependencies on higher packages, which every transaction carries.
+        after: handlers of each event, by their durable names.
+        told_to: permission that an open page needs for an event, by the event's name.
+        prepare: loads what the first work needs, in a thread.
+        queued_work: work that waits in tables, for a number of concurrent batches.
+        export_jobs: files that are written in the background.
+        outbound: kinds of requests to outside systems, by durable names.
+        periodic_jobs: scheduled work.
+        maintenance: scheduled long work on files.
+        resources: state of one app, such as rate limits, indexes and pools.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""The clock that the edges hand down, and batches of work sized by the time that they may take."""
+"""Clock of a transaction, and batches limited by time."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ class SystemClock:
 
 
 class ShiftedClock:
-    """A clock that runs at normal speed but may stand in the past; the simulator moves it forward."""
+    """Clock with normal speed that may start in the past; the simulator moves it forward."""
 
     def __init__(self, shift: timedelta = timedelta()) -> None:
         self._shift = shift
@@ -29,7 +29,7 @@ class ShiftedClock:
         return datetime.now(UTC) + self._shift
 
     def move_to(self, moment: datetime) -> None:
-        """Set the clock. It never runs backwards: an earlier moment than now is ignored."""
+        """Set the clock; it never runs backwards."""
         if moment > self.now():
             self._shift = moment - datetime.now(UTC)
 
@@ -38,7 +38,7 @@ class ShiftedClock:
 
 
 class FixedClock:
-    """A clock that stands still until it is told otherwise; for tests and replays."""
+    """Clock that moves only on request; for tests and replays."""
 
     def __init__(self, moment: datetime) -> None:
         self.moment = moment
@@ -52,9 +52,9 @@ class FixedClock:
 
 
 BATCH_S: Final = 0.03
-"""How long a batch goes on; with the thing that it has begun it holds SQLite's one writer some 50 ms."""
+"""Time of a batch; with its last item it holds SQLite's writer for some 50 ms."""
 LONG_BATCH_S: Final = 4 * BATCH_S
-"""The same where a batch holds up nobody but its like: on PostgreSQL others write meanwhile."""
+"""Time of a batch on PostgreSQL, where others write concurrently."""
 
 
 def in_time[T](
@@ -63,12 +63,11 @@ def in_time[T](
     clock: Callable[[], float] = time.perf_counter,
     look_every: int = 1,
 ) -> Iterator[T]:
-    """Items until the time is up, counted from the first, which comes in any case.
+    """Yield items until the time is up, and at least the first.
 
-    With the clock of the thread (`time.thread_time`) a batch is no smaller where others have the processor:
-    what it costs whatever is in it would be shared by the fewer the busier the machine is. Of items that take
-    some microseconds the clock is looked at after each ``look_every`` of them: it is a call of the system.
-    How many seconds it may take can change while it goes on.
+    With the clock of the thread (`time.thread_time`) batches do not shrink on a busy machine, where fewer
+    items would share the fixed costs. For items of some microseconds ``look_every`` limits the calls of the
+    clock. ``seconds`` may be a function, if the limit changes meanwhile.
     """
     started = clock()
     for count, item in enumerate(items, 1):

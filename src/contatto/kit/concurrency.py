@@ -17,26 +17,26 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 
 REQUESTS_AT_ONCE: Final = 10_000
-"""Requests of all businesses together; the limit of connections is lower."""
+"""Requests of all tenants; the limit of connections is lower."""
 
 
 class TenantSlots:
-    """Places of one process; to be used from event loops alone.
+    """Concurrency limit of a process, in total and per tenant, for event loops.
 
     Args:
-        most: how many there are.
-        each: how many a business may hold at a time.
+        most: slots in all.
+        most_each: slots per tenant.
     """
 
-    def __init__(self, most: int, each: int) -> None:
+    def __init__(self, most: int, most_each: int) -> None:
         self._free = most
-        self._each = each
+        self._most_each = most_each
         self._held: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
     async def of(self, business_id: str) -> AsyncIterator[None]:
-        """Hold a place for a business as long as this lasts; wait for one if need be."""
+        """Hold a slot of a tenant, and wait for it if necessary."""
         await self.enter(business_id)
         try:
             yield
@@ -44,8 +44,8 @@ class TenantSlots:
             self.leave(business_id)
 
     async def enter(self, business_id: str) -> None:
-        """Take a place, after those of this business that wait already."""
-        if self._free and self._held[business_id] < self._each:
+        """Take a slot, after earlier waiters of this tenant."""
+        if self._free and self._held[business_id] < self._most_each:
             self._give(business_id)
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -62,7 +62,7 @@ class TenantSlots:
         self._held[business_id] += 1
 
     def leave(self, business_id: str) -> None:
-        """Free a place, and give it to the next business in line."""
+        """Free a slot, and give it to the next tenant in line."""
         self._free += 1
         self._held[business_id] -= 1
         if not self._held[business_id]:
@@ -71,13 +71,13 @@ class TenantSlots:
             self._give(following)
 
     def _next(self) -> str | None:
-        """Give a place to the business whose turn it is, which then is the last in the line."""
+        """Give a slot to the next tenant in line, which moves to its end."""
         for business_id, line in list(self._waiting.items()):
             while line and line[0].done():  # its caller gave up
                 line.popleft()
             if not line:
                 del self._waiting[business_id]
-            elif self._held[business_id] < self._each:
+            elif self._held[business_id] < self._most_each:
                 del self._waiting[business_id]
                 line.popleft().set_result(None)
                 if line:
@@ -87,9 +87,9 @@ class TenantSlots:
 
 
 class RequestSlot:
-    """The place that one request holds among the requests of its business.
+    """Slot of one request among those of its tenant.
 
-    A request frees it while it waits for a client, a thread or another server. Then it queues again.
+    A request frees it while it waits for a client, a thread or another server, and then queues again.
     """
 
     def __init__(self, places: TenantSlots) -> None:
@@ -99,7 +99,7 @@ class RequestSlot:
         self._has_ended = False
 
     async def take(self, business_id: str) -> None:
-        """Wait for a place, unless the request holds one or has been answered."""
+        """Wait for a slot, unless the request has one or was answered."""
         if self._is_held or self._has_ended:
             return
         self._business_id = business_id
@@ -108,13 +108,13 @@ class RequestSlot:
         self._free_if_ended()
 
     def end(self) -> None:
-        """Free the place for good."""
+        """Free the slot for good."""
         self._has_ended = True
         self._release()
 
     @asynccontextmanager
     async def given_up(self) -> AsyncIterator[None]:
-        """Free the place for as long as this lasts."""
+        """Free the slot within."""
         if not self._is_held:
             yield
             return
@@ -125,14 +125,14 @@ class RequestSlot:
             await self.take(self._business_id)
 
     def _free_if_ended(self) -> None:
-        """Free a place that came after the answer, to a task that outlives the request."""
+        """Free a slot that came after the answer, to a task that outlives the request."""
         if self._has_ended:
             self._release()
 
     def _release(self) -> None:
         if self._is_held:
             self._is_held = False
-            # Not at once: between two requests of one business, the loop looks for those of others.
+            # Later, so that the loop takes requests of other tenants first.
             asyncio.get_running_loop().call_soon(self._places.leave, self._business_id)
 
 
@@ -140,14 +140,14 @@ _TURN: ContextVar[RequestSlot | None] = ContextVar("turn", default=None)
 
 
 async def take_slot(business_id: str) -> None:
-    """Wait until the running request may work for its business; outside of requests, go on at once."""
+    """Wait for a slot of the running request; outside of requests, return at once."""
     if (turn := _TURN.get()) is not None:
         await turn.take(business_id)
 
 
 @asynccontextmanager
 async def slot_released() -> AsyncIterator[None]:
-    """Let other requests of the business work while this one waits."""
+    """Release the slot of the running request within."""
     if (turn := _TURN.get()) is None:
         yield
         return
@@ -156,13 +156,13 @@ async def slot_released() -> AsyncIterator[None]:
 
 
 class RequestSlotLayer:
-    """Runs few requests of one business at a time, so that those of others wait for one of them at most.
+    """Middleware that limits concurrent requests per tenant, so that others wait for one at most.
 
-    A request takes its turn where its caller is identified, and ends it with the first byte of its answer.
+    A request takes its slot once its caller is identified, and frees it with the first byte of its answer.
 
     Args:
-        app: the wrapped app.
-        most_of_one: requests of one business that work at the same time.
+        app: wrapped app.
+        most_of_one: concurrent requests of one tenant.
     """
 
     def __init__(self, app: ASGIApp, most_of_one: int) -> None:
@@ -192,34 +192,39 @@ class RequestSlotLayer:
 
 
 THREADS: Final = 1
-"""Each hash takes the memory that argon2 is told to take (64 MiB), and all the cores that it may have."""
+"""Each hash takes 64 MiB of memory, and all cores that argon2 may use."""
 PLACES: Final = 32
-"""Most that wait or are hashed at a time; more are told to come again."""
+"""Greatest number of waiting and running hashes."""
 KEPT_FOR_KNOWN: Final = 8
-"""Places that only browsers which signed in here before may take."""
+"""Places reserved for browsers that signed in here before."""
 OF_ONE_NETWORK: Final = 8
 _COME_AGAIN_S: Final = 5
 _NICE: Final = 5
 
 
 class HashPool:
-    """Runs slow hashes one after the other."""
+    """Slow password hashes in a thread, behind a short queue, so that they delay no page."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, "hashing", initializer=_step_back)
+        def lower_priority() -> None:  # on Linux each thread has its own priority
+            if sys.platform == "linux":
+                with suppress(OSError):
+                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+        self._threads = ThreadPoolExecutor(THREADS, "hashing", initializer=lower_priority)
         self._taken = 0
         self._of_network: Counter[str] = Counter()
 
     @contextmanager
     def place(self, network: str, *, is_known: bool = False) -> Iterator[None]:
-        """Hold a place in the queue; to be taken in the event loop, before anything is counted or read.
+        """Hold a place in the queue; take it in the event loop, before any read.
 
         Args:
-            network: who asks; one network holds only some of the places.
+            network: network of the caller, which may hold only some of the places.
             is_known: whether the browser signed in here before.
 
         Raises:
-            Refused: TOO_MANY, when there is none.
+            Refused: TOO_MANY, when no place is free.
         """
         places = PLACES if is_known else PLACES - KEPT_FOR_KNOWN
         if self._taken >= places or self._of_network[network] >= OF_ONE_NETWORK:
@@ -235,17 +240,10 @@ class HashPool:
                 del self._of_network[network]
 
     async def run[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do the work in the pool's thread; only for who holds a place."""
+        """Run work in the pool's thread, for the holder of a place."""
         job = self._threads.submit(work, *args, **kwargs)
         async with slot_released():
             return await asyncio.wrap_future(job)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _step_back() -> None:
-    """Let the event loop go first; on Linux a thread has a priority of its own, which its threads inherit."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -1,4 +1,7 @@
-"""Decoders of pictures and workbooks, for sandboxed processes only."""
+"""Decoders of pictures and workbooks, for sandboxed processes only.
+
+Decoders take much memory, and run foreign code on untrusted bytes. No module of the server imports this.
+"""
 
 import warnings
 from io import BytesIO
@@ -29,13 +32,12 @@ Image.preinit()
 
 
 def remake_picture(raw: bytes) -> bytes:
-    """Decode a picture and write it anew, upright and no larger than a chat needs; only one of an animation.
+    """Decode a picture and encode it again: upright, small enough for a chat, without animation.
 
-    What is written holds pixels only: no place and time of the camera, no second file behind the first.
-    To be run in a child; `read_remade` reads what it gives.
+    The result contains pixels only, no metadata of the camera and no appended file. `read_remade` reads it.
 
     Raises:
-        Refused: NOT_A_PHOTO, when there are more pixels than its format may have.
+        Refused: NOT_A_PHOTO, when it has more pixels than its format may have.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a picture that the decoder warns of is not worth the risk

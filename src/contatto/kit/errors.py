@@ -1,4 +1,4 @@
-"""Every refusal that Contatto can answer: its code, its HTTP status, its API number and the remedy."""
+"""Refusals with code, HTTP status, API number and remedy."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,10 +8,10 @@ from contatto.kit.i18n import LazyText, Translator
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One kind of refusal.
+    """Kind of refusal.
 
-    ``api_code`` is the number that the TikTok-compatible API answers (its SDK's ``NumericErrorCodes``);
-    that API always answers HTTP 200, so ``http_status`` counts for pages, webhooks and the chat only.
+    ``api_code`` is the number in the TikTok-compatible API (``NumericErrorCodes`` of its SDK). That API
+    always answers HTTP 200, so ``http_status`` is for pages, webhooks and the chat only.
     """
 
     name: str
@@ -22,12 +22,12 @@ class ErrorCode:
 
 
 class Refused(Exception):
-    """A request that was understood and turned down. Nothing of it was kept.
+    """Request that was understood and refused, without an effect.
 
     Args:
-        code: which refusal.
-        detail: what was wrong here, in plain words; it must hold no contact value. A field's name and a
-            colon may come first. Its ``%(name)s`` are filled in with the values.
+        code: kind of refusal.
+        detail: plain words without contact values, optionally after a field's name and a colon.
+        values: fill the ``%(name)s`` of the detail.
     """
 
     def __init__(
@@ -38,15 +38,15 @@ class Refused(Exception):
         super().__init__(f"{code.name}: {self.detail}")
         self.code = code
         self.retry_after_s = retry_after_s
-        self.others: tuple[Refused, ...] = ()  # what else was wrong with the same form
+        self.others: tuple[Refused, ...] = ()  # further faults of the same form
 
     def detail_in(self, words: Translator) -> str:
-        """The detail in a person's language."""
+        """Return the detail in a language."""
         return words.gettext(self.text, **self.values)
 
     @property
     def said(self) -> LazyText:
-        """The detail, to be kept until somebody reads it."""
+        """Return the detail for storage, in no language yet."""
         return LazyText(self.text, **self.values)
 
 

@@ -23,11 +23,11 @@ from contatto.kit.i18n import N_, Translator
 from contatto.kit.numbers import decimal_places, to_micros, to_units
 
 LONGEST: Final = 40
-"""Characters of a number; whoever types more has pasted something else."""
+"""Greatest length of a number; longer texts were pasted by mistake."""
 LEAP: Final = 10
-"""So many times as much, or as little: most such changes are slips of the comma, so they are asked about."""
+"""Factor of a change that needs confirmation, as most are slips of the comma."""
 _MARKS: Final = dict.fromkeys((0x200E, 0x200F, 0x061C))
-"""Marks of direction, which some keyboards type along."""
+"""Marks of direction, which some keyboards add."""
 _WIDE: Final = str.maketrans("．，−－", ".,--")
 _SPACES: Final = "[ \u00a0\u2009\u202f'’]"
 _SPACED: Final = re.compile(rf"-?\d{{1,3}}(?:({_SPACES})\d{{3}})(?:\1\d{{3}})*(?!\d).*")
@@ -44,16 +44,16 @@ _SHRINKS: Final = N_(
 
 @dataclass(frozen=True, slots=True)
 class Typist:
-    """Who typed: the language of their numbers, and the leaps that they have confirmed."""
+    """Author of a form: language of the numbers, and confirmed leaps."""
 
     words: Translator
     sure: Collection[str] = ()
 
 
 class Leap(Refused):
-    """An amount that would change more than tenfold, and was not confirmed.
+    """Amount that would change more than tenfold, without confirmation.
 
-    ``key`` is what a form sends as ``sure`` to confirm this very change.
+    A form sends ``key`` as ``sure`` to confirm this change.
     """
 
     def __init__(self, field: str, before: str, after: str, key: str, *, is_more: bool) -> None:
@@ -64,7 +64,7 @@ class Leap(Refused):
 
 @cache
 def _locale(lang: str) -> Locale:
-    """Return how a language writes; English for one that nobody knows."""
+    """Return the locale of a language; English for an unknown one."""
     try:
         return Locale.parse(lang, sep="-")
     except (UnknownLocaleError, ValueError):
@@ -73,24 +73,24 @@ def _locale(lang: str) -> Locale:
 
 @cache
 def _symbols(lang: str) -> tuple[str, str]:
-    """Return how a language writes its decimal point, and what it sets thousands apart with."""
+    """Return the decimal point and the thousands separator of a language."""
     return get_decimal_symbol(_locale(lang)), get_group_symbol(_locale(lang))
 
 
 def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | None:
-    """The number that a text means to who writes in this language; None for an empty one.
+    """Parse a number as its language writes it; None for an empty text.
 
-    Digits of any script are digits. A point or comma followed by three digits is refused where the language
-    takes it for the decimal one and fewer decimals are asked for: to others it sets thousands apart.
+    Digits of any script count. A separator followed by three digits is refused where it is this language's
+    decimal point and fewer decimals are allowed: other languages separate thousands with it.
 
     Args:
-        field: what the refusal names.
-        text: as it was typed.
+        field: name for the refusal.
+        text: typed text.
         lang: one of our languages.
-        places: decimals that the number may have.
+        places: greatest number of decimals.
 
     Raises:
-        Refused: INVALID; it says how the number could be read, or how one is written.
+        Refused: INVALID, with possible readings or an example.
     """
     typed = _plain(text, lang)
     if not typed:
@@ -109,8 +109,9 @@ def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | Non
     decimals = len(typed.partition(decimal)[2])
     if decimals > places:
         if decimals == 3:
-            other = Decimal(typed.replace(group, "").replace(decimal, ""))
-            raise _two_ways(field, typed, _grouped(other, lang))
+            whole = Decimal(typed.replace(group, "").replace(decimal, ""))
+            grouped = format_decimal(whole, locale=_locale(lang), decimal_quantization=False)
+            raise _two_ways(field, typed, str(grouped))
         if places:
             raise Refused(
                 errors.INVALID, "%(field)s: use at most %(most)s decimals.", field=field, most=places
@@ -120,7 +121,7 @@ def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | Non
 
 
 def read_whole(field: str, text: str, lang: str) -> int | None:
-    """A whole number as it was typed; None for an empty text.
+    """Parse a whole number; None for an empty text.
 
     Raises:
         Refused: INVALID.
@@ -132,7 +133,7 @@ def read_whole(field: str, text: str, lang: str) -> int | None:
 
 
 def read_amount(field: str, text: str, currency: str, lang: str) -> int | None:
-    """An amount of a currency in micros, as it was typed; None for an empty text.
+    """Parse an amount of a currency into micros; None for an empty text.
 
     Raises:
         Refused: INVALID.
@@ -145,13 +146,13 @@ def read_amount(field: str, text: str, currency: str, lang: str) -> int | None:
 
 
 def typed_number(value: Decimal | int, lang: str, places: int = 0) -> str:
-    """A number as it stands in a field, for ``read_decimal`` to read again: without thousands set apart."""
+    """Format a number for a field, without thousands separators, as ``read_decimal`` reads it."""
     pattern = "0." + "0" * places if places else "0"
     return str(format_decimal(value, pattern, _locale(lang), decimal_quantization=True))
 
 
 def typed_amount(amount_micros: int | None, currency: str, lang: str) -> str:
-    """An amount as it stands in a field; ``12`` stands without decimals, ``12.5`` as ``12.50``."""
+    """Format an amount for a field: ``12`` without decimals, ``12.5`` as ``12.50``."""
     if amount_micros is None:
         return ""
     units = to_units(amount_micros)
@@ -160,7 +161,7 @@ def typed_amount(amount_micros: int | None, currency: str, lang: str) -> str:
 
 
 def is_leap(before: int | None, after: int | None) -> bool:
-    """Return whether an amount becomes more than ten times as much, or less than a tenth."""
+    """Return whether an amount changes more than tenfold."""
     if not before or not after:
         return False
     return max(before, after) > LEAP * min(before, after)
@@ -169,10 +170,10 @@ def is_leap(before: int | None, after: int | None) -> bool:
 def check_leap(
     field: str, before: int | None, after: int | None, currency: str, typist: Typist
 ) -> int | None:
-    """An amount after a change, in micros, if it is no leap or a confirmed one.
+    """Return a changed amount in micros, unless it is an unconfirmed leap.
 
     Raises:
-        Leap: it is neither.
+        Leap: the change needs confirmation.
     """
     key = f"{field}={after}"
     if before and after and is_leap(before, after) and key not in typist.sure:
@@ -182,26 +183,22 @@ def check_leap(
 
 
 def _plain(text: str, lang: str) -> str:
-    """A text with the digits 0 to 9, this language's own signs for thousands and decimals, and no marks."""
+    """Return a text with digits 0 to 9 and this language's separators, without marks."""
     decimal, group = _symbols(lang)
     text = text.strip().translate(_MARKS).translate(_WIDE)
     text = "".join(str(unicodedata.decimal(sign, sign)) for sign in text)
-    text = text.replace("\u066b", decimal).replace("\u066c", group)  # the signs of Arabic-Indic digits
+    text = text.replace("\u066b", decimal).replace("\u066c", group)  # separators of Arabic-Indic digits
     spaced = _SPACED.fullmatch(text)
     return text.replace(spaced[1], group) if spaced and group not in text else text
 
 
-def _grouped(number: Decimal, lang: str) -> str:
-    return str(format_decimal(number, locale=_locale(lang), decimal_quantization=False))
-
-
-def _two_ways(field: str, one: str, other: str) -> Refused:
+def _two_ways(field: str, first: str, second: str) -> Refused:
     return Refused(
         errors.INVALID,
         "%(field)s: this can be read as %(one)s or as %(other)s. Write it without a thousands separator.",
         field=field,
-        one=one,
-        other=other,
+        one=first,
+        other=second,
     )
 
 
@@ -216,17 +213,17 @@ def _no_number(field: str, lang: str, places: int, example: str = "") -> Refused
 
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_.:]*", re.ASCII)
 _OF_FIELDS: Final = frozenset({errors.INVALID, errors.NOT_ELIGIBLE, errors.CAPTURE_OFF})
-"""What is wrong with a field; any other refusal ends the work at once."""
+"""Refusals of fields; any other refusal ends the work at once."""
 
 
 class Faults:
-    """What was wrong so far."""
+    """Faults of a form so far."""
 
     def __init__(self) -> None:
         self.found: list[Refused] = []
 
     def read[T, U](self, work: Callable[[], T], instead: U) -> T | U:
-        """What the work gives; if it refuses a field, that is noted, and ``instead`` stands in for it."""
+        """Return the result of the work; on a refused field record the fault, and return ``instead``."""
         try:
             return work()
         except Refused as refused:
@@ -234,25 +231,25 @@ class Faults:
             return instead
 
     def finish[T](self, work: Callable[[], T]) -> T:
-        """What the last work gives, if nothing was wrong before it and nothing is wrong with it.
+        """Return the result of the last work, if no fault was recorded.
 
         Raises:
-            Refused: the first mistake, with the others.
+            Refused: the first fault, with the others.
         """
         try:
-            made = work()
+            result = work()
         except Refused as refused:
             self.note(refused)
             self.check()
             raise
         self.check()
-        return made
+        return result
 
     def note(self, refused: Refused) -> None:
-        """Gather a refusal of fields.
+        """Record a refusal of fields.
 
         Raises:
-            Refused: that one, if it is of no field.
+            Refused: that one, if it concerns no field.
         """
         if refused.code not in _OF_FIELDS:
             raise refused
@@ -260,24 +257,21 @@ class Faults:
         refused.others = ()
 
     def check(self) -> None:
-        """Go on if nothing was wrong.
+        """Raise the recorded faults.
 
         Raises:
-            Refused: the first mistake, which has the others. What has to be typed anew comes first, then what
-                is asked about, then the rest.
+            Refused: the first fault, with the others: values to type again, confirmations, then the rest.
         """
         if self.found:
-            first, *others = sorted(self.found, key=_rank)
-            first.others = tuple(others)
+            first, *further = sorted(
+                self.found, key=lambda fault: (fault.code is not errors.INVALID, isinstance(fault, Leap))
+            )
+            first.others = tuple(further)
             raise first
 
 
-def _rank(refused: Refused) -> tuple[bool, bool]:
-    return refused.code is not errors.INVALID, isinstance(refused, Leap)
-
-
 def split_faults(refused: Refused, words: Translator) -> dict[str, str]:
-    """Return what each refusal of a form says, by its field; the first one of a field counts."""
+    """Return the texts of a form's refusals by field; the first one of a field counts."""
     texts: dict[str, str] = {}
     for fault in (refused, *refused.others):
         field, says = split_fault(fault, words)
@@ -286,7 +280,7 @@ def split_faults(refused: Refused, words: Translator) -> dict[str, str]:
 
 
 def split_fault(refused: Refused, words: Translator) -> tuple[str, str]:
-    """The field that a refusal names, or an empty text, and what it says to a person, without that name."""
+    """Return the field of a refusal, or an empty text, and its text without that name."""
     detail = refused.detail_in(words)
     field, colon, says = detail.partition(": ")
     if not colon or not _FIELD.fullmatch(field):

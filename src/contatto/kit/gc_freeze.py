@@ -5,21 +5,17 @@ from threading import Event
 from typing import Final
 
 _YOUNG: Final = 20_000
-"""New objects after which circles are looked for among them.
-
-A batch of messages makes some thousands that are gone when it ends; with Python's own 2,000 they were gone
-through again and again meanwhile.
-"""
-_is_told: Final = Event()
-"""Whether this process keeps what it loads. The collector would count all that it keeps to tell it."""
+"""New objects between two collections; a batch makes some thousands, and Python's default is 2,000."""
+_is_enabled: Final = Event()
+"""Set in processes that freeze objects; `gc.get_freeze_count` would count them all."""
 
 
 def freeze_loaded_objects() -> None:
-    """Tell the collector that what is here stays, and to look less often at what is new.
+    """Exclude all current objects from collection, and collect new ones less often.
 
-    Else it goes through all of it now and then, for a fifth of a second, while others wait.
+    A collection of all objects would take a fifth of a second.
     """
-    _is_told.set()
+    _is_enabled.set()
     gc.collect()
     gc.freeze()
     _, *older = gc.get_threshold()
@@ -27,7 +23,7 @@ def freeze_loaded_objects() -> None:
 
 
 def freeze_new_objects() -> None:
-    """The same for what was loaded since; in a process that was not told before, nothing."""
-    if _is_told.is_set():
+    """Exclude objects loaded since; without an earlier freeze, do nothing."""
+    if _is_enabled.is_set():
         gc.collect()
         gc.freeze()

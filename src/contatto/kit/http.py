@@ -29,9 +29,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class HotRoute(Route):
-    """A plain route that is named in the scope of its requests, as those of the framework are.
+    """Plain route that adds itself to the scope, as the framework's routes do.
 
-    Access, audit log and request log all ask there which route it is.
+    Access rules, audit log and request log read it there.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -40,9 +40,9 @@ class HotRoute(Route):
 
 
 class DirectRoute(HotRoute):
-    """A hot route that no member's session reaches: it needs none of the layers that are there for pages.
+    """Hot route without sessions of members, which skips the layers for pages.
 
-    What it answers shows nobody's contact values to a member, so there is no look to write down.
+    It shows members no contact values, so it needs no read audit.
     """
 
 
@@ -52,11 +52,11 @@ def too_large(limit: int) -> Refused:
 
 
 async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
-    """The raw body, read no further than the limit.
+    """Return the raw body, read no further than the limit.
 
     Raises:
         Refused: TOO_LARGE.
-        ClientDisconnect: the other side went away before all of it was there.
+        ClientDisconnect: the client went away before the end.
     """
     body = bytearray()
     async for part in request.stream():
@@ -114,7 +114,7 @@ def api_refusal(refused: Refused, request_id: str) -> Response:
 
 
 KEEP: Final = timedelta(days=7)
-"""How long an answer is kept; after that the same id counts as a new request."""
+"""Lifetime of a stored answer."""
 
 answered_requests = Table(
     "answered_requests",
@@ -130,7 +130,7 @@ answered_requests = Table(
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """Whose request it is, at which endpoint, and the id that the sender gave it."""
+    """Tenant, endpoint and client-made id of a request."""
 
     business_id: str
     endpoint: str
@@ -138,14 +138,14 @@ class IdempotencyKey:
 
 
 def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work: Callable[[], A]) -> A:
-    """The answer of the work, which is done for the first request with this key only.
+    """Run the work for the first request with this key only, and return its stored answer.
 
     Args:
-        tx: holds the work and the memory of its answer together.
-        key: of the request; without an id the work is always done.
-        body: what was asked, as text.
-        shape: the type of the answer, which a kept one is read into.
-        work: makes the answer; an exception leaves nothing behind.
+        tx: stores the answer together with the work.
+        key: of the request; without an id the work always runs.
+        body: of the request, as text.
+        shape: type of the answer.
+        work: makes the answer; an exception stores nothing.
 
     Raises:
         Refused: REPEATED, when the same id comes with another body.
@@ -164,13 +164,13 @@ def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work:
         if row.body_hash != body_hash:
             raise Refused(errors.REPEATED)
         return msgspec.json.decode(tx.vault.open_bytes(row.answer, *place), type=shape)
-    made = work()
-    kept = {"key_hash": key_hash, "business_id": key.business_id, "body_hash": body_hash, "at": tx.now}
-    kept["answer"] = tx.vault.seal_bytes(msgspec.json.encode(made), *place)
-    tx.insert(answered_requests, kept)
-    return made
+    answer = work()
+    values = {"key_hash": key_hash, "business_id": key.business_id, "body_hash": body_hash, "at": tx.now}
+    values["answer"] = tx.vault.seal_bytes(msgspec.json.encode(answer), *place)
+    tx.insert(answered_requests, values)
+    return answer
 
 
 def purge_answered_requests(tx: Tx) -> int:
-    """Delete some answers that were kept long enough; say how many."""
+    """Delete some expired answers, and return how many."""
     return tx.delete_some(answered_requests, answered_requests.c.at < tx.now - KEEP)

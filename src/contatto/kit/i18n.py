@@ -14,7 +14,7 @@ class Translator(Protocol):
     """One language: its texts, and how it writes numbers and money."""
 
     def __hash__(self) -> int:
-        """What is made of a language's words is kept by them."""
+        """Allow caches by language."""
 
     @property
     def lang(self) -> str:
@@ -34,12 +34,12 @@ class Translator(Protocol):
         """The form for this many, not yet filled in."""
 
     def written(self, values: Mapping[str, Any], /) -> dict[str, Any]:
-        """What fills a text, with numbers as the language writes them."""
+        """Return values for a text, with numbers in this language's format."""
 
     def number(self, value: float | None, places: int | None = None) -> str:
-        """A number with the language's separators; a dash for none.
+        """Format a number; a dash for None.
 
-        With ``places`` it has so many decimals, as rows need that are compared; else up to three.
+        It has ``places`` decimals, for rows to compare; by default up to three.
         """
 
     def percent(self, value: float | None) -> str:
@@ -59,7 +59,7 @@ class Translator(Protocol):
 
 
 class LazyText:
-    """A text for people that waits for its language, with what fills it in: numbers, words, or further texts.
+    """Text that waits for its language, with values: numbers, words, or further texts.
 
     As a string it is English.
     """
@@ -72,8 +72,8 @@ class LazyText:
     def __str__(self) -> str:
         return self.text % self.values if self.values else self.text
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, LazyText) and (self.text, self.values) == (other.text, other.values)
+    def __eq__(self, value: object) -> bool:
+        return isinstance(value, LazyText) and (self.text, self.values) == (value.text, value.values)
 
     def __hash__(self) -> int:
         return hash(str(self))
@@ -82,7 +82,7 @@ class LazyText:
         return words.gettext(self.text, **self.values)
 
     def kept(self) -> str:
-        """It as a text that can be stored; ``read_lazy_text`` reads it."""
+        """Return it as text for storage, for ``read_lazy_text``."""
         if not self.values and not self.text.startswith("["):
             return self.text
         values = {
@@ -92,11 +92,11 @@ class LazyText:
         return json.dumps([self.text, values], ensure_ascii=False)
 
 
-def read_lazy_text(kept: str) -> LazyText:
-    """A text as it was kept."""
-    if not kept.startswith("["):
-        return LazyText(kept)
-    text, values = json.loads(kept)
+def read_lazy_text(stored: str) -> LazyText:
+    """Parse a stored text."""
+    if not stored.startswith("["):
+        return LazyText(stored)
+    text, values = json.loads(stored)
     return LazyText(
         text,
         **{
@@ -107,7 +107,7 @@ def read_lazy_text(kept: str) -> LazyText:
 
 
 def N_(text: str) -> str:  # noqa: N802  (the name that translators' tools know)
-    """Mark a text of a table for translation; whoever shows it translates it."""
+    """Mark a text of a table for translation where it is shown."""
     return text
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 _EPOCH_BITS: Final = 22
 _TICK_BITS: Final = 12
-"""Ids of one millisecond are numbered by so many bits; more of them take from the next."""
+"""Bits of the counter within a millisecond; an overflow continues in the next one."""
 _lock = threading.Lock()
 _read_ns = time.time_ns
 _last_tick = 0
@@ -37,14 +37,14 @@ def new_id() -> str:
 
 
 class _Random:
-    """Random bytes for ids, drawn for many at once: each call of the system lets another thread go first."""
+    """Random bytes for ids, drawn in blocks, since each system call lets another thread run."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._pieces: list[bytes] = []
         self._draw = os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
 
     def draw(self) -> bytes:
-        """Eight bytes that nobody else gets."""
+        """Return eight unused random bytes."""
         try:
             return self._pieces.pop()
         except IndexError:
@@ -55,7 +55,7 @@ class _Random:
             return piece
 
     def forget(self) -> None:
-        """A process that was forked must not hand out what its parent will."""
+        """Drop the block in a forked process, which must not repeat its parent's ids."""
         self._pieces = []
 
 
@@ -128,7 +128,7 @@ def _raw_id(text: str) -> bytes:
 
 
 def id_text(raw: bytes, version: int) -> str:
-    """The first 16 bytes as a UUID of a version, as text; several times as fast as the library's class."""
+    """Format the first 16 bytes as a UUID of a version, several times faster than `uuid.UUID`."""
     bits = bytearray(raw[:16])
     bits[6], bits[8] = version << 4 | bits[6] & 0x0F, 0x80 | bits[8] & 0x3F
     text = bits.hex()
@@ -136,7 +136,7 @@ def id_text(raw: bytes, version: int) -> str:
 
 
 def new_secret(prefix: str) -> str:
-    """Make an opaque token with 256 random bits; the prefix tells a person (and a scanner) what it is."""
+    """Make an opaque token with 256 random bits; the prefix identifies its kind."""
     return f"{prefix}_{secrets.token_urlsafe(32)}"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 type Array = NDArray[Any]
-"""An array of numbers; what its columns are is said where the kernel is."""
+"""Array of numbers; each kernel documents its columns."""
 
 
 class Kernel:
@@ -36,7 +36,7 @@ class Kernel:
 
     @property
     def _numba_type_(self) -> Any:
-        """What numba takes this for in a kernel that calls it."""
+        """Return numba's type, for kernels that call this one."""
         return getattr(self._compiled or self._take_compiled(), "_numba_type_")  # noqa: B009 — only numba's have it
 
     def _take_compiled(self) -> Callable[..., Any]:
@@ -47,8 +47,8 @@ class Kernel:
                 folder = Path(sys.modules[self.py_func.__module__].__file__ or "").parent
                 setattr(config, "CACHE_DIR", str(_place_for(folder)))  # noqa: B010 — numba makes its settings when it is loaded
                 self._compiled = njit(cache=True, nogil=True, error_model="numpy")(self.py_func)
-            made: Callable[..., Any] = self._compiled
-            return made
+            compiled: Callable[..., Any] = self._compiled
+            return compiled
 
 
 _TAKING: Final = RLock()
@@ -65,9 +65,9 @@ def compiled[F: Callable[..., Any]](function: F) -> F:
 
 @cache
 def _place_for(folder: Path) -> Path:
-    """Where the machine code of a folder of kernels is kept: it ends with a change of any file of them.
+    """Return the folder for the machine code of a folder of kernels; a changed file gets a new one.
 
-    A kernel holds those that it calls, and numba looks at the file of the kernel alone.
+    A kernel contains those that it calls, but numba checks the kernel's own file only.
     """
     digest = blake2b(digest_size=8)
     for path in sorted(folder.glob("*.py")):

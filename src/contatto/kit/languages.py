@@ -64,8 +64,8 @@ class _CataloguedWords:
 
     def gettext(self, text: str, /, **values: Any) -> str:
         # the empty text is the head of a catalogue
-        found = self._texts.gettext(text) if text else ""
-        return found % self.written(values) if values else found
+        translated = self._texts.gettext(text) if text else ""
+        return translated % self.written(values) if values else translated
 
     def ngettext(self, one: str, many: str, n: int, /, **values: Any) -> str:
         return self.plural(one, many, n) % self.written({"num": n} | values)
@@ -104,11 +104,11 @@ class _CataloguedWords:
         return _write_money(self._locale, amount_micros, currency)
 
 
-_KEPT: Final = 4_096
-"""Numbers as they are written that are kept: a page of a report has some hundred, and many of them again."""
+_CACHED: Final = 4_096
+"""Formatted numbers in the cache; a page of a report repeats many."""
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_CACHED)
 def _write_number(locale: Locale, value: float, places: int | None) -> str:
     if places is None:
         return str(format_decimal(value, locale=locale))
@@ -116,13 +116,13 @@ def _write_number(locale: Locale, value: float, places: int | None) -> str:
     return str(format_decimal(value, f"{whole}.{'0' * places}", locale=locale))
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_CACHED)
 def _write_percent(locale: Locale, value: float) -> str:
     pattern = locale.percent_formats[None].pattern.replace("0", "0.00")
     return str(format_percent(value, pattern, locale=locale))
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_CACHED)
 def _write_money(locale: Locale, amount_micros: int, currency: str) -> str:
     units = to_units(amount_micros)
     amount = f"#,##0{'.' if decimal_places(currency) else ''}{'0' * decimal_places(currency)}"

@@ -13,15 +13,15 @@ import structlog
 _HIDDEN: Final = "[hidden]"
 _CONTACT_SHAPES: Final = re.compile(r"\S*[@＠]\S*|\+?\d(?:[\s().-]{0,2}\d){6,}")
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
-"""The request that the running task answers, which each of its lines names."""
+"""Id of the running request, which each log line contains."""
 _ID_FIELDS: Final = frozenset({"timestamp", "level", "path", "error_at", "seq", "took_us", "id"})
 
 
 def hide_contacts(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blank whatever looks like an address or a phone number.
+    """Mask everything that looks like an e-mail address or a phone number.
 
-    Callers log ids and counts; this is the second fence, for texts of exceptions and the like. Fields whose
-    name ends in ``_id`` are ids of ours and stay whole.
+    Callers log ids and counts; this is a second barrier, for texts such as those of exceptions. Fields with
+    names in ``_id`` contain own ids and stay as they are.
     """
     for name, value in event.items():
         if name not in _ID_FIELDS and not name.endswith("_id"):
@@ -46,15 +46,15 @@ def _blanked(value: Any) -> Any:
 
 
 class _BlankingFormatter(logging.Formatter):
-    """Lines of other packages go through the same fence; of their traces the places stay, and no words."""
+    """Formatter that masks lines of other packages, and drops the texts of exceptions."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # the name that the base class gives it
-        told: list[str] = []
+        parts: list[str] = []
         error: BaseException | None = ei[1]
         while error is not None:
-            told.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
+            parts.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
             error = error.__cause__ or error.__context__
-        return "\nbecause of\n".join(told)
+        return "\nbecause of\n".join(parts)
 
     def format(self, record: logging.LogRecord) -> str:
         return _CONTACT_SHAPES.sub(_HIDDEN, super().format(record))

@@ -9,15 +9,15 @@ from pydantic import Field
 LARGEST: Final = (1 << 63) - 1
 """What a 64-bit column holds."""
 type PageNumber = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
-"""Which page of a list an address asks for; below 1 it means the first."""
+"""Page of a list in an address; below 1 it means the first."""
 type Revision = Annotated[int, Field(ge=0, lt=(1 << 31) - 1)]
-"""Which state of a thing the writer has seen; the next one fits into a 32-bit column too."""
+"""Version of a row that the writer has read; the next one still fits 32 bits."""
 type WindowDays = Annotated[int, Field(ge=0, le=365)]
 _MOST_DIGITS: Final = len(str(LARGEST))
 
 
 def read_number(text: str) -> int | None:
-    """The number that ASCII digits stand for; None for any other text, and for one beyond ``LARGEST``."""
+    """Parse ASCII digits; return None for any other text, and for numbers beyond ``LARGEST``."""
     if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         return None
     number = int(text)
@@ -68,27 +68,27 @@ def amount_written(amount_micros: int, currency: str) -> str:
 
 
 _Z: Final = 1.959964
-"""Of a 95 % interval."""
+"""Quantile of a 95 % interval."""
 _LEAST: Final = 1e-9
-"""Chances are kept so far from 0 and 1."""
+"""Least distance of probabilities from 0 and 1."""
 
 
-def interval_of(came: int, asked: int) -> tuple[float, float]:
-    """The 95 % interval of a share; all there is where nothing was asked.
+def interval_of(hits: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share; 0 to 1 without trials.
 
     Source: Wilson 1927.
     """
-    if asked <= 0:
+    if trials <= 0:
         return 0.0, 1.0
-    share, squared = came / asked, _Z * _Z
-    middle = share + squared / (2.0 * asked)
-    reach = _Z * math.sqrt(share * (1.0 - share) / asked + squared / (4.0 * asked * asked))
-    below = 1.0 + squared / asked
+    share, squared = hits / trials, _Z * _Z
+    middle = share + squared / (2.0 * trials)
+    reach = _Z * math.sqrt(share * (1.0 - share) / trials + squared / (4.0 * trials * trials))
+    below = 1.0 + squared / trials
     return max((middle - reach) / below, 0.0), min((middle + reach) / below, 1.0)
 
 
 def interval_of_count(n: int) -> tuple[float, float]:
-    """Return the 95 % interval of the rate behind a count, as a count: 0 has no lower end but 0.
+    """Return the 95 % interval of a Poisson rate, given one count.
 
     Source: Byar's approximation to the exact interval of Poisson.
     """
@@ -97,11 +97,11 @@ def interval_of_count(n: int) -> tuple[float, float]:
     return max(low, 0.0), more * (1.0 - 1.0 / (9.0 * more) + _Z / (3.0 * math.sqrt(more))) ** 3
 
 
-def loss_of_rate(came: int, asked: int, rate: float) -> float:
-    """The mean log loss, in nats, of who told the same chance each time."""
-    if not asked:
+def loss_of_rate(hits: int, trials: int, rate: float) -> float:
+    """Return the mean log loss, in nats, of a constant prediction."""
+    if not trials:
         return 0.0
-    share, loss = came / asked, 0.0
+    share, loss = hits / trials, 0.0
     if share > 0.0:
         loss -= share * math.log(max(rate, _LEAST))
     if share < 1.0:

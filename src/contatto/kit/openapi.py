@@ -17,13 +17,13 @@ type Schema = dict[str, Any]
 _REF: Final = "#/components/schemas/"
 _REFUSAL: Final = "Refusal"
 REFUSED: Final = {"$ref": _REF + _REFUSAL}
-"""What every operation may answer in place of what was asked: a file, or an envelope."""
+"""Refusal, which every operation may answer."""
 
 
 class ApiRouter(APIRouter):
-    """A router of the API: its endpoints say in their return type what they answer, and write it themselves.
+    """Router of the API; its endpoints declare their answers and encode them themselves.
 
-    That type is ``Answered[...]``, or a plain response for a file.
+    The return type is ``Answered[...]``, or a plain response for a file.
     """
 
     def add_api_route(self, path: str, endpoint: Any, **options: Any) -> None:
@@ -31,7 +31,7 @@ class ApiRouter(APIRouter):
 
 
 def answer_types(app: FastAPI, prefix: str) -> Iterator[tuple[str, str, type[Answer] | None]]:
-    """Path, method and type of answer of each operation; None where it answers with a file."""
+    """Yield path, method and answer type of each operation; None for a file."""
     for route in iter_route_contexts(app.routes):
         if route.endpoint is None or not (route.path or "").startswith(prefix):
             continue
@@ -42,7 +42,7 @@ def answer_types(app: FastAPI, prefix: str) -> Iterator[tuple[str, str, type[Ans
 
 
 def describe_answers(types: Iterable[type[Answer]]) -> tuple[dict[type[Answer], Schema], dict[str, Schema]]:
-    """For each type what an operation with it answers, an envelope or a refusal; and all named schemas."""
+    """Return the schema of each answer type, an envelope or a refusal, and all named schemas."""
     kinds = sorted(set(types), key=lambda kind: kind.__name__)
     references, named = schema_components(kinds, ref_template=_REF + "{name}")
     names = {kind: _name(reference) for kind, reference in zip(kinds, references, strict=True)}
@@ -63,10 +63,10 @@ def _name(reference: Mapping[str, Any]) -> str:
 
 
 def _type_enums(schema: Any) -> None:
-    """Say that words are texts, which generated clients want to be told."""
+    """Add the type of enums of texts, for generated clients."""
     below = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
-    for each in below:
-        _type_enums(each)
+    for part in below:
+        _type_enums(part)
     words = schema.get("enum") if isinstance(schema, dict) else None
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         schema.setdefault("type", "string")
@@ -128,15 +128,15 @@ class OperationRow:
 
 
 def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[str, Any]:
-    """The document of all routes under a prefix, each with what it answers.
+    """Return the document of all routes under a prefix, with their answers.
 
     Args:
         app: has the routes.
-        prefix: of the paths that belong to the API.
-        open_paths: those that need no token.
+        prefix: of the API's paths.
+        open_paths: paths without a token.
     """
-    found = FastAPI.openapi(app)
-    paths = {path: item for path, item in found["paths"].items() if path.startswith(prefix)}
+    document = FastAPI.openapi(app)
+    paths = {path: item for path, item in document["paths"].items() if path.startswith(prefix)}
     types = {(path, method): kind for path, method, kind in answer_types(app, prefix)}
     answers, named = describe_answers(kind for kind in types.values() if kind is not None)
     for path, item in paths.items():
@@ -146,13 +146,13 @@ def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[
                 _describe_operation(item[method], REFUSED if kind is None else answers[kind])
                 if path not in open_paths:
                     item[method]["security"] = [{"token": []}]
-    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    found["components"]["schemas"] = _merged(schemas, named)
+    document["components"]["schemas"] = _merged(schemas, named)
     scheme = {"type": "apiKey", "in": "header", "name": TOKEN_HEADER}
-    found["components"]["securitySchemes"] = {"token": scheme}
-    return found | {"paths": paths}
+    document["components"]["securitySchemes"] = {"token": scheme}
+    return document | {"paths": paths}
 
 
 def _merged(of_requests: dict[str, Any], of_answers: dict[str, Any]) -> dict[str, Any]:
@@ -164,15 +164,15 @@ def _merged(of_requests: dict[str, Any], of_answers: dict[str, Any]) -> dict[str
 
 
 def _describe_operation(operation: dict[str, Any], schema: dict[str, Any]) -> None:
-    kept = operation.get("responses", {}).get("200", {}).get("content", {})
-    files = {kind: about for kind, about in kept.items() if kind != "application/json"}
+    content_types = operation.get("responses", {}).get("200", {}).get("content", {})
+    files = {kind: about for kind, about in content_types.items() if kind != "application/json"}
     says = "The envelope; its code says whether the request was carried out."
     content = {"application/json": {"schema": schema}} | files
     operation["responses"] = {"200": {"description": says, "content": content}}
 
 
 def list_operations(document: Mapping[str, Any]) -> list[OperationRow]:
-    """The operations of a document, by tag and path."""
+    """Return the operations of a document, by tag and path."""
     rows = [
         _row(document, method, path, item[method])
         for path, item in document["paths"].items()
@@ -210,13 +210,10 @@ def _parts(schema: Mapping[str, Any], above: str = "") -> Iterator[FieldRow]:
     needed = set(schema.get("required", ()))
     for name, about in schema.get("properties", {}).items():
         below = about.get("items", about)
-        kind = _kind(about) + (" or null" if _is_nullable(about) else "")
+        is_nullable = any(option.get("type") == "null" for option in about.get("anyOf", ()))
+        kind = _kind(about) + (" or null" if is_nullable else "")
         yield FieldRow(f"{above}{name}", kind, name in needed, about.get("description", ""))
         yield from _parts(below, f"{above}{name}.")
-
-
-def _is_nullable(schema: Mapping[str, Any]) -> bool:
-    return any(each.get("type") == "null" for each in schema.get("anyOf", ()))
 
 
 def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -228,10 +225,11 @@ def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Mapping[
 
 
 def _parameters(operation: Mapping[str, Any]) -> Iterator[FieldRow]:
-    for each in operation.get("parameters", ()):
-        schema = each.get("schema") or each["content"]["application/json"]["schema"]
-        kind = _kind(schema) + ("" if "schema" in each else " as JSON text")
-        yield FieldRow(each["name"], kind, bool(each.get("required")), schema.get("description", ""))
+    for parameter in operation.get("parameters", ()):
+        schema = parameter.get("schema") or parameter["content"]["application/json"]["schema"]
+        kind = _kind(schema) + ("" if "schema" in parameter else " as JSON text")
+        needed = bool(parameter.get("required"))
+        yield FieldRow(parameter["name"], kind, needed, schema.get("description", ""))
 
 
 def _fields(document: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[FieldRow]:
@@ -244,7 +242,7 @@ def _fields(document: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[Fi
 def _resolved(document: Mapping[str, Any], schema: Any) -> Any:
     """A schema without references, as deep as it goes; what stands beside a reference stays."""
     if isinstance(schema, list):
-        return [_resolved(document, each) for each in schema]
+        return [_resolved(document, part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
@@ -256,11 +254,11 @@ def _resolved(document: Mapping[str, Any], schema: Any) -> Any:
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    """A type in words: its allowed values, or what it is a list of."""
+    """Return a type in words: its allowed values, or the type of its items."""
     if "enum" in schema or "const" in schema:
-        return ", ".join(str(each) for each in schema.get("enum", [schema.get("const")]))
+        return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
     if "anyOf" in schema:
-        kinds = [_kind(each) for each in schema["anyOf"] if each.get("type") != "null"]
+        kinds = [_kind(option) for option in schema["anyOf"] if option.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"

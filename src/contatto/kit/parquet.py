@@ -46,7 +46,7 @@ class WriteOrder(msgspec.Struct, frozen=True):
 def create_table(
     db: "duckdb.DuckDBPyConnection", table: str, columns: Mapping[str, str], kind: str = "TABLE"
 ) -> None:
-    described = ", ".join(f'"{name}" {of}' for name, of in columns.items())
+    described = ", ".join(f'"{name}" {sql_type}' for name, sql_type in columns.items())
     db.execute(f"CREATE {kind} {table} ({described})")
 
 

@@ -23,7 +23,7 @@ _MOST_KEYS: Final = 50_000
 
 
 class RateLimit:
-    """A sliding window for each key (an address, a visitor); the oldest keys are forgotten first."""
+    """Sliding window per key (an address, a visitor); least recently used keys are forgotten."""
 
     def __init__(self, most: int, span_s: float) -> None:
         self._most = most
@@ -34,20 +34,20 @@ class RateLimit:
         """Count a try.
 
         Raises:
-            Refused: TOO_MANY, with the seconds to wait; a refused try is not counted.
+            Refused: TOO_MANY, with the seconds to wait; a refused try does not count.
         """
         self.look(key, now_s).append(now_s)
 
     def look(self, key: str, now_s: float) -> deque[float]:
-        """The tries of a key, to which this adds none.
+        """Return the tries of a key, without counting one.
 
         Raises:
-            Refused: TOO_MANY, when there is no further one.
+            Refused: TOO_MANY, when the limit is reached.
         """
         tries = self._seen.pop(key, None) or deque()
         while tries and tries[0] <= now_s - self._span_s:
             tries.popleft()
-        self._seen[key] = tries  # at the end again: the dict is in order of last use
+        self._seen[key] = tries  # at the end: the dict is in order of last use
         if len(self._seen) > _MOST_KEYS:
             del self._seen[next(iter(self._seen))]
         if len(tries) >= self._most:
@@ -63,7 +63,7 @@ class RateLimit:
 
 
 class RequestLimit(RateLimit):
-    """Requests of one token or program in a minute; 0 are any number."""
+    """Requests of one token or program per minute; 0 means no limit."""
 
     def __init__(self, per_minute: int) -> None:
         super().__init__(per_minute, 60)
@@ -74,10 +74,10 @@ class RequestLimit(RateLimit):
 
 
 class GuessLimit:
-    """Wrong secrets from one network: so many for one name, and so many in all, within a minute.
+    """Limit of wrong secrets per network and name, and per network, within a minute.
 
-    A good one costs nothing. Those that come at once from a network wait for each other, so that a burst
-    cannot pass before its first wrong ones are counted.
+    A correct secret does not count. Concurrent guesses of a network run in sequence, so that a burst cannot
+    pass before its first wrong guesses count.
     """
 
     def __init__(self, of_one: int = 10, of_all: int = 60, span_s: float = 60) -> None:
@@ -85,15 +85,15 @@ class GuessLimit:
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def judge[T](self, network: str, name: str, look: Callable[[], Awaitable[T]]) -> T:
-        """The answer of ``look``; where that refuses, a wrong guess is counted.
+        """Return the result of ``look``; if it refuses, count a wrong guess.
 
         Args:
-            network: who asks.
-            name: of what the secret is.
-            look: looks for what the secret opens.
+            network: of the caller.
+            name: owner of the secret.
+            look: checks the secret.
 
         Raises:
-            Refused: TOO_MANY, and whatever ``look`` raises.
+            Refused: TOO_MANY, or the refusal of ``look``.
         """
         async with self._turn(network):
             now_s = time.monotonic()
@@ -120,23 +120,23 @@ class GuessLimit:
 
 
 def network_of(address: str) -> str:
-    """What counts as one stranger: an IPv4 address, or the /64 of IPv6, of which one subscriber has all.
+    """Return the unit of limits: an IPv4 address, or the /64 of IPv6, which one subscriber owns.
 
-    Source: RFC 6177, and BCP 157 on what sites are given.
+    Source: RFC 6177, and BCP 157 on address assignments.
     """
     try:
-        known: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+        parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(known, IPv4Address):
-        return str(known)
-    if known.ipv4_mapped is not None:
-        return str(known.ipv4_mapped)
-    return str(IPv6Network((known, 64), strict=False))
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((parsed, 64), strict=False))
 
 
 def client_network(connection: HTTPConnection) -> str:
-    """The network that a request comes from; empty when the server does not know."""
+    """Return the network of a request; empty when unknown."""
     return network_of(connection.client.host) if connection.client else ""
 
 
@@ -147,25 +147,26 @@ rate_limits = Table(
     Column("busy_until", BigInteger, nullable=False),
     Index("ix_rate_limits_busy_until", "busy_until"),
 )
-"""One row for each key that was used of late; keys are fingerprints, they may stand for e-mails."""
+"""Row per recently used key; keys are fingerprints, as some are e-mail addresses."""
 
 _SECOND: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class SharedLimit:
-    """So many tries at once for each key, which come back evenly over a span (a leaky bucket).
+    """Rate limit of all processes per key, with an even refill (a leaky bucket).
 
-    A try is worth ``span / most`` of time. The row holds the moment until which the tries so far are worth;
-    one statement compares and moves it, so two at once cannot both take the last one.
+    A try costs ``span / most`` of time. The row stores the time until which the tries are paid; one statement
+    compares and moves it, so concurrent tries cannot both take the last one.
+
     Source: the generic cell rate algorithm, ITU-T I.371, annex A.
 
     Attributes:
-        name: tells the keys of different limits apart.
-        most: tries that come back in a span; without a burst so many may come at once.
-        span: time in which they come back.
-        says: what is told to who has none left, where more is to be said than that they are too many.
-        burst: tries that may come at once, where these are fewer than come back in a span.
+        name: separates the keys of different limits.
+        most: tries per span, and without ``burst`` at once.
+        span: time of a full refill.
+        says: text of the refusal, instead of the usual one.
+        burst: tries at once, if fewer than ``most``.
     """
 
     name: str
@@ -176,42 +177,42 @@ class SharedLimit:
 
     @property
     def _worth(self) -> int:
-        """What one try is worth, in microseconds."""
+        """Return the cost of one try in microseconds."""
         return self.span // timedelta(microseconds=1) // self.most
 
     def take(self, tx: Tx, key: str, tries: int = 1) -> None:
-        """Count a try, or several at once.
+        """Count one or more tries.
 
         Raises:
-            Refused: TOO_MANY, with the seconds to wait; then none of them is counted.
+            Refused: TOO_MANY, with the seconds to wait; then none of them counts.
         """
-        now, row_key, worth = micros(tx.now), self._row_key(tx, key), self._worth * tries
-        busy = case((rate_limits.c.busy_until > now, rate_limits.c.busy_until), else_=now)
-        latest = now + self._worth * (self.burst or self.most)
-        if now + worth > latest:
-            raise Refused(errors.TOO_MANY, self.says, (now + worth - latest) // _SECOND + 1)
-        insert = tx.upsert(rate_limits).values(key=row_key, busy_until=now + worth)
-        taken = insert.on_conflict_do_update(
+        at, row_key, worth = micros(tx.now), self._row_key(tx, key), self._worth * tries
+        busy = case((rate_limits.c.busy_until > at, rate_limits.c.busy_until), else_=at)
+        latest = at + self._worth * (self.burst or self.most)
+        if at + worth > latest:
+            raise Refused(errors.TOO_MANY, self.says, (at + worth - latest) // _SECOND + 1)
+        insert = tx.upsert(rate_limits).values(key=row_key, busy_until=at + worth)
+        statement = insert.on_conflict_do_update(
             index_elements=["key"],
             set_={"busy_until": busy + worth},
             where=busy + worth <= latest,
         ).returning(rate_limits.c.busy_until)
-        if tx.execute(taken).first() is None:
+        if tx.execute(statement).first() is None:
             until = tx.scalar(select(rate_limits.c.busy_until).where(rate_limits.c.key == row_key))
             wait_s = max((int(until) + worth - latest) // _SECOND, 0) + 1
             raise Refused(errors.TOO_MANY, self.says, wait_s)
 
     def give_back(self, tx: Tx, key: str) -> None:
-        """Take a try back: it turned out to be a good one. A key that has all of them again leaves no row."""
-        mine = rate_limits.c.key == self._row_key(tx, key)
+        """Return a try that did no harm; a key with all its tries leaves no row."""
+        own = rate_limits.c.key == self._row_key(tx, key)
         until = rate_limits.c.busy_until - self._worth
-        tx.execute(rate_limits.delete().where(mine, until <= micros(tx.now)))
-        tx.execute(update(rate_limits).where(mine).values(busy_until=until))
+        tx.execute(rate_limits.delete().where(own, until <= micros(tx.now)))
+        tx.execute(update(rate_limits).where(own).values(busy_until=until))
 
     def _row_key(self, tx: Tx, key: str) -> str:
         return tx.vault.blind(f"{self.name}\0{key}", "rate limits").hex()
 
 
 def purge_limits(tx: Tx) -> int:
-    """Delete the rows of keys that have all their tries again; say how many."""
+    """Delete the rows of keys with all their tries, and return how many."""
     return tx.execute(rate_limits.delete().where(rate_limits.c.busy_until <= micros(tx.now))).rowcount

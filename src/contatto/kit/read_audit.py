@@ -1,16 +1,20 @@
-"""Audit records of the contact data that a request read."""
+"""Audit records of the contact data that a request read.
+
+Stores that open contact values record the owners. Outside of requests, as in background work, records are
+dropped.
+"""
 
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 type Ids = dict[str, list[str]]
-"""Ids by the name of what they are ids of, such as ``lead_id``."""
+"""Ids by the name of their kind, such as ``lead_id``."""
 
 
 @dataclass(slots=True)
 class ContactReads:
-    """What a request has seen so far; of a file that is written while it is sent, the number alone."""
+    """Reads of a request so far; of a streamed file only the count."""
 
     _ids: dict[str, dict[str, None]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -30,15 +34,15 @@ CONTACT_READS: ContextVar[ContactReads | None] = ContextVar("seen", default=None
 
 
 def record_contact_reads(kind: str, ids: Iterable[str]) -> None:
-    """Say that values of these were opened for whoever asks."""
-    seen = CONTACT_READS.get()
-    if seen is not None:
-        seen.add(kind, ids)
+    """Record that the request opened values of these ids."""
+    reads = CONTACT_READS.get()
+    if reads is not None:
+        reads.add(kind, ids)
 
 
 def record_contact_count(kind: str, number: int) -> None:
-    """Say of how many values will be opened for a file; those that are opened from here on are not named."""
-    seen = CONTACT_READS.get()
-    if seen is not None:
-        seen.counts[kind] = number
+    """Record the number of values that a file will contain; later reads are not recorded."""
+    reads = CONTACT_READS.get()
+    if reads is not None:
+        reads.counts[kind] = number
     CONTACT_READS.set(None)

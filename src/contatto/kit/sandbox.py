@@ -1,4 +1,9 @@
-"""Sandboxed processes for untrusted bytes, and processes for long computing."""
+"""Sandboxed processes for untrusted bytes, and processes for long computing.
+
+A decoder can take a gigabyte for 46 bytes, or even run code of an attacker. So it never runs in the server. A
+child process does the work and ends: with limits of the kernel, without our environment, and unable to open a
+file or a socket. Limits of memory, processor time and files need Linux; elsewhere only the clock limits.
+"""
 
 import asyncio
 import os
@@ -21,25 +26,25 @@ from contatto.kit.log import logger
 from contatto.kit.sandbox_child import DONE, PROCESSOR_S, REFUSED, Work, read_part, write_part
 
 CLOCK_S: Final = 20.0
-"""Longer than the processor time that it has: on a busy machine a child waits for its turn."""
+"""Longer than the processor time, as children wait on a busy machine."""
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""A process that works may start no other, nor a thread; libraries of numbers would."""
+"""Numeric libraries would start threads, which the sandbox forbids."""
 _CODES: Final = {code.name: code for code in errors.ALL}
 
 
 class Overworked(Exception):
-    """The work broke a limit, or broke on its bytes."""
+    """Error of work that failed, or exceeded a limit."""
 
 
 class SandboxPool:
-    """A pool of children, started when they are first needed.
+    """Pool of sandboxed children, started on first use.
 
     Args:
-        most: how many work at the same time, whatever they work on.
-        clock_s: seconds after which a piece of work is ended.
-        processor_s: seconds of processor time after which it is.
-        prepare: a function at the top of its module that a child calls first: work can open no file, so all
-            that a library loads when it is first used is to be loaded here.
+        most: concurrent children.
+        clock_s: limit of wall-clock seconds.
+        processor_s: limit of processor seconds.
+        prepare: top-level function that a child calls first. Work can open no file, so it must load all that
+            libraries load lazily.
     """
 
     def __init__(
@@ -51,23 +56,22 @@ class SandboxPool:
     ) -> None:
         self.most = most
         self._clock_s = clock_s
-        self._told = (str(processor_s), name_of(prepare) if prepare else "")
+        self._arguments = (str(processor_s), name_of(prepare) if prepare else "")
         self._threads = ThreadPoolExecutor(most, "confined")
         self._idle: defaultdict[str, list[_Child]] = defaultdict(list)
         self._busy: set[_Child] = set()
         self._lock = threading.Lock()
 
     async def run(self, work: Work | str, raw: bytes) -> bytes:
-        """Have a function of ours work on bytes in a child.
+        """Run a function on untrusted bytes in a child.
 
         Args:
-            work: a function at the top of its module, where the child finds it by its name; or this name,
-                ``module:function``, where the server is not to load what it needs.
-            raw: what a stranger sent.
+            work: top-level function, or its name ``module:function`` where the server must not import it.
+            raw: untrusted bytes.
 
         Raises:
-            Refused: as the function raised it.
-            Overworked: when it broke, or broke a limit.
+            Refused: the refusal of the function.
+            Overworked: it failed, or exceeded a limit.
         """
         loop = asyncio.get_running_loop()
         async with slot_released():
@@ -79,7 +83,7 @@ class SandboxPool:
         return answer
 
     def close(self) -> None:
-        """End all children, also those that work; the next work starts new ones."""
+        """End all children, also working ones; later work starts new ones."""
         with self._lock:
             ended = [child for children in self._idle.values() for child in children]
             self._idle.clear()
@@ -109,7 +113,7 @@ class SandboxPool:
         if child is not None and not child.is_alive:
             child.end()
             child = None
-        child = child or _Child(name, *self._told)
+        child = child or _Child(name, *self._arguments)
         with self._lock:
             self._busy.add(child)
         return child
@@ -124,22 +128,22 @@ class SandboxPool:
 
 
 def name_of(function: Callable[..., object]) -> str:
-    """The name by which a child finds a function."""
+    """Return the name by which a child imports a function."""
     return f"{function.__module__}:{function.__qualname__}"
 
 
 class _Child:
-    """A child process, as its parent sees it."""
+    """Child process, from the parent's side."""
 
-    def __init__(self, *told: str) -> None:
-        kept = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ} | _ONE_THREAD
+    def __init__(self, *arguments: str) -> None:
+        environment = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ} | _ONE_THREAD
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter with a module of ours
-            [sys.executable, "-I", "-m", sandbox_child.__name__, sandbox_child.SANDBOX, *told],
+            [sys.executable, "-I", "-m", sandbox_child.__name__, sandbox_child.SANDBOX, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=kept,
-            start_new_session=True,  # Ctrl+C is for the server, which ends its children itself
+            env=environment,
+            start_new_session=True,  # the server handles Ctrl+C, and ends its children
         )
 
     @property
@@ -147,10 +151,10 @@ class _Child:
         return self._process.poll() is None
 
     def call(self, raw: bytes, clock_s: float) -> tuple[int, bytes]:
-        """What the child answers.
+        """Return the child's answer.
 
         Raises:
-            Overworked: when it dies of a limit, or its time is over.
+            Overworked: it exceeded a limit.
         """
         watch = threading.Timer(clock_s, self.kill)
         watch.daemon = True
@@ -165,7 +169,7 @@ class _Child:
             watch.cancel()
 
     def kill(self) -> None:
-        """End the child and what it has forked."""
+        """Kill the child and its forks."""
         if hasattr(os, "killpg"):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -174,7 +178,7 @@ class _Child:
     def end(self) -> None:
         self.kill()
         for pipe in self._pipes():
-            with suppress(OSError):  # what could not be written is of no use any more
+            with suppress(OSError):  # unwritten bytes are not needed
                 pipe.close()
         self._process.wait()
 
@@ -185,7 +189,7 @@ class _Child:
 
 
 def _refusal(answer: bytes) -> Refused:
-    """What the function refused; its texts are our own, unless somebody has taken the child over."""
+    """Return the function's refusal; its texts are ours, unless the child was compromised."""
     try:
         name, text, values = msgspec.json.decode(answer, type=tuple[str, str, dict[str, Any]])
         return Refused(_CODES[name], text, **values)
@@ -193,35 +197,40 @@ def _refusal(answer: bytes) -> Refused:
         raise Overworked("the answer cannot be read") from error
 
 
-_OURS: Final = "CONTATTO_"
+_ENVIRONMENT_PREFIX: Final = "CONTATTO_"
 
 
 class LongProcess:
-    """Starts a process for each piece of work; one that is cancelled is ended with it.
+    """Runs long computing of our own in a process per piece of work.
+
+    Its input is trusted, so it may read files and take memory. It gets none of our settings, so no key, and
+    runs at low priority. A cancelled piece ends its process.
 
     Args:
-        clock_s: seconds after which a piece of work is ended.
+        clock_s: limit of wall-clock seconds.
     """
 
     def __init__(self, clock_s: float) -> None:
         self._clock_s = clock_s
 
     async def run(self, work: Work, raw: bytes) -> bytes:
-        """Have a function of ours work on bytes.
+        """Run a function on bytes.
 
         Args:
-            work: a function at the top of its module, where the child finds it by its name.
-            raw: what it is given.
+            work: top-level function, which the process imports by name.
+            raw: input of the function.
 
         Raises:
-            Overworked: it broke, or took too long.
+            Overworked: it failed, or took too long.
         """
         name = name_of(work)
-        known = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(_ENVIRONMENT_PREFIX)
+        }
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-m", sandbox_child.__name__, sandbox_child.LONG_WORK, name,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env=known, start_new_session=True,
+            env=environment, start_new_session=True,
         )  # fmt: skip
         try:
             answer, _ = await asyncio.wait_for(process.communicate(raw), self._clock_s)
@@ -236,7 +245,7 @@ class LongProcess:
         return answer
 
     def close(self) -> None:
-        """Nothing is kept between pieces of work."""
+        """Do nothing, as no process outlives its work."""
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -1,4 +1,8 @@
-"""Entry points of the child processes of `contatto.kit.sandbox`."""
+"""Entry points of the child processes of `contatto.kit.sandbox`.
+
+A sandbox child imports the function, and never reads the bytes itself. It forks a process for each piece of
+work, which takes a few milliseconds.
+"""
 
 import importlib
 import os
@@ -16,9 +20,9 @@ from contatto.kit.errors import Refused
 type Work = Callable[[bytes], bytes]
 
 MEMORY_BYTES: Final = 320 * 1024 * 1024
-"""Memory that a piece of work may take beyond what its modules take."""
+"""Memory limit of a piece of work, beyond that of its modules."""
 PROCESSOR_S: Final = 5
-"""Seconds of processor time, unless the pool says otherwise."""
+"""Default limit of processor seconds."""
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 DONE, REFUSED, BROKEN = 0, 1, 2
 _NICE: Final = 5
@@ -26,7 +30,7 @@ _LONG_WORK_NICE: Final = 10
 SANDBOX, LONG_WORK = "sandbox", "long"
 """Modes of a child: untrusted bytes in a sandbox, or long computing on files of ours."""
 _MOST_FILES: Final = 64
-"""More than a child that has just been started has open."""
+"""Upper bound of open files in a new child."""
 _HEAD: Final = struct.Struct("!BI")
 
 
@@ -38,10 +42,10 @@ def write_part(to: IO[bytes], kind: int, body: bytes) -> None:
 
 
 def read_part(back: IO[bytes]) -> tuple[int, bytes]:
-    """What the other side sent: its kind and its body.
+    """Return the kind and the body of a message.
 
     Raises:
-        EOFError: the other side is gone, or sends too much.
+        EOFError: the pipe ended, or the message is too long.
     """
     kind, size = _HEAD.unpack(_exactly(back, _HEAD.size))
     if size > ANSWER_LIMIT:
@@ -50,14 +54,14 @@ def read_part(back: IO[bytes]) -> tuple[int, bytes]:
 
 
 def _exactly(back: IO[bytes], size: int) -> bytes:
-    found = back.read(size)
-    if len(found) != size:
+    body = back.read(size)
+    if len(body) != size:
         raise EOFError("the pipe ended")
-    return found
+    return body
 
 
 def _serve(name: str, processor_s: str, prepare: str) -> None:
-    """Do what the server sends, until its end of the pipe is closed."""
+    """Do the server's work until the pipe closes."""
     if prepare:
         _named(prepare)()
     to, back = sys.stdout.buffer, sys.stdin.buffer
@@ -67,13 +71,13 @@ def _serve(name: str, processor_s: str, prepare: str) -> None:
             _, raw = read_part(back)
         except EOFError:
             return
-        write_part(to, *_apart(work, raw, int(processor_s)))
+        write_part(to, *_run_forked(work, raw, int(processor_s)))
 
 
 def _named(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
+    named: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return named
 
 
 def _answer(work: Work, raw: bytes) -> tuple[int, bytes]:
@@ -81,21 +85,21 @@ def _answer(work: Work, raw: bytes) -> tuple[int, bytes]:
         return DONE, work(raw)
     except Refused as refused:
         return REFUSED, msgspec.json.encode((refused.code.name, refused.text, refused.values))
-    except Exception as error:  # whatever broken bytes bring about
+    except Exception as error:  # any effect of malformed bytes
         return BROKEN, type(error).__name__.encode()
 
 
 if sys.platform == "linux":
     import resource
 
-    def _apart(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
-        """The answer of a process that does this alone: who takes it over gets nothing of the next."""
-        found, told = os.pipe()
+    def _run_forked(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
+        """Return the answer of a forked process, so that an attacker gets nothing of later work."""
+        reader, writer = os.pipe()
         child = os.fork()
         if not child:
-            _work_and_end(work, raw, told, processor_s)
-        os.close(told)
-        with open(found, "rb") as back:  # noqa: PTH123  # it is no path
+            _work_and_end(work, raw, writer, processor_s)
+        os.close(writer)
+        with open(reader, "rb") as back:  # noqa: PTH123  # it is no path
             try:
                 answer = read_part(back)
             except EOFError:
@@ -104,10 +108,10 @@ if sys.platform == "linux":
         os.waitpid(child, 0)
         return answer
 
-    def _work_and_end(work: Work, raw: bytes, told: int, processor_s: int) -> NoReturn:
+    def _work_and_end(work: Work, raw: bytes, writer: int, processor_s: int) -> NoReturn:
         try:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(told, 1)
+            os.dup2(writer, 1)
             os.closerange(3, _MOST_FILES)
             _lock_in(processor_s)
             with open(1, "wb", closefd=False) as to:  # it is no path
@@ -116,19 +120,19 @@ if sys.platform == "linux":
             os._exit(0)
 
     def _lock_in(processor_s: int) -> None:
-        """Take from this process, for good, all that the work does not need."""
+        """Drop all rights and resources that the work does not need."""
         os.nice(_NICE)
         with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
-            score.write("1000")  # where memory is short, the kernel ends this one first
+            score.write("1000")  # the kernel ends this process first when memory is short
         with open("/proc/self/statm") as state:  # noqa: PTH123
-            taken = int(state.read().split()[0]) * resource.getpagesize()
+            size = int(state.read().split()[0]) * resource.getpagesize()
         for name, most in (
-            (resource.RLIMIT_AS, taken + MEMORY_BYTES),
+            (resource.RLIMIT_AS, size + MEMORY_BYTES),
             (resource.RLIMIT_CPU, processor_s),
             (resource.RLIMIT_FSIZE, 0),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_NPROC, 0),
-            (resource.RLIMIT_NOFILE, 3),  # the pipe is there; nothing else can be opened
+            (resource.RLIMIT_NOFILE, 3),  # only the pipe stays open
         ):
             _, hard = resource.getrlimit(name)
             limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -136,12 +140,12 @@ if sys.platform == "linux":
 
 else:
 
-    def _apart(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
+    def _run_forked(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
         return _answer(work, raw)
 
 
 def _work_long(name: str) -> None:
-    """Work on what stands in the input, and write the answer; whatever else is printed goes elsewhere."""
+    """Run a function on the input, and write its answer; redirect other output."""
     os.nice(_LONG_WORK_NICE)
     answer = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -202,12 +202,12 @@ class Settings(BaseSettings):
         return self
 
     def record_address(self) -> None:
-        """Note the address of a server that starts, for the links of commands."""
+        """Store the address of a starting server, for links in commands."""
         (self.data_dir / _ADDRESS_FILE).write_text(self.base_url, "utf-8")
 
     @property
     def link_address(self) -> str:
-        """Return the address for links of commands: the one that is set, else that of the last server."""
+        """Return the address for links in commands: the configured one, or that of the last server."""
         if "base_url" in self.model_fields_set:
             return self.base_url
         try:
@@ -217,32 +217,32 @@ class Settings(BaseSettings):
 
     @property
     def sends_mail(self) -> bool:
-        """Return whether there is a mail server."""
+        """Return whether a mail server is configured."""
         return bool(self.smtp_url)
 
     @property
     def needs_capture_review(self) -> bool:
-        """Return whether an operator looks at applications for lead capture."""
+        """Return whether an operator reviews applications for lead capture."""
         return self.capture_review == "operator"
 
     @property
     def needs_ad_review(self) -> bool:
-        """Return whether an operator looks at ads before they are shown."""
+        """Return whether an operator reviews ads before they are shown."""
         return self.ad_review == "operator"
 
     @property
     def url(self) -> str:
-        """The database URL in force."""
+        """Return the database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'contatto.sqlite3'}"
 
     @property
     def has_other_writers(self) -> bool:
-        """Whether other processes write to the database too, of whose commits this one has to be told."""
+        """Return whether other processes write to the database, so that their commits need notices."""
         return self.worker != "in_process" or bool(self.database_url)
 
     @property
     def sealed_folder(self) -> Path | None:
-        """Return where days of touches are sealed by themselves; None where they are not."""
+        """Return the folder of automatically sealed days; None without automatic sealing."""
         if not self.seal_after_days:
             return None
         chosen = self.sealed_dir or (None if self.database_url else self.data_dir / "sealed")
@@ -250,12 +250,12 @@ class Settings(BaseSettings):
 
     @property
     def is_local(self) -> bool:
-        """Return whether links lead to the machine itself, where nobody else can open them."""
+        """Return whether links lead to the machine itself, and work nowhere else."""
         return urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
 
     @property
     def secure_cookies(self) -> bool:
-        """Cookies are marked Secure as soon as the public address is https."""
+        """Return whether cookies are Secure, as the public address uses https."""
         return self.base_url.startswith("https://")
 
     @classmethod

@@ -39,17 +39,17 @@ def csv_lines(rows: Iterable[Sequence[str]], *, bom: bool = False) -> Iterator[b
         writer.writerow([safe_cell(cell) for cell in row])
         waiting += 1
         if waiting == _CHUNK_ROWS:
-            yield _taken(buffer)
+            yield _take_text(buffer)
             waiting = 0
     if waiting:
-        yield _taken(buffer)
+        yield _take_text(buffer)
 
 
-def _taken(buffer: io.StringIO) -> bytes:
-    taken = buffer.getvalue().encode("utf-8", "replace")
+def _take_text(buffer: io.StringIO) -> bytes:
+    text = buffer.getvalue().encode("utf-8", "replace")
     buffer.seek(0)
     buffer.truncate()
-    return taken
+    return text
 
 
 if TYPE_CHECKING:
@@ -79,15 +79,12 @@ class SheetFile:
         for row in rows:
             if self._line == MOST_ROWS:
                 self._sheet, self._line = _new_sheet(self._book, self._head), 1
-            self._add_row(row)
-
-    def _add_row(self, row: Sequence[str]) -> None:
-        for column, cell in enumerate(row):
-            if cell and column in self._numbers:
-                self._sheet.write_number(self._line, column, float(cell))
-            elif cell:
-                self._sheet.write_string(self._line, column, cell[:_CELL_LIMIT])
-        self._line += 1
+            for column, cell in enumerate(row):
+                if cell and column in self._numbers:
+                    self._sheet.write_number(self._line, column, float(cell))
+                elif cell:
+                    self._sheet.write_string(self._line, column, cell[:_CELL_LIMIT])
+            self._line += 1
 
     def close(self) -> None:
         """Put the file together."""

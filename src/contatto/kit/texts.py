@@ -13,11 +13,11 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 
 JSON_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""No JSON, another shape, no UTF-8, nested without end."""
+"""Errors of malformed JSON: syntax, shape, encoding, nesting."""
 
 
 def is_storable(text: str) -> bool:
-    """Whether a text can be kept and answered: PostgreSQL holds no NUL, UTF-8 no half of a surrogate pair."""
+    """Return whether a text can be stored and sent: PostgreSQL rejects NUL, UTF-8 half surrogate pairs."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -26,29 +26,29 @@ def is_storable(text: str) -> bool:
 
 
 def check_texts(value: Any) -> Any:
-    """The value as it is, if every text in it can be kept.
+    """Return the value, if all its texts can be stored.
 
     Raises:
-        ValueError: for one that cannot.
+        ValueError: a text cannot be stored.
     """
     waiting = [value]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, str):
-            if not is_storable(each):
+        part = waiting.pop()
+        if isinstance(part, str):
+            if not is_storable(part):
                 raise ValueError("a text holds a character that cannot be kept")
-        elif isinstance(each, dict):
-            waiting += [*each, *each.values()]
-        elif isinstance(each, list):
-            waiting += each
+        elif isinstance(part, dict):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list):
+            waiting += part
     return value
 
 
 def read_pairs(query: str, most: int) -> list[tuple[str, str]]:
-    """The pairs of a query that a form or a saved view holds.
+    """Return the pairs of a query in a form or a saved view.
 
     Raises:
-        Refused: INVALID, for more of them.
+        Refused: INVALID, for more than ``most``.
     """
     try:
         return parse_qsl(query, max_num_fields=most)
@@ -94,32 +94,29 @@ def checked_sender(text: str) -> str:
 
 _ADDRESS: Final = re.compile(r"(?:https?://|www\.)[^\s<>\"'`\\{}|^]{2,2000}", re.IGNORECASE)
 _AFTER: Final = ".,;:!?)]}…»”’*_"
-"""What ends a sentence rather than an address."""
+"""Characters that end a sentence rather than an address."""
 
 
 def split_links(text: str) -> list[tuple[str, str]]:
-    """A text in parts, each with the address that it leads to, or "" for none.
+    """Split a text into parts, each with its address, or "" for plain text.
 
-    Nothing but http and https is an address, so none runs a script. A closing bracket belongs to an address
-    that has an opening one.
+    Only http and https count, so no link runs a script. A closing bracket belongs to an address with an
+    opening one.
     """
     parts: list[tuple[str, str]] = []
     end = 0
-    for found in _ADDRESS.finditer(text):
-        shown = found[0]
+    for match in _ADDRESS.finditer(text):
+        shown = match[0]
         while (
             shown and shown[-1] in _AFTER and not (shown[-1] == ")" and shown.count("(") >= shown.count(")"))
         ):
             shown = shown[:-1]
         if "." not in shown.partition("://")[2].partition("/")[0] and not shown.lower().startswith("www."):
             continue
-        parts += [(text[end : found.start()], ""), (shown, _address_of(shown))]
-        end = found.start() + len(shown)
+        address = shown if "://" in shown[:8] else f"https://{shown}"
+        parts += [(text[end : match.start()], ""), (shown, address)]
+        end = match.start() + len(shown)
     return [part for part in [*parts, (text[end:], "")] if part[0]]
-
-
-def _address_of(shown: str) -> str:
-    return shown if "://" in shown[:8] else f"https://{shown}"
 
 
 def to_base64url(raw: bytes) -> str:

@@ -56,9 +56,9 @@ def check_year(field: str, text: str) -> None:
 def instant_of(text: str) -> datetime | None:
     """The instant that a text names in ISO 8601, in UTC as a text without a zone is; None as above."""
     try:
-        found = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError:
         return None
-    if found.year not in YEARS:
+    if instant.year not in YEARS:
         return None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)

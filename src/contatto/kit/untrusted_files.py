@@ -1,4 +1,7 @@
-"""Pictures and tables of untrusted files, as values that the server checks."""
+"""Pictures and tables of untrusted files, as values that the server checks.
+
+The server reads the first bytes of a picture only, and never imports a decoder (`contatto.kit.decoders`).
+"""
 
 import hashlib
 import struct
@@ -42,7 +45,7 @@ class Picture:
 
 
 def check_magic(raw: bytes | bytearray) -> None:
-    """Refuse what does not even begin like a picture.
+    """Refuse bytes that do not begin like a picture.
 
     Raises:
         Refused: NOT_A_PHOTO.
@@ -52,7 +55,7 @@ def check_magic(raw: bytes | bytearray) -> None:
 
 
 def read_remade(answer: bytes) -> Picture:
-    """The picture that a child has made; it is looked at like anything that strangers send.
+    """Return the picture that a child encoded; it is checked like untrusted bytes.
 
     Raises:
         Refused: NOT_A_PHOTO.
@@ -67,16 +70,16 @@ def read_remade(answer: bytes) -> Picture:
 
 
 def not_a_photo() -> Refused:
-    """What is said of bytes that no decoder could read within its limits."""
+    """Return the refusal of bytes that no decoder could read within its limits."""
     return Refused(errors.NOT_A_PHOTO, "The file is not a JPEG, PNG, WebP or GIF picture, or it is damaged.")
 
 
 ROWS: Final = "contatto.kit.decoders:rows_of_workbook"
-"""What a child does with a workbook."""
+"""Function of a child that reads a workbook."""
 TABLE_LIMIT: Final = 4 * 1024 * 1024
 """Largest file that is read, in bytes."""
 _WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
-"""How XLSX and ODS begin, which are archives, and the older XLS."""
+"""First bytes of XLSX and ODS, which are archives, and of XLS."""
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf_8"), (b"\xff\xfe", "utf_16_le"), (b"\xfe\xff", "utf_16_be"))
 ENCODINGS: Final[Mapping[str, str]] = {
     "utf_8": "Unicode (UTF-8)",

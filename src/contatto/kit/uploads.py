@@ -1,4 +1,4 @@
-"""Files of requests, read in children, in turn: pictures made anew, and tables. And pictures of answers."""
+"""Uploads: pictures and tables of requests, decoded in sandboxed children in fair order."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -31,11 +31,11 @@ from contatto.kit.untrusted_files import (
 )
 
 READERS_OF_ONE: Final = 3
-"""Bodies of one sender that are read at the same time; one of them at a time is decoded."""
+"""Concurrent bodies of one sender; one of them at a time is decoded."""
 MOST_OF_ONE: Final = 12
-"""Requests of one sender that are read, decoded or wait for it; a company or a carrier may be one sender."""
+"""Pending requests of one sender, which may be a company or a carrier."""
 MOST_BYTES: Final = 96 * 1024 * 1024
-"""Bytes of all bodies that are held in memory."""
+"""Bytes of all bodies in memory."""
 WAIT_S: Final = 10.0
 RETRY_S: Final = 5
 _SAFE: Final = {
@@ -45,7 +45,7 @@ _SAFE: Final = {
 
 
 class _Sender:
-    """The turns of one network, or of one member."""
+    """Limits of one network, or of one member."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -55,17 +55,17 @@ class _Sender:
 
 @dataclass(slots=True)
 class _Line:
-    """Those of one kind of senders who are here, and how many pictures of them are decoded at once."""
+    """Senders of one kind, and the limit of their concurrent decoding."""
 
     decoding: asyncio.Semaphore
     senders: dict[str, _Sender] = field(default_factory=dict)
 
 
 class Uploads:
-    """Takes pictures in turn: one at a time of each sender, and of strangers never so many that members wait.
+    """Reads uploads: one at a time per sender, with capacity reserved for members.
 
     Args:
-        confined: where they are decoded. Close it with this.
+        confined: pool of decoders; close it with this.
     """
 
     def __init__(self, confined: SandboxPool) -> None:
@@ -75,21 +75,21 @@ class Uploads:
         self._held = 0
 
     async def take_from_stranger(self, request: Request) -> Picture:
-        """The picture in a request's body, made anew.
+        """Return the picture in a request's body, encoded again.
 
         Raises:
-            Refused: PHOTO_TOO_LARGE, NOT_A_PHOTO; TOO_MANY or BUSY, for those who had to wait for too long.
+            Refused: PHOTO_TOO_LARGE, NOT_A_PHOTO; TOO_MANY or BUSY after a long wait.
         """
         return await self._take(self._strangers, client_network(request), request)
 
     async def take_from_member(self, request: Request, member_id: str) -> Picture:
-        """The same of somebody whom we know."""
+        """Return the picture in a member's request, encoded again."""
         return await self._take(self._members, member_id, request)
 
     async def remake(self, raw: bytes, member_id: str) -> Picture:
-        """Make a picture anew that was read already, as one part of a form."""
+        """Encode a picture again that was part of a form."""
         check_magic(raw)
-        async with self._of(self._members, member_id) as sender:
+        async with self._limits_of(self._members, member_id) as sender:
             return await self._remade(self._members, sender, raw)
 
     async def take_table(
@@ -98,11 +98,11 @@ class Uploads:
         """Return the file in a member's request: the rows of a workbook, or a decoded text.
 
         Raises:
-            Refused: INVALID; TOO_MANY or BUSY, for those who had to wait for too long.
+            Refused: INVALID; TOO_MANY or BUSY after a long wait.
         """
         line = self._members
         async with (
-            self._of(line, member_id) as sender,
+            self._limits_of(line, member_id) as sender,
             _in_time(sender.reading, errors.TOO_MANY),
             self._read(request, TABLE_LIMIT, _too_large_table) as raw,
         ):
@@ -110,8 +110,8 @@ class Uploads:
                 return await asyncio.to_thread(decode_text, raw, tuple(languages))
             async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(line.decoding, errors.BUSY):
                 try:
-                    found = await self._confined.run(ROWS, raw)
-                    return msgspec.json.decode(found, type=list[list[str]])
+                    rows = await self._confined.run(ROWS, raw)
+                    return msgspec.json.decode(rows, type=list[list[str]])
                 except (Overworked, msgspec.MsgspecError) as error:
                     raise unreadable_workbook() from error
 
@@ -121,9 +121,9 @@ class Uploads:
 
     async def _take(self, line: _Line, key: str, request: Request) -> Picture:
         async with (
-            self._of(line, key) as sender,
+            self._limits_of(line, key) as sender,
             _in_time(sender.reading, errors.TOO_MANY),
-            self._read(request, PICTURE_LIMIT, _too_large_photo) as raw,
+            self._read(request, PICTURE_LIMIT, lambda: Refused(errors.PHOTO_TOO_LARGE)) as raw,
         ):
             check_magic(raw)
             return await self._remade(line, sender, raw)
@@ -132,7 +132,7 @@ class Uploads:
     async def _read(
         self, request: Request, limit: int, too_large: Callable[[], Refused]
     ) -> AsyncIterator[bytes]:
-        """A request's body, which is counted as held meanwhile."""
+        """Yield a request's body, and count its bytes meanwhile."""
         raw = bytearray()
         try:
             async for part in request.stream():
@@ -145,8 +145,8 @@ class Uploads:
             self._held -= len(raw)
 
     @asynccontextmanager
-    async def _of(self, line: _Line, key: str) -> AsyncIterator[_Sender]:
-        """The turns of a sender, kept for as long as one of their requests is here."""
+    async def _limits_of(self, line: _Line, key: str) -> AsyncIterator[_Sender]:
+        """Yield the limits of a sender, kept while one of its requests is pending."""
         sender = line.senders.setdefault(key, _Sender())
         if sender.count >= MOST_OF_ONE:
             raise Refused(errors.TOO_MANY, "Too many files at once.", RETRY_S)
@@ -171,20 +171,16 @@ class Uploads:
                 raise not_a_photo() from error
 
 
-def _too_large_photo() -> Refused:
-    return Refused(errors.PHOTO_TOO_LARGE)
-
-
 def _too_large_table() -> Refused:
     return Refused(errors.INVALID, "file: the limit is %(most)s MB.", most=TABLE_LIMIT // 1024**2)
 
 
 @asynccontextmanager
 async def _in_time(turn: asyncio.Semaphore, code: ErrorCode) -> AsyncIterator[None]:
-    """Hold a turn, if it comes within a while.
+    """Take a semaphore within a while.
 
     Raises:
-        Refused: with the code.
+        Refused: with the code, after the wait.
     """
     try:
         async with slot_released(), asyncio.timeout(WAIT_S):
@@ -198,7 +194,7 @@ async def _in_time(turn: asyncio.Semaphore, code: ErrorCode) -> AsyncIterator[No
 
 
 def picture_answer(media_type: str, body: bytes, cache: str) -> Response:
-    """A picture that the browser shows, and in which nothing can run."""
+    """Return a picture as a response in which nothing can run."""
     ending = media_type.partition("/")[2]
     shown = {"Content-Disposition": f'inline; filename="photo.{ending}"', "Cache-Control": cache}
     return Response(body, media_type=media_type, headers=_SAFE | shown)

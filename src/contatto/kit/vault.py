@@ -28,14 +28,14 @@ _RETIRED: Final = "retired"
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """A key by its id. One that is retired opens nothing and verifies nothing."""
+    """Key with its id; a retired one opens and verifies nothing."""
 
     id: str
     raw: bytes = field(repr=False)
     is_retired: bool = False
 
     def line(self) -> str:
-        """The key as it is written down."""
+        """Format the key for the key file."""
         written = f"{self.id}:{base64.b64encode(self.raw).decode()}"
         return f"{written}:{_RETIRED}" if self.is_retired else written
 
@@ -63,7 +63,7 @@ def parse_keys(lines: Sequence[str]) -> tuple[SecretKey, ...]:
 
 
 def load_keys(configured: tuple[str, ...], data_dir: Path) -> tuple[SecretKey, ...]:
-    """Take the configured keys, else those of the key file, which is made at the first start."""
+    """Return the configured keys, or those of the key file, which the first start creates."""
     if configured:
         return parse_keys(configured)
     path = data_dir / KEY_FILE
@@ -74,12 +74,12 @@ def load_keys(configured: tuple[str, ...], data_dir: Path) -> tuple[SecretKey, .
 
 
 def add_key(data_dir: Path) -> None:
-    """Put a new key in front of the key file's others, which are still needed for what they sealed."""
+    """Prepend a new key to the key file; older keys still open their values."""
     _replace_keys(data_dir, [_new_key(), *load_keys((), data_dir)])
 
 
 def mark_retired(data_dir: Path, key_id: str) -> None:
-    """Write into the key file that a key is retired."""
+    """Mark a key in the key file as retired."""
     keys = load_keys((), data_dir)
     _replace_keys(data_dir, [replace(key, is_retired=True) if key.id == key_id else key for key in keys])
 
@@ -111,15 +111,15 @@ _HALF: Final = 12
 _PER_SELECTOR: Final = 1 << 16
 """Values that a process seals with the same first half of the nonce."""
 _CIPHERS_KEPT: Final = 4_096
-"""Ciphers of columns of tenants that a process keeps, and keys that were selected to open values."""
+"""Cached ciphers per column and tenant, and cached keys of nonces."""
 _BLOCK_MASK: Final = (1 << 128) - 1
 _BLOCK_STARTS: Final = (b"\x00\x01X\x00", b"\x00\x02X\x00")
 _NAMED_KEPT: Final = 16_384
-"""Ids that are kept: a batch asks for the same one again and again."""
+"""Cached ids, which batches derive repeatedly."""
 
 
 class Sealed(Exception):
-    """A sealed value cannot be opened: its key is not here, or it was changed."""
+    """Error of a sealed value with a missing key, or with changed bytes."""
 
 
 class ExtendedNonceCipher:
@@ -155,7 +155,7 @@ class ExtendedNonceCipher:
 
     def encrypt(self, raw: bytes, associated: bytes) -> bytes:
         """Return the nonce with the ciphertext and its tag."""
-        self._left -= 1  # threads may miss a few; the bound has room for them
+        self._left -= 1  # racing threads may miss a few, which the bound allows
         if self._left < 0:
             self._renew()
         selector, cipher = self._current
@@ -179,20 +179,20 @@ def _selected(cipher: ExtendedNonceCipher, selector: bytes) -> AESGCM:
 
 
 class Vault:
-    """Seals texts and bytes with XAES-256-GCM and makes keyed fingerprints of them.
+    """Seals texts and bytes with XAES-256-GCM, and makes keyed fingerprints.
 
     A sealed value is ``version (1) | length of key id (1) | key id | nonce (24) | ciphertext and tag``. HKDF
-    derives a key for each tenant and column. The column and the row are authenticated too. So a value
-    opens only where it was sealed: in no other row, column, table or tenant.
+    derives a key per tenant and column; column and row are authenticated. So a value opens only in the row,
+    column, table and tenant where it was sealed.
 
-    A column is named ``table.column``; the values that name a row are in `contatto.kit.db.types.row_columns`.
+    A column is named ``table.column``; `contatto.kit.db.types.row_columns` lists the values that name a row.
 
-    The newest key seals and signs. A retired key opens nothing and verifies nothing; but the blind index and
-    derived ids always use the oldest key, retired or not: else nobody would be found again.
+    The newest key seals and signs. A retired key opens and verifies nothing. But the blind index and derived
+    ids always use the oldest key, retired or not, so that they stay stable.
 
     Args:
         keys: key id to 32 raw bytes, newest first.
-        retired: ids of those that are retired.
+        retired: ids of retired keys.
     """
 
     def __init__(self, keys: Mapping[str, bytes], retired: Collection[str] = ()) -> None:
@@ -258,12 +258,12 @@ class Vault:
         return sealed.startswith(self._head)
 
     def blind(self, text: str, tenant: str) -> bytes:
-        """A 16-byte keyed fingerprint: equal texts of one tenant are equal, nothing else can be read off."""
+        """Return a 16-byte keyed fingerprint: equal for equal texts of one tenant, and one-way."""
         message = f"{tenant}\0{text}".encode("utf-8", "surrogatepass")
         return hmac.digest(self._blind_key, message, "sha256")[:16]
 
     def named_id(self, namespace: str, name: str) -> str:
-        """The same id for the same name at the same place, every time; nobody without the key can try names.
+        """Derive a stable id from a namespace and a name; without the key names cannot be guessed.
 
         Source: RFC 9562, section 5.8 (UUIDv8).
         """
@@ -274,24 +274,24 @@ class Vault:
         return id_text(hmac.digest(self.derivation_key("ids"), message, "sha256"), version=8)
 
     def derivation_key(self, purpose: str) -> bytes:
-        """A key of its own for what must follow from the same things for ever, such as ids.
+        """Return a stable key for a purpose, such as derived ids.
 
-        No rotation changes it, so nothing that must end may be signed with it: see ``signer``.
+        No rotation changes it, so signatures that must expire need ``signer``.
         """
-        known = self._derived.get(purpose)
-        if known is None:
-            known = self._derived[purpose] = _derive(self._oldest, f"derive:{purpose}")
-        return known
+        key = self._derived.get(purpose)
+        if key is None:
+            key = self._derived[purpose] = _derive(self._oldest, f"derive:{purpose}")
+        return key
 
     def signer(self, purpose: str) -> Signer:
-        """Signs for one purpose with the newest key, and verifies with every key that is not retired."""
-        known = self._signers.get(purpose)
-        if known is None:
+        """Return a signer that signs with the newest key, and verifies with every key that is not retired."""
+        signer = self._signers.get(purpose)
+        if signer is None:
             derived = [_derive(key, f"sign:{purpose}") for key in reversed(self._live.values())]
-            known = self._signers[purpose] = _StrictSigner(
+            signer = self._signers[purpose] = _StrictSigner(
                 derived, key_derivation="none", algorithm=_HmacSha256()
             )
-        return known
+        return signer
 
 
 def row_key(*values: object) -> str:
@@ -300,19 +300,19 @@ def row_key(*values: object) -> str:
 
 
 def _associated(column: str, row: str) -> bytes:
-    # PostgreSQL keeps U+FFFD in place of NUL, so a row that a stranger names with one must read alike.
+    # PostgreSQL stores U+FFFD instead of NUL, so both must name the same row.
     return f"{column}\0{row.replace(chr(0), chr(0xFFFD))}".encode("utf-8", "surrogatepass")
 
 
 class _HmacSha256(SigningAlgorithm):
-    """The library's own makes an object for each signature; one call does the same in a fifth of the time."""
+    """HMAC in one call, five times faster than the library's own."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
         return hmac.digest(key, value, "sha256")
 
 
 class _StrictSigner(Signer):
-    """Takes a signature in one spelling only: the library reads the other spellings that base64 has, too."""
+    """Signer that accepts only the canonical base64 of a signature."""
 
     def verify_signature(self, value: str | bytes, sig: str | bytes) -> bool:
         try:
@@ -329,12 +329,12 @@ class _StrictSigner(Signer):
 
 
 def vault_of(keys: Sequence[SecretKey]) -> Vault:
-    """The vault of the keys as they are written down."""
+    """Return the vault of keys."""
     return Vault({key.id: key.raw for key in keys}, {key.id for key in keys if key.is_retired})
 
 
 def sealed_head(key_id: str) -> bytes:
-    """Return how every value begins that this key sealed."""
+    """Return the first bytes of all values that a key sealed."""
     return bytes((_VERSION, len(key_id))) + key_id.encode()
 
 

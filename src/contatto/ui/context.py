@@ -1,4 +1,4 @@
-"""What every edge is given: settings, storage, clock, vault, live feed, page renderer, uploads."""
+"""Context of every edge: settings, storage, clock, vault, live feed, renderer, uploads."""
 
 from dataclasses import dataclass
 
