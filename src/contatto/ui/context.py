@@ -17,7 +17,7 @@ from contatto.ui.render import Renderer
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts of one running installation."""
+    """Parts of one running installation."""
 
     installation: Installation
     db: Database
@@ -33,13 +33,13 @@ class Context:
 
 
 def context_of(connection: HTTPConnection) -> Context:
-    """The context of the app that serves this request; also a FastAPI dependency."""
+    """Return the context of the serving app; also a FastAPI dependency."""
     context: Context = connection.scope["app"].state.context
     return context
 
 
 def part_of[T](connection: HTTPConnection, kind: type[T]) -> T:
-    """What the app that serves this request has of this type for itself.
+    """Return a resource of the serving app by its type.
 
     Raises:
         MissingPart: the installation was built without it.

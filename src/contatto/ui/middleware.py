@@ -18,14 +18,14 @@ from contatto.kit.ids import new_id
 from contatto.kit.log import REQUEST_ID, logger, tells_debug
 
 DEEPER: Final[Mapping[str, int]] = {"open_api": 3, "settings": 2}
-"""How many segments tell a group where the first does not tell enough; none of them is a parameter."""
+"""Segments of a group, where the first alone is too coarse; none is a parameter."""
 
 
 class GroupRouter(APIRouter):
-    """The routes whose addresses begin alike, in their order."""
+    """Routes with the same first segments, in their order."""
 
     def __init__(self, group: str, *, include_in_schema: bool) -> None:
-        # Scripts often name no type. Only forms of pages go by the session's cookie, and they carry a token.
+        # Scripts often send no content type. Only forms of pages use the session cookie, with a CSRF token.
         super().__init__(include_in_schema=include_in_schema, strict_content_type=False)
         self.group = group
 
@@ -36,19 +36,21 @@ class GroupRouter(APIRouter):
 
 
 def group_of(path: str) -> str:
-    """The first segments of an address or of its pattern: ``/leads/{lead_id}`` is of ``leads``.
+    """Return the first segments of an address or its pattern: ``/leads/{lead_id}`` has ``leads``.
 
-    An address with a line break after it is of no group, though the ``$`` of a pattern would let it pass.
+    An address with a trailing line break has no group, though the ``$`` of a pattern would match it.
     """
-    first, *others = path.removeprefix("/").split("/", 3)
-    return "/".join((first, *others[: DEEPER.get(first, 1) - 1]))
+    first, *rest = path.removeprefix("/").split("/", 3)
+    return "/".join((first, *rest[: DEEPER.get(first, 1) - 1]))
 
 
 def grouped(routers: Iterable[APIRouter]) -> list[BaseRoute]:
-    """All routes of routers, and of routers within, to be put into an app; none of these adds a prefix.
+    """Return the routes of all routers, grouped; no router adds a prefix.
+
+    A request is compared with the routes of its group only.
 
     Raises:
-        ValueError: a pattern begins with a parameter, so that it is of no group.
+        ValueError: a pattern begins with a parameter.
     """
     groups: dict[tuple[str, bool], GroupRouter] = {}
     for route, is_in_schema in _flat(routers):
@@ -59,10 +61,10 @@ def grouped(routers: Iterable[APIRouter]) -> list[BaseRoute]:
         if key not in groups:
             groups[key] = GroupRouter(group, include_in_schema=is_in_schema)
         groups[key].routes.append(route)
-    together = APIRouter()
+    combined = APIRouter()
     for router in groups.values():
-        together.include_router(router)
-    return together.routes
+        combined.include_router(router)
+    return combined.routes
 
 
 def _flat(routers: Iterable[APIRouter], *, is_in_schema: bool = True) -> Iterator[tuple[Route, bool]]:
@@ -81,12 +83,14 @@ type Around = Callable[[ASGIApp], ASGIApp]
 
 
 class DirectWay:
-    """Answers requests to direct routes, and hands all others on.
+    """Fast path: answers direct routes, and passes all other requests on.
+
+    Platforms and customers call these routes all the time. They skip the layers that members need.
 
     Args:
-        app: what answers the others.
-        routes: all routes in their order; of these the direct ones are taken.
-        around: the layer that every answer needs.
+        app: handles other requests.
+        routes: all routes in their order.
+        around: layer for all answers.
         refuse: answers a refusal.
     """
 
@@ -137,23 +141,23 @@ HEADERS: Final = {
 
 
 def csp_within(origins: Iterable[str]) -> str:
-    """The policy of a page that these sites may show inside their own."""
+    """Return the policy of a page that these sites may embed."""
     return CSP.replace("frame-ancestors 'none'", f"frame-ancestors {' '.join(origins)}")
 
 
 _PAIRS: Final = tuple((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
-"""A year of https, for this host alone: others of its domain are not ours. Source: RFC 6797, section 6.1."""
+"""A year of https for this host only, as its domain may have others. Source: RFC 6797, section 6.1."""
 _CACHE: Final = b"cache-control"
 _NOT_STORED: Final = (_CACHE, b"no-store")
 """Source: RFC 9111, section 5.2.2.5."""
-_OURS: Final = (*_PAIRS, _NOT_STORED)
-_OURS_BY_HTTPS: Final = (*_OURS, _HSTS)
-_OUR_NAMES: Final = frozenset(name for name, _ in _OURS_BY_HTTPS)
+_OWN_HEADERS: Final = (*_PAIRS, _NOT_STORED)
+_OWN_HEADERS_HTTPS: Final = (*_OWN_HEADERS, _HSTS)
+_OWN_NAMES: Final = frozenset(name for name, _ in _OWN_HEADERS_HTTPS)
 BODY_LIMIT: Final = 1024 * 1024
-"""Largest body of a request, in bytes; hot routes have smaller limits of their own."""
-_GONE: Final = 499
-"""What the log says of a request whose other side went away before all of it was there."""
+"""Largest body of a request, in bytes; hot routes have smaller limits."""
+_CLIENT_CLOSED: Final = 499
+"""Logged status of a request that the client aborted."""
 QUIET_UNDER_MS: Final = 1_000
 """Good answers faster than this are logged at debug level only."""
 
@@ -167,14 +171,14 @@ type Broken = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class SecurityLayer:
-    """Wraps the whole app; everything that leaves the server carries the headers.
+    """Outermost middleware: request id, body limit, security headers and log line.
 
     Args:
-        app: what is wrapped.
-        broken: answers for an error that nothing below has caught.
-        larger: other caps on bodies, by how a path ends.
-        public: how paths begin whose good answers may be stored; no other answer ever is.
-        is_https: whether browsers come by https even where the last step to this server does not.
+        app: wrapped app.
+        broken: answers uncaught errors.
+        larger: other body limits, by endings of paths.
+        public: prefixes of paths with cacheable good answers.
+        is_https: whether browsers use https, even if a proxy uses http.
     """
 
     def __init__(
@@ -217,10 +221,10 @@ class SecurityLayer:
         try:
             await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            status = status or _GONE
+            status = status or _CLIENT_CLOSED
         except Exception as error:
             answer = await self.broken(Request(scope), error)
-            if status:  # too late for another answer: the first one has begun
+            if status:  # too late: the answer has begun
                 raise
             await answer(scope, receive, send_with_headers)
         finally:
@@ -228,47 +232,47 @@ class SecurityLayer:
             REQUEST_ID.reset(named)
 
     def _limit_of(self, path: str) -> int:
-        """The cap on the body of a request."""
+        """Return the body limit of a path."""
         if not path.endswith(self._ends):
             return BODY_LIMIT
         return max(limit for end, limit in self.larger.items() if path.endswith(end))
 
-    def _headers(self, scope: Scope, status: int, given: Iterable[_Header]) -> list[_Header]:
-        """The headers of an answer and ours besides; only what is public may say that it can be stored."""
-        ours = _OURS_BY_HTTPS if self.is_https or scope["scheme"] == "https" else _OURS
-        given = list(given)
-        if _OUR_NAMES.isdisjoint([name.lower() for name, _ in given]):
-            return [*given, *ours]
+    def _headers(self, scope: Scope, status: int, headers: Iterable[_Header]) -> list[_Header]:
+        """Return the headers of an answer with own; only public answers may allow caching."""
+        own = _OWN_HEADERS_HTTPS if self.is_https or scope["scheme"] == "https" else _OWN_HEADERS
+        headers = list(headers)
+        if _OWN_NAMES.isdisjoint([name.lower() for name, _ in headers]):
+            return [*headers, *own]
         is_public = status in (200, 304) and scope["path"].startswith(self.public)
-        kept = given if is_public else [pair for pair in given if pair[0].lower() != _CACHE]
-        names = {name.lower() for name, _ in kept}
-        return [*kept, *(pair for pair in ours if pair[0] not in names)]
+        allowed = headers if is_public else [pair for pair in headers if pair[0].lower() != _CACHE]
+        names = {name.lower() for name, _ in allowed}
+        return [*allowed, *(pair for pair in own if pair[0] not in names)]
 
 
 def redirect_slashes(router: Router) -> ASGIApp:
-    """What answers where no route matches: one slash more or less at the end may lead to a route.
+    """Return the handler of unmatched requests, which tries one slash more or less at the end.
 
-    It names no host; the framework's own redirect takes one from the request, where anybody may write it.
+    It names no host, unlike the framework's redirect, which trusts the request's.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         path = f"/{scope['path'].strip('/')}"
-        other = path if scope["path"].endswith("/") else f"{path}/"
-        wanted = {**scope, "path": other, "raw_path": None}
-        is_there = any(route.matches(wanted)[0] is not Match.NONE for route in router.routes)
+        alternative = path if scope["path"].endswith("/") else f"{path}/"
+        changed = {**scope, "path": alternative, "raw_path": None}
+        is_there = any(route.matches(changed)[0] is not Match.NONE for route in router.routes)
         if scope["type"] != "http" or path == "/" or not is_there:
             await router.not_found(scope, receive, send)
             return
         query = scope["query_string"].decode("latin-1")
-        await RedirectResponse(f"{quote(other)}{'?' if query else ''}{query}")(scope, receive, send)
+        await RedirectResponse(f"{quote(alternative)}{'?' if query else ''}{query}")(scope, receive, send)
 
     return answer
 
 
 def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """A header as it is, but the type of a form with its boundary alone: a form is UTF-8, whatever it says.
+    """Return a header unchanged, but reduce a form's type to its boundary, so that it is read as UTF-8.
 
-    Fields would be read in any encoding that Python knows; some of them make texts that no database can hold.
+    Forms could name any encoding that Python knows; some yield texts that no database stores.
     """
     if name != _TYPE or not value.lower().startswith(_PARTS):
         return name, value
@@ -277,10 +281,10 @@ def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 
 
 def _capped(receive: Receive, limit: int) -> Receive:
-    """Stop reading a body that goes beyond a limit.
+    """Stop reading a body beyond a limit.
 
     Raises:
-        Refused: TOO_LARGE, out of whatever reads the body.
+        Refused: TOO_LARGE, from the reader of the body.
     """
     size = 0
 
@@ -300,7 +304,7 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
     if is_quiet and not tells_debug():
         return
     log = logger()
-    # The pattern or the handler's name, never the path: paths may carry tokens.
+    # The pattern or the handler's name, never the path, which may contain tokens.
     shown = getattr(scope.get("route"), "path", "") or getattr(
         scope.get("endpoint"), "__name__", "(no route)"
     )

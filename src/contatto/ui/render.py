@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -26,11 +26,11 @@ from contatto.ui.sessions import CookieRules, csrf_token, keep_guest
 
 LANGUAGE_COOKIE: Final = "contatto_language"
 _YEAR_S: Final = 365 * 86_400
-_MOST_ASKED: Final = 20
+_MOST_LANGUAGES: Final = 20
 
 
 def language_of(connection: HTTPConnection) -> str:
-    """One of our languages, always."""
+    """Return the language of a request, always one of ours."""
     chosen = getattr(connection.state, "language", "") or connection.cookies.get(LANGUAGE_COOKIE, "")
     if chosen in LANGUAGES:
         return chosen
@@ -38,34 +38,24 @@ def language_of(connection: HTTPConnection) -> str:
 
 
 def use_language(connection: HTTPConnection, lang: str) -> None:
-    """Answer this request in the language that its member chose; nothing follows from an empty one."""
+    """Use the language that the member chose; an empty one changes nothing."""
     connection.state.language = lang
 
 
 def keep_language(response: Response, lang: str, rules: CookieRules) -> None:
-    """Remember a visitor's choice in their browser."""
+    """Store a visitor's choice in their browser."""
     response.set_cookie(
         LANGUAGE_COOKIE, lang, max_age=_YEAR_S, httponly=True, secure=rules.secure, samesite="lax"
     )
 
 
 def wanted_language(header: str) -> str:
-    """The first of our languages in the order of an ``Accept-Language``; English if it names none.
+    """Return the first of our languages in an ``Accept-Language``, or English.
 
-    ``pt-PT`` finds ``pt-BR`` and ``es-AR`` finds ``es``: a near language is better than a foreign one.
+    ``pt-PT`` matches ``pt-BR`` and ``es-AR`` matches ``es``: a near language is better than a foreign one.
     """
-    for asked in _by_weight(header):
-        if asked in LANGUAGES:
-            return asked
-        for ours in LANGUAGES:
-            if ours.split("-")[0] == asked.split("-")[0].lower():
-                return ours
-    return SOURCE
-
-
-def _by_weight(header: str) -> Iterator[str]:
     weighed: list[tuple[float, int, str]] = []
-    for part in header.split(",")[:_MOST_ASKED]:
+    for part in header.split(",")[:_MOST_LANGUAGES]:
         tag, _, weight = part.partition(";")
         try:
             q = float(weight.strip().removeprefix("q=") or 1)
@@ -73,18 +63,25 @@ def _by_weight(header: str) -> Iterator[str]:
             q = 0.0
         if q > 0:
             weighed.append((-q, len(weighed), tag.strip()))
-    return (tag for _, _, tag in sorted(weighed))
+    for _, _, tag in sorted(weighed):
+        if tag in LANGUAGES:
+            return tag
+        for lang in LANGUAGES:
+            if lang.split("-")[0] == tag.split("-")[0].lower():
+                return lang
+    return SOURCE
 
 
 SHOWN_ONCE: Final = "shown_once"
-"""In a request's state: its answer is to be shown once, as a secret is."""
+"""Flag in a request's state: its answer shows a secret, and only once."""
 
 
 def is_navigation(connection: HTTPConnection) -> bool:
-    """Return whether the answer will be shown as a page, with the address in the browser's line.
+    """Return whether the browser will show the answer as a page.
 
-    Browsers say so; older ones, and those before a proxy that drops what they say, name HTML among what they
-    take. Source: Fetch Metadata Request Headers, section 2.2.
+    Browsers send a header for it. Older ones, and those behind a proxy that drops it, accept HTML.
+
+    Source: Fetch Metadata Request Headers, section 2.2.
     """
     headers = connection.headers
     if headers.get("hx-request"):
@@ -94,35 +91,35 @@ def is_navigation(connection: HTTPConnection) -> bool:
 
 
 MOST_CHARACTERS: Final = 8_000_000
-"""How much is kept in a process; what was not asked for longest goes first."""
+"""Size of the fragment cache of a process; the least recently used fragment goes first."""
 
 
 class Holes:
-    """Places in a part that are filled in for each reader; nobody outside of this process can name one.
+    """Placeholders of a fragment, filled in per reader; their random marks cannot be guessed.
 
     Args:
-        names: of the places.
+        names: of the placeholders.
     """
 
     def __init__(self, *names: str) -> None:
         self._marks: Final = {name: f"{name}-{secrets.token_hex(16)}" for name in names}
 
     def mark(self, name: str) -> str:
-        """What stands for a value while the part is drawn."""
+        """Return the mark of a placeholder, for rendering."""
         return self._marks[name]
 
     def fill(self, part: str, values: Mapping[str, str]) -> Markup:
-        """The part as one reader sees it; the values are escaped."""
+        """Return the fragment for one reader; values are escaped."""
         for name, value in values.items():
             part = part.replace(self._marks[name], str(escape(value)))
-        return Markup(part)  # noqa: S704  # drawn by a template, and what was filled in is escaped
+        return Markup(part)  # noqa: S704  # rendered by a template, with escaped values
 
 
 class FragmentCache:
-    """Keeps drawn parts by what they depend on.
+    """Cache of rendered fragments, which are the same for many readers.
 
     Args:
-        most: characters in all.
+        most: size in characters.
     """
 
     def __init__(self, most: int = MOST_CHARACTERS) -> None:
@@ -131,7 +128,7 @@ class FragmentCache:
         self.characters = 0
 
     def find(self, key: Hashable, draw: Callable[[], str]) -> str:
-        """The part of this key, which names all that it depends on; it is drawn if it is not there."""
+        """Return the fragment of this key, which contains all its inputs; render a missing one."""
         if (part := self._parts.get(key)) is not None:
             self._parts.move_to_end(key)
             return part
@@ -147,24 +144,23 @@ PACKAGE: Final = Path(str(files("contatto")))
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 
 UNKEPT: Final = {"Cache-Control": "no-store"}
-"""The header of an answer that no browser and no proxy may keep."""
+"""Header of an answer that no browser or proxy may cache."""
 
 BEFORE_RENDERING: Final = "before_rendering"
-"""What a layer around the app may have a page begin before it is made, by its name in the request's state."""
+"""Name of a hook in the request's state, which runs before rendering."""
 
 
 type MayOpen = Callable[[Collection[str], str, str], bool]
-"""By permissions, address and method."""
+"""Check of permissions, address and method."""
 
 
 class Renderer:
-    """Turns a template and its values into a page.
+    """Renders templates into pages.
 
     Args:
         csrf_signer: signs the CSRF tokens of forms.
-        cookies: how the guest cookie is set.
-        may_open: whether somebody with these permissions may open an address by a method; without it, anybody
-            is offered anything.
+        cookies: rules of the guest cookie.
+        may_open: checks whether permissions allow an address and method; without it everything is allowed.
     """
 
     def __init__(self, csrf_signer: Signer, cookies: CookieRules, may_open: MayOpen | None = None) -> None:
@@ -172,18 +168,8 @@ class Renderer:
         self.cookies = cookies
         self._may_open = may_open
 
-    def _offers_to(self, caller: Any) -> Callable[..., bool]:
-        """Return whether a page offers an address to its reader: a link, or with a method a form."""
-
-        def offers(href: str, method: str = "GET") -> bool:
-            if caller is None or self._may_open is None:
-                return True
-            return self._may_open(caller.permissions, str(href), method)
-
-        return offers
-
     def translator_of(self, connection: HTTPConnection) -> Translator:
-        """The words of the language in which a request is answered."""
+        """Return the translator of a request."""
         return translator_for(language_of(connection))
 
     def render(
@@ -191,14 +177,21 @@ class Renderer:
     ) -> HTMLResponse:
         """Render a template for a request.
 
-        The template also sees ``request``, ``csrf_token``, ``caller`` (None unless given), ``last_event``
-        (the number of the last event that the page may know of; 0 without a caller), and of the request's
-        language its texts, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and the filter ``country``.
-        ``offers(href)`` says whether the caller may open an address: what they may not is not offered.
+        The template also gets ``request``, ``csrf_token``, ``caller`` (None by default), ``last_event``
+        (number of the last event on the page; 0 without a caller), the texts of the language, ``lang``,
+        ``dir``, ``number``, ``percent``, ``money`` and the filter ``country``. ``offers(href)`` tells whether
+        the caller may open an address, so that the page links only to those.
         """
         begin = getattr(request.state, BEFORE_RENDERING, None)
         if begin is not None:
             begin()
+        caller = values.get("caller")
+
+        def offers(href: str, method: str = "GET") -> bool:
+            if caller is None or self._may_open is None:
+                return True
+            return self._may_open(caller.permissions, str(href), method)
+
         page = _templates().get_template(template)
         words = self.translator_of(request)
         frame: dict[str, Any] = {
@@ -214,7 +207,7 @@ class Renderer:
             "percent": words.percent,
             "money": words.money,
             "csp_nonce": "",
-            "offers": self._offers_to(values.get("caller")),
+            "offers": offers,
         }
         response = HTMLResponse(page.render(frame | dict(values)), status, UNKEPT)
         keep_guest(request, response, self.cookies)
@@ -222,36 +215,36 @@ class Renderer:
 
 
 def draw(template: str, values: Mapping[str, Any], words: Translator) -> str:
-    """Render a part of a page that knows of no request: it is the same for all who read it in a language."""
+    """Render a fragment without a request, the same for all readers of a language."""
     frame = {"page_words": words, "lang": words.lang, "dir": words.dir, "number": words.number}
     return _templates().get_template(template).render(frame | dict(values))
 
 
 class QuickValues(Values):
-    """The values of a template, which call the usual things at once: a page has a thousand calls.
+    """Template values with a fast path for usual calls, of which a page has a thousand.
 
-    Jinja asks anew at each call what the callable wants to be given, and for a text inside a loop that sets a
-    name it copies all values. Anything unusual still goes that way.
+    Jinja inspects the callable at each call, and copies all values for texts inside some loops. Unusual calls
+    still take that way.
     """
 
     def call(self, callee: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
         kind = type(callee)
         if kind is Macro:
-            given: tuple[Any, ...] = (self.eval_ctx,)
+            context: tuple[Any, ...] = (self.eval_ctx,)
         elif callee is _translate or callee is _translate_many:
-            given = (self,)
+            context = (self,)
         elif (kind is MethodType or kind is FunctionType) and not hasattr(callee, "jinja_pass_arg"):
-            given = ()
+            context = ()
         else:
             return super().call(callee, *args, **named)
         named.pop("_block_vars", None)
         named.pop("_loop_vars", None)
-        return callee(*given, *args, **named)
+        return callee(*context, *args, **named)
 
 
 @cache
 def _templates() -> Environment:
-    """The templates of all capabilities: compiled when first shown, once in a process."""
+    """Return the templates of all packages, compiled on first use."""
     folders = sorted(PACKAGE.glob("*/templates"))
     templates = Environment(
         loader=FileSystemLoader(folders),
@@ -281,7 +274,7 @@ def _templates() -> Environment:
 
 
 def _linked(text: str) -> str:
-    """What somebody wrote, with its addresses as links that tell the other side nothing of this page."""
+    """Return a text with links that reveal nothing of this page to the target."""
     if is_unreadable(text):
         return text
     link = Markup('<a href="{}" target="_blank" rel="noopener noreferrer nofollow ugc">{}</a>')
@@ -292,13 +285,13 @@ def _linked(text: str) -> str:
 
 @pass_context
 def _finalize(values: Values, value: Any) -> Any:
-    """Translate the words in place of a sealed value that does not open."""
+    """Translate the replacement of an unreadable value."""
     return _translate(values, value) if is_unreadable(value) else value
 
 
 @pass_context
 def _translate(values: Values, text: str, /, **filled: Any) -> Markup:
-    """A text in the page's language. The catalogue's text is escaped, and so is what is filled in."""
+    """Translate a text into the page's language; text and values are escaped."""
     words: Translator = values["page_words"]
     shown = _escaped(words, text)
     return shown % words.written(filled) if filled else shown
@@ -322,16 +315,16 @@ def _country(values: Values, code: str) -> str:
 
 
 def asset_folders() -> dict[str, Path]:
-    """The folder of assets of each capability that has one, and of the design system, by its name."""
+    """Return the folders of assets by package name."""
     return {folder.parent.name: folder for folder in sorted(PACKAGE.glob("*/static"))}
 
 
 @cache
 def static_url(path: str) -> str:
-    """The address of an asset such as ``leads/leads.css``, with a hash so that browsers may keep it for ever.
+    """Return the address of an asset such as ``leads/leads.css``, with a hash for permanent caching.
 
     Raises:
-        FileNotFoundError: there is no such asset.
+        FileNotFoundError: the asset does not exist.
     """
     owner, _, name = path.partition("/")
     digest = hashlib.sha256((PACKAGE / owner / "static" / name).read_bytes()).hexdigest()[:10]
@@ -339,7 +332,7 @@ def static_url(path: str) -> str:
 
 
 def avatar_of(name: object) -> tuple[int, str]:
-    """The colour of a name's picture, one of six, and its letters; a list asks for a hundred of them."""
+    """Return the colour of a name's avatar, one of six, and its letters."""
     plain = str(name or "?").strip().replace("@", "")
     words = plain.split()[:2]
     hue = (_ALPHABET.find(plain[:1].lower()) + len(plain)) % 6

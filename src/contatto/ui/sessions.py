@@ -28,19 +28,19 @@ CSRF_HEADER: Final = "x-csrf-token"
 
 @dataclass(frozen=True, slots=True)
 class CookieRules:
-    """How cookies are set: Secure behind https, and how long they live."""
+    """Rules of cookies: Secure behind https, and their lifetime."""
 
     secure: bool
     days: int
 
 
 def session_token(connection: HTTPConnection) -> str:
-    """The session token that the browser sent, or an empty string."""
+    """Return the session token of the browser, or an empty string."""
     return connection.cookies.get(SESSION_COOKIE, "")
 
 
 def csrf_token(connection: HTTPConnection, signer: Signer) -> str:
-    """The token that a form of this browser must carry; it follows from the cookie, so nothing is stored."""
+    """Return the CSRF token of a browser's forms, derived from its cookie."""
     return signer.get_signature(_csrf_seed(connection)).decode()
 
 
@@ -49,18 +49,18 @@ def _csrf_seed(connection: HTTPConnection) -> str:
 
 
 def guest_token(connection: HTTPConnection) -> str:
-    """The guest token of this browser; a new one is kept on the request until the answer sets it."""
-    known = connection.cookies.get(GUEST_COOKIE, "") or getattr(connection.state, "guest", "")
-    if not known:
-        known = new_secret("guest")
-        connection.state.guest = known
-    return known
+    """Return the guest token of a browser; a new one stays on the request until the response sets it."""
+    token = connection.cookies.get(GUEST_COOKIE, "") or getattr(connection.state, "guest", "")
+    if not token:
+        token = new_secret("guest")
+        connection.state.guest = token
+    return token
 
 
 async def check_csrf(request: Request, signer: Signer) -> None:
-    """Refuse a state-changing request that did not come from a form of ours.
+    """Refuse a state-changing request that did not come from our form.
 
-    Two fences: the browser's own word about the origin of the request, and the token.
+    It checks the browser's header on the origin, and the token.
 
     Raises:
         Refused: FORGED.
@@ -93,14 +93,14 @@ def clear_session(response: Response) -> None:
 
 
 def keep_guest(request: Request, response: Response, rules: CookieRules) -> None:
-    """Send the guest cookie that this request made up, if it did."""
+    """Set the guest cookie that this request created, if any."""
     token = getattr(request.state, "guest", "")
     if token:
         response.set_cookie(GUEST_COOKIE, token, httponly=True, secure=rules.secure, samesite="lax")
 
 
 def device_of(connection: HTTPConnection, signer: Signer) -> str:
-    """What a browser is known by if somebody signed in with it before, else an empty string."""
+    """Return the device id of a browser that somebody signed in with, else an empty string."""
     try:
         return signer.unsign(connection.cookies.get(DEVICE_COOKIE, "")).decode()
     except BadSignature:
@@ -108,7 +108,7 @@ def device_of(connection: HTTPConnection, signer: Signer) -> str:
 
 
 def keep_device(response: Response, device: str, signer: Signer, rules: CookieRules) -> None:
-    """Let a browser be known by this from now on; only the log-in page is sent it."""
+    """Store the device id in the browser, for the log-in page only."""
     response.set_cookie(
         DEVICE_COOKIE,
         signer.sign(device).decode(),
@@ -127,7 +127,7 @@ _ID_BYTES: Final = 16
 
 
 class Carrier(StrEnum):
-    """How a secret travels: what was made for one way is refused on the other."""
+    """Transport of a visitor's secret; a token for one is refused on the other."""
 
     COOKIE = "cookie"
     FRAME = "frame"
@@ -139,24 +139,24 @@ def new_visitor() -> str:
 
 
 def cookie_name(place: str) -> str:
-    """The cookie of a place; short, since a browser may know many places."""
+    """Return the cookie name of a place; short, since a browser may have many."""
     return f"contatto_chat_{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
 
 def sign_visitor(secret: str, place: str, carrier: Carrier, signer: Signer) -> str:
-    """The token that proves to us that we made a secret for this place."""
+    """Return the token of a visitor's secret for this place."""
     return f"{secret}.{signer.get_signature(_joined(carrier, place, secret)).decode()}"
 
 
 def open_visitor(token: str, place: str, carrier: Carrier, signer: Signer) -> str | None:
-    """The secret in a token, if we signed it for this place and this way of carrying it."""
+    """Return the secret of a token, if we signed it for this place and transport."""
     secret, _, signature = token.rpartition(".")
     is_ours = signer.verify_signature(_joined(carrier, place, secret), signature)
     return secret if secret and is_ours else None
 
 
 def read_visitor(connection: HTTPConnection, place: str, signer: Signer) -> str | None:
-    """The secret in the cookie of a place, if we signed it."""
+    """Return the secret in the cookie of a place, if we signed it."""
     return open_visitor(connection.cookies.get(cookie_name(place), ""), place, Carrier.COOKIE, signer)
 
 
@@ -172,9 +172,9 @@ def set_visitor(response: Response, secret: str, place: str, signer: Signer, rul
 
 
 def public_id(secret: str, place: str, key: bytes) -> str:
-    """What others know a visitor by: nobody gets from it to the secret, or to another place.
+    """Return a visitor's public id, which leads neither to the secret nor to other places.
 
-    ``key`` is a derivation key: a visitor is the same one for ever.
+    ``key`` is a derivation key, so that the id stays stable.
     """
     return f"v_{hmac.digest(key, _joined(place, secret), 'sha256')[:_ID_BYTES].hex()}"
 
