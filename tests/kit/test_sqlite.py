@@ -19,7 +19,7 @@ from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
 from contatto.kit.db import write_queue
 from contatto.kit.db.prepared import driver_of
-from contatto.kit.db.sqlite import LEARNS_AFTER, SqliteDatabase
+from contatto.kit.db.sqlite import ANALYZES_AFTER, SqliteDatabase
 from contatto.kit.db.tx import Parts, Tx, insert_for
 from contatto.kit.db.write_queue import is_awaited
 from contatto.kit.vault import Vault
@@ -284,7 +284,7 @@ def test_the_file_finds_out_what_its_tables_hold_once_many_rows_have_changed(db:
         return int(tx.connection.exec_driver_sql(known).scalar_one())
 
     def fill(tx: Tx) -> None:
-        tx.execute(things.insert(), [{"name": f"thing {n}", "n": n} for n in range(LEARNS_AFTER + 1)])
+        tx.execute(things.insert(), [{"name": f"thing {n}", "n": n} for n in range(ANALYZES_AFTER + 1)])
 
     db.write_now(lambda tx: tx.execute(things.insert(), {"name": "one", "n": 1}))
     assert db.write_now(figures) == 0
@@ -297,7 +297,7 @@ def test_who_reads_hears_of_new_figures_by_a_new_connection(db: SqliteDatabase) 
         return tx.connection.connection.dbapi_connection
 
     def fill(tx: Tx) -> None:
-        tx.execute(things.insert(), [{"name": f"thing {n}", "n": n} for n in range(LEARNS_AFTER + 1)])
+        tx.execute(things.insert(), [{"name": f"thing {n}", "n": n} for n in range(ANALYZES_AFTER + 1)])
 
     def change(tx: Tx) -> None:
         tx.execute(things.update().values(n=things.c.n + 1))
