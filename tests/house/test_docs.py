@@ -11,6 +11,9 @@ MOST_WORDS = 320
 SECTIONS = ["Context", "Decision", "Consequences", "Alternatives", "Enforced by"]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+NAMED_FILE = re.compile(r"`((?:src|tests|bench|tools)/[\w./-]+)`")
+EXAMPLES = {"src/contatto/capture/lexicons/xx.toml"}
+"""Files that a reader is to write."""
 
 
 def links_of(page: Path) -> list[str]:
@@ -63,6 +66,17 @@ def bad_decisions(root: Path) -> list[str]:
     return found
 
 
+def missing_files(root: Path) -> list[str]:
+    """List missing files that a page names, such as a test that enforces a decision."""
+    return [
+        f"{short(root, page)} → {name}"
+        for page in pages(root)
+        if page.name != "CHANGELOG.md"
+        for name in NAMED_FILE.findall(page.read_text(encoding="utf-8"))
+        if name not in EXAMPLES and not (root / name).exists()
+    ]
+
+
 def unknown_requirements(root: Path) -> list[str]:
     """Numbers such as R23 that stand in the code and not in the list of requirements."""
     listed = requirements_in((root / "docs" / "requirements.md").read_text(encoding="utf-8"))
@@ -111,6 +125,10 @@ def test_every_link_leads_somewhere() -> None:
     assert broken_links(ROOT) == []
 
 
+def test_every_file_that_a_page_names_exists() -> None:
+    assert missing_files(ROOT) == []
+
+
 def test_every_page_can_be_reached() -> None:
     assert unreachable(ROOT) == []
 
@@ -138,6 +156,8 @@ def test_faults_in_documents_are_found(tmp_path: Path) -> None:
     assert broken_links(tmp_path) == ["README.md → docs/gone.md", "README.md → docs/a.md#b"]
     assert sorted(unreachable(tmp_path)) == ["docs/alone.md", "docs/decisions/0002-b.md"]
     assert bad_decisions(tmp_path) == ["docs/decisions/0002-b.md"]
+    plant(tmp_path, "docs/b.md", "Enforced by `tests/gone.py` and `docs/a.md`.")
+    assert missing_files(tmp_path) == ["docs/b.md → tests/gone.py"]
     plant(tmp_path, "docs/requirements.md", "R1–R3 and P2")
     plant(tmp_path, "src/contatto/leads/rules.py", '"""As R2 says, unlike R4 and P1."""')
     assert unknown_requirements(tmp_path) == ["P1", "R4"]
