@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from bench.decision_parts.scoring import request_line, shop_lines
 from contatto.kit.kernels import Array
-from contatto.learning.columns import CLICK, CONVERSATION, F_ASKED, F_VIEWER, LEAD
+from contatto.learning.columns import CLICK, CONVERSATION, F_CONTEXT, F_VIEWER, LEAD
 from contatto.learning.features import slot_of
 from contatto.learning.learner import learn_one
-from contatto.learning.lines import ClickLine, ConversationLine, LeadLine, LeadSource, ViewLine
+from contatto.learning.lines import ClickLine, ConversationLine, LeadLine, LineLeadSource, ViewLine
 from contatto.learning.market import Learned, Viewers
 from contatto.learning.marketplace import Marketplace
 
@@ -58,7 +58,7 @@ def learn_events(  # noqa: PLR0913, PLR0917 — a kernel
     """Learn click, conversation and lead of each event; in a funnel each only where the one before came."""
     for i in range(hashes.shape[0]):
         for j in range(FEATURES):
-            slots[j], weights[j], families[j] = slot_of(hashes[i, j], shift), 1.0, F_ASKED
+            slots[j], weights[j], families[j] = slot_of(hashes[i, j], shift), 1.0, F_CONTEXT
         for head in (CLICK, CONVERSATION, LEAD):
             learn_one(
                 table, family_of, slots, weights, families, FEATURES, head, spread, FLOOR_VARIANCE,
@@ -112,7 +112,7 @@ def lines_per_s(requests: int, ads: int) -> tuple[float, float]:
                 market.take(ConversationLine(asked.ts, asked.viewer_id, advertiser))
                 lines += 1
                 if chances[number, 3] < 0.35:
-                    market.take(LeadLine(asked.ts, asked.viewer_id, advertiser, LeadSource.CHAT))
+                    market.take(LeadLine(asked.ts, asked.viewer_id, advertiser, LineLeadSource.CHAT))
                     lines += 1
     cpu_s = (time.process_time_ns() - started) / 1e9
     return requests / cpu_s, lines / cpu_s

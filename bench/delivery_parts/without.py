@@ -66,12 +66,12 @@ def _replaced(table: dict[int, Any], key: int, value: Any) -> Iterator[None]:
         table[key] = before
 
 
-def _at_once(self: calibration.Waiting, group: int, edge: int, window_s: float) -> float:
+def _at_once(self: calibration.LabelDelays, group: int, edge: int, window_s: float) -> float:
     """What has not come by the first look is thought to never come, until it does."""
     return 1.0
 
 
-def _as_estimated(self: market.Calibration) -> Any:
+def _as_estimated(self: market.CalibrationCounts) -> Any:
     return np.ones_like(self.came)
 
 
@@ -81,22 +81,22 @@ def _far_from_all(share: float) -> Part:
 
 PARTS: dict[str, Part] = {
     "nothing": _settings(),
-    "delay model": _attribute(calibration.Waiting, "share_by", _at_once),
+    "delay model": _attribute(calibration.LabelDelays, "share_by", _at_once),
     "delay by ad group": _far_from_all(1e9),
-    "calibration": _attribute(market.Calibration, "factors", _as_estimated),
+    "calibration": _attribute(market.CalibrationCounts, "factors", _as_estimated),
     "calibration by ad group": _attribute(market, "_GROUP_TRUST", 1e9),
     "learning again": _attribute(outcomes, "is_time_to_relearn", lambda market: False),
     "questions alike": _attribute(market, "HOW_ALIKE", 0.0),
     "viewers as far as it came true": _attribute(batch_learning, "SLOPE_LEADS", float("inf")),
     "viewer's own effect": _family(columns.F_VIEWER),
-    "viewer's history": _family(columns.F_COUNTED),
+    "viewer's history": _family(columns.F_HISTORY),
     "classes of viewers": _attribute(latent_classes, "LEAST_GAIN", float("inf")),
-    "request x ad": _family(columns.F_ASKED_AD),
-    "request x ad feature": _family(columns.F_ASKED_FEATURE),
+    "request x ad": _family(columns.F_CONTEXT_AD),
+    "request x ad feature": _family(columns.F_CONTEXT_FEATURE),
     "advertiser of several ads": _attribute(groups, "SEVERAL", float("inf")),
     "features of the ad": _family(columns.F_AD_FEATURE),
     "between viewer and ad": _family(columns.F_BETWEEN),
-    "hour of the day": _family(columns.F_TIMED),
+    "hour of the day": _family(columns.F_TIME),
     "earlier heads in later": _family(columns.F_STACKED),
     "click farms told": _attribute(outcomes, "evidence_of", lambda *_, **__: 0.0),
     "spam power": _settings(spam_power=0.0),

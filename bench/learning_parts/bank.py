@@ -11,8 +11,8 @@ import numpy as np
 from bench.learning_parts.ours import Floats, Hashed, Learner, area_under_curve, hash_rows
 from contatto.learning.auction import calibrated
 from contatto.learning.columns import LEAD
-from contatto.learning.evaluation import judge_estimates
-from contatto.learning.market import Calibration
+from contatto.learning.evaluation import score_predictions
+from contatto.learning.market import CalibrationCounts
 
 FILE: Final = "uci_bank_additional_full.csv.gz"
 KNOWN_LATER: Final = "duration"
@@ -66,7 +66,7 @@ def five_folds(rows: list[Hashed], came: Floats, again: int = 0) -> dict[str, fl
             for row in train:
                 learner.learn(rows[row], came[row])
         estimates = np.array([learner.estimate(rows[row]) for row in test])
-        judged = judge_estimates(estimates, came[test])
+        judged = score_predictions(estimates, came[test])
         areas.append(area_under_curve(estimates, came[test]))
         losses.append(judged.log_loss)
         errors.append(judged.calibration_error)
@@ -78,7 +78,7 @@ def in_date_order(rows: list[Hashed], came: Floats, late: int, *, calibrates: bo
 
     As in delivery, calibration is told what is estimated of a call when its answer comes.
     """
-    learner, calibration = Learner(), Calibration()
+    learner, calibration = Learner(), CalibrationCounts()
     calibration.grow(1)
     fade = np.full(learner.spread.shape[1], 0.5 ** (1 / (HALF_LIFE_DAYS * ROWS_A_DAY)))
     waiting: deque[int] = deque()
@@ -101,7 +101,7 @@ def in_date_order(rows: list[Hashed], came: Floats, late: int, *, calibrates: bo
 
 def judge_in_periods(estimates: Floats, came: Floats) -> dict[str, float]:
     """Figures from the four-thousandth call on; expected by actual deals in the worst of twelve periods."""
-    judged = judge_estimates(estimates[BEGINS:], came[BEGINS:])
+    judged = score_predictions(estimates[BEGINS:], came[BEGINS:])
     parts = np.array_split(np.arange(BEGINS, len(came)), PERIODS)
     ratios = [float(estimates[part].sum() / came[part].sum()) for part in parts]
     return {

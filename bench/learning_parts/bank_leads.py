@@ -11,7 +11,7 @@ from bench.learning_parts.bank import FOLDS, judge_in_periods, read_calls
 from bench.learning_parts.ours import Floats, area_under_curve
 from contatto.leads.actions.jobs import MOST
 from contatto.leads.engines import Correction, Described, chance_at, learn_quality
-from contatto.learning.evaluation import judge_estimates
+from contatto.learning.evaluation import score_predictions
 
 EVERY: Final = 500
 """A model is learned after so many calls: the work of some eight days."""
@@ -39,7 +39,7 @@ def five_folds(rows: Sequence[Described], came: Floats) -> dict[str, float]:
         train = np.setdiff1d(order, test)
         model = learn_quality([rows[row] for row in train], (came[train] > 0.5).tolist())
         estimates = chance_at(model.log_odds([rows[row] for row in test]))
-        judged = judge_estimates(estimates, came[test])
+        judged = score_predictions(estimates, came[test])
         areas.append(area_under_curve(estimates, came[test]))
         losses.append(judged.log_loss)
         errors.append(judged.calibration_error)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.columns import BIAS, F_ASKED, FAMILIES, HEADS, LEAD
+from contatto.learning.columns import BIAS, F_CONTEXT, FAMILIES, HEADS, LEAD
 from contatto.learning.features import Fields, slot_of
 from contatto.learning.learner import forget, learn_one, logistic, score_features, settle, shuffle
 from contatto.learning.market import FIRST_MEANS, FIRST_SPREAD
@@ -32,10 +32,10 @@ class Learner:
         self.family_of = np.full(1 << BITS, FAMILIES, np.uint8)
         self.spread = np.zeros((FAMILIES, HEADS))
         self.spread[BIAS] = FIRST_SPREAD[BIAS]
-        self.spread[F_ASKED] = FIRST_SPREAD[F_ASKED] if spread is None else spread
+        self.spread[F_CONTEXT] = FIRST_SPREAD[F_CONTEXT] if spread is None else spread
         self.table[_BIAS, LEAD], self.table[_BIAS, HEADS + LEAD] = FIRST_MEANS[LEAD], self.spread[BIAS, LEAD]
         self._slots, self._values = np.zeros(MOST, np.int64), np.zeros(MOST)
-        self._families = np.full(MOST, F_ASKED, np.int64)
+        self._families = np.full(MOST, F_CONTEXT, np.int64)
         self._slots[0], self._values[0], self._families[0] = _BIAS, 1.0, BIAS
 
     def estimate(self, row: Hashed) -> float:
@@ -59,7 +59,7 @@ class Learner:
         """Find the likeliest weights for all of these answers, as delivery does for what is rare."""
         means = np.zeros(1 << BITS)
         means[_BIAS] = FIRST_MEANS[LEAD]
-        spread = float(self.spread[F_ASKED, LEAD])
+        spread = float(self.spread[F_CONTEXT, LEAD])
         places = [(_slots_of(row), np.array(row[1])) for row in rows]
         held, bias = np.zeros(len(rows)), float(self.spread[BIAS, LEAD])
         order = np.arange(len(rows))

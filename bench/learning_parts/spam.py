@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from bench.learning_parts.ours import Floats, area_under_curve
-from contatto.learning.evaluation import judge_estimates
+from contatto.learning.evaluation import score_predictions
 from contatto.spam.rules import fit_weights, hash_ngrams, score_text
 
 FILE: Final = "sms_spam_collection.tsv.gz"
@@ -37,7 +37,7 @@ def grouped_folds(texts: list[str], came: Floats) -> dict[str, float]:
         estimates = 1.0 / (1.0 + np.exp([-score_text(learned, rows[row]) for row in test]))
         areas.append(area_under_curve(estimates, came[test]))
         recalls.append(_recall(estimates, came[test]))
-        losses.append(judge_estimates(estimates, came[test]).log_loss)
+        losses.append(score_predictions(estimates, came[test]).log_loss)
     return {
         "AUC": float(np.mean(areas)),
         "recall": float(np.mean(recalls)),

@@ -5,7 +5,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from contatto.learning.impressions import Shown
+from contatto.learning.impressions import Impression
 from contatto.learning.lines import (
     AnyLine,
     ClickLine,
@@ -82,12 +82,12 @@ class Played:
         is_talk = isinstance(line, ConversationLine | SpamLine)
         return (market.talk_of if is_talk else market.lead_of).get(who, "")
 
-    def _append(self, kind: str, line: AnyLine, shown: Shown, more: Row) -> None:
+    def _append(self, kind: str, line: AnyLine, shown: Impression, more: Row) -> None:
         nonce = int("".join(each for each in shown.request_id if each.isdigit())) + 1
         row = {"business_id": "shop", "seq": len(self.rows) + 1, "kind": kind, "nonce": nonce, "ts": line.ts}
         self.rows.append(row | {"arrived_ts": line.ts} | more)
 
-    def _decision_of(self, shown: Shown, line: RequestLine) -> Row:
+    def _decision_of(self, shown: Impression, line: RequestLine) -> Row:
         kept, groups = self.marketplace.market.snapshots, self.marketplace.market.groups
         place, count = shown.place, int(kept.counts[shown.place])
         return {

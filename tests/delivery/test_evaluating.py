@@ -18,7 +18,7 @@ from contatto.learning.evaluation import (
     doubly_robust,
     effective_count,
     inverse_propensity,
-    judge_estimates,
+    score_predictions,
     self_normalized,
     weigh_record,
 )
@@ -34,7 +34,7 @@ def test_estimates_that_are_right_lose_what_the_mean_loses_or_less() -> None:
     chance = np.random.default_rng(1)
     p = chance.uniform(0.05, 0.6, 20_000)
     came = (chance.random(20_000) < p).astype(float)
-    right, mean = judge_estimates(p, came), judge_estimates(np.full(20_000, came.mean()), came)
+    right, mean = score_predictions(p, came), score_predictions(np.full(20_000, came.mean()), came)
     assert mean.normalized == pytest.approx(1.0)
     assert right.normalized < 1.0
     assert right.ratio == pytest.approx(1.0, abs=0.03)
@@ -44,17 +44,17 @@ def test_estimates_that_are_right_lose_what_the_mean_loses_or_less() -> None:
 def test_estimates_that_are_twice_too_high_are_seen_to_be() -> None:
     chance = np.random.default_rng(2)
     p = chance.uniform(0.05, 0.4, 20_000)
-    judged = judge_estimates(2 * p, (chance.random(20_000) < p).astype(float))
+    judged = score_predictions(2 * p, (chance.random(20_000) < p).astype(float))
     assert judged.ratio == pytest.approx(2.0, abs=0.1)
     assert judged.calibration_error == pytest.approx(float(p.mean()), abs=0.02)
 
 
 def test_a_sure_estimate_that_is_wrong_costs_much_and_not_infinitely_much() -> None:
-    assert math.isfinite(judge_estimates(np.array([0.0, 1.0]), np.array([1.0, 0.0])).log_loss)
+    assert math.isfinite(score_predictions(np.array([0.0, 1.0]), np.array([1.0, 0.0])).log_loss)
 
 
 def test_where_nothing_came_there_is_no_ratio() -> None:
-    judged = judge_estimates(np.array([0.1, 0.2]), np.zeros(2))
+    judged = score_predictions(np.array([0.1, 0.2]), np.zeros(2))
     assert math.isnan(judged.ratio)
     assert math.isnan(judged.normalized)
 
@@ -62,7 +62,7 @@ def test_where_nothing_came_there_is_no_ratio() -> None:
 @pytest.mark.parametrize(("estimates", "outcomes"), [(np.zeros(0), np.zeros(0)), (np.ones(2), np.ones(3))])
 def test_nothing_is_judged_without_an_outcome_for_each(estimates: Floats, outcomes: Floats) -> None:
     with pytest.raises(ValueError, match="as many outcomes"):
-        judge_estimates(estimates, outcomes)
+        score_predictions(estimates, outcomes)
 
 
 def test_all_estimators_find_what_another_way_to_choose_earns() -> None:
@@ -134,8 +134,8 @@ def test_the_log_of_a_business_tells_how_its_estimates_did(database: Database, c
     assert found is not None
     assert found.decisions == 40
     click, lead = found.judged["click"], found.judged["lead"]
-    assert (click.count, click.came) == (40, 14)
-    assert (lead.count, lead.came) == (7, 7)
+    assert (click.count, click.actual) == (40, 14)
+    assert (lead.count, lead.actual) == (7, 7)
     assert found.choices["click"].logged.mean == pytest.approx(14 / 40)
     assert 0 < found.effective <= 40
     later = database.read_now(lambda tx: evaluate_log(tx, market.id, now, now + DAY_US, 1))

@@ -23,8 +23,8 @@ from contatto.delivery.store.models import save_influences, save_told
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import HeldBin, HeldOut, LeadModel, ReasonGroup
 from contatto.leads.store.jobs import save_lead_model
-from contatto.learning.evaluation import note_came, tell_chance
-from contatto.learning.model import Influence, Question, Source, Tally, ValueOdds
+from contatto.learning.evaluation import count_outcome, count_prediction
+from contatto.learning.model import Influence, InfluenceSource, PredictionTally, Question, ValueOdds
 from contatto.measurement.model import Goal
 from tests.journeys.running import House, flush_decisions, running_house
 
@@ -197,17 +197,17 @@ def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes
 
     def fill(tx: Tx) -> None:
         (account,) = list_ad_accounts(tx, BusinessId(house.business_id))
-        tally = Tally()
+        tally = PredictionTally()
         for p, came in sorted(told):
             for _ in range(25):
-                tell_chance(tally, p)
+                count_prediction(tally, p)
                 if came:
-                    note_came(tally, p)
+                    count_outcome(tally, p)
         day = (tx.now - timedelta(days=5)).date().isoformat()
         save_told(tx, house.business_id, {(str(account.id), day, Question.LEAD): tally})
-        by = Influence(Question.LEAD, Source.FIELD, "taste", 1.7)
+        by = Influence(Question.LEAD, InfluenceSource.FIELD, "taste", 1.7)
         values = ValueOdds("tea", 1.9), ValueOdds("AGE_55_100", 0.5)
-        likes = Influence(Question.LEAD, Source.FIELD, "likes", 1.3, *values)
+        likes = Influence(Question.LEAD, InfluenceSource.FIELD, "likes", 1.3, *values)
         save_influences(tx, house.business_id, [by, likes])
         held = HeldOut(30, 0.69, (HeldBin(40, 10, 0.3), HeldBin(40, 20, 0.5)), (ReasonGroup("h", 1.4),))
         scorer = LeadModel(house.business_id, tx.now, 80, 0.25, 0.6, b"{}", b"", held)

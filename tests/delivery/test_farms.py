@@ -22,9 +22,9 @@ from contatto.learning.lines import (
     ClickLine,
     ConversationLine,
     Decision,
-    Goal,
     LeadLine,
-    LeadSource,
+    LineGoal,
+    LineLeadSource,
     RequestLine,
     SpamLine,
     ViewLine,
@@ -91,7 +91,7 @@ def play(*, is_farm: bool) -> float:
             marketplace.take(SpamLine(ts=ts + 4 * MINUTE, viewer_id="v", advertiser_id="a"))
         elif hour % 4 == 0:
             marketplace.take(
-                LeadLine(ts=ts + 4 * MINUTE, viewer_id="v", advertiser_id="a", source=LeadSource.CHAT)
+                LeadLine(ts=ts + 4 * MINUTE, viewer_id="v", advertiser_id="a", source=LineLeadSource.CHAT)
             )
     market = marketplace.market
     return float(trust_in(market.viewers.table, market.viewers.by_id["v"], prior_of(0, 0)))
@@ -146,7 +146,7 @@ def test_one_viewer_who_clicks_hundreds_of_times_does_not_change_what_is_thought
     assert chance_of_a_newcomer(603) < 2.0 * chance_of_a_newcomer(0)
 
 
-def spend_on_a_farm(goal: Goal) -> float:
+def spend_on_a_farm(goal: LineGoal) -> float:
     """The share of views that a farm gets on its second day, by what ads look for."""
     marketplace = Marketplace(1)
     marketplace.take(AdGroupLine(ts=0, adgroup_id="g", advertiser_id="a", goal=goal, budget_micros=4_000_000))
@@ -174,6 +174,6 @@ def spend_on_a_farm(goal: Goal) -> float:
     return views["farm"] / sum(views.values())
 
 
-@pytest.mark.parametrize("goal", [Goal.LEAD, Goal.CONVERSATION])
-def test_a_farm_costs_next_to_nothing_from_its_second_day_on_whatever_ads_look_for(goal: Goal) -> None:
+@pytest.mark.parametrize("goal", [LineGoal.LEAD, LineGoal.CONVERSATION])
+def test_a_farm_costs_next_to_nothing_from_its_second_day_on_whatever_ads_look_for(goal: LineGoal) -> None:
     assert spend_on_a_farm(goal) < 0.006

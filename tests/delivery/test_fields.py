@@ -42,4 +42,4 @@ def test_a_number_that_is_none_or_beyond_all_bounds_leaves_every_weight_finite(o
         hashes, weights = fields.hash_features({"rate": number}, 40, print)
         assert hashes
         assert all(math.isfinite(weight) for weight in weights)
-    assert all(math.isfinite(knot) for knot in fields.known["rate"].knots)
+    assert all(math.isfinite(knot) for knot in fields.by_name["rate"].knots)

@@ -20,24 +20,24 @@ from contatto.learning.evaluation import (
     add_tallies,
     bins_of,
     cell_of,
+    count_outcome,
+    count_prediction,
     curve_of,
-    judge_estimates,
-    note_came,
-    tell_chance,
+    score_predictions,
 )
-from contatto.learning.model import Bin, Cell, LossOfDay, Question, Tally, ToldDay
+from contatto.learning.model import Bin, Cell, DailyLoss, PredictionDay, PredictionTally, Question
 from tests.delivery.learning import Market, add_market
 
 DAY_US = 86_400_000_000
 chances = st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), min_size=1, max_size=60)
 
 
-def counted(some: list[tuple[float, bool]]) -> Tally:
-    tally = Tally()
+def counted(some: list[tuple[float, bool]]) -> PredictionTally:
+    tally = PredictionTally()
     for chance, came in some:
-        tell_chance(tally, chance)
+        count_prediction(tally, chance)
         if came:
-            note_came(tally, chance)
+            count_outcome(tally, chance)
     return tally
 
 
@@ -45,14 +45,14 @@ def counted(some: list[tuple[float, bool]]) -> Tally:
 def test_counted_estimates_lose_what_the_same_estimates_lose_one_by_one(
     some: list[tuple[float, bool]],
 ) -> None:
-    found = curve_of(Question.LEAD, [ToldDay("account", "2026-01-01", Question.LEAD, counted(some))])
-    judged = judge_estimates(np.array([p for p, _ in some]), np.array([float(came) for _, came in some]))
+    found = curve_of(Question.LEAD, [PredictionDay("account", "2026-01-01", Question.LEAD, counted(some))])
+    judged = score_predictions(np.array([p for p, _ in some]), np.array([float(came) for _, came in some]))
     assert found is not None
-    assert (found.asked, found.came) == (judged.count, judged.came)
+    assert (found.cases, found.actual) == (judged.count, judged.actual)
     assert found.expected == pytest.approx(judged.expected)
     assert found.loss == pytest.approx(judged.log_loss, rel=1e-6, abs=1e-6)
-    assert sum(each.asked for each in found.bins) == len(some)
-    assert [each.told for each in found.bins] == sorted(each.told for each in found.bins)
+    assert sum(each.cases for each in found.bins) == len(some)
+    assert [each.predicted for each in found.bins] == sorted(each.predicted for each in found.bins)
 
 
 @given(chances, chances)
@@ -61,8 +61,8 @@ def test_tallies_of_two_days_are_the_tally_of_both(
 ) -> None:
     apart, together = add_tallies([counted(one), counted(other)]), counted(one + other)
     assert apart.loss == pytest.approx(together.loss)
-    assert {number: (each.asked, each.came) for number, each in apart.cells.items()} == {
-        number: (each.asked, each.came) for number, each in together.cells.items()
+    assert {number: (each.cases, each.actual) for number, each in apart.cells.items()} == {
+        number: (each.cases, each.actual) for number, each in together.cells.items()
     }
 
 
@@ -73,15 +73,15 @@ def test_a_greater_chance_never_lies_in_a_lesser_step(one: float, other: float) 
 
 def test_ten_bins_hold_about_as_many_each() -> None:
     told = np.random.default_rng(1).beta(2, 30, 20_000)
-    sizes = [each.asked for each in bins_of(counted([(p, False) for p in told.tolist()]))]
+    sizes = [each.cases for each in bins_of(counted([(p, False) for p in told.tolist()]))]
     assert len(sizes) == 10
     assert max(sizes) < 2 * min(sizes)
 
 
 def test_a_step_that_holds_nearly_all_is_a_bin_of_its_own() -> None:
-    tally = Tally(0.0, {-10: Cell(1, 0, 0.2), 0: Cell(98, 40, 49.0), 9: Cell(1, 1, 0.8)})
-    assert [each.asked for each in bins_of(tally)] == [1, 98, 1]
-    assert bins_of(Tally()) == ()
+    tally = PredictionTally(0.0, {-10: Cell(1, 0, 0.2), 0: Cell(98, 40, 49.0), 9: Cell(1, 1, 0.8)})
+    assert [each.cases for each in bins_of(tally)] == [1, 98, 1]
+    assert bins_of(PredictionTally()) == ()
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:
@@ -106,7 +106,7 @@ def test_the_learner_counts_what_the_log_tells(market: Market) -> None:
     assert [each.question.value for each in curves] == list(judged.judged)
     for curve in curves:
         other = judged.judged[curve.question.value]
-        assert (curve.asked, curve.came) == (other.count, other.came)
+        assert (curve.cases, curve.actual) == (other.count, other.actual)
         assert (curve.expected, curve.loss) == pytest.approx((other.expected, other.log_loss), rel=1e-5)
 
 
@@ -122,7 +122,7 @@ def test_what_is_learned_anew_after_a_crash_is_not_counted_anew(market: Market) 
         for each in market.db.read_now(lambda tx: list_curves(tx, market.id, None))
         if each.question is Question.CLICK
     ]
-    assert (clicks.asked, clicks.came) == (30, 12)
+    assert (clicks.cases, clicks.actual) == (30, 12)
 
 
 def test_figures_are_those_of_the_ad_accounts_that_are_asked_for(market: Market) -> None:
@@ -151,7 +151,7 @@ def test_curves_stay_in_their_box_whatever_they_say() -> None:
     drawn = draw_bins(bins)
     assert (drawn.top, drawn.line) == (1.0, "M0.0 1000.0L1000.0 0.0")
     assert draw_bins(()).line == ""
-    days = [LossOfDay("2026-01-01", 9, 9, 0.2, 0.2), LossOfDay("2026-01-02", 9, 9, 0.4, 0.2)]
+    days = [DailyLoss("2026-01-01", 9, 9, 0.2, 0.2), DailyLoss("2026-01-02", 9, 9, 0.4, 0.2)]
     losses = draw_losses(days)
     assert losses.low <= 0.2 < 0.4 <= losses.top
     assert losses.labels == ("2026-01-01", "2026-01-02")

@@ -44,7 +44,7 @@ def test_the_log_loses_a_person_with_what_was_known_of_them_and_keeps_others(mar
     for each in found:
         if each.kind is EntryKind.DECISION:
             record = read_record(each.body)
-            assert (record.viewer, record.features, record.known, record.shown) == (NOBODY, {}, {}, None)
+            assert (record.viewer, record.features, record.history, record.shown) == (NOBODY, {}, {}, None)
             assert record.ad
             assert record.price_micros
     assert entries_of(market, other) == before

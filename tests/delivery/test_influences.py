@@ -8,13 +8,13 @@ from contatto.learning.explanations import FEW, weigh_influences
 from contatto.learning.lines import (
     AdGroupLine,
     AdLine,
-    BudgetMode,
     ClickLine,
     Decision,
+    LineBudgetMode,
     RequestLine,
     ViewLine,
 )
-from contatto.learning.model import Influence, Question, Source
+from contatto.learning.model import Influence, InfluenceSource, Question
 from contatto.learning.replica import new_marketplace
 
 SECOND = 1_000_000
@@ -25,7 +25,7 @@ BEGINS = 1_767_225_600 * SECOND
 def found() -> list[Influence]:
     """Who likes tea taps three times in five, others one in ten; their own names tell nothing."""
     market, chance = new_marketplace(3), random.Random(4)  # noqa: S311 — seeded
-    market.take(AdGroupLine(BEGINS, "1", "shop", budget_mode=BudgetMode.DAY, budget_micros=10**12))
+    market.take(AdGroupLine(BEGINS, "1", "shop", budget_mode=LineBudgetMode.DAY, budget_micros=10**12))
     market.take(AdLine(BEGINS, "2", "1", {"format": "SINGLE_IMAGE"}))
     for number in range(1_200):
         ts, name = BEGINS + number * 60 * SECOND, f"request {number}"
@@ -42,7 +42,7 @@ def found() -> list[Influence]:
 
 def test_the_field_that_decides_comes_first_with_its_values(found: list[Influence]) -> None:
     first = next(each for each in found if each.question is Question.CLICK)
-    assert (first.source, first.name) == (Source.FIELD, "likes")
+    assert (first.source, first.name) == (InfluenceSource.FIELD, "likes")
     assert first.most is not None
     assert first.least is not None
     assert first.most.value == "tea"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.learning.auction import estimate_all
-from contatto.learning.calibration import EDGES_S, Waiting
+from contatto.learning.calibration import EDGES_S, LabelDelays
 from contatto.learning.columns import (
     A_FEATURES,
     A_GROUP,
@@ -144,7 +144,7 @@ def test_one_surprising_label_does_not_throw_the_estimate_to_the_other_end() -> 
 
 def test_the_share_that_has_come_is_told_by_those_who_are_old_enough() -> None:
     """Half of the labels come within an hour, the rest in two days: new samples do not hide the late half."""
-    waiting = Waiting(0.3)
+    waiting = LabelDelays(0.3)
     waiting.grow(1)
     chance = np.random.default_rng(3)
     second = 1_000_000

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from contatto.learning.budgets import UNITS, limit_units
 from contatto.learning.lines import AnyLine, Decision
-from contatto.learning.marketplace import Marketplace, Unusable
+from contatto.learning.marketplace import Marketplace, UnusableLine
 from contatto.learning.storage import Damaged, Different
 from tests.delivery.small_world import BEGINS, DAY, SECOND, Line, play, set_up
 from tests.examples import examples
@@ -82,7 +82,7 @@ def test_no_ad_group_spends_more_than_its_limit_whatever_the_lines_do(  # noqa: 
         before = {each.number: each.counted for each in marketplace.market.groups.groups}
         try:
             answer = ask(line)
-        except Unusable:
+        except UnusableLine:
             continue
         if answer is not None and answer["ad_id"] is not None:
             assert line["floor_micros"] <= answer["price_micros"] <= answer["offer_micros"]
@@ -108,7 +108,7 @@ def test_views_that_come_all_at_once_are_charged_up_to_the_limit_and_no_further(
         with_luck = {"type": "view", "ts": marketplace.market.now, "request_id": answer["request_id"]}
         try:
             ask(with_luck)
-        except Unusable:
+        except UnusableLine:
             assert answer["request_id"] not in marketplace.market.records.shown
     assert report_of(marketplace)["group 0"]["spend_micros"] <= 3_000
 
@@ -157,7 +157,7 @@ def test_a_click_without_a_view_and_one_that_was_never_asked_for_count_nothing()
         line = {"type": "request", "ts": BEGINS + SECOND, "request_id": f"r{number}", "viewer_id": "v"}
         ask({**line, "country": "IT", "floor_micros": 1_000})
     ask({"type": "click", "ts": BEGINS + SECOND, "request_id": "r2"})
-    with pytest.raises(Unusable):
+    with pytest.raises(UnusableLine):
         ask({"type": "click", "ts": BEGINS + SECOND, "request_id": "forged"})
     ask({"type": "conversation", "ts": BEGINS + SECOND, "viewer_id": "v", "advertiser_id": "advertiser 0"})
     found = report_of(marketplace)["group 0"]
@@ -267,7 +267,7 @@ def test_a_feature_with_a_million_values_fills_neither_the_memory_nor_the_weight
         ts = BEGINS + number * SECOND
         line = {"type": "request", "ts": ts, "request_id": f"r{number}", "viewer_id": "v", "country": "IT"}
         ask({**line, "features": {"session": f"session {number}"}, "floor_micros": 1_000})
-    known = marketplace.market.asked_fields.known["session"]
+    known = marketplace.market.asked_fields.by_name["session"]
     assert len(known.hashes) < 100
     assert len(known.counts) <= 20_000
 

@@ -25,15 +25,15 @@ from contatto.kit.db.database import Database
 from contatto.kit.timestamps import micros
 from contatto.learning.batch_learning import (
     Observed,
-    lay_over,
+    apply_weights,
     learn_pass,
+    measure_residuals,
     relearn_market,
-    tell_missed,
     weights_of,
 )
 from contatto.learning.columns import FIRST_AGAIN, HEADS, HEADS_AGAIN, V_FARM
 from contatto.learning.impressions import Snapshots
-from contatto.learning.market import Market as MarketState
+from contatto.learning.market import MarketState
 from contatto.learning.replica import new_marketplace
 from tests.delivery.learning import Market, add_market
 from tests.delivery.logs import write_log
@@ -93,7 +93,7 @@ def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: 
     market = market_of(played())
     relearn_files(Embedded(), [log], market, SPLIT)
     ((observed, features),) = last
-    missed = tell_missed(market, observed, features, np.ones_like(features.shares))
+    missed = measure_residuals(market, observed, features, np.ones_like(features.shares))
     assert features.held == pytest.approx(missed, abs=5e-3)
 
 
@@ -124,7 +124,7 @@ def test_a_model_goes_on_from_weights_that_were_learned_elsewhere(log: Path) -> 
     relearn_files(Embedded(), [log], elsewhere, elsewhere.now)
     variances = market.learned.table[:, HEADS:].copy()
     market.viewers.table[:, V_FARM] = 0.0  # what a suspected click farm taught would be taken back
-    lay_over(market, weights_of(elsewhere))
+    apply_weights(market, weights_of(elsewhere))
     heads = slice(FIRST_AGAIN, FIRST_AGAIN + HEADS_AGAIN)
     slots = np.flatnonzero(elsewhere.learned.again.any(axis=1))
     before = market.learned.table[slots, heads].copy()
@@ -141,7 +141,7 @@ def test_a_weight_that_is_no_number_changes_nothing() -> None:
     before = market.learned.table.copy()
     market.learned.again[np.flatnonzero(market.learned.again.any(axis=1))[3], 0] = np.nan
     with pytest.raises(ValueError, match="no number"):
-        lay_over(market, weights_of(market))
+        apply_weights(market, weights_of(market))
     assert (market.learned.table == before).all()
 
 

@@ -6,20 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.learning import batch_learning, outcomes
-from contatto.learning.batch_learning import known_of, relearn_market
+from contatto.learning.batch_learning import labels_of, relearn_market
 from contatto.learning.columns import (
     CLICK,
     CONVERSATION,
-    F_ASKED,
-    F_ASKED_AD,
-    F_ASKED_FEATURE,
+    F_CONTEXT,
+    F_CONTEXT_AD,
+    F_CONTEXT_FEATURE,
     FIRST_AGAIN,
     HEADS_AGAIN,
     LEAD,
     SPAM,
     V_EFFECT,
 )
-from contatto.learning.impressions import Shown
+from contatto.learning.impressions import Impression
 from contatto.learning.learner import settle, shuffle, slope_of
 from contatto.learning.marketplace import Marketplace
 from tests.delivery.small_world import play
@@ -70,7 +70,7 @@ def test_an_order_by_lot_has_each_number_once(count: int) -> None:
     ],
 )
 def test_a_spam_chat_is_one_that_no_lead_came_of(what: dict[str, float], known: tuple[float, ...]) -> None:
-    assert known_of(Shown("r", 0, 0, 0, 1, 1, 1, 1.0, (), (), 0, **what)) == known  # type: ignore[arg-type]
+    assert labels_of(Impression("r", 0, 0, 0, 1, 1, 1, 1.0, (), (), 0, **what)) == known  # type: ignore[arg-type]
 
 
 def test_with_all_rounds_done_no_observation_moves_any_more_and_this_is_what_serves() -> None:
@@ -93,20 +93,20 @@ def test_with_all_rounds_done_no_observation_moves_any_more_and_this_is_what_ser
 def test_what_clicks_tell_of_a_fit_is_expected_of_conversations_and_leads_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch_learning, "known_of", lambda shown: (known_of(shown)[CLICK], 0.0, 0.0, 0.0))
+    monkeypatch.setattr(batch_learning, "known_of", lambda shown: (labels_of(shown)[CLICK], 0.0, 0.0, 0.0))
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
     relearn_market(market)
     learned, alike = market.learned, market.learned.alike()
-    for family in (F_ASKED_AD, F_ASKED_FEATURE):
+    for family in (F_CONTEXT_AD, F_CONTEXT_FEATURE):
         weights = learned.again[learned.family_of == family]
         share = alike[family, CLICK] / alike[family, CLICK, CLICK]
         assert np.abs(weights[:, CLICK]).max() > 0.01
         assert np.allclose(weights, weights[:, [CLICK]] * share, atol=1e-5)
         assert min(share[CONVERSATION], share[LEAD]) > 0.2
         assert share[SPAM] == 0.0
-    assert not learned.again[learned.family_of == F_ASKED, CONVERSATION:].any()
+    assert not learned.again[learned.family_of == F_CONTEXT, CONVERSATION:].any()
 
 
 def test_a_place_that_is_used_again_has_moved_nothing_yet() -> None:

@@ -17,7 +17,7 @@ from contatto.learning.lines import (
 )
 from contatto.learning.model import NOBODY, Record
 from contatto.learning.replica import (
-    Asked,
+    AuctionRequest,
     Replica,
     name_stranger,
     new_marketplace,
@@ -37,9 +37,9 @@ for number in (1, 2, 3):
 ADS = [10, 11, 20, 21, 30, 31]
 
 
-def ask(nonce: int, viewer: str = "v", ts: int = BEGINS, **features: Any) -> Asked:
+def ask(nonce: int, viewer: str = "v", ts: int = BEGINS, **features: Any) -> AuctionRequest:
     features = features or {"language": "en", "age": 30 + nonce % 7, "likes": ["tea", f"t{nonce % 3}"]}
-    return Asked(nonce, ts, viewer, "SG", features, 1_000_000, ADS, {1: 9e6, 2: 9e6, 3: 9e6})
+    return AuctionRequest(nonce, ts, viewer, "SG", features, 1_000_000, ADS, {1: 9e6, 2: 9e6, 3: 9e6})
 
 
 def learned(count: int = 600, seed: int = 3) -> tuple[bytes, list[Record]]:
@@ -108,7 +108,7 @@ def test_a_replayed_decision_differs_when_anything_that_it_depended_on_does() ->
     for other in (
         changed(record, features={"language": "th"}),
         changed(record, ads=[each for each in record.ads if each != record.ad]),
-        changed(record, known=replica.decide(ask(10_001, "nobody before", record.ts)).known),
+        changed(record, history=replica.decide(ask(10_001, "nobody before", record.ts)).history),
     ):
         assert not same(replay_record(7, saved, other), record)
     assert not same(replay_record(7, learned(500, seed=4)[0], record), record)
@@ -154,7 +154,7 @@ def test_without_consent_nothing_of_the_viewer_is_remembered() -> None:
     for nonce in range(20_001, 20_020):
         replica.decide(ask(nonce, NOBODY, BEGINS + 40_000 * SECOND))
     last = replica.decide(ask(20_000, NOBODY, BEGINS + 40_000 * SECOND))
-    assert last.known == first.known
+    assert last.history == first.history
     assert same(replay_record(7, saved, last), last), "the decisions between left something behind"
     assert {record.viewer for record in records if record.nonce % 10 == 0} == {NOBODY}
 

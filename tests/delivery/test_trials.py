@@ -14,7 +14,7 @@ from contatto.delivery.rules.results import BUCKETS, Arm, Lift, Pair, add_arms, 
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.learning.model import Record
-from contatto.learning.replica import Asked, Replica, replay_record
+from contatto.learning.replica import AuctionRequest, Replica, replay_record
 from contatto.measurement.model import Goal, TicketKind, TrackingTicket
 from contatto.measurement.rules import read_ticket, sign_ticket
 from tests.delivery.learning import KEY, Market, add_market
@@ -97,7 +97,7 @@ def test_what_an_ad_group_pays_plays_no_part_in_its_lift() -> None:
     assert lifts[0].lift == 0.0
 
 
-def asked_by_lot(nonce: int, **features: object) -> Asked:
+def asked_by_lot(nonce: int, **features: object) -> AuctionRequest:
     """The request of a viewer who is served by lot."""
     asked = ask(nonce, f"viewer {nonce}", BEGINS + (10_000 + nonce) * SECOND, **features)
     return replace(asked, trial=-3)

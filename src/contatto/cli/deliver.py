@@ -19,13 +19,13 @@ from contatto.learning.lines import (
     ClickLine,
     ConversationLine,
     LeadLine,
-    LeadSource,
+    LineLeadSource,
     RequestLine,
     SpamLine,
     ViewLine,
 )
 from contatto.learning.market import SETTINGS
-from contatto.learning.marketplace import Marketplace, Unusable
+from contatto.learning.marketplace import Marketplace, UnusableLine
 from contatto.learning.outcomes import finish_work
 from contatto.learning.storage import Damaged, Different
 
@@ -96,7 +96,7 @@ def load_kernels() -> None:
         scratch.take(ClickLine(ts, request))
         scratch.take(ConversationLine(ts, viewer, "a"))
         scratch.take(SpamLine(ts, viewer, "a"))
-        scratch.take(LeadLine(ts, viewer, "a", LeadSource.CHAT))
+        scratch.take(LeadLine(ts, viewer, "a", LineLeadSource.CHAT))
     scratch.take(RequestLine(ts + 7 * 3_600_000_000, "last", "v", "SG", {"language": "en"}, 1))
     finish_work(scratch.market)
     freeze_loaded_objects()
@@ -165,7 +165,7 @@ def answer_lines(
             continue
         try:
             answer = take(line_object)
-        except Unusable as error:
+        except UnusableLine as error:
             faults.add(str(error))
         if keeper is not None:
             keeper.note(line)

@@ -55,7 +55,7 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
         table = Table(
             "step", "factor", "odds ratio", "most likely with", "least likely with", title="Factors"
         )
-        for influence in influences.found:
+        for influence in influences.entries:
             factor = f"{influence.source.value} {influence.name}".strip()
             odds = _odds_text(influence.most), _odds_text(influence.least)
             table.add_row(influence.question.value, factor, f"{influence.times:.2f}", *odds)
@@ -88,7 +88,7 @@ def _summary(curves: list[Curve]) -> Table:
     for curve in curves:
         share = curve.loss / curve.of_rate if curve.of_rate else float("nan")
         table.add_row(
-            curve.question.value, f"{curve.asked:,}", f"{curve.came:,}", f"{curve.expected:,.1f}",
+            curve.question.value, f"{curve.cases:,}", f"{curve.actual:,}", f"{curve.expected:,.1f}",
             f"{curve.loss:.4f}", f"{share:.3f}", f"{curve.distance:.4f}",
         )  # fmt: skip
     return table
@@ -98,8 +98,8 @@ def _bins(curve: Curve) -> Table:
     table = Table("predicted", "actual", "95 % interval", "cases", title=curve.question.value.capitalize())
     for curve_bin in curve.bins:
         table.add_row(
-            f"{100 * curve_bin.told:.2f} %", f"{100 * curve_bin.share:.2f} %",
-            f"{100 * curve_bin.low:.2f} to {100 * curve_bin.high:.2f} %", f"{curve_bin.asked:,}",
+            f"{100 * curve_bin.predicted:.2f} %", f"{100 * curve_bin.share:.2f} %",
+            f"{100 * curve_bin.low:.2f} to {100 * curve_bin.high:.2f} %", f"{curve_bin.cases:,}",
         )  # fmt: skip
     return table
 
@@ -228,7 +228,7 @@ def _judged_table(evaluation: Evaluation) -> Table:
     )
     for name, step in evaluation.judged.items():
         table.add_row(
-            name, f"{step.count:,}", f"{step.came:,.0f}", f"{step.ratio:.3f}", f"{step.log_loss:.4f}",
+            name, f"{step.count:,}", f"{step.actual:,.0f}", f"{step.ratio:.3f}", f"{step.log_loss:.4f}",
             f"{step.normalized:.3f}", f"{step.calibration_error:.4f}",
         )  # fmt: skip
     return table

@@ -41,13 +41,13 @@ from contatto.kit.texts import JSON_ERRORS
 from contatto.learning.model import (
     Bin,
     Curve,
+    DailyLoss,
     GroupState,
     Influence,
-    LossOfDay,
+    InfluenceSource,
     Phase,
     Question,
     Reason,
-    Source,
     ValueOdds,
 )
 from contatto.measurement.model import Goal
@@ -496,7 +496,7 @@ class InfluenceInfo(Answer, frozen=True):
     """
 
     question: Question
-    source: Source
+    source: InfluenceSource
     name: str
     times: float
     most: SaidInfo | None
@@ -527,7 +527,7 @@ async def get_delivery_model(request: Request, caller: ApiCaller) -> Answered[Mo
         return ModelInfo(
             find_newest_version(tx, business_id),
             [_curve_info(curve) for curve in list_curves(tx, business_id, [account.id])],
-            [_influence_info(each) for each in known.found] if known else [],
+            [_influence_info(each) for each in known.entries] if known else [],
         )
 
     return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
@@ -535,17 +535,17 @@ async def get_delivery_model(request: Request, caller: ApiCaller) -> Answered[Mo
 
 def _curve_info(curve: Curve) -> CurveInfo:
     return CurveInfo(
-        curve.question, curve.asked, curve.came, curve.expected, curve.loss, curve.of_rate, curve.distance,
+        curve.question, curve.cases, curve.actual, curve.expected, curve.loss, curve.of_rate, curve.distance,
         [_bin_info(each) for each in curve.bins], [_loss_info(day) for day in curve.days],
     )  # fmt: skip
 
 
 def _bin_info(each: Bin) -> BinInfo:
-    return BinInfo(each.asked, each.came, each.told, each.share, each.low, each.high)
+    return BinInfo(each.cases, each.actual, each.predicted, each.share, each.low, each.high)
 
 
-def _loss_info(each: LossOfDay) -> LossInfo:
-    return LossInfo(each.day, each.asked, each.came, each.loss, each.of_rate)
+def _loss_info(each: DailyLoss) -> LossInfo:
+    return LossInfo(each.day, each.cases, each.actual, each.loss, each.of_rate)
 
 
 def _influence_info(each: Influence) -> InfluenceInfo:

@@ -41,10 +41,10 @@ from contatto.learning.model import (
     Hurdle,
     Influence,
     Influences,
+    InfluenceSource,
     Phase,
     Question,
     Reason,
-    Source,
     ValueOdds,
 )
 from contatto.operators.actions import statement_rows
@@ -61,15 +61,15 @@ CLEAR: Final = 1.15
 _MOST: Final = 3.0
 """A bar is full where something multiplies the odds by so much."""
 _SOURCES: Final = {
-    Source.AD: N_("Ad"),
-    Source.HISTORY: N_("Past actions of the viewer"),
-    Source.KIND: N_("Viewer type"),
-    Source.HOUR: N_("Hour"),
-    Source.WEEKDAY: N_("Day of the week"),
-    Source.SHOWN: N_("Frequency and recency of impressions"),
-    Source.TAPPED: N_("Earlier click on the ad"),
-    Source.KNOWN: N_("Earlier chat or lead"),
-    Source.EARLIER: N_("Predictions of the earlier steps"),
+    InfluenceSource.AD: N_("Ad"),
+    InfluenceSource.HISTORY: N_("Past actions of the viewer"),
+    InfluenceSource.KIND: N_("Viewer type"),
+    InfluenceSource.HOUR: N_("Hour"),
+    InfluenceSource.WEEKDAY: N_("Day of the week"),
+    InfluenceSource.SHOWN: N_("Frequency and recency of impressions"),
+    InfluenceSource.TAPPED: N_("Earlier click on the ad"),
+    InfluenceSource.CONTACTED: N_("Earlier chat or lead"),
+    InfluenceSource.EARLIER: N_("Predictions of the earlier steps"),
 }
 FIELDS: Final = {
     "country": N_("Country"),
@@ -127,7 +127,7 @@ def row_of_influence(found: Influence) -> InfluenceRow:
     """An influence as people read it."""
     if found.source in _SOURCES:
         return InfluenceRow(_SOURCES[found.source], "", found.times)
-    if found.source is Source.AD_FIELD:
+    if found.source is InfluenceSource.AD_FIELD:
         name = _AD_FIELDS.get(found.name, "")
         return InfluenceRow(name, "" if name else found.name, found.times)
     name, own = _name_of(found.name)
@@ -461,21 +461,23 @@ def _gain(loss: float, of_rate: float) -> float:
 
 
 def _card_of(curve: Curve, influences: Influences | None) -> CurveCard:
-    found: list[Influence] = influences.found if influences else []
+    found: list[Influence] = influences.entries if influences else []
     own = [
         influence
         for influence in found
-        if influence.question is curve.question and influence.source is not Source.EARLIER
+        if influence.question is curve.question and influence.source is not InfluenceSource.EARLIER
     ]
-    earlier = [each for each in found if each.question is curve.question and each.source is Source.EARLIER]
+    earlier = [
+        each for each in found if each.question is curve.question and each.source is InfluenceSource.EARLIER
+    ]
     return CurveCard(
         id=curve.question.value,
         title=TITLES[curve.question],
         told_of_whom=ASKED[curve.question],
-        asked=curve.asked,
-        came=curve.came,
+        asked=curve.cases,
+        came=curve.actual,
         expected=curve.expected,
-        verdict=_verdict(curve.asked, curve.came, curve.expected),
+        verdict=_verdict(curve.cases, curve.actual, curve.expected),
         gain=_gain(curve.loss, curve.of_rate),
         loss=curve.loss,
         of_rate=curve.of_rate,
@@ -484,7 +486,7 @@ def _card_of(curve: Curve, influences: Influences | None) -> CurveCard:
         drawn=draw_bins(curve.bins),
         bins=curve.bins,
         losses=draw_losses(curve.days),
-        days=tuple((day.day, day.asked, day.came, day.loss, day.of_rate) for day in curve.days),
+        days=tuple((day.day, day.cases, day.actual, day.loss, day.of_rate) for day in curve.days),
         influences=[row_of_influence(each) for each in [*own, *earlier][:LISTED]],
     )
 
@@ -495,14 +497,14 @@ def _lead_card(model: LeadModel) -> LeadCard | None:
     if held is None:
         return None
     bins = tuple(_bin_of(each) for each in held.bins)
-    asked, expected = sum(each.asked for each in bins), sum(each.asked * each.told for each in bins)
+    asked, expected = sum(each.cases for each in bins), sum(each.cases * each.predicted for each in bins)
     influences = [
         row
         for sign in held.signs
         if sign.letter in SCORE_REASONS
         and (row := InfluenceRow(SCORE_REASONS[sign.letter], "", sign.times)).is_seen
     ]
-    distance = sum(each.asked * abs(each.told - each.share) for each in bins) / max(asked, 1)
+    distance = sum(each.cases * abs(each.predicted - each.share) for each in bins) / max(asked, 1)
     curve = CurveCard(
         "scores", N_("Qualified leads"),
         N_("Predicted probability that a lead becomes qualified, for leads with a known outcome."),

@@ -29,7 +29,6 @@ from contatto.learning.columns import (
     CONVERSATION,
     DAY_S,
     G_ADVERTISER,
-    G_ASKED,
     G_AVAILABLE,
     G_CALIBRATION,
     G_ENDS,
@@ -37,6 +36,7 @@ from contatto.learning.columns import (
     G_MULTIPLIER,
     G_OFFSET,
     G_OPEN,
+    G_REQUESTS,
     G_STARTS,
     HEADS,
     K_CLICK,
@@ -517,7 +517,7 @@ def _survey(
         place = bin_of(price / (1000.0 * score))
         prices[group, place] += price
         counts[group, place] += 1.0
-        groups[group, G_ASKED] += 1.0
+        groups[group, G_REQUESTS] += 1.0
         best_of[group, 0] = 0.0
 
 

@@ -33,9 +33,9 @@ from contatto.learning.columns import (
     V_EFFECT,
 )
 from contatto.learning.features import said_by
-from contatto.learning.impressions import SNAPSHOT_ARRAYS, Shown, Snapshots
-from contatto.learning.learner import learn_again, shuffle, what_is_missed
-from contatto.learning.market import MEANS_AGAIN, Learned, Market
+from contatto.learning.impressions import SNAPSHOT_ARRAYS, Impression, Snapshots
+from contatto.learning.learner import fill_residuals, learn_again, shuffle
+from contatto.learning.market import MEANS_AGAIN, Learned, MarketState
 
 HALF_LIFE_S: Final = 12 * 3_600.0
 """After so much time a view counts half."""
@@ -50,7 +50,7 @@ _VIEWER: Final = HEADS + 1
 """Where ``raw`` has what the viewer is worth."""
 
 
-def weigh_boldness(market: Market, kept: Sequence[Shown]) -> None:
+def weigh_boldness(market: MarketState, kept: Sequence[Impression]) -> None:
     """Hold what was expected of viewers against the leads that came: how far are they believed now?
 
     ``kept`` are views of which something is known, in the order of time.
@@ -96,23 +96,23 @@ _YES: Final = -1.0
 _NO: Final = 1.0
 
 
-def is_time_to_relearn(market: Market) -> bool:
+def is_time_to_relearn(market: MarketState) -> bool:
     """Return whether enough time has passed, or enough has come."""
     is_old = market.now - market.relearned_at >= EVERY_S * SECOND
     return is_old or _count_clicks(market) >= max(MORE * market.clicks_then, FEW)
 
 
-def _count_clicks(market: Market) -> int:
+def _count_clicks(market: MarketState) -> int:
     return sum(group.clicks for group in market.groups.groups)
 
 
-def relearn_market(market: Market) -> None:
+def relearn_market(market: MarketState) -> None:
     """Find the likeliest weights for all observations that are kept, and go on from these."""
     for _ in relearn_in_slices(market):
         pass
 
 
-def relearn_in_slices(market: Market) -> Generator[None]:
+def relearn_in_slices(market: MarketState) -> Generator[None]:
     """Do what `relearn_market` does in slices of some milliseconds, so that no decision waits for it."""
     market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
     kept = list_kept(market, MOST)
@@ -135,7 +135,7 @@ def relearn_in_slices(market: Market) -> Generator[None]:
 
 
 def let_agree(
-    market: Market, observed: "Observed", features: Snapshots, order: Numbers, farm_prior: float
+    market: MarketState, observed: "Observed", features: Snapshots, order: Numbers, farm_prior: float
 ) -> None:
     """Let observations agree with all others, one after the other in an order.
 
@@ -154,7 +154,7 @@ def let_agree(
     )  # fmt: skip
 
 
-def list_kept(market: Market, most: int) -> list[Shown]:
+def list_kept(market: MarketState, most: int) -> list[Impression]:
     """The newest views of which something is known and whose features are kept, in the order of time."""
     return [holder for holder in market.snapshots.holders.values() if holder.clicked_at or holder.is_settled][
         -most:
@@ -168,22 +168,24 @@ class Observed(NamedTuple):
     outcomes: Numbers
 
 
-def observe(shown: Sequence[Shown]) -> Observed:
+def observe(shown: Sequence[Impression]) -> Observed:
     """Return samples and outcomes of views with features in memory."""
     return Observed(
         np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64),
-        np.array([known_of(each) for each in shown]),
+        np.array([labels_of(each) for each in shown]),
     )
 
 
-def tell_missed(market: Market, observed: Observed, features: Snapshots, shares: Numbers) -> Numbers:
+def measure_residuals(
+    market: MarketState, observed: Observed, features: Snapshots, shares: Numbers
+) -> Numbers:
     """Return what the weights miss of each observation, by head.
 
     ``shares`` is how much of an observation the shared weights may take, by place.
     """
     learned, groups = market.learned, market.groups
     missed = np.zeros(observed.outcomes.shape)
-    what_is_missed(
+    fill_residuals(
         observed.samples, observed.outcomes, features.hashes, features.values, features.kinds,
         features.between, features.counts, features.stacks, shares, features.stands_for, groups.ads,
         groups.ad_hashes, groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses,
@@ -193,7 +195,7 @@ def tell_missed(market: Market, observed: Observed, features: Snapshots, shares:
     return missed
 
 
-def known_of(shown: Shown) -> tuple[float, ...]:
+def labels_of(shown: Impression) -> tuple[float, ...]:
     """What is known of a view, by head: see `slope_of`. A spam chat is one that no lead came of."""
     found = [0.0] * HEADS
     if shown.is_settled:
@@ -251,13 +253,13 @@ class Batch:
     is_asked: NDArray[np.bool_]
 
 
-def forget_weights(market: Market) -> None:
+def forget_weights(market: MarketState) -> None:
     """Reset the weights of all heads that are learned again to their prior means."""
     market.learned.again[:] = Learned(market.learned.bits).again
     market.viewers.again[:] = 0.0
 
 
-def batch_of(market: Market, columns: dict[str, Any], as_of_ts: int) -> Batch:
+def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Batch:
     """Turn columns of examples into a batch; ads that the marketplace does not know are left out.
 
     Viewers get rows of the marketplace. Examples of erased persons have no features and are left out.
@@ -305,7 +307,7 @@ def _stack(lists: Any, width: int, kind: type[np.generic]) -> NDArray[Any]:
 
 
 def _outcomes_of(
-    market: Market, columns: dict[str, Any], groups: Ints, as_of_ts: int
+    market: MarketState, columns: dict[str, Any], groups: Ints, as_of_ts: int
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the outcome of each example by head (see `slope_of`), and whether the question arose.
 
@@ -360,7 +362,7 @@ def map_batches(batches: Iterable[Batch], folder: Path) -> tuple[Observed, Snaps
     return Observed(mapped["samples"], mapped["outcomes"]), features
 
 
-def learn_pass(market: Market, observed: Observed, features: Snapshots, seed: int) -> float:
+def learn_pass(market: MarketState, observed: Observed, features: Snapshots, seed: int) -> float:
     """Let all examples agree with the others, in a random order; return how much they moved."""
     count, before = len(observed.samples), features.held.copy()
     blocks = np.arange(-(-count // BLOCK))
@@ -373,13 +375,13 @@ def learn_pass(market: Market, observed: Observed, features: Snapshots, seed: in
     return float(np.abs(features.held - before).mean()) if count else 0.0
 
 
-def predict_batch(market: Market, batch: Batch) -> Floats:
+def predict_batch(market: MarketState, batch: Batch) -> Floats:
     """Return predictions by the weights that are being learned, by example and head."""
     yes = batch.observed._replace(outcomes=np.full_like(batch.observed.outcomes, _YES))
-    return 1.0 - tell_missed(market, yes, batch.features, np.ones_like(batch.features.shares))
+    return 1.0 - measure_residuals(market, yes, batch.features, np.ones_like(batch.features.shares))
 
 
-def weights_of(market: Market) -> Weights:
+def weights_of(market: MarketState) -> Weights:
     """Return the weights that were learned again, without those that nothing has moved."""
     learned, viewers = market.learned, market.viewers
     slots, rows = (np.flatnonzero(table.any(axis=1)) for table in (learned.again, viewers.again))
@@ -390,7 +392,7 @@ def weights_of(market: Market) -> Weights:
     )  # fmt: skip
 
 
-def lay_over(market: Market, weights: Weights) -> None:
+def apply_weights(market: MarketState, weights: Weights) -> None:
     """Put weights that were learned again in place of those of a marketplace, which goes on from them.
 
     Variances stay, and weights without one are left out. The amounts that snapshots hold are set to agree
@@ -416,4 +418,6 @@ def lay_over(market: Market, weights: Weights) -> None:
     kept = market.snapshots
     observed = observe(list_kept(market, len(market.records.shown)))
     if len(observed.samples):
-        kept.held[observed.samples[:, 0]] = tell_missed(market, observed, kept, np.ones_like(kept.shares))
+        kept.held[observed.samples[:, 0]] = measure_residuals(
+            market, observed, kept, np.ones_like(kept.shares)
+        )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.learning.columns import BINS, BINS_AN_OCTAVE, LOWEST_OCTAVE
-from contatto.learning.lines import AdGroupLine, BudgetMode
+from contatto.learning.lines import AdGroupLine, LineBudgetMode
 
 UNITS: Final = 1_000
 """Prices are for a thousand views: a view costs this part of one. Spend is counted in these units."""
@@ -24,7 +24,7 @@ FAST_S: Final = 3 * 3_600.0
 
 
 @dataclass(slots=True)
-class Plan:
+class BudgetPlan:
     """What should be spent between two instants (seconds since 1970), in units, on top of ``spent``."""
 
     from_s: float = 0.0
@@ -44,15 +44,15 @@ def day_bounds(now: int, timezone: str) -> tuple[int, int]:
 
 def limit_units(line: AdGroupLine) -> float:
     """The most that may ever be charged to the present day, or in total; infinite without a budget."""
-    if line.budget_mode is BudgetMode.INFINITE or line.budget_micros is None:
+    if line.budget_mode is LineBudgetMode.INFINITE or line.budget_micros is None:
         return float("inf")
-    most = MOST_OF_DAY if line.budget_mode is BudgetMode.DAY else 1.0
+    most = MOST_OF_DAY if line.budget_mode is LineBudgetMode.DAY else 1.0
     return float(int(line.budget_micros * most) * UNITS)
 
 
 def goal_units(line: AdGroupLine) -> float:
     """What should be spent of the present day, or in total."""
-    if line.budget_mode is BudgetMode.INFINITE or line.budget_micros is None:
+    if line.budget_mode is LineBudgetMode.INFINITE or line.budget_micros is None:
         return float("inf")
     return float(line.budget_micros * UNITS)
 

@@ -63,7 +63,7 @@ _SHRINK: Final = 40.0
 """How many samples at an edge the whole market's experience is worth."""
 
 
-class Waiting:
+class LabelDelays:
     """The samples of one head that wait for their label, and how long labels take."""
 
     def __init__(self, prior_rate: float) -> None:

@@ -18,22 +18,22 @@ HEADS_AGAIN: Final = 4
 """Click, conversation, lead and spam are learned again and again from all that is kept of them."""
 
 # Kinds of features that describe a request; the kind says with what a feature is crossed.
-ASKED: Final = 0
+CONTEXT: Final = 0
 """What the request says: crossed with the ad and with each feature of the ad."""
-COUNTED: Final = 1
+HISTORY: Final = 1
 """What the viewer did before: crossed with nothing."""
-TIMED: Final = 2
+TIME: Final = 2
 """The time: crossed with nothing."""
 
 # Families of features: those of one family share the variance that is expected of a weight.
 BIAS: Final = 0
-F_ASKED: Final = 1
-F_COUNTED: Final = 2
-F_TIMED: Final = 3
+F_CONTEXT: Final = 1
+F_HISTORY: Final = 2
+F_TIME: Final = 3
 F_AD: Final = 4
 F_AD_FEATURE: Final = 5
-F_ASKED_AD: Final = 6
-F_ASKED_FEATURE: Final = 7
+F_CONTEXT_AD: Final = 6
+F_CONTEXT_FEATURE: Final = 7
 F_BETWEEN: Final = 8
 F_VIEWER: Final = 9
 F_STACKED: Final = 10
@@ -48,7 +48,7 @@ V_CONVERSATIONS: Final = V_VIEWS + 2
 V_LEADS: Final = V_VIEWS + 3
 V_SPAM: Final = V_VIEWS + 4
 V_DECAYED_AT: Final = V_VIEWS + 5
-V_ASKED_AT: Final = V_VIEWS + 6
+V_REQUESTED_AT: Final = V_VIEWS + 6
 V_ALL_VIEWS: Final = V_VIEWS + 7
 V_FARM: Final = V_VIEWS + 8
 """What speaks for a click farm: a logarithm of odds, see `farms`."""
@@ -86,7 +86,7 @@ G_GOAL: Final = 5
 G_ADVERTISER: Final = 6
 G_OFFSET: Final = 7
 """Seconds that the zone of the ad group is ahead of UTC."""
-G_ASKED: Final = 8
+G_REQUESTS: Final = 8
 """Requests that it could have served, fading."""
 G_CALIBRATION: Final = 9
 GROUP_COLUMNS: Final = G_CALIBRATION + HEADS

@@ -21,8 +21,17 @@ from contatto.learning.columns import (
     S_TEMPERATURE,
     S_VIEWER,
 )
-from contatto.learning.market import SEEN, Market
-from contatto.learning.model import Bin, Cell, Curve, LossOfDay, Question, Record, Tally, ToldDay
+from contatto.learning.market import VIEW, MarketState
+from contatto.learning.model import (
+    Bin,
+    Cell,
+    Curve,
+    DailyLoss,
+    PredictionDay,
+    PredictionTally,
+    Question,
+    Record,
+)
 from contatto.learning.replica import Replica, answer, restore_viewer
 
 LEAST_CHANCE: Final = 1e-9
@@ -33,7 +42,7 @@ type Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class PredictionScore:
     """How estimates of one question did.
 
     ``log_loss`` is in nats; ``normalized`` is it over that of the mean rate: below 1 is better than the mean.
@@ -42,7 +51,7 @@ class Judged:
     """
 
     count: int
-    came: float
+    actual: float
     expected: float
     log_loss: float
     normalized: float
@@ -58,7 +67,7 @@ class Value:
     error: float
 
 
-def judge_estimates(estimates: Floats, outcomes: Floats) -> Judged:
+def score_predictions(estimates: Floats, outcomes: Floats) -> PredictionScore:
     """Judge chances that were told before it was known what came.
 
     Args:
@@ -74,9 +83,9 @@ def judge_estimates(estimates: Floats, outcomes: Floats) -> Judged:
     loss = float(-(outcomes * np.log(p) + (1.0 - outcomes) * np.log1p(-p)).mean())
     rate, came, expected = float(outcomes.mean()), float(outcomes.sum()), float(estimates.sum())
     doubt = -(rate * math.log(rate) + (1.0 - rate) * math.log1p(-rate)) if 0.0 < rate < 1.0 else 0.0
-    return Judged(
+    return PredictionScore(
         count=len(estimates),
-        came=came,
+        actual=came,
         expected=expected,
         log_loss=loss,
         normalized=loss / doubt if doubt else math.nan,
@@ -175,87 +184,87 @@ def _bounded(chance: float) -> float:
     return min(max(chance, LEAST_CHANCE), 1.0 - LEAST_CHANCE)
 
 
-def tell_chance(tally: Tally, chance: float) -> None:
+def count_prediction(tally: PredictionTally, chance: float) -> None:
     """Count an estimate, of which nothing came so far."""
     cell = tally.cells.setdefault(cell_of(chance), Cell())
-    cell.asked += 1
+    cell.cases += 1
     cell.expected += chance
     tally.loss -= math.log1p(-_bounded(chance))
 
 
-def note_came(tally: Tally, chance: float) -> None:
+def count_outcome(tally: PredictionTally, chance: float) -> None:
     """Count that what was told with a chance came after all."""
     p = _bounded(chance)
-    tally.cells.setdefault(cell_of(chance), Cell()).came += 1
+    tally.cells.setdefault(cell_of(chance), Cell()).actual += 1
     tally.loss += math.log1p(-p) - math.log(p)
 
 
-def add_tallies(tallies: Iterable[Tally]) -> Tally:
+def add_tallies(tallies: Iterable[PredictionTally]) -> PredictionTally:
     """All of them together."""
-    whole = Tally()
+    whole = PredictionTally()
     for tally in tallies:
         whole.loss += tally.loss
         for number, cell in tally.cells.items():
             into = whole.cells.setdefault(number, Cell())
-            into.asked += cell.asked
-            into.came += cell.came
+            into.cases += cell.cases
+            into.actual += cell.actual
             into.expected += cell.expected
     return whole
 
 
-def bins_of(tally: Tally, count: int = CURVE_BINS) -> tuple[Bin, ...]:
+def bins_of(tally: PredictionTally, count: int = CURVE_BINS) -> tuple[Bin, ...]:
     """Bins that hold about as many estimates each, from the least likely on; fewer where steps hold more."""
-    total = sum(cell.asked for cell in tally.cells.values())
+    total = sum(cell.cases for cell in tally.cells.values())
     filled: dict[int, Cell] = {}
     before = 0
     for _, cell in sorted(tally.cells.items()):
-        if not cell.asked:
+        if not cell.cases:
             continue
-        place = min(count * (2 * before + cell.asked) // (2 * total), count - 1)
-        before += cell.asked
+        place = min(count * (2 * before + cell.cases) // (2 * total), count - 1)
+        before += cell.cases
         into = filled.setdefault(place, Cell())
-        into.asked += cell.asked
-        into.came += cell.came
+        into.cases += cell.cases
+        into.actual += cell.actual
         into.expected += cell.expected
     return tuple(_bin_of(cell) for cell in filled.values())
 
 
 def _bin_of(cell: Cell) -> Bin:
-    came = min(cell.came, cell.asked)
-    low, high = interval_of(came, cell.asked)
-    return Bin(cell.asked, came, cell.expected / cell.asked, came / cell.asked, low, high)
+    came = min(cell.actual, cell.cases)
+    low, high = interval_of(came, cell.cases)
+    return Bin(cell.cases, came, cell.expected / cell.cases, came / cell.cases, low, high)
 
 
-def curve_of(question: Question, days: Sequence[ToldDay]) -> Curve | None:
+def curve_of(question: Question, days: Sequence[PredictionDay]) -> Curve | None:
     """How the estimates of a question did, over some days of any ad accounts; None where none was told."""
-    by_day: dict[str, list[Tally]] = {}
+    by_day: dict[str, list[PredictionTally]] = {}
     for each in days:
         if each.question is question:
             by_day.setdefault(each.day, []).append(each.tally)
     whole = add_tallies(tally for some in by_day.values() for tally in some)
     bins = bins_of(whole)
-    asked, came = sum(each.asked for each in bins), sum(each.came for each in bins)
+    asked, came = sum(each.cases for each in bins), sum(each.actual for each in bins)
     if not asked:
         return None
     rate = came / asked
     losses = (_loss_of(day, add_tallies(some), rate) for day, some in sorted(by_day.items()))
-    distance = sum(each.asked * abs(each.told - each.share) for each in bins) / asked
+    distance = sum(each.cases * abs(each.predicted - each.share) for each in bins) / asked
     return Curve(
-        question, asked, came, sum(each.asked * each.told for each in bins), whole.loss / asked,
-        loss_of_rate(came, asked, rate), distance, bins, tuple(loss for loss in losses if loss.asked),
+        question, asked, came, sum(each.cases * each.predicted for each in bins), whole.loss / asked,
+        loss_of_rate(came, asked, rate), distance, bins, tuple(loss for loss in losses if loss.cases),
     )  # fmt: skip
 
 
-def _loss_of(day: str, tally: Tally, rate: float) -> LossOfDay:
-    asked = sum(cell.asked for cell in tally.cells.values())
-    came = sum(each.came for each in tally.cells.values())
+def _loss_of(day: str, tally: PredictionTally, rate: float) -> DailyLoss:
+    asked = sum(cell.cases for cell in tally.cells.values())
+    came = sum(each.actual for each in tally.cells.values())
     of_rate = loss_of_rate(min(came, asked), asked, rate)
-    return LossOfDay(day, asked, came, tally.loss / asked if asked else 0.0, of_rate)
+    return DailyLoss(day, asked, came, tally.loss / asked if asked else 0.0, of_rate)
 
 
 HEAD_OF: Final = {question: head for head, question in enumerate(Question)}
 _ASKED_BY: Final = {
-    SEEN: (Question.CLICK,),
+    VIEW: (Question.CLICK,),
     CLICK: (Question.CONVERSATION,),
     CONVERSATION: (Question.LEAD, Question.SPAM),
 }
@@ -266,15 +275,17 @@ type Key = tuple[int, str, Question]
 """Number of an ad group, day (UTC) and question."""
 
 
-def count_happened(market: Market, tallies: dict[Key, Tally]) -> None:
+def count_happened(market: MarketState, tallies: dict[Key, PredictionTally]) -> None:
     """Count what a market has noted since the last time, and let it begin anew."""
     for what, shown in market.happened or ():
         number = int(market.groups.groups[shown.group].line.adgroup_id)
         day = from_micros(shown.asked_at).date().isoformat()
         if (answered := _ANSWERS.get(what)) is not None:
-            note_came(tallies.setdefault((number, day, answered), Tally()), shown.p[what])
+            count_outcome(tallies.setdefault((number, day, answered), PredictionTally()), shown.p[what])
         for asked in _ASKED_BY.get(what, ()):
-            tell_chance(tallies.setdefault((number, day, asked), Tally()), shown.p[HEAD_OF[asked]])
+            count_prediction(
+                tallies.setdefault((number, day, asked), PredictionTally()), shown.p[HEAD_OF[asked]]
+            )
     if market.happened:
         market.happened.clear()
 
@@ -284,7 +295,7 @@ STAGES: Final = ("click", "conversation", "lead")
 
 
 @contextmanager
-def viewer_as_held(market: Market) -> Iterator[None]:
+def viewer_as_held(market: MarketState) -> Iterator[None]:
     """Keep what the auction that was just held found the viewer to be worth, for auctions of single ads."""
     market.numbers[S_VIEWER] = market.outcome[O_VIEWER]
     try:
@@ -338,7 +349,7 @@ def _answer(replica: Replica, record: Record, ads: list[int]) -> Record:
     """The decision made again by some ads; one that stands alone tells its own offer."""
     market = replica.market
     market.now = record.ts
-    restore_viewer(market, replica.row_of(record.viewer), record.known)
+    restore_viewer(market, replica.row_of(record.viewer), record.history)
     known = [group for group in record.groups if str(group.number) in market.groups.by_id]
     bare = msgspec.structs.replace(
         record, ads=ads, groups=known, floor_micros=1, ad=0, ad_group=0, offer_micros=0, price_micros=0,

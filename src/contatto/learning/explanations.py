@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from contatto.learning.columns import (
     A_FEATURES,
-    ASKED,
     B_ADVERTISER,
     B_CLICKED,
     B_GROUP,
@@ -25,28 +24,29 @@ from contatto.learning.columns import (
     B_WEEKDAY,
     BETWEEN,
     CLICK,
+    CONTEXT,
     CONVERSATION,
-    COUNTED,
     F_AD,
     F_AD_FEATURE,
-    F_ASKED,
-    F_ASKED_AD,
-    F_ASKED_FEATURE,
     F_BETWEEN,
-    F_COUNTED,
-    F_TIMED,
+    F_CONTEXT,
+    F_CONTEXT_AD,
+    F_CONTEXT_FEATURE,
+    F_HISTORY,
+    F_TIME,
+    HISTORY,
     LEAD,
 )
 from contatto.learning.evaluation import HEAD_OF, viewer_as_held
 from contatto.learning.features import count_stacked, list_features, stack_slot
-from contatto.learning.impressions import Shown
-from contatto.learning.market import Market
-from contatto.learning.model import Influence, Question, Record, Source, ValueOdds
+from contatto.learning.impressions import Impression
+from contatto.learning.market import MarketState
+from contatto.learning.model import Influence, InfluenceSource, Question, Record, ValueOdds
 from contatto.learning.replica import Replica, answer, restore_viewer
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class DecisionExplanation:
     """A decision made again.
 
     ``is_same`` tells that it came out the same, bit for bit. ``offers`` are micros for a thousand views, by
@@ -58,7 +58,7 @@ class Explained:
     features: dict[str, float]
 
 
-def explain_record(business_seed: int, saved: bytes | None, record: Record) -> Explained:
+def explain_record(business_seed: int, saved: bytes | None, record: Record) -> DecisionExplanation:
     """Make a decision again; then let each ad stand alone, and leave out each feature in turn."""
     replica = Replica(business_seed, record.version, saved)
     replica.set_live(record.added)
@@ -77,13 +77,13 @@ def explain_record(business_seed: int, saved: bytes | None, record: Record) -> E
             without = _worth(_answer(replica, msgspec.structs.replace(whole, features=rest)))
             features[name] = worth / without if without > 0.0 else 1.0
     same = msgspec.msgpack.encode(again) == msgspec.msgpack.encode(record)
-    return Explained(same, offers, features)
+    return DecisionExplanation(same, offers, features)
 
 
 def _answer(replica: Replica, record: Record) -> Record:
     market = replica.market
     market.now = record.ts
-    restore_viewer(market, replica.row_of(record.viewer), record.known)
+    restore_viewer(market, replica.row_of(record.viewer), record.history)
     bare = msgspec.structs.replace(
         record, ad=0, ad_group=0, offer_micros=0, price_micros=0, propensity=1.0, p=(), raw=(), shown=None
     )
@@ -108,35 +108,38 @@ LEAST_TIMES: Final = 1.02
 LISTED: Final = 12
 
 type Floats = NDArray[np.float64]
-type Key = tuple[Source, str]
+type Key = tuple[InfluenceSource, str]
 
-_EARLIER: Final[Key] = (Source.EARLIER, "")
+_EARLIER: Final[Key] = (InfluenceSource.EARLIER, "")
 _BETWEEN: Final = {
-    B_SHOWN: Source.SHOWN,
-    B_SINCE: Source.SHOWN,
-    B_WEEK: Source.SHOWN,
-    B_WEEK_OF_AD: Source.SHOWN,
-    B_GROUP: Source.SHOWN,
-    B_ADVERTISER: Source.SHOWN,
-    B_CLICKED: Source.TAPPED,
-    B_TALKED: Source.KNOWN,
-    B_HOUR: Source.HOUR,
-    B_WEEKDAY: Source.WEEKDAY,
+    B_SHOWN: InfluenceSource.SHOWN,
+    B_SINCE: InfluenceSource.SHOWN,
+    B_WEEK: InfluenceSource.SHOWN,
+    B_WEEK_OF_AD: InfluenceSource.SHOWN,
+    B_GROUP: InfluenceSource.SHOWN,
+    B_ADVERTISER: InfluenceSource.SHOWN,
+    B_CLICKED: InfluenceSource.TAPPED,
+    B_TALKED: InfluenceSource.CONTACTED,
+    B_HOUR: InfluenceSource.HOUR,
+    B_WEEKDAY: InfluenceSource.WEEKDAY,
 }
 
 
 class _Names:
     """What hashed features are called, and what they say."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: MarketState) -> None:
         self._of: dict[int, tuple[Key, str]] = {}
-        for source, fields in ((Source.AD_FIELD, market.ad_fields), (Source.FIELD, market.asked_fields)):
-            for name, values in fields.known.items():
+        for source, fields in (
+            (InfluenceSource.AD_FIELD, market.ad_fields),
+            (InfluenceSource.FIELD, market.asked_fields),
+        ):
+            for name, values in fields.by_name.items():
                 key = (source, name.removeprefix("\0"))
                 self._of[values.rare] = key, ""
                 shown = _short if values.knots else str
                 self._of |= {hashed: (key, shown(said)) for said, hashed in values.hashes.items()}
-        kinds = ((int(hashed), ((Source.KIND, ""), "")) for hashed in market.classes.named)
+        kinds = ((int(hashed), ((InfluenceSource.KIND, ""), "")) for hashed in market.classes.named)
         self._of |= dict(kinds)
 
     def find(self, hashed: int) -> tuple[Key, str] | None:
@@ -149,12 +152,12 @@ class _Names:
         """
         found: list[tuple[Key, str] | None] = []
         for hashed, kind in zip(hashes, kinds, strict=True):
-            if kind == ASKED:
+            if kind == CONTEXT:
                 found.append(self._of.get(hashed))
             else:
-                source = Source.HISTORY if kind == COUNTED else Source.HOUR
+                source = InfluenceSource.HISTORY if kind == HISTORY else InfluenceSource.HOUR
                 found.append(((source, ""), ""))
-        return [each or ((Source.FIELD, ""), "") for each in found]
+        return [each or ((InfluenceSource.FIELD, ""), "") for each in found]
 
 
 def _short(said: str) -> str:
@@ -168,14 +171,14 @@ def _short(said: str) -> str:
 class _Sums:
     """What each thing adds to scores, by impression and head; and the values of fields with their viewers."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: MarketState) -> None:
         self._market, self._names = market, _Names(market)
         self._places: dict[Key, int] = {}
 
     def _place(self, key: Key) -> int:
         return self._places.setdefault(key, len(self._places))
 
-    def weigh(self, shown: Shown, head: int) -> tuple[dict[int, float], dict[tuple[int, str], float]]:
+    def weigh(self, shown: Impression, head: int) -> tuple[dict[int, float], dict[tuple[int, str], float]]:
         """What things add to the score of an impression, and what its values do, by number of the thing."""
         learned, kept, groups = self._market.learned, self._market.snapshots, self._market.groups
         place, ad = shown.place, shown.ad
@@ -190,7 +193,7 @@ class _Sums:
         families = learned.families[:count]
         added = learned.weights[:count] * learned.table[learned.slots[:count], head]
         named = self._names.read(hashes.tolist(), kinds.tolist())
-        own = _sum_by_feature(added, families, size, np.flatnonzero(kinds == ASKED))
+        own = _sum_by_feature(added, families, size, np.flatnonzero(kinds == CONTEXT))
         things: dict[int, float] = {}
         values: dict[tuple[int, str], float] = {}
         for (key, said), moved in zip(named, own.tolist(), strict=True):
@@ -204,11 +207,11 @@ class _Sums:
         return things, values
 
     def _list_others(
-        self, shown: Shown, head: int, added: Floats, families: NDArray[Any]
+        self, shown: Impression, head: int, added: Floats, families: NDArray[Any]
     ) -> Iterator[tuple[Key, float]]:
         """What the ad, its features, what lies between viewer and ad, and earlier questions add."""
         market = self._market
-        yield (Source.AD, ""), float(added[families == F_AD].sum())
+        yield (InfluenceSource.AD, ""), float(added[families == F_AD].sum())
         numbers = market.groups.ad_features[shown.ad].tolist()
         for number, moved in zip(numbers, added[families == F_AD_FEATURE].tolist(), strict=False):
             named = self._names.find(int(market.groups.feature_hashes[number]))
@@ -228,16 +231,16 @@ class _Sums:
 def _sum_by_feature(added: Floats, families: NDArray[Any], size: int, asked: NDArray[Any]) -> Floats:
     """What each feature of a request adds with its crosses, in the order in which these are listed."""
     own = np.zeros(size)
-    alone = (families == F_ASKED) | (families == F_COUNTED) | (families == F_TIMED)
+    alone = (families == F_CONTEXT) | (families == F_HISTORY) | (families == F_TIME)
     own += added[alone]
     if len(asked):
-        own[asked] += added[families == F_ASKED_AD]
-        crosses = added[families == F_ASKED_FEATURE]
+        own[asked] += added[families == F_CONTEXT_AD]
+        crosses = added[families == F_CONTEXT_FEATURE]
         own[asked] += crosses.reshape(-1, len(asked)).sum(axis=0)
     return own
 
 
-def weigh_influences(market: Market) -> list[Influence]:
+def weigh_influences(market: MarketState) -> list[Influence]:
     """What the estimates of each question go by, strongest first."""
     found: list[Influence] = []
     for question in Question:
@@ -247,7 +250,7 @@ def weigh_influences(market: Market) -> list[Influence]:
     return found
 
 
-def _newest(market: Market, question: Question) -> list[Shown]:
+def _newest(market: MarketState, question: Question) -> list[Impression]:
     """Impressions in which a question arose, of which the features are kept."""
     latest = islice(reversed(market.records.shown.values()), LOOKED)
     kept = (shown for shown in latest if shown is not None and shown.place >= 0 and shown.viewed_at)
@@ -257,7 +260,7 @@ def _newest(market: Market, question: Question) -> list[Shown]:
     return list(islice(kept, MOST))
 
 
-def _influences_of(market: Market, question: Question, some: list[Shown]) -> list[Influence]:
+def _influences_of(market: MarketState, question: Question, some: list[Impression]) -> list[Influence]:
     sums, rows = _Sums(market), []
     moved: dict[tuple[int, str], list[float]] = {}
     viewers: dict[tuple[int, str], set[int]] = {}
@@ -278,7 +281,7 @@ def _influences_of(market: Market, question: Question, some: list[Shown]) -> lis
     found = [
         Influence(question, *key, exp(spreads[number]), *_ends_of(number, known, moved, float(means[number])))
         for number, key in named.items()
-        if key != (Source.FIELD, "") and spreads[number] > 0.0
+        if key != (InfluenceSource.FIELD, "") and spreads[number] > 0.0
     ]
     strong = [each for each in found if each.times >= LEAST_TIMES]
     return sorted(strong, key=lambda each: (-each.times, each.source, each.name))[:LISTED]

@@ -12,31 +12,31 @@ import numpy as np
 
 from contatto.kit.kernels import Array, compiled
 from contatto.learning.columns import (
-    ASKED,
     BIAS,
     CLICK,
+    CONTEXT,
     CONVERSATION,
-    COUNTED,
     DAY_S,
     F_AD,
     F_AD_FEATURE,
-    F_ASKED,
-    F_ASKED_AD,
-    F_ASKED_FEATURE,
     F_BETWEEN,
-    F_COUNTED,
+    F_CONTEXT,
+    F_CONTEXT_AD,
+    F_CONTEXT_FEATURE,
+    F_HISTORY,
     F_STACKED,
-    F_TIMED,
+    F_TIME,
     HEADS,
+    HISTORY,
     R_FIT,
     STACKED,
-    V_ASKED_AT,
     V_CLICKS,
     V_CONVERSATIONS,
     V_DECAYED_AT,
     V_EFFECT,
     V_FARM,
     V_LEADS,
+    V_REQUESTED_AT,
     V_SPAM,
     V_VARIANCE,
     V_VIEWS,
@@ -203,12 +203,12 @@ class Fields:
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
-        self.known: dict[str, Values] = {}
+        self.by_name: dict[str, Values] = {}
 
     def values_of(self, field: str) -> Values | None:
-        known = self.known.get(field)
-        if known is None and len(self.known) < MOST_FIELDS:
-            known = self.known[field] = Values(f"{self.origin}\0{field}")
+        known = self.by_name.get(field)
+        if known is None and len(self.by_name) < MOST_FIELDS:
+            known = self.by_name[field] = Values(f"{self.origin}\0{field}")
         return known
 
     def hash_features(
@@ -229,7 +229,7 @@ class Fields:
         said = [] if said is None else said
         hashes: list[int] = []
         weights: list[float] = []
-        known = self.known
+        known = self.by_name
         for field, value in features.items():
             if len(hashes) >= most:
                 break
@@ -375,7 +375,7 @@ def describe_viewer(
     row = viewers[viewer]
     steps = (
         doubling(row[V_VIEWS], 8),
-        since_step(now_s - row[V_ASKED_AT]),
+        since_step(now_s - row[V_REQUESTED_AT]),
         doubling(row[V_CLICKS], 6),
         doubling(row[V_CONVERSATIONS], 5),
         doubling(row[V_LEADS], 3),
@@ -384,7 +384,7 @@ def describe_viewer(
     for field in range(6):
         hashes[count] = _counted(field, steps[field])
         values[count] = 1.0
-        kinds[count] = COUNTED
+        kinds[count] = HISTORY
         count += 1
     for head in range(HEADS - 1):
         at = row[V_EFFECT + head] / math.sqrt(spread[head]) * 2.0 + 4.0
@@ -394,7 +394,7 @@ def describe_viewer(
             weight = at - low if knot == 1 else 1.0 - (at - low)
             hashes[count] = _counted(10 + head, low + knot)
             values[count] = weight
-            kinds[count] = COUNTED
+            kinds[count] = HISTORY
             count += 1
     return count
 
@@ -429,11 +429,11 @@ def list_features(
     for i in range(count):
         kind = kinds[i]
         slots[n], weights[n] = slot_of(hashes[i], shift), values[i]
-        families[n] = F_ASKED if kind == ASKED else (F_COUNTED if kind == COUNTED else F_TIMED)
+        families[n] = F_CONTEXT if kind == CONTEXT else (F_HISTORY if kind == HISTORY else F_TIME)
         n += 1
-        if kind == ASKED:
+        if kind == CONTEXT:
             slots[n], weights[n] = slot_beside(hashes[i], ad, shift), values[i]
-            families[n] = F_ASKED_AD
+            families[n] = F_CONTEXT_AD
             n += 1
     slots[n], weights[n], families[n] = slot_of(ad_hash, shift), 1.0, F_AD
     n += 1
@@ -445,9 +445,9 @@ def list_features(
         if crosses[feature] == 0:
             continue
         for i in range(count):
-            if kinds[i] == ASKED:
+            if kinds[i] == CONTEXT:
                 slots[n], weights[n] = slot_of(crossed(hashes[i], named), shift), values[i] * ad_values[k]
-                families[n] = F_ASKED_FEATURE
+                families[n] = F_CONTEXT_FEATURE
                 n += 1
     for b in range(between.shape[0]):
         slots[n], weights[n], families[n] = slot_of(between[b], shift), 1.0, F_BETWEEN
@@ -506,7 +506,7 @@ def sum_fit(table: Array, slots: Array, weights: Array, families: Array, count: 
     """What lies between what a request says and an ad in the score of a click."""
     fit = 0.0
     for j in range(count):
-        if families[j] == F_ASKED_AD or families[j] == F_ASKED_FEATURE:
+        if families[j] == F_CONTEXT_AD or families[j] == F_CONTEXT_FEATURE:
             fit += weights[j] * table[slots[j], CLICK]
     return fit
 
@@ -531,7 +531,7 @@ def add_shared(
         into[head] = table[slot, head]
     own = into[CLICK]
     for i in range(count):
-        if kinds[i] == ASKED:
+        if kinds[i] == CONTEXT:
             slot = slot_of(crossed(hashes[i], named), shift)
             for head in range(HEADS):
                 into[head] += values[i] * table[slot, head]
@@ -588,7 +588,7 @@ def add_own(
     for start in range(0, total, _AT_ONCE):
         end = min(start + _AT_ONCE, total)
         for k in range(count):
-            if kinds[k] == ASKED:
+            if kinds[k] == CONTEXT:
                 begin, value = slot_beside(hashes[k], 0, shift), values[k]
                 for i in range(start, end):
                     slot = (begin + able[i]) & last

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.budgets import SECOND, Plan, day_bounds, goal_units, limit_units
+from contatto.learning.budgets import SECOND, BudgetPlan, day_bounds, goal_units, limit_units
 from contatto.learning.columns import (
     A_FEATURES,
     A_GROUP,
@@ -19,13 +19,13 @@ from contatto.learning.columns import (
     AD_COLUMNS,
     BINS,
     G_ADVERTISER,
-    G_ASKED,
     G_AVAILABLE,
     G_CALIBRATION,
     G_ENDS,
     G_GOAL,
     G_OFFSET,
     G_OPEN,
+    G_REQUESTS,
     G_STARTS,
     GROUP_COLUMNS,
     HEADS,
@@ -33,14 +33,14 @@ from contatto.learning.columns import (
     RAWS,
 )
 from contatto.learning.features import Hashed, name_hash
-from contatto.learning.lines import AdGroupLine, AdLine, BudgetMode, Goal, Status
+from contatto.learning.lines import AdGroupLine, AdLine, LineBudgetMode, LineGoal, Status
 
 HALF_LIFE: Final = 1_500.0
 """So many requests later a request of the landscape counts half."""
 
 
 @dataclass(slots=True)
-class Group:
+class AuctionGroup:
     """An ad group: what its advertiser wants, what it spent and earned. Spend is in units (see `budgets`)."""
 
     line: AdGroupLine
@@ -50,7 +50,7 @@ class Group:
     spent_day: int = 0
     spent_ever: int = 0
     promised: int = 0
-    plan: Plan = field(default_factory=Plan)
+    plan: BudgetPlan = field(default_factory=BudgetPlan)
     views: int = 0
     clicks: int = 0
     conversations: int = 0
@@ -69,18 +69,18 @@ class Group:
     expected: float = 0.0
     ahead: float = math.inf
     """How much may be spent under the present budget before multipliers are set anew."""
-    campaign_plan: Plan = field(default_factory=Plan)
+    campaign_plan: BudgetPlan = field(default_factory=BudgetPlan)
     """That of the campaign, where it has a budget and this is the first of its ad groups that serve."""
     campaign_paced: float = 0.0
 
     @property
     def counted(self) -> int:
         """Spend under the present budget: of the day, or ever."""
-        return self.spent_day if self.line.budget_mode is BudgetMode.DAY else self.spent_ever
+        return self.spent_day if self.line.budget_mode is LineBudgetMode.DAY else self.spent_ever
 
     def earned(self) -> int:
         """Conversions, as the goal counts them."""
-        return self.leads if self.line.goal is Goal.LEAD else self.conversations
+        return self.leads if self.line.goal is LineGoal.LEAD else self.conversations
 
     def charge(self, price: int) -> int:
         """Charge a view, never over the limit; what was charged comes back, in units."""
@@ -96,7 +96,7 @@ MOST_SETS: Final = 32
 """So many sets of numbers are remembered with their rows."""
 
 
-class Places(dict[int, int]):
+class RowIndex(dict[int, int]):
     """Rows by the API's numbers, which are the ids of a marketplace as texts; looked up once.
 
     Raises:
@@ -128,7 +128,7 @@ class Groups:
     """All ad groups and ads, and their tables."""
 
     def __init__(self) -> None:
-        self.groups: list[Group] = []
+        self.groups: list[AuctionGroup] = []
         self.by_id: dict[str, int] = {}
         self.ad_ids: list[str] = []
         self.ad_by_id: dict[str, int] = {}
@@ -155,7 +155,7 @@ class Groups:
         self.able = np.zeros(9, np.int64)
         self.offers = np.zeros(9)
         self.raws = np.zeros((9, RAWS))
-        self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)
+        self.by_number, self.ad_by_number = RowIndex(self.by_id), RowIndex(self.ad_by_id)
 
     def country_of(self, name: str) -> int:
         """The number of a country; new ones are open to ad groups that serve everywhere."""
@@ -172,12 +172,12 @@ class Groups:
         self.curves.clear()
         return number
 
-    def set_group(self, line: AdGroupLine, now: int) -> Group:
+    def set_group(self, line: AdGroupLine, now: int) -> AuctionGroup:
         """Take an ad group as it is from now on."""
         number = self.by_id.get(line.adgroup_id)
         if number is None:
             number = self.by_id[line.adgroup_id] = len(self.groups)
-            self.groups.append(Group(line, number, began_at=now))
+            self.groups.append(AuctionGroup(line, number, began_at=now))
             self._grow_groups()
             self.table[number, G_CALIBRATION:] = 1.0
         group = self.groups[number]
@@ -190,12 +190,12 @@ class Groups:
         row[G_OPEN] = line.status is Status.ON
         row[G_STARTS] = (line.starts_ts or 0) / SECOND
         row[G_ENDS] = math.inf if line.ends_ts is None else line.ends_ts / SECOND
-        row[G_GOAL] = 0.0 if line.goal is Goal.LEAD else 1.0
+        row[G_GOAL] = 0.0 if line.goal is LineGoal.LEAD else 1.0
         row[G_ADVERTISER] = self.advertisers.setdefault(line.advertiser_id, len(self.advertisers))
         if before.timezone != line.timezone or not group.day_until:
             group.day_from, group.day_until = day_bounds(now, line.timezone)
         self._set_offset(group, now)
-        group.plan, group.campaign_plan = Plan(), Plan()
+        group.plan, group.campaign_plan = BudgetPlan(), BudgetPlan()
         self.curves.clear()
         self.refresh(group)
         return group
@@ -268,11 +268,11 @@ class Groups:
             for name in ("ad_hashes", "able", "offers"):
                 setattr(self, name, np.pad(getattr(self, name), (0, had)))
 
-    def _set_offset(self, group: Group, now: int) -> None:
+    def _set_offset(self, group: AuctionGroup, now: int) -> None:
         local = datetime.fromtimestamp(now // SECOND, ZoneInfo(group.line.timezone)).utcoffset()
         self.table[group.number, G_OFFSET] = local.total_seconds() if local else 0.0
 
-    def refresh(self, group: Group) -> None:
+    def refresh(self, group: AuctionGroup) -> None:
         """Tell the auction what is left of a budget, and of the plan of the next half hour.
 
         Estimates move most while they are young. Who is worth five times as much as it seemed a moment ago
@@ -289,10 +289,10 @@ class Groups:
                 group.day_from, group.day_until = day_bounds(now, group.line.timezone)
                 group.spent_day = 0
                 self._set_offset(group, now)
-                if group.line.budget_mode is BudgetMode.DAY:
-                    group.plan = Plan()
-                if group.line.campaign_mode is BudgetMode.DAY:
-                    group.campaign_plan = Plan()
+                if group.line.budget_mode is LineBudgetMode.DAY:
+                    group.plan = BudgetPlan()
+                if group.line.campaign_mode is LineBudgetMode.DAY:
+                    group.campaign_plan = BudgetPlan()
                 self.refresh(group)
 
     def fade(self, newest: NDArray[np.float64]) -> None:
@@ -300,7 +300,7 @@ class Groups:
         shares = 0.5 ** (newest / HALF_LIFE)
         self.prices *= shares[:, None]
         self.counts *= shares[:, None]
-        self.table[:, G_ASKED] *= shares
+        self.table[:, G_REQUESTS] *= shares
 
     def state(self) -> Any:
         return [
@@ -331,7 +331,7 @@ class Groups:
         self.groups = [_restored(*group) for group in groups]
         for ad, line in enumerate(self.ad_lines):
             self._ads_like(line).append(ad)
-        self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)
+        self.by_number, self.ad_by_number = RowIndex(self.by_id), RowIndex(self.ad_by_id)
 
 
 GROUP_ARRAYS: Final = (
@@ -341,18 +341,18 @@ GROUP_ARRAYS: Final = (
 """The tables of `Groups` that are kept with its state."""
 
 
-_FIELDS: Final = [each.name for each in fields(Group)]
+_FIELDS: Final = [each.name for each in fields(AuctionGroup)]
 _PLANS: Final = (_FIELDS.index("plan"), _FIELDS.index("campaign_plan"))
 
 
-def _restored(line: Any, number: int, *figures: Any) -> Group:
+def _restored(line: Any, number: int, *figures: Any) -> AuctionGroup:
     made: list[Any] = [msgspec.convert(line, AdGroupLine), number, *figures]
     for place in _PLANS:
-        made[place] = Plan(*made[place])
-    return Group(*made)
+        made[place] = BudgetPlan(*made[place])
+    return AuctionGroup(*made)
 
 
-def _figures_of(plan: Plan) -> list[float]:
+def _figures_of(plan: BudgetPlan) -> list[float]:
     return [plan.from_s, plan.until_s, plan.spent, plan.amount]
 
 

@@ -13,7 +13,7 @@ from contatto.learning.lines import AdGroupLine
 _FIRST: Final = 1024
 
 
-class Shown(msgspec.Struct, gc=False):
+class Impression(msgspec.Struct, gc=False):
     """An ad that was chosen for a request, and what became of it.
 
     Instants are microseconds, 0 for never. ``view_until`` and ``click_until`` end the windows that were in
@@ -67,7 +67,7 @@ class Snapshots:
         self.shares = np.ones(_FIRST, np.float32)
         self.stands_for = np.ones(_FIRST, np.float32)
         self.free = list(range(_FIRST - 1, -1, -1))
-        self.holders: dict[int, Shown] = {}
+        self.holders: dict[int, Impression] = {}
         """Whose features the rows in use are, in the order of time."""
 
     def take(self) -> int:
@@ -87,7 +87,7 @@ class Snapshots:
             setattr(self, name, made)
         self.free = list(range(2 * had - 1, had - 1, -1))
 
-    def give_back(self, shown: Shown) -> None:
+    def give_back(self, shown: Impression) -> None:
         if shown.place >= 0:
             self.free.append(shown.place)
             self.holders.pop(shown.place, None)
@@ -103,7 +103,7 @@ class Records:
     """What was shown, by request, and by viewer in the order of time."""
 
     def __init__(self) -> None:
-        self.shown: dict[str, Shown | None] = {}
+        self.shown: dict[str, Impression | None] = {}
         self.touches: dict[int, list[str]] = {}
         self.promised: deque[str] = deque()
         self.unsettled: deque[str] = deque()
@@ -122,7 +122,7 @@ class Records:
 
     def restore(self, state: Any) -> None:
         shown, touches, promised, unsettled, kept, long_kept = state
-        self.shown = msgspec.convert(shown, dict[str, Shown | None])
+        self.shown = msgspec.convert(shown, dict[str, Impression | None])
         self.touches = touches
         self.promised, self.unsettled = deque(promised), deque(unsettled)
         self.kept = deque((ts, name) for ts, name in kept)
@@ -137,7 +137,7 @@ type Pair = tuple[int, int]
 """The rows of an ad group and of a viewer."""
 
 
-class FrequencyCaps:
+class FrequencyCounter:
     """The caps of ad groups, and the views that count under them.
 
     A view counts from its decision on. One that does not come is given up with its place in the budget.
@@ -174,12 +174,12 @@ class FrequencyCaps:
         count = sum(at > ts - period for at in self.views.get(pair, ()))
         return count + sum(at > ts - wait for at in self.waiting.get(pair, {}).values()) >= most
 
-    def note_decision(self, shown: Shown) -> None:
+    def note_decision(self, shown: Impression) -> None:
         """Count an ad that was chosen, until its view comes or is given up."""
         if shown.group in self.caps:
             self.waiting.setdefault((shown.group, shown.viewer), {})[shown.request_id] = shown.asked_at
 
-    def note_view(self, shown: Shown) -> None:
+    def note_view(self, shown: Impression) -> None:
         """Count a view."""
         if shown.group in self.caps:
             pair = shown.group, shown.viewer

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from contatto.learning.lines import AnyLine
-from contatto.learning.marketplace import Marketplace, Unusable
+from contatto.learning.marketplace import Marketplace, UnusableLine
 from contatto.learning.storage import Damaged
 
 SAVE_EVERY: Final = 200_000
@@ -105,7 +105,7 @@ class Keeper:
         decode = msgspec.json.Decoder(AnyLine.__value__).decode
         before = self.count
         for line in read_journal(path, self._say):
-            with suppress(Unusable):
+            with suppress(UnusableLine):
                 self._marketplace.take(decode(line))
             self.count += 1
         return self.count > before

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.kit.kernels import Array, compiled
-from contatto.learning.columns import ASKED
+from contatto.learning.columns import CONTEXT
 from contatto.learning.features import chance, name_hash
 
 _SMOOTHING = 20.0
@@ -171,7 +171,7 @@ def add_classes(
                 best = k
         hashes[count] = named[best]
         values[count] = strength * chances[best]
-        kinds[count] = ASKED
+        kinds[count] = CONTEXT
         count += 1
         chances[best] = -1.0
     return count

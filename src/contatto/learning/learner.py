@@ -387,7 +387,7 @@ def learn_again(
 
 
 @compiled
-def what_is_missed(
+def fill_residuals(
     samples: Array,
     came: Array,
     kept_hashes: Array,

@@ -18,7 +18,7 @@ type Days = Annotated[int, msgspec.Meta(ge=0, le=366)]
 type Features = dict[str, Any]
 
 
-class Goal(StrEnum):
+class LineGoal(StrEnum):
     LEAD = "lead"
     CONVERSATION = "conversation"
 
@@ -28,23 +28,23 @@ class Status(StrEnum):
     OFF = "off"
 
 
-class BudgetMode(StrEnum):
+class LineBudgetMode(StrEnum):
     DAY = "day"
     TOTAL = "total"
     INFINITE = "infinite"
 
 
-class BidType(StrEnum):
+class LineBidType(StrEnum):
     NO_BID = "no_bid"
     CUSTOM = "custom"
 
 
-class Pacing(StrEnum):
+class LinePacing(StrEnum):
     SMOOTH = "smooth"
     FAST = "fast"
 
 
-class LeadSource(StrEnum):
+class LineLeadSource(StrEnum):
     CHAT = "chat"
     FORM = "form"
     MARKED = "marked"
@@ -56,17 +56,17 @@ class Quality(StrEnum):
     CONVERTED = "converted"
 
 
-class BillingEvent(StrEnum):
+class LineBillingEvent(StrEnum):
     OCPM = "OCPM"
 
 
-class Line(msgspec.Struct, tag_field="type", gc=False):
+class ProtocolLine(msgspec.Struct, tag_field="type", gc=False):
     """Anything that happens; ``ts`` says when."""
 
     ts: Ts
 
 
-class AdGroupLine(Line, tag="adgroup"):
+class AdGroupLine(ProtocolLine, tag="adgroup"):
     """An ad group as it is from now on; ad groups of one campaign share its budget, if it has one.
 
     One viewer sees its ads at most ``frequency`` times in any ``frequency_schedule`` days.
@@ -74,14 +74,14 @@ class AdGroupLine(Line, tag="adgroup"):
 
     adgroup_id: Id
     advertiser_id: Id
-    goal: Goal = Goal.LEAD
+    goal: LineGoal = LineGoal.LEAD
     status: Status = Status.ON
-    budget_mode: BudgetMode = BudgetMode.INFINITE
+    budget_mode: LineBudgetMode = LineBudgetMode.INFINITE
     budget_micros: Amount | None = None
-    bid_type: BidType = BidType.NO_BID
+    bid_type: LineBidType = LineBidType.NO_BID
     bid_micros: Amount | None = None
-    pacing: Pacing = Pacing.SMOOTH
-    billing_event: BillingEvent = BillingEvent.OCPM
+    pacing: LinePacing = LinePacing.SMOOTH
+    billing_event: LineBillingEvent = LineBillingEvent.OCPM
     countries: list[str] | None = None
     timezone: str = "UTC"
     starts_ts: Ts | None = None
@@ -89,19 +89,19 @@ class AdGroupLine(Line, tag="adgroup"):
     click_window_s: Window | None = 7 * 86_400
     view_window_s: Window | None = 86_400
     campaign_id: str = ""
-    campaign_mode: BudgetMode = BudgetMode.INFINITE
+    campaign_mode: LineBudgetMode = LineBudgetMode.INFINITE
     campaign_micros: Amount | None = None
     frequency: Count | None = None
     frequency_schedule: Days | None = None
 
 
-class AdLine(Line, tag="ad"):
+class AdLine(ProtocolLine, tag="ad"):
     ad_id: Id
     adgroup_id: Id
     features: Features | None = None
 
 
-class RequestLine(Line, tag="request"):
+class RequestLine(ProtocolLine, tag="request"):
     """A place for an ad; ``floor_micros`` is the least price that wins it."""
 
     request_id: Id
@@ -111,53 +111,53 @@ class RequestLine(Line, tag="request"):
     floor_micros: Amount = 0
 
 
-class ViewLine(Line, tag="view"):
+class ViewLine(ProtocolLine, tag="view"):
     request_id: Id
 
 
-class ClickLine(Line, tag="click"):
+class ClickLine(ProtocolLine, tag="click"):
     request_id: Id
 
 
-class ConversationLine(Line, tag="conversation"):
+class ConversationLine(ProtocolLine, tag="conversation"):
     viewer_id: Id
     advertiser_id: Id
 
 
-class SpamLine(Line, tag="spam"):
+class SpamLine(ProtocolLine, tag="spam"):
     viewer_id: Id
     advertiser_id: Id
 
 
-class LeadLine(Line, tag="lead"):
+class LeadLine(ProtocolLine, tag="lead"):
     viewer_id: Id
     advertiser_id: Id
-    source: LeadSource = LeadSource.CHAT
+    source: LineLeadSource = LineLeadSource.CHAT
 
 
-class QualityLine(Line, tag="quality"):
+class QualityLine(ProtocolLine, tag="quality"):
     viewer_id: Id
     advertiser_id: Id
     status: Quality
 
 
-class Candidate(msgspec.Struct, gc=False):
+class RankCandidate(msgspec.Struct, gc=False):
     viewer_id: Id
     country: str = ""
     features: Features | None = None
 
 
-class RankLine(Line, tag="rank"):
+class RankLine(ProtocolLine, tag="rank"):
     """A lookalike: which of the candidates are most like the best leads of an ad group."""
 
     ask_id: Id
     advertiser_id: Id
     adgroup_id: Id
-    candidates: list[Candidate]
+    candidates: list[RankCandidate]
     seeds: list[str] = []
 
 
-class ReportLine(Line, tag="report"):
+class ReportLine(ProtocolLine, tag="report"):
     ask_id: Id
 
 
@@ -214,4 +214,4 @@ class Reporting(msgspec.Struct, gc=False):
     adgroups: list[GroupReport]
 
 
-type Answer = Decision | Ranking | Reporting
+type AnswerLine = Decision | Ranking | Reporting

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.learning.budgets import Traffic
-from contatto.learning.calibration import Waiting
+from contatto.learning.calibration import LabelDelays
 from contatto.learning.columns import (
     BETWEEN,
     BETWEEN_VALUES,
@@ -20,13 +20,13 @@ from contatto.learning.columns import (
     DAY_S,
     F_AD,
     F_AD_FEATURE,
-    F_ASKED,
-    F_ASKED_AD,
-    F_ASKED_FEATURE,
     F_BETWEEN,
-    F_COUNTED,
+    F_CONTEXT,
+    F_CONTEXT_AD,
+    F_CONTEXT_FEATURE,
+    F_HISTORY,
     F_STACKED,
-    F_TIMED,
+    F_TIME,
     F_VIEWER,
     FAMILIES,
     FIRST_AGAIN,
@@ -46,14 +46,14 @@ from contatto.learning.columns import (
     S_SPAM_POWER,
     S_TEMPERATURE,
     STACKED,
-    V_ASKED_AT,
     V_DECAYED_AT,
+    V_REQUESTED_AT,
     VIEWER_COLUMNS,
 )
 from contatto.learning.columns import SETTINGS as SETTING_COLUMNS
 from contatto.learning.features import Fields, name_hash, slot_of
 from contatto.learning.groups import Groups
-from contatto.learning.impressions import FrequencyCaps, Records, Shown, Snapshots
+from contatto.learning.impressions import FrequencyCounter, Impression, Records, Snapshots
 from contatto.learning.latent_classes import Classes
 from contatto.learning.learner import FIRST_PRIOR, forget
 
@@ -64,9 +64,9 @@ VARIANCES_AGAIN: Final = slice(HEADS + FIRST_AGAIN, HEADS + FIRST_AGAIN + HEADS_
 FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
 """Scores of the heads before anything was seen."""
 FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
-    BIAS: 4.0, F_ASKED: 0.015, F_COUNTED: (0.02, 0.05, 0.02, 0.1, 0.03), F_TIMED: 0.003, F_AD: 0.06,
-    F_AD_FEATURE: 0.015, F_ASKED_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
-    F_ASKED_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
+    BIAS: 4.0, F_CONTEXT: 0.015, F_HISTORY: (0.02, 0.05, 0.02, 0.1, 0.03), F_TIME: 0.003, F_AD: 0.06,
+    F_AD_FEATURE: 0.015, F_CONTEXT_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
+    F_CONTEXT_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
     F_BETWEEN: 0.015, F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3), F_STACKED: 0.25,
 }  # fmt: skip
 """The variance expected of a weight of each family before anything was seen, by head where they differ.
@@ -116,7 +116,7 @@ class Learned:
         sizes = np.sqrt(self.spread[:, MEANS_AGAIN])
         near = np.tile(np.eye(HEADS_AGAIN), (FAMILIES, 1, 1))
         for one, other in permutations(FITS, 2):
-            near[[F_ASKED_AD, F_ASKED_FEATURE], one - FIRST_AGAIN, other - FIRST_AGAIN] = HOW_ALIKE
+            near[[F_CONTEXT_AD, F_CONTEXT_FEATURE], one - FIRST_AGAIN, other - FIRST_AGAIN] = HOW_ALIKE
         found: NDArray[np.float64] = near * sizes[:, :, None] * sizes[:, None, :]
         return found
 
@@ -146,7 +146,7 @@ class Viewers:
             if row >= len(self.table):
                 self._grow()
             self.table[row, V_DECAYED_AT] = now_s
-            self.table[row, V_ASKED_AT] = -1e9
+            self.table[row, V_REQUESTED_AT] = -1e9
         return row
 
     def note_shown(self, row: int, ad: int, now_s: float) -> None:
@@ -174,7 +174,7 @@ class Viewers:
 VIEWER_ARRAYS: Final = ("table", "recent", "shown", "weekly", "shown_at", "known", "flags")
 
 
-class Calibration:
+class CalibrationCounts:
     """What came against what was expected, by ad group and head, fading; shrunk to the whole market."""
 
     def __init__(self) -> None:
@@ -213,11 +213,11 @@ class Calibration:
         return found
 
 
-type Slices = Generator[None]
+type WorkSlices = Generator[None]
 
 FIRST_USUAL: Final = (0.03, 0.3, 0.3, 0.15, 0.15)
 """How likely the answer to each head is yes, before anything was seen."""
-SEEN: Final = -1
+VIEW: Final = -1
 """An ad was seen, which no head foretells."""
 
 
@@ -252,7 +252,7 @@ SETTINGS: Final = {
 }  # fmt: skip
 
 
-class Market:
+class MarketState:
     """The state of a marketplace."""
 
     def __init__(self, seed: int, *, is_random: bool, settings: dict[str, float]) -> None:  # noqa: PLR0915
@@ -262,20 +262,20 @@ class Market:
         self.asked_fields = Fields("request")
         self.ad_fields = Fields("ad")
         self.groups = Groups()
-        self.caps = FrequencyCaps()
+        self.caps = FrequencyCounter()
         self.learned = Learned(int(self.settings["table_bits"]))
         self.viewers = Viewers()
         self.classes = Classes()
-        self.work: Slices | None = None
+        self.work: WorkSlices | None = None
         """What is done in slices between requests."""
         self.viewers.row_of("", 0.0)  # nobody: what is thought of a stranger
         self.records = Records()
         self.snapshots = Snapshots()
-        self.calibration = Calibration()
+        self.calibration = CalibrationCounts()
         self.traffic = Traffic()
-        self.talks = Waiting(0.3)
-        self.leads = Waiting(0.2)
-        self.spam = Waiting(0.2)
+        self.talks = LabelDelays(0.3)
+        self.leads = LabelDelays(0.2)
+        self.spam = LabelDelays(0.2)
         self.now = 0
         self.stepped_at = 0
         self.daily_at = 0
@@ -293,7 +293,7 @@ class Market:
         self.asked: dict[str, tuple[str, bytes]] = {}
         self.talk_of: dict[tuple[int, int], str] = {}
         self.lead_of: dict[tuple[int, int], str] = {}
-        self.happened: list[tuple[int, Shown]] | None = None
+        self.happened: list[tuple[int, Impression]] | None = None
         """What happened of impressions: the head that foretold it, or SEEN; None where nobody counts it."""
         self.rates = np.zeros(8)
         self.usual = np.array(FIRST_USUAL)
@@ -317,7 +317,7 @@ class Market:
         self.chosen = np.zeros(BETWEEN, np.uint64)
         self.outcome = np.zeros(OUTCOME)
 
-    def note(self, what: int, shown: Shown) -> None:
+    def note(self, what: int, shown: Impression) -> None:
         """Remember that something happened of an impression, for who counts it."""
         if self.happened is not None:
             self.happened.append((what, shown))

@@ -15,13 +15,13 @@ from contatto.learning.columns import (
     A_FEATURES,
     A_GROUP,
     A_ON,
-    ASKED,
     CLICK,
+    CONTEXT,
     CONVERSATION,
     F_VIEWER,
-    G_ASKED,
     G_MULTIPLIER,
     G_OPEN,
+    G_REQUESTS,
     HEADS,
     LEAD,
     MOST_AD_FEATURES,
@@ -35,9 +35,9 @@ from contatto.learning.columns import (
     S_VIEWER_MEAN,
     S_VIEWER_SLOPE,
     SPAM,
-    TIMED,
-    V_ASKED_AT,
+    TIME,
     V_EFFECT,
+    V_REQUESTED_AT,
 )
 from contatto.learning.features import (
     describe_viewer,
@@ -47,23 +47,23 @@ from contatto.learning.features import (
     name_hash,
     said_by,
 )
-from contatto.learning.groups import Group
-from contatto.learning.impressions import Shown
+from contatto.learning.groups import AuctionGroup
+from contatto.learning.impressions import Impression
 from contatto.learning.latent_classes import LISTED, STRENGTH, add_classes
 from contatto.learning.learner import logistic, score_features, stack_scores
 from contatto.learning.lines import (
     AdGroupLine,
     AdLine,
-    Answer,
+    AnswerLine,
     AnyLine,
-    BidType,
-    BudgetMode,
     ClickLine,
     ConversationLine,
     Decision,
-    Goal,
     GroupReport,
     LeadLine,
+    LineBidType,
+    LineBudgetMode,
+    LineGoal,
     QualityLine,
     Ranking,
     RankLine,
@@ -73,7 +73,7 @@ from contatto.learning.lines import (
     SpamLine,
     ViewLine,
 )
-from contatto.learning.market import Market
+from contatto.learning.market import MarketState
 from contatto.learning.model import GroupState, Phase, Reason
 from contatto.learning.outcomes import (
     STEP_S,
@@ -100,7 +100,7 @@ def nothing(request_id: str) -> Decision:
     return Decision(request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
-def decide_request(market: Market, line: RequestLine, complain: Any) -> Decision:
+def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Decision:
     """Choose the ad of a request."""
     groups, viewers, learned = market.groups, market.viewers, market.learned
     now_s = market.now / SECOND
@@ -127,7 +127,7 @@ def decide_request(market: Market, line: RequestLine, complain: Any) -> Decision
     )  # fmt: skip
     if capped:
         groups.table[capped, G_OPEN] = 1.0
-    viewers.table[row, V_ASKED_AT] = now_s
+    viewers.table[row, V_REQUESTED_AT] = now_s
     out = market.outcome.tolist()
     ad = int(out[O_AD])
     if ad < 0:
@@ -138,7 +138,7 @@ def decide_request(market: Market, line: RequestLine, complain: Any) -> Decision
 
 
 def describe_request(
-    market: Market, row: int, country: str, features: dict[str, Any] | None, now_s: float, complain: Any
+    market: MarketState, row: int, country: str, features: dict[str, Any] | None, now_s: float, complain: Any
 ) -> int:
     """Fill the context of the market with the features of a request; how many there are comes back."""
     viewers = market.viewers
@@ -153,18 +153,18 @@ def describe_request(
         values.append(1.0)
         said.append(names[-1])
     count = len(names)
-    kinds = [ASKED] * count
+    kinds = [CONTEXT] * count
     hour = int(now_s) // 3600 % 24
     names.append(_hour_hash(country, hour))
     values.append(1.0)
-    kinds.append(TIMED)
+    kinds.append(TIME)
     count += 1
     market.hashes[:count] = names
     market.values[:count] = values
     market.kinds[:count] = kinds
     classes = market.classes
     if row:
-        classes.note(row, said, is_new=bool(viewers.table[row, V_ASKED_AT] < 0.0))
+        classes.note(row, said, is_new=bool(viewers.table[row, V_REQUESTED_AT] < 0.0))
     if classes.read(said):
         count = add_classes(
             classes.chances,
@@ -196,7 +196,7 @@ def _hour_hash(country: str, hour: int) -> int:
     return known
 
 
-def _promise(market: Market, line: RequestLine, row: int, count: int, out: list[float]) -> Decision:
+def _promise(market: MarketState, line: RequestLine, row: int, count: int, out: list[float]) -> Decision:
     groups, records, snapshots = market.groups, market.records, market.snapshots
     ad, price = int(out[O_AD]), int(out[O_PRICE])
     number = int(groups.ads[ad, A_GROUP])
@@ -207,7 +207,7 @@ def _promise(market: Market, line: RequestLine, row: int, count: int, out: list[
     )  # fmt: skip
     snapshots.counts[place] = count
     p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_VIEWER + 1]
-    shown = Shown(
+    shown = Impression(
         line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
         tuple(p), tuple(raw), place,
     )  # fmt: skip
@@ -223,7 +223,7 @@ def _promise(market: Market, line: RequestLine, row: int, count: int, out: list[
     return tell_shown(market, shown)
 
 
-def tell_shown(market: Market, shown: Shown) -> Decision:
+def tell_shown(market: MarketState, shown: Impression) -> Decision:
     """The answer that was given when this ad was chosen."""
     groups, p = market.groups, shown.p
     return Decision(
@@ -244,7 +244,7 @@ FEW_REQUESTS: Final = 20.0
 """Requests, fading, below which an ad group has hardly any to learn from."""
 
 
-def state_of(market: Market, group: Group) -> GroupState:
+def state_of(market: MarketState, group: AuctionGroup) -> GroupState:
     """What is to be said of an ad group now."""
     report = report_group(market, group)
     multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
@@ -266,20 +266,24 @@ def state_of(market: Market, group: Group) -> GroupState:
     )
 
 
-def reasons_of(market: Market, group: Group, phase: Phase) -> list[Reason]:
+def reasons_of(market: MarketState, group: AuctionGroup, phase: Phase) -> list[Reason]:
     """List what keeps an ad group from learning."""
     is_low = is_target_too_low(group, market.now)
     if phase is Phase.LEARNING:
         return [Reason.FEW_CONVERSIONS, *([Reason.LOW_BID] if is_low else [])]
     line = group.line
-    few = Reason.TOO_FEW_LEADS if line.goal is Goal.LEAD else Reason.TOO_FEW_CONVERSATIONS
+    few = Reason.TOO_FEW_LEADS if line.goal is LineGoal.LEAD else Reason.TOO_FEW_CONVERSATIONS
     found = [few]
-    if float(market.groups.table[group.number, G_ASKED]) < FEW_REQUESTS:
+    if float(market.groups.table[group.number, G_REQUESTS]) < FEW_REQUESTS:
         found.append(Reason.LITTLE_TRAFFIC)
-    elif is_low or (line.bid_type is BidType.CUSTOM and group.views < FEW_REQUESTS):
+    elif is_low or (line.bid_type is LineBidType.CUSTOM and group.views < FEW_REQUESTS):
         found.append(Reason.LOW_BID)
     cost = group.spent_ever / 1_000 / max(group.earned(), 1)
-    if line.budget_mode is BudgetMode.DAY and line.budget_micros and 7 * line.budget_micros < ENOUGH * cost:
+    if (
+        line.budget_mode is LineBudgetMode.DAY
+        and line.budget_micros
+        and 7 * line.budget_micros < ENOUGH * cost
+    ):
         found.append(Reason.LITTLE_BUDGET)
     return found
 
@@ -290,13 +294,13 @@ LIMITED_S: Final = 7 * 86_400
 """An ad group that has not learned after this time is limited."""
 
 
-def phase_of(group: Group, now: int) -> str:
+def phase_of(group: AuctionGroup, now: int) -> str:
     if group.earned() >= ENOUGH:
         return "learned"
     return "limited" if now - group.began_at > LIMITED_S * SECOND else "learning"
 
 
-def report_group(market: Market, group: Group) -> GroupReport:
+def report_group(market: MarketState, group: AuctionGroup) -> GroupReport:
     multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
     return GroupReport(
         group.line.adgroup_id, group.spent_ever // UNITS, group.views, group.clicks, group.conversations,
@@ -305,7 +309,7 @@ def report_group(market: Market, group: Group) -> GroupReport:
     )  # fmt: skip
 
 
-def rank_candidates(market: Market, line: RankLine, complain: Any) -> Ranking:
+def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranking:
     """Return how likely each candidate becomes a good lead of an ad group; 0 where it serves no such country.
 
     What tells candidates apart is believed as far as it came true of viewers: see `fit_slope`.
@@ -329,7 +333,7 @@ def rank_candidates(market: Market, line: RankLine, complain: Any) -> Ranking:
     return Ranking(line.ask_id, [float(f"{score:.9g}") for score in scores])
 
 
-def _value(market: Market, ad: int, row: int, count: int) -> float:
+def _value(market: MarketState, ad: int, row: int, count: int) -> float:
     groups, learned = market.groups, market.learned
     between = learned.names[:, 0].copy()
     total = list_features(
@@ -359,7 +363,7 @@ AHEAD_S: Final = 366 * 86_400
 """A line that is further ahead than this is not believed."""
 
 
-class Unusable(Exception):
+class UnusableLine(Exception):
     """A line that cannot be used; its text says why."""
 
 
@@ -370,10 +374,10 @@ class Marketplace:
         self, seed: int = 0, *, is_random: bool = False, settings: dict[str, float] | None = None,
         complain: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
-        self.market = Market(seed, is_random=is_random, settings=settings or {})
+        self.market = MarketState(seed, is_random=is_random, settings=settings or {})
         self.complain = complain
 
-    def take(self, line: AnyLine) -> Answer | None:
+    def take(self, line: AnyLine) -> AnswerLine | None:
         """Take a line; the answer comes back where the line is answered.
 
         Raises:
@@ -398,7 +402,7 @@ class Marketplace:
         market = self.market
         if ts > market.now:
             if market.requests and ts - market.now > AHEAD_S * SECOND:
-                raise Unusable("its time is more than a year ahead of the line before")
+                raise UnusableLine("its time is more than a year ahead of the line before")
             market.now = ts
             if ts - market.stepped_at >= STEP_S * SECOND:
                 step_market(market)
@@ -409,7 +413,7 @@ class Marketplace:
                     steer_market(market)
                     break
         elif market.now - ts > BACK_S * SECOND:
-            raise Unusable("its time is more than a minute before that of an earlier line")
+            raise UnusableLine("its time is more than a minute before that of an earlier line")
 
     def _is_repeated(self, line: AnyLine) -> bool:
         """Return whether the very same was said before; it is remembered, unless its time cannot be."""
@@ -422,7 +426,7 @@ class Marketplace:
         market.seen_order.append((market.now, digest))
         return False
 
-    def _take_request(self, line: RequestLine) -> Answer:
+    def _take_request(self, line: RequestLine) -> AnswerLine:
         market = self.market
         known = market.records.shown.get(line.request_id, _NEW)
         if known is not _NEW:
@@ -439,7 +443,7 @@ class Marketplace:
         is_click = isinstance(line, ClickLine)
         shown = market.records.shown.get(line.request_id)
         if shown is None:
-            raise Unusable("no ad was shown for this request, or it was too long ago")
+            raise UnusableLine("no ad was shown for this request, or it was too long ago")
         if (shown.clicked_at or shown.early_click_at) if is_click else shown.viewed_at:
             return
         self._pass_time(line.ts)
@@ -455,15 +459,15 @@ class Marketplace:
         try:
             ZoneInfo(line.timezone)
         except (KeyError, ValueError, OSError) as error:
-            raise Unusable(f"there is no time zone {line.timezone[:40]!r}") from error
-        if line.bid_type is BidType.CUSTOM and not line.bid_micros:
+            raise UnusableLine(f"there is no time zone {line.timezone[:40]!r}") from error
+        if line.bid_type is LineBidType.CUSTOM and not line.bid_micros:
             self.complain("a custom bid without bid_micros counts as no bid")
         if bool(line.frequency) != bool(line.frequency_schedule):
             self.complain("a frequency cap needs both frequency and frequency_schedule, so there is none")
         market = self.market
         known = market.groups.by_id.get(line.adgroup_id)
         if known is not None and market.groups.groups[known].line.advertiser_id != line.advertiser_id:
-            raise Unusable("an ad group stays with its advertiser")
+            raise UnusableLine("an ad group stays with its advertiser")
         group = market.groups.set_group(line, market.now)
         market.caps.set_cap(line, group.number, market.records)
         for each in (market.talks, market.leads, market.spam, market.calibration):
@@ -474,10 +478,10 @@ class Marketplace:
     def _take_ad(self, line: AdLine) -> None:
         groups = self.market.groups
         if line.adgroup_id not in groups.by_id:
-            raise Unusable("its ad group is not known")
+            raise UnusableLine("its ad group is not known")
         known = groups.ad_by_id.get(line.ad_id)
         if known is not None and groups.ad_lines[known].adgroup_id != line.adgroup_id:
-            raise Unusable("an ad stays in its ad group")
+            raise UnusableLine("an ad stays in its ad group")
         hashed = self.market.ad_fields.hash_features(line.features or {}, MOST_AD_FEATURES, self.complain)
         groups.set_ad(line, hashed)
 
@@ -486,9 +490,9 @@ class Marketplace:
         viewer = market.viewers.by_id.get(line.viewer_id)
         advertiser = market.groups.advertisers.get(line.advertiser_id)
         if advertiser is None:
-            raise Unusable("its advertiser has no ad group")
+            raise UnusableLine("its advertiser has no ad group")
         if viewer is None:
-            raise Unusable("its viewer was never asked for")
+            raise UnusableLine("its viewer was never asked for")
         if isinstance(line, ConversationLine):
             take_conversation(market, line, viewer, advertiser)
         elif isinstance(line, LeadLine):
@@ -498,7 +502,7 @@ class Marketplace:
         else:
             take_quality(market, line, viewer, advertiser)
 
-    def _answer_ask(self, line: ReportLine | RankLine) -> Answer:
+    def _answer_ask(self, line: ReportLine | RankLine) -> AnswerLine:
         """Answer a question, or repeat the answer to one that was asked before."""
         market = self.market
         known = market.asked.get(line.ask_id)
@@ -507,7 +511,7 @@ class Marketplace:
                 return msgspec.msgpack.decode(known[1], type=Reporting)
             return msgspec.msgpack.decode(known[1], type=Ranking)
         self._pass_time(line.ts)
-        answer: Answer
+        answer: AnswerLine
         if isinstance(line, ReportLine):
             answer = Reporting(line.ask_id, [report_group(market, group) for group in market.groups.groups])
         else:

@@ -66,7 +66,7 @@ class Hurdle(StrEnum):
     BALANCE = "balance"
 
 
-class GroupThen(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What the auction knew of an ad group besides the model: budget left, multiplier, and zone.
 
     ``available`` is in micros of a thousand views, ``multiplier`` is what a conversion is worth (micros),
@@ -93,7 +93,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
     Ads and ad groups are the API's numbers. ``ts`` is in microseconds since 1970, ``floor_micros``,
     ``offer_micros`` and ``price_micros`` are for a thousand views. ``viewer`` is a pseudonym, or NOBODY.
-    ``known`` is what was remembered of the viewer, as bytes by the name of the array. ``ad`` is 0 for no ad.
+    ``history`` is the viewer's, as bytes by the name of the array. ``ad`` is 0 for no ad.
 
     ``placement`` is the id of an operator's placement, where businesses compete: each enters with the ad that
     it would show. ``to_beat_micros`` is then the least offer that wins the place from the others. Who wins
@@ -115,10 +115,10 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     floor_micros: int
     features: dict[str, Any]
     ads: list[int]
-    groups: list[GroupThen]
+    groups: list[GroupSnapshot]
     added: list[AdGroupLine | AdLine]
     left_out: dict[int, str]
-    known: dict[str, bytes]
+    history: dict[str, bytes]
     ad: int = 0
     ad_group: int = 0
     offer_micros: int = 0
@@ -133,13 +133,13 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     lines: int = 0
 
 
-class ViewerSaid(msgspec.Struct, array_like=True, frozen=True):
+class OutcomeBody(msgspec.Struct, array_like=True, frozen=True):
     """The body of what a viewer did after a click: a word of what it was.
 
     ``ts`` is when it happened, where the log was told later; 0 for the time of the entry.
     """
 
-    said: str = ""
+    value: str = ""
     ts: int = 0
 
 
@@ -177,12 +177,12 @@ class Question(StrEnum):
 class Cell(msgspec.Struct, array_like=True):
     """Chances that are almost the same: how often one was told, how often it came, and their sum."""
 
-    asked: int = 0
-    came: int = 0
+    cases: int = 0
+    actual: int = 0
     expected: float = 0.0
 
 
-class Tally(msgspec.Struct, array_like=True):
+class PredictionTally(msgspec.Struct, array_like=True):
     """Estimates of one question beside what came; ``loss`` is the log loss of all, in nats.
 
     ``cells`` are narrow steps of chances, by number (see `rules/foretelling`).
@@ -193,34 +193,34 @@ class Tally(msgspec.Struct, array_like=True):
 
 
 @dataclass(frozen=True, slots=True)
-class ToldDay:
+class PredictionDay:
     """The estimates of a day (UTC, of the moment at which the ad was chosen) for ads of one ad account."""
 
     ad_account_id: str
     day: str
     question: Question
-    tally: Tally
+    tally: PredictionTally
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
     """About a tenth of all estimates: their mean, the share that came, and its 95 % interval."""
 
-    asked: int
-    came: int
-    told: float
+    cases: int
+    actual: int
+    predicted: float
     share: float
     low: float
     high: float
 
 
 @dataclass(frozen=True, slots=True)
-class LossOfDay:
+class DailyLoss:
     """The mean log loss of a day, and of who knows the rate of all days and nothing else; in nats."""
 
     day: str
-    asked: int
-    came: int
+    cases: int
+    actual: int
     loss: float
     of_rate: float
 
@@ -229,22 +229,22 @@ class LossOfDay:
 class Curve:
     """How estimates of one question did.
 
-    ``expected`` is how many were foretold of the ``asked``. ``loss`` and ``of_rate`` are as in `LossOfDay`,
+    ``expected`` is how many were foretold of the ``asked``. ``loss`` and ``of_rate`` are as in `DailyLoss`,
     over all days. ``distance`` is the mean distance of what was told and what came, over the bins.
     """
 
     question: Question
-    asked: int
-    came: int
+    cases: int
+    actual: int
     expected: float
     loss: float
     of_rate: float
     distance: float
     bins: tuple[Bin, ...]
-    days: tuple[LossOfDay, ...]
+    days: tuple[DailyLoss, ...]
 
 
-class Source(StrEnum):
+class InfluenceSource(StrEnum):
     """What something that moves an estimate is."""
 
     FIELD = "field"
@@ -263,7 +263,7 @@ class Source(StrEnum):
     """How often the viewer saw the ad before, and how long ago."""
     TAPPED = "tapped"
     """Whether the viewer tapped the ad before."""
-    KNOWN = "known"
+    CONTACTED = "known"
     """Whether the viewer wrote to the advertiser before, or is a lead."""
     EARLIER = "earlier"
     """How likely the questions before this one were."""
@@ -285,7 +285,7 @@ class Influence(msgspec.Struct, array_like=True, frozen=True):
     """
 
     question: Question
-    source: Source
+    source: InfluenceSource
     name: str
     times: float
     most: ValueOdds | None = None
@@ -297,7 +297,7 @@ class Influences:
     """What the model of a business goes by, strongest first, as it was at a moment (microseconds)."""
 
     at: int
-    found: list[Influence]
+    entries: list[Influence]
 
 
 class Phase(StrEnum):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from contatto.learning.batch_learning import is_time_to_relearn, relearn_in_slices
 from contatto.learning.budgets import SECOND
-from contatto.learning.calibration import Waiting
+from contatto.learning.calibration import LabelDelays
 from contatto.learning.columns import (
     A_FEATURES,
     BAD,
@@ -17,8 +17,8 @@ from contatto.learning.columns import (
     DAY_S,
     F_VIEWER,
     G_ADVERTISER,
-    G_ASKED,
     G_CALIBRATION,
+    G_REQUESTS,
     HEADS,
     IS_LEAD,
     LEAD,
@@ -34,7 +34,7 @@ from contatto.learning.columns import (
     V_VIEWS,
 )
 from contatto.learning.features import fade_viewer, hash_once, list_features, list_stacked
-from contatto.learning.impressions import Shown
+from contatto.learning.impressions import Impression
 from contatto.learning.learner import (
     FIRST_PRIOR,
     SUSPECT,
@@ -44,8 +44,8 @@ from contatto.learning.learner import (
     prior_of,
     trust_in,
 )
-from contatto.learning.lines import ConversationLine, Goal, LeadLine, LeadSource, Quality, QualityLine
-from contatto.learning.market import FIRST_USUAL, SEEN, Market
+from contatto.learning.lines import ConversationLine, LeadLine, LineGoal, LineLeadSource, Quality, QualityLine
+from contatto.learning.market import FIRST_USUAL, VIEW, MarketState
 from contatto.learning.pacing import check_spend, steer_groups
 
 NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
@@ -59,7 +59,7 @@ FEW_VIEWS: Final = 20.0
 
 
 def teach(
-    market: Market, shown: Shown, head: int, kind: int, before: float = 0.0, after: float = 0.0
+    market: MarketState, shown: Impression, head: int, kind: int, before: float = 0.0, after: float = 0.0
 ) -> float:
     """Learn one observation of a head, with the features as they were when the ad was chosen.
 
@@ -90,7 +90,9 @@ def teach(
     return estimated
 
 
-def _expect(market: Market, shown: Shown, head: int, estimated: float, before: float, after: float) -> None:
+def _expect(
+    market: MarketState, shown: Impression, head: int, estimated: float, before: float, after: float
+) -> None:
     """Count what was expected of a label between two shares of those that come.
 
     Nothing of a label that was silent until now was learned, so what is estimated of it now says what the
@@ -102,7 +104,7 @@ def _expect(market: Market, shown: Shown, head: int, estimated: float, before: f
     market.calibration.expect(shown.group, head, (after - before) * p, after - before)
 
 
-def _weigh(market: Market, shown: Shown, head: int, *, came: bool) -> None:
+def _weigh(market: MarketState, shown: Impression, head: int, *, came: bool) -> None:
     """Let what came, or did not, say whether its viewer is a click farm; nothing is known of a stranger."""
     if shown.viewer:
         usual = float(market.usual[head])
@@ -113,14 +115,14 @@ def _weigh(market: Market, shown: Shown, head: int, *, came: bool) -> None:
             market.farm_clicks += trust_in(table, shown.viewer, FIRST_PRIOR) < SUSPECT
 
 
-def take_view(market: Market, shown: Shown, ts: int) -> None:
+def take_view(market: MarketState, shown: Impression, ts: int) -> None:
     """An ad was seen: charge it, and count it for its viewer."""
     groups, viewers = market.groups, market.viewers
     group = groups.groups[shown.group]
     shown.viewed_at = max(ts, 1)
     shown.view_until = shown.viewed_at + (group.line.view_window_s or 0) * SECOND
     market.views_seen += 1.0
-    market.note(SEEN, shown)
+    market.note(VIEW, shown)
     waited_s = (market.now - shown.asked_at) / SECOND
     market.promise_wait = min(max(market.promise_wait, 2.0 * waited_s), DAY_S)
     if shown.is_promised:
@@ -131,7 +133,7 @@ def take_view(market: Market, shown: Shown, ts: int) -> None:
     group.views += 1
     p = shown.p
     group.predicted += p[CLICK] * p[CONVERSATION] * p[LEAD]
-    group.expected += p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is Goal.LEAD else 1.0)
+    group.expected += p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is LineGoal.LEAD else 1.0)
     now_s = market.now / SECOND
     row = viewers.table[shown.viewer]
     fade_viewer(viewers.table, shown.viewer, now_s)
@@ -144,7 +146,7 @@ def take_view(market: Market, shown: Shown, ts: int) -> None:
         take_click(market, shown, shown.early_click_at)
 
 
-def take_click(market: Market, shown: Shown, ts: int) -> None:
+def take_click(market: MarketState, shown: Impression, ts: int) -> None:
     """A view was clicked."""
     viewers = market.viewers
     group = market.groups.groups[shown.group]
@@ -172,10 +174,10 @@ def take_click(market: Market, shown: Shown, ts: int) -> None:
     market.talks.add(market.now, shown.request_id)
 
 
-def credited(market: Market, viewer: int, advertiser: int, ts: int) -> Shown | None:
+def credited(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impression | None:
     """The touch that earned a conversion: the latest click in its window, else the latest view in its own."""
-    best_view: Shown | None = None
-    best_click: Shown | None = None
+    best_view: Impression | None = None
+    best_click: Impression | None = None
     groups = market.groups
     for name in reversed(market.records.touches.get(viewer, ())):
         shown = market.records.shown.get(name)
@@ -189,7 +191,7 @@ def credited(market: Market, viewer: int, advertiser: int, ts: int) -> Shown | N
     return best_click or best_view
 
 
-def _flag(market: Market, viewer: int, advertiser: int, flag: int) -> None:
+def _flag(market: MarketState, viewer: int, advertiser: int, flag: int) -> None:
     known = market.viewers.known[viewer].tolist()
     place = known.index(advertiser) if advertiser in known else (known.index(-1) if -1 in known else 0)
     if known[place] != advertiser:
@@ -198,7 +200,7 @@ def _flag(market: Market, viewer: int, advertiser: int, flag: int) -> None:
     market.viewers.flags[viewer, place] |= flag
 
 
-def take_conversation(market: Market, line: ConversationLine, viewer: int, advertiser: int) -> None:
+def take_conversation(market: MarketState, line: ConversationLine, viewer: int, advertiser: int) -> None:
     """A viewer wrote to an advertiser."""
     shown = credited(market, viewer, advertiser, line.ts)
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
@@ -211,7 +213,7 @@ def take_conversation(market: Market, line: ConversationLine, viewer: int, adver
     market.talk_of[viewer, advertiser] = shown.request_id
 
 
-def begin_talk(market: Market, shown: Shown) -> None:
+def begin_talk(market: MarketState, shown: Impression) -> None:
     """The click led to a conversation: now it waits for a lead and for spam."""
     if shown.talked_at or not shown.clicked_at:
         return
@@ -224,7 +226,7 @@ def begin_talk(market: Market, shown: Shown) -> None:
     market.spam.add(market.now, shown.request_id)
 
 
-def _chat_without_lead(market: Market, viewer: int, advertiser: int, ts: int) -> Shown | None:
+def _chat_without_lead(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impression | None:
     """The latest conversation that no lead came of yet: a slow lead may come after that of a later one."""
     for name in reversed(market.records.touches.get(viewer, ())):
         shown = market.records.shown.get(name)
@@ -235,7 +237,7 @@ def _chat_without_lead(market: Market, viewer: int, advertiser: int, ts: int) ->
     return None
 
 
-def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> None:
+def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int) -> None:
     """A viewer became a lead of an advertiser: once, and again only when a later conversation brought it.
 
     Were such a lead no label, its conversation would teach that whoever is a lead already has no worth; where
@@ -245,7 +247,7 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
     if (viewer, advertiser) in market.lead_of and (talk is None or talk.lead_at):
         talk = (
             None
-            if line.source is LeadSource.MARKED
+            if line.source is LineLeadSource.MARKED
             else _chat_without_lead(market, viewer, advertiser, line.ts)
         )
         if talk is None:
@@ -277,7 +279,7 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
     _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
 
 
-def take_spam(market: Market, viewer: int, advertiser: int) -> None:
+def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
     """The last conversation of a viewer with an advertiser was spam."""
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
     market.viewers.table[viewer, V_SPAM] += 1.0
@@ -302,7 +304,7 @@ def take_spam(market: Market, viewer: int, advertiser: int) -> None:
         _wait_no_longer(market, shown)
 
 
-def _wait_no_longer(market: Market, shown: Shown) -> None:
+def _wait_no_longer(market: MarketState, shown: Impression) -> None:
     """No good lead comes of a spam chat: that it has none is learned at once.
 
     A contact that a spammer leaves is still expected and counted as a lead, so that reports foretell what
@@ -314,14 +316,14 @@ def _wait_no_longer(market: Market, shown: Shown) -> None:
     _weigh(market, shown, LEAD, came=False)
 
 
-def take_quality(market: Market, line: QualityLine, viewer: int, advertiser: int) -> None:
+def take_quality(market: MarketState, line: QualityLine, viewer: int, advertiser: int) -> None:
     """What an advertiser found a lead to be."""
     shown = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
     if shown is not None:
         teach(market, shown, BAD, YES if line.status is Quality.UNQUALIFIED else NO)
 
 
-def learn_due(market: Market) -> None:
+def learn_due(market: MarketState) -> None:
     """Learn from what did not happen: views without a click, and labels that are still missing at an age."""
     records, now = market.records, market.now
     limit = now - int(market.click_wait * SECOND)
@@ -345,7 +347,7 @@ def learn_due(market: Market) -> None:
     _learn_waits(market, market.spam, SPAM, "spam_at", "waited_spam")
 
 
-def _keep_some(market: Market, shown: Shown) -> None:
+def _keep_some(market: MarketState, shown: Impression) -> None:
     """Keep some of the views without a click, by lot, so that clicks can be learned again beside them."""
     calibration, kept = market.calibration, market.snapshots
     clicks, views = calibration.came[:, CLICK].sum(), calibration.tried[:, CLICK].sum()
@@ -357,7 +359,7 @@ def _keep_some(market: Market, shown: Shown) -> None:
         kept.stands_for[shown.place] = 1.0 / share
 
 
-def _learn_waits(market: Market, waiting: Waiting, head: int, arrived: str, waited: str) -> None:
+def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: str, waited: str) -> None:
     for edge, started_at, name in waiting.next_due(market.now):
         shown = market.records.shown.get(name)
         if shown is None:
@@ -390,14 +392,14 @@ _DONE: Final = object()
 HALF_LIVES_S: Final = {CLICK: DAY_S, CONVERSATION: 2 * DAY_S, LEAD: 3 * DAY_S, SPAM: 2 * DAY_S}
 
 
-def step_market(market: Market) -> None:
+def step_market(market: MarketState) -> None:
     """Let time do its work: promises end, labels are given up, multipliers follow."""
     passed_s = (market.now - market.stepped_at) / SECOND if market.stepped_at else float(STEP_S)
     market.stepped_at = market.now
     newest = measure_rates(market, passed_s)
     check_spend(market.groups, newest, passed_s)
     market.groups.fade(newest)
-    market.asked_before = market.groups.table[:, G_ASKED].copy()
+    market.asked_before = market.groups.table[:, G_REQUESTS].copy()
     end_promises(market)
     learn_due(market)
     drop_records(market)
@@ -424,21 +426,21 @@ def step_market(market: Market) -> None:
     steer_market(market)
 
 
-def do_work(market: Market) -> None:
+def do_work(market: MarketState) -> None:
     """Do the next slice of the work between requests, if there is any."""
     if market.work is not None and next(market.work, _DONE) is _DONE:
         market.work = None
 
 
-def finish_work(market: Market) -> None:
+def finish_work(market: MarketState) -> None:
     """Do all of it: before a state is saved."""
     while market.work is not None:
         do_work(market)
 
 
-def measure_rates(market: Market, passed_s: float) -> NDArray[np.float64]:
+def measure_rates(market: MarketState, passed_s: float) -> NDArray[np.float64]:
     """Measure how many requests a second each ad group could serve; the newest ones come back, in number."""
-    asked = market.groups.table[:, G_ASKED]
+    asked = market.groups.table[:, G_REQUESTS]
     before = np.zeros(len(asked))
     before[: len(market.asked_before)] = market.asked_before
     came: NDArray[np.float64] = np.maximum(asked - before, 0.0)
@@ -450,7 +452,7 @@ def measure_rates(market: Market, passed_s: float) -> NDArray[np.float64]:
     return came
 
 
-def steer_market(market: Market) -> None:
+def steer_market(market: MarketState) -> None:
     """Set calibrations and multipliers anew."""
     groups = market.groups
     count = len(groups.groups)
@@ -458,13 +460,13 @@ def steer_market(market: Market) -> None:
     rates = market.rates
     if not rates.any():
         elapsed_s = max((market.now - market.first_asked) / SECOND, 60.0)
-        rates = groups.table[:, G_ASKED] / elapsed_s
+        rates = groups.table[:, G_REQUESTS] / elapsed_s
     if len(rates) < len(groups.table):
         rates = np.pad(rates, (0, len(groups.table) - len(rates)))
     steer_groups(groups, market.traffic, rates, market.now)
 
 
-def end_promises(market: Market) -> None:
+def end_promises(market: MarketState) -> None:
     """Give back what was kept for views that did not come."""
     promised = market.records.promised
     limit = market.now - int(market.promise_wait * SECOND)
@@ -487,7 +489,7 @@ def end_promises(market: Market) -> None:
         market.views_lost *= 0.5
 
 
-def drop_records(market: Market) -> None:
+def drop_records(market: MarketState) -> None:
     """Forget requests that nothing can become of any more."""
     records = market.records
     lines = [group.line for group in market.groups.groups]
@@ -509,7 +511,7 @@ def drop_records(market: Market) -> None:
         market.seen.discard(order.popleft()[1])
 
 
-def forget_record(market: Market, name: str) -> None:
+def forget_record(market: MarketState, name: str) -> None:
     shown = market.records.shown.pop(name, None)
     if shown is None:
         return

@@ -14,7 +14,7 @@ from contatto.learning.budgets import (
     NO_END_S,
     SECOND,
     UNITS,
-    Plan,
+    BudgetPlan,
     Traffic,
     amount_between,
     cumulate,
@@ -27,15 +27,15 @@ from contatto.learning.budgets import (
 from contatto.learning.columns import (
     BINS,
     DAY_S,
-    G_ASKED,
     G_ENDS,
     G_MULTIPLIER,
     G_OFFSET,
     G_OPEN,
+    G_REQUESTS,
     G_STARTS,
 )
-from contatto.learning.groups import Group, Groups
-from contatto.learning.lines import BidType, BudgetMode, Pacing
+from contatto.learning.groups import AuctionGroup, Groups
+from contatto.learning.lines import LineBidType, LineBudgetMode, LinePacing
 
 _FASTEST: Final = 0.7
 """A multiplier changes by no more in a step, as a logarithm."""
@@ -60,7 +60,7 @@ def pace_campaigns(
         rates: requests a second that each ad group could have served lately.
         now: the time.
     """
-    campaigns: dict[str, list[Group]] = {}
+    campaigns: dict[str, list[AuctionGroup]] = {}
     for group in groups.groups:
         if group.line.campaign_id:
             campaigns.setdefault(group.line.campaign_id, []).append(group)
@@ -72,22 +72,22 @@ def pace_campaigns(
     return shares
 
 
-def has_campaign_budget(group: Group) -> bool:
+def has_campaign_budget(group: AuctionGroup) -> bool:
     """Return whether the campaign of an ad group has a budget."""
     line = group.line
-    return line.campaign_micros is not None and line.campaign_mode is not BudgetMode.INFINITE
+    return line.campaign_micros is not None and line.campaign_mode is not LineBudgetMode.INFINITE
 
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
     """The ad groups of a campaign with a budget; the first that is ``able`` keeps its plan."""
 
-    members: list[Group]
-    able: list[Group]
+    members: list[AuctionGroup]
+    able: list[AuctionGroup]
 
     @property
     def is_by_day(self) -> bool:
-        return self.able[0].line.campaign_mode is BudgetMode.DAY
+        return self.able[0].line.campaign_mode is LineBudgetMode.DAY
 
     @property
     def goal(self) -> int:
@@ -100,7 +100,7 @@ class _Pool:
         return sum(member.spent_day if self.is_by_day else member.spent_ever for member in self.members)
 
 
-def _is_open(groups: Groups, group: Group, now: int) -> bool:
+def _is_open(groups: Groups, group: AuctionGroup, now: int) -> bool:
     row = groups.table[group.number]
     return bool(row[G_OPEN]) and bool(row[G_STARTS] <= now / SECOND < row[G_ENDS])
 
@@ -118,10 +118,12 @@ def _pace_pool(
     coming_s = HORIZON_S * amount / max(lately, 1e-9)
     prices, counts, asked = np.zeros(BINS), np.zeros(BINS), 0.0
     for each in able:
-        weight = float(rates[each.number]) * coming_s / max(float(groups.table[each.number, G_ASKED]), 1e-9)
+        weight = (
+            float(rates[each.number]) * coming_s / max(float(groups.table[each.number, G_REQUESTS]), 1e-9)
+        )
         prices += groups.prices[each.number] * weight / each.correction
         counts += groups.counts[each.number] * weight
-        asked += float(groups.table[each.number, G_ASKED])
+        asked += float(groups.table[each.number, G_REQUESTS])
     wanted = _due(groups, pool, plan, curve, ahead_s)
     multiplier = find_multiplier(prices, counts, 1.0, wanted)
     had = able[0].campaign_paced
@@ -131,16 +133,16 @@ def _pace_pool(
     return {each.number: _share(groups, each, multiplier) for each in able}
 
 
-def _share(groups: Groups, group: Group, multiplier: float) -> Share:
+def _share(groups: Groups, group: AuctionGroup, multiplier: float) -> Share:
     group.campaign_paced = multiplier
-    asked = max(float(groups.table[group.number, G_ASKED]), 1e-9)
+    asked = max(float(groups.table[group.number, G_REQUESTS]), 1e-9)
     cost = spend_at(groups.prices[group.number], multiplier) / asked
     return Share(multiplier, cost / group.correction)
 
 
-def _due(groups: Groups, pool: _Pool, plan: Plan, curve: NDArray[np.float64], ahead_s: float) -> float:
+def _due(groups: Groups, pool: _Pool, plan: BudgetPlan, curve: NDArray[np.float64], ahead_s: float) -> float:
     """Units that the plan wants promised until a moment, beyond what is spent and promised."""
-    if all(each.line.pacing is Pacing.FAST for each in pool.able):
+    if all(each.line.pacing is LinePacing.FAST for each in pool.able):
         due = min((ahead_s - plan.from_s) / FAST_S, 1.0)
     else:
         whole = amount_between(curve, plan.from_s, plan.until_s)
@@ -149,7 +151,7 @@ def _due(groups: Groups, pool: _Pool, plan: Plan, curve: NDArray[np.float64], ah
     return max(plan.spent + plan.amount * due - spent, 0.0) / max(groups.view_rate, 0.05)
 
 
-def _plan_of(pool: _Pool, curve: NDArray[np.float64], now_s: float) -> Plan:
+def _plan_of(pool: _Pool, curve: NDArray[np.float64], now_s: float) -> BudgetPlan:
     """The plan of a campaign; one that runs without an end has a new one in each step."""
     head, ends_s = pool.able[0], _end_of(pool.able)
     if head.campaign_plan.amount and (pool.is_by_day or ends_s < math.inf):
@@ -162,11 +164,11 @@ def _plan_of(pool: _Pool, curve: NDArray[np.float64], now_s: float) -> Plan:
         if is_new:  # the first day gets the part of it that is left
             whole = amount_between(curve, head.day_from / SECOND, head.day_until / SECOND)
             left *= amount_between(curve, now_s, head.day_until / SECOND) / max(whole, 1e-9)
-    head.campaign_plan = Plan(now_s, max(until_s, now_s + 1.0), float(pool.counted), max(left, 1.0))
+    head.campaign_plan = BudgetPlan(now_s, max(until_s, now_s + 1.0), float(pool.counted), max(left, 1.0))
     return head.campaign_plan
 
 
-def _end_of(able: Sequence[Group]) -> float:
+def _end_of(able: Sequence[AuctionGroup]) -> float:
     """Return when the last ad group ends, in seconds since 1970."""
     return max(math.inf if group.line.ends_ts is None else group.line.ends_ts / SECOND for group in able)
 
@@ -208,25 +210,25 @@ def steer_groups(groups: Groups, traffic: Traffic, rates: NDArray[np.float64], n
         groups.table[group.number, G_MULTIPLIER] = found
 
 
-def target_of(group: Group) -> float:
+def target_of(group: AuctionGroup) -> float:
     """What a conversion may cost, in micros; 0 without a target."""
     line = group.line
-    return float(line.bid_micros or 0) if line.bid_type is BidType.CUSTOM else 0.0
+    return float(line.bid_micros or 0) if line.bid_type is LineBidType.CUSTOM else 0.0
 
 
-def is_target_too_low(group: Group, now: int) -> bool:
+def is_target_too_low(group: AuctionGroup, now: int) -> bool:
     """Return whether a cost target holds an ad group back that had its time to learn and won little by it."""
     is_held = target_of(group) > 0.0 and not group.is_paced
     return is_held and not _has_time_to_learn(group, now) and group.lately_expected < FEW_A_DAY
 
 
-def _has_time_to_learn(group: Group, now: int) -> bool:
+def _has_time_to_learn(group: AuctionGroup, now: int) -> bool:
     """Return whether an ad group may still learn at more than its cost target."""
     return now - max(group.began_at, group.line.starts_ts or 0) < LEARNING_S * SECOND
 
 
 def _multiplier(
-    groups: Groups, group: Group, traffic: Traffic, rate: float, now: int, among: int | Share
+    groups: Groups, group: AuctionGroup, traffic: Traffic, rate: float, now: int, among: int | Share
 ) -> float:
     """The multiplier of an ad group ``among`` so many that are open, or by the budget of its campaign."""
     target = target_of(group)
@@ -257,10 +259,10 @@ def _multiplier(
     return found
 
 
-def _pace(groups: Groups, group: Group, traffic: Traffic, rate: float, now: int) -> float:
+def _pace(groups: Groups, group: AuctionGroup, traffic: Traffic, rate: float, now: int) -> float:
     """The multiplier that spends the budget along its plan."""
     number = group.number
-    asked = float(groups.table[number, G_ASKED])
+    asked = float(groups.table[number, G_REQUESTS])
     group.wanted = _wanted(groups, group, traffic, rate, now)
     wanted = group.wanted * group.correction
     multiplier = find_multiplier(groups.prices[number], groups.counts[number], asked, wanted)
@@ -273,7 +275,7 @@ def _pace(groups: Groups, group: Group, traffic: Traffic, rate: float, now: int)
 
 
 def _explore(
-    groups: Groups, group: Group, traffic: Traffic, rate: float, now: int, micros_a_day: float
+    groups: Groups, group: AuctionGroup, traffic: Traffic, rate: float, now: int, micros_a_day: float
 ) -> float:
     """The multiplier that spends an amount in a day along the curve of requests."""
     curve = _curve(groups, group, traffic)
@@ -284,7 +286,7 @@ def _explore(
     wanted = micros_a_day * UNITS * share / max(rate * HORIZON_S, 1.0)
     number = group.number
     return find_multiplier(
-        groups.prices[number], groups.counts[number], float(groups.table[number, G_ASKED]), wanted
+        groups.prices[number], groups.counts[number], float(groups.table[number, G_REQUESTS]), wanted
     )
 
 
@@ -316,7 +318,7 @@ def check_spend(groups: Groups, newest: NDArray[np.float64], passed_s: float) ->
             group.cost_factor = min(max(factor, FACTORS[0]), FACTORS[1])
 
 
-def _wanted(groups: Groups, group: Group, traffic: Traffic, rate: float, now: int) -> float:
+def _wanted(groups: Groups, group: AuctionGroup, traffic: Traffic, rate: float, now: int) -> float:
     """Units to spend for each request that comes next, so that spend follows the plan."""
     now_s = now / SECOND
     line = group.line
@@ -324,17 +326,17 @@ def _wanted(groups: Groups, group: Group, traffic: Traffic, rate: float, now: in
     if not group.plan.amount:
         group.plan = _make_plan(group, curve, now_s)
     plan = group.plan
-    if line.budget_mode is BudgetMode.TOTAL and line.ends_ts is None:
+    if line.budget_mode is LineBudgetMode.TOTAL and line.ends_ts is None:
         plan.from_s, plan.until_s, plan.spent = now_s, now_s + NO_END_S, float(group.counted)
         plan.amount = goal_units(line) - group.counted
     spent = group.counted + group.promised * groups.view_rate
     ahead_s = min(now_s + HORIZON_S, max(plan.until_s, now_s + 1.0))
-    if line.pacing is Pacing.FAST:
+    if line.pacing is LinePacing.FAST:
         due = min((ahead_s - plan.from_s) / FAST_S, 1.0)
     else:
         whole = amount_between(curve, plan.from_s, plan.until_s)
         due = amount_between(curve, plan.from_s, ahead_s) / max(whole, 1e-9)
-    is_smooth = line.pacing is not Pacing.FAST
+    is_smooth = line.pacing is not LinePacing.FAST
     group.ahead = plan.spent + plan.amount * due if is_smooth else math.inf
     groups.refresh(group)
     amount = amount_between(curve, now_s, ahead_s)
@@ -344,7 +346,7 @@ def _wanted(groups: Groups, group: Group, traffic: Traffic, rate: float, now: in
     return wanted / max(coming, 1.0)
 
 
-def _curve(groups: Groups, group: Group, traffic: Traffic) -> NDArray[np.float64]:
+def _curve(groups: Groups, group: AuctionGroup, traffic: Traffic) -> NDArray[np.float64]:
     """The curve of an ad group, summed up; it changes with the day and with the countries."""
     known = groups.curves.get(group.number)
     if known is None or known[0] != traffic.day:
@@ -354,19 +356,19 @@ def _curve(groups: Groups, group: Group, traffic: Traffic) -> NDArray[np.float64
     return known[1]
 
 
-def _make_plan(group: Group, curve: NDArray[np.float64], now_s: float) -> Plan:
+def _make_plan(group: AuctionGroup, curve: NDArray[np.float64], now_s: float) -> BudgetPlan:
     """The plan of a budget from now on; the first day of an ad group gets the part of it that is left."""
     line = group.line
     starts_s = (line.starts_ts or 0) / SECOND
     begins_s = max(now_s, starts_s)
     ends_s = math.inf if line.ends_ts is None else line.ends_ts / SECOND
     left = goal_units(line) - group.counted
-    if line.budget_mode is BudgetMode.TOTAL:
+    if line.budget_mode is LineBudgetMode.TOTAL:
         until_s = ends_s if ends_s < math.inf else begins_s + NO_END_S
-        return Plan(begins_s, max(until_s, begins_s + 1.0), float(group.counted), left)
+        return BudgetPlan(begins_s, max(until_s, begins_s + 1.0), float(group.counted), left)
     from_s, until_s = group.day_from / SECOND, min(group.day_until / SECOND, ends_s)
     is_first = group.began_at >= group.day_from and group.spent_ever == 0
     if is_first:
         whole = amount_between(curve, from_s, group.day_until / SECOND)
         left *= amount_between(curve, begins_s, group.day_until / SECOND) / max(whole, 1e-9)
-    return Plan(begins_s, max(until_s, begins_s + 1.0), float(group.counted), max(left, 1.0))
+    return BudgetPlan(begins_s, max(until_s, begins_s + 1.0), float(group.counted), max(left, 1.0))

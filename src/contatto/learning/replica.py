@@ -13,13 +13,13 @@ from contatto.learning.budgets import SECOND, UNITS, find_quantile
 from contatto.learning.columns import (
     A_GROUP,
     A_ON,
-    G_ASKED,
     G_AVAILABLE,
     G_MULTIPLIER,
     G_OFFSET,
+    G_REQUESTS,
     MOST_AD_FEATURES,
-    V_ASKED_AT,
     V_DECAYED_AT,
+    V_REQUESTED_AT,
 )
 from contatto.learning.features import (
     BUSY,
@@ -32,25 +32,25 @@ from contatto.learning.features import (
     name_hash,
     said_by,
 )
-from contatto.learning.groups import Group
-from contatto.learning.impressions import Shown
+from contatto.learning.groups import AuctionGroup
+from contatto.learning.impressions import Impression
 from contatto.learning.lines import AdGroupLine, AdLine, Decision, RequestLine
-from contatto.learning.market import VIEWER_ARRAYS, Market
+from contatto.learning.market import VIEWER_ARRAYS, MarketState
 from contatto.learning.marketplace import Marketplace, decide_request
-from contatto.learning.model import NOBODY, Features, GroupThen, Record
+from contatto.learning.model import NOBODY, Features, GroupSnapshot, Record
 from contatto.learning.outcomes import steer_market
 from contatto.learning.pacing import target_of
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
+class RandomArmAd:
     """The ad that was drawn, by the API's number, and the chance that it had."""
 
     ad: int
     propensity: float
 
 
-def draw_ad(market: Market, record: Record, offer: int) -> Lot | None:
+def pick_random_ad(market: MarketState, record: Record, offer: int) -> RandomArmAd | None:
     """Draw among the ads of a record that may serve; None when none of them can pay for the place.
 
     The auction as learned was just held: the scratch arrays hold the ads that may serve. An ad group is drawn
@@ -81,7 +81,7 @@ def draw_ad(market: Market, record: Record, offer: int) -> Lot | None:
     for group, ads in by_group.items():
         if left < weights[group]:
             ad = ads[min(int(left / weights[group] * len(ads)), len(ads) - 1)]
-            return Lot(int(groups.ad_ids[ad]), weights[group] / total / len(ads))
+            return RandomArmAd(int(groups.ad_ids[ad]), weights[group] / total / len(ads))
         left -= weights[group]
     return None
 
@@ -93,7 +93,7 @@ STRANGER: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuctionRequest:
     """A request, with the ads that may serve it; numbers are the API's, money is micros."""
 
     nonce: int
@@ -150,12 +150,12 @@ class _LearnedFields(Fields):
 
     def __init__(self, of: Fields) -> None:
         super().__init__(of.origin)
-        self.known = {name: _Learned(each.field, each) for name, each in of.known.items()}
+        self.by_name = {name: _Learned(each.field, each) for name, each in of.by_name.items()}
         self._learned = lru_cache(MOST_FIELDS)(_Learned)
 
     def values_of(self, field: str) -> Values | None:
-        if field in self.known or len(self.known) >= MOST_FIELDS:
-            return self.known.get(field)
+        if field in self.by_name or len(self.by_name) >= MOST_FIELDS:
+            return self.by_name.get(field)
         return self._learned(f"{self.origin}\0{field}")
 
 
@@ -174,7 +174,7 @@ class Replica:
         self.version = version
         self._business_seed = business_seed
         self._marketplace = marketplace
-        self.market: Market = marketplace.market
+        self.market: MarketState = marketplace.market
         self.market.asked_fields = _LearnedFields(self.market.asked_fields)
         self._added: dict[str, AdGroupLine | AdLine] = {}
         self._told: tuple[list[AdGroupLine | AdLine], int] = ([], 0)
@@ -222,13 +222,13 @@ class Replica:
             if place is not None:
                 groups.table[place, G_MULTIPLIER] = multiplier
 
-    def decide(self, asked: Asked) -> Record:
+    def decide(self, asked: AuctionRequest) -> Record:
         """Choose the ad of a request."""
         record = self.propose(asked)
         self.note_shown(record)
         return record
 
-    def propose(self, asked: Asked) -> Record:
+    def propose(self, asked: AuctionRequest) -> Record:
         """Choose the ad that would be shown; whoever shows it says so to ``note_shown``."""
         record = self._decide(asked)
         if self._warm(record) and not record.ad:
@@ -245,10 +245,10 @@ class Replica:
     def take_back(self, record: Record) -> None:
         """Forget the request of a record, before a decision for it is made again."""
         if record.viewer != NOBODY:
-            before = np.frombuffer(record.known["table"])[V_ASKED_AT]
-            self.market.viewers.table[self.row_of(record.viewer), V_ASKED_AT] = before
+            before = np.frombuffer(record.history["table"])[V_REQUESTED_AT]
+            self.market.viewers.table[self.row_of(record.viewer), V_REQUESTED_AT] = before
 
-    def _decide(self, asked: Asked) -> Record:
+    def _decide(self, asked: AuctionRequest) -> Record:
         market = self.market
         market.now = max(market.now, asked.ts)
         rows = market.groups.by_number.rows_of(asked.available_micros)
@@ -271,10 +271,10 @@ class Replica:
 
     def _groups_then(
         self, numbers: Iterable[int], rows: NDArray[np.int64], left: list[float]
-    ) -> list[GroupThen]:
+    ) -> list[GroupSnapshot]:
         table = self.market.groups.table
         multipliers, offsets = table[rows, G_MULTIPLIER].tolist(), table[rows, G_OFFSET].tolist()
-        return list(map(GroupThen, numbers, left, multipliers, offsets))
+        return list(map(GroupSnapshot, numbers, left, multipliers, offsets))
 
     def row_of(self, viewer: str) -> int:
         """The row of a viewer; that of nobody is as if nothing had ever been seen."""
@@ -306,7 +306,7 @@ class Replica:
             for group in record.groups
             if group.multiplier == 0.0 and group.number not in self._multipliers
         ]
-        fresh = [place for place in fresh if groups.table[place, G_ASKED] > 0.0]
+        fresh = [place for place in fresh if groups.table[place, G_REQUESTS] > 0.0]
         if not fresh:
             return False
         before = groups.table[:, G_MULTIPLIER].copy()
@@ -320,7 +320,7 @@ class Replica:
         return bool(before[fresh].any())
 
 
-def answer(market: Market, record: Record) -> None:
+def answer(market: MarketState, record: Record) -> None:
     """Hold the auction of a record as it stands, and write the answer into it; nothing is promised here."""
     groups = market.groups
     rows = _set_available(market, record)
@@ -329,22 +329,22 @@ def answer(market: Market, record: Record) -> None:
     _hold(market, record)
 
 
-def _set_available(market: Market, record: Record) -> NDArray[np.int64]:
+def _set_available(market: MarketState, record: Record) -> NDArray[np.int64]:
     """Set what is left of the budgets of a record, which each auction changes; rows of its ad groups."""
     rows = market.groups.by_number.rows_of(each.number for each in record.groups)
     market.groups.table[rows, G_AVAILABLE] = [group.available for group in record.groups]
     return rows
 
 
-def _hold(market: Market, record: Record) -> None:
+def _hold(market: MarketState, record: Record) -> None:
     """Hold the auction of a record, whose ad groups stand in their table as the record says."""
     market.groups.able[:] = -1
     decision, shown = _hold_for(market, record, record.ads, record.floor_micros)
     lot = None
     if record.trial < 0 and shown is not None:
         market.snapshots.give_back(shown)
-        lot = draw_ad(market, record, decision.offer_micros)
-        restore_viewer(market, market.viewers.by_id[record.viewer], record.known)
+        lot = pick_random_ad(market, record, decision.offer_micros)
+        restore_viewer(market, market.viewers.by_id[record.viewer], record.history)
         _set_available(market, record)
         shown = None if lot is None else _hold_for(market, record, [lot.ad], 1)[1]
     if shown is None:
@@ -360,13 +360,13 @@ def _hold(market: Market, record: Record) -> None:
         settle_record(record)
 
 
-def _number_of(group: Group) -> int:
+def _number_of(group: AuctionGroup) -> int:
     return int(group.line.adgroup_id)
 
 
 def _hold_for(
-    market: Market, record: Record, ads: Sequence[int], floor: int
-) -> tuple[Decision, Shown | None]:
+    market: MarketState, record: Record, ads: Sequence[int], floor: int
+) -> tuple[Decision, Impression | None]:
     """Hold an auction for the place of a record, and promise nothing."""
     market.seed, market.requests = record.seed, record.number - 1
     groups, records, name = market.groups, market.records, str(record.nonce)
@@ -389,7 +389,7 @@ def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Re
     replica.set_live(record.added)
     market.now = record.ts
     row = replica.row_of(record.viewer)
-    restore_viewer(market, row, record.known)
+    restore_viewer(market, row, record.history)
     bare = Record(*(getattr(record, name) for name in Record.__struct_fields__[:_ASKED_FIELDS]))
     for name in ("placement", "to_beat_micros", "trial", "lines"):
         setattr(bare, name, getattr(record, name))
@@ -400,12 +400,12 @@ def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Re
 _ASKED_FIELDS: Final = Record.__struct_fields__.index("ad")
 
 
-def forget_stranger(market: Market) -> None:
+def forget_stranger(market: MarketState) -> None:
     """Nothing is remembered of those who did not consent: the next one is as unknown as the first."""
     viewers = market.viewers
     for name in VIEWER_ARRAYS:
         getattr(viewers, name)[STRANGER] = -1 if name in ("recent", "known") else 0
-    viewers.table[STRANGER, V_ASKED_AT] = -1e9
+    viewers.table[STRANGER, V_REQUESTED_AT] = -1e9
     viewers.table[STRANGER, V_DECAYED_AT] = market.now / SECOND
 
 
@@ -414,7 +414,7 @@ def is_same(known: AdGroupLine | AdLine, line: AdGroupLine | AdLine) -> bool:
     return msgspec.structs.replace(known, ts=0) == msgspec.structs.replace(line, ts=0)
 
 
-def _pack_features(market: Market, shown: Shown) -> Features:
+def _pack_features(market: MarketState, shown: Impression) -> Features:
     kept, place = market.snapshots, shown.place
     count = int(kept.counts[place])
     return Features(
@@ -425,11 +425,11 @@ def _pack_features(market: Market, shown: Shown) -> Features:
     )
 
 
-def _pack_viewer(market: Market, row: int) -> dict[str, bytes]:
+def _pack_viewer(market: MarketState, row: int) -> dict[str, bytes]:
     return {name: getattr(market.viewers, name)[row].tobytes() for name in VIEWER_ARRAYS}
 
 
-def restore_viewer(market: Market, row: int, known: dict[str, bytes]) -> None:
+def restore_viewer(market: MarketState, row: int, known: dict[str, bytes]) -> None:
     """Put back what was remembered of a viewer when a decision was made."""
     for name in VIEWER_ARRAYS:
         array = getattr(market.viewers, name)
@@ -487,7 +487,7 @@ def take_line(marketplace: Marketplace, line: AdGroupLine | AdLine, ts: int) -> 
     marketplace.take(msgspec.structs.replace(line, ts=ts))
 
 
-def name_stranger(market: Market, request: str) -> None:
+def name_stranger(market: MarketState, request: str) -> None:
     """Who taps without consent is somebody of their own from here on: only so a chat can be credited."""
     shown = market.records.shown.get(request)
     if shown is None or shown.viewer != STRANGER or not shown.viewed_at:
@@ -500,7 +500,7 @@ def name_stranger(market: Market, request: str) -> None:
     shown.viewer = row
 
 
-def _promise(market: Market, record: Record, features: Features) -> None:
+def _promise(market: MarketState, record: Record, features: Features) -> None:
     groups, records, kept = market.groups, market.records, market.snapshots
     place = kept.take()
     hashes = np.frombuffer(features.hashes, np.uint64)
@@ -513,7 +513,7 @@ def _promise(market: Market, record: Record, features: Features) -> None:
     name, ad = str(record.nonce), groups.ad_by_id[str(record.ad)]
     group = groups.groups[int(groups.ads[ad, A_GROUP])]
     row = market.viewers.by_id.get(record.viewer, STRANGER)
-    shown = records.shown[name] = Shown(
+    shown = records.shown[name] = Impression(
         name, ad, group.number, row, market.now, record.offer_micros, record.price_micros,
         record.propensity, tuple(record.p), tuple(record.raw), place,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from contatto.learning.columns import (
 from contatto.learning.features import Fields, Values
 from contatto.learning.groups import GROUP_ARRAYS
 from contatto.learning.impressions import SNAPSHOT_ARRAYS
-from contatto.learning.market import VIEWER_ARRAYS, Market
+from contatto.learning.market import VIEWER_ARRAYS, MarketState
 
 _MAGIC: Final = b"contatto marketplace 11\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
@@ -40,7 +40,7 @@ class Different(Exception):
     """What was saved is of a marketplace with another seed, policy or settings."""
 
 
-def save_market(market: Market) -> bytes:
+def save_market(market: MarketState) -> bytes:
     """All that the marketplace knows, with a digest in front."""
     table = market.learned
     used = np.flatnonzero(table.family_of != FAMILIES)
@@ -77,7 +77,7 @@ def save_market(market: Market) -> bytes:
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
-def restore_market(market: Market, raw: bytes) -> None:
+def restore_market(market: MarketState, raw: bytes) -> None:
     """Fill a new marketplace with what was saved.
 
     Raises:
@@ -143,7 +143,7 @@ def _restore_arrays(holder: object, packed: dict[str, Any]) -> None:
         setattr(holder, name, _unpack(each))
 
 
-def _pack_snapshots(market: Market) -> list[Any]:
+def _pack_snapshots(market: MarketState) -> list[Any]:
     """Only rows that are in use, and of them only what is."""
     kept = market.snapshots
     used = np.setdiff1d(np.arange(len(kept.counts)), np.array(kept.free, np.int64))
@@ -156,7 +156,7 @@ def _pack_snapshots(market: Market) -> list[Any]:
     return [len(kept.counts), _pack(used), {name: _pack(each) for name, each in rows.items()}]
 
 
-def _restore_snapshots(market: Market, packed: list[Any], free: list[int]) -> None:
+def _restore_snapshots(market: MarketState, packed: list[Any], free: list[int]) -> None:
     size, used, arrays = packed
     rows = _unpack(used)
     for name, each in arrays.items():
@@ -176,14 +176,14 @@ def _restore_snapshots(market: Market, packed: list[Any], free: list[int]) -> No
 def _pack_fields(fields: Fields) -> list[Any]:
     return [
         [name, each.hashes, each.counts, each.numbers, each.knots, each.is_list]
-        for name, each in fields.known.items()
+        for name, each in fields.by_name.items()
     ]
 
 
 def _restore_fields(fields: Fields, packed: list[Any]) -> None:
-    fields.known = {}
+    fields.by_name = {}
     for name, hashes, counts, numbers, knots, is_list in packed:
         values = Values(f"{fields.origin}\0{name}")
         values.hashes, values.counts, values.numbers, values.knots = hashes, counts, numbers, knots
         values.is_list = is_list
-        fields.known[name] = values
+        fields.by_name[name] = values

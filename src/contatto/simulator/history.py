@@ -65,7 +65,7 @@ from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.learning.columns import G_MULTIPLIER
 from contatto.learning.model import NOBODY, Entry, EntryKind, Phase, Record
-from contatto.learning.replica import Asked, Replica
+from contatto.learning.replica import AuctionRequest, Replica
 from contatto.measurement import rules
 from contatto.measurement.actions import record_taps, stamp_ticket
 from contatto.measurement.index import record_views
@@ -255,7 +255,7 @@ class History:
             trial = trial_of(visitor.viewer_id, self._trial_share)
         able, available, left_out = auction.compare(request, sight.at)
         self._decisions += 1
-        question = Asked(
+        question = AuctionRequest(
             number_at(ts // 1_000, self._decisions), ts, viewer, request.country, features_of(request),
             max(request.floor_micros, RESERVE_MICROS), able, available, left_out, trial,
         )  # fmt: skip

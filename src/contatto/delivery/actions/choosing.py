@@ -30,7 +30,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_number
 from contatto.kit.timestamps import micros
 from contatto.learning.model import NOBODY, Hurdle, Record
-from contatto.learning.replica import Asked, settle_record
+from contatto.learning.replica import AuctionRequest, settle_record
 from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import NameId, sign_ticket, viewer_id_of
 from contatto.operators.actions import placement_of
@@ -104,12 +104,12 @@ async def has_view_left(shop: Shop, request: AdRequest, record: Record, claims: 
     return False
 
 
-def gather_able(shop: Shop, request: AdRequest, nonce: int, now: datetime, limits: Limits) -> Asked:
+def gather_able(shop: Shop, request: AdRequest, nonce: int, now: datetime, limits: Limits) -> AuctionRequest:
     """Gather the ads of one business that may compete for a request, with their budgets."""
     viewer = _pseudonym(shop.server.live_ads.name_id, shop.business_id, request)
     floor = max(request.floor_micros, RESERVE_MICROS)
     able, available, left_out = _compare(shop, request, now, viewer, floor, limits)
-    return Asked(
+    return AuctionRequest(
         nonce, micros(now), viewer, request.country, features_of(request), floor, able, available,
         {number: why for number, why in left_out.items() if number not in available},
         trial_of(viewer, shop.server.trial_share) if viewer != NOBODY else 0,

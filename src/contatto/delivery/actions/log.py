@@ -38,7 +38,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model import ErasedPeople, LeadCaptured, LeadStatus, LeadStatusChanged, Origin
 from contatto.learning.lines import AdGroupLine, AdLine
-from contatto.learning.model import NOBODY, Entry, EntryKind, Record, ViewerSaid
+from contatto.learning.model import NOBODY, Entry, EntryKind, OutcomeBody, Record
 from contatto.measurement.index import list_credited
 from contatto.measurement.model import Attribution, ConversionKind
 from contatto.measurement.rules import natural_number
@@ -310,7 +310,7 @@ def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) 
 
 def _outcome_entry(tx: Tx, kind: EntryKind, said: str, touched: Entry, converted_ts: int) -> entries.NewEntry:
     happened = converted_ts if kind in (EntryKind.CONVERSATION, EntryKind.LEAD) else 0
-    body = msgspec.msgpack.encode(ViewerSaid(said, happened))
+    body = msgspec.msgpack.encode(OutcomeBody(said, happened))
     return entries.NewEntry(kind, micros(tx.now), touched.nonce, touched.ad_id, body=body)
 
 
@@ -354,7 +354,7 @@ def forget_viewers(tx: Tx, gone: ErasedPeople) -> set[str]:
 def without_viewer(record: Record) -> Record:
     """A decision without the viewer whom it was for."""
     place = {name: value for name, value in record.features.items() if name in _OF_THE_PLACE}
-    return msgspec.structs.replace(record, viewer=NOBODY, features=place, known={}, shown=None)
+    return msgspec.structs.replace(record, viewer=NOBODY, features=place, history={}, shown=None)
 
 
 AT_ONCE: Final = 2_000
@@ -424,8 +424,8 @@ def _opened(entry: Entry) -> Logged:
     if entry.kind is EntryKind.DECISION:
         return Logged(entry, read_record(entry.body))
     if entry.kind in _SAID:
-        said = msgspec.msgpack.decode(entry.body, type=ViewerSaid)
-        return Logged(entry, said=said.said, ts=said.ts)
+        said = msgspec.msgpack.decode(entry.body, type=OutcomeBody)
+        return Logged(entry, said=said.value, ts=said.ts)
     return Logged(entry)
 
 

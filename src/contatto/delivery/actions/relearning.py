@@ -30,16 +30,16 @@ from contatto.kit.timestamps import from_micros, micros
 from contatto.learning.batch_learning import (
     Floats,
     Weights,
+    apply_weights,
     batch_of,
     forget_weights,
-    lay_over,
     learn_pass,
     map_batches,
     predict_batch,
     weights_of,
 )
-from contatto.learning.evaluation import Judged, judge_estimates
-from contatto.learning.market import Market
+from contatto.learning.evaluation import PredictionScore, score_predictions
+from contatto.learning.market import MarketState
 from contatto.learning.model import ModelVersion, Question
 from contatto.learning.replica import new_marketplace
 
@@ -62,7 +62,7 @@ class Prepared:
     """What is to be learned again: the newest model of a business and its market, and the files."""
 
     saved: bytes
-    market: Market
+    market: MarketState
     sources: list[Path]
 
 
@@ -70,8 +70,8 @@ class Prepared:
 class Held:
     """Estimates of decisions that were not learned, by question: of new weights, and told at the time."""
 
-    estimated: dict[str, Judged]
-    told: dict[str, Judged]
+    estimated: dict[str, PredictionScore]
+    told: dict[str, PredictionScore]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,9 @@ def prepare_relearning(tx: Tx, business_id: str, days: int) -> Prepared | None:
     return Prepared(saved, learning.marketplace.market, [path_of(file) for file in decision_files])
 
 
-def relearn_files(computing: Computing, sources: Sequence[Path], market: Market, as_of_ts: int) -> Relearned:
+def relearn_files(
+    computing: Computing, sources: Sequence[Path], market: MarketState, as_of_ts: int
+) -> Relearned:
     """Learn from what files say of the time up to a moment.
 
     Args:
@@ -121,7 +123,7 @@ def relearn_files(computing: Computing, sources: Sequence[Path], market: Market,
         return Relearned(len(observed.samples), passes)
 
 
-def judge_files(computing: Computing, sources: Sequence[Path], market: Market, span: Span) -> Held:
+def judge_files(computing: Computing, sources: Sequence[Path], market: MarketState, span: Span) -> Held:
     """Compare predictions by the weights of `relearn_files` with those that served, for a span of decisions.
 
     A missing outcome counts as negative.
@@ -150,13 +152,13 @@ def _examples(computing: Computing, sources: Sequence[Path], as_of_ts: int) -> I
         yield Path(scratch) / "examples"
 
 
-def _judge(estimates: Floats, outcomes: Floats) -> dict[str, Judged]:
+def _judge(estimates: Floats, outcomes: Floats) -> dict[str, PredictionScore]:
     """Judge estimates of each question where it arose."""
     judged = {}
     for head, question in enumerate(Question):
         is_asked = outcomes[:, head] >= 0.0
         if is_asked.any():
-            judged[question.value] = judge_estimates(estimates[is_asked, head], outcomes[is_asked, head])
+            judged[question.value] = score_predictions(estimates[is_asked, head], outcomes[is_asked, head])
     return judged
 
 
@@ -170,7 +172,7 @@ def publish_relearned(tx: Tx, business_id: str, weights: Weights) -> ModelVersio
         Refused: CONFLICT when another model was published at the same moment.
     """
     newest = load_learning(tx, business_id)
-    lay_over(newest.marketplace.market, weights)
+    apply_weights(newest.marketplace.market, weights)
     saved = newest.marketplace.save()
     model_version = ModelVersion(
         business_id, newest.version + 1, newest.through, micros(tx.now), "relearned from files", len(saved),
@@ -230,7 +232,7 @@ def relearn_apart(raw: bytes) -> bytes:
     return msgspec.msgpack.encode(Found(relearned.examples, weights=weights_of(market)))
 
 
-def _judge_apart(ask: Ask, sources: list[Path], market: Market) -> Found:
+def _judge_apart(ask: Ask, sources: list[Path], market: MarketState) -> Found:
     relearned = relearn_files(Embedded(), sources, market, ask.from_ts)
     span = Span(ask.from_ts, ask.until_ts, ask.as_of_ts)
     return Found(relearned.examples, compare_held(judge_files(Embedded(), sources, market, span)))
@@ -239,7 +241,7 @@ def _judge_apart(ask: Ask, sources: list[Path], market: Market) -> Found:
 def compare_held(held: Held) -> list[Compared]:
     """What was learned again beside what was told at the time, by question."""
     return [
-        Compared(name, each.count, round(each.came), each.log_loss, held.told[name].log_loss)
+        Compared(name, each.count, round(each.actual), each.log_loss, held.told[name].log_loss)
         for name, each in held.estimated.items()
     ]
 

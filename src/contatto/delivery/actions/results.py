@@ -52,18 +52,18 @@ from contatto.learning.columns import CLICK, CONVERSATION, LEAD, SPAM
 from contatto.learning.evaluation import (
     STAGES,
     Floats,
-    Judged,
+    PredictionScore,
     Value,
     Weighed,
     doubly_robust,
     effective_count,
     inverse_propensity,
-    judge_estimates,
+    score_predictions,
     self_normalized,
     weigh_record,
 )
-from contatto.learning.explanations import Explained, explain_record
-from contatto.learning.lines import AdGroupLine, AdLine, Candidate, RankLine
+from contatto.learning.explanations import DecisionExplanation, explain_record
+from contatto.learning.lines import AdGroupLine, AdLine, RankCandidate, RankLine
 from contatto.learning.marketplace import Marketplace, rank_candidates
 from contatto.learning.model import NOBODY, EntryKind, Record
 from contatto.learning.replica import Replica
@@ -87,12 +87,12 @@ class Explanation:
     """A decision with what it rested on; ``explained`` is None when what it rested on is not kept."""
 
     record: Record
-    explained: Explained | None
+    explained: DecisionExplanation | None
 
     @property
     def is_erased(self) -> bool:
         """Return whether its viewer was erased: then it cannot be made again."""
-        return not self.record.known
+        return not self.record.history
 
     def verdict_of(self, ad: int, ad_group: int) -> tuple[Verdict, str]:
         """What became of an ad, and for one that was left out why."""
@@ -166,7 +166,7 @@ class Evaluation:
     """
 
     decisions: int
-    judged: dict[str, Judged]
+    judged: dict[str, PredictionScore]
     choices: dict[str, Choice] = field(default_factory=dict)
     effective: float = 0.0
 
@@ -198,7 +198,7 @@ def evaluate_log(
         asked = [nonce for nonce in log.estimates if (nonce, given) in log.happened]
         if asked:
             outcomes = np.array([(nonce, came) in log.happened for nonce in asked], np.float64)
-            judged[name] = judge_estimates(
+            judged[name] = score_predictions(
                 np.array([log.estimates[nonce][head] for nonce in asked]), outcomes
             )
     if raw is None or not log.newest:
@@ -497,16 +497,16 @@ def _aimed(groups: Sequence[AdGroup], audience: Audience) -> list[AdGroup]:
     return wanted or [group for group in groups if group.goal is Goal.LEAD] or list(groups)
 
 
-def list_known_viewers(tx: Tx, business_id: str) -> dict[str, Candidate]:
+def list_known_viewers(tx: Tx, business_id: str) -> dict[str, RankCandidate]:
     """Viewers with consent by whom delivery remembers them as, with what the last request for each said."""
-    known_viewers: dict[str, Candidate] = {}
+    known_viewers: dict[str, RankCandidate] = {}
     before = None
     for _ in range(MOST_DECISIONS // _AT_ONCE):
         latest = entries.list_decisions(tx, business_id, _AT_ONCE, before)
         for entry in latest:
             record = read_record(entry.body)
             if record.viewer != NOBODY and record.viewer not in known_viewers:
-                known_viewers[record.viewer] = Candidate(record.viewer, record.country, record.features)
+                known_viewers[record.viewer] = RankCandidate(record.viewer, record.country, record.features)
         if len(latest) < _AT_ONCE or len(known_viewers) >= MOST_VIEWERS:
             break
         before = latest[-1].seq
@@ -519,7 +519,7 @@ def _leads_of(marketplace: Marketplace, group: AdGroup) -> int:
     return 0 if place is None else groups.groups[place].leads
 
 
-def _score(marketplace: Marketplace, group: AdGroup, viewers: Mapping[str, Candidate]) -> list[float]:
+def _score(marketplace: Marketplace, group: AdGroup, viewers: Mapping[str, RankCandidate]) -> list[float]:
     market = marketplace.market
     line = RankLine(market.now, "", group.business_id, str(group.number), list(viewers.values()))
     return rank_candidates(market, line, _ignore).scores

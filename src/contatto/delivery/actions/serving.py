@@ -39,7 +39,7 @@ from contatto.kit.timestamps import micros
 from contatto.learning.features import name_hash
 from contatto.learning.lines import AdGroupLine, AdLine
 from contatto.learning.model import Record
-from contatto.learning.replica import Asked, Replica
+from contatto.learning.replica import AuctionRequest, Replica
 from contatto.learning.storage import Damaged, Different
 from contatto.measurement import store as measurement
 from contatto.operators.actions import OperatorIndex
@@ -329,7 +329,7 @@ def warm_kernels() -> None:
     replica.set_live(
         [AdGroupLine(ts=1, adgroup_id="1", advertiser_id="1"), AdLine(ts=1, ad_id="1", adgroup_id="1")]
     )
-    replica.decide(Asked(1, 1_000_000, "somebody", "SG", {"kind": "none"}, 1, [1], {1: 1.0}))
+    replica.decide(AuctionRequest(1, 1_000_000, "somebody", "SG", {"kind": "none"}, 1, [1], {1: 1.0}))
 
 
 class Shop:

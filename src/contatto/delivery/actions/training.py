@@ -32,14 +32,14 @@ from contatto.learning.lines import (
     ClickLine,
     ConversationLine,
     LeadLine,
-    LeadSource,
+    LineLeadSource,
     Quality,
     QualityLine,
     SpamLine,
     Status,
     ViewLine,
 )
-from contatto.learning.marketplace import Marketplace, Unusable, state_of
+from contatto.learning.marketplace import Marketplace, UnusableLine, state_of
 from contatto.learning.model import (
     NOBODY,
     Curve,
@@ -48,9 +48,9 @@ from contatto.learning.model import (
     GroupState,
     Influence,
     ModelVersion,
+    OutcomeBody,
+    PredictionTally,
     Question,
-    Tally,
-    ViewerSaid,
 )
 from contatto.learning.replica import is_same, name_stranger, new_marketplace, take_line, take_record
 from contatto.learning.storage import Damaged, Different
@@ -62,10 +62,10 @@ WAIT_DAYS: Final = {Question.CLICK: 0, Question.CONVERSATION: 1, Question.LEAD: 
 """So many of the newest days are left out: what comes of them may still come."""
 
 
-def keep_told(tx: Tx, business_id: str, told: Mapping[Key, Tally]) -> None:
+def keep_told(tx: Tx, business_id: str, told: Mapping[Key, PredictionTally]) -> None:
     """Add what a learner counted by ad group to what is kept by ad account."""
     accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in told})
-    by_account: dict[models.Key, list[Tally]] = {}
+    by_account: dict[models.Key, list[PredictionTally]] = {}
     for (number, day, question), tally in told.items():
         by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)
     models.save_told(tx, business_id, {key: add_tallies(some) for key, some in by_account.items()})
@@ -129,7 +129,7 @@ class Learning:
     """What was last put into the log of ad groups and ads: once is enough, whatever becomes of it."""
     counted: int = NOT_COUNTED
     """Of entries behind this one it is counted what was foretold and came; the others were counted before."""
-    told: dict[Key, Tally] = field(default_factory=dict)
+    told: dict[Key, PredictionTally] = field(default_factory=dict)
     """What was counted and is not kept yet, by ad group."""
     weighed_at: int = 0
 
@@ -290,7 +290,7 @@ def learn_entry(learning: Learning, entry: Entry) -> None:
     market.happened = [] if learning.counted < entry.seq else None
     try:
         take_entry(learning.marketplace, entry)
-    except Unusable:  # too late, or of what nobody remembers: it teaches nothing
+    except UnusableLine:  # too late, or of what nobody remembers: it teaches nothing
         learning.skipped += 1
     learning.through = entry.seq
     count_happened(market, learning.told)
@@ -325,18 +325,18 @@ def _outcome(marketplace: Marketplace, entry: Entry) -> AnyLine:
     market = marketplace.market
     shown = market.records.shown.get(str(entry.nonce))
     if shown is None:
-        raise Unusable("the impression that it is credited to is forgotten")
+        raise UnusableLine("the impression that it is credited to is forgotten")
     viewer = next(islice(market.viewers.by_id, shown.viewer, None))
     if viewer == NOBODY:
-        raise Unusable("nobody is known to have done it")
+        raise UnusableLine("nobody is known to have done it")
     who = {"viewer_id": viewer, "advertiser_id": entry.business_id}
     if entry.kind is EntryKind.CONVERSATION:
         return ConversationLine(entry.ts, **who)
     if entry.kind is EntryKind.SPAM:
         return SpamLine(entry.ts, **who)
-    said = msgspec.msgpack.decode(entry.body, type=ViewerSaid).said
+    said = msgspec.msgpack.decode(entry.body, type=OutcomeBody).value
     if entry.kind is EntryKind.LEAD:
-        return LeadLine(entry.ts, **who, source=LeadSource(said))
+        return LeadLine(entry.ts, **who, source=LineLeadSource(said))
     return QualityLine(entry.ts, **who, status=Quality(said))
 
 

@@ -13,7 +13,7 @@ from contatto.ads.rules.targeting import known_countries
 from contatto.audiences.model import LookalikeSize, LookalikeSpec
 from contatto.delivery.model import Compared, Stage
 from contatto.learning.features import hash_once
-from contatto.learning.model import Bin, LossOfDay
+from contatto.learning.model import Bin, DailyLoss
 
 PRIOR: Final = 5.0
 """As many conversions of its own count as much as those of all ad groups of the goal."""
@@ -320,19 +320,19 @@ def round_up(value: float) -> float:
 
 def draw_bins(bins: Sequence[Bin]) -> Calibration:
     """The curve of some bins; intervals that leave the box end at its edge."""
-    top = min(round_up(1.05 * max((max(each.told, each.share) for each in bins), default=0.0)), 1.0)
+    top = min(round_up(1.05 * max((max(each.predicted, each.share) for each in bins), default=0.0)), 1.0)
 
     def across(share: float) -> float:
         return _scaled(share, 0.0, top)
 
-    places = [(across(each.told), SIZE - across(each.share)) for each in bins]
+    places = [(across(each.predicted), SIZE - across(each.share)) for each in bins]
     intervals = [
-        f"M{across(each.told)} {SIZE - across(each.low)}V{SIZE - across(each.high)}" for each in bins
+        f"M{across(each.predicted)} {SIZE - across(each.low)}V{SIZE - across(each.high)}" for each in bins
     ]
     return Calibration(top, _line(places), _points(places), "".join(intervals))
 
 
-def draw_losses(days: Sequence[LossOfDay]) -> Losses:
+def draw_losses(days: Sequence[DailyLoss]) -> Losses:
     """The lines of some days, of which each has something that was foretold."""
     values = [value for day in days for value in (day.loss, day.of_rate)] or [0.0]
     step = round_up(max(max(values) - min(values), max(values) * 0.05) / 2.0)

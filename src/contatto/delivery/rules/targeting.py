@@ -172,10 +172,10 @@ MOST_WORDS: Final = 10
 _DAY_S: Final = 86_400
 _WORD: Final = re.compile(r"\w{3,}")
 _MODES: Final = {
-    BudgetMode.INFINITE: lines.BudgetMode.INFINITE,
-    BudgetMode.DAY: lines.BudgetMode.DAY,
-    BudgetMode.DYNAMIC_DAY: lines.BudgetMode.DAY,
-    BudgetMode.TOTAL: lines.BudgetMode.TOTAL,
+    BudgetMode.INFINITE: lines.LineBudgetMode.INFINITE,
+    BudgetMode.DAY: lines.LineBudgetMode.DAY,
+    BudgetMode.DYNAMIC_DAY: lines.LineBudgetMode.DAY,
+    BudgetMode.TOTAL: lines.LineBudgetMode.TOTAL,
 }
 
 
@@ -189,12 +189,12 @@ def describe_group(ad_group: AdGroup, campaign: Campaign, timezone: str) -> AdGr
         ts=0,
         adgroup_id=str(ad_group.number),
         advertiser_id=ad_group.business_id,
-        goal=lines.Goal.LEAD if ad_group.goal is Goal.LEAD else lines.Goal.CONVERSATION,
+        goal=lines.LineGoal.LEAD if ad_group.goal is Goal.LEAD else lines.LineGoal.CONVERSATION,
         budget_mode=_MODES[ad_group.budget_mode],
         budget_micros=ad_group.budget_micros,
-        bid_type=lines.BidType.CUSTOM if by_conversion else lines.BidType.NO_BID,
+        bid_type=lines.LineBidType.CUSTOM if by_conversion else lines.LineBidType.NO_BID,
         bid_micros=ad_group.bid_micros if by_conversion else None,
-        pacing=lines.Pacing.FAST if ad_group.pacing is Pacing.FAST else lines.Pacing.SMOOTH,
+        pacing=lines.LinePacing.FAST if ad_group.pacing is Pacing.FAST else lines.LinePacing.SMOOTH,
         countries=list(ad_group.countries),
         timezone=timezone,
         starts_ts=max(micros(ad_group.starts_at), 0),

@@ -31,9 +31,9 @@ from contatto.learning.model import (
     Influence,
     Influences,
     ModelVersion,
+    PredictionDay,
+    PredictionTally,
     Question,
-    Tally,
-    ToldDay,
 )
 
 models = Table(
@@ -173,7 +173,7 @@ type Key = tuple[str, str, Question]
 """Ad account, day, question."""
 
 
-def save_told(tx: Tx, business_id: str, told: Mapping[Key, Tally]) -> None:
+def save_told(tx: Tx, business_id: str, told: Mapping[Key, PredictionTally]) -> None:
     """Add to what was counted. One learner counts for a business at a time (see `store/log`)."""
     if not told:
         return
@@ -183,7 +183,7 @@ def save_told(tx: Tx, business_id: str, told: Mapping[Key, Tally]) -> None:
     rows = [
         {
             "business_id": business_id, "ad_account_id": key[0], "day": key[1], "question": key[2],
-            "body": msgspec.msgpack.encode(add_tallies([had.get(key, Tally()), tally])),
+            "body": msgspec.msgpack.encode(add_tallies([had.get(key, PredictionTally()), tally])),
         }
         for key, tally in sorted(told.items())
     ]  # fmt: skip
@@ -194,7 +194,7 @@ def save_told(tx: Tx, business_id: str, told: Mapping[Key, Tally]) -> None:
 
 def list_told(
     tx: Tx, business_id: str, since: str, ad_account_ids: Collection[str] | None = None
-) -> list[ToldDay]:
+) -> list[PredictionDay]:
     """What was counted from a day on; of some ad accounts alone, if they are given."""
     mine = [foretold.c.business_id == business_id, foretold.c.day >= since]
     if ad_account_ids is not None:
@@ -202,9 +202,11 @@ def list_told(
     return _read(tx, *mine)
 
 
-def _read(tx: Tx, *which: ColumnElement[bool]) -> list[ToldDay]:
+def _read(tx: Tx, *which: ColumnElement[bool]) -> list[PredictionDay]:
     return [
-        ToldDay(row.ad_account_id, row.day, row.question, msgspec.msgpack.decode(row.body, type=Tally))
+        PredictionDay(
+            row.ad_account_id, row.day, row.question, msgspec.msgpack.decode(row.body, type=PredictionTally)
+        )
         for row in tx.execute(select(foretold).where(*which))
     ]
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from contatto.learning import lines
-from contatto.learning.marketplace import Marketplace, Unusable
+from contatto.learning.marketplace import Marketplace, UnusableLine
 
 type Line = dict[str, Any]
 
@@ -66,7 +66,7 @@ class Engine:
             told = _KINDS[kind](**fields)
         try:
             found = self._take(told)
-        except Unusable as reason:
+        except UnusableLine as reason:
             self.complaints.append(str(reason))
             return None
         if found is None:
