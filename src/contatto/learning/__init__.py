@@ -1,1 +1,1 @@
-"""The marketplace in memory: what it learned, what it promised, and who competes."""
+"""Online learning, auctions and pacing of one marketplace in memory."""

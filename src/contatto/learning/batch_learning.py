@@ -124,7 +124,7 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
         shuffle(order, np.uint64(market.seed + turn))
         for start in range(0, len(order), SLICE):
             some = [kept[i] for i in order[start : start + SLICE].tolist()]
-            observed = observe([shown for shown in some if shown.place >= 0])
+            observed = observe([impression for impression in some if impression.place >= 0])
             places, farm_prior = np.arange(len(observed.samples)), float(market.numbers[S_FARM_PRIOR])
             let_agree(market, observed, market.snapshots, places, farm_prior)
             yield
@@ -168,11 +168,11 @@ class Observed(NamedTuple):
     outcomes: Numbers
 
 
-def observe(shown: Sequence[Impression]) -> Observed:
+def observe(impression: Sequence[Impression]) -> Observed:
     """Return samples and outcomes of views with features in memory."""
     return Observed(
-        np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64),
-        np.array([labels_of(each) for each in shown]),
+        np.array([(each.place, each.ad, each.viewer) for each in impression], np.int64),
+        np.array([labels_of(each) for each in impression]),
     )
 
 
@@ -195,18 +195,18 @@ def measure_residuals(
     return missed
 
 
-def labels_of(shown: Impression) -> tuple[float, ...]:
+def labels_of(impression: Impression) -> tuple[float, ...]:
     """What is known of a view, by head: see `slope_of`. A spam chat is one that no lead came of."""
     found = [0.0] * HEADS
-    if shown.is_settled:
-        found[CLICK] = _YES if shown.clicked_at else _NO
-    if not shown.clicked_at:
+    if impression.is_settled:
+        found[CLICK] = _YES if impression.clicked_at else _NO
+    if not impression.clicked_at:
         return tuple(found[MEANS_AGAIN])
-    found[CONVERSATION] = _YES if shown.talked_at else shown.waited_talk
-    if shown.talked_at:
-        found[SPAM] = _YES if shown.spam_at else shown.waited_spam
-        is_lead = _YES if shown.lead_at else shown.waited_lead
-        found[LEAD] = _NO if shown.spam_at else is_lead
+    found[CONVERSATION] = _YES if impression.talked_at else impression.waited_talk
+    if impression.talked_at:
+        found[SPAM] = _YES if impression.spam_at else impression.waited_spam
+        is_lead = _YES if impression.lead_at else impression.waited_lead
+        found[LEAD] = _NO if impression.spam_at else is_lead
     return tuple(found[MEANS_AGAIN])
 
 

@@ -1,4 +1,4 @@
-"""What a budget allows in a day, and the curve of requests that it is spent along."""
+"""Budget plans, price landscapes, and the daily curve of requests."""
 
 import math
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from contatto.learning.columns import BINS, BINS_AN_OCTAVE, LOWEST_OCTAVE
 from contatto.learning.lines import AdGroupLine, LineBudgetMode
 
 UNITS: Final = 1_000
-"""Prices are for a thousand views: a view costs this part of one. Spend is counted in these units."""
+"""Spend is counted in thousandths of a micro: prices are for a thousand views."""
 MOST_OF_DAY: Final = 1.25
 SECOND: Final = 1_000_000
 HORIZON_S: Final = 1_800.0
 NO_END_S: Final = 7 * 86_400.0
-"""A total budget without an end is spent as if it ended a week from now."""
+"""Assumed time until a total budget without an end is spent."""
 FAST_S: Final = 3 * 3_600.0
-"""Fast pacing means to be done with the budget in this time."""
+"""Time in which fast pacing spends the budget."""
 
 
 @dataclass(slots=True)
 class BudgetPlan:
-    """What should be spent between two instants (seconds since 1970), in units, on top of ``spent``."""
+    """Planned spend between two times in units, on top of ``spent``."""
 
     from_s: float = 0.0
     until_s: float = 0.0
@@ -33,17 +33,17 @@ class BudgetPlan:
     amount: float = 0.0
 
 
-def day_bounds(now: int, timezone: str) -> tuple[int, int]:
-    """The beginning of the local day and of the next one, in microseconds; a day may have 23 or 25 hours."""
+def day_bounds(ts: int, timezone: str) -> tuple[int, int]:
+    """Return the start of the local day and of the next one, in microseconds; a day may have 23 hours."""
     zone = ZoneInfo(timezone)
-    local = datetime.fromtimestamp(now // SECOND, zone)
+    local = datetime.fromtimestamp(ts // SECOND, zone)
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     following = (midnight.replace(tzinfo=None) + timedelta(days=1)).replace(tzinfo=zone)
     return round(midnight.timestamp()) * SECOND, round(following.timestamp()) * SECOND
 
 
 def limit_units(line: AdGroupLine) -> float:
-    """The most that may ever be charged to the present day, or in total; infinite without a budget."""
+    """Return the limit of charges of the day, or in total; infinite without a budget."""
     if line.budget_mode is LineBudgetMode.INFINITE or line.budget_micros is None:
         return float("inf")
     most = MOST_OF_DAY if line.budget_mode is LineBudgetMode.DAY else 1.0
@@ -51,46 +51,42 @@ def limit_units(line: AdGroupLine) -> float:
 
 
 def goal_units(line: AdGroupLine) -> float:
-    """What should be spent of the present day, or in total."""
+    """Return the planned spend of the day, or in total."""
     if line.budget_mode is LineBudgetMode.INFINITE or line.budget_micros is None:
         return float("inf")
     return float(line.budget_micros * UNITS)
 
 
 def find_multiplier(
-    prices: NDArray[np.float64], counts: NDArray[np.float64], asked: float, wanted: float
+    prices: NDArray[np.float64], counts: NDArray[np.float64], requests: float, units: float
 ) -> float:
-    """The least multiplier whose requests cost ``wanted`` units per request that was asked.
+    """Return the smallest multiplier that spends an amount per request on the landscape.
 
     Args:
-        prices: what the requests cost, by the bin of the multiplier that wins them.
-        counts: how many they are.
-        asked: how many requests the landscape holds.
-        wanted: what should be spent for each request, in units.
+        prices: total price of the requests by bin of the lowest winning multiplier: the landscape.
+        counts: requests by bin.
+        requests: eligible requests in the landscape.
+        units: planned spend per request.
     """
-    if asked <= 0.0 or wanted <= 0.0:
+    if requests <= 0.0 or units <= 0.0:
         return 0.0
     total = np.cumsum(prices)
-    need = wanted * asked
+    need = units * requests
     place = int(np.searchsorted(total, need))
     if place >= len(total):
-        seen = np.flatnonzero(counts)
-        return multiplier_at(float(seen[-1]) + 2.0) if len(seen) else 0.0
+        filled = np.flatnonzero(counts)
+        return multiplier_at(float(filled[-1]) + 2.0) if len(filled) else 0.0
     before = float(total[place - 1]) if place else 0.0
     inside = (need - before) / max(float(total[place]) - before, 1e-9)
     return multiplier_at(place + min(inside, 1.0))
 
 
 def find_limit(prices: NDArray[np.float64], target: float) -> float:
-    """The largest multiplier whose requests cost a target for each conversion, on the average.
+    """Return the largest multiplier with a mean cost per conversion at the target.
 
-    Under a second price who offers what a conversion may cost pays less than that. A request that a
-    multiplier wins costs that multiplier for each conversion, so the average of all that it wins is known
-    from the landscape. It is at least the target, and at most half as much more.
-
-    Args:
-        prices: what the requests cost, by the bin of the multiplier that wins them.
-        target: what a conversion may cost.
+    In a second-price auction a bid at the cost target pays less than the target. A request costs its lowest
+    winning multiplier per conversion, so the landscape gives the mean cost of all won requests. The result is
+    between the target and 1.5 times the target.
     """
     conversions = prices / _CENTRES
     average = np.cumsum(prices) / np.maximum(np.cumsum(conversions), 1e-300)
@@ -99,7 +95,7 @@ def find_limit(prices: NDArray[np.float64], target: float) -> float:
 
 
 def spend_at(prices: NDArray[np.float64], multiplier: float) -> float:
-    """What the requests cost that a multiplier wins; see `find_multiplier` for the landscape."""
+    """Return the total price of the requests that a multiplier wins; see `find_multiplier`."""
     if multiplier <= 0.0:
         return 0.0
     place = (math.log2(multiplier) - LOWEST_OCTAVE) * BINS_AN_OCTAVE
@@ -109,7 +105,7 @@ def spend_at(prices: NDArray[np.float64], multiplier: float) -> float:
 
 
 def find_quantile(counts: NDArray[np.float64], share: float) -> float:
-    """The multiplier that wins a share of all requests."""
+    """Return the multiplier that wins a share of all requests."""
     total = np.cumsum(counts)
     if total[-1] <= 0.0:
         return 0.0
@@ -120,7 +116,7 @@ _CENTRES: Final = np.exp2((np.arange(BINS) + 0.5) / BINS_AN_OCTAVE + LOWEST_OCTA
 
 
 def multiplier_at(place: float) -> float:
-    """The multiplier at an edge of the landscape's bins."""
+    """Return the multiplier at a position on the landscape's axis of bins."""
     return float(2.0 ** (place / BINS_AN_OCTAVE + LOWEST_OCTAVE))
 
 
@@ -128,17 +124,17 @@ SLOTS: Final = 96
 SLOT_S: Final = 900
 DAY_S: Final = 86_400
 _NEWEST: Final = 0.4
-"""How much the newest day counts in the curve."""
+"""Weight of the newest day in the curve."""
 _PEAK_HOUR: Final = 20.0
 _DEPTH: Final = 0.5
-"""What is thought of a day before one was seen: people ask most at eight in the evening, and a third of that
-at eight in the morning. Where they ask evenly, the first day's budget is spent a sixth too late at most."""
+"""Prior of the daily curve: most requests at 20:00, a third of that at 8:00. With an even curve the first
+day's budget is spent at most a sixth too late."""
 
 type Curve = NDArray[np.float64]
 
 
 class Traffic:
-    """Requests by country and quarter of an hour of the UTC day; the curve is a mean of days."""
+    """Requests by country and quarter hour of the UTC day, averaged over days."""
 
     def __init__(self) -> None:
         self.today = np.zeros((8, SLOTS))
@@ -150,42 +146,39 @@ class Traffic:
     def count(self, country: int, now_s: int) -> None:
         day, second = divmod(now_s, DAY_S)
         if day != self.day:
-            self._turn(day, now_s)
+            if self.day < 0:
+                self.began_s = now_s
+            else:
+                self._average_day()
+            self.today[:] = 0.0
+            self.day = day
         if country >= len(self.today):
             more = ((0, country + 8 - len(self.today)), (0, 0))
             self.today, self.mean = np.pad(self.today, more), np.pad(self.mean, more)
         self.today[country, second // SLOT_S] += 1.0
 
-    def _turn(self, day: int, now_s: int) -> None:
-        if self.day < 0:
-            self.began_s = now_s
-        else:
-            self._keep_day()
-        self.today[:] = 0.0
-        self.day = day
-
-    def _keep_day(self) -> None:
+    def _average_day(self) -> None:
         first = 0
         if self.began_s // DAY_S == self.day:
             first = -(-(self.began_s % DAY_S) // SLOT_S)
-        seen = np.arange(SLOTS) >= first
-        share = np.where(seen, np.where(self.weight > 0.0, _NEWEST, 1.0), 0.0)
+        observed = np.arange(SLOTS) >= first
+        share = np.where(observed, np.where(self.weight > 0.0, _NEWEST, 1.0), 0.0)
         self.mean += share * (self.today - self.mean)
-        self.weight[seen] += 1.0
+        self.weight[observed] += 1.0
 
     def curve_of(self, countries: NDArray[np.bool_], offset_s: float = 0.0) -> Curve:
-        """Requests in each quarter of an hour of a UTC day from these countries, smoothed.
+        """Return the smoothed requests of these countries in each quarter hour of a UTC day.
 
-        What was not seen yet follows the usual day of a zone that is ``offset_s`` seconds ahead of UTC.
+        Unobserved slots follow the prior curve of a time zone with this UTC offset.
         """
         served = np.flatnonzero(countries[: len(self.mean)])
         curve: Curve = self.mean[served].sum(axis=0)
-        seen = self.weight > 0.0
+        observed = self.weight > 0.0
         expected = usual_day(offset_s)
-        usual = float(curve[seen].sum() / expected[seen].sum()) if seen.any() else 1.0
+        usual = float(curve[observed].sum() / expected[observed].sum()) if observed.any() else 1.0
         if usual <= 0.0:
             return expected
-        curve = np.where(seen, curve, usual * expected)
+        curve = np.where(observed, curve, usual * expected)
         curve = 0.5 * curve + 0.25 * (np.roll(curve, 1) + np.roll(curve, -1))
         return np.asarray(curve + 0.01 * usual)
 
@@ -198,18 +191,18 @@ class Traffic:
 
 
 def usual_day(offset_s: float) -> Curve:
-    """The day that is expected where nothing was seen, with a mean of 1."""
+    """Return the prior daily curve, with a mean of 1."""
     hours = (np.arange(SLOTS) + 0.5) * SLOT_S / 3_600 + offset_s / 3_600
     return np.asarray(1.0 + _DEPTH * np.cos((hours - _PEAK_HOUR) * (2.0 * np.pi / 24.0)))
 
 
 def amount_between(cumulated: Curve, from_s: float, to_s: float) -> float:
-    """The area under a daily curve between two instants (seconds since 1970); days repeat."""
+    """Return the area under a repeating daily curve between two times (seconds since 1970)."""
     return _amount_until(cumulated, to_s) - _amount_until(cumulated, from_s)
 
 
 def cumulate(curve: Curve) -> Curve:
-    """A curve summed up, with 0 before its first slot."""
+    """Return the cumulative curve, with 0 before its first slot."""
     return np.concatenate((np.zeros(1), np.cumsum(curve)))
 
 

@@ -15,7 +15,7 @@ TRUST: Final = 10.0
 BOUNDS: Final = (-0.8, 0.5)
 _STEPS: Final = 8
 LEAST_WORTH: Final = 1e-30
-"""No viewer is worth less, so that there is a logarithm."""
+"""Lower bound of a viewer's value, so that it has a logarithm."""
 
 
 @compiled
@@ -58,13 +58,13 @@ EDGES_S: Final = (
     2 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 16 * HOUR,
     DAY, 1.5 * DAY, 2 * DAY, 3 * DAY, 4 * DAY, 5 * DAY, 7 * DAY, 14 * DAY, 28 * DAY,
 )  # fmt: skip
-"""Ages at which a sample that waits is looked at."""
+"""Ages at which a sample without a label is checked."""
 _SHRINK: Final = 40.0
-"""How many samples at an edge the whole market's experience is worth."""
+"""Weight of the market's label delay in that of an ad group, in samples."""
 
 
 class LabelDelays:
-    """The samples of one head that wait for their label, and how long labels take."""
+    """Samples of one head without a label, and the label delay per ad group."""
 
     def __init__(self, prior_rate: float) -> None:
         self.prior_rate = prior_rate
@@ -72,7 +72,7 @@ class LabelDelays:
         self.waited = np.zeros((0, len(EDGES_S)))
         self.came = np.zeros((0, len(EDGES_S)))
         self.all_waited = np.full(len(EDGES_S), 4.0)
-        # Before anything was seen: a fifth of what is left comes in each span.
+        # Prior: in each interval a fifth of the missing labels arrive.
         self.all_came = self.all_waited * prior_rate * np.array([0.2 * 0.8**i for i in range(len(EDGES_S))])
         self.shares: dict[int, list[float]] = {}
 
@@ -82,14 +82,13 @@ class LabelDelays:
             self.waited, self.came = np.pad(self.waited, more), np.pad(self.came, more)
 
     def add(self, started_at: int, name: str) -> None:
-        """A sample begins to wait."""
         self.at_edge[0].append((started_at, name))
 
-    def next_due(self, now: int) -> list[tuple[int, int, str]]:
-        """Take the samples whose age has passed an edge: the edge, when waiting began, and its name."""
+    def next_due(self, ts: int) -> list[tuple[int, int, str]]:
+        """Remove the samples that passed an edge; return edge, start and name of each."""
         due: list[tuple[int, int, str]] = []
         for edge, queue in enumerate(self.at_edge):
-            limit = now - int(EDGES_S[edge] * 1e6)
+            limit = ts - int(EDGES_S[edge] * 1e6)
             while queue and queue[0][0] <= limit:
                 started_at, name = queue.popleft()
                 due.append((edge, started_at, name))
@@ -102,9 +101,9 @@ class LabelDelays:
         self.all_waited[edge] += 1.0
 
     def count_arrival(self, group: int, edge: int, age_s: float) -> None:
-        """Count a sample whose label came at an age, once its age has passed the edge after that.
+        """Count a label that arrived at an age, once the sample passed the next edge.
 
-        Not at once: else an edge that nobody else has reached yet would seem to have arrivals alone.
+        Counting it at once would show only arrivals at edges that no other sample has reached.
         """
         if (EDGES_S[edge - 1] if edge else -1.0) < age_s <= EDGES_S[edge]:
             self.count_wait(group, edge)
@@ -112,7 +111,7 @@ class LabelDelays:
             self.all_came[edge] += 1.0
 
     def shares_by_edge(self, windows_s: Sequence[float]) -> NDArray[np.float64]:
-        """`share_by` of all ad groups and edges, by the windows of the ad groups."""
+        """Return `share_by` of all ad groups and edges, by the windows of the ad groups."""
         return np.array(
             [
                 [self.share_by(group, edge, window_s) for edge in range(len(EDGES_S))]
@@ -121,27 +120,25 @@ class LabelDelays:
         ).reshape(-1, len(EDGES_S))
 
     def share_by(self, group: int, edge: int, window_s: float) -> float:
-        """The share of an ad group's labels that have come by an edge, of those that come in its window."""
+        """Return the share of an ad group's labels in its window that arrive by an edge."""
         shares = self.shares.get(group)
         if shares is None:
-            shares = self.shares[group] = self._shares(group)
-        last = next((i for i, each in enumerate(EDGES_S) if window_s <= each), len(EDGES_S) - 1)
+            market = self.all_came / self.all_waited
+            hazards = (self.came[group] + _SHRINK * market) / (self.waited[group] + _SHRINK)
+            shares = [float(share) for share in 1.0 - np.cumprod(1.0 - np.minimum(hazards, 0.95))]
+            self.shares[group] = shares
+        last = next((i for i, age_s in enumerate(EDGES_S) if window_s <= age_s), len(EDGES_S) - 1)
         return 1.0 if edge >= last else min(shares[edge] / max(shares[last], 1e-9), 1.0)
 
-    def _shares(self, group: int) -> list[float]:
-        whole = self.all_came / self.all_waited
-        hazards = (self.came[group] + _SHRINK * whole) / (self.waited[group] + _SHRINK)
-        return [float(each) for each in 1.0 - np.cumprod(1.0 - np.minimum(hazards, 0.95))]
-
     def refit(self, fade: float) -> None:
-        """Fade what was seen, and let the shares be computed anew."""
+        """Decay the counts per ad group, and invalidate the shares."""
         self.waited *= fade
         self.came *= fade
         self.shares.clear()
 
     def state(self) -> Any:
         return [
-            [list(each) for each in self.at_edge],
+            [list(queue) for queue in self.at_edge],
             self.all_waited.tolist(),
             self.all_came.tolist(),
             self.waited.tolist(),
@@ -150,9 +147,9 @@ class LabelDelays:
         ]
 
     def restore(self, state: Any) -> None:
-        edges, all_waited, all_came, waited, came, shares = state
+        edges, all_waited, all_came, waited, arrived, shares = state
         self.at_edge = [deque((at, name) for at, name in edge) for edge in edges]
         self.all_waited, self.all_came = np.array(all_waited), np.array(all_came)
         self.waited = np.array(waited).reshape(-1, len(EDGES_S))
-        self.came = np.array(came).reshape(-1, len(EDGES_S))
+        self.came = np.array(arrived).reshape(-1, len(EDGES_S))
         self.shares = {int(key): list(value) for key, value in shares.items()}

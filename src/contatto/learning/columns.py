@@ -1,31 +1,31 @@
-"""What stands in which column of the arrays that kernels work on.
+"""Columns of the arrays that kernels read and write.
 
-Times in arrays are seconds since 1970, money is micros (prices and offers: of a thousand views).
+Times are in seconds since 1970, money in micros (prices and bids: of a thousand views).
 """
 
 from typing import Final
 
-# Heads: the questions that the learner answers, each given the one before it.
+# Heads: the predicted outcomes, each conditional on the one before it.
 CLICK: Final = 0
 CONVERSATION: Final = 1
 LEAD: Final = 2
 SPAM: Final = 3
 BAD: Final = 4
-"""Of a lead: whether the advertiser finds it unqualified, or its chat is spam."""
+"""A lead that is unqualified or spam."""
 HEADS: Final = 5
 FIRST_AGAIN: Final = CLICK
 HEADS_AGAIN: Final = 4
-"""Click, conversation, lead and spam are learned again and again from all that is kept of them."""
+"""Heads that are also trained in batches on stored impressions."""
 
-# Kinds of features that describe a request; the kind says with what a feature is crossed.
+# Kinds of request features; the kind decides about feature interactions.
 CONTEXT: Final = 0
-"""What the request says: crossed with the ad and with each feature of the ad."""
+"""A field of the request: interacts with the ad and with each of its features."""
 HISTORY: Final = 1
-"""What the viewer did before: crossed with nothing."""
+"""Earlier actions of the viewer: no interactions."""
 TIME: Final = 2
-"""The time: crossed with nothing."""
+"""The time: no interactions."""
 
-# Families of features: those of one family share the variance that is expected of a weight.
+# Families of features; the weights of a family share a prior variance.
 BIAS: Final = 0
 F_CONTEXT: Final = 1
 F_HISTORY: Final = 2
@@ -51,20 +51,20 @@ V_DECAYED_AT: Final = V_VIEWS + 5
 V_REQUESTED_AT: Final = V_VIEWS + 6
 V_ALL_VIEWS: Final = V_VIEWS + 7
 V_FARM: Final = V_VIEWS + 8
-"""What speaks for a click farm: a logarithm of odds, see `farms`."""
+"""Evidence of a click farm, as log-odds; see `learner.add_evidence`."""
 VIEWER_COLUMNS: Final = V_VIEWS + 9
 RECENT_ADS: Final = 32
 KNOWN_ADVERTISERS: Final = 8
 TALKED: Final = 1
 IS_LEAD: Final = 2
 
-# What the heads before a head say to it.
+# Inputs of a head from the earlier heads.
 K_CLICK: Final = 0
-"""How far the estimate of a click is from the usual."""
+"""Score of the predicted click, centred."""
 K_FIT: Final = 1
-"""What of its score lies between what the request says and the ad: how well they fit."""
+"""Part of the click score from interactions of request and ad."""
 K_CONVERSATION: Final = 2
-"""How far the estimate of a conversation is from the usual."""
+"""Score of the predicted conversation, centred."""
 STACKED: Final = 3
 
 # Ads.
@@ -79,39 +79,39 @@ G_OPEN: Final = 0
 G_STARTS: Final = 1
 G_ENDS: Final = 2
 G_AVAILABLE: Final = 3
-"""What one view may cost at most, in micros of a thousand views: what is left of the budget."""
+"""Highest possible price of a view, micros of a thousand views: the remaining budget."""
 G_MULTIPLIER: Final = 4
-"""What one conversion is worth now under the budget and the cost target, micros."""
+"""Pacing multiplier: value of a conversion under budget and cost target, micros."""
 G_GOAL: Final = 5
 G_ADVERTISER: Final = 6
 G_OFFSET: Final = 7
-"""Seconds that the zone of the ad group is ahead of UTC."""
+"""UTC offset of the ad group's time zone, seconds."""
 G_REQUESTS: Final = 8
-"""Requests that it could have served, fading."""
+"""Decayed count of eligible requests."""
 G_CALIBRATION: Final = 9
 GROUP_COLUMNS: Final = G_CALIBRATION + HEADS
 
-# What lies between a viewer and an ad; each has a table of hashes by its value.
+# Interactions of viewer and ad; each has a table of hashes by value.
 B_SHOWN: Final = 0
-"""Views of the ad by the viewer; views of a day ago count half."""
+"""The viewer's views of the ad, with a half-life of a day."""
 B_SINCE: Final = 1
-"""Time since the last one."""
+"""Time since the last view."""
 B_CLICKED: Final = 2
 B_TALKED: Final = 3
 B_HOUR: Final = 4
 B_WEEKDAY: Final = 5
 B_WEEK: Final = 6
-"""Views of the ad by the viewer; views of a week ago count half."""
+"""The viewer's views of the ad, with a half-life of a week."""
 B_WEEK_OF_AD: Final = 7
-"""The same, crossed with the ad: people tire of one ad sooner than of another."""
+"""B_WEEK crossed with the ad: ads differ in fatigue."""
 B_GROUP: Final = 8
-"""Views of all ads of the ad group by the viewer; views of a week ago count half."""
+"""The viewer's views of all ads of the ad group, with a half-life of a week."""
 B_ADVERTISER: Final = 9
-"""Views of all ads of the advertiser by the viewer; views of a week ago count half."""
+"""The viewer's views of all ads of the advertiser, with a half-life of a week."""
 BETWEEN: Final = 10
 BETWEEN_VALUES: Final = 32
 
-# What a viewer saw lately, one row for each ad.
+# Recent ads of a viewer, one row per ad.
 M_AD: Final = 0
 M_GROUP: Final = 1
 M_ADVERTISER: Final = 2
@@ -135,17 +135,17 @@ S_VIEWER_MEAN: Final = 7
 S_VIEWER: Final = 8
 """What the viewer is worth, if it is given; 0 if it is to be found from the ads that may serve."""
 S_FARM_PRIOR: Final = 9
-"""The logarithm of the odds that a new viewer is a click farm."""
+"""Log-odds that a new viewer is a click farm."""
 SETTINGS: Final = 10
 
-# Of an ad that may serve: its scores, its estimates, …
+# An eligible ad: scores, calibrated predictions, …
 R_SCORE: Final = 2 * HEADS
-"""… what a view is worth to its ad group, …"""
+"""… the value of a view in conversions, …"""
 R_FIT: Final = 2 * HEADS + 1
-"""… and how well it fits the request (see `K_FIT`)."""
+"""… and its fit with the request (see `K_FIT`)."""
 RAWS: Final = 2 * HEADS + 2
 
-# The answer of the auction.
+# Result of the auction.
 O_AD: Final = 0
 O_OFFER: Final = 1
 O_PRICE: Final = 2
@@ -154,7 +154,7 @@ O_SCORE: Final = 4
 O_P: Final = 5
 O_RAW: Final = O_P + HEADS
 O_FIT: Final = O_RAW + HEADS
-"""How well the ad fits the request, see `K_FIT`."""
+"""Fit of ad and request, see `K_FIT`."""
 O_VIEWER: Final = O_FIT + 1
 """What the viewer is worth: the logarithm of the chance of a lead, as a mean of the ads that may serve."""
 OUTCOME: Final = O_VIEWER + 1
@@ -163,5 +163,5 @@ BINS: Final = 640
 BINS_AN_OCTAVE: Final = 16
 LOWEST_OCTAVE: Final = 8
 MOST_CONTEXT: Final = 72
-"""Features of one request, those of the viewer's history included."""
+"""Features of a request, with those of the viewer's history."""
 DAY_S: Final = 86_400.0

@@ -277,14 +277,14 @@ type Key = tuple[int, str, Question]
 
 def count_happened(market: MarketState, tallies: dict[Key, PredictionTally]) -> None:
     """Count what a market has noted since the last time, and let it begin anew."""
-    for what, shown in market.happened or ():
-        number = int(market.groups.groups[shown.group].line.adgroup_id)
-        day = from_micros(shown.asked_at).date().isoformat()
+    for what, impression in market.happened or ():
+        number = int(market.groups.groups[impression.group].line.adgroup_id)
+        day = from_micros(impression.asked_at).date().isoformat()
         if (answered := _ANSWERS.get(what)) is not None:
-            count_outcome(tallies.setdefault((number, day, answered), PredictionTally()), shown.p[what])
+            count_outcome(tallies.setdefault((number, day, answered), PredictionTally()), impression.p[what])
         for asked in _ASKED_BY.get(what, ()):
             count_prediction(
-                tallies.setdefault((number, day, asked), PredictionTally()), shown.p[HEAD_OF[asked]]
+                tallies.setdefault((number, day, asked), PredictionTally()), impression.p[HEAD_OF[asked]]
             )
     if market.happened:
         market.happened.clear()

@@ -137,8 +137,8 @@ class _Names:
             for name, values in fields.by_name.items():
                 key = (source, name.removeprefix("\0"))
                 self._of[values.rare] = key, ""
-                shown = _short if values.knots else str
-                self._of |= {hashed: (key, shown(said)) for said, hashed in values.hashes.items()}
+                text_of = _short if values.knots else str
+                self._of |= {hashed: (key, text_of(said)) for said, hashed in values.hashes.items()}
         kinds = ((int(hashed), ((InfluenceSource.KIND, ""), "")) for hashed in market.classes.named)
         self._of |= dict(kinds)
 
@@ -178,10 +178,10 @@ class _Sums:
     def _place(self, key: Key) -> int:
         return self._places.setdefault(key, len(self._places))
 
-    def weigh(self, shown: Impression, head: int) -> tuple[dict[int, float], dict[tuple[int, str], float]]:
+    def weigh(self, impression: Impression, head: int) -> tuple[dict[int, float], dict[tuple[int, str], float]]:
         """What things add to the score of an impression, and what its values do, by number of the thing."""
         learned, kept, groups = self._market.learned, self._market.snapshots, self._market.groups
-        place, ad = shown.place, shown.ad
+        place, ad = impression.place, impression.ad
         size = int(kept.counts[place])
         hashes, kinds = kept.hashes[place, :size], kept.kinds[place, :size]
         count = list_features(
@@ -201,18 +201,18 @@ class _Sums:
             things[number] = things.get(number, 0.0) + moved
             if said:
                 values[number, said] = values.get((number, said), 0.0) + moved
-        for key, moved in self._list_others(shown, head, added, families):
+        for key, moved in self._list_others(impression, head, added, families):
             number = self._place(key)
             things[number] = things.get(number, 0.0) + moved
         return things, values
 
     def _list_others(
-        self, shown: Impression, head: int, added: Floats, families: NDArray[Any]
+        self, impression: Impression, head: int, added: Floats, families: NDArray[Any]
     ) -> Iterator[tuple[Key, float]]:
         """What the ad, its features, what lies between viewer and ad, and earlier questions add."""
         market = self._market
         yield (InfluenceSource.AD, ""), float(added[families == F_AD].sum())
-        numbers = market.groups.ad_features[shown.ad].tolist()
+        numbers = market.groups.ad_features[impression.ad].tolist()
         for number, moved in zip(numbers, added[families == F_AD_FEATURE].tolist(), strict=False):
             named = self._names.find(int(market.groups.feature_hashes[number]))
             if named is not None:
@@ -221,7 +221,7 @@ class _Sums:
             yield (_BETWEEN[kind], ""), moved
         for before in range(count_stacked(head)):
             slot = stack_slot(before, market.learned.shift)
-            said = float(market.snapshots.stacks[shown.place, before])
+            said = float(market.snapshots.stacks[impression.place, before])
             yield _EARLIER, said * float(market.learned.table[slot, head])
 
     def named(self) -> dict[int, Key]:
@@ -253,10 +253,10 @@ def weigh_influences(market: MarketState) -> list[Influence]:
 def _newest(market: MarketState, question: Question) -> list[Impression]:
     """Impressions in which a question arose, of which the features are kept."""
     latest = islice(reversed(market.records.shown.values()), LOOKED)
-    kept = (shown for shown in latest if shown is not None and shown.place >= 0 and shown.viewed_at)
+    kept = (impression for impression in latest if impression is not None and impression.place >= 0 and impression.viewed_at)
     if question is not Question.CLICK:
         reached = CLICK if question is Question.CONVERSATION else CONVERSATION
-        kept = (shown for shown in kept if (shown.clicked_at if reached == CLICK else shown.talked_at))
+        kept = (impression for impression in kept if (impression.clicked_at if reached == CLICK else impression.talked_at))
     return list(islice(kept, MOST))
 
 
@@ -264,17 +264,17 @@ def _influences_of(market: MarketState, question: Question, some: list[Impressio
     sums, rows = _Sums(market), []
     moved: dict[tuple[int, str], list[float]] = {}
     viewers: dict[tuple[int, str], set[int]] = {}
-    for shown in some:
-        things, values = sums.weigh(shown, HEAD_OF[question])
+    for impression in some:
+        things, values = sums.weigh(impression, HEAD_OF[question])
         rows.append(things)
         for said, by in values.items():
             moved.setdefault(said, []).append(by)
-            viewers.setdefault(said, set()).add(shown.viewer)
+            viewers.setdefault(said, set()).add(impression.viewer)
     named = sums.named()
     table = np.zeros((len(rows), len(named)))
     for row, things in enumerate(rows):
         table[row, list(things)] = list(things.values())
-    stands_for = market.snapshots.stands_for[[shown.place for shown in some]].astype(np.float64)
+    stands_for = market.snapshots.stands_for[[impression.place for impression in some]].astype(np.float64)
     means = np.average(table, axis=0, weights=stands_for)
     spreads = np.sqrt(np.average((table - means) ** 2, axis=0, weights=stands_for))
     known = [said for said, whose in viewers.items() if len(whose) >= LEAST_VIEWERS]

@@ -87,11 +87,11 @@ class Snapshots:
             setattr(self, name, made)
         self.free = list(range(2 * had - 1, had - 1, -1))
 
-    def give_back(self, shown: Impression) -> None:
-        if shown.place >= 0:
-            self.free.append(shown.place)
-            self.holders.pop(shown.place, None)
-            shown.place = -1
+    def give_back(self, impression: Impression) -> None:
+        if impression.place >= 0:
+            self.free.append(impression.place)
+            self.holders.pop(impression.place, None)
+            impression.place = -1
 
 
 SNAPSHOT_ARRAYS: Final = (
@@ -121,8 +121,8 @@ class Records:
         ]
 
     def restore(self, state: Any) -> None:
-        shown, touches, promised, unsettled, kept, long_kept = state
-        self.shown = msgspec.convert(shown, dict[str, Impression | None])
+        impression, touches, promised, unsettled, kept, long_kept = state
+        self.shown = msgspec.convert(impression, dict[str, Impression | None])
         self.touches = touches
         self.promised, self.unsettled = deque(promised), deque(unsettled)
         self.kept = deque((ts, name) for ts, name in kept)
@@ -161,9 +161,9 @@ class FrequencyCounter:
             return
         self.views = {pair: times for pair, times in self.views.items() if pair[0] != group}
         self.waiting = {pair: requests for pair, requests in self.waiting.items() if pair[0] != group}
-        for shown in records.shown.values() if group in self.caps else ():
-            if shown is not None and shown.group == group:
-                (self.note_view if shown.viewed_at else self.note_decision)(shown)
+        for impression in records.shown.values() if group in self.caps else ():
+            if impression is not None and impression.group == group:
+                (self.note_view if impression.viewed_at else self.note_decision)(impression)
 
     def list_reached(self, viewer: int, ts: int, wait: int) -> list[int]:
         """List the ad groups that a viewer may not see now; a decision counts for ``wait`` microseconds."""
@@ -174,17 +174,17 @@ class FrequencyCounter:
         count = sum(at > ts - period for at in self.views.get(pair, ()))
         return count + sum(at > ts - wait for at in self.waiting.get(pair, {}).values()) >= most
 
-    def note_decision(self, shown: Impression) -> None:
+    def note_decision(self, impression: Impression) -> None:
         """Count an ad that was chosen, until its view comes or is given up."""
-        if shown.group in self.caps:
-            self.waiting.setdefault((shown.group, shown.viewer), {})[shown.request_id] = shown.asked_at
+        if impression.group in self.caps:
+            self.waiting.setdefault((impression.group, impression.viewer), {})[impression.request_id] = impression.asked_at
 
-    def note_view(self, shown: Impression) -> None:
+    def note_view(self, impression: Impression) -> None:
         """Count a view."""
-        if shown.group in self.caps:
-            pair = shown.group, shown.viewer
-            self.waiting.get(pair, {}).pop(shown.request_id, None)
-            self.views.setdefault(pair, []).append(shown.viewed_at)
+        if impression.group in self.caps:
+            pair = impression.group, impression.viewer
+            self.waiting.get(pair, {}).pop(impression.request_id, None)
+            self.views.setdefault(pair, []).append(impression.viewed_at)
 
     def drop_old(self, ts: int, wait: int) -> None:
         """Forget once a day what no longer counts."""

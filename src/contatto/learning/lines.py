@@ -1,4 +1,4 @@
-"""The lines of the protocol of contatto deliver: events, questions and answers."""
+"""Protocol lines of contatto deliver: events, queries and answers."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -61,15 +61,15 @@ class LineBillingEvent(StrEnum):
 
 
 class ProtocolLine(msgspec.Struct, tag_field="type", gc=False):
-    """Anything that happens; ``ts`` says when."""
+    """Event or query at a time ``ts``, in microseconds since 1970."""
 
     ts: Ts
 
 
 class AdGroupLine(ProtocolLine, tag="adgroup"):
-    """An ad group as it is from now on; ad groups of one campaign share its budget, if it has one.
+    """New state of an ad group; ad groups share the budget of their campaign, if it has one.
 
-    One viewer sees its ads at most ``frequency`` times in any ``frequency_schedule`` days.
+    A viewer sees its ads at most ``frequency`` times in any ``frequency_schedule`` days.
     """
 
     adgroup_id: Id
@@ -102,7 +102,7 @@ class AdLine(ProtocolLine, tag="ad"):
 
 
 class RequestLine(ProtocolLine, tag="request"):
-    """A place for an ad; ``floor_micros`` is the least price that wins it."""
+    """Ad request; ``floor_micros`` is the reserve price."""
 
     request_id: Id
     viewer_id: Id
@@ -148,7 +148,7 @@ class RankCandidate(msgspec.Struct, gc=False):
 
 
 class RankLine(ProtocolLine, tag="rank"):
-    """A lookalike: which of the candidates are most like the best leads of an ad group."""
+    """Lookalike query: rank candidates by their similarity to the best leads of an ad group."""
 
     ask_id: Id
     advertiser_id: Id
@@ -177,7 +177,7 @@ type AnyLine = (
 
 
 class Decision(msgspec.Struct, gc=False):
-    """The answer to a request; the probabilities are 0 where no ad is shown."""
+    """Answer to an ad request; without an ad the probabilities are 0."""
 
     request_id: str
     ad_id: str | None

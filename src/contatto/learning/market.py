@@ -317,10 +317,10 @@ class MarketState:
         self.chosen = np.zeros(BETWEEN, np.uint64)
         self.outcome = np.zeros(OUTCOME)
 
-    def note(self, what: int, shown: Impression) -> None:
+    def note(self, what: int, impression: Impression) -> None:
         """Remember that something happened of an impression, for who counts it."""
         if self.happened is not None:
-            self.happened.append((what, shown))
+            self.happened.append((what, impression))
 
     def identity(self) -> list[object]:
         """What must be the same for a saved state to go on."""

@@ -207,36 +207,36 @@ def _promise(market: MarketState, line: RequestLine, row: int, count: int, out: 
     )  # fmt: skip
     snapshots.counts[place] = count
     p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_VIEWER + 1]
-    shown = Impression(
+    impression = Impression(
         line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
         tuple(p), tuple(raw), place,
     )  # fmt: skip
-    snapshots.holders[place] = shown
-    snapshots.stacks[place] = said_by(shown.raw)
-    records.shown[line.request_id] = shown
+    snapshots.holders[place] = impression
+    snapshots.stacks[place] = said_by(impression.raw)
+    records.shown[line.request_id] = impression
     records.promised.append(line.request_id)
-    market.caps.note_decision(shown)
+    market.caps.note_decision(impression)
     records.kept.append((market.now, line.request_id))
     group = groups.groups[number]
     group.promised += price
     groups.refresh(group)
-    return tell_shown(market, shown)
+    return tell_shown(market, impression)
 
 
-def tell_shown(market: MarketState, shown: Impression) -> Decision:
+def tell_shown(market: MarketState, impression: Impression) -> Decision:
     """The answer that was given when this ad was chosen."""
-    groups, p = market.groups, shown.p
+    groups, p = market.groups, impression.p
     return Decision(
-        shown.request_id,
-        groups.ad_ids[shown.ad],
-        groups.groups[shown.group].line.adgroup_id,
-        shown.offer,
-        shown.price,
+        impression.request_id,
+        groups.ad_ids[impression.ad],
+        groups.groups[impression.group].line.adgroup_id,
+        impression.offer,
+        impression.price,
         p[CLICK],
         p[CONVERSATION],
         p[SPAM],
         p[LEAD],
-        shown.propensity,
+        impression.propensity,
     )
 
 
@@ -441,19 +441,19 @@ class Marketplace:
     def _take_touch(self, line: ViewLine | ClickLine) -> None:
         market = self.market
         is_click = isinstance(line, ClickLine)
-        shown = market.records.shown.get(line.request_id)
-        if shown is None:
+        impression = market.records.shown.get(line.request_id)
+        if impression is None:
             raise UnusableLine("no ad was shown for this request, or it was too long ago")
-        if (shown.clicked_at or shown.early_click_at) if is_click else shown.viewed_at:
+        if (impression.clicked_at or impression.early_click_at) if is_click else impression.viewed_at:
             return
         self._pass_time(line.ts)
         if not is_click:
-            take_view(market, shown, line.ts)
-            market.caps.note_view(shown)
-        elif shown.viewed_at:
-            take_click(market, shown, line.ts)
+            take_view(market, impression, line.ts)
+            market.caps.note_view(impression)
+        elif impression.viewed_at:
+            take_click(market, impression, line.ts)
         else:
-            shown.early_click_at = max(line.ts, 1)
+            impression.early_click_at = max(line.ts, 1)
 
     def _take_group(self, line: AdGroupLine) -> None:
         try:

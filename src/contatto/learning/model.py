@@ -1,4 +1,4 @@
-"""Decisions with their inputs, predictions beside outcomes, and learning phases."""
+"""Logged decisions, predictions beside actual outcomes, and learning phases."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,14 +9,14 @@ import msgspec
 from contatto.learning.lines import AdGroupLine, AdLine
 
 NOBODY: Final = ""
-"""Whom a request without consent is for: nothing is remembered of the viewer."""
+"""The viewer of a request without consent; their history is never stored."""
 
 
 class EntryKind(StrEnum):
     AD_GROUP = "ad_group"
     AD = "ad"
     LINES = "lines"
-    """Ad groups and ads that no model knows yet; its nonce is the digest by which decisions name them."""
+    """Ad groups and ads before the first model; the nonce is the digest that decisions refer to."""
     DECISION = "decision"
     VIEW = "view"
     CLICK = "click"
@@ -28,11 +28,10 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that delivery learns from; ``seq`` counts the entries of a business without a gap.
+    """Entry of the delivery log, numbered by ``seq`` without gaps per business.
 
-    ``nonce`` is the impression that it is about (0: of none), ``touch_id`` and ``person_id`` are those of a
-    view or a click, ``body`` is what else is known of it. ``ts`` is in microseconds since 1970, and so is
-    ``arrived_ts``, when the log got it: nobody knew of it before.
+    ``nonce`` identifies the impression (0 for none). ``touch_id`` and ``person_id`` belong to a view or click.
+    ``body`` holds the encoded details. ``ts`` and ``arrived_ts``, the time of logging, are microseconds.
     """
 
     business_id: str
@@ -48,7 +47,7 @@ class Entry:
 
 
 class Hurdle(StrEnum):
-    """Why an ad group could not take part in an auction; the first one that holds."""
+    """Reason that excluded an ad group from an auction; the first that applies."""
 
     NOT_ELIGIBLE = "not_eligible"
     COUNTRY = "country"
@@ -67,10 +66,10 @@ class Hurdle(StrEnum):
 
 
 class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What the auction knew of an ad group besides the model: budget left, multiplier, and zone.
+    """Auction inputs of an ad group besides the model.
 
-    ``available`` is in micros of a thousand views, ``multiplier`` is what a conversion is worth (micros),
-    ``offset_s`` the seconds that its zone is ahead of UTC.
+    ``available`` is the remaining budget, micros of a thousand views. ``multiplier`` is the value of a
+    conversion in micros. ``offset_s`` is the UTC offset of its time zone.
     """
 
     number: int
@@ -80,7 +79,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Features(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The hashed features of the request as they were, for learning: arrays as bytes."""
+    """Snapshot of a request's hashed features for learning: arrays as bytes."""
 
     hashes: bytes
     values: bytes
@@ -89,20 +88,20 @@ class Features(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):
-    """A decision: the request, all that the answer depended on besides the model, and the answer.
+    """Logged decision: the request, all inputs of the auction besides the model, and the answer.
 
     Ads and ad groups are the API's numbers. ``ts`` is in microseconds since 1970, ``floor_micros``,
     ``offer_micros`` and ``price_micros`` are for a thousand views. ``viewer`` is a pseudonym, or NOBODY.
     ``history`` is the viewer's, as bytes by the name of the array. ``ad`` is 0 for no ad.
 
-    ``placement`` is the id of an operator's placement, where businesses compete: each enters with the ad that
-    it would show. ``to_beat_micros`` is then the least offer that wins the place from the others. Who wins
-    pays that or the floor, never what other ads of their own would pay.
+    ``placement`` is the id of an operator's placement, where businesses compete with one ad each.
+    ``to_beat_micros`` is then the lowest bid that wins against the other businesses. The winner pays that or
+    the reserve price, never the bid of another ad of the same business.
 
-    ``trial`` is the viewer's group in the trial that measures what learning brings (see `rules/trials`).
+    ``trial`` is the viewer's group in the experiment that measures the lift of learning.
 
-    ``added`` are the ad groups and ads that differ from what the model knows. Before there is a model these
-    are all of them, so the log holds them once, in an entry of their own whose nonce is ``lines``.
+    ``added`` are ad groups and ads that differ from the model's. Before the first model these are all of
+    them, so the log holds them once, in an entry with the nonce ``lines``.
     """
 
     nonce: int
@@ -134,9 +133,9 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
 
 class OutcomeBody(msgspec.Struct, array_like=True, frozen=True):
-    """The body of what a viewer did after a click: a word of what it was.
+    """Encoded details of an outcome after a click: the source of a lead, or its quality.
 
-    ``ts`` is when it happened, where the log was told later; 0 for the time of the entry.
+    ``ts`` is the time of the outcome if it was logged late; 0 for the time of the entry.
     """
 
     value: str = ""
@@ -145,9 +144,9 @@ class OutcomeBody(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A published model: what was learned from all entries up to ``through``.
+    """Published model version, trained on all entries up to ``through``.
 
-    ``origin`` says how it came to be; ``size`` is in bytes; ``has_blob`` whether its bytes are still kept.
+    ``origin`` is how it was made, ``size`` its bytes; ``has_blob`` tells whether they are still stored.
     """
 
     business_id: str
@@ -162,20 +161,17 @@ class ModelVersion:
 
 
 class Question(StrEnum):
-    """What is foretold, in the order of the learner's heads: each of those that the one before it names."""
+    """Predicted outcome, in the order of the learner's heads; each depends on the one before."""
 
     CLICK = "click"
-    """Whether who saw the ad taps it."""
     CONVERSATION = "conversation"
-    """Whether who tapped it writes."""
     LEAD = "lead"
-    """Whether who wrote becomes a lead."""
     SPAM = "spam"
-    """Whether a chat turns out to be spam."""
+    """Share of conversations that are spam."""
 
 
 class Cell(msgspec.Struct, array_like=True):
-    """Chances that are almost the same: how often one was told, how often it came, and their sum."""
+    """Narrow bin of predictions: their number, the actual outcomes, and the sum of the predictions."""
 
     cases: int = 0
     actual: int = 0
@@ -183,9 +179,9 @@ class Cell(msgspec.Struct, array_like=True):
 
 
 class PredictionTally(msgspec.Struct, array_like=True):
-    """Estimates of one question beside what came; ``loss`` is the log loss of all, in nats.
+    """Predictions of one question beside actual outcomes; ``loss`` is their total log loss in nats.
 
-    ``cells`` are narrow steps of chances, by number (see `rules/foretelling`).
+    ``cells`` are narrow bins of predictions by number (see `evaluation.cell_of`).
     """
 
     loss: float = 0.0
@@ -194,7 +190,7 @@ class PredictionTally(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class PredictionDay:
-    """The estimates of a day (UTC, of the moment at which the ad was chosen) for ads of one ad account."""
+    """Predictions for one ad account on the UTC day of the decisions."""
 
     ad_account_id: str
     day: str
@@ -204,7 +200,7 @@ class PredictionDay:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """About a tenth of all estimates: their mean, the share that came, and its 95 % interval."""
+    """About a tenth of all predictions: their mean, the actual share, and its 95 % interval."""
 
     cases: int
     actual: int
@@ -216,7 +212,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class DailyLoss:
-    """The mean log loss of a day, and of who knows the rate of all days and nothing else; in nats."""
+    """Mean log loss of a day, and that of the constant mean rate of all days (``of_rate``), in nats."""
 
     day: str
     cases: int
@@ -227,10 +223,10 @@ class DailyLoss:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """How estimates of one question did.
+    """Calibration curve of one question.
 
-    ``expected`` is how many were foretold of the ``asked``. ``loss`` and ``of_rate`` are as in `DailyLoss`,
-    over all days. ``distance`` is the mean distance of what was told and what came, over the bins.
+    ``expected`` is the sum of the predictions of all ``cases``. ``loss`` and ``of_rate`` are as in
+    `DailyLoss`, over all days. ``distance`` is the mean calibration error over the bins.
     """
 
     question: Question
@@ -245,43 +241,41 @@ class Curve:
 
 
 class InfluenceSource(StrEnum):
-    """What something that moves an estimate is."""
+    """Kind of feature that influences a prediction."""
 
     FIELD = "field"
-    """What a request says: a field of it, and how that goes with each ad."""
+    """A field of the request, with its interactions with ads."""
     AD = "ad"
-    """The ad by itself."""
     AD_FIELD = "ad_field"
-    """What ads have in common: their format, their words."""
+    """A feature that ads share, such as their format."""
     HISTORY = "history"
-    """What the viewer did before."""
+    """Earlier actions of the viewer."""
     KIND = "kind"
-    """The kind of viewers that the viewer is of."""
+    """Latent class of the viewer."""
     HOUR = "hour"
     WEEKDAY = "weekday"
     SHOWN = "shown"
-    """How often the viewer saw the ad before, and how long ago."""
+    """Frequency and recency of the ad for the viewer."""
     TAPPED = "tapped"
-    """Whether the viewer tapped the ad before."""
+    """Earlier click of the viewer on the ad."""
     CONTACTED = "known"
-    """Whether the viewer wrote to the advertiser before, or is a lead."""
+    """Earlier conversation or lead of the viewer with the advertiser."""
     EARLIER = "earlier"
-    """How likely the questions before this one were."""
+    """Predictions of the earlier questions."""
 
 
 class ValueOdds(msgspec.Struct, array_like=True, frozen=True):
-    """A value of a field, and by what it multiplies the odds on the average of those who have it."""
+    """Value of a field, and its mean odds ratio."""
 
     value: str
     times: float
 
 
 class Influence(msgspec.Struct, array_like=True, frozen=True):
-    """How much one thing moves the estimates of a question.
+    """Influence of one source on the predictions of a question.
 
-    ``times`` is by what it typically multiplies or divides the odds: the exponential of the standard
-    deviation of what it adds to the score. ``name`` is that of a field.
-    ``most`` and ``least`` are the values that raise and lower the odds most, of those that many viewers have.
+    ``times`` is its typical odds ratio: the exponential of the standard deviation of its part of the score.
+    ``name`` is that of a field. ``most`` and ``least`` are the frequent values with the extreme odds ratios.
     """
 
     question: Question
@@ -294,7 +288,7 @@ class Influence(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Influences:
-    """What the model of a business goes by, strongest first, as it was at a moment (microseconds)."""
+    """Influences on a model's predictions, strongest first, at a time in microseconds."""
 
     at: int
     entries: list[Influence]
@@ -307,24 +301,24 @@ class Phase(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an ad group has not learned, in the order in which they are looked for."""
+    """Reason that keeps an ad group from learning, in the order of the checks."""
 
     FEW_CONVERSIONS = "few_conversions"
-    """Time alone brings the rest."""
+    """Only time is missing."""
     TOO_FEW_LEADS = "too_few_leads"
     TOO_FEW_CONVERSATIONS = "too_few_conversations"
     LITTLE_TRAFFIC = "little_traffic"
-    """Hardly anybody asks for an ad where this ad group may serve."""
+    """Hardly any requests match the targeting."""
     LOW_BID = "low_bid"
-    """What a conversion may cost wins next to no place."""
+    """The cost target wins hardly any auction."""
     LITTLE_BUDGET = "little_budget"
-    """The budget does not pay for the conversions that learning takes."""
+    """The budget is too low for the conversions that learning needs."""
 
 
 class GroupState(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What the learner says of an ad group; ``number`` is the API's. Money is micros.
+    """Learning state of an ad group; ``number`` is the API's, money is micros.
 
-    ``multiplier`` is what a conversion is worth to it now. Counts are of what was credited to decisions.
+    ``multiplier`` is the present value of a conversion. Counts are of attributed outcomes.
     """
 
     number: int

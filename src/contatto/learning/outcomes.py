@@ -59,7 +59,7 @@ FEW_VIEWS: Final = 20.0
 
 
 def teach(
-    market: MarketState, shown: Impression, head: int, kind: int, before: float = 0.0, after: float = 0.0
+    market: MarketState, impression: Impression, head: int, kind: int, before: float = 0.0, after: float = 0.0
 ) -> float:
     """Learn one observation of a head, with the features as they were when the ad was chosen.
 
@@ -67,10 +67,10 @@ def teach(
         What would be estimated of it now, before it is learned; where its features are no longer kept, what
         was estimated then.
     """
-    if shown.place < 0:
-        return shown.raw[head]
+    if impression.place < 0:
+        return impression.raw[head]
     learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
-    place, ad = shown.place, shown.ad
+    place, ad = impression.place, impression.ad
     count = list_features(
         kept.hashes[place], kept.values[place], kept.kinds[place], int(kept.counts[place]), ad,
         groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]),
@@ -80,18 +80,18 @@ def teach(
     count = list_stacked(
         kept.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
     )
-    share = float(trust_in(viewers.table, shown.viewer, float(market.numbers[S_FARM_PRIOR])))
+    share = float(trust_in(viewers.table, impression.viewer, float(market.numbers[S_FARM_PRIOR])))
     kept.shares[place] = share
     estimated: float = learn_one(
         learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
-        learned.spread, float(market.numbers[S_FLOOR_VARIANCE]), viewers.table, shown.viewer,
+        learned.spread, float(market.numbers[S_FLOOR_VARIANCE]), viewers.table, impression.viewer,
         learned.spread[F_VIEWER], kind, before, after, share,
     )  # fmt: skip
     return estimated
 
 
 def _expect(
-    market: MarketState, shown: Impression, head: int, estimated: float, before: float, after: float
+    market: MarketState, impression: Impression, head: int, estimated: float, before: float, after: float
 ) -> None:
     """Count what was expected of a label between two shares of those that come.
 
@@ -100,78 +100,78 @@ def _expect(
     learned since, and calibration and learner would both mend the same error. Once something of the label
     itself was learned, only the old estimate is not of it.
     """
-    p = shown.raw[head] if before > 0.0 else estimated
-    market.calibration.expect(shown.group, head, (after - before) * p, after - before)
+    p = impression.raw[head] if before > 0.0 else estimated
+    market.calibration.expect(impression.group, head, (after - before) * p, after - before)
 
 
-def _weigh(market: MarketState, shown: Impression, head: int, *, came: bool) -> None:
+def _weigh(market: MarketState, impression: Impression, head: int, *, came: bool) -> None:
     """Let what came, or did not, say whether its viewer is a click farm; nothing is known of a stranger."""
-    if shown.viewer:
+    if impression.viewer:
         usual = float(market.usual[head])
         table = market.viewers.table
-        add_evidence(table[shown.viewer], evidence_of(head, shown.p[head], usual, came=came))
+        add_evidence(table[impression.viewer], evidence_of(head, impression.p[head], usual, came=came))
         if head == CLICK and came:
             market.clicks += 1.0
-            market.farm_clicks += trust_in(table, shown.viewer, FIRST_PRIOR) < SUSPECT
+            market.farm_clicks += trust_in(table, impression.viewer, FIRST_PRIOR) < SUSPECT
 
 
-def take_view(market: MarketState, shown: Impression, ts: int) -> None:
+def take_view(market: MarketState, impression: Impression, ts: int) -> None:
     """An ad was seen: charge it, and count it for its viewer."""
     groups, viewers = market.groups, market.viewers
-    group = groups.groups[shown.group]
-    shown.viewed_at = max(ts, 1)
-    shown.view_until = shown.viewed_at + (group.line.view_window_s or 0) * SECOND
+    group = groups.groups[impression.group]
+    impression.viewed_at = max(ts, 1)
+    impression.view_until = impression.viewed_at + (group.line.view_window_s or 0) * SECOND
     market.views_seen += 1.0
-    market.note(VIEW, shown)
-    waited_s = (market.now - shown.asked_at) / SECOND
+    market.note(VIEW, impression)
+    waited_s = (market.now - impression.asked_at) / SECOND
     market.promise_wait = min(max(market.promise_wait, 2.0 * waited_s), DAY_S)
-    if shown.is_promised:
-        shown.is_promised = False
-        group.promised -= shown.price
-    group.charge(shown.price)
+    if impression.is_promised:
+        impression.is_promised = False
+        group.promised -= impression.price
+    group.charge(impression.price)
     groups.refresh(group)
     group.views += 1
-    p = shown.p
+    p = impression.p
     group.predicted += p[CLICK] * p[CONVERSATION] * p[LEAD]
     group.expected += p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is LineGoal.LEAD else 1.0)
     now_s = market.now / SECOND
-    row = viewers.table[shown.viewer]
-    fade_viewer(viewers.table, shown.viewer, now_s)
+    row = viewers.table[impression.viewer]
+    fade_viewer(viewers.table, impression.viewer, now_s)
     row[V_VIEWS] += 1.0
     row[V_ALL_VIEWS] += 1.0
-    viewers.note_shown(shown.viewer, shown.ad, now_s)
-    market.records.unsettled.append(shown.request_id)
-    market.records.touches.setdefault(shown.viewer, []).append(shown.request_id)
-    if shown.early_click_at:
-        take_click(market, shown, shown.early_click_at)
+    viewers.note_shown(impression.viewer, impression.ad, now_s)
+    market.records.unsettled.append(impression.request_id)
+    market.records.touches.setdefault(impression.viewer, []).append(impression.request_id)
+    if impression.early_click_at:
+        take_click(market, impression, impression.early_click_at)
 
 
-def take_click(market: MarketState, shown: Impression, ts: int) -> None:
+def take_click(market: MarketState, impression: Impression, ts: int) -> None:
     """A view was clicked."""
     viewers = market.viewers
-    group = market.groups.groups[shown.group]
-    shown.clicked_at = max(ts, 1)
-    shown.click_until = shown.clicked_at + (group.line.click_window_s or 0) * SECOND
+    group = market.groups.groups[impression.group]
+    impression.clicked_at = max(ts, 1)
+    impression.click_until = impression.clicked_at + (group.line.click_window_s or 0) * SECOND
     group.clicks += 1
-    market.note(CLICK, shown)
+    market.note(CLICK, impression)
     now_s = market.now / SECOND
-    fade_viewer(viewers.table, shown.viewer, now_s)
-    row = viewers.table[shown.viewer]
+    fade_viewer(viewers.table, impression.viewer, now_s)
+    row = viewers.table[impression.viewer]
     row[V_CLICKS] += 1.0
-    recent = viewers.recent[shown.viewer].tolist()
-    if shown.ad in recent:
-        place = recent.index(shown.ad)
-        viewers.shown[shown.viewer, place] = -abs(viewers.shown[shown.viewer, place])
-    waited_s = (shown.clicked_at - shown.viewed_at) / SECOND
+    recent = viewers.recent[impression.viewer].tolist()
+    if impression.ad in recent:
+        place = recent.index(impression.ad)
+        viewers.shown[impression.viewer, place] = -abs(viewers.shown[impression.viewer, place])
+    waited_s = (impression.clicked_at - impression.viewed_at) / SECOND
     if waited_s > market.click_wait / 2:
         market.click_wait = min(max(market.click_wait, 2.0 * waited_s), 6 * 3600.0)
-    if shown.is_settled:
-        if shown.place >= 0:
-            market.snapshots.stands_for[shown.place] = 1.0
-        teach(market, shown, CLICK, WRONG_NO)
-        _weigh(market, shown, CLICK, came=True)
-        market.calibration.count(shown.group, CLICK)
-    market.talks.add(market.now, shown.request_id)
+    if impression.is_settled:
+        if impression.place >= 0:
+            market.snapshots.stands_for[impression.place] = 1.0
+        teach(market, impression, CLICK, WRONG_NO)
+        _weigh(market, impression, CLICK, came=True)
+        market.calibration.count(impression.group, CLICK)
+    market.talks.add(market.now, impression.request_id)
 
 
 def credited(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impression | None:
@@ -180,14 +180,14 @@ def credited(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impr
     best_click: Impression | None = None
     groups = market.groups
     for name in reversed(market.records.touches.get(viewer, ())):
-        shown = market.records.shown.get(name)
-        if shown is None or groups.table[shown.group, G_ADVERTISER] != advertiser:
+        impression = market.records.shown.get(name)
+        if impression is None or groups.table[impression.group, G_ADVERTISER] != advertiser:
             continue
-        if shown.clicked_at and shown.clicked_at <= ts <= shown.click_until:
-            if best_click is None or shown.clicked_at > best_click.clicked_at:
-                best_click = shown
-        elif best_view is None and shown.viewed_at <= ts <= shown.view_until:
-            best_view = shown
+        if impression.clicked_at and impression.clicked_at <= ts <= impression.click_until:
+            if best_click is None or impression.clicked_at > best_click.clicked_at:
+                best_click = impression
+        elif best_view is None and impression.viewed_at <= ts <= impression.view_until:
+            best_view = impression
     return best_click or best_view
 
 
@@ -202,38 +202,38 @@ def _flag(market: MarketState, viewer: int, advertiser: int, flag: int) -> None:
 
 def take_conversation(market: MarketState, line: ConversationLine, viewer: int, advertiser: int) -> None:
     """A viewer wrote to an advertiser."""
-    shown = credited(market, viewer, advertiser, line.ts)
+    impression = credited(market, viewer, advertiser, line.ts)
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
     market.viewers.table[viewer, V_CONVERSATIONS] += 1.0
     _flag(market, viewer, advertiser, TALKED)
-    if shown is None:
+    if impression is None:
         return
-    market.groups.groups[shown.group].conversations += 1
-    begin_talk(market, shown)
-    market.talk_of[viewer, advertiser] = shown.request_id
+    market.groups.groups[impression.group].conversations += 1
+    begin_talk(market, impression)
+    market.talk_of[viewer, advertiser] = impression.request_id
 
 
-def begin_talk(market: MarketState, shown: Impression) -> None:
+def begin_talk(market: MarketState, impression: Impression) -> None:
     """The click led to a conversation: now it waits for a lead and for spam."""
-    if shown.talked_at or not shown.clicked_at:
+    if impression.talked_at or not impression.clicked_at:
         return
-    shown.talked_at = max(market.now, 1)
-    market.note(CONVERSATION, shown)
-    estimated = teach(market, shown, CONVERSATION, CAME_LATE, shown.waited_talk)
-    market.calibration.count(shown.group, CONVERSATION)
-    _expect(market, shown, CONVERSATION, estimated, shown.waited_talk, 1.0)
-    market.leads.add(market.now, shown.request_id)
-    market.spam.add(market.now, shown.request_id)
+    impression.talked_at = max(market.now, 1)
+    market.note(CONVERSATION, impression)
+    estimated = teach(market, impression, CONVERSATION, CAME_LATE, impression.waited_talk)
+    market.calibration.count(impression.group, CONVERSATION)
+    _expect(market, impression, CONVERSATION, estimated, impression.waited_talk, 1.0)
+    market.leads.add(market.now, impression.request_id)
+    market.spam.add(market.now, impression.request_id)
 
 
 def _chat_without_lead(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impression | None:
     """The latest conversation that no lead came of yet: a slow lead may come after that of a later one."""
     for name in reversed(market.records.touches.get(viewer, ())):
-        shown = market.records.shown.get(name)
-        if shown is None or market.groups.table[shown.group, G_ADVERTISER] != advertiser:
+        impression = market.records.shown.get(name)
+        if impression is None or market.groups.table[impression.group, G_ADVERTISER] != advertiser:
             continue
-        if shown.talked_at and not shown.lead_at and not shown.spam_at and ts <= shown.click_until:
-            return shown
+        if impression.talked_at and not impression.lead_at and not impression.spam_at and ts <= impression.click_until:
+            return impression
     return None
 
 
@@ -252,75 +252,75 @@ def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int)
         )
         if talk is None:
             return
-    shown = credited(market, viewer, advertiser, line.ts)
+    impression = credited(market, viewer, advertiser, line.ts)
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
     if talk is None or not talk.spam_at:
         market.viewers.table[viewer, V_LEADS] += 1.0
     _flag(market, viewer, advertiser, IS_LEAD)
-    market.lead_of[viewer, advertiser] = "" if shown is None else shown.request_id
-    if shown is None:
+    market.lead_of[viewer, advertiser] = "" if impression is None else impression.request_id
+    if impression is None:
         return
-    market.groups.groups[shown.group].leads += 1
-    if (shown.lead_at or not shown.talked_at) and talk is not None and not talk.lead_at:
-        shown = talk
-    begin_talk(market, shown)
-    if not shown.talked_at or shown.lead_at:
+    market.groups.groups[impression.group].leads += 1
+    if (impression.lead_at or not impression.talked_at) and talk is not None and not talk.lead_at:
+        impression = talk
+    begin_talk(market, impression)
+    if not impression.talked_at or impression.lead_at:
         return
-    shown.lead_at = max(market.now, 1)
-    market.lead_of[viewer, advertiser] = shown.request_id
-    estimated = shown.raw[LEAD]
-    if shown.spam_at:
-        teach(market, shown, BAD, YES)
+    impression.lead_at = max(market.now, 1)
+    market.lead_of[viewer, advertiser] = impression.request_id
+    estimated = impression.raw[LEAD]
+    if impression.spam_at:
+        teach(market, impression, BAD, YES)
     else:
-        _weigh(market, shown, LEAD, came=True)
-        estimated = teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
-    market.note(LEAD, shown)
-    market.calibration.count(shown.group, LEAD)
-    _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
+        _weigh(market, impression, LEAD, came=True)
+        estimated = teach(market, impression, LEAD, CAME_LATE, impression.waited_lead)
+    market.note(LEAD, impression)
+    market.calibration.count(impression.group, LEAD)
+    _expect(market, impression, LEAD, estimated, impression.waited_lead, 1.0)
 
 
 def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
     """The last conversation of a viewer with an advertiser was spam."""
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
     market.viewers.table[viewer, V_SPAM] += 1.0
-    shown = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
-    if shown is None or shown.spam_at:
+    impression = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
+    if impression is None or impression.spam_at:
         return
-    market.groups.groups[shown.group].spam += 1
-    shown.spam_at = max(market.now, 1)
-    if not shown.talked_at:
+    market.groups.groups[impression.group].spam += 1
+    impression.spam_at = max(market.now, 1)
+    if not impression.talked_at:
         return
-    market.note(SPAM, shown)
-    _weigh(market, shown, SPAM, came=True)
-    estimated = teach(market, shown, SPAM, CAME_LATE, shown.waited_spam)
-    market.calibration.count(shown.group, SPAM)
-    _expect(market, shown, SPAM, estimated, shown.waited_spam, 1.0)
-    if shown.lead_at:
-        teach(market, shown, BAD, YES)
-        teach(market, shown, LEAD, TAKEN_BACK)
+    market.note(SPAM, impression)
+    _weigh(market, impression, SPAM, came=True)
+    estimated = teach(market, impression, SPAM, CAME_LATE, impression.waited_spam)
+    market.calibration.count(impression.group, SPAM)
+    _expect(market, impression, SPAM, estimated, impression.waited_spam, 1.0)
+    if impression.lead_at:
+        teach(market, impression, BAD, YES)
+        teach(market, impression, LEAD, TAKEN_BACK)
         row = market.viewers.table[viewer]
         row[V_LEADS] = max(row[V_LEADS] - 1.0, 0.0)
-    elif shown.waited_lead < 1.0:
-        _wait_no_longer(market, shown)
+    elif impression.waited_lead < 1.0:
+        _wait_no_longer(market, impression)
 
 
-def _wait_no_longer(market: MarketState, shown: Impression) -> None:
+def _wait_no_longer(market: MarketState, impression: Impression) -> None:
     """No good lead comes of a spam chat: that it has none is learned at once.
 
     A contact that a spammer leaves is still expected and counted as a lead, so that reports foretell what
     they will count; only who leaves it is not learned.
     """
-    estimated = teach(market, shown, LEAD, NOT_YET, shown.waited_lead, 1.0)
-    _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
-    shown.waited_lead = 1.0
-    _weigh(market, shown, LEAD, came=False)
+    estimated = teach(market, impression, LEAD, NOT_YET, impression.waited_lead, 1.0)
+    _expect(market, impression, LEAD, estimated, impression.waited_lead, 1.0)
+    impression.waited_lead = 1.0
+    _weigh(market, impression, LEAD, came=False)
 
 
 def take_quality(market: MarketState, line: QualityLine, viewer: int, advertiser: int) -> None:
     """What an advertiser found a lead to be."""
-    shown = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
-    if shown is not None:
-        teach(market, shown, BAD, YES if line.status is Quality.UNQUALIFIED else NO)
+    impression = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
+    if impression is not None:
+        teach(market, impression, BAD, YES if line.status is Quality.UNQUALIFIED else NO)
 
 
 def learn_due(market: MarketState) -> None:
@@ -329,54 +329,54 @@ def learn_due(market: MarketState) -> None:
     limit = now - int(market.click_wait * SECOND)
     unsettled = records.unsettled
     while unsettled:
-        shown = records.shown.get(unsettled[0])
-        if shown is not None and shown.viewed_at > limit:
+        impression = records.shown.get(unsettled[0])
+        if impression is not None and impression.viewed_at > limit:
             break
         unsettled.popleft()
-        if shown is not None and not shown.is_settled:
-            estimated = teach(market, shown, CLICK, YES if shown.clicked_at else NO)
-            _expect(market, shown, CLICK, estimated, 0.0, 1.0)
-            shown.is_settled = True
-            _weigh(market, shown, CLICK, came=bool(shown.clicked_at))
-            if shown.clicked_at:
-                market.calibration.count(shown.group, CLICK)
+        if impression is not None and not impression.is_settled:
+            estimated = teach(market, impression, CLICK, YES if impression.clicked_at else NO)
+            _expect(market, impression, CLICK, estimated, 0.0, 1.0)
+            impression.is_settled = True
+            _weigh(market, impression, CLICK, came=bool(impression.clicked_at))
+            if impression.clicked_at:
+                market.calibration.count(impression.group, CLICK)
             else:
-                _keep_some(market, shown)
+                _keep_some(market, impression)
     _learn_waits(market, market.talks, CONVERSATION, "talked_at", "waited_talk")
     _learn_waits(market, market.leads, LEAD, "lead_at", "waited_lead")
     _learn_waits(market, market.spam, SPAM, "spam_at", "waited_spam")
 
 
-def _keep_some(market: MarketState, shown: Impression) -> None:
+def _keep_some(market: MarketState, impression: Impression) -> None:
     """Keep some of the views without a click, by lot, so that clicks can be learned again beside them."""
     calibration, kept = market.calibration, market.snapshots
     clicks, views = calibration.came[:, CLICK].sum(), calibration.tried[:, CLICK].sum()
     wanted = max(BESIDE_A_CLICK * float(clicks + 1.0), ENOUGH_BESIDE)
     share = min(wanted / float(views + FEW_VIEWS), 1.0)
-    if hash_once("kept", shown.request_id) >= share * 2.0**64:
-        kept.give_back(shown)
-    elif shown.place >= 0:
-        kept.stands_for[shown.place] = 1.0 / share
+    if hash_once("kept", impression.request_id) >= share * 2.0**64:
+        kept.give_back(impression)
+    elif impression.place >= 0:
+        kept.stands_for[impression.place] = 1.0 / share
 
 
 def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: str, waited: str) -> None:
     for edge, started_at, name in waiting.next_due(market.now):
-        shown = market.records.shown.get(name)
-        if shown is None:
+        impression = market.records.shown.get(name)
+        if impression is None:
             continue
-        arrived_at: int = getattr(shown, arrived)
+        arrived_at: int = getattr(impression, arrived)
         if arrived_at:
-            waiting.count_arrival(shown.group, edge, (arrived_at - started_at) / SECOND)
+            waiting.count_arrival(impression.group, edge, (arrived_at - started_at) / SECOND)
             continue
-        waiting.count_wait(shown.group, edge)
-        window_s = market.groups.groups[shown.group].line.click_window_s or 0
-        before, after = getattr(shown, waited), waiting.share_by(shown.group, edge, window_s)
+        waiting.count_wait(impression.group, edge)
+        window_s = market.groups.groups[impression.group].line.click_window_s or 0
+        before, after = getattr(impression, waited), waiting.share_by(impression.group, edge, window_s)
         if after - before > 0.02 or (after == 1.0 and before < 1.0):
-            estimated = teach(market, shown, head, NOT_YET, before, after)
-            _expect(market, shown, head, estimated, before, after)
-            setattr(shown, waited, after)
+            estimated = teach(market, impression, head, NOT_YET, before, after)
+            _expect(market, impression, head, estimated, before, after)
+            setattr(impression, waited, after)
             if head in (SPAM, LEAD) and after == 1.0:
-                _weigh(market, shown, head, came=False)
+                _weigh(market, impression, head, came=False)
 
 
 STEP_S: Final = 300
@@ -471,16 +471,16 @@ def end_promises(market: MarketState) -> None:
     promised = market.records.promised
     limit = market.now - int(market.promise_wait * SECOND)
     while promised:
-        shown = market.records.shown.get(promised[0])
-        if shown is not None and shown.asked_at > limit:
+        impression = market.records.shown.get(promised[0])
+        if impression is not None and impression.asked_at > limit:
             break
         promised.popleft()
-        if shown is not None and shown.is_promised:
-            group = market.groups.groups[shown.group]
-            shown.is_promised = False
-            group.promised -= shown.price
+        if impression is not None and impression.is_promised:
+            group = market.groups.groups[impression.group]
+            impression.is_promised = False
+            group.promised -= impression.price
             market.groups.refresh(group)
-            market.snapshots.give_back(shown)
+            market.snapshots.give_back(impression)
             market.views_lost += 1.0
     total = market.views_seen + market.views_lost
     market.groups.view_rate = (market.views_seen + 1.0) / (total + 1.0)
@@ -498,8 +498,8 @@ def drop_records(market: MarketState) -> None:
     kept, limit = records.kept, market.now - view_s * SECOND
     while kept and kept[0][0] < limit:
         asked_at, name = kept.popleft()
-        shown = records.shown.get(name)
-        if shown is not None and (shown.clicked_at or shown.place >= 0):
+        impression = records.shown.get(name)
+        if impression is not None and (impression.clicked_at or impression.place >= 0):
             records.long_kept.append((asked_at, name))
         else:
             forget_record(market, name)
@@ -512,12 +512,12 @@ def drop_records(market: MarketState) -> None:
 
 
 def forget_record(market: MarketState, name: str) -> None:
-    shown = market.records.shown.pop(name, None)
-    if shown is None:
+    impression = market.records.shown.pop(name, None)
+    if impression is None:
         return
-    market.snapshots.give_back(shown)
-    touches = market.records.touches.get(shown.viewer)
+    market.snapshots.give_back(impression)
+    touches = market.records.touches.get(impression.viewer)
     if touches and name in touches:
         touches.remove(name)
         if not touches:
-            del market.records.touches[shown.viewer]
+            del market.records.touches[impression.viewer]

@@ -339,23 +339,23 @@ def _set_available(market: MarketState, record: Record) -> NDArray[np.int64]:
 def _hold(market: MarketState, record: Record) -> None:
     """Hold the auction of a record, whose ad groups stand in their table as the record says."""
     market.groups.able[:] = -1
-    decision, shown = _hold_for(market, record, record.ads, record.floor_micros)
+    decision, impression = _hold_for(market, record, record.ads, record.floor_micros)
     lot = None
-    if record.trial < 0 and shown is not None:
-        market.snapshots.give_back(shown)
+    if record.trial < 0 and impression is not None:
+        market.snapshots.give_back(impression)
         lot = pick_random_ad(market, record, decision.offer_micros)
         restore_viewer(market, market.viewers.by_id[record.viewer], record.history)
         _set_available(market, record)
-        shown = None if lot is None else _hold_for(market, record, [lot.ad], 1)[1]
-    if shown is None:
+        impression = None if lot is None else _hold_for(market, record, [lot.ad], 1)[1]
+    if impression is None:
         return
     groups = market.groups
-    record.ad, record.ad_group = int(groups.ad_ids[shown.ad]), _number_of(groups.groups[shown.group])
+    record.ad, record.ad_group = int(groups.ad_ids[impression.ad]), _number_of(groups.groups[impression.group])
     record.offer_micros, record.price_micros = decision.offer_micros, decision.price_micros
     record.propensity = decision.propensity if lot is None else lot.propensity
-    record.p, record.raw = shown.p, shown.raw
-    record.shown = _pack_features(market, shown)
-    market.snapshots.give_back(shown)
+    record.p, record.raw = impression.p, impression.raw
+    record.shown = _pack_features(market, impression)
+    market.snapshots.give_back(impression)
     if record.placement:
         settle_record(record)
 
@@ -374,12 +374,12 @@ def _hold_for(
     groups.ads[groups.ad_by_number.rows_of(ads), A_ON] = 1
     line = RequestLine(record.ts, name, record.viewer, record.country, record.features, floor)
     decision = decide_request(market, line, _ignore)
-    shown = records.shown.pop(name)
+    impression = records.shown.pop(name)
     records.kept.pop()
-    if shown is not None:
+    if impression is not None:
         records.promised.pop()
-        groups.groups[shown.group].promised -= shown.price
-    return decision, shown
+        groups.groups[impression.group].promised -= impression.price
+    return decision, impression
 
 
 def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
@@ -414,8 +414,8 @@ def is_same(known: AdGroupLine | AdLine, line: AdGroupLine | AdLine) -> bool:
     return msgspec.structs.replace(known, ts=0) == msgspec.structs.replace(line, ts=0)
 
 
-def _pack_features(market: MarketState, shown: Impression) -> Features:
-    kept, place = market.snapshots, shown.place
+def _pack_features(market: MarketState, impression: Impression) -> Features:
+    kept, place = market.snapshots, impression.place
     count = int(kept.counts[place])
     return Features(
         kept.hashes[place, :count].tobytes(),
@@ -489,15 +489,15 @@ def take_line(marketplace: Marketplace, line: AdGroupLine | AdLine, ts: int) -> 
 
 def name_stranger(market: MarketState, request: str) -> None:
     """Who taps without consent is somebody of their own from here on: only so a chat can be credited."""
-    shown = market.records.shown.get(request)
-    if shown is None or shown.viewer != STRANGER or not shown.viewed_at:
+    impression = market.records.shown.get(request)
+    if impression is None or impression.viewer != STRANGER or not impression.viewed_at:
         return
     row = market.viewers.row_of(f"stranger {request}", market.now / SECOND)
     touches = market.records.touches
     if request in touches.get(STRANGER, ()):
         touches[STRANGER].remove(request)
     touches[row] = [request]
-    shown.viewer = row
+    impression.viewer = row
 
 
 def _promise(market: MarketState, record: Record, features: Features) -> None:
@@ -513,11 +513,11 @@ def _promise(market: MarketState, record: Record, features: Features) -> None:
     name, ad = str(record.nonce), groups.ad_by_id[str(record.ad)]
     group = groups.groups[int(groups.ads[ad, A_GROUP])]
     row = market.viewers.by_id.get(record.viewer, STRANGER)
-    shown = records.shown[name] = Impression(
+    impression = records.shown[name] = Impression(
         name, ad, group.number, row, market.now, record.offer_micros, record.price_micros,
         record.propensity, tuple(record.p), tuple(record.raw), place,
     )  # fmt: skip
-    kept.holders[place] = shown
+    kept.holders[place] = impression
     kept.stacks[place] = said_by(record.raw)
     records.promised.append(name)
     group.promised += record.price_micros
