@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.learning.columns import BIAS, F_CONTEXT, FAMILIES, HEADS, LEAD
-from contatto.learning.features import Fields, slot_of
+from contatto.learning.features import FeatureFields, slot_of
 from contatto.learning.learner import forget, learn_one, logistic, score_features, settle, shuffle
 from contatto.learning.market import FIRST_MEANS, FIRST_SPREAD
 
@@ -88,7 +88,7 @@ def _slots_of(row: Hashed) -> NDArray[np.int64]:
 
 def hash_rows(rows: Sequence[dict[str, Any]]) -> list[Hashed]:
     """Rows of texts and numbers as delivery hashes them."""
-    fields = Fields("row")
+    fields = FeatureFields("row")
     return [fields.hash_features(row, MOST - 1, lambda _: None) for row in rows]
 
 

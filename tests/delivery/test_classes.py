@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.learning.features import Fields
+from contatto.learning.features import FeatureFields
 from contatto.learning.latent_classes import (
     CLASSES,
     FIRST_FIT,
@@ -163,7 +163,7 @@ def test_the_likeliest_classes_become_features_in_their_order() -> None:
 
 
 def test_words_are_texts_items_of_lists_and_the_nearest_knot_of_a_number() -> None:
-    fields = Fields("request")
+    fields = FeatureFields("request")
     for number in range(300):
         fields.hash_features({"age": float(number)}, 40, print)
     said: list[int] = []

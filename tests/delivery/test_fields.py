@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from contatto.learning.features import KNOTS, MOST_KNOTS, Fields, Values
+from contatto.learning.features import KNOTS, MOST_KNOTS, FeatureFields, FieldValues
 from contatto.learning.replica import Replica
 from tests.delivery.test_replica import learned
 
 
 def test_numbers_that_wander_out_of_the_first_ones_are_told_apart_again() -> None:
     """A rate that stands still for weeks has one knot; later ones would all count as that one."""
-    values = Values("rate")
+    values = FieldValues("rate")
     for _ in range(300):
         values.place_number(4.9)
     assert values.place_number(1.2) == values.place_number(0.7) == values.place_number(4.9)
@@ -37,7 +37,7 @@ def test_a_copy_that_serves_learns_no_knots() -> None:
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 10**400, -(10**400)])
 def test_a_number_that_is_none_or_beyond_all_bounds_leaves_every_weight_finite(odd: float) -> None:
-    fields = Fields("request")
+    fields = FeatureFields("request")
     for number in [1.0, 2.0, odd] * 200:
         hashes, weights = fields.hash_features({"rate": number}, 40, print)
         assert hashes

@@ -122,7 +122,7 @@ LARGEST: Final = 1e15
 type Hashed = tuple[list[int], list[float]]
 
 
-class Values:
+class FieldValues:
     """The values of one field: how often each was seen, and the hash of its name."""
 
     __slots__ = ("counts", "field", "hashes", "is_list", "knots", "numbers", "rare")
@@ -198,17 +198,17 @@ def _log_step(number: float) -> int:
     return step if number > 0 else -step
 
 
-class Fields:
+class FeatureFields:
     """All fields of one origin (requests, or ads)."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
-        self.by_name: dict[str, Values] = {}
+        self.by_name: dict[str, FieldValues] = {}
 
-    def values_of(self, field: str) -> Values | None:
+    def values_of(self, field: str) -> FieldValues | None:
         known = self.by_name.get(field)
         if known is None and len(self.by_name) < MOST_FIELDS:
-            known = self.by_name[field] = Values(f"{self.origin}\0{field}")
+            known = self.by_name[field] = FieldValues(f"{self.origin}\0{field}")
         return known
 
     def hash_features(
@@ -261,7 +261,7 @@ class Fields:
 
     def _add_list(
         self,
-        values: Values,
+        values: FieldValues,
         listed: list[Any],
         hashes: list[int],
         weights: list[float],

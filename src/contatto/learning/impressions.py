@@ -1,4 +1,4 @@
-"""Impressions of the last days, with their features, and frequency caps."""
+"""Recent impressions with feature snapshots, and frequency caps."""
 
 from collections import deque
 from typing import Any, Final
@@ -14,12 +14,11 @@ _FIRST: Final = 1024
 
 
 class Impression(msgspec.Struct, gc=False):
-    """An ad that was chosen for a request, and what became of it.
+    """Impression of an ad with its outcomes.
 
-    Instants are microseconds, 0 for never. ``view_until`` and ``click_until`` end the windows that were in
-    force at the touch. ``raw`` is what was estimated before calibration, by head, how well the ad fits, and
-    what the viewer is worth. ``place`` is where its features are kept, -1 when they no longer are;
-    ``waited`` is the share of late labels that was allowed for, by head.
+    Times are microseconds, 0 for never. ``view_until`` and ``click_until`` end the attribution windows.
+    ``raw`` are the uncalibrated predictions by head, the fit of the ad, and the viewer's value. ``place`` is
+    the row of its feature snapshot, -1 for none. ``waited`` is the share of late labels already learned.
     """
 
     request_id: str
@@ -49,11 +48,10 @@ class Impression(msgspec.Struct, gc=False):
 
 
 class Snapshots:
-    """The features of requests as they were: rows of arrays that are used again when nobody needs them.
+    """Feature snapshots of impressions, in reused rows of arrays.
 
-    ``held`` is what each has moved (see `relearning`), ``stacks`` what its earlier heads said, ``shares`` how
-    much of it shared weights may take, ``stands_for`` for how many views without a click it was kept,
-    itself included.
+    ``held`` is the dual amount of each head (see `learner.learn_again`), ``stacks`` the inputs from earlier
+    heads, ``shares`` the weight in shared parameters, ``stands_for`` the number of views that it represents.
     """
 
     def __init__(self) -> None:
@@ -68,24 +66,21 @@ class Snapshots:
         self.stands_for = np.ones(_FIRST, np.float32)
         self.free = list(range(_FIRST - 1, -1, -1))
         self.holders: dict[int, Impression] = {}
-        """Whose features the rows in use are, in the order of time."""
+        """Impressions by row, in order of time."""
 
     def take(self) -> int:
-        """A free row; who takes it becomes its holder."""
+        """Return a free row."""
         if not self.free:
-            self._grow()
+            size = len(self.counts)
+            for name in SNAPSHOT_ARRAYS:
+                array = getattr(self, name)
+                larger = np.zeros((2 * size, *array.shape[1:]), array.dtype)
+                larger[:size] = array
+                setattr(self, name, larger)
+            self.free = list(range(2 * size - 1, size - 1, -1))
         place = self.free.pop()
         self.held[place], self.shares[place], self.stands_for[place] = 0.0, 1.0, 1.0
         return place
-
-    def _grow(self) -> None:
-        had = len(self.counts)
-        for name in SNAPSHOT_ARRAYS:
-            old = getattr(self, name)
-            made = np.zeros((2 * had, *old.shape[1:]), old.dtype)
-            made[:had] = old
-            setattr(self, name, made)
-        self.free = list(range(2 * had - 1, had - 1, -1))
 
     def give_back(self, impression: Impression) -> None:
         if impression.place >= 0:
@@ -100,7 +95,7 @@ SNAPSHOT_ARRAYS: Final = (
 
 
 class Records:
-    """What was shown, by request, and by viewer in the order of time."""
+    """Impressions by request, and touches by viewer, in order of time."""
 
     def __init__(self) -> None:
         self.shown: dict[str, Impression | None] = {}
@@ -131,21 +126,21 @@ class Records:
 
 _DAY: Final = 86_400 * SECOND
 _REMEMBERED: Final = 31 * _DAY
-"""For so long a view is remembered at least: a cap of fewer days may be made longer."""
+"""Minimal retention of views, since a cap may get a longer period."""
 
 type Pair = tuple[int, int]
-"""The rows of an ad group and of a viewer."""
+"""Rows of an ad group and of a viewer."""
 
 
 class FrequencyCounter:
-    """The caps of ad groups, and the views that count under them.
+    """Frequency caps of ad groups with their counted views.
 
-    A view counts from its decision on. One that does not come is given up with its place in the budget.
+    A view counts from its decision on, until its reservation in the budget expires.
     """
 
     def __init__(self) -> None:
         self.caps: dict[int, tuple[int, int]] = {}
-        """Views and microseconds, by the row of the ad group."""
+        """Number of views and period in microseconds, by row of the ad group."""
         self.views: dict[Pair, list[int]] = {}
         """Times of views."""
         self.waiting: dict[Pair, dict[str, int]] = {}
@@ -153,11 +148,11 @@ class FrequencyCounter:
         self._dropped_at = 0
 
     def set_cap(self, line: AdGroupLine, group: int, records: Records) -> None:
-        """Take the cap of an ad group; a new one counts the views that are still remembered."""
-        had = self.caps.pop(group, None)
+        """Set the cap of an ad group; a new one counts the stored views."""
+        before = self.caps.pop(group, None)
         if line.frequency and line.frequency_schedule:
             self.caps[group] = (line.frequency, line.frequency_schedule * _DAY)
-        if had is not None and group in self.caps:
+        if before is not None and group in self.caps:
             return
         self.views = {pair: times for pair, times in self.views.items() if pair[0] != group}
         self.waiting = {pair: requests for pair, requests in self.waiting.items() if pair[0] != group}
@@ -166,28 +161,31 @@ class FrequencyCounter:
                 (self.note_view if impression.viewed_at else self.note_decision)(impression)
 
     def list_reached(self, viewer: int, ts: int, wait: int) -> list[int]:
-        """List the ad groups that a viewer may not see now; a decision counts for ``wait`` microseconds."""
-        return [group for group in self.caps if self._is_reached((group, viewer), ts, wait)]
-
-    def _is_reached(self, pair: Pair, ts: int, wait: int) -> bool:
-        most, period = self.caps[pair[0]]
-        count = sum(at > ts - period for at in self.views.get(pair, ()))
-        return count + sum(at > ts - wait for at in self.waiting.get(pair, {}).values()) >= most
+        """List the ad groups with a reached cap; a decision counts for ``wait`` microseconds."""
+        reached = []
+        for group, (most, period) in self.caps.items():
+            pair = group, viewer
+            count = sum(at > ts - period for at in self.views.get(pair, ()))
+            count += sum(at > ts - wait for at in self.waiting.get(pair, {}).values())
+            if count >= most:
+                reached.append(group)
+        return reached
 
     def note_decision(self, impression: Impression) -> None:
-        """Count an ad that was chosen, until its view comes or is given up."""
+        """Count a decision until its view arrives or expires."""
         if impression.group in self.caps:
-            self.waiting.setdefault((impression.group, impression.viewer), {})[impression.request_id] = impression.asked_at
+            self.waiting.setdefault((impression.group, impression.viewer), {})[impression.request_id] = (
+                impression.asked_at
+            )
 
     def note_view(self, impression: Impression) -> None:
-        """Count a view."""
         if impression.group in self.caps:
             pair = impression.group, impression.viewer
             self.waiting.get(pair, {}).pop(impression.request_id, None)
             self.views.setdefault(pair, []).append(impression.viewed_at)
 
     def drop_old(self, ts: int, wait: int) -> None:
-        """Forget once a day what no longer counts."""
+        """Delete expired views once a day."""
         if not self.caps or ts - self._dropped_at < _DAY:
             return
         self._dropped_at = ts
@@ -200,7 +198,6 @@ class FrequencyCounter:
         self.waiting = {pair: requests for pair, requests in self.waiting.items() if requests}
 
     def state(self) -> list[Any]:
-        """Return all of it for `restore`."""
         return [
             [[group, *cap] for group, cap in self.caps.items()],
             [[*pair, times] for pair, times in self.views.items()],
@@ -209,7 +206,6 @@ class FrequencyCounter:
         ]
 
     def restore(self, state: list[Any]) -> None:
-        """Go on from what `state` gave."""
         caps, views, waiting, self._dropped_at = state
         self.caps = {group: (most, period) for group, most, period in caps}
         self.views = {(group, viewer): times for group, viewer, times in views}

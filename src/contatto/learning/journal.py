@@ -1,9 +1,8 @@
-"""A folder that keeps a marketplace: each line in a journal before it is answered, the whole now and then.
+"""Folder of a marketplace: snapshots, and a journal of all lines since.
 
-After a kill at any moment the newest whole state is loaded, and the lines of the journal are taken again:
-the marketplace is where it was. What is damaged is found by its digest; then the state before it is used,
-with the journal since. The journal survives the end of the process, whatever ends it. A loss of power may
-take its newest lines; then the caller has to begin further back.
+After a kill the newest snapshot is loaded, and the journal is replayed. A digest detects damage; then the
+snapshot before it is used, with the journal since. A loss of power may take the newest lines of the journal;
+then the caller has to begin further back.
 """
 
 import os
@@ -21,21 +20,21 @@ from contatto.learning.marketplace import Marketplace, UnusableLine
 from contatto.learning.storage import Damaged
 
 SAVE_EVERY: Final = 200_000
-"""Lines between two whole states."""
+"""Lines between two snapshots."""
 _HEAD: Final = struct.Struct("<II")
 
 
 class InUse(Exception):
-    """Another process keeps its state in this folder."""
+    """Lock of the folder by another process."""
 
 
 class Keeper:
-    """The folder of one marketplace.
+    """Folder of one marketplace.
 
     Raises:
         InUse: the folder belongs to a process that runs.
-        Damaged: none of its states can be used.
-        Different: it is of another seed, policy or settings.
+        Damaged: no snapshot can be used.
+        Different: the snapshot has another seed, policy or settings.
     """
 
     def __init__(
@@ -54,21 +53,23 @@ class Keeper:
             raise
         self._waiting: list[bytes] = []
         self._since = 0
-        if marketplace.is_busy:  # a save would end the work early, and answers would differ
+        if marketplace.is_busy:  # a snapshot would end the work early, and answers would differ
             self._begin_journal()
             self._since = every
         else:
             self._save()
 
     def note(self, line: bytes) -> None:
-        """Remember a line that was taken; it is on its way to the journal."""
+        """Buffer a line for the journal."""
         self._waiting.append(_HEAD.pack(len(line), zlib.crc32(line)) + line)
 
     def flush(self) -> None:
-        """Write what waits to the journal: before an answer goes out."""
+        """Write the buffered lines to the journal, before their answers go out."""
         if not self._waiting:
             return
-        _write_all(self._journal, b"".join(self._waiting))
+        view = memoryview(b"".join(self._waiting))
+        while view:
+            view = view[os.write(self._journal, view) :]
         self.count += len(self._waiting)
         self._since += len(self._waiting)
         self._waiting.clear()
@@ -99,7 +100,7 @@ class Keeper:
             pass
 
     def _replay(self, path: Path) -> bool:
-        """Take the lines of a journal again; whether there were any."""
+        """Replay the lines of a journal; report whether it has any."""
         if not path.exists():
             return False
         decode = msgspec.json.Decoder(AnyLine.__value__).decode
@@ -114,14 +115,13 @@ class Keeper:
         return self._folder / f"lines-{count:015d}.log"
 
     def _begin_journal(self) -> None:
-        """Begin the journal of the lines from here on; it goes on from the one before."""
         if self._journal >= 0:
             os.close(self._journal)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         self._journal = os.open(self._journal_path(self.count), flags, 0o600)
 
     def _save(self) -> None:
-        """Write the whole state, begin a new journal, and drop what is older than the state before."""
+        """Write a snapshot, begin a new journal, and delete all but the last two snapshots."""
         name = f"state-{self.count:015d}.bin"
         part = self._folder / "state.part"
         part.touch(0o600)
@@ -142,7 +142,7 @@ class Keeper:
 
 
 def read_journal(path: Path, say: Callable[[str], None]) -> Iterator[bytes]:
-    """The lines of a journal up to its end, or to the first that is not whole."""
+    """Yield the lines of a journal up to the first incomplete one."""
     raw = path.read_bytes()
     at = 0
     while at < len(raw):
@@ -158,17 +158,11 @@ def read_journal(path: Path, say: Callable[[str], None]) -> Iterator[bytes]:
         say(f"{path.name}: {len(raw) - at} bytes at its end are not whole and are left out")
 
 
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
 def _lock(file: int) -> None:
-    """Hold the folder for this process alone, where the system can.
+    """Lock the folder for this process, if the system can.
 
     Raises:
-        InUse: another process holds it.
+        InUse: another process has the lock.
     """
     try:
         import fcntl  # noqa: PLC0415 — not on every system

@@ -51,7 +51,7 @@ from contatto.learning.columns import (
     VIEWER_COLUMNS,
 )
 from contatto.learning.columns import SETTINGS as SETTING_COLUMNS
-from contatto.learning.features import Fields, name_hash, slot_of
+from contatto.learning.features import FeatureFields, name_hash, slot_of
 from contatto.learning.groups import Groups
 from contatto.learning.impressions import FrequencyCounter, Impression, Records, Snapshots
 from contatto.learning.latent_classes import Classes
@@ -259,8 +259,8 @@ class MarketState:
         self.seed = seed
         self.is_random = is_random
         self.settings = {name: settings.get(name, each.value) for name, each in SETTINGS.items()}
-        self.asked_fields = Fields("request")
-        self.ad_fields = Fields("ad")
+        self.asked_fields = FeatureFields("request")
+        self.ad_fields = FeatureFields("ad")
         self.groups = Groups()
         self.caps = FrequencyCounter()
         self.learned = Learned(int(self.settings["table_bits"]))

@@ -30,7 +30,7 @@ class EntryKind(StrEnum):
 class Entry:
     """Entry of the delivery log, numbered by ``seq`` without gaps per business.
 
-    ``nonce`` identifies the impression (0 for none). ``touch_id`` and ``person_id`` belong to a view or click.
+    ``nonce`` identifies the impression (0 for none), ``touch_id`` and ``person_id`` the view or click.
     ``body`` holds the encoded details. ``ts`` and ``arrived_ts``, the time of logging, are microseconds.
     """
 

@@ -232,7 +232,12 @@ def _chat_without_lead(market: MarketState, viewer: int, advertiser: int, ts: in
         impression = market.records.shown.get(name)
         if impression is None or market.groups.table[impression.group, G_ADVERTISER] != advertiser:
             continue
-        if impression.talked_at and not impression.lead_at and not impression.spam_at and ts <= impression.click_until:
+        if (
+            impression.talked_at
+            and not impression.lead_at
+            and not impression.spam_at
+            and ts <= impression.click_until
+        ):
             return impression
     return None
 

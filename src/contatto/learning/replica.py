@@ -24,9 +24,9 @@ from contatto.learning.columns import (
 from contatto.learning.features import (
     BUSY,
     MOST_FIELDS,
-    Fields,
+    FeatureFields,
+    FieldValues,
     Hashed,
-    Values,
     chance,
     digest_lines,
     name_hash,
@@ -115,12 +115,12 @@ def new_marketplace(business_seed: int) -> Marketplace:
     return Marketplace(business_seed, settings={"table_bits": TABLE_BITS})
 
 
-class _Learned(Values):
+class _Learned(FieldValues):
     """The values of a field as the model knows them: asking for one teaches nothing."""
 
     __slots__ = ("size",)
 
-    def __init__(self, field: str, of: Values | None = None) -> None:
+    def __init__(self, field: str, of: FieldValues | None = None) -> None:
         super().__init__(field)
         if of is not None:
             self.hashes, self.counts = dict(of.hashes), of.counts
@@ -145,15 +145,15 @@ class _Learned(Values):
         """The learner does."""
 
 
-class _LearnedFields(Fields):
+class _LearnedFields(FeatureFields):
     """The fields of requests as the model knows them."""
 
-    def __init__(self, of: Fields) -> None:
+    def __init__(self, of: FeatureFields) -> None:
         super().__init__(of.origin)
         self.by_name = {name: _Learned(each.field, each) for name, each in of.by_name.items()}
         self._learned = lru_cache(MOST_FIELDS)(_Learned)
 
-    def values_of(self, field: str) -> Values | None:
+    def values_of(self, field: str) -> FieldValues | None:
         if field in self.by_name or len(self.by_name) >= MOST_FIELDS:
             return self.by_name.get(field)
         return self._learned(f"{self.origin}\0{field}")
@@ -350,7 +350,10 @@ def _hold(market: MarketState, record: Record) -> None:
     if impression is None:
         return
     groups = market.groups
-    record.ad, record.ad_group = int(groups.ad_ids[impression.ad]), _number_of(groups.groups[impression.group])
+    record.ad, record.ad_group = (
+        int(groups.ad_ids[impression.ad]),
+        _number_of(groups.groups[impression.group]),
+    )
     record.offer_micros, record.price_micros = decision.offer_micros, decision.price_micros
     record.propensity = decision.propensity if lot is None else lot.propensity
     record.p, record.raw = impression.p, impression.raw

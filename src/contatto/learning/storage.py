@@ -1,4 +1,4 @@
-"""A marketplace as bytes and back; the restored one goes on exactly as the saved one."""
+"""Snapshots of a marketplace as bytes, restored exactly."""
 
 import hashlib
 from collections import deque
@@ -15,39 +15,43 @@ from contatto.learning.columns import (
     S_VIEWER_MEAN,
     S_VIEWER_SLOPE,
 )
-from contatto.learning.features import Fields, Values
+from contatto.learning.features import FieldValues
 from contatto.learning.groups import GROUP_ARRAYS
 from contatto.learning.impressions import SNAPSHOT_ARRAYS
 from contatto.learning.market import VIEWER_ARRAYS, MarketState
 
 _MAGIC: Final = b"contatto marketplace 11\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
-"""What snapshots keep feature by feature: saved as wide as the widest of them."""
+"""Arrays with a column per feature, saved as wide as the widest row."""
 _PLAIN: Final = (
     "now", "stepped_at", "daily_at", "relearned_at", "clicks_then", "requests", "first_asked", "click_wait",
     "promise_wait", "views_seen", "views_lost", "clicks", "farm_clicks",
 )  # fmt: skip
-
-
 _LEARNED_NUMBERS: Final = [S_VIEWER_SLOPE, S_VIEWER_MEAN, S_FARM_PRIOR]
 
 
 class Damaged(Exception):
-    """These bytes are no saved marketplace, or not a whole one."""
+    """Bytes that are no complete snapshot."""
 
 
 class Different(Exception):
-    """What was saved is of a marketplace with another seed, policy or settings."""
+    """Snapshot of a marketplace with another seed, policy or settings."""
 
 
 def save_market(market: MarketState) -> bytes:
-    """All that the marketplace knows, with a digest in front."""
+    """Return a snapshot: magic bytes, digest and encoded state."""
     table = market.learned
     used = np.flatnonzero(table.family_of != FAMILIES)
     state = {
         "identity": market.identity(),
         "plain": {name: getattr(market, name) for name in _PLAIN},
-        "fields": [_pack_fields(each) for each in (market.asked_fields, market.ad_fields)],
+        "fields": [
+            [
+                [name, values.hashes, values.counts, values.numbers, values.knots, values.is_list]
+                for name, values in fields.by_name.items()
+            ]
+            for fields in (market.asked_fields, market.ad_fields)
+        ],
         "groups": [market.groups.state(), _pack_arrays(market.groups, GROUP_ARRAYS)],
         "weights": [
             _pack(used), _pack(table.table[used]), _pack(table.family_of[used]), _pack(table.again[used]),
@@ -58,14 +62,14 @@ def save_market(market: MarketState) -> bytes:
         "classes": [
             list(market.classes.words), list(market.classes.row_of), market.classes.noted,
             market.classes.fitted_at,
-            {name: _pack(each) for name, each in market.classes.state().items()},
+            {name: _pack(array) for name, array in market.classes.state().items()},
         ],
         "records": market.records.state(),
         "snapshots": [_pack_snapshots(market), market.snapshots.free],
         "calibration": _pack_arrays(market.calibration, ("came", "expected", "tried")),
         "caps": market.caps.state(),
         "traffic": market.traffic.state(),
-        "waiting": [each.state() for each in (market.talks, market.leads, market.spam)],
+        "waiting": [delays.state() for delays in (market.talks, market.leads, market.spam)],
         "seen": list(market.seen_order),
         "asked": list(market.asked.items()),
         "talks": [[*key, name] for key, name in market.talk_of.items()],
@@ -78,11 +82,11 @@ def save_market(market: MarketState) -> bytes:
 
 
 def restore_market(market: MarketState, raw: bytes) -> None:
-    """Fill a new marketplace with what was saved.
+    """Restore a new marketplace from a snapshot.
 
     Raises:
-        Damaged: the bytes are not whole.
-        Different: they are of a marketplace with another seed, policy or settings.
+        Damaged: the bytes are incomplete.
+        Different: the marketplace has another seed, policy or settings.
     """
     digest, body = raw[len(_MAGIC) : len(_MAGIC) + 32], raw[len(_MAGIC) + 32 :]
     if not raw.startswith(_MAGIC):
@@ -94,19 +98,22 @@ def restore_market(market: MarketState, raw: bytes) -> None:
         raise Different("the folder is of another seed, policy or settings")
     for name, value in state["plain"].items():
         setattr(market, name, value)
-    for fields, packed in zip((market.asked_fields, market.ad_fields), state["fields"], strict=True):
-        _restore_fields(fields, packed)
+    for fields, packed_fields in zip((market.asked_fields, market.ad_fields), state["fields"], strict=True):
+        fields.by_name = {}
+        for name, *figures in packed_fields:
+            values = fields.by_name[name] = FieldValues(f"{fields.origin}\0{name}")
+            values.hashes, values.counts, values.numbers, values.knots, values.is_list = figures
     market.groups.restore(state["groups"][0])
     _restore_arrays(market.groups, state["groups"][1])
-    used, rows, families, again = (_unpack(each) for each in state["weights"])
+    used, rows, families, batch_means = (_unpack(packed) for packed in state["weights"])
     market.learned.table[:] = market.learned.again[:] = 0.0
     market.learned.table[used], market.learned.family_of[used] = rows, families
-    market.learned.again[used] = again
+    market.learned.again[used] = batch_means
     names, arrays = state["viewers"]
     market.viewers.by_id = {name: row for row, name in enumerate(names)}
     _restore_arrays(market.viewers, arrays)
     words, waiting, noted, fitted_at, arrays = state["classes"]
-    unpacked = {name: _unpack(each) for name, each in arrays.items()}
+    unpacked = {name: _unpack(packed) for name, packed in arrays.items()}
     market.classes.restore(words, waiting, noted, fitted_at, unpacked)
     market.records.restore(state["records"])
     _restore_snapshots(market, *state["snapshots"])
@@ -114,15 +121,15 @@ def restore_market(market: MarketState, raw: bytes) -> None:
     if "caps" in state:  # earlier releases kept none
         market.caps.restore(state["caps"])
     market.traffic.restore(state["traffic"])
-    for waiting, saved in zip((market.talks, market.leads, market.spam), state["waiting"], strict=True):
-        waiting.restore(saved)
+    for delays, saved in zip((market.talks, market.leads, market.spam), state["waiting"], strict=True):
+        delays.restore(saved)
     market.seen_order = deque((ts, digest) for ts, digest in state["seen"])
     market.seen = {digest for _, digest in market.seen_order}
     market.asked = {name: (kind, answer) for name, (kind, answer) in state["asked"]}
     market.talk_of = {(viewer, advertiser): name for viewer, advertiser, name in state["talks"]}
     market.lead_of = {(viewer, advertiser): name for viewer, advertiser, name in state["leads"]}
     market.numbers[_LEARNED_NUMBERS] = state["numbers"]
-    market.rates, market.asked_before, market.usual = (_unpack(each) for each in state["rates"])
+    market.rates, market.asked_before, market.usual = (_unpack(packed) for packed in state["rates"])
 
 
 def _pack(array: NDArray[Any]) -> list[Any]:
@@ -139,28 +146,28 @@ def _pack_arrays(holder: object, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _restore_arrays(holder: object, packed: dict[str, Any]) -> None:
-    for name, each in packed.items():
-        setattr(holder, name, _unpack(each))
+    for name, array in packed.items():
+        setattr(holder, name, _unpack(array))
 
 
 def _pack_snapshots(market: MarketState) -> list[Any]:
-    """Only rows that are in use, and of them only what is."""
-    kept = market.snapshots
-    used = np.setdiff1d(np.arange(len(kept.counts)), np.array(kept.free, np.int64))
-    rows = {name: getattr(kept, name)[used] for name in SNAPSHOT_ARRAYS}
+    """Pack the rows and columns in use."""
+    snapshots = market.snapshots
+    used = np.setdiff1d(np.arange(len(snapshots.counts)), np.array(snapshots.free, np.int64))
+    rows = {name: getattr(snapshots, name)[used] for name in SNAPSHOT_ARRAYS}
     most = int(rows["counts"].max(initial=0))
-    left_over = np.arange(most) >= rows["counts"][:, None]
+    is_unused = np.arange(most) >= rows["counts"][:, None]
     for name in _BY_FEATURE:
         rows[name] = rows[name][:, :most].copy()
-        rows[name][left_over] = 0
-    return [len(kept.counts), _pack(used), {name: _pack(each) for name, each in rows.items()}]
+        rows[name][is_unused] = 0
+    return [len(snapshots.counts), _pack(used), {name: _pack(array) for name, array in rows.items()}]
 
 
 def _restore_snapshots(market: MarketState, packed: list[Any], free: list[int]) -> None:
     size, used, arrays = packed
     rows = _unpack(used)
-    for name, each in arrays.items():
-        values = _unpack(each)
+    for name, array in arrays.items():
+        values = _unpack(array)
         width = (MOST_CONTEXT,) if name in _BY_FEATURE else values.shape[1:]
         whole = np.zeros((size, *width), values.dtype)
         if name in _BY_FEATURE:
@@ -169,21 +176,5 @@ def _restore_snapshots(market: MarketState, packed: list[Any], free: list[int]) 
             whole[rows] = values
         setattr(market.snapshots, name, whole)
     market.snapshots.free = free
-    shown = (each for each in market.records.shown.values() if each and each.place >= 0)
-    market.snapshots.holders = {each.place: each for each in shown}
-
-
-def _pack_fields(fields: Fields) -> list[Any]:
-    return [
-        [name, each.hashes, each.counts, each.numbers, each.knots, each.is_list]
-        for name, each in fields.by_name.items()
-    ]
-
-
-def _restore_fields(fields: Fields, packed: list[Any]) -> None:
-    fields.by_name = {}
-    for name, hashes, counts, numbers, knots, is_list in packed:
-        values = Values(f"{fields.origin}\0{name}")
-        values.hashes, values.counts, values.numbers, values.knots = hashes, counts, numbers, knots
-        values.is_list = is_list
-        fields.by_name[name] = values
+    impressions = (item for item in market.records.shown.values() if item and item.place >= 0)
+    market.snapshots.holders = {impression.place: impression for impression in impressions}
