@@ -18,7 +18,7 @@ from contatto.learning.latent_classes import (
     LISTED,
     MOST_WORDS,
     REMEMBERED,
-    Classes,
+    LatentClasses,
     add_classes,
     begin_classes,
     fit_classes,
@@ -38,33 +38,33 @@ def crowd(count: int, kinds: int, seed: int = 1) -> tuple[list[list[int]], list[
     return [rng.choice(WORDS, 8, p=usual[each]).tolist() for each in kind], kind.tolist()
 
 
-def noted(people: list[list[int]]) -> Classes:
-    classes = Classes()
+def noted(people: list[list[int]]) -> LatentClasses:
+    classes = LatentClasses()
     for viewer, said in enumerate(people):
         classes.note(viewer, said, is_new=True)
     return classes
 
 
-def refit(classes: Classes) -> None:
+def refit(classes: LatentClasses) -> None:
     """Fit the classes if there are enough new viewers."""
     if classes.is_time_to_fit():
         for _ in classes.refit_in_slices(7):
             pass
 
 
-def likeliest(classes: Classes, said: list[int]) -> int:
+def likeliest(classes: LatentClasses, said: list[int]) -> int:
     assert classes.read(said)
     return int(classes.chances.argmax())
 
 
 @pytest.fixture(scope="module")
-def fitted() -> Classes:
+def fitted() -> LatentClasses:
     classes = noted(crowd(FIRST_FIT, KINDS)[0])
     refit(classes)
     return classes
 
 
-def test_people_of_one_kind_come_into_classes_that_no_other_kind_comes_into(fitted: Classes) -> None:
+def test_people_of_one_kind_come_into_classes_that_no_other_kind_comes_into(fitted: LatentClasses) -> None:
     people, kinds = crowd(FIRST_FIT, KINDS)
     of_kind = np.zeros((KINDS, CLASSES))
     for said, kind in zip(people, kinds, strict=True):
@@ -81,7 +81,7 @@ def test_where_people_are_of_no_kinds_there_are_no_classes() -> None:
 def test_what_changes_from_one_request_of_a_viewer_to_the_next_makes_no_classes() -> None:
     """A place is told by two fields: they hang together, but tell nothing of the viewer."""
     rng = np.random.default_rng(3)
-    classes = Classes()
+    classes = LatentClasses()
     for viewer in range(FIRST_FIT):
         said = rng.integers(0, WORDS, 4).tolist()
         for visit in range(2):
@@ -113,7 +113,7 @@ def test_a_later_fit_goes_on_from_the_classes_that_there_are() -> None:
     assert sum(same) / len(same) > 0.8
 
 
-def test_what_is_saved_goes_on_as_the_saved_one_would(fitted: Classes) -> None:
+def test_what_is_saved_goes_on_as_the_saved_one_would(fitted: LatentClasses) -> None:
     saved, other = Marketplace(7), Marketplace(7)
     saved.market.classes = noted(crowd(FIRST_FIT + 50, KINDS)[0])
     refit(saved.market.classes)
@@ -129,14 +129,16 @@ def test_what_is_saved_goes_on_as_the_saved_one_would(fitted: Classes) -> None:
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=60))
-def test_whatever_is_shown_the_chances_of_classes_add_up_to_one(fitted: Classes, said: list[int]) -> None:
+def test_whatever_is_shown_the_chances_of_classes_add_up_to_one(
+    fitted: LatentClasses, said: list[int]
+) -> None:
     assert fitted.read(said)
     assert fitted.chances.sum() == pytest.approx(1.0)
     assert (fitted.chances >= 0.0).all()
 
 
 def test_more_words_and_viewers_than_are_kept_do_no_harm() -> None:
-    classes = Classes()
+    classes = LatentClasses()
     for number in range(REMEMBERED + 10):
         classes.note(number, list(range(number, number + 50)), is_new=True)
     assert len(classes.words) == MOST_WORDS

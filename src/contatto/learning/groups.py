@@ -1,4 +1,4 @@
-"""Ad groups and ads as they compete: their tables, budgets, plans and multipliers."""
+"""Ad groups and ads of the auction: tables, budgets, plans and multipliers."""
 
 import math
 from collections.abc import Iterable
@@ -36,12 +36,12 @@ from contatto.learning.features import Hashed, name_hash
 from contatto.learning.lines import AdGroupLine, AdLine, LineBudgetMode, LineGoal, Status
 
 HALF_LIFE: Final = 1_500.0
-"""So many requests later a request of the landscape counts half."""
+"""Half-life of the price landscape, in requests."""
 
 
 @dataclass(slots=True)
 class AuctionGroup:
-    """An ad group: what its advertiser wants, what it spent and earned. Spend is in units (see `budgets`)."""
+    """Ad group with its goal, spend and results; spend is in units (see `budgets`)."""
 
     line: AdGroupLine
     number: int
@@ -68,22 +68,22 @@ class AuctionGroup:
     lately_expected: float = 0.0
     expected: float = 0.0
     ahead: float = math.inf
-    """How much may be spent under the present budget before multipliers are set anew."""
+    """Limit of the spend until the next step of pacing."""
     campaign_plan: BudgetPlan = field(default_factory=BudgetPlan)
-    """That of the campaign, where it has a budget and this is the first of its ad groups that serve."""
+    """Plan of the campaign budget, stored with the first serving ad group."""
     campaign_paced: float = 0.0
 
     @property
     def counted(self) -> int:
-        """Spend under the present budget: of the day, or ever."""
+        """Spend under the budget: of the day, or in total."""
         return self.spent_day if self.line.budget_mode is LineBudgetMode.DAY else self.spent_ever
 
     def earned(self) -> int:
-        """Conversions, as the goal counts them."""
+        """Return the conversions by the goal."""
         return self.leads if self.line.goal is LineGoal.LEAD else self.conversations
 
     def charge(self, price: int) -> int:
-        """Charge a view, never over the limit; what was charged comes back, in units."""
+        """Charge a view up to the limit; return the amount in units."""
         amount = max(0, min(price, int(min(limit_units(self.line) - self.counted, 1e18))))
         self.spent_day += amount
         self.spent_ever += amount
@@ -91,16 +91,16 @@ class AuctionGroup:
 
 
 SEVERAL: Final = 2
-"""From so many ads on, their advertiser is a feature of each of them."""
+"""Number of ads from which on the advertiser is a feature of each."""
 MOST_SETS: Final = 32
-"""So many sets of numbers are remembered with their rows."""
+"""Size of the cache of row sets."""
 
 
 class RowIndex(dict[int, int]):
-    """Rows by the API's numbers, which are the ids of a marketplace as texts; looked up once.
+    """Cache of rows by the API's numbers.
 
     Raises:
-        KeyError: there is no such id.
+        KeyError: the number is unknown.
     """
 
     def __init__(self, by_id: dict[str, int]) -> None:
@@ -109,14 +109,14 @@ class RowIndex(dict[int, int]):
         self._sets: dict[tuple[int, ...], NDArray[np.int64]] = {}
 
     def rows_of(self, numbers: Iterable[int]) -> NDArray[np.int64]:
-        """The rows of some numbers; request after request asks for the same ones."""
-        wanted = tuple(numbers)
-        rows = self._sets.get(wanted)
+        """Return the rows of some numbers; requests repeat the same sets."""
+        key = tuple(numbers)
+        rows = self._sets.get(key)
         if rows is None:
             if len(self._sets) >= MOST_SETS:
                 self._sets.clear()
-            rows = np.fromiter(map(self.__getitem__, wanted), np.int64, len(wanted))
-            self._sets[wanted] = rows
+            rows = np.fromiter(map(self.__getitem__, key), np.int64, len(key))
+            self._sets[key] = rows
         return rows
 
     def __missing__(self, number: int) -> int:
@@ -125,7 +125,7 @@ class RowIndex(dict[int, int]):
 
 
 class Groups:
-    """All ad groups and ads, and their tables."""
+    """Tables of all ad groups and ads."""
 
     def __init__(self) -> None:
         self.groups: list[AuctionGroup] = []
@@ -158,10 +158,9 @@ class Groups:
         self.by_number, self.ad_by_number = RowIndex(self.by_id), RowIndex(self.ad_by_id)
 
     def country_of(self, name: str) -> int:
-        """The number of a country; new ones are open to ad groups that serve everywhere."""
-        known = self.countries.get(name)
-        if known is not None:
-            return known
+        """Return the number of a country; new ones are open to ad groups without targeting."""
+        if (known_number := self.countries.get(name)) is not None:
+            return known_number
         if len(self.countries) >= 1_000:
             return 0
         number = self.countries[name] = len(self.countries)
@@ -172,13 +171,16 @@ class Groups:
         self.curves.clear()
         return number
 
-    def set_group(self, line: AdGroupLine, now: int) -> AuctionGroup:
-        """Take an ad group as it is from now on."""
+    def set_group(self, line: AdGroupLine, ts: int) -> AuctionGroup:
+        """Add or update an ad group."""
         number = self.by_id.get(line.adgroup_id)
         if number is None:
             number = self.by_id[line.adgroup_id] = len(self.groups)
-            self.groups.append(AuctionGroup(line, number, began_at=now))
-            self._grow_groups()
+            self.groups.append(AuctionGroup(line, number, began_at=ts))
+            size = len(self.table)
+            if number >= size:
+                for name in ("table", "allowed", "prices", "counts", "best_of"):
+                    setattr(self, name, np.pad(getattr(self, name), ((0, size), (0, 0))))
             self.table[number, G_CALIBRATION:] = 1.0
         group = self.groups[number]
         before, group.line = group.line, line
@@ -193,102 +195,86 @@ class Groups:
         row[G_GOAL] = 0.0 if line.goal is LineGoal.LEAD else 1.0
         row[G_ADVERTISER] = self.advertisers.setdefault(line.advertiser_id, len(self.advertisers))
         if before.timezone != line.timezone or not group.day_until:
-            group.day_from, group.day_until = day_bounds(now, line.timezone)
-        self._set_offset(group, now)
+            group.day_from, group.day_until = day_bounds(ts, line.timezone)
+        self._set_offset(group, ts)
         group.plan, group.campaign_plan = BudgetPlan(), BudgetPlan()
         self.curves.clear()
         self.refresh(group)
         return group
 
     def set_ad(self, line: AdLine, hashed: Hashed) -> int:
-        """Take an ad as it is from now on.
+        """Add or update an ad.
 
-        Who likes one ad of an advertiser tends to like the others: where there are several, the advertiser is
-        a feature of each.
+        Responses to ads of one advertiser are correlated: with several ads the advertiser is a feature.
         """
-        alike = self._ads_like(line)
+        advertiser_ads = self._ads_of_advertiser(line)
         ad = self.ad_by_id.get(line.ad_id)
         is_new = ad is None
         if ad is None:
             ad = self.ad_by_id[line.ad_id] = len(self.ad_ids)
             self.ad_ids.append(line.ad_id)
             self.ad_lines.append(line)
-            self._grow_ads()
+            size = len(self.ads)
+            if ad >= size:
+                for name in ("ads", "ad_features", "ad_values", "raws"):
+                    setattr(self, name, np.pad(getattr(self, name), ((0, size), (0, 0))))
+                for name in ("ad_hashes", "able", "offers"):
+                    setattr(self, name, np.pad(getattr(self, name), (0, size)))
             self.ad_hashes[ad] = name_hash("ad", line.ad_id)
-            alike.append(ad)
+            advertiser_ads.append(ad)
         self.ad_lines[ad] = line
         self.ads[ad, A_GROUP] = self.by_id[line.adgroup_id]
         self.ads[ad, A_ON] = 1
         self.ads[ad, A_FEATURES] = 0
         for named, value in zip(*hashed, strict=True):
             self._add_feature(ad, named, value)
-        if len(alike) >= SEVERAL:
+        if len(advertiser_ads) >= SEVERAL:
             named = name_hash("advertiser", self._advertiser_of(line))
-            for each in alike if is_new and len(alike) == SEVERAL else [ad]:
-                self._add_feature(each, named, 1.0)
+            for changed in advertiser_ads if is_new and len(advertiser_ads) == SEVERAL else [ad]:
+                self._add_feature(changed, named, 1.0)
         return ad
 
     def _advertiser_of(self, line: AdLine) -> str:
         return self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
 
-    def _ads_like(self, line: AdLine) -> list[int]:
-        """The ads of the advertiser of an ad, in the order in which they came."""
+    def _ads_of_advertiser(self, line: AdLine) -> list[int]:
         return self.ads_of.setdefault(self._advertiser_of(line), [])
 
     def _add_feature(self, ad: int, named: int, value: float) -> None:
         count = self.ads[ad, A_FEATURES]
         if count < MOST_AD_FEATURES:
-            self.ad_features[ad, count] = self._feature(named)
+            feature = self.features.setdefault(named, len(self.features))
+            size = len(self.feature_hashes)
+            if feature >= size:
+                self.feature_hashes = np.pad(self.feature_hashes, (0, size))
+                self.crosses = np.pad(self.crosses, (0, size), constant_values=1)
+                self.stamps = np.pad(self.stamps, (0, size))
+                self.sums = np.pad(self.sums, ((0, size), (0, 0)))
+            self.feature_hashes[feature] = named
+            self.ad_features[ad, count] = feature
             self.ad_values[ad, count] = value
             self.ads[ad, A_FEATURES] = count + 1
 
-    def _feature(self, named: int) -> int:
-        known = self.features.get(named)
-        if known is None:
-            known = self.features[named] = len(self.features)
-            if known >= len(self.feature_hashes):
-                self.feature_hashes = np.pad(self.feature_hashes, (0, known))
-                self.crosses = np.pad(self.crosses, (0, known), constant_values=1)
-                self.stamps = np.pad(self.stamps, (0, known))
-                self.sums = np.pad(self.sums, ((0, known), (0, 0)))
-            self.feature_hashes[known] = named
-        return known
-
-    def _grow_groups(self) -> None:
-        had = len(self.table)
-        if len(self.groups) > had:
-            for name in ("table", "allowed", "prices", "counts", "best_of"):
-                setattr(self, name, np.pad(getattr(self, name), ((0, had), (0, 0))))
-
-    def _grow_ads(self) -> None:
-        had = len(self.ads)
-        if len(self.ad_ids) > had:
-            for name in ("ads", "ad_features", "ad_values", "raws"):
-                setattr(self, name, np.pad(getattr(self, name), ((0, had), (0, 0))))
-            for name in ("ad_hashes", "able", "offers"):
-                setattr(self, name, np.pad(getattr(self, name), (0, had)))
-
-    def _set_offset(self, group: AuctionGroup, now: int) -> None:
-        local = datetime.fromtimestamp(now // SECOND, ZoneInfo(group.line.timezone)).utcoffset()
+    def _set_offset(self, group: AuctionGroup, ts: int) -> None:
+        local = datetime.fromtimestamp(ts // SECOND, ZoneInfo(group.line.timezone)).utcoffset()
         self.table[group.number, G_OFFSET] = local.total_seconds() if local else 0.0
 
     def refresh(self, group: AuctionGroup) -> None:
-        """Tell the auction what is left of a budget, and of the plan of the next half hour.
+        """Set the available budget, limited by the plan of the next half hour.
 
-        Estimates move most while they are young. Who is worth five times as much as it seemed a moment ago
-        would else spend a day's budget in an hour.
+        Early predictions change most: a fivefold rise would else spend a day's budget in an hour.
         """
-        left = goal_units(group.line) - group.counted - group.promised
+        remaining = goal_units(group.line) - group.counted - group.promised
         ahead = group.ahead - group.counted - group.promised * self.view_rate
-        self.table[group.number, G_AVAILABLE] = max(min(left, ahead), 0.0)
+        self.table[group.number, G_AVAILABLE] = max(min(remaining, ahead), 0.0)
 
-    def turn_days(self, now: int) -> None:
-        """Begin the new day of each ad group whose local day has ended."""
+    def turn_days(self, ts: int) -> None:
+        """Begin a new day for ad groups after their local midnight."""
         for group in self.groups:
-            if now >= group.day_until:
-                group.day_from, group.day_until = day_bounds(now, group.line.timezone)
+            if ts >= group.day_until:
+                group.day_from, group.day_until = day_bounds(ts, group.line.timezone)
                 group.spent_day = 0
-                self._set_offset(group, now)
+                self._set_offset(group, ts)
                 if group.line.budget_mode is LineBudgetMode.DAY:
                     group.plan = BudgetPlan()
                 if group.line.campaign_mode is LineBudgetMode.DAY:
@@ -296,7 +282,7 @@ class Groups:
                 self.refresh(group)
 
     def fade(self, newest: NDArray[np.float64]) -> None:
-        """Let each ad group's landscape fade with the requests that came since (``newest``)."""
+        """Decay each ad group's landscape by the number of its newest requests."""
         shares = 0.5 ** (newest / HALF_LIFE)
         self.prices *= shares[:, None]
         self.counts *= shares[:, None]
@@ -330,7 +316,7 @@ class Groups:
         self.ad_lines = [msgspec.convert(line, AdLine) for line in ad_lines]
         self.groups = [_restored(*group) for group in groups]
         for ad, line in enumerate(self.ad_lines):
-            self._ads_like(line).append(ad)
+            self._ads_of_advertiser(line).append(ad)
         self.by_number, self.ad_by_number = RowIndex(self.by_id), RowIndex(self.ad_by_id)
 
 
@@ -338,18 +324,16 @@ GROUP_ARRAYS: Final = (
     "table", "allowed", "prices", "counts", "best_of", "ads", "ad_hashes", "ad_features", "ad_values",
     "feature_hashes", "crosses", "stamps", "sums", "able", "offers", "raws",
 )  # fmt: skip
-"""The tables of `Groups` that are kept with its state."""
-
-
-_FIELDS: Final = [each.name for each in fields(AuctionGroup)]
+"""Tables of `Groups` in a snapshot."""
+_FIELDS: Final = [item.name for item in fields(AuctionGroup)]
 _PLANS: Final = (_FIELDS.index("plan"), _FIELDS.index("campaign_plan"))
 
 
 def _restored(line: Any, number: int, *figures: Any) -> AuctionGroup:
-    made: list[Any] = [msgspec.convert(line, AdGroupLine), number, *figures]
+    values: list[Any] = [msgspec.convert(line, AdGroupLine), number, *figures]
     for place in _PLANS:
-        made[place] = BudgetPlan(*made[place])
-    return AuctionGroup(*made)
+        values[place] = BudgetPlan(*values[place])
+    return AuctionGroup(*values)
 
 
 def _figures_of(plan: BudgetPlan) -> list[float]:
@@ -357,6 +341,4 @@ def _figures_of(plan: BudgetPlan) -> list[float]:
 
 
 def _serves(line: AdGroupLine, country: str) -> bool:
-    return (
-        line.countries is None or not line.countries or country in {each.upper() for each in line.countries}
-    )
+    return not line.countries or country in {name.upper() for name in line.countries}

@@ -12,19 +12,19 @@ from contatto.learning.columns import CONTEXT
 from contatto.learning.features import chance, name_hash
 
 _SMOOTHING = 20.0
-"""So many words of the usual kind are believed in each class."""
+"""Weight of the overall word frequencies in each class, in words."""
 
 
 @compiled
 def weigh_classes(scores: Array, prior: Array, bag: Array, size: int, into: Array) -> float:
-    """The chance of each class given the words of a bag; how likely the bag was comes back, as a logarithm.
+    """Fill the posterior of the classes given a bag of words; return the log-likelihood of the bag.
 
     Args:
-        scores: logarithms of the chances of words (rows) in classes (columns).
-        prior: logarithms of the shares of the classes.
-        bag: numbers of words; those beyond ``scores`` say nothing.
-        size: how many there are.
-        into: filled with the chances.
+        scores: log-probabilities of words (rows) in classes (columns).
+        prior: log-probabilities of the classes.
+        bag: numbers of words; those beyond ``scores`` are ignored.
+        size: number of words.
+        into: output: posterior by class.
     """
     classes = prior.shape[0]
     for k in range(classes):
@@ -48,7 +48,7 @@ def weigh_classes(scores: Array, prior: Array, bag: Array, size: int, into: Arra
 
 @compiled
 def begin_classes(seed: np.uint64, shares: Array) -> None:
-    """Put each viewer into a class by lot, to begin with."""
+    """Assign each viewer to a random class, as the start of a fit."""
     classes = shares.shape[1]
     for i in range(shares.shape[0]):
         for k in range(classes):
@@ -60,24 +60,24 @@ def begin_classes(seed: np.uint64, shares: Array) -> None:
 def fit_classes(
     bags: Array, sizes: Array, begins: int, ends: int, rounds: int, shares: Array, scores: Array, prior: Array
 ) -> float:
-    """Fit the classes to some viewers, from the shares that they have in the classes.
+    """Fit the classes by expectation maximization, from given posteriors of the viewers.
 
     Args:
         bags: numbers of the words of each viewer.
-        sizes: how many there are.
-        begins: the first viewer that is learned from.
-        ends: the first one after the last.
-        rounds: how often expectation and maximization take turns.
-        shares: the chances of the classes of each viewer; left as they are at the end.
-        scores: filled with logarithms of the chances of words in classes.
-        prior: filled with logarithms of the shares of the classes.
+        sizes: number of words of each viewer.
+        begins: first viewer of the training set.
+        ends: end of the training set.
+        rounds: rounds of expectation and maximization.
+        shares: input and output: posteriors of the classes by viewer.
+        scores: output: log-probabilities of words in classes.
+        prior: output: log-probabilities of the classes.
 
     Returns:
-        The mean logarithm of how likely the viewers are.
+        Mean log-likelihood of the viewers.
     """  # fmt: skip
     words, classes = scores.shape
     totals = np.zeros(classes)
-    found = 0.0
+    likelihood = 0.0
     for _ in range(rounds):
         scores[:] = 0.0
         prior[:] = 1.0
@@ -103,27 +103,27 @@ def fit_classes(
             for k in range(classes):
                 share = (scores[word, k] + _SMOOTHING * usual) / (totals[k] + _SMOOTHING)
                 scores[word, k] = math.log(share)
-        found = 0.0
+        likelihood = 0.0
         for i in range(begins, ends):
-            found += weigh_classes(scores, prior, bags[i], sizes[i], shares[i])
-    return found / max(ends - begins, 1)
+            likelihood += weigh_classes(scores, prior, bags[i], sizes[i], shares[i])
+    return likelihood / max(ends - begins, 1)
 
 
 @compiled
 def judge_classes(
     bags: Array, sizes: Array, begins: int, ends: int, total: int, scores: Array, prior: Array, scratch: Array
 ) -> float:
-    """How much likelier the classes make viewers that were held out than no classes do, as a mean logarithm.
+    """Return the mean gain in log-likelihood of held-out viewers over a model without classes.
 
     Args:
         bags: numbers of the words of each viewer.
-        sizes: how many there are.
-        begins: the first viewer that was held out.
-        ends: the first one after the last.
-        total: how many viewers there are.
+        sizes: number of words of each viewer.
+        begins: first held-out viewer.
+        ends: end of the held-out viewers.
+        total: number of viewers.
         scores: see `fit_classes`.
         prior: see `fit_classes`.
-        scratch: as long as there are words, and at least as classes.
+        scratch: array of at least as many numbers as words, and as classes.
     """  # fmt: skip
     words = scores.shape[0]
     scratch[:] = 0.01
@@ -134,14 +134,14 @@ def judge_classes(
         for j in range(sizes[i]):
             scratch[bags[i, j]] += 1.0
             everything += 1.0
-    alone = 0.0
+    baseline = 0.0
     for i in range(begins, ends):
         for j in range(sizes[i]):
-            alone += math.log(scratch[bags[i, j]] / everything)
-    together = 0.0
+            baseline += math.log(scratch[bags[i, j]] / everything)
+    likelihood = 0.0
     for i in range(begins, ends):
-        together += weigh_classes(scores, prior, bags[i], sizes[i], scratch)
-    return (together - alone) / max(ends - begins, 1)
+        likelihood += weigh_classes(scores, prior, bags[i], sizes[i], scratch)
+    return (likelihood - baseline) / max(ends - begins, 1)
 
 
 @compiled
@@ -149,20 +149,17 @@ def add_classes(
     chances: Array, named: Array, most: int, strength: float, hashes: Array, values: Array, kinds: Array,
     count: int,
 ) -> int:  # fmt: skip
-    """Add the likeliest classes of a viewer to the features of a request; their chances are used up.
+    """Add the likeliest classes of a viewer to the features of a request; return the number of features.
 
     Args:
-        chances: of the classes.
+        chances: posterior of the classes; overwritten.
         named: hashes of the classes.
-        most: how many are added.
-        strength: the value of a class that is certain.
-        hashes: names of features; filled from ``count`` on.
-        values: their values.
-        kinds: their kinds.
-        count: how many there are already.
-
-    Returns:
-        How many there are now.
+        most: number of classes to add.
+        strength: value of a certain class.
+        hashes: output from ``count`` on: hashes of features.
+        values: output: values of features.
+        kinds: output: kinds of features.
+        count: number of features before.
     """
     for _ in range(most):
         best = 0
@@ -178,36 +175,36 @@ def add_classes(
 
 
 CLASSES: Final = 24
-"""More than there are kinds: with as many, two of them often end in one class, and one of them in two."""
+"""More classes than segments: with equal numbers, fits often merge two segments and split one."""
 LISTED: Final = 3
-"""So many of the likeliest classes of a viewer become features."""
+"""Number of likeliest classes that become features of a viewer."""
 STRENGTH: Final = 4.0
-"""The value of a class that is certain: a class says more than one word, so its weights may be larger."""
+"""Value of a certain class; larger than 1, as a class is worth more than one word."""
 MOST_WORDS: Final = 4_096
 MOST_SAID: Final = 32
 """Words of one viewer."""
 REMEMBERED: Final = 8_192
-"""The newest viewers, from whom classes are fitted."""
+"""Newest viewers, the training set."""
 FIRST_FIT: Final = 2_048
-"""Viewers that are awaited before the first fit; each later one awaits half as many more as there were."""
+"""Viewers before the first fit; each later fit waits for half as many more."""
 STARTS: Final = 3
-"""So many beginnings are tried at first, since each may end in a valley of its own."""
+"""Random starts of the first fit, since each may end in another local optimum."""
 FIRST_ROUNDS: Final = 40
 LATER_ROUNDS: Final = 15
 HELD_OUT: Final = 0.2
 LEAST_GAIN: Final = 0.5
-"""How much likelier (as a logarithm) classes have to make a viewer that was held out.
+"""Smallest mean gain in log-likelihood of held-out viewers at which classes are used.
 
-Where people come in kinds it is one and more; where they do not, less than nothing.
+With real segments it is one and more, without them below zero.
 """
 STEADY: Final = 0.9
-"""A word is of the viewer, not of the place or the hour, if it comes again so often when the viewer does."""
+"""Rate of repetition from which on a word belongs to the viewer, not to the placement or the hour."""
 
 type Numbers = NDArray[Any]
 
 
-class Classes:
-    """See the module. What a viewer showed at the first request takes part, so that all count alike."""
+class LatentClasses:
+    """Latent classes, fitted to the words of each viewer's first request."""
 
     def __init__(self) -> None:
         self.words: dict[int, int] = {}
@@ -223,21 +220,26 @@ class Classes:
         self.prior = np.zeros(CLASSES)
         self.named = np.array([name_hash("class", str(number)) for number in range(CLASSES)], np.uint64)
         self.chances = np.zeros(CLASSES)
-        self._said = np.zeros(MOST_SAID, np.int16)
+        self._bag = np.zeros(MOST_SAID, np.int16)
 
-    def note(self, viewer: int, said: list[int], *, is_new: bool) -> None:
-        """Remember what a new viewer shows; of one who is remembered, count what is shown again."""
+    def note(self, viewer: int, words: list[int], *, is_new: bool) -> None:
+        """Store the words of a new viewer; at the second request count the repeated words."""
         if not is_new:
-            self._compare(viewer, said)
+            row = self.row_of.pop(viewer, None)
+            if row is not None:
+                repeated = {self.words.get(word, -1) for word in words}
+                for number in self.bags[row, : self.sizes[row]].tolist():
+                    self.asked[number] += 1.0
+                    self.again[number] += number in repeated
             return
-        words = self.words
+        numbers = self.words
         bag = []
-        for word in said[:MOST_SAID]:
-            number = words.get(word)
+        for word in words[:MOST_SAID]:
+            number = numbers.get(word)
             if number is None:
-                if len(words) >= MOST_WORDS:
+                if len(numbers) >= MOST_WORDS:
                     continue
-                number = words[word] = len(words)
+                number = numbers[word] = len(numbers)
             bag.append(number)
         row = self.noted % REMEMBERED
         self.row_of.pop(int(self.of[row]), None)
@@ -246,41 +248,37 @@ class Classes:
         self.sizes[row] = len(bag)
         self.noted += 1
 
-    def _compare(self, viewer: int, said: list[int]) -> None:
-        """Each viewer is compared once, with the second request."""
-        row = self.row_of.pop(viewer, None)
-        if row is None:
-            return
-        now = {self.words.get(word, -1) for word in said}
-        for number in self.bags[row, : self.sizes[row]].tolist():
-            self.asked[number] += 1.0
-            self.again[number] += number in now
-
-    def read(self, said: list[int]) -> bool:
-        """Set ``chances`` to those of the classes of a viewer who shows this; False where there are none."""
+    def read(self, words: list[int]) -> bool:
+        """Set ``chances`` to the posterior given a viewer's words; return False before the first fit."""
         if not len(self.scores):
             return False
-        words = self.words
-        bag = [words[word] for word in said[:MOST_SAID] if word in words]
-        self._said[: len(bag)] = bag
-        weigh_classes(self.scores, self.prior, self._said, len(bag), self.chances)
+        numbers = self.words
+        bag = [numbers[word] for word in words[:MOST_SAID] if word in numbers]
+        self._bag[: len(bag)] = bag
+        weigh_classes(self.scores, self.prior, self._bag, len(bag), self.chances)
         return True
 
     def is_time_to_fit(self) -> bool:
-        """Return whether there are enough new viewers."""
+        """Report whether enough new viewers arrived since the last fit."""
         return self.noted >= max(self.fitted_at * 3 // 2, FIRST_FIT)
 
     def refit_in_slices(self, seed: int) -> Generator[None]:
-        """Fit the classes, in slices of some milliseconds; they are used where held-out viewers say so."""
+        """Fit the classes in slices of milliseconds, and use them if held-out viewers gain."""
         self.fitted_at = self.noted
-        bags, sizes, is_steady = self._steady_words()
+        total = min(self.noted, REMEMBERED)
+        is_steady = (self.again[: len(self.words)] + 1.0) / (self.asked[: len(self.words)] + 1.0) >= STEADY
+        bags, sizes = np.zeros((total, MOST_SAID), np.int16), np.zeros(total, np.int16)
+        for row in range(total):
+            bag = self.bags[row, : self.sizes[row]]
+            bag = bag[is_steady[bag]]
+            bags[row, : len(bag)] = bag
+            sizes[row] = len(bag)
         yield
-        total = len(sizes)
         learned = total - int(total * HELD_OUT)
-        begun = self._go_on(learned) if len(self.scores) else self._begin(learned, seed)
+        starts = self._current_shares(learned) if len(self.scores) else self._random_shares(learned, seed)
         best: tuple[Numbers, Numbers] = (self.scores, self.prior)
         words, likeliest = len(self.words), -math.inf
-        for shares in begun:
+        for shares in starts:
             scores, prior = np.zeros((words, CLASSES)), np.zeros(CLASSES)
             for _ in range(LATER_ROUNDS if len(self.scores) else FIRST_ROUNDS):
                 yield
@@ -296,34 +294,20 @@ class Classes:
         if gain >= LEAST_GAIN:
             self.scores, self.prior = scores.astype(np.float32), prior
 
-    def _steady_words(self) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
-        """The bags without words that are not of the viewer, their sizes, and which words are."""
-        total, words = min(self.noted, REMEMBERED), len(self.words)
-        is_steady = (self.again[:words] + 1.0) / (self.asked[:words] + 1.0) >= STEADY
-        bags, sizes = np.zeros((total, MOST_SAID), np.int16), np.zeros(total, np.int16)
-        for row in range(total):
-            bag = self.bags[row, : self.sizes[row]]
-            bag = bag[is_steady[bag]]
-            bags[row, : len(bag)] = bag
-            sizes[row] = len(bag)
-        return bags, sizes, is_steady
-
-    def _begin(self, learned: int, seed: int) -> list[Numbers]:
-        """Several beginnings: the shares of viewers (rows) in classes."""
-        begun = [np.zeros((learned, CLASSES)) for _ in range(STARTS)]
-        for start, shares in enumerate(begun):
+    def _random_shares(self, learned: int, seed: int) -> list[Numbers]:
+        starts = [np.zeros((learned, CLASSES)) for _ in range(STARTS)]
+        for start, shares in enumerate(starts):
             begin_classes(np.uint64(seed + start), shares)
-        return begun
+        return starts
 
-    def _go_on(self, learned: int) -> list[Numbers]:
-        """The classes that there are, to go on from: each stays what it was."""
+    def _current_shares(self, learned: int) -> list[Numbers]:
+        """Return the posteriors of the current classes, so that a fit continues from them."""
         shares = np.zeros((learned, CLASSES))
         for row in range(learned):
             weigh_classes(self.scores, self.prior, self.bags[row], self.sizes[row], shares[row])
         return [shares]
 
     def state(self) -> dict[str, Any]:
-        """All of it, but only the rows that are in use."""
         total = min(self.noted, REMEMBERED)
         bags = self.bags[:total].copy()
         bags[np.arange(MOST_SAID) >= self.sizes[:total, None]] = 0

@@ -54,7 +54,7 @@ from contatto.learning.columns import SETTINGS as SETTING_COLUMNS
 from contatto.learning.features import FeatureFields, name_hash, slot_of
 from contatto.learning.groups import Groups
 from contatto.learning.impressions import FrequencyCounter, Impression, Records, Snapshots
-from contatto.learning.latent_classes import Classes
+from contatto.learning.latent_classes import LatentClasses
 from contatto.learning.learner import FIRST_PRIOR, forget
 
 MEANS_AGAIN: Final = slice(FIRST_AGAIN, FIRST_AGAIN + HEADS_AGAIN)
@@ -265,7 +265,7 @@ class MarketState:
         self.caps = FrequencyCounter()
         self.learned = Learned(int(self.settings["table_bits"]))
         self.viewers = Viewers()
-        self.classes = Classes()
+        self.classes = LatentClasses()
         self.work: WorkSlices | None = None
         """What is done in slices between requests."""
         self.viewers.row_of("", 0.0)  # nobody: what is thought of a stranger
