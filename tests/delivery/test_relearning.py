@@ -93,7 +93,7 @@ def test_with_all_rounds_done_no_observation_moves_any_more_and_this_is_what_ser
 def test_what_clicks_tell_of_a_fit_is_expected_of_conversations_and_leads_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch_learning, "known_of", lambda shown: (labels_of(shown)[CLICK], 0.0, 0.0, 0.0))
+    monkeypatch.setattr(batch_learning, "labels_of", lambda shown: (labels_of(shown)[CLICK], 0.0, 0.0, 0.0))
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market

@@ -255,9 +255,9 @@ def _influences_of(market: MarketState, question: Question, impressions: list[Im
     for impression in impressions:
         parts, values = scores.weigh(impression, HEAD_OF[question])
         rows.append(parts)
-        for value, part in values.items():
-            value_parts.setdefault(value, []).append(part)
-            viewers.setdefault(value, set()).add(impression.viewer)
+        for pair, part in values.items():
+            value_parts.setdefault(pair, []).append(part)
+            viewers.setdefault(pair, set()).add(impression.viewer)
     named = scores.named()
     table = np.zeros((len(rows), len(named)))
     for row, parts in enumerate(rows):
