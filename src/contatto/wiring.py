@@ -273,7 +273,9 @@ PORTS: Final = Parts(
         leads_merged=carry_merge,
         leads_gone=carry_erasure,
     ),
-    CrmPorts(answers=answers_by_label, intake=count_intake, told=list_platform_counts, connectors=CONNECTORS),
+    CrmPorts(
+        answers=answers_by_label, intake=count_intake, signals=list_platform_counts, connectors=CONNECTORS
+    ),
     ChargePort(charge=budgets.charge_impressions, note_click=budgets.note_click),
     SpendPort(list_spent=ledger.list_spent),
 )

@@ -237,8 +237,8 @@ class MemoryConnector:
     def record_url(self, link: CrmLink, record_id: str) -> str:
         return f"{link.address}/records/{record_id}"
 
-    def agrees(self, field: str, written: str, found: str) -> bool:
-        return same_text(written, found)
+    def is_same_value(self, field: str, written: str, current: str) -> bool:
+        return same_text(written, current)
 
 
 def _missed(status: int, body: Any) -> Reply:

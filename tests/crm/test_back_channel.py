@@ -103,16 +103,16 @@ def test_the_ledger_adds_up_and_alarms_when_none_arrives(database: Database) -> 
         tx, target, _, crm = synced(tx)
         (before,) = load_ledger(tx, target.business_id).targets
         assert (
-            before.standing.leads,
-            before.standing.verified,
-            before.standing.adds_up,
+            before.counts.leads,
+            before.counts.verified,
+            before.counts.adds_up,
             before.is_alarming,
         ) == (1, 1, True, False)
         make.lead(tx, target.business_id, make.contact("+6591111111"), person_id="p2")
         late = later(tx, minutes=6)
         run_all(late, lambda _: HttpAnswer(503, {}, b""))
         (after,) = load_ledger(late, target.business_id).targets
-        stood = after.standing
+        stood = after.counts
         assert (stood.leads, stood.due, stood.adds_up, after.is_alarming) == (
             2,
             1,
@@ -121,6 +121,6 @@ def test_the_ledger_adds_up_and_alarms_when_none_arrives(database: Database) -> 
         )
         run_all(later(tx, hours=8), crm.handle)
         (healed,) = load_ledger(later(tx, hours=8), target.business_id).targets
-        assert (healed.standing.verified, healed.standing.adds_up, healed.is_alarming) == (2, True, False)
+        assert (healed.counts.verified, healed.counts.adds_up, healed.is_alarming) == (2, True, False)
 
     database.write_now(work)

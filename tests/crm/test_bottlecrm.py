@@ -81,7 +81,7 @@ def test_a_lead_is_made_found_and_read_back(speaker: Speaker) -> None:
     (record,) = read.records
     assert record.external_id == ADA
     for name, value in VALUES.items():
-        assert speaker.connector.agrees(name, value, record.values[name]), name
+        assert speaker.connector.is_same_value(name, value, record.values[name]), name
     assert "Budget: 100" in record.values["description"]
 
 

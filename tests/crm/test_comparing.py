@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from contatto.crm.actions.checks import find_comparison, queue_comparison
+from contatto.crm.actions.checks import queue_comparison
+from contatto.crm.actions.deliveries import find_kind_request
 from contatto.crm.actions.targets import pause_target
 from contatto.crm.model import Comparison, DeliveryState, ErasureState, Target
-from contatto.crm.rules.deliveries import COMPARE_AGAIN_S, COMPARE_EVERY_S
+from contatto.crm.rules.deliveries import COMPARE_AGAIN_S, COMPARE_EVERY_S, COMPARISON
 from contatto.crm.store.deliveries import list_erasures
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -51,7 +52,7 @@ def test_where_both_have_the_same_nothing_differs_and_it_is_compared_daily(datab
         tx, target, crm, _ = synced(tx)
         found = compared(tx, target, crm)
         assert (found.held, found.differs) == (LEADS, False)
-        request = find_comparison(tx, target)
+        request = find_kind_request(tx, target, COMPARISON)
         assert request is not None
         assert (request.due_at - tx.now).total_seconds() == COMPARE_EVERY_S
         assert [each for each in crm.writes if each[1] > 1] == []
@@ -192,7 +193,7 @@ def test_who_wants_a_comparison_while_one_is_under_way_gets_another_after_it(dat
         last = fresh(tx, target).comparison
         assert last is not None
         assert (last.held, last.sent_again) == (LEADS - 1, 1)
-        request = find_comparison(tx, target)
+        request = find_kind_request(tx, target, COMPARISON)
         assert request is not None
         assert (request.due_at - tx.now).total_seconds() == COMPARE_AGAIN_S, "and then as ever"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contatto.crm.actions.deliveries import narrow_target, schedule_delivery
+from contatto.crm.actions.deliveries import schedule_deliveries
 from contatto.crm.actions.targets import (
     edit_dead,
     map_target,
@@ -90,7 +90,7 @@ def test_an_expired_token_is_renewed_once_for_all_that_wait(database: Database) 
         run_all(tx, crm.handle)
         before, crm.token = crm.renewals, "2"
         for each in list_deliveries(tx, target.business_id, target.id):
-            schedule_delivery(tx, narrow_target(target), each.lead_id)
+            schedule_deliveries(tx, target, [each.lead_id])
         for seconds in range(5):
             run_all(later(tx, seconds=2 * seconds), crm.handle)
         assert crm.renewals == before + 1
@@ -195,7 +195,7 @@ def test_a_record_that_was_merged_there_is_followed_and_one_that_was_deleted_mad
         assert (only(crm)["id"], only(crm)["State"]) == ("99", "Won")
         assert record(tx, target, lead.id).record_id == "99"
         crm.records.clear()
-        schedule_delivery(tx, narrow_target(target), lead.id)
+        schedule_deliveries(tx, target, [lead.id])
         run_all(tx, crm.handle)
         assert only(crm)["external_id"] == lead.id
         assert counts(tx, target) == {VERIFIED: 1}
@@ -210,7 +210,7 @@ def test_after_a_restore_the_id_may_be_a_strangers_and_is_not_written_to(databas
         number = only(crm)["id"]
         strangers = {"id": number, "moved_to": "", "note": "", "Email": "eve@example.com", "tick": 1}
         crm.records = Records([strangers])
-        schedule_delivery(tx, narrow_target(target), lead.id)
+        schedule_deliveries(tx, target, [lead.id])
         run_all(tx, crm.handle)
         assert crm.records[number]["Email"] == "eve@example.com"
         assert {each.get("external_id") for each in crm.live()} == {None, lead.id}

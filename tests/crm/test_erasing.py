@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from contatto.crm.actions.deliveries import narrow_target, schedule_delivery
+from contatto.crm.actions.deliveries import schedule_deliveries
 from contatto.crm.actions.targets import pause_target, remove_target, resume_target
 from contatto.crm.model import ErasureState, Target
 from contatto.crm.store.deliveries import list_deliveries, list_erasures
@@ -101,7 +101,7 @@ def test_a_paused_target_is_told_when_it_is_active_again(database: Database) -> 
         tx, target, lead, crm = begun(tx)
         run_all(tx, crm.handle)
         pause_target(tx, target)
-        schedule_delivery(tx, narrow_target(fresh(tx, target)), lead.id)
+        schedule_deliveries(tx, fresh(tx, target), [lead.id])
         erase_leads(tx, target.business_id, [lead], "Ana")
         run_all(later(tx, days=3), crm.handle)
         assert states(tx, target) == [ErasureState.DUE]

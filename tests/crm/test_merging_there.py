@@ -8,7 +8,7 @@ import pytest
 
 from contatto.capture.model import Field
 from contatto.crm.actions.checks import try_lead
-from contatto.crm.actions.deliveries import narrow_target, schedule_delivery
+from contatto.crm.actions.deliveries import schedule_deliveries
 from contatto.crm.connectors.hubspot import HubSpot
 from contatto.crm.model import (
     CrmRecord,
@@ -127,7 +127,7 @@ def test_of_two_leads_that_became_one_record_there_each_arrives_and_none_is_writ
         first, second = record(tx, target, ada.id).record_id, record(tx, target, bo.id).record_id
         phone = crm.records[first]["Phone"]
         for lead in (bo, ada, bo):
-            schedule_delivery(tx, narrow_target(target), lead.id)
+            schedule_deliveries(tx, target, [lead.id])
             run_all(tx, crm.handle)
         (left,) = crm.live()
         assert (left["external_id"], left["Phone"], left["Email"]) == (ada.id, phone, "bo@example.com")
@@ -152,7 +152,7 @@ def test_a_lead_that_shared_a_record_which_is_gone_gets_one_of_its_own(database:
     def work(tx: Tx) -> None:
         tx, crm, target, ada, bo = two_in_one(with_memory(tx))
         business_id = target.business_id
-        schedule_delivery(tx, narrow_target(target), bo.id)
+        schedule_deliveries(tx, target, [bo.id])
         run_all(tx, crm.handle)
         erase_leads(tx, business_id, [ada], "Ana")
         for days in (1, 2, 3):

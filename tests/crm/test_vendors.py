@@ -91,7 +91,7 @@ def test_a_lead_is_made_found_by_our_id_and_read_back(case: Case, speaker: Speak
     read = speaker.do(ReadRecord(record_id, tuple(case.ada)))
     assert isinstance(read, FoundRecords)
     for name, value in case.ada.items():
-        assert speaker.connector.agrees(name, value, read.records[0].values[name])
+        assert speaker.connector.is_same_value(name, value, read.records[0].values[name])
     assert speaker.do(FindRecord(FindBy.EXTERNAL_ID, OTHER)) == NoRecord()
 
 
@@ -324,7 +324,7 @@ def test_a_value_that_is_marked_wrong_leaves_the_record_and_what_people_wrote_th
         kept = {name: text for name, text in case.ada.items() if name != phone}
         other = replace(first, revision=2, values=kept, phone="", wrong={phone: ["+6598765432"]})
         assert isinstance(speaker.deliver(other, arrived.record_id), Arrived)
-        assert speaker.connector.agrees(phone, case.ada[phone], phone_there())
+        assert speaker.connector.is_same_value(phone, case.ada[phone], phone_there())
         wrong = replace(other, revision=3, wrong={phone: [case.ada[phone]]})
         outcome = speaker.deliver(wrong, arrived.record_id)
         assert isinstance(outcome, Arrived)
@@ -332,6 +332,6 @@ def test_a_value_that_is_marked_wrong_leaves_the_record_and_what_people_wrote_th
         assert phone_there() == ""
         number = replace(wrong, revision=4, values={**kept, phone: "+6598765432"}, phone="+6598765432")
         assert isinstance(speaker.deliver(number, arrived.record_id), Arrived)
-        assert speaker.connector.agrees(phone, "+6598765432", phone_there())
-        assert not speaker.connector.agrees(phone, case.ada[phone], phone_there())
+        assert speaker.connector.is_same_value(phone, "+6598765432", phone_there())
+        assert not speaker.connector.is_same_value(phone, case.ada[phone], phone_there())
         speaker.close()

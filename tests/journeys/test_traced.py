@@ -13,14 +13,21 @@ from typing import Final
 import pytest
 
 import contatto
+from contatto.crm.actions.deliveries import schedule_lead
+from contatto.crm.actions.targets import NewTarget, link_crm
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.store.receipts import WAITING
+from contatto.kit.db.tx import Tx
 from contatto.kit.dispatch import Drain
 from contatto.kit.fair_queue import Turns
+from contatto.kit.outbound.model import HttpAnswer
 from contatto.leads.model import LeadSource
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.records import origins_of
 from contatto.leads.store.listing import list_leads
+from tests.crm.engine import claim
+from tests.crm.engine import settle as settle_request
+from tests.crm.test_webhook import SECRET as WEBHOOK_SECRET
 from tests.journeys.running import House, ad_group, flush_decisions, message, running_house
 
 PACKAGE: Final = str(Path(contatto.__file__).parent)
@@ -88,6 +95,27 @@ def ask_for_an_ad(house: House) -> None:
     flush_decisions(house.client)  # what is written down behind the answer belongs to it
 
 
+def link_webhook(house: House) -> None:
+    new = NewTarget("webhook", "", "https://crm.example.com", {"secret": WEBHOOK_SECRET})
+    house.context.db.write_now(lambda tx: link_crm(tx, house.business_id, new, ()))
+
+
+def deliver_to_crm(house: House) -> None:
+    """Change a lead, and send its delivery to a CRM that accepts it."""
+
+    def work(tx: Tx) -> int:
+        (lead,) = list_leads(tx, house.business_id, LeadFilter())
+        schedule_lead(tx, house.business_id, lead.id)
+        requests = claim(tx)
+        for request in requests:
+            settle_request(tx, request, lambda _: HttpAnswer(204, {}, b""))
+        return len(requests)
+
+    assert house.context.db.write_now(work)
+
+
+PREPARATIONS: Final[dict[str, Callable[[House], object]]] = {"a delivery to a CRM": link_webhook}
+"""Steps before a journey that are not counted."""
 JOURNEYS: Final[dict[str, Callable[[House], object]]] = {
     "a webhook is stored": send_message,
     "what waits becomes a lead": settle,
@@ -96,6 +124,7 @@ JOURNEYS: Final[dict[str, Callable[[House], object]]] = {
     "a report is read": House.report,
     "the Leads Center is opened": lambda house: house.client.get("/leads"),
     "a lead is opened": open_a_lead,
+    "a delivery to a CRM": deliver_to_crm,
 }
 """In the order in which they are made, each upon what those before it left."""
 
@@ -107,6 +136,8 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
         house.sign_in()
         house.make_ad("CONVERSATION")
         for name, make in JOURNEYS.items():
+            if name in PREPARATIONS:
+                PREPARATIONS[name](house)
             with entered() as files:
                 make(house)
             counts[name] = len(files)

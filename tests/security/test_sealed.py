@@ -184,7 +184,7 @@ def fill_rarer_columns(tx: Tx, of: Tenant) -> None:
     save_trial(tx, target, delivery.lead_id)
     trial = find_trial(tx, business_id, target.id)
     assert trial is not None
-    record_trial(tx, trial, TrialState.DONE, found="found")
+    record_trial(tx, trial, TrialState.DONE, result="found")
     flat = np.zeros(1 << BITS, np.float32)
     save_weights(tx, business_id, SpamWeights(0.0, flat, flat), tx.now)
     save_influences(tx, business_id, [])

@@ -169,7 +169,7 @@ def list_command(business: BusinessOption = "") -> None:
     columns = ("leads", "to come", "due", "sent", "verified", "dead", "oldest due")
     table = Table("number", "name", "state", *columns, "why")
     for target_row in ledger.targets:
-        counts_row = target_row.standing
+        counts_row = target_row.counts
         counts = (
             counts_row.leads,
             counts_row.to_come,
@@ -193,7 +193,7 @@ def list_command(business: BusinessOption = "") -> None:
         print_table(table)
     else:
         out.print("No CRM is linked.")
-    if not all(target_row.standing.adds_up for target_row in ledger.targets):
+    if not all(target_row.counts.adds_up for target_row in ledger.targets):
         out.print("The counts of a CRM do not add up.")
         raise typer.Exit(1)
 

@@ -1,1 +1,1 @@
-"""Leads in the CRMs of a business: what is due there, what was read back, and what comes back."""
+"""Leads in the CRMs of a business: deliveries, checks, and changes that come back."""

@@ -23,7 +23,7 @@ from contatto.crm.actions.changes import (
 )
 from contatto.crm.actions.targets import CrmLedger, TargetLedger, load_ledger
 from contatto.crm.connectors.webhook import check_signature, read_changes
-from contatto.crm.model import Comparison, RecordChange, Target
+from contatto.crm.model import RecordChange, Target
 from contatto.crm.rules.mapping import (
     EVENT_LIMIT,
     MOST_EVENTS,
@@ -60,18 +60,16 @@ from contatto.ui.context import context_of
 event_router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM events"])
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 type Digests = Annotated[
-    list[Annotated[str, Field(max_length=256)]], BeforeValidator(_listed), Field(max_length=20)
+    list[Annotated[str, Field(max_length=256)]],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Field(max_length=20),
 ]
 type EventName = Annotated[str, Field(min_length=1, max_length=EVENT_LIMIT)]
 
 
 class HashedUser(ApiModel):
-    """SHA-256 digests; what is in clear is refused."""
+    """SHA-256 digests; a value in clear is refused."""
 
     email: Digests = Field(default_factory=list)
     phone: Digests = Field(default_factory=list)
@@ -93,9 +91,25 @@ class TrackedEvent(ApiModel):
     properties: dict[str, Any] = Field(default_factory=dict)
     lead: LeadReference | None = None
 
+    def check(self, index: int, received_at: datetime) -> IncomingEvent:
+        """Check the event at a place of the request.
+
+        Raises:
+            Refused: INVALID or NOT_HASHED, naming the event and the field.
+        """
+        where = f"data[{index}]"
+        if self.lead is None:
+            raise Refused(errors.INVALID, f"{where}.lead.lead_id: it is needed with event_source crm.")
+        if not self.event.isprintable():
+            raise Refused(errors.INVALID, f"{where}.event: write one line of visible characters.")
+        for name in ("email", "phone", "external_id"):
+            check_hashes(f"{where}.user.{name}", getattr(self.user, name))
+        at = check_event_time(f"{where}.event_time", self.event_time, received_at)
+        return IncomingEvent(self.lead.lead_id, self.event, self.event_id, at)
+
 
 class TrackBody(ApiModel):
-    """With ``test_event_code`` the events are checked and not kept."""
+    """With ``test_event_code`` the events are checked and not stored."""
 
     event_source: Literal["web", "app", "offline", "crm"]
     event_source_id: ApiId
@@ -115,7 +129,7 @@ class SetQuery(ApiModel):
 
 
 class FailedEvent(Answer, frozen=True):
-    """An event that was not taken; ``order_in_request`` counts from 0."""
+    """An event that was not accepted; ``order_in_request`` counts from 0."""
 
     order_in_request: int
     event: str
@@ -123,7 +137,7 @@ class FailedEvent(Answer, frozen=True):
 
 
 class TrackedEvents(PartialAnswer, frozen=True):
-    """Empty when all events were taken."""
+    """Empty when all events were accepted."""
 
     failed_events: list[FailedEvent] | UnsetType = UNSET
 
@@ -140,19 +154,22 @@ class EventSets(Answer, frozen=True):
 
 @event_router.post("/event/track/")
 async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> Answered[TrackedEvents]:
-    """Take up to 1,000 events of leads from a CRM.
+    """Accept up to 1,000 events of leads from a CRM.
 
-    ``event_source`` is ``crm``, and each event names its lead by ``lead.lead_id``. An event that stands for a
-    status moves the lead on, never back; every event is kept with the lead. The same event again changes
-    nothing. A request with a wrong event is refused whole; events of leads that are not here are named in
-    ``failed_events``, and the others taken (code 20001).
+    ``event_source`` is ``crm``, and each event names its lead by ``lead.lead_id``. An event with the
+    name of a status moves the lead on, never back; every event is stored with the lead. A duplicate changes
+    nothing. A request with a wrong event is refused whole. ``failed_events`` names events of unknown leads;
+    the others are accepted (code 20001).
     """
     require(caller, Permission.WRITE_LEADS)
-    _check_request(body)
+    if body.event_source != "crm":
+        raise Refused(errors.INVALID, "event_source: only crm is taken here; there is no web, app or shop.")
+    if len(body.data) > MOST_EVENTS:
+        raise Refused(errors.BATCH_SIZE, f"data: send {MOST_EVENTS} events at most.")
     db = context_of(request).db
     event_set = await db.read(lambda tx: load_event_set(tx, caller, body.event_source_id))
     received_at = context_of(request).clock.now()
-    events = [_told(index, event, received_at) for index, event in enumerate(body.data)]
+    events = [event.check(index, received_at) for index, event in enumerate(body.data)]
     failed: list[int] = []
     if not body.test_event_code:
 
@@ -195,49 +212,24 @@ async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Answered[E
         account = load_advertiser(tx, caller, query.advertiser_id)
         return list_event_sets(tx, caller.business_id, account.id)
 
-    found = await context_of(request).db.read(work)
     rows = [
-        _show_event_set(each)
-        for each in found
-        if query.name in (None, each.name)
-        and (query.event_set_ids is None or each.number in query.event_set_ids)
+        _show_event_set(event_set)
+        for event_set in await context_of(request).db.read(work)
+        if query.name in (None, event_set.name)
+        and (query.event_set_ids is None or event_set.number in query.event_set_ids)
     ]
     return api_answer(EventSets(rows), request_id_of(request))
 
 
-def _check_request(body: TrackBody) -> None:
-    if body.event_source != "crm":
-        raise Refused(errors.INVALID, "event_source: only crm is taken here; there is no web, app or shop.")
-    if len(body.data) > MOST_EVENTS:
-        raise Refused(errors.BATCH_SIZE, f"data: send {MOST_EVENTS} events at most.")
-
-
-def _told(index: int, event: TrackedEvent, now: datetime) -> IncomingEvent:
-    """An event, checked.
-
-    Raises:
-        Refused: INVALID or NOT_HASHED, naming the event and the field.
-    """
-    where = f"data[{index}]"
-    if event.lead is None:
-        raise Refused(errors.INVALID, f"{where}.lead.lead_id: it is needed with event_source crm.")
-    if not event.event.isprintable():
-        raise Refused(errors.INVALID, f"{where}.event: write one line of visible characters.")
-    for name in ("email", "phone", "external_id"):
-        check_hashes(f"{where}.user.{name}", getattr(event.user, name))
-    at = check_event_time(f"{where}.event_time", event.event_time, now)
-    return IncomingEvent(event.lead.lead_id, event.event, event.event_id, at)
-
-
-def _show_event_set(found: EventSet) -> EventSetInfo:
-    return EventSetInfo(str(found.number), found.name, api_time(found.created_at))
+def _show_event_set(event_set: EventSet) -> EventSetInfo:
+    return EventSetInfo(str(event_set.number), event_set.name, api_time(event_set.created_at))
 
 
 ledger_router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM"])
 
 
 class IntakeInfo(Answer, frozen=True):
-    """What came in from platforms and chats; ``received`` is the sum of the others."""
+    """Counts of incoming messages; ``received`` is the sum of the others."""
 
     received: int
     stored: int
@@ -247,7 +239,7 @@ class IntakeInfo(Answer, frozen=True):
 
 
 class ComparisonInfo(Answer, frozen=True):
-    """The last comparison of the CRM's records with the ledger; ``held`` carry an id of ours."""
+    """The last comparison of the CRM's records with the ledger; ``held`` carry our ids."""
 
     ended_time: TimeText
     held: int
@@ -259,7 +251,7 @@ class ComparisonInfo(Answer, frozen=True):
 
 
 class TargetInfo(Answer, frozen=True):
-    """A linked CRM: ``leads`` is counted by itself, and is the sum of ``to_come`` to ``dead``."""
+    """A linked CRM; ``leads`` is counted apart, and equals the sum of ``to_come`` to ``dead``."""
 
     target_id: IdText
     name: str
@@ -279,8 +271,8 @@ class TargetInfo(Answer, frozen=True):
     comparison: ComparisonInfo | None
 
 
-class ToldInfo(Answer, frozen=True):
-    """An ad account elsewhere that is told of leads: ``signals`` is the sum of the four after it."""
+class SignalCountsInfo(Answer, frozen=True):
+    """The signals to an ad account; ``signals`` is the sum of the four after it."""
 
     name: str
     signals: int
@@ -292,70 +284,68 @@ class ToldInfo(Answer, frozen=True):
 
 
 class LedgerInfo(Answer, frozen=True):
-    """The ledger of a business at one moment; ``ad_platforms`` are told by signals."""
+    """The ledger of a business at one moment; ``ad_platforms`` get signals."""
 
     intake: IntakeInfo
     targets: list[TargetInfo]
-    ad_platforms: list[ToldInfo]
+    ad_platforms: list[SignalCountsInfo]
 
 
 @ledger_router.get("/contatto/crm/ledger/get/")
 async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[LedgerInfo]:
-    """Extension: what came in, and how far the leads are in each linked CRM; the sums hold at any moment.
+    """Extension: counts of incoming messages and of the leads in each linked CRM; the sums always hold.
 
-    ``alarms`` are ``shut_out`` (the CRM lets us in no more), ``none_arrives`` (leads are due for five minutes
-    and none has arrived), ``dead``, ``miscounted``, ``differs`` (its records are not those of the ledger) and
-    ``mapping``, the worst first. ``due_since_time`` is since when the oldest lead is due.
+    ``alarms`` come the worst first: ``shut_out`` (the CRM refuses access), ``none_arrives`` (leads are due
+    for five minutes and none has arrived), ``dead``, ``miscounted``, ``differs`` and ``mapping``. With
+    ``differs`` its records are not those of the ledger. ``due_since_time`` is the time of the oldest due
+    lead.
     """
     require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> CrmLedger:
         return load_ledger(tx, caller.business_id)
 
-    found = await context_of(request).db.read(work)
-    intake = found.intake
-    shown = IntakeInfo(intake.received, intake.stored, intake.merged, intake.refused, intake.waiting)
-    told = [
-        ToldInfo(each.name, each.signals, each.due, each.sent, each.withheld, each.dead, each.adds_up)
-        for each in found.told
+    ledger = await context_of(request).db.read(work)
+    counts = ledger.intake
+    intake = IntakeInfo(counts.received, counts.stored, counts.merged, counts.refused, counts.waiting)
+    platforms = [
+        SignalCountsInfo(row.name, row.signals, row.due, row.sent, row.withheld, row.dead, row.adds_up)
+        for row in ledger.signals
     ]
-    targets = [_show_target(target) for target in found.targets]
-    return api_answer(LedgerInfo(shown, targets, told), request_id_of(request))
+    targets = [_show_target(target) for target in ledger.targets]
+    return api_answer(LedgerInfo(intake, targets, platforms), request_id_of(request))
 
 
-def _show_target(found: TargetLedger) -> TargetInfo:
-    target, has = found.target, found.standing
+def _show_target(ledger: TargetLedger) -> TargetInfo:
+    target, counts, last = ledger.target, ledger.counts, ledger.target.comparison
+    comparison = None
+    if last is not None:
+        comparison = ComparisonInfo(
+            ended_time=api_time(last.ended_at),
+            held=last.held,
+            sent_again=last.sent_again,
+            left_gone=last.left_gone,
+            doubled=last.doubled,
+            unknown=last.unknown,
+            erased_again=last.erased_again,
+        )
     return TargetInfo(
         target_id=str(target.number),
         name=target.name,
         connector=target.connector,
         state=target.state.value,
         reason=target.reason,
-        leads=has.leads,
-        to_come=has.to_come,
-        due=has.due,
-        sent=has.sent,
-        verified=has.verified,
-        dead=has.dead,
-        adds_up=has.adds_up,
-        alarms=[alarm.value for alarm in found.alarms],
+        leads=counts.leads,
+        to_come=counts.to_come,
+        due=counts.due,
+        sent=counts.sent,
+        verified=counts.verified,
+        dead=counts.dead,
+        adds_up=counts.adds_up,
+        alarms=[alarm.value for alarm in ledger.alarms],
         last_arrived_time=api_time(target.verified_at),
-        due_since_time=api_time(has.due_since),
-        comparison=_compared(target.comparison),
-    )
-
-
-def _compared(last: Comparison | None) -> ComparisonInfo | None:
-    if last is None:
-        return None
-    return ComparisonInfo(
-        ended_time=api_time(last.ended_at),
-        held=last.held,
-        sent_again=last.sent_again,
-        left_gone=last.left_gone,
-        doubled=last.doubled,
-        unknown=last.unknown,
-        erased_again=last.erased_again,
+        due_since_time=api_time(counts.due_since),
+        comparison=comparison,
     )
 
 
@@ -363,17 +353,17 @@ BODY_LIMIT: Final = 64 * 1024
 
 
 async def receive_crm_changes(request: Request) -> Response:
-    """Check the signature over the raw body, take each change that is news, and say how many were told.
+    """Check the signature over the raw body, apply each new change, and answer with the number of changes.
 
-    Whether there is such a target shows in no answer: it is answered as one whose secret did not sign.
+    An unknown target gets the same answer as a wrong signature.
     """
     context = context_of(request)
     number = number_of(request.path_params["target_id"])
     body = await read_body(request, BODY_LIMIT)
     target = await context.db.read(lambda tx: find_target_of_number(tx, number))
     secret = target.secrets.get(INCOMING, "") if target else ""
-    now, tolerance_s = context.clock.now(), context.settings.webhook_tolerance_s
-    message_id = check_signature(request.headers, body, secret, now, tolerance_s)
+    tolerance_s = context.settings.webhook_tolerance_s
+    message_id = check_signature(request.headers, body, secret, context.clock.now(), tolerance_s)
     changes = read_changes(body)
     if target is not None:
         await _take(request, target, message_id, changes)

@@ -22,18 +22,18 @@ from contatto.kit.i18n import SealedIn
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 type Values = Mapping[str, str]
-"""Values as texts, by the CRM's own names of its fields."""
+"""Texts by the CRM's names of its fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class CrmLink:
-    """What a connector needs to speak to one CRM.
+    """Address, settings and secrets of one CRM.
 
     Attributes:
-        address: where it is, such as ``https://crm.example.com``, without a slash at its end.
-        settings: what a person gave that is no secret, such as the name of a database, by names.
-        secrets: tokens and passwords by names; what ``SecretsRenewed`` gave stands here too.
-        now: for signatures and expiry.
+        address: without a slash at its end, such as ``https://crm.example.com``.
+        settings: entries by name that are not secret, such as the name of a database.
+        secrets: tokens and passwords by name, those of ``SecretsRenewed`` too.
+        now: the time for signatures and expiry.
     """
 
     address: str
@@ -43,7 +43,7 @@ class CrmLink:
 
 
 class FindBy(StrEnum):
-    """How a record is looked for. The engine asks in the order that the connector's traits name."""
+    """Ways to find a record; the connector's traits name their order."""
 
     EXTERNAL_ID = "external_id"
     EMAIL = "email"
@@ -52,9 +52,9 @@ class FindBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RenewSecrets:
-    """Get an access token or session. Reply: ``SecretsRenewed``, or ``Denied`` when it is over for good.
+    """Get an access token or session. Reply: ``SecretsRenewed``, or ``Denied`` for good.
 
-    With a code it is the first one, right after a person allowed us in (OAuth); else a fresh one.
+    With a code these are the first tokens, after a person granted access by OAuth.
     """
 
     code: str = field(default="", repr=False)
@@ -64,12 +64,12 @@ class RenewSecrets:
 
 @dataclass(frozen=True, slots=True)
 class DescribeFields:
-    """Which fields does the CRM have? Reply: ``FieldsDescribed``."""
+    """List the fields of the CRM. Reply: ``FieldsDescribed``."""
 
 
 @dataclass(frozen=True, slots=True)
 class FindRecord:
-    """Look for the record of a lead. Reply: ``FoundRecords`` or ``NoRecord``."""
+    """Find the record of a lead. Reply: ``FoundRecords`` or ``NoRecord``."""
 
     by: FindBy
     value: str = field(repr=False)
@@ -79,7 +79,7 @@ class FindRecord:
 class ReadRecord:
     """Read a record. Reply: ``FoundRecords``, ``NoRecord``, or ``Moved`` to the record that it became.
 
-    ``fields`` are those that the engine will compare; some CRMs give only what is asked for by name.
+    ``fields`` are those that the engine compares; some CRMs return only requested fields.
     """
 
     record_id: str
@@ -91,15 +91,13 @@ class WriteRecord:
     """Write a lead. Reply: ``Written``.
 
     Attributes:
-        record_id: the record to change; None to make one. A CRM that has an upsert by our id uses that to
-            make one, so that a repeat makes no second.
-        external_id: our own id of the lead, which the record has to carry.
+        record_id: the record to change; None to create one. A CRM with an upsert by our id uses it then, so
+            that a retry creates no second record.
+        external_id: our id of the lead, which the record has to carry.
         revision: counts the changes of the lead; with the external id the idempotency key of this write.
-        values: what the mapping made for the CRM's fields. A field that is not named stays as it is; an
-            empty text clears it.
-        note: what has no field, as lines of text; empty for nothing.
-        occurred_at: when the lead changed.
-        wrong: values that members marked wrong, by fields, for a CRM that keeps several in one field.
+        values: a field without an entry keeps its value; an empty text clears it.
+        note: the values without a field, as lines of text.
+        wrong: values that members marked wrong, by field, for a CRM with several values in a field.
     """
 
     record_id: str | None
@@ -113,7 +111,7 @@ class WriteRecord:
 
 @dataclass(frozen=True, slots=True)
 class MergeRecords:
-    """Make one record of two, as the leads are one. Reply: ``Written``, ``NoRecord`` when it was gone."""
+    """Merge two records. Reply: ``Written``, or ``NoRecord`` for a deleted one."""
 
     record_id: str
     into_id: str
@@ -121,7 +119,7 @@ class MergeRecords:
 
 @dataclass(frozen=True, slots=True)
 class EraseRecord:
-    """Erase a record for good. Reply: ``Erased``, or ``NoRecord`` when it was gone."""
+    """Erase a record for good. Reply: ``Erased``, or ``NoRecord`` for a deleted one."""
 
     record_id: str
     external_id: str
@@ -129,7 +127,7 @@ class EraseRecord:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Up to where changes were read: a time, and ids at that very time; empty at the beginning."""
+    """The end of the changes that were read: a time, and the ids of that very time; empty at first."""
 
     at: str = ""
     id: str = ""
@@ -137,14 +135,14 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class ListChanges:
-    """What changed after a cursor, oldest first? Reply: ``ChangesListed``."""
+    """List the changes after a cursor, oldest first. Reply: ``ChangesListed``."""
 
     after: Cursor
 
 
 @dataclass(frozen=True, slots=True)
 class ListRecords:
-    """Which records carry our id, after a place; empty for the beginning? Reply: ``RecordsListed``."""
+    """List the records with our id, after a cursor that is empty at first. Reply: ``RecordsListed``."""
 
     after: str = ""
 
@@ -163,7 +161,7 @@ type Operation = (
 
 
 class FieldKind(StrEnum):
-    """What a field of a CRM holds, as far as the mapping cares."""
+    """Kinds of values of a CRM's field that the mapping distinguishes."""
 
     TEXT = "text"
     EMAIL = "email"
@@ -195,9 +193,9 @@ class CrmRecord:
 
     Attributes:
         id: the CRM's own id.
-        external_id: our id, if it carries one.
-        values: its fields, as far as they were read; those that the engine compares are those it wrote.
-        changed_at: when it was changed last, as the CRM says it; empty if it does not.
+        external_id: our id, if the record carries one.
+        values: the fields that were read, at least those that the engine compares.
+        changed_at: the CRM's time of the last change, if it has one.
     """
 
     id: str
@@ -208,17 +206,15 @@ class CrmRecord:
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
-    """Something that people did to a record in the CRM, in the CRM's own words.
+    """A person's change of a record, in the CRM's own words.
 
     Attributes:
-        record_id: of which record.
-        external_id: our id, if it is known.
-        cursor: where it stands among the changes.
-        status: the word of the CRM for its state; None when that is not told. The same for the others.
-        owner: the e-mail address of who has it, or their name.
-        value: what it is worth, as a decimal number with its currency, such as ``120.50 EUR``.
-        by: who changed it last, if the CRM says so.
-        is_gone: whether it was deleted.
+        external_id: our id, if the change has it.
+        cursor: the position among the changes.
+        status: the CRM's word for the state; None without a report of it, as for owner and value.
+        owner: the owner's e-mail address, or name.
+        value: a decimal number with its currency, such as ``120.50 EUR``.
+        by: the author of the last change, if the CRM names one.
         moved_to: the record that it was merged into or converted to.
     """
 
@@ -233,12 +229,12 @@ class RecordChange:
     moved_to: str = ""
 
 
-# --- Replies: it went well.
+# --- Replies of success.
 
 
 @dataclass(frozen=True, slots=True)
 class SecretsRenewed:
-    """Secrets that replace those of the same names; ``address`` where the CRM names the host that is ours."""
+    """Secrets that replace those of the same names, and the host of this customer, if named."""
 
     secrets: Mapping[str, str] = field(repr=False)
     address: str = ""
@@ -246,40 +242,40 @@ class SecretsRenewed:
 
 @dataclass(frozen=True, slots=True)
 class FieldsDescribed:
-    """All fields that a lead may be written to."""
+    """All writable fields of a lead."""
 
     fields: tuple[CrmField, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FoundRecords:
-    """The record, the oldest first where several match."""
+    """Matching records, the oldest first."""
 
     records: tuple[CrmRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NoRecord:
-    """There is no such record."""
+    """Reply without a matching record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The CRM took it; ``record_id`` is empty where it has no ids of its own."""
+    """Success of a write; ``record_id`` is empty for a CRM without ids of its own."""
 
     record_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """The CRM erased it; ``is_partial`` when something of it stays there, by the CRM's own word."""
+    """Success of an erasure; ``is_partial`` where the CRM itself keeps something."""
 
     is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChangesListed:
-    """Changes after the cursor, oldest first; ``is_more`` when the next page is to be asked for at once."""
+    """Changes after the cursor, oldest first; ``is_more`` where the next page follows at once."""
 
     changes: tuple[RecordChange, ...]
     cursor: Cursor
@@ -288,9 +284,9 @@ class ChangesListed:
 
 @dataclass(frozen=True, slots=True)
 class RecordsListed:
-    """Our ids in the records of one page, as often as they stand there, by the CRM's ids.
+    """Pairs of the CRM's id and our id, one per record of a page.
 
-    ``after`` is where the next page begins; empty when this was the last one.
+    ``after`` is the cursor of the next page, and empty after the last one.
     """
 
     records: tuple[tuple[str, str], ...]
@@ -299,18 +295,18 @@ class RecordsListed:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """The operation goes on with this request; ``memory`` is given back with its answer."""
+    """The next request of the operation; its answer comes with ``memory``."""
 
     request: HttpRequest
     memory: str = field(default="", repr=False)
 
 
-# --- Replies: it did not, and why. ``reason`` is a code of small letters, never a text of the CRM.
+# --- Replies of failure. ``reason`` is a code of small letters, never a text of the CRM.
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Worth another try: throttled, down, busy, or an answer that makes no sense."""
+    """A temporary failure: a rate limit, an outage, or an unreadable answer."""
 
     reason: str
     after_s: float | None = None
@@ -318,61 +314,61 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The access token or session is over; the engine asks to renew it, once, and repeats the operation."""
+    """An expired token or session; the engine renews it once, and repeats the operation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The CRM lets us in no more, or not there: a person has to connect it again. Leads keep queueing."""
+    """Refused access, until a person connects the CRM again; leads queue."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """The other side wants nothing more, such as 410 of a hook. Leads keep queueing until it is removed."""
+    """A receiver that wants no more events, such as 410 of a hook; leads queue."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """A record of the same person is there; its id, if the answer names it."""
+    """An existing record of the same person; its id, if the answer names it."""
 
     record_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The record was merged into another, or converted: this is the one that counts now."""
+    """The successor of a record that was merged or converted."""
 
     record_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class FieldGone:
-    """A field of the mapping is not there any more, or may not be written; empty if it is not named."""
+    """A field of the mapping that is missing or not writable; empty where the answer names none."""
 
     field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueGone:
-    """A value is none of those that a field takes, or does not fit into it."""
+    """A value that a field does not accept."""
 
     field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Not taken, and no repeat will change that: a dead letter."""
+    """A final failure, which makes a dead letter."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """This CRM cannot do that."""
+    """An operation that the CRM does not have."""
 
 
 type Reply = (
@@ -399,7 +395,7 @@ type Reply = (
 
 
 class ErasureLevel(StrEnum):
-    """How far a CRM can erase a person for good."""
+    """Completeness of a CRM's erasures."""
 
     FULL = "full"
     PARTIAL = "partial"
@@ -407,18 +403,17 @@ class ErasureLevel(StrEnum):
 
 
 APP_SECRET: Final = "client_secret"  # noqa: S105  # a name
-"""The secret of an app; it lets nobody in by itself."""
+"""The secret of an app, which alone gives no access."""
 TOKENS: Final = ("access_token", "refresh_token")
-"""What a vendor gives us once somebody has consented."""
+"""Tokens of a vendor after a person's consent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectorSetting:
-    """Something that a person gives to connect a CRM.
+    """An entry of the form that connects a CRM.
 
-    A secret is a text of ASCII without blanks, as programs make them, unless it ``is_password``. One with a
-    ``prefix`` is that prefix and base64; who has none yet is offered one.
-    ``label``, and ``help`` on where to find it, are English and marked for translation.
+    A secret is ASCII without blanks, unless it ``is_password``. With a ``prefix`` it is that prefix and a key
+    in base64, and the form offers a new one. ``label`` and ``help`` are English, and marked for translation.
     """
 
     name: str
@@ -434,7 +429,7 @@ class ConnectorSetting:
 
 @dataclass(frozen=True, slots=True)
 class OAuth:
-    """Where a vendor lets a person allow us in.
+    """Addresses and scopes of a vendor's OAuth server.
 
     The setting ``client_id`` and the secret ``client_secret`` (``APP_SECRET``) belong to it; ``extra`` are
     further parameters of the authorisation address.
@@ -447,32 +442,28 @@ class OAuth:
     extra: tuple[tuple[str, str], ...] = ()
     is_pkce: bool = True
     servers: tuple[str, ...] = ()
-    """Others that may give the tokens of a customer, where the vendor names one as it sends a person back."""
+    """Token servers that the vendor may name for a customer when it returns the person."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectorTraits:
-    """What one CRM can do.
+    """Abilities of a connector, so that engine and pages need no case for any CRM.
 
     Attributes:
         name: kept in rows; it must never change.
-        label: as the vendor writes it.
-        address: where it is if it is the same for everybody; empty when a person gives it.
-        settings: what a person gives.
-        finds_by: ways to look for a record, in the order in which they are tried.
-        defaults: the mapping to begin with: our field → the CRM's field.
+        address: the same for all customers; empty where the form has it.
+        finds_by: ways to find a record, in their order.
+        defaults: the first mapping: our field, the CRM's field.
         describes: whether ``DescribeFields`` works.
         reads_back: whether ``ReadRecord`` works. If not, a delivery ends as sent, and is never verified.
-        upserts: whether a write without a record id makes no second record for the same external id.
+        upserts: whether a write without a record id creates one record per external id.
         merges: whether ``MergeRecords`` works.
-        erases: how far ``EraseRecord`` goes.
         tells_changes: whether ``ListChanges`` works.
-        enumerates: whether ``ListRecords`` works, and tells of every record that a lead was brought to.
+        enumerates: whether ``ListRecords`` works, and lists the record of every lead.
         poll_s: seconds between two polls of changes.
-        search_lag_s: how long a record that was made may not be found; the engine waits that long before
-            it looks for one that was perhaps made, where a repeat would make a second.
-        takes_anything: any field may be written, such as to a webhook.
-        oauth: if people connect it that way.
+        search_lag_s: seconds until a new record is found. Where a retry would create a second record, the
+            engine waits that long.
+        takes_anything: whether any field may be written, such as to a webhook.
     """
 
     name: str
@@ -495,58 +486,57 @@ class ConnectorTraits:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Secrets that let us in by themselves, without consent at the vendor's; any of them does."""
+        """Return the secrets that give access without consent at the vendor."""
         return tuple(
             setting.name for setting in self.settings if setting.is_secret and setting.name != APP_SECRET
         )
 
 
 class CrmConnector(Protocol):
-    """Speaks the language of one CRM. It keeps no state, reads no clock, opens no socket."""
+    """Encodes and decodes the requests of one CRM, without state, clock or socket."""
 
     @property
     def traits(self) -> ConnectorTraits: ...
 
     def ask(self, link: CrmLink, operation: Operation) -> HttpRequest | Reply:
-        """The first request of an operation; or at once the reply, such as ``Unsupported``.
+        """Return the first request of an operation, or at once a reply such as ``Unsupported``.
 
-        ``Expired`` where the secrets hold no session yet: the engine renews, and asks again.
+        Without a session the reply is ``Expired``: the engine renews, and repeats the operation.
         """
         ...
 
     def read(self, link: CrmLink, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
-        """What an answer means, whatever the bytes: it never raises.
+        """Return the meaning of an answer; it never raises, whatever the bytes.
 
         Args:
-            link: as it was given to ``ask``.
-            operation: what was asked.
-            answer: at most 256 KiB of it.
+            link: as for ``ask``.
+            operation: as for ``ask``.
+            answer: at most 256 KiB.
             memory: of the ``FollowUp`` that was answered; empty for the first request.
         """
         ...
 
     def record_url(self, link: CrmLink, record_id: str) -> str:
-        """Return where a person sees the record in the CRM; empty if nowhere."""
+        """Return the page of a record in the CRM; empty without one."""
         ...
 
-    def agrees(self, field: str, written: str, found: str) -> bool:
-        """Whether a field that was read back says what was written, in the CRM's own spelling of it."""
+    def is_same_value(self, field: str, written: str, current: str) -> bool:
+        """Compare a written value with the one that was read, in the CRM's own spelling."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One comparison of a CRM with our ledger, as it ended.
+    """A finished comparison of a CRM with our ledger.
 
     Attributes:
-        started_at: what was verified later is not in it.
-        held: records there that carry an id of ours.
-        sent_again: leads that had been verified and were not there: they go there again.
-        left_gone: leads that were not there, and had been sent again for that before: somebody there wants
-            them gone.
-        doubled: records that carry the id of another record.
-        unknown: records with an id of ours that we do not know.
-        erased_again: records of people who are to be erased, and are there again: they are erased once more.
+        started_at: records that were verified later are not in it.
+        held: records with our ids.
+        sent_again: verified leads without a record, which were sent again.
+        left_gone: missing leads that were sent again before, so people there delete them.
+        doubled: records with the id of another record.
+        unknown: records with an unknown id of ours.
+        erased_again: records of erased people, which are erased again.
     """
 
     started_at: datetime
@@ -560,14 +550,14 @@ class Comparison:
 
     @property
     def differs(self) -> bool:
-        """Return whether a person should look: what somebody there wants gone is no difference."""
+        """Return whether a person should look; deletions in the CRM are no difference."""
         return bool(self.sent_again or self.doubled or self.unknown or self.erased_again)
 
 
 class TargetState(StrEnum):
-    """Whether leads go to a target. While it is not active they queue, and go there by themselves later.
+    """States of a target; leads queue unless it is active.
 
-    Disconnected means that the CRM lets us in no more: a person has to connect it again.
+    A disconnected target refuses access, until a person connects it again.
     """
 
     ACTIVE = "active"
@@ -578,12 +568,12 @@ class TargetState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MappedField:
-    """One row of a mapping: what we know of a lead → a field of the CRM.
+    """A row of a mapping, from a source to a field of the CRM.
 
     Attributes:
-        source: the name of what we know, such as ``email`` or ``answer:Budget``.
-        target: the CRM's own name of its field.
-        words: our word → the CRM's value, for fields with choices; others go as they are.
+        source: such as ``email`` or ``answer:Budget``.
+        target: the CRM's name of its field.
+        words: pairs of our word and the CRM's, for fields with choices; other words stay unchanged.
     """
 
     source: str
@@ -592,7 +582,7 @@ class MappedField:
 
 
 class Sweep(StrEnum):
-    """Going through all leads of a business: those that were never due at a target, or every one."""
+    """Leads that a target still has to get: those that were never due, or all."""
 
     NONE = "none"
     MISSING = "missing"
@@ -600,7 +590,7 @@ class Sweep(StrEnum):
 
 
 class Weakness(StrEnum):
-    """What is wrong with a row of a mapping, held against the CRM's own description."""
+    """Kinds of faults of a row of a mapping."""
 
     NO_FIELD = "no_field"
     NO_CHOICE = "no_choice"
@@ -609,9 +599,9 @@ class Weakness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MappingFault:
-    """A row of the mapping that the CRM cannot take: its field, or a value of it, is not there.
+    """A fault of a mapping, found by the CRM's description of its fields.
 
-    ``value`` is ours, for ``NO_CHOICE``; ``NOT_MAPPED`` is a field that the CRM requires and nothing fills.
+    ``value`` is our word, for ``NO_CHOICE``; ``NOT_MAPPED`` is a required field without a source.
     """
 
     field: str
@@ -626,17 +616,12 @@ class Target:
     Attributes:
         number: a short name in lines of outbound requests and in metrics.
         connector: the name of its connector.
-        address: where it is.
-        settings: what a person gave that is no secret.
-        secrets: tokens and passwords; sealed in its row.
-        secrets_revision: counts changes of the secrets, so that two who renew do so once.
-        mapping: what goes where.
-        statuses: the CRM's word for a state → the name of our status; other words bring none.
-        described: its fields when it described itself last, at ``described_at``.
-        faults: what was wrong with the mapping then.
-        reason: why it is not active, as a code.
-        comparison: what came of comparing its records with ours last.
-        sweep: which leads are still to be made due, after the one with the id ``sweep_after``.
+        secrets: tokens and passwords; sealed in the row.
+        secrets_revision: counts changes of the secrets, so that concurrent renewals happen once.
+        statuses: our status by the CRM's word for a state.
+        described: its fields at ``described_at``, with the ``faults`` of the mapping then.
+        reason: the code why it is not active.
+        sweep: leads that are still to be scheduled, after the id ``sweep_after``.
     """
 
     id: str
@@ -665,9 +650,14 @@ class Target:
     def is_active(self) -> bool:
         return self.state is TargetState.ACTIVE
 
+    @property
+    def has_access(self) -> bool:
+        """Return whether the CRM gives access, by our last request."""
+        return self.state in (TargetState.ACTIVE, TargetState.PAUSED)
+
 
 class DeliveryState(StrEnum):
-    """How far a delivery is: verified means read back in the CRM, dead waits for a person."""
+    """States of a delivery; verified means read back in the CRM, dead waits for a person."""
 
     DUE = "due"
     SENT = "sent"
@@ -677,10 +667,10 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One revision of a lead for one target; with it goes all that the lead is when it is sent.
+    """One revision of a lead for one target, which sends all current values of the lead.
 
-    So a later revision that arrives settles the earlier ones of the same lead. ``edited`` are values that a
-    member put in the place of the mapped ones, as JSON; ``reason`` is a code.
+    So a later revision that arrives settles the earlier ones. ``edited`` are values of a member in the place
+    of the mapped ones, as JSON; ``reason`` is a code.
     """
 
     id: int
@@ -698,7 +688,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class CrmProgressed:
-    """A delivery to a linked CRM, or with an empty ``lead_id`` the connection itself, got a new state."""
+    """Event of a new state of a delivery, or of the connection where ``lead_id`` is empty."""
 
     business_id: str
     target_id: str
@@ -706,7 +696,7 @@ class CrmProgressed:
 
 
 class ErasureState(StrEnum):
-    """How far a person is erased in a target; finished means that a read found nothing."""
+    """States of an erasure; finished means that a read found nothing."""
 
     DUE = "due"
     FINISHED = "finished"
@@ -720,14 +710,13 @@ class RecordLink:
     """A lead's record in a target.
 
     Attributes:
-        record_id: the CRM's id; empty while none is known.
-        revision: the latest of the lead for this target, and ``state`` what became of that one.
+        record_id: the CRM's id, if known.
+        revision: the latest of the lead for this target, with its ``state``.
         verified_revision: the latest that was read back, at ``verified_at``.
         merged_into: the lead that this one was merged into.
-        status, owner, value: as the CRM told them last.
-        told_by: who wrote that there, at ``told_at``.
-        seen_at: when a comparison saw the record last.
-        gone_at: when one found that it was gone, and sent the lead again: that is done once.
+        told_by: the author of status, owner and value in the CRM, at ``told_at``.
+        seen_at: the last comparison that saw the record.
+        gone_at: the comparison that missed it and sent the lead again, which happens once.
     """
 
     business_id: str
@@ -757,14 +746,14 @@ class LeadRecords:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The CRM's ids that may lead to its record, each once: first what was known as its own."""
+        """Return the ids of records that may be the lead's, its own first."""
         links = [self.own, *self.merged] if self.own else self.merged
         return tuple(dict.fromkeys(link.record_id for link in links if link.record_id))
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A person who is to be erased in a target; ``record_id`` is empty if no record was ever known."""
+    """An erasure of a person in a target; ``record_id`` is the person's record, if known."""
 
     id: int
     business_id: str
@@ -779,19 +768,18 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What goes to a CRM of one lead: made when the delivery begins, and kept with it until it ends.
+    """The values that a delivery writes, fixed from its begin to its end.
 
     Attributes:
         external_id: our id of the lead.
-        former_ids: ids of leads that were merged into it: a record may carry one of them.
-        revision: of the lead for this target.
+        former_ids: leads that were merged into it; a record may carry one of their ids.
         values: by the CRM's names of its fields.
-        note: what has no field.
-        email, phone: what the record is looked for by.
+        note: values without a field.
+        email, phone: contact details to find the record.
         occurred_at: in ISO 8601.
-        sources: what each field was made of, for the note if the field is gone.
-        wrong: values that members marked wrong, by the CRM's fields: the record must not keep them.
-        stand_ins: what a new record has in fields that the CRM requires and the lead has no value for.
+        sources: the source of each field, for the note if the field is missing.
+        wrong: values that members marked wrong, by field: the record must not keep them.
+        stand_ins: values of required fields of a new record for which the lead has none.
     """
 
     external_id: str
@@ -808,7 +796,7 @@ class Payload:
 
 
 class TrialState(StrEnum):
-    """How far a trial is; one that failed says why, one that is asked may do so too: it is tried again."""
+    """States of a trial; ``ASKED`` may have the reason of a failed try."""
 
     ASKED = "asked"
     DONE = "done"
@@ -831,14 +819,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """One field of the CRM: what is there, and what would be.
+    """A field of the CRM in a trial: the current value, and the one that a delivery would write.
 
-    Attributes:
-        field: the CRM's own name.
-        source: what it is made of.
-        before: what is there; empty in a new record.
-        after: what would be written.
-        agrees: whether both say the same, so nothing would change.
+    ``agrees`` means that both are the same to the CRM.
     """
 
     field: str
@@ -850,7 +833,7 @@ class TrialRow:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What would happen: to which record (empty for a new one), in which fields, and to the note."""
+    """Result of a trial: the record (empty for a new one), its fields, and the note."""
 
     record_id: str
     rows: tuple[TrialRow, ...]

@@ -28,15 +28,12 @@ _ALL: Final[tuple[CrmConnector, ...]] = (
     Zoho(),
 )
 
-CONNECTORS: Final[Mapping[str, CrmConnector]] = {each.traits.name: each for each in _ALL}
+CONNECTORS: Final[Mapping[str, CrmConnector]] = {connector.traits.name: connector for connector in _ALL}
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What came in from platforms and chats, by what became of it; it adds up at any moment.
-
-    ``received`` is the sum of the others; ``stored`` became a message, ``merged`` was a copy of one.
-    """
+    """Counts of incoming messages: ``merged`` are duplicates, and ``received`` is the sum of all."""
 
     waiting: int
     stored: int
@@ -49,8 +46,8 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldPlatform:
-    """An ad account elsewhere that is told of leads: ``signals`` is the sum of those after it."""
+class SignalCounts:
+    """Counts of the signals to an ad account; ``signals`` is the sum of the four after it."""
 
     name: str
     href: str
@@ -75,5 +72,5 @@ class CrmPorts:
 
     answers: Callable[[Tx, str, str], Mapping[str, str]]
     intake: Callable[[Tx, str], Intake]
-    told: Callable[[Tx, str], Sequence[ToldPlatform]]
+    signals: Callable[[Tx, str], Sequence[SignalCounts]]
     connectors: Mapping[str, CrmConnector]

@@ -22,8 +22,8 @@ from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account, list_accounts
 from contatto.crm.actions.deliveries import schedule_erasure, schedule_lead, schedule_merge
-from contatto.crm.registry import ToldPlatform
-from contatto.crm.rules.reasons import TOLD, Alarm
+from contatto.crm.registry import SignalCounts
+from contatto.crm.rules.reasons import ALERTED, Alarm
 from contatto.crm.store.deliveries import list_records_of_lead
 from contatto.forms.store import list_receipts_of_lead
 from contatto.inbox.model import AdReferral, AdTapped, ConversationMarkedSpam
@@ -745,7 +745,7 @@ def list_signal_alarms(tx: Tx) -> list[tuple[str, str, Alarm]]:
         for ledger in load_signal_ledger(tx, business_id)
         if ledger.settings.mode is not SignalMode.OFF
         for alarm in ledger.alarms
-        if alarm in TOLD
+        if alarm in ALERTED
     ]
 
 
@@ -753,13 +753,13 @@ def has_signal_alarm(tx: Tx) -> bool:
     return bool(list_signal_alarms(tx))
 
 
-def list_platform_counts(tx: Tx, business_id: str) -> list[ToldPlatform]:
+def list_platform_counts(tx: Tx, business_id: str) -> list[SignalCounts]:
     """Return counts of signals for the ledger of the CRMs; a port."""
-    platforms: list[ToldPlatform] = []
+    platforms: list[SignalCounts] = []
     for ledger in load_signal_ledger(tx, business_id):
         standing, account = ledger.standing, ledger.account
         href = f"/settings/ad-platforms/{account.id}/signals"
         counts = standing.signals, standing.due, standing.sent, standing.withheld, standing.dead
         name = account.name or account.external_id
-        platforms.append(ToldPlatform(name, href, *counts, standing.adds_up))
+        platforms.append(SignalCounts(name, href, *counts, standing.adds_up))
     return platforms

@@ -39,8 +39,8 @@ def _load_crm(tx: Tx) -> Iterator[Gauge]:
         business_targets = [target for target in targets if target.business_id == business_id]
         for row in load_standings(tx, business_id, business_targets):
             labels = (("target", str(row.target.number)), ("connector", row.target.connector))
-            leads += [Sample(getattr(row.standing, name), (*labels, ("state", name))) for name in _STATES]
-            ages.append(Sample(_age_s(tx, row.standing.due_since), labels))
+            leads += [Sample(getattr(row.counts, name), (*labels, ("state", name))) for name in _STATES]
+            ages.append(Sample(_age_s(tx, row.counts.due_since), labels))
     yield Gauge("crm_leads", "Leads by how far they are in each linked CRM.", tuple(leads))
     yield Gauge("crm_oldest_due_seconds", "How long the oldest delivery to each CRM waits.", tuple(ages))
 

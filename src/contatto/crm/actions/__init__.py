@@ -1,1 +1,1 @@
-"""What CRM sync does, one file for each part of it."""
+"""Actions of CRM sync: deliveries, checks, changes and targets."""

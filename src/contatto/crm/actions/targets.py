@@ -12,53 +12,23 @@ from typing import Final
 
 import msgspec
 
+from contatto.crm import model as crm
 from contatto.crm.actions.changes import queue_poll
 from contatto.crm.actions.checks import queue_check, queue_comparison, release_erasures
 from contatto.crm.actions.deliveries import (
     connector_of,
     destination_of,
     link_of,
-    narrow_target,
     publish_connection,
     resend_delivery,
 )
 from contatto.crm.connectors.json_api import SERVER, authorise_address
-from contatto.crm.model import (
-    APP_SECRET,
-    TOKENS,
-    ConnectorSetting,
-    ConnectorTraits,
-    CrmLink,
-    Delivery,
-    DeliveryState,
-    Denied,
-    MappedField,
-    OAuth,
-    RenewSecrets,
-    RetryLater,
-    SecretsRenewed,
-    Sweep,
-    Target,
-    TargetState,
-)
-from contatto.crm.registry import CrmPorts, Intake, ToldPlatform
-from contatto.crm.rules.deliveries import (
-    CONSENT,
-    CONSENT_PLAN,
-    RENEWING,
-    SOON_S,
-)
+from contatto.crm.model import ConnectorTraits, OAuth, Target, TargetState
+from contatto.crm.registry import CrmPorts, Intake, SignalCounts
+from contatto.crm.rules.deliveries import CONSENT, CONSENT_PLAN, RENEWING, SOON_S
 from contatto.crm.rules.mapping import check_mapping, default_mapping
-from contatto.crm.rules.reasons import TOLD, Alarm, DeliveryCounts, find_alarms
-from contatto.crm.store.deliveries import (
-    count_leads_to_come,
-    count_listed_leads,
-    count_states,
-    find_delivery,
-    find_oldest_due,
-    has_dead,
-    list_deliveries,
-)
+from contatto.crm.rules.reasons import ALERTED, Alarm, DeliveryCounts, find_alarms
+from contatto.crm.store import deliveries as store
 from contatto.crm.store.targets import (
     delete_trial,
     find_target,
@@ -91,7 +61,7 @@ from contatto.kit.outbound.model import (
     Step,
 )
 from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import delete_requests_of, list_requests_of, queue_request
+from contatto.kit.outbound.store import delete_requests_of, queue_request
 from contatto.kit.timestamps import from_micros, micros
 from contatto.kit.vault import Vault
 
@@ -100,31 +70,31 @@ NAME_LIMIT: Final = 80
 VALUE_LIMIT: Final = 2_048
 MOST_ROWS: Final = 200
 _LEAST_KEY: Final = 24
-"""Bytes of a signing key at least. Source: Standard Webhooks, specification 1.0."""
+"""Fewest bytes of a signing key. Source: Standard Webhooks, specification 1.0."""
 NOT_CONNECTED: Final = "not_connected"
 NOT_STARTED: Final = "not_started"
 PAUSED: Final = "paused"
 AT_ONCE: Final = 500
-"""Dead letters that are sent again at once; who has more does so again."""
+"""Most dead letters that are sent again at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewTarget:
-    """A CRM to link: the name of its connector, and what a person gave."""
+    """A CRM to link: the name of its connector, and the entries of the form."""
 
     connector: str
     name: str
     address: str
-    given: Mapping[str, str] = field(repr=False)
+    entries: Mapping[str, str] = field(repr=False)
 
 
 def link_crm(
     tx: Tx, business_id: str, new: NewTarget, allowed: Collection[str], *, is_started: bool = True
 ) -> Target:
-    """Link a CRM: from now on each change of a lead is due there; those that are there already come too.
+    """Link a CRM, at which existing leads and each change of a lead become due.
 
-    Without ``is_started`` they queue, until a person has looked at the mapping. A CRM whose vendor has to
-    be asked first, as no key was given, is not connected yet.
+    Without ``is_started`` they queue until a member starts the target on the page of its mapping. A CRM
+    without a key is not connected until a member grants access at its vendor.
 
     Raises:
         Refused: INVALID; AD_LIMIT when there are too many.
@@ -133,7 +103,7 @@ def link_crm(
     if connector is None:
         raise Refused(errors.INVALID, "connector: Choose a CRM from the list.")
     traits = connector.traits
-    settings, secrets = _read_given(traits, new.given, {}, {})
+    settings, secrets = _read_entries(traits, new.entries, {}, {})
     address = _read_address(traits, new.address, allowed)
     tx.hold_key("crm targets", business_id)
     if len(list_targets(tx, business_id)) >= MOST_TARGETS:
@@ -143,7 +113,9 @@ def link_crm(
             most=MOST_TARGETS,
         )
     name = " ".join(new.name.split())[:NAME_LIMIT] or traits.label
-    state, reason = _begins(traits, secrets, is_started=is_started)
+    state, reason = (TargetState.ACTIVE, "") if is_started else (TargetState.PAUSED, NOT_STARTED)
+    if not _has_credentials(traits, secrets):
+        state, reason = TargetState.DISCONNECTED, NOT_CONNECTED
     target = Target(
         id=new_id(),
         number=new_number(),
@@ -162,7 +134,7 @@ def link_crm(
         faults=(),
         reason=reason,
         created_at=tx.now,
-        sweep=Sweep.MISSING,
+        sweep=crm.Sweep.MISSING,
     )
     save_target(tx, target)
     queue_check(tx, target)
@@ -171,62 +143,47 @@ def link_crm(
     return target
 
 
-def _begins(
-    traits: ConnectorTraits, secrets: Mapping[str, str], *, is_started: bool
-) -> tuple[TargetState, str]:
-    if not _is_let_in(traits, secrets):
-        return TargetState.DISCONNECTED, NOT_CONNECTED
-    return (TargetState.ACTIVE, "") if is_started else (TargetState.PAUSED, NOT_STARTED)
+def _has_credentials(traits: ConnectorTraits, secrets: Mapping[str, str]) -> bool:
+    return traits.oauth is None or any(secrets.get(name) for name in (*traits.keys, *crm.TOKENS))
 
 
-def _is_let_in(traits: ConnectorTraits, secrets: Mapping[str, str]) -> bool:
-    return traits.oauth is None or any(secrets.get(name) for name in (*traits.keys, *TOKENS))
-
-
-def _read_given(
-    traits: ConnectorTraits, given: Mapping[str, str], settings: Mapping[str, str], secrets: Mapping[str, str]
+def _read_entries(
+    traits: ConnectorTraits,
+    entries: Mapping[str, str],
+    settings: Mapping[str, str],
+    secrets: Mapping[str, str],
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """What a person gave, over what is kept; an empty secret leaves the one that is there."""
-    kept, hidden = dict(settings), dict(secrets)
+    """Return settings and secrets with the entries of a form; an empty secret keeps the current one."""
+    new_settings, new_secrets = dict(settings), dict(secrets)
     for setting in traits.settings:
-        text = given.get(setting.name, "").strip()
+        text = entries.get(setting.name, "").strip()
         if len(text) > VALUE_LIMIT or not text.isprintable():
             raise Refused(errors.INVALID, "%(label)s: Enter a valid value.", label=LazyText(setting.label))
         if setting.is_secret and text:
             _check_secret(setting, text)
-        into = hidden if setting.is_secret else kept
+        values = new_secrets if setting.is_secret else new_settings
         if text or not setting.is_secret:
-            into[setting.name] = text or setting.default
-        if setting.is_required and not into.get(setting.name):
+            values[setting.name] = text or setting.default
+        if setting.is_required and not values.get(setting.name):
             raise Refused(errors.INVALID, "%(label)s: Enter a value.", label=LazyText(setting.label))
-    return kept, hidden
+    return new_settings, new_secrets
 
 
-def _check_secret(setting: ConnectorSetting, text: str) -> None:
-    """Refuse a secret that no request can carry, or that is not of its form."""
+def _check_secret(setting: crm.ConnectorSetting, text: str) -> None:
+    """Refuse a secret that no request can carry, or that is not a prefix and a key in base64."""
     label = LazyText(setting.label)
     if not setting.is_password and (not text.isascii() or " " in text):
-        raise Refused(
-            errors.INVALID,
-            "%(label)s: it contains characters that are not allowed. Copy it again.",
-            label=label,
-        )
-    if setting.prefix and not _is_signing_secret(setting.prefix, text):
-        raise Refused(
-            errors.INVALID,
-            "%(label)s: enter %(prefix)s, then at least 24 bytes in base64.",
-            label=label,
-            prefix=setting.prefix,
-        )
-
-
-def _is_signing_secret(prefix: str, text: str) -> bool:
-    """Report whether a text is a prefix and a key in base64."""
+        says = N_("%(label)s: it contains characters that are not allowed. Copy it again.")
+        raise Refused(errors.INVALID, says, label=label)
+    if not setting.prefix:
+        return
     try:
-        key = base64.b64decode(text.removeprefix(prefix), validate=True)
+        key = base64.b64decode(text.removeprefix(setting.prefix), validate=True)
     except binascii.Error:
-        return False
-    return text.startswith(prefix) and len(key) >= _LEAST_KEY
+        key = b""
+    if not text.startswith(setting.prefix) or len(key) < _LEAST_KEY:
+        says = N_("%(label)s: enter %(prefix)s, then at least 24 bytes in base64.")
+        raise Refused(errors.INVALID, says, label=label, prefix=setting.prefix)
 
 
 def _read_address(traits: ConnectorTraits, text: str, allowed: Collection[str]) -> str:
@@ -243,7 +200,7 @@ def _read_address(traits: ConnectorTraits, text: str, allowed: Collection[str]) 
 
 
 def load_target(tx: Tx, business_id: str, number: int) -> Target:
-    """A linked CRM.
+    """Return a linked CRM.
 
     Raises:
         Refused: NOT_FOUND.
@@ -255,11 +212,11 @@ def load_target(tx: Tx, business_id: str, number: int) -> Target:
 
 
 def reconnect_target(
-    tx: Tx, target: Target, address: str, given: Mapping[str, str], allowed: Collection[str]
+    tx: Tx, target: Target, address: str, entries: Mapping[str, str], allowed: Collection[str]
 ) -> None:
-    """Connect a CRM again, with other secrets if some are given; what waited goes there by itself.
+    """Connect a CRM again, with new secrets if the form has some, and resume it.
 
-    One that a member paused stays so, and one whose vendor was never asked waits for that.
+    A target that a member paused stays paused, and one without credentials stays disconnected.
 
     Raises:
         Refused: INVALID.
@@ -267,21 +224,21 @@ def reconnect_target(
     connector = connector_of(tx, target)
     if connector is None:
         raise Refused(errors.CONFLICT, "This version of Contatto does not support this CRM. Update Contatto.")
-    settings, secrets = _read_given(connector.traits, given, target.settings, target.secrets)
-    place = _read_address(connector.traits, address or target.address, allowed)
+    settings, secrets = _read_entries(connector.traits, entries, target.settings, target.secrets)
+    new_address = _read_address(connector.traits, address or target.address, allowed)
     if secrets != target.secrets:
         record_secrets(tx, target, secrets)
-    record_target(tx, target, settings=settings, address=place)
-    now = replace(target, address=place)
+    record_target(tx, target, settings=settings, address=new_address)
+    changed = replace(target, address=new_address)
     if target.state is TargetState.PAUSED:
         record_target(tx, target, reason=PAUSED if target.verified_at else NOT_STARTED)
-        queue_check(tx, now)
-    elif _is_let_in(connector.traits, secrets):
-        resume_target(tx, now)
+        queue_check(tx, changed)
+    elif _has_credentials(connector.traits, secrets):
+        resume_target(tx, changed)
 
 
 def resume_target(tx: Tx, target: Target) -> None:
-    """Let leads go to a target again: those that waited are queued by the worker."""
+    """Activate a target; the worker queues the deliveries that waited."""
     record_target(tx, target, state=TargetState.ACTIVE, reason="")
     publish_connection(tx, target)
     active = replace(target, state=TargetState.ACTIVE)
@@ -293,13 +250,13 @@ def resume_target(tx: Tx, target: Target) -> None:
 
 
 def pause_target(tx: Tx, target: Target) -> None:
-    """Let leads queue until a person lets them go on."""
+    """Pause a target: its deliveries wait until a member resumes it."""
     record_target(tx, target, state=TargetState.PAUSED, reason=PAUSED)
     publish_connection(tx, target)
 
 
 def remove_target(tx: Tx, target: Target) -> None:
-    """Unlink a CRM: nothing more goes there. What is there stays there."""
+    """Unlink a CRM and delete its secrets; its records stay there."""
     record_target(tx, target, state=TargetState.REMOVED, reason="removed")
     publish_connection(tx, target)
     delete_trial(tx, target)
@@ -307,12 +264,14 @@ def remove_target(tx: Tx, target: Target) -> None:
 
 
 def resync_target(tx: Tx, target: Target) -> None:
-    """Make every lead due again at a target, whatever is known of it."""
-    record_target(tx, target, sweep=Sweep.ALL, sweep_after="")
+    """Make every lead due again at a target."""
+    record_target(tx, target, sweep=crm.Sweep.ALL, sweep_after="")
 
 
-def map_target(tx: Tx, target: Target, rows: Collection[MappedField], statuses: Mapping[str, str]) -> None:
-    """Change what goes where, and what the CRM's words for a status mean; the next deliveries go by it.
+def map_target(
+    tx: Tx, target: Target, rows: Collection[crm.MappedField], statuses: Mapping[str, str]
+) -> None:
+    """Change the mapping of fields and of the CRM's words for a status, for the next deliveries.
 
     Raises:
         Refused: INVALID.
@@ -331,37 +290,37 @@ def map_target(tx: Tx, target: Target, rows: Collection[MappedField], statuses: 
 
 
 def resend_dead(tx: Tx, target: Target) -> int:
-    """Send dead letters of a target again, as they stand; say how many."""
-    dead = list_deliveries(tx, target.business_id, target.id, (DeliveryState.DEAD,), limit=AT_ONCE)
-    seen: set[str] = set()
-    for delivery in dead:  # the latest of each lead first, which settles the others
-        if delivery.lead_id not in seen:
-            seen.add(delivery.lead_id)
-            resend_delivery(tx, delivery)
-    return len(seen)
+    """Send the dead letters of a target again, unchanged; return their number."""
+    dead = store.list_deliveries(tx, target.business_id, target.id, (crm.DeliveryState.DEAD,), limit=AT_ONCE)
+    latest: dict[str, crm.Delivery] = {}
+    for delivery in dead:  # the latest of each lead comes first, and settles the others
+        latest.setdefault(delivery.lead_id, delivery)
+    for delivery in latest.values():
+        resend_delivery(tx, delivery)
+    return len(latest)
 
 
 def edit_dead(tx: Tx, target: Target, delivery_id: int, edited: Mapping[str, str]) -> None:
-    """Send one dead letter again, with other values in the CRM's fields.
+    """Send a dead letter again, with edited values of the CRM's fields.
 
     Raises:
         Refused: NOT_FOUND; CONFLICT when it is no dead letter; INVALID.
     """
     delivery = load_delivery(tx, target, delivery_id)
-    if delivery.state is not DeliveryState.DEAD:
+    if delivery.state is not crm.DeliveryState.DEAD:
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     if any(len(text) > VALUE_LIMIT for text in edited.values()):
         raise Refused(errors.INVALID, "A value is too long.")
     resend_delivery(tx, delivery, json.dumps(dict(edited)) if edited else "")
 
 
-def load_delivery(tx: Tx, target: Target, delivery_id: int) -> Delivery:
-    """A delivery of a target.
+def load_delivery(tx: Tx, target: Target, delivery_id: int) -> crm.Delivery:
+    """Return a delivery of a target.
 
     Raises:
         Refused: NOT_FOUND.
     """
-    delivery = find_delivery(tx, target.business_id, delivery_id)
+    delivery = store.find_delivery(tx, target.business_id, delivery_id)
     if delivery is None or delivery.target_id != target.id:
         raise Refused(errors.NOT_FOUND, "Delivery not found.")
     return delivery
@@ -369,13 +328,10 @@ def load_delivery(tx: Tx, target: Target, delivery_id: int) -> Delivery:
 
 @dataclass(frozen=True, slots=True)
 class TargetLedger:
-    """Leads of the lists by how far they are in one target.
-
-    With ``is_alarming`` leads are due and none arrives, or nobody is let in.
-    """
+    """A target with the counts of its leads, and its alarms."""
 
     target: Target
-    standing: DeliveryCounts
+    counts: DeliveryCounts
     alarms: tuple[Alarm, ...]
 
     @property
@@ -385,43 +341,56 @@ class TargetLedger:
 
 @dataclass(frozen=True, slots=True)
 class CrmLedger:
-    """What came in, each target, and each ad account elsewhere that is told of leads."""
+    """Counts of incoming messages, of each target, and of the signals to ad accounts."""
 
     intake: Intake
     targets: tuple[TargetLedger, ...]
-    told: tuple[ToldPlatform, ...] = ()
+    signals: tuple[SignalCounts, ...] = ()
 
 
 def load_ledger(tx: Tx, business_id: str) -> CrmLedger:
-    """The ledger of a business, read in one transaction."""
-    standings = load_standings(tx, business_id, list_targets(tx, business_id))
+    """Return the ledger of a business, read in one transaction."""
+    targets = load_standings(tx, business_id, list_targets(tx, business_id))
     ports = tx.ports[CrmPorts]
-    return CrmLedger(ports.intake(tx, business_id), standings, tuple(ports.told(tx, business_id)))
+    return CrmLedger(ports.intake(tx, business_id), targets, tuple(ports.signals(tx, business_id)))
 
 
 def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[TargetLedger, ...]:
-    """Return how far the leads of a business are in some of its targets."""
-    states = count_states(tx, business_id)
-    leads = count_listed_leads(tx, business_id)
-    return tuple(_ledger_of(tx, target, leads, states.get(target.id, {})) for target in targets)
+    """Return the counts and alarms of some targets of a business."""
+    states_by_target = store.count_states(tx, business_id)
+    leads = store.count_listed_leads(tx, business_id)
+    ledgers = []
+    for target in targets:
+        states = states_by_target.get(target.id, {})
+        counts = DeliveryCounts(
+            leads=leads,
+            to_come=store.count_leads_to_come(tx, business_id, target.id),
+            due=states.get(crm.DeliveryState.DUE, 0),
+            sent=states.get(crm.DeliveryState.SENT, 0),
+            verified=states.get(crm.DeliveryState.VERIFIED, 0),
+            dead=states.get(crm.DeliveryState.DEAD, 0),
+            due_since=store.find_oldest_due(tx, business_id, target.id),
+        )
+        ledgers.append(TargetLedger(target, counts, find_alarms(target, counts, tx.now)))
+    return tuple(ledgers)
 
 
 def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
-    """The alarms of all businesses that are worth telling somebody: business, number of the CRM, and which.
+    """Return the alarms that alert members of all businesses: business, number of the CRM, alarm.
 
-    One that nobody has let go yet is none.
+    A target that was never started has no alarm.
     """
     alarms = []
     for target in list_all_targets(tx):
-        standing = DeliveryCounts(
-            dead=int(has_dead(tx, target.business_id, target.id)),
-            due_since=find_oldest_due(tx, target.business_id, target.id),
+        counts = DeliveryCounts(
+            dead=int(store.has_dead(tx, target.business_id, target.id)),
+            due_since=store.find_oldest_due(tx, target.business_id, target.id),
         )
         is_started = target.reason not in (NOT_CONNECTED, NOT_STARTED)
         alarms += [
             (target.business_id, target.number, alarm)
-            for alarm in find_alarms(target, standing, tx.now)
-            if alarm in TOLD and is_started
+            for alarm in find_alarms(target, counts, tx.now)
+            if alarm in ALERTED and is_started
         ]
     return alarms
 
@@ -429,19 +398,6 @@ def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
 def has_alarm(tx: Tx) -> bool:
     """Return whether any linked CRM of any business wants attention."""
     return bool(list_alarms(tx))
-
-
-def _ledger_of(tx: Tx, target: Target, leads: int, states: dict[DeliveryState, int]) -> TargetLedger:
-    standing = DeliveryCounts(
-        leads=leads,
-        to_come=count_leads_to_come(tx, target.business_id, target.id),
-        due=states.get(DeliveryState.DUE, 0),
-        sent=states.get(DeliveryState.SENT, 0),
-        verified=states.get(DeliveryState.VERIFIED, 0),
-        dead=states.get(DeliveryState.DEAD, 0),
-        due_since=find_oldest_due(tx, target.business_id, target.id),
-    )
-    return TargetLedger(target, standing, find_alarms(target, standing, tx.now))
 
 
 OAUTH_HOME: Final = "/integrations/oauth"
@@ -456,7 +412,7 @@ _CODE_LIMIT: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class ConsentVisitor:
-    """Who goes to a vendor's and has to come back: a member in a business, by one session."""
+    """The session of a member who grants access at a vendor."""
 
     business_id: str
     member_id: str
@@ -465,16 +421,16 @@ class ConsentVisitor:
 
 @dataclass(frozen=True, slots=True)
 class ConsentState:
-    """What a state says: for which target it was asked when; ``said`` is what its verifier follows from."""
+    """The content of a state: the target and the time; the PKCE verifier is derived from ``text``."""
 
     number: int
     asked_at: datetime
-    said: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """What a request has to know to change a code into tokens."""
+    """Progress of the request that exchanges a code for tokens."""
 
     code: str = field(repr=False)
     redirect_uri: str
@@ -482,36 +438,34 @@ class _Code:
 
 
 def start_path(target: Target) -> str:
-    """The page from which a member goes to the vendor's."""
+    """Return the page from which a member goes to the vendor."""
     return f"{OAUTH_HOME}/{target.connector}/start?target_id={target.number}"
 
 
 def consent_address(
-    vault: Vault, target: Target, oauth: OAuth, who: ConsentVisitor, now: datetime, base_url: str
+    vault: Vault, target: Target, oauth: OAuth, visitor: ConsentVisitor, at: datetime, base_url: str
 ) -> str:
-    """Return where a person lets us in; with a state and a challenge of its own each time."""
-    said = f"{target.number}.{secrets.token_urlsafe(16)}.{micros(now)}"
-    state = f"{said}.{_signature(vault, said, who)}"
-    link = CrmLink(target.address, target.settings, {}, now)
-    return authorise_address(link, oauth, base_url + CALLBACK, state, _verifier(vault, said))
+    """Return the vendor's page at which a member grants access, with a new state and challenge.
+
+    The state is signed over the member, the business and the session, and can be used once.
+    """
+    text = f"{target.number}.{secrets.token_urlsafe(16)}.{micros(at)}"
+    state = f"{text}.{vault.signer(_SIGNED).get_signature(_signed_text(text, visitor)).decode()}"
+    link = crm.CrmLink(target.address, target.settings, {}, at)
+    return authorise_address(link, oauth, base_url + CALLBACK, state, _verifier(vault, text))
 
 
-def _signature(vault: Vault, said: str, who: ConsentVisitor) -> str:
-    return vault.signer(_SIGNED).get_signature(_bound(said, who)).decode()
+def _signed_text(text: str, visitor: ConsentVisitor) -> str:
+    return "\0".join((text, visitor.business_id, visitor.member_id, visitor.session_hash))
 
 
-def _bound(said: str, who: ConsentVisitor) -> str:
-    """What is signed: the words of the state with whom it was made for."""
-    return "\0".join((said, who.business_id, who.member_id, who.session_hash))
+def _verifier(vault: Vault, text: str) -> str:
+    """Derive the PKCE verifier from the state, so that nothing is stored. Source: RFC 7636, 4.1."""
+    return vault.signer(_VERIFIED).get_signature(text).decode()
 
 
-def _verifier(vault: Vault, said: str) -> str:
-    """Follows from the state and our key, so that nothing is kept: 43 signs. Source: RFC 7636, 4.1."""
-    return vault.signer(_VERIFIED).get_signature(said).decode()
-
-
-def read_consent(vault: Vault, state: str, who: ConsentVisitor, now: datetime) -> ConsentState:
-    """What a state says that this member, in this business and session, was sent away with not long ago.
+def read_consent(vault: Vault, state: str, visitor: ConsentVisitor, at: datetime) -> ConsentState:
+    """Return the content of a state that this session took to the vendor not long ago.
 
     Raises:
         Refused: UNSIGNED, STALE.
@@ -519,20 +473,20 @@ def read_consent(vault: Vault, state: str, who: ConsentVisitor, now: datetime) -
     match = _STATE.fullmatch(state)
     if match is None:
         raise Refused(errors.UNSIGNED)
-    said, number, asked, signature = match.groups()
-    if not vault.signer(_SIGNED).verify_signature(_bound(said, who), signature):
+    text, number, micros_text, signature = match.groups()
+    if not vault.signer(_SIGNED).verify_signature(_signed_text(text, visitor), signature):
         raise Refused(errors.UNSIGNED)
-    asked_at = from_micros(int(asked))
-    if not timedelta() <= now - asked_at <= STATE_LIVES:
+    asked_at = from_micros(int(micros_text))
+    if not timedelta() <= at - asked_at <= STATE_LIVES:
         raise Refused(errors.STALE)
-    return ConsentState(int(number), asked_at, said)
+    return ConsentState(int(number), asked_at, text)
 
 
 def oauth_of(tx: Tx, target: Target) -> OAuth:
-    """Return how a person lets us into a target.
+    """Return the OAuth settings of a target's vendor.
 
     Raises:
-        Refused: NOT_FOUND, where that is not by OAuth.
+        Refused: NOT_FOUND, for a vendor without OAuth.
     """
     connector = connector_of(tx, target)
     if connector is None or connector.traits.oauth is None:
@@ -543,32 +497,32 @@ def oauth_of(tx: Tx, target: Target) -> OAuth:
 
 
 def change_app(tx: Tx, target: Target, client_id: str, secret: str) -> None:
-    """Keep another client id or secret of a target; an empty secret leaves the one that is there.
+    """Change the OAuth app of a target; an empty secret keeps the current one.
 
     Raises:
-        Refused: INVALID; NOT_FOUND, for a target that is not connected by consent.
+        Refused: INVALID; NOT_FOUND, for a vendor without OAuth.
     """
     oauth_of(tx, target)
     client_id, secret = client_id.strip(), secret.strip()
     if any(len(text) > VALUE_LIMIT or not text.isprintable() for text in (client_id, secret)):
         raise Refused(errors.INVALID, "client_id: Enter a valid value.")
-    if not (client_id and (secret or target.secrets.get(APP_SECRET))):
+    if not (client_id and (secret or target.secrets.get(crm.APP_SECRET))):
         raise Refused(errors.INVALID, "client_id: Enter the client ID and the client secret.")
     record_target(tx, target, settings={**target.settings, CLIENT_ID: client_id})
     if secret:
-        record_secrets(tx, target, {**target.secrets, APP_SECRET: secret})
+        record_secrets(tx, target, {**target.secrets, crm.APP_SECRET: secret})
 
 
 def take_consent(
     tx: Tx, business_id: str, consent: ConsentState, code: str, server: str, base_url: str
 ) -> Target:
-    """Use a consent up: have its code changed into tokens in the background.
+    """Use a consent up: queue the exchange of its code for tokens.
 
-    ``server`` is the vendor's server that gives the tokens, if it said so; ``base_url`` our public address.
+    ``server`` is the vendor's server that issues the tokens, if it named one.
 
     Raises:
-        Refused: NOT_FOUND; INVALID, for a code that cannot be one; CONFLICT, when this consent, or one that
-            was asked for later, was used before.
+        Refused: NOT_FOUND; INVALID, for a wrong code; CONFLICT, where this consent, or one requested later,
+            was used before.
     """
     target = load_target(tx, business_id, consent.number)
     oauth = oauth_of(tx, target)
@@ -578,82 +532,74 @@ def take_consent(
         raise Refused(errors.CONFLICT, "This permission was already used. Grant access again.")
     if server in oauth.servers:
         record_target(tx, target, settings={**target.settings, SERVER: server})
-    kept = _Code(code, base_url + CALLBACK, _verifier(tx.vault, consent.said))
-    progress = msgspec.json.encode(kept).decode()
-    destination = destination_of(narrow_target(target))
+    grant = _Code(code, base_url + CALLBACK, _verifier(tx.vault, consent.text))
+    progress = msgspec.json.encode(grant).decode()
     delete_requests_of(tx, business_id, CONSENT, [target.id])
-    new = NewRequest(business_id, CONSENT, target.id, destination, progress=progress)
-    queue_request(tx, new, CONSENT_PLAN)
+    request = NewRequest(business_id, CONSENT, target.id, destination_of(target), progress=progress)
+    queue_request(tx, request, CONSENT_PLAN)
     return target
-
-
-def find_exchange(tx: Tx, target: Target) -> OutboundRequest | None:
-    """The request that changes, or has changed, the latest code into tokens."""
-    requests = list_requests_of(tx, target.business_id, CONSENT, [target.id])
-    return requests[0] if requests else None
 
 
 def consent_kind() -> OutboundKind:
-    """Return how a code becomes tokens."""
-    return OutboundKind(CONSENT, _begin, _read, _settle, CONSENT_PLAN, _refuse_replay)
+    """Return the kind of requests that exchange codes for tokens, under the lock of renewals."""
+    return OutboundKind(
+        CONSENT, begin_exchange, read_exchange, settle_exchange, CONSENT_PLAN, refuse_exchange_replay
+    )
 
 
-def _target_of(tx: Tx, request: OutboundRequest) -> Target | None:
+def _find_exchange(
+    tx: Tx, request: OutboundRequest
+) -> tuple[Target, crm.CrmConnector, crm.RenewSecrets] | None:
     target = find_target(tx, request.business_id, request.subject)
-    if target is None or target.state is TargetState.REMOVED or connector_of(tx, target) is None:
-        return None
-    return target
-
-
-def _renewal(request: OutboundRequest) -> RenewSecrets:
-    kept = msgspec.json.decode(request.progress, type=_Code)
-    return RenewSecrets(kept.code, kept.redirect_uri, kept.verifier)
-
-
-def _begin(tx: Tx, request: OutboundRequest) -> Step:
-    target = _target_of(tx, request)
     connector = connector_of(tx, target) if target else None
-    if target is None or connector is None:
+    if target is None or target.state is TargetState.REMOVED or connector is None:
+        return None
+    grant = msgspec.json.decode(request.progress, type=_Code)
+    return target, connector, crm.RenewSecrets(grant.code, grant.redirect_uri, grant.verifier)
+
+
+def begin_exchange(tx: Tx, request: OutboundRequest) -> Step:
+    """Request the tokens of a code, once the lock of renewals is free."""
+    exchange = _find_exchange(tx, request)
+    if exchange is None:
         return Done()
+    target, connector, renewal = exchange
     if not mark_renewing(tx, target, tx.now + RENEWING):
         return NotNow("renewing", SOON_S)
-    made = connector.ask(link_of(target, tx), _renewal(request))
-    return Ask(made, request.progress) if isinstance(made, HttpRequest) else Failed("not_connected")
+    reply = connector.ask(link_of(target, tx), renewal)
+    return Ask(reply, request.progress) if isinstance(reply, HttpRequest) else Failed("not_connected")
 
 
-def _read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-    """Keep the tokens; what waited for them goes there by itself."""
-    target = _target_of(tx, request)
-    connector = connector_of(tx, target) if target else None
-    if target is None or connector is None:
+def read_exchange(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """Store the tokens, and resume the target; a new target waits until a member checks its mapping."""
+    exchange = _find_exchange(tx, request)
+    if exchange is None:
         return Done()
-    reply = connector.read(link_of(target, tx), _renewal(request), answer, "")
-    if isinstance(reply, SecretsRenewed):
-        record_secrets(tx, target, {**target.secrets, **reply.secrets}, reply.address)
-        _let_go(tx, replace(target, address=reply.address or target.address))
-        return Done()
-    if isinstance(reply, RetryLater):
+    target, connector, renewal = exchange
+    reply = connector.read(link_of(target, tx), renewal, answer, "")
+    if isinstance(reply, crm.RetryLater):
         return NotNow(reply.reason, reply.after_s)
-    return Failed(reply.reason if isinstance(reply, Denied) else "unreadable")
-
-
-def _let_go(tx: Tx, target: Target) -> None:
-    """Let leads go there again; to a new target not before somebody has looked at its mapping."""
+    if not isinstance(reply, crm.SecretsRenewed):
+        return Failed(reply.reason if isinstance(reply, crm.Denied) else "unreadable")
+    record_secrets(tx, target, {**target.secrets, **reply.secrets}, reply.address)
+    target = replace(target, address=reply.address or target.address)
     if target.is_active or (target.state is TargetState.DISCONNECTED and target.reason != NOT_CONNECTED):
         resume_target(tx, target)
-        return
+        return Done()
     reason = NOT_STARTED if target.reason in (NOT_CONNECTED, NOT_STARTED) else PAUSED
     record_target(tx, target, state=TargetState.PAUSED, reason=reason)
     queue_check(tx, replace(target, state=TargetState.PAUSED))
+    return Done()
 
 
-def _settle(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-    """Let go of the lock where no tokens came; who waits for it never had it."""
-    target = _target_of(tx, request)
-    lost = isinstance(outcome, Failed) or (isinstance(outcome, NotNow) and outcome.reason != "renewing")
-    if target is not None and lost:
-        record_target(tx, target, renewing_until=None)
+def settle_exchange(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Release the lock after a failure; a request that waits for the lock does not have it."""
+    exchange = _find_exchange(tx, request)
+    failed = isinstance(outcome, Failed) or (isinstance(outcome, NotNow) and outcome.reason != "renewing")
+    if exchange is not None and failed:
+        record_target(tx, exchange[0], renewing_until=None)
 
 
-def _refuse_replay(tx: Tx, request: OutboundRequest) -> None:
+def refuse_exchange_replay(tx: Tx, request: OutboundRequest) -> None:
+    """Refuse a replay, as a code can be used once only."""
     raise Refused(errors.CONFLICT, "The code was already used. Grant access again on the page of this CRM.")

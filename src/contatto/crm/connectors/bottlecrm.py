@@ -1,8 +1,8 @@
-"""BottleCRM (the Python package ``django-crm``): leads, by its REST API with a personal access token.
+"""BottleCRM leads (the Python package ``django-crm``), by its REST API with a personal access token.
 
-Our id stands in ``source_ref``, which its lists cannot be searched by: after a lost answer a lead is found by
-its e-mail address, of which a business has one lead, or among the possible duplicates of its phone number.
-The note goes into ``description``.
+``source_ref`` holds our id, but no list is searchable by it. After a lost answer a lead is found by its
+e-mail address, which no other lead has, or among the possible duplicates of its phone number. The note goes
+into ``description``.
 
 Source: the OpenAPI document of django-crm 1.35.0 (``/schema/``), "Leads".
 """
@@ -10,6 +10,7 @@ Source: the OpenAPI document of django-crm 1.35.0 (``/schema/``), "Leads".
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
+from contatto.crm import model as crm
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
@@ -22,30 +23,9 @@ from contatto.crm.connectors.json_api import (
     bearer,
     json_request,
     path_id,
-)
-from contatto.crm.model import (
-    ConnectorSetting,
-    ConnectorTraits,
-    CrmField,
-    CrmLink,
-    CrmRecord,
-    DescribeFields,
-    Erased,
-    EraseRecord,
-    Exists,
-    FieldKind,
-    FieldsDescribed,
-    FindBy,
-    FindRecord,
-    FoundRecords,
-    MergeRecords,
-    NoRecord,
-    Operation,
-    ReadRecord,
-    Reply,
-    ValueGone,
-    WriteRecord,
-    Written,
+    record_reply,
+    records_reply,
+    rows_of,
 )
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
@@ -65,30 +45,30 @@ _CHOICES: Final = {
     "industry": ("industries", "Industry"),
     "country": ("countries", "Country"),
 }
-"""Field → where the list of leads names its choices, and what a person calls it."""
+"""By field: the key of its choices in the list of leads, and its label."""
 _LIMITS: Final = {"title": 64, "salutation": 64, "phone": 25, "source_detail": 100, "postcode": 64}
-_TAKEN: Final = "already"
+_EXISTS: Final = "already"
 
 
-def _send(link: CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
+def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
     return json_request(method, f"{link.address}{_LEADS}{path}", bearer(link) or {}, body)
 
 
-def _describe(link: CrmLink, _: DescribeFields) -> HttpRequest:
+def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
     return _send(link, "GET", "?limit=1")
 
 
-def _find(link: CrmLink, find: FindRecord) -> HttpRequest:
-    if find.by is FindBy.EMAIL:
+def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
+    if find.by is crm.FindBy.EMAIL:
         return _send(link, "GET", f"?limit=20&email={quote(find.value)}")
     return _send(link, "POST", "duplicates/", {"phone": find.value})
 
 
-def _read(link: CrmLink, read: ReadRecord) -> HttpRequest:
+def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
     return _send(link, "GET", f"{path_id(read.record_id)}/")
 
 
-def _write(link: CrmLink, write: WriteRecord) -> HttpRequest:
+def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     values = {**write.values, OUR_ID: write.external_id}
     if write.note:
         values[NOTE] = write.note
@@ -97,78 +77,73 @@ def _write(link: CrmLink, write: WriteRecord) -> HttpRequest:
     return _send(link, "POST", "", values)
 
 
-def _merge(link: CrmLink, merge: MergeRecords) -> HttpRequest:
+def _merge(link: crm.CrmLink, merge: crm.MergeRecords) -> HttpRequest:
     return _send(link, "POST", f"{path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id})
 
 
-def _erase(link: CrmLink, erase: EraseRecord) -> HttpRequest:
+def _erase(link: crm.CrmLink, erase: crm.EraseRecord) -> HttpRequest:
     return _send(link, "DELETE", f"{path_id(erase.record_id)}/")
 
 
-def _read_description(_link: CrmLink, _: DescribeFields, body: Any, _memory: str) -> Reply:
+def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
     lists = as_dict(body)
     if "open_leads" not in lists:
         return UNCLEAR
-    fields = [CrmField(name, label, limit=_LIMITS.get(name, 255)) for name, label in _TEXTS.items()]
-    fields.append(CrmField("email", "E-mail", FieldKind.EMAIL, limit=254))
-    fields.append(CrmField("phone", "Phone", FieldKind.PHONE, limit=_LIMITS["phone"]))
+    fields = [crm.CrmField(name, label, limit=_LIMITS.get(name, 255)) for name, label in _TEXTS.items()]
+    fields.append(crm.CrmField("email", "E-mail", crm.FieldKind.EMAIL, limit=254))
+    fields.append(crm.CrmField("phone", "Phone", crm.FieldKind.PHONE, limit=_LIMITS["phone"]))
     for name, (listed, label) in _CHOICES.items():
-        fields.append(CrmField(name, label, FieldKind.CHOICE, choices=as_pairs(lists.get(listed))))
-    return FieldsDescribed(tuple(fields))
+        fields.append(crm.CrmField(name, label, crm.FieldKind.CHOICE, choices=as_pairs(lists.get(listed))))
+    return crm.FieldsDescribed(tuple(fields))
 
 
-def _read_found(_link: CrmLink, find: FindRecord, body: Any, _memory: str) -> Reply:
+def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
     answer = as_dict(body)
-    if find.by is FindBy.PHONE:
-        if not isinstance(answer.get("duplicates"), list):
-            return UNCLEAR
-        listed = [
-            each for each in as_dicts(answer["duplicates"]) if "phone" in (each.get("matched_on") or ())
-        ]
-    else:
-        if "open_leads" not in answer:
-            return UNCLEAR
-        pages = [as_dict(answer.get(name)).get(name) for name in ("open_leads", "close_leads")]
-        near = [each for page in pages for each in as_dicts(page)]
-        listed = [each for each in near if as_text(each.get("email")).casefold() == find.value.casefold()]
-    records = tuple(record for record in map(_record, listed) if record.id)
-    return FoundRecords(records) if records else NoRecord()
+    if find.by is crm.FindBy.PHONE:
+        duplicates = rows_of(body, "duplicates")
+        leads = [lead for lead in duplicates if "phone" in (lead.get("matched_on") or ())]
+        return records_reply(map(_record, leads))
+    if "open_leads" not in answer:
+        return UNCLEAR
+    pages = [as_dict(answer.get(name)).get(name) for name in ("open_leads", "close_leads")]
+    similar = [lead for page in pages for lead in as_dicts(page)]
+    leads = [lead for lead in similar if as_text(lead.get("email")).casefold() == find.value.casefold()]
+    return records_reply(map(_record, leads))
 
 
-def _record(one: dict[str, Any]) -> CrmRecord:
+def _record(one: dict[str, Any]) -> crm.CrmRecord:
     values = as_values(one)
-    return CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values, values.get("updated_at", ""))
+    return crm.CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values, values.get("updated_at", ""))
 
 
-def _read_record(_link: CrmLink, _: ReadRecord, body: Any, _memory: str) -> Reply:
-    record = _record(as_dict(as_dict(body).get("lead_obj")))
-    return FoundRecords((record,)) if record.id else UNCLEAR
+def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
+    return record_reply(_record(as_dict(as_dict(body).get("lead_obj"))))
 
 
-def _read_written(_link: CrmLink, write: WriteRecord, body: Any, _memory: str) -> Reply:
+def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, _memory: str) -> crm.Reply:
     answer = as_dict(body)
     if answer.get("error") is not False:
         return UNCLEAR
     record_id = write.record_id or as_text(answer.get("id"))
-    return Written(record_id) if record_id else UNCLEAR
+    return crm.Written(record_id) if record_id else UNCLEAR
 
 
-def _read_merged(_link: CrmLink, merge: MergeRecords, body: Any, _memory: str) -> Reply:
-    return Written(merge.into_id) if as_dict(body).get("error") is False else UNCLEAR
+def _read_merged(_link: crm.CrmLink, merge: crm.MergeRecords, body: Any, _memory: str) -> crm.Reply:
+    return crm.Written(merge.into_id) if as_dict(body).get("error") is False else UNCLEAR
 
 
-def _read_erased(_link: CrmLink, _: EraseRecord, body: Any, _memory: str) -> Reply:
-    return Erased() if as_dict(body).get("error") is False else UNCLEAR
+def _read_erased(_link: crm.CrmLink, _: crm.EraseRecord, body: Any, _memory: str) -> crm.Reply:
+    return crm.Erased() if as_dict(body).get("error") is False else UNCLEAR
 
 
 class BottleCrm(JsonApi):
-    """The connector of BottleCRM; it tells no changes: its lists cannot be read by the time of a change."""
+    """Connector of BottleCRM, without a change feed: no list is sorted by the time of a change."""
 
-    traits = ConnectorTraits(
+    traits = crm.ConnectorTraits(
         name="bottlecrm",
         label="BottleCRM",
         settings=(
-            ConnectorSetting(
+            crm.ConnectorSetting(
                 "access_token",
                 N_("Personal access token"),
                 is_secret=True,
@@ -177,7 +152,7 @@ class BottleCrm(JsonApi):
                 ),
             ),
         ),
-        finds_by=(FindBy.EMAIL, FindBy.PHONE),
+        finds_by=(crm.FindBy.EMAIL, crm.FindBy.PHONE),
         defaults=(
             ("name", "title"),
             ("first_name", "first_name"),
@@ -188,25 +163,25 @@ class BottleCrm(JsonApi):
         merges=True,
     )
     abilities: ClassVar[Abilities] = {
-        DescribeFields: (_describe, _read_description),
-        FindRecord: (_find, _read_found),
-        ReadRecord: (_read, _read_record),
-        WriteRecord: (_write, _read_written),
-        MergeRecords: (_merge, _read_merged),
-        EraseRecord: (_erase, _read_erased),
+        crm.DescribeFields: (_describe, _read_description),
+        crm.FindRecord: (_find, _read_found),
+        crm.ReadRecord: (_read, _read_record),
+        crm.WriteRecord: (_write, _read_written),
+        crm.MergeRecords: (_merge, _read_merged),
+        crm.EraseRecord: (_erase, _read_erased),
     }
 
-    def trouble(
-        self, link: CrmLink, operation: Operation, answer: HttpAnswer, body: Any, memory: str
-    ) -> Reply | None:
+    def read_error(
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+    ) -> crm.Reply | None:
         if answer.status == 404:
-            return NoRecord()
+            return crm.NoRecord()
         errors = as_dict(as_dict(body).get("errors"))
-        if answer.status != 400 or not isinstance(operation, WriteRecord) or not errors:
+        if answer.status != 400 or not isinstance(operation, crm.WriteRecord) or not errors:
             return None
-        if _TAKEN in str(errors.get("email", "")):
-            return Exists()
-        return ValueGone(next(iter(errors)))
+        if _EXISTS in str(errors.get("email", "")):
+            return crm.Exists()
+        return crm.ValueGone(next(iter(errors)))
 
-    def record_url(self, link: CrmLink, record_id: str) -> str:
+    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
         return f"{link.address}/leads/{record_id}"

@@ -12,62 +12,29 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
+from contatto.crm import model as crm
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
     JsonApi,
+    advance,
     as_dict,
     as_dicts,
     as_text,
     as_values,
     bearer,
+    decode_memory,
+    encode_memory,
     json_request,
-    keep,
-    past,
     path_id,
-    recall,
-)
-from contatto.crm.model import (
-    ChangesListed,
-    ConnectorSetting,
-    ConnectorTraits,
-    CrmField,
-    CrmLink,
-    CrmRecord,
-    Cursor,
-    DescribeFields,
-    Erased,
-    EraseRecord,
-    ErasureLevel,
-    Exists,
-    Expired,
-    FieldGone,
-    FieldKind,
-    FieldsDescribed,
-    FindBy,
-    FindRecord,
-    FollowUp,
-    FoundRecords,
-    ListChanges,
-    ListRecords,
-    Moved,
-    NoRecord,
-    OAuth,
-    Operation,
-    ReadRecord,
-    RecordChange,
-    RecordsListed,
-    Rejected,
-    Reply,
-    RetryLater,
-    ValueGone,
-    WriteRecord,
-    Written,
+    record_reply,
+    records_reply,
+    rows_of,
 )
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
 
-_TAKEN: Final = re.compile(r"record with id: ?([A-Za-z0-9]{15,18})")
+_EXISTING: Final = re.compile(r"record with id: ?([A-Za-z0-9]{15,18})")
 _NO_COLUMN: Final = re.compile(r"No such column '([^']+)'")
 _FIELD_GONE: Final = frozenset({"INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE"})
 _VALUE_GONE: Final = frozenset({
@@ -75,77 +42,72 @@ _VALUE_GONE: Final = frozenset({
     "NUMBER_OUTSIDE_VALID_RANGE", "INVALID_TYPE_ON_FIELD_IN_RECORD",
 })  # fmt: skip
 _BUSY: Final = frozenset({"REQUEST_LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE"})
-_GONE: Final = frozenset(
+_NOT_THERE: Final = frozenset(
     {"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY", "CANNOT_UPDATE_CONVERTED_LEAD"}
 )
 
 
-def reply_of(error: dict[str, Any], retry_after_s: float | None) -> Reply | None:
-    """The reply that one error of an answer stands for; None for one that says no more than the status."""
+def reply_of(error: dict[str, Any], retry_after_s: float | None) -> crm.Reply | None:
+    """Return the reply to one error; None where its status says as much."""
     code, text = as_text(error.get("errorCode")), as_text(error.get("message"))
     if code in _BUSY:
-        return RetryLater(code.lower(), retry_after_s)
-    if code in _GONE:
-        return NoRecord()
+        return crm.RetryLater(code.lower(), retry_after_s)
+    if code in _NOT_THERE:
+        return crm.NoRecord()
     named = error.get("fields")
     field = as_text(named[0]) if isinstance(named, list) and named else ""
-    column = _NO_COLUMN.search(text)
-    plain: dict[str, Reply] = {
-        "INVALID_SESSION_ID": Expired(),
-        "REQUIRED_FIELD_MISSING": Rejected("required_field_missing"),
-        **dict.fromkeys(_FIELD_GONE, FieldGone(column[1] if column else field)),
-        **dict.fromkeys(_VALUE_GONE, ValueGone(field)),
-        **dict.fromkeys(("DUPLICATES_DETECTED", "DUPLICATE_VALUE"), Exists(_existing(error, text))),
+    column, existing = _NO_COLUMN.search(text), _EXISTING.search(text)
+    matches = as_dicts(as_dict(error.get("duplicateResult")).get("matchResults"))
+    duplicates = [record for match in matches for record in as_dicts(match.get("matchRecords"))]
+    duplicate_ids = [as_text(as_dict(duplicate.get("record")).get("Id")) for duplicate in duplicates]
+    existing_id = next(filter(None, duplicate_ids), existing[1] if existing else "")
+    plain: dict[str, crm.Reply] = {
+        "INVALID_SESSION_ID": crm.Expired(),
+        "REQUIRED_FIELD_MISSING": crm.Rejected("required_field_missing"),
+        **dict.fromkeys(_FIELD_GONE, crm.FieldGone(column[1] if column else field)),
+        **dict.fromkeys(_VALUE_GONE, crm.ValueGone(field)),
+        **dict.fromkeys(("DUPLICATES_DETECTED", "DUPLICATE_VALUE"), crm.Exists(existing_id)),
     }
     return plain.get(code)
-
-
-def _existing(error: dict[str, Any], text: str) -> str:
-    """The record that is there already, from the duplicate rule's result or from the text."""
-    result = as_dict(error.get("duplicateResult"))
-    for match in as_dicts(result.get("matchResults")):
-        for record in as_dicts(match.get("matchRecords")):
-            record_id = as_text(as_dict(record.get("record")).get("Id"))
-            if record_id:
-                return record_id
-    taken = _TAKEN.search(text)
-    return taken[1] if taken is not None else ""
 
 
 OUR_ID: Final = "Contatto_Lead_Id__c"
 NOTE: Final = "Description"
 _DATA: Final = "/services/data/v62.0"
 _PAGE: Final = 200
-_CONTACT: Final = "003"  # the first signs of a contact's id
-_NOT_HELD: Final = "\0"  # stands for a field of leads in a contact, which has none to compare
+_CONTACT: Final = "003"  # the prefix of a contact's id
+_NOT_HELD: Final = "\0"  # the value of a lead's field that a contact does not have
 _OF_LEADS: Final = frozenset({"Company", "Status", "LeadSource", "Rating", "Industry", "Website", OUR_ID})
-_MATCH: Final = {FindBy.EMAIL: "Email = '{0}'", FindBy.PHONE: "(Phone = '{0}' OR MobilePhone = '{0}')"}
-_KINDS: Final = {
-    "email": FieldKind.EMAIL,
-    "phone": FieldKind.PHONE,
-    "picklist": FieldKind.CHOICE,
-    "multipicklist": FieldKind.CHOICE,
-    "boolean": FieldKind.BOOL,
-    **dict.fromkeys(("int", "double", "currency", "percent"), FieldKind.NUMBER),
-    **dict.fromkeys(("date", "datetime", "time"), FieldKind.TIME),
+_MATCH: Final = {
+    crm.FindBy.EMAIL: "Email = '{0}'",
+    crm.FindBy.PHONE: "(Phone = '{0}' OR MobilePhone = '{0}')",
 }
-_WHERE: Final = "where"  # while it is asked what became of a lead
+_KINDS: Final = {
+    "email": crm.FieldKind.EMAIL,
+    "phone": crm.FieldKind.PHONE,
+    "picklist": crm.FieldKind.CHOICE,
+    "multipicklist": crm.FieldKind.CHOICE,
+    "boolean": crm.FieldKind.BOOL,
+    **dict.fromkeys(("int", "double", "currency", "percent"), crm.FieldKind.NUMBER),
+    **dict.fromkeys(("date", "datetime", "time"), crm.FieldKind.TIME),
+}
+_WHERE: Final = "where"  # memory of the query for the successor of a lead
 
 
-def _send(link: CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
+def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
     return json_request(method, f"{link.address}{_DATA}{path}", bearer(link) or {}, body)
 
 
 def _select(
-    link: CrmLink, columns: str, source: str, *where: str, end: str, deleted: bool = False
+    link: crm.CrmLink, columns: str, source: str, *where: str, end: str, deleted: bool = False
 ) -> HttpRequest:
-    """A query in SOQL; whatever somebody typed went through ``_quoted``."""
+    """Query in SOQL; values come through ``_quoted``."""
     soql = f"SELECT {columns} FROM {source} WHERE {' AND '.join(where)} {end}"  # noqa: S608 - values are quoted
     return _send(link, "GET", f"/{'queryAll' if deleted else 'query'}?q={quote(soql)}")
 
 
 def _quoted(value: str) -> str:
-    """A text inside of quotes. Source: "SOQL and SOSL Reference", Quoted String Escape Sequences."""
+    """Escape a text for single quotes. Source: "SOQL and SOSL Reference", Quoted String Escape Sequences."""
     return value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")
 
 
@@ -153,7 +115,7 @@ def _object(record_id: str) -> str:
     return "Contact" if record_id.startswith(_CONTACT) else "Lead"
 
 
-def _describe(link: CrmLink, _: DescribeFields) -> HttpRequest:
+def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
     columns = (
         "QualifiedApiName, Label, DataType, Length, IsCreatable, IsUpdatable, IsNillable, IsDefaultedOnCreate"
     )
@@ -161,24 +123,24 @@ def _describe(link: CrmLink, _: DescribeFields) -> HttpRequest:
     return _select(link, columns, "EntityParticle", of_leads, end="LIMIT 800")
 
 
-def _choices(link: CrmLink) -> HttpRequest:
+def _choices(link: crm.CrmLink) -> HttpRequest:
     of_leads = "EntityParticle.EntityDefinition.QualifiedApiName = 'Lead'"
     columns = "EntityParticle.QualifiedApiName, Value, Label"
     return _select(link, columns, "PicklistValueInfo", of_leads, "IsActive = true", end="LIMIT 1000")
 
 
-def _find(link: CrmLink, find: FindRecord) -> HttpRequest:
+def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     value = _quoted(find.value)
-    match = f"{OUR_ID} = '{value}'" if find.by is FindBy.EXTERNAL_ID else _MATCH[find.by].format(value)
+    match = f"{OUR_ID} = '{value}'" if find.by is crm.FindBy.EXTERNAL_ID else _MATCH[find.by].format(value)
     columns = f"Id, {OUR_ID}, IsConverted, ConvertedContactId, SystemModstamp"
     return _select(link, columns, "Lead", match, end="ORDER BY CreatedDate, Id LIMIT 5")
 
 
-def _read(link: CrmLink, read: ReadRecord) -> HttpRequest:
+def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
     return _send(link, "GET", f"/sobjects/{_object(read.record_id)}/{path_id(read.record_id)}")
 
 
-def _write(link: CrmLink, write: WriteRecord) -> HttpRequest:
+def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     values: dict[str, str | None] = {name: value or None for name, value in write.values.items()}
     if write.note:
         values[NOTE] = write.note
@@ -191,17 +153,12 @@ def _write(link: CrmLink, write: WriteRecord) -> HttpRequest:
     return _send(link, "PATCH", f"/sobjects/{kind}/{path_id(write.record_id)}", values)
 
 
-def _where_is(link: CrmLink, record_id: str) -> HttpRequest:
-    columns = "Id, IsDeleted, MasterRecordId, IsConverted, ConvertedContactId"
-    return _select(link, columns, "Lead", f"Id = '{_quoted(record_id)}'", end="LIMIT 1", deleted=True)
-
-
-def _erase(link: CrmLink, erase: EraseRecord) -> HttpRequest:
+def _erase(link: crm.CrmLink, erase: crm.EraseRecord) -> HttpRequest:
     return _send(link, "DELETE", f"/sobjects/{_object(erase.record_id)}/{path_id(erase.record_id)}")
 
 
-def _changes(link: CrmLink, changes: ListChanges) -> HttpRequest:
-    """Leads of ours that changed since, the deleted ones too; those read at that very time are left out."""
+def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
+    """Query our leads that changed since the cursor, deleted ones too, without those of its very time."""
     after = changes.after
     columns = (
         f"Id, {OUR_ID}, Status, Owner.Email, Owner.Name, LastModifiedBy.Name, SystemModstamp, IsDeleted, "
@@ -211,37 +168,29 @@ def _changes(link: CrmLink, changes: ListChanges) -> HttpRequest:
     if after.at:
         where.append(f"SystemModstamp >= {after.at}")
     if after.id:
-        seen = ", ".join(f"'{_quoted(each)}'" for each in after.id.split(",")[:_PAGE])
-        where.append(f"Id NOT IN ({seen})")
+        read_ids = ", ".join(f"'{_quoted(lead_id)}'" for lead_id in after.id.split(",")[:_PAGE])
+        where.append(f"Id NOT IN ({read_ids})")
     order = f"ORDER BY SystemModstamp, Id LIMIT {_PAGE}"
     return _select(link, columns, "Lead", *where, end=order, deleted=True)
 
 
-def _enumerate(link: CrmLink, enumerate_: ListRecords) -> HttpRequest:
-    """Leads that were converted stand there still."""
+def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
+    """Query all our leads, converted ones too."""
     where = [f"{OUR_ID} != null"]
     if enumerate_.after:
         where.append(f"Id > '{_quoted(enumerate_.after)}'")
     return _select(link, f"Id, {OUR_ID}", "Lead", *where, end=f"ORDER BY Id LIMIT {_PAGE}")
 
 
-def _rows(body: Any) -> list[dict[str, Any]] | None:
-    """The rows of a query; None when the answer is no result."""
-    rows = as_dict(body).get("records")
-    return as_dicts(rows) if isinstance(rows, list) else None
-
-
-def _read_description(link: CrmLink, _: DescribeFields, body: Any, memory: str) -> Reply:
-    rows = _rows(body)
-    if rows is None:
-        return UNCLEAR
+def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memory: str) -> crm.Reply:
+    rows = rows_of(body, "records")
     if not memory:
-        return FollowUp(_choices(link), keep([each for each in rows if _is_writable(each)]))
+        return crm.FollowUp(_choices(link), encode_memory([row for row in rows if _is_writable(row)]))
     choices: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         name = as_text(as_dict(row.get("EntityParticle")).get("QualifiedApiName"))
         choices.setdefault(name, []).append((as_text(row.get("Value")), as_text(row.get("Label"))))
-    return FieldsDescribed(tuple(_field(each, choices) for each in as_dicts(recall(memory))))
+    return crm.FieldsDescribed(tuple(_field(row, choices) for row in as_dicts(decode_memory(memory))))
 
 
 def _is_writable(one: dict[str, Any]) -> bool:
@@ -249,102 +198,94 @@ def _is_writable(one: dict[str, Any]) -> bool:
     return bool(name) and name != OUR_ID and one.get("IsCreatable") is True and one.get("IsUpdatable") is True
 
 
-def _field(one: dict[str, Any], choices: dict[str, list[tuple[str, str]]]) -> CrmField:
+def _field(one: dict[str, Any], choices: dict[str, list[tuple[str, str]]]) -> crm.CrmField:
     name = as_text(one.get("QualifiedApiName"))
     needed = one.get("IsNillable") is False and one.get("IsDefaultedOnCreate") is not True
     length = one.get("Length")
-    return CrmField(
+    return crm.CrmField(
         name,
         as_text(one.get("Label")) or name,
-        _KINDS.get(as_text(one.get("DataType")).lower(), FieldKind.TEXT),
+        _KINDS.get(as_text(one.get("DataType")).lower(), crm.FieldKind.TEXT),
         is_required=needed and one.get("DataType") != "boolean",
         choices=tuple(choices.get(name, ())),
         limit=length if isinstance(length, int) else 0,
     )
 
 
-def _read_found(_link: CrmLink, _: FindRecord, body: Any, _memory: str) -> Reply:
-    rows = _rows(body)
-    if rows is None:
-        return UNCLEAR
-    records = [_record(row) for row in rows]
-    now = [
-        as_text(each.get("ConvertedContactId")) if each.get("IsConverted") is True else "" for each in rows
-    ]
-    if records and now[0]:
-        return Moved(now[0])
-    found = tuple(record for record in records if record.id)
-    return FoundRecords(found) if found else NoRecord()
+def _read_found(_link: crm.CrmLink, _: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
+    rows = rows_of(body, "records")
+    contact_id = _converted_to(rows[0]) if rows else ""
+    return crm.Moved(contact_id) if contact_id else records_reply(map(_record, rows))
 
 
-def _record(one: dict[str, Any]) -> CrmRecord:
+def _converted_to(lead: dict[str, Any]) -> str:
+    """Return the contact that a lead was converted to; empty for a lead that was not."""
+    return as_text(lead.get("ConvertedContactId")) if lead.get("IsConverted") is True else ""
+
+
+def _record(one: dict[str, Any]) -> crm.CrmRecord:
     values = as_values(one)
-    return CrmRecord(values.get("Id", ""), values.get(OUR_ID, ""), values, values.get("SystemModstamp", ""))
+    return crm.CrmRecord(
+        values.get("Id", ""), values.get(OUR_ID, ""), values, values.get("SystemModstamp", "")
+    )
 
 
-def _read_record(_link: CrmLink, read: ReadRecord, body: Any, memory: str) -> Reply:
+def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, memory: str) -> crm.Reply:
     if memory == _WHERE:
         return _read_where(body)
-    one = as_dict(body)
-    if one.get("IsConverted") is True and as_text(one.get("ConvertedContactId")):
-        return Moved(as_text(one["ConvertedContactId"]))
-    record = _record(one)
+    contact_id = _converted_to(as_dict(body))
+    if contact_id:
+        return crm.Moved(contact_id)
+    record = _record(as_dict(body))
     if _object(record.id) == "Contact":
         record = replace(record, values={**dict.fromkeys(_OF_LEADS, _NOT_HELD), **record.values})
-    return FoundRecords((record,)) if record.id else UNCLEAR
+    return record_reply(record)
 
 
-def _read_where(body: Any) -> Reply:
-    rows = _rows(body)
-    if rows is None:
-        return UNCLEAR
-    for row in rows:
+def _read_where(body: Any) -> crm.Reply:
+    for row in rows_of(body, "records"):
         for name in ("MasterRecordId", "ConvertedContactId"):
             if as_text(row.get(name)):
-                return Moved(as_text(row[name]))
-    return NoRecord()
+                return crm.Moved(as_text(row[name]))
+    return crm.NoRecord()
 
 
-def _read_written(_link: CrmLink, write: WriteRecord, body: Any, memory: str) -> Reply:
+def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
     if memory == _WHERE:
         return _read_where(body)
     if write.record_id:
-        return Written(write.record_id) if body == {} else UNCLEAR
+        return crm.Written(write.record_id) if body == {} else UNCLEAR
     record_id = as_text(as_dict(body).get("id"))
-    return Written(record_id) if record_id else UNCLEAR
+    return crm.Written(record_id) if record_id else UNCLEAR
 
 
-def _read_erased(_link: CrmLink, _: EraseRecord, body: Any, _memory: str) -> Reply:
-    """It lies in the recycle bin for fifteen days. Source: "View, Restore, and Manage the Recycle Bin"."""
-    return Erased(is_partial=True) if body == {} else UNCLEAR
+def _read_erased(_link: crm.CrmLink, _: crm.EraseRecord, body: Any, _memory: str) -> crm.Reply:
+    """Report a partial erasure: the recycle bin keeps a lead for fifteen days.
+
+    Source: "View, Restore, and Manage the Recycle Bin".
+    """
+    return crm.Erased(is_partial=True) if body == {} else UNCLEAR
 
 
-def _read_enumerated(_link: CrmLink, _: ListRecords, body: Any, _memory: str) -> Reply:
-    rows = _rows(body)
-    if rows is None:
-        return UNCLEAR
+def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
+    rows = rows_of(body, "records")
     records = tuple((as_text(row.get("Id")), as_text(row.get(OUR_ID))) for row in rows)
-    return RecordsListed(records, records[-1][0] if len(records) == _PAGE else "")
+    return crm.RecordsListed(records, records[-1][0] if len(records) == _PAGE else "")
 
 
-def _read_changes(link: CrmLink, changes: ListChanges, body: Any, _memory: str) -> Reply:
-    rows = _rows(body)
-    if rows is None:
-        return UNCLEAR
-    told, cursor = [], changes.after
+def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: str) -> crm.Reply:
+    record_changes, cursor, rows = [], changes.after, rows_of(body, "records")
     for row in rows:
-        at, record_id = as_text(row.get("SystemModstamp")), as_text(row.get("Id"))
-        cursor = past(cursor, at, record_id)
-        told.append(_change(link, row, cursor))
-    return ChangesListed(tuple(told), cursor, is_more=len(rows) == _PAGE)
+        cursor = advance(cursor, as_text(row.get("SystemModstamp")), as_text(row.get("Id")))
+        record_changes.append(_change(link, row, cursor))
+    return crm.ChangesListed(tuple(record_changes), cursor, is_more=len(rows) == _PAGE)
 
 
-def _change(link: CrmLink, one: dict[str, Any], cursor: Cursor) -> RecordChange:
+def _change(link: crm.CrmLink, one: dict[str, Any], cursor: crm.Cursor) -> crm.RecordChange:
     owner = as_dict(one.get("Owner"))
     amount = as_text(as_dict(one.get("ConvertedOpportunity")).get("Amount"))
     currency = link.settings.get("currency", "")
-    converted = as_text(one.get("ConvertedContactId")) if one.get("IsConverted") is True else ""
-    return RecordChange(
+    return crm.RecordChange(
         as_text(one.get("Id")),
         cursor,
         as_text(one.get(OUR_ID)),
@@ -353,23 +294,25 @@ def _change(link: CrmLink, one: dict[str, Any], cursor: Cursor) -> RecordChange:
         value=f"{amount} {currency}" if amount and currency else None,
         by=as_text(as_dict(one.get("LastModifiedBy")).get("Name")),
         is_gone=one.get("IsDeleted") is True,
-        moved_to=as_text(one.get("MasterRecordId")) or converted,
+        moved_to=as_text(one.get("MasterRecordId")) or _converted_to(one),
     )
 
 
 class Salesforce(JsonApi):
-    """The connector of Salesforce, by OAuth; its tokens come with the address of the instance."""
+    """Connector of Salesforce, by OAuth; its tokens come with the address of the instance."""
 
-    traits = ConnectorTraits(
+    traits = crm.ConnectorTraits(
         name="salesforce",
         label="Salesforce",
         address="https://login.salesforce.com",
         settings=(
-            ConnectorSetting(
+            crm.ConnectorSetting(
                 "client_id", N_("Consumer key"), help=N_("In Salesforce: Setup, App Manager, your app.")
             ),
-            ConnectorSetting("client_secret", N_("Consumer secret"), is_secret=True),
-            ConnectorSetting("currency", N_("Currency of opportunities"), is_required=False, example="EUR"),
+            crm.ConnectorSetting("client_secret", N_("Consumer secret"), is_secret=True),
+            crm.ConnectorSetting(
+                "currency", N_("Currency of opportunities"), is_required=False, example="EUR"
+            ),
         ),
         defaults=(
             ("last_name", "LastName"),
@@ -381,10 +324,10 @@ class Salesforce(JsonApi):
             ("lead_source", "LeadSource"),
         ),
         upserts=True,
-        erases=ErasureLevel.PARTIAL,
+        erases=crm.ErasureLevel.PARTIAL,
         tells_changes=True,
         enumerates=True,
-        oauth=OAuth(
+        oauth=crm.OAuth(
             "https://login.salesforce.com/services/oauth2/authorize",
             "https://login.salesforce.com/services/oauth2/token",
             ("api", "refresh_token"),
@@ -392,37 +335,39 @@ class Salesforce(JsonApi):
     )
     address_field = "instance_url"
     abilities: ClassVar[Abilities] = {
-        DescribeFields: (_describe, _read_description),
-        FindRecord: (_find, _read_found),
-        ReadRecord: (_read, _read_record),
-        WriteRecord: (_write, _read_written),
-        EraseRecord: (_erase, _read_erased),
-        ListChanges: (_changes, _read_changes),
-        ListRecords: (_enumerate, _read_enumerated),
+        crm.DescribeFields: (_describe, _read_description),
+        crm.FindRecord: (_find, _read_found),
+        crm.ReadRecord: (_read, _read_record),
+        crm.WriteRecord: (_write, _read_written),
+        crm.EraseRecord: (_erase, _read_erased),
+        crm.ListChanges: (_changes, _read_changes),
+        crm.ListRecords: (_enumerate, _read_enumerated),
     }
 
-    def trouble(
-        self, link: CrmLink, operation: Operation, answer: HttpAnswer, body: Any, memory: str
-    ) -> Reply | None:
+    def read_error(
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+    ) -> crm.Reply | None:
         if 200 <= answer.status < 300:
             return None
         for error in as_dicts(body):
             reply = reply_of(error, retry_after_s(answer))
-            if isinstance(reply, NoRecord):
-                return _gone(link, operation, memory)
+            if isinstance(reply, crm.NoRecord):
+                return _find_successor(link, operation, memory)
             if reply is not None:
                 return reply
-        return _gone(link, operation, memory) if answer.status == 404 else None
+        return _find_successor(link, operation, memory) if answer.status == 404 else None
 
-    def agrees(self, field: str, written: str, found: str) -> bool:
-        return found == _NOT_HELD or super().agrees(field, written, found)
+    def is_same_value(self, field: str, written: str, current: str) -> bool:
+        return current == _NOT_HELD or super().is_same_value(field, written, current)
 
-    def record_url(self, link: CrmLink, record_id: str) -> str:
+    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
         return f"{link.address}/lightning/r/{_object(record_id)}/{record_id}/view"
 
 
-def _gone(link: CrmLink, operation: Operation, memory: str) -> Reply:
-    """A lead that is not there may have been merged: only the query with deleted rows tells into which."""
-    if memory or not isinstance(operation, ReadRecord | WriteRecord) or not operation.record_id:
-        return NoRecord()
-    return FollowUp(_where_is(link, operation.record_id), _WHERE)
+def _find_successor(link: crm.CrmLink, operation: crm.Operation, memory: str) -> crm.Reply:
+    """Query the lead that a missing one was merged into, which only deleted rows name."""
+    if memory or not isinstance(operation, crm.ReadRecord | crm.WriteRecord) or not operation.record_id:
+        return crm.NoRecord()
+    columns = "Id, IsDeleted, MasterRecordId, IsConverted, ConvertedContactId"
+    where = f"Id = '{_quoted(operation.record_id)}'"
+    return crm.FollowUp(_select(link, columns, "Lead", where, end="LIMIT 1", deleted=True), _WHERE)

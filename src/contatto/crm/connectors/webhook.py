@@ -17,23 +17,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from contatto.crm import model as crm
 from contatto.crm.connectors.json_api import plain_reply, same_text
-from contatto.crm.model import (
-    ConnectorSetting,
-    ConnectorTraits,
-    CrmLink,
-    Cursor,
-    Denied,
-    Erased,
-    EraseRecord,
-    ErasureLevel,
-    Operation,
-    RecordChange,
-    Reply,
-    Unsupported,
-    WriteRecord,
-    Written,
-)
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
@@ -46,13 +31,13 @@ ERASED: Final = "lead.erased"
 
 
 class Webhook:
-    """The connector of signed webhooks; the receiver answers with 2xx, and has no records to be read."""
+    """Connector of signed webhooks; a receiver answers with 2xx, and has no records to read."""
 
-    traits = ConnectorTraits(
+    traits = crm.ConnectorTraits(
         name="webhook",
         label="Webhook",
         settings=(
-            ConnectorSetting(
+            crm.ConnectorSetting(
                 "secret",
                 N_("Signing secret"),
                 is_secret=True,
@@ -60,7 +45,7 @@ class Webhook:
                 example="whsec_…",
                 help=N_("It starts with whsec_. Your program uses it to verify each message."),
             ),
-            ConnectorSetting(
+            crm.ConnectorSetting(
                 "old_secret",
                 N_("Previous signing secret"),
                 is_secret=True,
@@ -75,12 +60,12 @@ class Webhook:
         describes=False,
         reads_back=False,
         upserts=True,
-        erases=ErasureLevel.PARTIAL,
+        erases=crm.ErasureLevel.PARTIAL,
         takes_anything=True,
     )
 
-    def ask(self, link: CrmLink, operation: Operation) -> HttpRequest | Reply:
-        if isinstance(operation, WriteRecord):
+    def ask(self, link: crm.CrmLink, operation: crm.Operation) -> HttpRequest | crm.Reply:
+        if isinstance(operation, crm.WriteRecord):
             message_id = f"{operation.external_id}.{operation.revision}"
             data = {
                 "id": operation.external_id,
@@ -89,30 +74,30 @@ class Webhook:
                 "note": operation.note,
             }
             return _event(link, message_id, CHANGED, operation.occurred_at, data)
-        if isinstance(operation, EraseRecord):
+        if isinstance(operation, crm.EraseRecord):
             message_id = f"{operation.external_id}.erased"
             return _event(link, message_id, ERASED, link.now, {"id": operation.external_id})
-        return Unsupported()
+        return crm.Unsupported()
 
-    def read(self, link: CrmLink, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
-        """Any 2xx takes the event. What is not allowed in may be let in again: it stays in the queue."""
+    def read(self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, memory: str) -> crm.Reply:
+        """Read the status: any 2xx accepts the event; after 401 events queue until a member reconnects."""
         if answer.status == 401:
-            return Denied("401")
-        wrong = plain_reply(answer)
-        if wrong is not None:
-            return wrong
-        return Erased(is_partial=True) if isinstance(operation, EraseRecord) else Written()
+            return crm.Denied("401")
+        status_reply = plain_reply(answer)
+        if status_reply is not None:
+            return status_reply
+        return crm.Erased(is_partial=True) if isinstance(operation, crm.EraseRecord) else crm.Written()
 
-    def record_url(self, link: CrmLink, record_id: str) -> str:
+    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
         return ""
 
-    def agrees(self, field: str, written: str, found: str) -> bool:
-        return same_text(written, found)
+    def is_same_value(self, field: str, written: str, current: str) -> bool:
+        return same_text(written, current)
 
 
 def _event(
-    link: CrmLink, message_id: str, kind: str, at: datetime, data: dict[str, Any]
-) -> HttpRequest | Reply:
+    link: crm.CrmLink, message_id: str, kind: str, at: datetime, data: dict[str, Any]
+) -> HttpRequest | crm.Reply:
     content = {"type": kind, "timestamp": at.astimezone(UTC).isoformat(), "data": data}
     body = msgspec.json.encode(content)
     at_s = int(link.now.timestamp())
@@ -120,7 +105,7 @@ def _event(
     try:
         signatures = [sign_event(secret, message_id, at_s, body) for secret in secrets if secret]
     except ValueError:
-        return Denied("bad_secret")
+        return crm.Denied("bad_secret")
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Contatto",
@@ -132,7 +117,7 @@ def _event(
 
 
 def sign_event(secret: str, message_id: str, at_s: int, body: bytes) -> str:
-    """A signature ``v1,…`` of an event.
+    """Return the signature ``v1,…`` of an event.
 
     Raises:
         ValueError: the secret is no base64.
@@ -154,7 +139,7 @@ type _Text = Annotated[str, msgspec.Meta(max_length=500)]
 
 
 class _Change(msgspec.Struct):
-    """What is left out was not changed."""
+    """Changed values; a field without a value did not change."""
 
     record_id: _Id = ""
     lead_id: _Id = ""
@@ -175,28 +160,28 @@ _event_decoder: Final = msgspec.json.Decoder(_Event)
 
 
 def check_signature(
-    headers: Mapping[str, str], body: bytes, secret: str, now: datetime, tolerance_s: int
+    headers: Mapping[str, str], body: bytes, secret: str, at: datetime, tolerance_s: int
 ) -> str:
-    """The id of a message that was signed with this secret, not long ago.
+    """Return the id of a message, after a check of its signature and age.
 
     Raises:
         Refused: UNSIGNED, STALE.
     """
     message_id, sent = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    given = headers.get("webhook-signature", "").split()[:10]
-    plain = sent.isascii() and sent.isdigit() and len(sent) < 12
-    if not (secret and plain and 0 < len(message_id) <= _ID_LIMIT):
+    signatures = headers.get("webhook-signature", "").split()[:10]
+    is_time = sent.isascii() and sent.isdigit() and len(sent) < 12
+    if not (secret and is_time and 0 < len(message_id) <= _ID_LIMIT):
         raise Refused(errors.UNSIGNED)
-    wanted = sign_event(secret, message_id, int(sent), body).encode()
-    if not any(hmac.compare_digest(wanted, each.encode("utf-8", "replace")) for each in given):
+    expected = sign_event(secret, message_id, int(sent), body).encode()
+    if not any(hmac.compare_digest(expected, text.encode("utf-8", "replace")) for text in signatures):
         raise Refused(errors.UNSIGNED)
-    if abs(now.timestamp() - int(sent)) > tolerance_s:
+    if abs(at.timestamp() - int(sent)) > tolerance_s:
         raise Refused(errors.STALE)
     return message_id
 
 
-def read_changes(body: bytes) -> list[RecordChange]:
-    """What a message says that was changed; nothing for another type of event.
+def read_changes(body: bytes) -> list[crm.RecordChange]:
+    """Return the changes of a message; none for another type of event.
 
     Raises:
         Refused: INVALID.
@@ -205,19 +190,19 @@ def read_changes(body: bytes) -> list[RecordChange]:
         event = _event_decoder.decode(body)
     except JSON_ERRORS as error:
         raise Refused(errors.INVALID, "The event needs a type and data.") from error
-    told = event.data if isinstance(event.data, list) else [event.data]
-    return [_change(each) for each in told] if event.type == RECORD_CHANGED else []
-
-
-def _change(told: _Change) -> RecordChange:
-    return RecordChange(
-        told.record_id,
-        Cursor(),
-        told.lead_id,
-        told.status,
-        told.owner,
-        told.value,
-        told.by,
-        told.is_deleted,
-        told.moved_to,
-    )
+    if event.type != RECORD_CHANGED:
+        return []
+    return [
+        crm.RecordChange(
+            change.record_id,
+            crm.Cursor(),
+            change.lead_id,
+            change.status,
+            change.owner,
+            change.value,
+            change.by,
+            change.is_deleted,
+            change.moved_to,
+        )
+        for change in (event.data if isinstance(event.data, list) else [event.data])
+    ]

@@ -15,34 +15,16 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.capture.model import Field as ContactField
+from contatto.crm import model as crm
+from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checks import try_lead
 from contatto.crm.actions.deliveries import connector_of, link_of, payload_of, read_snapshot
-from contatto.crm.actions.targets import (
-    MOST_ROWS,
-    edit_dead,
-    load_delivery,
-    load_standings,
-    load_target,
-    map_target,
-    resend_dead,
-)
-from contatto.crm.model import (
-    CrmField,
-    Delivery,
-    DeliveryState,
-    MappedField,
-    MappingFault,
-    RecordLink,
-    Target,
-    TrialResult,
-    TrialState,
-    Weakness,
-)
+from contatto.crm.model import DeliveryState, Target
 from contatto.crm.pages.targets import HOME, TargetRow, show_target
 from contatto.crm.registry import CrmPorts
 from contatto.crm.rules.mapping import ANSWER, PLAIN_SOURCES, STATUS, with_edits
 from contatto.crm.rules.reasons import reason_text
-from contatto.crm.store.deliveries import list_deliveries, list_lead_numbers, list_records_of_lead
+from contatto.crm.store import deliveries as store
 from contatto.crm.store.targets import find_trial, list_targets
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
@@ -76,7 +58,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "ad_name": N_("Ad"),
     "form_name": N_("Form"),
 }
-"""By their names in mappings; other contact details go by the names of their platforms."""
+"""Labels by the names in mappings; other contact details have the names of their platforms."""
 DELIVERIES: Final[Mapping[DeliveryState, tuple[str, str]]] = {
     DeliveryState.DUE: (N_("To send"), "review"),
     DeliveryState.SENT: (N_("Sent"), "contacted"),
@@ -87,18 +69,18 @@ DELIVERIES: Final[Mapping[DeliveryState, tuple[str, str]]] = {
 
 
 def source_text(source: str) -> LazyText | str:
-    """A name of ours as people know it; an answer to a form is named by its question."""
+    """Return the label of a source; an answer to a form has its question as label."""
     if source.startswith(ANSWER):
         return LazyText(N_("Answer: %(question)s"), question=source.removeprefix(ANSWER))
     return LazyText(SOURCES[source]) if source in SOURCES else brand_of(source.replace("_", " "))
 
 
-def fault_texts(faults: Iterable[MappingFault]) -> list[LazyText]:
-    """What is wrong with a row of a mapping, and what follows."""
-    found = list(faults)
-    wrong = [fault.value for fault in found if fault.weakness is Weakness.NO_CHOICE]
+def fault_texts(faults: Iterable[crm.MappingFault]) -> list[LazyText]:
+    """Return the faults of a row of a mapping, and their effect, as sentences."""
+    row_faults = list(faults)
+    wrong = [fault.value for fault in row_faults if fault.weakness is crm.Weakness.NO_CHOICE]
     texts = []
-    if any(fault.weakness is Weakness.NO_FIELD for fault in found):
+    if any(fault.weakness is crm.Weakness.NO_FIELD for fault in row_faults):
         texts.append(LazyText(N_("This field no longer exists in the CRM, so nothing is written to it")))
     if wrong:
         says = N_("Not among the field's options, so not written: %(values)s")
@@ -110,11 +92,11 @@ router: Final = APIRouter(include_in_schema=False, prefix=HOME)
 lead_router: Final = APIRouter(include_in_schema=False)
 MOST_SHOWN: Final = 100
 VALUE: Final = "value."
-"""Before the names of the CRM's fields in a form."""
+"""Prefix of the names of the CRM's fields in a form."""
 
 
 class EditForm(BaseModel):
-    """Values in the CRM's fields, each named by its field behind ``value.``."""
+    """Values of the CRM's fields, with the prefix ``value.``."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -129,7 +111,7 @@ class EditForm(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """One delivery; ``why`` says why it is dead, or not there yet."""
+    """A delivery; ``why`` is the reason that it did not arrive."""
 
     id: int
     lead_id: str
@@ -145,7 +127,7 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class ValueField:
-    """A value that can be edited: the CRM's field, what it is made of, and what would be written."""
+    """An editable value of a CRM's field, with its source."""
 
     name: str
     label: str
@@ -159,30 +141,32 @@ async def show_log(
 ) -> HTMLResponse:
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
-    wanted = DeliveryState(state) if state in set(DeliveryState) else None
+    chosen = DeliveryState(state) if state in set(DeliveryState) else None
 
     def load(tx: Tx) -> dict[str, Any]:
-        target = load_target(tx, caller.business_id, number_of(target_id))
-        (standing,) = load_standings(tx, caller.business_id, [target])
-        states = (wanted,) if wanted else ()
-        deliveries = list_deliveries(tx, caller.business_id, target.id, states, MOST_SHOWN)
-        numbers = list_lead_numbers(tx, caller.business_id, {delivery.lead_id for delivery in deliveries})
+        target = actions.load_target(tx, caller.business_id, number_of(target_id))
+        (ledger,) = actions.load_standings(tx, caller.business_id, [target])
+        states = (chosen,) if chosen else ()
+        deliveries = store.list_deliveries(tx, caller.business_id, target.id, states, MOST_SHOWN)
+        numbers = store.list_lead_numbers(
+            tx, caller.business_id, {delivery.lead_id for delivery in deliveries}
+        )
         return {
-            "target": show_target(standing, tx.ports[CrmPorts].connectors),
-            "rows": [_row(each, numbers.get(each.lead_id, 0)) for each in deliveries],
+            "target": show_target(ledger, tx.ports[CrmPorts].connectors),
+            "rows": [_row(delivery, numbers.get(delivery.lead_id, 0)) for delivery in deliveries],
         }
 
     values = await context.db.read(load)
     values |= {
         "caller": caller,
-        "state": wanted.value if wanted else "",
-        "states": [(each.value, label) for each, (label, _) in DELIVERIES.items()],
+        "state": chosen.value if chosen else "",
+        "states": [(value.value, label) for value, (label, _) in DELIVERIES.items()],
         "most": MOST_SHOWN,
     }
     return context.pages.render(request, "crm/log.html", values)
 
 
-def _row(delivery: Delivery, number: int) -> DeliveryRow:
+def _row(delivery: crm.Delivery, number: int) -> DeliveryRow:
     state, tone = DELIVERIES[delivery.state]
     return DeliveryRow(
         id=delivery.id,
@@ -200,11 +184,11 @@ def _row(delivery: Delivery, number: int) -> DeliveryRow:
 
 @router.post("/{target_id}/resend")
 async def post_resend(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    """Send all dead letters again, as they stand, 500 at a time."""
+    """Send the dead letters again, unchanged, 500 at a time."""
     require(caller, Permission.ADMINISTER)
 
     def resend(tx: Tx) -> None:
-        resend_dead(tx, load_target(tx, caller.business_id, number_of(target_id)))
+        actions.resend_dead(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
 
     await context_of(request).db.write(resend)
     return RedirectResponse(f"{HOME}/{target_id}/log", 303)
@@ -220,25 +204,21 @@ async def show_dead_letter(
 
 @router.post("/{target_id}/dead/{delivery_id}")
 async def post_dead_letter(
-    request: Request,
-    caller: FormCaller,
-    target_id: str,
-    delivery_id: str,
-    form: Annotated[EditForm, Form()],
+    request: Request, caller: FormCaller, target_id: str, delivery_id: str, form: Annotated[EditForm, Form()]
 ) -> Response:
-    """Send one again, with what was changed in it."""
+    """Send a dead letter again, with the edited values."""
     require(caller, Permission.ADMINISTER)
     base_url = context_of(request).settings.base_url
 
     def resend(tx: Tx) -> None:
-        found = _load(tx, caller.business_id, target_id, delivery_id, base_url)
-        asked = {field.name: field.value for field in found.fields}
+        letter = _load(tx, caller.business_id, target_id, delivery_id, base_url)
+        current = {field.name: field.value for field in letter.fields}
         edited = {
             name: text.strip()
             for name, text in form.values.items()
-            if name in asked and text.strip() != asked[name]
+            if name in current and text.strip() != current[name]
         }
-        edit_dead(tx, found.target, found.delivery.id, found.edited | edited)
+        actions.edit_dead(tx, letter.target, letter.delivery.id, letter.edited | edited)
 
     try:
         await context_of(request).db.write(resend)
@@ -250,35 +230,35 @@ async def post_dead_letter(
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
-    """A delivery with what would be written now, the edits of members in it."""
+class _DeadLetter:
+    """A delivery with the values that it would write now, edits of members included."""
 
     target: Target
     shown: TargetRow
-    delivery: Delivery
+    delivery: crm.Delivery
     row: DeliveryRow
     fields: list[ValueField]
     note: str
     edited: dict[str, str]
 
 
-def _load(tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: str) -> _Letter:
-    target = load_target(tx, business_id, number_of(target_id))
-    delivery = load_delivery(tx, target, number_of(delivery_id))
-    (standing,) = load_standings(tx, business_id, [target])
-    shown = show_target(standing, tx.ports[CrmPorts].connectors)
+def _load(tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: str) -> _DeadLetter:
+    target = actions.load_target(tx, business_id, number_of(target_id))
+    delivery = actions.load_delivery(tx, target, number_of(delivery_id))
+    (ledger,) = actions.load_standings(tx, business_id, [target])
+    shown = show_target(ledger, tx.ports[CrmPorts].connectors)
     lead = list_leads_by_id(tx, business_id, {delivery.lead_id}).get(delivery.lead_id)
     edited = msgspec.json.decode(delivery.edited, type=dict[str, str]) if delivery.edited else {}
     row = _row(delivery, lead.number if lead else 0)
     if lead is None or target.connector not in tx.ports[CrmPorts].connectors:
-        return _Letter(target, shown, delivery, row, [], "", edited)
+        return _DeadLetter(target, shown, delivery, row, [], "", edited)
     payload = with_edits(payload_of(tx, target, lead, delivery.revision, base_url), edited)
-    labels = {each.name: each.label for each in target.described}
+    labels = {field.name: field.label for field in target.described}
     fields = [
         ValueField(name, labels.get(name) or name, source_text(payload.sources.get(name, "")), text)
         for name, text in payload.values.items()
     ]
-    return _Letter(target, shown, delivery, row, fields, payload.note, edited)
+    return _DeadLetter(target, shown, delivery, row, fields, payload.note, edited)
 
 
 async def _render(
@@ -289,16 +269,16 @@ async def _render(
     refused: Refused | None = None,
     typed: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    """The page of one; after a refusal, with what was typed and what is wrong with it."""
+    """Render the page of a dead letter; after a refusal with the error and the entries."""
     context = context_of(request)
     base_url = context.settings.base_url
-    found = await context.db.read(lambda tx: _load(tx, caller.business_id, target_id, delivery_id, base_url))
+    letter = await context.db.read(lambda tx: _load(tx, caller.business_id, target_id, delivery_id, base_url))
     values = {
         "caller": caller,
-        "target": found.shown,
-        "letter": found.row,
-        "fields": found.fields,
-        "note": found.note,
+        "target": letter.shown,
+        "letter": letter.row,
+        "fields": letter.fields,
+        "note": letter.note,
         "typed": typed or {},
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
@@ -308,7 +288,7 @@ async def _render(
 
 @dataclass(frozen=True, slots=True)
 class RecordView:
-    """A lead in one CRM; ``href`` leads to its record there, ``page`` to the CRM's page here."""
+    """A lead in a CRM; ``href`` is its record there, ``page`` the CRM's page here."""
 
     name: str
     page: str
@@ -323,7 +303,7 @@ class RecordView:
 
 @lead_router.get("/leads/{lead_id}/crm")
 async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
-    """Return how far a lead is in each CRM."""
+    """Show the state of a lead in each CRM."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
 
@@ -331,7 +311,7 @@ async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -
         if find_lead(tx, caller.business_id, lead_id) is None:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
         records = {
-            record.target_id: record for record in list_records_of_lead(tx, caller.business_id, lead_id)
+            record.target_id: record for record in store.list_records_of_lead(tx, caller.business_id, lead_id)
         }
         targets = list_targets(tx, caller.business_id)
         return [_view(tx, target, records[target.id]) for target in targets if target.id in records]
@@ -345,7 +325,7 @@ async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -
     return context.pages.render(request, "crm/_lead.html", values)
 
 
-def _view(tx: Tx, target: Target, record: RecordLink) -> RecordView:
+def _view(tx: Tx, target: Target, record: crm.RecordLink) -> RecordView:
     connector, href = connector_of(tx, target), ""
     if connector is not None and record.record_id:
         href = connector.record_url(link_of(target, tx), record.record_id)
@@ -364,13 +344,13 @@ def _view(tx: Tx, target: Target, record: RecordLink) -> RecordView:
 
 
 MOST_LEADS: Final = 20
-"""Leads that can be chosen to look at: the latest."""
+"""The latest leads, to choose from."""
 EMPTY_ROWS: Final = 3
-Texts = Annotated[list[Annotated[str, Field(max_length=2_100)]], Field(max_length=MOST_ROWS * 8)]
+Texts = Annotated[list[Annotated[str, Field(max_length=2_100)]], Field(max_length=actions.MOST_ROWS * 8)]
 
 
 class MappingForm(BaseModel):
-    """Rows of a mapping as parallel lists; words belong to the field of the CRM in ``word_field``."""
+    """Rows of a mapping as parallel lists; ``word_field`` is the field of each word."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -384,17 +364,16 @@ class MappingForm(BaseModel):
     status_ours: Texts = []
 
     @property
-    def rows(self) -> tuple[MappedField, ...]:
-        """Those that name both sides; what names one is left out, as a blank row is."""
+    def rows(self) -> tuple[crm.MappedField, ...]:
+        """Return the rows that name both sides."""
         words: dict[str, list[tuple[str, str]]] = {}
-        for name, ours, theirs in zip_longest(
-            self.word_field, self.word_ours, self.word_theirs, fillvalue=""
-        ):
-            if ours.strip() and theirs.strip():
-                words.setdefault(name, []).append((ours.strip(), theirs.strip()))
+        word_rows = zip_longest(self.word_field, self.word_ours, self.word_theirs, fillvalue="")
+        for name, our_word, crm_word in word_rows:
+            if our_word.strip() and crm_word.strip():
+                words.setdefault(name, []).append((our_word.strip(), crm_word.strip()))
         pairs = zip_longest(self.source, self.target, fillvalue="")
         return tuple(
-            MappedField(source, target, tuple(words.get(target, ())))
+            crm.MappedField(source, target, tuple(words.get(target, ())))
             for source, target in ((source.strip(), target.strip()) for source, target in pairs)
             if source and target
         )
@@ -402,22 +381,22 @@ class MappingForm(BaseModel):
     @property
     def statuses(self) -> dict[str, str]:
         pairs = zip_longest(self.status_theirs, self.status_ours, fillvalue="")
-        known = set(LeadStatus)
-        return {theirs.strip(): ours for theirs, ours in pairs if theirs.strip() and ours in known}
+        names = set(LeadStatus)
+        return {word.strip(): status for word, status in pairs if word.strip() and status in names}
 
 
 @dataclass(frozen=True, slots=True)
 class WordRow:
-    """One of our words, and the CRM's in its place."""
+    """A word of ours, and the CRM's word for it."""
 
-    ours: str
+    our_word: str
     label: LazyText | str
-    theirs: str
+    crm_word: str
 
 
 @dataclass(frozen=True, slots=True)
 class MappingRowView:
-    """A row of the mapping; ``shown`` is what of the lead goes there, ``faults`` what is wrong with it."""
+    """A row of the mapping; ``shown`` is the value of the chosen lead."""
 
     source: str
     target: str
@@ -435,10 +414,7 @@ class LeadChoice:
 
 @router.get("/{target_id}/mapping")
 async def show_mapping(
-    request: Request,
-    caller: PageCaller,
-    target_id: str,
-    lead_id: Annotated[str, Query(max_length=36)] = "",
+    request: Request, caller: PageCaller, target_id: str, lead_id: Annotated[str, Query(max_length=36)] = ""
 ) -> HTMLResponse:
     require(caller, Permission.ADMINISTER)
     return await _render_mapping(request, caller, target_id, lead_id)
@@ -451,8 +427,8 @@ async def post_mapping(
     require(caller, Permission.ADMINISTER)
 
     def change(tx: Tx) -> None:
-        target = load_target(tx, caller.business_id, number_of(target_id))
-        map_target(tx, target, form.rows, form.statuses)
+        target = actions.load_target(tx, caller.business_id, number_of(target_id))
+        actions.map_target(tx, target, form.rows, form.statuses)
 
     try:
         await context_of(request).db.write(change)
@@ -465,16 +441,13 @@ async def post_mapping(
 
 @router.post("/{target_id}/trial")
 async def post_trial(
-    request: Request,
-    caller: FormCaller,
-    target_id: str,
-    lead_id: Annotated[str, Form(max_length=36)] = "",
+    request: Request, caller: FormCaller, target_id: str, lead_id: Annotated[str, Form(max_length=36)] = ""
 ) -> Response:
-    """Work out what would be written of a lead, and hold it against what is there; nothing is written."""
+    """Compare the values that a delivery would write with the CRM's record, without a write."""
     require(caller, Permission.ADMINISTER)
 
     def ask(tx: Tx) -> None:
-        try_lead(tx, load_target(tx, caller.business_id, number_of(target_id)), lead_id)
+        try_lead(tx, actions.load_target(tx, caller.business_id, number_of(target_id)), lead_id)
 
     try:
         await context_of(request).db.write(ask)
@@ -497,37 +470,48 @@ async def _render_mapping(
     refused: Refused | None = None,
     form: MappingForm | None = None,
 ) -> HTMLResponse:
-    """The page; after a refusal, with what was typed and what is wrong with it."""
+    """Render the page; after a refusal with the error and the entries."""
     context = context_of(request)
     base_url = context.settings.base_url
 
     def load(tx: Tx) -> dict[str, Any]:
-        target = load_target(tx, caller.business_id, number_of(target_id))
+        target = actions.load_target(tx, caller.business_id, number_of(target_id))
         connectors = tx.ports[CrmPorts].connectors
         connector = connectors.get(target.connector)
-        (standing,) = load_standings(tx, caller.business_id, [target])
+        (ledger,) = actions.load_standings(tx, caller.business_id, [target])
         leads = list_leads(tx, caller.business_id, LeadFilter(), limit=MOST_LEADS)
         lead = _chosen(tx, caller.business_id, leads, lead_id)
         payload = payload_of(tx, target, lead, 1, base_url) if lead and connector else None
-        sources = set(read_snapshot(tx, lead, base_url).values) if lead else set()
-        rows = form.rows if form else target.mapping
+        lead_sources = read_snapshot(tx, lead, base_url).values if lead else ()
+        answers = {name for name in lead_sources if name.startswith(ANSWER)}
+        used = {row.source for row in target.mapping}
+        names = dict.fromkeys([*PLAIN_SOURCES, *sorted(answers | used)])
         shown = payload.values if payload else {}
+        row_views = []
+        for row in form.rows if form else target.mapping:
+            field = _field(target, row.target)
+            choices, value = field.choices if field else (), shown.get(row.target, "")
+            faults = fault_texts(fault for fault in target.faults if fault.field == row.target)
+            words = _words(row, choices)
+            row_views.append(MappingRowView(row.source, row.target, value, faults, choices, words))
         return {
-            "target": show_target(standing, connectors),
-            "leads": [LeadChoice(each.id, each.name) for each in leads],
+            "target": show_target(ledger, connectors),
+            "leads": [LeadChoice(row.id, row.name) for row in leads],
             "lead": LeadChoice(lead.id, lead.name) if lead else None,
-            "rows": [_mapping_row(target, row, shown) for row in rows],
+            "rows": row_views,
             "note": payload.note if payload else "",
             "missing": [
                 _label(target, fault.field)
                 for fault in target.faults
-                if fault.weakness is Weakness.NOT_MAPPED
+                if fault.weakness is crm.Weakness.NOT_MAPPED
             ],
-            "sources": _sources(target, sources),
+            "sources": [(name, source_text(name)) for name in names],
             "crm_fields": target.described,
             "is_free": not target.described or (connector is not None and connector.traits.takes_anything),
-            "told": _told(target, form) if connector and connector.traits.tells_changes else None,
-            "trial": _trial(tx, target, lead.id if lead else ""),
+            "status_words": _status_words(target, form)
+            if connector and connector.traits.tells_changes
+            else None,
+            "trial": show_trial(find_trial(tx, caller.business_id, target.id), lead),
         }
 
     values = await context.db.read(load)
@@ -544,84 +528,65 @@ async def _render_mapping(
 def _chosen(tx: Tx, business_id: str, leads: list[Lead], lead_id: str) -> Lead | None:
     if not lead_id:
         return leads[0] if leads else None
-    found = list_leads_by_id(tx, business_id, {lead_id}).get(lead_id)
-    if found is None:
+    lead = list_leads_by_id(tx, business_id, {lead_id}).get(lead_id)
+    if lead is None:
         raise Refused(errors.NOT_FOUND, "Lead not found.")
-    return found
+    return lead
 
 
-def _sources(target: Target, of_lead: set[str]) -> list[tuple[str, LazyText | str]]:
-    """What a row may take, the answers of the lead and of the mapping too."""
-    answers = {name for name in of_lead if name.startswith(ANSWER)}
-    used = {row.source for row in target.mapping}
-    names = dict.fromkeys([*PLAIN_SOURCES, *sorted(answers | used)])
-    return [(name, source_text(name)) for name in names]
-
-
-def _field(target: Target, name: str) -> CrmField | None:
-    return next((each for each in target.described if each.name == name), None)
+def _field(target: Target, name: str) -> crm.CrmField | None:
+    return next((field for field in target.described if field.name == name), None)
 
 
 def _label(target: Target, name: str) -> str:
-    found = _field(target, name)
-    return found.label or name if found else name
+    field = _field(target, name)
+    return field.label or name if field else name
 
 
-def _mapping_row(target: Target, row: MappedField, shown: Mapping[str, str]) -> MappingRowView:
-    field = _field(target, row.target)
-    choices = field.choices if field else ()
-    faults = fault_texts(fault for fault in target.faults if fault.field == row.target)
-    return MappingRowView(
-        row.source, row.target, shown.get(row.target, ""), faults, choices, _words(row, choices)
-    )
-
-
-def _words(row: MappedField, choices: tuple[tuple[str, str], ...]) -> list[WordRow]:
-    """Our statuses, and the words that are there; for a field with choices one more to fill in."""
-    known = dict(row.words)
+def _words(row: crm.MappedField, choices: tuple[tuple[str, str], ...]) -> list[WordRow]:
+    """Return our statuses, or the words of a row; a field with choices gets an empty one more."""
+    words = dict(row.words)
     if row.source == STATUS:
         return [
-            WordRow(status.value, LazyText(label), known.get(status.value, ""))
+            WordRow(status.value, LazyText(label), words.get(status.value, ""))
             for status, label in STATUS_TEXTS.items()
         ]
-    rows = [WordRow(ours, ours, theirs) for ours, theirs in row.words]
+    rows = [WordRow(our_word, our_word, crm_word) for our_word, crm_word in row.words]
     return [*rows, WordRow("", "", "")] if choices else rows
 
 
-def _told(target: Target, form: MappingForm | None) -> list[tuple[str, str]]:
-    """The CRM's words for a status, and ours; those that are written there are there to begin with."""
-    kept = dict(form.statuses if form else target.statuses)
+def _status_words(target: Target, form: MappingForm | None) -> list[tuple[str, str]]:
+    """Return the CRM's words for a status with ours; the words that we write are the default."""
+    statuses = dict(form.statuses if form else target.statuses)
     for row in target.mapping:
         if row.source == STATUS:
             field = _field(target, row.target)
             chosen = [value for value, _ in field.choices] if field else []
-            for value in [theirs for _, theirs in row.words] + chosen:
-                kept.setdefault(value, "")
-    return [*kept.items(), ("", ""), ("", "")]
+            for value in [crm_word for _, crm_word in row.words] + chosen:
+                statuses.setdefault(value, "")
+    return [*statuses.items(), ("", ""), ("", "")]
 
 
 @dataclass(frozen=True, slots=True)
 class TrialView:
-    """The latest trial; ``result`` is there once it is done."""
+    """The latest trial; ``result`` is None until it is done."""
 
     is_asked: bool
     is_failed: bool
     why: LazyText | str
     of_this_lead: bool
-    result: TrialResult | None
+    result: crm.TrialResult | None
     at: datetime
 
 
-def _trial(tx: Tx, target: Target, lead_id: str) -> TrialView | None:
-    trial = find_trial(tx, target.business_id, target.id)
+def show_trial(trial: crm.Trial | None, lead: Lead | None) -> TrialView | None:
     if trial is None:
         return None
-    result = msgspec.json.decode(trial.found, type=TrialResult) if trial.found else None
     return TrialView(
-        trial.state is TrialState.ASKED,
-        trial.state is TrialState.FAILED,
-        reason_text(trial.reason) if trial.reason else "",
-        trial.lead_id == lead_id,
-        result,
-        trial.settled_at or trial.created_at,
+        is_asked=trial.state is crm.TrialState.ASKED,
+        is_failed=trial.state is crm.TrialState.FAILED,
+        why=reason_text(trial.reason) if trial.reason else "",
+        of_this_lead=lead is not None and trial.lead_id == lead.id,
+        result=msgspec.json.decode(trial.found, type=crm.TrialResult) if trial.found else None,
+        at=trial.settled_at or trial.created_at,
     )

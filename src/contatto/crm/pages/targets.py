@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
+from contatto.crm.actions import targets as actions
 from contatto.crm.actions.changes import (
     INCOMING,
     close_incoming,
@@ -19,36 +20,8 @@ from contatto.crm.actions.changes import (
     make_signing_secret,
     open_incoming,
 )
-from contatto.crm.actions.checks import find_check, find_comparison, queue_check, queue_comparison
-from contatto.crm.actions.deliveries import connector_of
-from contatto.crm.actions.targets import (
-    CALLBACK,
-    CLIENT_ID,
-    NOT_CONNECTED,
-    NOT_STARTED,
-    OAUTH_HOME,
-    PAUSED,
-    VALUE_LIMIT,
-    ConsentVisitor,
-    NewTarget,
-    TargetLedger,
-    change_app,
-    consent_address,
-    find_exchange,
-    link_crm,
-    load_ledger,
-    load_standings,
-    load_target,
-    oauth_of,
-    pause_target,
-    read_consent,
-    reconnect_target,
-    remove_target,
-    resume_target,
-    resync_target,
-    start_path,
-    take_consent,
-)
+from contatto.crm.actions.checks import queue_check, queue_comparison
+from contatto.crm.actions.deliveries import connector_of, find_kind_request
 from contatto.crm.connectors.json_api import ACCESS
 from contatto.crm.model import (
     APP_SECRET,
@@ -61,6 +34,7 @@ from contatto.crm.model import (
     TargetState,
 )
 from contatto.crm.registry import CrmPorts
+from contatto.crm.rules.deliveries import CHECK, COMPARISON, CONSENT
 from contatto.crm.rules.reasons import DENIED, Alarm, DeliveryCounts, consent_text, idle_text, reason_text
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
@@ -75,7 +49,7 @@ from contatto.ui.sessions import session_token
 
 HOME: Final = "/settings/integrations"
 router: Final = APIRouter(include_in_schema=False, prefix=HOME)
-consent_router: Final = APIRouter(include_in_schema=False, prefix=OAUTH_HOME)
+consent_router: Final = APIRouter(include_in_schema=False, prefix=actions.OAUTH_HOME)
 BROKEN: Final = (N_("Error"), "failed")
 STATES: Final = {
     TargetState.ACTIVE: (N_("Syncing"), "on"),
@@ -84,17 +58,17 @@ STATES: Final = {
     TargetState.REMOVED: (N_("Removed"), "off"),
 }
 WAITING: Final = {
-    NOT_STARTED: (N_("Not started"), "review"),
-    NOT_CONNECTED: (N_("Not connected"), "review"),
+    actions.NOT_STARTED: (N_("Not started"), "review"),
+    actions.NOT_CONNECTED: (N_("Not connected"), "review"),
 }
-"""States of a target that nobody has let go yet, by the reason that it has."""
-_SAID: Final = (NOT_STARTED, NOT_CONNECTED, PAUSED)
-"""Reasons that the state itself says."""
+"""States of a target that was never started, by its reason."""
+_STATE_REASONS: Final = (actions.NOT_STARTED, actions.NOT_CONNECTED, actions.PAUSED)
+"""Reasons that the state itself shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetRow:
-    """A linked CRM; ``why`` says why it is not written to, and is empty for one that is."""
+    """A linked CRM; ``why`` is the reason that it gets no leads, if any."""
 
     number: str
     name: str
@@ -107,7 +81,7 @@ class TargetRow:
     is_paused: bool
     is_disconnected: bool
     reads_back: bool
-    standing: DeliveryCounts
+    counts: DeliveryCounts
     alarms: tuple[Alarm, ...]
     verified_at: datetime | None
     comparison: Comparison | None
@@ -117,10 +91,10 @@ class TargetRow:
         return f"{HOME}/{self.number}"
 
 
-def show_target(found: TargetLedger, connectors: Mapping[str, CrmConnector]) -> TargetRow:
-    target = found.target
+def show_target(ledger: actions.TargetLedger, connectors: Mapping[str, CrmConnector]) -> TargetRow:
+    target = ledger.target
     connector = connectors.get(target.connector)
-    state, tone = state_of(target, found.alarms)
+    state, tone = state_of(target, ledger.alarms)
     is_started = target.reason not in WAITING
     return TargetRow(
         number=str(target.number),
@@ -128,14 +102,14 @@ def show_target(found: TargetLedger, connectors: Mapping[str, CrmConnector]) -> 
         label=connector.traits.label if connector else target.connector,
         state=state,
         tone=tone,
-        why="" if target.is_active or target.reason in _SAID else idle_text(target.reason),
+        why="" if target.is_active or target.reason in _STATE_REASONS else idle_text(target.reason),
         is_started=is_started,
         is_active=target.is_active,
         is_paused=target.state is TargetState.PAUSED,
         is_disconnected=target.state is TargetState.DISCONNECTED,
         reads_back=connector is None or connector.traits.reads_back,
-        standing=found.standing,
-        alarms=tuple(alarm for alarm in found.alarms if is_started or alarm is Alarm.MAPPING),
+        counts=ledger.counts,
+        alarms=tuple(alarm for alarm in ledger.alarms if is_started or alarm is Alarm.MAPPING),
         verified_at=target.verified_at,
         comparison=target.comparison,
     )
@@ -143,7 +117,7 @@ def show_target(found: TargetLedger, connectors: Mapping[str, CrmConnector]) -> 
 
 @dataclass(frozen=True, slots=True)
 class FieldCheck:
-    """How asking a CRM for its fields stands; ``why`` it failed last, ``next_at`` when it is asked again."""
+    """The last field check of a CRM; ``why`` it failed, and ``next_at`` of the retry."""
 
     is_asking: bool
     described_at: datetime | None
@@ -161,7 +135,7 @@ def show_check(target: Target, request: OutboundRequest | None) -> FieldCheck:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonView:
-    """How comparing a CRM with our ledger stands; ``why`` it failed last. Some cannot list their records."""
+    """The last comparison of a CRM; ``why`` it failed. Some CRMs cannot list their records."""
 
     is_able: bool
     is_asking: bool
@@ -169,17 +143,17 @@ class ComparisonView:
 
 
 def show_comparing(
-    connector: CrmConnector | None, request: OutboundRequest | None, now: datetime
+    connector: CrmConnector | None, request: OutboundRequest | None, at: datetime
 ) -> ComparisonView:
     is_able = connector is not None and connector.traits.enumerates
     if request is None:
         return ComparisonView(is_able, is_asking=False, why="")
-    is_asking = not request.reason and (request.claim is not None or request.due_at <= now)
+    is_asking = not request.reason and (request.claim is not None or request.due_at <= at)
     return ComparisonView(is_able, is_asking, reason_text(request.reason) if request.reason else "")
 
 
 def state_of(target: Target, alarms: tuple[Alarm, ...]) -> tuple[str, str]:
-    """Its state in a word, and the colour of that."""
+    """Return the label of a target's state, and its colour."""
     if target.is_active and Alarm.NONE_ARRIVES in alarms:
         return BROKEN
     return WAITING.get(target.reason, STATES[target.state])
@@ -187,7 +161,7 @@ def state_of(target: Target, alarms: tuple[Alarm, ...]) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorCard:
-    """A CRM that can be linked, and how: by a key that a person pastes, by consent there, or both."""
+    """A CRM that can be linked by a key, by consent at its vendor, or both."""
 
     name: str
     label: str
@@ -198,25 +172,25 @@ class ConnectorCard:
 
 
 def show_connectors(connectors: Mapping[str, CrmConnector]) -> list[ConnectorCard]:
-    """Each once, in the order of their names for people."""
-    cards = [_card(connector.traits) for connector in connectors.values()]
+    """Return the cards of connectors, sorted by label."""
+    cards = []
+    for connector in connectors.values():
+        traits = connector.traits
+        card = ConnectorCard(
+            traits.name,
+            traits.label,
+            takes_key=bool(traits.keys),
+            takes_consent=traits.oauth is not None,
+            reads_back=traits.reads_back,
+            tells_changes=traits.tells_changes,
+        )
+        cards.append(card)
     return sorted(cards, key=lambda card: card.label.casefold())
-
-
-def _card(traits: ConnectorTraits) -> ConnectorCard:
-    return ConnectorCard(
-        traits.name,
-        traits.label,
-        takes_key=bool(traits.keys),
-        takes_consent=traits.oauth is not None,
-        reads_back=traits.reads_back,
-        tells_changes=traits.tells_changes,
-    )
 
 
 @dataclass(frozen=True, slots=True)
 class SettingField:
-    """A field of a form. The value of a secret is shown only while it is offered, before it is kept."""
+    """A field of a form; a secret shows its value only as an offer, before it is stored."""
 
     name: str
     label: str
@@ -231,22 +205,22 @@ class SettingField:
     @property
     def attrs(self) -> dict[str, str | int]:
         """Further attributes of the input."""
-        found: dict[str, str | int] = {"maxlength": VALUE_LIMIT, "autocomplete": "off"}
+        attrs: dict[str, str | int] = {"maxlength": actions.VALUE_LIMIT, "autocomplete": "off"}
         if self.example:
-            found["placeholder"] = self.example
-        return found if self.is_required else found | {"data-optional": "1"}
+            attrs["placeholder"] = self.example
+        return attrs if self.is_required else attrs | {"data-optional": "1"}
 
 
-GIVEN: Final = "given."
-"""Before the names of settings in a form."""
+ENTRY: Final = "given."
+"""Prefix of the names of settings in a form."""
 
 
 def show_settings(
-    traits: ConnectorTraits, values: Mapping[str, str], kept: Mapping[str, str]
+    traits: ConnectorTraits, values: Mapping[str, str], secrets: Mapping[str, str]
 ) -> list[SettingField]:
-    """The fields of a form that connects a CRM; ``kept`` are the secrets that it has."""
+    """Return the fields of a form that connects a CRM; ``secrets`` are its current ones."""
     return [
-        _field(setting, values.get(setting.name, setting.default), is_kept=bool(kept.get(setting.name)))
+        _field(setting, values.get(setting.name, setting.default), is_kept=bool(secrets.get(setting.name)))
         for setting in traits.settings
     ]
 
@@ -256,7 +230,7 @@ def _field(setting: ConnectorSetting, value: str, *, is_kept: bool) -> SettingFi
     if setting.is_secret:
         value = (value or make_signing_secret(setting.prefix)) if is_offered else ""
     return SettingField(
-        name=f"{GIVEN}{setting.name}",
+        name=f"{ENTRY}{setting.name}",
         label=setting.label,
         help=setting.help,
         value=value,
@@ -269,7 +243,7 @@ def _field(setting: ConnectorSetting, value: str, *, is_kept: bool) -> SettingFi
 
 
 class LinkForm(BaseModel):
-    """What links a CRM; its own settings come besides, named as its connector does, behind ``given.``."""
+    """A form that links a CRM; the connector's settings have the prefix ``given.``."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -277,12 +251,12 @@ class LinkForm(BaseModel):
     address: Annotated[str, Field(max_length=2_100)] = ""
 
     @property
-    def given(self) -> dict[str, str]:
+    def entries(self) -> dict[str, str]:
         more = self.model_extra or {}
         return {
-            name.removeprefix(GIVEN): text
+            name.removeprefix(ENTRY): text
             for name, text in more.items()
-            if name.startswith(GIVEN) and isinstance(text, str)
+            if name.startswith(ENTRY) and isinstance(text, str)
         }
 
 
@@ -293,7 +267,7 @@ async def show_integrations(request: Request, caller: PageCaller) -> HTMLRespons
 
     def load(tx: Tx) -> dict[str, Any]:
         connectors = tx.ports[CrmPorts].connectors
-        ledger = load_ledger(tx, caller.business_id)
+        ledger = actions.load_ledger(tx, caller.business_id)
         return {
             "targets": [show_target(target, connectors) for target in ledger.targets],
             "connectors": show_connectors(connectors),
@@ -309,11 +283,11 @@ async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
-        ledger = load_ledger(tx, caller.business_id)
+        ledger = actions.load_ledger(tx, caller.business_id)
         connectors = tx.ports[CrmPorts].connectors
         return {
             "intake": ledger.intake,
-            "told": ledger.told,
+            "signals": ledger.signals,
             "targets": [show_target(target, connectors) for target in ledger.targets],
         }
 
@@ -331,41 +305,41 @@ async def show_connect(request: Request, caller: PageCaller, connector: str) -> 
 async def post_connect(
     request: Request, caller: FormCaller, connector: str, form: Annotated[LinkForm, Form()]
 ) -> Response:
-    """Link a CRM; nothing goes there before somebody starts it on its own page."""
+    """Link a CRM, which gets no lead until a member starts it."""
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
-    of = _connector(request, connector)
-    new = NewTarget(of.traits.name, form.name, form.address, form.given)
+    chosen = _connector(request, connector)
+    new = actions.NewTarget(chosen.traits.name, form.name, form.address, form.entries)
     allowed = context.settings.allowed_hosts
 
     def link(tx: Tx) -> Target:
-        return link_crm(tx, caller.business_id, new, allowed, is_started=False)
+        return actions.link_crm(tx, caller.business_id, new, allowed, is_started=False)
 
     try:
-        made = await context.db.write(link)
+        target = await context.db.write(link)
     except Refused as refused:
-        return _render_connect(request, caller, of, form, refused)
-    has_to_ask = made.reason == NOT_CONNECTED
-    return RedirectResponse(start_path(made) if has_to_ask else f"{HOME}/{made.number}", 303)
+        return _render_connect(request, caller, chosen, form, refused)
+    is_next = target.reason == actions.NOT_CONNECTED
+    return RedirectResponse(actions.start_path(target) if is_next else f"{HOME}/{target.number}", 303)
 
 
 def _connector(request: Request, name: str) -> CrmConnector:
-    found = context_of(request).installation.ports[CrmPorts].connectors.get(name)
-    if found is None:
+    connector = context_of(request).installation.ports[CrmPorts].connectors.get(name)
+    if connector is None:
         raise Refused(errors.NOT_FOUND, "This version of Contatto does not support this CRM.")
-    return found
+    return connector
 
 
 def _render_connect(
     request: Request, caller: Caller, connector: CrmConnector, form: LinkForm, refused: Refused | None = None
 ) -> HTMLResponse:
-    """The form; after a refusal, with what was typed (never a secret) and what is wrong with it."""
+    """Render the form; after a refusal with the error and the entries, but no secret."""
     traits = connector.traits
     (card,) = show_connectors({traits.name: connector})
     values = {
         "caller": caller,
         "card": card,
-        "fields": show_settings(traits, form.given, {}),
+        "fields": show_settings(traits, form.entries, {}),
         "asks_address": not traits.address,
         "name": form.name,
         "address": form.address,
@@ -376,17 +350,15 @@ def _render_connect(
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
-    """How far a connection is.
+class ConsentView:
+    """A connection by consent.
 
     Attributes:
         label: the CRM, as its vendor writes it.
-        is_connected: whether the vendor lets us in.
-        is_started: whether leads go there.
-        is_waiting: whether a code is being changed into tokens.
-        refusal: why the last one was not; None when it was, or there was none.
-        href: where a person lets us in; empty while the app is not known.
-        client_id: of the app at the vendor.
+        is_connected: whether the target has tokens.
+        is_waiting: whether a code is being exchanged for tokens.
+        refusal: why the last exchange failed, if it did.
+        href: the vendor's page to grant access; empty without an app.
     """
 
     name: str
@@ -400,21 +372,24 @@ class Stand:
 
 
 class AppForm(BaseModel):
-    """The app of a business at a vendor; an empty secret leaves the one that is there."""
+    """The app of a business at a vendor; an empty secret keeps the current one."""
 
     target_id: Annotated[str, Field(max_length=32)] = ""
-    client_id: Annotated[str, Field(max_length=VALUE_LIMIT)] = ""
-    client_secret: Annotated[str, Field(max_length=VALUE_LIMIT, repr=False)] = ""
+    client_id: Annotated[str, Field(max_length=actions.VALUE_LIMIT)] = ""
+    client_secret: Annotated[str, Field(max_length=actions.VALUE_LIMIT, repr=False)] = ""
 
 
 @consent_router.get("/{connector}/start")
 async def show_start(
     request: Request, caller: PageCaller, connector: str, target_id: str = "", refused: str = ""
 ) -> Response:
-    """The page of a connection; without a target, the form that makes one."""
+    """Show the page of a connection; without a target, redirect to the form that links one."""
     require(caller, Permission.ADMINISTER)
     if not target_id:
-        await context_of(request).db.read(lambda tx: _check_connector(tx, connector))
+        if _connector(request, connector).traits.oauth is None:
+            raise Refused(
+                errors.NOT_FOUND, "This CRM does not connect with OAuth. Connect it with a token or password."
+            )
         return RedirectResponse(f"{HOME}/connect/{connector}", 303)
     return await _render(request, caller, connector, target_id, refused)
 
@@ -423,12 +398,12 @@ async def show_start(
 async def post_start(
     request: Request, caller: FormCaller, connector: str, form: Annotated[AppForm, Form()]
 ) -> Response:
-    """Keep another app of a target."""
+    """Change the app of a target."""
     require(caller, Permission.ADMINISTER)
 
     def save(tx: Tx) -> Target:
         target = _load(tx, caller, connector, form.target_id)
-        change_app(tx, target, form.client_id, form.client_secret)
+        actions.change_app(tx, target, form.client_id, form.client_secret)
         return target
 
     try:
@@ -437,22 +412,22 @@ async def post_start(
         if refused.code is not errors.INVALID:
             raise
         return await _render(request, caller, connector, form.target_id, refusal=(refused, form.client_id))
-    return RedirectResponse(start_path(target), 303)
+    return RedirectResponse(actions.start_path(target), 303)
 
 
 @consent_router.get("/callback")
 async def show_callback(request: Request, caller: PageCaller) -> Response:
-    """Return where a vendor leads a member back to; nothing happens before they say so here."""
+    """Show the page to which a vendor returns a member, who confirms here."""
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
     sent = request.query_params
     state = sent.get("state", "")
-    consent = read_consent(context.vault, state, _visitor(request, caller), context.clock.now())
-    target = await context.db.read(lambda tx: load_target(tx, caller.business_id, consent.number))
+    consent = actions.read_consent(context.vault, state, _visitor(request, caller), context.clock.now())
+    target = await context.db.read(lambda tx: actions.load_target(tx, caller.business_id, consent.number))
     code = sent.get("code", "")
     if not code:
         refused = sent.get("error", "") or DENIED
-        return RedirectResponse(f"{start_path(target)}&refused={_plain(refused)}", 303)
+        return RedirectResponse(f"{actions.start_path(target)}&refused={_plain(refused)}", 303)
     values = {
         "caller": caller, "name": target.name, "state": state, "code": code,
         "server": sent.get("accounts-server", ""),
@@ -470,34 +445,26 @@ async def post_callback(
 ) -> RedirectResponse:
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
-    consent = read_consent(context.vault, state, _visitor(request, caller), context.clock.now())
+    consent = actions.read_consent(context.vault, state, _visitor(request, caller), context.clock.now())
     base_url = context.settings.base_url
 
     def take(tx: Tx) -> Target:
-        return take_consent(tx, caller.business_id, consent, code, server, base_url)
+        return actions.take_consent(tx, caller.business_id, consent, code, server, base_url)
 
-    return RedirectResponse(start_path(await context.db.write(take)), 303)
+    return RedirectResponse(actions.start_path(await context.db.write(take)), 303)
 
 
-def _visitor(request: Request, caller: Caller) -> ConsentVisitor:
-    return ConsentVisitor(caller.business_id, caller.subject_id, hash_secret(session_token(request)))
+def _visitor(request: Request, caller: Caller) -> actions.ConsentVisitor:
+    return actions.ConsentVisitor(caller.business_id, caller.subject_id, hash_secret(session_token(request)))
 
 
 def _plain(text: str) -> str:
-    """A vendor's code as a part of an address."""
+    """Reduce a vendor's code to signs that an address may have."""
     return "".join(sign for sign in text[:60] if sign.isascii() and (sign.isalnum() or sign == "_"))
 
 
-def _check_connector(tx: Tx, name: str) -> None:
-    found = tx.ports[CrmPorts].connectors.get(name)
-    if found is None or found.traits.oauth is None:
-        raise Refused(
-            errors.NOT_FOUND, "This CRM does not connect with OAuth. Connect it with a token or password."
-        )
-
-
 def _load(tx: Tx, caller: Caller, connector: str, target_id: str) -> Target:
-    target = load_target(tx, caller.business_id, number_of(target_id))
+    target = actions.load_target(tx, caller.business_id, number_of(target_id))
     if target.connector != connector:
         raise Refused(errors.NOT_FOUND, "Connected CRM not found.")
     return target
@@ -508,55 +475,50 @@ async def _render(
     caller: Caller,
     connector: str,
     target_id: str,
-    said: str = "",
+    reason: str = "",
     refusal: tuple[Refused, str] | None = None,
 ) -> HTMLResponse:
-    """The page; after a refusal, with what is wrong and the client id that was typed, but no secret."""
+    """Render the page; after a refusal with the error and the typed client id, but no secret."""
     context = context_of(request)
-    wrong, typed = refusal or (None, "")
+    error, typed = refusal or (None, "")
 
-    def load(tx: Tx) -> Stand:
+    def load(tx: Tx) -> ConsentView:
         target = _load(tx, caller, connector, target_id)
-        return _stand(tx, target, _href(tx, request, caller, target), said)
+        exchange, vendor = find_kind_request(tx, target, CONSENT), connector_of(tx, target)
+        state = exchange.state if exchange else None
+        code = reason or (exchange.reason if exchange and state is RequestState.DEAD else "")
+        return ConsentView(
+            name=target.name,
+            label=vendor.traits.label if vendor else target.connector,
+            is_connected=target.state is not TargetState.DISCONNECTED and bool(target.secrets.get(ACCESS)),
+            is_started=target.is_active,
+            is_waiting=state is RequestState.DUE,
+            refusal=consent_text(code) if code else None,
+            href=_href(tx, request, caller, target),
+            client_id=target.settings.get(actions.CLIENT_ID, ""),
+        )
 
-    stand = await context.db.read(load)
+    view = await context.db.read(load)
     values = {
         "caller": caller,
         "connector": connector,
         "target_id": target_id,
-        "stand": stand,
-        "client_id": typed or stand.client_id,
-        "return_address": context.settings.base_url + CALLBACK,
-        "error": wrong.detail_in(translator_of(request)) if wrong else "",
+        "view": view,
+        "client_id": typed or view.client_id,
+        "return_address": context.settings.base_url + actions.CALLBACK,
+        "error": error.detail_in(translator_of(request)) if error else "",
     }
-    status = wrong.code.http_status if wrong else 200
+    status = error.code.http_status if error else 200
     return context.pages.render(request, "crm/consent.html", values, status)
 
 
 def _href(tx: Tx, request: Request, caller: Caller, target: Target) -> str:
-    """Return where the member lets us in; empty while the app is not known."""
-    context, oauth = context_of(request), oauth_of(tx, target)
-    if not (target.settings.get(CLIENT_ID) and target.secrets.get(APP_SECRET)):
+    """Return the vendor's page to grant access; empty without an app."""
+    context, oauth = context_of(request), actions.oauth_of(tx, target)
+    if not (target.settings.get(actions.CLIENT_ID) and target.secrets.get(APP_SECRET)):
         return ""
-    who, now = _visitor(request, caller), context.clock.now()
-    return consent_address(context.vault, target, oauth, who, now, context.settings.base_url)
-
-
-def _stand(tx: Tx, target: Target, href: str, said: str) -> Stand:
-    exchange, connector = find_exchange(tx, target), connector_of(tx, target)
-    state = exchange.state if exchange else None
-    reason = said or (exchange.reason if exchange and state is RequestState.DEAD else "")
-    has_tokens = target.state is not TargetState.DISCONNECTED and bool(target.secrets.get(ACCESS))
-    return Stand(
-        name=target.name,
-        label=connector.traits.label if connector else target.connector,
-        is_connected=has_tokens,
-        is_started=target.is_active,
-        is_waiting=state is RequestState.DUE,
-        refusal=consent_text(reason) if reason else None,
-        href=href,
-        client_id=target.settings.get(CLIENT_ID, ""),
-    )
+    visitor, at = _visitor(request, caller), context.clock.now()
+    return actions.consent_address(context.vault, target, oauth, visitor, at, context.settings.base_url)
 
 
 type Change = Callable[[Tx, Target], object]
@@ -570,12 +532,7 @@ async def show_integration(request: Request, caller: PageCaller, target_id: str)
 
 @dataclass(frozen=True, slots=True)
 class PageNotice:
-    """What a page says this once.
-
-    Attributes:
-        refused: what was not taken, ``at`` which form, and what was ``typed`` there (never a secret).
-        secret: a new one of the webhook in.
-    """
+    """Parts of a page that show once: a refusal and the entries of its form, or a new secret."""
 
     refused: Refused | None = None
     at: str = ""
@@ -584,56 +541,50 @@ class PageNotice:
 
 
 async def render_target(
-    request: Request, caller: Caller, target_id: str, once: PageNotice | None = None
+    request: Request, caller: Caller, target_id: str, notice: PageNotice | None = None
 ) -> HTMLResponse:
-    context, said = context_of(request), once or PageNotice()
-    refused = said.refused
+    context, notice = context_of(request), notice or PageNotice()
+    refused = notice.refused
 
     def load(tx: Tx) -> dict[str, Any]:
-        target = load_target(tx, caller.business_id, number_of(target_id))
-        (standing,) = load_standings(tx, caller.business_id, [target])
+        target = actions.load_target(tx, caller.business_id, number_of(target_id))
+        (ledger,) = actions.load_standings(tx, caller.business_id, [target])
         connectors = tx.ports[CrmPorts].connectors
         connector = connectors.get(target.connector)
         return {
-            "target": show_target(standing, connectors),
+            "target": show_target(ledger, connectors),
             "card": show_connectors({target.connector: connector})[0] if connector else None,
-            "fields": show_settings(connector.traits, said.typed or target.settings, target.secrets)
+            "fields": show_settings(connector.traits, notice.typed or target.settings, target.secrets)
             if connector
             else [],
             "asks_address": connector is not None and not connector.traits.address,
-            "check": show_check(target, find_check(tx, target)),
-            "comparing": show_comparing(connector, find_comparison(tx, target), tx.now),
+            "check": show_check(target, find_kind_request(tx, target, CHECK)),
+            "comparing": show_comparing(connector, find_kind_request(tx, target, COMPARISON), tx.now),
             "incoming_address": f"{context.settings.base_url}{incoming_path(target.number)}",
-            **_facts(target),
+            "address": target.address,
+            "created_at": target.created_at,
+            "is_open": INCOMING in target.secrets,
+            "faults": target.faults,
+            "is_sweeping": target.sweep is not Sweep.NONE,
+            "rows": len(target.mapping),
         }
 
     values = await context.db.read(load)
     values |= {
         "caller": caller,
-        "at": said.at,
+        "at": notice.at,
         "error": refused.detail_in(translator_of(request)) if refused else "",
-        "incoming_secret": said.secret,
+        "incoming_secret": notice.secret,
     }
     status = refused.code.http_status if refused else 200
     return context.pages.render(request, "crm/target.html", values, status)
-
-
-def _facts(target: Target) -> dict[str, Any]:
-    return {
-        "address": target.address,
-        "created_at": target.created_at,
-        "is_open": INCOMING in target.secrets,
-        "faults": target.faults,
-        "is_sweeping": target.sweep is not Sweep.NONE,
-        "rows": len(target.mapping),
-    }
 
 
 async def _change(request: Request, caller: Caller, target_id: str, change: Change) -> RedirectResponse:
     require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> None:
-        change(tx, load_target(tx, caller.business_id, number_of(target_id)))
+        change(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
 
     await context_of(request).db.write(work)
     return RedirectResponse(f"{HOME}/{target_id}", 303)
@@ -641,23 +592,23 @@ async def _change(request: Request, caller: Caller, target_id: str, change: Chan
 
 @router.post("/{target_id}/resume")
 async def post_resume(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    """Let leads go there: those that waited go by themselves."""
-    return await _change(request, caller, target_id, resume_target)
+    """Activate a target, and send the leads that waited."""
+    return await _change(request, caller, target_id, actions.resume_target)
 
 
 @router.post("/{target_id}/pause")
 async def post_pause(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    return await _change(request, caller, target_id, pause_target)
+    return await _change(request, caller, target_id, actions.pause_target)
 
 
 @router.post("/{target_id}/resync")
 async def post_resync(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    return await _change(request, caller, target_id, resync_target)
+    return await _change(request, caller, target_id, actions.resync_target)
 
 
 @router.post("/{target_id}/check")
 async def post_check(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    """Ask the CRM for its fields now."""
+    """Read the fields of the CRM now."""
     return await _change(request, caller, target_id, queue_check)
 
 
@@ -669,11 +620,11 @@ async def post_compare(request: Request, caller: FormCaller, target_id: str) -> 
 
 @router.post("/{target_id}/webhook")
 async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> HTMLResponse:
-    """Let it post changes, signed with a new secret, which is shown this once; one before is good no more."""
+    """Let a CRM post changes, signed with a new secret that shows once and replaces the last one."""
     require(caller, Permission.ADMINISTER)
 
     def open_it(tx: Tx) -> str:
-        return open_incoming(tx, load_target(tx, caller.business_id, number_of(target_id)))
+        return open_incoming(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
 
     secret = await context_of(request).db.write(open_it)
     setattr(request.state, SHOWN_ONCE, True)
@@ -689,30 +640,30 @@ async def post_webhook_close(request: Request, caller: FormCaller, target_id: st
 async def post_reconnect(
     request: Request, caller: FormCaller, target_id: str, form: Annotated[LinkForm, Form()]
 ) -> Response:
-    """Connect it anew, with other secrets if some are given; what waited goes there by itself."""
+    """Connect a CRM again, with new secrets if the form has some."""
     allowed = context_of(request).settings.allowed_hosts
 
     def reconnect(tx: Tx, target: Target) -> None:
-        reconnect_target(tx, target, form.address, form.given, allowed)
+        actions.reconnect_target(tx, target, form.address, form.entries, allowed)
 
     try:
         return await _change(request, caller, target_id, reconnect)
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
-        return await render_target(request, caller, target_id, PageNotice(refused, "reconnect", form.given))
+        return await render_target(request, caller, target_id, PageNotice(refused, "reconnect", form.entries))
 
 
 @router.post("/{target_id}/remove")
 async def post_remove(
     request: Request, caller: FormCaller, target_id: str, word: Annotated[str, Form(max_length=200)] = ""
 ) -> Response:
-    """Unlink it, for who writes its name: its secrets are forgotten, what is there stays there."""
+    """Unlink a CRM, for a member who types its name; its records stay there."""
 
     def remove(tx: Tx, target: Target) -> None:
         if " ".join(word.split()).casefold() != target.name.casefold():
             raise Refused(errors.INVALID, "Nothing was removed. Enter the name exactly as shown above.")
-        remove_target(tx, target)
+        actions.remove_target(tx, target)
 
     try:
         await _change(request, caller, target_id, remove)

@@ -1,1 +1,1 @@
-"""What to do next, and what is written: pure functions."""
+"""Decisions of CRM sync, as pure functions."""

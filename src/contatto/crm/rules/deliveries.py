@@ -1,40 +1,22 @@
-"""State machines of deliveries, trials and erasures, and their retry plans."""
+"""State machines of deliveries, trials and erasures, and their retry plans.
 
-from collections.abc import Callable, Iterable
+A delivery finds the lead's record, writes it, and reads it back. After a lost answer the sequence starts
+again: a record that was created meanwhile is found by our id. A record is the lead's only if it carries our
+id, or none and a contact detail of the person. For a restored CRM may assign ids anew, and two people may
+share a phone.
+
+Where people merged the records of two leads, the record stays with the lead that it names. From the other
+lead it gets only values for its empty fields, as people chose the rest.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from contatto.crm.model import (
-    ConnectorTraits,
-    CrmRecord,
-    Erased,
-    EraseRecord,
-    ErasureLevel,
-    ErasureState,
-    Exists,
-    FieldGone,
-    FindBy,
-    FindRecord,
-    FoundRecords,
-    MergeRecords,
-    Moved,
-    NoRecord,
-    Operation,
-    Payload,
-    ReadRecord,
-    Rejected,
-    Reply,
-    RetryLater,
-    TrialResult,
-    TrialRow,
-    Unsupported,
-    ValueGone,
-    Values,
-    WriteRecord,
-    Written,
-)
+from contatto.crm import model as crm
+from contatto.crm.model import ConnectorTraits, CrmRecord, FindBy, FoundRecords, Operation, Payload, Reply
 from contatto.crm.rules.mapping import leave_out
 from contatto.kit.outbound.model import RetryPlan
 
@@ -48,55 +30,55 @@ COMPARISON: Final = "crm_comparison"
 """Names of kinds; they are kept in rows and never change."""
 
 _WAITS_S: Final = (60, 300, 1_800, 7_200, *(21_600,) * 120)
-"""A minute, then slower; from half a day on every six hours for a month.
+"""A minute, then slower; after half a day every six hours, for a month.
 
-The first wait is longer than any search lag, so that what was made before an answer was lost is found.
+The first wait is longer than any search lag, so that a record of a lost answer is found.
 """
 DELIVERY_PLAN: Final = RetryPlan(_WAITS_S, timedelta(days=30))
 ERASURE_PLAN: Final = DELIVERY_PLAN
 POLL_PLAN: Final = RetryPlan(_WAITS_S)
 CHECK_PLAN: Final = POLL_PLAN
+COMPARISON_PLAN: Final = POLL_PLAN
 CONSENT_PLAN: Final = RetryPlan((1, 2, 4, 8, 15, 30, 60, 60, 60), timedelta(minutes=10))
-"""A code lives for ten minutes at the most. Source: RFC 6749, 4.1.2."""
+"""A code is valid for ten minutes at most. Source: RFC 6749, 4.1.2."""
 TRIAL_PLAN: Final = RetryPlan((60, 300))
 CHECK_EVERY_S: Final = 86_400.0
-COMPARISON_PLAN: Final = POLL_PLAN
 COMPARE_EVERY_S: Final = 86_400.0
 COMPARE_AGAIN_S: Final = 3_600.0
-"""After a comparison that found something: what was sent again is there by then."""
+"""After a comparison with differences: the leads that it sent again have arrived by then."""
 SETTLED_FOR: Final = timedelta(minutes=15)
-"""What was verified more lately need not stand in a CRM's lists yet."""
+"""Records that were verified later than this may still be absent from a CRM's lists."""
 SENT_AGAIN_AT_MOST: Final = 500
-"""Leads that one comparison sends again; the next goes on."""
+"""Leads that one comparison sends again; the next comparison continues."""
 SEARCH_LAG: Final = timedelta(seconds=60)
-"""No CRM may take longer to find what was made: no try comes sooner after one whose answer was lost."""
+"""Longest time until a CRM finds a new record: no retry after a lost answer comes sooner."""
 DIFFERS_AT_MOST: Final = 4
-"""Tries of which each read back something else than was written, before a person has to look."""
+"""Tries that read back another value, before a person has to look."""
 SOON_S: Final = 1.0
-"""Until somebody else has renewed a token."""
+"""Wait for another request that renews the token."""
 RENEWING: Final = timedelta(seconds=60)
 MOST_RENEWALS: Final = 2
 KEEP: Final = timedelta(days=90)
-"""How long deliveries are kept that have arrived."""
+"""Retention of deliveries that arrived."""
 ECHO: Final = timedelta(hours=24)
-"""How long what we wrote is known as ours when it comes back."""
+"""Time in which a change that equals our own write is an echo of it."""
 ALARM_AFTER: Final = timedelta(minutes=5)
-"""How long leads may be due at an active target, with none verified, before that is an alarm."""
-
-
+"""Time in which leads may be due at an active target without one verified, before an alarm."""
 MOST_HOPS: Final = 16
-"""Steps of one try; a CRM that sends us in circles is left alone until the next."""
+"""Steps of one try; a CRM that redirects in a circle rests until the next try."""
 DIFFERS: Final = "differs"
-TAKEN: Final = "taken_by_another_lead"
+TAKEN_RECORD: Final = "taken_by_another_lead"
 WRONG_STAYS: Final = "wrong_value_stays"
 CIRCLES: Final = "circles"
 NOT_THERE: Final = "not_there_yet"
 
-type Agrees = Callable[[str, str, str], bool]
-"""Whether a field that was read says what was written: field, written, found."""
+type ValueComparison = Callable[[str, str, str], bool]
+"""A connector's comparison of a field, the value that was written, and the value that was read."""
 
 
 class DeliveryStage(StrEnum):
+    """The last operation of a delivery; ``OTHER`` reads the next record to merge."""
+
     FIND = "find"
     LOOK = "look"
     CLEAR = "clear"
@@ -108,24 +90,21 @@ class DeliveryStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryCourse:
-    """Where a delivery stands.
+    """State of a delivery.
 
     Attributes:
-        payload: what is written.
-        stage: what was asked last.
-        finds: ways to look for the record that were not tried yet; the first is the one that is asked.
-        stored_id: the record as we knew it, while it is still to be looked at.
-        record_id: the record that is written to.
+        finds: ways to find the record that were not tried yet; the first is the current one.
+        stored_id: the record that we know, until it is read.
+        record_id: the record to write.
         merge_ids: records of leads that were merged into this one, still to be merged.
-        left_out: fields that the CRM did not take.
-        is_named: the CRM itself named ``stored_id`` as the person's record, so there is no other.
-        moved_from: the record as we knew it, which the CRM made part of ``stored_id``.
-        shared_with: our id of the lead whose record ``record_id`` is, where that is another one.
-        is_elsewhere: the record as we knew it is another lead's by now, so ``merge_ids`` are looked at: any
-            may be the lead's own. The last of them is the record that we knew.
+        left_out: fields that the CRM refused.
+        is_named: the CRM itself named ``stored_id`` as the person's record, so there is only this one.
+        moved_from: the record that we knew, which people merged into ``stored_id``.
+        shared_with: our id of the lead that owns ``record_id``, where that is another lead.
+        is_elsewhere: the record that we knew belongs to another lead now, so ``merge_ids`` are read: one may
+            be the lead's own. The last of them is the record that we knew.
         is_cleared: the record was read for values that members marked wrong.
-        is_look: nothing is written: a record that carries our id is looked for.
-        hops: steps so far.
+        is_look: nothing is written, only a record with our id is searched.
     """
 
     payload: Payload
@@ -146,10 +125,7 @@ class DeliveryCourse:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """The delivery is through: verified if it was read back, else sent.
-
-    ``reason`` says what the CRM did not take of it; mostly nothing.
-    """
+    """A finished delivery, verified if it was read back; ``reason`` is what the CRM did not accept of it."""
 
     record_id: str
     is_verified: bool
@@ -158,7 +134,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """It does not go on now; ``is_final`` when no repeat will change that."""
+    """A failed try; ``is_final`` when no retry will help."""
 
     reason: str
     is_final: bool
@@ -168,73 +144,78 @@ type DeliveryTurn = DeliveryCourse | Arrived | Halt
 
 
 def begin_course(traits: ConnectorTraits, payload: Payload, ids: tuple[str, ...] = ()) -> DeliveryCourse:
-    """The first step of a delivery: our id is looked for first, whatever we remember.
+    """Return the first step of a delivery, which searches our id.
 
-    ``ids`` are the CRM's that may lead to the lead's record, first what was known as its own.
+    ``ids`` are records that may be the lead's, its own first.
     """
-    contacts = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone, FindBy.EXTERNAL_ID: "ours"}
-    finds = tuple(each for each in traits.finds_by if contacts[each])
-    if not traits.reads_back:  # nothing says what is there, so a field without a right value is cleared
+    contacts = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone}
+    finds = tuple(way for way in traits.finds_by if contacts.get(way, payload.external_id))
+    if not traits.reads_back:  # the current values are unknown, so a field without a right value is cleared
         payload = replace(payload, values=dict.fromkeys(payload.wrong, "") | payload.values)
-    course = DeliveryCourse(payload, finds=finds, stored_id=ids[0] if ids else "", merge_ids=ids[1:])
-    return _look_on(course)
+    return _search(DeliveryCourse(payload, finds=finds, stored_id=ids[0] if ids else "", merge_ids=ids[1:]))
 
 
 def look_course(payload: Payload) -> DeliveryCourse:
-    """Look whether there is a record with our id, and no more."""
+    """Return the first step of a search for a record with our id, which writes nothing."""
     return DeliveryCourse(payload, DeliveryStage.FIND, (FindBy.EXTERNAL_ID,), is_look=True)
 
 
-def _look_on(course: DeliveryCourse) -> DeliveryCourse:
-    """Look for the record in the next way; the stored one is looked at before contact details are."""
-    if course.finds and course.finds[0] is FindBy.EXTERNAL_ID:
-        return replace(course, stage=DeliveryStage.FIND)
-    if course.stored_id:
+def _search(course: DeliveryCourse) -> DeliveryCourse:
+    """Search the record in the next way: our id, then the stored record, then contact details."""
+    is_by_id = bool(course.finds) and course.finds[0] is FindBy.EXTERNAL_ID
+    if course.stored_id and not is_by_id:
         return replace(course, stage=DeliveryStage.LOOK)
-    if course.finds:
-        return replace(course, stage=DeliveryStage.FIND)
-    return replace(course, stage=DeliveryStage.WRITE)
+    return replace(course, stage=DeliveryStage.FIND if course.finds else DeliveryStage.WRITE)
 
 
 def operation_of(course: DeliveryCourse) -> Operation:
-    """What is asked at this step."""
+    """Return the operation of a step."""
     payload = course.payload
     if course.stage is DeliveryStage.FIND:
-        by = course.finds[0]
-        values = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone}
-        return FindRecord(by, values.get(by, payload.external_id))
+        contacts = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone}
+        return crm.FindRecord(course.finds[0], contacts.get(course.finds[0], payload.external_id))
     if course.stage is DeliveryStage.CLEAR:
-        return ReadRecord(course.record_id, tuple(payload.wrong))
+        return crm.ReadRecord(course.record_id, tuple(payload.wrong))
     if course.stage in (DeliveryStage.LOOK, DeliveryStage.CHECK, DeliveryStage.OTHER):
-        looked_at = {DeliveryStage.LOOK: course.stored_id, DeliveryStage.CHECK: course.record_id}
-        return ReadRecord(looked_at.get(course.stage) or course.merge_ids[0], tuple(payload.values))
+        record_ids = {DeliveryStage.LOOK: course.stored_id, DeliveryStage.CHECK: course.record_id}
+        return crm.ReadRecord(record_ids.get(course.stage) or course.merge_ids[0], tuple(payload.values))
     if course.stage is DeliveryStage.MERGE:
-        return MergeRecords(course.merge_ids[0], course.record_id)
-    at = datetime.fromisoformat(payload.occurred_at)
-    written = values_for(payload, course.record_id)
-    note = "" if course.shared_with else payload.note
-    external_id = course.shared_with or payload.external_id
-    return WriteRecord(
-        course.record_id or None, external_id, payload.revision, written, note, at, payload.wrong
+        return crm.MergeRecords(course.merge_ids[0], course.record_id)
+    return crm.WriteRecord(
+        course.record_id or None,
+        course.shared_with or payload.external_id,
+        payload.revision,
+        values_for(payload, course.record_id),
+        "" if course.shared_with else payload.note,
+        datetime.fromisoformat(payload.occurred_at),
+        payload.wrong,
     )
 
 
 def values_for(payload: Payload, record_id: str) -> dict[str, str]:
-    """What is written to a record; a new one ("") has its stand-ins too."""
+    """Return the values to write; a new record ("") gets its stand-ins too."""
     return payload.values if record_id else payload.stand_ins | payload.values
 
 
-def next_turn(traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, agrees: Agrees) -> DeliveryTurn:
-    """The next step after a reply that concerns the record; tokens are the engine's own business."""
+def next_turn(
+    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
+) -> DeliveryTurn:
+    """Return the next step after a reply about the record; the engine renews tokens."""
     if course.hops >= MOST_HOPS:
         return Halt(CIRCLES, is_final=False)
     course = replace(course, hops=course.hops + 1)
-    if isinstance(reply, RetryLater | Rejected):
-        return Halt(reply.reason, is_final=isinstance(reply, Rejected))
-    if isinstance(reply, Moved):
+    if isinstance(reply, crm.RetryLater | crm.Rejected):
+        return Halt(reply.reason, is_final=isinstance(reply, crm.Rejected))
+    if isinstance(reply, crm.Moved):
         return _follow(course, reply.record_id)
-    if isinstance(reply, FieldGone | ValueGone):
-        return _without(course, reply.field)
+    if isinstance(reply, crm.FieldGone | crm.ValueGone):
+        payload, left_out = leave_out(course.payload, reply.field), (*course.left_out, reply.field)
+        without = replace(course, payload=payload, stage=DeliveryStage.WRITE, left_out=left_out)
+        return without if reply.field in course.payload.values else Halt("mapping", is_final=True)
+    if course.stage is DeliveryStage.MERGE:  # the record is read back once more; a deleted one needs no merge
+        into_id = reply.record_id if isinstance(reply, crm.Written) else ""
+        course = replace(course, stage=DeliveryStage.CHECK, record_id=into_id or course.record_id, hops=0)
+        return replace(course, merge_ids=course.merge_ids[1:])
     stages = {
         DeliveryStage.FIND: _after_find,
         DeliveryStage.LOOK: _after_look,
@@ -242,124 +223,90 @@ def next_turn(traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, agr
         DeliveryStage.WRITE: _after_write,
         DeliveryStage.CHECK: _after_check,
         DeliveryStage.OTHER: _after_other,
-        DeliveryStage.MERGE: _after_merge,
     }
-    turn = stages[course.stage](traits, course, reply, agrees)
-    return _look_for_wrong(turn) if isinstance(turn, DeliveryCourse) and traits.reads_back else turn
-
-
-def _look_for_wrong(course: DeliveryCourse) -> DeliveryCourse:
-    """Before a record is changed, look whether it holds values that members marked wrong."""
-    is_change = course.stage is DeliveryStage.WRITE and course.record_id != "" and not course.shared_with
-    if is_change and course.payload.wrong and not course.is_cleared:
-        return replace(course, stage=DeliveryStage.CLEAR)
-    return course
+    turn = stages[course.stage](traits, course, reply, is_same)
+    if isinstance(turn, DeliveryCourse) and turn.stage is DeliveryStage.WRITE and traits.reads_back:
+        # Before a change the record is read for values that members marked wrong.
+        may_be_wrong = turn.record_id != "" and not turn.shared_with and bool(turn.payload.wrong)
+        if may_be_wrong and not turn.is_cleared:
+            turn = replace(turn, stage=DeliveryStage.CLEAR)
+    return turn
 
 
 def _follow(course: DeliveryCourse, record_id: str) -> DeliveryTurn:
-    """Look at the record that another one became."""
+    """Continue with the record that another one became."""
     if course.stage is DeliveryStage.MERGE:
         return replace(course, stage=DeliveryStage.CHECK, merge_ids=course.merge_ids[1:], hops=0)
     if course.stage is DeliveryStage.OTHER:
-        return _merge_on(replace(course, merge_ids=(record_id, *course.merge_ids[1:])))
+        return _merge_next(replace(course, merge_ids=(record_id, *course.merge_ids[1:])))
     moved_from = course.moved_from or course.stored_id or course.record_id
     return replace(_go_to(course, record_id), moved_from=moved_from, shared_with="")
 
 
 def _go_to(course: DeliveryCourse, record_id: str) -> DeliveryCourse:
-    """Look at the record that the CRM names."""
+    """Read the record that the CRM names."""
     return replace(course, stage=DeliveryStage.LOOK, stored_id=record_id, record_id="", is_named=True)
 
 
-def _without(course: DeliveryCourse, name: str) -> DeliveryTurn:
-    if name not in course.payload.values:
-        return Halt("mapping", is_final=True)
-    payload = leave_out(course.payload, name)
-    return replace(course, payload=payload, stage=DeliveryStage.WRITE, left_out=(*course.left_out, name))
-
-
-def is_ours(payload: Payload, record: CrmRecord, agrees: Agrees) -> bool:
-    """Return whether a record is the lead's: by our id, or without any by a contact detail of the person."""
+def is_ours(payload: Payload, record: CrmRecord, is_same: ValueComparison) -> bool:
+    """Return whether a record is the lead's: by our id, or without one by a contact detail."""
     if record.external_id:
-        return record.external_id in (payload.external_id, *payload.former_ids)
+        return is_takable(payload, record)
     return any(
-        text and agrees(name, text, record.values.get(name, ""))
+        text and is_same(name, text, record.values.get(name, ""))
         for name, text in payload.values.items()
         if text in (payload.email, payload.phone)
     )
 
 
 def is_takable(payload: Payload, record: CrmRecord) -> bool:
-    """Whether a record that was found by a contact detail may become the lead's: no other lead has it."""
+    """Return whether a record may become the lead's, as no other lead has it."""
     return not record.external_id or record.external_id in (payload.external_id, *payload.former_ids)
 
 
 def _after_find(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, agrees: Agrees
+    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
 ) -> DeliveryTurn:
-    finds = course.finds[1:]
-    records: Iterable[CrmRecord] = reply.records if isinstance(reply, FoundRecords) else ()
-    first = next((record for record in records if is_takable(course.payload, record)), None)
-    if first is None:
-        return _look_on(replace(course, finds=finds))
-    return replace(course, stage=DeliveryStage.WRITE, record_id=first.id)
+    for record in reply.records if isinstance(reply, FoundRecords) else ():
+        if is_takable(course.payload, record):
+            return replace(course, stage=DeliveryStage.WRITE, record_id=record.id)
+    return _search(replace(course, finds=course.finds[1:]))
 
 
 def _after_look(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, agrees: Agrees
+    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
 ) -> DeliveryTurn:
-    looked_at, is_named = course.stored_id, course.is_named
+    stored_id, is_named = course.stored_id, course.is_named
     course = replace(course, stored_id="", is_named=False)
     if isinstance(reply, FoundRecords) and reply.records:
         record = reply.records[0]
-        if is_takable(course.payload, record) if is_named else is_ours(course.payload, record, agrees):
-            return replace(_settled_on(course), stage=DeliveryStage.WRITE, record_id=record.id or looked_at)
+        if is_takable(course.payload, record) if is_named else is_ours(course.payload, record, is_same):
+            if course.is_elsewhere:  # the record that we knew is another lead's: it is not merged
+                course = replace(course, merge_ids=course.merge_ids[:-1], is_elsewhere=False)
+            return replace(course, stage=DeliveryStage.WRITE, record_id=record.id or stored_id)
         if is_named and course.moved_from and not course.merge_ids:
             return _share(course, record)
         if is_named and not course.moved_from:
-            return Halt(TAKEN, is_final=True)
-    if course.merge_ids and (course.moved_from or course.is_elsewhere):
-        return _look_elsewhere(course)
-    return _look_on(course)
-
-
-def _settled_on(course: DeliveryCourse) -> DeliveryCourse:
-    """What leads to another lead's record is not looked at any more, nor merged."""
-    if not course.is_elsewhere:
-        return course
-    return replace(course, merge_ids=course.merge_ids[:-1], is_elsewhere=False)
-
-
-def _look_elsewhere(course: DeliveryCourse) -> DeliveryCourse:
-    """One that was merged into it may have a record: one of its own is better than a part in another's."""
-    following, *others = course.merge_ids
-    known = () if course.is_elsewhere else (course.moved_from,)
-    return replace(
-        course,
-        stage=DeliveryStage.LOOK,
-        stored_id=following,
-        merge_ids=(*others, *known),
-        moved_from="",
-        is_elsewhere=True,
-        hops=0,
-    )
+            return Halt(TAKEN_RECORD, is_final=True)
+    if not course.merge_ids or not (course.moved_from or course.is_elsewhere):
+        return _search(course)
+    # A lead that was merged into this one may have a record: an own record is better than a shared one.
+    following, *remaining = course.merge_ids
+    merge_ids = (*remaining,) if course.is_elsewhere else (*remaining, course.moved_from)
+    course = replace(course, stage=DeliveryStage.LOOK, stored_id=following, merge_ids=merge_ids)
+    return replace(course, moved_from="", is_elsewhere=True, hops=0)
 
 
 def _share(course: DeliveryCourse, record: CrmRecord) -> DeliveryTurn:
-    """Give another lead's record what it has no value of; nothing of that lead is written over."""
+    """Fill the empty fields of another lead's record; none of its values is overwritten."""
     blank = {name: text for name, text in course.payload.values.items() if not record.values.get(name)}
-    shared = replace(
-        course,
-        payload=replace(course.payload, values=blank),
-        stage=DeliveryStage.WRITE,
-        record_id=record.id,
-        shared_with=record.external_id,
-    )
-    return shared if blank else _arrived(shared, is_verified=False)
+    payload = replace(course.payload, values=blank)
+    course = replace(course, payload=payload, record_id=record.id, shared_with=record.external_id)
+    return replace(course, stage=DeliveryStage.WRITE) if blank else _arrived(course, is_verified=False)
 
 
 def _arrived(course: DeliveryCourse, *, is_verified: bool) -> Arrived:
-    """A shared record is none of this lead's own: it is remembered as what leads there, and as sent."""
+    """Return the end of a delivery; a shared record counts as sent, under the id that leads to it."""
     if course.shared_with:
         return Arrived(course.moved_from, is_verified=False)
     stays = any(name in course.payload.wrong for name in course.left_out)
@@ -367,87 +314,77 @@ def _arrived(course: DeliveryCourse, *, is_verified: bool) -> Arrived:
 
 
 def _after_clear(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, agrees: Agrees
+    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
 ) -> DeliveryTurn:
-    """Clear the fields that hold nothing but wrong values; what people wrote there stays."""
-    there = reply.records[0].values if isinstance(reply, FoundRecords) and reply.records else {}
-    empty = {
+    """Clear the fields that hold only wrong values; other values that people wrote there stay."""
+    current = reply.records[0].values if isinstance(reply, FoundRecords) and reply.records else {}
+    cleared = {
         name: ""
-        for name, values in course.payload.wrong.items()
-        if there.get(name)
+        for name, wrong_values in course.payload.wrong.items()
+        if current.get(name)
         and name not in course.payload.values
-        and all(any(agrees(name, value, part) for value in values) for part in there[name].split(", "))
+        and all(
+            any(is_same(name, wrong, part) for wrong in wrong_values) for part in current[name].split(", ")
+        )
     }
-    payload = replace(course.payload, values=course.payload.values | empty)
+    payload = replace(course.payload, values=course.payload.values | cleared)
     return replace(course, payload=payload, stage=DeliveryStage.WRITE, is_cleared=True)
 
 
 def _after_write(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, agrees: Agrees
+    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
 ) -> DeliveryTurn:
-    if isinstance(reply, Written):
-        found = replace(course, record_id=reply.record_id or course.record_id)
+    if isinstance(reply, crm.Written):
+        course = replace(course, record_id=reply.record_id or course.record_id)
         if not traits.reads_back:
-            return _arrived(found, is_verified=False)
-        return replace(found, stage=DeliveryStage.CHECK)
-    if isinstance(reply, Exists) and reply.record_id not in ("", course.record_id):
+            return _arrived(course, is_verified=False)
+        return replace(course, stage=DeliveryStage.CHECK)
+    if isinstance(reply, crm.Exists):
+        if reply.record_id in ("", course.record_id):
+            return Halt("exists", is_final=True)
         return replace(_go_to(course, reply.record_id), moved_from="", shared_with="")
-    if isinstance(reply, Exists):
-        return Halt("exists", is_final=True)
-    if isinstance(reply, NoRecord) and course.record_id:
-        is_shared = course.shared_with != ""  # what it was is for the next try to find out
-        return Halt(NOT_THERE, is_final=False) if is_shared else _look_on(replace(course, record_id=""))
-    return Halt("unsupported" if isinstance(reply, Unsupported) else "unreadable", is_final=True)
+    if isinstance(reply, crm.NoRecord) and course.record_id:
+        # The next try finds out what became of a shared record.
+        is_shared = course.shared_with != ""
+        return Halt(NOT_THERE, is_final=False) if is_shared else _search(replace(course, record_id=""))
+    return Halt("unsupported" if isinstance(reply, crm.Unsupported) else "unreadable", is_final=True)
 
 
 def _after_check(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, agrees: Agrees
+    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
 ) -> DeliveryTurn:
     if not isinstance(reply, FoundRecords) or not reply.records:
         return Halt(NOT_THERE, is_final=False)
-    record = reply.records[0]
-    wrong = [
-        name
-        for name, text in course.payload.values.items()
-        if not agrees(name, text, record.values.get(name, ""))
-    ]
-    if wrong:
-        return Halt(f"{DIFFERS}_{wrong[0]}"[:64], is_final=False)
-    return _merge_on(course) if traits.merges else _arrived(course, is_verified=True)
+    current = reply.records[0].values
+    for name, text in course.payload.values.items():
+        if not is_same(name, text, current.get(name, "")):
+            return Halt(f"{DIFFERS}_{name}"[:64], is_final=False)
+    return _merge_next(course) if traits.merges else _arrived(course, is_verified=True)
 
 
-def _merge_on(course: DeliveryCourse) -> DeliveryTurn:
-    """Look at the next record that is to become a part of this one, which one of them may be by now."""
-    others = tuple(each for each in course.merge_ids if each != course.record_id)
-    if others:
-        return replace(course, stage=DeliveryStage.OTHER, merge_ids=others)
-    return _arrived(course, is_verified=True)
+def _merge_next(course: DeliveryCourse) -> DeliveryTurn:
+    """Read the next record to merge; people may have merged it into this one already."""
+    merge_ids = tuple(record_id for record_id in course.merge_ids if record_id != course.record_id)
+    if not merge_ids:
+        return _arrived(course, is_verified=True)
+    return replace(course, stage=DeliveryStage.OTHER, merge_ids=merge_ids)
 
 
 def _after_other(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, agrees: Agrees
+    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
 ) -> DeliveryTurn:
-    """What people made part of another lead's record, or a restored CRM gave to a stranger, is not merged."""
+    """Merge a record that is ours, and skip one that is another lead's or a stranger's now."""
     records = reply.records if isinstance(reply, FoundRecords) else ()
-    if any(is_ours(course.payload, record, agrees) for record in records):
+    if any(is_ours(course.payload, record, is_same) for record in records):
         return replace(course, stage=DeliveryStage.MERGE)
-    return _merge_on(replace(course, merge_ids=course.merge_ids[1:], hops=0))
-
-
-def _after_merge(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, agrees: Agrees
-) -> DeliveryTurn:
-    """A record that was gone needs no merge; what is merged is read back once more."""
-    into = reply.record_id if isinstance(reply, Written) and reply.record_id else course.record_id
-    merge_ids = course.merge_ids[1:]
-    return replace(course, stage=DeliveryStage.CHECK, merge_ids=merge_ids, record_id=into, hops=0)
+    return _merge_next(replace(course, merge_ids=course.merge_ids[1:], hops=0))
 
 
 @dataclass(frozen=True, slots=True)
 class TrialCourse:
-    """Where a trial stands: looking for the record, or reading the one that would be written to.
+    """State of a trial: a search, or a read of the record that a delivery would write.
 
-    ``asked_at`` is when a member asked for it, so that one that was asked for meanwhile is told apart.
+    ``asked_at`` is when a member started it; another value means a newer trial.
     """
 
     course: DeliveryCourse
@@ -455,39 +392,41 @@ class TrialCourse:
     asked_at: datetime | None = None
 
 
-type TrialTurn = TrialCourse | TrialResult | Halt
+type TrialTurn = TrialCourse | crm.TrialResult | Halt
 
 
-def begin_trial(traits: ConnectorTraits, payload: Payload, ids: tuple[str, ...]) -> TrialCourse | TrialResult:
-    """The first step; at once the result for a CRM that is not looked into."""
+def begin_trial(
+    traits: ConnectorTraits, payload: Payload, ids: tuple[str, ...]
+) -> TrialCourse | crm.TrialResult:
+    """Return the first step, or at once the result for a CRM that cannot be read."""
     return _before_write(begin_course(traits, payload, ids))
 
 
 def trial_operation(trial: TrialCourse) -> Operation:
-    """What is asked at this step."""
+    """Return the operation of a step."""
     if trial.is_reading:
-        return ReadRecord(trial.course.record_id, tuple(trial.course.payload.values))
+        return crm.ReadRecord(trial.course.record_id, tuple(trial.course.payload.values))
     return operation_of(trial.course)
 
 
-def next_trial_turn(traits: ConnectorTraits, trial: TrialCourse, reply: Reply, agrees: Agrees) -> TrialTurn:
-    """The next step after a reply, or what would be written."""
+def next_trial_turn(
+    traits: ConnectorTraits, trial: TrialCourse, reply: Reply, is_same: ValueComparison
+) -> TrialTurn:
+    """Return the next step after a reply, or what a delivery would write."""
     if trial.is_reading:
-        if isinstance(reply, RetryLater):
-            return Halt(reply.reason, is_final=False)
-        if isinstance(reply, Rejected):
-            return Halt(reply.reason, is_final=True)
-        known = reply.records[0].values if isinstance(reply, FoundRecords) and reply.records else {}
-        return compare(trial.course.payload, trial.course.record_id, known, agrees)
-    turn = next_turn(traits, trial.course, reply, agrees)
+        if isinstance(reply, crm.RetryLater | crm.Rejected):
+            return Halt(reply.reason, is_final=isinstance(reply, crm.Rejected))
+        current = reply.records[0].values if isinstance(reply, FoundRecords) and reply.records else {}
+        return compare(trial.course.payload, trial.course.record_id, current, is_same)
+    turn = next_turn(traits, trial.course, reply, is_same)
     if isinstance(turn, Halt):
         return turn
-    if isinstance(turn, Arrived):  # another lead's record, which has a value of everything
-        return TrialResult(turn.record_id, (), "")
+    if isinstance(turn, Arrived):  # another lead's record, which has a value in each field
+        return crm.TrialResult(turn.record_id, (), "")
     return _before_write(turn)
 
 
-def _before_write(course: DeliveryCourse) -> TrialCourse | TrialResult:
+def _before_write(course: DeliveryCourse) -> TrialCourse | crm.TrialResult:
     if course.stage is not DeliveryStage.WRITE:
         return TrialCourse(course)
     if course.record_id:
@@ -495,22 +434,18 @@ def _before_write(course: DeliveryCourse) -> TrialCourse | TrialResult:
     return compare(course.payload, "", {}, lambda field, written, found: False)
 
 
-def compare(payload: Payload, record_id: str, known: Values, agrees: Agrees) -> TrialResult:
-    """What is there and what would be, field by field."""
-    rows = tuple(
-        TrialRow(
-            name,
-            payload.sources.get(name, ""),
-            known.get(name, ""),
-            text,
-            agrees=agrees(name, text, known.get(name, "")),
-        )
-        for name, text in values_for(payload, record_id).items()
-    )
-    return TrialResult(record_id, rows, payload.note)
+def compare(
+    payload: Payload, record_id: str, current: crm.Values, is_same: ValueComparison
+) -> crm.TrialResult:
+    """Compare a record's current values with those that a delivery would write, by field."""
+    rows = []
+    for name, text in values_for(payload, record_id).items():
+        before = current.get(name, "")
+        source = payload.sources.get(name, "")
+        rows.append(crm.TrialRow(name, source, before, text, agrees=is_same(name, text, before)))
+    return crm.TrialResult(record_id, tuple(rows), payload.note)
 
 
-MOST_ERASURE_HOPS: Final = 16
 STILL_THERE: Final = "still_there"
 NOT_OURS: Final = "not_ours"
 SHARED: Final = "shared_record"
@@ -525,10 +460,11 @@ class EraseStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EraseCourse:
-    """Where an erasure stands.
+    """State of an erasure: find, erase, and read until nothing is found.
 
-    ``stored_id`` is the record as we knew it, until it was looked at; ``is_moved`` says that the CRM made it
-    part of another one.
+    A record is erased only if it carries our id, or is the successor of ours and no other lead has it. Where
+    a CRM stores no id of ours, it is the record that we wrote. ``stored_id`` is the record that we know,
+    until it is read; ``is_moved`` means that people merged it into another one.
     """
 
     external_id: str
@@ -542,15 +478,15 @@ class EraseCourse:
 
 @dataclass(frozen=True, slots=True)
 class ErasureSettled:
-    """How far it came in the end."""
+    """End of an erasure."""
 
-    state: ErasureState
+    state: crm.ErasureState
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ErasurePending:
-    """A read still finds the person: some CRMs take a while, or another lead's erasure is on its way."""
+    """A read that still finds the person, as some CRMs take a while."""
 
     reason: str
 
@@ -559,9 +495,9 @@ type EraseTurn = EraseCourse | ErasureSettled | ErasurePending
 
 
 def begin_erasure(traits: ConnectorTraits, external_id: str, stored_id: str) -> EraseTurn:
-    """The first step."""
-    if traits.erases is ErasureLevel.NONE:
-        return ErasureSettled(ErasureState.UNSUPPORTED)
+    """Return the first step."""
+    if traits.erases is crm.ErasureLevel.NONE:
+        return ErasureSettled(crm.ErasureState.UNSUPPORTED)
     if FindBy.EXTERNAL_ID in traits.finds_by:
         return EraseCourse(external_id, EraseStage.FIND, stored_id)
     if not traits.reads_back:
@@ -570,37 +506,37 @@ def begin_erasure(traits: ConnectorTraits, external_id: str, stored_id: str) -> 
 
 
 def _look(course: EraseCourse) -> EraseTurn:
-    if course.stored_id:
-        return replace(course, stage=EraseStage.LOOK)
-    return _finished(course)
+    return replace(course, stage=EraseStage.LOOK) if course.stored_id else _finished(course)
 
 
 def _finished(course: EraseCourse) -> ErasureSettled:
-    return ErasureSettled(ErasureState.PARTIAL if course.is_partial else ErasureState.FINISHED)
+    return ErasureSettled(crm.ErasureState.PARTIAL if course.is_partial else crm.ErasureState.FINISHED)
 
 
 def erasing_operation(course: EraseCourse) -> Operation:
-    """What is asked at this step."""
+    """Return the operation of a step."""
     if course.stage is EraseStage.FIND:
-        return FindRecord(FindBy.EXTERNAL_ID, course.external_id)
-    if course.stage is EraseStage.LOOK:
-        return ReadRecord(course.stored_id)
-    if course.stage is EraseStage.PROVE:
-        return ReadRecord(course.record_id)
-    return EraseRecord(course.record_id, course.external_id)
+        return crm.FindRecord(FindBy.EXTERNAL_ID, course.external_id)
+    if course.stage is EraseStage.ERASE:
+        return crm.EraseRecord(course.record_id, course.external_id)
+    return crm.ReadRecord(course.stored_id if course.stage is EraseStage.LOOK else course.record_id)
 
 
 def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    """The next step after a reply."""
-    if course.hops >= MOST_ERASURE_HOPS:
-        return ErasurePending("circles")
+    """Return the next step after a reply."""
+    if course.hops >= MOST_HOPS:
+        return ErasurePending(CIRCLES)
     course = replace(course, hops=course.hops + 1)
-    if isinstance(reply, Rejected):
-        return ErasureSettled(ErasureState.FAILED, reply.reason)
-    if isinstance(reply, Unsupported):
-        return ErasureSettled(ErasureState.UNSUPPORTED)
+    if isinstance(reply, crm.Rejected):
+        return ErasureSettled(crm.ErasureState.FAILED, reply.reason)
+    if isinstance(reply, crm.Unsupported):
+        return ErasureSettled(crm.ErasureState.UNSUPPORTED)
+    if course.stage is EraseStage.FIND:
+        for record in reply.records if isinstance(reply, FoundRecords) else ():
+            if record.external_id in ("", course.external_id):
+                return replace(course, stage=EraseStage.ERASE, record_id=record.id)
+        return _look(course)
     stages = {
-        EraseStage.FIND: _after_erasure_find,
         EraseStage.LOOK: _after_erasure_look,
         EraseStage.ERASE: _after_erase,
         EraseStage.PROVE: _after_proof,
@@ -608,42 +544,38 @@ def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
     return stages[course.stage](traits, course, reply)
 
 
-def _after_erasure_find(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    records = reply.records if isinstance(reply, FoundRecords) else ()
-    ours = (record.id for record in records if record.external_id in ("", course.external_id))
-    first = next(ours, None)
-    return _look(course) if first is None else replace(course, stage=EraseStage.ERASE, record_id=first)
-
-
 def _after_erasure_look(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    looked_at, course = course.stored_id, replace(course, stored_id="")
-    if isinstance(reply, Moved):
+    stored_id, course = course.stored_id, replace(course, stored_id="")
+    if isinstance(reply, crm.Moved):
         return replace(course, stage=EraseStage.LOOK, stored_id=reply.record_id, is_moved=True)
     if not isinstance(reply, FoundRecords) or not reply.records:
         return _finished(course)
-    keeps_ids = FindBy.EXTERNAL_ID in traits.finds_by
-    is_ours = reply.records[0].external_id in (course.external_id, *([""] if course.is_moved else []))
-    if not keeps_ids or is_ours:
-        return replace(course, stage=EraseStage.ERASE, record_id=reply.records[0].id or looked_at)
-    if reply.records[0].external_id and course.is_moved:
-        return ErasurePending(SHARED)  # it holds two leads: it goes with the other one, or a person decides
-    if reply.records[0].external_id:
-        return _finished(course)  # it belongs to somebody else by now
-    return ErasureSettled(ErasureState.FAILED, NOT_OURS)
+    record = reply.records[0]
+    is_unnamed = course.is_moved and not record.external_id
+    has_no_ids = FindBy.EXTERNAL_ID not in traits.finds_by
+    if has_no_ids or is_unnamed or record.external_id == course.external_id:
+        return replace(course, stage=EraseStage.ERASE, record_id=record.id or stored_id)
+    if not record.external_id:
+        return ErasureSettled(crm.ErasureState.FAILED, NOT_OURS)
+    if course.is_moved:
+        return ErasurePending(
+            SHARED
+        )  # the record holds two leads: it goes with the other, or a person decides
+    return _finished(course)  # the record belongs to another lead now
 
 
 def _after_erase(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    is_partial = course.is_partial or (isinstance(reply, Erased) and reply.is_partial)
+    is_partial = course.is_partial or (isinstance(reply, crm.Erased) and reply.is_partial)
     course = replace(course, is_partial=is_partial)
-    if not isinstance(reply, Erased | NoRecord | Moved):
-        return ErasureSettled(ErasureState.FAILED, "unreadable")
+    if not isinstance(reply, crm.Erased | crm.NoRecord | crm.Moved):
+        return ErasureSettled(crm.ErasureState.FAILED, "unreadable")
     if not traits.reads_back or not course.record_id:
         return _finished(course)
     return replace(course, stage=EraseStage.PROVE)
 
 
 def _after_proof(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    """Nothing may be there under the id, and then nothing may be found by our id either."""
+    """Check that no record has the CRM's id any more, and then that none carries ours."""
     if isinstance(reply, FoundRecords):
         return ErasurePending(STILL_THERE)
     if FindBy.EXTERNAL_ID not in traits.finds_by:

@@ -29,12 +29,12 @@ LAST_NAME: Final = "last_name"
 STATUS: Final = "status"
 OWNER: Final = "owner"
 ANSWER: Final = "answer:"
-"""Begins the name of an answer to a form; the question's own words follow."""
+"""Prefix of the name of an answer to a form; the question follows."""
 PLAIN_SOURCES: Final = (
     NAME,
     FIRST_NAME,
     LAST_NAME,
-    *(each.value for each in Field),
+    *(contact.value for contact in Field),
     STATUS,
     OWNER,
     "labels",
@@ -50,12 +50,12 @@ PLAIN_SOURCES: Final = (
     "ad_name",
     "form_name",
 )
-"""All but the answers. The last name is the whole name where there is one word; ``owner`` is an address."""
+"""All sources but answers. A name of one word is the last name; ``owner`` is an e-mail address."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeadSnapshot:
-    """All that is known of a lead at a moment, as texts by the names of ``PLAIN_SOURCES`` and of answers.
+    """Texts of a lead at a moment, by the names of ``PLAIN_SOURCES`` and answers.
 
     ``wrong`` has the contact values that members marked wrong, by their sources.
     """
@@ -67,21 +67,21 @@ class LeadSnapshot:
 
 
 NOTE_LIMIT: Final = 10_000
-"""Most characters of a note; no CRM takes more in one text, and none of ours is longer in earnest."""
-_NOTED: Final = (NAME, *(field.value for field in Field))
-"""What goes into the note if it has no field, beside the answers: nothing that the person said is lost."""
+"""Most characters of a note, as no CRM accepts a longer text."""
+_NOTED: Final = (NAME, *(contact.value for contact in Field))
+"""Sources that go into the note if they have no field, as answers do: no word of the person is lost."""
 _PHONES: Final = (Field.PHONE.value, Field.WHATSAPP.value)
 
 
 def default_mapping(traits: ConnectorTraits) -> tuple[MappedField, ...]:
-    """The mapping that a target begins with."""
+    """Return the first mapping of a target."""
     if traits.takes_anything and not traits.defaults:
         return tuple(MappedField(source, source) for source in PLAIN_SOURCES)
     return tuple(MappedField(source, target) for source, target in traits.defaults)
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """First and last name; a name of one word is the last, which every CRM requires."""
+    """Split into first and last name; one word is the last name, which every CRM requires."""
     first, _, last = name.strip().rpartition(" ")
     return first.strip(), last
 
@@ -98,71 +98,64 @@ def map_lead(
     revision: int,
     without: Collection[str] = (),
 ) -> Payload:
-    """What goes to a target of a lead.
+    """Return what a delivery of a lead writes; values without a valid field go into the note.
 
-    Args:
-        target: its mapping, and the faults in it: those fields go into the note.
-        traits: of its connector.
-        snapshot: what is known of the lead.
-        revision: of the lead for this target.
-        without: fields of the CRM that are left as they are.
+    ``without`` are fields of the CRM that keep their value.
     """
-    gone = {fault.field for fault in target.faults if fault.weakness is Weakness.NO_FIELD}
+    no_fields = {fault.field for fault in target.faults if fault.weakness is Weakness.NO_FIELD}
     wrong = {(fault.field, fault.value) for fault in target.faults if fault.weakness is Weakness.NO_CHOICE}
-    limits = {each.name: each.limit for each in target.described if each.limit}
+    limits = {field.name: field.limit for field in target.described if field.limit}
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
-    told: set[str] = set()
+    covered_sources = {row.source for row in target.mapping if row.target in without}
     for row in target.mapping:
         text = snapshot.values.get(row.source, "")
-        if not text or row.target in without:
-            told |= {row.source} if row.target in without else set()
+        if not text or row.target in without or row.target in no_fields or row.target in values:
             continue
         value = dict(row.words).get(text, text)
-        limit = limits.get(row.target, 0)
-        if row.target in gone or (row.target, text) in wrong or row.target in values:
-            continue
-        if limit and len(value) > limit:
-            continue  # it would be cut: the note has it whole
+        if (row.target, text) in wrong or 0 < limits.get(row.target, 0) < len(value):
+            continue  # the note has a long value whole
         values[row.target] = value
         sources[row.target] = row.source
-        told.add(row.source)
-    wrong_values = {
-        row.target: snapshot.wrong[row.source]
-        for row in target.mapping
-        if row.source in snapshot.wrong and row.target not in gone and row.target not in without
-    }
-    note = _note(snapshot, told)
+        covered_sources.add(row.source)
+    if FIRST_NAME in covered_sources or LAST_NAME in covered_sources:
+        covered_sources.add(NAME)
+    lines = [
+        f"{source.removeprefix(ANSWER)}: {text}"
+        for source, text in snapshot.values.items()
+        if text and source not in covered_sources and (source.startswith(ANSWER) or source in _NOTED)
+    ]
     phone = next((snapshot.values[name] for name in _PHONES if snapshot.values.get(name)), "")
-    email = snapshot.values.get(Field.EMAIL, "").partition(", ")[0]
-    at = snapshot.occurred_at.isoformat()
-    first_phone = phone.partition(", ")[0]
     return Payload(
         snapshot.lead_id,
         revision,
         values,
-        note,
-        email,
-        first_phone,
-        at,
+        note="\n".join(lines)[:NOTE_LIMIT],
+        email=snapshot.values.get(Field.EMAIL, "").partition(", ")[0],
+        phone=phone.partition(", ")[0],
+        occurred_at=snapshot.occurred_at.isoformat(),
         sources=sources,
         stand_ins=_stand_ins(target, traits, snapshot, {*values, *without}),
-        wrong=wrong_values,
+        wrong={
+            row.target: snapshot.wrong[row.source]
+            for row in target.mapping
+            if row.source in snapshot.wrong and row.target not in no_fields and row.target not in without
+        },
     )
 
 
 def _stand_ins(
     target: Target, traits: ConnectorTraits, snapshot: LeadSnapshot, filled: Collection[str]
 ) -> dict[str, str]:
-    """A contact detail for each field of the name that the CRM requires: many who chat never say theirs.
+    """Return a contact detail for each required field of the name, as many persons never write theirs.
 
-    It may require any of them until it has described itself, which the first leads do not wait for.
+    Any of them may be required until the first description, and the first leads do not wait for it.
     """
-    required = {each.name for each in target.described if each.is_required}
+    required = {field.name for field in target.described if field.is_required}
     if traits.describes and target.described_at is None:
         required = {row.target for row in target.mapping}
-    known = (snapshot.values.get(each.value, "").partition(", ")[0] for each in Field)
-    text = next(filter(None, known), snapshot.values.get("lead_id", ""))
+    contacts = (snapshot.values.get(contact.value, "").partition(", ")[0] for contact in Field)
+    text = next(filter(None, contacts), snapshot.values.get("lead_id", ""))
     names = (NAME, FIRST_NAME, LAST_NAME)
     return {
         row.target: text
@@ -171,19 +164,8 @@ def _stand_ins(
     }
 
 
-def _note(snapshot: LeadSnapshot, told: set[str]) -> str:
-    if FIRST_NAME in told or LAST_NAME in told:
-        told = told | {NAME}
-    lines = [
-        f"{source.removeprefix(ANSWER)}: {text}"
-        for source, text in snapshot.values.items()
-        if text and source not in told and (source.startswith(ANSWER) or source in _NOTED)
-    ]
-    return "\n".join(lines)[:NOTE_LIMIT]
-
-
 def leave_out(payload: Payload, field: str) -> Payload:
-    """The payload without a field that the CRM does not take; its value goes into the note."""
+    """Move the value of a field that the CRM refuses into the note."""
     values = {name: text for name, text in payload.values.items() if name != field}
     source = payload.sources.get(field, field).removeprefix(ANSWER)
     text = payload.values.get(field, "")
@@ -194,7 +176,7 @@ def leave_out(payload: Payload, field: str) -> Payload:
 
 
 def with_edits(payload: Payload, edited: Mapping[str, str]) -> Payload:
-    """The payload with values that a member put in the place of the mapped ones; an empty one is left out."""
+    """Replace mapped values by those that a member edited; an empty one is omitted."""
     values = {name: text for name, text in {**payload.values, **edited}.items() if text}
     return replace(payload, values=values)
 
@@ -202,34 +184,25 @@ def with_edits(payload: Payload, edited: Mapping[str, str]) -> Payload:
 def check_mapping(
     mapping: Iterable[MappedField], fields: Iterable[CrmField], *, takes_anything: bool = False
 ) -> tuple[MappingFault, ...]:
-    """What is wrong with a mapping, held against the CRM's own description of its fields."""
+    """Compare a mapping with the CRM's description of its fields."""
     if takes_anything:
         return ()
-    known = {field.name: field for field in fields}
+    described = {field.name: field for field in fields}
     rows = list(mapping)
     faults: list[MappingFault] = []
     for row in rows:
-        found = known.get(row.target)
-        if found is None:
+        field = described.get(row.target)
+        if field is None:
             faults.append(MappingFault(row.target, Weakness.NO_FIELD))
-        elif found.kind is FieldKind.CHOICE and found.choices:
-            faults += _wrong_choices(row, found)
+        elif field.kind is FieldKind.CHOICE and field.choices:
+            words, choices = dict(row.words), {value for value, _ in field.choices}
+            our_words = [status.value for status in LeadStatus] if row.source == STATUS else list(words)
+            wrong_words = [word for word in our_words if words.get(word, word) not in choices]
+            faults += [MappingFault(row.target, Weakness.NO_CHOICE, word) for word in wrong_words]
     filled = {row.target for row in rows}
-    missing = [each for each in known.values() if each.is_required and each.name not in filled]
-    faults += [MappingFault(each.name, Weakness.NOT_MAPPED) for each in missing]
+    missing = [field for field in described.values() if field.is_required and field.name not in filled]
+    faults += [MappingFault(field.name, Weakness.NOT_MAPPED) for field in missing]
     return tuple(dict.fromkeys(faults))
-
-
-def _wrong_choices(row: MappedField, found: CrmField) -> list[MappingFault]:
-    """Our words that lead to no choice of the field: those that are mapped, and our statuses."""
-    choices = {value for value, _ in found.choices}
-    words = dict(row.words)
-    ours = [status.value for status in LeadStatus] if row.source == STATUS else list(words)
-    return [
-        MappingFault(row.target, Weakness.NO_CHOICE, word)
-        for word in ours
-        if words.get(word, word) not in choices
-    ]
 
 
 MOST_SETS: Final = 50
@@ -239,59 +212,28 @@ MOST_EVENTS: Final = 1_000
 NAME_LIMIT: Final = 40
 EVENT_LIMIT: Final = 64
 AHEAD: Final = timedelta(days=1)
-"""How far a sender's clock may be ahead."""
+"""Most that a sender's clock may be ahead."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _WORD: Final = re.compile(r"[^a-z0-9]+")
 
 STATUS_WORDS: Final = {
-    LeadStatus.CONTACTED: frozenset(
-        {"contacted", "contact", "lead_contacted", "contacted_lead", "in_progress"}
-    ),
-    LeadStatus.QUALIFIED: frozenset(
-        {
-            "qualified",
-            "qualified_lead",
-            "lead_qualified",
-            "sales_qualified",
-            "sales_qualified_lead",
-            "sql",
-            "marketing_qualified_lead",
-            "mql",
-            "opportunity",
-        }
-    ),
-    LeadStatus.CONVERTED: frozenset(
-        {
-            "converted",
-            "converted_lead",
-            "lead_converted",
-            "conversion",
-            "purchase",
-            "complete_payment",
-            "place_an_order",
-            "closed_won",
-            "deal_won",
-            "won",
-            "customer",
-        }
-    ),
-    LeadStatus.UNQUALIFIED: frozenset(
-        {
-            "unqualified",
-            "unqualified_lead",
-            "lead_unqualified",
-            "disqualified",
-            "disqualified_lead",
-            "closed_lost",
-            "deal_lost",
-            "lost",
-            "junk",
-            "junk_lead",
-            "spam",
-        }
-    ),
-}
-"""Which names of events stand for which status, in small letters with underscores; others bring none."""
+    LeadStatus.CONTACTED: frozenset({
+        "contacted", "contact", "lead_contacted", "contacted_lead", "in_progress",
+    }),
+    LeadStatus.QUALIFIED: frozenset({
+        "qualified", "qualified_lead", "lead_qualified", "sales_qualified", "sales_qualified_lead", "sql",
+        "marketing_qualified_lead", "mql", "opportunity",
+    }),
+    LeadStatus.CONVERTED: frozenset({
+        "converted", "converted_lead", "lead_converted", "conversion", "purchase", "complete_payment",
+        "place_an_order", "closed_won", "deal_won", "won", "customer",
+    }),
+    LeadStatus.UNQUALIFIED: frozenset({
+        "unqualified", "unqualified_lead", "lead_unqualified", "disqualified", "disqualified_lead",
+        "closed_lost", "deal_lost", "lost", "junk", "junk_lead", "spam",
+    }),
+}  # fmt: skip
+"""Names of events by status, in small letters with underscores; another name moves no lead."""
 _RANK: Final = {
     LeadStatus.RAW: 0,
     LeadStatus.UNQUALIFIED: 0,
@@ -303,7 +245,7 @@ _RANK: Final = {
 
 @dataclass(frozen=True, slots=True)
 class EventSet:
-    """A CRM's place to send events to; ``number`` is the API's ``event_set_id``."""
+    """A CRM event set of an ad account; ``number`` is the API's ``event_set_id``."""
 
     id: str
     business_id: str
@@ -315,7 +257,7 @@ class EventSet:
 
 @dataclass(frozen=True, slots=True)
 class LeadEvent:
-    """Something that a CRM saw happen to a lead; the same ``natural_key`` again is the same event."""
+    """An event of a lead in a CRM; a second one with the same ``natural_key`` is a duplicate."""
 
     id: str
     business_id: str
@@ -329,21 +271,21 @@ class LeadEvent:
 
 
 def status_of_event(name: str) -> LeadStatus | None:
-    """The status that an event's name stands for, however it is written."""
+    """Return the status of an event's name, in any spelling."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     word = _WORD.sub("_", spaced.lower()).strip("_")
     return next((status for status, words in STATUS_WORDS.items() if word in words), None)
 
 
-def follows(current: LeadStatus, wanted: LeadStatus | None) -> bool:
-    """Return whether an event moves a lead on. A late word of an earlier stage takes nothing back."""
-    if wanted is None or wanted not in MOVES[current]:
+def follows(current: LeadStatus, status: LeadStatus | None) -> bool:
+    """Return whether an event moves a lead on; a late event of an earlier stage does not."""
+    if status is None or status not in MOVES[current]:
         return False
-    return wanted is LeadStatus.UNQUALIFIED or _RANK[wanted] > _RANK[current]
+    return status is LeadStatus.UNQUALIFIED or _RANK[status] > _RANK[current]
 
 
 def check_hashes(where: str, values: Iterable[str]) -> None:
-    """Refuse what is no SHA-256; contact details in clear are not taken.
+    """Refuse a value that is not a SHA-256, such as a contact detail in clear.
 
     Raises:
         Refused: NOT_HASHED, which does not repeat the value.
@@ -352,20 +294,20 @@ def check_hashes(where: str, values: Iterable[str]) -> None:
         raise Refused(errors.NOT_HASHED, f"{where}: a value is no SHA-256 in lower-case hexadecimal.")
 
 
-def check_event_time(where: str, at_s: int, now: datetime) -> datetime:
-    """The time of an event.
+def check_event_time(where: str, at_s: int, received_at: datetime) -> datetime:
+    """Return the time of an event.
 
     Raises:
-        Refused: INVALID, for one that is not in seconds, or lies in the future.
+        Refused: INVALID, for a time in other units or in the future.
     """
-    latest = (now + AHEAD).timestamp()
+    latest = (received_at + AHEAD).timestamp()
     if not 0 < at_s <= latest:
         raise Refused(errors.INVALID, f"{where}: give seconds since 1970, not later than now.")
-    return datetime.fromtimestamp(at_s, now.tzinfo)
+    return datetime.fromtimestamp(at_s, received_at.tzinfo)
 
 
 def status_of_word(words: Mapping[str, str], word: str) -> LeadStatus | None:
-    """Our status: what the business says that the word means, else what such words usually mean."""
+    """Return our status of a CRM's word: by the business's mapping, else by its usual meaning."""
     named = words.get(word)
     if named in set(LeadStatus):
         return LeadStatus(named)

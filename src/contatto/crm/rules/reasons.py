@@ -12,7 +12,7 @@ from contatto.kit.i18n import N_, LazyText
 
 
 class Alarm(StrEnum):
-    """Why a linked CRM wants somebody's attention, the worst first."""
+    """Reasons why a linked CRM needs attention, the worst first."""
 
     SHUT_OUT = "shut_out"
     NONE_ARRIVES = "none_arrives"
@@ -22,16 +22,16 @@ class Alarm(StrEnum):
     MAPPING = "mapping"
 
 
-TOLD: Final = frozenset({Alarm.SHUT_OUT, Alarm.NONE_ARRIVES, Alarm.DEAD, Alarm.DIFFERS})
-"""Alarms that members are alerted of wherever they are; the others wait on the pages."""
+ALERTED: Final = frozenset({Alarm.SHUT_OUT, Alarm.NONE_ARRIVES, Alarm.DEAD, Alarm.DIFFERS})
+"""Alarms that alert members; the others show on the pages only."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryCounts:
-    """How a linked CRM stands: counts of leads by what became of them, and since when the oldest is due.
+    """Counts of the leads at a target by state, and the time of the oldest due one.
 
-    ``leads`` is counted by itself, and is the sum of the others at any moment; ``to_come`` were there before
-    the CRM was linked, and are not due yet.
+    ``leads`` is counted apart, and equals the sum of the other counts at any moment. ``to_come`` are older
+    than the target, and not due yet.
     """
 
     leads: int = 0
@@ -47,24 +47,24 @@ class DeliveryCounts:
         return self.leads == self.to_come + self.due + self.sent + self.verified + self.dead
 
 
-def none_arrives(target: Target, due_since: datetime | None, now: datetime) -> bool:
-    """Return whether leads have been due for five minutes and none has arrived since."""
-    if not target.is_active or due_since is None or due_since > now - ALARM_AFTER:
+def none_arrives(target: Target, due_since: datetime | None, at: datetime) -> bool:
+    """Return whether leads are due for five minutes, and none arrived since."""
+    if not target.is_active or due_since is None or due_since > at - ALARM_AFTER:
         return False
-    return target.verified_at is None or target.verified_at < now - ALARM_AFTER
+    return target.verified_at is None or target.verified_at < at - ALARM_AFTER
 
 
-def find_alarms(target: Target, standing: DeliveryCounts, now: datetime) -> tuple[Alarm, ...]:
-    """What is wrong with a linked CRM, the worst first."""
-    found = {
+def find_alarms(target: Target, counts: DeliveryCounts, at: datetime) -> tuple[Alarm, ...]:
+    """Return the alarms of a linked CRM, the worst first."""
+    alarms = {
         Alarm.SHUT_OUT: target.state is TargetState.DISCONNECTED,
-        Alarm.NONE_ARRIVES: none_arrives(target, standing.due_since, now),
-        Alarm.DEAD: standing.dead > 0,
-        Alarm.MISCOUNTED: not standing.adds_up,
+        Alarm.NONE_ARRIVES: none_arrives(target, counts.due_since, at),
+        Alarm.DEAD: counts.dead > 0,
+        Alarm.MISCOUNTED: not counts.adds_up,
         Alarm.DIFFERS: target.comparison is not None and target.comparison.differs,
         Alarm.MAPPING: bool(target.faults),
     }
-    return tuple(alarm for alarm, is_so in found.items() if is_so)
+    return tuple(alarm for alarm, is_so in alarms.items() if is_so)
 
 
 _KEY: Final = N_("The CRM rejects the token or password")
@@ -109,17 +109,14 @@ REASONS: Final[Mapping[str, str]] = {
     "validation_error": _RULE,
     WRONG_STAYS: N_("Delivered, but the CRM keeps a value that is marked wrong: remove it there"),
 }
-"""By the codes of connectors and of the outbound machine."""
-IDLE: Final[Mapping[str, str]] = {
-    "expired": _KEY,
-    "not_renewed": N_("The CRM did not issue a new token"),
-}
-"""Why a linked CRM is not written to, where that says more than ``REASONS``."""
+"""Sentences by the reason codes of connectors and of the outbound machine."""
+IDLE: Final[Mapping[str, str]] = {"expired": _KEY, "not_renewed": N_("The CRM did not issue a new token")}
+"""Reasons why a linked CRM gets no leads, where ``REASONS`` is less exact."""
 _DIFFERS: Final = f"{DIFFERS}_"
 
 
 def reason_text(reason: str) -> LazyText | str:
-    """A code as a sentence; one of the CRM alone, as it is."""
+    """Return a reason code as a sentence; a CRM's own code unchanged."""
     if reason in REASONS:
         return LazyText(REASONS[reason])
     if reason.startswith(_DIFFERS):
@@ -132,12 +129,12 @@ def reason_text(reason: str) -> LazyText | str:
 
 
 def idle_text(reason: str) -> LazyText | str:
-    """Why a linked CRM is not written to."""
+    """Return why a linked CRM gets no leads, as a sentence."""
     return LazyText(IDLE[reason]) if reason in IDLE else reason_text(reason)
 
 
 DENIED: Final = "access_denied"
-"""The person said no. Source: RFC 6749, 4.1.2.1."""
+"""The person refused. Source: RFC 6749, 4.1.2.1."""
 _EXPIRED_PERMISSION: Final = N_("The permission has expired or was already used. Grant access again.")
 _APP: Final = N_("The client ID and client secret do not match. Correct them below.")
 _RETURN: Final = N_("The app at the CRM vendor has a different return address. Register the address below.")
@@ -153,13 +150,13 @@ _PARTS: Final = (
     ("code", _EXPIRED_PERMISSION),
     ("grant", _EXPIRED_PERMISSION),
 )
-"""What stands in a vendor's code, in the order in which it is looked for."""
+"""Parts of a vendor's code, in the order of the search."""
 _UNKNOWN_REFUSAL: Final = N_("The CRM vendor refused: %(code)s")
 
 
 def consent_text(reason: str) -> LazyText:
-    """What a code of a vendor, or of the machine, means for a person."""
+    """Return the code of a vendor or of the outbound machine as a sentence."""
     if reason in _TEXTS:
         return LazyText(_TEXTS[reason])
-    found = next((text for part, text in _PARTS if part in reason), "")
-    return LazyText(found) if found else LazyText(_UNKNOWN_REFUSAL, code=reason[:60])
+    text = next((text for part, text in _PARTS if part in reason), "")
+    return LazyText(text) if text else LazyText(_UNKNOWN_REFUSAL, code=reason[:60])

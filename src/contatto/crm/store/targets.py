@@ -78,7 +78,7 @@ _JSON: Final = {
 
 @dataclass(frozen=True, slots=True)
 class LiveTarget:
-    """As much of a target as scheduling needs."""
+    """The columns of a target that scheduling needs."""
 
     id: str
     business_id: str
@@ -96,13 +96,13 @@ _LIVE: Final = PreparedQuery(
 
 
 def list_live_targets(tx: Tx, business_id: str) -> list[LiveTarget]:
-    """The targets that the changes of a business's leads are due at, whatever their state."""
+    """Return the targets at which changes of a business's leads are due, in any state."""
     return _LIVE.list(tx, {"of": business_id})
 
 
-def save_target(tx: Tx, made: Target) -> None:
-    row = {name: getattr(made, name) for name in Target.__dataclass_fields__}
-    tx.insert(crm_targets, row | _texts(row) | {"secrets": _sealed(tx, made, made.secrets)})
+def save_target(tx: Tx, target: Target) -> None:
+    row = {name: getattr(target, name) for name in Target.__dataclass_fields__}
+    tx.insert(crm_targets, row | _texts(row) | {"secrets": _sealed(tx, target, target.secrets)})
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -120,38 +120,34 @@ _ONE: Final = select(crm_targets).where(
 
 
 def find_target(tx: Tx, business_id: str, target_id: str) -> Target | None:
-    """A target with its secrets opened; removed ones too."""
-    found = tx.execute(_ONE, {"of": business_id, "one": target_id}).mappings().first()
-    return None if found is None else _opened(tx, found)
+    """Return a target with its secrets opened, removed ones too."""
+    row = tx.execute(_ONE, {"of": business_id, "one": target_id}).mappings().first()
+    return None if row is None else _opened(tx, row)
+
+
+_NOT_REMOVED: Final = select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED)
 
 
 def find_target_by_number(tx: Tx, business_id: str, number: int) -> Target | None:
-    """A target that was not removed, by the number in addresses of pages."""
-    mine = _of(business_id).where(crm_targets.c.number == number)
-    found = _listed(tx, mine.where(crm_targets.c.state != TargetState.REMOVED))
-    return found[0] if found else None
+    """Return a target by the number in addresses of pages."""
+    query = _NOT_REMOVED.where(crm_targets.c.business_id == business_id, crm_targets.c.number == number)
+    return next(iter(_listed(tx, query)), None)
 
 
 def find_target_of_number(tx: Tx, number: int) -> Target | None:
-    """A target that was not removed, of whichever business: for requests that are signed with its secret."""
-    query = select(crm_targets).where(crm_targets.c.number == number)
-    found = _listed(tx, query.where(crm_targets.c.state != TargetState.REMOVED))
-    return found[0] if found else None
+    """Return a target of any business, for requests that are signed with its secret."""
+    return next(iter(_listed(tx, _NOT_REMOVED.where(crm_targets.c.number == number))), None)
 
 
 def list_targets(tx: Tx, business_id: str) -> list[Target]:
-    """The targets of a business that were not removed, oldest first."""
-    mine = _of(business_id).where(crm_targets.c.state != TargetState.REMOVED)
-    return _listed(tx, mine.order_by(crm_targets.c.number))
+    """Return the targets of a business, oldest first."""
+    query = _NOT_REMOVED.where(crm_targets.c.business_id == business_id)
+    return _listed(tx, query.order_by(crm_targets.c.number))
 
 
 def list_all_targets(tx: Tx) -> list[Target]:
-    """Those of all businesses; for the timer."""
-    return _listed(tx, select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED))
-
-
-def _of(business_id: str) -> Select[Any]:
-    return select(crm_targets).where(crm_targets.c.business_id == business_id)
+    """Return the targets of all businesses, for the timer."""
+    return _listed(tx, _NOT_REMOVED)
 
 
 def _listed(tx: Tx, statement: Select[Any]) -> list[Target]:
@@ -166,12 +162,12 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> Target:
 
 
 def record_target(tx: Tx, target: Target, **values: Any) -> None:
-    """Change columns of a target; secrets have functions of their own."""
+    """Update columns of a target except its secrets."""
     tx.execute(_change(target).values(**values | _texts(values)))
 
 
 def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: str = "") -> None:
-    """Keep secrets in the place of those that are there, and let go of the lock of who renewed them."""
+    """Replace the secrets of a target, and release the lock of their renewal."""
     values: dict[str, Any] = {
         "secrets": _sealed(tx, target, secrets),
         "secrets_revision": crm_targets.c.secrets_revision + 1,
@@ -181,14 +177,14 @@ def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: 
 
 
 def mark_renewing(tx: Tx, target: Target, until: datetime) -> bool:
-    """Be the one who renews these secrets; False when somebody is at it, or has done so."""
+    """Lock the renewal of these secrets; return False where another request renews them, or did."""
     free = or_(crm_targets.c.renewing_until.is_(None), crm_targets.c.renewing_until < tx.now)
     same = crm_targets.c.secrets_revision == target.secrets_revision
     return tx.execute(_change(target).where(free, same).values(renewing_until=until)).rowcount == 1
 
 
 def mark_consented(tx: Tx, target: Target, asked_at: datetime) -> bool:
-    """Use up a consent that was asked for then; False when it, or one asked for later, was used before."""
+    """Use a consent up; return False where it, or one requested later, was used before."""
     fresh = or_(crm_targets.c.consented_at.is_(None), crm_targets.c.consented_at < asked_at)
     return tx.execute(_change(target).where(fresh).values(consented_at=asked_at)).rowcount == 1
 
@@ -201,15 +197,15 @@ _SWEEPING: Final = (crm_targets.c.sweep != Sweep.NONE, crm_targets.c.state != Ta
 
 
 def has_sweep(tx: Tx) -> bool:
-    """Return whether leads of any target are still to be gone through."""
+    """Return whether any target has a sweep."""
     return tx.scalar(select(crm_targets.c.id).where(*_SWEEPING).limit(1)) is not None
 
 
 def find_swept_target(tx: Tx) -> Target | None:
-    """A target whose leads are to be gone through; of all businesses."""
+    """Return a target with a sweep, of any business."""
     query = select(crm_targets).where(*_SWEEPING).order_by(crm_targets.c.sweep_after).limit(1)
-    found = _listed(tx, query.with_for_update(skip_locked=True) if tx.locks_rows else query)
-    return found[0] if found else None
+    locked = query.with_for_update(skip_locked=True) if tx.locks_rows else query
+    return next(iter(_listed(tx, locked)), None)
 
 
 def _change(target: Target) -> Update:
@@ -234,7 +230,7 @@ crm_trials = Table(
 
 
 def save_trial(tx: Tx, target: Target, lead_id: str) -> None:
-    """Keep that a trial was asked for, in the place of the one before."""
+    """Save a new trial in the place of the last one."""
     delete_trial(tx, target)
     row = {
         "target_id": target.id,
@@ -248,25 +244,27 @@ def save_trial(tx: Tx, target: Target, lead_id: str) -> None:
 
 
 def find_trial(tx: Tx, business_id: str, target_id: str) -> Trial | None:
-    mine = crm_trials.c.business_id == business_id, crm_trials.c.target_id == target_id
-    return tx.find(Trial, select(crm_trials).where(*mine))
+    query = select(crm_trials).where(crm_trials.c.business_id == business_id)
+    return tx.find(Trial, query.where(crm_trials.c.target_id == target_id))
 
 
-def record_trial(tx: Tx, trial: Trial, state: TrialState, reason: str = "", found: str = "") -> None:
-    """Note what came of a trial."""
-    mine = crm_trials.c.business_id == trial.business_id, crm_trials.c.target_id == trial.target_id
+def record_trial(tx: Tx, trial: Trial, state: TrialState, reason: str = "", result: str = "") -> None:
+    """Record the state of a trial, and its result as JSON."""
+    statement = update(crm_trials).where(
+        crm_trials.c.business_id == trial.business_id, crm_trials.c.target_id == trial.target_id
+    )
     settled_at = None if state is TrialState.ASKED else tx.now
-    sealed_result = tx.seal(found, trial.business_id, "crm_trials.found", trial.target_id)
+    sealed_result = tx.seal(result, trial.business_id, "crm_trials.found", trial.target_id)
     values = {"state": state, "reason": reason[:64], "found": sealed_result, "settled_at": settled_at}
-    tx.execute(update(crm_trials).where(*mine).values(**values))
+    tx.execute(statement.values(**values))
 
 
 def delete_trial(tx: Tx, target: Target) -> None:
-    mine = crm_trials.c.business_id == target.business_id, crm_trials.c.target_id == target.id
-    tx.execute(delete(crm_trials).where(*mine))
+    statement = delete(crm_trials).where(crm_trials.c.business_id == target.business_id)
+    tx.execute(statement.where(crm_trials.c.target_id == target.id))
 
 
 def delete_trials_of(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     """Delete the trials of some leads."""
-    mine = crm_trials.c.business_id == business_id, crm_trials.c.lead_id.in_(list(lead_ids))
-    tx.execute(delete(crm_trials).where(*mine))
+    statement = delete(crm_trials).where(crm_trials.c.business_id == business_id)
+    tx.execute(statement.where(crm_trials.c.lead_id.in_(list(lead_ids))))

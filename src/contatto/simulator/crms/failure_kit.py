@@ -263,7 +263,7 @@ class Speaker:
             if isinstance(reply, Expired):
                 self._renew()
                 reply = self.do(operation_of(course))
-            turn = next_turn(traits, course, reply, self.connector.agrees)
+            turn = next_turn(traits, course, reply, self.connector.is_same_value)
             if isinstance(turn, Arrived | Halt):
                 return turn
             course = turn
@@ -351,7 +351,7 @@ class Bench:
                 raise Wrong(f"{len(ours)} records of one lead")
             for name, value in payload.values.items():
                 has = ours[0].get(name, "")
-                if name in self.crm.fields and not self.speaker.connector.agrees(name, value, has):
+                if name in self.crm.fields and not self.speaker.connector.is_same_value(name, value, has):
                     raise Wrong(f"{name} is not what was sent")
         if len(records) != len(payloads):
             raise Wrong(f"{len(records)} records of {len(payloads)} leads")
