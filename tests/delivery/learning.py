@@ -24,7 +24,7 @@ from contatto.leads.model import LeadCaptured, LeadStatusChanged
 from contatto.learning.model import Entry, EntryKind, GroupState, Record
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.actions import Earned
+from contatto.measurement.actions import NewConversion
 from contatto.measurement.index import record_views
 from contatto.measurement.model import ConversionKind, TicketKind, TrackingTicket
 from contatto.measurement.rules import impression_of, read_ticket
@@ -102,7 +102,7 @@ class Market:
 
         def work(tx: Tx) -> None:
             ts = micros(tx.now)
-            chat = Earned(self.id, person, ConversionKind.CONVERSATION, subject, ts)
+            chat = NewConversion(self.id, person, ConversionKind.CONVERSATION, subject, ts)
             measurement.record_conversion(tx, chat)
             log.learn_conversations(tx, [ConversationStarted(self.id, subject, person)])
             if is_lead:

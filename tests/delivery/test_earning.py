@@ -14,7 +14,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.leads.model import LeadCaptured
 from contatto.measurement import actions as measurement
-from contatto.measurement.actions import Earned
+from contatto.measurement.actions import NewConversion
 from contatto.measurement.model import ConversionKind
 from contatto.operators import store as operators_store
 from contatto.operators.model import PlacedDay
@@ -36,7 +36,7 @@ def talk(market: Marketplace, served: Served) -> tuple[str, str]:
     subject, lead = new_id(), new_id()
 
     def work(tx: Tx) -> None:
-        chat = Earned(business_id, person, ConversionKind.CONVERSATION, subject, micros(tx.now))
+        chat = NewConversion(business_id, person, ConversionKind.CONVERSATION, subject, micros(tx.now))
         measurement.record_conversion(tx, chat)
         log.learn_conversations(tx, [ConversationStarted(business_id, subject, person)])
         measurement.record_conversion(tx, replace(chat, kind=ConversionKind.LEAD, subject_id=lead))

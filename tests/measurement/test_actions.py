@@ -15,7 +15,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.measurement import store
-from contatto.measurement.actions import Earned, record_conversion, record_touch, stamp_ticket
+from contatto.measurement.actions import NewConversion, record_conversion, record_touch, stamp_ticket
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
@@ -34,8 +34,8 @@ CHAT, LEAD = ConversionKind.CONVERSATION, ConversionKind.LEAD
 HOUR = timedelta(hours=1)
 
 
-def earned(business_id: str, at: datetime, kind: ConversionKind = LEAD, subject: str = "s1") -> Earned:
-    return Earned(business_id, "p1", kind, subject, micros(at))
+def earned(business_id: str, at: datetime, kind: ConversionKind = LEAD, subject: str = "s1") -> NewConversion:
+    return NewConversion(business_id, "p1", kind, subject, micros(at))
 
 
 def winner(db: Database, business_id: str, kind: ConversionKind = LEAD, subject: str = "s1") -> Attribution:

@@ -10,8 +10,7 @@ import pytest
 from contatto import attribute, report
 from contatto.measurement.engines.choices import EngineName
 from contatto.measurement.engines.definition import DIALECTS
-from contatto.measurement.engines.events import Choices, answered
-from contatto.measurement.engines.rows import list_attributions, load_report
+from contatto.measurement.engines.events import EngineOptions, answered, list_attributions, load_report
 from contatto.measurement.engines.staging import EngineFailed
 from contatto.measurement.model import Policy
 from tests.measurement import oracle
@@ -32,7 +31,7 @@ def answers(
     rows: list[Row], policy: Policy | None = None, engine: EngineName = DUCKDB, connection: str = ""
 ) -> list[Row]:
     """Every row that comes out, in an order of its own."""
-    with answered(rows, Choices(policy, engine, connection), refuse) as staged:
+    with answered(rows, EngineOptions(policy, engine, connection), refuse) as staged:
         found = load_report(staged)
         lines = [*list_attributions(staged), *found.days, *found.totals, *found.unattributed]
     return in_order(msgspec.to_builtins(lines))

@@ -10,7 +10,7 @@ import pytest
 
 from contatto.measurement.engines import cluster
 from contatto.measurement.engines.choices import EngineName
-from contatto.measurement.engines.events import Choices, answered
+from contatto.measurement.engines.events import EngineOptions, answered
 from contatto.measurement.engines.staging import sql_of, winners_sql
 from contatto.measurement.model import Policy
 from tests.measurement import oracle
@@ -58,7 +58,7 @@ def test_a_submitted_program_reports_sealed_files_as_the_embedded_engine_does(tm
 
 def write_sealed(folder: Path) -> list[tuple[object, ...]]:
     """The staged events of the worlds as a folder of sealed files, and the report of the embedded engine."""
-    with answered(joined(WORLDS), Choices(), refuse) as staged:
+    with answered(joined(WORLDS), EngineOptions(), refuse) as staged:
         for table in ("touches", "conversions"):
             staged.export_parquet(table, folder / table / "part-1.parquet")
     with duckdb.connect() as db:

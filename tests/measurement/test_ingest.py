@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.measurement.actions import Earned, publish_ad, record_conversion, record_touch
+from contatto.measurement.actions import NewConversion, publish_ad, record_conversion, record_touch
 from contatto.measurement.model import LONGEST_VIEW_S, Attribution, ConversionKind, Goal, Touch, TouchKind
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import conversions
@@ -46,7 +46,7 @@ def record_world(tx: Tx, rows: list[Row], chance: random.Random) -> None:
         else:
             kind = ConversionKind(event["kind"])
             subject = str(event["conversion_id"])
-            won = Earned(event["business_id"], event["user_id"], kind, subject, event["ts"])
+            won = NewConversion(event["business_id"], event["user_id"], kind, subject, event["ts"])
             record_conversion(tx, won)
 
 

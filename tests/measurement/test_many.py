@@ -13,7 +13,13 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.measurement import store
-from contatto.measurement.actions import Earned, record_conversions, record_tap, record_taps, record_touch
+from contatto.measurement.actions import (
+    NewConversion,
+    record_conversions,
+    record_tap,
+    record_taps,
+    record_touch,
+)
 from contatto.measurement.model import ConversionKind, Impression, MeasuredAd, Tap, TouchKind
 from contatto.measurement.store import viewer_links
 from tests import make
@@ -21,9 +27,9 @@ from tests import make
 HOUR = timedelta(hours=1)
 
 
-def earned(business_id: str, person_id: str) -> Earned:
+def earned(business_id: str, person_id: str) -> NewConversion:
     kind = ConversionKind.CONVERSATION
-    return Earned(business_id, person_id, kind, f"chat of {person_id}", micros(make.NOON))
+    return NewConversion(business_id, person_id, kind, f"chat of {person_id}", micros(make.NOON))
 
 
 def count_questions(db: Database, business_id: str, persons: list[str]) -> int:

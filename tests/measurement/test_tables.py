@@ -9,8 +9,7 @@ import duckdb
 import pytest
 
 from contatto import report
-from contatto.measurement.engines.events import Choices, answered
-from contatto.measurement.engines.rows import EventReport, load_report
+from contatto.measurement.engines.events import EngineOptions, EventReport, answered, load_report
 from contatto.measurement.engines.tables import MissingTable
 from tests.measurement.cases import world
 
@@ -74,7 +73,7 @@ def test_rows_that_cannot_be_read_are_told_by_number(rows: list[Row], tmp_path: 
         "conversion_id,user_id,business_id,kind,ts\n1,u,b11-0,lead,1.5\n,u,b11-0,lead,0\n3,u,b11-0,sale,0\n"
     )
     faults: list[tuple[int, str]] = []
-    with answered(folder, Choices(), lambda line, fault: faults.append((line, fault))) as staged:
+    with answered(folder, EngineOptions(), lambda line, fault: faults.append((line, fault))) as staged:
         assert sum(row.leads + row.conversations for row in load_report(staged).unattributed) == 0
     assert sorted(faults) == [
         (1, "conversion: ts is not a whole number of microseconds within the years 1 to 9999"),

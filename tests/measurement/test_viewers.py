@@ -19,7 +19,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.measurement import store
 from contatto.measurement.actions import (
-    Earned,
+    NewConversion,
     list_touches_ever,
     list_touches_known,
     record_conversion,
@@ -58,7 +58,7 @@ def tap(ad: MeasuredAd, hours: float, person: str = "p1", viewer: str = VIEWER) 
 
 
 def chat(owner: str, hours: float, person: str = "p1") -> Callable[[Tx], object]:
-    earned = Earned(owner, person, CHAT, f"chat of {person}", micros(make.NOON + hours * HOUR))
+    earned = NewConversion(owner, person, CHAT, f"chat of {person}", micros(make.NOON + hours * HOUR))
     return lambda tx: record_conversion(tx, earned)
 
 

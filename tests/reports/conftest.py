@@ -10,7 +10,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.actions import Earned
+from contatto.measurement.actions import NewConversion
 from contatto.measurement.model import ConversionKind, TouchKind
 from contatto.reports.engines import CountQuery, load_counted
 from contatto.reports.model import Counts, Grain, Span
@@ -53,7 +53,9 @@ def see(tx: Tx, house: House, ids: dict[str, str], person: str, at: datetime) ->
 
 
 def earn(tx: Tx, house: House, kind: ConversionKind, person: str, at: datetime) -> None:
-    measurement.record_conversion(tx, Earned(house.business_id, person, kind, f"of {person}", micros(at)))
+    measurement.record_conversion(
+        tx, NewConversion(house.business_id, person, kind, f"of {person}", micros(at))
+    )
 
 
 def hours_of(tx: Tx, account: tuple[str, str], span: Span) -> dict[str, Counts]:

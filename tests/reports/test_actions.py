@@ -10,7 +10,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.actions import Earned
+from contatto.measurement.actions import NewConversion
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.actions.overview import MOST_SAVED, remove_saved_report, save_report_query
 from contatto.reports.actions.reports import make_report
@@ -32,7 +32,7 @@ def touch(tx: Tx, chain: Chain, kind: TouchKind, at: datetime, person: str = "p1
 
 
 def earn(tx: Tx, world: World, kind: ConversionKind, at: datetime, person: str = "p1") -> None:
-    measurement.record_conversion(tx, Earned(world.id, person, kind, f"{kind}-{person}", micros(at)))
+    measurement.record_conversion(tx, NewConversion(world.id, person, kind, f"{kind}-{person}", micros(at)))
 
 
 def report(database: Database, world: World, level: Level = Level.AD_GROUP, span: Span = EVER) -> Report:

@@ -21,7 +21,7 @@ from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.actions import Earned, dropping_job, sealing_job
+from contatto.measurement.actions import NewConversion, dropping_job, sealing_job
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import ALL_DROPPED, BrokenFile
 from contatto.measurement.model import Attribution, ConversionKind, Goal, Policy, Touch, TouchKind
@@ -95,10 +95,10 @@ class Story:
         )
         return replace(touch, country=dice.choice(["", "LK", "SG"]), expires_ts=touch.ts + window)
 
-    def earned(self, day: int) -> Earned:
+    def earned(self, day: int) -> NewConversion:
         kind, person = self.dice.choice(list(ConversionKind)), self.dice.choice(PEOPLE)
         at = micros(NOON + day * A_DAY + timedelta(minutes=self.dice.randrange(-600, 600)))
-        return Earned(self.world.id, person, kind, f"{kind} {self.dice.getrandbits(40)}", at)
+        return NewConversion(self.world.id, person, kind, f"{kind} {self.dice.getrandbits(40)}", at)
 
     def _happen(self, tx: Tx) -> None:
         for viewer, person in zip(LOOKERS, PEOPLE, strict=False):  # whom a publisher named, and who chatted

@@ -23,7 +23,7 @@ from contatto.leads.actions.records import change_lead_status, mark_as_lead
 from contatto.leads.model import LeadStatus, LeadStatusChanged, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.actions import Earned
+from contatto.measurement.actions import NewConversion
 from contatto.measurement.index import record_views
 from contatto.measurement.model import ChangedDay, ConversionKind, Goal, Impression, TouchKind
 from contatto.measurement.store import list_changed_days
@@ -83,7 +83,7 @@ def see(tx: Tx, chain: Chain, kind: TouchKind, person: str, late: timedelta, cou
 
 def earn(tx: Tx, world: World, kind: ConversionKind, person: str, late: timedelta) -> None:
     subject = f"{kind} {person}"
-    measurement.record_conversion(tx, Earned(world.id, person, kind, subject, micros(tx.now - late)))
+    measurement.record_conversion(tx, NewConversion(world.id, person, kind, subject, micros(tx.now - late)))
 
 
 def mark(tx: Tx, world: World, person: str) -> str:

@@ -22,8 +22,8 @@ from rich.progress import Progress
 from contatto.capture.model import ContactMatch
 from contatto.capture.rules import detect_contacts_batch, has_number_plan
 from contatto.measurement.engines.choices import EngineName
-from contatto.measurement.engines.events import Choices, answered
-from contatto.measurement.engines.rows import list_attributions, load_report
+from contatto.measurement.engines.events import EngineOptions, answered
+from contatto.measurement.engines.events import list_attributions, load_report
 from contatto.measurement.engines.staging import EngineFailed, Staged
 from contatto.measurement.engines.tables import MissingTable, holds_tables
 from contatto.measurement.model import Policy
@@ -290,8 +290,8 @@ def attribute_command(
     rows of type attribution, report, total and unattributed go out. Lines that cannot be read are reported
     and skipped; then the exit code is 1.
     """
-    choices = Choices(policy, engine, connection, memory_limit)
-    with _answered(file, choices, output) as (staged, out):
+    options = EngineOptions(policy, engine, connection, memory_limit)
+    with _answered(file, options, output) as (staged, out):
         report = load_report(staged)
         _write(out, chain(list_attributions(staged), report.days, report.totals, report.unattributed))
 
@@ -308,8 +308,8 @@ def report_command(
 
     Reads what `contatto attribute` reads, and writes rows of type report, total and unattributed.
     """
-    choices = Choices(policy, engine, connection, memory_limit)
-    with _answered(file, choices, output) as (staged, out):
+    options = EngineOptions(policy, engine, connection, memory_limit)
+    with _answered(file, options, output) as (staged, out):
         report = load_report(staged)
         _write(out, chain(report.days, report.totals, report.unattributed))
 
@@ -339,7 +339,7 @@ class _Faults:
 
 
 @contextmanager
-def _answered(file: str, choices: Choices, output: Path | None) -> Iterator[tuple[Staged, TextIO]]:
+def _answered(file: str, options: EngineOptions, output: Path | None) -> Iterator[tuple[Staged, TextIO]]:
     console = open_error_output()
     faults = _Faults(console)
     try:
@@ -349,7 +349,7 @@ def _answered(file: str, choices: Choices, output: Path | None) -> Iterator[tupl
             out = open_out(output, stack)
             with ExitStack() as bar:
                 advance = watch_bytes(file, console, bar)
-                staged = stack.enter_context(answered(source, choices, faults.add, advance))
+                staged = stack.enter_context(answered(source, options, faults.add, advance))
             yield staged, out
     except MissingTable as error:
         raise typer.BadParameter(str(error), param_hint="FILE") from error

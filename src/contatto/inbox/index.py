@@ -230,7 +230,7 @@ class DeliveryBatch:
     def __init__(self, tx: Tx) -> None:
         self.threads = Threads(tx)
         self.shared: list[SharedContacts] = []
-        self.earned: list[measurement.Earned] = []
+        self.earned: list[measurement.NewConversion] = []
         self._tx = tx
         self._events: list[tuple[str, Any]] = []
         self._accounts: dict[tuple[str, Platform, str], AccountSwitch | None] = {}

@@ -61,8 +61,8 @@ _SEALING: Final = rules.natural_number("sealing days of touches")
 
 
 @dataclass(frozen=True, slots=True)
-class Earned:
-    """A conversion to record: what happened, to whom, and when (``ts`` in microseconds)."""
+class NewConversion:
+    """Conversion to record, with its person and its time in microseconds."""
 
     business_id: str
     person_id: str
@@ -72,7 +72,7 @@ class Earned:
 
 
 def publish_ad(tx: Tx, ad: MeasuredAd) -> None:
-    """Tell measuring what an ad is; called whenever an ad, its ad group or its campaign changes.
+    """Save an ad for attribution; call it whenever an ad, its ad group or its campaign changes.
 
     Raises:
         ValueError: its views would count for longer than the index of views looks back.
@@ -85,7 +85,7 @@ def publish_ad(tx: Tx, ad: MeasuredAd) -> None:
 def stamp_touch(
     ad: MeasuredAd, kind: TouchKind, person_id: str, ts: int, touch_id: int, cost_micros: int
 ) -> Touch:
-    """A touch with its expiry and its local day stamped on it."""
+    """Return a touch with its expiry and its local day."""
     return Touch(
         touch_id=touch_id,
         business_id=ad.business_id,
@@ -102,9 +102,9 @@ def stamp_touch(
 
 
 def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, ts: int) -> Touch:
-    """The touch of a tracking link, which counts once: of an impression for ever, of a chat link for a day.
+    """Return the touch of a tracking link, which counts once: per impression, or per day for a chat link.
 
-    One of nobody known gets a person of its own: it counts, and can win nothing.
+    Without a known person it gets a person of its own: it counts, and cannot win.
     """
     kind = TouchKind.VIEW if ticket.kind is TicketKind.VIEW else TouchKind.CLICK
     touch = stamp_touch(ad, kind, person_id or new_id(), ts, 0, ticket.cost_micros)
@@ -116,7 +116,7 @@ def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, 
 
 
 def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, ticket: TrackingTicket | None = None) -> bool:
-    """Append a tap, maybe ``ticket`` an impression, if it is new; the first one tells who its viewer is."""
+    """Append a new tap of a link; the first tap joins the viewer with the person."""
     impression = rules.impression_of(touch, ticket) if ticket else Impression(touch, 0)
     return touch.touch_id in record_taps(tx, [Tap(impression, viewer_id)])
 
@@ -130,33 +130,40 @@ def record_taps(tx: Tx, taps: Sequence[Tap]) -> Collection[int]:
 
 
 def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
-    """Append a touch and say whether it is new; what it may have won is settled again."""
+    """Append a touch, settle the winners of its conversions, and return whether it is new."""
     hold_persons(tx, {(touch.business_id, touch.person_id)})
-    if _was_dropped(tx, touch) or not store.append_touch(tx, touch):
+    is_view = touch.kind is TouchKind.VIEW
+    if is_view and touch.ts < micros(tx.now - NEVER_DROPPED):  # a repeat may be in a sealed file only
+        keep_views(tx)
+        files = list_cold_files(tx, touch.business_id, (touch.day, touch.day))
+        if holds_view(files, touch.touch_id):
+            return False
+    if not store.append_touch(tx, touch):
         return False
     if touch.kind is TouchKind.CLICK and not is_noted:
         tx.ports[ChargePort].note_click(tx, touch)
     if rules.is_late(touch.ts, tx.now):
         mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, CountedEvent.TOUCH)
-    is_view = touch.kind is TouchKind.VIEW
     persons = store.list_persons_of(tx, touch.business_id, touch.person_id) if is_view else []
     for person_id in (touch.person_id, *sorted(persons)):
         hold_persons(tx, {(touch.business_id, person_id)})
-        _settle_winners(tx, touch.business_id, person_id, (touch.ts, touch.expires_ts))
+        span = (touch.ts, touch.expires_ts)
+        for conversion in store.list_conversions_between(tx, touch.business_id, person_id, span):
+            _settle_winner(tx, conversion)
     return True
 
 
-def record_conversion(tx: Tx, earned: Earned) -> None:
-    """Append a conversion, once, and find the touch that won it; with an earlier time it is settled anew."""
-    record_conversions(tx, [earned])
+def record_conversion(tx: Tx, conversion: NewConversion) -> None:
+    """Append a conversion once, and find its winner; an earlier time settles it again."""
+    record_conversions(tx, [conversion])
 
 
-def record_conversions(tx: Tx, earned: Iterable[Earned]) -> None:
-    """Record many conversions; of several times of one conversion the earliest counts."""
+def record_conversions(tx: Tx, conversions: Iterable[NewConversion]) -> None:
+    """Record many conversions; the earliest time of a conversion counts."""
     first: dict[int, Conversion] = {}
-    for one in sorted(earned, key=lambda one: one.ts):
-        number = rules.conversion_number(one.business_id, one.kind, one.subject_id)
-        first.setdefault(number, Conversion(number, **row_of(one)))
+    for earned in sorted(conversions, key=lambda earned: earned.ts):
+        number = rules.conversion_number(earned.business_id, earned.kind, earned.subject_id)
+        first.setdefault(number, Conversion(number, **row_of(earned)))
     hold_persons(tx, {(conversion.business_id, conversion.person_id) for conversion in first.values()})
     existing = store.list_there(tx, first.values())
     new = [conversion for number, conversion in first.items() if number not in existing]
@@ -179,45 +186,48 @@ def record_conversions(tx: Tx, earned: Iterable[Earned]) -> None:
 def withdraw_conversion(
     tx: Tx, business_id: str, subject_id: str, kind: ConversionKind, *, is_back: bool = False
 ) -> None:
-    """Take a conversion out of the reports: it was none. The row stays, marked; ``is_back`` undoes that."""
+    """Exclude a conversion from reports; its row stays. ``is_back`` includes it again."""
     store.record_withdrawal(tx, (business_id, subject_id, kind), None if is_back else tx.now)
     mark_conversion(tx, business_id, subject_id, kind)
 
 
 def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
-    """Have the days of a conversion counted anew, because something about its lead or chat changed."""
+    """Mark the days of a conversion to count them again, after a change of its lead or chat."""
     attribution = store.find_attribution(tx, business_id, subject_id, kind)
     if attribution:
         _mark_days(tx, attribution, _days_of(attribution))
 
 
 def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: CountedEvent) -> None:
-    """Have a day of an account counted anew."""
+    """Mark a day of an account to count it again."""
     store.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
 
 
 def take_marks(tx: Tx, business_id: str, mark_ids: list[str]) -> bool:
-    """Take marks of days off, to keep their counts in the same transaction; False if another has done so."""
+    """Delete marks of days, in the transaction that saves their counts; False if they are gone."""
     return store.delete_changed_days(tx, business_id, mark_ids) == len(mark_ids)
 
 
 def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
-    """The sealing of all days that are some days old, each file on the disk before the manifest lists it."""
+    """Return the job that seals days of an age; each file is on disk before the manifest lists it."""
 
     def list_jobs(tx: Tx) -> list[Job]:
         files = sealing.list_sealed_files(tx)
-        jobs: list[Job] = [partial(_adopt_file, file=file) for file in moved_files(files, folder)]
+        jobs: list[Job] = [partial(adopt_file, file=file) for file in moved_files(files, folder)]
         days = list_unsealed_days(tx, (tx.now - timedelta(days=age_days)).date().isoformat())
-        jobs += [partial(_seal_day, folder=folder, day=day) for day in days]
+        jobs += [partial(seal_day, folder=folder, day=day) for day in days]
         if days or not (folder / CONVERSIONS).exists():
-            jobs.append(partial(_seal_conversions, folder=folder))
+            jobs.append(seal_conversions)
         return jobs
+
+    def seal_conversions(tx: Tx) -> None:
+        write_conversions(folder, store.list_conversions_that_stand(tx), store.list_all_links(tx))
 
     return MaintenanceJob(folder, _SEALING, list_jobs)
 
 
 def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
-    """Days up to one with touches that no sealed file holds: new days, and old ones with late touches."""
+    """Return days with touches that no sealed file holds: new days, and old ones with late touches."""
     sealed: Counter[str] = Counter()
     for file in sealing.list_sealed_files(tx):
         sealed[file.day] += file.touches - file.dropped
@@ -228,7 +238,7 @@ def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
 def list_cold_files(
     tx: Tx, business_id: str, days: tuple[str | None, str | None] = (None, None), ad_account_id: str = ""
 ) -> list[SealedFile]:
-    """The sealed files that alone hold views of a business, or of one account, from one day to another."""
+    """Return the sealed files with dropped views of a business or an account in some days."""
     first, last = days
     dropped = [
         day
@@ -239,7 +249,7 @@ def list_cold_files(
 
 
 def list_cold_files_between(tx: Tx, business_id: str, since: datetime, until: datetime) -> list[SealedFile]:
-    """The sealed files that alone hold views of these moments: a day more at either end, for all zones."""
+    """Return the sealed files with dropped views between two moments, and a day more at each end."""
     if since > tx.now - NEVER_DROPPED:
         return []
     days = ((since - A_DAY).date().isoformat(), (until + A_DAY).date().isoformat())
@@ -247,15 +257,15 @@ def list_cold_files_between(tx: Tx, business_id: str, since: datetime, until: da
 
 
 def keep_views(tx: Tx) -> None:
-    """Let no view go from the database to the files before the end of this transaction.
+    """Keep views in the database until the end of this transaction.
 
-    Without it PostgreSQL shows each statement what was just committed, and a view may be seen twice or never.
+    Otherwise PostgreSQL shows each statement the latest commit, so a view could be read twice or never.
     """
     tx.share(_DROPPING)
 
 
 def list_touches_known(tx: Tx, business_id: str, person_id: str, limit: int) -> list[Touch]:
-    """A person's touches that the database has, latest first, with the views of the viewers that they are."""
+    """Return a person's touches in the database, latest first, with the views of their viewers."""
     touches = store.list_touches_of(tx, business_id, person_id, limit)
     for viewer_id in store.list_viewers_of(tx, business_id, person_id):
         touches += store.list_touches_of(tx, business_id, viewer_id, limit)
@@ -266,13 +276,13 @@ def list_touches_known(tx: Tx, business_id: str, person_id: str, limit: int) -> 
 def list_touches_ever(
     tx: Tx, business_id: str, person_id: str, limit: int
 ) -> tuple[list[Touch], list[BrokenFile]]:
-    """A person's touches, latest first, wherever they are kept; and the files that could not be read."""
+    """Return a person's touches in the database and in files, latest first, and the damaged files."""
     keep_views(tx)
     touches_by_id = {touch.touch_id: touch for touch in list_touches_known(tx, business_id, person_id, limit)}
     ids = (person_id, *store.list_viewers_of(tx, business_id, person_id))
     views, broken = load_whole(
         list_cold_files(tx, business_id),
-        lambda some: [view for viewer in ids for view in list_views_of(some, business_id, viewer)],
+        lambda batch: [view for viewer in ids for view in list_views_of(batch, business_id, viewer)],
     )
     touches_by_id |= {view.touch_id: replace(view, person_id=person_id) for view in views}
     latest = sorted(touches_by_id.values(), key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
@@ -280,9 +290,9 @@ def list_touches_ever(
 
 
 def dropping_job(folder: Path, keep_days: int, counted_until: Callable[[Tx], str | None]) -> MaintenanceJob:
-    """The drop of views that are so many days old, sealed in this folder and counted by the reports.
+    """Return the job that drops old views which this folder holds and reports have counted.
 
-    ``counted_until`` tells the first day that is not counted yet, or None.
+    ``counted_until`` returns the first day that is not counted yet, or None.
     """
 
     def list_jobs(tx: Tx) -> list[Job]:
@@ -294,7 +304,7 @@ def dropping_job(folder: Path, keep_days: int, counted_until: Callable[[Tx], str
             if file.day < before and file.folder == str(folder) and file.dropped_through != ALL_DROPPED
         ]
         return [
-            partial(_drop_views, name=file.name)
+            partial(drop_views, name=file.name)
             for file in files
             for _ in range(0, file.touches - file.dropped, AT_ONCE)
         ]
@@ -302,14 +312,14 @@ def dropping_job(folder: Path, keep_days: int, counted_until: Callable[[Tx], str
     return MaintenanceJob(folder, _SEALING, list_jobs)
 
 
-def _drop_views(tx: Tx, name: str) -> Record | None:
-    """Drop the next views of a file, once it is seen to hold them to the last bit."""
+def drop_views(tx: Tx, name: str) -> Record | None:
+    """Drop the next views of a file after a check of the whole file."""
     file = sealing.find_sealed_file(tx, name)
     if file is None or file.dropped_through == ALL_DROPPED:
         return None
     try:
         next_ids = list_next_views(file, AT_ONCE)
-    except BrokenFile as error:  # its views stay, those of other days need not
+    except BrokenFile as error:  # its views stay; other days go on
         logger().error("measurement.file_broken", says=str(error))
         return None
     through = next_ids[-1] if len(next_ids) == AT_ONCE else ALL_DROPPED
@@ -322,8 +332,8 @@ def _drop_views(tx: Tx, name: str) -> Record | None:
     return record
 
 
-def _adopt_file(_tx: Tx, file: SealedFile) -> Record:
-    """Take a file where it is found now: the folder was moved, or put back elsewhere.
+def adopt_file(_tx: Tx, file: SealedFile) -> Record:
+    """Record the new folder of a file that was moved or restored.
 
     Raises:
         BrokenFile: it is not the file that was sealed.
@@ -332,27 +342,10 @@ def _adopt_file(_tx: Tx, file: SealedFile) -> Record:
     return partial(sealing.record_folder, file=file)
 
 
-def _seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
+def seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
     before = sealing.list_sealed_files_of(tx, [day])
     file = write_part(folder, day, store.list_touches_of_day(tx, day), before)
     return None if file is None else partial(sealing.append_sealed_file, file=file)
-
-
-def _seal_conversions(tx: Tx, folder: Path) -> None:
-    write_conversions(folder, store.list_conversions_that_stand(tx), store.list_all_links(tx))
-
-
-def _was_dropped(tx: Tx, touch: Touch) -> bool:
-    """Report whether this view is a repeat that only a sealed file holds."""
-    if touch.kind is not TouchKind.VIEW or touch.ts >= micros(tx.now - NEVER_DROPPED):
-        return False
-    keep_views(tx)
-    return holds_view(list_cold_files(tx, touch.business_id, (touch.day, touch.day)), touch.touch_id)
-
-
-def _settle_winners(tx: Tx, business_id: str, person_id: str, span: tuple[int, int]) -> None:
-    for conversion in store.list_conversions_between(tx, business_id, person_id, span):
-        _settle_winner(tx, conversion)
 
 
 def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> None:
@@ -376,13 +369,13 @@ def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> N
 
 
 def _list_cold_views(tx: Tx, conversion: Conversion, seen_as: Iterable[str]) -> list[Touch]:
-    """The latest dropped view that may win; none for a conversion of now, whose views are all kept."""
+    """Return the latest dropped view that may win; a recent conversion has none."""
     at = from_micros(conversion.ts)
     files = list_cold_files_between(tx, conversion.business_id, at - rules.LONGEST_WINDOW, at)
     people = (conversion.person_id, *seen_as)
     moments = [Moment(conversion.conversion_id, person, conversion.ts) for person in people]
     views, broken = load_whole(
-        files, lambda some: find_latest_views(some, conversion.business_id, moments, None)
+        files, lambda batch: find_latest_views(batch, conversion.business_id, moments, None)
     )
     for error in broken:  # a lead must not wait for a file
         logger().error("measurement.file_broken", says=str(error))
@@ -394,7 +387,7 @@ def _days_of(attribution: Attribution) -> set[tuple[str | None, str | None]]:
 
 
 def _mark_days(tx: Tx, changed: Conversion | Attribution, days: set[tuple[str | None, str | None]]) -> None:
-    """Have the days of a conversion counted anew; one of now is not counted yet."""
+    """Mark the days of a conversion to count them again; a recent one is not counted yet."""
     for ad_account_id, day in days if rules.is_late(changed.ts, tx.now) else ():
         if ad_account_id and day:
             mark_day(tx, changed.business_id, ad_account_id, day, CountedEvent.CONVERSION)

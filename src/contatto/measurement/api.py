@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Collection
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from starlette.requests import Request
@@ -30,10 +30,12 @@ async def view_ad(request: Request) -> Response:
     """Count a view; the answer is a transparent pixel."""
     context = context_of(request)
     ticket, ad = await _ticket_and_ad(context, request, {TicketKind.VIEW})
-    now = context.clock.now()
-    if not (_is_spent(ticket, now) or _is_nobody(request)):
+    ts = micros(context.clock.now())
+    # Repeats of a link beyond the longest window could not be detected.
+    is_expired = made_at_ms(ticket.nonce) < (ts - rules.LONGEST_WINDOW // timedelta(microseconds=1)) // 1_000
+    if not (is_expired or _is_program(request)):
         viewer_id = rules.viewer_of(context.vault.named_id, ad, ticket)
-        touch = actions.stamp_ticket(ad, ticket, viewer_id, micros(now))
+        touch = actions.stamp_ticket(ad, ticket, viewer_id, ts)
         await part_of(request, GatheredTouches).views.put(rules.impression_of(touch, ticket))
     return Response(_GIF, media_type="image/gif", headers=_NO_STORE)
 
@@ -41,16 +43,16 @@ async def view_ad(request: Request) -> Response:
 async def tap_ad(request: Request) -> Response:
     """Count a tap and lead the person to the chat.
 
-    In our own chat a person is who their cookie of this account says, or somebody new. The link says nothing
-    about that, whoever the publisher named: the first tap of it is credited to this person, and the views of
-    that viewer with it. A program that draws a preview, and a browser that fetches ahead, count nothing.
+    In our own chat the cookie of this account names the person; without it the person is new. The viewer of
+    the link does not: the first tap credits this person with the views of that viewer. Programs that draw a
+    preview and browsers that prefetch count nothing.
     """
     context = context_of(request)
     ticket, ad = await _ticket_and_ad(context, request, {TicketKind.CLICK, TicketKind.CHAT})
     if rules.is_prefetched(request.headers):  # else the browser would keep the answer for the tap itself
         return Response(status_code=503, headers=_NO_STORE)
     response = RedirectResponse(ad.landing_path, 303, headers=_NO_STORE)
-    if _is_nobody(request):
+    if _is_program(request):
         return response
     ts = micros(context.clock.now())
     viewer_id = rules.viewer_of(context.vault.named_id, ad, ticket)
@@ -85,12 +87,7 @@ async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, vie
         await context.db.write(work)
 
 
-def _is_spent(ticket: TrackingTicket, now: datetime) -> bool:
-    """Report whether a link is too old for a view, as repeats can no longer be detected."""
-    return made_at_ms(ticket.nonce) < micros(now - rules.LONGEST_WINDOW) // 1_000
-
-
-def _is_nobody(request: Request) -> bool:
+def _is_program(request: Request) -> bool:
     """Report whether a request declares itself a program or a prefetch."""
     headers = request.headers
     return request.method != "GET" or rules.is_machine(headers.get("user-agent", ""))

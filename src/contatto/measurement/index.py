@@ -1,8 +1,7 @@
 """Batches of views, taps and conversions.
 
-Views and taps wait for their transaction: what comes while one is on its way goes into the next together.
-Of new conversions one statement says which may have a winner: most persons who write have tapped no ad of
-ours.
+Views and taps that arrive during a transaction go into the next one together. One statement selects the new
+conversions that may have a winner, because most persons who write have tapped no ad of ours.
 """
 
 from collections import defaultdict
@@ -89,7 +88,7 @@ _CLICKS: Final = PreparedQuery(
 def list_last_taps(
     tx: Tx, business_id: str, person_ids: Collection[str]
 ) -> dict[str, tuple[Touch, MeasuredAd]]:
-    """The latest click of each of some persons, with its ad; those who have none are left out."""
+    """Return the latest click of each person who has one, with its ad."""
     clicks = _CLICKS.list(tx, {"of": business_id, "persons": sorted(person_ids)})
     last = {touch.person_id: touch for touch in clicks}
     if not last:
@@ -99,10 +98,10 @@ def list_last_taps(
 
 
 def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Conversion]:
-    """Those of new conversions that a touch may have won, in their order; their persons are held.
+    """Return the new conversions that a touch may have won, in their order; their persons are locked.
 
-    ``kept_since`` is the microsecond since when all views that may win are in the database: what happened
-    earlier may be won by one that only the files hold.
+    From ``kept_since`` (microseconds) on all views that may win are in the database; older conversions may be
+    won by a view in a file.
     """
     lines: dict[str, list[Conversion]] = defaultdict(list)
     for conversion in new:
@@ -110,7 +109,7 @@ def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Co
     taken_persons = {
         (business_id, person.person_id)
         for business_id, line in lines.items()
-        for person in _TOUCHED.list(tx, _asked(business_id, line))
+        for person in _TOUCHED.list(tx, _touched_values(business_id, line))
     }
     return [
         conversion
@@ -119,7 +118,7 @@ def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Co
     ]
 
 
-def _asked(business_id: str, line: Sequence[Conversion]) -> dict[str, object]:
+def _touched_values(business_id: str, line: Sequence[Conversion]) -> dict[str, object]:
     weeks = {conversion.ts // WEEK_US for conversion in line}
     persons = sorted({conversion.person_id for conversion in line})
     return {"of": business_id, "persons": persons, "weeks": sorted(weeks | {week - 1 for week in weeks})}
@@ -136,23 +135,22 @@ _CREDITED: Final = PreparedQuery(
 
 
 def list_credited(tx: Tx, business_id: str, subject_ids: Collection[str]) -> dict[str, Attribution]:
-    """Those attributions that a touch won, by the id of their lead or conversation: most have none."""
-    found = _CREDITED.list(tx, {"of": business_id, "subjects": subject_ids})
-    return {credit.subject_id: credit for credit in found}
+    """Return attributions with a winner by the id of their lead or conversation."""
+    attributions = _CREDITED.list(tx, {"of": business_id, "subjects": subject_ids})
+    return {attribution.subject_id: attribution for attribution in attributions}
 
 
 class GatheredTouches:
-    """Views and taps, with what is charged for them, many in one transaction; and the ads that they are of.
+    """Batches of views and taps with their charges, and lookups of their ads.
 
     Args:
-        db: where they are kept.
-        record_taps: appends taps, and settles what they may have won.
+        record_taps: appends taps, and settles the winners of their conversions.
     """
 
     def __init__(self, db: Database, record_taps: Callable[[Tx, Sequence[Tap]], object]) -> None:
-        self.ads: Final = WorkBatcher(db.read, _list_ads)
-        self.views: Final = WorkBatcher(db.write, _of_each(record_views))
-        self.taps: Final = WorkBatcher(db.write, _of_each(record_taps))
+        self.ads: Final = WorkBatcher(db.read, find_measured_ads)
+        self.views: Final = WorkBatcher(db.write, _without_results(record_views))
+        self.taps: Final = WorkBatcher(db.write, _without_results(record_taps))
 
 
 _ADS: Final = PreparedQuery(
@@ -163,36 +161,36 @@ _ADS: Final = PreparedQuery(
 )
 
 
-def _list_ads(tx: Tx, places: Sequence[tuple[str, str]]) -> Sequence[MeasuredAd | None]:
-    """The ads of businesses and ids; None for one that is not there."""
-    businesses, ids = ({place[which] for place in places} for which in (0, 1))
+def find_measured_ads(tx: Tx, keys: Sequence[tuple[str, str]]) -> Sequence[MeasuredAd | None]:
+    """Return the ads of pairs of business and ad; None for an unknown one."""
+    businesses, ids = {business_id for business_id, _ in keys}, {ad_id for _, ad_id in keys}
     ads = _ADS.list(tx, {"businesses": sorted(businesses), "ads": sorted(ids)})
     ads_by_id = {(ad.business_id, ad.ad_id): ad for ad in ads}
-    return [ads_by_id.get(place) for place in places]
+    return [ads_by_id.get(key) for key in keys]
 
 
-def _of_each[T](record: Callable[[Tx, Sequence[T]], object]) -> Callable[[Tx, Sequence[T]], Sequence[None]]:
-    """Nothing is to be said of a touch but that it is kept."""
-
-    def recorded(tx: Tx, some: Sequence[T]) -> Sequence[None]:
-        record(tx, some)
-        return [None] * len(some)
+def _without_results[T](
+    record: Callable[[Tx, Sequence[T]], object],
+) -> Callable[[Tx, Sequence[T]], Sequence[None]]:
+    def recorded(tx: Tx, batch: Sequence[T]) -> Sequence[None]:
+        record(tx, batch)
+        return [None] * len(batch)
 
     return recorded
 
 
 def record_views(tx: Tx, views: Sequence[Impression]) -> None:
-    """Append views, each once, with what is charged for them."""
+    """Append views, each once, with their charges."""
     charged = tx.ports[ChargePort].charge(tx, views)
     store.append_touches(tx, [store.touch_row(touch) for touch in charged])
     _mark_late(tx, charged)
 
 
 def append_taps(tx: Tx, taps: Sequence[Tap]) -> tuple[Collection[int], list[Conversion]]:
-    """Append taps, each once, with what is charged for them.
+    """Append taps, each once, with their charges.
 
     Returns:
-        Which of them are new, and the conversions that these may win, or that the views of their viewers may.
+        The new ones, and the conversions that these or the views of their viewers may win.
     """
     impressions = [tap.impression for tap in taps]
     priced = iter(
@@ -202,7 +200,8 @@ def append_taps(tx: Tx, taps: Sequence[Tap]) -> tuple[Collection[int], list[Conv
     lines: dict[str, list[tuple[Tap, Touch]]] = defaultdict(list)
     for tap, touch in zip(taps, charged, strict=True):
         lines[touch.business_id].append((tap, touch))
-    hold_persons(tx, {(touch.business_id, touch.person_id) for touch in charged} | _viewers_of(taps))
+    viewers = {(tap.impression.touch.business_id, tap.viewer_id) for tap in taps if tap.viewer_id}
+    hold_persons(tx, {(touch.business_id, touch.person_id) for touch in charged} | viewers)
     new: set[int] = set()
     may_win: list[Conversion] = []
     for business_id, line in sorted(lines.items()):
@@ -219,13 +218,9 @@ def append_taps(tx: Tx, taps: Sequence[Tap]) -> tuple[Collection[int], list[Conv
 
 
 def hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
-    """A touch and a conversion that come in at the same time must see each other: a viewer is held too."""
+    """Lock persons and viewers, so that simultaneous touches and conversions see each other."""
     if tx.locks_rows:
         tx.advisory_locks({natural_number("person", *person) for person in persons})
-
-
-def _viewers_of(taps: Sequence[Tap]) -> set[tuple[str, str]]:
-    return {(tap.impression.touch.business_id, tap.viewer_id) for tap in taps if tap.viewer_id}
 
 
 def _append_new_taps(tx: Tx, business_id: str, fresh: Sequence[tuple[Tap, Touch]]) -> list[Conversion]:
@@ -235,7 +230,7 @@ def _append_new_taps(tx: Tx, business_id: str, fresh: Sequence[tuple[Tap, Touch]
             tx.ports[ChargePort].note_click(tx, touch)
     _mark_late(tx, [touch for _, touch in fresh])
     named = {(tap.viewer_id, touch.person_id) for tap, touch in fresh if tap.viewer_id}
-    # What a viewer saw before may have earned what the person did before.
+    # Earlier views of a linked viewer may have earned earlier conversions of the person.
     is_linked = bool(named) and append_links(tx, business_id, named) > 0
     linked = {person_id for _, person_id in named} if is_linked else set()
     since = 0 if linked else min(touch.ts for _, touch in fresh)
@@ -244,16 +239,12 @@ def _append_new_taps(tx: Tx, business_id: str, fresh: Sequence[tuple[Tap, Touch]
     return [
         conversion
         for conversion in converted
-        if conversion.person_id in linked or _is_within(conversion, fresh)
+        if conversion.person_id in linked or any(is_eligible(touch, conversion) for _, touch in fresh)
     ]
 
 
-def _is_within(conversion: Conversion, fresh: Sequence[tuple[Tap, Touch]]) -> bool:
-    return any(is_eligible(touch, conversion) for _, touch in fresh)
-
-
 def _mark_late(tx: Tx, appended: Sequence[Touch]) -> None:
-    """Have the days counted anew that reports may have counted without these."""
+    """Mark the days of late touches, which reports may have counted already."""
     late = [touch for touch in appended if is_late(touch.ts, tx.now)]
     for changed in {(touch.business_id, touch.ad_account_id, touch.day) for touch in late}:
         append_changed_day(tx, ChangedDay(new_id(), *changed, CountedEvent.TOUCH))

@@ -37,12 +37,12 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MeasuredAd:
-    """An ad as measuring knows it; published by whoever owns ads, each time one changes.
+    """Ad for attribution; the owner of ads publishes it after each change.
 
     The ``…_number`` fields are the API's ids. Windows are in seconds; None means that such touches never
-    count. ``landing_path`` is where a tap leads; ``headline`` and ``text`` are what the person saw;
-    ``page_id`` is the instant form of the chat that follows, empty for none; ``welcome`` its first message,
-    empty where the account's own is said, and ``questions`` what it suggests, each with its answer.
+    count. ``landing_path`` is the target of a tap. ``page_id`` is the instant form of the chat, or empty.
+    ``welcome`` is the first message of the chat, empty for the account's own. ``questions`` are suggestions
+    with their answers.
     """
 
     ad_id: str
@@ -85,12 +85,12 @@ class MeasuredAd:
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """A view or click of an ad by a person.
+    """View or click of an ad by a person.
 
     ``person_id`` is a person of the ad's account; in views of ads that open our own chat it is a viewer of a
     publisher, who may be linked to persons.
     ``ts`` and ``expires_ts`` are microseconds since 1970 (UTC); ``day`` is the date in the ad account's zone.
-    ``country`` is where the viewer was, as the publisher told it; empty when nobody did.
+    ``country`` is that of the viewer, as the publisher reported it, or empty.
     """
 
     touch_id: int
@@ -109,7 +109,7 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """A view or click of an ad that was chosen for a viewer: its touch, with its price, and its link.
+    """View or click of an ad that delivery chose: its priced touch and its link.
 
     ``placement`` is the operator's placement in which it was shown, empty for the business's own places;
     ``trial`` is the viewer's group in the trial of delivery, 0 for none.
@@ -123,7 +123,7 @@ class Impression:
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A click that comes in, of an impression or with nonce 0 of none, and the viewer whom its link names."""
+    """Click with the viewer of its link; without an impression the nonce is 0."""
 
     impression: Impression
     viewer_id: str | None = None
@@ -195,9 +195,9 @@ class TicketKind(StrEnum):
 class TrackingTicket:
     """Content of a signed tracking link.
 
-    ``nonce`` is the impression, whose view and tap count once each; 0 for a chat link. ``viewer`` is what the
-    publisher calls the person. ``cost_micros`` is what is charged when the link counts, in micros of the
-    account's currency. ``country`` is where the viewer is, empty when nobody said.
+    ``nonce`` is the impression, whose view and tap count once each; 0 for a chat link. ``viewer`` is the
+    publisher's name of the person. ``cost_micros`` is the charge when the link counts, in micros of the
+    account's currency. ``country`` is that of the viewer, or empty.
     """
 
     kind: TicketKind
@@ -210,7 +210,7 @@ class TrackingTicket:
     placement: str = ""
     """The operator's placement in which the ad was shown; empty for the business's own places."""
     trial: int = 0
-    """The viewer's group in the trial that measures what delivery brings; 0 for none."""
+    """The viewer's group in the trial of delivery; 0 for none."""
 
 
 class CountedEvent(StrEnum):

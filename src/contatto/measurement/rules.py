@@ -100,15 +100,15 @@ type NameId = Callable[[str, str], str]
 def viewer_id_of(name_id: NameId, channel_account_id: str, viewer: str, *, own_chat: bool) -> str:
     """Return the id of a publisher's viewer at one channel account.
 
-    On a platform that is its person of this name. In our own chat people are known by identities that we
-    made, and no name of a publisher's stands for one of them.
+    On a platform that is its person of this name. In our own chat people have identities that we made, which
+    no name of a publisher can match.
     """
     name = f"viewer:{viewer}" if own_chat else viewer
     return name_id(channel_account_id, name)  # a person's id is made alike
 
 
 def viewer_of(name_id: NameId, ad: MeasuredAd, ticket: TrackingTicket) -> str | None:
-    """The viewer whom a ticket names, if it names one."""
+    """Return the viewer in a ticket, if any."""
     if not ticket.viewer:
         return None
     return viewer_id_of(name_id, ad.channel_account_id, ticket.viewer, own_chat=ad.opens_own_chat)
@@ -156,7 +156,7 @@ def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:
 
 
 def impression_of(touch: Touch, ticket: TrackingTicket) -> Impression:
-    """The view or click that a link stands for."""
+    """Return the view or click of a link."""
     return Impression(touch, ticket.nonce, ticket.placement, ticket.trial)
 
 

@@ -155,7 +155,7 @@ APPEND_TOUCH: Final = {
 
 
 def save_measured_ad(tx: Tx, ad: MeasuredAd) -> None:
-    """Insert or replace what is known about an ad."""
+    """Insert or replace an ad."""
     row = row_of(ad)
     changed = {name: value for name, value in row.items() if name != "ad_id"}
     tx.execute(
@@ -220,10 +220,6 @@ def _latest(which: ColumnElement[bool], *what: Any) -> Select[Any]:
     return query.order_by(*_LATEST_FIRST).limit(literal_column("1"))
 
 
-def _latest_id(which: ColumnElement[bool]) -> ColumnElement[Any]:
-    return _latest(which, touches.c.touch_id).scalar_subquery()
-
-
 def latest_view(find: Callable[[ColumnElement[bool]], ColumnElement[Any]], week: Any) -> Any:
     """The latest view that is found in a week; if there is none, that of the week before."""
     return func.coalesce(
@@ -233,7 +229,10 @@ def latest_view(find: Callable[[ColumnElement[bool]], ColumnElement[Any]], week:
 
 _AT_WEEK: Final = bindparam("at_ts", type_=BigInteger) // literal_column(str(WEEK_US), BigInteger)
 _CLICK: Final = select(_latest(IS_CLICK, touches).subquery())
-_VIEW: Final = select(touches).where(touches.c.touch_id == latest_view(_latest_id, _AT_WEEK))
+_VIEW: Final = select(touches).where(
+    touches.c.touch_id
+    == latest_view(lambda is_view: _latest(is_view, touches.c.touch_id).scalar_subquery(), _AT_WEEK)
+)
 _CANDIDATES: Final = PreparedQuery(Touch, select(union_all(_CLICK, _VIEW).subquery()))
 
 
@@ -304,11 +303,11 @@ def append_conversions(tx: Tx, new: Iterable[Conversion]) -> None:
     insert_new(tx, conversions, [row_of(conversion) for conversion in new])
 
 
-_THESE: Final = (
+_ARE_NUMBERED: Final = (
     within(conversions.c.business_id, "businesses"),
     within(conversions.c.conversion_id, "numbers"),
 )
-_ATTRIBUTED: Final = PreparedQuery(Attribution, select(conversions).where(*_THESE))
+_ATTRIBUTED: Final = PreparedQuery(Attribution, select(conversions).where(*_ARE_NUMBERED))
 
 
 def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
@@ -422,7 +421,7 @@ def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list
 
 
 def delete_views(tx: Tx, touch_ids: Sequence[int]) -> None:
-    """Delete views that a sealed file holds, of all businesses, and keep what they cost."""
+    """Delete views in a sealed file, of all businesses, and keep their costs."""
     condition = touches.c.touch_id.in_(touch_ids)
     places = [touches.c[name] for name in ("business_id", "ad_group_id", "day", "ad_account_id")]
     sums = (func.count().label("views"), func.sum(touches.c.cost_micros).label("cost_micros"))

@@ -74,7 +74,7 @@ class LeadBatch:
 
     def __init__(self, tx: Tx, business_id: str, person_ids: Iterable[str]) -> None:
         self.business_id = business_id
-        self.earned: list[measurement.Earned] = []
+        self.earned: list[measurement.NewConversion] = []
         self.events: list[Any] = []
         self.changed: list[Lead] = []
         self.twins: set[str] = set()
@@ -426,9 +426,9 @@ def _keep_entry(batch: LeadBatch, lead: Lead, signal: Signal) -> None:
         batch.add_entry(entry, makes_lead=rules.makes_lead(signal))
 
 
-def _earned(lead: Lead, signal: Signal) -> measurement.Earned:
+def _earned(lead: Lead, signal: Signal) -> measurement.NewConversion:
     kind, ts = ConversionKind.LEAD, micros(signal.at)
-    return measurement.Earned(lead.business_id, lead.person_id, kind, lead.id, ts)
+    return measurement.NewConversion(lead.business_id, lead.person_id, kind, lead.id, ts)
 
 
 def _evidence_of(point: ContactPoint, match: ContactMatch, signal: Signal) -> Evidence:

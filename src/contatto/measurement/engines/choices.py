@@ -1,4 +1,4 @@
-"""DuckDB, the embedded engine: the definition over the staged tables, in place."""
+"""Engines that run the definition over staged events."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -21,7 +21,7 @@ _TABLES: Final = {
     " expires_ts bigint, day date, cost_micros bigint",
     "conversions": "conversion_id bigint, business_id text, user_id text, lead bigint, ts bigint, day date",
 }
-_AT_ONCE: Final = 10_000
+_ROWS_PER_BATCH: Final = 10_000
 
 
 def fill_with_postgres(staged: Staged, policy: Policy, connection: str) -> None:
@@ -36,7 +36,13 @@ def fill_with_postgres(staged: Staged, policy: Policy, connection: str) -> None:
     try:
         with psycopg.connect(connection.replace("+psycopg", "", 1)) as server:
             for table, columns in _TABLES.items():
-                _copy_table(server, staged, table, columns)
+                server.execute(f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP")
+                rows = staged.db.execute(f"SELECT * FROM {table}")
+                with server.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+                    while batch := rows.fetchmany(_ROWS_PER_BATCH):
+                        for row in batch:
+                            copy.write_row(row)
+                server.execute(f"ANALYZE {table}")
             server.execute(f"CREATE TEMP TABLE winners ON COMMIT DROP AS {winners_sql('postgres', policy)}")
             server.execute("ANALYZE winners")
             for name in staged.results:
@@ -48,18 +54,8 @@ def fill_with_postgres(staged: Staged, policy: Policy, connection: str) -> None:
         raise EngineFailed(f"PostgreSQL: {error}") from error
 
 
-def _copy_table(server: Any, staged: Staged, table: str, columns: str) -> None:
-    server.execute(f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP")
-    rows = staged.db.execute(f"SELECT * FROM {table}")
-    with server.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
-        while some := rows.fetchmany(_AT_ONCE):
-            for row in some:
-                copy.write_row(row)
-    server.execute(f"ANALYZE {table}")
-
-
 _SETTINGS: Final = "SET join_use_nulls = 1"
-"""The definition speaks of joins as the SQL standard does: what has no partner is null, not empty or zero."""
+"""The definition joins as the SQL standard: a row without a partner has nulls, not empty values or zeros."""
 
 
 def fill_with_clickhouse(staged: Staged, policy: Policy, connection: str) -> None:

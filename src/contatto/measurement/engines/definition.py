@@ -4,10 +4,10 @@ Theory. Each touch carries `expires_ts`, the last microsecond at which it may wi
 zone of its business; both were stamped when it came in. So attribution is an equi-join of conversions and
 touches on business and user, a filter `ts <= conversion.ts <= expires_ts`, and a maximum. The order of a
 policy is one int64 key (a click above every view, then the time; or the time, then a click above a view), so
-the winner takes two passes: the greatest key of each conversion, then the greatest id among its equals. No
-as-of join, no struct, no window function, no zone: every engine knows what is left.
+the winner takes two passes: the greatest key of each conversion, then the greatest id among its equals.
+Without as-of join, struct, window function or zone the definition runs on every engine.
 
-A conversion may have several rows that differ in their user alone: all whom touches know its person as.
+A conversion may have several rows that differ only in their user: its person and the viewers of that person.
 
 The report is three sets of counts on one another and one grouping; nothing is joined that could be counted
 twice. Instants lie within the years 1 to 9999, which leaves room for both keys in 64 bits.

@@ -29,19 +29,19 @@ type Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 type Moment = Annotated[int, msgspec.Meta(ge=EARLIEST, le=LATEST)]
 type Cost = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
 type Complaint = Callable[[int, str], None]
-"""Is told the number of a line and what is wrong with it."""
+"""Callback with the number of a line and its fault."""
 
 
 class Config(msgspec.Struct, tag="config", tag_field="type"):
     policy: Policy
 
 
-class Business(msgspec.Struct, tag="business", tag_field="type"):
+class BusinessLine(msgspec.Struct, tag="business", tag_field="type"):
     business_id: Id
     timezone: str
 
 
-class AdGroup(msgspec.Struct, tag="adgroup", tag_field="type"):
+class AdGroupLine(msgspec.Struct, tag="adgroup", tag_field="type"):
     adgroup_id: Id
     business_id: Id
     goal: Goal
@@ -57,7 +57,7 @@ class Window(msgspec.Struct, tag="window", tag_field="type"):
     view_s: Whole | None
 
 
-class Touch(msgspec.Struct, tag="touch", tag_field="type", gc=False):
+class TouchLine(msgspec.Struct, tag="touch", tag_field="type", gc=False):
     touch_id: Whole
     user_id: Id
     adgroup_id: Id
@@ -68,7 +68,7 @@ class Touch(msgspec.Struct, tag="touch", tag_field="type", gc=False):
     line: int = msgspec.field(default=0, name=LINE)
 
 
-class Conversion(msgspec.Struct, tag="conversion", tag_field="type", gc=False):
+class ConversionLine(msgspec.Struct, tag="conversion", tag_field="type", gc=False):
     conversion_id: Whole
     user_id: Id
     business_id: Id
@@ -77,7 +77,7 @@ class Conversion(msgspec.Struct, tag="conversion", tag_field="type", gc=False):
     line: int = msgspec.field(default=0, name=LINE)
 
 
-type Row = Config | Business | AdGroup | Window | Touch | Conversion
+type Row = Config | BusinessLine | AdGroupLine | Window | TouchLine | ConversionLine
 _DECODER: Final = msgspec.json.Decoder(Row)
 
 
@@ -89,11 +89,11 @@ class Setup:
     """
 
     policy: Policy = Policy.CLICK_FIRST
-    businesses: dict[str, Business] = field(default_factory=dict)
-    adgroups: dict[str, tuple[int, AdGroup]] = field(default_factory=dict)
+    businesses: dict[str, BusinessLine] = field(default_factory=dict)
+    adgroups: dict[str, tuple[int, AdGroupLine]] = field(default_factory=dict)
     windows: dict[str, list[tuple[int, Window]]] = field(default_factory=dict)
 
-    def add(self, number: int, row: Config | Business | AdGroup | Window) -> None:
+    def add(self, number: int, row: Config | BusinessLine | AdGroupLine | Window) -> None:
         """Keep a configuration row.
 
         Raises:
@@ -102,10 +102,10 @@ class Setup:
         match row:
             case Config():
                 self.policy = row.policy
-            case Business():
+            case BusinessLine():
                 check_zone(row.timezone)
                 self.businesses[str(row.business_id)] = row
-            case AdGroup():
+            case AdGroupLine():
                 self.adgroups[str(row.adgroup_id)] = (number, row)
             case Window():
                 self.windows.setdefault(str(row.adgroup_id), []).append((number, row))
@@ -125,12 +125,12 @@ class Setup:
 class Events:
     """Touches and conversions of one chunk, each with the number of its line."""
 
-    touches: list[Touch] = field(default_factory=list)
-    conversions: list[Conversion] = field(default_factory=list)
+    touches: list[TouchLine] = field(default_factory=list)
+    conversions: list[ConversionLine] = field(default_factory=list)
 
 
 class LineReader:
-    """Reads JSON Lines chunk by chunk: configuration goes to ``setup``, events come out, faults are told."""
+    """Reader of JSON Lines in chunks: configuration goes to ``setup``, faults to ``complain``."""
 
     def __init__(self, complain: Complaint) -> None:
         self.setup = Setup()
@@ -138,12 +138,23 @@ class LineReader:
         self._number = 1
 
     def events(self, source: Readable) -> Iterator[tuple[int, Events]]:
-        """The events of each chunk, with the number of bytes that were read for it."""
+        """Yield the size and the events of each chunk."""
         for chunk in self._chunks(source):
-            yield len(chunk), self._sorted(self._rows(chunk))
+            events = Events()
+            touches, conversions = events.touches.append, events.conversions.append
+            for number, row in self._rows(chunk):
+                if type(row) is TouchLine:
+                    row.line = number
+                    touches(row)
+                elif type(row) is ConversionLine:
+                    row.line = number
+                    conversions(row)
+                else:
+                    self._keep(number, row)  # type: ignore[arg-type]  # the two kinds of events went elsewhere
+            yield len(chunk), events
 
     def _chunks(self, source: Readable) -> Iterator[bytes]:
-        """Whole lines, some megabytes at once; a line beyond all measure is told of and left out."""
+        """Yield some megabytes of whole lines; a line that is too long is reported and left out."""
         rest = (source.read(len(_BOM)) or b"").removeprefix(_BOM)
         while more := source.read(CHUNK):
             end = more.rfind(b"\n") + 1
@@ -186,21 +197,7 @@ class LineReader:
                 self._complain(number, "is nested too deeply")
         return rows
 
-    def _sorted(self, rows: list[tuple[int, Row]]) -> Events:
-        events = Events()
-        touches, conversions = events.touches.append, events.conversions.append
-        for number, row in rows:
-            if type(row) is Touch:
-                row.line = number
-                touches(row)
-            elif type(row) is Conversion:
-                row.line = number
-                conversions(row)
-            else:
-                self._keep(number, row)  # type: ignore[arg-type]  # the two kinds of events went elsewhere
-        return events
-
-    def _keep(self, number: int, row: Config | Business | AdGroup | Window) -> None:
+    def _keep(self, number: int, row: Config | BusinessLine | AdGroupLine | Window) -> None:
         try:
             self.setup.add(number, row)
         except ValueError as error:
@@ -218,7 +215,7 @@ def check_zone(name: str) -> None:
     """Refuse a time zone that does not exist.
 
     Raises:
-        ValueError: with what is wrong, in words.
+        ValueError: with a text of the problem.
     """
     try:
         ZoneInfo(name)

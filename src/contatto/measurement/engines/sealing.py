@@ -1,8 +1,7 @@
-"""The manifest of sealed files: which there are, and how far the database has dropped what they hold."""
+"""Sealed files: their manifest, writing, and reading of dropped views."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy import BigInteger, Column, String, Table, select, update
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata, row_of, text
 from contatto.kit.parquet import Layout, create_table, digest_of, load_rows, write_parquet
+from contatto.kit.timestamps import from_micros
 from contatto.measurement.model import Attribution, ConversionKind, SealedFile, Touch, TouchKind
 
 sealed_files = Table(
@@ -33,7 +33,7 @@ sealed_files = Table(
 """A file that is not listed here does not count. A file holds the touches of all businesses."""
 
 ALL_DROPPED: Final = (1 << 63) - 1
-"""How far a file is dropped whose views are all out of the database."""
+"""Value of ``dropped_through`` for a file whose views are all dropped."""
 
 
 def list_sealed_files(tx: Tx) -> list[SealedFile]:
@@ -41,13 +41,11 @@ def list_sealed_files(tx: Tx) -> list[SealedFile]:
 
 
 def list_sealed_files_of(tx: Tx, days: Collection[str]) -> list[SealedFile]:
-    """The files of some days."""
     query = select(sealed_files).where(sealed_files.c.day.in_(sorted(days)))
     return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part)) if days else []
 
 
 def list_sealed_files_between(tx: Tx, first: str, last: str) -> list[SealedFile]:
-    """The files of the days from one to another."""
     query = select(sealed_files).where(sealed_files.c.day.between(first, last))
     return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part))
 
@@ -63,15 +61,15 @@ def append_sealed_file(tx: Tx, file: SealedFile) -> bool:
 
 
 def record_folder(tx: Tx, file: SealedFile) -> None:
-    """Note where a file is now."""
+    """Record the folder of a file."""
     tx.execute(update(sealed_files).where(sealed_files.c.name == file.name).values(folder=file.folder))
 
 
 def record_dropped(tx: Tx, file: SealedFile, through: int, count: int) -> bool:
-    """Note that the database has dropped more views of a file; False when somebody else went on with it."""
-    same = (sealed_files.c.name == file.name, sealed_files.c.dropped_through == file.dropped_through)
+    """Record that the database has dropped more views of a file; False after a change by another worker."""
+    is_unchanged = (sealed_files.c.name == file.name, sealed_files.c.dropped_through == file.dropped_through)
     more = {"dropped_through": through, "dropped": sealed_files.c.dropped + count}
-    return tx.execute(update(sealed_files).where(*same).values(more)).rowcount == 1
+    return tx.execute(update(sealed_files).where(*is_unchanged).values(more)).rowcount == 1
 
 
 CONVERSIONS: Final = "conversions/all.parquet"
@@ -124,7 +122,7 @@ def path_of(file: SealedFile) -> Path:
 
 
 def moved_files(files: Iterable[SealedFile], folder: Path) -> list[SealedFile]:
-    """The files that are not where they were, but here, with where they are now."""
+    """Return the files that moved to this folder, with the new folder."""
     return [
         replace(file, folder=str(folder))
         for file in files
@@ -143,8 +141,13 @@ def write_part(
     """
     part = len(before) + 1
     name = f"touches/day={day}/part-{part}.parquet"
-    held_ids = _held_ids(before)
-    rows = (_touch_row(touch) for touch in touches if touch.touch_id not in held_ids)
+    sealed_ids: set[int] = set()
+    for file in before:
+        check_file(file)
+        query = "SELECT touch_id FROM read_parquet(?)"
+        result = import_module("duckdb").execute(query, [str(path_of(file))])
+        sealed_ids.update(touch_id for (touch_id,) in result.fetchall())
+    rows = (_touch_row(touch) for touch in touches if touch.touch_id not in sealed_ids)
     path = folder / name
     count = write_parquet(path, _TOUCHES, rows)
     if not count:
@@ -153,26 +156,30 @@ def write_part(
 
 
 def write_conversions(
-    folder: Path, conversions: Iterable[Attribution], seen_as: Mapping[str, Sequence[str]]
+    folder: Path, conversions: Iterable[Attribution], viewers: Mapping[str, Sequence[str]]
 ) -> None:
-    """Write all conversions anew, in place of the file before: they are few, and may move or be withdrawn.
+    """Replace the file of all conversions: they are few, and may move or be withdrawn.
 
-    A conversion has a row for its person and one for each viewer that this person is: touches know either.
+    A conversion has a row for its person and one for each viewer of the person, because touches have either.
+    Without a winner the zone is unknown, and the day is that of UTC.
     """
-    write_parquet(
-        folder / CONVERSIONS,
-        _CONVERSIONS,
-        (
-            _conversion_row(conversion, user_id)
-            for conversion in conversions
-            for user_id in (conversion.person_id, *seen_as.get(conversion.person_id, ()))
-        ),
-        keep_empty=True,
+    rows = (
+        {
+            "conversion_id": conversion.conversion_id,
+            "business_id": conversion.business_id,
+            "user_id": user_id,
+            "lead": int(conversion.kind is ConversionKind.LEAD),
+            "ts": conversion.ts,
+            "day": conversion.rt_day or from_micros(conversion.ts).date().isoformat(),
+        }
+        for conversion in conversions
+        for user_id in (conversion.person_id, *viewers.get(conversion.person_id, ()))
     )
+    write_parquet(folder / CONVERSIONS, _CONVERSIONS, rows, keep_empty=True)
 
 
 def check_file(file: SealedFile) -> None:
-    """See that a sealed file is as it was written, to the last bit.
+    """Check a sealed file by its digest.
 
     Raises:
         BrokenFile: it is gone, cut off, or changed.
@@ -183,7 +190,7 @@ def check_file(file: SealedFile) -> None:
 
 
 def check_size(file: SealedFile) -> None:
-    """See that a sealed file is there and whole, as far as its size can tell: quick enough for each reading.
+    """Check a sealed file by its size, which is quick enough for each reading.
 
     Raises:
         BrokenFile: it is gone or cut off.
@@ -207,16 +214,6 @@ def list_broken(files: Iterable[SealedFile]) -> list[BrokenFile]:
     return broken_files
 
 
-def _held_ids(files: Sequence[SealedFile]) -> set[int]:
-    ids: set[int] = set()
-    for file in files:
-        check_file(file)
-        query = "SELECT touch_id FROM read_parquet(?)"
-        result = import_module("duckdb").execute(query, [str(path_of(file))])
-        ids.update(touch_id for (touch_id,) in result.fetchall())
-    return ids
-
-
 def _touch_row(touch: Touch) -> dict[str, object]:
     return {
         "touch_id": touch.touch_id,
@@ -234,19 +231,6 @@ def _touch_row(touch: Touch) -> dict[str, object]:
     }
 
 
-def _conversion_row(attribution: Attribution, user_id: str) -> dict[str, object]:
-    """Without a winner there is no zone either, and the day is that of UTC."""
-    utc_day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=attribution.ts)).date().isoformat()
-    return {
-        "conversion_id": attribution.conversion_id,
-        "business_id": attribution.business_id,
-        "user_id": user_id,
-        "lead": int(attribution.kind is ConversionKind.LEAD),
-        "ts": attribution.ts,
-        "day": attribution.rt_day or utc_day,
-    }
-
-
 _SETTINGS: Final = {"threads": 2, "memory_limit": "512MB", "autoinstall_known_extensions": False}
 _VIEW: Final = {
     "touch_id": "touch_id",
@@ -261,7 +245,7 @@ _VIEW: Final = {
     "cost_micros": "cost_micros",
     "country": "country",
 }
-"""The columns of a view, and what they are called in a touch."""
+"""The columns of a view, and their names in a touch."""
 _MOMENTS: Final = {"conversion_id": "BIGINT", "user_id": "VARCHAR", "ts": "BIGINT"}
 
 
@@ -288,7 +272,7 @@ class Viewed:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A conversion for which the view that may have earned it is sought."""
+    """Conversion to find the latest view for."""
 
     conversion_id: int
     user_id: str
@@ -297,7 +281,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class ViewSums:
-    """Views of an ad at a place and a time, and what they cost."""
+    """Views and costs of an ad by country and time."""
 
     ad_id: str
     country: str
@@ -307,7 +291,7 @@ class ViewSums:
 
 
 def list_views_of(files: Sequence[SealedFile], business_id: str, person_id: str) -> list[Touch]:
-    """The views of a person that only these files hold.
+    """Return the dropped views of a person in these files.
 
     Raises:
         BrokenFile: one of the files is gone or damaged.
@@ -319,7 +303,7 @@ def list_views_of(files: Sequence[SealedFile], business_id: str, person_id: str)
 def list_view_sums(
     files: Sequence[SealedFile], viewed: Viewed, at: str, places: Sequence[str]
 ) -> list[ViewSums]:
-    """Sums by those of ``ad_id`` and ``country`` that are asked for, and by an expression of time.
+    """Return sums by ``ad_id``, ``country`` or both, and by an expression of time.
 
     Raises:
         BrokenFile: one of the files is gone or damaged.
@@ -348,7 +332,7 @@ def list_viewers(
 def find_latest_views(
     files: Sequence[SealedFile], business_id: str, moments: Iterable[Moment], window_us: int | None
 ) -> dict[int, Touch]:
-    """For each conversion the latest view before it, within a window or within the view's own one.
+    """Return the latest view before each conversion, within a window or the view's own one.
 
     Raises:
         BrokenFile: one of the files is gone or damaged.
@@ -373,7 +357,7 @@ def holds_view(files: Sequence[SealedFile], touch_id: int) -> bool:
 
 
 def list_next_views(file: SealedFile, limit: int) -> list[int]:
-    """The ids of views that come next when a file's views are dropped, in their order.
+    """Return the ids of the next views to drop, in their order.
 
     Raises:
         BrokenFile: the file is gone or damaged, in any bit of it.
@@ -386,7 +370,7 @@ def list_next_views(file: SealedFile, limit: int) -> list[int]:
 def load_whole[T](
     files: Sequence[SealedFile], read: Callable[[Sequence[SealedFile]], T]
 ) -> tuple[T, list[BrokenFile]]:
-    """Read what can be read, and say which files could not."""
+    """Read all files except damaged ones, and return those too."""
     broken: list[BrokenFile] = []
     remaining_files = list(files)
     while True:
@@ -400,7 +384,7 @@ def load_whole[T](
 def _read(
     files: Sequence[SealedFile], query: str, values: list[Any], moments: Iterable[Moment] | None = None
 ) -> list[Any]:
-    """Run a query over the views that the files alone hold, called ``views``; ``sealed`` has all touches."""
+    """Run a query over ``views``, the dropped views of files; ``sealed`` has all touches."""
     if not files:
         return []
     for file in files:
@@ -408,7 +392,15 @@ def _read(
     root = _root()
     try:
         with root.cursor() as db:
-            _open_views(db, files)
+            db.execute(f"CREATE TEMP VIEW sealed AS SELECT * FROM {_scan(files)}")
+            whole = [file for file in files if file.dropped_through == ALL_DROPPED]
+            parts = [f"SELECT * FROM {_scan(whole)} WHERE click = 0"] if whole else []
+            parts += [
+                f"SELECT * FROM {_scan([file])} WHERE click = 0 AND touch_id <= {file.dropped_through}"
+                for file in files
+                if file.dropped_through != ALL_DROPPED
+            ]
+            db.execute(f"CREATE TEMP VIEW views AS {' UNION ALL '.join(parts)}")
             if moments is not None:
                 with TemporaryDirectory(prefix="contatto-") as scratch:
                     create_table(db, "moments", _MOMENTS, kind="TEMP TABLE")
@@ -425,18 +417,6 @@ def _root() -> Any:
     """DuckDB, in memory, for all readings of this process: 27 MiB that one without any does without."""
     spill = str(Path(gettempdir()) / "contatto-duckdb")  # not where the process was started
     return import_module("duckdb").connect(config=_SETTINGS | {"temp_directory": spill})
-
-
-def _open_views(db: Any, files: Sequence[SealedFile]) -> None:
-    db.execute(f"CREATE TEMP VIEW sealed AS SELECT * FROM {_scan(files)}")
-    whole = [file for file in files if file.dropped_through == ALL_DROPPED]
-    parts = [f"SELECT * FROM {_scan(whole)} WHERE click = 0"] if whole else []
-    parts += [
-        f"SELECT * FROM {_scan([file])} WHERE click = 0 AND touch_id <= {file.dropped_through}"
-        for file in files
-        if file.dropped_through != ALL_DROPPED
-    ]
-    db.execute(f"CREATE TEMP VIEW views AS {' UNION ALL '.join(parts)}")
 
 
 def _scan(files: Sequence[SealedFile]) -> str:

@@ -1,4 +1,4 @@
-"""Local time in bulk: what has to be added to the instants of a UTC day to get the time in a zone."""
+"""Staging of events for an engine, with local days and windows."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -221,16 +221,30 @@ class Staged:
         self._writing = self._writer.submit(self._write_events, events)
 
     def finish(self, setup: Setup, complain: Complaint) -> None:
-        """Stamp everything, once all lines are read; what refers to nothing is told and dropped."""
+        """Stamp all events after the last line; report and drop events with unknown references."""
         self._settle()
         setup.check(complain)
         zones = sorted({row.timezone for row in setup.businesses.values()})
-        self._write_setup(setup, zones)
-        self._drop_strangers("raw_touches", "adgroup_id", "spans", complain)
-        self._drop_strangers("raw_conversions", "business_id", "businesses", complain)
+        self.setup = setup
+        zone_of = {key: zones.index(row.timezone) * _ZONE for key, row in setup.businesses.items()}
+        businesses = [{"business_id": key, "zone": zone} for key, zone in zone_of.items()]
+        self._load("businesses", _RAW["businesses"], businesses)
+        spans: list[dict[str, object]] = [
+            {"adgroup_id": key, "business_id": row.business_id, "zone": zone_of[str(row.business_id)], **span}
+            for key, (_, row) in setup.adgroups.items()
+            for span in window_spans(setup.windows.get(key, []))
+        ]
+        self._load("spans", _RAW["spans"], spans)
+        self._drop_unknown("raw_touches", "adgroup_id", "spans", complain)
+        self._drop_unknown("raw_conversions", "business_id", "businesses", complain)
         self._drop_repeats("raw_touches", "touch_id", "user_id, adgroup_id, kind, cost_micros")
         self._drop_repeats("raw_conversions", "conversion_id", "user_id, business_id, kind")
-        self._stamp(zones)
+        seen_days = self.db.execute(_SEEN_DAYS).fetchall()
+        days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen_days]
+        self._load("zone_days", _RAW["zone_days"], [{"zone_day": key, **day._asdict()} for key, day in days])
+        for stamped, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
+            self.db.execute(_STAMPED[stamped])
+            self.db.execute(f"DROP TABLE {raw}")
 
     @property
     def results(self) -> Iterable[str]:
@@ -262,34 +276,14 @@ class Staged:
         self._load("raw_touches", _RAW["raw_touches"], events.touches)
         self._load("raw_conversions", _RAW["raw_conversions"], events.conversions)
 
-    def _write_setup(self, setup: Setup, zones: list[str]) -> None:
-        self.setup = setup
-        zone_of = {key: zones.index(row.timezone) * _ZONE for key, row in setup.businesses.items()}
-        businesses = [{"business_id": key, "zone": zone} for key, zone in zone_of.items()]
-        self._load("businesses", _RAW["businesses"], businesses)
-        spans: list[dict[str, object]] = [
-            {"adgroup_id": key, "business_id": row.business_id, "zone": zone_of[str(row.business_id)], **span}
-            for key, (_, row) in setup.adgroups.items()
-            for span in window_spans(setup.windows.get(key, []))
-        ]
-        self._load("spans", _RAW["spans"], spans)
-
-    def _stamp(self, zones: list[str]) -> None:
-        seen_days = self.db.execute(_SEEN_DAYS).fetchall()
-        days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen_days]
-        self._load("zone_days", _RAW["zone_days"], [{"zone_day": key, **day._asdict()} for key, day in days])
-        for stamped, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
-            self.db.execute(_STAMPED[stamped])
-            self.db.execute(f"DROP TABLE {raw}")
-
     def _load(self, table: str, columns: Mapping[str, str], rows: Iterable[object]) -> None:
         load_rows(self.db, table, columns, rows, self.folder)
 
-    def _drop_strangers(self, table: str, column: str, known_query: str, complain: Complaint) -> None:
-        strange = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {known_query})"
-        for line, name in self.db.execute(f'SELECT "{LINE}", {column} {strange} ORDER BY 1').fetchall():
+    def _drop_unknown(self, table: str, column: str, parent: str, complain: Complaint) -> None:
+        unknown = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {parent})"
+        for line, name in self.db.execute(f'SELECT "{LINE}", {column} {unknown} ORDER BY 1').fetchall():
             complain(line, f"{column} {name!r} has no row of its own")
-        self.db.execute(f"DELETE {strange}")
+        self.db.execute(f"DELETE {unknown}")
 
     def _drop_repeats(self, table: str, key: str, rest: str) -> None:
         """Keep the earliest row of each id: a repeated event counts once, whatever the order of the lines."""

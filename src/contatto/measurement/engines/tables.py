@@ -9,8 +9,8 @@ from contatto.measurement.engines.lines import (
     EARLIEST,
     LATEST,
     LINE,
-    AdGroup,
-    Business,
+    AdGroupLine,
+    BusinessLine,
     Complaint,
     Config,
     Setup,
@@ -22,10 +22,10 @@ _READS: Final = {
     ".parquet": "read_parquet({0}, union_by_name = true)",
     ".csv": "read_csv({0}, all_varchar = true, header = true, union_by_name = true)",
 }
-_SETUP: Final[dict[str, type[Config | Business | AdGroup | Window]]] = {
+_SETUP: Final[dict[str, type[Config | BusinessLine | AdGroupLine | Window]]] = {
     "config": Config,
-    "business": Business,
-    "adgroup": AdGroup,
+    "business": BusinessLine,
+    "adgroup": AdGroupLine,
     "window": Window,
 }
 _WHOLE: Final = "a whole number of 64 bits"
@@ -55,7 +55,7 @@ _INTEGERS: Final = {
 
 
 class MissingTable(ValueError):
-    """A table or a column that is not there; its text says which."""
+    """Error that names a missing table or column."""
 
 
 def holds_tables(path: Path) -> bool:
@@ -64,12 +64,12 @@ def holds_tables(path: Path) -> bool:
 
 
 def load_tables(staged: Staged, path: Path, complain: Complaint) -> Setup:
-    """Take in all events of a folder or file; the configuration comes back.
+    """Load all events of a folder or file, and return its configuration.
 
     Raises:
-        MissingTable: there is no table of ad groups or of touches, or one lacks a column.
+        MissingTable: the table of ad groups or of touches is missing, or a column.
     """
-    staged.db.execute("SET preserve_insertion_order = true")  # a fault is told by the number of its row
+    staged.db.execute("SET preserve_insertion_order = true")  # faults have the number of their row
     setup = Setup()
     for name in _SETUP:
         if relation := _relation(path, name):
@@ -129,7 +129,7 @@ def _add_events(staged: Staged, name: str, relation: str, complain: Complaint) -
 
 
 def _cleaned(column: str, says: str, stored: str) -> str:
-    """The column as it is to be kept, null where its value is none that may be."""
+    """Return the SQL of a column; null for an invalid value."""
     if says == _ID:
         return f"{column}::VARCHAR"
     if says not in {_WHOLE, _MOMENT}:
