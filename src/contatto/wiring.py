@@ -11,7 +11,7 @@ from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.edits import purge_drafts
 from contatto.ads.ports import SpendPort
 from contatto.alerts import actions as alerts_actions
-from contatto.alerts.model import AlertRaised, Way
+from contatto.alerts.model import AlertMedium, AlertRaised
 from contatto.alerts.store import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
 from contatto.capture.rules import warm
@@ -346,8 +346,8 @@ def periodic_jobs(
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
         PeriodicJob(600.0, learn_marked_chats),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
-        PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),
-        PeriodicJob(1.0, alerts_actions.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
+        PeriodicJob(3.0, mail_alerts, partial(has_due_alert, medium=AlertMedium.MAIL)),
+        PeriodicJob(1.0, alerts_actions.push_due_alerts, partial(has_due_alert, medium=AlertMedium.PUSH)),
         PeriodicJob(60.0, alerts_actions.alert_due_tasks),
         PeriodicJob(60.0, alerts_actions.alert_waiting_chats),
         PeriodicJob(60.0, alerts_actions.alert_linked_crms, has_alarm),

@@ -4,7 +4,7 @@ from functools import partial
 
 from contatto.accounts.model import Role
 from contatto.alerts import actions
-from contatto.alerts.model import Choices, Kind
+from contatto.alerts.model import AlertChoices, AlertKind
 from contatto.alerts.rules import path_of
 from contatto.alerts.store import alerts
 from contatto.crm.actions.targets import NewTarget, has_alarm, link_crm, pause_target
@@ -25,7 +25,7 @@ def link_alerted_crm(tx: Tx, *, is_started: bool = True) -> Target:
     business_id = make.business(tx).id
     for role in (Role.OWNER, Role.AGENT):
         member = make.member(tx, business_id, f"{new_id()}@example.com", role)
-        actions.choose_alerts(tx, Choices(business_id, member.id, mailed=tuple(Kind)))
+        actions.choose_alerts(tx, AlertChoices(business_id, member.id, mailed=tuple(AlertKind)))
     new = NewTarget("tryton", "Office", "https://crm.example.com", {
         "database": "crm", "user": "u", "password": "p"})  # fmt: skip
     return link_crm(tx, business_id, new, (), is_started=is_started)
@@ -33,7 +33,9 @@ def link_alerted_crm(tx: Tx, *, is_started: bool = True) -> Target:
 
 def list_crm_alerts(database: Database) -> list[tuple[str, str]]:
     rows = database.read_now(lambda tx: tx.execute(alerts.select().order_by(alerts.c.stamp)).mappings().all())
-    return [(row["subject_id"], row["stamp"].partition(" ")[0]) for row in rows if row["kind"] is Kind.CRM]
+    return [
+        (row["subject_id"], row["stamp"].partition(" ")[0]) for row in rows if row["kind"] is AlertKind.CRM
+    ]
 
 
 def test_leads_that_do_not_arrive_are_told_once_a_day_to_who_may_mend_it(
@@ -55,7 +57,7 @@ def test_leads_that_do_not_arrive_are_told_once_a_day_to_who_may_mend_it(
     clock.advance(days=1)
     database.write_now(actions.alert_linked_crms)
     assert list_crm_alerts(database) == [(number, "none_arrives")] * 2
-    assert path_of(Kind.CRM, number) == f"/settings/integrations/{number}"
+    assert path_of(AlertKind.CRM, number) == f"/settings/integrations/{number}"
 
 
 def test_a_crm_that_lets_us_in_no_more_or_holds_something_else_is_told(
@@ -98,14 +100,14 @@ def open_alerted_account(tx: Tx) -> Side:
     side = begun(tx)
     for role in (Role.OWNER, Role.AGENT):
         member = make.member(tx, side.business_id, f"{role}@example.com", role)
-        actions.choose_alerts(tx, Choices(side.business_id, member.id, mailed=tuple(Kind)))
+        actions.choose_alerts(tx, AlertChoices(side.business_id, member.id, mailed=tuple(AlertKind)))
     side.lead(tx)
     return side
 
 
 def list_signal_alerts(database: Database) -> list[tuple[str, str, str]]:
     rows = database.read_now(lambda tx: tx.execute(alerts.select().order_by(alerts.c.stamp)).mappings().all())
-    signal_rows = [row for row in rows if row["kind"] is Kind.SIGNALS]
+    signal_rows = [row for row in rows if row["kind"] is AlertKind.SIGNALS]
     return [(row["subject_id"], row["stamp"].partition(" ")[0], row["member_id"]) for row in signal_rows]
 
 
@@ -123,7 +125,7 @@ def test_signals_that_do_not_arrive_are_told_once_a_day_to_who_may_mend_it(
     clock.advance(days=1)
     database.write_now(alert_signals)
     assert len(list_signal_alerts(database)) == 2
-    assert path_of(Kind.SIGNALS, side.account.id) == f"/settings/ad-platforms/{side.account.id}/signals"
+    assert path_of(AlertKind.SIGNALS, side.account.id) == f"/settings/ad-platforms/{side.account.id}/signals"
 
 
 def test_one_that_lets_us_in_no_more_is_told_and_one_that_is_turned_off_is_not(database: Database) -> None:

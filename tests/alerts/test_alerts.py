@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Member, Role
 from contatto.alerts import actions, store
-from contatto.alerts.model import Choices, Kind
+from contatto.alerts.model import AlertChoices, AlertKind
 from contatto.channels.actions import set_access_token
 from contatto.channels.model import ChannelLost, MessageKind, Sender
 from contatto.inbox.actions.threads import set_reply_target
@@ -50,7 +50,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterato
 
 
 def choose(house: House, member: Member, **wanted: object) -> None:
-    chosen = Choices(member.business_id, member.id, **wanted)  # type: ignore[arg-type]
+    chosen = AlertChoices(member.business_id, member.id, **wanted)  # type: ignore[arg-type]
     house.context.db.write_now(lambda tx: actions.choose_alerts(tx, chosen))
 
 
@@ -131,7 +131,7 @@ def shop(database: Database) -> tuple[str, Member, Member]:
 
 
 def wants(tx: Tx, member: Member, *kinds: str) -> None:
-    actions.choose_alerts(tx, Choices(member.business_id, member.id, mailed=kinds))
+    actions.choose_alerts(tx, AlertChoices(member.business_id, member.id, mailed=kinds))
 
 
 def captured(tx: Tx, business_id: str) -> LeadCaptured:
@@ -192,7 +192,7 @@ def test_nobody_is_told_of_another_business(database: Database, shop: tuple[str,
         other = make.business(tx, "Teh and Co")
         wants(tx, mei)
         assert store.list_alerted_businesses(tx) == set()
-        wants(tx, mei, *Kind)
+        wants(tx, mei, *AlertKind)
         actions.alert_lead(tx, captured(tx, other.id))
         return store.list_alerted_businesses(tx)
 
@@ -220,7 +220,7 @@ def test_a_digest_waits_for_its_time(
     business_id, _, mei = shop
 
     def tell(tx: Tx) -> None:
-        chosen = Choices(business_id, mei.id, digested=("lead",), digest_at=13 * 60)
+        chosen = AlertChoices(business_id, mei.id, digested=("lead",), digest_at=13 * 60)
         actions.choose_alerts(tx, chosen)
         for _ in range(3):
             actions.alert_lead(tx, captured(tx, business_id))

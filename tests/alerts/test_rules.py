@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contatto.alerts.model import Alert, Choices, Kind, Way
+from contatto.alerts.model import Alert, AlertChoices, AlertKind, AlertMedium
 from contatto.alerts.rules import MOST_LINES, alert_mail, due_at, message_stamp, path_of, push_text
 from contatto.kit.languages import translator_for
 
@@ -12,21 +12,21 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SINGAPORE = "Asia/Singapore"  # eight hours ahead: 20:00 at NOON
 
 
-def mail_at(wanted: Choices, kind: Kind, now: datetime, zone: str) -> datetime | None:
-    return due_at(wanted, kind, now, zone)[Way.MAIL]
+def mail_at(wanted: AlertChoices, kind: AlertKind, now: datetime, zone: str) -> datetime | None:
+    return due_at(wanted, kind, now, zone)[AlertMedium.MAIL]
 
 
-def choices(**wanted: object) -> Choices:
-    return Choices("b", "m", **wanted)  # type: ignore[arg-type]
+def choices(**wanted: object) -> AlertChoices:
+    return AlertChoices("b", "m", **wanted)  # type: ignore[arg-type]
 
 
 def test_what_nobody_chose_is_not_mailed() -> None:
-    assert mail_at(choices(), Kind.LEAD, NOON, "UTC") is None
-    assert mail_at(choices(mailed=("message",)), Kind.LEAD, NOON, "UTC") is None
+    assert mail_at(choices(), AlertKind.LEAD, NOON, "UTC") is None
+    assert mail_at(choices(mailed=("message",)), AlertKind.LEAD, NOON, "UTC") is None
 
 
 def test_a_mail_at_once_is_mail_at_once() -> None:
-    assert mail_at(choices(mailed=("lead",)), Kind.LEAD, NOON, "UTC") == NOON
+    assert mail_at(choices(mailed=("lead",)), AlertKind.LEAD, NOON, "UTC") == NOON
 
 
 @pytest.mark.parametrize(
@@ -42,19 +42,19 @@ def test_a_mail_at_once_is_mail_at_once() -> None:
 )
 def test_quiet_hours_put_a_mail_off_until_their_end(start: int, end: int, waits_h: int) -> None:
     wanted = choices(mailed=("lead",), quiet_from=start * 60, quiet_until=end * 60)
-    assert mail_at(wanted, Kind.LEAD, NOON, SINGAPORE) == NOON + timedelta(hours=waits_h)
+    assert mail_at(wanted, AlertKind.LEAD, NOON, SINGAPORE) == NOON + timedelta(hours=waits_h)
 
 
 @pytest.mark.parametrize(("at", "waits_h"), [(21 * 60, 1), (20 * 60, 24), (8 * 60, 12)])
 def test_a_digest_comes_at_its_time_of_the_member_s_day(at: int, waits_h: int) -> None:
     wanted = choices(digested=("lead",), digest_at=at)
-    assert mail_at(wanted, Kind.LEAD, NOON, SINGAPORE) == NOON + timedelta(hours=waits_h)
+    assert mail_at(wanted, AlertKind.LEAD, NOON, SINGAPORE) == NOON + timedelta(hours=waits_h)
 
 
 def test_a_clock_that_is_put_forward_loses_no_digest() -> None:
     """In Berlin there is no 02:30 on the last Sunday of March."""
     night = datetime(2026, 3, 28, 23, tzinfo=UTC)
-    due = mail_at(choices(digested=("lead",), digest_at=150), Kind.LEAD, night, "Europe/Berlin")
+    due = mail_at(choices(digested=("lead",), digest_at=150), AlertKind.LEAD, night, "Europe/Berlin")
     assert due is not None
     assert timedelta(0) < due - night < timedelta(hours=3)
 
@@ -65,21 +65,21 @@ def test_messages_of_a_quarter_of_an_hour_are_one() -> None:
 
 
 def test_each_alert_leads_to_its_thing() -> None:
-    assert path_of(Kind.LEAD, "1") == "/leads/1"
-    assert path_of(Kind.MESSAGE, "1") == "/inbox/1"
-    assert path_of(Kind.ASSIGNMENT, "1", "chat x") == "/inbox/1"
-    assert path_of(Kind.ASSIGNMENT, "1", "lead x") == path_of(Kind.TASK, "1") == "/leads/1"
-    assert path_of(Kind.WAITING, "1") == "/inbox/1"
-    assert path_of(Kind.CHANNEL, "1") == "/settings/channels#account-1"
+    assert path_of(AlertKind.LEAD, "1") == "/leads/1"
+    assert path_of(AlertKind.MESSAGE, "1") == "/inbox/1"
+    assert path_of(AlertKind.ASSIGNMENT, "1", "chat x") == "/inbox/1"
+    assert path_of(AlertKind.ASSIGNMENT, "1", "lead x") == path_of(AlertKind.TASK, "1") == "/leads/1"
+    assert path_of(AlertKind.WAITING, "1") == "/inbox/1"
+    assert path_of(AlertKind.CHANNEL, "1") == "/settings/channels#account-1"
 
 
-def alert(kind: Kind, subject: str) -> Alert:
+def alert(kind: AlertKind, subject: str) -> Alert:
     return Alert("b", "m", kind, subject, "", NOON)
 
 
 def test_one_mail_tells_of_all_with_a_link_to_each() -> None:
     words = translator_for("en")
-    told = [alert(Kind.MESSAGE, "c1"), alert(Kind.LEAD, "l1"), alert(Kind.LEAD, "l2")]
+    told = [alert(AlertKind.MESSAGE, "c1"), alert(AlertKind.LEAD, "l1"), alert(AlertKind.LEAD, "l2")]
     subject, text = alert_mail(words, told, "https://x.example.com", "Kopi")
     assert subject == "3 alerts · Kopi"
     assert text.index("https://x.example.com/leads/l1") < text.index("https://x.example.com/inbox/c1")
@@ -88,20 +88,27 @@ def test_one_mail_tells_of_all_with_a_link_to_each() -> None:
 
 
 def test_a_long_mail_is_cut_and_says_so() -> None:
-    told = [alert(Kind.LEAD, str(number)) for number in range(MOST_LINES + 2)]
+    told = [alert(AlertKind.LEAD, str(number)) for number in range(MOST_LINES + 2)]
     assert "And 2 more." in alert_mail(translator_for("en"), told, "", "Kopi")[1]
 
 
 def test_a_browser_is_told_at_once_but_not_in_quiet_hours() -> None:
-    assert due_at(choices(pushed=("lead",)), Kind.LEAD, NOON, "UTC") == {Way.MAIL: None, Way.PUSH: NOON}
+    assert due_at(choices(pushed=("lead",)), AlertKind.LEAD, NOON, "UTC") == {
+        AlertMedium.MAIL: None,
+        AlertMedium.PUSH: NOON,
+    }
     quiet = choices(pushed=("lead",), digested=("lead",), quiet_from=19 * 60, quiet_until=21 * 60)
-    due = due_at(quiet, Kind.LEAD, NOON, SINGAPORE)
-    assert due == {Way.MAIL: NOON + timedelta(hours=12), Way.PUSH: NOON + timedelta(hours=1)}
+    due = due_at(quiet, AlertKind.LEAD, NOON, SINGAPORE)
+    assert due == {AlertMedium.MAIL: NOON + timedelta(hours=12), AlertMedium.PUSH: NOON + timedelta(hours=1)}
 
 
 def test_a_browser_shows_one_thing_by_its_name_and_many_by_their_number() -> None:
     words = translator_for("en")
-    one, other, chat = alert(Kind.LEAD, "l1"), alert(Kind.LEAD, "l2"), alert(Kind.MESSAGE, "c1")
+    one, other, chat = (
+        alert(AlertKind.LEAD, "l1"),
+        alert(AlertKind.LEAD, "l2"),
+        alert(AlertKind.MESSAGE, "c1"),
+    )
     assert push_text(words, [one]) == ("A new lead", "/leads/l1", "lead-l1")
     assert push_text(words, [one, other])[:2] == ("2 alerts", "/leads")
     assert push_text(words, [one, chat])[:2] == ("2 alerts", "/inbox")

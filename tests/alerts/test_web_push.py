@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Member, Role
 from contatto.alerts.actions import choose_alerts
-from contatto.alerts.connectors.web_push import Browser, MessageKey, read_service_answer, seal_message
-from contatto.alerts.model import Choices
+from contatto.alerts.connectors.web_push import MessageKey, PushEndpoint, read_service_answer, seal_message
+from contatto.alerts.model import AlertChoices
 from contatto.alerts.store import alerts
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow
 from contatto.kit.texts import from_base64url, to_base64url
@@ -32,7 +32,7 @@ SENT_AS = (
 def test_a_message_is_sealed_as_in_the_example_of_the_standard() -> None:
     """Source: RFC 8291, section 5 and appendix A."""
     private = int.from_bytes(from_base64url("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"))
-    browser = Browser(
+    browser = PushEndpoint(
         "https://push.example.net/push/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV",
         from_base64url(
             "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
@@ -76,7 +76,7 @@ def service(house: House) -> Iterator[PushService]:
 def told_in_a_browser(house: House, email: str, browser: OwnBrowser) -> tuple[Member, Person]:
     """A member who subscribed on the page, and wants to be told of leads."""
     member = add_member(house, email)
-    chosen = Choices(member.business_id, member.id, pushed=("lead",))
+    chosen = AlertChoices(member.business_id, member.id, pushed=("lead",))
     house.context.db.write_now(lambda tx: choose_alerts(tx, chosen))
     person = Person(house)
     person.log_in(email)

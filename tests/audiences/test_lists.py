@@ -8,7 +8,7 @@ import pytest
 
 from contatto.accounts.model import AdAccount
 from contatto.audiences import actions, store
-from contatto.audiences.api import LookalikeSpec
+from contatto.audiences.api import LookalikeBody
 from contatto.audiences.model import Audience, AudienceKind, AudienceState, ListKind, LookalikeSize
 from contatto.audiences.rules import NO_VALUE, Customers, read_customers, source_number, source_text, state_of
 from contatto.kit import errors
@@ -93,7 +93,7 @@ def test_a_lookalike_is_what_the_api_makes(database: Database, account: AdAccoun
     source = made(database, account)
     new = (account, "Like them", source, LookalikeSize.BROAD)
     likes = database.write_now(lambda tx: actions.create_lookalike_of(tx, *new))
-    sent = LookalikeSpec(source_audience_id=source.number, audience_size="BROAD")
+    sent = LookalikeBody(source_audience_id=source.number, audience_size="BROAD")
     assert json.loads(likes.spec) == json.loads(sent.model_dump_json())
     assert (likes.kind, source_number(likes)) == (AudienceKind.LOOKALIKE, source.number)
     assert state_of(likes, 0) is AudienceState.SEARCHING

@@ -1,1 +1,1 @@
-"""Alerts: each member is told of leads, messages, tasks and the like as they choose, with quiet hours."""
+"""Alerts: members learn of leads, messages, tasks and the like as they choose, with quiet hours."""

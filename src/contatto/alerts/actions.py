@@ -1,4 +1,4 @@
-"""Alert members, mail what is due, push to browsers, and save choices."""
+"""Alert members, mail and push due alerts, and save choices."""
 
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -19,17 +19,17 @@ from contatto.accounts.rules import browser_name, is_able
 from contatto.accounts.store import find_business, find_member
 from contatto.alerts import rules, store
 from contatto.alerts.connectors import web_push
-from contatto.alerts.connectors.web_push import Browser, MessageKey
+from contatto.alerts.connectors.web_push import MessageKey, PushEndpoint
 from contatto.alerts.model import (
     ALERT_PUSH,
     NEEDS,
     RAISED,
     Alert,
+    AlertChoices,
+    AlertKind,
+    AlertMedium,
     AlertRaised,
-    Choices,
-    Kind,
     PushBrowser,
-    Way,
 )
 from contatto.channels.model import ChannelLost
 from contatto.channels.store import list_token_dates
@@ -78,20 +78,20 @@ URL_LIMIT: Final = 2_048
 _MOST_AHEAD_OF_UTC: Final = timedelta(hours=14)
 
 
-def load_choices(tx: Tx, business_id: str, member_id: str) -> Choices:
+def load_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices:
     """Return how a member wants to be alerted; on open pages alone until they choose."""
-    return store.find_choices(tx, business_id, member_id) or Choices(business_id, member_id)
+    return store.find_choices(tx, business_id, member_id) or AlertChoices(business_id, member_id)
 
 
-def choose_alerts(tx: Tx, choices: Choices) -> None:
+def choose_alerts(tx: Tx, choices: AlertChoices) -> None:
     """Save how a member wants to be alerted."""
     store.save_choices(tx, row_of(choices))
 
 
 def alert_lead(tx: Tx, event: LeadCaptured) -> None:
     """Alert of a new lead; a handler of the outbox."""
-    members = _list_able_members(tx, event.business_id, Kind.LEAD)
-    _alert_members(tx, event.business_id, (Kind.LEAD, event.lead_id, ""), members)
+    members = _list_able_members(tx, event.business_id, AlertKind.LEAD)
+    _alert_members(tx, event.business_id, (AlertKind.LEAD, event.lead_id, ""), members)
 
 
 def alert_message(tx: Tx, event: MessageReceived) -> None:
@@ -100,18 +100,18 @@ def alert_message(tx: Tx, event: MessageReceived) -> None:
     if conversation is None:
         return
     members = _assignee_or_all(
-        conversation.assignee_id, _list_able_members(tx, event.business_id, Kind.MESSAGE)
+        conversation.assignee_id, _list_able_members(tx, event.business_id, AlertKind.MESSAGE)
     )
-    subject = Kind.MESSAGE, conversation.id, rules.message_stamp(tx.now)
+    subject = AlertKind.MESSAGE, conversation.id, rules.message_stamp(tx.now)
     _alert_members(tx, event.business_id, subject, members)
 
 
 def alert_assignment(tx: Tx, event: WorkAssigned) -> None:
-    """Alert the member to whom somebody else assigned a lead or a chat; a handler of the outbox."""
-    able_members = _list_able_members(tx, event.business_id, Kind.ASSIGNMENT)
+    """Alert the new assignee of a lead or a chat; a handler of the outbox."""
+    able_members = _list_able_members(tx, event.business_id, AlertKind.ASSIGNMENT)
     assignees = [member for member in able_members if member.id == event.member_id]
     stamp = f"{'lead' if event.lead_id else 'chat'} {rules.moment_stamp(event.at)}"
-    subject = Kind.ASSIGNMENT, event.lead_id or event.conversation_id, stamp
+    subject = AlertKind.ASSIGNMENT, event.lead_id or event.conversation_id, stamp
     _alert_members(tx, event.business_id, subject, assignees)
 
 
@@ -119,8 +119,8 @@ def alert_channel(tx: Tx, event: ChannelLost) -> None:
     """Alert of a refused access token, once for each token; a handler of the outbox."""
     since = list_token_dates(tx, event.business_id).get(event.account_id)
     if since is not None:
-        subject = Kind.CHANNEL, event.account_id, rules.moment_stamp(since)
-        members = _list_able_members(tx, event.business_id, Kind.CHANNEL)
+        subject = AlertKind.CHANNEL, event.account_id, rules.moment_stamp(since)
+        members = _list_able_members(tx, event.business_id, AlertKind.CHANNEL)
         _alert_members(tx, event.business_id, subject, members)
 
 
@@ -128,12 +128,12 @@ def alert_due_tasks(tx: Tx) -> int:
     """Alert the lead's owner, else all members, on the local day of a task; return the number of alerts."""
     count = 0
     for business_id, lead_id, owner_id, due_on in list_due_tasks(tx, (tx.now + _MOST_AHEAD_OF_UTC).date()):
-        members = _assignee_or_all(owner_id, _list_able_members(tx, business_id, Kind.TASK))
+        members = _assignee_or_all(owner_id, _list_able_members(tx, business_id, AlertKind.TASK))
         usual_zone = _default_zone(tx, business_id)
         due_members = [
             member for member in members if rules.local_day(tx.now, member.timezone or usual_zone) >= due_on
         ]
-        count += _alert_members(tx, business_id, (Kind.TASK, lead_id, f"{due_on:%Y-%m-%d}"), due_members)
+        count += _alert_members(tx, business_id, (AlertKind.TASK, lead_id, f"{due_on:%Y-%m-%d}"), due_members)
     return count
 
 
@@ -143,13 +143,13 @@ def alert_waiting_chats(tx: Tx) -> int:
     for business_id, target in list_reply_targets(tx).items():
         late_since = tx.now - target
         between = (late_since - rules.LATE_CHATS_WITHIN, late_since)
-        alerted = store.list_alerted_subjects(tx, business_id, Kind.WAITING, between[0])
+        alerted = store.list_alerted_subjects(tx, business_id, AlertKind.WAITING, between[0])
         for chat in list_late_conversations(tx, business_id, between, LATE_CHAT_BATCH):
             stamp = rules.moment_stamp(chat.waiting_since or late_since)
             if (chat.id, stamp) not in alerted:
-                able_members = _list_able_members(tx, business_id, Kind.WAITING)
+                able_members = _list_able_members(tx, business_id, AlertKind.WAITING)
                 members = _assignee_or_all(chat.assignee_id, able_members)
-                count += _alert_members(tx, business_id, (Kind.WAITING, chat.id, stamp), members)
+                count += _alert_members(tx, business_id, (AlertKind.WAITING, chat.id, stamp), members)
     return count
 
 
@@ -157,8 +157,8 @@ def alert_linked_crms(tx: Tx) -> int:
     """Alert of linked CRMs that need attention, once a day for each alarm; return the number of alerts."""
     count = 0
     for business_id, number, alarm in list_alarms(tx):
-        subject = Kind.CRM, str(number), f"{alarm} {tx.now:%Y-%m-%d}"
-        count += _alert_members(tx, business_id, subject, _list_able_members(tx, business_id, Kind.CRM))
+        subject = AlertKind.CRM, str(number), f"{alarm} {tx.now:%Y-%m-%d}"
+        count += _alert_members(tx, business_id, subject, _list_able_members(tx, business_id, AlertKind.CRM))
     return count
 
 
@@ -169,12 +169,14 @@ def alert_signals(list_signal_alarms: Callable[[Tx], list[tuple[str, str, Alarm]
     """
     count = 0
     for business_id, account_id, alarm in list_signal_alarms(tx):
-        subject = Kind.SIGNALS, account_id, f"{alarm} {tx.now:%Y-%m-%d}"
-        count += _alert_members(tx, business_id, subject, _list_able_members(tx, business_id, Kind.SIGNALS))
+        subject = AlertKind.SIGNALS, account_id, f"{alarm} {tx.now:%Y-%m-%d}"
+        count += _alert_members(
+            tx, business_id, subject, _list_able_members(tx, business_id, AlertKind.SIGNALS)
+        )
     return count
 
 
-def _list_able_members(tx: Tx, business_id: str, kind: Kind) -> list[Member]:
+def _list_able_members(tx: Tx, business_id: str, kind: AlertKind) -> list[Member]:
     """Return the active members with the permission that a kind of alerts needs."""
     return accounts.list_able_members(tx, BusinessId(business_id), NEEDS[kind])
 
@@ -190,14 +192,14 @@ def _default_zone(tx: Tx, business_id: str) -> str:
 
 
 def _alert_members(
-    tx: Tx, business_id: str, subject: tuple[Kind, str, str], members: Iterable[Member]
+    tx: Tx, business_id: str, subject: tuple[AlertKind, str, str], members: Iterable[Member]
 ) -> int:
     """Alert members of a subject (kind, id and stamp) as they chose; return the number of new alerts."""
     kind, subject_id, stamp = subject
     choices_by_member, usual_zone = store.list_choices(tx, business_id), _default_zone(tx, business_id)
     new_count = 0
     for member in members:
-        choices = choices_by_member.get(member.id, Choices(business_id, member.id))
+        choices = choices_by_member.get(member.id, AlertChoices(business_id, member.id))
         due = rules.due_at(choices, kind, tx.now, member.timezone or usual_zone)
         if not any(due.values()) and kind not in RAISED:
             continue
@@ -220,10 +222,10 @@ class Recipient:
     words: Translator
 
 
-def send_due_alerts(tx: Tx, way: Way, send: Callable[[Recipient], None]) -> int:
-    """Send each member what is due in a way, and mark it as sent; return the number of alerts."""
-    tx.hold_key(f"alerts {way}")  # two workers at once would both send them
-    due = store.list_due_alerts(tx, way, ALERT_BATCH)
+def send_due_alerts(tx: Tx, medium: AlertMedium, send: Callable[[Recipient], None]) -> int:
+    """Send each member the due alerts of a medium, and mark them as sent; return their number."""
+    tx.hold_key(f"alerts {medium}")  # two workers at once would both send them
+    due = store.list_due_alerts(tx, medium, ALERT_BATCH)
     for (business_id, member_id), group in groupby(due, key=attrgetter("business_id", "member_id")):
         member = find_member(tx, BusinessId(business_id), member_id)
         business = find_business(tx, BusinessId(business_id))
@@ -233,7 +235,7 @@ def send_due_alerts(tx: Tx, way: Way, send: Callable[[Recipient], None]) -> int:
         if alerts:
             send(Recipient(business, member, alerts, translator_for(member.language or SOURCE)))
     if due:
-        store.mark_alerts_sent(tx, way, due)
+        store.mark_alerts_sent(tx, medium, due)
     return len(due)
 
 
@@ -248,7 +250,7 @@ def mail_due_alerts(tx: Tx, base_url: str, *, sends_mail: bool = True) -> int:
             texts = rules.alert_mail(recipient.words, recipient.alerts, base_url, recipient.business.name)
             queue_mail(tx, NewMail(recipient.business.id, recipient.member.email, *texts))
 
-    return send_due_alerts(tx, Way.MAIL, mail)
+    return send_due_alerts(tx, AlertMedium.MAIL, mail)
 
 
 def purge_alerts(tx: Tx) -> int:
@@ -260,7 +262,7 @@ class PushMessage(msgspec.Struct, frozen=True):
     """Content of an outbound push request: recipient, kinds of alerts, and text for the browser."""
 
     member_id: str
-    kinds: tuple[Kind, ...]
+    kinds: tuple[AlertKind, ...]
     title: str
     body: str
     path: str
@@ -297,7 +299,7 @@ def register_browser(
     """
     try:
         read_address(subscription.endpoint[: URL_LIMIT + 1], allowed)
-        browser = Browser(
+        browser = PushEndpoint(
             subscription.endpoint,
             from_base64url(subscription.public_key),
             from_base64url(subscription.secret),
@@ -337,23 +339,22 @@ def remove_browser(tx: Tx, caller: Caller, browser_id: str) -> None:
 
 
 def push_due_alerts(tx: Tx) -> int:
-    """Queue what is due for each browser of each member, one message for all; return the number of alerts."""
-    return send_due_alerts(tx, Way.PUSH, lambda recipient: _queue_pushes(tx, recipient))
+    """Queue one message with all due alerts for each browser of a member; return the number of alerts."""
 
+    def push(recipient: Recipient) -> None:
+        business_id, member_id = recipient.business.id, recipient.member.id
+        title, path, tag = rules.push_text(recipient.words, recipient.alerts)
+        kinds = tuple(dict.fromkeys(alert.kind for alert in recipient.alerts))
+        message = PushMessage(member_id, kinds, title, recipient.business.name, path, tag)
+        progress = msgspec.json.encode(message).decode()
+        for browser in store.list_browsers(tx, business_id, member_id):
+            endpoint = store.find_browser(tx, business_id, member_id, browser.id)
+            if endpoint is not None:
+                host = urlsplit(endpoint.endpoint).netloc.lower()[:300]
+                request = NewRequest(business_id, ALERT_PUSH, browser.id, host, progress=progress)
+                queue_request(tx, request, web_push.PLAN)
 
-def _queue_pushes(tx: Tx, recipient: Recipient) -> None:
-    business_id, member_id = recipient.business.id, recipient.member.id
-    title, path, tag = rules.push_text(recipient.words, recipient.alerts)
-    kinds = tuple(dict.fromkeys(alert.kind for alert in recipient.alerts))
-    content = msgspec.json.encode(
-        PushMessage(member_id, kinds, title, recipient.business.name, path, tag)
-    ).decode()
-    for push_browser in store.list_browsers(tx, business_id, member_id):
-        browser = store.find_browser(tx, business_id, member_id, push_browser.id)
-        if browser is not None:
-            host = urlsplit(browser.endpoint).netloc.lower()[:300]
-            new = NewRequest(business_id, ALERT_PUSH, push_browser.id, host, progress=content)
-            queue_request(tx, new, web_push.PLAN)
+    return send_due_alerts(tx, AlertMedium.PUSH, push)
 
 
 def alert_push_kind(mail_from: str, base_url: str) -> OutboundKind:
@@ -386,7 +387,7 @@ def begin_alert_push(tx: Tx, request: OutboundRequest, contact: str) -> Step:
 
 def read_alert_push_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
     """Interpret a push service's answer; delete a browser that is gone or bound to another key."""
-    if answer.status in web_push.GONE or answer.status == web_push.NOT_OURS:
+    if answer.status in web_push.EXPIRED_STATUSES or answer.status == web_push.NOT_OURS:
         _delete_browser(tx, request)
         return Done()
     return web_push.read_service_answer(answer)

@@ -8,7 +8,7 @@ from typing import Final
 from contatto.accounts.model import Permission
 
 
-class Kind(StrEnum):
+class AlertKind(StrEnum):
     """Event of which a member is alerted."""
 
     LEAD = "lead"
@@ -25,32 +25,34 @@ class Kind(StrEnum):
     """Signals do not arrive at an ad platform, or it refuses our access."""
 
 
-class Way(StrEnum):
-    """Way to send a pending alert."""
+class AlertMedium(StrEnum):
+    """Medium of a pending alert."""
 
     MAIL = "mail"
     PUSH = "push"
 
 
 NEEDS: Final = {
-    Kind.LEAD: Permission.READ_LEADS,
-    Kind.MESSAGE: Permission.READ_INBOX,
-    Kind.ASSIGNMENT: Permission.READ_INBOX,
-    Kind.TASK: Permission.READ_LEADS,
-    Kind.WAITING: Permission.READ_INBOX,
-    Kind.CHANNEL: Permission.ADMINISTER,
-    Kind.CRM: Permission.ADMINISTER,
-    Kind.SIGNALS: Permission.ADMINISTER,
+    AlertKind.LEAD: Permission.READ_LEADS,
+    AlertKind.MESSAGE: Permission.READ_INBOX,
+    AlertKind.ASSIGNMENT: Permission.READ_INBOX,
+    AlertKind.TASK: Permission.READ_LEADS,
+    AlertKind.WAITING: Permission.READ_INBOX,
+    AlertKind.CHANNEL: Permission.ADMINISTER,
+    AlertKind.CRM: Permission.ADMINISTER,
+    AlertKind.SIGNALS: Permission.ADMINISTER,
 }
 """Permission that a member needs to be alerted of a kind."""
 ALERT_PUSH: Final = "alert_push"
 """Name of the kind of outbound requests; rows contain it, so it never changes."""
-RAISED: Final = frozenset({Kind.TASK, Kind.WAITING, Kind.CHANNEL, Kind.CRM, Kind.SIGNALS})
+RAISED: Final = frozenset(
+    {AlertKind.TASK, AlertKind.WAITING, AlertKind.CHANNEL, AlertKind.CRM, AlertKind.SIGNALS}
+)
 """Kinds that open pages receive as `AlertRaised`; for the others they receive the event itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class AlertChoices:
     """A member's choice of alerts.
 
     Kinds in ``mailed`` come by mail at once, those in ``digested`` once a day, those in ``pushed``
@@ -63,7 +65,7 @@ class Choices:
     mailed: tuple[str, ...] = ()
     digested: tuple[str, ...] = ()
     pushed: tuple[str, ...] = ()
-    shown: tuple[str, ...] = tuple(Kind)
+    shown: tuple[str, ...] = tuple(AlertKind)
     has_sound: bool = False
     quiet_from: int = 0
     quiet_until: int = 0
@@ -76,7 +78,7 @@ class Alert:
 
     business_id: str
     member_id: str
-    kind: Kind
+    kind: AlertKind
     subject_id: str
     stamp: str
     created_at: datetime

@@ -10,7 +10,7 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.alerts import actions, rules
 from contatto.alerts.actions import choose_alerts, load_choices
-from contatto.alerts.model import NEEDS, Choices, Kind
+from contatto.alerts.model import NEEDS, AlertChoices, AlertKind
 from contatto.alerts.store import list_browsers
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
@@ -18,11 +18,11 @@ from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 Minute = Annotated[int, Field(ge=0, lt=24 * 60)]
-Kinds = Annotated[list[Kind], Field(max_length=len(Kind))]
+Kinds = Annotated[list[AlertKind], Field(max_length=len(AlertKind))]
 
 
 class AlertForm(BaseModel):
-    """Form of a member's choices: kinds per way, quiet hours and time of the digest."""
+    """Form of a member's choices: kinds per medium, quiet hours and time of the digest."""
 
     mailed: Kinds = []
     digested: Kinds = []
@@ -55,7 +55,7 @@ async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> H
         "choices": choices,
         "browsers": browsers,
         "public_key": actions.public_key_of(context.vault),
-        "kinds": [(kind, rules.KIND_TEXTS[kind]) for kind in Kind if NEEDS[kind] in permissions],
+        "kinds": [(kind, rules.KIND_TEXTS[kind]) for kind in AlertKind if NEEDS[kind] in permissions],
         "sends_mail": context.settings.sends_mail,
         "times": [(minute, f"{minute // 60:02d}:{minute % 60:02d}") for minute in rules.HALF_HOURS],
         "done": bool(done),
@@ -66,14 +66,14 @@ async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> H
 @router.post("/settings/alerts")
 async def post_alerts(request: Request, caller: FormCaller, form: Annotated[AlertForm, Form()]) -> Response:
     """Save the member's own choice; every role may make it."""
-    mailed = tuple(kind.value for kind in Kind if kind in form.mailed)
-    choices = Choices(
+    mailed = tuple(kind.value for kind in AlertKind if kind in form.mailed)
+    choices = AlertChoices(
         business_id=caller.business_id,
         member_id=caller.subject_id,
         mailed=mailed,
-        digested=tuple(kind.value for kind in Kind if kind in form.digested and kind not in form.mailed),
-        pushed=tuple(kind.value for kind in Kind if kind in form.pushed),
-        shown=tuple(kind.value for kind in Kind if kind in form.shown),
+        digested=tuple(kind.value for kind in AlertKind if kind in form.digested and kind not in form.mailed),
+        pushed=tuple(kind.value for kind in AlertKind if kind in form.pushed),
+        shown=tuple(kind.value for kind in AlertKind if kind in form.shown),
         has_sound=form.has_sound,
         quiet_from=form.quiet_from,
         quiet_until=form.quiet_until,

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from contatto.alerts.model import Alert, Choices, Kind, Way
+from contatto.alerts.model import Alert, AlertChoices, AlertKind, AlertMedium
 from contatto.kit.i18n import N_, Translator
 
 MESSAGE_WINDOW: Final = timedelta(minutes=15)
@@ -19,34 +19,31 @@ MOST_LINES: Final = 50
 HALF_HOURS: Final = tuple(range(0, 24 * 60, 30))
 """Minutes of the day that the settings page offers."""
 
-KIND_TEXTS: Final[Mapping[Kind, str]] = {
-    Kind.LEAD: N_("A new lead"),
-    Kind.MESSAGE: N_("A message from a customer"),
-    Kind.ASSIGNMENT: N_("A conversation, lead or task is assigned to you"),
-    Kind.TASK: N_("A task is due"),
-    Kind.WAITING: N_("A customer has waited too long for a reply"),
-    Kind.CHANNEL: N_("A channel is disconnected: its platform refuses the access token"),
-    Kind.CRM: N_("A CRM needs attention: leads do not arrive, or its records differ"),
-    Kind.SIGNALS: N_("An ad platform needs attention: its signals do not arrive"),
+KIND_TEXTS: Final[Mapping[AlertKind, str]] = {
+    AlertKind.LEAD: N_("A new lead"),
+    AlertKind.MESSAGE: N_("A message from a customer"),
+    AlertKind.ASSIGNMENT: N_("A conversation, lead or task is assigned to you"),
+    AlertKind.TASK: N_("A task is due"),
+    AlertKind.WAITING: N_("A customer has waited too long for a reply"),
+    AlertKind.CHANNEL: N_("A channel is disconnected: its platform refuses the access token"),
+    AlertKind.CRM: N_("A CRM needs attention: leads do not arrive, or its records differ"),
+    AlertKind.SIGNALS: N_("An ad platform needs attention: its signals do not arrive"),
 }
 
 
-def due_at(choices: Choices, kind: Kind, now: datetime, zone: str) -> dict[Way, datetime | None]:
-    """Return the due time in each way: now, after quiet hours, with the next digest, or never."""
-    at_once = _quiet_hours_end(choices, now, zone)
-    digest = _next_time_of_day(choices.digest_at, now, zone) if kind in choices.digested else None
-    return {
-        Way.MAIL: at_once if kind in choices.mailed else digest,
-        Way.PUSH: at_once if kind in choices.pushed else None,
-    }
-
-
-def _quiet_hours_end(choices: Choices, now: datetime, zone: str) -> datetime:
-    """Return the end of a member's quiet hours, or now outside of them."""
+def due_at(
+    choices: AlertChoices, kind: AlertKind, now: datetime, zone: str
+) -> dict[AlertMedium, datetime | None]:
+    """Return the due time of each medium: now, after quiet hours, with the next digest, or never."""
     local = now.astimezone(ZoneInfo(zone))
     start, end, minute = choices.quiet_from, choices.quiet_until, local.hour * 60 + local.minute
     is_quiet = start <= minute < end if start <= end else minute >= start or minute < end
-    return _next_time_of_day(end, now, zone) if is_quiet else now
+    at_once = _next_time_of_day(end, now, zone) if is_quiet else now
+    digest = _next_time_of_day(choices.digest_at, now, zone) if kind in choices.digested else None
+    return {
+        AlertMedium.MAIL: at_once if kind in choices.mailed else digest,
+        AlertMedium.PUSH: at_once if kind in choices.pushed else None,
+    }
 
 
 def local_day(now: datetime, zone: str) -> date:
@@ -70,21 +67,23 @@ def moment_stamp(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S.%f}"
 
 
-def path_of(kind: Kind, subject_id: str, stamp: str = "") -> str:
+def path_of(kind: AlertKind, subject_id: str, stamp: str = "") -> str:
     """Return the page of the subject itself."""
-    if kind is Kind.CHANNEL:
+    if kind is AlertKind.CHANNEL:
         return f"/settings/channels#account-{subject_id}"
-    if kind is Kind.CRM:
+    if kind is AlertKind.CRM:
         return f"/settings/integrations/{subject_id}"
-    if kind is Kind.SIGNALS:
+    if kind is AlertKind.SIGNALS:
         return f"/settings/ad-platforms/{subject_id}/signals"
-    is_chat = kind in (Kind.MESSAGE, Kind.WAITING) or (kind is Kind.ASSIGNMENT and stamp.startswith("chat"))
+    is_chat = kind in (AlertKind.MESSAGE, AlertKind.WAITING) or (
+        kind is AlertKind.ASSIGNMENT and stamp.startswith("chat")
+    )
     return f"/inbox/{subject_id}" if is_chat else f"/leads/{subject_id}"
 
 
 def alert_mail(words: Translator, alerts: Sequence[Alert], base_url: str, business: str) -> tuple[str, str]:
     """Return subject and text of one mail about several alerts, with a link to each subject."""
-    kinds = list(Kind)
+    kinds = list(AlertKind)
     ordered = sorted(alerts, key=lambda alert: (kinds.index(alert.kind), alert.created_at))
     parts: list[str] = []
     for kind, group in groupby(ordered[:MOST_LINES], key=lambda alert: alert.kind):

@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 
 from contatto.accounts.store import members, sessions
-from contatto.alerts.connectors.web_push import Browser
-from contatto.alerts.model import Alert, Choices, Kind, PushBrowser, Way
+from contatto.alerts.connectors.web_push import PushEndpoint
+from contatto.alerts.model import Alert, AlertChoices, AlertKind, AlertMedium, PushBrowser
 from contatto.kit.db.prepared import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, sealed, tenant
@@ -48,7 +48,7 @@ alerts = Table(
     "alerts",
     metadata,
     Column("member_id", String(36), primary_key=True),
-    Column("kind", Choice(Kind), primary_key=True),
+    Column("kind", Choice(AlertKind), primary_key=True),
     Column("subject_id", String(36), primary_key=True),
     Column("stamp", String(40), primary_key=True),
     tenant(),
@@ -61,7 +61,7 @@ alerts = Table(
     Index("ix_alerts_told", "business_id", "kind", "created_at"),
 )
 """A row stays for a while after it was sent, so that the same alert is not sent twice."""
-_DUE: Final = {Way.MAIL: alerts.c.mail_at, Way.PUSH: alerts.c.push_at}
+_DUE: Final = {AlertMedium.MAIL: alerts.c.mail_at, AlertMedium.PUSH: alerts.c.push_at}
 _KEYS: Final = alerts.c.member_id, alerts.c.kind, alerts.c.subject_id, alerts.c.stamp
 
 
@@ -71,20 +71,20 @@ def save_choices(tx: Tx, row: dict[str, Any]) -> None:
     tx.execute(insert.on_conflict_do_update(index_elements=["member_id"], set_=row))
 
 
-def find_choices(tx: Tx, business_id: str, member_id: str) -> Choices | None:
+def find_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices | None:
     is_member = alert_choices.c.business_id == business_id, alert_choices.c.member_id == member_id
-    return tx.find(Choices, select(alert_choices).where(*is_member))
+    return tx.find(AlertChoices, select(alert_choices).where(*is_member))
 
 
-def list_choices(tx: Tx, business_id: str) -> dict[str, Choices]:
+def list_choices(tx: Tx, business_id: str) -> dict[str, AlertChoices]:
     """Return the choices of a business by member, without members who never chose."""
     in_business = select(alert_choices).where(alert_choices.c.business_id == business_id)
-    return {choices.member_id: choices for choices in tx.list(Choices, in_business)}
+    return {choices.member_id: choices for choices in tx.list(AlertChoices, in_business)}
 
 
-_WAYS: Final = alert_choices.c.mailed, alert_choices.c.digested, alert_choices.c.pushed
+_CHOICE_COLUMNS: Final = alert_choices.c.mailed, alert_choices.c.digested, alert_choices.c.pushed
 _ALERTED: Final = Query(
-    select(alert_choices.c.business_id).where(or_(*(way != () for way in _WAYS))).distinct()
+    select(alert_choices.c.business_id).where(or_(*(column != () for column in _CHOICE_COLUMNS))).distinct()
 )
 
 
@@ -93,32 +93,32 @@ def list_alerted_businesses(tx: Tx) -> set[str]:
     return {business_id for (business_id,) in _ALERTED.rows(tx, {})}
 
 
-def append_alert(tx: Tx, alert: Alert, due: Mapping[Way, datetime | None]) -> bool:
-    """Save an alert with its due time in each way; return False if the same one exists."""
-    return tx.insert_ignore(alerts, row_of(alert) | {_DUE[way].name: at for way, at in due.items()})
+def append_alert(tx: Tx, alert: Alert, due: Mapping[AlertMedium, datetime | None]) -> bool:
+    """Save an alert with its due time in each medium; return False if the same one exists."""
+    return tx.insert_ignore(alerts, row_of(alert) | {_DUE[medium].name: at for medium, at in due.items()})
 
 
-def list_alerted_subjects(tx: Tx, business_id: str, kind: Kind, since: datetime) -> set[tuple[str, str]]:
+def list_alerted_subjects(tx: Tx, business_id: str, kind: AlertKind, since: datetime) -> set[tuple[str, str]]:
     """Return subjects and stamps of a business's alerts since a time."""
     recent = alerts.c.business_id == business_id, alerts.c.kind == kind, alerts.c.created_at >= since
     subjects = select(alerts.c.subject_id, alerts.c.stamp).where(*recent).distinct()
     return {(row.subject_id, row.stamp) for row in tx.execute(subjects)}
 
 
-def has_due_alert(tx: Tx, way: Way) -> bool:
-    return bool(tx.scalar(select(exists().where(_DUE[way] <= tx.now))))
+def has_due_alert(tx: Tx, medium: AlertMedium) -> bool:
+    return bool(tx.scalar(select(exists().where(_DUE[medium] <= tx.now))))
 
 
-def list_due_alerts(tx: Tx, way: Way, limit: int) -> list[Alert]:
+def list_due_alerts(tx: Tx, medium: AlertMedium, limit: int) -> list[Alert]:
     """Return due alerts of all businesses, those of one member together."""
-    due = select(alerts).where(_DUE[way] <= tx.now)
+    due = select(alerts).where(_DUE[medium] <= tx.now)
     return tx.list(Alert, due.order_by(alerts.c.business_id, alerts.c.member_id).limit(limit))
 
 
-def mark_alerts_sent(tx: Tx, way: Way, sent_alerts: Collection[Alert]) -> None:
-    """Mark alerts as sent in one way."""
+def mark_alerts_sent(tx: Tx, medium: AlertMedium, sent_alerts: Collection[Alert]) -> None:
+    """Mark alerts as sent in one medium."""
     keys = [(alert.member_id, alert.kind, alert.subject_id, alert.stamp) for alert in sent_alerts]
-    tx.execute(alerts.update().where(tuple_(*_KEYS).in_(keys)).values({_DUE[way]: None}))
+    tx.execute(alerts.update().where(tuple_(*_KEYS).in_(keys)).values({_DUE[medium]: None}))
 
 
 def delete_old_alerts(tx: Tx, before: datetime) -> int:
@@ -143,7 +143,7 @@ push_browsers = Table(
 )
 
 
-def save_browser(tx: Tx, push_browser: PushBrowser, browser: Browser) -> None:
+def save_browser(tx: Tx, push_browser: PushBrowser, browser: PushEndpoint) -> None:
     """Save a browser with its sealed push endpoint, or replace the endpoint of an existing one."""
     texts = {
         "endpoint": browser.endpoint,
@@ -177,7 +177,7 @@ def list_browsers(tx: Tx, business_id: str, member_id: str) -> list[PushBrowser]
     return tx.list(PushBrowser, select(push_browsers).where(*is_member).order_by(push_browsers.c.created_at))
 
 
-def find_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> Browser | None:
+def find_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> PushEndpoint | None:
     """Return the unsealed push endpoint of a member's browser."""
     columns = push_browsers.c.endpoint, push_browsers.c.public_key, push_browsers.c.secret
     row = tx.execute(select(*columns).where(*_is_browser(business_id, member_id, browser_id))).first()
@@ -188,7 +188,7 @@ def find_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> B
         tx.vault.open(value, business_id, str(column), key)
         for column, value in zip(columns, row, strict=True)
     )
-    return Browser(endpoint, from_base64url(public_key), from_base64url(secret))
+    return PushEndpoint(endpoint, from_base64url(public_key), from_base64url(secret))
 
 
 def delete_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> bool:

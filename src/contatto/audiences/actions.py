@@ -169,9 +169,9 @@ async def finish_changes(db: Database, business_id: str, audience_ids: Iterable[
 
 
 def continue_changes(tx: Tx, business_id: str, audience_id: str, lease: timedelta = LEASE) -> bool:
-    """Run pieces of the oldest change of an audience until their time is up; report whether more is left.
+    """Run pieces of the oldest change of an audience until their time is up; report whether pieces remain.
 
-    The worker continues what is left when the lease has expired.
+    The worker continues them when the lease has expired.
     """
     changes = store.list_changes(tx, business_id, audience_id)
     if not changes:
@@ -181,7 +181,14 @@ def continue_changes(tx: Tx, business_id: str, audience_id: str, lease: timedelt
     if progress is not None:
         store.record_change(tx, replace(progress, due_at=tx.now + lease))
         return True
-    _end_change(tx, changes[0], audience)
+    change = changes[0]
+    store.delete_change(tx, change)
+    if audience is not None and change.kind is not ChangeKind.DROP:
+        # Delivery sees the members of a complete change; a new set replaces the current one.
+        if change.kind is ChangeKind.REPLACE:
+            _begin_change(tx, audience, ChangeKind.DROP, members_id=audience.members_id)
+            audience = replace(audience, members_id=change.members_id)
+        store.record_audience(tx, replace(audience, updated_at=tx.now))
     return bool(store.list_changes(tx, business_id, audience_id))
 
 
@@ -207,17 +214,6 @@ def _run_pieces(tx: Tx, change: MemberChange, audience: Audience | None) -> Iter
                 change = replace(change, start=change.start + PIECE)
             yield change
     yield None
-
-
-def _end_change(tx: Tx, change: MemberChange, audience: Audience | None) -> None:
-    """Let delivery see the members of a complete change, and drop those that a new set replaces."""
-    store.delete_change(tx, change)
-    if audience is None or change.kind is ChangeKind.DROP:
-        return
-    if change.kind is ChangeKind.REPLACE:
-        _begin_change(tx, audience, ChangeKind.DROP, members_id=audience.members_id)
-        audience = replace(audience, members_id=change.members_id)
-    store.record_audience(tx, replace(audience, updated_at=tx.now))
 
 
 def changes_work() -> QueuedWork:
@@ -273,23 +269,23 @@ def update_audience(
 def keep_lookalike(
     audience: Audience, prints: Sequence[Fingerprint], result: Lookalike
 ) -> Iterator[Callable[[Tx], None]]:
-    """Yield the writes that fill a new set of members and put it in the place of the set before."""
+    """Yield the writes that fill a new set of members and replace the current set."""
     members_id = new_id()
+
+    def replace_members(tx: Tx) -> None:
+        current = store.find_audience(tx, audience.business_id, audience.id)
+        if current is None:
+            _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
+            return
+        _begin_change(tx, current, ChangeKind.DROP, members_id=current.members_id)
+        store.record_audience(tx, replace(current, members_id=members_id, updated_at=tx.now))
+        store.save_lookalike(tx, result)
+
     for piece in batched(prints, PIECE):
         yield partial(
             store.save_members, business_id=audience.business_id, members_id=members_id, prints=piece
         )
-    yield partial(_take_members, audience=audience, members_id=members_id, result=result)
-
-
-def _take_members(tx: Tx, audience: Audience, members_id: str, result: Lookalike) -> None:
-    current = store.find_audience(tx, audience.business_id, audience.id)
-    if current is None:
-        _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
-        return
-    _begin_change(tx, current, ChangeKind.DROP, members_id=current.members_id)
-    store.record_audience(tx, replace(current, members_id=members_id, updated_at=tx.now))
-    store.save_lookalike(tx, result)
+    yield replace_members
 
 
 def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:

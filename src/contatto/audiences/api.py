@@ -76,7 +76,7 @@ class UpdateAudience(ApiModel):
     file_paths: Paths | None = None
 
 
-class LookalikeSpec(ApiModel):
+class LookalikeBody(ApiModel):
     source_audience_id: ApiId
     audience_size: Literal["NARROW", "BALANCED", "BROAD"] = "BALANCED"
     mobile_os: Literal["ALL", "ANDROID", "IOS"] = "ALL"
@@ -88,7 +88,7 @@ class LookalikeSpec(ApiModel):
 class CreateLookalike(ApiModel):
     advertiser_id: ApiId
     custom_audience_name: str
-    lookalike_spec: LookalikeSpec
+    lookalike_spec: LookalikeBody
 
 
 class CreateRule(ApiModel):
@@ -191,7 +191,7 @@ async def create_custom_audience(
 ) -> Answered[AudienceId]:
     """Make an audience of uploaded files."""
     new = NewAudience(body.custom_audience_name, calculate_type=body.calculate_type)
-    return await _made(request, caller, body.advertiser_id, new, body.file_paths)
+    return await _create_audience(request, caller, body.advertiser_id, new, body.file_paths)
 
 
 @router.post("/lookalike/create/")
@@ -208,7 +208,7 @@ async def create_lookalike(
         load_audience(tx, account, spec.source_audience_id, "lookalike_spec.source_audience_id")
 
     new = NewAudience(body.custom_audience_name, AudienceKind.LOOKALIKE, spec=spec.model_dump_json())
-    return await _made(request, caller, body.advertiser_id, new, (), check)
+    return await _create_audience(request, caller, body.advertiser_id, new, (), check)
 
 
 @router.post("/rule/create/")
@@ -216,10 +216,10 @@ async def create_rule_audience(request: Request, caller: ApiCaller, body: Create
     """Make an audience of those who did something, such as becoming a lead; it is kept with its rule."""
     spec = body.model_dump_json(include={"audience_type", "rule_spec"})
     new = NewAudience(body.custom_audience_name, AudienceKind.RULE, spec=spec)
-    return await _made(request, caller, body.advertiser_id, new)
+    return await _create_audience(request, caller, body.advertiser_id, new)
 
 
-async def _made(
+async def _create_audience(
     request: Request,
     caller: ApiCaller,
     advertiser_id: int,

@@ -46,9 +46,8 @@ class LookalikeSpec:
 class Lookalike:
     """Result of the last search for members of a lookalike.
 
-    ``known`` viewers could be reached; ``lift`` is how many times their mean chance of a good lead that of
-    the members is, and in eight of ten cases it lies between ``low`` and ``high``. All are None while nobody
-    was found.
+    ``known`` is the number of viewers that ads could reach. ``lift`` is the members' mean chance of a good
+    lead in multiples of theirs, between ``low`` and ``high`` in eight of ten cases; an empty result has none.
     """
 
     audience_id: str

@@ -46,10 +46,10 @@ _HEAD: Final = re.compile(r"[a-z][a-z0-9_ -]{0,40}", re.ASCII)
 
 
 def read_digests(content: bytes) -> tuple[str, ...]:
-    """The hashed values of a file, one a line, each once; a first line of words is its head.
+    """Return the distinct hashed values of a file, one per line; a first line of words is its head.
 
     Raises:
-        Refused: FILE_TYPE for what is no text, FILE_EMPTY, NOT_HASHED for a line that is no SHA-256.
+        Refused: FILE_TYPE for a binary file, FILE_EMPTY, NOT_HASHED for a line that is no SHA-256.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -126,8 +126,8 @@ NO_VALUE: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A line of a list that cannot be used, and why."""
+class LineFault:
+    """Line of a list that cannot be used, and the reason."""
 
     line: int
     says: str
@@ -135,25 +135,25 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Customers:
-    """A list as it was read: the digests of its values, each once, and its faults."""
+    """Distinct digests of the values of a list, and its faults."""
 
     digests: tuple[str, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[LineFault, ...]
 
 
 def read_customers(text: str, kind: ListKind, country: str) -> Customers:
-    """Read a list of customers as CSV, with or without a head, and hash what it holds.
+    """Read a list of customers as CSV, with or without a head, and hash its values.
 
     E-mail addresses are hashed in small letters, phone numbers as E.164 with their plus sign; a value that
     is a SHA-256 already stays as it is.
 
     Args:
         text: the list, one customer a line; commas, semicolons or tabs between cells.
-        kind: what it holds. The column of that name is read, or the first one.
+        kind: the kind of values. The column of that name is read, or the first one.
         country: of numbers without a plus sign; two letters, or none.
 
     Raises:
-        Refused: INVALID for what is no CSV or has too many lines, FILE_EMPTY without any line.
+        Refused: INVALID for a file that is no CSV or too long, FILE_EMPTY without any line.
     """
     plain = text.removeprefix("\ufeff").replace("\0", "")
     first = plain.partition("\n")[0]
@@ -170,18 +170,18 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
     if len(rows) > MOST_LINES:
         raise Refused(errors.INVALID, "text: The list may have at most %(most)s lines.", most=MOST_LINES)
     digests: dict[str, None] = {}
-    faults: list[Fault] = []
+    faults: list[LineFault] = []
     for line, row in rows:
         cell = row[column or 0].strip() if len(row) > (column or 0) else ""
         cell_digests = _digests_of(cell, kind, country)
         digests |= dict.fromkeys(cell_digests)
         if not cell_digests:
-            faults.append(Fault(line, NO_VALUE[kind]))
+            faults.append(LineFault(line, NO_VALUE[kind]))
     return Customers(tuple(digests), tuple(faults))
 
 
 def _column_of(head: Sequence[str], kind: ListKind) -> int | None:
-    """The place of the column that is read; None where the first line is no head."""
+    """Return the place of the column to read; None if the first line is no head."""
     words = [" ".join(cell.casefold().split()) for cell in head]
     named = [place for place, word in enumerate(words) if word in _COLUMNS[kind]]
     if named:
@@ -261,7 +261,7 @@ def source_number(audience: Audience) -> int | None:
 
 
 def span_of(result: Lookalike | None) -> tuple[float, float] | None:
-    """Between what the lift of a lookalike lies in eight of ten cases; None where that is not known."""
+    """Return the bounds of the lift of a lookalike in eight of ten cases, if known."""
     if result is None or result.low is None or result.high is None:
         return None
     return result.low, result.high

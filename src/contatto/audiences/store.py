@@ -258,7 +258,7 @@ def list_lookalikes(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> di
 
 
 def list_due_lookalikes(tx: Tx, before: datetime, before_if_empty: datetime) -> list[Audience]:
-    """Lookalikes of all businesses that were not looked for since a time, or found nobody before another."""
+    """Return lookalikes of all businesses whose last search is too old, sooner after an empty result."""
     due = or_(
         lookalikes.c.found_at.is_(None),
         lookalikes.c.found_at < before,

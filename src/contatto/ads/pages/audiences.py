@@ -206,7 +206,7 @@ async def _make_list(request: Request, caller: Caller, sent: _List, digests: tup
 
 
 async def _list_form(
-    request: Request, caller: Caller, form: _List, wrong: dict[str, str], faults: tuple[rules.Fault, ...]
+    request: Request, caller: Caller, form: _List, wrong: dict[str, str], faults: tuple[rules.LineFault, ...]
 ) -> HTMLResponse:
     """Render the form with the entered values; wrong lines by their numbers, without their text."""
     context = context_of(request)

@@ -24,7 +24,7 @@ from contatto.kit.texts import to_base64url
 PLAN: Final = RetryPlan((10, 60, 300, 1_800), timedelta(hours=4))
 TTL_S: Final = 4 * 3_600
 """Time for which the push service keeps a message for an offline browser."""
-GONE: Final = frozenset({404, 410})
+EXPIRED_STATUSES: Final = frozenset({404, 410})
 """The browser ended its subscription. Source: RFC 8030, section 7.3."""
 NOT_OURS: Final = 403
 """The subscription belongs to another VAPID key. Source: RFC 8292, section 4.2."""
@@ -37,7 +37,7 @@ _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC6325
 
 
 @dataclass(frozen=True, slots=True)
-class Browser:
+class PushEndpoint:
     """Push endpoint of a browser, with its public key and secret."""
 
     endpoint: str = field(repr=False)
@@ -63,7 +63,7 @@ def public_point(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def check_browser(browser: Browser) -> None:
+def check_browser(browser: PushEndpoint) -> None:
     """Validate the key and secret of a browser.
 
     Raises:
@@ -74,7 +74,7 @@ def check_browser(browser: Browser) -> None:
     ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser.public_key)
 
 
-def seal_message(text: bytes, browser: Browser, message_key: MessageKey) -> bytes:
+def seal_message(text: bytes, browser: PushEndpoint, message_key: MessageKey) -> bytes:
     """Encrypt a message for one browser, in one record. Source: RFC 8291, section 3.4."""
     browser_key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser.public_key)
     sender_key = public_point(message_key.key)
@@ -122,7 +122,7 @@ def read_service_answer(answer: HttpAnswer) -> Step:
 
     Source: RFC 8030, sections 5 and 8.4.
     """
-    if 200 <= answer.status < 300 or answer.status in GONE:
+    if 200 <= answer.status < 300 or answer.status in EXPIRED_STATUSES:
         return Done()
     if answer.status == 429 or answer.status >= 500:
         return NotNow(str(answer.status), retry_after_s(answer))
