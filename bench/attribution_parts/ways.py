@@ -13,7 +13,7 @@ import duckdb
 from bench.harness import measured
 from contatto.measurement.engines.spark import answer_statements, open_session
 from contatto.measurement.engines.staging import sql_of, winners_sql
-from contatto.measurement.model import Policy
+from contatto.measurement.model import AttributionPolicy
 
 CLICK_US: Final = 7 * 86_400_000_000
 VIEW_US: Final = 86_400_000_000
@@ -36,7 +36,7 @@ def ours(folder: str) -> Rows:
     with duckdb.connect() as db:
         for table in ("touches", "conversions"):
             db.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{folder}/{table}.parquet')")
-        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', Policy.CLICK_FIRST)}")
+        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', AttributionPolicy.CLICK_FIRST)}")
         return db.execute(sql_of("duckdb", "report")).fetchall()
 
 
@@ -95,7 +95,7 @@ def spark_local(folder: str) -> Rows:
     with tempfile.TemporaryDirectory() as target:
         for table in ("touches", "conversions"):
             session.read.parquet(f"{folder}/{table}.parquet").createOrReplaceTempView(table)
-        answer_statements(session, Policy.CLICK_FIRST, ["report"], target)
+        answer_statements(session, AttributionPolicy.CLICK_FIRST, ["report"], target)
         rows = session.read.parquet(f"{target}/report").collect()
     gateway = session.sparkContext._gateway  # noqa: SLF001  # only a JVM that was waited for is measured
     session.stop()

@@ -19,7 +19,7 @@ from contatto.measurement.model import ConversionKind
 from contatto.operators import store as operators_store
 from contatto.operators.model import PlacedDay
 from contatto.reports.actions.reports import make_report
-from contatto.reports.model import Counts, Level, Span, TimeStep
+from contatto.reports.model import Counts, DayRange, Level, TimeStep
 from contatto.reports.rules.api_reports import ReportSpec
 from tests.operators.marketplace import Marketplace, add_marketplace
 
@@ -83,7 +83,7 @@ def test_the_report_has_a_row_for_each_placement(market: Marketplace, level: Lev
     (day,) = placed(market, market.owner_of(served))
 
     def work(tx: Tx) -> list[tuple[str, str | None, Counts]]:
-        asked = ReportSpec(Span(day.day, day.day), level, step=TimeStep.DAY, by_placement=True)
+        asked = ReportSpec(DayRange(day.day, day.day), level, step=TimeStep.DAY, by_placement=True)
         report = make_report(tx, world.ad_account, asked)
         return [(row.placement, row.day, row.figures.counts) for row in report.rows]
 

@@ -12,7 +12,7 @@ from contatto.measurement.engines.choices import EngineName
 from contatto.measurement.engines.definition import DIALECTS
 from contatto.measurement.engines.events import EngineOptions, answered, list_attributions, load_report
 from contatto.measurement.engines.staging import EngineFailed
-from contatto.measurement.model import Policy
+from contatto.measurement.model import AttributionPolicy
 from tests.measurement import oracle
 from tests.measurement.cases import DAY, SECOND, joined, world
 from tools.statements import FOLDER, emitted
@@ -28,7 +28,10 @@ def refuse(line: int, fault: str) -> None:
 
 
 def answers(
-    rows: list[Row], policy: Policy | None = None, engine: EngineName = DUCKDB, connection: str = ""
+    rows: list[Row],
+    policy: AttributionPolicy | None = None,
+    engine: EngineName = DUCKDB,
+    connection: str = "",
 ) -> list[Row]:
     """Every row that comes out, in an order of its own."""
     with answered(rows, EngineOptions(policy, engine, connection), refuse) as staged:
@@ -46,9 +49,9 @@ def thousand() -> list[list[Row]]:
     return [world(seed) for seed in range(1_000)]
 
 
-@pytest.mark.parametrize("policy", list(Policy))
+@pytest.mark.parametrize("policy", list(AttributionPolicy))
 def test_a_thousand_small_worlds_come_out_as_by_brute_force(
-    thousand: list[list[Row]], policy: Policy
+    thousand: list[list[Row]], policy: AttributionPolicy
 ) -> None:
     found = answers(joined(thousand), policy)
     wanted = in_order([row for rows in thousand for row in oracle.answer(rows, policy)])
@@ -58,7 +61,7 @@ def test_a_thousand_small_worlds_come_out_as_by_brute_force(
 
 def test_postgresql_finds_the_same(postgres_url: str, thousand: list[list[Row]]) -> None:
     rows = joined(thousand[:50])
-    for policy in Policy:
+    for policy in AttributionPolicy:
         wanted = in_order([row for each in thousand[:50] for row in oracle.answer(each, policy)])
         assert answers(rows, policy, EngineName.POSTGRES, postgres_url) == wanted
 

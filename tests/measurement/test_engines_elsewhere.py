@@ -12,7 +12,7 @@ from contatto.measurement.engines import cluster
 from contatto.measurement.engines.choices import EngineName
 from contatto.measurement.engines.events import EngineOptions, answered
 from contatto.measurement.engines.staging import sql_of, winners_sql
-from contatto.measurement.model import Policy
+from contatto.measurement.model import AttributionPolicy
 from tests.measurement import oracle
 from tests.measurement.cases import joined, world
 from tests.measurement.test_engines import answers, in_order, refuse
@@ -27,8 +27,8 @@ CLUSTER = "local-cluster[2,1,1024]"
 """Two workers in processes of their own, as on two machines."""
 
 
-@pytest.mark.parametrize("policy", list(Policy))
-def test_twenty_small_worlds_come_out_as_by_brute_force(policy: Policy) -> None:
+@pytest.mark.parametrize("policy", list(AttributionPolicy))
+def test_twenty_small_worlds_come_out_as_by_brute_force(policy: AttributionPolicy) -> None:
     wanted = in_order([row for rows in WORLDS for row in oracle.answer(rows, policy)])
     assert answers(joined(WORLDS), policy, EngineName(ENGINE)) == wanted
 
@@ -65,5 +65,5 @@ def write_sealed(folder: Path) -> list[tuple[object, ...]]:
         for table in ("touches", "conversions"):
             files = folder / table / "*.parquet"
             db.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{files}')")  # noqa: S608
-        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', Policy.CLICK_FIRST)}")
+        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', AttributionPolicy.CLICK_FIRST)}")
         return db.execute(f"SELECT * FROM ({sql_of('duckdb', 'report')}) ORDER BY ALL").fetchall()  # noqa: S608

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
-from contatto.measurement.model import Conversion, Policy, TicketKind, Touch, TouchKind, TrackingTicket
+from contatto.measurement.model import (
+    AttributionPolicy,
+    Conversion,
+    TicketKind,
+    Touch,
+    TouchKind,
+    TrackingTicket,
+)
 from contatto.measurement.rules import (
     expires_ts,
     is_eligible,
@@ -38,10 +45,10 @@ touches = st.builds(
 )
 
 
-def wins_over(one: Touch, other: Touch, policy: Policy) -> bool:
+def wins_over(one: Touch, other: Touch, policy: AttributionPolicy) -> bool:
     """The rule in words: the kind decides first or second, then the time, then the id."""
     clicks = (one.kind is TouchKind.CLICK, other.kind is TouchKind.CLICK)
-    if policy is Policy.CLICK_FIRST and clicks[0] != clicks[1]:
+    if policy is AttributionPolicy.CLICK_FIRST and clicks[0] != clicks[1]:
         return clicks[0]
     if one.ts != other.ts:
         return one.ts > other.ts
@@ -50,7 +57,7 @@ def wins_over(one: Touch, other: Touch, policy: Policy) -> bool:
     return one.touch_id > other.touch_id
 
 
-def oracle(seen: list[Touch], conversion: Conversion, policy: Policy) -> Touch | None:
+def oracle(seen: list[Touch], conversion: Conversion, policy: AttributionPolicy) -> Touch | None:
     winner: Touch | None = None
     for touch in seen:
         fits = touch.person_id == conversion.person_id and touch.ts <= conversion.ts <= touch.expires_ts
@@ -59,7 +66,7 @@ def oracle(seen: list[Touch], conversion: Conversion, policy: Policy) -> Touch |
     return winner
 
 
-@given(st.lists(touches, max_size=12), st.integers(0, 30), st.sampled_from(Policy), st.randoms())
+@given(st.lists(touches, max_size=12), st.integers(0, 30), st.sampled_from(AttributionPolicy), st.randoms())
 def test_the_winner_is_the_oracles_in_any_order_and_with_repeats(seen, ts, policy, chance) -> None:  # type: ignore[no-untyped-def]
     conversion = replace(make.conversion(), ts=ts)
     known: dict[int, Touch] = {touch.touch_id: touch for touch in seen}
@@ -81,7 +88,7 @@ def test_a_click_before_a_later_view_wins_unless_the_latest_touch_is_asked_for()
     view = make.touch(AD, TouchKind.VIEW, make.NOON + timedelta(hours=1))
     conversion = make.conversion(at=make.NOON + timedelta(hours=2))
     assert last_touch([click, view], conversion) == click
-    assert last_touch([click, view], conversion, Policy.LAST_TOUCH) == view
+    assert last_touch([click, view], conversion, AttributionPolicy.LAST_TOUCH) == view
 
 
 def test_touches_of_another_business_or_person_never_win() -> None:

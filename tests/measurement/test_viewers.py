@@ -27,7 +27,14 @@ from contatto.measurement.actions import (
     record_touch,
 )
 from contatto.measurement.engines.staging import sql_of, winners_sql
-from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd, Policy, Touch, TouchKind
+from contatto.measurement.model import (
+    Attribution,
+    AttributionPolicy,
+    ConversionKind,
+    MeasuredAd,
+    Touch,
+    TouchKind,
+)
 from contatto.measurement.rules import last_touch
 from tests import make
 from tests.examples import examples
@@ -204,7 +211,7 @@ def test_sealed_files_hold_all_that_the_definition_needs_to_find_the_same_winner
         for table in ("touches", "conversions"):
             files = f"read_parquet('{tmp_path}/{table}/**/*.parquet')"
             db.execute(f"CREATE VIEW {table} AS SELECT * FROM {files}")  # noqa: S608
-        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', Policy.CLICK_FIRST)}")
+        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', AttributionPolicy.CLICK_FIRST)}")
         won = [row[:2] for row in db.execute(sql_of("duckdb", "attributions")).fetchall()]
         left = db.execute(sql_of("duckdb", "unattributed")).fetchall()
     kept = [winner(database, owner, who) for who in ("p1", "p2", "p3")]

@@ -13,7 +13,7 @@ from contatto.measurement import store as measured
 from contatto.measurement.actions import NewConversion
 from contatto.measurement.model import ConversionKind, TouchKind
 from contatto.reports.engines import CountQuery, load_counted
-from contatto.reports.model import Counts, Grain, Span
+from contatto.reports.model import Counts, DayRange, Grain
 from tests.journeys.running import House, running_house
 
 DAY_ONE = datetime(2026, 11, 20, 3, tzinfo=UTC)
@@ -58,6 +58,6 @@ def earn(tx: Tx, house: House, kind: ConversionKind, person: str, at: datetime) 
     )
 
 
-def hours_of(tx: Tx, account: tuple[str, str], span: Span) -> dict[str, Counts]:
+def hours_of(tx: Tx, account: tuple[str, str], span: DayRange) -> dict[str, Counts]:
     """Return the counts of an account by hour."""
     return load_counted(tx, *account, span, CountQuery(Grain.AD_DAY, hours=Grain.ACCOUNT_HOUR)).hours

@@ -14,13 +14,13 @@ from contatto.measurement.actions import NewConversion
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.actions.overview import MOST_SAVED, remove_saved_report, save_report_query
 from contatto.reports.actions.reports import make_report
-from contatto.reports.model import Level, Report, Span, TimeStep
+from contatto.reports.model import DayRange, Level, Report, TimeStep
 from contatto.reports.rules.api_reports import ReportSpec
 from contatto.reports.store import list_saved_reports
 from tests.ads.world import NOW, Chain, World, add_chain, add_world
 from tests.unchanged import nothing_changes
 
-EVER = Span()
+EVER = DayRange()
 DAY_S = 86_400
 
 
@@ -35,7 +35,7 @@ def earn(tx: Tx, world: World, kind: ConversionKind, at: datetime, person: str =
     measurement.record_conversion(tx, NewConversion(world.id, person, kind, f"{kind}-{person}", micros(at)))
 
 
-def report(database: Database, world: World, level: Level = Level.AD_GROUP, span: Span = EVER) -> Report:
+def report(database: Database, world: World, level: Level = Level.AD_GROUP, span: DayRange = EVER) -> Report:
     return database.read_now(lambda tx: make_report(tx, world.ad_account, ReportSpec(span, level)))
 
 
@@ -139,7 +139,7 @@ def test_conversions_fall_on_the_day_of_the_touch_and_real_time_ones_on_their_ow
         return world
 
     world = database.write_now(tell)
-    first, last = Span("2026-01-01", "2026-01-01"), Span("2026-01-03", "2026-01-03")
+    first, last = DayRange("2026-01-01", "2026-01-01"), DayRange("2026-01-03", "2026-01-03")
     assert (
         report(database, world, span=first).total.conversions,
         report(database, world, span=first).total.rt_conversions,

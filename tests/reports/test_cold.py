@@ -24,12 +24,12 @@ from contatto.measurement import store as measured
 from contatto.measurement.actions import NewConversion, dropping_job, sealing_job
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import ALL_DROPPED, BrokenFile
-from contatto.measurement.model import Attribution, ConversionKind, Goal, Policy, Touch, TouchKind
+from contatto.measurement.model import Attribution, AttributionPolicy, ConversionKind, Goal, Touch, TouchKind
 from contatto.measurement.store import list_changed_days
 from contatto.reports.actions.counting import count_days_ahead, counted_until
 from contatto.reports.actions.reports import compare_windows, list_gaps, make_report, trace_conversion
 from contatto.reports.engines import find_first_day, list_counted_facts, list_live_facts, list_reach
-from contatto.reports.model import Counts, Fact, Level, ReachQuery, Span, TimeStep
+from contatto.reports.model import Counts, DayRange, Fact, Level, ReachQuery, TimeStep
 from contatto.reports.rules.api_reports import ReportSpec
 from contatto.reports.rules.figures import WhatIfWindows
 from contatto.wiring import PORTS
@@ -37,7 +37,7 @@ from tests.ads.world import Chain, World, add_chain, add_world
 from tests.make import NOON
 from tests.reports.conftest import hours_of
 
-EVER = Span()
+EVER = DayRange()
 A_DAY = timedelta(days=1)
 HOT = 30
 PEOPLE = [f"person {number}" for number in range(5)]
@@ -45,7 +45,7 @@ LOOKERS = PEOPLE[3:]
 """Those who never tap: only a view may win them."""
 SUPPOSED = [
     WhatIfWindows(0, 7),
-    WhatIfWindows(1, 7, Policy.LAST_TOUCH),
+    WhatIfWindows(1, 7, AttributionPolicy.LAST_TOUCH),
     WhatIfWindows(28, 1),
     WhatIfWindows(7, 0),
 ]
@@ -139,7 +139,7 @@ def together(facts: list[Fact]) -> Counter[tuple[str, ...]]:
 def everything(tx: Tx, world: World) -> dict[str, Any]:
     """All that is told of an account."""
     mine = (world.id, world.ad_account.id)
-    span = Span("2026-01-03", "2026-01-09")
+    span = DayRange("2026-01-03", "2026-01-09")
     kept = tx.list(Attribution, select(measured.conversions).order_by(measured.conversions.c.conversion_id))
     explained = [trace_conversion(tx, world.id, one.conversion_id) for one in kept[::3]]
     between = (micros(NOON), micros(NOON + 45 * A_DAY))

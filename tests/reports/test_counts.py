@@ -31,11 +31,11 @@ from contatto.reports import engines as reading
 from contatto.reports.actions import counting
 from contatto.reports.actions.counting import SETTLED, count_days_ahead, note_lead
 from contatto.reports.engines import find_progress, list_counted_facts, list_live_facts, report_counts
-from contatto.reports.model import Counts, Fact, Grain, Span, TimeStep
+from contatto.reports.model import Counts, DayRange, Fact, Grain, TimeStep
 from tests.ads.world import Chain, World, add_chain, add_world
 from tests.reports.conftest import hours_of
 
-EVER = Span()
+EVER = DayRange()
 PEOPLE = [f"person {number}" for number in range(12)]
 
 type Found = dict[tuple[str, str, str], Counts]
@@ -52,7 +52,7 @@ def whole(fact: Fact) -> tuple[str, str, str]:
     return fact.ad_id, fact.day, fact.country
 
 
-def same_as_all_events(database: Database, world: World, span: Span = EVER) -> None:
+def same_as_all_events(database: Database, world: World, span: DayRange = EVER) -> None:
     """The counted facts against those of the engine that reads every event."""
 
     def look(tx: Tx) -> None:
@@ -114,7 +114,7 @@ def test_counts_made_ahead_equal_a_full_count_whatever_comes_late(
         if dice.random() < 0.6:
             database.write_now(count_days_ahead)
         same_as_all_events(database, world)
-    same_as_all_events(database, world, Span("2026-01-02", "2026-01-03"))
+    same_as_all_events(database, world, DayRange("2026-01-02", "2026-01-03"))
     database.write_now(count_days_ahead)
     clock.advance(hours=1)
     assert database.write_now(count_days_ahead) > 0
@@ -213,7 +213,7 @@ def test_days_not_counted_yet_are_read_whether_named_or_spanned(
         database.write_now(lambda tx: see(tx, chains[0], TouchKind.CLICK, "p", timedelta()))
         clock.advance(days=1)
     last = (clock.moment + timedelta(days=1)).date().isoformat()
-    for span in (Span(), Span("2025-12-01", last), Span("2025-12-01", "2025-12-31")):
+    for span in (DayRange(), DayRange("2025-12-01", last), DayRange("2025-12-01", "2025-12-31")):
         same_as_all_events(database, world, span)
 
 
@@ -325,7 +325,9 @@ def test_only_what_is_not_counted_is_read_from_its_events(
         if has_figures:
             tx.connection.exec_driver_sql("ANALYZE sqlite_schema")  # reads them again
         listen(tx.connection, "before_cursor_execute", keep)
-        list_counted_facts(tx, world.id, world.ad_account.id, Span("2025-12-30", "2026-01-03"), TimeStep.DAY)
+        list_counted_facts(
+            tx, world.id, world.ad_account.id, DayRange("2025-12-30", "2026-01-03"), TimeStep.DAY
+        )
         events = [each for each in asked if "FROM touches" in each[0] or "FROM conversions" in each[0]]
         plans = [tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values) for sql, values in events]
         return [row[3] for plan in plans for row in plan if not row[3].startswith("USE TEMP")]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.measurement.model import Conversion, ConversionKind, Policy, Touch, TouchKind
+from contatto.measurement.model import AttributionPolicy, Conversion, ConversionKind, Touch, TouchKind
 from contatto.measurement.rules import last_touch
 from contatto.reports.rules.figures import TouchVerdict, judge_touches
 
@@ -50,13 +50,15 @@ def test_each_touch_is_told_why_it_did_not_win() -> None:
         6: TouchVerdict.AFTERWARDS,
         7: TouchVerdict.EARLIER,
     }
-    latest = {one.touch.touch_id: one.verdict for one in judge_touches(touches, LEAD, Policy.LAST_TOUCH)}
+    latest = {
+        one.touch.touch_id: one.verdict for one in judge_touches(touches, LEAD, AttributionPolicy.LAST_TOUCH)
+    }
     assert latest[4] is TouchVerdict.WON
 
 
-@given(TOUCHES, st.sampled_from(Policy))
+@given(TOUCHES, st.sampled_from(AttributionPolicy))
 def test_the_winner_is_that_of_the_rule_and_there_is_one_at_most(
-    touches: list[Touch], policy: Policy
+    touches: list[Touch], policy: AttributionPolicy
 ) -> None:
     judged = judge_touches(touches, LEAD, policy)
     won = [one.touch for one in judged if one.verdict is TouchVerdict.WON]

@@ -11,7 +11,7 @@ from contatto.ads.rules.goals import Delivering, Node
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
 from contatto.reports.metrics import METRICS
-from contatto.reports.model import Counts, Figures, Span
+from contatto.reports.model import Counts, DayRange, Figures
 from contatto.reports.rules.queries import (
     DEFAULT_TREE_COLUMNS,
     OWN_DAY,
@@ -180,7 +180,7 @@ def test_a_row_is_asked_for_by_its_number_by_all_rows_and_by_looking_for_somethi
     ],
 )
 def test_days_are_whole_ones_that_end_today(days: TreePeriod, first: str, last: str) -> None:
-    assert tree_span(days, date(2026, 3, 1)) == Span(first, last)
+    assert tree_span(days, date(2026, 3, 1)) == DayRange(first, last)
 
 
 def test_each_level_is_ordered_and_what_has_no_value_comes_last_either_way() -> None:

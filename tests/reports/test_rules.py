@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
 from contatto.reports.metrics import METRICS
-from contatto.reports.model import COUNTED, Counts, Fact, Figures, Level, Span, Subject, TimeStep
+from contatto.reports.model import COUNTED, Counts, DayRange, Fact, Figures, Level, Subject, TimeStep
 from contatto.reports.rules.api_reports import Condition, filter_rows
 from contatto.reports.rules.figures import amount_text, build_report, metric_number, metric_text, total_of
 
@@ -181,7 +181,7 @@ def test_rows_add_up_to_the_total_and_to_the_facts(found: list[tuple[str, Counts
 
 
 def test_a_span_holds_both_its_ends() -> None:
-    span = Span("2026-01-01", "2026-01-02")
+    span = DayRange("2026-01-01", "2026-01-02")
     days = ["2025-12-31", "2026-01-01", "2026-01-02", "2026-01-03"]
     assert [span.holds(day) for day in days] == [False, True, True, False]
 

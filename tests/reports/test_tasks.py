@@ -28,13 +28,13 @@ from contatto.reports.actions.reports import (
     purge_reports,
     queue_report,
 )
-from contatto.reports.model import Level, ReportTask, Span, TaskStatus, TimeStep
+from contatto.reports.model import DayRange, Level, ReportTask, TaskStatus, TimeStep
 from contatto.reports.rules.api_reports import Filter, ReportBody, ReportSpec
 from tests.ads.world import NOW, World, add_chain, add_world
 from tests.background import make_files
 from tests.reports.test_actions import earn, touch
 
-TODAY = Span("2026-01-01", "2026-01-01")
+TODAY = DayRange("2026-01-01", "2026-01-01")
 
 
 def asked(**changes: object) -> ReportBody:
@@ -58,7 +58,7 @@ def test_reach_counts_each_person_once_on_every_level(database: Database) -> Non
     world = database.write_now(seen_world)
 
     def reach(level: Level) -> list[int]:
-        question = ReportSpec(Span(), level, with_reach=True)
+        question = ReportSpec(DayRange(), level, with_reach=True)
         report = database.read_now(lambda tx: make_report(tx, world.ad_account, question))
         return sorted(row.figures.reach or 0 for row in report.rows)
 
@@ -74,7 +74,7 @@ def test_reach_does_not_add_up_so_each_row_and_the_total_count_persons_anew(data
         report = database.read_now(lambda tx: make_report(tx, world.ad_account, question))
         return sorted(row.figures.reach or 0 for row in report.rows), report.total.reach
 
-    everything = ReportSpec(Span(), Level.AD, with_reach=True)
+    everything = ReportSpec(DayRange(), Level.AD, with_reach=True)
     assert reach(everything) == ([1, 2], 2)
     assert reach(replace(everything, level=Level.AD_ACCOUNT, by_country=True)) == ([2], 2)
     assert reach(replace(everything, step=TimeStep.DAY)) == ([1, 2], 2)

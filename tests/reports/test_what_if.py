@@ -9,7 +9,14 @@ from sqlalchemy import select
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.measurement.actions import NewConversion, publish_ad, record_conversion, record_touch
-from contatto.measurement.model import Attribution, Conversion, ConversionKind, Policy, Touch, TouchKind
+from contatto.measurement.model import (
+    Attribution,
+    AttributionPolicy,
+    Conversion,
+    ConversionKind,
+    Touch,
+    TouchKind,
+)
 from contatto.measurement.rules import last_touch
 from contatto.measurement.store import append_touches, conversions, touch_row, touches
 from contatto.reports.rules.figures import (
@@ -27,7 +34,12 @@ from tests import make
 DAY = 86_400_000_000
 ALWAYS = (0, 1 << 60)
 ACCOUNT = "ad-account"
-ALL = [WhatIfWindows(click, view, policy) for click in CLICK_DAYS for view in VIEW_DAYS for policy in Policy]
+ALL = [
+    WhatIfWindows(click, view, policy)
+    for click in CLICK_DAYS
+    for view in VIEW_DAYS
+    for policy in AttributionPolicy
+]
 
 
 def grow_world(tx: Tx, dice: random.Random) -> str:
@@ -139,8 +151,8 @@ def test_both_sides_add_up_to_the_same_conversions() -> None:
     assert [one.conversion_id for one in found.changed] == [1]
 
 
-@pytest.mark.parametrize("policy", Policy)
-def test_a_conversion_of_a_neighbour_is_never_weighed(database: Database, policy: Policy) -> None:
+@pytest.mark.parametrize("policy", AttributionPolicy)
+def test_a_conversion_of_a_neighbour_is_never_weighed(database: Database, policy: AttributionPolicy) -> None:
     dice = random.Random(3)  # noqa: S311  # seeded
     database.write_now(lambda tx: grow_world(tx, dice))
     supposed = WhatIfWindows(28, 7, policy)

@@ -22,11 +22,10 @@ from rich.progress import Progress
 from contatto.capture.model import ContactMatch
 from contatto.capture.rules import detect_contacts_batch, has_number_plan
 from contatto.measurement.engines.choices import EngineName
-from contatto.measurement.engines.events import EngineOptions, answered
-from contatto.measurement.engines.events import list_attributions, load_report
+from contatto.measurement.engines.events import EngineOptions, answered, list_attributions, load_report
 from contatto.measurement.engines.staging import EngineFailed, Staged
 from contatto.measurement.engines.tables import MissingTable, holds_tables
-from contatto.measurement.model import Policy
+from contatto.measurement.model import AttributionPolicy
 
 STDIN = "-"
 
@@ -262,7 +261,8 @@ File = Annotated[
     str, typer.Argument(help="A file of JSON Lines, Parquet or CSV, a folder of tables, or - for stdin.")
 ]
 ChosenPolicy = Annotated[
-    Policy | None, typer.Option("--policy", help="Which touch wins; else as the file says, or click_first.")
+    AttributionPolicy | None,
+    typer.Option("--policy", help="Which touch wins; else as the file says, or click_first."),
 ]
 ChosenEngine = Annotated[EngineName, typer.Option("--engine", help="What computes it.")]
 Connection = Annotated[

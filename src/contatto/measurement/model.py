@@ -28,8 +28,8 @@ class ConversionKind(StrEnum):
     LEAD = "lead"
 
 
-class Policy(StrEnum):
-    """Policy of attribution: a click before any view, or simply the latest touch."""
+class AttributionPolicy(StrEnum):
+    """AttributionPolicy of attribution: a click before any view, or simply the latest touch."""
 
     CLICK_FIRST = "click_first"
     LAST_TOUCH = "last_touch"

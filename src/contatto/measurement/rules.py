@@ -26,11 +26,11 @@ from contatto.kit.errors import Refused
 from contatto.kit.texts import from_base64url, to_base64url
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import (
+    AttributionPolicy,
     Conversion,
     ConversionKind,
     Impression,
     MeasuredAd,
-    Policy,
     TicketKind,
     Touch,
     TouchKind,
@@ -70,13 +70,15 @@ def is_eligible(touch: Touch, conversion: Conversion) -> bool:
 
 
 def last_touch(
-    touches: Iterable[Touch], conversion: Conversion, policy: Policy = Policy.CLICK_FIRST
+    touches: Iterable[Touch],
+    conversion: Conversion,
+    policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST,
 ) -> Touch | None:
     """The touch that earned a conversion, or None."""
 
     def rank(touch: Touch) -> tuple[int, int, int]:
         click = int(touch.kind is TouchKind.CLICK)
-        when = (click, touch.ts) if policy is Policy.CLICK_FIRST else (touch.ts, click)
+        when = (click, touch.ts) if policy is AttributionPolicy.CLICK_FIRST else (touch.ts, click)
         return (*when, touch.touch_id)
 
     return max((touch for touch in touches if is_eligible(touch, conversion)), key=rank, default=None)

@@ -51,7 +51,17 @@ from contatto.measurement.store import (
     touches,
 )
 from contatto.operators.store import list_placed_days_of_account
-from contatto.reports.model import STORED, Counts, Fact, Grain, Level, Reach, ReachQuery, Span, TimeStep
+from contatto.reports.model import (
+    STORED,
+    Counts,
+    DayRange,
+    Fact,
+    Grain,
+    Level,
+    ReachCounts,
+    ReachQuery,
+    TimeStep,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ class EventFilter:
 
     business_id: str
     ad_account_id: str
-    span: Span
+    span: DayRange
     days: frozenset[str] | None = None
     since_ts: int | None = None
     until_ts: int | None = None
@@ -86,7 +96,7 @@ class EventFilter:
 
         A few days are listed by name, so that the index leads to the moment in each.
         """
-        span = Span(max(self.span.first or day, day), self.span.last)
+        span = DayRange(max(self.span.first or day, day), self.span.last)
         days = None
         if span.last is not None:
             first = date.fromisoformat(str(span.first))
@@ -276,7 +286,9 @@ class _Split:
 type Splits = Mapping[CountedEvent, _Split]
 
 
-def load_counted(tx: Tx, business_id: str, ad_account_id: str, span: Span, query: CountQuery) -> CountedFacts:
+def load_counted(
+    tx: Tx, business_id: str, ad_account_id: str, span: DayRange, query: CountQuery
+) -> CountedFacts:
     """Read counts by place and by hour; each event is read only once."""
     events = EventFilter(business_id, ad_account_id, span)
     # PostgreSQL shows each statement the latest commit, so the worker may count in between: then read again.
@@ -289,7 +301,7 @@ def load_counted(tx: Tx, business_id: str, ad_account_id: str, span: Span, query
 
 
 def list_counted_facts(
-    tx: Tx, business_id: str, ad_account_id: str, span: Span, step: TimeStep, *, by_country: bool = True
+    tx: Tx, business_id: str, ad_account_id: str, span: DayRange, step: TimeStep, *, by_country: bool = True
 ) -> list[Fact]:
     """Return counts by ad, optionally by day and by country."""
     grain = Grain.AD_COUNTRY_DAY if by_country else Grain.AD_DAY
@@ -406,7 +418,9 @@ _OWN_DAY_SUMS: Final = {"rt_conversations": _count_if(_CHAT), "rt_leads": _count
 type Sums = dict[str, ColumnElement[Any]]
 
 
-def list_live_facts(tx: Tx, business_id: str, ad_account_id: str, span: Span, step: TimeStep) -> list[Fact]:
+def list_live_facts(
+    tx: Tx, business_id: str, ad_account_id: str, span: DayRange, step: TimeStep
+) -> list[Fact]:
     """Return counts by ad and country, optionally by day or hour, from the events."""
     events = EventFilter(business_id, ad_account_id, span)
     return [fact for source in CountedEvent for fact in list_raw_facts(tx, events, source, step)]
@@ -525,7 +539,9 @@ _SUBJECTS: Final[dict[Level, Column[Any]]] = {
 """The key column of each level."""
 
 
-def list_reach(tx: Tx, business_id: str, ad_account_id: str, span: Span, query: ReachQuery) -> Reach:
+def list_reach(
+    tx: Tx, business_id: str, ad_account_id: str, span: DayRange, query: ReachQuery
+) -> ReachCounts:
     """Count the persons who saw the ads of each row of a report, and of all rows together."""
     events = EventFilter(business_id, ad_account_id, span)
     files = load_cold_files(tx, events)
@@ -549,7 +565,9 @@ def list_reach(tx: Tx, business_id: str, ad_account_id: str, span: Span, query: 
         keys += [country] if query.by_country else []
         counts = tx.execute(rows.add_columns(_PERSONS).group_by(*keys), values)
         total = tx.execute(views.with_only_columns(_PERSONS), values).scalar_one()
-        return Reach({(key, at, place): int(count) for key, at, place, count in map(tuple, counts)}, total)
+        return ReachCounts(
+            {(key, at, place): int(count) for key, at, place, count in map(tuple, counts)}, total
+        )
     time_name = _time_namer(tx, events, query.step)
     persons: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
     viewers = tx.execute(rows.add_columns(touches.c.person_id).distinct(), values)
@@ -563,7 +581,7 @@ def list_reach(tx: Tx, business_id: str, ad_account_id: str, span: Span, query: 
                 key, place = getattr(ad, subject.name), place if query.by_country else ""
                 persons[key, time_name(at), place].add(person_id)
     total = len(set[str]().union(*persons.values()))
-    return Reach({row: len(person_ids) for row, person_ids in persons.items()}, total)
+    return ReachCounts({row: len(person_ids) for row, person_ids in persons.items()}, total)
 
 
 _FILE_TIMES: Final[Mapping[TimeStep, str]] = {
@@ -614,13 +632,13 @@ def list_unreadable(tx: Tx, events: EventFilter, marks: Iterable[ChangedDay]) ->
     return list_broken(list_files(tx, replace(events, days=days))) if days else []
 
 
-def find_unreadable(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> BrokenFile | None:
+def find_unreadable(tx: Tx, business_id: str, ad_account_id: str, span: DayRange) -> BrokenFile | None:
     """Return a damaged or missing file that blocks the counting of a day."""
     events = EventFilter(business_id, ad_account_id, span)
     return next(iter(list_unreadable(tx, events, list_changed_days(tx, business_id, ad_account_id))), None)
 
 
-def list_placed_facts(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> list[Fact]:
+def list_placed_facts(tx: Tx, business_id: str, ad_account_id: str, span: DayRange) -> list[Fact]:
     """Return counts by ad group, day and placement of the marketplaces."""
     first, last = span.first or "", span.last or "9999-99-99"
     return [

@@ -42,7 +42,7 @@ class TimeStep(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class DayRange:
     """Days in the ad account's zone, ``YYYY-MM-DD``, both included; None for no limit."""
 
     first: str | None = None
@@ -122,7 +122,7 @@ class ReachQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ReachCounts:
     """Persons who saw ads, by subject, day or hour, and country; and in total."""
 
     rows: dict[tuple[str, str, str], int]

@@ -42,10 +42,10 @@ from contatto.kit.i18n import SealedIn
 from contatto.kit.timestamps import micros
 from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.records import leads
-from contatto.measurement.model import Attribution, ConversionKind, Policy, TouchKind
+from contatto.measurement.model import Attribution, AttributionPolicy, ConversionKind, TouchKind
 from contatto.measurement.rules import MICROSECONDS, natural_number
 from contatto.measurement.store import IS_CLICK, WEEK_US, conversions, latest_view, touches, viewer_links
-from contatto.reports.model import ReportTask, SavedReport, Span, TaskStatus
+from contatto.reports.model import DayRange, ReportTask, SavedReport, TaskStatus
 from contatto.reports.rules.figures import FirstReply, RivalTouches, WhatIfConversion, WhatIfWindows
 
 
@@ -58,7 +58,7 @@ class ConversionFilter:
     """
 
     ad_account_id: str
-    span: Span
+    span: DayRange
     ad_ids: frozenset[str]
     kind: ConversionKind | None = None
     own_day: bool = False
@@ -140,7 +140,7 @@ def list_what_if_conversions(
     """
     touch_join = _join_touches(business_id, ad_account_id, between, windows)
     winner: ColumnElement[Any] = func.coalesce(touch_join.click.c.ad_group_id, touch_join.view_group)
-    if windows.policy is Policy.LAST_TOUCH:
+    if windows.policy is AttributionPolicy.LAST_TOUCH:
         winner = case((touch_join.view_ts > touch_join.click.c.ts, touch_join.view_group), else_=winner)
     columns = touch_join.conversions.c
     query = select(

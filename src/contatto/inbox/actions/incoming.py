@@ -218,7 +218,9 @@ def receive_message(tx: Tx, account_switch: AccountSwitch, chatted: Chatted, rec
         _note_tap(tx, account_switch, conversation, chatted.tap, at)
     if conversation.started_at is None or conversation.started_at > at:  # an earlier message may come late
         kind, person_id = ConversionKind.CONVERSATION, conversation.person_id
-        batch.earned.append(measurement.NewConversion(business_id, person_id, kind, conversation.id, micros(at)))
+        batch.earned.append(
+            measurement.NewConversion(business_id, person_id, kind, conversation.id, micros(at))
+        )
         batch.threads.start(conversation, at)
         if conversation.started_at is None:
             batch.emit(business_id, ConversationStarted(business_id, conversation.id, person_id))

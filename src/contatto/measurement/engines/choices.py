@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 from contatto.measurement.engines import spark
 from contatto.measurement.engines.staging import EngineFailed, Staged, load_package, sql_of, winners_sql
-from contatto.measurement.model import Policy
+from contatto.measurement.model import AttributionPolicy
 
 
-def fill_with_duckdb(staged: Staged, policy: Policy, _connection: str = "") -> None:
+def fill_with_duckdb(staged: Staged, policy: AttributionPolicy, _connection: str = "") -> None:
     staged.db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', policy)}")
     for name in staged.results:
         staged.db.execute(f"CREATE TABLE {name} AS {sql_of('duckdb', name)}")
@@ -24,7 +24,7 @@ _TABLES: Final = {
 _ROWS_PER_BATCH: Final = 10_000
 
 
-def fill_with_postgres(staged: Staged, policy: Policy, connection: str) -> None:
+def fill_with_postgres(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
     """Compute in one transaction that leaves nothing behind.
 
     Raises:
@@ -58,7 +58,7 @@ _SETTINGS: Final = "SET join_use_nulls = 1"
 """The definition joins as the SQL standard: a row without a partner has nulls, not empty values or zeros."""
 
 
-def fill_with_clickhouse(staged: Staged, policy: Policy, connection: str) -> None:
+def fill_with_clickhouse(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
     """Compute in this process.
 
     Raises:
@@ -96,7 +96,7 @@ class EngineName(StrEnum):
     CLICKHOUSE = "clickhouse"
 
 
-type Fill = Callable[[Staged, Policy, str], None]
+type Fill = Callable[[Staged, AttributionPolicy, str], None]
 """Takes the staged events, the policy, and where the engine is to be found."""
 
 ENGINES: Final[dict[EngineName, Fill]] = {

@@ -8,16 +8,16 @@ import sys
 from typing import Final
 
 from contatto.measurement.engines.spark import answer_statements, submitted_session
-from contatto.measurement.model import Policy
+from contatto.measurement.model import AttributionPolicy
 
 RESULTS: Final = ("attributions", "report", "unattributed")
 
 
-def main(folder: str, output: str, policy: str = Policy.CLICK_FIRST) -> None:
+def main(folder: str, output: str, policy: str = AttributionPolicy.CLICK_FIRST) -> None:
     session = submitted_session()
     for table in ("touches", "conversions"):
         session.read.parquet(f"{folder}/{table}").createOrReplaceTempView(table)
-    answer_statements(session, Policy(policy), RESULTS, output)
+    answer_statements(session, AttributionPolicy(policy), RESULTS, output)
     session.stop()
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import ibis
 
-from contatto.measurement.model import Policy
+from contatto.measurement.model import AttributionPolicy
 
 DIALECTS: Final = ("duckdb", "postgres", "pyspark", "clickhouse")
 CLICK_FIRST: Final = 1 << 62
@@ -68,7 +68,7 @@ WINNERS: Final = ibis.table(
 def statements() -> dict[str, Any]:
     """Every expression by the name of its file."""
     return {
-        **{f"winners_{policy}": winners(policy) for policy in Policy},
+        **{f"winners_{policy}": winners(policy) for policy in AttributionPolicy},
         "attributions": attributions(),
         "report": report(),
         "unattributed": unattributed(),
@@ -80,12 +80,16 @@ def emit_sql(expression: Any, dialect: str) -> str:
     return f"{ibis.to_sql(expression, dialect=dialect)}\n"
 
 
-def winners(policy: Policy) -> Any:
+def winners(policy: AttributionPolicy) -> Any:
     """The touch that won each conversion which has one."""
     converted = CONVERSIONS.rename(at_ts="ts", rt_day="day")
     met = converted.join(TOUCHES, ["business_id", "user_id"])
     met = met.filter(met.ts <= met.at_ts, met.at_ts <= met.expires_ts)
-    key = met.click * CLICK_FIRST + met.ts if policy is Policy.CLICK_FIRST else met.ts * 2 + met.click
+    key = (
+        met.click * CLICK_FIRST + met.ts
+        if policy is AttributionPolicy.CLICK_FIRST
+        else met.ts * 2 + met.click
+    )
     met = met.select("conversion_id", "touch_id", "adgroup_id", "click", "lead", "day", "rt_day", key=key)
     best = met.group_by("conversion_id").agg(best=met.key.max())
     equal = met.join(best, "conversion_id")

@@ -15,7 +15,7 @@ from contatto.measurement.engines.choices import ENGINES, EngineName
 from contatto.measurement.engines.lines import Complaint, Id, LineReader
 from contatto.measurement.engines.staging import Staged
 from contatto.measurement.engines.tables import holds_tables, load_tables
-from contatto.measurement.model import Goal, Policy, TouchKind
+from contatto.measurement.model import AttributionPolicy, Goal, TouchKind
 
 _AT_ONCE: Final = 10_000
 
@@ -146,7 +146,7 @@ class EngineOptions:
         memory_limit: what the embedded engine may use, such as ``1GB``; empty for four fifths of the machine.
     """
 
-    policy: Policy | None = None
+    policy: AttributionPolicy | None = None
     engine: EngineName = EngineName.DUCKDB
     connection: str = ""
     memory_limit: str = ""
@@ -224,7 +224,9 @@ def _opened(events: Source) -> Iterator[BufferedIOBase | RawIOBase]:
 
 
 def _options(policy: str | None, engine: str, connection: str) -> EngineOptions:
-    return EngineOptions(None if policy is None else Policy(policy), EngineName(engine), connection)
+    return EngineOptions(
+        None if policy is None else AttributionPolicy(policy), EngineName(engine), connection
+    )
 
 
 def _warn(line: int, fault: str) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from contatto.measurement.model import ConversionKind, Goal, Policy, TouchKind
+from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, TouchKind
 
 CHUNK: Final = 4 << 20
 """Bytes that are read at once, and the longest line that is taken."""
@@ -33,7 +33,7 @@ type Complaint = Callable[[int, str], None]
 
 
 class Config(msgspec.Struct, tag="config", tag_field="type"):
-    policy: Policy
+    policy: AttributionPolicy
 
 
 class BusinessLine(msgspec.Struct, tag="business", tag_field="type"):
@@ -88,7 +88,7 @@ class Setup:
     Of two rows about the same thing the later one counts. Windows are kept with the numbers of their lines.
     """
 
-    policy: Policy = Policy.CLICK_FIRST
+    policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST
     businesses: dict[str, BusinessLine] = field(default_factory=dict)
     adgroups: dict[str, tuple[int, AdGroupLine]] = field(default_factory=dict)
     windows: dict[str, list[tuple[int, Window]]] = field(default_factory=dict)

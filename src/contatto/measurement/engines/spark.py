@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from contatto.measurement.engines.staging import Staged, load_package, sql_of, winners_sql
-from contatto.measurement.model import Policy
+from contatto.measurement.model import AttributionPolicy
 
 CONNECT: Final = "sc://"
 _EVENTS: Final = ("touches", "conversions")
 
 
-def fill_with_spark(staged: Staged, policy: Policy, connection: str) -> None:
+def fill_with_spark(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
     """Compute on a Spark master, by default all cores of this machine, or at a Spark Connect address.
 
     Workers elsewhere have to see the folder of temporary files (TMPDIR) under the same path.
@@ -25,7 +25,7 @@ def fill_with_spark(staged: Staged, policy: Policy, connection: str) -> None:
         session.stop()
 
 
-def fill_with_sail(staged: Staged, policy: Policy, connection: str) -> None:
+def fill_with_sail(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
     """Compute with Sail: at an address, or in a server that lives as long as this takes.
 
     Raises:
@@ -64,7 +64,7 @@ def submitted_session() -> Any:
     return load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto").getOrCreate()
 
 
-def answer_statements(session: Any, policy: Policy, results: Iterable[str], folder: str) -> None:
+def answer_statements(session: Any, policy: AttributionPolicy, results: Iterable[str], folder: str) -> None:
     """Run the definition over the views `touches` and `conversions`; each result is written below the folder.
 
     The winners are written first and read again, since every other statement starts from them.
@@ -79,7 +79,7 @@ def answer_statements(session: Any, policy: Policy, results: Iterable[str], fold
             session.read.parquet(target).createOrReplaceTempView(name)
 
 
-def _fill(staged: Staged, policy: Policy, session: Any) -> None:
+def _fill(staged: Staged, policy: AttributionPolicy, session: Any) -> None:
     folder = staged.folder / "spark"
     for name in _EVENTS:
         staged.export_parquet(name, folder / name / "part.parquet")

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from contatto.kit.parquet import create_table, load_rows
 from contatto.kit.timestamps import micros
 from contatto.measurement.engines.lines import LINE, Complaint, Events, Setup, Window
-from contatto.measurement.model import Policy
+from contatto.measurement.model import AttributionPolicy
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,7 +67,7 @@ def sql_of(dialect: str, name: str) -> str:
     return files("contatto.measurement.engines").joinpath("sql", dialect, f"{name}.sql").read_text("utf-8")
 
 
-def winners_sql(dialect: str, policy: Policy) -> str:
+def winners_sql(dialect: str, policy: AttributionPolicy) -> str:
     return sql_of(dialect, f"winners_{policy}")
 
 

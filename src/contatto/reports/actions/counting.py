@@ -19,7 +19,7 @@ from contatto.measurement.rules import LATE, local_day, natural_number
 from contatto.measurement.store import list_changed_accounts, list_changed_days, list_measured_ads
 from contatto.reports import engines
 from contatto.reports.engines import CountedRows, CountingProgress, EventFilter, list_raw_facts
-from contatto.reports.model import STORED, Grain, Span, TimeStep, sum_counts
+from contatto.reports.model import STORED, DayRange, Grain, TimeStep, sum_counts
 
 SETTLED: Final = LATE + timedelta(minutes=1)
 """Age at which events are counted: later ones mark their day, and no open transaction holds an older one."""
@@ -127,7 +127,7 @@ def _recount(
     day, source, mark_ids = marked
     # a day that is not counted yet needs no new count
     is_counted = progress is not None and day <= progress.day
-    events = EventFilter(*account, Span(day, day), until_ts=progress.counted_until if progress else None)
+    events = EventFilter(*account, DayRange(day, day), until_ts=progress.counted_until if progress else None)
     counted = _count_events(tx, events, source) if is_counted else None
 
     def save(tx: Tx) -> None:
@@ -150,8 +150,8 @@ def _count_on(tx: Tx, account: tuple[str, str], timezone: str, until: int) -> Sa
         midnight = datetime(next_day.year, next_day.month, next_day.day, tzinfo=ZoneInfo(timezone))
         reached = CountingProgress(*account, micros(midnight), next_day.isoformat())
     since = progress.counted_until if progress else None
-    events = EventFilter(*account, Span(), since_ts=since, until_ts=reached.counted_until)
-    events_of_day = replace(events, span=Span(day, day), days=frozenset({day}))
+    events = EventFilter(*account, DayRange(), since_ts=since, until_ts=reached.counted_until)
+    events_of_day = replace(events, span=DayRange(day, day), days=frozenset({day}))
     touches = _count_events(tx, events_of_day, CountedEvent.TOUCH)
     conversions = _count_events(tx, events, CountedEvent.CONVERSION)
 

@@ -29,6 +29,7 @@ from contatto.reports.engines import (
 )
 from contatto.reports.model import (
     Counts,
+    DayRange,
     Fact,
     Figures,
     Grain,
@@ -37,7 +38,6 @@ from contatto.reports.model import (
     Report,
     ReportRow,
     SavedReport,
-    Span,
     Subject,
     TimeStep,
     sum_counts,
@@ -47,10 +47,10 @@ from contatto.reports.rules.queries import (
     GROUP_LEVELS,
     UNKNOWN_COUNTRY,
     AdSource,
+    AdSourceQuery,
     Branch,
     GroupBy,
     OverviewQuery,
-    SourceQuery,
     build_branches,
     days_of,
     previous_days,
@@ -138,7 +138,7 @@ class _TreeCounts:
 
 
 def _load_counts(
-    tx: Tx, account: AdAccount, tree: AdTree, query: OverviewQuery, span: Span, *, with_hours: bool
+    tx: Tx, account: AdAccount, tree: AdTree, query: OverviewQuery, span: DayRange, *, with_hours: bool
 ) -> _TreeCounts:
     grain, places = Grain.AD_DAY, tree
     if query.group_by is GroupBy.COUNTRY:
@@ -171,7 +171,7 @@ def _group_rows(account: AdAccount, query: OverviewQuery, counted: _TreeCounts) 
 
 
 def _add_reach(
-    tx: Tx, account: AdAccount, tree: AdTree, query: OverviewQuery, report: Report, span: Span
+    tx: Tx, account: AdAccount, tree: AdTree, query: OverviewQuery, report: Report, span: DayRange
 ) -> Report:
     """Add the reach if a column needs it; rows by hour of the day have none."""
     if REACH_METRICS.isdisjoint(query.columns):
@@ -230,7 +230,7 @@ def remove_saved_report(tx: Tx, owner: tuple[str, str], report_id: str) -> None:
     store.delete_saved_report(tx, business_id, report_id)
 
 
-def load_branches(tx: Tx, account: AdAccount, span: Span) -> tuple[Branch, ...]:
+def load_branches(tx: Tx, account: AdAccount, span: DayRange) -> tuple[Branch, ...]:
     """Load the ads tree without deleted nodes, newest first, with figures.
 
     Deleted nodes count for their parents.
@@ -264,7 +264,7 @@ class CurrencyPart:
     total: Figures
 
 
-def load_sources(tx: Tx, business_id: str, query: SourceQuery) -> tuple[CurrencyPart, ...]:
+def load_sources(tx: Tx, business_id: str, query: AdSourceQuery) -> tuple[CurrencyPart, ...]:
     """Load the ads of all platforms by the currencies that they are paid in."""
     by_currency: defaultdict[str, list[SourceRow]] = defaultdict(list)
     if query.source in (None, AdSource.CONTATTO):
@@ -292,7 +292,7 @@ def load_sources(tx: Tx, business_id: str, query: SourceQuery) -> tuple[Currency
     return tuple(parts)
 
 
-def _report_outside(tx: Tx, account: OutsideAccount, query: SourceQuery) -> Report:
+def _report_outside(tx: Tx, account: OutsideAccount, query: AdSourceQuery) -> Report:
     """Join the costs and counts of the platform with the credited chats and leads."""
     ads = list_account_ads(tx, account)
     span = span_of(query.first, query.last)
@@ -367,7 +367,7 @@ class UnmatchedAd:
     is_ambiguous: bool
 
 
-def list_unmatched_ads(tx: Tx, business_id: str, query: SourceQuery) -> list[UnmatchedAd]:
+def list_unmatched_ads(tx: Tx, business_id: str, query: AdSourceQuery) -> list[UnmatchedAd]:
     """Return the ads of chats without credit, those with the most chats first."""
     grouped: defaultdict[tuple[AdSource, int, str], list[store.UnmatchedTap]] = defaultdict(list)
     for tap in store.list_unmatched_taps(tx, business_id, (query.first, query.last)):
@@ -402,7 +402,7 @@ class PlacedRow:
     name: str = ""
 
 
-def load_placed(tx: Tx, business_id: str, query: SourceQuery) -> list[PlacedRow]:
+def load_placed(tx: Tx, business_id: str, query: AdSourceQuery) -> list[PlacedRow]:
     """Return our ads by placement, the most expensive first; none for other platforms."""
     if query.source not in (None, AdSource.CONTATTO):
         return []

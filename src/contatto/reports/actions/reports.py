@@ -43,13 +43,13 @@ from contatto.reports.engines import (
     list_reach,
 )
 from contatto.reports.model import (
+    DayRange,
     Fact,
     Level,
     ReachQuery,
     Report,
     ReportRow,
     ReportTask,
-    Span,
     Subject,
     TaskStatus,
     TimeStep,
@@ -251,7 +251,7 @@ def make_report(tx: Tx, ad_account: AdAccount, spec: ReportSpec) -> Report:
     return with_reach(tx, ad_account, report, spec.span, query)
 
 
-def with_reach(tx: Tx, ad_account: AdAccount, report: Report, span: Span, query: ReachQuery) -> Report:
+def with_reach(tx: Tx, ad_account: AdAccount, report: Report, span: DayRange, query: ReachQuery) -> Report:
     """Add to each row of a report, and to its total, the number of persons who saw the ads."""
     reach = list_reach(tx, ad_account.business_id, ad_account.id, span, query)
 
@@ -363,7 +363,7 @@ def purge_reports(tx: Tx) -> int:
 
 
 def find_drill_down(
-    tx: Tx, account: AdAccount, query: OverviewQuery, span: Span, metric: str, key: str
+    tx: Tx, account: AdAccount, query: OverviewQuery, span: DayRange, metric: str, key: str
 ) -> store.ConversionFilter:
     """Return the filter of the conversions that a cell of the report counts.
 
@@ -388,7 +388,7 @@ def find_drill_down(
     goal_kind = GOAL_KINDS[goals.pop()] if goals else ConversionKind.LEAD
     return store.ConversionFilter(
         account.id,
-        Span(key, key) if query.group_by is GroupBy.DAY and key else span,
+        DayRange(key, key) if query.group_by is GroupBy.DAY and key else span,
         frozenset(ad.id for ad in tree_ads),
         drill_down.kind or goal_kind,
         own_day=drill_down.own_day,

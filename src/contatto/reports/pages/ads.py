@@ -42,10 +42,10 @@ from contatto.reports.rules.queries import (
     TREE_COLUMNS,
     TREE_METRICS,
     AdSource,
+    AdSourceQuery,
     AdsTreeQuery,
     Branch,
     RowState,
-    SourceQuery,
     TreePeriod,
     filter_branches,
     list_tree_rows,
@@ -305,7 +305,7 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
     require(caller, Permission.READ_REPORTS)
     words = dict(request.query_params)
 
-    def load(tx: Tx) -> tuple[SourceQuery, tuple[CurrencyPart, ...]]:
+    def load(tx: Tx) -> tuple[AdSourceQuery, tuple[CurrencyPart, ...]]:
         query = _read_source_query(tx, caller, words)
         return query, load_sources(tx, caller.business_id, query)
 
@@ -330,7 +330,7 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _read_source_query(tx: Tx, caller: Caller, words: dict[str, str]) -> SourceQuery:
+def _read_source_query(tx: Tx, caller: Caller, words: dict[str, str]) -> AdSourceQuery:
     ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
     zone = ad_accounts[0].timezone if ad_accounts else "UTC"
     return read_source_query(words, tx.now.astimezone(ZoneInfo(zone)).date())

@@ -19,7 +19,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.numbers import PageNumber, WindowDays, read_number
 from contatto.kit.read_audit import record_contact_reads
 from contatto.kit.timestamps import from_micros, micros
-from contatto.measurement.model import ConversionKind, Goal, MeasuredAd, Policy, TouchKind
+from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, MeasuredAd, TouchKind
 from contatto.measurement.store import list_measured_ads
 from contatto.reports import store
 from contatto.reports.actions.reports import (
@@ -200,15 +200,15 @@ async def show_what_if(
     caller: PageCaller,
     click: WindowDays = 7,
     view: WindowDays = 1,
-    policy: Annotated[str, Query(max_length=20)] = Policy.CLICK_FIRST,
+    policy: Annotated[str, Query(max_length=20)] = AttributionPolicy.CLICK_FIRST,
 ) -> HTMLResponse:
     """Compare the stored winners with those of other windows; it changes nothing."""
     require(caller, Permission.READ_REPORTS)
-    if click not in CLICK_DAYS or view not in VIEW_DAYS or policy not in set(Policy):
+    if click not in CLICK_DAYS or view not in VIEW_DAYS or policy not in set(AttributionPolicy):
         raise Refused(errors.INVALID, "click: Choose one of the windows and priorities on the page.")
     context = context_of(request)
     query = query_of(request)
-    windows = WhatIfWindows(click, view, Policy(policy))
+    windows = WhatIfWindows(click, view, AttributionPolicy(policy))
 
     def load(tx: Tx) -> dict[str, Any]:
         overview_request = load_overview_request(tx, caller, query)

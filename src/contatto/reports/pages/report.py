@@ -149,14 +149,6 @@ def load_overview_request(tx: Tx, caller: Caller, query: OverviewQuery) -> Overv
     return OverviewRequest(account, replace(query, advertiser=str(account.number)), today)
 
 
-@dataclass(frozen=True, slots=True)
-class Kpi:
-    """Figure at the top of the page, with that of the previous days."""
-
-    value: Value
-    previous: Value
-
-
 @router.get("/reports")
 async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
     require(caller, Permission.READ_REPORTS)
@@ -190,10 +182,7 @@ async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
             "time_zone": account.timezone,
             "is_empty": total.counts == Counts(),
             "table": build_table(page_query, overview),
-            "kpis": {
-                name: Kpi(METRICS[name].value(total), METRICS[name].value(previous) if previous else None)
-                for name in KPIS
-            },
+            "kpis": {name: _table_cell(METRICS[name], total, previous) for name in KPIS},
             "goals": overview.by_goal,
             "days": draw_days(overview),
             "funnel": funnel(total.counts),
@@ -301,14 +290,17 @@ def _table_cells(
 ) -> tuple[TableCell, ...]:
     cells: list[TableCell] = []
     for name in query.metrics:
-        metric, drill_down = METRICS[name], DRILL_DOWNS.get(name)
-        value = metric.value(figures)
-        href = ""
+        metric, drill_down, href = METRICS[name], DRILL_DOWNS.get(name), ""
         is_hour = bool(key) and query.group_by is GroupBy.HOUR
-        if value and drill_down and not is_hour and (drill_down.kind or not figures.mixed_goals):
+        has_rows = drill_down and not is_hour and (drill_down.kind or not figures.mixed_goals)
+        if has_rows and metric.value(figures):
             href = f"/reports/conversions?{address}&metric={name}&{urlencode([('key', key)])}"
-        cells.append(TableCell(metric, value, metric.value(previous) if previous else None, href))
+        cells.append(_table_cell(metric, figures, previous, href))
     return tuple(cells)
+
+
+def _table_cell(metric: Metric, figures: Figures, previous: Figures | None, href: str = "") -> TableCell:
+    return TableCell(metric, metric.value(figures), metric.value(previous) if previous else None, href)
 
 
 @router.get("/reports/csv")
@@ -444,11 +436,7 @@ def draw_sources(counts: Counts) -> list[OriginShare]:
     return shares
 
 
-HEAT_TITLES: Final = {
-    "conversations": N_("Conversations"),
-    "leads": N_("Leads"),
-    "clicks": N_("Clicks"),
-}
+HEAT_TITLES: Final = {"conversations": N_("Conversations"), "leads": N_("Leads"), "clicks": N_("Clicks")}
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HEAT_COUNTS: Final[dict[str, Callable[[Counts], int]]] = {
     "conversations": lambda counts: counts.rt_conversations,

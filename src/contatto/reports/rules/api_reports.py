@@ -16,7 +16,7 @@ from contatto.kit.api_types import ApiId, ApiModel, JsonText, PageQuery
 from contatto.kit.errors import Refused
 from contatto.kit.timestamps import check_year
 from contatto.reports.metrics import METRICS
-from contatto.reports.model import Figures, Level, ReportRow, Span, TimeStep
+from contatto.reports.model import DayRange, Figures, Level, ReportRow, TimeStep
 from contatto.reports.rules.figures import NO_VALUE, REACH_METRICS, metric_number, metric_text
 
 ALL_NODES: Final = NodeFilter(statuses=frozenset(NodeStatus))
@@ -38,15 +38,9 @@ STEPS: Final = {"stat_time_day": TimeStep.DAY, "stat_time_hour": TimeStep.HOUR}
 MOST_DAYS: Final = {TimeStep.WHOLE: 365, TimeStep.DAY: 30, TimeStep.HOUR: 1}
 """The longest span in days, by time step."""
 TEXT_METRICS: Final = (
-    "campaign_id",
-    "campaign_name",
-    "adgroup_id",
-    "adgroup_name",
-    "ad_name",
-    "currency",
-    "objective_type",
+    "campaign_id", "campaign_name", "adgroup_id", "adgroup_name", "ad_name", "currency", "objective_type",
     "promotion_type",
-)
+)  # fmt: skip
 """The metrics of the API that are texts and not numbers."""
 PLACEMENT_METRICS: Final = frozenset({
     "spend", "impressions", "clicks", "ctr", "cpc", "cpm",
@@ -62,16 +56,9 @@ _ID_FILTERS: Final = {
 }
 
 type Dimension = Literal[
-    "advertiser_id",
-    "page_id",
-    "campaign_id",
-    "adgroup_id",
-    "ad_id",
-    "country_code",
-    "placement",
-    "stat_time_day",
-    "stat_time_hour",
-]
+    "advertiser_id", "page_id", "campaign_id", "adgroup_id", "ad_id", "country_code", "placement",
+    "stat_time_day", "stat_time_hour",
+]  # fmt: skip
 
 
 def _read_value(value: object) -> object:
@@ -128,7 +115,7 @@ class ReportQuery(PageQuery, ReportBody):
 class ReportSpec:
     """Specification of a report: days, rows, and the ads to include."""
 
-    span: Span
+    span: DayRange
     level: Level = Level.AD_GROUP
     nodes: NodeFilter = ALL_NODES
     step: TimeStep = TimeStep.WHOLE
@@ -183,11 +170,11 @@ def _check_placement(query: ReportBody, level: Level) -> None:
         raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is not known by placement.")
 
 
-def _read_span(query: ReportBody, step: TimeStep) -> Span:
+def _read_span(query: ReportBody, step: TimeStep) -> DayRange:
     if query.query_lifetime:
         if step is not TimeStep.WHOLE:
             raise Refused(errors.INVALID, f"query_lifetime: it does not go together with a {step.value}.")
-        return Span()
+        return DayRange()
     if query.start_date is None or query.end_date is None:
         missing = "start_date" if query.start_date is None else "end_date"
         raise Refused(errors.INVALID, f"{missing}: give both days, or query_lifetime.")
@@ -196,7 +183,7 @@ def _read_span(query: ReportBody, step: TimeStep) -> Span:
     days = (query.end_date - query.start_date).days + 1
     if not 1 <= days <= MOST_DAYS[step]:
         raise Refused(errors.INVALID, f"end_date: the span may have 1 to {MOST_DAYS[step]} days here.")
-    return Span(query.start_date.isoformat(), query.end_date.isoformat())
+    return DayRange(query.start_date.isoformat(), query.end_date.isoformat())
 
 
 @dataclass(frozen=True, slots=True)

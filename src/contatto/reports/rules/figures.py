@@ -13,7 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from contatto.kit.numbers import to_units
-from contatto.measurement.model import Conversion, ConversionKind, Policy, Touch, TouchKind
+from contatto.measurement.model import AttributionPolicy, Conversion, ConversionKind, Touch, TouchKind
 from contatto.measurement.rules import is_eligible, last_touch
 from contatto.reports.metrics import CONVERSIONS
 from contatto.reports.model import (
@@ -328,7 +328,9 @@ class JudgedTouch:
 
 
 def judge_touches(
-    touches: Iterable[Touch], conversion: Conversion, policy: Policy = Policy.CLICK_FIRST
+    touches: Iterable[Touch],
+    conversion: Conversion,
+    policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST,
 ) -> list[JudgedTouch]:
     """Return every touch with its verdict, the latest first."""
     ordered = sorted(touches, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
@@ -361,7 +363,7 @@ class WhatIfWindows:
 
     click_days: int = 7
     view_days: int = 1
-    policy: Policy = Policy.CLICK_FIRST
+    policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,10 +400,10 @@ class RivalTouches:
             return self
         return replace(self, view_ts=view.ts, view_id=view.touch_id, view_group=view.ad_group_id)
 
-    def apply_policy(self, policy: Policy) -> WhatIfConversion:
+    def apply_policy(self, policy: AttributionPolicy) -> WhatIfConversion:
         """Choose between the two touches as ``measurement.rules.last_touch`` does."""
         by_click = self.click_ts is not None
-        if by_click and self.view_ts is not None and policy is Policy.LAST_TOUCH:
+        if by_click and self.view_ts is not None and policy is AttributionPolicy.LAST_TOUCH:
             by_click = self.view_ts <= (self.click_ts or 0)
         winner = self.click_group if by_click else self.view_group
         return WhatIfConversion(self.conversion_id, self.kind, self.ts, self.stored, winner)

@@ -19,7 +19,7 @@ from contatto.kit.timestamps import check_year, day_of
 from contatto.leads.model import LeadStatus, Origin
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.metrics import METRICS
-from contatto.reports.model import Counts, Figures, Level, Span, Value
+from contatto.reports.model import Counts, DayRange, Figures, Level, Value
 
 type Pairs = list[tuple[str, str]]
 
@@ -69,17 +69,10 @@ UNKNOWN_COUNTRY: Final = "-"
 DEFAULT_COLUMNS: Final = (
     "spend", "impressions", "clicks", "ctr", "conversations", "leads", "conversion", "cost_per_conversion",
 )  # fmt: skip
-OWN_DAY: Final = {
-    "conversations": "real_time_conversations",
-    "leads": "real_time_leads",
-    "conversion": "real_time_conversion",
-    "cost_per_conversion": "real_time_cost_per_conversion",
-    "conversion_rate": "real_time_conversion_rate",
-    "conversion_rate_v2": "real_time_conversion_rate_v2",
-    "result": "real_time_result",
-    "cost_per_result": "real_time_cost_per_result",
-    "result_rate": "real_time_result_rate",
-}
+OWN_DAY: Final = {name: f"real_time_{name}" for name in (
+    "conversations", "leads", "conversion", "cost_per_conversion", "conversion_rate", "conversion_rate_v2",
+    "result", "cost_per_result", "result_rate",
+)}  # fmt: skip
 """The metric by the day of the conversion for each metric by the day of the touch."""
 HEATS: Final = ("conversations", "leads", "clicks")
 MOST_DAYS: Final = 366
@@ -202,8 +195,8 @@ def previous_days(first: date, last: date) -> tuple[date, date]:
     return first - length - timedelta(days=1), first - timedelta(days=1)
 
 
-def span_of(first: date, last: date) -> Span:
-    return Span(first.isoformat(), last.isoformat())
+def span_of(first: date, last: date) -> DayRange:
+    return DayRange(first.isoformat(), last.isoformat())
 
 
 _CHAT, _LEAD = ConversionKind.CONVERSATION, ConversionKind.LEAD
@@ -254,7 +247,7 @@ _SOURCE_DAYS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class SourceQuery:
+class AdSourceQuery:
     """Query of the page of all ads; ``source`` is None for all platforms."""
 
     first: date
@@ -267,7 +260,7 @@ class SourceQuery:
         return f"{path}?{urlencode([*pairs, ('source', self.source.value if self.source else '')])}"
 
 
-def read_source_query(words: Mapping[str, str], today: date) -> SourceQuery:
+def read_source_query(words: Mapping[str, str], today: date) -> AdSourceQuery:
     """Read the query of the page of all ads from an address.
 
     Raises:
@@ -280,7 +273,7 @@ def read_source_query(words: Mapping[str, str], today: date) -> SourceQuery:
     _check_days(first, last)
     level = next((level for level in SOURCE_LEVELS if level == words.get("by")), Level.CAMPAIGN)
     source = next((source for source in AdSource if source == words.get("source")), None)
-    return SourceQuery(first, last, level, source)
+    return AdSourceQuery(first, last, level, source)
 
 
 TREE_METRICS: Final = (
@@ -412,7 +405,7 @@ def read_ads_tree_query(pairs: Iterable[tuple[str, str]]) -> AdsTreeQuery:
     )
 
 
-def tree_span(period: TreePeriod, today: date) -> Span:
+def tree_span(period: TreePeriod, today: date) -> DayRange:
     """Return the days of a period in the calendar of the account."""
     if period is TreePeriod.YESTERDAY:
         today -= timedelta(days=1)
