@@ -21,7 +21,7 @@ from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import TRACKING_KEY, sign_ticket
 from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.counting import count_days_ahead
-from contatto.simulator.world import World
+from contatto.simulator.world import DemoWorld
 
 SAYS = "signed links of ads, viewed and tapped: charged, kept and counted"
 VIEWS = slice(0, 9)
@@ -69,7 +69,7 @@ def count_ahead(bench: Bench, place: Place) -> None:
     bench.add(f"{bench.places.engine}: counted for reports", cost, kept, statements=each)
 
 
-def make_links(place: Place, world: World, numbers: range) -> list[list[bytes]]:
+def make_links(place: Place, world: DemoWorld, numbers: range) -> list[list[bytes]]:
     """Impressions by tens, one ten for each number: nine that are only viewed, and one that is tapped."""
     context = place.open()
     signer = context.vault.signer(TRACKING_KEY)

@@ -12,7 +12,7 @@ from statistics import mean, stdev
 from bench.delivery_parts.arms import NAMED
 from bench.delivery_parts.without import PARTS, engine_without
 from bench.harness import Report, options
-from contatto.simulator.worlds.simulation import Arm, Compared, Size, compare, make_world
+from contatto.simulator.worlds.simulation import Comparison, Player, Size, compare, make_world
 
 SAYS = "the engine without each of its parts"
 WHOLE = "nothing"
@@ -44,12 +44,12 @@ def _add(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_world(report: Report, name: str, parts: list[str], seeds: tuple[int, ...], size: Size) -> None:
-    limits = [_play(name, seed, size, Arm.ORACLE_OBS, {}) for seed in seeds]
-    whole: list[Compared] = []
+    limits = [_play(name, seed, size, Player.ORACLE_OBS, {}) for seed in seeds]
+    whole: list[Comparison] = []
     for part in parts:
         started = time.perf_counter()
         with engine_without(part) as settings:
-            runs = [_play(name, seed, size, Arm.LEAD, settings) for seed in seeds]
+            runs = [_play(name, seed, size, Player.LEAD, settings) for seed in seeds]
         whole = whole or runs
         report.add(
             f"{name}: " + ("the whole engine" if part == WHOLE else f"without {part}"),
@@ -59,9 +59,9 @@ def _add_world(report: Report, name: str, parts: list[str], seeds: tuple[int, ..
         print(f"{report.rows[-1]} ({took:.0f} s)", file=sys.stderr, flush=True)
 
 
-def _row(runs: list[Compared], whole: list[Compared], limits: list[Compared]) -> dict[str, object]:
-    ours, usual = ([run.figures[Arm.LEAD] for run in several] for several in (runs, whole))
-    best = [run.figures[Arm.ORACLE_OBS] for run in limits]
+def _row(runs: list[Comparison], whole: list[Comparison], limits: list[Comparison]) -> dict[str, object]:
+    ours, usual = ([run.figures[Player.LEAD] for run in several] for several in (runs, whole))
+    best = [run.figures[Player.ORACLE_OBS] for run in limits]
     change = [each.cost_per_lead / own.cost_per_lead - 1 for each, own in zip(ours, usual, strict=True)]
     return {
         "of oracle_obs": f"{mean(a.leads_last / b.leads_last for a, b in zip(ours, best, strict=True)):.3f}",
@@ -72,7 +72,7 @@ def _row(runs: list[Compared], whole: list[Compared], limits: list[Compared]) ->
         "predicted / true": f"{mean(each.calibration for each in ours):.2f}",
         "pacing error": f"{mean(each.pacing_error for each in ours):.4f}",
         "starved": sum(len(each.starved) for each in ours),
-        "faults": sum(sum(run.faults[Arm.LEAD].values()) for run in runs),
+        "faults": sum(sum(run.faults[Player.LEAD].values()) for run in runs),
     }
 
 
@@ -81,7 +81,7 @@ def _change(values: list[float]) -> str:
     return f"{100 * mean(values):+.1f} %" + (f" ± {100 * stdev(values):.1f}" if len(values) > 1 else "")
 
 
-def _play(name: str, seed: int, size: Size, arm: Arm, settings: dict[str, float]) -> Compared:
+def _play(name: str, seed: int, size: Size, arm: Player, settings: dict[str, float]) -> Comparison:
     world, changes = NAMED[name]
     return compare(make_world(world, seed, size, **changes), (arm,), settings)
 

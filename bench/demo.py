@@ -17,7 +17,7 @@ from contatto.kit.db.connect import open_storage
 from contatto.kit.settings import Settings
 from contatto.learning.model import Phase
 from contatto.measurement.model import Goal
-from contatto.simulator.history import GoalResult, Stage, make_history
+from contatto.simulator.history import GoalResult, HistoryStage, make_history
 from contatto.simulator.people import plan_people
 from contatto.simulator.traffic import DAY_S
 from contatto.wiring import PORTS, install
@@ -64,7 +64,7 @@ def play_start(seed: int) -> dict[Goal, GoalResult]:
         db = open_storage(settings, clock, PORTS)
         try:
             bring_up_to_date(db)
-            made = make_history(Stage(db, clock, install(settings)), seed, people, until)
+            made = make_history(HistoryStage(db, clock, install(settings)), seed, people, until)
         finally:
             db.close()
     return {each.goal: each for each in made.results}

@@ -24,7 +24,7 @@ from contatto.forms.rules.answers import sign_opening
 from contatto.inbox import auth
 from contatto.inbox.pages.chat import OPENING_KEY
 from contatto.kit.rate_limits import RateLimit
-from contatto.simulator.world import World
+from contatto.simulator.world import DemoWorld
 from contatto.ui.sessions import VISITOR_KEY, Carrier, cookie_name, new_visitor, public_id, sign_visitor
 
 SAYS = "instant forms: their sheet served, answers kept, a lead made"
@@ -61,7 +61,7 @@ def allow_all() -> None:
     vars(auth)["RateLimit"] = lambda most, span_s: RateLimit(most * 1_000_000, span_s)
 
 
-def make_answers(place: Place, world: World, numbers: range) -> list[list[bytes]]:
+def make_answers(place: Place, world: DemoWorld, numbers: range) -> list[list[bytes]]:
     """For each person the request for the sheet, and that with the answers; it was opened a while ago.
 
     A number makes a person, with details that are theirs alone.

@@ -28,7 +28,7 @@ from contatto.accounts.actions import open_session
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_members
 from contatto.kit.db.tx import Tx
-from contatto.simulator.world import World
+from contatto.simulator.world import DemoWorld
 from contatto.ui.live import GATHER_S, pace_of
 from contatto.ui.sessions import SESSION_COOKIE
 
@@ -107,7 +107,7 @@ def _get(path: str, token: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nhost: {HOST}\r\ncookie: {SESSION_COOKIE}={token}\r\n\r\n".encode()
 
 
-def open_sessions(place: Place, world: World, count: int) -> list[str]:
+def open_sessions(place: Place, world: DemoWorld, count: int) -> list[str]:
     def work(tx: Tx) -> list[str]:
         member = list_members(tx, BusinessId(world.business_id))[0]
         return [open_session(tx, member, days=1) for _ in range(count)]

@@ -17,7 +17,7 @@ import httpx2
 from bench.fairness_parts.installation import end, free_port, wait_until_open
 from bench.harness import Report, options, process_rss_mib
 from bench.intake_parts.serving import Place, make_world
-from contatto.simulator.world import World
+from contatto.simulator.world import DemoWorld
 
 PAGES = ("/", "/inbox", "/leads", "/ads", "/reports", "/forms", "/settings/members", "/settings/integrations")
 CSRF = re.compile(r'name="csrf-token" content="([^"]+)"')
@@ -83,7 +83,7 @@ def pss_mib(pid: int) -> float:
     return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
 
 
-def sign_in(client: httpx2.Client, world: World) -> None:
+def sign_in(client: httpx2.Client, world: DemoWorld) -> None:
     if client.cookies:
         return
     login = world.logins[0]
@@ -94,14 +94,14 @@ def sign_in(client: httpx2.Client, world: World) -> None:
         raise RuntimeError(f"no log-in: {answer.status_code}")
 
 
-def read_pages(client: httpx2.Client, world: World, rounds: int) -> None:
+def read_pages(client: httpx2.Client, world: DemoWorld, rounds: int) -> None:
     sign_in(client, world)
     for _ in range(rounds):
         for page in PAGES:
             client.get(page, follow_redirects=True).raise_for_status()
 
 
-def decide(client: httpx2.Client, world: World, count: int) -> None:
+def decide(client: httpx2.Client, world: DemoWorld, count: int) -> None:
     headers = {"Access-Token": world.access_token}
     for number in range(count):
         body = {"viewer_id": f"viewer {number}", "country": "SG"}

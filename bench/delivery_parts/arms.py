@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from contatto.simulator.worlds.players import Program
-from contatto.simulator.worlds.simulation import Arm, Compared, Size, WorldName, compare, make_world
+from contatto.simulator.worlds.simulation import Comparison, Player, Size, WorldName, compare, make_world
 
 TARGET = {"bid_micros": 350_000.0}
 """The cost target of the default world; its budget is three times the usual one, so that it does not bind."""
@@ -21,7 +21,7 @@ class Case:
     world: WorldName
     seed: int
     size: Size
-    arms: tuple[Arm, ...]
+    arms: tuple[Player, ...]
     changes: dict[str, float] = field(default_factory=dict)
     settings: dict[str, float] = field(default_factory=dict)
     programs: tuple[Program, ...] = ()
@@ -54,10 +54,10 @@ def cases(
     ]
 
 
-def _arms(name: str) -> tuple[Arm, ...]:
+def _arms(name: str) -> tuple[Player, ...]:
     if name == "target cost":
-        return (Arm.LEAD, Arm.RANDOM, Arm.ORACLE_OBS)
-    return tuple(Arm)
+        return (Player.LEAD, Player.RANDOM, Player.ORACLE_OBS)
+    return tuple(Player)
 
 
 def _changes(name: str, size: Size) -> dict[str, float]:
@@ -68,7 +68,7 @@ def _changes(name: str, size: Size) -> dict[str, float]:
     return {**changes, "budget_micros": 3.0 * budget} | ({"days": 10.0} if size is Size.FULL else {})
 
 
-def play_all(all_cases: Sequence[Case], jobs: int) -> Iterable[tuple[Case, Compared]]:
+def play_all(all_cases: Sequence[Case], jobs: int) -> Iterable[tuple[Case, Comparison]]:
     """Play every case; with several jobs in processes of their own."""
     if jobs <= 1:
         for case in all_cases:
@@ -78,11 +78,11 @@ def play_all(all_cases: Sequence[Case], jobs: int) -> Iterable[tuple[Case, Compa
         yield from pool.imap(_play_of, all_cases)
 
 
-def _play_of(case: Case) -> tuple[Case, Compared]:
+def _play_of(case: Case) -> tuple[Case, Comparison]:
     return case, _play(case)
 
 
-def _play(case: Case) -> Compared:
+def _play(case: Case) -> Comparison:
     started = time.perf_counter()
     world = make_world(case.world, case.seed, case.size, **case.changes)
     found = compare(world, case.arms, case.settings, programs=case.programs)

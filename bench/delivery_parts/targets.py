@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from contatto.simulator.worlds.simulation import Arm, Compared
+from contatto.simulator.worlds.simulation import Comparison, Player
 
 PLAIN, BEST = "plain", "best"
 FARM_LIMIT = 0.006
@@ -25,32 +25,32 @@ class Row:
     name: str
     least: tuple[float, float]
     aim: tuple[float, float]
-    figure: Callable[[Compared, str], float]
-    goal: Arm = Arm.LEAD
+    figure: Callable[[Comparison, str], float]
+    goal: Player = Player.LEAD
     over: str = ""
     or_best: bool = False
     only_tiring: bool = False
 
     @property
-    def best(self) -> Arm:
-        return Arm.ORACLE_OBS if self.goal is Arm.LEAD else Arm.ORACLE_CONV
+    def best(self) -> Player:
+        return Player.ORACLE_OBS if self.goal is Player.LEAD else Player.ORACLE_CONV
 
     def player(self, who: str) -> str:
         """Return the key of a player in the figures of a run: ``ours``, ``plain``, ``random`` or ``best``."""
-        names = {"ours": self.goal, PLAIN: f"{PLAIN} {self.goal}", "random": Arm.RANDOM, "best": self.best}
+        names = {"ours": self.goal, PLAIN: f"{PLAIN} {self.goal}", "random": Player.RANDOM, "best": self.best}
         return names[who]
 
-    def value(self, run: Compared, who: str) -> float:
+    def value(self, run: Comparison, who: str) -> float:
         """Return the figure of a player; NaN if it did not play."""
         player = self.player(who)
         return self.figure(run, player) if player in run.figures else _NAN
 
-    def judged(self, run: Compared) -> float:
+    def judged(self, run: Comparison) -> float:
         value = self.value(run, "ours")
         under = self.value(run, self.over) if self.over else 1.0
         return value / under if under else _NAN
 
-    def verdict(self, runs: Sequence[Compared]) -> str:
+    def verdict(self, runs: Sequence[Comparison]) -> str:
         """Return ``aim``, ``least`` or ``SHORT``, and a dash where nothing is judged."""
         value = present_mean([self.judged(run) for run in runs])
         if math.isnan(value) or self.least == (0, _MOST):
@@ -62,23 +62,23 @@ class Row:
         return "SHORT"
 
 
-def _own(name: str) -> Callable[[Compared, str], float]:
+def _own(name: str) -> Callable[[Comparison, str], float]:
     return lambda run, player: float(getattr(run.figures[player], name))
 
 
-def _starved(run: Compared, player: str) -> float:
+def _starved(run: Comparison, player: str) -> float:
     return float(len(run.figures[player].starved))
 
 
-def _lift(name: str) -> Callable[[Compared, str], float]:
+def _lift(name: str) -> Callable[[Comparison, str], float]:
     return lambda run, player: float(getattr(run.lifts[player], name)) if player in run.lifts else _NAN
 
 
-def _wait(run: Compared, player: str) -> float:
+def _wait(run: Comparison, player: str) -> float:
     return run.longest_wait_s.get(player, _NAN)
 
 
-def _speed(run: Compared, player: str) -> float:
+def _speed(run: Comparison, player: str) -> float:
     return run.requests_per_s.get(player, _NAN)
 
 
@@ -88,7 +88,7 @@ _FEW = ((0, 0.05), (0, 0.05))
 _HALF = ((0.5, _MOST), (0.5, _MOST))
 _NO_WORSE = ((0, 1.0), (0, 1.0))
 _REPEATED = _own("frequent_share")
-_CONV = Arm.CONVERSATION
+_CONV = Player.CONVERSATION
 ROWS = (
     Row("cost per lead, 2nd half; over plain", (0, 1.0), (0, 0.85), _own("cost_per_lead"), over=PLAIN),
     Row("cost per lead, all days; over plain", (0, 1.0), (0, 0.85), _own("cost_per_lead_whole"), over=PLAIN),

@@ -11,7 +11,7 @@ from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.simulator.people import phrases_of, plan_people
 from contatto.simulator.traffic import Thread, received_message
-from contatto.simulator.world import World
+from contatto.simulator.world import DemoWorld
 
 HOST: Final = "127.0.0.1"
 CONNECTIONS: Final = 64
@@ -30,7 +30,7 @@ class Sent:
 
 
 def make_requests(
-    world: World, count: int, per_person: int = PER_PERSON, accounts: Sequence[ChannelAccount] = ()
+    world: DemoWorld, count: int, per_person: int = PER_PERSON, accounts: Sequence[ChannelAccount] = ()
 ) -> Sent:
     """Whole signed requests, of people who chat in several languages; no two messages say the same.
 

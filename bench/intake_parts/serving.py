@@ -34,7 +34,7 @@ from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.migrations.steps import migrate_schema
-from contatto.simulator.world import COMPANY, World, build_world, invent_logins
+from contatto.simulator.world import COMPANY, DemoWorld, build_world, invent_logins
 from contatto.ui.context import Context
 from contatto.wiring import install
 
@@ -113,7 +113,7 @@ def _peak_mib(pid: int) -> float:
     return int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) / 1024
 
 
-def make_world(place: Place) -> World:
+def make_world(place: Place) -> DemoWorld:
     context = place.open()
     migrate_schema(context.db.engine)
     logins, signer = invent_logins(), context.vault.signer(TRACKING_KEY)
@@ -122,7 +122,7 @@ def make_world(place: Place) -> World:
     return world
 
 
-def add_accounts(place: Place, world: World, count: int) -> list[ChannelAccount]:
+def add_accounts(place: Place, world: DemoWorld, count: int) -> list[ChannelAccount]:
     """So many accounts of the world's app, with capture on: its own and others."""
     own = world.accounts[Platform.TIKTOK]
 

@@ -22,7 +22,7 @@ from bench.intake_parts.serving import (
 from bench.journey_parts.copying import copy_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.dispatch import Drain
-from contatto.simulator.world import World
+from contatto.simulator.world import DemoWorld
 
 PACES: Final = (100, 500)
 WARMING: Final = 60
@@ -45,7 +45,7 @@ class Journey:
     """
 
     noun: str
-    make: Callable[[Place, World, range], list[list[bytes]]]
+    make: Callable[[Place, DemoWorld, range], list[list[bytes]]]
     group: int
     each: int
     waiting: Callable[[Tx], int]
@@ -189,7 +189,7 @@ class Bench:
         self.report.add(case, items=count, **figures, peak_mib=cost.peak_rss_mib, **more)
 
     @cached_property
-    def _original(self) -> tuple[Place, World]:
+    def _original(self) -> tuple[Place, DemoWorld]:
         """An installation that is made once; the others are its copies."""
         place = self.places.new()
         return place, make_world(place)

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from contatto.cli.simulate import simulate_command
-from contatto.simulator.worlds.simulation import Arm
+from contatto.simulator.worlds.simulation import Player
 from tests.simulator import reference
 
 app = typer.Typer()
@@ -27,7 +27,7 @@ def test_a_run_prints_a_table_and_writes_plots_and_figures(tmp_path: Path) -> No
         assert word in done.output
     told = json.loads(figures.read_text())
     assert (told["world"], told["seed"], told["days"], told["goal"]) == ("linear", 4, 2, "lead")
-    assert set(told["players"]) == set(Arm)
+    assert set(told["players"]) == set(Player)
     lead = told["players"]["lead"]
     assert lead["faults"] == {}
     assert lead["leads"] == pytest.approx(sum(lead["leads_by_day"]))

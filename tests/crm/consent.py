@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from contatto.crm.model import CrmConnector
 from contatto.kit.texts import to_base64url
 from contatto.simulator.crms.hosted import GOOGLE_TOKEN, HUBSPOT_TOKEN, SALESFORCE_TOKEN, ZOHO_TOKEN
-from contatto.simulator.crms.server import Answered, Asked, MemoryCrm, Vendor
+from contatto.simulator.crms.server import MemoryCrm, Vendor, VendorRequest, VendorResponse
 
 CLIENT_ID, CLIENT_SECRET = "client-1", "client-secret-1"
 _CODE, _CLIENT, _RETURN, _REFRESH = "code", "client", "return", "refresh"
@@ -115,13 +115,13 @@ class ConsentFake:
     def dialect(self) -> Dialect:
         return DIALECTS[self.name]
 
-    def expired(self) -> Answered:
+    def expired(self) -> VendorResponse:
         return self.inner.expired()
 
-    def throttled(self, after_s: int) -> Answered:
+    def throttled(self, after_s: int) -> VendorResponse:
         return self.inner.throttled(after_s)
 
-    def answer(self, asked: Asked) -> Answered:
+    def answer(self, asked: VendorRequest) -> VendorResponse:
         if asked.path == "/authorise":
             return self._ask_person(asked.query)
         if asked.path == "/token":
@@ -140,10 +140,10 @@ class ConsentFake:
     def end_codes(self) -> None:
         self.codes.clear()
 
-    def _ask_person(self, query: Mapping[str, str]) -> Answered:
+    def _ask_person(self, query: Mapping[str, str]) -> VendorResponse:
         """The vendor's page: a wrong app or return address never leads anywhere."""
         if query.get("client_id") != CLIENT_ID or query.get("redirect_uri") != self.return_address:
-            return Answered(400, "<!doctype html><title>redirect_uri_mismatch</title>")
+            return VendorResponse(400, "<!doctype html><title>redirect_uri_mismatch</title>")
         sent = {"state": query.get("state", "")}
         if not self.is_allowed:
             return self._sent_back(sent | {"error": "access_denied"})
@@ -152,10 +152,10 @@ class ConsentFake:
         more = {"location": "eu", "accounts-server": self.address} if self.dialect.names_server else {}
         return self._sent_back(sent | {"code": code} | more)
 
-    def _sent_back(self, query: Mapping[str, str]) -> Answered:
-        return Answered(302, None, {"location": f"{self.return_address}?{urlencode(query)}"})
+    def _sent_back(self, query: Mapping[str, str]) -> VendorResponse:
+        return VendorResponse(302, None, {"location": f"{self.return_address}?{urlencode(query)}"})
 
-    def _give_tokens(self, form: Mapping[str, str]) -> Answered:
+    def _give_tokens(self, form: Mapping[str, str]) -> VendorResponse:
         if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
             return self._refuse(_CLIENT)
         if form.get("grant_type") == "refresh_token":
@@ -171,16 +171,18 @@ class ConsentFake:
         self.refresh = f"refresh-{next(self._numbers)}"
         return self._tokens({"refresh_token": self.refresh})
 
-    def _tokens(self, more: Mapping[str, str]) -> Answered:
+    def _tokens(self, more: Mapping[str, str]) -> VendorResponse:
         self.access = f"access-{next(self._numbers)}"
         named = {self.dialect.address_field: self.address} if self.dialect.address_field else {}
-        return Answered(
+        return VendorResponse(
             200, {"access_token": self.access, "token_type": "Bearer", "expires_in": 3600, **more, **named}
         )
 
-    def _refuse(self, what: str) -> Answered:
+    def _refuse(self, what: str) -> VendorResponse:
         code = self.dialect.errors[what]
-        return Answered(self.dialect.error_status, {self.dialect.error_field: code, "message": "refused"})
+        return VendorResponse(
+            self.dialect.error_status, {self.dialect.error_field: code, "message": "refused"}
+        )
 
 
 def led_to(connector: CrmConnector, address: str) -> CrmConnector:

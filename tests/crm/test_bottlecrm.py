@@ -24,7 +24,7 @@ from contatto.crm.model import (
     Written,
 )
 from contatto.crm.rules.deliveries import Arrived
-from contatto.simulator.crms.failure_kit import Speaker
+from contatto.simulator.crms.failure_kit import ConnectorDriver
 from tests import make
 from tests.crm.bottlecrm import BottleServer, Unreachable, install
 
@@ -54,9 +54,9 @@ def token(server: BottleServer) -> str:
 
 
 @pytest.fixture
-def speaker(server: BottleServer, token: str) -> Iterator[Speaker]:
+def speaker(server: BottleServer, token: str) -> Iterator[ConnectorDriver]:
     link = CrmLink(f"http://{server.host}", {}, {"access_token": token}, make.NOON)
-    speaker = Speaker(BottleCrm(), link)
+    speaker = ConnectorDriver(BottleCrm(), link)
     yield speaker
     for email in ("ada@example.com", "bo@example.com"):
         found = speaker.do(FindRecord(FindBy.EMAIL, email))
@@ -65,11 +65,13 @@ def speaker(server: BottleServer, token: str) -> Iterator[Speaker]:
     speaker.close()
 
 
-def written(speaker: Speaker, lead: str = ADA, record_id: str | None = None, **changes: str) -> object:
+def written(
+    speaker: ConnectorDriver, lead: str = ADA, record_id: str | None = None, **changes: str
+) -> object:
     return speaker.do(WriteRecord(record_id, lead, 1, {**VALUES, **changes}, "Budget: 100", make.NOON))
 
 
-def test_a_lead_is_made_found_and_read_back(speaker: Speaker) -> None:
+def test_a_lead_is_made_found_and_read_back(speaker: ConnectorDriver) -> None:
     made = written(speaker)
     assert isinstance(made, Written)
     for by, value in ((FindBy.EMAIL, "Ada@example.com"), (FindBy.PHONE, "+6591234567")):
@@ -85,7 +87,7 @@ def test_a_lead_is_made_found_and_read_back(speaker: Speaker) -> None:
     assert "Budget: 100" in record.values["description"]
 
 
-def test_a_second_of_the_same_person_exists_and_is_changed(speaker: Speaker) -> None:
+def test_a_second_of_the_same_person_exists_and_is_changed(speaker: ConnectorDriver) -> None:
     made = written(speaker)
     assert isinstance(made, Written)
     assert written(speaker) == Exists()
@@ -95,7 +97,7 @@ def test_a_second_of_the_same_person_exists_and_is_changed(speaker: Speaker) -> 
     assert read.records[0].values["last_name"] == "Lim"
 
 
-def test_by_the_rules_of_the_engine_nothing_is_doubled(speaker: Speaker) -> None:
+def test_by_the_rules_of_the_engine_nothing_is_doubled(speaker: ConnectorDriver) -> None:
     payload = Payload(ADA, 1, VALUES, "", VALUES["email"], VALUES["phone"], make.NOON.isoformat())
     first, second = speaker.deliver(payload), speaker.deliver(payload)
     assert isinstance(first, Arrived)
@@ -103,7 +105,7 @@ def test_by_the_rules_of_the_engine_nothing_is_doubled(speaker: Speaker) -> None
     assert first.is_verified
 
 
-def test_it_describes_its_fields_and_names_a_value_that_it_does_not_take(speaker: Speaker) -> None:
+def test_it_describes_its_fields_and_names_a_value_that_it_does_not_take(speaker: ConnectorDriver) -> None:
     described = speaker.do(DescribeFields())
     assert isinstance(described, FieldsDescribed)
     fields = {each.name: each for each in described.fields}
@@ -112,7 +114,7 @@ def test_it_describes_its_fields_and_names_a_value_that_it_does_not_take(speaker
     assert written(speaker, status="smitten") == ValueGone("status")
 
 
-def test_two_are_merged_and_erased_and_a_read_finds_nothing(speaker: Speaker) -> None:
+def test_two_are_merged_and_erased_and_a_read_finds_nothing(speaker: ConnectorDriver) -> None:
     one = written(speaker)
     two = written(speaker, BO, email="bo@example.com", phone="+6598765432", first_name="Bo")
     assert isinstance(one, Written)

@@ -44,7 +44,7 @@ from contatto.kit.outbound.model import HttpAnswer
 from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads
 from contatto.leads.model import Actor, Picks
 from contatto.leads.store.records import find_lead
-from contatto.simulator.crms.failure_kit import Speaker
+from contatto.simulator.crms.failure_kit import ConnectorDriver
 from tests import make
 from tests.crm.engine import KINDS
 from tests.crm.trytond import PASSWORD, Trytond, started
@@ -130,11 +130,11 @@ def linked(database: Database, clock: FixedClock, tryton: Trytond) -> Linked:
     return found
 
 
-def speaking(tryton: Trytond) -> Speaker:
+def speaking(tryton: Trytond) -> ConnectorDriver:
     """Who asks Tryton as a person's own script would."""
     settings = {"database": "crm", "user": "admin"}
     link = CrmLink(f"http://{tryton.host}", settings, {"password": PASSWORD}, make.NOON)
-    speaker = Speaker(Tryton(), link)
+    speaker = ConnectorDriver(Tryton(), link)
     renewed = speaker.do(RenewSecrets())
     assert isinstance(renewed, SecretsRenewed)
     speaker.link = replace(link, secrets=renewed.secrets)

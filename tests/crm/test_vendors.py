@@ -43,38 +43,40 @@ from contatto.crm.model import (
 )
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.deliveries import Arrived
-from contatto.simulator.crms.failure_kit import CASES, Case, NoReply, Speaker
+from contatto.simulator.crms.failure_kit import CASES, ConnectorDriver, CrmCase, NoReply
 from contatto.simulator.crms.hosted import PipedriveFake, SalesforceFake
 from contatto.simulator.crms.self_hosted import ODOO_KEY, ODOO_UID
-from contatto.simulator.crms.server import CrmServer, Fault
+from contatto.simulator.crms.server import CrmServer, VendorFault
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LEAD, OTHER = "0195e2a7-0000-7000-8000-000000000001", "0195e2a7-0000-7000-8000-000000000002"
 
 
 @pytest.fixture(params=sorted(set(CASES) - {"webhook", "bottlecrm", "tryton"}))  # two are tried as they are
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest) -> CrmCase:
     return CASES[request.param]
 
 
 @pytest.fixture
-def server(case: Case) -> Iterator[CrmServer]:
+def server(case: CrmCase) -> Iterator[CrmServer]:
     with CrmServer(case.vendor()).running() as running:
         yield running
 
 
 @pytest.fixture
-def speaker(case: Case, server: CrmServer) -> Iterator[Speaker]:
-    speaker = Speaker(CONNECTORS[case.connector], CrmLink(server.address, case.settings, case.secrets, NOW))
+def speaker(case: CrmCase, server: CrmServer) -> Iterator[ConnectorDriver]:
+    speaker = ConnectorDriver(
+        CONNECTORS[case.connector], CrmLink(server.address, case.settings, case.secrets, NOW)
+    )
     yield speaker
     speaker.close()
 
 
-def write(case: Case, record_id: str | None = None, lead: str = LEAD, **more: Any) -> WriteRecord:
+def write(case: CrmCase, record_id: str | None = None, lead: str = LEAD, **more: Any) -> WriteRecord:
     return WriteRecord(record_id, lead, 1, {**case.ada, **more}, "Budget: 100", NOW)
 
 
-def made(speaker: Speaker, case: Case, lead: str = LEAD, **more: Any) -> str:
+def made(speaker: ConnectorDriver, case: CrmCase, lead: str = LEAD, **more: Any) -> str:
     """As the engine makes a record: it looks for it first where the CRM has no upsert."""
     found = None if speaker.connector.traits.upserts else speaker.do(FindRecord(FindBy.EXTERNAL_ID, lead))
     record_id = found.records[0].id if isinstance(found, FoundRecords) else None
@@ -83,7 +85,7 @@ def made(speaker: Speaker, case: Case, lead: str = LEAD, **more: Any) -> str:
     return reply.record_id
 
 
-def test_a_lead_is_made_found_by_our_id_and_read_back(case: Case, speaker: Speaker) -> None:
+def test_a_lead_is_made_found_by_our_id_and_read_back(case: CrmCase, speaker: ConnectorDriver) -> None:
     record_id = made(speaker, case)
     found = speaker.do(FindRecord(FindBy.EXTERNAL_ID, LEAD))
     assert isinstance(found, FoundRecords)
@@ -96,10 +98,10 @@ def test_a_lead_is_made_found_by_our_id_and_read_back(case: Case, speaker: Speak
 
 
 def test_a_write_whose_answer_was_lost_makes_no_second_record(
-    case: Case, speaker: Speaker, server: CrmServer
+    case: CrmCase, speaker: ConnectorDriver, server: CrmServer
 ) -> None:
     for lost in range(6):  # of each request that a write takes, one after the other
-        server.faults.extend([*[None] * lost, Fault.LOST])
+        server.faults.extend([*[None] * lost, VendorFault.LOST])
         with suppress(NoReply):
             made(speaker, case)
         server.faults.clear()
@@ -109,7 +111,7 @@ def test_a_write_whose_answer_was_lost_makes_no_second_record(
     assert [record.id for record in found.records] == [record_id]
 
 
-def test_a_change_names_only_what_changes(case: Case, speaker: Speaker) -> None:
+def test_a_change_names_only_what_changes(case: CrmCase, speaker: ConnectorDriver) -> None:
     record_id = made(speaker, case)
     name = next(name for name in case.ada if "hone" in name)
     reply = speaker.do(WriteRecord(record_id, LEAD, 2, {name: "+6598765432"}, "", NOW))
@@ -120,7 +122,7 @@ def test_a_change_names_only_what_changes(case: Case, speaker: Speaker) -> None:
     assert {each: values[each] for each in case.ada} == {**case.ada, name: "+6598765432"}
 
 
-def test_who_is_there_already_is_named_or_found_by_e_mail(case: Case, speaker: Speaker) -> None:
+def test_who_is_there_already_is_named_or_found_by_e_mail(case: CrmCase, speaker: ConnectorDriver) -> None:
     if FindBy.EMAIL not in speaker.connector.traits.finds_by:
         pytest.skip("it has rows, not people")
     record_id = made(speaker, case)
@@ -133,7 +135,9 @@ def test_who_is_there_already_is_named_or_found_by_e_mail(case: Case, speaker: S
     assert speaker.do(FindRecord(FindBy.EMAIL, "o'hara\\@example.com")) == NoRecord()
 
 
-def test_it_describes_the_fields_that_a_lead_may_be_written_to(case: Case, speaker: Speaker) -> None:
+def test_it_describes_the_fields_that_a_lead_may_be_written_to(
+    case: CrmCase, speaker: ConnectorDriver
+) -> None:
     made(speaker, case)
     reply = speaker.do(DescribeFields())
     assert isinstance(reply, FieldsDescribed)
@@ -143,7 +147,7 @@ def test_it_describes_the_fields_that_a_lead_may_be_written_to(case: Case, speak
         assert names[case.bad_value[0]].choices
 
 
-def test_a_field_or_a_value_that_is_gone_is_named(case: Case, speaker: Speaker) -> None:
+def test_a_field_or_a_value_that_is_gone_is_named(case: CrmCase, speaker: ConnectorDriver) -> None:
     made(speaker, case)
     if case.names_fields:
         assert speaker.do(write(case, Gone="x")) == FieldGone("Gone")
@@ -153,7 +157,7 @@ def test_a_field_or_a_value_that_is_gone_is_named(case: Case, speaker: Speaker) 
 
 
 def test_a_record_that_was_merged_or_deleted_is_followed_or_gone(
-    case: Case, speaker: Speaker, server: CrmServer
+    case: CrmCase, speaker: ConnectorDriver, server: CrmServer
 ) -> None:
     if case.connector == "google_sheets":
         pytest.skip("a sheet has no merges")
@@ -167,7 +171,7 @@ def test_a_record_that_was_merged_or_deleted_is_followed_or_gone(
     assert gone in (NoRecord(), Rejected("server_error"))
 
 
-def test_it_merges_two_records_where_it_can(case: Case, speaker: Speaker) -> None:
+def test_it_merges_two_records_where_it_can(case: CrmCase, speaker: ConnectorDriver) -> None:
     if not speaker.connector.traits.merges:
         pytest.skip("it cannot")
     first = made(speaker, case)
@@ -179,14 +183,16 @@ def test_it_merges_two_records_where_it_can(case: Case, speaker: Speaker) -> Non
     assert again in (merged, NoRecord()), "they are one already"
 
 
-def test_after_erasing_a_read_finds_nothing(case: Case, speaker: Speaker) -> None:
+def test_after_erasing_a_read_finds_nothing(case: CrmCase, speaker: ConnectorDriver) -> None:
     record_id = made(speaker, case)
     assert isinstance(speaker.do(EraseRecord(record_id, LEAD)), Erased)
     assert speaker.do(ReadRecord(record_id)) == NoRecord()
     assert speaker.do(FindRecord(FindBy.EXTERNAL_ID, LEAD)) == NoRecord()
 
 
-def test_changes_are_told_once_each_and_in_order(case: Case, speaker: Speaker, server: CrmServer) -> None:
+def test_changes_are_told_once_each_and_in_order(
+    case: CrmCase, speaker: ConnectorDriver, server: CrmServer
+) -> None:
     if not speaker.connector.traits.tells_changes:
         pytest.skip("it tells none")
     if case.connector == "pipedrive":
@@ -210,7 +216,9 @@ def test_changes_are_told_once_each_and_in_order(case: Case, speaker: Speaker, s
     assert all(one[2] <= two[2] for one, two in pairwise(told))
 
 
-def test_it_enumerates_the_records_that_carry_our_id(case: Case, speaker: Speaker, server: CrmServer) -> None:
+def test_it_enumerates_the_records_that_carry_our_id(
+    case: CrmCase, speaker: ConnectorDriver, server: CrmServer
+) -> None:
     if not speaker.connector.traits.enumerates:
         pytest.skip("it cannot")
     leads = [f"0195e2a7-0000-7000-8000-{number:012d}" for number in range(205)]
@@ -229,18 +237,22 @@ def test_it_enumerates_the_records_that_carry_our_id(case: Case, speaker: Speake
     assert held == leads
 
 
-def test_faults_are_told_apart(case: Case, speaker: Speaker, server: CrmServer) -> None:
+def test_faults_are_told_apart(case: CrmCase, speaker: ConnectorDriver, server: CrmServer) -> None:
     record_id = made(speaker, case)
-    for fault, reply in ((Fault.EXPIRED, Expired()), (Fault.THROTTLED, RetryLater), (Fault.DOWN, RetryLater)):
+    for fault, reply in (
+        (VendorFault.EXPIRED, Expired()),
+        (VendorFault.THROTTLED, RetryLater),
+        (VendorFault.DOWN, RetryLater),
+    ):
         server.faults.append(fault)
         got = speaker.do(ReadRecord(record_id))
         assert got == reply or (isinstance(reply, type) and isinstance(got, reply)), fault
-        if fault is Fault.THROTTLED:
+        if fault is VendorFault.THROTTLED:
             assert isinstance(got, RetryLater)
             assert got.after_s == 1.0
-    server.faults.append(Fault.HTML)
+    server.faults.append(VendorFault.HTML)
     assert isinstance(speaker.do(ReadRecord(record_id)), RetryLater)
-    server.faults.append(Fault.RESET)
+    server.faults.append(VendorFault.RESET)
     with pytest.raises(NoReply):
         speaker.do(ReadRecord(record_id))
 
@@ -250,7 +262,9 @@ def test_a_lead_that_was_converted_is_followed_to_its_contact() -> None:
     vendor = case.vendor()
     assert isinstance(vendor, SalesforceFake)
     with CrmServer(vendor).running() as server:
-        speaker = Speaker(CONNECTORS["salesforce"], CrmLink(server.address, case.settings, case.secrets, NOW))
+        speaker = ConnectorDriver(
+            CONNECTORS["salesforce"], CrmLink(server.address, case.settings, case.secrets, NOW)
+        )
         record_id = made(speaker, case)
         contact = vendor.convert(record_id)
         assert speaker.do(write(case, record_id)) == Moved(contact)
@@ -267,7 +281,9 @@ def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> 
     vendor = case.vendor()
     assert isinstance(vendor, PipedriveFake)
     with CrmServer(vendor).running() as server:
-        speaker = Speaker(CONNECTORS["pipedrive"], CrmLink(server.address, case.settings, case.secrets, NOW))
+        speaker = ConnectorDriver(
+            CONNECTORS["pipedrive"], CrmLink(server.address, case.settings, case.secrets, NOW)
+        )
         person = made(speaker, case)
         for _ in range(3):
             made(speaker, case)
@@ -287,7 +303,7 @@ def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> 
 def test_odoo_gives_a_session_for_the_right_key_alone() -> None:
     case = CASES["odoo"]
     with CrmServer(case.vendor()).running() as server:
-        speaker = Speaker(
+        speaker = ConnectorDriver(
             CONNECTORS["odoo"],
             CrmLink(server.address, case.settings, {"password": ODOO_KEY}, NOW),
         )
@@ -299,17 +315,17 @@ def test_odoo_gives_a_session_for_the_right_key_alone() -> None:
 
 
 @pytest.fixture(params=sorted(set(CASES) - {"webhook"}))
-def readable_case(request: pytest.FixtureRequest) -> Case:
+def readable_case(request: pytest.FixtureRequest) -> CrmCase:
     return CASES[request.param]
 
 
 def test_a_value_that_is_marked_wrong_leaves_the_record_and_what_people_wrote_there_stays(
-    readable_case: Case,
+    readable_case: CrmCase,
 ) -> None:
     case = readable_case
     phone, email = case.phone, case.ada[case.email]
     with CrmServer(case.vendor()).running() as server:
-        speaker = Speaker(
+        speaker = ConnectorDriver(
             CONNECTORS[case.connector], CrmLink(server.address, case.settings, case.secrets, NOW)
         )
         first = Payload(LEAD, 1, dict(case.ada), "", email, case.ada[phone], NOW.isoformat())

@@ -10,8 +10,8 @@ from contatto.delivery.rules.results import DRIFT, Earned, Expected, expect
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.simulator.worlds.game import Play, run_of
-from contatto.simulator.worlds.players import Engine
+from contatto.simulator.worlds.game import Game, summarize_run
+from contatto.simulator.worlds.players import EnginePlayer
 from contatto.simulator.worlds.simulation import Size, WorldName, make_world
 from tests.delivery.learning import add_market
 
@@ -103,9 +103,9 @@ def test_an_ad_group_that_began_today_is_judged_at_any_hour(
 @pytest.mark.slow
 def test_in_a_world_of_the_simulator_the_range_holds_what_comes() -> None:
     world = make_world(WorldName.LINEAR, 203, Size.SMALL, requests=12_000)
-    game = Play(world, Engine(world.seed), "lead")
+    game = Game(world, EnginePlayer(world.seed), "lead")
     game.play(None)
-    shown = run_of(game, "lead", 1.0).shown
+    shown = summarize_run(game, "lead", 1.0).shown
     days = (shown.ts - shown.ts.min()) // 86_400_000_000
     groups = np.array([ad.group for ad in world.ads])[shown.ad]
     spend, leads = (np.zeros((len(world.groups), int(days.max()) + 1)) for _ in range(2))

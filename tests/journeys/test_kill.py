@@ -20,7 +20,7 @@ from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.settings import Settings
-from contatto.simulator.browser import Browser, Profile
+from contatto.simulator.browser import ClientProfile, HttpClient
 from contatto.wiring import install
 from tests.journeys.running import APP_ID, APP_SECRET, message, open_house, webhook_body
 
@@ -121,14 +121,14 @@ async def send_all(port: int, bodies: dict[str, bytes]) -> set[str]:
 
 async def send_some(port: int, bodies: dict[str, bytes], answered: set[str]) -> None:
     """Send these over some connections, and note each that was answered; who is not answered gives up."""
-    browser = Browser("127.0.0.1", port)
+    browser = HttpClient("127.0.0.1", port)
     waiting = iter(bodies.items())
 
     async def send() -> None:
         for name, body in waiting:
             headers = {SIGNATURE_HEADER: sign_body(body, APP_SECRET, int(time.time()))}
             try:
-                answer = await browser.post(f"/webhooks/tiktok/{APP_ID}", Profile(), body, headers)
+                answer = await browser.post(f"/webhooks/tiktok/{APP_ID}", ClientProfile(), body, headers)
             except (OSError, asyncio.IncompleteReadError):
                 return
             assert answer.status == 200, answer.body

@@ -30,8 +30,8 @@ from contatto.signals import actions
 from contatto.signals.actions import NewSignalSettings, change_signal_settings
 from contatto.signals.model import AdSignal, ConsentRule, SignalSettings, SignalState, SignalStep
 from contatto.signals.store import find_signal_settings, list_signals
-from contatto.simulator.ad_platforms import TOKEN, Meta, TikTok
-from contatto.simulator.ad_platforms import Platform as InMemory
+from contatto.simulator.ad_platforms import TOKEN, MetaFake, TikTokFake
+from contatto.simulator.ad_platforms import AdPlatformFake as InMemory
 from contatto.wiring import PORTS, outbound_kinds
 from tests import make
 from tests.crm.engine import claim
@@ -92,7 +92,7 @@ def begun(tx: Tx, name: str = "tiktok", **changes: Any) -> Side:
     account = find_outside_account(tx, business_id, connect_outside_account(tx, business_id, new, ()))
     assert account is not None
     delete_requests_of(tx, business_id, PULL, [account.id])
-    platform: InMemory = TikTok(now=tx.now) if name == "tiktok" else Meta(now=tx.now)
+    platform: InMemory = TikTokFake(clock_at=tx.now) if name == "tiktok" else MetaFake(clock_at=tx.now)
     side = Side(business_id, account, channel, platform)
     turn_on(tx, side, **changes)
     return side
@@ -113,7 +113,7 @@ def with_ports(tx: Tx) -> Tx:
 def later(tx: Tx, side: Side, **by: float) -> Tx:
     """The same a while later, here and there."""
     moved = replace(tx, now=tx.now + timedelta(**by))
-    side.platform.now = moved.now
+    side.platform.clock_at = moved.now
     return moved
 
 

@@ -17,7 +17,7 @@ from contatto.leads.model import Lead, LeadStatus
 from contatto.signals import actions
 from contatto.signals.actions import load_signal_ledger, schedule_signals
 from contatto.signals.model import SignalMode, SignalState, SignalStep
-from contatto.simulator.ad_platforms import LOST, RESET, Meta, TikTok, said
+from contatto.simulator.ad_platforms import LOST, RESET, MetaFake, TikTokFake, json_answer
 from tests import make
 from tests.crm.engine import claim
 from tests.signals.engine import (
@@ -35,12 +35,12 @@ from tests.signals.engine import (
 
 BOTH = pytest.mark.parametrize("name", ["tiktok", "meta"])
 EXPIRED = {
-    "tiktok": said({"code": 40105, "message": "Access token is incorrect."}),
-    "meta": said({"error": {"code": 190, "message": "expired"}}, 400),
+    "tiktok": json_answer({"code": 40105, "message": "Access token is incorrect."}),
+    "meta": json_answer({"error": {"code": 190, "message": "expired"}}, 400),
 }
-THROTTLED = {"tiktok": TikTok().throttled(600), "meta": Meta().throttled(600)}
-REFUSED = {"tiktok": TikTok().refused(), "meta": Meta().refused()}
-DOWN, HTML = said(b"", 503), said(b"<p>Sign in</p>")
+THROTTLED = {"tiktok": TikTokFake().throttled(600), "meta": MetaFake().throttled(600)}
+REFUSED = {"tiktok": TikTokFake().refused(), "meta": MetaFake().refused()}
+DOWN, HTML = json_answer(b"", 503), json_answer(b"<p>Sign in</p>")
 
 
 def move(tx: Tx, side: Side, lead: Lead, *steps: LeadStatus) -> None:
@@ -72,7 +72,7 @@ def test_captured_qualified_and_converted_are_told_once_each_with_what_it_is_wor
         assert worth == {"value": 50.0, "currency": "EUR"}
         (row,) = load_signal_ledger(tx, side.business_id)
         assert (row.standing.signals, row.standing.sent, row.standing.adds_up, row.alarms) == (3, 3, True, ())
-        for request in side.platform.asked:
+        for request in side.platform.requests:
             for clear in (b"Ada", b"ada@", b"6591234567"):
                 assert clear not in request.body, "no contact value leaves in clear"
 
@@ -119,7 +119,7 @@ def test_whatever_goes_wrong_on_the_way_each_step_counts_once(
         after = run_for(tx, side, 12)
         assert len(side.platform.counted) == 2
         assert [state for _, state, _ in side.standing(after)] == ["sent", "sent"]
-        assert len({json.loads(each.body)["data"][0]["event_id"] for each in side.platform.asked}) == 2
+        assert len({json.loads(each.body)["data"][0]["event_id"] for each in side.platform.requests}) == 2
 
     in_house(database, work)
 
@@ -132,7 +132,7 @@ def test_retry_after_is_kept_to(database: Database, name: str) -> None:
         side.lead(tx)
         run_all(tx, side)
         run_all(later(tx, side, minutes=9), side)
-        assert len(side.platform.asked) == 1
+        assert len(side.platform.requests) == 1
         assert side.standing(tx) == [("captured", "due", "too_fast")]
         run_all(later(tx, side, minutes=11), side)
         assert len(side.platform.counted) == 1
@@ -151,7 +151,7 @@ def test_killed_between_the_send_and_the_note_of_it_the_same_id_goes_again(
         side.platform.send(claimed[1].request)  # and here the process dies
         after = later(tx, side, minutes=5)
         run_all(after, side)
-        assert (len(side.platform.asked), len(side.platform.counted)) == (2, 1)
+        assert (len(side.platform.requests), len(side.platform.counted)) == (2, 1)
         assert side.standing(after) == [("captured", "sent", "")]
 
     in_house(database, work)
@@ -169,7 +169,7 @@ def test_an_expired_token_loses_nothing_and_a_new_one_brings_all(database: Datab
         move(tx, side, lead, LeadStatus.QUALIFIED)
         side.lead(tx, "u2")
         run_all(later(tx, side, hours=3), side)
-        assert len(side.platform.asked) == 1, "nobody knocks at a closed door"
+        assert len(side.platform.requests) == 1, "nobody knocks at a closed door"
         assert {state for _, state, _ in side.standing(tx)} == {"due"}
         after = later(tx, side, hours=4)
         reconnect(after, side, "another")
@@ -225,7 +225,7 @@ def test_what_a_platform_refuses_in_a_good_answer_is_a_dead_letter_that_is_mende
 def test_what_may_have_been_counted_is_never_sent_again_after_two_days(database: Database, name: str) -> None:
     def work(tx: Tx) -> None:
         side = begun(tx, name)
-        side.platform.fates = [LOST, *[said(b"", 503)] * 99]
+        side.platform.fates = [LOST, *[json_answer(b"", 503)] * 99]
         side.lead(tx)
         after = run_for(tx, side, 60)
         (dead,) = side.signals(after, SignalState.DEAD)
@@ -260,7 +260,7 @@ def test_signals_of_a_paused_account_wait_and_go_when_it_goes_on(database: Datab
         run_all(tx, side)
         move(tx, side, first, LeadStatus.QUALIFIED)
         run_all(later(tx, side, days=1), side)
-        assert side.platform.asked == []
+        assert side.platform.requests == []
         turn_on(tx, side)
         assert side.settings(tx).mode is SignalMode.PAUSED, "other choices let nothing go"
         actions.resume_signals(tx, side.settings(tx))
@@ -326,7 +326,7 @@ def test_meta_needs_the_click_id_of_whatsapp_and_tiktok_a_contact_detail(databas
         run_all(tx, tiktok)
         assert meta.standing(tx) == [("captured", "withheld", "no_click_id")]
         assert tiktok.standing(tx) == [("captured", "withheld", "nobody_to_match")]
-        assert meta.platform.asked == tiktok.platform.asked == []
+        assert meta.platform.requests == tiktok.platform.requests == []
 
     in_house(database, work)
 

@@ -54,7 +54,7 @@ def test_who_refuses_before_it_has_left_is_not_told_of(database: Database) -> No
         lead = side.lead(tx)
         say(later(tx, side, minutes=1), side, lead, is_given=False)
         run_all(tx, side)
-        assert side.platform.asked == []
+        assert side.platform.requests == []
         assert side.standing(tx) == [("captured", "withheld", "no_consent")]
 
     in_house(database, work)

@@ -28,7 +28,7 @@ from contatto.signals.model import (
     SignalTestState,
 )
 from contatto.signals.store import find_signal_settings, find_signal_test, list_signals, record_signal_state
-from contatto.simulator.ad_platforms import TOKEN, TikTok
+from contatto.simulator.ad_platforms import TOKEN, TikTokFake
 from tests import make
 from tests.background import do_all_due
 from tests.journeys.running import House, csrf_of, message, running_house
@@ -116,7 +116,7 @@ def test_a_test_event_goes_the_real_way_and_shows_what_the_platform_said(house: 
     post(house, account, **CHOSEN)
     assert post(house, account, "/test", code="bad code").status_code == 422
     assert post(house, account, "/test", code="TEST123", step="captured").status_code == 303
-    platform = TikTok(dataset="1800", now=house.context.clock.now())
+    platform = TikTokFake(dataset="1800", clock_at=house.context.clock.now())
     kind = KINDS["ad_signal_test"]
     for claimed in house.context.db.write_now(lambda tx: claim_all(tx, kind)):
         outcome = platform.send(claimed[1].request)

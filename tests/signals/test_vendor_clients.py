@@ -24,7 +24,7 @@ from contatto.kit.outbound.model import HttpRequest
 from contatto.signals.connectors import MetaSignals
 from contatto.signals.model import MatchKeys, SignalEvent, SignalTarget
 from contatto.signals.rules import digest, normal_email, plain_phone
-from contatto.simulator.ad_platforms import TOKEN, Meta, TikTok
+from contatto.simulator.ad_platforms import TOKEN, MetaFake, TikTokFake
 
 EMAILS = ("Ada@Example.COM", "  ada+tag@example.com ", "a.d.a@example.org")
 PHONES = ("+6591234567", "+39 333 123-4567", "+1 (650) 555-1212")
@@ -33,7 +33,7 @@ PHONES = ("+6591234567", "+39 333 123-4567", "+1 (650) 555-1212")
 class InMemory(BaseAdapter):
     """Leads what a client of Meta sends to the platform in memory."""
 
-    def __init__(self, platform: Meta) -> None:
+    def __init__(self, platform: MetaFake) -> None:
         super().__init__()
         self._platform = platform
 
@@ -52,16 +52,16 @@ class InMemory(BaseAdapter):
         """There is nothing to close."""
 
 
-def client_of_meta(platform: Meta, token: str = TOKEN) -> None:
+def client_of_meta(platform: MetaFake, token: str = TOKEN) -> None:
     api = FacebookAdsApi.init(access_token=token, crash_log=False)
     api._session.requests.mount("https://", InMemory(platform))
 
 
-def event_of_meta(platform: Meta, **more: Any) -> Event:
+def event_of_meta(platform: MetaFake, **more: Any) -> Event:
     user = UserData(emails=[EMAILS[0]], phones=[PHONES[0]], ctwa_clid="click-1")
     return Event(
         event_name="LeadSubmitted",
-        event_time=int(platform.now.timestamp()),
+        event_time=int(platform.clock_at.timestamp()),
         event_id="event-1",
         action_source=ActionSource.BUSINESS_MESSAGING,
         messaging_channel=MessagingChannel.WHATSAPP,
@@ -71,19 +71,19 @@ def event_of_meta(platform: Meta, **more: Any) -> Event:
 
 
 def test_metas_own_client_is_understood_and_an_id_counts_once() -> None:
-    platform = Meta()
+    platform = MetaFake()
     client_of_meta(platform)
     for _ in range(2):
         asked = EventRequest(pixel_id=platform.dataset, events=[event_of_meta(platform)])
         assert asked.execute().events_received == 1
     assert platform.names == ["LeadSubmitted"]
-    platform.now += timedelta(hours=49)
+    platform.clock_at += timedelta(hours=49)
     EventRequest(pixel_id=platform.dataset, events=[event_of_meta(platform)]).execute()
     assert len(platform.counted) == 2, "after two days the platform has forgotten the id"
 
 
 def test_metas_own_client_is_told_of_a_wrong_token_a_data_set_that_is_gone_and_a_test() -> None:
-    platform = Meta()
+    platform = MetaFake()
     client_of_meta(platform, "another")
     with pytest.raises(FacebookRequestError) as refused:
         EventRequest(pixel_id=platform.dataset, events=[event_of_meta(platform)]).execute()
@@ -98,7 +98,7 @@ def test_metas_own_client_is_told_of_a_wrong_token_a_data_set_that_is_gone_and_a
 
 
 def test_our_event_is_the_one_that_metas_own_client_makes() -> None:
-    platform = Meta()
+    platform = MetaFake()
     client_of_meta(platform)
     worth = CustomData(value=12.5, currency="EUR")
     EventRequest(
@@ -107,7 +107,7 @@ def test_our_event_is_the_one_that_metas_own_client_makes() -> None:
         partner_agent="contatto",
     ).execute()
     whom = MatchKeys("", (EMAILS[0],), (PHONES[0],), "click-1", Channel.WHATSAPP, "901")
-    event = SignalEvent("event-2", "LeadSubmitted", platform.now, 1, whom, 12_500_000, "EUR")
+    event = SignalEvent("event-2", "LeadSubmitted", platform.clock_at, 1, whom, 12_500_000, "EUR")
     platform.send(
         MetaSignals().ask(SignalTarget("https://graph.facebook.com", platform.dataset, TOKEN), event)
     )
@@ -128,7 +128,7 @@ def test_phones_are_hashed_as_metas_own_client_does(text: str) -> None:
     assert UserData(phones=[text]).normalize()["ph"] == [digest(plain_phone(text))]
 
 
-def client_of_tiktok(platform: TikTok) -> Any:
+def client_of_tiktok(platform: TikTokFake) -> Any:
     """TikTok's client, with the platform in memory in place of its socket."""
     client = tiktok_sdk.ApiClient()
 
@@ -141,11 +141,11 @@ def client_of_tiktok(platform: TikTok) -> Any:
 
 
 def test_tiktoks_own_client_is_understood_and_an_id_counts_once() -> None:
-    platform = TikTok()
+    platform = TikTokFake()
     client = client_of_tiktok(platform)
     event = {
         "event": "SubmitForm",
-        "event_time": int(platform.now.timestamp()),
+        "event_time": int(platform.clock_at.timestamp()),
         "event_id": "event-1",
         "user": {"email": [hashlib.sha256(b"ada@example.com").hexdigest()]},
         "lead": {"lead_id": "18"},

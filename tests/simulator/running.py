@@ -20,8 +20,8 @@ from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock, SystemClock
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
-from contatto.simulator.browser import Browser, Desk
-from contatto.simulator.traffic import Street
+from contatto.simulator.browser import HttpClient, MemberSession
+from contatto.simulator.traffic import VisitPlayer
 from contatto.simulator.world import build_world, invent_logins
 from contatto.ui.context import Context
 from contatto.wiring import install
@@ -87,7 +87,7 @@ class Replay:
 class Running:
     context: Context
     clock: ShiftedClock
-    street: Street
+    street: VisitPlayer
 
     async def settled(self) -> ReceiptCounts:
         """The ledger, once nothing waits."""
@@ -122,10 +122,10 @@ async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
         serving = asyncio.create_task(server._serve([listener]))
         while not server.started:
             await asyncio.sleep(0.01)
-        browser = Browser(HOST, port)
+        browser = HttpClient(HOST, port)
         try:
-            desk = Desk(browser, world.login(Role.OWNER))
-            yield Running(context, clock, Street(browser, world, desk, clock, context.vault))
+            desk = MemberSession(browser, world.login(Role.OWNER))
+            yield Running(context, clock, VisitPlayer(browser, world, desk, clock, context.vault))
         finally:
             browser.close()
             server.should_exit = True

@@ -10,10 +10,10 @@ from contatto.simulator.worlds.features import LinearSetting, LinearWorld
 from contatto.simulator.worlds.game import play_lines
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import World
-from contatto.simulator.worlds.players import Engine, Piped, Program, ProgramError
+from contatto.simulator.worlds.players import EnginePlayer, Piped, Program, ProgramError
 from contatto.simulator.worlds.simulation import (
-    Arm,
-    Compared,
+    Comparison,
+    Player,
     Size,
     WorldName,
     make_world,
@@ -25,7 +25,7 @@ from tests.simulator import reference
 
 @pytest.mark.parametrize("name", list(WorldName))
 def test_the_engine_keeps_every_rule_of_every_world(name: WorldName) -> None:
-    engine = Engine(1)
+    engine = EnginePlayer(1)
     run = play_lines(short_world(name), engine, "lead", "learned")
     assert run.faults == {}
     assert engine.complaints == []
@@ -39,7 +39,7 @@ def short_world(name: WorldName) -> World:
 
 
 def test_the_engine_that_takes_any_ad_keeps_the_rules_too() -> None:
-    run = play_lines(short_world(WorldName.SEGMENTS), Engine(1, is_random=True), "lead", "random")
+    run = play_lines(short_world(WorldName.SEGMENTS), EnginePlayer(1, is_random=True), "lead", "random")
     assert run.faults == {}
     assert measure(run).spend > 0
 
@@ -59,7 +59,7 @@ def test_a_program_behind_a_pipe_gives_the_same_run() -> None:
     )
     one = play_lines(world, piped, "lead", "piped")
     assert piped.close() == 0
-    two = play_lines(world, Engine(3), "lead", "learned")
+    two = play_lines(world, EnginePlayer(3), "lead", "learned")
     assert len(one.shown.ts) > 100
     for name in one.shown.__slots__:
         assert np.array_equal(getattr(one.shown, name), getattr(two.shown, name)), name
@@ -68,8 +68,8 @@ def test_a_program_behind_a_pipe_gives_the_same_run() -> None:
 
 def test_any_program_plays_both_goals_beside_the_others() -> None:
     world, program = small_world(), Program.parse(f"{REFERENCE} --fault ''")
-    compared = Compared(world.name, world.seed)
-    for name, player, goal in program_players([program], [Arm.LEAD, Arm.CONVERSATION, Arm.RANDOM]):
+    compared = Comparison(world.name, world.seed)
+    for name, player, goal in program_players([program], [Player.LEAD, Player.CONVERSATION, Player.RANDOM]):
         play_program(world, player, goal, compared, (name, None))
     assert list(compared.figures) == ["reference lead", "reference conversation"]
     same = measure(play_lines(world, reference.RandomPlayer(world.seed), "lead", "reference"))
@@ -92,9 +92,9 @@ def test_any_program_plays_both_goals_beside_the_others() -> None:
 )
 def test_a_program_that_fails_is_named_with_its_reason(fault: str, says: str) -> None:
     program = Program.parse(f"{REFERENCE} --fault '{fault}'")
-    compared = Compared("linear", 2)
+    compared = Comparison("linear", 2)
     with pytest.raises(ProgramError, match=says):
-        play_program(small_world(), program, Arm.LEAD, compared, ("reference lead", None))
+        play_program(small_world(), program, Player.LEAD, compared, ("reference lead", None))
     assert compared.figures == {}
 
 

@@ -25,8 +25,8 @@ from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.learning.model import Phase
 from contatto.measurement.model import Goal
-from contatto.simulator.history import GoalResult, MadeHistory, Stage, make_history
-from contatto.simulator.people import Visitor, plan_people
+from contatto.simulator.history import GoalResult, HistoryStage, MadeHistory, make_history
+from contatto.simulator.people import PlannedVisitor, plan_people
 from contatto.simulator.traffic import DAY_S
 from contatto.simulator.world import BUDGET_MICROS, TIMEZONE
 from contatto.wiring import PORTS, install
@@ -46,16 +46,16 @@ class Played(NamedTuple):
         return {each.goal: each for each in self.made.results}
 
 
-def play(folder: Path, seed: int, people: Sequence[Visitor], days: float) -> Played:
+def play(folder: Path, seed: int, people: Sequence[PlannedVisitor], days: float) -> Played:
     copy_schema(folder / "contatto.sqlite3")
     clock, settings = FixedClock(STARTS_AT), Settings(data_dir=folder)
     db = open_storage(settings, clock, PORTS)
     until = STARTS_AT + timedelta(days=days)
-    return Played(db, make_history(Stage(db, clock, install(settings)), seed, people, until))
+    return Played(db, make_history(HistoryStage(db, clock, install(settings)), seed, people, until))
 
 
 @cache
-def few_people(seed: int) -> tuple[Visitor, ...]:
+def few_people(seed: int) -> tuple[PlannedVisitor, ...]:
     return tuple(plan_people(seed, FEW, DAY_S))
 
 

@@ -5,36 +5,36 @@ from pathlib import Path
 
 import pytest
 
-from contatto.simulator.demo import NOTES, Home, HomeState, Occupied, write_private
-from contatto.simulator.world import World
+from contatto.simulator.demo import NOTES, DemoFolder, FolderInUse, FolderState, write_private
+from contatto.simulator.world import DemoWorld
 
-WORLD = World("b1", "Harbour", "7", "token", "app", "secret", (), {}, (), "", "")
+WORLD = DemoWorld("b1", "Harbour", "7", "token", "app", "secret", (), {}, (), "", "")
 
 
 def test_an_empty_folder_is_empty(tmp_path: Path) -> None:
-    assert Home(tmp_path / "new").look() == (HomeState.EMPTY, None)
+    assert DemoFolder(tmp_path / "new").read_state() == (FolderState.EMPTY, None)
 
 
 def test_a_ready_world_is_found_again(tmp_path: Path) -> None:
-    Home(tmp_path).note(HomeState.READY, WORLD)
-    assert Home(tmp_path).look() == (HomeState.READY, WORLD)
+    DemoFolder(tmp_path).write_state(FolderState.READY, WORLD)
+    assert DemoFolder(tmp_path).read_state() == (FolderState.READY, WORLD)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"state": "ready", "world": {"of": "another release"}}'])
 def test_a_world_that_cannot_be_gone_on_with_counts_as_unfinished(tmp_path: Path, content: str) -> None:
     (tmp_path / NOTES).write_text(content)
-    assert Home(tmp_path).look() == (HomeState.SEEDING, None)
+    assert DemoFolder(tmp_path).read_state() == (FolderState.SEEDING, None)
 
 
 def test_an_installation_that_is_no_demo_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "contatto.sqlite3").write_text("a business's own")
-    with pytest.raises(Occupied, match="no demo"):
-        Home(tmp_path).look()
+    with pytest.raises(FolderInUse, match="no demo"):
+        DemoFolder(tmp_path).read_state()
 
 
 def test_clearing_removes_what_a_demo_made_and_nothing_else(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    home.note(HomeState.SEEDING, None)
+    home = DemoFolder(tmp_path)
+    home.write_state(FolderState.SEEDING, None)
     (tmp_path / "contatto.sqlite3").write_text("half a world")
     (tmp_path / "notes.txt").write_text("mine")
     home.clear()
@@ -43,13 +43,13 @@ def test_clearing_removes_what_a_demo_made_and_nothing_else(tmp_path: Path) -> N
 
 def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
-        Home(tmp_path).locked(),
-        pytest.raises(Occupied, match="Another demo"),
-        Home(tmp_path).locked(),
+        DemoFolder(tmp_path).locked(),
+        pytest.raises(FolderInUse, match="Another demo"),
+        DemoFolder(tmp_path).locked(),
     ):
         pass
-    with Home(tmp_path).locked():
-        assert Home(tmp_path).look() == (HomeState.EMPTY, None)
+    with DemoFolder(tmp_path).locked():
+        assert DemoFolder(tmp_path).read_state() == (FolderState.EMPTY, None)
 
 
 def test_a_private_file_is_for_its_owner_alone(tmp_path: Path) -> None:

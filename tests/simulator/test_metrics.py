@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contatto.simulator.worlds.game import Run, Shown
+from contatto.simulator.worlds.game import Run, ShownViews
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import DAY, HOUR, STARTS_TS, World
 from contatto.simulator.worlds.simulation import (
     BUILDING_SEEDS,
     REPORTING_SEEDS,
-    Arm,
+    Player,
     Size,
     WorldName,
     compare,
@@ -25,8 +25,8 @@ def run_of_views(world: World, rows: list[dict[str, Any]], goal: str = "lead") -
     usual = {"price": 10**9, "click": 0.5, "talk": 0.4, "spam": 0.25, "lead": 0.2, "caught": 0.03}
     more = {"predicted": 0.03, "predicted_talk": 0.2}
     filled = [{**usual, **more, **row, "ts": STARTS_TS + int(row["hours"] * HOUR)} for row in rows]
-    columns = {name: np.array([row[name] for row in filled]) for name in Shown.__slots__}
-    return Run(world, "hand", goal, Shown(**columns), {})
+    columns = {name: np.array([row[name] for row in filled]) for name in ShownViews.__slots__}
+    return Run(world, "hand", goal, ShownViews(**columns), {})
 
 
 def test_costs_are_of_ad_groups_without_a_target_and_targets_hold_after_three_days() -> None:
@@ -81,11 +81,11 @@ def test_late_ad_groups_are_those_with_the_longest_delays() -> None:
 
 def test_the_limit_of_a_player_has_the_same_goal() -> None:
     world = make_world(WorldName.LINEAR, 1, Size.TINY, requests=2_000)
-    compared = compare(world, [Arm.RANDOM, Arm.ORACLE_CONV, Arm.ORACLE_OBS])
-    assert compared.limit(Arm.RANDOM) is compared.figures[Arm.ORACLE_OBS]
-    talks = replace(compared.figures[Arm.RANDOM], goal="conversation")
+    compared = compare(world, [Player.RANDOM, Player.ORACLE_CONV, Player.ORACLE_OBS])
+    assert compared.limit(Player.RANDOM) is compared.figures[Player.ORACLE_OBS]
+    talks = replace(compared.figures[Player.RANDOM], goal="conversation")
     compared.figures["plain conversation"] = talks
-    assert compared.limit("plain conversation") is compared.figures[Arm.ORACLE_CONV]
+    assert compared.limit("plain conversation") is compared.figures[Player.ORACLE_CONV]
 
 
 def test_no_seed_is_for_building_and_for_reporting() -> None:

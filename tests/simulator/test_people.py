@@ -13,7 +13,7 @@ from contatto.simulator.people import (
     OFFER,
     STORY,
     Appeal,
-    Wish,
+    Intent,
     email,
     phone,
     phrases_of,
@@ -43,23 +43,23 @@ def test_people_look_at_ads_in_order_of_time_within_the_span() -> None:
 def test_what_people_do_depends_on_them_and_on_the_ad_alone() -> None:
     people = plan_people(1, 20_000, DAY_S)
 
-    def share(appeal: Appeal, wish: Wish) -> tuple[float, float]:
+    def share(appeal: Appeal, intent: Intent) -> tuple[float, float]:
         """Of those with a wish: how many tap, and how many of these share."""
-        some = [visitor for visitor in people if visitor.wish is wish]
+        some = [visitor for visitor in people if visitor.intent is intent]
         tapped = [visitor for visitor in some if visitor.taps(visitor.looks[0], appeal)]
         sharing = [each for each in tapped if any(line.contact for line in each.lines_after(appeal))]
         return len(tapped) / len(some), len(sharing) / len(tapped)
 
-    assert share(OFFER, Wish.PLAN)[0] > 1.3 * share(OFFER, Wish.LOOK)[0]
-    assert share(STORY, Wish.LOOK)[0] > 1.3 * share(STORY, Wish.PLAN)[0]
-    assert share(OFFER, Wish.PLAN)[1] > 2.0 * share(OFFER, Wish.LOOK)[1] > 0.0
+    assert share(OFFER, Intent.PLAN)[0] > 1.3 * share(OFFER, Intent.LOOK)[0]
+    assert share(STORY, Intent.LOOK)[0] > 1.3 * share(STORY, Intent.PLAN)[0]
+    assert share(OFFER, Intent.PLAN)[1] > 2.0 * share(OFFER, Intent.LOOK)[1] > 0.0
 
 
 def test_a_wish_shows_in_what_a_publisher_knows_and_is_not_told() -> None:
     people = plan_people(1, 5_000, DAY_S)
-    planning = [visitor for visitor in people if visitor.wish is Wish.PLAN]
+    planning = [visitor for visitor in people if visitor.intent is Intent.PLAN]
     follows = [visitor for visitor in people if visitor.traits.is_keen]
-    among = sum(visitor.wish is Wish.PLAN for visitor in follows) / len(follows)
+    among = sum(visitor.intent is Intent.PLAN for visitor in follows) / len(follows)
     assert among > 1.5 * len(planning) / len(people)
 
 

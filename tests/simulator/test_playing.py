@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld
-from contatto.simulator.worlds.game import Play, play_lines, run_of
+from contatto.simulator.worlds.game import Game, play_lines, summarize_run
 from contatto.simulator.worlds.metrics import (
     Lifts,
     first_leads,
@@ -241,9 +241,9 @@ def test_a_pause_in_the_middle_of_a_day_is_kept() -> None:
 
 def test_lookalikes_are_measured_by_true_worth() -> None:
     world = small_linear(viewers=3_000, requests=30_000, late_ads=0)
-    play = Play(world, RandomPlayer(), "lead")
+    play = Game(world, RandomPlayer(), "lead")
     play.play()
-    assert run_of(play, "reference").faults == {}
+    assert summarize_run(play, "reference").faults == {}
     seeds = first_leads(play, 10)
     assert seeds
     day = world.days - 1

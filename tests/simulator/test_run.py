@@ -14,7 +14,7 @@ from contatto.leads.store.records import find_lead_of_person, list_contact_point
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution, list_measured_ads
 from contatto.simulator.people import plan_people
-from contatto.simulator.traffic import Truth, list_coming
+from contatto.simulator.traffic import VisitTruth, list_coming
 from tests.simulator.running import Replay, Running, running_world
 
 DAYS, PEOPLE = 1, 150
@@ -46,7 +46,7 @@ async def check_the_leads(running: Running) -> None:
     truth, world = running.street.truth, running.street.world
     assert sum(bool(row.contacts) for row in truth) > 3
 
-    def found(tx: Tx, row: Truth) -> tuple[str, ...]:
+    def found(tx: Tx, row: VisitTruth) -> tuple[str, ...]:
         person_id = person_id_of(tx.vault, world.accounts[row.platform], row.person)
         lead = find_lead_of_person(tx, world.business_id, person_id)
         points = list_contact_points(tx, world.business_id, {lead.id})[lead.id] if lead else []
@@ -62,7 +62,7 @@ async def check_the_credits(running: Running) -> None:
     """Every conversation was earned by the ad that was tapped before it."""
     world, chatted = running.street.world, [row for row in running.street.truth if row.chatted]
 
-    def credited(tx: Tx, row: Truth) -> str:
+    def credited(tx: Tx, row: VisitTruth) -> str:
         conversation_id = conversation_id_of(world.accounts[row.platform], _thread_of(row))
         earned = find_attribution(tx, world.business_id, conversation_id, ConversionKind.CONVERSATION)
         ads = list_measured_ads(tx, world.business_id)
@@ -87,7 +87,7 @@ async def check_the_forms(running: Running) -> None:
     assert all(answer.lead_id for answer in kept)
 
 
-def _thread_of(row: Truth) -> str:
+def _thread_of(row: VisitTruth) -> str:
     return f"conv_{row.person}" if row.person.startswith("_000") else row.person
 
 

@@ -8,7 +8,7 @@ import pytest
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import DAY, STARTS_TS, Past, Spans, World, midnights, offset_s, sigmoid
-from contatto.simulator.worlds.policies import POLICIES, Blind, Observer, Oracle, play
+from contatto.simulator.worlds.policies import POLICIES, Observer, Oracle, RandomPolicy, play
 from contatto.simulator.worlds.simulation import NoSuchSetting, Size, WorldName, make_world, settings_of
 
 NAMES = list(WorldName)
@@ -122,7 +122,7 @@ def test_more_tension_makes_chatty_viewers_spam_more() -> None:
 def test_what_can_be_known_is_the_mean_of_what_is_true(name: WorldName) -> None:
     """In each tenth of what is expected the truth is that, within a few percent: no more can be predicted."""
     world = make_world(name, 4, Size.SMALL)
-    known, tables = world.known(0, Past.of(world)), world.tables(0)
+    known, tables = world.observable(0, Past.empty(world)), world.tables(0)
     there = ~world.is_farm
     clicks = sigmoid(tables.click)[there]
     talks = clicks * tables.talk[there]
@@ -168,7 +168,7 @@ def test_one_who_knows_paces_nearly_perfectly() -> None:
 
 def test_a_player_who_knows_gives_the_same_run_again() -> None:
     world = make_world(WorldName.SEGMENTS, 1, Size.TINY)
-    first, second = (play(world, Blind()).shown for _ in range(2))
+    first, second = (play(world, RandomPolicy()).shown for _ in range(2))
     for name in first.__slots__:
         assert np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True)
 
@@ -176,7 +176,7 @@ def test_a_player_who_knows_gives_the_same_run_again() -> None:
 def test_farms_look_like_good_viewers_and_bring_nothing() -> None:
     world = make_world(WorldName.SEGMENTS, 1, Size.SMALL)
     assert 20 < world.is_farm.sum() < 400
-    tables, known = world.tables(5), world.known(0, Past.of(world))
+    tables, known = world.tables(5), world.observable(0, Past.empty(world))
     leads = sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead
     assert leads[world.is_farm].mean() < 0.3 * leads.mean()
     assert sigmoid(tables.click)[world.is_farm].mean() > 3 * sigmoid(tables.click).mean()
@@ -185,12 +185,12 @@ def test_farms_look_like_good_viewers_and_bring_nothing() -> None:
 
 def test_who_wrote_spam_again_and_again_is_known_for_a_farm() -> None:
     world = make_world(WorldName.SEGMENTS, 1, Size.SMALL)
-    past = Past.of(world)
-    before = world.known(6, past).leads.copy()
+    past = Past.empty(world)
+    before = world.observable(6, past).leads.copy()
     past.chats[world.is_farm] = past.spams[world.is_farm] = 6
-    after = world.known(6, past).leads
+    after = world.observable(6, past).leads
     assert after[world.is_farm].mean() < 0.2 * before[world.is_farm].mean()
-    assert np.array_equal(after[~world.is_farm], world.known(6, Past.of(world)).leads[~world.is_farm])
+    assert np.array_equal(after[~world.is_farm], world.observable(6, Past.empty(world)).leads[~world.is_farm])
 
 
 def test_tastes_turn_as_days_pass() -> None:
@@ -198,7 +198,7 @@ def test_tastes_turn_as_days_pass() -> None:
     still = make_world(WorldName.SEGMENTS, 1, Size.FULL, viewers=3_000, drift=0)
 
     def alike(world: World) -> float:
-        first, last = (world.known(day, Past.of(world)).leads for day in (0, 8))
+        first, last = (world.observable(day, Past.empty(world)).leads for day in (0, 8))
         return float(np.corrcoef(np.log(first).ravel(), np.log(last).ravel())[0, 1])
 
     assert alike(still) > 0.995

@@ -244,8 +244,7 @@ Scopes = Annotated[
     typer.Option("--scope", help=f"Once for each: {', '.join(Permission)}. All when none is named."),
 ]
 AdAccounts = Annotated[
-    list[str],
-    typer.Option("--ad-account", help="advertiser_id of an ad account, once for each; else all."),
+    list[str], typer.Option("--ad-account", help="advertiser_id of an ad account, once for each; else all.")
 ]
 
 

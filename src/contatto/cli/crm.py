@@ -41,7 +41,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.signals.connectors import CONNECTORS as SIGNALS
 from contatto.simulator.ad_platforms import verify_signals
-from contatto.simulator.crms.failure_kit import CASES, Result, verify_connector
+from contatto.simulator.crms.failure_kit import CASES, FaultResult, verify_connector
 
 _PLATFORMS = {platform.value: platform for platform in SIGNALS}
 _MARKS = {True: "passed", False: "FAILED", None: "-"}
@@ -62,7 +62,7 @@ def verify_command(
     chosen = list(names if every else connector or ())
     if not chosen or not set(chosen) <= set(names):
         raise typer.BadParameter(f"name one of {', '.join(names)}, or --all", param_hint="--connector")
-    results: list[Result] = []
+    results: list[FaultResult] = []
     for name in chosen:
         if name in _PLATFORMS:
             title, verified = f"{name}: signals", verify_signals(name, SIGNALS[_PLATFORMS[name]])

@@ -33,7 +33,7 @@ LONGEST_LINE: Final = 16 * 1024 * 1024
 _MOST_COMPLAINTS: Final = 1_000
 
 
-class Policy(StrEnum):
+class ChoicePolicy(StrEnum):
     LEARNED = "learned"
     RANDOM = "random"
 
@@ -41,8 +41,8 @@ class Policy(StrEnum):
 def deliver_command(
     seed: Annotated[int, typer.Option(help="What chance is drawn from.", min=0, max=2**63 - 1)] = 0,
     policy: Annotated[
-        Policy, typer.Option(help="Choose what was learned to be best, or any ad that may serve.")
-    ] = Policy.LEARNED,
+        ChoicePolicy, typer.Option(help="Choose what was learned to be best, or any ad that may serve.")
+    ] = ChoicePolicy.LEARNED,
     state: Annotated[Path | None, typer.Option(help="A folder to keep what was learned in.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option(help="A number of the learner or the auction, as NAME=VALUE.")
@@ -54,9 +54,12 @@ def deliver_command(
     quality, rank and report come in; each request, rank and report is answered before the next line is read.
     Lines that cannot be used are reported and skipped; then the exit code is 1.
     """
-    faults = Faults(sys.stderr)
+    faults = LineFaults(sys.stderr)
     marketplace = Marketplace(
-        seed, is_random=policy is Policy.RANDOM, settings=read_settings(setting or []), complain=faults.add
+        seed,
+        is_random=policy is ChoicePolicy.RANDOM,
+        settings=read_settings(setting or []),
+        complain=faults.add,
     )
     load_kernels()
     keeper = None if state is None else open_folder(state, marketplace, faults)
@@ -68,7 +71,7 @@ def deliver_command(
         raise typer.Exit(1)
 
 
-def open_folder(folder: Path, marketplace: Marketplace, faults: "Faults") -> Keeper:
+def open_folder(folder: Path, marketplace: Marketplace, faults: "LineFaults") -> Keeper:
     """The folder that keeps a marketplace, and the marketplace as it was when it was last used.
 
     Raises:
@@ -102,7 +105,7 @@ def load_kernels() -> None:
     freeze_loaded_objects()
 
 
-class Faults:
+class LineFaults:
     """Tells of faults with the number of the line, the first ones in full, and counts all."""
 
     def __init__(self, out: TextIO) -> None:
@@ -148,7 +151,7 @@ def read_settings(texts: list[str]) -> dict[str, float]:
 
 
 def answer_lines(
-    marketplace: Marketplace, keeper: Keeper | None, lines: BinaryIO, out: BinaryIO, faults: Faults
+    marketplace: Marketplace, keeper: Keeper | None, lines: BinaryIO, out: BinaryIO, faults: LineFaults
 ) -> None:
     """Take line after line, and write each answer before the next line is read."""
     decode = msgspec.json.Decoder(AnyLine.__value__).decode

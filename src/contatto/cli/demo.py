@@ -26,12 +26,20 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_storage
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.simulator.browser import Browser, Desk
-from contatto.simulator.demo import PLATFORM_PATH, Home, HomeState, LinkedCrm, Occupied, routes, write_private
-from contatto.simulator.history import GoalResult, Stage, make_history
-from contatto.simulator.people import Visitor, plan_people
-from contatto.simulator.traffic import DAY_S, Street, play_live
-from contatto.simulator.world import TIMEZONE, World
+from contatto.simulator.browser import HttpClient, MemberSession
+from contatto.simulator.demo import (
+    PLATFORM_PATH,
+    DemoFolder,
+    FolderInUse,
+    FolderState,
+    LinkedCrm,
+    routes,
+    write_private,
+)
+from contatto.simulator.history import GoalResult, HistoryStage, make_history
+from contatto.simulator.people import PlannedVisitor, plan_people
+from contatto.simulator.traffic import DAY_S, VisitPlayer, play_live
+from contatto.simulator.world import TIMEZONE, DemoWorld
 from contatto.ui.context import Context
 from contatto.wiring import PORTS, install
 
@@ -85,11 +93,11 @@ def demo_command(
     data_dir = settings.data_dir if "data_dir" in settings.model_fields_set else DATA_DIR
     chosen_port = settings.port if port is None else port
     options = Options(chosen_port, data_dir, ready_file, days, people, seed, not no_live, fresh)
-    home = Home(data_dir)
+    home = DemoFolder(data_dir)
     try:
         with home.locked(), _listening(options.port) as listener:
             _serve_world(home, options, listener)
-    except Occupied as error:
+    except FolderInUse as error:
         _out.print(str(error))
         raise typer.Exit(1) from error
 
@@ -110,15 +118,15 @@ def _listening(port: int) -> Iterator[socket.socket]:
         listener.close()
 
 
-def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
-    state, world = home.look()
-    if state is HomeState.SEEDING:
+def _serve_world(home: DemoFolder, options: Options, listener: socket.socket) -> None:
+    state, world = home.read_state()
+    if state is FolderState.SEEDING:
         _out.print("The world in this folder was not finished, so it is made anew.")
-    if options.fresh or state is HomeState.SEEDING:
+    if options.fresh or state is FolderState.SEEDING:
         home.clear()
         world = None
     if world is None:
-        home.note(HomeState.SEEDING, None)
+        home.write_state(FolderState.SEEDING, None)
     port = listener.getsockname()[1]
     settings = Settings(
         data_dir=options.data_dir,
@@ -137,7 +145,7 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
         plan = _plan_live(options, datetime.now(ZoneInfo(TIMEZONE)), is_new=world is None)
         if world is None:
             world, plan.people = _make_world(settings, options, plan)
-            home.note(HomeState.READY, world)
+            home.write_state(FolderState.READY, world)
         context = open_context(install(settings))
         try:
             bring_up_to_date(context.db)
@@ -148,24 +156,26 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
 
 
 @dataclass(slots=True)
-class Plan:
+class LivePlan:
     """Visitors from a midnight on, planned for several days at once."""
 
     starts_at: datetime
     days: int
-    people: list[Visitor]
+    people: list[PlannedVisitor]
 
 
-def _plan_live(options: Options, today: datetime, *, is_new: bool) -> Plan:
+def _plan_live(options: Options, today: datetime, *, is_new: bool) -> LivePlan:
     """Plan people from the beginning of history; in a world that goes on, from the midnight before."""
     midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
     days = options.days + 1
     starts_at = midnight - timedelta(days=options.days) if is_new else midnight
     seed = options.seed if is_new else random.randrange(2**32)  # noqa: S311  # it makes up people
-    return Plan(starts_at, days, plan_people(seed, options.people * days, days * DAY_S))
+    return LivePlan(starts_at, days, plan_people(seed, options.people * days, days * DAY_S))
 
 
-def _make_world(settings: Settings, options: Options, plan: Plan) -> tuple[World, list[Visitor]]:
+def _make_world(
+    settings: Settings, options: Options, plan: LivePlan
+) -> tuple[DemoWorld, list[PlannedVisitor]]:
     """Make the world and play its history; return it with the people who may still tap an ad."""
     started = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
@@ -176,7 +186,7 @@ def _make_world(settings: Settings, options: Options, plan: Plan) -> tuple[World
         db = open_storage(settings, clock, PORTS)
         try:
             bring_up_to_date(db)
-            stage = Stage(db, clock, install(settings))
+            stage = HistoryStage(db, clock, install(settings))
             history = make_history(
                 stage, options.seed, plan.people, until, lambda share: bar.update(task, completed=share)
             )
@@ -207,7 +217,7 @@ def _describe_results(results: list[GoalResult]) -> str:
 class Demo:
     """One run of the demo: the server, and people who come live."""
 
-    def __init__(self, home: Home, options: Options, context: Context, world: World) -> None:
+    def __init__(self, home: DemoFolder, options: Options, context: Context, world: DemoWorld) -> None:
         self.home = home
         self.options = options
         self.context = context
@@ -217,23 +227,23 @@ class Demo:
         app.router.routes.extend((*routes, self.crm.route))
         self.serving = Serving(context, app, proxy_headers=False, timeout_graceful_shutdown=2)
 
-    def serve(self, listener: socket.socket, plan: Plan) -> None:
+    def serve(self, listener: socket.socket, plan: LivePlan) -> None:
         """Serve until a signal comes; what goes wrong meanwhile ends it too."""
         self.serving.run(self._play(plan), [listener])
 
-    async def _play(self, plan: Plan) -> None:
+    async def _play(self, plan: LivePlan) -> None:
         """Say that all is ready, and let people come."""
         await self.serving.until_started()
         settings, world = self.context.settings, self.world
-        browser = Browser(HOST, settings.port)
+        browser = HttpClient(HOST, settings.port)
         try:
             await self._link_crm(world)
             _print_summary(world, settings.base_url, self.home.log)
             if self.options.ready_file:
                 write_private(self.options.ready_file, ready_values(world, settings.base_url))
             if self.options.live:
-                desk = Desk(browser, world.login(Role.OWNER))
-                street = Street(browser, world, desk, self.context.clock, self.context.vault)
+                desk = MemberSession(browser, world.login(Role.OWNER))
+                street = VisitPlayer(browser, world, desk, self.context.clock, self.context.vault)
                 rng = random.Random()  # noqa: S311  # it makes up what the sales team does
                 live = play_live(street, plan.people, plan.starts_at, plan.days)
                 await asyncio.gather(live, self.crm.work(rng))
@@ -242,7 +252,7 @@ class Demo:
             self.crm.save()
             browser.close()
 
-    async def _link_crm(self, world: World) -> None:
+    async def _link_crm(self, world: DemoWorld) -> None:
         """Link the CRM of this process; existing leads go there too."""
         business_id, settings = world.business_id, self.context.settings
         await self.context.db.write(
@@ -250,7 +260,7 @@ class Demo:
         )
 
 
-def ready_values(world: World, base_url: str) -> dict[str, Any]:
+def ready_values(world: DemoWorld, base_url: str) -> dict[str, Any]:
     """Return the content of the ready file, for scripts that drive the world."""
     return {
         "base_url": base_url,
@@ -281,7 +291,7 @@ def ready_values(world: World, base_url: str) -> dict[str, Any]:
     }
 
 
-def _print_summary(world: World, base_url: str, log: Path) -> None:
+def _print_summary(world: DemoWorld, base_url: str, log: Path) -> None:
     places = Table.grid(padding=(0, 3, 0, 2))
     for name, path in (
         ("Home", "/home"),

@@ -82,7 +82,7 @@ _ENDINGS = {
 _COLUMNS = ("id", "field", "value", "start", "end", "raw", "confidence", "rule", "extension")
 
 
-class Message(NamedTuple):
+class InputMessage(NamedTuple):
     """One message to read, under the id it came with."""
 
     id: str | int
@@ -103,7 +103,7 @@ class _Line(msgspec.Struct):
 class Sink(Protocol):
     """Writer of results."""
 
-    def write(self, message: Message, matches: list[ContactMatch]) -> None: ...
+    def write(self, message: InputMessage, matches: list[ContactMatch]) -> None: ...
 
 
 class JsonLines:
@@ -112,7 +112,7 @@ class JsonLines:
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def write(self, message: Message, matches: list[ContactMatch]) -> None:
+    def write(self, message: InputMessage, matches: list[ContactMatch]) -> None:
         line = {"id": message.id, "contacts": [asdict(match) for match in matches]}
         self._out.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -124,7 +124,7 @@ class TableSink:
         self._rows = csv.writer(out, lineterminator="\n")
         self._rows.writerow(_COLUMNS)
 
-    def write(self, message: Message, matches: list[ContactMatch]) -> None:
+    def write(self, message: InputMessage, matches: list[ContactMatch]) -> None:
         self._rows.writerows((message.id, *asdict(match).values()) for match in matches)
 
 
@@ -180,7 +180,7 @@ def _watched(source: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes
 
 def _parse_messages(
     lines: Iterable[bytes], form: OutputForm, country: str
-) -> Iterator[tuple[int, Message | BadLine]]:
+) -> Iterator[tuple[int, InputMessage | BadLine]]:
     """Yield each message, or the fault of its line, with the number of the line."""
     if form is OutputForm.CSV:
         yield from _csv_rows(lines, country)
@@ -193,7 +193,7 @@ def _parse_messages(
                 yield number, error
 
 
-def _parse_message(number: int, line: bytes, form: OutputForm, country: str) -> Message:
+def _parse_message(number: int, line: bytes, form: OutputForm, country: str) -> InputMessage:
     try:
         if form is OutputForm.TEXT:
             return _checked(number, None, line.decode(), country, country)
@@ -205,7 +205,7 @@ def _parse_message(number: int, line: bytes, form: OutputForm, country: str) -> 
     return _checked(number, parsed.id, parsed.text, parsed.country, country)
 
 
-def _csv_rows(lines: Iterable[bytes], country: str) -> Iterator[tuple[int, Message | BadLine]]:
+def _csv_rows(lines: Iterable[bytes], country: str) -> Iterator[tuple[int, InputMessage | BadLine]]:
     texts = (line.decode("utf-8", "replace") for line in lines)
     rows = csv.DictReader(texts, strict=True)
     while True:
@@ -225,18 +225,20 @@ def _csv_rows(lines: Iterable[bytes], country: str) -> Iterator[tuple[int, Messa
 
 def _checked(
     number: int, message_id: str | int | None, text: str, market: str | None, default: str
-) -> Message:
+) -> InputMessage:
     country = (market or default).upper()
     if country and not has_number_plan(country):
         raise BadLine(f"country {_no_country(country)}")
-    return Message(number if message_id is None else message_id, text, country)
+    return InputMessage(number if message_id is None else message_id, text, country)
 
 
 def _no_country(code: str) -> str:
     return f"{code!r} is no ISO 3166 country code with phone numbers, such as IT"
 
 
-def _detect_all(messages: Iterator[tuple[int, Message | BadLine]], sink: Sink, complaints: Console) -> int:
+def _detect_all(
+    messages: Iterator[tuple[int, InputMessage | BadLine]], sink: Sink, complaints: Console
+) -> int:
     """Detect and write, some thousand at once, and return the number of bad lines."""
     bad = 0
     for several in batched(messages, _MESSAGES_AT_ONCE):

@@ -406,8 +406,7 @@ def _micros(text: str) -> int:
 AccountId = Annotated[int, typer.Argument(help="Id of the ad account, as the list shows it.")]
 Amount = Annotated[str, typer.Argument(help="Amount in units of the currency; a refund is below 0.")]
 balance_commands = typer.Typer(
-    no_args_is_help=True,
-    help="The operator's commands for balances of ad accounts: show, pay in, limit.",
+    no_args_is_help=True, help="The operator's commands for balances of ad accounts: show, pay in, limit."
 )
 
 

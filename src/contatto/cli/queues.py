@@ -31,8 +31,7 @@ from contatto.kit.settings import Settings
 
 AdId = Annotated[int, typer.Argument(help="Id of the ad, as the list shows it.")]
 ad_review_commands = typer.Typer(
-    no_args_is_help=True,
-    help="The operator's commands for the review of ads: list, approve, reject.",
+    no_args_is_help=True, help="The operator's commands for the review of ads: list, approve, reject."
 )
 
 

@@ -16,9 +16,9 @@ from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.players import Program
 from contatto.simulator.worlds.report import as_values, draw_page, make_table, player_label, say_lifts
 from contatto.simulator.worlds.simulation import (
-    Arm,
-    Compared,
+    Comparison,
     NoSuchSetting,
+    Player,
     Size,
     WorldName,
     compare,
@@ -30,8 +30,8 @@ from contatto.simulator.worlds.simulation import (
 _out: Final = Console(highlight=False)
 _err: Final = Console(stderr=True, highlight=False)
 _ARMS_BY_GOAL: Final = {
-    Arm.LEAD: tuple(Arm),
-    Arm.CONVERSATION: (Arm.CONVERSATION, Arm.RANDOM, Arm.ORACLE_CONV, Arm.ORACLE_OBS),
+    Player.LEAD: tuple(Player),
+    Player.CONVERSATION: (Player.CONVERSATION, Player.RANDOM, Player.ORACLE_CONV, Player.ORACLE_OBS),
 }
 
 
@@ -71,7 +71,7 @@ def simulate_command(
     played = _world(world, seed, size, [*(world_setting or []), *([f"days={days}"] if days else [])])
     if goal not in _ARMS_BY_GOAL:
         raise typer.BadParameter("the goal is lead or conversation", param_hint="--goal")
-    arms = (Arm(goal),) if is_alone else _ARMS_BY_GOAL[Arm(goal)]
+    arms = (Player(goal),) if is_alone else _ARMS_BY_GOAL[Player(goal)]
     programs = _programs(command or [])
     compared = _play(played, arms, read_settings(setting or []), programs)
     says = (
@@ -132,8 +132,8 @@ def _programs(commands: list[str]) -> list[Program]:
 
 
 def _play(
-    world: World, arms: tuple[Arm, ...], settings: dict[str, float], programs: list[Program]
-) -> Compared:
+    world: World, arms: tuple[Player, ...], settings: dict[str, float], programs: list[Program]
+) -> Comparison:
     columns = (TextColumn("{task.description}"), BarColumn())
     players = len(arms) + len(program_players(programs, arms))
     with Progress(*columns, TimeElapsedColumn(), console=_err) as bar:
@@ -146,7 +146,7 @@ def _play(
         return compare(world, arms, settings, show, programs)
 
 
-def _print_figures(compared: Compared, says: str) -> None:
+def _print_figures(compared: Comparison, says: str) -> None:
     table = Table(title=says, title_justify="left")
     columns = list(zip(*make_table(compared), strict=True))
     for name in columns[0]:

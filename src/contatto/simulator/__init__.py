@@ -1,1 +1,1 @@
-"""A world to try things in: a business, its ads, and people who see them, chat and share what they share."""
+"""Demo world, vendors in memory, and worlds with known truth for delivery."""

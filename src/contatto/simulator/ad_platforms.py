@@ -39,7 +39,7 @@ from contatto.signals.rules import (
     TOO_OLD,
     cannot_be_sent,
 )
-from contatto.simulator.crms.failure_kit import Result, Wrong
+from contatto.simulator.crms.failure_kit import CheckFailed, FaultResult
 
 HEX = re.compile(r"[0-9a-f]{64}")
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -53,27 +53,27 @@ MESSAGING = (
 )
 
 
-def said(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
+def json_answer(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return HttpAnswer(status, {name.replace("_", "-"): text for name, text in headers.items()}, raw)
 
 
 @dataclass
-class Platform:
-    """What a platform counts. ``fates`` are those of the requests to come, one each; None is as usual."""
+class AdPlatformFake:
+    """An ad platform in memory. ``fates`` holds one fault for each request to come; None is no fault."""
 
     dataset: str = "1800000000000000001"
     token: str = TOKEN
-    now: datetime = START
+    clock_at: datetime = START
     fates: list[HttpAnswer | str | None] = field(default_factory=list)
-    asked: list[HttpRequest] = field(default_factory=list)
+    requests: list[HttpRequest] = field(default_factory=list)
     counted: list[dict[str, Any]] = field(default_factory=list)
     tested: list[dict[str, Any]] = field(default_factory=list)
-    _seen: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    _counted_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def send(self, request: HttpRequest) -> HttpOutcome:
-        """What comes of a request."""
-        self.asked.append(request)
+        """Return the answer to a request, or no answer."""
+        self.requests.append(request)
         fate = self.fates.pop(0) if self.fates else None
         if isinstance(fate, HttpAnswer):
             return fate
@@ -86,11 +86,11 @@ class Platform:
         raise NotImplementedError
 
     def throttled(self, after_s: int) -> HttpAnswer:
-        """What it says when it is asked too often."""
+        """Return the answer to too many requests."""
         raise NotImplementedError
 
     def refused(self) -> HttpAnswer:
-        """What it says of an event that it does not take."""
+        """Return the answer to an event that the platform refuses."""
         raise NotImplementedError
 
     def count(self, name: str, event: dict[str, Any], test_code: str) -> None:
@@ -99,31 +99,35 @@ class Platform:
             self.tested.append(event)
             return
         key = name, event["event_id"]
-        if key in self._seen and self.now - self._seen[key] < FORGETS:
+        if key in self._counted_at and self.clock_at - self._counted_at[key] < FORGETS:
             return
-        self._seen[key] = self.now
+        self._counted_at[key] = self.clock_at
         self.counted.append(event)
 
-    def is_timely(self, at: int) -> bool:
-        return self.now - OLDEST <= datetime.fromtimestamp(at, UTC) <= self.now + timedelta(minutes=10)
+    def is_timely(self, occurred_s: int) -> bool:
+        return (
+            self.clock_at - OLDEST
+            <= datetime.fromtimestamp(occurred_s, UTC)
+            <= self.clock_at + timedelta(minutes=10)
+        )
 
     @property
     def names(self) -> list[str]:
         return [event.get("event") or event["event_name"] for event in self.counted]
 
 
-class TikTok(Platform):
+class TikTokFake(AdPlatformFake):
     def answer(self, request: HttpRequest) -> HttpAnswer:
         if urlsplit(request.url).path != "/open_api/v1.3/event/track/" or request.method != "POST":
-            return said({"code": 40400, "message": "no such path"})
+            return json_answer({"code": 40400, "message": "no such path"})
         headers = {name.lower(): text for name, text in request.headers.items()}
         if headers.get("access-token") != self.token:
-            return said({"code": 40105, "message": "Access token is incorrect or has been revoked."})
+            return json_answer({"code": 40105, "message": "Access token is incorrect or has been revoked."})
         body = json.loads(request.body)
         if body["event_source"] != "crm":
-            return said({"code": 40002, "message": "event_source: Invalid value."})
+            return json_answer({"code": 40002, "message": "event_source: Invalid value."})
         if body["event_source_id"] != self.dataset:
-            return said({"code": 40002, "message": "event_source_id: no such CRM event set."})
+            return json_answer({"code": 40002, "message": "event_source_id: no such CRM event set."})
         failed = [
             {"order_in_request": place, "event": event["event"], "error_message": wrong}
             for place, event in enumerate(body["data"])
@@ -134,14 +138,14 @@ class TikTok(Platform):
                 self.count(event["event"], event, body.get("test_event_code", ""))
         code = 20001 if failed else 0
         data = {"failed_events": failed} if failed else {}
-        return said({"code": code, "message": "OK", "request_id": "r1", "data": data})
+        return json_answer({"code": code, "message": "OK", "request_id": "r1", "data": data})
 
     def throttled(self, after_s: int) -> HttpAnswer:
-        return said({"code": 40100, "message": "Too many requests."}, retry_after=str(after_s))
+        return json_answer({"code": 40100, "message": "Too many requests."}, retry_after=str(after_s))
 
     def refused(self) -> HttpAnswer:
         failed = [{"order_in_request": 0, "error_message": "Invalid event."}]
-        return said({"code": 20001, "message": "OK", "data": {"failed_events": failed}})
+        return json_answer({"code": 20001, "message": "OK", "data": {"failed_events": failed}})
 
     def _wrong(self, event: dict[str, Any]) -> str:
         user = event["user"]
@@ -157,7 +161,7 @@ class TikTok(Platform):
         return "properties.currency: missing" if "value" in worth and not worth.get("currency") else ""
 
 
-class Meta(Platform):
+class MetaFake(AdPlatformFake):
     def answer(self, request: HttpRequest) -> HttpAnswer:
         path = urlsplit(request.url).path.strip("/").split("/")
         body = self._body(request)
@@ -171,11 +175,11 @@ class Meta(Platform):
             return _error(100, wrong, 2804066)
         for event in body["data"]:
             self.count(event["event_name"], event, body.get("test_event_code", ""))
-        return said({"events_received": len(body["data"]), "messages": [], "fbtrace_id": "t1"})
+        return json_answer({"events_received": len(body["data"]), "messages": [], "fbtrace_id": "t1"})
 
     def throttled(self, after_s: int) -> HttpAnswer:
         error = {"error": {"code": 4, "message": "Application request limit reached"}}
-        return said(error, 400, retry_after=str(after_s))
+        return json_answer(error, 400, retry_after=str(after_s))
 
     def refused(self) -> HttpAnswer:
         return _error(100, "Messaging Event Invalid Event Type", 2804066)
@@ -187,7 +191,7 @@ class Meta(Platform):
             whole: dict[str, Any] = json.loads(request.body)
             return whole
         form: dict[str, Any] = dict(parse_qsl(f"{urlsplit(request.url).query}&{request.body.decode()}"))
-        events = [json.loads(each) if isinstance(each, str) else each for each in json.loads(form["data"])]
+        events = [json.loads(text) if isinstance(text, str) else text for text in json.loads(form["data"])]
         return form | {"data": events}
 
     def _wrong(self, event: dict[str, Any]) -> str:
@@ -216,7 +220,7 @@ class Meta(Platform):
 
 
 def _error(code: int, message: str, subcode: int = 0) -> HttpAnswer:
-    return said({"error": {"code": code, "error_subcode": subcode, "message": message}}, 400)
+    return json_answer({"error": {"code": code, "error_subcode": subcode, "message": message}}, 400)
 
 
 MOST_TRIES: Final = 12
@@ -228,8 +232,8 @@ WAIT: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What came of telling: sent, or held or dead for a reason."""
+class SignalOutcome:
+    """Outcome of a signal: sent, or held back or dead for a reason."""
 
     state: SignalState
     reason: str = ""
@@ -240,45 +244,45 @@ class SignalBench:
     """Tells events by the rules of the engine; ``now`` is our own clock, ``feed`` where they go."""
 
     connector: SignalConnector
-    platform: Platform
+    platform: AdPlatformFake
     feed: SignalTarget
     unsure: set[str] = field(default_factory=set)
 
     def event(
         self, number: int = 0, step: SignalStep = SignalStep.CAPTURED, keys: MatchKeys = ADA
     ) -> SignalEvent:
-        """One step of one lead; a conversion is worth something."""
+        """Return one step of one lead; a conversion has a value."""
         name, event_id = self.connector.names[step], f"{number}-{step.value}"
         is_sale = step is SignalStep.CONVERTED
         value, currency = (12_500_000, "EUR") if is_sale else (None, "")
         return SignalEvent(event_id, name, START, 100 + number, keys, value, currency)
 
-    def tell(self, event: SignalEvent) -> Told:
-        """Tell an event, as often as it takes; the wait between two tries passes on the platform's clock."""
+    def tell(self, event: SignalEvent) -> SignalOutcome:
+        """Send an event until it ends; waits between tries pass on the platform's clock."""
         for _ in range(MOST_TRIES):
-            told = self._try(event)
-            if told.state is not SignalState.DUE:
-                return told
-        return Told(SignalState.DUE)
+            outcome = self._try(event)
+            if outcome.state is not SignalState.DUE:
+                return outcome
+        return SignalOutcome(SignalState.DUE)
 
-    def _try(self, event: SignalEvent) -> Told:
+    def _try(self, event: SignalEvent) -> SignalOutcome:
         if reason := self.connector.find_gap(event):
-            return Told(SignalState.WITHHELD, reason)
-        if reason := cannot_be_sent(self._signal(event), self.platform.now):
-            return Told(SignalState.DEAD, reason)
+            return SignalOutcome(SignalState.WITHHELD, reason)
+        if reason := cannot_be_sent(self._signal(event), self.platform.clock_at):
+            return SignalOutcome(SignalState.DEAD, reason)
         answer = self.platform.send(self.connector.ask(self.feed, event))
         if isinstance(answer, NoAnswer):
             self.unsure.add(event.event_id)
-            self.platform.now += WAIT
-            return Told(SignalState.DUE)
+            self.platform.clock_at += WAIT
+            return SignalOutcome(SignalState.DUE)
         outcome = self.connector.read(answer)
         if isinstance(outcome, NotNow):
-            self.platform.now += max(WAIT, timedelta(seconds=outcome.after_s or 0))
-            return Told(SignalState.DUE, outcome.reason)
+            self.platform.clock_at += max(WAIT, timedelta(seconds=outcome.after_s or 0))
+            return SignalOutcome(SignalState.DUE, outcome.reason)
         return _ended(outcome)
 
     def _signal(self, event: SignalEvent) -> AdSignal:
-        """The event as the engine keeps it, for its rules of what may be sent still."""
+        """Return the event as the engine's rules for sending see it."""
         unsure_at = START if event.event_id in self.unsure else None
         return AdSignal(
             0, "", "", "", SignalStep.CAPTURED, event.event_id, SignalState.DUE, "", None, "",
@@ -292,9 +296,9 @@ class SignalBench:
             Wrong: one is not taken.
         """
         for event in events:
-            told = self.tell(event)
-            if told.state is not SignalState.SENT:
-                raise Wrong(f"{event.event_id} is {told.state.value}: {told.reason}")
+            outcome = self.tell(event)
+            if outcome.state is not SignalState.SENT:
+                raise CheckFailed(f"{event.event_id} is {outcome.state.value}: {outcome.reason}")
 
     def ends(self, event: SignalEvent, state: SignalState, reason: str) -> None:
         """Tell an event that may not be taken.
@@ -302,28 +306,30 @@ class SignalBench:
         Raises:
             Wrong: it ends in another way.
         """
-        told = self.tell(event)
-        if told != Told(state, reason):
-            raise Wrong(f"it is {told.state.value} ({told.reason}) instead of {state.value} ({reason})")
+        outcome = self.tell(event)
+        if outcome != SignalOutcome(state, reason):
+            raise CheckFailed(
+                f"it is {outcome.state.value} ({outcome.reason}) instead of {state.value} ({reason})"
+            )
 
     def check(self, *events: SignalEvent) -> None:
-        """Each event counts once, nothing else does, and no contact detail left in clear.
+        """Check that each event counts once, and that no contact detail left in clear.
 
         Raises:
             Wrong.
         """
-        counted = sorted(each["event_id"] for each in self.platform.counted)
+        counted = sorted(counted_event["event_id"] for counted_event in self.platform.counted)
         if counted != sorted(event.event_id for event in events):
-            raise Wrong(f"{len(counted)} events count of {len(events)}")
-        if any(_shows_whom(request) for request in self.platform.asked):
-            raise Wrong("a contact detail left in clear")
+            raise CheckFailed(f"{len(counted)} events count of {len(events)}")
+        if any(_shows_whom(request) for request in self.platform.requests):
+            raise CheckFailed("a contact detail left in clear")
 
 
-def _ended(outcome: Done | Failed | SignalsBlocked) -> Told:
+def _ended(outcome: Done | Failed | SignalsBlocked) -> SignalOutcome:
     if isinstance(outcome, Done):
-        return Told(SignalState.SENT)
+        return SignalOutcome(SignalState.SENT)
     state = SignalState.WITHHELD if isinstance(outcome, SignalsBlocked) else SignalState.DEAD
-    return Told(state, outcome.reason)
+    return SignalOutcome(state, outcome.reason)
 
 
 def _shows_whom(request: HttpRequest) -> bool:
@@ -331,14 +337,14 @@ def _shows_whom(request: HttpRequest) -> bool:
     return any(text.strip("+").lower().encode() in body for text in (*ADA.emails, *ADA.phones))
 
 
-def new_bench(connector: SignalConnector, platform: Platform) -> SignalBench:
-    """A bench whose feed goes to the platform."""
+def new_bench(connector: SignalConnector, platform: AdPlatformFake) -> SignalBench:
+    """Return a bench that sends to the platform."""
     feed = SignalTarget(f"https://{connector.platform.value}.example.com", platform.dataset, platform.token)
     return SignalBench(connector, platform, feed)
 
 
-def let_in(bench: SignalBench) -> None:
-    """A person gives the token, or names the data set, that the platform takes now."""
+def renew_access(bench: SignalBench) -> None:
+    """Enter the token and the data set that the platform accepts now."""
     bench.feed = replace(bench.feed, access_token=bench.platform.token, dataset_id=bench.platform.dataset)
 
 
@@ -355,7 +361,7 @@ THROTTLED: Final = "throttled"
 
 
 def _meets(*fates: Fate) -> Play:
-    """What comes of the first tries of a step; another step follows."""
+    """Return a play in which the first tries of a step meet these faults; another step follows."""
 
     def play(bench: SignalBench) -> None:
         events = bench.event(), bench.event(0, SignalStep.QUALIFIED)
@@ -370,7 +376,7 @@ def _meets(*fates: Fate) -> Play:
 
 
 def _expired(bench: SignalBench) -> None:
-    """What is due waits until a person has given another token."""
+    """Hold events until a person has entered another token."""
     bench.platform.token = "another"  # noqa: S105 - of a platform in memory
     _waits_for_a_person(bench, TOKEN_REFUSED)
 
@@ -384,7 +390,7 @@ def _waits_for_a_person(bench: SignalBench, reason: str) -> None:
     events = [bench.event(number) for number in range(3)]
     for event in events:
         bench.ends(event, SignalState.WITHHELD, reason)
-    let_in(bench)
+    renew_access(bench)
     bench.arrives(*events)
     bench.check(*events)
 
@@ -396,8 +402,8 @@ def _forbidden(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-def _again(bench: SignalBench) -> None:
-    """The same step again, as after a restore of our own backup."""
+def _repeated_step(bench: SignalBench) -> None:
+    """Send the same step again, as after a restore of our own backup."""
     bench.arrives(bench.event(), bench.event(), bench.event())
     bench.check(bench.event())
 
@@ -405,8 +411,8 @@ def _again(bench: SignalBench) -> None:
 def _keeps_to_retry_after(bench: SignalBench) -> None:
     bench.platform.fates = [bench.platform.throttled(AFTER_S)]
     bench.arrives(bench.event())
-    if bench.platform.now < START + timedelta(seconds=AFTER_S):
-        raise Wrong("it did not wait as long as it was asked to")
+    if bench.platform.clock_at < START + timedelta(seconds=AFTER_S):
+        raise CheckFailed("it did not wait as long as it was asked to")
     bench.check(bench.event())
 
 
@@ -427,8 +433,8 @@ def _killed(bench: SignalBench) -> None:
 
 
 def _off_for_a_week(bench: SignalBench) -> None:
-    """After eight days what is older than a week is not told; what is younger is."""
-    bench.platform.now = START + timedelta(days=8)
+    """Drop events older than a week after eight days of silence; send younger ones."""
+    bench.platform.clock_at = START + timedelta(days=8)
     young = replace(bench.event(1), occurred_at=START + timedelta(days=6))
     bench.ends(bench.event(), SignalState.DEAD, TOO_OLD)
     bench.arrives(young)
@@ -436,25 +442,25 @@ def _off_for_a_week(bench: SignalBench) -> None:
 
 
 def _lost_for_two_days(bench: SignalBench) -> None:
-    """The platform forgets ids after two days: what may have been counted is not sent again."""
+    """Send no event again after two days: the platform forgets ids, and may have counted it."""
     bench.platform.send(bench.connector.ask(bench.feed, bench.event()))
     bench.unsure.add(bench.event().event_id)
-    bench.platform.now = START + timedelta(hours=49)
+    bench.platform.clock_at = START + timedelta(hours=49)
     bench.ends(bench.event(), SignalState.DEAD, MAYBE_COUNTED)
     bench.check(bench.event())
 
 
 def _skewed(bench: SignalBench) -> None:
-    """The platform's clock is a day behind: it takes no event of tomorrow, and takes it once it is right."""
-    bench.platform.now = START - timedelta(days=1)
+    """Set the platform's clock a day back: it refuses events of tomorrow until it is right."""
+    bench.platform.clock_at = START - timedelta(days=1)
     bench.ends(bench.event(), SignalState.DEAD, EVENT_REFUSED)
-    bench.platform.now = START
+    bench.platform.clock_at = START
     bench.arrives(bench.event())
     bench.check(bench.event())
 
 
 def _wrong_order(bench: SignalBench) -> None:
-    """The answer of the first step is lost, and the second is there before it is sent again."""
+    """Lose the answer of the first step, and send the second before the first is sent again."""
     first, second = bench.event(), bench.event(0, SignalStep.QUALIFIED)
     bench.platform.fates = [LOST]
     bench.platform.send(bench.connector.ask(bench.feed, first))
@@ -464,19 +470,19 @@ def _wrong_order(bench: SignalBench) -> None:
 
 def _one_phone(bench: SignalBench) -> None:
     """Two people with one phone are two leads."""
-    other = bench.event(1, keys=replace(ADA, external_id="person-2"))
-    bench.arrives(bench.event(), other)
-    bench.check(bench.event(), other)
+    second_lead = bench.event(1, keys=replace(ADA, external_id="person-2"))
+    bench.arrives(bench.event(), second_lead)
+    bench.check(bench.event(), second_lead)
 
 
 def _worth(bench: SignalBench) -> None:
-    """What a conversion is worth arrives as it is, in its currency."""
+    """Send the value of a conversion as it is, in its currency."""
     sale = bench.event(0, SignalStep.CONVERTED)
     bench.platform.fates = [LOST, DOWN]
     bench.arrives(sale)
     (counted,) = bench.platform.counted
     if (counted.get("properties") or counted.get("custom_data")) != {"value": 12.5, "currency": "EUR"}:
-        raise Wrong("the value is another one")
+        raise CheckFailed("the value is another one")
     bench.check(sale)
 
 
@@ -484,21 +490,23 @@ def _nobody(bench: SignalBench) -> None:
     """Without anything to find the person by, nothing is sent."""
     blank = replace(ADA, emails=(), phones=(), click_id="", channel=None, business_id="", scoped_id="")
     bench.ends(bench.event(keys=blank), SignalState.WITHHELD, NOBODY_TO_MATCH)
-    if bench.platform.asked:
-        raise Wrong("something was sent all the same")
+    if bench.platform.requests:
+        raise CheckFailed("something was sent all the same")
 
 
 def _spelled_oddly(bench: SignalBench) -> None:
-    """A detail that is spelled in another way is the same person: what leaves is the same hash."""
+    """Spell a contact detail in another way: the same person gives the same hash."""
     odd = replace(ADA, emails=("  ADA@Example.com ",), phones=("+65 9123-4567",))
     bench.arrives(bench.event(), bench.event(1, keys=odd))
-    one, two = (each.get("user") or each["user_data"] for each in bench.platform.counted)
+    one, two = (
+        counted_event.get("user") or counted_event["user_data"] for counted_event in bench.platform.counted
+    )
     if any(one.get(name) != two.get(name) for name in ("email", "em", "phone", "ph")):
-        raise Wrong("one person has two hashes")
+        raise CheckFailed("one person has two hashes")
 
 
 def _many(bench: SignalBench) -> None:
-    """A hundred steps, of which every third meets something."""
+    """Send a hundred steps; every third meets a fault."""
     fates: list[Fate] = [LOST, DOWN, RESET, HTML, bench.platform.throttled(1), EMPTY]
     events = [bench.event(number) for number in range(100)]
     for number, event in enumerate(events):
@@ -510,7 +518,7 @@ def _many(bench: SignalBench) -> None:
 FAULTS: Final[Mapping[str, Play]] = {
     "expired token": _expired,
     "not allowed": _forbidden,
-    "told already": _again,
+    "told already": _repeated_step,
     "too many requests": _meets(THROTTLED),
     "a storm of 429": _meets(*[THROTTLED] * STORM),
     "told to wait": _keeps_to_retry_after,
@@ -538,18 +546,18 @@ FAULTS: Final[Mapping[str, Play]] = {
 """Fault → how it is played."""
 
 
-PLATFORMS: Final[Mapping[AdPlatform, Callable[[], Platform]]] = {
-    AdPlatform.TIKTOK: TikTok,
-    AdPlatform.META: Meta,
+PLATFORMS: Final[Mapping[AdPlatform, Callable[[], AdPlatformFake]]] = {
+    AdPlatform.TIKTOK: TikTokFake,
+    AdPlatform.META: MetaFake,
 }
 
 
-def verify_signals(name: str, connector: SignalConnector) -> Iterator[Result]:
+def verify_signals(name: str, connector: SignalConnector) -> Iterator[FaultResult]:
     """Play every fault with a connector, each with a platform of its own."""
     for fault, play in FAULTS.items():
         detail = ""
         try:
             play(new_bench(connector, PLATFORMS[connector.platform]()))
-        except Wrong as wrong:
+        except CheckFailed as wrong:
             detail = str(wrong)
-        yield Result(name, fault, is_right=not detail, detail=detail)
+        yield FaultResult(name, fault, is_right=not detail, detail=detail)

@@ -15,8 +15,8 @@ _FORM: Final = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server said; header names are in lower case, the last of a name wins."""
+class HttpReply:
+    """Reply of the server; header names are in lower case, the last of a name wins."""
 
     status: int
     headers: dict[str, str]
@@ -24,8 +24,8 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Profile:
-    """Whose request it is: cookies that the server set, and headers that go with each request."""
+class ClientProfile:
+    """Cookies that the server set, and headers that go with each request."""
 
     cookies: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
@@ -39,14 +39,14 @@ class Profile:
             self.cookies[name] = value
 
 
-class Unexpected(Exception):
-    """The server answered something else than the simulator asked for."""
+class UnexpectedReply(Exception):
+    """A reply with another status than the simulator expects."""
 
 
 type _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Browser:
+class HttpClient:
     """Sends requests to one server. General clients cost more than the server does, so this one is plain."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -55,16 +55,18 @@ class Browser:
         self._idle: list[_Connection] = []
         self._free = asyncio.Semaphore(CONNECTIONS)
 
-    async def get(self, path: str, profile: Profile) -> Answer:
+    async def get(self, path: str, profile: ClientProfile) -> HttpReply:
         return await self._exchange("GET", path, profile, b"", {})
 
-    async def post(self, path: str, profile: Profile, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(
+        self, path: str, profile: ClientProfile, body: bytes, headers: Mapping[str, str]
+    ) -> HttpReply:
         return await self._exchange("POST", path, profile, body, headers)
 
-    async def post_json(self, path: str, profile: Profile, body: bytes) -> Answer:
+    async def post_json(self, path: str, profile: ClientProfile, body: bytes) -> HttpReply:
         return await self.post(path, profile, body, {"content-type": "application/json"})
 
-    async def post_form(self, path: str, profile: Profile, values: Mapping[str, str]) -> Answer:
+    async def post_form(self, path: str, profile: ClientProfile, values: Mapping[str, str]) -> HttpReply:
         return await self.post(path, profile, urlencode(values).encode(), {"content-type": _FORM})
 
     def close(self) -> None:
@@ -72,19 +74,19 @@ class Browser:
             self._idle.pop()[1].close()
 
     async def _exchange(
-        self, method: str, path: str, profile: Profile, body: bytes, headers: Mapping[str, str]
-    ) -> Answer:
+        self, method: str, path: str, profile: ClientProfile, body: bytes, headers: Mapping[str, str]
+    ) -> HttpReply:
         raw = _request(method, path, f"{self._host}:{self._port}", profile, body, headers)
         async with self._free:
             while True:
-                kept = self._kept_connection()
-                reader, writer = kept or await asyncio.open_connection(self._host, self._port)
+                idle = self._kept_connection()
+                reader, writer = idle or await asyncio.open_connection(self._host, self._port)
                 try:
                     writer.write(raw)
                     answer = await _read_answer(reader, profile)
                 except (asyncio.IncompleteReadError, ConnectionError):
                     writer.close()
-                    if kept is None:
+                    if idle is None:
                         raise
                     continue  # the server closed a kept connection meanwhile; another one will do
                 except BaseException:
@@ -103,7 +105,7 @@ class Browser:
 
 
 def _request(
-    method: str, path: str, host: str, profile: Profile, body: bytes, headers: Mapping[str, str]
+    method: str, path: str, host: str, profile: ClientProfile, body: bytes, headers: Mapping[str, str]
 ) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", f"host: {host}", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (profile.headers | dict(headers)).items()]
@@ -112,7 +114,7 @@ def _request(
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def _read_answer(reader: asyncio.StreamReader, profile: Profile) -> Answer:
+async def _read_answer(reader: asyncio.StreamReader, profile: ClientProfile) -> HttpReply:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers: dict[str, str] = {}
     for line in head[1:]:
@@ -123,7 +125,7 @@ async def _read_answer(reader: asyncio.StreamReader, profile: Profile) -> Answer
         headers[name] = value
     size = int(headers.get("content-length", "0"))
     body = await reader.readexactly(size) if size else b""
-    return Answer(int(head[0].split(" ", 2)[1]), headers, body)
+    return HttpReply(int(head[0].split(" ", 2)[1]), headers, body)
 
 
 _CSRF: Final = re.compile(r'<meta name="csrf-token" content="([^"]+)">')
@@ -137,24 +139,24 @@ NEXT_STATUSES: Final = {
 _TRIES: Final = 100
 
 
-def expect(answer: Answer, status: int, what: str) -> Answer:
-    """The answer, if it has the status that it should have.
+def expect(answer: HttpReply, status: int, what: str) -> HttpReply:
+    """Return the answer if it has the expected status.
 
     Raises:
         Unexpected: another one, with the beginning of what the server said.
     """
     if answer.status != status:
-        raise Unexpected(f"{what}: {answer.status} instead of {status}: {answer.body[:200]!r}")
+        raise UnexpectedReply(f"{what}: {answer.status} instead of {status}: {answer.body[:200]!r}")
     return answer
 
 
-class Desk:
-    """One member's browser; it signs in when it is first needed."""
+class MemberSession:
+    """A member's session in the browser; it signs in before its first request."""
 
-    def __init__(self, browser: Browser, login: Login) -> None:
+    def __init__(self, browser: HttpClient, login: Login) -> None:
         self._browser = browser
         self._login = login
-        self._profile = Profile()
+        self._profile = ClientProfile()
         self._signing_in = asyncio.Lock()
         self._signed_in = False
 
@@ -175,18 +177,18 @@ class Desk:
         """Give a share of the leads of each status their next one; say how many."""
         await self._sign_in()
         moved = 0
-        for seen, choices in reversed(NEXT_STATUSES.items()):
-            page = await self._browser.get(f"/leads/rows?status={seen}&sort=created", self._profile)
-            found = dict.fromkeys(_LEADS.findall(expect(page, 200, "the leads").body.decode()))
-            for lead_id in found:
+        for current, choices in reversed(NEXT_STATUSES.items()):
+            page = await self._browser.get(f"/leads/rows?status={current}&sort=created", self._profile)
+            lead_ids = dict.fromkeys(_LEADS.findall(expect(page, 200, "the leads").body.decode()))
+            for lead_id in lead_ids:
                 if rng.random() < share:
                     words, weights = zip(*choices, strict=True)
-                    await self._move(lead_id, seen, rng.choices(words, weights)[0])
+                    await self._move(lead_id, current, rng.choices(words, weights)[0])
                     moved += 1
         return moved
 
-    async def _move(self, lead_id: str, seen: str, status: str) -> None:
-        values = {"status": status, "seen": seen}
+    async def _move(self, lead_id: str, current: str, status: str) -> None:
+        values = {"status": status, "seen": current}
         answer = await self._browser.post_form(f"/leads/{lead_id}/status", self._profile, values)
         if answer.status != 409:  # somebody else at the desk was faster
             expect(answer, 303, "a status")
@@ -205,5 +207,5 @@ class Desk:
         page = expect(await self._browser.get(path, self._profile), 200, path).body.decode()
         match = _CSRF.search(page)
         if match is None:
-            raise Unexpected(f"{path}: there is no CSRF token")
+            raise UnexpectedReply(f"{path}: there is no CSRF token")
         self._profile.headers["x-csrf-token"] = match[1]

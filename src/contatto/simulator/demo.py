@@ -30,19 +30,19 @@ from contatto.simulator.crms.self_hosted import (
     ODOO_USER,
     OdooFake,
 )
-from contatto.simulator.crms.server import Asked, StoredRecord
-from contatto.simulator.world import World
+from contatto.simulator.crms.server import StoredRecord, VendorRequest
+from contatto.simulator.world import DemoWorld
 
 NOTES: Final = "demo.json"
 LOG: Final = "demo.log"
 CRM: Final = "crm.json"
 _LOCK: Final = "demo.lock"
 _DATABASE: Final = "contatto.sqlite3"
-_OURS: Final = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", KEY_FILE, CRM, NOTES, LOG)
+_DEMO_FILES: Final = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", KEY_FILE, CRM, NOTES, LOG)
 
 
-class HomeState(StrEnum):
-    """What is in the folder."""
+class FolderState(StrEnum):
+    """State of a demo's folder."""
 
     EMPTY = "empty"
     SEEDING = "seeding"
@@ -50,18 +50,18 @@ class HomeState(StrEnum):
     READY = "ready"
 
 
-class Occupied(Exception):
-    """The folder cannot be used: something else lives in it, or another demo runs there."""
+class FolderInUse(Exception):
+    """A folder with another installation, or with a demo that runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Notes:
-    state: HomeState
-    world: World | None
+    state: FolderState
+    world: DemoWorld | None
 
 
-class Home:
-    """One folder. It is only ever emptied of what a demo made itself."""
+class DemoFolder:
+    """The folder of a demo; clearing removes only what a demo made."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -87,14 +87,14 @@ class Home:
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             connection.close()
-            raise Occupied(f"Another demo runs in {self.folder}.") from error
+            raise FolderInUse(f"Another demo runs in {self.folder}.") from error
         try:
             yield
         finally:
             connection.close()
 
-    def look(self) -> tuple[HomeState, World | None]:
-        """What is here.
+    def read_state(self) -> tuple[FolderState, DemoWorld | None]:
+        """Return the state of the folder, and the world in it.
 
         Raises:
             Occupied: a database that no demo made, or notes that cannot be read.
@@ -102,25 +102,27 @@ class Home:
         path = self.folder / NOTES
         if not path.exists():
             if (self.folder / _DATABASE).exists():
-                raise Occupied(f"{self.folder} holds an installation that is no demo; choose another folder.")
-            return HomeState.EMPTY, None
+                raise FolderInUse(
+                    f"{self.folder} holds an installation that is no demo; choose another folder."
+                )
+            return FolderState.EMPTY, None
         try:
             notes = msgspec.json.decode(path.read_bytes(), type=_Notes)
         except msgspec.MsgspecError:
             return (
-                HomeState.SEEDING,
+                FolderState.SEEDING,
                 None,
             )  # of another release, or cut off: it can be built anew, not gone on with
-        if notes.world is None or notes.state is not HomeState.READY:
-            return HomeState.SEEDING, None
-        return HomeState.READY, notes.world
+        if notes.world is None or notes.state is not FolderState.READY:
+            return FolderState.SEEDING, None
+        return FolderState.READY, notes.world
 
-    def note(self, state: HomeState, world: World | None) -> None:
+    def write_state(self, state: FolderState, world: DemoWorld | None) -> None:
         write_private(self.folder / NOTES, _Notes(state, world))
 
     def clear(self) -> None:
-        """Remove what a demo made here; its notes go last, so a removal that was cut off is finished."""
-        for name in sorted(_OURS, key=lambda each: each == NOTES):
+        """Remove the demo's files; the notes go last, so that an interrupted removal is finished."""
+        for name in sorted(_DEMO_FILES, key=lambda file_name: file_name == NOTES):
             (self.folder / name).unlink(missing_ok=True)
 
 
@@ -140,7 +142,7 @@ PLATFORM_PATH: Final = "/simulated/tiktok"
 
 
 async def take_message(request: Request) -> Response:
-    """Take a message; nobody reads it, and nobody answers."""
+    """Accept a message, and answer with its new id."""
     message = {"message": {"message_id": new_id()}}
     return JSONResponse({"code": 0, "message": "OK", "request_id": new_id(), "data": message})
 
@@ -159,31 +161,32 @@ _ACTS_IN: Final = 4
 _NEXT: Final = {"New": "Qualified", "Qualified": "Won"}
 
 
-class _Kept(msgspec.Struct):
-    """What the file of the CRM holds."""
+class _CrmFile(msgspec.Struct):
+    """Content of the CRM's file."""
 
     ticks: int
     records: dict[str, StoredRecord]
 
 
 class LinkedCrm:
-    """The records, the address that the connector speaks to, and those who work there."""
+    """The demo's Odoo: its records, its route, and the sales team that works in it."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._vendor = OdooFake()
         self._saved = 0
         with suppress(OSError, msgspec.MsgspecError):  # else it is a new CRM, and leads come again
-            kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
-            self._vendor.crm.ticks, self._vendor.crm.records = kept.ticks, kept.records
+            saved = msgspec.json.decode(file.read_bytes(), type=_CrmFile)
+            self._vendor.crm.ticks, self._vendor.crm.records = saved.ticks, saved.records
         self.route = Route(f"{CRM_PATH}/{{path:path}}", self.answer, methods=["POST"])
 
     async def answer(self, request: Request) -> Response:
-        """Answer as Odoo does."""
         path = f"/{request.path_params['path']}"
-        asked = Asked("POST", path, request.query_params, request.headers, await request.body())
-        answered = self._vendor.answer(asked)
-        return JSONResponse(answered.body, answered.status)
+        vendor_request = VendorRequest(
+            "POST", path, request.query_params, request.headers, await request.body()
+        )
+        response = self._vendor.answer(vendor_request)
+        return JSONResponse(response.body, response.status)
 
     def link(self, tx: Tx, business_id: str, base_url: str, allowed: tuple[str, ...]) -> Target:
         """Link it to a business, or again after the demo has moved to another port."""
@@ -193,15 +196,11 @@ class LinkedCrm:
                 if target.address != address:
                     reconnect_target(tx, target, address, target.settings, allowed)
                 return target
-        given = {
-            "database": ODOO_DATABASE,
-            "user": ODOO_USER,
-            "password": ODOO_KEY,
-        }
-        return link_crm(tx, business_id, NewTarget("odoo", NAME, address, given), allowed)
+        credentials = {"database": ODOO_DATABASE, "user": ODOO_USER, "password": ODOO_KEY}
+        return link_crm(tx, business_id, NewTarget("odoo", NAME, address, credentials), allowed)
 
     async def work(self, rng: random.Random) -> None:
-        """Move a record on now and then, as people of the sales team do; keep what is there in the file."""
+        """Move a record on now and then, as a sales team does, and save the records."""
         while True:
             await asyncio.sleep(_LOOKS_EVERY_S)
             if rng.randrange(_ACTS_IN) == 0:
@@ -209,19 +208,21 @@ class LinkedCrm:
             self.save()
 
     def move_on(self, rng: random.Random) -> None:
-        """One record goes to its next stage; what was won has a value."""
-        open_ones = [each for each in self._vendor.crm.live() if each.values.get(ODOO_STAGE, "New") in _NEXT]
+        """Move one record to its next stage; a won one has a value."""
+        open_ones = [
+            record for record in self._vendor.crm.live() if record.values.get(ODOO_STAGE, "New") in _NEXT
+        ]
         if not open_ones:
             return
         record = rng.choice(open_ones)
         record.values[ODOO_STAGE] = _NEXT[record.values.get(ODOO_STAGE, "New")]
         if record.values[ODOO_STAGE] == "Won":
             record.values[ODOO_REVENUE] = str(rng.randrange(40, 160) * 100)
-        record.changed_at = self._vendor.crm.now()
+        record.changed_at = self._vendor.crm.next_time()
 
     def save(self) -> None:
-        """Keep the records, if something was changed since the last time."""
+        """Save the records if they have changed."""
         crm = self._vendor.crm
         if crm.ticks != self._saved:
-            write_private(self._file, _Kept(crm.ticks, crm.records))
+            write_private(self._file, _CrmFile(crm.ticks, crm.records))
             self._saved = crm.ticks

@@ -76,9 +76,15 @@ from contatto.reports.actions.counting import DayCounter
 from contatto.reports.actions.overview import load_overview
 from contatto.reports.rules.queries import OverviewQuery, Period
 from contatto.simulator.browser import NEXT_STATUSES
-from contatto.simulator.people import Line, Look, Visitor
-from contatto.simulator.traffic import opened_from_ad, received_message, sent_message, thread_of, wanted_ad
-from contatto.simulator.world import TIMEZONE, World, build_world, invent_logins, plan_paper
+from contatto.simulator.people import AdMoment, ChatLine, PlannedVisitor
+from contatto.simulator.traffic import (
+    build_ad_request,
+    opened_from_ad,
+    received_message,
+    sent_message,
+    thread_of,
+)
+from contatto.simulator.world import TIMEZONE, DemoWorld, build_world, invent_logins, plan_form_entry
 from contatto.ui.sessions import VISITOR_KEY, new_visitor, public_id
 
 STEP_S: Final = 600.0
@@ -113,24 +119,20 @@ class _Chat:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """A moment at which a visitor may see an ad."""
-
-    visitor: Visitor
-    look: Look
+    visitor: PlannedVisitor
+    look: AdMoment
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """An ad that a visitor was shown."""
-
     record: Record
     candidate: Candidate
     sight: _Sight
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class HistoryStage:
     """Installation on which a history is played: its storage, the clock of it, and the work of its worker."""
 
     db: Database
@@ -141,7 +143,7 @@ class Stage:
 class History:
     """Traffic of a world; people count their time from where the clock stands."""
 
-    def __init__(self, stage: Stage, world: World, people: Sequence[Visitor]) -> None:
+    def __init__(self, stage: HistoryStage, world: DemoWorld, people: Sequence[PlannedVisitor]) -> None:
         self._db, self._clock, installation = stage.db, stage.clock, stage.installation
         self._world, self._starts_at = world, stage.clock.moment
         self._business_id = world.business_id
@@ -178,7 +180,7 @@ class History:
         counter = DayCounter()
         await PeriodicCount(0.0, counter.start_over, counter.read_next).run(self._db)
 
-    def list_staying(self) -> list[Visitor]:
+    def list_staying(self) -> list[PlannedVisitor]:
         """Return those people who tapped no ad."""
         return [visitor for number, visitor in enumerate(self._people) if number not in self._tapped]
 
@@ -248,7 +250,7 @@ class History:
         visitor, ts = sight.visitor, micros(sight.at)
         log.learn_until(ts)
         self._replica.set_multipliers(log.list_multipliers())
-        request = wanted_ad(self._world, visitor, sight.look)
+        request = build_ad_request(self._world, visitor, sight.look)
         viewer, trial = NOBODY, 0
         if request.has_consent:
             viewer = tx.vault.named_id(self._business_id, f"delivery:{visitor.viewer_id}")
@@ -294,7 +296,7 @@ class History:
         return impression, [Tap(rules.impression_of(touch, click), viewer)]
 
     def _tiktok_events(
-        self, visitor: Visitor, ad: MeasuredAd, lines: tuple[Line, ...], at: datetime
+        self, visitor: PlannedVisitor, ad: MeasuredAd, lines: tuple[ChatLine, ...], at: datetime
     ) -> Iterator[_Event]:
         thread = thread_of(self._world, visitor)
         referral = opened_from_ad(
@@ -310,10 +312,15 @@ class History:
             yield self._read(conversation_id, at)
 
     def _web_events(
-        self, visitor: Visitor, account: ChannelAccount, person: str, lines: tuple[Line, ...], at: datetime
+        self,
+        visitor: PlannedVisitor,
+        account: ChannelAccount,
+        person: str,
+        lines: tuple[ChatLine, ...],
+        at: datetime,
     ) -> Iterator[_Event]:
         conversation_id = conversation_id_of(account, person)
-        paper = plan_paper(visitor, lines)
+        paper = plan_form_entry(visitor, lines)
         for number, line in enumerate(lines):
             at += timedelta(seconds=line.after_s)
             if line.from_business:
@@ -395,15 +402,15 @@ class GoalResult:
 
 @dataclass(frozen=True, slots=True)
 class MadeHistory:
-    """A world with its history; ``staying`` are those who tapped no ad."""
+    """A world with its history; ``staying`` are people who tapped no ad."""
 
-    world: World
+    world: DemoWorld
     results: list[GoalResult]
-    staying: list[Visitor]
+    staying: list[PlannedVisitor]
 
 
 def make_history(
-    stage: Stage, seed: int, people: Sequence[Visitor], until: datetime,
+    stage: HistoryStage, seed: int, people: Sequence[PlannedVisitor], until: datetime,
     show: ShowProgress = lambda _: None,
 ) -> MadeHistory:  # fmt: skip
     """Make a world in an empty installation, and play its history; the same seed gives the same one.
@@ -425,7 +432,7 @@ def make_history(
     return MadeHistory(world, results, history.list_staying())
 
 
-def load_results(tx: Tx, world: World) -> list[GoalResult]:
+def load_results(tx: Tx, world: DemoWorld) -> list[GoalResult]:
     """Read the results of each goal so far."""
     (account,) = list_ad_accounts(tx, BusinessId(world.business_id))
     states = {state.number: state for state in list_states(tx, world.business_id)}

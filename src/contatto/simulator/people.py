@@ -12,8 +12,8 @@ from typing import Final
 from contatto.channels.model import Platform
 
 
-class Wish(StrEnum):
-    """What brings a person to an ad; no publisher sees it."""
+class Intent(StrEnum):
+    """Reason of a person to look at an ad; no publisher sees it."""
 
     PLAN = "plan"
     """They are about to buy a kitchen."""
@@ -23,7 +23,7 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a publisher knows of a person who agreed to be known."""
+    """A publisher's knowledge of a person who gave consent."""
 
     age: int
     device: str
@@ -36,17 +36,17 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Appeal:
-    """How an ad speaks to people: by what it multiplies how likely they tap, and how likely they share."""
+    """Effect of an ad: factors of how likely people tap, and how likely they share."""
 
-    taps: dict[Wish, float]
+    taps: dict[Intent, float]
     shares: float
 
 
-OFFER: Final = Appeal({Wish.PLAN: 1.3, Wish.LOOK: 0.7}, 1.15)
+OFFER: Final = Appeal({Intent.PLAN: 1.3, Intent.LOOK: 0.7}, 1.15)
 """It promises a price, a visit, an answer in a day."""
-STORY: Final = Appeal({Wish.PLAN: 0.8, Wish.LOOK: 1.3}, 0.9)
+STORY: Final = Appeal({Intent.PLAN: 0.8, Intent.LOOK: 1.3}, 0.9)
 """It shows how a kitchen became another."""
-P_SHARE: Final = {Wish.PLAN: 0.66, Wish.LOOK: 0.18}
+P_SHARE: Final = {Intent.PLAN: 0.66, Intent.LOOK: 0.18}
 """How many of those who chat share a contact detail, whatever the ad."""
 P_CONSENT: Final = 0.9
 _USUAL_FLOOR: Final = 40_000_000
@@ -61,12 +61,12 @@ def draw_traits(rng: random.Random) -> Traits:
     return Traits(rng.randint(19, 68), device, (rng.choice(_TOPICS),))
 
 
-def draw_wish(rng: random.Random, traits: Traits) -> Wish:
-    """Those who follow renovation or have a new home plan one much more often, and more so past thirty."""
+def draw_intent(rng: random.Random, traits: Traits) -> Intent:
+    """Draw an intent: followers of renovation plan a kitchen more often, and more so past thirty."""
     chance = 0.08
     if traits.is_keen:
         chance = 0.8 if traits.age >= 30 else 0.45
-    return Wish.PLAN if rng.random() < chance else Wish.LOOK
+    return Intent.PLAN if rng.random() < chance else Intent.LOOK
 
 
 def draw_floor(rng: random.Random, traits: Traits) -> int:
@@ -76,8 +76,8 @@ def draw_floor(rng: random.Random, traits: Traits) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
-    """How mobile numbers look in a country: code, trunk prefix, first digits, lengths of the groups."""
+class PhoneMarket:
+    """Form of mobile numbers: country code, trunk prefix, first digits, lengths of the groups."""
 
     code: str
     trunk: str
@@ -86,12 +86,12 @@ class Market:
 
 
 MARKETS: Final = {
-    "SG": Market("65", "", ("81", "82", "83", "91", "92", "93", "96", "97"), (4, 4)),
-    "MY": Market("60", "0", ("122", "133", "163", "174", "192"), (2, 3, 4)),
-    "ID": Market("62", "0", ("812", "813", "821", "852"), (3, 4, 4)),
-    "TH": Market("66", "0", ("81", "86", "89", "95"), (2, 3, 4)),
-    "VN": Market("84", "0", ("90", "91", "93", "97"), (2, 3, 4)),
-    "PH": Market("63", "0", ("917", "918", "927", "928"), (3, 3, 4)),
+    "SG": PhoneMarket("65", "", ("81", "82", "83", "91", "92", "93", "96", "97"), (4, 4)),
+    "MY": PhoneMarket("60", "0", ("122", "133", "163", "174", "192"), (2, 3, 4)),
+    "ID": PhoneMarket("62", "0", ("812", "813", "821", "852"), (3, 4, 4)),
+    "TH": PhoneMarket("66", "0", ("81", "86", "89", "95"), (2, 3, 4)),
+    "VN": PhoneMarket("84", "0", ("90", "91", "93", "97"), (2, 3, 4)),
+    "PH": PhoneMarket("63", "0", ("917", "918", "927", "928"), (3, 3, 4)),
 }
 """Source: national numbering plans, mobile ranges in wide use."""
 
@@ -100,14 +100,14 @@ _DOMAINS: Final = ("example.com", "example.net", "example.org", "mail.example.co
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact detail as it is known (``value``: E.164 or an address) and as it is typed (``shown``)."""
+    """A contact detail: ``value`` is E.164 or an address, ``shown`` is how it is typed."""
 
     value: str
     shown: str
 
 
 def phone(rng: random.Random, country: str, account_country: str) -> Contact:
-    """A mobile number of a country.
+    """Draw a mobile number of a country.
 
     People write it as at home when the business is at home there too, else with the country code.
     """
@@ -127,20 +127,20 @@ def phone(rng: random.Random, country: str, account_country: str) -> Contact:
 
 
 def email(rng: random.Random, owner: str) -> Contact:
-    """An address at an example domain, made of the owner's handle."""
+    """Draw an address at an example domain, made of the owner's handle."""
     address = f"{owner.replace('_', rng.choice(('.', '_', '')))}@{rng.choice(_DOMAINS)}"
     return Contact(address, address)
 
 
 @cache
 def phrases_of(language: str) -> dict[str, list[str]]:
-    """The lines of a language by their kind, such as ``openers`` or ``phones``."""
+    """Return the lines of a language by kind, such as ``openers`` or ``phones``."""
     text = (files("contatto.simulator") / "lines" / f"{language}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
 def say(rng: random.Random, language: str, kind: str, contact: str = "") -> str:
-    """One line of a kind, with a contact detail or with digits that reach nobody put in."""
+    """Draw a line of a kind, and put in a contact detail or unused digits."""
     line = rng.choice(phrases_of(language)[kind])
     while "{n}" in line:
         line = line.replace("{n}", str(rng.randint(12, 4_800)), 1)
@@ -148,7 +148,7 @@ def say(rng: random.Random, language: str, kind: str, contact: str = "") -> str:
 
 
 def handle(rng: random.Random) -> str:
-    """A handle such as ``sunny_kettle41``."""
+    """Draw a handle such as ``sunny_kettle41``."""
     words = phrases_of("words")
     return f"{rng.choice(words['first'])}_{rng.choice(words['second'])}{rng.randint(1, 99)}"
 
@@ -179,10 +179,10 @@ _MOST_APPEAL: Final = max(*OFFER.taps.values(), *STORY.taps.values())
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A message: seconds after the one before it, its text, and what contact detail it shares, if any.
+class ChatLine:
+    """A message: seconds after the one before it, its text, and the contact detail that it shares.
 
-    A ``sharing`` line belongs to the part in which contact details are asked for and given.
+    A ``sharing`` line belongs to the part from the question for contact details to the thanks.
     """
 
     after_s: float
@@ -193,7 +193,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class AdMoment:
     """A moment at which an ad may be shown.
 
     Attributes:
@@ -208,10 +208,10 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class PlannedVisitor:
     """A person and the plan of a visit.
 
-    A publisher knows the ``traits`` of people with ``consent``, and the ``wish`` of nobody. ``reserve`` is
+    A publisher knows the ``traits`` of people with ``consent``, and never the ``intent``. ``reserve`` is
     their reluctance to share a contact detail, from 0 to 1. With ``twice`` or ``disorderly`` the platform
     delivers their messages badly.
     """
@@ -221,35 +221,35 @@ class Visitor:
     language: str
     country: str
     platform: Platform
-    looks: tuple[Look, ...]
+    looks: tuple[AdMoment, ...]
     traits: Traits
-    wish: Wish
+    intent: Intent
     consent: bool
     tap_after_s: float
-    lines: tuple[Line, ...]
+    lines: tuple[ChatLine, ...]
     reserve: float
     twice: bool
     disorderly: bool
 
-    def moved(self, by_s: float) -> "Visitor":
+    def moved(self, by_s: float) -> "PlannedVisitor":
         """Return the same plan, some seconds later."""
         return replace(self, looks=tuple(replace(look, at_s=look.at_s + by_s) for look in self.looks))
 
-    def from_moment(self, at_s: float) -> "Visitor":
+    def from_moment(self, at_s: float) -> "PlannedVisitor":
         """Return the same plan without the looks before a moment."""
         return replace(self, looks=tuple(look for look in self.looks if look.at_s >= at_s))
 
-    def taps(self, look: Look, appeal: Appeal) -> bool:
+    def taps(self, look: AdMoment, appeal: Appeal) -> bool:
         """Report whether this person taps an ad of this appeal."""
-        return look.laziness < _P_TAP * appeal.taps[self.wish]
+        return look.laziness < _P_TAP * appeal.taps[self.intent]
 
-    def lines_after(self, appeal: Appeal) -> tuple[Line, ...]:
+    def lines_after(self, appeal: Appeal) -> tuple[ChatLine, ...]:
         """Return what this person writes and is answered after such an ad."""
-        shares = self.reserve < P_SHARE[self.wish] * appeal.shares
+        shares = self.reserve < P_SHARE[self.intent] * appeal.shares
         return tuple(line for line in self.lines if shares or not line.sharing)
 
 
-def plan_people(seed: int, count: int, span_s: float) -> list[Visitor]:
+def plan_people(seed: int, count: int, span_s: float) -> list[PlannedVisitor]:
     """Plan everybody who is offered an ad within a span, by the first moment.
 
     Args:
@@ -274,21 +274,21 @@ def _plan_moments(rng: random.Random, span_s: float) -> list[float]:
     return sorted(moments)
 
 
-def _plan_visitor(rng: random.Random, span_s: float) -> Visitor:
+def _plan_visitor(rng: random.Random, span_s: float) -> PlannedVisitor:
     """Plan one person with all that they will do."""
     platform = Platform.WEBCHAT if rng.random() < 0.55 else Platform.TIKTOK
     names, weights = zip(*_COUNTRIES[platform], strict=True)
     country = rng.choices(names, weights)[0]
     name = handle(rng)
     traits = draw_traits(rng)
-    wish = draw_wish(rng, traits)
+    intent = draw_intent(rng, traits)
     looks = tuple(
-        Look(moment, draw_floor(rng, traits), rng.random()) for moment in _plan_moments(rng, span_s)
+        AdMoment(moment, draw_floor(rng, traits), rng.random()) for moment in _plan_moments(rng, span_s)
     )
     may_tap = any(look.laziness < _P_TAP * _MOST_APPEAL for look in looks)
     language = rng.choice(_LANGUAGES[country])
     who = _Speaker(rng, language, country, platform, name)
-    return Visitor(
+    return PlannedVisitor(
         viewer_id=_viewer_id(rng, platform),
         handle=name,
         language=language,
@@ -296,7 +296,7 @@ def _plan_visitor(rng: random.Random, span_s: float) -> Visitor:
         platform=platform,
         looks=looks,
         traits=traits,
-        wish=wish,
+        intent=intent,
         consent=rng.random() < P_CONSENT,
         tap_after_s=rng.uniform(2, 25),
         lines=tuple(_lines(who)) if may_tap else (),
@@ -319,13 +319,13 @@ class _Speaker:
     platform: Platform
     handle: str
 
-    def say(self, kind: str, *, from_business: bool = False, contact: Contact | None = None) -> Line:
+    def say(self, kind: str, *, from_business: bool = False, contact: Contact | None = None) -> ChatLine:
         pause = self.rng.uniform(40, 400) if from_business else self.rng.uniform(8, 150)
         text = say(self.rng, self.language, kind, contact.shown if contact else "")
-        return Line(pause, text, from_business, contact.value if contact else "")
+        return ChatLine(pause, text, from_business, contact.value if contact else "")
 
 
-def _lines(who: _Speaker) -> list[Line]:
+def _lines(who: _Speaker) -> list[ChatLine]:
     rng = who.rng
     if rng.random() >= _P_CHAT:
         return []
@@ -340,8 +340,8 @@ def _lines(who: _Speaker) -> list[Line]:
     return lines + [replace(line, sharing=True) for line in _sharing(who)]
 
 
-def _sharing(who: _Speaker) -> list[Line]:
-    """From the question for a contact to the thanks for it; some share two, some the same one twice."""
+def _sharing(who: _Speaker) -> list[ChatLine]:
+    """Plan the lines from the question for a contact to the thanks; some share two contacts."""
     rng = who.rng
     lines = [who.say("asks", from_business=True)] if rng.random() < 0.7 else []
     number = phone(rng, who.country, HOME[who.platform])

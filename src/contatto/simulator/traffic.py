@@ -18,15 +18,15 @@ from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.clock import Clock
 from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
-from contatto.simulator.browser import Browser, Desk, Profile, expect
-from contatto.simulator.people import Line, Look, Visitor, plan_people
-from contatto.simulator.world import Paper, World, plan_paper
+from contatto.simulator.browser import ClientProfile, HttpClient, MemberSession, expect
+from contatto.simulator.people import AdMoment, ChatLine, PlannedVisitor, plan_people
+from contatto.simulator.world import DemoWorld, FormEntry, plan_form_entry
 from contatto.ui.sessions import VISITOR_KEY, Carrier, cookie_name, open_visitor, public_id
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """Between whom: the app, the business's open id and handle, the person's open id and handle."""
+    """Parties of a thread: app, business (open id, handle) and person (open id, handle)."""
 
     app_id: str
     business_open_id: str
@@ -40,26 +40,26 @@ class Thread:
 
 
 def received_message(thread: Thread, message_id: str, text: str, at_ms: int) -> bytes:
-    """The person wrote to the business."""
+    """Return the webhook for a message of the person."""
     content = _between(thread, at_ms, from_person=True) | _text(message_id, text)
     return _envelope(thread, "im_receive_msg", content, at_ms)
 
 
 def sent_message(thread: Thread, message_id: str, text: str, at_ms: int) -> bytes:
-    """The business wrote to the person, in the platform's own app."""
+    """Return the webhook for a message that the business wrote in the platform's app."""
     content = _between(thread, at_ms, from_person=False) | _text(message_id, text)
     return _envelope(thread, "im_send_msg", content, at_ms)
 
 
 def opened_from_ad(thread: Thread, advertiser_id: str, ad_id: str, ad_name: str, at_ms: int) -> bytes:
-    """The person opened the chat by a tap on an ad."""
+    """Return the webhook for a chat that was opened by a tap on an ad."""
     ad = {"advertiser_id": advertiser_id, "ad_id": ad_id, "ad_name": ad_name, "timestamp": at_ms}
     content = _between(thread, at_ms, from_person=True) | {"referral": {"source": "ad", "ad": ad}}
     return _envelope(thread, "im_referral_msg", content, at_ms)
 
 
 def read_by_person(thread: Thread, at_ms: int) -> bytes:
-    """The person has read all up to a moment."""
+    """Return the webhook for a read receipt of the person."""
     content = _between(thread, at_ms, from_person=True) | {"read": {"last_read_timestamp": at_ms}}
     return _envelope(thread, "im_mark_read_msg", content, at_ms)
 
@@ -100,7 +100,7 @@ _SHEET: Final = re.compile(r'data-(page|opening|language)="([^"]*)"')
 
 
 class Timeline(Protocol):
-    """How time passes for people: at once in history, really when live."""
+    """Passing of time for visitors: at once in history, real when live."""
 
     async def until(self, at_s: float) -> None:
         """Wait for a moment, in seconds from the beginning."""
@@ -108,8 +108,8 @@ class Timeline(Protocol):
 
 
 @dataclass(slots=True)
-class Tally:
-    """How much was played so far."""
+class VisitTally:
+    """Counts of events played so far."""
 
     people: int = 0
     views: int = 0
@@ -122,8 +122,8 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What one person who tapped an ad really did; the platform must find the same."""
+class VisitTruth:
+    """True actions of a person who tapped an ad; the platform must find the same."""
 
     person: str
     """Who that is on the platform, or in our own chat."""
@@ -134,21 +134,21 @@ class Truth:
 
 
 @dataclass(slots=True)
-class Street:
-    """The people's side of the world, and the record of what they did."""
+class VisitPlayer:
+    """Player of visits, with the record of their events."""
 
-    browser: Browser
-    world: World
-    desk: Desk
+    browser: HttpClient
+    world: DemoWorld
+    desk: MemberSession
     clock: Clock
     vault: Vault
     """Lets the players know who is who in our own chat: the server gives them no more than anybody else."""
-    tally: Tally = field(default_factory=Tally)
-    truth: list[Truth] = field(default_factory=list)
+    tally: VisitTally = field(default_factory=VisitTally)
+    truth: list[VisitTruth] = field(default_factory=list)
 
-    async def visit(self, visitor: Visitor, time: Timeline) -> None:
+    async def visit(self, visitor: PlannedVisitor, time: Timeline) -> None:
         """Play one person from the first ad to the last message."""
-        profile = Profile()
+        profile = ClientProfile()
         self.tally.people += 1
         for look in visitor.looks:
             await time.until(look.at_s)
@@ -158,14 +158,19 @@ class Street:
                 return
 
     async def _tap(
-        self, visitor: Visitor, look: Look, served: dict[str, str], profile: Profile, time: Timeline
+        self,
+        visitor: PlannedVisitor,
+        look: AdMoment,
+        served: dict[str, str],
+        profile: ClientProfile,
+        time: Timeline,
     ) -> None:
         appeal = self.world.ad(served["ad_id"]).appeal
         moment = look.at_s + visitor.tap_after_s
         await time.until(moment)
         self.tally.taps += 1
         lines = visitor.lines_after(appeal)
-        paper = plan_paper(visitor, lines)
+        paper = plan_form_entry(visitor, lines)
         if visitor.platform is Platform.TIKTOK:
             await _TikTokVisit(self, visitor, served, lines, []).chat(time, moment)
             person = visitor.viewer_id
@@ -175,14 +180,16 @@ class Street:
             person = visit.person
         chatted = any(not line.from_business for line in lines)
         self.tally.chats += chatted
-        told = [line.contact for line in lines if line.contact] + list(paper.contacts if paper else ())
-        contacts = tuple(dict.fromkeys(told))
-        self.truth.append(Truth(person, visitor.platform, served["ad_id"], chatted, contacts))
+        shared = [line.contact for line in lines if line.contact] + list(paper.contacts if paper else ())
+        contacts = tuple(dict.fromkeys(shared))
+        self.truth.append(VisitTruth(person, visitor.platform, served["ad_id"], chatted, contacts))
 
-    async def _see_ad(self, visitor: Visitor, look: Look, profile: Profile) -> dict[str, str] | None:
-        """Ask for an ad as a publisher does, and look at it; None when there is none to show."""
-        body = msgspec.json.encode(body_of(wanted_ad(self.world, visitor, look)))
-        publisher = Profile(headers={"access-token": self.world.access_token})
+    async def _see_ad(
+        self, visitor: PlannedVisitor, look: AdMoment, profile: ClientProfile
+    ) -> dict[str, str] | None:
+        """Request an ad as a publisher does, and view it; return None if none is shown."""
+        body = msgspec.json.encode(encode_ad_request(build_ad_request(self.world, visitor, look)))
+        publisher = ClientProfile(headers={"access-token": self.world.access_token})
         answer = await self.browser.post_json("/delivery/decide", publisher, body)
         expect(answer, 200, "an ad decision")
         served: dict[str, str] | None = msgspec.json.decode(answer.body)["ad"]
@@ -197,13 +204,13 @@ class Street:
 
 @dataclass(frozen=True, slots=True)
 class _WebVisit:
-    """A chat on our own page: the tap link, the page, its own API, and for some the form beside it."""
+    """A chat on our own page: tap link, page, chat API, and for some people the form."""
 
-    street: Street
-    visitor: Visitor
+    street: VisitPlayer
+    visitor: PlannedVisitor
     served: dict[str, str]
-    plan: tuple[tuple[Line, ...], Paper | None]
-    profile: Profile
+    plan: tuple[tuple[ChatLine, ...], FormEntry | None]
+    profile: ClientProfile
 
     async def chat(self, time: Timeline, moment: float) -> None:
         browser = self.street.browser
@@ -224,13 +231,13 @@ class _WebVisit:
                 await self._fill_in(page, opened.body.decode(), paper)
                 paper = None
 
-    async def _say(self, page: str, message_id: str, line: Line) -> None:
+    async def _say(self, page: str, message_id: str, line: ChatLine) -> None:
         body = msgspec.json.encode({"client_message_id": message_id, "text": line.text})
         for _ in range(2 if self.visitor.twice else 1):
             answer = await self.street.browser.post_json(f"{page}/messages", self.profile, body)
             expect(answer, 200, "a chat message")
 
-    async def _fill_in(self, page: str, shown: str, paper: Paper) -> None:
+    async def _fill_in(self, page: str, shown: str, paper: FormEntry) -> None:
         """Send the form that the chat page carries, as its script does: again when it was too fast."""
         about = dict(_SHEET.findall(shown))
         body = msgspec.json.encode(
@@ -253,7 +260,7 @@ class _WebVisit:
 
     @property
     def person(self) -> str:
-        """The public id of the identity that the tap gave to this browser."""
+        """Return the public id of the visitor that the tap gave to this browser."""
         place = self.street.world.accounts[Platform.WEBCHAT].id
         vault, cookie = self.street.vault, self.profile.cookies[cookie_name(place)]
         secret = open_visitor(cookie, place, Carrier.COOKIE, vault.signer(VISITOR_KEY))
@@ -265,12 +272,12 @@ class _WebVisit:
 
 @dataclass(frozen=True, slots=True)
 class _TikTokVisit:
-    """A chat in the platform's app, of which webhooks tell us: some twice, some late and in disorder."""
+    """A chat in the platform's app; its webhooks may come twice, late or in disorder."""
 
-    street: Street
-    visitor: Visitor
+    street: VisitPlayer
+    visitor: PlannedVisitor
     served: dict[str, str]
-    lines: tuple[Line, ...]
+    lines: tuple[ChatLine, ...]
     late: list[bytes]
 
     async def chat(self, time: Timeline, moment: float) -> None:
@@ -285,8 +292,10 @@ class _TikTokVisit:
             moment += line.after_s
             await time.until(moment)
             street.tally.messages += 1
-            made = sent_message if line.from_business else received_message
-            await self._tell(made(thread, f"{self.visitor.viewer_id}.{number}", line.text, street.at_ms()))
+            make_body = sent_message if line.from_business else received_message
+            await self._tell(
+                make_body(thread, f"{self.visitor.viewer_id}.{number}", line.text, street.at_ms())
+            )
         random.Random(self.visitor.viewer_id).shuffle(self.late)
         for body in self.late:
             await self._send(body)
@@ -305,17 +314,17 @@ class _TikTokVisit:
         for _ in range(2 if self.visitor.twice else 1):
             signature = sign_body(body, world.app_secret, self.street.at_ms() // 1000)
             headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
-            expect(await self.street.browser.post(path, Profile(), body, headers), 200, "a webhook")
+            expect(await self.street.browser.post(path, ClientProfile(), body, headers), 200, "a webhook")
             self.street.tally.webhooks += 1
 
 
-def thread_of(world: World, visitor: Visitor) -> Thread:
+def thread_of(world: DemoWorld, visitor: PlannedVisitor) -> Thread:
     """Return the thread of a person and the business in the platform's app."""
     account = world.accounts[Platform.TIKTOK]
     return Thread(world.app_id, account.external_id, account.handle, visitor.viewer_id, visitor.handle)
 
 
-def wanted_ad(world: World, visitor: Visitor, look: Look) -> AdRequest:
+def build_ad_request(world: DemoWorld, visitor: PlannedVisitor, look: AdMoment) -> AdRequest:
     """Return the request of a publisher with a place to sell, and its knowledge of the person."""
     request = AdRequest(
         visitor.viewer_id,
@@ -332,7 +341,7 @@ def wanted_ad(world: World, visitor: Visitor, look: Look) -> AdRequest:
     return replace(request, age=traits.age, device=traits.device, features=features)
 
 
-def body_of(request: AdRequest) -> dict[str, Any]:
+def encode_ad_request(request: AdRequest) -> dict[str, Any]:
     """Return a request for an ad as the body of `/delivery/decide`."""
     return {
         "viewer_id": request.viewer_id,
@@ -350,8 +359,8 @@ def body_of(request: AdRequest) -> dict[str, Any]:
 DAY_S: Final = 86_400.0
 
 
-class _Now:
-    """Time as it is; moments count from a beginning, which may lie days back."""
+class _WallClock:
+    """Real time; moments count from a beginning, which may lie days back."""
 
     def __init__(self, began_after_s: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -361,7 +370,9 @@ class _Now:
         await asyncio.sleep(max(0.0, self._began_at + at_s - self._loop.time()))
 
 
-async def play_live(street: Street, people: Sequence[Visitor], starts_at: datetime, days: int) -> None:
+async def play_live(
+    street: VisitPlayer, people: Sequence[PlannedVisitor], starts_at: datetime, days: int
+) -> None:
     """Play visits until cancelled: first the looks that remain of a plan, then new people without end.
 
     Args:
@@ -371,14 +382,14 @@ async def play_live(street: Street, people: Sequence[Visitor], starts_at: dateti
         days: how many days are planned at once.
     """
     since_s = (street.clock.now() - starts_at).total_seconds()
-    timeline = _Now(since_s)
+    timeline = _WallClock(since_s)
     async with asyncio.TaskGroup() as group:
         for visitor in list_coming(people, since_s, days):
             await timeline.until(visitor.looks[0].at_s)
             group.create_task(_visit_on_air(street, visitor, timeline))
 
 
-def list_coming(people: Sequence[Visitor], since_s: float, days: int) -> Iterator[Visitor]:
+def list_coming(people: Sequence[PlannedVisitor], since_s: float, days: int) -> Iterator[PlannedVisitor]:
     """Yield people from a moment on without end, by their next look."""
     seed, starts_s, span_s = 0, 0.0, days * DAY_S
     while True:
@@ -387,14 +398,14 @@ def list_coming(people: Sequence[Visitor], since_s: float, days: int) -> Iterato
         people = [visitor.moved(starts_s) for visitor in plan_people(seed, len(people), span_s)]
 
 
-def leave_out_past(people: Sequence[Visitor], since_s: float) -> list[Visitor]:
+def leave_out_past(people: Sequence[PlannedVisitor], since_s: float) -> list[PlannedVisitor]:
     """Return the people who have looks left, without those that are over."""
     coming = [visitor.from_moment(since_s) for visitor in people]
     remaining = [visitor for visitor in coming if visitor.looks]
     return sorted(remaining, key=lambda visitor: visitor.looks[0].at_s)
 
 
-async def _visit_on_air(street: Street, visitor: Visitor, timeline: Timeline) -> None:
+async def _visit_on_air(street: VisitPlayer, visitor: PlannedVisitor, timeline: Timeline) -> None:
     """Play a visit; one that fails, as when somebody paused all ads, must not end the show."""
     try:
         await street.visit(visitor, timeline)

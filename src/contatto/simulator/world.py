@@ -31,7 +31,7 @@ from contatto.forms.rules.drafts import change_content, edit_content
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal, TicketKind, TrackingTicket
 from contatto.measurement.rules import sign_ticket
-from contatto.simulator.people import HOME, OFFER, STORY, Appeal, Line, Visitor, email, phrases_of
+from contatto.simulator.people import HOME, OFFER, STORY, Appeal, ChatLine, PlannedVisitor, email, phrases_of
 
 P_FORM: Final = 0.6
 """How many of those who share a contact detail on our own page fill in the form too."""
@@ -74,8 +74,8 @@ _TYPED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Paper:
-    """What one person writes into the form, and the contact details that this tells."""
+class FormEntry:
+    """Answers of one person to the form, and the contact details in them."""
 
     answers: dict[str, Any]
     consents: tuple[str, ...]
@@ -83,7 +83,7 @@ class Paper:
 
 
 def publish_quote_form(tx: Tx, business_id: str, channel_account_id: str) -> FormVersion:
-    """Make the world's form as a member would, publish it, and show it in the chats of an account."""
+    """Create the world's form as a member would, publish it, and show it in an account's chats."""
     form = forms.create_form(tx, business_id, "Kitchen quote", country=HOME[Platform.WEBCHAT])
     content = form.draft
     for change in _CHANGES:
@@ -94,8 +94,8 @@ def publish_quote_form(tx: Tx, business_id: str, channel_account_id: str) -> For
     return version
 
 
-def plan_paper(visitor: Visitor, lines: tuple[Line, ...]) -> Paper | None:
-    """What a person fills in; the same person always the same, and most people nothing."""
+def plan_form_entry(visitor: PlannedVisitor, lines: tuple[ChatLine, ...]) -> FormEntry | None:
+    """Plan a person's form entry, the same each time; most people have none."""
     rng = random.Random(f"form of {visitor.viewer_id}")
     numbers = [line.contact for line in lines if line.contact.startswith("+")]
     if visitor.platform is not Platform.WEBCHAT or not numbers or rng.random() >= P_FORM:
@@ -111,7 +111,7 @@ def plan_paper(visitor: Visitor, lines: tuple[Line, ...]) -> Paper | None:
         "q5": str(rng.randint(2, 9)) if need == "a" else "",
     }
     news = ("c2",) if rng.random() < 0.4 else ()
-    return Paper(answers, ("c1", *news), (address.value, numbers[0]))
+    return FormEntry(answers, ("c1", *news), (address.value, numbers[0]))
 
 
 BUSINESS: Final = "Harbour Kitchens"
@@ -137,12 +137,7 @@ _WELCOME: Final = NewWelcome(
     ),
 )
 _ADS: Final = (
-    (
-        "Free measuring, oak",
-        "Free measuring this month",
-        "Send us a message, get a quote in a day.",
-        OFFER,
-    ),
+    ("Free measuring, oak", "Free measuring this month", "Send us a message, get a quote in a day.", OFFER),
     ("Small flat, big kitchen", "Big kitchen for a small flat", "Tell us your size, we send it.", OFFER),
     ("Sea green before and after", "From old to sea green", "Ask us anything about colours.", STORY),
     ("How long does it take?", "Done in 21 days", "Write to us: we show you every step.", STORY),
@@ -152,7 +147,7 @@ _ADS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who may sign in, with the password in clear: this is a world to play with."""
+    """Login of a member, with the password in clear: this is a demo."""
 
     role: str
     email: str
@@ -162,7 +157,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class AdOfWorld:
-    """An ad as people meet it; ``chat_path`` is its own tap link, which counts each person once a day."""
+    """An ad as people meet it; ``chat_path`` is its tap link, which counts each person once a day."""
 
     ad_id: str
     adgroup_id: str
@@ -179,7 +174,7 @@ class AdOfWorld:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class DemoWorld:
     """All that traffic and people need to know of the business."""
 
     business_id: str
@@ -204,28 +199,28 @@ class World:
 
     @property
     def chat_path(self) -> str:
-        """The tap link of an ad of goal Lead that leads to our own chat page."""
-        wanted = (Goal.LEAD, Platform.WEBCHAT)
-        return next(ad.chat_path for ad in self.ads if (ad.goal, ad.platform) == wanted)
+        """Return the tap link of an ad for leads that leads to our own chat page."""
+        target = (Goal.LEAD, Platform.WEBCHAT)
+        return next(ad.chat_path for ad in self.ads if (ad.goal, ad.platform) == target)
 
 
 def invent_logins() -> tuple[Login, ...]:
-    """Members with passwords of their own; hashing takes a while, so it is done outside of transactions."""
+    """Invent members with passwords; hashing is slow, so call it outside of transactions."""
     words = phrases_of("words")
 
     def password() -> str:
         parts = (secrets.choice(words["first"]), secrets.choice(words["second"]))
         return f"{parts[0]}-{parts[1]}-{secrets.randbelow(9_000) + 1_000}"
 
-    made: list[Login] = []
+    logins: list[Login] = []
     for role, _ in _MEMBERS:
         chosen = password()
-        made.append(Login(role, f"{role}@harbour.example.com", chosen, accounts.hash_password(chosen)))
-    return tuple(made)
+        logins.append(Login(role, f"{role}@harbour.example.com", chosen, accounts.hash_password(chosen)))
+    return tuple(logins)
 
 
-def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> World:
-    """Make the business with all that it needs, in one transaction and through the same actions as ever."""
+def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorld:
+    """Create the business and its ads in one transaction, through the same actions as ever."""
     business = accounts.create_business(tx, BUSINESS)
     for (role, name), login in zip(_MEMBERS, logins, strict=True):
         accounts.add_member(tx, business.id, NewMember(login.email, name, role, ""), login.password_hash)
@@ -238,7 +233,7 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> World:
     channels.set_access_token(tx, business.id, homes[Platform.TIKTOK].id, _secret())
     page_id = str(publish_quote_form(tx, business.id, homes[Platform.WEBCHAT].id).number)
     auto_message_id = str(create_welcome_message(tx, ad_account, _WELCOME).number)
-    return World(
+    return DemoWorld(
         business_id=business.id,
         business_name=business.name,
         advertiser_id=str(ad_account.number),
@@ -266,14 +261,11 @@ def _connect(tx: Tx, business: Business, platform: Platform) -> ChannelAccount:
 
 
 def _launch(
-    tx: Tx,
-    ad_account: AdAccount,
-    places: tuple[dict[Platform, ChannelAccount], str, str],
-    tracking: Signer,
+    tx: Tx, ad_account: AdAccount, places: tuple[dict[Platform, ChannelAccount], str, str], tracking: Signer
 ) -> list[AdOfWorld]:
-    """A campaign for each goal, in it an ad group for each channel, in that two ads; leads get the form."""
+    """Create a campaign for each goal, an ad group for each channel in it, and its ads."""
     homes, page_id, auto_message_id = places
-    found: list[AdOfWorld] = []
+    ads: list[AdOfWorld] = []
     for goal, campaign_name in _CAMPAIGNS.items():
         campaign = create_campaign(tx, ad_account.business_id, NewCampaign(ad_account.id, campaign_name))
         for platform, account in homes.items():
@@ -290,8 +282,8 @@ def _launch(
             for name, headline, text, _ in _ADS:
                 new_ad = NewAd(ad_group.id, name, text, headline, auto_message_id=auto_message_id)
                 ad = create_ad(tx, ad_account.business_id, new_ad)
-                found.append(_shown(ad, ad_group, platform, tracking))
-    return found
+                ads.append(_shown(ad, ad_group, platform, tracking))
+    return ads
 
 
 def _shown(ad: Ad, ad_group: AdGroup, platform: Platform, tracking: Signer) -> AdOfWorld:

@@ -1,1 +1,1 @@
-"""CRMs in memory that speak the vendors' own APIs, and fail when they are told to."""
+"""CRMs in memory that speak the vendors' own APIs, with planned faults."""

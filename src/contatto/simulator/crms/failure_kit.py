@@ -63,11 +63,11 @@ from contatto.simulator.crms.self_hosted import (
     TrytonFake,
     WebhookReceiver,
 )
-from contatto.simulator.crms.server import PATIENCE_S, CrmServer, Fault, Vendor
+from contatto.simulator.crms.server import PATIENCE_S, CrmServer, Vendor, VendorFault
 
 
 @dataclass(frozen=True)
-class Case:
+class CrmCase:
     """One CRM in memory.
 
     Attributes:
@@ -95,7 +95,7 @@ class Case:
 
 
 _ALL: Final = (
-    Case(
+    CrmCase(
         "hubspot",
         HubSpotFake,
         {},
@@ -105,7 +105,7 @@ _ALL: Final = (
         "phone",
         ("hs_lead_status", "SMITTEN"),
     ),
-    Case(
+    CrmCase(
         "salesforce",
         SalesforceFake,
         {"client_id": "x", "currency": "EUR"},
@@ -115,7 +115,7 @@ _ALL: Final = (
         "Phone",
         ("LeadSource", "Dream"),
     ),
-    Case(
+    CrmCase(
         "google_sheets",
         GoogleSheetsFake,
         {"spreadsheet": SPREADSHEET, "sheet": SHEET},
@@ -126,7 +126,7 @@ _ALL: Final = (
         one_per_email=False,
         tells_merges=False,
     ),
-    Case(
+    CrmCase(
         "zoho",
         ZohoFake,
         {"client_id": "x"},
@@ -138,7 +138,7 @@ _ALL: Final = (
         tells_merges=False,
         names_fields=False,
     ),
-    Case(
+    CrmCase(
         "pipedrive",
         PipedriveFake,
         {"id_field": PIPEDRIVE_ID_FIELD},
@@ -150,7 +150,7 @@ _ALL: Final = (
         one_per_email=False,
         tells_merges=False,
     ),
-    Case(
+    CrmCase(
         "odoo",
         OdooFake,
         {"database": ODOO_DATABASE, "user": ODOO_USER},
@@ -162,7 +162,7 @@ _ALL: Final = (
         one_per_email=False,
         tells_merges=False,
     ),
-    Case(
+    CrmCase(
         "tryton",
         TrytonFake,
         {"database": TRYTON_DATABASE, "user": TRYTON_USER},
@@ -172,7 +172,7 @@ _ALL: Final = (
         "phone",
         one_per_email=False,
     ),
-    Case(
+    CrmCase(
         "bottlecrm",
         BottleFake,
         {},
@@ -184,7 +184,7 @@ _ALL: Final = (
         tells_merges=False,
         names_fields=False,
     ),
-    Case(
+    CrmCase(
         "webhook",
         WebhookReceiver,
         {},
@@ -198,7 +198,7 @@ _ALL: Final = (
     ),
 )
 
-CASES: Final[Mapping[str, Case]] = {each.connector: each for each in _ALL}
+CASES: Final[Mapping[str, CrmCase]] = {case.connector: case for case in _ALL}
 """By the name of the connector. Tryton and BottleCRM are tried as they are, too."""
 
 
@@ -210,8 +210,8 @@ class NoReply(Exception):
     """No answer came, or the requests of one operation never end."""
 
 
-class Speaker:
-    """Does one operation after another with one connector; ``patience_s`` says how long to wait each time."""
+class ConnectorDriver:
+    """Runs the operations of one connector; ``patience_s`` returns the next timeout in seconds."""
 
     def __init__(
         self, connector: CrmConnector, link: CrmLink, patience_s: Callable[[], float] = lambda: PATIENCE_S
@@ -221,26 +221,26 @@ class Speaker:
         self._client = httpx2.Client(trust_env=False, verify=tls)
 
     def do(self, operation: Operation) -> Reply:
-        """The reply to an operation.
+        """Return the reply to an operation.
 
         Raises:
             NoReply: there is none.
         """
-        asked = self.connector.ask(replace(self.link, now=datetime.now(UTC)), operation)
+        request_or_reply = self.connector.ask(replace(self.link, now=datetime.now(UTC)), operation)
         memory = ""
         for _ in range(MOST_REQUESTS):
-            if not isinstance(asked, HttpRequest):
-                return asked
-            reply = self.connector.read(self.link, operation, self._send(asked), memory)
+            if not isinstance(request_or_reply, HttpRequest):
+                return request_or_reply
+            reply = self.connector.read(self.link, operation, self._send(request_or_reply), memory)
             if not isinstance(reply, FollowUp):
                 return reply
-            asked, memory = reply.request, reply.memory
+            request_or_reply, memory = reply.request, reply.memory
         raise NoReply
 
     def deliver(self, payload: Payload, stored_id: str = "") -> Arrived | Halt:
-        """Bring a lead there by the rules of the engine, as often as it takes.
+        """Deliver a lead by the rules of the engine, without its waits between tries.
 
-        The engine waits between two tries; nobody waits here.
+        There is no wait here.
         """
         outcome: Arrived | Halt = Halt("never_tried", is_final=True)
         for _ in range(MOST_TRIES):
@@ -269,7 +269,7 @@ class Speaker:
             course = turn
 
     def _renew(self) -> None:
-        """A CRM with a session gives a new one; a token in memory is as good as it was."""
+        """Renew the session of a CRM that has one; a token in memory stays valid."""
         if self.connector.traits.oauth is None:
             reply = self.do(RenewSecrets())
             if isinstance(reply, SecretsRenewed):
@@ -293,24 +293,24 @@ class Speaker:
 LEADS: Final = tuple(f"0195e2a7-0000-7000-8000-{number:012d}" for number in range(12))
 
 
-class Wrong(Exception):
-    """What a connector got wrong, in words."""
+class CheckFailed(Exception):
+    """A mistake of a connector, in words."""
 
 
 class NotApplicable(Exception):
-    """A fault that this CRM cannot have, and why."""
+    """A fault that this CRM cannot have, with the reason."""
 
 
-class Bench:
-    """One connector and one CRM in memory, with what a fault needs to be done and looked at."""
+class CrmBench:
+    """One connector and one CRM in memory, with helpers for plays."""
 
-    def __init__(self, case: Case, server: CrmServer, speaker: Speaker) -> None:
+    def __init__(self, case: CrmCase, server: CrmServer, speaker: ConnectorDriver) -> None:
         self.case, self.server, self.speaker = case, server, speaker
         self.crm = server.vendor.crm
         self.traits = speaker.connector.traits
 
     def payload(self, number: int = 0, revision: int = 1, **more: str) -> Payload:
-        """A lead: the first is Ada, the others have e-mail addresses and phone numbers of their own."""
+        """Return a lead: the first is Ada, the others have contact details of their own."""
         values = dict(self.case.ada)
         if number:
             values |= {
@@ -323,21 +323,21 @@ class Bench:
         return Payload(LEADS[number], revision, values, "Budget: 100", email, phone, at)
 
     def deliver(self, payload: Payload, stored_id: str = "") -> str:
-        """Bring a lead there; the id of its record.
+        """Deliver a lead, and return the id of its record.
 
         Raises:
             Wrong: it does not arrive.
         """
         outcome = self.speaker.deliver(payload, stored_id)
         if isinstance(outcome, Halt):
-            raise Wrong(f"the lead does not arrive: {outcome.reason}")
+            raise CheckFailed(f"the lead does not arrive: {outcome.reason}")
         return outcome.record_id
 
-    def fail(self, *faults: Fault | None) -> None:
+    def fail(self, *faults: VendorFault | None) -> None:
         self.server.faults.extend(faults)
 
     def check(self, *payloads: Payload) -> None:
-        """Each lead is there once, as it was sent last, and nothing else is.
+        """Check that each lead is there once with its latest values, and nothing else.
 
         Raises:
             Wrong: one is missing, doubled or different.
@@ -346,18 +346,19 @@ class Bench:
         self.crm.lag = 0
         records = self.records()
         for payload in payloads:
-            ours = [record for record in records if record.get(self.crm.our_id, "").endswith(_tail(payload))]
-            if len(ours) != 1:
-                raise Wrong(f"{len(ours)} records of one lead")
+            matches = [
+                record for record in records if record.get(self.crm.our_id, "").endswith(_tail(payload))
+            ]
+            if len(matches) != 1:
+                raise CheckFailed(f"{len(matches)} records of one lead")
             for name, value in payload.values.items():
-                has = ours[0].get(name, "")
+                has = matches[0].get(name, "")
                 if name in self.crm.fields and not self.speaker.connector.is_same_value(name, value, has):
-                    raise Wrong(f"{name} is not what was sent")
+                    raise CheckFailed(f"{name} is not what was sent")
         if len(records) != len(payloads):
-            raise Wrong(f"{len(records)} records of {len(payloads)} leads")
+            raise CheckFailed(f"{len(records)} records of {len(payloads)} leads")
 
     def records(self) -> list[Mapping[str, str]]:
-        """What is in the CRM."""
         vendor = self.server.vendor
         if isinstance(vendor, GoogleSheetsFake):
             head = vendor.rows[0] if vendor.rows else []
@@ -371,25 +372,25 @@ class Bench:
 
 
 def _tail(payload: Payload) -> str:
-    """Our id as each CRM writes it: one of them takes no hyphens."""
+    """Return the end of our id, which every CRM keeps: one of them takes no hyphens."""
     return payload.external_id[-12:]
 
 
-type Play = Callable[[Bench], None]
+type Play = Callable[[CrmBench], None]
 
 STORM: Final = 10
 """Requests in a row that are turned away."""
 
 
-def _expired(bench: Bench) -> None:
+def _expired(bench: CrmBench) -> None:
     bench.needs(bench.case.connector != "webhook", "a signature does not expire")
-    bench.fail(None, Fault.EXPIRED)
+    bench.fail(None, VendorFault.EXPIRED)
     bench.deliver(bench.payload())
     bench.check(bench.payload())
 
 
-def _exists(bench: Bench) -> None:
-    """Somebody typed the person in by hand before."""
+def _exists(bench: CrmBench) -> None:
+    """Type the person in by hand before."""
     bench.needs(FindBy.EMAIL in bench.traits.finds_by, "it is not searched by contact details")
     values = {name: value for name, value in bench.case.ada.items() if name != bench.crm.our_id}
     bench.server.vendor.crm.make(values)
@@ -397,11 +398,11 @@ def _exists(bench: Bench) -> None:
     bench.check(bench.payload())
 
 
-def _one(*faults: Fault | None) -> Play:
-    """A fault of some requests while a lead is brought there for the first time."""
+def _one(*faults: VendorFault | None) -> Play:
+    """Return a play in which some requests of the first delivery meet these faults."""
 
-    def play(bench: Bench) -> None:
-        bench.needs(bench.traits.reads_back or Fault.HTML not in faults, "its 2xx says all")
+    def play(bench: CrmBench) -> None:
+        bench.needs(bench.traits.reads_back or VendorFault.HTML not in faults, "its 2xx says all")
         for before in range(4):  # at each request of the sequence
             bench.fail(*[None] * before, *faults)
             bench.deliver(bench.payload(before))
@@ -411,10 +412,10 @@ def _one(*faults: Fault | None) -> Play:
     return play
 
 
-def _lag(bench: Bench) -> None:
-    """The answer is lost, and a search does not find yet what was made."""
+def _lag(bench: CrmBench) -> None:
+    """Lose the answer of a write that a search does not find yet."""
     bench.crm.lag = 1
-    bench.fail(*[None] * (len(bench.traits.finds_by)), Fault.LOST)
+    bench.fail(*[None] * (len(bench.traits.finds_by)), VendorFault.LOST)
     outcome = bench.speaker.deliver(bench.payload())
     bench.crm.lag = 0
     if not isinstance(outcome, Arrived):
@@ -425,52 +426,52 @@ def _lag(bench: Bench) -> None:
     bench.check(bench.payload())
 
 
-def _merged(bench: Bench) -> None:
+def _merged(bench: CrmBench) -> None:
     _merge_with_a_stranger(bench, keeps_our_id=True)
 
 
-def _merged_without_our_id(bench: Bench) -> None:
-    """What is left of both does not carry our id: that of the other record, none, won."""
+def _merged_without_our_id(bench: CrmBench) -> None:
+    """Merge two records so that the survivor loses our id: the other record had none."""
     _merge_with_a_stranger(bench, keeps_our_id=False)
 
 
-def _merge_with_a_stranger(bench: Bench, *, keeps_our_id: bool) -> None:
+def _merge_with_a_stranger(bench: CrmBench, *, keeps_our_id: bool) -> None:
     bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no merges")
     first = bench.deliver(bench.payload())
     second = bench.server.vendor.crm.make({**bench.case.ada, bench.case.email: "ada@example.org"})
     second.values.pop(bench.crm.our_id, None)
-    left = bench.crm.merge(first, second.id)
+    survivor = bench.crm.merge(first, second.id)
     if not keeps_our_id:
-        left.values.pop(bench.crm.our_id, None)
+        survivor.values.pop(bench.crm.our_id, None)
     changed = bench.payload(0, 2, **{bench.case.phone: "+6598765432", bench.case.email: "ada@example.org"})
     bench.deliver(changed, first)
     bench.check(changed)
 
 
-def _two_merged(bench: Bench) -> None:
-    """People make one record of two leads': it stays that of the one whose id it carries."""
+def _two_merged(bench: CrmBench) -> None:
+    """Merge the records of two leads: the survivor belongs to the lead with the id that it carries."""
     bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no merges")
     first, second = bench.deliver(bench.payload()), bench.deliver(bench.payload(1))
     bench.crm.merge(second, first)
-    ada, other = bench.payload(0, 2), bench.payload(1, 2)
+    ada, second_lead = bench.payload(0, 2), bench.payload(1, 2)
     for _ in range(2):
-        bench.deliver(other, second)
+        bench.deliver(second_lead, second)
         bench.deliver(ada, first)
     # who is not told of the merge finds nothing of the other lead, and makes it anew
-    bench.check(*([ada] if bench.case.tells_merges else [ada, other]))
+    bench.check(*([ada] if bench.case.tells_merges else [ada, second_lead]))
 
 
-def _converted(bench: Bench) -> None:
+def _converted(bench: CrmBench) -> None:
     vendor = bench.server.vendor
     bench.needs(isinstance(vendor, SalesforceFake), "it converts no records into others")
     assert isinstance(vendor, SalesforceFake)  # noqa: S101 - for the types
     contact = vendor.convert(bench.deliver(bench.payload()))
     changed = bench.payload(0, 2, **{bench.case.phone: "+6598765432"})
     if bench.deliver(changed, contact) != contact or vendor.contacts[contact]["Phone"] != "+6598765432":
-        raise Wrong("the contact that the lead became was not written to")
+        raise CheckFailed("the contact that the lead became was not written to")
 
 
-def _deleted(bench: Bench) -> None:
+def _deleted(bench: CrmBench) -> None:
     bench.needs(bench.traits.reads_back, "it has no records to be read")
     first = bench.deliver(bench.payload())
     if _is_sheet(bench):
@@ -483,35 +484,35 @@ def _deleted(bench: Bench) -> None:
     bench.check(bench.payload(0, 2))
 
 
-def _field_gone(bench: Bench) -> None:
-    """A field that is mapped does not exist: the rest arrives, and the value stands in the note."""
+def _field_gone(bench: CrmBench) -> None:
+    """Map a field that does not exist: the rest arrives, and the value goes into the note."""
     bench.needs(bench.case.names_fields, "it passes over fields that it does not have")
     bench.deliver(bench.payload())
     bench.deliver(bench.payload(1, Gone="Blue"))
     bench.check(bench.payload(), bench.payload(1))
     if not any("Blue" in str(text) for text in _notes(bench)):
-        raise Wrong("the value of the field is in no note")
+        raise CheckFailed("the value of the field is in no note")
 
 
-def _value_gone(bench: Bench) -> None:
+def _value_gone(bench: CrmBench) -> None:
     bench.needs(bench.case.bad_value, "it has no lists")
     name, value = bench.case.bad_value or ("", "")
     bench.deliver(bench.payload(0, 1, **{name: value}))
     bench.check(bench.payload())
     if not any(value in str(text) for text in _notes(bench)):
-        raise Wrong("the value is in no note")
+        raise CheckFailed("the value is in no note")
 
 
-def _killed(bench: Bench) -> None:
-    """Killed between the write and the note of it: all begins again, and nothing is remembered."""
+def _killed(bench: CrmBench) -> None:
+    """Kill the engine between the write and the note of it: everything begins again."""
     for number in range(4):
         bench.deliver(bench.payload(number))
         bench.deliver(bench.payload(number))
     bench.check(*map(bench.payload, range(4)))
 
 
-def _disabled(bench: Bench) -> None:
-    """A target was off for seven days: only the latest of each lead goes there, and is all there is."""
+def _disabled(bench: CrmBench) -> None:
+    """Turn a target off for seven days: only the latest values of each lead go there."""
     for number in range(6):
         if number % 2:
             bench.deliver(bench.payload(number))
@@ -521,8 +522,8 @@ def _disabled(bench: Bench) -> None:
     bench.check(*late)
 
 
-def _restored(bench: Bench) -> None:
-    """Restored from an older backup: what came after it is gone, and ids are given anew to strangers."""
+def _restored(bench: CrmBench) -> None:
+    """Restore an older backup: later records are gone, and strangers get their ids."""
     bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no ids of its own")
     bench.deliver(bench.payload())
     old = bench.crm.backup()
@@ -535,102 +536,106 @@ def _restored(bench: Bench) -> None:
         bench.crm.records[ids[0]] = replace(stranger, id=ids[0])
     for number, stored in ((1, ids[0]), (2, ids[1])):
         bench.deliver(bench.payload(number, 2), stored)
-    left = bench.crm.records.pop(ids[0])
-    if left.values.get(bench.case.email) != "bo@example.org" or left.values.get(bench.crm.our_id):
-        raise Wrong("a stranger's record was written to")
+    stranger_record = bench.crm.records.pop(ids[0])
+    if stranger_record.values.get(bench.case.email) != "bo@example.org" or stranger_record.values.get(
+        bench.crm.our_id
+    ):
+        raise CheckFailed("a stranger's record was written to")
     bench.check(bench.payload(), bench.payload(1, 2), bench.payload(2, 2))
 
 
-def _skewed(bench: Bench) -> None:
-    """The CRM's clock is a day off: changes are told all the same, since its own times are compared."""
+def _skewed(bench: CrmBench) -> None:
+    """Set the CRM's clock a day off: its change feed compares its own times, and misses nothing."""
     bench.crm.skew = timedelta(days=-1)
     _told_once(bench)
 
 
-def _told_once(bench: Bench) -> None:
+def _told_once(bench: CrmBench) -> None:
     _needs_changes(bench)
     for number in range(6):
         bench.deliver(bench.payload(number))
-    told: list[str] = []
+    changed_ids: list[str] = []
     cursor = Cursor()
     for _ in range(12):
         reply = bench.speaker.do(ListChanges(cursor))
         if not isinstance(reply, ChangesListed):
-            raise Wrong("changes are not told")
-        told += [change.external_id for change in reply.changes]
+            raise CheckFailed("changes are not told")
+        changed_ids += [change.external_id for change in reply.changes]
         if not reply.changes:
             break
         cursor = reply.cursor
     else:
-        raise Wrong("changes never end")
-    if sorted(told) != sorted(LEADS[:6]):
-        raise Wrong(f"{len(told)} changes of 6 leads are told")
+        raise CheckFailed("changes never end")
+    if sorted(changed_ids) != sorted(LEADS[:6]):
+        raise CheckFailed(f"{len(changed_ids)} changes of 6 leads are told")
 
 
-def _repeated(bench: Bench) -> None:
-    """A page comes again and again: no loop, and the cursor does not go back."""
+def _repeated(bench: CrmBench) -> None:
+    """Ask for the same page again: the cursor does not go back."""
     _needs_changes(bench)
     bench.deliver(bench.payload())
     first = bench.speaker.do(ListChanges(Cursor()))
-    again = bench.speaker.do(ListChanges(Cursor()))
-    if not isinstance(first, ChangesListed) or not isinstance(again, ChangesListed):
-        raise Wrong("changes are not told")
-    if first.cursor != again.cursor or again.is_more:
-        raise Wrong("the same page gives another cursor")
+    second = bench.speaker.do(ListChanges(Cursor()))
+    if not isinstance(first, ChangesListed) or not isinstance(second, ChangesListed):
+        raise CheckFailed("changes are not told")
+    if first.cursor != second.cursor or second.is_more:
+        raise CheckFailed("the same page gives another cursor")
 
 
-def _needs_changes(bench: Bench) -> None:
+def _needs_changes(bench: CrmBench) -> None:
     bench.needs(bench.traits.tells_changes, "it tells no changes")
     bench.needs(bench.case.connector != "pipedrive", "it tells of deals, which nobody has made here")
 
 
-def _twice(bench: Bench) -> None:
-    """Two revisions of a lead in the wrong order of their answers: the latest one stays."""
+def _twice(bench: CrmBench) -> None:
+    """Deliver two revisions of a lead, and lose the answer of the later one: it stays."""
     bench.deliver(bench.payload())
     late = bench.payload(0, 2, **{bench.case.phone: "+6598765432"})
-    bench.fail(*[None] * 3, Fault.LOST)
-    with suppress(Wrong):
+    bench.fail(*[None] * 3, VendorFault.LOST)
+    with suppress(CheckFailed):
         bench.deliver(late)
     bench.deliver(late)
     bench.check(late)
 
 
-def _erased(bench: Bench) -> None:
-    """A person is erased while the CRM is down, and a read finds nothing in the end."""
+def _erased(bench: CrmBench) -> None:
+    """Erase a person while the CRM is down, and read nothing of them in the end."""
     bench.needs(bench.traits.erases is not ErasureLevel.NONE, "it cannot erase")
     record_id = bench.deliver(bench.payload())
-    bench.fail(Fault.DOWN, Fault.LOST)
+    bench.fail(VendorFault.DOWN, VendorFault.LOST)
     for _ in range(4):
         with suppress(NoReply):
             bench.speaker.do(EraseRecord(record_id, LEADS[0]))
-    found = bench.speaker.do(ReadRecord(record_id)) if bench.traits.reads_back else Unsupported()
-    if isinstance(found, FoundRecords) or bench.records():
-        raise Wrong("something of the person is left")
+    reply = bench.speaker.do(ReadRecord(record_id)) if bench.traits.reads_back else Unsupported()
+    if isinstance(reply, FoundRecords) or bench.records():
+        raise CheckFailed("something of the person is left")
 
 
-def _notes(bench: Bench) -> Iterator[object]:
+def _notes(bench: CrmBench) -> Iterator[object]:
     vendor = bench.server.vendor
     yield from getattr(vendor, "notes", {}).values()
     for record in bench.records():
         yield from record.values()
 
 
-def _is_sheet(bench: Bench) -> bool:
+def _is_sheet(bench: CrmBench) -> bool:
     return isinstance(bench.server.vendor, GoogleSheetsFake)
 
 
 FAULTS: Final[Mapping[str, Play]] = {
     "expired token": _expired,
     "exists already": _exists,
-    "too many requests": _one(Fault.THROTTLED),
-    "a storm of 429": _one(*[Fault.THROTTLED] * STORM),
-    "server error": _one(Fault.DOWN),
-    "connection reset": _one(Fault.RESET),
-    "slow": _one(Fault.SLOW),
-    "made, and the answer lost": _one(Fault.LOST),
-    "lost, and lost again": _one(Fault.LOST, Fault.LOST, Fault.LOST),
-    "HTML instead of JSON": _one(Fault.HTML),
-    "down and slow in turn": _one(Fault.DOWN, Fault.RESET, Fault.THROTTLED, Fault.LOST),
+    "too many requests": _one(VendorFault.THROTTLED),
+    "a storm of 429": _one(*[VendorFault.THROTTLED] * STORM),
+    "server error": _one(VendorFault.DOWN),
+    "connection reset": _one(VendorFault.RESET),
+    "slow": _one(VendorFault.SLOW),
+    "made, and the answer lost": _one(VendorFault.LOST),
+    "lost, and lost again": _one(VendorFault.LOST, VendorFault.LOST, VendorFault.LOST),
+    "HTML instead of JSON": _one(VendorFault.HTML),
+    "down and slow in turn": _one(
+        VendorFault.DOWN, VendorFault.RESET, VendorFault.THROTTLED, VendorFault.LOST
+    ),
     "search lags behind": _lag,
     "merged there": _merged,
     "merged there, our id lost": _merged_without_our_id,
@@ -652,8 +657,8 @@ FAULTS: Final[Mapping[str, Play]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one fault: passed, failed with what was wrong, or why it cannot happen there."""
+class FaultResult:
+    """Result of one fault: passed, failed with a reason, or not applicable."""
 
     connector: str
     fault: str
@@ -661,25 +666,25 @@ class Result:
     detail: str
 
 
-def verify_connector(connector: CrmConnector, case: Case) -> Iterator[Result]:
+def verify_connector(connector: CrmConnector, case: CrmCase) -> Iterator[FaultResult]:
     """Play every fault with a connector, each in a CRM of its own."""
     for fault, play in FAULTS.items():
         with CrmServer(case.vendor()).running() as server:
             link = CrmLink(server.address, case.settings, case.secrets, datetime.now(UTC))
-            speaker = Speaker(connector, link, server.patience_s)
+            speaker = ConnectorDriver(connector, link, server.patience_s)
             try:
-                yield _played(case, fault, play, Bench(case, server, speaker))
+                yield _played(case, fault, play, CrmBench(case, server, speaker))
             finally:
                 speaker.close()
 
 
-def _played(case: Case, fault: str, play: Play, bench: Bench) -> Result:
+def _played(case: CrmCase, fault: str, play: Play, bench: CrmBench) -> FaultResult:
     try:
         play(bench)
     except NotApplicable as why:
-        return Result(case.connector, fault, None, str(why))
-    except Wrong as wrong:
-        return Result(case.connector, fault, is_right=False, detail=str(wrong))
+        return FaultResult(case.connector, fault, None, str(why))
+    except CheckFailed as wrong:
+        return FaultResult(case.connector, fault, is_right=False, detail=str(wrong))
     except NoReply:
-        return Result(case.connector, fault, is_right=False, detail="no answer came")
-    return Result(case.connector, fault, is_right=True, detail="")
+        return FaultResult(case.connector, fault, is_right=False, detail="no answer came")
+    return FaultResult(case.connector, fault, is_right=True, detail="")

@@ -9,14 +9,21 @@ from contatto.crm.connectors.hubspot import OUR_ID as HUBSPOT_ID
 from contatto.crm.connectors.salesforce import OUR_ID as SALESFORCE_ID
 from contatto.crm.connectors.zoho import OUR_ID as ZOHO_ID
 from contatto.crm.model import CrmField, FieldKind
-from contatto.simulator.crms.server import Answered, Asked, MemoryCrm, StoredRecord, WrongValue, stamp
+from contatto.simulator.crms.server import (
+    MemoryCrm,
+    StoredRecord,
+    VendorRequest,
+    VendorResponse,
+    WrongValue,
+    stamp,
+)
 
 HUBSPOT_TOKEN = "hubspot-token"  # noqa: S105 - of a CRM in memory
 _HUBSPOT_CONTACTS = "/crm/v3/objects/contacts"
 
 
 class HubSpotFake:
-    """Answers as HubSpot does; requests without the token are turned away."""
+    """HubSpot in memory; requests without the token are turned away."""
 
     def __init__(self) -> None:
         # Contacts as a new account has them: our property is not there yet.
@@ -37,36 +44,36 @@ class HubSpotFake:
             CrmField("hubspot_owner_id", "Owner"),
             CrmField("hs_lead_status", "Lead status", FieldKind.CHOICE, choices=statuses),
         ]
-        fields = {each.name: each for each in listed}
+        fields = {crm_field.name: crm_field for crm_field in listed}
         self.crm = MemoryCrm(fields, HUBSPOT_ID, {"email", HUBSPOT_ID}, merges_anew=True)
 
-    def expired(self) -> Answered:
+    def expired(self) -> VendorResponse:
         return _hubspot_error(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired")
 
-    def throttled(self, after_s: int) -> Answered:
+    def throttled(self, after_s: int) -> VendorResponse:
         body = {
             "status": "error",
             "message": "You have reached your secondly limit.",
             "category": "RATE_LIMITS",
         }
-        return Answered(429, body, {"retry-after": str(after_s)})
+        return VendorResponse(429, body, {"retry-after": str(after_s)})
 
-    def answer(self, asked: Asked) -> Answered:
-        if asked.headers.get("authorization") != f"Bearer {HUBSPOT_TOKEN}":
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        if request.headers.get("authorization") != f"Bearer {HUBSPOT_TOKEN}":
             return _hubspot_error(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
         try:
-            return self._route(asked)
+            return self._route(request)
         except WrongValue as wrong:
             return _refuse_hubspot_write(wrong)
         except KeyError:
             return _hubspot_error(404, "OBJECT_NOT_FOUND", "Object not found.")
 
-    def _route(self, asked: Asked) -> Answered:
-        path, body = asked.path.rstrip("/"), asked.json()
+    def _route(self, request: VendorRequest) -> VendorResponse:
+        path, body = request.path.rstrip("/"), request.json()
         if path == "/crm/v3/properties/contacts":
-            return self._properties(asked.method, body)
+            return self._properties(request.method, body)
         if path == "/crm/v3/owners":
-            return Answered(200, {"results": [{"id": "7", "email": "sam@example.com"}]})
+            return VendorResponse(200, {"results": [{"id": "7", "email": "sam@example.com"}]})
         posts = {
             f"{_HUBSPOT_CONTACTS}/search": self._search,
             f"{_HUBSPOT_CONTACTS}/batch/upsert": self._upsert,
@@ -74,20 +81,20 @@ class HubSpotFake:
             f"{_HUBSPOT_CONTACTS}/gdpr-delete": self._erase,
             _HUBSPOT_CONTACTS: self._create,
         }
-        if asked.method == "POST" and path in posts:
+        if request.method == "POST" and path in posts:
             return posts[path](body)
-        record = self._named(path.removeprefix(f"{_HUBSPOT_CONTACTS}/"), asked.query.get("idProperty", ""))
-        if asked.method == "PATCH":
+        record = self._named(path.removeprefix(f"{_HUBSPOT_CONTACTS}/"), request.query.get("idProperty", ""))
+        if request.method == "PATCH":
             self.crm.change(record, body["properties"])
-        names = asked.query.get("properties", "").split(",")
-        return Answered(200, self._shown(record, names if asked.method == "GET" else None))
+        names = request.query.get("properties", "").split(",")
+        return VendorResponse(200, self._shown(record, names if request.method == "GET" else None))
 
     def _named(self, name: str, id_property: str) -> StoredRecord:
         if id_property:
-            found = self.crm.find(id_property, name, at_once=True)
-            if not found:
+            matches = self.crm.find(id_property, name, at_once=True)
+            if not matches:
                 raise KeyError(name)
-            return found[0]
+            return matches[0]
         record = self.crm.records[name]
         while record.became:
             record = self.crm.records[record.became]
@@ -96,7 +103,9 @@ class HubSpotFake:
         return record
 
     def _shown(self, record: StoredRecord, names: list[str] | None = None) -> dict[str, Any]:
-        former = ";".join(each.id for each in self.crm.records.values() if each.became == record.id)
+        former = ";".join(
+            duplicate.id for duplicate in self.crm.records.values() if duplicate.became == record.id
+        )
         values = {**record.values, "lastmodifieddate": stamp(record.changed_at), "hs_object_id": record.id,
                   "hs_merged_object_ids": former}  # fmt: skip
         if names is not None:
@@ -104,73 +113,81 @@ class HubSpotFake:
         times = {"createdAt": stamp(record.made_at), "updatedAt": stamp(record.changed_at)}
         return {"id": record.id, "properties": values, "archived": False, **times}
 
-    def _properties(self, method: str, body: dict[str, Any]) -> Answered:
+    def _properties(self, method: str, body: dict[str, Any]) -> VendorResponse:
         if method == "POST":
             if body["name"] in self.crm.fields:
                 return _hubspot_error(409, "CONFLICT", f"Property named {body['name']} already exists")
             self.crm.fields[body["name"]] = CrmField(body["name"], body["label"])
-            return Answered(201, _hubspot_property(self.crm.fields[body["name"]]))
-        return Answered(200, {"results": [_hubspot_property(field) for field in self.crm.fields.values()]})
+            return VendorResponse(201, _hubspot_property(self.crm.fields[body["name"]]))
+        return VendorResponse(
+            200, {"results": [_hubspot_property(field) for field in self.crm.fields.values()]}
+        )
 
-    def _create(self, body: dict[str, Any]) -> Answered:
-        return Answered(201, self._shown(self.crm.make(body["properties"])))
+    def _create(self, body: dict[str, Any]) -> VendorResponse:
+        return VendorResponse(201, self._shown(self.crm.make(body["properties"])))
 
-    def _upsert(self, body: dict[str, Any]) -> Answered:
+    def _upsert(self, body: dict[str, Any]) -> VendorResponse:
         results = []
-        for given in body["inputs"]:
-            if given["idProperty"] not in self.crm.fields:
-                raise WrongValue("field", given["idProperty"])
-            known = self.crm.find(given["idProperty"], given["id"], at_once=True)
-            if known:
-                self.crm.change(known[0], given["properties"])
-            record = known[0] if known else self.crm.make(given["properties"])
-            results.append({**self._shown(record), "new": not known})
+        for row in body["inputs"]:
+            if row["idProperty"] not in self.crm.fields:
+                raise WrongValue("field", row["idProperty"])
+            existing = self.crm.find(row["idProperty"], row["id"], at_once=True)
+            if existing:
+                self.crm.change(existing[0], row["properties"])
+            record = existing[0] if existing else self.crm.make(row["properties"])
+            results.append({**self._shown(record), "new": not existing})
         done = {
-            "startedAt": stamp(self.crm.now()),
-            "completedAt": stamp(self.crm.now()),
+            "startedAt": stamp(self.crm.next_time()),
+            "completedAt": stamp(self.crm.next_time()),
             "status": "COMPLETE",
         }
-        return Answered(200, {"results": results, **done})
+        return VendorResponse(200, {"results": results, **done})
 
-    def _merge(self, body: dict[str, Any]) -> Answered:
-        gone, left = (self._named(body[name], "") for name in ("objectIdToMerge", "primaryObjectId"))
-        if gone is left:
+    def _merge(self, body: dict[str, Any]) -> VendorResponse:
+        source, target = (self._named(body[name], "") for name in ("objectIdToMerge", "primaryObjectId"))
+        if source is target:
             return _hubspot_error(400, "VALIDATION_ERROR", "These records have been merged already.")
-        return Answered(200, self._shown(self.crm.merge(gone.id, left.id)))
+        return VendorResponse(200, self._shown(self.crm.merge(source.id, target.id)))
 
-    def _erase(self, body: dict[str, Any]) -> Answered:
+    def _erase(self, body: dict[str, Any]) -> VendorResponse:
         record = self._named(body["objectId"], body.get("idProperty", ""))
         record.values, record.is_deleted = {}, True
-        return Answered(204)
+        return VendorResponse(204)
 
-    def _search(self, body: dict[str, Any]) -> Answered:
+    def _search(self, body: dict[str, Any]) -> VendorResponse:
         newest = len(self.crm.records) - self.crm.lag
-        known = [record for record in self.crm.live() if record.number <= newest]
-        found = [
-            record for record in known if any(self._fits(record, group) for group in body["filterGroups"])
+        searchable = [record for record in self.crm.live() if record.number <= newest]
+        matches = [
+            record
+            for record in searchable
+            if any(self._fits(record, group) for group in body["filterGroups"])
         ]
         name = body["sorts"][0]["propertyName"] if body.get("sorts") else "createdate"
-        found.sort(
-            key=lambda each: (each.changed_at if name == "lastmodifieddate" else each.made_at, each.number)
+        matches.sort(
+            key=lambda record: (
+                record.changed_at if name == "lastmodifieddate" else record.made_at,
+                record.number,
+            )
         )
-        page = [self._shown(record, body.get("properties")) for record in found[: body.get("limit", 10)]]
-        return Answered(200, {"total": len(found), "results": page})
+        page = [self._shown(record, body.get("properties")) for record in matches[: body.get("limit", 10)]]
+        return VendorResponse(200, {"total": len(matches), "results": page})
 
     def _fits(self, record: StoredRecord, group: dict[str, Any]) -> bool:
         return all(
-            _passes_hubspot_filter(self._shown(record)["properties"], each) for each in group["filters"]
+            _passes_hubspot_filter(self._shown(record)["properties"], condition)
+            for condition in group["filters"]
         )
 
 
-def _passes_hubspot_filter(values: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    has = str(values.get(wanted["propertyName"]) or "")
-    if wanted["operator"] == "GTE":
-        return _moment(has) >= _moment(wanted["value"])
-    if wanted["operator"] == "GT":
-        return int(has) > int(wanted["value"])
-    if wanted["operator"] == "NOT_IN":
-        return has not in wanted["values"]
-    return bool(has) and has.casefold() == wanted.get("value", has).casefold()
+def _passes_hubspot_filter(values: dict[str, Any], condition: dict[str, Any]) -> bool:
+    value = str(values.get(condition["propertyName"]) or "")
+    if condition["operator"] == "GTE":
+        return _moment(value) >= _moment(condition["value"])
+    if condition["operator"] == "GT":
+        return int(value) > int(condition["value"])
+    if condition["operator"] == "NOT_IN":
+        return value not in condition["values"]
+    return bool(value) and value.casefold() == condition.get("value", value).casefold()
 
 
 def _moment(text: str) -> datetime:
@@ -188,12 +205,12 @@ def _hubspot_property(one: CrmField) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _hubspot_error(status: int, category: str, message: str, **more: Any) -> Answered:
+def _hubspot_error(status: int, category: str, message: str, **more: Any) -> VendorResponse:
     body = {"status": "error", "message": message, "category": category, "correlationId": "0195e2a7", **more}
-    return Answered(status, body)
+    return VendorResponse(status, body)
 
 
-def _refuse_hubspot_write(wrong: WrongValue) -> Answered:
+def _refuse_hubspot_write(wrong: WrongValue) -> VendorResponse:
     if wrong.kind == "exists":
         return _hubspot_error(409, "CONFLICT", f"Contact already exists. Existing ID: {wrong.subject}")
     code = "PROPERTY_DOESNT_EXIST" if wrong.kind == "field" else "INVALID_OPTION"
@@ -220,7 +237,7 @@ _SALESFORCE_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", 
 
 
 class SalesforceFake:
-    """Answers as Salesforce does; a duplicate rule blocks a second lead of one e-mail address."""
+    """Salesforce in memory; a duplicate rule blocks a second lead of one e-mail address."""
 
     def __init__(self) -> None:
         # Leads as an organisation has them once an administrator has made our field.
@@ -238,83 +255,87 @@ class SalesforceFake:
             CrmField("LeadSource", "Lead Source", FieldKind.CHOICE, choices=sources),
             CrmField(SALESFORCE_ID, "Contatto Lead ID"),
         ]
-        self.crm = MemoryCrm({each.name: each for each in listed}, SALESFORCE_ID, {"Email", SALESFORCE_ID})
+        self.crm = MemoryCrm(
+            {crm_field.name: crm_field for crm_field in listed}, SALESFORCE_ID, {"Email", SALESFORCE_ID}
+        )
         self.contacts: dict[str, dict[str, str]] = {}
 
     def convert(self, record_id: str) -> str:
-        """A person converts a lead to a contact; its id."""
+        """Convert a lead to a contact, as a person does, and return its id."""
         record = self.crm.records[record_id]
         contact = f"003{record.number:015d}"
         self.contacts[contact] = {"Id": contact, "LastName": record.values.get("LastName", "")}
-        record.is_converted, record.became, record.changed_at = True, contact, self.crm.now()
+        record.is_converted, record.became, record.changed_at = True, contact, self.crm.next_time()
         return contact
 
-    def expired(self) -> Answered:
+    def expired(self) -> VendorResponse:
         return _salesforce_error(401, "INVALID_SESSION_ID", "Session expired or invalid")
 
-    def throttled(self, after_s: int) -> Answered:
+    def throttled(self, after_s: int) -> VendorResponse:
         return _salesforce_error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", after_s)
 
-    def answer(self, asked: Asked) -> Answered:
-        if asked.headers.get("authorization") != f"Bearer {SALESFORCE_TOKEN}":
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        if request.headers.get("authorization") != f"Bearer {SALESFORCE_TOKEN}":
             return self.expired()
-        path = _SALESFORCE_PATH.sub("", asked.path).rstrip("/")
+        path = _SALESFORCE_PATH.sub("", request.path).rstrip("/")
         try:
             if path in ("/query", "/queryAll"):
-                return self._query(asked.query["q"], deleted=path == "/queryAll")
-            return self._object(asked, path.split("/")[2:])
+                return self._query(request.query["q"], deleted=path == "/queryAll")
+            return self._object(request, path.split("/")[2:])
         except WrongValue as wrong:
             return _refuse_salesforce_write(wrong)
         except KeyError:
             return _salesforce_error(404, "NOT_FOUND", "The requested resource does not exist")
 
-    def _object(self, asked: Asked, names: list[str]) -> Answered:
+    def _object(self, request: VendorRequest, names: list[str]) -> VendorResponse:
         kind, *rest = names
         if kind == "Contact":
-            return self._contact(asked, rest[0])
+            return self._contact(request, rest[0])
         if rest and rest[0] == SALESFORCE_ID:
-            return self._by_our_id(asked, rest[1])
+            return self._by_our_id(request, rest[1])
         if not rest:
-            made = self._make(asked.json())
-            return Answered(201, {"id": made.id, "success": True, "errors": []})
-        return self._lead(asked, self.crm.records[rest[0]])
+            record = self._make(request.json())
+            return VendorResponse(201, {"id": record.id, "success": True, "errors": []})
+        return self._lead(request, self.crm.records[rest[0]])
 
-    def _lead(self, asked: Asked, record: StoredRecord) -> Answered:
+    def _lead(self, request: VendorRequest, record: StoredRecord) -> VendorResponse:
         if record.is_deleted:
             return _salesforce_error(404, "ENTITY_IS_DELETED", "entity is deleted")
-        if asked.method == "GET":
-            return Answered(200, self._row(record))
-        if asked.method == "DELETE":
+        if request.method == "GET":
+            return VendorResponse(200, self._row(record))
+        if request.method == "DELETE":
             self.crm.delete(record.id)
-            return Answered(204)
+            return VendorResponse(204)
         if record.is_converted:
             return _salesforce_error(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
-        self.crm.change(record, asked.json())
-        return Answered(204)
+        self.crm.change(record, request.json())
+        return VendorResponse(204)
 
-    def _contact(self, asked: Asked, contact: str) -> Answered:
-        known = self.contacts[contact]
-        if asked.method == "GET":
-            return Answered(200, known)
-        if asked.method == "DELETE":
+    def _contact(self, request: VendorRequest, contact: str) -> VendorResponse:
+        values = self.contacts[contact]
+        if request.method == "GET":
+            return VendorResponse(200, values)
+        if request.method == "DELETE":
             del self.contacts[contact]
-            return Answered(204)
-        known |= asked.json()
-        return Answered(204)
+            return VendorResponse(204)
+        values |= request.json()
+        return VendorResponse(204)
 
-    def _by_our_id(self, asked: Asked, our_id: str) -> Answered:
-        known = self.crm.find(SALESFORCE_ID, our_id, at_once=True)
-        if asked.method == "GET":
-            if not known:
+    def _by_our_id(self, request: VendorRequest, our_id: str) -> VendorResponse:
+        existing = self.crm.find(SALESFORCE_ID, our_id, at_once=True)
+        if request.method == "GET":
+            if not existing:
                 raise KeyError(our_id)
-            return Answered(200, self._row(known[0]))
-        if known and known[0].is_converted:
+            return VendorResponse(200, self._row(existing[0]))
+        if existing and existing[0].is_converted:
             return _salesforce_error(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
-        if known:
-            self.crm.change(known[0], asked.json())
-            return Answered(200, {"id": known[0].id, "success": True, "errors": [], "created": False})
-        made = self._make({**asked.json(), SALESFORCE_ID: our_id})
-        return Answered(201, {"id": made.id, "success": True, "errors": [], "created": True})
+        if existing:
+            self.crm.change(existing[0], request.json())
+            return VendorResponse(
+                200, {"id": existing[0].id, "success": True, "errors": [], "created": False}
+            )
+        record = self._make({**request.json(), SALESFORCE_ID: our_id})
+        return VendorResponse(201, {"id": record.id, "success": True, "errors": [], "created": True})
 
     def _make(self, values: dict[str, Any]) -> StoredRecord:
         for name in ("LastName", "Company"):
@@ -335,7 +356,7 @@ class SalesforceFake:
             "ConvertedOpportunity": {"Amount": 1200.5} if record.is_converted else None,
         }  # fmt: skip
 
-    def _query(self, soql: str, *, deleted: bool) -> Answered:
+    def _query(self, soql: str, *, deleted: bool) -> VendorResponse:
         parts = _SOQL.match(soql)
         if parts is None:
             return _salesforce_error(400, "MALFORMED_QUERY", "unexpected token")
@@ -343,12 +364,12 @@ class SalesforceFake:
         if parts["source"] in sources:
             rows = sources[parts["source"]]()
         else:
-            kept = [record for record in self.crm.records.values() if deleted or not record.is_deleted]
-            rows = [row for row in map(self._row, kept) if _matches_soql(row, parts["where"] or "")]
+            records = [record for record in self.crm.records.values() if deleted or not record.is_deleted]
+            rows = [row for row in map(self._row, records) if _matches_soql(row, parts["where"] or "")]
             if "SystemModstamp" in (parts["order"] or ""):
                 rows.sort(key=lambda row: (row["SystemModstamp"], row["Id"]))
         rows = rows[: int(parts["limit"] or 2000)]
-        return Answered(200, {"totalSize": len(rows), "done": True, "records": rows})
+        return VendorResponse(200, {"totalSize": len(rows), "done": True, "records": rows})
 
     def _particles(self) -> list[dict[str, Any]]:
         return [
@@ -396,12 +417,12 @@ def _passes_soql_test(row: dict[str, Any], test: str) -> bool:
 
 def _salesforce_error(
     status: int, code: str, message: str, after_s: int | None = None, **more: Any
-) -> Answered:
+) -> VendorResponse:
     headers = {} if after_s is None else {"retry-after": str(after_s)}
-    return Answered(status, [{"errorCode": code, "message": message, **more}], headers)
+    return VendorResponse(status, [{"errorCode": code, "message": message, **more}], headers)
 
 
-def _refuse_salesforce_write(wrong: WrongValue) -> Answered:
+def _refuse_salesforce_write(wrong: WrongValue) -> VendorResponse:
     if wrong.kind == "exists":
         match = {"matchRecords": [{"record": {"Id": wrong.subject}}]}
         result = {"matchResults": [match], "allowSave": False}
@@ -426,7 +447,7 @@ _ZOHO_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldK
 
 
 class ZohoFake:
-    """Answers as Zoho does: what is wrong stands beside the record, and unknown fields are passed over."""
+    """Zoho CRM in memory: errors are part of the record, and unknown fields are ignored."""
 
     def __init__(self) -> None:
         # Leads as an organisation has them once an administrator has made our field.
@@ -441,54 +462,58 @@ class ZohoFake:
             CrmField("Lead_Status", "Lead Status", FieldKind.CHOICE, choices=statuses),
             CrmField(ZOHO_ID, "Contatto Lead ID"),
         ]
-        self.crm = MemoryCrm({each.name: each for each in listed}, ZOHO_ID, {"Email", ZOHO_ID})
+        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, ZOHO_ID, {"Email", ZOHO_ID})
 
-    def expired(self) -> Answered:
-        return Answered(
+    def expired(self) -> VendorResponse:
+        return VendorResponse(
             401, {"code": "INVALID_TOKEN", "details": {}, "message": "invalid", "status": "error"}
         )
 
-    def throttled(self, after_s: int) -> Answered:
+    def throttled(self, after_s: int) -> VendorResponse:
         body = {"code": "TOO_MANY_REQUESTS", "details": {}, "message": "wait", "status": "error"}
-        return Answered(429, body, {"retry-after": str(after_s)})
+        return VendorResponse(429, body, {"retry-after": str(after_s)})
 
-    def answer(self, asked: Asked) -> Answered:
-        if asked.headers.get("authorization") != f"Zoho-oauthtoken {ZOHO_TOKEN}":
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        if request.headers.get("authorization") != f"Zoho-oauthtoken {ZOHO_TOKEN}":
             return self.expired()
-        if asked.path == "/crm/v6/coql":
-            return self._query(asked.json()["select_query"])
-        if asked.path == "/crm/v6/settings/fields":
-            return Answered(200, {"fields": [_zoho_field(field) for field in self.crm.fields.values()]})
+        if request.path == "/crm/v6/coql":
+            return self._query(request.json()["select_query"])
+        if request.path == "/crm/v6/settings/fields":
+            return VendorResponse(200, {"fields": [_zoho_field(field) for field in self.crm.fields.values()]})
         try:
-            return self._leads(asked)
+            return self._leads(request)
         except WrongValue as wrong:
-            return Answered(202 if asked.method == "PUT" else 200, {"data": [_refuse_zoho_write(wrong)]})
+            return VendorResponse(
+                202 if request.method == "PUT" else 200, {"data": [_refuse_zoho_write(wrong)]}
+            )
 
-    def _leads(self, asked: Asked) -> Answered:
-        if asked.method == "POST":
-            values = self._known(asked.json())
-            known = self.crm.find(ZOHO_ID, values[ZOHO_ID], at_once=True)
-            if known:
-                return self._changed(known[0], values)
+    def _leads(self, request: VendorRequest) -> VendorResponse:
+        if request.method == "POST":
+            values = self._known_fields(request.json())
+            existing = self.crm.find(ZOHO_ID, values[ZOHO_ID], at_once=True)
+            if existing:
+                return self._changed(existing[0], values)
             return self._done(201, self._make(values))
-        record_id = asked.query.get("ids") or asked.path.removeprefix(f"{_ZOHO_LEADS}/")
+        record_id = request.query.get("ids") or request.path.removeprefix(f"{_ZOHO_LEADS}/")
         record = self.crm.records.get(record_id)
         if record is None or record.is_deleted:
-            gone = {
+            missing = {
                 "code": "INVALID_DATA",
                 "details": {"id": record_id},
                 "message": "invalid",
                 "status": "error",
             }
-            return Answered(204) if asked.method == "GET" else Answered(400, {"data": [gone]})
-        if asked.method == "GET":
-            return Answered(200, {"data": [self._row(record)]})
-        if asked.method == "DELETE":
+            return (
+                VendorResponse(204) if request.method == "GET" else VendorResponse(400, {"data": [missing]})
+            )
+        if request.method == "GET":
+            return VendorResponse(200, {"data": [self._row(record)]})
+        if request.method == "DELETE":
             self.crm.delete(record_id)
             return self._done(200, record)
-        return self._changed(record, self._known(asked.json()))
+        return self._changed(record, self._known_fields(request.json()))
 
-    def _known(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _known_fields(self, body: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in body["data"][0].items() if name in self.crm.fields}
 
     def _make(self, values: dict[str, Any]) -> StoredRecord:
@@ -496,14 +521,14 @@ class ZohoFake:
             raise WrongValue("required", "Last_Name")
         return self.crm.make(values)
 
-    def _changed(self, record: StoredRecord, values: dict[str, Any]) -> Answered:
+    def _changed(self, record: StoredRecord, values: dict[str, Any]) -> VendorResponse:
         self.crm.change(record, values)
         return self._done(200, record)
 
-    def _done(self, status: int, record: StoredRecord) -> Answered:
+    def _done(self, status: int, record: StoredRecord) -> VendorResponse:
         details = {"id": record.id, "Modified_Time": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%S+00:00")}
         one = {"code": "SUCCESS", "details": details, "message": "done", "status": "success"}
-        return Answered(status, {"data": [one]})
+        return VendorResponse(status, {"data": [one]})
 
     def _row(self, record: StoredRecord) -> dict[str, Any]:
         return {
@@ -512,20 +537,23 @@ class ZohoFake:
             "Owner.email": "sam@example.com", "Modified_By.full_name": "Sam", "$converted": False,
         }  # fmt: skip
 
-    def _query(self, coql: str) -> Answered:
+    def _query(self, coql: str) -> VendorResponse:
         parts = _COQL.search(coql)
         if parts is None:
-            return Answered(400, {"code": "SYNTAX_ERROR", "details": {}, "message": "?", "status": "error"})
-        rows = [self._row(each) for each in self.crm.live()]
+            return VendorResponse(
+                400, {"code": "SYNTAX_ERROR", "details": {}, "message": "?", "status": "error"}
+            )
+        rows = [self._row(record) for record in self.crm.live()]
         is_any = " or " in parts["where"]
-        found = [row for row in rows if _matches_coql(row, parts["where"], is_any=is_any)]
+        matches = [row for row in rows if _matches_coql(row, parts["where"], is_any=is_any)]
         if parts["order"] == "Modified_Time":
-            found.sort(key=lambda row: (row["Modified_Time"], row["id"]))
-        if not found:
-            return Answered(204)
+            matches.sort(key=lambda row: (row["Modified_Time"], row["id"]))
+        if not matches:
+            return VendorResponse(204)
         most = int(parts["limit"])
-        return Answered(
-            200, {"data": found[:most], "info": {"count": len(found), "more_records": len(found) > most}}
+        return VendorResponse(
+            200,
+            {"data": matches[:most], "info": {"count": len(matches), "more_records": len(matches) > most}},
         )
 
 
@@ -571,10 +599,10 @@ _PIPEDRIVE_SEARCH_FIELDS: Final = {"email": "email", "phone": "phone", "custom_f
 
 
 class PipedriveFake:
-    """Answers as Pipedrive does: it takes a second person with the same e-mail address."""
+    """Pipedrive in memory: it accepts a second person with the same e-mail address."""
 
     def __init__(self) -> None:
-        # Persons as a company has them once it has made our field; e-mail addresses may stand there twice.
+        # Persons as a company has them once it has made our field; two persons may have one e-mail address.
         levels = (("1", "Hot"), ("2", "Cold"))
         listed = [
             CrmField("name", "Name", is_required=True),
@@ -583,64 +611,68 @@ class PipedriveFake:
             CrmField("b7d1", "Level", FieldKind.CHOICE, choices=levels),
             CrmField(PIPEDRIVE_ID_FIELD, "Contatto lead ID"),
         ]
-        self.crm = MemoryCrm({each.name: each for each in listed}, PIPEDRIVE_ID_FIELD)
+        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, PIPEDRIVE_ID_FIELD)
         self.notes: dict[str, dict[str, Any]] = {}
         self.deals: list[dict[str, Any]] = []
 
-    def expired(self) -> Answered:
+    def expired(self) -> VendorResponse:
         return _pipedrive_error(401, "unauthorized access")
 
-    def throttled(self, after_s: int) -> Answered:
-        return Answered(429, _pipedrive_error(429, "rate limit exceeded").body, {"retry-after": str(after_s)})
+    def throttled(self, after_s: int) -> VendorResponse:
+        return VendorResponse(
+            429, _pipedrive_error(429, "rate limit exceeded").body, {"retry-after": str(after_s)}
+        )
 
-    def answer(self, asked: Asked) -> Answered:
-        if asked.headers.get("x-api-token") != PIPEDRIVE_TOKEN:
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        if request.headers.get("x-api-token") != PIPEDRIVE_TOKEN:
             return self.expired()
         try:
-            if asked.path == "/api/v2/deals":
-                return self._deals(asked.query)
-            if asked.path == "/v1/personFields":
-                return Answered(
+            if request.path == "/api/v2/deals":
+                return self._deals(request.query)
+            if request.path == "/v1/personFields":
+                return VendorResponse(
                     200,
                     {
                         "success": True,
                         "data": [_pipedrive_field(field) for field in self.crm.fields.values()],
                     },
                 )
-            return self._notes(asked) if asked.path.startswith("/v1/notes") else self._persons(asked)
+            return self._notes(request) if request.path.startswith("/v1/notes") else self._persons(request)
         except WrongValue as wrong:
             text = "does not exist" if wrong.kind == "field" else "validation failed"
             return _pipedrive_error(400, f"{wrong.subject}: {text}")
         except KeyError:
             return _pipedrive_error(404, "not found")
 
-    def _persons(self, asked: Asked) -> Answered:
-        if asked.path == f"{_PIPEDRIVE_PERSONS}/search":
-            found = self.crm.find(_PIPEDRIVE_SEARCH_FIELDS[asked.query["fields"]], asked.query["term"])
-            items = [{"result_score": 1, "item": {"id": int(each.id), "type": "person"}} for each in found]
+    def _persons(self, request: VendorRequest) -> VendorResponse:
+        if request.path == f"{_PIPEDRIVE_PERSONS}/search":
+            matches = self.crm.find(_PIPEDRIVE_SEARCH_FIELDS[request.query["fields"]], request.query["term"])
+            items = [
+                {"result_score": 1, "item": {"id": int(record.id), "type": "person"}} for record in matches
+            ]
             return _pipedrive_data({"items": items})
-        if asked.method == "POST":
-            return _pipedrive_data(self._row(self.crm.make(self._values(asked.json()))), 201)
-        if asked.path == _PIPEDRIVE_PERSONS:
-            return self._list(asked.query)
-        name = asked.path.removeprefix(f"{_PIPEDRIVE_PERSONS}/").removeprefix("/v1/persons/")
+        if request.method == "POST":
+            return _pipedrive_data(self._row(self.crm.make(self._values(request.json()))), 201)
+        if request.path == _PIPEDRIVE_PERSONS:
+            return self._list(request.query)
+        name = request.path.removeprefix(f"{_PIPEDRIVE_PERSONS}/").removeprefix("/v1/persons/")
         record = self.crm.records[name.removesuffix("/merge")]
         if record.is_deleted:
             raise KeyError(name)
         if name.endswith("/merge"):
-            self.crm.merge(record.id, str(asked.json()["merge_with_id"]))
-        elif asked.method == "PATCH":
-            self.crm.change(record, self._values(asked.json()))
-        elif asked.method == "DELETE":
+            self.crm.merge(record.id, str(request.json()["merge_with_id"]))
+        elif request.method == "PATCH":
+            self.crm.change(record, self._values(request.json()))
+        elif request.method == "DELETE":
             self.crm.delete(record.id)
         return _pipedrive_data(self._row(record))
 
-    def _list(self, query: Any) -> Answered:
-        rows = [self._row(each) for each in self.crm.live()]
+    def _list(self, query: Any) -> VendorResponse:
+        rows = [self._row(record) for record in self.crm.live()]
         first, most = int(query.get("cursor") or 0), int(query["limit"])
         following = str(first + most) if len(rows) > first + most else None
         page = {"data": rows[first : first + most], "additional_data": {"next_cursor": following}}
-        return Answered(200, {"success": True, **page})
+        return VendorResponse(200, {"success": True, **page})
 
     def _values(self, body: dict[str, Any]) -> dict[str, Any]:
         values = {name: value for name, value in body.items() if not isinstance(value, list | dict)}
@@ -659,26 +691,26 @@ class PipedriveFake:
             "update_time": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%SZ"),
         }  # fmt: skip
 
-    def _notes(self, asked: Asked) -> Answered:
-        if asked.method == "GET":
-            person = int(asked.query["person_id"])
-            mine = [note for note in self.notes.values() if note["person_id"] == person]
-            return Answered(200, {"success": True, "data": mine or None})
-        if asked.method == "POST":
+    def _notes(self, request: VendorRequest) -> VendorResponse:
+        if request.method == "GET":
+            person = int(request.query["person_id"])
+            person_notes = [note for note in self.notes.values() if note["person_id"] == person]
+            return VendorResponse(200, {"success": True, "data": person_notes or None})
+        if request.method == "POST":
             number = str(len(self.notes) + 1)
-            self.notes[number] = {"id": int(number), **asked.json()}
+            self.notes[number] = {"id": int(number), **request.json()}
         else:
-            number = asked.path.removeprefix("/v1/notes/")
-            self.notes[number] |= asked.json()
+            number = request.path.removeprefix("/v1/notes/")
+            self.notes[number] |= request.json()
         return _pipedrive_data(self.notes[number])
 
-    def _deals(self, query: Any) -> Answered:
+    def _deals(self, query: Any) -> VendorResponse:
         since = query.get("updated_since", "")
-        found = sorted(
-            (each for each in self.deals if each["update_time"] >= since),
+        deals = sorted(
+            (deal for deal in self.deals if deal["update_time"] >= since),
             key=lambda deal: deal["update_time"],
         )
-        return Answered(200, {"success": True, "data": found, "additional_data": {"next_cursor": None}})
+        return VendorResponse(200, {"success": True, "data": deals, "additional_data": {"next_cursor": None}})
 
 
 def _pipedrive_field(one: CrmField) -> dict[str, Any]:
@@ -690,12 +722,12 @@ def _pipedrive_field(one: CrmField) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pipedrive_data(data: Any, status: int = 200) -> Answered:
-    return Answered(status, {"success": True, "data": data})
+def _pipedrive_data(data: Any, status: int = 200) -> VendorResponse:
+    return VendorResponse(status, {"success": True, "data": data})
 
 
-def _pipedrive_error(status: int, text: str) -> Answered:
-    return Answered(status, {"success": False, "error": text, "error_info": "", "data": None})
+def _pipedrive_error(status: int, text: str) -> VendorResponse:
+    return VendorResponse(status, {"success": False, "error": text, "error_info": "", "data": None})
 
 
 GOOGLE_TOKEN = "google-token"  # noqa: S105 - of a CRM in memory
@@ -707,61 +739,68 @@ _SHEET_RANGE: Final = re.compile(
 
 
 class GoogleSheetsFake:
-    """One sheet as rows of texts; ``crm`` counts its columns as fields and is otherwise empty."""
+    """One sheet as rows of texts; ``crm`` knows its columns as fields and has no records."""
 
     def __init__(self, head: tuple[str, ...] = ()) -> None:
         self.rows: list[list[str]] = [list(head)] if head else []
         self.crm = MemoryCrm({name: CrmField(name, name) for name in head}, "Lead ID")
 
-    def expired(self) -> Answered:
+    def expired(self) -> VendorResponse:
         return _google_error(401, "UNAUTHENTICATED")
 
-    def throttled(self, after_s: int) -> Answered:
-        return Answered(429, _google_error(429, "RESOURCE_EXHAUSTED").body, {"retry-after": str(after_s)})
+    def throttled(self, after_s: int) -> VendorResponse:
+        return VendorResponse(
+            429, _google_error(429, "RESOURCE_EXHAUSTED").body, {"retry-after": str(after_s)}
+        )
 
-    def answer(self, asked: Asked) -> Answered:
-        if asked.headers.get("authorization") != f"Bearer {GOOGLE_TOKEN}":
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        if request.headers.get("authorization") != f"Bearer {GOOGLE_TOKEN}":
             return self.expired()
-        path, home = unquote(asked.path), f"/v4/spreadsheets/{SPREADSHEET}"
+        path, home = unquote(request.path), f"/v4/spreadsheets/{SPREADSHEET}"
         if path == home:
             grid = {"rowCount": 1_000, "columnCount": 26}
             sheet = {"sheetId": 0, "title": SHEET, "index": 0, "gridProperties": grid}
             about = {"spreadsheetId": SPREADSHEET, "properties": {"title": "Leads of ours"}}
-            return Answered(200, {**about, "sheets": [{"properties": sheet}]})
+            return VendorResponse(200, {**about, "sheets": [{"properties": sheet}]})
         cells, _, verb = path.removeprefix(f"{home}/values/").rpartition(":")
         if verb not in ("append", "clear"):
-            cells, verb = path.removeprefix(f"{home}/values/"), asked.method
+            cells, verb = path.removeprefix(f"{home}/values/"), request.method
         where = _SHEET_RANGE.match(cells)
         if where is None or where["sheet"] != SHEET or not path.startswith(home):
             return _google_error(400, "INVALID_ARGUMENT")
-        return self._act(asked, verb, cells, where)
+        return self._act(request, verb, cells, where)
 
-    def _act(self, asked: Asked, verb: str, cells: str, where: re.Match[str]) -> Answered:
+    def _act(self, request: VendorRequest, verb: str, cells: str, where: re.Match[str]) -> VendorResponse:
         first = int(where["from"] or 1)
         is_open = ":" in cells and not where["to"]
         last = len(self.rows) if is_open else int(where["to"] or where["from"] or len(self.rows) or 1)
         if verb == "append":
-            return self._append(asked.json(), cells)
+            return self._append(request.json(), cells)
         if verb == "clear":
             self._clear(first, last)
-            return Answered(200, {"spreadsheetId": SPREADSHEET, "clearedRange": cells})
+            return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "clearedRange": cells})
         if verb == "PUT":
-            return self._put(asked.json(), first, cells)
-        return self._get(asked, cells, first, last, is_column=where["first"] == where["last"] == "A")
+            return self._put(request.json(), first, cells)
+        return self._get(request, cells, first, last, is_column=where["first"] == where["last"] == "A")
 
-    def _get(self, asked: Asked, cells: str, first: int, last: int, *, is_column: bool) -> Answered:
+    def _get(
+        self, request: VendorRequest, cells: str, first: int, last: int, *, is_column: bool
+    ) -> VendorResponse:
         rows = self.rows[first - 1 : last]
         if is_column:
             rows = [row[:1] for row in rows]
-        if asked.query.get("majorDimension") == "COLUMNS":
+        if request.query.get("majorDimension") == "COLUMNS":
             column = [row[0] if row else "" for row in rows]
             while column and not column[-1]:
                 column.pop()
             rows = [column] if column else []
-        answer: dict[str, Any] = {"range": cells, "majorDimension": asked.query.get("majorDimension", "ROWS")}
-        return Answered(200, {**answer, "values": rows} if any(rows) else answer)
+        answer: dict[str, Any] = {
+            "range": cells,
+            "majorDimension": request.query.get("majorDimension", "ROWS"),
+        }
+        return VendorResponse(200, {**answer, "values": rows} if any(rows) else answer)
 
-    def _put(self, body: dict[str, Any], first: int, cells: str) -> Answered:
+    def _put(self, body: dict[str, Any], first: int, cells: str) -> VendorResponse:
         while len(self.rows) < first:
             self.rows.append([])
         row = self.rows[first - 1]
@@ -769,17 +808,17 @@ class GoogleSheetsFake:
             while len(row) <= place:
                 row.append("")
             row[place] = row[place] if value is None else str(value)
-        return Answered(200, {"spreadsheetId": SPREADSHEET, "updatedRange": cells, "updatedRows": 1})
+        return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "updatedRange": cells, "updatedRows": 1})
 
-    def _append(self, body: dict[str, Any], cells: str) -> Answered:
+    def _append(self, body: dict[str, Any], cells: str) -> VendorResponse:
         self.rows += [["" if value is None else str(value) for value in row] for row in body["values"]]
         updates = {"spreadsheetId": SPREADSHEET, "updatedRows": len(body["values"])}
-        return Answered(200, {"spreadsheetId": SPREADSHEET, "tableRange": cells, "updates": updates})
+        return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "tableRange": cells, "updates": updates})
 
     def _clear(self, first: int, last: int) -> None:
         for place in range(first - 1, min(last, len(self.rows))):
             self.rows[place] = []
 
 
-def _google_error(status: int, code: str) -> Answered:
-    return Answered(status, {"error": {"code": status, "message": code.lower(), "status": code}})
+def _google_error(status: int, code: str) -> VendorResponse:
+    return VendorResponse(status, {"error": {"code": status, "message": code.lower(), "status": code}})

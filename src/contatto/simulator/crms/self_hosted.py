@@ -7,7 +7,14 @@ from typing import Any, Final
 from contatto.crm.connectors.tryton import MARK
 from contatto.crm.connectors.webhook import ERASED, sign_event
 from contatto.crm.model import CrmField, FieldKind
-from contatto.simulator.crms.server import Answered, Asked, MemoryCrm, StoredRecord, WrongValue, stamp
+from contatto.simulator.crms.server import (
+    MemoryCrm,
+    StoredRecord,
+    VendorRequest,
+    VendorResponse,
+    WrongValue,
+    stamp,
+)
 
 ODOO_DATABASE, ODOO_USER, ODOO_KEY = "crm", "sync@example.com", "odoo-key"
 ODOO_UID: Final = 2
@@ -18,15 +25,13 @@ _ODOO_TYPES: Final = {FieldKind.CHOICE: "selection", FieldKind.NUMBER: "float"}
 
 
 class OdooError(Exception):
-    """An exception of Odoo's, by its name."""
-
     def __init__(self, name: str, message: str) -> None:
         super().__init__(name, message)
         self.name, self.message = name, message
 
 
 class OdooFake:
-    """Answers as Odoo does: always with a status of 200, and an exception in the body."""
+    """Odoo in memory: the status is always 200, and the body has the exception."""
 
     def __init__(self) -> None:
         # Leads as a new database has them; external ids stand in a table of their own.
@@ -40,16 +45,16 @@ class OdooFake:
             CrmField("priority", "Priority", FieldKind.CHOICE, choices=levels),
             CrmField(_ODOO_ID, "External ID"),
         ]
-        self.crm = MemoryCrm({each.name: each for each in listed}, _ODOO_ID)
+        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, _ODOO_ID)
 
-    def expired(self) -> Answered:
+    def expired(self) -> VendorResponse:
         return _odoo_fault(1, "odoo.http.SessionExpiredException", "Session expired")
 
-    def throttled(self, after_s: int) -> Answered:
-        return Answered(429, "too many requests", {"retry-after": str(after_s)})
+    def throttled(self, after_s: int) -> VendorResponse:
+        return VendorResponse(429, "too many requests", {"retry-after": str(after_s)})
 
-    def answer(self, asked: Asked) -> Answered:
-        call = asked.json()
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        call = request.json()
         params = call["params"]
         try:
             if params["service"] == "common":
@@ -81,11 +86,11 @@ class OdooFake:
     def _load(self, names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
         values = dict(zip(names, rows[0], strict=True))
         external = values.pop("id")
-        known = self.crm.find(_ODOO_ID, external, at_once=True)
+        existing = self.crm.find(_ODOO_ID, external, at_once=True)
         try:
-            if known:
-                self.crm.change(known[0], values)
-            record = known[0] if known else self._made({**values, _ODOO_ID: external})
+            if existing:
+                self.crm.change(existing[0], values)
+            record = existing[0] if existing else self._create_lead({**values, _ODOO_ID: external})
         except WrongValue as wrong:
             if wrong.kind == "field":
                 raise OdooError(
@@ -100,23 +105,23 @@ class OdooFake:
             return {"ids": False, "messages": [message], "nextrow": 0}
         return {"ids": [int(record.id)], "messages": [], "nextrow": 0}
 
-    def _made(self, values: dict[str, Any]) -> StoredRecord:
+    def _create_lead(self, values: dict[str, Any]) -> StoredRecord:
         if not values.get("name"):
             raise WrongValue("choice", "name")
         return self.crm.make(values)
 
     def _write(self, ids: list[int], values: dict[str, Any]) -> bool:
-        for each in ids:
-            self.crm.change(self._there(each), values)
+        for number in ids:
+            self.crm.change(self._live_record(number), values)
         return True
 
     def _unlink(self, ids: list[int]) -> bool:
-        for each in ids:
-            self._there(each)
-            self.crm.delete(str(each))
+        for number in ids:
+            self._live_record(number)
+            self.crm.delete(str(number))
         return True
 
-    def _there(self, number: int) -> StoredRecord:
+    def _live_record(self, number: int) -> StoredRecord:
         record = self.crm.records.get(str(number))
         if record is None or record.is_deleted:
             raise OdooError("odoo.exceptions.MissingError", "Record does not exist or has been deleted.")
@@ -124,36 +129,36 @@ class OdooFake:
 
     def _external_ids(self, method: str, args: list[Any], words: dict[str, Any]) -> Any:
         if method == "create":
-            made = args[0]
-            self._there(made["res_id"]).values[_ODOO_ID] = f"{made['module']}.{made['name']}"
+            row = args[0]
+            self._live_record(row["res_id"]).values[_ODOO_ID] = f"{row['module']}.{row['name']}"
             return 1
         if method == "write":
             (ids, values) = args
-            old = next(each for each in self.crm.live() if each.number == ids[0])
-            self._there(values["res_id"]).values[_ODOO_ID] = old.values.pop(_ODOO_ID)
+            old = next(record for record in self.crm.live() if record.number == ids[0])
+            self._live_record(values["res_id"]).values[_ODOO_ID] = old.values.pop(_ODOO_ID)
             return True
-        wanted = {name: value for name, _, value in args[0]}
+        conditions = {name: value for name, _, value in args[0]}
         rows = [
-            {"id": each.number, "name": each.values[_ODOO_ID].partition(".")[2], "res_id": int(each.id)}
-            for each in self.crm.live()
-            if each.values.get(_ODOO_ID)
+            {"id": record.number, "name": record.values[_ODOO_ID].partition(".")[2], "res_id": int(record.id)}
+            for record in self.crm.live()
+            if record.values.get(_ODOO_ID)
         ]
-        if "name" in wanted:
-            return [row for row in rows if row["name"] == wanted["name"]]
-        if isinstance(wanted["res_id"], int):
-            later = [each for each in rows if int(str(each["res_id"])) > wanted["res_id"]]
+        if "name" in conditions:
+            return [row for row in rows if row["name"] == conditions["name"]]
+        if isinstance(conditions["res_id"], int):
+            later = [row for row in rows if int(str(row["res_id"])) > conditions["res_id"]]
             return later[: words["limit"]]
-        return [row for row in rows if row["res_id"] in wanted["res_id"]]
+        return [row for row in rows if row["res_id"] in conditions["res_id"]]
 
     def _search(self, domain: list[Any], words: dict[str, Any]) -> list[dict[str, Any]]:
-        rows = [self._row(each) for each in self.crm.live()]
-        tests = [each for each in domain if isinstance(each, list)]
+        rows = [self._row(record) for record in self.crm.live()]
+        tests = [record for record in domain if isinstance(record, list)]
         fits = any if "|" in domain else all
-        found = [row for row in rows if fits(_passes_odoo_clause(row, *test) for test in tests)]
+        matches = [row for row in rows if fits(_passes_odoo_clause(row, *test) for test in tests)]
         if words.get("order", "").startswith("write_date"):
-            found.sort(key=lambda row: (row["write_date"], row["id"]))
+            matches.sort(key=lambda row: (row["write_date"], row["id"]))
         names = {"id", *words.get("fields", ())}
-        page = found[: words.get("limit", 1_000)]
+        page = matches[: words.get("limit", 1_000)]
         return [{name: value for name, value in row.items() if name in names} for row in page]
 
     def _row(self, record: StoredRecord) -> dict[str, Any]:
@@ -180,14 +185,14 @@ def _odoo_field(one: CrmField) -> dict[str, Any]:
     return {**shown, "selection": [list(choice) for choice in one.choices]} if one.choices else shown
 
 
-def _odoo_result(number: Any, result: Any) -> Answered:
-    return Answered(200, {"jsonrpc": "2.0", "id": number, "result": result})
+def _odoo_result(number: Any, result: Any) -> VendorResponse:
+    return VendorResponse(200, {"jsonrpc": "2.0", "id": number, "result": result})
 
 
-def _odoo_fault(number: Any, name: str, message: str) -> Answered:
+def _odoo_fault(number: Any, name: str, message: str) -> VendorResponse:
     data = {"name": name, "message": message, "arguments": [message], "debug": ""}
     error = {"code": 200, "message": "Odoo Server Error", "data": data}
-    return Answered(200, {"jsonrpc": "2.0", "id": number, "error": error})
+    return VendorResponse(200, {"jsonrpc": "2.0", "id": number, "error": error})
 
 
 TRYTON_DATABASE, TRYTON_USER, TRYTON_PASSWORD = "crm", "sync", "tryton-password"
@@ -198,7 +203,7 @@ _TRYTON_ID: Final = "identifier"
 
 
 class TrytonError(Exception):
-    """An exception of Tryton's, by its name and what it says."""
+    """An exception of Tryton: its name and its message."""
 
     def __init__(self, name: str, *says: Any) -> None:
         super().__init__(name, *says)
@@ -206,37 +211,37 @@ class TrytonError(Exception):
 
 
 class TrytonFake:
-    """Answers as Tryton does: an exception stands in the body of an answer 200."""
+    """Tryton in memory: an exception is in the body of an answer 200."""
 
     def __init__(self) -> None:
         # Parties with a name, their contact mechanisms by kind, and an identifier.
         listed = [CrmField(name, name, kind) for name, kind in _MECHANISMS.items()]
         listed += [CrmField("name", "Name"), CrmField(_TRYTON_ID, "Identifier"), CrmField("code", "Code")]
-        self.crm = MemoryCrm({each.name: each for each in listed}, _TRYTON_ID, {"code"})
+        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, _TRYTON_ID, {"code"})
         self.notes: dict[int, dict[str, Any]] = {}
         self.confirmed: set[str] = set()
 
-    def expired(self) -> Answered:
-        return Answered(401, {"error": "Unauthorized"})
+    def expired(self) -> VendorResponse:
+        return VendorResponse(401, {"error": "Unauthorized"})
 
-    def throttled(self, after_s: int) -> Answered:
-        return Answered(429, None, {"retry-after": str(after_s)})
+    def throttled(self, after_s: int) -> VendorResponse:
+        return VendorResponse(429, None, {"retry-after": str(after_s)})
 
-    def answer(self, asked: Asked) -> Answered:
-        call = asked.json()
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        call = request.json()
         method, params = call["method"], call["params"]
         if method == "common.db.login":
             is_right = params[0] == TRYTON_USER and params[1].get("password") == TRYTON_PASSWORD
             return _tryton_result([_TRYTON_UID, _TRYTON_TOKEN, 3_600] if is_right else None)
-        if asked.headers.get("authorization") != f"Session {TRYTON_SESSION}":
+        if request.headers.get("authorization") != f"Session {TRYTON_SESSION}":
             return self.expired()
         try:
             return _tryton_result(self._act(method, params))
         except WrongValue as wrong:
             error = [f'The value "{wrong.subject}" is not valid.', ""]
-            return Answered(200, {"id": 1, "error": ["UserError", error, None]})
+            return VendorResponse(200, {"id": 1, "error": ["UserError", error, None]})
         except TrytonError as error:
-            return Answered(200, {"id": 1, "error": error.body})
+            return VendorResponse(200, {"id": 1, "error": error.body})
 
     def _act(self, method: str, params: list[Any]) -> Any:
         acts: dict[str, Any] = {
@@ -261,7 +266,7 @@ class TrytonFake:
 
     def _search(self, domain: list[Any], _first: int, limit: int, *_more: Any) -> list[dict[str, Any]]:
         rows = [record for record in self.crm.records.values() if self._fits(record, domain)]
-        return [self._row(row) for row in sorted(rows, key=lambda each: int(each.id))[:limit]]
+        return [self._row(row) for row in sorted(rows, key=lambda record: int(record.id))[:limit]]
 
     def _fits(self, record: StoredRecord, domain: list[Any]) -> bool:
         if record.is_deleted and not record.became:
@@ -279,37 +284,41 @@ class TrytonFake:
             code = MARK + record.values.get(_TRYTON_ID, "")
             return code != MARK and (operator == "like" or bool(code == value))
         (_, _, text), (_, _, kinds) = value
-        there = [each for kind in kinds for each in record.values.get(kind, "").split(", ")]
-        return text in there
+        values = [value for kind in kinds for value in record.values.get(kind, "").split(", ")]
+        return text in values
 
     def _row(self, record: StoredRecord) -> dict[str, Any]:
-        kept = [(kind, one) for kind in _MECHANISMS for one in record.values.get(kind, "").split(", ") if one]
-        ours = record.values.get(_TRYTON_ID)
+        mechanisms = [
+            (kind, one) for kind in _MECHANISMS for one in record.values.get(kind, "").split(", ") if one
+        ]
+        our_id = record.values.get(_TRYTON_ID)
         return {
             "id": int(record.id),
             "name": record.values.get("name") or None,
             "replaced_by": int(record.became) if record.became else None,
             "contact_mechanisms.": [
-                {"id": number, "type": kind, "value": one} for number, (kind, one) in enumerate(kept, 1)
+                {"id": number, "type": kind, "value": one} for number, (kind, one) in enumerate(mechanisms, 1)
             ],
-            "identifiers.": [{"id": int(record.id), "code": MARK + ours}] if ours else [],
+            "identifiers.": [{"id": int(record.id), "code": MARK + our_id}] if our_id else [],
         }
 
-    def _values(self, given: dict[str, Any], known: dict[str, str]) -> dict[str, str]:
-        """Plain values; mechanisms are added to those that are there."""
-        values: dict[str, str] = {name: given[name] for name in ("name", "code") if name in given}
-        there = [(kind, one) for kind in _MECHANISMS for one in known.get(kind, "").split(", ") if one]
-        for act, rows in given.get("contact_mechanisms", ()):
+    def _values(self, party: dict[str, Any], current: dict[str, str]) -> dict[str, str]:
+        """Return plain values; new mechanisms are added to the current ones."""
+        values: dict[str, str] = {name: party[name] for name in ("name", "code") if name in party}
+        mechanisms = [(kind, one) for kind in _MECHANISMS for one in current.get(kind, "").split(", ") if one]
+        for act, rows in party.get("contact_mechanisms", ()):
             if act == "delete":
-                left = [pair for number, pair in enumerate(there, 1) if number not in rows]
-                values |= {kind: ", ".join(one for name, one in left if name == kind) for kind in _MECHANISMS}
+                remaining = [pair for number, pair in enumerate(mechanisms, 1) if number not in rows]
+                values |= {
+                    kind: ", ".join(one for name, one in remaining if name == kind) for kind in _MECHANISMS
+                }
             for row in rows if act == "create" else ():
                 kind = row["type"]
                 if kind not in _MECHANISMS:
                     raise WrongValue("field", kind)
-                before = values.get(kind, known.get(kind, ""))
+                before = values.get(kind, current.get(kind, ""))
                 values[kind] = f"{before}, {row['value']}" if before else row["value"]
-        for act, rows in given.get("identifiers", ()):
+        for act, rows in party.get("identifiers", ()):
             if act == "create":
                 values[_TRYTON_ID] = rows[0]["code"].removeprefix(MARK)
         return values
@@ -317,14 +326,14 @@ class TrytonFake:
     def _create(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
         return [int(self.crm.make(self._values(row, {})).id) for row in rows]
 
-    def _write(self, ids: Any, given: dict[str, Any], _context: Any) -> None:
-        for each in ids if isinstance(ids, list) else [ids]:
-            record = self.crm.records[str(each)]
-            self.crm.change(record, self._values(given, record.values))
+    def _write(self, ids: Any, values: dict[str, Any], _context: Any) -> None:
+        for record_id in ids if isinstance(ids, list) else [ids]:
+            record = self.crm.records[str(record_id)]
+            self.crm.change(record, self._values(values, record.values))
 
     def _delete(self, ids: list[int], _context: Any) -> None:
-        for each in ids:
-            record = self.crm.records[str(each)]
+        for record_id in ids:
+            record = self.crm.records[str(record_id)]
             record.values, record.is_deleted, record.became = {}, True, ""
 
     def _notes_of(self, domain: list[Any], *_more: Any) -> list[dict[str, Any]]:
@@ -336,25 +345,25 @@ class TrytonFake:
         return [number]
 
     def _delete_notes(self, ids: list[int], _context: Any) -> None:
-        for each in ids:
-            self.notes.pop(each, None)
+        for note_id in ids:
+            self.notes.pop(note_id, None)
 
     def _confirm(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
         self.confirmed.add(rows[0]["name"])
         return [1]
 
-    def _replace(self, _session: int, given: dict[str, Any], _state: str, _context: Any) -> dict[str, Any]:
-        gone, left = (self.crm.records[str(given["ask"][name])] for name in ("source", "destination"))
-        key = f"replace.{gone.id}"
-        if gone.values.get("name") != left.values.get("name") and key not in self.confirmed:
+    def _replace(self, _session: int, values: dict[str, Any], _state: str, _context: Any) -> dict[str, Any]:
+        source, target = (self.crm.records[str(values["ask"][name])] for name in ("source", "destination"))
+        key = f"replace.{source.id}"
+        if source.values.get("name") != target.values.get("name") and key not in self.confirmed:
             raise TrytonError("UserWarning", [key, "The names differ.", ""])
-        if not gone.became:
-            self.crm.merge(gone.id, left.id)
+        if not source.became:
+            self.crm.merge(source.id, target.id)
         return {}
 
 
-def _tryton_result(value: Any) -> Answered:
-    return Answered(200, {"id": 1, "result": value})
+def _tryton_result(value: Any) -> VendorResponse:
+    return VendorResponse(200, {"id": 1, "result": value})
 
 
 BOTTLECRM_TOKEN = "bottlecrm-token"  # noqa: S105 - of a CRM in memory
@@ -364,7 +373,7 @@ _EMAIL_EXISTS = "Another lead in this organisation already uses that email addre
 
 
 class BottleFake:
-    """Answers as BottleCRM does; it passes over fields that it does not have."""
+    """BottleCRM in memory; it ignores fields that it does not have."""
 
     def __init__(self) -> None:
         # Leads as a new organisation has them: one for each e-mail address.
@@ -376,60 +385,60 @@ class BottleFake:
             CrmField("phone", "Phone", FieldKind.PHONE),
             CrmField("status", "Status", FieldKind.CHOICE, choices=statuses),
         ]
-        self.crm = MemoryCrm({each.name: each for each in listed}, _BOTTLECRM_ID, {"email"})
+        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, _BOTTLECRM_ID, {"email"})
 
-    def expired(self) -> Answered:
-        return Answered(401, {"detail": "Invalid token."})
+    def expired(self) -> VendorResponse:
+        return VendorResponse(401, {"detail": "Invalid token."})
 
-    def throttled(self, after_s: int) -> Answered:
-        return Answered(429, {"detail": "Request was throttled."}, {"retry-after": str(after_s)})
+    def throttled(self, after_s: int) -> VendorResponse:
+        return VendorResponse(429, {"detail": "Request was throttled."}, {"retry-after": str(after_s)})
 
-    def answer(self, asked: Asked) -> Answered:
-        if asked.headers.get("authorization") != f"Bearer {BOTTLECRM_TOKEN}":
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        if request.headers.get("authorization") != f"Bearer {BOTTLECRM_TOKEN}":
             return self.expired()
         try:
-            path = asked.path.removeprefix(_BOTTLECRM_LEADS).strip("/")
-            return self._one(asked, path) if path not in ("", "duplicates") else self._all(asked, path)
+            path = request.path.removeprefix(_BOTTLECRM_LEADS).strip("/")
+            return self._one(request, path) if path not in ("", "duplicates") else self._all(request, path)
         except WrongValue as wrong:
             text = _EMAIL_EXISTS if wrong.kind == "exists" else f"{wrong.subject} is not a valid choice."
             name = "email" if wrong.kind == "exists" else wrong.subject
-            return Answered(400, {"error": True, "errors": {name: [text]}})
+            return VendorResponse(400, {"error": True, "errors": {name: [text]}})
         except KeyError:
-            return Answered(404, {"detail": "No Lead matches the given query."})
+            return VendorResponse(404, {"detail": "No Lead matches the given query."})
 
-    def _all(self, asked: Asked, path: str) -> Answered:
+    def _all(self, request: VendorRequest, path: str) -> VendorResponse:
         if path:
-            near = self.crm.find("phone", asked.json()["phone"], at_once=True)
-            return Answered(
+            near = self.crm.find("phone", request.json()["phone"], at_once=True)
+            return VendorResponse(
                 200, {"duplicates": [{**_bottlecrm_lead(one), "matched_on": ["phone"]} for one in near]}
             )
-        if asked.method == "POST":
-            made = self.crm.make(self._known(asked.json()))
-            return Answered(201, {"error": False, "message": "Lead Created Successfully", "id": made.id})
-        wanted = asked.query.get("email", "").casefold()
+        if request.method == "POST":
+            record = self.crm.make(self._known_fields(request.json()))
+            return VendorResponse(
+                201, {"error": False, "message": "Lead Created Successfully", "id": record.id}
+            )
+        email = request.query.get("email", "").casefold()
         rows = [
-            _bottlecrm_lead(one)
-            for one in self.crm.live()
-            if wanted in one.values.get("email", "").casefold()
+            _bottlecrm_lead(one) for one in self.crm.live() if email in one.values.get("email", "").casefold()
         ]
-        page = {"open_leads": rows[: int(asked.query["limit"])]}
+        page = {"open_leads": rows[: int(request.query["limit"])]}
         lists = {"status": list(self.crm.fields["status"].choices), "source": [], "industries": []}
-        return Answered(
+        return VendorResponse(
             200, {"open_leads": page, "close_leads": {"close_leads": []}, "countries": [], **lists}
         )
 
-    def _one(self, asked: Asked, path: str) -> Answered:
+    def _one(self, request: VendorRequest, path: str) -> VendorResponse:
         record_id, _, act = path.partition("/")
         record = self._named(record_id)
         if act == "merge":
-            self.crm.merge(self._named(asked.json()["merge_id"]).id, record.id)
-        elif asked.method == "PATCH":
-            self.crm.change(record, self._known(asked.json()))
-        elif asked.method == "DELETE":
+            self.crm.merge(self._named(request.json()["merge_id"]).id, record.id)
+        elif request.method == "PATCH":
+            self.crm.change(record, self._known_fields(request.json()))
+        elif request.method == "DELETE":
             record.values, record.is_deleted = {}, True
         else:
-            return Answered(200, {"lead_obj": _bottlecrm_lead(record)})
-        return Answered(200, {"error": False, "message": "Done"})
+            return VendorResponse(200, {"lead_obj": _bottlecrm_lead(record)})
+        return VendorResponse(200, {"error": False, "message": "Done"})
 
     def _named(self, record_id: str) -> StoredRecord:
         record = self.crm.records[record_id]
@@ -437,7 +446,7 @@ class BottleFake:
             raise KeyError(record_id)
         return record
 
-    def _known(self, values: dict[str, Any]) -> dict[str, Any]:
+    def _known_fields(self, values: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if name in self.crm.fields}
 
 
@@ -450,41 +459,41 @@ _WEBHOOK_ID = "id"
 
 
 class WebhookReceiver:
-    """Keeps one record for each lead, and takes any field."""
+    """A webhook receiver with one record for each lead; it accepts any field."""
 
     def __init__(self) -> None:
         names = (_WEBHOOK_ID, "email", "phone", "name", "note")
         self.crm = MemoryCrm({name: CrmField(name, name) for name in names}, _WEBHOOK_ID)
         self.seen: set[str] = set()
 
-    def expired(self) -> Answered:
-        return Answered(503)
+    def expired(self) -> VendorResponse:
+        return VendorResponse(503)
 
-    def throttled(self, after_s: int) -> Answered:
-        return Answered(429, None, {"retry-after": str(after_s)})
+    def throttled(self, after_s: int) -> VendorResponse:
+        return VendorResponse(429, None, {"retry-after": str(after_s)})
 
-    def answer(self, asked: Asked) -> Answered:
-        message_id, at = asked.headers.get("webhook-id", ""), asked.headers.get("webhook-timestamp", "0")
-        signature = sign_event(WEBHOOK_SECRET, message_id, int(at), asked.body)
-        if signature not in asked.headers.get("webhook-signature", "").split():
-            return Answered(401)
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        message_id, at = request.headers.get("webhook-id", ""), request.headers.get("webhook-timestamp", "0")
+        signature = sign_event(WEBHOOK_SECRET, message_id, int(at), request.body)
+        if signature not in request.headers.get("webhook-signature", "").split():
+            return VendorResponse(401)
         if abs(datetime.now(UTC).timestamp() - int(at)) > 300:
-            return Answered(400)
+            return VendorResponse(400)
         if message_id not in self.seen:
             self.seen.add(message_id)
-            self._take(asked)
-        return Answered(204)
+            self._take(request)
+        return VendorResponse(204)
 
-    def _take(self, asked: Asked) -> None:
-        event = asked.json()
-        known = self.crm.find(_WEBHOOK_ID, event["data"]["id"], at_once=True)
+    def _take(self, request: VendorRequest) -> None:
+        event = request.json()
+        existing = self.crm.find(_WEBHOOK_ID, event["data"]["id"], at_once=True)
         if event["type"] == ERASED:
-            for record in known:
+            for record in existing:
                 self.crm.delete(record.id)
             return
         values = {_WEBHOOK_ID: event["data"]["id"], "note": event["data"]["note"], **event["data"]["fields"]}
         fields = {name: value for name, value in values.items() if name in self.crm.fields}
-        if known:
-            self.crm.change(known[0], fields)
+        if existing:
+            self.crm.change(existing[0], fields)
         else:
             self.crm.make(fields)

@@ -21,7 +21,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass
 class StoredRecord:
-    """One record; ``number`` counts the records, ``became`` is what it was merged into or converted to."""
+    """A record; ``number`` counts records, ``became`` is the id after a merge or a conversion."""
 
     id: str
     number: int
@@ -34,7 +34,7 @@ class StoredRecord:
 
 
 class WrongValue(Exception):
-    """A write that is not taken: ``kind`` is ``field``, ``choice`` or ``exists``, with what it is about."""
+    """A refused write: ``kind`` is ``field``, ``choice`` or ``exists``, ``subject`` its field or record."""
 
     def __init__(self, kind: str, subject: str) -> None:
         super().__init__(kind, subject)
@@ -63,15 +63,15 @@ class MemoryCrm:
     merges_anew: bool = False
 
     def make(self, values: dict[str, Any], record_id: str = "") -> StoredRecord:
-        """A new record.
+        """Create a record.
 
         Raises:
             WrongValue: a field or a value is not there, or a value is taken.
         """
         clean = self._checked(values, "")
         number = len(self.records) + 1
-        now = self.now()
-        stored_record = StoredRecord(record_id or str(1000 + number), number, clean, now, now)
+        made_at = self.next_time()
+        stored_record = StoredRecord(record_id or str(1000 + number), number, clean, made_at, made_at)
         self.records[stored_record.id] = stored_record
         return stored_record
 
@@ -82,79 +82,91 @@ class MemoryCrm:
             WrongValue: as ``make``.
         """
         record.values |= self._checked(values, record.id)
-        record.changed_at = self.now()
+        record.changed_at = self.next_time()
 
     def live(self) -> Iterator[StoredRecord]:
-        """Records that are there, the oldest first."""
+        """Yield records that are not deleted, the oldest first."""
         return (record for record in self.records.values() if not record.is_deleted)
 
     def find(self, name: str, value: str, *, at_once: bool = False) -> list[StoredRecord]:
-        """Records with this value, those left out that a lagging search does not know yet."""
+        """Return records with this value; a lagging search leaves out the newest."""
         newest = len(self.records) - (0 if at_once else self.lag)
-        known = [record for record in self.live() if record.number <= newest]
-        return [record for record in known if record.values.get(name, "").casefold() == value.casefold()]
+        searchable = [record for record in self.live() if record.number <= newest]
+        return [record for record in searchable if record.values.get(name, "").casefold() == value.casefold()]
 
-    def changed_after(self, at: datetime | None, seen: set[str]) -> list[StoredRecord]:
-        """Records of ours that changed at or after a time, the oldest change first, without those seen."""
-        ours = [record for record in self.records.values() if record.values.get(self.our_id)]
-        since = [record for record in ours if at is None or record.changed_at >= at]
-        kept = [record for record in since if record.id not in seen]
-        return sorted(kept, key=lambda record: (record.changed_at, record.number))
+    def changed_after(self, at: datetime | None, excluded_ids: set[str]) -> list[StoredRecord]:
+        """Return our records that changed at or after a time, by time, without the excluded ones."""
+        own_records = [record for record in self.records.values() if record.values.get(self.our_id)]
+        since = [record for record in own_records if at is None or record.changed_at >= at]
+        changed = [record for record in since if record.id not in excluded_ids]
+        return sorted(changed, key=lambda record: (record.changed_at, record.number))
 
     def merge(self, record_id: str, into_id: str) -> StoredRecord:
-        """Make one of two, as a person does it in the CRM: what the second has stands; give what is left."""
-        gone, left = self.records[record_id], self.records[into_id]
-        values = {**gone.values, **{name: value for name, value in left.values.items() if value}}
-        now = self.now()
-        merged = [gone]
+        """Merge a record into another, keep the values of the latter, and return it."""
+        source, target = self.records[record_id], self.records[into_id]
+        values = {**source.values, **{name: value for name, value in target.values.items() if value}}
+        merged_at = self.next_time()
+        merged = [source]
         if self.merges_anew:
             number = len(self.records) + 1
-            merged, left = [gone, left], StoredRecord(str(1000 + number), number, {}, now, now)
-            self.records[left.id] = left
-        for each in merged:
-            each.is_deleted, each.became, each.changed_at = True, left.id, now
-        left.values, left.changed_at = values, now
-        return left
+            merged, target = (
+                [source, target],
+                StoredRecord(str(1000 + number), number, {}, merged_at, merged_at),
+            )
+            self.records[target.id] = target
+        for record in merged:
+            record.is_deleted, record.became, record.changed_at = True, target.id, merged_at
+        target.values, target.changed_at = values, merged_at
+        return target
 
     def delete(self, record_id: str) -> None:
         self.records[record_id].is_deleted = True
-        self.records[record_id].changed_at = self.now()
+        self.records[record_id].changed_at = self.next_time()
 
     def drop_field(self, name: str) -> None:
-        """Somebody removed a field."""
+        """Remove a field, as an administrator does."""
         del self.fields[name]
         for record in self.records.values():
             record.values.pop(name, None)
 
     def drop_choice(self, name: str, value: str) -> None:
-        """Somebody removed a value from a list."""
-        known = self.fields[name]
-        choices = tuple(choice for choice in known.choices if choice[0] != value)
+        """Remove a value from a list, as an administrator does."""
+        field_of_crm = self.fields[name]
+        choices = tuple(choice for choice in field_of_crm.choices if choice[0] != value)
         self.fields[name] = CrmField(
-            known.name, known.label, known.kind, known.is_required, choices, known.limit
+            field_of_crm.name,
+            field_of_crm.label,
+            field_of_crm.kind,
+            field_of_crm.is_required,
+            choices,
+            field_of_crm.limit,
         )
 
     def backup(self) -> dict[str, StoredRecord]:
         return deepcopy(self.records)
 
-    def now(self) -> datetime:
-        """Its own clock, which goes on by a second with each change."""
+    def next_time(self) -> datetime:
+        """Return the CRM's own time, which goes on by a second with each call."""
         self.ticks += 1
         return START + self.skew + timedelta(seconds=self.ticks)
 
     def _checked(self, values: dict[str, Any], record_id: str) -> dict[str, str]:
         clean = {name: "" if value is None else str(value) for name, value in values.items()}
         for name, value in clean.items():
-            known = self.fields.get(name)
-            if known is None:
+            known_field = self.fields.get(name)
+            if known_field is None:
                 raise WrongValue("field", name)
-            is_choice = known.kind is FieldKind.CHOICE and value
-            if (is_choice and value not in dict(known.choices)) or (known.limit and len(value) > known.limit):
+            is_choice = known_field.kind is FieldKind.CHOICE and value
+            if (is_choice and value not in dict(known_field.choices)) or (
+                known_field.limit and len(value) > known_field.limit
+            ):
                 raise WrongValue("choice", name)
         for name in self.unique & {name for name, value in clean.items() if value}:
-            taken = [each.id for each in self.find(name, clean[name], at_once=True) if each.id != record_id]
-            if taken:
-                raise WrongValue("exists", taken[0])
+            duplicates = [
+                record.id for record in self.find(name, clean[name], at_once=True) if record.id != record_id
+            ]
+            if duplicates:
+                raise WrongValue("exists", duplicates[0])
         return clean
 
 
@@ -166,8 +178,8 @@ NO_PATIENCE_S: Final = 0.1
 """How long one is waited for that will not come: nothing is learned while one waits."""
 
 
-class Fault(StrEnum):
-    """What goes wrong with one request; ``LOST`` does what was asked and loses the answer."""
+class VendorFault(StrEnum):
+    """Fault of one request; ``LOST`` executes it and loses the answer."""
 
     EXPIRED = "expired"
     THROTTLED = "throttled"
@@ -179,9 +191,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request as a CRM sees it."""
-
+class VendorRequest:
     method: str
     path: str
     query: Mapping[str, str]
@@ -193,8 +203,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer; a body of None is an empty one."""
+class VendorResponse:
+    """A response of a CRM; a body of None is an empty one."""
 
     status: int
     body: Any = None
@@ -202,26 +212,26 @@ class Answered:
 
 
 class Vendor(Protocol):
-    """One CRM's way to speak about the records in memory."""
+    """The API of one vendor over records in memory."""
 
     @property
     def crm(self) -> MemoryCrm: ...
 
-    def answer(self, asked: Asked) -> Answered: ...
+    def answer(self, request: VendorRequest) -> VendorResponse: ...
 
-    def expired(self) -> Answered:
-        """What it says when an access token or session is over."""
+    def expired(self) -> VendorResponse:
+        """Return the response to an expired token or session."""
         ...
 
-    def throttled(self, after_s: int) -> Answered: ...
+    def throttled(self, after_s: int) -> VendorResponse: ...
 
 
 class CrmServer:
-    """A vendor on a port of this machine; ``faults`` are those of the requests to come, one each."""
+    """A vendor on a port of this machine; ``faults`` holds one fault for each request to come."""
 
     def __init__(self, vendor: Vendor) -> None:
         self.vendor = vendor
-        self.faults: deque[Fault | None] = deque()
+        self.faults: deque[VendorFault | None] = deque()
         self.requests = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -243,23 +253,23 @@ class CrmServer:
             self._server.shutdown()
             self._server.server_close()
 
-    def take(self, asked: Asked) -> tuple[Fault | None, Answered]:
-        """The answer to a request, and what is wrong with it."""
+    def take(self, request: VendorRequest) -> tuple[VendorFault | None, VendorResponse]:
+        """Return the fault of a request, and its response."""
         with self._lock:
             self.requests += 1
             fault = self.faults.popleft() if self.faults else None
-            plain: dict[Fault | None, Answered] = {
-                Fault.EXPIRED: self.vendor.expired(),
-                Fault.THROTTLED: self.vendor.throttled(1),
-                Fault.DOWN: Answered(503),
-                Fault.HTML: Answered(200, "<!doctype html><title>Sign in</title>"),
-                Fault.RESET: Answered(0),
+            fixed_responses: dict[VendorFault | None, VendorResponse] = {
+                VendorFault.EXPIRED: self.vendor.expired(),
+                VendorFault.THROTTLED: self.vendor.throttled(1),
+                VendorFault.DOWN: VendorResponse(503),
+                VendorFault.HTML: VendorResponse(200, "<!doctype html><title>Sign in</title>"),
+                VendorFault.RESET: VendorResponse(0),
             }
-            return fault, plain.get(fault) or self.vendor.answer(asked)
+            return fault, fixed_responses.get(fault) or self.vendor.answer(request)
 
     def patience_s(self) -> float:
         """Return how long the next answer is worth waiting for."""
-        return NO_PATIENCE_S if self.faults and self.faults[0] is Fault.SLOW else PATIENCE_S
+        return NO_PATIENCE_S if self.faults and self.faults[0] is VendorFault.SLOW else PATIENCE_S
 
     def wait_slowly(self) -> None:
         self._over.wait(SLOW_S)
@@ -276,36 +286,36 @@ class CrmServer:
                 parts = urlsplit(self.path)
                 query = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                asked = Asked(self.command, parts.path, query, headers, self.rfile.read(size))
-                fault, answered = server.take(asked)
-                if fault is Fault.SLOW:
+                request = VendorRequest(self.command, parts.path, query, headers, self.rfile.read(size))
+                fault, response = server.take(request)
+                if fault is VendorFault.SLOW:
                     server.wait_slowly()
-                if fault in (Fault.RESET, Fault.LOST, Fault.SLOW):
+                if fault in (VendorFault.RESET, VendorFault.LOST, VendorFault.SLOW):
                     self.close_connection = True
                     return
-                self._write(answered)
+                self._write(response)
 
             do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815 - the library's names
 
-            def _write(self, answered: Answered) -> None:
-                is_text = isinstance(answered.body, str)
+            def _write(self, response: VendorResponse) -> None:
+                is_text = isinstance(response.body, str)
                 body = b""
-                if answered.body is not None:
-                    body = answered.body.encode() if is_text else msgspec.json.encode(answered.body)
-                self.send_response(answered.status)
+                if response.body is not None:
+                    body = response.body.encode() if is_text else msgspec.json.encode(response.body)
+                self.send_response(response.status)
                 self.send_header("content-type", "text/html" if is_text else "application/json")
                 self.send_header("content-length", str(len(body)))
-                for name, value in answered.headers.items():
+                for name, value in response.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Requests hold what people wrote: they stand in no log."""
+                """Write no log: requests hold personal data."""
 
         return Handler
 
 
 def stamp(at: Any, form: str = "%Y-%m-%dT%H:%M:%S.000Z") -> str:
-    """A time as vendors write it."""
+    """Return a time as vendors write it."""
     return str(at.strftime(form))

@@ -1,1 +1,1 @@
-"""Worlds with known truth that judge ad delivery: viewers, ads, an auction, and what becomes of each view."""
+"""Worlds with known truth that judge ad delivery."""

@@ -9,21 +9,21 @@ from contatto.simulator.worlds.model import (
     DAY,
     HOUR,
     STARTS_TS,
-    Ad,
     Crowd,
     Edit,
     Features,
     Flags,
     Floats,
-    Group,
     Ints,
-    Known,
-    Market,
     Nature,
+    ObservableChances,
+    OutsideBids,
     Past,
-    Places,
+    PlacementMix,
     Requests,
     Tables,
+    WorldAd,
+    WorldGroup,
     chance,
     day_curve,
     draw_requests,
@@ -60,7 +60,7 @@ _NODES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class LinearSetting:
-    """How the default world is set up.
+    """Settings of the linear world.
 
     ``tension`` says how much more spam those write who like to chat, ``delay`` stretches all delays,
     ``competition`` raises what others offer, ``late_ads`` start on day ``late_day``. Money is in micros.
@@ -99,37 +99,39 @@ class LinearWorld:
         self._draw_ads(rng)
         self._shift_slot = rng.normal(0, 0.25, len(_SLOTS))
         self.places = tuple({"slot": slot} for slot in _SLOTS)
-        self._places = Places(np.array([0.5, 0.25, 0.15, 0.1]), self._shift_slot)
-        self._market = Market(0.004 * setting.competition)
+        self._places = PlacementMix(np.array([0.5, 0.25, 0.15, 0.1]), self._shift_slot)
+        self._market = OutsideBids(0.004 * setting.competition)
         self._flow = setting.requests * np.outer(day_curve(20.0, 0.7), self._country_shares)
         self._tables = self._true()
-        self._known: Known | None = None
+        self._known: ObservableChances | None = None
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         count = self.setting.viewers
-        seen = {
+        values_by_field = {
             name: np.searchsorted(np.cumsum(_zipf(size)), rng.random(count)).clip(0, size - 1)
             for name, size in FIELDS.items()
         }
         shuffled = {
-            name: rng.permutation(size)[values] for name, values in seen.items() if (size := FIELDS[name])
+            name: rng.permutation(size)[values]
+            for name, values in values_by_field.items()
+            if (size := FIELDS[name])
         }
-        seen = {
+        values_by_field = {
             **shuffled,
             "verified": (rng.random(count) < 0.12).astype(int),
             "activity": shuffled["activity"],
         }
-        self.seen = seen
-        self.viewer_country: Ints = seen["country"].astype(np.int64)
+        self._values = values_by_field
+        self.viewer_country: Ints = values_by_field["country"].astype(np.int64)
         self.viewer_ids = tuple(f"v{number}" for number in range(count))
         self.is_farm = np.zeros(count, np.bool_)
         self.farm_of: Ints = np.full(count, -1)
         self.farm_starts: tuple[int, ...] = ()
-        self.viewer_features = tuple(_features(seen, number) for number in range(count))
-        self._tastes = np.stack([_linear(rng, seen) for _ in range(_TASTES)], 1)
-        self._chatty, self._willing, self._spammy = (_linear(rng, seen) for _ in range(3))
+        self.viewer_features = tuple(_features(values_by_field, number) for number in range(count))
+        self._tastes = np.stack([_linear(rng, values_by_field) for _ in range(_TASTES)], 1)
+        self._chatty, self._willing, self._spammy = (_linear(rng, values_by_field) for _ in range(3))
         self._noise = rng.normal(0, 1, (count, _TASTES + 3)).astype(np.float32)
-        weight = np.array([0.3, 0.6, 1.0, 1.6, 2.5])[seen["activity"]]
+        weight = np.array([0.3, 0.6, 1.0, 1.6, 2.5])[values_by_field["activity"]]
         shares = np.bincount(self.viewer_country, weight, len(COUNTRIES))
         self._country_shares = shares / shares.sum()
         self._weight = weight
@@ -154,12 +156,14 @@ class LinearWorld:
         late = STARTS_TS + setting.late_day * DAY
         self.advertisers = tuple(f"adv{number}" for number in range(count))
         self.groups = tuple(
-            Group(
+            WorldGroup(
                 f"g{number}",
                 number,
                 "day",
                 setting.budget_micros,
-                tuple(country for country, wanted in zip(COUNTRIES, aimed[number], strict=True) if wanted),
+                tuple(
+                    country for country, is_target in zip(COUNTRIES, aimed[number], strict=True) if is_target
+                ),
                 late if number >= count - setting.late_ads else STARTS_TS,
                 bid_micros=setting.bid_micros,
                 kind=("fast", "mixed", "slow")[kinds[number]],
@@ -167,7 +171,7 @@ class LinearWorld:
             for number in range(count)
         )
         self.ads = tuple(
-            Ad(
+            WorldAd(
                 f"a{number}",
                 number,
                 {
@@ -180,19 +184,26 @@ class LinearWorld:
         )
 
     def _parts(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """What one sees of the logits, of viewers (rows) and ads (columns): tastes, and what else adds up."""
-        seen = self.seen
+        """Return the visible parts of the logits, of viewers (rows) and ads (columns)."""
+        values_by_field = self._values
         tastes = (self._tastes @ self._vectors.T).astype(np.float32)
-        xi = self._xi[:, self._vertical[None, :], seen["age"][:, None], seen["gender"][:, None]]
+        xi = self._xi[
+            :, self._vertical[None, :], values_by_field["age"][:, None], values_by_field["gender"][:, None]
+        ]
         click = -3.3 + self._format_shift[self._format] + self._pull[0] + 0.4 * xi[0]
-        spam = -1.1 - 1.3 * (seen["verified"] == 1) - 0.5 * seen["account_age"] / 4 + self._spammy
+        spam = (
+            -1.1
+            - 1.3 * (values_by_field["verified"] == 1)
+            - 0.5 * values_by_field["account_age"] / 4
+            + self._spammy
+        )
         lead = -1.5 + 0.5 * self._form + self._pull[2] + 0.6 * xi[1]
         return tastes, click.astype(np.float32), (spam[:, None] + self._pull[1]).astype(np.float32), lead
 
     def _chances(
         self, chat: Floats, taste: Floats, spam: Floats, lead: Floats
     ) -> tuple[Floats, Floats, Floats]:
-        """Conversation, spam and lead: ``chat`` is the liking to chat, the rest as summed up so far."""
+        """Return chances of conversation, spam and lead, from the liking to chat and partial logits."""
         tension = self.setting.tension
         talk = sigmoid(-0.8 + 0.9 * chat + 0.25 * taste)
         return talk, sigmoid(spam + 1.1 * tension * chat), sigmoid(lead + 1.1 * taste - 0.35 * tension * chat)
@@ -223,13 +234,13 @@ class LinearWorld:
     def flow(self, day: int) -> Floats:
         return self._flow
 
-    def known(self, day: int, past: Past) -> Known:
+    def observable(self, day: int, past: Past) -> ObservableChances:
         if self._known is None:
             self._known = self._expected()
         return self._known
 
-    def _expected(self) -> Known:
-        """Means over the noise: Gauss-Hermite in chattiness and taste, a widened logit for the rest."""
+    def _expected(self) -> ObservableChances:
+        """Return means over the noise: Gauss-Hermite in chattiness and taste, a widened logit else."""
         tastes, click, spam, lead = self._parts()
         nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
         weights = weights / weights.sum()
@@ -247,12 +258,12 @@ class LinearWorld:
                     sums, (clicks, talks, talks * (1 - spams) * leads, talks * spams), strict=True
                 ):
                     total += part * value
-        return Known(*sums)
+        return ObservableChances(*sums)
 
     def _softened(
         self, chat: Floats, taste: Floats, spam: Floats, lead: Floats
     ) -> tuple[Floats, Floats, Floats]:
-        """As `_chances`, but means over the noise in spamminess and willingness."""
+        """Return the same chances as `_chances`, as means over noise in spamminess and willingness."""
         tension = self.setting.tension
         soft_spam, soft_lead = (
             1 / np.sqrt(1 + np.pi * variance / 8) for variance in (_NOISE**2, (0.7 * _NOISE) ** 2)
@@ -262,7 +273,7 @@ class LinearWorld:
         return talk, spams, sigmoid((lead + 1.1 * taste - 0.35 * tension * chat) * np.float32(soft_lead))
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
-        """Fast: 0.03 days; mixed: half of them 1.5 days; slow: four fifths 3 days."""
+        """Draw delays: fast 0.03 days; mixed half of them 1.5 days; slow four fifths 3 days."""
         share, fast, slow = {"fast": (0.0, 0.03, 1.0), "mixed": (0.5, 0.04, 1.5), "slow": (0.8, 0.1, 3.0)}[
             self.groups[group].kind
         ]
@@ -279,14 +290,16 @@ def _standard(values: Floats) -> Floats:
     return np.asarray((values - values.mean()) / values.std(), np.float32)
 
 
-def _linear(rng: np.random.Generator, seen: dict[str, Ints]) -> Floats:
-    """A sum of weights of what one sees, so scaled that with its noise the variance is 1."""
-    parts = [rng.normal(0, 1, FIELDS[name])[values] for name, values in seen.items()]
+def _linear(rng: np.random.Generator, values_by_field: dict[str, Ints]) -> Floats:
+    """Return a weighted sum of fields, scaled so that with its noise the variance is 1."""
+    parts = [rng.normal(0, 1, FIELDS[name])[values] for name, values in values_by_field.items()]
     return np.asarray(_standard(np.sum(parts, 0)) * np.sqrt(1 - _NOISE**2), np.float32)
 
 
-def _features(seen: dict[str, Ints], number: int) -> Features:
-    return {name: f"{name[0]}{values[number]}" for name, values in seen.items() if name != "country"}
+def _features(values_by_field: dict[str, Ints], number: int) -> Features:
+    return {
+        name: f"{name[0]}{values[number]}" for name, values in values_by_field.items() if name != "country"
+    }
 
 
 THRESHOLD_COUNTRIES: Final = ("US", "GB", "AU")
@@ -303,7 +316,7 @@ _OFFERS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class ThresholdsSetting:
-    """How the small world is set up."""
+    """Settings of the world of thresholds."""
 
     viewers: int = 8_000
     days: int = 14
@@ -344,8 +357,8 @@ class ThresholdsWorld:
         self._draw_viewers(rng)
         self._draw_ads(rng)
         self._draw_answers(rng)
-        self._places = Places(np.array([0.6, 0.4]), np.array([0.2, -0.3]))
-        self._market = Market(0.004 * setting.competition, 0.5, 0.2)
+        self._places = PlacementMix(np.array([0.6, 0.4]), np.array([0.2, -0.3]))
+        self._market = OutsideBids(0.004 * setting.competition, 0.5, 0.2)
         self._tables = self._chances()
         worth = np.log(self._worth()).mean(1)
         self._value = ((worth - worth.mean()) / worth.std()).astype(np.float32)
@@ -369,24 +382,24 @@ class ThresholdsWorld:
         self.viewer_features = tuple(_shown(numbers[:, n], topics[n], hidden[:, n]) for n in range(count))
 
     def _ask(self, numbers: Floats, topics: Flags, hidden: Flags) -> Flags:
-        """The five answers of each viewer (rows)."""
-        there = np.where(hidden, -np.inf, numbers)
+        """Return the five answers of each viewer (rows)."""
+        present = np.where(hidden, -np.inf, numbers)
         few = topics[:, :10].sum(1)
         return np.stack(
             [
                 numbers[0] > 0.4,
-                (there[1] > 0.3) ^ (few > 1),
+                (present[1] > 0.3) ^ (few > 1),
                 hidden[2] | (numbers[2] < -0.5),
                 np.abs(numbers[5]) < 0.6,
-                topics[:, 10:16].any(1) ^ (there[3] > 0.0),
+                topics[:, 10:16].any(1) ^ (present[3] > 0.0),
             ],
             1,
         )
 
     def _draw_ads(self, rng: np.random.Generator) -> None:
         self.advertisers = tuple(f"client {number}" for number in range(6))
-        groups: list[Group] = []
-        ads: list[Ad] = []
+        groups: list[WorldGroup] = []
+        ads: list[WorldAd] = []
         self._offer = []
         for number in range(self.setting.groups):
             group = self._group(rng, number)
@@ -399,10 +412,10 @@ class ThresholdsWorld:
                     "discount": float(rng.choice([0, 5, 10, 30])),
                 }
                 if rng.random() < 0.5:
-                    features["tags"] = [f"topic {each}" for each in rng.integers(0, _TOPICS, 3)]
+                    features["tags"] = [f"topic {topic}" for topic in rng.integers(0, _TOPICS, 3)]
                 if rng.random() < 0.3:
                     features["form"] = "yes"
-                ads.append(Ad(f"creative {len(ads)}", number, features))
+                ads.append(WorldAd(f"creative {len(ads)}", number, features))
         self.groups, self.ads = tuple(groups), tuple(ads)
         midday = STARTS_TS + int(self.days * 0.6) * DAY + 15 * HOUR
         self.edits: tuple[Edit, ...] = (
@@ -412,7 +425,7 @@ class ThresholdsWorld:
             Edit(midday + 30 * HOUR, 4, {"status": "on"}),
         )
 
-    def _group(self, rng: np.random.Generator, number: int) -> Group:
+    def _group(self, rng: np.random.Generator, number: int) -> WorldGroup:
         aimed = [name for name in THRESHOLD_COUNTRIES if rng.random() < 0.6] or ["US"]
         shares = {"US": 0.5, "GB": 0.3, "AU": 0.2}
         reach = sum(shares[name] for name in aimed)
@@ -421,7 +434,7 @@ class ThresholdsWorld:
             self.setting.budget_micros * reach * (self.days if total else 1) * float(rng.uniform(0.5, 1.5))
         )
         joins = (number - 5) * self.days // 7 if number > 5 else 0
-        return Group(
+        return WorldGroup(
             f"set {number}",
             number % 6,
             "total" if total else "day",
@@ -435,7 +448,7 @@ class ThresholdsWorld:
         )
 
     def _draw_answers(self, rng: np.random.Generator) -> None:
-        """What each pair of answers does to the logits of each offer."""
+        """Draw the effect of each pair of answers on the logits of each offer."""
         offers = np.array(self._offer)
         pairs = [(a, b) for a in range(_RULES) for b in range(a)]
         both = np.stack([self._answers[:, a] & self._answers[:, b] for a, b in pairs], 1).astype(np.float32)
@@ -448,7 +461,7 @@ class ThresholdsWorld:
         self._by_ad = rng.normal(0, 0.3, (3, len(offers))).astype(np.float32)
 
     def _logits(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """What one can see of the logits of viewers (rows) and ads (columns)."""
+        """Return the visible logits of viewers (rows) and ads (columns)."""
         bait = np.array([float(ad.features["discount"]) for ad in self.ads], np.float32) / 30
         click = -3.5 + self._parts[0] + self._by_ad[0] + 0.4 * bait
         talk = -0.9 + self._parts[1]
@@ -472,8 +485,8 @@ class ThresholdsWorld:
     def tables(self, day: int) -> Tables:
         return self._tables
 
-    def known(self, day: int, past: Past) -> Known:
-        """Means over what sets viewers apart; who wrote much spam is likely a farm."""
+    def observable(self, day: int, past: Past) -> ObservableChances:
+        """Return means over hidden noise; viewers with much spam are likely a farm."""
         click, talk, spam, lead = self._logits()
         soft = np.float32(1 / np.sqrt(1 + np.pi * _VIEWER_NOISE**2 / 8))
         nodes, weights = np.polynomial.hermite_e.hermegauss(5)
@@ -484,11 +497,16 @@ class ThresholdsWorld:
                 total += np.float32(weight) * value
         spams, leads = sigmoid(soft * spam), sigmoid(soft * lead)
         farm = self._farm_chance(day, past)[:, None]
-        there = 1 / (1 + np.exp(-_FARM[0]))
+        farm_click = 1 / (1 + np.exp(-_FARM[0]))
         tables = (sums[0], sums[1], sums[1] * (1 - spams) * leads, sums[1] * spams)
-        at_farms = (there, there * _FARM[1], there * _FARM[1] * 0.05 * _FARM[3], there * _FARM[1] * _FARM[2])
+        at_farms = (
+            farm_click,
+            farm_click * _FARM[1],
+            farm_click * _FARM[1] * 0.05 * _FARM[3],
+            farm_click * _FARM[1] * _FARM[2],
+        )
         mixed = [(1 - farm) * table + farm * value for table, value in zip(tables, at_farms, strict=True)]
-        return Known(*(table.astype(np.float32) for table in mixed))
+        return ObservableChances(*(table.astype(np.float32) for table in mixed))
 
     def _farm_chance(self, day: int, past: Past) -> Floats:
         if not _FARM_DAYS[0] <= day < _FARM_DAYS[1]:
@@ -518,14 +536,14 @@ class ThresholdsWorld:
         return np.asarray(self.setting.requests * week * np.stack(curves, 1) * weight)
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
-        """In the office leads take hours, in the evening days; a tenth comes later than any window."""
+        """Draw delays: office leads take hours, evening leads days; a tenth is later than any window."""
         mean = 6 * 3_600 if self.groups[group].kind == "office" else 1.5 * 86_400
         late = draws[:, 0] < 0.1
         return np.asarray(self.setting.delay * np.where(late, 10 * 86_400, -np.log1p(-draws[:, 1]) * mean))
 
 
 def _shown(numbers: Floats, topics: Flags, hidden: Flags) -> Features:
-    """What one sees of a viewer: numbers on many scales, a list of topics, and gaps."""
+    """Return the features of a viewer: numbers on many scales, a list of topics, and gaps."""
     scales = {
         "visits": round(float(np.exp(2 + numbers[0])), 0),
         "basket": round(float(np.exp(4 + 0.7 * numbers[1])), 2),
@@ -534,9 +552,9 @@ def _shown(numbers: Floats, topics: Flags, hidden: Flags) -> Features:
         "hour_pref": round(float(12 + 3 * numbers[4]), 1),
         "score_x": round(float(np.clip(50 + 12 * numbers[5], 0, 100)), 3),
     }
-    found: Features = {
+    features_shown: Features = {
         name: value for (name, value), gap in zip(scales.items(), hidden, strict=True) if not gap
     }
     if topics.any():
-        found["topics"] = [f"topic {number}" for number in np.flatnonzero(topics)]
-    return found
+        features_shown["topics"] = [f"topic {number}" for number in np.flatnonzero(topics)]
+    return features_shown

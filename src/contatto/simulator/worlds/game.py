@@ -20,13 +20,13 @@ from contatto.simulator.worlds.model import (
     STARTS_TS,
     Columns,
     Floats,
-    Group,
+    GroupStates,
     Ints,
     Past,
     Spans,
-    Standings,
     Tables,
     World,
+    WorldGroup,
     sigmoid,
     weary,
 )
@@ -38,8 +38,8 @@ _SAMPLES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """True chances of some views, one after the other as a viewer goes."""
+class ViewChances:
+    """True chances of some views, one step of a viewer after the other."""
 
     click: Floats
     talk: Floats
@@ -47,8 +47,8 @@ class Truth:
     lead: Floats
 
 
-class Fates:
-    """The fates of views in one world."""
+class ViewOutcomes:
+    """True chances of the outcomes of views in one world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -72,32 +72,32 @@ class Fates:
             ]
         )
 
-    def truth(self, tables: Tables, viewer: Ints, ad: Ints, shift: Floats, past: Past) -> Truth:
-        """What is true of these views, at this moment."""
+    def truth(self, tables: Tables, viewer: Ints, ad: Ints, shift: Floats, past: Past) -> ViewChances:
+        """Return the true chances of these views at this moment."""
         nature = self.world.nature
         logit = tables.click[viewer, ad] + shift
         if nature.tires:
-            of_advertiser = (past.seen[viewer] * (self.owner == self.owner[ad][:, None])).sum(1)
-            logit = logit - weary(nature, past.seen[viewer, ad], of_advertiser)
+            of_advertiser = (past.views[viewer] * (self.owner == self.owner[ad][:, None])).sum(1)
+            logit = logit - weary(nature, past.views[viewer, ad], of_advertiser)
         lead = tables.lead[viewer, ad]
         if nature.once:
             lead = lead * ~past.is_lead[viewer, self.owner[ad]]
-        return Truth(sigmoid(logit), tables.talk[viewer, ad], tables.spam[viewer, ad], lead)
+        return ViewChances(sigmoid(logit), tables.talk[viewer, ad], tables.spam[viewer, ad], lead)
 
-    def caught(self, truth: Truth, viewer: Ints, ad: Ints) -> Floats:
-        """The chance, for one view, of a lead that is noticed in time, be it genuine or a fake."""
+    def caught(self, truth: ViewChances, viewer: Ints, ad: Ints) -> Floats:
+        """Return the chance, for one view, of a lead that is noticed in time, genuine or fake."""
         genuine = (1 - truth.spam) * truth.lead * self.in_time[self.group[ad]]
         return np.asarray(truth.click * truth.talk * (genuine + truth.spam * self.fake_contact[viewer]))
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownViews:
     """Every view of a run in order of time. Prices are micros of a thousand views.
 
-    ``click``, ``talk``, ``spam`` and ``lead`` are true chances, one after the other as a viewer goes;
-    ``lead`` is of a genuine one and 0 for who is the advertiser's lead already, ``caught`` of any that is
-    noticed within the window of a click, fake ones too, for one view; ``predicted`` is what the player
-    thought of that.
+    ``click``, ``talk``, ``spam`` and ``lead`` are true chances, each given the step before. ``lead`` is of
+    a genuine lead, and 0 for a viewer who is one already. ``caught`` is the chance of a lead that is noticed
+    within the window of a click, genuine or fake, for one view. ``predicted`` is the player's prediction of
+    it.
     """
 
     ts: Ints
@@ -114,7 +114,7 @@ class Shown:
 
     @property
     def talks(self) -> Floats:
-        """Expected conversations of each view."""
+        """Return expected conversations of each view."""
         return np.asarray(self.click * self.talk)
 
     @property
@@ -123,33 +123,33 @@ class Shown:
 
     @property
     def leads(self) -> Floats:
-        """Expected genuine leads of each view."""
+        """Return expected genuine leads of each view."""
         return np.asarray(self.talks * (1 - self.spam) * self.lead)
 
     @property
     def spend(self) -> Floats:
-        """What each view cost, in units of currency."""
+        """Return the cost of each view, in units of currency."""
         return np.asarray(self.price / 1e9)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One player in one world: its views, what it did against the rules, and what it answered when asked."""
+    """One player in one world: its views, broken rules and reports."""
 
     world: World
     player: str
     goal: str
-    shown: Shown
+    shown: ShownViews
     faults: dict[str, int]
     seconds: float = 0.0
     reports: tuple[dict[str, Any], ...] = ()
     """What it reported at the end of each day."""
 
 
-def joined(parts: list[Columns]) -> Shown:
-    """The views of all days as one."""
-    names = Shown.__slots__
-    return Shown(**{name: np.concatenate([part[name] for part in parts]) for name in names})
+def joined(parts: list[Columns]) -> ShownViews:
+    """Return the views of all days as one."""
+    names = ShownViews.__slots__
+    return ShownViews(**{name: np.concatenate([part[name] for part in parts]) for name in names})
 
 
 _DAY_LIMIT: Final = 1.25
@@ -167,9 +167,9 @@ RULES: Final = (
 
 
 class Ledger:
-    """What each ad group was charged, and every rule that was broken; money in micros of a thousand views."""
+    """Charges of each ad group and broken rules; money in micros of a thousand views."""
 
-    def __init__(self, world: World, standings: Standings) -> None:
+    def __init__(self, world: World, standings: GroupStates) -> None:
         self.world, self.standings = world, standings
         self.faults: Counter[str] = Counter()
         self.charged = [0] * len(world.groups)
@@ -180,7 +180,7 @@ class Ledger:
         self._aims = [frozenset(group.countries) for group in world.groups]
 
     def check_answer(self, group: int, ts: int, country: str, floor: int, answer: dict[str, Any]) -> None:
-        """Whether this ad could be shown, at this price."""
+        """Check that this ad may run, at a price within its bounds."""
         price, offer = answer["price_micros"], answer["offer_micros"]
         if price < floor:
             self.faults["price below floor"] += 1
@@ -193,7 +193,7 @@ class Ledger:
             self.faults["answer makes no sense"] += 1
 
     def charge(self, group: int, ts: int, price: int) -> None:
-        """A view came: it costs a thousandth of the price of a thousand."""
+        """Charge a view: it costs a thousandth of the price of a thousand."""
         self.charged[group] += price
         budget = self.standings.groups[group].group
         if budget.budget_mode == "infinite":
@@ -207,15 +207,15 @@ class Ledger:
             self.faults["day over 125 %" if day else "total over budget"] += 1
 
     def change(self, group: int, promised: int) -> None:
-        """Its budget may have changed: what was spent or promised before may stay, and no more."""
+        """Set the limit after a change of the budget; earlier spend and promises may stay."""
         begun = self._spent[group] + promised
         self._limit[group] = max(self._allowed(group), begun if begun <= self._limit[group] else 0.0)
 
     def check_report(self, report: dict[str, Any], views: list[int]) -> None:
-        """Whether what it says was spent is what it cost, to a micro a view."""
-        told = {row["adgroup_id"]: row["spend_micros"] for row in report["adgroups"]}
+        """Check the reported spend against the ledger, to a micro a view."""
+        reported = {row["adgroup_id"]: row["spend_micros"] for row in report["adgroups"]}
         for number, group in enumerate(self.world.groups):
-            off = abs(told.get(group.id, 0) - self.charged[number] / _PER_VIEW)
+            off = abs(reported.get(group.id, 0) - self.charged[number] / _PER_VIEW)
             if off > views[number] + 1:
                 self.faults["report is not the ledger"] += 1
 
@@ -231,7 +231,7 @@ _CLICK_S: Final = (3.0, 20.0)
 _TALK_S: Final = (30.0, 120.0)
 _UNQUALIFIED: Final = 0.3
 _CONVERTED: Final = 0.8
-_TOLD: Final = (
+_GROUP_FIELDS: Final = (
     "budget_mode",
     "budget_micros",
     "starts_ts",
@@ -242,13 +242,13 @@ _TOLD: Final = (
 )
 
 
-class Player(Protocol):
+class LinePlayer(Protocol):
     """Anything that answers lines: the engine in this process, or a program behind a pipe."""
 
     def answer(self, line: Line) -> Line | None: ...
 
 
-def group_line(world: World, group: Group, goal: str, ts: int, *, is_on: bool = True) -> Line:
+def group_line(world: World, group: WorldGroup, goal: str, ts: int, *, is_on: bool = True) -> Line:
     """Return the line of an ad group; one without an end ends a year after the world."""
     line: Line = {
         "type": "adgroup",
@@ -265,11 +265,11 @@ def group_line(world: World, group: Group, goal: str, ts: int, *, is_on: bool = 
     if group.bid_micros:
         line["bid_micros"] = group.bid_for(goal)
     line["ends_ts"] = STARTS_TS + (world.days + 365) * DAY
-    return line | {name: value for name in _TOLD if (value := getattr(group, name))}
+    return line | {name: value for name in _GROUP_FIELDS if (value := getattr(group, name))}
 
 
-class Promise(NamedTuple):
-    """An ad that was chosen and not yet seen."""
+class PendingView(NamedTuple):
+    """An ad that was chosen and is not yet viewed."""
 
     ad: int
     viewer: int
@@ -280,15 +280,15 @@ class Promise(NamedTuple):
     predicted: float
 
 
-class Play:
-    """One player in one world."""
+class Game:
+    """A world that one player plays over lines."""
 
-    def __init__(self, world: World, player: Player, goal: str) -> None:
+    def __init__(self, world: World, player: LinePlayer, goal: str) -> None:
         self.world, self.player, self.goal = world, player, goal
         self.answer: Callable[[Line], Line | None] = player.answer
-        self.fates = Fates(world)
-        self.past = Past.of(world)
-        self.standings = Standings(world)
+        self.fates = ViewOutcomes(world)
+        self.past = Past.empty(world)
+        self.standings = GroupStates(world)
         self.ledger = Ledger(world, self.standings)
         self.views = [0] * len(world.groups)
         self.shown = array("d")
@@ -303,18 +303,18 @@ class Play:
         self._same_owner = (owner[:, None] == owner).astype(np.float32)
         self._fake_contact = self.fates.fake_contact.tolist()
         self._spam_recall = self.fates.spam_recall.tolist()
-        self._untold = sorted(
-            range(len(world.groups)), key=lambda number: self._told_at(world.groups[number])
+        self._unannounced = sorted(
+            range(len(world.groups)), key=lambda number: self._announced_at(world.groups[number])
         )
         self._next_edit = 0
-        self._waiting: dict[str, Promise] = {}
+        self._waiting: dict[str, PendingView] = {}
         self._in_time = self.fates.in_time[self.fates.group].tolist()
 
-    def _told_at(self, group: Group) -> int:
-        return group.starts_ts if self.world.nature.told_late else STARTS_TS
+    def _announced_at(self, group: WorldGroup) -> int:
+        return group.starts_ts if self.world.nature.announced_late else STARTS_TS
 
     def play(self, on_day: OnDay | None = None) -> None:
-        """Play all days; ``on_day`` is told of each that is over."""
+        """Play all days; call ``on_day`` after each."""
         for day in range(self.world.days):
             self.play_day(day)
             if on_day:
@@ -331,27 +331,27 @@ class Play:
         answer, events = self.answer, self._events
         self._next_ts = 0
         for row in range(len(ts)):
-            now = ts[row]
-            if now >= self._next_ts or (events and events[0][0] <= now):
-                self._advance(now)
+            ts_now = ts[row]
+            if ts_now >= self._next_ts or (events and events[0][0] <= ts_now):
+                self._advance(ts_now)
             who = viewer[row]
             country = countries[who]
             name = f"r{day}-{row}"
-            found = answer(
+            decision = answer(
                 {
                     "type": "request",
                     "request_id": name,
-                    "ts": now,
+                    "ts": ts_now,
                     "viewer_id": ids[who],
                     "country": country,
                     "features": {**features[who], **places[place[row]]},
                     "floor_micros": floor[row],
                 }
             )
-            if found is None:
+            if decision is None:
                 self.ledger.faults["answer makes no sense"] += 1
-            elif found["ad_id"] is not None:
-                self._won(name, row, floor[row], found)
+            elif decision["ad_id"] is not None:
+                self._won(name, row, floor[row], decision)
         self._end_day(day)
 
     def _end_day(self, day: int) -> None:
@@ -366,23 +366,23 @@ class Play:
             self.ledger.check_report(report, self.views)
         self.past.sleep(self.world.nature)
 
-    def _advance(self, now: int) -> None:
-        """Tell what happened up to a moment, in order: new ad groups, edits, and the fates of views."""
-        while (at := self._next_change()) <= now:
+    def _advance(self, until: int) -> None:
+        """Send events up to a moment in order: new ad groups, edits, and outcomes of views."""
+        while (at := self._next_change()) <= until:
             self._flush(at - 1)
             self._change(at)
-        self._flush(now)
+        self._flush(until)
         self._next_ts = at
 
     def _next_change(self) -> int:
         edits = self.world.edits
         edit = edits[self._next_edit].ts if self._next_edit < len(edits) else 1 << 62
-        new = self._told_at(self.world.groups[self._untold[0]]) if self._untold else 1 << 62
+        new = self._announced_at(self.world.groups[self._unannounced[0]]) if self._unannounced else 1 << 62
         return min(edit, new)
 
     def _change(self, ts: int) -> None:
-        while self._untold and self._told_at(self.world.groups[self._untold[0]]) <= ts:
-            number = self._untold.pop(0)
+        while self._unannounced and self._announced_at(self.world.groups[self._unannounced[0]]) <= ts:
+            number = self._unannounced.pop(0)
             self.answer(group_line(self.world, self.standings.groups[number].group, self.goal, ts))
             for ad in self.world.ads:
                 if ad.group == number:
@@ -398,46 +398,52 @@ class Play:
         for number in self.standings.move_to(ts):
             standing = self.standings.groups[number]
             self.answer(group_line(self.world, standing.group, self.goal, ts, is_on=standing.is_on))
-            waiting = [each for each in self._waiting.values() if self._group[each.ad] == number]
-            promised = sum(each.price for each in waiting)
+            waiting = [view for view in self._waiting.values() if self._group[view.ad] == number]
+            promised = sum(view.price for view in waiting)
             self.ledger.change(number, promised)
 
-    def _flush(self, now: int) -> None:
+    def _flush(self, until: int) -> None:
         events, answer = self._events, self.answer
-        while events and events[0][0] <= now:
+        while events and events[0][0] <= until:
             ts, _, line = heapq.heappop(events)
             if line["type"] == "view":
                 self._view(line["request_id"], ts, self._waiting.pop(line["request_id"]))
             else:
                 answer(line)
 
-    def _won(self, name: str, row: int, floor: int, found: Line) -> None:
-        """An ad is to be shown: at once, soon, or by bad luck never."""
+    def _won(self, name: str, row: int, floor: int, decision: Line) -> None:
+        """Show an ad at once or soon, or by bad luck never."""
         world, requests = self.world, self._requests
-        if found["ad_id"] not in self._ads:
-            raise ProgramError(f"the answer to request {name} names an unknown ad: {found['ad_id']}")
-        ad, who, now = self._ads[found["ad_id"]], int(requests.viewer[row]), int(requests.ts[row])
+        if decision["ad_id"] not in self._ads:
+            raise ProgramError(f"the answer to request {name} names an unknown ad: {decision['ad_id']}")
+        ad, who, ts = self._ads[decision["ad_id"]], int(requests.viewer[row]), int(requests.ts[row])
         group = self._group[ad]
         country = world.countries[world.viewer_country[who]]
-        self.ledger.check_answer(group, now, country, floor, found)
+        self.ledger.check_answer(group, ts, country, floor, decision)
         draws = requests.draws[row]
-        talk = found["p_click"] * found["p_conversation"]
-        promise = Promise(
-            ad, who, found["price_micros"], float(requests.shift[row]), draws, talk, talk * found["p_lead"]
+        talk = decision["p_click"] * decision["p_conversation"]
+        promise = PendingView(
+            ad,
+            who,
+            decision["price_micros"],
+            float(requests.shift[row]),
+            draws,
+            talk,
+            talk * decision["p_lead"],
         )
         nature = world.nature
         if not nature.view_after_s:
-            self._view(name, now, promise)
+            self._view(name, ts, promise)
         elif draws[VIEW] >= nature.view_lost:
             self._waiting[name] = promise
-            ts = now + int((0.2 + draws[WAIT] * nature.view_after_s) * SECOND)
+            ts = ts + int((0.2 + draws[WAIT] * nature.view_after_s) * SECOND)
             self._push(ts, {"type": "view", "request_id": name, "ts": ts})
 
     def _push(self, ts: int, line: Line) -> None:
         heapq.heappush(self._events, (ts, next(self._order), line))
 
-    def _view(self, name: str, ts: int, promise: Promise) -> None:
-        """An ad is seen; whether more comes of it was decided by luck before."""
+    def _view(self, name: str, ts: int, promise: PendingView) -> None:
+        """View an ad; further outcomes follow from luck that was drawn before."""
         self.answer({"type": "view", "request_id": name, "ts": ts})
         ad, who = promise.ad, promise.viewer
         self.ledger.charge(self._group[ad], ts, promise.price)
@@ -445,9 +451,9 @@ class Play:
         tables, past, nature = self._tables, self.past, self.world.nature
         logit = float(tables.click[who, ad]) + promise.shift
         if nature.tires:
-            of_advertiser = past.seen[who] @ self._same_owner[ad]
-            logit -= float(weary(nature, past.seen[who, ad], of_advertiser))
-            past.seen[who, ad] += 1
+            of_advertiser = past.views[who] @ self._same_owner[ad]
+            logit -= float(weary(nature, past.views[who, ad], of_advertiser))
+            past.views[who, ad] += 1
         click = 1 / (1 + math.exp(-logit))
         talk, spam, lead = (
             float(tables.talk[who, ad]),
@@ -475,11 +481,11 @@ class Play:
         if promise.draws[CLICK] < click:
             self._click(name, ts, promise, (talk, spam, lead))
 
-    def _click(self, name: str, ts: int, promise: Promise, chances: tuple[float, float, float]) -> None:
-        """From the click on everything is laid into the future."""
+    def _click(self, name: str, ts: int, promise: PendingView, chances: tuple[float, float, float]) -> None:
+        """Schedule all later events of a click."""
         draws = promise.draws.tolist()
-        again = draws[WAIT] * 977 % 1
-        at = ts + _between(_CLICK_S, again)
+        second_luck = draws[WAIT] * 977 % 1
+        at = ts + _between(_CLICK_S, second_luck)
         self._push(at, {"type": "click", "request_id": name, "ts": at})
         talk, spam, lead = chances
         if draws[TALK] >= talk:
@@ -490,7 +496,7 @@ class Play:
         self.past.chats[who] += 1
         is_spam = draws[SPAM] < spam
         if draws[MARK] < (self._spam_recall[who] if is_spam else nature.spam_false_alarm):
-            self._happen("spam", at + _between(nature.spam_after_s, again), who, owner)
+            self._happen("spam", at + _between(nature.spam_after_s, second_luck), who, owner)
         if is_spam:
             self.past.spams[who] += 1
             if draws[FAKE] < self._fake_contact[who]:
@@ -499,7 +505,7 @@ class Play:
             after = self.world.delays_s(self._group[promise.ad], promise.draws[None, [MIX, DELAY]])[0]
             self._lead(at + int(after * SECOND), promise, genuine=True)
 
-    def _lead(self, ts: int, promise: Promise, *, genuine: bool) -> None:
+    def _lead(self, ts: int, promise: PendingView, *, genuine: bool) -> None:
         nature, who, owner = self.world.nature, promise.viewer, self._owner[promise.ad]
         form = self.world.ads[promise.ad].features.get("form") == "yes"
         self._happen("lead", ts, who, owner, source="form" if form else "chat")
@@ -530,23 +536,27 @@ def _between(span_s: tuple[float, float], luck: float) -> int:
     return int((span_s[0] + luck * (span_s[1] - span_s[0])) * SECOND)
 
 
-def shown_of(rows: "array[float]") -> Shown:
-    """The views of a run as arrays, from their fields, view after view; moments are whole below 2⁵³."""
-    columns = np.array(rows).reshape(-1, len(Shown.__slots__)).T
+def build_shown_views(rows: "array[float]") -> ShownViews:
+    """Return the views of a run as columns; moments are whole numbers below 2⁵³."""
+    columns = np.array(rows).reshape(-1, len(ShownViews.__slots__)).T
     whole = {"ts", "viewer", "ad", "price"}
-    parts = zip(Shown.__slots__, columns, strict=True)
-    return Shown(**{name: column.astype(np.int64) if name in whole else column for name, column in parts})
+    parts = zip(ShownViews.__slots__, columns, strict=True)
+    return ShownViews(
+        **{name: column.astype(np.int64) if name in whole else column for name, column in parts}
+    )
 
 
-def run_of(play: Play, name: str, seconds: float = 0.0) -> Run:
-    """What a play that is over was."""
+def summarize_run(play: Game, name: str, seconds: float = 0.0) -> Run:
+    """Return the views, faults and reports of a finished game."""
     faults = dict(play.ledger.faults)
-    return Run(play.world, name, play.goal, shown_of(play.shown), faults, seconds, tuple(play.reports))
+    return Run(
+        play.world, name, play.goal, build_shown_views(play.shown), faults, seconds, tuple(play.reports)
+    )
 
 
-def play_lines(world: World, player: Player, goal: str, name: str, on_day: OnDay | None = None) -> Run:
+def play_lines(world: World, player: LinePlayer, goal: str, name: str, on_day: OnDay | None = None) -> Run:
     """Let a player that speaks the protocol play a world to its end."""
     started = time.perf_counter()
-    play = Play(world, player, goal)
+    play = Game(world, player, goal)
     play.play(on_day)
-    return run_of(play, name, time.perf_counter() - started)
+    return summarize_run(play, name, time.perf_counter() - started)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from contatto.delivery.rules.results import SHARES, choose_alike
-from contatto.simulator.worlds.game import Play, Run, Shown
+from contatto.simulator.worlds.game import Game, Run, ShownViews
 from contatto.simulator.worlds.model import (
     DAY,
     STARTS_TS,
@@ -17,7 +17,7 @@ from contatto.simulator.worlds.model import (
     Flags,
     Floats,
     Ints,
-    Known,
+    ObservableChances,
     Past,
     Spans,
     World,
@@ -38,7 +38,7 @@ _SAMPLES: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class RunFigures:
     """Figures of one run; money is in units of currency, and ``last`` is of the second half of the days.
 
     Leads and conversations are means by true chances; a genuine conversation is one that is no spam. Costs
@@ -94,7 +94,7 @@ class Figures:
     """Spend so far, and the plan, as shares of a budget at the ticks of a mean day."""
 
 
-def measure(run: Run) -> Figures:
+def measure(run: Run) -> RunFigures:
     """Compute all figures of a run that need no other run."""
     world, shown = run.world, run.shown
     day = (shown.ts - STARTS_TS) // DAY
@@ -112,7 +112,7 @@ def measure(run: Run) -> Figures:
     late = np.isin(group, _late_groups(world))
     targets = _targets(run, group)
     farms = [_farm_shares(world, shown, number) for number in range(len(world.farm_starts))]
-    return Figures(
+    return RunFigures(
         goal=run.goal,
         days=world.days,
         leads_last=float(leads[last].sum()),
@@ -176,7 +176,7 @@ def _targets(run: Run, group: Ints) -> tuple[float, float]:
     return _ratio(spent, allowed), results
 
 
-def _farm_shares(world: World, shown: Shown, farm: int) -> tuple[float, float]:
+def _farm_shares(world: World, shown: ShownViews, farm: int) -> tuple[float, float]:
     """Return the share of the spend on one farm in its first day, and after it."""
     starts = world.farm_starts[farm]
     is_farm = world.farm_of[shown.viewer] == farm
@@ -189,7 +189,7 @@ def _farm_shares(world: World, shown: Shown, farm: int) -> tuple[float, float]:
     return shares[0], shares[1]
 
 
-def _frequent_share(shown: Shown, ads: int) -> float:
+def _frequent_share(shown: ShownViews, ads: int) -> float:
     """Return the share of views that are at least the fifth of an ad by the same viewer."""
     pair = shown.viewer * ads + shown.ad
     _, counts = np.unique(pair, return_counts=True)
@@ -201,7 +201,7 @@ def _ratio(over: float, under: float) -> float:
 
 
 def _budgets(world: World) -> list[tuple[int, int, int, float]]:
-    """Every whole span of a daily budget that nothing disturbed: ad group, beginning, end, budget.
+    """List whole spans of daily budgets that nothing disturbed: ad group, beginning, end, budget.
 
     A span counts in which its ad group ran from beginning to end, with no cost target to hold it back.
     """
@@ -221,7 +221,7 @@ def _budgets(world: World) -> list[tuple[int, int, int, float]]:
     return budgets
 
 
-def _budget_use(world: World, group: Ints, shown: Shown, last: Flags) -> float:
+def _budget_use(world: World, group: Ints, shown: ShownViews, last: Flags) -> float:
     spend = shown.spend
     used, budget = 0.0, 0.0
     since = int(shown.ts[last].min()) // DAY * DAY if last.any() else STARTS_TS
@@ -241,8 +241,8 @@ class _Paces:
     due: list[float]
 
 
-def _paces(world: World, group: Ints, shown: Shown) -> _Paces:
-    """Spend beside the expected flow of requests, tick by tick: the mean distance, and a mean day."""
+def _paces(world: World, group: Ints, shown: ShownViews) -> _Paces:
+    """Compare spend with the expected flow of requests: the mean distance, and a mean day."""
     flow = expected_flow(world)
     spend = np.zeros((len(flow), len(world.groups)))
     np.add.at(spend, ((shown.ts - STARTS_TS) // TICK, group), shown.spend)
@@ -262,7 +262,7 @@ def _paces(world: World, group: Ints, shown: Shown) -> _Paces:
     return _Paces(float(np.mean(errors)), spent.tolist(), due.tolist())
 
 
-def _by_day(day: Ints, shown: Shown, days: int, rows: Flags) -> tuple[float, ...]:
+def _by_day(day: Ints, shown: ShownViews, days: int, rows: Flags) -> tuple[float, ...]:
     predicted, caught = (
         np.bincount(day[rows], values[rows], days) for values in (shown.predicted, shown.caught)
     )
@@ -270,7 +270,7 @@ def _by_day(day: Ints, shown: Shown, days: int, rows: Flags) -> tuple[float, ...
 
 
 def _learning_days(leads: Floats, spend: Floats) -> int:
-    """The first day whose leads for each unit of spend are nine tenths of what they are at the end."""
+    """Return the first day on which leads a unit of spend reach nine tenths of the final rate."""
     if len(leads) <= STEADY_DAYS or not spend[-STEADY_DAYS:].sum():
         return len(leads)
     steady = leads[-STEADY_DAYS:].sum() / spend[-STEADY_DAYS:].sum()
@@ -278,8 +278,8 @@ def _learning_days(leads: Floats, spend: Floats) -> int:
     return int(np.argmax(good)) + 1
 
 
-def _by_kind(world: World, group: Ints, shown: Shown, rows: Flags) -> dict[str, float]:
-    kinds = np.array([each.kind for each in world.groups])[group]
+def _by_kind(world: World, group: Ints, shown: ShownViews, rows: Flags) -> dict[str, float]:
+    kinds = np.array([group_of_world.kind for group_of_world in world.groups])[group]
     return {
         str(kind): _ratio(float(shown.predicted[part].sum()), float(shown.caught[part].sum()))
         for kind in sorted(set(kinds.tolist()))
@@ -287,25 +287,28 @@ def _by_kind(world: World, group: Ints, shown: Shown, rows: Flags) -> dict[str, 
     }
 
 
-def _starved(world: World, group: Ints, day: Ints, shown: Shown, judged: Flags) -> tuple[str, ...]:
-    """Ad groups that have next to no leads after three days of their own."""
-    found = []
-    for number, each in enumerate(world.groups):
-        first = max(0, (each.starts_ts - STARTS_TS) // DAY)
-        ended = world.days if not each.ends_ts else (each.ends_ts - STARTS_TS) // DAY
+def _starved(world: World, group: Ints, day: Ints, shown: ShownViews, judged: Flags) -> tuple[str, ...]:
+    """Return ad groups with next to no leads after three days of their own."""
+    starved = []
+    for number, ad_group in enumerate(world.groups):
+        first = max(0, (ad_group.starts_ts - STARTS_TS) // DAY)
+        ended = world.days if not ad_group.ends_ts else (ad_group.ends_ts - STARTS_TS) // DAY
         if not judged[number] or min(world.days, ended) - first < _YOUNG_DAYS:
             continue
         young = (group == number) & (day < first + _YOUNG_DAYS)
         if shown.leads[young].sum() < _STARVED:
-            found.append(each.id)
-    return tuple(found)
+            starved.append(ad_group.id)
+    return tuple(starved)
 
 
-def _cold_rate(world: World, group: Ints, shown: Shown) -> float:
+def _cold_rate(world: World, group: Ints, shown: ShownViews) -> float:
     leads, spend = 0.0, 0.0
-    for number, each in enumerate(world.groups):
-        if each.starts_ts > STARTS_TS and STARTS_TS + world.days * DAY - each.starts_ts >= _COLD_DAYS * DAY:
-            young = (group == number) & (shown.ts < each.starts_ts + _COLD_DAYS * DAY)
+    for number, ad_group in enumerate(world.groups):
+        if (
+            ad_group.starts_ts > STARTS_TS
+            and STARTS_TS + world.days * DAY - ad_group.starts_ts >= _COLD_DAYS * DAY
+        ):
+            young = (group == number) & (shown.ts < ad_group.starts_ts + _COLD_DAYS * DAY)
             leads += float(shown.leads[young].sum())
             spend += float(shown.spend[young].sum())
     return _ratio(leads, spend)
@@ -348,10 +351,11 @@ def true_worth(world: World, day: int) -> Worth:
 
 
 def known_worth(world: World, day: int, past: Past) -> Worth:
-    """The same as far as it follows from what a request shows."""
-    known: Known = world.known(day, past)
+    """Return the worth that follows from a request's features and the past."""
+    observable: ObservableChances = world.observable(day, past)
     return Worth(
-        _by_group(world, known.leads), _by_group(world, known.spams / np.maximum(known.talks, 1e-12))
+        _by_group(world, observable.leads),
+        _by_group(world, observable.spams / np.maximum(observable.talks, 1e-12)),
     )
 
 
@@ -361,18 +365,18 @@ def _by_group(world: World, values: Floats) -> Floats:
 
 
 def measure_lifts(world: World, seeds: dict[int, list[int]], rank: Rank) -> Lifts:
-    """Let somebody rank all whom an ad group could reach but its seeds, and see what they are worth."""
+    """Measure the true worth of the candidates that a player ranks first, without the seeds."""
     worth = true_worth(world, world.days - 1)
     rows = []
-    for group, known in seeds.items():
+    for group, seed_viewers in seeds.items():
         aimed = np.isin(
             world.viewer_country, [world.countries.index(name) for name in world.groups[group].countries]
         )
-        aimed[known] = False
+        aimed[seed_viewers] = False
         candidates = np.flatnonzero(aimed)
         if len(candidates) < _LEAST_CANDIDATES:
             continue
-        order = candidates[np.argsort(-rank(group, np.array(known), candidates), kind="stable")]
+        order = candidates[np.argsort(-rank(group, np.array(seed_viewers), candidates), kind="stable")]
         lead, spam = worth.lead[:, group], worth.spam[:, group]
         best = [
             lead[order[: max(1, round(share * len(order)))]].mean() / lead[candidates].mean()
@@ -385,14 +389,14 @@ def measure_lifts(world: World, seeds: dict[int, list[int]], rank: Rank) -> Lift
     return Lifts(len(rows), *(float(mean) for mean in np.mean(rows, 0)))
 
 
-def first_leads(play: Play, most: int = SEEDS) -> dict[int, list[int]]:
-    """The first viewers who became leads of each ad group that has enough of them."""
-    found = {group: list(dict.fromkeys(who))[:most] for group, who in play.leads_of.items()}
-    return {group: who for group, who in sorted(found.items()) if len(who) >= most}
+def first_leads(play: Game, most: int = SEEDS) -> dict[int, list[int]]:
+    """Return the first viewers who became leads, of each ad group with enough of them."""
+    viewers_by_group = {group: list(dict.fromkeys(who))[:most] for group, who in play.leads_of.items()}
+    return {group: who for group, who in sorted(viewers_by_group.items()) if len(who) >= most}
 
 
-def rank_by_lines(play: Play, ask: str = "rank") -> Rank:
-    """What the player of a run answers when it is asked; ``ask`` tells questions on one ad group apart."""
+def rank_by_lines(play: Game, ask: str = "rank") -> Rank:
+    """Return a ranking by the player of a game; ``ask`` keeps questions on one ad group apart."""
     world = play.world
 
     def rank(group: int, seeds: Ints, candidates: Ints) -> Floats:
@@ -419,13 +423,13 @@ def rank_by_lines(play: Play, ask: str = "rank") -> Rank:
 
 
 def rank_by_worth(worth: Worth) -> Rank:
-    """Whoever knows what viewers are worth ranks by that."""
+    """Return the ranking of a player who knows the worth of viewers."""
     return lambda group, seeds, candidates: np.asarray(worth.lead[candidates, group], float)
 
 
 @dataclass(frozen=True, slots=True)
 class ShownLifts:
-    """How far the lifts that delivery shows are from the true ones, over all ad groups that run.
+    """Ratio of shown lifts to true ones, over all ad groups that run.
 
     ``off_1`` and so on are the shown over the true one of the best 1, 5 and 10 in a hundred, as geometric
     means; ``held`` is the share of the ranges that hold the true one, of which eight of ten should.
@@ -437,10 +441,10 @@ class ShownLifts:
     held: float
 
 
-def measure_shown(play: Play) -> ShownLifts:
+def measure_shown(play: Game) -> ShownLifts:
     """Let delivery make lookalikes of each ad group, as it does in service."""
     world, rank = play.world, rank_by_lines(play, "shown")
-    worth, off, held = true_worth(world, world.days - 1), [], []
+    worth, off, is_within = true_worth(world, world.days - 1), [], []
     for group in range(len(world.groups)):
         leads = len(play.leads_of.get(group, ()))
         countries = [world.countries.index(name) for name in world.groups[group].countries]
@@ -449,15 +453,15 @@ def measure_shown(play: Play) -> ShownLifts:
         scores = dict(zip(names, rank(group, np.zeros(0, np.int64), candidates).tolist(), strict=True))
         lead, row = worth.lead[:, group], []
         for size in SHARES:
-            alike = choose_alike(scores, size, (), leads)
-            if alike.lift is None or alike.low is None or alike.high is None:
+            lookalikes = choose_alike(scores, size, (), leads)
+            if lookalikes.lift is None or lookalikes.low is None or lookalikes.high is None:
                 break
-            true = float(lead[[names[name] for name in alike.viewers]].mean() / lead[candidates].mean())
-            row.append(math.log(alike.lift / true))
-            held.append(alike.low <= true <= alike.high)
+            true = float(lead[[names[name] for name in lookalikes.viewers]].mean() / lead[candidates].mean())
+            row.append(math.log(lookalikes.lift / true))
+            is_within.append(lookalikes.low <= true <= lookalikes.high)
         if len(row) == len(SHARES):
             off.append(row)
     if not off:
         return ShownLifts(*([float("nan")] * 4))
     first, fifth, tenth = np.exp(np.mean(off, 0)).tolist()
-    return ShownLifts(first, fifth, tenth, float(np.mean(held)))
+    return ShownLifts(first, fifth, tenth, float(np.mean(is_within)))

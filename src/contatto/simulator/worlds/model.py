@@ -34,7 +34,7 @@ LEADS_A_TALK: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WorldGroup:
     """An ad group as its advertiser set it up.
 
     ``goal`` is empty where the run decides; ``bid_micros`` is what one conversion may cost, 0 for the
@@ -57,12 +57,12 @@ class Group:
     """What its results are told apart by, such as how late its leads come."""
 
     def bid_for(self, goal: str) -> int:
-        """What one conversion may cost when the ad group runs for a goal; a conversation is worth less."""
+        """Return the cost limit of one conversion for a goal; a conversation is worth less."""
         return self.bid_micros if (self.goal or goal) == "lead" else round(self.bid_micros * LEADS_A_TALK)
 
 
 @dataclass(frozen=True, slots=True)
-class Ad:
+class WorldAd:
     id: str
     group: int
     features: Features
@@ -70,7 +70,7 @@ class Ad:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What an advertiser changes in the middle of things: a pause, another budget."""
+    """A change by an advertiser, such as a pause or another budget."""
 
     ts: int
     group: int
@@ -79,7 +79,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The requests of one day in order of time, with all their chance drawn ahead.
+    """The requests of one day by time, with all random numbers drawn ahead.
 
     ``floor`` is the least price of a thousand views in micros; ``shift`` moves the logit of a click by place,
     hour and day; ``draws`` are uniform numbers, so that all players meet the same luck.
@@ -98,7 +98,7 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The true chances for every viewer (rows) and ad (columns) on one day.
+    """True chances for every viewer (rows) and ad (columns) on one day.
 
     ``click`` is a logit, before place, hour and weariness; ``talk`` is the chance of a conversation after a
     click, ``spam`` of spam in a conversation, ``lead`` of a lead in one that is no spam.
@@ -111,11 +111,11 @@ class Tables:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """The same as far as it follows from what a request shows: means over what it does not show.
+class ObservableChances:
+    """Chances that follow from a request: means over hidden parts.
 
-    ``click`` is the chance of a click, ``talks`` of a conversation, ``spams`` of one that is spam, and
-    ``leads`` of a genuine lead, each for one view.
+    For one view, ``click`` is the chance of a click and ``talks`` of a conversation. ``spams`` is of one
+    that is spam, and ``leads`` of a genuine lead.
     """
 
     click: Floats
@@ -126,7 +126,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Nature:
-    """What holds for a whole world: noise of its signals, weariness, whether a lead is one only once."""
+    """Rules of a whole world: noise of signals, weariness, repeated leads."""
 
     spam_recall: float = 0.85
     spam_false_alarm: float = 0.01
@@ -147,7 +147,7 @@ class Nature:
     view_after_s: float = 0.0
     """Views come at once, or after up to so many seconds; some never."""
     spam_after_s: tuple[float, float] = (300.0, 1_800.0)
-    told_late: bool = False
+    announced_late: bool = False
     """Whether ad groups are told of when they start; else all at the beginning."""
     qualities: bool = False
     """Whether it is told what became of leads."""
@@ -159,7 +159,7 @@ class Nature:
 
 
 class World(Protocol):
-    """One world, made from its settings and a seed; the same seed makes the same world."""
+    """A world made from its settings and a seed; the same seed makes the same world."""
 
     name: str
     seed: int
@@ -176,24 +176,24 @@ class World(Protocol):
     farm_starts: tuple[int, ...]
     """The moment at which each farm starts."""
     advertisers: tuple[str, ...]
-    groups: tuple[Group, ...]
-    ads: tuple[Ad, ...]
+    groups: tuple[WorldGroup, ...]
+    ads: tuple[WorldAd, ...]
     edits: tuple[Edit, ...]
 
     def requests(self, day: int) -> Requests:
-        """The requests of a day; the same at every call."""
+        """Return the requests of a day; the same at every call."""
         ...
 
     def tables(self, day: int) -> Tables:
-        """The truth of a day."""
+        """Return the true chances of a day."""
         ...
 
-    def known(self, day: int, past: "Past") -> Known:
-        """What a player could know at best at the beginning of a day."""
+    def observable(self, day: int, past: "Past") -> ObservableChances:
+        """Return the best possible predictions at the beginning of a day."""
         ...
 
     def flow(self, day: int) -> Floats:
-        """How many requests are expected in each tick of a UTC day (rows) from each country (columns)."""
+        """Return the expected requests in each tick of a UTC day (rows) from each country (columns)."""
         ...
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
@@ -203,9 +203,9 @@ class World(Protocol):
 
 @dataclass(slots=True)
 class Past:
-    """What happened so far between viewers (rows), ads and advertisers (columns)."""
+    """Events so far between viewers (rows), ads and advertisers (columns)."""
 
-    seen: Floats
+    views: Floats
     """Views of an ad that are remembered: each night some are forgotten."""
     is_lead: Flags
     chats: Floats
@@ -213,15 +213,15 @@ class Past:
     leads: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @classmethod
-    def of(cls, world: World) -> "Past":
+    def empty(cls, world: World) -> "Past":
         viewers = len(world.viewer_ids)
         nothing = [np.zeros(viewers, np.float32) for _ in range(3)]
-        seen = np.zeros((viewers, len(world.ads)), np.float32)
-        return cls(seen, np.zeros((viewers, len(world.advertisers)), np.bool_), *nothing)
+        views = np.zeros((viewers, len(world.ads)), np.float32)
+        return cls(views, np.zeros((viewers, len(world.advertisers)), np.bool_), *nothing)
 
     def sleep(self, nature: Nature) -> None:
-        """A night passes."""
-        self.seen *= nature.night
+        """Forget some views, as in a night."""
+        self.views *= nature.night
 
 
 _PER_MILLE: Final = 1e9
@@ -229,8 +229,8 @@ _PER_MILLE: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
-    """Offers of outside bidders for a view: log-normal, higher for valuable viewers.
+class OutsideBids:
+    """Log-normal bids of outside bidders for a view, higher for valuable viewers.
 
     Of several bidders the highest counts. ``by_tick`` moves the logarithm of prices in each tick of a day.
     """
@@ -243,20 +243,20 @@ class Market:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where ads are shown: how often each place asks, and what it adds to the logit of a click."""
+class PlacementMix:
+    """Placements: their shares of requests, and their shifts of the logit of a click."""
 
     shares: Floats
     shifts: Floats
 
 
 def chance(seed: int, *purpose: int) -> np.random.Generator:
-    """A source of chance for one purpose; other purposes do not move it."""
+    """Return a random generator for one purpose; other purposes do not move it."""
     return np.random.default_rng([seed, *purpose])
 
 
 def day_curve(peak_hour: float, depth: float, second: float = 0.0) -> Floats:
-    """The shares of a day's requests in its ticks by local time: a wave, and another at noon."""
+    """Return the shares of a day's requests in its ticks by local time: a wave, and one at noon."""
     hours = (np.arange(TICKS) + 0.5) * 24 / TICKS
     wave = 1 + depth * np.cos((hours - peak_hour) * 2 * np.pi / 24)
     wave += second * np.exp(-(((hours - 12.5) / 1.5) ** 2))
@@ -264,7 +264,7 @@ def day_curve(peak_hour: float, depth: float, second: float = 0.0) -> Floats:
 
 
 def local(curve: Floats, offset_s: int) -> Floats:
-    """The same curve by UTC, for a place that is so many seconds ahead of it."""
+    """Return the curve by UTC, for a place that is so far ahead of it."""
     return np.roll(curve, -round(offset_s / 86_400 * TICKS))
 
 
@@ -273,8 +273,8 @@ def draw_requests(
     day: int,
     flow: Floats,
     viewers: "Crowd",
-    places: Places,
-    market: Market,
+    places: PlacementMix,
+    market: OutsideBids,
 ) -> Requests:
     """Draw the requests of a day.
 
@@ -306,7 +306,7 @@ def merge_requests(one: Requests, two: Requests) -> Requests:
 
 
 class Crowd:
-    """The viewers of a world by country, to be picked by how often they look."""
+    """Viewers of a world by country, picked by their activity."""
 
     def __init__(self, country: Ints, weight: Floats, value: Floats, countries: int) -> None:
         self.value = value
@@ -319,10 +319,10 @@ class Crowd:
         self._lower = np.concatenate([[0.0], self._upper[:-1]])
 
     def pick(self, country: Ints, draws: Floats) -> Ints:
-        """A viewer of each country, by uniform draws."""
+        """Pick a viewer of each country, by uniform draws."""
         low, high = self._lower[country], self._upper[country]
-        found = np.searchsorted(self._sums, low + draws * (high - low), side="right")
-        return np.asarray(self._order[np.minimum(found, len(self._order) - 1)])
+        places = np.searchsorted(self._sums, low + draws * (high - low), side="right")
+        return np.asarray(self._order[np.minimum(places, len(self._order) - 1)])
 
 
 def sigmoid(logit: Floats) -> Floats:
@@ -339,16 +339,16 @@ def weary(nature: Nature, of_ad: Floats, of_advertiser: Floats) -> Floats:
 
 
 @dataclass(slots=True)
-class Standing:
-    """An ad group as it stands now, after the edits so far."""
+class GroupState:
+    """An ad group after the edits so far."""
 
-    group: Group
+    group: WorldGroup
     is_on: bool = True
 
     def change(self, changes: Mapping[str, Any]) -> None:
-        known = dict(changes)
-        self.is_on = known.pop("status", "on" if self.is_on else "off") == "on"
-        self.group = replace(self.group, **known)
+        fields = dict(changes)
+        self.is_on = fields.pop("status", "on" if self.is_on else "off") == "on"
+        self.group = replace(self.group, **fields)
 
     def runs(self, ts: int) -> bool:
         group = self.group
@@ -356,18 +356,18 @@ class Standing:
 
 
 @dataclass(slots=True)
-class Standings:
-    """All ad groups of a world as they stand; moments may only go on."""
+class GroupStates:
+    """All ad groups of a world at a moment; moments may only go on."""
 
     world: World
-    groups: list[Standing] = field(init=False)
+    groups: list[GroupState] = field(init=False)
     _next: int = 0
 
     def __post_init__(self) -> None:
-        self.groups = [Standing(group) for group in self.world.groups]
+        self.groups = [GroupState(group) for group in self.world.groups]
 
     def move_to(self, ts: int) -> list[int]:
-        """Apply the edits up to a moment; the ad groups that changed come back."""
+        """Apply the edits up to a moment, and return the ad groups that changed."""
         changed = []
         edits = self.world.edits
         while self._next < len(edits) and edits[self._next].ts <= ts:
@@ -383,31 +383,33 @@ class Standings:
 
 
 class Spans:
-    """The span over which a budget lasts: a day of the ad group's time zone, or its whole schedule."""
+    """Span of a budget: a day of the ad group's time zone, or its whole schedule."""
 
     def __init__(self, world: World) -> None:
         self._last = STARTS_TS + world.days * DAY
         zones = {group.timezone for group in world.groups}
         self._midnights = {zone: midnights(zone, world.days) for zone in zones}
 
-    def at(self, group: Group, ts: int) -> tuple[int, int]:
-        """Beginning and end of the span that a moment lies in."""
+    def at(self, group: WorldGroup, ts: int) -> tuple[int, int]:
+        """Return beginning and end of the span around a moment."""
         if group.budget_mode != "day":
             return group.starts_ts, group.ends_ts or self._last
-        known = self._midnights[group.timezone]
-        place = bisect_right(known, ts)
-        return known[place - 1], known[place]
+        midnights_of_zone = self._midnights[group.timezone]
+        place = bisect_right(midnights_of_zone, ts)
+        return midnights_of_zone[place - 1], midnights_of_zone[place]
 
 
 def midnights(timezone: str, days: int) -> list[int]:
-    """Each midnight of a time zone, from before a world's beginning until after its end."""
+    """Return the midnights of a time zone, from before a world's beginning until after its end."""
     zone = ZoneInfo(timezone)
     first = datetime.fromtimestamp(STARTS_TS // SECOND, UTC).date() - timedelta(days=2)
-    found = []
+    midnights_of_zone = []
     for number in range(days + 5):
         day = first + timedelta(days=number)
-        found.append(round(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * SECOND)
-    return found
+        midnights_of_zone.append(
+            round(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * SECOND
+        )
+    return midnights_of_zone
 
 
 def offset_s(timezone: str, day: int) -> int:
@@ -418,14 +420,14 @@ def offset_s(timezone: str, day: int) -> int:
 
 
 def expected_flow(world: World) -> Floats:
-    """Requests that each ad group may expect in each tick (rows) of the whole world, by its countries."""
+    """Return the requests that each ad group may expect in each tick (rows), by its countries."""
     aimed = np.array([[country in group.countries for country in world.countries] for group in world.groups])
     days = [world.flow(day) @ aimed.T for day in range(world.days)]
     return np.asarray(np.concatenate(days))
 
 
 def tick_of(ts: int) -> int:
-    """The number of the tick since the world began."""
+    """Return the number of the tick since the world began."""
     return (ts - STARTS_TS) // TICK
 
 
@@ -434,8 +436,8 @@ WHOLE_DAYS: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """How an ad group of the bazaar is set up; budgets are in days of the usual budget, 0 has none.
+class GroupKind:
+    """Setup of an ad group; budgets are in days of the usual budget, 0 has none.
 
     ``target`` is what a lead may cost as a share of the usual cost of a lead; ``joins`` and
     ``leaves`` are days of a world of fourteen.
@@ -452,8 +454,8 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Money:
-    """The usual budget of a day for who reaches all, what a lead usually costs, the countries' shares."""
+class BudgetPlan:
+    """Usual budget of a day, usual cost of a lead, and shares of the countries."""
 
     budget_micros: int
     lead_micros: int
@@ -463,13 +465,13 @@ class Money:
 
 def make_groups(
     rng: np.random.Generator,
-    kinds: Sequence[Kind],
-    money: Money,
+    kinds: Sequence[GroupKind],
+    money: BudgetPlan,
     zones: Mapping[str, str],
     advertisers: int,
     *,
     one_country: bool = False,
-) -> tuple[Group, ...]:
+) -> tuple[WorldGroup, ...]:
     """Make an ad group of each kind, for some of the countries of ``zones``; advertisers take turns.
 
     With ``one_country`` each ad group has one country, by turns, so that few meet in one auction.
@@ -482,7 +484,7 @@ def make_groups(
             some = np.array([countries[number % len(countries)]])
         reach = sum(money.shares[countries.index(str(name))] for name in some)
         lasts = whole if kind.mode == "total" else 1.0
-        group = Group(
+        group = WorldGroup(
             f"line-{number}",
             number % advertisers,
             kind.mode,

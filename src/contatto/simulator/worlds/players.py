@@ -44,8 +44,8 @@ _TIME_LIMIT_S: Final = 120.0
 _ERROR_LENGTH: Final = 500
 
 
-class Engine:
-    """A marketplace of this process. It is told what `contatto deliver` is told, without the text between."""
+class EnginePlayer:
+    """A marketplace of this process, which takes the lines of `contatto deliver` as values."""
 
     def __init__(
         self, seed: int = 0, *, is_random: bool = False, settings: Mapping[str, float] | None = None
@@ -59,23 +59,23 @@ class Engine:
     def answer(self, line: Line) -> Line | None:
         kind = line["type"]
         if kind in _CHECKED:
-            told: Any = msgspec.convert(line, _KINDS[kind])
+            message: Any = msgspec.convert(line, _KINDS[kind])
         else:
             fields = line.copy()
             del fields["type"]
-            told = _KINDS[kind](**fields)
+            message = _KINDS[kind](**fields)
         try:
-            found = self._take(told)
+            answer = self._take(message)
         except UnusableLine as reason:
             self.complaints.append(str(reason))
             return None
-        if found is None:
+        if answer is None:
             return None
-        return msgspec.structs.asdict(found) if kind == "request" else msgspec.to_builtins(found)
+        return msgspec.structs.asdict(answer) if kind == "request" else msgspec.to_builtins(answer)
 
 
 class _Choice(msgspec.Struct):
-    """The answer to a request as far as it says that no ad is shown."""
+    """An answer to a request that shows no ad."""
 
     request_id: str
     ad_id: str | None = None
@@ -87,8 +87,6 @@ class _GroupSpend(msgspec.Struct):
 
 
 class _SpendReport(msgspec.Struct):
-    """The part of a report that the world checks."""
-
     ask_id: str
     adgroups: list[_GroupSpend]
 
@@ -97,7 +95,7 @@ _SCHEMAS: Final[dict[str, Any]] = {"request": _Choice, "rank": lines.Ranking, "r
 
 
 class ProgramError(Exception):
-    """A program that cannot play on; the text says why, and ends with its last error output."""
+    """A program that cannot play on, with the reason and its last error output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ class Program:
 
 
 class Piped:
-    """A running program that reads lines from its standard input and answers on its standard output.
+    """A program that reads lines from its standard input and answers on its standard output.
 
     A watch thread ends the program when one answer takes longer than the time limit. So neither reading nor
     writing can block for ever.

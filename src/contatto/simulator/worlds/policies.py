@@ -7,7 +7,17 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from contatto.simulator.worlds.game import CLICK, LEAD, SPAM, TALK, VIEW, Fates, Run, Truth, joined
+from contatto.simulator.worlds.game import (
+    CLICK,
+    LEAD,
+    SPAM,
+    TALK,
+    VIEW,
+    Run,
+    ViewChances,
+    ViewOutcomes,
+    joined,
+)
 from contatto.simulator.worlds.model import (
     DAY,
     STARTS_TS,
@@ -16,14 +26,14 @@ from contatto.simulator.worlds.model import (
     Columns,
     Flags,
     Floats,
-    Group,
+    GroupStates,
     Ints,
     Past,
     Requests,
     Spans,
-    Standings,
     Tables,
     World,
+    WorldGroup,
     chance,
     expected_flow,
     sigmoid,
@@ -34,8 +44,8 @@ type Score = Callable[[Ints, Floats, Flags, Past], Floats]
 """Scores of all ads (columns) for some requests (rows): viewers, shifts of clicks, which ads may be shown."""
 
 
-class Policy(Protocol):
-    """One that decides by knowledge of the world."""
+class WorldPolicy(Protocol):
+    """A policy that decides by knowledge of the world."""
 
     @property
     def name(self) -> str: ...
@@ -46,7 +56,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """Knows every chance as it is."""
+    """A policy that knows every chance as it is."""
 
     name: str = "oracle"
     goal: str = "lead"
@@ -60,20 +70,20 @@ class Oracle:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Knows at best what follows from the features of a request, and from what was seen of the viewer."""
+    """A policy that knows all that features of requests and earlier events of viewers tell."""
 
     name: str = "oracle_obs"
     goal: str = "lead"
 
     def scoring(self, world: World, day: int, past: Past) -> Score:
-        known = world.known(day, past)
-        logit = np.log(known.click / (1 - known.click))
-        reached = known.leads if self.goal == "lead" else known.talks - known.spams
-        return _score(world, self.goal, logit, reached / known.click)
+        observable = world.observable(day, past)
+        logit = np.log(observable.click / (1 - observable.click))
+        reached = observable.leads if self.goal == "lead" else observable.talks - observable.spams
+        return _score(world, self.goal, logit, reached / observable.click)
 
 
 def _score(world: World, goal: str, click: Floats, after: Floats) -> Score:
-    """The chance of a conversion, from the logit of a click and the chance of what comes after it."""
+    """Return scores: the chance of a conversion, from the logit of a click and later chances."""
     nature = world.nature
     owners = np.array([world.groups[ad.group].advertiser for ad in world.ads])
     same_owner = (owners[:, None] == owners).astype(np.float32)
@@ -81,7 +91,7 @@ def _score(world: World, goal: str, click: Floats, after: Floats) -> Score:
     def score(viewer: Ints, shift: Floats, may: Flags, past: Past) -> Floats:
         logit = click[viewer] + shift[:, None].astype(np.float32)
         if nature.tires:
-            views = past.seen[viewer]
+            views = past.views[viewer]
             logit = logit - weary(nature, views, views @ same_owner)
         worth = sigmoid(logit) * after[viewer]
         if nature.once and goal == "lead":
@@ -92,8 +102,8 @@ def _score(world: World, goal: str, click: Floats, after: Floats) -> Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Blind:
-    """Takes any ad, and offers the same for every view."""
+class RandomPolicy:
+    """A policy that takes any ad, and bids the same for every view."""
 
     name: str = "random"
     goal: str = "lead"
@@ -108,7 +118,7 @@ class Blind:
         return score
 
 
-POLICIES: Final = (Blind(), Observer("oracle_conv", "conversation"), Observer(), Oracle())
+POLICIES: Final = (RandomPolicy(), Observer("oracle_conv", "conversation"), Observer(), Oracle())
 
 
 _EPSILON: Final = 1e-12
@@ -124,10 +134,10 @@ type OnDay = Callable[[int], None]
 
 
 class Pacer:
-    """Holds each ad group to the flow of requests that it may expect.
+    """Pacing of each ad group by its expected flow of requests.
 
-    Theory. What is left of a budget is spread over what is left of the flow; the logarithm of a multiplier is
-    moved by how far the last tick was off what was due. Each span begins with the mean of the days before.
+    Theory. The remaining budget is spread over the remaining flow; the logarithm of a multiplier is
+    moved by how far the last tick was off its plan. Each span begins with the mean of the days before.
     """
 
     def __init__(self, world: World) -> None:
@@ -140,20 +150,20 @@ class Pacer:
         self._flow = np.concatenate([np.zeros((1, count)), np.cumsum(expected_flow(world), 0)])
         self._spans = Spans(world)
 
-    def left(self, standings: Standings, ts: int) -> Floats:
-        """What each ad group may still spend in its span, in currency; infinite without a budget."""
-        found = np.full(len(self._spent), np.inf)
+    def budgets_left(self, standings: GroupStates, ts: int) -> Floats:
+        """Return the remaining budget of each ad group in its span; infinite without a budget."""
+        amounts = np.full(len(self._spent), np.inf)
         for number, standing in enumerate(standings.groups):
             group = standing.group
             span = self._spans.at(group, ts)
             if span[0] != self._begins[number]:
                 self._begin(number, group, span)
             if group.budget_mode != "infinite":
-                found[number] = group.budget_micros / 1e6 * (1 - self._held[number]) - self._spent[number]
-        return found
+                amounts[number] = group.budget_micros / 1e6 * (1 - self._held[number]) - self._spent[number]
+        return amounts
 
-    def _begin(self, number: int, group: Group, span: tuple[int, int]) -> None:
-        """A new span: of a day that has begun already, the part of the budget that was due is held back."""
+    def _begin(self, number: int, group: WorldGroup, span: tuple[int, int]) -> None:
+        """Begin a span; of a day that has begun already, hold back the part of the budget before."""
         if self._begins[number] >= 0:
             self.multiplier[number] = np.exp(self._mean[number])
         self._begins[number], self._spent[number], self._held[number] = span[0], 0.0, 0.0
@@ -164,37 +174,37 @@ class Pacer:
             self._held[number] = self._between(number, span[0] + later, starts + later) / max(whole, _EPSILON)
 
     def _between(self, number: int, begins: int, ends: int) -> float:
-        """The flow that an ad group may expect between two moments, up to the end of the world."""
+        """Return the flow that an ad group may expect between two moments."""
         last = len(self._flow) - 1
         low, high = (
             (min(max(ts, STARTS_TS), STARTS_TS + last * TICK) - STARTS_TS) // TICK for ts in (begins, ends)
         )
         return float(self._flow[high, number] - self._flow[low, number])
 
-    def due(self, standings: Standings, ts: int) -> Floats:
-        """What should be spent in the tick that begins now; infinite without a budget."""
-        found = self.left(standings, ts)
+    def due(self, standings: GroupStates, ts: int) -> Floats:
+        """Return the planned spend of the tick that begins now; infinite without a budget."""
+        amounts = self.budgets_left(standings, ts)
         for number, standing in enumerate(standings.groups):
             ends = self._spans.at(standing.group, ts)[1]
             ahead = self._between(number, ts, ends)
-            found[number] *= self._between(number, ts, ts + TICK) / ahead if ahead else 1.0
-        return found
+            amounts[number] *= self._between(number, ts, ts + TICK) / ahead if ahead else 1.0
+        return amounts
 
-    def usual(self, standings: Standings, ts: int) -> Floats:
-        """What each ad group should spend in a whole day like this; infinite without a budget."""
-        found = self.left(standings, ts)
+    def usual(self, standings: GroupStates, ts: int) -> Floats:
+        """Return the planned spend of a whole day like this; infinite without a budget."""
+        amounts = self.budgets_left(standings, ts)
         whole = (len(self._flow) - 1) * TICK
         for number, standing in enumerate(standings.groups):
             if standing.group.budget_mode == "day":
-                found[number] = standing.group.budget_micros / 1e6
+                amounts[number] = standing.group.budget_micros / 1e6
             elif standing.group.budget_mode == "total":
                 ends = self._spans.at(standing.group, ts)[1]
                 a_day = self._between(number, STARTS_TS, STARTS_TS + whole) * DAY / whole
-                found[number] *= min(1.0, a_day / max(self._between(number, ts, ends), _EPSILON))
-        return found
+                amounts[number] *= min(1.0, a_day / max(self._between(number, ts, ends), _EPSILON))
+        return amounts
 
     def bound(self) -> None:
-        """No offer is beyond all reason, however little an ad group can spend."""
+        """Bound the multipliers, however little an ad group can spend."""
         np.clip(self.multiplier, *_BOUNDS, out=self.multiplier)
 
     def learn(self, due: Floats, usual: Floats, spent: Floats, running: Flags) -> None:
@@ -208,18 +218,18 @@ class Pacer:
         self._mean[wants] += (np.log(self.multiplier[wants]) - self._mean[wants]) / TICKS
 
     def settle(self) -> None:
-        """What was fitted is the mean to begin with."""
+        """Begin the running mean with the fitted multipliers."""
         self._mean = np.log(self.multiplier)
 
 
 class Auction:
-    """One world played by one who knows it."""
+    """The auction of one world, with one policy for all ad groups."""
 
-    def __init__(self, world: World, policy: Policy) -> None:
+    def __init__(self, world: World, policy: WorldPolicy) -> None:
         self.world, self.policy = world, policy
-        self.fates = Fates(world)
-        self.past = Past.of(world)
-        self.standings = Standings(world)
+        self.fates = ViewOutcomes(world)
+        self.past = Past.empty(world)
+        self.standings = GroupStates(world)
         count = len(world.groups)
         self.pacer = Pacer(world)
         self.was_running = np.zeros(count, np.bool_)
@@ -229,11 +239,11 @@ class Auction:
         self._ad_group = self.fates.group
 
     def play_day(self, day: int) -> list[Columns]:
-        """Play one day of UTC; the views of each tick come back."""
+        """Play one day of UTC, and return the views of each tick."""
         world = self.world
         requests, tables = world.requests(day), world.tables(day)
         score = self.policy.scoring(world, day, self.past)
-        found = []
+        views = []
         for tick in range(TICKS):
             ts = STARTS_TS + (day * TICKS + tick) * TICK
             self.standings.move_to(ts)
@@ -242,21 +252,23 @@ class Auction:
                 self._fit(requests, score, ts)
             self.was_running = running
             low, high = np.searchsorted(requests.ts, [ts, ts + TICK])
-            found.append(self._play_tick(_cut(requests, slice(low, high)), tables, score, ts))
+            views.append(self._play_tick(_cut(requests, slice(low, high)), tables, score, ts))
         self.past.sleep(world.nature)
-        return found
+        return views
 
     def _play_tick(self, requests: Requests, tables: Tables, score: Score, ts: int) -> Columns:
         pacer, standings = self.pacer, self.standings
-        left, due, usual = (of(standings, ts) for of in (pacer.left, pacer.due, pacer.usual))
-        open_groups = standings.running(ts) & (left > 0)
+        budgets, due, usual = (
+            amounts(standings, ts) for amounts in (pacer.budgets_left, pacer.due, pacer.usual)
+        )
+        open_groups = standings.running(ts) & (budgets > 0)
         row, ad, price = self._award(self._score(requests, score, open_groups), requests.floor)
-        kept = requests.draws[row, VIEW] >= self.world.nature.view_lost
-        row, ad, price = row[kept], ad[kept], price[kept]
+        is_payable = requests.draws[row, VIEW] >= self.world.nature.view_lost
+        row, ad, price = row[is_payable], ad[is_payable], price[is_payable]
         group = self._ad_group[ad]
-        kept = _within(price / 1e9, group, left)
-        row, ad, price, group = row[kept], ad[kept], price[kept], group[kept]
-        spent = np.bincount(group, price / 1e9, len(left))
+        is_payable = _select_payable(price / 1e9, group, budgets)
+        row, ad, price, group = row[is_payable], ad[is_payable], price[is_payable], group[is_payable]
+        spent = np.bincount(group, price / 1e9, len(budgets))
         pacer.learn(due, usual, spent, open_groups)
         viewer = requests.viewer[row]
         truth = self.fates.truth(tables, viewer, ad, requests.shift[row], self.past)
@@ -277,7 +289,7 @@ class Auction:
         }
 
     def _bids(self) -> Floats:
-        """What each ad group offers for one whole unit of its score."""
+        """Return the bid of each ad group for one whole unit of its score."""
         bids = self.pacer.multiplier.copy()
         for number, standing in enumerate(self.standings.groups):
             target = standing.group.bid_for(self.policy.goal) / 1e6
@@ -290,25 +302,25 @@ class Auction:
     def _score(self, requests: Requests, score: Score, open_groups: Flags) -> Floats:
         """Scores of all ads (columns) for requests (rows); 0 where an ad may not be shown."""
         may = (self._aimed[self.world.viewer_country[requests.viewer]] & open_groups)[:, self._ad_group]
-        found = score(requests.viewer, requests.shift, may, self.past).astype(np.float32)
-        found *= may
-        return found
+        scores = score(requests.viewer, requests.shift, may, self.past).astype(np.float32)
+        scores *= may
+        return scores
 
     def _award(self, scores: Floats, floors: Ints) -> tuple[Ints, Ints, Ints]:
-        """The requests that are won (their rows), by which ads, at which prices."""
+        """Return the won requests (their rows), their ads and prices."""
         offers = scores * self._bids()[self._ad_group].astype(np.float32)
         best = offers.argmax(1)
         top = offers[np.arange(len(offers)), best]
         floor = floors / 1e9
         won = np.flatnonzero(top > floor)
         best = best[won]
-        others = offers[won]
-        others[self._ad_group[best][:, None] == self._ad_group] = 0.0
-        price = np.maximum(floor[won], others.max(1, initial=0.0))
+        other_bids = offers[won]
+        other_bids[self._ad_group[best][:, None] == self._ad_group] = 0.0
+        price = np.maximum(floor[won], other_bids.max(1, initial=0.0))
         return won, best, np.ceil(price * 1e9).astype(np.int64)
 
     def _fit(self, requests: Requests, score: Score, ts: int) -> None:
-        """Set the multipliers so that a sample of the day would cost what is due for it."""
+        """Fit the multipliers so that a sample of the day would cost its planned spend."""
         sample = _cut(requests, slice(None, None, max(1, len(requests) // _SAMPLE)))
         running = self.standings.running(ts)
         due = (
@@ -327,10 +339,10 @@ class Auction:
             self.pacer.bound()
         self.pacer.settle()
 
-    def _live(self, viewer: Ints, ad: Ints, truth: Truth, draws: Floats) -> None:
-        """Remember what became of the views of a tick."""
+    def _live(self, viewer: Ints, ad: Ints, truth: ViewChances, draws: Floats) -> None:
+        """Record the outcomes of the views of a tick."""
         past = self.past
-        np.add.at(past.seen, (viewer, ad), 1)
+        np.add.at(past.views, (viewer, ad), 1)
         chats = (draws[:, CLICK] < truth.click) & (draws[:, TALK] < truth.talk)
         spams = chats & (draws[:, SPAM] < truth.spam)
         leads = chats & ~spams & (draws[:, LEAD] < truth.lead)
@@ -344,17 +356,17 @@ def _cut(requests: Requests, rows: slice) -> Requests:
     return Requests(*(getattr(requests, name)[rows] for name in Requests.__slots__))
 
 
-def _within(cost: Floats, group: Ints, left: Floats) -> Flags:
+def _select_payable(cost: Floats, group: Ints, budgets: Floats) -> Flags:
     """Return which views can still be paid, in order."""
-    kept = np.ones(len(cost), np.bool_)
-    for number in np.flatnonzero(np.bincount(group, cost, len(left)) > left):
+    is_payable = np.ones(len(cost), np.bool_)
+    for number in np.flatnonzero(np.bincount(group, cost, len(budgets)) > budgets):
         rows = np.flatnonzero(group == number)
-        kept[rows[np.cumsum(cost[rows]) > left[number]]] = False
-    return kept
+        is_payable[rows[np.cumsum(cost[rows]) > budgets[number]]] = False
+    return is_payable
 
 
-def play(world: World, policy: Policy, on_day: OnDay | None = None) -> Run:
-    """Let one who knows the world play all its days; ``on_day`` is told of each that is over."""
+def play(world: World, policy: WorldPolicy, on_day: OnDay | None = None) -> Run:
+    """Play all days of a world by a policy; call ``on_day`` after each."""
     started = time.perf_counter()
     auction = Auction(world, policy)
     shown: list[Columns] = []

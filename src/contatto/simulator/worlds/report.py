@@ -8,16 +8,16 @@ from math import isfinite, isnan, nan
 from typing import Any, Final
 
 from contatto.reports.rules.figures import HEIGHT, WIDTH, label_every, nice_top, points
-from contatto.simulator.worlds.metrics import Figures
-from contatto.simulator.worlds.simulation import Arm, Compared
+from contatto.simulator.worlds.metrics import RunFigures
+from contatto.simulator.worlds.simulation import Comparison, Player
 
 
-def make_table(compared: Compared) -> list[list[str]]:
+def make_table(compared: Comparison) -> list[list[str]]:
     """Return the name of each figure, and below it the texts of every player."""
     columns: list[list[str]] = []
     for player, figures in compared.figures.items():
         limit = compared.limit(player)
-        is_lead = figures.goal == Arm.LEAD
+        is_lead = figures.goal == Player.LEAD
         results = "leads_last" if is_lead else "genuine_last"
         cells = {
             "": player_label(player),
@@ -51,7 +51,7 @@ def make_table(compared: Compared) -> list[list[str]]:
     return columns
 
 
-def _share(figures: Figures, limit: Figures | None, name: str) -> str:
+def _share(figures: RunFigures, limit: RunFigures | None, name: str) -> str:
     under = getattr(limit, name) if limit else 0.0
     return _text(getattr(figures, name) / under, 3) if under else ""
 
@@ -60,52 +60,52 @@ def _text(value: float, places: int) -> str:
     return f"{value:,.{places}f}" if isfinite(value) else ""
 
 
-def say_lifts(found: Compared) -> list[str]:
-    """In a sentence for each: how much better than the mean those are whom it ranks first."""
+def say_lifts(comparison: Comparison) -> list[str]:
+    """Return a sentence for each player: the worth of its first-ranked viewers over the mean."""
     return [
         f"{player_label(arm)}: the best 1 % are worth {lifts.top_1:.1f} times the mean, "
         f"the best 5 % {lifts.top_5:.1f} times, with {lifts.spam:.2f} times the spam"
-        for arm, lifts in found.lifts.items()
+        for arm, lifts in comparison.lifts.items()
         if lifts.groups
     ]
 
 
-def as_values(found: Compared, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything for a JSON file; what is not known is null."""
+def as_values(comparison: Comparison, run_settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all values for a JSON file; unknown ones are null."""
     return {
-        **told,
+        **run_settings,
         "players": {
-            str(arm): {**_known(asdict(each)), "faults": found.faults[arm]}
-            for arm, each in found.figures.items()
+            str(arm): {**_finite_values(asdict(row)), "faults": comparison.faults[arm]}
+            for arm, row in comparison.figures.items()
         },
-        "lookalikes": {str(arm): _known(asdict(lifts)) for arm, lifts in found.lifts.items()},
-        "requests_per_s": {str(player): speed for player, speed in found.requests_per_s.items()},
-        "longest_wait_s": {str(player): wait for player, wait in found.longest_wait_s.items()},
-        "failures": found.failures,
+        "lookalikes": {str(arm): _finite_values(asdict(lifts)) for arm, lifts in comparison.lifts.items()},
+        "requests_per_s": {str(player): speed for player, speed in comparison.requests_per_s.items()},
+        "longest_wait_s": {str(player): wait for player, wait in comparison.longest_wait_s.items()},
+        "failures": comparison.failures,
     }
 
 
-def _known(value: Any) -> Any:
+def _finite_values(value: Any) -> Any:
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, dict):
-        return {name: _known(each) for name, each in value.items()}
-    return [_known(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: _finite_values(item) for name, item in value.items()}
+    return [_finite_values(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 NAMES: Final = {
-    Arm.LEAD: "Lead",
-    Arm.CONVERSATION: "Conversation",
-    Arm.RANDOM: "any ad",
-    Arm.ORACLE_CONV: "seen, chats",
-    Arm.ORACLE_OBS: "seen",
-    Arm.ORACLE: "oracle",
+    Player.LEAD: "Lead",
+    Player.CONVERSATION: "Conversation",
+    Player.RANDOM: "any ad",
+    Player.ORACLE_CONV: "seen, chats",
+    Player.ORACLE_OBS: "seen",
+    Player.ORACLE: "oracle",
 }
 
 
 def player_label(player: str) -> str:
     """Return the name of a player for tables and charts; a program has its own."""
-    return NAMES[Arm(player)] if player in NAMES else player
+    return NAMES[Player(player)] if player in NAMES else player
 
 
 EXPLAINED: Final = (
@@ -152,26 +152,26 @@ th:first-child { text-align: start; } summary { cursor: pointer; color: var(--so
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a chart, in the look of a player."""
+class ChartLine:
+    """A line of a chart, in the style of a player."""
 
     name: str
     look: int
     values: Sequence[float]
 
 
-def draw_page(found: Compared, world: str, says: str, table: Sequence[Sequence[str]]) -> str:
-    """The whole file: a table of all players, and charts by day.
+def draw_page(comparison: Comparison, world: str, says: str, table: Sequence[Sequence[str]]) -> str:
+    """Return the whole file: a table of all players, and charts by day.
 
     Args:
-        found: what each player did.
-        world: how the world is called.
-        says: what was played, in one line.
+        comparison: results of each player.
+        world: name of the world.
+        says: description in one line.
         table: the table of figures, its head first.
     """
-    figures = found.figures
+    figures = comparison.figures
     charts = [
-        _chart("Leads so far", _lines(figures, lambda each: list(accumulate(each.leads_by_day)))),
+        _chart("Leads so far", _lines(figures, lambda figure_row: list(accumulate(figure_row.leads_by_day)))),
         _chart("Cost per lead by day", _lines(figures, _costs)),
         _chart("Predicted over true leads by day", _calibrations(figures)),
         _chart("Spend so far in a mean day, as a share of the budget", _pacing(figures), _HOURS),
@@ -183,51 +183,53 @@ def draw_page(found: Compared, world: str, says: str, table: Sequence[Sequence[s
     return f'<!doctype html><html lang="en"><head>{meta}{head}</head><body>{body}</body></html>\n'
 
 
-def _lines(figures: Mapping[str, Figures], values: Callable[[Figures], Sequence[float]]) -> list[Line]:
-    return [Line(player_label(player), _look(player), values(one)) for player, one in figures.items()]
+def _lines(
+    figures: Mapping[str, RunFigures], values: Callable[[RunFigures], Sequence[float]]
+) -> list[ChartLine]:
+    return [ChartLine(player_label(player), _look(player), values(one)) for player, one in figures.items()]
 
 
 def _look(player: str) -> int:
     """Return the look of a line: one for each arm, and two for the goals of programs."""
     if player in NAMES:
-        return list(NAMES).index(Arm(player))
-    return len(NAMES) + player.endswith(Arm.CONVERSATION)
+        return list(NAMES).index(Player(player))
+    return len(NAMES) + player.endswith(Player.CONVERSATION)
 
 
-def _costs(figures: Figures) -> list[float]:
+def _costs(figures: RunFigures) -> list[float]:
     days = zip(figures.spend_by_day, figures.leads_by_day, strict=True)
     return [spend / leads if leads else 0.0 for spend, leads in days]
 
 
-def _ones(figures: Mapping[str, Figures]) -> list[float]:
+def _ones(figures: Mapping[str, RunFigures]) -> list[float]:
     return [1.0] * max(figure.days for figure in figures.values())
 
 
-def _calibrations(figures: Mapping[str, Figures]) -> list[Line]:
-    found = [
-        Line(player_label(player), _look(player), one.calibration_by_day)
+def _calibrations(figures: Mapping[str, RunFigures]) -> list[ChartLine]:
+    lines = [
+        ChartLine(player_label(player), _look(player), one.calibration_by_day)
         for player, one in figures.items()
         if not all(map(isnan, one.calibration_by_day))
     ]
-    return [*found, Line("as predicted", 2, _ones(figures))] if found else []
+    return [*lines, ChartLine("as predicted", 2, _ones(figures))] if lines else []
 
 
-def _pacing(figures: Mapping[str, Figures]) -> list[Line]:
-    """Spend within a mean day against what was due, by the ticks of the day."""
-    shown = figures.get(Arm.LEAD) or next(iter(figures.values()))
-    return [Line("spent", 0, shown.day_spent), Line("due", 2, shown.day_due)]
+def _pacing(figures: Mapping[str, RunFigures]) -> list[ChartLine]:
+    """Return spend within a mean day beside its plan, by the ticks of the day."""
+    shown = figures.get(Player.LEAD) or next(iter(figures.values()))
+    return [ChartLine("spent", 0, shown.day_spent), ChartLine("due", 2, shown.day_due)]
 
 
-def _chart(title: str, lines: Sequence[Line], labels: Sequence[str] = ()) -> str:
-    """A chart with its legend, and its numbers below; days are numbered from 1."""
+def _chart(title: str, lines: Sequence[ChartLine], labels: Sequence[str] = ()) -> str:
+    """Return a chart with its legend and its numbers; days are numbered from 1."""
     count = max((len(line.values) for line in lines), default=0)
     if not count:
         return ""
     values = [[_whole(value) for value in line.values] for line in lines]
-    top = nice_top(max(1, *(value for each in values for value in each)))
+    top = nice_top(max(1, *(value for line_values in values for value in line_values)))
     paths = "".join(
-        f'<path class="s{line.look}" d="{_path(points(each, top))}"></path>'
-        for line, each in zip(lines, values, strict=True)
+        f'<path class="s{line.look}" d="{_path(points(line_values, top))}"></path>'
+        for line, line_values in zip(lines, values, strict=True)
     )
     legend = "".join(
         f'<li><svg viewBox="0 0 32 8" aria-hidden="true"><path class="s{line.look}" d="M0 4H32"></path></svg>'
@@ -250,10 +252,10 @@ def _chart(title: str, lines: Sequence[Line], labels: Sequence[str] = ()) -> str
         ),
     ]
     box = f'viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'
-    said = f'aria-label="{escape(title)}; the table below has the numbers"'
-    plot = f'<ol class="scale">{scale}</ol><svg {box} {said}>{grid}{paths}</svg><ol class="days">{axis}</ol>'
-    behind = f"<details><summary>The numbers</summary>{_rows(table)}</details>"
-    drawn = f'<ul class="legend">{legend}</ul><div class="plot">{plot}</div>{behind}'
+    label = f'aria-label="{escape(title)}; the table below has the numbers"'
+    plot = f'<ol class="scale">{scale}</ol><svg {box} {label}>{grid}{paths}</svg><ol class="days">{axis}</ol>'
+    numbers = f"<details><summary>The numbers</summary>{_rows(table)}</details>"
+    drawn = f'<ul class="legend">{legend}</ul><div class="plot">{plot}</div>{numbers}'
     return f"<section><h2>{escape(title)}</h2>{drawn}</section>"
 
 

@@ -10,22 +10,22 @@ from contatto.simulator.worlds.model import (
     HOUR,
     STARTS_TS,
     WHOLE_DAYS,
-    Ad,
+    BudgetPlan,
     Crowd,
     Edit,
     Features,
     Floats,
-    Group,
+    GroupKind,
     Ints,
-    Kind,
-    Known,
-    Market,
-    Money,
     Nature,
+    ObservableChances,
+    OutsideBids,
     Past,
-    Places,
+    PlacementMix,
     Requests,
     Tables,
+    WorldAd,
+    WorldGroup,
     chance,
     day_curve,
     draw_requests,
@@ -49,57 +49,57 @@ STYLES: Final = 6
 _WORDS: Final = 60
 _ADVERTISERS: Final = 9
 _GROUP_KINDS: Final = (
-    Kind("day", 1.0),
-    Kind("day", 1.4),
-    Kind("day", 0.7),
-    Kind("day", 1.0, joins=3.4),
-    Kind("day", 1.2, window_days=1.0),
-    Kind("day", 1.0, target=1.3),
-    Kind("total", 9.0, leaves=10.5),
-    Kind("total", 6.0, joins=7.2, leaves=13.0),
-    Kind("infinite", 0.0, target=0.8),
-    Kind("day", 2.0, target=0.9),
-    Kind("day", 0.8, joins=7.2),
-    Kind("day", 1.0),
-    Kind("infinite", 0.0, target=0.6, joins=2.6),
-    Kind("day", 1.3),
-    Kind("day", 0.9, joins=9.6),
+    GroupKind("day", 1.0),
+    GroupKind("day", 1.4),
+    GroupKind("day", 0.7),
+    GroupKind("day", 1.0, joins=3.4),
+    GroupKind("day", 1.2, window_days=1.0),
+    GroupKind("day", 1.0, target=1.3),
+    GroupKind("total", 9.0, leaves=10.5),
+    GroupKind("total", 6.0, joins=7.2, leaves=13.0),
+    GroupKind("infinite", 0.0, target=0.8),
+    GroupKind("day", 2.0, target=0.9),
+    GroupKind("day", 0.8, joins=7.2),
+    GroupKind("day", 1.0),
+    GroupKind("infinite", 0.0, target=0.6, joins=2.6),
+    GroupKind("day", 1.3),
+    GroupKind("day", 0.9, joins=9.6),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Stalls:
-    """The ad groups and ads with what one does not see of ads: theme and style."""
+class SegmentAds:
+    """Ad groups and ads, with the hidden theme and style of each ad."""
 
     advertisers: tuple[str, ...]
-    groups: tuple[Group, ...]
-    ads: tuple[Ad, ...]
+    groups: tuple[WorldGroup, ...]
+    ads: tuple[WorldAd, ...]
     edits: tuple[Edit, ...]
     theme: Ints
     style: Ints
 
 
-def set_up_stalls(rng: np.random.Generator, money: Money) -> Stalls:
-    """Fifteen ad groups of nine advertisers, with two or three ads each."""
+def draw_segment_ads(rng: np.random.Generator, money: BudgetPlan) -> SegmentAds:
+    """Draw fifteen ad groups of nine advertisers, with two or three ads each."""
     groups = make_groups(rng, _GROUP_KINDS, money, SEGMENT_ZONES, _ADVERTISERS)
     theme_of = rng.integers(0, len(THEMES), _ADVERTISERS)
-    ads: list[Ad] = []
+    ads: list[WorldAd] = []
     themes, styles = [], []
     for number, group in enumerate(groups):
         for _ in range(int(rng.integers(2, 4))):
             theme = int(theme_of[group.advertiser])
             style = int(rng.integers(0, STYLES))
-            ads.append(Ad(f"ad-{len(ads)}", number, _draw_ad_features(rng, theme, style)))
+            ads.append(WorldAd(f"ad-{len(ads)}", number, _draw_ad_features(rng, theme, style)))
             themes.append(theme)
             styles.append(style)
     names = tuple(f"shop-{number}" for number in range(_ADVERTISERS))
-    return Stalls(
+    return SegmentAds(
         names, groups, tuple(ads), _make_edits(groups, money.days), np.array(themes), np.array(styles)
     )
 
 
 def _draw_ad_features(rng: np.random.Generator, theme: int, style: int) -> dict[str, Any]:
-    """What one sees of an ad: words that hint at its theme and style, some numbers, not always all."""
+    """Draw features of an ad: words that hint at its theme and style, and some numbers."""
     hints = [f"w{(theme * 8 + int(rng.integers(0, 8))) % _WORDS}" for _ in range(2)]
     hints += [f"w{40 + style * 3 + int(rng.integers(0, 3))}" for _ in range(2)]
     features: dict[str, Any] = {"words": sorted({*hints, f"w{int(rng.integers(0, _WORDS))}"})}
@@ -111,14 +111,14 @@ def _draw_ad_features(rng: np.random.Generator, theme: int, style: int) -> dict[
     return features
 
 
-def _make_edits(groups: tuple[Group, ...], days: int) -> tuple[Edit, ...]:
-    """More budget and less in the middle of a day, a pause of a day and a half, another cost target."""
+def _make_edits(groups: tuple[WorldGroup, ...], days: int) -> tuple[Edit, ...]:
+    """Make edits: more and less budget in the middle of a day, a pause, another cost target."""
 
     def at(day: float, group: int, **changes: Any) -> Edit:
         return Edit(STARTS_TS + int(day * days / WHOLE_DAYS * DAY) + HOUR // 3, group, changes)
 
     budgets = [group.budget_micros for group in groups]
-    found = (
+    edits = (
         at(5.6, 1, budget_micros=round(1.6 * budgets[1])),
         at(6.4, 2, status="off"),
         at(7.7, 2, status="on"),
@@ -128,7 +128,7 @@ def _make_edits(groups: tuple[Group, ...], days: int) -> tuple[Edit, ...]:
         at(4.2, 13, budget_micros=round(0.5 * budgets[13])),
         at(4.9, 13, budget_micros=budgets[13]),
     )
-    return tuple(sorted(found, key=lambda edit: edit.ts))
+    return tuple(sorted(edits, key=lambda edit: edit.ts))
 
 
 TAGS: Final = 240
@@ -151,7 +151,7 @@ _MOST_TAGS: Final = 14
 
 @dataclass(frozen=True, slots=True)
 class Emissions:
-    """What each segment (rows) shows: chances of values, means of numbers, chances of gaps."""
+    """Features by segment (rows): chances of values, means of numbers, chances of gaps."""
 
     share: Floats
     country: Floats
@@ -162,8 +162,8 @@ class Emissions:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What is seen of viewers; -1 and NaN stand for nothing."""
+class ViewerFields:
+    """Visible fields of viewers; -1 and NaN are gaps."""
 
     country: Ints
     tags: list[Ints]
@@ -171,26 +171,26 @@ class Seen:
     numbers: dict[str, Floats]
 
     def features(self, number: int) -> Features:
-        """The features of one viewer as a request shows them."""
-        found: Features = {}
+        """Return the features of one viewer as a request shows them."""
+        features_shown: Features = {}
         if len(self.tags[number]):
-            found["follows"] = [f"t{tag}" for tag in self.tags[number]]
+            features_shown["follows"] = [f"t{tag}" for tag in self.tags[number]]
         for name, values in self.categories.items():
             if values[number] >= 0:
-                found[name] = f"{name}-{values[number]}"
+                features_shown[name] = f"{name}-{values[number]}"
         for name, numbers in self.numbers.items():
             if not np.isnan(numbers[number]):
-                found[name] = round(float(numbers[number]), 2)
-        return found
+                features_shown[name] = round(float(numbers[number]), 2)
+        return features_shown
 
 
 def draw_emissions(rng: np.random.Generator, segments: int, countries: int) -> Emissions:
-    """Segments that share much and differ in part: no single field tells them apart."""
+    """Draw segments that share much and differ in part: no single field tells them apart."""
 
-    def values(count: int, alike: float, even: float = 1.0) -> Floats:
+    def values(count: int, common: float, even: float = 1.0) -> Floats:
         base = rng.dirichlet(np.full(count, even))
         own = rng.dirichlet(np.full(count, 0.25), segments)
-        return np.asarray(alike * base + (1 - alike) * own)
+        return np.asarray(common * base + (1 - common) * own)
 
     return Emissions(
         rng.dirichlet(np.full(segments, 4.0)),
@@ -202,8 +202,8 @@ def draw_emissions(rng: np.random.Generator, segments: int, countries: int) -> E
     )
 
 
-def draw_seen(rng: np.random.Generator, emissions: Emissions, segment: Ints) -> Seen:
-    """What viewers of these segments show."""
+def draw_fields(rng: np.random.Generator, emissions: Emissions, segment: Ints) -> ViewerFields:
+    """Draw the fields of viewers of these segments."""
     count = len(segment)
     categories, numbers = {}, {}
     for name, chances in emissions.categories.items():
@@ -216,31 +216,31 @@ def draw_seen(rng: np.random.Generator, emissions: Emissions, segment: Ints) -> 
     drawn = [_pick(rng, emissions.tags, segment) for _ in range(_MOST_TAGS)]
     table = np.stack(drawn, 1)
     tags = [np.unique(row[:some]) for row, some in zip(table, many, strict=True)]
-    return Seen(_pick(rng, emissions.country, segment), tags, categories, numbers)
+    return ViewerFields(_pick(rng, emissions.country, segment), tags, categories, numbers)
 
 
-def likelihoods(emissions: Emissions, seen: Seen) -> Floats:
-    """Logarithm of how likely what is seen of each viewer (rows) is in each segment (columns)."""
-    count = len(seen.country)
-    found = np.log(emissions.country.T[seen.country])
+def likelihoods(emissions: Emissions, fields: ViewerFields) -> Floats:
+    """Return the log likelihood of each viewer's fields (rows) in each segment (columns)."""
+    count = len(fields.country)
+    logs_of_viewers = np.log(emissions.country.T[fields.country])
     logs = np.log(emissions.tags.T)
-    lengths = [len(tags) for tags in seen.tags]
+    lengths = [len(tags) for tags in fields.tags]
     owner = np.repeat(np.arange(count), lengths)
-    np.add.at(found, owner, logs[np.concatenate(seen.tags).astype(np.int64)])
-    for name, values in seen.categories.items():
+    np.add.at(logs_of_viewers, owner, logs[np.concatenate(fields.tags).astype(np.int64)])
+    for name, values in fields.categories.items():
         missing = emissions.missing[name]
-        there = np.log(1 - missing) + np.log(emissions.categories[name].T[values])
-        found += np.where((values >= 0)[:, None], there, np.log(missing))
-    for name, numbers in seen.numbers.items():
+        log_present = np.log(1 - missing) + np.log(emissions.categories[name].T[values])
+        logs_of_viewers += np.where((values >= 0)[:, None], log_present, np.log(missing))
+    for name, numbers in fields.numbers.items():
         missing = emissions.missing[name]
         off = _standard_value(name, numbers)[:, None] - emissions.numbers[name]
-        there = np.log(1 - missing) - 0.5 * off**2 - 0.5 * np.log(2 * np.pi)
-        found += np.where(np.isnan(numbers)[:, None], np.log(missing), there)
-    return np.asarray(found)
+        log_present = np.log(1 - missing) - 0.5 * off**2 - 0.5 * np.log(2 * np.pi)
+        logs_of_viewers += np.where(np.isnan(numbers)[:, None], np.log(missing), log_present)
+    return np.asarray(logs_of_viewers)
 
 
 def posterior(log_likelihood: Floats, log_prior: Floats) -> Floats:
-    """Chances of the segments (columns) of each viewer (rows)."""
+    """Return chances of the segments (columns) of each viewer (rows)."""
     score = log_likelihood + log_prior
     score = np.exp(score - score.max(1, keepdims=True))
     return np.asarray(score / score.sum(1, keepdims=True))
@@ -253,7 +253,7 @@ def _pick(rng: np.random.Generator, chances: Floats, segment: Ints) -> Ints:
 
 
 def _field_value(name: str, standard: Floats) -> Floats:
-    """A number as an app would tell it."""
+    """Return a number on the scale of its field."""
     if name == "app_minutes":
         return np.asarray(np.exp(2.5 + 0.9 * standard))
     if name == "joined_year":
@@ -291,7 +291,7 @@ _FARM: Final = (-0.9, 0.75, 0.97, 0.02)
 
 @dataclass(frozen=True, slots=True)
 class SegmentsSetting:
-    """How the world of segments is set up; what is a share or a strength is 0 for none of it, 1 is usual."""
+    """Settings of the world of segments; a share or strength is 0 for none and 1 as usual."""
 
     viewers: int = 16_000
     days: int = 14
@@ -310,7 +310,7 @@ class SegmentsSetting:
 class SegmentsWorld:
     """Sixteen thousand viewers of fourteen kinds, and fifteen ad groups in six time zones.
 
-    Theory. What a viewer does follows from the segment, which nobody sees, and the theme and style of the ad;
+    Theory. What a viewer does follows from the hidden segment, and the theme and style of the ad;
     what one sees of a viewer was drawn by the segment. The best prediction from it is the mean over
     the segments by their posterior chances. Tastes turn from one set to another within a month. A mood for a
     theme comes and goes, for the ads of all its advertisers.
@@ -324,7 +324,7 @@ class SegmentsWorld:
         self.nature = Nature(
             weariness=0.2 * setting.weariness,
             once=True,
-            told_late=True,
+            announced_late=True,
             view_lost=0.03,
             view_after_s=3.0,
             spam_after_s=(1_200.0, 6 * 3_600.0),
@@ -332,8 +332,8 @@ class SegmentsWorld:
         rng = chance(seed, 11)
         self._emissions: Emissions = draw_emissions(rng, setting.segments, len(SEGMENT_COUNTRIES))
         shares = self._emissions.share @ self._emissions.country
-        money = Money(setting.budget_micros, setting.lead_micros, tuple(shares.tolist()), setting.days)
-        stalls = set_up_stalls(rng, money)
+        money = BudgetPlan(setting.budget_micros, setting.lead_micros, tuple(shares.tolist()), setting.days)
+        stalls = draw_segment_ads(rng, money)
         self.advertisers, self.groups, self.ads, self.edits = (
             stalls.advertisers,
             stalls.groups,
@@ -342,8 +342,8 @@ class SegmentsWorld:
         )
         self._theme, self._style = stalls.theme, stalls.style
         self.places = _PLACES
-        self._places = Places(np.array([0.5, 0.3, 0.1, 0.1]), rng.normal(0, 0.3, len(_PLACES)))
-        self._market = Market(0.0035 * setting.competition, 0.6, 0.15)
+        self._places = PlacementMix(np.array([0.5, 0.3, 0.1, 0.1]), rng.normal(0, 0.3, len(_PLACES)))
+        self._market = OutsideBids(0.0035 * setting.competition, 0.6, 0.15)
         self._draw_tastes(rng)
         self._draw_viewers(rng)
         self._moods = self._draw_moods(chance(seed, 12))
@@ -365,12 +365,12 @@ class SegmentsWorld:
         best = np.argsort(-self._worth(0).mean(1))[:2]
         self._best = best
         segment = np.where(self.is_farm, best[rng.integers(0, 2, setting.viewers)], segment)
-        seen = draw_seen(rng, self._emissions, segment)
+        fields = draw_fields(rng, self._emissions, segment)
         self._segment = segment
-        self.viewer_country: Ints = seen.country
+        self.viewer_country: Ints = fields.country
         self.viewer_ids = tuple(f"u-{number:05x}" for number in range(setting.viewers))
-        self.viewer_features = tuple(seen.features(number) for number in range(setting.viewers))
-        self._likelihood = likelihoods(self._emissions, seen)
+        self.viewer_features = tuple(fields.features(number) for number in range(setting.viewers))
+        self._likelihood = likelihoods(self._emissions, fields)
         self._residual = _RESIDUAL * rng.normal(0, 1, (2, setting.viewers, 1))
         self._activity = rng.lognormal(0, 1.0, setting.viewers)
         self._farm_activity = np.where(self.is_farm, 6.0, 0.0)
@@ -378,7 +378,7 @@ class SegmentsWorld:
         self._value = ((worth - worth.mean()) / worth.std()).astype(np.float32)
 
     def _draw_moods(self, rng: np.random.Generator) -> list[Floats]:
-        """For each day, which viewers (rows) are in the mood for which themes (columns)."""
+        """Draw, for each day, the viewers (rows) in the mood for themes (columns)."""
         shape = (self.setting.viewers, len(THEMES))
         mood = rng.random(shape) < _MOOD_SHARE
         begins = _MOOD_ENDS * _MOOD_SHARE / (1 - _MOOD_SHARE)
@@ -390,7 +390,7 @@ class SegmentsWorld:
         return draw_moods
 
     def _logits(self, day: int) -> tuple[Floats, Floats, Floats, Floats]:
-        """Logits of segments (rows) and ads (columns) for click, conversation, spam and lead on a day."""
+        """Return logits of segments (rows) and ads (columns) for click, conversation, spam and lead."""
         angle = self.setting.drift * day / 28 * np.pi / 2
         turned = np.cos(angle) * self._by_theme[0] + np.sin(angle) * self._by_theme[1]
         by_segment = self._by_segment[:, :, None]
@@ -406,7 +406,7 @@ class SegmentsWorld:
         return click, talk, spam, lead
 
     def _worth(self, day: int) -> Floats:
-        """Genuine leads for a view, by segment (rows) and ad (columns), out of mood."""
+        """Return genuine leads a view, by segment (rows) and ad (columns), out of mood."""
         click, talk, spam, lead = (1 / (1 + np.exp(-logit)) for logit in self._logits(day))
         return np.asarray(click * talk * (1 - spam) * lead)
 
@@ -425,8 +425,8 @@ class SegmentsWorld:
             table[self.is_farm] = value
         return Tables(click, *chances)
 
-    def known(self, day: int, past: Past) -> Known:
-        """Means over segments, moods and residuals; who wrote spam so far counts as a farm the more."""
+    def observable(self, day: int, past: Past) -> ObservableChances:
+        """Return means over segments, moods and residuals; spam so far raises the chance of a farm."""
         click, talks, leads, spams = (np.zeros((self.setting.segments + 1, len(self.ads))) for _ in range(4))
         for clicks, talking, spamming, leading, weight in self._cases(day):
             part = clicks * talking * weight
@@ -438,10 +438,12 @@ class SegmentsWorld:
         click[-1], talks[-1] = farm, farm * _FARM[1]
         spams[-1], leads[-1] = talks[-1] * _FARM[2], talks[-1] * (1 - _FARM[2]) * _FARM[3]
         chances = self._posterior(day, past)
-        return Known(*((chances @ table).astype(np.float32) for table in (click, talks, leads, spams)))
+        return ObservableChances(
+            *((chances @ table).astype(np.float32) for table in (click, talks, leads, spams))
+        )
 
     def _cases(self, day: int) -> list[tuple[Floats, Floats, Floats, Floats, float]]:
-        """Chances of segments and ads for each node of the residual in chatting, in mood and out of it."""
+        """Return chances for each node of the residual in chatting, in mood and out of it."""
         click, talk, spam, lead = self._logits(day)
         nodes, weights = np.polynomial.hermite_e.hermegauss(5)
         soft = 1 / np.sqrt(1 + np.pi * _RESIDUAL**2 / 8)
@@ -454,7 +456,7 @@ class SegmentsWorld:
         return cases
 
     def _posterior(self, day: int, past: Past) -> Floats:
-        """Chances of the segments of each viewer (rows), and of being a farm in the last column."""
+        """Return chances of the segments of each viewer (rows), and of a farm in the last column."""
         farm_prior = 0.015 * self.setting.farms if day >= self.setting.farm_day else 0.0
         best = np.logaddexp(self._likelihood[:, self._best[0]], self._likelihood[:, self._best[1]]) - np.log(
             2
@@ -491,7 +493,7 @@ class SegmentsWorld:
         return np.asarray(self.setting.requests * _WEEK[day % 7] * np.stack(curves, 1) * weight)
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
-        """Log-normal, with a long tail beyond every window: medians are half an hour, five hours, a day."""
+        """Draw log-normal delays with a long tail: medians of half an hour, five hours, a day."""
         median, spread = {"fast": (1_800, 1.2), "mixed": (18_000, 1.6), "slow": (86_400, 1.7)}[
             self.groups[group].kind
         ]

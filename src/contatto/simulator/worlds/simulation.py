@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, Final
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld, ThresholdsSetting, ThresholdsWorld
-from contatto.simulator.worlds.game import Play, run_of
+from contatto.simulator.worlds.game import Game, summarize_run
 from contatto.simulator.worlds.metrics import (
-    Figures,
     Lifts,
+    RunFigures,
     ShownLifts,
     first_leads,
     known_worth,
@@ -24,8 +24,8 @@ from contatto.simulator.worlds.metrics import (
     true_worth,
 )
 from contatto.simulator.worlds.model import World
-from contatto.simulator.worlds.players import Engine, Program, ProgramError, TimedPlayer
-from contatto.simulator.worlds.policies import Blind, Observer, Oracle, Policy, play
+from contatto.simulator.worlds.players import EnginePlayer, Program, ProgramError, TimedPlayer
+from contatto.simulator.worlds.policies import Observer, Oracle, RandomPolicy, WorldPolicy, play
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
 from contatto.simulator.worlds.tastes import (
     InterestsSetting,
@@ -58,17 +58,17 @@ class Size(StrEnum):
 
 
 class NoSuchSetting(Exception):
-    """A setting that a world does not have, or a value that it cannot have; the text says which."""
+    """An unknown setting of a world, or a value out of its bounds."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class _WorldChoice:
     make: Any
     sizes: Mapping[Size, Any]
 
 
 _CHOICES: Final = {
-    WorldName.LINEAR: _Choice(
+    WorldName.LINEAR: _WorldChoice(
         LinearWorld,
         {
             Size.FULL: LinearSetting(),
@@ -84,7 +84,7 @@ _CHOICES: Final = {
             Size.TINY: LinearSetting(viewers=3_000, ads=5, days=4, requests=9_000, late_ads=1, late_day=2),
         },
     ),
-    WorldName.SEGMENTS: _Choice(
+    WorldName.SEGMENTS: _WorldChoice(
         SegmentsWorld,
         {
             Size.FULL: SegmentsSetting(),
@@ -94,7 +94,7 @@ _CHOICES: Final = {
             ),
         },
     ),
-    WorldName.THRESHOLDS: _Choice(
+    WorldName.THRESHOLDS: _WorldChoice(
         ThresholdsWorld,
         {
             Size.FULL: ThresholdsSetting(),
@@ -102,7 +102,7 @@ _CHOICES: Final = {
             Size.TINY: ThresholdsSetting(viewers=2_000, days=8, requests=6_000, budget_micros=700_000),
         },
     ),
-    WorldName.INTERESTS: _Choice(
+    WorldName.INTERESTS: _WorldChoice(
         InterestsWorld,
         {
             Size.FULL: InterestsSetting(),
@@ -112,7 +112,7 @@ _CHOICES: Final = {
             ),
         },
     ),
-    WorldName.STRANGERS: _Choice(
+    WorldName.STRANGERS: _WorldChoice(
         StrangersWorld,
         {
             Size.FULL: StrangersSetting(),
@@ -128,34 +128,45 @@ MOST: Final = {"days": 60, "requests": 1_000_000, "viewers": 1_000_000, "ads": 5
 
 
 def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: float) -> World:
-    """A world with some of its settings changed.
+    """Make a world with some of its settings changed.
 
     Raises:
-        NoSuchSetting: the world has no such setting, or its value is out of bounds.
+        NoSuchSetting: an unknown setting, or a value out of its bounds.
     """
     choice = _CHOICES[name]
     usual = choice.sizes[size]
     kinds = {field.name: type(getattr(usual, field.name)) for field in fields(usual)}
-    for each, value in changes.items():
-        if each not in kinds:
-            raise NoSuchSetting(f"{each!r} is none of the settings of {name}: {', '.join(kinds)}")
-        least = 1 if each in MOST or (each.endswith("_micros") and each != "bid_micros") else 0
-        if not least <= value <= MOST.get(each, 10**12):
-            raise NoSuchSetting(f"{each} is a number from {least} to {MOST.get(each, 10**12)}")
+    for name_of_setting, value in changes.items():
+        if name_of_setting not in kinds:
+            raise NoSuchSetting(f"{name_of_setting!r} is none of the settings of {name}: {', '.join(kinds)}")
+        least = (
+            1
+            if name_of_setting in MOST
+            or (name_of_setting.endswith("_micros") and name_of_setting != "bid_micros")
+            else 0
+        )
+        if not least <= value <= MOST.get(name_of_setting, 10**12):
+            raise NoSuchSetting(
+                f"{name_of_setting} is a number from {least} to {MOST.get(name_of_setting, 10**12)}"
+            )
     world: World = choice.make(
-        replace(usual, **{each: kinds[each](value) for each, value in changes.items()}), seed
+        replace(
+            usual,
+            **{name_of_setting: kinds[name_of_setting](value) for name_of_setting, value in changes.items()},
+        ),
+        seed,
     )
     return world
 
 
 def settings_of(name: WorldName) -> dict[str, float]:
-    """The settings of a world with their usual values."""
+    """Return the settings of a world with their usual values."""
     usual = _CHOICES[name].sizes[Size.FULL]
     return {field.name: getattr(usual, field.name) for field in fields(usual)}
 
 
-class Arm(StrEnum):
-    """Who plays: the engine with the goals Lead and Conversation, any ad, and those who know the world."""
+class Player(StrEnum):
+    """Players: the engine with either goal, any ad, and policies that know the world."""
 
     LEAD = "lead"
     CONVERSATION = "conversation"
@@ -165,19 +176,19 @@ class Arm(StrEnum):
     ORACLE = "oracle"
 
 
-ENGINES = frozenset({Arm.LEAD, Arm.CONVERSATION})
-_POLICIES: Final[dict[Arm, Policy]] = {
-    Arm.RANDOM: Blind(),
-    Arm.ORACLE_CONV: Observer("oracle_conv", "conversation"),
-    Arm.ORACLE_OBS: Observer(),
-    Arm.ORACLE: Oracle(),
+ENGINES = frozenset({Player.LEAD, Player.CONVERSATION})
+_POLICIES: Final[dict[Player, WorldPolicy]] = {
+    Player.RANDOM: RandomPolicy(),
+    Player.ORACLE_CONV: Observer("oracle_conv", "conversation"),
+    Player.ORACLE_OBS: Observer(),
+    Player.ORACLE: Oracle(),
 }
 
 type OnDay = Callable[[str, int], None]
 
 
 @dataclass(slots=True)
-class Compared:
+class Comparison:
     """Figures of all players of one world, and the lookalikes of each.
 
     A player is an arm, or a program with its goal, such as ``plain lead``. ``failures`` has the reason of
@@ -186,7 +197,7 @@ class Compared:
 
     world: str
     seed: int
-    figures: dict[str, Figures] = field(default_factory=dict)
+    figures: dict[str, RunFigures] = field(default_factory=dict)
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
     lifts: dict[str, Lifts] = field(default_factory=dict)
     shown_lifts: ShownLifts | None = None
@@ -195,19 +206,19 @@ class Compared:
     longest_wait_s: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
-    def limit(self, player: str) -> Figures | None:
+    def limit(self, player: str) -> RunFigures | None:
         """Return the figures of the best possible player with the same goal, if it played."""
-        is_lead = self.figures[player].goal == Arm.LEAD
-        return self.figures.get(Arm.ORACLE_OBS if is_lead else Arm.ORACLE_CONV)
+        is_lead = self.figures[player].goal == Player.LEAD
+        return self.figures.get(Player.ORACLE_OBS if is_lead else Player.ORACLE_CONV)
 
 
 def compare(
     world: World,
-    arms: Sequence[Arm] = tuple(Arm),
+    arms: Sequence[Player] = tuple(Player),
     settings: Mapping[str, float] | None = None,
     on_day: OnDay | None = None,
     programs: Sequence[Program] = (),
-) -> Compared:
+) -> Comparison:
     """Play the same world with the same luck by each player, one after the other.
 
     Args:
@@ -217,7 +228,7 @@ def compare(
         on_day: is called with the player and the day, after each day.
         programs: players behind a pipe; each plays every goal that the engine plays.
     """
-    compared = Compared(world.name, world.seed)
+    compared = Comparison(world.name, world.seed)
     for arm in arms:
         report_day = partial(on_day, arm) if on_day else None
         if arm in ENGINES:
@@ -233,7 +244,7 @@ def compare(
     return compared
 
 
-def program_players(programs: Sequence[Program], arms: Sequence[Arm]) -> list[tuple[str, Program, Arm]]:
+def program_players(programs: Sequence[Program], arms: Sequence[Player]) -> list[tuple[str, Program, Player]]:
     """List the name, program and goal of every player behind a pipe."""
     goals = [arm for arm in arms if arm in ENGINES]
     return [(f"{program.name} {goal}", program, goal) for program in programs for goal in goals]
@@ -241,31 +252,31 @@ def program_players(programs: Sequence[Program], arms: Sequence[Arm]) -> list[tu
 
 def _play_engine(
     world: World,
-    arm: Arm,
+    arm: Player,
     settings: Mapping[str, float] | None,
-    compared: Compared,
+    compared: Comparison,
     on_day: Callable[[int], None] | None,
 ) -> None:
-    engine = Engine(world.seed, settings=settings)
+    engine = EnginePlayer(world.seed, settings=settings)
     player = TimedPlayer(engine.answer)
-    game = Play(world, player, arm.value)
+    game = Game(world, player, arm.value)
     process_s, thread_s = time.process_time(), time.thread_time()
     game.play(on_day)
     # Learning may use threads of its own: all CPU time counts but that of the world in this thread.
     world_s = time.thread_time() - thread_s - player.cpu_s
     cpu_s = time.process_time() - process_s - world_s
-    run = run_of(game, arm.value, cpu_s)
+    run = summarize_run(game, arm.value, cpu_s)
     compared.figures[arm] = measure(run)
     refused = {"lines refused": len(engine.complaints)} if engine.complaints else {}
     compared.faults[arm] = {**run.faults, **refused}
     compared.requests_per_s[arm] = player.requests / cpu_s
     compared.longest_wait_s[arm] = player.longest_wait_s
-    if arm is Arm.LEAD:
+    if arm is Player.LEAD:
         last, seeds = world.days - 1, first_leads(game)
         ranks = {
-            Arm.LEAD: rank_by_lines(game),
-            Arm.ORACLE_OBS: rank_by_worth(known_worth(world, last, game.past)),
-            Arm.ORACLE: rank_by_worth(true_worth(world, last)),
+            Player.LEAD: rank_by_lines(game),
+            Player.ORACLE_OBS: rank_by_worth(known_worth(world, last, game.past)),
+            Player.ORACLE: rank_by_worth(true_worth(world, last)),
         }
         compared.shown_lifts = measure_shown(game)
         compared.lifts |= {who: measure_lifts(world, seeds, rank) for who, rank in ranks.items()}
@@ -274,8 +285,8 @@ def _play_engine(
 def play_program(
     world: World,
     program: Program,
-    goal: Arm,
-    compared: Compared,
+    goal: Player,
+    compared: Comparison,
     row: tuple[str, Callable[[int], None] | None],
 ) -> None:
     """Play a world by a program, and add its figures to the row of this name.
@@ -286,10 +297,10 @@ def play_program(
     name, on_day = row
     with closing(program.start(world.seed)) as piped:
         player = TimedPlayer(piped.answer)
-        game = Play(world, player, goal.value)
+        game = Game(world, player, goal.value)
         game.play(on_day)
-        run = run_of(game, name)
-        if goal is Arm.LEAD:
+        run = summarize_run(game, name)
+        if goal is Player.LEAD:
             compared.lifts[name] = measure_lifts(world, first_leads(game), rank_by_lines(game))
         code = piped.close()
     compared.figures[name] = measure(run)

@@ -12,21 +12,21 @@ from contatto.simulator.worlds.model import (
     HOUR,
     STARTS_TS,
     TICKS,
-    Ad,
+    BudgetPlan,
     Crowd,
     Edit,
     Features,
     Floats,
+    GroupKind,
     Ints,
-    Kind,
-    Known,
-    Market,
-    Money,
     Nature,
+    ObservableChances,
+    OutsideBids,
     Past,
-    Places,
+    PlacementMix,
     Requests,
     Tables,
+    WorldAd,
     chance,
     day_curve,
     draw_requests,
@@ -55,12 +55,12 @@ _INTEREST_TASTE: Final = 0.35
 _CHAT: Final = 0.4
 _DRAWN: Final = 400_000
 _INTEREST_GROUPS: Final = (
-    Kind("day", 1.0),
-    Kind("day", 1.3),
-    Kind("day", 0.7, delay="late"),
-    Kind("day", 1.0, joins=7.0),
-    Kind("day", 3.0, target=1.2),
-    Kind("day", 1.0),
+    GroupKind("day", 1.0),
+    GroupKind("day", 1.3),
+    GroupKind("day", 0.7, delay="late"),
+    GroupKind("day", 1.0, joins=7.0),
+    GroupKind("day", 3.0, target=1.2),
+    GroupKind("day", 1.0),
 )
 _INTEREST_ADVERTISERS: Final = 5
 _INTEREST_ADS: Final = 4
@@ -108,16 +108,16 @@ class InterestsWorld:
             weariness=0.7 * setting.weariness,
             night=0.5,
             once=True,
-            told_late=True,
+            announced_late=True,
             view_lost=0.02,
             view_after_s=2.0,
             spam_recall=0.8,
             farm_contact=0.25,
             farm_recall=0.7,
         )
-        self._places = Places(np.array([0.6, 0.25, 0.15]), np.array([0.0, 0.15, -0.2]))
+        self._places = PlacementMix(np.array([0.6, 0.25, 0.15]), np.array([0.0, 0.15, -0.2]))
         by_hour = 0.35 * np.cos((np.arange(TICKS) * 24 / TICKS - 11) * 2 * np.pi / 24)
-        self._market = Market(0.0022 * setting.competition, 0.6, 0.2, bidders=4, by_tick=by_hour)
+        self._market = OutsideBids(0.0022 * setting.competition, 0.6, 0.2, bidders=4, by_tick=by_hour)
         rng = chance(seed, 41)
         self._draw_viewers(rng)
         self._draw_ads(rng)
@@ -165,7 +165,7 @@ class InterestsWorld:
 
     def _draw_ads(self, rng: np.random.Generator) -> None:
         setting = self.setting
-        money = Money(setting.budget_micros, setting.lead_micros, _INTEREST_SHARES, setting.days)
+        money = BudgetPlan(setting.budget_micros, setting.lead_micros, _INTEREST_SHARES, setting.days)
         self.groups = make_groups(
             rng, _INTEREST_GROUPS, money, INTEREST_ZONES, _INTEREST_ADVERTISERS, one_country=True
         )
@@ -177,7 +177,7 @@ class InterestsWorld:
         self._topic = np.where(own, topics[owner], rng.integers(0, _TOPICS, len(owner)))
         self._tone = rng.integers(0, _TONES, len(owner))
         self.ads = tuple(
-            Ad(f"ad{number}", number // _INTEREST_ADS, self._ad_features(number, rng))
+            WorldAd(f"ad{number}", number // _INTEREST_ADS, self._ad_features(number, rng))
             for number in range(len(owner))
         )
 
@@ -198,7 +198,7 @@ class InterestsWorld:
         self._by_interest = rng.normal(0, 0.35, (2, _INTERESTS)).astype(np.float32)
         self._by_ad = rng.normal(0, 0.25, (3, len(self.ads))).astype(np.float32)
 
-    def _seen(self) -> tuple[Floats, Floats, Floats, Floats]:
+    def _visible_logits(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the logits of viewers (rows) and ads (columns) as far as features tell them."""
         tones = self._by_band[:, self._band[:, None], self._tone]
         fits = [(self._has @ fit)[:, self._topic] for fit in self._fit]
@@ -210,7 +210,7 @@ class InterestsWorld:
         return click, talk, spam, lead
 
     def _true(self) -> Tables:
-        click, talk, spam, lead = self._seen()
+        click, talk, spam, lead = self._visible_logits()
         taste = np.float32(_INTEREST_TASTE * self.setting.taste) * self._taste[:, self._topic]
         tables = Tables(
             (click + taste).astype(np.float32),
@@ -229,7 +229,7 @@ class InterestsWorld:
     def tables(self, day: int) -> Tables:  # every day is alike here
         return self._tables
 
-    def known(self, day: int, past: Past) -> Known:
+    def observable(self, day: int, past: Past) -> ObservableChances:
         """Return means over taste and chattiness; marks of spam and new ids raise the chance of a farm."""
         chances = self._farm_chances(day, past)
         mixed = []
@@ -241,12 +241,12 @@ class InterestsWorld:
                 value = (click, talks, talks * (1 - spam) * lead, talks * spam)[column]
                 total = total + chances[:, farm, None] * value
             mixed.append(total.astype(np.float32))
-        return Known(*mixed)
+        return ObservableChances(*mixed)
 
     @cached_property
     def _of_people(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Clicks, conversations, leads and spam of people, as means over the hidden parts."""
-        click, talk, spam, lead = self._seen()
+        """Return clicks, conversations, leads and spam of people, as means over the hidden parts."""
+        click, talk, spam, lead = self._visible_logits()
         soft = np.float32(1 / np.sqrt(1 + np.pi * _CHAT**2 / 8))
         clicks, fits = np.zeros_like(click), np.zeros_like(click)
         draws = np.sort(np.random.default_rng(0).standard_t(3, _DRAWN))
@@ -262,7 +262,7 @@ class InterestsWorld:
 
     @cached_property
     def _new_on(self) -> Ints:
-        """The first day of each viewer, as requests show it; a viewer who never comes has the last."""
+        """Return the first day of each viewer in the requests; a viewer who never comes has the last."""
         first = np.full(len(self.viewer_ids), self.days)
         for day in reversed(range(self.days)):
             first[self.requests(day).viewer] = day
@@ -313,7 +313,7 @@ class InterestsWorld:
         return drawn[0] if len(drawn) == 1 else merge_requests(*drawn)
 
     def flow(self, day: int) -> Floats:
-        """Return the expected requests; nobody expects a burst."""
+        """Return the expected requests, without bursts."""
         return self._usual(day)[1]
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
@@ -333,13 +333,13 @@ _STRANGER_TASTE: Final = 0.5
 _MOST: Final = (0.5, 0.9, 0.9, 0.9)
 """No chance of a click, conversation, spam or lead is higher."""
 _STRANGER_GROUPS: Final = (
-    Kind("day", 1.0),
-    Kind("day", 1.0, delay="late"),
-    Kind("day", 1.2),
-    Kind("day", 3.0, target=1.1),
-    Kind("day", 0.8, joins=5.0),
-    Kind("day", 1.0),
-    Kind("total", 14.0, leaves=14.0),
+    GroupKind("day", 1.0),
+    GroupKind("day", 1.0, delay="late"),
+    GroupKind("day", 1.2),
+    GroupKind("day", 3.0, target=1.1),
+    GroupKind("day", 0.8, joins=5.0),
+    GroupKind("day", 1.0),
+    GroupKind("total", 14.0, leaves=14.0),
 )
 _STRANGER_ADVERTISERS: Final = 5
 _STRANGER_ADS: Final = 3
@@ -390,9 +390,9 @@ class StrangersWorld:
             farm_recall=0.3,
             spam_after_s=(60.0, 12 * 3_600.0),
         )
-        self._places = Places(np.array([0.5, 0.2, 0.3]), np.array([0.0, 0.4, -0.4]))
+        self._places = PlacementMix(np.array([0.5, 0.2, 0.3]), np.array([0.0, 0.4, -0.4]))
         by_hour = 0.6 * np.sin((np.arange(TICKS) * 24 / TICKS - 14) * 2 * np.pi / 24)
-        self._market = Market(0.0024 * setting.competition, 0.45, 0.35, bidders=3, by_tick=by_hour)
+        self._market = OutsideBids(0.0024 * setting.competition, 0.45, 0.35, bidders=3, by_tick=by_hour)
         rng = chance(seed, 51)
         self._draw_factors(rng)
         self._draw_viewers(rng)
@@ -401,13 +401,13 @@ class StrangersWorld:
     def _draw_factors(self, rng: np.random.Generator) -> None:
         """Draw ad groups and ads, and the factors of apps, goods and ads."""
         setting = self.setting
-        money = Money(setting.budget_micros, setting.lead_micros, _STRANGER_SHARES, setting.days)
+        money = BudgetPlan(setting.budget_micros, setting.lead_micros, _STRANGER_SHARES, setting.days)
         self.groups = make_groups(rng, _STRANGER_GROUPS, money, STRANGER_ZONES, _STRANGER_ADVERTISERS)
         self.advertisers = tuple(f"house-{number}" for number in range(_STRANGER_ADVERTISERS))
         count = len(self.groups) * _STRANGER_ADS
         self._goods = rng.integers(0, _GOODS, count)
         self.ads = tuple(
-            Ad(f"c{number}", number // _STRANGER_ADS, self._ad_features(number, rng))
+            WorldAd(f"c{number}", number // _STRANGER_ADS, self._ad_features(number, rng))
             for number in range(count)
         )
         midday = STARTS_TS + int(self.days * 0.55) * DAY + 13 * HOUR
@@ -480,14 +480,14 @@ class StrangersWorld:
     def tables(self, day: int) -> Tables:  # every day is alike here
         return self._tables
 
-    def known(self, day: int, past: Past) -> Known:
+    def observable(self, day: int, past: Past) -> ObservableChances:
         """Return means over taste; each mark of spam raises the chance of an imitator."""
         talk, spam, lead = (cell[self._device, self._app] for cell in self._cells[1:])
         talks = self._mean_click * talk
         farm = self._farm_chance(day, past)[:, None].astype(np.float32)
         spams = talks * ((1 - farm) * spam + farm * np.float32(0.97))
         leads = talks * ((1 - farm) * (1 - spam) * lead + farm * np.float32(0.03 * 0.01))
-        return Known(self._mean_click, talks, leads, spams)
+        return ObservableChances(self._mean_click, talks, leads, spams)
 
     @cached_property
     def _mean_click(self) -> Floats:
