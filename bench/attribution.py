@@ -18,8 +18,7 @@ from bench.attribution_parts.events import DAYS, START, write_events
 from bench.attribution_parts.ways import WAYS
 from bench.harness import MIB, Cost, Report, measured, options, percentile
 from contatto.kit.clock import SystemClock
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.vault import Vault
 from contatto.measurement import store

@@ -24,8 +24,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from contatto.accounts import actions as accounts
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import Database, open_database
 from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
 from contatto.ui import render

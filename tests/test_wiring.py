@@ -7,7 +7,7 @@ import pytest
 
 from contatto.app import open_context
 from contatto.kit.clock import Clock
-from contatto.kit.db.connect import open_database
+from contatto.kit.db.database import open_database
 from contatto.kit.db.tx import MissingPart, Parts, Tx
 from contatto.kit.settings import Settings
 from contatto.kit.vault import Vault

@@ -18,7 +18,7 @@ from contatto.crm.actions.targets import pause_target, resume_target, resync_tar
 from contatto.crm.model import DeliveryState, RecordLink, TargetState
 from contatto.crm.store.deliveries import list_deliveries, list_sent
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.connect import open_database
+from contatto.kit.db.database import open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from contatto.kit.vault import Vault

@@ -11,7 +11,7 @@ import pytest
 from contatto.crm.actions.targets import reconnect_target
 from contatto.crm.model import DeliveryState, Target, TargetState
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.connect import open_database
+from contatto.kit.db.database import open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.kit.vault import Vault

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from contatto.delivery.engines import LAYOUT
-from contatto.kit.parquet import write_parquet
+from contatto.measurement.engines.parquet import write_parquet
 
 Row = dict[str, Any]
 HOUR = 3_600_000_000

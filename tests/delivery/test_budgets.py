@@ -18,8 +18,7 @@ from contatto.delivery.actions.log import read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.store import ledger
 from contatto.kit.clock import Clock, FixedClock, SystemClock
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.vault import Vault
 from contatto.learning.model import EntryKind

@@ -18,8 +18,7 @@ from contatto.delivery.actions.results import Verdict, explain_decision
 from contatto.delivery.actions.serving import AdServer, seed_of
 from contatto.delivery.model import Served
 from contatto.kit.clock import FixedClock, SystemClock
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.vault import Vault
 from contatto.learning.model import Hurdle

@@ -16,8 +16,8 @@ from contatto.kit.db.database import Database
 from contatto.learning.model import EntryKind
 from tests.delivery.learning import Market, add_market, count_rows
 from tests.delivery.test_forgetting import forget
-from tests.kit.writer_deaths import DEATHS, let_writer_die
 from tests.measurement.test_sealing import Stopped, dies
+from tests.measurement.writer_deaths import DEATHS, let_writer_die
 
 ADDRESS = "somebody@example.com"
 

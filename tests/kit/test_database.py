@@ -14,8 +14,7 @@ from contatto.accounts.store import api_tokens, businesses, find_business
 from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.vault import Vault
 

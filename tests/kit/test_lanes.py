@@ -13,8 +13,7 @@ import pytest
 
 from contatto.kit.clock import FixedClock
 from contatto.kit.db import write_queue
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database, act_for
+from contatto.kit.db.database import Database, act_for, open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.write_queue import Write, WriteQueue, is_awaited
 from contatto.kit.outbox import emit

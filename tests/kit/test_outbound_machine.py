@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound import model
 from contatto.kit.outbound.client import Client

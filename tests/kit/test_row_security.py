@@ -13,8 +13,7 @@ from contatto.accounts.actions import create_business
 from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
 from contatto.kit.db import database as kit_database
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
 from contatto.kit.vault import Vault

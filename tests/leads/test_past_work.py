@@ -10,9 +10,9 @@ import pytest
 
 from contatto.kit.db.database import Database
 from contatto.kit.table_export import safe_cell
-from contatto.kit.texts import split_links
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
+from contatto.ui.render import split_links
 from tests import make
 from tests.journeys.running import House, csrf_of, running_house, until
 

@@ -27,7 +27,7 @@ from contatto.measurement.model import ConversionKind, MeasuredAd
 from contatto.wiring import install
 from contatto.worker import Worker
 from tests import make
-from tests.kit.writer_deaths import DEATHS, let_writer_die
+from tests.measurement.writer_deaths import DEATHS, let_writer_die
 
 DAY = timedelta(days=1)
 DAYS = 2

@@ -14,8 +14,7 @@ from sqlalchemy import select
 
 from contatto.kit.background import run_maintenance_job
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from contatto.app import open_context
-from contatto.kit.db.connect import files_of_sqlite
+from contatto.kit.db.database import files_of_sqlite
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from tests.cli.test_serve import answers, free_port

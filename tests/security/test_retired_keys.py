@@ -14,9 +14,9 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from contatto.app import create_app, open_context
+from contatto.cli.access import count_sealed_with, reseal_all
 from contatto.forms.rules.answers import check_opening, sign_opening
 from contatto.inbox.rules import FormLink, media_token, read_form_link, read_media_token, sign_form_link
-from contatto.kit.db.connect import count_sealed_with, reseal_all
 from contatto.kit.errors import Refused
 from contatto.kit.vault import Vault
 from contatto.measurement.model import TicketKind, TrackingTicket

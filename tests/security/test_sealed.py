@@ -15,13 +15,13 @@ from sqlalchemy import Column, select
 from starlette.testclient import TestClient
 
 from contatto.app import create_app, open_context
+from contatto.cli.access import reseal_all
 from contatto.cli.models import seal_days
 from contatto.crm.model import TrialState
 from contatto.crm.store.deliveries import find_record, list_deliveries, record_due, record_told
 from contatto.crm.store.targets import find_trial, list_targets, record_trial, save_trial
 from contatto.delivery.store.models import save_influences
 from contatto.inbox.store.messages import messages
-from contatto.kit.db.connect import reseal_all
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata, sealed_place

@@ -1,13 +1,15 @@
 """Commands for access: first business, members, tokens, secret keys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from sqlalchemy import Column, func, literal, select, tuple_
+from sqlalchemy import Table as DatabaseTable
 
 from contatto.accounts import actions as account_actions
 from contatto.accounts import store as account_store
@@ -26,11 +28,12 @@ from contatto.cli.installation import (
     record_command,
 )
 from contatto.kit import errors
-from contatto.kit.db.connect import count_sealed_rows, count_sealed_with, reseal_all
+from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import SEALED, metadata, row_columns, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.settings import Settings
-from contatto.kit.vault import SecretKey, add_key, load_keys, mark_retired
+from contatto.kit.vault import SecretKey, add_key, load_keys, mark_retired, sealed_head
 from contatto.people.actions import invitation_path, invite_member, reset_path
 from contatto.people.rules import HANDED_FOR
 
@@ -440,3 +443,78 @@ def _refusal(storage: Storage, keys: tuple[SecretKey, ...], key_id: str) -> str:
         return "This is the newest key: put a new one in front of it with contatto keys rotate."
     count = storage.db.read_now(partial(count_sealed_with, key_id=key_id))
     return f"{count} values are still sealed with it: run contatto keys rotate first." if count else ""
+
+
+def count_sealed_rows(tx: Tx) -> int:
+    """Count the rows of all tables with sealed columns."""
+    return sum(int(tx.scalar(select(func.count()).select_from(table))) for table, _ in _sealed_columns())
+
+
+def count_sealed_with(tx: Tx, key_id: str) -> int:
+    """Count the values of all tables that only this key opens."""
+    head = sealed_head(key_id)
+    return sum(
+        int(tx.scalar(select(func.count()).where(func.substr(column, 1, len(head)) == literal(head))))
+        for _, columns in _sealed_columns()
+        for column in columns
+    )
+
+
+def reseal_all(db: Database, progress: Callable[[int], None], batch: int = 500) -> int:
+    """Seal all values of older keys with the newest one, in short transactions.
+
+    The installation goes on working. A second run skips finished rows. ``progress`` gets the number of rows
+    per step.
+
+    Returns:
+        The number of values that were sealed again.
+    """
+    changed = 0
+    for table, columns in _sealed_columns():
+        keys = tuple(table.primary_key.columns)
+        last: tuple[Any, ...] | None = None
+        while True:
+            row_count, count, last = db.write_now(_step(table, keys, columns, (last, batch)))
+            changed += count
+            progress(row_count)
+            if row_count < batch:
+                break
+    return changed
+
+
+def _sealed_columns() -> Iterator[tuple[DatabaseTable, list[Column[Any]]]]:
+    for table in metadata.sorted_tables:
+        columns = [column for column in table.columns if column.info.get(SEALED)]
+        if columns:
+            yield table, columns
+
+
+def _step(
+    table: DatabaseTable,
+    keys: tuple[Column[Any], ...],
+    columns: list[Column[Any]],
+    place: tuple[tuple[Any, ...] | None, int],
+) -> Callable[[Tx], tuple[int, int, tuple[Any, ...] | None]]:
+    """Return a batch; it returns its row count, its sealed values and its last key."""
+    last, batch = place
+
+    def work(tx: Tx) -> tuple[int, int, tuple[Any, ...] | None]:
+        naming = (table.c[name] for name in row_columns(table))
+        read = list(dict.fromkeys((*keys, table.c.business_id, *naming, *columns)))
+        statement = select(*read).order_by(*keys).limit(batch)
+        query = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
+        # Locked, so that a concurrent change is not overwritten.
+        rows = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().all()
+        changed = 0
+        for row in rows:
+            fresh = {
+                column.name: tx.vault.reseal(value, *sealed_place(column, row))
+                for column in columns
+                if (value := row[column.name]) is not None and not tx.vault.is_current(value)
+            }
+            if fresh:
+                tx.execute(table.update().where(*(key == row[key.name] for key in keys)).values(**fresh))
+                changed += len(fresh)
+        return len(rows), changed, tuple(rows[-1][key.name] for key in keys) if rows else last
+
+    return work

@@ -23,7 +23,7 @@ from contatto.channels.model import Platform
 from contatto.cli.installation import bring_up_to_date, read_settings
 from contatto.cli.serve import Serving
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.connect import open_storage
+from contatto.kit.db.database import open_storage
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.simulator.browser import HttpClient, MemberSession

@@ -185,7 +185,16 @@ def list_operations(document: Mapping[str, Any]) -> list[OperationRow]:
 def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> OperationRow:
     summary, _, rest = str(operation.get("description", "")).strip().partition("\n\n")
     body = _body(document, operation)
-    fields = [*_parameters(operation), *_fields(document, body)]
+    fields: list[FieldRow] = []
+    for parameter in operation.get("parameters", ()):
+        schema = parameter.get("schema") or parameter["content"]["application/json"]["schema"]
+        kind = _kind(schema) + ("" if "schema" in parameter else " as JSON text")
+        needed = bool(parameter.get("required"))
+        fields.append(FieldRow(parameter["name"], kind, needed, schema.get("description", "")))
+    required = body.get("required", ())
+    for name, about in body.get("properties", {}).items():
+        kind = _kind(_resolved(document, about))
+        fields.append(FieldRow(name, kind, name in required, about.get("description", "")))
     example = body.get("example") or operation.get("x-example")
     return OperationRow(
         method.upper(),
@@ -222,21 +231,6 @@ def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Mapping[
         body: Mapping[str, Any] = _resolved(document, about["schema"])
         return body
     return {}
-
-
-def _parameters(operation: Mapping[str, Any]) -> Iterator[FieldRow]:
-    for parameter in operation.get("parameters", ()):
-        schema = parameter.get("schema") or parameter["content"]["application/json"]["schema"]
-        kind = _kind(schema) + ("" if "schema" in parameter else " as JSON text")
-        needed = bool(parameter.get("required"))
-        yield FieldRow(parameter["name"], kind, needed, schema.get("description", ""))
-
-
-def _fields(document: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[FieldRow]:
-    needed = set(body.get("required", ()))
-    for name, about in body.get("properties", {}).items():
-        says = about.get("description", "")
-        yield FieldRow(name, _kind(_resolved(document, about)), name in needed, says)
 
 
 def _resolved(document: Mapping[str, Any], schema: Any) -> Any:

@@ -1,7 +1,6 @@
-"""Texts from outside: JSON, storable texts, e-mail addresses and links."""
+"""Texts from outside: JSON, storable texts, e-mail addresses and base64url."""
 
 import base64
-import re
 from email.utils import parseaddr
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -90,33 +89,6 @@ def checked_sender(text: str) -> str:
         InvalidEmail: it has no address, or a wrong one.
     """
     return checked_email(parseaddr(text)[1])
-
-
-_ADDRESS: Final = re.compile(r"(?:https?://|www\.)[^\s<>\"'`\\{}|^]{2,2000}", re.IGNORECASE)
-_AFTER: Final = ".,;:!?)]}…»”’*_"
-"""Characters that end a sentence rather than an address."""
-
-
-def split_links(text: str) -> list[tuple[str, str]]:
-    """Split a text into parts, each with its address, or "" for plain text.
-
-    Only http and https count, so no link runs a script. A closing bracket belongs to an address with an
-    opening one.
-    """
-    parts: list[tuple[str, str]] = []
-    end = 0
-    for match in _ADDRESS.finditer(text):
-        shown = match[0]
-        while (
-            shown and shown[-1] in _AFTER and not (shown[-1] == ")" and shown.count("(") >= shown.count(")"))
-        ):
-            shown = shown[:-1]
-        if "." not in shown.partition("://")[2].partition("/")[0] and not shown.lower().startswith("www."):
-            continue
-        address = shown if "://" in shown[:8] else f"https://{shown}"
-        parts += [(text[end : match.start()], ""), (shown, address)]
-        end = match.start() + len(shown)
-    return [part for part in [*parts, (text[end:], "")] if part[0]]
 
 
 def to_base64url(raw: bytes) -> str:

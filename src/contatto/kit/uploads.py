@@ -101,10 +101,14 @@ class Uploads:
             Refused: INVALID; TOO_MANY or BUSY after a long wait.
         """
         line = self._members
+
+        def too_large() -> Refused:
+            return Refused(errors.INVALID, "file: the limit is %(most)s MB.", most=TABLE_LIMIT // 1024**2)
+
         async with (
             self._limits_of(line, member_id) as sender,
             _in_time(sender.reading, errors.TOO_MANY),
-            self._read(request, TABLE_LIMIT, _too_large_table) as raw,
+            self._read(request, TABLE_LIMIT, too_large) as raw,
         ):
             if not is_workbook(raw):
                 return await asyncio.to_thread(decode_text, raw, tuple(languages))
@@ -169,10 +173,6 @@ class Uploads:
                 return read_remade(await self._confined.run(REMAKE, raw))
             except Overworked as error:
                 raise not_a_photo() from error
-
-
-def _too_large_table() -> Refused:
-    return Refused(errors.INVALID, "file: the limit is %(most)s MB.", most=TABLE_LIMIT // 1024**2)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Rendering of pages: templates, static files, language and fragment cache."""
 
 import hashlib
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping
@@ -21,7 +22,6 @@ from starlette.responses import HTMLResponse, Response
 
 from contatto.kit.i18n import Translator, brand_of, is_unreadable
 from contatto.kit.languages import LANGUAGES, SOURCE, translator_for
-from contatto.kit.texts import split_links
 from contatto.ui.sessions import CookieRules, csrf_token, keep_guest
 
 LANGUAGE_COOKIE: Final = "contatto_language"
@@ -271,6 +271,33 @@ def _templates() -> Environment:
         ngettext=_translate_many,
     )
     return templates
+
+
+_ADDRESS: Final = re.compile(r"(?:https?://|www\.)[^\s<>\"'`\\{}|^]{2,2000}", re.IGNORECASE)
+_AFTER: Final = ".,;:!?)]}…»”’*_"
+"""Characters that end a sentence rather than an address."""
+
+
+def split_links(text: str) -> list[tuple[str, str]]:
+    """Split a text into parts, each with its address, or "" for plain text.
+
+    Only http and https count, so no link runs a script. A closing bracket belongs to an address with an
+    opening one.
+    """
+    parts: list[tuple[str, str]] = []
+    end = 0
+    for match in _ADDRESS.finditer(text):
+        shown = match[0]
+        while (
+            shown and shown[-1] in _AFTER and not (shown[-1] == ")" and shown.count("(") >= shown.count(")"))
+        ):
+            shown = shown[:-1]
+        if "." not in shown.partition("://")[2].partition("/")[0] and not shown.lower().startswith("www."):
+            continue
+        address = shown if "://" in shown[:8] else f"https://{shown}"
+        parts += [(text[end : match.start()], ""), (shown, address)]
+        end = match.start() + len(shown)
+    return [part for part in [*parts, (text[end:], "")] if part[0]]
 
 
 def _linked(text: str) -> str:

@@ -1,26 +1,30 @@
-"""Database access: transactions, row-level security, change notices and cached counts."""
+"""Database access: opening, transactions, row-level security, change notices, cached counts."""
 
 import asyncio
 import re
+import stat
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Engine, Table, event, text
 
 from contatto.kit.clock import Clock, in_time
 from contatto.kit.concurrency import TenantSlots, slot_released
-from contatto.kit.db.tx import MadeLater, Parts, Row, Tx
+from contatto.kit.db.tx import NO_PARTS, MadeLater, Parts, Row, Tx
 from contatto.kit.db.types import metadata
 from contatto.kit.log import logger
-from contatto.kit.vault import Vault
+from contatto.kit.settings import Settings
+from contatto.kit.vault import KEY_FILE, Vault, load_keys, vault_of
 
 _acting_for: ContextVar[str] = ContextVar("acting_for", default="")
 POLICY: Final = "own_business"
@@ -413,3 +417,47 @@ class CountReader:
     def find[K](self, key: Hashable, count: Callable[[], Counts[K]]) -> Counts[K]:
         """Return the count of this key, which identifies all that is counted."""
         return self.cache.find(key, self.state, count)
+
+
+_OTHER_USERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_FILE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
+"""Suffixes of SQLite's files, which inherit the rights of the database."""
+
+
+def take_from_others(paths: Iterable[Path]) -> None:
+    """Remove the rights of other users from existing files, such as a restored backup."""
+    for path in paths:
+        if path.is_file() and (mode := path.stat().st_mode) & _OTHER_USERS:
+            path.chmod(stat.S_IMODE(mode) & ~_OTHER_USERS)
+
+
+def files_of_sqlite(url: str) -> list[Path]:
+    """Return the files of a SQLite URL; none for another engine."""
+    path = url.removeprefix("sqlite:///").partition("?")[0]
+    return [Path(f"{path}{end}") for end in _FILE_SUFFIXES] if path != url else []
+
+
+def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS) -> Database:
+    """Open the storage of a SQLAlchemy URL.
+
+    Raises:
+        ValueError: the scheme is neither sqlite nor postgresql.
+    """
+    # Loaded lazily: the driver of PostgreSQL takes 10 MiB of memory.
+    opened: Database
+    if url.startswith("sqlite:"):
+        opened = import_module("contatto.kit.db.sqlite").SqliteDatabase(url, clock, vault, ports)
+        return opened
+    if url.startswith("postgresql"):
+        postgres_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+        opened = import_module("contatto.kit.db.postgres").PostgresDatabase(postgres_url, clock, vault, ports)
+        return opened
+    raise ValueError("database_url must start with sqlite: or postgresql:")
+
+
+def open_storage(settings: Settings, clock: Clock, ports: Parts) -> Database:
+    """Open the storage of an installation with its keys, readable by its owner only."""
+    vault = vault_of(load_keys(settings.secret_keys, settings.data_dir))
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
+    return open_database(settings.url, clock, vault, ports)

@@ -143,6 +143,8 @@ class PostgresDatabase(Database):
         )
         event.listen(engine, "connect", _prepare)
 
+        dialect = engine.dialect
+
         @event.listens_for(engine, "checkin")
         def note_rest(_connection: Any, record: ConnectionPoolEntry) -> None:
             record.info["rests_since"] = time.monotonic()
@@ -151,7 +153,7 @@ class PostgresDatabase(Database):
         def ping_rested(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
             if time.monotonic() - record.info.get("rests_since", time.monotonic()) > _RESTED_S:
                 try:
-                    engine.dialect.do_ping(connection)
+                    dialect.do_ping(connection)
                 except PsycopgError as error:
                     raise DisconnectionError from error  # the pool opens another one
 
@@ -206,7 +208,12 @@ class PostgresDatabase(Database):
                 self._is_appending = True
 
     def _append_rows(self) -> None:
-        """Append queued rows, one transaction after the other."""
+        """Append queued rows, those of one statement and one tenant per transaction, if possible."""
+
+        def insert(tx: Tx, writes: list[Write]) -> None:
+            narrow(tx.connection, writes[0].business_id)
+            insert_rows(tx, writes[0].statement, [write.row or {} for write in writes])
+
         while True:
             with self._lock:
                 rows = self._waiting_rows[:GROUP_LIMIT]
@@ -215,27 +222,18 @@ class PostgresDatabase(Database):
                     self._is_appending = False
                     return
             for group in group_alike(with_rows(rows)):
-                self._append_alike(group)
-
-    def _append_alike(self, rows: list[Write]) -> None:
-        """Append rows of one statement and one tenant together; if that fails, one by one."""
-
-        def insert(tx: Tx, writes: list[Write]) -> None:
-            narrow(tx.connection, writes[0].business_id)
-            insert_rows(tx, writes[0].statement, [write.row or {} for write in writes])
-
-        try:
-            self.write_now(partial(insert, writes=rows))
-        except OperationalError as error:  # no row is at fault: the database is away, or full
-            for write in rows:
-                write.error = error
-        except Exception:  # the single insert finds the bad row
-            for write in rows:
                 try:
-                    self.write_now(partial(insert, writes=[write]))
-                except BaseException as error:
-                    write.error = error
-        settle(rows)
+                    self.write_now(partial(insert, writes=group))
+                except OperationalError as error:  # no row is at fault: the database is away, or full
+                    for write in group:
+                        write.error = error
+                except Exception:  # the single insert finds the bad row
+                    for write in group:
+                        try:
+                            self.write_now(partial(insert, writes=[write]))
+                        except BaseException as error:
+                            write.error = error
+                settle(group)
 
     async def watch(self) -> None:
         url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)

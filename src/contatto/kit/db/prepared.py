@@ -161,7 +161,7 @@ class QuerySnapshot[T]:
 
 
 class PreparedQuery[T](Query):
-    """Prepared query of one table, whose rows become dataclasses with opened fields.
+    """Prepared query of one table; rows become dataclasses with opened fields.
 
     Args:
         shape: dataclass of a row.
@@ -183,7 +183,15 @@ class PreparedQuery[T](Query):
 
     def _to_values(self, tx: Tx, raw: list[Sequence[Any]]) -> list[T]:
         rows = self._read_all(tx, raw)
-        return [self._shape(*(self._open_row(tx, row) if self._sealed else row)) for row in rows]
+        if not self._sealed:
+            return [self._shape(*row) for row in rows]
+        values = []
+        for row in rows:
+            opened = list(row)
+            for at, open_field in self._sealed:
+                opened[at] = open_field(tx.field_opener, row)
+            values.append(self._shape(*opened))
+        return values
 
     def list(self, tx: Tx, values: dict[str, Any]) -> list[T]:
         """Return all rows, in the order of the query."""
@@ -203,12 +211,6 @@ class PreparedQuery[T](Query):
         if before is not None and raw == before.raw:
             return before
         return QuerySnapshot(self._to_values(tx, raw), raw)
-
-    def _open_row(self, tx: Tx, row: Sequence[Any]) -> Sequence[Any]:
-        values = list(row)
-        for at, open_field in self._sealed:
-            values[at] = open_field(tx.field_opener, row)
-        return values
 
 
 def bind_rows(statement: Any, rows: Sequence[Row]) -> tuple[str, list[Sequence[Any]]] | None:

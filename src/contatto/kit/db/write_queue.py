@@ -137,13 +137,10 @@ class WriteQueue:
         has_requests = bool(self._appends or self._requests)
         if self._background and (self._is_background_next or not has_requests):
             self._is_background_next = False
-            return [], in_time(self._take_background(), GROUP_S)
+            taken = (self._background.popleft() for _ in range(len(self._background)))
+            return [], in_time(taken, GROUP_S)
         self._is_background_next = bool(self._background)
         return self.take_appends(), in_time(self._take_requests(), GROUP_S)
-
-    def _take_background(self) -> Iterator[Write]:
-        while self._background:
-            yield self._background.popleft()
 
     def _take_requests(self) -> Iterator[Write]:
         while self._requests:

@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, Column, String, Table, select, update
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata, row_of, text
-from contatto.kit.parquet import Layout, create_table, digest_of, load_rows, write_parquet
 from contatto.kit.timestamps import from_micros
+from contatto.measurement.engines.parquet import Layout, append_rows, create_table, digest_of, write_parquet
 from contatto.measurement.model import Attribution, ConversionKind, SealedFile, Touch, TouchKind
 
 sealed_files = Table(
@@ -404,7 +404,7 @@ def _read(
             if moments is not None:
                 with TemporaryDirectory(prefix="contatto-") as scratch:
                     create_table(db, "moments", _MOMENTS, kind="TEMP TABLE")
-                    load_rows(db, "moments", _MOMENTS, moments, Path(scratch))
+                    append_rows(db, "moments", _MOMENTS, moments, Path(scratch))
             return list(db.execute(query, values).fetchall())
     except import_module("duckdb").Error:
         for file in files:

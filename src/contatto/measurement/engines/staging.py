@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
-from contatto.kit.parquet import create_table, load_rows
 from contatto.kit.timestamps import micros
 from contatto.measurement.engines.lines import LINE, Complaint, Events, Setup, Window
+from contatto.measurement.engines.parquet import append_rows, create_table
 from contatto.measurement.model import AttributionPolicy
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class Staged:
         self._load("raw_conversions", _RAW["raw_conversions"], events.conversions)
 
     def _load(self, table: str, columns: Mapping[str, str], rows: Iterable[object]) -> None:
-        load_rows(self.db, table, columns, rows, self.folder)
+        append_rows(self.db, table, columns, rows, self.folder)
 
     def _drop_unknown(self, table: str, column: str, parent: str, complain: Complaint) -> None:
         unknown = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {parent})"

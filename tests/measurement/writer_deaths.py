@@ -17,7 +17,7 @@ DEATHS = {
 def let_writer_die(patch: pytest.MonkeyPatch, step: str) -> None:
     """Let every writing process that starts from here on die at a step."""
     program = (
-        "import os, sys; from pathlib import Path; from contatto.kit import parquet; "
+        "import os, sys; from pathlib import Path; from contatto.measurement.engines import parquet; "
         f"{DEATHS[step]}; sys.exit(parquet.main())"
     )
     start: Any = subprocess.Popen

@@ -1,6 +1,6 @@
-"""Rows of Python into tables of DuckDB, and into sorted Parquet files that survive a crash at any moment.
+"""Rows of Python in tables of DuckDB, and sorted Parquet files that survive a crash.
 
-Files are written by a process that ends: DuckDB takes 27 MiB to load, and keeps 100 more after it sorted.
+A child process writes the files: DuckDB takes 27 MiB to load, and 100 more after a sort.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def create_table(
     db.execute(f"CREATE {kind} {table} ({described})")
 
 
-def load_rows(
+def append_rows(
     db: "duckdb.DuckDBPyConnection",
     table: str,
     columns: Mapping[str, str],
@@ -91,8 +91,8 @@ def write_parquet(path: Path, layout: Layout, rows: Iterable[object], *, keep_em
     order = WriteOrder(str(path.resolve()), dict(layout.columns), layout.order, keep_empty)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CONTATTO_")}
     writer = subprocess.Popen(
-        [sys.executable, "-I", "-m", "contatto.kit.parquet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, env=environment,
+        [sys.executable, "-I", "-m", "contatto.measurement.engines.parquet"], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
     )  # fmt: skip
     with writer:
         assert writer.stdin is not None and writer.stdout is not None  # noqa: S101, PT018  # both are pipes
