@@ -7,17 +7,17 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from contatto.ad_platforms.model import (
-    Access,
     AccountFacts,
     AdDay,
     AdPlatform,
     App,
     NodeLevel,
     NodePage,
-    NodeStatus,
     OutsideNode,
+    OutsideStatus,
     Part,
     Place,
+    PullAccess,
     SpendPage,
     Token,
 )
@@ -27,7 +27,7 @@ from contatto.kit.outbound.model import Failed, HttpAnswer, NotNow
 from contatto.measurement.model import Goal
 from tests.house.test_every_connector import HOSTILE, WRONG
 
-ACCESS = Access("https://ads.example.com", "7001", "token-1")
+ACCESS = PullAccess("https://ads.example.com", "7001", "token-1")
 META, TIKTOK = CONNECTORS[AdPlatform.META], CONNECTORS[AdPlatform.TIKTOK]
 PLACES = [Place(part, first="2026-01-01", last="2026-01-30") for part in Part]
 
@@ -124,8 +124,8 @@ def test_meta_ad_sets_come_with_their_goal_and_the_next_cursor() -> None:
     assert isinstance(found, NodePage)
     assert found.cursor == "next-1"
     assert found.nodes == (
-        OutsideNode(NodeLevel.AD_GROUP, 11, 5, "Chats", NodeStatus.PAUSED, "CONVERSATIONS"),
-        OutsideNode(NodeLevel.AD_GROUP, 12, 5, "Leads", NodeStatus.DELETED, "LEAD_GENERATION"),
+        OutsideNode(NodeLevel.AD_GROUP, 11, 5, "Chats", OutsideStatus.PAUSED, "CONVERSATIONS"),
+        OutsideNode(NodeLevel.AD_GROUP, 12, 5, "Leads", OutsideStatus.DELETED, "LEAD_GENERATION"),
     )
     assert [META.goal_of(node.goal) for node in found.nodes] == [Goal.CONVERSATION, Goal.LEAD]
     assert META.read(ACCESS, Place(Part.AD_GROUPS, "next-1"), said(body)) == NotNow("repeated_cursor")

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from contatto.accounts.actions import issue_auth_code
 from contatto.accounts.model import BusinessId
-from contatto.ad_platforms.actions.accounts import STATE_S, Visitor, authorize_url, read_state
+from contatto.ad_platforms.actions.accounts import STATE_S, OutsideVisitor, authorize_url, read_state
 from contatto.ad_platforms.model import OutsideAccount
 from contatto.ad_platforms.store import list_ad_days, list_outside_accounts
 from contatto.channels.actions import register_app
@@ -171,13 +171,13 @@ def test_a_state_is_of_one_member_and_of_one_hour(house: House) -> None:
     post(house, HOME, platform="tiktok", external_id="7001", access_token="")
     (account,) = accounts(house)
     vault = house.context.vault
-    visitor = Visitor("member-1", "session-1")
+    visitor = OutsideVisitor("member-1", "session-1")
     href = authorize_url(vault, account, APP_ID, visitor, (1_000, "https://us.example.com"))
     state = parse_qs(urlsplit(href).query)["state"][0]
     assert read_state(vault, state, visitor, 1_000 + STATE_S) == (account.id, APP_ID)
     for other, now_s in (
-        (Visitor("member-2", "session-1"), 1_000),
-        (Visitor("member-1", "session-2"), 1_000),
+        (OutsideVisitor("member-2", "session-1"), 1_000),
+        (OutsideVisitor("member-1", "session-2"), 1_000),
         (visitor, 1_001 + STATE_S),
         (visitor, 999),
     ):

@@ -11,7 +11,7 @@ import pytest
 from contatto.ad_platforms import store
 from contatto.ad_platforms.actions import accounts as actions
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount
-from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, NodeStatus, OutsideAccount, PullState
+from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideAccount, OutsideStatus, PullState
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -82,7 +82,7 @@ class World:
         days = self.database.read_now(lambda tx: store.list_ad_days(tx, mine, ALL_DAYS))
         return {(day.ad_number, day.day): day for day in days}
 
-    def ads_of(self, account_id: str) -> dict[int, NodeStatus]:
+    def ads_of(self, account_id: str) -> dict[int, OutsideStatus]:
         mine = self.account(account_id)
         found = self.database.read_now(lambda tx: store.list_nodes(tx, mine, NodeLevel.AD))
         return {node.number: node.status for node in found}
@@ -180,10 +180,10 @@ def test_an_ad_that_is_deleted_there_stays_with_what_it_cost(world: World) -> No
 
     account_id = world.connect()
     world.pull()
-    assert world.ads_of(account_id)[gone] is NodeStatus.ACTIVE
+    assert world.ads_of(account_id)[gone] is OutsideStatus.ACTIVE
     world.later(2 * HOUR)
     world.pull(None, None, None, without_it)
-    assert world.ads_of(account_id)[gone] is NodeStatus.DELETED
+    assert world.ads_of(account_id)[gone] is OutsideStatus.DELETED
     assert world.spent(account_id)[gone, "2025-12-30"].spend_micros == 3_750_000
 
 
@@ -196,7 +196,7 @@ def test_what_an_ad_cost_that_nobody_lists_any_more_is_kept_under_its_number(wor
     account_id = world.connect()
     world.pull(None, None, None, empty)
     lead_ad = world.lead_ad
-    assert world.ads_of(account_id)[lead_ad] is NodeStatus.DELETED
+    assert world.ads_of(account_id)[lead_ad] is OutsideStatus.DELETED
     known = world.measured()
     assert {ad.ad_number: ad.ad_name for ad in known.values()}[lead_ad] == str(lead_ad)
 
@@ -285,7 +285,7 @@ def test_a_late_answer_of_an_older_pull_changes_nothing_of_a_newer_one(world: Wo
 
     world.database.write_now(late)
     assert world.spent(account_id) == before
-    assert set(world.ads_of(account_id).values()) == {NodeStatus.ACTIVE}
+    assert set(world.ads_of(account_id).values()) == {OutsideStatus.ACTIVE}
 
 
 def test_two_businesses_and_two_accounts_may_have_the_same_ads(world: World) -> None:

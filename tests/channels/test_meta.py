@@ -11,12 +11,12 @@ from contatto.channels.model import (
     AdTap,
     Chatted,
     Incoming,
-    NotNow,
     NotTaken,
     Platform,
     Progressed,
     Referred,
     Sender,
+    SendLater,
     SendProgress,
     Sent,
     WasRead,
@@ -133,9 +133,9 @@ def test_repeated_deliveries_have_one_key_and_each_status_of_a_message_its_own()
         (400, b'{"error": {"code": 131047}}', NotTaken("window_closed")),
         (400, b'{"error": {"code": 131026}}', NotTaken("person_not_reached")),
         (400, b'{"error": {"code": 100}}', NotTaken("platform_100")),
-        (400, b'{"error": {"code": 130429}}', NotNow("too_fast", None)),
-        (500, b'{"error": {"code": 131000}}', NotNow("platform_away", None)),
-        (502, b"<html>", NotNow("http_502", None)),
+        (400, b'{"error": {"code": 130429}}', SendLater("too_fast", None)),
+        (500, b'{"error": {"code": 131000}}', SendLater("platform_away", None)),
+        (502, b"<html>", SendLater("http_502", None)),
         (404, b"", NotTaken("http_404")),
     ],
 )
@@ -144,9 +144,9 @@ def test_what_the_answers_of_whatsapp_mean(status: int, body: bytes, meaning: ob
 
 
 def test_too_many_requests_name_when_to_come_back() -> None:
-    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="30")) == NotNow("http_429", 30.0)
-    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="999999")) == NotNow("http_429", 3_600.0)
-    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="soon")) == NotNow("http_429", None)
+    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="30")) == SendLater("http_429", 30.0)
+    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="999999")) == SendLater("http_429", 3_600.0)
+    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="soon")) == SendLater("http_429", None)
 
 
 def test_a_window_that_messenger_closed_is_told_by_its_subcode() -> None:

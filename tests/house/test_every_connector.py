@@ -13,9 +13,9 @@ from contatto.channels.model import (
     Connector,
     Incoming,
     Label,
-    NotNow,
     Outgoing,
     Platform,
+    SendLater,
     SendOutcome,
     Unusable,
 )
@@ -153,7 +153,7 @@ def test_any_answer_of_the_platform_has_a_meaning(connector: Connector) -> None:
         for status in (200, 301, 400, 401, 404, 429, 500, 503):
             outcome = connector.outcome(HttpAnswer(status, {"retry-after": "7"}, body))
             assert isinstance(outcome, SendOutcome.__value__)
-            if isinstance(outcome, NotNow):
+            if isinstance(outcome, SendLater):
                 assert outcome.after_s == 7
 
 

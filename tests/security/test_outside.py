@@ -144,7 +144,7 @@ def platform_state(world: World, of: Tenant, role: Role) -> str:
         for each in context.db.read_now(lambda tx: list_outside_accounts(tx, of.business_id))
         if each.external_id == number_elsewhere(of)
     )
-    visitor = authorizing.Visitor(of.members[role], hash_secret(of.sessions[role]))
+    visitor = authorizing.OutsideVisitor(of.members[role], hash_secret(of.sessions[role]))
     when = int(context.clock.now().timestamp()), "https://us.example"
     address = authorize_url(context.vault, account, of.app_id, visitor, when)
     return parse_qs(urlsplit(address).query)["state"][0]

@@ -1,1 +1,1 @@
-"""Ad accounts elsewhere: their campaigns and ads mirrored, and what they cost each day."""
+"""Mirrored ad accounts: their campaigns, ads and daily costs."""

@@ -1,4 +1,4 @@
-"""Ad accounts elsewhere, what is mirrored of them, what their ads cost, and what a connector reads."""
+"""Mirrored ad accounts, their campaigns and costs, and the pages of a connector."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,18 +25,17 @@ class PullState(StrEnum):
     READY = "ready"
     RETRYING = "retrying"
     STOPPED = "stopped"
-    """It waits for a person: for a new token, or to be tried again."""
+    """A person has to add a token, or to start it again."""
     UPLOADS = "uploads"
-    """It has no connection: its figures come from files."""
+    """Its figures come from files, without a connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideAccount:
-    """An ad account of another platform. ``currency`` and ``timezone`` are empty until they are known.
+    """An ad account of another platform. ``currency`` and ``timezone`` are empty before the first pull.
 
-    ``pulled_through`` is the last day (of the account's zone) whose figures were read, ``deep_day`` the day
-    when all days that a platform still corrects were read last. ``left_out`` rows of the last pull could not
-    be read.
+    ``pulled_through`` is the last day with figures, in the account's zone. On ``deep_day`` the last pull read
+    all days that a platform still corrects. ``left_out`` counts unreadable rows of the last pull.
     """
 
     id: str
@@ -63,27 +62,26 @@ class NodeLevel(StrEnum):
     AD = "ad"
 
 
-class NodeStatus(StrEnum):
+class OutsideStatus(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"
     DELETED = "deleted"
-    """It is gone there; what it cost stays."""
+    """Deleted on the platform; its costs stay."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideNode:
     """A campaign, ad group or ad as its platform describes it.
 
-    ``number`` is the platform's id, ``parent`` that of what it lies in (0 for campaigns). ``goal`` is the
-    platform's own word for what an ad group is optimised for; the windows, in seconds, are None where such
-    touches never count.
+    ``number`` is the platform's id, ``parent`` the id of its campaign or ad group (0 for campaigns). ``goal``
+    is the platform's optimisation goal of an ad group. A window of None means that such touches never count.
     """
 
     level: NodeLevel
     number: int
     parent: int
     name: str
-    status: NodeStatus = NodeStatus.ACTIVE
+    status: OutsideStatus = OutsideStatus.ACTIVE
     goal: str = ""
     click_window_s: int | None = 7 * 86_400
     view_window_s: int | None = 86_400
@@ -128,7 +126,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class PullAccess:
     """Access to an account."""
 
     base_url: str
@@ -138,7 +136,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An app of ours at a platform, through which members let us in."""
+    """An app of ours at a platform, by which members grant access."""
 
     app_id: str
     secret: str = field(repr=False)
@@ -155,7 +153,7 @@ class AccountFacts:
 class NodePage:
     """A page of campaigns, ad groups or ads; the cursor of the next one is empty at the end.
 
-    ``left_out`` rows could not be read.
+    ``left_out`` counts unreadable rows.
     """
 
     nodes: tuple[OutsideNode, ...]
@@ -172,12 +170,12 @@ class SpendPage:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token that a code was changed into."""
+    """An access token in exchange for a code."""
 
     access_token: str = field(repr=False)
 
 
-type Found = AccountFacts | NodePage | SpendPage
+type PullPage = AccountFacts | NodePage | SpendPage
 type PullFailure = NotNow | Failed
 
 
@@ -192,9 +190,9 @@ class PlatformConnector(Protocol):
         """Return the address of the platform's API, without a final slash."""
         ...
 
-    def ask(self, access: Access, place: Place) -> HttpRequest: ...
+    def ask(self, access: PullAccess, place: Place) -> HttpRequest: ...
 
-    def read(self, access: Access, place: Place, answer: HttpAnswer) -> Found | PullFailure: ...
+    def read(self, access: PullAccess, place: Place, answer: HttpAnswer) -> PullPage | PullFailure: ...
 
     def goal_of(self, word: str) -> Goal:
         """Return the conversion that this goal compares with: leads or conversations."""
@@ -205,7 +203,7 @@ class PlatformConnector(Protocol):
         ...
 
     def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
-        """The request that changes a code into an access token."""
+        """Return the request that exchanges a code for an access token."""
         ...
 
     def read_token(self, answer: HttpAnswer) -> Token | PullFailure: ...

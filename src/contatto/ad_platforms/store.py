@@ -21,9 +21,9 @@ from contatto.ad_platforms.model import (
     AdDay,
     AdPlatform,
     NodeLevel,
-    NodeStatus,
     OutsideAccount,
     OutsideNode,
+    OutsideStatus,
     PullState,
 )
 from contatto.kit.db.tx import Tx
@@ -133,7 +133,7 @@ outside_nodes = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("parent", BigInteger, nullable=False),
     text("name"),
-    Column("status", Choice(NodeStatus), nullable=False),
+    Column("status", Choice(OutsideStatus), nullable=False),
     Column("goal", String(64), nullable=False),
     Column("click_window_s", BigInteger),
     Column("view_window_s", BigInteger),
@@ -163,7 +163,7 @@ _DAY_KEY: Final = ("account_id", "ad_number", "day")
 
 
 def save_nodes(tx: Tx, account: OutsideAccount, nodes: Iterable[OutsideNode], mark: int) -> None:
-    """Insert nodes, or replace what is known of them."""
+    """Insert nodes, or replace their values."""
     key = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
     _replace(tx, outside_nodes, _NODE_KEY, {_key(node): row_of(node) | key for node in nodes}.values())
 
@@ -198,7 +198,7 @@ def mark_nodes_deleted(tx: Tx, account: OutsideAccount, level: NodeLevel, mark: 
         outside_nodes.c.level == level,
         outside_nodes.c.mark < mark,
     )
-    tx.execute(unseen.values(status=NodeStatus.DELETED))
+    tx.execute(unseen.values(status=OutsideStatus.DELETED))
 
 
 def delete_unseen_days(tx: Tx, account: OutsideAccount, days: tuple[str, str], mark: int) -> None:
@@ -231,7 +231,7 @@ def count_nodes(tx: Tx, business_id: str) -> dict[tuple[str, NodeLevel], int]:
     """Count nodes of an account by level, without removed ones."""
     where = outside_nodes.c.account_id, outside_nodes.c.level
     query = select(*where, func.count().label("count")).where(
-        outside_nodes.c.business_id == business_id, outside_nodes.c.status != NodeStatus.DELETED
+        outside_nodes.c.business_id == business_id, outside_nodes.c.status != OutsideStatus.DELETED
     )
     rows = tx.execute(query.group_by(*where)).mappings()
     return {(row["account_id"], NodeLevel(row["level"])): row["count"] for row in rows}

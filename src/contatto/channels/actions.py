@@ -1,4 +1,4 @@
-"""Connecting accounts, asking their platforms for them, and registering apps."""
+"""Connections of channel accounts, their checks, and platform apps."""
 
 import hmac
 import re
@@ -48,7 +48,7 @@ from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
 
 _EXTERNAL_ID: Final = re.compile(r"[\w.:@+-]{1,128}", re.ASCII)
-"""Signs of an id on any platform; a space is a slip of whoever pasted it."""
+"""Signs of an id on any platform, without spaces of a wrong paste."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class NewAccount:
 
 
 def load_channel(tx: Tx, business_id: str, account_id: str, field: str) -> ChannelAccount:
-    """A channel account by our id of it, or by its platform's; ``field`` is how the caller calls it.
+    """Return a channel account by our id or by the platform's; ``field`` is the caller's name of it.
 
     Raises:
         Refused: NOT_FOUND.
@@ -102,7 +102,7 @@ def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount
 
 
 def _checked(new: NewAccount) -> tuple[str, str]:
-    """The country and the name of an account.
+    """Check the country and the name of an account.
 
     Raises:
         Refused: INVALID.
@@ -116,7 +116,7 @@ def _checked(new: NewAccount) -> tuple[str, str]:
 
 
 def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) -> ChannelAccount:
-    """Put right what was typed of an account; its platform stays, and the id of our own chat page too.
+    """Correct the entries of an account, except its platform and the id of our own chat page.
 
     Raises:
         Refused: NOT_FOUND; INVALID, when a value is missing or the account is connected already.
@@ -143,7 +143,7 @@ def needs_token(account: ChannelAccount) -> bool:
 
 
 def check_external_id(text: str) -> str:
-    """The platform's id of an account.
+    """Check the platform's id of an account.
 
     Raises:
         Refused: INVALID, when there is none, or it has signs that no platform puts into an id.
@@ -158,10 +158,10 @@ def check_external_id(text: str) -> str:
 
 
 def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
-    """Keep the token by which Contatto sends for an account, sealed; it replaces the one before.
+    """Save the access token of an account, sealed; it replaces the last one.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for what is no token, so that nothing disconnects by an empty field.
+        Refused: NOT_FOUND; INVALID for another text, so that an empty field disconnects nothing.
     """
     account = store.find_account(tx, business_id, account_id)
     if account is None:
@@ -175,10 +175,10 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
 
 
 def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
-    """Ask a platform now, and then daily, whether it takes an account's token and what it calls the account.
+    """Check the token and the name of an account at its platform now, and then daily.
 
     Raises:
-        Refused: NOT_FOUND; INVALID, when there is no token to try.
+        Refused: NOT_FOUND; INVALID, without a token.
     """
     account = store.find_account(tx, business_id, account_id)
     if account is None:
@@ -197,7 +197,7 @@ def account_check_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
 
 
 def begin_check(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:
-    """The question, or the end when the account was disconnected meanwhile."""
+    """Return the request of a check, or the end for a disconnected account."""
     account = store.find_account(tx, request.business_id, request.subject)
     token = store.find_token(tx, request.business_id, request.subject)
     if account is None or token is None:
@@ -208,21 +208,21 @@ def begin_check(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platfor
 
 
 def read_check_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-    """Keep what the platform calls the account; ask again tomorrow."""
+    """Record the platform's name of the account; check again tomorrow."""
     account = store.find_account(tx, request.business_id, request.subject)
     if account is None:
         return Done()
     account_seen = CONNECTORS[account.platform].read_account(answer)
     if isinstance(account_seen, NotTaken):
         return Failed(account_seen.reason)
-    if isinstance(account_seen, model.NotNow):
+    if isinstance(account_seen, model.SendLater):
         return NotNow(account_seen.reason, account_seen.after_s)
-    store.record_token_check(tx, account.business_id, account.id, CheckState.WORKS, seen=account_seen)
+    store.record_token_check(tx, account.business_id, account.id, CheckState.WORKS, account=account_seen)
     return Later("", CHECK_EVERY_S)
 
 
 def settle_check(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-    """Keep why there is no good answer, and tell open pages; who can mend a refused token is alarmed."""
+    """Record the failure, notify open pages, and alert those who can replace a refused token."""
     account_key = request.business_id, request.subject
     if isinstance(outcome, Failed | NotNow):
         is_over = isinstance(outcome, Failed) or state is RequestState.DEAD
@@ -234,7 +234,7 @@ def settle_check(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Requ
 
 
 def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
-    """Forget the token of an account; it, its chats and its leads stay, and messages still come in.
+    """Delete the token of an account; its chats and leads stay, and messages still arrive.
 
     Raises:
         Refused: NOT_FOUND.
@@ -246,7 +246,7 @@ def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
 
 
 def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> None:
-    """Keep which sites may show the chat page of an account, one a line; an empty text allows none.
+    """Save the sites that may show the chat page of an account, one a line; none for an empty text.
 
     Raises:
         Refused: NOT_FOUND; INVALID, with the line that is no site.
@@ -273,7 +273,7 @@ def webhook_verify_token(vault: Vault, app: ChannelApp) -> str:
 
 
 def register_app(tx: Tx, app: ChannelApp) -> None:
-    """Keep a platform app, its secret sealed.
+    """Save a platform app, its secret sealed.
 
     Raises:
         Refused: INVALID, when the business has this app already.

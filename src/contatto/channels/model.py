@@ -1,4 +1,4 @@
-"""Channel accounts, platform apps, what a connector reads out of a webhook, and what it says to send."""
+"""Channel accounts, platform apps, incoming events and outgoing messages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from typing import Final, Protocol
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
 CHECK: Final = "channel_check"
-"""The kind of requests that ask a platform for an account; kept in rows, so it must never change."""
+"""Kind of requests that check an account; kept in rows, so it must never change."""
 LOST_ACCESS: Final = "token_refused"
-"""The word by which connectors say that a platform takes a token no more."""
+"""Reason of a connector that a platform refuses a token."""
 
 
 class Platform(StrEnum):
@@ -38,7 +38,7 @@ class ChannelAccount:
 
 @dataclass(frozen=True, slots=True)
 class ChannelChecked:
-    """The platform was asked whether it still takes the token of an account, and its answer is kept."""
+    """Event of a finished check of an account's token."""
 
     business_id: str
     account_id: str
@@ -46,7 +46,7 @@ class ChannelChecked:
 
 @dataclass(frozen=True, slots=True)
 class ChannelLost:
-    """The platform refused the access token of an account: nothing can be sent until it has a new one."""
+    """Event of a refused access token: the account sends nothing until it has a new one."""
 
     business_id: str
     account_id: str
@@ -70,22 +70,22 @@ class Sender(StrEnum):
 class MessageKind(StrEnum):
     TEXT = "text"
     AUTOMATIC = "automatic"
-    """A text of the business that nobody wrote just now."""
+    """An automatic text of the business."""
     PHOTO = "photo"
-    """A picture that we keep ourselves; its text, if any, is the caption."""
+    """A stored picture; its text, if any, is the caption."""
     FORM = "form"
     """An instant form that a member sent: a card in our own chat, a link elsewhere."""
     OTHER = "other"
-    """A picture, a sticker, a shared post: shown as such, without a text of its own."""
+    """A picture, sticker or shared post, without a text of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdTap:
     """The ad that a message or a referral names.
 
-    ``ad_number`` is the platform's id of it (0 when it is no number); ``click_id`` is what the platform wants
-    back in reports of conversions; the texts are what the person saw of the ad, where the platform tells;
-    ``advertiser`` is the platform's id of the ad's account, where it is told.
+    ``ad_number`` is the platform's id (0 for another text). Reports of conversions return ``click_id`` to the
+    platform. The texts are those of the ad that the person saw, and ``advertiser`` is the platform's id of
+    the ad's account, each if the platform names it.
     """
 
     ad_number: int
@@ -126,12 +126,12 @@ class Referred:
     ad_number: int
     at: datetime
     tap: AdTap | None = None
-    """What else the platform told of the ad, if anything."""
+    """Further facts of the ad, if the platform names any."""
 
 
 @dataclass(frozen=True, slots=True)
 class WasRead:
-    """A person has read the conversation up to a time."""
+    """A person's read mark: the conversation is read up to this time."""
 
     conversation_id: str
     person_id: str
@@ -161,7 +161,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A delivery that cannot become anything, and why; it stays in the ledger as refused."""
+    """An unusable delivery with its reason; it stays in the ledger as refused."""
 
     reason: str
 
@@ -173,8 +173,8 @@ type Incoming = Chatted | Referred | WasRead | Progressed | Unusable
 class Outgoing:
     """A text to be sent from an account to a person.
 
-    ``message_id`` is our own id of it. Where a platform takes such an id and gives it back, it travels along,
-    so that an answer that was lost on its way can still be told from a message that was.
+    ``message_id`` is our own id. A platform that returns such an id gets it, so that a lost answer is
+    distinguished from a lost message.
     """
 
     base_url: str
@@ -188,14 +188,14 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The platform took it; ``message_id`` is the platform's own id (empty when it gave none)."""
+    """A sent message; ``message_id`` is the platform's own id, if any."""
 
     message_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class NotNow:
-    """Not taken, and worth another try; ``after_s`` is what the platform asks for, if it does."""
+class SendLater:
+    """A temporary failure; ``after_s`` is the platform's wait, if it names one."""
 
     reason: str
     after_s: float | None = None
@@ -203,12 +203,12 @@ class NotNow:
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """Not taken, and no repeat will change that."""
+    """A final failure."""
 
     reason: str
 
 
-type SendOutcome = Sent | NotNow | NotTaken
+type SendOutcome = Sent | SendLater | NotTaken
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class AccountAccess:
 
 @dataclass(frozen=True, slots=True)
 class AccountSeen:
-    """The platform took the token, and calls the account so (either may be empty)."""
+    """An accepted token, with the platform's name and handle of the account, if any."""
 
     name: str
     handle: str
@@ -236,7 +236,7 @@ class CheckState(StrEnum):
     WORKS = "works"
     REFUSED = "refused"
     AWAY = "away"
-    """No answer yet; it is asked again."""
+    """Waiting for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +267,9 @@ class Dialect:
     """Capabilities and requirements of a platform.
 
     Attributes:
-        base_url: where its API is; empty when nothing is sent (our own chat page reads what is stored).
+        base_url: the address of its API; empty for our own chat page, which reads the database.
         text_limit: most characters of one message.
-        window: when a business may write; None when always.
+        window: limits on replies; None without limits.
         ids_are_contacts: whether a person's id is a contact detail itself, such as a phone number.
         takes_photos: whether a member may send a picture.
     """
@@ -303,7 +303,7 @@ class Connector(Protocol):
     def dialect(self) -> Dialect: ...
 
     def verify_signature(
-        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
+        self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
         """Check the signature over the raw body.
 
@@ -313,15 +313,15 @@ class Connector(Protocol):
         ...
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
-        """The answer to the platform's question whether a webhook's address is ours; None refuses it."""
+        """Return the answer to the verification of a webhook's address; None refuses it."""
         ...
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
-        """Cut a body into deliveries of one event each; what cannot be cut stays whole."""
+        """Split a body into deliveries of one event each; another body stays whole."""
         ...
 
     def label(self, raw: bytes) -> Label:
-        """Read the natural key and the account; a body that cannot be read is keyed by its hash."""
+        """Read the natural key and the account; an unreadable body has its hash as key."""
         ...
 
     def parse(self, raw: bytes) -> Incoming:
@@ -329,7 +329,7 @@ class Connector(Protocol):
         ...
 
     def reply(self, out: Outgoing) -> HttpRequest:
-        """The request that sends a text; never asked for where ``dialect.base_url`` is empty."""
+        """Return the request that sends a text; unused where ``dialect.base_url`` is empty."""
         ...
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
@@ -337,9 +337,9 @@ class Connector(Protocol):
         ...
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
-        """The request that asks what the account is called, and changes nothing; as rare as `reply`."""
+        """Return the request that reads the account's name; unused like `reply`."""
         ...
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
         """Read the answer; `NotTaken` when the token or the id of the account is wrong."""
         ...

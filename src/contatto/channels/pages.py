@@ -1,4 +1,4 @@
-"""The settings page of channel accounts: connecting them, their access tokens, the apps of webhooks."""
+"""Settings page of channel accounts, their access tokens, and platform apps."""
 
 from typing import Annotated, Any
 
@@ -34,7 +34,7 @@ class CorrectionForm(BaseModel):
     country: Annotated[str, Field(max_length=10)] = ""
 
 
-class AccountForm(CorrectionForm):
+class ChannelForm(CorrectionForm):
     """Form of a new account; the web chat needs no id."""
 
     platform: Platform
@@ -50,7 +50,7 @@ async def show_channels(request: Request, caller: PageCaller) -> HTMLResponse:
 async def post_account(
     request: Request,
     caller: FormCaller,
-    form: Annotated[AccountForm, Form()],
+    form: Annotated[ChannelForm, Form()],
 ) -> Response:
     require(caller, Permission.ADMINISTER)
     new = NewAccount(form.platform, form.external_id.strip(), form.name, form.handle.strip(), form.country)
@@ -88,7 +88,7 @@ async def post_token(
 
 @router.post("/accounts/{account_id}/check")
 async def post_check(request: Request, caller: FormCaller, account_id: str) -> Response:
-    """Ask the platform whether it takes the token; the answer comes into the open page."""
+    """Check the token at the platform; the open page shows the result."""
     require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(lambda tx: actions.ask_platform(tx, caller.business_id, account_id))
     return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
@@ -98,7 +98,7 @@ async def post_check(request: Request, caller: FormCaller, account_id: str) -> R
 async def post_correction(
     request: Request, caller: FormCaller, account_id: str, form: Annotated[CorrectionForm, Form()]
 ) -> Response:
-    """Put right what was mistyped of an account."""
+    """Correct the entries of an account."""
     require(caller, Permission.ADMINISTER)
 
     def correct(tx: Tx) -> None:
@@ -121,7 +121,7 @@ async def post_correction(
 async def post_disconnect(
     request: Request, caller: FormCaller, account_id: str, confirmed: Annotated[str, Form()] = ""
 ) -> Response:
-    """Forget the token of an account, once its reader has ticked that this is meant."""
+    """Delete the token of an account, after a tick that confirms it."""
     require(caller, Permission.ADMINISTER)
 
     def disconnect(tx: Tx) -> None:
@@ -181,7 +181,7 @@ async def _render(
     refused: Refused | None = None,
     typed: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    """The page; after a refusal, with what was typed (never a secret) and what is wrong with it."""
+    """Render the page; after a refusal with the error and the entries, but no secret."""
     context = context_of(request)
 
     def snippet(account_id: str) -> str:
@@ -223,7 +223,7 @@ async def _render(
 
 
 def _countries(words: Translator) -> list[tuple[str, str]]:
-    """Countries by their names in a language."""
+    """Return countries by their names in a language."""
     named = [(code, words.country(code)) for code in phonenumbers.SUPPORTED_REGIONS]
     return sorted(named, key=lambda pair: pair[1])
 
@@ -244,7 +244,7 @@ def _shown_account(account: ChannelAccount, check: TokenCheck | None) -> dict[st
 
 
 def _shown_app(app: ChannelApp, base_url: str) -> dict[str, Any]:
-    """An app with the addresses of its webhooks; one of Meta serves three platforms."""
+    """Return an app with its webhook addresses; an app of Meta serves three platforms."""
     served = [platform for platform in Platform if serves_platform(app, platform.value)]
     return {
         "app_id": app.app_id,

@@ -46,12 +46,11 @@ class GatheredAccounts:
     """Batching reader of web chat accounts: concurrent requests share one query."""
 
     def __init__(self, db: Database) -> None:
-        self.accounts: Final = WorkBatcher(db.read, _list_public)
+        def load(tx: Tx, account_ids: Sequence[str]) -> Sequence[ChannelAccount | None]:
+            accounts = {account.id: account for account in list_public_accounts(tx, account_ids)}
+            return [accounts.get(account_id) for account_id in account_ids]
 
-
-def _list_public(tx: Tx, account_ids: Sequence[str]) -> Sequence[ChannelAccount | None]:
-    accounts = {account.id: account for account in list_public_accounts(tx, account_ids)}
-    return [accounts.get(account_id) for account_id in account_ids]
+        self.accounts: Final = WorkBatcher(db.read, load)
 
 
 class AppIndex:

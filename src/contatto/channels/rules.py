@@ -17,7 +17,7 @@ _META: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAG
 
 _EEA: Final = "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO"
 WITHOUT_MESSAGE_API: Final = {Platform.TIKTOK: frozenset(f"US CH GB {_EEA}".split())}
-"""Registration countries whose accounts the platform lets send nothing through its API (P7)."""
+"""Registration countries of accounts that may send nothing through the platform's API (P7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class WindowState:
 
 
 def window_state(
-    window: ReplyWindow | None, last_customer_at: datetime | None, sent_since: int, now: datetime
+    window: ReplyWindow | None, last_customer_at: datetime | None, sent_since: int, at: datetime
 ) -> WindowState:
     """Return whether a business may write to a person now, and for how long (P5).
 
@@ -46,7 +46,7 @@ def window_state(
         return WindowState(is_open=False, reason="cannot_write_first")
     until = last_customer_at + timedelta(hours=window.hours)
     remaining = None if window.most is None else max(0, window.most - sent_since)
-    if now >= until:
+    if at >= until:
         return WindowState(is_open=False, until=until, left=remaining, reason="window_closed")
     if remaining == 0:
         return WindowState(is_open=False, until=until, left=remaining, reason="window_used_up")
@@ -69,8 +69,8 @@ CHECK_REASONS: Final[Mapping[str, str]] = {
     "unreached": N_("The platform could not be reached"),
     "unreadable_answer": N_("The platform sent an unreadable response"),
 }
-"""What came of asking a platform for an account, in words for people. 40002 is TikTok's wrong parameter, 100
-is Meta's: for the one thing that is asked here, that is the id."""
+"""Reasons of failed checks, as sentences. 40002 is TikTok's wrong parameter, and 100 Meta's: in a check the
+only parameter is the id."""
 
 
 def check_text(reason: str) -> LazyText:

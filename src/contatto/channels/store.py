@@ -12,7 +12,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text, within
 
 MOST_NAMED: Final = 100
-"""Most businesses that are looked at for one id of an app."""
+"""Most businesses of one app id that a webhook reads."""
 
 channel_accounts = Table(
     "channel_accounts",
@@ -38,7 +38,7 @@ channel_apps = Table(
     instant("created_at"),
     Index("ix_channel_apps_app_id", "app_id", "created_at"),
 )
-"""Ids of apps are those of the platforms: each business names its own, whatever others have named."""
+"""Several businesses may register the same app id of a platform."""
 
 
 chat_embeds = Table(
@@ -71,7 +71,7 @@ def save_account(tx: Tx, row: dict[str, Any]) -> bool:
 
 
 def record_account(tx: Tx, account: ChannelAccount) -> None:
-    """Write over what may be corrected of an account."""
+    """Update the correctable columns of an account."""
     in_business = channel_accounts.c.business_id == account.business_id
     new = {
         "name": account.name,
@@ -103,7 +103,7 @@ def list_registration_countries(tx: Tx) -> list[str]:
 
 
 def list_public_accounts(tx: Tx, account_ids: Collection[str]) -> list[ChannelAccount]:
-    """Accounts by their ids alone: a chat page is public, its address names the account."""
+    """Return accounts by id alone, as the address of a public chat page names the account."""
     return _PUBLIC.list(tx, {"ids": account_ids})
 
 
@@ -124,7 +124,7 @@ _BY_EXTERNAL: Final = PreparedQuery(
 def find_account_by_external(
     tx: Tx, business_id: str, platform: Platform, external_id: str
 ) -> ChannelAccount | None:
-    """An account by the platform's own id of it."""
+    """Return an account by the platform's own id."""
     accounts = _BY_EXTERNAL.list(tx, {"of": business_id, "on": platform, "named": external_id})
     return accounts[0] if accounts else None
 
@@ -142,7 +142,7 @@ def list_accounts(tx: Tx, business_id: str) -> list[ChannelAccount]:
 
 
 def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
-    """Keep the access token of an account, sealed; a new one replaces the old."""
+    """Save the access token of an account, sealed, in the place of the last one."""
     new = {
         "access_token": tx.vault.seal(access_token, business_id, "channel_tokens.access_token", account_id),
         "changed_at": tx.now,
@@ -161,7 +161,7 @@ def delete_token(tx: Tx, business_id: str, account_id: str) -> None:
 
 
 def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
-    """The access token of an account, opened."""
+    """Return the access token of an account, opened."""
     conditions = (
         channel_tokens.c.business_id == business_id,
         channel_tokens.c.channel_account_id == account_id,
@@ -199,14 +199,14 @@ def record_token_check(
     account_id: str,
     state: CheckState,
     reason: str = "",
-    seen: AccountSeen | None = None,
+    account: AccountSeen | None = None,
 ) -> None:
-    """Keep what the platform says of a token, and what it calls the account if it told."""
+    """Record the check of a token, and the platform's name of the account, if any."""
     new: dict[str, Any] = {"check_state": state, "check_reason": reason}
     if state is not CheckState.ASKED:
         new["checked_at"] = tx.now
-    if seen is not None:
-        new |= {"platform_name": seen.name[:200], "platform_handle": seen.handle[:200]}
+    if account is not None:
+        new |= {"platform_name": account.name[:200], "platform_handle": account.handle[:200]}
     conditions = (
         channel_tokens.c.business_id == business_id,
         channel_tokens.c.channel_account_id == account_id,
@@ -215,7 +215,7 @@ def record_token_check(
 
 
 def list_embed_origins(tx: Tx, business_id: str) -> dict[str, tuple[str, ...]]:
-    """The sites that may show the chat page of each account."""
+    """Return the sites that may show the chat page of each account."""
     statement = select(chat_embeds).where(chat_embeds.c.business_id == business_id)
     return {row["channel_account_id"]: row["origins"] for row in tx.execute(statement).mappings()}
 
@@ -227,7 +227,7 @@ def save_embed_origins(tx: Tx, business_id: str, account_id: str, origins: tuple
 
 
 def list_apps(tx: Tx, business_id: str) -> list[ChannelApp]:
-    """Apps of a business, without their secrets."""
+    """Return the apps of a business, without their secrets."""
     statement = select(channel_apps).where(channel_apps.c.business_id == business_id)
     rows = tx.execute(statement.order_by(channel_apps.c.created_at)).mappings()
     return [ChannelApp(row["app_id"], business_id, row["platform"], "") for row in rows]
@@ -246,13 +246,13 @@ def save_app(tx: Tx, app: ChannelApp) -> bool:
 
 
 def find_app(tx: Tx, business_id: str, app_id: str) -> ChannelApp | None:
-    """An app of a business, with its secret opened."""
+    """Return an app of a business, with its secret opened."""
     conditions = channel_apps.c.business_id == business_id, channel_apps.c.app_id == app_id
     return next(iter(_opened(tx, select(channel_apps).where(*conditions))), None)
 
 
 def list_apps_named(tx: Tx, app_id: str) -> list[ChannelApp]:
-    """The apps of this id of all businesses, with their secrets opened; a secret tells whose is meant.
+    """Return the apps of this id of all businesses, with their secrets, which select one of them.
 
     The oldest of them come first, and of very many only these.
     """

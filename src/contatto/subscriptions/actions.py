@@ -284,8 +284,8 @@ def read_push_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
     push, subscription = _find_push(tx, request)
     if push is None or subscription is None:
         return Done()
-    if answer.status == rules.GONE:
-        store.record_push_state(tx, push, PushState.DEAD, str(rules.GONE))
+    if answer.status == rules.HTTP_GONE:
+        store.record_push_state(tx, push, PushState.DEAD, str(rules.HTTP_GONE))
         end_subscription(tx, subscription, "gone")
         return Done()
     step = rules.read_answer(answer)

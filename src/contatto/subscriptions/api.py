@@ -266,8 +266,8 @@ async def get_hook_sample(request: Request) -> Answered[HookSample]:
     """Return a fictional lead as a hook sends it, for mapping its fields."""
     require(await api_caller(request), Permission.READ_LEADS)
     query = read_query(request, HookQuery)
-    now = context_of(request).clock.now()
-    body = rules.hook_payload(Entity(query.event), rules.sample_lead(), now)
+    sent_at = context_of(request).clock.now()
+    body = rules.hook_payload(Entity(query.event), rules.sample_lead(), sent_at)
     return api_answer(HookSample([json.loads(body)]), request_id_of(request))
 
 

@@ -38,7 +38,7 @@ KINDS: Final = {
 MOST_SUBSCRIPTIONS: Final = 100
 URL_LIMIT: Final = 2_048
 SECRET_LIMIT: Final = 256
-GONE: Final = 410
+HTTP_GONE: Final = 410
 HOOK_APP: Final = "hook"
 """App id of hooks."""
 LEAD_OBJECT: Final = 1
@@ -61,7 +61,7 @@ def sign_message_push(body: bytes, secret: str, at_s: int) -> str:
     return f"t={at_s},s={signed.hexdigest()}"
 
 
-def push_headers(entity: Entity, body: bytes, secret: str, now: datetime, push_id: int = 0) -> dict[str, str]:
+def push_headers(entity: Entity, body: bytes, secret: str, at: datetime, push_id: int = 0) -> dict[str, str]:
     """Return the headers of a push with its signature; each attempt is signed anew.
 
     Source: Standard Webhooks, specification 1.0, for hooks.
@@ -70,10 +70,10 @@ def push_headers(entity: Entity, body: bytes, secret: str, now: datetime, push_i
     if entity is Entity.LEAD:
         return kind | {"X-Open-Signature": sign_lead_push(body, secret)}
     if entity in HOOKS:
-        message_id, at_s = f"push-{push_id}", int(now.timestamp())
+        message_id, at_s = f"push-{push_id}", int(at.timestamp())
         signed = " ".join(sign_event(key, message_id, at_s, body) for key in secrets_of(secret))
         return kind | {"webhook-id": message_id, "webhook-timestamp": str(at_s), "webhook-signature": signed}
-    return kind | {"TikTok-Signature": sign_message_push(body, secret, int(now.timestamp()))}
+    return kind | {"TikTok-Signature": sign_message_push(body, secret, int(at.timestamp()))}
 
 
 def secrets_of(text: str) -> list[str]:
@@ -81,10 +81,10 @@ def secrets_of(text: str) -> list[str]:
     return text.split()
 
 
-def hook_payload(entity: Entity, lead: Mapping[str, str], now: datetime) -> bytes:
+def hook_payload(entity: Entity, lead: Mapping[str, str], at: datetime) -> bytes:
     """Return the body of a hook: one flat object without unknown values."""
     values = {name: text for name, text in lead.items() if text and name != "lead_url"}
-    header = {"id": lead.get("lead_id", ""), "event": entity.value, "sent_at": int(now.timestamp())}
+    header = {"id": lead.get("lead_id", ""), "event": entity.value, "sent_at": int(at.timestamp())}
     return escape_payload(header | values)
 
 
@@ -99,10 +99,10 @@ def sample_lead() -> dict[str, str]:
     }  # fmt: skip
 
 
-def lead_payload(entry: Mapping[str, Any], changes: Mapping[str, str], now: datetime) -> bytes:
+def lead_payload(entry: Mapping[str, Any], changes: Mapping[str, str], at: datetime) -> bytes:
     """Return the body of a lead push."""
     listed = [{"field": field, "value": value} for field, value in changes.items()]
-    content = {"object": LEAD_OBJECT, "time": int(now.timestamp()), "entry": [{**entry, "changes": listed}]}
+    content = {"object": LEAD_OBJECT, "time": int(at.timestamp()), "entry": [{**entry, "changes": listed}]}
     return escape_payload(content)
 
 

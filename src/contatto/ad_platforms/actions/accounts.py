@@ -131,7 +131,7 @@ def load_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAc
 
 
 def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
-    """Read an account now, whenever its next time would be.
+    """Read an account now, before its next time.
 
     Raises:
         Refused: NOT_FOUND; CONFLICT, where it has no connection.
@@ -143,7 +143,7 @@ def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
 
 
 def disconnect_outside_account(tx: Tx, business_id: str, account_id: str) -> None:
-    """End the connection: the token is deleted, what was read stays.
+    """End the connection and delete its token; mirrored ads and costs stay.
 
     Raises:
         Refused: NOT_FOUND.
@@ -159,7 +159,7 @@ def _start(tx: Tx, account: OutsideAccount) -> None:
 
 
 def queue_pull(tx: Tx, account: OutsideAccount, walk: Walk) -> None:
-    """Queue the one request that reads an account, in place of the one that there may be."""
+    """Queue the one request that reads an account, in place of an earlier one."""
     delete_requests_of(tx, account.business_id, PULL, [account.id])
     state = PullState.READY if account.pulled_at else PullState.NEW
     store.record_account(tx, account, state=state, reason="")
@@ -197,7 +197,7 @@ _KEY: Final = "ad-platforms"
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class OutsideVisitor:
     """A member who goes to a platform and comes back, by one session."""
 
     member_id: str
@@ -210,7 +210,7 @@ def list_own_apps(tx: Tx, account: OutsideAccount) -> list[ChannelApp]:
 
 
 def authorize_url(
-    vault: Vault, account: OutsideAccount, app_id: str, visitor: Visitor, when: tuple[int, str]
+    vault: Vault, account: OutsideAccount, app_id: str, visitor: OutsideVisitor, when: tuple[int, str]
 ) -> str:
     """Return the platform's consent page; ``when`` is the time in seconds, and our own public address."""
     now_s, base_url = when
@@ -220,7 +220,7 @@ def authorize_url(
     return CONNECTORS[account.platform].authorize_url(app_id, state, f"{base_url}{RETURN_PATH}")
 
 
-def read_state(vault: Vault, state: str, visitor: Visitor, now_s: int) -> tuple[str, str]:
+def read_state(vault: Vault, state: str, visitor: OutsideVisitor, now_s: int) -> tuple[str, str]:
     """Return the account and the app of a recent state that this session of a member was given.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Keeping what a platform says of an account: its ads, told on to measuring, and what they cost."""
+"""Pulls of mirrored ad accounts: their campaigns, ads and costs."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -9,18 +9,17 @@ from contatto.ad_platforms import store
 from contatto.ad_platforms.model import (
     LEVEL_OF,
     PULL,
-    Access,
     AccountFacts,
     AdDay,
     App,
-    Found,
     NodeLevel,
     NodePage,
-    NodeStatus,
     OutsideAccount,
     OutsideAdsMirrored,
     OutsideNode,
+    OutsideStatus,
     Part,
+    PullAccess,
     PullState,
     SpendPage,
     Token,
@@ -61,18 +60,18 @@ from contatto.measurement.store import list_measured_ads
 
 
 def keep_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], mark: int) -> None:
-    """Keep campaigns, ad groups or ads; ads are told on to measuring with all above them."""
+    """Save campaigns, ad groups or ads, and publish ads to measuring."""
     store.save_nodes(tx, account, nodes, mark)
     publish_outside_ads(tx, account, [node for node in nodes if node.level is NodeLevel.AD])
 
 
 def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int) -> None:
-    """Keep what ads cost; an ad that the platform lists no more is known by its number from then on."""
+    """Save costs of ads; an ad that the platform no longer lists gets its number as its name."""
     store.save_days(tx, account, days, mark)
     named = {day.ad_number for day in days}
     known_numbers = {node.number for node in store.list_nodes(tx, account, NodeLevel.AD, named)}
     removed_nodes = [
-        OutsideNode(NodeLevel.AD, number, 0, str(number), NodeStatus.DELETED)
+        OutsideNode(NodeLevel.AD, number, 0, str(number), OutsideStatus.DELETED)
         for number in sorted(named - known_numbers)
     ]
     if removed_nodes:
@@ -80,7 +79,7 @@ def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int
 
 
 def publish_outside_ads(tx: Tx, account: OutsideAccount, ads: Sequence[OutsideNode]) -> None:
-    """Tell measuring of ads, where something of them is new; say which were not known before."""
+    """Publish new and changed ads to measuring, and emit an event of the new ones."""
     if not ads:
         return
     groups = store.list_nodes(tx, account, NodeLevel.AD_GROUP, {ad.parent for ad in ads})
@@ -94,9 +93,9 @@ def publish_outside_ads(tx: Tx, account: OutsideAccount, ads: Sequence[OutsideNo
         campaign = campaign_of.get(group.parent) if group else None
         fresh.append(measured(tx.vault.named_id, account, (ad, group, campaign), goal_of))
     ads_by_id = list_measured_ads(tx, account.business_id, {ad.ad_id for ad in fresh})
-    for each in fresh:
-        if ads_by_id.get(each.ad_id) != each:
-            measurement.publish_ad(tx, each)
+    for measured_ad in fresh:
+        if ads_by_id.get(measured_ad.ad_id) != measured_ad:
+            measurement.publish_ad(tx, measured_ad)
     new = tuple(str(ad.ad_number) for ad in fresh if ad.ad_id not in ads_by_id)
     if new:
         emit(tx, account.business_id, OutsideAdsMirrored(account.business_id, account.id, new))
@@ -120,17 +119,17 @@ def pull_kind() -> OutboundKind:
 
 
 def begin_pull(tx: Tx, request: OutboundRequest) -> Step:
-    """Go on where the pull stands, or begin the next one."""
+    """Continue the pull, or begin the next one."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
     if account is None:
         return Done()
     walk = read_walk(request.progress) or Walk()
     if not walk.mark:
         walk = replace(walk, mark=new_number())
-    return _asked(tx, account, walk)
+    return _ask_next(tx, account, walk)
 
 
-def _asked(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
+def _ask_next(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
     connector = CONNECTORS[account.platform]
     if walk.code:
         app = find_app(tx, account.business_id, walk.app_id)
@@ -141,57 +140,48 @@ def _asked(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
     token = store.find_outside_token(tx, account)
     if token is None:
         return Failed("token_missing")
-    access = Access(account.base_url, account.external_id, token)
+    access = PullAccess(account.base_url, account.external_id, token)
     return Ask(connector.ask(access, walk.place), write_walk(walk))
 
 
 def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-    """Keep what an answer brings, and ask for the next page; at the end, wait for the next pull."""
+    """Save the page of an answer, and request the next one; at the end, wait for the next pull."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
     walk = read_walk(request.progress)
     if account is None or walk is None:
         return Done()
     if walk.code:
         return _take_token(tx, account, walk, answer)
-    access = Access(account.base_url, account.external_id, "")
+    access = PullAccess(account.base_url, account.external_id, "")
     page = CONNECTORS[account.platform].read(access, walk.place, answer)
     if isinstance(page, NotNow | Failed):
         return page
     if isinstance(page, AccountFacts):
-        account = _take_facts(tx, account, page)
-        return _go_on(tx, account, walk)
+        new = {"name": page.name or account.name, "timezone": page.timezone, "currency": page.currency}
+        return _go_on(tx, store.record_account(tx, account, **new), walk)
     cursor = page.cursor
     following = follow_cursor(walk, cursor) if cursor else walk
     if following is None:
         return REPEATED
     following = replace(following, left_out=walk.left_out + page.left_out)
-    _keep_page(tx, account, walk.mark, page)
-    return _asked(tx, account, following) if cursor else _go_on(tx, account, following)
+    if isinstance(page, NodePage):
+        keep_nodes(tx, account, page.nodes, walk.mark)
+    elif isinstance(page, SpendPage):
+        keep_spend(tx, account, page.days, walk.mark)
+    return _ask_next(tx, account, following) if cursor else _go_on(tx, account, following)
 
 
 def _take_token(tx: Tx, account: OutsideAccount, walk: Walk, answer: HttpAnswer) -> Step:
     token = CONNECTORS[account.platform].read_token(answer)
     if not isinstance(token, Token):
-        # a code works once: asking again with it cannot help
+        # A code works once, so a retry cannot help.
         return Failed(token.reason)
     store.save_outside_token(tx, account, token.access_token)
-    return _asked(tx, account, replace(walk, code="", back="", app_id=""))
-
-
-def _take_facts(tx: Tx, account: OutsideAccount, facts: AccountFacts) -> OutsideAccount:
-    new = {"name": facts.name or account.name, "timezone": facts.timezone, "currency": facts.currency}
-    return store.record_account(tx, account, **new)
-
-
-def _keep_page(tx: Tx, account: OutsideAccount, mark: int, page: Found) -> None:
-    if isinstance(page, NodePage):
-        keep_nodes(tx, account, page.nodes, mark)
-    elif isinstance(page, SpendPage):
-        keep_spend(tx, account, page.days, mark)
+    return _ask_next(tx, account, replace(walk, code="", back="", app_id=""))
 
 
 def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
-    """A part is read to its end: what it did not bring is not there any more."""
+    """Finish a part, delete its missing rows, and begin the next one."""
     if walk.part in LEVEL_OF:
         mark_nodes_deleted(tx, account, LEVEL_OF[walk.part], walk.mark)
     if walk.part is Part.SPEND:
@@ -199,7 +189,7 @@ def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
         store.record_account(tx, account, pulled_through=max(account.pulled_through, walk.last))
     following = next_part(walk, account, tx.now)
     if following is not None:
-        return _asked(tx, account, following)
+        return _ask_next(tx, account, following)
     today = tx.now.astimezone(ZoneInfo(account.timezone or "UTC")).date().isoformat()
     done = {"pulled_at": tx.now, "deep_day": today, "left_out": walk.left_out}
     store.record_account(tx, account, state=PullState.READY, reason="", **done)
@@ -207,14 +197,14 @@ def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
 
 
 def settle_pull(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-    """Show on the account what came of a try."""
+    """Record the failure of a try on the account."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
     if account is not None and isinstance(outcome, NotNow | Failed) and state in _STATES:
         store.record_account(tx, account, state=_STATES[state], reason=outcome.reason[:64])
 
 
 def ready_pull(tx: Tx, request: OutboundRequest) -> None:
-    """Let a person begin again what has stopped."""
+    """Make a stopped pull due again."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
     if account is not None:
         store.record_account(tx, account, state=PullState.RETRYING)

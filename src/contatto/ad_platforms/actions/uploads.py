@@ -1,4 +1,4 @@
-"""Taking the export of an Ads Manager: what it would do, row by row, and doing it."""
+"""Uploads of an Ads Manager's export: the preview and the writes."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from contatto.ad_platforms.actions.accounts import (
 from contatto.ad_platforms.actions.pulling import keep_nodes, keep_spend
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideNode
 from contatto.ad_platforms.rules.pulling import known_currency
-from contatto.ad_platforms.rules.sheets import AdRow, AdSheet, read_ad_sheet
+from contatto.ad_platforms.rules.sheets import AdSheet, SheetRow, read_ad_sheet
 from contatto.ad_platforms.store import record_account
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -57,10 +57,10 @@ class UploadPreview:
 
 
 def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview:
-    """Say what an upload would do, without doing it.
+    """Return the preview of an upload.
 
     Raises:
-        Refused: NOT_FOUND; INVALID, with what is wrong with the file or the account.
+        Refused: NOT_FOUND; INVALID, with the fault of the file or the account.
     """
     account = load_outside_account(tx, business_id, upload.account_id) if upload.account_id else None
     if account is None:
@@ -144,14 +144,14 @@ def _other_currency(own_currency: str) -> Refused:
 
 
 def _names(tx: Tx, account: OutsideAccount) -> dict[str, int]:
-    """Ads by names that only one of them has."""
+    """Return the ads with a unique name by name."""
     ads = store.list_nodes(tx, account, NodeLevel.AD)
     counts = Counter(ad.name for ad in ads)
     return {ad.name: ad.number for ad in ads if counts[ad.name] == 1}
 
 
-def _nodes(account: OutsideAccount, rows: tuple[AdRow, ...]) -> list[OutsideNode]:
-    """The campaigns, ad groups and ads that rows name; what has no id gets a number by its name."""
+def _nodes(account: OutsideAccount, rows: tuple[SheetRow, ...]) -> list[OutsideNode]:
+    """Return the campaigns, ad groups and ads of rows; one without an id gets a number by its name."""
     nodes_by_key: dict[tuple[NodeLevel, int], OutsideNode] = {}
     for row in rows:
         campaign = row.campaign_number or _number_of(account, "campaign", row.campaign_name)
@@ -163,12 +163,8 @@ def _nodes(account: OutsideAccount, rows: tuple[AdRow, ...]) -> list[OutsideNode
         ):
             if node.number:
                 nodes_by_key[node.level, node.number] = node
-    return sorted(nodes_by_key.values(), key=_depth)
+    return sorted(nodes_by_key.values(), key=lambda node: list(NodeLevel).index(node.level))
 
 
 def _number_of(account: OutsideAccount, *names: str) -> int:
     return natural_number(account.id, *names) if names[-1] else 0
-
-
-def _depth(node: OutsideNode) -> int:
-    return list(NodeLevel).index(node.level)

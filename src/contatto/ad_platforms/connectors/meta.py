@@ -12,19 +12,19 @@ import msgspec
 
 from contatto.ad_platforms.model import (
     LEVEL_OF,
-    Access,
     AccountFacts,
     AdDay,
     AdPlatform,
     App,
-    Found,
     NodeLevel,
     NodePage,
-    NodeStatus,
     OutsideNode,
+    OutsideStatus,
     Part,
     Place,
+    PullAccess,
     PullFailure,
+    PullPage,
     SpendPage,
     Token,
 )
@@ -55,7 +55,7 @@ _TOO_FAST: Final = frozenset({4, 17, 32, 341, 613, 80000, 80003, 80004, 80014})
 _AWAY: Final = frozenset({1, 2})
 _TOKEN_REFUSED: Final = frozenset({10, 102, 190, 200, 294})
 _PAUSED: Final = frozenset({"PAUSED", "CAMPAIGN_PAUSED", "ADSET_PAUSED", "DISAPPROVED", "WITH_ISSUES"})
-_GONE: Final = frozenset({"DELETED", "ARCHIVED"})
+_DELETED: Final = frozenset({"DELETED", "ARCHIVED"})
 
 
 class _Error(msgspec.Struct):
@@ -82,7 +82,7 @@ class MetaAds:
     platform = AdPlatform.META
     base_url = "https://graph.facebook.com"
 
-    def ask(self, access: Access, place: Place) -> HttpRequest:
+    def ask(self, access: PullAccess, place: Place) -> HttpRequest:
         if place.part is Part.ACCOUNT:
             return _get(access, "", {"fields": "account_id,name,currency,timezone_name"})
         after = {"after": place.cursor} if place.cursor else {}
@@ -99,7 +99,7 @@ class MetaAds:
         edge, fields, _ = _EDGES[LEVEL_OF[place.part]]
         return _get(access, f"/{edge}", {"fields": fields, "limit": str(_NODES_A_PAGE)} | after)
 
-    def read(self, access: Access, place: Place, answer: HttpAnswer) -> Found | PullFailure:
+    def read(self, access: PullAccess, place: Place, answer: HttpAnswer) -> PullPage | PullFailure:
         decoded = _said_in(answer)
         if not isinstance(decoded, _Answer):
             return decoded
@@ -135,7 +135,7 @@ class MetaAds:
         return Token(decoded.access_token) if decoded.access_token else Failed("token_refused")
 
 
-def _get(access: Access, edge: str, query: dict[str, str]) -> HttpRequest:
+def _get(access: PullAccess, edge: str, query: dict[str, str]) -> HttpRequest:
     headers = {"Authorization": f"Bearer {access.access_token}", "Accept": "application/json"}
     account = f"act_{quote(access.external_id.removeprefix('act_'), safe='')}"
     return HttpRequest("GET", f"{access.base_url}/{VERSION}/{account}{edge}?{urlencode(query)}", headers, b"")
@@ -171,11 +171,11 @@ def _next_page(place: Place, answer: _Answer) -> str | NotNow:
     return REPEATED if after == place.cursor else after[:2_000]
 
 
-def _status(row: dict[str, Any]) -> NodeStatus:
+def _status(row: dict[str, Any]) -> OutsideStatus:
     status = row.get("effective_status")
-    if status in _GONE:
-        return NodeStatus.DELETED
-    return NodeStatus.PAUSED if status in _PAUSED else NodeStatus.ACTIVE
+    if status in _DELETED:
+        return OutsideStatus.DELETED
+    return OutsideStatus.PAUSED if status in _PAUSED else OutsideStatus.ACTIVE
 
 
 def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:

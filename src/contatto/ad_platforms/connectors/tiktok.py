@@ -11,19 +11,19 @@ import msgspec
 
 from contatto.ad_platforms.model import (
     LEVEL_OF,
-    Access,
     AccountFacts,
     AdDay,
     AdPlatform,
     App,
-    Found,
     NodeLevel,
     NodePage,
-    NodeStatus,
     OutsideNode,
+    OutsideStatus,
     Part,
     Place,
+    PullAccess,
     PullFailure,
+    PullPage,
     SpendPage,
     Token,
 )
@@ -100,7 +100,7 @@ class TikTokAds:
     platform = AdPlatform.TIKTOK
     base_url = "https://business-api.tiktok.com"
 
-    def ask(self, access: Access, place: Place) -> HttpRequest:
+    def ask(self, access: PullAccess, place: Place) -> HttpRequest:
         advertiser = access.external_id
         if place.part is Part.ACCOUNT:
             return _get(access, "advertiser/info", {"advertiser_ids": _json([advertiser])})
@@ -129,7 +129,7 @@ class TikTokAds:
         }
         return _get(access, f"{name}/get", query)
 
-    def read(self, access: Access, place: Place, answer: HttpAnswer) -> Found | PullFailure:
+    def read(self, access: PullAccess, place: Place, answer: HttpAnswer) -> PullPage | PullFailure:
         data = _data_of(answer)
         if not isinstance(data, _Data):
             return data
@@ -165,7 +165,7 @@ class TikTokAds:
         return Token(data.access_token) if data.access_token else Failed("token_refused")
 
 
-def _get(access: Access, name: str, query: dict[str, str]) -> HttpRequest:
+def _get(access: PullAccess, name: str, query: dict[str, str]) -> HttpRequest:
     headers = {"Access-Token": access.access_token, "Accept": "application/json"}
     return HttpRequest("GET", f"{access.base_url}{_API}/{name}/?{urlencode(query)}", headers, b"")
 
@@ -202,7 +202,7 @@ def _without_code(answer: HttpAnswer) -> PullFailure:
     return Failed("token_refused" if answer.status in (401, 403) else f"http_{answer.status}")
 
 
-def _facts(access: Access, data: _Data) -> AccountFacts | Failed:
+def _facts(access: PullAccess, data: _Data) -> AccountFacts | Failed:
     for row in data.rows:
         if str(row.get("advertiser_id", "")) == access.external_id:
             zone = known_zone(row.get("timezone") or row.get("display_timezone"))
@@ -219,11 +219,11 @@ def _next_page(place: Place, data: _Data) -> str | NotNow:
     return str(page_number + 1) if page_number < last else ""
 
 
-def _status(row: dict[str, Any]) -> NodeStatus:
+def _status(row: dict[str, Any]) -> OutsideStatus:
     status = str(row.get("secondary_status", ""))
     if status.endswith("_DELETE") or row.get("operation_status") == "DELETE":
-        return NodeStatus.DELETED
-    return NodeStatus.PAUSED if row.get("operation_status") == "DISABLE" else NodeStatus.ACTIVE
+        return OutsideStatus.DELETED
+    return OutsideStatus.PAUSED if row.get("operation_status") == "DISABLE" else OutsideStatus.ACTIVE
 
 
 def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:

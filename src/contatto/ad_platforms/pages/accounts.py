@@ -14,7 +14,7 @@ from contatto.accounts.rules import may, require
 from contatto.ad_platforms.actions import accounts as actions
 from contatto.ad_platforms.actions.accounts import (
     NewOutsideAccount,
-    Visitor,
+    OutsideVisitor,
     authorize_url,
     list_own_apps,
     load_outside_account,
@@ -122,7 +122,7 @@ MOST_SHOWN: Final = 500
 """Ads that the page of an account lists; the report has all of them."""
 
 
-class AccountForm(BaseModel):
+class OutsideAccountForm(BaseModel):
     """Form that connects an account; without a token its owner gives consent later."""
 
     platform: AdPlatform
@@ -140,7 +140,7 @@ async def show_ad_platforms(request: Request, caller: PageCaller) -> HTMLRespons
 
 @router.post("")
 async def post_ad_account(
-    request: Request, caller: FormCaller, form: Annotated[AccountForm, Form()]
+    request: Request, caller: FormCaller, form: Annotated[OutsideAccountForm, Form()]
 ) -> Response:
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
@@ -234,9 +234,9 @@ async def post_disconnect(request: Request, caller: FormCaller, outside_id: str)
 
 
 async def _render_list(
-    request: Request, caller: Caller, refused: Refused | None = None, typed: AccountForm | None = None
+    request: Request, caller: Caller, refused: Refused | None = None, typed: OutsideAccountForm | None = None
 ) -> HTMLResponse:
-    """The page; after a refusal, with what was typed (never a token) and what is wrong with it."""
+    """Render the list; after a refusal with the error and the entries, but no token."""
     context = context_of(request)
     rows = await context.db.read(lambda tx: list_account_rows(tx, caller.business_id))
     values = {
@@ -256,7 +256,7 @@ async def _render_list(
 async def render_account(
     request: Request, caller: Caller, account_id: str, refused: Refused | None = None
 ) -> HTMLResponse:
-    """The page of one account; after a refusal, with what was wrong."""
+    """Render the page of an account; after a refusal with the error."""
     context = context_of(request)
     can_manage = may(caller, Permission.ADMINISTER)
 
@@ -282,7 +282,7 @@ async def render_account(
 
 
 def _ways(request: Request, tx: Tx, caller: Caller, account: OutsideAccount) -> list[dict[str, str]]:
-    """By which apps the owner may let us in: the address that asks them, where the platform has one."""
+    """Return the apps by which the owner may grant access, with the platform's page, if any."""
     context = context_of(request)
     is_own = account.base_url == CONNECTORS[account.platform].base_url
     when = int(context.clock.now().timestamp()), context.settings.base_url
@@ -294,8 +294,8 @@ def _ways(request: Request, tx: Tx, caller: Caller, account: OutsideAccount) -> 
     return [{"app_id": app.app_id, "href": href(app.app_id)} for app in list_own_apps(tx, account)]
 
 
-def visitor_of(request: Request, caller: Caller) -> Visitor:
-    return Visitor(caller.subject_id, hash_secret(session_token(request)))
+def visitor_of(request: Request, caller: Caller) -> OutsideVisitor:
+    return OutsideVisitor(caller.subject_id, hash_secret(session_token(request)))
 
 
 @router.post("/return")

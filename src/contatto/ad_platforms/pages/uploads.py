@@ -37,7 +37,7 @@ TEXT_LIMIT: Final = 900_000
 
 
 class UploadForm(BaseModel):
-    """A file as text, and whose figures it holds."""
+    """A file as text, and its account."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -89,7 +89,7 @@ async def post_upload_preview(
 
 @router.post("/start")
 async def post_upload(request: Request, caller: FormCaller, sent: Annotated[UploadForm, Form()]) -> Response:
-    """Keep the figures of a file, and say again what was left out of it."""
+    """Save the figures of a file, and show again its rejected rows."""
     require(caller, Permission.WRITE_ADS)
 
     db, upload = context_of(request).db, sent.upload

@@ -42,7 +42,7 @@ STOPS: Final[Mapping[str, str]] = {
     "token_refused": N_("The platform no longer accepts the access token"),
     "too_fast": N_("The platform's rate limit is reached"),
 }
-"""Why a pull waits or has stopped, in words for people."""
+"""Reasons why a pull waits or stopped, as sentences."""
 _ORDER: Final = tuple(Part)
 
 
@@ -50,9 +50,8 @@ _ORDER: Final = tuple(Part)
 class Walk:
     """Position of a pull, stored sealed between its steps.
 
-    ``mark`` tells what this pull has seen from what was there before, ``left_out`` counts what it could not
-    read. ``anchor``, ``steps`` and ``reach`` find a circle among the cursors. ``code`` is what has to be
-    changed into a token first.
+    ``mark`` distinguishes rows of this pull from older ones, ``left_out`` counts unreadable rows. ``anchor``,
+    ``steps`` and ``reach`` find a cycle among the cursors. ``code`` has to be exchanged for a token first.
 
     Source: R. P. Brent, "An improved Monte Carlo factorization algorithm", BIT 20 (1980): finding cycles.
     """
@@ -89,7 +88,7 @@ def write_walk(walk: Walk) -> str:
 
 
 def follow_cursor(walk: Walk, cursor: str) -> Walk | None:
-    """The next page of a part; None where its cursor was there before, so that it would never end."""
+    """Return the next page of a part; None for a repeated cursor, which would never end."""
     if cursor in (walk.cursor, walk.anchor):
         return None
     if walk.steps + 1 < walk.reach:
@@ -97,14 +96,14 @@ def follow_cursor(walk: Walk, cursor: str) -> Walk | None:
     return replace(walk, cursor=cursor, anchor=cursor, steps=0, reach=2 * walk.reach)
 
 
-def next_part(walk: Walk, account: OutsideAccount, now: datetime) -> Walk | None:
-    """The part after one that is read to its end; None when all is read."""
+def next_part(walk: Walk, account: OutsideAccount, at: datetime) -> Walk | None:
+    """Return the part after a finished one; None at the end of the pull."""
     fresh = replace(walk, cursor="", anchor="", steps=0, reach=1)
     if walk.part is not Part.SPEND:
         part = _ORDER[_ORDER.index(walk.part) + 1]
         if part is not Part.SPEND:
             return replace(fresh, part=part)
-        today = now.astimezone(ZoneInfo(account.timezone or "UTC")).date()
+        today = at.astimezone(ZoneInfo(account.timezone or "UTC")).date()
         first = first_day(account, today)
         return _chunk(replace(fresh, part=part, through=today.isoformat()), first)
     if walk.last >= walk.through:
@@ -143,7 +142,7 @@ def platform_number(value: object) -> int | None:
 
 
 def platform_day(value: object) -> str | None:
-    """The day of ``YYYY-MM-DD`` or of ``YYYY-MM-DD HH:MM:SS``."""
+    """Return the day of ``YYYY-MM-DD`` or of ``YYYY-MM-DD HH:MM:SS``."""
     text = value.strip()[:10] if isinstance(value, str) else ""
     try:
         return date.fromisoformat(text).isoformat() if len(text) == 10 else None
@@ -152,7 +151,7 @@ def platform_day(value: object) -> str | None:
 
 
 def platform_micros(value: object) -> int | None:
-    """An amount in units of the currency as micros; None for what is none."""
+    """Return an amount in units of the currency as micros; None for another value."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
@@ -162,7 +161,7 @@ def platform_micros(value: object) -> int | None:
 
 
 def platform_count(sent_value: object) -> int | None:
-    """A count, which may come as text, with a fraction of zeros at most."""
+    """Return a count, which may be text and have a fraction of zeros."""
     if isinstance(sent_value, bool) or not isinstance(sent_value, str | int | float):
         return None
     try:
@@ -173,7 +172,7 @@ def platform_count(sent_value: object) -> int | None:
 
 
 def known_zone(value: object) -> str:
-    """An IANA time zone; UTC for a name that is none."""
+    """Return an IANA time zone; UTC for another name."""
     return value if isinstance(value, str) and value in available_timezones() else "UTC"
 
 
@@ -188,11 +187,11 @@ def short_name(value: object) -> str:
 
 
 class KnownAds:
-    """Ads elsewhere by the numbers that their platforms give them.
+    """Mirrored ads by their numbers on the platforms.
 
     Args:
-        ads: those that are known.
-        external_ids: the platforms' ids of their accounts, by our ids of these.
+        ads: the mirrored ads.
+        external_ids: the platforms' ids of their accounts, by our ids.
     """
 
     def __init__(self, ads: Iterable[MeasuredAd], external_ids: Mapping[str, str]) -> None:
@@ -202,25 +201,25 @@ class KnownAds:
             self._ads[ad.ad_number].append(ad)
 
     def find(self, platform: AdPlatform | None, ad_number: int, advertiser: str) -> MeasuredAd | None:
-        """The ad of a number; None where there is none, or several and nobody told of which account.
+        """Return the one ad with this number; None for several.
 
-        ``advertiser`` is the platform's id of the ad's account, empty where it was not told.
+        ``advertiser`` is the platform's id of the ad's account, if known.
         """
-        fitting = self._of(platform, ad_number)
+        matches = self._list_ads(platform, ad_number)
         if advertiser:
-            fitting = [ad for ad in fitting if self._external_ids.get(ad.ad_account_id) == advertiser]
-        return fitting[0] if len(fitting) == 1 else None
+            matches = [ad for ad in matches if self._external_ids.get(ad.ad_account_id) == advertiser]
+        return matches[0] if len(matches) == 1 else None
 
     def is_ambiguous(self, platform: AdPlatform | None, ad_number: int) -> bool:
         """Report whether several accounts of a platform have an ad with this number."""
-        return len(self._of(platform, ad_number)) > 1
+        return len(self._list_ads(platform, ad_number)) > 1
 
-    def _of(self, platform: AdPlatform | None, ad_number: int) -> list[MeasuredAd]:
+    def _list_ads(self, platform: AdPlatform | None, ad_number: int) -> list[MeasuredAd]:
         return [ad for ad in self._ads.get(ad_number, ()) if ad.platform == platform]
 
 
 def outside_id(name_id: NameId, account: OutsideAccount, kind: str, number: int) -> str:
-    """Our id of what an account calls by a number: numbers of two accounts may be the same."""
+    """Return our id of a number of an account, as two accounts may have the same number."""
     return name_id(account.id, f"{kind}:{number}")
 
 

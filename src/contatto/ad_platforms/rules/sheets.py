@@ -132,8 +132,8 @@ _BRACKETS: Final = re.compile(r"\s*[(（][^)）]*[)）]\s*")
 
 
 @dataclass(frozen=True, slots=True)
-class AdRow:
-    """A row that was read: the ad with all above it, and what it cost on a day.
+class SheetRow:
+    """A row of a file: an ad with its campaign, and its cost of a day.
 
     Numbers are 0 where the file does not have them.
     """
@@ -159,7 +159,7 @@ class LeftOut:
 class AdSheet:
     """A file that was read: each row is among the rows, or among those left out."""
 
-    rows: tuple[AdRow, ...]
+    rows: tuple[SheetRow, ...]
     left_out: tuple[LeftOut, ...]
 
     @property
@@ -184,10 +184,10 @@ def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
 
     Args:
         text: the file.
-        names: ads that are known by names that only one of them has, for rows without an ad's id.
+        names: ads by unique name, for rows without an ad's id.
 
     Raises:
-        Refused: INVALID, when there is no head with what is needed, no row, or too many rows or columns.
+        Refused: INVALID, without the required columns or a row, or with too many rows or columns.
     """
     table = _table(text)
     columns = [_column(cell) for cell in table[0]] if table else []
@@ -209,7 +209,7 @@ def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
 
 
 def _table(text: str) -> list[tuple[str, ...]]:
-    """The rows of a text, from the head on: exports may have lines of their own above it."""
+    """Return the rows of a text from the head on, as exports may have other lines above it."""
     plain = text.removeprefix("\ufeff").replace("\0", "")
     lines = plain.splitlines()
     first = next((line for line in lines[:20] if _knows(line)), lines[0] if lines else "")
@@ -244,7 +244,7 @@ def _read_rows(
     named = {known_currency(cells.get(Column.CURRENCY, "")) for cells in parted} | {currency}
     amounts = [cells.get(Column.SPEND, "").strip().removeprefix("'") for cells in parted]
     mark = decimal_mark(amounts, has_decimals=all(map(decimal_places, named)))
-    rows_by_key: dict[tuple[int, str], AdRow] = {}
+    rows_by_key: dict[tuple[int, str], SheetRow] = {}
     left_out: list[LeftOut] = []
     seen_rows: set[tuple[str, ...]] = set()
     for number, cells in enumerate(table, 1):
@@ -262,13 +262,13 @@ def _read_rows(
 
 
 def _by_column(columns: Sequence[Column | None], cells: Sequence[str]) -> dict[Column | None, str]:
-    """Cells by what they hold; of two columns that hold the same, the first counts."""
+    """Return cells by column; of two equal columns the first counts."""
     pairs = list(zip(columns, cells, strict=False))
     return dict(reversed(pairs))
 
 
-def _added(one: AdRow, second: AdRow) -> AdRow:
-    """Two parts of an ad's day, such as those of two placements, as one."""
+def _added(one: SheetRow, second: SheetRow) -> SheetRow:
+    """Add two parts of an ad's day, such as those of two placements."""
     day = AdDay(
         one.day.ad_number,
         one.day.day,
@@ -281,7 +281,7 @@ def _added(one: AdRow, second: AdRow) -> AdRow:
 
 def _read_row(
     cells: Mapping[Column | None, str], of_file: tuple[str, str], names: Mapping[str, int]
-) -> AdRow:
+) -> SheetRow:
     currency, mark = of_file
     texts = {column: cell.strip().removeprefix("'") for column, cell in cells.items() if column}
     ad_name = short_name(texts.get(Column.AD_NAME, ""))
@@ -289,7 +289,7 @@ def _read_row(
     spend = _amount(texts.get(Column.SPEND, ""), mark)
     number = _ad_number(texts.get(Column.AD_ID, ""), ad_name, names)
     impressions, clicks = (_count(texts.get(column, "")) for column in (Column.IMPRESSIONS, Column.CLICKS))
-    return AdRow(
+    return SheetRow(
         AdDay(number, day, spend, impressions, clicks),
         known_currency(texts.get(Column.CURRENCY, "")) or currency,
         ad_name,
@@ -301,7 +301,7 @@ def _read_row(
 
 
 def _number(text: str) -> int | None:
-    """An id; exports guard it with letters such as ``ag:`` against spreadsheets."""
+    """Read an id, which exports protect from spreadsheets by a prefix such as ``ag:``."""
     return platform_number(text.rpartition(":")[2].strip())
 
 
@@ -337,7 +337,7 @@ def _day(text: str) -> str:
 
 
 def _amount(text: str, mark: str) -> int:
-    """An amount in micros; ``mark`` is what parts decimals in this file, empty where nothing tells."""
+    """Read an amount in micros; ``mark`` is the decimal mark of the file, empty if unclear."""
     digits = _digits_of(text)
     if digits is None:
         raise _Unreadable("This is no amount")
@@ -365,16 +365,16 @@ def _count(text: str) -> int:
 
 
 _TWO_WAYS: Final = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
-"""A thousand or a fraction: both are written so."""
+"""Amounts that may be a thousand or a fraction."""
 _GROUPED: Final = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 NO_DECIMALS: Final = "none"
-"""What parts decimals where the currency has none."""
+"""Decimal mark of a currency without decimals."""
 _PLAIN: Final = re.compile(r"\d+(?:\.\d+)?")
 _NOT_DIGITS: Final = re.compile(r"[\s\u00a0\u202f'’]|[A-Z]{3}|[^\w.,\-]")
 
 
 def _digits_of(text: str) -> str | None:
-    """The digits and marks of a number, without its currency; "0" for nothing, None for what is none."""
+    """Return digits and marks of a number, without its currency; "0" for no digits, None for other text."""
     digits = _NOT_DIGITS.sub("", text)
     if not digits.strip("-"):
         return None if text.strip("-–— ") else "0"
@@ -405,7 +405,7 @@ def _mark_in(digits: str) -> str:
 
 
 def table_text(rows: Iterable[Sequence[str]]) -> str:
-    """Rows of a workbook as CSV."""
+    """Return rows of a workbook as CSV."""
     written = io.StringIO()
     csv.writer(written).writerows(rows)
     return written.getvalue()

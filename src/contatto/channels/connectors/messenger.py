@@ -104,7 +104,7 @@ class _MetaMessaging(meta.MetaApp):
         self._object = body_object
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
-        """One delivery for each messaging event; a mark of several delivered messages becomes several."""
+        """Split into one delivery per messaging event, and per message of a delivery mark."""
         try:
             body = _bodies.decode(raw)
             return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if self._is_ours(body) else (raw,)
@@ -148,7 +148,7 @@ class _MetaMessaging(meta.MetaApp):
             return NotTaken("unreadable_answer")
 
     def _event_of(self, raw: bytes) -> tuple[str, _Event] | None:
-        """The account and the one event of a delivery; None for anything else."""
+        """Return the account and the one event of a delivery; None for another body."""
         try:
             body = _bodies.decode(raw)
         except JSON_ERRORS:
@@ -160,7 +160,7 @@ class _MetaMessaging(meta.MetaApp):
         return body.object == self._object
 
     def _fault_of(self, raw: bytes) -> str:
-        """Why a delivery is not one event."""
+        """Return the reason why a delivery is not one event."""
         try:
             body = _bodies.decode(raw)
         except JSON_ERRORS:
@@ -170,14 +170,14 @@ class _MetaMessaging(meta.MetaApp):
 
 
 class Messenger(_MetaMessaging):
-    """The connector of pages on Facebook."""
+    """Connector of pages on Facebook."""
 
     def __init__(self) -> None:
         super().__init__(Platform.MESSENGER, "page", 2_000)
 
 
 class Instagram(_MetaMessaging):
-    """The connector of professional accounts on Instagram."""
+    """Connector of professional accounts on Instagram."""
 
     def __init__(self) -> None:
         super().__init__(Platform.INSTAGRAM, "instagram", 1_000)
@@ -192,7 +192,7 @@ def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _marks(event: _Event) -> list[dict[str, Any]]:
-    """A mark of several delivered messages as one of each, with nothing else in it; none for other events."""
+    """Split a mark of several delivered messages into one per message; return none for other events."""
     if event.delivery is None or event.message is not None or event.read is not None:
         return []
     mids = event.delivery.mids[: meta.MOST_PIECES + 1]
@@ -229,13 +229,14 @@ def _mark(person: str, watermark: int, at: datetime) -> WasRead:
 
 
 def _opened(event: _Event, person: str, at: datetime) -> Incoming:
-    """A tap: on an ad that leads here, or on a button of an automatic message."""
+    """Read a tap on an ad, or on a button of an automatic message."""
     postback = event.postback
     tap = meta.ad_tap(event.referral or (postback.referral if postback else None))
     if tap is not None:
         return Referred(person, person, "", tap.ad_number, at, tap)
     if postback is not None and postback.mid and postback.title:
-        return _said(postback.mid, person, postback.title, at)
+        text = postback.title  # the button's text is the person's message
+        return Chatted(postback.mid, person, person, "", Sender.CUSTOMER, MessageKind.TEXT, text, at)
     return Unusable("unknown_event")
 
 
@@ -255,8 +256,3 @@ def _message(event: _Event, message: _Message, at: datetime) -> Incoming:
         tap=meta.ad_tap(message.referral or event.referral),
         echo_of=message.metadata[:64] if message.is_echo else "",
     )
-
-
-def _said(message_id: str, person: str, text: str, at: datetime) -> Chatted:
-    """A tap on a button: what it says is what the person said."""
-    return Chatted(message_id, person, person, "", Sender.CUSTOMER, MessageKind.TEXT, text, at)

@@ -23,9 +23,9 @@ from contatto.channels.model import (
     AccountSeen,
     AdTap,
     Label,
-    NotNow,
     NotTaken,
     Outgoing,
+    SendLater,
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
@@ -77,9 +77,9 @@ class MetaApp:
     """Base of Meta's connectors: webhook signature and verification."""
 
     def verify_signature(
-        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
+        self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
-        """Check the signature; there is no signed time, so a repeat is told by its natural key alone.
+        """Check the signature; without a signed time only the natural key reveals a duplicate.
 
         Raises:
             Refused: UNSIGNED.
@@ -89,7 +89,7 @@ class MetaApp:
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
         return answer_challenge(query, verify_token)
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
         return read_account(answer)
 
 
@@ -117,7 +117,7 @@ def check_signature(headers: Mapping[str, str], raw: bytes, secret: str) -> None
 
 
 def sign_body(raw: bytes, secret: str) -> str:
-    """The value of the header for a body, as the platform makes it."""
+    """Return the platform's signature header for a body."""
     return f"sha256={hmac.new(secret.encode(), raw, 'sha256').hexdigest()}"
 
 
@@ -131,7 +131,7 @@ def answer_challenge(query: Mapping[str, str], verify_token: str) -> str | None:
 
 
 def cut_body(raw: bytes, pieces: Iterator[dict[str, Any]]) -> tuple[bytes, ...]:
-    """The deliveries of a body; one with no event, or with too many, stays whole."""
+    """Split a body into deliveries; one without an event, or with too many, stays whole."""
     first_pieces = list(islice(pieces, MOST_PIECES + 1))
     if not 0 < len(first_pieces) <= MOST_PIECES:
         return (raw,)
@@ -139,12 +139,12 @@ def cut_body(raw: bytes, pieces: Iterator[dict[str, Any]]) -> tuple[bytes, ...]:
 
 
 def whole_label(raw: bytes) -> Label:
-    """The label of a body that cannot be read."""
+    """Return the label of an unreadable body."""
     return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
 
 
 def short_key(text: str) -> str:
-    """An id as part of a natural key: as it is when it is short, else its hash."""
+    """Return an id for a natural key: itself if short, else its hash."""
     return text if 0 < len(text) <= 128 else hashed(text)
 
 
@@ -154,7 +154,7 @@ def hashed(text: str) -> str:
 
 
 def ad_tap(referral: Referral | None) -> AdTap | None:
-    """The ad of a referral; None when it came from something else, such as a link or a post."""
+    """Return the ad of a referral; None for another source, such as a link or a post."""
     if referral is None or not (referral.source_type == "ad" or referral.source == "ADS"):
         return None
     number = referral.source_id or str(referral.ad_id)
@@ -167,20 +167,20 @@ def ad_tap(referral: Referral | None) -> AdTap | None:
 
 
 def message_request(out: Outgoing, body: dict[str, Any]) -> HttpRequest:
-    """The request that sends a message of an account."""
+    """Return the request that sends a message of an account."""
     headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
     url = f"{out.base_url}/{VERSION}/{quote(out.account, safe='')}/messages"
     return HttpRequest("POST", url, headers, msgspec.json.encode(body))
 
 
 def account_request(access: AccountAccess, fields: str) -> HttpRequest:
-    """The request that reads these fields of an account."""
+    """Return the request that reads these fields of an account."""
     headers = {"Authorization": f"Bearer {access.access_token}"}
     url = f"{access.base_url}/{VERSION}/{quote(access.account, safe='')}?fields={fields}"
     return HttpRequest("GET", url, headers, b"")
 
 
-def read_account(answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
+def read_account(answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
     """Read the name of an account, or the reason for its absence."""
     if answer.status != 200:
         return problem(answer)
@@ -193,7 +193,7 @@ def read_account(answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
     )
 
 
-def problem(answer: HttpAnswer) -> NotNow | NotTaken:
+def problem(answer: HttpAnswer) -> SendLater | NotTaken:
     """Interpret an answer other than 200."""
     try:
         error = _answers.decode(answer.body).error or _Error()
@@ -201,9 +201,9 @@ def problem(answer: HttpAnswer) -> NotNow | NotTaken:
         error = _Error()
     for reason, codes in (("too_fast", _TOO_FAST), ("platform_away", _AWAY)):
         if error.code in codes:
-            return NotNow(reason, retry_after_s(answer))
+            return SendLater(reason, retry_after_s(answer))
     if answer.status == 429 or answer.status >= 500:
-        return NotNow(f"http_{answer.status}", retry_after_s(answer))
+        return SendLater(f"http_{answer.status}", retry_after_s(answer))
     error_codes = {error.code, error.error_subcode}
     if error_codes & _WINDOW:
         return NotTaken("window_closed")

@@ -26,13 +26,13 @@ from contatto.channels.model import (
     Incoming,
     Label,
     MessageKind,
-    NotNow,
     NotTaken,
     Outgoing,
     Platform,
     Referred,
     ReplyWindow,
     Sender,
+    SendLater,
     SendOutcome,
     Sent,
     Unusable,
@@ -134,13 +134,13 @@ _contents: Final = msgspec.json.Decoder(_Content)
 
 
 class TikTok:
-    """The connector; it keeps no state."""
+    """Connector of TikTok Business Messaging."""
 
     platform = Platform.TIKTOK
     dialect = Dialect("https://business-api.tiktok.com", text_limit=6_000, window=ReplyWindow(48, 10))
 
     def verify_signature(
-        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
+        self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
         """Check ``TikTok-Signature``.
 
@@ -156,7 +156,7 @@ class TikTok:
             raise Refused(errors.UNSIGNED)
         if not hmac.compare_digest(signature.encode(), _signature(raw, secret, int(signed_at)).encode()):
             raise Refused(errors.UNSIGNED)
-        if abs(now.timestamp() - int(signed_at)) > tolerance_s:
+        if abs(at.timestamp() - int(signed_at)) > tolerance_s:
             raise Refused(errors.STALE)
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
@@ -211,7 +211,7 @@ class TikTok:
         url = f"{access.base_url}/open_api/v1.3/business/get/?{query}"
         return HttpRequest("GET", url, {"Access-Token": access.access_token}, b"")
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
         outcome = self.outcome(answer)
         if not isinstance(outcome, Sent):
             return outcome
@@ -223,7 +223,7 @@ class TikTok:
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         if answer.status == 429 or answer.status >= 500:
-            return NotNow(f"http_{answer.status}", retry_after_s(answer))
+            return SendLater(f"http_{answer.status}", retry_after_s(answer))
         try:
             content = _answers.decode(answer.body)
         except JSON_ERRORS:
@@ -231,14 +231,14 @@ class TikTok:
         if content.code == 0 and answer.status == 200:
             return Sent(content.data.message.message_id if content.data and content.data.message else "")
         if content.code in _NOT_NOW:
-            return NotNow(_NOT_NOW[content.code], retry_after_s(answer))
+            return SendLater(_NOT_NOW[content.code], retry_after_s(answer))
         if answer.status in (401, 403) or content.code in _TOKEN_REFUSED:
             return NotTaken(LOST_ACCESS)
         return NotTaken(f"platform_{content.code}"[:64])
 
 
 def sign_body(raw: bytes, secret: str, signed_at: int) -> str:
-    """The value of the ``TikTok-Signature`` header for a body, as the platform makes it."""
+    """Return the platform's ``TikTok-Signature`` header for a body."""
     return f"t={signed_at},s={_signature(raw, secret, signed_at)}"
 
 

@@ -1,4 +1,4 @@
-"""Our own chat page: deliveries that the chat's API wrote down itself, so there is no signature to check."""
+"""Our own chat page, with deliveries of its API, which need no signature."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from contatto.channels.model import (
     Incoming,
     Label,
     MessageKind,
-    NotNow,
     NotTaken,
     Outgoing,
     Platform,
     Sender,
+    SendLater,
     SendOutcome,
     Unusable,
 )
@@ -34,7 +34,7 @@ _LATEST_US: Final = 4_102_444_800_000_000
 
 
 class WebchatDelivery(msgspec.Struct):
-    """A message as the chat page's API hands it on: ``visitor`` verified, ``photo`` kept, ``ts`` in µs."""
+    """A message of the chat page's API: ``visitor`` verified, ``photo`` stored, ``ts`` in µs."""
 
     account_id: str
     visitor: str
@@ -48,15 +48,15 @@ _deliveries: Final = msgspec.json.Decoder(WebchatDelivery)
 
 
 class Webchat:
-    """The connector; it keeps no state."""
+    """Connector of our own chat page."""
 
     platform = Platform.WEBCHAT
     dialect = Dialect(base_url="", text_limit=6_000, takes_photos=True)
 
     def verify_signature(
-        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
+        self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
-        """Refuse: nobody may post this dialect from outside.
+        """Refuse the body, as this dialect has no webhook.
 
         Raises:
             Refused: UNSIGNED.
@@ -96,15 +96,15 @@ class Webchat:
         )
 
     def reply(self, out: Outgoing) -> HttpRequest:
-        """The chat page reads what is stored, so there is nowhere to send to."""
+        """Refuse, as the chat page reads replies from the database."""
         return HttpRequest("POST", out.base_url, {}, b"")
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         return NotTaken("cannot_send")
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
-        """There is no platform to ask."""
+        """Refuse, as the chat page has no platform."""
         return HttpRequest("GET", access.base_url, {}, b"")
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
         return NotTaken("cannot_send")

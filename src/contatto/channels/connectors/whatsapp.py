@@ -112,13 +112,13 @@ _PROGRESS: Final = {
 
 
 class WhatsApp(meta.MetaApp):
-    """The connector; it keeps no state."""
+    """Connector of the WhatsApp Business Platform."""
 
     platform = Platform.WHATSAPP
     dialect = Dialect(meta.GRAPH, text_limit=4_096, window=ReplyWindow(24, None), ids_are_contacts=True)
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
-        """One delivery for each message and each status, with no more of the rest than it needs."""
+        """Split into one delivery per message and status, with only the parts that it needs."""
         try:
             body = _bodies.decode(raw)
             return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if _is_ours(body) else (raw,)
@@ -172,7 +172,7 @@ def _is_ours(body: _Body) -> bool:
 
 
 def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each message with the name of its sender, each status alone, and what is neither as it came."""
+    """Yield each message with its sender's name, each status, and each other change unchanged."""
     for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
         for change, plain in zip(entry.changes, plain_entry["changes"], strict=True):
             if change.field != "messages":
@@ -192,7 +192,7 @@ def _piece(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shared(account: str, names: Mapping[str, str], sender: str) -> dict[str, Any]:
-    """Shared values of a webhook body: the account, and the sender's name."""
+    """Return the shared values of a webhook body: the account, and the sender's name."""
     shared: dict[str, Any] = {"metadata": {"phone_number_id": account[: meta.SHARED_LIMIT]}}
     if sender and sender in names:
         name = names[sender][: meta.SHARED_LIMIT]
@@ -205,7 +205,7 @@ def _names(contacts: list[_Contact]) -> dict[str, str]:
 
 
 def _value_of(raw: bytes) -> _Value | None:
-    """The value of a delivery of one event; None for anything else."""
+    """Return the value of a delivery of one event; None for another body."""
     try:
         body = _bodies.decode(raw)
     except JSON_ERRORS:
@@ -218,7 +218,7 @@ def _value_of(raw: bytes) -> _Value | None:
 
 
 def _fault_of(raw: bytes) -> str:
-    """Why a delivery is not one event."""
+    """Return the reason why a delivery is not one event."""
     try:
         body = _bodies.decode(raw)
     except JSON_ERRORS:

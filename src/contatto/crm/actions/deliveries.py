@@ -44,7 +44,7 @@ from contatto.crm.rules.mapping import (
     ANSWER,
     OWNER,
     STATUS,
-    LeadSnapshot,
+    LeadTexts,
     map_lead,
     name_values,
     status_of_word,
@@ -393,7 +393,7 @@ def find_kind_request(tx: Tx, target: Target, kind: str) -> OutboundRequest | No
     return requests[0] if requests else None
 
 
-def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadSnapshot:
+def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
     """Read a lead as the texts that mappings use."""
     business_id = lead.business_id
     values = name_values(lead.name)
@@ -423,7 +423,7 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadSnapshot:
     }
     answers = tx.ports[CrmPorts].answers(tx, business_id, lead.id)
     values |= {f"{ANSWER}{label}": text for label, text in answers.items()}
-    return LeadSnapshot(lead.id, values, lead.updated_at, wrong_values)
+    return LeadTexts(lead.id, values, lead.updated_at, wrong_values)
 
 
 def payload_of(

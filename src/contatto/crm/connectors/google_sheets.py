@@ -15,7 +15,7 @@ from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
     JsonApi,
-    UnreadableAnswer,
+    UnreadableReply,
     as_dict,
     as_text,
     bearer,
@@ -58,7 +58,7 @@ def _cells(body: Any) -> list[str]:
     """Return the first line of a range, as texts."""
     answer = as_dict(body)
     if "range" not in answer:
-        raise UnreadableAnswer
+        raise UnreadableReply
     lines = answer.get("values") or [[]]
     line = lines[0] if isinstance(lines, list) and lines else []
     return [as_text(cell) for cell in line] if isinstance(line, list) else []

@@ -165,7 +165,7 @@ UNCLEAR: Final = crm.RetryLater(UNREADABLE_ANSWER)
 _NO_DIGIT: Final = re.compile(r"[^0-9]")
 
 
-class UnreadableAnswer(ValueError):
+class UnreadableReply(ValueError):
     """An answer of another shape than the CRM documents."""
 
 
@@ -203,7 +203,7 @@ class JsonApi:
         error = self.read_error(link, operation, answer, body, memory) or plain_reply(answer)
         try:
             return error or reader(link, operation, body, memory)
-        except UnreadableAnswer:
+        except UnreadableReply:
             return UNCLEAR
 
     def is_open(self, link: crm.CrmLink) -> bool:
@@ -241,7 +241,7 @@ def rows_of(body: Any, name: str) -> list[dict[str, Any]]:
     """
     rows = as_dict(body).get(name)
     if not isinstance(rows, list):
-        raise UnreadableAnswer
+        raise UnreadableReply
     return as_dicts(rows)
 
 

@@ -15,7 +15,7 @@ from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
     JsonApi,
-    UnreadableAnswer,
+    UnreadableReply,
     as_dict,
     as_dicts,
     as_pairs,
@@ -139,7 +139,7 @@ def _rows(body: Any) -> list[dict[str, Any]]:
 def _created_id(body: Any) -> str:
     result = as_dict(body).get("result")
     if not isinstance(result, list) or not result or not isinstance(result[0], int):
-        raise UnreadableAnswer
+        raise UnreadableReply
     return str(result[0])
 
 

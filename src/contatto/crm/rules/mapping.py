@@ -54,7 +54,7 @@ PLAIN_SOURCES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class LeadSnapshot:
+class LeadTexts:
     """Texts of a lead at a moment, by the names of ``PLAIN_SOURCES`` and answers.
 
     ``wrong`` has the contact values that members marked wrong, by their sources.
@@ -94,7 +94,7 @@ def name_values(name: str) -> dict[str, str]:
 def map_lead(
     target: Target,
     traits: ConnectorTraits,
-    snapshot: LeadSnapshot,
+    snapshot: LeadTexts,
     revision: int,
     without: Collection[str] = (),
 ) -> Payload:
@@ -145,7 +145,7 @@ def map_lead(
 
 
 def _stand_ins(
-    target: Target, traits: ConnectorTraits, snapshot: LeadSnapshot, filled: Collection[str]
+    target: Target, traits: ConnectorTraits, snapshot: LeadTexts, filled: Collection[str]
 ) -> dict[str, str]:
     """Return a contact detail for each required field of the name, as many persons never write theirs.
 

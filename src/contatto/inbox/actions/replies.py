@@ -18,12 +18,12 @@ from contatto.channels.model import (
     ChannelLost,
     Chatted,
     MessageKind,
-    NotNow,
     NotTaken,
     Outgoing,
     Platform,
     Progressed,
     Sender,
+    SendLater,
     SendProgress,
 )
 from contatto.channels.registry import CONNECTORS
@@ -310,7 +310,7 @@ def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
     outcome = CONNECTORS[account.platform].outcome(answer)
     if isinstance(outcome, NotTaken):
         return Failed(outcome.reason)
-    if isinstance(outcome, NotNow):
+    if isinstance(outcome, SendLater):
         return outbound.NotNow(outcome.reason, outcome.after_s)
     if outcome.message_id:
         messages.record_external_ref(tx, send, message_id_of(account, outcome.message_id))

@@ -8,7 +8,7 @@ from typing import Final
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ad_platforms.actions.pulling import find_known_ads
-from contatto.ad_platforms.model import AdPlatform, NodeLevel, NodeStatus, OutsideAccount
+from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideStatus
 from contatto.ad_platforms.registry import AD_PLATFORMS
 from contatto.ad_platforms.store import list_account_ads, list_ad_sums, list_nodes, list_outside_accounts
 from contatto.ads.actions.publishing import load_outline
@@ -309,7 +309,7 @@ def _report_outside(tx: Tx, account: OutsideAccount, query: AdSourceQuery) -> Re
         if (paid := sums.get(ad.ad_number))
     ]
     nodes = list_nodes(tx, account, NodeLevel.AD)
-    live = {node.number for node in nodes if node.status is not NodeStatus.DELETED}
+    live = {node.number for node in nodes if node.status is not OutsideStatus.DELETED}
     ads_by_key: defaultdict[str, list[MeasuredAd]] = defaultdict(list)
     owners: dict[str, str] = {}
     for ad in ads:
