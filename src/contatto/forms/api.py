@@ -374,7 +374,15 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody
         account = load_advertiser(tx, caller, body.advertiser_id)
         if body.task_id is not None:
             return _task(tx, account, body.task_id)
-        return _queued(tx, account, body)
+        if (body.page_id is None) == (body.ad_id is None):
+            raise Refused(errors.INVALID, "page_id: send page_id or ad_id, one of them; or task_id to ask.")
+        if body.page_id is not None:
+            version = load_page(tx, account.business_id, body.page_id)
+            return queue_lead_file(tx, account, page_number=version.number)
+        ad = find_measured_ad_by_number(tx, account.business_id, body.ad_id or 0)
+        if ad is None or ad.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND, "ad_id: there is no such ad in this ad account.")
+        return queue_lead_file(tx, account, ad_number=ad.ad_number)
 
     db = context_of(request).db
     asks = body.task_id is not None
@@ -406,18 +414,6 @@ async def download_leads(request: Request, caller: ApiCaller) -> Response:
     task, content = await context_of(request).db.read(work)
     named = {"Content-Disposition": f'attachment; filename="{_file_name(task)}"', "Cache-Control": "no-store"}
     return Response(content, media_type=_MEDIA[task.file_type], headers=named)
-
-
-def _queued(tx: Tx, account: AdAccount, body: LeadTaskBody) -> LeadFile:
-    if (body.page_id is None) == (body.ad_id is None):
-        raise Refused(errors.INVALID, "page_id: send page_id or ad_id, one of them; or task_id to ask.")
-    if body.page_id is not None:
-        version = load_page(tx, account.business_id, body.page_id)
-        return queue_lead_file(tx, account, page_number=version.number)
-    ad = find_measured_ad_by_number(tx, account.business_id, body.ad_id or 0)
-    if ad is None or ad.ad_account_id != account.id:
-        raise Refused(errors.NOT_FOUND, "ad_id: there is no such ad in this ad account.")
-    return queue_lead_file(tx, account, ad_number=ad.ad_number)
 
 
 def _task(tx: Tx, account: AdAccount, number: int) -> LeadFile:

@@ -292,7 +292,11 @@ def list_answers(
     tx: Tx, business_id: str, form_id: str, before: Place | None = None, limit: int = 50
 ) -> list[FormAnswer]:
     """Taken answers of a form, latest first; ``before`` is time and id of the last one that was read."""
-    statement = _answers_between(select(form_answers), business_id, form_id)
+    statement = select(form_answers).where(
+        form_answers.c.business_id == business_id,
+        form_answers.c.form_id == form_id,
+        form_answers.c.verdict == FormVerdict.TAKEN,
+    )
     if before is not None:
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
@@ -340,14 +344,6 @@ def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]
     for row in tx.execute(grouped.group_by(form_answers.c.form_id, form_answers.c.verdict)).mappings():
         counts.setdefault(row["form_id"], {})[row["verdict"]] = row["n"]
     return counts
-
-
-def _answers_between(statement: Select[Any], business_id: str, form_id: str) -> Select[Any]:
-    return statement.where(
-        form_answers.c.business_id == business_id,
-        form_answers.c.form_id == form_id,
-        form_answers.c.verdict == FormVerdict.TAKEN,
-    )
 
 
 def _list_answers(tx: Tx, statement: Select[Any]) -> list[FormAnswer]:

@@ -454,7 +454,9 @@ class _Choice:
 def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> _Choice:
     """The share and number of trees that lose least on parts that were not learned from."""
     linear, grown = np.zeros(len(good)), np.zeros((len(_GROWN), len(good)))
-    part_of = _parts_of(good)
+    lots = np.random.default_rng(0).permutation(len(good))
+    order, part_of = np.lexsort((lots, good)), np.zeros(len(good), np.int64)
+    part_of[order] = np.arange(len(good)) % _PARTS
     for part in range(_PARTS):
         is_held_out = part_of == part
         learned, outcomes = table[~is_held_out], good[~is_held_out]
@@ -470,14 +472,6 @@ def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> _
         for rounds, trees in zip(_GROWN, grown, strict=True)
     )
     return min(tried, key=lambda each: (log_loss(each.log_odds, good), each.share, each.rounds))
-
-
-def _parts_of(good: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """A part for each lead by lot, the good ones and the others shared out alike."""
-    lots = np.random.default_rng(0).permutation(len(good))
-    order, part_of = np.lexsort((lots, good)), np.zeros(len(good), np.int64)
-    part_of[order] = np.arange(len(good)) % _PARTS
-    return part_of
 
 
 def log_loss(log_odds: Floats, good: Floats) -> float:
@@ -544,7 +538,14 @@ def score_round(raw: bytes) -> bytes:
 
 def answer_round(request: ScoringRequest) -> ScoringResult:
     """Run a scoring round on decoded values."""
-    correction = correct_by(_outcomes(request.leads), request.correction)
+    correction = correct_by(
+        [
+            (lead.said, lead.is_good)
+            for lead in request.leads
+            if lead.said is not None and lead.is_good is not None and not lead.is_counted
+        ],
+        request.correction,
+    )
     saved = _load_quality(request.model)
     quality = saved or _learn(request.leads)
     if quality is None:
@@ -560,14 +561,6 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
 def _learned(quality: LeadQuality, outcome_count: int) -> TrainedModel:
     body = quality.to_bytes()
     return TrainedModel(body, outcome_count, quality.share, quality.loss, can_grow_trees(), quality.held)
-
-
-def _outcomes(leads: Sequence[ScoredLead]) -> list[tuple[float, bool]]:
-    return [
-        (lead.said, lead.is_good)
-        for lead in leads
-        if lead.said is not None and lead.is_good is not None and not lead.is_counted
-    ]
 
 
 def _load_quality(model: bytes) -> LeadQuality | None:

@@ -433,7 +433,10 @@ def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroup
     money = changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
     if changes.budget_micros is not None:
         check_least(money.budget_micros, account.currency)
-        _check_spent(tx, account, before, money.budget_micros or 0)
+        if before.budget_mode is BudgetMode.TOTAL:
+            day = local_day(micros(tx.now), account.timezone)
+            spent = tx.ports[SpendPort].list_spent(tx, before.business_id, {before.id}, day)
+            check_not_below_spent(money.budget_micros or 0, spent.get(before.id, Spent()).ever_micros)
     return money
 
 
@@ -447,13 +450,6 @@ def _changed_targeting(
     # a deleted audience may stay in the ad group: it has no members
     audience_numbers = {*_audience_numbers(tx, account), *before.audience_ids, *before.excluded_audience_ids}
     return asdict(check_targeting(targeting, audience_numbers))
-
-
-def _check_spent(tx: Tx, account: AdAccount, before: AdGroup, budget_micros: int) -> None:
-    if before.budget_mode is BudgetMode.TOTAL:
-        day = local_day(micros(tx.now), account.timezone)
-        spent = tx.ports[SpendPort].list_spent(tx, before.business_id, {before.id}, day)
-        check_not_below_spent(budget_micros, spent.get(before.id, Spent()).ever_micros)
 
 
 def _changed_countries(

@@ -193,7 +193,13 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     goal = goal_of(body.optimization_goal, body.promotion_type)
     check_billing(goal, body.billing_event)
     check_event(goal, body.optimization_event)
-    _check_engaged(body)
+    windows = (body.click_attribution_window, body.view_attribution_window)
+    if body.engaged_view_attribution_window is not None and None in windows:
+        raise Refused(
+            errors.INVALID,
+            "engaged_view_attribution_window: it goes with click_attribution_window and "
+            "view_attribution_window; send all three.",
+        )
     ends_at = body.schedule_end_time if body.schedule_type is ScheduleType.START_END else None
     if ends_at is None and body.schedule_type is ScheduleType.START_END:
         raise Refused(errors.INVALID, "schedule_end_time: required with SCHEDULE_START_END.")
@@ -223,16 +229,6 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     )
 
 
-def _check_engaged(body: CreateAdGroup) -> None:
-    windows = (body.click_attribution_window, body.view_attribution_window)
-    if body.engaged_view_attribution_window is not None and None in windows:
-        raise Refused(
-            errors.INVALID,
-            "engaged_view_attribution_window: it goes with click_attribution_window and "
-            "view_attribution_window; send all three.",
-        )
-
-
 @ad_group_router.post("/update/")
 async def update_one_ad_group(
     request: Request, caller: ApiCaller, body: UpdateAdGroup
@@ -254,15 +250,8 @@ def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
     """Change an ad group as the body says, and show it."""
     account = load_advertiser(tx, caller, body.advertiser_id)
     before = find_own_ad_group(tx, account, body.adgroup_id)
-    check_frozen(_frozen(body, before))
-    changed = update_ad_group(tx, account, before.number, _ad_group_changes(body))
-    above = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
-    return show_ad_group(changed, above[changed.campaign_id], account)
-
-
-def _frozen(body: UpdateAdGroup, before: AdGroup) -> dict[str, tuple[object, object]]:
     goal = GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
-    return {
+    frozen = {
         "optimization_goal": (goal, OPTIMIZATION_GOALS[before.goal]),
         "promotion_type": (body.promotion_type, before.promotion_type),
         "billing_event": (body.billing_event, before.billing_event),
@@ -272,6 +261,10 @@ def _frozen(body: UpdateAdGroup, before: AdGroup) -> dict[str, tuple[object, obj
         "engaged_view_attribution_window": (body.engaged_view_attribution_window, before.engaged_window),
         "attribution_event_count": (body.attribution_event_count, before.event_count),
     }
+    check_frozen(frozen)
+    changed = update_ad_group(tx, account, before.number, _ad_group_changes(body))
+    above = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
+    return show_ad_group(changed, above[changed.campaign_id], account)
 
 
 def _ad_group_changes(body: UpdateAdGroup) -> AdGroupChanges:

@@ -176,33 +176,29 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List,
         faults = customers.faults
         if faults and not (sent.leave_out and customers.digests):
             return await _list_form(request, caller, sent, {}, faults)
-        await _make_list(request, caller, sent, customers.digests)
+        db = context_of(request).db
+        blind = partial(actions.blind_digests, db.vault, caller.business_id, customers.digests)
+        prints = await db.run_aside(blind)
+        text = hashlib.sha256(" ".join(customers.digests).encode()).hexdigest()
+        key = IdempotencyKey(caller.business_id, "ads/audiences", sent.once)
+
+        def work(tx: Tx) -> dict[str, str]:
+            account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
+
+            def make() -> dict[str, str]:
+                customer_list = actions.create_customer_list(tx, account, sent.name, sent.kind, prints)
+                return {"custom_audience_id": str(customer_list.number), "id": customer_list.id}
+
+            return answer_once(tx, key, f"{account.number} {sent.name} {text}", dict[str, str], make)
+
+        outcome = await db.write(work)
+        await actions.finish_changes(db, caller.business_id, [outcome["id"]])
     except Refused as refused:
         if refused.code is errors.NO_ADVERTISER:
             raise
         wrong = field_errors(refused, translator_of(request))
         return await _list_form(request, caller, sent, wrong, ())
     return RedirectResponse("/ads/audiences", 303)
-
-
-async def _make_list(request: Request, caller: Caller, sent: _List, digests: tuple[str, ...]) -> None:
-    db = context_of(request).db
-    blind = partial(actions.blind_digests, db.vault, caller.business_id, digests)
-    prints = await db.run_aside(blind)
-    text = hashlib.sha256(" ".join(digests).encode()).hexdigest()
-    key = IdempotencyKey(caller.business_id, "ads/audiences", sent.once)
-
-    def work(tx: Tx) -> dict[str, str]:
-        account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
-
-        def make() -> dict[str, str]:
-            customer_list = actions.create_customer_list(tx, account, sent.name, sent.kind, prints)
-            return {"custom_audience_id": str(customer_list.number), "id": customer_list.id}
-
-        return answer_once(tx, key, f"{account.number} {sent.name} {text}", dict[str, str], make)
-
-    outcome = await db.write(work)
-    await actions.finish_changes(db, caller.business_id, [outcome["id"]])
 
 
 async def _list_form(

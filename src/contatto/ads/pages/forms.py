@@ -449,7 +449,38 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             )
             if not switch.is_on:
                 raise Refused(errors.CAPTURE_IN_REVIEW)
-        ad_group = _make_ad_group(tx, form, campaign, account, words.lang)
+        faults = Faults()
+        faults.read(lambda: check_choice(tx, account.business_id, form.page_id), "")
+        # An unreadable field is among the faults and gets its usual value.
+        usual = NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
+        usual_money = Money(usual.budget_mode, least_budget_micros(account.currency), usual.bid_type, None)
+        money = faults.read(lambda: read_money(form, account.currency, words.lang), usual_money)
+        if money.budget_mode is BudgetMode.INFINITE and campaign.budget_micros is None:
+            says = N_("budget_mode: the campaign has no budget, so this ad group needs one.")
+            faults.note(Refused(errors.INVALID, says))
+        starts_at, ends_at = faults.read(lambda: read_times(form, account.timezone), (None, None))
+        frequency, schedule = faults.read(lambda: read_frequency(form, words.lang), (None, None))
+        click, view = faults.read(lambda: read_windows(form), (None, None))
+        new = replace(
+            usual,
+            goal=faults.read(lambda: read_goal(form), usual.goal),
+            countries=normal_countries(form.countries),
+            channel_account_id=form.channel_account_id or None,
+            budget_mode=money.budget_mode,
+            budget_micros=money.budget_micros,
+            bid_type=money.bid_type,
+            bid_micros=money.bid_micros,
+            pacing=faults.read(lambda: read_pacing(form), usual.pacing),
+            starts_at=starts_at,
+            ends_at=ends_at,
+            click_window=click,
+            view_window=view,
+            page_id=form.page_id,
+            targeting=read_targeting(form),
+            frequency=frequency,
+            frequency_schedule=schedule,
+        )
+        ad_group = faults.finish(lambda: create_ad_group(tx, account.business_id, new))
         drop_draft(tx, owner_of(caller), (NodeKind.AD_GROUP, campaign.number))
         return ad_group
 
@@ -485,52 +516,6 @@ def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAcc
     if account is None:
         raise Refused(errors.NO_ADVERTISER)
     return campaign, account
-
-
-def _make_ad_group(tx: Tx, form: AdGroupForm, campaign: Campaign, account: AdAccount, lang: str) -> AdGroup:
-    """Make the ad group of a form, or tell all that is wrong with it.
-
-    Raises:
-        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
-    """
-    faults = Faults()
-    faults.read(lambda: check_choice(tx, account.business_id, form.page_id), "")
-    new = _new_ad_group(form, campaign, account, lang, faults)
-    return faults.finish(lambda: create_ad_group(tx, account.business_id, new))
-
-
-def _new_ad_group(
-    form: AdGroupForm, campaign: Campaign, account: AdAccount, lang: str, faults: Faults
-) -> NewAdGroup:
-    """The ad group of a form; what cannot be read is among the faults and has its usual value."""
-    usual = NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
-    usual_money = Money(usual.budget_mode, least_budget_micros(account.currency), usual.bid_type, None)
-    money = faults.read(lambda: read_money(form, account.currency, lang), usual_money)
-    if money.budget_mode is BudgetMode.INFINITE and campaign.budget_micros is None:
-        says = N_("budget_mode: the campaign has no budget, so this ad group needs one.")
-        faults.note(Refused(errors.INVALID, says))
-    starts_at, ends_at = faults.read(lambda: read_times(form, account.timezone), (None, None))
-    frequency, schedule = faults.read(lambda: read_frequency(form, lang), (None, None))
-    click, view = faults.read(lambda: read_windows(form), (None, None))
-    return replace(
-        usual,
-        goal=faults.read(lambda: read_goal(form), usual.goal),
-        countries=normal_countries(form.countries),
-        channel_account_id=form.channel_account_id or None,
-        budget_mode=money.budget_mode,
-        budget_micros=money.budget_micros,
-        bid_type=money.bid_type,
-        bid_micros=money.bid_micros,
-        pacing=faults.read(lambda: read_pacing(form), usual.pacing),
-        starts_at=starts_at,
-        ends_at=ends_at,
-        click_window=click,
-        view_window=view,
-        page_id=form.page_id,
-        targeting=read_targeting(form),
-        frequency=frequency,
-        frequency_schedule=schedule,
-    )
 
 
 async def _ad_group_form(request: Request, caller: Caller, number: str, typed: Typed | None) -> HTMLResponse:
@@ -611,7 +596,15 @@ async def _campaign_form(
         return {
             "form": asdict(opened.form),
             "draft": opened.draft,
-            "ad_accounts": [_ad_account(account) for account in ad_accounts],
+            "ad_accounts": [
+                {
+                    "advertiser_id": str(account.number),
+                    "name": account.name,
+                    "country": account.country,
+                    "currency": account.currency,
+                }
+                for account in ad_accounts
+            ],
         }
 
     values = {"caller": caller, "errors": wrong, **await context.db.read(work)}
@@ -621,15 +614,6 @@ async def _campaign_form(
 def _opened[F](tx: Tx, request: Request, caller: Caller, place: Place, form: F, *, is_new: bool) -> Opened[F]:
     """Render the form with the first or the entered values."""
     return open_form(tx, request, caller, place, form) if is_new else Opened(form, draft_view(place))
-
-
-def _ad_account(account: AdAccount) -> dict[str, str]:
-    return {
-        "advertiser_id": str(account.number),
-        "name": account.name,
-        "country": account.country,
-        "currency": account.currency,
-    }
 
 
 @router.get("/ads/ad-groups/{number}/ads/new")

@@ -581,7 +581,8 @@ def read_questions(form: AdForm) -> tuple[tuple[str, str], ...]:
 
 def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupForm:
     """An ad group as its form shows it."""
-    starts_on, starts_time = _typed_start(ad_group.starts_at, account.timezone)
+    local = ad_group.starts_at.astimezone(ZoneInfo(account.timezone))
+    starts_on, starts_time = local.date().isoformat(), f"{local:%H:%M}" if local.time() != time() else ""
     ends_on, ends_time = _typed_end(ad_group.ends_at, account.timezone)
     return AdGroupForm(
         name=ad_group.name,
@@ -603,11 +604,6 @@ def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupF
         countries=ad_group.countries,
         **{name: getattr(ad_group, name) for name in Targeting.__dataclass_fields__},
     )
-
-
-def _typed_start(at: datetime, timezone: str) -> tuple[str, str]:
-    local = at.astimezone(ZoneInfo(timezone))
-    return local.date().isoformat(), f"{local:%H:%M}" if local.time() != time() else ""
 
 
 def _typed_end(at: datetime | None, timezone: str) -> tuple[str, str]:

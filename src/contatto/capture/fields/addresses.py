@@ -78,15 +78,13 @@ def _local_before(text: str, at: int, done: int) -> str:
     if text[start:at].startswith(".") and not text[start:at].startswith(".."):
         return ""  # a name begins with no dot (RFC 5321 4.1.2, Dot-string); an ellipsis is no part of it
     if "&" in local:
-        local = _after_another(local, text[start - 1 : start])
+        before = text[start - 1 : start]
+        first, _, rest = local.partition("&")
+        is_other = (
+            before == "@" or first.lower() in labels() or (first.isdigit() and len(first) >= _LEAST_DIGITS)
+        )
+        local = rest if is_other else local
     return "" if ".." in local or "&&" in local or local.endswith((".", "&")) else local
-
-
-def _after_another(local: str, before: str) -> str:
-    """The name without what an ampersand adds it to: a label, a number, or the end of another `@`."""
-    first, _, rest = local.partition("&")
-    is_other = before == "@" or first.lower() in labels() or (first.isdigit() and len(first) >= _LEAST_DIGITS)
-    return rest if is_other else local
 
 
 def is_cut(text: str, start: int) -> bool:

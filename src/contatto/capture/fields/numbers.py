@@ -446,20 +446,6 @@ def _joint() -> re.Pattern[str]:
     return re.compile(rf"[ \t]*(?:[,/&+\u3001\u060c\uff0c]|{pattern(words('words', 'and'))})?[ \t]*")
 
 
-def _is_glued_before(low: str, start: int) -> bool:
-    """Report whether letters or a sign right before the digits make them part of something else."""
-    plain = low[max(0, start - 26) : start].rstrip()
-    if plain[-1:] == "#":
-        return _cue_word().search(plain[:-1].rstrip()[-8:]) is None
-    letters = _LETTERS_BEFORE.search(plain)
-    return letters is None or _cue_word().search(letters[0]) is None
-
-
-def _is_parted(low: str, start: int) -> bool:
-    """Report whether a sign separates the number from a word, as in "office-03 331 6005" or "b+64 3 …"."""
-    return low[start] in "+(" or not low[start - 1].isalnum()
-
-
 def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool) -> bool:
     """Report whether letters touch the digits, or a unit follows a possible quantity."""
     if UNIT_FIRST in after and (quantity or low[end] not in " \t"):
@@ -483,7 +469,9 @@ def _is_excluded(low: str, run: DigitRun, before: frozenset[int], country: str) 
         return True
     if SUM_LAST not in before and LETTER_LAST not in before:
         return False
-    if _is_parted(low, run.start) and is_written_out(low[run.start : run.end], country):
+    if (low[run.start] in "+(" or not low[run.start - 1].isalnum()) and is_written_out(
+        low[run.start : run.end], country
+    ):
         return False
     return _is_part_of_more(low, run.start, before)
 
@@ -496,7 +484,12 @@ def _is_part_of_more(low: str, start: int, before: frozenset[int]) -> bool:
         return False
     if low[start - 1] in " \t" and LETTER_LAST not in before and "#" not in low[max(0, start - 2) : start]:
         return True
-    return _is_glued_before(low, start)
+    # letters or a sign right before the digits make them part of something else
+    plain = low[max(0, start - 26) : start].rstrip()
+    if plain[-1:] == "#":
+        return _cue_word().search(plain[:-1].rstrip()[-8:]) is None
+    letters = _LETTERS_BEFORE.search(plain)
+    return letters is None or _cue_word().search(letters[0]) is None
 
 
 def _judge_run(text: Folded, run: DigitRun, place: _Place) -> _Verdict:
@@ -517,7 +510,14 @@ def _judge_run(text: Folded, run: DigitRun, place: _Place) -> _Verdict:
         )
     ):
         return _VETO
-    if before.isdisjoint(_CUES) and (is_decimal(text.text[run[0] : run[1]]) or _is_negative(text.text, run)):
+    if before.isdisjoint(_CUES) and (
+        is_decimal(text.text[run[0] : run[1]])
+        or (
+            text.text[run.start - 1 : run.start] == "-"
+            and text.text[run.start - 2 : run.start - 1] in _CLEAR_BORDERS
+            and (text.text[run.start : run.end].isdigit())
+        )
+    ):
         return _VETO
     if before.isdisjoint(_TELLING) and MarkKind.WHATSAPP not in after:
         if MarkKind.LABEL not in after or MarkKind.PHONE in before:
@@ -528,15 +528,6 @@ def _judge_run(text: Folded, run: DigitRun, place: _Place) -> _Verdict:
     marks_after = find_marks(text.low, end, last) if after else []
     around = Surroundings(text.low, start, end, marks_before, marks_after, place.limit, place.country)
     return _judge_by_marks(around)
-
-
-def _is_negative(text: str, run: DigitRun) -> bool:
-    """Report whether a minus without a word stands right before unspaced digits: "-2208960000"."""
-    return (
-        text[run.start - 1 : run.start] == "-"
-        and text[run.start - 2 : run.start - 1] in _CLEAR_BORDERS
-        and (text[run.start : run.end].isdigit())
-    )
 
 
 def _judge_by_marks(around: Surroundings) -> _Verdict:

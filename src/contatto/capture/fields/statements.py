@@ -382,7 +382,12 @@ def _stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str
         first = stop.end()
     between = low[cue.end : word.start()]
     owners = _languages_in("own", low[first : cue.end]) | _languages_in("own", between)
-    owners |= _glued_owner(low[cue.start : cue.end])
+    written = low[cue.start : cue.end]
+    endings = languages("writing", "endings")
+    glued_owner = frozenset().union(
+        *(spoken for ending, spoken in endings.items() if written.endswith(ending))
+    )
+    owners |= glued_owner
     spoken = _statement_languages(owners, low[cue.start : word.start()])
     if not spoken or not _knows_cue(low[cue.start : cue.end], spoken):
         return None
@@ -393,12 +398,6 @@ def _stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str
     ):
         return None
     return word.start(), word.end(), word[0], "handle-stated"
-
-
-def _glued_owner(written: str) -> frozenset[str]:
-    """Return the languages that write the owner onto the platform: "instagramku"."""
-    endings = languages("writing", "endings")
-    return frozenset().union(*(spoken for ending, spoken in endings.items() if written.endswith(ending)))
 
 
 def _statement_languages(owners: frozenset[str], stretch: str) -> frozenset[str]:

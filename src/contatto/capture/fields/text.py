@@ -236,14 +236,11 @@ def _parted(word: str) -> str:
 def _variants(word: str, writing: dict[str, list[str]]) -> Iterator[str]:
     """Return other spellings of a word: without accents, with an ending such as Indonesian "-nya"."""
     if len(word) > 4 and "accents" in writing.get("optional", ()):
-        yield _without_accents(word)
+        parts = unicodedata.normalize("NFD", word.replace("\u0111", "d"))
+        without_accents = "".join(part for part in parts if not unicodedata.combining(part))
+        yield without_accents
     if len(word) > 3:
         yield from (word + ending for ending in writing.get("endings", ()))
-
-
-def _without_accents(word: str) -> str:
-    parts = unicodedata.normalize("NFD", word.replace("\u0111", "d"))
-    return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 def key(word: str, *, spaces: str = "") -> str:

@@ -151,6 +151,15 @@ def show_draft(form: Form, language: str, words: Translator) -> dict[str, Any]:
 
 def _question(content: Content, question: FormQuestion, place: int, words: Translator) -> dict[str, Any]:
     first = content.languages[0]
+    later = [
+        (
+            later_question.key,
+            words.gettext("Jump to “%(question)s”", question=_short(content, later_question, words)),
+        )
+        for later_question in content.questions[place + 1 :]
+    ]
+    skip, refuse = words.gettext("Skip to the end"), words.gettext("End: the offer does not fit")
+    jumps = [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
     return {
         "key": question.key,
         "kind": question.kind.value,
@@ -172,7 +181,7 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
         "options": question.options,
         "show": f"{question.show_if}={question.show_value}" if question.show_if else "",
         "shows": _shows(content, place, words),
-        "jumps": _jumps(content, place, words),
+        "jumps": jumps,
         "hours": question.hours
         and {
             "zone": question.hours.zone,
@@ -211,18 +220,6 @@ def _shows(content: Content, place: int, words: Translator) -> list[tuple[str, s
         if earlier.kind in CHOOSERS
         for option in earlier.options
     ]
-
-
-def _jumps(content: Content, place: int, words: Translator) -> list[tuple[str, str]]:
-    later = [
-        (
-            later_question.key,
-            words.gettext("Jump to “%(question)s”", question=_short(content, later_question, words)),
-        )
-        for later_question in content.questions[place + 1 :]
-    ]
-    skip, refuse = words.gettext("Skip to the end"), words.gettext("End: the offer does not fit")
-    return [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
 
 
 def _short(content: Content, question: FormQuestion, words: Translator) -> str:

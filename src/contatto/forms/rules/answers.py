@@ -603,20 +603,16 @@ def check_submission(
         else:
             answers += [answer] if answer else []
     if not way.refused:
-        problems += _missing_consents(content, sent)
+        problems += [
+            Problem(consent.key, "Please agree to this to send the form.")
+            for consent in content.consents
+            if consent.required and consent.key not in sent.consents
+        ]
     return Checked(tuple(answers), tuple(problems), way.refused)
 
 
 def _unfit(question: FormQuestion, unfit: UnreadableAnswer) -> Problem:
     return Problem(question.key, unfit.says, unfit.num)
-
-
-def _missing_consents(content: Content, sent: Submission) -> list[Problem]:
-    return [
-        Problem(consent.key, "Please agree to this to send the form.")
-        for consent in content.consents
-        if consent.required and consent.key not in sent.consents
-    ]
 
 
 def contacts_of(answers: tuple[QuestionAnswer, ...]) -> tuple[ContactMatch, ...]:

@@ -119,22 +119,19 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
     }
     if language in content.languages:
         words[language] = words.get(language, {}) | typed
+    image = _line(sent, "image", content.image, 64)
+    picture = image if not image or PICTURE_ID.fullmatch(image) else content.image
     return replace(
         content,
         questions=tuple(_edit_question(question, sent, lang) for question in content.questions),
         consents=tuple(_edit_consent(consent, sent) for consent in content.consents),
-        image=_picture(sent, content.image),
-        review=_ticked(sent, "review", current=content.review),
+        image=picture,
+        review="review" in sent if f"{'review'}:sent" in sent else content.review,
         policy_url=_link(sent, "policy_url", content.policy_url),
         end_url=_link(sent, "end_url", content.end_url),
         end_phone=_line(sent, "end_phone", content.end_phone, 40),
         words=words,
     )
-
-
-def _picture(sent: Sent, current: str) -> str:
-    image = _line(sent, "image", current, 64)
-    return image if not image or PICTURE_ID.fullmatch(image) else current
 
 
 def change_content(content: Content, change: str) -> Content:
@@ -316,11 +313,6 @@ def _edit_consent(consent: FormConsent, sent: Sent) -> FormConsent:
     if f"c:{consent.key}:sent" not in sent:
         return consent
     return replace(consent, required=f"c:{consent.key}:required" in sent)
-
-
-def _ticked(sent: Sent, name: str, *, current: bool) -> bool:
-    """Return whether a box is ticked; a hidden field marks that the box was in the form."""
-    return name in sent if f"{name}:sent" in sent else current
 
 
 def _line(sent: Sent, name: str, current: str, most: int) -> str:

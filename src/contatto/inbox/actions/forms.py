@@ -40,7 +40,6 @@ from contatto.inbox.actions.threads import (
 from contatto.inbox.auth import limit_newcomers
 from contatto.inbox.index import Threads
 from contatto.inbox.model import (
-    Conversation,
     Message,
     MessageSent,
 )
@@ -191,7 +190,10 @@ class _FormBatch:
             ad_id=tapped[1].ad_id if tapped else None,
             hidden=_hidden_values(*tapped) if tapped else {},
         )
-        return FilledForm(version, respondent, _in_language_of(version, handed.sent))
+        sent = handed.sent
+        languages = version.content.languages
+        in_language = sent if sent.language in languages else replace(sent, language=languages[0])
+        return FilledForm(version, respondent, in_language)
 
     def _refuse_newcomers(self, outcomes: Sequence[Looked | Refused], most: int) -> dict[str, Refused]:
         """Count new threads against their networks; return the refusals of those above the limit."""
@@ -248,7 +250,25 @@ class _FormBatch:
             # The person stands in the thread: to open it, that is all that needs to be known.
             was_there = WasRead(chat.visitor, chat.visitor, self._tx.now)
             conversation = open_conversation(self._tx, chat.account, was_there, self._threads)
-            message = _thanks_of(conversation, self._versions[form.number], answer)
+            version = self._versions[form.number]
+            handed_in = "\n".join(
+                f"{form_answer.label}: {form_answer.shown[:SHOWN]}"
+                for form_answer in answer.answers
+                if form_answer.shown
+            )
+            parts = (
+                text_of(version.content, key, answer.language) for key in ("thanks_title", "thanks_text")
+            )
+            message = Message(
+                seq=0,
+                id=_thanks_id(answer),
+                conversation_id=conversation.id,
+                sender=Sender.BUSINESS,
+                kind=MessageKind.AUTOMATIC,
+                text="\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in))),
+                author=version.name,
+                at=answer.at,
+            )
             if is_answer_taken and self._threads.append(self._business_id, message):
                 move = Move(conversation, answer.at, from_customer=False, is_automatic=True)
                 self._threads.move(move)
@@ -265,33 +285,8 @@ def _hidden_values(touch: Touch, ad: MeasuredAd) -> dict[HiddenValue, str]:
     }
 
 
-def _in_language_of(version: FormVersion, sent: Submission) -> Submission:
-    languages = version.content.languages
-    return sent if sent.language in languages else replace(sent, language=languages[0])
-
-
 def _thanks_id(answer: FormAnswer) -> str:
     return named_id(answer.id, "thanks")
-
-
-def _thanks_of(conversation: Conversation, version: FormVersion, answer: FormAnswer) -> Message:
-    """Return the thank-you with the submitted answers as a message of the business, once for an answer."""
-    handed_in = "\n".join(
-        f"{form_answer.label}: {form_answer.shown[:SHOWN]}"
-        for form_answer in answer.answers
-        if form_answer.shown
-    )
-    parts = (text_of(version.content, key, answer.language) for key in ("thanks_title", "thanks_text"))
-    return Message(
-        seq=0,
-        id=_thanks_id(answer),
-        conversation_id=conversation.id,
-        sender=Sender.BUSINESS,
-        kind=MessageKind.AUTOMATIC,
-        text="\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in))),
-        author=version.name,
-        at=answer.at,
-    )
 
 
 """Characters of an answer that stand in the thread; the answers of the form have all of it."""

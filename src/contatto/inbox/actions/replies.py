@@ -153,7 +153,11 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
     if account is None:
         raise Refused(errors.NOT_FOUND)
-    _check_content(account, reply)
+    dialect = CONNECTORS[account.platform].dialect
+    if reply.photo and not dialect.takes_photos:
+        raise Refused(errors.CANNOT_SEND, "Photos are sent in the app of this channel.")
+    if len(reply.text) > dialect.text_limit or not (reply.photo or reply.text.strip()):
+        raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=dialect.text_limit)
     _check_window(tx, account, conversation)
     messages.append_message(tx, business_id, reply)
     conversations.record_message_time(tx, conversation, reply.at, from_customer=False)
@@ -162,14 +166,6 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
         queue_request(tx, _request_of(account, reply.id, conversation_id), PLAN)
     emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
     return messages.find_message(tx, business_id, reply.id) or reply
-
-
-def _check_content(account: ChannelAccount, reply: Message) -> None:
-    dialect = CONNECTORS[account.platform].dialect
-    if reply.photo and not dialect.takes_photos:
-        raise Refused(errors.CANNOT_SEND, "Photos are sent in the app of this channel.")
-    if len(reply.text) > dialect.text_limit or not (reply.photo or reply.text.strip()):
-        raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=dialect.text_limit)
 
 
 def _new_send(account: ChannelAccount, reply: Message) -> Send:

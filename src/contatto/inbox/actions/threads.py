@@ -388,7 +388,23 @@ def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
     for business_id in sorted(conversations_to_judge):
         rates = list_rates_to_judge(tx, business_id)
         if rates:
-            chats = _list_chats(tx, business_id, list(conversations_to_judge[business_id]))
+            # One query for each kind of input of the spam filter.
+            suspects = store.list_suspects(tx, business_id, list(conversations_to_judge[business_id]))
+            people = sorted({suspect.person_id for suspect in suspects})
+            marked = store.list_marked_chats(tx, business_id, people)
+            taps = store.count_taps(tx, business_id, people, micros(tx.now - _DAY))
+            texts = _list_texts(tx, business_id, [suspect.id for suspect in suspects])
+            chats = [
+                Chat(
+                    business_id,
+                    suspect.id,
+                    suspect.channel_account_id,
+                    texts[suspect.id],
+                    has_marked=bool(marked.get(suspect.person_id, set()) - {suspect.id}),
+                    taps=taps.get(suspect.person_id, 0),
+                )
+                for suspect in suspects
+            ]
             changed = judge_chats(tx, business_id, chats, rates)
             changes = [ConversationChanged(business_id, judged.conversation_id) for judged in changed]
             emit_all(tx, [(business_id, event) for event in changes])
@@ -415,26 +431,6 @@ def learn_marked_chats(tx: Tx) -> int:
         texts = [_list_texts(tx, business_id, ids).values() for ids in (bad, fine)]
         learned += learn_words(tx, business_id, *([text for text in some if text] for some in texts))
     return learned
-
-
-def _list_chats(tx: Tx, business_id: str, conversation_ids: Sequence[str]) -> list[Chat]:
-    """Return chats for the spam filter, with one query for each kind of input."""
-    suspects = store.list_suspects(tx, business_id, conversation_ids)
-    people = sorted({suspect.person_id for suspect in suspects})
-    marked = store.list_marked_chats(tx, business_id, people)
-    taps = store.count_taps(tx, business_id, people, micros(tx.now - _DAY))
-    texts = _list_texts(tx, business_id, [suspect.id for suspect in suspects])
-    return [
-        Chat(
-            business_id,
-            suspect.id,
-            suspect.channel_account_id,
-            texts[suspect.id],
-            has_marked=bool(marked.get(suspect.person_id, set()) - {suspect.id}),
-            taps=taps.get(suspect.person_id, 0),
-        )
-        for suspect in suspects
-    ]
 
 
 def _list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str]) -> dict[str, str]:
@@ -651,18 +647,14 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.NOTE_LIMIT)
     note = PrivateNote(note_id, actor.business_id, conversation_id, text.strip(), actor.name, tx.now)
     if desk.append_private_note(tx, note):
-        _mention_members(tx, actor, note)
+        # Notify the members that a note mentions, except its author.
+        able = list_able_members(tx, BusinessId(note.business_id), Permission.READ_INBOX)
+        names_by_id: dict[str, str] = {member.id: member.display_name for member in able}
+        for member_id in rules.mentioned_members(note.text, names_by_id) - {actor.member_id}:
+            mention_id = named_id(note.id, member_id)
+            row = (mention_id, note.business_id, note.id, note.conversation_id, member_id)
+            conversations.append_mention(tx, Mention(*row, seen_at=None))
         _tell(tx, conversation)
-
-
-def _mention_members(tx: Tx, actor: Actor, note: PrivateNote) -> None:
-    """Notify the members that a note mentions, except its author."""
-    able = list_able_members(tx, BusinessId(note.business_id), Permission.READ_INBOX)
-    names_by_id: dict[str, str] = {member.id: member.display_name for member in able}
-    for member_id in rules.mentioned_members(note.text, names_by_id) - {actor.member_id}:
-        mention_id = named_id(note.id, member_id)
-        row = (mention_id, note.business_id, note.id, note.conversation_id, member_id)
-        conversations.append_mention(tx, Mention(*row, seen_at=None))
 
 
 def set_reply_target(tx: Tx, business_id: str, minutes: int) -> None:

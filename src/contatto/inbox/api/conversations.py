@@ -346,7 +346,14 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
     and its ``message_id`` is empty. A template and a shared post leave as texts.
     """
     require(caller, Permission.WRITE_INBOX)
-    _check_part(body)
+    # Refuse a message without the part that its type needs, or with a button that is too long.
+    name = body.message_type.lower()
+    if getattr(body, name) is None:
+        raise Refused(errors.INVALID, f"{name}: it is needed with message_type {body.message_type}.")
+    if body.message_type == "TEMPLATE" and body.template is not None:
+        most = _BUTTON_LIMITS[body.template.type]
+        if any(len(button.title) > most for button in body.template.buttons):
+            raise Refused(errors.INVALID, f"template.buttons.title: write {most} characters at most.")
     if body.message_type == "SENDER_ACTION":
         await _act(request, caller, body)
         return api_answer(SentMessage(MessageId("")), request_id_of(request))
@@ -398,17 +405,6 @@ async def get_capabilities(request: Request, caller: ApiCaller) -> Answered[Capa
     can = await context_of(request).db.read(work)
     infos = [CapabilityInfo(capability_type, can) for capability_type in query.capability_types]
     return api_answer(Capabilities(infos), request_id_of(request))
-
-
-def _check_part(body: SendBody) -> None:
-    """Refuse a message without the part that its type needs, or with a button that is too long."""
-    name = body.message_type.lower()
-    if getattr(body, name) is None:
-        raise Refused(errors.INVALID, f"{name}: it is needed with message_type {body.message_type}.")
-    if body.message_type == "TEMPLATE" and body.template is not None:
-        most = _BUTTON_LIMITS[body.template.type]
-        if any(len(button.title) > most for button in body.template.buttons):
-            raise Refused(errors.INVALID, f"template.buttons.title: write {most} characters at most.")
 
 
 def _conversation(tx: Tx, caller: Caller, body: SendBody) -> Conversation:

@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, UnsetType, field
 from pydantic import BeforeValidator, Field
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -110,7 +109,17 @@ async def receive_webhook(request: Request) -> Response:
     context = context_of(request)
     connector, apps = await _list_apps(request)
     raw = await read_body(request)
-    signed = _list_signers(context, request.headers, connector, apps, raw)
+    # Each app with a secret that signed the body gets the delivery; several businesses may share an app.
+    now, tolerance = context.clock.now(), context.settings.webhook_tolerance_s
+    signed, refusals = list[ChannelApp](), list[Refused]()
+    for app in apps or [_NOBODYS]:
+        try:
+            connector.verify_signature(request.headers, raw, app.secret, now, tolerance)
+            signed.append(app)
+        except Refused as refused:
+            refusals.append(refused)
+    if not signed:
+        raise next((refusal for refusal in refusals if refusal.code is errors.STALE), refusals[0])
     await part_of(request, Backlog).hold()
     # one body may hold several events: each is a delivery of its own, and all are kept before the answer
     pieces = connector.split(raw)
@@ -143,30 +152,6 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
         raise Refused(errors.NOT_FOUND, "There is no such platform.")
     named = await part_of(request, AppIndex).list_named(request.path_params["app_id"])
     return CONNECTORS[platform], [app for app in named if serves_platform(app, platform)]
-
-
-def _list_signers(
-    context: Context, headers: Headers, connector: Connector, apps: list[ChannelApp], raw: bytes
-) -> list[ChannelApp]:
-    """Return the apps with a secret that signed a body: of one business, or of several that share an app.
-
-    Each business gets the delivery, and refuses it for an account of another one. No response reveals
-    whether an app with this id exists.
-
-    Raises:
-        Refused: UNSIGNED or STALE.
-    """
-    now, tolerance = context.clock.now(), context.settings.webhook_tolerance_s
-    signers, refusals = list[ChannelApp](), list[Refused]()
-    for app in apps or [_NOBODYS]:
-        try:
-            connector.verify_signature(headers, raw, app.secret, now, tolerance)
-            signers.append(app)
-        except Refused as refused:
-            refusals.append(refused)
-    if not signers:
-        raise next((refusal for refusal in refusals if refusal.code is errors.STALE), refusals[0])
-    return signers
 
 
 def _store_receipt(context: Context, business_id: str, connector: Connector, raw: bytes) -> Awaitable[None]:

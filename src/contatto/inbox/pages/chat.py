@@ -11,7 +11,6 @@ from urllib.parse import quote
 import msgspec
 from fastapi import APIRouter, Form, Query, Request
 from markupsafe import Markup
-from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller
@@ -64,7 +63,6 @@ from contatto.kit.rate_limits import client_network
 from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.uploads import picture_answer
 from contatto.leads.model import Actor
-from contatto.measurement.model import MeasuredAd
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.middleware import csp_within
 from contatto.ui.render import UNKEPT, FragmentCache, Holes, draw
@@ -238,7 +236,9 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     automatic = with_ad(saved[0].active if saved else AutomaticMessages(), ad)
     return {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
-        "ad": _shown_ad(ad) if ad and ad.headline else None,
+        "ad": {"headline": ad.headline, "body": ad.text or None, "label": None}
+        if ad and ad.headline
+        else None,
         "form_of": (account, version, find_known(tx, account, visitor, version) if version else NOBODY),
         "welcome": automatic.welcome or None,
         "questions": [question.ask for question in automatic.questions],
@@ -246,11 +246,6 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
         "prompts": [(prompt.ask, prompt.say) for prompt in automatic.prompts],
         "privacy_policy_url": policy if policy.startswith("https://") else None,
     }
-
-
-def _shown_ad(ad: MeasuredAd) -> dict[str, str | None]:
-    """Return the public text of the ad; its internal names are not for customers."""
-    return {"headline": ad.headline, "body": ad.text or None, "label": None}
 
 
 _BODY_LIMIT: Final = 32 * 1024
@@ -636,20 +631,8 @@ async def post_automatic(
     request: Request, caller: FormCaller, account_id: str, revision: Annotated[Revision, Form()]
 ) -> Response:
     require(caller, Permission.ADMINISTER)
-    content = _read_content(await request.form(max_files=0))
-    try:
-        await context_of(request).db.write(
-            lambda tx: keep_automatic(tx, caller.business_id, account_id, content, revision)
-        )
-    except Refused as refused:
-        if refused.code is errors.NOT_FOUND:
-            raise
-        return await _render_automatic(request, caller, account_id, refused, (content, revision))
-    return RedirectResponse(f"/settings/chat/{account_id}", 303)
-
-
-def _read_content(sent: FormData) -> AutomaticMessages:
-    """Return the typed rows without empty ones."""
+    # Return the typed rows without empty ones.
+    sent = await request.form(max_files=0)
 
     def column(name: str) -> list[str]:
         return [str(value).strip() for value in sent.getlist(name)]
@@ -661,12 +644,21 @@ def _read_content(sent: FormData) -> AutomaticMessages:
         (tuple(word.strip() for word in _SEPARATOR.split(typed) if word.strip()), reply)
         for typed, reply in rows("keywords", "reply")
     )
-    return AutomaticMessages(
+    content = AutomaticMessages(
         welcome=str(sent.get("welcome", "")).strip(),
         questions=tuple(PreparedReply(*pair) for pair in rows("question", "answer")),
         prompts=tuple(PreparedReply(*pair) for pair in rows("title", "content")),
         keywords=tuple(KeywordReply(*pair) for pair in words),
     )
+    try:
+        await context_of(request).db.write(
+            lambda tx: keep_automatic(tx, caller.business_id, account_id, content, revision)
+        )
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        return await _render_automatic(request, caller, account_id, refused, (content, revision))
+    return RedirectResponse(f"/settings/chat/{account_id}", 303)
 
 
 async def _render_automatic(

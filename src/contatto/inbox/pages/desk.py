@@ -319,7 +319,7 @@ class _Desk:
             channel=account.platform.value,
             account_name=account.name,
             first_seen_at=person.created_at,
-            lead=_lead_chip(lead) if lead else None,
+            lead=LeadChip(lead.id, lead.status.value, lead.origin.value, lead.created_at) if lead else None,
             contact_points=[
                 DetailChip(point.field.value, point.value, point.origin.value) for point in points
             ],
@@ -346,10 +346,6 @@ class _Desk:
             return None
         at = from_micros(earned.touch_ts)
         return AdCard(at, ad.ad_name, ad.goal.value, ad.ad_group_name, ad.campaign_name)
-
-
-def _lead_chip(lead: Lead) -> LeadChip:
-    return LeadChip(lead.id, lead.status.value, lead.origin.value, lead.created_at)
 
 
 _PANES: Final = {"inbox/_thread.html": Pane.THREAD, "inbox/_contact.html": Pane.CONTACT}

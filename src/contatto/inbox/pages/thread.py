@@ -285,7 +285,7 @@ def thread_part(
     window = load_window(tx, account, conversation)
     return ThreadPart(
         entries=entries + [scheduled_entry(reply) for reply in later],
-        earlier_href=_page_href(conversation, start) if start else None,
+        earlier_href=(f"/inbox/{conversation.id}?" + urlencode({"before": micros(start)})) if start else None,
         newest_href=f"/inbox/{conversation.id}" if before else None,
         before=micros(before) if before else None,
         can_send=window.is_open,
@@ -310,10 +310,6 @@ def _each_ad_once(entries: list[ThreadEntry]) -> list[ThreadEntry]:
         else:
             shown.append(entry)
     return shown
-
-
-def _page_href(conversation: Conversation, start: datetime) -> str:
-    return f"/inbox/{conversation.id}?" + urlencode({"before": micros(start)})
 
 
 def _message_entries(tx: Tx, conversation: Conversation, chat_messages: list[Message]) -> list[MessageEntry]:

@@ -127,7 +127,7 @@ def _claim_accounts(tx: Tx, business_id: str, values: Row) -> list[str]:
     for _ in range(_LOOKS):
         counts = Counter(tx.execute(_OTHER_ACCOUNTS, {**values, "theirs": other_accounts}).scalars())
         for account in counts:
-            if _try_account(tx, business_id, account):
+            if bool(tx.execute(_TRY, {"name": business_id + account}).scalar()):
                 own_accounts.append(account)
             else:
                 other_accounts.append(account)
@@ -150,11 +150,6 @@ _OF_ACCOUNTS: Final = WAITING.unlocked.where(within(receipts.c.account, "account
 _TRY: Final = select(
     func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=String()), 0))
 )
-
-
-def _try_account(tx: Tx, business_id: str, account: str) -> bool:
-    """Lock an account until the end of the transaction; False if another worker settles it."""
-    return bool(tx.execute(_TRY, {"name": business_id + account}).scalar())
 
 
 def mark_account_held(tx: Tx, business_id: str, account: str) -> None:

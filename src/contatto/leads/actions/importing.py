@@ -176,7 +176,12 @@ def _foresee(
     problems = entry.problems
     if fitting:
         (lead,) = fitting.values()
-        does, reason = "update", _adds_to(lead.name)
+        does, reason = (
+            "update",
+            LazyText("Updates %(name)s", name=lead.name)
+            if lead.name
+            else LazyText("Updates a lead without a name"),
+        )
         problems += _status_problem(entry, lead)
     elif earlier:
         does, reason = "update", LazyText("Merged into row %(row)s", row=min(earlier))
@@ -188,10 +193,6 @@ def _status_problem(entry: ImportEntry, lead: Lead) -> tuple[LazyText, ...]:
     if entry.status in (None, lead.status) or entry.status in MOVES[lead.status]:
         return ()
     return (_NO_MOVE,)
-
-
-def _adds_to(name: str) -> LazyText:
-    return LazyText("Updates %(name)s", name=name) if name else LazyText("Updates a lead without a name")
 
 
 def _several(count: int) -> LazyText:
@@ -218,15 +219,8 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
         return _skipped_item(number, LazyText("This row has no contact detail."))
     state = ItemState.CHANGED if existing_leads else ItemState.CREATED
     problems = entry.problems + (_status_problem(entry, lead) if existing_leads else ())
-    before = _take_work(tx, actor, entry, lead, owners, is_new=not existing_leads)
-    reason = _kept_reason(number, _joined(problems)) if problems else ""
-    return JobItem(0, lead.id, state, ",".join(before), source_id, reason)
-
-
-def _take_work(
-    tx: Tx, actor: Actor, entry: ImportEntry, lead: Lead, owners: Mapping[str, str], *, is_new: bool
-) -> list[str]:
-    """Take the labels, status, owner and notes of a row; what undoing needs to know of it."""
+    # Apply the labels, status, owner and notes of a row, and note what an undo needs.
+    is_new = not existing_leads
     labels = [keep_label(tx, actor.business_id, name) for name in entry.labels]
     before = [f"{_LABEL}{label.id}" for label in labels if put_label(tx, actor, lead.id, label)]
     status = entry.status
@@ -241,7 +235,8 @@ def _take_work(
         text = read_note(entry.notes)
         if all(note.text != text for note in list_notes(tx, lead.business_id, lead.id)):
             before.append(f"{_NOTE}{add_note(tx, actor, lead.id, text).id}")
-    return before
+    reason = _kept_reason(number, _joined(problems)) if problems else ""
+    return JobItem(0, lead.id, state, ",".join(before), source_id, reason)
 
 
 def only_rejects(tx: Tx, job: LeadJob) -> JobPlan:
@@ -299,26 +294,22 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     for point_id in own:
         delete_contact_point(tx, lead.business_id, point_id)
     for token in filter(None, item.before.split(",")):
-        _work_back(tx, actor, lead, token)
+        # Take back one thing that a row did; what somebody has changed since stays.
+        kind, value = token[0], token[1:]
+        old, _, new = value.partition(">")
+        if kind == _LABEL:
+            delete_lead_label(tx, lead.business_id, lead.id, value)
+        elif kind == _STATUS and lead.status.value == new:
+            return_lead_status(tx, lead, LeadStatus(old), actor.name)
+        elif kind == _OWNER and lead.owner_id == new:
+            assign_lead(tx, actor, lead.id, new, old or None)
+        elif kind == _NOTE:
+            note = find_note(tx, lead.business_id, lead.id, value)
+            if note is not None and note.revision == 0:
+                remove_note(tx, actor, note)
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)
     note_edit(tx, actor, lead.id, HistoryKind.IMPORT_UNDONE, "")
     return True
-
-
-def _work_back(tx: Tx, actor: Actor, lead: Lead, token: str) -> None:
-    """Take back one thing that a row did; what somebody has changed since stays."""
-    kind, value = token[0], token[1:]
-    old, _, new = value.partition(">")
-    if kind == _LABEL:
-        delete_lead_label(tx, lead.business_id, lead.id, value)
-    elif kind == _STATUS and lead.status.value == new:
-        return_lead_status(tx, lead, LeadStatus(old), actor.name)
-    elif kind == _OWNER and lead.owner_id == new:
-        assign_lead(tx, actor, lead.id, new, old or None)
-    elif kind == _NOTE:
-        note = find_note(tx, lead.business_id, lead.id, value)
-        if note is not None and note.revision == 0:
-            remove_note(tx, actor, note)
 
 
 def _was_used(tx: Tx, lead: Lead, item: JobItem) -> bool:

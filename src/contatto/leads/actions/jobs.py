@@ -317,7 +317,15 @@ def new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: JobPlan, tot
 
 def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
     """The plan with its value as an id or a known word, and its leads in order."""
-    _check_number(kind, plan)
+    if kind is JobKind.ERASE:
+        if not 0 < len(plan.lead_ids) <= MOST_ERASED:
+            raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
+    elif len(plan.lead_ids) > MOST_SELECTED:
+        raise Refused(
+            errors.INVALID,
+            "Choose at most %(most)s leads, or all that match.",
+            most=MOST_SELECTED,
+        )
     value = plan.value
     if kind is JobKind.STATUS and value not in list(LeadStatus):
         raise Refused(errors.INVALID, "status: choose one from the list.")
@@ -333,18 +341,6 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
             raise Refused(errors.INVALID, "label: this label does not exist.")
         value = label.id
     return replace(plan, value=value, lead_ids=tuple(sorted(set(plan.lead_ids))))
-
-
-def _check_number(kind: JobKind, plan: JobPlan) -> None:
-    if kind is JobKind.ERASE:
-        if not 0 < len(plan.lead_ids) <= MOST_ERASED:
-            raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
-    elif len(plan.lead_ids) > MOST_SELECTED:
-        raise Refused(
-            errors.INVALID,
-            "Choose at most %(most)s leads, or all that match.",
-            most=MOST_SELECTED,
-        )
 
 
 def _check_not_merged(tx: Tx, actor: Actor, plan: JobPlan) -> None:

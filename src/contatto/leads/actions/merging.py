@@ -82,7 +82,21 @@ def merge_leads(tx: Tx, actor: Actor, merge_request: MergeRequest) -> Merge:
         Refused: NOT_FOUND; INVALID for a lead and itself; CONFLICT when one of them is hidden by now, or is
             to be erased.
     """
-    target, source = _both(tx, actor, merge_request.kept_id, merge_request.merged_id)
+    # Lock both leads in the order of their ids, so that two merges never wait for each other.
+    kept_id = merge_request.kept_id
+    merged_id = merge_request.merged_id
+    if kept_id == merged_id:
+        raise Refused(errors.INVALID, "Choose two different leads.")
+    leads_by_id = {
+        lead_id: records.find_lead_to_change(tx, actor.business_id, lead_id)
+        for lead_id in sorted((kept_id, merged_id))
+    }
+    target, source = leads_by_id[kept_id], leads_by_id[merged_id]
+    if target is None or source is None:
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
+    if target.hidden_at is not None or source.hidden_at is not None:
+        raise Refused(errors.CONFLICT, "Somebody else merged or deleted one of these leads.")
+    _check_not_erasing(tx, actor, kept_id, merged_id)
     after = merged_snapshot(target, source, merge_request.picks)
     journal = _move(tx, target, source, Journal(snapshot_of(target), after, {}, [], [], []))
     record_face(tx, actor.business_id, target.id, after)
@@ -118,7 +132,15 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
             "whether it was already undone.",
         )
     _check_not_erasing(tx, actor, target.id)
-    _move_back(tx, target, source, merge.journal)
+    journal = merge.journal
+    business_id = target.business_id
+    for rows in journal.moved.items():
+        record_moved(tx, business_id, rows, target.id, source.id)
+    for evidence_id, point_id, _ in journal.rehung:
+        record_rehung(tx, business_id, evidence_id, point_id)
+    for label_id in journal.labels:
+        delete_lead_label(tx, business_id, target.id, label_id)
+    record_followers(tx, business_id, journal.followers, source.id)
     snapshot = undone_snapshot(snapshot_of(target), merge.journal.before, merge.journal.after)
     record_face(tx, actor.business_id, target.id, snapshot)
     records.record_hidden(tx, source, None)
@@ -127,23 +149,6 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=True))
     tx.ports[LeadPorts].leads_merged(tx, actor.business_id, target.id, source.id, is_undone=True)
     return merge
-
-
-def _both(tx: Tx, actor: Actor, kept_id: str, merged_id: str) -> tuple[Lead, Lead]:
-    """Both leads, locked in the order of their ids, so that two merges never wait for each other."""
-    if kept_id == merged_id:
-        raise Refused(errors.INVALID, "Choose two different leads.")
-    leads_by_id = {
-        lead_id: records.find_lead_to_change(tx, actor.business_id, lead_id)
-        for lead_id in sorted((kept_id, merged_id))
-    }
-    target, source = leads_by_id[kept_id], leads_by_id[merged_id]
-    if target is None or source is None:
-        raise Refused(errors.NOT_FOUND, "Lead not found.")
-    if target.hidden_at is not None or source.hidden_at is not None:
-        raise Refused(errors.CONFLICT, "Somebody else merged or deleted one of these leads.")
-    _check_not_erasing(tx, actor, kept_id, merged_id)
-    return target, source
 
 
 def _check_not_erasing(tx: Tx, actor: Actor, *lead_ids: str) -> None:
@@ -178,17 +183,6 @@ def _move(tx: Tx, target: Lead, source: Lead, journal: Journal) -> Journal:
     return journal
 
 
-def _move_back(tx: Tx, target: Lead, source: Lead, journal: Journal) -> None:
-    business_id = target.business_id
-    for rows in journal.moved.items():
-        record_moved(tx, business_id, rows, target.id, source.id)
-    for evidence_id, point_id, _ in journal.rehung:
-        record_rehung(tx, business_id, evidence_id, point_id)
-    for label_id in journal.labels:
-        delete_lead_label(tx, business_id, target.id, label_id)
-    record_followers(tx, business_id, journal.followers, source.id)
-
-
 NOBODY: Final = "q=%E2%90%80"
 """A query that no lead matches."""
 
@@ -202,7 +196,13 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         MissingPart: the installation does not say who else holds something of a person.
     """
     ports = tx.ports[LeadPorts]
-    ports.hold_chats(tx, business_id, _persons_of(tx, chosen_leads))
+    merged = [
+        merged_lead
+        for lead in chosen_leads
+        for merged_lead in records.list_merged_leads(tx, lead.business_id, lead.id)
+    ]
+    persons = {lead.person_id for lead in (*chosen_leads, *merged)}
+    ports.hold_chats(tx, business_id, persons)
     locked = [_with_merged(tx, lead) for lead in chosen_leads]
     erased = {lead.id: lead for leads in locked for lead in leads}
     twins = list_sharing_leads(tx, business_id, set(erased))
@@ -211,8 +211,22 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
     for forget in forget_ports:
         erased_people = replace(erased_people, contacts=erased_people.contacts | forget(tx, erased_people))
     capture.forget_corrections(tx, business_id, erased_people.contacts)
-    _forget_plans(tx, erased_people)
-    _forget_views(tx, erased_people)
+    # Empty the rows of imports that were about the person, and the searches of jobs.
+    for job_id, kind, state, plan in list_plans(tx, erased_people.business_id):
+        if kind is JobKind.IMPORT:
+            numbers = list_row_numbers(tx, erased_people.business_id, job_id, erased_people.lead_ids)
+            rows = without_person(plan.rows, numbers, erased_people.contacts, plan.numbers)
+            fresh = replace(plan, rows=rows)
+        elif _searches(plan.query, erased_people):
+            fresh = replace(plan, query="" if state is LeadJobState.DONE else NOBODY)
+        else:
+            continue
+        if fresh != plan:
+            record_plan(tx, erased_people.business_id, job_id, fresh)
+    queries = list_view_queries(tx, erased_people.business_id)
+    about = {view_id for view_id, query in queries.items() if _searches(query, erased_people)}
+    if about:
+        delete_views(tx, erased_people.business_id, about)
     forget_kept_pages(tx, business_id)
     delete_traces(tx, erased_people)
     for lead in erased.values():
@@ -221,15 +235,6 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
     ports.leads_gone(tx, business_id, set(erased))
     refresh_facets(tx, business_id, twins - set(erased))
     return set(erased)
-
-
-def _persons_of(tx: Tx, leads: Sequence[Lead]) -> set[str]:
-    merged = [
-        merged_lead
-        for lead in leads
-        for merged_lead in records.list_merged_leads(tx, lead.business_id, lead.id)
-    ]
-    return {lead.person_id for lead in (*leads, *merged)}
 
 
 def _with_merged(tx: Tx, lead: Lead) -> list[Lead]:
@@ -250,28 +255,6 @@ def _erased_people(tx: Tx, business_id: str, erased: list[Lead]) -> ErasedPeople
         contacts=frozenset(values | list_written_values(tx, business_id, ids)),
         names=frozenset(lead.name for lead in erased if lead.name),
     )
-
-
-def _forget_plans(tx: Tx, erased: ErasedPeople) -> None:
-    """Empty the rows of imports that were about the person, and the searches of jobs."""
-    for job_id, kind, state, plan in list_plans(tx, erased.business_id):
-        if kind is JobKind.IMPORT:
-            numbers = list_row_numbers(tx, erased.business_id, job_id, erased.lead_ids)
-            rows = without_person(plan.rows, numbers, erased.contacts, plan.numbers)
-            fresh = replace(plan, rows=rows)
-        elif _searches(plan.query, erased):
-            fresh = replace(plan, query="" if state is LeadJobState.DONE else NOBODY)
-        else:
-            continue
-        if fresh != plan:
-            record_plan(tx, erased.business_id, job_id, fresh)
-
-
-def _forget_views(tx: Tx, erased: ErasedPeople) -> None:
-    queries = list_view_queries(tx, erased.business_id)
-    about = {view_id for view_id, query in queries.items() if _searches(query, erased)}
-    if about:
-        delete_views(tx, erased.business_id, about)
 
 
 def _searches(query: str, erased: ErasedPeople) -> bool:

@@ -257,7 +257,29 @@ def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
         return _capture_lead(tx, batch, lead, signal) if lead and rules.makes_lead(signal) else None
     if lead.hidden_at is not None and signal.contacts:
         lead = batch.put(restore_lead(tx, lead, signal.actor))
-    return _add_to_lead(tx, batch, lead, signal)
+    fields = _keep_contacts(batch, lead, signal)
+    _keep_entry(batch, lead, signal)
+    if fields:
+        batch.twins.add(lead.id)
+    elif signal.form or (signal.contacts and not batch.has_origin(lead, signal.origin)):
+        batch.touched.add(lead.id)
+    name, is_renamed = rules.better_name(lead.name, signal), False
+    if name != lead.name or signal.at > lead.updated_at:
+        is_renamed = name != lead.name
+        lead = batch.move(lead, name=name, updated_at=max(signal.at, lead.updated_at))
+    if signal.contacts and signal.at < lead.created_at and signal.person_id == lead.person_id:
+        lead = batch.move(lead, created_at=signal.at)
+        batch.earned.append(_earned(lead, signal))
+    if fields:
+        step = HistoryEntry(new_id(), lead.id, HistoryKind.UPDATED, ", ".join(fields), signal.actor, tx.now)
+        batch.note(step)
+        business_id, origin = lead.business_id, signal.origin.value
+        batch.events.append(
+            LeadUpdated(business_id, lead.id, signal.conversation_id, origin, fields, signal.at)
+        )
+    if fields or signal.form or is_renamed:
+        batch.changed.append(lead)
+    return lead
 
 
 def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
@@ -374,32 +396,6 @@ def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     business_id, origin = lead.business_id, signal.origin.value
     batch.events.append(LeadCaptured(business_id, lead.id, lead.conversation_id, origin, fields, signal.at))
     batch.changed.append(lead)
-    return lead
-
-
-def _add_to_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
-    fields = _keep_contacts(batch, lead, signal)
-    _keep_entry(batch, lead, signal)
-    if fields:
-        batch.twins.add(lead.id)
-    elif signal.form or (signal.contacts and not batch.has_origin(lead, signal.origin)):
-        batch.touched.add(lead.id)
-    name, is_renamed = rules.better_name(lead.name, signal), False
-    if name != lead.name or signal.at > lead.updated_at:
-        is_renamed = name != lead.name
-        lead = batch.move(lead, name=name, updated_at=max(signal.at, lead.updated_at))
-    if signal.contacts and signal.at < lead.created_at and signal.person_id == lead.person_id:
-        lead = batch.move(lead, created_at=signal.at)
-        batch.earned.append(_earned(lead, signal))
-    if fields:
-        step = HistoryEntry(new_id(), lead.id, HistoryKind.UPDATED, ", ".join(fields), signal.actor, tx.now)
-        batch.note(step)
-        business_id, origin = lead.business_id, signal.origin.value
-        batch.events.append(
-            LeadUpdated(business_id, lead.id, signal.conversation_id, origin, fields, signal.at)
-        )
-    if fields or signal.form or is_renamed:
-        batch.changed.append(lead)
     return lead
 
 

@@ -34,7 +34,7 @@ from contatto.leads.actions.annotations import (
     unlabel_lead,
 )
 from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
-from contatto.leads.model import Lead, Merge, Note, Picks, Task
+from contatto.leads.model import Lead, Merge, Picks
 from contatto.leads.pages.center import actor_of, rows_of
 from contatto.leads.pages.detail import change_lead
 from contatto.leads.rules.records import NOTE_LIMIT, read_day
@@ -172,7 +172,13 @@ async def post_note_change(
     actor = actor_of(caller)
 
     def change(tx: Tx) -> None:
-        note = _seen_note(tx, caller.business_id, lead_id, note_id, sent.seen)
+        note = find_note(tx, caller.business_id, lead_id, note_id)
+        if note is None:
+            raise Refused(errors.NOT_FOUND, "Somebody deleted this note.")
+        if note.revision != sent.seen:
+            raise Refused(
+                errors.CONFLICT, "Somebody else changed this note. Your text is still in the field."
+            )
         if sent.do == "delete":
             remove_note(tx, actor, note)
         else:
@@ -197,7 +203,11 @@ async def post_task_change(
     actor = actor_of(caller)
 
     def change(tx: Tx) -> None:
-        task = _seen_task(tx, caller.business_id, lead_id, task_id, sent.seen)
+        task = find_task(tx, caller.business_id, lead_id, task_id)
+        if task is None:
+            raise Refused(errors.NOT_FOUND, "Somebody deleted this task.")
+        if task.revision != sent.seen:
+            raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
         if sent.do == "delete":
             remove_task(tx, actor, task)
         elif sent.do == "save":
@@ -206,24 +216,6 @@ async def post_task_change(
             finish_task(tx, actor, task, is_done=sent.do == "done")
 
     return await change_lead(request, caller, lead_id, change)
-
-
-def _seen_note(tx: Tx, business_id: str, lead_id: str, note_id: str, revision: int) -> Note:
-    note = find_note(tx, business_id, lead_id, note_id)
-    if note is None:
-        raise Refused(errors.NOT_FOUND, "Somebody deleted this note.")
-    if note.revision != revision:
-        raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
-    return note
-
-
-def _seen_task(tx: Tx, business_id: str, lead_id: str, task_id: str, revision: int) -> Task:
-    task = find_task(tx, business_id, lead_id, task_id)
-    if task is None:
-        raise Refused(errors.NOT_FOUND, "Somebody deleted this task.")
-    if task.revision != revision:
-        raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
-    return task
 
 
 type Side = Literal["one", "two"]

@@ -246,7 +246,20 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
             value = read(text)
             if value is not None and value not in lists[attribute]:
                 lists[attribute].append(value)
-                _check_count(word, lists)
+                # Checked with each value, so that nothing is done for those that are too many.
+                if len(lists[_LISTS[word][0]]) > MOST_VALUES:
+                    raise Refused(
+                        errors.INVALID,
+                        "%(word)s: choose %(most)s values at most.",
+                        word=word,
+                        most=MOST_VALUES,
+                    )
+                if sum(map(len, lists.values())) > MOST_IN_ALL:
+                    raise Refused(
+                        errors.INVALID,
+                        "The filter has more than %(most)s values. Remove some.",
+                        most=MOST_IN_ALL,
+                    )
         elif word in _DAYS:
             check_year(word, text)
             single[_DAYS[word]] = day_of(text)
@@ -260,18 +273,6 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
 def read_text(text: str) -> str:
     """A search text: no longer than the limit, and nothing in it that a database could not store."""
     return text.replace("\0", "").encode("utf-8", "replace").decode().strip()[:TEXT_LIMIT].strip()
-
-
-def _check_count(word: str, lists: Mapping[str, list[Any]]) -> None:
-    """Checked with each value, so that nothing is done for those that are too many."""
-    if len(lists[_LISTS[word][0]]) > MOST_VALUES:
-        raise Refused(
-            errors.INVALID, "%(word)s: choose %(most)s values at most.", word=word, most=MOST_VALUES
-        )
-    if sum(map(len, lists.values())) > MOST_IN_ALL:
-        raise Refused(
-            errors.INVALID, "The filter has more than %(most)s values. Remove some.", most=MOST_IN_ALL
-        )
 
 
 def write_filter(lead_filter: LeadFilter) -> Pairs:

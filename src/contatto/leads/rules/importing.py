@@ -367,7 +367,17 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
         if len(text) > most:
             problems.append(LazyText("A cell is longer than %(most)s characters.", most=most))
         elif column in list(Field):
-            good, bad = _contacts(Field(column), text, country)
+            # The details of a cell: one, or several with commas between them; and why others are none.
+            field = Field(column)
+            good: list[ContactMatch] = []
+            bad: list[LazyText] = []
+            for part in [
+                part.strip() for part in re.split(r"[,;|\n]|:::", bare_contact(text)) if part.strip()
+            ][:20]:
+                try:
+                    good.append(contact_of(field, part, country))
+                except UnreadableRow as unfit:
+                    bad.append(unfit.says)
             contacts += good
             problems += bad
         else:
@@ -390,18 +400,6 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
         owner=next(iter(texts.get(ImportColumn.OWNER, ())), ""),
         problems=tuple(problems),
     )
-
-
-def _contacts(field: Field, text: str, country: str) -> tuple[list[ContactMatch], list[LazyText]]:
-    """The details of a cell: one, or several with commas between them; and why others are none."""
-    contact_matches: list[ContactMatch] = []
-    bad: list[LazyText] = []
-    for part in [part.strip() for part in re.split(r"[,;|\n]|:::", bare_contact(text)) if part.strip()][:20]:
-        try:
-            contact_matches.append(contact_of(field, part, country))
-        except UnreadableRow as unfit:
-            bad.append(unfit.says)
-    return contact_matches, bad
 
 
 def contact_of(field: Field, text: str, country: str) -> ContactMatch:

@@ -170,14 +170,18 @@ def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -
     joined = leads.outerjoin(conversions, earned).outerjoin(lead_scores, scored).outerjoin(chats, judged)
     newest = query.select_from(joined).where(*conditions, leads.c.is_test.is_(False))
     rows = tx.execute(newest.order_by(leads.c.created_at.desc(), leads.c.id).limit(limit)).mappings()
-    return [_scored_lead(row) for row in reversed(rows.all())]
-
-
-def _scored_lead(row: Any) -> ScoredLead:
-    return ScoredLead(
-        row["id"], _words_of(row), _measures_of(row), _GOOD.get(row["status"]), row["log_odds"], row["score"],
-        bool(row["is_counted"]),
-    )  # fmt: skip
+    return [
+        ScoredLead(
+            row["id"],
+            _words_of(row),
+            _measures_of(row),
+            _GOOD.get(row["status"]),
+            row["log_odds"],
+            row["score"],
+            bool(row["is_counted"]),
+        )
+        for row in reversed(rows.all())
+    ]
 
 
 def _words_of(row: Any) -> tuple[str, ...]:

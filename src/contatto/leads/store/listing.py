@@ -227,7 +227,11 @@ def find_conditions(
         *_earned(context, lead_filter),
         *_chatting(context, lead_filter),
         *_synced(context, lead_filter),
-        *_scored(context, lead_filter),
+        *(
+            [context.named_by(select_scored(context.business_id, lead_filter.scores))]
+            if lead_filter.scores
+            else []
+        ),
     ]
     if chips:
         base.append(_joined(lead_filter, chips))
@@ -432,15 +436,6 @@ def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
     return countries[1:]
 
 
-def _scored(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
-    """Return the condition for bands of scores."""
-    return (
-        [context.named_by(select_scored(context.business_id, lead_filter.scores))]
-        if lead_filter.scores
-        else []
-    )
-
-
 MANY: Final = 2_000
 """Matches up to which all are read and sorted for a page; of more, leads are looked at in their order."""
 MOST_TEXTS: Final = 1_000
@@ -535,7 +530,9 @@ def list_matches(
         return list_leads(tx, business_id, lead_filter, sort, limit, offset)
     length = max(min(limit, matches.total - offset), 0)
     after = max(matches.total - offset - limit, 0)
-    return list_leads(tx, business_id, lead_filter, _turned(sort), length, after)[::-1]
+    known_sort = sort if sort.removeprefix("-") in _KEYS else USUAL_SORT
+    turned = known_sort.removeprefix("-") if known_sort.startswith("-") else f"-{known_sort}"
+    return list_leads(tx, business_id, lead_filter, turned, length, after)[::-1]
 
 
 def list_leads(
@@ -629,12 +626,6 @@ def list_leads_after(
         place = tuple_(leads.c.created_at, leads.c.id)
         statement = statement.where(place < tuple_(literal(last.created_at, Instant), literal(last.id)))
     return tx.list(Lead, statement.order_by(leads.c.created_at.desc(), leads.c.id.desc()).limit(limit))
-
-
-def _turned(sort: str) -> str:
-    """Return the reverse order."""
-    known_sort = sort if sort.removeprefix("-") in _KEYS else USUAL_SORT
-    return known_sort.removeprefix("-") if known_sort.startswith("-") else f"-{known_sort}"
 
 
 def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
