@@ -14,7 +14,6 @@ from contatto.capture.fields.text import (
     LATIN,
     Find,
     Folded,
-    Match,
     as_bytes,
     either,
     email_labels,
@@ -94,9 +93,7 @@ def _numbers(raw: bytes) -> list[int]:
     return numbers
 
 
-@cache
-def _match_statement() -> Match:
-    return match_of([_statement()], _MEMORY)
+_match_statement = cache(lambda: match_of([_statement()], _MEMORY))
 
 
 def _statement() -> str:
@@ -113,10 +110,8 @@ def _escaped(signs: str) -> str:
     return "".join(sign if sign == "-" else f"\\x{{{ord(sign):x}}}" for sign in signs)
 
 
-@cache
-def _match() -> Match:
-    """All patterns at once."""
-    return match_of(_patterns(), _MEMORY)
+_match = cache(lambda: match_of(_patterns(), _MEMORY))
+"""All patterns at once."""
 
 
 @cache

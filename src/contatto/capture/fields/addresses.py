@@ -167,9 +167,7 @@ def _at() -> re.Pattern[str]:
     )
 
 
-@cache
-def _dots() -> str:
-    return pattern(words("email", "dot"))
+_dots = cache(lambda: pattern(words("email", "dot")))
 
 
 @cache
@@ -182,19 +180,13 @@ def _joined() -> re.Pattern[str]:
     return re.compile(rf"(?P<piece>[a-z0-9][a-z0-9._+\-]{{0,40}})[ \t]{{1,2}}(?:{signs})[ \t]{{1,2}}$")
 
 
-@cache
-def _ordinary_words() -> frozenset[str]:
-    return frozenset(words("words", "stop")) | {"me", "us", "him", "her", "them", "it"}
+_ordinary_words = cache(lambda: frozenset(words("words", "stop")) | {"me", "us", "him", "her", "them", "it"})
 
 
-@cache
-def _email_cue() -> re.Pattern[str]:
-    return re.compile(pattern(words("cues", "email")))
+_email_cue = cache(lambda: re.compile(pattern(words("cues", "email"))))
 
 
-@cache
-def _dot_word() -> re.Pattern[str]:
-    return re.compile(rf"[ \t]{{0,2}}{_dots()}[ \t]{{0,2}}")
+_dot_word = cache(lambda: re.compile(rf"[ \t]{{0,2}}{_dots()}[ \t]{{0,2}}"))
 
 
 def find_spelled_emails(text: Folded) -> list[Find]:
@@ -487,16 +479,16 @@ def _x() -> re.Pattern[str]:
     )
 
 
-@cache
-def _and() -> re.Pattern[str]:
-    return re.compile(rf"[ \t]*(?:[/&+|,\uff0c\u3001\u060c]|(?:, ?)?{pattern(words('words', 'and'))})[ \t]*")
+_and = cache(
+    lambda: re.compile(rf"[ \t]*(?:[/&+|,\uff0c\u3001\u060c]|(?:, ?)?{pattern(words('words', 'and'))})[ \t]*")
+)
 
 
-@cache
-def _named() -> re.Pattern[str]:
-    return re.compile(
+_named = cache(
+    lambda: re.compile(
         rf"{pattern(words('words', 'markers'))}[^ \t:=\uff1a]{{0,8}}[ \t]{{0,2}}[:=\uff1a][ \t]{{0,2}}$"
     )
+)
 
 
 @cache

@@ -393,9 +393,7 @@ def _cue_word() -> re.Pattern[str]:
     return re.compile(pattern(every))
 
 
-@cache
-def _cue_last() -> re.Pattern[str]:
-    return re.compile(rf"{_cue_word().pattern}[ \t]+$")
+_cue_last = cache(lambda: re.compile(rf"{_cue_word().pattern}[ \t]+$"))
 
 
 class _Verdict(NamedTuple):
@@ -440,10 +438,10 @@ def find_phones(text: Folded, country: str) -> list[Find]:
     return finds
 
 
-@cache
-def _joint() -> re.Pattern[str]:
-    """Return the pattern that joins two numbers of the same kind: "or", a slash, a comma."""
-    return re.compile(rf"[ \t]*(?:[,/&+\u3001\u060c\uff0c]|{pattern(words('words', 'and'))})?[ \t]*")
+_joint = cache(
+    lambda: re.compile(rf"[ \t]*(?:[,/&+\u3001\u060c\uff0c]|{pattern(words('words', 'and'))})?[ \t]*")
+)
+"""Pattern that joins two numbers of the same kind: "or", a slash, a comma."""
 
 
 def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool) -> bool:

@@ -118,9 +118,7 @@ def may_open() -> Match:
     return match_of((f"(?-i:{linear_pattern(words('names', 'intro'))})",), _MEMORY)
 
 
-@cache
-def _ordinary() -> frozenset[str]:
-    return frozenset(words("words", "stop")) | frozenset(words("words", "negations"))
+_ordinary = cache(lambda: frozenset(words("words", "stop")) | frozenset(words("words", "negations")))
 
 
 def find_name(text: Folded) -> NameFind | None:
@@ -213,15 +211,11 @@ def _inside(options: list[str]) -> str:
     return pattern(option for option in options if option.strip("@ "))
 
 
-@cache
-def _same() -> re.Pattern[str]:
-    return re.compile(pattern(words("words", "same_number")))
+_same = cache(lambda: re.compile(pattern(words("words", "same_number"))))
 
 
-@cache
-def _denied_id() -> re.Pattern[str]:
-    """A negation right before a cue: "no line, call …", "ไม่มีไลน์ เบอร์ …"."""
-    return re.compile(rf"(?:{pattern(words('words', 'negations'))})[ \t]*$")
+_denied_id = cache(lambda: re.compile(rf"(?:{pattern(words('words', 'negations'))})[ \t]*$"))
+"""A negation right before a cue: "no line, call …", "ไม่มีไลน์ เบอร์ …"."""
 
 
 @cache
@@ -334,10 +328,10 @@ def _end() -> re.Pattern[str]:
     )
 
 
-@cache
-def _denied_statement() -> re.Pattern[str]:
-    """Match a negation behind the word, in languages that write it there."""
-    return re.compile(rf"[ \t]*[^\x00-\x7f{LATIN}]{{0,3}}?(?:{pattern(words('words', 'negations'))})")
+_denied_statement = cache(
+    lambda: re.compile(rf"[ \t]*[^\x00-\x7f{LATIN}]{{0,3}}?(?:{pattern(words('words', 'negations'))})")
+)
+"""Negation behind the word, in languages that write it there."""
 
 
 @cache
@@ -411,15 +405,15 @@ def _statement_languages(owners: frozenset[str], stretch: str) -> frozenset[str]
     return spoken | owners if _COLON.search(stretch) else spoken
 
 
-@cache
-def _other_scripts() -> frozenset[str]:
-    """Return languages of other scripts: a Latin word stands out, so owner or copula is enough."""
-    return frozenset(
+_other_scripts = cache(
+    lambda: frozenset(
         language
         for word, spoken in languages("words", "copulas").items()
         if not word.isascii() and not re.match(f"[{LATIN}]", word)
         for language in spoken
     )
+)
+"""Languages of other scripts: a Latin word stands out, so owner or copula is enough."""
 
 
 def _stated_ahead(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:

@@ -435,12 +435,12 @@ def _marks_pattern() -> tuple[re.Pattern[str], dict[str, MarkKind]]:
     return re.compile(pattern(every, grouped=True)), kinds
 
 
-@cache
-def _copula() -> re.Pattern[str]:
-    """Return the pattern between a number and the label after it: "… is my order number"."""
-    return re.compile(
+_copula = cache(
+    lambda: re.compile(
         rf"[ \t]*[\"')\]]?[ \t]*(?:[=(\-\u2013\u2014]|{pattern(words('words', 'is'))})[^\d,.;\n]{{0,14}}"
     )
+)
+"""Pattern between a number and the label after it: "… is my order number"."""
 
 
 @cache
@@ -456,9 +456,7 @@ def _small_words() -> list[str]:
     return list(dict.fromkeys(word for section in kinds for word in words(*section)))
 
 
-@cache
-def _wish_words() -> re.Pattern[str]:
-    return re.compile(rf"{pattern(words('words', 'wishes'))}[ \t]*$")
+_wish_words = cache(lambda: re.compile(rf"{pattern(words('words', 'wishes'))}[ \t]*$"))
 
 
 @cache
@@ -469,17 +467,15 @@ def _labels() -> tuple[list[str], list[str]]:
     return [label for label in every if label not in set(numbering)], numbering
 
 
-@cache
-def _label_gap() -> re.Pattern[str]:
-    """Return the pattern between a label and its digits, with one word more after "… number"."""
-    return re.compile(
+_label_gap = cache(
+    lambda: re.compile(
         rf"(?:{_BARE_PY}*(?:{pattern(_small_words())})){{0,4}}{_BARE_PY}*(?P<word>{_OTHER_WORD_PY}{_BARE_PY}*)?"
     )
+)
+"""Pattern between a label and its digits, with one word more after "… number"."""
 
 
-@cache
-def _kinds() -> Match:
-    return match_of(_kind_patterns(), 32 << 20)
+_kinds = cache(lambda: match_of(_kind_patterns(), 32 << 20))
 
 
 def _kind_patterns() -> Iterator[str]:
@@ -534,15 +530,13 @@ def _numbering() -> tuple[str, ...]:
     return (*map(key, stems), "លេខ", "namba", "nambari", "מספר", "注文番号", "订单", "快递")
 
 
-@cache
-def _near_words() -> re.Pattern[str]:
-    return re.compile(rf"(?:[ \t]*{pattern([*words('words', 'joiners'), *words('words', 'is')])})*[ \t]*")
+_near_words = cache(
+    lambda: re.compile(rf"(?:[ \t]*{pattern([*words('words', 'joiners'), *words('words', 'is')])})*[ \t]*")
+)
 
 
-@cache
-def _same() -> re.Pattern[str]:
-    """The words for "same number", right after a cue."""
-    return re.compile(rf"[ \t:\uff1a=\-(]*{pattern(words('words', 'same_number'))}")
+_same = cache(lambda: re.compile(rf"[ \t:\uff1a=\-(]*{pattern(words('words', 'same_number'))}"))
+"""The words for "same number", right after a cue."""
 
 
 def find_marks(low: str, first: int, last: int) -> list[NumberMark]:

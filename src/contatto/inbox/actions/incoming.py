@@ -127,7 +127,18 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
         (receipt, CONNECTORS[receipt.platform].parse(open_receipt(tx.vault, receipt)))
         for receipt in in_time(waiting, lambda: batch_seconds(tx) / 4, *_CLOCK)
     ]
-    _read_threads(tx, batch, parsed)
+
+    # Read the persons, conversations and messages that the batch concerns.
+    business_ids, conversation_ids, person_ids, message_ids = set[str](), set[str](), set[str](), set[str]()
+    for receipt, incoming in parsed:
+        if isinstance(incoming, Chatted | Referred | WasRead) and (switch := batch.find_account(receipt)):
+            ids = ids_of(tx, switch.account, incoming, batch.threads)
+            business_ids.add(receipt.business_id)
+            conversation_ids.add(ids.conversation)
+            person_ids.add(ids.person)
+            if isinstance(incoming, Chatted):
+                message_ids.add(message_id_of(switch.account, incoming.message_id))
+    batch.threads.read(business_ids, conversation_ids, person_ids, message_ids)
 
     # Drop duplicates, append messages to their threads, and find contacts in them.
     for receipt, incoming in in_time(parsed, partial(batch_seconds, tx), *_CLOCK):
@@ -146,20 +157,6 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
     for outcome, settled in receipts_by_outcome.items():
         mark_receipts(tx, settled, outcome.state, outcome.reason)
     return tried
-
-
-def _read_threads(tx: Tx, batch: DeliveryBatch, parsed: list[tuple[Receipt, Incoming]]) -> None:
-    """Read the persons, conversations and messages of a batch at once."""
-    business_ids, conversation_ids, person_ids, message_ids = set[str](), set[str](), set[str](), set[str]()
-    for receipt, incoming in parsed:
-        if isinstance(incoming, Chatted | Referred | WasRead) and (switch := batch.find_account(receipt)):
-            ids = ids_of(tx, switch.account, incoming, batch.threads)
-            business_ids.add(receipt.business_id)
-            conversation_ids.add(ids.conversation)
-            person_ids.add(ids.person)
-            if isinstance(incoming, Chatted):
-                message_ids.add(message_id_of(switch.account, incoming.message_id))
-    batch.threads.read(business_ids, conversation_ids, person_ids, message_ids)
 
 
 def _settle(tx: Tx, batch: DeliveryBatch, receipt: Receipt, incoming: Incoming) -> Outcome:

@@ -12,7 +12,6 @@ from contatto.forms.store import list_versions
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
 from contatto.inbox.model import (
-    AdReferral,
     Conversation,
     InlineNotice,
     Message,
@@ -316,47 +315,32 @@ def _message_entries(tx: Tx, conversation: Conversation, chat_messages: list[Mes
     ids = {message.id for message in chat_messages}
     business_id, person_id = conversation.business_id, conversation.person_id
     evidence = list_evidence_of_sources(tx, business_id, person_id, ids)
-    progress = messages.list_sends(tx, conversation.business_id, ids)
-    fields = _fields_of(tx, conversation)
+    sends = messages.list_sends(tx, business_id, ids)
+    lead_ids = {conversation.lead_id} if conversation.lead_id else set()
+    points_by_lead = lead_store.list_contact_points(tx, business_id, lead_ids) if lead_ids else {}
+    fields = {point.id: point.field.value for points in points_by_lead.values() for point in points}
     photos = messages.list_photos(
         tx, conversation.business_id, {message.photo for message in chat_messages if message.photo}
     )
-    return [
-        _message_entry(
-            message,
-            _segments(message, evidence.get(message.id, []), fields),
-            photos.get(message.photo or ""),
-            _progress(message, conversation, progress.get(message.id)),
+    entries = []
+    for message in chat_messages:
+        progress = _progress(message, conversation, sends.get(message.id))
+        entries.append(
+            MessageEntry(
+                id=message.id,
+                at=message.at,
+                side="auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
+                author=message.author or None,
+                segments=_segments(message, evidence.get(message.id, []), fields),
+                is_form=message.kind is MessageKind.FORM,
+                has_photo=message.kind is MessageKind.PHOTO,
+                photo=photos.get(message.photo or ""),
+                state=progress.state,
+                error=progress.error,
+                can_retry=progress.can_retry,
+            )
         )
-        for message in chat_messages
-    ]
-
-
-def _fields_of(tx: Tx, conversation: Conversation) -> dict[str, str]:
-    """The field of each contact point of the conversation's lead."""
-    lead_id = conversation.lead_id
-    if not lead_id:
-        return {}
-    points = lead_store.list_contact_points(tx, conversation.business_id, {lead_id})[lead_id]
-    return {point.id: point.field.value for point in points}
-
-
-def _message_entry(
-    message: Message, segments: list[tuple[str, Match | None]], photo: Photo | None, progress: Progress
-) -> MessageEntry:
-    return MessageEntry(
-        id=message.id,
-        at=message.at,
-        side="auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
-        author=message.author or None,
-        segments=segments,
-        is_form=message.kind is MessageKind.FORM,
-        has_photo=message.kind is MessageKind.PHOTO,
-        photo=photo,
-        state=progress.state,
-        error=progress.error,
-        can_retry=progress.can_retry,
-    )
+    return entries
 
 
 def _segments(
@@ -403,23 +387,21 @@ def _ad_entries(tx: Tx, conversation: Conversation) -> list[AdEntry]:
         if touch.kind.value == "click"
     ]
     ads = measurement_store.list_measured_ads(tx, business_id, {touch.ad_id for touch in touches})
-    own_entries = [
+    entries = [
         ad_entry(f"ad-{touch.touch_id}", ads[touch.ad_id], from_micros(touch.ts))
         for touch in touches
-        if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # these are told of below
+        if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # these follow below
     ]
-    referrals = list_referrals(tx, business_id, conversation.id)
-    return own_entries + [_told_ad(referral) for referral in referrals]
-
-
-def _told_ad(referral: AdReferral) -> AdEntry:
-    """An ad that is not in our Ads Manager, with what the platform told of it."""
-    number = str(referral.ad_number) if referral.ad_number else ""
-    return AdEntry(
-        id=f"ad-{referral.id}",
-        at=referral.at,
-        ad_id=None,
-        ad_name=number,
-        headline=referral.headline or number,
-        body=referral.ad_text or None,
-    )
+    for referral in list_referrals(tx, business_id, conversation.id):  # as the platform reported the ad
+        number = str(referral.ad_number) if referral.ad_number else ""
+        entries.append(
+            AdEntry(
+                id=f"ad-{referral.id}",
+                at=referral.at,
+                ad_id=None,
+                ad_name=number,
+                headline=referral.headline or number,
+                body=referral.ad_text or None,
+            )
+        )
+    return entries

@@ -1,7 +1,7 @@
 """Leads Center: the list with its filters, tabs, columns and saved views."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -289,9 +289,34 @@ async def _render(
     whole, recall = template == "leads/list.html", part_of(request, CachedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
-        counts = listing.load_lead_counts(tx, caller.business_id, recall)
-        shown = _page_of(tx, caller, leads_query, page, counts)
-        return shown | _around(tx, caller, leads_query) if whole else shown
+        business_id = caller.business_id
+        counts = listing.load_lead_counts(tx, business_id, recall)
+        lead_filter = for_member(leads_query.wanted, caller.subject_id)
+        matches = listing.find_matches(tx, business_id, lead_filter, counts)
+        pages = max(1, -(-matches.total // PAGE))
+        number = min(max(page, 1), pages, _LAST_PAGE)
+        place = (leads_query.look.sort, PAGE, (number - 1) * PAGE)
+        leads = listing.list_matches(tx, business_id, lead_filter, matches, place)
+        table = {
+            "total": matches.total,
+            "leads": rows_of(tx, business_id, leads, with_crm="crm" in leads_query.look.columns),
+            "page": number,
+            "pages": pages,
+            "status_counts": {status.value: counts.get(status, 0) for status in LeadStatus},
+            "all_hrefs": {
+                "any": _joined(leads_query, any_of=True),
+                "all": _joined(leads_query, any_of=False),
+            },
+        }
+        if not whole:
+            return table
+        choices = choices_of(tx, business_id)
+        return table | {
+            "choices": choices,
+            "chips": chips_of(leads_query, choices),
+            "active": set(leads_query.pairs),
+            "columns": COLUMNS,
+        }
 
     values = await context.db.read(load)
     values |= {"caller": caller, "asked": leads_query, "can_edit": may(caller, Permission.WRITE_LEADS)}
@@ -300,39 +325,8 @@ async def _render(
     return context.pages.render(request, template, values)
 
 
-def _page_of(
-    tx: Tx, caller: Caller, leads_query: LeadsQuery, page: int, counts: Mapping[LeadStatus, int]
-) -> dict[str, Any]:
-    lead_filter = for_member(leads_query.wanted, caller.subject_id)
-    matches = listing.find_matches(tx, caller.business_id, lead_filter, counts)
-    pages = max(1, -(-matches.total // PAGE))
-    shown = min(max(page, 1), pages, _LAST_PAGE)
-    offset = (shown - 1) * PAGE
-    place = (leads_query.look.sort, PAGE, offset)
-    page_leads = listing.list_matches(tx, caller.business_id, lead_filter, matches, place)
-    return {
-        "total": matches.total,
-        "leads": rows_of(tx, caller.business_id, page_leads, with_crm="crm" in leads_query.look.columns),
-        "page": shown,
-        "pages": pages,
-        "status_counts": {status.value: counts.get(status, 0) for status in LeadStatus},
-        "all_hrefs": {"any": _joined(leads_query, any_of=True), "all": _joined(leads_query, any_of=False)},
-    }
-
-
 def _joined(leads_query: LeadsQuery, *, any_of: bool) -> str:
     return replace(leads_query, wanted=replace(leads_query.wanted, any_of=any_of)).href()
-
-
-def _around(tx: Tx, caller: Caller, leads_query: LeadsQuery) -> dict[str, Any]:
-    """Return the surroundings of the table: choices, and chips of active filters."""
-    choices = choices_of(tx, caller.business_id)
-    return {
-        "choices": choices,
-        "chips": chips_of(leads_query, choices),
-        "active": set(leads_query.pairs),
-        "columns": COLUMNS,
-    }
 
 
 class _NewView(BaseModel):

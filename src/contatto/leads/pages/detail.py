@@ -56,7 +56,6 @@ from contatto.leads.rules.records import (
 from contatto.leads.store import listing
 from contatto.leads.store import records as store
 from contatto.leads.store.annotations import (
-    FormEntry,
     list_entries,
     list_labels,
     list_labels_of,
@@ -231,20 +230,19 @@ def consent_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]
 
 
 def look_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
-    """An event for each member and day of looking, at the time of the last look: an open page looks often."""
+    """Return an event for each member and day of views, at the last view: an open page reloads often."""
     entries = list_acts_on(tx, lead.business_id, _LOOK, f"lead_id={lead.id}", SHOWN_LOOKS)
-    by_day = sorted(entries, key=_whose_day)
-    return [_look_event(list(looks), words) for _, looks in groupby(by_day, key=_whose_day)]
+    events = []
+    for _, views_of_day in groupby(sorted(entries, key=_whose_day), key=_whose_day):
+        views = list(views_of_day)
+        last = max(views, key=lambda entry: entry.seq)
+        text = words.ngettext("Viewed this lead", "Viewed this lead %(num)s times on this day", len(views))
+        events.append(TimelineEvent("look", last.at, text, last.actor))
+    return events
 
 
 def _whose_day(entry: AuditEntry) -> tuple[str, str]:
     return entry.actor_id, entry.at.date().isoformat()
-
-
-def _look_event(looks: list[AuditEntry], words: Translator) -> TimelineEvent:
-    last = max(looks, key=lambda entry: entry.seq)
-    text = words.ngettext("Viewed this lead", "Viewed this lead %(num)s times on this day", len(looks))
-    return TimelineEvent("look", last.at, text, last.actor)
 
 
 def _short(text: str) -> str:
@@ -425,7 +423,6 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
     account = find_account(tx, business_id, lead.channel_account_id)
     points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
     evidence = store.list_evidence_of_lead(tx, business_id, lead.id)
-    proofs = {item.contact_point_id: item for item in reversed(evidence)}
     earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
     members = member_names(tx, business_id)
     merged = store.list_merged_leads(tx, business_id, lead.id)
@@ -461,8 +458,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
         today=tx.now.date(),
         fields=[field.value for field in Field],
         contact_points=[
-            _point(point, proofs.get(point.id), lead, _origins(point, evidence), is_first=index == 0)
-            for index, point in enumerate(points)
+            _point(point, evidence, lead, is_first=index == 0) for index, point in enumerate(points)
         ],
         attribution=_attribution(tx, lead, earned),
         conversion_id=earned.conversion_id if earned else None,
@@ -484,15 +480,8 @@ def _choices(tx: Tx, lead: Lead, members: dict[str, str]) -> list[tuple[str, str
     return able if owner in dict(able) or owner not in members else [*able, (owner, members[owner])]
 
 
-def _origins(point: ContactPoint, evidence: list[Evidence]) -> list[str]:
-    """Each way by which this detail was given, the first one first."""
-    values = [item.origin.value for item in evidence if item.contact_point_id == point.id]
-    return list(dict.fromkeys([point.origin.value, *values]))
-
-
-def _point(
-    point: ContactPoint, proof: Evidence | None, lead: Lead, origins: list[str], *, is_first: bool
-) -> PointView:
+def _point(point: ContactPoint, evidence: list[Evidence], lead: Lead, *, is_first: bool) -> PointView:
+    proofs = [item for item in evidence if item.contact_point_id == point.id]
     return PointView(
         id=point.id,
         field=point.field.value,
@@ -503,8 +492,8 @@ def _point(
         captured_at=point.created_at,
         primary=is_first and point.wrong_at is None,
         is_wrong=point.wrong_at is not None,
-        evidence=_evidence(proof, lead.conversation_id) if proof and lead.conversation_id else None,
-        origins=origins,
+        evidence=_evidence(proofs[0], lead.conversation_id) if proofs and lead.conversation_id else None,
+        origins=list(dict.fromkeys([point.origin.value, *(proof.origin.value for proof in proofs)])),
     )
 
 
@@ -551,19 +540,6 @@ def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[MergeView]:
     ]
 
 
-def _merge_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
-    events = []
-    for merge in list_merges(tx, lead.business_id, lead.id):
-        text = words.gettext("Merged with another lead")
-        if merge.reason:
-            text = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
-        events.append(TimelineEvent("merged", merge.at, text, merge.actor))
-        if merge.undone_at is not None:
-            undone = words.gettext("Merge undone")
-            events.append(TimelineEvent("unmerged", merge.undone_at, undone, merge.undone_by))
-    return events
-
-
 def _timeline(
     tx: Tx,
     lead: Lead,
@@ -573,10 +549,19 @@ def _timeline(
     *,
     sees_looks: bool,
 ) -> list[TimelineEvent]:
-    """The lead's history and its persons' touches, newest first; who looked, for those who may know."""
+    """Return the lead's history and its persons' touches, newest first; views for members with permission."""
     events = [_step_event(step, lead, words) for step in history]
-    events += _merge_events(tx, lead, words)
-    events += [_form_event(entry, words) for entry in list_entries(tx, lead.business_id, lead.id)]
+    for merge in list_merges(tx, lead.business_id, lead.id):
+        text = words.gettext("Merged with another lead")
+        if merge.reason:
+            text = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
+        events.append(TimelineEvent("merged", merge.at, text, merge.actor))
+        if merge.undone_at is not None:
+            undone = words.gettext("Merge undone")
+            events.append(TimelineEvent("unmerged", merge.undone_at, undone, merge.undone_by))
+    for entry in list_entries(tx, lead.business_id, lead.id):
+        text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
+        events.append(TimelineEvent("form", entry.at, text))
     events += consent_events(tx, lead, words)
     events += look_events(tx, lead, words) if sees_looks else []
     touches = [
@@ -593,30 +578,19 @@ def _timeline(
     return sorted(events, key=lambda event: event.at, reverse=True)
 
 
-def _form_event(entry: FormEntry, words: Translator) -> TimelineEvent:
-    text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
-    return TimelineEvent("form", entry.at, text)
-
-
 def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> TimelineEvent:
+    detail = step.detail  # names and labels stay as they are; statuses and fields are translated
+    if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE):
+        detail = moved_text(step, words)
+    elif step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, *_REJECTS):
+        detail = ", ".join(
+            words.gettext(_FIELD_NAMES[field]) if field in _FIELD_NAMES else brand_of(field)
+            for field in step.detail.split(", ")
+        )
     has_no_owner = step.what is HistoryKind.OWNER and not step.detail
-    says = _NO_OWNER if has_no_owner else _STEP_TEXTS[step.what]
-    text = words.gettext(says, detail=_step_detail(step, words))
+    text = words.gettext(_NO_OWNER if has_no_owner else _STEP_TEXTS[step.what], detail=detail)
     at = lead.created_at if step.what in (HistoryKind.CAPTURED, HistoryKind.MARKED) else step.at
     return TimelineEvent(step.what, at, text, step.actor or None)
-
-
-def _step_detail(step: HistoryEntry, words: Translator) -> str:
-    """Statuses and fields in the reader's language; names and labels as they are."""
-    if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE):
-        return moved_text(step, words)
-    if step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, *_REJECTS):
-        fields = step.detail.split(", ")
-        return ", ".join(
-            words.gettext(_FIELD_NAMES[field]) if field in _FIELD_NAMES else brand_of(field)
-            for field in fields
-        )
-    return step.detail
 
 
 async def change_lead(
