@@ -26,6 +26,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events
 from contatto.leads.actions import records
+from contatto.leads.model import Evidence
 from contatto.leads.rules.records import Facet, facet_word
 from contatto.measurement.actions import record_touch
 from contatto.wiring import AFTER
@@ -67,14 +68,14 @@ class World:
 
 @pytest.fixture
 def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
-    evidence_of = records._evidence_of
+    add_evidence = records.LeadBatch.add_evidence
 
-    def evidence_or_break(point: Any, match: Any, signal: Any) -> Any:
-        if "broken" in match.raw:
+    def evidence_or_break(batch: records.LeadBatch, item: Evidence) -> None:
+        if "broken" in item.raw:
             raise ValueError("broken")
-        return evidence_of(point, match, signal)
+        add_evidence(batch, item)
 
-    monkeypatch.setattr(records, "_evidence_of", evidence_or_break)
+    monkeypatch.setattr(records.LeadBatch, "add_evidence", evidence_or_break)
 
 
 def built(tx: Tx) -> World:

@@ -23,6 +23,7 @@ from contatto.kit.db.types import SEALED, metadata, sealed_place
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id
 from contatto.leads.actions import records
+from contatto.leads.model import Evidence
 from tests import make
 from tests.inbox.incoming import NUMBER, SECOND, deliver, received
 from tests.inbox.test_fair import time_enough
@@ -67,7 +68,7 @@ PILE: Final = 20
 @pytest.fixture
 def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our own code breaks on some messages, before anything is written or after most is; once, or always."""
-    receive, evidence_of = incoming.receive_message, records._evidence_of
+    receive, add_evidence = incoming.receive_message, records.LeadBatch.add_evidence
 
     def receive_or_break(tx: Tx, account: Any, chatted: Any, receipt: Any) -> Any:
         outcome = receive(tx, account, chatted, receipt)
@@ -75,13 +76,13 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ValueError("broken")
         return outcome
 
-    def evidence_or_break(point: Any, match: Any, signal: Any) -> Any:
-        if "broken" in match.raw:
+    def evidence_or_break(batch: records.LeadBatch, item: Evidence) -> None:
+        if "broken" in item.raw:
             raise ValueError("broken")
-        return evidence_of(point, match, signal)
+        add_evidence(batch, item)
 
     monkeypatch.setattr(incoming, "receive_message", receive_or_break)
-    monkeypatch.setattr(records, "_evidence_of", evidence_or_break)
+    monkeypatch.setattr(records.LeadBatch, "add_evidence", evidence_or_break)
     monkeypatch.setattr(incoming, "in_time", time_enough)
 
 

@@ -185,7 +185,10 @@ class Threads:
             Overtaken: another transaction stored a row that was missing.
         """
         tx, moves = self._tx, self._new_moves
-        fresh = [self._as_left(new_conversation) for new_conversation in self._new_conversations.values()]
+        fresh = [
+            conversations.moved(new, moves[new.id], self._leads_made.get(new.id)) if new.id in moves else new
+            for new in self._new_conversations.values()
+        ]
         conversations.save_persons(tx, self._new_persons)
         conversations.record_persons_seen(tx, self._seen)
         conversations.record_stated_names(tx, self._stated)
@@ -202,11 +205,6 @@ class Threads:
             tx, [self._leads_made[conversation_id] for conversation_id in conversation_ids]
         )
         self._start_over()
-
-    def _as_left(self, fresh: Conversation) -> Conversation:
-        """A new conversation with all that happened to it."""
-        moves, lead_made = self._new_moves.get(fresh.id), self._leads_made.get(fresh.id)
-        return conversations.moved(fresh, moves, lead_made) if moves else fresh
 
 
 @dataclass(frozen=True, slots=True)

@@ -546,7 +546,10 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
         ],
         request.correction,
     )
-    saved = _load_quality(request.model)
+    saved = None
+    if request.model:
+        with suppress(NoTrees):  # a model that cannot be read is trained anew
+            saved = read_quality(request.model)
     quality = saved or _learn(request.leads)
     if quality is None:
         return ScoringResult([], correction, None)
@@ -561,14 +564,6 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
 def _learned(quality: LeadQuality, outcome_count: int) -> TrainedModel:
     body = quality.to_bytes()
     return TrainedModel(body, outcome_count, quality.share, quality.loss, can_grow_trees(), quality.held)
-
-
-def _load_quality(model: bytes) -> LeadQuality | None:
-    """The model that is kept; one that cannot be read is learned anew."""
-    if model:
-        with suppress(NoTrees):
-            return read_quality(model)
-    return None
 
 
 def _learn(leads: Sequence[ScoredLead]) -> LeadQuality | None:

@@ -162,23 +162,20 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     messages.append_message(tx, business_id, reply)
     conversations.record_message_time(tx, conversation, reply.at, from_customer=False)
     if CONNECTORS[account.platform].dialect.base_url:
-        messages.append_send(tx, _new_send(account, reply))
+        send = Send(
+            id=0,
+            business_id=account.business_id,
+            message_id=reply.id,
+            conversation_id=reply.conversation_id,
+            channel_account_id=account.id,
+            state=SendState.DUE,
+            external_ref=None,
+            reason=None,
+        )
+        messages.append_send(tx, send)
         queue_request(tx, _request_of(account, reply.id, conversation_id), PLAN)
     emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
     return messages.find_message(tx, business_id, reply.id) or reply
-
-
-def _new_send(account: ChannelAccount, reply: Message) -> Send:
-    return Send(
-        id=0,
-        business_id=account.business_id,
-        message_id=reply.id,
-        conversation_id=reply.conversation_id,
-        channel_account_id=account.id,
-        state=SendState.DUE,
-        external_ref=None,
-        reason=None,
-    )
 
 
 def _request_of(account: ChannelAccount, message_id: str, conversation_id: str) -> NewRequest:

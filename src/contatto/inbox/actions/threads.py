@@ -103,22 +103,19 @@ type Event = Chatted | Referred | WasRead | Progressed
 
 def ids_of(tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads) -> ThreadIds:
     """The ids of the person and of the thread of an event, found out once for all that is read together."""
-    key = (account.id, incoming.person_id, incoming.conversation_id)
+    person, thread = incoming.person_id, incoming.conversation_id
+    key = (account.id, person, thread)
     if key not in threads.ids:
-        threads.ids[key] = _ids_of(tx, account, *key[1:])
+        kept_person = kept_id(tx, account, person)
+        kept_thread = kept_person if thread == person else kept_id(tx, account, thread)
+        threads.ids[key] = ThreadIds(
+            person=person_id_of(tx.vault, account, kept_person),
+            external_person=kept_person,
+            conversation=conversation_id_of(account, kept_thread),
+            external_conversation=kept_thread,
+            address=person if kept_person != person else "",
+        )
     return threads.ids[key]
-
-
-def _ids_of(tx: Tx, account: ChannelAccount, person: str, thread: str) -> ThreadIds:
-    kept_person = kept_id(tx, account, person)
-    kept_thread = kept_person if thread == person else kept_id(tx, account, thread)
-    return ThreadIds(
-        person=person_id_of(tx.vault, account, kept_person),
-        external_person=kept_person,
-        conversation=conversation_id_of(account, kept_thread),
-        external_conversation=kept_thread,
-        address=person if kept_person != person else "",
-    )
 
 
 def open_conversation(
@@ -236,21 +233,18 @@ def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
         conversations.LeadMade(event.business_id, event.conversation_id, event.lead_id) for event in events
     ]
     conversations.record_leads(tx, marks)
-    posted = [_notice_of(event) for event in events if event.fields and event.conversation_id]
+    notices = list[InlineNotice]()
+    for event in events:
+        if event.fields and event.conversation_id:  # the same event has the same id; ids sort by time
+            at = micros(event.at)
+            notice_id = timed_id(at // 1000, event.lead_id, f"{at}:{','.join(event.fields)}")
+            origin = (event.business_id, event.conversation_id, event.lead_id)
+            notices.append(InlineNotice(notice_id, *origin, event.fields, event.at))
     changes = [
         (notice.business_id, NoticePosted(notice.business_id, notice.conversation_id, notice.lead_id))
-        for notice in desk.append_notices(tx, posted)
+        for notice in desk.append_notices(tx, notices)
     ]
     emit_all(tx, changes)
-
-
-def _notice_of(event: LeadCaptured | LeadUpdated) -> InlineNotice:
-    """The notice of an event; the same event has the same one. Those of one time lie beside each other."""
-    at = micros(event.at)
-    notice_id = timed_id(at // 1000, event.lead_id, f"{at}:{','.join(event.fields)}")
-    return InlineNotice(
-        notice_id, event.business_id, event.conversation_id, event.lead_id, event.fields, event.at
-    )
 
 
 def forget_lead(tx: Tx, event: LeadRemoved) -> None:
@@ -570,16 +564,12 @@ def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: b
         _tell(tx, other_conversation)
     if is_spam:
         emit(tx, actor.business_id, ConversationMarkedSpam(actor.business_id, conversation.id))
-    if is_spam and conversation.lead_id:
-        _disqualify(tx, actor, conversation.lead_id)
-
-
-def _disqualify(tx: Tx, actor: Actor, lead_id: str) -> None:
-    lead = find_lead(tx, actor.business_id, lead_id)
-    if lead is None or lead.hidden_at is not None or LeadStatus.UNQUALIFIED not in MOVES[lead.status]:
-        return
-    change_lead_status(tx, actor.business_id, lead_id, lead.status, LeadStatus.UNQUALIFIED, actor.name)
-    add_note(tx, actor, lead_id, SPAM_NOTE)
+    lead = (
+        find_lead(tx, actor.business_id, conversation.lead_id) if is_spam and conversation.lead_id else None
+    )
+    if lead is not None and lead.hidden_at is None and LeadStatus.UNQUALIFIED in MOVES[lead.status]:
+        change_lead_status(tx, actor.business_id, lead.id, lead.status, LeadStatus.UNQUALIFIED, actor.name)
+        add_note(tx, actor, lead.id, SPAM_NOTE)
 
 
 def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool = False) -> None:

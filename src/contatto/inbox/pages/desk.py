@@ -190,19 +190,14 @@ def inbox_values(
         "next_href": older,
         "query": view.query,
         "searched_to": matches.oldest_at,
-        "search_href": _search_href(view, matches),
+        "search_href": f"/inbox?{urlencode(view.query | {'past': str(matches.next_before)})}"
+        if matches.next_before is not None
+        else None,
         "selected": desk.row(chosen) if chosen else None,
         "thread": desk.thread(opened, view.older) if opened else None,
         "contact": desk.contact(opened) if opened else None,
         "saved_replies": list_saved_replies(tx, business_id) if opened else [],
     }
-
-
-def _search_href(view: View, matches: FoundConversations) -> str | None:
-    """Return the address that continues a search in older messages."""
-    if matches.next_before is None:
-        return None
-    return "/inbox?" + urlencode(view.query | {"past": str(matches.next_before)})
 
 
 def _tab_counts(
@@ -285,7 +280,9 @@ class _Desk:
             assignee_id=conversation.assignee_id,
             assignee=self.members.get(MemberId(conversation.assignee_id or "")),
             waiting_since=conversation.waiting_since,
-            answer_by=self._answer_by(conversation),
+            answer_by=conversation.waiting_since + self.target
+            if conversation.waiting_since and self.target
+            else None,
             is_mentioned=conversation.id in self.mentioned,
             labels=[label for label in self.labels if label.id in self.labelled[conversation.id]],
             revision=conversation.revision,
@@ -325,11 +322,6 @@ class _Desk:
             ],
             first_ad=self._first_ad(conversation),
         )
-
-    def _answer_by(self, conversation: Conversation) -> datetime | None:
-        """Return the deadline of an answer, until one is given."""
-        since = conversation.waiting_since
-        return since + self.target if since and self.target else None
 
     def _name(self, conversation: Conversation) -> str:
         lead = self.leads.get(conversation.lead_id or "")

@@ -74,14 +74,6 @@ WAITING: Final = Queue(receipts, _WAITS, receipts.c.due_at)
 """Deliveries that are not settled yet."""
 
 
-def _append_receipt(dialect: str) -> Any:
-    insert = insert_for(dialect, receipts)
-    changes = {"copies": receipts.c.copies + literal_column("1")}
-    return insert.on_conflict_do_update(
-        index_elements=["business_id", "platform", "natural_key"], set_=changes
-    )
-
-
 def seal_receipt(vault: Vault, row: dict[str, Any], body: bytes) -> dict[str, Any]:
     """Add the sealed body to the row of a delivery."""
     named = row_key(row["platform"], row["natural_key"])
@@ -93,7 +85,13 @@ def open_receipt(vault: Vault, receipt: Receipt) -> bytes:
     return vault.open_bytes(receipt.body or b"", receipt.business_id, "receipts.body", named)
 
 
-APPEND_RECEIPT: Final = {dialect: _append_receipt(dialect) for dialect in ("sqlite", "postgresql")}
+APPEND_RECEIPT: Final[dict[str, Any]] = {
+    dialect: insert_for(dialect, receipts).on_conflict_do_update(
+        index_elements=["business_id", "platform", "natural_key"],
+        set_={"copies": receipts.c.copies + literal_column("1")},
+    )
+    for dialect in ("sqlite", "postgresql")
+}
 """The insert of the hot path: a repeated delivery only counts up its copies."""
 
 
@@ -335,27 +333,21 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
     """
     own = conversations.delete().where(conversations.c.business_id == business_id)
     tx.execute(own.where(conversations.c.id.in_(chat_ids)))
-    _delete_pictures(tx, business_id, chat_ids)
+    shown = select(messages.c.photo).where(
+        messages.c.business_id == business_id, messages.c.photo.is_not(None)
+    )
+    unused_photos = photos.delete().where(
+        photos.c.business_id == business_id,
+        photos.c.digest.in_(shown.where(messages.c.conversation_id.in_(chat_ids))),
+        photos.c.digest.not_in(shown.where(messages.c.conversation_id.not_in(chat_ids))),
+    )
+    tx.execute(unused_photos)
     delete_notices(tx, business_id, person_ids, chat_ids)
     for table in _HANGING:
         hanging = table.delete().where(table.c.business_id == business_id)
         tx.execute(hanging.where(table.c.conversation_id.in_(chat_ids)))
     statement = persons.delete().where(persons.c.business_id == business_id)
     tx.execute(statement.where(persons.c.id.in_(person_ids)))
-
-
-def _delete_pictures(tx: Tx, business_id: str, chat_ids: Collection[str]) -> None:
-    """Delete the pictures of conversations that no other conversation shows."""
-    shown = select(messages.c.photo).where(
-        messages.c.business_id == business_id, messages.c.photo.is_not(None)
-    )
-    elsewhere = shown.where(messages.c.conversation_id.not_in(chat_ids))
-    statement = photos.delete().where(
-        photos.c.business_id == business_id,
-        photos.c.digest.in_(shown.where(messages.c.conversation_id.in_(chat_ids))),
-        photos.c.digest.not_in(elsewhere),
-    )
-    tx.execute(statement)
 
 
 def delete_refused_bodies(tx: Tx, business_id: str, words: Collection[bytes]) -> int:

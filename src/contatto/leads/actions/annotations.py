@@ -514,7 +514,14 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
         )
     lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
     if lead is None:
-        lead = _put_back_lead(tx, actor, rejected)
+        if rejected.lead is None:
+            raise Refused(errors.NOT_FOUND, "Lead not found.")
+        lead = rejected.lead
+        if not records.save_lead(tx, lead):
+            raise Refused(errors.CONFLICT, "This person is now a lead again. Add the detail to that lead.")
+        for step in rejected.history:
+            records.append_history(tx, actor.business_id, step)
+        measurement.withdraw_conversion(tx, actor.business_id, lead.id, ConversionKind.LEAD, is_back=True)
     capture.forget_corrections(tx, actor.business_id, {rejected.point.value})
     if records.save_contact_point(tx, actor.business_id, rejected.point):
         for proof in rejected.evidence:
@@ -541,18 +548,6 @@ def list_put_back(tx: Tx, business_id: str, lead_id: str) -> list[RejectedContac
 def purge_rejected(tx: Tx) -> int:
     """Forget what can no longer be put back; say how many."""
     return records.delete_old_rejected(tx, tx.now - KEEP_REJECTED)
-
-
-def _put_back_lead(tx: Tx, actor: Actor, rejected: RejectedContact) -> Lead:
-    lead = rejected.lead
-    if lead is None:
-        raise Refused(errors.NOT_FOUND, "Lead not found.")
-    if not records.save_lead(tx, lead):
-        raise Refused(errors.CONFLICT, "This person is now a lead again. Add the detail to that lead.")
-    for step in rejected.history:
-        records.append_history(tx, actor.business_id, step)
-    measurement.withdraw_conversion(tx, actor.business_id, lead.id, ConversionKind.LEAD, is_back=True)
-    return lead
 
 
 def _listed_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:

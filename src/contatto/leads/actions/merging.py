@@ -203,10 +203,22 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
     ]
     persons = {lead.person_id for lead in (*chosen_leads, *merged)}
     ports.hold_chats(tx, business_id, persons)
-    locked = [_with_merged(tx, lead) for lead in chosen_leads]
-    erased = {lead.id: lead for leads in locked for lead in leads}
+    erased: dict[str, Lead] = {}
+    for chosen_lead in chosen_leads:  # locked with those that were merged into it
+        sources = records.list_merged_leads(tx, business_id, chosen_lead.id)
+        ids = {chosen_lead.id, *(source.id for source in sources)}
+        erased |= records.list_leads_to_change(tx, business_id, ids)
     twins = list_sharing_leads(tx, business_id, set(erased))
-    erased_people = _erased_people(tx, business_id, list(erased.values()))
+    lead_ids = frozenset(erased)
+    points_by_lead = records.list_contact_points(tx, business_id, lead_ids)
+    values = {point.value for points in points_by_lead.values() for point in points}
+    erased_people = ErasedPeople(
+        business_id,
+        lead_ids=lead_ids,
+        person_ids=frozenset(lead.person_id for lead in erased.values()),
+        contacts=frozenset(values | list_written_values(tx, business_id, lead_ids)),
+        names=frozenset(lead.name for lead in erased.values() if lead.name),
+    )
     forget_ports = ports.forget_chats, ports.forget_answers, ports.forget_audiences, ports.forget_viewers
     for forget in forget_ports:
         erased_people = replace(erased_people, contacts=erased_people.contacts | forget(tx, erased_people))
@@ -235,26 +247,6 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
     ports.leads_gone(tx, business_id, set(erased))
     refresh_facets(tx, business_id, twins - set(erased))
     return set(erased)
-
-
-def _with_merged(tx: Tx, lead: Lead) -> list[Lead]:
-    """A lead and those that went into it, locked."""
-    merged = records.list_merged_leads(tx, lead.business_id, lead.id)
-    ids = {lead.id, *(source.id for source in merged)}
-    return list(records.list_leads_to_change(tx, lead.business_id, ids).values())
-
-
-def _erased_people(tx: Tx, business_id: str, erased: list[Lead]) -> ErasedPeople:
-    ids = frozenset(lead.id for lead in erased)
-    points = records.list_contact_points(tx, business_id, ids)
-    values = {point.value for lead_points in points.values() for point in lead_points}
-    return ErasedPeople(
-        business_id,
-        lead_ids=ids,
-        person_ids=frozenset(lead.person_id for lead in erased),
-        contacts=frozenset(values | list_written_values(tx, business_id, ids)),
-        names=frozenset(lead.name for lead in erased if lead.name),
-    )
 
 
 def _searches(query: str, erased: ErasedPeople) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from contatto.capture.model import ContactMatch, Field
+from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -178,11 +178,6 @@ class LeadBatch:
         (self._started if "created_at" in values else self._active).add(lead.id)
         return self.put(replace(lead, **values))
 
-    def _is_stale(self, lead_id: str) -> bool:
-        """Report whether a lead's row has an outdated name or last activity."""
-        row, lead = self._rows.get(lead_id), self._leads[lead_id]
-        return row is None or (row.name, row.updated_at) != (lead.name, lead.updated_at)
-
     def write(self) -> None:
         """Write what the leads got."""
         tx, business_id = self._tx, self.business_id
@@ -192,7 +187,11 @@ class LeadBatch:
         records.append_steps(tx, business_id, self._steps)
         if append_entries(tx, business_id, self._entries) < len(self._entries):
             self.fresh -= {entry.lead_id for entry in self._entries}  # one came by a form of another's
-        stale = [self._leads[lead_id] for lead_id in sorted(self._active) if self._is_stale(lead_id)]
+        stale = list[Lead]()  # leads with an outdated name or last activity in their row
+        for lead_id in sorted(self._active):
+            row, lead = self._rows.get(lead_id), self._leads[lead_id]
+            if row is None or (row.name, row.updated_at) != (lead.name, lead.updated_at):
+                stale.append(lead)
         records.record_activities(tx, stale)
         records.record_lead_starts(tx, [self._leads[lead_id] for lead_id in sorted(self._started)])
 
@@ -245,7 +244,16 @@ def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
             place: signal for place, signal in enumerate(signals) if signal.business_id == business_id
         }
         batch = LeadBatch(tx, business_id, {signal.person_id for signal in own_signals.values()})
-        _insert_leads(batch, own_signals.values())
+
+        # Insert the leads that signals make, each from the first signal of its person that makes one.
+        signals_by_person: dict[str, list[Signal]] = defaultdict(list)
+        for signal in own_signals.values():
+            begins = signal.person_id in signals_by_person or rules.makes_lead(signal)
+            if begins and batch.find(signal.person_id) is None:
+                signals_by_person[signal.person_id].append(signal)
+        if signals_by_person:
+            batch.insert(list(map(_fresh_lead, signals_by_person.values())))
+
         leads_by_place |= {place: _upsert(tx, batch, signal) for place, signal in own_signals.items()}
         _write(tx, batch)
     return [leads_by_place[place] for place in range(len(signals))]
@@ -348,17 +356,6 @@ def _write(tx: Tx, batch: LeadBatch) -> None:
     _note_changes(tx, batch.business_id, batch.changed)
 
 
-def _insert_leads(batch: LeadBatch, signals: Iterable[Signal]) -> None:
-    """Insert the leads that signals make, each of the first signal of its person that makes one."""
-    of_person: dict[str, list[Signal]] = defaultdict(list)
-    for signal in signals:
-        begins = signal.person_id in of_person or rules.makes_lead(signal)
-        if begins and batch.find(signal.person_id) is None:
-            of_person[signal.person_id].append(signal)
-    if of_person:
-        batch.insert(list(map(_fresh_lead, of_person.values())))
-
-
 def _fresh_lead(signals: Sequence[Signal]) -> FreshLead:
     """The lead that the first of these signals makes, and what all of them make of it."""
     lead = _new_lead(signals[0])
@@ -411,7 +408,22 @@ def _keep_contacts(batch: LeadBatch, lead: Lead, signal: Signal) -> tuple[str, .
         elif signal.at < point.created_at:  # an earlier message came in later
             point = replace(point, created_at=signal.at)
             batch.put_point(lead, point, is_new=False)
-        batch.add_evidence(_evidence_of(point, match, signal))
+        batch.add_evidence(
+            Evidence(
+                id=new_id(),
+                business_id=signal.business_id,
+                lead_id=point.lead_id,
+                contact_point_id=point.id,
+                origin=signal.origin,
+                source_id=signal.source_id,
+                start=match.start,
+                end=match.end,
+                raw=match.raw,
+                rule=match.rule,
+                confidence=match.confidence,
+                at=signal.at,
+            )
+        )
     return tuple(dict.fromkeys(fields))
 
 
@@ -425,23 +437,6 @@ def _keep_entry(batch: LeadBatch, lead: Lead, signal: Signal) -> None:
 def _earned(lead: Lead, signal: Signal) -> measurement.NewConversion:
     kind, ts = ConversionKind.LEAD, micros(signal.at)
     return measurement.NewConversion(lead.business_id, lead.person_id, kind, lead.id, ts)
-
-
-def _evidence_of(point: ContactPoint, match: ContactMatch, signal: Signal) -> Evidence:
-    return Evidence(
-        id=new_id(),
-        business_id=signal.business_id,
-        lead_id=point.lead_id,
-        contact_point_id=point.id,
-        origin=signal.origin,
-        source_id=signal.source_id,
-        start=match.start,
-        end=match.end,
-        raw=match.raw,
-        rule=match.rule,
-        confidence=match.confidence,
-        at=signal.at,
-    )
 
 
 def _note_step(tx: Tx, lead: Lead, what: HistoryKind, detail: str, actor: str) -> None:

@@ -342,7 +342,11 @@ async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> 
     """The bar of views, each with its count; fetched after the page, so that no list waits for counts."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
-    view_rows = await context.db.read(lambda tx: _views_of(tx, caller, query))
+    view_rows = await context.db.read(
+        lambda tx: [
+            _shown(tx, caller, query, view) for view in list_views(tx, caller.business_id, caller.subject_id)
+        ]
+    )
     can_edit = may(caller, Permission.WRITE_LEADS)
     values = {"caller": caller, "views": view_rows, "asked": query, "can_edit": can_edit}
     return context.pages.render(request, "leads/_views.html", values)
@@ -360,11 +364,6 @@ class _ViewRow:
     is_pinned: bool
     is_mine: bool
     count: int | None
-
-
-def _views_of(tx: Tx, caller: Caller, leads_query: LeadsQuery) -> list[_ViewRow]:
-    views = list_views(tx, caller.business_id, caller.subject_id)
-    return [_shown(tx, caller, leads_query, view) for view in views]
 
 
 def _shown(tx: Tx, caller: Caller, leads_query: LeadsQuery, view: SavedView) -> _ViewRow:

@@ -250,7 +250,7 @@ def _short(text: str) -> str:
 
 
 _SHOWN: Final = 5
-"""Details that were called no contact, of which so many are offered to be put back."""
+"""Most rejected contacts that the page offers to restore."""
 
 
 def moved_text(step: HistoryEntry, words: Translator) -> str:
@@ -265,7 +265,16 @@ def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator)
     undos = [
         *_status(tx, lead, history, words),
         *_label(tx, lead, history, words),
-        *_rejects(tx, lead, words),
+        *(
+            UndoView(
+                words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value),
+                rejected.at,
+                rejected.actor,
+                f"/rejected/{rejected.id}/undo",
+                {},
+            )
+            for rejected in list_put_back(tx, lead.business_id, lead.id)[:_SHOWN]
+        ),
     ]
     return sorted(undos, key=lambda undo: undo.at, reverse=True)
 
@@ -289,20 +298,6 @@ def _label(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -
         return []
     text = words.gettext("Label removed: %(detail)s", detail=step.detail)
     return [UndoView(text, step.at, step.actor, "/labels", {"name": step.detail})]
-
-
-def _rejects(tx: Tx, lead: Lead, words: Translator) -> list[UndoView]:
-    """The details that were called no contact, each of which can be put back."""
-    return [
-        UndoView(
-            words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value),
-            rejected.at,
-            rejected.actor,
-            f"/rejected/{rejected.id}/undo",
-            {},
-        )
-        for rejected in list_put_back(tx, lead.business_id, lead.id)[:_SHOWN]
-    ]
 
 
 router = APIRouter(include_in_schema=False)

@@ -215,11 +215,7 @@ def bare_contact(text: str) -> str:
     Source: RFC 6068 (mailto), RFC 3966 (tel), RFC 5322 (addresses with names).
     """
     plain = _NAMED_ADDRESS.sub(r",\g<address>,", text[:_LONGEST_CELL])
-    return _LINK.sub(_read_link, _PHONE_PARAMETER.sub("", plain))
-
-
-def _read_link(link: re.Match[str]) -> str:
-    return unquote(link["value"])
+    return _LINK.sub(lambda link: unquote(link["value"]), _PHONE_PARAMETER.sub("", plain))
 
 
 def read_status(text: str) -> LeadStatus | None:
