@@ -9,7 +9,7 @@ from contatto.accounts.model import Permission
 from contatto.ad_platforms.actions.pulling import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.edits import purge_drafts
-from contatto.ads.ports import SpendPort
+from contatto.ads.store import SpendPort
 from contatto.alerts import actions as alerts_actions
 from contatto.alerts.model import AlertMedium, AlertRaised
 from contatto.alerts.store import has_due_alert, list_alerted_businesses

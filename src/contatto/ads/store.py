@@ -1,6 +1,6 @@
 """Tables of campaigns, ad groups, ads, welcome messages and drafts."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -40,6 +40,7 @@ from contatto.ads.model import (
     Page,
     Place,
     ScheduleType,
+    Spent,
     Targeting,
     ViewWindow,
     WelcomeMessage,
@@ -552,3 +553,15 @@ def _at(business_id: str, member_id: str, place: Place) -> ColumnElement[bool]:
         ad_drafts.c.kind == kind,
         ad_drafts.c.parent == parent,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendPort:
+    """Return the spend of ad groups from counters that each charge updates.
+
+    Attributes:
+        list_spent: by the ids of ad groups of a business, on a day (``YYYY-MM-DD``) of their own, and ever;
+            one that never spent anything is missing.
+    """
+
+    list_spent: Callable[[Tx, str, Collection[str], str], dict[str, Spent]]

@@ -425,20 +425,16 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
     ]
     new_leads = upsert_leads(tx, [_signal_of(new_answer) for new_answer in accepted])
     lead_of = {new_answer.answer.id: lead for new_answer, lead in zip(accepted, new_leads, strict=True)}
-    saved_answers = {
-        number: _kept_answer(new_answer.answer, lead_of.get(number))
-        for number, new_answer in new_answers.items()
-    }
+    saved_answers = {}
+    for number, new_answer in new_answers.items():
+        lead = lead_of.get(number)
+        saved_answers[number] = KeptAnswer(replace(new_answer.answer, lead_id=lead.id if lead else ""), lead)
     store.append_answers(tx, [saved.answer for saved in saved_answers.values()])
     store.append_receipts(tx, [receipt for new_answer in accepted for receipt in _receipts_of(new_answer)])
     for new_answer in accepted:
         store.save_bookings(tx, new_answer.answer.business_id, _bookings_of(new_answer))
     emit_all(tx, [_event_of(saved_answers[new_answer.answer.id].answer) for new_answer in accepted])
     return [saved_answers[new_answer.answer.id] for new_answer in fresh]
-
-
-def _kept_answer(answer: FormAnswer, lead: Lead | None) -> KeptAnswer:
-    return KeptAnswer(replace(answer, lead_id=lead.id if lead else ""), lead)
 
 
 def _signal_of(fresh: FreshAnswer) -> Signal:

@@ -436,13 +436,13 @@ def _show_file(task: LeadFile) -> LeadFileInfo:
 lead_router: Final = ApiRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
 
 
-class SourceQuery(OfSource):
+class FormSourceQuery(OfSource):
     """Unlike that of a test lead, the source must be named."""
 
     lead_source: LeadSource
 
 
-class LeadQuery(SourceQuery):
+class LeadQuery(FormSourceQuery):
     """Extension: ``lead_id`` names the lead that is wanted."""
 
     lead_id: ApiId | None = None
@@ -463,11 +463,11 @@ class LeadFields(Answer, frozen=True):
     meta_data: LeadFieldsMeta
 
 
-@lead_router.get("/field/get/", openapi_extra=describe_query(SourceQuery))
+@lead_router.get("/field/get/", openapi_extra=describe_query(FormSourceQuery))
 async def get_lead_fields(request: Request, caller: ApiCaller) -> Answered[LeadFields]:
     """The fields that leads of a form, or of the chat, may have."""
     require(caller, Permission.READ_LEADS)
-    query = read_query(request, SourceQuery)
+    query = read_query(request, FormSourceQuery)
     base_url = context_of(request).settings.base_url
 
     def work(tx: Tx) -> LeadFields:

@@ -255,7 +255,7 @@ class Picks:
 
 
 @dataclass(frozen=True, slots=True)
-class LeadSnapshot:
+class MergedFields:
     """The fields of a lead that a merge may change; times are microseconds since 1970."""
 
     name: str
@@ -273,8 +273,8 @@ class Journal:
     ``followers`` leads that had been merged into the one that went.
     """
 
-    before: LeadSnapshot
-    after: LeadSnapshot
+    before: MergedFields
+    after: MergedFields
     moved: dict[str, list[str]]
     rehung: list[tuple[str, str, str]]
     labels: list[str]

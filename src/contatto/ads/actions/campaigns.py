@@ -38,7 +38,6 @@ from contatto.ads.model import (
     Targeting,
     ViewWindow,
 )
-from contatto.ads.ports import SpendPort
 from contatto.ads.rules.goals import (
     BILLING_EVENTS,
     check_alive,
@@ -67,6 +66,7 @@ from contatto.ads.rules.settings import (
     windows_of,
 )
 from contatto.ads.rules.targeting import check_targeting, normal_countries
+from contatto.ads.store import SpendPort
 from contatto.audiences.store import list_audiences
 from contatto.channels.model import ChannelAccount
 from contatto.kit import errors

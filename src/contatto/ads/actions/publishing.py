@@ -20,7 +20,6 @@ from contatto.ads.model import (
     Spent,
     WelcomeMessage,
 )
-from contatto.ads.ports import SpendPort
 from contatto.ads.rules.goals import (
     Above,
     Node,
@@ -31,7 +30,13 @@ from contatto.ads.rules.goals import (
     next_steps,
 )
 from contatto.ads.rules.settings import NEW_MESSAGE, AdForm, name_apart, read_questions, window_seconds
-from contatto.ads.store import count_campaigns, list_ads_by_name, list_welcome_messages, load_ad_groups
+from contatto.ads.store import (
+    SpendPort,
+    count_campaigns,
+    list_ads_by_name,
+    list_welcome_messages,
+    load_ad_groups,
+)
 from contatto.audiences import actions as audiences
 from contatto.audiences.model import Audience
 from contatto.audiences.rules import source_number

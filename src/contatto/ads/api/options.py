@@ -19,7 +19,7 @@ from contatto.ads.actions.publishing import (
     load_facts,
 )
 from contatto.ads.api.schemas import EligibilityQuery, Ids
-from contatto.ads.model import Check, NextStep, WelcomeMessage
+from contatto.ads.model import Check, NextStep
 from contatto.ads.rules import goals
 from contatto.ads.rules.goals import OPTIMIZATION_GOALS, eligibility, goal_of
 from contatto.ads.rules.targeting import (
@@ -301,7 +301,18 @@ async def get_identities(request: Request, caller: ApiCaller) -> Answered[Identi
     def work(tx: Tx) -> Identities:
         load_advertiser(tx, caller, query.advertiser_id)
         accounts = channels.list_accounts(tx, caller.business_id)
-        rows = [_show_identity(account) for account in accounts if account.platform in TYPES]
+        rows = [
+            IdentityInfo(
+                identity_id=account.id,
+                identity_type=TYPES[account.platform],
+                display_name=account.name,
+                username=account.handle,
+                available_status="AVAILABLE",
+                country=account.registration_country,
+            )
+            for account in accounts
+            if account.platform in TYPES
+        ]
         rows = [row for row in rows if query.identity_type in (None, row.identity_type)]
         first = (query.page - 1) * query.page_size
         shown = rows[first : first + query.page_size]
@@ -322,17 +333,6 @@ async def create_identity(request: Request, caller: ApiCaller, body: CreateIdent
 
     identity = await context_of(request).db.write(work)
     return api_answer(IdentityId(identity.id), request_id_of(request))
-
-
-def _show_identity(account: ChannelAccount) -> IdentityInfo:
-    return IdentityInfo(
-        identity_id=account.id,
-        identity_type=TYPES[account.platform],
-        display_name=account.name,
-        username=account.handle,
-        available_status="AVAILABLE",
-        country=account.registration_country,
-    )
 
 
 welcome_router: Final = ApiRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])
@@ -419,22 +419,21 @@ async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[Wel
             tx, caller.business_id, account.id, query.auto_message_ids
         )
         first = (query.page - 1) * query.page_size
-        rows = [_show_welcome(message) for message in welcome_messages[first : first + query.page_size]]
+        rows = []
+        for message in welcome_messages[first : first + query.page_size]:
+            pairs = zip(message.questions, message.answers, strict=True)
+            questions = [WelcomeQuestion(question, answer) for question, answer in pairs]
+            info = WelcomeInfo(
+                auto_message_id=str(message.number),
+                auto_message_type=KIND,
+                audit_status="PASS",
+                welcome_message=WelcomeText(message.title, message.content, questions),
+                create_time=api_time(message.created_at),
+            )
+            rows.append(info)
         return WelcomeList(rows, page_info(query, len(welcome_messages)))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
-
-
-def _show_welcome(message: WelcomeMessage) -> WelcomeInfo:
-    pairs = zip(message.questions, message.answers, strict=True)
-    questions = [WelcomeQuestion(question, answer) for question, answer in pairs]
-    return WelcomeInfo(
-        auto_message_id=str(message.number),
-        auto_message_type=KIND,
-        audit_status="PASS",
-        welcome_message=WelcomeText(message.title, message.content, questions),
-        create_time=api_time(message.created_at),
-    )
 
 
 audience_router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])

@@ -165,17 +165,13 @@ def field_errors(refused: Refused, words: Translator) -> dict[str, str]:
     """A refusal as the errors of a form's fields; of the whole form (``""``) where it names none."""
     errors_by_field: dict[str, str] = {}
     for problem in (refused, *refused.others):
-        field, says = _field_error(problem, words)
-        errors_by_field.setdefault(field, says)
+        if problem.code is errors.NOT_ELIGIBLE:
+            says = words.gettext("The goal Lead is not available with these choices. See which check fails.")
+            errors_by_field.setdefault("goal", says)
+            continue
+        field, says = split_fault(problem, words)
+        errors_by_field.setdefault(_FORM_FIELDS.get(field, field), says)
     return errors_by_field
-
-
-def _field_error(refused: Refused, words: Translator) -> tuple[str, str]:
-    if refused.code is errors.NOT_ELIGIBLE:
-        says = words.gettext("The goal Lead is not available with these choices. See which check fails.")
-        return "goal", says
-    field, says = split_fault(refused, words)
-    return _FORM_FIELDS.get(field, field), says
 
 
 def leaps_of(refused: Refused) -> dict[str, str]:

@@ -472,7 +472,8 @@ def _of_ad_group(
     whole = typed_ad_group(node, account, words.lang)
     has_begun = node.starts_at <= tx.now
     choices = load_choices(tx, campaign, account)
-    checked = _frozen_in(shown, whole)
+    unsent = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
+    checked = replace(shown, **{name: getattr(whole, name) for name in unsent})  # browsers omit frozen fields
     frozen = [
         (N_("Channel account"), channel.name, _HOME),
         (N_("Goal"), words.gettext(N_("Lead") if whole.goal == "lead" else N_("Conversation")), _MEASURED),
@@ -497,12 +498,6 @@ def _of_ad_group(
         "has_begun": has_begun,
         "frozen": frozen,
     }
-
-
-def _frozen_in(shown: AdGroupForm, whole: AdGroupForm) -> AdGroupForm:
-    """Return the typed form with its frozen fields, which browsers do not send."""
-    frozen = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
-    return replace(shown, **{name: getattr(whole, name) for name in frozen})
 
 
 def _windows(whole: AdGroupForm, words: Translator) -> str:

@@ -421,15 +421,10 @@ def _group_hurdles(ad_group: AdGroup, above: Above, at: datetime) -> Iterator[De
         yield Delivering.NOT_STARTED
     if ad_group.ends_at is not None and ad_group.ends_at <= at:
         yield Delivering.ENDED
-    yield from _spent_hurdles(ad_group, above)
-
-
-def _spent_hurdles(ad_group: AdGroup, above: Above) -> Iterator[Delivering]:
     own = Spent(above.spent_today, above.spent_ever)
     for node, spent in ((ad_group, own), (above.campaign, above.of_campaign)):
         if is_spent(node, spent):
-            total = node.budget_mode is BudgetMode.TOTAL
-            yield Delivering.SPENT if total else Delivering.SPENT_TODAY
+            yield Delivering.SPENT if node.budget_mode is BudgetMode.TOTAL else Delivering.SPENT_TODAY
 
 
 def is_spent(node: AdGroup | Campaign, spent: Spent) -> bool:
@@ -480,16 +475,13 @@ def build_outline(
         ads_of[ad.ad_group_id].append(ad)
     groups_of: defaultdict[str, list[Node]] = defaultdict(list)
     for group, above in groups:
-        groups_of[group.campaign_id].append(_group_node(group, above, ads_of[group.id], at))
-    return [_campaign_node(campaign, groups_of[campaign.id]) for campaign in campaigns]
-
-
-def _campaign_node(campaign: Campaign, under: Sequence[Node]) -> Node:
-    state = campaign_delivery(campaign, [node.state for node in under])
-    return Node(NodeKind.CAMPAIGN, campaign, state, tuple(under))
-
-
-def _group_node(group: AdGroup, above: Above, ads: list[Ad], at: datetime) -> Node:
-    hurdle = ad_group_hurdle(group, above, at)
-    under = tuple(Node(NodeKind.AD, ad, ad_delivery(ad, hurdle)) for ad in ads)
-    return Node(NodeKind.AD_GROUP, group, ad_group_delivery(group, above, ads, at), under)
+        hurdle, ads_of_group = ad_group_hurdle(group, above, at), ads_of[group.id]
+        under = tuple(Node(NodeKind.AD, ad, ad_delivery(ad, hurdle)) for ad in ads_of_group)
+        state = ad_group_delivery(group, above, ads_of_group, at)
+        groups_of[group.campaign_id].append(Node(NodeKind.AD_GROUP, group, state, under))
+    nodes = []
+    for campaign in campaigns:
+        children = tuple(groups_of[campaign.id])
+        campaign_state = campaign_delivery(campaign, [child.state for child in children])
+        nodes.append(Node(NodeKind.CAMPAIGN, campaign, campaign_state, children))
+    return nodes

@@ -151,6 +151,20 @@ def show_draft(form: Form, language: str, words: Translator) -> dict[str, Any]:
 
 def _question(content: Content, question: FormQuestion, place: int, words: Translator) -> dict[str, Any]:
     first = content.languages[0]
+    # a question may depend on each option of an earlier question
+    shows = [
+        (
+            f"{earlier.key}={option.key}",
+            words.gettext(
+                "%(question)s is “%(answer)s”",
+                question=_short(content, earlier, words),
+                answer=option_text(content, earlier, option, content.languages[0]) or option.key,
+            ),
+        )
+        for earlier in content.questions[:place]
+        if earlier.kind in CHOOSERS
+        for option in earlier.options
+    ]
     later = [
         (
             later_question.key,
@@ -180,7 +194,7 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
         "is_hidden": question.kind is QuestionKind.HIDDEN,
         "options": question.options,
         "show": f"{question.show_if}={question.show_value}" if question.show_if else "",
-        "shows": _shows(content, place, words),
+        "shows": shows,
         "jumps": jumps,
         "hours": question.hours
         and {
@@ -203,23 +217,6 @@ def _bounds(kind: QuestionKind) -> str:
     if kind is QuestionKind.NUMBER:
         return "number"
     return "length" if kind in TEXTS else ""
-
-
-def _shows(content: Content, place: int, words: Translator) -> list[tuple[str, str]]:
-    """On which earlier answers a question may depend."""
-    return [
-        (
-            f"{earlier.key}={option.key}",
-            words.gettext(
-                "%(question)s is “%(answer)s”",
-                question=_short(content, earlier, words),
-                answer=option_text(content, earlier, option, content.languages[0]) or option.key,
-            ),
-        )
-        for earlier in content.questions[:place]
-        if earlier.kind in CHOOSERS
-        for option in earlier.options
-    ]
 
 
 def _short(content: Content, question: FormQuestion, words: Translator) -> str:

@@ -361,7 +361,8 @@ def find_way(content: Content, answers: Answers) -> FormPath:
         if not _is_wanted(question, met, answers):
             continue
         met.append(question.key)
-        goto = _jump_of(question, answers)
+        chosen = chosen_options(question, answers) if question.kind is QuestionKind.CHOICE else ()
+        goto = next((option.goto for option in chosen), "")
         if goto in (END, REFUSE):
             return FormPath(tuple(met), goto == REFUSE)
         skip_to = goto
@@ -390,12 +391,6 @@ def _is_wanted(question: FormQuestion, met: list[str], answers: Answers) -> bool
         return True
     value = answers.get(question.show_if, "")
     return question.show_if in met and question.show_value in (value if isinstance(value, list) else [value])
-
-
-def _jump_of(question: FormQuestion, answers: Answers) -> str:
-    if question.kind is not QuestionKind.CHOICE:
-        return ""
-    return next((option.goto for option in chosen_options(question, answers)), "")
 
 
 SLOT_LENGTHS: Final = (15, 30, 45, 60, 90, 120)

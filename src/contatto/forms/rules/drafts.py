@@ -126,7 +126,7 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
         questions=tuple(_edit_question(question, sent, lang) for question in content.questions),
         consents=tuple(_edit_consent(consent, sent) for consent in content.consents),
         image=picture,
-        review="review" in sent if f"{'review'}:sent" in sent else content.review,
+        review="review" in sent if "review:sent" in sent else content.review,
         policy_url=_link(sent, "policy_url", content.policy_url),
         end_url=_link(sent, "end_url", content.end_url),
         end_phone=_line(sent, "end_phone", content.end_phone, 40),
@@ -347,7 +347,12 @@ def list_problems(content: Content) -> list[Problem]:
     problems: list[Problem] = []
     if not text_of(content, "headline", first):
         problems.append(Problem("headline", "Enter a headline."))
-    problems += _contact_problems(content)
+    contacts = [question for question in content.questions if question.kind in CONTACTS]
+    if not contacts:
+        text = "Ask for at least one contact detail. A name alone does not create a lead."
+        problems.append(Problem("questions", text))
+    elif not any(question.required for question in contacts):
+        problems.append(Problem(contacts[0].key, "Make at least one contact detail required."))
     for place, question in enumerate(content.questions):
         problems += _question_problems(content, question, place)
     problems += [
@@ -356,17 +361,6 @@ def list_problems(content: Content) -> list[Problem]:
         if not consent_text(content, consent, first)
     ]
     return problems + _end_problems(content)
-
-
-def _contact_problems(content: Content) -> list[Problem]:
-    contacts = [question for question in content.questions if question.kind in CONTACTS]
-    if not contacts:
-        return [
-            Problem("questions", "Ask for at least one contact detail. A name alone does not create a lead.")
-        ]
-    if not any(question.required for question in contacts):
-        return [Problem(contacts[0].key, "Make at least one contact detail required.")]
-    return []
 
 
 def _question_problems(content: Content, question: FormQuestion, place: int) -> list[Problem]:

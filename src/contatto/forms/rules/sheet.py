@@ -45,6 +45,17 @@ def show_sheet(
         if question.prefill
     }
     texts = {key: text_of(content, key, language) for key in _TEXTS}
+    logic = [
+        {
+            "key": question.key,
+            "jumps": {option.key: option.goto for option in question.options if option.goto}
+            if question.kind is QuestionKind.CHOICE
+            else {},
+            "show_if": question.show_if,
+            "show_value": question.show_value,
+        }
+        for question in content.questions
+    ]
     kinds = {question.kind for question in content.questions}
     return texts | {
         "number": str(number),
@@ -66,7 +77,7 @@ def show_sheet(
             }
             for consent in content.consents
         ],
-        "logic": json.dumps([_logic(question) for question in content.questions]),
+        "logic": json.dumps(logic),
         "regions": REGIONS if kinds & _WITH_REGIONS else "",
         "review": content.review or any(values.values()),
         "prefills": bool(values),
@@ -129,14 +140,3 @@ def _control(question: FormQuestion) -> str:
     if question.kind in PHONES:
         return "phone"
     return _CONTROLS.get(question.kind, "line")
-
-
-def _logic(question: FormQuestion) -> dict[str, Any]:
-    return {
-        "key": question.key,
-        "jumps": {option.key: option.goto for option in question.options if option.goto}
-        if question.kind is QuestionKind.CHOICE
-        else {},
-        "show_if": question.show_if,
-        "show_value": question.show_value,
-    }

@@ -24,9 +24,9 @@ from contatto.leads.model import (
     HistoryEntry,
     HistoryKind,
     Lead,
-    LeadSnapshot,
     LeadSource,
     LeadStatus,
+    MergedFields,
     Origin,
     Picks,
     Signal,
@@ -270,18 +270,18 @@ def _spaced(text: str) -> str:
     return text if text.isprintable() and "  " not in text else _SPACES.sub(" ", text)
 
 
-def snapshot_of(lead: Lead) -> LeadSnapshot:
+def snapshot_of(lead: Lead) -> MergedFields:
     created, updated = micros(lead.created_at), micros(lead.updated_at)
-    return LeadSnapshot(lead.name, lead.status, lead.owner_id, created, updated)
+    return MergedFields(lead.name, lead.status, lead.owner_id, created, updated)
 
 
-def merged_snapshot(target: Lead, source: Lead, picks: Picks) -> LeadSnapshot:
+def merged_snapshot(target: Lead, source: Lead, picks: Picks) -> MergedFields:
     """The fields after a merge: as picked, with the earlier beginning and the later activity.
 
     A name or an owner that only one of the two has is never lost.
     """
     target_face, source_face = snapshot_of(target), snapshot_of(source)
-    return LeadSnapshot(
+    return MergedFields(
         name=(source_face.name if picks.name else target_face.name) or target_face.name or source_face.name,
         status=source_face.status if picks.status else target_face.status,
         owner_id=(source_face.owner_id if picks.owner else target_face.owner_id)
@@ -292,9 +292,9 @@ def merged_snapshot(target: Lead, source: Lead, picks: Picks) -> LeadSnapshot:
     )
 
 
-def undone_snapshot(current: LeadSnapshot, before: LeadSnapshot, after: LeadSnapshot) -> LeadSnapshot:
+def undone_snapshot(current: MergedFields, before: MergedFields, after: MergedFields) -> MergedFields:
     """The fields after undoing: as before the merge, except what somebody changed since."""
-    return LeadSnapshot(
+    return MergedFields(
         name=before.name if current.name == after.name else current.name,
         status=before.status if current.status is after.status else current.status,
         owner_id=before.owner_id if current.owner_id == after.owner_id else current.owner_id,

@@ -38,7 +38,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.kit.read_audit import record_contact_reads
 from contatto.kit.timestamps import from_micros
-from contatto.leads.model import Evidence, Journal, LeadLabel, LeadSnapshot, Merge, Note, SavedView, Task
+from contatto.leads.model import Evidence, Journal, LeadLabel, Merge, MergedFields, Note, SavedView, Task
 from contatto.leads.rules.records import (
     CONSENT,
     EMAIL,
@@ -750,7 +750,7 @@ def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
     return {row[0] for row in tx.execute(query)}
 
 
-def record_face(tx: Tx, business_id: str, lead_id: str, snapshot: LeadSnapshot) -> None:
+def record_face(tx: Tx, business_id: str, lead_id: str, snapshot: MergedFields) -> None:
     """Write the fields that a merge may change."""
     statement = update(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id)
     name = tx.seal(snapshot.name, business_id, "leads.name", lead_id)
