@@ -1,1 +1,1 @@
-"""Campaigns, ad groups and ads: what may run where, at which price, and for which goal."""
+"""Campaigns, ad groups and ads, with their goals and prices."""

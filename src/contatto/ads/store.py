@@ -195,7 +195,7 @@ def find_campaign(tx: Tx, business_id: str, campaign_id: str) -> Campaign | None
 
 
 def find_campaign_by_number(tx: Tx, business_id: str, number: int) -> Campaign | None:
-    """A campaign by the API's ``campaign_id``."""
+    """Return a campaign by the API's ``campaign_id``."""
     return tx.find(Campaign, _select(campaigns, business_id, campaigns.c.number == number))
 
 
@@ -226,23 +226,23 @@ _NAMED_CAMPAIGNS: Final = PreparedQuery(
 
 
 def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collection[str]) -> list[Campaign]:
-    """Those of some campaigns that have a budget, by their ids."""
+    """Return those of some campaigns that have a budget, by their ids."""
     values = {"of": business_id, "named": campaign_ids}
     return _NAMED_CAMPAIGNS.list(tx, values) if campaign_ids else []
 
 
 def find_ad_group_by_number(tx: Tx, business_id: str, number: int) -> AdGroup | None:
-    """An ad group by the API's ``adgroup_id``."""
+    """Return an ad group by the API's ``adgroup_id``."""
     return tx.find(AdGroup, _select(ad_groups, business_id, ad_groups.c.number == number))
 
 
 def find_ad_by_number(tx: Tx, business_id: str, number: int) -> Ad | None:
-    """An ad by the API's ``ad_id``."""
+    """Return an ad by the API's ``ad_id``."""
     return tx.find(Ad, _select(ads, business_id, ads.c.number == number))
 
 
 def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, Ad]:
-    """Ads of a business by the API's ``ad_id``; those that are not there are left out."""
+    """Return ads of a business by the API's ``ad_id``; those that are not there are left out."""
     return {ad.number: ad for ad in tx.list(Ad, _select(ads, business_id, ads.c.number.in_(numbers)))}
 
 
@@ -255,12 +255,12 @@ def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int
 
 
 def list_ads_by_name(tx: Tx, business_id: str, names: Collection[str]) -> list[Ad]:
-    """All ads of a business that have one of some names."""
+    """Return all ads of a business that have one of some names."""
     return tx.list(Ad, _select(ads, business_id, ads.c.name.in_(sorted(names)))) if names else []
 
 
 def find_any_ad(tx: Tx, number: int) -> Ad | None:
-    """An ad of whatever business by the API's ``ad_id``; for the operator."""
+    """Return an ad of whatever business by the API's ``ad_id``; for the operator."""
     return tx.find(Ad, select(ads).where(ads.c.number == number))
 
 
@@ -291,7 +291,7 @@ def list_ad_groups(
 
 
 def list_ads(tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter, page: Page) -> list[Ad]:
-    """Ads of an ad account, newest first."""
+    """Return ads of an ad account, newest first."""
     return tx.list(Ad, _part(_ads(business_id, ad_account_id, node_filter), ads, page))
 
 
@@ -324,7 +324,7 @@ def list_ad_group_ids(tx: Tx, business_id: str, campaign_ids: Iterable[str]) -> 
 
 
 def list_ads_in_review(tx: Tx) -> list[Ad]:
-    """Ads of every business that wait for their review, oldest first; for the operator."""
+    """Return ads of every business that wait for their review, oldest first; for the operator."""
     waiting = select(ads).where(ads.c.audit == Audit.AUDITING, ads.c.status != NodeStatus.DELETED)
     return tx.list(Ad, waiting.order_by(ads.c.updated_at, ads.c.number))
 
@@ -529,7 +529,7 @@ def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft 
 
 
 def list_drafts(tx: Tx, business_id: str, member_id: str) -> list[Draft]:
-    """All drafts of a member, those saved last first."""
+    """Return all drafts of a member, those saved last first."""
     query = select(ad_drafts).where(
         ad_drafts.c.business_id == business_id, ad_drafts.c.member_id == member_id
     )

@@ -1,1 +1,1 @@
-"""Contact capture: finds contact details in messages, and keeps whether a channel wants that."""
+"""Contact capture: contact details in messages, and its switch."""

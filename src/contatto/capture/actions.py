@@ -1,4 +1,4 @@
-"""Turning capture on and off for an account, and reading one message while it is on."""
+"""Capture of contacts for an account: its switch, and its matches."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -187,7 +187,7 @@ def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> Non
 
 
 def list_contacts(text: str, country: str) -> set[str]:
-    """Every contact value in a text, normalised and as written, whether capture is on or not."""
+    """Return every contact value in a text, normalised and as written, whether capture is on or not."""
     return {
         value for contact in rules.detect_contacts(text, country) for value in (contact.value, contact.raw)
     }

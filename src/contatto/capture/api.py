@@ -1,4 +1,4 @@
-"""An extension of the API: the switch of automatic lead capture, which the Lead goal needs."""
+"""API extension for the switch of automatic lead capture."""
 
 from typing import Annotated, Literal
 

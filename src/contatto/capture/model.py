@@ -1,4 +1,4 @@
-"""Values of capture: the twelve contact fields, a match with its evidence, a stated name."""
+"""Contact fields, matches with their evidence, and stated names."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Detector of contact details: one RE2 pass, then the readers of the fields that a text may hold."""
+"""Detector of contact details: one RE2 pass, then the field readers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -161,7 +161,7 @@ _NUMBERS_ONLY = frozenset({Hint.DIGITS, Hint.SHAPE})
 
 
 def detect_contacts(text: str, country: str) -> list[ContactMatch]:
-    """The contact details of one message, in the order of the text.
+    """Return the contact details of one message, in the order of the text.
 
     Pure and safe to call from many threads; the time is linear in the length. Of a text longer than
     twice `LONGEST_END` characters the middle is not read, and at most `MOST_MATCHES` contacts come back.
@@ -177,7 +177,7 @@ def detect_contacts(text: str, country: str) -> list[ContactMatch]:
 
 
 def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[ContactMatch]]:
-    """The contact details of many messages, each with its country, in their order."""
+    """Return the contact details of many messages, each with its country, in their order."""
     matches: list[list[ContactMatch]] = [[] for _ in texts]
     for hinted, places in hints_of_all([text for text, _ in texts]).items():
         for place in places:
@@ -226,7 +226,7 @@ def _detect(text: str, country: str, hinted: frozenset[Hint]) -> list[ContactMat
 
 
 def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
-    """Each field reads what the ones before it left: links, addresses, handles, numbers."""
+    """Return each field reads what the ones before it left: links, addresses, handles, numbers."""
     finds: list[Find] = []
     if Hint.LINK in hinted:
         links = find_links(rest)

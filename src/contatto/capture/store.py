@@ -1,4 +1,4 @@
-"""Tables of the capture switch of each channel account, and of members' corrections of matches."""
+"""Tables of capture switches and of members' corrections."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ def find_switch(tx: Tx, business_id: str, channel_account_id: str) -> CaptureSwi
 
 
 def find_application(tx: Tx, channel_account_id: str) -> CaptureSwitch | None:
-    """The switch of an account of any business; for the operator, who reviews all of them."""
+    """Return the switch of an account of any business; for the operator, who reviews all of them."""
     condition = capture_switches.c.channel_account_id == channel_account_id
     return tx.find(CaptureSwitch, select(capture_switches).where(condition))
 
@@ -104,7 +104,7 @@ def is_capture_on(tx: Tx, business_id: str, channel_account_id: str) -> bool:
 
 
 def list_capturing(tx: Tx, business_id: str) -> set[str]:
-    """The channel accounts of a business in which capture is on."""
+    """Return the channel accounts of a business in which capture is on."""
     return {channel_id for channel_id, switch in list_switches(tx, business_id).items() if switch.is_on}
 
 
@@ -143,7 +143,7 @@ _ANY_CORRECTED: Final = Query(
 
 
 def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> set[tuple[Field, str]]:
-    """Those of the values that somebody called no contact."""
+    """Return those of the values that somebody called no contact."""
     if not _ANY_CORRECTED.rows(tx, {"of": business_id}):
         return set()
     indexes = {(field, tx.vault.blind(value, business_id)): (field, value) for field, value in values}

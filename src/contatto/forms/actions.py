@@ -534,7 +534,7 @@ def list_form_entries(
 
 
 def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersion | None) -> list[LeadEntry]:
-    """The leads that an ad earned, of the chat and of its form, latest first."""
+    """Return the leads that an ad earned, of the chat and of its form, latest first."""
     entries: list[LeadEntry] = []
     ad_filter = LeadFilter(ads=(ad_number,))
     page = list_leads_after(tx, business_id, ad_filter, None)

@@ -75,7 +75,7 @@ class LeadInfo(Answer, frozen=True):
 
 
 def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:
-    """A published form by its ``page_id``.
+    """Return a published form by its ``page_id``.
 
     Raises:
         Refused: NOT_FOUND.
@@ -87,7 +87,7 @@ def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:
 
 
 def load_source(tx: Tx, business_id: str, source: OfSource) -> FormVersion | None:
-    """The form of a source, or None for the chat.
+    """Return the form of a source, or None for the chat.
 
     Raises:
         Refused: INVALID when ``page_id`` lacks or must not be there; NOT_FOUND.
@@ -198,7 +198,7 @@ async def get_page_fields(request: Request, caller: ApiCaller) -> Answered[PageF
 
 
 def show_fields(version: FormVersion, base_url: str) -> PageFields:
-    """The fields of a form with its ``meta_data``."""
+    """Return the fields of a form with its ``meta_data``."""
     meta = PageMeta(
         page_id=str(version.number),
         create_time=api_time(version.published_at),
@@ -209,7 +209,7 @@ def show_fields(version: FormVersion, base_url: str) -> PageFields:
 
 
 def _pages(tx: Tx, business_id: str, base_url: str) -> list[tuple[datetime, PageOfForm]]:
-    """Rows of all published versions and open drafts, each with the time of its last change."""
+    """Return rows of all published versions and open drafts, each with the time of its last change."""
     forms = {form.id: form for form in store.list_forms(tx, business_id)}
     versions = store.list_versions(tx, business_id)
     newest = {version.form_id: version for version in reversed(versions)}
@@ -323,7 +323,7 @@ async def delete_mock_lead(request: Request, caller: ApiCaller, body: TestLead) 
 
 
 def show_test_lead(tx: Tx, lead: Lead, source: OfSource, version: FormVersion | None) -> LeadInfo:
-    """A test lead with its data and its ``meta_data``."""
+    """Return a test lead with its data and its ``meta_data``."""
     if version is None:
         points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
         data, page_id = chat_data(lead, points), ""

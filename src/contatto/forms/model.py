@@ -1,4 +1,4 @@
-"""Forms, their content and frozen versions, what a person sends, and the receipt of a consent."""
+"""Forms, their versions, submissions, and consent receipts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

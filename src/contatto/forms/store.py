@@ -178,7 +178,7 @@ def find_form(tx: Tx, business_id: str, form_id: str) -> Form | None:
 
 
 def list_forms(tx: Tx, business_id: str) -> list[Form]:
-    """The forms of a business, last changed first."""
+    """Return the forms of a business, last changed first."""
     statement = select(forms).where(forms.c.business_id == business_id)
     return _list_forms(tx, statement.order_by(forms.c.updated_at.desc(), forms.c.id.desc()))
 
@@ -206,7 +206,7 @@ _OF_NUMBERS: Final = Query(
 
 
 def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
-    """A published version by the API's ``page_id``."""
+    """Return a published version by the API's ``page_id``."""
     return list_versions_by_number(tx, business_id, [number]).get(number)
 
 
@@ -481,7 +481,7 @@ def delete_default_form(tx: Tx, business_id: str, channel_account_id: str) -> No
 
 
 def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
-    """The id of the default form by channel account."""
+    """Return the id of the default form by channel account."""
     statement = select(default_forms).where(default_forms.c.business_id == business_id)
     return {row["channel_account_id"]: row["form_id"] for row in tx.execute(statement).mappings()}
 
@@ -526,7 +526,7 @@ def has_form_picture(tx: Tx, business_id: str, digest: str) -> bool:
 
 
 def find_form_picture(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
-    """The media type of a picture and its bytes, opened."""
+    """Return the media type of a picture and its bytes, opened."""
     statement = select(form_pictures).where(
         form_pictures.c.business_id == business_id, form_pictures.c.digest == digest
     )

@@ -1,1 +1,1 @@
-"""Conversations: platform webhooks and the chat page in, messages stored once, the inbox out."""
+"""Conversations: platform webhooks, the chat page, and the inbox."""

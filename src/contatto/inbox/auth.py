@@ -1,4 +1,4 @@
-"""Visitors of the chat page: authentication, and rate limits that each process counts."""
+"""Visitors of the chat page: authentication and rate limits."""
 
 from datetime import timedelta
 from typing import Final
@@ -57,7 +57,7 @@ VISITOR_QUERY: Final = "v"
 
 
 async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
-    """The channel account of a chat page, and the public id of the visitor who has it open.
+    """Return the channel account of a chat page, and the public id of the visitor who has it open.
 
     A page that names its visitor is not taken for the one of the cookie, whatever is wrong with the name.
 

@@ -1,4 +1,4 @@
-"""Unit of work of a batch of deliveries: rows read once, and writes collected until the end."""
+"""Unit of work of a batch: rows read once, writes collected."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -100,14 +100,14 @@ class Threads:
         return self._persons[person_id]
 
     def load_person(self, business_id: str, person_id: str) -> Person:
-        """The person of a conversation, who is always there."""
+        """Return the person of a conversation, who is always there."""
         person = self.find_person(business_id, person_id)
         if person is None:
             raise LookupError("a conversation without its person")
         return person
 
     def see_person(self, person: Person) -> bool:
-        """A person did something: a new one is kept, one who is there may get a name, or came earlier.
+        """Return a person did something: a new one is kept, one who is there may get a name, or came earlier.
 
         Returns:
             Whether the person is new.

@@ -1,4 +1,4 @@
-"""Receipts, persons, conversations, messages and inline notices, and the events of the inbox."""
+"""Receipts, persons, conversations, messages and notices, and their events."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Rules of the inbox: deliveries, order of a thread, evidence, automatic messages, and signed links."""
+"""Rules of threads, automatic messages, and signed links."""
 
 import hashlib
 import re
@@ -152,7 +152,7 @@ def media_token(business_id: str, holder: str, digest: str, until_s: int, signer
 
 
 def read_media_token(token: str, now_s: int, signer: Signer) -> tuple[str, str, str]:
-    """The business, the access token that asked, and the picture of a link that we signed.
+    """Return the business, the access token that asked, and the picture of a link that we signed.
 
     Raises:
         Refused: UNSIGNED; LINK_EXPIRED.
@@ -185,7 +185,7 @@ _TOO_LONG: Final = N_("%(field)s: use at most %(most)s characters.")
 
 
 def automatic_problem(content: AutomaticMessages) -> LazyText | None:
-    """The first thing that breaks a limit of the automatic messages, or None."""
+    """Return the first thing that breaks a limit of the automatic messages, or None."""
     counts = (
         ("question", len(content.questions), MOST_QUESTIONS),
         ("title", len(content.prompts), MOST_PROMPTS),
@@ -274,7 +274,7 @@ class FormLink:
 
 
 def sign_form_link(link: FormLink, signer: Signer) -> str:
-    """The link as the last part of an address."""
+    """Return the link as the last part of an address."""
     ids = (uuid.UUID(link.business_id).bytes, uuid.UUID(link.conversation_id).bytes)
     return signer.sign(to_base64url(_LINK.pack(*ids, link.number, link.until_s))).decode()
 
@@ -297,7 +297,7 @@ SNOOZES: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": 
 
 
 def stop_text(reason: str) -> LazyText:
-    """A reason in words; codes of the platform itself are shown as they are."""
+    """Return a reason in words; codes of the platform itself are shown as they are."""
     known_text = STOPPED.get(reason)
     if known_text:
         return LazyText(known_text)
@@ -305,7 +305,7 @@ def stop_text(reason: str) -> LazyText:
 
 
 def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:
-    """The profile's name, cleaned; empty when there is none."""
+    """Return the profile's name, cleaned; empty when there is none."""
     name = "" if isinstance(incoming, WasRead | Progressed) else incoming.person_name
     if not name.isprintable():
         name = "".join(letter for letter in name if letter.isprintable())
@@ -313,7 +313,7 @@ def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:
 
 
 def snippet(text: str) -> str:
-    """The beginning of a message on one line."""
+    """Return the beginning of a message on one line."""
     line = " ".join(text.split())
     return line if len(line) <= SNIPPET_LIMIT else f"{line[: SNIPPET_LIMIT - 1]}…"
 

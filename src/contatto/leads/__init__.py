@@ -1,1 +1,1 @@
-"""One lead per person: contact points, status, the Leads Center and its download."""
+"""Leads: one per person, with the Leads Center and downloads."""

@@ -1,4 +1,4 @@
-"""Predictions of lead quality: features, logistic regression, boosted trees, and tests of a model."""
+"""Predictions of lead quality: regression, boosted trees, and model tests."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ class Columns:
 
 
 def choose_columns(some: Sequence[Described]) -> Columns:
-    """The columns for leads like these; the same in whatever order they come.
+    """Return the columns for leads like these; the same in whatever order they come.
 
     A word that all of them have, or hardly one, gets none.
     """
@@ -54,7 +54,7 @@ def choose_columns(some: Sequence[Described]) -> Columns:
 
 
 def fill_table(columns: Columns, some: Sequence[Described]) -> Floats:
-    """A row for each lead."""
+    """Return a row for each lead."""
     places = {word: place for place, word in enumerate(columns.words)}
     table = np.zeros((len(some), len(columns.words) + len(columns.measures)))
     table[:, len(places) :] = np.nan
@@ -113,7 +113,7 @@ class Linear:
 
 
 def fit_linear(table: Floats, outcomes: Floats, words: int) -> Linear:
-    """The likeliest weights.
+    """Return the likeliest weights.
 
     Args:
         table: a row for each lead, words before measures.
@@ -173,7 +173,7 @@ def _loss(rows: Floats, outcomes: Floats, prior: Floats, weights: Floats) -> flo
 
 
 def chance_at(log_odds: Floats) -> Floats:
-    """The chances that belong to log-odds."""
+    """Return the chances that belong to log-odds."""
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -_MOST, _MOST))))
 
 
@@ -232,7 +232,7 @@ class Correction:
     of_both: float = 0.0
 
     def chance(self, log_odds: float) -> float:
-        """The corrected chance that belongs to what the model says."""
+        """Return the corrected chance that belongs to what the model says."""
         corrected = self.shift + self.slope * _clamp(log_odds)
         return 1.0 / (1.0 + exp(-max(min(corrected, _STEEPEST), -_STEEPEST)))
 
@@ -299,7 +299,7 @@ class Trees:
         return np.asarray(self._forest.predict(table, pred_contrib=True))[:, :-1]
 
     def text(self) -> str:
-        """The model as a text of the library."""
+        """Return the model as a text of the library."""
         return str(self._forest.model_to_string())
 
 
@@ -331,7 +331,7 @@ def grow_trees(table: Floats, outcomes: Floats, rounds: int) -> Trees:
 
 
 def read_trees(text: str) -> Trees:
-    """A forest from its text, which is to be whole: the library ends the process on one that is not.
+    """Return a forest from its text, which is to be whole: the library ends the process on one that is not.
 
     Raises:
         NoTrees: where the library is not there.
@@ -399,7 +399,7 @@ class LeadQuality:
         return linear if trees is None else np.asarray((1.0 - self.share) * linear + self.share * trees)
 
     def to_bytes(self) -> bytes:
-        """The model as it is kept: a digest and JSON."""
+        """Return the model as it is kept: a digest and JSON."""
         text = self.trees.text() if self.trees else ""
         saved = SavedQuality(self.columns, self.linear, self.share, self.rounds, self.loss, text)
         raw = msgspec.json.encode(saved)
@@ -407,7 +407,7 @@ class LeadQuality:
 
 
 def read_quality(raw: bytes) -> LeadQuality:
-    """A kept model.
+    """Return a kept model.
 
     Raises:
         NoTrees: when it is not whole, or the library of its trees is not there.
@@ -452,7 +452,7 @@ class _Choice:
 
 
 def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> _Choice:
-    """The share and number of trees that lose least on parts that were not learned from."""
+    """Return the share and number of trees that lose least on parts that were not learned from."""
     linear, grown = np.zeros(len(good)), np.zeros((len(_GROWN), len(good)))
     lots = np.random.default_rng(0).permutation(len(good))
     order, part_of = np.lexsort((lots, good)), np.zeros(len(good), np.int64)

@@ -1,4 +1,4 @@
-"""The lead of a person, its contact points with their evidence, its history, and what makes it."""
+"""Leads, contact points with evidence, history, jobs, and their events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Ports of leads to packages above them; an installation binds them when it is built."""
+"""Ports of leads, which packages above answer."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass

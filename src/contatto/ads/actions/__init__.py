@@ -1,1 +1,1 @@
-"""Changes to campaigns, ad groups and ads, one file for each noun."""
+"""Actions on campaigns, ad groups and ads."""

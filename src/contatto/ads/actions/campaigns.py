@@ -99,7 +99,7 @@ class CampaignChanges:
 
 
 def plan_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
-    """The campaign that would be made; nothing is written.
+    """Return the campaign that would be made; nothing is written.
 
     Raises:
         Refused: NO_ADVERTISER, INVALID.
@@ -135,7 +135,7 @@ def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
 
 
 def find_own_campaign(tx: Tx, account: AdAccount, number: int) -> Campaign:
-    """A campaign of an ad account by the API's ``campaign_id``.
+    """Return a campaign of an ad account by the API's ``campaign_id``.
 
     Raises:
         Refused: NOT_FOUND.
@@ -266,7 +266,7 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
 
 
 def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
-    """The ad group that would be made in a campaign, which may be a plan too; nothing is written.
+    """Return the ad group that would be made in a campaign, which may be a plan too; nothing is written.
 
     Raises:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
@@ -349,7 +349,7 @@ def _audience_numbers(tx: Tx, account: AdAccount) -> frozenset[str]:
 
 
 def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
-    """An ad group of an ad account by the API's ``adgroup_id``.
+    """Return an ad group of an ad account by the API's ``adgroup_id``.
 
     Raises:
         Refused: NOT_FOUND.
@@ -443,7 +443,7 @@ def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroup
 def _changed_targeting(
     tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges
 ) -> dict[str, Any]:
-    """The parts of the targeting that change, checked together with those that stay."""
+    """Return the parts of the targeting that change, checked together with those that stay."""
     if not changes.targeting:
         return {}
     targeting = replace(before.targeting, **changes.targeting)
@@ -539,7 +539,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
 
 
 def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False) -> Ad:
-    """The ad that would be made in an ad group, which may be a plan too; nothing is written.
+    """Return the ad that would be made in an ad group, which may be a plan too; nothing is written.
 
     Raises:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
@@ -575,7 +575,7 @@ def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False
 
 
 def find_own_ad(tx: Tx, account: AdAccount, number: int) -> Ad:
-    """An ad of an ad account by the API's ``ad_id``.
+    """Return an ad of an ad account by the API's ``ad_id``.
 
     Raises:
         Refused: NOT_FOUND.

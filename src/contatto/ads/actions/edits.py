@@ -1,4 +1,4 @@
-"""Bulk work, copies, drafts and form edits of campaigns, ad groups and ads."""
+"""Bulk changes, copies, drafts and form edits of ads."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -108,7 +108,7 @@ def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatu
 
 
 def load_node_account(tx: Tx, business_id: str, place: Place) -> AdAccount:
-    """The ad account of what stands at a place.
+    """Return the ad account of what stands at a place.
 
     Raises:
         Refused: NOT_FOUND.
@@ -304,12 +304,12 @@ def find_draft(tx: Tx, owner: Owner, place: Place) -> Draft | None:
 
 
 def form_of(draft: Draft) -> Any:
-    """The form that a draft holds; fields that came later have their usual values."""
+    """Return the form that a draft holds; fields that came later have their usual values."""
     return read_form(FORMS[draft.kind], pairs_of(json.loads(draft.typed)))
 
 
 def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
-    """A member's drafts, those saved last first; without those of which the place was deleted."""
+    """Return a member's drafts, those saved last first; without those of which the place was deleted."""
     drafts = store.list_drafts(tx, *owner)
     homes = {
         (kind, home.number): home.name
@@ -425,7 +425,7 @@ def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: NodeEdit[AdForm], *, n
 
 
 def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> AdGroupForm:
-    """An ad group as its form shows it: without audiences that are gone, or a start that has come."""
+    """Return an ad group as its form shows it: without audiences that are gone, or a start that has come."""
     audience_numbers = {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
     typed = typed_ad_group(before, account, lang)
     if before.starts_at <= tx.now:
@@ -487,5 +487,5 @@ def _differs(form: Any, shown: Any, name: str) -> bool:
 
 
 def _anew(form: Any, shown: Any, name: str) -> Any:
-    """A field if it was typed anew, else None."""
+    """Return a field if it was typed anew, else None."""
     return getattr(form, name) if _differs(form, shown, name) else None

@@ -59,7 +59,7 @@ from contatto.measurement.rules import local_day
 
 
 def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
-    """A channel account by our id of it, or by its platform's.
+    """Return a channel account by our id of it, or by its platform's.
 
     Raises:
         Refused: NOT_FOUND.
@@ -70,7 +70,7 @@ def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
 def choose_account(
     tx: Tx, ad_account: AdAccount, countries: tuple[str, ...], goal: Goal, account_id: str | None
 ) -> ChannelAccount:
-    """The channel account that was named, else the first for which nothing stands in the goal's way.
+    """Return the channel account that was named, else the first for which nothing stands in the goal's way.
 
     Raises:
         Refused: NOT_FOUND, or INVALID when the business has no channel account at all.
@@ -111,7 +111,7 @@ def facts_of(
 
 
 def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
-    """An ad account by our id of it.
+    """Return an ad account by our id of it.
 
     Raises:
         Refused: NO_ADVERTISER.
@@ -177,7 +177,7 @@ def publish_one_ad(
 
 
 def find_welcome(tx: Tx, ad: Ad) -> WelcomeMessage | None:
-    """The welcome message that an ad names, if its ad account has it."""
+    """Return the welcome message that an ad names, if its ad account has it."""
     number = read_number(ad.auto_message_id)
     if not number:
         return None
@@ -223,7 +223,7 @@ def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
 
 
 def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
-    """All that is not deleted, newest first."""
+    """Return all that is not deleted, newest first."""
     scope = (account.business_id, str(account.id), NodeFilter(), NO_PAGES)
     campaigns = store.list_campaigns(tx, *scope)
     groups = _load_above(tx, account, store.list_ad_groups(tx, *scope), {one.id: one for one in campaigns})
@@ -233,7 +233,7 @@ def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
 def _load_above(
     tx: Tx, account: AdAccount, groups: list[AdGroup], campaigns: dict[str, Campaign]
 ) -> list[tuple[AdGroup, Above]]:
-    """Each ad group with what its delivery depends on."""
+    """Return each ad group with what its delivery depends on."""
     day = local_day(micros(tx.now), account.timezone)
     shared = [name for name, campaign in campaigns.items() if campaign.budget_micros is not None]
     under = store.list_ad_group_ids(tx, account.business_id, shared) if shared else {}
@@ -298,7 +298,7 @@ _FIELDS = {"welcome_message.content": "welcome", "welcome_message.suggested_ques
 
 
 def list_first_messages(tx: Tx, account: AdAccount) -> list[WelcomeMessage]:
-    """The welcome messages of an ad account that an ad may open with, newest first."""
+    """Return the welcome messages of an ad account that an ad may open with, newest first."""
     return list_welcome_messages(tx, account.business_id, account.id)
 
 
@@ -325,7 +325,7 @@ def check_form(tx: Tx, business_id: str, page_id: str) -> None:
 
 
 def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
-    """The ``auto_message_id`` that a form chooses; a message that was written in it is made.
+    """Return the ``auto_message_id`` that a form chooses; a message that was written in it is made.
 
     Raises:
         Refused: INVALID.
@@ -348,7 +348,7 @@ def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
 
 
 def _beside_its_field(refused: Refused) -> Refused:
-    """The API's name of a part of a message as the field of the form that holds it."""
+    """Return the API's name of a part of a message as the field of the form that holds it."""
     field = str(refused.values.get("field", ""))
     name = next(
         (

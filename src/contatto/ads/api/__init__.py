@@ -1,1 +1,1 @@
-"""The API v1.3 of campaigns, ad groups and ads, and our check of eligibility."""
+"""API v1.3 of campaigns, ad groups and ads."""

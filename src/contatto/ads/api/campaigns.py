@@ -300,7 +300,7 @@ async def get_ad_groups(request: Request, caller: ApiCaller) -> Answered[AdGroup
 
 
 def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[AdGroupInfo], int]:
-    """The ad groups of a page of the list, as they are shown, and how many there are in all."""
+    """Return the ad groups of a page of the list, as they are shown, and how many there are in all."""
     node_filter = node_filter_of(query.filtering, "adgroup_name")
     total = store.count_ad_groups(tx, account.business_id, account.id, node_filter)
     ad_groups = store.list_ad_groups(tx, account.business_id, account.id, node_filter, page_of(query))

@@ -1,4 +1,4 @@
-"""Options of ads in the API v1.3: identities, welcome messages, regions, eligibility, audiences."""
+"""Identities, welcome messages, regions, eligibility and audiences in the API v1.3."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal

@@ -124,7 +124,7 @@ class TargetingShape(ApiModel):
     excluded_audience_ids: Chosen | None = None
 
     def targeting(self) -> dict[str, tuple[str, ...]]:
-        """The parts that were sent, by name."""
+        """Return the parts that were sent, by name."""
         sent = {name: getattr(self, name) for name in Targeting.__dataclass_fields__}
         return {name: tuple(values) for name, values in sent.items() if values is not None}
 

@@ -1,4 +1,4 @@
-"""Smart+ campaigns, ad groups and ads in the API v1.3; a ``request_id`` makes creation safe to retry."""
+"""Smart+ campaigns, ad groups and ads in the API v1.3."""
 
 from typing import Final, Literal
 

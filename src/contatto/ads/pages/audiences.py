@@ -1,4 +1,4 @@
-"""Pages of audiences and their uses: lists of customers as text, and lookalikes."""
+"""Pages of audiences: their uses, customer lists and lookalikes."""
 
 import hashlib
 from collections.abc import Sequence
@@ -289,7 +289,7 @@ async def delete_one_audience(request: Request, caller: FormCaller, number: str)
 
 
 def _find_audience(tx: Tx, caller: Caller, number: int) -> tuple[AdAccount, Audience]:
-    """An audience of the business with its ad account."""
+    """Return an audience of the business with its ad account."""
     audience = store.find_audience_by_number(tx, caller.business_id, number)
     if audience is None:
         raise Refused(errors.NOT_FOUND)

@@ -151,7 +151,7 @@ def form_choices(tx: Tx, business_id: str) -> list[tuple[str, str]]:
 
 
 def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
-    """The chosen form, which must be one of the business's own, or none.
+    """Return the chosen form, which must be one of the business's own, or none.
 
     Raises:
         Refused: INVALID.
@@ -162,7 +162,7 @@ def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
 
 
 def field_errors(refused: Refused, words: Translator) -> dict[str, str]:
-    """A refusal as the errors of a form's fields; of the whole form (``""``) where it names none."""
+    """Return a refusal as the errors of a form's fields; of the whole form (``""``) where it names none."""
     errors_by_field: dict[str, str] = {}
     for problem in (refused, *refused.others):
         if problem.code is errors.NOT_ELIGIBLE:
@@ -216,7 +216,7 @@ class Typed:
 
 
 def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, Any]:
-    """All that can be chosen for an ad group of a campaign."""
+    """Return all that can be chosen for an ad group of a campaign."""
     audiences = list_audiences(tx, account.business_id, account.id)
     homes = channels.list_accounts(tx, account.business_id)
     names = tell_apart(

@@ -402,7 +402,7 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
 
 
 def _read_seen(text: str) -> datetime:
-    """The time of the change that the writer has seen.
+    """Return the time of the change that the writer has seen.
 
     Raises:
         Refused: CONFLICT, for a form that does not say.

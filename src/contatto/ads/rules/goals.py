@@ -63,7 +63,7 @@ _CAPTURE_OFF: Final = N_(
 
 
 def goal_of(optimization_goal: str, promotion_type: str) -> Goal:
-    """The goal that the API's two words name together.
+    """Return the goal that the API's two words name together.
 
     Raises:
         Refused: INVALID, with the allowed values.
@@ -85,7 +85,7 @@ def goal_of(optimization_goal: str, promotion_type: str) -> Goal:
 
 
 def eligibility(goal: Goal, facts: Facts) -> tuple[CheckResult, ...]:
-    """The three country checks of a goal; it is available where all of them pass (R4 to R7)."""
+    """Return the three country checks of a goal; it is available where all of them pass (R4 to R7)."""
     home, targets = REGISTRATION_MARKETS[goal], TARGET_MARKETS[goal]
     return (
         _check(Check.CHANNEL_ACCOUNT, (facts.account_country,), home),
@@ -130,7 +130,7 @@ def check_goal(goal: Goal, facts: Facts) -> None:
 
 
 def check_billing(goal: Goal, billing_event: str | None) -> BillingEvent:
-    """The billing event of a goal; another one is refused.
+    """Return the billing event of a goal; another one is refused.
 
     Raises:
         Refused: INVALID.
@@ -162,7 +162,7 @@ def shown_of(ad: Ad) -> tuple[str, ...]:
 
 
 def check_audit_reason(text: str) -> str:
-    """A reason without blank ends.
+    """Return a reason without blank ends.
 
     Raises:
         Refused: INVALID.
@@ -370,7 +370,7 @@ def is_showing(delivery: Delivering) -> bool:
 
 
 def campaign_delivery(campaign: Campaign, under: list[Delivering]) -> Delivering:
-    """The state of a campaign, given that of its ad groups."""
+    """Return the state of a campaign, given that of its ad groups."""
     if campaign.status is not NodeStatus.ACTIVE:
         return Delivering.OFF
     if not under:
@@ -379,7 +379,7 @@ def campaign_delivery(campaign: Campaign, under: list[Delivering]) -> Delivering
 
 
 def ad_group_delivery(ad_group: AdGroup, above: Above, ads: list[Ad], at: datetime) -> Delivering:
-    """The state of an ad group with its ads."""
+    """Return the state of an ad group with its ads."""
     own = ad_group_hurdle(ad_group, above, at)
     if own is not None:
         return own
@@ -460,7 +460,7 @@ class Node:
     under: "tuple[Node, ...]" = ()
 
     def walk(self) -> "Iterator[Node]":
-        """The node itself and all that lies under it."""
+        """Return the node itself and all that lies under it."""
         yield self
         for node in self.under:
             yield from node.walk()
@@ -469,7 +469,7 @@ class Node:
 def build_outline(
     campaigns: Iterable[Campaign], groups: Iterable[tuple[AdGroup, Above]], ads: Iterable[Ad], at: datetime
 ) -> list[Node]:
-    """The campaigns as a tree; everything keeps the order in which it was given."""
+    """Return the campaigns as a tree; everything keeps the order in which it was given."""
     ads_of: defaultdict[str, list[Ad]] = defaultdict(list)
     for ad in ads:
         ads_of[ad.ad_group_id].append(ad)

@@ -1,4 +1,4 @@
-"""Settings of campaigns, ad groups and ads, and their forms as members type them."""
+"""Settings of campaigns, ad groups and ads, and their typed forms."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,7 +64,7 @@ def window_seconds(window: ClickWindow | ViewWindow) -> int | None:
 
 
 def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> Windows:
-    """The windows of a new ad group: both given, or neither for the default (P3).
+    """Return the windows of a new ad group: both given, or neither for the default (P3).
 
     Raises:
         Refused: INVALID, when only one of them is given.
@@ -82,7 +82,7 @@ def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> Windows:
 
 
 def check_budget(mode: BudgetMode, budget_micros: int | None) -> int | None:
-    """The budget that belongs to a mode; none for an infinite one.
+    """Return the budget that belongs to a mode; none for an infinite one.
 
     Raises:
         Refused: INVALID.
@@ -236,7 +236,7 @@ def changed_money(
 def changed_schedule(
     before: AdGroup, times: tuple[ScheduleType | None, datetime | None, datetime | None], now: datetime
 ) -> Schedule:
-    """A schedule after a change of its kind, start or end; None leaves a value as it is.
+    """Return a schedule after a change of its kind, start or end; None leaves a value as it is.
 
     The start may be moved until it has come. A new end must lie ahead; an old one may be past.
 
@@ -274,12 +274,12 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
 
 
 def at_local_time(day: date, at: time, timezone: str) -> datetime:
-    """The instant of a day and a time in a zone."""
+    """Return the instant of a day and a time in a zone."""
     return datetime.combine(day, at, ZoneInfo(timezone)).astimezone(UTC)
 
 
 def check_name(field: str, text: str) -> str:
-    """A name without blank ends.
+    """Return a name without blank ends.
 
     Raises:
         Refused: INVALID, when nothing is left or it is too long.
@@ -296,7 +296,7 @@ def check_name(field: str, text: str) -> str:
 
 
 def check_auto_message(auto_message_id: str) -> str:
-    """A direct-message ad names its welcome message.
+    """Return a direct-message ad names its welcome message.
 
     Raises:
         Refused: INVALID.
@@ -333,7 +333,7 @@ def name_apart(ads: Sequence[Ad], groups: Mapping[str, AdGroup]) -> dict[int, st
 
 
 def chat_link(base_url: str, ad: Ad, signer: Signer) -> str:
-    """The link to an ad's chat: a tap on it counts once for each person and day."""
+    """Return the link to an ad's chat: a tap on it counts once for each person and day."""
     return f"{base_url}/t/c/{sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), signer)}"
 
 
@@ -435,7 +435,7 @@ def read_form[F](kind: type[F], pairs: Pairs) -> F:
 
 
 def pairs_of(saved_form: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A form that was kept as an object, as it would be sent."""
+    """Return a form that was kept as an object, as it would be sent."""
     pairs: list[tuple[str, str]] = []
     for name, value in saved_form.items():
         pairs += [(name, str(item)) for item in (value if isinstance(value, list) else [value])]
@@ -443,7 +443,7 @@ def pairs_of(saved_form: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def new_ad_group_form(currency: str, lang: str) -> AdGroupForm:
-    """The form as it is opened first."""
+    """Return the form as it is opened first."""
     return AdGroupForm(budget=typed_amount(_USUAL_BUDGET * least_budget_micros(currency), currency, lang))
 
 
@@ -471,7 +471,7 @@ def read_money(form: AdGroupForm, currency: str, lang: str) -> Money:
 
 
 def need_amount(field: str, text: str, currency: str, lang: str) -> int:
-    """An amount in micros, where there has to be one.
+    """Return an amount in micros, where there has to be one.
 
     Raises:
         Refused: INVALID.
@@ -483,7 +483,7 @@ def need_amount(field: str, text: str, currency: str, lang: str) -> int:
 
 
 def need_headline(form: AdForm) -> str:
-    """The line that people see first.
+    """Return the line that people see first.
 
     Raises:
         Refused: INVALID, when there is none.
@@ -500,7 +500,7 @@ def read_pacing(form: AdGroupForm) -> Pacing:
 
 
 def read_windows(form: AdGroupForm) -> tuple[ClickWindow, ViewWindow]:
-    """The two attribution windows.
+    """Return the two attribution windows.
 
     Raises:
         Refused: INVALID.
@@ -563,24 +563,24 @@ def read_targeting(form: AdGroupForm) -> Targeting:
 
 
 def typed_campaign(campaign: Campaign, currency: str, lang: str) -> CampaignForm:
-    """A campaign as its form shows it."""
+    """Return a campaign as its form shows it."""
     return CampaignForm(name=campaign.name, budget=typed_amount(campaign.budget_micros, currency, lang))
 
 
 def typed_ad(ad: Ad) -> AdForm:
-    """An ad as its form shows it."""
+    """Return an ad as its form shows it."""
     return AdForm(ad.name, ad.headline, ad.text, ad.page_id, ad.auto_message_id)
 
 
 def read_questions(form: AdForm) -> tuple[tuple[str, str], ...]:
-    """The questions of a new first message with their answers; empty pairs are left out."""
+    """Return the questions of a new first message with their answers; empty pairs are left out."""
     answers = [*form.answers, *([""] * len(form.questions))]
     pairs = [(one.strip(), answer.strip()) for one, answer in zip(form.questions, answers, strict=False)]
     return tuple(pair for pair in pairs if any(pair))
 
 
 def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupForm:
-    """An ad group as its form shows it."""
+    """Return an ad group as its form shows it."""
     local = ad_group.starts_at.astimezone(ZoneInfo(account.timezone))
     starts_on, starts_time = local.date().isoformat(), f"{local:%H:%M}" if local.time() != time() else ""
     ends_on, ends_time = _typed_end(ad_group.ends_at, account.timezone)
@@ -607,7 +607,7 @@ def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupF
 
 
 def _typed_end(at: datetime | None, timezone: str) -> tuple[str, str]:
-    """An end at midnight is the end of the day before."""
+    """Return an end at midnight is the end of the day before."""
     if at is None:
         return "", ""
     local = at.astimezone(ZoneInfo(timezone))

@@ -1,4 +1,4 @@
-"""The two lists of markets, as data: where the goal Lead is available, and where direct-message ads are sold.
+"""Targeting of ad groups, and the markets of goals and ads.
 
 Source of the Lead list: TikTok help, "Lead optimization goal", October 2025: 10 markets in APAC, 20 in LATAM
 and 17 in METAP. Its METAP heading names Turkey, but TR is not among them, so it is refused. Source of the
@@ -40,7 +40,7 @@ _SPELLINGS: Final = {"EAU": "AE", "UAE": "AE"}
 
 @lru_cache(1_000)
 def normal_country(text: str) -> str:
-    """A country code in capitals; EAU and UAE are spellings of AE."""
+    """Return a country code in capitals; EAU and UAE are spellings of AE."""
     code = text.strip().upper()
     return _SPELLINGS.get(code, code)
 
@@ -149,7 +149,7 @@ _HOMES: Final = COUNTRIES | {place.location_id: place.country for place in CITIE
 
 
 def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
-    """The countries of location ids, of cities too, each once, in order.
+    """Return the countries of location ids, of cities too, each once, in order.
 
     Raises:
         Refused: INVALID, for an id that is not in the table.
@@ -166,12 +166,12 @@ def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def known_countries(location_ids: Iterable[str]) -> frozenset[str]:
-    """The countries of those location ids that are in the table."""
+    """Return the countries of those location ids that are in the table."""
     return frozenset(_HOMES[location_id] for location_id in location_ids if location_id in _HOMES)
 
 
 def location_ids_of(countries: Iterable[str]) -> tuple[str, ...]:
-    """The location ids of countries; a country without one is left out."""
+    """Return the location ids of countries; a country without one is left out."""
     return tuple(LOCATION_IDS[country] for country in countries if country in LOCATION_IDS)
 
 
@@ -236,7 +236,7 @@ NAMES: Final = {line[:2]: line[3:] for line in _COUNTRY_TABLE.strip().splitlines
 
 
 def country_name(code: str) -> str:
-    """The English name of a country; its code where we have no name."""
+    """Return the English name of a country; its code where we have no name."""
     return NAMES.get(code, code)
 
 
@@ -311,12 +311,12 @@ MOST_AUDIENCES: Final = 50
 
 
 def age_group_of(age: int) -> AgeGroup | None:
-    """The age group of a person; None for a child under 13, who gets no ad with an age group."""
+    """Return the age group of a person; None for a child under 13, who gets no ad with an age group."""
     return next((group for least, group in _LEAST_AGES if age >= least), None)
 
 
 def check_targeting(chosen: Targeting, audiences: Collection[str]) -> Targeting:
-    """The choices, each once and in order.
+    """Return the choices, each once and in order.
 
     Args:
         chosen: the chosen targeting.

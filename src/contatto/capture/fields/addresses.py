@@ -135,7 +135,7 @@ def _domain_after(text: str, start: int) -> str | None:
 
 
 def _top_level(label: str) -> str:
-    """The top-level domain that a label begins with, where its script ends."""
+    """Return the top-level domain that a label begins with, where its script ends."""
     plain = label.lower()
     if plain in tlds():
         return label
@@ -205,7 +205,7 @@ def find_spelled_emails(text: Folded) -> list[Find]:
 
 
 def _local(text: Folded, first: int, last: int) -> tuple[int, str]:
-    """The name before the at-word, its own dots perhaps words too, as it was written."""
+    """Return the name before the at-word, its own dots perhaps words too, as it was written."""
     match = _LOCAL_END.search(text.low, first, last)
     if match is None:
         return 0, ""
@@ -223,7 +223,7 @@ def _local(text: Folded, first: int, last: int) -> tuple[int, str]:
 
 
 def _domain(match: re.Match[str]) -> tuple[str, int]:
-    """The longest domain that ends in a top-level domain."""
+    """Return the longest domain that ends in a top-level domain."""
     labels, ends, at = [], [], match.start("domain")
     written = match["domain"]
     for gap in _dot_word().finditer(written):
@@ -361,7 +361,7 @@ class Link:
 
 
 def find_links(text: Folded) -> list[Link]:
-    """Every link, in order; those that name no profile are there to be blanked."""
+    """Return every link, in order; those that name no profile are there to be blanked."""
     links = []
     for match in _LINK.finditer(text.text):
         written = match[0].rstrip(_LAST_SIGNS) or match[0]
@@ -595,7 +595,7 @@ def _is_platform(text: Folded, cue: Cue) -> bool:
 
 
 def _handle_after(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
-    """The handle after the cue."""
+    """Return the handle after the cue."""
     gap = gap_pattern().match(text.low, cue.end)
     start = gap.end() if gap is not None else cue.end
     if cue.fields == (Field.WEIBO,):
@@ -619,7 +619,7 @@ def _handle_after(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
 
 
 def _far_behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
-    """The marked handle a few other words behind the cue: "instagram do salão @name"."""
+    """Return the marked handle a few other words behind the cue: "instagram do salão @name"."""
     far = _FAR.match(text.low, cue.end)
     if far is None or text.low[cue.start : cue.end] in _WORDS_TOO:
         return None
@@ -670,7 +670,7 @@ def _has_shape(value: str) -> bool:
 
 
 def _ahead(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
-    """The handle before the cue: "@name on instagram"."""
+    """Return the handle before the cue: "@name on instagram"."""
     window = max(claimed, cue.start - 64)
     lead = _leads().search(text.low, window, cue.start)
     if lead is None:

@@ -49,7 +49,7 @@ def _extension() -> re.Pattern[str]:
 
 
 def extension_after(text: str, end: int) -> Extension | None:
-    """The extension of a number that ends here."""
+    """Return the extension of a number that ends here."""
     match = _extension().match(text, end)
     return Extension(match[1], match.end()) if match is not None else None
 
@@ -197,13 +197,13 @@ def _is_card(written: str) -> bool:
 
 
 def plain_digits(written: str) -> str:
-    """The digits of a run, a leading plus kept, letters O read as zeros."""
+    """Return the digits of a run, a leading plus kept, letters O read as zeros."""
     digits = _only_digits(written)
     return f"+{digits}" if written.lstrip(" (").startswith("+") else digits
 
 
 def read_number(digits: str, country: str | None) -> Reading | None:
-    """The number that these digits are in `country`, if they are a valid one."""
+    """Return the number that these digits are in `country`, if they are a valid one."""
     try:
         number = _parse(digits, country)
     except rphonenumbers.NumberParseException:
@@ -238,7 +238,7 @@ def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber, *, is_home
 
 
 def numbers_in(text: str, run: DigitRun, country: str) -> list[tuple[int, int, Reading]]:
-    """The valid numbers of a run: all of it, or its parts where several were written in a row."""
+    """Return the valid numbers of a run: all of it, or its parts where several were written in a row."""
     written = text[run.start : run.end]
     if is_another_shape(written):
         return []
@@ -302,7 +302,7 @@ def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tu
 def _one_among_figures(
     text: str, parts: list[tuple[int, int]], country: str
 ) -> list[tuple[int, int, Reading]]:
-    """A number in its usual groups with a short figure before or after it: "blk 12 9123 4567"."""
+    """Return a number in its usual groups with a short figure before or after it: "blk 12 9123 4567"."""
     if len(parts) == 2:
         return _one_beside_a_figure(text, parts, country)
     if not 3 <= len(parts) <= _MOST_PARTS:
@@ -319,7 +319,7 @@ def _one_among_figures(
 def _one_beside_a_figure(
     text: str, parts: list[tuple[int, int]], country: str
 ) -> list[tuple[int, int, Reading]]:
-    """A number without gaps beside one or two digits: an hour, "24/7", a place in a list."""
+    """Return a number without gaps beside one or two digits: an hour, "24/7", a place in a list."""
     (start, end), rest = sorted(parts, key=lambda part: part[0] - part[1])
     reading = _read(text[start:end], country) if end - start >= 8 and rest[1] - rest[0] <= 2 else None
     return [(start, end, reading)] if reading is not None else []
@@ -455,7 +455,7 @@ def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool
 
 
 def _judge_rest(text: Folded, run: DigitRun, place: _Place) -> tuple[DigitRun, _Verdict]:
-    """A run that is no phone may be one without the price that it begins with."""
+    """Return a run that is no phone may be one without the price that it begins with."""
     before = kinds_near(text.low[max(place.first, run.start - _WINDOW) : run.start])
     rest = without_figure(text.text, run, place.country) if SUM_LAST in before else run
     return (run, _VETO) if rest is run or LABEL_LAST in before else (rest, _judge_run(text, rest, place))

@@ -108,7 +108,7 @@ class NameFind(NamedTuple):
 
 @cache
 def intro() -> re.Pattern[str]:
-    """The words that come before a name."""
+    """Return the words that come before a name."""
     return re.compile(pattern(words("names", "intro"), grouped=True))
 
 
@@ -122,7 +122,7 @@ _ordinary = cache(lambda: frozenset(words("words", "stop")) | frozenset(words("w
 
 
 def find_name(text: Folded) -> NameFind | None:
-    """The first stated name."""
+    """Return the first stated name."""
     if not may_open()(as_bytes(text.low)):
         return None
     for opening in intro().finditer(text.low):
@@ -220,14 +220,14 @@ _denied_id = cache(lambda: re.compile(rf"(?:{pattern(words('words', 'negations')
 
 @cache
 def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """A phone or WhatsApp cue that shares the number: "Tel/WeChat", "電話・LINE"."""
+    """Return a phone or WhatsApp cue that shares the number: "Tel/WeChat", "電話・LINE"."""
     cues = pattern([*words("cues", "phone"), *words("cues", "whatsapp")])
     joint = f"[ \\t]*(?:[/&+|,\u3001\u30fb]|{pattern(words('words', 'and'))})[ \\t]*"
     return re.compile(f"{cues}{joint}$"), re.compile(f"(?:{joint}|(?<=[^ -~])){cues}")
 
 
 def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
-    """The digits that are a LINE or WeChat id; the rule says when they are a phone as well."""
+    """Return the digits that are a LINE or WeChat id; the rule says when they are a phone as well."""
     fields = [field for field in cue.fields if field in (Field.LINE, Field.WECHAT)]
     if not fields or _denied_id().search(text.low, max(0, cue.start - _CUE_SPAN), cue.start):
         return None

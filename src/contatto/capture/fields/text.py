@@ -1,4 +1,4 @@
-"""Folding of a text, lexicons of words, and the context of a number."""
+"""Folding of texts, lexicons of words, and context of numbers."""
 
 import re
 import tomllib
@@ -32,7 +32,7 @@ _FORMS = (
 
 
 def _digit_blocks() -> str:
-    """The decimal digits of every script but ASCII and the forms above, as a character class."""
+    """Return the decimal digits of every script but ASCII and the forms above, as a character class."""
     starts = (
         0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6, 0xE50,
         0xED0, 0xF20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0,
@@ -96,7 +96,7 @@ class Folded:
         return self.starts[start], self.ends[end - 1]
 
     def match(self, find: Find) -> ContactMatch:
-        """A find with its evidence in the original text."""
+        """Return a find with its evidence in the original text."""
         start, end = self.span(find.start, find.end)
         raw = self.original[start:end]
         return ContactMatch(
@@ -104,7 +104,7 @@ class Folded:
         )
 
     def without(self, spans: Iterable[tuple[int, int]]) -> "Folded":
-        """The text with some spans made unreadable, so that no other field reads them again."""
+        """Return the text with some spans made unreadable, so that no other field reads them again."""
         text, low = self.text, self.low
         for start, end in spans:
             text = text[:start] + BLANK * (end - start) + text[end:]
@@ -114,7 +114,7 @@ class Folded:
 
 @lru_cache(maxsize=8192)
 def _plain(cluster: str) -> str:
-    """The plain spelling of one cluster of characters."""
+    """Return the plain spelling of one cluster of characters."""
     if "\ud800" <= cluster <= "\udfff" and len(cluster) == 1:
         return "\ufffd"
     if cluster in "\u2028\u2029":
@@ -183,7 +183,7 @@ _FOLDER = files("contatto.capture") / "lexicons"
 
 @cache
 def lexicons() -> tuple[dict[str, dict[str, list[str]]], ...]:
-    """Every language's file, in the order of their names."""
+    """Return every language's file, in the order of their names."""
     names = (f"{name}.toml" for name in _language_names())
     return tuple(tomllib.loads((_FOLDER / name).read_text(encoding="utf-8")) for name in names)
 
@@ -195,7 +195,7 @@ def _language_names() -> list[str]:
 
 @cache
 def words(section: str, kind: str) -> tuple[str, ...]:
-    """One kind of word in all languages, folded and lower-cased, with and without accents."""
+    """Return one kind of word in all languages, folded and lower-cased, with and without accents."""
     unique_words: dict[str, None] = {}
     for lexicon in lexicons():
         writing = lexicon.get("writing", {})
@@ -267,7 +267,7 @@ def tlds() -> frozenset[str]:
 
 
 def either(options: Iterable[str]) -> str:
-    """An alternation as a tree of common beginnings, longest first, so that no word is tried twice."""
+    """Return an alternation as a tree of common beginnings, longest first, so that no word is tried twice."""
     tree: dict[str, object] = {}
     for option in options:
         node = tree
@@ -305,7 +305,7 @@ def _groups(options: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
-    """A pattern for `re` that finds any of the words, whole where their script has borders.
+    """Return a pattern for `re` that finds any of the words, whole where their script has borders.
 
     With `grouped`, the one group that is set holds the word without what Arabic or Hebrew write onto it.
     """
@@ -324,7 +324,7 @@ def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
 
 
 def _begins(options: list[str]) -> str:
-    """A look at one sign, so that `re` tries a large tree only where one of its words may begin."""
+    """Return a look at one sign, so that `re` tries a large tree only where one of its words may begin."""
     signs = {same for option in options for same in _SPELLINGS.get(option[0], option[0])}
     return f"(?=[{re.escape(''.join(sorted(signs)))}])"
 
@@ -348,7 +348,7 @@ def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") 
 
 
 def match_of(patterns: Iterable[str], memory: int) -> Match:
-    """The numbers of the patterns that a text in UTF-8 holds, in any case, by one linear pass."""
+    """Return the numbers of the patterns that a text in UTF-8 holds, in any case, by one linear pass."""
     options = re2.Options()
     options.case_sensitive = False
     options.max_mem = memory
@@ -497,7 +497,7 @@ def _kind_patterns() -> Iterator[str]:
 
 
 def kinds_near(low: str) -> frozenset[int]:
-    """The kinds of words in a stretch of text, without their places: quick, for the plain cases."""
+    """Return the kinds of words in a stretch of text, without their places: quick, for the plain cases."""
     try:
         matches = _kinds()(low.encode())
     except UnicodeEncodeError:
@@ -540,7 +540,7 @@ _same = cache(lambda: re.compile(rf"[ \t:\uff1a=\-(]*{pattern(words('words', 'sa
 
 
 def find_marks(low: str, first: int, last: int) -> list[NumberMark]:
-    """Every telling word of a stretch of lower-cased text, in order."""
+    """Return every telling word of a stretch of lower-cased text, in order."""
     finder, kinds = _marks_pattern()
     marks = []
     for match in finder.finditer(low, first, last):
@@ -607,7 +607,7 @@ class Surroundings:
         return any(mark.kind in kinds and self.start - mark.end <= _NEAR for mark in self.before)
 
     def cue_after(self, *kinds: MarkKind) -> NumberMark | None:
-        """A word of one of these kinds shortly after the number, in the same clause."""
+        """Return a word of one of these kinds shortly after the number, in the same clause."""
         for mark in self.after:
             gap = self.low[self.end : mark.start]
             if len(gap) > _NEAR or (_HARD_END.search(gap) and not _same().match(self.low, mark.end)):
@@ -617,7 +617,7 @@ class Surroundings:
         return None
 
     def whatsapp(self) -> str:
-        """The rule by which this is a WhatsApp number, or nothing."""
+        """Return the rule by which this is a WhatsApp number, or nothing."""
         for mark in reversed(self.before):
             if mark.kind is MarkKind.PHONE and self._clause_between(mark) and not self._negated(mark):
                 return ""

@@ -219,7 +219,7 @@ async def download_answers(request: Request, caller: PageCaller, form_id: str) -
 
 
 def _columns(tx: Tx, business_id: str, form_id: str) -> dict[str, str]:
-    """Every question and consent that any version has had, by key, with its latest label."""
+    """Return every question and consent that any version has had, by key, with its latest label."""
     actions.load_form(tx, business_id, form_id)
     columns: dict[str, str] = {}
     for version in store.list_versions(tx, business_id, form_id):
@@ -329,7 +329,7 @@ async def _render(
 
 
 def _sheet(form: InstantForm, language: str, at: datetime) -> dict[str, Any]:
-    """The draft as people will see it; what the chat would fill in is filled in with examples."""
+    """Return the draft as people will see it; what the chat would fill in is filled in with examples."""
     respondent = Prefill(details=sample_details(form.draft, form.number))
     sheet = show_sheet(form.draft, language, form.number, "", at, respondent)
     return sheet | {"image": picture_path(form.business_id, form.draft.image)}

@@ -112,7 +112,7 @@ def show_form_row(form: Form, counts: dict[FormVerdict, int], latest: FormVersio
 
 
 def show_draft(form: Form, language: str, words: Translator) -> dict[str, Any]:
-    """The draft in the builder, with its texts in one language and the first one's beside them.
+    """Return the draft in the builder, with its texts in one language and the first one's beside them.
 
     ``words`` are those of the member who edits it.
     """

@@ -1,4 +1,4 @@
-"""Content of forms in a language, rules for answers, and slots of appointments."""
+"""Content of forms, rules for answers, and appointment slots."""
 
 import hashlib
 import re
@@ -147,7 +147,7 @@ def _weight(text: str) -> float:
 
 
 def hash_text(text: str) -> str:
-    """The SHA-256 of a consent's text, as it stands in the receipt."""
+    """Return the SHA-256 of a consent's text, as it stands in the receipt."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

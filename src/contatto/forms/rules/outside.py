@@ -1,4 +1,4 @@
-"""Forms and answers for external programs: fields, sample answers, and files of leads."""
+"""Forms and answers for external programs: fields, samples and files."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""View of a form in one language, for the chat and the builder's preview."""
+"""View of a form in one language."""
 
 import json
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Taking the forms that customers fill in, many in one transaction, and thanking for them in the threads."""
+"""Submission of forms in batches, and their thank-you messages."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -166,7 +166,7 @@ class _FormBatch:
         return self._keep(admitted)
 
     def _person_of(self, handed: HandedIn) -> str:
-        """The person in the thread; empty for a link into a thread that is not there."""
+        """Return the person in the thread; empty for a link into a thread that is not there."""
         if conversation := self._threads.find_conversation(self._business_id, handed.conversation_id):
             return conversation.person_id
         chat = handed.beside
@@ -321,7 +321,7 @@ class GatheredSheets:
 
 
 def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
-    """The forms that were opened, in their order; None for one that is not there."""
+    """Return the forms that were opened, in their order; None for one that is not there."""
     opened_by_opening: dict[Opening, Opened] = {}
     for business_id in {opening.account.business_id for opening in openings}:
         own_openings = [opening for opening in openings if opening.account.business_id == business_id]

@@ -1,4 +1,4 @@
-"""Intake of deliveries: parse, append messages, find contacts, upsert leads, record conversions, emit."""
+"""Intake of deliveries: messages, contacts, leads, conversions and events."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Messages that a business sends: replies, photos, automatic messages, and pushes to subscribers."""
+"""Messages of a business: replies, photos, automatic messages, pushes."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -266,7 +266,7 @@ def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platfor
 
 
 def _make_request(tx: Tx, send: Send, platform_urls: Mapping[Platform, str]) -> HttpRequest | str:
-    """The request of a send, or the reason why there is none."""
+    """Return the request of a send, or the reason why there is none."""
     account = channel_store.find_account(tx, send.business_id, send.channel_account_id)
     conversation = conversations.find_conversation(tx, send.business_id, send.conversation_id)
     message = messages.find_message(tx, send.business_id, send.message_id)
@@ -533,14 +533,14 @@ _PARTS: Final = {AutomaticKind.WELCOME: "welcome", **_LISTS}
 
 
 def load_automatic(tx: Tx, account: ChannelAccount) -> tuple[AutomaticMessages, int]:
-    """The automatic messages of an account, and their revision."""
+    """Return the automatic messages of an account, and their revision."""
     return find_automatic(tx, account.business_id, account.id) or (AutomaticMessages(), 0)
 
 
 def numbered_messages(
     account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind
 ) -> dict[int, PreparedReply]:
-    """The messages of a kind by the API's ``auto_message_id``, in their order."""
+    """Return the messages of a kind by the API's ``auto_message_id``, in their order."""
     if kind is AutomaticKind.WELCOME:
         welcome = PreparedReply("", content.welcome)
         return {natural_number(account.id, kind, ""): welcome} if content.welcome else {}
@@ -746,7 +746,7 @@ def _user(side: SideInfo) -> dict[str, str]:
 def _message_content(
     account: ChannelAccount, conversation: Conversation, person: Person, message: Message
 ) -> dict[str, Any]:
-    """The content of a message's event. Its types are written small, its time in milliseconds."""
+    """Return the content of a message's event. Its types are written small, its time in milliseconds."""
     kind = MESSAGE_TYPES[message.kind].lower()
     body: dict[str, Any] = {"text": {"body": message.text}} if kind == "text" else {}
     if message.photo:

@@ -1,4 +1,4 @@
-"""Threads of persons: opening, inline notices, and the state, owner and labels that members change."""
+"""Threads of persons: opening, notices, state, owner and labels."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ def ids_of(tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads) -
 def open_conversation(
     tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads | None = None
 ) -> Conversation:
-    """The conversation of an event, made when it is the first; its person too.
+    """Return the conversation of an event, made when it is the first; its person too.
 
     With ``threads`` that is written together with what else happens there.
     """
@@ -176,7 +176,7 @@ def kept_id(tx: Tx, account: ChannelAccount, external_id: str) -> str:
 
 
 def person_id_of(vault: Vault, account: ChannelAccount, external_id: str) -> str:
-    """A person's id follows from the account and the platform's id: no look-up, whatever comes first.
+    """Return a person's id follows from the account and the platform's id: no look-up, whatever comes first.
 
     Files for analysts contain it too, so guessing a person from ids takes our key.
     """
@@ -192,7 +192,7 @@ def message_id_of(account: ChannelAccount, external_id: str) -> str:
 
 
 def owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
-    """A conversation of the business.
+    """Return a conversation of the business.
 
     Raises:
         Refused: NOT_FOUND.
@@ -216,12 +216,12 @@ def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> Co
 
 
 def find_tapped_ad(tx: Tx, account: ChannelAccount, visitor: str) -> tuple[Touch, MeasuredAd] | None:
-    """The last tap of a visitor, with its ad."""
+    """Return the last tap of a visitor, with its ad."""
     return find_tapped_of(tx, account.business_id, person_id_of(tx.vault, account, visitor))
 
 
 def find_tapped_of(tx: Tx, business_id: str, person_id: str) -> tuple[Touch, MeasuredAd] | None:
-    """The last tap of a person, with its ad."""
+    """Return the last tap of a person, with its ad."""
     touch = measurement_store.find_last_tap(tx, business_id, person_id)
     ad = measurement_store.find_measured_ad(tx, business_id, touch.ad_id) if touch else None
     return (touch, ad) if touch and ad else None
@@ -264,7 +264,7 @@ MESSAGE_TYPES: Final[Mapping[MessageKind, MessageType]] = {
 
 
 def load_business_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
-    """The channel account that the API calls a business.
+    """Return the channel account that the API calls a business.
 
     Raises:
         Refused: NOT_FOUND.
@@ -273,7 +273,7 @@ def load_business_account(tx: Tx, business_id: str, account_id: str) -> ChannelA
 
 
 def load_business_conversation(tx: Tx, account: ChannelAccount, conversation_id: str) -> Conversation:
-    """A conversation of the account, by our id of it or by its platform's.
+    """Return a conversation of the account, by our id of it or by its platform's.
 
     Raises:
         Refused: NOT_FOUND.
@@ -286,7 +286,7 @@ def load_business_conversation(tx: Tx, account: ChannelAccount, conversation_id:
 
 
 def shown_id(account: ChannelAccount, conversation: Conversation) -> str:
-    """The id of a conversation in the API: the platform's own on TikTok, ours elsewhere."""
+    """Return the id of a conversation in the API: the platform's own on TikTok, ours elsewhere."""
     return conversation.external_id if account.platform is Platform.TIKTOK else conversation.id
 
 

@@ -1,1 +1,1 @@
-"""The routes of the inbox for programs: platform webhooks, the chat page, and business messages."""
+"""Routes of the inbox for programs."""

@@ -214,7 +214,7 @@ def _show_conversation(
 
 
 def _show_ads(tx: Tx, conversation: Conversation, numbers: Mapping[str, str]) -> list[AdReferralInfo]:
-    """Each ad that was tapped on the way into the conversation, ours and others, oldest first."""
+    """Return each ad that was tapped on the way into the conversation, ours and others, oldest first."""
     touches = list_touches_of(tx, conversation.business_id, conversation.person_id)
     taps = [touch for touch in touches if touch.kind is TouchKind.CLICK]
     ads = list_measured_ads(tx, conversation.business_id, {touch.ad_id for touch in taps})
@@ -498,7 +498,7 @@ async def download_business_media(
 
 
 async def send_media(request: Request) -> Response:
-    """The picture of a link that we signed.
+    """Return the picture of a link that we signed.
 
     Raises:
         Refused: UNSIGNED, LINK_EXPIRED, NOT_FOUND.

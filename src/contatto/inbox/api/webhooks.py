@@ -1,4 +1,4 @@
-"""Routes of platform webhooks and of the chat page, and automatic messages in the API v1.3."""
+"""Platform webhooks, the chat page's routes, and automatic messages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -199,7 +199,7 @@ def _read_written(raw: bytes) -> _Written:
 
 
 async def list_chat_messages(request: Request) -> Response:
-    """The visitor's own thread: messages only; inline notices are no messages and never leave here.
+    """Return the visitor's own thread: messages only; inline notices are no messages and never leave here.
 
     ``unsent`` are the page's ids of messages without a response; the answer names their ids in the thread,
     if they arrived.
@@ -515,7 +515,7 @@ async def _changed(
 
 
 def _exchange(body: MessageBody) -> PreparedReply:
-    """The part of a body that its type needs.
+    """Return the part of a body that its type needs.
 
     Raises:
         Refused: INVALID, naming the part that lacks.

@@ -1,4 +1,4 @@
-"""Chat page of a customer: form sheet, messages, photos, forms that a link opens, and its settings."""
+"""Chat page of a customer: form sheet, messages, photos and settings."""
 
 import re
 from collections.abc import Hashable
@@ -112,7 +112,7 @@ class DrawnSheet:
 
 
 def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, language: str = "") -> DrawnSheet:
-    """The sheet of a form in the wanted language, or the one that the reader's browser asks for."""
+    """Return the sheet of a form in the wanted language, or the one that the reader's browser asks for."""
     context = context_of(request)
     accepted = accepted_languages(request.headers.get("accept-language", ""))
     languages = [language[:_LONGEST_LANGUAGE]] if language else [translator_of(request).lang, *accepted]
@@ -127,7 +127,7 @@ def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, lang
 def fill_sheet(
     drawn: FragmentCache, version: FormVersion, reader: SheetReader, language: str, opening: str, at: datetime
 ) -> Markup:
-    """The sheet in one of the form's languages, kept if it can be; ``opening`` is its signed token."""
+    """Return the sheet in one of the form's languages, kept if it can be; ``opening`` is its signed token."""
     fresh = partial(_draw, version, reader.account, language, at, reader.known)
     key = _key_of(version, reader, language, at)
     part = drawn.find(key, fresh) if key is not None else fresh()
@@ -136,7 +136,7 @@ def fill_sheet(
 
 
 def _key_of(version: FormVersion, reader: SheetReader, language: str, at: datetime) -> Hashable | None:
-    """All that a sheet depends on; None if it shows details of its reader.
+    """Return all that a sheet depends on; None if it shows details of its reader.
 
     A version never changes. Times to choose from lie on whole minutes.
     """
@@ -211,7 +211,7 @@ def _show_form(request: Request, values: dict[str, Any], visitor: str) -> None:
 
 
 def _origins_of(tx: Tx, account_id: str) -> tuple[str, ...]:
-    """The sites that may show a chat.
+    """Return the sites that may show a chat.
 
     Raises:
         Refused: NOT_FOUND, also where there is none.
@@ -268,7 +268,7 @@ _sent: Final = msgspec.json.Decoder(SentForm)
 
 
 async def show_form(request: Request) -> HTMLResponse:
-    """The sheet alone, in another language."""
+    """Return the sheet alone, in another language."""
     account, visitor = await chat_visitor(request)
     number = _number_of(request.path_params["page_id"])
     opened = await part_of(request, GatheredSheets).sheets.put(Opening(account, visitor, number))
@@ -366,7 +366,7 @@ _CACHE: Final = "no-store"
 
 
 async def show_photo(request: Request, business_id: str, conversation_id: str, message_id: str) -> Response:
-    """The picture of a message of this conversation.
+    """Return the picture of a message of this conversation.
 
     Raises:
         Refused: NOT_FOUND.

@@ -1,4 +1,4 @@
-"""Inbox in three panes, acts of members in a conversation, and saved replies."""
+"""Inbox in three panes, acts of members, and saved replies."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -216,7 +216,7 @@ MOST_FOUND: Final = 8
 
 
 def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
-    """The latest conversations that a search finds, with where they open."""
+    """Return the latest conversations that a search finds, with where they open."""
     conversation_ids = search_conversations(tx, caller.business_id, words).ids
     conversation_filter = ConversationFilter(among=conversation_ids, member_id=caller.subject_id)
     matching_conversations = (
@@ -698,7 +698,7 @@ async def post_scheduled(
 
 
 def _read_time(text: str) -> datetime:
-    """An instant in ISO 8601; without a zone it is one of UTC.
+    """Return an instant in ISO 8601; without a zone it is one of UTC.
 
     Raises:
         Refused: INVALID.

@@ -1,4 +1,4 @@
-"""Thread of a conversation with its entries; an entry's ``kind`` selects its template."""
+"""Thread of a conversation; an entry's ``kind`` selects its template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -266,7 +266,7 @@ _SHOWN_STATE: Final = {SendState.DUE: "queued", SendState.DEAD: "failed"}
 def thread_part(
     tx: Tx, account: ChannelAccount, conversation: Conversation, before: datetime | None = None
 ) -> ThreadPart:
-    """The thread of a conversation, or an older page of it."""
+    """Return the thread of a conversation, or an older page of it."""
     business_id = conversation.business_id
     chat_messages = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
     start = chat_messages[0].at if chat_messages and len(chat_messages) == THREAD_PAGE else None
@@ -298,7 +298,7 @@ def thread_part(
 
 
 def _each_ad_once(entries: list[ThreadEntry]) -> list[ThreadEntry]:
-    """The entries, of which a card is whole where an ad is met first; later it is one line."""
+    """Return the entries, of which a card is whole where an ad is met first; later it is one line."""
     met: set[tuple[str | None, str]] = set()
     shown: list[ThreadEntry] = []
     for entry in entries:
@@ -346,7 +346,7 @@ def _message_entries(tx: Tx, conversation: Conversation, chat_messages: list[Mes
 def _segments(
     message: Message, evidence: list[Evidence], fields: dict[str, str]
 ) -> list[tuple[str, Match | None]]:
-    """The text of a message in parts, with what each contact detail is."""
+    """Return the text of a message in parts, with what each contact detail is."""
     if is_unreadable(message.text):
         return [(message.text, None)]
     return [
@@ -356,7 +356,7 @@ def _segments(
 
 
 def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
-    """The latest published version of each form, as (page id, name)."""
+    """Return the latest published version of each form, as (page id, name)."""
     published = sorted(list_versions(tx, business_id), key=lambda version: version.version)
     latest = {version.form_id: version for version in published}
     return [(str(form.number), form.name) for form in latest.values()]
@@ -379,7 +379,7 @@ def _match(item: Evidence, fields: dict[str, str]) -> Match:
 
 
 def _ad_entries(tx: Tx, conversation: Conversation) -> list[AdEntry]:
-    """The ads that this person tapped, as cards in the thread; ours with all their names."""
+    """Return the ads that this person tapped, as cards in the thread; ours with all their names."""
     business_id = conversation.business_id
     touches = [
         touch

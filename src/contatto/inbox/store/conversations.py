@@ -1,4 +1,4 @@
-"""Customers on each channel account, and the names that are known of them, sealed."""
+"""Tables of persons with sealed names, conversations, and mentions."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -168,7 +168,7 @@ def _change_of_person(business_id: str, person_id: str) -> Update:
 
 
 def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
-    """The person of a conversation, who is always there."""
+    """Return the person of a conversation, who is always there."""
     condition = persons.c.business_id == business_id
     return tx.list(Person, select(persons).where(condition, persons.c.id == person_id))[0]
 
@@ -219,13 +219,13 @@ def mark_mentions_seen(tx: Tx, business_id: str, conversation_id: str, member_id
 
 
 def list_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> set[str]:
-    """The conversations with a mention that the member has not seen."""
+    """Return the conversations with a mention that the member has not seen."""
     query = conversations_naming(business_id, member_id).where(mentions.c.seen_at.is_(None))
     return set(tx.execute(query).scalars())
 
 
 def conversations_naming(business_id: str, member_id: str) -> Select[tuple[str]]:
-    """The ids of the conversations with a note that names a member, as a part of other statements."""
+    """Return the ids of the conversations with a note that names a member, as a part of other statements."""
     of_member = (mentions.c.business_id == business_id, mentions.c.member_id == member_id)
     return select(mentions.c.conversation_id).where(*of_member)
 
@@ -357,7 +357,7 @@ _LOCKED: Final = PreparedQuery(Conversation, _OF_MANY.order_by(conversations.c.i
 def list_conversations_to_move(
     tx: Tx, business_ids: Collection[str], conversation_ids: Collection[str]
 ) -> list[Conversation]:
-    """Conversations of several businesses, locked until the end of the transaction; for the worker."""
+    """Return conversations of several businesses, locked until the end of the transaction; for the worker."""
     values = {"businesses": business_ids, "ids": conversation_ids}
     return (_LOCKED if tx.locks_rows else _TO_MOVE).list(tx, values)
 
@@ -373,7 +373,7 @@ def list_conversations(
     limit: int = 50,
     before: datetime | None = None,
 ) -> list[Conversation]:
-    """Conversations with at least one message, latest first."""
+    """Return conversations with at least one message, latest first."""
     statement = _matching(select(conversations), business_id, conversation_filter)
     if before is not None:
         statement = statement.where(conversations.c.last_message_at < before)
@@ -504,7 +504,7 @@ def list_unread_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
 
 
 def list_waiting_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
-    """Leads who wrote last and wait for an answer, as a select."""
+    """Return leads who wrote last and wait for an answer, as a select."""
     conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
     return select(conversations.c.lead_id).where(*conditions, conversations.c.waiting_since.is_not(None))
 

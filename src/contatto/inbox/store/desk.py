@@ -1,4 +1,4 @@
-"""Tables of labels, notes, saved and automatic replies, notices, and inputs of the spam filter."""
+"""Tables of labels, notes, replies, notices and spam inputs."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -91,7 +91,7 @@ def delete_conversation_label(tx: Tx, business_id: str, conversation_id: str, la
 
 
 def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) -> dict[str, set[str]]:
-    """Ids of labels by conversation."""
+    """Return ids of labels by conversation."""
     ids_by_conversation: dict[str, set[str]] = {
         conversation_id: set() for conversation_id in conversation_ids
     }
@@ -278,7 +278,7 @@ def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
 
 
 def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:
-    """The notices in a thread, oldest first: they hang on the leads that its person ever was.
+    """Return the notices in a thread, oldest first: they hang on the leads that its person ever was.
 
     Ids of leads follow from the time, so in the index by them new notices lie beside each other.
     """
@@ -337,7 +337,7 @@ _SUSPECTS: Final = Query(
 
 
 def list_suspects(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> list[Suspect]:
-    """Those of some chats that are still there."""
+    """Return those of some chats that are still there."""
     return [Suspect(*row) for row in _SUSPECTS.rows(tx, {"of": business_id, "ids": conversation_ids})]
 
 
@@ -374,7 +374,7 @@ _MARKED: Final = Query(
 
 
 def list_marked_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, set[str]]:
-    """The chats of persons that are marked as spam, by their ids; persons without one are left out."""
+    """Return the chats of persons that are marked as spam, by their ids; persons without one are left out."""
     chats_by_mark: dict[str, set[str]] = defaultdict(set)
     for person_id, chat_id in _MARKED.rows(tx, {"of": business_id, "persons": person_ids, "spam": Mark.SPAM}):
         chats_by_mark[person_id].add(chat_id)

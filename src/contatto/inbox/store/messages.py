@@ -107,7 +107,7 @@ _EXISTING: Final = Query(
 
 
 def list_known_messages(tx: Tx, business_ids: Collection[str], message_ids: Collection[str]) -> set[str]:
-    """Those of the ids of which there is a message; for the worker."""
+    """Return those of the ids of which there is a message; for the worker."""
     return {
         message_id for (message_id,) in _EXISTING.rows(tx, {"businesses": business_ids, "ids": message_ids})
     }
@@ -131,7 +131,7 @@ def _row_of(tx: Tx, business_id: str, message: Message) -> dict[str, Any]:
 def list_messages(
     tx: Tx, business_id: str, conversation_id: str, limit: int = 200, before: datetime | None = None
 ) -> list[Message]:
-    """The latest messages of a conversation, oldest first, their texts opened."""
+    """Return the latest messages of a conversation, oldest first, their texts opened."""
     query = _messages_of(business_id, conversation_id)
     if before is not None:
         query = query.where(messages.c.at < before)
@@ -140,7 +140,7 @@ def list_messages(
 
 
 def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int) -> list[Message]:
-    """Messages stored after a sequence number, in order of storage."""
+    """Return messages stored after a sequence number, in order of storage."""
     query = _messages_of(business_id, conversation_id).where(messages.c.seq > seq)
     rows = tx.execute(query.order_by(messages.c.seq).limit(500)).mappings()
     return [_message_of(tx, business_id, row) for row in rows]
@@ -185,7 +185,7 @@ def has_messages_before(tx: Tx, business_id: str, seq: int) -> bool:
 
 
 def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:
-    """The latest message of each conversation."""
+    """Return the latest message of each conversation."""
     ranked = (
         select(
             messages,
@@ -382,7 +382,7 @@ def list_photos(tx: Tx, business_id: str, digests: Iterable[str]) -> dict[str, P
 
 
 def find_photo_body(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
-    """The media type of a picture and its bytes, opened."""
+    """Return the media type of a picture and its bytes, opened."""
     query = select(photos).where(photos.c.business_id == business_id, photos.c.digest == digest)
     row = tx.execute(query).mappings().first()
     if row is None:

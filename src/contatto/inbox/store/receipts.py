@@ -1,4 +1,4 @@
-"""Tables of deliveries with their sealed bodies and ledger, and the erasure of persons."""
+"""Tables of sealed deliveries and their ledger, and erasure of persons."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -194,7 +194,7 @@ def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
 
 
 def count_receipts(tx: Tx, business_id: str) -> ReceiptCounts:
-    """The ledger of a business: received = stored + merged + refused + waiting."""
+    """Return the ledger of a business: received = stored + merged + refused + waiting."""
     return _ledger(tx, _COUNTED.where(receipts.c.business_id == business_id))
 
 
@@ -297,7 +297,7 @@ _HANGING: Final = (
 
 
 def list_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, str]:
-    """The conversations of some persons: the channel account of each by its id."""
+    """Return the conversations of some persons: the channel account of each by its id."""
     query = select(conversations.c.id, conversations.c.channel_account_id).where(
         conversations.c.business_id == business_id, conversations.c.person_id.in_(person_ids)
     )
@@ -305,7 +305,7 @@ def list_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[st
 
 
 def list_erased_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Every message of some conversations, as its id and its text."""
+    """Yield every message of some conversations, as its id and its text."""
     query = select(messages.c.id, messages.c.body).where(
         messages.c.business_id == business_id, messages.c.conversation_id.in_(chat_ids)
     )
@@ -314,7 +314,7 @@ def list_erased_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> It
 
 
 def list_external_ids(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
-    """The ids of persons on their platforms, and their addresses there."""
+    """Return the ids of persons on their platforms, and their addresses there."""
     query = select(persons.c.id, persons.c.external_id, persons.c.address).where(
         persons.c.business_id == business_id, persons.c.id.in_(person_ids)
     )

@@ -1,1 +1,1 @@
-"""Actions that change leads: capture, moves between statuses, and the work of members."""
+"""Actions on leads."""

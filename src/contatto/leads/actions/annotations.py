@@ -1,4 +1,4 @@
-"""Annotations and contact details of leads that members change; the slower of two members is refused."""
+"""Contact details, owner, labels, notes, tasks and views of leads."""
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -129,7 +129,7 @@ def put_label(tx: Tx, actor: Actor, lead_id: str, label: LeadLabel) -> bool:
 
 
 def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
-    """The label of that name, in any case of letters; it is made when the business has none.
+    """Return the label of that name, in any case of letters; it is made when the business has none.
 
     Raises:
         Refused: INVALID.
@@ -570,7 +570,7 @@ def _keep(tx: Tx, actor: Actor, point: ContactPoint, seen_value: str) -> None:
 
 
 def _read(tx: Tx, business_id: str, lead: Lead, field: Field, text: str) -> str:
-    """The value in its normal form; a number without its country is one of the lead's account."""
+    """Return the value in its normal form; a number without its country is one of the lead's account."""
     accounts = {account.id: account for account in list_accounts(tx, business_id)}
     account = accounts.get(lead.channel_account_id) or next(iter(accounts.values()), None)
     plain = " ".join(text.split())[:200]

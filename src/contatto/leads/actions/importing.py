@@ -1,4 +1,4 @@
-"""Leads out of a file: each row makes a lead, adds to the one that it fits, or is left with a reason."""
+"""Import of leads from a file; each rejected row has a reason."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -240,7 +240,7 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
 
 
 def only_rejects(tx: Tx, job: LeadJob) -> JobPlan:
-    """The plan of an import that ended, with the rows alone that were left out or taken in part.
+    """Return the plan of an import that ended, with the rows alone that were left out or taken in part.
 
     They are kept for a while, so that a member can fetch, correct and send them again.
     """

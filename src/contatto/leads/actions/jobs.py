@@ -125,7 +125,7 @@ class LeadScorer:
 
 
 def scoring_study() -> PeriodicStudy:
-    """The work by the clock that does it: one process, which ends after each round."""
+    """Return the work by the clock that does it: one process, which ends after each round."""
     scorer = LeadScorer()
     confined = partial(SandboxPool, 1, _CLOCK_S, _PROCESSOR_S, prepare_trees)
     return PeriodicStudy(EVERY_S, scorer.start_over, scorer.read_next, score_round, confined)
@@ -316,7 +316,7 @@ def new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: JobPlan, tot
 
 
 def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
-    """The plan with its value as an id or a known word, and its leads in order."""
+    """Return the plan with its value as an id or a known word, and its leads in order."""
     if kind is JobKind.ERASE:
         if not 0 < len(plan.lead_ids) <= MOST_ERASED:
             raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
@@ -550,7 +550,7 @@ def keep_import_draft(tx: Tx, actor: Actor, plan: JobPlan) -> LeadJob:
 
 
 def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
-    """The import that a member looks at.
+    """Return the import that a member looks at.
 
     Raises:
         Refused: NOT_FOUND, also when it was started.
@@ -615,7 +615,7 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
 
 
 def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[int, str]]:
-    """The rows that an import left out or took in part, and the reason of each, as it was kept.
+    """Return the rows that an import left out or took in part, and the reason of each, as it was kept.
 
     Raises:
         Refused: NOT_FOUND, when there are none, or they are not kept any more.

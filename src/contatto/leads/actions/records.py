@@ -105,7 +105,7 @@ class LeadBatch:
             self._of_person[lead.person_id] = current.id
 
     def find(self, person_id: str) -> Lead | None:
-        """The lead of a person, or the one that it was merged into."""
+        """Return the lead of a person, or the one that it was merged into."""
         return self._leads.get(self._of_person.get(person_id, ""))
 
     def insert(self, new: list[FreshLead]) -> None:
@@ -132,7 +132,7 @@ class LeadBatch:
         self._uncaptured.discard(lead.id)
 
     def points_of(self, lead: Lead) -> Points:
-        """The contact points of a lead; the first who asks has those of all leads read."""
+        """Return the contact points of a lead; the first who asks has those of all leads read."""
         if lead.id not in self._points:
             unread = self._leads.keys() - self._points.keys()
             for lead_id, some in records.list_contact_points(self._tx, self.business_id, unread).items():
@@ -169,7 +169,7 @@ class LeadBatch:
         self._steps.append(step)
 
     def put(self, lead: Lead) -> Lead:
-        """A lead as it is by now, its row being so already."""
+        """Return a lead as it is by now, its row being so already."""
         self._leads[lead.id] = lead
         return lead
 
@@ -357,7 +357,7 @@ def _write(tx: Tx, batch: LeadBatch) -> None:
 
 
 def _fresh_lead(signals: Sequence[Signal]) -> FreshLead:
-    """The lead that the first of these signals makes, and what all of them make of it."""
+    """Return the lead that the first of these signals makes, and what all of them make of it."""
     lead = _new_lead(signals[0])
     makers = [signal for signal in signals[1:] if rules.makes_lead(signal)]
     return FreshLead(lead, rules.after_signals(lead, signals), facets_of_new([signals[0], *makers]))

@@ -111,7 +111,7 @@ async def answer_file(
     kind: Literal["csv", "xlsx"],
     ids: list[str] | None,
 ) -> Response:
-    """The leads that match, or those with the ids, as a file."""
+    """Return the leads that match, or those with the ids, as a file."""
     context, business_id = context_of(request), caller.business_id
     if ids is None:
         lead_filter = for_member(lead_filter, caller.subject_id)
@@ -166,7 +166,7 @@ def _add_page(context: Context, sheet: SheetFile, read_page: ReadPage) -> Lead |
 
 
 def _matching(business_id: str, lead_filter: LeadFilter) -> NextPage:
-    """All that match, newest first, page by page; the last page says None."""
+    """Return all that match, newest first, page by page; the last page says None."""
 
     def after(last: Lead | None) -> ReadPage:
         def read_page(tx: Tx) -> Page:
@@ -181,7 +181,7 @@ def _matching(business_id: str, lead_filter: LeadFilter) -> NextPage:
 
 
 def _chosen(business_id: str, ids: list[str]) -> NextPage:
-    """The leads with these ids, in one page."""
+    """Return the leads with these ids, in one page."""
 
     def read_page(tx: Tx) -> Page:
         leads = records.list_leads_by_id(tx, business_id, set(ids)).values()
@@ -192,7 +192,7 @@ def _chosen(business_id: str, ids: list[str]) -> NextPage:
 
 
 def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
-    """Leads as the rows of a table under ``HEAD``, every cell a text."""
+    """Return leads as the rows of a table under ``HEAD``, every cell a text."""
     ids = {lead.id for lead in leads}
     credits = credits_of(tx, business_id, leads)
     points = records.list_outgoing_points(tx, business_id, ids)

@@ -54,12 +54,12 @@ def credits_of(tx: Tx, business_id: str, leads: list[Lead]) -> dict[str, Credit]
 
 
 def member_names(tx: Tx, business_id: str) -> dict[str, str]:
-    """The names of a business's members, in the order of their joining."""
+    """Return the names of a business's members, in the order of their joining."""
     return {member.id: member.display_name for member in list_members(tx, BusinessId(business_id))}
 
 
 def assignees(tx: Tx, business_id: str) -> list[tuple[str, str]]:
-    """Ids and names of possible owners: members who may open leads."""
+    """Return ids and names of possible owners: members who may open leads."""
     able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
     return [(member.id, member.display_name) for member in able]
 
@@ -144,7 +144,7 @@ class LeadsQuery:
         return f"{path}?{self.query}" if self.query else path
 
     def sort_href(self) -> str:
-        """The address with another order, for the heads of the table: it holds the word SORT."""
+        """Return the address with another order, for the heads of the table: it holds the word SORT."""
         unsorted = replace(self, look=replace(self.look, sort=USUAL_SORT))
         return f"/leads?{urlencode(unsorted.pairs)}&sort=SORT"
 
@@ -227,7 +227,7 @@ class Chip:
 
 
 def chips_of(leads_query: LeadsQuery, choices: dict[str, list[tuple[str, str]]]) -> list[Chip]:
-    """The parts of the filter that are on, each with the address without it."""
+    """Return the parts of the filter that are on, each with the address without it."""
     texts = {(word, value): text for word, pairs in choices.items() for value, text in pairs}
     written = [urlencode([pair]) for pair in leads_query.pairs]
     return [

@@ -254,7 +254,7 @@ _SHOWN: Final = 5
 
 
 def moved_text(step: HistoryEntry, words: Translator) -> str:
-    """A change of status in the reader's language."""
+    """Return a change of status in the reader's language."""
     return ARROW.join(words.gettext(STATUS_TEXTS[LeadStatus(status)]) for status in step.detail.split(ARROW))
 
 
@@ -288,7 +288,7 @@ def _status(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) 
 
 
 def _label(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -> list[UndoView]:
-    """The label that was taken off last, unless it is back."""
+    """Return the label that was taken off last, unless it is back."""
     removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
     if not removed or tx.now - removed[-1].at > UNDO_WITHIN:
         return []

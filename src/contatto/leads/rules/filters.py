@@ -62,7 +62,7 @@ def is_enough(outcomes: Iterable[bool]) -> bool:
 
 
 def choose_reasons(letters: Sequence[str], parts: Sequence[float], words: Iterable[str]) -> tuple[str, ...]:
-    """The signs that speak most for or against a lead, strongest first: "+" or "-" and a word.
+    """Return the signs that speak most for or against a lead, strongest first: "+" or "-" and a word.
 
     Columns that tell of the same thing count together, also by what a lead does not have: no phone, say.
 
@@ -271,12 +271,12 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
 
 
 def read_text(text: str) -> str:
-    """A search text: no longer than the limit, and nothing in it that a database could not store."""
+    """Return a search text: no longer than the limit, and nothing in it that a database could not store."""
     return text.replace("\0", "").encode("utf-8", "replace").decode().strip()[:TEXT_LIMIT].strip()
 
 
 def write_filter(lead_filter: LeadFilter) -> Pairs:
-    """The pairs that ``read_filter`` reads as this filter, in one fixed order."""
+    """Return the pairs that ``read_filter`` reads as this filter, in one fixed order."""
     pairs: Pairs = [("q", lead_filter.text)] if lead_filter.text else []
     for word, (attribute, _) in _LISTS.items():
         pairs += [(word, str(value)) for value in getattr(lead_filter, attribute)]
@@ -301,7 +301,7 @@ def read_look(pairs: Iterable[tuple[str, str]]) -> ListLayout:
 
 
 def known_columns(chosen: Iterable[str]) -> tuple[str, ...]:
-    """The chosen columns in their order; the usual ones when none of them exists (any more)."""
+    """Return the chosen columns in their order; the usual ones when none of them exists (any more)."""
     chosen_columns = set(chosen)
     return tuple(column for column in COLUMNS if column in chosen_columns) or USUAL_COLUMNS
 
@@ -315,7 +315,7 @@ def write_look(look: ListLayout) -> Pairs:
 
 
 def for_member(lead_filter: LeadFilter, member_id: str) -> LeadFilter:
-    """The filter as one member means it: "me" is that member."""
+    """Return the filter as one member means it: "me" is that member."""
     owners = tuple(dict.fromkeys(member_id if owner == ME else owner for owner in lead_filter.owners))
     return replace(lead_filter, owners=owners)
 

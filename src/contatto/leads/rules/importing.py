@@ -1,4 +1,4 @@
-"""Guesses of what the columns of a file hold, by their heads in twelve languages and by their cells.
+"""Meaning of the columns of a file, from heads and cells.
 
 The heads are those that CRMs, ad platforms, phones and people write. A guess is only offered: who imports
 sees each column with its proposed meaning, and chooses.
@@ -219,7 +219,7 @@ def bare_contact(text: str) -> str:
 
 
 def read_status(text: str) -> LeadStatus | None:
-    """A status in any of the languages, or in the words of other CRMs."""
+    """Return a status in any of the languages, or in the words of other CRMs."""
     status = _BY_STATUS.get(head_key(text))
     return LeadStatus(status) if status else None
 
@@ -422,7 +422,7 @@ def _phone(field: Field, text: str, country: str) -> str:
 
 
 def _abroad(text: str) -> phonenumbers.PhoneNumber | None:
-    """A number with its country but without a plus: spreadsheets take it away, and people dial 00."""
+    """Return a number with its country but without a plus: spreadsheets take it away, and people dial 00."""
     digits = "".join(letter for letter in text if letter.isdecimal()).removeprefix("00")
     if not _DIGITS.fullmatch(text) or len(digits) < _LEAST_ABROAD:
         return None

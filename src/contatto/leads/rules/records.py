@@ -1,4 +1,4 @@
-"""Rules of leads: new details, statuses, merges, facets, links, and texts that members write."""
+"""Rules of leads: details, statuses, merges, facets, links and texts."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -85,7 +85,7 @@ _DETAILS: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]{0,2}\d){6,}")
 
 
 def list_moves(old: LeadStatus) -> list[LeadStatus]:
-    """The statuses that may follow one, in their order."""
+    """Return the statuses that may follow one, in their order."""
     return [status for status in LeadStatus if status in MOVES[old]]
 
 
@@ -131,7 +131,7 @@ def status_step_to_undo(
 
 
 def status_before(step: HistoryEntry) -> LeadStatus:
-    """The status that a lead had before a change of it."""
+    """Return the status that a lead had before a change of it."""
     return LeadStatus(step.detail.partition(ARROW)[0])
 
 
@@ -151,7 +151,7 @@ def better_name(current: str, signal: Signal) -> str:
 
 
 def after_signals(lead: Lead, signals: Iterable[Signal]) -> Lead:
-    """A lead with the name and the last activity that these signals, in their order, leave it with."""
+    """Return a lead with the name and the last activity that these signals, in their order, leave it with."""
     name, updated_at = lead.name, lead.updated_at
     for signal in signals:
         name, updated_at = better_name(name, signal), max(signal.at, updated_at)
@@ -161,7 +161,7 @@ def after_signals(lead: Lead, signals: Iterable[Signal]) -> Lead:
 
 
 def person_label(name: str, person_id: str) -> str:
-    """A person's name for people, or a short mark of the one who has none."""
+    """Return a person's name for people, or a short mark of the one who has none."""
     return name or f"Visitor {person_id[:_MARK]}"
 
 
@@ -246,7 +246,7 @@ def phone_country(value: str) -> str | None:
 
 
 def search_values(text: str, countries: Iterable[str] = ()) -> list[str]:
-    """The spellings under which a searched contact value may be indexed.
+    """Return the spellings under which a searched contact value may be indexed.
 
     As typed; as an international number without its plus; and as the detector reads it in the countries where
     the business has accounts, so that a national number is found too.
@@ -276,7 +276,7 @@ def snapshot_of(lead: Lead) -> MergedFields:
 
 
 def merged_snapshot(target: Lead, source: Lead, picks: Picks) -> MergedFields:
-    """The fields after a merge: as picked, with the earlier beginning and the later activity.
+    """Return the fields after a merge: as picked, with the earlier beginning and the later activity.
 
     A name or an owner that only one of the two has is never lost.
     """
@@ -293,7 +293,7 @@ def merged_snapshot(target: Lead, source: Lead, picks: Picks) -> MergedFields:
 
 
 def undone_snapshot(current: MergedFields, before: MergedFields, after: MergedFields) -> MergedFields:
-    """The fields after undoing: as before the merge, except what somebody changed since."""
+    """Return the fields after undoing: as before the merge, except what somebody changed since."""
     return MergedFields(
         name=before.name if current.name == after.name else current.name,
         status=before.status if current.status is after.status else current.status,
@@ -323,7 +323,7 @@ def origins_of(source: LeadSource) -> tuple[Origin, ...]:
 
 
 def chat_data(lead: Lead, points: Iterable[ContactPoint]) -> dict[str, str]:
-    """The name and the contact details of a lead, by field; several values of a field with commas."""
+    """Return the name and the contact details of a lead, by field; several values of a field with commas."""
     values: dict[str, list[str]] = {NAME: [lead.name]} if lead.name else {}
     for point in points:
         values.setdefault(point.field.value, []).append(point.value)
@@ -360,7 +360,7 @@ class LeadMeta(Answer, frozen=True):
 
 
 def meta_data(lead: Lead, source: LeadSource, ad: MeasuredAd | None, page_id: str = "") -> LeadMeta:
-    """The ``meta_data`` of a lead in the API; ``is_test`` and ``status`` are extensions."""
+    """Return the ``meta_data`` of a lead in the API; ``is_test`` and ``status`` are extensions."""
     return LeadMeta(
         lead_source=source,
         lead_id=str(lead.number),
@@ -383,7 +383,7 @@ _LINE: Final = re.compile(r"\s+")
 
 
 def read_label(text: str) -> str:
-    """A label's name in one line.
+    """Return a label's name in one line.
 
     Raises:
         Refused: INVALID.
@@ -401,7 +401,7 @@ def read_task(text: str) -> str:
 
 
 def read_view_name(text: str) -> str:
-    """The name of a saved view, in one line.
+    """Return the name of a saved view, in one line.
 
     Raises:
         Refused: INVALID.
@@ -410,7 +410,7 @@ def read_view_name(text: str) -> str:
 
 
 def read_note(text: str) -> str:
-    """A note's text: lines stay, control characters go.
+    """Return a note's text: lines stay, control characters go.
 
     Raises:
         Refused: INVALID.
@@ -423,7 +423,7 @@ def read_note(text: str) -> str:
 
 
 def read_day(text: str) -> date | None:
-    """A day as YYYY-MM-DD; None for an empty text.
+    """Return a day as YYYY-MM-DD; None for an empty text.
 
     Raises:
         Refused: INVALID.
@@ -470,7 +470,7 @@ PHONES: Final = (Field.PHONE, Field.WHATSAPP)
 
 
 def facet_word(facet: Facet, value: str) -> str:
-    """A facet as one word, such as ``o:chat`` or ``l:4d1184e1``."""
+    """Return a facet as one word, such as ``o:chat`` or ``l:4d1184e1``."""
     return f"{facet.value}:{value[-_ID_SIGNS:] if facet in (Facet.LABEL, Facet.FORM) else value}"
 
 
@@ -519,7 +519,7 @@ class ContactLinks:
 
 
 def reach_of(field: Field, value: str) -> ContactLinks:
-    """The links of a contact detail; a phone has WhatsApp only if it may be a mobile one."""
+    """Return the links of a contact detail; a phone has WhatsApp only if it may be a mobile one."""
     if field is Field.EMAIL:
         return ContactLinks(f"mailto:{quote(value, safe='@')}")
     if field not in (Field.PHONE, Field.WHATSAPP):
@@ -565,7 +565,7 @@ def without_person(
     contacts: Collection[str],
     own: Sequence[int] = (),
 ) -> tuple[tuple[str, ...], ...]:
-    """The rows of a file with those emptied that have one of the numbers, or tell of a contact.
+    """Return the rows of a file with those emptied that have one of the numbers, or tell of a contact.
 
     ``own`` are the rows' numbers, where they do not count from 1.
     """

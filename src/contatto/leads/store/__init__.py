@@ -1,1 +1,1 @@
-"""Tables of leads and of what hangs on them, one file for each noun."""
+"""Tables of leads and of their annotations."""

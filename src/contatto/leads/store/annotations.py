@@ -116,7 +116,7 @@ def save_label(tx: Tx, business_id: str, label: LeadLabel) -> bool:
 
 
 def find_label(tx: Tx, business_id: str, name: str) -> LeadLabel | None:
-    """A label by its name, in any case of letters."""
+    """Return a label by its name, in any case of letters."""
     query = select(labels).where(labels.c.business_id == business_id)
     return tx.find(LeadLabel, query.where(labels.c.name_key == name.casefold()))
 
@@ -173,7 +173,7 @@ def find_note(tx: Tx, business_id: str, lead_id: str, note_id: str) -> Note | No
 
 
 def list_notes(tx: Tx, business_id: str, lead_id: str) -> list[Note]:
-    """A lead's notes, newest first, with their texts opened."""
+    """Return a lead's notes, newest first, with their texts opened."""
     query = select(lead_notes).where(lead_notes.c.business_id == business_id, lead_notes.c.lead_id == lead_id)
     rows = tx.execute(query.order_by(lead_notes.c.created_at.desc(), lead_notes.c.id.desc())).mappings()
     return [Note(**_open_text(tx, row, Note)) for row in rows]
@@ -215,7 +215,7 @@ def find_task(tx: Tx, business_id: str, lead_id: str, task_id: str) -> Task | No
 
 
 def list_tasks(tx: Tx, business_id: str, lead_id: str) -> list[Task]:
-    """A lead's tasks in the order of their making, with their texts opened."""
+    """Return a lead's tasks in the order of their making, with their texts opened."""
     query = select(lead_tasks).where(lead_tasks.c.business_id == business_id, lead_tasks.c.lead_id == lead_id)
     rows = tx.execute(query.order_by(lead_tasks.c.created_at, lead_tasks.c.id)).mappings()
     return [Task(**_open_text(tx, row, Task)) for row in rows]
@@ -231,7 +231,7 @@ def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]
 
 
 def list_due_leads(tx: Tx, business_id: str, day: date) -> list[str]:
-    """The leads of open tasks that are due by a day, one entry for each task, the oldest first."""
+    """Return the leads of open tasks that are due by a day, one entry for each task, the oldest first."""
     due = lead_tasks.c.business_id == business_id, lead_tasks.c.done_at.is_(None), lead_tasks.c.due_on <= day
     of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
     ids = select(lead_tasks.c.lead_id).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None))
@@ -290,7 +290,7 @@ def save_view(tx: Tx, business_id: str, view: SavedView) -> bool:
 
 
 def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
-    """The views that a member sees: the own ones and those that others share; pinned ones first."""
+    """Return the views that a member sees: the own ones and those that others share; pinned ones first."""
     is_visible = or_(lead_views.c.member_id == member_id, lead_views.c.is_shared.is_(True))
     query = select(lead_views).where(lead_views.c.business_id == business_id, is_visible)
     order = (lead_views.c.is_pinned.desc(), lead_views.c.created_at, lead_views.c.id)
@@ -310,7 +310,7 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
 
 
 def count_views(tx: Tx, business_id: str, member_id: str) -> int:
-    """The views that a member made."""
+    """Return the views that a member made."""
     query = select(func.count()).where(lead_views.c.business_id == business_id)
     return int(tx.scalar(query.where(lead_views.c.member_id == member_id)))
 
@@ -361,7 +361,7 @@ def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> in
 
 
 def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
-    """The forms of a lead, oldest first."""
+    """Return the forms of a lead, oldest first."""
     query = select(lead_entries).where(
         lead_entries.c.business_id == business_id, lead_entries.c.lead_id == lead_id
     )
@@ -513,7 +513,7 @@ def _marked(facets: Mapping[str, str]) -> set[str]:
 
 
 def _list_twins(tx: Tx, values: dict[str, Any]) -> set[str]:
-    """Those of some leads that share a contact value with another lead of the lists."""
+    """Return those of some leads that share a contact value with another lead of the lists."""
     points = _list_points(tx, values)
     having: dict[bytes, set[str]] = defaultdict(set)
     for lead_id, value in _list_having(tx, _LISTED, values["of"], points):
@@ -596,7 +596,7 @@ def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:
 def _list_having(
     tx: Tx, which: Query, business_id: str, points: Collection[tuple[str, bytes]]
 ) -> Iterator[tuple[str, bytes]]:
-    """The leads that have one of the contact values of these points."""
+    """Yield the leads that have one of the contact values of these points."""
     distinct = sorted({value for _, value in points})
     for start in range(0, len(distinct), _VALUES_AT_ONCE):
         some = {"of": business_id, "values": distinct[start : start + _VALUES_AT_ONCE]}
@@ -645,7 +645,7 @@ def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
 
 
 def list_merges(tx: Tx, business_id: str, lead_id: str) -> list[Merge]:
-    """The merges that a lead took part in, latest first."""
+    """Return the merges that a lead took part in, latest first."""
     either = or_(lead_merges.c.kept_id == lead_id, lead_merges.c.merged_id == lead_id)
     query = select(lead_merges).where(lead_merges.c.business_id == business_id, either)
     rows = tx.execute(query.order_by(lead_merges.c.at.desc(), lead_merges.c.id.desc())).mappings()
@@ -660,7 +660,7 @@ def record_merge_undone(tx: Tx, business_id: str, merge: Merge, actor: str) -> N
 
 
 def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]:
-    """Ids of what hangs on a lead, by table."""
+    """Return ids of what hangs on a lead, by table."""
     return {
         name: [
             row[0]

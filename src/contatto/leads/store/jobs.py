@@ -135,7 +135,7 @@ def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
 
 
 def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
-    """The scores of leads that have one."""
+    """Return the scores of leads that have one."""
     conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id.in_(sorted(lead_ids))
     rows = tx.execute(select(lead_scores.c.lead_id, lead_scores.c.score).where(*conditions))
     return dict(map(tuple, rows))
@@ -303,7 +303,7 @@ def open_plan(vault: Vault, row: Mapping[Any, Any]) -> JobPlan:
 
 
 def find_job(tx: Tx, business_id: str, job_id: str) -> LeadJob | None:
-    """A job, locked until the end of the transaction."""
+    """Return a job, locked until the end of the transaction."""
     query = select(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
     row = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().first()
     return None if row is None else _open_job(tx, row)
@@ -333,7 +333,7 @@ def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
 
 
 def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple[str, int]]:
-    """Businesses with jobs that wait and places for some of them, with how many; for the worker.
+    """Return businesses with jobs that wait and places for some of them, with how many; for the worker.
 
     Args:
         tx: the transaction.
@@ -349,7 +349,7 @@ def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple
 
 
 def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
-    """The ids of the jobs that have waited longest, locked until the end of the transaction."""
+    """Return the ids of the jobs that have waited longest, locked until the end of the transaction."""
     query = select(lead_jobs.c.id).where(
         _OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == LeadJobState.WAITING
     )
@@ -480,7 +480,7 @@ def save_lead_file(tx: Tx, file: LeadFile) -> None:
 
 
 def find_lead_file(tx: Tx, business_id: str, number: int) -> LeadFile | None:
-    """A file by the API's ``task_id``."""
+    """Return a file by the API's ``task_id``."""
     query = select(lead_files).where(lead_files.c.business_id == business_id)
     return tx.find(LeadFile, query.where(lead_files.c.number == number))
 
@@ -495,7 +495,7 @@ def find_file_content(tx: Tx, business_id: str, number: int) -> bytes | None:
 
 
 def find_waiting_file(tx: Tx, business_id: str) -> LeadFile | None:
-    """The oldest file that waits to be made; for the worker, who claims it."""
+    """Return the oldest file that waits to be made; for the worker, who claims it."""
     return next(iter(WAITING.list(tx, LeadFile, business_id, 1)), None)
 
 
@@ -548,7 +548,7 @@ def find_tombstone(tx: Tx, business_id: str, lead_id: str) -> Tombstone | None:
 
 
 def list_written_values(tx: Tx, business_id: str, lead_ids: frozenset[str]) -> set[str]:
-    """Contact values of leads as people wrote them."""
+    """Return contact values of leads as people wrote them."""
     query = select(evidence.c.raw, evidence.c.id).where(
         evidence.c.business_id == business_id, evidence.c.lead_id.in_(lead_ids)
     )
@@ -577,7 +577,7 @@ def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
 
 
 def list_view_queries(tx: Tx, business_id: str) -> dict[str, str]:
-    """The queries of all saved views of a business, by their ids."""
+    """Return the queries of all saved views of a business, by their ids."""
     query = select(lead_views.c.id, lead_views.c.query).where(lead_views.c.business_id == business_id)
     rows = tx.execute(query).mappings()
     return {
@@ -600,7 +600,7 @@ def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, LeadJob
 
 
 def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[str]) -> set[int]:
-    """The rows of an import, from 1, that went into leads."""
+    """Return the rows of an import, from 1, that went into leads."""
     query = select(lead_job_items.c.position).where(
         lead_job_items.c.business_id == business_id,
         lead_job_items.c.job_id == job_id,

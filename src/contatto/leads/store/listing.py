@@ -1,4 +1,4 @@
-"""SQL of the Leads Center: credits of ads, filter conditions, pages, counts, and saved layouts."""
+"""SQL of the Leads Center: filters, pages, counts, credits and layouts."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -80,7 +80,7 @@ class AdNames:
 def earned_elsewhere(
     lead_id: ColumnElement[str], business_id: str, ad_account_id: str
 ) -> ColumnElement[bool]:
-    """The condition that an ad of another ad account of ours earned a lead.
+    """Return the condition that an ad of another ad account of ours earned a lead.
 
     One that no ad earned, or one that another platform shows, is of every account.
     """
@@ -163,7 +163,7 @@ def _strpos(element: Any, compiler: Any, **more: Any) -> str:
 
 
 def collected(ids: Select[Any], engine: str) -> Condition:
-    """All ids are collected first: the quickest for leads in any order, and to count."""
+    """Return all ids are collected first: the quickest for leads in any order, and to count."""
     return _one_of(leads.c.id, ids, engine)
 
 
@@ -179,7 +179,7 @@ def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Con
 
 
 def probed(ids: Select[Any], _engine: str) -> Condition:
-    """Each lead is looked up: the quickest for the first leads of an order."""
+    """Return each lead is looked up: the quickest for the first leads of an order."""
     (column,) = ids.selected_columns
     return ids.where(column == leads.c.id).exists()
 
@@ -287,7 +287,7 @@ def _faceted(lead_filter: LeadFilter, texts: CTE | None, engine: str) -> list[Co
 
 
 def _worded(lead_filter: LeadFilter, text: ColumnElement[str]) -> list[Condition]:
-    """The words of a filter that a text of facets must hold."""
+    """Return the words of a filter that a text of facets must hold."""
 
     def word(facet: Facet, value: str) -> Condition:
         return place_of(text, f" {facet_word(facet, value)} ") > 0
@@ -320,7 +320,7 @@ class _FilterContext:
     among: LeadsAmong
 
     def named_by(self, ids: Select[Any]) -> Condition:
-        """Leads with these ids, and those that one of them was merged into."""
+        """Return leads with these ids, and those that one of them was merged into."""
         merged = select(leads.c.merged_into).where(
             leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
         )
@@ -329,7 +329,7 @@ class _FilterContext:
         return or_(condition, leads.c.id.in_(target_ids)) if target_ids else condition
 
     def earned_by(self, which: Condition) -> Condition:
-        """Leads that some ads earned."""
+        """Return leads that some ads earned."""
         ads = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == self.business_id, which)
         earned = select(conversions.c.subject_id).where(
             conversions.c.business_id == self.business_id,
@@ -340,7 +340,7 @@ class _FilterContext:
 
 
 def _earned(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
-    """Leads that the ads of some campaigns, ad groups or ads earned."""
+    """Return leads that the ads of some campaigns, ad groups or ads earned."""
     columns = (
         (measured_ads.c.campaign_number, lead_filter.campaigns),
         (measured_ads.c.ad_group_number, lead_filter.ad_groups),
@@ -360,7 +360,7 @@ def _chatting(context: _FilterContext, lead_filter: LeadFilter) -> list[Conditio
 
 
 def _synced(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
-    """Leads that stand so in a linked CRM; a capability above knows them."""
+    """Return leads that stand so in a linked CRM; a capability above knows them."""
     in_crm = context.tx.ports[LeadPorts].in_crm
     named = [
         context.named_by(in_crm(context.tx, context.business_id, crm.value)) for crm in lead_filter.in_crm
@@ -401,7 +401,7 @@ def match_mark(person_id: ColumnElement[str], mark: str) -> Condition:
 
 
 def _sharing(context: _FilterContext, text: str) -> list[Condition]:
-    """Leads that have a text as a contact value."""
+    """Return leads that have a text as a contact value."""
     tx, business_id = context.tx, context.business_id
     countries = {account.registration_country for account in list_accounts(tx, business_id)}
     countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
@@ -428,7 +428,7 @@ def _list_named_ads(tx: Tx, business_id: str, text: str) -> list[str]:
 
 
 def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
-    """The countries of the phone numbers that leads have; each is a jump in the index, not a scan."""
+    """Return the countries of the phone numbers that leads have; each is a jump in the index, not a scan."""
     next_one = select(func.min(contact_points.c.country)).where(contact_points.c.business_id == business_id)
     countries = [""]
     while country := tx.scalar(next_one.where(contact_points.c.country > countries[-1])):
@@ -509,7 +509,7 @@ def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches
 
 
 def _ids(tx: Tx, conditions: Conditions, part: Condition) -> list[str]:
-    """The ids of a part's matches, up to one more than are few."""
+    """Return the ids of a part's matches, up to one more than are few."""
     return list(tx.execute(select(leads.c.id).where(*conditions.base, part).limit(MANY + 1)).scalars())
 
 
@@ -543,7 +543,7 @@ def list_leads(
     limit: int = 50,
     offset: int = 0,
 ) -> list[Lead]:
-    """A page of the matching leads; a sort word that is not known counts as the usual one.
+    """Return a page of the matching leads; a sort word that is not known counts as the usual one.
 
     Near the beginning leads are read one by one in their order; further on all are collected first.
     """
@@ -553,7 +553,7 @@ def list_leads(
 
 
 def find_newest_lead(tx: Tx, business_id: str, lead_filter: LeadFilter, ad_account_id: str) -> Lead | None:
-    """The newest of the matching leads that no ad of another ad account earned."""
+    """Return the newest of the matching leads that no ad of another ad account earned."""
     statement = find_conditions(tx, business_id, lead_filter, probed).select(leads)
     own = statement.where(not_(earned_elsewhere(leads.c.id, business_id, ad_account_id)))
     return tx.find(Lead, own.order_by(*_order(USUAL_SORT, leads.c)).limit(1))
@@ -565,7 +565,7 @@ def count_leads(tx: Tx, business_id: str, lead_filter: LeadFilter) -> int:
 
 
 def _few_texts(tx: Tx, business_id: str, lead_filter: LeadFilter) -> CTE | None:
-    """The texts of facets, where they answer a filter alone and are few.
+    """Return the texts of facets, where they answer a filter alone and are few.
 
     Many leads have the same text. A filter of facets and other columns of their index first finds the texts
     with the words, and then the leads of those texts.
@@ -612,7 +612,7 @@ def load_lead_counts(tx: Tx, business_id: str, recall: CountReader) -> Mapping[L
 def list_lead_ids_after(
     tx: Tx, business_id: str, lead_filter: LeadFilter, last: str, limit: int
 ) -> list[str]:
-    """Ids of matching leads that come after one, by id: for work through all of them, page by page."""
+    """Return ids of matching leads that come after one, by id: for work through all of them, page by page."""
     statement = find_conditions(tx, business_id, lead_filter).select(leads.c.id).where(leads.c.id > last)
     return [row[0] for row in tx.execute(statement.order_by(leads.c.id).limit(limit))]
 
@@ -620,7 +620,7 @@ def list_lead_ids_after(
 def list_leads_after(
     tx: Tx, business_id: str, lead_filter: LeadFilter, last: Lead | None, limit: int = 500
 ) -> list[Lead]:
-    """The next matching leads after one, newest first: for downloads of any size, page by page."""
+    """Return the next matching leads after one, newest first: for downloads of any size, page by page."""
     statement = find_conditions(tx, business_id, lead_filter).select(leads)
     if last is not None:
         place = tuple_(leads.c.created_at, leads.c.id)

@@ -1,4 +1,4 @@
-"""Tables of leads, contact points, evidence and history; contact values are sealed, with a blind index."""
+"""Tables of leads, contact points, evidence and history, with sealed values."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
@@ -59,7 +59,7 @@ from contatto.leads.rules.records import name_key, phone_country
 
 
 def _of_listed(name: str, *columns: str) -> Index:
-    """An index of the leads that are in the lists, in this order.
+    """Return an index of the leads that are in the lists, in this order.
 
     PostgreSQL takes no order from an index that has ``hidden_at`` before it, so the hidden ones are left out
     of the index. The column stands at its end, because SQLite reads the row for it otherwise.
@@ -161,7 +161,7 @@ def save_lead(tx: Tx, lead: Lead) -> bool:
 
 
 def lead_row(vault: Vault, lead: Lead) -> dict[str, Any]:
-    """A lead as its row: the name sealed, and in clear as a key without contact details."""
+    """Return a lead as its row: the name sealed, and in clear as a key without contact details."""
     name = vault.seal(lead.name, lead.business_id, "leads.name", lead.id) if lead.name else None
     return row_of(lead) | {"name": name, "name_key": name_key(lead.name)}
 
@@ -171,12 +171,12 @@ def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
 
 
 def _unerased_of(business_id: str) -> Select[Any]:
-    """The leads of a business without the tombstones of those that were erased."""
+    """Return the leads of a business without the tombstones of those that were erased."""
     return select(leads).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
 
 
 def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
-    """A lead by the API's ``lead_id``; for one that was merged away, the one that it went into."""
+    """Return a lead by the API's ``lead_id``; for one that was merged away, the one that it went into."""
     lead = tx.find(Lead, _unerased_of(business_id).where(leads.c.number == number))
     if lead is None or lead.merged_into is None:
         return lead
@@ -184,7 +184,7 @@ def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
 
 
 def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
-    """A lead, locked until the end of the transaction."""
+    """Return a lead, locked until the end of the transaction."""
     query = _unerased_of(business_id).where(leads.c.id == lead_id)
     return tx.find(Lead, query.with_for_update() if tx.locks_rows else query)
 
@@ -196,19 +196,19 @@ def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) ->
 
 
 def list_merged_leads(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
-    """The leads that were merged into one."""
+    """Return the leads that were merged into one."""
     query = select(leads).where(leads.c.business_id == business_id, leads.c.merged_into == lead_id)
     return tx.list(Lead, query.order_by(leads.c.created_at))
 
 
 def find_lead_of_person(tx: Tx, business_id: str, person_id: str) -> Lead | None:
-    """The one lead of a person, locked until the end of the transaction."""
+    """Return the one lead of a person, locked until the end of the transaction."""
     query = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
     return tx.find(Lead, query.with_for_update() if tx.locks_rows else query)
 
 
 def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversation_id: str) -> Lead | None:
-    """The lead of a person, if it began in this conversation of theirs."""
+    """Return the lead of a person, if it began in this conversation of theirs."""
     query = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
     return tx.find(Lead, query.where(leads.c.conversation_id == conversation_id))
 
@@ -323,7 +323,7 @@ def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> di
 
 
 def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) -> list[Lead]:
-    """Leads in the lists that have one of the contact values, oldest first."""
+    """Return leads in the lists that have one of the contact values, oldest first."""
     indexes = [tx.vault.blind(value, business_id) for value in values]
     having = select(contact_points.c.lead_id).where(
         contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
@@ -358,7 +358,7 @@ def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> di
 
 
 def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str) -> list[str]:
-    """Ids of the contact points of a lead that a source alone gives evidence for."""
+    """Return ids of the contact points of a lead that a source alone gives evidence for."""
     query = select(evidence.c.contact_point_id, evidence.c.source_id).where(
         evidence.c.business_id == business_id, evidence.c.lead_id == lead_id
     )
@@ -407,7 +407,7 @@ def history_row(vault: Vault, business_id: str, step: HistoryEntry) -> dict[str,
 
 
 def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
-    """A lead's history, oldest first."""
+    """Return a lead's history, oldest first."""
     query = select(lead_history).where(
         lead_history.c.business_id == business_id, lead_history.c.lead_id == lead_id
     )
@@ -534,7 +534,7 @@ _LOCKED: Final = PreparedQuery(Lead, _MANY.order_by(leads.c.id).with_for_update(
 
 
 def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Lead]:
-    """The leads of persons, locked until the end of the transaction."""
+    """Return the leads of persons, locked until the end of the transaction."""
     return (_LOCKED if tx.locks_rows else _OF_PERSONS).list(tx, {"of": business_id, "persons": person_ids})
 
 
