@@ -247,7 +247,7 @@ def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> di
 
 
 def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, str]:
-    """The ad accounts of ad groups by the API's ``adgroup_id``; those that are not there are left out."""
+    """Return the ad accounts of ad groups by the API's ``adgroup_id``; missing ones are left out."""
     query = select(ad_groups.c.number, ad_groups.c.ad_account_id).where(
         ad_groups.c.business_id == business_id, ad_groups.c.number.in_(sorted(numbers))
     )
@@ -313,7 +313,7 @@ def has_ad(tx: Tx, business_id: str) -> bool:
 
 
 def list_ad_group_ids(tx: Tx, business_id: str, campaign_ids: Iterable[str]) -> dict[str, list[str]]:
-    """All ad groups of campaigns, whatever their status, by the id of the campaign; each has a list."""
+    """Return all ad groups of campaigns, in any status, by the id of the campaign; each has a list."""
     under: dict[str, list[str]] = {campaign_id: [] for campaign_id in campaign_ids}
     query = select(ad_groups.c.campaign_id, ad_groups.c.id).where(
         ad_groups.c.business_id == business_id, ad_groups.c.campaign_id.in_(sorted(under))

@@ -510,7 +510,7 @@ def _file_table(tx: Tx, file: LeadFile) -> list[Sequence[str]]:
 def list_form_entries(
     tx: Tx, version: FormVersion, ad_account_id: str, most: int | None = None
 ) -> list[LeadEntry]:
-    """The leads of a form that no other ad account of ours earned: its test lead, then the latest first."""
+    """Return the leads of a form that no other ad account earned: its test lead, then the latest first."""
     business_id = version.business_id
     test = find_test_lead(tx, business_id, version)
     sample = sample_answers(version.content, version.number)

@@ -216,7 +216,7 @@ def measured_ad(
 
 
 def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
-    """The names of ads of a business by their numbers, with what sets each apart from all others there."""
+    """Return the names of ads of a business by their numbers; equal names get a distinction."""
     namesakes = list_ads_by_name(tx, business_id, {ad.name for ad in ads})
     names = name_apart(namesakes, load_ad_groups(tx, business_id, {ad.ad_group_id for ad in namesakes}))
     return {ad.number: names[ad.number] for ad in ads}

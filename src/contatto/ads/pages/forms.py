@@ -354,7 +354,7 @@ def owner_of(caller: Caller) -> Owner:
 
 
 def open_form[F](tx: Tx, request: Request, caller: Caller, place: Place, blank: F) -> Opened[F]:
-    """A form as it is opened: blank, with the offer of a draft if there is one; or the draft, if wanted."""
+    """Open a form: blank, with the offer of a draft if there is one; or the draft, if requested."""
     draft = find_draft(tx, owner_of(caller), place)
     if draft is None:
         return Opened(blank, draft_view(place))

@@ -144,7 +144,7 @@ def check_billing(goal: Goal, billing_event: str | None) -> BillingEvent:
 
 
 def check_event(goal: Goal, optimization_event: str | None) -> None:
-    """The optimisation event follows from the goal: MESSAGE for Conversation, none for Lead.
+    """Return the optimisation event of a goal: MESSAGE for Conversation, none for Lead.
 
     Raises:
         Refused: INVALID.
@@ -278,7 +278,7 @@ def secondary_status(
     campaign: Campaign | None,
     audit: Audit = Audit.PASS,
 ) -> str:
-    """The API's delivery status: the first reason that holds; prefixes are CAMPAIGN, ADGROUP and AD."""
+    """Return the API's delivery status: the first reason that holds, with its level as a prefix."""
     if own is NodeStatus.DELETED:
         return f"{prefix}_STATUS_DELETE"
     if campaign is not None and campaign.status is not NodeStatus.ACTIVE:
@@ -391,7 +391,7 @@ def ad_group_delivery(ad_group: AdGroup, above: Above, ads: list[Ad], at: dateti
 
 
 def ad_delivery(ad: Ad, above: Delivering | None) -> Delivering:
-    """The state of an ad; ``above`` is what stands in the way of its ad group itself, None for nothing."""
+    """Return the state of an ad; ``above`` is the reason that stops its ad group, None without one."""
     if above is Delivering.OFF:
         return Delivering.AD_GROUP_OFF
     if above is not None:

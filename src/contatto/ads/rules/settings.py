@@ -93,7 +93,7 @@ def check_budget(mode: BudgetMode, budget_micros: int | None) -> int | None:
 
 
 def cap_of(frequency: int | None, schedule: int | None) -> FrequencyCap | None:
-    """The frequency cap of views and days that were sent together; None where neither was, or for 0 views.
+    """Return the frequency cap of views and days that were sent together; None without both, or for 0 views.
 
     Raises:
         Refused: INVALID.
@@ -123,7 +123,7 @@ def cap_of(frequency: int | None, schedule: int | None) -> FrequencyCap | None:
 
 
 def changed_cap(before: AdGroup, frequency: int | None, schedule: int | None) -> FrequencyCap | None:
-    """The frequency cap of an ad group after a change; None leaves a value as it is, 0 views end the cap.
+    """Return the frequency cap after a change; None leaves a value as it is, 0 views end the cap.
 
     Raises:
         Refused: INVALID.
@@ -320,7 +320,7 @@ def check_call_to_action(text: str) -> str:
 
 
 def tell_apart(named: Sequence[tuple[str, str]]) -> list[str]:
-    """The names of pairs of a name and a mark; the mark stands behind a name that comes more than once."""
+    """Return the names of pairs of a name and a mark; a repeated name is followed by its mark."""
     counts = Counter(name for name, _ in named)
     return [f"{name} · {mark}" if counts[name] > 1 else name for name, mark in named]
 

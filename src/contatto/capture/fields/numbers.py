@@ -217,7 +217,7 @@ def read_number(digits: str, country: str | None) -> Reading | None:
 
 
 def _without_extra(digits: str) -> str:
-    """The number that is meant where one is written with the "00" of any country or the old Mexican "1"."""
+    """Return the number without the "00" of any country or the old Mexican "1"."""
     if digits[:2] == "00":
         return "+" + digits[2:]
     return "+52" + digits[4:] if digits[:4] == "+521" and len(digits) == 14 else ""

@@ -74,7 +74,7 @@ class Find(NamedTuple):
 
 
 def both_ends[T](items: Iterable[T], most: int = 64) -> list[T]:
-    """All items, or where they are very many the first and the last of them: a flood hides no contact."""
+    """Return all items, or of very many the first and the last: a flood hides no contact."""
     every = list(items)
     return every if len(every) <= most else every[: most // 2] + every[-(most // 2) :]
 

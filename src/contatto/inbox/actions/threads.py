@@ -102,7 +102,7 @@ type Event = Chatted | Referred | WasRead | Progressed
 
 
 def ids_of(tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads) -> ThreadIds:
-    """The ids of the person and of the thread of an event, found out once for all that is read together."""
+    """Return our ids of the person and the thread of an event, computed once for a batch."""
     person, thread = incoming.person_id, incoming.conversation_id
     key = (account.id, person, thread)
     if key not in threads.ids:
@@ -169,7 +169,7 @@ def open_conversation(
 
 
 def kept_id(tx: Tx, account: ChannelAccount, external_id: str) -> str:
-    """The platform's id as it is kept: its blind index where it is a contact detail, such as a number."""
+    """Return the platform's id as we store it: its blind index if it is a contact detail."""
     if not CONNECTORS[account.platform].dialect.ids_are_contacts:
         return external_id
     return tx.vault.blind(external_id, account.business_id).hex()

@@ -142,7 +142,7 @@ async def answer_challenge(request: Request) -> Response:
 
 
 async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
-    """The connector of a webhook's platform, and the apps of its address: each business has ids of its own.
+    """Return the connector of a webhook's platform, and the apps of its address: ids belong to a business.
 
     Raises:
         Refused: NOT_FOUND, for an unknown platform.
@@ -230,7 +230,7 @@ def _after(request: Request) -> int:
 
 
 async def stream_chat(request: Request) -> Response:
-    """The visitor's thread as server-sent events: ``message``, ``read`` by the business, ``typing``."""
+    """Stream the visitor's thread as events: ``message``, ``read`` by the business, ``typing``."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
     return sse_answer(_follow_thread(context, account, visitor, _after(request)))

@@ -383,7 +383,7 @@ def list_conversations(
 def list_conversations_of_account(
     tx: Tx, business_id: str, account_id: str, span: tuple[int, int], *, is_answered: bool
 ) -> list[Conversation]:
-    """Conversations of one account with at least one message, latest first; ``span`` is offset and limit.
+    """Return conversations of an account with messages, latest first; ``span`` is offset and limit.
 
     Answered are those in which a message of the business stands that did not write itself.
     """
@@ -487,7 +487,7 @@ def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[C
 def list_late_conversations(
     tx: Tx, business_id: str, between: tuple[datetime, datetime], limit: int
 ) -> list[Conversation]:
-    """Those on the desk in which somebody waits since some time between two moments, the longest first."""
+    """Return conversations that have waited since a time between two moments, the longest first."""
     late = select(conversations).where(
         conversations.c.business_id == business_id,
         conversations.c.state == ThreadState.OPEN,
@@ -542,7 +542,7 @@ def _kind_of(move: Move) -> str:
 
 
 def moved(conversation: Conversation, moves: Iterable[Move], lead_mark: LeadMade | None) -> Conversation:
-    """A conversation as moves leave it, and the lead that it made, by the same rules as in the table."""
+    """Return a conversation after moves, with the lead that it made, by the same rules as in the table."""
     last, waiting = conversation.last_message_at, conversation.waiting_since
     unread, state = conversation.unread, conversation.state
     for move in moves:

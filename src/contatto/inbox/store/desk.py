@@ -382,7 +382,7 @@ def list_marked_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> 
 
 
 def _latest_of_each(on: str) -> Query:
-    """The latest messages of each of some chats, as one query: the engines know no common way to say that."""
+    """Return the latest messages of several chats, as one query: the databases share no syntax for it."""
     latest = messages.alias("latest")
     of_customer = (
         latest.c.business_id == conversations.c.business_id,

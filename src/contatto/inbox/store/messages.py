@@ -149,7 +149,7 @@ def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int
 def list_messages_before(
     tx: Tx, business_id: str, conversation_id: str, seq: int | None, limit: int
 ) -> list[Message]:
-    """Messages of a conversation, latest first: all, or those earlier than the one with this number."""
+    """Return messages of a conversation, latest first: all, or those before the one with this number."""
     query = _messages_of(business_id, conversation_id)
     if seq is not None:
         at = select(messages.c.at).where(messages.c.business_id == business_id, messages.c.seq == seq)

@@ -372,7 +372,7 @@ def _change_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
 
 
 def _next_ids(tx: Tx, job: LeadJob) -> list[str]:
-    """The next leads by id; one that came after the job began has a greater id than the job's: it is left."""
+    """Return the next leads by id; leads that came after the job began have greater ids and are left out."""
     if job.plan.lead_ids:
         return [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
     lead_filter = for_member(read_filter(parse_qsl(job.plan.query)), job.member_id)

@@ -353,7 +353,7 @@ async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Respo
 
 
 async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: Refused | None) -> Response:
-    """The page of a lead as it is now; after a refused change with the reason on top, and its status."""
+    """Render the page of a lead; after a refused change with the reason on top, and its status."""
     context, words = context_of(request), translator_of(request)
     sees_looks = may(caller, Permission.ADMINISTER)
 

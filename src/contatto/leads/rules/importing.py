@@ -313,7 +313,7 @@ def read_sheet(text: str) -> Sheet:
 
 
 def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
-    """The head and the rows of a table; lines without any cell are left out, and empty columns at the end.
+    """Return the head and the rows of a table, without empty lines and empty columns at the end.
 
     Raises:
         Refused: INVALID, for no row below the head, or too many rows or columns.

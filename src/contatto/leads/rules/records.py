@@ -122,7 +122,7 @@ def check_seen(status: LeadStatus, seen_status: LeadStatus) -> None:
 def status_step_to_undo(
     steps: Iterable[HistoryEntry], status: LeadStatus, until: datetime
 ) -> HistoryEntry | None:
-    """The change that gave a lead its status, if it is the last one, was no undoing, and is not long ago."""
+    """Return the change that gave a lead its status, if it is the last one, no undo, and recent."""
     changes = [step for step in steps if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE)]
     last = changes[-1] if changes else None
     if last is None or last.what is not HistoryKind.STATUS or until - last.at > UNDO_WITHIN:
@@ -203,7 +203,7 @@ def is_initial(word: str) -> bool:
 
 
 def name_key(name: str) -> str:
-    """A name as it is sorted and searched by. It lies in clear, so the contact details in it are left out.
+    """Return a name for sorting and search. It is stored in clear, so contact details in it are left out.
 
     People put their number into the name that a platform shows.
     """
@@ -266,7 +266,7 @@ def _clean(name: str) -> str:
 
 
 def _spaced(text: str) -> str:
-    """A text with one space between words. Of all spaces one alone is printable: most names need no more."""
+    """Return a text with one space between words. One space alone is printable: most names need no more."""
     return text if text.isprintable() and "  " not in text else _SPACES.sub(" ", text)
 
 
@@ -331,7 +331,7 @@ def chat_data(lead: Lead, points: Iterable[ContactPoint]) -> dict[str, str]:
 
 
 def ad_data(ad: MeasuredAd | None) -> Mapping[str, str]:
-    """Ids and names of the ad that earned a lead, with its ad group and campaign; empty without one."""
+    """Return ids and names of the ad that earned a lead, with its ad group and campaign."""
     return {
         "campaign_id": str(ad.campaign_number) if ad else "",
         "campaign_name": ad.campaign_name if ad else "",
@@ -479,7 +479,7 @@ TWIN_WORD: Final = facet_word(Facet.SIGN, TWIN)
 
 
 def join_words(words: Iterable[str]) -> str:
-    """The words as a lead keeps them: sorted, each between two spaces; of too many the last are left out."""
+    """Return the facet words of a lead, sorted, each between two spaces."""
     text = " ".join(sorted(set(words)))
     if len(text) > LONGEST:
         text = text[:LONGEST].rpartition(" ")[0]
@@ -487,7 +487,7 @@ def join_words(words: Iterable[str]) -> str:
 
 
 def facets_of_new(signals: Sequence[Signal]) -> str:
-    """The facets of a lead that has nothing but what these signals bring, of which the first makes it."""
+    """Return the facets of a new lead after these signals, of which the first makes it."""
     words = {facet_word(Facet.ORIGIN, signals[0].origin.value)}
     for signal in signals:
         if signal.form:

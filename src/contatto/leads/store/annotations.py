@@ -369,7 +369,7 @@ def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
 
 
 def list_form_names(tx: Tx, business_id: str) -> list[tuple[str, str]]:
-    """The forms that leads came by, with their latest names; each is a jump in the index, not a scan."""
+    """Return the forms of leads, with their latest names; each is a jump in the index, not a scan."""
     condition = lead_entries.c.business_id == business_id
     next_one = select(func.min(lead_entries.c.form_id)).where(condition)
     latest = select(lead_entries.c.form_name).where(condition).order_by(lead_entries.c.at.desc()).limit(1)
@@ -675,7 +675,7 @@ def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]
 
 
 def list_leads_ever(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
-    """The ids of the leads of some persons, and of those that these went into, though they may be two again.
+    """Return the ids of the leads of some persons, and of leads that they were ever merged into.
 
     What a message of theirs brought hangs on one of them.
     """

@@ -201,7 +201,7 @@ class Conditions:
 
 
 def select_by_texts(business_id: str, lead_filter: LeadFilter, texts: CTE) -> Select[Any]:
-    """Leads, text by text: the outer join makes SQLite begin with texts. A text of none is an empty row."""
+    """Return leads, text by text: the outer join makes SQLite begin with texts. No text is an empty row."""
     words = _joined(lead_filter, _worded(lead_filter, texts.c.text))
     leads_of = texts.outerjoin(
         leads, and_(leads.c.facets == texts.c.text, *_listed(business_id), *_own(lead_filter))

@@ -280,7 +280,7 @@ _POINTS: Final = Query(
 
 
 def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, list[ContactPoint]]:
-    """Contact points by lead, their values opened: the main one first, wrong ones last, else by age."""
+    """Return contact points by lead, opened: the main one first, wrong ones last, else by age."""
     points_by_lead: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
     for row in _POINTS.rows(tx, {"of": business_id, "ids": lead_ids}):
         point_id, lead_id, field, value, *rest = row
@@ -337,7 +337,7 @@ def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) ->
 
 
 def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> dict[str, list[Lead]]:
-    """Leads in the lists by each of the contact values that they have, oldest first; others are not in it."""
+    """Return listed leads by each of their contact values, oldest first."""
     by_index = {tx.vault.blind(value, business_id): value for value in values}
     having = select(contact_points.c.value_index, contact_points.c.lead_id).where(
         contact_points.c.business_id == business_id, contact_points.c.value_index.in_(by_index)
