@@ -232,7 +232,7 @@ def changes_work() -> QueuedWork:
 
 
 def load_audience(tx: Tx, account: AdAccount, number: int, field: str = "custom_audience_id") -> Audience:
-    """An audience by the API's ``custom_audience_id``; ``field`` is what a refusal calls it.
+    """Load an audience by the API's ``custom_audience_id``; a refusal names ``field``.
 
     Raises:
         Refused: NOT_FOUND.

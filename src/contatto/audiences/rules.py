@@ -29,13 +29,13 @@ from contatto.leads.rules.importing import UnreadableRow, read_entry
 from contatto.measurement.model import ConversionKind
 
 FILE_LIFE: Final = timedelta(days=1)
-"""For so long after its upload a file can be made into an audience."""
+"""Time after the upload in which a file can become an audience."""
 LONGEST_NAME: Final = 128
 MOST_LINES: Final = 50_000
 """Lines of a list that is typed or pasted in."""
 PRINT_BYTES: Final = 16
 NO_PRINT: Final = bytes(PRINT_BYTES)
-"""Stands in a file where the value of an erased person stood."""
+"""Placeholder for the value of an erased person."""
 CONVERSION_OF: Final = {
     "LEAD_GENERATION": ConversionKind.LEAD,
     "BUSINESS_ACCOUNT": ConversionKind.CONVERSATION,
@@ -72,12 +72,12 @@ def read_digests(content: bytes) -> tuple[str, ...]:
 
 
 def split_prints(joined: bytes) -> list[Fingerprint]:
-    """The fingerprints of a file, which stand in it one after the other; NO_PRINT is one of them."""
+    """Split the joined fingerprints of a file; NO_PRINT may be one of them."""
     return [joined[start : start + PRINT_BYTES] for start in range(0, len(joined), PRINT_BYTES)]
 
 
 def digests_of(values: Iterable[str]) -> set[str]:
-    """The hashed spellings under which contact values may stand in files of audiences."""
+    """Return the hashes of possible spellings of contact values."""
     spellings = {form for value in values for form in (value, value.lower(), value.lstrip("+"))}
     return {hashlib.sha256(spelling.encode("utf-8", "surrogatepass")).hexdigest() for spelling in spellings}
 
@@ -98,7 +98,7 @@ def check_fresh(uploaded_at: datetime, now: datetime) -> None:
 
 
 def check_audience_name(text: str) -> str:
-    """A name without blank ends.
+    """Check a name, and return it without outer spaces.
 
     Raises:
         Refused: INVALID.
@@ -253,7 +253,7 @@ def lookalike_of(audience: Audience) -> LookalikeSpec:
 
 
 def source_number(audience: Audience) -> int | None:
-    """The audience that a lookalike was made of."""
+    """Return the number of a lookalike's source audience."""
     if audience.kind is not AudienceKind.LOOKALIKE:
         return None
     number = str(json.loads(audience.spec or "{}").get("source_audience_id", ""))

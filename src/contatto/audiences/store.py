@@ -168,7 +168,7 @@ def list_audiences(
 
 
 def find_audience_by_number(tx: Tx, business_id: str, number: int) -> Audience | None:
-    """An audience of whichever ad account by the API's ``custom_audience_id``."""
+    """Return an audience of any ad account by the API's ``custom_audience_id``."""
     statement = select(audiences).where(audiences.c.business_id == business_id)
     return tx.find(Audience, statement.where(audiences.c.number == number))
 
@@ -270,7 +270,7 @@ def list_due_lookalikes(tx: Tx, before: datetime, before_if_empty: datetime) -> 
 
 
 def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[Fingerprint]:
-    """The fingerprints of an audience's members."""
+    """Return the fingerprints of an audience's members."""
     members_id = select(audiences.c.members_id).where(
         audiences.c.business_id == business_id, audiences.c.id == audience_id
     )

@@ -53,13 +53,13 @@ def is_late(ts: int, now: datetime) -> bool:
 
 
 def expires_ts(ad: MeasuredAd, kind: TouchKind, ts: int) -> int:
-    """The last microsecond at which a touch may win; before its own time when such touches never count."""
+    """Return the last microsecond at which a touch may win; before its own time if it never counts."""
     window_s = ad.click_window_s if kind is TouchKind.CLICK else ad.view_window_s
     return ts - 1 if window_s is None else ts + window_s * MICROSECONDS
 
 
 def local_day(ts: int, timezone: str) -> str:
-    """The calendar date of an instant in a zone, as ``YYYY-MM-DD``."""
+    """Return the calendar date of an instant in a zone, as ``YYYY-MM-DD``."""
     seconds = ts // MICROSECONDS
     return datetime.fromtimestamp(seconds, UTC).astimezone(ZoneInfo(timezone)).date().isoformat()
 
@@ -74,7 +74,7 @@ def last_touch(
     conversion: Conversion,
     policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST,
 ) -> Touch | None:
-    """The touch that earned a conversion, or None."""
+    """Return the touch that earned a conversion, or None."""
 
     def rank(touch: Touch) -> tuple[int, int, int]:
         click = int(touch.kind is TouchKind.CLICK)
@@ -91,7 +91,7 @@ def natural_number(*parts: str | int) -> int:
 
 
 def conversion_number(business_id: str, kind: ConversionKind, subject_id: str) -> int:
-    """The number of what a lead or a conversation earned: there is one of each kind."""
+    """Return the number of a conversion; a lead or a conversation has one of each kind."""
     return natural_number(business_id, kind, subject_id)
 
 
@@ -139,7 +139,7 @@ def is_machine(user_agent: str) -> bool:
 
 
 def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:
-    """A tracking ticket as a URL-safe token."""
+    """Return a tracking ticket as a URL-safe token."""
     parts = [
         ticket.kind,
         ticket.business_id,
@@ -163,7 +163,7 @@ def impression_of(touch: Touch, ticket: TrackingTicket) -> Impression:
 
 
 def read_ticket(token: str, kinds: Collection[TicketKind], signer: Signer) -> TrackingTicket:
-    """The ticket of a token that we signed, for one of these purposes.
+    """Read the ticket of a token that we signed, of one of these kinds.
 
     Raises:
         Refused: UNSIGNED.

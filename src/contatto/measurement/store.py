@@ -172,7 +172,7 @@ def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
 
 
 def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> MeasuredAd | None:
-    """An ad of ours by the id that the API knows it by."""
+    """Return an ad of ours by the API's id."""
     conditions = measured_ads.c.business_id == business_id, measured_ads.c.platform == ""
     return tx.find(MeasuredAd, select(measured_ads).where(*conditions, measured_ads.c.ad_number == ad_number))
 
@@ -195,7 +195,7 @@ _KNOWN_TOUCHES: Final = Query(select(touches.c.touch_id).where(*_NAMED))
 
 
 def list_known_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> set[int]:
-    """Those of some touches that are there already."""
+    """Return the ids of touches that exist already."""
     return {touch_id for (touch_id,) in _KNOWN_TOUCHES.rows(tx, {"of": business_id, "named": touch_ids})}
 
 
@@ -209,7 +209,7 @@ def touch_row(touch: Touch) -> dict[str, Any]:
 
 
 def _latest(which: ColumnElement[bool], *what: Any) -> Select[Any]:
-    """The latest touch that a conversion may be credited to, of those that one step in an index finds."""
+    """Select the latest eligible touch of a conversion, in one step of an index."""
     query = select(*what).where(
         touches.c.business_id == bindparam("of_business"),
         touches.c.person_id == bindparam("of_person"),
@@ -221,7 +221,7 @@ def _latest(which: ColumnElement[bool], *what: Any) -> Select[Any]:
 
 
 def latest_view(find: Callable[[ColumnElement[bool]], ColumnElement[Any]], week: Any) -> Any:
-    """The latest view that is found in a week; if there is none, that of the week before."""
+    """Return the latest view of a week, or of the week before."""
     return func.coalesce(
         *(find(and_(IS_VIEW, week_number == WEEK)) for week_number in (week, week - literal_column("1")))
     )
@@ -237,7 +237,7 @@ _CANDIDATES: Final = PreparedQuery(Touch, select(union_all(_CLICK, _VIEW).subque
 
 
 def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
-    """The latest eligible click and the latest eligible view: one of them wins under either policy."""
+    """Return the latest eligible click and the latest eligible view: one of them wins under either policy."""
     values = {"of_business": conversion.business_id, "of_person": conversion.person_id}
     return _CANDIDATES.list(tx, values | {"at_ts": conversion.ts})
 
@@ -256,12 +256,12 @@ _LAST_TAP: Final = PreparedQuery(
 
 
 def find_last_tap(tx: Tx, business_id: str, person_id: str) -> Touch | None:
-    """A person's latest click."""
+    """Return a person's latest click."""
     return next(iter(_LAST_TAP.list(tx, {"of_business": business_id, "of_person": person_id})), None)
 
 
 def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:
-    """A person's touches, latest first."""
+    """Return a person's touches, latest first."""
     conditions = (touches.c.business_id == business_id, touches.c.person_id == person_id)
     views = select(WEEK).where(touches.c.business_id == business_id, IS_VIEW).limit(1)
     first, last = tx.scalar(views.order_by(WEEK)), tx.scalar(views.order_by(WEEK.desc()))
@@ -311,7 +311,7 @@ _ATTRIBUTED: Final = PreparedQuery(Attribution, select(conversions).where(*_ARE_
 
 
 def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
-    """Those of some conversions that are there, by their numbers."""
+    """Return the conversions that exist already, by their numbers."""
     numbers = {conversion.conversion_id: conversion.business_id for conversion in some}
     values = {"businesses": sorted(set(numbers.values())), "numbers": sorted(numbers)}
     return (
@@ -324,7 +324,7 @@ def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
 def list_conversions_between(
     tx: Tx, business_id: str, person_id: str, span: tuple[int, int]
 ) -> list[Conversion]:
-    """A person's conversions within a span of microseconds, both ends included."""
+    """Return a person's conversions within a span of microseconds, both ends included."""
     query = select(conversions).where(
         conversions.c.business_id == business_id,
         conversions.c.person_id == person_id,
@@ -340,12 +340,12 @@ def count_touches_by_day(tx: Tx, last_day: str) -> dict[str, int]:
 
 
 def list_touches_of_day(tx: Tx, day: str) -> Iterator[Touch]:
-    """The touches of all businesses on their local days of this date, one after another: they are many."""
+    """Yield the touches of all businesses on their local days of a date."""
     return tx.stream(Touch, select(touches).where(touches.c.day == day))
 
 
 def list_conversions_that_stand(tx: Tx) -> list[Attribution]:
-    """The conversions of all businesses but those withdrawn."""
+    """Return the conversions of all businesses except withdrawn ones."""
     return tx.list(Attribution, select(conversions).where(conversions.c.withdrawn_at.is_(None)))
 
 
@@ -392,7 +392,7 @@ def record_withdrawal(tx: Tx, conversion_key: tuple[str, str, ConversionKind], a
 
 
 def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:
-    """The conversion of a lead or conversation, with the touch that won it."""
+    """Return the conversion of a lead or conversation, with the touch that won it."""
     return tx.find(Attribution, select(conversions).where(*_named(business_id, subject_id, kind)))
 
 
@@ -413,7 +413,7 @@ def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[s
 
 
 def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list[str]:
-    """The days of which the database has dropped views of a business, or of one account, in their order."""
+    """Return the days with dropped views of a business or an account, in their order."""
     query = select(dropped_views.c.day).where(dropped_views.c.business_id == business_id)
     if ad_account_id:
         query = query.where(dropped_views.c.ad_account_id == ad_account_id)
@@ -437,7 +437,7 @@ def delete_views(tx: Tx, touch_ids: Sequence[int]) -> None:
 
 
 def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:
-    """The persons who started a conversation, or became a lead."""
+    """Return the persons who started a conversation, or became a lead."""
     converted = conversions.c.business_id == business_id, conversions.c.kind == kind
     query = select(conversions.c.person_id).where(*converted, conversions.c.withdrawn_at.is_(None))
     return frozenset(person_id for (person_id,) in map(tuple, tx.execute(query.distinct())))
@@ -461,7 +461,7 @@ def append_changed_day(tx: Tx, mark: ChangedDay) -> None:
 
 
 def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
-    """The marks of an account, several of them maybe for one day."""
+    """Return the marks of an account, possibly several per day."""
     query = select(changed_days).where(changed_days.c.business_id == business_id)
     return tx.list(ChangedDay, query.where(changed_days.c.ad_account_id == ad_account_id))
 
@@ -525,13 +525,13 @@ def append_links(tx: Tx, business_id: str, named: Iterable[tuple[str, str]]) -> 
 
 
 def list_viewers_of(tx: Tx, business_id: str, person_id: str) -> list[str]:
-    """The viewers that a person is, the latest first."""
+    """Return the viewers linked to a person, the latest first."""
     links = _VIEWERS.list(tx, {"of_business": business_id, "of_person": person_id})
     return [link.viewer_id for link in links]
 
 
 def list_persons_of(tx: Tx, business_id: str, viewer_id: str) -> list[str]:
-    """The persons that a viewer is; several where one viewer has several browsers."""
+    """Return the persons linked to a viewer, who may have several browsers."""
     query = select(viewer_links.c.person_id).where(
         viewer_links.c.business_id == business_id, viewer_links.c.viewer_id == viewer_id
     )
@@ -539,7 +539,7 @@ def list_persons_of(tx: Tx, business_id: str, viewer_id: str) -> list[str]:
 
 
 def list_links(tx: Tx, business_id: str) -> Mapping[str, list[str]]:
-    """The viewers of every person of a business that is one."""
+    """Return the viewers of each person with links."""
     return _by_person(tx, select(viewer_links).where(viewer_links.c.business_id == business_id))
 
 

@@ -76,12 +76,12 @@ def statements() -> dict[str, Any]:
 
 
 def emit_sql(expression: Any, dialect: str) -> str:
-    """The SQL of an expression, as it ships."""
+    """Return the SQL of an expression, as it ships."""
     return f"{ibis.to_sql(expression, dialect=dialect)}\n"
 
 
 def winners(policy: AttributionPolicy) -> Any:
-    """The touch that won each conversion which has one."""
+    """Return the winner of each conversion that has one."""
     converted = CONVERSIONS.rename(at_ts="ts", rt_day="day")
     met = converted.join(TOUCHES, ["business_id", "user_id"])
     met = met.filter(met.ts <= met.at_ts, met.at_ts <= met.expires_ts)

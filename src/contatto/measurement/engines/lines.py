@@ -36,12 +36,12 @@ class Config(msgspec.Struct, tag="config", tag_field="type"):
     policy: AttributionPolicy
 
 
-class BusinessLine(msgspec.Struct, tag="business", tag_field="type"):
+class BusinessSetup(msgspec.Struct, tag="business", tag_field="type"):
     business_id: Id
     timezone: str
 
 
-class AdGroupLine(msgspec.Struct, tag="adgroup", tag_field="type"):
+class AdGroupSetup(msgspec.Struct, tag="adgroup", tag_field="type"):
     adgroup_id: Id
     business_id: Id
     goal: Goal
@@ -77,7 +77,7 @@ class ConversionLine(msgspec.Struct, tag="conversion", tag_field="type", gc=Fals
     line: int = msgspec.field(default=0, name=LINE)
 
 
-type Row = Config | BusinessLine | AdGroupLine | Window | TouchLine | ConversionLine
+type Row = Config | BusinessSetup | AdGroupSetup | Window | TouchLine | ConversionLine
 _DECODER: Final = msgspec.json.Decoder(Row)
 
 
@@ -89,11 +89,11 @@ class Setup:
     """
 
     policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST
-    businesses: dict[str, BusinessLine] = field(default_factory=dict)
-    adgroups: dict[str, tuple[int, AdGroupLine]] = field(default_factory=dict)
+    businesses: dict[str, BusinessSetup] = field(default_factory=dict)
+    adgroups: dict[str, tuple[int, AdGroupSetup]] = field(default_factory=dict)
     windows: dict[str, list[tuple[int, Window]]] = field(default_factory=dict)
 
-    def add(self, number: int, row: Config | BusinessLine | AdGroupLine | Window) -> None:
+    def add(self, number: int, row: Config | BusinessSetup | AdGroupSetup | Window) -> None:
         """Keep a configuration row.
 
         Raises:
@@ -102,16 +102,16 @@ class Setup:
         match row:
             case Config():
                 self.policy = row.policy
-            case BusinessLine():
+            case BusinessSetup():
                 check_zone(row.timezone)
                 self.businesses[str(row.business_id)] = row
-            case AdGroupLine():
+            case AdGroupSetup():
                 self.adgroups[str(row.adgroup_id)] = (number, row)
             case Window():
                 self.windows.setdefault(str(row.adgroup_id), []).append((number, row))
 
     def check(self, complain: Complaint) -> None:
-        """Drop what refers to something that the file does not have; to be called at the end of the file."""
+        """Report and drop rows with unknown references; call it at the end of the file."""
         for key, (number, adgroup) in list(self.adgroups.items()):
             if str(adgroup.business_id) not in self.businesses:
                 complain(number, f"business_id {adgroup.business_id!r} has no row of its own")
@@ -182,7 +182,7 @@ class LineReader:
         return self._one_by_one(chunk, first)
 
     def _one_by_one(self, chunk: bytes, first: int) -> list[tuple[int, Row]]:
-        """The slow way, for chunks with blank lines or faults."""
+        """Decode each line of a chunk with blank lines or faults."""
         rows: list[tuple[int, Row]] = []
         for number, line in enumerate(chunk.split(b"\n"), first):
             if not line.strip():
@@ -197,7 +197,7 @@ class LineReader:
                 self._complain(number, "is nested too deeply")
         return rows
 
-    def _keep(self, number: int, row: Config | BusinessLine | AdGroupLine | Window) -> None:
+    def _keep(self, number: int, row: Config | BusinessSetup | AdGroupSetup | Window) -> None:
         try:
             self.setup.add(number, row)
         except ValueError as error:

@@ -44,7 +44,7 @@ def fill_with_sail(staged: Staged, policy: AttributionPolicy, connection: str) -
 
 
 def open_session(connection: str) -> Any:
-    """A Spark session that keeps to the words of the definition: integers that overflow are errors."""
+    """Return a Spark session in ANSI mode, in which integers that overflow are errors."""
     builder = load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto")
     if connection.startswith(CONNECT):
         return builder.remote(connection).getOrCreate()
@@ -60,7 +60,7 @@ def open_session(connection: str) -> Any:
 
 
 def submitted_session() -> Any:
-    """The session of a program that `spark-submit` has started: it chose the master and the settings."""
+    """Return the session of `spark-submit`, which chose the master and the settings."""
     return load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto").getOrCreate()
 
 

@@ -36,7 +36,7 @@ class ZoneDay(NamedTuple):
 
 
 def zone_day(timezone: str, utc_day: int) -> ZoneDay:
-    """The offsets of a zone in a UTC day, counted from 1970; no zone changes its clocks twice in one."""
+    """Return the offsets of a zone in a UTC day (counted from 1970), with at most one change."""
     zone = ZoneInfo(timezone)
     start = _EPOCH + utc_day * _DAY
     end = start + _DAY - _SECOND
@@ -46,7 +46,7 @@ def zone_day(timezone: str, utc_day: int) -> ZoneDay:
 
 
 def _change(start: datetime, end: datetime, zone: ZoneInfo) -> datetime:
-    """The first second of the new offset, found by halving."""
+    """Find the first second of the new offset by bisection."""
     before = _offset(start, zone)
     while end - start > _SECOND:
         middle = start + (end - start) // 2 // _SECOND * _SECOND
@@ -171,7 +171,7 @@ class EngineFailed(Exception):
 
 
 def load_package(name: str, extra: str) -> Any:
-    """A module of a package that only one engine needs.
+    """Import a package that only one engine needs.
 
     Raises:
         EngineFailed: it is not installed.
@@ -298,9 +298,9 @@ class Staged:
 
 
 def window_spans(windows: list[tuple[int, Window]]) -> Iterator[dict[str, int | None]]:
-    """From when until when each pair of windows is in force; before the first row the defaults are.
+    """Yield the time span of each pair of windows; the defaults are valid before the first row.
 
-    Of rows with equal ``from_ts`` the one on the later line counts.
+    Of rows with equal ``from_ts`` the later line counts.
     """
     rows = sorted(windows, key=lambda each: (each[1].from_ts, each[0]))
     latest = {row.from_ts: (row.click_s, row.view_s) for _, row in rows}

@@ -9,8 +9,8 @@ from contatto.measurement.engines.lines import (
     EARLIEST,
     LATEST,
     LINE,
-    AdGroupLine,
-    BusinessLine,
+    AdGroupSetup,
+    BusinessSetup,
     Complaint,
     Config,
     Setup,
@@ -22,10 +22,10 @@ _READS: Final = {
     ".parquet": "read_parquet({0}, union_by_name = true)",
     ".csv": "read_csv({0}, all_varchar = true, header = true, union_by_name = true)",
 }
-_SETUP: Final[dict[str, type[Config | BusinessLine | AdGroupLine | Window]]] = {
+_SETUP: Final[dict[str, type[Config | BusinessSetup | AdGroupSetup | Window]]] = {
     "config": Config,
-    "business": BusinessLine,
-    "adgroup": AdGroupLine,
+    "business": BusinessSetup,
+    "adgroup": AdGroupSetup,
     "window": Window,
 }
 _WHOLE: Final = "a whole number of 64 bits"
