@@ -1,6 +1,7 @@
-"""Who may use which route: one table, which every request with a caller is held to before its route runs.
+"""Access rules and read audit of routes: one table, which applies to every request with a caller.
 
-A route that is not in the table lets nobody in. What a route asks for besides stands in the route itself.
+A route outside of the table admits nobody. Further conditions stand in the route itself. A test asks every
+route for contact values, so that `SHOWS_CONTACTS` is complete; other reads are recorded all the same.
 """
 
 import re
@@ -9,6 +10,7 @@ from functools import cache, lru_cache
 from typing import Final
 
 from contatto.accounts.model import Access, Credential, Permission
+from contatto.audit.model import Look
 from contatto.ui.render import asset_folders
 
 _API: Final = "/open_api/v1.3"
@@ -16,7 +18,7 @@ _API: Final = "/open_api/v1.3"
 _TARGET: Final = "/settings/integrations/{target_id}"
 _ELSEWHERE: Final = "/settings/ad-platforms/{outside_id}"
 _SIGNALS: Final = f"{_ELSEWHERE}/signals"
-_OF_OTHERS: Final = (
+_INTEGRATIONS: Final = (
     f"GET {_SIGNALS}", f"POST {_SIGNALS}", f"POST {_SIGNALS}/{{signal_id}}/resend",
     *(f"POST {_SIGNALS}/{step}" for step in ("pause", "resume", "stop", "test", "resend")),
     "POST /settings/ad-platforms", *(f"{way} /settings/ad-platforms/return" for way in ("GET", "POST")),
@@ -199,7 +201,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /reports/xlsx",
     ),
     Permission.ADMINISTER: (
-        *_OF_OTHERS,
+        *_INTEGRATIONS,
         *(f"{method} /integrations/oauth/callback" for method in ("GET", "POST")),
         *(f"{method} /integrations/oauth/{{connector}}/start" for method in ("GET", "POST")),
         "POST /settings/ad-accounts",
@@ -311,7 +313,7 @@ _APPS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
 }
 """Routes of the API for an app: its secret, or an access token besides."""
 
-_OTHERS: Final[Mapping[Credential, tuple[str, ...]]] = {
+_OTHER_CREDENTIALS: Final[Mapping[Credential, tuple[str, ...]]] = {
     Credential.VISITOR: (
         "POST /chat/{account_id}/form",
         "GET /chat/{account_id}/form/{page_id}",
@@ -370,12 +372,50 @@ def _rows() -> Iterator[tuple[str, Access]]:
             for method, path in (route.split() for route in routes):
                 yield f"{method} {prefix}{path}", Access(credential, permission)
     yield "POST /delivery/decide", Access(Credential.PROGRAM, Permission.READ_ADS)
-    for open_door, routes in _OTHERS.items():
+    for open_door, routes in _OTHER_CREDENTIALS.items():
         yield from ((route, Access(open_door)) for route in routes)
 
 
 ACCESS: Final[Mapping[str, Access]] = dict(_rows())
 """What a caller needs, by method and path."""
+
+
+SHOWS_CONTACTS: Final[Mapping[str, Look]] = {
+    "GET /forms/{form_id}/answers": Look.FOLDED,
+    "GET /forms/{form_id}/answers.csv": Look.EACH,
+    "GET /inbox": Look.FOLDED,
+    "GET /inbox/list": Look.FOLDED,
+    "GET /inbox/search": Look.FOLDED,
+    "GET /inbox/{conversation_id}": Look.FOLDED,
+    "GET /inbox/{conversation_id}/contact": Look.FOLDED,
+    "GET /inbox/{conversation_id}/photos/{message_id}": Look.FOLDED,
+    "GET /inbox/{conversation_id}/thread": Look.FOLDED,
+    "GET /leads": Look.FOLDED,
+    "GET /leads.csv": Look.EACH,
+    "GET /leads.xlsx": Look.EACH,
+    "GET /leads/rows": Look.FOLDED,
+    "GET /leads/views": Look.FOLDED,
+    "GET /leads/{lead_id}": Look.EACH,
+    "GET /leads/{lead_id}/answers": Look.EACH,
+    "GET /leads/{lead_id}/erase": Look.EACH,
+    "GET /leads/{lead_id}/merge/{other_id}": Look.EACH,
+    "POST /leads/bulk": Look.EACH,
+    "POST /leads/erase": Look.EACH,
+    "POST /leads/erase/ask": Look.EACH,
+    "GET /leads/import/{job_id}": Look.EACH,
+    "GET /leads/jobs/{job_id}/rejects": Look.EACH,
+    "POST /leads/merge/ask": Look.EACH,
+    "GET /reports/conversions": Look.FOLDED,
+    "GET /reports/conversions/{conversion_id}": Look.EACH,
+    "GET /settings/integrations/{target_id}/dead/{delivery_id}": Look.EACH,
+    "GET /settings/integrations/{target_id}/mapping": Look.EACH,
+    f"GET {_API}/business/message/content/list/": Look.FOLDED,
+    f"POST {_API}/business/message/media/download/": Look.EACH,
+    f"GET {_API}/lead/get/": Look.EACH,
+    f"GET {_API}/page/lead/mock/get/": Look.EACH,
+    f"GET {_API}/page/lead/task/download/": Look.EACH,
+}
+"""Read audit of routes that show contact values, by method and path; names may contain contact values too."""
 
 
 def may_open(permissions: Collection[str], href: str, method: str = "GET") -> bool:
@@ -389,12 +429,12 @@ def may_open(permissions: Collection[str], href: str, method: str = "GET") -> bo
 
 @lru_cache(maxsize=4_096)
 def _needed(method: str, path: str) -> Permission | None:
-    """What a member needs for an address; a fixed one comes before one with an id in the same place."""
-    found = next((access for pattern, access in _patterns(method) if pattern.fullmatch(path)), None)
-    return found.permission if found is not None and found.credential is Credential.MEMBER else None
+    """Return the permission for an address; a fixed path takes precedence over one with an id."""
+    match = next((access for pattern, access in _patterns(method) if pattern.fullmatch(path)), None)
+    return match.permission if match is not None and match.credential is Credential.MEMBER else None
 
 
 @cache
 def _patterns(method: str) -> list[tuple[re.Pattern[str], Access]]:
-    mine = sorted((key for key in ACCESS if key.startswith(f"{method} ")), key=lambda key: key.count("{"))
-    return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", key.partition(" ")[2])), ACCESS[key]) for key in mine]
+    keys = sorted((key for key in ACCESS if key.startswith(f"{method} ")), key=lambda key: key.count("{"))
+    return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", key.partition(" ")[2])), ACCESS[key]) for key in keys]

@@ -66,7 +66,7 @@ import contatto.subscriptions.pages
 import contatto.typed.pages
 import contatto.vitals.api
 from contatto import __version__
-from contatto.access import ACCESS, may_open
+from contatto.access import ACCESS, SHOWS_CONTACTS, may_open
 from contatto.accounts.auth import AuditLayer, api_caller
 from contatto.accounts.model import Credential
 from contatto.delivery.actions.serving import AdServer
@@ -85,7 +85,6 @@ from contatto.kit.sandbox import SandboxPool
 from contatto.kit.untrusted_files import PICTURE_LIMIT, TABLE_LIMIT
 from contatto.kit.uploads import Uploads
 from contatto.leads.ports import LeadPorts
-from contatto.looks import SHOWS_CONTACTS
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.ports import ChargePort
 from contatto.ui.context import Context, context_of
@@ -278,9 +277,9 @@ def _studied_routes() -> list[BaseRoute]:
 
 
 async def _show_docs(request: Request) -> Response:
-    """The API as a page."""
+    """Show the API's reference."""
     rows = list_operations(request.app.openapi())
-    groups = [(tag, list(found)) for tag, found in groupby(rows, key=lambda row: row.tag)]
+    groups = [(tag, list(operations)) for tag, operations in groupby(rows, key=lambda row: row.tag)]
     pages = context_of(request).pages
     return pages.render(request, "ui/api.html", {"groups": groups, "version": __version__})
 
@@ -332,7 +331,7 @@ def _is_answered_in_json(request: Request) -> bool:
 
 
 def _customer_page(request: Request, refused: Refused) -> Response:
-    """What went wrong, for somebody who came by a link and has nothing to do with members."""
+    """Return an error page for visitors who came by a link, without references to members."""
     context: Context = request.app.state.context
     words, status = translator_of(request), refused.code.http_status
     heading, next_step = (
@@ -385,7 +384,7 @@ def _error_page(request: Request, refused: Refused) -> Response:
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
-    """Name the first field that is wrong, and why; what was sent is not repeated."""
+    """Name the first wrong field and the reason, without repeating the input."""
     if (refusal := await _caller_refusal(request)) is not None:
         return await _answer_refusal(request, refusal)
     problems = error.errors() if isinstance(error, RequestValidationError) else []

@@ -239,21 +239,21 @@ TOLD_TO: Final[Mapping[type[Any], Permission]] = {
     TestLeadMade: Permission.READ_LEADS,
     WorkAssigned: Permission.READ_INBOX,
 }
-"""Whose open pages are told of an event. One that is left out is told to nobody."""
+"""Permission that an open page needs for an event; pages get no other events."""
 
 
 def answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
-    """What a lead answered to forms, the latest answer to each question; contact details are elsewhere."""
-    found: dict[str, str] = {}
+    """Return a lead's answers to forms, the latest per question, without contact details."""
+    answers: dict[str, str] = {}
     for sent in reversed(list_answers_of_lead(tx, business_id, lead_id)):
-        found |= {answer.label: answer.shown for answer in sent.answers if answer.kind not in CONTACTS}
-    return found
+        answers |= {answer.label: answer.shown for answer in sent.answers if answer.kind not in CONTACTS}
+    return answers
 
 
 def count_intake(tx: Tx, business_id: str) -> Intake:
-    """What came in from platforms and chats, as the ledger of the CRMs shows it."""
-    found = count_receipts(tx, business_id)
-    return Intake(found.waiting, found.stored, found.merged, found.refused)
+    """Count the intake from platforms and chats, for the ledger of CRMs."""
+    counts = count_receipts(tx, business_id)
+    return Intake(counts.waiting, counts.stored, counts.merged, counts.refused)
 
 
 PORTS: Final = Parts(
@@ -283,9 +283,9 @@ PORTS: Final = Parts(
 
 
 def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]:
-    """Work that waits in tables, each by itself, and so do ``parallel`` batches of deliveries.
+    """Return the work that waits in tables, with ``parallel`` concurrent batches of deliveries.
 
-    Each of these has turns of its own.
+    Each piece takes turns by tenant.
     """
     return (
         *settling_work(parallel, partial(handing_out, AFTER)),
@@ -393,7 +393,7 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
 
 
 def resources(db: Database, settings: Settings) -> Parts:
-    """What one app has for itself."""
+    """Return the state of one app."""
     return Parts(
         AppIndex(db), Backlog(db), GatheredAccounts(db), GatheredSheets(db), HashPool(), GuessLimit(),
         ChatLimits(), RecentCallers(), FragmentCache(), RequestLimit(settings.api_requests_per_minute),

@@ -1,4 +1,4 @@
-"""The background work of one process: each kind runs by itself, in short batches, in turn by business."""
+"""Background work of one process: concurrent kinds of work, in short batches, in turn by tenant."""
 
 import asyncio
 import threading
@@ -17,22 +17,22 @@ from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.store import outbound_requests
 
 POLL_S: Final = 0.5
-"""How often the tables are looked at when nobody pokes: retries fall due."""
+"""Interval of polls without a notice, for due retries."""
 NOW_S: Final = 0.005
 SOON_S: Final = 0.02
 LATER_S: Final = 0.2
-"""How long it waits after a poke, so that commits that follow at once are worked on together."""
+"""Waits after a notice, so that one batch covers several commits."""
 
 MAINTENANCE_S: Final = 900.0
-"""Seconds between two runs of the long work on files."""
+"""Interval of maintenance."""
 REST_S: Final = 60.0
-"""How long it waits after the start before long work begins, and what is done less often."""
+"""Delay of maintenance and rare jobs after the start."""
 SELDOM_S: Final = 30.0
-"""What is done so seldom is not done at the start: who has just started is asked for pages first."""
+"""Least interval of rare jobs, which do not run at the start."""
 
 
 class Worker:
-    """Runs until cancelled. Several may run at once: each claims what it works on."""
+    """Background worker; several processes may run one each, as each claims its work."""
 
     def __init__(self, db: Database, installation: Installation) -> None:
         self._db = db
@@ -45,7 +45,7 @@ class Worker:
             self._loop.call_soon_threadsafe(poked.set)
 
     async def run(self) -> None:
-        """Work until cancelled; no kind of work waits for another."""
+        """Work until cancelled, with a task per kind of work."""
         settings = self._installation.settings
         mailer = Mailer(settings.smtp_url, settings.mail_from) if settings.sends_mail else None
         client = Client(settings.allowed_hosts, mailer=mailer)
@@ -75,7 +75,7 @@ class Worker:
             await client.close()
 
     async def _prepare(self) -> int:
-        """Load what the first message would wait for, such as the words of all languages."""
+        """Load what the first message needs, such as the words of all languages."""
         await asyncio.to_thread(self._installation.prepare, self._db)
         freeze_new_objects()
         return 0
@@ -87,12 +87,12 @@ class Worker:
                 await asyncio.to_thread(self.run_maintenance)
             except OSError as error:
                 logger().error("worker.maintenance_failed", error_at=where(error), says=str(error))
-            except Exception as error:  # nor must anything else end the worker
+            except Exception as error:  # nothing else may end the worker
                 logger().error("worker.maintenance_failed", error_at=where(error))
             await asyncio.sleep(MAINTENANCE_S)
 
     def run_maintenance(self) -> int:
-        """Do the long work on files that is due; say how many jobs that were."""
+        """Do the due maintenance, and return the number of jobs."""
         return sum(
             run_maintenance_job(self._db, kind, lambda: not self._stopped.is_set()) or 0
             for kind in self._installation.maintenance
@@ -101,9 +101,9 @@ class Worker:
     async def _repeat(
         self, name: str, work: Callable[[], Awaitable[int]], gather: Callable[[int], float], tables: Tables
     ) -> None:
-        """Work whenever a change of these tables was committed, and now and then.
+        """Work after each commit that changed these tables, and from time to time.
 
-        ``gather`` tells how long to wait after a commit, by how much was worked on the last time.
+        ``gather`` returns the wait after a commit, given the amount of the last work.
         """
         poked = asyncio.Event()
         self._db.on_commit(partial(self._poke, poked), tables)
@@ -122,10 +122,10 @@ class Worker:
             await asyncio.sleep(seconds)
 
     async def _try(self, name: str, work: Callable[[], Awaitable[int]]) -> int:
-        """Say how much was done, 0 where it failed."""
+        """Return the amount of work done, 0 after a failure."""
         try:
             return await work()
-        except Exception as error:  # a database that is away for a while must not end the worker
+        except Exception as error:  # an unreachable database must not end the worker
             logger().error("worker.failed", work=name, error_at=where(error))
             await asyncio.sleep(POLL_S)
         return 0

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
+from contatto.access import SHOWS_CONTACTS
 from contatto.accounts.model import Credential, Role
 from contatto.audit.actions import FOLDED, LONGEST
 from contatto.audit.model import AuditEntry, Look
@@ -27,7 +28,6 @@ from contatto.kit.vault import Vault
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_contact_points
-from contatto.looks import SHOWS_CONTACTS
 from tests.security.attempts import Attempt
 from tests.security.conftest import copied_world
 from tests.security.planting import MAIL, NAME, VALUES, Planting
@@ -145,7 +145,7 @@ def test_every_route_that_shows_contact_values_is_declared_and_each_look_is_in_t
             undeclared.add(way.name)
         if not may_be_folded and not logged:
             unlogged.add((way.name, attempt.path))
-    assert not undeclared, "declare these in contatto/looks.py"
+    assert not undeclared, "declare these in contatto/access.py"
     assert not unlogged
     assert len(shown) > 15, "the world shows too little to prove anything"
 
@@ -168,7 +168,7 @@ def test_no_route_opens_contact_values_without_being_declared(
             send(planted, attempt, planted.victim)
         if shows(planted, "\n".join(opened)):
             undeclared.add(name)
-    assert not undeclared, "declare these in contatto/looks.py"
+    assert not undeclared, "declare these in contatto/access.py"
 
 
 def test_every_declared_route_is_one_of_the_app() -> None:
