@@ -43,7 +43,7 @@ def test_of_a_file_that_is_made_in_part_on_postgresql_the_named_tests_stay() -> 
 def test_a_further_value_on_postgresql_is_wide_but_where_it_is_another_statement() -> None:
     tests = [
         f"tests/{name}[{database}-{value}]"
-        for name in ("forms/test_actions.py::test_x", "kit/test_hot.py::test_x")
+        for name in ("forms/test_actions.py::test_x", "kit/test_prepared.py::test_x")
         for database in ("sqlite", "postgresql")
         for value in (1, 2)
     ]

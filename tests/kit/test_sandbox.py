@@ -1,7 +1,4 @@
-"""Work on bytes of strangers: what it may take, what it may not reach, and that nothing of it stays.
-
-`eval` stands for a child that has been taken over: it does whatever the bytes say.
-"""
+"""Work on untrusted bytes in sandboxed children, and long computing in processes."""
 
 import ast
 import asyncio
@@ -10,11 +7,12 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from contatto.kit import sandbox_child
-from contatto.kit.sandbox import Overworked, SandboxPool
+from contatto.kit.sandbox import LongProcess, Overworked, SandboxPool
 from contatto.leads.engines import prepare_trees
 from tests.leads.test_quality import needs_trees
 
@@ -180,3 +178,27 @@ def test_a_child_ends_with_its_parent() -> None:
         asyncio.run(asyncio.sleep(0.05))
     else:
         pytest.fail("the child is still there")
+
+
+def test_a_process_works_on_bytes_and_gives_bytes_back() -> None:
+    raw = b"a" * 300_000
+    assert zlib.decompress(asyncio.run(LongProcess(60.0).run(zlib.compress, raw))) == raw
+
+
+def test_work_that_breaks_is_told() -> None:
+    with pytest.raises(Overworked):
+        asyncio.run(LongProcess(60.0).run(zlib.decompress, b"nothing of this kind"))
+
+
+def test_work_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(Overworked, match="too long"):
+        asyncio.run(LongProcess(0.0).run(zlib.compress, b"a"))
+
+
+def test_a_process_gets_none_of_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTATTO_SECRET", "key")
+    monkeypatch.setenv("OTHER_VALUE", "value")
+    look_up: Any = os.getenvb
+    assert asyncio.run(LongProcess(60.0).run(look_up, b"OTHER_VALUE")) == b"value"
+    with pytest.raises(Overworked):  # it is not there, and nothing is no answer
+        asyncio.run(LongProcess(60.0).run(look_up, b"CONTATTO_SECRET"))

@@ -13,8 +13,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.write_queue import savepoint
 from contatto.kit.dispatch import After, BatchHandler, handing_out
 from contatto.kit.outbox import emit, emit_all, events, jobs
+from tests.kit.test_dispatch_batches import Tray, count, table
 from tests.kit.test_outbox import CupFilled, Listener, run
-from tests.kit.test_together import Tray, count, table
 
 
 def serve(db: Database, after: After, *cups: str) -> int:
