@@ -321,7 +321,9 @@ class SignalBench:
         counted = sorted(counted_event["event_id"] for counted_event in self.platform.counted)
         if counted != sorted(event.event_id for event in events):
             raise CheckFailed(f"{len(counted)} events count of {len(events)}")
-        if any(_shows_whom(request) for request in self.platform.requests):
+        details = [text.strip("+").lower().encode() for text in (*ADA.emails, *ADA.phones)]
+        bodies = [request.body.lower() for request in self.platform.requests]
+        if any(detail in body for detail in details for body in bodies):
             raise CheckFailed("a contact detail left in clear")
 
 
@@ -330,11 +332,6 @@ def _ended(outcome: Done | Failed | SignalsBlocked) -> SignalOutcome:
         return SignalOutcome(SignalState.SENT)
     state = SignalState.WITHHELD if isinstance(outcome, SignalsBlocked) else SignalState.DEAD
     return SignalOutcome(state, outcome.reason)
-
-
-def _shows_whom(request: HttpRequest) -> bool:
-    body = request.body.lower()
-    return any(text.strip("+").lower().encode() in body for text in (*ADA.emails, *ADA.phones))
 
 
 def new_bench(connector: SignalConnector, platform: AdPlatformFake) -> SignalBench:
@@ -349,6 +346,21 @@ def renew_access(bench: SignalBench) -> None:
 
 
 type Play = Callable[[SignalBench], None]
+
+FAULTS: Final[dict[str, Play]] = {}
+"""Fault → its play."""
+
+
+def fault(name: str) -> Callable[[Play], Play]:
+    """Register a play under the name of its fault."""
+
+    def register(play: Play) -> Play:
+        FAULTS[name] = play
+        return play
+
+    return register
+
+
 type Fate = HttpAnswer | str | None
 
 STORM: Final = 10
@@ -375,13 +387,31 @@ def _meets(*fates: Fate) -> Play:
     return play
 
 
-def _expired(bench: SignalBench) -> None:
+FAULTS.update(
+    {
+        "too many requests": _meets(THROTTLED),
+        "a storm of 429": _meets(*[THROTTLED] * STORM),
+        "server error": _meets(DOWN),
+        "connection reset": _meets(RESET),
+        "slow": _meets(LOST),
+        "taken, and the answer lost": _meets(LOST, LOST),
+        "lost, and lost again": _meets(RESET, LOST, RESET, LOST),
+        "HTML instead of JSON": _meets(HTML),
+        "an answer that says nothing": _meets(EMPTY),
+        "down and slow in turn": _meets(DOWN, RESET, THROTTLED, LOST, HTML),
+    }
+)
+
+
+@fault("expired token")
+def play_expired(bench: SignalBench) -> None:
     """Hold events until a person has entered another token."""
     bench.platform.token = "another"  # noqa: S105 - of a platform in memory
     _waits_for_a_person(bench, TOKEN_REFUSED)
 
 
-def _data_set_gone(bench: SignalBench) -> None:
+@fault("data set deleted")
+def play_data_set_gone(bench: SignalBench) -> None:
     bench.platform.dataset = "1800000000000000002"
     _waits_for_a_person(bench, DATASET_GONE)
 
@@ -395,20 +425,23 @@ def _waits_for_a_person(bench: SignalBench, reason: str) -> None:
     bench.check(*events)
 
 
-def _forbidden(bench: SignalBench) -> None:
+@fault("not allowed")
+def play_forbidden(bench: SignalBench) -> None:
     bench.platform.fates = [HttpAnswer(403, {}, b"")]
     bench.ends(bench.event(), SignalState.WITHHELD, TOKEN_REFUSED)
     bench.arrives(bench.event())
     bench.check(bench.event())
 
 
-def _repeated_step(bench: SignalBench) -> None:
+@fault("told already")
+def play_repeated_step(bench: SignalBench) -> None:
     """Send the same step again, as after a restore of our own backup."""
     bench.arrives(bench.event(), bench.event(), bench.event())
     bench.check(bench.event())
 
 
-def _keeps_to_retry_after(bench: SignalBench) -> None:
+@fault("told to wait")
+def play_keeps_to_retry_after(bench: SignalBench) -> None:
     bench.platform.fates = [bench.platform.throttled(AFTER_S)]
     bench.arrives(bench.event())
     if bench.platform.clock_at < START + timedelta(seconds=AFTER_S):
@@ -416,7 +449,8 @@ def _keeps_to_retry_after(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-def _refused(bench: SignalBench) -> None:
+@fault("refused in a good answer")
+def play_refused(bench: SignalBench) -> None:
     """Refused in an answer that says 200: a dead letter, which counts once it is sent again."""
     bench.platform.fates = [bench.platform.refused()]
     bench.ends(bench.event(), SignalState.DEAD, EVENT_REFUSED)
@@ -424,7 +458,8 @@ def _refused(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-def _killed(bench: SignalBench) -> None:
+@fault("killed between request and note")
+def play_killed(bench: SignalBench) -> None:
     """Killed between the request and the note of it."""
     for step in (SignalStep.CAPTURED, SignalStep.QUALIFIED):
         bench.platform.send(bench.connector.ask(bench.feed, bench.event(0, step)))
@@ -432,7 +467,8 @@ def _killed(bench: SignalBench) -> None:
     bench.check(bench.event(), bench.event(0, SignalStep.QUALIFIED))
 
 
-def _off_for_a_week(bench: SignalBench) -> None:
+@fault("off for more than a week")
+def play_off_for_a_week(bench: SignalBench) -> None:
     """Drop events older than a week after eight days of silence; send younger ones."""
     bench.platform.clock_at = START + timedelta(days=8)
     young = replace(bench.event(1), occurred_at=START + timedelta(days=6))
@@ -441,7 +477,8 @@ def _off_for_a_week(bench: SignalBench) -> None:
     bench.check(young)
 
 
-def _lost_for_two_days(bench: SignalBench) -> None:
+@fault("no answer for two days")
+def play_lost_for_two_days(bench: SignalBench) -> None:
     """Send no event again after two days: the platform forgets ids, and may have counted it."""
     bench.platform.send(bench.connector.ask(bench.feed, bench.event()))
     bench.unsure.add(bench.event().event_id)
@@ -450,7 +487,8 @@ def _lost_for_two_days(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-def _skewed(bench: SignalBench) -> None:
+@fault("clock a day off")
+def play_skewed(bench: SignalBench) -> None:
     """Set the platform's clock a day back: it refuses events of tomorrow until it is right."""
     bench.platform.clock_at = START - timedelta(days=1)
     bench.ends(bench.event(), SignalState.DEAD, EVENT_REFUSED)
@@ -459,7 +497,8 @@ def _skewed(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-def _wrong_order(bench: SignalBench) -> None:
+@fault("answers in the wrong order")
+def play_wrong_order(bench: SignalBench) -> None:
     """Lose the answer of the first step, and send the second before the first is sent again."""
     first, second = bench.event(), bench.event(0, SignalStep.QUALIFIED)
     bench.platform.fates = [LOST]
@@ -468,14 +507,16 @@ def _wrong_order(bench: SignalBench) -> None:
     bench.check(first, second)
 
 
-def _one_phone(bench: SignalBench) -> None:
+@fault("one phone of two people")
+def play_one_phone(bench: SignalBench) -> None:
     """Two people with one phone are two leads."""
     second_lead = bench.event(1, keys=replace(ADA, external_id="person-2"))
     bench.arrives(bench.event(), second_lead)
     bench.check(bench.event(), second_lead)
 
 
-def _worth(bench: SignalBench) -> None:
+@fault("worth something")
+def play_worth(bench: SignalBench) -> None:
     """Send the value of a conversion as it is, in its currency."""
     sale = bench.event(0, SignalStep.CONVERTED)
     bench.platform.fates = [LOST, DOWN]
@@ -486,7 +527,8 @@ def _worth(bench: SignalBench) -> None:
     bench.check(sale)
 
 
-def _nobody(bench: SignalBench) -> None:
+@fault("nobody to find")
+def play_nobody(bench: SignalBench) -> None:
     """Without anything to find the person by, nothing is sent."""
     blank = replace(ADA, emails=(), phones=(), click_id="", channel=None, business_id="", scoped_id="")
     bench.ends(bench.event(keys=blank), SignalState.WITHHELD, NOBODY_TO_MATCH)
@@ -494,7 +536,8 @@ def _nobody(bench: SignalBench) -> None:
         raise CheckFailed("something was sent all the same")
 
 
-def _spelled_oddly(bench: SignalBench) -> None:
+@fault("spelled in two ways")
+def play_spelled_oddly(bench: SignalBench) -> None:
     """Spell a contact detail in another way: the same person gives the same hash."""
     odd = replace(ADA, emails=("  ADA@Example.com ",), phones=("+65 9123-4567",))
     bench.arrives(bench.event(), bench.event(1, keys=odd))
@@ -505,7 +548,8 @@ def _spelled_oddly(bench: SignalBench) -> None:
         raise CheckFailed("one person has two hashes")
 
 
-def _many(bench: SignalBench) -> None:
+@fault("a hundred, and all that goes wrong")
+def play_many(bench: SignalBench) -> None:
     """Send a hundred steps; every third meets a fault."""
     fates: list[Fate] = [LOST, DOWN, RESET, HTML, bench.platform.throttled(1), EMPTY]
     events = [bench.event(number) for number in range(100)]
@@ -513,37 +557,6 @@ def _many(bench: SignalBench) -> None:
         bench.platform.fates = [] if number % 3 else [fates[number // 3 % len(fates)]]
         bench.arrives(event)
     bench.check(*events)
-
-
-FAULTS: Final[Mapping[str, Play]] = {
-    "expired token": _expired,
-    "not allowed": _forbidden,
-    "told already": _repeated_step,
-    "too many requests": _meets(THROTTLED),
-    "a storm of 429": _meets(*[THROTTLED] * STORM),
-    "told to wait": _keeps_to_retry_after,
-    "server error": _meets(DOWN),
-    "connection reset": _meets(RESET),
-    "slow": _meets(LOST),
-    "taken, and the answer lost": _meets(LOST, LOST),
-    "lost, and lost again": _meets(RESET, LOST, RESET, LOST),
-    "HTML instead of JSON": _meets(HTML),
-    "an answer that says nothing": _meets(EMPTY),
-    "down and slow in turn": _meets(DOWN, RESET, THROTTLED, LOST, HTML),
-    "refused in a good answer": _refused,
-    "data set deleted": _data_set_gone,
-    "killed between request and note": _killed,
-    "off for more than a week": _off_for_a_week,
-    "no answer for two days": _lost_for_two_days,
-    "clock a day off": _skewed,
-    "answers in the wrong order": _wrong_order,
-    "one phone of two people": _one_phone,
-    "spelled in two ways": _spelled_oddly,
-    "worth something": _worth,
-    "nobody to find": _nobody,
-    "a hundred, and all that goes wrong": _many,
-}
-"""Fault → how it is played."""
 
 
 PLATFORMS: Final[Mapping[AdPlatform, Callable[[], AdPlatformFake]]] = {

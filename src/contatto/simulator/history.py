@@ -116,6 +116,9 @@ class _Chat:
     account: ChannelAccount
     events: deque[_Event] = field(default_factory=deque)
 
+    def is_due(self, until: datetime) -> bool:
+        return bool(self.events) and self.events[0].at <= until
+
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
@@ -167,7 +170,8 @@ class History:
         while end_s < span_s:
             end_s = min(end_s + STEP_S, span_s)
             self._clock.moment = self._at(end_s)
-            if self._has_work(end_s):
+            has_looks = bool(self._looks) and self._looks[0][0] < end_s
+            if has_looks or any(chat.events[0].at <= self._clock.moment for chat in self._chats):
                 await self._db.write(partial(self._play_step, end_s=end_s))
             if end_s >= round_s:
                 await self._db.write(self._work_through_leads)
@@ -198,21 +202,19 @@ class History:
             stream = await self._db.read(lambda tx: find_stream(tx, self._business_id))
             is_behind = stream is not None and stream.trained_seq < stream.last_seq
 
-    def _has_work(self, end_s: float) -> bool:
-        """Report whether anybody looks at an ad or chats before a moment."""
-        if self._looks and self._looks[0][0] < end_s:
-            return True
-        return any(chat.events[0].at <= self._clock.moment for chat in self._chats)
-
     def _play_step(self, tx: Tx, end_s: float) -> None:
         self._serve(tx, end_s)
-        due = [chat for chat in self._chats if chat.events and chat.events[0].at <= tx.now]
+        due = [chat for chat in self._chats if chat.is_due(tx.now)]
         while due:
-            self._deliver(tx, [body for chat in due for body in _take_bodies(chat, tx.now)])
+            bodies = []
             for chat in due:
-                for event, deed in _take_acts(chat, tx.now):
-                    deed(replace(tx, now=event.at))
-            due = [chat for chat in due if chat.events and chat.events[0].at <= tx.now]
+                while chat.is_due(tx.now) and isinstance(body := chat.events[0].act, bytes):
+                    bodies.append((chat.events.popleft().at, chat.account, body))
+            self._deliver(tx, bodies)
+            for chat in due:
+                while chat.is_due(tx.now) and not isinstance(act := chat.events[0].act, bytes):
+                    act(replace(tx, now=chat.events.popleft().at))
+            due = [chat for chat in due if chat.is_due(tx.now)]
         self._chats = [chat for chat in self._chats if chat.events]
 
     def _serve(self, tx: Tx, end_s: float) -> None:
@@ -542,16 +544,6 @@ class _Auction:
         budget = self._left[candidate.ad_group.id] or 0
         self._left[candidate.ad_group.id] = max(0, budget - record.price_micros // 1_000)
         return candidate
-
-
-def _take_bodies(chat: _Chat, until: datetime) -> Iterator[tuple[datetime, ChannelAccount, bytes]]:
-    while chat.events and chat.events[0].at <= until and isinstance(body := chat.events[0].act, bytes):
-        yield chat.events.popleft().at, chat.account, body
-
-
-def _take_acts(chat: _Chat, until: datetime) -> Iterator[tuple[_Event, DeskAct]]:
-    while chat.events and chat.events[0].at <= until and not isinstance(deed := chat.events[0].act, bytes):
-        yield chat.events.popleft(), deed
 
 
 def _millis(at: datetime) -> int:

@@ -289,7 +289,7 @@ def _plan_visitor(rng: random.Random, span_s: float) -> PlannedVisitor:
     language = rng.choice(_LANGUAGES[country])
     who = _Speaker(rng, language, country, platform, name)
     return PlannedVisitor(
-        viewer_id=_viewer_id(rng, platform),
+        viewer_id=f"{'_000' if platform is Platform.TIKTOK else 'v-'}{rng.getrandbits(96):024x}",
         handle=name,
         language=language,
         country=country,
@@ -304,11 +304,6 @@ def _plan_visitor(rng: random.Random, span_s: float) -> PlannedVisitor:
         twice=rng.random() < 0.2,
         disorderly=rng.random() < 0.15,
     )
-
-
-def _viewer_id(rng: random.Random, platform: Platform) -> str:
-    number = rng.getrandbits(96)
-    return f"_000{number:024x}" if platform is Platform.TIKTOK else f"v-{number:024x}"
 
 
 @dataclass(frozen=True, slots=True)

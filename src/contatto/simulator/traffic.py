@@ -383,10 +383,17 @@ async def play_live(
     """
     since_s = (street.clock.now() - starts_at).total_seconds()
     timeline = _WallClock(since_s)
+
+    async def visit(visitor: PlannedVisitor) -> None:
+        try:
+            await street.visit(visitor, timeline)
+        except Exception as error:  # such as paused ads: one visit that fails must not end all
+            logger().warning("simulator.visit_failed", error_at=where(error))
+
     async with asyncio.TaskGroup() as group:
         for visitor in list_coming(people, since_s, days):
             await timeline.until(visitor.looks[0].at_s)
-            group.create_task(_visit_on_air(street, visitor, timeline))
+            group.create_task(visit(visitor))
 
 
 def list_coming(people: Sequence[PlannedVisitor], since_s: float, days: int) -> Iterator[PlannedVisitor]:
@@ -403,11 +410,3 @@ def leave_out_past(people: Sequence[PlannedVisitor], since_s: float) -> list[Pla
     coming = [visitor.from_moment(since_s) for visitor in people]
     remaining = [visitor for visitor in coming if visitor.looks]
     return sorted(remaining, key=lambda visitor: visitor.looks[0].at_s)
-
-
-async def _visit_on_air(street: VisitPlayer, visitor: PlannedVisitor, timeline: Timeline) -> None:
-    """Play a visit; one that fails, as when somebody paused all ads, must not end the show."""
-    try:
-        await street.visit(visitor, timeline)
-    except Exception as error:
-        logger().warning("simulator.visit_failed", error_at=where(error))

@@ -378,18 +378,34 @@ def _tail(payload: Payload) -> str:
 
 type Play = Callable[[CrmBench], None]
 
+FAULTS: Final[dict[str, Play]] = {}
+"""Fault → its play."""
+
+
+def fault(name: str) -> Callable[[Play], Play]:
+    """Register a play under the name of its fault."""
+
+    def register(play: Play) -> Play:
+        FAULTS[name] = play
+        return play
+
+    return register
+
+
 STORM: Final = 10
 """Requests in a row that are turned away."""
 
 
-def _expired(bench: CrmBench) -> None:
+@fault("expired token")
+def play_expired(bench: CrmBench) -> None:
     bench.needs(bench.case.connector != "webhook", "a signature does not expire")
     bench.fail(None, VendorFault.EXPIRED)
     bench.deliver(bench.payload())
     bench.check(bench.payload())
 
 
-def _exists(bench: CrmBench) -> None:
+@fault("exists already")
+def play_exists(bench: CrmBench) -> None:
     """Type the person in by hand before."""
     bench.needs(FindBy.EMAIL in bench.traits.finds_by, "it is not searched by contact details")
     values = {name: value for name, value in bench.case.ada.items() if name != bench.crm.our_id}
@@ -412,7 +428,25 @@ def _one(*faults: VendorFault | None) -> Play:
     return play
 
 
-def _lag(bench: CrmBench) -> None:
+FAULTS.update(
+    {
+        "too many requests": _one(VendorFault.THROTTLED),
+        "a storm of 429": _one(*[VendorFault.THROTTLED] * STORM),
+        "server error": _one(VendorFault.DOWN),
+        "connection reset": _one(VendorFault.RESET),
+        "slow": _one(VendorFault.SLOW),
+        "made, and the answer lost": _one(VendorFault.LOST),
+        "lost, and lost again": _one(VendorFault.LOST, VendorFault.LOST, VendorFault.LOST),
+        "HTML instead of JSON": _one(VendorFault.HTML),
+        "down and slow in turn": _one(
+            VendorFault.DOWN, VendorFault.RESET, VendorFault.THROTTLED, VendorFault.LOST
+        ),
+    }
+)
+
+
+@fault("search lags behind")
+def play_lag(bench: CrmBench) -> None:
     """Lose the answer of a write that a search does not find yet."""
     bench.crm.lag = 1
     bench.fail(*[None] * (len(bench.traits.finds_by)), VendorFault.LOST)
@@ -426,11 +460,13 @@ def _lag(bench: CrmBench) -> None:
     bench.check(bench.payload())
 
 
-def _merged(bench: CrmBench) -> None:
+@fault("merged there")
+def play_merged(bench: CrmBench) -> None:
     _merge_with_a_stranger(bench, keeps_our_id=True)
 
 
-def _merged_without_our_id(bench: CrmBench) -> None:
+@fault("merged there, our id lost")
+def play_merged_without_our_id(bench: CrmBench) -> None:
     """Merge two records so that the survivor loses our id: the other record had none."""
     _merge_with_a_stranger(bench, keeps_our_id=False)
 
@@ -448,7 +484,8 @@ def _merge_with_a_stranger(bench: CrmBench, *, keeps_our_id: bool) -> None:
     bench.check(changed)
 
 
-def _two_merged(bench: CrmBench) -> None:
+@fault("two leads merged there")
+def play_two_merged(bench: CrmBench) -> None:
     """Merge the records of two leads: the survivor belongs to the lead with the id that it carries."""
     bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no merges")
     first, second = bench.deliver(bench.payload()), bench.deliver(bench.payload(1))
@@ -461,7 +498,8 @@ def _two_merged(bench: CrmBench) -> None:
     bench.check(*([ada] if bench.case.tells_merges else [ada, second_lead]))
 
 
-def _converted(bench: CrmBench) -> None:
+@fault("converted there")
+def play_converted(bench: CrmBench) -> None:
     vendor = bench.server.vendor
     bench.needs(isinstance(vendor, SalesforceFake), "it converts no records into others")
     assert isinstance(vendor, SalesforceFake)  # noqa: S101 - for the types
@@ -471,7 +509,8 @@ def _converted(bench: CrmBench) -> None:
         raise CheckFailed("the contact that the lead became was not written to")
 
 
-def _deleted(bench: CrmBench) -> None:
+@fault("deleted there")
+def play_deleted(bench: CrmBench) -> None:
     bench.needs(bench.traits.reads_back, "it has no records to be read")
     first = bench.deliver(bench.payload())
     if _is_sheet(bench):
@@ -484,7 +523,8 @@ def _deleted(bench: CrmBench) -> None:
     bench.check(bench.payload(0, 2))
 
 
-def _field_gone(bench: CrmBench) -> None:
+@fault("field deleted")
+def play_field_gone(bench: CrmBench) -> None:
     """Map a field that does not exist: the rest arrives, and the value goes into the note."""
     bench.needs(bench.case.names_fields, "it passes over fields that it does not have")
     bench.deliver(bench.payload())
@@ -494,7 +534,8 @@ def _field_gone(bench: CrmBench) -> None:
         raise CheckFailed("the value of the field is in no note")
 
 
-def _value_gone(bench: CrmBench) -> None:
+@fault("value of a list gone")
+def play_value_gone(bench: CrmBench) -> None:
     bench.needs(bench.case.bad_value, "it has no lists")
     name, value = bench.case.bad_value or ("", "")
     bench.deliver(bench.payload(0, 1, **{name: value}))
@@ -503,7 +544,8 @@ def _value_gone(bench: CrmBench) -> None:
         raise CheckFailed("the value is in no note")
 
 
-def _killed(bench: CrmBench) -> None:
+@fault("killed between write and note")
+def play_killed(bench: CrmBench) -> None:
     """Kill the engine between the write and the note of it: everything begins again."""
     for number in range(4):
         bench.deliver(bench.payload(number))
@@ -511,7 +553,8 @@ def _killed(bench: CrmBench) -> None:
     bench.check(*map(bench.payload, range(4)))
 
 
-def _disabled(bench: CrmBench) -> None:
+@fault("off for seven days")
+def play_disabled(bench: CrmBench) -> None:
     """Turn a target off for seven days: only the latest values of each lead go there."""
     for number in range(6):
         if number % 2:
@@ -522,7 +565,8 @@ def _disabled(bench: CrmBench) -> None:
     bench.check(*late)
 
 
-def _restored(bench: CrmBench) -> None:
+@fault("restored from a backup")
+def play_restored(bench: CrmBench) -> None:
     """Restore an older backup: later records are gone, and strangers get their ids."""
     bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no ids of its own")
     bench.deliver(bench.payload())
@@ -544,13 +588,15 @@ def _restored(bench: CrmBench) -> None:
     bench.check(bench.payload(), bench.payload(1, 2), bench.payload(2, 2))
 
 
-def _skewed(bench: CrmBench) -> None:
+@fault("clock a day off")
+def play_skewed(bench: CrmBench) -> None:
     """Set the CRM's clock a day off: its change feed compares its own times, and misses nothing."""
     bench.crm.skew = timedelta(days=-1)
-    _told_once(bench)
+    play_told_once(bench)
 
 
-def _told_once(bench: CrmBench) -> None:
+@fault("changes of one moment")
+def play_told_once(bench: CrmBench) -> None:
     _needs_changes(bench)
     for number in range(6):
         bench.deliver(bench.payload(number))
@@ -570,7 +616,8 @@ def _told_once(bench: CrmBench) -> None:
         raise CheckFailed(f"{len(changed_ids)} changes of 6 leads are told")
 
 
-def _repeated(bench: CrmBench) -> None:
+@fault("a page comes again")
+def play_repeated(bench: CrmBench) -> None:
     """Ask for the same page again: the cursor does not go back."""
     _needs_changes(bench)
     bench.deliver(bench.payload())
@@ -587,7 +634,8 @@ def _needs_changes(bench: CrmBench) -> None:
     bench.needs(bench.case.connector != "pipedrive", "it tells of deals, which nobody has made here")
 
 
-def _twice(bench: CrmBench) -> None:
+@fault("answers in the wrong order")
+def play_twice(bench: CrmBench) -> None:
     """Deliver two revisions of a lead, and lose the answer of the later one: it stays."""
     bench.deliver(bench.payload())
     late = bench.payload(0, 2, **{bench.case.phone: "+6598765432"})
@@ -598,7 +646,8 @@ def _twice(bench: CrmBench) -> None:
     bench.check(late)
 
 
-def _erased(bench: CrmBench) -> None:
+@fault("erased while it is down")
+def play_erased(bench: CrmBench) -> None:
     """Erase a person while the CRM is down, and read nothing of them in the end."""
     bench.needs(bench.traits.erases is not ErasureLevel.NONE, "it cannot erase")
     record_id = bench.deliver(bench.payload())
@@ -622,40 +671,6 @@ def _is_sheet(bench: CrmBench) -> bool:
     return isinstance(bench.server.vendor, GoogleSheetsFake)
 
 
-FAULTS: Final[Mapping[str, Play]] = {
-    "expired token": _expired,
-    "exists already": _exists,
-    "too many requests": _one(VendorFault.THROTTLED),
-    "a storm of 429": _one(*[VendorFault.THROTTLED] * STORM),
-    "server error": _one(VendorFault.DOWN),
-    "connection reset": _one(VendorFault.RESET),
-    "slow": _one(VendorFault.SLOW),
-    "made, and the answer lost": _one(VendorFault.LOST),
-    "lost, and lost again": _one(VendorFault.LOST, VendorFault.LOST, VendorFault.LOST),
-    "HTML instead of JSON": _one(VendorFault.HTML),
-    "down and slow in turn": _one(
-        VendorFault.DOWN, VendorFault.RESET, VendorFault.THROTTLED, VendorFault.LOST
-    ),
-    "search lags behind": _lag,
-    "merged there": _merged,
-    "merged there, our id lost": _merged_without_our_id,
-    "two leads merged there": _two_merged,
-    "converted there": _converted,
-    "deleted there": _deleted,
-    "field deleted": _field_gone,
-    "value of a list gone": _value_gone,
-    "killed between write and note": _killed,
-    "off for seven days": _disabled,
-    "restored from a backup": _restored,
-    "clock a day off": _skewed,
-    "changes of one moment": _told_once,
-    "a page comes again": _repeated,
-    "answers in the wrong order": _twice,
-    "erased while it is down": _erased,
-}
-"""Fault → how it is played."""
-
-
 @dataclass(frozen=True, slots=True)
 class FaultResult:
     """Result of one fault: passed, failed with a reason, or not applicable."""
@@ -668,23 +683,18 @@ class FaultResult:
 
 def verify_connector(connector: CrmConnector, case: CrmCase) -> Iterator[FaultResult]:
     """Play every fault with a connector, each in a CRM of its own."""
-    for fault, play in FAULTS.items():
+    for name, play in FAULTS.items():
         with CrmServer(case.vendor()).running() as server:
             link = CrmLink(server.address, case.settings, case.secrets, datetime.now(UTC))
             speaker = ConnectorDriver(connector, link, server.patience_s)
             try:
-                yield _played(case, fault, play, CrmBench(case, server, speaker))
+                play(CrmBench(case, server, speaker))
+                yield FaultResult(case.connector, name, is_right=True, detail="")
+            except NotApplicable as reason:
+                yield FaultResult(case.connector, name, None, str(reason))
+            except CheckFailed as failure:
+                yield FaultResult(case.connector, name, is_right=False, detail=str(failure))
+            except NoReply:
+                yield FaultResult(case.connector, name, is_right=False, detail="no answer came")
             finally:
                 speaker.close()
-
-
-def _played(case: CrmCase, fault: str, play: Play, bench: CrmBench) -> FaultResult:
-    try:
-        play(bench)
-    except NotApplicable as why:
-        return FaultResult(case.connector, fault, None, str(why))
-    except CheckFailed as wrong:
-        return FaultResult(case.connector, fault, is_right=False, detail=str(wrong))
-    except NoReply:
-        return FaultResult(case.connector, fault, is_right=False, detail="no answer came")
-    return FaultResult(case.connector, fault, is_right=True, detail="")

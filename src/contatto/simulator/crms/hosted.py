@@ -777,7 +777,8 @@ class GoogleSheetsFake:
         if verb == "append":
             return self._append(request.json(), cells)
         if verb == "clear":
-            self._clear(first, last)
+            for place in range(first - 1, min(last, len(self.rows))):
+                self.rows[place] = []
             return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "clearedRange": cells})
         if verb == "PUT":
             return self._put(request.json(), first, cells)
@@ -814,10 +815,6 @@ class GoogleSheetsFake:
         self.rows += [["" if value is None else str(value) for value in row] for row in body["values"]]
         updates = {"spreadsheetId": SPREADSHEET, "updatedRows": len(body["values"])}
         return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "tableRange": cells, "updates": updates})
-
-    def _clear(self, first: int, last: int) -> None:
-        for place in range(first - 1, min(last, len(self.rows))):
-            self.rows[place] = []
 
 
 def _google_error(status: int, code: str) -> VendorResponse:

@@ -74,7 +74,10 @@ class OdooFake:
         if method == "load":
             return self._load(*args)
         if method == "unlink":
-            return self._unlink(*args)
+            for number in args[0]:
+                self._live_record(number)
+                self.crm.delete(str(number))
+            return True
         if method == "write":
             return self._write(*args)
         if method == "fields_get":
@@ -90,7 +93,9 @@ class OdooFake:
         try:
             if existing:
                 self.crm.change(existing[0], values)
-            record = existing[0] if existing else self._create_lead({**values, _ODOO_ID: external})
+            if not existing and not values.get("name"):
+                raise WrongValue("choice", "name")
+            record = existing[0] if existing else self.crm.make({**values, _ODOO_ID: external})
         except WrongValue as wrong:
             if wrong.kind == "field":
                 raise OdooError(
@@ -105,20 +110,9 @@ class OdooFake:
             return {"ids": False, "messages": [message], "nextrow": 0}
         return {"ids": [int(record.id)], "messages": [], "nextrow": 0}
 
-    def _create_lead(self, values: dict[str, Any]) -> StoredRecord:
-        if not values.get("name"):
-            raise WrongValue("choice", "name")
-        return self.crm.make(values)
-
     def _write(self, ids: list[int], values: dict[str, Any]) -> bool:
         for number in ids:
             self.crm.change(self._live_record(number), values)
-        return True
-
-    def _unlink(self, ids: list[int]) -> bool:
-        for number in ids:
-            self._live_record(number)
-            self.crm.delete(str(number))
         return True
 
     def _live_record(self, number: int) -> StoredRecord:
@@ -250,9 +244,11 @@ class TrytonFake:
             "model.party.party.create": self._create,
             "model.party.party.write": self._write,
             "model.party.party.delete": self._delete,
-            "model.ir.note.search_read": self._notes_of,
+            "model.ir.note.search_read": lambda domain, *_: [
+                note for note in self.notes.values() if note["resource"] == domain[0][2]
+            ],
             "model.ir.note.create": self._add_note,
-            "model.ir.note.delete": self._delete_notes,
+            "model.ir.note.delete": lambda ids, _: [self.notes.pop(note_id, None) for note_id in ids],
             "model.res.user.warning.create": self._confirm,
             "wizard.party.replace.create": lambda _: [1, "start", "end"],
             "wizard.party.replace.execute": self._replace,
@@ -336,17 +332,10 @@ class TrytonFake:
             record = self.crm.records[str(record_id)]
             record.values, record.is_deleted, record.became = {}, True, ""
 
-    def _notes_of(self, domain: list[Any], *_more: Any) -> list[dict[str, Any]]:
-        return [note for note in self.notes.values() if note["resource"] == domain[0][2]]
-
     def _add_note(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
         number = len(self.notes) + 1
         self.notes[number] = {"id": number, **rows[0]}
         return [number]
-
-    def _delete_notes(self, ids: list[int], _context: Any) -> None:
-        for note_id in ids:
-            self.notes.pop(note_id, None)
 
     def _confirm(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
         self.confirmed.add(rows[0]["name"])

@@ -107,10 +107,11 @@ class LinearWorld:
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         count = self.setting.viewers
-        values_by_field = {
-            name: np.searchsorted(np.cumsum(_zipf(size)), rng.random(count)).clip(0, size - 1)
-            for name, size in FIELDS.items()
-        }
+        values_by_field = {}
+        for name, size in FIELDS.items():
+            weights = np.arange(1, size + 1, dtype=float) ** -_ZIPF
+            draws = np.searchsorted(np.cumsum(weights / weights.sum()), rng.random(count))
+            values_by_field[name] = draws.clip(0, size - 1)
         shuffled = {
             name: rng.permutation(size)[values]
             for name, values in values_by_field.items()
@@ -279,11 +280,6 @@ class LinearWorld:
         ]
         mean = np.where(draws[:, 0] < share, slow, fast) * self.setting.delay * 86_400
         return np.asarray(-np.log1p(-draws[:, 1]) * mean)
-
-
-def _zipf(size: int) -> Floats:
-    weights = np.arange(1, size + 1, dtype=float) ** -_ZIPF
-    return np.asarray(weights / weights.sum())
 
 
 def _standard(values: Floats) -> Floats:

@@ -352,9 +352,6 @@ class Game:
                 self.ledger.faults["answer makes no sense"] += 1
             elif decision["ad_id"] is not None:
                 self._won(name, row, floor[row], decision)
-        self._end_day(day)
-
-    def _end_day(self, day: int) -> None:
         end = STARTS_TS + (day + 1) * DAY
         self._advance(end - 1)
         self._flush(end - 1)
@@ -368,17 +365,16 @@ class Game:
 
     def _advance(self, until: int) -> None:
         """Send events up to a moment in order: new ad groups, edits, and outcomes of views."""
-        while (at := self._next_change()) <= until:
-            self._flush(at - 1)
-            self._change(at)
+        groups, edits, never = self.world.groups, self.world.edits, 1 << 62
+        while True:
+            edit_ts = edits[self._next_edit].ts if self._next_edit < len(edits) else never
+            group_ts = self._announced_at(groups[self._unannounced[0]]) if self._unannounced else never
+            self._next_ts = min(edit_ts, group_ts)
+            if self._next_ts > until:
+                break
+            self._flush(self._next_ts - 1)
+            self._change(self._next_ts)
         self._flush(until)
-        self._next_ts = at
-
-    def _next_change(self) -> int:
-        edits = self.world.edits
-        edit = edits[self._next_edit].ts if self._next_edit < len(edits) else 1 << 62
-        new = self._announced_at(self.world.groups[self._unannounced[0]]) if self._unannounced else 1 << 62
-        return min(edit, new)
 
     def _change(self, ts: int) -> None:
         while self._unannounced and self._announced_at(self.world.groups[self._unannounced[0]]) <= ts:

@@ -109,7 +109,15 @@ def measure(run: Run) -> RunFigures:
     by_group = [np.bincount(group, values, len(world.groups)) for values in (shown.leads, shown.spend)]
     recent = last & follows[group]
     paces = _paces(world, group, shown)
-    late = np.isin(group, _late_groups(world))
+    draws = np.random.default_rng(0).random((_SAMPLES, 2))
+    delays = [float(np.median(world.delays_s(number, draws))) for number in range(len(world.groups))]
+    late = np.isin(group, np.flatnonzero(np.array(delays) >= 0.999 * max(delays)))
+    calibration_days = [
+        np.bincount(day[follows[group]], values[follows[group]], world.days).tolist()
+        for values in (shown.predicted, shown.caught)
+    ]
+    views_of_pair = np.unique(shown.viewer * len(world.ads) + shown.ad, return_counts=True)[1]
+    frequent_views = float(np.maximum(views_of_pair - _FREQUENT + 1, 0).sum())
     targets = _targets(run, group)
     farms = [_farm_shares(world, shown, number) for number in range(len(world.farm_starts))]
     return RunFigures(
@@ -142,21 +150,14 @@ def measure(run: Run) -> RunFigures:
         cold_rate=_cold_rate(world, group, shown),
         cost_over_target=targets[0],
         target_results=targets[1],
-        calibration_by_day=_by_day(day, shown, world.days, follows[group]),
+        calibration_by_day=tuple(map(_ratio, *calibration_days)),
         day_spent=tuple(paces.spent),
         day_due=tuple(paces.due),
         farm_share=_ratio(float(shown.spend[world.is_farm[shown.viewer]].sum()), float(shown.spend.sum())),
         farm_first_day=max((first for first, _ in farms), default=float("nan")),
         farm_later=max((later for _, later in farms), default=float("nan")),
-        frequent_share=_frequent_share(shown, len(world.ads)),
+        frequent_share=_ratio(frequent_views, len(shown.ad)),
     )
-
-
-def _late_groups(world: World) -> list[int]:
-    """Return the ad groups with the longest median delay of leads."""
-    draws = np.random.default_rng(0).random((_SAMPLES, 2))
-    medians = [float(np.median(world.delays_s(number, draws))) for number in range(len(world.groups))]
-    return [number for number, median in enumerate(medians) if median >= 0.999 * max(medians)]
 
 
 def _targets(run: Run, group: Ints) -> tuple[float, float]:
@@ -187,13 +188,6 @@ def _farm_shares(world: World, shown: ShownViews, farm: int) -> tuple[float, flo
         for rows in (first, later)
     ]
     return shares[0], shares[1]
-
-
-def _frequent_share(shown: ShownViews, ads: int) -> float:
-    """Return the share of views that are at least the fifth of an ad by the same viewer."""
-    pair = shown.viewer * ads + shown.ad
-    _, counts = np.unique(pair, return_counts=True)
-    return _ratio(float(np.maximum(counts - _FREQUENT + 1, 0).sum()), len(pair))
 
 
 def _ratio(over: float, under: float) -> float:
@@ -260,13 +254,6 @@ def _paces(world: World, group: Ints, shown: ShownViews) -> _Paces:
         return _Paces(float(np.mean(errors)) if errors else float("nan"), [], [])
     spent, due = (np.mean([day[which] for day in days], 0) for which in (0, 1))
     return _Paces(float(np.mean(errors)), spent.tolist(), due.tolist())
-
-
-def _by_day(day: Ints, shown: ShownViews, days: int, rows: Flags) -> tuple[float, ...]:
-    predicted, caught = (
-        np.bincount(day[rows], values[rows], days) for values in (shown.predicted, shown.caught)
-    )
-    return tuple(_ratio(over, under) for over, under in zip(predicted.tolist(), caught.tolist(), strict=True))
 
 
 def _learning_days(leads: Floats, spend: Floats) -> int:

@@ -266,7 +266,10 @@ class Auction:
         is_payable = requests.draws[row, VIEW] >= self.world.nature.view_lost
         row, ad, price = row[is_payable], ad[is_payable], price[is_payable]
         group = self._ad_group[ad]
-        is_payable = _select_payable(price / 1e9, group, budgets)
+        cost, is_payable = price / 1e9, np.ones(len(price), np.bool_)
+        for number in np.flatnonzero(np.bincount(group, cost, len(budgets)) > budgets):
+            views = np.flatnonzero(group == number)
+            is_payable[views[np.cumsum(cost[views]) > budgets[number]]] = False
         row, ad, price, group = row[is_payable], ad[is_payable], price[is_payable], group[is_payable]
         spent = np.bincount(group, price / 1e9, len(budgets))
         pacer.learn(due, usual, spent, open_groups)
@@ -354,15 +357,6 @@ class Auction:
 
 def _cut(requests: Requests, rows: slice) -> Requests:
     return Requests(*(getattr(requests, name)[rows] for name in Requests.__slots__))
-
-
-def _select_payable(cost: Floats, group: Ints, budgets: Floats) -> Flags:
-    """Return which views can still be paid, in order."""
-    is_payable = np.ones(len(cost), np.bool_)
-    for number in np.flatnonzero(np.bincount(group, cost, len(budgets)) > budgets):
-        rows = np.flatnonzero(group == number)
-        is_payable[rows[np.cumsum(cost[rows]) > budgets[number]]] = False
-    return is_payable
 
 
 def play(world: World, policy: WorldPolicy, on_day: OnDay | None = None) -> Run:

@@ -170,11 +170,28 @@ def draw_page(comparison: Comparison, world: str, says: str, table: Sequence[Seq
         table: the table of figures, its head first.
     """
     figures = comparison.figures
+    costs = _lines(
+        figures,
+        lambda row: [
+            spend / leads if leads else 0.0
+            for spend, leads in zip(row.spend_by_day, row.leads_by_day, strict=True)
+        ],
+    )
+    calibrations = [
+        line
+        for line in _lines(figures, lambda row: row.calibration_by_day)
+        if not all(map(isnan, line.values))
+    ]
+    if calibrations:
+        days = max(row.days for row in figures.values())
+        calibrations.append(ChartLine("as predicted", 2, [1.0] * days))
+    paced = figures.get(Player.LEAD) or next(iter(figures.values()))
+    pacing = [ChartLine("spent", 0, paced.day_spent), ChartLine("due", 2, paced.day_due)]
     charts = [
         _chart("Leads so far", _lines(figures, lambda figure_row: list(accumulate(figure_row.leads_by_day)))),
-        _chart("Cost per lead by day", _lines(figures, _costs)),
-        _chart("Predicted over true leads by day", _calibrations(figures)),
-        _chart("Spend so far in a mean day, as a share of the budget", _pacing(figures), _HOURS),
+        _chart("Cost per lead by day", costs),
+        _chart("Predicted over true leads by day", calibrations),
+        _chart("Spend so far in a mean day, as a share of the budget", pacing, _HOURS),
     ]
     head = f"<title>{escape(world)}</title><style>{_STYLE}</style>"
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -196,36 +213,12 @@ def _look(player: str) -> int:
     return len(NAMES) + player.endswith(Player.CONVERSATION)
 
 
-def _costs(figures: RunFigures) -> list[float]:
-    days = zip(figures.spend_by_day, figures.leads_by_day, strict=True)
-    return [spend / leads if leads else 0.0 for spend, leads in days]
-
-
-def _ones(figures: Mapping[str, RunFigures]) -> list[float]:
-    return [1.0] * max(figure.days for figure in figures.values())
-
-
-def _calibrations(figures: Mapping[str, RunFigures]) -> list[ChartLine]:
-    lines = [
-        ChartLine(player_label(player), _look(player), one.calibration_by_day)
-        for player, one in figures.items()
-        if not all(map(isnan, one.calibration_by_day))
-    ]
-    return [*lines, ChartLine("as predicted", 2, _ones(figures))] if lines else []
-
-
-def _pacing(figures: Mapping[str, RunFigures]) -> list[ChartLine]:
-    """Return spend within a mean day beside its plan, by the ticks of the day."""
-    shown = figures.get(Player.LEAD) or next(iter(figures.values()))
-    return [ChartLine("spent", 0, shown.day_spent), ChartLine("due", 2, shown.day_due)]
-
-
 def _chart(title: str, lines: Sequence[ChartLine], labels: Sequence[str] = ()) -> str:
     """Return a chart with its legend and its numbers; days are numbered from 1."""
     count = max((len(line.values) for line in lines), default=0)
     if not count:
         return ""
-    values = [[_whole(value) for value in line.values] for line in lines]
+    values = [[0 if isnan(value) else round(value * _FINE) for value in line.values] for line in lines]
     top = nice_top(max(1, *(value for line_values in values for value in line_values)))
     paths = "".join(
         f'<path class="s{line.look}" d="{_path(points(line_values, top))}"></path>'
@@ -261,10 +254,6 @@ def _chart(title: str, lines: Sequence[ChartLine], labels: Sequence[str] = ()) -
 
 def _path(places: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x} {y}" for x, y in places)
-
-
-def _whole(value: float) -> int:
-    return 0 if isnan(value) else round(value * _FINE)
 
 
 def _number(value: float) -> str:

@@ -333,28 +333,20 @@ class SegmentsWorld:
         self._emissions: Emissions = draw_emissions(rng, setting.segments, len(SEGMENT_COUNTRIES))
         shares = self._emissions.share @ self._emissions.country
         money = BudgetPlan(setting.budget_micros, setting.lead_micros, tuple(shares.tolist()), setting.days)
-        stalls = draw_segment_ads(rng, money)
-        self.advertisers, self.groups, self.ads, self.edits = (
-            stalls.advertisers,
-            stalls.groups,
-            stalls.ads,
-            stalls.edits,
-        )
-        self._theme, self._style = stalls.theme, stalls.style
+        drawn = draw_segment_ads(rng, money)
+        self.advertisers, self.groups = drawn.advertisers, drawn.groups
+        self.ads, self.edits = drawn.ads, drawn.edits
+        self._theme, self._style = drawn.theme, drawn.style
         self.places = _PLACES
         self._places = PlacementMix(np.array([0.5, 0.3, 0.1, 0.1]), rng.normal(0, 0.3, len(_PLACES)))
         self._market = OutsideBids(0.0035 * setting.competition, 0.6, 0.15)
-        self._draw_tastes(rng)
+        # Responses of segments to themes, at the beginning and a quarter turn later, and to styles.
+        self._by_theme = rng.normal(0, 1, (2, 2, setting.segments, len(THEMES)))
+        self._by_style = rng.normal(0, 1, (2, setting.segments, STYLES))
+        self._by_segment = rng.normal(0, 1, (4, setting.segments))
+        self._by_ad = rng.normal(0, 0.25, (3, len(self.ads)))
         self._draw_viewers(rng)
         self._moods = self._draw_moods(chance(seed, 12))
-
-    def _draw_tastes(self, rng: np.random.Generator) -> None:
-        """Responses of segments to themes and styles, at the beginning and a quarter turn later."""
-        kinds = self.setting.segments
-        self._by_theme = rng.normal(0, 1, (2, 2, kinds, len(THEMES)))
-        self._by_style = rng.normal(0, 1, (2, kinds, STYLES))
-        self._by_segment = rng.normal(0, 1, (4, kinds))
-        self._by_ad = rng.normal(0, 0.25, (3, len(self.ads)))
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         setting = self.setting
@@ -382,12 +374,12 @@ class SegmentsWorld:
         shape = (self.setting.viewers, len(THEMES))
         mood = rng.random(shape) < _MOOD_SHARE
         begins = _MOOD_ENDS * _MOOD_SHARE / (1 - _MOOD_SHARE)
-        draw_moods = []
+        moods = []
         for _ in range(self.days):
-            draw_moods.append(mood.astype(np.float32))
+            moods.append(mood.astype(np.float32))
             luck = rng.random(shape)
             mood = np.where(mood, luck >= _MOOD_ENDS, luck < begins)
-        return draw_moods
+        return moods
 
     def _logits(self, day: int) -> tuple[Floats, Floats, Floats, Floats]:
         """Return logits of segments (rows) and ads (columns) for click, conversation, spam and lead."""

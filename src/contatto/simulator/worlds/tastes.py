@@ -261,7 +261,7 @@ class InterestsWorld:
         return clicks, clicks * talks, talks * (1 - spams) * fits, clicks * talks * spams
 
     @cached_property
-    def _new_on(self) -> Ints:
+    def first_days(self) -> Ints:
         """Return the first day of each viewer in the requests; a viewer who never comes has the last."""
         first = np.full(len(self.viewer_ids), self.days)
         for day in reversed(range(self.days)):
@@ -272,7 +272,7 @@ class InterestsWorld:
         """Return the chances of each viewer (rows) to be of a farm (columns), at best knowledge."""
         chances = np.zeros((len(self.viewer_ids), 2))
         if day >= self.setting.farm_day and self.setting.farms:
-            is_new = (self._new_on == day) & (self._age_days <= 3)
+            is_new = (self.first_days == day) & (self._age_days <= 3)
             chances[is_new, 0] = self.is_farm[is_new].mean() if is_new.any() else 0.0
         if day >= self.setting.farm_day + 2:
             odds = 0.004 * self.setting.farms * (_TALKERS[2] / 0.25) ** past.spams
