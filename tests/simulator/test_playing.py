@@ -260,7 +260,7 @@ def test_lookalikes_are_measured_by_true_worth() -> None:
     assert lifts[1].top_1 > lifts[1].top_5 > lifts[1].top_10
     told = measure_shown(play)  # scores by chance promise what nobody is worth
     assert told.off_5 > 1.4
-    assert told.held < 0.5
+    assert told.coverage < 0.5
 
 
 def test_figures_tell_a_whole_run() -> None:

@@ -124,7 +124,7 @@ def bring_up_to_date(db: Database) -> None:
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
 OPERATOR: Final = "operator"
-"""Who acted, in the audit log: nobody who signs in."""
+"""Actor of commands in the audit log; it never signs in."""
 _MOST_COLUMNS: Final = 10_000
 BusinessOption = Annotated[
     str, typer.Option("--business", help="Name or id of the business; needed when there are several.")

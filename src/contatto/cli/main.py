@@ -18,7 +18,7 @@ class LazyCommand(NamedTuple):
     place: str
     help: str
     opens_data: bool = True
-    """Whether it works on an installation, and so takes ``--data-dir``."""
+    """True for a command on an installation, which takes ``--data-dir``."""
 
 
 COMMANDS: Final[dict[str, LazyCommand]] = {

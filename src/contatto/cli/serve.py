@@ -24,7 +24,7 @@ from contatto.ui.context import Context
 from contatto.wiring import install
 
 _TURN_S: Final = 0.001
-"""How long another thread, such as one that writes or reads anew, may keep answers waiting for its turn."""
+"""Longest turn of another thread, such as a writer, while answers wait for the processor."""
 _OTHER_FILES: Final = 256
 """Files that a server has open besides its connections: the database, the children, the feeds."""
 
@@ -90,7 +90,7 @@ class Serving:
     async def _serve(self, companion: Coroutine[Any, Any, None], sockets: list[socket.socket] | None) -> None:
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError):  # not on Windows, where Ctrl+C interrupts by itself
+            with suppress(NotImplementedError):  # not on Windows, where Ctrl+C interrupts without it
                 asyncio.get_running_loop().add_signal_handler(name, stop.set)
         serving = asyncio.create_task(self._server.serve(sockets))
         companion_task = asyncio.create_task(companion)

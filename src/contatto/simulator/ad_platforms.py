@@ -369,7 +369,7 @@ HTML: Final = HttpAnswer(200, {}, b"<!doctype html><title>Sign in</title>")
 EMPTY: Final = HttpAnswer(200, {}, b"{}")
 AFTER_S: Final = 600
 THROTTLED: Final = "throttled"
-"""Stands for what the platform says then: each says it in its own way."""
+"""Replaced by the answer of the platform, in its own form."""
 
 
 def _meets(*fates: Fate) -> Play:

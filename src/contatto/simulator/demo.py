@@ -46,7 +46,7 @@ class FolderState(StrEnum):
 
     EMPTY = "empty"
     SEEDING = "seeding"
-    """A world whose history was not played to its end."""
+    """A world without its whole history."""
     READY = "ready"
 
 
@@ -138,7 +138,7 @@ def write_private(path: Path, content: Any) -> None:
 
 
 PLATFORM_PATH: Final = "/simulated/tiktok"
-"""Where the demo's own TikTok stands, in place of the real one."""
+"""Path of the demo's own TikTok, in place of the real one."""
 
 
 async def take_message(request: Request) -> Response:
@@ -153,11 +153,11 @@ routes: Final = (
 
 
 CRM_PATH: Final = "/simulated/odoo"
-"""Where the demo's own Odoo stands."""
+"""Path of the demo's own Odoo."""
 NAME: Final = "Odoo of this demo"
 _LOOKS_EVERY_S: Final = 5.0
 _ACTS_IN: Final = 4
-"""One look in so many ends with a record that is moved on."""
+"""One of this many rounds moves a record on."""
 _NEXT: Final = {"New": "Qualified", "Qualified": "Won"}
 
 

@@ -47,7 +47,7 @@ OFFER: Final = Appeal({Intent.PLAN: 1.3, Intent.LOOK: 0.7}, 1.15)
 STORY: Final = Appeal({Intent.PLAN: 0.8, Intent.LOOK: 1.3}, 0.9)
 """It shows how a kitchen became another."""
 P_SHARE: Final = {Intent.PLAN: 0.66, Intent.LOOK: 0.18}
-"""How many of those who chat share a contact detail, whatever the ad."""
+"""Share of chats with a contact detail, whatever the ad."""
 P_CONSENT: Final = 0.9
 _USUAL_FLOOR: Final = 40_000_000
 _DEARER: Final = 1.25

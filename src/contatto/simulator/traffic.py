@@ -96,7 +96,7 @@ def _envelope(thread: Thread, event: str, content: dict[str, Any], at_ms: int) -
 
 
 _SHEET: Final = re.compile(r'data-(page|opening|language)="([^"]*)"')
-"""What the chat page says of its form."""
+"""Attributes of the form on the chat page."""
 
 
 class Timeline(Protocol):
@@ -126,7 +126,7 @@ class VisitTruth:
     """True actions of a person who tapped an ad; the platform must find the same."""
 
     person: str
-    """Who that is on the platform, or in our own chat."""
+    """Id of the person on the platform, or in our own chat."""
     platform: Platform
     ad_id: str
     chatted: bool

@@ -34,7 +34,7 @@ from contatto.measurement.rules import sign_ticket
 from contatto.simulator.people import HOME, OFFER, STORY, Appeal, ChatLine, PlannedVisitor, email, phrases_of
 
 P_FORM: Final = 0.6
-"""How many of those who share a contact detail on our own page fill in the form too."""
+"""Share of people with a contact detail on our own page who fill in the form too."""
 _CHANGES: Final = (
     "add:choice",
     "up:q4",
@@ -142,7 +142,7 @@ _ADS: Final = (
     ("Sea green before and after", "From old to sea green", "Ask us anything about colours.", STORY),
     ("How long does it take?", "Done in 21 days", "Write to us: we show you every step.", STORY),
 )
-"""Each ad group has all of them: what its goal makes of it is which ad it shows to whom."""
+"""Each ad group has all of them; its goal decides which ad a person sees."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,7 +240,7 @@ class ConnectorDriver:
     def deliver(self, payload: Payload, stored_id: str = "") -> Arrived | Halt:
         """Deliver a lead by the rules of the engine, without its waits between tries.
 
-        There is no wait here.
+        It tries at once until the lead arrives or the rules give up.
         """
         outcome: Arrived | Halt = Halt("never_tried", is_final=True)
         for _ in range(MOST_TRIES):

@@ -173,9 +173,9 @@ class MemoryCrm:
 SLOW_S: Final = 30.0
 """Longer than anybody waits for an answer."""
 PATIENCE_S: Final = 20.0
-"""How long an answer is waited for that is on its way, however busy the machine is."""
+"""Timeout of an answer that is on its way, on a busy machine."""
 NO_PATIENCE_S: Final = 0.1
-"""How long one is waited for that will not come: nothing is learned while one waits."""
+"""Timeout of an answer that will not come."""
 
 
 class VendorFault(StrEnum):

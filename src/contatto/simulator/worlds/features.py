@@ -44,7 +44,7 @@ FIELDS: Final = {
     "verified": 2,
     "activity": 5,
 }
-"""What is seen of a viewer, and how many values each has; they are ever rarer, by Zipf's law with 0.7."""
+"""Visible fields of a viewer, with their numbers of values, distributed by Zipf's law with 0.7."""
 COUNTRIES: Final = ("SG", "MY", "ID", "TH", "VN", "PH", "BR", "MX")
 _ZIPF: Final = 0.7
 _TASTES: Final = 6
@@ -54,7 +54,7 @@ _SLOTS: Final = ("feed", "story", "search", "profile")
 _NOISE: Final = 0.6
 """Standard deviation of what one does not see; with what one sees, the variance is 1."""
 _OWN_WAY: Final = 0.35
-"""How far an ad's direction in the space of tastes is from its vertical's, which has length 1."""
+"""Distance of an ad's direction of taste from its vertical's, which has length 1."""
 _NODES: Final = 5
 
 
@@ -303,7 +303,7 @@ _THRESHOLD_ZONES: Final = {"US": "America/New_York", "GB": "Europe/London", "AU"
 _NUMBERS: Final = ("visits", "basket", "distance", "age_days", "hour_pref", "score_x")
 _TOPICS: Final = 30
 _RULES: Final = 5
-"""How many yes-or-no questions are asked of a viewer; ads answer to combinations of the answers."""
+"""Number of yes-or-no properties of a viewer; ads respond to pairs of them."""
 _VIEWER_NOISE: Final = 0.6
 _FARM_DAYS: Final = (5, 8)
 _FARM: Final = (-0.5, 0.7, 0.95, 0.01)

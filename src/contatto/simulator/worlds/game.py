@@ -33,7 +33,7 @@ from contatto.simulator.worlds.model import (
 from contatto.simulator.worlds.players import ProgramError
 
 VIEW, CLICK, TALK, SPAM, LEAD, MIX, DELAY, MARK, FAKE, WAIT = range(DRAWS)
-"""Which of a request's random numbers decides what."""
+"""Index of a request's random number for each decision."""
 _SAMPLES: Final = 20_000
 
 
@@ -143,7 +143,7 @@ class Run:
     faults: dict[str, int]
     seconds: float = 0.0
     reports: tuple[dict[str, Any], ...] = ()
-    """What it reported at the end of each day."""
+    """Reports of the player at the end of each day."""
 
 
 def joined(parts: list[Columns]) -> ShownViews:

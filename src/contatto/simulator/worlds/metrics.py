@@ -66,7 +66,7 @@ class RunFigures:
     calibration: float
     """Predicted leads over those that are noticed in time."""
     calibration_late: float
-    """The same of the ad groups with the latest leads."""
+    """Calibration of the ad groups with the latest leads."""
     calibration_by_kind: dict[str, float]
     calibration_of_talks: float
     starved: tuple[str, ...]
@@ -83,9 +83,9 @@ class RunFigures:
     farm_share: float
     """Share of the spend on click farms."""
     farm_first_day: float
-    """The same in the first day of a farm; of several farms the highest."""
+    """Share of the spend in the first day of a farm; of several farms the highest."""
     farm_later: float
-    """The same after the first day of a farm; of several farms the highest."""
+    """Share of the spend after the first day of a farm; of several farms the highest."""
     frequent_share: float
     """Share of views that are at least the fifth of the same ad by the same person."""
     calibration_by_day: tuple[float, ...]
@@ -419,13 +419,13 @@ class ShownLifts:
     """Ratio of shown lifts to true ones, over all ad groups that run.
 
     ``off_1`` and so on are the shown over the true one of the best 1, 5 and 10 in a hundred, as geometric
-    means; ``held`` is the share of the ranges that hold the true one, of which eight of ten should.
+    means; ``coverage`` is the share of the ranges that hold the true one, of which eight of ten should.
     """
 
     off_1: float
     off_5: float
     off_10: float
-    held: float
+    coverage: float
 
 
 def measure_shown(play: Game) -> ShownLifts:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 type Floats = NDArray[Any]
-"""Of 32 bits where there is one for each viewer and ad, else of 64."""
+"""32 bits for tables of viewers and ads, else 64."""
 type Columns = dict[str, NDArray[Any]]
 type Ints = NDArray[np.int64]
 type Flags = NDArray[np.bool_]
@@ -26,11 +26,11 @@ TICKS: Final = 96
 """A day has ticks of a quarter of an hour; no time zone of a world is set by less."""
 TICK: Final = DAY // TICKS
 DRAWS: Final = 10
-"""How many random numbers each request brings along, one for each thing that may happen."""
+"""Random numbers of each request, one for each event that may happen."""
 
 
 LEADS_A_TALK: Final = 0.3
-"""How many leads an advertiser thinks that a conversation is worth."""
+"""Worth of a conversation in leads, for an advertiser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class WorldGroup:
     click_window_s: int = 7 * 86_400
     view_window_s: int = 86_400
     kind: str = ""
-    """What its results are told apart by, such as how late its leads come."""
+    """Kind for reports, such as the delay of its leads."""
 
     def bid_for(self, goal: str) -> int:
         """Return the cost limit of one conversion for a goal; a conversation is worth less."""
@@ -131,26 +131,26 @@ class Nature:
     spam_recall: float = 0.85
     spam_false_alarm: float = 0.01
     fake_contact: float = 0.04
-    """How likely a spam chat yields a contact that counts as a lead."""
+    """Chance of a spam chat to yield a contact that counts as a lead."""
     farm_contact: float | None = None
     farm_recall: float | None = None
     """The chances of a contact and of a mark in a spam chat of a click farm; None for those of all."""
     weariness: float = 0.0
-    """What each view of the same ad takes off the logit of a click, and what a night leaves of it."""
+    """Loss of the logit of a click by each earlier view of the ad; ``night`` is the part that remains."""
     weariness_of_advertiser: float = 0.0
-    """The same for each view of any ad of the advertiser."""
+    """Loss by each earlier view of any ad of the advertiser."""
     night: float = 0.6
     most_weary: float = 6.0
     once: bool = False
-    """Whether a viewer who is an advertiser's lead can become it again."""
+    """True if a viewer becomes a lead of an advertiser only once."""
     view_lost: float = 0.0
     view_after_s: float = 0.0
-    """Views come at once, or after up to so many seconds; some never."""
+    """Views come at once, or within this many seconds; some never."""
     spam_after_s: tuple[float, float] = (300.0, 1_800.0)
     announced_late: bool = False
-    """Whether ad groups are told of when they start; else all at the beginning."""
+    """True if ad groups are announced at their start; else all at the beginning."""
     qualities: bool = False
-    """Whether it is told what became of leads."""
+    """True if the player receives qualities of leads."""
 
     @property
     def tires(self) -> bool:
@@ -450,7 +450,7 @@ class GroupKind:
     target: float = 0.0
     window_days: float = 7.0
     delay: str = ""
-    """How late leads come, by a name of the world; by turns fast, mixed and slow where it is empty."""
+    """Delay of leads, by a name of the world; empty alternates fast, mixed and slow."""
 
 
 @dataclass(frozen=True, slots=True)

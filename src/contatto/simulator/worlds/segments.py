@@ -145,7 +145,7 @@ MISSING: Final = {
     "joined_year": 0.3,
     "battery": 0.5,
 }
-"""How often a field is missing, on the whole; some segments hide more."""
+"""Mean share of missing values of each field; some segments hide more."""
 _MOST_TAGS: Final = 14
 
 
@@ -284,9 +284,9 @@ _RESIDUAL: Final = 0.4
 _MOOD_SHARE: Final = 0.15
 _MOOD_ENDS: Final = 0.25
 _MOOD: Final = (0.6, 1.1)
-"""What being in the mood for a theme adds to the logits of a click and of a lead."""
+"""Effect of a mood for a theme on the logits of a click and of a lead."""
 _FARM: Final = (-0.9, 0.75, 0.97, 0.02)
-"""Of click farms: the logit of a click, then the chances of conversation, spam and lead."""
+"""Click farms: the logit of a click, then the chances of conversation, spam and lead."""
 
 
 @dataclass(frozen=True, slots=True)

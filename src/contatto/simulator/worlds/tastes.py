@@ -66,7 +66,7 @@ _INTEREST_ADVERTISERS: Final = 5
 _INTEREST_ADS: Final = 4
 _BURST: Final = (-0.4, 0.02, 0.95, 0.01)
 _TALKERS: Final = (-0.8, 0.8, 0.97, 0.02)
-"""Of click farms: the logit of a click, then the chances of conversation, spam and lead."""
+"""Click farms: the logit of a click, then the chances of conversation, spam and lead."""
 _BURST_HOURS: Final = 2
 
 
