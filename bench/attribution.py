@@ -64,14 +64,14 @@ def _add_ways(report: Report, folder: Path, count: int, *, quick: bool) -> None:
             continue
         if way == SPARK and quick:
             continue  # a JVM that starts, and a minute of work
-        found = _measure(way, folder)
-        if "skipped" in found:
-            report.add(f"{way}, {count // 1_000_000}M: skipped, {found['skipped']}")
+        measurement = _measure(way, folder)
+        if "skipped" in measurement:
+            report.add(f"{way}, {count // 1_000_000}M: skipped, {measurement['skipped']}")
             continue
-        floor = floor or found["cpu_s"]
+        floor = floor or measurement["cpu_s"]
         if way != "bare scan":
-            answers.add(found["answer"])
-        _add(report, f"{way}, {count // 1_000_000}M", found, floor)
+            answers.add(measurement["answer"])
+        _add(report, f"{way}, {count // 1_000_000}M", measurement, floor)
     if len(answers) > 1:
         raise SystemExit(f"The ways do not agree: {answers}")
 
@@ -79,8 +79,8 @@ def _add_ways(report: Report, folder: Path, count: int, *, quick: bool) -> None:
 def _add_case(report: Report, folder: Path, count: int, name: str, **how: bool) -> None:
     write_events(folder, count, **how)
     floor = _measure("bare scan", folder)
-    found = _measure("contatto on DuckDB", folder)
-    _add(report, f"contatto on DuckDB, {count // 1_000_000}M {name}", found, floor["cpu_s"])
+    measurement = _measure("contatto on DuckDB", folder)
+    _add(report, f"contatto on DuckDB, {count // 1_000_000}M {name}", measurement, floor["cpu_s"])
 
 
 def _add(report: Report, case: str, found: dict[str, Any], floor: float) -> None:

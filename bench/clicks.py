@@ -84,9 +84,9 @@ def make_links(place: Place, world: DemoWorld, numbers: range) -> list[list[byte
         return f"GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode()
 
     kinds = [TicketKind.VIEW] * 9 + [TicketKind.CLICK]
-    made = [[request(10 * n + place, kind) for place, kind in enumerate(kinds)] for n in numbers]
+    requests = [[request(10 * n + place, kind) for place, kind in enumerate(kinds)] for n in numbers]
     context.db.close()
-    return made
+    return requests
 
 
 def _nothing_waits(_: Tx) -> int:

@@ -64,10 +64,10 @@ def play_start(seed: int) -> dict[Goal, GoalResult]:
         db = open_storage(settings, clock, PORTS)
         try:
             bring_up_to_date(db)
-            made = make_history(HistoryStage(db, clock, install(settings)), seed, people, until)
+            made_history = make_history(HistoryStage(db, clock, install(settings)), seed, people, until)
         finally:
             db.close()
-    return {each.goal: each for each in made.results}
+    return {result.goal: result for result in made_history.results}
 
 
 if __name__ == "__main__":

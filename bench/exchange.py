@@ -70,9 +70,9 @@ async def ask(server: AdServer, forum: Forum, number: int) -> None:
     if field is None:
         raise RuntimeError("no operator")
     context = forum.context
-    wanted = AdRequest(f"v{number}", "SG", placement=forum.placement.id, has_consent=True)
+    ad_request = AdRequest(f"v{number}", "SG", placement=forum.placement.id, has_consent=True)
     signer = context.vault.signer(TRACKING_KEY)
-    await serve_placement(server, field, wanted, lambda _: (), context.clock.now(), signer)
+    await serve_placement(server, field, ad_request, lambda _: (), context.clock.now(), signer)
     await asyncio.sleep(0)
 
 

@@ -91,8 +91,8 @@ def build(home: Path, url: str, leads: int) -> tuple[Shop, Shop, Program]:
         of = BusinessId(world["business"])
         account = add_ad_account(tx, of, NewAdAccount("Main", "SG", "SGD", "Asia/Singapore"))
         _, token = issue_token(tx, of, "bench", [scope.value for scope in Permission])
-        found = list_leads(tx, of, LeadFilter(), limit=500)
-        return Program(token, str(account.number), tuple(str(lead.number) for lead in found))
+        leads = list_leads(tx, of, LeadFilter(), limit=500)
+        return Program(token, str(account.number), tuple(str(lead.number) for lead in leads))
 
     program = context.db.write_now(let_a_program_in)
     context.db.close()

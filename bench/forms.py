@@ -62,7 +62,7 @@ def allow_all() -> None:
 
 
 def make_answers(place: Place, world: DemoWorld, numbers: range) -> list[list[bytes]]:
-    """For each person the request for the sheet, and that with the answers; it was opened a while ago.
+    """For each person the request for the sheet, and that with the request_pairs; it was opened a while ago.
 
     A number makes a person, with details that are theirs alone.
     """
@@ -70,7 +70,7 @@ def make_answers(place: Place, world: DemoWorld, numbers: range) -> list[list[by
     account = world.accounts[Platform.WEBCHAT]
     signer, opening_signer = context.vault.signer(VISITOR_KEY), context.vault.signer(OPENING_KEY)
     key, opened_s = context.vault.derivation_key(VISITOR_KEY), int(time.time()) - _AGO_S
-    made: list[list[bytes]] = []
+    request_pairs: list[list[bytes]] = []
     for number in numbers:
         secret = new_visitor()
         cookie = f"{cookie_name(account.id)}={sign_visitor(secret, account.id, Carrier.COOKIE, signer)}"
@@ -85,9 +85,9 @@ def make_answers(place: Place, world: DemoWorld, numbers: range) -> list[list[by
         }
         path = f"/chat/{account.id}/form"
         sheet = _request("GET", f"{path}/{world.page_id}", cookie, b"")
-        made.append([sheet, _request("POST", path, cookie, json.dumps(sent).encode())])
+        request_pairs.append([sheet, _request("POST", path, cookie, json.dumps(sent).encode())])
     context.db.close()
-    return made
+    return request_pairs
 
 
 def _answers(number: int) -> dict[str, str]:

@@ -32,7 +32,7 @@ class Options:
     """The options that one benchmark alone takes."""
 
     def size(self, full: int, quick: int) -> int:
-        """How much work to do: a quick run ends within a minute."""
+        """Return how much work to do: a quick run ends within a minute."""
         return quick if self.quick else full
 
 

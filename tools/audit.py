@@ -28,15 +28,15 @@ def main():
             listed = Path(folder) / "packages.txt"
             export = [uv, "export", "--frozen", "--quiet", "--no-emit-project", *groups, "-o", str(listed)]
             subprocess.run(export, check=True, cwd=private_uv.ROOT)
-            code, said = audit(uv, listed)
+            code, output = audit(uv, listed)
         if code == 0:
             private_uv.say(f"{name}: no known vulnerability")
-        elif is_unreached(said):
+        elif is_unreached(output):
             private_uv.say(f"{name}: NOT audited, the advisory data cannot be reached from here:")
-            private_uv.say(f"  {last_line(said)}")
+            private_uv.say(f"  {last_line(output)}")
         else:
             failed = True
-            print(said)
+            print(output)
             private_uv.say(
                 f"{name}: see above; `python3 -m tools.bootstrap lock --upgrade-package NAME` updates"
             )
@@ -44,20 +44,21 @@ def main():
 
 
 def audit(uv, listed):
-    """What pip-audit says of a list of packages, and its exit code."""
+    """Return the exit code and the output of pip-audit for a list of packages."""
     command = [uv, "run", "--frozen", "--isolated", "--only-group", "audit", "pip-audit"]
-    asked = ["--requirement", str(listed), "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
-    done = subprocess.run(command + asked, check=False, cwd=private_uv.ROOT, capture_output=True, text=True)
+    options = ["--requirement", str(listed), "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
+    done = subprocess.run(command + options, check=False, cwd=private_uv.ROOT, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
 
-def is_unreached(said):
-    """Whether the tool got no data, rather than bad news."""
-    return "found" not in said.lower().replace("not found", "") and any(each in said for each in UNREACHED)
+def is_unreached(output):
+    """Report whether the tool got no data, rather than bad news."""
+    has_findings = "found" in output.lower().replace("not found", "")
+    return not has_findings and any(message in output for message in UNREACHED)
 
 
-def last_line(said):
-    lines = [line for line in said.splitlines() if line.strip()]
+def last_line(output):
+    lines = [line for line in output.splitlines() if line.strip()]
     return lines[-1].strip()[:300] if lines else "no reason was given"
 
 

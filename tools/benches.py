@@ -19,8 +19,8 @@ FIGURES = ROOT / "build" / "bench"
 
 
 def main(arguments: list[str]) -> int:
-    options = [each for each in arguments if each.startswith("--")]
-    chosen = [each for each in arguments if not each.startswith("--")]
+    options = [argument for argument in arguments if argument.startswith("--")]
+    chosen = [argument for argument in arguments if not argument.startswith("--")]
     scripts = {path.stem: path for path in sorted((ROOT / "bench").glob("*.py")) if path.stem != "harness"}
     unknown = set(chosen) - set(scripts)
     if unknown:

@@ -29,11 +29,11 @@ PROBE = "import sys, ssl, sqlite3; print('%d.%d' % sys.version_info[:2])"
 
 
 def main(arguments):
-    wanted = fingerprint()
+    current = fingerprint()
     is_runtime = arguments == [RUNTIME]
     stamp = RUNTIME_STAMP if is_runtime else STAMP
     hands_on = arguments and not is_runtime
-    if not hands_on and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+    if not hands_on and stamp.exists() and stamp.read_text(encoding="utf-8") == current:
         stamp.touch()
         return 0
     try:
@@ -49,7 +49,7 @@ def main(arguments):
         print(f"bootstrap: {failure}", file=sys.stderr)
         return 1
     for complete in [stamp] if is_runtime else [STAMP, RUNTIME_STAMP]:
-        complete.write_text(wanted, encoding="utf-8")
+        complete.write_text(current, encoding="utf-8")
     say("everything is in place")
     return 0
 
@@ -78,8 +78,8 @@ def find_uv():
 
 
 def uv_version(program):
-    found = re.match(r"uv (\d+)\.(\d+)", output_of([str(program), "--version"]))
-    return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+    match = re.match(r"uv (\d+)\.(\d+)", output_of([str(program), "--version"]))
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
 
 def choose_python():
@@ -98,8 +98,8 @@ def choose_python():
 
 
 def python_version(program):
-    found = re.match(r"(\d+)\.(\d+)", output_of([str(program), "-c", PROBE]))
-    return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+    match = re.match(r"(\d+)\.(\d+)", output_of([str(program), "-c", PROBE]))
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
 
 def output_of(command):

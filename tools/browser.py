@@ -49,15 +49,15 @@ def main():
 
 
 def apt_command():
-    """How apt-get may be called here without asking anybody, or an empty list."""
+    """Return the command for apt-get that needs no password, or an empty list."""
     if not shutil.which("apt-get"):
         return []
     if os.geteuid() == 0:
         return ["apt-get"]
     if not shutil.which("sudo"):
         return []
-    asked = subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True)
-    return ["sudo", "-n", "apt-get"] if asked.returncode == 0 else []
+    sudo = subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True)
+    return ["sudo", "-n", "apt-get"] if sudo.returncode == 0 else []
 
 
 def install(apt):

@@ -54,7 +54,7 @@ def run_tests(name: str) -> bool:
 
 
 def ensure_java() -> bool:
-    """Whether Java is here; where apt is and may be used, it is installed."""
+    """Report whether Java is here; install it where apt may be used."""
     if java_version() >= OLDEST_JAVA:
         return True
     if shutil.which("apt-get") is None or os.geteuid() != 0:
@@ -72,9 +72,9 @@ def java_version() -> int:
     program = shutil.which("java")
     if program is None:
         return 0
-    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', said)
-    return int(found.group(1)) if found else 0
+    version_text = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
+    match = re.search(r'version "(\d+)', version_text)
+    return int(match.group(1)) if match else 0
 
 
 if __name__ == "__main__":

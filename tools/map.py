@@ -26,7 +26,9 @@ def main() -> None:
 def layers() -> list[list[str]]:
     """List the layers of the contract in pyproject.toml, the highest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    lines: list[str] = next(each["layers"] for each in contracts if each["name"].startswith("Layers"))
+    lines: list[str] = next(
+        contract["layers"] for contract in contracts if contract["name"].startswith("Layers")
+    )
     return [[name.strip(" ()") for name in line.replace(":", "|").split("|")] for line in lines]
 
 

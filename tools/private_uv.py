@@ -97,10 +97,10 @@ def _pinned():
 
 def _pip_arguments():
     version, wheels = _pinned()
-    wanted = HOME / "uv.txt"
+    pins = HOME / "uv.txt"
     hashes = " ".join(f"--hash=sha256:{sha256}" for _, _, sha256 in wheels)
-    wanted.write_text(f"uv=={version} {hashes}\n", encoding="utf-8")
-    return ["install", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(wanted)]
+    pins.write_text(f"uv=={version} {hashes}\n", encoding="utf-8")
+    return ["install", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(pins)]
 
 
 def _wheel_for_this_machine():

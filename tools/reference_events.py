@@ -58,7 +58,7 @@ def _name(item: tuple[type[Any], Any]) -> str:
 
 def _section(kind: type[Any], handlers: tuple[str, ...]) -> str:
     capability = kind.__module__.split(".")[1]
-    hearers = ", ".join(f"`{each}`" for each in handlers) or "open pages only"
+    hearers = ", ".join(f"`{handler}`" for handler in handlers) or "open pages only"
     rows = [(f"`{each.name}`", f"`{_type_name(each.type)}`") for each in fields(kind)]
     says = first_sentence(kind.__doc__)
     hands = f"Named `{event_name(kind)}` in its row, told by `{capability}`, heard by {hearers}."

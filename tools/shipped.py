@@ -80,7 +80,7 @@ def _package(package: dict[str, Any], is_direct: bool) -> Shipped:  # noqa: FBT0
         name=package["name"],
         version=package["version"],
         licence=licence_of(package["name"]),
-        released=max((str(each.get("upload-time", ""))[:10] for each in files), default=""),
+        released=max((str(file.get("upload-time", ""))[:10] for file in files), default=""),
         sha256=tuple(sorted(each["hash"].removeprefix("sha256:") for each in files)),
         needs=tuple(_needs(package)),
         is_direct=is_direct,
@@ -89,8 +89,8 @@ def _package(package: dict[str, Any], is_direct: bool) -> Shipped:  # noqa: FBT0
 
 def _file(path: Path, root: Path) -> Shipped:
     """A file of somebody else's, which is named after its version where it has one."""
-    found = re.fullmatch(r"([a-z]+)-(\d[\d.]*\d)(?:\.min)?\.js", path.name)
-    name, version = (found[1], found[2]) if found else (path.stem, "")
+    match = re.fullmatch(r"([a-z]+)-(\d[\d.]*\d)(?:\.min)?\.js", path.name)
+    name, version = (match[1], match[2]) if match else (path.stem, "")
     licence = next((said for start, said in VENDORED.items() if name.startswith(start)), "unknown")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Shipped(

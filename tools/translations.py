@@ -91,15 +91,15 @@ def gone(catalogue: Catalog, texts: Catalog) -> list[str]:
 
 def marked_texts(package: Path = PACKAGE) -> Catalog:
     """Every marked text of the code and the templates, and what each refusal says, with the files of each."""
-    found = Catalog(project="Contatto", charset="utf-8")
+    catalog = Catalog(project="Contatto", charset="utf-8")
     for path in sorted([*package.rglob("*.py"), *package.rglob("*.html")]):
         place = path.relative_to(package).as_posix()
         for line, text, comments in _of_code(path) if path.suffix == ".py" else _of_template(path):
-            found.add(text, locations=[(place, line)], auto_comments=comments)
+            catalog.add(text, locations=[(place, line)], auto_comments=comments)
     for code in errors.ALL:
         for text in (code.says, code.remedy):
-            found.add(text, locations=[("kit/errors.py", 0)])
-    return found
+            catalog.add(text, locations=[("kit/errors.py", 0)])
+    return catalog
 
 
 def _of_template(path: Path) -> Iterator[tuple[int, Text, list[str]]]:

@@ -24,7 +24,7 @@ class Loaded:
 
 async def load(port: int, requests: Sequence[bytes], per_s: float) -> Loaded:
     """Send each request when it is due, so many in a second, evenly."""
-    found = Loaded()
+    loaded = Loaded()
     idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(CONNECTIONS):
         idle.put_nowait(await asyncio.open_connection(HOST, port))
@@ -32,8 +32,8 @@ async def load(port: int, requests: Sequence[bytes], per_s: float) -> Loaded:
     async def send(request: bytes, due: float) -> None:
         connection = await idle.get()
         body = await exchange(*connection, request)
-        found.took_ms.append((time.perf_counter() - due) * 1_000)
-        found.ads += body != NO_AD
+        loaded.took_ms.append((time.perf_counter() - due) * 1_000)
+        loaded.ads += body != NO_AD
         idle.put_nowait(connection)
 
     started = time.perf_counter()
@@ -43,12 +43,12 @@ async def load(port: int, requests: Sequence[bytes], per_s: float) -> Loaded:
             if (early := due - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
             sending.create_task(send(request, due))
-    found.wall_s = time.perf_counter() - started
+    loaded.wall_s = time.perf_counter() - started
     while not idle.empty():
         _, writer = idle.get_nowait()
         writer.close()
         await writer.wait_closed()
-    return found
+    return loaded
 
 
 async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bytes:

@@ -79,7 +79,7 @@ def request_lines(first: int, count: int) -> list[bytes]:
 
 
 def latencies_us(work: Scorer, times: int, within_s: float) -> list[float]:
-    """How long each call took, after some that warm it up; fewer calls where they take long."""
+    """Return how long each call took, after some that warm it up; fewer calls where they take long."""
     _call(work, times // 20 + 1, within_s / 5)
     return _call(work, times, within_s)
 

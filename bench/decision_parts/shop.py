@@ -134,7 +134,7 @@ def publish_model(home: Path) -> int:
 def make_requests(token: str, count: int) -> list[bytes]:
     """Whole requests for an ad: half of the viewers consent and come again."""
     chance = random.Random(1)
-    found = []
+    requests = []
     for number in range(count):
         asked: dict[str, Any] = {
             "viewer_id": f"v{chance.randrange(5_000)}",
@@ -151,5 +151,5 @@ def make_requests(token: str, count: int) -> list[bytes]:
             f"POST /delivery/decide HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nAccess-Token: {token}\r\n\r\n"
         )
-        found.append(head.encode() + body)
-    return found
+        requests.append(head.encode() + body)
+    return requests

@@ -71,10 +71,10 @@ class Tenant:
         self.token = await self._token_of("/leads/import")
 
     async def _token_of(self, path: str) -> str:
-        found = TOKEN.search((await self.client.get(path)).text)
-        if found is None:
+        match = TOKEN.search((await self.client.get(path)).text)
+        if match is None:
             raise RuntimeError(f"{path} has no token")
-        return found.group(1)
+        return match.group(1)
 
     def _sheet(self) -> str:
         """Rows of people whom nobody has seen yet."""
@@ -176,19 +176,19 @@ async def call(port: int, kind: str, program: Program) -> Counter[str]:
         sent = await client.post(f"{API}/dmp/custom_audience/file/upload/", data=form, files=file)
         paths = [sent.json()["data"]["file_path"]]
         new = {"custom_audience_name": f"List {first}", "calculate_type": "EMAIL_SHA256"}
-        made = await post("/dmp/custom_audience/create/", **new, file_paths=paths)
+        created = await post("/dmp/custom_audience/create/", **new, file_paths=paths)
         for action in itertools.cycle(("REMOVE", "APPEND", "REPLACE")):
-            await post("/dmp/custom_audience/update/", **made, action=action, file_paths=paths)
+            await post("/dmp/custom_audience/update/", **created, action=action, file_paths=paths)
 
     async def keep_tracking(first: int) -> None:
-        made = await post("/crm/create/", name=f"CRM {first} {time.time_ns()}")
+        created = await post("/crm/create/", name=f"CRM {first} {time.time_ns()}")
         for number in itertools.count():
             events = [
                 {"event": "called", "event_time": int(time.time()) - 60, "event_id": f"{number} {place}",
                  "lead": {"lead_id": program.leads[place % len(program.leads)]}}
                 for place in range(EVENTS)
             ]  # fmt: skip
-            source = {"event_source": "crm", "event_source_id": made["event_set_id"]}
+            source = {"event_source": "crm", "event_source_id": created["event_set_id"]}
             await post("/event/track/", **source, data=events)
 
     works = {"API": keep_reading, "audiences": keep_changing_audiences, "events": keep_tracking}

@@ -58,16 +58,16 @@ class _Groups:
         connection.close()
 
     def _list_arrived(self) -> list[_Waiting]:
-        found: list[_Waiting] = []
+        arrived: list[_Waiting] = []
         while True:
             try:
                 one = self._arrived.get_nowait()
             except Empty:
-                return found
+                return arrived
             if one is None:
                 self._arrived.put(None)
-                return found
-            found.append(one)
+                return arrived
+            arrived.append(one)
 
 
 def _settle(group: list[asyncio.Future[None]]) -> None:

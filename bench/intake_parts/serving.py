@@ -247,18 +247,18 @@ def learn(place: Place) -> None:
 
 
 def count_groups(place: Place) -> int:
-    """How many commits the server made that ran there last."""
+    """Return how many commits the server made that ran there last."""
     return int(json.loads((place.home / SERVED).read_text())["groups"])
 
 
 def count_statements(place: Place) -> int:
-    """How many statements the server made that counted them there last, and all workers that did."""
+    """Return how many statements the server made that counted them there last, and all workers that did."""
     served = int(json.loads((place.home / SERVED).read_text())["statements"])
     return served + count_workers_statements(place)
 
 
 def count_workers_statements(place: Place) -> int:
-    """How many statements the workers made that ran there beside the server."""
+    """Return how many statements the workers made that ran there beside the server."""
     told = place.home.glob(f"*{WORKED}")
     return sum(int(json.loads(each.read_text())["statements"]) for each in told)
 
@@ -268,7 +268,7 @@ def count_waiting(tx: Tx) -> int:
 
 
 def is_waiting(tx: Tx) -> bool:
-    """Whether anything waits; asked often, so it must not read all that does."""
+    """Return whether anything waits; asked often, so it must not read all that does."""
     return bool(tx.scalar(text("SELECT EXISTS (SELECT 1 FROM receipts WHERE state = 'received')")))
 
 

@@ -93,7 +93,7 @@ def hash_rows(rows: Sequence[dict[str, Any]]) -> list[Hashed]:
 
 
 def area_under_curve(estimates: Floats, outcomes: Floats) -> float:
-    """How likely one that came was estimated higher than one that did not; ties count half."""
+    """Return how likely one that came was estimated higher than one that did not; ties count half."""
     order = np.argsort(estimates, kind="stable")
     values, places = np.unique(estimates, return_inverse=True)
     ranks = np.zeros(len(estimates))

@@ -91,11 +91,11 @@ def _new_rows(table: Table, rows: list[dict[str, Any]], known: list[dict[str, An
 
 def _all_rows(tx: Tx) -> dict[Table, list[dict[str, Any]]]:
     """Every row of every table, in the order in which they came."""
-    found = {}
+    all_rows = {}
     for table in metadata.sorted_tables:
         ordered = select(table).order_by(*table.primary_key)
-        found[table] = [dict(row) for row in tx.execute(ordered).mappings()]
-    return found
+        all_rows[table] = [dict(row) for row in tx.execute(ordered).mappings()]
+    return all_rows
 
 
 def _put_back(tx: Tx, before: Rows, fresh: Rows) -> None:

@@ -34,7 +34,7 @@ class Sending:
         db.on_commit(self._poke, {outbound_requests.name})
 
     def run(self, seconds: int, *, hangs: bool) -> dict[str, float]:
-        """When each request to the others was committed, by its subject; in the end nothing is due."""
+        """Return when each request to the others was committed, by its subject; in the end nothing is due."""
         self._committed = {}
         asyncio.run(self._run(seconds, HANGS if hangs else _OTHER))
         self._db.write_now(lambda tx: tx.execute(outbound_requests.delete()))

@@ -32,7 +32,7 @@ class Servers:
         return self._output.readline()
 
     def take(self) -> dict[str, float]:
-        """When each request came since this was asked last, by its subject."""
+        """Return when each request came since this was asked last, by its subject."""
         self._input.write("\n")
         self._input.flush()
         got: dict[str, float] = json.loads(self._read())

@@ -93,8 +93,10 @@ def _build(tx: Tx, hashed: str) -> tuple[AdAccount, list[Ad]]:
         campaign = create_campaign(tx, business.id, NewCampaign(account.id, f"Campaign {number}"))
         for place in range(GROUPS_EACH):
             group = NewAdGroup(campaign.id, f"Group {place}", Goal.CONVERSATION, ("SG",), channel.id)
-            made = create_ad_group(tx, business.id, group)
-            ads += [create_ad(tx, business.id, NewAd(made.id, f"Ad {n}", "Text")) for n in range(ADS_EACH)]
+            ad_group = create_ad_group(tx, business.id, group)
+            ads += [
+                create_ad(tx, business.id, NewAd(ad_group.id, f"Ad {n}", "Text")) for n in range(ADS_EACH)
+            ]
     tx.connection.exec_driver_sql("UPDATE ad_groups SET goal = 'lead' WHERE number % 2 = 0")
     return account, ads
 
