@@ -43,13 +43,13 @@ def test_what_a_farm_does_more_often_than_expected_speaks_for_one(expected: floa
     for head, of_farms in ((CLICK, CLICKS), (SPAM, SPAMS), (LEAD, LEADS)):
         if abs(expected - of_farms) < 1e-3:
             continue
-        came, missed = (evidence_of(head, expected, 1.0, came=said) for said in (True, False))
+        came, missed = (evidence_of(head, expected, 1.0, is_positive=said) for said in (True, False))
         assert (came > missed) == (min(max(expected, 0.01), MOST_EXPECTED[head]) < of_farms)
 
 
 def test_features_that_farms_share_never_explain_what_they_do() -> None:
     """Where a click is usual once in fifty times, nobody is expected to click three times in five."""
-    assert evidence_of(CLICK, 0.6, 0.02, came=True) > 1.5
+    assert evidence_of(CLICK, 0.6, 0.02, is_positive=True) > 1.5
 
 
 @given(st.lists(st.floats(-20.0, 20.0), max_size=40))

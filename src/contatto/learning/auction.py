@@ -1,4 +1,4 @@
-"""Kernels of the auction: estimates of each ad, its bid, and the winner."""
+"""Kernels of the auction: predictions, bids and the winner."""
 
 import math
 from typing import Final
@@ -94,14 +94,14 @@ from contatto.learning.features import (
 from contatto.learning.learner import logistic, trust_in
 
 _AT_ONCE: Final = 128
-"""Ads that are estimated side by side."""
+"""Ads per block of predictions."""
 NOBODY: Final = -2
-"""An ad, and an advertiser, that no viewer ever met; -1 stands in the tables where there is none."""
+"""Row of an ad or advertiser that no viewer has met; -1 marks empty cells of the tables."""
 
 
 @compiled
 def calibrated(p: float, factor: float) -> float:
-    """A probability whose odds are multiplied."""
+    """Return a probability after multiplying its odds by a factor."""
     return p * factor / (1.0 - p + p * factor)
 
 
@@ -117,7 +117,7 @@ def list_viewed(
     groups: Array,
     viewed: Array,
 ) -> int:
-    """List the ads that a viewer saw lately, see `M_AD`; how many these are comes back."""
+    """List a viewer's recent ads, see `M_AD`; return their number."""
     n = 0
     for k in range(RECENT_ADS):
         ad = recent[viewer, k]
@@ -142,28 +142,28 @@ def lies_between(
     advertiser: int,
     viewed: Array,
     count: int,
-    known: Array,
+    contacts: Array,
     flags: Array,
     now_s: float,
     offset_s: float,
     names: Array,
     into: Array,
 ) -> None:
-    """What a viewer and an ad have had to do with each other, as features, before this view.
+    """Fill the interactions of a viewer and an ad before this view.
 
     Args:
-        ad: the ad.
-        ad_hash: its name.
-        group: its ad group.
-        advertiser: whose it is.
+        ad: row of the ad.
+        ad_hash: hash of the ad.
+        group: row of its ad group.
+        advertiser: row of its advertiser.
         viewed: see `list_viewed`.
-        count: how many rows of it count.
-        known: the advertisers that the viewer talked to.
-        flags: what became of it.
-        now_s: the time.
-        offset_s: how far the zone of the ad group is ahead of UTC.
+        count: number of rows in it.
+        contacts: advertisers with a conversation of the viewer.
+        flags: result of each conversation.
+        now_s: time of the request.
+        offset_s: UTC offset of the ad group.
         names: hashes by kind and value.
-        into: filled with the features.
+        into: output: hashes by kind.
     """
     for b in range(BETWEEN):
         into[b] = names[b, 0]
@@ -186,7 +186,7 @@ def lies_between(
     into[B_GROUP] = names[B_GROUP, views_step(of_group)]
     into[B_ADVERTISER] = names[B_ADVERTISER, views_step(of_advertiser)]
     for k in range(KNOWN_ADVERTISERS):
-        if known[k] == advertiser:
+        if contacts[k] == advertiser:
             into[B_TALKED] = names[B_TALKED, flags[k]]
             break
     local = int(now_s + offset_s)
@@ -195,15 +195,15 @@ def lies_between(
 
 
 @compiled
-def note_met(viewed: Array, count: int, known: Array, met: Array) -> bool:
-    """Mark the advertisers whose ads a viewer saw lately or whom the viewer talked to; False where none."""
+def mark_met(viewed: Array, count: int, contacts: Array, met: Array) -> bool:
+    """Mark advertisers with recent ads or conversations of a viewer; return False without any."""
     is_any = False
     for k in range(count):
         met[int(viewed[k, M_ADVERTISER])] = 1
         is_any = True
     for k in range(KNOWN_ADVERTISERS):
-        if 0 <= known[k] < met.shape[0]:
-            met[known[k]] = 1
+        if 0 <= contacts[k] < met.shape[0]:
+            met[contacts[k]] = 1
             is_any = True
     return is_any
 
@@ -218,18 +218,18 @@ def estimate_all(
     table: Array,
     raws: Array,
 ) -> None:
-    """Turn the scores of all ads that may serve into probabilities, before and after calibration.
+    """Turn scores of eligible ads into probabilities, before and after calibration.
 
-    Head by head: the steps of one ad wait for each other, those of several do not.
+    The loops run head by head over a block of ads, so that the processor can work on several ads at once.
 
     Args:
-        n: how many ads.
-        able: which they are.
-        ads: the table of ads.
-        groups: the table of ad groups.
-        stacks: the slots with which earlier heads speak for later ones (see `stack_slot`).
-        table: the weights.
-        raws: scores, by ad and head; probabilities take their place, and calibrated ones come behind them.
+        n: number of eligible ads.
+        able: rows of the eligible ads.
+        ads: table of ads.
+        groups: table of ad groups.
+        stacks: slots of the inputs from earlier heads (see `stack_slot`).
+        table: weights.
+        raws: input: scores by ad and head; output: raw, then calibrated probabilities.
     """
     to_click, fits, to_talk = np.empty(_AT_ONCE), np.empty(_AT_ONCE), np.empty(_AT_ONCE)
     rows = np.empty(_AT_ONCE, np.int64)
@@ -265,7 +265,7 @@ def estimate_all(
 
 @compiled
 def bin_of(multiplier: float) -> int:
-    """The bin of a multiplier in the landscape of an ad group."""
+    """Return the bin of a multiplier in the landscape of an ad group."""
     place = (math.log2(max(multiplier, 1.0)) - LOWEST_OCTAVE) * BINS_AN_OCTAVE
     return int(min(max(place, 0.0), BINS - 1.0))
 
@@ -281,7 +281,7 @@ def _list_able(
     allowed: Array,
     able: Array,
 ) -> int:
-    """List the ads that may serve; how many these are comes back."""
+    """List the eligible ads; return their number."""
     n = 0
     for ad in range(ad_total):
         if ads[ad, A_ON] == 0:
@@ -314,7 +314,7 @@ def hold_auction(
     shown: Array,
     weekly: Array,
     shown_at: Array,
-    known: Array,
+    contacts: Array,
     flags: Array,
     ads: Array,
     ad_hashes: Array,
@@ -343,52 +343,52 @@ def hold_auction(
     chosen_between: Array,
     outcome: Array,
 ) -> None:
-    """Choose the ad of a request; see the theory above. ``outcome`` is the answer, ``O_AD`` -1 for none.
+    """Choose the ad of a request; ``outcome`` has -1 in ``O_AD`` without a winner.
 
     Args:
-        now_s: the time.
-        floor: the least price that wins.
-        country: the number of the country.
-        viewer: the row of the viewer.
-        count: features of the request.
-        hashes: their names.
+        now_s: time of the request.
+        floor: reserve price.
+        country: number of the country.
+        viewer: row of the viewer.
+        count: number of features of the request.
+        hashes: their hashes.
         values: their values.
         kinds: their kinds.
-        table: the weights.
+        table: weights.
         shift: see `slot_of`.
-        viewers: the table of viewers.
-        recent: the ads that each viewer was shown lately.
-        shown: how often, by a half-life of a day; negative when the viewer clicked it.
-        weekly: how often, by a half-life of a week.
-        shown_at: when last.
-        known: advertisers that each viewer talked to.
-        flags: what became of it.
-        ads: ad group, status and number of features of each ad.
-        ad_hashes: names of ads.
-        ad_features: features of each ad.
-        ad_values: their values.
-        ad_total: how many ads there are.
-        groups: the table of ad groups.
-        allowed: which countries each ad group serves.
-        feature_hashes: names of features of ads.
-        crosses: whether a feature of ads is crossed with those of requests.
-        stamps: at which request the sums of a feature of ads were last made.
+        viewers: table of viewers.
+        recent: recent ads by viewer.
+        shown: their views with a half-life of a day; negative after a click.
+        weekly: their views with a half-life of a week.
+        shown_at: times of their last views.
+        contacts: advertisers with a conversation, by viewer.
+        flags: result of each conversation.
+        ads: ad group, status and number of features by ad.
+        ad_hashes: hashes of ads.
+        ad_features: features by ad.
+        ad_values: values of the features by ad.
+        ad_total: number of ads.
+        groups: table of ad groups.
+        allowed: targeted countries by ad group.
+        feature_hashes: hashes of ad features.
+        crosses: ad features that interact with the request.
+        stamps: last request at which the sums of an ad feature were made.
         sums: those sums.
-        stamp: the mark of this request.
-        names: hashes of what lies between viewer and ad.
+        stamp: mark of this request.
+        names: hashes of interactions of viewer and ad.
         settings: see `columns`.
-        seed: of chance.
-        number: of the request.
-        prices: landscape: what requests cost, by ad group and by the multiplier that wins them.
-        counts: landscape: how many these are.
-        able: scratch: ads that may serve.
-        offers: scratch: their offers.
-        raws: scratch: their probabilities, before and after calibration, and their scores.
+        seed: seed of the random arm.
+        number: number of the request.
+        prices: landscape: price by ad group and bin.
+        counts: landscape: requests by ad group and bin.
+        able: scratch: eligible ads.
+        offers: scratch: bids.
+        raws: scratch: probabilities before and after calibration, and scores.
         base: scratch.
         between: scratch.
-        best_of: scratch: the best score of each ad group.
-        chosen_between: what lies between the viewer and the chosen ad.
-        outcome: the answer.
+        best_of: scratch: best score and bid by ad group.
+        chosen_between: output: interactions of the viewer and the winner.
+        outcome: output: result.
     """  # fmt: skip
     outcome[:] = 0.0
     outcome[O_AD] = -1.0
@@ -397,9 +397,9 @@ def hold_auction(
     n = _list_able(now_s, floor, country, ads, ad_total, groups, allowed, able)
     add_own(hashes, values, kinds, count, shift, table, able, n, ad_hashes, base, raws)
     viewed = np.empty((RECENT_ADS, VIEWED))
-    seen = list_viewed(viewer, now_s, recent, shown, weekly, shown_at, ads, groups, viewed)
+    viewed_ads = list_viewed(viewer, now_s, recent, shown, weekly, shown_at, ads, groups, viewed)
     met = np.zeros(groups.shape[0], np.uint8)
-    has_met = note_met(viewed, seen, known[viewer], met)
+    has_met = mark_met(viewed, viewed_ads, contacts[viewer], met)
     stacks = (stack_slot(K_CLICK, shift), stack_slot(K_FIT, shift), stack_slot(K_CONVERSATION, shift))
     spot, usual = between[0], between[1]
     weights, offset_s = np.empty((BETWEEN, HEADS)), math.nan
@@ -419,14 +419,14 @@ def hold_auction(
         if row[G_OFFSET] != offset_s:
             offset_s = row[G_OFFSET]
             lies_between(
-                NOBODY, ad_hashes[ad], NOBODY, NOBODY, viewed, 0, known[viewer], flags[viewer], now_s,
+                NOBODY, ad_hashes[ad], NOBODY, NOBODY, viewed, 0, contacts[viewer], flags[viewer], now_s,
                 offset_s, names, usual,
             )  # fmt: skip
             weigh_between(usual, shift, table, weights)
         if has_met and met[int(row[G_ADVERTISER])] != 0:
             lies_between(
-                ad, ad_hashes[ad], group, int(row[G_ADVERTISER]), viewed, seen, known[viewer], flags[viewer],
-                now_s, offset_s, names, spot,
+                ad, ad_hashes[ad], group, int(row[G_ADVERTISER]), viewed, viewed_ads, contacts[viewer],
+                flags[viewer], now_s, offset_s, names, spot,
             )  # fmt: skip
             add_between(spot, shift, table, z)
         else:
@@ -460,19 +460,19 @@ def hold_auction(
     if winner < 0:
         return
     group = ads[able[winner], A_GROUP]
-    other = 0.0
+    second = 0.0
     for i in range(n):
-        if ads[able[i], A_GROUP] != group and offers[i] > other:
-            other = offers[i]
+        if ads[able[i], A_GROUP] != group and offers[i] > second:
+            second = offers[i]
     ad = able[winner]
     row, z = groups[group], raws[winner]
     lies_between(
-        ad, ad_hashes[ad], group, int(row[G_ADVERTISER]), viewed, seen, known[viewer], flags[viewer], now_s,
-        row[G_OFFSET], names, chosen_between,
+        ad, ad_hashes[ad], group, int(row[G_ADVERTISER]), viewed, viewed_ads, contacts[viewer], flags[viewer],
+        now_s, row[G_OFFSET], names, chosen_between,
     )  # fmt: skip
     outcome[O_AD] = ad
     outcome[O_OFFER] = offers[winner]
-    outcome[O_PRICE] = min(offers[winner], max(floor, other))
+    outcome[O_PRICE] = min(offers[winner], max(floor, second))
     outcome[O_SCORE] = z[R_SCORE]
     outcome[O_FIT] = z[R_FIT]
     outcome[O_VIEWER] = worth
@@ -483,7 +483,7 @@ def hold_auction(
 
 @compiled
 def _worth_of_viewer(n: int, able: Array, ads: Array, groups: Array, raws: Array, settings: Array) -> float:
-    """What the viewer is worth to ads that look for leads: see `O_VIEWER`."""
+    """Return the viewer's value for ads with the goal of leads: see `O_VIEWER`."""
     if settings[S_VIEWER] != 0.0:
         return float(settings[S_VIEWER])
     total, many = 0.0, 0
@@ -498,7 +498,7 @@ def _worth_of_viewer(n: int, able: Array, ads: Array, groups: Array, raws: Array
 def _survey(
     n: int, able: Array, ads: Array, groups: Array, floor: float, best_of: Array, prices: Array, counts: Array
 ) -> None:
-    """Note for each ad group which multiplier would have won this request, and at what price."""
+    """Add the price and the lowest winning multiplier of this request to each landscape."""
     first, second, first_group = 0.0, 0.0, -1
     for i in range(n):
         group = ads[able[i], A_GROUP]
@@ -525,7 +525,7 @@ def _survey(
 def _draw(
     n: int, offers: Array, floor: float, settings: Array, seed: np.uint64, number: np.uint64, outcome: Array
 ) -> int:
-    """Draw the winner among the ads whose offers reach the floor, and tell its chance."""
+    """Draw the winner among bids at or above the reserve price, and set its propensity."""
     best, able = 0.0, 0
     for i in range(n):
         if offers[i] >= floor and offers[i] >= 1.0:
@@ -542,15 +542,15 @@ def _draw(
         if offers[i] >= floor and offers[i] >= 1.0:
             nearness[i] = math.pow(offers[i] / best, 1.0 / heat)
             total += nearness[i]
-    left = chance(seed, number)
+    remaining = chance(seed, number)
     last = -1
     for i in range(n):
         if offers[i] >= floor and offers[i] >= 1.0:
             share = (1.0 - explore) * nearness[i] / total + explore / able
             last = i
             outcome[O_PROPENSITY] = share
-            left -= share
-            if left < 0.0:
+            remaining -= share
+            if remaining < 0.0:
                 break
     return last
 
@@ -568,7 +568,7 @@ def keep_snapshot(
     kept_kinds: Array,
     kept_between: Array,
 ) -> None:
-    """Keep the features of a request as they were, for learning from what becomes of it."""
+    """Store a feature snapshot of a request for learning."""
     for i in range(count):
         kept_hashes[place, i] = hashes[i]
         kept_values[place, i] = values[i]

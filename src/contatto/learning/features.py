@@ -1,4 +1,4 @@
-"""Features of requests, ads and viewers, and the weights that each of them uses."""
+"""Hashed features of requests, ads and viewers, and their weights."""
 
 import math
 from bisect import bisect_right
@@ -44,7 +44,7 @@ from contatto.learning.columns import (
 from contatto.learning.lines import AdGroupLine, AdLine
 
 NAMES_KEPT: Final = 8_192
-"""Names that were asked for lately are not hashed again."""
+"""Size of the cache of hashed names."""
 _A: Final = np.uint64(0x9E3779B97F4A7C15)
 _B: Final = np.uint64(0xBF58476D1CE4E5B9)
 _C: Final = np.uint64(0x94D049BB133111EB)
@@ -56,49 +56,49 @@ _11: Final = np.uint64(11)
 
 
 def hash_once(*parts: str) -> int:
-    """The number that `name_hash` gives, for parts that nobody asks for again: nothing is kept of them."""
+    """Return the hash of `name_hash` without the cache, for parts that do not repeat."""
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
 
 
 @lru_cache(maxsize=NAMES_KEPT)
 def name_hash(*parts: str) -> int:
-    """The same 64-bit number for the same parts, on every machine and in every run.
+    """Return a stable 64-bit hash of text parts.
 
-    One request asks the same in the models of all businesses that compete for its place.
+    The cache serves repeats of a request in the models of all competing businesses.
     """
     return hash_once(*parts)
 
 
 def digest_lines(lines: Sequence[AdGroupLine | AdLine]) -> int:
-    """A number from 1 to 2⁶³ - 1 that stands for these lines."""
+    """Return a digest of lines, from 1 to 2⁶³ - 1."""
     digest = blake2b(msgspec.msgpack.encode(lines), digest_size=8).digest()
     return (int.from_bytes(digest, "little") >> 1) or 1
 
 
 @compiled
 def slot_of(hashed: np.uint64, shift: np.uint64) -> int:
-    """The slot of a feature in a table of ``2 ** (64 - shift)`` slots."""
+    """Return the slot of a feature in a table of ``2 ** (64 - shift)`` slots."""
     return int(np.int64((hashed * _A) >> shift))
 
 
 @compiled
 def slot_beside(hashed: np.uint64, number: int, shift: np.uint64) -> int:
-    """The slot of a feature crossed with a numbered thing; those of one feature lie side by side."""
+    """Return the slot of a feature crossed with a number; slots of one feature are adjacent."""
     slots = np.int64(1) << (np.int64(64) - np.int64(shift))
     return int((slot_of(hashed * _C, shift) + number) & (slots - 1))
 
 
 @compiled
-def crossed(left: np.uint64, right: np.uint64) -> np.uint64:
-    """The feature "both of these"; the order matters."""
-    turned = (right << _31) | (right >> _33)
-    return (left ^ turned) * _B
+def crossed(first: np.uint64, second: np.uint64) -> np.uint64:
+    """Return the interaction of two features; the order matters."""
+    turned = (second << _31) | (second >> _33)
+    return (first ^ turned) * _B
 
 
 @compiled
 def chance(seed: np.uint64, count: np.uint64) -> float:
-    """A number in [0, 1) that depends on the seed and the count alone (SplitMix64)."""
+    """Return a random number in [0, 1) from a seed and a count (SplitMix64)."""
     z = seed + count * _A
     z = (z ^ (z >> _30)) * _B
     z = (z ^ (z >> _27)) * _C
@@ -107,23 +107,23 @@ def chance(seed: np.uint64, count: np.uint64) -> float:
 
 
 FREQUENT: Final = 4
-"""A value of a busy field has a weight of its own from this many sightings on."""
+"""Occurrences from which on a value of a field with many values has its own weight."""
 BUSY: Final = 64
-"""A field with fewer values than this keeps each from the first sighting on."""
+"""Number of values up to which each has its own weight at once."""
 MOST_VALUES: Final = 20_000
 MOST_FIELDS: Final = 400
 MOST_OF_LIST: Final = 32
 LEARN_NUMBERS: Final = 256
 KNOTS: Final = 10
 MOST_KNOTS: Final = 30
-"""A field whose numbers wander gets more knots, until it has so many."""
+"""Limit of the knots of a field with drifting numbers."""
 LARGEST: Final = 1e15
 
 type Hashed = tuple[list[int], list[float]]
 
 
 class FieldValues:
-    """The values of one field: how often each was seen, and the hash of its name."""
+    """Values of one field with their counts and hashes."""
 
     __slots__ = ("counts", "field", "hashes", "is_list", "knots", "numbers", "rare")
 
@@ -137,29 +137,29 @@ class FieldValues:
         self.knots: list[float] = []
 
     def hash_of(self, value: str) -> int:
-        """The name of a value, or that of all rare ones."""
-        known = self.hashes.get(value)
-        if known is not None:
-            return known
-        seen = self.counts.get(value, 0) + 1
-        if seen >= FREQUENT or len(self.hashes) < BUSY:
+        """Return the hash of a value, or that of all rare values."""
+        if (hashed := self.hashes.get(value)) is not None:
+            return hashed
+        total = self.counts.get(value, 0) + 1
+        if total >= FREQUENT or len(self.hashes) < BUSY:
             if len(self.hashes) < MOST_VALUES:
                 self.counts.pop(value, None)
                 return self.hashes.setdefault(value, name_hash("is", self.field, value))
             return self.rare
         if len(self.counts) >= MOST_VALUES:
-            self.counts = {each: count for each, count in self.counts.items() if count > 1}
+            self.counts = {text: count for text, count in self.counts.items() if count > 1}
             if len(self.counts) >= MOST_VALUES:
                 self.counts.clear()
-        self.counts[value] = seen
+        self.counts[value] = total
         return self.rare
 
     def place_number(self, number: float) -> Hashed:
-        """A number as weights of the two knots beside it: quantiles of the first, and of those outside."""
+        """Return a number as weights of the two nearest knots, which are quantiles."""
         if not self.knots:
             self.numbers.append(number)
             if len(self.numbers) < LEARN_NUMBERS:
-                return [name_hash("log", self.field, str(_log_step(number)))], [1.0]
+                step = round(2.0 * math.log2(abs(number))) + 2_000 if number else 0
+                return [name_hash("log", self.field, str(step if number > 0 else -step))], [1.0]
             self._set_knots()
         knots = self.knots
         above = bisect_right(knots, number)
@@ -173,17 +173,17 @@ class FieldValues:
 
     def _knot(self, knot: float) -> int:
         key = repr(knot)
-        known = self.hashes.get(key)
-        return known if known is not None else self.hashes.setdefault(key, name_hash("knot", self.field, key))
+        hashed = self.hashes.get(key)
+        return self.hashes.setdefault(key, name_hash("knot", self.field, key)) if hashed is None else hashed
 
     def note_outside(self, number: float) -> None:
-        """Remember a number that lies beyond all knots; many of these get knots of their own."""
+        """Store a number outside of all knots; many of them get new knots."""
         self.numbers.append(number)
         if len(self.numbers) >= LEARN_NUMBERS:
             self._set_knots()
 
     def _set_knots(self) -> None:
-        """Add quantiles of the numbers that wait; other knots stay, with what was learned of them."""
+        """Add quantiles of the stored numbers to the knots."""
         ordered = sorted(self.numbers)
         last = len(ordered) - 1
         more = {ordered[round(last * step / (KNOTS - 1))] for step in range(KNOTS)}
@@ -191,94 +191,75 @@ class FieldValues:
         self.numbers = []
 
 
-def _log_step(number: float) -> int:
-    if number == 0.0:
-        return 0
-    step = round(2.0 * math.log2(abs(number))) + 2_000
-    return step if number > 0 else -step
-
-
 class FeatureFields:
-    """All fields of one origin (requests, or ads)."""
+    """Fields of one origin: requests or ads."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
         self.by_name: dict[str, FieldValues] = {}
 
     def values_of(self, field: str) -> FieldValues | None:
-        known = self.by_name.get(field)
-        if known is None and len(self.by_name) < MOST_FIELDS:
-            known = self.by_name[field] = FieldValues(f"{self.origin}\0{field}")
-        return known
+        values = self.by_name.get(field)
+        if values is None and len(self.by_name) < MOST_FIELDS:
+            values = self.by_name[field] = FieldValues(f"{self.origin}\0{field}")
+        return values
 
     def hash_features(
         self,
         features: dict[str, Any],
         most: int,
         complain: Callable[[str], None],
-        said: list[int] | None = None,
+        words: list[int] | None = None,
     ) -> Hashed:
-        """The hashed features with their values; what cannot be used is complained of and left out.
+        """Return hashes and weights of features; report unusable values and omit them.
 
         Args:
-            features: as they are told.
-            most: how many hashed features there may be.
-            complain: is told of what cannot be used.
-            said: gets the name of each text, each item of a list, and the nearest knot of each number.
+            features: values by field.
+            most: largest number of hashed features.
+            complain: callback for reports.
+            words: output: hash of each text, of each list item, and of the nearest knot of each number.
         """
-        said = [] if said is None else said
+        words = [] if words is None else words
         hashes: list[int] = []
         weights: list[float] = []
-        known = self.by_name
+        by_name = self.by_name
         for field, value in features.items():
             if len(hashes) >= most:
                 break
-            values = known.get(field) or self.values_of(field)
+            values = by_name.get(field) or self.values_of(field)
             if values is None or value is None:
                 continue
             kind = type(value)
             if kind is str:
-                found = values.hashes.get(value)
-                hashes.append(values.hash_of(value) if found is None else found)
+                hashed = values.hashes.get(value)
+                hashes.append(values.hash_of(value) if hashed is None else hashed)
                 weights.append(1.0)
-                said.append(hashes[-1])
+                words.append(hashes[-1])
             elif kind is list:
-                had = len(hashes)
-                self._add_list(values, value, hashes, weights, complain)
-                said += hashes[had:]
+                values.is_list = True
+                texts = list(dict.fromkeys(text for text in value if type(text) is str))[:MOST_OF_LIST]
+                if len(texts) < len(value) and any(type(text) is not str for text in value):
+                    complain("a list of features holds something that is no string")
+                items = [values.hash_of(text) for text in texts]
+                hashes += items
+                weights += [1.0 / math.sqrt(len(texts))] * len(texts) if texts else []
+                words += items
             elif kind is bool:
                 hashes.append(values.hash_of("true" if value else "false"))
                 weights.append(1.0)
-                said.append(hashes[-1])
+                words.append(hashes[-1])
             elif kind is int or kind is float:
                 placed = values.place_number(_bounded(value))
                 hashes += placed[0]
                 weights += placed[1]
-                said.append(placed[0][-1] if placed[1][-1] >= 0.5 else placed[0][0])
+                words.append(placed[0][-1] if placed[1][-1] >= 0.5 else placed[0][0])
             else:
                 complain(f"the feature {field[:40]!r} is no string, number or list of strings")
         return hashes[:most], weights[:most]
 
-    def _add_list(
-        self,
-        values: FieldValues,
-        listed: list[Any],
-        hashes: list[int],
-        weights: list[float],
-        complain: Callable[[str], None],
-    ) -> None:
-        values.is_list = True
-        texts = list(dict.fromkeys(each for each in listed if type(each) is str))[:MOST_OF_LIST]
-        if len(texts) < len(listed) and any(type(each) is not str for each in listed):
-            complain("a list of features holds something that is no string")
-        share = 1.0 / math.sqrt(len(texts)) if texts else 0.0
-        for text in texts:
-            hashes.append(values.hash_of(text))
-            weights.append(share)
-
 
 def _bounded(number: float) -> float:
-    """A number that arithmetic stands: huge ones are cut."""
+    """Return a finite number within bounds."""
     if isinstance(number, int) and abs(number) > LARGEST:
         return LARGEST if number > 0 else -LARGEST
     value = float(number)
@@ -289,12 +270,12 @@ _BIAS_HASH = np.uint64(0x5851F42D4C957F2D)
 _COUNTED_HASH = np.uint64(0xD6E8FEB86659FD93)
 _STACKED_HASH = np.uint64(0xA0761D6478BD642F)
 _AT_ONCE: Final = 64
-"""Ads whose sums are made together: so many stay in the nearest memory of a core."""
+"""Ads per block of sums, so that the block fits the L1 cache."""
 
 
 @compiled
 def doubling(value: float, most: int) -> int:
-    """0 for (almost) nothing, then one more for each doubling."""
+    """Return 0 for (almost) nothing, then one more per doubling."""
     step, edge = 0, 0.4
     while step < most and value >= edge:
         step += 1
@@ -304,7 +285,7 @@ def doubling(value: float, most: int) -> int:
 
 @compiled
 def views_step(count: float) -> int:
-    """Views as a step: one by one up to five, then by doubling."""
+    """Return a step of views: single up to five, then by doubling."""
     if count < 5.5:
         return int(count + 0.5)
     return 6 if count < 8.0 else (7 if count < 16.0 else 8)
@@ -312,7 +293,7 @@ def views_step(count: float) -> int:
 
 @compiled
 def since_step(seconds: float) -> int:
-    """Return how long ago, in steps: a minute, ten, an hour, six, a day, three days, ten, longer."""
+    """Return a step of time: a minute, ten, an hour, six, a day, three days, ten, longer."""
     if seconds < 60.0:
         return 0
     if seconds < 600.0:
@@ -330,7 +311,7 @@ def since_step(seconds: float) -> int:
 
 @compiled
 def fade_viewer(viewers: Array, viewer: int, now_s: float) -> None:
-    """Bring the viewer's counters down to now: views halve in a day, what is rare in two weeks."""
+    """Decay the viewer's counters: views with a half-life of a day, rare events of two weeks."""
     passed = now_s - viewers[viewer, V_DECAYED_AT]
     if passed > 0.0:
         viewers[viewer, V_VIEWS] *= math.pow(0.5, passed / DAY_S)
@@ -357,20 +338,17 @@ def describe_viewer(
     kinds: Array,
     count: int,
 ) -> int:
-    """Add what the viewer did before to the features of a request.
+    """Add the viewer's history to the features of a request; return the number of features.
 
     Args:
-        viewers: the table of viewers.
-        viewer: the row.
-        now_s: the time of the request.
-        spread: the variance of viewers' effects, by head.
-        hashes: names of features; filled from ``count`` on.
-        values: their values.
-        kinds: their kinds.
-        count: how many there are already.
-
-    Returns:
-        How many there are now.
+        viewers: table of viewers.
+        viewer: row of the viewer.
+        now_s: time of the request.
+        spread: prior variance of viewers' effects, by head.
+        hashes: output from ``count`` on: hashes of features.
+        values: output: values of features.
+        kinds: output: kinds of features.
+        count: number of features before.
     """
     row = viewers[viewer]
     steps = (
@@ -418,11 +396,7 @@ def list_features(
     weights: Array,
     families: Array,
 ) -> int:
-    """Every weight that speaks for an ad at a request: its slot, its value and its family.
-
-    Returns:
-        How many there are.
-    """  # fmt: skip
+    """List slot, value and family of all weights of an ad at a request; return their number."""  # fmt: skip
     n = 0
     slots[n], weights[n], families[n] = slot_of(_BIAS_HASH, shift), 1.0, BIAS
     n += 1
@@ -457,7 +431,7 @@ def list_features(
 
 @compiled
 def bounded(score: float) -> float:
-    """A score that no head after it takes for more than three."""
+    """Return a score within ±3, as an input of later heads."""
     return float(min(max(score, -3.0), 3.0))
 
 
@@ -503,7 +477,7 @@ def list_stacked(
 
 @compiled
 def sum_fit(table: Array, slots: Array, weights: Array, families: Array, count: int) -> float:
-    """What lies between what a request says and an ad in the score of a click."""
+    """Return the part of the click score from interactions of request and ad."""
     fit = 0.0
     for j in range(count):
         if families[j] == F_CONTEXT_AD or families[j] == F_CONTEXT_FEATURE:
@@ -522,9 +496,9 @@ def add_shared(
     named: np.uint64,
     into: Array,
 ) -> None:
-    """The part of all heads' scores that a feature of ads brings to this request, its own weight included.
+    """Fill the part of all heads' scores from an ad feature and its interactions with the request.
 
-    Behind these stands how well the feature fits the request: the score of a click without that weight.
+    The last column is the fit: the part of the click score without the feature's own weight.
     """
     slot = slot_of(named, shift)
     for head in range(HEADS):
@@ -550,7 +524,7 @@ def add_base(
     viewer: int,
     into: Array,
 ) -> None:
-    """The part of all heads' scores that does not depend on the ad."""
+    """Fill the part of all heads' scores that does not depend on the ad."""
     slot = slot_of(_BIAS_HASH, shift)
     for head in range(HEADS):
         into[head] = table[slot, head] + viewers[viewer, V_EFFECT + head]
@@ -574,10 +548,10 @@ def add_own(
     base: Array,
     into: Array,
 ) -> None:
-    """What is each ad's own in all heads' scores, on top of their base: its weight, its crosses.
+    """Fill all heads' scores with the base, each ad's weight, and its interactions with the request.
 
-    Feature by feature, as the crosses of one feature with all ads lie side by side in the table. For each ad
-    the sum is made in the order of features, so it is the same number as if it were made ad by ad.
+    The loop runs by feature, since its interactions with all ads are adjacent in the table. Each ad's sum
+    keeps the order of features, so the result equals a loop by ad.
     """
     for i in range(total):
         slot = slot_of(ad_hashes[able[i]], shift)
@@ -600,7 +574,7 @@ def add_own(
 
 @compiled
 def add_between(between: Array, shift: np.uint64, table: Array, into: Array) -> None:
-    """The part of all heads' scores that lies between the viewer and the ad: how often shown, the hour."""
+    """Add the part of all heads' scores from interactions of viewer and ad."""
     for b in range(between.shape[0]):
         slot = slot_of(between[b], shift)
         for head in range(HEADS):
@@ -609,7 +583,7 @@ def add_between(between: Array, shift: np.uint64, table: Array, into: Array) -> 
 
 @compiled
 def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -> None:
-    """What `add_between` adds, part by part: for many ads with which a viewer has had the same to do."""
+    """Fill the terms of `add_between`, for all ads that a viewer has not met."""
     for b in range(between.shape[0]):
         slot = slot_of(between[b], shift)
         for head in range(HEADS):
@@ -618,6 +592,6 @@ def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -
 
 @compiled
 def viewer_variance(viewers: Array, viewer: int, head: int, spread: Array) -> float:
-    """How unsure the viewer's own effect is; a viewer of whom nothing is known has all of the spread."""
-    known = viewers[viewer, V_VARIANCE + head]
-    return float(known if known > 0.0 else spread[head])
+    """Return the variance of the viewer's own effect; the prior variance for a new viewer."""
+    variance = viewers[viewer, V_VARIANCE + head]
+    return float(variance if variance > 0.0 else spread[head])

@@ -1,4 +1,4 @@
-"""Bayesian logistic regression over hashed features: online, and again over kept impressions."""
+"""Bayesian logistic regression over hashed features: online and in batches."""
 
 import math
 from typing import Final
@@ -35,41 +35,41 @@ from contatto.learning.features import (
 
 _MOST_STEPS: Final = 40
 _NEAR: Final = 1e-9
-"""A step agrees if it is so near, as a share of the variance of the score."""
+"""Tolerance of a step, as a share of the variance of the score."""
 
 
 @compiled
 def logistic(z: float) -> float:
-    """Probability of a score; scores beyond ±30 are cut."""
+    """Return the probability of a score, which is cut at ±30."""
     return 1.0 / (1.0 + math.exp(-min(max(z, -30.0), 30.0)))
 
 
 @compiled
 def evidence(kind: int, p: float, before: float, after: float) -> tuple[float, float]:
-    """The slope and the curvature of what an observation says, at the probability ``p``.
+    """Return slope and curvature of an observation's log-likelihood.
 
     Args:
-        kind: 0 no, 1 yes, 2 not yet, 3 it came late, 4 it was taken back, 5 a no was wrong.
-        p: the probability now.
-        before: the share of late labels that was already allowed for.
-        after: the share that is allowed for now.
+        kind: 0 negative, 1 positive, 2 censored, 3 late positive, 4 withdrawn, 5 corrected negative.
+        p: predicted probability.
+        before: share of late labels already learned.
+        after: share of late labels at this age.
     """
     q = p * (1.0 - p)
     if kind == 0:
         return -p, q
     if kind == 1:
         return 1.0 - p, q
-    held = before * q / (1.0 - p * before)
+    learned = before * q / (1.0 - p * before)
     if kind == 2:
-        return held - after * q / (1.0 - p * after), (after - before) * q
+        return learned - after * q / (1.0 - p * after), (after - before) * q
     if kind == 3:
-        return 1.0 - p + held, (1.0 - before) * q
+        return 1.0 - p + learned, (1.0 - before) * q
     return (-1.0 if kind == 4 else 1.0), 0.0
 
 
 @compiled
 def score_features(table: Array, slots: Array, weights: Array, count: int, head: int) -> float:
-    """The sum of the weights of one head."""
+    """Return the weighted sum of one head."""
     z = 0.0
     for j in range(count):
         z += weights[j] * table[slots[j], head]
@@ -117,16 +117,16 @@ def stack_scores(
 
 @compiled
 def agreed_step(kind: int, z: float, total: float, p: float) -> float:
-    """By how much a yes or a no moves a score, so that the step agrees with the probability after it.
+    """Return the step of a score after a label, consistent with the probability after the step.
 
-    Found by Halley's method; where it would leave the bounds, their middle is taken. What is to be 0 falls by
-    at least 1 for each 1, so what is left of it bounds the distance.
+    Solved by Halley's method, with bisection outside of the bounds. The residual falls by at least 1 per unit
+    of the step, so it bounds the distance from the solution.
 
     Args:
-        kind: 0 no, 1 yes.
-        z: the score before.
-        total: the variance of the score.
-        p: the probability of the score.
+        kind: 0 negative, 1 positive.
+        z: score before.
+        total: variance of the score.
+        p: probability of the score.
     """
     low, high = (0.0, total) if kind == 1 else (-total, 0.0)
     step = low if kind == 1 else high
@@ -166,28 +166,25 @@ def learn_one(
     after: float,
     share: float,
 ) -> float:
-    """Learn from one observation of one head.
+    """Learn one observation of one head; return the probability before.
 
     Args:
-        table: means and variances of the weights; a variance of 0 stands for a weight never seen.
-        family_of: which family a slot belongs to.
-        slots: the weights that took part.
-        weights: the values of their features.
+        table: means and variances of the weights; a variance of 0 marks a new weight.
+        family_of: family of each slot.
+        slots: slots of the observation's weights.
+        weights: values of its features.
         families: their families.
-        count: how many.
-        head: the question.
-        spread: the variance expected of unseen weights, by family and head.
-        floor: the least variance, so that nothing is ever beyond change.
-        viewers: the table of viewers.
-        viewer: the row, or less than 0.
-        viewer_spread: the variance of viewers' own effects, by head.
+        count: number of weights.
+        head: head of the observation.
+        spread: prior variances by family and head.
+        floor: smallest variance, as a share of the prior one.
+        viewers: table of viewers.
+        viewer: row of the viewer, or less than 0.
+        viewer_spread: prior variance of viewers' effects, by head.
         kind: see `evidence`.
         before: see `evidence`.
         after: see `evidence`.
-        share: how much of it the shared weights may take, 0 to 1; the viewer's own effect takes all.
-
-    Returns:
-        The probability before learning.
+        share: share of the step for shared weights, 0 to 1; the viewer's own effect takes all.
     """  # fmt: skip
     z, own, column = 0.0, 0.0, HEADS + head
     if viewer >= 0:
@@ -204,7 +201,7 @@ def learn_one(
     p = logistic(z)
     slope, curve = evidence(kind, p, before, after)
     if kind == 0 or kind == 1:
-        # The step that agrees with the probability after it: a rare yes must not throw sure weights about.
+        # Implicit step: a rare positive must not move weights of low variance too far.
         after_p = logistic(z + agreed_step(kind, z, total, p))
         slope, curve = kind - after_p, after_p * (1.0 - after_p)
         gain = 1.0
@@ -220,18 +217,18 @@ def learn_one(
         family_of[slot] = families[j]
         step = weights[j] * variance * share
         table[slot, head] += step * gain * slope
-        left = variance - step * fall * weights[j] * variance * curve
-        table[slot, column] = max(left, floor * spread[families[j], head])
+        remaining = variance - step * fall * weights[j] * variance * curve
+        table[slot, column] = max(remaining, floor * spread[families[j], head])
     if viewer >= 0:
         viewers[viewer, V_EFFECT + head] += own * gain * slope
-        left = own - own * own * fall * curve
-        viewers[viewer, V_VARIANCE + head] = max(left, 0.05 * viewer_spread[head])
+        remaining = own - own * own * fall * curve
+        viewers[viewer, V_VARIANCE + head] = max(remaining, 0.05 * viewer_spread[head])
     return p
 
 
 @compiled
 def forget(table: Array, family_of: Array, spread: Array, share: float) -> None:
-    """Make every weight a little less sure, so that a world that changes is learned anew."""
+    """Increase the variance of every weight, so that the learner follows changes."""
     for slot in range(table.shape[0]):
         family = family_of[slot]
         if family == FAMILIES:
@@ -246,38 +243,38 @@ _HALVINGS = 14
 
 
 @compiled
-def slope_of(z: float, came: float) -> float:
-    """The slope of the likelihood of an observation at a score.
+def slope_of(z: float, label: float) -> float:
+    """Return the slope of an observation's log-likelihood at a score.
 
-    What may still come says less again of who was thought almost sure to come: it is late, it seems. Such a
-    likelihood has two hills, and observations would jump from one to the other for ever. So from the point
-    on where it would say less, what has not come says as much as there, and there is one hill.
+    The slope of a censored label falls again at high probabilities, since the label is probably late. Its
+    likelihood then has two maxima, between which fits would jump. So the slope stays constant beyond its
+    extremum, which leaves one maximum.
 
     Args:
-        z: the score.
-        came: -1 for yes; else no so far, and which share of late labels would have come by now.
+        z: score.
+        label: -1 for a positive; else censored, as the share of late labels that arrive by this age.
     """
     p = logistic(z)
-    if came < 0.0:
+    if label < 0.0:
         return 1.0 - p
-    p = min(p, (1.0 - math.sqrt(1.0 - came)) / came)
-    return -came * p * (1.0 - p) / (1.0 - p * came) if p < 1.0 else -1.0
+    p = min(p, (1.0 - math.sqrt(1.0 - label)) / label)
+    return -label * p * (1.0 - p) / (1.0 - p * label) if p < 1.0 else -1.0
 
 
 @compiled
-def settle(z: float, total: float, held: float, came: float) -> float:
-    """The amount at which an observation agrees with all others.
+def settle(z: float, total: float, amount: float, label: float) -> float:
+    """Return the dual amount of an observation, given all others.
 
     Args:
-        z: its score, with the amount that it holds.
-        total: by how much an amount of one moves the score.
-        held: the amount that it holds.
-        came: see `slope_of`.
+        z: score, with the present amount.
+        total: change of the score per unit of the amount.
+        amount: present amount.
+        label: see `slope_of`.
     """
-    low, high = (0.0, 1.0) if came < 0.0 else (-1.0, 0.0)
+    low, high = (0.0, 1.0) if label < 0.0 else (-1.0, 0.0)
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        if slope_of(z + total * (middle - held), came) > middle:
+        if slope_of(z + total * (middle - amount), label) > middle:
             low = middle
         else:
             high = middle
@@ -286,17 +283,17 @@ def settle(z: float, total: float, held: float, came: float) -> float:
 
 @compiled
 def shuffle(order: Array, seed: np.uint64) -> None:
-    """Put numbers into an order by lot (Fisher and Yates)."""
+    """Shuffle an array (Fisher and Yates)."""
     for last in range(order.shape[0] - 1, 0, -1):
-        other = int(chance(seed, np.uint64(last)) * (last + 1))
-        order[last], order[other] = order[other], order[last]
+        place = int(chance(seed, np.uint64(last)) * (last + 1))
+        order[last], order[place] = order[place], order[last]
 
 
 @compiled
 def learn_again(
     order: Array,
     samples: Array,
-    came: Array,
+    labels: Array,
     kept_hashes: Array,
     kept_values: Array,
     kept_kinds: Array,
@@ -316,28 +313,28 @@ def learn_again(
     slots: Array,
     weights: Array,
     families: Array,
-    alike: Array,
+    covariances: Array,
     viewer_spread: Array,
     viewers: Array,
     farm_prior: float,
     means: Array,
     effects: Array,
 ) -> None:
-    """Let each observation agree with all others, one after the other.
+    """Fit the weights by dual coordinate ascent: settle one observation after the other.
 
     Args:
-        order: in which order.
-        samples: place among those kept, ad and viewer of each.
-        came: what is known of each (see `slope_of`), by head from ``FIRST_AGAIN`` on; 0 for nothing.
-        kept_hashes: features as they were, by place.
+        order: order of the observations.
+        samples: row of the feature snapshot, ad and viewer of each observation.
+        labels: labels (see `slope_of`) by head from ``FIRST_AGAIN`` on; 0 for none.
+        kept_hashes: feature snapshots, by row.
         kept_values: their values.
         kept_kinds: their kinds.
-        kept_between: what lay between viewer and ad.
-        kept_counts: how many features.
-        held: the amounts, by place and head.
-        stacks: what earlier heads say to later ones (see `K_CLICK`), by place.
-        shares: how much of an observation the shared weights may take, by place.
-        stands_for: how many observations of the first head each is, by place.
+        kept_between: interactions of viewer and ad.
+        kept_counts: numbers of features.
+        held: input and output: dual amounts, by row and head.
+        stacks: inputs from earlier heads (see `K_CLICK`), by row.
+        shares: share of an observation for shared weights, by row.
+        stands_for: number of observations of the first head that each represents, by row.
         ads: see `hold_auction`.
         ad_hashes: see `hold_auction`.
         ad_features: see `hold_auction`.
@@ -348,12 +345,12 @@ def learn_again(
         slots: scratch.
         weights: scratch.
         families: scratch.
-        alike: the variances and covariances expected of weights, by family, head and head.
-        viewer_spread: the variance of viewers' own effects, by head.
-        viewers: the table of viewers; what one who is likelier a click farm has moved is taken back.
+        covariances: prior covariances of the weights, by family, head and head.
+        viewer_spread: prior variance of viewers' effects, by head.
+        viewers: table of viewers; amounts of suspected click farms become 0.
         farm_prior: see `trust_in`.
-        means: the weights, by head.
-        effects: the viewers' own effects, by head.
+        means: input and output: weights by slot and head.
+        effects: input and output: viewers' effects by head.
     """  # fmt: skip
     for i in order:
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
@@ -364,32 +361,32 @@ def learn_again(
         )  # fmt: skip
         share, trusted = float(shares[place]), trust_in(viewers, viewer, farm_prior) > SUSPECT
         for k in range(HEADS_AGAIN):
-            if came[i, k] == 0.0:
+            if labels[i, k] == 0.0:
                 continue
             head = FIRST_AGAIN + k
             count = list_stacked(stacks[place], head, base, shift, slots, weights, families)
             z, total = float(effects[viewer, k]), float(viewer_spread[head])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
-                total += weights[j] * weights[j] * alike[families[j], k, k] * share
+                total += weights[j] * weights[j] * covariances[families[j], k, k] * share
             before = float(held[place, k])
             many = float(stands_for[place]) if k == 0 else 1.0
             amount = 0.0
             if trusted:
-                amount = many * settle(z, total * many, before / many, float(came[i, k]))
+                amount = many * settle(z, total * many, before / many, float(labels[i, k]))
             step = amount - before
             held[place, k] = amount
             effects[viewer, k] += viewer_spread[head] * step
             for j in range(count):
-                slot, move, near = slots[j], weights[j] * step * share, alike[families[j], k]
-                for other in range(HEADS_AGAIN):
-                    means[slot, other] += move * near[other]
+                slot, move, row = slots[j], weights[j] * step * share, covariances[families[j], k]
+                for column in range(HEADS_AGAIN):
+                    means[slot, column] += move * row[column]
 
 
 @compiled
 def fill_residuals(
     samples: Array,
-    came: Array,
+    labels: Array,
     kept_hashes: Array,
     kept_values: Array,
     kept_kinds: Array,
@@ -410,34 +407,11 @@ def fill_residuals(
     families: Array,
     means: Array,
     effects: Array,
-    missed: Array,
+    residuals: Array,
 ) -> None:
-    """Tell what the weights miss of each observation.
+    """Fill ``residuals`` with the slopes of the log-likelihood, by observation and head; 0 without a label.
 
-    Args:
-        samples: see `learn_again`.
-        came: see `learn_again`.
-        kept_hashes: see `learn_again`.
-        kept_values: see `learn_again`.
-        kept_kinds: see `learn_again`.
-        kept_between: see `learn_again`.
-        kept_counts: see `learn_again`.
-        stacks: see `learn_again`.
-        shares: see `learn_again`.
-        stands_for: see `learn_again`.
-        ads: see `learn_again`.
-        ad_hashes: see `learn_again`.
-        ad_features: see `learn_again`.
-        ad_values: see `learn_again`.
-        feature_hashes: see `learn_again`.
-        crosses: see `learn_again`.
-        shift: see `learn_again`.
-        slots: see `learn_again`.
-        weights: see `learn_again`.
-        families: see `learn_again`.
-        means: see `learn_again`.
-        effects: see `learn_again`.
-        missed: filled with the slopes of the likelihood, by observation and head; 0 where nothing is known.
+    The other arguments are those of `learn_again`.
     """  # fmt: skip
     for i in range(samples.shape[0]):
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
@@ -447,7 +421,7 @@ def fill_residuals(
             kept_between[place], shift, slots, weights, families,
         )  # fmt: skip
         for k in range(HEADS_AGAIN):
-            if came[i, k] == 0.0:
+            if labels[i, k] == 0.0:
                 continue
             count = list_stacked(stacks[place], FIRST_AGAIN + k, base, shift, slots, weights, families)
             z = float(effects[viewer, k])
@@ -456,57 +430,57 @@ def fill_residuals(
             many = float(shares[place])
             if k == 0:
                 many *= float(stands_for[place])
-            missed[i, k] = many * slope_of(z, float(came[i, k]))
+            residuals[i, k] = many * slope_of(z, float(labels[i, k]))
 
 
 FEWEST: Final = 1.0 / 150.0
-"""The share of clicks that farms make before anything was seen, and the least that is expected, …"""
+"""Prior and lower bound of the share of clicks by click farms, …"""
 MOST: Final = 0.05
-"""… and the most."""
+"""… and its upper bound."""
 PRIOR_CLICKS: Final = 30.0
-"""So many clicks that first share is worth."""
+"""Weight of that prior, in clicks."""
 CLICKS: Final = 0.35
-"""How likely a farm clicks on a view, …"""
+"""Click rate of a farm, …"""
 SPAMS: Final = 0.9
-"""… how likely a chat of it is found to be spam, …"""
+"""… its share of spam conversations, …"""
 LEADS: Final = 0.02
-"""… and how likely a good contact comes of one."""
+"""… and its lead rate."""
 _LEAST, _MOST = -5.0, 12.0
 ABOVE_USUAL: Final = 3.0
-"""No person is expected to do a thing more than so many times as often as is usual."""
+"""Upper bound of an expected rate, as a multiple of the usual rate."""
 MOST_EXPECTED: Final = {CLICK: 0.15, SPAM: 0.5, LEAD: 0.9}
-"""Nor more often than this: where one viewer makes most clicks of a market, these are not usual."""
+"""Upper bound of an expected rate, for markets where one viewer makes most clicks."""
 SUSPECT: Final = 0.5
-"""Nothing is learned from viewers whom it trusts less than this."""
+"""Trust below which the learner ignores a viewer."""
 _NEVER: Final = 0.01
-"""No expectation is taken for surer than this."""
+"""Distance of an expected rate from 0 and 1."""
 _OF_FARMS: Final = {CLICK: CLICKS, SPAM: SPAMS, LEAD: LEADS}
 
 
-def evidence_of(head: int, expected: float, usual: float, *, came: bool) -> float:
-    """What something that came, or did not, says for a farm: the logarithm of a likelihood ratio.
+def evidence_of(head: int, expected: float, usual: float, *, is_positive: bool) -> float:
+    """Return the log-likelihood ratio for a click farm, given an outcome or its absence.
 
     Args:
-        head: the question that it answers: click, spam or lead.
-        expected: how likely it was thought to be.
-        usual: how likely it is in the whole market.
-        came: whether it did.
+        head: click, spam or lead.
+        expected: predicted rate.
+        usual: rate of the whole market.
+        is_positive: the outcome happened.
     """
     p = min(max(min(expected, ABOVE_USUAL * usual, MOST_EXPECTED[head]), _NEVER), 1.0 - _NEVER)
     of_farms = _OF_FARMS[head]
-    return math.log(of_farms / p) if came else math.log((1.0 - of_farms) / (1.0 - p))
+    return math.log(of_farms / p) if is_positive else math.log((1.0 - of_farms) / (1.0 - p))
 
 
 def add_evidence(row: Array, amount: float) -> None:
-    """Let something speak for or against a farm, within bounds: nobody is beyond change."""
+    """Add evidence for or against a click farm, within bounds."""
     row[V_FARM] = min(max(float(row[V_FARM]) + amount, _LEAST), _MOST)
 
 
 def prior_of(farm_clicks: float, clicks: float) -> float:
-    """The logarithm of the odds that a new viewer is a farm, by the clicks that farms make now.
+    """Return the log-odds that a new viewer is a click farm, from the recent share of farm clicks.
 
-    Farms come in bursts of new viewers, each of whom does little. Where many were found lately, little is
-    needed to tell the next one.
+    Farms appear in bursts of new viewers with few actions. After many recent detections little evidence is
+    enough.
     """
     share = (farm_clicks + FEWEST * PRIOR_CLICKS) / (clicks + PRIOR_CLICKS)
     share = min(max(share, FEWEST), MOST)
@@ -514,10 +488,9 @@ def prior_of(farm_clicks: float, clicks: float) -> float:
 
 
 FIRST_PRIOR: Final = prior_of(0.0, 0.0)
-"""Before anything was seen."""
 
 
 @compiled
 def trust_in(viewers: Array, viewer: int, prior: float) -> float:
-    """Return how likely a viewer is no farm; nobody (row 0) is trusted."""
+    """Return the probability that a viewer is no click farm; 1 for row 0."""
     return 1.0 - logistic(prior + float(viewers[viewer, V_FARM])) if viewer > 0 else 1.0

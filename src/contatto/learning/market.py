@@ -1,4 +1,4 @@
-"""A marketplace in memory: weights, viewers, impressions, counts and settings."""
+"""State of a marketplace: weights, viewers, impressions, counts and settings."""
 
 from collections import deque
 from collections.abc import Generator
@@ -58,35 +58,34 @@ from contatto.learning.latent_classes import LatentClasses
 from contatto.learning.learner import FIRST_PRIOR, forget
 
 MEANS_AGAIN: Final = slice(FIRST_AGAIN, FIRST_AGAIN + HEADS_AGAIN)
-"""Where a row of weights has the means of what is learned again, …"""
+"""Columns with the means of the batch-trained heads, …"""
 VARIANCES_AGAIN: Final = slice(HEADS + FIRST_AGAIN, HEADS + FIRST_AGAIN + HEADS_AGAIN)
-"""… and where their variances."""
+"""… and with their variances."""
 FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
-"""Scores of the heads before anything was seen."""
+"""Prior scores of the heads."""
 FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
     BIAS: 4.0, F_CONTEXT: 0.015, F_HISTORY: (0.02, 0.05, 0.02, 0.1, 0.03), F_TIME: 0.003, F_AD: 0.06,
     F_AD_FEATURE: 0.015, F_CONTEXT_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
     F_CONTEXT_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
     F_BETWEEN: 0.015, F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3), F_STACKED: 0.25,
 }  # fmt: skip
-"""The variance expected of a weight of each family before anything was seen, by head where they differ.
+"""Prior variance of the weights by family, and by head where they differ.
 
-People differ most in whether they send spam and whether they ever leave a contact. Whether they send spam,
-what they did before tells most of it: with less, those of a click farm stay who their features make them look
-like. Who leaves a contact hangs most on what is offered to whom, so there the crosses of requests and ads are
-larger; were what people did before so too, it would be most of what the first day's few leads seem to tell.
+Viewers differ most in spam and leads. History predicts spam best: a smaller variance would hide click farms.
+Leads depend most on the interaction of request and ad, so its variance is larger there. A larger one for
+history would overfit the few leads of the first day.
 """
 FITS: Final = (CLICK, CONVERSATION, LEAD)
-"""Questions whose answer hangs on how well an ad fits who sees it, …"""
+"""Heads that depend on the fit of ad and viewer, …"""
 HOW_ALIKE: Final = 0.5
-"""… so that the weights of a cross of a request and an ad are correlated so much between any two of them."""
+"""… with this prior correlation between their weights of a request and ad interaction."""
 _MOST_WEIGHTS: Final = (MOST_CONTEXT + 2) * (MOST_AD_FEATURES + 2) + 2 * BETWEEN + 4
 _GROUP_TRUST: Final = 15.0
-"""How many expected events the whole market's calibration is worth in an ad group."""
+"""Weight of the market's calibration in that of an ad group, in expected events."""
 
 
 class Learned:
-    """The table of weights with the variances of its families; ``again`` see `relearning`."""
+    """Weights of the online learner; ``again`` are the means of batch training."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -112,20 +111,20 @@ class Learned:
         self.family_of[bias] = BIAS
 
     def alike(self) -> NDArray[np.float64]:
-        """Variances and covariances expected of the weights of a feature: by family, head and head."""
+        """Return the prior covariance of the weights of a feature, by family, head and head."""
         sizes = np.sqrt(self.spread[:, MEANS_AGAIN])
         near = np.tile(np.eye(HEADS_AGAIN), (FAMILIES, 1, 1))
-        for one, other in permutations(FITS, 2):
-            near[[F_CONTEXT_AD, F_CONTEXT_FEATURE], one - FIRST_AGAIN, other - FIRST_AGAIN] = HOW_ALIKE
-        found: NDArray[np.float64] = near * sizes[:, :, None] * sizes[:, None, :]
-        return found
+        for head, partner in permutations(FITS, 2):
+            near[[F_CONTEXT_AD, F_CONTEXT_FEATURE], head - FIRST_AGAIN, partner - FIRST_AGAIN] = HOW_ALIKE
+        covariance: NDArray[np.float64] = near * sizes[:, :, None] * sizes[:, None, :]
+        return covariance
 
     def forget(self, share: float) -> None:
         forget(self.table, self.family_of, self.spread, share)
 
 
 class Viewers:
-    """Those who were asked for: their history and their own effect on each head."""
+    """Viewers with their history and their own effect on each head."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, int] = {}
@@ -139,18 +138,23 @@ class Viewers:
         self.again = np.zeros((1024, HEADS_AGAIN), np.float32)
 
     def row_of(self, viewer_id: str, now_s: float) -> int:
-        """The row of a viewer, made if there is none."""
+        """Return the row of a viewer; add a missing one."""
         row = self.by_id.get(viewer_id)
         if row is None:
             row = self.by_id[viewer_id] = len(self.by_id)
             if row >= len(self.table):
-                self._grow()
+                for name in (*VIEWER_ARRAYS, "again"):
+                    array: NDArray[Any] = getattr(self, name)
+                    fill = -1 if name in ("recent", "known") else 0
+                    larger = np.full((2 * len(array), *array.shape[1:]), fill, array.dtype)
+                    larger[: len(array)] = array
+                    setattr(self, name, larger)
             self.table[row, V_DECAYED_AT] = now_s
             self.table[row, V_REQUESTED_AT] = -1e9
         return row
 
     def note_shown(self, row: int, ad: int, now_s: float) -> None:
-        """Count a view of an ad; it takes the place of the ad that was shown longest ago."""
+        """Count a view of an ad; a new ad replaces the least recent one."""
         recent = self.recent[row].tolist()
         place = recent.index(ad) if ad in recent else int(self.shown_at[row].argmin())
         day, week = 0.0, 0.0
@@ -162,20 +166,12 @@ class Viewers:
         self.shown[row, place] = (-1.0 if day < 0.0 else 1.0) * (abs(day) + 1.0)
         self.weekly[row, place] = week + 1.0
 
-    def _grow(self) -> None:
-        had = len(self.table)
-        for name in (*VIEWER_ARRAYS, "again"):
-            old: NDArray[Any] = getattr(self, name)
-            made = np.full((2 * had, *old.shape[1:]), -1 if name in ("recent", "known") else 0, old.dtype)
-            made[:had] = old
-            setattr(self, name, made)
-
 
 VIEWER_ARRAYS: Final = ("table", "recent", "shown", "weekly", "shown_at", "known", "flags")
 
 
 class CalibrationCounts:
-    """What came against what was expected, by ad group and head, fading; shrunk to the whole market."""
+    """Decayed actual and expected outcomes by ad group and head, with shrinkage to the market."""
 
     def __init__(self) -> None:
         self.came = np.zeros((0, HEADS))
@@ -185,7 +181,7 @@ class CalibrationCounts:
     def grow(self, groups: int) -> None:
         more = ((0, groups - len(self.came)), (0, 0))
         self.came, self.expected, self.tried = (
-            np.pad(each, more) for each in (self.came, self.expected, self.tried)
+            np.pad(counts, more) for counts in (self.came, self.expected, self.tried)
         )
 
     def expect(self, group: int, head: int, amount: float, tries: float) -> None:
@@ -196,34 +192,32 @@ class CalibrationCounts:
         self.came[group, head] += times
 
     def fade(self, shares: NDArray[np.float64]) -> None:
-        for each in (self.came, self.expected, self.tried):
-            each *= shares
+        for counts in (self.came, self.expected, self.tried):
+            counts *= shares
 
     def factors(self) -> NDArray[np.float64]:
-        """By what the odds of each head are multiplied in each ad group."""
+        """Return the calibration factors of the odds, by ad group and head."""
         trust = _GROUP_TRUST
         whole = (self.came.sum(axis=0) + trust) / (self.expected.sum(axis=0) + trust)
         ratio = (self.came + trust * whole) / (self.expected + trust)
         mean = np.where(self.tried > 0.0, self.expected / np.maximum(self.tried, 1e-9), 0.05)
         mean = np.minimum(mean, 0.9)
         lifted = np.minimum(mean * ratio, 0.98)
-        found: NDArray[np.float64] = np.clip(
-            lifted / (1.0 - lifted) * (1.0 - mean) / np.maximum(mean, 1e-9), 0.1, 10.0
-        )
-        return found
+        odds: NDArray[np.float64] = lifted / (1.0 - lifted) * (1.0 - mean) / np.maximum(mean, 1e-9)
+        return np.clip(odds, 0.1, 10.0)
 
 
 type WorkSlices = Generator[None]
 
 FIRST_USUAL: Final = (0.03, 0.3, 0.3, 0.15, 0.15)
-"""How likely the answer to each head is yes, before anything was seen."""
+"""Prior rates of the heads."""
 VIEW: Final = -1
-"""An ad was seen, which no head foretells."""
+"""Event of a view, beside the heads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A number that `--setting NAME=VALUE` changes."""
+    """Setting that `--setting NAME=VALUE` changes."""
 
     value: float
     least: float
@@ -258,7 +252,7 @@ class MarketState:
     def __init__(self, seed: int, *, is_random: bool, settings: dict[str, float]) -> None:  # noqa: PLR0915
         self.seed = seed
         self.is_random = is_random
-        self.settings = {name: settings.get(name, each.value) for name, each in SETTINGS.items()}
+        self.settings = {name: settings.get(name, setting.value) for name, setting in SETTINGS.items()}
         self.asked_fields = FeatureFields("request")
         self.ad_fields = FeatureFields("ad")
         self.groups = Groups()
@@ -267,8 +261,8 @@ class MarketState:
         self.viewers = Viewers()
         self.classes = LatentClasses()
         self.work: WorkSlices | None = None
-        """What is done in slices between requests."""
-        self.viewers.row_of("", 0.0)  # nobody: what is thought of a stranger
+        """Training in slices between requests."""
+        self.viewers.row_of("", 0.0)  # row 0: viewers without consent
         self.records = Records()
         self.snapshots = Snapshots()
         self.calibration = CalibrationCounts()
@@ -294,13 +288,13 @@ class MarketState:
         self.talk_of: dict[tuple[int, int], str] = {}
         self.lead_of: dict[tuple[int, int], str] = {}
         self.happened: list[tuple[int, Impression]] | None = None
-        """What happened of impressions: the head that foretold it, or SEEN; None where nobody counts it."""
+        """Events of impressions for evaluation: a head, or VIEW; None without a listener."""
         self.rates = np.zeros(8)
         self.usual = np.array(FIRST_USUAL)
         self.clicks = 0.0
-        """Clicks lately, …"""
+        """Decayed clicks, …"""
         self.farm_clicks = 0.0
-        """… and how many of them farms made, as far as that is known."""
+        """… and those by suspected click farms."""
         self.numbers = np.zeros(SETTING_COLUMNS)
         self.numbers[S_SPAM_POWER] = self.settings["spam_power"]
         self.numbers[S_BAD_WEIGHT] = self.settings["bad_weight"]
@@ -317,11 +311,11 @@ class MarketState:
         self.chosen = np.zeros(BETWEEN, np.uint64)
         self.outcome = np.zeros(OUTCOME)
 
-    def note(self, what: int, impression: Impression) -> None:
-        """Remember that something happened of an impression, for who counts it."""
+    def note(self, event: int, impression: Impression) -> None:
+        """Record an event of an impression for evaluation."""
         if self.happened is not None:
-            self.happened.append((what, impression))
+            self.happened.append((event, impression))
 
     def identity(self) -> list[object]:
-        """What must be the same for a saved state to go on."""
-        return [self.seed, self.is_random, [list(each) for each in sorted(self.settings.items())]]
+        """Return seed, policy and settings, which a snapshot must share."""
+        return [self.seed, self.is_random, [list(item) for item in sorted(self.settings.items())]]
