@@ -24,7 +24,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.timestamps import micros
 from contatto.learning.batch_learning import (
-    Observed,
+    Observations,
     apply_weights,
     learn_pass,
     measure_residuals,
@@ -83,9 +83,9 @@ def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: 
     """This is where the likeliest weights are: all slopes and the prior cancel out."""
     monkeypatch.setattr(relearning, "ENOUGH", 1e-5)
     monkeypatch.setattr(relearning, "MOST_PASSES", 100)
-    last: list[tuple[Observed, Snapshots]] = []
+    last: list[tuple[Observations, Snapshots]] = []
 
-    def learn(market: MarketState, observed: Observed, features: Snapshots, seed: int) -> float:
+    def learn(market: MarketState, observed: Observations, features: Snapshots, seed: int) -> float:
         last[:] = [(observed, features)]
         return learn_pass(market, observed, features, seed)
 

@@ -150,7 +150,7 @@ def test_all_that_is_kept_is_learned_again_in_slices_between_requests(
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
-    kept = len(batch_learning.list_kept(market, batch_learning.MOST))
+    kept = len(batch_learning.list_labelled(market, batch_learning.MOST))
     slices = sum(1 for _ in batch_learning.relearn_in_slices(market))
     assert slices >= batch_learning.ROUNDS * kept // 20
 

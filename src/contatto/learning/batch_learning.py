@@ -1,4 +1,4 @@
-"""Learning again from kept impressions, and from files of examples at night."""
+"""Batch training on stored impressions, and on files of examples at night."""
 
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Sequence
@@ -81,23 +81,22 @@ def weigh_boldness(market: MarketState, kept: Sequence[Impression]) -> None:
 type Numbers = NDArray[Any]
 
 ROUNDS: Final = 2
-"""So often each observation is gone through at a time; each time goes on from the one before."""
+"""Passes over the observations per training; each continues from the last."""
 SLICE: Final = 400
-"""So many observations are gone through at once."""
+"""Observations per slice."""
 MOST: Final = 120_000
-"""So many of the newest clicks, and of the views that are kept beside them, take part."""
+"""Newest observations in the training set."""
 FEW: Final = 20
-"""Before so many clicks there is nothing to learn again."""
+"""Clicks before the first training."""
 EVERY_S: Final = 6 * 3_600
-"""So often all is learned again, …"""
+"""Interval of training, …"""
 MORE: Final = 1.3
-"""… and when there are so many times the clicks of the time before: at first what is learned ages fast."""
+"""… and growth of clicks that starts it earlier: at first the weights change fast."""
 _YES: Final = -1.0
 _NO: Final = 1.0
 
 
 def is_time_to_relearn(market: MarketState) -> bool:
-    """Return whether enough time has passed, or enough has come."""
     is_old = market.now - market.relearned_at >= EVERY_S * SECOND
     return is_old or _count_clicks(market) >= max(MORE * market.clicks_then, FEW)
 
@@ -107,26 +106,26 @@ def _count_clicks(market: MarketState) -> int:
 
 
 def relearn_market(market: MarketState) -> None:
-    """Find the likeliest weights for all observations that are kept, and go on from these."""
+    """Replace the weights by their maximum a posteriori fit to all stored observations."""
     for _ in relearn_in_slices(market):
         pass
 
 
 def relearn_in_slices(market: MarketState) -> Generator[None]:
-    """Do what `relearn_market` does in slices of some milliseconds, so that no decision waits for it."""
+    """Do the work of `relearn_market` in slices of milliseconds, so that no decision waits."""
     market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
-    kept = list_kept(market, MOST)
+    labelled = list_labelled(market, MOST)
     yield
-    weigh_boldness(market, kept)
+    weigh_boldness(market, labelled)
     yield
-    order = np.arange(len(kept))
+    order = np.arange(len(labelled))
     for turn in range(ROUNDS):
         shuffle(order, np.uint64(market.seed + turn))
         for start in range(0, len(order), SLICE):
-            some = [kept[i] for i in order[start : start + SLICE].tolist()]
-            observed = observe([impression for impression in some if impression.place >= 0])
-            places, farm_prior = np.arange(len(observed.samples)), float(market.numbers[S_FARM_PRIOR])
-            let_agree(market, observed, market.snapshots, places, farm_prior)
+            rows = [labelled[i] for i in order[start : start + SLICE].tolist()]
+            observations = observe([impression for impression in rows if impression.place >= 0])
+            places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[S_FARM_PRIOR])
+            settle_observations(market, observations, market.snapshots, places, farm_prior)
             yield
     learned, viewers = market.learned, market.viewers
     used = np.flatnonzero(learned.family_of != FAMILIES)
@@ -134,18 +133,15 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + FIRST_AGAIN + HEADS_AGAIN] = viewers.again
 
 
-def let_agree(
-    market: MarketState, observed: "Observed", features: Snapshots, order: Numbers, farm_prior: float
+def settle_observations(
+    market: MarketState, observations: "Observations", features: Snapshots, order: Numbers, farm_prior: float
 ) -> None:
-    """Let observations agree with all others, one after the other in an order.
-
-    ``farm_prior`` is the log-odds of a click farm before any evidence, see `farms`.
-    """
+    """Settle observations one after the other; ``farm_prior`` are the prior log-odds of a click farm."""
     if not len(order):
         return
     learned, groups = market.learned, market.groups
     learn_again(
-        order, observed.samples, observed.outcomes, features.hashes, features.values, features.kinds,
+        order, observations.samples, observations.outcomes, features.hashes, features.values, features.kinds,
         features.between, features.counts, features.held, features.stacks, features.shares,
         features.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
         groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
@@ -154,79 +150,75 @@ def let_agree(
     )  # fmt: skip
 
 
-def list_kept(market: MarketState, most: int) -> list[Impression]:
-    """The newest views of which something is known and whose features are kept, in the order of time."""
-    return [holder for holder in market.snapshots.holders.values() if holder.clicked_at or holder.is_settled][
-        -most:
-    ]
+def list_labelled(market: MarketState, most: int) -> list[Impression]:
+    """Return the newest impressions with a label and a feature snapshot, in order of time."""
+    holders = market.snapshots.holders.values()
+    return [impression for impression in holders if impression.clicked_at or impression.is_settled][-most:]
 
 
-class Observed(NamedTuple):
-    """Place, ad and viewer of each view, and its outcomes by head (see `slope_of`)."""
+class Observations(NamedTuple):
+    """Snapshot row, ad and viewer of each view, and its labels by head (see `slope_of`)."""
 
     samples: Numbers
     outcomes: Numbers
 
 
-def observe(impression: Sequence[Impression]) -> Observed:
-    """Return samples and outcomes of views with features in memory."""
-    return Observed(
-        np.array([(each.place, each.ad, each.viewer) for each in impression], np.int64),
-        np.array([labels_of(each) for each in impression]),
+def observe(impressions: Sequence[Impression]) -> Observations:
+    """Return samples and labels of impressions with feature snapshots."""
+    return Observations(
+        np.array([(item.place, item.ad, item.viewer) for item in impressions], np.int64),
+        np.array([labels_of(impression) for impression in impressions]),
     )
 
 
 def measure_residuals(
-    market: MarketState, observed: Observed, features: Snapshots, shares: Numbers
+    market: MarketState, observations: Observations, features: Snapshots, shares: Numbers
 ) -> Numbers:
-    """Return what the weights miss of each observation, by head.
-
-    ``shares`` is how much of an observation the shared weights may take, by place.
-    """
+    """Return the residuals of observations by head; ``shares`` are their weights by snapshot row."""
     learned, groups = market.learned, market.groups
-    missed = np.zeros(observed.outcomes.shape)
+    residuals = np.zeros(observations.outcomes.shape)
     fill_residuals(
-        observed.samples, observed.outcomes, features.hashes, features.values, features.kinds,
+        observations.samples, observations.outcomes, features.hashes, features.values, features.kinds,
         features.between, features.counts, features.stacks, shares, features.stands_for, groups.ads,
         groups.ad_hashes, groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses,
         learned.shift, learned.slots, learned.weights, learned.families, learned.again, market.viewers.again,
-        missed,
+        residuals,
     )  # fmt: skip
-    return missed
+    return residuals
 
 
 def labels_of(impression: Impression) -> tuple[float, ...]:
-    """What is known of a view, by head: see `slope_of`. A spam chat is one that no lead came of."""
-    found = [0.0] * HEADS
+    """Return the labels of an impression by head (see `slope_of`); spam counts as no lead."""
+    labels = [0.0] * HEADS
     if impression.is_settled:
-        found[CLICK] = _YES if impression.clicked_at else _NO
+        labels[CLICK] = _YES if impression.clicked_at else _NO
     if not impression.clicked_at:
-        return tuple(found[MEANS_AGAIN])
-    found[CONVERSATION] = _YES if impression.talked_at else impression.waited_talk
+        return tuple(labels[MEANS_AGAIN])
+    labels[CONVERSATION] = _YES if impression.talked_at else impression.waited_talk
     if impression.talked_at:
-        found[SPAM] = _YES if impression.spam_at else impression.waited_spam
+        labels[SPAM] = _YES if impression.spam_at else impression.waited_spam
         is_lead = _YES if impression.lead_at else impression.waited_lead
-        found[LEAD] = _NO if impression.spam_at else is_lead
-    return tuple(found[MEANS_AGAIN])
+        labels[LEAD] = _NO if impression.spam_at else is_lead
+    return tuple(labels[MEANS_AGAIN])
 
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
 VIEWS_A_DAY: Final = 60.0
-"""From this many views or …"""
+"""Views or …"""
 CLICKS_A_DAY: Final = 4.0
-"""… clicks of a day on, a viewer teaches the weights of others less and less."""
+"""… clicks per day from which on a viewer's weight in shared parameters falls."""
 BLOCK: Final = 16
-"""Neighbours on the disk that are read together, …"""
+"""Adjacent examples that are read together, …"""
 WINDOW: Final = 32_768
-"""… and examples that are in memory together, shuffled."""
+"""… and examples per shuffled window in memory."""
 _NO_FARMS: Final = -100.0
-"""No viewer counts as a click farm: the model suspects by later days, which must not judge earlier ones."""
+"""Prior that trusts all viewers: evidence of later days must not affect earlier ones."""
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """Means by slot, and viewers' own effects, as bytes of arrays."""
+    """Weights by slot, and viewers' effects, as bytes of arrays."""
 
     slots: bytes
     means: bytes
@@ -236,17 +228,17 @@ class Weights(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Examples as the learner takes them.
+    """Batch of examples from a file.
 
     Attributes:
-        observed: see `Observed`.
-        features: stand in for those that a marketplace keeps.
-        times: of the decisions.
-        predictions: those of the time, by head.
-        is_asked: whether the question arose, by head.
+        observed: see `Observations`.
+        features: feature snapshots.
+        times: times of the decisions.
+        predictions: predictions of the decisions, by head.
+        is_asked: marks of the examples that count for a head.
     """
 
-    observed: Observed
+    observed: Observations
     features: Snapshots
     times: Ints
     predictions: Floats
@@ -254,16 +246,13 @@ class Batch:
 
 
 def forget_weights(market: MarketState) -> None:
-    """Reset the weights of all heads that are learned again to their prior means."""
+    """Reset the batch-trained weights to their prior means."""
     market.learned.again[:] = Learned(market.learned.bits).again
     market.viewers.again[:] = 0.0
 
 
 def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Batch:
-    """Turn columns of examples into a batch; ads that the marketplace does not know are left out.
-
-    Viewers get rows of the marketplace. Examples of erased persons have no features and are left out.
-    """
+    """Turn columns of examples into a batch, without unknown ads and erased persons; add their viewers."""
     groups = market.groups
     ad_rows = {int(ad): row for row, ad in enumerate(groups.ad_ids)}
     ads = np.array([ad_rows.get(int(ad), -1) for ad in columns["ad"]], np.int64)
@@ -273,13 +262,6 @@ def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Bat
     viewers = [market.viewers.row_of(str(name), 0.0) for name in columns["user_id"]]
     outcomes, is_asked = _outcomes_of(market, columns, groups.ads[ads, A_GROUP].astype(np.int64), as_of_ts)
     samples = np.array([np.arange(len(ads)), ads, viewers], np.int64).T.copy()
-    return Batch(
-        Observed(samples, outcomes), _features_of(columns), np.asarray(columns["ts"], np.int64),
-        _stack(columns["p"], HEADS, np.float64), is_asked,
-    )  # fmt: skip
-
-
-def _features_of(columns: dict[str, Any]) -> Snapshots:
     features = Snapshots()
     features.counts = np.array([len(hashes) for hashes in columns["hashes"]], np.int64)
     is_filled = np.arange(MOST_CONTEXT) < features.counts[:, None]
@@ -299,7 +281,10 @@ def _features_of(columns: dict[str, Any]) -> Snapshots:
     views = VIEWS_A_DAY / np.maximum(np.asarray(columns["views_day"], np.float64), VIEWS_A_DAY)
     clicks = CLICKS_A_DAY / np.maximum(np.asarray(columns["clicks_day"], np.float64), CLICKS_A_DAY)
     features.shares = np.minimum(views, clicks).astype(np.float32)
-    return features
+    return Batch(
+        Observations(samples, outcomes), features, np.asarray(columns["ts"], np.int64),
+        _stack(columns["p"], HEADS, np.float64), is_asked,
+    )  # fmt: skip
 
 
 def _stack(lists: Any, width: int, kind: type[np.generic]) -> NDArray[Any]:
@@ -309,10 +294,7 @@ def _stack(lists: Any, width: int, kind: type[np.generic]) -> NDArray[Any]:
 def _outcomes_of(
     market: MarketState, columns: dict[str, Any], groups: Ints, as_of_ts: int
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the outcome of each example by head (see `slope_of`), and whether the question arose.
-
-    A lead of a spam chat counts as none.
-    """
+    """Return the label of each example by head (see `slope_of`), and the examples that count for a head."""
     outcomes = np.zeros((len(groups), HEADS_AGAIN))
     is_asked = np.ones(outcomes.shape, np.bool_)
     names = ("view", "click", "conversation", "lead", "spam")
@@ -324,13 +306,13 @@ def _outcomes_of(
     is_over = age_s["view"] > market.click_wait
     outcomes[:, CLICK] = np.where(is_there["click"], _YES, np.where(is_over, _NO, 0.0))
     windows_s = [float(group.line.click_window_s or 0) for group in market.groups.groups]
-    for head, since, until, waiting in (
+    for head, since, until, delays in (
         (CONVERSATION, "click", "conversation", market.talks),
         (SPAM, "conversation", "spam", market.spam),
         (LEAD, "conversation", "lead", market.leads),
     ):
         edges = np.searchsorted(np.array(EDGES_S), age_s[since], side="right") - 1
-        shares = waiting.shares_by_edge(windows_s)[groups, np.maximum(edges, 0)]
+        shares = delays.shares_by_edge(windows_s)[groups, np.maximum(edges, 0)]
         is_asked[:, head] = is_there[since] & is_there["click"]
         outcomes[:, head] = np.where(is_there[until], _YES, np.where(edges < 0, 0.0, shares))
     outcomes[is_there["spam"], LEAD] = _NO
@@ -338,8 +320,8 @@ def _outcomes_of(
     return outcomes, is_asked
 
 
-def map_batches(batches: Iterable[Batch], folder: Path) -> tuple[Observed, Snapshots]:
-    """Write the arrays of batches to files, one behind the other, and map the files into memory."""
+def map_batches(batches: Iterable[Batch], folder: Path) -> tuple[Observations, Snapshots]:
+    """Append the arrays of batches to files, and map the files into memory."""
     folder.mkdir()
     paths: dict[str, Path] = {}
     last: dict[str, NDArray[Any]] = {}
@@ -359,30 +341,30 @@ def map_batches(batches: Iterable[Batch], folder: Path) -> tuple[Observed, Snaps
     for name in SNAPSHOT_ARRAYS:
         setattr(features, name, mapped[name])
     mapped["samples"][:, 0] = np.arange(len(mapped["samples"]))
-    return Observed(mapped["samples"], mapped["outcomes"]), features
+    return Observations(mapped["samples"], mapped["outcomes"]), features
 
 
-def learn_pass(market: MarketState, observed: Observed, features: Snapshots, seed: int) -> float:
-    """Let all examples agree with the others, in a random order; return how much they moved."""
-    count, before = len(observed.samples), features.held.copy()
+def learn_pass(market: MarketState, observations: Observations, features: Snapshots, seed: int) -> float:
+    """Settle all examples in a random order; return their mean change."""
+    count, before = len(observations.samples), features.held.copy()
     blocks = np.arange(-(-count // BLOCK))
     shuffle(blocks, np.uint64(seed))
     order = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
     order = order[order < count]
     for start in range(0, count, WINDOW):
         shuffle(order[start : start + WINDOW], np.uint64(seed + start))
-    let_agree(market, observed, features, order, _NO_FARMS)
+    settle_observations(market, observations, features, order, _NO_FARMS)
     return float(np.abs(features.held - before).mean()) if count else 0.0
 
 
 def predict_batch(market: MarketState, batch: Batch) -> Floats:
-    """Return predictions by the weights that are being learned, by example and head."""
-    yes = batch.observed._replace(outcomes=np.full_like(batch.observed.outcomes, _YES))
-    return 1.0 - measure_residuals(market, yes, batch.features, np.ones_like(batch.features.shares))
+    """Return predictions by the present weights, by example and head."""
+    positives = batch.observed._replace(outcomes=np.full_like(batch.observed.outcomes, _YES))
+    return 1.0 - measure_residuals(market, positives, batch.features, np.ones_like(batch.features.shares))
 
 
 def weights_of(market: MarketState) -> Weights:
-    """Return the weights that were learned again, without those that nothing has moved."""
+    """Return the batch-trained weights that are not zero."""
     learned, viewers = market.learned, market.viewers
     slots, rows = (np.flatnonzero(table.any(axis=1)) for table in (learned.again, viewers.again))
     names = list(viewers.by_id)
@@ -393,13 +375,13 @@ def weights_of(market: MarketState) -> Weights:
 
 
 def apply_weights(market: MarketState, weights: Weights) -> None:
-    """Put weights that were learned again in place of those of a marketplace, which goes on from them.
+    """Replace the weights of a marketplace by batch-trained ones.
 
-    Variances stay, and weights without one are left out. The amounts that snapshots hold are set to agree
-    with the new weights.
+    Variances stay; weights without a variance are ignored. The dual amounts of stored impressions are set to
+    agree with the new weights.
 
     Raises:
-        ValueError: one of them is no number.
+        ValueError: a weight is no number.
     """
     learned, viewers = market.learned, market.viewers
     slots = np.frombuffer(weights.slots, np.int64)
@@ -408,16 +390,16 @@ def apply_weights(market: MarketState, weights: Weights) -> None:
     )
     if not (np.isfinite(means).all() and np.isfinite(effects).all()):
         raise ValueError("a weight that was learned is no number")
-    is_seen = learned.family_of[slots] != FAMILIES
-    learned.table[slots[is_seen], MEANS_AGAIN] = learned.again[slots[is_seen]] = means[is_seen]
+    is_used = learned.family_of[slots] != FAMILIES
+    learned.table[slots[is_used], MEANS_AGAIN] = learned.again[slots[is_used]] = means[is_used]
     for name, effect in zip(weights.viewers, effects, strict=True):
         row = viewers.by_id.get(name)
         if row is not None:
             viewers.table[row, V_EFFECT + FIRST_AGAIN : V_EFFECT + FIRST_AGAIN + HEADS_AGAIN] = effect
             viewers.again[row] = effect
-    kept = market.snapshots
-    observed = observe(list_kept(market, len(market.records.shown)))
-    if len(observed.samples):
-        kept.held[observed.samples[:, 0]] = measure_residuals(
-            market, observed, kept, np.ones_like(kept.shares)
+    snapshots = market.snapshots
+    observations = observe(list_labelled(market, len(market.records.shown)))
+    if len(observations.samples):
+        snapshots.held[observations.samples[:, 0]] = measure_residuals(
+            market, observations, snapshots, np.ones_like(snapshots.shares)
         )

@@ -1,4 +1,4 @@
-"""Outcomes of impressions, from the view to the quality of a lead, and the work that time brings."""
+"""Outcomes of impressions, from views to lead quality, and periodic updates of the market."""
 
 import math
 from typing import Final
@@ -49,39 +49,38 @@ from contatto.learning.market import FIRST_USUAL, VIEW, MarketState
 from contatto.learning.pacing import check_spend, steer_groups
 
 NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
-"""Kinds of evidence, see `learner`."""
+"""Kinds of labels, see `learner.evidence`."""
 BESIDE_A_CLICK: Final = 4.0
-"""So many views without a click are kept beside each click: all of them would tell a fifth more."""
+"""Stored views without a click per click; all of them would add a fifth more information."""
 ENOUGH_BESIDE: Final = 30_000.0
-"""So many are kept in any case: while clicks are few, all that is known counts."""
+"""Minimum of stored views without a click, while clicks are few."""
 FEW_VIEWS: Final = 20.0
-"""Before so many views nearly all are kept."""
+"""Prior of the number of views in the sampling rate."""
 
 
 def teach(
     market: MarketState, impression: Impression, head: int, kind: int, before: float = 0.0, after: float = 0.0
 ) -> float:
-    """Learn one observation of a head, with the features as they were when the ad was chosen.
+    """Learn one label of a head with the feature snapshot of the decision.
 
     Returns:
-        What would be estimated of it now, before it is learned; where its features are no longer kept, what
-        was estimated then.
+        The present prediction before learning; the one of the decision without a snapshot.
     """
     if impression.place < 0:
         return impression.raw[head]
-    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
+    learned, viewers, groups, snapshots = market.learned, market.viewers, market.groups, market.snapshots
     place, ad = impression.place, impression.ad
     count = list_features(
-        kept.hashes[place], kept.values[place], kept.kinds[place], int(kept.counts[place]), ad,
-        groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]),
-        groups.feature_hashes, groups.crosses, kept.between[place], learned.shift,
-        learned.slots, learned.weights, learned.families,
+        snapshots.hashes[place], snapshots.values[place], snapshots.kinds[place],
+        int(snapshots.counts[place]), ad, groups.ad_hashes[ad], groups.ad_features[ad],
+        groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses,
+        snapshots.between[place], learned.shift, learned.slots, learned.weights, learned.families,
     )  # fmt: skip
     count = list_stacked(
-        kept.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
+        snapshots.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
     )
     share = float(trust_in(viewers.table, impression.viewer, float(market.numbers[S_FARM_PRIOR])))
-    kept.shares[place] = share
+    snapshots.shares[place] = share
     estimated: float = learn_one(
         learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
         learned.spread, float(market.numbers[S_FLOOR_VARIANCE]), viewers.table, impression.viewer,
@@ -90,33 +89,34 @@ def teach(
     return estimated
 
 
-def _expect(
+def _count_expected(
     market: MarketState, impression: Impression, head: int, estimated: float, before: float, after: float
 ) -> None:
-    """Count what was expected of a label between two shares of those that come.
+    """Count the expected outcomes of a label between two shares of arrived labels.
 
-    Nothing of a label that was silent until now was learned, so what is estimated of it now says what the
-    learner still misses. What was estimated when the ad was chosen would blame it again for what it has
-    learned since, and calibration and learner would both mend the same error. Once something of the label
-    itself was learned, only the old estimate is not of it.
+    The present prediction measures the remaining error of the learner. The prediction of the decision would
+    count errors that the learner has since corrected, so calibration would correct them twice. Once the
+    label itself was partly learned, only the old prediction is independent of it.
     """
     p = impression.raw[head] if before > 0.0 else estimated
     market.calibration.expect(impression.group, head, (after - before) * p, after - before)
 
 
-def _weigh(market: MarketState, impression: Impression, head: int, *, came: bool) -> None:
-    """Let what came, or did not, say whether its viewer is a click farm; nothing is known of a stranger."""
+def _add_farm_evidence(market: MarketState, impression: Impression, head: int, *, is_positive: bool) -> None:
+    """Add evidence of a click farm from an outcome or its absence, except for viewers without consent."""
     if impression.viewer:
         usual = float(market.usual[head])
         table = market.viewers.table
-        add_evidence(table[impression.viewer], evidence_of(head, impression.p[head], usual, came=came))
-        if head == CLICK and came:
+        add_evidence(
+            table[impression.viewer], evidence_of(head, impression.p[head], usual, is_positive=is_positive)
+        )
+        if head == CLICK and is_positive:
             market.clicks += 1.0
             market.farm_clicks += trust_in(table, impression.viewer, FIRST_PRIOR) < SUSPECT
 
 
 def take_view(market: MarketState, impression: Impression, ts: int) -> None:
-    """An ad was seen: charge it, and count it for its viewer."""
+    """Charge a view, and count it for its viewer."""
     groups, viewers = market.groups, market.viewers
     group = groups.groups[impression.group]
     impression.viewed_at = max(ts, 1)
@@ -147,7 +147,7 @@ def take_view(market: MarketState, impression: Impression, ts: int) -> None:
 
 
 def take_click(market: MarketState, impression: Impression, ts: int) -> None:
-    """A view was clicked."""
+    """Learn and count a click."""
     viewers = market.viewers
     group = market.groups.groups[impression.group]
     impression.clicked_at = max(ts, 1)
@@ -169,13 +169,13 @@ def take_click(market: MarketState, impression: Impression, ts: int) -> None:
         if impression.place >= 0:
             market.snapshots.stands_for[impression.place] = 1.0
         teach(market, impression, CLICK, WRONG_NO)
-        _weigh(market, impression, CLICK, came=True)
+        _add_farm_evidence(market, impression, CLICK, is_positive=True)
         market.calibration.count(impression.group, CLICK)
     market.talks.add(market.now, impression.request_id)
 
 
-def credited(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impression | None:
-    """The touch that earned a conversion: the latest click in its window, else the latest view in its own."""
+def find_attributed_touch(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impression | None:
+    """Return the attributed touch of a conversion: the latest click in its window, else the latest view."""
     best_view: Impression | None = None
     best_click: Impression | None = None
     groups = market.groups
@@ -192,17 +192,18 @@ def credited(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impr
 
 
 def _flag(market: MarketState, viewer: int, advertiser: int, flag: int) -> None:
-    known = market.viewers.known[viewer].tolist()
-    place = known.index(advertiser) if advertiser in known else (known.index(-1) if -1 in known else 0)
-    if known[place] != advertiser:
+    contacts = market.viewers.known[viewer].tolist()
+    key = advertiser if advertiser in contacts else -1
+    place = contacts.index(key) if key in contacts else 0
+    if contacts[place] != advertiser:
         market.viewers.flags[viewer, place] = 0
     market.viewers.known[viewer, place] = advertiser
     market.viewers.flags[viewer, place] |= flag
 
 
 def take_conversation(market: MarketState, line: ConversationLine, viewer: int, advertiser: int) -> None:
-    """A viewer wrote to an advertiser."""
-    impression = credited(market, viewer, advertiser, line.ts)
+    """Learn and count a conversation of a viewer with an advertiser."""
+    impression = find_attributed_touch(market, viewer, advertiser, line.ts)
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
     market.viewers.table[viewer, V_CONVERSATIONS] += 1.0
     _flag(market, viewer, advertiser, TALKED)
@@ -214,20 +215,20 @@ def take_conversation(market: MarketState, line: ConversationLine, viewer: int, 
 
 
 def begin_talk(market: MarketState, impression: Impression) -> None:
-    """The click led to a conversation: now it waits for a lead and for spam."""
+    """Learn the conversation of a click; its labels of lead and spam are now censored."""
     if impression.talked_at or not impression.clicked_at:
         return
     impression.talked_at = max(market.now, 1)
     market.note(CONVERSATION, impression)
     estimated = teach(market, impression, CONVERSATION, CAME_LATE, impression.waited_talk)
     market.calibration.count(impression.group, CONVERSATION)
-    _expect(market, impression, CONVERSATION, estimated, impression.waited_talk, 1.0)
+    _count_expected(market, impression, CONVERSATION, estimated, impression.waited_talk, 1.0)
     market.leads.add(market.now, impression.request_id)
     market.spam.add(market.now, impression.request_id)
 
 
 def _chat_without_lead(market: MarketState, viewer: int, advertiser: int, ts: int) -> Impression | None:
-    """The latest conversation that no lead came of yet: a slow lead may come after that of a later one."""
+    """Return the latest conversation without a lead, since a late lead may belong to an earlier one."""
     for name in reversed(market.records.touches.get(viewer, ())):
         impression = market.records.shown.get(name)
         if impression is None or market.groups.table[impression.group, G_ADVERTISER] != advertiser:
@@ -243,10 +244,9 @@ def _chat_without_lead(market: MarketState, viewer: int, advertiser: int, ts: in
 
 
 def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int) -> None:
-    """A viewer became a lead of an advertiser: once, and again only when a later conversation brought it.
+    """Learn and count a lead: once per viewer and advertiser, and again for a later conversation.
 
-    Were such a lead no label, its conversation would teach that whoever is a lead already has no worth; where
-    nobody becomes a lead twice, that is learned from those who do not.
+    Without repeated labels the learner would infer that existing leads have no value.
     """
     talk = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
     if (viewer, advertiser) in market.lead_of and (talk is None or talk.lead_at):
@@ -257,7 +257,7 @@ def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int)
         )
         if talk is None:
             return
-    impression = credited(market, viewer, advertiser, line.ts)
+    impression = find_attributed_touch(market, viewer, advertiser, line.ts)
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
     if talk is None or not talk.spam_at:
         market.viewers.table[viewer, V_LEADS] += 1.0
@@ -277,15 +277,15 @@ def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int)
     if impression.spam_at:
         teach(market, impression, BAD, YES)
     else:
-        _weigh(market, impression, LEAD, came=True)
+        _add_farm_evidence(market, impression, LEAD, is_positive=True)
         estimated = teach(market, impression, LEAD, CAME_LATE, impression.waited_lead)
     market.note(LEAD, impression)
     market.calibration.count(impression.group, LEAD)
-    _expect(market, impression, LEAD, estimated, impression.waited_lead, 1.0)
+    _count_expected(market, impression, LEAD, estimated, impression.waited_lead, 1.0)
 
 
 def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
-    """The last conversation of a viewer with an advertiser was spam."""
+    """Learn and count spam in the last conversation of a viewer with an advertiser."""
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
     market.viewers.table[viewer, V_SPAM] += 1.0
     impression = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
@@ -296,42 +296,35 @@ def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
     if not impression.talked_at:
         return
     market.note(SPAM, impression)
-    _weigh(market, impression, SPAM, came=True)
+    _add_farm_evidence(market, impression, SPAM, is_positive=True)
     estimated = teach(market, impression, SPAM, CAME_LATE, impression.waited_spam)
     market.calibration.count(impression.group, SPAM)
-    _expect(market, impression, SPAM, estimated, impression.waited_spam, 1.0)
+    _count_expected(market, impression, SPAM, estimated, impression.waited_spam, 1.0)
     if impression.lead_at:
         teach(market, impression, BAD, YES)
         teach(market, impression, LEAD, TAKEN_BACK)
         row = market.viewers.table[viewer]
         row[V_LEADS] = max(row[V_LEADS] - 1.0, 0.0)
     elif impression.waited_lead < 1.0:
-        _wait_no_longer(market, impression)
-
-
-def _wait_no_longer(market: MarketState, impression: Impression) -> None:
-    """No good lead comes of a spam chat: that it has none is learned at once.
-
-    A contact that a spammer leaves is still expected and counted as a lead, so that reports foretell what
-    they will count; only who leaves it is not learned.
-    """
-    estimated = teach(market, impression, LEAD, NOT_YET, impression.waited_lead, 1.0)
-    _expect(market, impression, LEAD, estimated, impression.waited_lead, 1.0)
-    impression.waited_lead = 1.0
-    _weigh(market, impression, LEAD, came=False)
+        # A spam conversation brings no good lead, so its label is negative at once. Contacts from spam are
+        # still expected and counted as leads, so that predictions match reports; they are not learned.
+        estimated = teach(market, impression, LEAD, NOT_YET, impression.waited_lead, 1.0)
+        _count_expected(market, impression, LEAD, estimated, impression.waited_lead, 1.0)
+        impression.waited_lead = 1.0
+        _add_farm_evidence(market, impression, LEAD, is_positive=False)
 
 
 def take_quality(market: MarketState, line: QualityLine, viewer: int, advertiser: int) -> None:
-    """What an advertiser found a lead to be."""
+    """Learn the quality of a lead."""
     impression = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
     if impression is not None:
         teach(market, impression, BAD, YES if line.status is Quality.UNQUALIFIED else NO)
 
 
 def learn_due(market: MarketState) -> None:
-    """Learn from what did not happen: views without a click, and labels that are still missing at an age."""
-    records, now = market.records, market.now
-    limit = now - int(market.click_wait * SECOND)
+    """Learn negative labels: views without a click, and labels still missing at an age."""
+    records = market.records
+    limit = market.now - int(market.click_wait * SECOND)
     unsettled = records.unsettled
     while unsettled:
         impression = records.shown.get(unsettled[0])
@@ -340,28 +333,28 @@ def learn_due(market: MarketState) -> None:
         unsettled.popleft()
         if impression is not None and not impression.is_settled:
             estimated = teach(market, impression, CLICK, YES if impression.clicked_at else NO)
-            _expect(market, impression, CLICK, estimated, 0.0, 1.0)
+            _count_expected(market, impression, CLICK, estimated, 0.0, 1.0)
             impression.is_settled = True
-            _weigh(market, impression, CLICK, came=bool(impression.clicked_at))
+            _add_farm_evidence(market, impression, CLICK, is_positive=bool(impression.clicked_at))
             if impression.clicked_at:
                 market.calibration.count(impression.group, CLICK)
             else:
-                _keep_some(market, impression)
+                _sample_view(market, impression)
     _learn_waits(market, market.talks, CONVERSATION, "talked_at", "waited_talk")
     _learn_waits(market, market.leads, LEAD, "lead_at", "waited_lead")
     _learn_waits(market, market.spam, SPAM, "spam_at", "waited_spam")
 
 
-def _keep_some(market: MarketState, impression: Impression) -> None:
-    """Keep some of the views without a click, by lot, so that clicks can be learned again beside them."""
-    calibration, kept = market.calibration, market.snapshots
+def _sample_view(market: MarketState, impression: Impression) -> None:
+    """Store a random sample of the views without a click for batch training."""
+    calibration, snapshots = market.calibration, market.snapshots
     clicks, views = calibration.came[:, CLICK].sum(), calibration.tried[:, CLICK].sum()
-    wanted = max(BESIDE_A_CLICK * float(clicks + 1.0), ENOUGH_BESIDE)
-    share = min(wanted / float(views + FEW_VIEWS), 1.0)
+    size = max(BESIDE_A_CLICK * float(clicks + 1.0), ENOUGH_BESIDE)
+    share = min(size / float(views + FEW_VIEWS), 1.0)
     if hash_once("kept", impression.request_id) >= share * 2.0**64:
-        kept.give_back(impression)
+        snapshots.give_back(impression)
     elif impression.place >= 0:
-        kept.stands_for[impression.place] = 1.0 / share
+        snapshots.stands_for[impression.place] = 1.0 / share
 
 
 def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: str, waited: str) -> None:
@@ -378,27 +371,27 @@ def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: 
         before, after = getattr(impression, waited), waiting.share_by(impression.group, edge, window_s)
         if after - before > 0.02 or (after == 1.0 and before < 1.0):
             estimated = teach(market, impression, head, NOT_YET, before, after)
-            _expect(market, impression, head, estimated, before, after)
+            _count_expected(market, impression, head, estimated, before, after)
             setattr(impression, waited, after)
             if head in (SPAM, LEAD) and after == 1.0:
-                _weigh(market, impression, head, came=False)
+                _add_farm_evidence(market, impression, head, is_positive=False)
 
 
 STEP_S: Final = 300
-"""So often multipliers are set anew."""
+"""Interval of pacing steps."""
 LEAST_KEPT_S: Final = 2 * int(DAY_S)
-"""So long a request is remembered, whatever became of it."""
+"""Minimal retention of a request."""
 REMEMBERED_S: Final = 30 * int(DAY_S)
 ENOUGH: Final = 20.0
-"""So many answers the usual rates before anything was seen are worth."""
+"""Weight of the prior rates, in labels."""
 RATE_S: Final = 1_200.0
-"""So long until the newest requests make up two thirds of the rate."""
+"""Time constant of the request rate."""
 _DONE: Final = object()
 HALF_LIVES_S: Final = {CLICK: DAY_S, CONVERSATION: 2 * DAY_S, LEAD: 3 * DAY_S, SPAM: 2 * DAY_S}
 
 
 def step_market(market: MarketState) -> None:
-    """Let time do its work: promises end, labels are given up, multipliers follow."""
+    """Advance the market in time: reservations, censored labels, decay, training and multipliers."""
     passed_s = (market.now - market.stepped_at) / SECOND if market.stepped_at else float(STEP_S)
     market.stepped_at = market.now
     newest = measure_rates(market, passed_s)
@@ -412,53 +405,53 @@ def step_market(market: MarketState) -> None:
     for head, half_life_s in HALF_LIVES_S.items():
         shares[head] = 0.5 ** (passed_s / half_life_s)
     market.calibration.fade(shares)
-    came, tried = market.calibration.came.sum(axis=0), market.calibration.tried.sum(axis=0)
+    actual, tried = market.calibration.came.sum(axis=0), market.calibration.tried.sum(axis=0)
     fade = 0.5 ** (passed_s / DAY_S)
     market.clicks *= fade
     market.farm_clicks *= fade
     market.numbers[S_FARM_PRIOR] = prior_of(market.farm_clicks, market.clicks)
-    market.usual = (came + ENOUGH * np.array(FIRST_USUAL)) / (tried + ENOUGH)
+    market.usual = (actual + ENOUGH * np.array(FIRST_USUAL)) / (tried + ENOUGH)
     if market.work is None and market.classes.is_time_to_fit():
         market.work = market.classes.refit_in_slices(market.seed)
     if market.now - market.daily_at >= DAY_S * SECOND // 4:
         days = min((market.now - market.daily_at) / SECOND / DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
         market.learned.forget(market.settings["forget"] * days)
-        for waiting in (market.talks, market.leads, market.spam):
-            waiting.refit(0.5 ** (days / 7.0))
+        for delays in (market.talks, market.leads, market.spam):
+            delays.refit(0.5 ** (days / 7.0))
     if market.work is None and is_time_to_relearn(market):
         market.work = relearn_in_slices(market)
     steer_market(market)
 
 
 def do_work(market: MarketState) -> None:
-    """Do the next slice of the work between requests, if there is any."""
+    """Do the next slice of training between requests."""
     if market.work is not None and next(market.work, _DONE) is _DONE:
         market.work = None
 
 
 def finish_work(market: MarketState) -> None:
-    """Do all of it: before a state is saved."""
+    """Finish training, before a snapshot."""
     while market.work is not None:
         do_work(market)
 
 
 def measure_rates(market: MarketState, passed_s: float) -> NDArray[np.float64]:
-    """Measure how many requests a second each ad group could serve; the newest ones come back, in number."""
-    asked = market.groups.table[:, G_REQUESTS]
-    before = np.zeros(len(asked))
+    """Update the rate of eligible requests per ad group; return the number of new requests."""
+    requests = market.groups.table[:, G_REQUESTS]
+    before = np.zeros(len(requests))
     before[: len(market.asked_before)] = market.asked_before
-    came: NDArray[np.float64] = np.maximum(asked - before, 0.0)
-    newest = came / max(passed_s, 1.0)
-    rates = np.zeros(len(asked))
+    newest: NDArray[np.float64] = np.maximum(requests - before, 0.0)
+    rate = newest / max(passed_s, 1.0)
+    rates = np.zeros(len(requests))
     rates[: len(market.rates)] = market.rates
     share = 1.0 - math.exp(-passed_s / RATE_S)
-    market.rates = np.where(rates > 0.0, rates + share * (newest - rates), newest)
-    return came
+    market.rates = np.where(rates > 0.0, rates + share * (rate - rates), rate)
+    return newest
 
 
 def steer_market(market: MarketState) -> None:
-    """Set calibrations and multipliers anew."""
+    """Update calibration factors and pacing multipliers."""
     groups = market.groups
     count = len(groups.groups)
     groups.table[:count, G_CALIBRATION : G_CALIBRATION + HEADS] = market.calibration.factors()[:count]
@@ -472,7 +465,7 @@ def steer_market(market: MarketState) -> None:
 
 
 def end_promises(market: MarketState) -> None:
-    """Give back what was kept for views that did not come."""
+    """Release reservations of views that did not arrive."""
     promised = market.records.promised
     limit = market.now - int(market.promise_wait * SECOND)
     while promised:
@@ -495,14 +488,14 @@ def end_promises(market: MarketState) -> None:
 
 
 def drop_records(market: MarketState) -> None:
-    """Forget requests that nothing can become of any more."""
+    """Delete requests after their attribution windows."""
     records = market.records
     lines = [group.line for group in market.groups.groups]
     view_s = max([LEAST_KEPT_S, *((line.view_window_s or 0) + 3_600 for line in lines)])
     click_s = max([view_s, *((line.click_window_s or 0) + int(DAY_S) for line in lines)])
-    kept, limit = records.kept, market.now - view_s * SECOND
-    while kept and kept[0][0] < limit:
-        asked_at, name = kept.popleft()
+    recent, limit = records.kept, market.now - view_s * SECOND
+    while recent and recent[0][0] < limit:
+        asked_at, name = recent.popleft()
         impression = records.shown.get(name)
         if impression is not None and (impression.clicked_at or impression.place >= 0):
             records.long_kept.append((asked_at, name))
