@@ -271,33 +271,6 @@ def bin_of(multiplier: float) -> int:
 
 
 @compiled
-def _list_able(
-    now_s: float,
-    floor: float,
-    country: int,
-    ads: Array,
-    ad_total: int,
-    groups: Array,
-    allowed: Array,
-    able: Array,
-) -> int:
-    """List the eligible ads; return their number."""
-    n = 0
-    for ad in range(ad_total):
-        if ads[ad, A_ON] == 0:
-            continue
-        group = ads[ad, A_GROUP]
-        row = groups[group]
-        if row[G_OPEN] == 0.0 or now_s < row[G_STARTS] or now_s >= row[G_ENDS]:
-            continue
-        if allowed[group, country] == 0 or row[G_AVAILABLE] < max(floor, 1.0):
-            continue
-        able[n] = ad
-        n += 1
-    return n
-
-
-@compiled
 def hold_auction(
     now_s: float,
     floor: float,
@@ -394,7 +367,16 @@ def hold_auction(
     outcome[O_AD] = -1.0
     best_of[:, 0] = 0.0
     add_base(hashes, values, kinds, count, shift, table, viewers, viewer, base)
-    n = _list_able(now_s, floor, country, ads, ad_total, groups, allowed, able)
+    n = 0
+    for ad in range(ad_total):
+        group = ads[ad, A_GROUP]
+        row = groups[group]
+        if ads[ad, A_ON] == 0 or row[G_OPEN] == 0.0 or now_s < row[G_STARTS] or now_s >= row[G_ENDS]:
+            continue
+        if allowed[group, country] == 0 or row[G_AVAILABLE] < max(floor, 1.0):
+            continue
+        able[n] = ad
+        n += 1
     add_own(hashes, values, kinds, count, shift, table, able, n, ad_hashes, base, raws)
     viewed = np.empty((RECENT_ADS, VIEWED))
     viewed_ads = list_viewed(viewer, now_s, recent, shown, weekly, shown_at, ads, groups, viewed)

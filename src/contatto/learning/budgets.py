@@ -149,22 +149,17 @@ class Traffic:
             if self.day < 0:
                 self.began_s = now_s
             else:
-                self._average_day()
+                first = -(-(self.began_s % DAY_S) // SLOT_S) if self.began_s // DAY_S == self.day else 0
+                observed = np.arange(SLOTS) >= first
+                share = np.where(observed, np.where(self.weight > 0.0, _NEWEST, 1.0), 0.0)
+                self.mean += share * (self.today - self.mean)
+                self.weight[observed] += 1.0
             self.today[:] = 0.0
             self.day = day
         if country >= len(self.today):
             more = ((0, country + 8 - len(self.today)), (0, 0))
             self.today, self.mean = np.pad(self.today, more), np.pad(self.mean, more)
         self.today[country, second // SLOT_S] += 1.0
-
-    def _average_day(self) -> None:
-        first = 0
-        if self.began_s // DAY_S == self.day:
-            first = -(-(self.began_s % DAY_S) // SLOT_S)
-        observed = np.arange(SLOTS) >= first
-        share = np.where(observed, np.where(self.weight > 0.0, _NEWEST, 1.0), 0.0)
-        self.mean += share * (self.today - self.mean)
-        self.weight[observed] += 1.0
 
     def curve_of(self, countries: NDArray[np.bool_], offset_s: float = 0.0) -> Curve:
         """Return the smoothed requests of these countries in each quarter hour of a UTC day.

@@ -58,8 +58,8 @@ class AuctionGroup:
     leads: int = 0
     predicted: float = 0.0
     began_at: int = 0
-    wanted: float = 0.0
-    spent_then: float = 0.0
+    planned: float = 0.0
+    spent_before: float = 0.0
     correction: float = 1.0
     paced: float = 0.0
     is_paced: bool = False
@@ -296,7 +296,7 @@ class Groups:
                     group.spent_day, group.spent_ever, group.promised,
                     _figures_of(group.plan),
                     group.views, group.clicks, group.conversations, group.spam, group.leads, group.predicted,
-                    group.began_at, group.wanted, group.spent_then, group.correction, group.paced,
+                    group.began_at, group.planned, group.spent_before, group.correction, group.paced,
                     group.is_paced, group.cost_factor, group.lately_spent, group.lately_expected,
                     group.expected, group.ahead, _figures_of(group.campaign_plan), group.campaign_paced,
                 ]

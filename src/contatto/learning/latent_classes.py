@@ -275,7 +275,13 @@ class LatentClasses:
             sizes[row] = len(bag)
         yield
         learned = total - int(total * HELD_OUT)
-        starts = self._current_shares(learned) if len(self.scores) else self._random_shares(learned, seed)
+        starts = [np.zeros((learned, CLASSES)) for _ in range(1 if len(self.scores) else STARTS)]
+        if len(self.scores):  # the fit continues from the current classes
+            for row, into in enumerate(starts[0]):
+                weigh_classes(self.scores, self.prior, self.bags[row], self.sizes[row], into)
+        else:
+            for start, shares in enumerate(starts):
+                begin_classes(np.uint64(seed + start), shares)
         best: tuple[Numbers, Numbers] = (self.scores, self.prior)
         words, likeliest = len(self.words), -math.inf
         for shares in starts:
@@ -293,19 +299,6 @@ class LatentClasses:
         scores[~is_steady[: len(scores)]] = 0.0
         if gain >= LEAST_GAIN:
             self.scores, self.prior = scores.astype(np.float32), prior
-
-    def _random_shares(self, learned: int, seed: int) -> list[Numbers]:
-        starts = [np.zeros((learned, CLASSES)) for _ in range(STARTS)]
-        for start, shares in enumerate(starts):
-            begin_classes(np.uint64(seed + start), shares)
-        return starts
-
-    def _current_shares(self, learned: int) -> list[Numbers]:
-        """Return the posteriors of the current classes, so that a fit continues from them."""
-        shares = np.zeros((learned, CLASSES))
-        for row in range(learned):
-            weigh_classes(self.scores, self.prior, self.bags[row], self.sizes[row], shares[row])
-        return [shares]
 
     def state(self) -> dict[str, Any]:
         total = min(self.noted, REMEMBERED)

@@ -323,7 +323,7 @@ def take_quality(market: MarketState, line: QualityLine, viewer: int, advertiser
 
 def learn_due(market: MarketState) -> None:
     """Learn negative labels: views without a click, and labels still missing at an age."""
-    records = market.records
+    records, calibration = market.records, market.calibration
     limit = market.now - int(market.click_wait * SECOND)
     unsettled = records.unsettled
     while unsettled:
@@ -337,24 +337,18 @@ def learn_due(market: MarketState) -> None:
             impression.is_settled = True
             _add_farm_evidence(market, impression, CLICK, is_positive=bool(impression.clicked_at))
             if impression.clicked_at:
-                market.calibration.count(impression.group, CLICK)
-            else:
-                _sample_view(market, impression)
+                calibration.count(impression.group, CLICK)
+            else:  # a random sample of the views without a click is stored for batch training
+                clicks, views = (counts[:, CLICK].sum() for counts in (calibration.came, calibration.tried))
+                size = max(BESIDE_A_CLICK * float(clicks + 1.0), ENOUGH_BESIDE)
+                share = min(size / float(views + FEW_VIEWS), 1.0)
+                if hash_once("kept", impression.request_id) >= share * 2.0**64:
+                    market.snapshots.give_back(impression)
+                elif impression.place >= 0:
+                    market.snapshots.stands_for[impression.place] = 1.0 / share
     _learn_waits(market, market.talks, CONVERSATION, "talked_at", "waited_talk")
     _learn_waits(market, market.leads, LEAD, "lead_at", "waited_lead")
     _learn_waits(market, market.spam, SPAM, "spam_at", "waited_spam")
-
-
-def _sample_view(market: MarketState, impression: Impression) -> None:
-    """Store a random sample of the views without a click for batch training."""
-    calibration, snapshots = market.calibration, market.snapshots
-    clicks, views = calibration.came[:, CLICK].sum(), calibration.tried[:, CLICK].sum()
-    size = max(BESIDE_A_CLICK * float(clicks + 1.0), ENOUGH_BESIDE)
-    share = min(size / float(views + FEW_VIEWS), 1.0)
-    if hash_once("kept", impression.request_id) >= share * 2.0**64:
-        snapshots.give_back(impression)
-    elif impression.place >= 0:
-        snapshots.stands_for[impression.place] = 1.0 / share
 
 
 def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: str, waited: str) -> None:
