@@ -1,4 +1,4 @@
-"""The marketplace of one tenant: it takes lines in order of time and answers which ad is shown."""
+"""Marketplace of one tenant: takes lines in order of time and answers ad requests."""
 
 import math
 from collections.abc import Callable
@@ -92,11 +92,11 @@ from contatto.learning.pacing import is_target_too_low
 from contatto.learning.storage import restore_market, save_market
 
 MOST_ASKED: Final = 40
-"""Hashed features that one request may bring."""
+"""Largest number of hashed features of a request."""
 
 
 def nothing(request_id: str) -> Decision:
-    """The answer when no ad is shown."""
+    """Return the answer without an ad."""
     return Decision(request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -134,28 +134,30 @@ def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Dec
         market.records.shown[line.request_id] = None
         market.records.kept.append((market.now, line.request_id))
         return nothing(line.request_id)
-    return _promise(market, line, row, count, out)
+    return _reserve(market, line, row, count, out)
 
 
 def describe_request(
     market: MarketState, row: int, country: str, features: dict[str, Any] | None, now_s: float, complain: Any
 ) -> int:
-    """Fill the context of the market with the features of a request; how many there are comes back."""
+    """Fill the market's arrays with the features of a request; return their number."""
     viewers = market.viewers
     names: list[int] = []
     values: list[float] = []
-    said: list[int] = []
+    words: list[int] = []
     if features:
-        names, values = market.asked_fields.hash_features(features, MOST_ASKED, complain, said)
+        names, values = market.asked_fields.hash_features(features, MOST_ASKED, complain, words)
     place = market.asked_fields.values_of("\0country")
     if place is not None:
         names.append(place.hash_of(country))
         values.append(1.0)
-        said.append(names[-1])
+        words.append(names[-1])
     count = len(names)
     kinds = [CONTEXT] * count
-    hour = int(now_s) // 3600 % 24
-    names.append(_hour_hash(country, hour))
+    hour = country, int(now_s) // 3600 % 24
+    if hour not in _hour_hashes:
+        _hour_hashes[hour] = name_hash("hour", country, str(hour[1]))
+    names.append(_hour_hashes[hour])
     values.append(1.0)
     kinds.append(TIME)
     count += 1
@@ -164,18 +166,12 @@ def describe_request(
     market.kinds[:count] = kinds
     classes = market.classes
     if row:
-        classes.note(row, said, is_new=bool(viewers.table[row, V_REQUESTED_AT] < 0.0))
-    if classes.read(said):
+        classes.note(row, words, is_new=bool(viewers.table[row, V_REQUESTED_AT] < 0.0))
+    if classes.read(words):
         count = add_classes(
-            classes.chances,
-            classes.named,
-            LISTED,
-            STRENGTH,
-            market.hashes,
-            market.values,
-            market.kinds,
+            classes.chances, classes.named, LISTED, STRENGTH, market.hashes, market.values, market.kinds,
             count,
-        )
+        )  # fmt: skip
     fade_viewer(viewers.table, row, now_s)
     return int(
         describe_viewer(
@@ -185,18 +181,10 @@ def describe_request(
     )  # fmt: skip
 
 
-_hours: dict[tuple[str, int], int] = {}
+_hour_hashes: dict[tuple[str, int], int] = {}
 
 
-def _hour_hash(country: str, hour: int) -> int:
-    key = (country, hour)
-    known = _hours.get(key)
-    if known is None:
-        known = _hours[key] = name_hash("hour", country, str(hour))
-    return known
-
-
-def _promise(market: MarketState, line: RequestLine, row: int, count: int, out: list[float]) -> Decision:
+def _reserve(market: MarketState, line: RequestLine, row: int, count: int, out: list[float]) -> Decision:
     groups, records, snapshots = market.groups, market.records, market.snapshots
     ad, price = int(out[O_AD]), int(out[O_PRICE])
     number = int(groups.ads[ad, A_GROUP])
@@ -220,11 +208,11 @@ def _promise(market: MarketState, line: RequestLine, row: int, count: int, out: 
     group = groups.groups[number]
     group.promised += price
     groups.refresh(group)
-    return tell_shown(market, impression)
+    return decision_of(market, impression)
 
 
-def tell_shown(market: MarketState, impression: Impression) -> Decision:
-    """The answer that was given when this ad was chosen."""
+def decision_of(market: MarketState, impression: Impression) -> Decision:
+    """Return the decision of an impression."""
     groups, p = market.groups, impression.p
     return Decision(
         impression.request_id,
@@ -241,11 +229,11 @@ def tell_shown(market: MarketState, impression: Impression) -> Decision:
 
 
 FEW_REQUESTS: Final = 20.0
-"""Requests, fading, below which an ad group has hardly any to learn from."""
+"""Decayed number of requests below which an ad group has little traffic."""
 
 
 def state_of(market: MarketState, group: AuctionGroup) -> GroupState:
-    """What is to be said of an ad group now."""
+    """Return the learning state of an ad group."""
     report = report_group(market, group)
     multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
     phase = Phase(report.phase)
@@ -267,25 +255,25 @@ def state_of(market: MarketState, group: AuctionGroup) -> GroupState:
 
 
 def reasons_of(market: MarketState, group: AuctionGroup, phase: Phase) -> list[Reason]:
-    """List what keeps an ad group from learning."""
+    """List the reasons that keep an ad group from learning."""
     is_low = is_target_too_low(group, market.now)
     if phase is Phase.LEARNING:
         return [Reason.FEW_CONVERSIONS, *([Reason.LOW_BID] if is_low else [])]
     line = group.line
     few = Reason.TOO_FEW_LEADS if line.goal is LineGoal.LEAD else Reason.TOO_FEW_CONVERSATIONS
-    found = [few]
+    reasons = [few]
     if float(market.groups.table[group.number, G_REQUESTS]) < FEW_REQUESTS:
-        found.append(Reason.LITTLE_TRAFFIC)
+        reasons.append(Reason.LITTLE_TRAFFIC)
     elif is_low or (line.bid_type is LineBidType.CUSTOM and group.views < FEW_REQUESTS):
-        found.append(Reason.LOW_BID)
+        reasons.append(Reason.LOW_BID)
     cost = group.spent_ever / 1_000 / max(group.earned(), 1)
     if (
         line.budget_mode is LineBudgetMode.DAY
         and line.budget_micros
         and 7 * line.budget_micros < ENOUGH * cost
     ):
-        found.append(Reason.LITTLE_BUDGET)
-    return found
+        reasons.append(Reason.LITTLE_BUDGET)
+    return reasons
 
 
 ENOUGH: Final = 30
@@ -294,10 +282,10 @@ LIMITED_S: Final = 7 * 86_400
 """An ad group that has not learned after this time is limited."""
 
 
-def phase_of(group: AuctionGroup, now: int) -> str:
+def phase_of(group: AuctionGroup, ts: int) -> str:
     if group.earned() >= ENOUGH:
         return "learned"
-    return "limited" if now - group.began_at > LIMITED_S * SECOND else "learning"
+    return "limited" if ts - group.began_at > LIMITED_S * SECOND else "learning"
 
 
 def report_group(market: MarketState, group: AuctionGroup) -> GroupReport:
@@ -310,9 +298,9 @@ def report_group(market: MarketState, group: AuctionGroup) -> GroupReport:
 
 
 def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranking:
-    """Return how likely each candidate becomes a good lead of an ad group; 0 where it serves no such country.
+    """Return the predicted lead rate of each candidate for an ad group; 0 outside of its countries.
 
-    What tells candidates apart is believed as far as it came true of viewers: see `fit_slope`.
+    Differences between candidates are scaled by the calibration slope of viewers: see `fit_slope`.
     """
     groups, viewers = market.groups, market.viewers
     number = groups.by_id.get(line.adgroup_id)
@@ -357,18 +345,18 @@ def _value(market: MarketState, ad: int, row: int, count: int) -> float:
 
 
 MOST_ASKS: Final = 64
-"""So many answers to reports and ranks are remembered, for who asks again."""
+"""Stored answers to reports and rankings, for repeated queries."""
 BACK_S: Final = 60
 AHEAD_S: Final = 366 * 86_400
-"""A line that is further ahead than this is not believed."""
+"""Largest jump of time between lines."""
 
 
 class UnusableLine(Exception):
-    """A line that cannot be used; its text says why."""
+    """Line that cannot be used, with the reason."""
 
 
 class Marketplace:
-    """See the module; ``complain`` is told what was left out of a line that was used otherwise."""
+    """Marketplace of one tenant; ``complain`` receives reports of ignored parts of lines."""
 
     def __init__(
         self, seed: int = 0, *, is_random: bool = False, settings: dict[str, float] | None = None,
@@ -378,24 +366,37 @@ class Marketplace:
         self.complain = complain
 
     def take(self, line: AnyLine) -> AnswerLine | None:
-        """Take a line; the answer comes back where the line is answered.
+        """Apply a line; return the answer to a request, ranking or report.
 
         Raises:
-            Unusable: with the reason; nothing was changed.
+            UnusableLine: with the reason; nothing was changed.
         """
         if isinstance(line, RequestLine):
             return self._take_request(line)
+        if isinstance(line, ReportLine | RankLine):
+            return self._answer_query(line)
         if isinstance(line, ViewLine | ClickLine):
             self._take_touch(line)
-        elif isinstance(line, ReportLine | RankLine):
-            return self._answer_ask(line)
-        elif not self._is_repeated(line):
-            if isinstance(line, AdGroupLine):
-                self._take_group(line)
-            elif isinstance(line, AdLine):
-                self._take_ad(line)
-            else:
-                self._take_outcome(line)
+            return None
+        digest = hash_once(_ENCODER.encode(line).decode())
+        if digest in self.market.seen:
+            return None
+        self._pass_time(line.ts)
+        self.market.seen.add(digest)
+        self.market.seen_order.append((self.market.now, digest))
+        if isinstance(line, AdGroupLine):
+            self._take_group(line)
+        elif isinstance(line, AdLine):
+            groups = self.market.groups
+            if line.adgroup_id not in groups.by_id:
+                raise UnusableLine("its ad group is not known")
+            row = groups.ad_by_id.get(line.ad_id)
+            if row is not None and groups.ad_lines[row].adgroup_id != line.adgroup_id:
+                raise UnusableLine("an ad stays in its ad group")
+            hashed = self.market.ad_fields.hash_features(line.features or {}, MOST_AD_FEATURES, self.complain)
+            groups.set_ad(line, hashed)
+        else:
+            self._take_outcome(line)
         return None
 
     def _pass_time(self, ts: int) -> None:
@@ -415,22 +416,11 @@ class Marketplace:
         elif market.now - ts > BACK_S * SECOND:
             raise UnusableLine("its time is more than a minute before that of an earlier line")
 
-    def _is_repeated(self, line: AnyLine) -> bool:
-        """Return whether the very same was said before; it is remembered, unless its time cannot be."""
-        market = self.market
-        digest = hash_once(_ENCODER.encode(line).decode())
-        if digest in market.seen:
-            return True
-        self._pass_time(line.ts)
-        market.seen.add(digest)
-        market.seen_order.append((market.now, digest))
-        return False
-
     def _take_request(self, line: RequestLine) -> AnswerLine:
         market = self.market
-        known = market.records.shown.get(line.request_id, _NEW)
-        if known is not _NEW:
-            return nothing(line.request_id) if known is None else tell_shown(market, known)  # type: ignore[arg-type]
+        if line.request_id in market.records.shown:
+            earlier = market.records.shown[line.request_id]
+            return nothing(line.request_id) if earlier is None else decision_of(market, earlier)
         self._pass_time(line.ts)
         do_work(market)
         answer = decide_request(market, line, self.complain)
@@ -465,25 +455,15 @@ class Marketplace:
         if bool(line.frequency) != bool(line.frequency_schedule):
             self.complain("a frequency cap needs both frequency and frequency_schedule, so there is none")
         market = self.market
-        known = market.groups.by_id.get(line.adgroup_id)
-        if known is not None and market.groups.groups[known].line.advertiser_id != line.advertiser_id:
+        row = market.groups.by_id.get(line.adgroup_id)
+        if row is not None and market.groups.groups[row].line.advertiser_id != line.advertiser_id:
             raise UnusableLine("an ad group stays with its advertiser")
         group = market.groups.set_group(line, market.now)
         market.caps.set_cap(line, group.number, market.records)
-        for each in (market.talks, market.leads, market.spam, market.calibration):
-            each.grow(len(market.groups.groups))
+        for counts in (market.talks, market.leads, market.spam, market.calibration):
+            counts.grow(len(market.groups.groups))
         if market.requests:
             steer_market(market)
-
-    def _take_ad(self, line: AdLine) -> None:
-        groups = self.market.groups
-        if line.adgroup_id not in groups.by_id:
-            raise UnusableLine("its ad group is not known")
-        known = groups.ad_by_id.get(line.ad_id)
-        if known is not None and groups.ad_lines[known].adgroup_id != line.adgroup_id:
-            raise UnusableLine("an ad stays in its ad group")
-        hashed = self.market.ad_fields.hash_features(line.features or {}, MOST_AD_FEATURES, self.complain)
-        groups.set_ad(line, hashed)
 
     def _take_outcome(self, line: ConversationLine | SpamLine | LeadLine | QualityLine) -> None:
         market = self.market
@@ -502,14 +482,14 @@ class Marketplace:
         else:
             take_quality(market, line, viewer, advertiser)
 
-    def _answer_ask(self, line: ReportLine | RankLine) -> AnswerLine:
-        """Answer a question, or repeat the answer to one that was asked before."""
+    def _answer_query(self, line: ReportLine | RankLine) -> AnswerLine:
+        """Answer a report or ranking; repeat the answer to a repeated query."""
         market = self.market
-        known = market.asked.get(line.ask_id)
-        if known is not None:
-            if known[0] == "report":
-                return msgspec.msgpack.decode(known[1], type=Reporting)
-            return msgspec.msgpack.decode(known[1], type=Ranking)
+        if line.ask_id in market.asked:
+            kind, encoded = market.asked[line.ask_id]
+            if kind == "report":
+                return msgspec.msgpack.decode(encoded, type=Reporting)
+            return msgspec.msgpack.decode(encoded, type=Ranking)
         self._pass_time(line.ts)
         answer: AnswerLine
         if isinstance(line, ReportLine):
@@ -523,24 +503,23 @@ class Marketplace:
         return answer
 
     def save(self) -> bytes:
-        """All that is known, for `restore`; work that is done in slices is finished first."""
+        """Return a snapshot for `restore`, after finishing training in slices."""
         finish_work(self.market)
         return save_market(self.market)
 
     @property
     def is_busy(self) -> bool:
-        """Return whether some work is done in slices between requests now; saving would finish it early."""
+        """Report whether training runs in slices now; a snapshot would finish it early."""
         return self.market.work is not None
 
     def restore(self, raw: bytes) -> None:
-        """Go on where the saved one was.
+        """Restore a snapshot.
 
         Raises:
-            Damaged: these bytes are not whole.
-            Different: they are of another seed, policy or settings.
+            Damaged: the bytes are incomplete.
+            Different: the snapshot has another seed, policy or settings.
         """
         restore_market(self.market, raw)
 
 
-_NEW: Final = object()
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")

@@ -1,4 +1,4 @@
-"""A read-only copy of a published marketplace, and decisions of others taught to a learner."""
+"""Read replica of a model version, and training from logged decisions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -44,57 +44,57 @@ from contatto.learning.pacing import target_of
 
 @dataclass(frozen=True, slots=True)
 class RandomArmAd:
-    """The ad that was drawn, by the API's number, and the chance that it had."""
+    """Ad of the random arm, by the API's number, with its propensity."""
 
     ad: int
     propensity: float
 
 
 def pick_random_ad(market: MarketState, record: Record, offer: int) -> RandomArmAd | None:
-    """Draw among the ads of a record that may serve; None when none of them can pay for the place.
+    """Pick a random eligible ad of a record; None if no ad group can pay the price.
 
-    The auction as learned was just held: the scratch arrays hold the ads that may serve. An ad group is drawn
-    with the chance of its views so far, so that each has the share of these places that it has of all others,
-    and its budget pays for as many. Of its ads each is drawn alike.
+    The arrays of the market hold the eligible ads of the last auction. The propensity of an ad group is
+    proportional to its views, so it has the same share of the random arm as of the learned arm. Its ads are
+    equally likely.
 
     Args:
-        market: the marketplace.
-        record: the decision; it is drawn with its seed.
-        offer: what the winner as learned offers for the place: whoever is drawn has this much left.
+        market: state after the auction.
+        record: decision with its seed.
+        offer: bid of the auction's winner, which the picked ad group must be able to pay.
     """
     groups = market.groups
     can_pay = {
-        groups.by_number[each.number]
-        for each in record.groups
-        if each.available >= offer and each.multiplier > 0.0
+        groups.by_number[group.number]
+        for group in record.groups
+        if group.available >= offer and group.multiplier > 0.0
     }
     by_group: dict[int, list[int]] = {}
     for ad in groups.able.tolist():
         if ad < 0:
             break
-        group = int(groups.ads[ad, A_GROUP])
-        if group in can_pay:
-            by_group.setdefault(group, []).append(ad)
-    weights = {group: groups.groups[group].views + 1 for group in by_group}
+        row = int(groups.ads[ad, A_GROUP])
+        if row in can_pay:
+            by_group.setdefault(row, []).append(ad)
+    weights = {row: groups.groups[row].views + 1 for row in by_group}
     total = sum(weights.values())
-    left = chance(np.uint64(record.seed), np.uint64(record.number)) * total
-    for group, ads in by_group.items():
-        if left < weights[group]:
-            ad = ads[min(int(left / weights[group] * len(ads)), len(ads) - 1)]
-            return RandomArmAd(int(groups.ad_ids[ad]), weights[group] / total / len(ads))
-        left -= weights[group]
+    remaining = chance(np.uint64(record.seed), np.uint64(record.number)) * total
+    for row, ads in by_group.items():
+        if remaining < weights[row]:
+            ad = ads[min(int(remaining / weights[row] * len(ads)), len(ads) - 1)]
+            return RandomArmAd(int(groups.ad_ids[ad]), weights[row] / total / len(ads))
+        remaining -= weights[row]
     return None
 
 
 TABLE_BITS: Final = 18.0
-"""Weights of one business: 262,144; the pages of those that its few ads do not need stay unused."""
+"""Bits of the weight table of a business: 262,144 weights; unused pages take no memory."""
 STRANGER: Final = 0
-"""The row of nobody."""
+"""Row of viewers without consent."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuctionRequest:
-    """A request, with the ads that may serve it; numbers are the API's, money is micros."""
+    """Ad request with its eligible ads; numbers are the API's, money is micros."""
 
     nonce: int
     ts: int
@@ -104,54 +104,53 @@ class AuctionRequest:
     floor_micros: int
     ads: Sequence[int]
     available_micros: dict[int, float]
-    """What is left of the budget of each ad group of these ads."""
+    """Remaining budget by ad group."""
     left_out: dict[int, str] = field(default_factory=dict)
     trial: int = 0
-    """The viewer's group in the trial of delivery; below 0 the ad is drawn by lot."""
+    """The viewer's group in the experiment; below 0 for the random arm."""
 
 
 def new_marketplace(business_seed: int) -> Marketplace:
-    """The marketplace of a business, before anything is learned."""
+    """Return the untrained marketplace of a business."""
     return Marketplace(business_seed, settings={"table_bits": TABLE_BITS})
 
 
-class _Learned(FieldValues):
-    """The values of a field as the model knows them: asking for one teaches nothing."""
+class _FixedValues(FieldValues):
+    """Values of a field in a read replica, which never learns new ones."""
 
     __slots__ = ("size",)
 
-    def __init__(self, field: str, of: FieldValues | None = None) -> None:
+    def __init__(self, field: str, learned: FieldValues | None = None) -> None:
         super().__init__(field)
-        if of is not None:
-            self.hashes, self.counts = dict(of.hashes), of.counts
-            self.numbers, self.knots = of.numbers, of.knots
+        if learned is not None:
+            self.hashes, self.counts = dict(learned.hashes), learned.counts
+            self.numbers, self.knots = learned.numbers, learned.knots
         self.size = len(self.hashes)
 
     def hash_of(self, value: str) -> int:
-        known = self.hashes.get(value)
-        if known is not None:
-            return known
+        if (hashed := self.hashes.get(value)) is not None:
+            return hashed
         return name_hash("is", self.field, value) if self.size < BUSY else self.rare
 
     def place_number(self, number: float) -> Hashed:
         if self.knots:
             return super().place_number(number)
-        kept, self.numbers = self.numbers, []
+        numbers, self.numbers = self.numbers, []
         placed = super().place_number(number)
-        self.numbers = kept
+        self.numbers = numbers
         return placed
 
     def note_outside(self, number: float) -> None:
-        """The learner does."""
+        """Ignore the number: only the learner adds knots."""
 
 
-class _LearnedFields(FeatureFields):
-    """The fields of requests as the model knows them."""
+class _FixedFields(FeatureFields):
+    """Request fields of a read replica."""
 
-    def __init__(self, of: FeatureFields) -> None:
-        super().__init__(of.origin)
-        self.by_name = {name: _Learned(each.field, each) for name, each in of.by_name.items()}
-        self._learned = lru_cache(MOST_FIELDS)(_Learned)
+    def __init__(self, learned: FeatureFields) -> None:
+        super().__init__(learned.origin)
+        self.by_name = {name: _FixedValues(values.field, values) for name, values in learned.by_name.items()}
+        self._learned = lru_cache(MOST_FIELDS)(_FixedValues)
 
     def values_of(self, field: str) -> FieldValues | None:
         if field in self.by_name or len(self.by_name) >= MOST_FIELDS:
@@ -160,11 +159,11 @@ class _LearnedFields(FeatureFields):
 
 
 class Replica:
-    """See the module.
+    """Read replica of a model version.
 
     Raises:
-        Damaged: the bytes are not whole.
-        Different: they are of other settings.
+        Damaged: the bytes are incomplete.
+        Different: the snapshot has other settings.
     """
 
     def __init__(self, business_seed: int, version: int = 0, saved: bytes | None = None) -> None:
@@ -175,37 +174,37 @@ class Replica:
         self._business_seed = business_seed
         self._marketplace = marketplace
         self.market: MarketState = marketplace.market
-        self.market.asked_fields = _LearnedFields(self.market.asked_fields)
+        self.market.asked_fields = _FixedFields(self.market.asked_fields)
         self._added: dict[str, AdGroupLine | AdLine] = {}
-        self._told: tuple[list[AdGroupLine | AdLine], int] = ([], 0)
-        """The same as records carry it, with its digest."""
+        self._added_lines: tuple[list[AdGroupLine | AdLine], int] = ([], 0)
+        """Added lines of the records, with their digest."""
         self._multipliers: dict[int, float] = {}
 
     def set_live(self, lines: Iterable[AdGroupLine | AdLine]) -> None:
-        """Take ad groups and ads as they are now, each ad after its ad group; records carry what differs."""
+        """Set the present ad groups and ads, each ad after its ad group; records carry the differences."""
         groups = self.market.groups
         for line in lines:
             if isinstance(line, AdGroupLine):
                 place = groups.by_id.get(line.adgroup_id)
-                known: AdGroupLine | AdLine | None = None if place is None else groups.groups[place].line
+                current: AdGroupLine | AdLine | None = None if place is None else groups.groups[place].line
                 name = f"group {line.adgroup_id}"
             else:
                 place = groups.ad_by_id.get(line.ad_id)
-                known = None if place is None else groups.ad_lines[place]
+                current = None if place is None else groups.ad_lines[place]
                 name = f"ad {line.ad_id}"
-            if known is None or not is_same(known, line):
+            if current is None or not is_same(current, line):
                 self._add(line)
                 self._added[name] = line
-                self._told = ([], 0)
-        if self._added and not self._told[1]:
-            told = list(self._added.values())
-            self._told = (told, digest_lines(told))
+                self._added_lines = ([], 0)
+        if self._added and not self._added_lines[1]:
+            lines = list(self._added.values())
+            self._added_lines = (lines, digest_lines(lines))
 
     def _add(self, line: AdGroupLine | AdLine) -> None:
         market = self.market
         if isinstance(line, AdGroupLine):
-            had = market.groups.by_id.get(line.adgroup_id)
-            multiplier = 0.0 if had is None else float(market.groups.table[had, G_MULTIPLIER])
+            row = market.groups.by_id.get(line.adgroup_id)
+            multiplier = 0.0 if row is None else float(market.groups.table[row, G_MULTIPLIER])
             group = market.groups.set_group(line, market.now or line.ts)
             market.groups.table[group.number, G_MULTIPLIER] = multiplier
             market.calibration.grow(len(market.groups.groups))
@@ -214,7 +213,7 @@ class Replica:
             market.groups.set_ad(line, hashed)
 
     def set_multipliers(self, multipliers: dict[int, float]) -> None:
-        """Take what conversions are worth to ad groups, by their numbers, as the learner set it last."""
+        """Set the learner's last pacing multipliers, by ad group number."""
         groups = self.market.groups
         self._multipliers = multipliers
         for number, multiplier in multipliers.items():
@@ -222,62 +221,57 @@ class Replica:
             if place is not None:
                 groups.table[place, G_MULTIPLIER] = multiplier
 
-    def decide(self, asked: AuctionRequest) -> Record:
-        """Choose the ad of a request."""
-        record = self.propose(asked)
+    def decide(self, request: AuctionRequest) -> Record:
+        """Choose the ad of a request, and count its view."""
+        record = self.propose(request)
         self.note_shown(record)
         return record
 
-    def propose(self, asked: AuctionRequest) -> Record:
-        """Choose the ad that would be shown; whoever shows it says so to ``note_shown``."""
-        record = self._decide(asked)
+    def propose(self, request: AuctionRequest) -> Record:
+        """Choose the ad of a request; the caller reports its view to ``note_shown``."""
+        record = self._decide(request)
         if self._warm(record) and not record.ad:
-            record = self._decide(asked)
+            record = self._decide(request)
         return record
 
     def note_shown(self, record: Record) -> None:
-        """Remember of a viewer who is known that the ad of a record is shown."""
+        """Count the view of a record's ad, except for viewers without consent."""
         if record.ad and record.viewer != NOBODY:
             groups = self.market.groups
             row = self.row_of(record.viewer)
             self.market.viewers.note_shown(row, groups.ad_by_id[str(record.ad)], record.ts / SECOND)
 
     def take_back(self, record: Record) -> None:
-        """Forget the request of a record, before a decision for it is made again."""
+        """Undo the request of a record, before its decision is repeated."""
         if record.viewer != NOBODY:
             before = np.frombuffer(record.history["table"])[V_REQUESTED_AT]
             self.market.viewers.table[self.row_of(record.viewer), V_REQUESTED_AT] = before
 
-    def _decide(self, asked: AuctionRequest) -> Record:
+    def _decide(self, request: AuctionRequest) -> Record:
         market = self.market
-        market.now = max(market.now, asked.ts)
-        rows = market.groups.by_number.rows_of(asked.available_micros)
-        left = [min(available * UNITS, 1e18) for available in asked.available_micros.values()]
-        market.groups.table[rows, G_AVAILABLE] = left
-        row = self.row_of(asked.viewer)
-        then = self._groups_then(asked.available_micros, rows, left)
+        market.now = max(market.now, request.ts)
+        rows = market.groups.by_number.rows_of(request.available_micros)
+        available = [min(micros * UNITS, 1e18) for micros in request.available_micros.values()]
+        table = market.groups.table
+        table[rows, G_AVAILABLE] = available
+        row = self.row_of(request.viewer)
+        multipliers, offsets = table[rows, G_MULTIPLIER].tolist(), table[rows, G_OFFSET].tolist()
+        groups = list(map(GroupSnapshot, request.available_micros, available, multipliers, offsets))
         number = market.requests + 1
+        # The random draw depends on the nonce alone, not on the number of the request (see `chance`).
+        seed = ((request.nonce ^ self._business_seed) - number) * 0x9E3779B97F4A7C15 % (1 << 64)
+        history = {name: getattr(market.viewers, name)[row].tobytes() for name in VIEWER_ARRAYS}
+        added, digest = self._added_lines
         record = Record(
-            asked.nonce, self.version, self._seed_of(asked.nonce, number), number, market.now, asked.viewer,
-            asked.country, asked.floor_micros, asked.features, list(asked.ads), then,
-            self._told[0], asked.left_out, _pack_viewer(market, row), trial=asked.trial, lines=self._told[1],
+            request.nonce, self.version, seed, number, market.now, request.viewer, request.country,
+            request.floor_micros, request.features, list(request.ads), groups, added, request.left_out,
+            history, trial=request.trial, lines=digest,
         )  # fmt: skip
         _hold(market, record)
         return record
 
-    def _seed_of(self, nonce: int, number: int) -> int:
-        """Return a seed with which a decision is drawn alike, whatever number it has (see `chance`)."""
-        return ((nonce ^ self._business_seed) - number) * 0x9E3779B97F4A7C15 % (1 << 64)
-
-    def _groups_then(
-        self, numbers: Iterable[int], rows: NDArray[np.int64], left: list[float]
-    ) -> list[GroupSnapshot]:
-        table = self.market.groups.table
-        multipliers, offsets = table[rows, G_MULTIPLIER].tolist(), table[rows, G_OFFSET].tolist()
-        return list(map(GroupSnapshot, numbers, left, multipliers, offsets))
-
     def row_of(self, viewer: str) -> int:
-        """The row of a viewer; that of nobody is as if nothing had ever been seen."""
+        """Return the row of a viewer; reset that of viewers without consent."""
         viewers, now_s = self.market.viewers, self.market.now / SECOND
         if viewer != NOBODY:
             return viewers.row_of(viewer, now_s)
@@ -285,7 +279,7 @@ class Replica:
         return STRANGER
 
     def shown_lately(self, viewer: str, ad_group: int) -> float:
-        """Return how often a viewer saw ads of an ad group; views of a day ago count half."""
+        """Return a viewer's views of an ad group with a half-life of a day."""
         market = self.market
         row = market.viewers.by_id.get(viewer)
         place = market.groups.by_id.get(str(ad_group))
@@ -299,7 +293,7 @@ class Replica:
         return count
 
     def _warm(self, record: Record) -> bool:
-        """Set multipliers of ad groups that the learner has not looked at yet; whether any is new."""
+        """Set first multipliers of ad groups that the learner has not paced; report whether any is new."""
         market, groups = self.market, self.market.groups
         fresh = [
             groups.by_number[group.number]
@@ -321,23 +315,23 @@ class Replica:
 
 
 def answer(market: MarketState, record: Record) -> None:
-    """Hold the auction of a record as it stands, and write the answer into it; nothing is promised here."""
+    """Repeat the auction of a record and set its answer, without a reservation."""
     groups = market.groups
     rows = _set_available(market, record)
     groups.table[rows, G_MULTIPLIER] = [group.multiplier for group in record.groups]
-    groups.table[rows, G_OFFSET] = [each.offset_s for each in record.groups]
+    groups.table[rows, G_OFFSET] = [group.offset_s for group in record.groups]
     _hold(market, record)
 
 
 def _set_available(market: MarketState, record: Record) -> NDArray[np.int64]:
-    """Set what is left of the budgets of a record, which each auction changes; rows of its ad groups."""
-    rows = market.groups.by_number.rows_of(each.number for each in record.groups)
+    """Set the available budgets of a record, since auctions change them; return the rows."""
+    rows = market.groups.by_number.rows_of(group.number for group in record.groups)
     market.groups.table[rows, G_AVAILABLE] = [group.available for group in record.groups]
     return rows
 
 
 def _hold(market: MarketState, record: Record) -> None:
-    """Hold the auction of a record, whose ad groups stand in their table as the record says."""
+    """Hold the auction of a record with the present table of ad groups; the random arm picks again."""
     market.groups.able[:] = -1
     decision, impression = _hold_for(market, record, record.ads, record.floor_micros)
     lot = None
@@ -357,7 +351,12 @@ def _hold(market: MarketState, record: Record) -> None:
     record.offer_micros, record.price_micros = decision.offer_micros, decision.price_micros
     record.propensity = decision.propensity if lot is None else lot.propensity
     record.p, record.raw = impression.p, impression.raw
-    record.shown = _pack_features(market, impression)
+    snapshots, place = market.snapshots, impression.place
+    count = int(snapshots.counts[place])
+    record.shown = Features(
+        snapshots.hashes[place, :count].tobytes(), snapshots.values[place, :count].tobytes(),
+        snapshots.kinds[place, :count].tobytes(), snapshots.between[place].tobytes(),
+    )  # fmt: skip
     market.snapshots.give_back(impression)
     if record.placement:
         settle_record(record)
@@ -370,7 +369,7 @@ def _number_of(group: AuctionGroup) -> int:
 def _hold_for(
     market: MarketState, record: Record, ads: Sequence[int], floor: int
 ) -> tuple[Decision, Impression | None]:
-    """Hold an auction for the place of a record, and promise nothing."""
+    """Hold an auction for a record without a reservation."""
     market.seed, market.requests = record.seed, record.number - 1
     groups, records, name = market.groups, market.records, str(record.nonce)
     groups.ads[:, A_ON] = 0
@@ -386,25 +385,23 @@ def _hold_for(
 
 
 def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
-    """Make a decision again from its model and its record: all of it must come out the same."""
+    """Repeat a decision from its model and record; the result must equal the record."""
     replica = Replica(business_seed, record.version, saved)
     market = replica.market
     replica.set_live(record.added)
     market.now = record.ts
     row = replica.row_of(record.viewer)
     restore_viewer(market, row, record.history)
-    bare = Record(*(getattr(record, name) for name in Record.__struct_fields__[:_ASKED_FIELDS]))
+    inputs = Record.__struct_fields__[: Record.__struct_fields__.index("ad")]
+    repeated = Record(*(getattr(record, name) for name in inputs))
     for name in ("placement", "to_beat_micros", "trial", "lines"):
-        setattr(bare, name, getattr(record, name))
-    answer(market, bare)
-    return bare
-
-
-_ASKED_FIELDS: Final = Record.__struct_fields__.index("ad")
+        setattr(repeated, name, getattr(record, name))
+    answer(market, repeated)
+    return repeated
 
 
 def forget_stranger(market: MarketState) -> None:
-    """Nothing is remembered of those who did not consent: the next one is as unknown as the first."""
+    """Reset the history of viewers without consent."""
     viewers = market.viewers
     for name in VIEWER_ARRAYS:
         getattr(viewers, name)[STRANGER] = -1 if name in ("recent", "known") else 0
@@ -412,41 +409,26 @@ def forget_stranger(market: MarketState) -> None:
     viewers.table[STRANGER, V_DECAYED_AT] = market.now / SECOND
 
 
-def is_same(known: AdGroupLine | AdLine, line: AdGroupLine | AdLine) -> bool:
-    """Return whether two lines say the same, whenever they say it."""
-    return msgspec.structs.replace(known, ts=0) == msgspec.structs.replace(line, ts=0)
+def is_same(current: AdGroupLine | AdLine, line: AdGroupLine | AdLine) -> bool:
+    """Report whether two lines are equal apart from their times."""
+    return msgspec.structs.replace(current, ts=0) == msgspec.structs.replace(line, ts=0)
 
 
-def _pack_features(market: MarketState, impression: Impression) -> Features:
-    kept, place = market.snapshots, impression.place
-    count = int(kept.counts[place])
-    return Features(
-        kept.hashes[place, :count].tobytes(),
-        kept.values[place, :count].tobytes(),
-        kept.kinds[place, :count].tobytes(),
-        kept.between[place].tobytes(),
-    )
-
-
-def _pack_viewer(market: MarketState, row: int) -> dict[str, bytes]:
-    return {name: getattr(market.viewers, name)[row].tobytes() for name in VIEWER_ARRAYS}
-
-
-def restore_viewer(market: MarketState, row: int, known: dict[str, bytes]) -> None:
-    """Put back what was remembered of a viewer when a decision was made."""
+def restore_viewer(market: MarketState, row: int, history: dict[str, bytes]) -> None:
+    """Restore a viewer's history at a decision."""
     for name in VIEWER_ARRAYS:
         array = getattr(market.viewers, name)
-        array[row] = np.frombuffer(known[name], array.dtype)
+        array[row] = np.frombuffer(history[name], array.dtype)
 
 
 def _ignore(_fault: str) -> None:
-    """What cannot be used of a request is left out; the publisher reads of it in the reference."""
+    """Drop reports of unusable features; the reference documents them for publishers."""
 
 
 def take_record(marketplace: Marketplace, record: Record) -> None:
-    """Let the learner know of a decision that was made elsewhere, with its features as they were.
+    """Train on a decision of a replica, with its feature snapshot.
 
-    Its own auction runs too: so it knows what requests come, and at which multiplier they would be won.
+    The learner also holds its own auction, to count requests and to update the price landscape.
     """
     market = marketplace.market
     for line in record.added:
@@ -473,11 +455,11 @@ def take_record(marketplace: Marketplace, record: Record) -> None:
         market.snapshots.give_back(own)
         records.shown[name] = None
     if record.shown is not None and str(record.ad) in groups.ad_by_id:
-        _promise(market, record, record.shown)
+        _reserve(market, record, record.shown)
 
 
 def take_line(marketplace: Marketplace, line: AdGroupLine | AdLine, ts: int) -> None:
-    """Take an ad group or an ad, if it is new or differs from what is known."""
+    """Apply an ad group or ad that is new or changed."""
     groups = marketplace.market.groups
     if isinstance(line, AdGroupLine):
         place = groups.by_id.get(line.adgroup_id)
@@ -491,7 +473,7 @@ def take_line(marketplace: Marketplace, line: AdGroupLine | AdLine, ts: int) -> 
 
 
 def name_stranger(market: MarketState, request: str) -> None:
-    """Who taps without consent is somebody of their own from here on: only so a chat can be credited."""
+    """Give a viewer without consent an own row after a click, so that a conversation can be attributed."""
     impression = market.records.shown.get(request)
     if impression is None or impression.viewer != STRANGER or not impression.viewed_at:
         return
@@ -503,16 +485,16 @@ def name_stranger(market: MarketState, request: str) -> None:
     impression.viewer = row
 
 
-def _promise(market: MarketState, record: Record, features: Features) -> None:
-    groups, records, kept = market.groups, market.records, market.snapshots
-    place = kept.take()
+def _reserve(market: MarketState, record: Record, features: Features) -> None:
+    groups, records, snapshots = market.groups, market.records, market.snapshots
+    place = snapshots.take()
     hashes = np.frombuffer(features.hashes, np.uint64)
     count = len(hashes)
-    kept.hashes[place, :count] = hashes
-    kept.values[place, :count] = np.frombuffer(features.values, np.float32)
-    kept.kinds[place, :count] = np.frombuffer(features.kinds, np.uint8)
-    kept.between[place] = np.frombuffer(features.between, np.uint64)
-    kept.counts[place] = count
+    snapshots.hashes[place, :count] = hashes
+    snapshots.values[place, :count] = np.frombuffer(features.values, np.float32)
+    snapshots.kinds[place, :count] = np.frombuffer(features.kinds, np.uint8)
+    snapshots.between[place] = np.frombuffer(features.between, np.uint64)
+    snapshots.counts[place] = count
     name, ad = str(record.nonce), groups.ad_by_id[str(record.ad)]
     group = groups.groups[int(groups.ads[ad, A_GROUP])]
     row = market.viewers.by_id.get(record.viewer, STRANGER)
@@ -520,15 +502,15 @@ def _promise(market: MarketState, record: Record, features: Features) -> None:
         name, ad, group.number, row, market.now, record.offer_micros, record.price_micros,
         record.propensity, tuple(record.p), tuple(record.raw), place,
     )  # fmt: skip
-    kept.holders[place] = impression
-    kept.stacks[place] = said_by(record.raw)
+    snapshots.holders[place] = impression
+    snapshots.stacks[place] = said_by(record.raw)
     records.promised.append(name)
     group.promised += record.price_micros
     groups.refresh(group)
 
 
 def settle_record(record: Record) -> None:
-    """Hold the ad of a record against the offers of other businesses for the same place."""
+    """Compare the bid of a record with those of other businesses, and set its price."""
     if record.ad and record.offer_micros >= record.to_beat_micros:
         record.price_micros = max(record.floor_micros, record.to_beat_micros)
         return
