@@ -98,7 +98,7 @@ def test_what_clicks_tell_of_a_fit_is_expected_of_conversations_and_leads_too(
     play(teller(marketplace), requests=1_500, days=0.9)
     market = marketplace.market
     relearn_market(market)
-    learned, alike = market.learned, market.learned.alike()
+    learned, alike = market.learned, market.learned.prior_covariances()
     for family in (F_CONTEXT_AD, F_CONTEXT_FEATURE):
         weights = learned.again[learned.family_of == family]
         share = alike[family, CLICK] / alike[family, CLICK, CLICK]

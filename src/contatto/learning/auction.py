@@ -107,16 +107,9 @@ def calibrated(p: float, factor: float) -> float:
 
 @compiled
 def list_viewed(
-    viewer: int,
-    now_s: float,
-    recent: Array,
-    shown: Array,
-    weekly: Array,
-    shown_at: Array,
-    ads: Array,
-    groups: Array,
-    viewed: Array,
-) -> int:
+    viewer: int, now_s: float, recent: Array, shown: Array, weekly: Array, shown_at: Array, ads: Array,
+    groups: Array, viewed: Array,
+) -> int:  # fmt: skip
     """List a viewer's recent ads, see `M_AD`; return their number."""
     n = 0
     for k in range(RECENT_ADS):
@@ -136,35 +129,10 @@ def list_viewed(
 
 @compiled
 def lies_between(
-    ad: int,
-    ad_hash: np.uint64,
-    group: int,
-    advertiser: int,
-    viewed: Array,
-    count: int,
-    contacts: Array,
-    flags: Array,
-    now_s: float,
-    offset_s: float,
-    names: Array,
-    into: Array,
-) -> None:
-    """Fill the interactions of a viewer and an ad before this view.
-
-    Args:
-        ad: row of the ad.
-        ad_hash: hash of the ad.
-        group: row of its ad group.
-        advertiser: row of its advertiser.
-        viewed: see `list_viewed`.
-        count: number of rows in it.
-        contacts: advertisers with a conversation of the viewer.
-        flags: result of each conversation.
-        now_s: time of the request.
-        offset_s: UTC offset of the ad group.
-        names: hashes by kind and value.
-        into: output: hashes by kind.
-    """
+    ad: int, ad_hash: np.uint64, group: int, advertiser: int, viewed: Array, count: int, contacts: Array,
+    flags: Array, now_s: float, offset_s: float, names: Array, into: Array,
+) -> None:  # fmt: skip
+    """Fill the hashes of the interactions of a viewer and an ad before this view; see `list_viewed`."""
     for b in range(BETWEEN):
         into[b] = names[b, 0]
     of_group, of_advertiser = 0.0, 0.0
@@ -210,26 +178,11 @@ def mark_met(viewed: Array, count: int, contacts: Array, met: Array) -> bool:
 
 @compiled
 def estimate_all(
-    n: int,
-    able: Array,
-    ads: Array,
-    groups: Array,
-    stacks: tuple[int, int, int],
-    table: Array,
-    raws: Array,
+    n: int, able: Array, ads: Array, groups: Array, stacks: tuple[int, int, int], table: Array, raws: Array
 ) -> None:
-    """Turn scores of eligible ads into probabilities, before and after calibration.
+    """Turn scores of eligible ads into probabilities, raw and calibrated, in place.
 
     The loops run head by head over a block of ads, so that the processor can work on several ads at once.
-
-    Args:
-        n: number of eligible ads.
-        able: rows of the eligible ads.
-        ads: table of ads.
-        groups: table of ad groups.
-        stacks: slots of the inputs from earlier heads (see `stack_slot`).
-        table: weights.
-        raws: input: scores by ad and head; output: raw, then calibrated probabilities.
     """
     to_click, fits, to_talk = np.empty(_AT_ONCE), np.empty(_AT_ONCE), np.empty(_AT_ONCE)
     rows = np.empty(_AT_ONCE, np.int64)
@@ -272,97 +225,22 @@ def bin_of(multiplier: float) -> int:
 
 @compiled
 def hold_auction(
-    now_s: float,
-    floor: float,
-    country: int,
-    viewer: int,
-    count: int,
-    hashes: Array,
-    values: Array,
-    kinds: Array,
-    table: Array,
-    shift: np.uint64,
-    viewers: Array,
-    recent: Array,
-    shown: Array,
-    weekly: Array,
-    shown_at: Array,
-    contacts: Array,
-    flags: Array,
-    ads: Array,
-    ad_hashes: Array,
-    ad_features: Array,
-    ad_values: Array,
-    ad_total: int,
-    groups: Array,
-    allowed: Array,
-    feature_hashes: Array,
-    crosses: Array,
-    stamps: Array,
-    sums: Array,
-    stamp: int,
-    names: Array,
-    settings: Array,
-    seed: np.uint64,
-    number: np.uint64,
-    prices: Array,
-    counts: Array,
-    able: Array,
-    offers: Array,
-    raws: Array,
-    base: Array,
-    between: Array,
-    best_of: Array,
-    chosen_between: Array,
+    now_s: float, floor: float, country: int, viewer: int, count: int, hashes: Array, values: Array,
+    kinds: Array, table: Array, shift: np.uint64, viewers: Array, recent: Array, shown: Array,
+    weekly: Array, shown_at: Array, contacts: Array, flags: Array, ads: Array, ad_hashes: Array,
+    ad_features: Array, ad_values: Array, ad_total: int, groups: Array, allowed: Array,
+    feature_hashes: Array, crosses: Array, stamps: Array, sums: Array, stamp: int, names: Array,
+    settings: Array, seed: np.uint64, number: np.uint64, prices: Array, counts: Array, able: Array,
+    offers: Array, raws: Array, base: Array, between: Array, best_of: Array, chosen_between: Array,
     outcome: Array,
-) -> None:
+) -> None:  # fmt: skip
     """Choose the ad of a request; ``outcome`` has -1 in ``O_AD`` without a winner.
 
-    Args:
-        now_s: time of the request.
-        floor: reserve price.
-        country: number of the country.
-        viewer: row of the viewer.
-        count: number of features of the request.
-        hashes: their hashes.
-        values: their values.
-        kinds: their kinds.
-        table: weights.
-        shift: see `slot_of`.
-        viewers: table of viewers.
-        recent: recent ads by viewer.
-        shown: their views with a half-life of a day; negative after a click.
-        weekly: their views with a half-life of a week.
-        shown_at: times of their last views.
-        contacts: advertisers with a conversation, by viewer.
-        flags: result of each conversation.
-        ads: ad group, status and number of features by ad.
-        ad_hashes: hashes of ads.
-        ad_features: features by ad.
-        ad_values: values of the features by ad.
-        ad_total: number of ads.
-        groups: table of ad groups.
-        allowed: targeted countries by ad group.
-        feature_hashes: hashes of ad features.
-        crosses: ad features that interact with the request.
-        stamps: last request at which the sums of an ad feature were made.
-        sums: those sums.
-        stamp: mark of this request.
-        names: hashes of interactions of viewer and ad.
-        settings: see `columns`.
-        seed: seed of the random arm.
-        number: number of the request.
-        prices: landscape: price by ad group and bin.
-        counts: landscape: requests by ad group and bin.
-        able: scratch: eligible ads.
-        offers: scratch: bids.
-        raws: scratch: probabilities before and after calibration, and scores.
-        base: scratch.
-        between: scratch.
-        best_of: scratch: best score and bid by ad group.
-        chosen_between: output: interactions of the viewer and the winner.
-        outcome: output: result.
-    """  # fmt: skip
+    See `columns` for the names. ``stamps`` are the last requests at which the ``sums`` of ad features were
+    made, ``stamp`` is the mark of this one. ``able``, ``offers`` and ``raws`` get the eligible ads, their
+    bids and probabilities, ``chosen_between`` the interactions of viewer and winner. ``base``, ``between``
+    and ``best_of`` are scratch. ``seed`` and ``number`` seed the draw.
+    """
     outcome[:] = 0.0
     outcome[O_AD] = -1.0
     best_of[:, 0] = 0.0
@@ -539,17 +417,9 @@ def _draw(
 
 @compiled
 def keep_snapshot(
-    count: int,
-    hashes: Array,
-    values: Array,
-    kinds: Array,
-    between: Array,
-    place: int,
-    kept_hashes: Array,
-    kept_values: Array,
-    kept_kinds: Array,
-    kept_between: Array,
-) -> None:
+    count: int, hashes: Array, values: Array, kinds: Array, between: Array, place: int,
+    kept_hashes: Array, kept_values: Array, kept_kinds: Array, kept_between: Array,
+) -> None:  # fmt: skip
     """Store a feature snapshot of a request for learning."""
     for i in range(count):
         kept_hashes[place, i] = hashes[i]

@@ -145,7 +145,7 @@ def settle_observations(
         features.between, features.counts, features.held, features.stacks, features.shares,
         features.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
         groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
-        learned.families, learned.alike(), learned.spread[F_VIEWER], market.viewers.table,
+        learned.families, learned.prior_covariances(), learned.spread[F_VIEWER], market.viewers.table,
         farm_prior, learned.again, market.viewers.again,
     )  # fmt: skip
 

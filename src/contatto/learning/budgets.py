@@ -60,13 +60,10 @@ def goal_units(line: AdGroupLine) -> float:
 def find_multiplier(
     prices: NDArray[np.float64], counts: NDArray[np.float64], requests: float, units: float
 ) -> float:
-    """Return the smallest multiplier that spends an amount per request on the landscape.
+    """Return the smallest multiplier that spends some units per request on a landscape.
 
-    Args:
-        prices: total price of the requests by bin of the lowest winning multiplier: the landscape.
-        counts: requests by bin.
-        requests: eligible requests in the landscape.
-        units: planned spend per request.
+    ``prices`` and ``counts`` are the total price and number of its requests, by bin of the lowest winning
+    multiplier. ``requests`` is the number of eligible requests.
     """
     if requests <= 0.0 or units <= 0.0:
         return 0.0

@@ -1,6 +1,22 @@
-"""Columns of the arrays that kernels read and write.
+"""Columns and names of the arrays that kernels read and write.
 
-Times are in seconds since 1970, money in micros (prices and bids: of a thousand views).
+Times are in seconds since 1970, money in micros (prices and bids: of a thousand views). Names in kernels:
+
+- hashes, values, kinds: features of a request, ``count`` of them.
+- table, shift: means, then variances of the weights by slot (see `slot_of`); new weights have variance 0.
+- slots, weights, families: weights of an observation, with the values and families of its features.
+- spread, viewer_spread: prior variances of weights by family and head, and of viewers' effects by head.
+- viewers, viewer: table of viewers, and the row of one.
+- recent, shown, weekly, shown_at: recent ads by viewer, with views at a half-life of a day (negative after a
+  click) and of a week, and the time of the last view.
+- contacts, flags: advertisers with a conversation by viewer, and its result.
+- ads, ad_hashes, ad_features, ad_values: table of ads, with their hashes and features.
+- groups, allowed: table of ad groups, and their countries.
+- prices, counts: landscape of an ad group: total price and number of requests by lowest winning multiplier.
+- feature_hashes, crosses: features of ads, and marks of those that interact with the request.
+- names, between: hashes of interactions of viewer and ad, by kind and value, and by kind.
+- stacks: inputs of heads from earlier heads (see `K_CLICK`).
+- into: output.
 """
 
 from typing import Final

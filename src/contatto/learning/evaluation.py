@@ -33,7 +33,7 @@ from contatto.learning.model import (
     Question,
     Record,
 )
-from contatto.learning.replica import Replica, answer, restore_viewer
+from contatto.learning.replica import Replica, repeat_decision
 
 LEAST_CHANCE: Final = 1e-9
 """Distance of predictions from 0 and 1, so that no loss is infinite."""
@@ -96,9 +96,8 @@ def score_predictions(estimates: Floats, outcomes: Floats) -> PredictionScore:
 def inverse_propensity(rewards: Floats, weights: Floats) -> Value:
     """Return the unbiased value of another policy (IPS).
 
-    Args:
-        rewards: reward of each logged choice.
-        weights: propensity of that choice under the other policy, over its logged propensity.
+    ``rewards`` are those of the logged choices; ``weights`` the propensities of the other policy over the
+    logged ones.
     """
     return _mean_of(rewards * weights)
 
@@ -116,11 +115,7 @@ def self_normalized(rewards: Floats, weights: Floats) -> Value:
 def doubly_robust(rewards: Floats, weights: Floats, chosen: Floats, expected: Floats) -> Value:
     """Return the value predicted by a model, corrected by its errors on logged choices (DR).
 
-    Args:
-        rewards: see `inverse_propensity`.
-        weights: see `inverse_propensity`.
-        chosen: predicted reward of the logged choice.
-        expected: mean predicted reward of the other policy.
+    ``chosen`` are its predicted rewards of the logged choices, ``expected`` of the other policy.
     """
     return _mean_of(expected + weights * (rewards - chosen))
 
@@ -128,13 +123,10 @@ def doubly_robust(rewards: Floats, weights: Floats, chosen: Floats, expected: Fl
 def choice_chances(
     offers: Mapping[int, float], floor: float, temperature: float, explore: float
 ) -> dict[int, float]:
-    """Return the propensity of each ad in an auction; the key 0 means no ad.
+    """Return the propensity of each ad, given its bid; the key 0 means no ad.
 
-    Args:
-        offers: bids by ad.
-        floor: reserve price.
-        temperature: closeness of two bids at which chance decides.
-        explore: share of requests for exploration.
+    ``floor`` is the reserve price, ``temperature`` the closeness of two bids at which chance decides, and
+    ``explore`` the share of requests for exploration.
     """
     able = {ad: offer for ad, offer in offers.items() if offer >= max(floor, 1.0)}
     if not able:
@@ -316,10 +308,12 @@ def weigh_record(replica: Replica, record: Record) -> Weighed:
     offers: dict[int, float] = {}
     rewards: dict[int, tuple[float, ...]] = {}
     ads = [ad for ad in record.ads if str(ad) in market.groups.ad_by_id]
-    _answer(replica, record, ads)
+    groups = [group for group in record.groups if str(group.number) in market.groups.by_id]
+    usable = msgspec.structs.replace(record, ads=ads, groups=groups, floor_micros=1)
+    repeat_decision(replica, usable)
     with viewer_as_held(market):
         for ad in ads:
-            single = _answer(replica, record, [ad])
+            single = repeat_decision(replica, msgspec.structs.replace(usable, ads=[ad]))
             offers[ad] = float(single.offer_micros if single.ad else 0)
             p = single.p or (0.0,) * HEADS
             rewards[ad] = (p[CLICK], p[CLICK] * p[CONVERSATION], p[CLICK] * p[CONVERSATION] * p[LEAD])
@@ -334,17 +328,3 @@ def weigh_record(replica: Replica, record: Record) -> Weighed:
     no_reward = (0.0,) * len(STAGES)
     weight = chances.get(record.ad, 0.0) / record.propensity
     return Weighed(weight, rewards.get(record.ad, no_reward), expected)
-
-
-def _answer(replica: Replica, record: Record, ads: list[int]) -> Record:
-    """Repeat the auction of a decision with some of its ads."""
-    market = replica.market
-    market.now = record.ts
-    restore_viewer(market, replica.row_of(record.viewer), record.history)
-    groups = [group for group in record.groups if str(group.number) in market.groups.by_id]
-    repeated = msgspec.structs.replace(
-        record, ads=ads, groups=groups, floor_micros=1, ad=0, ad_group=0, offer_micros=0, price_micros=0,
-        propensity=1.0, p=(), raw=(), shown=None,
-    )  # fmt: skip
-    answer(market, repeated)
-    return repeated

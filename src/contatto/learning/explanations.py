@@ -42,7 +42,7 @@ from contatto.learning.features import count_stacked, list_features, stack_slot
 from contatto.learning.impressions import Impression
 from contatto.learning.market import MarketState
 from contatto.learning.model import Influence, InfluenceSource, Question, Record, ValueOdds
-from contatto.learning.replica import Replica, answer, restore_viewer
+from contatto.learning.replica import Replica, repeat_decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,33 +62,24 @@ def explain_record(business_seed: int, saved: bytes | None, record: Record) -> D
     """Repeat a decision, then with single ads, then without each feature in turn."""
     replica = Replica(business_seed, record.version, saved)
     replica.set_live(record.added)
-    repeated = _answer(replica, record)
+    repeated = repeat_decision(replica, record)
     offers = {}
     with viewer_as_held(replica.market):
         for ad in record.ads:
-            single = _answer(replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1, placement=""))
+            single = repeat_decision(
+                replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1, placement="")
+            )
             offers[ad] = single.offer_micros if single.ad else 0
     features: dict[str, float] = {}
     if record.ad and record.trial >= 0:  # the random arm uses no feature
         whole = msgspec.structs.replace(record, ads=[record.ad], floor_micros=1, placement="")
-        rate = _lead_rate(_answer(replica, whole))
+        rate = _lead_rate(repeat_decision(replica, whole))
         for name in record.features:
             rest = {key: value for key, value in record.features.items() if key != name}
-            without = _lead_rate(_answer(replica, msgspec.structs.replace(whole, features=rest)))
+            without = _lead_rate(repeat_decision(replica, msgspec.structs.replace(whole, features=rest)))
             features[name] = rate / without if without > 0.0 else 1.0
     is_same = msgspec.msgpack.encode(repeated) == msgspec.msgpack.encode(record)
     return DecisionExplanation(is_same, offers, features)
-
-
-def _answer(replica: Replica, record: Record) -> Record:
-    market = replica.market
-    market.now = record.ts
-    restore_viewer(market, replica.row_of(record.viewer), record.history)
-    repeated = msgspec.structs.replace(
-        record, ad=0, ad_group=0, offer_micros=0, price_micros=0, propensity=1.0, p=(), raw=(), shown=None
-    )
-    answer(market, repeated)
-    return repeated
 
 
 def _lead_rate(record: Record) -> float:
@@ -178,15 +169,15 @@ class _ScoreParts:
         self, impression: Impression, head: int
     ) -> tuple[dict[int, float], dict[tuple[int, str], float]]:
         """Return the parts of an impression's score by source number, and by source number and value."""
-        learned, kept, groups = self._market.learned, self._market.snapshots, self._market.groups
+        learned, snapshots, groups = self._market.learned, self._market.snapshots, self._market.groups
         place, ad = impression.place, impression.ad
-        size = int(kept.counts[place])
-        hashes, kinds = kept.hashes[place, :size], kept.kinds[place, :size]
+        size = int(snapshots.counts[place])
+        hashes, kinds = snapshots.hashes[place, :size], snapshots.kinds[place, :size]
         count = list_features(
-            kept.hashes[place], kept.values[place], kept.kinds[place], size, ad, groups.ad_hashes[ad],
-            groups.ad_features[ad], groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]),
-            groups.feature_hashes, groups.crosses, kept.between[place], learned.shift,
-            learned.slots, learned.weights, learned.families,
+            snapshots.hashes[place], snapshots.values[place], snapshots.kinds[place], size, ad,
+            groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad],
+            int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses, snapshots.between[place],
+            learned.shift, learned.slots, learned.weights, learned.families,
         )  # fmt: skip
         families = learned.families[:count]
         added = learned.weights[:count] * learned.table[learned.slots[:count], head]

@@ -329,27 +329,10 @@ def _counted(field: int, value: int) -> np.uint64:
 
 @compiled
 def describe_viewer(
-    viewers: Array,
-    viewer: int,
-    now_s: float,
-    spread: Array,
-    hashes: Array,
-    values: Array,
-    kinds: Array,
+    viewers: Array, viewer: int, now_s: float, spread: Array, hashes: Array, values: Array, kinds: Array,
     count: int,
-) -> int:
-    """Add the viewer's history to the features of a request; return the number of features.
-
-    Args:
-        viewers: table of viewers.
-        viewer: row of the viewer.
-        now_s: time of the request.
-        spread: prior variance of viewers' effects, by head.
-        hashes: output from ``count`` on: hashes of features.
-        values: output: values of features.
-        kinds: output: kinds of features.
-        count: number of features before.
-    """
+) -> int:  # fmt: skip
+    """Add the viewer's history to the features of a request; return the number of features."""
     row = viewers[viewer]
     steps = (
         doubling(row[V_VIEWS], 8),
@@ -379,23 +362,10 @@ def describe_viewer(
 
 @compiled
 def list_features(
-    hashes: Array,
-    values: Array,
-    kinds: Array,
-    count: int,
-    ad: int,
-    ad_hash: np.uint64,
-    ad_features: Array,
-    ad_values: Array,
-    ad_count: int,
-    feature_hashes: Array,
-    crosses: Array,
-    between: Array,
-    shift: np.uint64,
-    slots: Array,
-    weights: Array,
-    families: Array,
-) -> int:
+    hashes: Array, values: Array, kinds: Array, count: int, ad: int, ad_hash: np.uint64,
+    ad_features: Array, ad_values: Array, ad_count: int, feature_hashes: Array, crosses: Array,
+    between: Array, shift: np.uint64, slots: Array, weights: Array, families: Array,
+) -> int:  # fmt: skip
     """List slot, value and family of all weights of an ad at a request; return their number."""  # fmt: skip
     n = 0
     slots[n], weights[n], families[n] = slot_of(_BIAS_HASH, shift), 1.0, BIAS
@@ -487,15 +457,9 @@ def sum_fit(table: Array, slots: Array, weights: Array, families: Array, count: 
 
 @compiled
 def add_shared(
-    hashes: Array,
-    values: Array,
-    kinds: Array,
-    count: int,
-    shift: np.uint64,
-    table: Array,
-    named: np.uint64,
-    into: Array,
-) -> None:
+    hashes: Array, values: Array, kinds: Array, count: int, shift: np.uint64, table: Array,
+    named: np.uint64, into: Array,
+) -> None:  # fmt: skip
     """Fill the part of all heads' scores from an ad feature and its interactions with the request.
 
     The last column is the fit: the part of the click score without the feature's own weight.
@@ -514,16 +478,9 @@ def add_shared(
 
 @compiled
 def add_base(
-    hashes: Array,
-    values: Array,
-    kinds: Array,
-    count: int,
-    shift: np.uint64,
-    table: Array,
-    viewers: Array,
-    viewer: int,
-    into: Array,
-) -> None:
+    hashes: Array, values: Array, kinds: Array, count: int, shift: np.uint64, table: Array,
+    viewers: Array, viewer: int, into: Array,
+) -> None:  # fmt: skip
     """Fill the part of all heads' scores that does not depend on the ad."""
     slot = slot_of(_BIAS_HASH, shift)
     for head in range(HEADS):
@@ -536,18 +493,9 @@ def add_base(
 
 @compiled
 def add_own(
-    hashes: Array,
-    values: Array,
-    kinds: Array,
-    count: int,
-    shift: np.uint64,
-    table: Array,
-    able: Array,
-    total: int,
-    ad_hashes: Array,
-    base: Array,
-    into: Array,
-) -> None:
+    hashes: Array, values: Array, kinds: Array, count: int, shift: np.uint64, table: Array, able: Array,
+    total: int, ad_hashes: Array, base: Array, into: Array,
+) -> None:  # fmt: skip
     """Fill all heads' scores with the base, each ad's weight, and its interactions with the request.
 
     The loop runs by feature, since its interactions with all ads are adjacent in the table. Each ad's sum

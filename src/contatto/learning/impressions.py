@@ -50,8 +50,8 @@ class Impression(msgspec.Struct, gc=False):
 class Snapshots:
     """Feature snapshots of impressions, in reused rows of arrays.
 
-    ``held`` is the dual amount of each head (see `learner.learn_again`), ``stacks`` the inputs from earlier
-    heads, ``shares`` the weight in shared parameters, ``stands_for`` the number of views that it represents.
+    ``held`` are dual amounts by head (see `learner.learn_again`), ``stacks`` inputs from earlier heads.
+    ``shares`` are weights in shared parameters, ``stands_for`` the numbers of views that rows represent.
     """
 
     def __init__(self) -> None:
@@ -116,11 +116,11 @@ class Records:
         ]
 
     def restore(self, state: Any) -> None:
-        impression, touches, promised, unsettled, kept, long_kept = state
-        self.shown = msgspec.convert(impression, dict[str, Impression | None])
+        impressions, touches, promised, unsettled, recent, long_kept = state
+        self.shown = msgspec.convert(impressions, dict[str, Impression | None])
         self.touches = touches
         self.promised, self.unsettled = deque(promised), deque(unsettled)
-        self.kept = deque((ts, name) for ts, name in kept)
+        self.kept = deque((ts, name) for ts, name in recent)
         self.long_kept = deque((ts, name) for ts, name in long_kept)
 
 

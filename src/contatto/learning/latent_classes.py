@@ -19,12 +19,8 @@ _SMOOTHING = 20.0
 def weigh_classes(scores: Array, prior: Array, bag: Array, size: int, into: Array) -> float:
     """Fill the posterior of the classes given a bag of words; return the log-likelihood of the bag.
 
-    Args:
-        scores: log-probabilities of words (rows) in classes (columns).
-        prior: log-probabilities of the classes.
-        bag: numbers of words; those beyond ``scores`` are ignored.
-        size: number of words.
-        into: output: posterior by class.
+    ``scores`` are log-probabilities of words in classes, ``prior`` those of the classes. Unknown words are
+    ignored.
     """
     classes = prior.shape[0]
     for k in range(classes):
@@ -60,21 +56,11 @@ def begin_classes(seed: np.uint64, shares: Array) -> None:
 def fit_classes(
     bags: Array, sizes: Array, begins: int, ends: int, rounds: int, shares: Array, scores: Array, prior: Array
 ) -> float:
-    """Fit the classes by expectation maximization, from given posteriors of the viewers.
+    """Fit the classes by expectation maximization; return the mean log-likelihood of the viewers.
 
-    Args:
-        bags: numbers of the words of each viewer.
-        sizes: number of words of each viewer.
-        begins: first viewer of the training set.
-        ends: end of the training set.
-        rounds: rounds of expectation and maximization.
-        shares: input and output: posteriors of the classes by viewer.
-        scores: output: log-probabilities of words in classes.
-        prior: output: log-probabilities of the classes.
-
-    Returns:
-        Mean log-likelihood of the viewers.
-    """  # fmt: skip
+    Viewers from ``begins`` to ``ends`` are the training set. ``shares`` are their posteriors, first as the
+    start of the fit. ``scores`` and ``prior`` are outputs, as log-probabilities.
+    """
     words, classes = scores.shape
     totals = np.zeros(classes)
     likelihood = 0.0
@@ -115,16 +101,9 @@ def judge_classes(
 ) -> float:
     """Return the mean gain in log-likelihood of held-out viewers over a model without classes.
 
-    Args:
-        bags: numbers of the words of each viewer.
-        sizes: number of words of each viewer.
-        begins: first held-out viewer.
-        ends: end of the held-out viewers.
-        total: number of viewers.
-        scores: see `fit_classes`.
-        prior: see `fit_classes`.
-        scratch: array of at least as many numbers as words, and as classes.
-    """  # fmt: skip
+    The viewers from ``begins`` to ``ends`` of ``total`` are held out. ``scratch`` needs a cell per word, and
+    per class.
+    """
     words = scores.shape[0]
     scratch[:] = 0.01
     everything = 0.01 * words
@@ -149,17 +128,9 @@ def add_classes(
     chances: Array, named: Array, most: int, strength: float, hashes: Array, values: Array, kinds: Array,
     count: int,
 ) -> int:  # fmt: skip
-    """Add the likeliest classes of a viewer to the features of a request; return the number of features.
+    """Add the ``most`` likeliest classes of a viewer to the features; return the number of features.
 
-    Args:
-        chances: posterior of the classes; overwritten.
-        named: hashes of the classes.
-        most: number of classes to add.
-        strength: value of a certain class.
-        hashes: output from ``count`` on: hashes of features.
-        values: output: values of features.
-        kinds: output: kinds of features.
-        count: number of features before.
+    ``strength`` is the value of a certain class. ``chances`` are overwritten.
     """
     for _ in range(most):
         best = 0

@@ -117,16 +117,10 @@ def stack_scores(
 
 @compiled
 def agreed_step(kind: int, z: float, total: float, p: float) -> float:
-    """Return the step of a score after a label, consistent with the probability after the step.
+    """Return the step of a score after a label (1 or 0), consistent with the probability after the step.
 
     Solved by Halley's method, with bisection outside of the bounds. The residual falls by at least 1 per unit
-    of the step, so it bounds the distance from the solution.
-
-    Args:
-        kind: 0 negative, 1 positive.
-        z: score before.
-        total: variance of the score.
-        p: probability of the score.
+    of the step, so it bounds the distance from the solution. ``total`` is the variance of the score ``z``.
     """
     low, high = (0.0, total) if kind == 1 else (-total, 0.0)
     step = low if kind == 1 else high
@@ -149,43 +143,15 @@ def agreed_step(kind: int, z: float, total: float, p: float) -> float:
 
 @compiled
 def learn_one(
-    table: Array,
-    family_of: Array,
-    slots: Array,
-    weights: Array,
-    families: Array,
-    count: int,
-    head: int,
-    spread: Array,
-    floor: float,
-    viewers: Array,
-    viewer: int,
-    viewer_spread: Array,
-    kind: int,
-    before: float,
-    after: float,
-    share: float,
-) -> float:
+    table: Array, family_of: Array, slots: Array, weights: Array, families: Array, count: int, head: int,
+    spread: Array, floor: float, viewers: Array, viewer: int, viewer_spread: Array, kind: int,
+    before: float, after: float, share: float,
+) -> float:  # fmt: skip
     """Learn one observation of one head; return the probability before.
 
-    Args:
-        table: means and variances of the weights; a variance of 0 marks a new weight.
-        family_of: family of each slot.
-        slots: slots of the observation's weights.
-        weights: values of its features.
-        families: their families.
-        count: number of weights.
-        head: head of the observation.
-        spread: prior variances by family and head.
-        floor: smallest variance, as a share of the prior one.
-        viewers: table of viewers.
-        viewer: row of the viewer, or less than 0.
-        viewer_spread: prior variance of viewers' effects, by head.
-        kind: see `evidence`.
-        before: see `evidence`.
-        after: see `evidence`.
-        share: share of the step for shared weights, 0 to 1; the viewer's own effect takes all.
-    """  # fmt: skip
+    Args as in `columns` and `evidence`. ``floor`` is the smallest variance, as a share of the prior one.
+    ``share`` scales the step of shared weights; the viewer's own effect takes all.
+    """
     z, own, column = 0.0, 0.0, HEADS + head
     if viewer >= 0:
         own = viewer_variance(viewers, viewer, head, viewer_spread)
@@ -265,11 +231,8 @@ def slope_of(z: float, label: float) -> float:
 def settle(z: float, total: float, amount: float, label: float) -> float:
     """Return the dual amount of an observation, given all others.
 
-    Args:
-        z: score, with the present amount.
-        total: change of the score per unit of the amount.
-        amount: present amount.
-        label: see `slope_of`.
+    ``z`` is the score with the present amount, ``total`` the change of the score per unit of the amount, and
+    ``label`` as in `slope_of`.
     """
     low, high = (0.0, 1.0) if label < 0.0 else (-1.0, 0.0)
     for _ in range(_HALVINGS):
@@ -291,67 +254,21 @@ def shuffle(order: Array, seed: np.uint64) -> None:
 
 @compiled
 def learn_again(
-    order: Array,
-    samples: Array,
-    labels: Array,
-    kept_hashes: Array,
-    kept_values: Array,
-    kept_kinds: Array,
-    kept_between: Array,
-    kept_counts: Array,
-    held: Array,
-    stacks: Array,
-    shares: Array,
-    stands_for: Array,
-    ads: Array,
-    ad_hashes: Array,
-    ad_features: Array,
-    ad_values: Array,
-    feature_hashes: Array,
-    crosses: Array,
-    shift: np.uint64,
-    slots: Array,
-    weights: Array,
-    families: Array,
-    covariances: Array,
-    viewer_spread: Array,
-    viewers: Array,
-    farm_prior: float,
-    means: Array,
-    effects: Array,
-) -> None:
+    order: Array, samples: Array, labels: Array, kept_hashes: Array, kept_values: Array,
+    kept_kinds: Array, kept_between: Array, kept_counts: Array, amounts: Array, stacks: Array,
+    shares: Array, stands_for: Array, ads: Array, ad_hashes: Array, ad_features: Array, ad_values: Array,
+    feature_hashes: Array, crosses: Array, shift: np.uint64, slots: Array, weights: Array,
+    families: Array, covariances: Array, viewer_spread: Array, viewers: Array, farm_prior: float,
+    means: Array, effects: Array,
+) -> None:  # fmt: skip
     """Fit the weights by dual coordinate ascent: settle one observation after the other.
 
-    Args:
-        order: order of the observations.
-        samples: row of the feature snapshot, ad and viewer of each observation.
-        labels: labels (see `slope_of`) by head from ``FIRST_AGAIN`` on; 0 for none.
-        kept_hashes: feature snapshots, by row.
-        kept_values: their values.
-        kept_kinds: their kinds.
-        kept_between: interactions of viewer and ad.
-        kept_counts: numbers of features.
-        held: input and output: dual amounts, by row and head.
-        stacks: inputs from earlier heads (see `K_CLICK`), by row.
-        shares: share of an observation for shared weights, by row.
-        stands_for: number of observations of the first head that each represents, by row.
-        ads: see `hold_auction`.
-        ad_hashes: see `hold_auction`.
-        ad_features: see `hold_auction`.
-        ad_values: see `hold_auction`.
-        feature_hashes: see `hold_auction`.
-        crosses: see `hold_auction`.
-        shift: see `slot_of`.
-        slots: scratch.
-        weights: scratch.
-        families: scratch.
-        covariances: prior covariances of the weights, by family, head and head.
-        viewer_spread: prior variance of viewers' effects, by head.
-        viewers: table of viewers; amounts of suspected click farms become 0.
-        farm_prior: see `trust_in`.
-        means: input and output: weights by slot and head.
-        effects: input and output: viewers' effects by head.
-    """  # fmt: skip
+    ``samples`` are snapshot row, ad and viewer of each observation, ``labels`` its labels (see `slope_of`) by
+    head from ``FIRST_AGAIN`` on, 0 for none. ``kept_*`` are the feature snapshots, ``amounts`` the dual
+    amounts, ``shares`` the weights of observations in shared parameters, and ``stands_for`` the numbers of
+    views that they represent. ``covariances`` are prior ones by family, head and head. Suspected click farms
+    get amounts of 0. ``means`` and ``effects``, the weights and viewers' effects by head, are updated.
+    """
     for i in order:
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
         base = list_features(
@@ -369,13 +286,13 @@ def learn_again(
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
                 total += weights[j] * weights[j] * covariances[families[j], k, k] * share
-            before = float(held[place, k])
+            before = float(amounts[place, k])
             many = float(stands_for[place]) if k == 0 else 1.0
             amount = 0.0
             if trusted:
                 amount = many * settle(z, total * many, before / many, float(labels[i, k]))
             step = amount - before
-            held[place, k] = amount
+            amounts[place, k] = amount
             effects[viewer, k] += viewer_spread[head] * step
             for j in range(count):
                 slot, move, row = slots[j], weights[j] * step * share, covariances[families[j], k]
@@ -385,30 +302,12 @@ def learn_again(
 
 @compiled
 def fill_residuals(
-    samples: Array,
-    labels: Array,
-    kept_hashes: Array,
-    kept_values: Array,
-    kept_kinds: Array,
-    kept_between: Array,
-    kept_counts: Array,
-    stacks: Array,
-    shares: Array,
-    stands_for: Array,
-    ads: Array,
-    ad_hashes: Array,
-    ad_features: Array,
-    ad_values: Array,
-    feature_hashes: Array,
-    crosses: Array,
-    shift: np.uint64,
-    slots: Array,
-    weights: Array,
-    families: Array,
-    means: Array,
-    effects: Array,
+    samples: Array, labels: Array, kept_hashes: Array, kept_values: Array, kept_kinds: Array,
+    kept_between: Array, kept_counts: Array, stacks: Array, shares: Array, stands_for: Array, ads: Array,
+    ad_hashes: Array, ad_features: Array, ad_values: Array, feature_hashes: Array, crosses: Array,
+    shift: np.uint64, slots: Array, weights: Array, families: Array, means: Array, effects: Array,
     residuals: Array,
-) -> None:
+) -> None:  # fmt: skip
     """Fill ``residuals`` with the slopes of the log-likelihood, by observation and head; 0 without a label.
 
     The other arguments are those of `learn_again`.
@@ -458,13 +357,9 @@ _OF_FARMS: Final = {CLICK: CLICKS, SPAM: SPAMS, LEAD: LEADS}
 
 
 def evidence_of(head: int, expected: float, usual: float, *, is_positive: bool) -> float:
-    """Return the log-likelihood ratio for a click farm, given an outcome or its absence.
+    """Return the log-likelihood ratio for a click farm, given a click, spam or lead, or its absence.
 
-    Args:
-        head: click, spam or lead.
-        expected: predicted rate.
-        usual: rate of the whole market.
-        is_positive: the outcome happened.
+    ``expected`` is the predicted rate of the outcome, ``usual`` that of the whole market.
     """
     p = min(max(min(expected, ABOVE_USUAL * usual, MOST_EXPECTED[head]), _NEVER), 1.0 - _NEVER)
     of_farms = _OF_FARMS[head]

@@ -58,9 +58,7 @@ from contatto.learning.latent_classes import LatentClasses
 from contatto.learning.learner import FIRST_PRIOR, forget
 
 MEANS_AGAIN: Final = slice(FIRST_AGAIN, FIRST_AGAIN + HEADS_AGAIN)
-"""Columns with the means of the batch-trained heads, …"""
-VARIANCES_AGAIN: Final = slice(HEADS + FIRST_AGAIN, HEADS + FIRST_AGAIN + HEADS_AGAIN)
-"""… and with their variances."""
+"""Columns with the means of the batch-trained heads."""
 FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
 """Prior scores of the heads."""
 FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
@@ -110,7 +108,7 @@ class Learned:
         self.again[bias] = FIRST_MEANS[MEANS_AGAIN]
         self.family_of[bias] = BIAS
 
-    def alike(self) -> NDArray[np.float64]:
+    def prior_covariances(self) -> NDArray[np.float64]:
         """Return the prior covariance of the weights of a feature, by family, head and head."""
         sizes = np.sqrt(self.spread[:, MEANS_AGAIN])
         near = np.tile(np.eye(HEADS_AGAIN), (FAMILIES, 1, 1))

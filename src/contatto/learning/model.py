@@ -91,7 +91,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     """Logged decision: the request, all inputs of the auction besides the model, and the answer.
 
     Ads and ad groups are the API's numbers. ``ts`` is in microseconds since 1970, ``floor_micros``,
-    ``offer_micros`` and ``price_micros`` are for a thousand views. ``viewer`` is a pseudonym, or NOBODY.
+    ``offer_micros`` and ``price_micros`` are for a thousand views. ``viewer`` is a pseudonym, or empty.
     ``history`` is the viewer's, as bytes by the name of the array. ``ad`` is 0 for no ad.
 
     ``placement`` is the id of an operator's placement, where businesses compete with one ad each.

@@ -91,11 +91,11 @@ def _pace_campaign(
     coming_s = HORIZON_S * amount / max(lately, 1e-9)
     prices, counts, requests = np.zeros(BINS), np.zeros(BINS), 0.0
     for member in serving:
-        number, asked = member.number, float(groups.table[member.number, G_REQUESTS])
-        weight = float(rates[number]) * coming_s / max(asked, 1e-9)
+        number, count = member.number, float(groups.table[member.number, G_REQUESTS])
+        weight = float(rates[number]) * coming_s / max(count, 1e-9)
         prices += groups.prices[number] * weight / member.correction
         counts += groups.counts[number] * weight
-        requests += asked
+        requests += count
     is_fast = all(member.line.pacing is LinePacing.FAST for member in serving)
     due = _due_share(plan, curve, ahead_s, is_fast=is_fast)
     spent = counted + sum(member.promised for member in members) * groups.view_rate
@@ -175,11 +175,7 @@ TRUST: Final = 10.0
 def steer_groups(groups: Groups, traffic: Traffic, rates: NDArray[np.float64], ts: int) -> None:
     """Set every ad group's multiplier from its plan, cost target and landscape.
 
-    Args:
-        groups: ad groups.
-        traffic: daily curve of requests.
-        rates: eligible requests per second by ad group.
-        ts: present time.
+    ``rates`` are eligible requests per second by ad group.
     """
     opened = sum(1 for group in groups.groups if groups.table[group.number, G_OPEN])
     shares = pace_campaigns(groups, traffic, rates, ts)

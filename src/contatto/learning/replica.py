@@ -51,16 +51,11 @@ class RandomArmAd:
 
 
 def pick_random_ad(market: MarketState, record: Record, offer: int) -> RandomArmAd | None:
-    """Pick a random eligible ad of a record; None if no ad group can pay the price.
+    """Pick a random eligible ad of a record; None if no ad group can pay the price ``offer``.
 
     The arrays of the market hold the eligible ads of the last auction. The propensity of an ad group is
     proportional to its views, so it has the same share of the random arm as of the learned arm. Its ads are
     equally likely.
-
-    Args:
-        market: state after the auction.
-        record: decision with its seed.
-        offer: bid of the auction's winner, which the picked ad group must be able to pay.
     """
     groups = market.groups
     can_pay = {
@@ -314,13 +309,26 @@ class Replica:
         return bool(before[fresh].any())
 
 
-def answer(market: MarketState, record: Record) -> None:
-    """Repeat the auction of a record and set its answer, without a reservation."""
-    groups = market.groups
-    rows = _set_available(market, record)
+def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
+    """Repeat a decision from its model and record; the result must equal the record."""
+    replica = Replica(business_seed, record.version, saved)
+    replica.set_live(record.added)
+    return repeat_decision(replica, record)
+
+
+def repeat_decision(replica: Replica, record: Record) -> Record:
+    """Repeat the auction of a record with its inputs, without a reservation."""
+    market, groups = replica.market, replica.market.groups
+    market.now = record.ts
+    restore_viewer(market, replica.row_of(record.viewer), record.history)
+    repeated = msgspec.structs.replace(
+        record, ad=0, ad_group=0, offer_micros=0, price_micros=0, propensity=1.0, p=(), raw=(), shown=None
+    )
+    rows = _set_available(market, repeated)
     groups.table[rows, G_MULTIPLIER] = [group.multiplier for group in record.groups]
     groups.table[rows, G_OFFSET] = [group.offset_s for group in record.groups]
-    _hold(market, record)
+    _hold(market, repeated)
+    return repeated
 
 
 def _set_available(market: MarketState, record: Record) -> NDArray[np.int64]:
@@ -382,22 +390,6 @@ def _hold_for(
         records.promised.pop()
         groups.groups[impression.group].promised -= impression.price
     return decision, impression
-
-
-def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
-    """Repeat a decision from its model and record; the result must equal the record."""
-    replica = Replica(business_seed, record.version, saved)
-    market = replica.market
-    replica.set_live(record.added)
-    market.now = record.ts
-    row = replica.row_of(record.viewer)
-    restore_viewer(market, row, record.history)
-    inputs = Record.__struct_fields__[: Record.__struct_fields__.index("ad")]
-    repeated = Record(*(getattr(record, name) for name in inputs))
-    for name in ("placement", "to_beat_micros", "trial", "lines"):
-        setattr(repeated, name, getattr(record, name))
-    answer(market, repeated)
-    return repeated
 
 
 def forget_stranger(market: MarketState) -> None:

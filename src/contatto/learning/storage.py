@@ -8,13 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.columns import (
-    FAMILIES,
-    MOST_CONTEXT,
-    S_FARM_PRIOR,
-    S_VIEWER_MEAN,
-    S_VIEWER_SLOPE,
-)
+from contatto.learning.columns import FAMILIES, MOST_CONTEXT, S_FARM_PRIOR, S_VIEWER_MEAN, S_VIEWER_SLOPE
 from contatto.learning.features import FieldValues
 from contatto.learning.groups import GROUP_ARRAYS
 from contatto.learning.impressions import SNAPSHOT_ARRAYS
