@@ -366,7 +366,7 @@ def list_features(
     ad_features: Array, ad_values: Array, ad_count: int, feature_hashes: Array, crosses: Array,
     between: Array, shift: np.uint64, slots: Array, weights: Array, families: Array,
 ) -> int:  # fmt: skip
-    """List slot, value and family of all weights of an ad at a request; return their number."""  # fmt: skip
+    """List slot, value and family of all weights of an ad at a request; return their number."""
     n = 0
     slots[n], weights[n], families[n] = slot_of(_BIAS_HASH, shift), 1.0, BIAS
     n += 1

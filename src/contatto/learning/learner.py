@@ -276,7 +276,7 @@ def learn_again(
             ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, A_FEATURES]), feature_hashes, crosses,
             kept_between[place], shift, slots, weights, families,
         )  # fmt: skip
-        share, trusted = float(shares[place]), trust_in(viewers, viewer, farm_prior) > SUSPECT
+        share, is_trusted = float(shares[place]), trust_in(viewers, viewer, farm_prior) > SUSPECT
         for k in range(HEADS_AGAIN):
             if labels[i, k] == 0.0:
                 continue
@@ -289,7 +289,7 @@ def learn_again(
             before = float(amounts[place, k])
             many = float(stands_for[place]) if k == 0 else 1.0
             amount = 0.0
-            if trusted:
+            if is_trusted:
                 amount = many * settle(z, total * many, before / many, float(labels[i, k]))
             step = amount - before
             amounts[place, k] = amount
@@ -311,7 +311,7 @@ def fill_residuals(
     """Fill ``residuals`` with the slopes of the log-likelihood, by observation and head; 0 without a label.
 
     The other arguments are those of `learn_again`.
-    """  # fmt: skip
+    """
     for i in range(samples.shape[0]):
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
         base = list_features(
