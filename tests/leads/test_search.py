@@ -1,25 +1,18 @@
 """Search by names: case, accents, width, other scripts, words in any order, and visitors without a name."""
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, update
 
-from contatto.inbox.model import Person
-from contatto.inbox.store.conversations import persons, save_persons
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.records import fold_text, has_all_words, name_key, visitor_mark
 from contatto.leads.store import listing
-from contatto.leads.store.records import leads
 from tests import make
 from tests.journeys.running import House, running_house
 
@@ -134,24 +127,6 @@ def test_leads_are_found_whatever_the_spelling_and_the_order_of_words(database: 
     assert find("ヤマダ") == {"ﾔﾏﾀﾞ ﾀﾛｳ"}
     assert find("Visitor ce5d") == find("ce5d") == find("visitor") == {"visitor"}
     assert find("Visitor ce1d") == find("rossi muller") == find("%") == set()
-
-
-@pytest.mark.parametrize("table", ["leads", "persons"])
-def test_the_schema_step_folds_names_that_were_saved_before(database: Database, table: str) -> None:
-    columns = {"leads": leads, "persons": persons}[table].c
-    business_id = database.write_now(make.business).id
-
-    def save(tx: Tx) -> None:
-        make.lead(tx, business_id, person_id="p1", profile_name="Müller")
-        save_persons(tx, [Person("p1", business_id, "a", "u1", "Müller", "", None, make.NOON)])
-        tx.execute(update(columns.id.table).values(name_key="müller"))
-
-    database.write_now(save)
-    step = import_module("contatto.migrations.versions.0039_names_without_accents")
-    with database.engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
-        step.fold_keys(table)
-    keys = database.read_now(lambda tx: set(tx.execute(select(columns.name_key)).scalars()))
-    assert keys == {"muller"}
 
 
 def test_the_name_that_a_page_shows_for_a_visitor_finds_the_lead(house: House) -> None:

@@ -5,13 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from importlib import import_module
 from typing import Any
 
 import pytest
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from sqlalchemy import select
 from sqlalchemy.event import listen
 
 from contatto.kit.clock import FixedClock
@@ -25,13 +21,12 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import NewConversion
 from contatto.measurement.index import record_views
-from contatto.measurement.model import ChangedDay, ConversionKind, Goal, Impression, TouchKind
-from contatto.measurement.store import list_changed_days
+from contatto.measurement.model import ConversionKind, Goal, Impression, TouchKind
 from contatto.reports import engines as reading
 from contatto.reports.actions import counting
 from contatto.reports.actions.counting import SETTLED, count_days_ahead, note_lead
-from contatto.reports.engines import find_progress, list_counted_facts, list_live_facts, report_counts
-from contatto.reports.model import Counts, DayRange, Fact, Grain, TimeStep
+from contatto.reports.engines import find_progress, list_counted_facts, list_live_facts
+from contatto.reports.model import Counts, DayRange, Fact, TimeStep
 from tests.ads.world import Chain, World, add_chain, add_world
 from tests.reports.conftest import hours_of
 
@@ -231,48 +226,6 @@ def test_an_account_is_counted_on_as_soon_as_it_is_worth_it(
         counted.append(database.write_now(count_days_ahead))
     assert counted == [0, 0, 0, 1]
     same_as_all_events(database, world)
-
-
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_days_that_hold_what_happened_lately_are_counted_anew_by_the_schema_step(
-    database: Database, clock: FixedClock
-) -> None:
-    """Before that step the counts of a day that was over held all of its conversions."""
-    world, chains = database.write_now(add_two)
-    database.write_now(lambda tx: see(tx, chains[0], TouchKind.CLICK, "p", timedelta(), "SG"))
-    clock.advance(days=3)
-    database.write_now(count_days_ahead)
-    database.write_now(lambda tx: earn(tx, world, ConversionKind.LEAD, "p", timedelta()))
-    counted = database.read_now(lambda tx: of_grain(tx, Grain.GROUP_COUNTRY_DAY))
-
-    def go_back(tx: Tx) -> None:
-        tx.connection.exec_driver_sql("UPDATE report_counts SET leads = leads + 1")
-        tx.connection.exec_driver_sql("DELETE FROM report_counts WHERE grain = 'group_country_day'")
-        tx.connection.exec_driver_sql("DROP INDEX ix_conversions_of_ts")
-        with Operations.context(MigrationContext.configure(tx.connection)):
-            import_module("contatto.migrations.versions.0018_reports_do_not_grow").upgrade()
-
-    database.write_now(go_back)
-    again = database.read_now(lambda tx: of_grain(tx, Grain.GROUP_COUNTRY_DAY))
-    assert [row[:3] for row in again] == [row[:3] for row in counted]
-    assert [mark.day for mark in database.read_now(lambda tx: marks_of(tx, world))] == [
-        "2026-01-01",
-        "2026-01-04",
-    ]
-    while database.write_now(count_days_ahead):
-        pass
-    assert database.read_now(lambda tx: marks_of(tx, world)) == []
-
-
-def of_grain(tx: Tx, grain: Grain) -> list[tuple[Any, ...]]:
-    table = report_counts.c
-    named = select(table.place_id, table.country, table.spend_micros, table.leads)
-    return list(map(tuple, tx.execute(named.where(table.grain == grain))))
-
-
-def marks_of(tx: Tx, world: World) -> list[ChangedDay]:
-    found = list_changed_days(tx, world.id, world.ad_account.id)
-    return sorted(found, key=lambda mark: mark.day)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -32,7 +32,8 @@ def upgrade() -> None:
     sa.Column('parent', sa.BigInteger(), nullable=False),
     sa.Column('typed', sa.LargeBinary(), nullable=True),
     sa.Column('saved_at', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_ad_drafts'))
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_ad_drafts')),
+    info={'row': ('member_id', 'kind', 'parent')}
     )
     with op.batch_alter_table('ad_drafts', schema=None) as batch_op:
         batch_op.create_index('ix_ad_drafts_saved_at', ['saved_at'], unique=False)
@@ -72,6 +73,8 @@ def upgrade() -> None:
     sa.Column('excluded_audience_ids', sa.Text(), server_default='[]', nullable=False),
     sa.Column('engaged_window', sa.String(length=32), server_default='OFF', nullable=False),
     sa.Column('event_count', sa.String(length=32), server_default='UNSET', nullable=False),
+    sa.Column('frequency', sa.Integer(), nullable=True),
+    sa.Column('frequency_schedule', sa.Integer(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ad_groups')),
     sa.UniqueConstraint('number', name=op.f('uq_ad_groups_number'))
     )
@@ -88,10 +91,82 @@ def upgrade() -> None:
     sa.Column('headline', sa.LargeBinary(), nullable=True),
     sa.Column('ad_text', sa.LargeBinary(), nullable=True),
     sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('advertiser', sa.String(length=64), server_default='', nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ad_referrals'))
     )
     with op.batch_alter_table('ad_referrals', schema=None) as batch_op:
         batch_op.create_index('ix_ad_referrals_of_conversation', ['business_id', 'conversation_id', 'at'], unique=False)
+        batch_op.create_index('ix_ad_referrals_of_number', ['business_id', 'ad_number'], unique=False)
+
+    op.create_table('ad_reviews',
+    sa.Column('operator_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_id', sa.String(length=36), nullable=False),
+    sa.Column('digest', sa.String(length=64), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('number', sa.BigInteger(), nullable=False),
+    sa.Column('business_name', sa.Text(), nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('headline', sa.Text(), nullable=False),
+    sa.Column('text', sa.Text(), nullable=False),
+    sa.Column('ad_format', sa.Text(), nullable=False),
+    sa.Column('call_to_action', sa.Text(), nullable=False),
+    sa.Column('video_id', sa.Text(), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('sent_at', sa.BigInteger(), nullable=False),
+    sa.Column('reviewed_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('operator_id', 'ad_id', 'digest', name=op.f('pk_ad_reviews'))
+    )
+    with op.batch_alter_table('ad_reviews', schema=None) as batch_op:
+        batch_op.create_index('ix_ad_reviews_business_id', ['business_id', 'operator_id'], unique=False)
+        batch_op.create_index('ix_ad_reviews_state', ['operator_id', 'state', 'sent_at'], unique=False)
+
+    op.create_table('ad_signals',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('outside_account_id', sa.String(length=36), nullable=False),
+    sa.Column('lead_id', sa.String(length=36), nullable=False),
+    sa.Column('step', sa.String(length=32), nullable=False),
+    sa.Column('event_id', sa.String(length=36), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('is_queued', sa.Boolean(), nullable=False),
+    sa.Column('reason', sa.String(length=64), nullable=False),
+    sa.Column('value_micros', sa.BigInteger(), nullable=True),
+    sa.Column('currency', sa.String(length=3), nullable=False),
+    sa.Column('occurred_at', sa.BigInteger(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('asked_at', sa.BigInteger(), nullable=True),
+    sa.Column('unsure_at', sa.BigInteger(), nullable=True),
+    sa.Column('settled_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_ad_signals')),
+    sa.UniqueConstraint('business_id', 'outside_account_id', 'lead_id', 'step', name=op.f('uq_ad_signals_business_id_outside_account_id_lead_id_step'))
+    )
+    with op.batch_alter_table('ad_signals', schema=None) as batch_op:
+        batch_op.create_index('ix_ad_signals_held', ['outside_account_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND NOT is_queued)"), postgresql_where=sa.text("(state = 'due' AND NOT is_queued)"))
+        batch_op.create_index('ix_ad_signals_of_account', ['business_id', 'outside_account_id', 'state', 'id'], unique=False)
+        batch_op.create_index('ix_ad_signals_of_lead', ['business_id', 'lead_id'], unique=False)
+
+    op.create_table('admission_codes',
+    sa.Column('code_hash', sa.String(length=64), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('code_hash', name=op.f('pk_admission_codes'))
+    )
+    op.create_table('admissions',
+    sa.Column('operator_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('operator_name', sa.Text(), nullable=False),
+    sa.Column('business_name', sa.Text(), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('category', sa.String(length=32), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('asked_at', sa.BigInteger(), nullable=False),
+    sa.Column('decided_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('operator_id', 'business_id', name=op.f('pk_admissions'))
+    )
+    with op.batch_alter_table('admissions', schema=None) as batch_op:
+        batch_op.create_index('ix_admissions_business_id', ['business_id'], unique=False)
 
     op.create_table('ads',
     sa.Column('id', sa.String(length=36), nullable=False),
@@ -122,6 +197,39 @@ def upgrade() -> None:
         batch_op.create_index('ix_ads_of_account', ['business_id', 'ad_account_id'], unique=False)
         batch_op.create_index('ix_ads_of_group', ['business_id', 'ad_group_id'], unique=False)
 
+    op.create_table('alert_choices',
+    sa.Column('member_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('mailed', sa.Text(), nullable=False),
+    sa.Column('digested', sa.Text(), nullable=False),
+    sa.Column('pushed', sa.Text(), server_default='[]', nullable=False),
+    sa.Column('shown', sa.Text(), nullable=False),
+    sa.Column('has_sound', sa.Boolean(), nullable=False),
+    sa.Column('quiet_from', sa.Integer(), nullable=False),
+    sa.Column('quiet_until', sa.Integer(), nullable=False),
+    sa.Column('digest_at', sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint('member_id', name=op.f('pk_alert_choices'))
+    )
+    with op.batch_alter_table('alert_choices', schema=None) as batch_op:
+        batch_op.create_index('ix_alert_choices_business_id', ['business_id'], unique=False)
+
+    op.create_table('alerts',
+    sa.Column('member_id', sa.String(length=36), nullable=False),
+    sa.Column('kind', sa.String(length=32), nullable=False),
+    sa.Column('subject_id', sa.String(length=36), nullable=False),
+    sa.Column('stamp', sa.String(length=40), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('mail_at', sa.BigInteger(), nullable=True),
+    sa.Column('push_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('member_id', 'kind', 'subject_id', 'stamp', name=op.f('pk_alerts'))
+    )
+    with op.batch_alter_table('alerts', schema=None) as batch_op:
+        batch_op.create_index('ix_alerts_created_at', ['created_at'], unique=False)
+        batch_op.create_index('ix_alerts_mail_at', ['mail_at'], unique=False)
+        batch_op.create_index('ix_alerts_push_at', ['push_at'], unique=False)
+        batch_op.create_index('ix_alerts_told', ['business_id', 'kind', 'created_at'], unique=False)
+
     op.create_table('answered_requests',
     sa.Column('key_hash', sa.String(length=64), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -150,6 +258,29 @@ def upgrade() -> None:
     with op.batch_alter_table('api_tokens', schema=None) as batch_op:
         batch_op.create_index('ix_api_tokens_business_id', ['business_id'], unique=False)
 
+    op.create_table('asked_days',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('placement_id', sa.String(length=36), nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('asked', sa.BigInteger(), nullable=False),
+    sa.Column('filled', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'placement_id', 'day', name=op.f('pk_asked_days'))
+    )
+    op.create_table('audience_changes',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('audience_id', sa.String(length=36), nullable=False),
+    sa.Column('members_id', sa.String(length=36), nullable=False),
+    sa.Column('kind', sa.String(length=32), nullable=False),
+    sa.Column('paths', sa.Text(), nullable=False),
+    sa.Column('file_place', sa.Integer(), nullable=False),
+    sa.Column('start', sa.Integer(), nullable=False),
+    sa.Column('due_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_audience_changes'))
+    )
+    with op.batch_alter_table('audience_changes', schema=None) as batch_op:
+        batch_op.create_index('ix_audience_changes_due', ['business_id', 'due_at'], unique=False)
+
     op.create_table('audience_files',
     sa.Column('path', sa.String(length=80), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -162,6 +293,16 @@ def upgrade() -> None:
     with op.batch_alter_table('audience_files', schema=None) as batch_op:
         batch_op.create_index('ix_audience_files_created_at', ['created_at'], unique=False)
 
+    op.create_table('audience_lookalikes',
+    sa.Column('audience_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('found_at', sa.BigInteger(), nullable=False),
+    sa.Column('known', sa.Integer(), nullable=False),
+    sa.Column('lift', sa.Float(), nullable=True),
+    sa.Column('low', sa.Float(), nullable=True),
+    sa.Column('high', sa.Float(), nullable=True),
+    sa.PrimaryKeyConstraint('audience_id', name=op.f('pk_audience_lookalikes'))
+    )
     op.create_table('audience_members',
     sa.Column('audience_id', sa.String(length=36), nullable=False),
     sa.Column('fingerprint', sa.LargeBinary(length=16), nullable=False),
@@ -179,6 +320,7 @@ def upgrade() -> None:
     sa.Column('spec', sa.Text(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('updated_at', sa.BigInteger(), nullable=False),
+    sa.Column('members_id', sa.String(length=36), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_audiences')),
     sa.UniqueConstraint('number', name=op.f('uq_audiences_number'))
     )
@@ -222,10 +364,33 @@ def upgrade() -> None:
     sa.Column('changed_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('channel_account_id', name=op.f('pk_automatic_messages'))
     )
+    op.create_table('balance_entries',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('micros', sa.BigInteger(), nullable=False),
+    sa.Column('note', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_balance_entries'))
+    )
+    with op.batch_alter_table('balance_entries', schema=None) as batch_op:
+        batch_op.create_index('ix_balance_entries_ad_account_id', ['business_id', 'ad_account_id', 'at'], unique=False)
+
+    op.create_table('balances',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('is_limited', sa.Boolean(), nullable=False),
+    sa.Column('paid_in_micros', sa.BigInteger(), nullable=False),
+    sa.Column('credit_micros', sa.BigInteger(), nullable=False),
+    sa.Column('charged_micros', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'ad_account_id', name=op.f('pk_balances'))
+    )
     op.create_table('businesses',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('name', sa.Text(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('is_operator', sa.Boolean(), server_default=sa.text('FALSE'), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_businesses'))
     )
     op.create_table('campaigns',
@@ -308,8 +473,26 @@ def upgrade() -> None:
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('access_token', sa.LargeBinary(), nullable=False),
     sa.Column('changed_at', sa.BigInteger(), nullable=False),
+    sa.Column('check_state', sa.String(length=32), server_default='untried', nullable=False),
+    sa.Column('check_reason', sa.Text(), server_default='', nullable=False),
+    sa.Column('platform_name', sa.Text(), server_default='', nullable=False),
+    sa.Column('platform_handle', sa.Text(), server_default='', nullable=False),
+    sa.Column('checked_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('channel_account_id', name=op.f('pk_channel_tokens'))
     )
+    op.create_table('charged_days',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_group_id', sa.String(length=36), nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('views', sa.BigInteger(), nullable=False),
+    sa.Column('clicks', sa.BigInteger(), nullable=False),
+    sa.Column('charged_micros', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'ad_group_id', 'day', name=op.f('pk_charged_days'))
+    )
+    with op.batch_alter_table('charged_days', schema=None) as batch_op:
+        batch_op.create_index('ix_charged_days_ad_account_id', ['business_id', 'ad_account_id', 'day'], unique=False)
+
     op.create_table('chat_embeds',
     sa.Column('channel_account_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -352,12 +535,13 @@ def upgrade() -> None:
     sa.Column('origin', sa.String(length=32), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('country', sa.String(length=2), nullable=True),
+    sa.Column('main_at', sa.BigInteger(), nullable=True),
+    sa.Column('wrong_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_contact_points')),
     sa.UniqueConstraint('business_id', 'lead_id', 'field', 'value_index', name=op.f('uq_contact_points_business_id_lead_id_field_value_index'))
     )
     with op.batch_alter_table('contact_points', schema=None) as batch_op:
-        batch_op.create_index('ix_contact_points_of_country', ['business_id', 'country', 'lead_id'], unique=False)
-        batch_op.create_index('ix_contact_points_of_field', ['business_id', 'field', 'lead_id'], unique=False)
+        batch_op.create_index('ix_contact_points_of_country', ['business_id', 'country'], unique=False, sqlite_where=sa.text('country IS NOT NULL'), postgresql_where=sa.text('country IS NOT NULL'))
         batch_op.create_index('ix_contact_points_of_value', ['business_id', 'value_index', 'lead_id'], unique=False)
 
     op.create_table('conversation_labels',
@@ -388,8 +572,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('conversations', schema=None) as batch_op:
         batch_op.create_index('ix_conversations_business_id_last', ['business_id', 'last_message_at'], unique=False)
-        batch_op.create_index('ix_conversations_business_id_person_id', ['business_id', 'person_id'], unique=False)
         batch_op.create_index('ix_conversations_desk', ['business_id', 'state', 'last_message_at', 'assignee_id', 'waiting_since', 'lead_id'], unique=False)
+        batch_op.create_index('ix_conversations_person_id', ['person_id'], unique=False)
         batch_op.create_index('ix_conversations_unread', ['business_id', 'lead_id', 'state', 'last_message_at', 'unread'], unique=False, sqlite_where=sa.text('unread > 0'), postgresql_where=sa.text('unread > 0'))
         batch_op.create_index('ix_conversations_waiting', ['business_id', 'waiting_since', 'lead_id'], unique=False, sqlite_where=sa.text('waiting_since IS NOT NULL AND lead_id IS NOT NULL'), postgresql_where=sa.text('waiting_since IS NOT NULL AND lead_id IS NOT NULL'))
 
@@ -413,12 +597,60 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('conversion_id', name=op.f('pk_conversions'))
     )
     with op.batch_alter_table('conversions', schema=None) as batch_op:
-        batch_op.create_index('ix_conversions_of_ad', ['business_id', 'ad_id', 'kind', 'subject_id'], unique=False)
-        batch_op.create_index('ix_conversions_of_day', ['business_id', 'ad_account_id', 'day'], unique=False)
-        batch_op.create_index('ix_conversions_of_person', ['business_id', 'person_id', 'ts'], unique=False)
-        batch_op.create_index('ix_conversions_of_rt_day', ['business_id', 'ad_account_id', 'rt_day'], unique=False)
-        batch_op.create_index('ix_conversions_of_subject', ['business_id', 'subject_id'], unique=False)
+        batch_op.create_index('ix_conversions_of_ad', ['business_id', 'ad_id', 'kind', 'subject_id'], unique=False, sqlite_where=sa.text('ad_id IS NOT NULL'), postgresql_where=sa.text('ad_id IS NOT NULL'))
+        batch_op.create_index('ix_conversions_of_day', ['business_id', 'ad_account_id', 'day'], unique=False, sqlite_where=sa.text('ad_account_id IS NOT NULL'), postgresql_where=sa.text('ad_account_id IS NOT NULL'))
+        batch_op.create_index('ix_conversions_of_person', ['person_id', 'ts'], unique=False)
+        batch_op.create_index('ix_conversions_of_rt_day', ['business_id', 'ad_account_id', 'rt_day'], unique=False, sqlite_where=sa.text('ad_account_id IS NOT NULL'), postgresql_where=sa.text('ad_account_id IS NOT NULL'))
+        batch_op.create_index('ix_conversions_of_subject', ['subject_id'], unique=False, sqlite_where=sa.text('ad_id IS NOT NULL'), postgresql_where=sa.text('ad_id IS NOT NULL'))
+        batch_op.create_index('ix_conversions_of_ts', ['business_id', 'ad_account_id', 'ts'], unique=False)
 
+    op.create_table('crm_deliveries',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('target_id', sa.String(length=36), nullable=False),
+    sa.Column('lead_id', sa.String(length=36), nullable=False),
+    sa.Column('revision', sa.Integer(), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('is_queued', sa.Boolean(), nullable=False),
+    sa.Column('reason', sa.String(length=64), nullable=False),
+    sa.Column('edited', sa.LargeBinary(), nullable=True),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('sent_at', sa.BigInteger(), nullable=True),
+    sa.Column('settled_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_crm_deliveries')),
+    sa.UniqueConstraint('business_id', 'target_id', 'lead_id', 'revision', name=op.f('uq_crm_deliveries_business_id_target_id_lead_id_revision')),
+    info={'row': ('target_id', 'lead_id', 'revision')}
+    )
+    with op.batch_alter_table('crm_deliveries', schema=None) as batch_op:
+        batch_op.create_index('ix_crm_deliveries_held', ['target_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND NOT is_queued)"), postgresql_where=sa.text("(state = 'due' AND NOT is_queued)"))
+        batch_op.create_index('ix_crm_deliveries_of_target', ['business_id', 'target_id', 'state', 'id'], unique=False)
+        batch_op.create_index('ix_crm_deliveries_settled', ['settled_at'], unique=False)
+
+    op.create_table('crm_echoes',
+    sa.Column('target_id', sa.String(length=36), nullable=False),
+    sa.Column('record_id', sa.String(length=255), nullable=False),
+    sa.Column('field', sa.String(length=32), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('digest', sa.LargeBinary(length=16), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('target_id', 'record_id', 'field', name=op.f('pk_crm_echoes'))
+    )
+    with op.batch_alter_table('crm_echoes', schema=None) as batch_op:
+        batch_op.create_index('ix_crm_echoes_at', ['at'], unique=False)
+
+    op.create_table('crm_erasures',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('target_id', sa.String(length=36), nullable=False),
+    sa.Column('lead_id', sa.String(length=36), nullable=False),
+    sa.Column('record_id', sa.String(length=255), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('reason', sa.String(length=64), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('settled_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_crm_erasures')),
+    sa.UniqueConstraint('business_id', 'target_id', 'lead_id', name=op.f('uq_crm_erasures_business_id_target_id_lead_id'))
+    )
     op.create_table('crm_event_sets',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -430,6 +662,87 @@ def upgrade() -> None:
     sa.UniqueConstraint('business_id', 'ad_account_id', 'name', name=op.f('uq_crm_event_sets_business_id_ad_account_id_name')),
     sa.UniqueConstraint('number', name=op.f('uq_crm_event_sets_number'))
     )
+    op.create_table('crm_records',
+    sa.Column('target_id', sa.String(length=36), nullable=False),
+    sa.Column('lead_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('record_id', sa.String(length=255), nullable=False),
+    sa.Column('revision', sa.Integer(), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('verified_revision', sa.Integer(), nullable=False),
+    sa.Column('verified_at', sa.BigInteger(), nullable=True),
+    sa.Column('merged_into', sa.String(length=36), nullable=True),
+    sa.Column('status', sa.Text(), nullable=False),
+    sa.Column('owner', sa.LargeBinary(), nullable=True),
+    sa.Column('value', sa.Text(), nullable=False),
+    sa.Column('told_by', sa.LargeBinary(), nullable=True),
+    sa.Column('told_at', sa.BigInteger(), nullable=True),
+    sa.Column('seen_at', sa.BigInteger(), nullable=True),
+    sa.Column('gone_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('target_id', 'lead_id', name=op.f('pk_crm_records'))
+    )
+    with op.batch_alter_table('crm_records', schema=None) as batch_op:
+        batch_op.create_index('ix_crm_records_merged', ['business_id', 'target_id', 'merged_into'], unique=False, sqlite_where=sa.text('(merged_into IS NOT NULL)'), postgresql_where=sa.text('(merged_into IS NOT NULL)'))
+        batch_op.create_index('ix_crm_records_of_lead', ['business_id', 'lead_id'], unique=False)
+        batch_op.create_index('ix_crm_records_of_record', ['business_id', 'target_id', 'record_id'], unique=False)
+        batch_op.create_index('ix_crm_records_of_state', ['business_id', 'target_id', 'state'], unique=False)
+
+    op.create_table('crm_targets',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('number', sa.BigInteger(), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('connector', sa.String(length=32), nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('address', sa.Text(), nullable=False),
+    sa.Column('settings', sa.Text(), nullable=False),
+    sa.Column('secrets', sa.LargeBinary(), nullable=False),
+    sa.Column('secrets_revision', sa.Integer(), nullable=False),
+    sa.Column('renewing_until', sa.BigInteger(), nullable=True),
+    sa.Column('consented_at', sa.BigInteger(), nullable=True),
+    sa.Column('mapping', sa.Text(), nullable=False),
+    sa.Column('statuses', sa.Text(), nullable=False),
+    sa.Column('described', sa.Text(), nullable=False),
+    sa.Column('described_at', sa.BigInteger(), nullable=True),
+    sa.Column('faults', sa.Text(), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('verified_at', sa.BigInteger(), nullable=True),
+    sa.Column('comparison', sa.Text(), server_default='null', nullable=False),
+    sa.Column('sweep', sa.String(length=32), nullable=False),
+    sa.Column('sweep_after', sa.String(length=36), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_crm_targets')),
+    sa.UniqueConstraint('number', name=op.f('uq_crm_targets_number'))
+    )
+    with op.batch_alter_table('crm_targets', schema=None) as batch_op:
+        batch_op.create_index('ix_crm_targets_business_id', ['business_id', 'state'], unique=False)
+
+    op.create_table('crm_trials',
+    sa.Column('target_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('lead_id', sa.String(length=36), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('reason', sa.String(length=64), nullable=False),
+    sa.Column('found', sa.LargeBinary(), nullable=True),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('settled_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('target_id', name=op.f('pk_crm_trials'))
+    )
+    with op.batch_alter_table('crm_trials', schema=None) as batch_op:
+        batch_op.create_index('ix_crm_trials_of_lead', ['business_id', 'lead_id'], unique=False)
+
+    op.create_table('decision_files',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('name', sa.String(length=120), nullable=False),
+    sa.Column('folder', sa.Text(), nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('first_seq', sa.BigInteger(), nullable=False),
+    sa.Column('last_seq', sa.BigInteger(), nullable=False),
+    sa.Column('entries', sa.BigInteger(), nullable=False),
+    sa.Column('size', sa.BigInteger(), nullable=False),
+    sa.Column('sha256', sa.String(length=64), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'name', name=op.f('pk_decision_files'))
+    )
     op.create_table('default_forms',
     sa.Column('channel_account_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -438,6 +751,120 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('default_forms', schema=None) as batch_op:
         batch_op.create_index('ix_default_forms_business_id', ['business_id'], unique=False)
+
+    op.create_table('delivery_foretold',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('question', sa.String(length=32), nullable=False),
+    sa.Column('body', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'ad_account_id', 'day', 'question', name=op.f('pk_delivery_foretold'))
+    )
+    with op.batch_alter_table('delivery_foretold', schema=None) as batch_op:
+        batch_op.create_index('ix_delivery_foretold_day', ['day'], unique=False)
+
+    op.create_table('delivery_grants',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_group_id', sa.String(length=36), nullable=False),
+    sa.Column('server_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('micros', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'ad_group_id', 'server_id', name=op.f('pk_delivery_grants'))
+    )
+    op.create_table('delivery_influences',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('body', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', name=op.f('pk_delivery_influences'))
+    )
+    op.create_table('delivery_log',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('seq', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('kind', sa.String(length=32), nullable=False),
+    sa.Column('ts', sa.BigInteger(), nullable=False),
+    sa.Column('nonce', sa.BigInteger(), server_default='0', nullable=False),
+    sa.Column('ad_id', sa.String(length=36), server_default='', nullable=False),
+    sa.Column('touch_id', sa.BigInteger(), nullable=True),
+    sa.Column('person_id', sa.String(length=36), nullable=True),
+    sa.Column('body', sa.LargeBinary(), nullable=False),
+    sa.Column('arrived_ts', sa.BigInteger(), server_default='0', nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'seq', name=op.f('pk_delivery_log'))
+    )
+    with op.batch_alter_table('delivery_log', schema=None) as batch_op:
+        batch_op.create_index('ix_delivery_log_nonce', ['business_id', 'nonce'], unique=False)
+        batch_op.create_index('ix_delivery_log_person_id', ['business_id', 'person_id', 'ad_id'], unique=False)
+        batch_op.create_index('ix_delivery_log_touch_id', ['business_id', 'touch_id'], unique=False)
+        batch_op.create_index('ix_delivery_log_ts', ['ts'], unique=False)
+
+    op.create_table('delivery_models',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('version', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('through', sa.BigInteger(), nullable=False),
+    sa.Column('made_at', sa.BigInteger(), nullable=False),
+    sa.Column('origin', sa.String(length=64), nullable=False),
+    sa.Column('size', sa.BigInteger(), nullable=False),
+    sa.Column('sha256', sa.String(length=64), nullable=False),
+    sa.Column('entries', sa.BigInteger(), nullable=False),
+    sa.Column('blob', sa.LargeBinary(), nullable=True),
+    sa.PrimaryKeyConstraint('business_id', 'version', name=op.f('pk_delivery_models'))
+    )
+    op.create_table('delivery_promises',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('nonce', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('ad_group_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('micros', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=False),
+    sa.Column('viewer', sa.String(length=36), server_default='', nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'nonce', name=op.f('pk_delivery_promises'))
+    )
+    with op.batch_alter_table('delivery_promises', schema=None) as batch_op:
+        batch_op.create_index('ix_delivery_promises_expires_at', ['business_id', 'expires_at'], unique=False)
+        batch_op.create_index('ix_delivery_promises_sums', ['business_id', 'ad_group_id', 'micros'], unique=False)
+        batch_op.create_index('ix_delivery_promises_viewer', ['business_id', 'ad_group_id', 'viewer'], unique=False, sqlite_where=sa.text("viewer <> ''"), postgresql_where=sa.text("viewer <> ''"))
+
+    op.create_table('delivery_relearnings',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('started_at', sa.BigInteger(), nullable=False),
+    sa.Column('told_at', sa.BigInteger(), nullable=False),
+    sa.Column('stage', sa.String(length=32), nullable=False),
+    sa.Column('views', sa.BigInteger(), nullable=False),
+    sa.Column('version', sa.BigInteger(), nullable=False),
+    sa.Column('compared', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', name=op.f('pk_delivery_relearnings'))
+    )
+    op.create_table('delivery_states',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('body', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', name=op.f('pk_delivery_states'))
+    )
+    op.create_table('delivery_streams',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('last_seq', sa.BigInteger(), nullable=False),
+    sa.Column('trained_seq', sa.BigInteger(), server_default='0', nullable=False),
+    sa.Column('published_seq', sa.BigInteger(), server_default='0', nullable=False),
+    sa.Column('published_at', sa.BigInteger(), server_default='0', nullable=False),
+    sa.Column('lease_by', sa.String(length=36), server_default='', nullable=False),
+    sa.Column('lease_until', sa.BigInteger(), server_default='0', nullable=False),
+    sa.Column('sealed_seq', sa.BigInteger(), server_default='0', nullable=False),
+    sa.PrimaryKeyConstraint('business_id', name=op.f('pk_delivery_streams'))
+    )
+    op.create_table('delivery_trials',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_group_id', sa.String(length=36), nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('trial', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('views', sa.BigInteger(), nullable=False),
+    sa.Column('clicks', sa.BigInteger(), nullable=False),
+    sa.Column('charged_micros', sa.BigInteger(), nullable=False),
+    sa.Column('conversations', sa.BigInteger(), nullable=False),
+    sa.Column('leads', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'ad_group_id', 'day', 'trial', name=op.f('pk_delivery_trials'))
+    )
+    with op.batch_alter_table('delivery_trials', schema=None) as batch_op:
+        batch_op.create_index('ix_delivery_trials_day', ['day'], unique=False)
 
     op.create_table('dropped_views',
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -480,7 +907,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('evidence', schema=None) as batch_op:
         batch_op.create_index('ix_evidence_business_id_lead_id', ['business_id', 'lead_id'], unique=False)
-        batch_op.create_index('ix_evidence_business_id_source_id', ['business_id', 'source_id'], unique=False)
 
     op.create_table('failed_logins',
     sa.Column('email_mark', sa.String(length=32), nullable=False),
@@ -493,6 +919,12 @@ def upgrade() -> None:
     with op.batch_alter_table('failed_logins', schema=None) as batch_op:
         batch_op.create_index('ix_failed_logins_last_at', ['last_at'], unique=False)
 
+    op.create_table('forgotten_viewers',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('person_id', sa.String(length=36), nullable=False),
+    sa.Column('forgotten_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'person_id', name=op.f('pk_forgotten_viewers'))
+    )
     op.create_table('form_answers',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -515,6 +947,18 @@ def upgrade() -> None:
         batch_op.create_index('ix_form_answers_of_lead', ['business_id', 'lead_id'], unique=False)
         batch_op.create_index('ix_form_answers_of_person', ['business_id', 'person_id'], unique=False)
         batch_op.create_index('ix_form_answers_of_version', ['business_id', 'version_id', 'at', 'id'], unique=False)
+
+    op.create_table('form_bookings',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('form_id', sa.String(length=36), nullable=False),
+    sa.Column('person_id', sa.String(length=36), nullable=False),
+    sa.Column('answer_id', sa.String(length=36), nullable=False),
+    sa.Column('starts_at', sa.BigInteger(), nullable=False),
+    sa.Column('ends_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'form_id', 'starts_at', name=op.f('pk_form_bookings'))
+    )
+    with op.batch_alter_table('form_bookings', schema=None) as batch_op:
+        batch_op.create_index('ix_form_bookings_of_person', ['business_id', 'person_id'], unique=False)
 
     op.create_table('form_pictures',
     sa.Column('id', sa.String(length=36), nullable=False),
@@ -567,14 +1011,65 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_inline_notices'))
     )
     with op.batch_alter_table('inline_notices', schema=None) as batch_op:
-        batch_op.create_index('ix_inline_notices_of_conversation', ['business_id', 'conversation_id', 'at'], unique=False)
+        batch_op.create_index('ix_inline_notices_of_lead', ['lead_id'], unique=False)
+
+    op.create_table('invitations',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('email', sa.String(length=320), server_default='', nullable=False),
+    sa.Column('role', sa.String(length=32), nullable=False),
+    sa.Column('made_by', sa.String(length=36), server_default='', nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_invitations'))
+    )
+    with op.batch_alter_table('invitations', schema=None) as batch_op:
+        batch_op.create_index('ix_invitations_business_id', ['business_id'], unique=False)
+        batch_op.create_index('ix_invitations_expires_at', ['expires_at'], unique=False)
+
+    op.create_table('judged_chats',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('conversation_id', sa.String(length=36), nullable=False),
+    sa.Column('channel_account_id', sa.String(length=36), nullable=False),
+    sa.Column('chance', sa.Float(), nullable=False),
+    sa.Column('signs', sa.Text(), nullable=False),
+    sa.Column('mark', sa.String(length=32), nullable=False),
+    sa.Column('judged_at', sa.BigInteger(), nullable=False),
+    sa.Column('marked_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('business_id', 'conversation_id', name=op.f('pk_judged_chats'))
+    )
+    with op.batch_alter_table('judged_chats', schema=None) as batch_op:
+        batch_op.create_index('ix_judged_chats_mark', ['business_id', 'mark', 'marked_at'], unique=False)
+
+    op.create_table('judged_counts',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('channel_account_id', sa.String(length=36), nullable=False),
+    sa.Column('spam', sa.Integer(), nullable=False),
+    sa.Column('chats', sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'channel_account_id', name=op.f('pk_judged_counts'))
+    )
+    op.create_table('kept_pages',
+    sa.Column('id', sa.String(length=64), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('member_id', sa.String(length=36), nullable=False),
+    sa.Column('session_hash', sa.String(length=64), nullable=False),
+    sa.Column('role', sa.String(length=16), nullable=False),
+    sa.Column('status', sa.Integer(), nullable=False),
+    sa.Column('page', sa.LargeBinary(), nullable=False),
+    sa.Column('is_once', sa.Boolean(), nullable=False),
+    sa.Column('look', sa.Text(), nullable=False),
+    sa.Column('kept_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_kept_pages'))
+    )
+    with op.batch_alter_table('kept_pages', schema=None) as batch_op:
+        batch_op.create_index('ix_kept_pages_kept_at', ['kept_at'], unique=False)
+        batch_op.create_index('ix_kept_pages_member', ['business_id', 'member_id', 'kept_at'], unique=False)
 
     op.create_table('known_logins',
-    sa.Column('member_id', sa.String(length=36), nullable=False),
+    sa.Column('user_id', sa.String(length=36), nullable=False),
     sa.Column('mark', sa.String(length=32), nullable=False),
-    sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('last_at', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('member_id', 'mark', name=op.f('pk_known_logins'))
+    sa.PrimaryKeyConstraint('user_id', 'mark', name=op.f('pk_known_logins'))
     )
     with op.batch_alter_table('known_logins', schema=None) as batch_op:
         batch_op.create_index('ix_known_logins_last_at', ['last_at'], unique=False)
@@ -720,6 +1215,17 @@ def upgrade() -> None:
         batch_op.create_index('ix_lead_merges_kept', ['business_id', 'kept_id'], unique=False)
         batch_op.create_index('ix_lead_merges_merged', ['business_id', 'merged_id'], unique=False)
 
+    op.create_table('lead_models',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('learned_at', sa.BigInteger(), nullable=False),
+    sa.Column('outcomes', sa.Integer(), nullable=False),
+    sa.Column('share', sa.Float(), nullable=False),
+    sa.Column('loss', sa.Float(), nullable=False),
+    sa.Column('correction', sa.LargeBinary(), nullable=False),
+    sa.Column('body', sa.LargeBinary(), nullable=False),
+    sa.Column('held', sa.LargeBinary(), nullable=True),
+    sa.PrimaryKeyConstraint('business_id', name=op.f('pk_lead_models'))
+    )
     op.create_table('lead_notes',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -733,6 +1239,19 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('lead_notes', schema=None) as batch_op:
         batch_op.create_index('ix_lead_notes_of_lead', ['business_id', 'lead_id', 'created_at'], unique=False)
+
+    op.create_table('lead_scores',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('lead_id', sa.String(length=36), nullable=False),
+    sa.Column('score', sa.Integer(), nullable=False),
+    sa.Column('reasons', sa.Text(), nullable=False),
+    sa.Column('scored_at', sa.BigInteger(), nullable=False),
+    sa.Column('log_odds', sa.Float(), nullable=True),
+    sa.Column('is_counted', sa.Boolean(), server_default=sa.text('FALSE'), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'lead_id', name=op.f('pk_lead_scores'))
+    )
+    with op.batch_alter_table('lead_scores', schema=None) as batch_op:
+        batch_op.create_index('ix_lead_scores_score', ['business_id', 'score'], unique=False)
 
     op.create_table('lead_tasks',
     sa.Column('id', sa.String(length=36), nullable=False),
@@ -780,8 +1299,9 @@ def upgrade() -> None:
     sa.Column('owner_id', sa.String(length=36), nullable=True),
     sa.Column('hidden_at', sa.BigInteger(), nullable=True),
     sa.Column('merged_into', sa.String(length=36), nullable=True),
-    sa.Column('is_test', sa.Boolean(), server_default=sa.text('(FALSE)'), nullable=False),
+    sa.Column('is_test', sa.Boolean(), server_default=sa.text('FALSE'), nullable=False),
     sa.Column('facets', sa.Text(), server_default='', nullable=False),
+    sa.Column('score', sa.Integer(), server_default=sa.text('(-1)'), nullable=False),
     sa.Column('erased_at', sa.BigInteger(), nullable=True),
     sa.Column('erased_by', sa.Text(), server_default='', nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_leads')),
@@ -789,15 +1309,27 @@ def upgrade() -> None:
     sa.UniqueConstraint('number', name=op.f('uq_leads_number'))
     )
     with op.batch_alter_table('leads', schema=None) as batch_op:
-        batch_op.create_index('ix_leads_business_id_conversation_id', ['business_id', 'conversation_id'], unique=False)
         batch_op.create_index('ix_leads_by_activity', ['business_id', 'updated_at', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
         batch_op.create_index('ix_leads_by_creation', ['business_id', 'created_at', 'id', 'status', 'owner_id', 'facets', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
         batch_op.create_index('ix_leads_by_facets', ['business_id', 'facets', 'status', 'owner_id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
         batch_op.create_index('ix_leads_by_name', ['business_id', 'name_key', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
         batch_op.create_index('ix_leads_by_owner', ['business_id', 'owner_id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
+        batch_op.create_index('ix_leads_by_score', ['business_id', 'score', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
         batch_op.create_index('ix_leads_by_status', ['business_id', 'status', 'created_at', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
         batch_op.create_index('ix_leads_listed', ['business_id', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
         batch_op.create_index('ix_leads_merged', ['business_id', 'merged_into'], unique=False, sqlite_where=sa.text('merged_into IS NOT NULL'), postgresql_where=sa.text('merged_into IS NOT NULL'))
+
+    op.create_table('mails',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('recipient', sa.LargeBinary(), nullable=False),
+    sa.Column('subject', sa.LargeBinary(), nullable=False),
+    sa.Column('text', sa.LargeBinary(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_mails'))
+    )
+    with op.batch_alter_table('mails', schema=None) as batch_op:
+        batch_op.create_index('ix_mails_created_at', ['created_at'], unique=False)
 
     op.create_table('measured_ads',
     sa.Column('ad_id', sa.String(length=36), nullable=False),
@@ -824,27 +1356,28 @@ def upgrade() -> None:
     sa.Column('welcome', sa.Text(), server_default='', nullable=False),
     sa.Column('questions', sa.Text(), server_default='[]', nullable=False),
     sa.Column('answers', sa.Text(), server_default='[]', nullable=False),
+    sa.Column('platform', sa.String(length=16), server_default='', nullable=False),
     sa.PrimaryKeyConstraint('ad_id', name=op.f('pk_measured_ads')),
-    sa.UniqueConstraint('ad_number', name=op.f('uq_measured_ads_ad_number'))
+    sa.UniqueConstraint('ad_account_id', 'ad_number', name=op.f('uq_measured_ads_ad_account_id_ad_number'))
     )
     with op.batch_alter_table('measured_ads', schema=None) as batch_op:
         batch_op.create_index('ix_measured_ads_business_id', ['business_id'], unique=False)
+        batch_op.create_index('ix_measured_ads_of_number', ['business_id', 'ad_number'], unique=False)
 
     op.create_table('members',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
-    sa.Column('email', sa.String(length=320), nullable=False),
+    sa.Column('user_id', sa.String(length=36), nullable=False),
     sa.Column('display_name', sa.Text(), nullable=False),
     sa.Column('role', sa.String(length=32), nullable=False),
-    sa.Column('password_hash', sa.Text(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
-    sa.Column('language', sa.String(length=16), server_default='', nullable=False),
+    sa.Column('last_login_at', sa.BigInteger(), nullable=True),
     sa.Column('deactivated_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_members')),
-    sa.UniqueConstraint('email', name=op.f('uq_members_email'))
+    sa.UniqueConstraint('business_id', 'user_id', name=op.f('uq_members_business_id_user_id'))
     )
     with op.batch_alter_table('members', schema=None) as batch_op:
-        batch_op.create_index('ix_members_business_id', ['business_id'], unique=False)
+        batch_op.create_index('ix_members_user_id', ['user_id'], unique=False)
 
     op.create_table('messages',
     sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
@@ -859,7 +1392,8 @@ def upgrade() -> None:
     sa.Column('photo', sa.String(length=64), nullable=True),
     sa.Column('form', sa.String(length=20), nullable=True),
     sa.PrimaryKeyConstraint('seq', name=op.f('pk_messages')),
-    sa.UniqueConstraint('id', name=op.f('uq_messages_id'))
+    sa.UniqueConstraint('id', name=op.f('uq_messages_id')),
+    info={'row': ('id',)}
     )
     with op.batch_alter_table('messages', schema=None) as batch_op:
         batch_op.create_index('ix_messages_of_conversation', ['business_id', 'conversation_id', 'at', 'seq'], unique=False)
@@ -878,6 +1412,43 @@ def upgrade() -> None:
     with op.batch_alter_table('note_mentions', schema=None) as batch_op:
         batch_op.create_index('ix_note_mentions_of_member', ['business_id', 'member_id', 'conversation_id'], unique=False)
 
+    op.create_table('operator_balances',
+    sa.Column('operator_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('number', sa.BigInteger(), nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('currency', sa.String(length=3), nullable=False),
+    sa.Column('paid_in_micros', sa.BigInteger(), nullable=False),
+    sa.Column('credit_micros', sa.BigInteger(), nullable=False),
+    sa.Column('charged_micros', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('operator_id', 'ad_account_id', name=op.f('pk_operator_balances'))
+    )
+    with op.batch_alter_table('operator_balances', schema=None) as batch_op:
+        batch_op.create_index('ix_operator_balances_business_id', ['business_id', 'ad_account_id'], unique=False)
+
+    op.create_table('operator_payments',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('operator_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('micros', sa.BigInteger(), nullable=False),
+    sa.Column('note', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_operator_payments'))
+    )
+    with op.batch_alter_table('operator_payments', schema=None) as batch_op:
+        batch_op.create_index('ix_operator_payments_ad_account_id', ['operator_id', 'ad_account_id', 'at'], unique=False)
+
+    op.create_table('operators',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('timezone', sa.String(length=64), nullable=False),
+    sa.Column('is_listed', sa.Boolean(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', name=op.f('pk_operators'))
+    )
     op.create_table('outbound_requests',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -896,7 +1467,9 @@ def upgrade() -> None:
     sa.Column('expires_at', sa.BigInteger(), nullable=True),
     sa.Column('failed_at', sa.BigInteger(), nullable=True),
     sa.Column('settled_at', sa.BigInteger(), nullable=True),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_outbound_requests'))
+    sa.Column('is_wanted_again', sa.Boolean(), server_default=sa.text('FALSE'), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_outbound_requests')),
+    info={'row': ('kind', 'subject', 'created_at')}
     )
     with op.batch_alter_table('outbound_requests', schema=None) as batch_op:
         batch_op.create_index('ix_outbound_requests_due', ['destination', 'business_id', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
@@ -925,6 +1498,61 @@ def upgrade() -> None:
         batch_op.create_index('ix_outbox_jobs_failed', ['business_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'dead' OR (state = 'due' AND last_error IS NOT NULL))"), postgresql_where=sa.text("(state = 'dead' OR (state = 'due' AND last_error IS NOT NULL))"))
         batch_op.create_index('ix_outbox_jobs_over', ['due_at'], unique=False, sqlite_where=sa.text("state IN ('done', 'dismissed')"), postgresql_where=sa.text("state IN ('done', 'dismissed')"))
 
+    op.create_table('outside_accounts',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('platform', sa.String(length=32), nullable=False),
+    sa.Column('external_id', sa.String(length=64), nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('base_url', sa.Text(), nullable=False),
+    sa.Column('currency', sa.String(length=3), nullable=False),
+    sa.Column('timezone', sa.String(length=64), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('reason', sa.String(length=64), nullable=False),
+    sa.Column('backfill_days', sa.Integer(), nullable=False),
+    sa.Column('pulled_at', sa.BigInteger(), nullable=True),
+    sa.Column('pulled_through', sa.String(length=10), nullable=False),
+    sa.Column('deep_day', sa.String(length=10), nullable=False),
+    sa.Column('left_out', sa.Integer(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_outside_accounts')),
+    sa.UniqueConstraint('business_id', 'platform', 'external_id', name=op.f('uq_outside_accounts_business_id_platform_external_id'))
+    )
+    op.create_table('outside_days',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('account_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_number', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('spend_micros', sa.BigInteger(), nullable=False),
+    sa.Column('impressions', sa.BigInteger(), nullable=False),
+    sa.Column('clicks', sa.BigInteger(), nullable=False),
+    sa.Column('mark', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('account_id', 'ad_number', 'day', name=op.f('pk_outside_days'))
+    )
+    with op.batch_alter_table('outside_days', schema=None) as batch_op:
+        batch_op.create_index('ix_outside_days_of_day', ['business_id', 'account_id', 'day'], unique=False)
+
+    op.create_table('outside_nodes',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('account_id', sa.String(length=36), nullable=False),
+    sa.Column('level', sa.String(length=32), nullable=False),
+    sa.Column('number', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('parent', sa.BigInteger(), nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('status', sa.String(length=32), nullable=False),
+    sa.Column('goal', sa.String(length=64), nullable=False),
+    sa.Column('click_window_s', sa.BigInteger(), nullable=True),
+    sa.Column('view_window_s', sa.BigInteger(), nullable=True),
+    sa.Column('mark', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('account_id', 'level', 'number', name=op.f('pk_outside_nodes'))
+    )
+    op.create_table('outside_tokens',
+    sa.Column('outside_account_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('access_token', sa.LargeBinary(), nullable=False),
+    sa.Column('changed_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('outside_account_id', name=op.f('pk_outside_tokens'))
+    )
     op.create_table('persons',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -940,6 +1568,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_persons')),
     sa.UniqueConstraint('business_id', 'channel_account_id', 'external_id', name=op.f('uq_persons_business_id_channel_account_id_external_id'))
     )
+    with op.batch_alter_table('persons', schema=None) as batch_op:
+        batch_op.create_index('ix_persons_by_name', ['business_id', 'name_key', 'id'], unique=False)
+
     op.create_table('photos',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -952,6 +1583,51 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_photos')),
     sa.UniqueConstraint('business_id', 'digest', name=op.f('uq_photos_business_id_digest'))
     )
+    op.create_table('placed_days',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_group_id', sa.String(length=36), nullable=False),
+    sa.Column('placement_id', sa.String(length=36), nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('operator_id', sa.String(length=36), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('views', sa.BigInteger(), nullable=False),
+    sa.Column('clicks', sa.BigInteger(), nullable=False),
+    sa.Column('charged_micros', sa.BigInteger(), nullable=False),
+    sa.Column('conversations', sa.BigInteger(), server_default='0', nullable=False),
+    sa.Column('leads', sa.BigInteger(), server_default='0', nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'ad_group_id', 'placement_id', 'day', name=op.f('pk_placed_days'))
+    )
+    with op.batch_alter_table('placed_days', schema=None) as batch_op:
+        batch_op.create_index('ix_placed_days_ad_account_id', ['business_id', 'ad_account_id', 'day'], unique=False)
+        batch_op.create_index('ix_placed_days_operator_id', ['operator_id', 'day'], unique=False)
+
+    op.create_table('placement_sightings',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('placement_id', sa.String(length=36), nullable=False),
+    sa.Column('viewer', sa.String(length=36), nullable=False),
+    sa.Column('day', sa.String(length=10), nullable=False),
+    sa.Column('shown', sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', 'placement_id', 'viewer', 'day', name=op.f('pk_placement_sightings'))
+    )
+    with op.batch_alter_table('placement_sightings', schema=None) as batch_op:
+        batch_op.create_index('ix_placement_sightings_day', ['day'], unique=False)
+
+    op.create_table('placements',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('name', sa.String(length=64), nullable=False),
+    sa.Column('currency', sa.String(length=3), nullable=False),
+    sa.Column('floor_micros', sa.BigInteger(), nullable=False),
+    sa.Column('categories', sa.Text(), nullable=False),
+    sa.Column('blocked', sa.Text(), nullable=False),
+    sa.Column('most_views', sa.Integer(), nullable=False),
+    sa.Column('is_on', sa.Boolean(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_placements'))
+    )
+    with op.batch_alter_table('placements', schema=None) as batch_op:
+        batch_op.create_index('uq_placements_name', ['business_id', 'name'], unique=True)
+
     op.create_table('private_notes',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -963,6 +1639,21 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('private_notes', schema=None) as batch_op:
         batch_op.create_index('ix_private_notes_of_conversation', ['business_id', 'conversation_id', 'at'], unique=False)
+
+    op.create_table('push_browsers',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('member_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('user_id', sa.String(length=36), nullable=False),
+    sa.Column('endpoint', sa.LargeBinary(), nullable=False),
+    sa.Column('public_key', sa.LargeBinary(), nullable=False),
+    sa.Column('secret', sa.LargeBinary(), nullable=False),
+    sa.Column('name', sa.String(length=80), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', 'member_id', name=op.f('pk_push_browsers'))
+    )
+    with op.batch_alter_table('push_browsers', schema=None) as batch_op:
+        batch_op.create_index('ix_push_browsers_member', ['business_id', 'member_id'], unique=False)
 
     op.create_table('pushes',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
@@ -1003,10 +1694,24 @@ def upgrade() -> None:
     sa.Column('received_at', sa.BigInteger(), nullable=False),
     sa.Column('due_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_receipts')),
-    sa.UniqueConstraint('business_id', 'platform', 'natural_key', name=op.f('uq_receipts_business_id_platform_natural_key'))
+    sa.UniqueConstraint('business_id', 'platform', 'natural_key', name=op.f('uq_receipts_business_id_platform_natural_key')),
+    info={'row': ('platform', 'natural_key')}
     )
     with op.batch_alter_table('receipts', schema=None) as batch_op:
         batch_op.create_index('ix_receipts_waiting', ['business_id', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'received'"), postgresql_where=sa.text("state = 'received'"))
+
+    op.create_table('rejected_contacts',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('lead_id', sa.String(length=36), nullable=False),
+    sa.Column('person_id', sa.String(length=36), nullable=False),
+    sa.Column('content', sa.LargeBinary(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_rejected_contacts'))
+    )
+    with op.batch_alter_table('rejected_contacts', schema=None) as batch_op:
+        batch_op.create_index('ix_rejected_contacts_at', ['at'], unique=False)
+        batch_op.create_index('ix_rejected_contacts_of_lead', ['business_id', 'lead_id'], unique=False)
 
     op.create_table('reply_targets',
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1072,7 +1777,8 @@ def upgrade() -> None:
     sa.Column('body', sa.LargeBinary(), nullable=False),
     sa.Column('changed_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_saved_replies')),
-    sa.UniqueConstraint('business_id', 'shortcut', name=op.f('uq_saved_replies_business_id_shortcut'))
+    sa.UniqueConstraint('business_id', 'shortcut', name=op.f('uq_saved_replies_business_id_shortcut')),
+    info={'row': ('shortcut',)}
     )
     op.create_table('saved_reports',
     sa.Column('id', sa.String(length=36), nullable=False),
@@ -1134,10 +1840,13 @@ def upgrade() -> None:
 
     op.create_table('sessions',
     sa.Column('token_hash', sa.String(length=64), nullable=False),
+    sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('member_id', sa.String(length=36), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('last_used_at', sa.BigInteger(), nullable=False),
     sa.Column('expires_at', sa.BigInteger(), nullable=False),
+    sa.Column('browser', sa.String(length=80), server_default='', nullable=False),
     sa.Column('failed_tries', sa.Integer(), server_default='0', nullable=False),
     sa.Column('failed_since', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('token_hash', name=op.f('pk_sessions'))
@@ -1145,6 +1854,55 @@ def upgrade() -> None:
     with op.batch_alter_table('sessions', schema=None) as batch_op:
         batch_op.create_index('ix_sessions_member_id', ['member_id'], unique=False)
 
+    op.create_table('signal_erasures',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('outside_account_id', sa.String(length=36), nullable=False),
+    sa.Column('lead_id', sa.String(length=36), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('sent', sa.Integer(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_signal_erasures')),
+    sa.UniqueConstraint('business_id', 'outside_account_id', 'lead_id', name=op.f('uq_signal_erasures_business_id_outside_account_id_lead_id'))
+    )
+    op.create_table('signal_settings',
+    sa.Column('outside_account_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('mode', sa.String(length=32), nullable=False),
+    sa.Column('reason', sa.String(length=64), nullable=False),
+    sa.Column('dataset_id', sa.String(length=64), nullable=False),
+    sa.Column('whatsapp_id', sa.String(length=64), nullable=False),
+    sa.Column('steps', sa.Text(), nullable=False),
+    sa.Column('names', sa.Text(), nullable=False),
+    sa.Column('consent', sa.String(length=32), nullable=False),
+    sa.Column('currency', sa.String(length=3), nullable=False),
+    sa.Column('value_micros', sa.BigInteger(), nullable=True),
+    sa.Column('started_at', sa.BigInteger(), nullable=False),
+    sa.Column('changed_at', sa.BigInteger(), nullable=False),
+    sa.Column('arrived_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('outside_account_id', name=op.f('pk_signal_settings'))
+    )
+    with op.batch_alter_table('signal_settings', schema=None) as batch_op:
+        batch_op.create_index('ix_signal_settings_business_id', ['business_id', 'mode'], unique=False)
+
+    op.create_table('signal_tests',
+    sa.Column('outside_account_id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('step', sa.String(length=32), nullable=False),
+    sa.Column('code', sa.String(length=64), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('reason', sa.String(length=64), nullable=False),
+    sa.Column('answer', sa.Text(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('settled_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('outside_account_id', name=op.f('pk_signal_tests'))
+    )
+    op.create_table('spam_weights',
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('learned_at', sa.BigInteger(), nullable=False),
+    sa.Column('body', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('business_id', name=op.f('pk_spam_weights'))
+    )
     op.create_table('subscriptions',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1160,6 +1918,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('ended_at', sa.BigInteger(), nullable=True),
     sa.Column('end_reason', sa.Text(), server_default='', nullable=False),
+    sa.Column('paused_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_subscriptions')),
     sa.UniqueConstraint('number', name=op.f('uq_subscriptions_number'))
     )
@@ -1187,6 +1946,18 @@ def upgrade() -> None:
         batch_op.create_index('ix_touches_viewed', ['business_id', sa.text("(ts / 604800000000)"), 'person_id', 'ts', 'touch_id', 'expires_ts'], unique=False, sqlite_where=sa.text("kind = 'view'"), postgresql_where=sa.text("kind = 'view'"))
         batch_op.create_index('ix_touches_of_day', ['business_id', 'ad_account_id', 'day', 'ts'], unique=False)
 
+    op.create_table('users',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('email', sa.String(length=320), nullable=False),
+    sa.Column('password_hash', sa.Text(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('language', sa.String(length=16), server_default='', nullable=False),
+    sa.Column('timezone', sa.String(length=64), server_default='', nullable=False),
+    sa.Column('vouched_by', sa.String(length=36), server_default='', nullable=False),
+    sa.Column('access_revision', sa.Integer(), server_default='0', nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_users')),
+    sa.UniqueConstraint('email', 'vouched_by', name=op.f('uq_users_email_vouched_by'))
+    )
     op.create_table('viewer_links',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('viewer_id', sa.String(length=36), nullable=False),
