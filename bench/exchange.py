@@ -66,7 +66,7 @@ async def measure(report: Report, forum: Forum, businesses: int, count: int) -> 
 
 async def ask(server: AdServer, forum: Forum, number: int) -> None:
     """One request of a viewer who agreed to be remembered."""
-    field = await server.operators.field(forum.operator.business_id)
+    field = await server.operators.snapshot(forum.operator.business_id)
     if field is None:
         raise RuntimeError("no operator")
     context = forum.context

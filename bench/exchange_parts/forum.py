@@ -84,7 +84,7 @@ def _add_businesses(tx: Tx, operator: Operator, businesses: int, ads: int) -> No
 
 
 def _approve_all(context: Context, operator: Operator) -> None:
-    sender = operators_actions.Sender()
+    sender = operators_actions.AdSender()
     sender.start_over()
     while (keep := context.db.read_now(sender.read_next)) is not None:
         context.db.write_now(keep)

@@ -276,7 +276,7 @@ PORTS: Final = Parts(
     CrmPorts(
         answers=answers_by_label, intake=count_intake, signals=list_platform_counts, connectors=CONNECTORS
     ),
-    ChargePort(charge=budgets.charge_impressions, note_click=budgets.note_click),
+    ChargePort(charge=budgets.charge_impressions, note_click=budgets.record_click),
     SpendPort(list_spent=ledger.list_spent),
 )
 """What capabilities ask of those above them."""
@@ -330,7 +330,7 @@ def periodic_jobs(
 ) -> tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]:
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
-    sender, finder = operators_actions.Sender(), results.LookalikeFinder()
+    sender, finder = operators_actions.AdSender(), results.LookalikeFinder()
     mail_alerts = partial(
         alerts_actions.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail
     )

@@ -10,7 +10,7 @@ from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.log import load_added, read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
-from contatto.delivery.model import AdRequest, Served
+from contatto.delivery.model import AdRequest, ServedAd
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.inbox.model import ConversationStarted
@@ -43,18 +43,18 @@ class Market:
     world: World
     chains: list[Chain]
     server: AdServer
-    served: list[Served] = field(default_factory=list)
+    served: list[ServedAd] = field(default_factory=list)
     trainer: Trainer = field(default_factory=lambda: Trainer(14, is_hasty=True))
 
     @property
     def id(self) -> str:
         return self.world.id
 
-    def ask(self, count: int = 1, server: AdServer | None = None, **changes: object) -> list[Served]:
+    def ask(self, count: int = 1, server: AdServer | None = None, **changes: object) -> list[ServedAd]:
         """Ask for ads for different viewers, some seconds apart, and write the decisions down."""
         used = server or self.server
 
-        async def work() -> list[Served]:
+        async def work() -> list[ServedAd]:
             found = []
             for number in range(count):
                 asked = replace(ASKED, viewer_id=f"viewer {len(self.served) + number}")
@@ -70,7 +70,7 @@ class Market:
         self.served += found
         return found
 
-    def see(self, served: Served) -> None:
+    def see(self, served: ServedAd) -> None:
         ticket = ticket_of(served.view_url, TicketKind.VIEW)
 
         def work(tx: Tx) -> None:
@@ -82,7 +82,7 @@ class Market:
 
         self.db.write_now(work)
 
-    def tap(self, served: Served) -> str:
+    def tap(self, served: ServedAd) -> str:
         """Tap an ad; the person who did comes back."""
         ticket, person = ticket_of(served.click_url, TicketKind.CLICK), new_id()
 

@@ -12,8 +12,8 @@ from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.budgets import PROMISE_US
 from contatto.delivery.actions.choosing import serve_ad
-from contatto.delivery.actions.serving import FRESH, TOO_OLD, AdServer, Known, load_snapshot
-from contatto.delivery.model import AdRequest, Served, Snapshot
+from contatto.delivery.actions.serving import FRESH, TOO_OLD, AdServer, SnapshotCache, load_snapshot
+from contatto.delivery.model import AdRequest, ServedAd, Snapshot
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -30,8 +30,8 @@ KEY = Vault({"k": bytes(32)}).signer("tracking")
 ASKED = AdRequest("viewer-1", "SG")
 
 
-def serve(live: AdServer, world: World, asked: AdRequest = ASKED) -> Served | None:
-    async def ask() -> Served | None:
+def serve(live: AdServer, world: World, asked: AdRequest = ASKED) -> ServedAd | None:
+    async def ask() -> ServedAd | None:
         served = await serve_ad(live, world.id, asked, live.db.clock.now(), KEY)
         await live.flush()
         return served
@@ -85,7 +85,7 @@ def test_the_index_is_read_with_as_many_statements_for_ten_ads_as_for_one(databa
 
 def test_live_ads_are_made_anew_only_when_something_of_them_changed(database: Database) -> None:
     world, chain = made(database)
-    known = Known()
+    known = SnapshotCache()
 
     def load() -> Snapshot:
         return database.read_now(lambda tx: load_snapshot(tx, world.id, known))
@@ -143,7 +143,7 @@ def test_a_fresh_snapshot_is_used_and_a_stale_one_read_again_behind_the_answer(
     assert asyncio.run(watch()) == [True, True, True, False]
 
 
-def view(database: Database, served: Served) -> None:
+def view(database: Database, served: ServedAd) -> None:
     """See an ad, as its link does."""
     ticket = read_ticket(served.view_url.removeprefix("/t/v/"), {TicketKind.VIEW}, KEY)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from contatto.delivery.actions import log
-from contatto.delivery.model import Served
+from contatto.delivery.model import ServedAd
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -29,7 +29,7 @@ def market(database: Database, clock: FixedClock) -> Marketplace:
     return add_marketplace(database, clock)
 
 
-def talk(market: Marketplace, served: Served) -> tuple[str, str]:
+def talk(market: Marketplace, served: ServedAd) -> tuple[str, str]:
     """See and tap an ad, write, and leave contact details; the business and the chat come back."""
     market.see(served)
     business_id, person = market.worlds[market.owner_of(served)].id, market.tap(served)

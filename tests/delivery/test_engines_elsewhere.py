@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contatto.delivery.actions.relearning import Span, judge_files, relearn_files
-from contatto.delivery.engines import Computing, Embedded, Engine, computing_on
+from contatto.delivery.engines import DuckDBEngine, Engine, ExampleEngine, computing_on
 from contatto.learning.batch_learning import weights_of
 from contatto.learning.replica import new_marketplace
 from tests.delivery.logs import random_log, write_log
@@ -27,27 +27,27 @@ CLUSTER = "local-cluster[2,1,1024]"
 
 
 @pytest.fixture(scope="module", params=["local[*]", CLUSTER])
-def spark(request: pytest.FixtureRequest) -> Iterator[Computing]:
+def spark(request: pytest.FixtureRequest) -> Iterator[ExampleEngine]:
     with computing_on(Engine.SPARK, request.param) as computing:
         yield computing
 
 
-def test_logs_by_lot_come_out_as_on_the_embedded_engine(spark: Computing, tmp_path: Path) -> None:
+def test_logs_by_lot_come_out_as_on_the_embedded_engine(spark: ExampleEngine, tmp_path: Path) -> None:
     logs = [random_log(seed, decisions=200, viewers=20) for seed in (1, 2)]
-    here = made(Embedded(), tmp_path / "here", logs, MOMENTS[1])
+    here = made(DuckDBEngine(), tmp_path / "here", logs, MOMENTS[1])
     assert made(spark, tmp_path / "there", logs, MOMENTS[1]) == here
     assert len(here) > 100
 
 
 def test_what_is_learned_from_examples_made_there_is_the_same_to_the_last_bit(
-    spark: Computing, tmp_path: Path
+    spark: ExampleEngine, tmp_path: Path
 ) -> None:
     made = Played()
     play(made.ask, requests=800)
     write_log(tmp_path / "log.parquet", made.rows)
     sources, saved = [tmp_path / "log.parquet"], made.marketplace.save()
     learned, judged = [], []
-    for computing in (Embedded(), spark):
+    for computing in (DuckDBEngine(), spark):
         marketplace = new_marketplace(7)
         marketplace.restore(saved)
         market = marketplace.market
@@ -56,4 +56,4 @@ def test_what_is_learned_from_examples_made_there_is_the_same_to_the_last_bit(
     assert learned[0] == learned[1]
     assert learned[0][0].examples > 500
     assert judged[0] == judged[1]
-    assert judged[0].estimated["click"].log_loss < judged[0].told["click"].log_loss
+    assert judged[0].candidate["click"].log_loss < judged[0].current["click"].log_loss

@@ -11,7 +11,7 @@ from contatto.ads.store import record_ad
 from contatto.delivery.actions.log import load_added, read_record
 from contatto.delivery.actions.serving import AdServer, seed_of
 from contatto.delivery.rules import targeting
-from contatto.delivery.rules.targeting import BY_OFFER, MOST_ASKED, TURN_S, choose_asked, rank_offers
+from contatto.delivery.rules.targeting import BY_OFFER, MOST_INVITED, TURN_S, choose_invited, rank_offers
 from contatto.delivery.store import log as entries
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -52,19 +52,19 @@ def test_the_best_offer_wins_and_pays_the_second(offers: list[int], number: int)
 
 def test_a_few_businesses_are_all_asked_and_of_many_those_who_offer_most() -> None:
     many = [f"b{number}" for number in range(400)]
-    assert choose_asked(many[:MOST_ASKED], {}, 0.0) == many[:MOST_ASKED]
+    assert choose_invited(many[:MOST_INVITED], {}, 0.0) == many[:MOST_INVITED]
     lately = {name: float(number) for number, name in enumerate(many)}
-    asked = choose_asked(many, lately, 1e9)
-    assert len(asked) == len(set(asked)) == MOST_ASKED
+    asked = choose_invited(many, lately, 1e9)
+    assert len(asked) == len(set(asked)) == MOST_INVITED
     assert asked == sorted(asked, key=many.index)
     assert set(many[-BY_OFFER:]) <= set(asked)
 
 
-@given(st.integers(MOST_ASKED + 1, 300), st.integers(0, 10**6))
+@given(st.integers(MOST_INVITED + 1, 300), st.integers(0, 10**6))
 def test_of_many_businesses_each_gets_its_turn(count: int, first: int) -> None:
     many = [f"b{number}" for number in range(count)]
-    turns = count // (MOST_ASKED - BY_OFFER) + 2
-    asked = {name for turn in range(turns) for name in choose_asked(many, {}, (first + turn) * TURN_S)}
+    turns = count // (MOST_INVITED - BY_OFFER) + 2
+    asked = {name for turn in range(turns) for name in choose_invited(many, {}, (first + turn) * TURN_S)}
     assert asked == set(many)
 
 
@@ -77,13 +77,13 @@ def test_ads_of_all_admitted_businesses_win_places(market: Marketplace) -> None:
 def test_whose_turn_it_is_among_many_is_read_behind_the_answer_and_competes_then(
     database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(targeting, "MOST_ASKED", 2)
+    monkeypatch.setattr(targeting, "MOST_INVITED", 2)
     monkeypatch.setattr(targeting, "BY_OFFER", 1)
     market = add_marketplace(database, clock, businesses=3)
     known = []
     for _ in range(6):
         assert market.ask(3) != []
-        known.append([market.server.has_shop(world.id) for world in market.worlds].count(True))
+        known.append([market.server.has_tenant(world.id) for world in market.worlds].count(True))
         clock.advance(seconds=TURN_S)
     assert (known[0], known[-1]) == (2, 3)
     asked = [len(records(market, business)) for business in range(3)]
@@ -197,7 +197,7 @@ def test_charges_spend_and_balance_are_one_amount_for_both_sides(market: Marketp
     assert sum(day.views for day in days) == 24
     assert {day.placement_id for day in days} == {market.placement.id}
     asked = market.db.read_now(
-        lambda tx: operators_store.list_asked_days(tx, market.operator.business_id, "", "9999-99-99")
+        lambda tx: operators_store.list_request_days(tx, market.operator.business_id, "", "9999-99-99")
     )
     assert [(day.asked, day.filled) for day in asked] == [(24, 24)]
 

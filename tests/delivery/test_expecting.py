@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.actions.results import expect_of, list_outlooks
-from contatto.delivery.rules.results import DRIFT, Earned, Expected, expect
+from contatto.delivery.actions.results import forecast_ad_group, list_outlooks
+from contatto.delivery.rules.results import DRIFT, Earnings, Forecast, forecast
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -22,8 +22,8 @@ UNIT = 1_000_000
 def test_the_range_holds_eight_of_ten_cases(rate: float) -> None:
     chance, held, cases = np.random.default_rng(3), 0, 2_000
     for _ in range(cases):
-        own = Earned(int(chance.poisson(rate * 40)), 40 * UNIT)
-        found = expect(own, Earned(int(rate * 400), 400 * UNIT), 20 * UNIT)
+        own = Earnings(int(chance.poisson(rate * 40)), 40 * UNIT)
+        found = forecast(own, Earnings(int(rate * 400), 400 * UNIT), 20 * UNIT)
         assert found is not None
         drift = chance.gamma(1.0 / DRIFT, DRIFT)
         held += found.low <= chance.poisson(20 * rate * drift) <= found.high
@@ -32,8 +32,8 @@ def test_the_range_holds_eight_of_ten_cases(rate: float) -> None:
 
 @given(st.integers(0, 500), st.integers(1, 10**10), st.integers(1, 10**10))
 def test_more_money_is_never_expected_to_bring_less(conversions: int, spent: int, budget: int) -> None:
-    own, like = Earned(conversions, spent), Earned(conversions + 10, 2 * spent)
-    one, two = expect(own, like, budget), expect(own, like, 2 * budget)
+    own, like = Earnings(conversions, spent), Earnings(conversions + 10, 2 * spent)
+    one, two = forecast(own, like, budget), forecast(own, like, 2 * budget)
     assert one is not None
     assert two is not None
     assert one.low <= one.middle + 1 <= one.high + 1
@@ -42,8 +42,11 @@ def test_more_money_is_never_expected_to_bring_less(conversions: int, spent: int
 
 
 def test_what_is_known_of_an_ad_group_narrows_the_range() -> None:
-    like = Earned(1_000, 1_000 * UNIT)
-    new, known = expect(Earned(0, 0), like, 50 * UNIT), expect(Earned(200, 200 * UNIT), like, 50 * UNIT)
+    like = Earnings(1_000, 1_000 * UNIT)
+    new, known = (
+        forecast(Earnings(0, 0), like, 50 * UNIT),
+        forecast(Earnings(200, 200 * UNIT), like, 50 * UNIT),
+    )
     assert new is not None
     assert known is not None
     assert new.middle == pytest.approx(known.middle)
@@ -51,8 +54,8 @@ def test_what_is_known_of_an_ad_group_narrows_the_range() -> None:
 
 
 def test_with_nothing_to_go_by_nothing_is_said() -> None:
-    assert expect(Earned(0, 0), Earned(0, 0), UNIT) is None
-    assert expect(Earned(0, UNIT), Earned(0, UNIT), UNIT) is None
+    assert forecast(Earnings(0, 0), Earnings(0, 0), UNIT) is None
+    assert forecast(Earnings(0, UNIT), Earnings(0, UNIT), UNIT) is None
 
 
 def test_ad_groups_are_told_what_their_budgets_bring(database: Database, clock: FixedClock) -> None:
@@ -63,9 +66,9 @@ def test_ad_groups_are_told_what_their_budgets_bring(database: Database, clock: 
     found = database.read_now(lambda tx: list_outlooks(tx, account))
     assert len(found) == len(market.chains)
 
-    def ask_again(tx: Tx) -> list[Expected | None]:
+    def ask_again(tx: Tx) -> list[Forecast | None]:
         return [
-            expect_of(tx, account, each.ad_group, min(each.budget_micros, 2 * each.spent_micros))
+            forecast_ad_group(tx, account, each.ad_group, min(each.budget_micros, 2 * each.spent_micros))
             for each in found
         ]
 
@@ -115,11 +118,11 @@ def test_in_a_world_of_the_simulator_the_range_holds_what_comes() -> None:
     for _ in range(20):
         came = chance.poisson(leads)
         for day in range(2, spend.shape[1] - 3):
-            like = Earned(int(came[:, :day].sum()), int(spend[:, :day].sum()))
+            like = Earnings(int(came[:, :day].sum()), int(spend[:, :day].sum()))
             for group in range(len(spend)):
-                own = Earned(int(came[group, :day].sum()), int(spend[group, :day].sum()))
+                own = Earnings(int(came[group, :day].sum()), int(spend[group, :day].sum()))
                 budget = int(spend[group, day : day + 3].sum())
-                found = expect(own, like, budget) if budget else None
+                found = forecast(own, like, budget) if budget else None
                 if found is not None:
                     cases += 1
                     held += found.low <= came[group, day : day + 3].sum() <= found.high

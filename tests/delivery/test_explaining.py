@@ -19,7 +19,7 @@ from contatto.delivery.pages import factor_text
 from contatto.delivery.rules.results import BUCKETS
 from contatto.delivery.rules.targeting import OURS
 from contatto.delivery.store.ledger import save_trial_days
-from contatto.delivery.store.models import save_influences, save_told
+from contatto.delivery.store.models import save_influences, save_tallies
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import HeldBin, HeldOut, LeadModel, ReasonGroup
 from contatto.leads.store.jobs import save_lead_model
@@ -204,7 +204,7 @@ def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes
                 if came:
                     count_outcome(tally, p)
         day = (tx.now - timedelta(days=5)).date().isoformat()
-        save_told(tx, house.business_id, {(str(account.id), day, Question.LEAD): tally})
+        save_tallies(tx, house.business_id, {(str(account.id), day, Question.LEAD): tally})
         by = Influence(Question.LEAD, InfluenceSource.FIELD, "taste", 1.7)
         values = ValueOdds("tea", 1.9), ValueOdds("AGE_55_100", 0.5)
         likes = Influence(Question.LEAD, InfluenceSource.FIELD, "likes", 1.3, *values)

@@ -8,7 +8,7 @@ from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.log import forget_viewers, read_record
 from contatto.delivery.actions.results import explain_decision
 from contatto.delivery.actions.training import Trainer
-from contatto.delivery.model import Served
+from contatto.delivery.model import ServedAd
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.leads.model import ErasedPeople
@@ -27,7 +27,7 @@ def forget(market: Market, *persons: str, business_id: str = "") -> None:
     assert market.db.write_now(lambda tx: forget_viewers(tx, gone)) == set()
 
 
-def entries_of(market: Market, served: Served) -> list[Entry]:
+def entries_of(market: Market, served: ServedAd) -> list[Entry]:
     return [each for each in market.entries() if each.nonce == int(served.decision_id)]
 
 
@@ -90,7 +90,7 @@ def test_an_erased_decision_in_which_no_ad_won_is_told_of_too(market: Market) ->
 
 
 def test_a_view_that_comes_before_its_decision_is_written_down_teaches_all_the_same(market: Market) -> None:
-    async def work() -> Served:
+    async def work() -> ServedAd:
         served = await serve_ad(market.server, market.id, ASKED, market.clock.now(), KEY)
         assert served is not None
         await asyncio.to_thread(market.see, served)

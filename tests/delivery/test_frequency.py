@@ -16,7 +16,7 @@ from contatto.ads.model import NodeStatus, Pacing
 from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.results import Verdict, explain_decision
 from contatto.delivery.actions.serving import AdServer, seed_of
-from contatto.delivery.model import Served
+from contatto.delivery.model import ServedAd
 from contatto.kit.clock import FixedClock, SystemClock
 from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Tx
@@ -58,7 +58,7 @@ def market(database: Database, clock: FixedClock) -> Market:
 
 def ask(
     market: Market, count: int = 1, viewer: str = "Mei", server: AdServer | None = None, **changes: object
-) -> list[Served]:
+) -> list[ServedAd]:
     return market.ask(count, server, viewer_id=viewer, **changes)
 
 
@@ -129,10 +129,10 @@ def test_where_one_ad_group_has_shown_enough_another_one_is_shown(market: Market
     assert verdict == (Verdict.LEFT_OUT, "frequency")
 
 
-def ask_at_once(market: Market, servers: list[AdServer], count: int) -> list[Served]:
+def ask_at_once(market: Market, servers: list[AdServer], count: int) -> list[ServedAd]:
     """Ask all servers at the same time for the same viewer."""
 
-    async def work() -> list[Served]:
+    async def work() -> list[ServedAd]:
         asked = replace(ASKED, viewer_id="Mei")
         now = market.clock.now()
         requests = [serve_ad(server, market.id, asked, now, KEY) for server in servers for _ in range(count)]
@@ -172,7 +172,7 @@ class Visits:
 
     market: Market
     servers: list[AdServer]
-    waiting: list[tuple[datetime, Served]] = field(default_factory=list)
+    waiting: list[tuple[datetime, ServedAd]] = field(default_factory=list)
     seen: list[datetime] = field(default_factory=list)
 
     def do(self, what: str, number: int) -> None:

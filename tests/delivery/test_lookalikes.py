@@ -20,9 +20,9 @@ from contatto.audiences.model import (
     LookalikeSpec,
 )
 from contatto.delivery.actions.log import forget_viewers
-from contatto.delivery.actions.results import LookalikeFinder, list_known_viewers, print_of
+from contatto.delivery.actions.results import LookalikeFinder, fingerprint_of, list_known_viewers
 from contatto.delivery.rules import results
-from contatto.delivery.rules.results import Alike, Wanted, choose_alike
+from contatto.delivery.rules.results import LookalikeFilter, LookalikeMatch, choose_lookalikes
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -32,7 +32,7 @@ from tests.delivery.learning import Market, add_market
 
 def test_the_best_hundredth_twentieth_or_tenth_is_taken_in_with_its_lift_over_all() -> None:
     scores = {f"v{number:04}": number / 1_000 for number in range(1, 1_001)}
-    found = {size: choose_alike(scores, size, (), leads=10**9) for size in LookalikeSize}
+    found = {size: choose_lookalikes(scores, size, (), leads=10**9) for size in LookalikeSize}
     assert {size: len(each.viewers) for size, each in found.items()} == {
         LookalikeSize.NARROW: 10,
         LookalikeSize.BALANCED: 50,
@@ -48,7 +48,7 @@ def test_the_best_hundredth_twentieth_or_tenth_is_taken_in_with_its_lift_over_al
 
 def test_the_fewer_leads_the_scores_come_of_the_lower_and_the_wider_is_the_lift() -> None:
     scores = {f"v{number:04}": number**3 / 1_000 for number in range(1, 1_001)}
-    found = [choose_alike(scores, LookalikeSize.NARROW, (), leads) for leads in (0, 5, 50, 10**9)]
+    found = [choose_lookalikes(scores, LookalikeSize.NARROW, (), leads) for leads in (0, 5, 50, 10**9)]
     lifts = [(each.low or 0.0, each.lift or 0.0, each.high or 0.0) for each in found]
     assert all(1.0 <= low < lift < high for low, lift, high in lifts)
     assert [lift for _, lift, _ in lifts] == sorted(lift for _, lift, _ in lifts)
@@ -59,14 +59,14 @@ def test_the_fewer_leads_the_scores_come_of_the_lower_and_the_wider_is_the_lift(
 def test_who_cannot_be_reached_or_is_of_the_source_is_not_taken_in() -> None:
     scores = {f"v{number:03}": float(number) for number in range(200)}
     left_out = {"v199", "v198"}
-    found = choose_alike(scores, LookalikeSize.NARROW, left_out)
+    found = choose_lookalikes(scores, LookalikeSize.NARROW, left_out)
     assert found.viewers == ("v197", "v196")
     assert found.known == 197
 
 
 def test_among_few_viewers_nobody_is_found() -> None:
     scores = {f"v{number}": 1.0 for number in range(results.LEAST_KNOWN - 1)}
-    assert choose_alike(scores, LookalikeSize.BROAD, ()) == Alike((), results.LEAST_KNOWN - 1)
+    assert choose_lookalikes(scores, LookalikeSize.BROAD, ()) == LookalikeMatch((), results.LEAST_KNOWN - 1)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_places_and_systems_leave_out_who_was_last_elsewhere(
     spec: dict[str, Any], country: str, device: str, is_in: bool
 ) -> None:
     asked = LookalikeSpec(LookalikeSize.BROAD, with_source=False, **spec)
-    assert Wanted(asked).takes(country, device) is is_in
+    assert LookalikeFilter(asked).takes(country, device) is is_in
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def told(market: Market, audience: Audience) -> Lookalike | None:
 
 def of_viewer(market: Market, number: int) -> Fingerprint:
     """How an audience keeps a viewer."""
-    return print_of(market.db.vault.named_id(market.id, f"delivery:viewer {number}"))
+    return fingerprint_of(market.db.vault.named_id(market.id, f"delivery:viewer {number}"))
 
 
 def test_a_lookalike_takes_in_viewers_who_are_like_leads_and_are_none(market: Market) -> None:

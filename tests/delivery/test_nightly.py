@@ -18,7 +18,7 @@ from contatto.delivery.actions.relearning import (
     relearn_files,
 )
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.engines import Embedded
+from contatto.delivery.engines import DuckDBEngine
 from contatto.delivery.store import models
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -68,9 +68,9 @@ def test_batches_come_to_what_the_whole_comes_to(log: Path, monkeypatch: pytest.
     monkeypatch.setattr(relearning, "ENOUGH", 1e-5)
     monkeypatch.setattr(relearning, "MOST_PASSES", 100)
     whole, batches = market_of(played()), market_of(played())
-    learned = relearn_files(Embedded(), [log], whole, SPLIT)
+    learned = relearn_files(DuckDBEngine(), [log], whole, SPLIT)
     monkeypatch.setattr(engines, "BATCH_ROWS", 100)
-    assert relearn_files(Embedded(), [log], batches, SPLIT).examples == learned.examples > 800
+    assert relearn_files(DuckDBEngine(), [log], batches, SPLIT).examples == learned.examples > 800
     for one, other in (
         (whole.learned.again, batches.learned.again),
         (whole.viewers.again, batches.viewers.again),
@@ -91,7 +91,7 @@ def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: 
 
     monkeypatch.setattr(relearning, "learn_pass", learn)
     market = market_of(played())
-    relearn_files(Embedded(), [log], market, SPLIT)
+    relearn_files(DuckDBEngine(), [log], market, SPLIT)
     ((observed, features),) = last
     missed = measure_residuals(market, observed, features, np.ones_like(features.shares))
     assert features.held == pytest.approx(missed, abs=5e-3)
@@ -100,28 +100,28 @@ def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: 
 def test_what_was_learned_again_foretells_the_next_day_as_well_as_the_learner(log: Path) -> None:
     """The learner had the better of it: it went on learning all day."""
     market = market_of(played())
-    relearn_files(Embedded(), [log], market, SPLIT)
-    held = judge_files(Embedded(), [log], market, Span(SPLIT, market.now, market.now))
-    assert {name: each.count for name, each in held.estimated.items()} == {
-        name: each.count for name, each in held.told.items()
+    relearn_files(DuckDBEngine(), [log], market, SPLIT)
+    held = judge_files(DuckDBEngine(), [log], market, Span(SPLIT, market.now, market.now))
+    assert {name: each.count for name, each in held.candidate.items()} == {
+        name: each.count for name, each in held.current.items()
     }
-    assert held.estimated["click"].count > 300
+    assert held.candidate["click"].count > 300
     for name in ("click", "conversation", "lead"):
-        assert held.estimated[name].log_loss < held.told[name].log_loss * 1.03
-    assert held.estimated["click"].normalized < 1.0
+        assert held.candidate[name].log_loss < held.current[name].log_loss * 1.03
+    assert held.candidate["click"].normalized < 1.0
 
 
 def test_where_nothing_was_seen_yet_nothing_is_learned_and_nothing_judged(log: Path) -> None:
     market = market_of(played())
-    assert relearn_files(Embedded(), [log], market, BEGINS - DAY).examples == 0
-    held = judge_files(Embedded(), [log], market, Span(BEGINS - DAY, BEGINS, BEGINS))
-    assert held.estimated == held.told == {}
+    assert relearn_files(DuckDBEngine(), [log], market, BEGINS - DAY).examples == 0
+    held = judge_files(DuckDBEngine(), [log], market, Span(BEGINS - DAY, BEGINS, BEGINS))
+    assert held.candidate == held.current == {}
 
 
 def test_a_model_goes_on_from_weights_that_were_learned_elsewhere(log: Path) -> None:
     """Learning again from what it keeps, it stays about where it was put."""
     elsewhere, market = market_of(played()), market_of(played())
-    relearn_files(Embedded(), [log], elsewhere, elsewhere.now)
+    relearn_files(DuckDBEngine(), [log], elsewhere, elsewhere.now)
     variances = market.learned.table[:, HEADS:].copy()
     market.viewers.table[:, V_FARM] = 0.0  # what a suspected click farm taught would be taken back
     apply_weights(market, weights_of(elsewhere))
@@ -163,7 +163,7 @@ def test_a_model_that_was_learned_again_is_published_served_and_learned_on(
     shop.play(6)
     shop.train()
     now = micros(shop.clock.now())
-    found = relearn_files(Embedded(), prepared.sources, prepared.market, now)
+    found = relearn_files(DuckDBEngine(), prepared.sources, prepared.market, now)
     assert found.examples == 60
     made = shop.db.write_now(lambda tx: publish_relearned(tx, shop.id, weights_of(prepared.market)))
     assert made is not None

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from contatto.delivery.actions.log import Noted, Packer, encode_record, read_record
+from contatto.delivery.actions.log import LoggedDecision, Packer, encode_record, read_record
 from contatto.learning.model import Record
 
 
-def decision(number: int) -> Noted:
+def decision(number: int) -> LoggedDecision:
     record = Record(number, 0, 1, 1, 1, "", "SG", 1, {"says": ["tea"]}, [1, 2], [], [], {}, {})
-    return Noted(record, None)
+    return LoggedDecision(record, None)
 
 
 def test_decisions_are_packed_one_a_turn_behind_the_answers() -> None:

@@ -10,15 +10,15 @@ import pytest
 from contatto.cli.models import seal_decisions
 from contatto.delivery.actions.log import decision_sealing_job
 from contatto.delivery.actions.relearning import (
-    Ask,
-    Found,
     Relearner,
+    RelearningResult,
+    RelearningTask,
     night_before,
-    relearn_apart,
+    relearn_in_process,
     relearning_studies,
 )
-from contatto.delivery.model import Compared, Relearning, Stage
-from contatto.delivery.rules.results import judge_again
+from contatto.delivery.model import LossComparison, Relearning, Stage
+from contatto.delivery.rules.results import judge_candidate
 from contatto.delivery.store import models
 from contatto.delivery.store.models import find_relearning
 from contatto.kit.background import Study
@@ -30,8 +30,8 @@ from contatto.learning.columns import HEADS_AGAIN
 from tests.delivery.learning import Market, add_market
 
 
-def compared(loss: float, served: float = 0.5, came: int = 50, question: str = "click") -> Compared:
-    return Compared(question, 100, came, loss, served)
+def compared(loss: float, served: float = 0.5, came: int = 50, question: str = "click") -> LossComparison:
+    return LossComparison(question, 100, came, loss, served)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def compared(loss: float, served: float = 0.5, came: int = 50, question: str = "
         ([], Stage.TOO_LITTLE),
     ],
 )
-def test_what_foretells_worse_than_what_serves_is_not_used(some: list[Compared], stage: Stage) -> None:
-    assert judge_again(some) is stage
+def test_what_foretells_worse_than_what_serves_is_not_used(some: list[LossComparison], stage: Stage) -> None:
+    assert judge_candidate(some) is stage
 
 
 def test_it_is_off_without_files_and_where_one_says_so(tmp_path: Path) -> None:
@@ -71,11 +71,11 @@ def shop(database: Database, clock: FixedClock, tmp_path: Path) -> Market:
     return made
 
 
-def step(shop: Market, relearner: Relearner, answer: Found | None = None) -> Study:
+def step(shop: Market, relearner: Relearner, answer: RelearningResult | None = None) -> Study:
     """Take the next step; its process gives a given answer, or works here."""
     study = shop.db.read_now(relearner.read_next)
     assert study is not None
-    raw = relearn_apart(study.raw) if answer is None else msgspec.msgpack.encode(answer)
+    raw = relearn_in_process(study.raw) if answer is None else msgspec.msgpack.encode(answer)
     shop.db.write_now(lambda tx: study.keep(raw, tx))
     return study
 
@@ -92,7 +92,9 @@ def test_what_foretells_no_worse_is_published_and_the_steps_are_told(shop: Marke
     relearner.start_over()
     step(shop, relearner)
     assert (told(shop).stage, told(shop).started_at) == (Stage.JUDGING, shop.clock.now())
-    ask = msgspec.msgpack.decode(step(shop, relearner, Found(9, [compared(0.4)])).raw, type=Ask)
+    ask = msgspec.msgpack.decode(
+        step(shop, relearner, RelearningResult(9, [compared(0.4)])).raw, type=RelearningTask
+    )
     assert (ask.is_judging, ask.from_ts < ask.until_ts < ask.as_of_ts) == (True, True)
     assert told(shop).stage is Stage.LEARNING
     step(shop, relearner)
@@ -128,13 +130,17 @@ def test_nothing_is_published_of_what_broke_off_or_is_no_number(shop: Market, we
     before, relearner = shop.newest(), Relearner(least=1)
     relearner.start_over()
     step(shop, relearner)
-    step(shop, relearner, Found(9, [compared(0.4)]))
+    step(shop, relearner, RelearningResult(9, [compared(0.4)]))
     if weights is None:
         assert shop.db.read_now(relearner.read_next) is not None  # its process is killed: nothing is kept
         step(shop, relearner)
     else:
         means = np.full((1, HEADS_AGAIN), math.nan, np.float32)
-        step(shop, relearner, Found(9, weights=Weights(np.array([1]).tobytes(), means.tobytes(), [], b"")))
+        step(
+            shop,
+            relearner,
+            RelearningResult(9, weights=Weights(np.array([1]).tobytes(), means.tobytes(), [], b"")),
+        )
     assert (told(shop).stage, told(shop).version) == (Stage.BROKEN, 0)
     assert shop.newest() == before
     assert shop.db.read_now(relearner.read_next) is None

@@ -26,7 +26,7 @@ from contatto.ads.model import (
 )
 from contatto.delivery.model import AdRequest, Candidate
 from contatto.delivery.rules.targeting import (
-    Want,
+    BudgetRequest,
     budget_left,
     charge_left,
     compare_terms,
@@ -146,14 +146,14 @@ def test_a_budget_is_promised_once_and_charged_to_125_percent_of_a_day(
 
 
 def test_the_last_of_a_budget_goes_whole_to_the_one_who_asks() -> None:
-    want = Want("g", ("a",), left=10_000, wanted=50_000, least=1_000)
+    want = BudgetRequest("g", ("a",), budget_micros=10_000, requested_micros=50_000, least_micros=1_000)
     assert share_budgets([want], {}, {}, 3) == {"g": 2_500}
     assert share_budgets([want], {"g": 7_000}, {}, 3) == {"g": 3_000}
     assert share_budgets([want], {"g": 9_500}, {}, 3) == {"g": 0}
 
 
 def test_a_campaign_and_an_account_both_bound_what_their_ad_groups_are_granted() -> None:
-    wants = [Want(str(n), ("account", f"campaign {n % 2}"), None, 4_000, 1_000) for n in range(4)]
+    wants = [BudgetRequest(str(n), ("account", f"campaign {n % 2}"), None, 4_000, 1_000) for n in range(4)]
     purses = {"account": 9_000, "campaign 0": 5_000}
     assert share_budgets(wants, {}, purses, 0) == {"0": 4_000, "1": 4_000, "2": 1_000, "3": 0}
 
@@ -167,11 +167,11 @@ def test_a_campaign_and_an_account_both_bound_what_their_ad_groups_are_granted()
 def test_nobody_is_granted_what_is_taken_already(
     lefts: list[int], taken: list[int], account: int, others: int
 ) -> None:
-    wants = [Want(str(n), ("a",), left, 30_000, 1_000) for n, left in enumerate(lefts)]
+    wants = [BudgetRequest(str(n), ("a",), left, 30_000, 1_000) for n, left in enumerate(lefts)]
     held = {str(n): amount for n, amount in enumerate(taken)}
     granted = share_budgets(wants, held, {"a": account}, others)
     for want in wants:
-        assert 0 <= granted[want.ad_group_id] <= max((want.left or 0) - held[want.ad_group_id], 0)
+        assert 0 <= granted[want.ad_group_id] <= max((want.budget_micros or 0) - held[want.ad_group_id], 0)
     assert sum(granted.values()) <= account
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from contatto.delivery.actions.results import CampaignLift, list_lifts
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.actions.training import purge_trials
-from contatto.delivery.rules.results import BUCKETS, Arm, Lift, Pair, add_arms, measure_lift, trial_of
+from contatto.delivery.actions.training import purge_log
+from contatto.delivery.rules.results import BUCKETS, Arm, Lift, TrialArms, add_arms, measure_lift, trial_of
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.learning.model import Record
@@ -56,8 +56,8 @@ def played(chance: np.random.Generator, views: int, rate: float, price: float = 
     return Arm(int(seen.sum()), int(1e6 * price * seen.sum()), int(came.sum()), pairs)
 
 
-def pair(chance: np.random.Generator, learned: int, by_lot: int, rate: float, lift: float) -> Pair:
-    return Pair(played(chance, learned, rate * (1 + lift)), played(chance, by_lot, rate))
+def pair(chance: np.random.Generator, learned: int, by_lot: int, rate: float, lift: float) -> TrialArms:
+    return TrialArms(played(chance, learned, rate * (1 + lift)), played(chance, by_lot, rate))
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_the_interval_holds_the_truth_in_95_of_100_trials(shares: tuple[float, .
 def test_with_too_few_conversions_it_says_how_many_more_are_needed() -> None:
     chance = np.random.default_rng(1)
     many, few = played(chance, 4_000, 0.2), Arm(100, 10**6, 6, ((6, 100), *((0, 0),) * (BUCKETS - 1)))
-    assert measure_lift([Pair(many, few)]) == Lift(None, None, None, (14, 0))
-    assert measure_lift([Pair(few, many)]) == Lift(None, None, None, (0, 14))
+    assert measure_lift([TrialArms(many, few)]) == Lift(None, None, None, (14, 0))
+    assert measure_lift([TrialArms(few, many)]) == Lift(None, None, None, (0, 14))
     none = add_arms([])
-    assert measure_lift([]) == measure_lift([Pair(many, none)]) == Lift(None, None, None, (20, 20))
+    assert measure_lift([]) == measure_lift([TrialArms(many, none)]) == Lift(None, None, None, (20, 20))
 
 
 def test_what_an_ad_group_pays_plays_no_part_in_its_lift() -> None:
     one, other = (played(np.random.default_rng(1), 4_000, 0.2, price) for price in (1.0, 3.0))
-    lifts = [measure_lift([Pair(each, one)]) for each in (one, other)]
+    lifts = [measure_lift([TrialArms(each, one)]) for each in (one, other)]
     assert lifts[0] == lifts[1]
     assert lifts[0].lift == 0.0
 
@@ -189,9 +189,9 @@ def test_views_spend_chats_and_leads_are_counted_for_both_ways(market: Market) -
     assert 10 < len(by_lot) < 50
     assert all(each.trial for each in made)
     parts = [row for row in measured(market) if row.campaign is not None]
-    arms = [arm for row in parts for arm in (row.learned, row.by_lot)]
+    arms = [arm for row in parts for arm in (row.learned, row.random)]
     assert sum(arm.views for arm in arms) == 60
-    assert sum(row.by_lot.views for row in parts) == len(by_lot)
+    assert sum(row.random.views for row in parts) == len(by_lot)
     spent = sum(each.price_micros // 1_000 for each in made)
     assert sum(arm.spend_micros for arm in arms) == spent
     assert sum(arm.conversions for arm in arms) == 10
@@ -208,7 +208,7 @@ def test_who_did_not_consent_takes_no_part(market: Market) -> None:
 
 def test_counts_are_kept_for_some_months(market: Market) -> None:
     market.play(6)
-    assert market.db.write_now(purge_trials) == 0
+    assert market.db.write_now(lambda tx: purge_log(tx, 1_000)) == 0
     market.clock.advance(days=121)
-    assert market.db.write_now(purge_trials) > 0
+    assert market.db.write_now(lambda tx: purge_log(tx, 1_000)) > 0
     assert measured(market) == []

@@ -87,7 +87,6 @@ WITHOUT_BUSINESS = {
     "measurement/engines/staging.py:load_package": "Loads code of the engine, and no rows.",
     "measurement/engines/tables.py:load_tables": "The operator's files of `contatto attribute`.",
     "measurement/store.py:list_all_links": "The sealed file of conversions holds all of them.",
-    "operators/store.py:has_admitted": "For the worker, who works for all of them.",
     "operators/store.py:list_admitted": "For the worker, who works for all of them.",
     "operators/store.py:list_operators": "What is open to all businesses, by its name alone.",
     "operators/store.py:list_owners_of_placements": "A signed link names the placement.",

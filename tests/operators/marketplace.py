@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from contatto.delivery.actions.choosing import serve_placement
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.model import AdRequest, Served
+from contatto.delivery.model import AdRequest, ServedAd
 from contatto.delivery.store import ledger
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database, act_for
@@ -39,18 +39,18 @@ class Marketplace:
     worlds: list[World]
     chains: list[Chain]
     server: AdServer
-    served: list[Served] = field(default_factory=list)
+    served: list[ServedAd] = field(default_factory=list)
 
-    def ask(self, count: int = 1, **changes: object) -> list[Served]:
+    def ask(self, count: int = 1, **changes: object) -> list[ServedAd]:
         """Ask for ads for one viewer after another, and write the decisions down."""
 
-        async def work() -> list[Served]:
+        async def work() -> list[ServedAd]:
             act_for(self.operator.business_id)
             found = []
             for number in range(count):
                 asked = replace(ASKED, viewer_id=f"viewer {len(self.served) + number}")
                 asked = replace(asked, **changes)  # type: ignore[arg-type]  # a test names real fields
-                known = await self.server.operators.field(self.operator.business_id)
+                known = await self.server.operators.snapshot(self.operator.business_id)
                 assert known is not None
                 now = self.clock.now()
                 served = await serve_placement(self.server, known, asked, lambda _: (), now, KEY)
@@ -96,7 +96,7 @@ class Marketplace:
         self.db.write_now(lambda tx: actions.pay_operator(tx, self.operator, name, amount_micros, ""))
         self.refresh()
 
-    def see(self, served: Served, times: int = 1) -> None:
+    def see(self, served: ServedAd, times: int = 1) -> None:
         ticket = ticket_of(served.view_url, TicketKind.VIEW)
 
         def work(tx: Tx) -> None:
@@ -108,7 +108,7 @@ class Marketplace:
         for _ in range(times):
             self.db.write_now(work)
 
-    def tap(self, served: Served) -> str:
+    def tap(self, served: ServedAd) -> str:
         """Tap an ad; the person who did comes back."""
         ticket, person = ticket_of(served.click_url, TicketKind.CLICK), new_id()
 
@@ -121,7 +121,7 @@ class Marketplace:
         self.db.write_now(work)
         return person
 
-    def owner_of(self, served: Served) -> int:
+    def owner_of(self, served: ServedAd) -> int:
         """Which business an ad is of."""
         return [str(chain.ad.number) for chain in self.chains].index(served.ad_id)
 
@@ -146,7 +146,7 @@ class Marketplace:
 
 def send_all(db: Database) -> None:
     """Do what the worker does by the clock."""
-    sender = actions.Sender()
+    sender = actions.AdSender()
     sender.start_over()
     while (keep := db.read_now(sender.read_next)) is not None:
         db.write_now(keep)

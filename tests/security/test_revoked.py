@@ -15,7 +15,7 @@ import pytest
 from contatto.accounts import actions, store
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Ended, Member, Permission, Role
-from contatto.delivery.actions.serving import KEEP_S
+from contatto.delivery.actions.serving import TOKEN_TTL_S
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.ui.live import WATCH_S
@@ -87,7 +87,7 @@ def is_in(client: httpx2.Client) -> bool:
 
 
 def test_every_server_asks_more_than_once_a_second_who_may_still_come_in() -> None:
-    assert max(WATCH_S, KEEP_S) < 1
+    assert max(WATCH_S, TOKEN_TTL_S) < 1
 
 
 def test_sessions_and_streams_end_on_every_server(served: Served) -> None:

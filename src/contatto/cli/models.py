@@ -19,7 +19,7 @@ from contatto.cli.installation import (
 )
 from contatto.delivery.actions.log import decision_sealing_job
 from contatto.delivery.actions.relearning import (
-    Held,
+    HeldOutScores,
     Span,
     judge_files,
     prepare_relearning,
@@ -65,8 +65,8 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
         title = f"Nightly training: {stage}, started {relearning.started_at:%Y-%m-%d %H:%M}"
         table = Table("step", "cases", "actual", "log loss", "current model", title=title)
         for step in relearning.compared:
-            losses = f"{step.loss:.4f}", f"{step.served:.4f}"
-            table.add_row(step.question, f"{step.asked:,}", f"{step.came:,}", *losses)
+            losses = f"{step.loss:.4f}", f"{step.current_loss:.4f}"
+            table.add_row(step.question, f"{step.cases:,}", f"{step.positives:,}", *losses)
         tables.append(table)
     if scorer is not None:
         table = Table(
@@ -314,10 +314,10 @@ def _publish(tx: Tx, one_business: Business, weights: Weights) -> ModelVersion:
     return model_version
 
 
-def _comparison_table(comparison: Held) -> Table:
+def _comparison_table(comparison: HeldOutScores) -> Table:
     table = Table("question", "asked", "log loss", "told then", "expected / came", "told then")
-    for name, learned in comparison.estimated.items():
-        logged = comparison.told[name]
+    for name, learned in comparison.candidate.items():
+        logged = comparison.current[name]
         losses = f"{learned.log_loss:.4f}", f"{logged.log_loss:.4f}"
         table.add_row(name, f"{learned.count:,}", *losses, f"{learned.ratio:.3f}", f"{logged.ratio:.3f}")
     return table

@@ -1,1 +1,1 @@
-"""Which ad is shown to a viewer, and what the view or the tap costs."""
+"""Choice of ads for viewers, and charges for views and clicks."""

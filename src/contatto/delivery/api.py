@@ -13,16 +13,16 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
 from contatto.ads.model import NodeFilter, Page
-from contatto.ads.store import (
-    find_ad_by_number,
-    find_ad_group,
-    find_ad_group_by_number,
-    list_ad_groups,
-)
+from contatto.ads.store import find_ad_by_number, find_ad_group, find_ad_group_by_number, list_ad_groups
 from contatto.audiences.actions import blind_digests
 from contatto.audiences.model import Fingerprint
 from contatto.delivery.actions.choosing import serve_ad, serve_placement
-from contatto.delivery.actions.results import CampaignLift, Verdict, expect_of, explain_decision, list_lifts
+from contatto.delivery.actions.results import (
+    Verdict,
+    explain_decision,
+    forecast_ad_group,
+    list_lifts,
+)
 from contatto.delivery.actions.serving import AdServer, RecentCallers
 from contatto.delivery.actions.training import list_curves
 from contatto.delivery.model import AdRequest, Balance
@@ -38,18 +38,7 @@ from contatto.kit.http import Answered, DirectRoute, api_answer, json_answer, re
 from contatto.kit.numbers import MICROS, to_micros
 from contatto.kit.openapi import ApiRouter
 from contatto.kit.texts import JSON_ERRORS
-from contatto.learning.model import (
-    Bin,
-    Curve,
-    DailyLoss,
-    GroupState,
-    Influence,
-    InfluenceSource,
-    Phase,
-    Question,
-    Reason,
-    ValueOdds,
-)
+from contatto.learning.model import GroupState, InfluenceSource, Phase, Question, Reason
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.operators.model import OperatorBalance
@@ -78,10 +67,10 @@ type Floor = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
 class DecisionBody(msgspec.Struct):
-    """The body of a decision request; fields that we do not know are ignored.
+    """The body of a decision request; unknown fields are ignored.
 
     ``features`` are what the publisher knows of the viewer and the place: texts, numbers or lists of texts
-    under any name. Without ``consent`` they take no part, nor does what the viewer did before.
+    under any name. Without ``consent`` neither they nor the history of the viewer take part.
     ``floor_micros`` is the least price of a thousand views that wins the place. To an operator ``placement``
     names one of its placements, by id or name.
     """
@@ -104,25 +93,25 @@ _decode = msgspec.json.Decoder(DecisionBody).decode
 
 
 async def decide_ad(request: Request) -> Response:
-    """Answer with the ad that won, or with null."""
+    """Return the ad that won, or null."""
     try:
         caller = await part_of(request, RecentCallers).caller_of(request)
         require(caller, Permission.READ_ADS)
-        asked = await _read(request)
+        body = await _read(request)
         context = context_of(request)
-        signer, now = context.vault.signer(TRACKING_KEY), context.clock.now()
+        signer, at = context.vault.signer(TRACKING_KEY), context.clock.now()
         server = part_of(request, AdServer)
 
         def blind_for(business_id: str) -> Iterable[Fingerprint]:
-            return blind_digests(context.vault, business_id, asked.digests)
+            return blind_digests(context.vault, business_id, body.digests)
 
-        field = await server.operators.field(caller.business_id)
-        if field is None:
-            wanted = _wanted(asked, caller, blind_for(caller.business_id))
-            served = await serve_ad(server, caller.business_id, wanted, now, signer)
+        market = await server.operators.snapshot(caller.business_id)
+        if market is None:
+            ad_request = _ad_request(body, caller, blind_for(caller.business_id))
+            served = await serve_ad(server, caller.business_id, ad_request, at, signer)
         else:
-            wanted = _wanted(asked, caller, ())
-            served = await serve_placement(server, field, wanted, blind_for, now, signer)
+            ad_request = _ad_request(body, caller, ())
+            served = await serve_placement(server, market, ad_request, blind_for, at, signer)
     except Refused as refused:
         return refusal_answer(refused, getattr(request.state, "request_id", ""))
     return json_answer({"ad": served})
@@ -130,32 +119,32 @@ async def decide_ad(request: Request) -> Response:
 
 async def _read(request: Request) -> DecisionBody:
     try:
-        asked = _decode(await read_body(request, BODY_LIMIT))
+        body = _decode(await read_body(request, BODY_LIMIT))
     except msgspec.ValidationError as error:
         raise Refused(errors.INVALID, str(error)) from error
     except JSON_ERRORS as error:
         raise Refused(errors.UNREADABLE) from error
-    if not asked.viewer_id.isprintable():
+    if not body.viewer_id.isprintable():
         raise Refused(errors.INVALID, "viewer_id: give printable characters only.")
-    return asked
+    return body
 
 
-def _wanted(asked: DecisionBody, caller: Caller, prints: Iterable[Fingerprint]) -> AdRequest:
-    language = asked.language and asked.language.partition("-")[0].lower()
+def _ad_request(body: DecisionBody, caller: Caller, prints: Iterable[Fingerprint]) -> AdRequest:
+    language = body.language and body.language.partition("-")[0].lower()
     return AdRequest(
-        asked.viewer_id,
-        asked.country,
-        asked.channel_account_id,
+        body.viewer_id,
+        body.country,
+        body.channel_account_id,
         language,
-        asked.age,
-        asked.interest_category_ids,
+        body.age,
+        body.interest_category_ids,
         frozenset(prints),
         caller.ad_account_ids,
-        asked.placement or "",
-        asked.device or "",
-        asked.features,
-        asked.consent,
-        asked.floor_micros,
+        body.placement or "",
+        body.device or "",
+        body.features,
+        body.consent,
+        body.floor_micros,
     )
 
 
@@ -170,7 +159,7 @@ class StatusQuery(ApiModel):
 
 
 class LearningInfo(Answer, frozen=True):
-    """How far an ad group has learned; ``needed`` is how many conversions it takes."""
+    """Learning phase of an ad group; ``needed`` is the number of conversions that learning takes."""
 
     adgroup_id: str
     phase: Phase
@@ -214,7 +203,7 @@ def _learning(number: int, state: GroupState | None) -> LearningInfo:
 
 
 class ArmInfo(Answer, frozen=True):
-    """What one way of choosing ads showed, cost and brought; money is in the account's currency."""
+    """Results of one way of choosing ads; money is in the account's currency."""
 
     impressions: int
     spend: float
@@ -223,12 +212,12 @@ class ArmInfo(Answer, frozen=True):
 
 
 class LiftInfo(Answer, frozen=True):
-    """What learning brought to the ad groups of one goal in a campaign, in the last 28 days.
+    """Lift of learning for the ad groups of one goal in a campaign, in the last 28 days.
 
-    ``lift`` is 0.23 for 23 % more conversions in the same number of views than with ads drawn by lot, at
-    the same prices; ``low`` and ``high`` are its 95 % interval. All are null as long as there is too
-    little: then so many conversions are ``missing`` of those served by lot, or of the others. Without a
-    ``campaign_id``: all campaigns.
+    ``lift`` is 0.23 for 23 % more conversions in the same number of views than with random ads, at the same
+    prices; ``low`` and ``high`` are its 95 % interval. All are null with too few conversions: then
+    ``missing_by_lot`` and ``missing_learned`` count those that the random and the learned arm still need.
+    Without a ``campaign_id``: all campaigns.
     """
 
     campaign_id: str
@@ -248,23 +237,22 @@ class LiftList(Rows[LiftInfo], frozen=True):
 
 @router.get("/contatto/delivery/lift/get/", openapi_extra=describe_query(StatusQuery))
 async def get_delivery_lift(request: Request, caller: ApiCaller) -> Answered[LiftList]:
-    """Extension: how many more conversions each campaign had than ads drawn by lot, with its interval."""
+    """Extension: how many more conversions each campaign had than with random ads, with its interval."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, StatusQuery)
 
     def work(tx: Tx) -> LiftList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        return LiftList([_lift_info(lift) for lift in list_lifts(tx, account)])
+        rows = []
+        for result in list_lifts(tx, account):
+            campaign, lift = result.campaign, result.lift
+            rows.append(LiftInfo(
+                "" if campaign is None else str(campaign.number), result.goal, lift.lift, lift.low, lift.high,
+                *lift.missing, _arm_info(result.learned), _arm_info(result.random),
+            ))  # fmt: skip
+        return LiftList(rows)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
-
-
-def _lift_info(measured: CampaignLift) -> LiftInfo:
-    campaign, lift = measured.campaign, measured.lift
-    return LiftInfo(
-        "" if campaign is None else str(campaign.number), measured.goal, lift.lift, lift.low, lift.high,
-        *lift.missing, _arm_info(measured.learned), _arm_info(measured.by_lot),
-    )  # fmt: skip
 
 
 def _arm_info(arm: Arm) -> ArmInfo:
@@ -283,9 +271,9 @@ class ExpectedQuery(ApiModel):
 
 
 class ExpectedInfo(Answer, frozen=True):
-    """Conversions that a budget is expected to bring: in eight of ten cases from ``low`` to ``high``.
+    """Conversions that a budget brings, with an 80 % interval from ``low`` to ``high``.
 
-    All are null where there is nothing to go by yet.
+    All are null without enough data.
     """
 
     adgroup_id: str
@@ -297,7 +285,7 @@ class ExpectedInfo(Answer, frozen=True):
 
 @router.get("/contatto/delivery/expected/get/", openapi_extra=describe_query(ExpectedQuery))
 async def get_expected_results(request: Request, caller: ApiCaller) -> Answered[ExpectedInfo]:
-    """Extension: what a budget is expected to bring an ad group, by what conversions cost lately."""
+    """Extension: the conversions that a budget brings an ad group, by their recent cost."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, ExpectedQuery)
 
@@ -306,7 +294,7 @@ async def get_expected_results(request: Request, caller: ApiCaller) -> Answered[
         group = find_ad_group_by_number(tx, account.business_id, query.adgroup_id)
         if group is None or group.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND)
-        expected = expect_of(tx, account, group, to_micros(query.budget))
+        expected = forecast_ad_group(tx, account, group, to_micros(query.budget))
         low, middle, high = (expected.low, expected.middle, expected.high) if expected else (None, None, None)
         return ExpectedInfo(str(group.number), group.goal, low, middle, high)
 
@@ -314,7 +302,7 @@ async def get_expected_results(request: Request, caller: ApiCaller) -> Answered[
 
 
 class DecisionQuery(ApiModel):
-    """``decision_id`` is that of the answer; ``ad_id`` is the ad that is meant, by default the winner."""
+    """``decision_id`` comes from the decision; ``ad_id`` chooses one of its ads, by default the winner."""
 
     advertiser_id: ApiId
     decision_id: ApiId
@@ -322,7 +310,7 @@ class DecisionQuery(ApiModel):
 
 
 class FeatureInfo(Answer, frozen=True):
-    """By what a feature of the request multiplied the chance that the ad that was shown brings a lead."""
+    """Factor of a feature of the request in the probability that the shown ad brings a lead."""
 
     feature: str
     factor: float
@@ -331,9 +319,9 @@ class FeatureInfo(Answer, frozen=True):
 class DecisionInfo(Answer, frozen=True):
     """Why an ad was shown, or was not. Prices are for a thousand views, in the account's currency.
 
-    ``reason`` says why an ad was left out. What another ad account of the business offered is not told.
-    ``placement`` is the id of a marketplace's placement, and ``to_beat`` the least offer that would have won
-    it from other businesses.
+    ``reason`` says why an ad was left out. Offers of other ad accounts are not shown. ``placement`` is the
+    id of a marketplace's placement, and ``to_beat`` the least offer that would have won it from other
+    businesses.
     """
 
     decision_id: str
@@ -357,7 +345,7 @@ class DecisionInfo(Answer, frozen=True):
 
 @router.get("/contatto/delivery/decision/get/", openapi_extra=describe_query(DecisionQuery))
 async def get_decision(request: Request, caller: ApiCaller) -> Answered[DecisionInfo]:
-    """Extension: why an ad was shown, or why another one was not; the decision is made again for it."""
+    """Extension: why an ad was shown, or why another one was not; this replays the decision."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, DecisionQuery)
 
@@ -388,9 +376,9 @@ async def get_decision(request: Request, caller: ApiCaller) -> Answered[Decision
 
 
 class BalanceInfo(Answer, frozen=True):
-    """What an ad account has, in its currency; LIMITED: it is charged no more than this and its credit.
+    """Balance of an ad account in its currency; LIMITED: charges stop at this and its credit.
 
-    ``marketplace`` names the operator in whose placements it pays; empty for places of the business's own.
+    ``marketplace`` names the operator whose placements it pays; empty for the business's own places.
     """
 
     advertiser_id: str
@@ -409,7 +397,7 @@ class BalanceList(Rows[BalanceInfo], frozen=True):
 
 @router.get("/advertiser/balance/get/", openapi_extra=describe_query(StatusQuery))
 async def get_balance(request: Request, caller: ApiCaller) -> Answered[BalanceList]:
-    """Show what an ad account paid in, was charged and has left: itself, and with each marketplace."""
+    """Show payments, charges and the balance of an ad account: its own, and those with marketplaces."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, StatusQuery)
 
@@ -431,11 +419,12 @@ async def get_balance(request: Request, caller: ApiCaller) -> Answered[BalanceLi
 
 
 def _balance_info(
-    account: AdAccount, found: Balance | OperatorBalance, mode: Literal["LIMITED", "OPEN"], marketplace: str
+    account: AdAccount, balance: Balance | OperatorBalance, mode: Literal["LIMITED", "OPEN"], marketplace: str
 ) -> BalanceInfo:
     return BalanceInfo(
-        str(account.number), account.currency, mode, _units(found.left_micros),
-        _units(found.paid_in_micros), _units(found.charged_micros), _units(found.credit_micros), marketplace,
+        str(account.number), account.currency, mode, _units(balance.left_micros),
+        _units(balance.paid_in_micros), _units(balance.charged_micros), _units(balance.credit_micros),
+        marketplace,
     )  # fmt: skip
 
 
@@ -444,7 +433,7 @@ def _units(amount_micros: int) -> float:
 
 
 class BinInfo(Answer, frozen=True):
-    """About a tenth of the estimates: their mean, the share that came and its 95 % interval, 0 to 1."""
+    """About a tenth of the predictions: their mean, the actual share and its 95 % interval, 0 to 1."""
 
     cases: int
     came: int
@@ -455,7 +444,7 @@ class BinInfo(Answer, frozen=True):
 
 
 class LossInfo(Answer, frozen=True):
-    """The mean log loss of a day (UTC), and of who knows the rate of all days alone; in nats."""
+    """Mean log loss of a day (UTC), and of the constant rate of all days; in nats."""
 
     day: str
     cases: int
@@ -465,10 +454,10 @@ class LossInfo(Answer, frozen=True):
 
 
 class CurveInfo(Answer, frozen=True):
-    """How the estimates of one question did in the last 28 days.
+    """Quality of the predictions of one question in the last 28 days.
 
     ``question`` is click (of views), conversation (of clicks), lead or spam (of conversations); ``expected``
-    is how many were foretold, ``calibration_error`` the mean distance of foretold and came over the bins.
+    is the predicted number, ``calibration_error`` the mean difference of predicted and actual over the bins.
     """
 
     question: Question
@@ -483,14 +472,14 @@ class CurveInfo(Answer, frozen=True):
 
 
 class SaidInfo(Answer, frozen=True):
-    """A value of a field that many viewers have, and by what it multiplies the odds on average."""
+    """A frequent value of a field, and its average factor in the odds."""
 
     value: str
     times: float
 
 
 class InfluenceInfo(Answer, frozen=True):
-    """What estimates go by; ``times`` is by what it typically multiplies or divides the odds.
+    """An influence on predictions; ``times`` is its typical factor in the odds, up or down.
 
     ``name`` is that of a field of requests (field) or of ads (ad_field).
     """
@@ -504,9 +493,9 @@ class InfluenceInfo(Answer, frozen=True):
 
 
 class ModelInfo(Answer, frozen=True):
-    """The newest model: its version (0 before there is one), its curves, and what it goes by.
+    """The newest model: its version (0 before there is one), its curves, and influences on predictions.
 
-    A token for some ad accounts is not told what the model goes by: it is learned from all of them.
+    A token for some ad accounts gets no influences, because they are learned from all ad accounts.
     """
 
     version: int
@@ -516,44 +505,36 @@ class ModelInfo(Answer, frozen=True):
 
 @router.get("/contatto/delivery/model/get/", openapi_extra=describe_query(StatusQuery))
 async def get_delivery_model(request: Request, caller: ApiCaller) -> Answered[ModelInfo]:
-    """Extension: what was foretold of the ads of an account beside what came, and what the model goes by."""
+    """Extension: predicted and actual outcomes of an account's ads, and influences on predictions."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, StatusQuery)
 
     def work(tx: Tx) -> ModelInfo:
         account = load_advertiser(tx, caller, query.advertiser_id)
         business_id = account.business_id
-        known = find_influences(tx, business_id) if caller.ad_account_ids is None else None
-        return ModelInfo(
-            find_newest_version(tx, business_id),
-            [_curve_info(curve) for curve in list_curves(tx, business_id, [account.id])],
-            [_influence_info(each) for each in known.entries] if known else [],
-        )
+        influences = find_influences(tx, business_id) if caller.ad_account_ids is None else None
+        curves = [
+            CurveInfo(
+                curve.question, curve.cases, curve.actual, curve.expected, curve.loss, curve.of_rate,
+                curve.distance,
+                [
+                    BinInfo(row.cases, row.actual, row.predicted, row.share, row.low, row.high)
+                    for row in curve.bins
+                ],
+                [LossInfo(day.day, day.cases, day.actual, day.loss, day.of_rate) for day in curve.days],
+            )
+            for curve in list_curves(tx, business_id, [account.id])
+        ]  # fmt: skip
+        rows = []
+        for influence in influences.entries if influences else ():
+            most, least = (
+                None if odds is None else SaidInfo(odds.value, odds.times)
+                for odds in (influence.most, influence.least)
+            )
+            name = influence.name.removeprefix(OURS)
+            rows.append(
+                InfluenceInfo(influence.question, influence.source, name, influence.times, most, least)
+            )
+        return ModelInfo(find_newest_version(tx, business_id), curves, rows)
 
     return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
-
-
-def _curve_info(curve: Curve) -> CurveInfo:
-    return CurveInfo(
-        curve.question, curve.cases, curve.actual, curve.expected, curve.loss, curve.of_rate, curve.distance,
-        [_bin_info(each) for each in curve.bins], [_loss_info(day) for day in curve.days],
-    )  # fmt: skip
-
-
-def _bin_info(each: Bin) -> BinInfo:
-    return BinInfo(each.cases, each.actual, each.predicted, each.share, each.low, each.high)
-
-
-def _loss_info(each: DailyLoss) -> LossInfo:
-    return LossInfo(each.day, each.cases, each.actual, each.loss, each.of_rate)
-
-
-def _influence_info(each: Influence) -> InfluenceInfo:
-    return InfluenceInfo(
-        each.question, each.source, each.name.removeprefix(OURS), each.times,
-        _said_info(each.most), _said_info(each.least),
-    )  # fmt: skip
-
-
-def _said_info(said: ValueOdds | None) -> SaidInfo | None:
-    return None if said is None else SaidInfo(said.value, said.times)

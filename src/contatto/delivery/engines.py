@@ -1,4 +1,4 @@
-"""Examples of learning from files of decisions, joined by DuckDB or Spark."""
+"""Training examples from files of decisions, joined by DuckDB or Spark."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,122 +23,7 @@ from contatto.measurement.engines.staging import EngineFailed
 DIALECTS: Final = ("duckdb", "pyspark")
 DAY_US: Final = 86_400_000_000
 RARE_US: Final = 14 * DAY_US
-"""Views are counted over a day, what is rarer over two weeks."""
-_NUMBERS: Final = "array<int64>"
-
-ENTRIES: Final = ibis.table(
-    {
-        "business_id": "string",
-        "seq": "int64",
-        "kind": "string",
-        "nonce": "int64",
-        "ts": "int64",
-        "arrived_ts": "int64",
-        "user_id": "string",
-        "said": "string",
-        "ad": "int64",
-        "ad_group": "int64",
-        "model": "int64",
-        "propensity": "float64",
-        "price_micros": "int64",
-        "country": "string",
-        "p": "array<float64>",
-        "raw": "array<float64>",
-        "hashes": _NUMBERS,
-        "weights": "array<float32>",
-        "kinds": "array<int32>",
-        "between": _NUMBERS,
-    },
-    name="entries",
-)
-"""The columns of a file of decisions that are needed here."""
-CUT: Final = ibis.table({"as_of_ts": "int64"}, name="cut")
-"""One row: the moment at which examples are taken."""
-
-_DECIDED: Final = (
-    "business_id", "nonce", "user_id", "ts", "ad", "ad_group", "model", "propensity", "price_micros",
-    "country", "p", "raw", "hashes", "weights", "kinds", "between",
-)  # fmt: skip
-PARTS: Final = 256
-"""Impressions are dealt into so many parts, whoever saw them: a part is a fair sample."""
-COUNTERS: Final = {
-    "views_day": ("view", DAY_US, False),
-    "views_of_ad_day": ("view", DAY_US, True),
-    "clicks_day": ("click", DAY_US, False),
-    "clicks": ("click", RARE_US, False),
-    "conversations": ("conversation", RARE_US, False),
-    "leads": ("lead", RARE_US, False),
-    "spam": ("spam", RARE_US, False),
-}
-"""Counters of a viewer at a decision: what is counted, since how long before, and whether of the same ad."""
-
-
-def statements() -> dict[str, Any]:
-    """Every expression by the name of its file."""
-    return {"examples": examples()}
-
-
-class _Spark(ibis.config.Config):  # type: ignore[misc]  # Ibis has no types
-    """What Ibis asks about Spark where PySpark is not installed: numbers that are none stay so."""
-
-    treat_nan_as_null: bool = False
-
-
-def emit_sql(expression: Any, dialect: str) -> str:
-    """The SQL of an expression, as it ships."""
-    ibis.options.pyspark = _Spark()
-    return f"{ibis.to_sql(expression, dialect=dialect)}\n"
-
-
-def examples() -> Any:
-    """Decisions whose ads were seen: features as they were, counters as of then, what came so far."""
-    known = ENTRIES.cross_join(CUT)
-    known = known.filter(known.arrived_ts <= known.as_of_ts, known.nonce != 0)
-    decided = known.filter(known.kind == "decision", known.ad != 0).select(*_DECIDED)
-    became = _became(known)
-    seen = decided.inner_join(became, ["business_id", "nonce"]).select(
-        *_DECIDED, *(name for name in became.columns if name not in ("business_id", "nonce"))
-    )
-    counted = _counters(decided, known)
-    joined = seen.left_join(counted, ["business_id", "nonce"])
-    counts = {name: joined[name].fill_null(0).cast("int64") for name in COUNTERS}
-    return joined.select(*seen.columns, **counts, part=(joined.nonce % PARTS).cast("int64"))
-
-
-def _became(known: Any) -> Any:
-    """Return when each impression was seen, and what is known to have come of it; nulls where nothing has."""
-
-    def when(kind: str) -> Any:
-        return known.ts.min(where=known.kind == kind)
-
-    found = known.group_by("business_id", "nonce").agg(
-        view_ts=when("view"),
-        click_ts=when("click"),
-        conversation_ts=when("conversation"),
-        lead_ts=when("lead"),
-        lead_arrived_ts=known.arrived_ts.min(where=known.kind == "lead"),
-        spam_ts=when("spam"),
-        quality=known.said.argmax(known.seq, where=known.kind == "quality"),
-    )
-    return found.filter(found.view_ts.notnull())
-
-
-def _counters(decided: Any, known: Any) -> Any:
-    """What had come to be known of each viewer before each decision for them; none for who is nobody."""
-    somebody = decided.filter(decided.user_id != "")
-    asks = somebody.select("business_id", "user_id", "ad", "nonce", at=somebody.ts, kind=ibis.literal("ask"))
-    came = known.filter(known.kind != "decision").group_by("business_id", "nonce", "kind")
-    came = came.agg(at=known.arrived_ts.min())
-    came = came.inner_join(somebody.select("business_id", "nonce", "user_id", "ad"), ["business_id", "nonce"])
-    moments = asks.union(came.select("business_id", "user_id", "ad", "nonce", "at", "kind"))
-    counts = {}
-    for name, (kind, since_us, of_ad) in COUNTERS.items():
-        of = ["business_id", "user_id", "ad"] if of_ad else ["business_id", "user_id"]
-        before = ibis.window(group_by=of, order_by="at", range=(-since_us, -1))
-        counts[name] = (moments.kind == kind).cast("int64").sum().over(before)
-    found = moments.mutate(**counts)
-    return found.filter(found.kind == "ask").select("business_id", "nonce", *COUNTERS)
-
+"""Views are counted over a day, rarer events over two weeks."""
 
 LAYOUT: Final = Layout(
     {
@@ -170,29 +56,122 @@ LAYOUT: Final = Layout(
 )
 """One row for each entry: the columns from ``ad`` on are those of a decision, and null in other rows.
 
-``user_id`` is whom a decision was for (a pseudonym), or who saw or tapped; empty for nobody. ``said`` is a
-word of what became of it. ``p`` are the estimates by head (click, conversation, lead, spam, unqualified),
-``raw`` those before calibration; ``hashes``, ``weights``, ``kinds`` and ``between`` the features as they
-were, numbers of 64 bits as signed ones.
+``user_id`` is the pseudonym of the viewer of a decision, or the person who viewed or clicked, or empty.
+``said`` is the quality or source of an outcome. ``p`` are the estimates by head (click, conversation, lead,
+spam, unqualified), ``raw`` those before calibration. ``hashes``, ``weights``, ``kinds`` and ``between`` are
+the features at the time; numbers of 64 bits are stored as signed ones.
 """
+_IBIS_TYPES: Final = {
+    "VARCHAR": "string", "BIGINT": "int64", "DOUBLE": "float64", "DOUBLE[]": "array<float64>",
+    "BIGINT[]": "array<int64>", "FLOAT[]": "array<float32>", "INTEGER[]": "array<int32>",
+}  # fmt: skip
+_UNREAD: Final = frozenset({"offer_micros", "floor_micros", "placement", "trial"})
+ENTRIES: Final = ibis.table(
+    {name: _IBIS_TYPES[kind] for name, kind in LAYOUT.columns.items() if name not in _UNREAD}, name="entries"
+)
+"""The columns of a file of decisions that examples need."""
+CUT: Final = ibis.table({"as_of_ts": "int64"}, name="cut")
+"""One row: the time at which examples are taken."""
+
+_DECIDED: Final = (
+    "business_id", "nonce", "user_id", "ts", "ad", "ad_group", "model", "propensity", "price_micros",
+    "country", "p", "raw", "hashes", "weights", "kinds", "between",
+)  # fmt: skip
+PARTS: Final = 256
+"""Number of random parts of impressions: each part is a fair sample."""
+COUNTERS: Final = {
+    "views_day": ("view", DAY_US, False),
+    "views_of_ad_day": ("view", DAY_US, True),
+    "clicks_day": ("click", DAY_US, False),
+    "clicks": ("click", RARE_US, False),
+    "conversations": ("conversation", RARE_US, False),
+    "leads": ("lead", RARE_US, False),
+    "spam": ("spam", RARE_US, False),
+}
+"""Counters of a viewer at a decision: event, window, and if only events of the same ad count."""
+
+
+def statements() -> dict[str, Any]:
+    """Return every expression by the name of its file."""
+    return {"examples": examples()}
+
+
+class _Spark(ibis.config.Config):  # type: ignore[misc]  # Ibis has no types
+    """Options that Ibis needs for Spark where PySpark is not installed."""
+
+    treat_nan_as_null: bool = False
+
+
+def emit_sql(expression: Any, dialect: str) -> str:
+    ibis.options.pyspark = _Spark()
+    return f"{ibis.to_sql(expression, dialect=dialect)}\n"
+
+
+def examples() -> Any:
+    """Join viewed decisions with counters at their time and with outcomes until the cut."""
+    entries = ENTRIES.cross_join(CUT)
+    entries = entries.filter(entries.arrived_ts <= entries.as_of_ts, entries.nonce != 0)
+    decided = entries.filter(entries.kind == "decision", entries.ad != 0).select(*_DECIDED)
+
+    def first(kind: str) -> Any:
+        return entries.ts.min(where=entries.kind == kind)
+
+    outcomes = entries.group_by("business_id", "nonce").agg(
+        view_ts=first("view"),
+        click_ts=first("click"),
+        conversation_ts=first("conversation"),
+        lead_ts=first("lead"),
+        lead_arrived_ts=entries.arrived_ts.min(where=entries.kind == "lead"),
+        spam_ts=first("spam"),
+        quality=entries.said.argmax(entries.seq, where=entries.kind == "quality"),
+    )
+    outcomes = outcomes.filter(outcomes.view_ts.notnull())
+    viewed = decided.inner_join(outcomes, ["business_id", "nonce"]).select(
+        *_DECIDED, *(name for name in outcomes.columns if name not in ("business_id", "nonce"))
+    )
+    counted = _count_events(decided, entries)
+    joined = viewed.left_join(counted, ["business_id", "nonce"])
+    counts = {name: joined[name].fill_null(0).cast("int64") for name in COUNTERS}
+    return joined.select(*viewed.columns, **counts, part=(joined.nonce % PARTS).cast("int64"))
+
+
+def _count_events(decided: Any, entries: Any) -> Any:
+    """Count the events of each viewer that had arrived before each decision for them."""
+    somebody = decided.filter(decided.user_id != "")
+    asks = somebody.select("business_id", "user_id", "ad", "nonce", at=somebody.ts, kind=ibis.literal("ask"))
+    events = entries.filter(entries.kind != "decision").group_by("business_id", "nonce", "kind")
+    events = events.agg(at=entries.arrived_ts.min())
+    events = events.inner_join(
+        somebody.select("business_id", "nonce", "user_id", "ad"), ["business_id", "nonce"]
+    )
+    moments = asks.union(events.select("business_id", "user_id", "ad", "nonce", "at", "kind"))
+    counts = {}
+    for name, (kind, since_us, of_ad) in COUNTERS.items():
+        keys = ["business_id", "user_id", "ad"] if of_ad else ["business_id", "user_id"]
+        before = ibis.window(group_by=keys, order_by="at", range=(-since_us, -1))
+        counts[name] = (moments.kind == kind).cast("int64").sum().over(before)
+    counted = moments.mutate(**counts)
+    return counted.filter(counted.kind == "ask").select("business_id", "nonce", *COUNTERS)
+
+
 _FEATURES: Final = {"hashes": "BIGINT[]", "weights": "FLOAT[]", "kinds": "INTEGER[]", "between": "BIGINT[]"}
-_THEIRS: Final = "(nonce IN (FROM theirs) OR user_id IN (FROM persons))"
+_ERASED: Final = "(nonce IN (FROM erased) OR user_id IN (FROM persons))"
 _BLANK: Final = ", ".join(
     [
-        f"CASE WHEN {_THEIRS} THEN '' ELSE user_id END AS user_id",
-        *(f"CASE WHEN {_THEIRS} AND len({name}) > 0 THEN [] ELSE {name} END AS {name}" for name in _FEATURES),
+        f"CASE WHEN {_ERASED} THEN '' ELSE user_id END AS user_id",
+        *(f"CASE WHEN {_ERASED} AND len({name}) > 0 THEN [] ELSE {name} END AS {name}" for name in _FEATURES),
     ]
 )
 _NEW: Final = ".new"
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
-    """An entry, with its decision if it is one, and what else was said, opened."""
+class ExportedEntry:
+    """A decrypted entry, with its decision if it is one, and the word and time of an outcome."""
 
     entry: Entry
     record: Record | None = None
-    said: str = ""
+    word: str = ""
     ts: int = 0
 
 
@@ -200,60 +179,46 @@ def path_of(file: DecisionFile) -> Path:
     return Path(file.folder) / file.name
 
 
-def write_decisions(folder: Path, business_id: str, day: str, some: Iterable[Logged]) -> DecisionFile:
-    """Write entries that a log got on a day; what a crash left under the same name is replaced.
+def write_decisions(
+    folder: Path, business_id: str, day: str, exported: Iterable[ExportedEntry]
+) -> DecisionFile:
+    """Write the entries of a day into a file, and replace what a crash left under the same name.
 
     Raises:
-        OSError: the disk is full, or fails; nothing is left that counts.
+        OSError: the disk is full or fails; no listed file was changed.
     """
     seqs: list[int] = []
 
     def rows() -> Iterable[dict[str, object]]:
-        for each in some:
-            seqs.append(each.entry.seq)
-            yield _row_of(each)
+        for item in exported:
+            seqs.append(item.entry.seq)
+            yield _row_of(item)
 
-    held = iter(rows())
-    first = next(held)
+    iterator = iter(rows())
+    first = next(iterator)
     name = f"decisions/day={day}/business={business_id}/part-{seqs[0]}.parquet"
     path = folder / name
-    count = write_parquet(path, LAYOUT, _chain(first, held))
+    count = write_parquet(path, LAYOUT, chain([first], iterator))
     return DecisionFile(
         business_id, name, str(folder), day, seqs[0], seqs[-1], count, path.stat().st_size, digest_of(path)
     )
 
 
-def _chain(first: dict[str, object], others: Iterable[dict[str, object]]) -> Iterable[dict[str, object]]:
-    yield first
-    yield from others
-
-
-def _row_of(logged: Logged) -> dict[str, object]:
-    entry, record = logged.entry, logged.record
+def _row_of(exported: ExportedEntry) -> dict[str, object]:
+    entry, record = exported.entry, exported.record
     row: dict[str, object] = {
         "business_id": entry.business_id,
         "seq": entry.seq,
         "kind": entry.kind.value,
         "nonce": entry.nonce,
-        "ts": logged.ts or entry.ts,
+        "ts": exported.ts or entry.ts,
         "arrived_ts": entry.arrived_ts or entry.ts,
         "user_id": entry.person_id or "",
-        "said": logged.said,
+        "said": exported.word,
     }
-    return row if record is None else row | _decision_of(record)
-
-
-def _decision_of(record: Record) -> dict[str, object]:
-    shown = record.shown
-    features: dict[str, object] = {name: [] for name in _FEATURES}
-    if shown is not None:
-        features = {
-            "hashes": np.frombuffer(shown.hashes, np.int64).tolist(),
-            "weights": np.frombuffer(shown.values, np.float32).tolist(),
-            "kinds": np.frombuffer(shown.kinds, np.uint8).tolist(),
-            "between": np.frombuffer(shown.between, np.int64).tolist(),
-        }
-    return {
+    if record is None:
+        return row
+    row |= {
         "ad": record.ad,
         "ad_group": record.ad_group,
         "model": record.version,
@@ -266,14 +231,23 @@ def _decision_of(record: Record) -> dict[str, object]:
         "country": record.country,
         "p": list(record.p),
         "raw": list(record.raw),
-    } | features
+    }
+    shown = record.shown
+    if shown is None:
+        return row | {name: [] for name in _FEATURES}
+    return row | {
+        "hashes": np.frombuffer(shown.hashes, np.int64).tolist(),
+        "weights": np.frombuffer(shown.values, np.float32).tolist(),
+        "kinds": np.frombuffer(shown.kinds, np.uint8).tolist(),
+        "between": np.frombuffer(shown.between, np.int64).tolist(),
+    }
 
 
 def check_decisions(file: DecisionFile) -> None:
-    """See that a file is as it was written, to the last bit.
+    """Check that a file is unchanged since it was written.
 
     Raises:
-        OSError: it is gone or changed; the text names it.
+        OSError: it is missing or changed; the text names it.
     """
     path = path_of(file)
     fault = "" if path.exists() else "is gone"
@@ -284,7 +258,7 @@ def check_decisions(file: DecisionFile) -> None:
 
 
 def moved_decisions(files: Iterable[DecisionFile], folder: Path) -> list[DecisionFile]:
-    """The files that are not where they were, but here, with where they are now."""
+    """Return the files that are missing at their old place but lie in this folder, with the new place."""
     return [
         replace(file, folder=str(folder))
         for file in files
@@ -293,66 +267,62 @@ def moved_decisions(files: Iterable[DecisionFile], folder: Path) -> list[Decisio
 
 
 def forget_in_files(files: Sequence[DecisionFile], persons: Collection[str]) -> list[DecisionFile]:
-    """Write the files that hold some persons anew, beside themselves; `take_new_files` puts them in place.
+    """Rewrite the files that contain some persons, beside the old ones; `take_new_files` replaces these.
 
-    Persons are viewers by any of their ids. What they did stays, as done by nobody; their decisions lose the
-    features, and keep what they cost.
+    ``persons`` are viewers by any of their ids. Their views and clicks stay without a person; their decisions
+    lose the features and keep the prices.
 
     Returns:
-        Those files as they will be.
+        The rewritten files.
 
     Raises:
-        OSError: one of the files is gone or changed, or the disk fails.
+        OSError: a file is missing or changed, or the disk fails.
     """
     if not files:  # DuckDB reads no empty list of files
         return []
     for file in files:
         check_decisions(file)
-    found: list[DecisionFile] = []
+    rewritten: list[DecisionFile] = []
     with import_module("duckdb").connect() as db:
-        _find_theirs(db, [str(path_of(file)) for file in files], sorted(persons))
+        db.execute("CREATE TABLE persons AS SELECT unnest(?::VARCHAR[]) AS user_id", [sorted(persons)])
+        db.execute(
+            "CREATE TABLE entries AS SELECT nonce, kind, user_id FROM"
+            " read_parquet(?, hive_partitioning = false) WHERE user_id <> ''",
+            [[str(path_of(file)) for file in files]],
+        )
+        # impressions of the persons, and the pseudonyms that these impressions reveal
+        of_persons = "SELECT DISTINCT nonce FROM entries SEMI JOIN persons USING (user_id) WHERE nonce <> 0"
+        db.execute(
+            "INSERT INTO persons SELECT DISTINCT user_id FROM entries"
+            f" SEMI JOIN ({of_persons}) USING (nonce) WHERE kind = '{EntryKind.DECISION}'"
+        )
+        db.execute(f"CREATE TABLE erased AS {of_persons}")
         for file in files:
             source = str(path_of(file)).replace("'", "''")
             rows = f"read_parquet('{source}', hive_partitioning = false)"
-            if db.execute(f"SELECT 1 FROM {rows} WHERE {_THEIRS} LIMIT 1").fetchall():
-                made = _new_of(file)
-                copy_to_file(db, f"SELECT * REPLACE ({_BLANK}) FROM {rows} ORDER BY {LAYOUT.order}", made)
-                found.append(replace(file, size=made.stat().st_size, sha256=digest_of(made)))
-    return found
-
-
-def _find_theirs(db: Any, paths: list[str], persons: list[str]) -> None:
-    """Fill a table with the impressions of some persons, and of the viewers whom these show them to be."""
-    db.execute("CREATE TABLE persons AS SELECT unnest(?::VARCHAR[]) AS user_id", [persons])
-    db.execute(
-        "CREATE TABLE entries AS SELECT nonce, kind, user_id FROM read_parquet(?, hive_partitioning = false)"
-        " WHERE user_id <> ''",
-        [paths],
-    )
-    seen = "SELECT DISTINCT nonce FROM entries SEMI JOIN persons USING (user_id) WHERE nonce <> 0"
-    db.execute(
-        f"INSERT INTO persons SELECT DISTINCT user_id FROM entries SEMI JOIN ({seen}) USING (nonce)"
-        f" WHERE kind = '{EntryKind.DECISION}'"
-    )
-    db.execute(f"CREATE TABLE theirs AS {seen}")
+            if db.execute(f"SELECT 1 FROM {rows} WHERE {_ERASED} LIMIT 1").fetchall():
+                path = _new_of(file)
+                copy_to_file(db, f"SELECT * REPLACE ({_BLANK}) FROM {rows} ORDER BY {LAYOUT.order}", path)
+                rewritten.append(replace(file, size=path.stat().st_size, sha256=digest_of(path)))
+    return rewritten
 
 
 def has_new_files(files: Iterable[DecisionFile]) -> bool:
-    """Return whether any file was written anew beside itself."""
+    """Return whether any file was rewritten beside itself."""
     return any(_new_of(file).exists() for file in files)
 
 
 def take_new_files(files: Iterable[DecisionFile]) -> None:
-    """Put files that were written anew in their places, if the list tells of them; else drop them."""
+    """Replace files by their rewritten versions, if the list has their digests; else delete these."""
     for file in files:
-        made = _new_of(file)
-        if not made.exists():
+        path = _new_of(file)
+        if not path.exists():
             continue
-        if digest_of(made) == file.sha256:
-            made.replace(path_of(file))
+        if digest_of(path) == file.sha256:
+            path.replace(path_of(file))
         else:
-            made.unlink()
-        sync(made.parent)
+            path.unlink()
+        sync(path.parent)
 
 
 def _new_of(file: DecisionFile) -> Path:
@@ -361,20 +331,20 @@ def _new_of(file: DecisionFile) -> Path:
 
 
 def drop_file(file: DecisionFile) -> None:
-    """Delete a file that has come of age."""
+    """Delete a file that is too old."""
     for path in (path_of(file), _new_of(file)):
         path.unlink(missing_ok=True)
 
 
 class Engine(StrEnum):
-    """Where one may compute."""
+    """Engines that can join examples."""
 
     DUCKDB = "duckdb"
     SPARK = "spark"
 
 
 BATCH_ROWS: Final = 20_000
-"""Examples that are read at a time, unless one part has more."""
+"""Examples in a batch, unless one part has more."""
 _ORDER: Final = ("part", "nonce")
 _COLUMNS: Final = (
     "user_id, ts, ad, p, raw, hashes, weights, kinds, between, view_ts, click_ts, conversation_ts, lead_ts,"
@@ -387,11 +357,11 @@ def sql_of(dialect: str, name: str) -> str:
     return files("contatto.delivery").joinpath("sql", dialect, f"{name}.sql").read_text("utf-8")
 
 
-class Embedded:
+class DuckDBEngine:
     """DuckDB in this process."""
 
     def make_examples(self, sources: Sequence[Path], as_of_ts: int, folder: Path) -> None:
-        """Write the examples of files of decisions, as known at a moment, into a folder of Parquet files."""
+        """Write the examples at a time into a folder of Parquet files."""
         with _connect(folder) as db:
             listed = ", ".join("'{}'".format(str(path).replace("'", "''")) for path in sources)
             db.execute(
@@ -402,14 +372,14 @@ class Embedded:
             copy_to_file(db, examples, folder / "examples.parquet", BATCH_ROWS)
 
 
-class OnSpark:
-    """A Spark session; its workers have to see the folders under the same paths."""
+class SparkEngine:
+    """A Spark session; its workers need the folders under the same paths."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
 
     def make_examples(self, sources: Sequence[Path], as_of_ts: int, folder: Path) -> None:
-        """Write the same rows as `Embedded`, in as many files as Spark likes."""
+        """Write the same rows as `DuckDBEngine`, in any number of files."""
         spark = self._session
         spark.read.parquet(*map(str, sources)).createOrReplaceTempView("entries")
         spark.createDataFrame([(as_of_ts,)], "as_of_ts bigint").createOrReplaceTempView("cut")
@@ -417,30 +387,30 @@ class OnSpark:
         examples.write.mode("overwrite").parquet(str(folder))
 
 
-type Computing = Embedded | OnSpark
+type ExampleEngine = DuckDBEngine | SparkEngine
 
 
 @contextmanager
-def computing_on(engine: Engine, connection: str = "") -> Iterator[Computing]:
-    """Open an engine; Spark at a master, by default on all cores of this machine.
+def computing_on(engine: Engine, connection: str = "") -> Iterator[ExampleEngine]:
+    """Open an engine; Spark runs at a master, by default on all cores of this machine.
 
     Raises:
-        EngineFailed: it is not installed, or takes no master.
+        EngineFailed: it is not installed, or DuckDB got a master.
     """
     if engine is Engine.DUCKDB:
         if connection:
             raise EngineFailed("DuckDB runs in this process and takes no --connection")
-        yield Embedded()
+        yield DuckDBEngine()
         return
     session = open_session(connection or "local[*]")
     try:
-        yield OnSpark(session)
+        yield SparkEngine(session)
     finally:
         session.stop()
 
 
 def list_batches(folder: Path) -> list[range]:
-    """Return the parts of impressions in each batch of a folder of examples."""
+    """Return the ranges of parts that form the batches of a folder of examples."""
     with _connect(folder) as db:
         query = "SELECT part, count(*) FROM read_parquet(?) GROUP BY part ORDER BY part"
         counts = db.execute(query, [f"{folder}/*.parquet"]).fetchall()
@@ -455,7 +425,7 @@ def list_batches(folder: Path) -> list[range]:
 
 
 def read_batch(folder: Path, parts: range) -> dict[str, Any]:
-    """Return the columns of the examples of some parts, in an order that no engine changes."""
+    """Return the columns of the examples of some parts, in the same order for all engines."""
     query = (
         f"SELECT {_COLUMNS} FROM read_parquet(?) WHERE part >= ? AND part < ? ORDER BY {', '.join(_ORDER)}"
     )
@@ -467,5 +437,5 @@ def read_batch(folder: Path, parts: range) -> dict[str, Any]:
 
 
 def _connect(folder: Path) -> Any:
-    """Open DuckDB in memory; what does not fit goes to a folder beside the files."""
+    """Open DuckDB in memory; it spills to a folder beside the files."""
     return import_module("duckdb").connect(config={"temp_directory": str(folder / "spill")})

@@ -14,23 +14,21 @@ from contatto.learning.lines import AdGroupLine, AdLine
 from contatto.learning.model import GroupState
 
 type Member = Fingerprint | str
-"""A customer of a list, or a person by their id."""
-type Home = tuple[str, bool]
-"""A channel account that ads lead to, and if that is our own chat page."""
+"""A fingerprint of a customer on a list, or the id of a person."""
+type AdDestination = tuple[str, bool]
+"""A channel account that ads lead to, and whether it is our own chat page."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdRequest:
-    """A place for an ad: the publisher's id of the viewer, the country, and the account where one is set.
+    """Request for an ad: the viewer, the place, and what the publisher knows of the viewer.
 
-    The rest is what the publisher knows of the viewer, if anything: the language (ISO 639), the age, the
-    interests, and fingerprints of e-mail or phone. What it does not know (None) rules nothing out.
-    ``ad_account_ids`` are the only ad accounts that the caller may use; None for all.
+    ``viewer_id`` is the publisher's. ``language`` (ISO 639), ``age``, interests and fingerprints of e-mail or
+    phone may be unknown (None), and then exclude no ad. ``ad_account_ids`` limits the caller to some ad
+    accounts; None allows all. ``floor_micros`` is the lowest price of a thousand views that wins the place.
 
-    ``has_consent`` says that the viewer agreed to ads that are chosen by what is known of them. Without it
-    ``features``, language, age, interests and all that was seen of the viewer before stay out of the
-    estimates; where the ad stands (``placement``) does not. ``floor_micros`` is the least price of a
-    thousand views that wins the place.
+    ``has_consent`` allows personalized ads. Without it predictions use only the place (``placement``), not
+    the viewer's ``features``, language, age, interests or history.
     """
 
     viewer_id: str
@@ -50,11 +48,11 @@ class AdRequest:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An ad that may serve, with what the index knows of it.
+    """Ad that may serve, as the snapshot has it.
 
-    ``may_serve`` is False for an ad of the goal Lead while a country check fails or capture is off.
-    ``own_chat`` tells that its tap leads to our own chat page, where no publisher names the people.
-    ``homes`` are those of all ads that its ad group ever had, if that has a frequency cap.
+    ``may_serve`` is False for an ad of the goal Lead while a country check fails or capture is off. With
+    ``own_chat`` a click leads to our own chat page, which has its own person ids. ``destinations`` are those
+    of all ads that the ad group ever had, if it has a frequency cap.
     """
 
     live: LiveAd
@@ -62,7 +60,7 @@ class Candidate:
     timezone: str
     own_chat: bool = False
     currency: str = ""
-    homes: tuple[Home, ...] = ()
+    destinations: tuple[AdDestination, ...] = ()
 
     @property
     def ad_group(self) -> AdGroup:
@@ -71,9 +69,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Bidder:
-    """The ads of one ad group that lead to one account, by their numbers, and one of them for all.
+    """Ads of one ad group that lead to one account, by number, and one of them as an example.
 
-    Bidders with the same number of ``terms`` are compared with a request alike (`rules.targeting.terms_of`).
+    Bidders with equal ``terms`` share one result of `rules.targeting.compare_terms`.
     """
 
     candidate: Candidate
@@ -86,11 +84,10 @@ class Bidder:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The live ads of a business as they were read at a time, and what the learner said of them.
+    """Live ads of a business at a time, with their latest states in the learner.
 
-    ``members`` are those of the audiences that its ad groups choose, by their numbers: fingerprints of
-    customers, or ids of persons. ``lines`` are the ads as the marketplace knows them, each after its group.
-    ``version`` is the newest published model, 0 for none.
+    ``members`` are those of the chosen audiences, by audience number. ``lines`` are the ads in the form of
+    the marketplace, each after its ad group. ``version`` is the newest published model, 0 for none.
     """
 
     business_id: str
@@ -105,15 +102,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What is charged with a view and with a click, in micros."""
+    """Charges for a view and for a click, in micros."""
 
     view_micros: int
     click_micros: int
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """An ad as the publisher shows it; the links are signed for this one impression."""
+class ServedAd:
+    """Ad as the publisher shows it; its links are signed for one impression."""
 
     ad_id: str
     ad_name: str
@@ -127,7 +124,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class ChargedDay:
-    """What the views and clicks of an ad group cost on a day (``YYYY-MM-DD``) of its ad account."""
+    """Views, clicks and charges of an ad group on a day (``YYYY-MM-DD``) of its ad account."""
 
     business_id: str
     ad_group_id: str
@@ -140,9 +137,9 @@ class ChargedDay:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The price of the expected view (or click) of an impression; ``expires_at`` is in microseconds.
+    """Budget reserved for the expected view or click of an impression, until ``expires_at`` (microseconds).
 
-    ``viewer`` is the pseudonym of the viewer where the ad group has a frequency cap; else it is empty.
+    ``viewer`` is the pseudonym of the viewer if the ad group has a frequency cap, else empty.
     """
 
     business_id: str
@@ -155,8 +152,8 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """A part of a budget that a serving process may promise until ``expires_at`` (microseconds)."""
+class LeaseRow:
+    """Part of a budget that an ad server may promise until ``expires_at`` (microseconds)."""
 
     business_id: str
     ad_group_id: str
@@ -168,9 +165,9 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What an ad account paid in, may owe, and was charged.
+    """Payments, credit and charges of an ad account.
 
-    With ``is_limited`` it is charged no more than it paid in and may owe; else its budgets alone limit it.
+    With ``is_limited`` charges stop at the payments plus the credit; else only budgets limit them.
     """
 
     business_id: str
@@ -182,18 +179,18 @@ class Balance:
 
     @property
     def left_micros(self) -> int:
-        """What is left of what was paid in; less than 0 where something is owed."""
+        """Return payments minus charges; below 0 the account owes money."""
         return self.paid_in_micros - self.charged_micros
 
     @property
     def room_micros(self) -> int:
-        """What may still be charged, where the account is limited."""
+        """Return the amount that may still be charged to a limited account."""
         return max(self.left_micros + self.credit_micros, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceEntry:
-    """A payment into a balance, or out of it (below 0)."""
+    """Payment into a balance, or a refund (below 0)."""
 
     id: str
     business_id: str
@@ -206,9 +203,9 @@ class BalanceEntry:
 
 @dataclass(frozen=True, slots=True)
 class DecisionFile:
-    """A Parquet file of entries that one business's log got on one day (UTC), as it was when it was written.
+    """A Parquet file with log entries of one business and one day (UTC).
 
-    ``name`` is its path below ``folder``; it depends on the business, the day and the first entry alone.
+    ``name`` is its path below ``folder``; it depends only on the business, the day and the first entry.
     """
 
     business_id: str
@@ -223,39 +220,36 @@ class DecisionFile:
 
 
 class Stage(StrEnum):
-    """How far learning again is, or how it ended."""
+    """Stage or result of a relearning run."""
 
     JUDGING = "judging"
-    """Days are learned without the newest ones, which then judge."""
+    """The candidate learns without the newest days, which then test it."""
     LEARNING = "learning"
-    """It was good enough, so all days are learned."""
+    """The candidate passed the test and learns all days."""
     PUBLISHED = "published"
     KEPT = "kept"
-    """It foretold worse than what serves, so that stays."""
+    """The candidate predicts worse, so the current model stays."""
     TOO_LITTLE = "too_little"
-    """Too little came in the days that judge."""
+    """The test days have too few outcomes."""
     BROKEN = "broken"
-    """The computing ended before its end: memory, time, a file."""
+    """The computation failed: memory, time, or a file."""
     OVERTAKEN = "overtaken"
-    """Another model was published at the same moment; the next night tries again."""
+    """Another model was published meanwhile; the next night tries again."""
 
 
-ENDED = frozenset(Stage) - {Stage.JUDGING, Stage.LEARNING}
-
-
-class Compared(msgspec.Struct, array_like=True, frozen=True):
-    """A question in the days that judged: the mean log loss of what was learned again, and of what served."""
+class LossComparison(msgspec.Struct, array_like=True, frozen=True):
+    """Mean log loss of one question on the test days: of the candidate, and of the current model."""
 
     question: str
-    asked: int
-    came: int
+    cases: int
+    positives: int
     loss: float
-    served: float
+    current_loss: float
 
 
 @dataclass(frozen=True, slots=True)
 class Relearning:
-    """The last time that files of a business were learned again; ``version`` is 0 if none was published."""
+    """Last relearning run of a business; ``version`` is 0 without a published model."""
 
     business_id: str
     started_at: datetime
@@ -263,15 +257,15 @@ class Relearning:
     stage: Stage
     views: int
     version: int
-    compared: tuple[Compared, ...]
+    compared: tuple[LossComparison, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TrialDay:
-    """What an ad group showed to one group of viewers on a day, and what came of it.
+    """Views, charges and conversions of an ad group in one group of viewers on a day.
 
-    ``trial`` is the group of viewers (see `rules/trials`), ``day`` is the ad account's (``YYYY-MM-DD``): of
-    the touch that is charged, or that earned the conversation or the lead. Money is micros.
+    ``trial`` is the group of viewers (see `rules.results.trial_of`). ``day`` is the ad account's
+    (``YYYY-MM-DD``): of the charged touch, or of the touch that earned the conversation or lead.
     """
 
     business_id: str

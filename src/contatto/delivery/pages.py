@@ -31,7 +31,7 @@ from contatto.kit.i18n import N_, LazyText
 from contatto.kit.numbers import MICROS, interval_of, read_number
 from contatto.kit.table_export import csv_lines
 from contatto.kit.timestamps import from_micros
-from contatto.leads.model import HeldBin, LeadModel
+from contatto.leads.model import LeadModel
 from contatto.leads.rules.filters import REASONS as SCORE_REASONS
 from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.model import (
@@ -59,7 +59,7 @@ from contatto.ui.context import context_of
 STRONG: Final = 1.5
 CLEAR: Final = 1.15
 _MOST: Final = 3.0
-"""A bar is full where something multiplies the odds by so much."""
+"""A bar is full at this factor in the odds."""
 _SOURCES: Final = {
     InfluenceSource.AD: N_("Ad"),
     InfluenceSource.HISTORY: N_("Past actions of the viewer"),
@@ -80,7 +80,7 @@ FIELDS: Final = {
     f"{OURS}age": N_("Age"),
     f"{OURS}interests": N_("Interests"),
 }
-"""What the engine itself makes of a request, by its name in the model."""
+"""Our own features of a request, by their names in the model."""
 _AD_FIELDS: Final = {
     "format": N_("Image or video"),
     "call": N_("Ad button"),
@@ -92,14 +92,14 @@ _AD_FIELDS: Final = {
 }
 _AGES: Final = re.compile(r"AGE_(\d+)_(\d+)")
 _IDS: Final = frozenset({f"{OURS}placement", f"{OURS}account", f"{OURS}interests"})
-"""Fields whose values are ids, which tell people nothing."""
+"""Fields with ids as values, which mean nothing to people."""
 
 
 @dataclass(frozen=True, slots=True)
 class InfluenceRow:
-    """One thing that estimates go by: ``name`` is a text to translate, or "" where ``own`` names a field.
+    """An influence on predictions: ``name`` is a text to translate, or "" for a publisher's field ``own``.
 
-    ``times`` is by what it typically multiplies or divides the odds; ``most`` and ``least`` are values.
+    ``times`` is its typical factor in the odds, up or down; ``most`` and ``least`` are extreme values.
     """
 
     name: str
@@ -109,8 +109,8 @@ class InfluenceRow:
     least: ValueOdds | None = None
 
     @property
-    def is_seen(self) -> bool:
-        """Return whether it moves the odds so much that rounding shows it."""
+    def is_visible(self) -> bool:
+        """Return whether rounding leaves a change of the odds."""
         return self.times >= 1.005
 
     @property
@@ -119,40 +119,35 @@ class InfluenceRow:
 
     @property
     def width(self) -> float:
-        """Of its bar, 0 to 100."""
+        """Return the width of its bar, 0 to 100."""
         return round(100.0 * min(log(max(self.times, 1.0)) / log(_MOST), 1.0), 1)
 
 
-def row_of_influence(found: Influence) -> InfluenceRow:
-    """An influence as people read it."""
-    if found.source in _SOURCES:
-        return InfluenceRow(_SOURCES[found.source], "", found.times)
-    if found.source is InfluenceSource.AD_FIELD:
-        name = _AD_FIELDS.get(found.name, "")
-        return InfluenceRow(name, "" if name else found.name, found.times)
-    name, own = _name_of(found.name)
-    tells = found.name not in _IDS
-    most, least = (_said(each) if tells else None for each in (found.most, found.least))
-    return InfluenceRow(name, own, found.times, most, least)
+def row_of_influence(influence: Influence) -> InfluenceRow:
+    """Name an influence and its values for people."""
+    if influence.source in _SOURCES:
+        return InfluenceRow(_SOURCES[influence.source], "", influence.times)
+    names = _AD_FIELDS if influence.source is InfluenceSource.AD_FIELD else FIELDS
+    name = names.get(influence.name, "")
+    own = "" if name else influence.name
+    if influence.source is InfluenceSource.AD_FIELD or influence.name in _IDS:
+        return InfluenceRow(name, own, influence.times)
+    most, least = (_show_ages(odds) for odds in (influence.most, influence.least))
+    return InfluenceRow(name, own, influence.times, most, least)
 
 
-def _name_of(field: str) -> tuple[str, str]:
-    known = FIELDS.get(field, "")
-    return known, "" if known else field
-
-
-def _said(said: ValueOdds | None) -> ValueOdds | None:
-    """A value as people read it: age groups as ages."""
-    ages = None if said is None else _AGES.fullmatch(said.value)
-    if said is None or ages is None:
-        return said
+def _show_ages(odds: ValueOdds | None) -> ValueOdds | None:
+    """Show an age group as ages, and other values unchanged."""
+    ages = None if odds is None else _AGES.fullmatch(odds.value)
+    if odds is None or ages is None:
+        return odds
     first, last = ages.groups()
-    return ValueOdds(f"{first}+" if last == "100" else f"{first}–{last}", said.times)
+    return ValueOdds(f"{first}+" if last == "100" else f"{first}–{last}", odds.times)
 
 
 router: Final = APIRouter(include_in_schema=False)
 LATEST: Final = 15
-"""So many decisions are shown."""
+"""Number of shown decisions."""
 PHASES: Final = {
     Phase.LEARNING: N_("Learning"),
     Phase.LEARNED: N_("Learned"),
@@ -171,7 +166,7 @@ REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _GroupRow:
-    """An ad group and how far it has learned."""
+    """An ad group and its learning phase."""
 
     name: str
     number: str
@@ -183,9 +178,9 @@ class _GroupRow:
 
 @dataclass(frozen=True, slots=True)
 class _DecisionRow:
-    """A decision; ``price_micros`` is for a thousand views, chances are in percent.
+    """A decision; ``price_micros`` is for a thousand views, probabilities are in percent.
 
-    Without a name it was lost to another business in a marketplace, where the price would have won.
+    Without a name another business won it in a marketplace; the price would have won.
     """
 
     id: str
@@ -198,7 +193,7 @@ class _DecisionRow:
 
 @dataclass(frozen=True, slots=True)
 class _Rival:
-    """An ad of the caller in an auction, and what it offered for a thousand views."""
+    """An ad of the caller in an auction, and its offer for a thousand views."""
 
     name: str
     offer_micros: int
@@ -207,10 +202,10 @@ class _Rival:
 
 @dataclass(frozen=True, slots=True)
 class _LiftRow:
-    """What learning brought to a campaign ("" for all of one goal); money is micros of the currency.
+    """Lift of a campaign ("" for all of one goal); money is micros of the currency.
 
     ``lift``, ``low`` and ``high`` are in percent, None while ``missing`` conversions are too few. ``verdict``
-    is "more" or "fewer" where the interval leaves out nothing, else "unsure".
+    is "more" or "fewer" where the interval excludes 0, else "unsure".
     """
 
     name: str
@@ -228,24 +223,21 @@ class _LiftRow:
 
 @router.get("/ads/delivery")
 async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
-    """What delivery learned of each ad group, the latest decisions, and one of them explained."""
+    """Show the learning phase of each ad group, the latest decisions, and one of them explained."""
     require(caller, Permission.READ_ADS)
-    context, asked = context_of(request), read_number(request.query_params.get("decision", ""))
+    context, decision = context_of(request), read_number(request.query_params.get("decision", ""))
 
     def work(tx: Tx) -> dict[str, Any]:
         accounts = [
-            ad_account
-            for ad_account in list_ad_accounts(tx, caller.business_id)
-            if may_use(caller, ad_account.id)
+            account for account in list_ad_accounts(tx, caller.business_id) if may_use(caller, account.id)
         ]
         states = {state.number: state for state in models.list_states(tx, caller.business_id)}
-        rows = [row for account in accounts for row in _groups(tx, account, states)]
         currencies = {account.currency for account in accounts}
         balances = [
             (account, ledger.find_balance(tx, caller.business_id, account.id)) for account in accounts
         ]
         return {
-            "rows": rows,
+            "rows": [row for account in accounts for row in _groups(tx, account, states)],
             "balances": [(account, balance) for account, balance in balances if balance.is_limited],
             "currency": currencies.pop() if len(currencies) == 1 else "",
             "outlooks": [
@@ -253,30 +245,17 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
             ],
             "lifts": [_lift_row(account, lift) for account in accounts for lift in list_lifts(tx, account)],
             "decisions": _decisions(tx, caller),
-            "why": _why(tx, caller, asked) if asked else None,
+            "why": _why(tx, caller, decision) if decision else None,
         }
 
     values = await context.db.read_long(work, caller.business_id)
     values["trial_share"] = context.settings.trial_share
     why = values["why"]
     if why and why["placement"]:
-        with acting(""):  # it is the operator's; its name alone is told
+        with acting(""):  # the placement belongs to the operator; only its name is shown
             names = await context.db.read(lambda tx: list_placement_names(tx, [why["placement"]]))
         why["placement"] = names.get(why["placement"], "")
     return context.pages.render(request, "delivery/learning.html", {"caller": caller, **values})
-
-
-def _lift_row(account: AdAccount, measured: CampaignLift) -> _LiftRow:
-    campaign, found = measured.campaign, measured.lift
-    lift, low, high = (None if each is None else 100.0 * each for each in (found.lift, found.low, found.high))
-    verdict = "unsure"
-    if low is not None and high is not None:
-        verdict = "more" if low > 0.0 else "fewer" if high < 0.0 else "unsure"
-    name, number = ("", "") if campaign is None else (campaign.name, str(campaign.number))
-    return _LiftRow(
-        name, number, measured.goal, account.currency, verdict, lift, low, high, found.missing,
-        measured.learned.cost_micros, measured.by_lot.cost_micros,
-    )  # fmt: skip
 
 
 def _groups(tx: Tx, account: AdAccount, states: dict[int, GroupState]) -> list[_GroupRow]:
@@ -289,75 +268,79 @@ def _groups(tx: Tx, account: AdAccount, states: dict[int, GroupState]) -> list[_
     return groups
 
 
+def _lift_row(account: AdAccount, result: CampaignLift) -> _LiftRow:
+    campaign, values = result.campaign, (result.lift.lift, result.lift.low, result.lift.high)
+    lift, low, high = (None if value is None else 100.0 * value for value in values)
+    verdict = "unsure"
+    if low is not None and high is not None:
+        verdict = "more" if low > 0.0 else "fewer" if high < 0.0 else "unsure"
+    name, number = ("", "") if campaign is None else (campaign.name, str(campaign.number))
+    return _LiftRow(
+        name, number, result.goal, account.currency, verdict, lift, low, high, result.lift.missing,
+        result.learned.cost_micros, result.random.cost_micros,
+    )  # fmt: skip
+
+
 def _decisions(tx: Tx, caller: Caller) -> list[_DecisionRow]:
     rows = []
     records = [read_record(entry.body) for entry in list_decisions(tx, caller.business_id, 4 * LATEST)]
     names = _name_own_ads(tx, caller, {record.ad for record in records})
     for record in records:
+        number, at = str(record.nonce), from_micros(record.ts)
         if not record.ad and record.placement and record.ads:
-            at = from_micros(record.ts)
-            rows.append(_DecisionRow(str(record.nonce), at, "", record.to_beat_micros, 0.0, 0.0))
-            continue
-        name = names.get(record.ad)
-        if name is None:
-            continue
-        click, lead = 100 * record.p[0], 100 * record.p[0] * record.p[1] * record.p[2]
-        at = from_micros(record.ts)
-        rows.append(_DecisionRow(str(record.nonce), at, name, record.price_micros, click, lead))
+            rows.append(_DecisionRow(number, at, "", record.to_beat_micros, 0.0, 0.0))
+        elif (name := names.get(record.ad)) is not None:
+            click, lead = 100 * record.p[0], 100 * record.p[0] * record.p[1] * record.p[2]
+            rows.append(_DecisionRow(number, at, name, record.price_micros, click, lead))
     return rows[:LATEST]
 
 
 def _name_own_ads(tx: Tx, caller: Caller, numbers: set[int]) -> dict[int, str]:
-    """Those of the ads that the caller may see, by number, under names that tell them apart."""
-    found = list_ads_by_number(tx, caller.business_id, numbers).values()
-    return name_ads(tx, caller.business_id, [ad for ad in found if may_use(caller, ad.ad_account_id)])
-
-
-def _name_own_groups(tx: Tx, caller: Caller, numbers: set[int]) -> list[str]:
-    """The names of those of some ad groups that the caller may see."""
-    node_filter = NodeFilter(ad_group_numbers=frozenset(numbers), statuses=frozenset(NodeStatus))
-    accounts = list_ad_accounts(tx, caller.business_id) if numbers else []
-    return [
-        group.name
-        for account in accounts
-        if may_use(caller, account.id)
-        for group in list_ad_groups(tx, account.business_id, account.id, node_filter, Page())
-    ]
+    """Return unique names of those ads that the caller may see, by number."""
+    ads = list_ads_by_number(tx, caller.business_id, numbers).values()
+    return name_ads(tx, caller.business_id, [ad for ad in ads if may_use(caller, ad.ad_account_id)])
 
 
 def factor_text(name: str) -> LazyText:
-    """Name a factor of a decision: one of ours, or a field that the publisher sends."""
+    """Name a factor of a decision: one of ours, or a publisher's field."""
     if name in FIELDS:
         return LazyText(FIELDS[name])
     return LazyText("Publisher field “%(name)s”", name=name)
 
 
 def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
+    """Explain a decision: its factors, the caller's rivals, and ad groups with a reached frequency cap."""
     explanation = explain_decision(tx, caller.business_id, nonce)
-    record = explanation.record
-    features = explanation.explained.features if explanation.explained else {}
+    record, explained = explanation.record, explanation.explained
+    features = explained.features if explained else {}
+    offers = explained.offers if explained else {}
     ordered = sorted(features.items(), key=lambda item: abs(item[1] - 1.0), reverse=True)
     names = _name_own_ads(tx, caller, set(record.ads))
-    offers = explanation.explained.offers if explanation.explained else {}
     rivals = [
         _Rival(names[number], offers.get(number, 0), number == record.ad)
         for number in record.ads
         if number in names
     ]
-    full = {number for number, why in record.left_out.items() if why == Hurdle.FREQUENCY}
     rivals.sort(key=lambda rival: (-rival.offer_micros, not rival.is_shown))
+    full = frozenset(number for number, why in record.left_out.items() if why == Hurdle.FREQUENCY)
+    node_filter = NodeFilter(ad_group_numbers=full, statuses=frozenset(NodeStatus))
     return {
         "at": from_micros(record.ts),
         "shown": names.get(record.ad, ""),
         "is_by_lot": record.trial < 0,
         "is_erased": explanation.is_erased,
-        "is_same": explanation.explained is not None and explanation.explained.is_same,
+        "is_same": explained is not None and explained.is_same,
         "placement": record.placement,
         "floor_micros": max(record.floor_micros, record.to_beat_micros),
         "price_micros": record.price_micros,
         "features": [(factor_text(name), factor) for name, factor in ordered[:8]],
         "rivals": rivals[:10],
-        "full": _name_own_groups(tx, caller, full),
+        "full": [
+            group.name
+            for account in (list_ad_accounts(tx, caller.business_id) if full else [])
+            if may_use(caller, account.id)
+            for group in list_ad_groups(tx, account.business_id, account.id, node_filter, Page())
+        ],
     }
 
 
@@ -367,31 +350,31 @@ TITLES: Final = {
     Question.LEAD: N_("Leads"),
     Question.SPAM: N_("Spam chats"),
 }
-ASKED: Final = {
+PREDICTED: Final = {
     Question.CLICK: N_("Predicted probability that a person who saw an ad clicks it."),
     Question.CONVERSATION: N_("Predicted probability that a person who clicked an ad writes a message."),
     Question.LEAD: N_("Predicted probability that a person who wrote leaves contact details."),
     Question.SPAM: N_("Predicted probability that a chat is spam."),
 }
 LISTED: Final = 7
-"""So many of the things that estimates go by are shown of a question; the API tells more."""
+"""Number of influences that the page shows for a question; the API returns more."""
 _FEW: Final = 10
-"""With fewer that came nothing is said of whether estimates are right."""
+"""With fewer positive outcomes calibration gets no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurveCard:
     """A question with its curves; ``verdict`` is "right", "high", "low" or "few" (see `_verdict`).
 
-    ``gain`` is by how much less is lost than by the rate alone, in percent; below 0 more is. ``losses`` are
-    None where there are no days.
+    ``gain`` is the reduction of the loss against the constant rate, in percent. ``losses`` are None without
+    days.
     """
 
     id: str
     title: str
-    told_of_whom: str
-    asked: int
-    came: int
+    help: str
+    cases: int
+    positives: int
     expected: float
     verdict: str
     gain: float
@@ -408,7 +391,7 @@ class CurveCard:
 
 @dataclass(frozen=True, slots=True)
 class LeadCard:
-    """The model that scores leads: ``share`` of trees in percent, and how it did on leads held back."""
+    """Model that scores leads: ``share`` of trees in percent, and its quality on held-out leads."""
 
     learned_at: datetime
     outcomes: int
@@ -419,7 +402,7 @@ class LeadCard:
 
 @router.get("/ads/delivery/model")
 async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLResponse:
-    """What was foretold of ads beside what came, what the model goes by, and the same of scores of leads."""
+    """Show predicted and actual outcomes of ads, influences on predictions, and the same for lead scores."""
     require(caller, Permission.READ_ADS)
     context = context_of(request)
     sees_all = caller.ad_account_ids is None
@@ -446,14 +429,14 @@ async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLRespo
     return context.pages.render(request, "delivery/model.html", {"caller": caller, **values})
 
 
-def _verdict(asked: int, came: int, expected: float) -> str:
-    """Return whether so many came as were expected, as far as so many can tell."""
-    if came < _FEW:
+def _verdict(cases: int, positives: int, expected: float) -> str:
+    """Compare the predicted number with the 95 % interval of the actual one."""
+    if positives < _FEW:
         return "few"
-    low, high = interval_of(came, asked)
-    if expected > high * asked:
+    low, high = interval_of(positives, cases)
+    if expected > high * cases:
         return "high"
-    return "low" if expected < low * asked else "right"
+    return "low" if expected < low * cases else "right"
 
 
 def _gain(loss: float, of_rate: float) -> float:
@@ -461,21 +444,15 @@ def _gain(loss: float, of_rate: float) -> float:
 
 
 def _card_of(curve: Curve, influences: Influences | None) -> CurveCard:
-    found: list[Influence] = influences.entries if influences else []
-    own = [
-        influence
-        for influence in found
-        if influence.question is curve.question and influence.source is not InfluenceSource.EARLIER
-    ]
-    earlier = [
-        each for each in found if each.question is curve.question and each.source is InfluenceSource.EARLIER
-    ]
+    all_influences: list[Influence] = influences.entries if influences else []
+    of_question = [influence for influence in all_influences if influence.question is curve.question]
+    of_question.sort(key=lambda influence: influence.source is InfluenceSource.EARLIER)
     return CurveCard(
         id=curve.question.value,
         title=TITLES[curve.question],
-        told_of_whom=ASKED[curve.question],
-        asked=curve.cases,
-        came=curve.actual,
+        help=PREDICTED[curve.question],
+        cases=curve.cases,
+        positives=curve.actual,
         expected=curve.expected,
         verdict=_verdict(curve.cases, curve.actual, curve.expected),
         gain=_gain(curve.loss, curve.of_rate),
@@ -487,41 +464,39 @@ def _card_of(curve: Curve, influences: Influences | None) -> CurveCard:
         bins=curve.bins,
         losses=draw_losses(curve.days),
         days=tuple((day.day, day.cases, day.actual, day.loss, day.of_rate) for day in curve.days),
-        influences=[row_of_influence(each) for each in [*own, *earlier][:LISTED]],
+        influences=[row_of_influence(influence) for influence in of_question[:LISTED]],
     )
 
 
 def _lead_card(model: LeadModel) -> LeadCard | None:
-    """None for a model from before it was kept how it did."""
-    held = model.held
-    if held is None:
+    """Return the card of the lead model; None for a model without scores on held-out leads."""
+    held_out = model.held
+    if held_out is None:
         return None
-    bins = tuple(_bin_of(each) for each in held.bins)
-    asked, expected = sum(each.cases for each in bins), sum(each.cases * each.predicted for each in bins)
-    influences = [
-        row
-        for sign in held.signs
+    bins = tuple(
+        Bin(item.asked, item.came, item.told, item.came / item.asked, *interval_of(item.came, item.asked))
+        for item in held_out.bins
+    )
+    cases, expected = sum(item.cases for item in bins), sum(item.cases * item.predicted for item in bins)
+    rows = [
+        InfluenceRow(SCORE_REASONS[sign.letter], "", sign.times)
+        for sign in held_out.signs
         if sign.letter in SCORE_REASONS
-        and (row := InfluenceRow(SCORE_REASONS[sign.letter], "", sign.times)).is_seen
     ]
-    distance = sum(each.cases * abs(each.predicted - each.share) for each in bins) / max(asked, 1)
+    distance = sum(item.cases * abs(item.predicted - item.share) for item in bins) / max(cases, 1)
     curve = CurveCard(
         "scores", N_("Qualified leads"),
         N_("Predicted probability that a lead becomes qualified, for leads with a known outcome."),
-        asked, held.good, expected, _verdict(asked, held.good, expected), _gain(model.loss, held.of_rate),
-        model.loss, held.of_rate, distance, 0, draw_bins(bins), bins, None, (), influences,
+        cases, held_out.good, expected, _verdict(cases, held_out.good, expected),
+        _gain(model.loss, held_out.of_rate), model.loss, held_out.of_rate, distance, 0, draw_bins(bins), bins,
+        None, (), [row for row in rows if row.is_visible],
     )  # fmt: skip
-    return LeadCard(model.learned_at, model.outcomes, held.good, 100.0 * model.share, curve)
-
-
-def _bin_of(held: HeldBin) -> Bin:
-    low, high = interval_of(held.came, held.asked)
-    return Bin(held.asked, held.came, held.told, held.came / held.asked, low, high)
+    return LeadCard(model.learned_at, model.outcomes, held_out.good, 100.0 * model.share, curve)
 
 
 @router.get("/ads/statement.csv")
 async def download_statement(request: Request, caller: PageCaller) -> StreamingResponse:
-    """Payments and charges of the ad accounts by day, with what was left after each."""
+    """Download the payments and charges of the ad accounts by day, with the balance after each."""
     require(caller, Permission.READ_REPORTS)
 
     def work(tx: Tx) -> list[list[str]]:
@@ -535,7 +510,9 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
             if not may_use(caller, account.id):
                 continue
             statement = load_statement(tx, account)
-            groups = _group_names(tx, account)
+            node_filter = NodeFilter(statuses=frozenset(NodeStatus))  # deleted ad groups too
+            listed = list_ad_groups(tx, account.business_id, account.id, node_filter, Page(1, 1_000_000))
+            groups = {group.id: group.name for group in listed}
             for line in statement:
                 lines.append([
                     str(account.number), account.currency, line.day,
@@ -551,15 +528,8 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
 
     db = context_of(request).db
     used = await db.read(lambda tx: list_used_placements(tx, caller.business_id))
-    with acting(""):  # a placement is the operator's; of those that were paid for, the name is told
+    with acting(""):  # placements belong to operators; only names of paid ones are shown
         names = await db.read(lambda tx: list_placement_names(tx, used))
     lines = csv_lines(await db.read_long(work, caller.business_id), bom=True)
     headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _group_names(tx: Tx, account: AdAccount) -> dict[str, str]:
-    """The names of an account's ad groups, also of those that were deleted."""
-    node_filter = NodeFilter(statuses=frozenset(NodeStatus))
-    groups = list_ad_groups(tx, account.business_id, account.id, node_filter, Page(1, 1_000_000))
-    return {group.id: group.name for group in groups}

@@ -1,1 +1,1 @@
-"""Operators: audiences of their own, in whose placements the ads of many businesses compete."""
+"""Operators of marketplaces, where ads of many businesses compete for placements."""

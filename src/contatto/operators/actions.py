@@ -1,17 +1,16 @@
-"""Actions of marketplaces, and their placements in memory: admission, reviews, payments and statements."""
+"""Actions of marketplaces: snapshots in memory, admissions, reviews, payments and statements."""
 
 import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from contatto.accounts.actions import create_business
-from contatto.accounts.model import AdAccount, Business, BusinessId
+from contatto.accounts.model import Business, BusinessId
 from contatto.accounts.rules import check_timezone
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.model import Ad
 from contatto.ads.store import list_ad_groups_by_id, list_live_ads
 from contatto.kit import errors
 from contatto.kit.db.database import Database, acting
@@ -28,56 +27,53 @@ from contatto.operators.model import (
     Admission,
     AdmissionState,
     AdReview,
-    AskedDay,
     Category,
-    Field,
     Operator,
     OperatorBalance,
     OperatorPayment,
+    OperatorSnapshot,
     PlacedDay,
     Placement,
+    RequestDay,
     ReviewState,
 )
 
 FRESH: Final = timedelta(seconds=2)
-"""What is known of an operator is read again behind the answers when it is older than this."""
+"""A snapshot older than this is refreshed in the background."""
 TOO_OLD: Final = timedelta(seconds=20)
-"""What is older than this is not used: the answer waits for a new one."""
+"""A snapshot older than this is not used: the request waits for a new one."""
 PROMISED_FOR: Final = timedelta(seconds=10)
-"""For so long an ad that was shown counts against its balance before its charge is read."""
+"""A shown ad counts against its balance for this long, until a snapshot has its charge."""
 FLUSH_S: Final = 0.1
-"""What was shown and asked is written down so long behind the answers."""
+"""Delay of writing requests and shown ads, in the background."""
 
 type Sighting = tuple[str, str, str, str]
 
 
-def load_field(tx: Tx, operator_id: str) -> Field | None:
-    """Return who may compete in the placements of an operator; None for a tenant that is none."""
+def load_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
+    """Load the businesses, ads and balances of an operator; None for a tenant that is no operator."""
     operator = store.find_operator(tx, operator_id)
     if operator is None:
         return None
-    placements = store.list_placements(tx, operator_id)
     admitted = store.list_admissions(tx, operator_id, AdmissionState.ADMITTED)
-    return Field(
+    return OperatorSnapshot(
         operator,
         tx.now,
-        {placement.id: placement for placement in placements},
-        {each.business_id: each for each in admitted},
+        {placement.id: placement for placement in store.list_placements(tx, operator_id)},
+        {admission.business_id: admission for admission in admitted},
         store.list_approved(tx, operator_id),
         {balance.ad_account_id: balance.room_micros for balance in store.list_balances(tx, operator_id)},
     )
 
 
-def placement_of(field: Field, named: str) -> Placement | None:
-    """A placement by its id or its name."""
-    known = field.placements.get(named)
-    return known or next(
-        (placement for placement in field.placements.values() if placement.name == named), None
+def placement_of(market: OperatorSnapshot, id_or_name: str) -> Placement | None:
+    return market.placements.get(id_or_name) or next(
+        (placement for placement in market.placements.values() if placement.name == id_or_name), None
     )
 
 
-class _Promised:
-    """What was promised of one balance lately, in micros, and its sum."""
+class _RecentPromises:
+    """Recent promises of one balance, in micros, and their sum."""
 
     def __init__(self) -> None:
         self._amounts: deque[tuple[datetime, int]] = deque()
@@ -88,45 +84,45 @@ class _Promised:
         self._sum += amount_micros
 
     def since(self, limit: datetime) -> int:
-        """The sum from a time on; what is older is forgotten."""
+        """Return the sum from a time on, and drop older promises."""
         while self._amounts and self._amounts[0][0] < limit:
             self._sum -= self._amounts.popleft()[1]
         return self._sum
 
 
 class OperatorIndex:
-    """The fields of this process, what it promised in them, and what it counts until that is written down."""
+    """Snapshots of operators in this process, with promises and counts that are not written yet."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[str, tuple[datetime, Field | None]] = {}
-        self._reading: dict[str, asyncio.Task[Field | None]] = {}
-        self._promised: dict[str, _Promised] = {}
-        self._seen: Counter[Sighting] = Counter()
-        self._asked: Counter[tuple[str, str, str]] = Counter()
+        self._snapshots: dict[str, tuple[datetime, OperatorSnapshot | None]] = {}
+        self._reading: dict[str, asyncio.Task[OperatorSnapshot | None]] = {}
+        self._promises: dict[str, _RecentPromises] = {}
+        self._sightings: Counter[Sighting] = Counter()
+        self._requests: Counter[tuple[str, str, str]] = Counter()
         self._filled: Counter[tuple[str, str, str]] = Counter()
         self._flushing: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
 
-    async def field(self, operator_id: str) -> Field | None:
-        """Return who may compete in an operator's placements; None for a tenant that is no operator.
+    async def snapshot(self, operator_id: str) -> OperatorSnapshot | None:
+        """Return the snapshot of an operator; None for a tenant that is no operator.
 
-        A read that fails leaves what was known in force, until that is too old.
+        After a failed read the last snapshot stays in use until it is too old.
         """
-        known = self._known.get(operator_id)
-        if known is None:
+        cached = self._snapshots.get(operator_id)
+        if cached is None:
             return await self._read(operator_id)
-        age = self._db.clock.now() - known[0]
+        age = self._db.clock.now() - cached[0]
         if age <= FRESH:
-            return known[1]
+            return cached[1]
         reading = self._read(operator_id)
-        return await reading if age > TOO_OLD else known[1]
+        return await reading if age > TOO_OLD else cached[1]
 
-    async def refresh(self, operator_id: str) -> Field | None:
-        """Read it now."""
+    async def refresh(self, operator_id: str) -> OperatorSnapshot | None:
+        """Read the snapshot of an operator now."""
         return await self._read(operator_id)
 
-    def _read(self, operator_id: str) -> asyncio.Task[Field | None]:
+    def _read(self, operator_id: str) -> asyncio.Task[OperatorSnapshot | None]:
         reading = self._reading.get(operator_id)
         if reading is None or reading.done():
             with acting(operator_id):
@@ -134,46 +130,46 @@ class OperatorIndex:
             reading.add_done_callback(_note_failure)
         return reading
 
-    async def _read_now(self, operator_id: str) -> Field | None:
-        read_at, fresh = await self._db.read(lambda tx: (tx.now, load_field(tx, operator_id)))
-        self._known[operator_id] = read_at, fresh
+    async def _read_now(self, operator_id: str) -> OperatorSnapshot | None:
+        read_at, fresh = await self._db.read(lambda tx: (tx.now, load_snapshot(tx, operator_id)))
+        self._snapshots[operator_id] = read_at, fresh
         return fresh
 
-    def room_of(self, field: Field, ad_account_id: str) -> int:
-        """What may still be promised of a balance, in micros: what was shown just now is taken off."""
-        room = field.rooms.get(ad_account_id, 0)
-        promised = self._promised.get(ad_account_id)
-        if promised is None:
-            return room
-        return max(room - promised.since(self._db.clock.now() - PROMISED_FOR), 0)
+    def available_balance(self, market: OperatorSnapshot, ad_account_id: str) -> int:
+        """Return the balance that may still be promised, in micros, less recent promises."""
+        balance = market.rooms.get(ad_account_id, 0)
+        promises = self._promises.get(ad_account_id)
+        if promises is None:
+            return balance
+        return max(balance - promises.since(self._db.clock.now() - PROMISED_FOR), 0)
 
     async def count_seen(self, placement: Placement, viewer: str, day: str) -> int:
-        """Return how often somebody was shown an ad in a placement today."""
+        """Count the ads that a viewer saw in a placement on a day."""
         key = (placement.business_id, placement.id, viewer, day)
         with acting(placement.business_id):
             written = await self._db.read(lambda tx: store.count_sightings(tx, *key))
-        return written + self._seen[key]
+        return written + self._sightings[key]
 
     def day_of(self, operator: Operator) -> str:
-        """The day of an operator."""
+        """Return the current day in the time zone of an operator."""
         return local_day(micros(self._db.clock.now()), operator.timezone)
 
     def note(self, operator: Operator, placement: Placement, viewer: str, *, is_filled: bool) -> None:
-        """Count a request of a placement, and for a viewer who is known that an ad was shown."""
+        """Count a request for a placement, and the shown ad of an identified viewer."""
         day = self.day_of(operator)
         key = (operator.business_id, placement.id, day)
-        self._asked[key] += 1
+        self._requests[key] += 1
         if is_filled:
             self._filled[key] += 1
             if viewer and placement.most_views:
-                self._seen[operator.business_id, placement.id, viewer, day] += 1
+                self._sightings[operator.business_id, placement.id, viewer, day] += 1
         if self._flushing is None or self._flushing.done():
             with acting(""):
                 self._flushing = asyncio.create_task(self._flush_later())
 
     def note_promise(self, ad_account_id: str, amount_micros: int) -> None:
-        """An ad of an account was shown, which will be charged soon."""
-        self._promised.setdefault(ad_account_id, _Promised()).add(self._db.clock.now(), amount_micros)
+        """Note the price of an ad that was just shown."""
+        self._promises.setdefault(ad_account_id, _RecentPromises()).add(self._db.clock.now(), amount_micros)
 
     async def _flush_later(self) -> None:
         await asyncio.sleep(FLUSH_S)
@@ -183,24 +179,25 @@ class OperatorIndex:
             logger().error("operators.counts_not_written", error_at=where(error))
 
     async def flush(self) -> None:
-        """Write down what was counted."""
+        """Write the counts to the database."""
         async with self._writing:
-            seen, asked, filled = self._seen.copy(), self._asked.copy(), self._filled.copy()
-            if not asked:
+            sightings, requests = self._sightings.copy(), self._requests.copy()
+            filled = self._filled.copy()
+            if not requests:
                 return
-            days = [AskedDay(*key, count, filled[key]) for key, count in sorted(asked.items())]
+            days = [RequestDay(*key, count, filled[key]) for key, count in sorted(requests.items())]
 
             def write(tx: Tx) -> None:
-                store.save_asked(tx, days)
-                store.save_sightings(tx, seen)
+                store.save_request_days(tx, days)
+                store.save_sightings(tx, sightings)
 
             with acting(""):
                 await self._db.write(write)
-            self._seen, self._asked = self._seen - seen, self._asked - asked
+            self._sightings, self._requests = self._sightings - sightings, self._requests - requests
             self._filled -= filled
 
 
-def _note_failure(reading: asyncio.Task[Field | None]) -> None:
+def _note_failure(reading: asyncio.Task[OperatorSnapshot | None]) -> None:
     error = None if reading.cancelled() else reading.exception()
     if error is not None:
         logger().warning("operators.field_not_read", error_at=where(error))
@@ -210,64 +207,62 @@ _CODES = SharedLimit("admission codes tried", 20, timedelta(hours=1))
 
 
 def ask_admission(tx: Tx, operator_id: str, business: Business, category: Category) -> Admission:
-    """Ask an operator to be admitted. The transaction must act for nobody: it looks for the operator.
+    """Ask an operator for admission, in a transaction that acts for no tenant.
 
     Raises:
-        Refused: NOT_FOUND for an operator that is not open to all; CONFLICT for who asked or is in already.
+        Refused: NOT_FOUND for an unlisted operator; CONFLICT for a business that asked or is admitted.
     """
     operator = store.find_operator(tx, operator_id)
     if operator is None or not operator.is_listed:
         raise Refused(errors.NOT_FOUND, "Marketplace not found.")
-    return _enter(tx, operator, business, category, AdmissionState.ASKED)
+    return _save_admission(tx, operator, business, category, AdmissionState.REQUESTED)
 
 
 def make_code(tx: Tx, operator: Operator) -> str:
-    """A code that lets one business in at once; it is shown now and kept as its hash."""
+    """Create a code that admits one business; only its hash is stored."""
     code = new_secret("join")
     store.save_code(tx, hash_secret(code), operator.business_id, tx.now + timedelta(days=rules.CODE_DAYS))
     return code
 
 
 def join_by_code(tx: Tx, code: str, business: Business, category: Category) -> Admission:
-    """Be admitted by a code, which is used up. The transaction must act for nobody.
+    """Admit a business by a code that works once, in a transaction that acts for no tenant.
 
     Raises:
-        Refused: LINK_OVER for a code that is not good (any more); CONFLICT for who is in already; TOO_MANY.
+        Refused: LINK_OVER for an unknown or expired code; CONFLICT for an admitted business; TOO_MANY.
     """
     _CODES.take(tx, business.id)
     operator_id = store.delete_code(tx, hash_secret(code.strip()))
     operator = store.find_operator(tx, operator_id) if operator_id else None
     if operator is None:
         raise Refused(errors.LINK_OVER)
-    return _enter(tx, operator, business, category, AdmissionState.ADMITTED)
+    return _save_admission(tx, operator, business, category, AdmissionState.ADMITTED)
 
 
-def _enter(
+def _save_admission(
     tx: Tx, operator: Operator, business: Business, category: Category, state: AdmissionState
 ) -> Admission:
     if business.id == operator.business_id:
         raise Refused(errors.CONFLICT, "A marketplace cannot join itself.")
     tx.hold_key("admissions", operator.business_id)
-    admission = store.find_admission(tx, operator.business_id, business.id)
-    by_code = (
-        state is AdmissionState.ADMITTED and admission is not None and admission.state is AdmissionState.ASKED
-    )
-    if not by_code and not rules.may_ask(admission):
+    existing = store.find_admission(tx, operator.business_id, business.id)
+    has_code = state is AdmissionState.ADMITTED
+    is_pending = existing is not None and existing.state is AdmissionState.REQUESTED
+    if not (has_code and is_pending) and not rules.may_ask(existing):
         raise Refused(
             errors.CONFLICT, "Your business has already asked to join this marketplace. Wait for its answer."
         )
-    if state is AdmissionState.ADMITTED:
-        _check_room(tx, operator.business_id)
-    decided_at = tx.now if state is AdmissionState.ADMITTED else None
-    made = Admission(
+    if has_code:
+        _check_limit(tx, operator.business_id)
+    admission = Admission(
         operator.business_id, business.id, operator.name, business.name, state, category, "", tx.now,
-        decided_at,
+        tx.now if has_code else None,
     )  # fmt: skip
-    store.save_admission(tx, made)
-    return made
+    store.save_admission(tx, admission)
+    return admission
 
 
-def _check_room(tx: Tx, operator_id: str) -> None:
+def _check_limit(tx: Tx, operator_id: str) -> None:
     if store.count_admitted(tx, operator_id) >= rules.MOST_ADMITTED:
         raise Refused(
             errors.CONFLICT, "The marketplace has reached its limit of businesses. Suspend one first."
@@ -275,28 +270,28 @@ def _check_room(tx: Tx, operator_id: str) -> None:
 
 
 def decide_admission(
-    tx: Tx, operator: Operator, business_id: str, wanted: AdmissionState, reason: str = ""
+    tx: Tx, operator: Operator, business_id: str, state: AdmissionState, reason: str = ""
 ) -> Admission:
-    """Admit, refuse or suspend a business; it reads the reason.
+    """Admit, refuse or suspend a business, which can read the reason.
 
     Raises:
-        Refused: NOT_FOUND for a business that never asked; CONFLICT for a step that there is not, and where
-            too many are admitted; INVALID without a reason where one is needed.
+        Refused: NOT_FOUND for a business that never asked; CONFLICT for a state that cannot follow, and above
+            the limit of businesses; INVALID without a required reason.
     """
     tx.hold_key("admissions", operator.business_id)
     admission = store.find_admission(tx, operator.business_id, business_id)
     if admission is None:
         raise Refused(errors.NOT_FOUND)
-    rules.check_decision(admission, wanted, reason)
-    if wanted is AdmissionState.ADMITTED:
-        _check_room(tx, operator.business_id)
-    decided = replace(admission, state=wanted, reason=reason.strip(), decided_at=tx.now)
+    rules.check_decision(admission, state, reason)
+    if state is AdmissionState.ADMITTED:
+        _check_limit(tx, operator.business_id)
+    decided = replace(admission, state=state, reason=reason.strip(), decided_at=tx.now)
     store.save_admission(tx, decided)
     return decided
 
 
 def set_category(tx: Tx, operator: Operator, business_id: str, category: Category) -> None:
-    """Correct what a business says that it advertises; NOT_FOUND for one that never asked."""
+    """Correct the category of a business; NOT_FOUND for one that never asked."""
     admission = store.find_admission(tx, operator.business_id, business_id)
     if admission is None:
         raise Refused(errors.NOT_FOUND)
@@ -304,30 +299,30 @@ def set_category(tx: Tx, operator: Operator, business_id: str, category: Categor
 
 
 def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
-    """Take part no more: none of the business's ads competes there from then on.
+    """Withdraw a business from a marketplace, so that none of its ads competes there.
 
     Raises:
-        Refused: NOT_FOUND; CONFLICT for who was refused or left already.
+        Refused: NOT_FOUND; CONFLICT for a business that is not a member.
     """
     tx.hold_key("admissions", operator_id)
     admission = store.find_admission(tx, operator_id, business_id)
     if admission is None:
         raise Refused(errors.NOT_FOUND)
-    if admission.state in (AdmissionState.REFUSED, AdmissionState.LEFT, AdmissionState.SUSPENDED):
+    if admission.state in (AdmissionState.REFUSED, AdmissionState.WITHDRAWN, AdmissionState.SUSPENDED):
         raise Refused(errors.CONFLICT, "Your business is not a member of this marketplace.")
-    store.save_admission(tx, replace(admission, state=AdmissionState.LEFT, reason="", decided_at=tx.now))
+    store.save_admission(tx, replace(admission, state=AdmissionState.WITHDRAWN, reason="", decided_at=tx.now))
 
 
 def purge_admission_codes(tx: Tx) -> int:
-    """Delete codes whose time is over; say how many."""
+    """Delete expired codes; return their number."""
     return store.delete_old_codes(tx)
 
 
 def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -> Operator:
-    """Make a tenant that runs a marketplace; its members are invited as those of a business are.
+    """Create a tenant that runs a marketplace; its members are invited like those of a business.
 
     Raises:
-        Refused: INVALID for a name or a zone that cannot be.
+        Refused: INVALID for an invalid name or time zone.
     """
     if not 0 < len(name.strip()) <= 100:
         raise Refused(errors.INVALID, "name: Enter a name of up to 100 characters.")
@@ -339,31 +334,26 @@ def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -
 
 
 def load_operator(tx: Tx, operator_id: str) -> Operator:
-    """The operator that a tenant is; NOT_FOUND for a business."""
+    """Return the operator of a tenant; NOT_FOUND for a business."""
     operator = store.find_operator(tx, operator_id)
     if operator is None:
         raise Refused(errors.NOT_FOUND)
     return operator
 
 
-def list_operator(tx: Tx, operator: Operator, *, is_listed: bool) -> None:
-    """Let every business of the installation ask to be admitted, or only those with a code in."""
-    store.record_operator(tx, operator.business_id, is_listed=is_listed)
-
-
 def load_placement(tx: Tx, operator: Operator, placement_id: str) -> Placement:
-    """A placement of an operator; NOT_FOUND for one of another."""
+    """Return a placement of an operator; NOT_FOUND for one of another operator."""
     placement = store.find_placement(tx, operator.business_id, placement_id)
     if placement is None:
         raise Refused(errors.NOT_FOUND)
     return placement
 
 
-def add_placement(tx: Tx, operator: Operator, wanted: Placement) -> Placement:
-    """Add a placement; what ``wanted`` says of its id, its owner and its time is not looked at.
+def add_placement(tx: Tx, operator: Operator, draft: Placement) -> Placement:
+    """Add a placement, with a new id, owner and time.
 
     Raises:
-        Refused: INVALID for what cannot be, and where there are too many.
+        Refused: INVALID for invalid rules, and above the limit of placements.
     """
     tx.hold_key("placements", operator.business_id)
     placements = store.list_placements(tx, operator.business_id)
@@ -371,36 +361,33 @@ def add_placement(tx: Tx, operator: Operator, wanted: Placement) -> Placement:
         raise Refused(
             errors.INVALID, "name: You have reached the limit of placements. Change an existing one instead."
         )
-    made = replace(wanted, id=new_id(), business_id=operator.business_id, created_at=tx.now)
-    rules.check_placement(made, [placement.name for placement in placements])
-    store.save_placement(tx, made)
-    return made
+    placement = replace(draft, id=new_id(), business_id=operator.business_id, created_at=tx.now)
+    rules.check_placement(placement, [item.name for item in placements])
+    store.save_placement(tx, placement)
+    return placement
 
 
 def change_placement(tx: Tx, operator: Operator, changed: Placement) -> None:
-    """Change a placement; its currency stays, as prices and balances are in it.
+    """Change a placement; its currency stays, because prices and balances use it.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for what cannot be.
+        Refused: NOT_FOUND; INVALID for invalid rules.
     """
     tx.hold_key("placements", operator.business_id)
-    placement = load_placement(tx, operator, changed.id)
-    kept = replace(
-        changed,
-        business_id=placement.business_id,
-        currency=placement.currency,
-        created_at=placement.created_at,
+    stored = load_placement(tx, operator, changed.id)
+    placement = replace(
+        changed, business_id=stored.business_id, currency=stored.currency, created_at=stored.created_at
     )
     placements = store.list_placements(tx, operator.business_id)
-    rules.check_placement(kept, [each.name for each in placements if each.id != placement.id])
-    store.save_placement(tx, kept)
+    rules.check_placement(placement, [item.name for item in placements if item.id != placement.id])
+    store.save_placement(tx, placement)
 
 
 type Keep = Callable[[Tx], None]
 
 
-class Sender:
-    """Sends what admitted businesses have anew to their operators: ads to be reviewed, and ad accounts."""
+class AdSender:
+    """Sends new ads and ad accounts of admitted businesses to their operators, for review."""
 
     def __init__(self) -> None:
         self._turns: Iterator[Admission] | None = None
@@ -410,62 +397,56 @@ class Sender:
         self._turns = None
 
     def read_next(self, tx: Tx) -> Keep | None:
-        """Look for what is new of the next business; what keeps that comes back, None at the end."""
+        """Read the news of the next business; return the function that stores them, None at the end."""
         if self._turns is None:
             self._turns = iter(store.list_admitted(tx))
         for admission in self._turns:
             ads, balances = _list_new(tx, admission)
             if ads or balances:
-                return lambda tx: _keep(tx, ads, balances)
+                return lambda tx: _save_sent(tx, ads, balances)
         return None
 
 
 def send_ads(tx: Tx, admission: Admission) -> None:
-    """Send what is new of one business at once; the transaction must act for the business, or for nobody."""
-    _keep(tx, *_list_new(tx, admission))
+    """Send the new ads of one business at once; the transaction acts for the business or for no tenant."""
+    _save_sent(tx, *_list_new(tx, admission))
 
 
-def _keep(tx: Tx, ads: list[AdReview], balances: list[OperatorBalance]) -> None:
+def _save_sent(tx: Tx, ads: list[AdReview], balances: list[OperatorBalance]) -> None:
     store.save_sent_ads(tx, ads)
     store.save_balances(tx, balances)
 
 
 def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[OperatorBalance]]:
-    sent = store.list_sent(tx, admission.operator_id, admission.business_id)
-    found = [live.ad for live in list_live_ads(tx, admission.business_id)]
-    ads = [_sent(tx, admission, ad) for ad in found if (ad.id, rules.review_digest(ad)) not in sent]
-    known = {
+    """List revisions of ads, and ad accounts, that the operator does not have yet."""
+    operator_id, business_id = admission.operator_id, admission.business_id
+    sent = store.list_sent(tx, operator_id, business_id)
+    reviews = [
+        AdReview(
+            operator_id, business_id, ad.id, rules.review_digest(ad), ad.number, admission.business_name,
+            ad.name, ad.headline, ad.text, ad.ad_format, ad.call_to_action, ad.video_id, ReviewState.PENDING,
+            "", tx.now,
+        )
+        for ad in (live.ad for live in list_live_ads(tx, business_id))
+        if (ad.id, rules.review_digest(ad)) not in sent
+    ]  # fmt: skip
+    stored = {
         balance.ad_account_id: (balance.name, balance.currency)
-        for balance in store.list_balances_of_business(tx, admission.business_id)
-        if balance.operator_id == admission.operator_id
+        for balance in store.list_balances_of_business(tx, business_id)
+        if balance.operator_id == operator_id
     }
-    fresh = [
-        _balance(admission, account)
-        for account in list_ad_accounts(tx, BusinessId(admission.business_id))
-        if known.get(account.id) != (account.name, account.currency)
+    balances = [
+        OperatorBalance(operator_id, business_id, account.id, account.number, account.name, account.currency)
+        for account in list_ad_accounts(tx, BusinessId(business_id))
+        if stored.get(account.id) != (account.name, account.currency)
     ]
-    return ads, fresh
-
-
-def _sent(tx: Tx, admission: Admission, ad: Ad) -> AdReview:
-    return AdReview(
-        admission.operator_id, admission.business_id, ad.id, rules.review_digest(ad), ad.number,
-        admission.business_name, ad.name, ad.headline, ad.text, ad.ad_format, ad.call_to_action,
-        ad.video_id, ReviewState.PENDING, "", tx.now,
-    )  # fmt: skip
-
-
-def _balance(admission: Admission, account: AdAccount) -> OperatorBalance:
-    return OperatorBalance(
-        admission.operator_id, admission.business_id, account.id, account.number, account.name,
-        account.currency,
-    )  # fmt: skip
+    return reviews, balances
 
 
 def decide_review(
-    tx: Tx, operator: Operator, ad_id: str, digest: str, wanted: ReviewState, reason: str = ""
+    tx: Tx, operator: Operator, ad_id: str, digest: str, state: ReviewState, reason: str = ""
 ) -> AdReview:
-    """Approve or refuse a revision of an ad, also one that was decided before; the business reads why.
+    """Approve or refuse a revision of an ad, possibly again; the business can read the reason.
 
     Raises:
         Refused: NOT_FOUND; INVALID for a refusal without a reason.
@@ -473,19 +454,19 @@ def decide_review(
     review = store.find_review(tx, operator.business_id, ad_id, digest)
     if review is None:
         raise Refused(errors.NOT_FOUND)
-    if wanted is ReviewState.PENDING:
+    if state is ReviewState.PENDING:
         raise Refused(errors.INVALID, "state: Approve or reject the ad.")
-    rules.check_reason(reason, is_needed=wanted is ReviewState.REFUSED)
-    store.record_review(tx, review, wanted, reason.strip())
+    rules.check_reason(reason, is_needed=state is ReviewState.REFUSED)
+    store.record_review(tx, review, state, reason.strip())
     return review
 
 
 MOST_MICROS = 10**15
-"""A payment of a thousand million is a slip of the hand."""
+"""Larger payments are typing errors."""
 
 
 def load_operator_balance(tx: Tx, operator: Operator, ad_account_id: str) -> OperatorBalance:
-    """What an ad account has with an operator; NOT_FOUND for one of no business that it admitted."""
+    """Return the balance of an ad account with an operator; NOT_FOUND for an account of no member."""
     operator_balance = store.find_operator_balance(tx, operator.business_id, ad_account_id)
     if operator_balance is None:
         raise Refused(errors.NOT_FOUND)
@@ -495,10 +476,10 @@ def load_operator_balance(tx: Tx, operator: Operator, ad_account_id: str) -> Ope
 def pay_operator(
     tx: Tx, operator: Operator, ad_account_id: str, amount_micros: int, note: str
 ) -> OperatorBalance:
-    """Note a payment of an ad account to an operator; less than 0 is one back.
+    """Record a payment of an ad account to an operator; less than 0 is a refund.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for nothing, and for more than anybody pays.
+        Refused: NOT_FOUND; INVALID for an amount of 0, and for more than the maximum.
     """
     balance = load_operator_balance(tx, operator, ad_account_id)
     if not 0 < abs(amount_micros) <= MOST_MICROS:
@@ -513,10 +494,10 @@ def pay_operator(
 
 
 def set_credit(tx: Tx, operator: Operator, ad_account_id: str, credit_micros: int) -> OperatorBalance:
-    """Say what an ad account may owe an operator.
+    """Set the credit of an ad account with an operator.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for less than 0, and for more than anybody lends.
+        Refused: NOT_FOUND; INVALID for less than 0, and for more than the maximum.
     """
     balance = load_operator_balance(tx, operator, ad_account_id)
     if not 0 <= credit_micros <= MOST_MICROS:
@@ -526,53 +507,19 @@ def set_credit(tx: Tx, operator: Operator, ad_account_id: str, credit_micros: in
 
 
 def charge_placements(tx: Tx, charged: Sequence[PlacedDay]) -> None:
-    """Count what views and clicks in placements cost, and take it from the balances."""
+    """Record the charges of views and clicks in placements, and take them from the balances."""
     if charged:
         store.save_placed_days(tx, charged)
 
 
 def count_earned_in_placements(tx: Tx, days: Sequence[PlacedDay]) -> None:
-    """Count the conversations and leads that placements earned, beside what was charged there."""
+    """Record the conversations and leads that placements earned."""
     if days:
         store.save_earned_days(tx, days)
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedLine:
-    """A payment, or a day's charges of an ad group in a placement; ``balance_micros`` is left after it."""
-
-    day: str
-    placement_id: str
-    ad_group_id: str
-    note: str
-    views: int
-    clicks: int
-    micros: int
-    balance_micros: int
-
-
-def load_operator_statement(tx: Tx, operator_id: str, ad_account_id: str) -> list[PlacedLine]:
-    """All payments of an ad account to an operator, and its charges there, by day."""
-    days = store.list_placed_days(tx, operator_id, ad_account_id=ad_account_id)
-    paid = store.list_payments(tx, operator_id, ad_account_id)
-    moves: list[tuple[str, int, PlacedDay | OperatorPayment]] = [
-        *((each.day, 0, each) for each in paid),
-        *((each.day, 1, each) for each in days),
-    ]
-    left, lines = 0, []
-    for day, _, each in sorted(moves, key=lambda move: move[:2]):
-        if isinstance(each, OperatorPayment):
-            left += each.micros
-            lines.append(PlacedLine(day, "", "", each.note, 0, 0, each.micros, left))
-        else:
-            left -= each.charged_micros
-            counts = (each.views, each.clicks, -each.charged_micros)
-            lines.append(PlacedLine(day, each.placement_id, each.ad_group_id, "", *counts, left))
-    return lines
-
-
 def purge_sightings(tx: Tx) -> int:
-    """Forget what people were shown before yesterday, in whatever zone; say how much."""
+    """Delete counts of shown ads from before yesterday in any time zone; return their number."""
     return store.delete_old_sightings(tx, f"{tx.now - timedelta(days=2):%Y-%m-%d}")
 
 
@@ -588,7 +535,7 @@ def name_charged_groups(tx: Tx, operator: Operator) -> dict[str, str]:
     for day in store.list_placed_days(tx, operator.business_id):
         ids[day.business_id].add(day.ad_group_id)
     groups = [
-        group for business_id, some in ids.items() for group in list_ad_groups_by_id(tx, business_id, some)
+        group for business_id, names in ids.items() for group in list_ad_groups_by_id(tx, business_id, names)
     ]
     return {group.id: group.name for group in groups}
 
@@ -598,7 +545,7 @@ def operator_statement(tx: Tx, operator: Operator, groups: Mapping[str, str]) ->
 
     Args:
         tx: reads for the operator.
-        operator: its placements are those charged.
+        operator: the owner of the placements.
         groups: names of ad groups by id, from `name_charged_groups`.
     """
     names = {placement.id: placement.name for placement in store.list_placements(tx, operator.business_id)}
@@ -618,15 +565,23 @@ def statement_rows(
 ) -> list[list[str]]:
     """List a balance's statement: ad account, currency, day, placement, ad group, note, counts and money.
 
-    ``groups`` has the names of ad groups that the reader may know; others go by their ids.
+    ``groups`` names the ad groups that the reader may see; others appear by id.
     """
-    lines = load_operator_statement(tx, balance.operator_id, balance.ad_account_id)
-    return [
-        [
-            str(balance.number), balance.currency, line.day, names.get(line.placement_id, line.placement_id),
-            groups.get(line.ad_group_id, line.ad_group_id), line.note,
-            str(line.views), str(line.clicks), f"{line.micros / MICROS:.6f}",
-            f"{line.balance_micros / MICROS:.6f}",
-        ]
-        for line in lines
-    ]  # fmt: skip
+    days = store.list_placed_days(tx, balance.operator_id, ad_account_id=balance.ad_account_id)
+    payments = store.list_payments(tx, balance.operator_id, balance.ad_account_id)
+    moves: list[tuple[str, int, PlacedDay | OperatorPayment]] = [
+        *((payment.day, 0, payment) for payment in payments),
+        *((day.day, 1, day) for day in days),
+    ]
+    total_micros, rows = 0, []
+    for day, _, move in sorted(moves, key=lambda item: item[:2]):
+        if isinstance(move, OperatorPayment):
+            amount, texts = move.micros, ["", "", move.note, "0", "0"]
+        else:
+            placement = names.get(move.placement_id, move.placement_id)
+            group = groups.get(move.ad_group_id, move.ad_group_id)
+            amount, texts = -move.charged_micros, [placement, group, "", str(move.views), str(move.clicks)]
+        total_micros += amount
+        money = [f"{amount / MICROS:.6f}", f"{total_micros / MICROS:.6f}"]
+        rows.append([str(balance.number), balance.currency, day, *texts, *money])
+    return rows

@@ -1,21 +1,16 @@
-"""Operators, their placements, whom they admit, which ads they approve, and what ad accounts have with them.
+"""Operators of marketplaces: placements, admissions, ad reviews and balances.
 
-An operator is a tenant like a business, with members and tokens of its own. What it shares with a business
-stands in rows that name both; nothing else of the one can be reached by the other.
-Money is micros of the placement's currency, which is that of the ad account.
+An operator is a tenant like a business, with its own members and tokens. Shared rows name both tenants;
+neither can read other rows of the other. Money is micros of the currency of the placement and the ad account.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
-
-DEFAULT_MOST_VIEWS: Final = 0
-"""No limit on how often a person sees ads in a placement."""
 
 
 class Category(StrEnum):
-    """What a business advertises; a placement may take some of these alone."""
+    """Category of a business; a placement may accept only some categories."""
 
     ALCOHOL = "alcohol"
     AUTOMOTIVE = "automotive"
@@ -41,17 +36,17 @@ class Category(StrEnum):
 
 
 class AdmissionState(StrEnum):
-    """How a business stands with an operator; only the ads of an admitted one compete."""
+    """State of a business at an operator; only the ads of admitted businesses compete."""
 
-    ASKED = "asked"
+    REQUESTED = "asked"
     ADMITTED = "admitted"
     REFUSED = "refused"
     SUSPENDED = "suspended"
-    LEFT = "left"
+    WITHDRAWN = "left"
 
 
 class ReviewState(StrEnum):
-    """What an operator said of an ad as it was sent in."""
+    """State of the review of a revision of an ad."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -60,10 +55,10 @@ class ReviewState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A tenant that owns placements. ``business_id`` is the tenant, whose members run the marketplace.
+    """A tenant that owns placements; members of ``business_id`` run the marketplace.
 
-    A person's day, for the limit of views, is a day of ``timezone``. ``is_listed`` says that every business
-    of the installation may ask to be admitted; else only who has a code gets in.
+    The limit of views per person counts days in ``timezone``. With ``is_listed`` every business of the
+    installation may ask for admission; else a code is required.
     """
 
     business_id: str
@@ -75,11 +70,11 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A place for ads in what the operator shows; ``business_id`` is the operator.
+    """A place for ads on the operator's site; ``business_id`` is the operator.
 
-    ``floor_micros`` is the least price of a thousand views. ``categories`` are those that are taken, all if
-    empty; ``blocked`` are businesses whose ads are never shown here. ``most_views`` is how many ads a person
-    sees here on a day at most; 0 for no limit.
+    ``floor_micros`` is the lowest price of a thousand views. ``categories`` are the accepted ones, all if
+    empty; ``blocked`` are excluded businesses. ``most_views`` is the most ads a person sees here on a day; 0
+    for no limit.
     """
 
     id: str
@@ -96,7 +91,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A business and an operator; the names are as they were when the business asked last."""
+    """Relation of a business to an operator, with their names at the last request."""
 
     operator_id: str
     business_id: str
@@ -111,7 +106,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class AdReview:
-    """An ad as a viewer sees it, sent to an operator; another digest is another revision."""
+    """A revision of an ad, sent to an operator for review; the digest identifies it."""
 
     operator_id: str
     business_id: str
@@ -133,7 +128,7 @@ class AdReview:
 
 @dataclass(frozen=True, slots=True)
 class OperatorBalance:
-    """What an ad account paid an operator, may owe it, and was charged in its placements."""
+    """Payments, credit and charges of an ad account at an operator."""
 
     operator_id: str
     business_id: str
@@ -147,18 +142,18 @@ class OperatorBalance:
 
     @property
     def left_micros(self) -> int:
-        """What is left of what was paid in; less than 0 where something is owed."""
+        """Return payments minus charges; below 0 the account owes money."""
         return self.paid_in_micros - self.charged_micros
 
     @property
     def room_micros(self) -> int:
-        """What may still be charged."""
+        """Return the amount that may still be charged."""
         return max(self.left_micros + self.credit_micros, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorPayment:
-    """A payment of an ad account to an operator, or back (below 0)."""
+    """A payment of an ad account to an operator, or a refund (below 0)."""
 
     id: str
     operator_id: str
@@ -172,7 +167,7 @@ class OperatorPayment:
 
 @dataclass(frozen=True, slots=True)
 class PlacedDay:
-    """What the views and clicks of an ad group in a placement cost on a day of its ad account, and earned.
+    """Counts and charges of an ad group in a placement on a day of its ad account.
 
     Conversations and leads count on the day of the touch that earned them.
     """
@@ -191,8 +186,8 @@ class PlacedDay:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedDay:
-    """How often a placement was asked for an ad on a day (UTC), and how often there was one."""
+class RequestDay:
+    """Requests for a placement on a day (UTC), and those that got an ad."""
 
     business_id: str
     placement_id: str
@@ -202,11 +197,11 @@ class AskedDay:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """Who may compete in an operator's placements, as it was read at a time.
+class OperatorSnapshot:
+    """Placements, members, approved ads and balances of an operator at a time.
 
-    ``admitted`` are its admissions by business, ``approved`` the ads with their digests, ``rooms`` what may
-    still be charged, by ad account.
+    ``admitted`` are admissions by business, ``approved`` the ads with their digests, and ``rooms`` the
+    chargeable amounts by ad account.
     """
 
     operator: Operator

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Business, Caller, Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, may_use, require
 from contatto.accounts.store import find_business
 from contatto.ads.actions.publishing import name_ads
@@ -60,7 +60,7 @@ class PlacementForm(BaseModel):
 
 
 class DecisionForm(BaseModel):
-    """What an operator decides of a business: whether it takes part, or what it really advertises."""
+    """Decision of an operator on the admission or the category of a business."""
 
     business_id: Annotated[str, Field(max_length=36)] = ""
     state: AdmissionState | None = None
@@ -69,7 +69,7 @@ class DecisionForm(BaseModel):
 
 
 class ReviewForm(BaseModel):
-    """What an operator says of a revision of an ad."""
+    """Decision of an operator on a revision of an ad."""
 
     ad_id: Annotated[str, Field(max_length=36)] = ""
     digest: Annotated[str, Field(max_length=64)] = ""
@@ -78,7 +78,7 @@ class ReviewForm(BaseModel):
 
 
 class PaymentForm(BaseModel):
-    """A payment of an ad account, or with ``is_credit`` what it may owe."""
+    """Payment of an ad account, or its credit with ``is_credit``."""
 
     ad_account_id: Annotated[str, Field(max_length=36)] = ""
     amount: Annotated[str, Field(max_length=48)] = ""
@@ -88,10 +88,10 @@ class PaymentForm(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _PlacementRow:
-    """A placement with what happened in it; ``fill`` is the share of requests that got an ad."""
+    """A placement with its recent counts; ``fill`` is the share of requests that got an ad."""
 
     placement: Placement
-    asked: int
+    requests: int
     filled: int
     views: int
     clicks: int
@@ -99,12 +99,12 @@ class _PlacementRow:
 
     @property
     def fill(self) -> float:
-        return self.filled / self.asked if self.asked else 0.0
+        return self.filled / self.requests if self.requests else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _DayRow:
-    """What a placement earned on a day."""
+    """Counts and charges of a placement on a day."""
 
     day: str
     placement: Placement
@@ -115,7 +115,7 @@ class _DayRow:
 
 @router.get(HOME)
 async def show_operator(request: Request, caller: PageCaller) -> HTMLResponse:
-    """All of a marketplace: what it earns, who takes part, what waits for its review."""
+    """Show the earnings, members and pending reviews of a marketplace."""
     require(caller, Permission.READ_ADS)
     return await _render_operator(request, caller)
 
@@ -128,8 +128,8 @@ async def post_placement(
     lang = translator_of(request).lang
 
     def work(tx: Tx, operator: Operator) -> None:
-        known = actions.load_placement(tx, operator, form.placement_id) if form.placement_id else None
-        currency = known.currency if known else form.currency.strip().upper()
+        stored = actions.load_placement(tx, operator, form.placement_id) if form.placement_id else None
+        currency = stored.currency if stored else form.currency.strip().upper()
         floor = read_amount("floor", form.floor, currency or "USD", lang)
         views = read_whole("most_views", form.most_views, lang) or 0
         placement = Placement(
@@ -141,13 +141,13 @@ async def post_placement(
             tuple(category.value for category in form.categories),
             tuple(form.blocked),
             views,
-            form.is_on or known is None,
+            form.is_on or stored is None,
             tx.now,
         )
-        if known is None:
+        if stored is None:
             actions.add_placement(tx, operator, placement)
         else:
-            actions.change_placement(tx, operator, replace(placement, id=known.id))
+            actions.change_placement(tx, operator, replace(placement, id=stored.id))
 
     return await _act(request, caller, Permission.WRITE_ADS, work, "placements")
 
@@ -169,7 +169,7 @@ async def post_decision(
 
 @router.post(f"{HOME}/reviews")
 async def post_review(request: Request, caller: FormCaller, form: Annotated[ReviewForm, Form()]) -> Response:
-    """Approve or refuse an ad as it is."""
+    """Approve or refuse a revision of an ad."""
 
     def work(tx: Tx, operator: Operator) -> None:
         actions.decide_review(tx, operator, form.ad_id, form.digest, form.state, form.reason)
@@ -181,7 +181,7 @@ async def post_review(request: Request, caller: FormCaller, form: Annotated[Revi
 async def post_payment(
     request: Request, caller: FormCaller, form: Annotated[PaymentForm, Form()]
 ) -> Response:
-    """Note a payment, or say what an account may owe."""
+    """Record a payment, or set the credit of an account."""
     lang = translator_of(request).lang
 
     def work(tx: Tx, operator: Operator) -> None:
@@ -197,7 +197,7 @@ async def post_payment(
 
 @router.post(f"{HOME}/codes")
 async def post_new_code(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Show a code that lets one business in, this once, to be handed over."""
+    """Show a new code that admits one business; it is shown only once."""
     require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> str:
@@ -208,11 +208,11 @@ async def post_new_code(request: Request, caller: FormCaller) -> HTMLResponse:
 
 @router.get(f"{HOME}/statement.csv")
 async def download_operator_statement(request: Request, caller: PageCaller) -> StreamingResponse:
-    """Payments and charges of all ad accounts with this operator, by day."""
+    """Download the payments and charges of all ad accounts with this operator, by day."""
     require(caller, Permission.READ_REPORTS)
     db = context_of(request).db
     operator = await db.read(lambda tx: actions.load_operator(tx, caller.business_id))
-    with acting(""):  # the ad groups are the advertisers'; their names alone are shown
+    with acting(""):  # the ad groups belong to other tenants; only their names are shown
         groups = await db.read_long(lambda tx: name_charged_groups(tx, operator), caller.business_id)
     rows = await db.read_long(lambda tx: operator_statement(tx, operator, groups), caller.business_id)
     headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
@@ -239,7 +239,7 @@ async def _render_operator(
         "caller": caller,
         "can_manage": may(caller, Permission.ADMINISTER),
         "can_write": may(caller, Permission.WRITE_ADS),
-        "category_texts": {each.value: text for each, text in CATEGORY_TEXTS.items()},
+        "category_texts": {category.value: text for category, text in CATEGORY_TEXTS.items()},
         "currencies": currency_choices(translator_of(request)),
         "shown_days": SHOWN_DAYS,
         "code": code,
@@ -255,11 +255,36 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
     last = local_day(micros(tx.now), operator.timezone)
     first = (date.fromisoformat(last) - timedelta(days=SHOWN_DAYS - 1)).isoformat()
     placements = store.list_placements(tx, operator.business_id)
-    days = _days(tx, operator, placements, first)
+    by_id = {placement.id: placement for placement in placements}
+    days: dict[tuple[str, str], _DayRow] = {}
+    for placed in store.list_placed_days(tx, operator.business_id, first):
+        key = placed.day, placed.placement_id
+        row = days.get(key) or _DayRow(placed.day, by_id[placed.placement_id], 0, 0, 0)
+        days[key] = replace(
+            row,
+            views=row.views + placed.views,
+            clicks=row.clicks + placed.clicks,
+            charged_micros=row.charged_micros + placed.charged_micros,
+        )
+    request_days = store.list_request_days(tx, operator.business_id, first, "9999-99-99")
+    rows = []
+    for placement in placements:
+        requests = [day for day in request_days if day.placement_id == placement.id]
+        shown = [day for day in days.values() if day.placement.id == placement.id]
+        rows.append(
+            _PlacementRow(
+                placement,
+                sum(day.asked for day in requests),
+                sum(day.filled for day in requests),
+                sum(day.views for day in shown),
+                sum(day.clicks for day in shown),
+                sum(day.charged_micros for day in shown),
+            )
+        )
     return {
         "operator": operator,
-        "placements": _placements(tx, operator, placements, days, first),
-        "days": sorted(days, key=lambda row: (row.day, row.placement.name), reverse=True)[:100],
+        "placements": rows,
+        "days": sorted(days.values(), key=lambda row: (row.day, row.placement.name), reverse=True)[:100],
         "admissions": store.list_admissions(tx, operator.business_id),
         "waiting": store.list_reviews(tx, operator.business_id, ReviewState.PENDING, 30),
         "reviewed": [
@@ -269,38 +294,6 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
         ],
         "balances": store.list_balances(tx, operator.business_id),
     }
-
-
-def _days(tx: Tx, operator: Operator, known: list[Placement], first: str) -> list[_DayRow]:
-    by_id = {placement.id: placement for placement in known}
-    found: dict[tuple[str, str], _DayRow] = {}
-    for day in store.list_placed_days(tx, operator.business_id, first):
-        place = day.day, day.placement_id
-        had = found.get(place) or _DayRow(day.day, by_id[day.placement_id], 0, 0, 0)
-        found[place] = replace(
-            had,
-            views=had.views + day.views,
-            clicks=had.clicks + day.clicks,
-            charged_micros=had.charged_micros + day.charged_micros,
-        )
-    return list(found.values())
-
-
-def _placements(
-    tx: Tx, operator: Operator, known: list[Placement], days: list[_DayRow], first: str
-) -> list[_PlacementRow]:
-    asked_days = store.list_asked_days(tx, operator.business_id, first, "9999-99-99")
-    return [
-        _PlacementRow(
-            placement,
-            sum(day.asked for day in asked_days if day.placement_id == placement.id),
-            sum(day.filled for day in asked_days if day.placement_id == placement.id),
-            sum(row.views for row in days if row.placement.id == placement.id),
-            sum(row.clicks for row in days if row.placement.id == placement.id),
-            sum(row.charged_micros for row in days if row.placement.id == placement.id),
-        )
-        for placement in known
-    ]
 
 
 MARKETPLACES: Final = "/settings/marketplaces"
@@ -316,23 +309,23 @@ CATEGORY_TEXTS = {
 }  # fmt: skip
 
 
-class AskingForm(BaseModel):
-    """Which marketplace, and what the business advertises."""
+class AdmissionForm(BaseModel):
+    """Request of a business for admission to a marketplace."""
 
     operator_id: Annotated[str, Field(max_length=36)] = ""
     category: Category = Category.OTHER
 
 
 class CodeForm(BaseModel):
-    """A code that a marketplace handed out."""
+    """A code from a marketplace."""
 
     code: Annotated[str, Field(max_length=200)] = ""
     category: Category = Category.OTHER
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
-    """What the ads of one ad account brought in one placement, in the currency of the account."""
+class _PlacementResult:
+    """Results of one ad account's ads in one placement, in the currency of the account."""
 
     placement_id: str
     name: str
@@ -345,42 +338,48 @@ class _Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A marketplace with which the business has to do."""
+class _JoinedMarket:
+    """A marketplace that the business joined or asked."""
 
     admission: Admission
     balances: list[OperatorBalance]
     reviews: list[AdReview]
     names: dict[int, str]
-    """What tells ads of the same name apart, by the numbers of the ads."""
-    placed: list[_Placed]
+    """Unique names of ads by their numbers."""
+    placed: list[_PlacementResult]
     may_leave: bool
 
 
 @router.get(MARKETPLACES)
 async def show_marketplaces(request: Request, caller: PageCaller) -> HTMLResponse:
-    """Return where the business takes part, and where it may ask to."""
+    """Show the marketplaces of the business, and those that it may ask."""
     require(caller, Permission.READ_ADS)
     return await _render_marketplaces(request, caller)
 
 
 @router.post(MARKETPLACES)
-async def post_asked(request: Request, caller: FormCaller, form: Annotated[AskingForm, Form()]) -> Response:
-    """Ask a marketplace that is open to all."""
+async def post_asked(
+    request: Request, caller: FormCaller, form: Annotated[AdmissionForm, Form()]
+) -> Response:
+    """Ask a listed marketplace for admission."""
     return await _enter(request, caller, form, form.operator_id)
 
 
 @router.post(f"{MARKETPLACES}/code")
 async def post_code(request: Request, caller: FormCaller, form: Annotated[CodeForm, Form()]) -> Response:
-    """Come in by a code."""
+    """Join a marketplace by a code."""
     return await _enter(request, caller, form, "")
 
 
-async def _enter(request: Request, caller: Caller, form: AskingForm | CodeForm, operator_id: str) -> Response:
+async def _enter(
+    request: Request, caller: Caller, form: AdmissionForm | CodeForm, operator_id: str
+) -> Response:
     require(caller, Permission.ADMINISTER)
 
     def enter(tx: Tx) -> None:
-        business = _own_business(tx, caller)
+        business = find_business(tx, caller.business_id)
+        if business is None:
+            raise Refused(errors.NOT_FOUND)
         if isinstance(form, CodeForm):
             admission = actions.join_by_code(tx, form.code, business, form.category)
         else:
@@ -396,18 +395,11 @@ async def _enter(request: Request, caller: Caller, form: AskingForm | CodeForm, 
     return RedirectResponse(MARKETPLACES, 303)
 
 
-def _own_business(tx: Tx, caller: Caller) -> Business:
-    business = find_business(tx, caller.business_id)
-    if business is None:
-        raise Refused(errors.NOT_FOUND)
-    return business
-
-
 @router.post(f"{MARKETPLACES}/leave")
 async def post_left(
     request: Request, caller: FormCaller, operator_id: Annotated[str, Form(max_length=36)] = ""
 ) -> RedirectResponse:
-    """Take part no more."""
+    """Leave a marketplace."""
     require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(lambda tx: actions.leave_operator(tx, caller.business_id, operator_id))
     return RedirectResponse(MARKETPLACES, 303)
@@ -418,88 +410,83 @@ async def _render_marketplaces(
 ) -> HTMLResponse:
     context = context_of(request)
 
-    def load(tx: Tx) -> list[_Place]:
+    def load(tx: Tx) -> list[_JoinedMarket]:
         since = (tx.now - timedelta(days=SHOWN_DAYS)).date().isoformat()
         balances = [
             balance
             for balance in store.list_balances_of_business(tx, caller.business_id)
             if may_use(caller, balance.ad_account_id)
         ]
-        sent = store.list_reviews_of_business(tx, caller.business_id)
+        reviews = store.list_reviews_of_business(tx, caller.business_id)
         days = [
             day
-            for each in {each.ad_account_id for each in balances}
-            for day in store.list_placed_days_of_account(tx, caller.business_id, each, since)
+            for account_id in {balance.ad_account_id for balance in balances}
+            for day in store.list_placed_days_of_account(tx, caller.business_id, account_id, since)
         ]
-        ads = list_ads_by_number(tx, caller.business_id, {each.number for each in sent})
+        ads = list_ads_by_number(tx, caller.business_id, {review.number for review in reviews})
         ad_names = name_ads(tx, caller.business_id, ads.values())
         return [
-            _place(admission, balances, sent, ad_names, days)
+            _join_rows(admission, balances, reviews, ad_names, days)
             for admission in store.list_admissions_of_business(tx, caller.business_id)
         ]
 
     joined = await context.db.read(load)
-    with acting(""):  # only names are told of those that are open to all
+    with acting(""):  # names of listed operators and of placements belong to other tenants
         listed = await context.db.read(lambda tx: store.list_operators(tx, listed_only=True))
         own = await context.db.read(lambda tx: store.find_operator(tx, caller.business_id))
-        used = {row.placement_id for place in joined for row in place.placed}
+        used = {row.placement_id for market in joined for row in market.placed}
         names = await context.db.read(lambda tx: store.list_placement_names(tx, used))
+    closed = {caller.business_id} | {
+        market.admission.operator_id
+        for market in joined
+        if market.admission.state not in (AdmissionState.REFUSED, AdmissionState.WITHDRAWN)
+    }
     values = {
         "caller": caller,
-        "joined": [_named(place, names) for place in joined],
+        "joined": [
+            replace(
+                market, placed=[replace(row, name=names.get(row.placement_id, "")) for row in market.placed]
+            )
+            for market in joined
+        ],
         "shown_days": SHOWN_DAYS,
-        "open_to_all": _still_open(listed, joined, caller),
+        "open_to_all": [operator for operator in listed if operator.business_id not in closed],
         "is_operator": own is not None,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "categories": [(each.value, text) for each, text in CATEGORY_TEXTS.items()],
+        "categories": [(category.value, text) for category, text in CATEGORY_TEXTS.items()],
         "error": split_fault(problem, translator_of(request))[1] if problem else "",
     }
     status = problem.code.http_status if problem else 200
     return context.pages.render(request, "operators/marketplaces.html", values, status)
 
 
-def _place(
-    admission: Admission, balances: list[OperatorBalance], sent: list[AdReview], names: dict[int, str],
+def _join_rows(
+    admission: Admission, balances: list[OperatorBalance], reviews: list[AdReview], names: dict[int, str],
     days: list[PlacedDay],
-) -> _Place:  # fmt: skip
-    mine = admission.operator_id
-    own = [balance for balance in balances if balance.operator_id == mine]
-    return _Place(
+) -> _JoinedMarket:  # fmt: skip
+    """Select the rows of one operator, and sum its days by placement and currency, most expensive first."""
+    operator_id = admission.operator_id
+    own = [balance for balance in balances if balance.operator_id == operator_id]
+    currency_of = {balance.ad_account_id: balance.currency for balance in own}
+    results: dict[tuple[str, str], _PlacementResult] = {}
+    for day in days:
+        if day.operator_id != operator_id:
+            continue
+        key = (day.placement_id, currency_of[day.ad_account_id])
+        row = results.get(key) or _PlacementResult(day.placement_id, "", key[1])
+        results[key] = replace(
+            row,
+            views=row.views + day.views,
+            clicks=row.clicks + day.clicks,
+            charged_micros=row.charged_micros + day.charged_micros,
+            conversations=row.conversations + day.conversations,
+            leads=row.leads + day.leads,
+        )
+    return _JoinedMarket(
         admission,
         own,
-        [ad_review for ad_review in sent if ad_review.operator_id == mine][:50],
+        [review for review in reviews if review.operator_id == operator_id][:50],
         names,
-        _placed(own, [day for day in days if day.operator_id == mine]),
-        admission.state in (AdmissionState.ASKED, AdmissionState.ADMITTED),
+        sorted(results.values(), key=lambda row: -row.charged_micros),
+        admission.state in (AdmissionState.REQUESTED, AdmissionState.ADMITTED),
     )
-
-
-def _placed(balances: list[OperatorBalance], days: list[PlacedDay]) -> list[_Placed]:
-    """Days added up by placement and currency, the dearest first."""
-    currency_of = {balance.ad_account_id: balance.currency for balance in balances}
-    rows: dict[tuple[str, str], _Placed] = {}
-    for day in days:
-        key = (day.placement_id, currency_of[day.ad_account_id])
-        had = rows.get(key) or _Placed(day.placement_id, "", key[1])
-        rows[key] = replace(
-            had,
-            views=had.views + day.views,
-            clicks=had.clicks + day.clicks,
-            charged_micros=had.charged_micros + day.charged_micros,
-            conversations=had.conversations + day.conversations,
-            leads=had.leads + day.leads,
-        )
-    return sorted(rows.values(), key=lambda row: -row.charged_micros)
-
-
-def _named(place: _Place, names: dict[str, str]) -> _Place:
-    return replace(place, placed=[replace(row, name=names.get(row.placement_id, "")) for row in place.placed])
-
-
-def _still_open(listed: list[Operator], joined: list[_Place], caller: Caller) -> list[Operator]:
-    closed = {
-        place.admission.operator_id
-        for place in joined
-        if place.admission.state not in (AdmissionState.REFUSED, AdmissionState.LEFT)
-    } | {caller.business_id}
-    return [operator for operator in listed if operator.business_id not in closed]

@@ -1,4 +1,4 @@
-"""What an operator may decide, and which ads may compete in a placement: pure functions."""
+"""Rules of admissions, placements and ad reviews, as pure functions."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from contatto.kit.languages import currencies
 from contatto.operators.model import Admission, AdmissionState, Category, Placement
 
 MOST_ADMITTED: Final = 1_000
-"""So many businesses are admitted at most; `delivery` asks a part of them for an offer for each place."""
+"""Limit of admitted businesses; `delivery` invites some of them to bid for each place."""
 MOST_PLACEMENTS: Final = 200
 LEAST_FLOOR_MICROS: Final = 1_000_000
 MOST_FLOOR_MICROS: Final = 10**12
@@ -20,34 +20,34 @@ MOST_VIEWS: Final = 1_000
 NAME_LIMIT: Final = 64
 REASON_LIMIT: Final = 500
 CODE_DAYS: Final = 14
-"""For so long a code lets a business in."""
+"""Validity of a code."""
 
 _BY_OPERATOR: Final[Mapping[AdmissionState, frozenset[AdmissionState]]] = {
-    AdmissionState.ASKED: frozenset({AdmissionState.ADMITTED, AdmissionState.REFUSED}),
+    AdmissionState.REQUESTED: frozenset({AdmissionState.ADMITTED, AdmissionState.REFUSED}),
     AdmissionState.ADMITTED: frozenset({AdmissionState.SUSPENDED}),
     AdmissionState.SUSPENDED: frozenset({AdmissionState.ADMITTED}),
     AdmissionState.REFUSED: frozenset({AdmissionState.ADMITTED}),
-    AdmissionState.LEFT: frozenset(),
+    AdmissionState.WITHDRAWN: frozenset(),
 }
 _NEEDS_REASON: Final = frozenset({AdmissionState.REFUSED, AdmissionState.SUSPENDED})
-_MAY_ASK_AGAIN: Final = frozenset({AdmissionState.REFUSED, AdmissionState.LEFT})
+_MAY_ASK_AGAIN: Final = frozenset({AdmissionState.REFUSED, AdmissionState.WITHDRAWN})
 
 
-def check_decision(admission: Admission, wanted: AdmissionState, reason: str) -> None:
-    """Whether an operator may take an admission to another state.
+def check_decision(admission: Admission, state: AdmissionState, reason: str) -> None:
+    """Check that an operator may change an admission to a state.
 
     Raises:
-        Refused: CONFLICT for a step that there is not; INVALID where a reason is missing or too long.
+        Refused: CONFLICT for a state that cannot follow; INVALID for a missing or too long reason.
     """
-    if wanted not in _BY_OPERATOR[admission.state]:
+    if state not in _BY_OPERATOR[admission.state]:
         raise Refused(
             errors.CONFLICT, "The status of this business has changed. Reload the page and try again."
         )
-    check_reason(reason, is_needed=wanted in _NEEDS_REASON)
+    check_reason(reason, is_needed=state in _NEEDS_REASON)
 
 
 def check_reason(reason: str, *, is_needed: bool) -> None:
-    """INVALID for a reason that is missing or too long."""
+    """Raise INVALID for a missing or too long reason."""
     if is_needed and not reason.strip():
         raise Refused(errors.INVALID, "reason: Enter a reason. The business will read it.")
     if len(reason) > REASON_LIMIT:
@@ -59,12 +59,12 @@ def may_ask(admission: Admission | None) -> bool:
     return admission is None or admission.state in _MAY_ASK_AGAIN
 
 
-def check_placement(placement: Placement, taken: Collection[str]) -> None:
-    """INVALID for a placement that cannot be; ``taken`` are the names of the operator's others."""
+def check_placement(placement: Placement, other_names: Collection[str]) -> None:
+    """Raise INVALID for invalid rules; ``other_names`` are the names of the operator's other placements."""
     name = placement.name
     if not 0 < len(name) <= NAME_LIMIT or not name.isprintable() or name != name.strip():
         raise Refused(errors.INVALID, "name: Enter a name of up to 64 characters.")
-    if name in taken:
+    if name in other_names:
         raise Refused(errors.INVALID, "name: Another placement has this name. Choose a different one.")
     if placement.currency not in currencies():
         raise Refused(errors.INVALID, "currency: enter a three-letter code, such as SGD.")
@@ -90,8 +90,8 @@ def may_compete(placement: Placement, admission: Admission) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def review_digest(ad: Ad) -> str:
-    """What tells one revision of an ad from another: all that a viewer sees, and where a tap leads."""
-    seen = (
+    """Return the digest of a revision: of all that a viewer sees, and of the destination of a click."""
+    fields = (
         ad.name, ad.headline, ad.text, ad.ad_format, ad.call_to_action, ad.video_id, ad.channel_account_id,
     )  # fmt: skip
-    return hashlib.sha256("\0".join(seen).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256("\0".join(fields).encode("utf-8", "surrogatepass")).hexdigest()

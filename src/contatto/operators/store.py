@@ -12,13 +12,13 @@ from contatto.operators.model import (
     Admission,
     AdmissionState,
     AdReview,
-    AskedDay,
     Category,
     Operator,
     OperatorBalance,
     OperatorPayment,
     PlacedDay,
     Placement,
+    RequestDay,
     ReviewState,
 )
 
@@ -69,7 +69,7 @@ placed_days = Table(
     Index("ix_placed_days_ad_account_id", "business_id", "ad_account_id", "day"),
 )
 
-asked_days = Table(
+request_days = Table(
     "asked_days",
     metadata,
     Column("business_id", String(36), primary_key=True),
@@ -89,29 +89,28 @@ sightings = Table(
     Column("shown", Integer, nullable=False),
     Index("ix_placement_sightings_day", "day"),
 )
-"""How often somebody, by a pseudonym of the operator's, was shown an ad in a placement on a day."""
+"""Ads that a viewer, by a pseudonym of the operator's, saw in a placement on a day."""
 
 
 def save_balances(tx: Tx, fresh: Iterable[OperatorBalance]) -> int:
-    """Open balances that there are not yet, and keep names and currencies as they are; say how many."""
+    """Open missing balances, and update names and currencies; return the number of written rows."""
     count = 0
-    for operator_balance in fresh:
-        names = {"name": operator_balance.name, "currency": operator_balance.currency}
-        kept = tx.upsert(operator_balances).values(row_of(operator_balance))
+    for balance in fresh:
+        names = {"name": balance.name, "currency": balance.currency}
+        insert = tx.upsert(operator_balances).values(row_of(balance))
         keys = ["operator_id", "ad_account_id"]
-        count += tx.execute(kept.on_conflict_do_update(index_elements=keys, set_=names)).rowcount
+        count += tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=names)).rowcount
     return count
 
 
 def list_balances(tx: Tx, operator_id: str) -> list[OperatorBalance]:
-    """What ad accounts have with an operator, by name."""
+    """List the balances with an operator, by name."""
     table = operator_balances
     query = select(table).where(table.c.operator_id == operator_id)
     return tx.list(OperatorBalance, query.order_by(table.c.name, table.c.ad_account_id))
 
 
 def list_balances_of_business(tx: Tx, business_id: str) -> list[OperatorBalance]:
-    """What the ad accounts of a business have with operators."""
     table = operator_balances
     query = select(table).where(table.c.business_id == business_id)
     return tx.list(OperatorBalance, query.order_by(table.c.operator_id, table.c.name))
@@ -120,58 +119,55 @@ def list_balances_of_business(tx: Tx, business_id: str) -> list[OperatorBalance]
 def list_balances_of_accounts(
     tx: Tx, business_id: str, ad_account_ids: Collection[str]
 ) -> list[OperatorBalance]:
-    """What some ad accounts of a business have with operators."""
     table = operator_balances
-    mine = table.c.business_id == business_id, table.c.ad_account_id.in_(sorted(ad_account_ids))
-    return tx.list(OperatorBalance, select(table).where(*mine))
+    where = table.c.business_id == business_id, table.c.ad_account_id.in_(sorted(ad_account_ids))
+    return tx.list(OperatorBalance, select(table).where(*where))
 
 
 def find_operator_balance(tx: Tx, operator_id: str, ad_account_id: str) -> OperatorBalance | None:
-    table = operator_balances
-    mine = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
-    return tx.find(OperatorBalance, select(table).where(*mine))
+    return tx.find(OperatorBalance, select(operator_balances).where(*_key(operator_id, ad_account_id)))
 
 
 def record_credit(tx: Tx, balance: OperatorBalance, credit_micros: int) -> None:
-    """Say what an ad account may owe an operator."""
-    tx.execute(operator_balances.update().where(*_one(balance)).values(credit_micros=credit_micros))
+    """Set the credit of an ad account with an operator."""
+    where = _key(balance.operator_id, balance.ad_account_id)
+    tx.execute(operator_balances.update().where(*where).values(credit_micros=credit_micros))
 
 
 def append_payment(tx: Tx, balance: OperatorBalance, payment: OperatorPayment) -> None:
-    """Add a payment (or one back, below 0) to a balance."""
+    """Add a payment (or a refund, below 0) to a balance."""
     tx.insert(operator_payments, row_of(payment))
-    more = {"paid_in_micros": operator_balances.c.paid_in_micros + payment.micros}
-    tx.execute(operator_balances.update().where(*_one(balance)).values(**more))
+    paid = {"paid_in_micros": operator_balances.c.paid_in_micros + payment.micros}
+    where = _key(balance.operator_id, balance.ad_account_id)
+    tx.execute(operator_balances.update().where(*where).values(**paid))
 
 
-def _one(balance: OperatorBalance) -> tuple[Any, Any]:
+def _key(operator_id: str, ad_account_id: str) -> tuple[Any, Any]:
     table = operator_balances
-    return table.c.operator_id == balance.operator_id, table.c.ad_account_id == balance.ad_account_id
+    return table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
 
 
 def list_payments(tx: Tx, operator_id: str, ad_account_id: str) -> list[OperatorPayment]:
-    """The payments of an ad account to an operator, in the order of time."""
+    """List the payments of an ad account to an operator, oldest first."""
     table = operator_payments
-    mine = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
-    return tx.list(OperatorPayment, select(table).where(*mine).order_by(table.c.at, table.c.id))
+    where = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
+    return tx.list(OperatorPayment, select(table).where(*where).order_by(table.c.at, table.c.id))
 
 
 def save_placed_days(tx: Tx, charged: Collection[PlacedDay]) -> None:
-    """Add to the days of placements, and to what balances were charged."""
+    """Add to the days of placements, and to the charges of balances."""
     save_earned_days(tx, charged)
     amounts: dict[tuple[str, str], int] = {}
-    for placed_day in charged:
-        place = placed_day.operator_id, placed_day.ad_account_id
-        amounts[place] = amounts.get(place, 0) + placed_day.charged_micros
-    table = operator_balances
-    for (operator_id, ad_account_id), amount in sorted(amounts.items()):
-        mine = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
-        lost = {"charged_micros": table.c.charged_micros + amount}
-        tx.execute(table.update().where(*mine).values(**lost))
+    for day in charged:
+        key = day.operator_id, day.ad_account_id
+        amounts[key] = amounts.get(key, 0) + day.charged_micros
+    for key, amount in sorted(amounts.items()):
+        charges = {"charged_micros": operator_balances.c.charged_micros + amount}
+        tx.execute(operator_balances.update().where(*_key(*key)).values(**charges))
 
 
 def save_earned_days(tx: Tx, days: Collection[PlacedDay]) -> None:
-    """Add to the days of placements alone."""
+    """Add to the days of placements, without charges."""
     insert = tx.upsert(placed_days)
     names = ("views", "clicks", "charged_micros", "conversations", "leads")
     more = {name: placed_days.c[name] + insert.excluded[name] for name in names}
@@ -182,7 +178,7 @@ def save_earned_days(tx: Tx, days: Collection[PlacedDay]) -> None:
 def list_placed_days(
     tx: Tx, operator_id: str, first: str = "", last: str = "9999-99-99", ad_account_id: str = ""
 ) -> list[PlacedDay]:
-    """What was charged in an operator's placements by day; of one ad account if it is given."""
+    """List the charges in an operator's placements by day, of all ad accounts or of one."""
     table = placed_days
     query = select(table).where(table.c.operator_id == operator_id, table.c.day.between(first, last))
     if ad_account_id:
@@ -194,59 +190,58 @@ def list_placed_days(
 def list_placed_days_of_account(
     tx: Tx, business_id: str, ad_account_id: str, first: str = "", last: str = "9999-99-99"
 ) -> list[PlacedDay]:
-    """What an ad account was charged in placements of all operators, in the order of days."""
+    """List the charges of an ad account in all placements, oldest day first."""
     table = placed_days
-    mine = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
+    where = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
     order = table.c.day, table.c.ad_group_id, table.c.placement_id
-    return tx.list(PlacedDay, select(table).where(*mine, table.c.day.between(first, last)).order_by(*order))
+    return tx.list(PlacedDay, select(table).where(*where, table.c.day.between(first, last)).order_by(*order))
 
 
 def list_used_placements(tx: Tx, business_id: str) -> set[str]:
-    """The placements in which ads of a business were charged."""
+    """Return the placements that charged ads of a business."""
     query = select(placed_days.c.placement_id).where(placed_days.c.business_id == business_id)
     return set(tx.execute(query.distinct()).scalars())
 
 
-def save_asked(tx: Tx, counted: Collection[AskedDay]) -> None:
-    """Add to how often placements were asked for an ad."""
-    if not counted:
+def save_request_days(tx: Tx, days: Collection[RequestDay]) -> None:
+    if not days:
         return
-    insert = tx.upsert(asked_days)
-    more = {name: asked_days.c[name] + insert.excluded[name] for name in ("asked", "filled")}
+    insert = tx.upsert(request_days)
+    sums = {name: request_days.c[name] + insert.excluded[name] for name in ("asked", "filled")}
     keys = ["business_id", "placement_id", "day"]
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), list(map(row_of, counted)))
+    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=sums), list(map(row_of, days)))
 
 
-def list_asked_days(tx: Tx, operator_id: str, first: str, last: str) -> list[AskedDay]:
-    """Return how often the placements of an operator were asked for an ad."""
-    table = asked_days
+def list_request_days(tx: Tx, operator_id: str, first: str, last: str) -> list[RequestDay]:
+    """List the requests for the placements of an operator by day."""
+    table = request_days
     query = select(table).where(table.c.business_id == operator_id, table.c.day.between(first, last))
-    return tx.list(AskedDay, query.order_by(table.c.day, table.c.placement_id))
+    return tx.list(RequestDay, query.order_by(table.c.day, table.c.placement_id))
 
 
-def save_sightings(tx: Tx, seen: Mapping[tuple[str, str, str, str], int]) -> None:
-    """Add to what people were shown: by operator, placement, viewer and day."""
-    if not seen:
+def save_sightings(tx: Tx, counts: Mapping[tuple[str, str, str, str], int]) -> None:
+    """Add to the shown ads by operator, placement, viewer and day."""
+    if not counts:
         return
     names = ("business_id", "placement_id", "viewer", "day")
     insert = tx.upsert(sightings)
-    more = {"shown": sightings.c.shown + insert.excluded.shown}
-    rows = [dict(zip(names, place, strict=True)) | {"shown": count} for place, count in sorted(seen.items())]
-    tx.execute(insert.on_conflict_do_update(index_elements=list(names), set_=more), rows)
+    sums = {"shown": sightings.c.shown + insert.excluded.shown}
+    rows = [dict(zip(names, key, strict=True)) | {"shown": count} for key, count in sorted(counts.items())]
+    tx.execute(insert.on_conflict_do_update(index_elements=list(names), set_=sums), rows)
 
 
 def count_sightings(tx: Tx, operator_id: str, placement_id: str, viewer: str, day: str) -> int:
-    """Return how often somebody was shown an ad in a placement on a day, as far as it is written down."""
+    """Count the written ads that a viewer saw in a placement on a day."""
     table = sightings
-    mine = (
+    where = (
         table.c.business_id == operator_id, table.c.placement_id == placement_id,
         table.c.viewer == viewer, table.c.day == day,
     )  # fmt: skip
-    return int(tx.scalar(select(func.coalesce(func.sum(table.c.shown), 0)).where(*mine)))
+    return int(tx.scalar(select(func.coalesce(func.sum(table.c.shown), 0)).where(*where)))
 
 
 def delete_old_sightings(tx: Tx, before_day: str) -> int:
-    """Forget some of what people were shown before a day; say how much."""
+    """Delete some counts of shown ads from before a day; return their number."""
     return tx.delete_some(sightings, sightings.c.day < before_day)
 
 
@@ -299,17 +294,12 @@ admission_codes = Table(
     instant("created_at"),
     instant("expires_at"),
 )
-"""What an operator hands to a business, so that it is admitted at once; kept as hashes."""
+"""Hashes of codes that admit one business each."""
 
 
 def save_operator(tx: Tx, operator: Operator) -> bool:
-    """Make a tenant an operator; False when it is one."""
+    """Make a tenant an operator; return False when it is one."""
     return tx.insert_ignore(operators, row_of(operator))
-
-
-def record_operator(tx: Tx, operator_id: str, **values: Any) -> None:
-    """Change what is kept of an operator."""
-    tx.execute(update(operators).where(operators.c.business_id == operator_id).values(**values))
 
 
 def find_operator(tx: Tx, operator_id: str) -> Operator | None:
@@ -317,96 +307,89 @@ def find_operator(tx: Tx, operator_id: str) -> Operator | None:
 
 
 def list_operators(tx: Tx, *, listed_only: bool = False) -> list[Operator]:
-    """The operators of the installation; the transaction must act for nobody."""
+    """List the operators of the installation, in a transaction that acts for no tenant."""
     query = select(operators).order_by(operators.c.name, operators.c.business_id)
     return tx.list(Operator, query.where(operators.c.is_listed) if listed_only else query)
 
 
 def save_placement(tx: Tx, placement: Placement) -> None:
-    """Keep a placement as it is now."""
     row = row_of(placement)
-    kept = tx.upsert(placements).values(row)
-    tx.execute(kept.on_conflict_do_update(index_elements=["id"], set_=row))
+    insert = tx.upsert(placements).values(row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["id"], set_=row))
 
 
 def find_placement(tx: Tx, operator_id: str, placement_id: str) -> Placement | None:
-    mine = placements.c.business_id == operator_id, placements.c.id == placement_id
-    return tx.find(Placement, select(placements).where(*mine))
+    where = placements.c.business_id == operator_id, placements.c.id == placement_id
+    return tx.find(Placement, select(placements).where(*where))
 
 
 def list_placements(tx: Tx, operator_id: str) -> list[Placement]:
-    """The placements of an operator, by name."""
+    """List the placements of an operator, by name."""
     query = select(placements).where(placements.c.business_id == operator_id)
     return tx.list(Placement, query.order_by(placements.c.name))
 
 
 def list_owners_of_placements(tx: Tx, placement_ids: Collection[str]) -> dict[str, str]:
-    """The operators of placements of which only the ids are known; the transaction must act for nobody."""
+    """Return the operators of placements by id, in a transaction that acts for no tenant."""
     query = select(placements.c.id, placements.c.business_id)
     return dict(map(tuple, tx.execute(query.where(placements.c.id.in_(sorted(placement_ids))))))
 
 
 def list_placement_names(tx: Tx, placement_ids: Collection[str]) -> dict[str, str]:
-    """What placements are called; the transaction must act for nobody."""
+    """Return the names of placements by id, in a transaction that acts for no tenant."""
     query = select(placements.c.id, placements.c.name)
     return dict(map(tuple, tx.execute(query.where(placements.c.id.in_(sorted(placement_ids))))))
 
 
 def save_admission(tx: Tx, admission: Admission) -> None:
-    """Keep how a business stands with an operator."""
     row = row_of(admission)
-    kept = tx.upsert(admissions).values(row)
-    tx.execute(kept.on_conflict_do_update(index_elements=["operator_id", "business_id"], set_=row))
+    insert = tx.upsert(admissions).values(row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["operator_id", "business_id"], set_=row))
 
 
 def find_admission(tx: Tx, operator_id: str, business_id: str) -> Admission | None:
-    """Return how a business stands with an operator; held until the end of the transaction."""
+    """Return the admission of a business, and lock it until the end of the transaction."""
     both = admissions.c.operator_id == operator_id, admissions.c.business_id == business_id
     query = select(admissions).where(*both)
     return tx.find(Admission, query.with_for_update() if tx.locks_rows else query)
 
 
 def list_admissions(tx: Tx, operator_id: str, state: AdmissionState | None = None) -> list[Admission]:
-    """The businesses of an operator: who waits first, then by name."""
+    """List the admissions of an operator: pending ones first, then by name."""
     query = select(admissions).where(admissions.c.operator_id == operator_id)
     if state is not None:
         query = query.where(admissions.c.state == state)
-    waits = admissions.c.state != AdmissionState.ASKED
-    return tx.list(Admission, query.order_by(waits, admissions.c.business_name, admissions.c.business_id))
+    is_decided = admissions.c.state != AdmissionState.REQUESTED
+    return tx.list(
+        Admission, query.order_by(is_decided, admissions.c.business_name, admissions.c.business_id)
+    )
 
 
 def list_admissions_of_business(tx: Tx, business_id: str) -> list[Admission]:
-    """The operators with which a business has to do, by name."""
+    """List the admissions of a business by all operators, by name."""
     query = select(admissions).where(admissions.c.business_id == business_id)
     return tx.list(Admission, query.order_by(admissions.c.operator_name, admissions.c.operator_id))
 
 
 def list_admitted(tx: Tx) -> list[Admission]:
-    """The admissions that hold, of all operators; for work in the background, which acts for nobody."""
+    """List the current admissions of all operators, for background work that acts for no tenant."""
     query = select(admissions).where(admissions.c.state == AdmissionState.ADMITTED)
     return tx.list(Admission, query.order_by(admissions.c.operator_id, admissions.c.business_id))
 
 
-def has_admitted(tx: Tx) -> bool:
-    """Return whether any business is admitted anywhere."""
-    one = select(admissions.c.business_id).where(admissions.c.state == AdmissionState.ADMITTED).limit(1)
-    return tx.scalar(one) is not None
-
-
 def count_admitted(tx: Tx, operator_id: str) -> int:
-    """Return how many businesses an operator admits now."""
-    mine = admissions.c.operator_id == operator_id, admissions.c.state == AdmissionState.ADMITTED
-    return int(tx.scalar(select(func.count()).select_from(admissions).where(*mine)))
+    where = admissions.c.operator_id == operator_id, admissions.c.state == AdmissionState.ADMITTED
+    return int(tx.scalar(select(func.count()).select_from(admissions).where(*where)))
 
 
 def save_code(tx: Tx, code_hash: str, operator_id: str, expires_at: datetime) -> None:
-    """Keep a code that lets one business in."""
+    """Save the hash of a code that admits one business."""
     row = {"code_hash": code_hash, "business_id": operator_id, "created_at": tx.now}
     tx.insert(admission_codes, row | {"expires_at": expires_at})
 
 
 def delete_code(tx: Tx, code_hash: str) -> str | None:
-    """Use a code up: whose it is, if it is still good. The transaction must act for nobody."""
+    """Use up a valid code; return its operator. The transaction acts for no tenant."""
     live = admission_codes.c.code_hash == code_hash, admission_codes.c.expires_at > tx.now
     return tx.execute(
         admission_codes.delete().where(*live).returning(admission_codes.c.business_id)
@@ -442,14 +425,14 @@ ad_reviews = Table(
 
 
 def save_sent_ads(tx: Tx, sent: Iterable[AdReview]) -> int:
-    """Add revisions that were not sent before; say how many."""
+    """Add revisions that were not sent before; return their number."""
     rows = [row_of(ad_review) for ad_review in sent]
     added = tx.upsert(ad_reviews).on_conflict_do_nothing()
     return sum(tx.execute(added, row).rowcount for row in rows)
 
 
 def list_sent(tx: Tx, operator_id: str, business_id: str) -> set[tuple[str, str]]:
-    """The revisions of a business's ads that an operator has, as ids and digests."""
+    """Return the revisions of a business's ads that an operator has, as ids and digests."""
     query = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
         ad_reviews.c.operator_id == operator_id, ad_reviews.c.business_id == business_id
     )
@@ -457,7 +440,7 @@ def list_sent(tx: Tx, operator_id: str, business_id: str) -> set[tuple[str, str]
 
 
 def list_approved(tx: Tx, operator_id: str) -> frozenset[tuple[str, str]]:
-    """The revisions that an operator approved, as ids and digests."""
+    """Return the revisions that an operator approved, as ids and digests."""
     query = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
         ad_reviews.c.operator_id == operator_id, ad_reviews.c.state == ReviewState.APPROVED
     )
@@ -465,16 +448,19 @@ def list_approved(tx: Tx, operator_id: str) -> frozenset[tuple[str, str]]:
 
 
 def find_review(tx: Tx, operator_id: str, ad_id: str, digest: str) -> AdReview | None:
-    mine = (
+    return tx.find(AdReview, select(ad_reviews).where(*_revision(operator_id, ad_id, digest)))
+
+
+def _revision(operator_id: str, ad_id: str, digest: str) -> tuple[Any, ...]:
+    return (
         ad_reviews.c.operator_id == operator_id, ad_reviews.c.ad_id == ad_id, ad_reviews.c.digest == digest,
     )  # fmt: skip
-    return tx.find(AdReview, select(ad_reviews).where(*mine))
 
 
 def list_reviews(
     tx: Tx, operator_id: str, state: ReviewState | None = None, limit: int = 200
 ) -> list[AdReview]:
-    """The revisions that an operator has: those that wait, oldest first; of others the latest."""
+    """List the revisions that an operator has: pending ones oldest first, others latest first."""
     query = select(ad_reviews).where(ad_reviews.c.operator_id == operator_id)
     if state is not None:
         query = query.where(ad_reviews.c.state == state)
@@ -484,21 +470,12 @@ def list_reviews(
 
 
 def list_reviews_of_business(tx: Tx, business_id: str, limit: int = 500) -> list[AdReview]:
-    """What operators said of a business's ads, latest first."""
+    """List the reviews of a business's ads by all operators, latest first."""
     query = select(ad_reviews).where(ad_reviews.c.business_id == business_id)
     return tx.list(AdReview, query.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(limit))
 
 
-def count_reviews(tx: Tx, operator_id: str) -> dict[ReviewState, int]:
-    """Return how many revisions an operator has in each state."""
-    query = select(ad_reviews.c.state, func.count()).where(ad_reviews.c.operator_id == operator_id)
-    return dict(map(tuple, tx.execute(query.group_by(ad_reviews.c.state))))
-
-
 def record_review(tx: Tx, review: AdReview, state: ReviewState, reason: str) -> None:
-    """Note what an operator says of a revision."""
-    mine = (
-        ad_reviews.c.operator_id == review.operator_id, ad_reviews.c.ad_id == review.ad_id,
-        ad_reviews.c.digest == review.digest,
-    )  # fmt: skip
-    tx.execute(update(ad_reviews).where(*mine).values(state=state, reason=reason, reviewed_at=tx.now))
+    """Record the decision of an operator on a revision."""
+    where = _revision(review.operator_id, review.ad_id, review.digest)
+    tx.execute(update(ad_reviews).where(*where).values(state=state, reason=reason, reviewed_at=tx.now))

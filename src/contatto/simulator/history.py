@@ -27,7 +27,7 @@ from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.delivery.actions.budgets import charge_impressions, entry_of
-from contatto.delivery.actions.log import Noted, list_entries, write_log
+from contatto.delivery.actions.log import LoggedDecision, list_entries, write_log
 from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
 from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
 from contatto.delivery.model import AdRequest, Candidate
@@ -483,7 +483,7 @@ class _Log:
         heapq.heappush(self._later, (row.ts, self._count, row))
 
     def put_decision(self, record: Record) -> None:
-        for row in list_entries(self._tx, self._business_id, [Noted(record, None)]):
+        for row in list_entries(self._tx, self._business_id, [LoggedDecision(record, None)]):
             if row.kind is not EntryKind.LINES or row.nonce not in self._lines:
                 self._take(row)
         self._lines.add(record.lines)

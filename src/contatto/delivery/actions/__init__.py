@@ -1,1 +1,1 @@
-"""Deciding, charging, learning and explaining: what delivery does."""
+"""Actions of delivery: serving, charging, learning and explaining."""

@@ -1,13 +1,13 @@
-"""The log of delivery: decisions and outcomes written down, sealed by day, and forgotten for people."""
+"""The log of delivery: decisions and outcomes appended, sealed by day, and erased for people."""
 
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -15,9 +15,8 @@ from uuid import UUID
 import msgspec
 
 from contatto.audiences.actions import drop_viewers
-from contatto.delivery.actions.budgets import keep_promises
 from contatto.delivery.engines import (
-    Logged,
+    ExportedEntry,
     check_decisions,
     drop_file,
     forget_in_files,
@@ -29,8 +28,7 @@ from contatto.delivery.engines import (
 from contatto.delivery.model import DecisionFile, Promise, TrialDay
 from contatto.delivery.rules.targeting import OURS
 from contatto.delivery.store import log
-from contatto.delivery.store import log as entries
-from contatto.delivery.store.ledger import record_nobody_promised, save_trial_days
+from contatto.delivery.store.ledger import clear_promise_viewers, save_promises, save_trial_days
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.background import Job, MaintenanceJob
 from contatto.kit.background import Record as JobRecord
@@ -51,13 +49,12 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _LINES: Final = msgspec.msgpack.Decoder(list[AdGroupLine | AdLine])
 KEEP_LINES_US: Final = 86_400_000_000
-"""Ad groups and ads that were written down longer ago are written down anew for who names them: when old
-entries go, they go a day before such a decision at the earliest."""
+"""Lines of ad groups and ads are appended again after this time, because old entries are deleted."""
 
 
 @dataclass(slots=True)
-class Noted:
-    """A decision, and the place in the budget that is kept for its view; ``body`` when it is packed."""
+class LoggedDecision:
+    """A decision with the promise for its view, and its encoded ``body`` when it is packed."""
 
     record: Record
     promise: Promise | None
@@ -65,20 +62,20 @@ class Noted:
 
 
 class Packer:
-    """Packs decisions when the event loop has no answer to give, one a turn.
+    """Packs one decision per turn of the idle event loop.
 
-    Were all of them packed by the thread that writes them, both threads would take the interpreter from each
-    other for as long as that lasts, and the answers of that time would wait several times.
+    If the writing thread packed all of them, both threads would compete for the interpreter, and requests of
+    that time would wait several times.
     """
 
     def __init__(self) -> None:
-        self._unpacked: deque[Noted] = deque()
+        self._unpacked: deque[LoggedDecision] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The loop that will take the next one, if there is any."""
+        """The loop that will pack the next decision, if any."""
 
-    def add(self, noted: Noted) -> None:
-        """Have a decision packed soon; whoever writes it down before that packs it."""
-        self._unpacked.append(noted)
+    def add(self, decision: LoggedDecision) -> None:
+        """Queue a decision; a writer that is faster packs it."""
+        self._unpacked.append(decision)
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop = loop
@@ -87,9 +84,9 @@ class Packer:
     def _pack_one(self) -> None:
         try:
             while self._unpacked:
-                noted = self._unpacked.popleft()
-                if not noted.body:
-                    noted.body = encode_record(noted.record)
+                decision = self._unpacked.popleft()
+                if not decision.body:
+                    decision.body = encode_record(decision.record)
                     break
         finally:
             if self._unpacked and self._loop is not None:
@@ -98,56 +95,49 @@ class Packer:
                 self._loop = None
 
 
-def log_decisions(tx: Tx, business_id: str, made: Sequence[Noted]) -> None:
-    """Append decisions to the log, and tell all processes what they promise.
+def log_decisions(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> None:
+    """Append decisions to the log, and publish their promises to all ad servers.
 
-    A viewer may be quicker than this: then the view is there already. It taught nothing, as nobody knew of
-    what, so it is said again behind its decision.
+    A view may arrive before its decision. The learner skipped it then, so it is appended again.
     """
-    if not made:
+    if not decisions:
         return
-    rows = list_entries(tx, business_id, made)
-    promised = [noted.promise for noted in made if noted.promise is not None]
-    early = entries.list_touches_of(tx, business_id, [each.nonce for each in promised])
-    entries.append_entries(tx, business_id, rows + early)
-    seen = {each.nonce for each in early}
-    keep_promises(tx, [each for each in promised if each.nonce not in seen])
+    rows = list_entries(tx, business_id, decisions)
+    promises = [decision.promise for decision in decisions if decision.promise is not None]
+    early = log.list_touches_of(tx, business_id, [promise.nonce for promise in promises])
+    log.append_entries(tx, business_id, rows + early)
+    viewed = {touch.nonce for touch in early}
+    save_promises(tx, [promise for promise in promises if promise.nonce not in viewed])
 
 
-def list_entries(tx: Tx, business_id: str, decisions: Sequence[Noted]) -> list[entries.NewEntry]:
-    """List the entries of decisions, behind those of the ad groups and ads that the log lacks."""
-    return _new_lines(tx, business_id, decisions) + [_entry(decision) for decision in decisions]
+def list_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> list[log.NewEntry]:
+    """List the entries of decisions, after those of ad groups and ads that the log lacks."""
+    records = [decision.record for decision in decisions]
+    named = {record.lines: record for record in records if record.lines}
+    rows = []
+    if named:
+        since = min(record.ts for record in named.values()) - KEEP_LINES_US
+        stored = {line.nonce for line in log.list_lines(tx, business_id, named, since)}
+        rows = [
+            log.NewEntry(EntryKind.LINES, record.ts, digest, body=_pack(record.added))
+            for digest, record in named.items()
+            if digest not in stored
+        ]
+    for decision, record in zip(decisions, records, strict=True):
+        rows.append(log.NewEntry(
+            EntryKind.DECISION, record.ts, record.nonce, person_id=record.viewer or None,
+            body=decision.body or encode_record(record),
+        ))  # fmt: skip
+    return rows
 
 
-def write_log(tx: Tx, business_id: str, rows: Sequence[entries.NewEntry]) -> None:
-    """Append entries of decisions, and of what followed them, in the order of the rows."""
-    entries.append_entries(tx, business_id, rows)
-
-
-def _new_lines(tx: Tx, business_id: str, made: Sequence[Noted]) -> list[entries.NewEntry]:
-    """Ad groups and ads that these decisions name and the log does not have, or has had for long."""
-    named = {noted.record.lines: noted.record for noted in made if noted.record.lines}
-    if not named:
-        return []
-    since = min(record.ts for record in named.values()) - KEEP_LINES_US
-    known = {line.nonce for line in entries.list_lines(tx, business_id, named, since)}
-    return [
-        entries.NewEntry(EntryKind.LINES, record.ts, digest, body=_pack(record.added))
-        for digest, record in named.items()
-        if digest not in known
-    ]
-
-
-def _entry(noted: Noted) -> entries.NewEntry:
-    record = noted.record
-    return entries.NewEntry(
-        EntryKind.DECISION, record.ts, record.nonce, person_id=record.viewer or None,
-        body=noted.body or encode_record(record),
-    )  # fmt: skip
+def write_log(tx: Tx, business_id: str, rows: Sequence[log.NewEntry]) -> None:
+    """Append entries of decisions and outcomes in the order of the rows."""
+    log.append_entries(tx, business_id, rows)
 
 
 def encode_record(record: Record) -> bytes:
-    """A decision as the body of an entry of the log, without the ad groups and ads that it names."""
+    """Encode a decision as the body of an entry, without the ad groups and ads that it names."""
     return _pack(msgspec.structs.replace(record, added=[]) if record.lines else record)
 
 
@@ -156,83 +146,25 @@ def _pack(value: object) -> bytes:
 
 
 def read_record(body: bytes) -> Record:
-    """The decision of an entry of the log; ad groups and ads that it names stay out (`load_added`)."""
+    """Decode the decision of an entry, without the ad groups and ads that it names (`load_added`)."""
     return _DECODER.decode(zlib.decompress(body))
 
 
 def read_lines(body: bytes) -> list[AdGroupLine | AdLine]:
-    """The ad groups and ads of an entry of the log."""
+    """Decode the ad groups and ads of an entry."""
     return _LINES.decode(zlib.decompress(body))
 
 
 def load_added(tx: Tx, business_id: str, record: Record) -> bool:
-    """Give a decision of the log the ad groups and ads that it names; False if they are no longer kept."""
+    """Add the ad groups and ads that a decision names; return False if the log lacks them."""
     if record.lines:
-        lines = entries.list_lines(tx, business_id, [record.lines])
+        lines = log.list_lines(tx, business_id, [record.lines])
         record.added = read_lines(lines[0].body) if lines else []
     return bool(record.added) or not record.lines
 
 
-_CHANGES: Final = {
-    EntryKind.CONVERSATION: (1, 0),
-    EntryKind.SPAM: (-1, 0),
-    EntryKind.LEAD: (0, 1),
-}
-"""What counts as how many conversations and leads; a chat that is spam never counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class EarnedByDecision:
-    """A conversation or a lead more, or less, on the day of the touch that earned it, with its decision."""
-
-    business_id: str
-    ad_account_id: str
-    ad_group_id: str
-    day: str
-    decision: Record
-    conversations: int
-    leads: int
-
-    def on[D: (TrialDay, PlacedDay)](self, had: D) -> D:
-        """What was counted on a day, with this."""
-        return replace(
-            had, conversations=had.conversations + self.conversations, leads=had.leads + self.leads
-        )
-
-
-def list_earned(
-    tx: Tx, business_id: str, kind: EntryKind, credits: Sequence[tuple[Attribution, Entry]]
-) -> list[EarnedByDecision]:
-    """What some impressions earned, as far as the log still has their decisions."""
-    if kind not in _CHANGES:
-        return []
-    decisions = entries.list_decisions_of(tx, business_id, {entry.nonce for _, entry in credits})
-    records = {decision.nonce: read_record(decision.body) for decision in decisions}
-    return [
-        EarnedByDecision(
-            business_id, credit.ad_account_id or "", credit.ad_group_id, credit.day, records[entry.nonce],
-            *_CHANGES[kind],
-        )
-        for credit, entry in credits
-        if credit.ad_group_id and credit.day and entry.nonce in records
-    ]  # fmt: skip
-
-
-def count_in_placements(tx: Tx, earned: Sequence[EarnedByDecision]) -> None:
-    """Count conversations and leads by the placements of operators in which they were earned."""
-    named = {each.decision.placement for each in earned} - {""}
-    owners = list_owners_of_placements(tx, named) if named else {}
-    days: dict[tuple[str, str, str], PlacedDay] = {}
-    for each in earned:
-        placement = each.decision.placement
-        if placement in owners:
-            place = (placement, each.ad_group_id, each.day)
-            bare = PlacedDay(
-                owners[placement], each.business_id, placement, each.ad_account_id, each.ad_group_id,
-                each.day, 0, 0, 0,
-            )  # fmt: skip
-            days[place] = each.on(days.get(place) or bare)
-    count_earned_in_placements(tx, [days[place] for place in sorted(days)])
+_CHANGES: Final = {EntryKind.CONVERSATION: (1, 0), EntryKind.SPAM: (-1, 0), EntryKind.LEAD: (0, 1)}
+"""Change of conversations and leads by kind of entry; a conversation that is spam is subtracted."""
 
 
 _SOURCES: Final = {Origin.CHAT: "chat", Origin.FORM: "form", Origin.MANUAL: "marked"}
@@ -243,127 +175,155 @@ _QUALITY: Final = {
 }
 
 
-def learn_conversations(tx: Tx, events: Sequence[ConversationStarted]) -> None:
-    """Conversations began: delivery learns those that an ad earned."""
-    found = [_Said(event.business_id, event.conversation_id) for event in events]
-    _append(tx, ConversionKind.CONVERSATION, EntryKind.CONVERSATION, found)
-
-
-def learn_leads(tx: Tx, events: Sequence[LeadCaptured]) -> None:
-    """Persons became leads, by the chat, by a form or by hand; imported ones are nobody's."""
-    found = [
-        _Said(event.business_id, event.lead_id, _SOURCES.get(Origin(event.origin), "")) for event in events
-    ]
-    _append(tx, ConversionKind.LEAD, EntryKind.LEAD, [each for each in found if each.said])
-
-
-def learn_qualities(tx: Tx, events: Sequence[LeadStatusChanged]) -> None:
-    """The business found what leads are worth."""
-    found = [
-        _Said(event.business_id, event.lead_id, _QUALITY.get(LeadStatus(event.new), "")) for event in events
-    ]
-    _append(tx, ConversionKind.LEAD, EntryKind.QUALITY, [each for each in found if each.said])
-
-
-def learn_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
-    """Somebody marked a conversation as spam: what it counted as is taken back."""
-    found = _Said(event.business_id, event.conversation_id)
-    _append(tx, ConversionKind.CONVERSATION, EntryKind.SPAM, [found])
-
-
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What became of a conversation or a lead."""
+class _Outcome:
+    """A conversation or lead, with its source or quality."""
 
     business_id: str
     subject_id: str
-    said: str = ""
+    word: str = ""
 
 
-def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) -> None:
-    """Append those that an impression of ours earned, in their order."""
-    for business_id in dict.fromkeys(each.business_id for each in some):
-        mine = [each for each in some if each.business_id == business_id]
-        credited = list_credited(tx, business_id, {each.subject_id for each in mine})
-        earned = {
+def learn_conversations(tx: Tx, events: Sequence[ConversationStarted]) -> None:
+    """Append conversations that an ad earned."""
+    outcomes = [_Outcome(event.business_id, event.conversation_id) for event in events]
+    _append(tx, ConversionKind.CONVERSATION, EntryKind.CONVERSATION, outcomes)
+
+
+def learn_leads(tx: Tx, events: Sequence[LeadCaptured]) -> None:
+    """Append leads that an ad earned by the chat, by a form or by hand; skip imported ones."""
+    outcomes = [
+        _Outcome(event.business_id, event.lead_id, _SOURCES.get(Origin(event.origin), "")) for event in events
+    ]
+    _append(tx, ConversionKind.LEAD, EntryKind.LEAD, [outcome for outcome in outcomes if outcome.word])
+
+
+def learn_qualities(tx: Tx, events: Sequence[LeadStatusChanged]) -> None:
+    """Append the quality of leads that an ad earned."""
+    outcomes = [
+        _Outcome(event.business_id, event.lead_id, _QUALITY.get(LeadStatus(event.new), ""))
+        for event in events
+    ]
+    _append(tx, ConversionKind.LEAD, EntryKind.QUALITY, [outcome for outcome in outcomes if outcome.word])
+
+
+def learn_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
+    """Append that a conversation is spam, and subtract it from the counts."""
+    outcome = _Outcome(event.business_id, event.conversation_id)
+    _append(tx, ConversionKind.CONVERSATION, EntryKind.SPAM, [outcome])
+
+
+def _append(tx: Tx, conversion: ConversionKind, kind: EntryKind, outcomes: Sequence[_Outcome]) -> None:
+    """Append the outcomes that an impression earned, in their order, and count them."""
+    for business_id in dict.fromkeys(outcome.business_id for outcome in outcomes):
+        own = [outcome for outcome in outcomes if outcome.business_id == business_id]
+        credited = list_credited(tx, business_id, {outcome.subject_id for outcome in own})
+        touch_ids = {
             subject_id: credit.touch_id
             for subject_id, credit in credited.items()
-            if credit.kind is of and credit.touch_id is not None
+            if credit.kind is conversion and credit.touch_id is not None
         }
-        if earned:
-            touched = entries.list_entries_of_touches(tx, business_id, set(earned.values()))
-            said = [(each, touched.get(earned.get(each.subject_id, 0))) for each in mine]
-            made = [
-                _outcome_entry(tx, kind, each.said, entry, credited[each.subject_id].ts)
-                for each, entry in said
-                if entry and entry.nonce
-            ]
-            if made:
-                entries.append_entries(tx, business_id, made)
-                credits = [
-                    (credited[each.subject_id], entry) for each, entry in said if entry and entry.nonce
-                ]
-                counted = list_earned(tx, business_id, kind, credits)
-                count_in_trial(tx, counted)
-                count_in_placements(tx, counted)
+        if not touch_ids:
+            continue
+        touches = log.list_entries_of_touches(tx, business_id, set(touch_ids.values()))
+        new: list[log.NewEntry] = []
+        credits: list[tuple[Attribution, Entry]] = []
+        for outcome in own:
+            touch = touches.get(touch_ids.get(outcome.subject_id, 0))
+            if touch is None or not touch.nonce:
+                continue
+            credit = credited[outcome.subject_id]
+            has_time = kind in (EntryKind.CONVERSATION, EntryKind.LEAD)
+            body = msgspec.msgpack.encode(OutcomeBody(outcome.word, credit.ts if has_time else 0))
+            new.append(log.NewEntry(kind, micros(tx.now), touch.nonce, touch.ad_id, body=body))
+            credits.append((credit, touch))
+        if new:
+            log.append_entries(tx, business_id, new)
+            _count(tx, business_id, kind, credits)
 
 
-def _outcome_entry(tx: Tx, kind: EntryKind, said: str, touched: Entry, converted_ts: int) -> entries.NewEntry:
-    happened = converted_ts if kind in (EntryKind.CONVERSATION, EntryKind.LEAD) else 0
-    body = msgspec.msgpack.encode(OutcomeBody(said, happened))
-    return entries.NewEntry(kind, micros(tx.now), touched.nonce, touched.ad_id, body=body)
+def _count(tx: Tx, business_id: str, kind: EntryKind, credits: Sequence[tuple[Attribution, Entry]]) -> None:
+    """Count conversations and leads by day of the touch, in the trial and in placements of operators."""
+    if kind not in _CHANGES:
+        return
+    conversations, leads = _CHANGES[kind]
+    nonces = {entry.nonce for _, entry in credits}
+    decisions = log.list_decisions_of(tx, business_id, nonces)
+    records = {decision.nonce: read_record(decision.body) for decision in decisions}
+    placements = {record.placement for record in records.values()} - {""}
+    owners = list_owners_of_placements(tx, placements) if placements else {}
+    placed_days: dict[tuple[str, str, str], PlacedDay] = {}
+    trial_days: dict[tuple[str, str, int], TrialDay] = {}
+
+    def add[D: (TrialDay, PlacedDay)](day: D) -> D:
+        return replace(day, conversations=day.conversations + conversations, leads=day.leads + leads)
+
+    for credit, entry in credits:
+        record, group_id, day = records.get(entry.nonce), credit.ad_group_id, credit.day
+        if record is None or not group_id or not day:
+            continue
+        if record.trial:
+            key = (group_id, day, record.trial)
+            trial_days[key] = add(trial_days.get(key) or TrialDay(business_id, *key))
+        if record.placement in owners:
+            place = (record.placement, group_id, day)
+            bare = PlacedDay(
+                owners[record.placement], business_id, record.placement, credit.ad_account_id or "",
+                group_id, day, 0, 0, 0,
+            )  # fmt: skip
+            placed_days[place] = add(placed_days.get(place) or bare)
+    save_trial_days(tx, [trial_days[key] for key in sorted(trial_days)])
+    count_earned_in_placements(tx, [placed_days[place] for place in sorted(placed_days)])
 
 
-_OF_THE_PLACE: Final = frozenset({f"{OURS}placement", f"{OURS}account"})
-"""Features that say where an ad stands; all others are of the viewer."""
+_PLACE_FEATURES: Final = frozenset({f"{OURS}placement", f"{OURS}account"})
+"""Features of the place; all others describe the viewer."""
 
 
-def forget_viewers(tx: Tx, gone: ErasedPeople) -> set[str]:
-    """Take persons out of the log: their ids, whom they were remembered as, and what was known of them.
+def forget_viewers(tx: Tx, erased: ErasedPeople) -> set[str]:
+    """Erase persons from the log: their ids, pseudonyms and features.
 
-    Persons are those who wrote, and the viewers of publishers that their taps showed them to be. Views and
-    taps stay as entries of nobody; their decisions keep what they cost and which ads took part. Such a
-    decision cannot be made again, and where it was not learned yet it teaches nothing. Files of decisions
-    forget them with the next sealing.
+    Persons are those who wrote, and their viewer ids at publishers. Views and clicks stay without a person;
+    decisions keep prices and ads. Such a decision cannot be replayed, and the learner skips it. The next
+    sealing erases the persons from files.
 
     Returns:
-        No contact values: the log holds none.
+        No contact values, because the log has none.
     """
-    business_id = gone.business_id
-    persons = set(gone.person_ids)
-    for person_id in gone.person_ids:
+    business_id = erased.business_id
+    persons = set(erased.person_ids)
+    for person_id in erased.person_ids:
         persons.update(list_viewers_of(tx, business_id, person_id))
-    decisions = entries.list_decisions_of(
-        tx, business_id, entries.list_nonces_of_persons(tx, business_id, persons)
-    )
-    known_as = {read_record(each.body).viewer for each in decisions} - {NOBODY}
-    seen = {each.seq for each in decisions}
+    decisions = log.list_decisions_of(tx, business_id, log.list_nonces_of_persons(tx, business_id, persons))
+    pseudonyms = {read_record(decision.body).viewer for decision in decisions} - {NOBODY}
+    seqs = {decision.seq for decision in decisions}
     decisions += [
-        each for each in entries.list_decisions_for(tx, business_id, known_as) if each.seq not in seen
+        decision
+        for decision in log.list_decisions_for(tx, business_id, pseudonyms)
+        if decision.seq not in seqs
     ]
     for decision in decisions:
         body = encode_record(without_viewer(read_record(decision.body)))
-        entries.record_body(tx, business_id, decision.seq, body)
-    entries.record_nobody(tx, business_id, persons | known_as)
-    record_nobody_promised(tx, business_id, known_as)
-    log.append_forgotten(tx, business_id, persons | known_as)
-    drop_viewers(tx, business_id, {UUID(viewer).bytes for viewer in known_as})
+        log.record_body(tx, business_id, decision.seq, body)
+    log.clear_persons(tx, business_id, persons | pseudonyms)
+    clear_promise_viewers(tx, business_id, pseudonyms)
+    log.append_forgotten(tx, business_id, persons | pseudonyms)
+    drop_viewers(tx, business_id, {UUID(viewer).bytes for viewer in pseudonyms})
     return set()
 
 
 def without_viewer(record: Record) -> Record:
-    """A decision without the viewer whom it was for."""
-    place = {name: value for name, value in record.features.items() if name in _OF_THE_PLACE}
+    place = {name: value for name, value in record.features.items() if name in _PLACE_FEATURES}
     return msgspec.structs.replace(record, viewer=NOBODY, features=place, history={}, shown=None)
 
 
 AT_ONCE: Final = 2_000
-_SAID: Final = (EntryKind.CONVERSATION, EntryKind.LEAD, EntryKind.SPAM, EntryKind.QUALITY)
+_WITH_WORD: Final = (EntryKind.CONVERSATION, EntryKind.LEAD, EntryKind.SPAM, EntryKind.QUALITY)
 _SEALING: Final = natural_number("sealing days of decisions")
 
 
 def decision_sealing_job(folder: Path, age_days: int, keep_days: int) -> MaintenanceJob:
-    """What files of decisions need: days that are over are written, who was erased and what is old goes."""
+    """Return the job of the decision files: write ended days, erase persons, delete old files."""
 
     def list_jobs(tx: Tx) -> list[Job]:
         listed = log.list_decision_files(tx)
@@ -375,85 +335,23 @@ def decision_sealing_job(folder: Path, age_days: int, keep_days: int) -> Mainten
         for business_id in log.list_forgetting_businesses(tx):
             jobs += [partial(_forget, business_id=business_id), _take_new]
         last_day = (tx.now - timedelta(days=age_days)).date()
-        jobs += [
-            partial(_seal, folder=folder, stream=stream, last_day=last_day)
-            for stream in log.list_unsealed_streams(tx)
-            if _day_of_next(tx, stream) <= last_day
-        ]
+        for stream in log.list_unsealed_streams(tx):
+            unsealed = log.list_entries(tx, stream.business_id, stream.sealed_seq, 1)
+            if unsealed and _day_of(unsealed[0]) <= last_day:
+                jobs.append(partial(_seal, folder=folder, stream=stream, last_day=last_day))
         return jobs
 
     return MaintenanceJob(folder, _SEALING, list_jobs)
-
-
-def _day_of_next(tx: Tx, stream: log.Stream) -> date:
-    entries = log.list_entries(tx, stream.business_id, stream.sealed_seq, 1)
-    return _day_of(entries[0]) if entries else date.max
 
 
 def _day_of(entry: Entry) -> date:
     return from_micros(entry.arrived_ts or entry.ts).date()
 
 
-def _seal(tx: Tx, folder: Path, stream: log.Stream, last_day: date) -> JobRecord:
-    """Write the entries of days that are over, in the order in which they came: a file for each day."""
-    made = [
-        write_decisions(folder, stream.business_id, day.isoformat(), some)
-        for day, some in groupby(
-            _list_logged(tx, stream.business_id, stream.sealed_seq, last_day),
-            lambda each: _day_of(each.entry),
-        )
-    ]
-
-    def record(tx: Tx) -> None:
-        for file in made:
-            log.append_decision_file(tx, file)
-        log.record_sealed(tx, stream.business_id, made[-1].last_seq)
-
-    return record
-
-
-def _list_logged(tx: Tx, business_id: str, after_seq: int, last_day: date) -> Iterator[Logged]:
-    for entry in log.list_all_entries(tx, business_id, after_seq, AT_ONCE):
-        if _day_of(entry) > last_day:
-            return
-        yield _opened(entry)
-
-
-def _opened(entry: Entry) -> Logged:
-    """Entries of ad groups and ads stay what they are: a place in the order."""
-    if entry.kind is EntryKind.DECISION:
-        return Logged(entry, read_record(entry.body))
-    if entry.kind in _SAID:
-        said = msgspec.msgpack.decode(entry.body, type=OutcomeBody)
-        return Logged(entry, said=said.value, ts=said.ts)
-    return Logged(entry)
-
-
 def _adopt(_tx: Tx, file: DecisionFile) -> JobRecord:
-    """Take a file where it is found now.
-
-    Raises:
-        OSError: it is not the file that was written.
-    """
+    """Record the new place of a moved file; raise OSError if it changed."""
     check_decisions(file)
     return partial(log.record_decision_file, file=file)
-
-
-def _forget(tx: Tx, business_id: str) -> JobRecord:
-    """Let the files of a business forget those who were erased.
-
-    Raises:
-        OSError: a file is gone or changed, or the disk fails.
-    """
-    persons = log.list_forgotten(tx, business_id)
-    decision_files = forget_in_files(log.list_decision_files_of(tx, business_id), persons)
-
-    def record(tx: Tx) -> None:
-        for file in decision_files:
-            log.record_decision_file(tx, file)
-        log.delete_forgotten(tx, business_id, persons)
-
-    return record
 
 
 def _take_new(tx: Tx) -> None:
@@ -465,11 +363,40 @@ def _drop(_tx: Tx, file: DecisionFile) -> JobRecord:
     return partial(log.delete_decision_file, file=file)
 
 
-def count_in_trial(tx: Tx, earned: Sequence[EarnedByDecision]) -> None:
-    """Count conversations and leads that an impression of the trial earned, on the day of its touch."""
-    days: dict[tuple[str, str, int], TrialDay] = {}
-    for each in earned:
-        if each.decision.trial:
-            place = (each.ad_group_id, each.day, each.decision.trial)
-            days[place] = each.on(days.get(place) or TrialDay(each.business_id, *place))
-    save_trial_days(tx, [days[place] for place in sorted(days)])
+def _forget(tx: Tx, business_id: str) -> JobRecord:
+    """Erase persons from the files of a business; raise OSError if a file is missing or changed."""
+    persons = log.list_forgotten(tx, business_id)
+    decision_files = forget_in_files(log.list_decision_files_of(tx, business_id), persons)
+
+    def record(tx: Tx) -> None:
+        for file in decision_files:
+            log.record_decision_file(tx, file)
+        log.delete_forgotten(tx, business_id, persons)
+
+    return record
+
+
+def _seal(tx: Tx, folder: Path, stream: log.Stream, last_day: date) -> JobRecord:
+    """Write one file for each ended day, with its entries in the order of arrival."""
+    unsealed = log.list_all_entries(tx, stream.business_id, stream.sealed_seq, AT_ONCE)
+    files = [
+        write_decisions(folder, stream.business_id, day.isoformat(), map(_export, group))
+        for day, group in groupby(takewhile(lambda entry: _day_of(entry) <= last_day, unsealed), _day_of)
+    ]
+
+    def record(tx: Tx) -> None:
+        for file in files:
+            log.append_decision_file(tx, file)
+        log.record_sealed(tx, stream.business_id, files[-1].last_seq)
+
+    return record
+
+
+def _export(entry: Entry) -> ExportedEntry:
+    """Decode an entry for a file; ad groups and ads keep only their place in the order."""
+    if entry.kind is EntryKind.DECISION:
+        return ExportedEntry(entry, read_record(entry.body))
+    if entry.kind in _WITH_WORD:
+        outcome = msgspec.msgpack.decode(entry.body, type=OutcomeBody)
+        return ExportedEntry(entry, word=outcome.value, ts=outcome.ts)
+    return ExportedEntry(entry)

@@ -1,4 +1,4 @@
-"""Learning again from files of decisions, at night or on demand."""
+"""Batch learning from files of decisions, at night or on demand."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,16 @@ import numpy as np
 from contatto.accounts.store import list_businesses
 from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.actions.training import load_learning
-from contatto.delivery.engines import Computing, Embedded, check_decisions, list_batches, path_of, read_batch
-from contatto.delivery.model import Compared, Relearning, Stage
-from contatto.delivery.rules.results import judge_again
+from contatto.delivery.engines import (
+    DuckDBEngine,
+    ExampleEngine,
+    check_decisions,
+    list_batches,
+    path_of,
+    read_batch,
+)
+from contatto.delivery.model import LossComparison, Relearning, Stage
+from contatto.delivery.rules.results import judge_candidate
 from contatto.delivery.store import log, models
 from contatto.delivery.store.models import find_relearning, save_relearning
 from contatto.kit import errors
@@ -45,12 +52,12 @@ from contatto.learning.replica import new_marketplace
 
 MOST_PASSES: Final = 30
 ENOUGH: Final = 1e-3
-"""The last pass moves what an observation holds by less than this, on the mean."""
+"""Learning ends when a pass changes predictions by less than this on average."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Decisions from one moment on and before another, and the moment at which it is known what came."""
+    """Decisions in a time range, and the time up to which outcomes count."""
 
     from_ts: int
     until_ts: int
@@ -58,8 +65,8 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What is to be learned again: the newest model of a business and its market, and the files."""
+class RelearningInput:
+    """Input of a relearning run: the newest model of a business, its market, and the files."""
 
     saved: bytes
     market: MarketState
@@ -67,26 +74,26 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Estimates of decisions that were not learned, by question: of new weights, and told at the time."""
+class HeldOutScores:
+    """Scores on decisions that were not learned, by question: of the candidate and of the current model."""
 
-    estimated: dict[str, PredictionScore]
-    told: dict[str, PredictionScore]
+    candidate: dict[str, PredictionScore]
+    current: dict[str, PredictionScore]
 
 
 @dataclass(frozen=True, slots=True)
-class Relearned:
-    """From how many examples weights were learned, and in how many passes."""
+class RelearningStats:
+    """Numbers of examples and passes of a relearning run."""
 
     examples: int
     passes: int
 
 
-def prepare_relearning(tx: Tx, business_id: str, days: int) -> Prepared | None:
-    """Find the newest whole model of a business, and its files of the last days; None if either is missing.
+def prepare_relearning(tx: Tx, business_id: str, days: int) -> RelearningInput | None:
+    """Load the newest model of a business, and list its recent files; None if either is missing.
 
     Raises:
-        OSError: a file is gone or damaged.
+        OSError: a file is missing or damaged.
     """
     learning = load_learning(tx, business_id)
     first_day = from_micros(micros(tx.now) - days * models.DAY_US).date().isoformat()
@@ -96,22 +103,22 @@ def prepare_relearning(tx: Tx, business_id: str, days: int) -> Prepared | None:
     for file in decision_files:
         check_decisions(file)
     saved = learning.marketplace.save()
-    return Prepared(saved, learning.marketplace.market, [path_of(file) for file in decision_files])
+    return RelearningInput(saved, learning.marketplace.market, [path_of(file) for file in decision_files])
 
 
 def relearn_files(
-    computing: Computing, sources: Sequence[Path], market: MarketState, as_of_ts: int
-) -> Relearned:
-    """Learn from what files say of the time up to a moment.
+    computing: ExampleEngine, sources: Sequence[Path], market: MarketState, as_of_ts: int
+) -> RelearningStats:
+    """Learn from files up to a time.
 
     Args:
-        computing: where examples are joined.
+        computing: the engine that joins the examples.
         sources: the files.
-        market: a marketplace for this alone; its weights are replaced (see `weights_of`).
-        as_of_ts: the moment; later arrivals take no part.
+        market: a marketplace for this run; its weights are replaced (see `weights_of`).
+        as_of_ts: the time; later arrivals do not count.
 
     Raises:
-        OSError: a folder is full, or gone.
+        OSError: a folder is full or missing.
     """
     with _examples(computing, sources, as_of_ts) as folder:
         batches = (batch_of(market, read_batch(folder, parts), as_of_ts) for parts in list_batches(folder))
@@ -120,40 +127,42 @@ def relearn_files(
         for passes in range(1, MOST_PASSES + 1):
             if learn_pass(market, observed, features, passes) < ENOUGH:
                 break
-        return Relearned(len(observed.samples), passes)
+        return RelearningStats(len(observed.samples), passes)
 
 
-def judge_files(computing: Computing, sources: Sequence[Path], market: MarketState, span: Span) -> Held:
-    """Compare predictions by the weights of `relearn_files` with those that served, for a span of decisions.
+def judge_files(
+    computing: ExampleEngine, sources: Sequence[Path], market: MarketState, span: Span
+) -> HeldOutScores:
+    """Compare predictions by the weights of `relearn_files` with the logged ones, for a span of decisions.
 
     A missing outcome counts as negative.
 
     Raises:
-        OSError: a folder is full, or gone.
+        OSError: a folder is full or missing.
     """
     candidate: list[Floats] = []
-    served: list[Floats] = []
+    current: list[Floats] = []
     outcomes: list[Floats] = []
     with _examples(computing, sources, span.as_of_ts) as folder:
         for parts in list_batches(folder):
             batch = batch_of(market, read_batch(folder, parts), span.as_of_ts)
             in_span = (batch.times >= span.from_ts) & (batch.times < span.until_ts)
             candidate.append(predict_batch(market, batch)[in_span])
-            served.append(batch.predictions[in_span])
+            current.append(batch.predictions[in_span])
             outcomes.append(np.where(batch.is_asked, batch.observed.outcomes < 0.0, -1.0)[in_span])
     actual = np.concatenate(outcomes)
-    return Held(_judge(np.concatenate(candidate), actual), _judge(np.concatenate(served), actual))
+    return HeldOutScores(_judge(np.concatenate(candidate), actual), _judge(np.concatenate(current), actual))
 
 
 @contextmanager
-def _examples(computing: Computing, sources: Sequence[Path], as_of_ts: int) -> Iterator[Path]:
+def _examples(computing: ExampleEngine, sources: Sequence[Path], as_of_ts: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
         computing.make_examples(sources, as_of_ts, Path(scratch) / "examples")
         yield Path(scratch) / "examples"
 
 
 def _judge(estimates: Floats, outcomes: Floats) -> dict[str, PredictionScore]:
-    """Judge estimates of each question where it arose."""
+    """Score the predictions of each question on its cases."""
     judged = {}
     for head, question in enumerate(Question):
         is_asked = outcomes[:, head] >= 0.0
@@ -163,13 +172,13 @@ def _judge(estimates: Floats, outcomes: Floats) -> dict[str, PredictionScore]:
 
 
 def publish_relearned(tx: Tx, business_id: str, weights: Weights) -> ModelVersion:
-    """Publish the newest model with other weights; the learner goes on from there.
+    """Publish the newest model with other weights; the learner continues from there.
 
-    What came while these weights were found stays learned in all but the weights.
+    Everything that was learned during the run stays, except weights.
 
     Raises:
-        ValueError: a weight is no number.
-        Refused: CONFLICT when another model was published at the same moment.
+        ValueError: a weight is not finite.
+        Refused: CONFLICT when another model was published meanwhile.
     """
     newest = load_learning(tx, business_id)
     apply_weights(newest.marketplace.market, weights)
@@ -185,21 +194,21 @@ def publish_relearned(tx: Tx, business_id: str, weights: Weights) -> ModelVersio
 
 EVERY_S: Final = 900.0
 NIGHT_HOUR: Final = 2
-"""UTC; what is missed then is done as soon as a worker runs."""
+"""UTC; a missed night is made up as soon as a worker runs."""
 DAYS: Final = 90
 HELD_DAYS: Final = 2
-"""So many days judge, …"""
+"""Length of the test span in days."""
 WAIT_DAYS: Final = 3
-"""… and so many newer ones do not, as what comes of them may still come."""
+"""Newer days are excluded from the test, because their outcomes are still missing."""
 LEAST_ENTRIES: Final = 50_000
-"""With fewer the learner itself keeps all of it in memory, and goes through it again and again."""
+"""With fewer entries the online learner keeps all of them in memory, and replays them."""
 MOST_ENTRIES: Final = 20_000_000
-"""Joining more takes too long on one machine; they are for `contatto model relearn` with Spark."""
+"""Joining more takes too long on one machine; use `contatto model relearn` with Spark."""
 _CLOCK_S: Final = 4 * 3_600.0
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """What a process is to do: judge the days of a span, or learn all; nothing, without ``saved``."""
+class RelearningTask(msgspec.Struct, frozen=True):
+    """Task for a child process: test a candidate, or learn all days; nothing without ``saved``."""
 
     seed: int = 0
     saved: bytes = b""
@@ -210,77 +219,74 @@ class Ask(msgspec.Struct, frozen=True):
     is_judging: bool = False
 
 
-class Found(msgspec.Struct, frozen=True):
-    """What it found: the views that it learned, and how these weights did, or the weights."""
+class RelearningResult(msgspec.Struct, frozen=True):
+    """Result of a task: the learned views, and the test scores or the weights."""
 
     views: int = 0
-    compared: list[Compared] = []
+    compared: list[LossComparison] = []
     weights: Weights | None = None
 
 
-def relearn_apart(raw: bytes) -> bytes:
-    """Do what an `Ask` says; the answer is a `Found`."""
-    ask = msgspec.msgpack.decode(raw, type=Ask)
-    if not ask.saved:
-        return msgspec.msgpack.encode(Found())
-    marketplace = new_marketplace(ask.seed)
-    marketplace.restore(ask.saved)
-    market, sources = marketplace.market, [Path(source) for source in ask.sources]
-    if ask.is_judging:
-        return msgspec.msgpack.encode(_judge_apart(ask, sources, market))
-    relearned = relearn_files(Embedded(), sources, market, ask.as_of_ts)
-    return msgspec.msgpack.encode(Found(relearned.examples, weights=weights_of(market)))
+def relearn_in_process(raw: bytes) -> bytes:
+    """Run an encoded `RelearningTask` and return the encoded `RelearningResult`."""
+    task = msgspec.msgpack.decode(raw, type=RelearningTask)
+    if not task.saved:
+        return msgspec.msgpack.encode(RelearningResult())
+    marketplace = new_marketplace(task.seed)
+    marketplace.restore(task.saved)
+    market, sources = marketplace.market, [Path(source) for source in task.sources]
+    if task.is_judging:
+        relearned = relearn_files(DuckDBEngine(), sources, market, task.from_ts)
+        span = Span(task.from_ts, task.until_ts, task.as_of_ts)
+        compared = compare_losses(judge_files(DuckDBEngine(), sources, market, span))
+        return msgspec.msgpack.encode(RelearningResult(relearned.examples, compared))
+    relearned = relearn_files(DuckDBEngine(), sources, market, task.as_of_ts)
+    return msgspec.msgpack.encode(RelearningResult(relearned.examples, weights=weights_of(market)))
 
 
-def _judge_apart(ask: Ask, sources: list[Path], market: MarketState) -> Found:
-    relearned = relearn_files(Embedded(), sources, market, ask.from_ts)
-    span = Span(ask.from_ts, ask.until_ts, ask.as_of_ts)
-    return Found(relearned.examples, compare_held(judge_files(Embedded(), sources, market, span)))
-
-
-def compare_held(held: Held) -> list[Compared]:
-    """What was learned again beside what was told at the time, by question."""
+def compare_losses(scores: HeldOutScores) -> list[LossComparison]:
+    """Compare the candidate with the current model by question."""
     return [
-        Compared(name, each.count, round(each.actual), each.log_loss, held.told[name].log_loss)
-        for name, each in held.estimated.items()
+        LossComparison(name, score.count, round(score.actual), score.log_loss, scores.current[name].log_loss)
+        for name, score in scores.candidate.items()
     ]
 
 
-def night_before(now: datetime) -> datetime:
-    """Return when the latest night began."""
-    tonight = now.replace(hour=NIGHT_HOUR, minute=0, second=0, microsecond=0)
-    return tonight if tonight <= now else tonight - timedelta(days=1)
+def night_before(at: datetime) -> datetime:
+    """Return the start of the latest night."""
+    tonight = at.replace(hour=NIGHT_HOUR, minute=0, second=0, microsecond=0)
+    return tonight if tonight <= at else tonight - timedelta(days=1)
 
 
 @dataclass(slots=True)
 class Relearner:
-    """Goes through the businesses one by one, each night once.
+    """Relearns the businesses in turn, each once a night.
 
     Args:
-        least: of a business with fewer entries in files nothing is learned again.
+        least: businesses with fewer entries in files are skipped.
     """
 
     least: int = LEAST_ENTRIES
     _turns: Iterator[str] = field(default_factory=lambda: iter(()))
     _is_begun: bool = False
-    _now: Relearning | None = None
-    """What is under way; the process that broke left it as it was."""
-    _asked: Stage | None = None
+    _current: Relearning | None = None
+    """The current run; after a crash of the child process it is unchanged."""
+    _started_stage: Stage | None = None
 
     def start_over(self) -> None:
         """Begin a round."""
         self._is_begun = False
 
     def read_next(self, tx: Tx) -> Study | None:
-        """The next step: of what is under way, else of the next business that is due; None at the end."""
-        if self._now is not None:
-            return self._go_on(tx, self._now)
+        """Return the next step of the current run or of the next due business; None at the end."""
+        if self._current is not None:
+            return self._continue(tx, self._current)
         if not self._is_begun:
             self._turns, self._is_begun = iter([str(business.id) for business in list_businesses(tx)]), True
         for business_id in self._turns:
             if self._is_due(tx, business_id):
                 started = Relearning(business_id, tx.now, tx.now, Stage.JUDGING, 0, 0, ())
-                return Study(msgspec.msgpack.encode(Ask()), partial(self._begin, started))
+                return Study(msgspec.msgpack.encode(RelearningTask()), partial(self._begin, started))
         return None
 
     def _is_due(self, tx: Tx, business_id: str) -> bool:
@@ -288,48 +294,45 @@ class Relearner:
         if last is not None and last.started_at >= night_before(tx.now):
             return False
         first_day = (tx.now - timedelta(days=DAYS)).date().isoformat()
-        listed = log.list_decision_files_of(tx, business_id, first_day)
-        entries = sum(each.entries for each in listed)
+        entries = sum(file.entries for file in log.list_decision_files_of(tx, business_id, first_day))
         return bool(models.find_newest_version(tx, business_id)) and self.least <= entries <= MOST_ENTRIES
 
     def _begin(self, started: Relearning, _answer: bytes, tx: Tx) -> None:
         save_relearning(tx, started)
-        self._now, self._asked = started, None
+        self._current, self._started_stage = started, None
 
-    def _go_on(self, tx: Tx, now: Relearning) -> Study:
-        if self._asked is now.stage:  # the process broke: nothing was kept of this step
-            return self._end(now, Stage.BROKEN)
-        self._asked = now.stage
+    def _continue(self, tx: Tx, run: Relearning) -> Study:
+        if self._started_stage is run.stage:  # the child process of this stage crashed
+            return self._end(run, Stage.BROKEN)
+        self._started_stage = run.stage
         try:
-            prepared = prepare_relearning(tx, now.business_id, DAYS)
+            prepared = prepare_relearning(tx, run.business_id, DAYS)
         except OSError:
-            return self._end(now, Stage.BROKEN)
+            return self._end(run, Stage.BROKEN)
         if prepared is None:
-            return self._end(now, Stage.TOO_LITTLE)
+            return self._end(run, Stage.TOO_LITTLE)
         until = micros(tx.now) - WAIT_DAYS * models.DAY_US
         since, at = until - HELD_DAYS * models.DAY_US, micros(tx.now)
         sources = [str(source) for source in prepared.sources]
-        ask = Ask(
-            seed_of(now.business_id), prepared.saved, sources, since, until, at, now.stage is Stage.JUDGING
-        )
-        keep = self._keep_judged if now.stage is Stage.JUDGING else self._keep_learned
-        return Study(msgspec.msgpack.encode(ask), partial(keep, now))
+        is_judging = run.stage is Stage.JUDGING
+        task = RelearningTask(seed_of(run.business_id), prepared.saved, sources, since, until, at, is_judging)
+        return Study(msgspec.msgpack.encode(task), partial(self._finish, run))
 
-    def _end(self, now: Relearning, stage: Stage) -> Study:
-        return Study(msgspec.msgpack.encode(Ask()), lambda _answer, tx: self._note(tx, now, stage))
+    def _end(self, run: Relearning, stage: Stage) -> Study:
+        return Study(msgspec.msgpack.encode(RelearningTask()), lambda _answer, tx: self._note(tx, run, stage))
 
-    def _keep_judged(self, now: Relearning, answer: bytes, tx: Tx) -> None:
-        found = msgspec.msgpack.decode(answer, type=Found)
-        judged = replace(now, views=found.views, compared=tuple(found.compared))
-        self._note(tx, judged, judge_again(found.compared))
-
-    def _keep_learned(self, now: Relearning, answer: bytes, tx: Tx) -> None:
-        found = msgspec.msgpack.decode(answer, type=Found)
-        learned = replace(now, views=found.views)
+    def _finish(self, run: Relearning, answer: bytes, tx: Tx) -> None:
+        """Judge the candidate by its scores, or publish its weights."""
+        result = msgspec.msgpack.decode(answer, type=RelearningResult)
+        learned = replace(run, views=result.views)
+        if run.stage is Stage.JUDGING:
+            judged = replace(learned, compared=tuple(result.compared))
+            self._note(tx, judged, judge_candidate(result.compared))
+            return
         try:
-            if found.weights is None:
+            if result.weights is None:
                 raise ValueError("there are no weights")
-            model = publish_relearned(tx, now.business_id, found.weights)
+            model = publish_relearned(tx, run.business_id, result.weights)
         except Refused:
             self._note(tx, learned, Stage.OVERTAKEN)
         except ValueError:
@@ -337,18 +340,18 @@ class Relearner:
         else:
             self._note(tx, replace(learned, version=model.version), Stage.PUBLISHED)
 
-    def _note(self, tx: Tx, now: Relearning, stage: Stage) -> None:
-        told = replace(now, stage=stage, told_at=tx.now)
-        save_relearning(tx, told)
-        self._now, self._asked = (told, None) if stage is Stage.LEARNING else (None, None)
+    def _note(self, tx: Tx, run: Relearning, stage: Stage) -> None:
+        noted = replace(run, stage=stage, told_at=tx.now)
+        save_relearning(tx, noted)
+        self._current, self._started_stage = (noted, None) if stage is Stage.LEARNING else (None, None)
 
 
 def relearning_studies(settings: Settings) -> tuple[PeriodicStudy, ...]:
-    """The work by the clock that does it: where decisions are kept in files, and it is not turned off."""
+    """Return the nightly study, if decisions are kept in files and the setting is on."""
     if not (settings.relearn_at_night and settings.sealed_folder and settings.decision_files_days):
         return ()
     relearner = Relearner()
     study = PeriodicStudy(
-        EVERY_S, relearner.start_over, relearner.read_next, relearn_apart, lambda: LongProcess(_CLOCK_S)
+        EVERY_S, relearner.start_over, relearner.read_next, relearn_in_process, lambda: LongProcess(_CLOCK_S)
     )
     return (study,)

@@ -1,11 +1,11 @@
-"""Results of delivery for people: explanations, evaluations, outlooks, trials and lookalikes."""
+"""Results of delivery: explanations, evaluations, forecasts, the trial and lookalikes."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
-from itertools import batched
+from itertools import batched, chain
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -24,26 +24,22 @@ from contatto.delivery.actions.training import load_learning, rebuild_marketplac
 from contatto.delivery.model import TrialDay
 from contatto.delivery.rules.results import (
     BUCKETS,
-    Alike,
     Arm,
-    Earned,
-    Expected,
+    Earnings,
+    Forecast,
     Lift,
-    Pair,
-    Wanted,
+    LookalikeFilter,
+    LookalikeMatch,
+    TrialArms,
     add_arms,
-    choose_alike,
-    expect,
+    choose_lookalikes,
+    forecast,
     measure_lift,
 )
 from contatto.delivery.rules.targeting import DEVICE
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
-from contatto.delivery.store.ledger import (
-    list_charged_since,
-    list_earned_since,
-    list_trials,
-)
+from contatto.delivery.store.ledger import list_charged_since, list_earned_since, list_trials
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -51,10 +47,8 @@ from contatto.kit.timestamps import micros
 from contatto.learning.columns import CLICK, CONVERSATION, LEAD, SPAM
 from contatto.learning.evaluation import (
     STAGES,
-    Floats,
     PredictionScore,
     Value,
-    Weighed,
     doubly_robust,
     effective_count,
     inverse_propensity,
@@ -73,7 +67,7 @@ from contatto.measurement.store import list_converted_persons
 
 
 class Verdict(StrEnum):
-    """What became of an ad in an auction."""
+    """Result of an ad in an auction."""
 
     SHOWN = "shown"
     OUTBID = "outbid"
@@ -84,18 +78,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision with what it rested on; ``explained`` is None when what it rested on is not kept."""
+    """A decision with its replay; ``explained`` is None when its model or data were deleted."""
 
     record: Record
     explained: DecisionExplanation | None
 
     @property
     def is_erased(self) -> bool:
-        """Return whether its viewer was erased: then it cannot be made again."""
+        """Return whether the viewer was erased, so that no replay is possible."""
         return not self.record.history
 
     def verdict_of(self, ad: int, ad_group: int) -> tuple[Verdict, str]:
-        """What became of an ad, and for one that was left out why."""
+        """Return the result of an ad, with the reason why it was left out."""
         if ad == self.record.ad:
             return Verdict.SHOWN, ""
         if ad not in self.record.ads:
@@ -107,34 +101,28 @@ class Explanation:
 
 
 def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
-    """Make a decision of the log again, and say why it came out so.
+    """Replay a decision of the log, and explain its result.
 
     Raises:
-        Refused: NOT_FOUND when the log does not have it, or no longer.
+        Refused: NOT_FOUND when the log does not have it any more.
     """
     entry = entries.find_decision(tx, business_id, nonce)
     if entry is None:
         raise Refused(errors.NOT_FOUND)
     record = read_record(entry.body)
-    if Explanation(record, None).is_erased:
+    if Explanation(record, None).is_erased or not load_added(tx, business_id, record):
         return Explanation(record, None)
-    if not load_added(tx, business_id, record):
-        return Explanation(record, None)
-    if not record.version:
-        return Explanation(record, explain_record(seed_of(business_id), None, record))
-    raw = _model_of(tx, business_id, record.version)
-    explained = None if raw is None else explain_record(seed_of(business_id), raw, record)
-    return Explanation(record, explained)
-
-
-def _model_of(tx: Tx, business_id: str, version: int) -> bytes | None:
-    """The bytes of a model, or the same bytes made anew from one before it and the log."""
-    raw = models.load_model(tx, business_id, version)
-    if raw is not None:
-        return raw
-    found = next((model for model in models.list_models(tx, business_id) if model.version == version), None)
-    built = None if found is None else rebuild_marketplace(tx, business_id, found.through)
-    return None if built is None else built.marketplace.save()
+    raw = None
+    if record.version:
+        raw = models.load_model(tx, business_id, record.version)
+        if raw is None:  # rebuild the same bytes from an earlier model and the log
+            versions = models.list_models(tx, business_id)
+            version = next((model for model in versions if model.version == record.version), None)
+            rebuilt = None if version is None else rebuild_marketplace(tx, business_id, version.through)
+            if rebuilt is None:
+                return Explanation(record, None)
+            raw = rebuilt.marketplace.save()
+    return Explanation(record, explain_record(seed_of(business_id), raw, record))
 
 
 AT_ONCE: Final = 500
@@ -144,13 +132,13 @@ QUESTIONS: Final = {
     "lead": (LEAD, EntryKind.CONVERSATION, EntryKind.LEAD),
     "spam": (SPAM, EntryKind.CONVERSATION, EntryKind.SPAM),
 }
-"""What is estimated: by which head, given what, and what came."""
+"""Head of each question, with the entries that ask it and answer it."""
 _REWARDS: Final = (EntryKind.CLICK, EntryKind.CONVERSATION, EntryKind.LEAD)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What choosing as a model does would have brought for each decision, by three estimators."""
+class PolicyValue:
+    """Value of a model's choices per decision: as logged, and by three estimators."""
 
     logged: Value
     inverse: Value
@@ -160,93 +148,90 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How the estimates of the log did, by question, and what a model would have chosen, by stage.
+    """Quality of logged predictions by question, and value of a model's choices by stage.
 
-    ``effective`` says as how many decisions those count that the model would have made too.
+    ``effective`` is the number of decisions that carry the same weight as an unbiased sample.
     """
 
     decisions: int
     judged: dict[str, PredictionScore]
-    choices: dict[str, Choice] = field(default_factory=dict)
+    choices: dict[str, PolicyValue] = field(default_factory=dict)
     effective: float = 0.0
 
 
 def evaluate_log(
     tx: Tx, business_id: str, from_ts: int, until_ts: int, version: int = 0, most: int = 2_000
 ) -> Evaluation | None:
-    """Judge the estimates of decisions in a span, and what a model would have chosen at the newest of them.
+    """Score the predictions of a span, and estimate the value of a model's choices in its newest decisions.
 
-    Leads come late: end the span so long ago that what comes has come.
+    Outcomes arrive late, so end the span before them.
 
     Args:
         tx: the transaction.
-        business_id: whose log it is.
+        business_id: the owner of the log.
         from_ts: first microsecond of the span.
         until_ts: the first after it.
-        version: the model that is asked; 0 for none.
-        most: at so many decisions at most the model is asked.
+        version: the model to evaluate; 0 for none.
+        most: the most decisions on which the model is evaluated.
 
     Returns:
-        None when the model is not kept.
+        None when the bytes of the model were deleted.
     """
     raw = models.load_model(tx, business_id, version) if version else None
     if version and raw is None:
         return None
     log = _read_log(tx, business_id, from_ts, until_ts, most)
     judged = {}
-    for name, (head, given, came) in QUESTIONS.items():
-        asked = [nonce for nonce in log.estimates if (nonce, given) in log.happened]
-        if asked:
-            outcomes = np.array([(nonce, came) in log.happened for nonce in asked], np.float64)
-            judged[name] = score_predictions(
-                np.array([log.estimates[nonce][head] for nonce in asked]), outcomes
-            )
+    for name, (head, condition, outcome) in QUESTIONS.items():
+        nonces = [nonce for nonce in log.predictions if (nonce, condition) in log.events]
+        if nonces:
+            outcomes = np.array([(nonce, outcome) in log.events for nonce in nonces], np.float64)
+            predictions = np.array([log.predictions[nonce][head] for nonce in nonces])
+            judged[name] = score_predictions(predictions, outcomes)
     if raw is None or not log.newest:
         return Evaluation(log.decisions, judged)
     replica = Replica(seed_of(business_id), version, raw)
     weighed = [weigh_record(replica, record) for record in log.newest]
-    weights = np.array([each.weight for each in weighed])
-    choices = {stage: _choice(place, log, weighed, weights) for place, stage in enumerate(STAGES)}
+    weights = np.array([item.weight for item in weighed])
+    choices = {}
+    for place, stage in enumerate(STAGES):
+        rewards = np.array([(item.nonce, _REWARDS[place]) in log.events for item in log.newest], np.float64)
+        chosen = np.array([item.chosen[place] for item in weighed])
+        expected = np.array([item.expected[place] for item in weighed])
+        choices[stage] = PolicyValue(
+            inverse_propensity(rewards, np.ones(len(rewards))),
+            inverse_propensity(rewards, weights),
+            self_normalized(rewards, weights),
+            doubly_robust(rewards, weights, chosen, expected),
+        )
     return Evaluation(log.decisions, judged, choices, effective_count(weights))
-
-
-def _choice(place: int, log: "_Log", weighed: list[Weighed], weights: Floats) -> Choice:
-    rewards = np.array([(each.nonce, _REWARDS[place]) in log.happened for each in log.newest], np.float64)
-    chosen = np.array([each.chosen[place] for each in weighed])
-    expected = np.array([each.expected[place] for each in weighed])
-    return Choice(
-        inverse_propensity(rewards, np.ones(len(rewards))),
-        inverse_propensity(rewards, weights),
-        self_normalized(rewards, weights),
-        doubly_robust(rewards, weights, chosen, expected),
-    )
 
 
 @dataclass(slots=True)
 class _Log:
-    """Decisions of a span: their estimates, the newest of them whole, and what became of impressions."""
+    """Predictions and newest decisions of a span, and the events of impressions."""
 
     newest: deque[Record]
     decisions: int = 0
-    estimates: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    happened: set[tuple[int, EntryKind]] = field(default_factory=set)
+    predictions: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    events: set[tuple[int, EntryKind]] = field(default_factory=set)
 
 
 def _read_log(tx: Tx, business_id: str, from_ts: int, until_ts: int, most: int) -> _Log:
-    found, lines = _Log(deque(maxlen=most)), dict[int, list[AdGroupLine | AdLine]]()
+    log, lines = _Log(deque(maxlen=most)), dict[int, list[AdGroupLine | AdLine]]()
     for entry in entries.list_all_entries(tx, business_id, 0, AT_ONCE):
         if entry.kind is EntryKind.LINES:
             lines[entry.nonce] = read_lines(entry.body)
         elif entry.kind is not EntryKind.DECISION:
-            found.happened.add((entry.nonce, entry.kind))
+            log.events.add((entry.nonce, entry.kind))
         elif from_ts <= entry.ts < until_ts:
             record = read_record(entry.body)
             record.added = record.added or lines.get(record.lines, [])
-            found.decisions += 1
-            found.newest.append(record)
+            log.decisions += 1
+            log.newest.append(record)
             if record.ad:
-                found.estimates[record.nonce] = record.p
-    return found
+                log.predictions[record.nonce] = record.p
+    return log
 
 
 LOOK_BACK: Final = timedelta(days=14)
@@ -256,124 +241,113 @@ _KINDS: Final = {Goal.LEAD: ConversionKind.LEAD, Goal.CONVERSATION: ConversionKi
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """An ad group with what its budget is, and is expected to bring, in a week; ``doubled`` with twice of it.
+    """An ad group with the forecast for its weekly budget; ``doubled`` is for twice the budget.
 
-    Without a budget of its own ``budget_micros`` is what it spent in a week, as ``spent_micros`` is. Who
-    began less than two weeks ago is judged by the days since. No more than twice that is counted on: what
-    is not spent brings nothing. None: there is nothing to go by.
+    Without a budget of its own, ``budget_micros`` is its weekly spending ``spent_micros``. A younger ad group
+    counts only the days since its first charge. The forecast is limited to twice the spending. It is None
+    without any spending or conversions for the goal.
     """
 
     ad_group: AdGroup
     budget_micros: int
     spent_micros: int
-    expected: Expected | None
-    doubled: Expected | None
+    expected: Forecast | None
+    doubled: Forecast | None
 
 
 def list_outlooks(tx: Tx, account: AdAccount) -> list[Outlook]:
-    """What the ad groups of an account are expected to bring, by the last two weeks."""
-    own, like = _load_earned(tx, account)
+    """Forecast the conversions of an account's ad groups, from the last two weeks."""
+    own, by_goal = _load_earnings(tx, account)
     outlooks = []
-    for group, earned, days in own.values():
-        lately = earned.spend_micros * WEEK // days
-        budget = _weekly(group) or lately
-        most = 2 * lately or 2 * budget
-        one, two = (expect(earned, like[group.goal], min(times * budget, most)) for times in (1, 2))
-        outlooks.append(Outlook(group, budget, lately, one, two))
+    for group, earnings, days in own.values():
+        spent = earnings.spend_micros * WEEK // days
+        budget = spent
+        if group.budget_micros and group.budget_mode in (BudgetMode.DAY, BudgetMode.DYNAMIC_DAY):
+            budget = WEEK * group.budget_micros
+        elif group.budget_micros and group.budget_mode is BudgetMode.TOTAL:
+            budget = group.budget_micros
+        most = 2 * spent or 2 * budget
+        one, two = (forecast(earnings, by_goal[group.goal], min(n * budget, most)) for n in (1, 2))
+        outlooks.append(Outlook(group, budget, spent, one, two))
     return outlooks
 
 
-def expect_of(tx: Tx, account: AdAccount, ad_group: AdGroup, budget_micros: int) -> Expected | None:
-    """What a budget is expected to bring an ad group of an account; None: there is nothing to go by."""
-    own, like = _load_earned(tx, account)
-    earned = own[ad_group.id].earned if ad_group.id in own else Earned(0, 0)
-    return expect(earned, like[ad_group.goal], budget_micros)
+def forecast_ad_group(tx: Tx, account: AdAccount, ad_group: AdGroup, budget_micros: int) -> Forecast | None:
+    """Forecast the conversions of an ad group for a budget; None without any data."""
+    own, by_goal = _load_earnings(tx, account)
+    earnings = own[ad_group.id].earnings if ad_group.id in own else Earnings(0, 0)
+    return forecast(earnings, by_goal[ad_group.goal], budget_micros)
 
 
-class _Lately(NamedTuple):
-    """What an ad group earned in the days since it was charged first, at most those that are looked back."""
+class _RecentEarnings(NamedTuple):
+    """Results of an ad group since its first charge, within the last two weeks."""
 
     ad_group: AdGroup
-    earned: Earned
+    earnings: Earnings
     days: int
 
 
-def _load_earned(tx: Tx, account: AdAccount) -> tuple[dict[str, _Lately], dict[Goal, Earned]]:
-    """What each ad group earned lately, by id, and all of each goal."""
+def _load_earnings(tx: Tx, account: AdAccount) -> tuple[dict[str, _RecentEarnings], dict[Goal, Earnings]]:
+    """Return the recent results of each ad group by id, and the sums by goal."""
     groups = list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
     today = date.fromisoformat(local_day(micros(tx.now), account.timezone))
     day = today - LOOK_BACK
     charged = list_charged_since(tx, account.business_id, [group.id for group in groups], day)
     earned = list_earned_since(tx, account.business_id, account.id, day)
     own = {}
+    sums = dict.fromkeys(Goal, Earnings(0, 0))
     for group in groups:
         spend, since = charged.get(group.id, (0, day))
-        conversions = earned.get((group.id, _KINDS[group.goal]), 0)
+        earnings = Earnings(earned.get((group.id, _KINDS[group.goal]), 0), spend)
         days = min((today - since).days + 1, LOOK_BACK.days)
-        own[group.id] = _Lately(group, Earned(conversions, spend), days)
-    return own, {
-        goal: _sum([each.earned for each in own.values() if each.ad_group.goal is goal]) for goal in Goal
-    }
-
-
-def _weekly(group: AdGroup) -> int:
-    amount = group.budget_micros or 0
-    if amount and group.budget_mode in (BudgetMode.DAY, BudgetMode.DYNAMIC_DAY):
-        return WEEK * amount
-    if amount and group.budget_mode is BudgetMode.TOTAL:
-        return amount
-    return 0
-
-
-def _sum(some: list[Earned]) -> Earned:
-    return Earned(sum(earned.conversions for earned in some), sum(each.spend_micros for each in some))
+        own[group.id] = _RecentEarnings(group, earnings, days)
+        total = sums[group.goal]
+        sums[group.goal] = Earnings(
+            total.conversions + earnings.conversions, total.spend_micros + earnings.spend_micros
+        )
+    return own, sums
 
 
 TRIAL_LOOK_BACK: Final = timedelta(days=28)
-"""So many days are measured together."""
+"""Length of the measured period of the trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignLift:
-    """What learning brought to the ad groups of one goal in a campaign; None for all campaigns together."""
+    """Lift of learning for the ad groups of one goal in a campaign; None for all campaigns together."""
 
     campaign: Campaign | None
     goal: Goal
     learned: Arm
-    by_lot: Arm
+    random: Arm
     lift: Lift
 
 
 def list_lifts(tx: Tx, account: AdAccount) -> list[CampaignLift]:
-    """The lift of each campaign of an ad account in the last four weeks, and of all together; by goal.
+    """Measure the lift of each campaign in the last four weeks, after the sum of each goal.
 
-    A campaign that was shown to nobody who takes part is left out, and so is the sum where it has one part.
+    Campaigns without views in the trial are left out, and so is the sum of a single campaign.
     """
     groups = {
         group.id: group for group in list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
     }
     since = (tx.now - TRIAL_LOOK_BACK).date().isoformat()
-    counted = list_trials(tx, account.business_id, groups, since)
     by_part: dict[tuple[str, Goal], list[TrialDay]] = {}
-    for each in counted:
-        group = groups[each.ad_group_id]
-        by_part.setdefault((group.campaign_id, group.goal), []).append(each)
+    for day in list_trials(tx, account.business_id, groups, since):
+        group = groups[day.ad_group_id]
+        by_part.setdefault((group.campaign_id, group.goal), []).append(day)
     campaigns = {
         campaign.id: campaign
         for campaign in list_campaigns(tx, account.business_id, account.id, NodeFilter(), Page())
     }
     rows = [_measure(campaigns.get(name), goal, days) for (name, goal), days in by_part.items()]
     rows.sort(key=lambda row: (row.goal, "" if row.campaign is None else row.campaign.name))
-    return _sums(by_part) + rows
-
-
-def _sums(by_part: Mapping[tuple[str, Goal], list[TrialDay]]) -> list[CampaignLift]:
     sums = []
     for goal in Goal:
         parts = [days for (_, part_goal), days in by_part.items() if part_goal is goal]
         if len(parts) > 1:
             sums.append(_measure(None, goal, [day for days in parts for day in days]))
-    return sums
+    return sums + rows
 
 
 def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[TrialDay]) -> CampaignLift:
@@ -381,32 +355,32 @@ def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[TrialDay]) ->
     for day in days:
         by_group.setdefault(day.ad_group_id, []).append(day)
     pairs = [
-        Pair(
+        TrialArms(
             _arm_of(goal, [day for day in own if day.trial > 0]),
             _arm_of(goal, [day for day in own if day.trial < 0]),
         )
         for own in by_group.values()
     ]
-    learned, by_lot = add_arms([pair.learned for pair in pairs]), add_arms([each.by_lot for each in pairs])
-    return CampaignLift(campaign, goal, learned, by_lot, measure_lift(pairs))
+    learned, random = add_arms([pair.learned for pair in pairs]), add_arms([pair.random for pair in pairs])
+    return CampaignLift(campaign, goal, learned, random, measure_lift(pairs))
 
 
 def _arm_of(goal: Goal, days: Sequence[TrialDay]) -> Arm:
-    came, seen = [0] * BUCKETS, [0] * BUCKETS
+    conversions, views = [0] * BUCKETS, [0] * BUCKETS
     for day in days:
         bucket = abs(day.trial) - 1
-        came[bucket] += day.leads if goal is Goal.LEAD else day.conversations
-        seen[bucket] += day.views
+        conversions[bucket] += day.leads if goal is Goal.LEAD else day.conversations
+        views[bucket] += day.views
     spent = sum(day.charged_micros for day in days)
-    return Arm(sum(seen), spent, sum(came), tuple(zip(came, seen, strict=True)))
+    return Arm(sum(views), spent, sum(conversions), tuple(zip(conversions, views, strict=True)))
 
 
 REFRESHED: Final = timedelta(hours=20)
-"""A lookalike is found anew once a night."""
-AGAIN: Final = timedelta(hours=1)
-"""One that has nobody yet is tried again after this time."""
+"""A lookalike is computed again each night."""
+EMPTY_RETRY: Final = timedelta(hours=1)
+"""An empty lookalike is computed again after this time."""
 MOST_DECISIONS: Final = 200_000
-"""So many of the latest decisions are read, to know whom delivery knows."""
+"""The viewers with consent come from this many of the latest decisions."""
 MOST_VIEWERS: Final = 50_000
 _AT_ONCE: Final = 500
 
@@ -414,7 +388,7 @@ type Keep = Callable[[Tx], None]
 
 
 class LookalikeFinder:
-    """Goes through the ad accounts with lookalikes that are to be found, one by one."""
+    """Computes due lookalikes, one ad account at a time."""
 
     def __init__(self) -> None:
         self._due: Iterator[list[Audience]] | None = None
@@ -425,41 +399,44 @@ class LookalikeFinder:
         self._due = None
 
     def read_next(self, tx: Tx) -> Keep | None:
-        """Return the next write of members, and None at the end; find those of the next ad account first."""
+        """Return the next write of members, None at the end; compute the next ad account when needed."""
         if (write := next(self._writes, None)) is not None:
             return write
         if self._due is None:
-            self._due = iter(_by_account(list_due_lookalikes(tx, tx.now - REFRESHED, tx.now - AGAIN)))
+            accounts: dict[tuple[str, str], list[Audience]] = {}
+            for audience in list_due_lookalikes(tx, tx.now - REFRESHED, tx.now - EMPTY_RETRY):
+                accounts.setdefault((audience.business_id, audience.ad_account_id), []).append(audience)
+            self._due = iter(accounts.values())
         audiences = next(self._due, None)
         if audiences is None:
             return None
-        self._writes = _list_writes(find_alike(tx, audiences), tx.now)
+        found_at = tx.now
+        self._writes = chain.from_iterable(
+            keep_lookalike(
+                audience,
+                [fingerprint_of(viewer) for viewer in match.viewers],
+                Lookalike(
+                    audience.id,
+                    audience.business_id,
+                    found_at,
+                    match.known,
+                    match.lift,
+                    match.low,
+                    match.high,
+                ),
+            )
+            for audience, match in find_lookalikes(tx, audiences)
+        )
         return next(self._writes)
 
 
-def _by_account(audiences: Sequence[Audience]) -> list[list[Audience]]:
-    accounts: dict[tuple[str, str], list[Audience]] = {}
-    for audience in audiences:
-        accounts.setdefault((audience.business_id, audience.ad_account_id), []).append(audience)
-    return list(accounts.values())
-
-
-def _list_writes(searches: Sequence[tuple[Audience, Alike]], found_at: datetime) -> Iterator[Keep]:
-    for audience, result in searches:
-        prints = [print_of(viewer) for viewer in result.viewers]
-        lookalike = Lookalike(
-            audience.id, audience.business_id, found_at, result.known, result.lift, result.low, result.high
-        )
-        yield from keep_lookalike(audience, prints, lookalike)
-
-
-def print_of(viewer: str) -> Fingerprint:
-    """Whom delivery remembers a viewer as, in the form in which audiences keep their members."""
+def fingerprint_of(viewer: str) -> Fingerprint:
+    """Convert the pseudonym of a viewer to the form of audience members."""
     return UUID(viewer).bytes
 
 
-def find_alike(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, Alike]]:
-    """Whom lookalikes of one ad account take in now."""
+def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, LookalikeMatch]]:
+    """Choose the members of lookalikes of one ad account."""
     business_id, account_id = audiences[0].business_id, audiences[0].ad_account_id
     learning = load_learning(tx, business_id)
     viewers = list_known_viewers(tx, business_id) if learning.version else {}
@@ -468,37 +445,35 @@ def find_alike(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, Al
         for live in list_live_ads(tx, business_id)
         if live.ad_group.ad_account_id == account_id
     }.values())  # fmt: skip
-    scored: dict[int, list[float]] = {}
-    alike = []
+    scores_of: dict[int, list[float]] = {}
+    matches = []
     for audience in audiences:
+        targeting = (
+            [group for group in groups if str(audience.number) in group.audience_ids]
+            or [group for group in groups if group.goal is Goal.LEAD]
+            or groups
+        )
         scores = dict.fromkeys(viewers, 0.0)
-        aimed = _aimed(groups, audience)
-        for group in aimed:
-            if group.number not in scored:
-                scored[group.number] = _score(learning.marketplace, group, viewers)
-            for viewer, score in zip(viewers, scored[group.number], strict=True):
-                scores[viewer] += score / len(aimed)
+        for group in targeting:
+            if group.number not in scores_of:
+                scores_of[group.number] = _score(learning.marketplace, group, viewers)
+            for viewer, score in zip(viewers, scores_of[group.number], strict=True):
+                scores[viewer] += score / len(targeting)
         spec = lookalike_of(audience)
-        wanted = Wanted(spec)
+        viewer_filter = LookalikeFilter(spec)
         left_out = frozenset() if spec.with_source else list_sources(tx, audience)
         able = {
             viewer: scores[viewer]
             for viewer, last in viewers.items()
-            if wanted.takes(last.country, str((last.features or {}).get(DEVICE, "")))
+            if viewer_filter.takes(last.country, str((last.features or {}).get(DEVICE, "")))
         }
-        leads = sum(_leads_of(learning.marketplace, group) for group in aimed)
-        alike.append((audience, choose_alike(able, spec.size, left_out, leads)))
-    return alike
-
-
-def _aimed(groups: Sequence[AdGroup], audience: Audience) -> list[AdGroup]:
-    """The ad groups that look for an audience; else those of the goal Lead, or all."""
-    wanted = [group for group in groups if str(audience.number) in group.audience_ids]
-    return wanted or [group for group in groups if group.goal is Goal.LEAD] or list(groups)
+        leads = sum(_leads_of(learning.marketplace, group) for group in targeting)
+        matches.append((audience, choose_lookalikes(able, spec.size, left_out, leads)))
+    return matches
 
 
 def list_known_viewers(tx: Tx, business_id: str) -> dict[str, RankCandidate]:
-    """Viewers with consent by whom delivery remembers them as, with what the last request for each said."""
+    """Return viewers with consent by pseudonym, with the features of their last request."""
     known_viewers: dict[str, RankCandidate] = {}
     before = None
     for _ in range(MOST_DECISIONS // _AT_ONCE):
@@ -526,9 +501,9 @@ def _score(marketplace: Marketplace, group: AdGroup, viewers: Mapping[str, RankC
 
 
 def list_sources(tx: Tx, audience: Audience) -> frozenset[str]:
-    """The viewers who are people of the source of a lookalike, as far as taps and views tell who they are.
+    """Return the viewers who belong to the source of a lookalike, as far as views and clicks identify them.
 
-    Whoever is on a list of customers is known by contact details that no view tells: of these there are none.
+    Views identify no customer on a list of contact details, so such a source is empty.
     """
     number = source_number(audience)
     source = None if number is None else find_audience_by_number(tx, audience.business_id, number)
@@ -536,11 +511,11 @@ def list_sources(tx: Tx, audience: Audience) -> frozenset[str]:
         return frozenset()
     nonces: set[int] = set()
     persons = list_converted_persons(tx, audience.business_id, conversion_of(source))
-    for some in batched(sorted(persons), _AT_ONCE):
-        nonces |= entries.list_nonces_of_persons(tx, audience.business_id, some)
+    for chunk in batched(sorted(persons), _AT_ONCE):
+        nonces |= entries.list_nonces_of_persons(tx, audience.business_id, chunk)
     decisions = entries.list_decisions_of(tx, audience.business_id, nonces)
     return frozenset(read_record(decision.body).viewer for decision in decisions) - {NOBODY}
 
 
 def _ignore(_fault: Any) -> None:
-    """What cannot be used of what was said of a viewer is left out."""
+    """Ignore features that the learner cannot use."""

@@ -59,65 +59,56 @@ CURVES_KEPT: Final = timedelta(days=90)
 TRIALS_KEPT: Final = timedelta(days=120)
 SHOWN_DAYS: Final = 28
 WAIT_DAYS: Final = {Question.CLICK: 0, Question.CONVERSATION: 1, Question.LEAD: 3, Question.SPAM: 3}
-"""So many of the newest days are left out: what comes of them may still come."""
+"""The newest days are left out, because outcomes of their impressions are still missing."""
 
 
-def keep_told(tx: Tx, business_id: str, told: Mapping[Key, PredictionTally]) -> None:
-    """Add what a learner counted by ad group to what is kept by ad account."""
-    accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in told})
-    by_account: dict[models.Key, list[PredictionTally]] = {}
-    for (number, day, question), tally in told.items():
+def record_tallies(tx: Tx, business_id: str, new: Mapping[Key, PredictionTally]) -> None:
+    """Add the counts of a learner, which are by ad group, to the stored counts by ad account."""
+    accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in new})
+    by_account: dict[models.TallyKey, list[PredictionTally]] = {}
+    for (number, day, question), tally in new.items():
         by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)
-    models.save_told(tx, business_id, {key: add_tallies(some) for key, some in by_account.items()})
+    models.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
 
 
 def list_curves(
     tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None, days: int = SHOWN_DAYS
 ) -> list[Curve]:
-    """Return how estimates of the last days did, by question, in the order of questions.
+    """Return the quality of recent predictions by question, in the order of questions.
 
-    Args:
-        tx: the transaction.
-        business_id: whose ads.
-        ad_account_ids: of these ad accounts alone; None for all.
-        days: so many are told, behind those that are waited for.
+    The newest of the ``days`` are those before outcomes are missing. ``ad_account_ids`` None means all.
     """
     first = tx.now.date() - timedelta(days=days + max(WAIT_DAYS.values()))
-    told = models.list_told(tx, business_id, first.isoformat(), ad_account_ids)
+    tallies = models.list_tallies(tx, business_id, first.isoformat(), ad_account_ids)
     curves = []
     for question, wait in WAIT_DAYS.items():
         last = tx.now.date() - timedelta(days=wait)
         since, until = (last - timedelta(days=days - 1)).isoformat(), last.isoformat()
-        curve = curve_of(question, [each for each in told if since <= each.day <= until])
+        curve = curve_of(question, [row for row in tallies if since <= row.day <= until])
         if curve is not None:
             curves.append(curve)
     return curves
 
 
-def purge_told(tx: Tx) -> int:
-    """Delete some counts that are too old to be shown; say how many."""
-    return models.delete_old_told(tx, (tx.now - CURVES_KEPT).date().isoformat())
-
-
 AT_ONCE: Final = 500
-"""Entries that are read at once."""
+"""Entries that one query reads."""
 BATCH_S: Final = 0.5
-"""How long one business is learned before it is the next one's turn."""
+"""Time for one business before the learner turns to the next one."""
 PUBLISH_ENTRIES: Final = 20_000
-"""A model is published after so many entries, however soon that is."""
+"""A model is published after this many entries at the latest."""
 NOT_COUNTED: Final = 2**63
-"""Behind the last entry of any log."""
+"""Greater than the number of any entry."""
 WEIGH_US: Final = 3_600_000_000
-"""What a model goes by is looked at so often: it takes longer than publishing, and changes slowly."""
-KEPT: Final = 32
-"""Marketplaces of so many businesses stay in memory; the others are read again from their models."""
+"""Interval between computations of influences, which are slower than publishing and change slowly."""
+MOST_MARKETPLACES: Final = 32
+"""Marketplaces of this many businesses stay in memory; others are restored from their models."""
 
 type Keep = Callable[[Tx], None]
 
 
 @dataclass(slots=True)
 class Learning:
-    """The marketplace of a business as it is learned: up to which entry, from which model on."""
+    """Marketplace of a business while it learns the log, with its position and model version."""
 
     business_id: str
     marketplace: Marketplace
@@ -126,29 +117,31 @@ class Learning:
     published: int
     skipped: int = 0
     changes: list[AdGroupLine | AdLine] = field(default_factory=list)
-    """What was last put into the log of ad groups and ads: once is enough, whatever becomes of it."""
+    """The last ad groups and ads that were appended to the log, so that they are appended once."""
     counted: int = NOT_COUNTED
-    """Of entries behind this one it is counted what was foretold and came; the others were counted before."""
-    told: dict[Key, PredictionTally] = field(default_factory=dict)
-    """What was counted and is not kept yet, by ad group."""
+    """Predictions and outcomes are counted after this entry; earlier ones are counted already."""
+    tallies: dict[Key, PredictionTally] = field(default_factory=dict)
+    """New counts that are not stored yet, by ad group."""
     weighed_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """A model to be published, or nothing; and what it goes by, if that was looked at."""
+class _TrainedStep:
+    """Results of learning a part of a log; an empty ``raw`` publishes no model."""
 
+    changes: list[AdGroupLine | AdLine]
+    states: list[GroupState]
     raw: bytes
-    weighed: list[Influence]
+    influences: list[Influence]
 
 
 class Trainer:
-    """Learns the logs of all businesses, one after the other; one process learns a log at a time.
+    """Learns the logs of all businesses in turn; one process at a time learns a log.
 
     Args:
-        keep_days: how long the log is kept, and a model of each day with it.
-        is_hasty: publish after each step, not now and then.
-        weigh_us: microseconds between two looks at what a model goes by.
+        keep_days: the days for which the log and one model per day are kept.
+        is_hasty: publish a model after each step.
+        weigh_us: microseconds between two computations of influences.
     """
 
     def __init__(self, keep_days: int, *, is_hasty: bool = False, weigh_us: int = WEIGH_US) -> None:
@@ -162,21 +155,21 @@ class Trainer:
         self._turns = None
 
     def read_next(self, tx: Tx) -> Keep | None:
-        """Learn the next entries of the next business; what keeps that comes back, None at the end."""
+        """Learn the next entries of the next business; return the function that stores the result."""
         if self._turns is None:
             self._turns = iter(entries.list_streams_to_learn(tx, self._learner))
         stream = next(self._turns, None)
         return None if stream is None else self._learn(tx, stream)
 
     def load(self, tx: Tx, business_id: str, trained_seq: int) -> Learning:
-        """Return the marketplace of a business, which may be taught entries that are about to be stored."""
+        """Return the marketplace of a business, to learn entries that are about to be stored."""
         learning = self._learning.pop(business_id, None)
         newest = models.find_newest_version(tx, business_id)
         if learning is None or learning.version != newest:
             learning = load_learning(tx, business_id)
             learning.counted = trained_seq
         self._learning[business_id] = learning
-        while len(self._learning) > KEPT:
+        while len(self._learning) > MOST_MARKETPLACES:
             self._learning.pop(next(iter(self._learning)))
         return learning
 
@@ -186,52 +179,50 @@ class Trainer:
         end = time.perf_counter() + BATCH_S
         while time.perf_counter() < end and learn_entries(tx, learning, AT_ONCE):
             pass
-        changes = _list_changes(tx, learning)
-        states = [
-            state_of(learning.marketplace.market, group)
-            for group in learning.marketplace.market.groups.groups
-        ]
+        market = learning.marketplace.market
         is_due = learning.through - learning.published >= PUBLISH_ENTRIES or (
             learning.through > learning.published
             and (self._is_hasty or micros(tx.now) - stream.published_at >= entries.PUBLISH_US)
         )
-        made = learning.marketplace.save() if is_due else b""
         is_old = is_due and micros(tx.now) - learning.weighed_at >= self._weigh_us
-        weighed = weigh_influences(learning.marketplace.market) if is_old else []
-        return lambda tx: self._keep(tx, learning, changes, states, _Made(made, weighed))
+        step = _TrainedStep(
+            _list_changes(tx, learning),
+            [state_of(market, group) for group in market.groups.groups],
+            learning.marketplace.save() if is_due else b"",
+            weigh_influences(market) if is_old else [],
+        )
+        return lambda tx: self._save(tx, learning, step)
 
-    def _keep(
-        self,
-        tx: Tx,
-        learning: Learning,
-        changes: list[AdGroupLine | AdLine],
-        states: list[GroupState],
-        made: "_Made",
-    ) -> None:
+    def _save(self, tx: Tx, learning: Learning, step: _TrainedStep) -> None:
+        """Store a step, or forget the marketplace if another process learned or published meanwhile."""
         business_id = learning.business_id
         if not entries.record_learned(tx, business_id, self._learner, learning.through):
             self._learning.pop(business_id, None)
             return
-        if made.raw and not self._publish(tx, learning, made.raw):
+        if step.raw and not self._publish(tx, learning, step.raw):
             self._learning.pop(business_id, None)
             return
-        keep_told(tx, business_id, learning.told)
-        learning.told = {}
-        if made.weighed:
-            save_influences(tx, business_id, made.weighed)
+        record_tallies(tx, business_id, learning.tallies)
+        learning.tallies = {}
+        if step.influences:
+            save_influences(tx, business_id, step.influences)
             learning.weighed_at = micros(tx.now)
-        models.save_states(tx, business_id, states)
-        if changes and changes != learning.changes:
-            learning.changes = changes
-            entries.append_entries(tx, business_id, [_entry_of(line, micros(tx.now)) for line in changes])
+        models.save_states(tx, business_id, step.states)
+        if step.changes and step.changes != learning.changes:
+            learning.changes = step.changes
+            rows = []
+            for line in step.changes:
+                kind = EntryKind.AD_GROUP if isinstance(line, AdGroupLine) else EntryKind.AD
+                rows.append(entries.NewEntry(kind, micros(tx.now), body=msgspec.msgpack.encode(line)))
+            entries.append_entries(tx, business_id, rows)
 
-    def _publish(self, tx: Tx, learning: Learning, made: bytes) -> bool:
+    def _publish(self, tx: Tx, learning: Learning, raw: bytes) -> bool:
         count = learning.through - learning.published
         version = ModelVersion(
             learning.business_id, learning.version + 1, learning.through, micros(tx.now), "trained",
-            len(made), "", count, has_blob=True,
+            len(raw), "", count, has_blob=True,
         )  # fmt: skip
-        if not models.save_model(tx, version, made):
+        if not models.save_model(tx, version, raw):
             return False
         learning.version, learning.published = version.version, learning.through
         entries.record_published(tx, learning.business_id, learning.through)
@@ -240,21 +231,21 @@ class Trainer:
 
 
 def load_learning(tx: Tx, business_id: str) -> Learning:
-    """The marketplace of the newest model that is whole, to go on from; a new one if there is none."""
+    """Restore the marketplace of the newest undamaged model, or create a new one."""
     newest = models.find_newest_version(tx, business_id)
     for model in models.list_models(tx, business_id):
-        made = _restored(tx, model)
-        if made is not None:
-            return Learning(business_id, made, model.through, newest, model.through)
+        marketplace = _restored(tx, model)
+        if marketplace is not None:
+            return Learning(business_id, marketplace, model.through, newest, model.through)
     return Learning(business_id, new_marketplace(seed_of(business_id)), 0, newest, 0)
 
 
 def rebuild_marketplace(tx: Tx, business_id: str, through: int) -> Learning | None:
-    """The marketplace as it was after an entry, from a model before it; None when too little is kept."""
+    """Rebuild the marketplace after an entry, from a model before it; None if the log lacks entries."""
     for model in models.list_models(tx, business_id):
-        made = _restored(tx, model) if model.through <= through else None
-        if made is not None:
-            learning = Learning(business_id, made, model.through, model.version, model.through)
+        marketplace = _restored(tx, model) if model.through <= through else None
+        if marketplace is not None:
+            learning = Learning(business_id, marketplace, model.through, model.version, model.through)
             while learn_entries(tx, learning, AT_ONCE, through):
                 pass
             return learning if learning.through == through else None
@@ -277,11 +268,11 @@ def _restored(tx: Tx, version: ModelVersion) -> Marketplace | None:
 
 
 def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = None) -> int:
-    """Learn the next entries of a log; how many these were comes back."""
-    found = entries.list_entries(tx, learning.business_id, learning.through, most, through)
-    for entry in found:
+    """Learn the next entries of a log; return their number."""
+    batch = entries.list_entries(tx, learning.business_id, learning.through, most, through)
+    for entry in batch:
         learn_entry(learning, entry)
-    return len(found)
+    return len(batch)
 
 
 def learn_entry(learning: Learning, entry: Entry) -> None:
@@ -290,17 +281,17 @@ def learn_entry(learning: Learning, entry: Entry) -> None:
     market.happened = [] if learning.counted < entry.seq else None
     try:
         take_entry(learning.marketplace, entry)
-    except UnusableLine:  # too late, or of what nobody remembers: it teaches nothing
+    except UnusableLine:  # too late, or without a remembered impression
         learning.skipped += 1
     learning.through = entry.seq
-    count_happened(market, learning.told)
+    count_happened(market, learning.tallies)
 
 
 def take_entry(marketplace: Marketplace, entry: Entry) -> None:
     """Learn from one entry.
 
     Raises:
-        Unusable: it says nothing that is still of use; nothing was changed.
+        UnusableLine: it is of no use; nothing was changed.
     """
     name = str(entry.nonce)
     if entry.kind is EntryKind.DECISION:
@@ -322,6 +313,7 @@ def take_entry(marketplace: Marketplace, entry: Entry) -> None:
 
 
 def _outcome(marketplace: Marketplace, entry: Entry) -> AnyLine:
+    """Convert an outcome to a line with the viewer and the business of its impression."""
     market = marketplace.market
     shown = market.records.shown.get(str(entry.nonce))
     if shown is None:
@@ -334,14 +326,14 @@ def _outcome(marketplace: Marketplace, entry: Entry) -> AnyLine:
         return ConversationLine(entry.ts, **who)
     if entry.kind is EntryKind.SPAM:
         return SpamLine(entry.ts, **who)
-    said = msgspec.msgpack.decode(entry.body, type=OutcomeBody).value
+    word = msgspec.msgpack.decode(entry.body, type=OutcomeBody).value
     if entry.kind is EntryKind.LEAD:
-        return LeadLine(entry.ts, **who, source=LineLeadSource(said))
-    return QualityLine(entry.ts, **who, status=Quality(said))
+        return LeadLine(entry.ts, **who, source=LineLeadSource(word))
+    return QualityLine(entry.ts, **who, status=Quality(word))
 
 
 def _list_changes(tx: Tx, learning: Learning) -> list[AdGroupLine | AdLine]:
-    """Ad groups and ads that are not as the marketplace knows them, with those that no longer serve."""
+    """List ad groups and ads that the marketplace has in another version, and those that stopped."""
     groups = learning.marketplace.market.groups
     changes: list[AdGroupLine | AdLine] = []
     live: set[str] = set()
@@ -361,41 +353,37 @@ def _list_changes(tx: Tx, learning: Learning) -> list[AdGroupLine | AdLine]:
     return changes
 
 
-def _entry_of(line: AdGroupLine | AdLine, ts: int) -> entries.NewEntry:
-    kind = EntryKind.AD_GROUP if isinstance(line, AdGroupLine) else EntryKind.AD
-    return entries.NewEntry(kind, ts, body=msgspec.msgpack.encode(line))
-
-
 def purge_log(tx: Tx, keep_days: int) -> int:
-    """Delete some entries of the log that are older than so many days, and old counts; say how many."""
+    """Delete some old entries of the log, and old counts; return their number."""
     delete_forgotten_without_files(tx)
     old = entries.delete_old_entries(tx, micros(tx.now) - keep_days * models.DAY_US)
-    return old + purge_told(tx) + purge_trials(tx)
+    old += models.delete_old_tallies(tx, (tx.now - CURVES_KEPT).date().isoformat())
+    return old + delete_old_trials(tx, (tx.now - TRIALS_KEPT).date().isoformat())
 
 
 def roll_back_model(tx: Tx, business_id: str, version: int) -> ModelVersion:
-    """Publish an earlier model anew; what came after it is not learned again, what comes now is.
+    """Publish an earlier model again; the entries since then are skipped, later ones are learned.
 
     Raises:
-        Refused: NOT_FOUND when there is no such model, or its bytes are no longer kept or damaged.
+        Refused: NOT_FOUND for an unknown model, or one with deleted or damaged bytes.
     """
-    found = next((model for model in models.list_models(tx, business_id) if model.version == version), None)
-    raw = models.load_model(tx, business_id, version) if found is not None else None
-    if found is None or raw is None:
+    old = next((model for model in models.list_models(tx, business_id) if model.version == version), None)
+    raw = models.load_model(tx, business_id, version) if old is not None else None
+    if old is None or raw is None:
         raise Refused(
             errors.NOT_FOUND, "Model not found, or its file is missing or damaged. Choose another version."
         )
     stream = entries.find_stream(tx, business_id)
     through = 0 if stream is None else stream.last_seq
-    newest = models.find_newest_version(tx, business_id)
-    now, origin = micros(tx.now), f"model {version}"
-    made = replace(found, version=newest + 1, through=through, made_at=now, origin=origin, entries=0)
-    if not models.save_model(tx, made, raw):
+    model = replace(
+        old,
+        version=models.find_newest_version(tx, business_id) + 1,
+        through=through,
+        made_at=micros(tx.now),
+        origin=f"model {version}",
+        entries=0,
+    )
+    if not models.save_model(tx, model, raw):
         raise Refused(errors.CONFLICT)
     entries.record_rolled_back(tx, business_id, through)
-    return made
-
-
-def purge_trials(tx: Tx) -> int:
-    """Delete some counts that are too old to be shown; say how many."""
-    return delete_old_trials(tx, (tx.now - TRIALS_KEPT).date().isoformat())
+    return model

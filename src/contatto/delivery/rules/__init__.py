@@ -1,1 +1,1 @@
-"""Targeting, pacing and the auction, as pure functions."""
+"""Rules of delivery as pure functions: targeting, prices and results."""

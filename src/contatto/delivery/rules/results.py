@@ -1,4 +1,4 @@
-"""Results of delivery: expected conversions, lift of the trial, lookalikes, and curves to draw."""
+"""Forecasts, lift of the trial, lookalikes, curves to draw, and the verdict on a relearned model."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -7,85 +7,78 @@ from math import ceil, floor, log10
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contatto.ads.rules.targeting import known_countries
 from contatto.audiences.model import LookalikeSize, LookalikeSpec
-from contatto.delivery.model import Compared, Stage
+from contatto.delivery.model import LossComparison, Stage
 from contatto.learning.features import hash_once
 from contatto.learning.model import Bin, DailyLoss
 
 PRIOR: Final = 5.0
-"""As many conversions of its own count as much as those of all ad groups of the goal."""
+"""The prior rate of all ad groups of a goal weighs as much as this many conversions."""
 DRIFT: Final = 0.1
-"""The variance of how much conversions for the money change from some days to the next, as a share."""
+"""Relative variance of the cost per conversion between periods."""
 _TENTH: Final = 1.2816
-"""The quantile of the normal distribution that leaves a tenth above it."""
+"""The 90 % quantile of the normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
-class Earned:
-    """Conversions, and the money that they took (micros)."""
+class Earnings:
+    """Conversions, and their cost in micros."""
 
     conversions: int
     spend_micros: int
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """Conversions that a budget is expected to bring: in eight of ten cases from ``low`` to ``high``."""
+class Forecast:
+    """Conversions that a budget brings, with an 80 % interval from ``low`` to ``high``."""
 
     low: int
     middle: float
     high: int
 
 
-def expect(own: Earned, like: Earned, budget_micros: int) -> Expected | None:
-    """What a budget is expected to bring an ad group.
+def forecast(own: Earnings, similar: Earnings, budget_micros: int) -> Forecast | None:
+    """Predict the conversions that a budget brings an ad group.
+
+    The interval uses quantiles of the gamma distribution (E. B. Wilson and M. M. Hilferty, PNAS 17, 1931).
 
     Args:
-        own: what it earned lately.
-        like: what all ad groups of its goal did, its own included.
-        budget_micros: the money that is spent.
+        own: recent results of the ad group.
+        similar: recent results of all ad groups of its goal, its own included.
+        budget_micros: the amount to spend.
 
     Returns:
-        None where there is nothing to go by: no money was spent on this goal, or nothing came of it.
+        None without any spending or conversions for this goal.
     """
-    if not like.spend_micros or not like.conversions:
+    if not similar.spend_micros or not similar.conversions:
         return None
-    usual = like.conversions / like.spend_micros
+    usual = similar.conversions / similar.spend_micros
     shape = own.conversions + PRIOR
     middle = budget_micros * shape / (own.spend_micros + PRIOR / usual)
     if middle <= 0.0:
-        return Expected(0, 0.0, 0)
+        return Forecast(0, 0.0, 0)
     variance = middle + middle**2 * (1.0 / shape + DRIFT)
-    low, high = (_quantile(middle, variance, z) for z in (-_TENTH, _TENTH))
-    return Expected(math.floor(low), middle, max(math.ceil(high), 1))
-
-
-def _quantile(mean: float, variance: float, z: float) -> float:
-    """A quantile of the gamma distribution with this mean and variance.
-
-    Source: E. B. Wilson and M. M. Hilferty, PNAS 17 (1931).
-    """
-    share = variance / (9.0 * mean**2)
-    return float(mean * max(1.0 - share + z * math.sqrt(share), 0.0) ** 3)
+    share = variance / (9.0 * middle**2)
+    low, high = (float(middle * max(1.0 - share + z * math.sqrt(share), 0.0) ** 3) for z in (-_TENTH, _TENTH))
+    return Forecast(math.floor(low), middle, max(math.ceil(high), 1))
 
 
 BUCKETS: Final = 20
-"""So many groups each way of serving is counted in; how far these differ tells how sure the lift is."""
+"""Groups of viewers in each arm; their differences give the variance of the lift."""
 ENOUGH_CONVERSIONS: Final = 20
-"""With fewer conversions of either way no lift is told: the interval would not hold what it promises."""
+"""With fewer conversions in an arm the interval of the lift would not be reliable."""
 _SURE: Final = 1.959964
-"""The quantile of the normal distribution that leaves 2.5 % above it."""
+"""The 97.5 % quantile of the normal distribution."""
 
 
 def trial_of(viewer: str, share: float) -> int:
-    """The group of a viewer: below 0 for the ``share`` of viewers that are served by lot, 0 without a trial.
+    """Return the group of a viewer: below 0 in the random arm, above 0 in the learned arm, 0 without a trial.
 
     Args:
-        viewer: whom delivery remembers them as, which is a keyed hash.
-        share: 0 to 1.
+        viewer: the pseudonym for delivery, which is a keyed hash.
+        share: the share of viewers in the random arm, 0 to 1.
     """
     if not share:
         return 0
@@ -96,34 +89,34 @@ def trial_of(viewer: str, share: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What one way of serving spent and brought, in all groups of viewers. Money is micros."""
+    """Results of one arm of the trial in all groups of viewers; money is micros."""
 
     views: int
     spend_micros: int
     conversions: int
     by_bucket: tuple[tuple[int, int], ...]
-    """Conversions and views of each group of viewers."""
+    """Conversions and views by group of viewers."""
 
     @property
     def cost_micros(self) -> int | None:
-        """The cost of a conversion, rounded down; None where there is none."""
+        """Return the cost of a conversion, rounded down; None without conversions."""
         return self.spend_micros // self.conversions if self.conversions else None
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """What an ad group brought where it was chosen as learned, and where it was drawn."""
+class TrialArms:
+    """Results of an ad group in the learned and in the random arm."""
 
     learned: Arm
-    by_lot: Arm
+    random: Arm
 
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """How much more conversions the same views bring as learned than by lot: 0.23 for 23 % more.
+    """Additional conversions of the learned arm for the same views: 0.23 for 23 % more.
 
-    ``low`` and ``high`` bound it with 95 % confidence. All three are None while there is too little, and
-    ``missing`` then says how many more conversions it takes of those served by lot, and of the others.
+    ``low`` and ``high`` bound the 95 % interval. All three are None with too few conversions; ``missing``
+    then counts the conversions that the random and the learned arm still need.
     """
 
     lift: float | None
@@ -133,58 +126,57 @@ class Lift:
 
 
 def add_arms(arms: Sequence[Arm]) -> Arm:
-    """Several ad groups that were served in one way, in sum."""
-    parts = [[arm.by_bucket[bucket] for arm in arms] for bucket in range(BUCKETS)]
+    """Sum the results of several ad groups in one arm."""
+    buckets = [[arm.by_bucket[bucket] for arm in arms] for bucket in range(BUCKETS)]
     return Arm(
         sum(arm.views for arm in arms),
         sum(arm.spend_micros for arm in arms),
         sum(arm.conversions for arm in arms),
-        tuple((sum(came for came, _ in part), sum(views for _, views in part)) for part in parts),
+        tuple((sum(count for count, _ in bucket), sum(views for _, views in bucket)) for bucket in buckets),
     )
 
 
-def measure_lift(pairs: Sequence[Pair]) -> Lift:
-    """Compare conversions of ad groups with those that lots would have had in as many views of each.
+def measure_lift(pairs: Sequence[TrialArms]) -> Lift:
+    """Compare the conversions of both arms for equal numbers of views of each ad group.
 
-    Learning spends more views on the ad groups that have more to gain; so each is compared with itself, and
-    one that was not seen both ways is left out. Viewers are the ones who are drawn, so the variance is that
-    of their groups (the delta method for a ratio of sums), and the quantile is Student's, with the degrees
-    of freedom of Welch.
+    Learning moves views to ad groups with more potential. So each ad group is compared with itself, and one
+    with views in a single arm is left out. Viewers are randomized, so the variance is that of their groups
+    (the delta method for a ratio of sums). The quantile is Student's, with Welch's degrees of freedom.
 
     Source: W. G. Cochran, Sampling Techniques (ratio estimators, standardisation); B. L. Welch, Biometrika 34
     (1947).
     """
-    both = [pair for pair in pairs if pair.learned.views and pair.by_lot.views]
-    came = sum(pair.learned.conversions for pair in both)
-    by_lot = sum(pair.by_lot.conversions for pair in both)
-    missing = (max(ENOUGH_CONVERSIONS - by_lot, 0), max(ENOUGH_CONVERSIONS - came, 0))
+    both = [pair for pair in pairs if pair.learned.views and pair.random.views]
+    learned = sum(pair.learned.conversions for pair in both)
+    random = sum(pair.random.conversions for pair in both)
+    missing = (max(ENOUGH_CONVERSIONS - random, 0), max(ENOUGH_CONVERSIONS - learned, 0))
     if any(missing):
         return Lift(None, None, None, missing)
-    factors = [pair.learned.views / pair.by_lot.views for pair in both]
-    expected = sum(factor * pair.by_lot.conversions for factor, pair in zip(factors, both, strict=True))
-    ratio = math.log(came / expected)
+    factors = [pair.learned.views / pair.random.views for pair in both]
+    expected = sum(factor * pair.random.conversions for factor, pair in zip(factors, both, strict=True))
+    ratio = math.log(learned / expected)
     variances = [
-        _variance([(1.0 / came, pair.learned) for pair in both]) or 1.0 / came,
-        _variance([(each / expected, pair.by_lot) for each, pair in zip(factors, both, strict=True)])
-        or 1.0 / by_lot,
+        _variance([(1.0 / learned, pair.learned) for pair in both]) or 1.0 / learned,
+        _variance([(factor / expected, pair.random) for factor, pair in zip(factors, both, strict=True)])
+        or 1.0 / random,
     ]
     freedom = sum(variances) ** 2 / sum(variance**2 / (BUCKETS - 1) for variance in variances)
     reach = _student(freedom) * math.sqrt(sum(variances))
     return Lift(math.expm1(ratio), math.expm1(ratio - reach), math.expm1(ratio + reach))
 
 
-def _variance(weighed: Sequence[tuple[float, Arm]]) -> float:
-    """The variance of the logarithm of a weighed sum of conversions, each for as many views as there were."""
-    apart = [0.0] * BUCKETS
-    for weight, arm in weighed:
+def _variance(weighted: Sequence[tuple[float, Arm]]) -> float:
+    """Return the variance of the logarithm of a weighted sum of conversions, given the views."""
+    deviations = [0.0] * BUCKETS
+    for weight, arm in weighted:
         rate = arm.conversions / arm.views
-        for bucket, (came, views) in enumerate(arm.by_bucket):
-            apart[bucket] += weight * (came - rate * views)
-    return BUCKETS / (BUCKETS - 1) * sum(each**2 for each in apart)
+        for bucket, (count, views) in enumerate(arm.by_bucket):
+            deviations[bucket] += weight * (count - rate * views)
+    return BUCKETS / (BUCKETS - 1) * sum(deviation**2 for deviation in deviations)
 
 
 def _student(freedom: float) -> float:
-    """The quantile of Student's t that leaves 2.5 % above it, to three digits from 5 degrees of freedom on.
+    """Return the 97.5 % quantile of Student's t, to three digits from 5 degrees of freedom on.
 
     Source: M. Abramowitz and I. Stegun, Handbook of Mathematical Functions, 26.7.5.
     """
@@ -196,26 +188,26 @@ def _student(freedom: float) -> float:
 
 
 SHARES: Final = {LookalikeSize.NARROW: 0.01, LookalikeSize.BALANCED: 0.05, LookalikeSize.BROAD: 0.10}
-"""Which part of the viewers who can be reached is taken in."""
+"""Share of the reachable viewers in a lookalike, by size."""
 LEAST_KNOWN: Final = 100
-"""Among fewer viewers nobody stands out."""
+"""With fewer viewers scores do not discriminate."""
 _SYSTEMS: Final = {"IOS": ("ios", "iphone", "ipad"), "ANDROID": ("android",)}
 _NO_PHONES: Final = ("desktop", "laptop", "computer", "tv")
-"""What publishers call devices that run neither."""
+"""Words of publishers for devices with neither system."""
 _FIRST_POWER: Final = 0.45
 _FIRST_DEVIATION: Final = 0.6
 _LAST_DEVIATION: Final = 0.35
 _HALF_LEARNED: Final = 10.0
-"""What made the lift true in the simulator: without a lead, with many, and with how many it is half way."""
+"""Calibration of the predicted lift in the simulator: without leads, with many, and halfway."""
 _NINE_OF_TEN: Final = 1.281552
-"""The quantile of the normal distribution that leaves a tenth above it."""
+"""The 90 % quantile of the normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
-class Alike:
-    """Who was found: ``lift`` is how many times the chance of all ``known`` ones theirs is.
+class LookalikeMatch:
+    """Members of a lookalike; ``lift`` is their predicted lead rate divided by that of all ``known`` viewers.
 
-    In eight of ten cases it lies between ``low`` and ``high``. All three are None where nobody was found.
+    ``low`` and ``high`` bound the 80 % interval. All three are None without members.
     """
 
     viewers: tuple[str, ...]
@@ -225,10 +217,10 @@ class Alike:
     high: float | None = None
 
 
-class Wanted:
-    """Whom a lookalike may take in, by where and on what they were last.
+class LookalikeFilter:
+    """Filter of viewers by their last country and device.
 
-    Of what a publisher calls a device only the system is understood; one that names none rules nothing out.
+    Only the system of a device matters; a device without a known system passes.
     """
 
     def __init__(self, spec: LookalikeSpec) -> None:
@@ -240,44 +232,41 @@ class Wanted:
             return False
         if not self._system:
             return True
-        said = device.lower()
-        runs = {name for name, words in _SYSTEMS.items() if any(word in said for word in words)}
-        return self._system in runs if runs else not any(word in said for word in _NO_PHONES)
+        words = device.lower()
+        systems = {name for name, marks in _SYSTEMS.items() if any(mark in words for mark in marks)}
+        return self._system in systems if systems else not any(word in words for word in _NO_PHONES)
 
 
-def choose_alike(
+def choose_lookalikes(
     scores: Mapping[str, float], size: LookalikeSize, left_out: Collection[str], leads: int = 0
-) -> Alike:
-    """The viewers with the best scores.
+) -> LookalikeMatch:
+    """Choose the viewers with the best scores.
 
     Args:
-        scores: of the viewers, by whom delivery remembers them as; 0 for one who cannot be reached.
-        size: how many are taken in.
-        left_out: who is not taken in: the people of the source.
-        leads: what the ad groups whose scores these are have had.
+        scores: by pseudonym; 0 for a viewer who cannot be reached.
+        size: the share of viewers to choose.
+        left_out: excluded viewers: the people of the source.
+        leads: the number of leads of the ad groups that gave the scores.
     """
     able = {viewer: score for viewer, score in scores.items() if score > 0.0 and viewer not in left_out}
     if len(able) < LEAST_KNOWN:
-        return Alike((), len(able))
+        return LookalikeMatch((), len(able))
     order = sorted(able, key=lambda viewer: (-able[viewer], viewer))
     chosen = tuple(order[: max(round(SHARES[size] * len(order)), 1)])
-    ordered = np.array([able[viewer] for viewer in order])
-    low, middle, high = (_lift(ordered, len(chosen), power) for power in powers_after(leads))
-    return Alike(chosen, len(able), middle, low, high)
+    relative = np.array([able[viewer] for viewer in order]) / able[order[0]]
+    low, middle, high = (
+        float(rates[: len(chosen)].mean() / rates.mean())
+        for rates in (relative**power for power in powers_after(leads))
+    )
+    return LookalikeMatch(chosen, len(able), middle, low, high)
 
 
 def powers_after(leads: int) -> tuple[float, float, float]:
-    """The power of scores after so many leads: in eight of ten cases between the first and the last."""
-    known = leads**2 / (leads**2 + _HALF_LEARNED**2)
-    middle = _FIRST_POWER + (1.0 - _FIRST_POWER) * known
-    deviation = _FIRST_DEVIATION + (_LAST_DEVIATION - _FIRST_DEVIATION) * known
+    """Return the power that calibrates scores after some leads, in the middle of its 80 % interval."""
+    progress = leads**2 / (leads**2 + _HALF_LEARNED**2)
+    middle = _FIRST_POWER + (1.0 - _FIRST_POWER) * progress
+    deviation = _FIRST_DEVIATION + (_LAST_DEVIATION - _FIRST_DEVIATION) * progress
     return max(middle - _NINE_OF_TEN * deviation, 0.0), middle, middle + _NINE_OF_TEN * deviation
-
-
-def _lift(ordered: NDArray[np.float64], count: int, power: float) -> float:
-    """Return how many times the mean of all that of the first ones is."""
-    true = (ordered / ordered[0]) ** power
-    return float(true[:count].mean() / true.mean())
 
 
 SIZE: Final = 1000
@@ -287,7 +276,7 @@ _LABELS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was foretold (from the start of the line on) against what came (upwards), 0 to ``top``."""
+    """Paths of predicted (x) against actual (y) shares, 0 to ``top``."""
 
     top: float
     line: str
@@ -297,9 +286,9 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Two lines by day between ``low`` and ``top``: the loss, and what the day's rate loses.
+    """Paths of the daily loss and of the loss of the mean rate, between ``low`` and ``top``.
 
-    ``labels`` are the days below the axis, "" where there is no room for one.
+    ``labels`` are the days below the axis, "" where a label does not fit.
     """
 
     low: float
@@ -311,7 +300,7 @@ class Losses:
 
 
 def round_up(value: float) -> float:
-    """The next number with one digit, or one and a half."""
+    """Round up to a number with one digit, or to 1.5 or 2.5 times a power of ten."""
     if value <= 0.0:
         return 1.0
     power = 10.0 ** floor(log10(value))
@@ -319,21 +308,18 @@ def round_up(value: float) -> float:
 
 
 def draw_bins(bins: Sequence[Bin]) -> Calibration:
-    """The curve of some bins; intervals that leave the box end at its edge."""
-    top = min(round_up(1.05 * max((max(each.predicted, each.share) for each in bins), default=0.0)), 1.0)
-
-    def across(share: float) -> float:
-        return _scaled(share, 0.0, top)
-
-    places = [(across(each.predicted), SIZE - across(each.share)) for each in bins]
+    """Draw calibration bins; intervals end at the edge of the box."""
+    top = min(round_up(1.05 * max((max(item.predicted, item.share) for item in bins), default=0.0)), 1.0)
+    predicted = [_scaled(item.predicted, 0.0, top) for item in bins]
+    places = [(x, SIZE - _scaled(item.share, 0.0, top)) for x, item in zip(predicted, bins, strict=True)]
     intervals = [
-        f"M{across(each.predicted)} {SIZE - across(each.low)}V{SIZE - across(each.high)}" for each in bins
+        f"M{x} {SIZE - _scaled(item.low, 0.0, top)}V{SIZE - _scaled(item.high, 0.0, top)}"
+        for x, item in zip(predicted, bins, strict=True)
     ]
     return Calibration(top, _line(places), _points(places), "".join(intervals))
 
 
 def draw_losses(days: Sequence[DailyLoss]) -> Losses:
-    """The lines of some days, of which each has something that was foretold."""
     values = [value for day in days for value in (day.loss, day.of_rate)] or [0.0]
     step = round_up(max(max(values) - min(values), max(values) * 0.05) / 2.0)
     low = max(floor(min(values) / step) * step, 0.0)
@@ -342,10 +328,10 @@ def draw_losses(days: Sequence[DailyLoss]) -> Losses:
     every = max(1, -(-len(days) // _LABELS))
     across = [round(slot * (number + 0.5), 1) for number in range(len(days))]
     loss, of_rate = (
-        [(x, round(SIZE - _scaled(value, low, top), 1)) for x, value in zip(across, some, strict=True)]
-        for some in ([each.loss for each in days], [each.of_rate for each in days])
+        [(x, round(SIZE - _scaled(value, low, top), 1)) for x, value in zip(across, series, strict=True)]
+        for series in ([day.loss for day in days], [day.of_rate for day in days])
     )
-    labels = tuple(each.day if number % every == 0 else "" for number, each in enumerate(days))
+    labels = tuple(day.day if number % every == 0 else "" for number, day in enumerate(days))
     return Losses(low, top, _line(loss), _points(loss), _line(of_rate), labels)
 
 
@@ -361,22 +347,26 @@ def _points(places: Sequence[tuple[float, float]]) -> str:
     return "".join(f"M{x} {y}h.01" for x, y in places)
 
 
-LEAST_CAME: Final = 20
-"""A question of which fewer came, or did not, has no say: its losses are chance."""
+LEAST_POSITIVES: Final = 20
+"""A question with fewer positive or negative outcomes has no vote: its losses are chance."""
 WORST: Final = 0.02
-"""No question may be foretold worse than what serves by a larger share of its loss."""
+"""Largest relative increase of the loss that is accepted for a single question."""
 
 
-def judge_again(compared: Sequence[Compared]) -> Stage:
-    """LEARNING where it may serve, else how it ends.
+def judge_candidate(compared: Sequence[LossComparison]) -> Stage:
+    """Return LEARNING for a candidate that may replace the current model, else the final stage.
 
-    Questions count alike, whatever they are asked of: clicks would else outvote leads. On the whole it has to
-    be no worse than what served in those days, which had learned them all along.
+    Questions have equal weight, or clicks would outvote leads. In total the candidate must be no worse than
+    the current model, which had learned those days too.
     """
-    heard = [each for each in compared if min(each.came, each.asked - each.came) >= LEAST_CAME]
-    if not heard:
+    voting = [
+        question
+        for question in compared
+        if min(question.positives, question.cases - question.positives) >= LEAST_POSITIVES
+    ]
+    if not voting:
         return Stage.TOO_LITTLE
-    worse = [each.loss / each.served - 1.0 for each in heard if each.served > 0.0]
-    # a loss that is no number is neither above nor below: it must not pass
-    is_good = all(share <= WORST for share in worse) and sum(worse) <= 0.0
-    return Stage.LEARNING if is_good and worse else Stage.KEPT
+    increases = [item.loss / item.current_loss - 1.0 for item in voting if item.current_loss > 0.0]
+    # a loss that is NaN is neither above nor below, and must not pass
+    is_good = all(increase <= WORST for increase in increases) and sum(increases) <= 0.0
+    return Stage.LEARNING if is_good and increases else Stage.KEPT

@@ -1,4 +1,4 @@
-"""Ads that fit a request: conditions, competition for placements, and shares of budgets among processes."""
+"""Targeting, prices, competition for placements, and shares of budgets among ad servers."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,76 +29,61 @@ from contatto.learning.model import Hurdle
 from contatto.measurement.model import Goal
 
 OURS: Final = "·"
-"""Before the names of features that we know ourselves, so that a publisher's own never meet them."""
+"""Prefix of our own feature names, so that they never collide with a publisher's."""
 DEVICE: Final = f"{OURS}device"
 
 
 def features_of(request: AdRequest) -> dict[str, Any]:
-    """The features of a request: where the ad stands, and what is known of a viewer who agreed to that."""
-    found: dict[str, Any] = {}
+    """Return the features of a request: the place of the ad, and with consent those of the viewer."""
+    features: dict[str, Any] = {}
     if request.placement:
-        found[f"{OURS}placement"] = request.placement
+        features[f"{OURS}placement"] = request.placement
     if request.channel_account_id:
-        found[f"{OURS}account"] = request.channel_account_id
+        features[f"{OURS}account"] = request.channel_account_id
     if not request.has_consent:
-        return found
+        return features
     if request.device:
-        found[DEVICE] = request.device
+        features[DEVICE] = request.device
     if request.language is not None:
-        found[f"{OURS}language"] = request.language
+        features[f"{OURS}language"] = request.language
     if request.age is not None:
-        found[f"{OURS}age"] = str(age_group_of(request.age))
+        features[f"{OURS}age"] = str(age_group_of(request.age))
     if request.interest_category_ids:
-        found[f"{OURS}interests"] = sorted(request.interest_category_ids)
-    return found | dict(request.features)
+        features[f"{OURS}interests"] = sorted(request.interest_category_ids)
+    return features | dict(request.features)
 
 
 type Members = Mapping[str, frozenset[Member]]
-type FindKnown = Callable[[Candidate], frozenset[Member]]
-"""Gives what a viewer is known by to the account of an ad: a person's id, and fingerprints."""
+type FindIdentity = Callable[[Candidate], frozenset[Member]]
+"""Returns the ids and fingerprints of a viewer at the account of an ad."""
 
 
-class Fits(NamedTuple):
-    """What keeps ads out of a request by their terms, before their schedule is looked at and behind it."""
+class TermsMatch(NamedTuple):
+    """Hurdles from the terms of an ad, checked before its schedule and after it."""
 
-    before: Hurdle | None
-    behind: Hurdle | None
-
-
-def find_hurdle(
-    candidate: Candidate, fits: Fits, now: datetime, known: FindKnown, members: Members
-) -> Hurdle | None:
-    """Why an ad may not be shown for a request at this time; None when it may.
-
-    Args:
-        candidate: the ad.
-        fits: what comparing the request with the terms of the ad gave.
-        now: the time of the request.
-        known: asked only where there are audiences.
-        members: of the audiences, by number.
-    """
-    ad_group = candidate.live.ad_group
-    hurdle = fits.before or (None if _is_on_time(ad_group, now) else Hurdle.SCHEDULE) or fits.behind
-    if hurdle is not None:
-        return hurdle
-    if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
-        return None
-    return None if _is_for_audience(ad_group, known(candidate), members) else Hurdle.AUDIENCE
+    before_schedule: Hurdle | None
+    after_schedule: Hurdle | None
 
 
-def compare_terms(candidate: Candidate, request: AdRequest) -> Fits:
-    """Compare a request with what ads of the same terms have in common; see `terms_of`."""
-    before = _unfit(candidate, request)
-    if before is not None:
-        return Fits(before, None)
-    wanted, ad = request.channel_account_id, candidate.live.ad
-    if wanted is not None and ad.channel_account_id != wanted:
-        return Fits(None, Hurdle.CHANNEL)
-    return Fits(None, _unwanted(candidate.ad_group, request))
+def gather_bidders(candidates: Iterable[Candidate]) -> tuple[Bidder, ...]:
+    """Group live ads that every request accepts or rejects together."""
+    groups: dict[tuple[str, str, bool, bool], list[Candidate]] = {}
+    for candidate in candidates:
+        ad = candidate.live.ad
+        key = (candidate.ad_group.id, ad.channel_account_id, candidate.may_serve, candidate.own_chat)
+        groups.setdefault(key, []).append(candidate)
+    terms: dict[tuple[object, ...], int] = {}
+    bidders = []
+    for group in groups.values():
+        ad_group = group[0].ad_group
+        numbers = tuple(candidate.live.ad.number for candidate in group)
+        term = terms.setdefault(terms_of(group[0]), len(terms))
+        bidders.append(Bidder(group[0], numbers, ad_group.id, ad_group.number, term, ad_group.cap))
+    return tuple(bidders)
 
 
 def terms_of(candidate: Candidate) -> tuple[object, ...]:
-    """All that `compare_terms` looks at in an ad."""
+    """Return all fields of an ad that `compare_terms` reads."""
     ad_group = candidate.ad_group
     return (
         candidate.may_serve, ad_group.countries, ad_group.ad_account_id, candidate.live.ad.channel_account_id,
@@ -106,68 +91,67 @@ def terms_of(candidate: Candidate) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _is_on_time(ad_group: AdGroup, now: datetime) -> bool:
-    """Return whether the schedule of an ad group has begun and not ended."""
-    return ad_group.starts_at <= now and (ad_group.ends_at is None or now < ad_group.ends_at)
+def compare_terms(candidate: Candidate, request: AdRequest) -> TermsMatch:
+    """Compare a request with the terms of an ad; ads with equal `terms_of` share the result.
 
-
-def _unfit(candidate: Candidate, request: AdRequest) -> Hurdle | None:
-    """The goal's conditions, country and token."""
-    ad_group = candidate.ad_group
-    if not candidate.may_serve:
-        return Hurdle.NOT_ELIGIBLE
-    if normal_country(request.country) not in ad_group.countries:
-        return Hurdle.COUNTRY
-    if request.ad_account_ids is not None and ad_group.ad_account_id not in request.ad_account_ids:
-        return Hurdle.OTHER_TOKEN
-    return None
-
-
-def _unwanted(ad_group: AdGroup, request: AdRequest) -> Hurdle | None:
-    """Language, age and interests, where they are known."""
+    An unknown language, age or interest of the viewer never excludes an ad.
+    """
+    ad_group, account_id = candidate.ad_group, request.channel_account_id
     language, age, interests = request.language, request.age, request.interest_category_ids
-    if ad_group.languages and language is not None and language not in ad_group.languages:
-        return Hurdle.LANGUAGE
-    if ad_group.age_groups and age is not None and age_group_of(age) not in ad_group.age_groups:
-        return Hurdle.AGE
-    chosen = ad_group.interest_category_ids
-    if chosen and interests is not None and interests.isdisjoint(chosen):
-        return Hurdle.INTERESTS
+    categories = ad_group.interest_category_ids
+    before = after = None
+    if not candidate.may_serve:
+        before = Hurdle.NOT_ELIGIBLE
+    elif normal_country(request.country) not in ad_group.countries:
+        before = Hurdle.COUNTRY
+    elif request.ad_account_ids is not None and ad_group.ad_account_id not in request.ad_account_ids:
+        before = Hurdle.OTHER_TOKEN
+    elif account_id is not None and candidate.live.ad.channel_account_id != account_id:
+        after = Hurdle.CHANNEL
+    elif ad_group.languages and language is not None and language not in ad_group.languages:
+        after = Hurdle.LANGUAGE
+    elif ad_group.age_groups and age is not None and age_group_of(age) not in ad_group.age_groups:
+        after = Hurdle.AGE
+    elif categories and interests is not None and interests.isdisjoint(categories):
+        after = Hurdle.INTERESTS
+    return TermsMatch(before, after)
+
+
+def find_hurdle(
+    candidate: Candidate, match: TermsMatch, at: datetime, find_identity: FindIdentity, members: Members
+) -> Hurdle | None:
+    """Return the reason why an ad may not be shown for a request; None when it may.
+
+    Args:
+        candidate: the ad.
+        match: the result of `compare_terms` for the ad and the request.
+        at: the time of the request.
+        find_identity: called only for ad groups with audiences.
+        members: the members of audiences, by number.
+    """
+    ad_group = candidate.live.ad_group
+    is_scheduled = ad_group.starts_at <= at and (ad_group.ends_at is None or at < ad_group.ends_at)
+    hurdle = match.before_schedule or (None if is_scheduled else Hurdle.SCHEDULE) or match.after_schedule
+    if hurdle is not None:
+        return hurdle
+    if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
+        return None
+    identity = find_identity(candidate)
+    if _is_member(ad_group.excluded_audience_ids, identity, members):
+        return Hurdle.AUDIENCE
+    if ad_group.audience_ids and not _is_member(ad_group.audience_ids, identity, members):
+        return Hurdle.AUDIENCE
     return None
 
 
-def _is_for_audience(ad_group: AdGroup, known: frozenset[Member], members: Members) -> bool:
-    """Whether a viewer who is known so is on a list that an ad group chose, and on none that it excludes."""
-    if _is_member(ad_group.excluded_audience_ids, known, members):
-        return False
-    return not ad_group.audience_ids or _is_member(ad_group.audience_ids, known, members)
-
-
-def _is_member(audiences: Iterable[str], known: frozenset[Member], members: Members) -> bool:
-    return any(not known.isdisjoint(members.get(number, frozenset())) for number in audiences)
-
-
-def gather_bidders(candidates: Iterable[Candidate]) -> tuple[Bidder, ...]:
-    """Live ads by what a request is compared with: what keeps one of a bidder out keeps out all of it."""
-    found: dict[tuple[str, str, bool, bool], list[Candidate]] = {}
-    for candidate in candidates:
-        ad = candidate.live.ad
-        key = (candidate.ad_group.id, ad.channel_account_id, candidate.may_serve, candidate.own_chat)
-        found.setdefault(key, []).append(candidate)
-    terms: dict[tuple[object, ...], int] = {}
-    return tuple(_bidder(same, terms.setdefault(terms_of(same[0]), len(terms))) for same in found.values())
-
-
-def _bidder(same: list[Candidate], terms: int) -> Bidder:
-    ad_group = same[0].ad_group
-    numbers = tuple(candidate.live.ad.number for candidate in same)
-    return Bidder(same[0], numbers, ad_group.id, ad_group.number, terms, ad_group.cap)
+def _is_member(audiences: Iterable[str], identity: frozenset[Member], members: Members) -> bool:
+    return any(not identity.isdisjoint(members.get(number, frozenset())) for number in audiences)
 
 
 RESERVE_MICROS: Final = 1_000_000
-"""Least price of a thousand views, in micros of the ad account's currency."""
+"""Lowest price of a thousand views, in micros of the ad account's currency."""
 LEAST_VIEW_MICROS: Final = RESERVE_MICROS // 1_000
-"""What a view costs at least."""
+"""Lowest price of a view."""
 MOST_WORDS: Final = 10
 _DAY_S: Final = 86_400
 _WORD: Final = re.compile(r"\w{3,}")
@@ -180,9 +164,9 @@ _MODES: Final = {
 
 
 def describe_group(ad_group: AdGroup, campaign: Campaign, timezone: str) -> AdGroupLine:
-    """An ad group as the marketplace knows it; a business is one advertiser there.
+    """Convert an ad group to a line for the marketplace, which treats a business as one advertiser.
 
-    A bid for a click (CPC) is no target for a conversion: it bounds the price of the click instead.
+    A bid per click (CPC) is no target for a conversion: it limits the price of the click instead.
     """
     by_conversion = ad_group.billing_event is BillingEvent.OCPM and ad_group.bid_type is BidType.CUSTOM
     return AdGroupLine(
@@ -208,7 +192,7 @@ def describe_group(ad_group: AdGroup, campaign: Campaign, timezone: str) -> AdGr
 
 
 def describe_ad(live: LiveAd) -> AdLine:
-    """An ad as the marketplace knows it: what a viewer sees of it, and what a tap leads to."""
+    """Convert an ad to a line for the marketplace, with its creative and its destination as features."""
     ad, ad_group = live.ad, live.ad_group
     words = list(dict.fromkeys(_WORD.findall(f"{ad.headline} {ad.text}".lower())))[:MOST_WORDS]
     features: dict[str, Any] = {
@@ -224,10 +208,10 @@ def describe_ad(live: LiveAd) -> AdLine:
 
 
 def price_of(ad_group: AdGroup, price_micros: int, p_click: float) -> Price:
-    """What the view and the click cost at a price for a thousand views, in micros.
+    """Return the price of the view and of the click for a price per thousand views, in micros.
 
-    OCPM is charged with the view. CPC is charged with the click: the price of as many views as it takes to
-    get one, and never more than the bid for a click.
+    OCPM charges the view. CPC charges the click with the price of the views that it takes on average, and
+    never more than the bid for a click.
     """
     view = price_micros // 1_000
     if ad_group.billing_event is not BillingEvent.CPC:
@@ -244,23 +228,22 @@ def has_budget(node: AdGroup | Campaign) -> bool:
 
 
 def budget_left(node: AdGroup | Campaign, spent: Spent) -> int | None:
-    """What may still be promised of a budget, in micros; None for one without end.
+    """Return the amount that may still be promised of a budget, in micros; None without a limit.
 
-    A campaign has spent what all of its ad groups have.
+    The charges of a campaign are those of all its ad groups.
     """
-    return _left(node, spent, most_of_day(node.budget_mode, node.budget_micros or 0))
+    return _remaining(node, spent, most_of_day(node.budget_mode, node.budget_micros or 0))
 
 
 def charge_left(node: AdGroup | Campaign, spent: Spent) -> int | None:
-    """What may still be charged to a budget, whatever was promised; None for one without end.
+    """Return the amount that may still be charged to a budget, apart from promises; None without a limit.
 
-    A view that comes late counts on another day than it was promised on: so up to 125 % of a day's budget.
+    A late view counts on another day than its promise, so a day may take up to 125 % of its budget.
     """
-    return _left(node, spent, (node.budget_micros or 0) * MOST_OF_DAY)
+    return _remaining(node, spent, (node.budget_micros or 0) * MOST_OF_DAY)
 
 
-def _left(node: AdGroup | Campaign, spent: Spent, day_micros: float) -> int | None:
-    """What is left of a budget, of which so much is for one day where it is daily."""
+def _remaining(node: AdGroup | Campaign, spent: Spent, day_micros: float) -> int | None:
     if node.budget_micros is None or not has_budget(node):
         return None
     if node.budget_mode is BudgetMode.TOTAL:
@@ -268,46 +251,45 @@ def _left(node: AdGroup | Campaign, spent: Spent, day_micros: float) -> int | No
     return max(int(day_micros) - spent.day_micros, 0)
 
 
-MOST_ASKED: Final = 50
-"""So many businesses are asked for an offer for one place; each costs time before the answer."""
+MOST_INVITED: Final = 50
+"""At most this many businesses compete for one place, because each delays the response."""
 BY_OFFER: Final = 32
-"""So many of these are those who offered most lately; the others take turns."""
+"""This many of them made the highest recent offers; the others take turns."""
 TURN_S: Final = 30
-"""So long a turn takes: time to read the ads of those whose turn it is, and to see what they offer."""
+"""Length of a turn: time to load the ads of the next businesses and to observe their offers."""
 
 
-def choose_asked(able: Sequence[str], lately: Mapping[str, float], at_s: float) -> list[str]:
-    """The businesses that are asked for an offer, in their order; all of them where these are not too many.
+def choose_invited(eligible: Sequence[str], recent_offers: Mapping[str, float], at_s: float) -> list[str]:
+    """Choose the businesses that may bid for a place, in their order; all of them if they are few.
 
-    Whoever offers little is asked in turn, and stays when that was a mistake: a business whose budget waits
-    for places offers more and more for them.
+    A business with low offers is invited in turn. It stays once its offers rise, as pacing raises the offers
+    of a business with unspent budget.
 
     Args:
-        able: who may compete.
-        lately: what each offered lately in this place; who is missing offered nothing yet.
+        eligible: the businesses that may compete.
+        recent_offers: the recent offers in this place, by business; a missing one counts as 0.
         at_s: the time, in seconds.
     """
-    if len(able) <= MOST_ASKED:
-        return list(able)
-    best = set(nlargest(BY_OFFER, able, key=lambda business_id: lately.get(business_id, 0.0)))
-    others = [business_id for business_id in able if business_id not in best]
-    seats = MOST_ASKED - BY_OFFER
+    if len(eligible) <= MOST_INVITED:
+        return list(eligible)
+    best = set(nlargest(BY_OFFER, eligible, key=lambda business_id: recent_offers.get(business_id, 0.0)))
+    rest = [business_id for business_id in eligible if business_id not in best]
+    seats = MOST_INVITED - BY_OFFER
     first = int(at_s // TURN_S) * seats
-    best.update(others[(first + seat) % len(others)] for seat in range(seats))
-    return [business_id for business_id in able if business_id in best]
+    best.update(rest[(first + seat) % len(rest)] for seat in range(seats))
+    return [business_id for business_id in eligible if business_id in best]
 
 
 def rank_offers(offers: Sequence[int], number: int) -> tuple[int | None, list[int]]:
-    """The place of the best offer, and for each the least offer that wins from the others.
+    """Return the index of the best offer, and for each business the lowest offer that would win.
 
     Args:
-        offers: of each business, in micros; 0 for none.
-        number: of the impression; whose turn it is among equal offers depends on it.
+        offers: the offer of each business, in micros; 0 for none.
+        number: of the impression; it decides between equal offers.
 
     Returns:
-        None for the winner when nobody offers anything. To the winner the second best offer is the least
-        that wins; the others would have had to offer more than the winner, so they do not win when the
-        decision is made again from their own record.
+        None as the index without any offer. The winner has to exceed the second best offer. Each other
+        business has to exceed the winner, so a replay of its own record does not make it win.
     """
     count = len(offers)
     order = sorted(range(count), key=lambda place: (-offers[place], (place + number) % count))
@@ -319,49 +301,52 @@ def rank_offers(offers: Sequence[int], number: int) -> tuple[int | None, list[in
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """What a process would like to hold of a budget; ``left`` is None where there is no limit.
+class BudgetRequest:
+    """Amount that an ad server requests of a budget; ``budget_micros`` is None without a limit.
 
-    ``purses`` are those that pay too, and that others share: the ad account, the campaign with a budget.
-    ``least`` is what one view costs: less is of no use.
+    ``payers`` also pay and are shared by ad groups: the ad account, and a campaign with a budget.
+    ``least_micros`` is the price of one view: a smaller lease is of no use.
     """
 
     ad_group_id: str
-    purses: tuple[str, ...]
-    left: int | None
-    wanted: int
-    least: int
+    payers: tuple[str, ...]
+    budget_micros: int | None
+    requested_micros: int
+    least_micros: int
 
 
 def share_budgets(
-    wants: Sequence[Want], held_or_promised: Mapping[str, int], purses: Mapping[str, int], others: int
+    requests: Sequence[BudgetRequest],
+    committed: Mapping[str, int],
+    available: Mapping[str, int],
+    other_servers: int,
 ) -> dict[str, int]:
-    """What a process is granted of each budget.
+    """Return the amount of each lease by ad group.
 
     Args:
-        wants: what it would like.
-        held_or_promised: by ad group, what others hold and what is promised.
-        purses: what is left to grant of those that are limited.
-        others: how many other processes serve.
+        requests: the requests of one ad server.
+        committed: leases of other ad servers and promises, by ad group.
+        available: the unleased budget of limited payers.
+        other_servers: the number of other ad servers.
     """
-    rooms = dict(purses)
-    granted: dict[str, int] = {}
-    for want in wants:
-        amount = want.wanted
-        if want.left is not None:
-            free = max(want.left - held_or_promised.get(want.ad_group_id, 0), 0)
-            amount = _share(free, want, others)
-        limited = [name for name in want.purses if name in rooms]
+    remaining = dict(available)
+    shares: dict[str, int] = {}
+    for request in requests:
+        amount = request.requested_micros
+        if request.budget_micros is not None:
+            free = max(request.budget_micros - committed.get(request.ad_group_id, 0), 0)
+            amount = _share(free, request, other_servers)
+        limited = [name for name in request.payers if name in remaining]
         for name in limited:
-            amount = min(amount, _share(rooms[name], want, others))
+            amount = min(amount, _share(remaining[name], request, other_servers))
         for name in limited:
-            rooms[name] -= amount
-        granted[want.ad_group_id] = amount
-    return granted
+            remaining[name] -= amount
+        shares[request.ad_group_id] = amount
+    return shares
 
 
-def _share(free: int, want: Want, others: int) -> int:
-    if free < want.least:
+def _share(free: int, request: BudgetRequest, other_servers: int) -> int:
+    if free < request.least_micros:
         return 0
-    share = free // (others + 1)
-    return min(want.wanted, free if share < want.least else share)
+    share = free // (other_servers + 1)
+    return min(request.requested_micros, free if share < request.least_micros else share)

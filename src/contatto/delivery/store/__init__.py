@@ -1,1 +1,1 @@
-"""The log of delivery, its models, and the ledger of what was charged."""
+"""Tables of delivery: log, models, and charges."""

@@ -1,4 +1,4 @@
-"""The log that delivery learns from, and the files of its sealed days."""
+"""The log of decisions and outcomes, and the files of its sealed days."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ streams = Table(
     Column("lease_until", BigInteger, nullable=False, server_default="0"),
     Column("sealed_seq", BigInteger, nullable=False, server_default="0"),
 )
-"""How far the log of a business goes, is learned, published and written to files, and who learns it now."""
+"""Progress of the log of a business, and the lease of its learner."""
 
 log = Table(
     "delivery_log",
@@ -62,11 +62,11 @@ log = Table(
 )
 
 LEASE_US: Final = 60_000_000
-"""For so long nobody else learns the log of a business, unless the one who does says so again."""
+"""Lease of a learner on the log of a business, unless it renews it."""
 _AT_ONCE: Final = 500
-"""Numbers that one statement names."""
+"""Most numbers in one statement."""
 PUBLISH_US: Final = 60_000_000
-"""A model is published so long after the one before it, at the earliest."""
+"""Shortest time between two published models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """An entry before it has its place in the order."""
+    """An entry without its number in the log."""
 
     kind: EntryKind
     ts: int
@@ -95,14 +95,14 @@ class NewEntry:
 
 
 def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int:
-    """Append entries in their order; the number of the last one comes back.
+    """Append entries in their order; return the number of the last one.
 
-    The row of the stream is held until the commit, so the numbers are in the order of the commits: who reads
-    up to one has read all before it.
+    The row of the stream stays locked until the commit, so numbers follow the order of commits. A reader up
+    to one number has read all entries before it.
     """
     count = len(entries)
     values = {"business_id": business_id, "last_seq": count}
-    last, now = int(tx.execute(_count_on(tx.connection.dialect.name), values).scalar_one()), micros(tx.now)
+    last, now_us = int(tx.execute(_count_on(tx.connection.dialect.name), values).scalar_one()), micros(tx.now)
     rows = [
         row_of(entry)
         | {
@@ -111,7 +111,7 @@ def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int
             "body": tx.vault.seal_bytes(
                 entry.body, business_id, "delivery_log.body", str(last - count + place + 1)
             ),
-            "arrived_ts": now,
+            "arrived_ts": now_us,
         }
         for place, entry in enumerate(entries)
     ]
@@ -121,7 +121,7 @@ def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int
 
 @cache
 def _count_on(dialect: str) -> Any:
-    """Kept, because building a statement anew costs more than running it."""
+    """Build a statement once, because building it costs more than running it."""
     insert = insert_for(dialect, streams)
     counted = streams.c.last_seq + insert.excluded.last_seq
     more = insert.on_conflict_do_update(index_elements=["business_id"], set_={"last_seq": counted})
@@ -131,101 +131,102 @@ def _count_on(dialect: str) -> Any:
 def list_entries(
     tx: Tx, business_id: str, after_seq: int, limit: int, through: int | None = None
 ) -> list[Entry]:
-    """Entries of a business after a number, in their order, opened."""
+    """List decrypted entries of a business after a number, in their order."""
     query = select(log).where(log.c.business_id == business_id, log.c.seq > after_seq)
     if through is not None:
         query = query.where(log.c.seq <= through)
-    return [_opened(tx, row) for row in tx.execute(query.order_by(log.c.seq).limit(limit)).mappings()]
+    return _list(tx, query.order_by(log.c.seq).limit(limit))
 
 
 def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> Iterator[Entry]:
-    """All entries of a business after a number, in their order; so many are read at a time."""
-    while found := list_entries(tx, business_id, after_seq, at_once):
-        yield from found
-        after_seq = found[-1].seq
+    """Yield all entries of a business after a number, in their order; read ``at_once`` at a time."""
+    while batch := list_entries(tx, business_id, after_seq, at_once):
+        yield from batch
+        after_seq = batch[-1].seq
 
 
 def find_decision(tx: Tx, business_id: str, nonce: int) -> Entry | None:
-    """The decision of an impression."""
-    mine = _mine(business_id, log.c.nonce == nonce, log.c.kind == EntryKind.DECISION)
-    return _first(tx, select(log).where(mine))
+    """Return the decision of an impression."""
+    where = _of_business(business_id, log.c.nonce == nonce, log.c.kind == EntryKind.DECISION)
+    return next(iter(_list(tx, select(log).where(where).limit(1))), None)
 
 
 def list_lines(tx: Tx, business_id: str, digests: Collection[int], since_ts: int = 0) -> list[Entry]:
-    """Ad groups and ads that decisions name by these digests, as they were written down since a time."""
-    mine = _mine(business_id, log.c.nonce.in_(digests), log.c.kind == EntryKind.LINES, log.c.ts >= since_ts)
-    return [_opened(tx, row) for row in tx.execute(select(log).where(mine)).mappings()]
+    """List ad groups and ads by the digests in decisions, as the log has them since a time."""
+    where = log.c.nonce.in_(digests), log.c.kind == EntryKind.LINES, log.c.ts >= since_ts
+    return _list(tx, select(log).where(_of_business(business_id, *where)))
 
 
 def list_decisions(tx: Tx, business_id: str, limit: int, before_seq: int | None = None) -> list[Entry]:
-    """The latest decisions of a business, latest first; those before a number, if one is given."""
-    mine = _mine(business_id, log.c.kind == EntryKind.DECISION)
+    """List the latest decisions of a business before a number, latest first."""
+    where = _of_business(business_id, log.c.kind == EntryKind.DECISION)
     if before_seq is not None:
-        mine = and_(mine, log.c.seq < before_seq)
-    query = select(log).where(mine).order_by(log.c.seq.desc()).limit(limit)
-    return [_opened(tx, row) for row in tx.execute(query).mappings()]
+        where = and_(where, log.c.seq < before_seq)
+    return _list(tx, select(log).where(where).order_by(log.c.seq.desc()).limit(limit))
 
 
 def list_entries_of_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> dict[int, Entry]:
-    """The views or clicks that touches are, by these."""
-    query = select(log).where(_mine(business_id, log.c.touch_id.in_(touch_ids)))
+    """Return the views and clicks with some touch ids, by these."""
+    query = select(log).where(_of_business(business_id, log.c.touch_id.in_(touch_ids)))
     return {row["touch_id"]: _opened(tx, row) for row in tx.execute(query).mappings()}
 
 
 def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry | None:
-    """The latest view of an ad by a person, if it came of a decision."""
+    """Return the latest view of an ad by a person, if delivery decided it."""
     kind = log.c.kind == EntryKind.VIEW
-    mine = _mine(business_id, log.c.person_id == person_id, log.c.ad_id == ad_id, kind, log.c.nonce != 0)
-    return _first(tx, select(log).where(mine).order_by(log.c.seq.desc()).limit(1))
+    where = log.c.person_id == person_id, log.c.ad_id == ad_id, kind, log.c.nonce != 0
+    query = select(log).where(_of_business(business_id, *where))
+    return next(iter(_list(tx, query.order_by(log.c.seq.desc()).limit(1))), None)
 
 
 _NONCES: Final[Any] = bindparam("nonces", type_=BigInteger, expanding=True)
-_OF: Final = log.c.business_id == bindparam("of", type_=String)
 _TOUCHES: Final = (
     select(*(log.c[name] for name in ("kind", "ts", "nonce", "ad_id", "touch_id", "person_id")))
-    .where(_OF, log.c.nonce.in_(_NONCES), log.c.kind.in_((EntryKind.VIEW, EntryKind.CLICK)))
+    .where(
+        log.c.business_id == bindparam("business", type_=String),
+        log.c.nonce.in_(_NONCES),
+        log.c.kind.in_((EntryKind.VIEW, EntryKind.CLICK)),
+    )
     .order_by(log.c.seq)
 )
 
 
 def list_touches_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[NewEntry]:
-    """The views and taps of some impressions that are there already, in their order."""
-    return tx.list(NewEntry, _TOUCHES, {"of": business_id, "nonces": list(nonces)}) if nonces else []
+    """List the stored views and clicks of some impressions, in their order."""
+    values = {"business": business_id, "nonces": list(nonces)}
+    return tx.list(NewEntry, _TOUCHES, values) if nonces else []
 
 
 def list_nonces_of_persons(tx: Tx, business_id: str, persons: Collection[str]) -> set[int]:
-    """The impressions that some persons saw or tapped."""
-    whose = _mine(business_id, log.c.person_id.in_(sorted(persons)), log.c.nonce != 0)
-    return set(tx.execute(select(log.c.nonce).where(whose).distinct()).scalars())
+    """Return the impressions that some persons viewed or clicked."""
+    where = _of_business(business_id, log.c.person_id.in_(sorted(persons)), log.c.nonce != 0)
+    return set(tx.execute(select(log.c.nonce).where(where).distinct()).scalars())
 
 
 def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[Entry]:
-    """The decisions of some impressions."""
     decisions: list[Entry] = []
-    for some in batched(sorted(nonces), _AT_ONCE):
-        mine = _mine(business_id, log.c.nonce.in_(some), log.c.kind == EntryKind.DECISION)
-        decisions += [_opened(tx, row) for row in tx.execute(select(log).where(mine)).mappings()]
+    for chunk in batched(sorted(nonces), _AT_ONCE):
+        where = _of_business(business_id, log.c.nonce.in_(chunk), log.c.kind == EntryKind.DECISION)
+        decisions += _list(tx, select(log).where(where))
     return decisions
 
 
 def list_decisions_for(tx: Tx, business_id: str, viewers: Collection[str]) -> list[Entry]:
-    """The decisions for some viewers, by whom delivery remembers them as."""
-    mine = _mine(business_id, log.c.person_id.in_(sorted(viewers)), log.c.kind == EntryKind.DECISION)
-    return [_opened(tx, row) for row in tx.execute(select(log).where(mine)).mappings()]
+    """List the decisions for some viewers, by their pseudonyms."""
+    where = log.c.person_id.in_(sorted(viewers)), log.c.kind == EntryKind.DECISION
+    return _list(tx, select(log).where(_of_business(business_id, *where)))
 
 
 def record_body(tx: Tx, business_id: str, seq: int, body: bytes) -> None:
-    """Put another body in place of that of an entry."""
-    changed = update(log).where(_mine(business_id, log.c.seq == seq))
+    """Replace the body of an entry."""
     sealed_body = tx.vault.seal_bytes(body, business_id, "delivery_log.body", str(seq))
-    tx.execute(changed.values(body=sealed_body))
+    tx.execute(update(log).where(_of_business(business_id, log.c.seq == seq)).values(body=sealed_body))
 
 
-def record_nobody(tx: Tx, business_id: str, persons: Collection[str]) -> None:
-    """Let the entries of some persons be of nobody."""
-    tx.execute(
-        update(log).where(_mine(business_id, log.c.person_id.in_(sorted(persons)))).values(person_id=None)
-    )
+def clear_persons(tx: Tx, business_id: str, persons: Collection[str]) -> None:
+    """Remove some persons from their entries."""
+    where = _of_business(business_id, log.c.person_id.in_(sorted(persons)))
+    tx.execute(update(log).where(where).values(person_id=None))
 
 
 def find_stream(tx: Tx, business_id: str) -> Stream | None:
@@ -233,60 +234,62 @@ def find_stream(tx: Tx, business_id: str) -> Stream | None:
 
 
 def list_streams_to_learn(tx: Tx, learner: str) -> list[Stream]:
-    """Logs that go further than what is learned or published of them, and that nobody else learns now."""
-    now = micros(tx.now)
-    stale = and_(streams.c.published_seq < streams.c.trained_seq, streams.c.published_at < now - PUBLISH_US)
-    free = or_(streams.c.lease_by == learner, streams.c.lease_until < now)
+    """List logs with entries to learn or to publish, without a lease of another learner."""
+    now_us = micros(tx.now)
+    stale = and_(
+        streams.c.published_seq < streams.c.trained_seq, streams.c.published_at < now_us - PUBLISH_US
+    )
+    free = or_(streams.c.lease_by == learner, streams.c.lease_until < now_us)
     query = select(streams).where(or_(streams.c.last_seq > streams.c.trained_seq, stale), free)
     return tx.list(Stream, query.order_by(streams.c.business_id))
 
 
 def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool:
-    """Note how far a log is learned; False when somebody else learns it."""
-    now = micros(tx.now)
+    """Record the progress of a learner and renew its lease; return False when another learner has it."""
+    now_us = micros(tx.now)
     statement = update(streams).where(
-        streams.c.business_id == business_id, or_(streams.c.lease_by == learner, streams.c.lease_until < now)
+        streams.c.business_id == business_id,
+        or_(streams.c.lease_by == learner, streams.c.lease_until < now_us),
     )
-    values = {"trained_seq": through, "lease_by": learner, "lease_until": now + LEASE_US}
+    values = {"trained_seq": through, "lease_by": learner, "lease_until": now_us + LEASE_US}
     return tx.execute(statement.values(**values)).rowcount == 1
 
 
 def record_published(tx: Tx, business_id: str, through: int) -> None:
-    """Note how far the newest model has learned a log."""
+    """Record up to which entry the newest model has learned."""
     statement = update(streams).where(streams.c.business_id == business_id)
     tx.execute(statement.values(published_seq=through, published_at=micros(tx.now)))
 
 
 def list_unsealed_streams(tx: Tx) -> list[Stream]:
-    """Logs that go further than their files."""
+    """List logs with entries that no file has."""
     query = select(streams).where(streams.c.last_seq > streams.c.sealed_seq)
     return tx.list(Stream, query.order_by(streams.c.business_id))
 
 
 def record_sealed(tx: Tx, business_id: str, through: int) -> None:
-    """Note how far a log is written to files."""
+    """Record up to which entry files contain a log."""
     tx.execute(update(streams).where(streams.c.business_id == business_id).values(sealed_seq=through))
 
 
 def record_rolled_back(tx: Tx, business_id: str, through: int) -> None:
-    """Let whoever learns this log begin anew from the newest model."""
+    """Make the learner of a log restart from the newest model."""
     fresh = {"trained_seq": through, "published_seq": through, "lease_by": "", "lease_until": 0}
     tx.execute(update(streams).where(streams.c.business_id == business_id).values(**fresh))
 
 
 def delete_old_entries(tx: Tx, before_ts: int) -> int:
-    """Delete some entries of all businesses that are older; say how many. What is not learned yet stays."""
+    """Delete some older entries of all businesses and return their number; unlearned entries stay."""
     learned = select(streams.c.published_seq).where(streams.c.business_id == log.c.business_id)
     return tx.delete_some(log, log.c.ts < before_ts, log.c.seq <= learned.scalar_subquery())
 
 
-def _mine(business_id: str, *which: Any) -> Any:
-    return and_(log.c.business_id == business_id, *which)
+def _of_business(business_id: str, *where: Any) -> Any:
+    return and_(log.c.business_id == business_id, *where)
 
 
-def _first(tx: Tx, statement: Any) -> Entry | None:
-    row = tx.execute(statement).mappings().first()
-    return None if row is None else _opened(tx, row)
+def _list(tx: Tx, query: Any) -> list[Entry]:
+    return [_opened(tx, row) for row in tx.execute(query).mappings()]
 
 
 def _opened(tx: Tx, row: Any) -> Entry:
@@ -309,7 +312,7 @@ decision_files = Table(
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
 )
-"""A file that is not listed here does not count."""
+"""Readers ignore files that are missing in this list."""
 
 forgotten = Table(
     "forgotten_viewers",
@@ -318,27 +321,26 @@ forgotten = Table(
     Column("person_id", String(36), primary_key=True),
     instant("forgotten_at"),
 )
-"""Ids of erased persons, until no file holds them any more."""
+"""Ids of erased persons that a file may still contain."""
 
 
 def list_decision_files(tx: Tx) -> list[DecisionFile]:
-    """All files of all businesses, for who keeps the folder."""
     return tx.list(DecisionFile, select(decision_files).order_by(decision_files.c.business_id, "first_seq"))
 
 
 def list_decision_files_of(tx: Tx, business_id: str, first_day: str = "") -> list[DecisionFile]:
-    """The files of a business from a day on, in the order of the log."""
-    mine = (decision_files.c.business_id == business_id, decision_files.c.day >= first_day)
-    return tx.list(DecisionFile, select(decision_files).where(*mine).order_by(decision_files.c.first_seq))
+    """List the files of a business from a day on, in the order of the log."""
+    where = (decision_files.c.business_id == business_id, decision_files.c.day >= first_day)
+    return tx.list(DecisionFile, select(decision_files).where(*where).order_by(decision_files.c.first_seq))
 
 
 def append_decision_file(tx: Tx, file: DecisionFile) -> bool:
-    """List a file; False when it is listed already."""
+    """List a file; return False when it is listed already."""
     return tx.insert_ignore(decision_files, row_of(file))
 
 
 def record_decision_file(tx: Tx, file: DecisionFile) -> None:
-    """Note that a file was moved or written anew."""
+    """Record the new folder, size and digest of a file that was moved or rewritten."""
     statement = update(decision_files).where(
         decision_files.c.business_id == file.business_id, decision_files.c.name == file.name
     )
@@ -354,7 +356,7 @@ def delete_decision_file(tx: Tx, file: DecisionFile) -> None:
 
 
 def append_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None:
-    """Have some persons forgotten by the files of a business."""
+    """Request the erasure of some persons from the files of a business."""
     rows = [
         {"business_id": business_id, "person_id": person, "forgotten_at": tx.now}
         for person in sorted(persons)
@@ -363,25 +365,25 @@ def append_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None
 
 
 def list_forgetting_businesses(tx: Tx) -> list[str]:
-    """Businesses with files that must forget somebody."""
+    """List businesses with files that contain erased persons."""
     return list(tx.execute(select(forgotten.c.business_id).distinct().order_by("business_id")).scalars())
 
 
 def list_forgotten(tx: Tx, business_id: str) -> list[str]:
-    """Whom the files of a business must forget."""
+    """List the persons to erase from the files of a business."""
     query = select(forgotten.c.person_id).where(forgotten.c.business_id == business_id)
     return list(tx.execute(query.order_by(forgotten.c.person_id)).scalars())
 
 
 def delete_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None:
-    """Note that no file of a business holds some persons any more."""
-    for some in batched(sorted(persons), _AT_ONCE):
+    """Record that the files of a business no longer contain some persons."""
+    for chunk in batched(sorted(persons), _AT_ONCE):
         tx.execute(
-            delete(forgotten).where(forgotten.c.business_id == business_id, forgotten.c.person_id.in_(some))
+            delete(forgotten).where(forgotten.c.business_id == business_id, forgotten.c.person_id.in_(chunk))
         )
 
 
 def delete_forgotten_without_files(tx: Tx) -> int:
-    """Delete what nothing is left to do for: the business has no files."""
+    """Delete erasure requests of businesses without files; return their number."""
     has_files = exists().where(decision_files.c.business_id == forgotten.c.business_id)
     return tx.delete_some(forgotten, ~has_files)

@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.delivery.model import Compared, Relearning, Stage
+from contatto.delivery.model import LossComparison, Relearning, Stage
 from contatto.kit.db.prepared import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, Choice, instant, metadata, row_of, sealed
@@ -49,7 +49,7 @@ models = Table(
     Column("entries", BigInteger, nullable=False),
     Column("blob", LargeBinary, info={SEALED: True}),
 )
-"""A model and its row are written by one statement: there is no half a model. Older ones lose their bytes."""
+"""One statement writes a model with its row, so no partial model exists. Older rows lose their bytes."""
 
 states = Table(
     "delivery_states",
@@ -58,49 +58,52 @@ states = Table(
     Column("at", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
-"""What the learner says of each ad group now: what a conversion is worth to it, how far it has learned."""
+"""Current state of each ad group in the learner: value of a conversion, and learning phase."""
 
 DAY_US: Final = 86_400_000_000
 NEWEST: Final = 3
-"""So many of the newest models keep their bytes, besides one of each day."""
+"""This many of the newest models keep their bytes, besides one of each day."""
 
 
-def save_model(tx: Tx, made: ModelVersion, raw: bytes) -> bool:
-    """Publish a model; False when another has its number."""
+def save_model(tx: Tx, model: ModelVersion, raw: bytes) -> bool:
+    """Publish a model; return False when its version exists."""
     row = {
-        "business_id": made.business_id, "version": made.version, "through": made.through,
-        "made_at": made.made_at, "origin": made.origin, "size": len(raw),
-        "sha256": hashlib.sha256(raw).hexdigest(), "entries": made.entries,
-        "blob": tx.vault.seal_bytes(raw, made.business_id, "delivery_models.blob", str(made.version)),
+        "business_id": model.business_id, "version": model.version, "through": model.through,
+        "made_at": model.made_at, "origin": model.origin, "size": len(raw),
+        "sha256": hashlib.sha256(raw).hexdigest(), "entries": model.entries,
+        "blob": tx.vault.seal_bytes(raw, model.business_id, "delivery_models.blob", str(model.version)),
     }  # fmt: skip
     return tx.insert_ignore(models, row)
 
 
 def list_models(tx: Tx, business_id: str) -> list[ModelVersion]:
-    """The models of a business, newest first."""
-    columns = [each for each in models.c if each.name != "blob"]
-    kept = models.c.blob.is_not(None).label("has_blob")
-    query = select(*columns, kept).where(models.c.business_id == business_id)
+    """List the models of a business, newest first."""
+    columns = [column for column in models.c if column.name != "blob"]
+    has_blob = models.c.blob.is_not(None).label("has_blob")
+    query = select(*columns, has_blob).where(models.c.business_id == business_id)
     return tx.list(ModelVersion, query.order_by(models.c.version.desc()))
 
 
-_OF: Final = bindparam("of", type_=String)
+_BUSINESS: Final = bindparam("business", type_=String)
 _NEWEST: Final = Query(
-    select(models.c.version).where(models.c.business_id == _OF).order_by(models.c.version.desc()).limit(1)
+    select(models.c.version)
+    .where(models.c.business_id == _BUSINESS)
+    .order_by(models.c.version.desc())
+    .limit(1)
 )
-_STATES: Final = Query(select(states.c.body).where(states.c.business_id == _OF))
+_STATES: Final = Query(select(states.c.body).where(states.c.business_id == _BUSINESS))
 
 
 def find_newest_version(tx: Tx, business_id: str) -> int:
-    """The number of the newest model; 0 when there is none."""
-    found = _NEWEST.rows(tx, {"of": business_id})
-    return int(found[0][0]) if found else 0
+    """Return the version of the newest model; 0 without any."""
+    rows = _NEWEST.rows(tx, {"business": business_id})
+    return int(rows[0][0]) if rows else 0
 
 
 def load_model(tx: Tx, business_id: str, version: int) -> bytes | None:
-    """The bytes of a model; None when they are not kept, or not what was published.
+    """Return the bytes of a model; None when they were deleted, or cannot be decrypted, or differ.
 
-    A row that cannot be opened, or whose digest differs, counts as none: the one before it serves.
+    The caller falls back to the model before it.
     """
     query = select(models.c.blob, models.c.sha256).where(
         models.c.business_id == business_id, models.c.version == version
@@ -116,39 +119,39 @@ def load_model(tx: Tx, business_id: str, version: int) -> bytes | None:
 
 
 def delete_old_models(tx: Tx, business_id: str, keep_days: int) -> None:
-    """Drop the bytes of models that no decision of the log needs any more, and what is older than the log."""
-    found = list_models(tx, business_id)
+    """Delete the bytes of models that no decision in the log needs, and rows older than the log."""
+    newest_first = list_models(tx, business_id)
     oldest = micros(tx.now) - keep_days * DAY_US
-    kept: set[int] = {each.version for each in found[:NEWEST]}
+    needed: set[int] = {model.version for model in newest_first[:NEWEST]}
     days: set[int] = set()
-    for each in found:
-        if each.made_at >= oldest and each.made_at // DAY_US not in days:
-            days.add(each.made_at // DAY_US)
-            kept.add(each.version)
-    before = [each for each in found if each.made_at < oldest and each.has_blob]
-    if before:  # what is learned from the oldest entries that are kept begins here
-        kept.add(before[0].version)
-    gone = [each.version for each in found if each.version not in kept and each.has_blob]
-    mine = models.c.business_id == business_id
-    if gone:
-        tx.execute(update(models).where(mine, models.c.version.in_(gone)).values(blob=None))
-    tx.execute(delete(models).where(mine, models.c.blob.is_(None), models.c.made_at < oldest))
+    for model in newest_first:
+        if model.made_at >= oldest and model.made_at // DAY_US not in days:
+            days.add(model.made_at // DAY_US)
+            needed.add(model.version)
+    before = [model for model in newest_first if model.made_at < oldest and model.has_blob]
+    if before:  # learning from the oldest entries of the log starts from this model
+        needed.add(before[0].version)
+    unneeded = [model.version for model in newest_first if model.version not in needed and model.has_blob]
+    where = models.c.business_id == business_id
+    if unneeded:
+        tx.execute(update(models).where(where, models.c.version.in_(unneeded)).values(blob=None))
+    tx.execute(delete(models).where(where, models.c.blob.is_(None), models.c.made_at < oldest))
 
 
-def save_states(tx: Tx, business_id: str, found: Collection[GroupState]) -> None:
-    """Keep what the learner says of the ad groups of a business."""
-    values = {"at": micros(tx.now), "body": msgspec.msgpack.encode(list(found))}
+def save_states(tx: Tx, business_id: str, group_states: Collection[GroupState]) -> None:
+    """Replace the states of the ad groups of a business."""
+    values = {"at": micros(tx.now), "body": msgspec.msgpack.encode(list(group_states))}
     insert = tx.upsert(states).values(business_id=business_id, **values)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=values))
 
 
 def list_states(tx: Tx, business_id: str) -> list[GroupState]:
-    """What the learner said last of each ad group of a business."""
-    found = _STATES.rows(tx, {"of": business_id})
-    return msgspec.msgpack.decode(found[0][0], type=list[GroupState]) if found else []
+    """List the latest state of each ad group of a business."""
+    rows = _STATES.rows(tx, {"business": business_id})
+    return msgspec.msgpack.decode(rows[0][0], type=list[GroupState]) if rows else []
 
 
-foretold: Final = Table(
+tallies: Final = Table(
     "delivery_foretold",
     metadata,
     Column("business_id", String(36), primary_key=True),
@@ -158,7 +161,7 @@ foretold: Final = Table(
     Column("body", LargeBinary, nullable=False),
     Index("ix_delivery_foretold_day", "day"),
 )
-"""Counts alone: nobody's own. A day takes about a kB for each question, however much was told."""
+"""Anonymous counts of predicted and actual outcomes: about 1 kB for each question and day."""
 
 influences: Final = Table(
     "delivery_influences",
@@ -167,65 +170,65 @@ influences: Final = Table(
     Column("at", BigInteger, nullable=False),
     sealed("body"),
 )
-"""Sealed, as values of what requests said stand in it."""
+"""Encrypted, because the body contains values that requests sent."""
 
-type Key = tuple[str, str, Question]
+type TallyKey = tuple[str, str, Question]
 """Ad account, day, question."""
 
 
-def save_told(tx: Tx, business_id: str, told: Mapping[Key, PredictionTally]) -> None:
-    """Add to what was counted. One learner counts for a business at a time (see `store/log`)."""
-    if not told:
+def save_tallies(tx: Tx, business_id: str, new: Mapping[TallyKey, PredictionTally]) -> None:
+    """Add to the counts; one learner at a time counts for a business (see `store/log`)."""
+    if not new:
         return
-    days = sorted({day for _, day, _ in told})
-    mine = foretold.c.business_id == business_id, foretold.c.day.in_(days)
-    had = {(each.ad_account_id, each.day, each.question): each.tally for each in _read(tx, *mine)}
+    days = sorted({day for _, day, _ in new})
+    where = tallies.c.business_id == business_id, tallies.c.day.in_(days)
+    stored = {(row.ad_account_id, row.day, row.question): row.tally for row in _list_tallies(tx, *where)}
     rows = [
         {
             "business_id": business_id, "ad_account_id": key[0], "day": key[1], "question": key[2],
-            "body": msgspec.msgpack.encode(add_tallies([had.get(key, PredictionTally()), tally])),
+            "body": msgspec.msgpack.encode(add_tallies([stored.get(key, PredictionTally()), tally])),
         }
-        for key, tally in sorted(told.items())
+        for key, tally in sorted(new.items())
     ]  # fmt: skip
-    insert = tx.upsert(foretold)
+    insert = tx.upsert(tallies)
     keys = ["business_id", "ad_account_id", "day", "question"]
     tx.execute(insert.on_conflict_do_update(index_elements=keys, set_={"body": insert.excluded.body}), rows)
 
 
-def list_told(
+def list_tallies(
     tx: Tx, business_id: str, since: str, ad_account_ids: Collection[str] | None = None
 ) -> list[PredictionDay]:
-    """What was counted from a day on; of some ad accounts alone, if they are given."""
-    mine = [foretold.c.business_id == business_id, foretold.c.day >= since]
+    """List the counts from a day on, of all ad accounts or of some."""
+    where = [tallies.c.business_id == business_id, tallies.c.day >= since]
     if ad_account_ids is not None:
-        mine.append(foretold.c.ad_account_id.in_(sorted(ad_account_ids)))
-    return _read(tx, *mine)
+        where.append(tallies.c.ad_account_id.in_(sorted(ad_account_ids)))
+    return _list_tallies(tx, *where)
 
 
-def _read(tx: Tx, *which: ColumnElement[bool]) -> list[PredictionDay]:
+def _list_tallies(tx: Tx, *where: ColumnElement[bool]) -> list[PredictionDay]:
     return [
         PredictionDay(
             row.ad_account_id, row.day, row.question, msgspec.msgpack.decode(row.body, type=PredictionTally)
         )
-        for row in tx.execute(select(foretold).where(*which))
+        for row in tx.execute(select(tallies).where(*where))
     ]
 
 
-def delete_old_told(tx: Tx, before: str) -> int:
-    """Delete some counts of days before one; say how many."""
-    return tx.delete_some(foretold, foretold.c.day < before)
+def delete_old_tallies(tx: Tx, before: str) -> int:
+    """Delete some counts from before a day; return their number."""
+    return tx.delete_some(tallies, tallies.c.day < before)
 
 
-def save_influences(tx: Tx, business_id: str, found: list[Influence]) -> None:
-    """Keep what the newest model goes by, in place of what was before."""
-    body = tx.vault.seal_bytes(msgspec.msgpack.encode(found), business_id, "delivery_influences.body", "")
+def save_influences(tx: Tx, business_id: str, new: list[Influence]) -> None:
+    """Replace the influences on the predictions of the newest model."""
+    body = tx.vault.seal_bytes(msgspec.msgpack.encode(new), business_id, "delivery_influences.body", "")
     values = {"at": micros(tx.now), "body": body}
     insert = tx.upsert(influences).values(business_id=business_id, **values)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=values))
 
 
 def find_influences(tx: Tx, business_id: str) -> Influences | None:
-    """What the model goes by; None before it was looked at."""
+    """Return the influences on predictions; None before they were computed."""
     row = tx.execute(select(influences).where(influences.c.business_id == business_id)).first()
     if row is None:
         return None
@@ -246,17 +249,17 @@ relearnings: Final = Table(
 )
 
 
-def save_relearning(tx: Tx, made: Relearning) -> None:
-    """Note how far it is, in place of what was noted before."""
-    row = row_of(made) | {"compared": msgspec.msgpack.encode(made.compared)}
+def save_relearning(tx: Tx, relearning: Relearning) -> None:
+    """Replace the state of the relearning run of a business."""
+    row = row_of(relearning) | {"compared": msgspec.msgpack.encode(relearning.compared)}
     insert = tx.upsert(relearnings).values(row)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
 
 
 def find_relearning(tx: Tx, business_id: str) -> Relearning | None:
-    """The last time; None before the first."""
+    """Return the last relearning run; None before the first."""
     row = tx.execute(select(relearnings).where(relearnings.c.business_id == business_id)).mappings().first()
     if row is None:
         return None
-    compared = msgspec.msgpack.decode(row["compared"], type=tuple[Compared, ...])
+    compared = msgspec.msgpack.decode(row["compared"], type=tuple[LossComparison, ...])
     return Relearning(**dict(row) | {"compared": compared})

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from contatto.delivery.rules.results import SHARES, choose_alike
+from contatto.delivery.rules.results import SHARES, choose_lookalikes
 from contatto.simulator.worlds.game import Game, Run, ShownViews
 from contatto.simulator.worlds.model import (
     DAY,
@@ -440,7 +440,7 @@ def measure_shown(play: Game) -> ShownLifts:
         scores = dict(zip(names, rank(group, np.zeros(0, np.int64), candidates).tolist(), strict=True))
         lead, row = worth.lead[:, group], []
         for size in SHARES:
-            lookalikes = choose_alike(scores, size, (), leads)
+            lookalikes = choose_lookalikes(scores, size, (), leads)
             if lookalikes.lift is None or lookalikes.low is None or lookalikes.high is None:
                 break
             true = float(lead[[names[name] for name in lookalikes.viewers]].mean() / lead[candidates].mean())
