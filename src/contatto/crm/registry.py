@@ -16,19 +16,8 @@ from contatto.crm.connectors.zoho import Zoho
 from contatto.crm.model import CrmConnector
 from contatto.kit.db.tx import Tx
 
-_ALL: Final[tuple[CrmConnector, ...]] = (
-    BottleCrm(),
-    GoogleSheets(),
-    HubSpot(),
-    Odoo(),
-    Pipedrive(),
-    Salesforce(),
-    Tryton(),
-    Webhook(),
-    Zoho(),
-)
-
-CONNECTORS: Final[Mapping[str, CrmConnector]] = {connector.traits.name: connector for connector in _ALL}
+_CLASSES: Final = (BottleCrm, GoogleSheets, HubSpot, Odoo, Pipedrive, Salesforce, Tryton, Webhook, Zoho)
+CONNECTORS: Final[Mapping[str, CrmConnector]] = {kind.traits.name: kind() for kind in _CLASSES}
 
 
 @dataclass(frozen=True, slots=True)

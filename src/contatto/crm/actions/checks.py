@@ -35,8 +35,6 @@ from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import queue_request, send_again
 from contatto.leads.store.records import list_leads_by_id
 
-UNDESCRIBED: Final = "undescribed"
-NOT_LET_IN: Final = "not_let_in"
 ARRIVES_WITHIN: Final = timedelta(seconds=90)
 """After this time no delivery of an erased person can still arrive: its lease is over."""
 
@@ -61,7 +59,7 @@ class CheckWork(CrmWork[CheckCourse]):
     def turn(self, context: WorkContext, course: CheckCourse, reply: Reply) -> CheckCourse | Outcome:
         """Save the fields, and what the mapping names that the CRM does not have."""
         if not isinstance(reply, crm.FieldsDescribed):
-            return Failed(reply.reason if isinstance(reply, crm.Rejected) else UNDESCRIBED)
+            return Failed(reply.reason if isinstance(reply, crm.Rejected) else "undescribed")
         tx, target = context.tx, context.target
         takes_anything = context.connector.traits.takes_anything
         faults = check_mapping(target.mapping, reply.fields, takes_anything=takes_anything)
@@ -147,7 +145,7 @@ class TrialWork(CrmWork[TrialCourse]):
     def hold(self, tx: Tx, request: OutboundRequest) -> None:
         trial = find_trial(tx, request.business_id, request.subject)
         if trial is not None:
-            record_trial(tx, trial, crm.TrialState.FAILED, NOT_LET_IN)
+            record_trial(tx, trial, crm.TrialState.FAILED, "not_let_in")
 
 
 def _finish_trial(context: WorkContext, result: crm.TrialResult) -> Outcome:

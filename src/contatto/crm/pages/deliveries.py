@@ -406,12 +406,6 @@ class MappingRowView:
     words: list[WordRow]
 
 
-@dataclass(frozen=True, slots=True)
-class LeadChoice:
-    id: str
-    name: str
-
-
 @router.get("/{target_id}/mapping")
 async def show_mapping(
     request: Request, caller: PageCaller, target_id: str, lead_id: Annotated[str, Query(max_length=36)] = ""
@@ -496,8 +490,8 @@ async def _render_mapping(
             row_views.append(MappingRowView(row.source, row.target, value, faults, choices, words))
         return {
             "target": show_target(ledger, connectors),
-            "leads": [LeadChoice(row.id, row.name) for row in leads],
-            "lead": LeadChoice(lead.id, lead.name) if lead else None,
+            "leads": leads,
+            "lead": lead,
             "rows": row_views,
             "note": payload.note if payload else "",
             "missing": [

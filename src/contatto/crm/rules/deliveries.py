@@ -446,11 +446,6 @@ def compare(
     return crm.TrialResult(record_id, tuple(rows), payload.note)
 
 
-STILL_THERE: Final = "still_there"
-NOT_OURS: Final = "not_ours"
-SHARED: Final = "shared_record"
-
-
 class EraseStage(StrEnum):
     FIND = "find"
     LOOK = "look"
@@ -556,11 +551,9 @@ def _after_erasure_look(traits: ConnectorTraits, course: EraseCourse, reply: Rep
     if has_no_ids or is_unnamed or record.external_id == course.external_id:
         return replace(course, stage=EraseStage.ERASE, record_id=record.id or stored_id)
     if not record.external_id:
-        return ErasureSettled(crm.ErasureState.FAILED, NOT_OURS)
-    if course.is_moved:
-        return ErasurePending(
-            SHARED
-        )  # the record holds two leads: it goes with the other, or a person decides
+        return ErasureSettled(crm.ErasureState.FAILED, "not_ours")
+    if course.is_moved:  # the record holds two leads: it goes with the other, or a person decides
+        return ErasurePending("shared_record")
     return _finished(course)  # the record belongs to another lead now
 
 
@@ -577,7 +570,7 @@ def _after_erase(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
 def _after_proof(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
     """Check that no record has the CRM's id any more, and then that none carries ours."""
     if isinstance(reply, FoundRecords):
-        return ErasurePending(STILL_THERE)
+        return ErasurePending("still_there")
     if FindBy.EXTERNAL_ID not in traits.finds_by:
         return _finished(course)
     return replace(course, stage=EraseStage.FIND, record_id="", stored_id="")

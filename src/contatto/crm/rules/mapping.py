@@ -92,11 +92,7 @@ def name_values(name: str) -> dict[str, str]:
 
 
 def map_lead(
-    target: Target,
-    traits: ConnectorTraits,
-    snapshot: LeadTexts,
-    revision: int,
-    without: Collection[str] = (),
+    target: Target, traits: ConnectorTraits, snapshot: LeadTexts, revision: int, without: Collection[str] = ()
 ) -> Payload:
     """Return what a delivery of a lead writes; values without a valid field go into the note.
 
