@@ -7,8 +7,8 @@ Times are in seconds since 1970, money in micros (prices and bids: of a thousand
 - slots, weights, families: weights of an observation, with the values and families of its features.
 - spread, viewer_spread: prior variances of weights by family and head, and of viewers' effects by head.
 - viewers, viewer: table of viewers, and the row of one.
-- recent, shown, weekly, shown_at: recent ads by viewer, with views at a half-life of a day (negative after a
-  click) and of a week, and the time of the last view.
+- recent, shown_at: recent ads by viewer, with the time of the last view.
+- shown, weekly: their views with a half-life of a day (negative after a click) and of a week.
 - contacts, flags: advertisers with a conversation by viewer, and its result.
 - ads, ad_hashes, ad_features, ad_values: table of ads, with their hashes and features.
 - groups, allowed: table of ad groups, and their countries.

@@ -1,10 +1,9 @@
 """Explanations of decisions, and influences on the predictions of a model."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import exp
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -196,28 +195,23 @@ class _ScoreParts:
             parts[number] = parts.get(number, 0.0) + part
             if value:
                 values[number, value] = values.get((number, value), 0.0) + part
-        for key, part in self._list_ad_parts(impression, head, added, families):
+        features = groups.ad_features[ad].tolist()
+        ad_parts: list[tuple[Key, float]] = [((InfluenceSource.AD, ""), float(added[families == F_AD].sum()))]
+        for feature, part in zip(features, added[families == F_AD_FEATURE].tolist(), strict=False):
+            name = self._names.find(int(groups.feature_hashes[feature]))
+            if name is not None:
+                ad_parts.append((name[0], part))
+        between = zip(range(BETWEEN), added[families == F_BETWEEN].tolist(), strict=True)
+        ad_parts += [((_BETWEEN[kind], ""), part) for kind, part in between]
+        for before in range(count_stacked(head)):
+            slot = stack_slot(before, learned.shift)
+            ad_parts.append(
+                (_EARLIER, float(snapshots.stacks[place, before]) * float(learned.table[slot, head]))
+            )
+        for key, part in ad_parts:
             number = self._place(key)
             parts[number] = parts.get(number, 0.0) + part
         return parts, values
-
-    def _list_ad_parts(
-        self, impression: Impression, head: int, added: Floats, families: NDArray[Any]
-    ) -> Iterator[tuple[Key, float]]:
-        """Yield the parts of the ad, its features, its history with the viewer, and earlier questions."""
-        market = self._market
-        yield (InfluenceSource.AD, ""), float(added[families == F_AD].sum())
-        numbers = market.groups.ad_features[impression.ad].tolist()
-        for number, part in zip(numbers, added[families == F_AD_FEATURE].tolist(), strict=False):
-            named = self._names.find(int(market.groups.feature_hashes[number]))
-            if named is not None:
-                yield named[0], part
-        for kind, part in zip(range(BETWEEN), added[families == F_BETWEEN].tolist(), strict=True):
-            yield (_BETWEEN[kind], ""), part
-        for before in range(count_stacked(head)):
-            slot = stack_slot(before, market.learned.shift)
-            earlier = float(market.snapshots.stacks[impression.place, before])
-            yield _EARLIER, earlier * float(market.learned.table[slot, head])
 
     def named(self) -> dict[int, Key]:
         return {number: key for key, number in self._places.items()}

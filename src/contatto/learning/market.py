@@ -245,7 +245,7 @@ SETTINGS: Final = {
 
 
 class MarketState:
-    """The state of a marketplace."""
+    """State of a marketplace."""
 
     def __init__(self, seed: int, *, is_random: bool, settings: dict[str, float]) -> None:  # noqa: PLR0915
         self.seed = seed

@@ -93,262 +93,19 @@ from contatto.learning.storage import restore_market, save_market
 
 MOST_ASKED: Final = 40
 """Largest number of hashed features of a request."""
-
-
-def nothing(request_id: str) -> Decision:
-    """Return the answer without an ad."""
-    return Decision(request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
-
-
-def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Decision:
-    """Choose the ad of a request."""
-    groups, viewers, learned = market.groups, market.viewers, market.learned
-    now_s = market.now / SECOND
-    country_name = line.country.upper()
-    country = groups.country_of(country_name)
-    market.traffic.count(country, int(now_s))
-    row = viewers.row_of(line.viewer_id, now_s)
-    count = describe_request(market, row, country_name, line.features, now_s, complain)
-    market.requests += 1
-    market.first_asked = market.first_asked or market.now
-    reached = market.caps.list_reached(row, market.now, int(market.promise_wait * SECOND))
-    capped = [number for number in reached if groups.table[number, G_OPEN]]
-    if capped:
-        groups.table[capped, G_OPEN] = 0.0
-    hold_auction(
-        now_s, float(line.floor_micros), country, row, count, market.hashes, market.values, market.kinds,
-        learned.table, learned.shift, viewers.table, viewers.recent, viewers.shown, viewers.weekly,
-        viewers.shown_at, viewers.known, viewers.flags, groups.ads, groups.ad_hashes, groups.ad_features,
-        groups.ad_values, len(groups.ad_ids), groups.table, groups.allowed, groups.feature_hashes,
-        groups.crosses, groups.stamps, groups.sums, market.requests, learned.names, market.numbers,
-        np.uint64(market.seed), np.uint64(market.requests), groups.prices, groups.counts, groups.able,
-        groups.offers, groups.raws, market.base, market.between, groups.best_of, market.chosen,
-        market.outcome,
-    )  # fmt: skip
-    if capped:
-        groups.table[capped, G_OPEN] = 1.0
-    viewers.table[row, V_REQUESTED_AT] = now_s
-    out = market.outcome.tolist()
-    ad = int(out[O_AD])
-    if ad < 0:
-        market.records.shown[line.request_id] = None
-        market.records.kept.append((market.now, line.request_id))
-        return nothing(line.request_id)
-    return _reserve(market, line, row, count, out)
-
-
-def describe_request(
-    market: MarketState, row: int, country: str, features: dict[str, Any] | None, now_s: float, complain: Any
-) -> int:
-    """Fill the market's arrays with the features of a request; return their number."""
-    viewers = market.viewers
-    names: list[int] = []
-    values: list[float] = []
-    words: list[int] = []
-    if features:
-        names, values = market.asked_fields.hash_features(features, MOST_ASKED, complain, words)
-    place = market.asked_fields.values_of("\0country")
-    if place is not None:
-        names.append(place.hash_of(country))
-        values.append(1.0)
-        words.append(names[-1])
-    count = len(names)
-    kinds = [CONTEXT] * count
-    hour = country, int(now_s) // 3600 % 24
-    if hour not in _hour_hashes:
-        _hour_hashes[hour] = name_hash("hour", country, str(hour[1]))
-    names.append(_hour_hashes[hour])
-    values.append(1.0)
-    kinds.append(TIME)
-    count += 1
-    market.hashes[:count] = names
-    market.values[:count] = values
-    market.kinds[:count] = kinds
-    classes = market.classes
-    if row:
-        classes.note(row, words, is_new=bool(viewers.table[row, V_REQUESTED_AT] < 0.0))
-    if classes.read(words):
-        count = add_classes(
-            classes.chances, classes.named, LISTED, STRENGTH, market.hashes, market.values, market.kinds,
-            count,
-        )  # fmt: skip
-    fade_viewer(viewers.table, row, now_s)
-    return int(
-        describe_viewer(
-            viewers.table, row, now_s, market.learned.spread[F_VIEWER], market.hashes, market.values,
-            market.kinds, count,
-        )
-    )  # fmt: skip
-
-
 _hour_hashes: dict[tuple[str, int], int] = {}
-
-
-def _reserve(market: MarketState, line: RequestLine, row: int, count: int, out: list[float]) -> Decision:
-    groups, records, snapshots = market.groups, market.records, market.snapshots
-    ad, price = int(out[O_AD]), int(out[O_PRICE])
-    number = int(groups.ads[ad, A_GROUP])
-    place = snapshots.take()
-    keep_snapshot(
-        count, market.hashes, market.values, market.kinds, market.chosen, place,
-        snapshots.hashes, snapshots.values, snapshots.kinds, snapshots.between,
-    )  # fmt: skip
-    snapshots.counts[place] = count
-    p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_VIEWER + 1]
-    impression = Impression(
-        line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
-        tuple(p), tuple(raw), place,
-    )  # fmt: skip
-    snapshots.holders[place] = impression
-    snapshots.stacks[place] = said_by(impression.raw)
-    records.shown[line.request_id] = impression
-    records.promised.append(line.request_id)
-    market.caps.note_decision(impression)
-    records.kept.append((market.now, line.request_id))
-    group = groups.groups[number]
-    group.promised += price
-    groups.refresh(group)
-    return decision_of(market, impression)
-
-
-def decision_of(market: MarketState, impression: Impression) -> Decision:
-    """Return the decision of an impression."""
-    groups, p = market.groups, impression.p
-    return Decision(
-        impression.request_id,
-        groups.ad_ids[impression.ad],
-        groups.groups[impression.group].line.adgroup_id,
-        impression.offer,
-        impression.price,
-        p[CLICK],
-        p[CONVERSATION],
-        p[SPAM],
-        p[LEAD],
-        impression.propensity,
-    )
-
-
 FEW_REQUESTS: Final = 20.0
 """Decayed number of requests below which an ad group has little traffic."""
-
-
-def state_of(market: MarketState, group: AuctionGroup) -> GroupState:
-    """Return the learning state of an ad group."""
-    report = report_group(market, group)
-    multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
-    phase = Phase(report.phase)
-    return GroupState(
-        int(group.line.adgroup_id),
-        multiplier if np.isfinite(multiplier) else 0.0,
-        phase,
-        [] if phase is Phase.LEARNED else reasons_of(market, group, phase),
-        group.earned(),
-        ENOUGH,
-        report.views,
-        report.clicks,
-        report.conversations,
-        report.spam,
-        report.leads,
-        report.predicted_leads,
-        report.spend_micros,
-    )
-
-
-def reasons_of(market: MarketState, group: AuctionGroup, phase: Phase) -> list[Reason]:
-    """List the reasons that keep an ad group from learning."""
-    is_low = is_target_too_low(group, market.now)
-    if phase is Phase.LEARNING:
-        return [Reason.FEW_CONVERSIONS, *([Reason.LOW_BID] if is_low else [])]
-    line = group.line
-    few = Reason.TOO_FEW_LEADS if line.goal is LineGoal.LEAD else Reason.TOO_FEW_CONVERSATIONS
-    reasons = [few]
-    if float(market.groups.table[group.number, G_REQUESTS]) < FEW_REQUESTS:
-        reasons.append(Reason.LITTLE_TRAFFIC)
-    elif is_low or (line.bid_type is LineBidType.CUSTOM and group.views < FEW_REQUESTS):
-        reasons.append(Reason.LOW_BID)
-    cost = group.spent_ever / 1_000 / max(group.earned(), 1)
-    if (
-        line.budget_mode is LineBudgetMode.DAY
-        and line.budget_micros
-        and 7 * line.budget_micros < ENOUGH * cost
-    ):
-        reasons.append(Reason.LITTLE_BUDGET)
-    return reasons
-
-
 ENOUGH: Final = 30
 """Conversions after which an ad group has learned."""
 LIMITED_S: Final = 7 * 86_400
 """An ad group that has not learned after this time is limited."""
-
-
-def phase_of(group: AuctionGroup, ts: int) -> str:
-    if group.earned() >= ENOUGH:
-        return "learned"
-    return "limited" if ts - group.began_at > LIMITED_S * SECOND else "learning"
-
-
-def report_group(market: MarketState, group: AuctionGroup) -> GroupReport:
-    multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
-    return GroupReport(
-        group.line.adgroup_id, group.spent_ever // UNITS, group.views, group.clicks, group.conversations,
-        group.spam, group.leads, round(group.predicted, 6), phase_of(group, market.now),
-        multiplier if np.isfinite(multiplier) else 0.0,
-    )  # fmt: skip
-
-
-def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranking:
-    """Return the predicted lead rate of each candidate for an ad group; 0 outside of its countries.
-
-    Differences between candidates are scaled by the calibration slope of viewers: see `fit_slope`.
-    """
-    groups, viewers = market.groups, market.viewers
-    number = groups.by_id.get(line.adgroup_id)
-    ads = [] if number is None else [
-        ad for ad in range(len(groups.ad_ids)) if groups.ads[ad, A_GROUP] == number and groups.ads[ad, A_ON]
-    ]  # fmt: skip
-    scores: list[float] = []
-    now_s = market.now / SECOND
-    for candidate in line.candidates:
-        country_name = candidate.country.upper()
-        country = groups.country_of(country_name)
-        if number is None or (country_name and not groups.allowed[number, country]):
-            scores.append(0.0)
-            continue
-        row = viewers.by_id.get(candidate.viewer_id, 0)
-        count = describe_request(market, row, country_name, candidate.features, now_s, complain)
-        scores.append(max((_value(market, ad, row, count) for ad in ads), default=0.0))
-    return Ranking(line.ask_id, [float(f"{score:.9g}") for score in scores])
-
-
-def _value(market: MarketState, ad: int, row: int, count: int) -> float:
-    groups, learned = market.groups, market.learned
-    between = learned.names[:, 0].copy()
-    total = list_features(
-        market.hashes, market.values, market.kinds, count, ad, groups.ad_hashes[ad], groups.ad_features[ad],
-        groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses, between,
-        learned.shift, learned.slots, learned.weights, learned.families,
-    )  # fmt: skip
-    effects = market.viewers.table[row, V_EFFECT : V_EFFECT + HEADS]
-    p = [0.0] * HEADS
-    for head in range(HEADS):
-        count = stack_scores(
-            learned.table, learned.slots, learned.weights, learned.families, total, head, effects,
-            learned.shift, learned.stack,
-        )  # fmt: skip
-        score = score_features(learned.table, learned.slots, learned.weights, count, head)
-        p[head] = logistic(score + effects[head])
-    worth = p[CLICK] * p[CONVERSATION] * p[LEAD]
-    slope, mean = market.numbers[S_VIEWER_SLOPE], market.numbers[S_VIEWER_MEAN]
-    bold = boldness(math.log(max(worth, LEAST_WORTH)), slope, mean)
-    return float(worth * bold * (1.0 - p[SPAM]))
-
-
 MOST_ASKS: Final = 64
 """Stored answers to reports and rankings, for repeated queries."""
 BACK_S: Final = 60
 AHEAD_S: Final = 366 * 86_400
 """Largest jump of time between lines."""
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
 
 class UnusableLine(Exception):
@@ -522,4 +279,237 @@ class Marketplace:
         restore_market(self.market, raw)
 
 
-_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+def nothing(request_id: str) -> Decision:
+    """Return the answer without an ad."""
+    return Decision(request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Decision:
+    """Choose the ad of a request."""
+    groups, viewers, learned = market.groups, market.viewers, market.learned
+    now_s = market.now / SECOND
+    country_name = line.country.upper()
+    country = groups.country_of(country_name)
+    market.traffic.count(country, int(now_s))
+    row = viewers.row_of(line.viewer_id, now_s)
+    count = describe_request(market, row, country_name, line.features, now_s, complain)
+    market.requests += 1
+    market.first_asked = market.first_asked or market.now
+    reached = market.caps.list_reached(row, market.now, int(market.promise_wait * SECOND))
+    capped = [number for number in reached if groups.table[number, G_OPEN]]
+    if capped:
+        groups.table[capped, G_OPEN] = 0.0
+    hold_auction(
+        now_s, float(line.floor_micros), country, row, count, market.hashes, market.values, market.kinds,
+        learned.table, learned.shift, viewers.table, viewers.recent, viewers.shown, viewers.weekly,
+        viewers.shown_at, viewers.known, viewers.flags, groups.ads, groups.ad_hashes, groups.ad_features,
+        groups.ad_values, len(groups.ad_ids), groups.table, groups.allowed, groups.feature_hashes,
+        groups.crosses, groups.stamps, groups.sums, market.requests, learned.names, market.numbers,
+        np.uint64(market.seed), np.uint64(market.requests), groups.prices, groups.counts, groups.able,
+        groups.offers, groups.raws, market.base, market.between, groups.best_of, market.chosen,
+        market.outcome,
+    )  # fmt: skip
+    if capped:
+        groups.table[capped, G_OPEN] = 1.0
+    viewers.table[row, V_REQUESTED_AT] = now_s
+    out = market.outcome.tolist()
+    ad = int(out[O_AD])
+    if ad < 0:
+        market.records.shown[line.request_id] = None
+        market.records.kept.append((market.now, line.request_id))
+        return nothing(line.request_id)
+    return _reserve(market, line, row, count, out)
+
+
+def describe_request(
+    market: MarketState, row: int, country: str, features: dict[str, Any] | None, now_s: float, complain: Any
+) -> int:
+    """Fill the market's arrays with the features of a request; return their number."""
+    viewers = market.viewers
+    names: list[int] = []
+    values: list[float] = []
+    words: list[int] = []
+    if features:
+        names, values = market.asked_fields.hash_features(features, MOST_ASKED, complain, words)
+    place = market.asked_fields.values_of("\0country")
+    if place is not None:
+        names.append(place.hash_of(country))
+        values.append(1.0)
+        words.append(names[-1])
+    count = len(names)
+    kinds = [CONTEXT] * count
+    hour = country, int(now_s) // 3600 % 24
+    if hour not in _hour_hashes:
+        _hour_hashes[hour] = name_hash("hour", country, str(hour[1]))
+    names.append(_hour_hashes[hour])
+    values.append(1.0)
+    kinds.append(TIME)
+    count += 1
+    market.hashes[:count] = names
+    market.values[:count] = values
+    market.kinds[:count] = kinds
+    classes = market.classes
+    if row:
+        classes.note(row, words, is_new=bool(viewers.table[row, V_REQUESTED_AT] < 0.0))
+    if classes.read(words):
+        count = add_classes(
+            classes.chances, classes.named, LISTED, STRENGTH, market.hashes, market.values, market.kinds,
+            count,
+        )  # fmt: skip
+    fade_viewer(viewers.table, row, now_s)
+    return int(
+        describe_viewer(
+            viewers.table, row, now_s, market.learned.spread[F_VIEWER], market.hashes, market.values,
+            market.kinds, count,
+        )
+    )  # fmt: skip
+
+
+def _reserve(market: MarketState, line: RequestLine, row: int, count: int, out: list[float]) -> Decision:
+    groups, records, snapshots = market.groups, market.records, market.snapshots
+    ad, price = int(out[O_AD]), int(out[O_PRICE])
+    number = int(groups.ads[ad, A_GROUP])
+    place = snapshots.take()
+    keep_snapshot(
+        count, market.hashes, market.values, market.kinds, market.chosen, place,
+        snapshots.hashes, snapshots.values, snapshots.kinds, snapshots.between,
+    )  # fmt: skip
+    snapshots.counts[place] = count
+    p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_VIEWER + 1]
+    impression = Impression(
+        line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
+        tuple(p), tuple(raw), place,
+    )  # fmt: skip
+    snapshots.holders[place] = impression
+    snapshots.stacks[place] = said_by(impression.raw)
+    records.shown[line.request_id] = impression
+    records.promised.append(line.request_id)
+    market.caps.note_decision(impression)
+    records.kept.append((market.now, line.request_id))
+    group = groups.groups[number]
+    group.promised += price
+    groups.refresh(group)
+    return decision_of(market, impression)
+
+
+def decision_of(market: MarketState, impression: Impression) -> Decision:
+    """Return the decision of an impression."""
+    groups, p = market.groups, impression.p
+    return Decision(
+        impression.request_id,
+        groups.ad_ids[impression.ad],
+        groups.groups[impression.group].line.adgroup_id,
+        impression.offer,
+        impression.price,
+        p[CLICK],
+        p[CONVERSATION],
+        p[SPAM],
+        p[LEAD],
+        impression.propensity,
+    )
+
+
+def state_of(market: MarketState, group: AuctionGroup) -> GroupState:
+    """Return the learning state of an ad group."""
+    report = report_group(market, group)
+    multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
+    phase = Phase(report.phase)
+    return GroupState(
+        int(group.line.adgroup_id),
+        multiplier if np.isfinite(multiplier) else 0.0,
+        phase,
+        [] if phase is Phase.LEARNED else reasons_of(market, group, phase),
+        group.earned(),
+        ENOUGH,
+        report.views,
+        report.clicks,
+        report.conversations,
+        report.spam,
+        report.leads,
+        report.predicted_leads,
+        report.spend_micros,
+    )
+
+
+def reasons_of(market: MarketState, group: AuctionGroup, phase: Phase) -> list[Reason]:
+    """List the reasons that keep an ad group from learning."""
+    is_low = is_target_too_low(group, market.now)
+    if phase is Phase.LEARNING:
+        return [Reason.FEW_CONVERSIONS, *([Reason.LOW_BID] if is_low else [])]
+    line = group.line
+    few = Reason.TOO_FEW_LEADS if line.goal is LineGoal.LEAD else Reason.TOO_FEW_CONVERSATIONS
+    reasons = [few]
+    if float(market.groups.table[group.number, G_REQUESTS]) < FEW_REQUESTS:
+        reasons.append(Reason.LITTLE_TRAFFIC)
+    elif is_low or (line.bid_type is LineBidType.CUSTOM and group.views < FEW_REQUESTS):
+        reasons.append(Reason.LOW_BID)
+    cost = group.spent_ever / 1_000 / max(group.earned(), 1)
+    if (
+        line.budget_mode is LineBudgetMode.DAY
+        and line.budget_micros
+        and 7 * line.budget_micros < ENOUGH * cost
+    ):
+        reasons.append(Reason.LITTLE_BUDGET)
+    return reasons
+
+
+def phase_of(group: AuctionGroup, ts: int) -> str:
+    if group.earned() >= ENOUGH:
+        return "learned"
+    return "limited" if ts - group.began_at > LIMITED_S * SECOND else "learning"
+
+
+def report_group(market: MarketState, group: AuctionGroup) -> GroupReport:
+    multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
+    return GroupReport(
+        group.line.adgroup_id, group.spent_ever // UNITS, group.views, group.clicks, group.conversations,
+        group.spam, group.leads, round(group.predicted, 6), phase_of(group, market.now),
+        multiplier if np.isfinite(multiplier) else 0.0,
+    )  # fmt: skip
+
+
+def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranking:
+    """Return the predicted lead rate of each candidate for an ad group; 0 outside of its countries.
+
+    Differences between candidates are scaled by the calibration slope of viewers: see `fit_slope`.
+    """
+    groups, viewers = market.groups, market.viewers
+    number = groups.by_id.get(line.adgroup_id)
+    ads = [] if number is None else [
+        ad for ad in range(len(groups.ad_ids)) if groups.ads[ad, A_GROUP] == number and groups.ads[ad, A_ON]
+    ]  # fmt: skip
+    scores: list[float] = []
+    now_s = market.now / SECOND
+    for candidate in line.candidates:
+        country_name = candidate.country.upper()
+        country = groups.country_of(country_name)
+        if number is None or (country_name and not groups.allowed[number, country]):
+            scores.append(0.0)
+            continue
+        row = viewers.by_id.get(candidate.viewer_id, 0)
+        count = describe_request(market, row, country_name, candidate.features, now_s, complain)
+        scores.append(max((_value(market, ad, row, count) for ad in ads), default=0.0))
+    return Ranking(line.ask_id, [float(f"{score:.9g}") for score in scores])
+
+
+def _value(market: MarketState, ad: int, row: int, count: int) -> float:
+    groups, learned = market.groups, market.learned
+    between = learned.names[:, 0].copy()
+    total = list_features(
+        market.hashes, market.values, market.kinds, count, ad, groups.ad_hashes[ad], groups.ad_features[ad],
+        groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses, between,
+        learned.shift, learned.slots, learned.weights, learned.families,
+    )  # fmt: skip
+    effects = market.viewers.table[row, V_EFFECT : V_EFFECT + HEADS]
+    p = [0.0] * HEADS
+    for head in range(HEADS):
+        count = stack_scores(
+            learned.table, learned.slots, learned.weights, learned.families, total, head, effects,
+            learned.shift, learned.stack,
+        )  # fmt: skip
+        score = score_features(learned.table, learned.slots, learned.weights, count, head)
+        p[head] = logistic(score + effects[head])
+    worth = p[CLICK] * p[CONVERSATION] * p[LEAD]
+    slope, mean = market.numbers[S_VIEWER_SLOPE], market.numbers[S_VIEWER_MEAN]
+    bold = boldness(math.log(max(worth, LEAST_WORTH)), slope, mean)
+    return float(worth * bold * (1.0 - p[SPAM]))

@@ -38,6 +38,53 @@ from contatto.learning.lines import LineBidType, LineBudgetMode, LinePacing
 
 _FASTEST: Final = 0.7
 """Largest change of a multiplier in a step, as a logarithm."""
+GAIN: Final = 0.25
+"""Gain of the correction of spend per step, as a power."""
+LEARNED_AT: Final = 20
+"""Conversions from which on the cost target limits bids; before, a learning budget does."""
+LEARNING_S: Final = 2.5 * DAY_S
+"""Time in which an ad group with a cost target may learn at a higher cost."""
+FEW_A_DAY: Final = 1.0
+"""Expected daily conversions below which a cost target counts as too low."""
+LEARNING_A_DAY: Final = 10.0
+"""Daily learning budget, as a multiple of the cost target; less at high costs."""
+LEARNING_TRUST: Final = 4.0
+"""Prior conversions at the target while an ad group learns."""
+STARVED_A_DAY: Final = 0.1
+"""Daily budget of an ad group with a cost target that is too low, as a multiple of the target."""
+FACTORS: Final = (0.8, 1.25)
+"""Bounds of the factor that corrects the actual cost to the target."""
+TRUST: Final = 10.0
+"""Prior conversions at the target."""
+
+
+def steer_groups(groups: Groups, traffic: Traffic, rates: NDArray[np.float64], ts: int) -> None:
+    """Set every ad group's multiplier from its plan, cost target and landscape.
+
+    ``rates`` are eligible requests per second by ad group.
+    """
+    opened = sum(1 for group in groups.groups if groups.table[group.number, G_OPEN])
+    shares = pace_campaigns(groups, traffic, rates, ts)
+    for group in groups.groups:
+        rate, share = float(rates[group.number]), shares.get(group.number)
+        multiplier = _multiplier(groups, group, traffic, rate, ts, opened if share is None else share)
+        groups.table[group.number, G_MULTIPLIER] = multiplier
+
+
+def target_of(group: AuctionGroup) -> float:
+    """Return the cost target in micros; 0 without one."""
+    line = group.line
+    return float(line.bid_micros or 0) if line.bid_type is LineBidType.CUSTOM else 0.0
+
+
+def is_target_too_low(group: AuctionGroup, ts: int) -> bool:
+    """Report whether the cost target limits an ad group that won little after its learning time."""
+    is_limited = target_of(group) > 0.0 and not group.is_paced
+    return is_limited and not _has_time_to_learn(group, ts) and group.lately_expected < FEW_A_DAY
+
+
+def _has_time_to_learn(group: AuctionGroup, ts: int) -> bool:
+    return ts - max(group.began_at, group.line.starts_ts or 0) < LEARNING_S * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,55 +197,6 @@ def _damp(previous: float, multiplier: float, requests: float) -> float:
         step = math.log(multiplier / previous)
         return previous * math.exp(min(max(step, -_FASTEST), _FASTEST) * 0.6)
     return multiplier
-
-
-GAIN: Final = 0.25
-"""Gain of the correction of spend per step, as a power."""
-LEARNED_AT: Final = 20
-"""Conversions from which on the cost target limits bids; before, a learning budget does."""
-LEARNING_S: Final = 2.5 * DAY_S
-"""Time in which an ad group with a cost target may learn at a higher cost."""
-FEW_A_DAY: Final = 1.0
-"""Expected daily conversions below which a cost target counts as too low."""
-LEARNING_A_DAY: Final = 10.0
-"""Daily learning budget, as a multiple of the cost target; less at high costs."""
-LEARNING_TRUST: Final = 4.0
-"""Prior conversions at the target while an ad group learns."""
-STARVED_A_DAY: Final = 0.1
-"""Daily budget of an ad group with a cost target that is too low, as a multiple of the target."""
-FACTORS: Final = (0.8, 1.25)
-"""Bounds of the factor that corrects the actual cost to the target."""
-TRUST: Final = 10.0
-"""Prior conversions at the target."""
-
-
-def steer_groups(groups: Groups, traffic: Traffic, rates: NDArray[np.float64], ts: int) -> None:
-    """Set every ad group's multiplier from its plan, cost target and landscape.
-
-    ``rates`` are eligible requests per second by ad group.
-    """
-    opened = sum(1 for group in groups.groups if groups.table[group.number, G_OPEN])
-    shares = pace_campaigns(groups, traffic, rates, ts)
-    for group in groups.groups:
-        rate, share = float(rates[group.number]), shares.get(group.number)
-        multiplier = _multiplier(groups, group, traffic, rate, ts, opened if share is None else share)
-        groups.table[group.number, G_MULTIPLIER] = multiplier
-
-
-def target_of(group: AuctionGroup) -> float:
-    """Return the cost target in micros; 0 without one."""
-    line = group.line
-    return float(line.bid_micros or 0) if line.bid_type is LineBidType.CUSTOM else 0.0
-
-
-def is_target_too_low(group: AuctionGroup, ts: int) -> bool:
-    """Report whether the cost target limits an ad group that won little after its learning time."""
-    is_limited = target_of(group) > 0.0 and not group.is_paced
-    return is_limited and not _has_time_to_learn(group, ts) and group.lately_expected < FEW_A_DAY
-
-
-def _has_time_to_learn(group: AuctionGroup, ts: int) -> bool:
-    return ts - max(group.began_at, group.line.starts_ts or 0) < LEARNING_S * SECOND
 
 
 def _multiplier(

@@ -41,46 +41,6 @@ from contatto.learning.model import NOBODY, Features, GroupSnapshot, Record
 from contatto.learning.outcomes import steer_market
 from contatto.learning.pacing import target_of
 
-
-@dataclass(frozen=True, slots=True)
-class RandomArmAd:
-    """Ad of the random arm, by the API's number, with its propensity."""
-
-    ad: int
-    propensity: float
-
-
-def pick_random_ad(market: MarketState, record: Record, offer: int) -> RandomArmAd | None:
-    """Pick a random eligible ad of a record; None if no ad group can pay the price ``offer``.
-
-    The arrays of the market hold the eligible ads of the last auction. The propensity of an ad group is
-    proportional to its views, so it has the same share of the random arm as of the learned arm. Its ads are
-    equally likely.
-    """
-    groups = market.groups
-    can_pay = {
-        groups.by_number[group.number]
-        for group in record.groups
-        if group.available >= offer and group.multiplier > 0.0
-    }
-    by_group: dict[int, list[int]] = {}
-    for ad in groups.able.tolist():
-        if ad < 0:
-            break
-        row = int(groups.ads[ad, A_GROUP])
-        if row in can_pay:
-            by_group.setdefault(row, []).append(ad)
-    weights = {row: groups.groups[row].views + 1 for row in by_group}
-    total = sum(weights.values())
-    remaining = chance(np.uint64(record.seed), np.uint64(record.number)) * total
-    for row, ads in by_group.items():
-        if remaining < weights[row]:
-            ad = ads[min(int(remaining / weights[row] * len(ads)), len(ads) - 1)]
-            return RandomArmAd(int(groups.ad_ids[ad]), weights[row] / total / len(ads))
-        remaining -= weights[row]
-    return None
-
-
 TABLE_BITS: Final = 18.0
 """Bits of the weight table of a business: 262,144 weights; unused pages take no memory."""
 STRANGER: Final = 0
@@ -108,49 +68,6 @@ class AuctionRequest:
 def new_marketplace(business_seed: int) -> Marketplace:
     """Return the untrained marketplace of a business."""
     return Marketplace(business_seed, settings={"table_bits": TABLE_BITS})
-
-
-class _FixedValues(FieldValues):
-    """Values of a field in a read replica, which never learns new ones."""
-
-    __slots__ = ("size",)
-
-    def __init__(self, field: str, learned: FieldValues | None = None) -> None:
-        super().__init__(field)
-        if learned is not None:
-            self.hashes, self.counts = dict(learned.hashes), learned.counts
-            self.numbers, self.knots = learned.numbers, learned.knots
-        self.size = len(self.hashes)
-
-    def hash_of(self, value: str) -> int:
-        if (hashed := self.hashes.get(value)) is not None:
-            return hashed
-        return name_hash("is", self.field, value) if self.size < BUSY else self.rare
-
-    def place_number(self, number: float) -> Hashed:
-        if self.knots:
-            return super().place_number(number)
-        numbers, self.numbers = self.numbers, []
-        placed = super().place_number(number)
-        self.numbers = numbers
-        return placed
-
-    def note_outside(self, number: float) -> None:
-        """Ignore the number: only the learner adds knots."""
-
-
-class _FixedFields(FeatureFields):
-    """Request fields of a read replica."""
-
-    def __init__(self, learned: FeatureFields) -> None:
-        super().__init__(learned.origin)
-        self.by_name = {name: _FixedValues(values.field, values) for name, values in learned.by_name.items()}
-        self._learned = lru_cache(MOST_FIELDS)(_FixedValues)
-
-    def values_of(self, field: str) -> FieldValues | None:
-        if field in self.by_name or len(self.by_name) >= MOST_FIELDS:
-            return self.by_name.get(field)
-        return self._learned(f"{self.origin}\0{field}")
 
 
 class Replica:
@@ -309,6 +226,49 @@ class Replica:
         return bool(before[fresh].any())
 
 
+class _FixedValues(FieldValues):
+    """Values of a field in a read replica, which never learns new ones."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, field: str, learned: FieldValues | None = None) -> None:
+        super().__init__(field)
+        if learned is not None:
+            self.hashes, self.counts = dict(learned.hashes), learned.counts
+            self.numbers, self.knots = learned.numbers, learned.knots
+        self.size = len(self.hashes)
+
+    def hash_of(self, value: str) -> int:
+        if (hashed := self.hashes.get(value)) is not None:
+            return hashed
+        return name_hash("is", self.field, value) if self.size < BUSY else self.rare
+
+    def place_number(self, number: float) -> Hashed:
+        if self.knots:
+            return super().place_number(number)
+        numbers, self.numbers = self.numbers, []
+        placed = super().place_number(number)
+        self.numbers = numbers
+        return placed
+
+    def note_outside(self, number: float) -> None:
+        """Ignore the number: only the learner adds knots."""
+
+
+class _FixedFields(FeatureFields):
+    """Request fields of a read replica."""
+
+    def __init__(self, learned: FeatureFields) -> None:
+        super().__init__(learned.origin)
+        self.by_name = {name: _FixedValues(values.field, values) for name, values in learned.by_name.items()}
+        self._learned = lru_cache(MOST_FIELDS)(_FixedValues)
+
+    def values_of(self, field: str) -> FieldValues | None:
+        if field in self.by_name or len(self.by_name) >= MOST_FIELDS:
+            return self.by_name.get(field)
+        return self._learned(f"{self.origin}\0{field}")
+
+
 def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
     """Repeat a decision from its model and record; the result must equal the record."""
     replica = Replica(business_seed, record.version, saved)
@@ -370,10 +330,6 @@ def _hold(market: MarketState, record: Record) -> None:
         settle_record(record)
 
 
-def _number_of(group: AuctionGroup) -> int:
-    return int(group.line.adgroup_id)
-
-
 def _hold_for(
     market: MarketState, record: Record, ads: Sequence[int], floor: int
 ) -> tuple[Decision, Impression | None]:
@@ -392,6 +348,54 @@ def _hold_for(
     return decision, impression
 
 
+@dataclass(frozen=True, slots=True)
+class RandomArmAd:
+    """Ad of the random arm, by the API's number, with its propensity."""
+
+    ad: int
+    propensity: float
+
+
+def pick_random_ad(market: MarketState, record: Record, offer: int) -> RandomArmAd | None:
+    """Pick a random eligible ad of a record; None if no ad group can pay the price ``offer``.
+
+    The arrays of the market hold the eligible ads of the last auction. The propensity of an ad group is
+    proportional to its views, so it has the same share of the random arm as of the learned arm. Its ads are
+    equally likely.
+    """
+    groups = market.groups
+    can_pay = {
+        groups.by_number[group.number]
+        for group in record.groups
+        if group.available >= offer and group.multiplier > 0.0
+    }
+    by_group: dict[int, list[int]] = {}
+    for ad in groups.able.tolist():
+        if ad < 0:
+            break
+        row = int(groups.ads[ad, A_GROUP])
+        if row in can_pay:
+            by_group.setdefault(row, []).append(ad)
+    weights = {row: groups.groups[row].views + 1 for row in by_group}
+    total = sum(weights.values())
+    remaining = chance(np.uint64(record.seed), np.uint64(record.number)) * total
+    for row, ads in by_group.items():
+        if remaining < weights[row]:
+            ad = ads[min(int(remaining / weights[row] * len(ads)), len(ads) - 1)]
+            return RandomArmAd(int(groups.ad_ids[ad]), weights[row] / total / len(ads))
+        remaining -= weights[row]
+    return None
+
+
+def settle_record(record: Record) -> None:
+    """Compare the bid of a record with those of other businesses, and set its price."""
+    if record.ad and record.offer_micros >= record.to_beat_micros:
+        record.price_micros = max(record.floor_micros, record.to_beat_micros)
+        return
+    record.ad = record.ad_group = record.offer_micros = record.price_micros = 0
+    record.propensity, record.p, record.raw, record.shown = 1.0, (), (), None
+
+
 def forget_stranger(market: MarketState) -> None:
     """Reset the history of viewers without consent."""
     viewers = market.viewers
@@ -401,11 +405,6 @@ def forget_stranger(market: MarketState) -> None:
     viewers.table[STRANGER, V_DECAYED_AT] = market.now / SECOND
 
 
-def is_same(current: AdGroupLine | AdLine, line: AdGroupLine | AdLine) -> bool:
-    """Report whether two lines are equal apart from their times."""
-    return msgspec.structs.replace(current, ts=0) == msgspec.structs.replace(line, ts=0)
-
-
 def restore_viewer(market: MarketState, row: int, history: dict[str, bytes]) -> None:
     """Restore a viewer's history at a decision."""
     for name in VIEWER_ARRAYS:
@@ -413,8 +412,9 @@ def restore_viewer(market: MarketState, row: int, history: dict[str, bytes]) -> 
         array[row] = np.frombuffer(history[name], array.dtype)
 
 
-def _ignore(_fault: str) -> None:
-    """Drop reports of unusable features; the reference documents them for publishers."""
+def is_same(current: AdGroupLine | AdLine, line: AdGroupLine | AdLine) -> bool:
+    """Report whether two lines are equal apart from their times."""
+    return msgspec.structs.replace(current, ts=0) == msgspec.structs.replace(line, ts=0)
 
 
 def take_record(marketplace: Marketplace, record: Record) -> None:
@@ -501,10 +501,9 @@ def _reserve(market: MarketState, record: Record, features: Features) -> None:
     groups.refresh(group)
 
 
-def settle_record(record: Record) -> None:
-    """Compare the bid of a record with those of other businesses, and set its price."""
-    if record.ad and record.offer_micros >= record.to_beat_micros:
-        record.price_micros = max(record.floor_micros, record.to_beat_micros)
-        return
-    record.ad = record.ad_group = record.offer_micros = record.price_micros = 0
-    record.propensity, record.p, record.raw, record.shown = 1.0, (), (), None
+def _number_of(group: AuctionGroup) -> int:
+    return int(group.line.adgroup_id)
+
+
+def _ignore(_fault: str) -> None:
+    """Drop reports of unusable features; the reference documents them for publishers."""
