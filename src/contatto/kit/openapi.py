@@ -143,9 +143,15 @@ def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[
         for method in _METHODS:
             if method in item:
                 kind = types[path, method]
-                _describe_operation(item[method], REFUSED if kind is None else answers[kind])
+                operation = item[method]
+                declared = operation.get("responses", {}).get("200", {}).get("content", {})
+                files = {name: about for name, about in declared.items() if name != "application/json"}
+                schema = REFUSED if kind is None else answers[kind]
+                says = "The envelope; its code says whether the request was carried out."
+                content = {"application/json": {"schema": schema}} | files
+                operation["responses"] = {"200": {"description": says, "content": content}}
                 if path not in open_paths:
-                    item[method]["security"] = [{"token": []}]
+                    operation["security"] = [{"token": []}]
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -161,14 +167,6 @@ def _merged(of_requests: dict[str, Any], of_answers: dict[str, Any]) -> dict[str
         if set(of_requests[name].get("enum", ())) != set(of_answers[name].get("enum", name)):
             raise ValueError(f"{name} is a body and an answer: give one of them another name")
     return of_answers | of_requests
-
-
-def _describe_operation(operation: dict[str, Any], schema: dict[str, Any]) -> None:
-    content_types = operation.get("responses", {}).get("200", {}).get("content", {})
-    files = {kind: about for kind, about in content_types.items() if kind != "application/json"}
-    says = "The envelope; its code says whether the request was carried out."
-    content = {"application/json": {"schema": schema}} | files
-    operation["responses"] = {"200": {"description": says, "content": content}}
 
 
 def list_operations(document: Mapping[str, Any]) -> list[OperationRow]:
