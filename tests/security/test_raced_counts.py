@@ -162,9 +162,9 @@ def smart_group(number: int, made: dict[str, str]) -> Sent:
 
 
 PROGRAMS: dict[str, tuple[str, str, Callable[[int, dict[str, str]], Sent]]] = {
-    "event sets": ("contatto.crm.rules.mapping.MOST_SETS", "crm_event_sets", event_set),
+    "event sets": ("contatto.crm.actions.changes.MOST_SETS", "crm_event_sets", event_set),
     "subscriptions": ("contatto.subscriptions.rules.MOST_SUBSCRIPTIONS", "subscriptions", subscription),
-    "ad groups": ("contatto.ads.rules.settings.MOST_AD_GROUPS", "ad_groups", smart_group),
+    "ad groups": ("contatto.ads.actions.campaigns.MOST_AD_GROUPS", "ad_groups", smart_group),
 }
 
 
