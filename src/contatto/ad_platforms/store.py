@@ -85,7 +85,7 @@ def find_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAc
 def find_account_named(
     tx: Tx, business_id: str, platform: AdPlatform, external_id: str
 ) -> OutsideAccount | None:
-    """An account by the platform's own id of it."""
+    """Find an account by the platform's own id of it."""
     query = select(outside_accounts).where(
         outside_accounts.c.business_id == business_id,
         outside_accounts.c.platform == platform,
@@ -109,7 +109,7 @@ def save_outside_token(tx: Tx, account: OutsideAccount, access_token: str) -> No
 
 
 def find_outside_token(tx: Tx, account: OutsideAccount) -> str | None:
-    """The access token of an account, opened."""
+    """Find the access token of an account, opened."""
     conditions = (
         outside_tokens.c.business_id == account.business_id,
         outside_tokens.c.outside_account_id == account.id,
@@ -216,7 +216,7 @@ def delete_unseen_days(tx: Tx, account: OutsideAccount, days: tuple[str, str], m
 def list_nodes(
     tx: Tx, account: OutsideAccount, level: NodeLevel, numbers: Collection[int] | None = None
 ) -> list[OutsideNode]:
-    """The campaigns, ad groups or ads of an account, by their numbers: all of them, or those named."""
+    """List the campaigns, ad groups or ads of an account: all of them, or those of ``numbers``."""
     query = select(outside_nodes).where(
         outside_nodes.c.business_id == account.business_id,
         outside_nodes.c.account_id == account.id,

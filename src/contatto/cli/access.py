@@ -154,7 +154,7 @@ def _act_on_business[T](command: str, business: str, work: Callable[[Tx, Busines
 
 
 def _asked_hash() -> str:
-    """A password, asked for twice, as its hash."""
+    """Ask for a password twice, and return its hash."""
     return _hash(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 

@@ -72,7 +72,7 @@ def deliver_command(
 
 
 def open_folder(folder: Path, marketplace: Marketplace, faults: "LineFaults") -> Keeper:
-    """The folder that keeps a marketplace, and the marketplace as it was when it was last used.
+    """Open the folder that keeps a marketplace, and restore the marketplace as it was last used.
 
     Raises:
         typer.Exit: with 2 when the folder cannot be used.
@@ -127,7 +127,7 @@ class LineFaults:
 
 
 def read_settings(texts: list[str]) -> dict[str, float]:
-    """Settings from NAME=VALUE.
+    """Read settings from NAME=VALUE.
 
     Raises:
         typer.BadParameter: an unknown name, or a value out of its bounds.

@@ -199,7 +199,11 @@ def join_command(
 
 
 def _find_admission(tx: Tx, marketplace: Operator, name_or_id: str) -> Admission:
-    """Raises NOT_FOUND for a business that never asked."""
+    """Find the admission of a business by its name or id.
+
+    Raises:
+        Refused: NOT_FOUND for a business that never asked.
+    """
     admissions = operators_store.list_admissions(tx, marketplace.business_id)
     matches = [
         admission

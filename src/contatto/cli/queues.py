@@ -225,7 +225,7 @@ def dismiss_jobs_command(
 
 
 def _chosen_jobs(failed_ids: list[str] | None, every: bool) -> list[str]:
-    """The ids that were given, each once.
+    """Return the ids that were given, each once.
 
     Raises:
         typer.BadParameter: ids and all, or neither.

@@ -185,7 +185,7 @@ async def get_pages(request: Request, caller: ApiCaller) -> Answered[PageList]:
 
 @form_router.get("/field/get/", openapi_extra=describe_query(OfPage))
 async def get_page_fields(request: Request, caller: ApiCaller) -> Answered[PageFields]:
-    """The fields of a published form, by the labels that its leads come with."""
+    """List the fields of a published form, by the labels that its leads come with."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, OfPage)
     base_url = context_of(request).settings.base_url
@@ -291,7 +291,7 @@ async def create_mock_lead(request: Request, caller: ApiCaller, body: OfSource) 
 
 @test_lead_router.get("/get/", openapi_extra=describe_query(OfSource))
 async def get_mock_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
-    """The test lead of a form, or of the chat; one that was not made is not found."""
+    """Show the test lead of a form, or of the chat; one that was not made is not found."""
     require(caller, Permission.READ_LEADS)
     query = read_query(request, OfSource)
 
@@ -402,7 +402,7 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody
     },
 )
 async def download_leads(request: Request, caller: ApiCaller) -> Response:
-    """The file itself, for ten minutes after it was made: CSV in UTF-8, or a zip with it; times are UTC."""
+    """Download the file, for ten minutes after it was made: CSV in UTF-8, or a zip with it; times are UTC."""
     require(caller, Permission.EXPORT_LEADS)
     query = read_query(request, DownloadQuery)
 
@@ -465,7 +465,7 @@ class LeadFields(Answer, frozen=True):
 
 @lead_router.get("/field/get/", openapi_extra=describe_query(FormSourceQuery))
 async def get_lead_fields(request: Request, caller: ApiCaller) -> Answered[LeadFields]:
-    """The fields that leads of a form, or of the chat, may have."""
+    """List the fields that leads of a form, or of the chat, may have."""
     require(caller, Permission.READ_LEADS)
     query = read_query(request, FormSourceQuery)
     base_url = context_of(request).settings.base_url

@@ -211,7 +211,7 @@ def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
 
 
 def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, FormVersion]:
-    """Published versions by their numbers."""
+    """List published versions by their numbers."""
     rows = _OF_NUMBERS.rows(tx, {"of": business_id, "numbers": numbers})
     versions = [_version_of(dict(zip(_VERSION, row, strict=True))) for row in rows]
     return {version.number: version for version in versions}
@@ -226,7 +226,7 @@ def find_latest_version(tx: Tx, business_id: str, form_id: str) -> FormVersion |
 
 
 def list_versions(tx: Tx, business_id: str, form_id: str | None = None) -> list[FormVersion]:
-    """Published versions, newest first: of one form, or of all."""
+    """List published versions, newest first: of one form, or of all."""
     statement = select(form_versions).where(form_versions.c.business_id == business_id)
     if form_id is not None:
         statement = statement.where(form_versions.c.form_id == form_id)

@@ -189,7 +189,7 @@ type TimeText = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")
 
 
 def capitals(kinds: type[StrEnum]) -> Meta:
-    """The words of an enum as the API writes them, in capitals."""
+    """Describe the words of an enum as the API writes them, in capitals."""
     return Meta(extra_json_schema={"enum": [kind.upper() for kind in kinds]})
 
 

@@ -76,7 +76,7 @@ MOST_LINES: Final = 50_000
 
 
 def rows_of_workbook(raw: bytes) -> bytes:
-    """The first sheet with anything in it as JSON: a list of lists of texts. Run this in a child.
+    """Return the first sheet that is not empty as JSON: a list of lists of texts. Run this in a child.
 
     Raises:
         Refused: INVALID.
@@ -93,7 +93,7 @@ def rows_of_workbook(raw: bytes) -> bytes:
 
 
 def _text(cell: object) -> str:
-    """A cell as it is written; a number without the point that spreadsheets keep, since it may be a phone."""
+    """Write a cell as text; a whole number, perhaps a phone, loses the point that spreadsheets keep."""
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
         return str(int(cell))
     return str(cell)

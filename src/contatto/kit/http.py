@@ -89,7 +89,7 @@ class Answered[A: Answer](Response):
 
 
 def api_answer[A: Answer](data: A, request_id: str) -> Answered[A]:
-    """The API's envelope: ``data`` is an object, ids and metrics in it are strings.
+    """Return data in the API's envelope: ``data`` is an object, ids and metrics in it are strings.
 
     Source: TikTok Business API v1.3, response conventions.
     """
@@ -97,7 +97,7 @@ def api_answer[A: Answer](data: A, request_id: str) -> Answered[A]:
 
 
 def api_partial[A: PartialAnswer](data: A, message: str, request_id: str) -> Answered[A]:
-    """The envelope of a request of which a part could not be done; ``data`` says which."""
+    """Return the envelope of a request of which a part could not be done; ``data`` says which."""
     return _enveloped(PARTIAL_CODE, message, data, request_id)
 
 
@@ -107,7 +107,7 @@ def _enveloped[A: Answer](code: int, message: str, data: A, request_id: str) -> 
 
 
 def api_refusal(refused: Refused, request_id: str) -> Response:
-    """A refusal in the API's envelope: always HTTP 200, the code says what happened."""
+    """Return a refusal in the API's envelope: always HTTP 200, the code says what happened."""
     message = f"{refused.detail} {refused.code.remedy}".strip()
     body = {"code": refused.code.api_code, "message": message, "request_id": request_id, "data": {}}
     return json_answer(body)

@@ -25,13 +25,13 @@ class Translator(Protocol):
         """``ltr`` or ``rtl``."""
 
     def gettext(self, text: str, /, **values: Any) -> str:
-        """The text in this language, with its ``%(name)s`` filled in if there are values."""
+        """Return the text in this language, with its ``%(name)s`` filled in if there are values."""
 
     def ngettext(self, one: str, many: str, n: int, /, **values: Any) -> str:
-        """The form for this many, with ``%(num)s`` as the number and the other ``%(name)s`` filled in."""
+        """Return the form for ``n``, with ``%(num)s`` as the number and the other ``%(name)s`` filled in."""
 
     def plural(self, one: str, many: str, n: int) -> str:
-        """The form for this many, not yet filled in."""
+        """Return the form for ``n``, not yet filled in."""
 
     def written(self, values: Mapping[str, Any], /) -> dict[str, Any]:
         """Return values for a text, with numbers in this language's format."""
@@ -43,19 +43,19 @@ class Translator(Protocol):
         """
 
     def percent(self, value: float | None) -> str:
-        """A share between 0 and 1 as a percentage with two decimals; a dash for none."""
+        """Format a share between 0 and 1 as a percentage with two decimals; a dash for none."""
 
     def country(self, code: str) -> str:
-        """A country's name; the code (ISO 3166-1 alpha-2) where there is none."""
+        """Return a country's name; the code (ISO 3166-1 alpha-2) where there is none."""
 
     def currency(self, code: str) -> str:
-        """A currency's name; the code (ISO 4217) where there is none."""
+        """Return a currency's name; the code (ISO 4217) where there is none."""
 
     def day(self, day: date, *, with_year: bool = True) -> str:
-        """A day of the calendar as the language writes it: ``Dec 1, 2026``, or ``Dec 1``."""
+        """Format a day of the calendar as the language writes it: ``Dec 1, 2026``, or ``Dec 1``."""
 
     def money(self, amount_micros: int | None, currency: str) -> str:
-        """An amount with its currency's code; a dash for none."""
+        """Format an amount with its currency's code; a dash for none."""
 
 
 class LazyText:
@@ -127,7 +127,7 @@ def brand_of(name: str) -> str:
 
 
 def translator_of(connection: "HTTPConnection") -> Translator:
-    """The words of the language in which this request is answered."""
+    """Return the words of the language in which this request is answered."""
     words: Translator = connection.app.state.context.pages.translator_of(connection)
     return words
 

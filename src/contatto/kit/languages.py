@@ -49,7 +49,7 @@ def catalogue_path(lang: str) -> Path:
 
 @cache
 def translator_for(lang: str) -> Translator:
-    """The words of one of our languages; its catalogue is read once."""
+    """Return the words of one of our languages; its catalogue is read once."""
     return _CataloguedWords(lang)
 
 
@@ -132,7 +132,7 @@ def _write_money(locale: Locale, amount_micros: int, currency: str) -> str:
 
 
 def _read_catalogue(lang: str) -> gettext.NullTranslations:
-    """A catalogue as it is kept, in text; texts that are marked as unsure are left out."""
+    """Read a catalogue, which is kept as text; leave out texts that are marked as unsure."""
     if lang == SOURCE:
         return gettext.NullTranslations()
     compiled = BytesIO()

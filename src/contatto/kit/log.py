@@ -96,7 +96,7 @@ def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
-    """The process's logger; call it with an event name and ids: ``logger().info("lead.captured", …)``."""
+    """Return the logger; call it with an event name and ids: ``logger().info("lead.captured", …)``."""
     return _Current.log
 
 

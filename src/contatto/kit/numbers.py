@@ -63,7 +63,7 @@ def decimal_places(currency: str) -> int:
 
 
 def amount_written(amount_micros: int, currency: str) -> str:
-    """An amount for a terminal: with all decimals of its currency, and commas between thousands."""
+    """Format an amount for a terminal: with all decimals of its currency, and commas between thousands."""
     return f"{to_units(amount_micros):,.{decimal_places(currency)}f}"
 
 

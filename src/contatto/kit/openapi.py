@@ -213,7 +213,7 @@ def _answers(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Itera
 
 
 def _parts(schema: Mapping[str, Any], above: str = "") -> Iterator[FieldRow]:
-    """The fields of an object, each followed by its own, if it has any."""
+    """Yield the fields of an object, each followed by its own, if it has any."""
     needed = set(schema.get("required", ()))
     for name, about in schema.get("properties", {}).items():
         below = about.get("items", about)
@@ -232,7 +232,7 @@ def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Mapping[
 
 
 def _resolved(document: Mapping[str, Any], schema: Any) -> Any:
-    """A schema without references, as deep as it goes; what stands beside a reference stays."""
+    """Resolve the references of a schema at every depth; keep the keys beside a reference."""
     if isinstance(schema, list):
         return [_resolved(document, part) for part in schema]
     if not isinstance(schema, dict):

@@ -16,7 +16,7 @@ _CHUNK_ROWS: Final = 200
 
 
 def safe_cell(value: str) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe goes before what would start one.
+    """Return a cell that no spreadsheet takes for a formula: an apostrophe precedes what would start one.
 
     A wholly valid E.164 number keeps its plus, and so do several with commas between them: they can do
     nothing, and an apostrophe would spoil the import.

@@ -96,7 +96,7 @@ def to_base64url(raw: bytes) -> str:
 
 
 def from_base64url(text: str) -> bytes:
-    """The bytes of a text; a link that somebody changed is another link, even where it would mean the same.
+    """Decode the bytes of a text; a changed link is another link, even where it would mean the same.
 
     Raises:
         ValueError: we never wrote this text.

@@ -22,12 +22,12 @@ def micros(moment: datetime) -> int:
 
 
 def from_micros(value: int) -> datetime:
-    """The UTC instant that many microseconds after 1970-01-01T00:00:00Z."""
+    """Return the UTC instant that many microseconds after 1970-01-01T00:00:00Z."""
     return _EPOCH + timedelta(0, 0, value)
 
 
 def day_of(text: str) -> date | None:
-    """The day that a text names as YYYY-MM-DD; None for any other text, and for years beyond ``YEARS``."""
+    """Read the day of a text, YYYY-MM-DD; None for any other text, and for years beyond ``YEARS``."""
     if not _DAY.fullmatch(text) or int(text[:4]) not in YEARS:
         return None
     try:
@@ -54,7 +54,7 @@ def check_year(field: str, text: str) -> None:
 
 
 def instant_of(text: str) -> datetime | None:
-    """The instant that a text names in ISO 8601, in UTC as a text without a zone is; None as above."""
+    """Read the instant of a text in ISO 8601, in UTC as a text without a zone is; None as in ``day_of``."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:

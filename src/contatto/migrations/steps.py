@@ -62,7 +62,7 @@ def migrate_schema(engine: Engine) -> None:
 
 
 def schema_differences(engine: Engine) -> list[Any]:
-    """What the tables in the code have and the database has not, or the reverse; empty when they agree."""
+    """List what only the tables in the code have, or only the database; empty when they agree."""
     with engine.connect() as connection:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 

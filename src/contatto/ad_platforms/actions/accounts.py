@@ -63,7 +63,7 @@ def connect_outside_account(
 def open_outside_account(
     tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str]
 ) -> OutsideAccount:
-    """The account of these values, made where it is not there yet, without a connection.
+    """Return the account of these values, without a connection; create it if it does not exist yet.
 
     Raises:
         Refused: INVALID, naming the field.
@@ -119,7 +119,7 @@ def replace_outside_token(tx: Tx, business_id: str, account_id: str, access_toke
 
 
 def load_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAccount:
-    """An ad account of another platform.
+    """Load an ad account of another platform.
 
     Raises:
         Refused: NOT_FOUND.
@@ -205,7 +205,7 @@ class OutsideVisitor:
 
 
 def list_own_apps(tx: Tx, account: OutsideAccount) -> list[ChannelApp]:
-    """The apps of a business that may let it into an account."""
+    """List the apps of a business that may let it into an account."""
     return [app for app in list_apps(tx, account.business_id) if app.platform in APPS[account.platform]]
 
 

@@ -116,7 +116,7 @@ def open_upload_account(
 
 
 def _currency(sheet: AdSheet, account: OutsideAccount | None, typed: str) -> str:
-    """The one currency of a file and its account.
+    """Return the one currency of a file and its account.
 
     Raises:
         Refused: INVALID, for none, for several, or for another than the account's.

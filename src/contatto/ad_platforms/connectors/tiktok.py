@@ -211,7 +211,7 @@ def _facts(access: PullAccess, data: _Data) -> AccountFacts | Failed:
 
 
 def _next_page(place: Place, data: _Data) -> str | NotNow:
-    """The number of the next page; the platform says which page this is, and how many there are."""
+    """Return the number of the next page; the platform names this page and the count of pages."""
     page_number, answer = int(place.cursor or "1"), platform_count(data.page_info.get("page"))
     if answer is not None and answer != page_number:
         return REPEATED

@@ -109,7 +109,7 @@ async def post_upload(request: Request, caller: FormCaller, sent: Annotated[Uplo
 
 @router.post("/file")
 async def post_ad_file(request: Request, caller: FormCaller) -> Response:
-    """A file, which may be a workbook or a text in any usual encoding, as the text that the form takes."""
+    """Read a file, a workbook or a text in any usual encoding, as the text that the form takes."""
     require(caller, Permission.WRITE_ADS)
     table = await context_of(request).uploads.take_table(request, caller.subject_id)
     text = table.text if isinstance(table, TableText) else table_text(table)

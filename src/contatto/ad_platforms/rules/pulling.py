@@ -122,7 +122,7 @@ def first_day(account: OutsideAccount, today: date) -> date:
 
 
 def _chunk(walk: Walk, first: date) -> Walk:
-    """The walk at its next days: as many as one question may name."""
+    """Move the walk to its next days: as many as one question may name."""
     last = min(date.fromisoformat(walk.through), first + timedelta(days=CHUNK_DAYS - 1))
     return replace(walk, first=first.isoformat(), last=last.isoformat())
 
@@ -132,7 +132,7 @@ _MOST_COUNT: Final = 10**15
 
 
 def platform_number(value: object) -> int | None:
-    """An id, which may come as text or as a number; None for anything else."""
+    """Return an id, which may come as text or as a number; None for anything else."""
     if isinstance(value, bool):
         return None
     number = (
@@ -229,7 +229,7 @@ def measured(
     path: tuple[OutsideNode, OutsideNode | None, OutsideNode | None],
     goal_of: Callable[[str], Goal],
 ) -> MeasuredAd:
-    """An ad elsewhere, with its ad group and campaign where these are known."""
+    """Return an ad elsewhere, with its ad group and campaign where these are known."""
     ad, group, campaign = path
     group_number, campaign_number = group.number if group else 0, campaign.number if campaign else 0
     return MeasuredAd(

@@ -521,7 +521,7 @@ def _ordinary_handles() -> tuple[frozenset[str], ...]:
 
 
 def find_handles(text: Folded, country: str) -> list[Find]:
-    """Handles and, for LINE and WeChat, numbers that a platform's name leads to or follows."""
+    """Find handles and, for LINE and WeChat, numbers that a platform's name leads to or follows."""
     matches: list[Find] = []
     claimed = 0
     for cue in _cues(text):

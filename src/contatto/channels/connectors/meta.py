@@ -149,7 +149,7 @@ def short_key(text: str) -> str:
 
 
 def hashed(text: str) -> str:
-    """An id as part of a natural key where it may hold a phone number, as those of WhatsApp do."""
+    """Hash an id for a natural key where it may hold a phone number, as those of WhatsApp do."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

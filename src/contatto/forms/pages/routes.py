@@ -143,7 +143,7 @@ CSV_HEAD: Final = (
 
 @router.get("/forms/{form_id}/answers")
 async def show_answers(request: Request, caller: PageCaller, form_id: str, before: str = "") -> HTMLResponse:
-    """The answers of a form, latest first."""
+    """Show the answers of a form, latest first."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
 
@@ -192,7 +192,7 @@ def _shown(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[Submitte
 
 @router.get("/leads/{lead_id}/answers")
 async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
-    """The part of a lead's page that shows the forms as they were submitted."""
+    """Show the part of a lead's page with the forms as they were submitted."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
 

@@ -179,7 +179,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
 
 
 def _request_of(account: ChannelAccount, message_id: str, conversation_id: str) -> NewRequest:
-    """Replies of one conversation are a line: they go out in their order."""
+    """Return the request for a reply; replies of one conversation are a line, and go out in their order."""
     return NewRequest(account.business_id, REPLY, message_id, account.platform.value, line=conversation_id)
 
 

@@ -371,7 +371,7 @@ _DAY: Final = timedelta(days=1)
 
 
 def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
-    """Customers wrote: judge their chats; a handler of the outbox.
+    """Judge the chats of customers who wrote; a handler of the outbox.
 
     Before a business marks its first chat as spam none can look like it (see `judge_chat`), so none is read.
     """

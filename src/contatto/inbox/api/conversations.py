@@ -173,7 +173,7 @@ async def list_business_conversations(request: Request, caller: ApiCaller) -> An
 
 @router.get("/content/list/", openapi_extra=describe_query(ContentQuery))
 async def list_business_messages(request: Request, caller: ApiCaller) -> Answered[MessageList]:
-    """The messages of a conversation, latest first, 20 at most; ``cursor`` leads to earlier ones.
+    """List the messages of a conversation, latest first, 20 at most; ``cursor`` leads to earlier ones.
 
     What only the business sees, such as notices and notes, is never among them.
     """
@@ -472,7 +472,7 @@ class MediaLink(Answer, frozen=True):
 async def download_business_media(
     request: Request, caller: ApiCaller, body: MediaBody
 ) -> Answered[MediaLink]:
-    """A link to the picture of a message. It works without a token.
+    """Return a link to the picture of a message. It works without a token.
 
     It is good for ten minutes, and no longer than the access token that asked for it.
     """

@@ -480,7 +480,7 @@ async def update_auto_message_status(
 
 @router.get("/get/", openapi_extra=describe_query(AutoQuery))
 async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Answered[AutoMessages]:
-    """The messages of a type, in their order; each is approved at once, without a moderator."""
+    """List the messages of a type, in their order; each is approved at once, without a moderator."""
     require(caller, Permission.READ_INBOX)
     query = read_query(request, AutoQuery)
 

@@ -516,7 +516,7 @@ async def post_send_form(
 
 @router.get("/form/{token}")
 async def show_form_link(request: Request, token: str) -> HTMLResponse:
-    """The form of a link, as a page of its own."""
+    """Show the form of a link, as a page of its own."""
     context, link = _open_link(request, token)
 
     def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Prefill]:
@@ -538,7 +538,7 @@ async def show_form_link(request: Request, token: str) -> HTMLResponse:
 
 @router.get("/form/{token}/{page_id}")
 async def show_linked_sheet(request: Request, token: str, page_id: str, lang: str = "") -> HTMLResponse:
-    """The sheet alone, in another language; ``page_id`` is the one of the link."""
+    """Return the sheet alone, in another language; ``page_id`` is the one of the link."""
     context, link = _open_link(request, token)
 
     def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Prefill]:

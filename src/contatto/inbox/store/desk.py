@@ -150,7 +150,7 @@ def count_saved_replies(tx: Tx, business_id: str) -> int:
 
 
 def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
-    """Saved replies by shortcut, opened."""
+    """List saved replies by shortcut, opened."""
     query = select(saved_replies).where(saved_replies.c.business_id == business_id)
     rows = tx.execute(query.order_by(saved_replies.c.shortcut)).mappings()
     return [

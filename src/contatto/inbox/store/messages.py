@@ -309,7 +309,7 @@ def find_send_by_ref(tx: Tx, business_id: str, external_ref: str) -> Send | None
 
 
 def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Send]:
-    """Sends that the platform may have taken without our knowing, oldest first."""
+    """List sends that the platform may have taken without our knowing, oldest first."""
     on_its_way = and_(
         sends.c.state == SendState.DUE, is_unsure(sends.c.business_id, REPLY, sends.c.message_id)
     )
@@ -324,7 +324,7 @@ def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Se
 
 
 def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str, Send]:
-    """Sends by message."""
+    """Return sends by the ids of their messages."""
     query = select(sends).where(sends.c.business_id == business_id, sends.c.message_id.in_(list(message_ids)))
     return {send.message_id: send for send in tx.list(Send, query)}
 
@@ -436,7 +436,7 @@ def append_scheduled(tx: Tx, reply: ScheduledReply) -> bool:
 
 
 def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[ScheduledReply]:
-    """Replies of a thread that still wait, or that something stopped, in order of their time."""
+    """List replies of a thread that still wait, or that something stopped, in order of their time."""
     shown = (ScheduleState.DUE, ScheduleState.STOPPED)
     query = select(scheduled_replies).where(
         scheduled_replies.c.business_id == business_id,
