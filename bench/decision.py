@@ -1,4 +1,4 @@
-"""How long it takes to decide which ad is shown and to learn: scoring, the endpoint, lines, training.
+"""Time to decide which ad is shown and to learn: scoring, the endpoint, lines, training.
 
 Scoring stands beside peers that estimate one head for as many rows. The endpoint is loaded as publishers do:
 requests come at their own times, and each counts from when it was due. `contatto deliver` is asked line by

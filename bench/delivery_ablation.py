@@ -1,4 +1,4 @@
-"""What each part of delivery brings: the engine without it, over worlds of different structure.
+"""Gains from each part of delivery: the engine without it, over worlds of different structure.
 
 For each part: leads of the last days and of all, cost per lead, spam share, calibration and pacing error,
 beside those of the whole engine, in the same worlds with the same luck. Seeds below 100 are for such work.
@@ -77,7 +77,7 @@ def _row(runs: list[Comparison], whole: list[Comparison], limits: list[Compariso
 
 
 def _change(values: list[float]) -> str:
-    """A mean change in percent, and how far the seeds lie apart."""
+    """Format a mean change in percent, and how far the seeds lie apart."""
     return f"{100 * mean(values):+.1f} %" + (f" ± {100 * stdev(values):.1f}" if len(values) > 1 else "")
 
 

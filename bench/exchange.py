@@ -1,4 +1,4 @@
-"""What an auction between many businesses costs: one decision, what is kept in memory, and reading it anew.
+"""Costs of an auction between many businesses: one decision, its memory, and reading it anew.
 
 Every admitted business has a few approved ads and money, so that all of them want every place. The rows tell
 how the costs grow with the number of businesses. CPU is that of the thread that answers, and of the process

@@ -1,4 +1,4 @@
-"""What every benchmark shares: its options, its measuring of time and memory, its table and its JSON."""
+"""Shared parts of all benchmarks: options, measuring of time and memory, the table and the JSON."""
 
 import argparse
 import gc
@@ -22,7 +22,7 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True)
 class Options:
-    """What the person who runs a benchmark asked for."""
+    """Options that the person who runs a benchmark chose."""
 
     quick: bool
     json: Path | None
@@ -38,7 +38,7 @@ class Options:
 
 @dataclass
 class Cost:
-    """What a block of code cost this process (and the children that it waited for)."""
+    """Cost of a block of code to this process (and the children that it waited for)."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -138,20 +138,20 @@ def best_of(rounds: int, work: Callable[[], object]) -> Cost:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share (0–1) of the values lies; of no values, 0."""
+    """Return the value below which this share (0–1) of the values lies; of no values, 0."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def process_cpu_s(pid: int) -> float:
-    """The CPU time of another process up to now, such as a server under load (Linux only)."""
+    """Return the CPU time of another process up to now, such as a server under load (Linux only)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     ticks = int(fields[11]) + int(fields[12])
     return ticks / _TICKS_PER_S
 
 
 def process_rss_mib(pid: int) -> float:
-    """The memory that another process holds now (Linux only)."""
+    """Return the memory that another process holds now (Linux only)."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * resource.getpagesize() / MIB
 
@@ -171,7 +171,7 @@ def _peak_rss_mib(*, children: bool) -> float:
 
 
 def _own_peak_mib() -> float:
-    """The most memory that this program held. Linux hands ``ru_maxrss`` on to a child, so it is not asked."""
+    """Return the most memory that this program held; not ``ru_maxrss``, which Linux hands on to a child."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / MIB

@@ -96,7 +96,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many messages each part takes, and how long those go on that have a pace.
+    """Numbers of messages of each part, and seconds of the parts that have a pace.
 
     Attributes:
         sustained: no more are made; a run ends after two minutes in any case.
@@ -141,7 +141,7 @@ class Places:
 
 
 def bench_storing(report: Report, engine: str, places: Places, count: int) -> None:
-    """The webhook without a worker, in rounds that are settled in between; and the floors."""
+    """Measure the webhook without a worker, in rounds that are settled in between; and the floors."""
     place = places.new()
     requests = make_requests(make_world(place), WARMING + count).requests
     warming, counted = requests[:WARMING], requests[WARMING:]
@@ -163,12 +163,12 @@ def bench_storing(report: Report, engine: str, places: Places, count: int) -> No
 
 
 def of_postgres(cpu_s: float, count: int) -> dict[str, float]:
-    """The figure of PostgreSQL's processes, where there are any."""
+    """Return the figure of PostgreSQL's processes, where there are any."""
     return {"postgres_us": cpu_s * 1e6 / count} if cpu_s else {}
 
 
 def bench_alone(report: Report, place: Place, count: int, workers: int) -> None:
-    """What was stored before is settled, and its events handed out, by workers with nothing beside them.
+    """Settle stored messages and hand out their events by workers with nothing beside them.
 
     They and PostgreSQL have as many cores as there are workers: one of them and PostgreSQL take more than
     one, so how much faster two are would otherwise tell how many cores there are.
@@ -191,7 +191,7 @@ def bench_alone(report: Report, place: Place, count: int, workers: int) -> None:
 
 
 def bench_sustained(report: Report, name: str, place: Place, count: int, workers: int) -> None:
-    """Stored and settled for two minutes at most; two moments say whether more and more waits."""
+    """Store and settle for two minutes at most; two moments show whether the backlog grows."""
     sent, waiting = make_sent(place, WARMING + count), list[int]()
     with running(place, workers, counts=True) as server:
         asyncio.run(send_all(server.port, sent.requests[:WARMING]))

@@ -23,7 +23,7 @@ DATE_BARS: Final = (
     (1, "log loss <= .305", "log loss <= .298, worst >= .90"),
     (bank.LATE, "log loss <= .330", "log loss <= .310, worst >= .70"),
 )
-"""How many calls late, and what is to be reached; worst is of the expected by the actual, or the reverse."""
+"""Delay in calls, and the bars to reach; worst is of the expected by the actual, or the reverse."""
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ FETCHES = 60
 
 @dataclass
 class Seen:
-    """What some rounds cost the server, how long they took, and how often a page was told something."""
+    """Cost of some rounds to the server, their time, and the number of messages to pages."""
 
     cpu_s: list[float] = field(default_factory=list)
     wall_s: float = 0.0
@@ -78,7 +78,7 @@ def add(report: Report, case: str, seen: Seen, seconds: int, pages: int) -> None
 
 
 def measure(place: Place, rounds: int, seconds: int) -> tuple[Seen, Seen, float]:
-    """Rounds while nobody looks, and rounds while the pages are open; and the CPU of what a page fetches."""
+    """Measure rounds with the pages closed and with them open; and the CPU of the requests of a page."""
     world = make_world(place)
     tokens = open_sessions(place, world, PAGES)
     sent = make_requests(world, WARMING + PACE * seconds * 2 * (rounds + 1)).requests
@@ -140,7 +140,7 @@ async def watch(
 
 
 async def follow(port: int, token: str, heard: list[bytes], ready: asyncio.Semaphore) -> None:
-    """A tab: its stream of events, until it is closed."""
+    """Read the stream of events of a tab until it is closed."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         writer.write(_get("/live", token))

@@ -49,7 +49,7 @@ STARTED = time.monotonic()
 
 @dataclass(frozen=True)
 class Block:
-    """What was measured while one destination answered, or hung: waits in seconds, and the cost of each."""
+    """Measures taken while one destination answered, or hung: waits in seconds, and the cost of each."""
 
     waits: list[float]
     asked: int
@@ -84,7 +84,7 @@ def tell(text: str) -> None:
 
 @contextmanager
 def opened(name: str, purpose: str) -> Iterator[Context]:
-    """An installation with an empty database, durable as in production."""
+    """Open an installation with an empty database, durable as in production."""
     url = new_database(f"outbound_{purpose}_{next(NUMBERS)}") if name == "PostgreSQL" else ""
     with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
         context = open_context(install(Settings(data_dir=Path(folder), database_url=url)))
@@ -120,7 +120,7 @@ def compare_cases(report: Report, name: str, seconds: int, rounds: int) -> None:
 
 
 def figures_of(blocks: Sequence[Block]) -> dict[str, object]:
-    """The waits of all blocks of one case together, and what each request cost."""
+    """Return the waits of all blocks of one case together, and the cost of each request."""
     waits = [wait for block in blocks for wait in block.waits]
     asked = sum(block.asked for block in blocks)
     p95_ms = percentile(waits, 0.95) * 1e3

@@ -37,7 +37,7 @@ from contatto.wiring import install
 
 SAYS = "pages of the Leads Center, from request to answer"
 WORLD = "world.json"
-"""What the pages ask for, and how much was filled, beside the database."""
+"""File beside the database: the ids that the pages ask for, and how much was filled."""
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def _home(chosen: Options) -> Iterator[Path]:
 
 
 def read_world(report: Report, context: Context, leads: int, messages: int) -> dict[str, str]:
-    """What an earlier run left in the folder, or what this one fills."""
+    """Read the world of an earlier run from the folder, or fill a new one."""
     kept, size = context.settings.data_dir / WORLD, f"{leads:,} leads, {messages:,} messages"
     if kept.exists():
         world: dict[str, str] = json.loads(kept.read_text())
@@ -88,7 +88,7 @@ def read_world(report: Report, context: Context, leads: int, messages: int) -> d
 
 
 def pages(world: dict[str, str]) -> dict[str, str]:
-    """The pages that are timed, by what they are."""
+    """Return the paths of the timed pages by their names."""
     return {
         "first page": "/leads",
         "rows alone, as a live refresh": "/leads/rows",
@@ -124,7 +124,7 @@ def pages(world: dict[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """How long a page took, by the clock and by the processor of this process, in ms, and how big it is."""
+    """Time of a page by the clock and by the processor of this process, in ms, and its size."""
 
     took: list[float]
     used: list[float]

@@ -34,7 +34,7 @@ from contatto.reports.actions.counting import count_days_ahead
 
 SAYS = "the report page over a short log and a long one, from request to answer"
 RESTS_S = 30
-"""How long ago the worker has counted when a page is asked for."""
+"""Seconds from the worker's last count to the request of a page."""
 PAGES = {
     "7 days": "/reports?period=last_7",
     "30 days": "/reports?period=last_30",

@@ -15,7 +15,7 @@ UNREACHED = (
     "ConnectionError", "ServiceError", "ProxyError", "NameResolution", "Max retries", "timed out",
     "Temporary failure", "Failed to fetch", "error sending request",
 )  # fmt: skip
-"""What pip-audit, or uv on the way to it, says when it gets no data."""
+"""Messages of pip-audit, or of uv on the way to it, when it gets no data."""
 GROUPS = {"what is shipped": ["--no-dev", "--no-default-groups"], "what develops it": ["--all-groups"]}
 
 

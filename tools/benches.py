@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
 
 def python_with_peers() -> str:
-    """The interpreter of the environment with the peers; this one when they cannot be installed."""
+    """Return the interpreter of the environment with the peers; this one when they cannot be installed."""
     os.environ["UV_PROJECT_ENVIRONMENT"] = str(PEERS)
     if bootstrap.main(["sync", "--locked", "--quiet", "--group", "bench"]) == 0:
         return str(PEERS / "bin" / "python")

@@ -19,7 +19,7 @@ MISSING = (
 
 
 def find_chromium():
-    """The path of a Chromium that starts, or an empty string."""
+    """Return the path of a Chromium that starts, or an empty string."""
     own = os.environ.get("CONTATTO_CHROMIUM")
     candidates = [own] if own else [shutil.which(name) for name in NAMES]
     return next((path for path in candidates if path and starts(path)), "")

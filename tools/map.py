@@ -41,7 +41,7 @@ def sizes(name: str) -> tuple[int, int, int]:
 
 
 def imports(graph: grimp.ImportGraph, name: str) -> list[str]:
-    """The other capabilities that this one imports, the one with the most imports first."""
+    """List the other capabilities that this one imports, the one with the most imports first."""
     counts: dict[str, int] = {}
     inside = f"contatto.{name}"
     for module in sorted(graph.modules):

@@ -19,5 +19,5 @@ def cell(text: str) -> str:
 
 
 def first_sentence(text: str | None) -> str:
-    """The first line of a docstring, or nothing."""
+    """Return the first line of a docstring, or nothing."""
     return (text or "").strip().split("\n\n")[0].replace("\n", " ").replace("``", "`").strip()

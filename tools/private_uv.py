@@ -31,7 +31,7 @@ def say(text):
 
 
 def other_index():
-    """The package index that the environment asks for, or an empty string for the one in uv.lock."""
+    """Return the package index that the environment asks for, or an empty string for the one in uv.lock."""
     return next((os.environ[name].rstrip("/") for name in INDEX_VARIABLES if os.environ.get(name)), "")
 
 
@@ -85,7 +85,7 @@ def _with_download():
 
 
 def _pinned():
-    """The version of uv in uv.lock, and its wheels as (file name, url, sha256)."""
+    """Return the version of uv in uv.lock, and its wheels as (file name, url, sha256)."""
     lock = (ROOT / "uv.lock").read_text(encoding="utf-8")
     section = next((part for part in lock.split("[[package]]") if '\nname = "uv"\n' in part), "")
     version = re.search(r'^version = "([^"]+)"', section, re.MULTILINE)

@@ -28,7 +28,7 @@ PAGES = {
 
 
 def stale_pages(folder: Path = FOLDER) -> list[str]:
-    """The pages that say something else than the code."""
+    """List the pages that differ from the code."""
     return [name for name, page in PAGES.items() if _read(folder / name) != page()]
 
 

@@ -20,7 +20,7 @@ OpenAPI document at `/openapi.json`, from which clients can be generated."""
 
 @cache
 def api_document() -> dict[str, Any]:
-    """The OpenAPI document without a running server; whoever changes it works on a copy."""
+    """Return the OpenAPI document without a running server; change only a copy of it."""
     app = FastAPI(title="Contatto", version=__version__)
     for router in ROUTERS:
         app.include_router(router)

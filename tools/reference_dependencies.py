@@ -15,7 +15,7 @@ NOTES: Final = {
     "scipy": "lightgbm needs it; brings OpenBLAS (BSD) and the Fortran of GCC (GPL with its exception)",
     "shellingham": "small and finished: it finds out which shell completes commands for typer",
 }
-"""What the columns do not say. Whatever had no release for two years needs a word here."""
+"""Notes beside the columns. A package without a release for two years needs a note here."""
 SAYS: Final = """The packages that an installation needs, as `uv.lock` pins them, each with its hashes there,
 and the files of others that lie in our own package. *For* says whether we chose it or whether another one
 needs it: what we chose has its reason in [decision 0013](../decisions/0013-dependencies.md). *Released* is

@@ -28,7 +28,7 @@ def heard_events() -> dict[type[Any], tuple[str, ...]]:
 
 
 def emitted_events() -> set[str]:
-    """The names of the classes that are made in a module which emits."""
+    """Return the names of the classes that are made in a module which emits."""
     found: set[str] = set()
     for path in sorted(SOURCE.rglob("actions.py")) + sorted(SOURCE.rglob("actions/*.py")):
         module = ast.parse(path.read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def emitted_events() -> set[str]:
 
 
 def directly_emitted_events() -> set[str]:
-    """The names of the classes of which an object is made right in a call of `emit`."""
+    """Return the names of the classes that are instantiated right in a call of `emit`."""
     return {
         ast.unparse(node.args[2].func).split(".")[-1]
         for path in sorted(SOURCE.rglob("*.py"))

@@ -27,7 +27,7 @@ HOW_TOS = {
         "send-to-an-outside-system", "add-a-language",
     ),
 }  # fmt: skip
-"""How-tos by reader, in the order of their list."""
+"""Guides by reader, in the order of their list."""
 DECISIONS = {
     "Structure of the code": ("0001", "0002", "0003", "0004", "0005", "0007", "0013", "0048", "0049", "0051"),
     "Messages, forms and background work": (

@@ -50,7 +50,7 @@ def _all_routes() -> Iterator[tuple[str, str, Any]]:
 
 
 def _flat(*tables: Iterable[Any]) -> Iterator[Any]:
-    """The routes, those of routers within routers too (they are included without a prefix here)."""
+    """Yield the routes, those of routers within routers too (they are included without a prefix here)."""
     for route in chain(*tables):
         inner = getattr(route, "original_router", None)
         if inner is None:

@@ -25,7 +25,7 @@ _licences: Final = LicenseFactory()
 
 
 def make_sbom() -> str:
-    """The SBOM as JSON, checked against the schema of CycloneDX 1.6.
+    """Return the SBOM as JSON, checked against the schema of CycloneDX 1.6.
 
     Raises:
         ValueError: it does not fit the schema.

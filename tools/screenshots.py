@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def take_pages(browser: Browser, world: dict[str, Any]) -> None:
-    """The worked example: a chat after an ad for conversations, a number after one for leads."""
+    """Take the worked example: a chat after an ad for conversations, a number after one for leads."""
     customer = browser.new_context(viewport=PHONE).new_page()
     said = {TALK_AD: "Hello! What does a small kitchen cost?", LEAD_AD: "my number is +65 8123 4567"}
     for ad, text in said.items():
@@ -114,7 +114,7 @@ def take_part(page: Page, name: str, where: str) -> None:
 
 
 def take_customer(browser: Browser, world: dict[str, Any], look: str, settings: dict[str, Any]) -> None:
-    """The form over the chat, on the customer's phone."""
+    """Take the form over the chat, on the customer's phone."""
     if look == "phone":
         return
     customer = browser.new_context(**(settings | {"viewport": PHONE})).new_page()

@@ -1,4 +1,4 @@
-"""What an installation brings along: the packages of uv.lock that it needs, and the files of others in it.
+"""Third-party parts of an installation: the packages of uv.lock that it needs, and vendored files.
 
 Read from uv.lock and from the metadata of the installed packages; nothing is asked of the network.
 """
@@ -38,11 +38,11 @@ class Shipped:
     needs: tuple[str, ...]
     is_direct: bool
     file: str = ""
-    """Where it lies in our own package, for a file."""
+    """Its path in our own package, for a file."""
 
 
 def shipped_packages(root: Path = ROOT) -> list[Shipped]:
-    """The packages of the lock that running Contatto needs, whatever needs them, by name; files come last."""
+    """List the packages of the lock that running Contatto needs, direct or not, by name; files come last."""
     lock = tomllib.loads((root / "uv.lock").read_text(encoding="utf-8"))
     packages = {package["name"]: package for package in lock["package"]}
     direct = {each["name"] for each in packages[PROJECT]["dependencies"]}
@@ -59,7 +59,7 @@ def shipped_packages(root: Path = ROOT) -> list[Shipped]:
 
 
 def licence_of(name: str) -> str:
-    """The licence in the metadata of an installed package, as an SPDX expression."""
+    """Return the licence in the metadata of an installed package, as an SPDX expression."""
     if name in NOT_HERE:
         return NOT_HERE[name]
     about = metadata.metadata(name)
@@ -88,7 +88,7 @@ def _package(package: dict[str, Any], is_direct: bool) -> Shipped:  # noqa: FBT0
 
 
 def _file(path: Path, root: Path) -> Shipped:
-    """A file of somebody else's, which is named after its version where it has one."""
+    """Describe a file of another project; its name has its version where there is one."""
     match = re.fullmatch(r"([a-z]+)-(\d[\d.]*\d)(?:\.min)?\.js", path.name)
     name, version = (match[1], match[2]) if match else (path.stem, "")
     licence = next((said for start, said in VENDORED.items() if name.startswith(start)), "unknown")

@@ -11,7 +11,7 @@ DEFINITIONS = {"delivery": of_examples, "measurement/engines": of_winners}
 
 
 def emitted() -> dict[str, str]:
-    """The text of every file of statements, by its path below the package."""
+    """Return the text of every file of statements, by its path below the package."""
     return {
         f"{folder}/sql/{dialect}/{name}.sql": definition.emit_sql(expression, dialect)
         for folder, definition in DEFINITIONS.items()

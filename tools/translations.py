@@ -21,7 +21,7 @@ from contatto.kit.languages import CATALOGUES, LANGUAGES, SOURCE, catalogue_path
 type Text = str | tuple[str, str]
 PACKAGE = CATALOGUES.parent.parent
 MARKS = {"_": (0,), "N_": (0,), "gettext": (0,), "ngettext": (0, 1), "plural": (0, 1)}
-"""What marks a text, and the places of the text, or of its two forms, among the values of the call."""
+"""Calls that mark a text, and the places of the text, or of its two forms, among their arguments."""
 READ = {
     "Refused": (1,),
     "Problem": (1,),
@@ -74,7 +74,7 @@ def count_left(texts: Catalog, *, is_release: bool) -> int:
 
 
 def untranslated(catalogue: Catalog, texts: Catalog) -> list[str]:
-    """The marked texts that have no sure translation."""
+    """List the marked texts that have no sure translation."""
     found = []
     for text in texts:
         kept = catalogue.get(text.id)
@@ -84,7 +84,7 @@ def untranslated(catalogue: Catalog, texts: Catalog) -> list[str]:
 
 
 def gone(catalogue: Catalog, texts: Catalog) -> list[str]:
-    """The texts of a catalogue that nothing shows any more."""
+    """List the texts of a catalogue that nothing shows any more."""
     there = {text.id for text in texts}
     return [text.id if isinstance(text.id, str) else text.id[0] for text in catalogue if text.id not in there]
 
@@ -128,7 +128,7 @@ def _constant(node: ast.expr) -> str:
 
 
 def read_catalogue(lang: str) -> Catalog:
-    """The catalogue as it stands, or an empty one for a new language."""
+    """Read the catalogue as it stands, or an empty one for a new language."""
     path, name = catalogue_path(lang), lang.replace("-", "_")
     if not path.exists():
         return Catalog(name, project="Contatto", charset="utf-8")
@@ -137,7 +137,7 @@ def read_catalogue(lang: str) -> Catalog:
 
 
 def written(catalogue: Catalog, lang: str) -> bytes:
-    """The catalogue as text, sorted and without places, so that two branches meet without a conflict."""
+    """Return the catalogue as text, sorted and without places, so that branches merge without a conflict."""
     catalogue.header_comment = HEADER.format(name=LANGUAGES[lang])
     catalogue.fuzzy = False
     page = BytesIO()

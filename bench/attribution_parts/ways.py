@@ -25,7 +25,7 @@ type Rows = Iterable[tuple[Any, ...]]
 
 
 def scan(folder: str) -> Rows:
-    """The floor: every column that attribution needs is read and summed up, nothing else."""
+    """Read and sum up every column that attribution needs, and nothing else: the floor."""
     texts = ", ".join(f"max({name})" for name in ("business_id", "user_id", "adgroup_id"))
     sums = f"{texts}, sum(touch_id), sum(click), sum(ts), sum(cost_micros)"
     with duckdb.connect() as db:

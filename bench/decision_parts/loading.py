@@ -15,7 +15,7 @@ NO_AD: Final = b'{"ad":null}'
 
 @dataclass
 class Loaded:
-    """What an open loop saw: times from when a request was due until its answer was whole, in ms."""
+    """Results of an open loop: times from when a request was due until its answer was whole, in ms."""
 
     took_ms: list[float] = field(default_factory=list)
     ads: int = 0

@@ -1,4 +1,4 @@
-"""What an answer of the endpoint is made of: CPU of each part, in one process and without a socket."""
+"""Parts of an answer of the endpoint: the CPU of each, in one process and without a socket."""
 
 import asyncio
 import time

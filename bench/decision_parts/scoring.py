@@ -19,7 +19,7 @@ FEATURES: Final = {
     "place": "feed",
     "follows": ["tea", "oak"],
 }
-"""What a request brings; it becomes some thirty hashed features with what is known of the viewer."""
+"""Features of a request; with those of the viewer it becomes some thirty hashed features."""
 COLUMNS: Final = 40
 """Features of a row, for the peers."""
 TRAINED_ROWS: Final = 5_000
@@ -49,7 +49,7 @@ def scorers(candidates: int) -> Iterator[tuple[str, Scorer | str]]:
 
 
 def market_scorer(candidates: int) -> Scorer:
-    """A marketplace with so many ads that may all serve; each call is a request of one of many viewers."""
+    """Make a marketplace of ads that may all serve; each call is a request of one of many viewers."""
     market = Marketplace(1)
     for line in shop_lines(candidates, candidates // 5):
         market.take(line)
@@ -73,7 +73,7 @@ def request_line(number: int, step_us: int = 1_000) -> RequestLine:
 
 
 def request_lines(first: int, count: int) -> list[bytes]:
-    """The same as JSON Lines."""
+    """Encode requests as JSON Lines."""
     encode = msgspec.json.Encoder().encode
     return [encode(request_line(number)) + b"\n" for number in range(first, first + count)]
 
@@ -101,7 +101,7 @@ def _boost(rows: Any, wanted: Any) -> Any:
 
 
 def _c_scorer(booster: Any, asked: Any) -> Scorer:
-    """The same without the layers above the C library."""
+    """Score with LightGBM's C library, without the layers above it."""
     basic = import_module("lightgbm.basic")
     library, handle = basic._LIB, booster._handle  # noqa: SLF001 — the binding offers no other way there
     answer, count = np.zeros(len(asked)), c_int64()

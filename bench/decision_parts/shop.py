@@ -43,7 +43,7 @@ FEATURES: Final = ("tea", "oak", "sea", "cats", "rain", "trains")
 
 @dataclass(frozen=True)
 class Shop:
-    """Where the server listens, and with which token it is asked."""
+    """A server: its port, and the token for requests to it."""
 
     home: Path
     port: int
@@ -98,7 +98,7 @@ def _open_shop(home: Path, ads: int, ad_groups: int) -> str:
 
 
 def serve(home: str, port: int) -> None:
-    """The server's process, as `contatto serve` with a worker elsewhere."""
+    """Run the server's process, as `contatto serve` with a worker elsewhere."""
     set_up_logs("warning", "json")
     settings = Settings(data_dir=Path(home), host=HOST, port=port, worker="separate")
     context = open_context(install(settings))

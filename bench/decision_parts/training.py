@@ -1,4 +1,4 @@
-"""How many events the learner takes in a second of one core: its kernels alone, and all that a line needs."""
+"""Events that the learner takes in a second of one core: its kernels alone, and all that a line needs."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -88,7 +88,7 @@ def rows_per_s(work: Callable[[], object], count: int, rounds: int = 5) -> float
 
 
 def lines_per_s(requests: int, ads: int) -> tuple[float, float]:
-    """Requests with all that becomes of them, and lines, in a second of CPU: as `contatto deliver` does."""
+    """Return requests with all that follows, and lines, in a second of CPU: as `contatto deliver` does."""
     market = Marketplace(1)
     for line in shop_lines(ads, ads // 5):
         market.take(line)

@@ -1,4 +1,4 @@
-"""What the benchmark of delivery plays: worlds, seeds and players, one after the other or side by side."""
+"""Arms of the benchmark of delivery: worlds, seeds and players, one after the other or side by side."""
 
 import multiprocessing
 import sys

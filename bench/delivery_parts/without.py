@@ -67,7 +67,7 @@ def _replaced(table: dict[int, Any], key: int, value: Any) -> Iterator[None]:
 
 
 def _at_once(self: calibration.LabelDelays, group: int, edge: int, window_s: float) -> float:
-    """What has not come by the first look is thought to never come, until it does."""
+    """Expect that an outcome missing at the first look never comes, until it does."""
     return 1.0
 
 
@@ -105,10 +105,10 @@ PARTS: dict[str, Part] = {
     "least variance": _settings(floor_variance=0.0),
     "budget for learning": _attribute(pacing, "LEARNED_AT", 0),
 }
-"""What is taken away, by name; ``nothing`` is the whole engine."""
+"""Parts to take away, by name; ``nothing`` is the whole engine."""
 
 
 @contextmanager
 def engine_without(name: str) -> Iterator[dict[str, float]]:
-    """The engine without a part, as long as the block lasts; the settings that take it away come back."""
+    """Run the engine without a part inside the block; yield the settings that take the part away."""
     yield from PARTS[name]()

@@ -122,7 +122,7 @@ class Tenant:
         self._note(what, answer.status_code)
 
     def _note(self, what: str, status: int) -> None:
-        """A tenant that asks for too much may be turned down, and goes on."""
+        """Count an answer. A tenant that asks for too much may be refused, and goes on."""
         self.done[what if status in {200, 303} else f"{what}_refused"] += 1
         if status >= 500:
             raise RuntimeError(f"{what} answer {status}")
@@ -130,7 +130,7 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Program:
-    """What a program of the busy tenant needs to call the API."""
+    """Values that a program of the busy tenant needs to call the API."""
 
     token: str
     advertiser: str

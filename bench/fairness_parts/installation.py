@@ -22,7 +22,7 @@ DURABLE = ("fsync = on", "synchronous_commit = on", "full_page_writes = on", "au
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the rows are kept, and whether the worker is a process of its own."""
+    """A layout: the database of the rows, and whether the worker is a process of its own."""
 
     name: str
     on_postgres: bool
@@ -31,7 +31,7 @@ class Layout:
 
 @contextmanager
 def running_postgres() -> Iterator[None]:
-    """A PostgreSQL server of our own, as durable as in production."""
+    """Run a PostgreSQL server of our own, as durable as in production."""
     folder = tempfile.mkdtemp(prefix="contatto-bench-")
     os.environ[postgres.RUN_DIR] = folder
     try:
@@ -46,7 +46,7 @@ def running_postgres() -> Iterator[None]:
 
 
 def new_database(name: str) -> str:
-    """The URL of a fresh database of the running PostgreSQL."""
+    """Create a database in the running PostgreSQL and return its URL."""
     with postgres.admin() as admin:
         admin.execute(f"CREATE DATABASE {name} OWNER {postgres.OWNER}")
     return postgres.url_of(name)

@@ -36,7 +36,7 @@ COMPANY = CompanyData("Kopi and Co", "", "https://kopi.example.com/privacy")
 
 @dataclass(frozen=True)
 class App:
-    """What it takes to write to an account as its platform does."""
+    """Ids and secret that are needed to write to an account as its platform does."""
 
     open_id: str
     app_id: str
@@ -81,7 +81,7 @@ async def deliver(client: httpx2.AsyncClient, app: App, number: int, text: str) 
 
 
 def conversation_of(shop: Shop, number: int) -> str:
-    """The id that the conversation of a person has."""
+    """Return the id of a person's conversation."""
     return conversation_id_of(shop.account, shop.app.thread(number).conversation_id)
 
 

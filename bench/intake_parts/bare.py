@@ -76,7 +76,7 @@ def _settle(group: list[asyncio.Future[None]]) -> None:
 
 
 def serve_bare(home: str, url: str, port: int) -> None:
-    """A server with one route: it reads a body as JSON and keeps it by the signature that came with it."""
+    """Run a server with one route: it reads a body as JSON and keeps it by its signature."""
     groups = _Groups(Place(Path(home), url))
     read = msgspec.json.Decoder().decode
 

@@ -1,4 +1,4 @@
-"""What works beside our processes and what they share: PostgreSQL's processors' time, and the processors."""
+"""PostgreSQL's processor time beside our processes, and the processors that they share."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _TICKS_PER_S = 100
 
 
 def postgres_cpu_s(place: Place) -> float:
-    """The CPU time that all processes of PostgreSQL have taken up to now, those that ended too; else 0."""
+    """Return the CPU time of all PostgreSQL processes up to now, with those that ended; else 0."""
     if not place.url:
         return 0.0
     main = _main_process()
@@ -24,7 +24,7 @@ def postgres_cpu_s(place: Place) -> float:
 
 
 def most_per_s(cpu_us: float) -> float:
-    """How many a second all processors together could do, if each takes so much CPU of all processes."""
+    """Return the most that all processors together could do in a second, at this CPU time for each."""
     return len(os.sched_getaffinity(0)) * 1e6 / cpu_us
 
 
@@ -54,7 +54,7 @@ def _children_of(main: int) -> list[int]:
 
 
 def _cpu_s_of(child: int) -> float:
-    """The CPU time of a process; 0 once it has ended, as it is counted among those then."""
+    """Return the CPU time of a process; 0 once it has ended, as it then counts among the ended ones."""
     try:
         return process_cpu_s(child)
     except OSError:

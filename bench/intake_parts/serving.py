@@ -49,7 +49,7 @@ _SHIFT: Final = 5_000 << 22
 
 @dataclass(frozen=True)
 class Place:
-    """Where an installation lies: its folder, and its PostgreSQL database if it has one.
+    """Location of an installation: its folder, and its PostgreSQL database if it has one.
 
     Attributes:
         is_apart: whether workers are processes of their own; on PostgreSQL they always are.
@@ -74,15 +74,15 @@ class Running:
         return sum(self.cpu_s_of_each())
 
     def cpu_s_of_each(self) -> list[float]:
-        """The CPU of the server, then that of each worker beside it."""
+        """Return the CPU of the server, then that of each worker beside it."""
         return [process_cpu_s(pid) for pid in self.pids]
 
     def peak_mib(self) -> float:
-        """The most memory that each of them held, together."""
+        """Return the sum of the most memory that each of them held."""
         return sum(map(_peak_mib, self.pids))
 
     def told(self) -> "Told":
-        """What the server has counted by now."""
+        """Return the counts of the server up to now."""
         with urlopen(f"http://127.0.0.1:{self.port}{TOLD}") as answer:  # our own server
             return Told(**json.load(answer))
 
@@ -140,7 +140,7 @@ def add_accounts(place: Place, world: DemoWorld, count: int) -> list[ChannelAcco
 
 @contextmanager
 def running(place: Place, workers: int, first: str = "pass", *, counts: bool = False) -> Iterator[Running]:
-    """A server, and workers beside it or one in its process.
+    """Run a server, and workers beside it or one in its process.
 
     ``first`` is a statement that their processes begin with; with `counts` each of them counts statements.
     """
@@ -178,7 +178,7 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 
 @contextmanager
 def running_bare(place: Place) -> Iterator[Running]:
-    """A server with nothing but a route that keeps what it is sent."""
+    """Run a server with nothing but a route that keeps the bodies it receives."""
     port = free_port()
     code = f"serve_bare({str(place.home)!r}, {place.url!r}, {port})"
     with _started([f"from bench.intake_parts.bare import *; {code}"], port) as started:
@@ -187,7 +187,7 @@ def running_bare(place: Place) -> Iterator[Running]:
 
 @contextmanager
 def _started(codes: list[str], port: int = 0) -> Iterator[Running]:
-    """Processes of Python; with a port the first of them serves."""
+    """Start processes of Python; with a port the first of them serves."""
     processes = [subprocess.Popen([sys.executable, "-c", code]) for code in codes]
     try:
         if port:
@@ -201,7 +201,7 @@ def _started(codes: list[str], port: int = 0) -> Iterator[Running]:
 
 
 def work(home: str, url: str, *, counts: bool = False, waits: bool = False) -> None:
-    """A worker's process, as `contatto worker`; it may wait for the word to begin."""
+    """Run a worker's process, as `contatto worker`; it may wait for the word to begin."""
     set_up_logs("warning", "json")
     context = Place(Path(home), url).open()
     statements = Statements(context) if counts else None
@@ -219,7 +219,7 @@ def work(home: str, url: str, *, counts: bool = False, waits: bool = False) -> N
 
 
 def serve(home: str, url: str, port: int, worker: Any, *, counts: bool = False) -> None:
-    """The server's process: as `contatto serve`, and at its end it says how many commits there were."""
+    """Run the server's process as `contatto serve`; at its end, store the number of commits."""
     set_up_logs("warning", "json")
     context = Place(Path(home), url).open(worker=worker)
     groups: list[None] = []

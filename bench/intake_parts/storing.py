@@ -23,7 +23,7 @@ ROUND: Final = MOST_WAITING - 200
 
 @dataclass
 class Done:
-    """What all rounds took of something, and of PostgreSQL's processes beside it."""
+    """Cost of all rounds of one step, and that of PostgreSQL's processes beside it."""
 
     cost: Cost
     count: int = 0
@@ -42,7 +42,7 @@ class Done:
 def store_in_rounds(
     place: Place, server: Running, warming: Sequence[bytes], requests: Sequence[bytes], kept: str
 ) -> tuple[Done, Done]:
-    """What it took to store the requests, and what it took to settle them; neither counts in the other.
+    """Return the cost of storing the requests and that of settling them; neither counts in the other.
 
     What ``warming`` takes does not count: it fills caches, and settling it reads the patterns of all
     languages. The rows of all deliveries, as they were stored, are copied to a new table called ``kept``.
@@ -82,7 +82,7 @@ def _keep_rows(place: Place, statement: str) -> None:
 
 @contextmanager
 def _settling(place: Place) -> Iterator[Callable[[], tuple[Cost, int]]]:
-    """Gives what settles all that waits, as the worker does, in this process: its cost and statements."""
+    """Yield a function that settles all that waits, as the worker does, and returns cost and statements."""
     context = place.open()
     statements = Statements(context)
 

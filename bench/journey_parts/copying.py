@@ -10,7 +10,7 @@ from tests import postgres
 
 
 def copy_of(original: Place, places: Places) -> Place:
-    """A new place with the files and the rows of one that nobody has open."""
+    """Make a new place with the files and the rows of one that is not open."""
     place = places.new()
     shutil.copytree(original.home, place.home)
     if place.url:

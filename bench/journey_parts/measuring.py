@@ -32,7 +32,7 @@ MOST_SENT: Final = 150_000
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """What is measured.
+    """A journey to measure.
 
     Attributes:
         noun: what one of them is called.
@@ -82,14 +82,14 @@ class Bench:
     places: Places
     journey: Journey
     kept: Cost = field(default_factory=Cost)
-    """What the last part took."""
+    """Cost of the last part."""
     at_once: int = 1
-    """How many of the last part shared a commit."""
+    """Number of requests of the last part that shared a commit."""
     made: int = 0
-    """How many groups of requests were made."""
+    """Number of groups of requests made."""
 
     def measure_kept(self, *parts: Part) -> Place:
-        """Requests of each part, one part after another, without a worker."""
+        """Measure requests of each part, one part after another, without a worker."""
         place = self._new_place()
         with running(place, 0, self.journey.first, counts=True) as server:
             for part in parts:
@@ -110,7 +110,7 @@ class Bench:
         self.add(f"{self.places.engine}: {part.case}", self.kept, part.count, statements=statements, **more)
 
     def measure_floor(self, place: Place, count: int) -> None:
-        """The very same rows with the driver alone, as many in a commit as the server had."""
+        """Measure the very same rows with the driver alone, as many in a commit as the server had."""
         sizes = {1: max(1, count // 10)} | {self.at_once: count}
         for size, some in sizes.items():
             name = f"{size} a commit" if size > 1 else "a commit each"
@@ -118,7 +118,7 @@ class Bench:
             self.add(f"{self.places.engine} floor: the driver alone, {name}", cost, some)
 
     def measure_settled(self, place: Place, count: int) -> None:
-        """What follows in the background of all that was kept, as the worker does it, in this process."""
+        """Measure the background work that kept requests lead to, as the worker does it, in this process."""
         context = place.open()
         statements, drain = Statements(context), Drain(context.installation.after)
         with measured() as cost:

@@ -39,14 +39,14 @@ def read_log(path: Path) -> Log:
 
 
 def shares_of(log: Log) -> Floats:
-    """How often each item (columns) was shown at each position (rows): what the policy does on the whole."""
+    """Return the share of views of each item (columns) at each position (rows): the policy on the whole."""
     counts = np.zeros((POSITIONS, ITEMS))
     np.add.at(counts, (log.position, log.item), 1.0)
     return np.asarray(counts / counts.sum(1, keepdims=True))
 
 
 def rates_of(log: Log) -> Floats:
-    """The click rate of each item at each position, shrunk to that of all: the model of what to expect."""
+    """Return the click rate of each item at each position, shrunk to that of all: the expected clicks."""
     clicks, views = np.zeros((POSITIONS, ITEMS)), np.zeros((POSITIONS, ITEMS))
     np.add.at(clicks, (log.position, log.item), log.click)
     np.add.at(views, (log.position, log.item), 1.0)
@@ -54,7 +54,7 @@ def rates_of(log: Log) -> Floats:
 
 
 def ours(log: Log, target: Floats, rates: Floats) -> dict[str, float]:
-    """The value of a policy by the product's estimators."""
+    """Return the value of a policy by the product's estimators."""
     weights = target[log.position, log.item] / log.propensity
     chosen = rates[log.position, log.item]
     expected = (target * rates).sum(1)[log.position]
@@ -66,7 +66,7 @@ def ours(log: Log, target: Floats, rates: Floats) -> dict[str, float]:
 
 
 def plain(log: Log, target: Floats, rates: Floats) -> dict[str, float]:
-    """The same from the definitions, row by row and item by item, sharing no line with the product."""
+    """Return these values from their definitions, row by row and item by item, without the product's code."""
     weighed = total = robust = 0.0
     count = len(log.click)
     for row in range(count):

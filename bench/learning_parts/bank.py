@@ -16,20 +16,20 @@ from contatto.learning.market import CalibrationCounts
 
 FILE: Final = "uci_bank_additional_full.csv.gz"
 KNOWN_LATER: Final = "duration"
-"""How long the call took is known after it alone."""
+"""The length of a call is known only after it."""
 FOLDS: Final = 5
 BEGINS: Final = 4_000
 PERIODS: Final = 12
 ROWS_A_DAY: Final = 60
 """The file has some sixty calls for each working day."""
 HALF_LIFE_DAYS: Final = 3.0
-"""Of the calibration of leads, as in delivery."""
+"""For the calibration of leads, as in delivery."""
 FORGET: Final = 0.02
 LATE: Final = 1_000
 
 
 def read_calls(folder: Path) -> tuple[list[dict[str, str | float]], Floats]:
-    """What was known before each call, and whether it ended in a deal."""
+    """Read the facts known before each call, and whether it ended in a deal."""
     with gzip.open(folder / FILE, "rt") as file:
         rows = list(csv.DictReader(file, delimiter=";"))
     came = np.array([float(row["y"] == "yes") for row in rows])
@@ -40,7 +40,7 @@ def read_calls(folder: Path) -> tuple[list[dict[str, str | float]], Floats]:
 
 
 def read_bank(folder: Path) -> tuple[list[Hashed], Floats]:
-    """The calls as hashed features, and whether they ended in a deal."""
+    """Read the calls as hashed features, and whether they ended in a deal."""
     told, came = read_calls(folder)
     return hash_rows(told), came
 

@@ -1,4 +1,4 @@
-"""The same telephone offers as leads of a business, by the scorer of leads: nightly models, corrected."""
+"""Telephone offers as leads of a business, by the scorer of leads: nightly models, corrected."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FIRST: Final = 1_000
 
 
 def describe_bank(folder: Path) -> tuple[list[Described], Floats]:
-    """The calls as words and measures, and whether they ended in a deal."""
+    """Read the calls as words and measures, and whether they ended in a deal."""
     calls, came = read_calls(folder)
     return [_described(call) for call in calls], came
 
@@ -73,7 +73,7 @@ def in_date_order(rows: Sequence[Described], came: Floats, late: int) -> dict[st
 
 
 def _say(said: Floats, rows: Sequence[Described], came: Floats, known: range, asked: slice) -> None:
-    """What a model learned from some calls says of others."""
+    """Train a model on some calls and fill in its estimates of others."""
     good = (came[known.start : known.stop] > 0.5).tolist()
     if 0 < sum(good) < len(good):
         model = learn_quality(rows[known.start : known.stop], good)

@@ -39,7 +39,7 @@ class Learner:
         self._slots[0], self._values[0], self._families[0] = _BIAS, 1.0, BIAS
 
     def estimate(self, row: Hashed) -> float:
-        """The chance that the answer is yes."""
+        """Return the chance that the answer is yes."""
         count = self._place(row)
         return float(logistic(score_features(self.table, self._slots, self._values, count, LEAD)))
 

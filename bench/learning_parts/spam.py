@@ -17,7 +17,7 @@ _DIGITS: Final = re.compile(r"\d+")
 
 
 def read_spam(folder: Path) -> tuple[list[str], Floats]:
-    """The messages, and whether they are spam."""
+    """Read the messages, and whether they are spam."""
     with gzip.open(folder / FILE, "rt", encoding="utf-8", errors="replace") as file:
         rows = [line.rstrip("\n").split("\t", 1) for line in file if "\t" in line]
     return [text for _, text in rows], np.array([float(label == "spam") for label, _ in rows])
@@ -46,7 +46,7 @@ def grouped_folds(texts: list[str], came: Floats) -> dict[str, float]:
 
 
 def _recall(estimates: Floats, came: Floats, false_alarms: float = 0.001) -> float:
-    """The share of spam above the threshold that a thousandth of the other messages is above."""
+    """Return the share of spam above the threshold that a thousandth of the other messages is above."""
     good = np.sort(estimates[came < 0.5])[::-1]
     threshold = good[int(false_alarms * len(good))]
     return float((estimates[came > 0.5] > threshold).mean())

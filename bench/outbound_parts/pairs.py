@@ -27,7 +27,7 @@ type Rows = Mapping[Table, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Pairs:
-    """What making so many pairs cost, and inserting their rows."""
+    """Cost of making pairs, and of inserting their rows."""
 
     count: int
     rows: int
@@ -108,7 +108,7 @@ def _put_back(tx: Tx, before: Rows, fresh: Rows) -> None:
 
 
 def _insert_share(db: Database, fresh: Rows, number: int, count: int) -> None:
-    """The rows of one pair."""
+    """Insert the rows of one pair."""
 
     def insert(tx: Tx) -> None:
         for table, rows in fresh.items():

@@ -18,7 +18,7 @@ from contatto.kit.outbound.store import outbound_requests, queue_request
 
 BUSINESSES: Final = 5
 ANSWER_S: Final = 1.0
-"""How long an answer may take here, instead of 15 seconds, so that a block meets time-outs."""
+"""Limit for an answer here, instead of 15 seconds, so that a block meets time-outs."""
 _PLAN: Final = RetryPlan((5, 30, 120))
 _SOUND, _OTHER = "s", "o"
 

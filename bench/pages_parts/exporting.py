@@ -25,6 +25,6 @@ def export(home: str, database: str) -> None:
 
 
 def _peak_mib() -> float:
-    """The most memory that this program held (Linux only); `ru_maxrss` still holds that of its parent."""
+    """Return the most memory that this program held (Linux only); `ru_maxrss` still holds its parent's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024

@@ -149,7 +149,7 @@ def _fill_leads(
 def _points(
     context: Context, business: str, lead: str, number: int, at: int, chance: random.Random
 ) -> Iterator[Row]:
-    """A phone number for nine of ten, which every fiftieth shares; an e-mail for some."""
+    """Yield a phone number for nine of ten, which every fiftieth shares; an e-mail for some."""
     country = chance.choice(list(PREFIXES))
     shared = number - 1 if number % 50 == 49 else number
     points = [("phone", f"{PREFIXES[country]}{shared:08}", country)] if chance.random() < 0.9 else []
@@ -162,7 +162,7 @@ def _points(
 
 
 def _winner(ad: int, at: int) -> Row:
-    """The columns of a conversion that say which touch won it."""
+    """Return the columns of a conversion that name the touch that won it."""
     day = "2026-11-01"
     return (new_number(), f"ad-{ad}", f"group-{ad // PER_GROUP}", "account", "click", at - 1, day, day)
 

@@ -47,7 +47,7 @@ class PostgresLoader:
 
 @contextmanager
 def loading(url: str) -> Iterator[Loader]:
-    """A loader for the database at a SQLAlchemy URL; all that it loads is kept, or nothing."""
+    """Yield a loader for the database at a SQLAlchemy URL; all that it loads is kept, or nothing."""
     where = make_url(url)
     if where.get_backend_name() == "sqlite":
         connection = sqlite3.connect(str(where.database), isolation_level=None)

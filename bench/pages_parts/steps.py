@@ -1,4 +1,4 @@
-"""What a page asks of SQLite: its statements, and the steps of the machine that runs them."""
+"""Work of a page for SQLite: its statements, and the steps of the machine that runs them."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class Steps:
         event.listen(engine, "before_cursor_execute", self._before)
 
     def of(self, client: TestClient, path: str) -> tuple[int, float]:
-        """How many statements a page makes, and of how many thousands of steps (on PostgreSQL none)."""
+        """Return the number of statements of a page, and of thousands of steps (none on PostgreSQL)."""
         self._counts, self._statements, self._hundreds = True, 0, 0
         client.get(path)
         self._counts = False

@@ -61,7 +61,7 @@ _CONVERSIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the installation of a size lies, and of whom its touches are."""
+    """An installation of one size: its folder, and the ad account and ads of its touches."""
 
     home: Path
     account: AdAccount
@@ -69,7 +69,7 @@ class Place:
 
 
 def open_world(home: Path) -> tuple[Context, FixedClock]:
-    """An installation whose clock stands still."""
+    """Open an installation with a clock that stands still."""
     clock = FixedClock(NOW)
     context = open_context(install(Settings(data_dir=home, worker="separate")), clock)
     migrate_schema(context.db.engine)
@@ -77,7 +77,7 @@ def open_world(home: Path) -> tuple[Context, FixedClock]:
 
 
 def make_world(context: Context) -> Place:
-    """A business with ads of both goals, in groups of campaigns."""
+    """Make a business with ads of both goals, in groups of campaigns."""
     hashed = accounts.hash_password(PASSWORD)
     account, ads = context.db.write_now(lambda tx: _build(tx, hashed))
     return Place(context.settings.data_dir, account, ads)
@@ -172,7 +172,7 @@ def _seal(raw: sqlite3.Connection, duck: Any, place: Place, day: str) -> None:
 
 @contextmanager
 def _quick(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for much at once: no wait for the disk, and the indexes are made at the end."""
+    """Open a connection for bulk inserts: no wait for the disk, and the indexes are made at the end."""
     raw = sqlite3.connect(path, isolation_level=None)
     raw.execute("PRAGMA synchronous=OFF")
     raw.execute("PRAGMA cache_size=-500000")  # KiB: indexes are sorted in it

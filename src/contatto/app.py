@@ -272,7 +272,7 @@ class _App(FastAPI):
 
 @cache
 def _studied_routes() -> list[BaseRoute]:
-    """The routes of all capabilities: what each of them takes, FastAPI has to study once only."""
+    """Return the routes of all capabilities, so that FastAPI studies their parameters only once."""
     return grouped(ROUTERS)
 
 

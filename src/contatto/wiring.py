@@ -311,7 +311,7 @@ EXPORT_JOBS: Final[tuple[ExportJob[Any], ...]] = (reports.REPORT_FILES, forms_ac
 
 
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
-    """The kinds of requests to outside systems, by the names that are kept with them."""
+    """Return the kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
     bring = (delivery_kind(settings.base_url), trial_kind(settings.base_url))
     asking = (check_kind(), poll_kind(), comparison_kind())

@@ -127,7 +127,7 @@ def join_business(tx: Tx, business_id: BusinessId, user: User, display_name: str
 
 
 def load_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member:
-    """A member of a business, held until the end of the transaction.
+    """Load a member of a business, held until the end of the transaction.
 
     Raises:
         Refused: NOT_FOUND.
@@ -214,7 +214,7 @@ def _end_access(
 
 
 def _check_appointment(caller: Caller | None, before: Role, after: Role) -> None:
-    """The operator may do all; a caller what their role may."""
+    """Refuse a change of role that the caller's role may not make; the operator may make all."""
     if caller is None:
         return
     if caller.role is None or not (
@@ -244,7 +244,7 @@ def choose_language(tx: Tx, user_id: str, language: str) -> None:
 
 
 def change_profile(tx: Tx, caller: Caller, name: str, timezone: str) -> None:
-    """A member's name in this business, and the zone of the times that they read; INVALID for a bad one."""
+    """Change a member's name in this business, and their time zone; INVALID for a bad one."""
     if not 0 < len(name) <= rules.NAME_LIMIT:
         raise Refused(errors.INVALID, "display_name: enter a name of at most 100 characters.")
     if timezone:
@@ -285,7 +285,7 @@ def _checked(
 
 
 def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
-    """An ad account by the API's ``advertiser_id``, if it is one that the caller may work with.
+    """Load an ad account by the API's ``advertiser_id``, if the caller may work with it.
 
     Raises:
         Refused: NO_ADVERTISER.
@@ -404,7 +404,7 @@ def _allowed(
     made_by: str,
     ad_account_ids: Collection[str] | None,
 ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    """The scopes and the ad accounts of a new token, checked; its maker is held until it is there."""
+    """Check the scopes and the ad accounts of a new token; its maker is held until it is there."""
     valid_scopes = rules.known_scopes(scopes)
     maker = store.find_member(tx, business_id, made_by) if made_by else None
     if made_by and (maker is None or not rules.may_issue(maker, valid_scopes)):

@@ -126,7 +126,7 @@ async def make_access_token(request: Request, body: TokenRequest) -> Answered[Ac
 
 @router.get("/term/check/", openapi_extra=describe_query(TermQuery))
 async def check_term(request: Request, caller: ApiCaller) -> Answered[TermState]:
-    """Acceptance of the terms of lead ads by the ad account."""
+    """Check whether the ad account has accepted the terms of lead ads."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, TermQuery)
 

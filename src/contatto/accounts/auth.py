@@ -79,7 +79,7 @@ def token_caller(token: ApiToken, business: Business) -> Caller:
 
 
 async def page_caller(request: Request) -> Caller:
-    """The signed-in member. The request notes the last event, so that a page misses none after it.
+    """Return the signed-in member. The request notes the last event, so that a page misses none after it.
 
     Raises:
         Refused: SIGN_IN.
@@ -111,7 +111,7 @@ def _session_rights(tx: Tx, token_hashes: Collection[str]) -> dict[str, frozense
 
 
 async def form_caller(request: Request) -> Caller:
-    """The signed-in member behind a state-changing request, checked for forgery.
+    """Return the signed-in member behind a state-changing request, checked for forgery.
 
     Raises:
         Refused: SIGN_IN, FORGED.
@@ -122,7 +122,7 @@ async def form_caller(request: Request) -> Caller:
 
 
 async def api_caller(request: Request) -> Caller:
-    """The owner of the ``Access-Token``.
+    """Return the owner of the ``Access-Token``.
 
     Raises:
         Refused: SIGN_IN without a token, BAD_TOKEN for one that is unknown or revoked, TOO_MANY.
@@ -134,7 +134,7 @@ async def api_caller(request: Request) -> Caller:
 
 
 async def find_token_caller(request: Request, token: str) -> Caller:
-    """The owner of an access token, wherever it stands in a request.
+    """Return the owner of an access token, wherever it stands in a request.
 
     Raises:
         Refused: BAD_TOKEN, TOO_MANY.
@@ -198,7 +198,7 @@ def check_access(request: Request, caller: Caller) -> None:
 
 
 async def _named_fields(request: Request) -> Mapping[str, Any]:
-    """The fields of a request's path, address and JSON body; a form's own fields are left unread."""
+    """Return the fields of a request's path, address and JSON body; a form's own fields are left unread."""
     fields = _addressed(request)
     if request.headers.get("content-type", "").startswith("application/json"):
         try:
@@ -210,7 +210,7 @@ async def _named_fields(request: Request) -> Mapping[str, Any]:
 
 
 def _addressed(request: Request) -> dict[str, Any]:
-    """The fields of a request's path and address."""
+    """Return the fields of a request's path and address."""
     return {**request.query_params, **request.path_params}
 
 

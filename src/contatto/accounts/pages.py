@@ -39,7 +39,7 @@ async def show_settings(request: Request, caller: PageCaller) -> HTMLResponse:
 
 @router.get("/language")
 async def show_in_language(request: Request, to: str = "", next: str = "") -> RedirectResponse:
-    """A visitor's choice, which their browser keeps; then the page that they came from.
+    """Set the language that a visitor chose in their browser; go back to the page that they came from.
 
     Raises:
         Refused: INVALID, for a language that we do not have.

@@ -52,7 +52,7 @@ def home_path(permissions: frozenset[Permission], *, is_operator: bool = False) 
 
 
 def local_path(path: str) -> str:
-    """A path to go on to, if it is one of ours; an address elsewhere must not be led to."""
+    """Return a path to go on to, if it is one of ours; empty for an address elsewhere."""
     safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if safe else ""
 
@@ -101,7 +101,7 @@ LIMITABLE: Final = frozenset({
 def limited_to(
     requested: Collection[str], creator_accounts: Collection[str], scopes: Collection[str]
 ) -> tuple[str, ...]:
-    """The ad accounts that a token is limited to, in a fixed order.
+    """Return the ad accounts that a token is limited to, in a fixed order.
 
     Raises:
         Refused: INVALID, for none, for one of somebody else, and for scopes that know no ad account.
@@ -137,7 +137,7 @@ def require_all_accounts(caller: Caller) -> None:
 
 
 def known_scopes(scopes: Collection[str]) -> tuple[str, ...]:
-    """The scopes, checked and in a fixed order.
+    """Return the scopes, checked and in a fixed order.
 
     Raises:
         Refused: INVALID, for a scope that does not exist or for none at all.
@@ -150,7 +150,7 @@ def known_scopes(scopes: Collection[str]) -> tuple[str, ...]:
 
 
 def normal_email(text: str) -> str:
-    """An e-mail for signing in: trimmed and lower-case.
+    """Return an e-mail for signing in: trimmed and lower-case.
 
     Raises:
         Refused: INVALID.
@@ -179,7 +179,7 @@ def _timezones() -> frozenset[str]:
 
 @cache
 def time_zones() -> tuple[str, ...]:
-    """The zones that people choose from, by name: those of places, and UTC."""
+    """List the zones that people choose from, by name: those of places, and UTC."""
     return tuple(sorted(name for name in _timezones() if _PLACE.match(name) or name == "UTC"))
 
 
@@ -236,7 +236,7 @@ _SYSTEMS: Final = (
 
 
 def browser_name(user_agent: str) -> str:
-    """A browser by its usual name, such as ``Firefox, Linux``; empty for what is none that we know.
+    """Return the usual name of a browser, such as ``Firefox, Linux``; empty for one that we do not know.
 
     Only these words are kept of what it said. Source: RFC 9110, section 10.1.5.
     """

@@ -215,7 +215,7 @@ def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
 
 
 def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
-    """The businesses in which a person may come in, by name."""
+    """List the businesses that a person may enter, by name."""
     of_member = members.c.id, members.c.business_id, members.c.role
     own = businesses.c.id == members.c.business_id
     memberships = sa.select(*of_member, businesses.c.name).join(businesses, own)
@@ -264,7 +264,7 @@ _OF_SESSION: Final = (
 
 
 def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | None:
-    """The member of a session that has not expired."""
+    """Find the member of a session that has not expired."""
     member = tx.find(Member, _OF_SESSION, {"of_token": token_hash, "at": tx.now})
     business = find_business(tx, member.business_id) if member else None
     return (member, business) if member and business else None
@@ -292,7 +292,7 @@ def count_sessions(tx: Tx, business_id: BusinessId) -> dict[str, int]:
 
 
 def list_sessions(tx: Tx, business_id: BusinessId, member_id: str) -> list[Session]:
-    """The sessions of a member that last, the latest used first."""
+    """List the sessions of a member that last, the latest used first."""
     conditions = sessions.c.business_id == business_id, sessions.c.member_id == member_id
     live = sa.select(sessions).where(*conditions, sessions.c.expires_at > tx.now)
     return tx.list(Session, live.order_by(sessions.c.last_used_at.desc(), sessions.c.id))
@@ -333,7 +333,7 @@ def save_token(tx: Tx, row: dict[str, Any]) -> None:
 
 
 def find_token(tx: Tx, token_hash: str) -> tuple[ApiToken, Business] | None:
-    """A token that was not revoked, and its business."""
+    """Find a token that was not revoked, and its business."""
     live = sa.select(api_tokens).where(
         api_tokens.c.token_hash == token_hash, api_tokens.c.revoked_at.is_(None)
     )
@@ -347,7 +347,7 @@ def save_auth_code(tx: Tx, row: dict[str, Any]) -> None:
 
 
 def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
-    """A code that has not expired; a used one is gone."""
+    """Find a code that has not expired; a used one is gone."""
     live = sa.select(auth_codes).where(auth_codes.c.code_hash == code_hash, auth_codes.c.expires_at > tx.now)
     return tx.find(AuthCode, live)
 
@@ -435,6 +435,6 @@ def find_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str) -> AdAc
 
 
 def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> AdAccount | None:
-    """An ad account by the API's ``advertiser_id``."""
+    """Find an ad account by the API's ``advertiser_id``."""
     in_business = ad_accounts.c.business_id == business_id
     return tx.find(AdAccount, sa.select(ad_accounts).where(in_business, ad_accounts.c.number == number))

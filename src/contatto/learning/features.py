@@ -412,7 +412,7 @@ def stacked(p: float) -> float:
 
 
 def said_by(raw: Sequence[float]) -> tuple[float, float, float]:
-    """What earlier heads say to later ones (see `K_CLICK`), by what was estimated when the ad was chosen."""
+    """Return the scores of earlier heads for later ones (see `K_CLICK`), as estimated at the decision."""
     fit = raw[HEADS] if len(raw) > HEADS else 0.0
     return stacked(raw[CLICK]), bounded(fit), stacked(raw[CONVERSATION])
 
@@ -425,7 +425,7 @@ def count_stacked(head: int) -> int:
 
 @compiled
 def stack_slot(before: int, shift: np.uint64) -> int:
-    """The weight with which what a head estimated (see `K_CLICK`) speaks for the heads after it."""
+    """Return the slot of the weight that a head's estimate (see `K_CLICK`) has for the heads after it."""
     return slot_of(_STACKED_HASH ^ np.uint64(before * 7_919), shift)
 
 

@@ -467,7 +467,7 @@ def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[Chan
 
 
 def list_changed_accounts(tx: Tx) -> list[tuple[str, str]]:
-    """Business and ad account of all marks, for the worker."""
+    """List business and ad account of all marks, for the worker."""
     query = select(changed_days.c.business_id, changed_days.c.ad_account_id).distinct()
     return [(row.business_id, row.ad_account_id) for row in tx.execute(query)]
 

@@ -339,7 +339,7 @@ def save_profile(tx: Tx, caller: Caller, profile: Profile) -> None:
 
 
 def list_own_sessions(tx: Tx, user_id: str) -> list[tuple[Workplace, Session]]:
-    """The sessions of a person in all of their businesses; the transaction must act for nobody."""
+    """List the sessions of a person in all of their businesses; the transaction must act for no business."""
     return [
         (place, session)
         for place in known.list_workplaces(tx, user_id)

@@ -30,19 +30,19 @@ def save_invitation(tx: Tx, row: dict[str, Any]) -> None:
 
 
 def find_any_invitation(tx: Tx, invitation_id: str) -> Invitation | None:
-    """An invitation that has not expired; its link was signed, and says of which business it is."""
+    """Find an invitation that has not expired; its link was signed, and names its business."""
     live = select(invitations).where(invitations.c.id == invitation_id, invitations.c.expires_at > tx.now)
     return tx.find(Invitation, live)
 
 
 def find_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> Invitation | None:
-    """An invitation of a business that has not expired."""
+    """Find an invitation of a business that has not expired."""
     conditions = invitations.c.business_id == business_id, invitations.c.id == invitation_id
     return tx.find(Invitation, select(invitations).where(*conditions, invitations.c.expires_at > tx.now))
 
 
 def list_invitations(tx: Tx, business_id: BusinessId) -> list[Invitation]:
-    """The invitations that wait, the latest first."""
+    """List the invitations that wait, the latest first."""
     conditions = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
     return tx.list(
         Invitation, select(invitations).where(*conditions).order_by(invitations.c.created_at.desc())

@@ -102,7 +102,7 @@ class TaskInfo(Answer, frozen=True):
 
 @router.get("/integrated/get/", openapi_extra=describe_query(ReportQuery))
 async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered[ReportPage]:
-    """The report in which conversions follow the goal of each ad group.
+    """Get the report in which conversions follow the goal of each ad group.
 
     Metrics are texts. Over ad groups of both goals ``mixed_goals`` is true and the metrics that follow the
     goal are ``-`` (extension): a conversation and a lead are not added up. ``reach`` counts each person once
@@ -170,7 +170,7 @@ async def cancel_report_task(request: Request, caller: ApiCaller, body: ReportTa
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 async def download_report(request: Request, caller: ApiCaller) -> Response:
-    """The file of a task as CSV in UTF-8: dimensions, then metrics, in the order of the question."""
+    """Download the file of a task as CSV in UTF-8: dimensions, then metrics, in the order of the question."""
     require(caller, Permission.READ_REPORTS)
     query = read_query(request, ReportTaskQuery)
 

@@ -23,11 +23,11 @@ _HALVINGS: Final = 14
 def fit_logistic(
     rows: Sequence[Row], came: Sequence[bool], size: int, spread: float, rounds: int
 ) -> tuple[float, Floats]:
-    """The bias and the weights that make what came likeliest; the same for the same rows.
+    """Return the bias and the weights that make the outcomes likeliest; the same for the same rows.
 
     Args:
         rows: what is known of each.
-        came: what came of each.
+        came: the outcome of each.
         size: how many places there are.
         spread: the variance expected of a weight.
         rounds: how often each row is moved.
@@ -49,12 +49,12 @@ def fit_logistic(
 
 
 def chance_of(log_odds: float) -> float:
-    """The chance that belongs to log-odds."""
+    """Return the chance that belongs to log-odds."""
     return 1.0 / (1.0 + math.exp(-max(min(log_odds, 30.0), -30.0)))
 
 
 def _settle(score: float, total: float, held: float, *, did: bool) -> float:
-    """The amount at which a row agrees with all others."""
+    """Return the amount at which a row agrees with all others."""
     low, high = (0.0, 1.0) if did else (-1.0, 0.0)
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)

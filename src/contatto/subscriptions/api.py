@@ -161,7 +161,7 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[
 
 @router.get("/subscription/get/", openapi_extra=describe_query(SubscriptionQuery))
 async def get_subscriptions(request: Request) -> Answered[Subscriptions]:
-    """The subscriptions of an app that have not ended, newest first; tokens and secrets are not shown."""
+    """List an app's subscriptions that have not ended, newest first; tokens and secrets are not shown."""
     query = read_query(request, SubscriptionQuery)
     caller = await app_caller(request, query.app_id, query.secret)
     require(caller, Permission.READ_LEADS)
@@ -334,7 +334,7 @@ async def delete_webhook(request: Request, body: WebhookBody) -> Answered[Delete
 
 @router.get("/business/webhook/list/", openapi_extra=describe_query(WebhookBody))
 async def list_webhooks(request: Request) -> Answered[WebhookInfo]:
-    """The address that messages are pushed to for this app, empty when there is none."""
+    """Get the address that messages are pushed to for this app, empty when there is none."""
     query = read_query(request, WebhookBody)
     caller = await app_caller(request, query.app_id, query.secret)
     require(caller, Permission.READ_INBOX)

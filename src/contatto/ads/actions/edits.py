@@ -475,7 +475,7 @@ def _changed_times(
 
 
 def _changed_frequency(form: AdGroupForm, lang: str) -> dict[str, int | None]:
-    """Views and days of the frequency cap; 0 where both were left empty, which ends it."""
+    """Return views and days of the frequency cap; 0 where both were left empty, which ends it."""
     views, days = read_frequency(form, lang)
     cap = cap_of(views, days)
     return {"frequency": cap.views if cap else 0, "frequency_schedule": cap.days if cap else None}

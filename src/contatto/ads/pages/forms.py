@@ -143,7 +143,7 @@ def show_first_messages(tx: Tx, account: AdAccount) -> dict[str, Any]:
 
 
 def form_choices(tx: Tx, business_id: str) -> list[tuple[str, str]]:
-    """Published forms to choose for an ad, by ``page_id``; those published last come first."""
+    """List published forms to choose for an ad, by ``page_id``; those published last come first."""
     return [
         (str(version.number), f"{version.name} · version {version.version}")
         for version in list_versions(tx, business_id)

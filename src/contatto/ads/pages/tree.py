@@ -127,7 +127,7 @@ async def copy_row(
 
 @router.get("/ads/{number}/preview")
 async def show_preview(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
-    """An ad as a feed shows it; the button is a real tap."""
+    """Show an ad as a feed shows it; the button is a real tap."""
     require(caller, Permission.READ_ADS)
     context = context_of(request)
 

@@ -265,7 +265,7 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
 
 @router.get("/leads/jobs")
 async def show_jobs(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
-    """The latest job that runs, or ended a short while ago, in one line; fetched anew at each step."""
+    """Show the latest job that runs, or ended a short while ago, in one line; fetched anew at each step."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - RECENT))
@@ -560,7 +560,7 @@ async def post_start(request: Request, caller: FormCaller, job_id: str) -> Redir
 
 @router.get("/leads/jobs/{job_id}/rejects")
 async def download_rejects(request: Request, caller: PageCaller, job_id: str) -> Response:
-    """The rows that were left out or taken in part, as they came, each with its reason: to be mended."""
+    """Download the rows left out or taken in part, as they were, each with its reason, to be mended."""
     require(caller, Permission.WRITE_LEADS)
     words = translator_of(request)
     plan, reasons = await context_of(request).db.read(lambda tx: load_rejects(tx, caller.business_id, job_id))

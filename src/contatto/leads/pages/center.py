@@ -339,7 +339,7 @@ class _NewView(BaseModel):
 
 @router.get("/leads/views")
 async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
-    """The bar of views, each with its count; fetched after the page, so that no list waits for counts."""
+    """Show the bar of views with their counts; fetched after the page, so that no list waits for counts."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
     view_rows = await context.db.read(

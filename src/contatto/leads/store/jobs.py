@@ -434,7 +434,7 @@ def delete_old_drafts(tx: Tx, until: datetime) -> int:
 
 
 def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[LeadJob]:
-    """Imports of all businesses that ended within this time and still have rows."""
+    """List imports of all businesses that ended within this time and still have rows."""
     old = select(lead_jobs).where(
         lead_jobs.c.kind == JobKind.IMPORT, lead_jobs.c.ended_at >= since, lead_jobs.c.ended_at < until
     )

@@ -112,7 +112,7 @@ def attributions() -> Any:
 
 
 def report() -> Any:
-    """Counts of each ad group and day; `rt_` ones fall on the day of the conversion."""
+    """Count for each ad group and day; `rt_` counts fall on the day of the conversion."""
     zero = ibis.literal(0, "int64")
     spent = TOUCHES.select(
         "adgroup_id",
