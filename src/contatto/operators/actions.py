@@ -50,7 +50,7 @@ FLUSH_S: Final = 0.1
 type Sighting = tuple[str, str, str, str]
 
 
-def load_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
+def load_operator_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
     """Load the businesses, ads and balances of an operator; None for a tenant that is no operator."""
     operator = store.find_operator(tx, operator_id)
     if operator is None:
@@ -131,7 +131,7 @@ class OperatorIndex:
         return reading
 
     async def _read_now(self, operator_id: str) -> OperatorSnapshot | None:
-        read_at, fresh = await self._db.read(lambda tx: (tx.now, load_snapshot(tx, operator_id)))
+        read_at, fresh = await self._db.read(lambda tx: (tx.now, load_operator_snapshot(tx, operator_id)))
         self._snapshots[operator_id] = read_at, fresh
         return fresh
 

@@ -347,15 +347,15 @@ def renew_access(bench: SignalBench) -> None:
 
 type Play = Callable[[SignalBench], None]
 
-FAULTS: Final[dict[str, Play]] = {}
-"""Fault → its play."""
+_PLAYS: Final[dict[str, Play]] = {}
+"""Fault → its play, of those with a function of their own."""
 
 
 def fault(name: str) -> Callable[[Play], Play]:
     """Register a play under the name of its fault."""
 
     def register(play: Play) -> Play:
-        FAULTS[name] = play
+        _PLAYS[name] = play
         return play
 
     return register
@@ -385,22 +385,6 @@ def _meets(*fates: Fate) -> Play:
         bench.check(*events)
 
     return play
-
-
-FAULTS.update(
-    {
-        "too many requests": _meets(THROTTLED),
-        "a storm of 429": _meets(*[THROTTLED] * STORM),
-        "server error": _meets(DOWN),
-        "connection reset": _meets(RESET),
-        "slow": _meets(LOST),
-        "taken, and the answer lost": _meets(LOST, LOST),
-        "lost, and lost again": _meets(RESET, LOST, RESET, LOST),
-        "HTML instead of JSON": _meets(HTML),
-        "an answer that says nothing": _meets(EMPTY),
-        "down and slow in turn": _meets(DOWN, RESET, THROTTLED, LOST, HTML),
-    }
-)
 
 
 @fault("expired token")
@@ -557,6 +541,21 @@ def play_many(bench: SignalBench) -> None:
         bench.platform.fates = [] if number % 3 else [fates[number // 3 % len(fates)]]
         bench.arrives(event)
     bench.check(*events)
+
+
+FAULTS: Final = _PLAYS | {
+    "too many requests": _meets(THROTTLED),
+    "a storm of 429": _meets(*[THROTTLED] * STORM),
+    "server error": _meets(DOWN),
+    "connection reset": _meets(RESET),
+    "slow": _meets(LOST),
+    "taken, and the answer lost": _meets(LOST, LOST),
+    "lost, and lost again": _meets(RESET, LOST, RESET, LOST),
+    "HTML instead of JSON": _meets(HTML),
+    "an answer that says nothing": _meets(EMPTY),
+    "down and slow in turn": _meets(DOWN, RESET, THROTTLED, LOST, HTML),
+}
+"""Fault → its play."""
 
 
 PLATFORMS: Final[Mapping[AdPlatform, Callable[[], AdPlatformFake]]] = {

@@ -28,7 +28,7 @@ from contatto.delivery.engines import (
 from contatto.delivery.model import DecisionFile, Promise, TrialDay
 from contatto.delivery.rules.targeting import OURS
 from contatto.delivery.store import log
-from contatto.delivery.store.ledger import clear_promise_viewers, save_promises, save_trial_days
+from contatto.delivery.store.ledger import delete_promise_viewers, save_promises, save_trial_days
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.background import Job, MaintenanceJob
 from contatto.kit.background import Record as JobRecord
@@ -305,8 +305,8 @@ def forget_viewers(tx: Tx, erased: ErasedPeople) -> set[str]:
     for decision in decisions:
         body = encode_record(without_viewer(read_record(decision.body)))
         log.record_body(tx, business_id, decision.seq, body)
-    log.clear_persons(tx, business_id, persons | pseudonyms)
-    clear_promise_viewers(tx, business_id, pseudonyms)
+    log.delete_persons_of_entries(tx, business_id, persons | pseudonyms)
+    delete_promise_viewers(tx, business_id, pseudonyms)
     log.append_forgotten(tx, business_id, persons | pseudonyms)
     drop_viewers(tx, business_id, {UUID(viewer).bytes for viewer in pseudonyms})
     return set()

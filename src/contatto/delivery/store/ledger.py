@@ -200,7 +200,7 @@ def save_claim(tx: Tx, claim: Promise) -> None:
     insert_rows(tx, _claim(tx.connection.dialect.name), [row_of(claim)])
 
 
-def clear_promise_viewers(tx: Tx, business_id: str, viewers: Collection[str]) -> None:
+def delete_promise_viewers(tx: Tx, business_id: str, viewers: Collection[str]) -> None:
     """Remove the pseudonyms of viewers from promises."""
     of_viewers = promises.c.business_id == business_id, promises.c.viewer.in_(sorted(viewers))
     tx.execute(

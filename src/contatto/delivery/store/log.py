@@ -223,7 +223,7 @@ def record_body(tx: Tx, business_id: str, seq: int, body: bytes) -> None:
     tx.execute(update(log).where(_of_business(business_id, log.c.seq == seq)).values(body=sealed_body))
 
 
-def clear_persons(tx: Tx, business_id: str, persons: Collection[str]) -> None:
+def delete_persons_of_entries(tx: Tx, business_id: str, persons: Collection[str]) -> None:
     """Remove some persons from their entries."""
     where = _of_business(business_id, log.c.person_id.in_(sorted(persons)))
     tx.execute(update(log).where(where).values(person_id=None))

@@ -349,8 +349,9 @@ def list_problems(content: Content) -> list[Problem]:
         problems.append(Problem("headline", "Enter a headline."))
     contacts = [question for question in content.questions if question.kind in CONTACTS]
     if not contacts:
-        text = "Ask for at least one contact detail. A name alone does not create a lead."
-        problems.append(Problem("questions", text))
+        problems.append(
+            Problem("questions", "Ask for at least one contact detail. A name alone does not create a lead.")
+        )
     elif not any(question.required for question in contacts):
         problems.append(Problem(contacts[0].key, "Make at least one contact detail required."))
     for place, question in enumerate(content.questions):

@@ -378,15 +378,15 @@ def _tail(payload: Payload) -> str:
 
 type Play = Callable[[CrmBench], None]
 
-FAULTS: Final[dict[str, Play]] = {}
-"""Fault → its play."""
+_PLAYS: Final[dict[str, Play]] = {}
+"""Fault → its play, of those with a function of their own."""
 
 
 def fault(name: str) -> Callable[[Play], Play]:
     """Register a play under the name of its fault."""
 
     def register(play: Play) -> Play:
-        FAULTS[name] = play
+        _PLAYS[name] = play
         return play
 
     return register
@@ -426,23 +426,6 @@ def _one(*faults: VendorFault | None) -> Play:
         bench.check(*map(bench.payload, range(4)))
 
     return play
-
-
-FAULTS.update(
-    {
-        "too many requests": _one(VendorFault.THROTTLED),
-        "a storm of 429": _one(*[VendorFault.THROTTLED] * STORM),
-        "server error": _one(VendorFault.DOWN),
-        "connection reset": _one(VendorFault.RESET),
-        "slow": _one(VendorFault.SLOW),
-        "made, and the answer lost": _one(VendorFault.LOST),
-        "lost, and lost again": _one(VendorFault.LOST, VendorFault.LOST, VendorFault.LOST),
-        "HTML instead of JSON": _one(VendorFault.HTML),
-        "down and slow in turn": _one(
-            VendorFault.DOWN, VendorFault.RESET, VendorFault.THROTTLED, VendorFault.LOST
-        ),
-    }
-)
 
 
 @fault("search lags behind")
@@ -658,6 +641,22 @@ def play_erased(bench: CrmBench) -> None:
     reply = bench.speaker.do(ReadRecord(record_id)) if bench.traits.reads_back else Unsupported()
     if isinstance(reply, FoundRecords) or bench.records():
         raise CheckFailed("something of the person is left")
+
+
+FAULTS: Final = _PLAYS | {
+    "too many requests": _one(VendorFault.THROTTLED),
+    "a storm of 429": _one(*[VendorFault.THROTTLED] * STORM),
+    "server error": _one(VendorFault.DOWN),
+    "connection reset": _one(VendorFault.RESET),
+    "slow": _one(VendorFault.SLOW),
+    "made, and the answer lost": _one(VendorFault.LOST),
+    "lost, and lost again": _one(VendorFault.LOST, VendorFault.LOST, VendorFault.LOST),
+    "HTML instead of JSON": _one(VendorFault.HTML),
+    "down and slow in turn": _one(
+        VendorFault.DOWN, VendorFault.RESET, VendorFault.THROTTLED, VendorFault.LOST
+    ),
+}
+"""Fault → its play."""
 
 
 def _notes(bench: CrmBench) -> Iterator[object]:
