@@ -8,6 +8,7 @@ subject of a commit message is checked instead.
 import argparse
 import ast
 import io
+import math
 import re
 import sys
 import tokenize
@@ -22,6 +23,8 @@ LIMITS: Final = Path("tests", "house", "readability.toml")
 SHORT_MODULE: Final = 60
 """A module with fewer lines is counted, since a reader opens a file for little."""
 LONG_SENTENCE: Final = 26
+ROOM: Final = 1.01
+"""Files and lines may grow by a hundredth, so that a feature finds room."""
 LONG_SUBJECT: Final = 72
 
 _STEMS: Final = (
@@ -206,7 +209,9 @@ def main() -> int:
     for name, count in counts.items():
         print(f"{name:<28} {count:>9,} of at most {limits.get(name, count):,}")
     if chosen.lower:
-        rows = "".join(f"{name} = {min(count, limits.get(name, count))}\n" for name, count in counts.items())
+        room = {name: math.ceil(counts[name] * ROOM) for name in ("files", "lines")}
+        lower = {name: min(count, limits.get(name, count)) for name, count in (counts | room).items()}
+        rows = "".join(f"{name} = {limit}\n" for name, limit in lower.items())
         path.write_text(f"# Limits of `python -m tools.readability`; they only fall (`--lower`).\n{rows}")
     return 0
 
