@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from contatto.delivery import engines as of_examples
+from contatto.delivery.engines import definition as of_examples
 from contatto.measurement.engines import definition as of_winners
 
 FOLDER = Path(__file__).resolve().parent.parent / "src" / "contatto"

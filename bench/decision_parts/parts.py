@@ -27,7 +27,7 @@ PARTS: Final = (
     ("decide, with its record", Replica, "decide"),
     ("features of the request", predicting, "describe_request"),
     ("auction (kernel)", predicting, "hold_auction"),
-    ("sign two links", choosing, "_served"),
+    ("issue the ad, with two signed links", choosing, "issue_ad"),
     ("write the answer", api, "json_answer"),
     ("log, behind the answer", serving, "log_decisions"),
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from contatto.delivery.engines import LAYOUT
+from contatto.delivery.engines.files import LAYOUT
 from contatto.measurement.engines.parquet import write_parquet
 
 Row = dict[str, Any]

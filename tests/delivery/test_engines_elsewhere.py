@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contatto.delivery.actions.relearning import Span, judge_files, relearn_files
-from contatto.delivery.engines import DuckDBEngine, Engine, ExampleEngine, computing_on
+from contatto.delivery.engines.files import DuckDBEngine, Engine, ExampleEngine, computing_on
 from contatto.learning.batch_learning import weights_of
 from contatto.learning.replica import new_marketplace
 from tests.delivery.logs import random_log, write_log

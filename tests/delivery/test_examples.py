@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from contatto.delivery import engines
-from contatto.delivery.engines import DuckDBEngine, ExampleEngine, list_batches, read_batch
+from contatto.delivery.engines import files as engines
+from contatto.delivery.engines.files import DuckDBEngine, ExampleEngine, list_batches, read_batch
 from tests.delivery.logs import COUNTERS, DAY, START, Row, examples_of, random_log, write_log
 
 MOMENTS = (START + 5 * DAY, START + 11 * DAY + 1, START + 60 * DAY)

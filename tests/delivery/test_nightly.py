@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from contatto.cli.models import seal_decisions
-from contatto.delivery import engines
 from contatto.delivery.actions import relearning
 from contatto.delivery.actions.log import decision_sealing_job, read_record
 from contatto.delivery.actions.relearning import (
@@ -18,7 +17,8 @@ from contatto.delivery.actions.relearning import (
     relearn_files,
 )
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.engines import DuckDBEngine
+from contatto.delivery.engines import files as engines
+from contatto.delivery.engines.files import DuckDBEngine
 from contatto.delivery.store import models
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

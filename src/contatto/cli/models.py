@@ -28,7 +28,7 @@ from contatto.delivery.actions.relearning import (
 )
 from contatto.delivery.actions.results import Evaluation, evaluate_log
 from contatto.delivery.actions.training import SHOWN_DAYS, Trainer, list_curves, roll_back_model
-from contatto.delivery.engines import Engine, check_decisions, computing_on
+from contatto.delivery.engines.files import Engine, check_decisions, computing_on
 from contatto.delivery.store import models
 from contatto.delivery.store.log import list_decision_files
 from contatto.delivery.store.models import find_influences, find_relearning

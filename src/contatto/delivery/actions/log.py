@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from contatto.audiences.actions import drop_viewers
-from contatto.delivery.engines import (
+from contatto.delivery.engines.files import (
     ExportedEntry,
     check_decisions,
     drop_file,

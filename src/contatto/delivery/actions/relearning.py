@@ -15,7 +15,7 @@ import numpy as np
 from contatto.accounts.store import list_businesses
 from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.actions.training import load_learning
-from contatto.delivery.engines import (
+from contatto.delivery.engines.files import (
     DuckDBEngine,
     ExampleEngine,
     check_decisions,

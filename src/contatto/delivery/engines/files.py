@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-import ibis
 import numpy as np
 
 from contatto.delivery.model import DecisionFile
@@ -20,10 +19,7 @@ from contatto.measurement.engines.parquet import Layout, copy_to_file, digest_of
 from contatto.measurement.engines.spark import open_session
 from contatto.measurement.engines.staging import EngineFailed
 
-DIALECTS: Final = ("duckdb", "pyspark")
 DAY_US: Final = 86_400_000_000
-RARE_US: Final = 14 * DAY_US
-"""Views are counted over a day, rarer events over two weeks."""
 
 LAYOUT: Final = Layout(
     {
@@ -61,97 +57,6 @@ LAYOUT: Final = Layout(
 spam, unqualified), ``raw`` those before calibration. ``hashes``, ``weights``, ``kinds`` and ``between`` are
 the features at the time; numbers of 64 bits are stored as signed ones.
 """
-_IBIS_TYPES: Final = {
-    "VARCHAR": "string", "BIGINT": "int64", "DOUBLE": "float64", "DOUBLE[]": "array<float64>",
-    "BIGINT[]": "array<int64>", "FLOAT[]": "array<float32>", "INTEGER[]": "array<int32>",
-}  # fmt: skip
-_UNREAD: Final = frozenset({"offer_micros", "floor_micros", "placement", "trial"})
-ENTRIES: Final = ibis.table(
-    {name: _IBIS_TYPES[kind] for name, kind in LAYOUT.columns.items() if name not in _UNREAD}, name="entries"
-)
-"""The columns of a file of decisions that examples need."""
-CUT: Final = ibis.table({"as_of_ts": "int64"}, name="cut")
-"""One row: the time at which examples are taken."""
-
-_DECIDED: Final = (
-    "business_id", "nonce", "user_id", "ts", "ad", "ad_group", "model", "propensity", "price_micros",
-    "country", "p", "raw", "hashes", "weights", "kinds", "between",
-)  # fmt: skip
-PARTS: Final = 256
-"""Number of random parts of impressions: each part is a fair sample."""
-COUNTERS: Final = {
-    "views_day": ("view", DAY_US, False),
-    "views_of_ad_day": ("view", DAY_US, True),
-    "clicks_day": ("click", DAY_US, False),
-    "clicks": ("click", RARE_US, False),
-    "conversations": ("conversation", RARE_US, False),
-    "leads": ("lead", RARE_US, False),
-    "spam": ("spam", RARE_US, False),
-}
-"""Counters of a viewer at a decision: event, window, and if only events of the same ad count."""
-
-
-def statements() -> dict[str, Any]:
-    """Return every expression by the name of its file."""
-    return {"examples": examples()}
-
-
-class _Spark(ibis.config.Config):  # type: ignore[misc]  # Ibis has no types
-    """Options that Ibis needs for Spark where PySpark is not installed."""
-
-    treat_nan_as_null: bool = False
-
-
-def emit_sql(expression: Any, dialect: str) -> str:
-    ibis.options.pyspark = _Spark()
-    return f"{ibis.to_sql(expression, dialect=dialect)}\n"
-
-
-def examples() -> Any:
-    """Join viewed decisions with counters at their time and with outcomes until the cut."""
-    entries = ENTRIES.cross_join(CUT)
-    entries = entries.filter(entries.arrived_ts <= entries.as_of_ts, entries.nonce != 0)
-    decided = entries.filter(entries.kind == "decision", entries.ad != 0).select(*_DECIDED)
-
-    def first(kind: str) -> Any:
-        return entries.ts.min(where=entries.kind == kind)
-
-    outcomes = entries.group_by("business_id", "nonce").agg(
-        view_ts=first("view"),
-        click_ts=first("click"),
-        conversation_ts=first("conversation"),
-        lead_ts=first("lead"),
-        lead_arrived_ts=entries.arrived_ts.min(where=entries.kind == "lead"),
-        spam_ts=first("spam"),
-        quality=entries.said.argmax(entries.seq, where=entries.kind == "quality"),
-    )
-    outcomes = outcomes.filter(outcomes.view_ts.notnull())
-    viewed = decided.inner_join(outcomes, ["business_id", "nonce"]).select(
-        *_DECIDED, *(name for name in outcomes.columns if name not in ("business_id", "nonce"))
-    )
-    counted = _count_events(decided, entries)
-    joined = viewed.left_join(counted, ["business_id", "nonce"])
-    counts = {name: joined[name].fill_null(0).cast("int64") for name in COUNTERS}
-    return joined.select(*viewed.columns, **counts, part=(joined.nonce % PARTS).cast("int64"))
-
-
-def _count_events(decided: Any, entries: Any) -> Any:
-    """Count the events of each viewer that had arrived before each decision for them."""
-    somebody = decided.filter(decided.user_id != "")
-    asks = somebody.select("business_id", "user_id", "ad", "nonce", at=somebody.ts, kind=ibis.literal("ask"))
-    events = entries.filter(entries.kind != "decision").group_by("business_id", "nonce", "kind")
-    events = events.agg(at=entries.arrived_ts.min())
-    events = events.inner_join(
-        somebody.select("business_id", "nonce", "user_id", "ad"), ["business_id", "nonce"]
-    )
-    moments = asks.union(events.select("business_id", "user_id", "ad", "nonce", "at", "kind"))
-    counts = {}
-    for name, (kind, since_us, of_ad) in COUNTERS.items():
-        keys = ["business_id", "user_id", "ad"] if of_ad else ["business_id", "user_id"]
-        before = ibis.window(group_by=keys, order_by="at", range=(-since_us, -1))
-        counts[name] = (moments.kind == kind).cast("int64").sum().over(before)
-    counted = moments.mutate(**counts)
-    return counted.filter(counted.kind == "ask").select("business_id", "nonce", *COUNTERS)
 
 
 _FEATURES: Final = {"hashes": "BIGINT[]", "weights": "FLOAT[]", "kinds": "INTEGER[]", "between": "BIGINT[]"}

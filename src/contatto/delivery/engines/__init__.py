@@ -1,0 +1,1 @@
+"""Files of decisions, and the engines that join training examples from them."""
