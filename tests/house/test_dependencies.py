@@ -6,7 +6,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from tests.house.tree import ROOT, files, plant, short
+from tests.house.tree import ROOT, files, parse, plant, short
 
 RECORD = ROOT / "docs" / "decisions" / "0013-dependencies.md"
 # These come with others that the project names, but have a row of their own there.
@@ -46,7 +46,7 @@ def imports_of_tests_alone(root: Path) -> list[str]:
 
 
 def _imported(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    nodes = list(ast.walk(parse(path)))
     plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     named = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
     return {name.partition(".")[0] for name in (*plain, *named)}

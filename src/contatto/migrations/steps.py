@@ -11,22 +11,18 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine
 
 from contatto import wiring
-from contatto.ads import store as _welcomes
+from contatto.ads import store as _ads
 from contatto.audit import store as _audit
-from contatto.crm.store import deliveries as _events
-from contatto.forms import store as _pictures
+from contatto.crm.store import deliveries as _deliveries
+from contatto.forms import store as _forms
 from contatto.kit.db.database import protect_tables
 from contatto.kit.db.types import metadata
-from contatto.leads.store import annotations as _merges
-from contatto.leads.store import annotations as _work
+from contatto.leads.store import annotations as _annotations
 from contatto.leads.store import jobs as _jobs
-from contatto.leads.store import listing as _looks
+from contatto.leads.store import listing as _listing
 from contatto.reports import store as _reports
 
-TABLES_OF: Final = (
-    wiring,
-    _welcomes, _audit, _work, _events, _jobs, _looks, _merges, _pictures, _reports, _work, _welcomes, _work,
-)  # fmt: skip
+TABLES_OF: Final = (wiring, _ads, _annotations, _audit, _deliveries, _forms, _jobs, _listing, _reports)
 """Importing these makes every table known."""
 
 

@@ -35,12 +35,6 @@ def find_any_invitation(tx: Tx, invitation_id: str) -> Invitation | None:
     return tx.find(Invitation, live)
 
 
-def find_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> Invitation | None:
-    """Find an invitation of a business that has not expired."""
-    conditions = invitations.c.business_id == business_id, invitations.c.id == invitation_id
-    return tx.find(Invitation, select(invitations).where(*conditions, invitations.c.expires_at > tx.now))
-
-
 def list_invitations(tx: Tx, business_id: BusinessId) -> list[Invitation]:
     """List the invitations that wait, the latest first."""
     conditions = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now

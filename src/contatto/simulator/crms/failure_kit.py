@@ -346,9 +346,8 @@ class CrmBench:
         self.crm.lag = 0
         records = self.records()
         for payload in payloads:
-            matches = [
-                record for record in records if record.get(self.crm.our_id, "").endswith(_tail(payload))
-            ]
+            end_of_id = payload.external_id[-12:]  # every CRM keeps it; one of them takes no hyphens
+            matches = [record for record in records if record.get(self.crm.our_id, "").endswith(end_of_id)]
             if len(matches) != 1:
                 raise CheckFailed(f"{len(matches)} records of one lead")
             for name, value in payload.values.items():
@@ -369,11 +368,6 @@ class CrmBench:
     def needs(self, is_there: object, why: str) -> None:
         if not is_there:
             raise NotApplicable(why)
-
-
-def _tail(payload: Payload) -> str:
-    """Return the end of our id, which every CRM keeps: one of them takes no hyphens."""
-    return payload.external_id[-12:]
 
 
 type Play = Callable[[CrmBench], None]

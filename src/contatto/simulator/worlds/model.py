@@ -426,11 +426,6 @@ def expected_flow(world: World) -> Floats:
     return np.asarray(np.concatenate(days))
 
 
-def tick_of(ts: int) -> int:
-    """Return the number of the tick since the world began."""
-    return (ts - STARTS_TS) // TICK
-
-
 WHOLE_DAYS: Final = 14
 """Days of the usual world; in a shorter one all moves together."""
 
