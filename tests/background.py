@@ -1,12 +1,13 @@
 """The background's work without a worker: a test says when it happens, and how much of it."""
 
 import asyncio
-from typing import Any
 
 from contatto import wiring
-from contatto.kit.background import ExportJob, Installation, Queued, export_all
+from contatto.kit.background import Installation, Queued
 from contatto.kit.db.database import Database
 from contatto.kit.dispatch import Drain, drain
+from contatto.kit.exports import OPEN_JOBS, ExportFormats, export_next
+from contatto.kit.fair_queue import Turns
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbox import count_waiting
@@ -30,9 +31,16 @@ def work_off(db: Database, rounds: int = 1_000) -> int:
     return asyncio.run(work_on())
 
 
-def make_files(db: Database, kind: ExportJob[Any]) -> int:
-    """Make the files of a kind that wait; say of how many businesses they were."""
-    return asyncio.run(export_all(db, kind))
+def make_files(db: Database) -> int:
+    """Make all files that wait; say how many."""
+    return asyncio.run(export_all(db, wiring.EXPORTS))
+
+
+async def export_all(db: Database, formats: ExportFormats) -> int:
+    done = 0
+    while businesses := await db.read(Turns(OPEN_JOBS).list_businesses):
+        done += sum([await export_next(db, formats, business_id) for business_id in businesses])
+    return done
 
 
 async def do_all_due(db: Database, installation: Installation) -> int:
@@ -41,8 +49,7 @@ async def do_all_due(db: Database, installation: Installation) -> int:
     for work in installation.queued_work(1):
         done += await Queued(db, work).run()
     done += await Drain(installation.after).run_all(db)
-    for kind in installation.export_jobs:
-        done += await export_all(db, kind)
+    done += await export_all(db, installation.exports)
     for job in installation.periodic_jobs():
         await job.run(db)
     return done

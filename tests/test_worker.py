@@ -21,9 +21,7 @@ async def run_until(
     db: Database, jobs: tuple[PeriodicJob, ...], is_enough: Callable[[], bool], seconds: float = 60.0
 ) -> None:
     """Run a worker that has this work alone, until it has done enough of it."""
-    nothing = replace(
-        install(Settings()), queued_work=lambda _: (), export_jobs=(), periodic_jobs=lambda: jobs
-    )
+    nothing = replace(install(Settings()), queued_work=lambda _: (), exports={}, periodic_jobs=lambda: jobs)
     running = asyncio.create_task(worker.Worker(db, nothing).run())
     async with asyncio.timeout(seconds):
         while not is_enough():
@@ -76,7 +74,7 @@ def test_a_commit_wakes_the_work_that_it_concerns_and_no_other(
     async def work() -> None:
         queued = tuple(map(waits_for, ("events", "receipts")))
         house = replace(
-            install(Settings()), queued_work=lambda _: queued, export_jobs=(), periodic_jobs=lambda: ()
+            install(Settings()), queued_work=lambda _: queued, exports={}, periodic_jobs=lambda: ()
         )
         running = asyncio.create_task(worker.Worker(database, house).run())
         async with asyncio.timeout(60):

@@ -26,7 +26,7 @@ WAITS: Final = (
     "SELECT 1 FROM receipts WHERE state = 'received'",
     "SELECT 1 FROM events WHERE NOT fanned_out",
     "SELECT 1 FROM outbox_jobs WHERE state = 'due' AND attempts < 2",
-    "SELECT 1 FROM report_tasks WHERE status IN ('QUEUING', 'PROCESSING')",
+    "SELECT 1 FROM export_jobs WHERE state IN ('queued', 'running')",
     "SELECT 1 FROM lead_jobs WHERE state <> 'done'",
     "SELECT 1 FROM outbound_requests WHERE state = 'due' AND attempts < 2 "
     "AND (due_at <= :now OR claim IS NOT NULL)",

@@ -81,7 +81,6 @@ from contatto.inbox.store.messages import SCHEDULED, find_first_answer
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import http, outbox, rate_limits
 from contatto.kit.background import (
-    ExportJob,
     Installation,
     MaintenanceJob,
     PeriodicCount,
@@ -93,12 +92,12 @@ from contatto.kit.concurrency import HashPool
 from contatto.kit.db.database import CachedCounts, Database
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.dispatch import After, BatchHandler, TenantHandler, handing_out
+from contatto.kit.exports import ExportKind, purge_exports
 from contatto.kit.outbound.steps import OutboundKind, expire_requests
 from contatto.kit.outbound.store import purge_requests
 from contatto.kit.outbox import KEEP, purge_settled
 from contatto.kit.rate_limits import GuessLimit, RequestLimit
 from contatto.kit.settings import Settings
-from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import jobs
 from contatto.leads.actions.annotations import purge_rejected
 from contatto.leads.actions.jobs import scoring_study
@@ -307,7 +306,10 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
     )
 
 
-EXPORT_JOBS: Final[tuple[ExportJob[Any], ...]] = (reports.REPORT_FILES, forms_actions.LEAD_FILES)
+EXPORTS: Final = {
+    ExportKind.REPORT: reports.REPORT_FILES,
+    ExportKind.LEADS: forms_actions.LEAD_FILES,
+}
 
 
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
@@ -354,7 +356,7 @@ def periodic_jobs(
         PeriodicJob(60.0, partial(alerts_actions.alert_signals, list_signal_alarms), has_signal_alarm),
         PeriodicJob(3600.0, alerts_actions.purge_alerts),
         PeriodicJob(30.0, wake_conversations),
-        PeriodicJob(30.0, lead_files.purge_lead_files),
+        PeriodicJob(30.0, partial(purge_exports, formats=EXPORTS)),
         PeriodicJob(3600.0, jobs.purge_imports),
         PeriodicJob(3600.0, purge_rejected),
         PeriodicJob(3600.0, pushes.purge_pushes),
@@ -375,7 +377,6 @@ def periodic_jobs(
         PeriodicJob(3600.0, rate_limits.purge_limits),
         PeriodicJob(3600.0, http.purge_answered_requests),
         PeriodicJob(3600.0, audiences.purge_files),
-        PeriodicJob(3600.0, reports.purge_reports),
     )
 
 
@@ -419,7 +420,7 @@ def install(settings: Settings) -> Installation:
         told_to={outbox.event_name(kind): permission.value for kind, permission in TOLD_TO.items()},
         prepare=prepare,
         queued_work=partial(queued_work, settings),
-        export_jobs=EXPORT_JOBS,
+        exports=EXPORTS,
         outbound=kinds,
         periodic_jobs=partial(periodic_jobs, settings, kinds),
         maintenance=maintenance(settings),

@@ -7,9 +7,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from contatto.kit.background import Exporter, Installation, Queued, run_maintenance_job
+from contatto.kit.background import Installation, Queued, run_maintenance_job
 from contatto.kit.db.database import Database, Tables
 from contatto.kit.dispatch import Drain
+from contatto.kit.exports import Exporter
 from contatto.kit.gc_freeze import freeze_new_objects
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.client import Client, Mailer
@@ -51,7 +52,7 @@ class Worker:
         client = Client(settings.allowed_hosts, mailer=mailer)
         drain = Drain(self._installation.after)
         machine = OutboundMachine(self._db, client, self._installation.outbound)
-        makers = [Exporter(self._db, kind) for kind in self._installation.export_jobs]
+        exporter = Exporter(self._db, self._installation.exports)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._try("prepare", self._prepare))
@@ -60,8 +61,9 @@ class Worker:
                     tasks.create_task(self._repeat(work.name, queued.run, queued.gather_after, work.tables))
                 run = partial(drain.run_all, self._db)
                 tasks.create_task(self._repeat("outbox", run, lambda _: SOON_S, drain.tables))
-                for maker in makers:
-                    tasks.create_task(self._repeat("files", maker.start_due, lambda _: LATER_S, maker.tables))
+                tasks.create_task(
+                    self._repeat("files", exporter.start_due, lambda _: LATER_S, exporter.tables)
+                )
                 sent = {outbound_requests.name}
                 tasks.create_task(self._repeat("outbound", machine.send_due, lambda _: NOW_S, sent))
                 tasks.create_task(machine.run())
@@ -70,8 +72,7 @@ class Worker:
                 tasks.create_task(self._keep_maintenance())
         finally:
             self._stopped.set()
-            for maker in makers:
-                maker.stop()
+            exporter.stop()
             await client.close()
 
     async def _prepare(self) -> int:

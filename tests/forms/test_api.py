@@ -3,19 +3,19 @@
 import csv
 import io
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
+from contatto.forms.actions import LEAD_FILES
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.outside import field_labels
 from contatto.kit.db.tx import Tx
+from contatto.kit.exports import export_jobs
 from contatto.kit.timestamps import micros
-from contatto.leads.actions.files import load_file_content
-from contatto.leads.rules.filters import LINK
-from contatto.leads.store.jobs import find_lead_file
 from tests.forms.edges import offer, send
 from tests.forms.papers import kitchen, published
 from tests.journeys.running import API, House, message, running_house, until
@@ -191,17 +191,10 @@ def test_a_file_is_good_for_ten_minutes_and_sealed_at_rest(house: House, version
     task = house.data("POST", "/page/lead/task/", **page(version))["task_id"]
     assert until(lambda: fetch(house, task).headers["content-type"].startswith("text/csv"))
 
-    def look(tx: Tx) -> None:
-        file = find_lead_file(tx, house.business_id, int(task))
-        assert file is not None
-        assert file.finished_at is not None
-        load_file_content(tx, file)
-        late = Tx(tx.connection, file.finished_at + LINK + timedelta(seconds=1), tx.vault)
-        with pytest.raises(Exception, match="older than ten minutes"):
-            load_file_content(late, file)
-
-    house.context.db.read_now(look)
-    assert "mei@example.com" not in str(all_rows(house.context.db)["lead_files"])
+    assert "mei@example.com" not in str(all_rows(house.context.db)["export_jobs"])
+    earlier = datetime.now(UTC) - LEAD_FILES.link - timedelta(seconds=1)
+    house.context.db.write_now(lambda tx: tx.execute(update(export_jobs).values(finished_at=earlier)))
+    assert "older than ten minutes" in fetch(house, task).json()["message"]
 
 
 def test_a_test_lead_is_one_for_each_form_travels_and_counts_nowhere(house: House) -> None:

@@ -17,7 +17,6 @@ from contatto.measurement.engines import sealing
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
 from contatto.reports.actions.counting import count_days_ahead
-from contatto.reports.actions.reports import REPORT_FILES
 from contatto.wiring import install
 from contatto.worker import Worker
 from tests.background import make_files
@@ -164,7 +163,7 @@ def test_the_api_refuses_what_it_cannot_tell_in_full_and_says_why(old: Old, cut:
     counted = old.house.api("GET", "/report/integrated/get/", **asked, metrics=["spend", "impressions"])
     assert counted["data"]["list"][0]["metrics"]["impressions"] == "2"
     made = old.house.data("POST", "/report/task/create/", **asked, metrics=["reach"])
-    make_files(old.house.context.db, REPORT_FILES)
+    make_files(old.house.context.db)
     task = old.house.data("GET", "/report/task/check/", task_id=made["task_id"])
     assert task["status"] == "FAILED"
     assert re.search(rf"The archive file {NAME} is missing or damaged\. Ask the operator", task["message"])

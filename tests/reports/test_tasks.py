@@ -9,27 +9,37 @@ from typing import Any
 import pytest
 
 from contatto.ads.model import NodeFilter, NodeStatus
-from contatto.kit import errors
-from contatto.kit.background import LEASE, export_next
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.exports import (
+    LEASE,
+    OPEN_JOBS,
+    ExportJob,
+    ExportKind,
+    ExportState,
+    claim_export,
+    end_export,
+    export_jobs,
+    export_next,
+    find_export,
+    find_export_content,
+    purge_exports,
+    renew_export,
+)
 from contatto.kit.fair_queue import Turns
 from contatto.measurement.model import ConversionKind, TouchKind
-from contatto.reports import store
 from contatto.reports.actions import reports
 from contatto.reports.actions.reports import (
-    KEEP_FILES,
     REPORT_FILES,
     answer_report,
-    cancel_report,
     make_report,
-    purge_reports,
     queue_report,
 )
-from contatto.reports.model import DayRange, Level, ReportTask, TaskStatus, TimeStep
+from contatto.reports.model import DayRange, Level, TimeStep
 from contatto.reports.rules.api_reports import Filter, ReportBody, ReportSpec
+from contatto.wiring import EXPORTS
 from tests.ads.world import NOW, World, add_chain, add_world
 from tests.background import make_files
 from tests.reports.test_actions import earn, touch
@@ -115,15 +125,16 @@ def test_hours_are_hours_of_the_ad_account(database: Database, timezone: str, ho
     assert database.write_now(work) == [(hours[0], 3, 2), (hours[1], 1, 1)]
 
 
-def queue(database: Database, world: World, **changes: object) -> ReportTask:
+def queue(database: Database, world: World, **changes: object) -> ExportJob:
     return database.write_now(lambda tx: queue_report(tx, world.ad_account, asked(**changes), " my report "))
 
 
-def state(database: Database, task: ReportTask) -> tuple[TaskStatus, str | None]:
-    def work(tx: Tx) -> tuple[TaskStatus, str | None]:
-        found = store.find_report_task(tx, task.business_id, task.number)
+def state(database: Database, task: ExportJob) -> tuple[ExportState, str | None]:
+    def work(tx: Tx) -> tuple[ExportState, str | None]:
+        found = find_export(tx, ExportKind.REPORT, task.business_id, task.number)
         assert found is not None
-        return found.status, store.find_report_file(tx, task.business_id, task.number)
+        content = find_export_content(tx, found)
+        return found.state, None if content is None else content.decode()
 
     return database.read_now(work)
 
@@ -131,11 +142,11 @@ def state(database: Database, task: ReportTask) -> tuple[TaskStatus, str | None]
 def test_a_task_becomes_a_file_with_the_same_rows_as_the_answer(database: Database) -> None:
     world = database.write_now(seen_world)
     task = queue(database, world)
-    assert (task.file_name, state(database, task)) == ("my report", (TaskStatus.QUEUING, None))
-    assert make_files(database, REPORT_FILES) == 1
-    assert make_files(database, REPORT_FILES) == 0
+    assert (task.file_name, state(database, task)) == ("my report", (ExportState.QUEUED, None))
+    assert make_files(database) == 1
+    assert make_files(database) == 0
     status, content = state(database, task)
-    assert status is TaskStatus.SUCCESS
+    assert status is ExportState.DONE
     lines = (content or "").splitlines()
     assert lines[0] == "campaign_id,spend,reach,campaign_name"
     rows = database.read_now(lambda tx: answer_report(tx, world.ad_account, asked())).rows
@@ -143,21 +154,12 @@ def test_a_task_becomes_a_file_with_the_same_rows_as_the_answer(database: Databa
     assert sorted(line.split(",")[2] for line in lines[1:]) == ["1", "2"]
 
 
-def test_a_task_can_be_cancelled_until_it_has_ended(database: Database) -> None:
+def test_a_cancelled_task_makes_no_file(database: Database) -> None:
     world = database.write_now(seen_world)
     task = queue(database, world)
-    database.write_now(lambda tx: cancel_report(tx, task))
-    assert make_files(database, REPORT_FILES) == 0
-    assert state(database, task) == (TaskStatus.CANCELED, None)
-
-    def again(tx: Tx) -> None:
-        found = store.find_report_task(tx, task.business_id, task.number)
-        assert found is not None
-        cancel_report(tx, found)
-
-    with pytest.raises(Refused) as refused:
-        database.write_now(again)
-    assert refused.value.code is errors.TASK_ENDED
+    database.write_now(lambda tx: end_export(tx, task, ExportState.CANCELED))
+    assert make_files(database) == 0
+    assert state(database, task) == (ExportState.CANCELED, None)
 
 
 @pytest.mark.parametrize(
@@ -178,44 +180,46 @@ def test_a_question_without_an_answer_makes_no_task(
     world = database.write_now(seen_world)
     with pytest.raises(Refused, match=named):
         queue(database, world, **changes)
-    assert make_files(database, REPORT_FILES) == 0
+    assert make_files(database) == 0
 
 
 def test_a_report_that_breaks_is_marked_and_holds_up_no_other(database: Database) -> None:
     world = database.write_now(seen_world)
     broken = queue(database, world)
-    spoiled = store.report_tasks.update().where(store.report_tasks.c.id == broken.id)
-    database.write_now(lambda tx: tx.execute(spoiled.values(question="{}")).rowcount)
+    spoiled = export_jobs.update().where(export_jobs.c.id == broken.id)
+    database.write_now(lambda tx: tx.execute(spoiled.values(request="{}")).rowcount)
     whole = queue(database, world)
-    assert make_files(database, REPORT_FILES) == 1
-    assert state(database, broken) == (TaskStatus.FAILED, None)
-    assert state(database, whole)[0] is TaskStatus.SUCCESS
+    assert make_files(database) == 2
+    assert state(database, broken) == (ExportState.FAILED, None)
+    assert state(database, whole)[0] is ExportState.DONE
 
 
 def test_files_are_forgotten_after_their_time(database: Database, clock: FixedClock) -> None:
     world = database.write_now(seen_world)
     task = queue(database, world)
-    clock.advance(seconds=KEEP_FILES.total_seconds() + 1)
-    assert database.write_now(purge_reports) == 1
-    assert database.read_now(lambda tx: store.find_report_task(tx, world.id, task.number)) is None
+    clock.advance(seconds=REPORT_FILES.keep.total_seconds() + 1)
+    assert database.write_now(partial(purge_exports, formats=EXPORTS)) == 1
+    assert database.read_now(lambda tx: find_export(tx, ExportKind.REPORT, world.id, task.number)) is None
 
 
 def test_a_report_is_made_outside_of_any_write(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever makes it may write meanwhile: on SQLite, which has one writer, this would wait for ever."""
     world = database.write_now(seen_world)
     task = queue(database, world)
-    seen: list[TaskStatus] = []
+    seen: list[ExportState] = []
 
     def look(*asked: Any) -> Any:
-        found = database.write_now(lambda tx: store.find_report_task(tx, task.business_id, task.number))
+        found = database.write_now(
+            lambda tx: find_export(tx, ExportKind.REPORT, task.business_id, task.number)
+        )
         assert found is not None
-        seen.append(found.status)
+        seen.append(found.state)
         return answer_report(*asked)
 
     monkeypatch.setattr(reports, "answer_report", look)
-    make_files(database, REPORT_FILES)
-    assert seen == [TaskStatus.PROCESSING]
-    assert state(database, task)[0] is TaskStatus.SUCCESS
+    make_files(database)
+    assert seen == [ExportState.RUNNING]
+    assert state(database, task)[0] is ExportState.DONE
 
 
 def test_a_report_that_was_cancelled_in_the_making_stays_so(
@@ -225,12 +229,12 @@ def test_a_report_that_was_cancelled_in_the_making_stays_so(
     task = queue(database, world)
 
     def cancel(*asked: Any) -> Any:
-        database.write_now(lambda tx: cancel_report(tx, task))
+        database.write_now(lambda tx: end_export(tx, task, ExportState.CANCELED))
         return answer_report(*asked)
 
     monkeypatch.setattr(reports, "answer_report", cancel)
-    make_files(database, REPORT_FILES)
-    assert state(database, task) == (TaskStatus.CANCELED, None)
+    make_files(database)
+    assert state(database, task) == (ExportState.CANCELED, None)
 
 
 def test_each_business_has_its_report_made_however_many_another_asked_for(database: Database) -> None:
@@ -242,14 +246,14 @@ def test_each_business_has_its_report_made_however_many_another_asked_for(databa
 
     async def go() -> None:
         for _ in range(2):
-            due = await database.read(Turns(store.WAITING).list_businesses)
+            due = await database.read(Turns(OPEN_JOBS).list_businesses)
             for business_id in due:
-                assert await export_next(database, REPORT_FILES, business_id)
+                assert await export_next(database, EXPORTS, business_id)
                 made.append(business_id)
 
     asyncio.run(go())
     assert sorted(made[:2]) == sorted([flooding.id, other.id])
-    assert state(database, waiting)[0] is TaskStatus.SUCCESS
+    assert state(database, waiting)[0] is ExportState.DONE
     assert set(made[2:]) == {flooding.id}
 
 
@@ -258,11 +262,11 @@ def test_a_report_whose_maker_died_is_made_by_another_and_given_up_after_three(
 ) -> None:
     world = database.write_now(seen_world)
     task = queue(database, world)
-    claim = partial(reports.claim_report, business_id=world.id)
+    claim = partial(claim_export, business_id=world.id)
     assert database.write_now(claim) is not None
     assert database.write_now(claim) is None
     clock.advance(seconds=LEASE.total_seconds() - 1)
-    database.write_now(lambda tx: reports.renew_report(tx, task))
+    database.write_now(lambda tx: renew_export(tx, task))
     clock.advance(seconds=LEASE.total_seconds() - 1)
     assert database.write_now(claim) is None
     for _ in range(2):
@@ -270,4 +274,4 @@ def test_a_report_whose_maker_died_is_made_by_another_and_given_up_after_three(
         assert database.write_now(claim) is not None
     clock.advance(seconds=LEASE.total_seconds())
     assert database.write_now(claim) is None
-    assert state(database, task) == (TaskStatus.FAILED, None)
+    assert state(database, task) == (ExportState.FAILED, None)

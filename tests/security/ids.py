@@ -51,7 +51,7 @@ PLACES: Final = {
     "signal_id": ("ad_signals.id",),
     "subscription_id": ("subscriptions.number",),
     "target_id": ("crm_targets.number",),
-    "task_id": ("lead_tasks.id", "report_tasks.number", "lead_files.number"),
+    "task_id": ("lead_tasks.id", "export_jobs.number"),
     "token_id": ("api_tokens.id",),
     "view_id": ("lead_views.id",),
 }

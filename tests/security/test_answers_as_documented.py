@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import BusinessId, Credential, Permission
 from contatto.app import API_PREFIX, OPEN_PATHS, ROUTERS
-from contatto.forms.actions import LEAD_FILES
 from contatto.kit.openapi import answer_types
 from tests.background import make_files
 from tests.journeys.running import API
@@ -212,7 +211,7 @@ class Walk:
     def made_lead_file(self) -> str:
         """The number of a file of leads that the worker has made."""
         _, task = self.page_lead_task()
-        make_files(self.world.context.db, LEAD_FILES)
+        make_files(self.world.context.db)
         _, asked = self.post("/page/lead/task/", task_id=task["task_id"])
         assert asked["status"] == "SUCCEED", asked
         return str(task["task_id"])

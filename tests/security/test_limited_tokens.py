@@ -148,8 +148,8 @@ def of_first(world: World, limited: Limited) -> dict[str, list[str]]:
     return {
         name: [row for row in rows[name] if not any(word in row for word in of_second)]
         for name in ("campaigns", "ad_groups", "ads", "measured_ads", "audiences", "audience_files",
-                     "crm_event_sets", "welcome_messages", "lead_events", "subscriptions", "report_tasks",
-                     "lead_files", "capture_switches")
+                     "crm_event_sets", "welcome_messages", "lead_events", "subscriptions", "export_jobs",
+                     "capture_switches")
     }  # fmt: skip
 
 

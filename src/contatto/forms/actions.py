@@ -1,10 +1,12 @@
 """Actions on forms: drafts, versions, submissions, files of leads, and pictures."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from contatto.accounts.model import AdAccount
 from contatto.capture.rules import detect_contacts
 from contatto.capture.store import list_switches
 from contatto.channels.store import find_account
@@ -53,21 +55,18 @@ from contatto.forms.store import (
     save_form_picture,
 )
 from contatto.kit import errors
-from contatto.kit.background import ExportJob, Record
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_export
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.log import logger, where
 from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.untrusted_files import Picture
-from contatto.leads.actions import files as lead_files
 from contatto.leads.actions.records import mark_as_lead, upsert_lead, upsert_leads
 from contatto.leads.model import ErasedPeople, Lead, Origin, Signal
-from contatto.leads.rules.filters import LeadFile, LeadFilter
-from contatto.leads.store.jobs import WAITING
+from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_credits, list_leads_after
 from contatto.leads.store.records import (
     find_lead_of_person,
@@ -482,29 +481,28 @@ def _receipts_of(fresh: FreshAnswer) -> Iterable[ConsentReceipt]:
         )
 
 
-def make_lead_file(tx: Tx, file: LeadFile) -> Record:
-    """Read what a file holds, and give what keeps it; one that cannot be made is marked as failed."""
-    try:
-        packed = pack_file(_file_table(tx, file))
-    except Exception as error:  # one bad file must not hold up the others
-        logger().warning("lead_file.failed", task_id=file.id, error_at=where(error))
-        return lambda tx: lead_files.fail_lead_file(tx, file)
-    return lambda tx: lead_files.keep_lead_file(tx, file, *packed)
+def queue_lead_file(tx: Tx, account: AdAccount, page_number: int = 0, ad_number: int = 0) -> ExportJob:
+    """Have the leads of a form or of an ad made into a file in the background."""
+    request = json.dumps({"page_number": page_number, "ad_number": ad_number})
+    file_name = f"leads-{page_number or ad_number}"
+    return queue_export(tx, ExportKind.LEADS, account.business_id, account.id, request, file_name)
 
 
-LEAD_FILES: Final = ExportJob(WAITING, lead_files.claim_lead_file, lead_files.renew_lead_file, make_lead_file)
-"""Files of leads that programs asked for."""
-
-
-def _file_table(tx: Tx, file: LeadFile) -> list[Sequence[str]]:
-    if file.ad_number:
-        ad = find_measured_ad_by_number(tx, file.business_id, file.ad_number)
-        version = find_published(tx, file.business_id, ad.page_id) if ad else None
-        return ad_table(version, list_ad_entries(tx, file.business_id, file.ad_number, version))
-    version = store.find_version(tx, file.business_id, file.page_number)
+def render_leads(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
+    """Read the leads of a file; return its content and file type."""
+    request = json.loads(job.request)
+    ad_number = request["ad_number"]
+    if ad_number:
+        ad = find_measured_ad_by_number(tx, job.business_id, ad_number)
+        version = find_published(tx, job.business_id, ad.page_id) if ad else None
+        return pack_file(ad_table(version, list_ad_entries(tx, job.business_id, ad_number, version)))
+    version = store.find_version(tx, job.business_id, request["page_number"])
     if version is None:
         raise Refused(errors.NOT_FOUND)
-    return form_table(version, list_form_entries(tx, version, file.ad_account_id))
+    return pack_file(form_table(version, list_form_entries(tx, version, job.ad_account_id)))
+
+
+LEAD_FILES: Final = ExportFormat(render_leads, link=timedelta(minutes=10), keep=timedelta(days=1))
 
 
 def list_form_entries(

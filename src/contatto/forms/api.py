@@ -15,7 +15,13 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.forms import store
-from contatto.forms.actions import create_test_lead, find_test_lead, list_form_entries
+from contatto.forms.actions import (
+    LEAD_FILES,
+    create_test_lead,
+    find_test_lead,
+    list_form_entries,
+    queue_lead_file,
+)
 from contatto.forms.model import Form, FormVersion
 from contatto.forms.rules.outside import LeadEntry, answer_data, field_labels, sample_answers, without_wrong
 from contatto.forms.store import list_answers_of_lead
@@ -38,14 +44,13 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.exports import ExportJob, ExportKind, ExportState, find_export, find_export_content
 from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter
-from contatto.leads.actions.files import load_file_content, queue_lead_file
 from contatto.leads.actions.records import remove_test_lead
 from contatto.leads.model import Lead, LeadSource
-from contatto.leads.rules.filters import FileState, LeadFile, LeadFilter
+from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.records import CHAT_FIELDS, LeadMeta, chat_data, meta_data, origins_of, source_of
-from contatto.leads.store.jobs import find_lead_file
 from contatto.leads.store.listing import find_newest_lead, is_earned_elsewhere, list_credits
 from contatto.leads.store.records import find_lead_by_number, list_outgoing_points, list_wrong_values
 from contatto.measurement.store import find_measured_ad_by_number
@@ -352,6 +357,9 @@ class DownloadQuery(ApiModel):
     task_id: ApiId
 
 
+type FileState = Literal["CREATED", "SUCCEED", "FAILED"]
+
+
 class LeadFileInfo(Answer, frozen=True):
     """State of a file; name and type are set once it is finished."""
 
@@ -370,7 +378,7 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody
     """
     require(caller, Permission.EXPORT_LEADS)
 
-    def work(tx: Tx) -> LeadFile:
+    def work(tx: Tx) -> ExportJob:
         account = load_advertiser(tx, caller, body.advertiser_id)
         if body.task_id is not None:
             return _task(tx, account, body.task_id)
@@ -406,31 +414,34 @@ async def download_leads(request: Request, caller: ApiCaller) -> Response:
     require(caller, Permission.EXPORT_LEADS)
     query = read_query(request, DownloadQuery)
 
-    def work(tx: Tx) -> tuple[LeadFile, bytes]:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        task = _task(tx, account, query.task_id)
-        return task, load_file_content(tx, task)
+    def work(tx: Tx) -> tuple[ExportJob, bytes]:
+        task = _task(tx, load_advertiser(tx, caller, query.advertiser_id), query.task_id)
+        if task.state is ExportState.FAILED:
+            raise Refused(errors.TASK_FAILED)
+        if task.finished_at is None:
+            raise Refused(errors.TASK_NOT_READY, "task_id: the task is CREATED.")
+        content = find_export_content(tx, task)
+        if content is None or task.finished_at + LEAD_FILES.link < tx.now:
+            raise Refused(errors.LINK_EXPIRED)
+        return task, content
 
     task, content = await context_of(request).db.read(work)
-    named = {"Content-Disposition": f'attachment; filename="{_file_name(task)}"', "Cache-Control": "no-store"}
+    disposition = f'attachment; filename="{task.file_name}.{task.file_type}"'
+    named = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
     return Response(content, media_type=_MEDIA[task.file_type], headers=named)
 
 
-def _task(tx: Tx, account: AdAccount, number: int) -> LeadFile:
-    task = find_lead_file(tx, account.business_id, number)
+def _task(tx: Tx, account: AdAccount, number: int) -> ExportJob:
+    task = find_export(tx, ExportKind.LEADS, account.business_id, number)
     if task is None or task.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "task_id: there is no such task.")
     return task
 
 
-def _file_name(task: LeadFile) -> str:
-    return f"leads-{task.page_number or task.ad_number}.{task.file_type}"
-
-
-def _show_file(task: LeadFile) -> LeadFileInfo:
-    if task.state is not FileState.SUCCEED:
-        return LeadFileInfo(str(task.number), task.state)
-    return LeadFileInfo(str(task.number), task.state, _file_name(task), task.file_type)
+def _show_file(task: ExportJob) -> LeadFileInfo:
+    if task.state is ExportState.DONE:
+        return LeadFileInfo(str(task.number), "SUCCEED", f"{task.file_name}.{task.file_type}", task.file_type)
+    return LeadFileInfo(str(task.number), "FAILED" if task.state is ExportState.FAILED else "CREATED")
 
 
 lead_router: Final = ApiRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])

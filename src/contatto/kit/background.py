@@ -1,4 +1,4 @@
-"""Background work of a process: queues, schedules, maintenance and export jobs."""
+"""Background work of a process: queues, schedules and maintenance."""
 
 import asyncio
 import math
@@ -6,17 +6,15 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from contatto.kit.db.database import Database, Tables
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.dispatch import After
-from contatto.kit.fair_queue import Queue, Turns
-from contatto.kit.log import logger, where
+from contatto.kit.exports import ExportFormats
 from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.sandbox import Overworked
 from contatto.kit.sandbox_child import Work as Thought
@@ -271,111 +269,6 @@ def folder_lock(folder: Path) -> Iterator[bool]:
             yield True
 
 
-LEASE: Final = timedelta(seconds=60)
-"""Lease of a claimed file, renewed during the work."""
-RENEW_S: Final = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class ExportJob[T]:
-    """Kind of file that is written in the background.
-
-    A thread reads for it, so neither the event loop nor SQLite's writer waits. Each tenant has one file at a
-    time.
-
-    Args:
-        queue: rows of requested files.
-        claim: claim the first one of a tenant until a time, or return None.
-        renew: extend the lease.
-        make: read the content, and return the write that stores it or its failure.
-    """
-
-    queue: Queue
-    claim: Callable[[Tx, str], T | None]
-    renew: Callable[[Tx, T], None]
-    make: Callable[[Tx, T], Record]
-
-
-class Exporter:
-    """Writes due files of one kind, concurrently."""
-
-    def __init__(self, db: Database, kind: ExportJob[Any]) -> None:
-        self._db = db
-        self._kind = kind
-        self._turns = Turns(kind.queue)
-        self._running: dict[str, asyncio.Task[None]] = {}
-
-    @property
-    def tables(self) -> frozenset[str]:
-        """Return the tables that may bring work when they change."""
-        return self._kind.queue.tables
-
-    async def start_due(self) -> int:
-        """Start a file for each tenant without one, and return how many."""
-        due = await self._db.read(self._turns.list_businesses)
-        fresh = [business_id for business_id in due if business_id not in self._running]
-        for business_id in fresh:
-            self._turns.served(business_id)
-            task = asyncio.create_task(self._export_all(business_id))
-            self._running[business_id] = task
-        return len(fresh)
-
-    async def _export_all(self, business_id: str) -> None:
-        try:
-            while await export_next(self._db, self._kind, business_id):
-                pass
-        except Exception as error:  # such as a database that is away: the lease ends
-            logger().error("making.failed", error_at=where(error))
-        finally:
-            del self._running[business_id]
-
-    def stop(self) -> None:
-        """Abandon running files: their leases end, and another process writes them."""
-        for task in self._running.values():
-            task.cancel()
-
-    async def finish(self) -> None:
-        """Wait for running files."""
-        while self._running:
-            await asyncio.gather(*self._running.values())
-
-
-async def export_next(db: Database, kind: ExportJob[Any], business_id: str) -> bool:
-    """Write the next file of a tenant; return False when there is none."""
-    claimed: list[Any] = []
-    making = asyncio.ensure_future(db.run_aside(lambda: _make(db, kind, business_id, claimed), business_id))
-    while True:
-        done, _ = await asyncio.wait([making], timeout=RENEW_S)
-        if done:
-            return making.result()
-        for file in claimed:
-            await db.write(partial(_renew, kind, file), in_background=True)
-
-
-def _renew[T](kind: ExportJob[T], file: T, tx: Tx) -> None:
-    kind.renew(tx, file)
-
-
-def _make(db: Database, kind: ExportJob[Any], business_id: str, claimed: list[Any]) -> bool:
-    file = db.write_now(lambda tx: kind.claim(tx, business_id), in_background=True)
-    if file is None:
-        return False
-    claimed.append(file)
-    record = db.read_now(lambda tx: kind.make(tx, file))
-    claimed.clear()
-    db.write_now(record, in_background=True)
-    return True
-
-
-async def export_all(db: Database, kind: ExportJob[Any]) -> int:
-    """Write all due files of a kind, and return the number of tenants."""
-    maker, count = Exporter(db, kind), 0
-    while started := await maker.start_due():
-        count += started
-        await maker.finish()
-    return count
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
     """Composition of one process: a frozen value that `wiring` builds.
@@ -388,7 +281,7 @@ class Installation:
         told_to: permission that an open page needs for an event, by the event's name.
         prepare: loads what the first work needs, in a thread.
         queued_work: work that waits in tables, for a number of concurrent batches.
-        export_jobs: files that are written in the background.
+        exports: kinds of files that are written in the background.
         outbound: kinds of requests to outside systems, by durable names.
         periodic_jobs: scheduled work.
         maintenance: scheduled long work on files.
@@ -401,7 +294,7 @@ class Installation:
     told_to: Mapping[str, str]
     prepare: Callable[[Database], None]
     queued_work: Callable[[int], tuple[QueuedWork, ...]]
-    export_jobs: tuple[ExportJob[Any], ...]
+    exports: ExportFormats
     outbound: Mapping[str, OutboundKind]
     periodic_jobs: Callable[[], tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]]
     maintenance: tuple[MaintenanceJob, ...]

@@ -26,12 +26,19 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.exports import (
+    OPEN_STATES,
+    ExportJob,
+    ExportKind,
+    ExportState,
+    end_export,
+    find_export,
+    find_export_content,
+)
 from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import ApiRouter, Schema
-from contatto.reports import store
-from contatto.reports.actions.reports import answer_report, cancel_report, queue_report
+from contatto.reports.actions.reports import answer_report, queue_report
 from contatto.reports.metrics import METRICS
-from contatto.reports.model import ReportTask, TaskStatus
 from contatto.reports.rules.api_reports import (
     TEXT_METRICS,
     Dimension,
@@ -43,7 +50,14 @@ from contatto.reports.rules.api_reports import (
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3/report", tags=["Reports"])
-_UNFINISHED: Final = (TaskStatus.QUEUING, TaskStatus.PROCESSING)
+type TaskStatus = Literal["QUEUING", "PROCESSING", "SUCCESS", "FAILED", "CANCELED"]
+_STATUSES: Final[dict[ExportState, TaskStatus]] = {
+    ExportState.QUEUED: "QUEUING",
+    ExportState.RUNNING: "PROCESSING",
+    ExportState.DONE: "SUCCESS",
+    ExportState.FAILED: "FAILED",
+    ExportState.CANCELED: "CANCELED",
+}
 
 
 class ReportTaskBody(ReportBody):
@@ -130,7 +144,7 @@ async def create_report_task(request: Request, caller: ApiCaller, body: ReportTa
     """Have a report made into a CSV file; ask for its state with ``/report/task/check/``."""
     require(caller, Permission.READ_REPORTS)
 
-    def work(tx: Tx) -> ReportTask:
+    def work(tx: Tx) -> ExportJob:
         account = load_advertiser(tx, caller, body.advertiser_id)
         return queue_report(tx, account, body, body.file_name)
 
@@ -147,7 +161,7 @@ async def check_report_task(request: Request, caller: ApiCaller) -> Answered[Tas
     task_address = f"advertiser_id={query.advertiser_id}&task_id={query.task_id}"
     data = TaskInfo(
         task_id=str(task.number),
-        status=task.status,
+        status=_STATUSES[task.state],
         message=task.message,
         file_name=f"{task.file_name}.csv",
         download_path=f"/open_api/v1.3/report/task/download/?{task_address}",
@@ -160,7 +174,14 @@ async def check_report_task(request: Request, caller: ApiCaller) -> Answered[Tas
 async def cancel_report_task(request: Request, caller: ApiCaller, body: ReportTaskQuery) -> Answered[TaskId]:
     """Cancel a task that is not made yet; one that has ended is refused."""
     require(caller, Permission.READ_REPORTS)
-    await context_of(request).db.write(lambda tx: cancel_report(tx, _load_task(tx, caller, body)))
+
+    def work(tx: Tx) -> None:
+        task = _load_task(tx, caller, body)
+        if task.state not in OPEN_STATES:
+            raise Refused(errors.TASK_ENDED, f"task_id: the task is {_STATUSES[task.state]}.")
+        end_export(tx, task, ExportState.CANCELED)
+
+    await context_of(request).db.write(work)
     return api_answer(TaskId(str(body.task_id)), request_id_of(request))
 
 
@@ -174,20 +195,20 @@ async def download_report(request: Request, caller: ApiCaller) -> Response:
     require(caller, Permission.READ_REPORTS)
     query = read_query(request, ReportTaskQuery)
 
-    def work(tx: Tx) -> str:
+    def work(tx: Tx) -> bytes:
         task = _load_task(tx, caller, query)
-        content = store.find_report_file(tx, caller.business_id, task.number)
-        if task.status is not TaskStatus.SUCCESS or content is None:
-            code = errors.TASK_NOT_READY if task.status in _UNFINISHED else errors.TASK_ENDED
-            raise Refused(code, f"task_id: the task is {task.status.value}.")
+        content = find_export_content(tx, task)
+        if content is None:
+            code = errors.TASK_NOT_READY if task.state in OPEN_STATES else errors.TASK_ENDED
+            raise Refused(code, f"task_id: the task is {_STATUSES[task.state]}.")
         return content
 
     return Response(await context_of(request).db.read(work), media_type="text/csv")
 
 
-def _load_task(tx: Tx, caller: Caller, query: ReportTaskQuery) -> ReportTask:
+def _load_task(tx: Tx, caller: Caller, query: ReportTaskQuery) -> ExportJob:
     account = load_advertiser(tx, caller, query.advertiser_id)
-    task = store.find_report_task(tx, caller.business_id, query.task_id)
+    task = find_export(tx, ExportKind.REPORT, caller.business_id, query.task_id)
     if task is None or task.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "task_id: there is no such task.")
     return task

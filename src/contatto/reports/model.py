@@ -254,33 +254,6 @@ class Report:
     total: Figures
 
 
-class TaskStatus(StrEnum):
-    """Status of a report file; the values are the API's."""
-
-    QUEUING = "QUEUING"
-    PROCESSING = "PROCESSING"
-    SUCCESS = "SUCCESS"
-    FAILED = "FAILED"
-    CANCELED = "CANCELED"
-
-
-@dataclass(frozen=True, slots=True)
-class ReportTask:
-    """Report file that the worker makes; ``question`` is the API's body as JSON."""
-
-    id: str
-    business_id: str
-    number: int
-    ad_account_id: str
-    question: str
-    file_name: str
-    status: TaskStatus
-    message: str
-    created_at: datetime
-    due_at: datetime
-    attempts: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class SavedReport:
     """Query of the report page that a member saved; all members see a shared one."""

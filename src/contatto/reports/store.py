@@ -13,21 +13,16 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Index,
-    Integer,
     Select,
     String,
     Table,
-    Text,
-    Update,
     and_,
     case,
     cast,
     func,
-    literal_column,
     null,
     or_,
     select,
-    update,
 )
 
 from contatto.channels.model import Platform
@@ -36,8 +31,7 @@ from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import is_answer_of_person, messages
 from contatto.inbox.store.receipts import ad_referrals
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text
-from contatto.kit.fair_queue import Queue
+from contatto.kit.db.types import instant, key, metadata, row_of, tenant, text
 from contatto.kit.i18n import SealedIn
 from contatto.kit.timestamps import micros
 from contatto.leads.model import LeadStatus, Origin
@@ -45,7 +39,7 @@ from contatto.leads.store.records import leads
 from contatto.measurement.model import Attribution, AttributionPolicy, ConversionKind, TouchKind
 from contatto.measurement.rules import MICROSECONDS, natural_number
 from contatto.measurement.store import IS_CLICK, WEEK_US, conversions, latest_view, touches, viewer_links
-from contatto.reports.model import DayRange, ReportTask, SavedReport, TaskStatus
+from contatto.reports.model import DayRange, SavedReport
 from contatto.reports.rules.figures import FirstReply, RivalTouches, WhatIfConversion, WhatIfWindows
 
 
@@ -339,85 +333,6 @@ def list_first_replies(
         FirstReply(row.started_at, row.answered_at, row.author or "")
         for row in tx.execute(query.order_by(started.desc()).limit(limit))
     ]
-
-
-_IS_WAITING: Final[ColumnElement[bool]] = literal_column("status IN ('QUEUING', 'PROCESSING')")
-
-report_tasks = Table(
-    "report_tasks",
-    metadata,
-    key(),
-    tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
-    Column("ad_account_id", String(36), nullable=False),
-    text("question"),
-    text("file_name"),
-    Column("status", Choice(TaskStatus), nullable=False),
-    text("message"),
-    instant("created_at"),
-    instant("due_at"),
-    Column("attempts", Integer, nullable=False),
-    Column("content", Text),
-    Index(
-        "ix_report_tasks_waiting",
-        "business_id",
-        "due_at",
-        sqlite_where=_IS_WAITING,
-        postgresql_where=_IS_WAITING,
-    ),
-)
-
-WAITING: Final = Queue(report_tasks, _IS_WAITING, report_tasks.c.due_at)
-"""Reports that are queued, or whose worker stopped."""
-
-
-def save_report_task(tx: Tx, task: ReportTask) -> None:
-    tx.insert(report_tasks, row_of(task))
-
-
-def find_report_task(tx: Tx, business_id: str, number: int) -> ReportTask | None:
-    """Return a task by the API's ``task_id``."""
-    query = select(report_tasks).where(report_tasks.c.business_id == business_id)
-    return tx.find(ReportTask, query.where(report_tasks.c.number == number))
-
-
-def find_report_file(tx: Tx, business_id: str, number: int) -> str | None:
-    """Return the file of a finished task, as text."""
-    query = select(report_tasks.c.content).where(report_tasks.c.business_id == business_id)
-    content: str | None = tx.scalar(query.where(report_tasks.c.number == number))
-    return content
-
-
-def find_waiting_task(tx: Tx, business_id: str) -> ReportTask | None:
-    """Return the oldest waiting task, for the worker to claim."""
-    return next(iter(WAITING.list(tx, ReportTask, business_id, 1)), None)
-
-
-def mark_task_claimed(tx: Tx, task: ReportTask, until: datetime) -> None:
-    """Lease a task to a worker until a time."""
-    values = {"status": TaskStatus.PROCESSING, "due_at": until, "attempts": task.attempts + 1}
-    tx.execute(_waiting(task).values(**values))
-
-
-def mark_task_renewed(tx: Tx, task: ReportTask, until: datetime) -> None:
-    tx.execute(_waiting(task).values(due_at=until))
-
-
-def mark_task(
-    tx: Tx, task: ReportTask, status: TaskStatus, message: str = "", content: str | None = None
-) -> None:
-    """Set the status of a task that has not ended, with its file or an error message."""
-    tx.execute(_waiting(task).values(status=status, message=message, content=content))
-
-
-def _waiting(task: ReportTask) -> Update:
-    is_task = (report_tasks.c.business_id == task.business_id, report_tasks.c.id == task.id)
-    return update(report_tasks).where(*is_task, _IS_WAITING)
-
-
-def delete_old_tasks(tx: Tx, before: datetime) -> int:
-    """Delete a batch of tasks created before a time, with their files; return their number."""
-    return tx.delete_some(report_tasks, report_tasks.c.created_at < before)
 
 
 saved_reports = Table(

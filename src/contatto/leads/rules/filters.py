@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date, datetime, timedelta
+from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
@@ -318,35 +318,3 @@ def for_member(lead_filter: LeadFilter, member_id: str) -> LeadFilter:
     """Return the filter as one member means it: "me" is that member."""
     owners = tuple(dict.fromkeys(member_id if owner == ME else owner for owner in lead_filter.owners))
     return replace(lead_filter, owners=owners)
-
-
-LINK: Final = timedelta(minutes=10)
-"""How long a file can be fetched."""
-KEEP: Final = timedelta(days=1)
-"""How long a task is known after that, so that a late request is told what happened."""
-
-
-class FileState(StrEnum):
-    """State of a file of leads; the values are the API's."""
-
-    CREATED = "CREATED"
-    SUCCEED = "SUCCEED"
-    FAILED = "FAILED"
-
-
-@dataclass(frozen=True, slots=True)
-class LeadFile:
-    """Leads that a program wants as a file: those of a form, or those of an ad; the other number is 0."""
-
-    id: str
-    business_id: str
-    number: int
-    ad_account_id: str
-    page_number: int
-    ad_number: int
-    state: FileState
-    file_type: str
-    created_at: datetime
-    due_at: datetime
-    finished_at: datetime | None = None
-    attempts: int = 0

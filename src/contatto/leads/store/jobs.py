@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     ColumnElement,
@@ -18,7 +17,6 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    Update,
     and_,
     bindparam,
     case,
@@ -32,7 +30,7 @@ from sqlalchemy import (
 from contatto.kit.db.prepared import Query, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, row_of, sealed, tenant, text, within
-from contatto.kit.fair_queue import Queue
+from contatto.kit.exports import ExportKind, drop_contents
 from contatto.kit.vault import Vault
 from contatto.leads.model import (
     ErasedPeople,
@@ -50,7 +48,7 @@ from contatto.leads.model import (
     ScoredLead,
     Tombstone,
 )
-from contatto.leads.rules.filters import BANDS, FileState, LeadFile, ScoreBand
+from contatto.leads.rules.filters import BANDS, ScoreBand
 from contatto.leads.store.annotations import (
     lead_entries,
     lead_labels,
@@ -450,91 +448,6 @@ def _job_of(row: Mapping[Any, Any], plan: JobPlan) -> LeadJob:
     return LeadJob(plan=plan, **{name: row[name] for name in LeadJob.__dataclass_fields__ if name != "plan"})
 
 
-_WAITS: Final[ColumnElement[bool]] = literal_column("state = 'CREATED'")
-
-lead_files = Table(
-    "lead_files",
-    metadata,
-    key(),
-    tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("page_number", BigInteger, nullable=False),
-    Column("ad_number", BigInteger, nullable=False),
-    Column("state", Choice(FileState), nullable=False),
-    Column("file_type", String(8), nullable=False),
-    instant("created_at"),
-    instant("due_at"),
-    instant("finished_at", nullable=True),
-    Column("attempts", Integer, nullable=False),
-    sealed("content", nullable=True),
-    Index("ix_lead_files_waiting", "business_id", "due_at", sqlite_where=_WAITS, postgresql_where=_WAITS),
-)
-
-WAITING: Final = Queue(lead_files, _WAITS, lead_files.c.due_at)
-"""Files that are not made yet, or whose maker never came back."""
-
-
-def save_lead_file(tx: Tx, file: LeadFile) -> None:
-    tx.insert(lead_files, row_of(file))
-
-
-def find_lead_file(tx: Tx, business_id: str, number: int) -> LeadFile | None:
-    """Return a file by the API's ``task_id``."""
-    query = select(lead_files).where(lead_files.c.business_id == business_id)
-    return tx.find(LeadFile, query.where(lead_files.c.number == number))
-
-
-def find_file_content(tx: Tx, business_id: str, number: int) -> bytes | None:
-    """Return the opened content of a file; None before it is made, or after it expired."""
-    query = select(lead_files.c.content, lead_files.c.id).where(lead_files.c.business_id == business_id)
-    row = tx.execute(query.where(lead_files.c.number == number)).first()
-    if row is None or row.content is None:
-        return None
-    return tx.vault.open_bytes(row.content, business_id, "lead_files.content", row.id)
-
-
-def find_waiting_file(tx: Tx, business_id: str) -> LeadFile | None:
-    """Return the oldest file that waits to be made; for the worker, who claims it."""
-    return next(iter(WAITING.list(tx, LeadFile, business_id, 1)), None)
-
-
-def mark_file_claimed(tx: Tx, file: LeadFile, until: datetime) -> None:
-    """Lease a file to one worker until that time."""
-    tx.execute(_waiting(file).values(due_at=until, attempts=file.attempts + 1))
-
-
-def mark_file_renewed(tx: Tx, file: LeadFile, until: datetime) -> None:
-    tx.execute(_waiting(file).values(due_at=until))
-
-
-def record_file(
-    tx: Tx, file: LeadFile, state: FileState, content: bytes | None = None, file_type: str = ""
-) -> None:
-    """Set the state of a file that waited, with its content where it was made."""
-    place = file.business_id, "lead_files.content", file.id
-    sealed_content = None if content is None else tx.vault.seal_bytes(content, *place)
-    tx.execute(
-        _waiting(file).values(state=state, content=sealed_content, file_type=file_type, finished_at=tx.now)
-    )
-
-
-def _waiting(file: LeadFile) -> Update:
-    conditions = (lead_files.c.business_id == file.business_id, lead_files.c.id == file.id)
-    return update(lead_files).where(*conditions, _WAITS)
-
-
-def delete_contents(tx: Tx, before: datetime) -> int:
-    """Drop the contents of files that were finished before a time; their rows stay to say so."""
-    old = update(lead_files).where(lead_files.c.finished_at < before, lead_files.c.content.is_not(None))
-    return tx.execute(old.values(content=None)).rowcount
-
-
-def delete_old_files(tx: Tx, before: datetime) -> int:
-    """Delete some files that were requested before a time; return their number."""
-    return tx.delete_some(lead_files, lead_files.c.created_at < before)
-
-
 _HANGING: Final = (
     evidence, contact_points, lead_history, lead_notes, lead_tasks, lead_labels, lead_entries,
     lead_scores,
@@ -572,8 +485,7 @@ def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
         tx.execute(hanging.where(table.c.lead_id.in_(erased.lead_ids)))
     of_merge = lead_merges.c.kept_id.in_(erased.lead_ids) | lead_merges.c.merged_id.in_(erased.lead_ids)
     tx.execute(lead_merges.delete().where(lead_merges.c.business_id == erased.business_id, of_merge))
-    files = update(lead_files).where(lead_files.c.business_id == erased.business_id)
-    tx.execute(files.where(lead_files.c.content.is_not(None)).values(content=None))
+    drop_contents(tx, ExportKind.LEADS, erased.business_id)
 
 
 def list_view_queries(tx: Tx, business_id: str) -> dict[str, str]:

@@ -908,6 +908,28 @@ def upgrade() -> None:
     with op.batch_alter_table('evidence', schema=None) as batch_op:
         batch_op.create_index('ix_evidence_business_id_lead_id', ['business_id', 'lead_id'], unique=False)
 
+    op.create_table('export_jobs',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('number', sa.BigInteger(), nullable=False),
+    sa.Column('kind', sa.String(length=32), nullable=False),
+    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('request', sa.Text(), nullable=False),
+    sa.Column('file_name', sa.Text(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('due_at', sa.BigInteger(), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('file_type', sa.String(length=8), nullable=False),
+    sa.Column('message', sa.Text(), nullable=False),
+    sa.Column('finished_at', sa.BigInteger(), nullable=True),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('content', sa.LargeBinary(), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_export_jobs')),
+    sa.UniqueConstraint('number', name=op.f('uq_export_jobs_number'))
+    )
+    with op.batch_alter_table('export_jobs', schema=None) as batch_op:
+        batch_op.create_index('ix_export_jobs_open', ['business_id', 'due_at'], unique=False, sqlite_where=sa.text("state IN ('queued', 'running')"), postgresql_where=sa.text("state IN ('queued', 'running')"))
+
     op.create_table('failed_logins',
     sa.Column('email_mark', sa.String(length=32), nullable=False),
     sa.Column('mark', sa.String(length=32), nullable=False),
@@ -1113,26 +1135,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('lead_events', schema=None) as batch_op:
         batch_op.create_index('ix_lead_events_of_lead', ['business_id', 'lead_id', 'occurred_at'], unique=False)
-
-    op.create_table('lead_files',
-    sa.Column('id', sa.String(length=36), nullable=False),
-    sa.Column('business_id', sa.String(length=36), nullable=False),
-    sa.Column('number', sa.BigInteger(), nullable=False),
-    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
-    sa.Column('page_number', sa.BigInteger(), nullable=False),
-    sa.Column('ad_number', sa.BigInteger(), nullable=False),
-    sa.Column('state', sa.String(length=32), nullable=False),
-    sa.Column('file_type', sa.String(length=8), nullable=False),
-    sa.Column('created_at', sa.BigInteger(), nullable=False),
-    sa.Column('due_at', sa.BigInteger(), nullable=False),
-    sa.Column('finished_at', sa.BigInteger(), nullable=True),
-    sa.Column('attempts', sa.Integer(), nullable=False),
-    sa.Column('content', sa.LargeBinary(), nullable=True),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_files')),
-    sa.UniqueConstraint('number', name=op.f('uq_lead_files_number'))
-    )
-    with op.batch_alter_table('lead_files', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_files_waiting', ['business_id', 'due_at'], unique=False, sqlite_where=sa.text("state = 'CREATED'"), postgresql_where=sa.text("state = 'CREATED'"))
 
     op.create_table('lead_history',
     sa.Column('id', sa.String(length=36), nullable=False),
@@ -1751,25 +1753,6 @@ def upgrade() -> None:
     sa.Column('day', sa.String(length=10), nullable=False),
     sa.PrimaryKeyConstraint('ad_account_id', name=op.f('pk_report_progress'))
     )
-    op.create_table('report_tasks',
-    sa.Column('id', sa.String(length=36), nullable=False),
-    sa.Column('business_id', sa.String(length=36), nullable=False),
-    sa.Column('number', sa.BigInteger(), nullable=False),
-    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
-    sa.Column('question', sa.Text(), nullable=False),
-    sa.Column('file_name', sa.Text(), nullable=False),
-    sa.Column('status', sa.String(length=32), nullable=False),
-    sa.Column('message', sa.Text(), nullable=False),
-    sa.Column('created_at', sa.BigInteger(), nullable=False),
-    sa.Column('due_at', sa.BigInteger(), nullable=False),
-    sa.Column('attempts', sa.Integer(), nullable=False),
-    sa.Column('content', sa.Text(), nullable=True),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_report_tasks')),
-    sa.UniqueConstraint('number', name=op.f('uq_report_tasks_number'))
-    )
-    with op.batch_alter_table('report_tasks', schema=None) as batch_op:
-        batch_op.create_index('ix_report_tasks_waiting', ['business_id', 'due_at'], unique=False, sqlite_where=sa.text("status IN ('QUEUING', 'PROCESSING')"), postgresql_where=sa.text("status IN ('QUEUING', 'PROCESSING')"))
-
     op.create_table('saved_replies',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),

@@ -14,11 +14,9 @@ from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeStatus, Pa
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
 from contatto.kit import errors
-from contatto.kit.background import LEASE, ExportJob, Record
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.ids import new_id, new_number
-from contatto.kit.log import logger, where
+from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_export
 from contatto.kit.table_export import csv_lines
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model import Lead
@@ -49,9 +47,7 @@ from contatto.reports.model import (
     ReachQuery,
     Report,
     ReportRow,
-    ReportTask,
     Subject,
-    TaskStatus,
     TimeStep,
 )
 from contatto.reports.rules.api_reports import (
@@ -277,13 +273,7 @@ def answer_report(tx: Tx, ad_account: AdAccount, body: ReportBody) -> Report:
     return Report(tuple(sort_rows(rows, body)), total)
 
 
-MOST_TRIES: Final = 3
-"""Claims after which a report file fails: it seems to break the worker."""
-FILE_ERROR: Final = "The report could not be made; ask for it again."
-KEEP_FILES: Final = timedelta(days=30)
-
-
-def queue_report(tx: Tx, ad_account: AdAccount, body: ReportBody, file_name: str) -> ReportTask:
+def queue_report(tx: Tx, ad_account: AdAccount, body: ReportBody, file_name: str) -> ExportJob:
     """Queue a report file for the worker.
 
     Raises:
@@ -292,74 +282,29 @@ def queue_report(tx: Tx, ad_account: AdAccount, body: ReportBody, file_name: str
     read_spec(body)
     check_metrics(body)
     filter_rows([], conditions_of(body))
-    task = ReportTask(
-        id=new_id(),
-        business_id=ad_account.business_id,
-        number=new_number(),
-        ad_account_id=ad_account.id,
-        question=body.model_dump_json(),
-        file_name=file_name.strip() or "report",
-        status=TaskStatus.QUEUING,
-        message="",
-        created_at=tx.now,
-        due_at=tx.now,
-    )
-    store.save_report_task(tx, task)
-    return task
+    name = file_name.strip() or "report"
+    business_id, request = ad_account.business_id, body.model_dump_json()
+    return queue_export(tx, ExportKind.REPORT, business_id, ad_account.id, request, name)
 
 
-def claim_report(tx: Tx, business_id: str) -> ReportTask | None:
-    """Lease the next report file of a business; one that was claimed too often fails."""
-    while (task := store.find_waiting_task(tx, business_id)) is not None:
-        if task.attempts < MOST_TRIES:
-            store.mark_task_claimed(tx, task, tx.now + LEASE)
-            return task
-        store.mark_task(tx, task, TaskStatus.FAILED, FILE_ERROR)
-    return None
-
-
-def renew_report(tx: Tx, task: ReportTask) -> None:
-    """Renew the lease of a report file."""
-    store.mark_task_renewed(tx, task, tx.now + LEASE)
-
-
-def make_report_file(tx: Tx, task: ReportTask) -> Record:
-    """Read a report, and return a function that saves its file or its error."""
+def render_report(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
+    """Read the report of a file; return its content and file type."""
+    body = ReportBody.model_validate_json(job.request)
+    account = accounts.find_ad_account(tx, BusinessId(job.business_id), job.ad_account_id)
+    if account is None:
+        raise Refused(errors.NO_ADVERTISER)
     try:
-        body = ReportBody.model_validate_json(task.question)
-        account = accounts.find_ad_account(tx, BusinessId(task.business_id), task.ad_account_id)
-        if account is None:
-            raise Refused(errors.NO_ADVERTISER)
-        names = (*body.dimensions, *body.metrics)
-        rows = [row_texts(row, account, body) for row in answer_report(tx, account, body).rows]
-        lines = [[(row.dimensions | row.metrics)[name] for name in names] for row in rows]
-        content = b"".join(csv_lines([names, *lines])).decode()
+        report = answer_report(tx, account, body)
     except BrokenFile as error:
         message = f"The archive file {error.file.name} is missing or damaged. {errors.FILE_BAD.remedy}"
-        return lambda tx: store.mark_task(tx, task, TaskStatus.FAILED, message)
-    except Exception as error:  # one bad report must not hold up the others
-        logger().warning("report.failed", task_id=task.id, error_at=where(error))
-        return lambda tx: store.mark_task(tx, task, TaskStatus.FAILED, FILE_ERROR)
-    return lambda tx: store.mark_task(tx, task, TaskStatus.SUCCESS, content=content)
+        raise Refused(errors.FILE_BAD, message) from error
+    names = (*body.dimensions, *body.metrics)
+    rows = [row_texts(row, account, body) for row in report.rows]
+    lines = [[(row.dimensions | row.metrics)[name] for name in names] for row in rows]
+    return b"".join(csv_lines([names, *lines])), "csv"
 
 
-REPORT_FILES: Final = ExportJob(store.WAITING, claim_report, renew_report, make_report_file)
-
-
-def cancel_report(tx: Tx, task: ReportTask) -> None:
-    """Cancel a report file that the worker has not finished.
-
-    Raises:
-        Refused: TASK_ENDED.
-    """
-    if task.status not in (TaskStatus.QUEUING, TaskStatus.PROCESSING):
-        raise Refused(errors.TASK_ENDED, f"task_id: the task is {task.status.value}.")
-    store.mark_task(tx, task, TaskStatus.CANCELED)
-
-
-def purge_reports(tx: Tx) -> int:
-    """Delete a batch of expired files; return their number."""
-    return store.delete_old_tasks(tx, tx.now - KEEP_FILES)
+REPORT_FILES: Final = ExportFormat(render_report, link=timedelta(days=30), keep=timedelta(days=30))
 
 
 def find_drill_down(
