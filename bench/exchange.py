@@ -66,7 +66,7 @@ async def measure(report: Report, forum: Forum, businesses: int, count: int) -> 
 
 async def ask(server: AdServer, forum: Forum, number: int) -> None:
     """One request of a viewer who agreed to be remembered."""
-    field = await server.operators.snapshot(forum.operator.business_id)
+    field = await server.operators.snapshots.get(forum.operator.business_id)
     if field is None:
         raise RuntimeError("no operator")
     context = forum.context
@@ -79,7 +79,7 @@ async def ask(server: AdServer, forum: Forum, number: int) -> None:
 async def refresh_ms(server: AdServer, forum: Forum) -> float:
     """CPU of reading the operator and the live ads of each business anew, which happens every two seconds."""
     started = time.process_time()
-    field = await server.operators.refresh(forum.operator.business_id)
+    field = await server.operators.snapshots.refresh(forum.operator.business_id)
     for business_id in () if field is None else field.admitted:
         await server.live_ads.refresh(business_id)
     return (time.process_time() - started) * 1_000

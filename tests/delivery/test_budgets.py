@@ -13,7 +13,6 @@ from sqlalchemy import func, select
 from contatto.ads import store as ads
 from contatto.ads.actions.campaigns import NewAd, create_ad, create_ad_group
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
-from contatto.delivery.actions.budgets import pay_in, set_balance_limit
 from contatto.delivery.actions.log import read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.store import ledger
@@ -23,6 +22,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.vault import Vault
 from contatto.learning.model import EntryKind
 from contatto.measurement.store import touches
+from contatto.operators.actions import pay_in, set_balance_limit
+from contatto.operators.model import Balance
+from contatto.operators.store import find_balance
 from contatto.wiring import PORTS
 from tests.ads.world import Chain, World, new_ad_group
 from tests.delivery.learning import Market, add_market
@@ -39,7 +41,7 @@ def totals(market: Market) -> tuple[int, int, int, int]:
         days = ledger.list_charged_days(tx, market.id, account, "0000-00-00", "9999-99-99")
         mine = touches.c.business_id == market.id
         spend = tx.scalar(select(func.coalesce(func.sum(touches.c.cost_micros), 0)).where(mine))
-        balance = ledger.find_balance(tx, market.id, account)
+        balance = find_balance(tx, market.id, account)
         charged = sum(day.charged_micros for day in days)
         return charged, int(spend), balance.charged_micros, sum(day.views for day in days)
 
@@ -182,9 +184,13 @@ def test_what_a_paused_ad_group_promised_and_spent_counts_for_its_campaign(marke
 def test_a_prepaid_account_spends_what_it_has_and_may_owe_what_its_credit_says(market: Market) -> None:
     account = market.world.ad_account
 
+    def pay(tx: Tx, amount_micros: int) -> Balance:
+        balance = find_balance(tx, market.id, account.id)
+        return pay_in(tx, balance, account.timezone, amount_micros, "payment")
+
     def limit(tx: Tx) -> None:
-        set_balance_limit(tx, account, is_limited=True, credit_micros=2 * VIEW)
-        pay_in(tx, account, 3 * VIEW, "first payment")
+        set_balance_limit(tx, find_balance(tx, market.id, account.id), 2 * VIEW)
+        pay(tx, 3 * VIEW)
 
     market.db.write_now(limit)
     served = market.ask(20)
@@ -193,7 +199,7 @@ def test_a_prepaid_account_spends_what_it_has_and_may_owe_what_its_credit_says(m
     charged, spend, lost, _ = totals(market)
     assert charged == spend == lost <= 5 * VIEW
     assert lost > 5 * VIEW - 2 * max(VIEW, charged // max(len(served), 1))
-    market.db.write_now(lambda tx: pay_in(tx, account, 50 * VIEW, "second payment"))
+    market.db.write_now(lambda tx: pay(tx, 50 * VIEW))
     market.clock.advance(seconds=30)
     assert market.ask(3)
 

@@ -74,8 +74,8 @@ IMPERSONAL: Final = {
     "lead_models", "decision_files", "forgotten_viewers",
     "delivery_grants", "delivery_promises", "balances", "balance_entries", "charged_days",
     # marketplaces: what operators and businesses share; viewers by a pseudonym, for two days
-    "operators", "placements", "admissions", "admission_codes", "ad_reviews", "operator_balances",
-    "operator_payments", "placed_days", "asked_days", "placement_sightings",
+    "operators", "placements", "admissions", "admission_codes", "ad_reviews", "placed_days",
+    "asked_days", "placement_sightings",
     # ads of other platforms
     "outside_accounts", "outside_days", "outside_nodes", "outside_tokens",
     # members of businesses, who are asked in and written to

@@ -50,7 +50,7 @@ class Marketplace:
             for number in range(count):
                 asked = replace(ASKED, viewer_id=f"viewer {len(self.served) + number}")
                 asked = replace(asked, **changes)  # type: ignore[arg-type]  # a test names real fields
-                known = await self.server.operators.snapshot(self.operator.business_id)
+                known = await self.server.operators.snapshots.get(self.operator.business_id)
                 assert known is not None
                 now = self.clock.now()
                 served = await serve_placement(self.server, known, asked, lambda _: (), now, KEY)
@@ -68,7 +68,7 @@ class Marketplace:
 
         async def work() -> None:
             act_for(self.operator.business_id)
-            await self.server.operators.refresh(self.operator.business_id)
+            await self.server.operators.snapshots.refresh(self.operator.business_id)
 
         asyncio.run(work())
 
@@ -135,7 +135,7 @@ class Marketplace:
             placed = store.list_placed_days_of_account(tx, world.id, world.ad_account.id)
             of_business = touches.c.business_id == world.id
             spend = tx.scalar(select(func.coalesce(func.sum(touches.c.cost_micros), 0)).where(of_business))
-            own = ledger.find_balance(tx, world.id, world.ad_account.id)
+            own = store.find_balance(tx, world.id, world.ad_account.id)
             with_operators = store.list_balances_of_business(tx, world.id)
             lost = own.charged_micros + sum(each.charged_micros for each in with_operators)
             charged = sum(day.charged_micros for day in days)

@@ -11,7 +11,6 @@ from tests.security.world import Tenant, World
 
 NEVER_FILLED = {
     "changed_days", "report_counts", "dropped_views",
-    "balance_entries",  # no route, command or page pays into a balance yet
     "operators", "placements", "admission_codes", "asked_days", "placement_sightings",  # of an operator alone
     "lead_scores", "lead_models",  # from twenty good and twenty bad leads
     "delivery_influences", "delivery_relearnings",  # from fifty views, and from many in files

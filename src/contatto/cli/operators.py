@@ -19,9 +19,6 @@ from contatto.cli.installation import (
     print_table,
     record_command,
 )
-from contatto.delivery.actions.budgets import pay_in, set_balance_limit
-from contatto.delivery.model import Balance
-from contatto.delivery.store.ledger import find_balance
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -33,9 +30,9 @@ from contatto.operators.model import (
     Admission,
     AdmissionState,
     AdReview,
+    Balance,
     Category,
     Operator,
-    OperatorBalance,
     Placement,
     ReviewState,
 )
@@ -326,7 +323,7 @@ def _review(operator: str, number: int, state: ReviewState, reason: str) -> None
 def balances_command(plain: Plain = False, operator: At = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
 
-    def work(tx: Tx) -> list[OperatorBalance]:
+    def work(tx: Tx) -> list[Balance]:
         return operators_store.list_balances(tx, _find_operator(tx, operator).business_id)
 
     balances = carry_out(work)
@@ -350,7 +347,7 @@ def pay_operator_command(
 ) -> None:
     """Note a payment of an ad account."""
 
-    def change(tx: Tx, marketplace: Operator, account: str) -> OperatorBalance:
+    def change(tx: Tx, marketplace: Operator, account: str) -> Balance:
         return operators_actions.pay_operator(tx, marketplace, account, _micros(amount), note)
 
     _change_operator_balance(operator, account_id, "pay", change)
@@ -360,16 +357,17 @@ def pay_operator_command(
 def credit_command(account_id: OperatorAccountId, amount: PaidAmount, operator: At = "") -> None:
     """Say what an ad account may owe."""
 
-    def change(tx: Tx, marketplace: Operator, account: str) -> OperatorBalance:
-        return operators_actions.set_credit(tx, marketplace, account, _micros(amount))
+    def change(tx: Tx, marketplace: Operator, account: str) -> Balance:
+        balance = operators_actions.load_operator_balance(tx, marketplace, account)
+        return operators_actions.set_balance_limit(tx, balance, _micros(amount))
 
     _change_operator_balance(operator, account_id, "credit", change)
 
 
 def _change_operator_balance(
-    operator: str, number: int, what: str, change: Callable[[Tx, Operator, str], OperatorBalance]
+    operator: str, number: int, what: str, change: Callable[[Tx, Operator, str], Balance]
 ) -> None:
-    def work(tx: Tx, marketplace: Operator) -> OperatorBalance:
+    def work(tx: Tx, marketplace: Operator) -> Balance:
         account_ids = {
             balance.number: balance.ad_account_id
             for balance in operators_store.list_balances(tx, marketplace.business_id)
@@ -421,7 +419,7 @@ def show_balances_command(business: BusinessOption = "") -> None:
     def work(tx: Tx) -> list[tuple[AdAccount, Balance]]:
         one_business = find_one_business(tx, business)
         return [
-            (ad_account, find_balance(tx, one_business.id, ad_account.id))
+            (ad_account, operators_store.find_balance(tx, one_business.id, ad_account.id))
             for ad_account in list_ad_accounts(tx, one_business.id)
         ]
 
@@ -442,9 +440,11 @@ def pay_in_command(
     business: BusinessOption = "",
 ) -> None:
     """Note a payment. It sets no limit: see `limit`."""
-    _change_balance(
-        account_id, business, "pay", lambda tx, account: pay_in(tx, account, _micros(amount), note)
-    )
+
+    def work(tx: Tx, balance: Balance, timezone: str) -> Balance:
+        return operators_actions.pay_in(tx, balance, timezone, _micros(amount), note)
+
+    _change_balance(account_id, business, "pay", work)
 
 
 @balance_commands.command("limit")
@@ -456,19 +456,22 @@ def limit_balance_command(
 ) -> None:
     """Charge an account no more than it paid in and may owe, or end that with --open."""
 
-    def work(tx: Tx, account: AdAccount) -> Balance:
-        return set_balance_limit(tx, account, is_limited=not is_open, credit_micros=_micros(credit))
+    def work(tx: Tx, balance: Balance, _timezone: str) -> Balance:
+        return operators_actions.set_balance_limit(tx, balance, _micros(credit), is_limited=not is_open)
 
     _change_balance(account_id, business, "limit", work)
 
 
-def _change_balance(number: int, business: str, what: str, work: Callable[[Tx, AdAccount], Balance]) -> None:
+def _change_balance(
+    number: int, business: str, what: str, work: Callable[[Tx, Balance, str], Balance]
+) -> None:
     def change(tx: Tx) -> tuple[AdAccount, Balance]:
         one_business = find_one_business(tx, business)
         account = find_ad_account_by_number(tx, one_business.id, number)
         if account is None:
             raise Refused(errors.NOT_FOUND, "No ad account has this id.")
-        balance = work(tx, account)
+        own = operators_store.find_balance(tx, one_business.id, account.id)
+        balance = work(tx, own, account.timezone)
         record_command(tx, one_business, f"balance {what}", f"ad account {number}")
         return account, balance
 

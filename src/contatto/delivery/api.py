@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store import find_ad_by_number, find_ad_group, find_ad_group_by_number, list_ad_groups
@@ -25,10 +25,10 @@ from contatto.delivery.actions.results import (
 )
 from contatto.delivery.actions.serving import AdServer, RecentCallers
 from contatto.delivery.actions.training import list_curves
-from contatto.delivery.model import AdRequest, Balance
+from contatto.delivery.model import AdRequest
 from contatto.delivery.rules.results import Arm
 from contatto.delivery.rules.targeting import OURS
-from contatto.delivery.store import ledger, models
+from contatto.delivery.store import models
 from contatto.delivery.store.models import find_influences, find_newest_version
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, describe_query, read_query, request_id_of
@@ -41,8 +41,7 @@ from contatto.kit.texts import JSON_ERRORS
 from contatto.learning.model import GroupState, InfluenceSource, Phase, Question, Reason
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
-from contatto.operators.model import OperatorBalance
-from contatto.operators.store import list_admissions_of_business, list_balances_of_accounts
+from contatto.operators.store import find_balance, list_admissions_of_business, list_limited_balances
 from contatto.ui.context import context_of, part_of
 
 BODY_LIMIT: Final = 8 * 1024
@@ -105,7 +104,7 @@ async def decide_ad(request: Request) -> Response:
         def blind_for(business_id: str) -> Iterable[Fingerprint]:
             return blind_digests(context.vault, business_id, body.digests)
 
-        market = await server.operators.snapshot(caller.business_id)
+        market = await server.operators.snapshots.get(caller.business_id)
         if market is None:
             ad_request = _ad_request(body, caller, blind_for(caller.business_id))
             served = await serve_ad(server, caller.business_id, ad_request, at, signer)
@@ -403,29 +402,23 @@ async def get_balance(request: Request, caller: ApiCaller) -> Answered[BalanceLi
 
     def work(tx: Tx) -> BalanceList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        own = ledger.find_balance(tx, account.business_id, account.id)
+        own = find_balance(tx, account.business_id, account.id)
         names = {
             admission.operator_id: admission.operator_name
             for admission in list_admissions_of_business(tx, account.business_id)
         }
-        balances = list_balances_of_accounts(tx, account.business_id, [account.id])
-        rows = [_balance_info(account, own, "OPEN" if not own.is_limited else "LIMITED", "")]
-        rows += [
-            _balance_info(account, balance, "LIMITED", names[balance.operator_id]) for balance in balances
-        ]
-        return BalanceList(rows)
+        limited = list_limited_balances(tx, account.business_id, [account.id])
+        balances = [own, *(balance for balance in limited if balance.operator_id)]
+        return BalanceList([
+            BalanceInfo(
+                str(account.number), account.currency, "LIMITED" if balance.is_limited else "OPEN",
+                _units(balance.left_micros), _units(balance.paid_in_micros), _units(balance.charged_micros),
+                _units(balance.credit_micros), names[balance.operator_id] if balance.operator_id else "",
+            )
+            for balance in balances
+        ])  # fmt: skip
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
-
-
-def _balance_info(
-    account: AdAccount, balance: Balance | OperatorBalance, mode: Literal["LIMITED", "OPEN"], marketplace: str
-) -> BalanceInfo:
-    return BalanceInfo(
-        str(account.number), account.currency, mode, _units(balance.left_micros),
-        _units(balance.paid_in_micros), _units(balance.charged_micros), _units(balance.credit_micros),
-        marketplace,
-    )  # fmt: skip
 
 
 def _units(amount_micros: int) -> float:

@@ -84,7 +84,7 @@ class Bidder:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Live ads of a business at a time, with their latest states in the learner.
+    """Live ads of a business, with their latest states in the learner.
 
     ``members`` are those of the chosen audiences, by audience number. ``lines`` are the ads in the form of
     the marketplace, each after its ad group. ``version`` is the newest published model, 0 for none.
@@ -92,7 +92,6 @@ class Snapshot:
 
     business_id: str
     business_name: str
-    read_at: datetime
     candidates: tuple[Candidate, ...]
     members: Mapping[str, frozenset[Member]] = field(default_factory=dict)
     lines: tuple[AdGroupLine | AdLine, ...] = ()
@@ -161,44 +160,6 @@ class LeaseRow:
     ad_account_id: str
     micros: int
     expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Payments, credit and charges of an ad account.
-
-    With ``is_limited`` charges stop at the payments plus the credit; else only budgets limit them.
-    """
-
-    business_id: str
-    ad_account_id: str
-    is_limited: bool
-    paid_in_micros: int = 0
-    credit_micros: int = 0
-    charged_micros: int = 0
-
-    @property
-    def left_micros(self) -> int:
-        """Return payments minus charges; below 0 the account owes money."""
-        return self.paid_in_micros - self.charged_micros
-
-    @property
-    def room_micros(self) -> int:
-        """Return the amount that may still be charged to a limited account."""
-        return max(self.left_micros + self.credit_micros, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class BalanceEntry:
-    """Payment into a balance, or a refund (below 0)."""
-
-    id: str
-    business_id: str
-    ad_account_id: str
-    at: datetime
-    day: str
-    micros: int
-    note: str
 
 
 @dataclass(frozen=True, slots=True)

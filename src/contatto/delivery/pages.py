@@ -1,7 +1,7 @@
 """Pages of delivery: learning of ad groups, decisions, the model, and statements."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import log
 from typing import Any, Final
@@ -16,19 +16,19 @@ from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.publishing import name_ads
 from contatto.ads.model import NodeFilter, NodeStatus, Page
 from contatto.ads.store import list_ad_groups, list_ads_by_number
-from contatto.delivery.actions.budgets import load_statement
+from contatto.delivery.actions.budgets import list_own_days
 from contatto.delivery.actions.log import read_record
 from contatto.delivery.actions.results import CampaignLift, explain_decision, list_lifts, list_outlooks
 from contatto.delivery.actions.training import SHOWN_DAYS, WAIT_DAYS, list_curves
 from contatto.delivery.rules.results import Calibration, Losses, draw_bins, draw_losses
 from contatto.delivery.rules.targeting import OURS
-from contatto.delivery.store import ledger, models
+from contatto.delivery.store import models
 from contatto.delivery.store.log import list_decisions
 from contatto.delivery.store.models import find_influences, find_relearning, list_models
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, LazyText
-from contatto.kit.numbers import MICROS, interval_of, read_number
+from contatto.kit.numbers import interval_of, read_number
 from contatto.kit.table_export import csv_lines
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model import LeadModel
@@ -49,8 +49,10 @@ from contatto.learning.model import (
 )
 from contatto.operators.actions import statement_rows
 from contatto.operators.store import (
+    find_balance,
     list_admissions_of_business,
-    list_balances_of_accounts,
+    list_limited_balances,
+    list_placed_days,
     list_placement_names,
     list_used_placements,
 )
@@ -233,9 +235,7 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
         ]
         states = {state.number: state for state in models.list_states(tx, caller.business_id)}
         currencies = {account.currency for account in accounts}
-        balances = [
-            (account, ledger.find_balance(tx, caller.business_id, account.id)) for account in accounts
-        ]
+        balances = [(account, find_balance(tx, caller.business_id, account.id)) for account in accounts]
         return {
             "rows": [row for account in accounts for row in _groups(tx, account, states)],
             "balances": [(account, balance) for account, balance in balances if balance.is_limited],
@@ -503,26 +503,29 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
         head = "ad account,currency,day,ad group,note,views,clicks,amount,balance,marketplace,placement"
         lines = [head.split(",")]
         markets = {
-            admission.operator_id: admission
+            admission.operator_id: admission.operator_name
             for admission in list_admissions_of_business(tx, caller.business_id)
         }
         for account in list_ad_accounts(tx, caller.business_id):
             if not may_use(caller, account.id):
                 continue
-            statement = load_statement(tx, account)
             node_filter = NodeFilter(statuses=frozenset(NodeStatus))  # deleted ad groups too
             listed = list_ad_groups(tx, account.business_id, account.id, node_filter, Page(1, 1_000_000))
             groups = {group.id: group.name for group in listed}
-            for line in statement:
-                lines.append([
-                    str(account.number), account.currency, line.day,
-                    groups.get(line.ad_group_id, line.ad_group_id), line.note,
-                    str(line.views), str(line.clicks), f"{line.micros / MICROS:.6f}",
-                    f"{line.balance_micros / MICROS:.6f}", "", "",
-                ])  # fmt: skip
-            for balance in list_balances_of_accounts(tx, caller.business_id, [account.id]):
-                market = markets[balance.operator_id].operator_name
-                for number, currency, day, placement, *rest in statement_rows(tx, balance, names, groups):
+            own = replace(
+                find_balance(tx, account.business_id, account.id),
+                number=account.number,
+                currency=account.currency,
+            )
+            statements = [("", own, list_own_days(tx, account))]
+            for balance in list_limited_balances(tx, account.business_id, [account.id]):
+                if balance.operator_id:
+                    days = list_placed_days(tx, balance.operator_id, ad_account_id=account.id)
+                    statements.append((markets[balance.operator_id], balance, days))
+            for market, balance, days in statements:
+                for number, currency, day, placement, *rest in statement_rows(
+                    tx, balance, days, names, groups
+                ):
                     lines.append([number, currency, day, *rest, market, placement])
         return lines
 

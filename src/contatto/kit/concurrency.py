@@ -1,20 +1,23 @@
-"""Concurrency limits per business, and a queue for password hashes."""
+"""Concurrency limits per business, values read in the background, and a queue for password hashes."""
 
 import asyncio
 import os
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.kit import errors
+from contatto.kit.clock import Clock
 from contatto.kit.errors import Refused
+from contatto.kit.log import logger, where
 
 REQUESTS_AT_ONCE: Final = 10_000
 """Requests of all tenants; the limit of connections is lower."""
@@ -189,6 +192,61 @@ class RequestSlotLayer:
         finally:
             turn.end()
             _TURN.reset(token)
+
+
+FRESH: Final = timedelta(seconds=2)
+"""A value older than this is read again in the background."""
+TOO_OLD: Final = timedelta(seconds=20)
+"""A value older than this is not used: the caller waits for a new one."""
+
+
+class FreshValues[T]:
+    """Values of this process by key, which background tasks read again.
+
+    Args:
+        clock: tells the age of a value.
+        read: reads the value of a key.
+        failure: name of the log event of a failed read.
+    """
+
+    def __init__(self, clock: Clock, read: Callable[[str], Coroutine[Any, Any, T]], failure: str) -> None:
+        self._clock, self._read, self._failure = clock, read, failure
+        self._values: dict[str, tuple[datetime, T]] = {}
+        self._reading: dict[str, asyncio.Task[T]] = {}
+
+    async def get(self, key: str) -> T:
+        """Return a value that is at most ``TOO_OLD``, and about ``FRESH`` under load.
+
+        After a failed read the last value stays in use until it is too old.
+        """
+        stored = self._values.get(key)
+        if stored is None:
+            return await self.refresh(key)
+        age = self._clock.now() - stored[0]
+        if age <= FRESH:
+            return stored[1]
+        reading = self.refresh(key)
+        return await reading if age > TOO_OLD else stored[1]
+
+    def refresh(self, key: str) -> asyncio.Task[T]:
+        """Read a value now, after a change that must take effect at once."""
+        reading = self._reading.get(key)
+        if reading is None or reading.done():
+            reading = self._reading[key] = asyncio.create_task(self._read_now(key))
+            reading.add_done_callback(self._note_failure)
+        return reading
+
+    async def _read_now(self, key: str) -> T:
+        read_at = self._clock.now()
+        value = await self._read(key)
+        self._values[key] = read_at, value
+        return value
+
+    def _note_failure(self, reading: asyncio.Task[T]) -> None:
+        """Log the failure of a background read; a waiting request gets it from the task."""
+        error = None if reading.cancelled() else reading.exception()
+        if error is not None and not isinstance(error, Refused):
+            logger().warning(self._failure, error_at=where(error))
 
 
 THREADS: Final = 1

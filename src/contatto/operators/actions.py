@@ -13,6 +13,7 @@ from contatto.accounts.rules import check_timezone
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.store import list_ad_groups_by_id, list_live_ads
 from contatto.kit import errors
+from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -27,10 +28,11 @@ from contatto.operators.model import (
     Admission,
     AdmissionState,
     AdReview,
+    Balance,
+    BalanceEntry,
+    BalanceKey,
     Category,
     Operator,
-    OperatorBalance,
-    OperatorPayment,
     OperatorSnapshot,
     PlacedDay,
     Placement,
@@ -38,10 +40,6 @@ from contatto.operators.model import (
     ReviewState,
 )
 
-FRESH: Final = timedelta(seconds=2)
-"""A snapshot older than this is refreshed in the background."""
-TOO_OLD: Final = timedelta(seconds=20)
-"""A snapshot older than this is not used: the request waits for a new one."""
 PROMISED_FOR: Final = timedelta(seconds=10)
 """A shown ad counts against its balance for this long, until a snapshot has its charge."""
 FLUSH_S: Final = 0.1
@@ -58,7 +56,6 @@ def load_operator_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
     admitted = store.list_admissions(tx, operator_id, AdmissionState.ADMITTED)
     return OperatorSnapshot(
         operator,
-        tx.now,
         {placement.id: placement for placement in store.list_placements(tx, operator_id)},
         {admission.business_id: admission for admission in admitted},
         store.list_approved(tx, operator_id),
@@ -91,12 +88,14 @@ class _RecentPromises:
 
 
 class OperatorIndex:
-    """Snapshots of operators in this process, with promises and counts that are not written yet."""
+    """Snapshots of operators in this process, with promises and counts that are not written yet.
+
+    The snapshot of a tenant that is no operator is None.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._snapshots: dict[str, tuple[datetime, OperatorSnapshot | None]] = {}
-        self._reading: dict[str, asyncio.Task[OperatorSnapshot | None]] = {}
+        self.snapshots = FreshValues(db.clock, self._load, "operators.field_not_read")
         self._promises: dict[str, _RecentPromises] = {}
         self._sightings: Counter[Sighting] = Counter()
         self._requests: Counter[tuple[str, str, str]] = Counter()
@@ -104,36 +103,9 @@ class OperatorIndex:
         self._flushing: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
 
-    async def snapshot(self, operator_id: str) -> OperatorSnapshot | None:
-        """Return the snapshot of an operator; None for a tenant that is no operator.
-
-        After a failed read the last snapshot stays in use until it is too old.
-        """
-        cached = self._snapshots.get(operator_id)
-        if cached is None:
-            return await self._read(operator_id)
-        age = self._db.clock.now() - cached[0]
-        if age <= FRESH:
-            return cached[1]
-        reading = self._read(operator_id)
-        return await reading if age > TOO_OLD else cached[1]
-
-    async def refresh(self, operator_id: str) -> OperatorSnapshot | None:
-        """Read the snapshot of an operator now."""
-        return await self._read(operator_id)
-
-    def _read(self, operator_id: str) -> asyncio.Task[OperatorSnapshot | None]:
-        reading = self._reading.get(operator_id)
-        if reading is None or reading.done():
-            with acting(operator_id):
-                reading = self._reading[operator_id] = asyncio.create_task(self._read_now(operator_id))
-            reading.add_done_callback(_note_failure)
-        return reading
-
-    async def _read_now(self, operator_id: str) -> OperatorSnapshot | None:
-        read_at, fresh = await self._db.read(lambda tx: (tx.now, load_operator_snapshot(tx, operator_id)))
-        self._snapshots[operator_id] = read_at, fresh
-        return fresh
+    async def _load(self, operator_id: str) -> OperatorSnapshot | None:
+        with acting(operator_id):
+            return await self._db.read(lambda tx: load_operator_snapshot(tx, operator_id))
 
     def available_balance(self, market: OperatorSnapshot, ad_account_id: str) -> int:
         """Return the balance that may still be promised, in micros, less recent promises."""
@@ -195,12 +167,6 @@ class OperatorIndex:
                 await self._db.write(write)
             self._sightings, self._requests = self._sightings - sightings, self._requests - requests
             self._filled -= filled
-
-
-def _note_failure(reading: asyncio.Task[OperatorSnapshot | None]) -> None:
-    error = None if reading.cancelled() else reading.exception()
-    if error is not None:
-        logger().warning("operators.field_not_read", error_at=where(error))
 
 
 _CODES = SharedLimit("admission codes tried", 20, timedelta(hours=1))
@@ -412,12 +378,12 @@ def send_ads(tx: Tx, admission: Admission) -> None:
     _save_sent(tx, *_list_new(tx, admission))
 
 
-def _save_sent(tx: Tx, ads: list[AdReview], balances: list[OperatorBalance]) -> None:
+def _save_sent(tx: Tx, ads: list[AdReview], balances: list[Balance]) -> None:
     store.save_sent_ads(tx, ads)
-    store.save_balances(tx, balances)
+    store.save_operator_balances(tx, balances)
 
 
-def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[OperatorBalance]]:
+def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[Balance]]:
     """List revisions of ads, and ad accounts, that the operator does not have yet."""
     operator_id, business_id = admission.operator_id, admission.business_id
     sent = store.list_sent(tx, operator_id, business_id)
@@ -436,7 +402,15 @@ def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[Operat
         if balance.operator_id == operator_id
     }
     balances = [
-        OperatorBalance(operator_id, business_id, account.id, account.number, account.name, account.currency)
+        Balance(
+            operator_id,
+            business_id,
+            account.id,
+            is_limited=True,
+            number=account.number,
+            name=account.name,
+            currency=account.currency,
+        )
         for account in list_ad_accounts(tx, BusinessId(business_id))
         if stored.get(account.id) != (account.name, account.currency)
     ]
@@ -465,57 +439,59 @@ MOST_MICROS = 10**15
 """Larger payments are typing errors."""
 
 
-def load_operator_balance(tx: Tx, operator: Operator, ad_account_id: str) -> OperatorBalance:
+def load_operator_balance(tx: Tx, operator: Operator, ad_account_id: str) -> Balance:
     """Return the balance of an ad account with an operator; NOT_FOUND for an account of no member."""
-    operator_balance = store.find_operator_balance(tx, operator.business_id, ad_account_id)
-    if operator_balance is None:
+    balance = store.find_operator_balance(tx, operator.business_id, ad_account_id)
+    if balance is None:
         raise Refused(errors.NOT_FOUND)
-    return operator_balance
+    return balance
 
 
-def pay_operator(
-    tx: Tx, operator: Operator, ad_account_id: str, amount_micros: int, note: str
-) -> OperatorBalance:
-    """Record a payment of an ad account to an operator; less than 0 is a refund.
+def pay_in(tx: Tx, balance: Balance, timezone: str, amount_micros: int, note: str) -> Balance:
+    """Record a payment into a balance, on a day of a time zone; less than 0 is a refund.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for an amount of 0, and for more than the maximum.
+        Refused: INVALID for an amount of 0, and for more than the maximum.
     """
-    balance = load_operator_balance(tx, operator, ad_account_id)
     if not 0 < abs(amount_micros) <= MOST_MICROS:
         raise Refused(errors.INVALID, "amount: Enter an amount other than 0, of at most 1,000,000,000.")
-    day = local_day(micros(tx.now), operator.timezone)
-    payment = OperatorPayment(
-        new_id(), operator.business_id, balance.business_id, ad_account_id, tx.now, day, amount_micros,
-        note.strip()[:200],
-    )  # fmt: skip
-    store.append_payment(tx, balance, payment)
-    return load_operator_balance(tx, operator, ad_account_id)
+    place = (balance.operator_id, balance.business_id, balance.ad_account_id)
+    day = local_day(micros(tx.now), timezone)
+    entry = BalanceEntry(new_id(), *place, tx.now, day, amount_micros, note.strip()[:200])
+    store.append_balance_entry(tx, entry)
+    return replace(balance, paid_in_micros=balance.paid_in_micros + amount_micros)
 
 
-def set_credit(tx: Tx, operator: Operator, ad_account_id: str, credit_micros: int) -> OperatorBalance:
-    """Set the credit of an ad account with an operator.
+def pay_operator(tx: Tx, operator: Operator, ad_account_id: str, amount_micros: int, note: str) -> Balance:
+    """Record a payment of an ad account to an operator; see `pay_in`."""
+    balance = load_operator_balance(tx, operator, ad_account_id)
+    return pay_in(tx, balance, operator.timezone, amount_micros, note)
+
+
+def set_balance_limit(tx: Tx, balance: Balance, credit_micros: int, *, is_limited: bool = True) -> Balance:
+    """Set whether a balance and its credit limit the charges of an ad account.
 
     Raises:
-        Refused: NOT_FOUND; INVALID for less than 0, and for more than the maximum.
+        Refused: INVALID for a credit below 0, and for more than the maximum.
     """
-    balance = load_operator_balance(tx, operator, ad_account_id)
     if not 0 <= credit_micros <= MOST_MICROS:
         raise Refused(errors.INVALID, "credit: Enter a credit limit from 0 to 1,000,000,000.")
-    store.record_credit(tx, balance, credit_micros)
-    return load_operator_balance(tx, operator, ad_account_id)
+    limited = replace(balance, is_limited=is_limited, credit_micros=credit_micros)
+    store.record_limit(tx, limited)
+    return limited
 
 
-def charge_placements(tx: Tx, charged: Sequence[PlacedDay]) -> None:
-    """Record the charges of views and clicks in placements, and take them from the balances."""
-    if charged:
-        store.save_placed_days(tx, charged)
+def charge_balances(
+    tx: Tx, business_id: str, charged: Mapping[BalanceKey, int], days: Sequence[PlacedDay]
+) -> None:
+    """Take the charges of views and clicks from the balances, and count those in placements by day."""
+    store.save_placed_days(tx, days)
+    store.save_charges(tx, business_id, charged)
 
 
 def count_earned_in_placements(tx: Tx, days: Sequence[PlacedDay]) -> None:
     """Record the conversations and leads that placements earned."""
-    if days:
-        store.save_earned_days(tx, days)
+    store.save_placed_days(tx, days)
 
 
 def purge_sightings(tx: Tx) -> int:
@@ -556,26 +532,30 @@ def operator_statement(tx: Tx, operator: Operator, groups: Mapping[str, str]) ->
     rows = [_OPERATOR_HEAD.split(",")]
     for balance in store.list_balances(tx, operator.business_id):
         business = businesses.get(balance.business_id, "")
-        rows += [[business, *row] for row in statement_rows(tx, balance, names, groups)]
+        days = store.list_placed_days(tx, operator.business_id, ad_account_id=balance.ad_account_id)
+        rows += [[business, *row] for row in statement_rows(tx, balance, days, names, groups)]
     return rows
 
 
 def statement_rows(
-    tx: Tx, balance: OperatorBalance, names: Mapping[str, str], groups: Mapping[str, str]
+    tx: Tx, balance: Balance, days: Sequence[PlacedDay], names: Mapping[str, str], groups: Mapping[str, str]
 ) -> list[list[str]]:
     """List a balance's statement: ad account, currency, day, placement, ad group, note, counts and money.
 
-    ``groups`` names the ad groups that the reader may see; others appear by id.
+    Args:
+        tx: reads for the owner.
+        balance: with the number and currency of its ad account.
+        days: the charged days.
+        names: names of placements by id.
+        groups: names of the ad groups that the reader may see, by id; others appear by id.
     """
-    days = store.list_placed_days(tx, balance.operator_id, ad_account_id=balance.ad_account_id)
-    payments = store.list_payments(tx, balance.operator_id, balance.ad_account_id)
-    moves: list[tuple[str, int, PlacedDay | OperatorPayment]] = [
-        *((payment.day, 0, payment) for payment in payments),
+    moves: list[tuple[str, int, PlacedDay | BalanceEntry]] = [
+        *((payment.day, 0, payment) for payment in store.list_balance_entries(tx, balance)),
         *((day.day, 1, day) for day in days),
     ]
     total_micros, rows = 0, []
     for day, _, move in sorted(moves, key=lambda item: item[:2]):
-        if isinstance(move, OperatorPayment):
+        if isinstance(move, BalanceEntry):
             amount, texts = move.micros, ["", "", move.note, "0", "0"]
         else:
             placement = names.get(move.placement_id, move.placement_id)

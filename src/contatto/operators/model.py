@@ -126,16 +126,25 @@ class AdReview:
     reviewed_at: datetime | None = None
 
 
+type BalanceKey = tuple[str, str]
+"""Operator (or "" for the balance of the ad account itself), and ad account."""
+
+
 @dataclass(frozen=True, slots=True)
-class OperatorBalance:
-    """Payments, credit and charges of an ad account at an operator."""
+class Balance:
+    """Payments, credit and charges of an ad account, at an operator or (without ``operator_id``) its own.
+
+    With ``is_limited``, as always at an operator, charges stop at the payments plus the credit; else only
+    budgets limit them. Operators cannot read ad accounts, so their rows have its number, name and currency.
+    """
 
     operator_id: str
     business_id: str
     ad_account_id: str
-    number: int
-    name: str
-    currency: str
+    is_limited: bool = False
+    number: int = 0
+    name: str = ""
+    currency: str = ""
     paid_in_micros: int = 0
     credit_micros: int = 0
     charged_micros: int = 0
@@ -147,13 +156,13 @@ class OperatorBalance:
 
     @property
     def room_micros(self) -> int:
-        """Return the amount that may still be charged."""
+        """Return the amount that may still be charged to a limited account."""
         return max(self.left_micros + self.credit_micros, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorPayment:
-    """A payment of an ad account to an operator, or a refund (below 0)."""
+class BalanceEntry:
+    """Payment into a balance, or a refund (below 0)."""
 
     id: str
     operator_id: str
@@ -198,14 +207,13 @@ class RequestDay:
 
 @dataclass(frozen=True, slots=True)
 class OperatorSnapshot:
-    """Placements, members, approved ads and balances of an operator at a time.
+    """Placements, members, approved ads and balances of an operator.
 
     ``admitted`` are admissions by business, ``approved`` the ads with their digests, and ``rooms`` the
     chargeable amounts by ad account.
     """
 
     operator: Operator
-    read_at: datetime
     placements: dict[str, Placement]
     admitted: dict[str, Admission]
     approved: frozenset[tuple[str, str]]

@@ -31,9 +31,9 @@ from contatto.operators.model import (
     Admission,
     AdmissionState,
     AdReview,
+    Balance,
     Category,
     Operator,
-    OperatorBalance,
     PlacedDay,
     Placement,
     ReviewState,
@@ -188,9 +188,9 @@ async def post_payment(
         balance = actions.load_operator_balance(tx, operator, form.ad_account_id)
         amount = read_amount("amount", form.amount, balance.currency, lang) or 0
         if form.is_credit:
-            actions.set_credit(tx, operator, form.ad_account_id, amount)
+            actions.set_balance_limit(tx, balance, amount)
         else:
-            actions.pay_operator(tx, operator, form.ad_account_id, amount, form.note)
+            actions.pay_in(tx, balance, operator.timezone, amount, form.note)
 
     return await _act(request, caller, Permission.ADMINISTER, work, "balances")
 
@@ -342,7 +342,7 @@ class _JoinedMarket:
     """A marketplace that the business joined or asked."""
 
     admission: Admission
-    balances: list[OperatorBalance]
+    balances: list[Balance]
     reviews: list[AdReview]
     names: dict[int, str]
     """Unique names of ads by their numbers."""
@@ -461,7 +461,7 @@ async def _render_marketplaces(
 
 
 def _join_rows(
-    admission: Admission, balances: list[OperatorBalance], reviews: list[AdReview], names: dict[int, str],
+    admission: Admission, balances: list[Balance], reviews: list[AdReview], names: dict[int, str],
     days: list[PlacedDay],
 ) -> _JoinedMarket:  # fmt: skip
     """Select the rows of one operator, and sum its days by placement and currency, most expensive first."""

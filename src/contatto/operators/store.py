@@ -2,43 +2,58 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
+from contatto.kit.db.prepared import PreparedQuery, add_counts
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, row_of, tenant, text
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, row_of, tenant, text, within
 from contatto.operators.model import (
     Admission,
     AdmissionState,
     AdReview,
+    Balance,
+    BalanceEntry,
+    BalanceKey,
     Category,
     Operator,
-    OperatorBalance,
-    OperatorPayment,
     PlacedDay,
     Placement,
     RequestDay,
     ReviewState,
 )
 
-operator_balances = Table(
-    "operator_balances",
+balances = Table(
+    "balances",
     metadata,
-    Column("operator_id", String(36), primary_key=True),
+    Column("business_id", String(36), primary_key=True),
     Column("ad_account_id", String(36), primary_key=True),
-    Column("business_id", String(36), nullable=False),
+    Column("operator_id", String(36), primary_key=True),
+    Column("is_limited", Boolean, nullable=False),
     Column("number", BigInteger, nullable=False),
     text("name"),
     Column("currency", String(3), nullable=False),
     Column("paid_in_micros", BigInteger, nullable=False),
     Column("credit_micros", BigInteger, nullable=False),
     Column("charged_micros", BigInteger, nullable=False),
-    Index("ix_operator_balances_business_id", "business_id", "ad_account_id"),
+    Index("ix_balances_operator_id", "operator_id", "ad_account_id"),
 )
 
-operator_payments = Table(
-    "operator_payments",
+balance_entries = Table(
+    "balance_entries",
     metadata,
     key(),
     Column("operator_id", String(36), nullable=False),
@@ -48,7 +63,7 @@ operator_payments = Table(
     Column("day", String(10), nullable=False),
     Column("micros", BigInteger, nullable=False),
     text("note"),
-    Index("ix_operator_payments_ad_account_id", "operator_id", "ad_account_id", "at"),
+    Index("ix_balance_entries_ad_account_id", "ad_account_id", "operator_id", "at"),
 )
 
 placed_days = Table(
@@ -91,88 +106,95 @@ sightings = Table(
 )
 """Ads that a viewer, by a pseudonym of the operator's, saw in a placement on a day."""
 
+_BALANCE_KEYS: Final = ["business_id", "ad_account_id", "operator_id"]
+_SUMS: Final = ("paid_in_micros", "charged_micros")
 
-def save_balances(tx: Tx, fresh: Iterable[OperatorBalance]) -> int:
-    """Open missing balances, and update names and currencies; return the number of written rows."""
-    count = 0
+
+def save_operator_balances(tx: Tx, fresh: Iterable[Balance]) -> None:
+    """Open missing balances, and update names and currencies."""
+    insert = tx.upsert(balances)
+    names = {name: insert.excluded[name] for name in ("name", "currency")}
+    insert = insert.on_conflict_do_update(index_elements=_BALANCE_KEYS, set_=names)
     for balance in fresh:
-        names = {"name": balance.name, "currency": balance.currency}
-        insert = tx.upsert(operator_balances).values(row_of(balance))
-        keys = ["operator_id", "ad_account_id"]
-        count += tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=names)).rowcount
-    return count
+        tx.execute(insert, row_of(balance))
 
 
-def list_balances(tx: Tx, operator_id: str) -> list[OperatorBalance]:
+def list_balances(tx: Tx, operator_id: str) -> list[Balance]:
     """List the balances with an operator, by name."""
-    table = operator_balances
-    query = select(table).where(table.c.operator_id == operator_id)
-    return tx.list(OperatorBalance, query.order_by(table.c.name, table.c.ad_account_id))
+    query = select(balances).where(balances.c.operator_id == operator_id)
+    return tx.list(Balance, query.order_by(balances.c.name, balances.c.ad_account_id))
 
 
-def list_balances_of_business(tx: Tx, business_id: str) -> list[OperatorBalance]:
-    table = operator_balances
-    query = select(table).where(table.c.business_id == business_id)
-    return tx.list(OperatorBalance, query.order_by(table.c.operator_id, table.c.name))
+def list_balances_of_business(tx: Tx, business_id: str) -> list[Balance]:
+    """List the balances of a business with operators."""
+    query = select(balances).where(balances.c.business_id == business_id, balances.c.operator_id != "")
+    return tx.list(Balance, query.order_by(balances.c.operator_id, balances.c.name))
 
 
-def list_balances_of_accounts(
-    tx: Tx, business_id: str, ad_account_ids: Collection[str]
-) -> list[OperatorBalance]:
-    table = operator_balances
-    where = table.c.business_id == business_id, table.c.ad_account_id.in_(sorted(ad_account_ids))
-    return tx.list(OperatorBalance, select(table).where(*where))
+_LIMITED: Final = PreparedQuery(
+    Balance,
+    select(balances).where(
+        balances.c.business_id == bindparam("business", type_=String),
+        within(balances.c.ad_account_id, "named"),
+        balances.c.is_limited,
+    ),
+)
 
 
-def find_operator_balance(tx: Tx, operator_id: str, ad_account_id: str) -> OperatorBalance | None:
-    return tx.find(OperatorBalance, select(operator_balances).where(*_key(operator_id, ad_account_id)))
+def list_limited_balances(tx: Tx, business_id: str, ad_account_ids: Collection[str]) -> list[Balance]:
+    """List the balances that limit ad accounts: their own if limited, and all with operators."""
+    return _LIMITED.list(tx, {"business": business_id, "named": ad_account_ids})
 
 
-def record_credit(tx: Tx, balance: OperatorBalance, credit_micros: int) -> None:
-    """Set the credit of an ad account with an operator."""
-    where = _key(balance.operator_id, balance.ad_account_id)
-    tx.execute(operator_balances.update().where(*where).values(credit_micros=credit_micros))
+def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
+    """Return an ad account's own balance; without a row only its budgets limit it."""
+    place = ("", business_id, ad_account_id)
+    where = balances.c.business_id == business_id, balances.c.ad_account_id == ad_account_id
+    own = tx.find(Balance, select(balances).where(*where, balances.c.operator_id == ""))
+    return own or Balance(*place)
 
 
-def append_payment(tx: Tx, balance: OperatorBalance, payment: OperatorPayment) -> None:
+def find_operator_balance(tx: Tx, operator_id: str, ad_account_id: str) -> Balance | None:
+    where = balances.c.operator_id == operator_id, balances.c.ad_account_id == ad_account_id
+    return tx.find(Balance, select(balances).where(*where))
+
+
+def record_limit(tx: Tx, balance: Balance) -> None:
+    """Set whether a balance limits its ad account, and the credit."""
+    limits = {"is_limited": balance.is_limited, "credit_micros": balance.credit_micros}
+    insert = tx.upsert(balances).values(row_of(balance))
+    tx.execute(insert.on_conflict_do_update(index_elements=_BALANCE_KEYS, set_=limits))
+
+
+def append_balance_entry(tx: Tx, entry: BalanceEntry) -> None:
     """Add a payment (or a refund, below 0) to a balance."""
-    tx.insert(operator_payments, row_of(payment))
-    paid = {"paid_in_micros": operator_balances.c.paid_in_micros + payment.micros}
-    where = _key(balance.operator_id, balance.ad_account_id)
-    tx.execute(operator_balances.update().where(*where).values(**paid))
+    tx.insert(balance_entries, row_of(entry))
+    place = (entry.operator_id, entry.business_id, entry.ad_account_id)
+    add_counts(tx, balances, _SUMS, [row_of(Balance(*place, paid_in_micros=entry.micros))])
 
 
-def _key(operator_id: str, ad_account_id: str) -> tuple[Any, Any]:
-    table = operator_balances
-    return table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
+def save_charges(tx: Tx, business_id: str, charged: Mapping[BalanceKey, int]) -> None:
+    """Add charges to balances; operators charge only existing ones."""
+    rows = [
+        row_of(Balance(operator_id, business_id, ad_account_id, charged_micros=amount))
+        for (operator_id, ad_account_id), amount in sorted(charged.items())
+        if amount
+    ]
+    add_counts(tx, balances, _SUMS, rows)
 
 
-def list_payments(tx: Tx, operator_id: str, ad_account_id: str) -> list[OperatorPayment]:
-    """List the payments of an ad account to an operator, oldest first."""
-    table = operator_payments
-    where = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
-    return tx.list(OperatorPayment, select(table).where(*where).order_by(table.c.at, table.c.id))
+def list_balance_entries(tx: Tx, balance: Balance) -> list[BalanceEntry]:
+    """List the payments into a balance, oldest first."""
+    table = balance_entries
+    where = table.c.business_id == balance.business_id, table.c.operator_id == balance.operator_id
+    query = select(table).where(*where, table.c.ad_account_id == balance.ad_account_id)
+    return tx.list(BalanceEntry, query.order_by(table.c.at, table.c.id))
 
 
-def save_placed_days(tx: Tx, charged: Collection[PlacedDay]) -> None:
-    """Add to the days of placements, and to the charges of balances."""
-    save_earned_days(tx, charged)
-    amounts: dict[tuple[str, str], int] = {}
-    for day in charged:
-        key = day.operator_id, day.ad_account_id
-        amounts[key] = amounts.get(key, 0) + day.charged_micros
-    for key, amount in sorted(amounts.items()):
-        charges = {"charged_micros": operator_balances.c.charged_micros + amount}
-        tx.execute(operator_balances.update().where(*_key(*key)).values(**charges))
-
-
-def save_earned_days(tx: Tx, days: Collection[PlacedDay]) -> None:
-    """Add to the days of placements, without charges."""
-    insert = tx.upsert(placed_days)
-    names = ("views", "clicks", "charged_micros", "conversations", "leads")
-    more = {name: placed_days.c[name] + insert.excluded[name] for name in names}
-    keys = ["business_id", "ad_group_id", "placement_id", "day"]
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), list(map(row_of, days)))
+def save_placed_days(tx: Tx, days: Collection[PlacedDay]) -> None:
+    """Add to the days of placements."""
+    counts = ("views", "clicks", "charged_micros", "conversations", "leads")
+    add_counts(tx, placed_days, counts, [row_of(day) for day in days])
 
 
 def list_placed_days(
@@ -204,12 +226,8 @@ def list_used_placements(tx: Tx, business_id: str) -> set[str]:
 
 
 def save_request_days(tx: Tx, days: Collection[RequestDay]) -> None:
-    if not days:
-        return
-    insert = tx.upsert(request_days)
-    sums = {name: request_days.c[name] + insert.excluded[name] for name in ("asked", "filled")}
-    keys = ["business_id", "placement_id", "day"]
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=sums), list(map(row_of, days)))
+    """Add to the days of requests."""
+    add_counts(tx, request_days, ("asked", "filled"), [row_of(day) for day in days])
 
 
 def list_request_days(tx: Tx, operator_id: str, first: str, last: str) -> list[RequestDay]:
@@ -221,13 +239,9 @@ def list_request_days(tx: Tx, operator_id: str, first: str, last: str) -> list[R
 
 def save_sightings(tx: Tx, counts: Mapping[tuple[str, str, str, str], int]) -> None:
     """Add to the shown ads by operator, placement, viewer and day."""
-    if not counts:
-        return
     names = ("business_id", "placement_id", "viewer", "day")
-    insert = tx.upsert(sightings)
-    sums = {"shown": sightings.c.shown + insert.excluded.shown}
     rows = [dict(zip(names, key, strict=True)) | {"shown": count} for key, count in sorted(counts.items())]
-    tx.execute(insert.on_conflict_do_update(index_elements=list(names), set_=sums), rows)
+    add_counts(tx, sightings, ("shown",), rows)
 
 
 def count_sightings(tx: Tx, operator_id: str, placement_id: str, viewer: str, day: str) -> int:

@@ -10,7 +10,7 @@ from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, Campaign, FrequencyCap, Spent
 from contatto.ads.rules.goals import add_spent
 from contatto.ads.store import list_ad_group_ids, list_ad_groups_by_id, list_campaigns_with_budget
-from contatto.delivery.model import Balance, BalanceEntry, Candidate, ChargedDay, LeaseRow, Promise, TrialDay
+from contatto.delivery.model import Candidate, ChargedDay, LeaseRow, Promise, TrialDay
 from contatto.delivery.rules.targeting import (
     LEAST_VIEW_MICROS,
     BudgetRequest,
@@ -22,20 +22,17 @@ from contatto.delivery.rules.targeting import (
 from contatto.delivery.store import ledger
 from contatto.delivery.store import log as entries
 from contatto.delivery.store.ledger import save_trial_days
-from contatto.kit import errors
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
-from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.learning.model import EntryKind
 from contatto.measurement.model import Impression, Touch, TouchKind
 from contatto.measurement.rules import local_day
 from contatto.measurement.store import list_known_touches, list_view_times
-from contatto.operators.actions import charge_placements
-from contatto.operators.model import PlacedDay
+from contatto.operators.actions import charge_balances
+from contatto.operators.model import BalanceKey, PlacedDay
 from contatto.operators.store import (
-    list_balances_of_accounts,
+    list_limited_balances,
     list_owners_of_placements,
     list_placed_days_of_account,
 )
@@ -131,10 +128,12 @@ def _list_available(
     """
     available: dict[str, int] = {}
     accounts = {candidate.ad_group.ad_account_id for candidate in candidates}
-    if limited := ledger.list_limited_balances(tx, business_id, accounts):
+    balances = list_limited_balances(tx, business_id, accounts)
+    if own := [balance for balance in balances if not balance.operator_id]:
         of_accounts = ledger.list_committed_of_accounts(tx, business_id, server_id)
-        for name, balance in limited.items():
-            available[name] = max(balance.room_micros - of_accounts.get(name, 0), 0)
+        for balance in own:
+            reserved = of_accounts.get(balance.ad_account_id, 0)
+            available[balance.ad_account_id] = max(balance.room_micros - reserved, 0)
     campaigns = {
         candidate.live.campaign.id: (candidate.live.campaign, candidate.timezone)
         for candidate in candidates
@@ -195,8 +194,6 @@ class _Budget:
 
 type Append = Callable[[Tx, str, Sequence[entries.NewEntry]], object]
 """Appends entries of a business to the log."""
-type BalanceKey = tuple[str, str]
-"""Operator (or "" for the balance of the ad account itself), and ad account."""
 
 
 def charge_impressions(
@@ -227,7 +224,7 @@ def charge_impressions(
         placements = {impression.placement for impression in fresh.values() if impression.placement}
         owners = list_owners_of_placements(tx, placements) if placements else {}
         touches = _charge(tx, business_id, list(fresh.values()), owners)
-        own: defaultdict[str, int] = defaultdict(int)
+        charged_of: defaultdict[BalanceKey, int] = defaultdict(int)
         placed_days: dict[tuple[str, str, str], PlacedDay] = {}
         trial_days: dict[tuple[str, str, int], TrialDay] = {}
         days: dict[tuple[str, str], ChargedDay] = {}
@@ -236,20 +233,19 @@ def charge_impressions(
             place = (touch.ad_group_id, touch.day)
             day = days.get(place) or ChargedDay(business_id, *place, touch.ad_account_id, 0, 0, 0)
             days[place] = _with_touch(day, touch)
-            if impression.placement in owners:
+            operator_id = owners.get(impression.placement, "")
+            charged_of[operator_id, touch.ad_account_id] += touch.cost_micros
+            if operator_id:
                 placed = (impression.placement, *place)
                 placed_day = placed_days.get(placed) or PlacedDay(
-                    owners[impression.placement], business_id, impression.placement, touch.ad_account_id,
-                    *place, 0, 0, 0,
-                )  # fmt: skip
+                    operator_id, business_id, impression.placement, touch.ad_account_id, *place, 0, 0, 0
+                )
                 placed_days[placed] = _with_touch(placed_day, touch)
-            else:
-                own[touch.ad_account_id] += touch.cost_micros
             if impression.trial:
                 key = (*place, impression.trial)
                 trial_days[key] = _with_touch(trial_days.get(key) or TrialDay(business_id, *key), touch)
-        charge_placements(tx, [placed_days[placed] for placed in sorted(placed_days)])
-        ledger.save_charges(tx, [days[place] for place in sorted(days)], own)
+        ledger.save_charged_days(tx, [days[place] for place in sorted(days)])
+        charge_balances(tx, business_id, charged_of, [placed_days[placed] for placed in sorted(placed_days)])
         save_trial_days(tx, [trial_days[key] for key in sorted(trial_days)])
         ledger.delete_promises(tx, business_id, {fresh[touch.touch_id].nonce for touch in touches})
         append(tx, business_id, [entry_of(touch, fresh[touch.touch_id].nonce) for touch in touches])
@@ -275,10 +271,10 @@ def _charge(
     priced = [impression.touch for impression in impressions if impression.touch.cost_micros]
     budgets = _load_budgets(tx, business_id, priced)
     accounts = {touch.ad_account_id for touch in priced}
-    limited = ledger.list_limited_balances(tx, business_id, accounts)
-    available: dict[BalanceKey, int] = {("", name): balance.room_micros for name, balance in limited.items()}
-    for balance in list_balances_of_accounts(tx, business_id, accounts) if owners else ():
-        available[balance.operator_id, balance.ad_account_id] = balance.room_micros
+    available: dict[BalanceKey, int] = {
+        (balance.operator_id, balance.ad_account_id): balance.room_micros
+        for balance in list_limited_balances(tx, business_id, accounts)
+    }
     charged: list[Touch] = []
     for impression in impressions:
         touch, amount = impression.touch, impression.touch.cost_micros
@@ -330,83 +326,23 @@ def record_click(tx: Tx, touch: Touch) -> None:
         entries.append_entries(tx, touch.business_id, [entry])
 
 
-MOST_MICROS = 10**15
-"""Larger payments are typing errors."""
+def list_own_days(tx: Tx, account: AdAccount) -> list[PlacedDay]:
+    """List the charges of an ad account by ad group and day, without those in placements.
 
-
-def pay_in(tx: Tx, account: AdAccount, amount_micros: int, note: str) -> Balance:
-    """Record a payment into a balance; less than 0 is a refund.
-
-    Raises:
-        Refused: INVALID for an amount of 0, and for more than the maximum.
+    Other balances pay operators, and have their own statements.
     """
-    if not 0 < abs(amount_micros) <= MOST_MICROS:
-        raise Refused(errors.INVALID, "Enter an amount other than 0, of at most 1,000,000,000.")
-    day = local_day(micros(tx.now), account.timezone)
-    entry = BalanceEntry(new_id(), account.business_id, account.id, tx.now, day, amount_micros, note[:200])
-    ledger.append_balance_entry(tx, entry)
-    return ledger.find_balance(tx, account.business_id, account.id)
-
-
-def set_balance_limit(tx: Tx, account: AdAccount, *, is_limited: bool, credit_micros: int = 0) -> Balance:
-    """Set whether the balance and the credit of an ad account limit its charges.
-
-    Raises:
-        Refused: INVALID for a credit below 0, and for more than the maximum.
-    """
-    if not 0 <= credit_micros <= MOST_MICROS:
-        raise Refused(errors.INVALID, "Enter a credit from 0 to 1,000,000,000.")
-    balance = ledger.find_balance(tx, account.business_id, account.id)
-    ledger.record_limit(tx, balance, is_limited=is_limited, credit_micros=credit_micros)
-    return ledger.find_balance(tx, account.business_id, account.id)
-
-
-@dataclass(frozen=True, slots=True)
-class StatementLine:
-    """Charges of an ad group on a day, or a payment, with the balance after it."""
-
-    day: str
-    ad_group_id: str
-    note: str
-    views: int
-    clicks: int
-    micros: int
-    balance_micros: int
-
-
-def load_statement(tx: Tx, account: AdAccount) -> list[StatementLine]:
-    """Return all payments and charges of an ad account by day, with the balance after each.
-
-    Charges by operators are on their own statements, because other balances pay for them.
-    """
-    days = {
-        (day.ad_group_id, day.day): day
-        for day in ledger.list_charged_days(tx, account.business_id, account.id, "0000-00-00", "9999-99-99")
-    }
-    for placed in list_placed_days_of_account(tx, account.business_id, account.id):
-        day = days[placed.ad_group_id, placed.day]
-        days[placed.ad_group_id, placed.day] = replace(
-            day,
-            views=day.views - placed.views,
-            clicks=day.clicks - placed.clicks,
-            charged_micros=day.charged_micros - placed.charged_micros,
-        )
-    charged = [day for day in days.values() if day.views or day.clicks or day.charged_micros]
-    payments = ledger.list_balance_entries(tx, account.business_id, account.id)
-    moves: list[tuple[str, int, ChargedDay | BalanceEntry]] = [
-        *((payment.day, 0, payment) for payment in payments),
-        *((day.day, 1, day) for day in charged),
+    counts: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    own = ledger.list_charged_days(tx, account.business_id, account.id, "0000-00-00", "9999-99-99")
+    for sign, days in ((1, own), (-1, list_placed_days_of_account(tx, account.business_id, account.id))):
+        for day in days:
+            sums = counts[day.ad_group_id, day.day]
+            for place, count in enumerate((day.views, day.clicks, day.charged_micros)):
+                sums[place] += sign * count
+    return [
+        PlacedDay("", account.business_id, "", account.id, *group_and_day, *sums)
+        for group_and_day, sums in counts.items()
+        if any(sums)
     ]
-    balance, lines = 0, []
-    for _, _, move in sorted(moves, key=lambda item: item[:2]):
-        if isinstance(move, BalanceEntry):
-            balance += move.micros
-            lines.append(StatementLine(move.day, "", move.note, 0, 0, move.micros, balance))
-        else:
-            balance -= move.charged_micros
-            counts = (move.views, move.clicks, -move.charged_micros)
-            lines.append(StatementLine(move.day, move.ad_group_id, "", *counts, balance))
-    return lines
 
 
 DAY_US: Final = 86_400_000_000

@@ -75,7 +75,7 @@ def gather_request(
     """Gather the ads of one business that may compete for a request, with their budgets."""
     viewer = NOBODY
     if request.has_consent:
-        viewer = tenant.server.live_ads.name_id(tenant.business_id, f"delivery:{request.viewer_id}")
+        viewer = tenant.server.name_id(tenant.business_id, f"delivery:{request.viewer_id}")
     floor = max(request.floor_micros, RESERVE_MICROS)
     able, available, left_out = _compare(tenant, request, at, viewer, floor, limits)
     return AuctionRequest(
@@ -97,7 +97,7 @@ def _compare(
     able: list[int] = []
     available: dict[int, float] = {}
     left_out: dict[int, str] = {}
-    name_id = tenant.server.live_ads.name_id
+    name_id = tenant.server.name_id
 
     def find_identity(candidate: Candidate) -> frozenset[Member]:
         """Return the id of the viewer at the account of an ad, the pseudonym, and fingerprints."""
@@ -151,7 +151,7 @@ async def is_within_cap(tenant: TenantAdServer, request: AdRequest, record: Reco
     cap = None if chosen is None else chosen.ad_group.cap
     if chosen is None or cap is None or record.viewer == NOBODY or record.ad_group == claims.granted:
         return True
-    name_id = tenant.server.live_ads.name_id
+    name_id = tenant.server.name_id
     persons = {
         viewer_id_of(name_id, account_id, request.viewer_id, own_chat=own_chat)
         for account_id, own_chat in chosen.destinations
@@ -237,7 +237,7 @@ async def serve_placement(
         )
     viewer = NOBODY
     if request.has_consent:
-        viewer = server.live_ads.name_id(placement.business_id, f"{_MARK}{request.viewer_id}")
+        viewer = server.name_id(placement.business_id, f"{_MARK}{request.viewer_id}")
     is_capped = False
     if placement.most_views and viewer != NOBODY:
         day = server.operators.day_of(market.operator)

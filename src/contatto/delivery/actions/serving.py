@@ -36,6 +36,7 @@ from contatto.delivery.model import AdDestination, Bidder, Candidate, Member, Pr
 from contatto.delivery.rules.targeting import LEAST_VIEW_MICROS, describe_ad, describe_group, gather_bidders
 from contatto.delivery.store import ledger, models
 from contatto.kit import errors
+from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -51,10 +52,6 @@ from contatto.learning.storage import Damaged, Different
 from contatto.measurement import store as measurement
 from contatto.operators.actions import OperatorIndex
 
-FRESH: Final = timedelta(seconds=2)
-"""A snapshot older than this is refreshed in the background."""
-TOO_OLD: Final = timedelta(seconds=20)
-"""A snapshot older than this is not used: the request waits for a new one."""
 AUDIENCE_FRESH: Final = timedelta(minutes=1)
 """Members of an audience with a rule are read again after this time."""
 
@@ -94,7 +91,6 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
     return Snapshot(
         business_id,
         business.name,
-        tx.now,
         cache.candidates,
         _load_members(tx, business_id, cache.candidates, cache.members),
         cache.lines,
@@ -175,55 +171,6 @@ def _load_members(
     return members
 
 
-class LiveAds:
-    """Snapshots of the businesses that this process serves."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self.name_id = db.vault.named_id
-        self._snapshots: dict[str, Snapshot] = {}
-        self._caches: dict[str, SnapshotCache] = {}
-        self._reading: dict[str, asyncio.Task[Snapshot]] = {}
-
-    async def snapshot(self, business_id: str) -> Snapshot:
-        """Return the live ads of a business, at most ``TOO_OLD``, and about ``FRESH`` under load.
-
-        After a failed read the last snapshot stays in use until it is too old.
-        """
-        snapshot = self._snapshots.get(business_id)
-        if snapshot is None:
-            return await self._read(business_id)
-        age = self._db.clock.now() - snapshot.read_at
-        if age <= FRESH:
-            return snapshot
-        reading = self._read(business_id)
-        return await reading if age > TOO_OLD else snapshot
-
-    async def refresh(self, business_id: str) -> Snapshot:
-        """Read the live ads of a business again, after a change that must take effect at once."""
-        return await self._read(business_id)
-
-    def _read(self, business_id: str) -> asyncio.Task[Snapshot]:
-        reading = self._reading.get(business_id)
-        if reading is None or reading.done():
-            reading = self._reading[business_id] = asyncio.create_task(self._read_now(business_id))
-            reading.add_done_callback(_note_failure)
-        return reading
-
-    async def _read_now(self, business_id: str) -> Snapshot:
-        cache = self._caches.setdefault(business_id, SnapshotCache())
-        fresh = await self._db.read(lambda tx: load_snapshot(tx, business_id, cache))
-        self._snapshots[business_id] = fresh
-        return fresh
-
-
-def _note_failure(reading: asyncio.Task[Snapshot]) -> None:
-    """Log the failure of a background read; a waiting request gets it from the task."""
-    error = None if reading.cancelled() else reading.exception()
-    if error is not None and not isinstance(error, Refused):
-        logger().warning("delivery.index_not_read", error_at=where(error))
-
-
 FLUSH_S: Final = 0.1
 """Decisions of this time are written together, in the background."""
 LATE_S: Final = 1.0
@@ -250,7 +197,8 @@ class AdServer:
 
     def __init__(self, db: Database, most_views: int = 0, trial_share: float = 0.0) -> None:
         self.db = db
-        self.live_ads = LiveAds(db)
+        self.name_id = db.vault.named_id
+        self.live_ads = FreshValues(db.clock, self._load_live_ads, "delivery.index_not_read")
         self.operators = OperatorIndex(db)
         self.packer = Packer()
         self.server_id = new_id()
@@ -261,6 +209,11 @@ class AdServer:
         self._loading: asyncio.Task[None] | None = None
         self._offers: dict[str, dict[str, float]] = {}
         self._is_warm = False
+        self._caches: defaultdict[str, SnapshotCache] = defaultdict(SnapshotCache)
+
+    async def _load_live_ads(self, business_id: str) -> Snapshot:
+        cache = self._caches[business_id]
+        return await self.db.read(lambda tx: load_snapshot(tx, business_id, cache))
 
     async def tenant(self, business_id: str) -> "TenantAdServer":
         """Return the ad server of a business, ready to compete."""
@@ -361,7 +314,7 @@ class TenantAdServer:
 
     async def refresh(self) -> None:
         """Refresh ads, model and leases that are too old."""
-        snapshot = await self.server.live_ads.snapshot(self.business_id)
+        snapshot = await self.server.live_ads.get(self.business_id)
         if snapshot is not self.snapshot:
             before, self.snapshot = self.snapshot, snapshot
             if before is None or before.candidates is not snapshot.candidates:

@@ -1,13 +1,12 @@
-"""Tables of charges, promises, budget leases, balances, and counts of the trial."""
+"""Tables of charges, promises, budget leases, and counts of the trial."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     ColumnElement,
     Index,
@@ -22,10 +21,10 @@ from sqlalchemy import (
 )
 
 from contatto.ads.model import Spent
-from contatto.delivery.model import Balance, BalanceEntry, ChargedDay, LeaseRow, Promise, TrialDay
-from contatto.kit.db.prepared import PreparedQuery, Query, insert_all, insert_new, insert_rows, update_rows
+from contatto.delivery.model import ChargedDay, LeaseRow, Promise, TrialDay
+from contatto.kit.db.prepared import Query, add_counts, insert_all, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import instant, key, metadata, only, row_of, tenant, text, within
+from contatto.kit.db.types import metadata, only, row_of, within
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
@@ -75,68 +74,16 @@ grants = Table(
 )
 """Budget that one ad server may promise alone, for some seconds."""
 
-balances = Table(
-    "balances",
-    metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("ad_account_id", String(36), primary_key=True),
-    Column("is_limited", Boolean, nullable=False),
-    Column("paid_in_micros", BigInteger, nullable=False),
-    Column("credit_micros", BigInteger, nullable=False),
-    Column("charged_micros", BigInteger, nullable=False),
-)
-
-balance_entries = Table(
-    "balance_entries",
-    metadata,
-    key(),
-    tenant(),
-    Column("ad_account_id", String(36), nullable=False),
-    instant("at"),
-    Column("day", String(10), nullable=False),
-    Column("micros", BigInteger, nullable=False),
-    text("note"),
-    Index("ix_balance_entries_ad_account_id", "business_id", "ad_account_id", "at"),
-)
-
 
 # Frequent statements are built once, because building one costs more than running it.
 _BUSINESS: Final = bindparam("business", type_=String)
 _EXCEPT_SERVER: Final = bindparam("except_server", type_=String)
 _NOW_US: Final = bindparam("now", type_=BigInteger)
-_NOTHING: Final = {"is_limited": False, "paid_in_micros": 0, "credit_micros": 0, "charged_micros": 0}
 
 
-@cache
-def _adding(dialect: str, table: Table, keys: tuple[str, ...], counts: tuple[str, ...]) -> Any:
-    """Build an upsert that adds the counts of a row to those of an existing row."""
-    insert = insert_for(dialect, table)
-    sums = {name: table.c[name] + insert.excluded[name] for name in counts}
-    return insert.on_conflict_do_update(index_elements=keys, set_=sums)
-
-
-def _add_to_balances(tx: Tx, rows: list[dict[str, Any]]) -> None:
-    keys, counts = ("business_id", "ad_account_id"), ("paid_in_micros", "charged_micros")
-    insert_rows(tx, _adding(tx.connection.dialect.name, balances, keys, counts), rows)
-
-
-def save_charges(tx: Tx, charged: Iterable[ChargedDay], own: Mapping[str, int]) -> None:
-    """Add to the days of ad groups, and to the charges of their accounts' own balances.
-
-    ``own`` are the amounts by ad account; other balances pay what operators charge.
-    """
-    days = list(charged)
-    keys, counts = ("business_id", "ad_group_id", "day"), ("views", "clicks", "charged_micros")
-    insert = _adding(tx.connection.dialect.name, charged_days, keys, counts)
-    insert_rows(tx, insert, [row_of(day) for day in days])
-    rows = [
-        _NOTHING
-        | {"business_id": days[0].business_id, "ad_account_id": ad_account_id, "charged_micros": amount}
-        for ad_account_id, amount in sorted(own.items())
-        if amount
-    ]
-    if rows:
-        _add_to_balances(tx, rows)
+def save_charged_days(tx: Tx, days: Iterable[ChargedDay]) -> None:
+    """Add to the days of ad groups."""
+    add_counts(tx, charged_days, ("views", "clicks", "charged_micros"), [row_of(day) for day in days])
 
 
 def _spent() -> Select[Any]:
@@ -297,50 +244,6 @@ def save_leases(tx: Tx, business_id: str, server_id: str, leases: Sequence[Lease
     insert_all(tx, grants, [row_of(lease) for lease in leases])
 
 
-def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
-    """Return the balance of an ad account; without a row only its budgets limit it."""
-    where = balances.c.business_id == business_id, balances.c.ad_account_id == ad_account_id
-    balance = tx.find(Balance, select(balances).where(*where))
-    return balance or Balance(business_id, ad_account_id, is_limited=False)
-
-
-_LIMITED: Final = PreparedQuery(
-    Balance,
-    select(balances).where(
-        balances.c.business_id == _BUSINESS, within(balances.c.ad_account_id, "named"), balances.c.is_limited
-    ),
-)
-
-
-def list_limited_balances(tx: Tx, business_id: str, ad_account_ids: Collection[str]) -> dict[str, Balance]:
-    values = {"business": business_id, "named": ad_account_ids}
-    return {balance.ad_account_id: balance for balance in _LIMITED.list(tx, values)}
-
-
-def record_limit(tx: Tx, balance: Balance, *, is_limited: bool, credit_micros: int) -> None:
-    """Set whether a balance limits its ad account, and the credit."""
-    row = {"business_id": balance.business_id, "ad_account_id": balance.ad_account_id}
-    _add_to_balances(tx, [_NOTHING | row])
-    where = [balances.c[name] == value for name, value in row.items()]
-    values: Mapping[str, Any] = {"is_limited": is_limited, "credit_micros": credit_micros}
-    tx.execute(balances.update().where(*where).values(**values))
-
-
-def append_balance_entry(tx: Tx, entry: BalanceEntry) -> None:
-    """Add a payment (or a refund, below 0) to a balance."""
-    tx.insert(balance_entries, row_of(entry))
-    row = {"business_id": entry.business_id, "ad_account_id": entry.ad_account_id}
-    _add_to_balances(tx, [_NOTHING | row | {"paid_in_micros": entry.micros}])
-
-
-def list_balance_entries(tx: Tx, business_id: str, ad_account_id: str) -> list[BalanceEntry]:
-    """List the payments of an ad account, oldest first."""
-    query = select(balance_entries).where(
-        balance_entries.c.business_id == business_id, balance_entries.c.ad_account_id == ad_account_id
-    )
-    return tx.list(BalanceEntry, query.order_by(balance_entries.c.at, balance_entries.c.id))
-
-
 class ChargedTotal(NamedTuple):
     """Charges of an ad group in micros, and their first day."""
 
@@ -388,12 +291,9 @@ trials = Table(
 )
 
 
-def save_trial_days(tx: Tx, days: Sequence[TrialDay]) -> None:
+def save_trial_days(tx: Tx, days: Iterable[TrialDay]) -> None:
     """Add to the counts of the trial; each ad group, day and group of viewers appears once."""
-    if days:
-        keys = ("business_id", "ad_group_id", "day", "trial")
-        insert = _adding(tx.connection.dialect.name, trials, keys, _COUNTS)
-        insert_rows(tx, insert, [row_of(day) for day in days])
+    add_counts(tx, trials, _COUNTS, [row_of(day) for day in days])
 
 
 def list_trials(tx: Tx, business_id: str, ad_group_ids: Collection[str], since: str) -> list[TrialDay]:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import NullType
 
 from contatto.kit.db.database import note_change
-from contatto.kit.db.tx import Row, Tx, insert_or_ignore, opener, plain_insert, sealed_fields
+from contatto.kit.db.tx import Row, Tx, insert_for, insert_or_ignore, opener, plain_insert, sealed_fields
 from contatto.kit.db.types import array_of
 
 type _Convert = Callable[[Any], Any]
@@ -79,6 +79,19 @@ def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
     """Insert new rows of the same columns."""
     if rows and not (tx.locks_rows and bulk_insert(tx, table, rows) is not None):
         insert_rows(tx, plain_insert(table), rows)
+
+
+def add_counts(tx: Tx, table: Table, counts: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Insert rows with all columns, or add their counts to those of the rows with the same primary keys."""
+    if rows:
+        insert_rows(tx, _adding(tx.connection.dialect.name, table, counts), rows)
+
+
+@cache
+def _adding(dialect: str, table: Table, counts: tuple[str, ...]) -> Any:
+    insert = insert_for(dialect, table)
+    sums = {name: table.c[name] + insert.excluded[name] for name in counts}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns.keys()), set_=sums)
 
 
 def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:

@@ -366,6 +366,7 @@ def upgrade() -> None:
     )
     op.create_table('balance_entries',
     sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('operator_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('ad_account_id', sa.String(length=36), nullable=False),
     sa.Column('at', sa.BigInteger(), nullable=False),
@@ -375,17 +376,24 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_balance_entries'))
     )
     with op.batch_alter_table('balance_entries', schema=None) as batch_op:
-        batch_op.create_index('ix_balance_entries_ad_account_id', ['business_id', 'ad_account_id', 'at'], unique=False)
+        batch_op.create_index('ix_balance_entries_ad_account_id', ['ad_account_id', 'operator_id', 'at'], unique=False)
 
     op.create_table('balances',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('ad_account_id', sa.String(length=36), nullable=False),
+    sa.Column('operator_id', sa.String(length=36), nullable=False),
     sa.Column('is_limited', sa.Boolean(), nullable=False),
+    sa.Column('number', sa.BigInteger(), nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('currency', sa.String(length=3), nullable=False),
     sa.Column('paid_in_micros', sa.BigInteger(), nullable=False),
     sa.Column('credit_micros', sa.BigInteger(), nullable=False),
     sa.Column('charged_micros', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('business_id', 'ad_account_id', name=op.f('pk_balances'))
+    sa.PrimaryKeyConstraint('business_id', 'ad_account_id', 'operator_id', name=op.f('pk_balances'))
     )
+    with op.batch_alter_table('balances', schema=None) as batch_op:
+        batch_op.create_index('ix_balances_operator_id', ['operator_id', 'ad_account_id'], unique=False)
+
     op.create_table('businesses',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('name', sa.Text(), nullable=False),
@@ -1413,35 +1421,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('note_mentions', schema=None) as batch_op:
         batch_op.create_index('ix_note_mentions_of_member', ['business_id', 'member_id', 'conversation_id'], unique=False)
-
-    op.create_table('operator_balances',
-    sa.Column('operator_id', sa.String(length=36), nullable=False),
-    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
-    sa.Column('business_id', sa.String(length=36), nullable=False),
-    sa.Column('number', sa.BigInteger(), nullable=False),
-    sa.Column('name', sa.Text(), nullable=False),
-    sa.Column('currency', sa.String(length=3), nullable=False),
-    sa.Column('paid_in_micros', sa.BigInteger(), nullable=False),
-    sa.Column('credit_micros', sa.BigInteger(), nullable=False),
-    sa.Column('charged_micros', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('operator_id', 'ad_account_id', name=op.f('pk_operator_balances'))
-    )
-    with op.batch_alter_table('operator_balances', schema=None) as batch_op:
-        batch_op.create_index('ix_operator_balances_business_id', ['business_id', 'ad_account_id'], unique=False)
-
-    op.create_table('operator_payments',
-    sa.Column('id', sa.String(length=36), nullable=False),
-    sa.Column('operator_id', sa.String(length=36), nullable=False),
-    sa.Column('business_id', sa.String(length=36), nullable=False),
-    sa.Column('ad_account_id', sa.String(length=36), nullable=False),
-    sa.Column('at', sa.BigInteger(), nullable=False),
-    sa.Column('day', sa.String(length=10), nullable=False),
-    sa.Column('micros', sa.BigInteger(), nullable=False),
-    sa.Column('note', sa.Text(), nullable=False),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_operator_payments'))
-    )
-    with op.batch_alter_table('operator_payments', schema=None) as batch_op:
-        batch_op.create_index('ix_operator_payments_ad_account_id', ['operator_id', 'ad_account_id', 'at'], unique=False)
 
     op.create_table('operators',
     sa.Column('business_id', sa.String(length=36), nullable=False),
