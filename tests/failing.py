@@ -10,10 +10,10 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.dispatch import Drain
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.machine import LEASE
-from contatto.kit.outbound.model import NoAnswer, SendFailure
+from contatto.kit.outbound.model import NoAnswer, RequestState, SendFailure
 from contatto.kit.outbound.steps import start_request
-from contatto.kit.outbound.store import outbound_requests, read_requests
-from contatto.kit.outbox import JobState, emit, jobs, list_failed_jobs
+from contatto.kit.outbound.store import jobs, list_failed_jobs, read_requests
+from contatto.kit.outbox import emit
 from contatto.leads.model import LeadRemoved
 from contatto.subscriptions import actions as notices
 from contatto.subscriptions.actions import NewSubscription
@@ -36,7 +36,7 @@ def fail_job(db: Database, business_id: str) -> str:
         drain = Drain({LeadRemoved: {"forget_lead_pushes": broken}})
         asyncio.run(drain.run_batch(db))
         last = db.read_now(lambda tx: max(list_failed_jobs(tx, business_id, 99), key=lambda job: job.id))
-        if last.state is JobState.DEAD:
+        if last.state is RequestState.DEAD:
             return f"job-{last.id}"
         soon = update(jobs).where(jobs.c.id == last.id)
         db.write_now(lambda tx, soon=soon: tx.execute(soon.values(due_at=tx.now)))  # type: ignore[misc]
@@ -53,12 +53,12 @@ def fail_push(
     def work(tx: Tx) -> str:
         notices.set_webhook(tx, business_id, NewSubscription(Entity.DIRECT_MESSAGE, "app-f", "secret", url))
         notices.queue_message_pushes(tx, business_id, new_id(), lambda _of: b'{"entry": []}')
-        there = outbound_requests.c.destination == destination_of(url)
-        mine = select(outbound_requests).where(there, outbound_requests.c.business_id == business_id)
-        request = read_requests(tx, mine.order_by(outbound_requests.c.id.desc()).limit(1))[0]
+        there = jobs.c.destination == destination_of(url)
+        mine = select(jobs).where(there, jobs.c.business_id == business_id)
+        request = read_requests(tx, mine.order_by(jobs.c.id.desc()).limit(1))[0]
         claimed = start_request(tx, MESSAGE_PUSH, request, tx.now + LEASE, float)
         assert claimed is not None
         answer(tx, MESSAGE_PUSH, claimed, NoAnswer(trouble))
-        return f"request-{request.id}"
+        return f"job-{request.id}"
 
     return db.write_now(work)

@@ -25,11 +25,10 @@ COUNTED_AHEAD: Final = frozenset({"changed_days", "report_counts", "report_progr
 WAITS: Final = (
     "SELECT 1 FROM receipts WHERE state = 'received'",
     "SELECT 1 FROM events WHERE NOT fanned_out",
-    "SELECT 1 FROM outbox_jobs WHERE state = 'due' AND attempts < 2",
     "SELECT 1 FROM export_jobs WHERE state IN ('queued', 'running')",
     "SELECT 1 FROM lead_jobs WHERE state <> 'done'",
-    "SELECT 1 FROM outbound_requests WHERE state = 'due' AND attempts < 2 "
-    "AND (due_at <= :now OR claim IS NOT NULL)",
+    "SELECT 1 FROM jobs WHERE state = 'due' AND attempts < 2 "
+    "AND (due_at <= :now OR claim IS NOT NULL OR event_seq IS NOT NULL)",
 )
 """Work that the background has taken on and not finished; what failed and waits for its next try is none."""
 

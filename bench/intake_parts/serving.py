@@ -275,7 +275,11 @@ def is_waiting(tx: Tx) -> bool:
 def count_events(tx: Tx) -> int:
     """Events that no handler has heard of yet, and jobs that are due."""
     waiting = "SELECT (SELECT count(*) FROM events WHERE NOT fanned_out)"
-    return int(tx.scalar(text(f"{waiting} + (SELECT count(*) FROM outbox_jobs WHERE state = 'due')")))
+    return int(
+        tx.scalar(
+            text(f"{waiting} + (SELECT count(*) FROM jobs WHERE state = 'due' AND event_seq IS NOT NULL)")
+        )
+    )
 
 
 def count_stored(tx: Tx) -> int:

@@ -14,7 +14,7 @@ from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.model import Ask, Done, HttpRequest, NewRequest, OutboundRequest, RetryPlan, Step
 from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import outbound_requests, queue_request
+from contatto.kit.outbound.store import jobs, queue_request
 
 BUSINESSES: Final = 5
 ANSWER_S: Final = 1.0
@@ -31,13 +31,13 @@ class Sending:
         self._numbers = itertools.count(1)
         self._committed: dict[str, float] = {}
         self._poked: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
-        db.on_commit(self._poke, {outbound_requests.name})
+        db.on_commit(self._poke, {jobs.name})
 
     def run(self, seconds: int, *, hangs: bool) -> dict[str, float]:
         """Return when each request to the others was committed, by its subject; in the end nothing is due."""
         self._committed = {}
         asyncio.run(self._run(seconds, HANGS if hangs else _OTHER))
-        self._db.write_now(lambda tx: tx.execute(outbound_requests.delete()))
+        self._db.write_now(lambda tx: tx.execute(jobs.delete()))
         return {subject: at for subject, at in self._committed.items() if subject.startswith(_SOUND)}
 
     async def _run(self, seconds: int, other: str) -> None:

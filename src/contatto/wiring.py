@@ -94,8 +94,8 @@ from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.dispatch import After, BatchHandler, TenantHandler, handing_out
 from contatto.kit.exports import ExportKind, purge_exports
 from contatto.kit.outbound.steps import OutboundKind, expire_requests
-from contatto.kit.outbound.store import purge_requests
-from contatto.kit.outbox import KEEP, purge_settled
+from contatto.kit.outbound.store import purge_jobs
+from contatto.kit.outbox import KEEP, purge_events
 from contatto.kit.rate_limits import GuessLimit, RequestLimit
 from contatto.kit.settings import Settings
 from contatto.leads.actions import jobs
@@ -360,9 +360,9 @@ def periodic_jobs(
         PeriodicJob(3600.0, jobs.purge_imports),
         PeriodicJob(3600.0, purge_rejected),
         PeriodicJob(3600.0, pushes.purge_pushes),
-        PeriodicJob(3600.0, purge_settled),
+        PeriodicJob(3600.0, purge_events),
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
-        PeriodicJob(3600.0, lambda tx: purge_requests(tx, tx.now - KEEP)),
+        PeriodicJob(3600.0, lambda tx: purge_jobs(tx, tx.now - KEEP)),
         PeriodicJob(3600.0, purge_sync),
         PeriodicJob(30.0, ad_signals.resume_renewed),
         PeriodicJob(3600.0, purge_photos, has_photo_to_forget),

@@ -15,7 +15,7 @@ from contatto.kit.gc_freeze import freeze_new_objects
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.client import Client, Mailer
 from contatto.kit.outbound.machine import OutboundMachine
-from contatto.kit.outbound.store import outbound_requests
+from contatto.kit.outbound.store import jobs
 
 POLL_S: Final = 0.5
 """Interval of polls without a notice, for due retries."""
@@ -64,7 +64,7 @@ class Worker:
                 tasks.create_task(
                     self._repeat("files", exporter.start_due, lambda _: LATER_S, exporter.tables)
                 )
-                sent = {outbound_requests.name}
+                sent = {jobs.name}
                 tasks.create_task(self._repeat("outbound", machine.send_due, lambda _: NOW_S, sent))
                 tasks.create_task(machine.run())
                 for job in self._installation.periodic_jobs():

@@ -21,7 +21,7 @@ from contatto.channels.actions import register_app
 from contatto.channels.model import ChannelApp, Platform
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.store import outbound_requests
+from contatto.kit.outbound.store import jobs
 from tests.ad_platforms.counterpart import noon, spend
 from tests.conformance.conftest import running_server_house
 from tests.journeys.running import APP_ID, PASSWORD, House, csrf_of, running_house, until
@@ -160,11 +160,9 @@ def test_a_state_is_good_for_one_code_and_one_session(house: House) -> None:
 
 
 def queued(house: House) -> list[Any]:
-    shown = outbound_requests.c.id, outbound_requests.c.created_at
+    shown = jobs.c.id, jobs.c.created_at
     read = house.context.db.read_now
-    return read(
-        lambda tx: [tuple(row) for row in tx.execute(select(*shown).order_by(outbound_requests.c.id))]
-    )
+    return read(lambda tx: [tuple(row) for row in tx.execute(select(*shown).order_by(jobs.c.id))])
 
 
 def test_a_state_is_of_one_member_and_of_one_hour(house: House) -> None:

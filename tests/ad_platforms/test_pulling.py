@@ -17,7 +17,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NoAnswer, RequestState, SendFailure
-from contatto.kit.outbound.store import list_failed_requests, list_requests_of
+from contatto.kit.outbound.store import list_failed_jobs, list_requests_of
 from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.store import list_measured_ads
 from tests import make
@@ -205,7 +205,7 @@ def test_an_expired_token_stops_the_pull_and_a_new_one_fills_what_is_missing(wor
     account_id = world.connect(access_token="an-expired-token")
     world.pull()
     assert world.state(account_id) == (PullState.STOPPED, "token_refused")
-    failed = world.database.read_now(lambda tx: list_failed_requests(tx, world.business_id, 9))
+    failed = world.database.read_now(lambda tx: list_failed_jobs(tx, world.business_id, 9))
     assert [each.state for each in failed] == [RequestState.DEAD]
     world.later(timedelta(days=3))
     other = world.pull()

@@ -9,7 +9,7 @@ from contatto.crm.store.deliveries import list_deliveries, list_erasures
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
-from contatto.kit.outbound.store import outbound_requests
+from contatto.kit.outbound.store import jobs
 from contatto.leads.actions.merging import erase_leads
 from tests import make
 from tests.crm.begun import begun
@@ -30,7 +30,7 @@ def test_the_record_goes_and_nothing_is_found_by_our_id(database: Database) -> N
         assert states(tx, target) == [ErasureState.FINISHED]
         assert crm.records == {}
         assert list_deliveries(tx, target.business_id, target.id) == []
-        kept = tx.execute(select(outbound_requests.c.kind)).scalars()
+        kept = tx.execute(select(jobs.c.kind)).scalars()
         assert set(kept) == {"crm_erasure", "crm_check", "crm_comparison", "crm_poll"}, (
             "what was on its way is forgotten with its payload"
         )

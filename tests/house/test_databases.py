@@ -16,8 +16,9 @@ from tests.journeys.running import running_house, until
 from tests.unchanged import has_worker, nothing_changes, wait_until_quiet
 
 FILL = (
-    "INSERT INTO outbox_jobs (business_id, event_seq, handler, state, attempts, due_at) "
-    "VALUES ('one', 1, 'planted', 'waiting', 0, 0) RETURNING id"
+    "INSERT INTO jobs"
+    " (business_id, kind, subject, destination, line, state, attempts, due_at, is_unsure, reason, created_at)"
+    " VALUES ('one', 'planted', '', '', '', 'waiting', 0, 0, FALSE, '', 0) RETURNING id"
 )
 
 
@@ -56,13 +57,13 @@ def test_a_database_is_emptied_for_the_next_test_and_counts_from_the_start(
         with engine.begin() as connection:
             assert connection.exec_driver_sql(FILL).scalar() == 1
         open_still = engine.connect()  # a test may fail before it closes what it opened
-        open_still.exec_driver_sql("LOCK TABLE outbox_jobs")
+        open_still.exec_driver_sql("LOCK TABLE jobs")
         emptied_databases.give_back(taken)
         open_still.invalidate()
         engine.dispose()
         assert emptied_databases.take() is taken
         with postgres.admin(taken.name) as admin:
-            assert admin.execute("SELECT count(*) FROM outbox_jobs").fetchone() == (0,)
+            assert admin.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
     emptied_databases.give_back(taken)
 
 
@@ -70,10 +71,10 @@ def test_a_database_is_emptied_for_the_next_test_and_counts_from_the_start(
     "change",
     [
         "CREATE TABLE planted (id INTEGER)",
-        "ALTER TABLE outbox_jobs ALTER COLUMN handler DROP NOT NULL",
+        "ALTER TABLE jobs ALTER COLUMN kind DROP NOT NULL",
         "ALTER TABLE leads DISABLE ROW LEVEL SECURITY",
         f"DROP POLICY {POLICY} ON leads",
-        "DROP INDEX ix_outbox_jobs_due",
+        "DROP INDEX ix_jobs_due",
         "UPDATE alembic_version SET version_num = version_num",
     ],
 )

@@ -1,4 +1,4 @@
-"""Failed work of both tables: listed, counted, replayed and dismissed, each tenant's alone."""
+"""Failed work of handlers and of requests: listed, counted, replayed and dismissed, each tenant's alone."""
 
 from dataclasses import replace
 
@@ -7,14 +7,14 @@ from sqlalchemy import update
 
 from contatto import wiring
 from contatto.jobs import actions
-from contatto.jobs.rules import FailedCounts, Replayed
+from contatto.jobs.rules import FailedCounts
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import RequestState, SendFailure
-from contatto.kit.outbound.store import find_request, outbound_requests
+from contatto.kit.outbound.store import dismiss_dead_jobs, find_request, jobs
 from contatto.kit.settings import Settings
 from contatto.subscriptions import store as notices
 from contatto.subscriptions.model import PushState
@@ -74,9 +74,8 @@ def test_another_tenant_neither_sees_nor_touches_it(database: Database, owner: s
             assert refused.value.code is errors.NOT_FOUND
         with pytest.raises(Refused):
             database.read_now(lambda tx, of=failed_id: actions.load_failed_work(tx, other, of))  # type: ignore[misc]
-    database.write_now(lambda tx: actions.replay_dead_jobs(tx, other))
-    database.write_now(lambda tx: actions.replay_dead_requests(tx, KINDS, other, 0))
-    assert database.write_now(lambda tx: actions.dismiss_dead_work(tx, other)) == 0
+    database.write_now(lambda tx: actions.replay_dead_work(tx, KINDS, other, 0))
+    assert database.write_now(lambda tx: dismiss_dead_jobs(tx, other)) == 0
     assert sorted(ids(database, owner)) == sorted(all_ids)
     assert counts(database, owner) == FailedCounts(dead=2, waiting=0)
 
@@ -87,17 +86,16 @@ def test_all_dead_letters_are_replayed_in_batches_and_what_waits_keeps_its_time(
     fail_job(database, owner)
     first, second = fail_push(database, owner), fail_push(database, owner)
     waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
-    assert database.write_now(lambda tx: actions.replay_dead_jobs(tx, owner)) == Replayed(1, 0)
     done, after = 0, 0
     while True:
-        some = database.write_now(lambda tx: actions.replay_dead_requests(tx, KINDS, owner, after))  # noqa: B023
+        some = database.write_now(lambda tx: actions.replay_dead_work(tx, KINDS, owner, after))  # noqa: B023
         if some.last is None:
             break
         done, after = done + some.done, some.last
-    assert (done, after) == (2, int(second.removeprefix("request-")))
+    assert (done, after) == (3, int(second.removeprefix("job-")))
     assert ids(database, owner) == [waiting]
     due = database.write_now(lambda tx: claim_all(tx, MESSAGE_PUSH))
-    assert [f"request-{request.id}" for request, _ in due] == [first, second]
+    assert [f"job-{request.id}" for request, _ in due] == [first, second]
 
 
 def test_a_dead_letter_that_may_not_be_sent_any_more_stays_and_holds_up_no_other(
@@ -106,13 +104,13 @@ def test_a_dead_letter_that_may_not_be_sent_any_more_stays_and_holds_up_no_other
     first, second = fail_push(database, owner), fail_push(database, owner)
 
     def take_away(tx: Tx) -> None:
-        number = int(first.removeprefix("request-"))
+        number = int(first.removeprefix("job-"))
         request = find_request(tx, owner, number)
         assert request is not None
         notices.delete_pushes(tx, owner, [int(request.subject)])
 
     database.write_now(take_away)
-    some = database.write_now(lambda tx: actions.replay_dead_requests(tx, KINDS, owner, 0))
+    some = database.write_now(lambda tx: actions.replay_dead_work(tx, KINDS, owner, 0))
     assert (some.done, some.refused) == (1, 1)
     assert ids(database, owner) == [first]
     with pytest.raises(Refused):
@@ -128,7 +126,7 @@ def test_what_waits_can_be_tried_now_or_given_up_and_its_owner_hears_of_it(
     waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     assert database.write_now(lambda tx: claim_all(tx, MESSAGE_PUSH)) == []
     database.write_now(lambda tx: actions.replay_failed_work(tx, KINDS, owner, waiting))
-    number = int(waiting.removeprefix("request-"))
+    number = int(waiting.removeprefix("job-"))
     request = database.read_now(lambda tx: find_request(tx, owner, number))
     assert request is not None
     assert (request.attempts, request.due_at) == (0, database.clock.now())
@@ -140,8 +138,8 @@ def test_what_waits_can_be_tried_now_or_given_up_and_its_owner_hears_of_it(
 
 def test_what_is_on_its_way_is_neither_replayed_nor_dismissed(database: Database, owner: str) -> None:
     waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
-    number = int(waiting.removeprefix("request-"))
-    mine = update(outbound_requests).where(outbound_requests.c.id == number)
+    number = int(waiting.removeprefix("job-"))
+    mine = update(jobs).where(jobs.c.id == number)
     database.write_now(lambda tx: tx.execute(mine.values(due_at=tx.now)))
     assert database.write_now(lambda tx: claim_all(tx, MESSAGE_PUSH))
     before = database.read_now(lambda tx: find_request(tx, owner, number))
@@ -156,9 +154,9 @@ def test_all_dead_letters_are_dismissed_and_what_waits_is_not(database: Database
     fail_job(database, owner)
     dead = fail_push(database, owner)
     waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
-    assert database.write_now(lambda tx: actions.dismiss_dead_work(tx, owner)) == 2
+    assert database.write_now(lambda tx: dismiss_dead_jobs(tx, owner)) == 2
     assert ids(database, owner) == [waiting]
-    number = int(dead.removeprefix("request-"))
+    number = int(dead.removeprefix("job-"))
     request = database.read_now(lambda tx: find_request(tx, owner, number))
     assert request is not None
     assert request.state is RequestState.DISMISSED

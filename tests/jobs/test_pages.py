@@ -21,7 +21,7 @@ from contatto.kit.db.types import metadata
 from contatto.kit.dispatch import Drain
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.model import NoAnswer, SendFailure
-from contatto.kit.outbound.store import outbound_requests, purge_requests
+from contatto.kit.outbound.store import jobs, purge_jobs
 from tests import make
 from tests.background import do_all_due, send_all_due
 from tests.failing import fail_job, fail_push
@@ -66,7 +66,7 @@ def failed_ids(house: House, business_id: str = "") -> list[str]:
 
 
 def shown_ids(house: House) -> list[str]:
-    return re.findall(r'id="((?:job|request)-\d+)"', house.client.get(PATH).text)
+    return re.findall(r'id="(job-\d+)"', house.client.get(PATH).text)
 
 
 def test_where_nothing_failed_the_page_says_so(house: House) -> None:
@@ -174,7 +174,9 @@ def test_who_does_not_administer_changes_nothing(house: House, role: Role) -> No
             assert press(house, path).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/job-0/replay", "/request-99999/replay", "/lead-1/dismiss", "/7/dismiss"])
+@pytest.mark.parametrize(
+    "path", ["/job-0/replay", "/job-99999/replay", "/request-1/replay", "/lead-1/dismiss", "/7/dismiss"]
+)
 def test_what_is_not_there_changes_nothing(house: House, path: str) -> None:
     fail_push(house.context.db, house.business_id)
     with nothing_changes(house.context.db):
@@ -210,7 +212,7 @@ def test_a_reply_that_was_dismissed_and_forgotten_is_still_sent_when_a_member_tr
     conversation, failed_id = fail_reply(house)
     assert press(house, f"/{failed_id}/dismiss").status_code == 303
     db = house.context.db
-    assert db.write_now(lambda tx: purge_requests(tx, tx.now + timedelta(seconds=1))) == 1
+    assert db.write_now(lambda tx: purge_jobs(tx, tx.now + timedelta(seconds=1))) == 1
     rows = metadata.tables["sends"]
     sent = db.read_now(lambda tx: tx.scalar(select(rows.c.message_id)))
     token = {"csrf_token": csrf_of(house.client.get("/settings").text)}
@@ -242,7 +244,7 @@ def fail_reply(house: House) -> tuple[str, str]:
     def lose(tx: Tx) -> str:
         (claimed,) = claim_all(tx, kind)
         answer(tx, kind, claimed, NoAnswer(SendFailure.LOST))
-        return f"request-{claimed[0].id}"
+        return f"job-{claimed[0].id}"
 
     return conversation, house.context.db.write_now(lose)
 
@@ -257,7 +259,4 @@ def test_the_list_ends_somewhere_and_says_so(house: House, monkeypatch: pytest.M
         fail_push(house.context.db, house.business_id)
     assert len(shown_ids(house)) == 2
     assert "Showing the latest 2." in house.client.get(PATH).text
-    assert (
-        house.context.db.read_now(lambda tx: tx.scalar(select(func.count()).select_from(outbound_requests)))
-        == 3
-    )
+    assert house.context.db.read_now(lambda tx: tx.scalar(select(func.count()).select_from(jobs))) == 3

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from contatto.jobs.rules import WORK, FailedWork, Source, ids_in, read_id, reason_text, work_text
+from contatto.jobs.rules import WORK, FailedWork, ids_in, read_id, reason_text, work_text
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.settings import Settings
@@ -19,15 +19,14 @@ def test_every_handler_and_every_kind_of_requests_is_named_for_people() -> None:
     assert set(WORK) == handlers | set(install(Settings()).outbound)
 
 
-def test_an_id_says_where_the_work_waits() -> None:
-    assert read_id("job-7") == (Source.JOB, 7)
-    assert read_id("request-900") == (Source.REQUEST, 900)
+def test_an_id_has_the_number_of_the_job() -> None:
+    assert read_id("job-7") == 7
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "7", "job-", "job-0", "job-07", "job--7", "job-7 ", "JOB-7", "jobs-7", "request-1.5", "job-\u0661",
-     "request-" + "9" * 19, "job-7\n", "job-7/replay"],
+    ["", "7", "job-", "job-0", "job-07", "job--7", "job-7 ", "JOB-7", "jobs-7", "request-7",
+     "job-1.5", "job-\u0661", "job-" + "9" * 19, "job-7\n", "job-7/replay"],
 )  # fmt: skip
 def test_what_is_no_id_is_not_found(text: str) -> None:
     with pytest.raises(Refused) as refused:

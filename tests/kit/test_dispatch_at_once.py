@@ -12,7 +12,8 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.write_queue import savepoint
 from contatto.kit.dispatch import After, BatchHandler, handing_out
-from contatto.kit.outbox import emit, emit_all, events, jobs
+from contatto.kit.outbound.store import jobs
+from contatto.kit.outbox import emit, emit_all, events
 from tests.kit.test_dispatch_batches import Tray, count, table
 from tests.kit.test_outbox import CupFilled, Listener, run
 

@@ -10,7 +10,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.dispatch import RETRY_AFTER, After, BatchHandler, TenantHandler, TenantsOfKind, interest
 from contatto.kit.ids import new_id
-from contatto.kit.outbox import jobs, list_failed_jobs
+from contatto.kit.outbound.store import jobs, list_failed_jobs
 from tests.kit.test_outbox import CupFilled, Listener, fill, run
 
 
@@ -59,7 +59,7 @@ def test_one_bad_event_is_tried_again_alone_and_the_others_are_told_once(
     assert sorted(tray.heard) == [["a"], ["c"]]
     assert count(database, businesses) == 2  # what was done for all together left no trace
     [failed] = database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9))
-    assert (failed.handler, failed.attempts) == ("tray", 1)
+    assert (failed.kind, failed.attempts) == ("tray", 1)
     tray.broken = ""
     clock.advance(seconds=RETRY_AFTER[0])
     run(database, table(tray))

@@ -9,16 +9,11 @@ from contatto.kit import dispatch as drain_module
 from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
 from contatto.kit.dispatch import RETRY_AFTER, Drain, drain
-from contatto.kit.outbox import (
-    KEEP,
-    JobState,
-    dismiss_job,
-    find_failed_job,
-    list_failed_jobs,
-    purge_settled,
-    replay_job,
-)
-from tests.kit.test_outbox import Listener, fill, run, states, told
+from contatto.kit.outbound.model import RequestState
+from contatto.kit.outbound.steps import dismiss_request, replay_request
+from contatto.kit.outbound.store import find_failed_job, list_failed_jobs
+from contatto.kit.outbox import KEEP, list_payloads
+from tests.kit.test_outbox import Listener, fill, purge_settled, run, states, told
 
 
 def test_a_business_with_many_events_holds_up_no_other(database: Database, clock: FixedClock) -> None:
@@ -64,19 +59,17 @@ def test_what_failed_is_told_with_since_when_and_why_and_to_its_business_alone(
     clock.advance(seconds=RETRY_AFTER[0])
     run(database, told(broken, sound))
     [failed] = database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9))
-    assert (failed.handler, failed.name) == ("broken", "cup_filled")
+    assert failed.kind == "broken"
     assert (failed.attempts, failed.failed_at) == (2, first)
-    assert failed.last_error.startswith("ValueError at ")
-    assert '"mine"' in failed.payload
+    assert failed.reason.startswith("ValueError at ")
+    assert '"mine"' in database.read_now(lambda tx: list_payloads(tx, [failed.event_seq or 0])).popitem()[1]
     assert database.read_now(lambda tx: list_failed_jobs(tx, "b2", 9)) == []
     assert database.read_now(lambda tx: find_failed_job(tx, "b2", failed.id)) is None
-    assert not database.write_now(lambda tx: replay_job(tx, "b2", failed.id))
-    assert not database.write_now(lambda tx: dismiss_job(tx, "b2", failed.id))
-    assert database.write_now(lambda tx: replay_job(tx, "b1", failed.id))
+    database.write_now(lambda tx: replay_request(tx, {}, failed))
     run(database, told(broken, sound))
     assert [event.cup for event in broken.heard] == ["mine"]
     assert database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9)) == []
-    assert not database.write_now(lambda tx: replay_job(tx, "b1", failed.id))
+    assert database.read_now(lambda tx: find_failed_job(tx, "b1", failed.id)) is None
 
 
 def test_a_job_that_is_dismissed_is_never_run_again_and_goes_after_its_time(
@@ -86,10 +79,10 @@ def test_a_job_that_is_dismissed_is_never_run_again_and_goes_after_its_time(
     fill(database)
     run(database, told(broken))
     [failed] = database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9))
-    assert database.write_now(lambda tx: dismiss_job(tx, "b1", failed.id))
+    database.write_now(lambda tx: dismiss_request(tx, {}, failed))
     clock.advance(days=1)
     assert run(database, told(broken)) == 0
-    assert states(database) == [("broken", JobState.DISMISSED, 1)]
+    assert states(database) == [("broken", RequestState.DISMISSED, 1)]
     clock.advance(seconds=KEEP.total_seconds())
     fill(database, "fresh")
     database.write_now(purge_settled)

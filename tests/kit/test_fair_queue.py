@@ -8,23 +8,28 @@ from sqlalchemy import event
 from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.fair_queue import Queue, Turns, in_turn
-from contatto.kit.outbox import DUE, JobState, jobs
+from contatto.kit.dispatch import JOBS
+from contatto.kit.fair_queue import Turns, in_turn
+from contatto.kit.outbound.model import RequestState
+from contatto.kit.outbound.store import jobs
 
-QUEUE = Queue(jobs, DUE, jobs.c.due_at)
+QUEUE = JOBS
 
 
 def add(
-    tx: Tx, business_id: str, count: int = 1, due_in_s: float = 0, state: JobState = JobState.DUE
+    tx: Tx, business_id: str, count: int = 1, due_in_s: float = 0, state: RequestState = RequestState.DUE
 ) -> None:
     row = {
         "business_id": business_id,
         "state": state,
         "attempts": 0,
+        **dict.fromkeys(("subject", "destination", "line", "reason"), ""),
+        "is_unsure": False,
+        "created_at": tx.now,
         "due_at": tx.now + timedelta(0, due_in_s),
     }
     for number in range(count):
-        tx.insert(jobs, row | {"event_seq": number, "handler": f"{business_id} {due_in_s} {state}"})
+        tx.insert(jobs, row | {"event_seq": number, "kind": f"{business_id} {due_in_s} {state}"})
 
 
 def rows(tx: Tx, turns: Turns, most: int) -> list[str]:
@@ -62,7 +67,7 @@ def test_it_is_known_whether_many_rows_wait_due_or_not(database: Database) -> No
         assert not QUEUE.has_many(tx, 1)
         add(tx, "a", 2)
         add(tx, "b", due_in_s=60)
-        add(tx, "b", state=JobState.DONE)
+        add(tx, "b", state=RequestState.DONE)
         assert [QUEUE.has_many(tx, count) for count in (1, 3, 4)] == [True, True, False]
 
     database.write_now(work)
@@ -96,7 +101,7 @@ def test_the_next_batch_begins_with_the_business_after_the_last(database: Databa
 
 def test_what_is_not_due_or_is_done_takes_no_turn(database: Database) -> None:
     def work(tx: Tx) -> None:
-        add(tx, "done", state=JobState.DONE)
+        add(tx, "done", state=RequestState.DONE)
         add(tx, "later", 3, due_in_s=60)
         assert not QUEUE.is_due(tx)
         add(tx, "now", due_in_s=-60)
@@ -129,12 +134,12 @@ def test_the_rows_of_a_business_are_passed_over_and_not_read(database: Database)
             tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", (1,) * sql.count("?"))
             for sql in asked[:2]
         ]
-        return [row[3] for plan in plans for row in plan if "outbox_jobs" in row[3]]
+        return [row[3] for plan in plans for row in plan if "jobs" in row[3]]
 
     database.write_now(lambda tx: add(tx, "a", 9))
     steps = database.write_now(work)
     assert steps
     assert {step.partition(" (")[0] for step in steps} <= {
-        "SEARCH outbox_jobs USING COVERING INDEX ix_outbox_jobs_due",
-        "SEARCH outbox_jobs USING INDEX ix_outbox_jobs_due",
+        "SEARCH jobs USING COVERING INDEX ix_jobs_due",
+        "SEARCH jobs USING INDEX ix_jobs_due",
     }

@@ -33,9 +33,9 @@ from contatto.kit.outbound.model import (
 from contatto.kit.outbound.steps import OutboundKind, expire_requests, next_step, replay_request
 from contatto.kit.outbound.store import (
     find_request,
-    list_failed_requests,
-    outbound_requests,
-    purge_requests,
+    jobs,
+    list_failed_jobs,
+    purge_jobs,
     queue_request,
     record_dismissed,
     renew_claims,
@@ -242,7 +242,7 @@ def test_what_breaks_our_own_code_concerns_one_request_and_says_so(database: Dat
 
     def fail(tx: Tx, request: OutboundRequest) -> Step:
         if request.subject == "broken":
-            tx.insert(outbound_requests, {"business_id": "half done"})
+            tx.insert(jobs, {"business_id": "half done"})
         return right(tx, request)
 
     owner.begin = fail  # type: ignore[assignment]
@@ -261,7 +261,7 @@ def test_an_owner_that_cannot_be_told_has_it_neither_sent_again_at_once_nor_hold
     def fail(tx: Tx, request: OutboundRequest, given: Outcome, state: RequestState) -> None:
         right(tx, request, given, state)
         if request.subject == "broken":
-            tx.insert(outbound_requests, {"business_id": "half done"})
+            tx.insert(jobs, {"business_id": "half done"})
 
     owner.settle = fail  # type: ignore[assignment]
     (claimed,) = claim(database, owner)
@@ -298,11 +298,11 @@ def test_a_dead_letter_is_replayed_from_its_first_step_or_dismissed(
     for claimed in claim(database, owner):
         give(database, owner, claimed)
     kinds = {"calls": owner.kind}
-    enough, again = database.read_now(lambda tx: list_failed_requests(tx, "b1", 9))
-    assert database.read_now(lambda tx: list_failed_requests(tx, "b2", 9)) == []
+    enough, again = database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9))
+    assert database.read_now(lambda tx: list_failed_jobs(tx, "b2", 9)) == []
     assert database.write_now(lambda tx: record_dismissed(tx, enough))
     database.write_now(lambda tx: replay_request(tx, kinds, again))
-    assert database.read_now(lambda tx: list_failed_requests(tx, "b1", 9)) == []
+    assert database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9)) == []
     (claimed,) = claim(database, owner)
     assert (claimed[0].subject, claimed[0].attempts) == ("again", 1)
     with pytest.raises(Refused) as refused:
@@ -312,7 +312,7 @@ def test_a_dead_letter_is_replayed_from_its_first_step_or_dismissed(
     owner.next = Done()
     give(database, owner, claimed)
     clock.advance(days=8)
-    assert database.write_now(lambda tx: purge_requests(tx, tx.now - timedelta(days=7))) == 2
+    assert database.write_now(lambda tx: purge_jobs(tx, tx.now - timedelta(days=7))) == 2
 
 
 def test_what_was_never_tried_in_its_lifetime_is_given_up(database: Database, clock: FixedClock) -> None:
@@ -350,14 +350,14 @@ def test_destinations_are_found_without_reading_what_waits_for_each(database: Da
         stop()
         plans: list[Any] = []
         for sql in asked:
-            if sql.startswith(("WITH RECURSIVE", "SELECT outbound_requests")):
+            if sql.startswith(("WITH RECURSIVE", "SELECT jobs")):
                 given = (1,) * sql.count("?")
                 plans += tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given).all()
-        return [row[3] for row in plans if "outbound_requests" in row[3]]
+        return [row[3] for row in plans if "jobs" in row[3]]
 
     steps = database.write_now(work)
     assert steps
-    assert not [step for step in steps if "INDEX ix_outbound_requests" not in step]
+    assert not [step for step in steps if "INDEX ix_jobs" not in step]
 
 
 def watch(tx: Tx, note: Callable[[str], None]) -> Callable[[], None]:

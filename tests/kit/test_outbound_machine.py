@@ -31,7 +31,7 @@ from contatto.kit.outbound.model import (
     retry_after_s,
 )
 from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import outbound_requests, queue_request
+from contatto.kit.outbound.store import jobs, queue_request
 from tests.kit.servers import outside
 
 PLAN = RetryPlan((10, 60))
@@ -254,8 +254,8 @@ def test_a_request_of_an_unknown_kind_waits_and_holds_up_nothing(database: Datab
             assert there.asked == ["known"]
 
     play(database, story)
-    rows = database.read_now(lambda tx: tx.execute(select(outbound_requests.c.kind, outbound_requests.c.state,
-                                                          outbound_requests.c.attempts)).all())  # fmt: skip
+    rows = database.read_now(lambda tx: tx.execute(select(jobs.c.kind, jobs.c.state,
+                                                          jobs.c.attempts)).all())  # fmt: skip
     assert ("of a later release", RequestState.DUE, 0) in [tuple(row) for row in rows]
 
 
@@ -300,7 +300,7 @@ def test_nothing_is_due_where_nothing_waits(database: Database) -> None:
         assert await house.machine.send_due() == 0
 
     play(database, story)
-    assert database.read_now(lambda tx: tx.scalar(select(func.count()).select_from(outbound_requests))) == 0
+    assert database.read_now(lambda tx: tx.scalar(select(func.count()).select_from(jobs))) == 0
 
 
 def test_what_comes_together_shares_its_transactions_and_none_wakes_the_machine_anew(
@@ -315,7 +315,7 @@ def test_what_comes_together_shares_its_transactions_and_none_wakes_the_machine_
             house.queue(there.host, *(f"s{number}" for number in range(12)))
             await asyncio.sleep(0.01)
             commits.clear()
-            database.on_commit(lambda: pokes.append("poke"), {outbound_requests.name})
+            database.on_commit(lambda: pokes.append("poke"), {jobs.name})
             await house.machine.send_due()
             await house.machine.finish()
             assert len(house.done) == 12
@@ -395,7 +395,5 @@ def test_whatever_raises_counts_as_an_attempt_and_ends_as_a_dead_letter(
     asyncio.run(go())
     assert outcomes["sound"] == [RequestState.DONE]
     assert outcomes["bad"] == [RequestState.DUE, RequestState.DUE, RequestState.DEAD]
-    row = database.read_now(
-        lambda tx: tx.execute(select(outbound_requests).where(outbound_requests.c.subject == "bad")).one()
-    )
+    row = database.read_now(lambda tx: tx.execute(select(jobs).where(jobs.c.subject == "bad")).one())
     assert row.attempts == len(PLAN.waits_s) + 1

@@ -21,7 +21,7 @@ from contatto.kit.outbound.model import (
     Step,
 )
 from contatto.kit.outbound.steps import OutboundKind, expire_requests, replay_request
-from contatto.kit.outbound.store import outbound_requests, queue_request
+from contatto.kit.outbound.store import jobs, queue_request
 from tests.kit.test_outbound import PLAN, Owner, claim, found, give, queue
 from tests.outbound import answer, claim_all
 
@@ -97,7 +97,7 @@ def test_what_a_step_has_to_know_is_sealed(database: Database) -> None:
     database.write_now(lambda tx: queue_request(tx, NewRequest("b1", "crm", "lead", "crm"), PLAN))
     (claimed,) = database.write_now(lambda tx: claim_all(tx, crm.kind))
     database.write_now(lambda tx: answer(tx, crm.kind, claimed, HttpAnswer(200, {}, b"a-secret-token")))
-    rows = database.read_now(lambda tx: tx.execute(select(outbound_requests)).all())
+    rows = database.read_now(lambda tx: tx.execute(select(jobs)).all())
     assert "a-secret-token" not in str(rows)
     assert "a-secret-token" not in repr(found(database))
     assert "a-secret-token" in found(database).progress

@@ -12,21 +12,19 @@ from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.dispatch import LATER, LEASE, RETRY_AFTER, After, drain
+from contatto.kit.dispatch import LATER, LEASE, RETRY_AFTER, UNKNOWN, After, drain
 from contatto.kit.ids import new_id
+from contatto.kit.outbound.model import RequestState
+from contatto.kit.outbound.steps import replay_request
+from contatto.kit.outbound.store import jobs, list_dead_jobs, list_failed_jobs, purge_jobs
 from contatto.kit.outbox import (
     KEEP,
-    UNKNOWN,
-    JobState,
     emit,
     event_name,
     events,
-    jobs,
     last_seq,
     list_events_of,
-    list_failed_jobs,
-    purge_settled,
-    replay_dead,
+    purge_events,
 )
 
 
@@ -87,9 +85,21 @@ def effects(db: Database, name: str) -> int:
     return len(db.read_now(lambda tx: tx.execute(mine).all()))
 
 
-def states(db: Database) -> list[tuple[str, JobState, int]]:
+def states(db: Database) -> list[tuple[str, RequestState, int]]:
     rows = db.read_now(lambda tx: tx.execute(select(jobs).order_by(jobs.c.id)).mappings().all())
-    return [(row["handler"].rpartition(".")[2], row["state"], row["attempts"]) for row in rows]
+    return [(row["kind"].rpartition(".")[2], row["state"], row["attempts"]) for row in rows]
+
+
+def replay_dead(tx: Tx, business_id: str) -> int:
+    dead = list_dead_jobs(tx, business_id, 0, 9)
+    for job in dead:
+        replay_request(tx, {}, job)
+    return len(dead)
+
+
+def purge_settled(tx: Tx) -> None:
+    purge_jobs(tx, tx.now - KEEP)
+    purge_events(tx)
 
 
 def count(db: Database) -> int:
@@ -117,7 +127,7 @@ def test_every_handler_hears_an_event_once_as_it_was_told(database: Database) ->
     assert run(database, after) == 2
     assert run(database, after) == 0
     assert first.heard == second.heard == [CupFilled("b1", "a", ("tea",))]
-    assert states(database) == [("first", JobState.DONE, 1), ("second", JobState.DONE, 1)]
+    assert states(database) == [("first", RequestState.DONE, 1), ("second", RequestState.DONE, 1)]
 
 
 def test_events_are_heard_in_their_order(database: Database) -> None:
@@ -140,7 +150,7 @@ def test_a_failed_handler_leaves_no_effect_and_holds_up_no_other(database: Datab
     run(database, told(broken, sound))
     assert effects(database, "broken") == 0
     assert effects(database, "sound") == 1
-    assert states(database) == [("broken", JobState.DUE, 1), ("sound", JobState.DONE, 1)]
+    assert states(database) == [("broken", RequestState.DUE, 1), ("sound", RequestState.DONE, 1)]
 
 
 def test_a_failed_job_waits_as_the_table_says_and_is_dead_at_its_end(
@@ -151,12 +161,12 @@ def test_a_failed_job_waits_as_the_table_says_and_is_dead_at_its_end(
     fill(database)
     for tries, wait_s in enumerate(RETRY_AFTER, 1):
         assert run(database, after) == 1
-        assert states(database) == [("broken", JobState.DUE, tries)]
+        assert states(database) == [("broken", RequestState.DUE, tries)]
         clock.advance(seconds=wait_s, microseconds=-1)
         assert run(database, after) == 0
         clock.advance(microseconds=1)
     assert run(database, after) == 1
-    assert states(database) == [("broken", JobState.DEAD, len(RETRY_AFTER) + 1)]
+    assert states(database) == [("broken", RequestState.DEAD, len(RETRY_AFTER) + 1)]
     clock.advance(days=6)
     assert run(database, after) == 0
 
@@ -164,7 +174,7 @@ def test_a_failed_job_waits_as_the_table_says_and_is_dead_at_its_end(
 def test_a_failure_is_noted_by_its_place_and_not_by_its_words(database: Database) -> None:
     fill(database)
     run(database, told(Listener("broken", failures=1)))
-    noted = database.read_now(lambda tx: tx.scalar(select(jobs.c.last_error)))
+    noted = database.read_now(lambda tx: tx.scalar(select(jobs.c.reason)))
     assert noted.startswith("ValueError at ")
     assert "spilled" not in noted
 
@@ -176,12 +186,12 @@ def test_a_dead_letter_is_heard_when_it_is_replayed(database: Database, clock: F
     for wait_s in (*RETRY_AFTER, 0):
         run(database, after)
         clock.advance(seconds=wait_s)
-    assert states(database)[0][1] is JobState.DEAD
+    assert states(database)[0][1] is RequestState.DEAD
     assert database.write_now(lambda tx: replay_dead(tx, "another")) == 0
     assert database.write_now(lambda tx: replay_dead(tx, "b1")) == 1
     assert run(database, after) == 1
     assert len(broken.heard) == 1
-    assert states(database)[0][1] is JobState.DONE
+    assert states(database)[0][1] is RequestState.DONE
 
 
 def test_a_job_of_a_handler_that_is_not_known_here_waits_and_loses_no_try(
@@ -193,9 +203,9 @@ def test_a_job_of_a_handler_that_is_not_known_here_waits_and_loses_no_try(
     clock.advance(seconds=RETRY_AFTER[0])
     for _ in range(2 * len(RETRY_AFTER)):
         assert run(database, told(Listener("another"))) == 1
-        assert states(database) == [("before", JobState.DUE, 1)]
+        assert states(database) == [("before", RequestState.DUE, 1)]
         [failed] = database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9))
-        assert failed.last_error == UNKNOWN
+        assert failed.reason == UNKNOWN
         clock.advance(seconds=LATER.total_seconds())
     run(database, told(now))
     assert len(now.heard) == 1

@@ -64,8 +64,8 @@ IMPERSONAL: Final = {
     "welcome_messages", "measured_ads", "saved_reports", "report_counts", "report_progress",
     "changed_days", "sealed_files", "dropped_views", "ad_drafts", "lead_looks", "form_pictures",
     # ids alone: of touches, conversions, events, jobs, requests and acts
-    "alerts", "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",
-    "rate_limits", "known_logins", "outbound_requests", "viewer_links", "audience_lookalikes",
+    "alerts", "touches", "conversions", "events", "jobs", "answered_requests", "audit_entries",
+    "rate_limits", "known_logins", "viewer_links", "audience_lookalikes",
     "audience_changes",
     # what delivery learns from; the log loses the person (delivery/test_forgetting.py)
     "delivery_log", "delivery_models", "delivery_states", "delivery_streams", "delivery_trials",

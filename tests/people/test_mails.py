@@ -46,7 +46,7 @@ def test_a_mail_that_waits_is_sealed(silent_house: House) -> None:
 def test_a_mailbox_that_does_not_exist_is_told_and_not_tried_again(house: House, mailbox: Mailbox) -> None:
     mailbox.refusals.append("550 no such mailbox")
     queue(house)
-    found = until(lambda: [row for row in all_rows(house.context.db)["outbound_requests"] if "'dead'" in row])
+    found = until(lambda: [row for row in all_rows(house.context.db)["jobs"] if "'dead'" in row])
     assert "'550'" in found[0]
     assert waiting(house) == 1
 
@@ -54,7 +54,7 @@ def test_a_mailbox_that_does_not_exist_is_told_and_not_tried_again(house: House,
 def test_a_server_that_is_busy_is_asked_again_later(house: House, mailbox: Mailbox) -> None:
     mailbox.refusals.append("451 come again")
     queue(house)
-    assert until(lambda: [row for row in all_rows(house.context.db)["outbound_requests"] if "'451'" in row])
+    assert until(lambda: [row for row in all_rows(house.context.db)["jobs"] if "'451'" in row])
     assert waiting(house) == 1
 
 

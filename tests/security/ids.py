@@ -27,7 +27,7 @@ PLACES: Final = {
     "delivery_id": ("crm_deliveries.id",),
     "digest": ("form_pictures.digest", "photos.digest"),
     "event_set_id": ("crm_event_sets.number",),
-    "failed_id": ("outbox_jobs.id", "outbound_requests.id"),
+    "failed_id": ("jobs.id",),
     "file_path": ("audience_files.path",),
     "form_id": ("forms.id",),
     "identity_id": ("channel_accounts.id", "channel_accounts.external_id"),
@@ -57,7 +57,7 @@ PLACES: Final = {
 }
 """Where the values of a name stand: table and column."""
 
-DEAD_LETTERS: Final = {"outbox_jobs.id": "job-", "outbound_requests.id": "request-"}
+DEAD_LETTERS: Final = {"jobs.id": "job-"}
 """Places of which the dead letters alone are meant, and what is written before their numbers."""
 ROWS_MEANT: Final = {
     **dict.fromkeys(DEAD_LETTERS, ("state", "dead")),

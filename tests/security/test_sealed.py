@@ -48,7 +48,7 @@ NO_PERSON = {
     "crm_deliveries.edited", "crm_records.owner", "crm_records.told_by", "crm_targets.secrets",
     "crm_trials.found",
     "delivery_influences.body", "delivery_log.body", "delivery_models.blob", "form_pictures.body",
-    "lead_models.body", "mails.recipient", "mails.subject", "mails.text", "outbound_requests.progress",
+    "lead_models.body", "mails.recipient", "mails.subject", "mails.text", "jobs.progress",
     "outside_tokens.access_token", "photos.body", "push_browsers.endpoint", "push_browsers.public_key",
     "push_browsers.secret", "spam_weights.body", "subscriptions.secret",
 }  # fmt: skip

@@ -7,7 +7,7 @@ from contatto.forms.store import append_answers, append_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.store import outbound_requests
+from contatto.kit.outbound.store import jobs
 from contatto.leads.actions.merging import erase_leads
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Lead, LeadStatus
@@ -79,7 +79,7 @@ def test_of_an_erased_person_nothing_leaves_and_what_had_left_is_told_as_such(da
             (SignalErasureState.FINISHED, 0),
             (SignalErasureState.UNSUPPORTED, 1),
         ]
-        kept = tx.execute(select(outbound_requests.c.subject).where(outbound_requests.c.kind == SIGNAL))
+        kept = tx.execute(select(jobs.c.subject).where(jobs.c.kind == SIGNAL))
         assert len(kept.scalars().all()) == 1, "what was to be sent is forgotten with the person"
 
     in_house(database, work)

@@ -10,7 +10,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import HttpAnswer, NoAnswer, OutboundRequest, RequestState, SendFailure
-from contatto.kit.outbound.store import list_requests_of, outbound_requests, purge_requests
+from contatto.kit.outbound.store import jobs, list_requests_of, purge_jobs
 from contatto.subscriptions import actions, store
 from contatto.subscriptions.actions import NewSubscription
 from contatto.subscriptions.model import Entity, Push, PushState, Subscription
@@ -91,7 +91,7 @@ def test_after_the_last_try_a_push_is_dead_and_can_be_sent_again(database: Datab
         with pytest.raises(Refused, match="ended"):
             actions.replay_push(at, owner, only(tx, owner).id)
         assert actions.purge_pushes(replace(at, now=at.now + actions.RETENTION + timedelta(seconds=1))) == 1
-        assert tx.execute(select(outbound_requests)).all() == []
+        assert tx.execute(select(jobs)).all() == []
 
     database.write_now(work)
 
@@ -102,7 +102,7 @@ def test_a_push_whose_request_was_forgotten_can_be_sent_again(database: Database
         queued(tx, owner)
         (claimed,) = claim_all(tx, KIND)
         answer(tx, KIND, claimed, OK)
-        assert purge_requests(tx, tx.now + timedelta(seconds=1)) == 1
+        assert purge_jobs(tx, tx.now + timedelta(seconds=1)) == 1
         actions.replay_push(tx, owner, only(tx, owner).id)
         ((request, ask),) = claim_all(tx, KIND)
         assert (request.subject, ask.request.url) == (str(only(tx, owner).id), NEW.callback_url)

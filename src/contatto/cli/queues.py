@@ -27,6 +27,7 @@ from contatto.jobs import actions as job_actions
 from contatto.jobs.rules import FailedCounts, FailedWork, reason_text, work_text
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.outbound.store import dismiss_dead_jobs
 from contatto.kit.settings import Settings
 
 AdId = Annotated[int, typer.Argument(help="Id of the ad, as the list shows it.")]
@@ -107,7 +108,7 @@ def _review_capture(work: Callable[[Tx], CaptureSwitch], says: str) -> None:
 
 
 MOST_ROWS: Final = 1_000
-JobIds = Annotated[list[str] | None, typer.Argument(help="Ids of failed jobs, such as job-7 or request-7.")]
+JobIds = Annotated[list[str] | None, typer.Argument(help="Ids of failed jobs, such as job-7.")]
 AllDead = Annotated[bool, typer.Option("--all", help="All that were given up.")]
 job_commands = typer.Typer(
     no_args_is_help=True,
@@ -183,12 +184,10 @@ def replay_jobs_command(
     def work(tx: Tx) -> tuple[int, int]:
         one_business = find_one_business(tx, business)
         done = refused = 0
-        if every:
-            done, after = job_actions.replay_dead_jobs(tx, one_business.id).done, 0
-            while (
-                some := job_actions.replay_dead_requests(tx, kinds, one_business.id, after)
-            ).last is not None:
-                done, refused, after = done + some.done, refused + some.refused, some.last
+        after: int | None = 0 if every else None
+        while after is not None:
+            some = job_actions.replay_dead_work(tx, kinds, one_business.id, after)
+            done, refused, after = done + some.done, refused + some.refused, some.last
         for job_id in chosen:
             job_actions.replay_failed_work(tx, kinds, one_business.id, job_id)
         record_command(tx, one_business, "jobs replay", _job_objects(chosen))
@@ -215,7 +214,7 @@ def dismiss_jobs_command(
 
     def work(tx: Tx) -> int:
         one_business = find_one_business(tx, business)
-        count = job_actions.dismiss_dead_work(tx, one_business.id) if every else len(chosen)
+        count = dismiss_dead_jobs(tx, one_business.id) if every else len(chosen)
         for job_id in chosen:
             job_actions.dismiss_failed_work(tx, kinds, one_business.id, job_id)
         record_command(tx, one_business, "jobs dismiss", _job_objects(chosen))

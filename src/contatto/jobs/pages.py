@@ -12,17 +12,15 @@ from contatto.accounts.rules import require
 from contatto.delivery.store.models import find_relearning
 from contatto.jobs.actions import (
     count_failed_work,
-    dismiss_dead_work,
     dismiss_failed_work,
     list_failed_work,
-    replay_dead_jobs,
-    replay_dead_requests,
+    replay_dead_work,
     replay_failed_work,
 )
 from contatto.jobs.rules import reason_text, work_text
-from contatto.kit.db.database import FOLLOW
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText, Translator, translator_of
+from contatto.kit.outbound.store import dismiss_dead_jobs
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False, prefix="/settings/jobs")
@@ -59,18 +57,11 @@ async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse
 async def post_replay_all(request: Request, caller: FormCaller) -> RedirectResponse:
     """Replay all dead letters; requests that may not be sent any more stay."""
     require(caller, Permission.ADMINISTER)
-    context = context_of(request)
-    await context.db.write(partial(replay_dead_jobs, business_id=caller.business_id))
-    FOLLOW.set(None)  # the request has its audit entry
-    last: int | None = 0
+    db, kinds = context_of(request).db, context_of(request).installation.outbound
+    replay_batch = partial(replay_dead_work, kinds=kinds, business_id=caller.business_id)
+    last = (await db.write(partial(replay_batch, after=0))).last
     while last is not None:
-        replay_batch = partial(
-            replay_dead_requests,
-            kinds=context.installation.outbound,
-            business_id=caller.business_id,
-            after=last,
-        )
-        last = (await context.db.write(replay_batch, in_background=True)).last
+        last = (await db.write_more(partial(replay_batch, after=last))).last
     return _redirect()
 
 
@@ -78,7 +69,7 @@ async def post_replay_all(request: Request, caller: FormCaller) -> RedirectRespo
 async def post_dismiss_all(request: Request, caller: FormCaller) -> RedirectResponse:
     """Dismiss all dead letters."""
     require(caller, Permission.ADMINISTER)
-    await context_of(request).db.write(partial(dismiss_dead_work, business_id=caller.business_id))
+    await context_of(request).db.write(partial(dismiss_dead_jobs, business_id=caller.business_id))
     return _redirect()
 
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from contatto.ad_platforms.model import PULL
@@ -23,19 +22,12 @@ from contatto.signals.model import SIGNAL, SIGNAL_TEST
 from contatto.signals.rules import reason_text as signal_reason
 
 
-class Source(StrEnum):
-    """Queue of the work: handlers of events in the outbox, or requests to external systems."""
-
-    JOB = "job"
-    REQUEST = "request"
-
-
 @dataclass(frozen=True, slots=True)
 class FailedWork:
     """Failed work; ids only, no contact value.
 
     Attributes:
-        id: ``job-7`` or ``request-7``.
+        id: such as ``job-7``.
         name: its handler, or its kind.
         about: objects that it concerns, as names and ids.
         destination: external system; empty for none.
@@ -73,7 +65,7 @@ class Replayed:
     last: int | None = None
 
 
-_ID: Final = re.compile(r"(job|request)-([1-9][0-9]{0,17})", re.ASCII)
+_ID: Final = re.compile(r"job-([1-9][0-9]{0,17})", re.ASCII)
 _LEAD: Final = N_("Send a lead to a webhook")
 _MESSAGE: Final = N_("Send a message to a webhook")
 _LEARN: Final = N_("Learn from the outcome of an ad")
@@ -138,8 +130,8 @@ _OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {
 """Error texts of kinds of requests that explain their own errors."""
 
 
-def read_id(text: str) -> tuple[Source, int]:
-    """Parse the id of failed work into its queue and number.
+def read_id(text: str) -> int:
+    """Parse the id of failed work into its number.
 
     Raises:
         Refused: NOT_FOUND, for a malformed id.
@@ -147,7 +139,7 @@ def read_id(text: str) -> tuple[Source, int]:
     match = _ID.fullmatch(text)
     if match is None:
         raise Refused(errors.NOT_FOUND, "Failed job not found.")
-    return Source(match[1]), int(match[2])
+    return int(match[1])
 
 
 def ids_in(payload: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

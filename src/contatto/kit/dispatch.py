@@ -28,7 +28,9 @@ from contatto.kit.db.types import Instant, within
 from contatto.kit.db.write_queue import holding, savepoint
 from contatto.kit.fair_queue import Queue, Turns
 from contatto.kit.log import logger, where
-from contatto.kit.outbox import DUE, FRESH, UNKNOWN, Job, JobState, StoredEvent, event_name, events, jobs
+from contatto.kit.outbound.model import RequestState
+from contatto.kit.outbound.store import DUE, jobs
+from contatto.kit.outbox import FRESH, StoredEvent, event_name, events
 
 type Handler = Callable[[Tx, Any], None]
 type After = Mapping[type[Any], Mapping[str, Handler]]
@@ -178,17 +180,32 @@ RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
 LEASE: Final = timedelta(seconds=60)
 LATER: Final = timedelta(minutes=10)
 """Delay of a job with a handler that this release does not have."""
+UNKNOWN: Final = "unknown handler"
+"""Its error."""
 FANNED_OUT: Final = 500
 """Greatest number of events per dispatch."""
 CLAIMED: Final = 50
 """Jobs per claim; few, so that other tenants do not wait long."""
 
 
+JOBS: Final = Queue(jobs, and_(DUE, jobs.c.destination == ""), jobs.c.due_at)
+"""Jobs of handlers, which alone have no destination."""
 _HANDED_OUT: Final = update(events).where(within(events.c.seq, "seqs")).values(fanned_out=True)
 
 
 class UnknownHandler(Exception):
     """Error of a job with a handler that this release does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerJob:
+    """Job of an event's handler; ``kind`` is the name of the handler."""
+
+    id: int
+    business_id: str
+    event_seq: int
+    kind: str
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +232,7 @@ class Drain:
         names = ", ".join(f"'{name}'" for name in self._kinds)
         is_known: ColumnElement[bool] = literal_column(f"name IN ({names})") if names else false()
         self._events = Turns(Queue(events, and_(FRESH, is_known), events.c.at))
-        self._jobs = Turns(Queue(jobs, DUE, jobs.c.due_at))
+        self._jobs = Turns(JOBS)
 
     @property
     def tables(self) -> frozenset[str]:
@@ -248,11 +265,11 @@ class Drain:
             done += count
         return done
 
-    def _claim(self, tx: Tx) -> tuple[int, list[tuple[Job, StoredEvent]]]:
+    def _claim(self, tx: Tx) -> tuple[int, list[tuple[HandlerJob, StoredEvent]]]:
         delivered = self._fan_out(tx)
 
-        def list_jobs(business_id: str, limit: int) -> list[Job]:
-            return self._jobs.queue.list(tx, Job, business_id, limit)
+        def list_jobs(business_id: str, limit: int) -> list[HandlerJob]:
+            return self._jobs.queue.list(tx, HandlerJob, business_id, limit)
 
         claimed = self._jobs.list_rows(tx, self._claimed, list_jobs)
         if not claimed:
@@ -283,21 +300,22 @@ class Drain:
             if is_interested(handler, event.business_id)
         ]
         with_job = _run_batch_handlers(tx, deliveries)
-        new = {"state": JobState.DUE, "attempts": 0, "due_at": tx.now}
+        new = {"subject": "", "destination": "", "line": "", "state": RequestState.DUE, "attempts": 0}
+        new |= {"due_at": tx.now, "is_unsure": False, "reason": "", "created_at": tx.now}
         rows = [
-            {
+            new
+            | {
                 "business_id": delivery.event.business_id,
                 "event_seq": delivery.event.seq,
-                "handler": delivery.name,
+                "kind": delivery.name,
             }
-            | new
             for delivery in with_job
         ]
         insert_new(tx, jobs, rows)
         update_rows(tx, _HANDED_OUT, [{"seqs": [event.seq for event in fresh]}])
         return len(deliveries) - len(with_job)
 
-    def _run_some(self, tx: Tx, waiting: list[tuple[Job, StoredEvent]]) -> int:
+    def _run_some(self, tx: Tx, waiting: list[tuple[HandlerJob, StoredEvent]]) -> int:
         """Run jobs in their order until the time is up, and return how many.
 
         On PostgreSQL each job has its own transaction, so that it locks rows only while it runs.
@@ -308,25 +326,25 @@ class Drain:
                 with savepoint(tx):
                     self._run(tx, job, event)
             except UnknownHandler:
-                logger().warning("outbox.unknown_handler", job_id=str(job.id), handler=job.handler)
+                logger().warning("outbox.unknown_handler", job_id=str(job.id), handler=job.kind)
                 # A release that knows the handler runs it; this was no try.
-                values = {"due_at": tx.now + LATER, "attempts": job.attempts, "last_error": UNKNOWN}
+                values = {"due_at": tx.now + LATER, "attempts": job.attempts, "reason": UNKNOWN}
                 tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values))
             except Exception as error:  # whatever a handler raises becomes a retry
-                logger().warning(
-                    "outbox.failed", job_id=str(job.id), handler=job.handler, error_at=where(error)
-                )
+                logger().warning("outbox.failed", job_id=str(job.id), handler=job.kind, error_at=where(error))
                 _note_failure(tx, job, error)
             done += 1
         return done
 
-    def _run(self, tx: Tx, job: Job, event: StoredEvent) -> None:
+    def _run(self, tx: Tx, job: HandlerJob, event: StoredEvent) -> None:
         kind, handlers = self._kinds.get(event.name, (None, {}))
-        if kind is None or job.handler not in handlers:
+        if kind is None or job.kind not in handlers:
             raise UnknownHandler
-        still_due = update(jobs).where(jobs.c.id == job.id, jobs.c.state == JobState.DUE)
-        if tx.execute(still_due.values(state=JobState.DONE, last_error=None, failed_at=None)).rowcount:
-            handlers[job.handler](tx, msgspec.json.decode(event.payload, type=kind))
+        still_due = update(jobs).where(jobs.c.id == job.id, jobs.c.state == RequestState.DUE)
+        if tx.execute(
+            still_due.values(state=RequestState.DONE, reason="", failed_at=None, settled_at=tx.now)
+        ).rowcount:
+            handlers[job.kind](tx, msgspec.json.decode(event.payload, type=kind))
 
 
 def _run_batch_handlers(tx: Tx, deliveries: list[_Delivery]) -> list[_Delivery]:
@@ -353,11 +371,11 @@ async def drain(db: Database, after: After, limit: int = 200) -> int:
     return await Drain(after, limit).run_batch(db)
 
 
-def _note_failure(tx: Tx, job: Job, error: Exception) -> None:
+def _note_failure(tx: Tx, job: HandlerJob, error: Exception) -> None:
     tries = job.attempts + 1
     dead = tries > len(RETRY_AFTER)
     wait = timedelta(seconds=RETRY_AFTER[min(tries, len(RETRY_AFTER)) - 1])
-    state = JobState.DEAD if dead else JobState.DUE
-    values = {"state": state, "due_at": tx.now + wait, "last_error": where(error)}
+    state = RequestState.DEAD if dead else RequestState.DUE
+    values = {"state": state, "due_at": tx.now + wait, "reason": where(error)}
     since = func.coalesce(jobs.c.failed_at, literal(tx.now, Instant))
     tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values, failed_at=since))

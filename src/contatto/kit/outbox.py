@@ -1,15 +1,12 @@
-"""Transactional outbox: events committed with their rows, and one job per handler.
+"""Transactional outbox: events committed with the rows that they describe, so none is lost or invented.
 
-An event is a row of the transaction that it describes, so none is lost or invented. A failed job is retried
-with back-off and ends as a dead letter, until a member replays or dismisses it. Other handlers of the event
-are not delayed. ``kit/dispatch`` runs the jobs.
+``kit/dispatch`` gives them to their handlers, by jobs of ``kit/outbound/store``.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
@@ -19,47 +16,26 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Index,
-    Integer,
-    Select,
     String,
     Table,
     Text,
-    UniqueConstraint,
-    Update,
+    and_,
+    exists,
     func,
     literal_column,
     select,
-    update,
 )
 
 from contatto.kit.db.prepared import insert_all
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
+from contatto.kit.db.types import Serial, instant, metadata, tenant
 from contatto.kit.db.write_queue import held_of
-
-UNKNOWN: Final = "unknown handler"
-"""Error of a job with a handler that this release does not have."""
-
-
-class JobState(StrEnum):
-    """State of a job; a dead one waits for a member's decision."""
-
-    DUE = "due"
-    DONE = "done"
-    DEAD = "dead"
-    DISMISSED = "dismissed"
-
+from contatto.kit.outbound.model import RequestState
+from contatto.kit.outbound.store import DUE, OVER, jobs
 
 _NAME_PARTS: Final = re.compile(r"(?<!^)(?=[A-Z])")
 FRESH: Final[ColumnElement[bool]] = literal_column("NOT fanned_out")
 """Condition of undispatched events, verbatim as in the index."""
-DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
-"""Condition of due jobs, verbatim as in the index."""
-OVER: Final[ColumnElement[bool]] = literal_column("state IN ('done', 'dismissed')")
-"""Condition of finished jobs, verbatim as in the index."""
-_FAILED: Final[ColumnElement[bool]] = literal_column(
-    "(state = 'dead' OR (state = 'due' AND last_error IS NOT NULL))"
-)
 
 events = Table(
     "events",
@@ -74,24 +50,6 @@ events = Table(
     Index("ix_events_waiting", "business_id", "at", "seq", sqlite_where=FRESH, postgresql_where=FRESH),
 )
 
-jobs = Table(
-    "outbox_jobs",
-    metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
-    tenant(),
-    Column("event_seq", Serial, nullable=False),
-    Column("handler", String(128), nullable=False),
-    Column("state", Choice(JobState), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    instant("due_at"),
-    Column("last_error", Text),
-    instant("failed_at", nullable=True),
-    UniqueConstraint("event_seq", "handler"),
-    Index("ix_outbox_jobs_due", "business_id", "due_at", "id", sqlite_where=DUE, postgresql_where=DUE),
-    Index("ix_outbox_jobs_over", "due_at", sqlite_where=OVER, postgresql_where=OVER),
-    Index("ix_outbox_jobs_failed", "business_id", "id", sqlite_where=_FAILED, postgresql_where=_FAILED),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
@@ -99,31 +57,6 @@ class StoredEvent:
 
     seq: int
     business_id: str
-    name: str
-    payload: str
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    id: int
-    business_id: str
-    event_seq: int
-    handler: str
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class FailedJob:
-    """Failed job with its event; ``failed_at`` is the first failure of the current series."""
-
-    id: int
-    business_id: str
-    handler: str
-    state: JobState
-    attempts: int
-    due_at: datetime
-    last_error: str
-    failed_at: datetime | None
     name: str
     payload: str
 
@@ -180,13 +113,6 @@ def list_events_of(tx: Tx, business_id: str, after_seq: int, limit: int = 500) -
     return tx.list(StoredEvent, query.order_by(events.c.seq).limit(limit))
 
 
-def count_waiting(tx: Tx) -> int:
-    """Count undispatched events and due jobs."""
-    fresh = select(func.count()).select_from(events).where(FRESH)
-    due = select(func.count()).where(DUE, jobs.c.due_at <= tx.now)
-    return int(tx.scalar(fresh)) + int(tx.scalar(due))
-
-
 _LAST: Final = select(func.max(events.c.seq))
 
 
@@ -194,87 +120,50 @@ def last_seq(tx: Tx) -> int:
     return tx.scalar(_LAST) or 0
 
 
-def replay_dead(tx: Tx, business_id: str) -> int:
-    """Make all dead letters of a tenant due again, and return how many."""
-    dead = _FAILED, jobs.c.business_id == business_id, jobs.c.state == JobState.DEAD
-    return tx.execute(_replay(tx).where(*dead)).rowcount
-
-
-def dismiss_dead(tx: Tx, business_id: str) -> int:
-    """Dismiss all dead letters of a tenant, and return how many."""
-    dead = _FAILED, jobs.c.business_id == business_id, jobs.c.state == JobState.DEAD
-    return tx.execute(update(jobs).where(*dead).values(state=JobState.DISMISSED, due_at=tx.now)).rowcount
-
-
-def count_failed_jobs(tx: Tx, business_id: str) -> dict[JobState, int]:
-    """Count the dead jobs, and the failed ones with a retry."""
-    query = select(jobs.c.state, func.count().label("count")).where(
-        _FAILED, jobs.c.business_id == business_id
-    )
-    rows = tx.execute(query.group_by(jobs.c.state)).mappings()
-    return {JobState(row["state"]): row["count"] for row in rows}
-
-
-def replay_job(tx: Tx, business_id: str, job_id: int) -> bool:
-    """Make a failed job due again with all its tries; return False when it does not exist."""
-    own = jobs.c.business_id == business_id, jobs.c.id == job_id, _FAILED
-    return tx.execute(_replay(tx).where(*own)).rowcount == 1
-
-
-def _replay(tx: Tx) -> Update:
-    fresh = {"state": JobState.DUE, "attempts": 0, "due_at": tx.now, "last_error": None, "failed_at": None}
-    return update(jobs).values(**fresh)
-
-
-def dismiss_job(tx: Tx, business_id: str, job_id: int) -> bool:
-    """Dismiss a failed job; return False when it does not exist."""
-    own = jobs.c.business_id == business_id, jobs.c.id == job_id, _FAILED
-    over = update(jobs).where(*own).values(state=JobState.DISMISSED, due_at=tx.now)
-    return tx.execute(over).rowcount == 1
-
-
-def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[FailedJob]:
-    """Return the dead jobs of a tenant, then the failed ones with a retry, latest first."""
-    query = _failed_jobs(business_id).order_by(jobs.c.state, jobs.c.id.desc())
-    return tx.list(FailedJob, query.limit(limit))
-
-
-def find_failed_job(tx: Tx, business_id: str, job_id: int) -> FailedJob | None:
-    return tx.find(FailedJob, _failed_jobs(business_id).where(jobs.c.id == job_id))
-
-
-def _failed_jobs(business_id: str) -> Select[Any]:
-    query = select(*jobs.c, events.c.name, events.c.payload).join(events, events.c.seq == jobs.c.event_seq)
-    return query.where(jobs.c.business_id == business_id, _FAILED)
+def list_payloads(tx: Tx, seqs: Collection[int]) -> dict[int, str]:
+    """Return the payloads of events by their sequence numbers."""
+    query = select(events.c.seq, events.c.payload).where(events.c.seq.in_(list(seqs)))
+    return {row.seq: row.payload for row in tx.execute(query)}
 
 
 KEEP: Final = timedelta(days=7)
 """Time for which finished jobs and events stay, so that a page can resume its stream."""
 
 
-def purge_settled(tx: Tx) -> int:
-    """Delete some old finished jobs and dispatched events, and return how many.
+def purge_events(tx: Tx) -> int:
+    """Delete some old dispatched events without an open job, and return how many.
 
     The newest event stays, because SQLite would assign its sequence number again.
     """
-    job_count = tx.delete_some(jobs, OVER, jobs.c.due_at < tx.now - KEEP)
-    event_count = tx.delete_some(
+    has_open_job = exists().where(jobs.c.event_seq == events.c.seq, ~OVER)
+    return tx.delete_some(
         events,
         events.c.fanned_out.is_(True),
         events.c.at < tx.now - KEEP,
         events.c.seq < select(func.max(events.c.seq)).correlate(None).scalar_subquery(),
-        events.c.seq.not_in(select(jobs.c.event_seq).where(~OVER)),
+        ~has_open_job,
     )
-    return job_count + event_count
+
+
+_HANDLER_DUE: Final = and_(DUE, jobs.c.event_seq.is_not(None))
+
+
+def count_waiting(tx: Tx) -> int:
+    """Count undispatched events and due jobs of handlers."""
+    fresh = select(func.count()).select_from(events).where(FRESH)
+    due = select(func.count()).where(_HANDLER_DUE, jobs.c.due_at <= tx.now)
+    return int(tx.scalar(fresh)) + int(tx.scalar(due))
 
 
 def count_dead_jobs(tx: Tx) -> int:
-    """Count the dead jobs of all tenants."""
-    return int(tx.scalar(select(func.count()).select_from(jobs).where(jobs.c.state == JobState.DEAD)))
+    """Count the dead jobs of handlers, of all tenants."""
+    dead = jobs.c.event_seq.is_not(None), jobs.c.state == RequestState.DEAD
+    return int(tx.scalar(select(func.count()).select_from(jobs).where(*dead)))
 
 
 def find_oldest_waiting(tx: Tx) -> datetime | None:
-    """Return the time of the oldest undispatched event or due job."""
+    """Return the time of the oldest undispatched event or due job of a handler."""
     fresh: datetime | None = tx.scalar(select(func.min(events.c.at)).where(FRESH))
-    due: datetime | None = tx.scalar(select(func.min(jobs.c.due_at)).where(DUE, jobs.c.due_at <= tx.now))
+    is_due = jobs.c.due_at <= tx.now
+    due: datetime | None = tx.scalar(select(func.min(jobs.c.due_at)).where(_HANDLER_DUE, is_due))
     return min((at for at in (fresh, due) if at is not None), default=None)

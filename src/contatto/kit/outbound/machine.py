@@ -353,7 +353,7 @@ class OutboundMachine:
         begun = steps.begin_requests(tx, self._kinds, chosen.requests, tx.now + LEASE, self._chance)
         is_in_time = begun.handled == len(chosen.requests)
         self._claiming.note_served(chosen.requests[: begun.handled], is_all=chosen.is_all and is_in_time)
-        keep_to_ourselves(tx.connection, store.outbound_requests.name)  # this pass took all that is due
+        keep_to_ourselves(tx.connection, store.jobs.name)  # this pass took all that is due
         # A request that was settled at once, such as the first of a line, may free another.
         is_more = chosen.is_cut or not is_in_time or begun.handled > len(begun.claimed)
         return _PassResult(following, begun, is_more=is_more and begun.handled > 0)

@@ -144,7 +144,7 @@ class Destination:
 
 
 class RequestState(StrEnum):
-    """State of a request; a dead one is a dead letter, which waits for a member."""
+    """State of a job; a dead one is a dead letter, which waits for a member."""
 
     DUE = "due"
     DONE = "done"
@@ -175,10 +175,10 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class OutboundRequest:
-    """Request as a row.
+    """Job as a row.
 
     ``is_unsure``: the last step may have arrived. ``failed_at`` is the first failure of the
-    current series, ``claim`` identifies the sender.
+    current series, ``claim`` identifies the sender. A job of a handler has an ``event_seq``.
     """
 
     id: int
@@ -197,6 +197,7 @@ class OutboundRequest:
     created_at: datetime
     expires_at: datetime | None
     failed_at: datetime | None
+    event_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

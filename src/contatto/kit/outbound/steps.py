@@ -190,21 +190,24 @@ def expire_requests(tx: Tx, kinds: Mapping[str, OutboundKind]) -> int:
 
 
 def replay_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundRequest) -> None:
-    """Send a failed request again from its first step.
+    """Do a failed job again from its first step.
 
     Raises:
         Refused: CONFLICT, when it is in flight, or its kind is unknown; reasons of its owner.
     """
+    if request.event_seq is not None:
+        record_replay(tx, request, None)
+        return
     kind = kinds.get(request.kind)
     if kind is None or request.claim is not None or request.state is RequestState.DONE:
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     if kind.replay is not None and request.state is not RequestState.DUE:
         kind.replay(tx, request)
-    record_replay(tx, request, kind.plan, keeps_progress=kind.keeps_progress)
+    record_replay(tx, request, kind.plan.lifetime, keeps_progress=kind.keeps_progress)
 
 
 def dismiss_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundRequest) -> None:
-    """Dismiss a failed request. Owners of dead letters were notified before; others are notified now.
+    """Dismiss a failed job. Owners of dead letters were notified before; others are notified now.
 
     Raises:
         Refused: CONFLICT, when it is in flight, or did not fail.

@@ -1,8 +1,12 @@
-"""Table of requests to outside systems: claims, due requests and dead letters."""
+"""The jobs table: event handlers and requests to outside systems, with claims and dead letters.
+
+A job of a handler has the number of its event, and no destination; ``kit/dispatch`` runs it. Every other job
+is a request; ``kit/outbound/machine`` sends it.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -15,6 +19,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Text,
     Update,
     and_,
     bindparam,
@@ -31,7 +36,18 @@ from sqlalchemy import (
 
 from contatto.kit.db.prepared import insert_all, update_rows
 from contatto.kit.db.tx import Row, Tx
-from contatto.kit.db.types import ROW, Choice, Instant, Serial, instant, metadata, sealed, tenant, within
+from contatto.kit.db.types import (
+    ROW,
+    Choice,
+    Instant,
+    Serial,
+    instant,
+    metadata,
+    only,
+    sealed,
+    tenant,
+    within,
+)
 from contatto.kit.fair_queue import Queue
 from contatto.kit.outbound.model import Ask, NewRequest, OutboundRequest, RequestState, Result, RetryPlan
 from contatto.kit.vault import row_key
@@ -39,17 +55,18 @@ from contatto.kit.vault import row_key
 DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
 """Condition of due requests, verbatim as in the indexes."""
 _LINED: Final[ColumnElement[bool]] = literal_column("(state = 'due' AND line <> '')")
-FAILED: Final[ColumnElement[bool]] = literal_column(
-    "(state = 'dead' OR (state = 'due' AND failed_at IS NOT NULL))"
-)
-"""Condition of dead letters, and of failed requests with a retry, verbatim as in the index."""
+FAILED: Final[ColumnElement[bool]] = literal_column("(state = 'dead' OR (state = 'due' AND reason <> ''))")
+"""Condition of dead letters, and of failed jobs with a retry, verbatim as in the index."""
+OVER: Final[ColumnElement[bool]] = literal_column("state IN ('done', 'dismissed')")
+"""Condition of finished jobs, verbatim as in the index."""
 
-outbound_requests = Table(
-    "outbound_requests",
+jobs = Table(
+    "jobs",
     metadata,
     Column("id", Serial, primary_key=True, autoincrement=True),
     tenant(),
-    Column("kind", String(32), nullable=False),
+    Column("kind", String(128), nullable=False),
+    Column("event_seq", Serial),
     Column("subject", String(64), nullable=False),
     Column("destination", String(300), nullable=False),
     Column("line", String(64), nullable=False),
@@ -59,23 +76,22 @@ outbound_requests = Table(
     Column("claim", String(36)),
     Column("is_unsure", Boolean, nullable=False),
     sealed("progress", nullable=True),
-    Column("reason", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
     instant("created_at"),
     instant("expires_at", nullable=True),
     instant("failed_at", nullable=True),
     instant("settled_at", nullable=True),
     Column("is_wanted_again", Boolean, nullable=False, server_default=false()),
-    Index("ix_outbound_requests_due", "destination", "business_id", "due_at", "id",
-          sqlite_where=DUE, postgresql_where=DUE),
-    Index("ix_outbound_requests_waiting", "destination", "due_at", "id",
-          sqlite_where=DUE, postgresql_where=DUE),
-    Index("ix_outbound_requests_lines", "kind", "line", "id", sqlite_where=_LINED, postgresql_where=_LINED),
-    Index("ix_outbound_requests_failed", "business_id", "id", sqlite_where=FAILED, postgresql_where=FAILED),
-    Index("ix_outbound_requests_expires", "expires_at", sqlite_where=DUE, postgresql_where=DUE),
-    Index("ix_outbound_requests_subject", "business_id", "kind", "subject"),
-    Index("ix_outbound_requests_settled", "settled_at"),
+    Index("ix_jobs_event", "event_seq", "kind", unique=True, **only("event_seq IS NOT NULL")),
+    Index("ix_jobs_due", "destination", "business_id", "due_at", "id", **only("state = 'due'")),
+    Index("ix_jobs_waiting", "destination", "due_at", "id", **only("state = 'due'")),
+    Index("ix_jobs_lines", "kind", "line", "id", sqlite_where=_LINED, postgresql_where=_LINED),
+    Index("ix_jobs_failed", "business_id", "id", sqlite_where=FAILED, postgresql_where=FAILED),
+    Index("ix_jobs_expires", "expires_at", **only("state = 'due' AND expires_at IS NOT NULL")),
+    Index("ix_jobs_subject", "business_id", "kind", "subject"),
+    Index("ix_jobs_settled", "settled_at", sqlite_where=OVER, postgresql_where=OVER),
     info={ROW: ("kind", "subject", "created_at")},
-)  # fmt: skip
+)
 
 
 def queue_request(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
@@ -99,7 +115,7 @@ def queue_requests(tx: Tx, news: Collection[NewRequest], plan: RetryPlan) -> Non
         own = {name: getattr(new, name) for name in _COPIED}
         progress = seal_progress(tx, new, tx.now, new.progress)
         rows.append(fresh | own | {"progress": progress})
-    insert_all(tx, outbound_requests, rows)
+    insert_all(tx, jobs, rows)
 
 
 _COPIED: Final = ("business_id", "kind", "subject", "destination", "line")
@@ -112,10 +128,10 @@ def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest |
 
 def list_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> list[OutboundRequest]:
     """Return requests by their owner's names."""
-    query = select(outbound_requests).where(
-        outbound_requests.c.business_id == business_id,
-        outbound_requests.c.kind == kind,
-        outbound_requests.c.subject.in_(list(subjects)),
+    query = select(jobs).where(
+        jobs.c.business_id == business_id,
+        jobs.c.kind == kind,
+        jobs.c.subject.in_(list(subjects)),
     )
     return read_requests(tx, query)
 
@@ -123,19 +139,19 @@ def list_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[s
 def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> ColumnElement[bool]:
     """Return the condition that the last step of a request may have arrived, for a query."""
     return exists().where(
-        outbound_requests.c.business_id == business_id,
-        outbound_requests.c.kind == kind,
-        outbound_requests.c.subject == subject,
-        outbound_requests.c.is_unsure.is_(True),
+        jobs.c.business_id == business_id,
+        jobs.c.kind == kind,
+        jobs.c.subject == subject,
+        jobs.c.is_unsure.is_(True),
     )
 
 
 def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> None:
     """Settle requests that news of the outside system settled."""
-    statement = update(outbound_requests).where(
-        outbound_requests.c.business_id == business_id,
-        outbound_requests.c.kind == kind,
-        outbound_requests.c.subject == subject,
+    statement = update(jobs).where(
+        jobs.c.business_id == business_id,
+        jobs.c.kind == kind,
+        jobs.c.subject == subject,
     )
     values = {"state": RequestState.DONE, "claim": None, "is_unsure": False, "settled_at": tx.now}
     tx.execute(statement.values(**values, reason="", failed_at=None))
@@ -143,31 +159,29 @@ def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> Non
 
 def hasten_requests(tx: Tx, business_id: str, kind: str, destination: str, at: datetime) -> None:
     """Retry waiting requests by that time, as their destination is back, or news arrived."""
-    waiting = update(outbound_requests).where(
+    waiting = update(jobs).where(
         DUE,
-        outbound_requests.c.business_id == business_id,
-        outbound_requests.c.kind == kind,
-        outbound_requests.c.destination == destination,
-        outbound_requests.c.claim.is_(None),
-        outbound_requests.c.due_at > at,
+        jobs.c.business_id == business_id,
+        jobs.c.kind == kind,
+        jobs.c.destination == destination,
+        jobs.c.claim.is_(None),
+        jobs.c.due_at > at,
     )
     tx.execute(waiting.values(due_at=at))
 
 
 def delete_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> None:
-    own = outbound_requests.c.business_id == business_id, outbound_requests.c.kind == kind
-    tx.execute(outbound_requests.delete().where(*own, outbound_requests.c.subject.in_(list(subjects))))
+    own = jobs.c.business_id == business_id, jobs.c.kind == kind
+    tx.execute(jobs.delete().where(*own, jobs.c.subject.in_(list(subjects))))
 
 
-_ONE: Final = select(outbound_requests).where(
-    outbound_requests.c.business_id == bindparam("of"), outbound_requests.c.id == bindparam("number")
-)
+_ONE: Final = select(jobs).where(jobs.c.business_id == bindparam("of"), jobs.c.id == bindparam("number"))
 
 
 def change_of(request: OutboundRequest) -> Update:
     """Return an update of a request's row."""
-    own = outbound_requests.c.business_id == request.business_id, outbound_requests.c.id == request.id
-    return update(outbound_requests).where(*own)
+    own = jobs.c.business_id == request.business_id, jobs.c.id == request.id
+    return update(jobs).where(*own)
 
 
 def seal_progress(
@@ -175,7 +189,7 @@ def seal_progress(
 ) -> bytes | None:
     """Seal the progress of a request; return None for an empty one."""
     row = row_key(request.kind, request.subject, created_at)
-    return tx.seal(progress, request.business_id, "outbound_requests.progress", row)
+    return tx.seal(progress, request.business_id, "jobs.progress", row)
 
 
 def read_requests(tx: Tx, statement: Select[Any], parameters: Row | None = None) -> list[OutboundRequest]:
@@ -184,7 +198,7 @@ def read_requests(tx: Tx, statement: Select[Any], parameters: Row | None = None)
     for row in tx.execute(statement, parameters).mappings().all():
         values = {name: row[name] for name in OutboundRequest.__dataclass_fields__}
         row_name = row_key(row["kind"], row["subject"], row["created_at"])
-        place = row["business_id"], "outbound_requests.progress", row_name
+        place = row["business_id"], "jobs.progress", row_name
         values["progress"] = tx.vault.open(row["progress"], *place) if row["progress"] else ""
         requests.append(OutboundRequest(**values))
     return requests
@@ -216,7 +230,7 @@ def record_asked(tx: Tx, next_steps: Sequence[tuple[OutboundRequest, Ask]]) -> N
 
 def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
     """Extend the leases of claimed requests."""
-    statement = update(outbound_requests).where(DUE, outbound_requests.c.claim.in_(list(claims)))
+    statement = update(jobs).where(DUE, jobs.c.claim.in_(list(claims)))
     tx.execute(statement.values(due_at=until))
 
 
@@ -252,15 +266,15 @@ def record_poll(
     """Store the progress of a poll, when it continues, and its expiry."""
     fresh = {"attempts": 0, "claim": None, "is_unsure": False, "reason": "", "failed_at": None}
     sealed_progress = seal_progress(tx, request, request.created_at, progress)
-    at = case((outbound_requests.c.is_wanted_again, literal(tx.now, Instant)), else_=literal(due_at, Instant))
+    at = case((jobs.c.is_wanted_again, literal(tx.now, Instant)), else_=literal(due_at, Instant))
     change = change_of(request).values(**fresh, progress=sealed_progress, due_at=at, expires_at=expires_at)
     tx.execute(change.values(is_wanted_again=False))
 
 
 def _changing(*names: str) -> Update:
     """Build the cached update of one row."""
-    own = outbound_requests.c.business_id == bindparam("of"), outbound_requests.c.id == bindparam("number")
-    return update(outbound_requests).where(*own).values({name: bindparam(name) for name in names})
+    own = jobs.c.business_id == bindparam("of"), jobs.c.id == bindparam("number")
+    return update(jobs).where(*own).values({name: bindparam(name) for name in names})
 
 
 _ASK: Final = _changing("progress", "is_unsure")
@@ -268,12 +282,12 @@ _CLAIM: Final = _changing("claim", "due_at", "attempts", "progress", "is_unsure"
 _OUTCOME: Final = _changing(
     "state", "reason", "claim", "is_unsure", "failed_at", "due_at", "settled_at", "attempts"
 )
-_CLAIMS: Final = select(outbound_requests.c.claim).where(
-    within(outbound_requests.c.business_id, "of"),
-    within(outbound_requests.c.id, "numbers"),
-    outbound_requests.c.state == RequestState.DUE,
+_CLAIMS: Final = select(jobs.c.claim).where(
+    within(jobs.c.business_id, "of"),
+    within(jobs.c.id, "numbers"),
+    jobs.c.state == RequestState.DUE,
 )
-_LOCKED_CLAIMS: Final = _CLAIMS.order_by(outbound_requests.c.id).with_for_update()
+_LOCKED_CLAIMS: Final = _CLAIMS.order_by(jobs.c.id).with_for_update()
 
 
 def _key(request: OutboundRequest) -> dict[str, Any]:
@@ -286,7 +300,7 @@ _BUT: Final[BindParameter[Any]] = bindparam("but", type_=String, expanding=True)
 
 
 def _destinations() -> Select[Any]:
-    place, due_at = outbound_requests.c.destination, outbound_requests.c.due_at
+    place, due_at = jobs.c.destination, jobs.c.due_at
     first = select(func.min(place).label("place")).where(DUE, place > bindparam("after"))
     turn = first.cte("turn", recursive=True)
     following = select(func.min(place)).where(DUE, place > turn.c.place).scalar_subquery()
@@ -297,44 +311,42 @@ def _destinations() -> Select[Any]:
 
 
 def _comes_first_in_its_line() -> ColumnElement[bool]:
-    earlier = outbound_requests.alias("earlier")
+    earlier = jobs.alias("earlier")
     return ~exists().where(
         literal_column("(earlier.state = 'due' AND earlier.line <> '')"),
-        earlier.c.kind == outbound_requests.c.kind,
-        earlier.c.line == outbound_requests.c.line,
-        earlier.c.id < outbound_requests.c.id,
+        earlier.c.kind == jobs.c.kind,
+        earlier.c.line == jobs.c.line,
+        earlier.c.id < jobs.c.id,
     )
 
 
 def _of_each_destination() -> Select[Any]:
     """Build the query of some requests of several destinations, in one round trip."""
     turn = _DESTINATIONS.subquery("turn_of")
-    rows = select(outbound_requests).where(
+    rows = select(jobs).where(
         DUE,
-        outbound_requests.c.destination == turn.c.place,
-        outbound_requests.c.due_at <= _AT,
+        jobs.c.destination == turn.c.place,
+        jobs.c.due_at <= _AT,
         _comes_first_in_its_line(),
     )
-    rows = rows.order_by(outbound_requests.c.due_at, outbound_requests.c.id)
+    rows = rows.order_by(jobs.c.due_at, jobs.c.id)
     some = rows.limit(bindparam("each", type_=Integer)).with_for_update(skip_locked=True).lateral("some")
     query = select(*some.c).select_from(turn.join(some, true()))
     return query.order_by(some.c.destination, some.c.due_at, some.c.id)
 
 
-_SAME_DESTINATION: Final = outbound_requests.c.destination == bindparam("destination")
+_SAME_DESTINATION: Final = jobs.c.destination == bindparam("destination")
 # They run after each commit, so they are built once.
 _DESTINATIONS: Final = _destinations()
 _REQUESTS: Final = (
-    select(outbound_requests)
-    .where(DUE, _SAME_DESTINATION, outbound_requests.c.due_at <= _AT, _comes_first_in_its_line())
-    .order_by(outbound_requests.c.due_at, outbound_requests.c.id)
+    select(jobs)
+    .where(DUE, _SAME_DESTINATION, jobs.c.due_at <= _AT, _comes_first_in_its_line())
+    .order_by(jobs.c.due_at, jobs.c.id)
     .limit(_MOST)
 )
 _LOCKED_REQUESTS: Final = _REQUESTS.with_for_update(skip_locked=True)
 _ALL_LOCKED: Final = _of_each_destination()
-WAITING: Final = Queue(
-    outbound_requests, and_(DUE, _SAME_DESTINATION), outbound_requests.c.due_at, _comes_first_in_its_line()
-)
+WAITING: Final = Queue(jobs, and_(DUE, _SAME_DESTINATION), jobs.c.due_at, _comes_first_in_its_line())
 """Queue of one ``destination``, which is a parameter."""
 
 
@@ -374,98 +386,90 @@ def list_due_requests_of(tx: Tx, queue: Queue, business_id: str, most: int) -> l
     return read_requests(tx, queue.rows(tx), queue.values(tx, business_id, most))
 
 
-def record_replay(tx: Tx, request: OutboundRequest, plan: RetryPlan, *, keeps_progress: bool = False) -> None:
-    """Make an unclaimed request due again with all its tries."""
+def record_replay(
+    tx: Tx, request: OutboundRequest, lifetime: timedelta | None, *, keeps_progress: bool = False
+) -> None:
+    """Make an unclaimed job due again with all its tries."""
     fresh = {"state": RequestState.DUE, "attempts": 0, "due_at": tx.now, "reason": "", "failed_at": None}
-    fresh |= {"settled_at": None, "expires_at": plan.lifetime and tx.now + plan.lifetime}
+    fresh |= {"settled_at": None, "expires_at": lifetime and tx.now + lifetime}
     fresh["is_wanted_again"] = False
     if not keeps_progress:
         fresh["progress"] = None
-    tx.execute(change_of(request).where(outbound_requests.c.claim.is_(None)).values(**fresh))
+    tx.execute(change_of(request).where(jobs.c.claim.is_(None)).values(**fresh))
 
 
 def poll_again(tx: Tx, poll: OutboundRequest, plan: RetryPlan) -> None:
     """Make a poll due now, or again after the running one, which may have missed the news."""
-    under_way = change_of(poll).where(outbound_requests.c.claim.is_not(None))
+    under_way = change_of(poll).where(jobs.c.claim.is_not(None))
     tx.execute(under_way.values(is_wanted_again=True))
-    record_replay(tx, poll, plan, keeps_progress=True)
+    record_replay(tx, poll, plan.lifetime, keeps_progress=True)
 
 
 def send_again(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
     """Make the request of a subject due again; queue it anew if it was deleted."""
     requests = list_requests_of(tx, new.business_id, new.kind, [new.subject])
     for request in requests:
-        record_replay(tx, request, plan)
+        record_replay(tx, request, plan.lifetime)
     if not requests:
         queue_request(tx, new, plan)
 
 
 def record_dismissed(tx: Tx, request: OutboundRequest) -> bool:
-    """Dismiss a failed request; return False when it did not fail, or is claimed."""
-    own = change_of(request).where(FAILED, outbound_requests.c.claim.is_(None))
+    """Dismiss a failed job; return False when it did not fail, or is claimed."""
+    own = change_of(request).where(FAILED, jobs.c.claim.is_(None))
     return tx.execute(own.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount == 1
 
 
-def list_failed_requests(tx: Tx, business_id: str, limit: int) -> list[OutboundRequest]:
-    """Return dead requests of a tenant, then failed ones with a retry, latest first."""
-    query = select(outbound_requests).where(FAILED, outbound_requests.c.business_id == business_id)
-    query = query.order_by(outbound_requests.c.state, outbound_requests.c.id.desc())
+def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[OutboundRequest]:
+    """Return dead jobs of a tenant, then failed ones with a retry, latest failure first."""
+    query = select(jobs).where(FAILED, jobs.c.business_id == business_id)
+    query = query.order_by(jobs.c.state, jobs.c.failed_at.desc().nulls_last(), jobs.c.id.desc())
     return read_requests(tx, query.limit(limit))
 
 
-def find_failed_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
-    """Return a failed request, locked."""
-    own = FAILED, outbound_requests.c.business_id == business_id, outbound_requests.c.id == request_id
-    one = select(outbound_requests).where(*own)
+def find_failed_job(tx: Tx, business_id: str, job_id: int) -> OutboundRequest | None:
+    """Return a failed job, locked."""
+    one = select(jobs).where(FAILED, jobs.c.business_id == business_id, jobs.c.id == job_id)
     return next(iter(read_requests(tx, one.with_for_update() if tx.locks_rows else one)), None)
 
 
-def list_dead_requests(tx: Tx, business_id: str, after: int, limit: int) -> list[OutboundRequest]:
+def list_dead_jobs(tx: Tx, business_id: str, after: int, limit: int) -> list[OutboundRequest]:
     """Return dead letters of a tenant after one of them, oldest first, locked."""
-    dead = FAILED, outbound_requests.c.state == RequestState.DEAD
-    query = select(outbound_requests).where(
-        *dead, outbound_requests.c.business_id == business_id, outbound_requests.c.id > after
-    )
-    query = query.order_by(outbound_requests.c.id).limit(limit)
+    dead = FAILED, jobs.c.state == RequestState.DEAD
+    query = select(jobs).where(*dead, jobs.c.business_id == business_id, jobs.c.id > after)
+    query = query.order_by(jobs.c.id).limit(limit)
     return read_requests(tx, query.with_for_update() if tx.locks_rows else query)
 
 
-def count_failed_requests(tx: Tx, business_id: str) -> dict[RequestState, int]:
-    """Count the dead requests, and the failed ones with a retry."""
-    state = outbound_requests.c.state
-    query = select(state, func.count().label("count")).where(
-        FAILED, outbound_requests.c.business_id == business_id
-    )
-    rows = tx.execute(query.group_by(state)).mappings()
+def count_failed_jobs(tx: Tx, business_id: str) -> dict[RequestState, int]:
+    """Count the dead jobs, and the failed ones with a retry."""
+    query = select(jobs.c.state, func.count().label("count")).where(FAILED, jobs.c.business_id == business_id)
+    rows = tx.execute(query.group_by(jobs.c.state)).mappings()
     return {RequestState(row["state"]): row["count"] for row in rows}
 
 
-def dismiss_dead_requests(tx: Tx, business_id: str) -> int:
+def dismiss_dead_jobs(tx: Tx, business_id: str) -> int:
     """Dismiss all dead letters of a tenant, and return how many."""
-    own = FAILED, outbound_requests.c.business_id == business_id
-    dead = update(outbound_requests).where(*own, outbound_requests.c.state == RequestState.DEAD)
+    own = FAILED, jobs.c.business_id == business_id
+    dead = update(jobs).where(*own, jobs.c.state == RequestState.DEAD)
     return tx.execute(dead.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount
 
 
 def list_expired_requests(tx: Tx, kinds: Collection[str], limit: int) -> list[OutboundRequest]:
     """Return unclaimed requests of all tenants past their lifetime."""
-    over = select(outbound_requests).where(
+    over = select(jobs).where(
         DUE,
-        outbound_requests.c.expires_at <= tx.now,
-        outbound_requests.c.due_at <= tx.now,
-        outbound_requests.c.kind.in_(list(kinds)),
+        jobs.c.expires_at <= tx.now,
+        jobs.c.due_at <= tx.now,
+        jobs.c.kind.in_(list(kinds)),
     )
-    over = over.order_by(outbound_requests.c.expires_at).limit(limit)
+    over = over.order_by(jobs.c.expires_at).limit(limit)
     return read_requests(tx, over.with_for_update(skip_locked=True) if tx.locks_rows else over)
 
 
-def purge_requests(tx: Tx, before: datetime) -> int:
-    """Delete some requests that were settled before a time, and return how many; dead letters stay."""
-    over = outbound_requests.c.state.in_((RequestState.DONE, RequestState.DISMISSED))
-    return tx.delete_some(outbound_requests, over, outbound_requests.c.settled_at < before)
-
-
-_WAITS: Final = (RequestState.DUE, RequestState.DEAD)
+def purge_jobs(tx: Tx, before: datetime) -> int:
+    """Delete some jobs that were finished before a time, and return how many; dead letters stay."""
+    return tx.delete_some(jobs, OVER, jobs.c.settled_at < before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,9 +484,10 @@ class RequestCount:
 
 def count_requests(tx: Tx) -> list[RequestCount]:
     """Count due and dead requests of all tenants."""
-    group = outbound_requests.c.kind, outbound_requests.c.state
-    waits = (outbound_requests.c.state == RequestState.DUE) & outbound_requests.c.claim.is_(None)
-    late = waits & (outbound_requests.c.due_at <= tx.now)
-    since = func.min(case((late, outbound_requests.c.due_at))).label("due_since")
-    counted = select(*group, func.count().label("count"), since).where(outbound_requests.c.state.in_(_WAITS))
+    group = jobs.c.kind, jobs.c.state
+    waits = (jobs.c.state == RequestState.DUE) & jobs.c.claim.is_(None)
+    late = waits & (jobs.c.due_at <= tx.now)
+    since = func.min(case((late, jobs.c.due_at))).label("due_since")
+    is_open = jobs.c.state.in_((RequestState.DUE, RequestState.DEAD))
+    counted = select(*group, func.count().label("count"), since).where(jobs.c.event_seq.is_(None), is_open)
     return tx.list(RequestCount, counted.group_by(*group))

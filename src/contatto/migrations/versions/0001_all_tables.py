@@ -1057,6 +1057,39 @@ def upgrade() -> None:
         batch_op.create_index('ix_invitations_business_id', ['business_id'], unique=False)
         batch_op.create_index('ix_invitations_expires_at', ['expires_at'], unique=False)
 
+    op.create_table('jobs',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('business_id', sa.String(length=36), nullable=False),
+    sa.Column('kind', sa.String(length=128), nullable=False),
+    sa.Column('event_seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
+    sa.Column('subject', sa.String(length=64), nullable=False),
+    sa.Column('destination', sa.String(length=300), nullable=False),
+    sa.Column('line', sa.String(length=64), nullable=False),
+    sa.Column('state', sa.String(length=32), nullable=False),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('due_at', sa.BigInteger(), nullable=False),
+    sa.Column('claim', sa.String(length=36), nullable=True),
+    sa.Column('is_unsure', sa.Boolean(), nullable=False),
+    sa.Column('progress', sa.LargeBinary(), nullable=True),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=True),
+    sa.Column('failed_at', sa.BigInteger(), nullable=True),
+    sa.Column('settled_at', sa.BigInteger(), nullable=True),
+    sa.Column('is_wanted_again', sa.Boolean(), server_default=sa.text('FALSE'), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_jobs')),
+    info={'row': ('kind', 'subject', 'created_at')}
+    )
+    with op.batch_alter_table('jobs', schema=None) as batch_op:
+        batch_op.create_index('ix_jobs_due', ['destination', 'business_id', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
+        batch_op.create_index('ix_jobs_event', ['event_seq', 'kind'], unique=True, sqlite_where=sa.text("event_seq IS NOT NULL"), postgresql_where=sa.text("event_seq IS NOT NULL"))
+        batch_op.create_index('ix_jobs_expires', ['expires_at'], unique=False, sqlite_where=sa.text("state = 'due' AND expires_at IS NOT NULL"), postgresql_where=sa.text("state = 'due' AND expires_at IS NOT NULL"))
+        batch_op.create_index('ix_jobs_failed', ['business_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'dead' OR (state = 'due' AND reason <> ''))"), postgresql_where=sa.text("(state = 'dead' OR (state = 'due' AND reason <> ''))"))
+        batch_op.create_index('ix_jobs_lines', ['kind', 'line', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND line <> '')"), postgresql_where=sa.text("(state = 'due' AND line <> '')"))
+        batch_op.create_index('ix_jobs_settled', ['settled_at'], unique=False, sqlite_where=sa.text("state IN ('done', 'dismissed')"), postgresql_where=sa.text("state IN ('done', 'dismissed')"))
+        batch_op.create_index('ix_jobs_subject', ['business_id', 'kind', 'subject'], unique=False)
+        batch_op.create_index('ix_jobs_waiting', ['destination', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
+
     op.create_table('judged_chats',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('conversation_id', sa.String(length=36), nullable=False),
@@ -1430,55 +1463,6 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('business_id', name=op.f('pk_operators'))
     )
-    op.create_table('outbound_requests',
-    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
-    sa.Column('business_id', sa.String(length=36), nullable=False),
-    sa.Column('kind', sa.String(length=32), nullable=False),
-    sa.Column('subject', sa.String(length=64), nullable=False),
-    sa.Column('destination', sa.String(length=300), nullable=False),
-    sa.Column('line', sa.String(length=64), nullable=False),
-    sa.Column('state', sa.String(length=32), nullable=False),
-    sa.Column('attempts', sa.Integer(), nullable=False),
-    sa.Column('due_at', sa.BigInteger(), nullable=False),
-    sa.Column('claim', sa.String(length=36), nullable=True),
-    sa.Column('is_unsure', sa.Boolean(), nullable=False),
-    sa.Column('progress', sa.LargeBinary(), nullable=True),
-    sa.Column('reason', sa.String(length=64), nullable=False),
-    sa.Column('created_at', sa.BigInteger(), nullable=False),
-    sa.Column('expires_at', sa.BigInteger(), nullable=True),
-    sa.Column('failed_at', sa.BigInteger(), nullable=True),
-    sa.Column('settled_at', sa.BigInteger(), nullable=True),
-    sa.Column('is_wanted_again', sa.Boolean(), server_default=sa.text('FALSE'), nullable=False),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_outbound_requests')),
-    info={'row': ('kind', 'subject', 'created_at')}
-    )
-    with op.batch_alter_table('outbound_requests', schema=None) as batch_op:
-        batch_op.create_index('ix_outbound_requests_due', ['destination', 'business_id', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
-        batch_op.create_index('ix_outbound_requests_expires', ['expires_at'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
-        batch_op.create_index('ix_outbound_requests_failed', ['business_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'dead' OR (state = 'due' AND failed_at IS NOT NULL))"), postgresql_where=sa.text("(state = 'dead' OR (state = 'due' AND failed_at IS NOT NULL))"))
-        batch_op.create_index('ix_outbound_requests_lines', ['kind', 'line', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND line <> '')"), postgresql_where=sa.text("(state = 'due' AND line <> '')"))
-        batch_op.create_index('ix_outbound_requests_settled', ['settled_at'], unique=False)
-        batch_op.create_index('ix_outbound_requests_subject', ['business_id', 'kind', 'subject'], unique=False)
-        batch_op.create_index('ix_outbound_requests_waiting', ['destination', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
-
-    op.create_table('outbox_jobs',
-    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
-    sa.Column('business_id', sa.String(length=36), nullable=False),
-    sa.Column('event_seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('handler', sa.String(length=128), nullable=False),
-    sa.Column('state', sa.String(length=32), nullable=False),
-    sa.Column('attempts', sa.Integer(), nullable=False),
-    sa.Column('due_at', sa.BigInteger(), nullable=False),
-    sa.Column('last_error', sa.Text(), nullable=True),
-    sa.Column('failed_at', sa.BigInteger(), nullable=True),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_outbox_jobs')),
-    sa.UniqueConstraint('event_seq', 'handler', name=op.f('uq_outbox_jobs_event_seq_handler'))
-    )
-    with op.batch_alter_table('outbox_jobs', schema=None) as batch_op:
-        batch_op.create_index('ix_outbox_jobs_due', ['business_id', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
-        batch_op.create_index('ix_outbox_jobs_failed', ['business_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'dead' OR (state = 'due' AND last_error IS NOT NULL))"), postgresql_where=sa.text("(state = 'dead' OR (state = 'due' AND last_error IS NOT NULL))"))
-        batch_op.create_index('ix_outbox_jobs_over', ['due_at'], unique=False, sqlite_where=sa.text("state IN ('done', 'dismissed')"), postgresql_where=sa.text("state IN ('done', 'dismissed')"))
-
     op.create_table('outside_accounts',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
