@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from contatto.app import create_app, open_context
 from contatto.delivery import api
-from contatto.delivery.actions import choosing, serving
+from contatto.delivery.actions import serving
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
@@ -23,11 +23,11 @@ WHOLE: Final = "the whole answer, all layers"
 PARTS: Final = (
     ("read and validate the body", api, "_read"),
     ("choose the ad and sign its links", api, "serve_ad"),
-    ("compare with ad groups", choosing, "_compare"),
+    ("compare with ad groups", serving, "_compare"),
     ("decide, with its record", Replica, "decide"),
     ("features of the request", predicting, "describe_request"),
     ("auction (kernel)", predicting, "hold_auction"),
-    ("issue the ad, with two signed links", choosing, "issue_ad"),
+    ("issue the ad, with two signed links", serving, "issue_ad"),
     ("write the answer", api, "json_answer"),
     ("log, behind the answer", serving, "log_decisions"),
 )

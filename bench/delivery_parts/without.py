@@ -6,16 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contatto.learning import (
-    batch_learning,
-    calibration,
-    columns,
-    groups,
-    latent_classes,
-    market,
-    outcomes,
-    pacing,
-)
+from contatto.learning import batch_learning, calibration, columns, latent_classes, market, outcomes, pacing
 
 _NOTHING = 1e-9
 """A weight of which so little variance is expected never moves."""
@@ -93,7 +84,7 @@ PARTS: dict[str, Part] = {
     "classes of viewers": _attribute(latent_classes, "LEAST_GAIN", float("inf")),
     "request x ad": _family(columns.F_CONTEXT_AD),
     "request x ad feature": _family(columns.F_CONTEXT_FEATURE),
-    "advertiser of several ads": _attribute(groups, "SEVERAL", float("inf")),
+    "advertiser of several ads": _attribute(market, "SEVERAL", float("inf")),
     "features of the ad": _family(columns.F_AD_FEATURE),
     "between viewer and ad": _family(columns.F_BETWEEN),
     "hour of the day": _family(columns.F_TIME),

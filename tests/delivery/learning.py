@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import select
 
 from contatto.delivery.actions import log
-from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.log import load_added, read_record
-from contatto.delivery.actions.serving import AdServer
+from contatto.delivery.actions.serving import AdServer, serve_ad
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model import AdRequest, ServedAd
 from contatto.delivery.store import log as entries

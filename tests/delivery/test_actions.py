@@ -11,8 +11,7 @@ from contatto.ads.actions.campaigns import change_ad_status
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.budgets import PROMISE_US
-from contatto.delivery.actions.choosing import serve_ad
-from contatto.delivery.actions.serving import AdServer, SnapshotCache, load_snapshot
+from contatto.delivery.actions.serving import AdServer, SnapshotCache, load_snapshot, serve_ad
 from contatto.delivery.model import AdRequest, ServedAd, Snapshot
 from contatto.kit.clock import FixedClock
 from contatto.kit.concurrency import FRESH, TOO_OLD

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.log import forget_viewers, read_record
 from contatto.delivery.actions.results import explain_decision
+from contatto.delivery.actions.serving import serve_ad
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model import ServedAd
 from contatto.kit.clock import FixedClock

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from contatto.ads import store as ads
 from contatto.ads.actions.campaigns import AdGroupChanges, update_ad_group
 from contatto.ads.model import NodeStatus, Pacing
-from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.results import Verdict, explain_decision
-from contatto.delivery.actions.serving import AdServer, seed_of
+from contatto.delivery.actions.serving import AdServer, seed_of, serve_ad
 from contatto.delivery.model import ServedAd
 from contatto.kit.clock import FixedClock, SystemClock
 from contatto.kit.db.database import Database, open_database

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contatto.learning.budgets import UNITS, limit_units
 from contatto.learning.lines import AnyLine, Decision
+from contatto.learning.market import UNITS, limit_units
 from contatto.learning.marketplace import Marketplace, UnusableLine
 from contatto.learning.storage import Damaged, Different
 from tests.delivery.small_world import BEGINS, DAY, SECOND, Line, play, set_up

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from contatto.learning.auction import bin_of
-from contatto.learning.budgets import (
-    SECOND,
+from contatto.learning.columns import BINS, G_MULTIPLIER, SECOND
+from contatto.learning.market import (
     SLOTS,
     UNITS,
     Traffic,
@@ -21,7 +21,6 @@ from contatto.learning.budgets import (
     spend_at,
     usual_day,
 )
-from contatto.learning.columns import BINS, G_MULTIPLIER
 from contatto.learning.marketplace import Marketplace, reasons_of
 from contatto.learning.model import Phase, Reason
 from contatto.learning.pacing import is_target_too_low

@@ -4,10 +4,10 @@ import random
 
 import msgspec
 
-from contatto.learning.budgets import UNITS
 from contatto.learning.columns import CLICK
 from contatto.learning.features import name_hash
 from contatto.learning.lines import AnyLine
+from contatto.learning.market import UNITS
 from contatto.learning.marketplace import Marketplace
 from tests.delivery.small_world import BEGINS, SECOND, Line, set_up
 

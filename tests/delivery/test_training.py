@@ -8,9 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from contatto.ads import store as ads
-from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.log import read_lines, read_record
-from contatto.delivery.actions.serving import AdServer, load_replica, seed_of
+from contatto.delivery.actions.serving import AdServer, load_replica, seed_of, serve_ad
 from contatto.delivery.actions.training import (
     Trainer,
     learn_entries,

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import func, select
 
-from contatto.delivery.actions.choosing import serve_placement
-from contatto.delivery.actions.serving import AdServer
+from contatto.delivery.actions.serving import AdServer, serve_placement
 from contatto.delivery.model import AdRequest, ServedAd
 from contatto.delivery.store import ledger
 from contatto.kit.clock import FixedClock

@@ -16,14 +16,13 @@ from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store import find_ad_by_number, find_ad_group, find_ad_group_by_number, list_ad_groups
 from contatto.audiences.actions import blind_digests
 from contatto.audiences.model import Fingerprint
-from contatto.delivery.actions.choosing import serve_ad, serve_placement
 from contatto.delivery.actions.results import (
     Verdict,
     explain_decision,
     forecast_ad_group,
     list_lifts,
 )
-from contatto.delivery.actions.serving import AdServer, RecentCallers
+from contatto.delivery.actions.serving import AdServer, RecentCallers, serve_ad, serve_placement
 from contatto.delivery.actions.training import list_curves
 from contatto.delivery.model import AdRequest
 from contatto.delivery.rules.results import Arm

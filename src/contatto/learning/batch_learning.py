@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.budgets import SECOND
 from contatto.learning.calibration import EDGES_S, fit_slope
 from contatto.learning.columns import (
     A_GROUP,
@@ -28,6 +27,7 @@ from contatto.learning.columns import (
     S_FARM_PRIOR,
     S_VIEWER_MEAN,
     S_VIEWER_SLOPE,
+    SECOND,
     SPAM,
     STACKED,
     V_EFFECT,

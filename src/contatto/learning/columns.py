@@ -180,4 +180,7 @@ BINS_AN_OCTAVE: Final = 16
 LOWEST_OCTAVE: Final = 8
 MOST_CONTEXT: Final = 72
 """Features of a request, with those of the viewer's history."""
-DAY_S: Final = 86_400.0
+SECOND: Final = 1_000_000
+"""Microseconds."""
+DAY_S: Final = 86_400
+DAY_US: Final = DAY_S * SECOND

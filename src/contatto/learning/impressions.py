@@ -6,8 +6,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from contatto.learning.budgets import SECOND
-from contatto.learning.columns import BETWEEN, HEADS_AGAIN, MOST_CONTEXT, STACKED
+from contatto.learning.columns import BETWEEN, DAY_US, HEADS_AGAIN, MOST_CONTEXT, STACKED
 from contatto.learning.lines import AdGroupLine
 
 _FIRST: Final = 1024
@@ -124,8 +123,7 @@ class Records:
         self.long_kept = deque((ts, name) for ts, name in long_kept)
 
 
-_DAY: Final = 86_400 * SECOND
-_REMEMBERED: Final = 31 * _DAY
+_REMEMBERED: Final = 31 * DAY_US
 """Minimal retention of views, since a cap may get a longer period."""
 
 type Pair = tuple[int, int]
@@ -151,7 +149,7 @@ class FrequencyCounter:
         """Set the cap of an ad group; a new one counts the stored views."""
         before = self.caps.pop(group, None)
         if line.frequency and line.frequency_schedule:
-            self.caps[group] = (line.frequency, line.frequency_schedule * _DAY)
+            self.caps[group] = (line.frequency, line.frequency_schedule * DAY_US)
         if before is not None and group in self.caps:
             return
         self.views = {pair: times for pair, times in self.views.items() if pair[0] != group}
@@ -186,7 +184,7 @@ class FrequencyCounter:
 
     def drop_old(self, ts: int, wait: int) -> None:
         """Delete expired views once a day."""
-        if not self.caps or ts - self._dropped_at < _DAY:
+        if not self.caps or ts - self._dropped_at < DAY_US:
             return
         self._dropped_at = ts
         for pair, times in list(self.views.items()):

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from contatto.learning.auction import hold_auction, keep_snapshot
-from contatto.learning.budgets import SECOND, UNITS
 from contatto.learning.calibration import LEAST_WORTH, boldness
 from contatto.learning.columns import (
     A_FEATURES,
@@ -18,6 +17,7 @@ from contatto.learning.columns import (
     CLICK,
     CONTEXT,
     CONVERSATION,
+    DAY_S,
     F_VIEWER,
     G_MULTIPLIER,
     G_OPEN,
@@ -34,6 +34,7 @@ from contatto.learning.columns import (
     O_VIEWER,
     S_VIEWER_MEAN,
     S_VIEWER_SLOPE,
+    SECOND,
     SPAM,
     TIME,
     V_EFFECT,
@@ -47,7 +48,6 @@ from contatto.learning.features import (
     name_hash,
     said_by,
 )
-from contatto.learning.groups import AuctionGroup
 from contatto.learning.impressions import Impression
 from contatto.learning.latent_classes import LISTED, STRENGTH, add_classes
 from contatto.learning.learner import logistic, score_features, stack_scores
@@ -73,7 +73,7 @@ from contatto.learning.lines import (
     SpamLine,
     ViewLine,
 )
-from contatto.learning.market import MarketState
+from contatto.learning.market import UNITS, AuctionGroup, MarketState
 from contatto.learning.model import GroupState, Phase, Reason
 from contatto.learning.outcomes import (
     STEP_S,
@@ -98,12 +98,12 @@ FEW_REQUESTS: Final = 20.0
 """Decayed number of requests below which an ad group has little traffic."""
 ENOUGH: Final = 30
 """Conversions after which an ad group has learned."""
-LIMITED_S: Final = 7 * 86_400
+LIMITED_S: Final = 7 * DAY_S
 """An ad group that has not learned after this time is limited."""
 MOST_ASKS: Final = 64
 """Stored answers to reports and rankings, for repeated queries."""
 BACK_S: Final = 60
-AHEAD_S: Final = 366 * 86_400
+AHEAD_S: Final = 366 * DAY_S
 """Largest jump of time between lines."""
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -366,7 +366,7 @@ def describe_request(
 
 
 def _reserve(market: MarketState, line: RequestLine, row: int, count: int, out: list[float]) -> Decision:
-    groups, records, snapshots = market.groups, market.records, market.snapshots
+    groups, snapshots = market.groups, market.snapshots
     ad, price = int(out[O_AD]), int(out[O_PRICE])
     number = int(groups.ads[ad, A_GROUP])
     place = snapshots.take()
@@ -380,16 +380,21 @@ def _reserve(market: MarketState, line: RequestLine, row: int, count: int, out: 
         line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
         tuple(p), tuple(raw), place,
     )  # fmt: skip
-    snapshots.holders[place] = impression
-    snapshots.stacks[place] = said_by(impression.raw)
-    records.shown[line.request_id] = impression
-    records.promised.append(line.request_id)
+    reserve_impression(market, impression)
     market.caps.note_decision(impression)
-    records.kept.append((market.now, line.request_id))
-    group = groups.groups[number]
-    group.promised += price
-    groups.refresh(group)
+    market.records.kept.append((market.now, line.request_id))
     return decision_of(market, impression)
+
+
+def reserve_impression(market: MarketState, impression: Impression) -> None:
+    """Record an impression with its feature snapshot, and reserve its price until the view."""
+    market.snapshots.holders[impression.place] = impression
+    market.snapshots.stacks[impression.place] = said_by(impression.raw)
+    market.records.shown[impression.request_id] = impression
+    market.records.promised.append(impression.request_id)
+    group = market.groups.groups[impression.group]
+    group.promised += impression.price
+    market.groups.refresh(group)
 
 
 def decision_of(market: MarketState, impression: Impression) -> Decision:

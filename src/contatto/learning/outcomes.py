@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.learning.batch_learning import is_time_to_relearn, relearn_in_slices
-from contatto.learning.budgets import SECOND
 from contatto.learning.calibration import LabelDelays
 from contatto.learning.columns import (
     A_FEATURES,
@@ -24,6 +23,7 @@ from contatto.learning.columns import (
     LEAD,
     S_FARM_PRIOR,
     S_FLOOR_VARIANCE,
+    SECOND,
     SPAM,
     TALKED,
     V_ALL_VIEWS,

@@ -7,22 +7,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.budgets import (
-    FAST_S,
-    HORIZON_S,
-    NO_END_S,
-    SECOND,
-    UNITS,
-    BudgetPlan,
-    Traffic,
-    amount_between,
-    cumulate,
-    find_limit,
-    find_multiplier,
-    find_quantile,
-    goal_units,
-    spend_at,
-)
 from contatto.learning.columns import (
     BINS,
     DAY_S,
@@ -32,9 +16,26 @@ from contatto.learning.columns import (
     G_OPEN,
     G_REQUESTS,
     G_STARTS,
+    SECOND,
 )
-from contatto.learning.groups import AuctionGroup, Groups
 from contatto.learning.lines import LineBidType, LineBudgetMode, LinePacing
+from contatto.learning.market import (
+    FAST_S,
+    HORIZON_S,
+    NO_END_S,
+    UNITS,
+    AuctionGroup,
+    BudgetPlan,
+    Groups,
+    Traffic,
+    amount_between,
+    cumulate,
+    find_limit,
+    find_multiplier,
+    find_quantile,
+    goal_units,
+    spend_at,
+)
 
 _FASTEST: Final = 0.7
 """Largest change of a multiplier in a step, as a logarithm."""

@@ -9,15 +9,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.budgets import SECOND, UNITS, find_quantile
 from contatto.learning.columns import (
     A_GROUP,
     A_ON,
+    DAY_S,
     G_AVAILABLE,
     G_MULTIPLIER,
     G_OFFSET,
     G_REQUESTS,
     MOST_AD_FEATURES,
+    SECOND,
     V_DECAYED_AT,
     V_REQUESTED_AT,
 )
@@ -30,13 +31,11 @@ from contatto.learning.features import (
     chance,
     digest_lines,
     name_hash,
-    said_by,
 )
-from contatto.learning.groups import AuctionGroup
 from contatto.learning.impressions import Impression
 from contatto.learning.lines import AdGroupLine, AdLine, Decision, RequestLine
-from contatto.learning.market import VIEWER_ARRAYS, MarketState
-from contatto.learning.marketplace import Marketplace, decide_request
+from contatto.learning.market import UNITS, VIEWER_ARRAYS, AuctionGroup, MarketState, find_quantile
+from contatto.learning.marketplace import Marketplace, decide_request, reserve_impression
 from contatto.learning.model import NOBODY, Features, GroupSnapshot, Record
 from contatto.learning.outcomes import steer_market
 from contatto.learning.pacing import target_of
@@ -96,16 +95,9 @@ class Replica:
         """Set the present ad groups and ads, each ad after its ad group; records carry the differences."""
         groups = self.market.groups
         for line in lines:
-            if isinstance(line, AdGroupLine):
-                place = groups.by_id.get(line.adgroup_id)
-                current: AdGroupLine | AdLine | None = None if place is None else groups.groups[place].line
-                name = f"group {line.adgroup_id}"
-            else:
-                place = groups.ad_by_id.get(line.ad_id)
-                current = None if place is None else groups.ad_lines[place]
-                name = f"ad {line.ad_id}"
-            if current is None or not is_same(current, line):
+            if not groups.has_line(line):
                 self._add(line)
+                name = f"group {line.adgroup_id}" if isinstance(line, AdGroupLine) else f"ad {line.ad_id}"
                 self._added[name] = line
                 self._added_lines = ([], 0)
         if self._added and not self._added_lines[1]:
@@ -201,7 +193,7 @@ class Replica:
         for slot, ad in enumerate(market.viewers.recent[row].tolist()):
             if ad >= 0 and market.groups.ads[ad, A_GROUP] == place:
                 age_s = now_s - float(market.viewers.shown_at[row, slot])
-                count += abs(float(market.viewers.shown[row, slot])) * 0.5 ** (age_s / 86_400.0)
+                count += abs(float(market.viewers.shown[row, slot])) * 0.5 ** (age_s / DAY_S)
         return count
 
     def _warm(self, record: Record) -> bool:
@@ -412,11 +404,6 @@ def restore_viewer(market: MarketState, row: int, history: dict[str, bytes]) -> 
         array[row] = np.frombuffer(history[name], array.dtype)
 
 
-def is_same(current: AdGroupLine | AdLine, line: AdGroupLine | AdLine) -> bool:
-    """Report whether two lines are equal apart from their times."""
-    return msgspec.structs.replace(current, ts=0) == msgspec.structs.replace(line, ts=0)
-
-
 def take_record(marketplace: Marketplace, record: Record) -> None:
     """Train on a decision of a replica, with its feature snapshot.
 
@@ -452,16 +439,8 @@ def take_record(marketplace: Marketplace, record: Record) -> None:
 
 def take_line(marketplace: Marketplace, line: AdGroupLine | AdLine, ts: int) -> None:
     """Apply an ad group or ad that is new or changed."""
-    groups = marketplace.market.groups
-    if isinstance(line, AdGroupLine):
-        place = groups.by_id.get(line.adgroup_id)
-        if place is not None and is_same(groups.groups[place].line, line):
-            return
-    else:
-        place = groups.ad_by_id.get(line.ad_id)
-        if place is not None and is_same(groups.ad_lines[place], line):
-            return
-    marketplace.take(msgspec.structs.replace(line, ts=ts))
+    if not marketplace.market.groups.has_line(line):
+        marketplace.take(msgspec.structs.replace(line, ts=ts))
 
 
 def name_stranger(market: MarketState, request: str) -> None:
@@ -478,7 +457,7 @@ def name_stranger(market: MarketState, request: str) -> None:
 
 
 def _reserve(market: MarketState, record: Record, features: Features) -> None:
-    groups, records, snapshots = market.groups, market.records, market.snapshots
+    snapshots = market.snapshots
     place = snapshots.take()
     hashes = np.frombuffer(features.hashes, np.uint64)
     count = len(hashes)
@@ -487,18 +466,14 @@ def _reserve(market: MarketState, record: Record, features: Features) -> None:
     snapshots.kinds[place, :count] = np.frombuffer(features.kinds, np.uint8)
     snapshots.between[place] = np.frombuffer(features.between, np.uint64)
     snapshots.counts[place] = count
-    name, ad = str(record.nonce), groups.ad_by_id[str(record.ad)]
-    group = groups.groups[int(groups.ads[ad, A_GROUP])]
+    ad = market.groups.ad_by_id[str(record.ad)]
+    group = int(market.groups.ads[ad, A_GROUP])
     row = market.viewers.by_id.get(record.viewer, STRANGER)
-    impression = records.shown[name] = Impression(
-        name, ad, group.number, row, market.now, record.offer_micros, record.price_micros,
+    impression = Impression(
+        str(record.nonce), ad, group, row, market.now, record.offer_micros, record.price_micros,
         record.propensity, tuple(record.p), tuple(record.raw), place,
     )  # fmt: skip
-    snapshots.holders[place] = impression
-    snapshots.stacks[place] = said_by(record.raw)
-    records.promised.append(name)
-    group.promised += record.price_micros
-    groups.refresh(group)
+    reserve_impression(market, impression)
 
 
 def _number_of(group: AuctionGroup) -> int:

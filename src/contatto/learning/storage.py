@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from contatto.learning.columns import FAMILIES, MOST_CONTEXT, S_FARM_PRIOR, S_VIEWER_MEAN, S_VIEWER_SLOPE
 from contatto.learning.features import FieldValues
-from contatto.learning.groups import GROUP_ARRAYS
 from contatto.learning.impressions import SNAPSHOT_ARRAYS
-from contatto.learning.market import VIEWER_ARRAYS, MarketState
+from contatto.learning.market import GROUP_ARRAYS, VIEWER_ARRAYS, MarketState
 
 _MAGIC: Final = b"contatto marketplace 11\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")

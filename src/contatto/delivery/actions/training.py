@@ -52,7 +52,7 @@ from contatto.learning.model import (
     PredictionTally,
     Question,
 )
-from contatto.learning.replica import is_same, name_stranger, new_marketplace, take_line, take_record
+from contatto.learning.replica import name_stranger, new_marketplace, take_line, take_record
 from contatto.learning.storage import Damaged, Different
 
 CURVES_KEPT: Final = timedelta(days=90)
@@ -335,22 +335,14 @@ def _outcome(marketplace: Marketplace, entry: Entry) -> AnyLine:
 def _list_changes(tx: Tx, learning: Learning) -> list[AdGroupLine | AdLine]:
     """List ad groups and ads that the marketplace has in another version, and those that stopped."""
     groups = learning.marketplace.market.groups
-    changes: list[AdGroupLine | AdLine] = []
-    live: set[str] = set()
-    for line in load_snapshot(tx, learning.business_id).lines:
-        if isinstance(line, AdGroupLine):
-            live.add(line.adgroup_id)
-            place = groups.by_id.get(line.adgroup_id)
-            if place is None or not is_same(groups.groups[place].line, line):
-                changes.append(line)
-        else:
-            ad = groups.ad_by_id.get(line.ad_id)
-            if ad is None or not is_same(groups.ad_lines[ad], line):
-                changes.append(line)
-    for group in groups.groups:
-        if group.line.adgroup_id not in live and group.line.status is Status.ON:
-            changes.append(msgspec.structs.replace(group.line, status=Status.OFF))
-    return changes
+    lines = load_snapshot(tx, learning.business_id).lines
+    live = {line.adgroup_id for line in lines if isinstance(line, AdGroupLine)}
+    stopped = [
+        msgspec.structs.replace(group.line, status=Status.OFF)
+        for group in groups.groups
+        if group.line.adgroup_id not in live and group.line.status is Status.ON
+    ]
+    return [*(line for line in lines if not groups.has_line(line)), *stopped]
 
 
 def purge_log(tx: Tx, keep_days: int) -> int:

@@ -23,8 +23,8 @@ from contatto.ads.rules.targeting import age_group_of, normal_country
 from contatto.delivery.model import AdRequest, Bidder, Candidate, Member, Price
 from contatto.kit.timestamps import micros
 from contatto.learning import lines
-from contatto.learning.budgets import MOST_OF_DAY
 from contatto.learning.lines import AdGroupLine, AdLine
+from contatto.learning.market import MOST_OF_DAY
 from contatto.learning.model import Hurdle
 from contatto.measurement.model import Goal
 
